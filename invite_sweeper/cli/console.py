@@ -16,7 +16,6 @@ from rich.segment import Segment
 from rich.text import Text
 from typing_extensions import override
 
-from invite_sweeper.cli.options import LogFormat
 from invite_sweeper.cli.streams import OUTPUTS, use_color
 from invite_sweeper.json_text import to_json
 from invite_sweeper.redaction import SECRETS
@@ -70,12 +69,11 @@ def write_json(result: object) -> None:
 
 
 def configure_logging(
-    *, quiet: bool, verbose: bool, log_format: LogFormat = LogFormat.AUTO
+    *, quiet: bool, verbose: bool, log_format: str = "auto"
 ) -> structlog.typing.FilteringBoundLogger:
     """Configure and return the program's log; the audit log is separate."""
     level = logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO
-    automatic = LogFormat.TEXT if sys.stderr.isatty() else LogFormat.JSON
-    is_text = (automatic if log_format is LogFormat.AUTO else log_format) is LogFormat.TEXT
+    is_text = log_format == "text" or (log_format == "auto" and sys.stderr.isatty())
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,

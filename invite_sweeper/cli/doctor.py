@@ -19,7 +19,6 @@ from invite_sweeper.cli.options import (
     CONNECTED,
     INTEGRATION,
     Command,
-    Output,
     RunOptions,
     option,
     options,
@@ -84,7 +83,7 @@ def doctor(notify: bool, **given: Any) -> None:  # noqa: ANN401
     """
     options = RunOptions(**given)
     result = run_async(diagnose(options, os.environ, notify=notify))
-    if options.output is Output.JSON:
+    if options.output == "json":
         write_json(result)
     else:
         show(stdout_console(), result, quiet=options.quiet)

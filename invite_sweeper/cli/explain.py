@@ -18,7 +18,6 @@ from invite_sweeper.cli.options import (
     CONNECTED,
     OUTPUT,
     Command,
-    Output,
     RunOptions,
     option,
     options,
@@ -63,7 +62,7 @@ def explain(terms: tuple[str, ...], verbose: bool, **given: Any) -> None:  # noq
     """
     options = RunOptions(**given)
     found = run_async(search(terms, options, os.environ))
-    if options.output is Output.JSON:
+    if options.output == "json":
         write_json(found)
     else:
         show(stdout_console(), found, verbose=verbose)

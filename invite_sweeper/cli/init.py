@@ -22,7 +22,6 @@ from invite_sweeper.cli.options import (
     DEFAULT_POLICY,
     FILE,
     Command,
-    EnumChoice,
     RunOptions,
     option,
     options,
@@ -119,7 +118,8 @@ class Answers(NamedTuple):
     "Options", "--older-than", metavar="DURATION", help="Age from which an invitation is stale."
 )
 @option(
-    "Options", "--source", metavar="LIST", multiple=True, type=EnumChoice(Source),
+    "Options", "--source", metavar="LIST", multiple=True,
+    type=click.Choice(Source, case_sensitive=False),
     help=f"A list of invitations, one of {', '.join(Source)}; may be repeated.",
 )  # fmt: skip
 def init(

@@ -10,8 +10,8 @@ import sys
 import time
 from collections.abc import Sequence
 from importlib import import_module
-from types import FrameType, ModuleType
-from typing import Final, cast
+from types import FrameType
+from typing import Final
 
 import click
 from typing_extensions import override
@@ -42,7 +42,14 @@ COMMANDS: Final = {
     "help": "Show the documentation that ships with the program.",
 }
 """The first sentence of each command's `--help`."""
-_ELSEWHERE: Final = {"plan": ("sweep", "plan"), "help": ("help", "help_command")}
+_ELSEWHERE: Final = {
+    "demo": ("simulate", "demo"),
+    "help": ("reference", "help_command"),
+    "plan": ("sweep", "plan"),
+    "report": ("audit", "report"),
+    "schema": ("reference", "schema"),
+    "validate": ("reference", "validate"),
+}
 """Module and function of the commands that are not a function of their name in such a module."""
 
 
@@ -57,7 +64,6 @@ class LazyCommands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        _import_structlog()
         module, function = _ELSEWHERE.get(cmd_name, (cmd_name, cmd_name))
         found: click.Command = getattr(import_module(f"invite_sweeper.cli.{module}"), function)
         return found
@@ -66,17 +72,6 @@ class LazyCommands(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
-
-
-def _import_structlog() -> None:
-    """Import structlog without rich's tracebacks, a tenth of a start: the log never uses them."""
-    if "structlog" in sys.modules or "rich" in sys.modules:
-        return
-    sys.modules["rich"] = cast("ModuleType", None)  # an import of it fails
-    try:
-        import_module("structlog")
-    finally:
-        del sys.modules["rich"]
 
 
 @click.group(

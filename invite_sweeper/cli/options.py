@@ -1,8 +1,6 @@
 """The options that several commands share, one row each, and the layout of `--help`."""
 
 from collections.abc import Callable
-from enum import StrEnum
-from functools import wraps
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -10,7 +8,6 @@ import click
 from typing_extensions import override
 
 from invite_sweeper.endings import ExitCode
-from invite_sweeper.errors import RunError
 
 Function: TypeAlias = Callable[..., Any]
 Decorator: TypeAlias = Callable[[Function], Function]
@@ -29,21 +26,6 @@ _UNBREAKABLE: Final = "\u2011"
 DEFAULT_POLICY: Final = Path("config/policy.yaml")
 DEFAULT_BASE_URL: Final = "https://cloud.mongodb.com"
 DEFAULT_PLAN_MAX_AGE: Final = "24h"
-
-
-class LogFormat(StrEnum):
-    """The format of the log on stderr."""
-
-    AUTO = "auto"
-    TEXT = "text"
-    JSON = "json"
-
-
-class Output(StrEnum):
-    """The format of the result on stdout."""
-
-    TEXT = "text"
-    JSON = "json"
 
 
 class SectionOption(click.Option):
@@ -91,17 +73,6 @@ class Command(click.Command):
 def option(section: str, *names: str, **more: Any) -> Decorator:  # noqa: ANN401
     """Return the decorator of an option in a section of `--help`; arguments as for click."""
     return click.option(*names, cls=SectionOption, section=section, **more)
-
-
-class EnumChoice(click.Choice[Any]):
-    """One of an enum's values, in any case."""
-
-    def __init__(self, kind: type[StrEnum]) -> None:
-        super().__init__(list(kind), case_sensitive=False)
-
-    @override
-    def normalize_choice(self, choice: Any, ctx: click.Context | None) -> str:
-        return str(choice).casefold()  # click takes the name of a member
 
 
 class _PathType(click.Path):
@@ -161,7 +132,8 @@ _OPTIONS: Final[dict[str, Decorator]] = {
         OUTPUT, "--out", metavar="FILE", type=FILE, help="Copy the plan to this file, too."
     ),
     "output": option(
-        OUTPUT, "-o", "--output", metavar="FORMAT", type=EnumChoice(Output), default=Output.TEXT,
+        OUTPUT, "-o", "--output", metavar="FORMAT", default="text",
+        type=click.Choice(("text", "json"), case_sensitive=False),
         help="Format of the result on stdout: text or json.",
     ),
     "detailed_exitcode": option(
@@ -169,8 +141,8 @@ _OPTIONS: Final[dict[str, Decorator]] = {
         help=f"A dry run that finds stale invitations ends with {ExitCode.STALE}.",
     ),
     "log_format": option(
-        OUTPUT, "--log-format", metavar="FORMAT", type=EnumChoice(LogFormat),
-        default=LogFormat.AUTO,
+        OUTPUT, "--log-format", metavar="FORMAT", default="auto",
+        type=click.Choice(("auto", "text", "json"), case_sensitive=False),
         help="Format of the log on stderr: auto, text or json; auto is text on a terminal and JSON "
         "elsewhere.",
     ),
@@ -209,9 +181,9 @@ class RunOptions(NamedTuple):
     yes: bool = False
     audit_dir: Path | None = None
     out: Path | None = None
-    output: Output = Output.TEXT
+    output: str = "text"
     detailed_exitcode: bool = False
-    log_format: LogFormat = LogFormat.AUTO
+    log_format: str = "auto"
     quiet: bool = False
     verbose: bool = False
     metrics_file: Path | None = None
@@ -233,16 +205,3 @@ def options(*names: str) -> Decorator:
         return function
 
     return decorate
-
-
-def offline(command: Function) -> Function:
-    """Decorate a command that never calls Atlas: its errors have no consequence to report."""
-
-    @wraps(command)
-    def run(**given: Any) -> None:  # noqa: ANN401
-        try:
-            command(**given)
-        except RunError as error:
-            raise error.having(consequence="") from error
-
-    return run

@@ -14,7 +14,6 @@ from invite_sweeper.cli.console import run_async, stdout_console, write_json
 from invite_sweeper.cli.options import (
     CONNECTED,
     Command,
-    Output,
     RunOptions,
     option,
     options,
@@ -145,7 +144,7 @@ async def _invite(
 
 def _show_plan(session: Session, plan: RestorePlan) -> None:
     """Show who would be invited again."""
-    if session.options.output is Output.JSON:
+    if session.options.output == "json":
         write_json(plan)
     elif not session.options.quiet:
         console = stdout_console()

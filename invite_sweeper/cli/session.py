@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, null
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from invite_sweeper.atlas import (
     Credentials,
@@ -22,19 +22,10 @@ from invite_sweeper.atlas import (
 )
 from invite_sweeper.atlas.connection import connect, open_connector
 from invite_sweeper.atlas.credentials import credentials_variables
-from invite_sweeper.audit import (
-    AuditDirectory,
-    AuditLog,
-    History,
-    RunFile,
-    RunRecord,
-    Verification,
-    verify,
-    verify_directory,
-)
+from invite_sweeper.audit import AuditDirectory, AuditLog, History, RunRecord
 from invite_sweeper.audit.reader import required
 from invite_sweeper.cli.console import configure_logging, stdout_console, write_json
-from invite_sweeper.cli.options import DEFAULT_BASE_URL, Output, RunOptions
+from invite_sweeper.cli.options import DEFAULT_BASE_URL, RunOptions
 from invite_sweeper.cli.streams import audit_copy, print_error_parts
 from invite_sweeper.endings import Advisor
 from invite_sweeper.errors import UsageError
@@ -65,40 +56,6 @@ def find_audit_directory(
         return AuditDirectory(option)
     settings = (policy or load_policy(policy_path)).audit
     return AuditDirectory(policy_path.parent / settings.directory)
-
-
-class Runs(NamedTuple):
-    """Files of runs.
-
-    Attributes:
-        directory: Where they are all that there are; None for files that were named.
-    """
-
-    files: tuple[RunFile, ...]
-    directory: AuditDirectory | None
-
-    def verify(self, expect_head: str | None = None) -> Verification:
-        """Verify them; in a directory as `HEAD` says."""
-        if self.directory is None:
-            return verify(self.files, expect_head=expect_head)
-        return verify_directory(self.directory, expect_head)
-
-
-def find_runs(paths: Sequence[Path], policy_path: Path, option: Path | None) -> Runs:
-    """Return the files that a command reads: all of a directory, or those that are named.
-
-    Raises:
-        UsageError: There are none; the policy that names the directory cannot be read.
-    """
-    if len(paths) > 1 or (paths and not paths[0].is_dir()):
-        return Runs(tuple(sorted(RunFile.of(each.absolute()) for each in paths)), None)
-    directory = AuditDirectory(paths[0]) if paths else find_audit_directory(policy_path, option)
-    if not (files := directory.files()):
-        raise UsageError(
-            f"{directory.path} contains no file of a run.",
-            hint="Name the audit directory: --audit-dir DIR",
-        )
-    return Runs(files, directory)
 
 
 def read_all_credentials(
@@ -164,7 +121,7 @@ class Session:
             started_s=self.started_s,
             deadline_s=execution.deadline.total_seconds(),
             grace_s=execution.grace.total_seconds(),
-            as_json=options.output is Output.JSON,
+            as_json=options.output == "json",
         )
 
     def clock(self) -> datetime:
@@ -227,7 +184,7 @@ class Session:
 
     def show(self, record: RunRecord) -> None:
         """Write the result to stdout; what needs attention, and each error once, to stderr."""
-        options, is_json = self.options, self.options.output is Output.JSON
+        options, is_json = self.options, self.options.output == "json"
         if is_json:
             write_json(result_json(record))
         elif not options.quiet:

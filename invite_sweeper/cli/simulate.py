@@ -1,18 +1,22 @@
-"""Command `simulate`: serve the simulated Atlas on a port. `demo` uses it too."""
+"""Commands `simulate`, which serves the simulated Atlas on a port, and `demo`, which shows it."""
 
 import asyncio
 import shlex
 import signal
+import tempfile
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
 import click
+from rich.rule import Rule
 
-from invite_sweeper.cli.console import run_async
-from invite_sweeper.cli.options import FILE, Command
+from invite_sweeper.cli.console import run_async, stdout_console
+from invite_sweeper.cli.options import FILE, Command, RunOptions
+from invite_sweeper.cli.sweep import run_command
 from invite_sweeper.errors import UsageError
 from invite_sweeper.files import write_error
 from invite_sweeper.simulator import SimulatedAtlas, Size, serve
@@ -22,6 +26,7 @@ from invite_sweeper.simulator.scenarios import (
     describe_scenarios,
     environment_name,
 )
+from invite_sweeper.simulator.seed import ORG_ID
 from invite_sweeper.text import command, pluralize
 
 _LISTS: Final = next(iter(SCENARIOS))
@@ -194,3 +199,75 @@ def serve_in_thread(sim: SimulatedAtlas) -> Iterator[str]:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
+
+
+_DEMO_POLICY = """\
+version: 1
+organizations: ["{org_id}"]
+sources: [invites, users, org_users, org_invites]
+rules:
+  - {{name: forgotten, older_than: 14d}}
+  - {{name: outsiders, older_than: 3d, usernames: ["*@contractors.example.com"]}}
+keep:
+  - {{name: board, usernames: ["*@board.example.com"], reason: they travel}}
+limits: {{max_share: 0.8}}
+"""
+_SUMMARY = """\
+  stale: older than 14 days (rule forgotten)
+  stale: *@contractors.example.com after 3 days (rule outsiders)
+  kept:  *@board.example.com, they travel (keep entry board)"""
+INVITED = "mira.web@partner.example.net"
+"""Whom the demo invites as the web interface of Atlas does."""
+_STEPS = (
+    ("1  A dry run", "It lists what a sweep would delete, and deletes nothing.", True),
+    ("2  The sweep", "It deletes what the dry run listed; every outcome is Atlas's answer.", False),
+    ("3  A second sweep", "Nothing is left to delete, so it sends no DELETE.", False),
+)
+
+
+@click.command(cls=Command)
+def demo() -> None:
+    """Show a dry run and two sweeps against a simulated Atlas.
+
+    The second sweep finds nothing left to delete.
+
+    Example: invite-sweeper demo
+    """
+    folder = Path(tempfile.mkdtemp(prefix="invite-sweeper-demo-"))
+    policy = folder / "policy.yaml"
+    policy.write_text(_DEMO_POLICY.format(org_id=ORG_ID), "utf-8")
+    sim, credentials = build(projects=4, invitations=4)
+    sim.add_user(
+        INVITED,
+        age=timedelta(days=23),
+        group_roles={next(iter(sim.groups)): ("GROUP_OWNER",)},
+        inviter="olga.admin@example.com",
+        by_web_interface=True,
+    )
+    console = stdout_console()
+    codes = []
+    click.echo("This Atlas is simulated: it runs in this process, and no account is used.")
+    click.echo(
+        f"{INVITED} was invited in its web interface 23 days ago: the lists of users show "
+        "that\ninvitation, the older lists of invitations do not. The policy reads all four lists:"
+    )
+    click.echo(_SUMMARY)
+    with serve_in_thread(sim) as base_url:
+        for title, explanation, dry_run in _STEPS:
+            console.print()
+            console.print(Rule(title, style="dim"), "")
+            click.echo(f"{explanation}\n")
+            options = RunOptions(
+                policy=policy, base_url=base_url, dry_run=dry_run, yes=True, quiet_progress=True
+            )
+            codes.append(run_command(options, credentials))
+    console.print(Rule(style="dim"))
+    click.echo("To try next:")
+    for words in (
+        ("audit", "show", "--policy", str(policy)),
+        ("audit", "verify", "--policy", str(policy)),
+        ("report", "--policy", str(policy), "--out", "report.html"),
+        ("init",),
+    ):
+        click.echo(f"  {command(*words)}")
+    raise SystemExit(max(codes))

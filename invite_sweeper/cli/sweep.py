@@ -21,7 +21,6 @@ from invite_sweeper.cli.options import (
     FILE,
     SWEEP,
     Command,
-    Output,
     RunOptions,
     options,
 )
@@ -145,7 +144,7 @@ class _SweepCommand:
                 "nothing to do: no organizations for this shard", shard=str(self._shard)
             )
             record = self._without_run()
-            if self._options.output is Output.JSON:
+            if self._options.output == "json":
                 write_json(result_json(record))
             await self._tell_others(record)
             return 0
@@ -180,7 +179,7 @@ class _SweepCommand:
         if not cancelled:
             session.show(record)
         else:  # the question has shown the plan already
-            if options.output is Output.JSON:
+            if options.output == "json":
                 write_json(result_json(record))
             print_error(Cancelled("Cancelled."))
         await self._tell_others(record)

@@ -24,7 +24,7 @@ from report.scenes import ERROR, SCENES, UNREADABLE, failed_one, run, written
 
 from invite_sweeper.audit import AuditDirectory
 from invite_sweeper.audit.events import Announced, KeepEntry, Kept, OrganizationResult, RunWarning
-from invite_sweeper.cli.report import report
+from invite_sweeper.cli.audit import report
 from invite_sweeper.endings import DAMAGED_ADVICE, Advisor, Colour, Reason, Status
 from invite_sweeper.errors import UsageError
 from invite_sweeper.models import Source
