@@ -167,8 +167,7 @@ class _Doctor:
                 checks.add("plan", f"{options.out} can be written.")
         if (path := options.metrics_file) is not None:
             with checks.step("metrics file", warns=True):
-                if path.is_file() or not path.exists():  # a pipe is not replaced
-                    check_writable(path, "The metrics file")
+                check_writable(path, "The metrics file")
                 checks.add("metrics file", f"{path} can be written.")
         with checks.step("audit directory"):
             directory.check()
