@@ -37,15 +37,10 @@ class SectionOption(click.Option):
 
 
 class Command(click.Command):
-    """A command whose `--help` has sections, and never breaks an option's name at a hyphen.
+    """A command whose `--help` has sections, and never breaks an option's name at a hyphen."""
 
-    Args:
-        listed: The heading and the lines of a last section.
-    """
-
-    def __init__(self, *args: Any, listed: tuple[str, str] = ("", ""), **more: Any) -> None:  # noqa: ANN401
+    def __init__(self, *args: Any, **more: Any) -> None:  # noqa: ANN401
         super().__init__(*args, **{"epilog": DOCUMENTATION, **more})
-        self._listed = listed
 
     @override
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -60,10 +55,6 @@ class Command(click.Command):
             if records:
                 with formatter.section(title):
                     formatter.write_dl(records, col_max=MAX_WIDTH)
-        heading, lines = self._listed
-        if heading:
-            with formatter.section(heading):
-                formatter.write("".join(f"  {line}\n" for line in lines.splitlines()))
 
     @override
     def get_help(self, ctx: click.Context) -> str:

@@ -5,8 +5,8 @@ import shlex
 import signal
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +15,7 @@ import click
 from rich.rule import Rule
 
 from invite_sweeper.cli.console import run_async, stdout_console
-from invite_sweeper.cli.options import FILE, Command, RunOptions
+from invite_sweeper.cli.options import DOCUMENTATION, FILE, Command, RunOptions
 from invite_sweeper.cli.sweep import run_command
 from invite_sweeper.errors import UsageError
 from invite_sweeper.files import write_error
@@ -62,7 +62,7 @@ def build(
     return sim, environment
 
 
-@click.command(cls=Command, listed=("Scenarios", describe_scenarios()))
+@click.command(cls=Command, epilog=f"\b\nScenarios:\n{describe_scenarios()}\n\n{DOCUMENTATION}")
 @click.option(
     "--projects", metavar="N", type=click.IntRange(1), default=12, help="Number of projects."
 )
@@ -88,10 +88,6 @@ def build(
     "--port", metavar="N", type=click.IntRange(0, 65535), default=0,
     help="The port; 0 selects a free one.",
 )  # fmt: skip
-@click.option("--host", metavar="ADDRESS", default="127.0.0.1", help="The address to listen on.")
-@click.option(
-    "--duration", metavar="S", type=click.FloatRange(0), help="Stop after this number of seconds."
-)
 @click.option(
     "--env-file", metavar="PATH", type=FILE, help="Also write the export lines to this file."
 )
@@ -99,9 +95,7 @@ def build(
     "--policy-file", metavar="PATH", type=FILE, help="Also write the policy to this file."
 )
 def simulate(
-    host: str,
     port: int,
-    duration: float | None,
     env_file: Path | None,
     policy_file: Path | None,
     **simulation: Any,  # noqa: ANN401
@@ -120,9 +114,7 @@ def simulate(
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, stopped.set)
-        if duration is not None:
-            loop.call_later(duration, stopped.set)
-        async with _listening(sim, host, port) as base_url:
+        async with serve(sim, port=port) as base_url:
             variables = {"MONGODB_ATLAS_BASE_URL": base_url, **environment}
             exports = [f"export {name}={shlex.quote(each)}\n" for name, each in variables.items()]
             _write(policy_file, scenario.policy())
@@ -130,7 +122,13 @@ def simulate(
             click.echo(_instructions(sim, variables, scenario, policy_file), nl=False)
             await stopped.wait()
 
-    run_async(serve_until_stopped())
+    try:
+        run_async(serve_until_stopped())
+    except OSError as error:
+        raise UsageError(
+            f"Cannot listen on port {port}: {error.strerror or error}.",
+            hint="Use another --port, or 0 for a free one.",
+        ) from None
 
 
 def _instructions(
@@ -168,22 +166,6 @@ def _write(path: Path | None, text: str) -> None:
         raise write_error("The file", path, error) from None
 
 
-@asynccontextmanager
-async def _listening(
-    sim: SimulatedAtlas, host: str = "127.0.0.1", port: int = 0
-) -> AsyncIterator[str]:
-    """Serve on a port."""
-    async with AsyncExitStack() as stack:
-        try:
-            base_url = await stack.enter_async_context(serve(sim, host, port))
-        except OSError as error:
-            raise UsageError(
-                f"Cannot listen on {host}:{port}: {error.strerror or error}.",
-                hint="Use another --port, or 0 for a free one.",
-            ) from None
-        yield base_url
-
-
 @contextmanager
 def serve_in_thread(sim: SimulatedAtlas) -> Iterator[str]:
     """Serve from a thread while the block runs; yield the base URL."""
@@ -192,7 +174,7 @@ def serve_in_thread(sim: SimulatedAtlas) -> Iterator[str]:
     thread.start()
     stack = AsyncExitStack()
     try:
-        serving = stack.enter_async_context(_listening(sim))
+        serving = stack.enter_async_context(serve(sim))
         yield asyncio.run_coroutine_threadsafe(serving, loop).result()
     finally:
         asyncio.run_coroutine_threadsafe(stack.aclose(), loop).result()

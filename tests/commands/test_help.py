@@ -102,7 +102,7 @@ def test_options_are_in_sections(pages):
 
 
 def test_scenarios_of_simulate_are_listed(pages):
-    assert "\nScenarios:\n  lists " in pages[("simulate",)]
+    assert "\n  Scenarios:\n  lists " in pages[("simulate",)]
 
 
 @pytest.mark.parametrize("width", [60, 80, 140])
