@@ -27,15 +27,7 @@ from invite_sweeper.audit.chain import line_hash
 from invite_sweeper.audit.events import EVENTS, InvitationFields
 from invite_sweeper.audit.reader import FileChain, Record
 from invite_sweeper.cli.console import json_line, stdout_console, write_json
-from invite_sweeper.cli.options import (
-    DOCUMENTATION,
-    FILE,
-    FILTER,
-    OUTPUT,
-    Command,
-    option,
-    options,
-)
+from invite_sweeper.cli.options import DOCUMENTATION, FILE, Command, option, options
 from invite_sweeper.cli.session import find_audit_directory
 from invite_sweeper.endings import Advisor, ExitCode
 from invite_sweeper.errors import UsageError
@@ -67,20 +59,20 @@ def audit() -> None:
 )
 @options("policy", "audit_dir")
 @option(
-    FILTER,
+    "Filter",
     "--event",
     metavar="NAME",
     type=click.Choice(_EVENTS),
     help="planned, kept, intent, outcome, …",
 )
 @option(
-    FILTER, "--outcome", metavar="NAME", type=click.Choice(_OUTCOMES), help="deleted, failed, …"
+    "Filter", "--outcome", metavar="NAME", type=click.Choice(_OUTCOMES), help="deleted, failed, …"
 )
-@option(FILTER, "--username", metavar="GLOB", help="A glob for the invited address.")
-@option(FILTER, "--since", metavar="TIME", help="From this date (UTC) or instant on.")
-@option(FILTER, "--until", metavar="TIME", help="Up to this date, or before this instant.")
+@option("Filter", "--username", metavar="GLOB", help="A glob for the invited address.")
+@option("Filter", "--since", metavar="TIME", help="From this date (UTC) or instant on.")
+@option("Filter", "--until", metavar="TIME", help="Up to this date, or before this instant.")
 @option(
-    OUTPUT, "-o", "--output", metavar="FORMAT", default="text",
+    "Output", "-o", "--output", metavar="FORMAT", default="text",
     type=click.Choice(("text", "json", "csv")),
     help="Format of the result on stdout: text, json (lines) or csv.",
 )  # fmt: skip
@@ -211,8 +203,8 @@ class VerifyResult(msgspec.Struct, frozen=True, kw_only=True):
     type=FILE,
 )
 @options("policy", "audit_dir", "output")
-@option(
-    "Options", "--expect-head", metavar="HASH",
+@click.option(
+    "--expect-head", metavar="HASH",
     help="A last hash that was kept elsewhere; the log must still end there, or go through it.",
 )  # fmt: skip
 def verify_command(
@@ -293,11 +285,11 @@ def _verify_runs(
 )
 @options("policy", "audit_dir")
 @option(
-    OUTPUT, "--out", metavar="FILE", type=FILE,
+    "Output", "--out", metavar="FILE", type=FILE,
     help="Write the report to this file; default: stdout.",
 )  # fmt: skip
 @option(
-    OUTPUT, "--format", "form", metavar="FORMAT",
+    "Output", "--format", "form", metavar="FORMAT",
     type=click.Choice(("html", "md")),
     help="html or md; default: the suffix of --out, else html.",
 )  # fmt: skip

@@ -15,14 +15,7 @@ from invite_sweeper.audit import History
 from invite_sweeper.audit.events import RunWarning
 from invite_sweeper.cli.checks import Checks, DiagnosisResult, show
 from invite_sweeper.cli.console import run_async, stdout_console, write_json
-from invite_sweeper.cli.options import (
-    CONNECTED,
-    INTEGRATION,
-    Command,
-    RunOptions,
-    option,
-    options,
-)
+from invite_sweeper.cli.options import CONNECTED, Command, RunOptions, option, options
 from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.sweep import check_outputs
 from invite_sweeper.cli.view import Progress
@@ -71,7 +64,7 @@ _KINDS: Final[Mapping[type[Credentials], str]] = {
 
 @click.command(cls=Command)
 @options(*CONNECTED[:3], "out", *CONNECTED[3:], "metrics_file", "pushgateway")
-@option(INTEGRATION, "--notify", is_flag=True, help="Send a test message to each receiver.")
+@option("Integration", "--notify", is_flag=True, help="Send a test message to each receiver.")
 def doctor(notify: bool, **given: Any) -> None:  # noqa: ANN401
     """Check that a sweep can run.
 

@@ -16,7 +16,6 @@ from rich.text import Text
 from invite_sweeper.cli.console import run_async, stdout_console, write_json
 from invite_sweeper.cli.options import (
     CONNECTED,
-    OUTPUT,
     Command,
     RunOptions,
     option,
@@ -50,7 +49,7 @@ _MAX_NAMES = 20
     nargs=-1, required=True,
 )  # fmt: skip
 @options(*(each for each in CONNECTED if each != "verbose"))
-@option(OUTPUT, "-v", "--verbose", is_flag=True, help="Show each rule and keep entry, too.")
+@option("Output", "-v", "--verbose", is_flag=True, help="Show each rule and keep entry, too.")
 def explain(terms: tuple[str, ...], verbose: bool, **given: Any) -> None:  # noqa: ANN401
     """Explain why an invitation is kept or deleted.
 

@@ -18,14 +18,7 @@ from invite_sweeper.atlas.connection import connect
 from invite_sweeper.atlas.credentials import credentials_names, credentials_variables
 from invite_sweeper.audit import History
 from invite_sweeper.cli.console import configure_logging, run_async
-from invite_sweeper.cli.options import (
-    DEFAULT_POLICY,
-    FILE,
-    Command,
-    RunOptions,
-    option,
-    options,
-)
+from invite_sweeper.cli.options import DEFAULT_POLICY, FILE, Command, RunOptions, options
 from invite_sweeper.cli.session import Session, read_all_credentials
 from invite_sweeper.cli.view import Progress
 from invite_sweeper.endings import Reason
@@ -98,16 +91,16 @@ def _parse_age(text: str) -> str:
     default=DEFAULT_POLICY,
 )
 @options("base_url")
-@option(
-    "Options", "--organization", metavar="ID", multiple=True,
+@click.option(
+    "--organization", metavar="ID", multiple=True,
     help="Id of an organization; may be repeated.",
 )  # fmt: skip
-@option(
-    "Options", "--older-than", metavar="DURATION", type=_parse_age,
+@click.option(
+    "--older-than", metavar="DURATION", type=_parse_age,
     help="Age from which an invitation is stale.",
 )  # fmt: skip
-@option(
-    "Options", "--source", metavar="LIST", multiple=True,
+@click.option(
+    "--source", metavar="LIST", multiple=True,
     type=click.Choice(Source, case_sensitive=False),
     help=f"A list of invitations, one of {', '.join(Source)}; may be repeated.",
 )  # fmt: skip

@@ -12,12 +12,7 @@ from invite_sweeper.endings import ExitCode
 Function: TypeAlias = Callable[..., Any]
 Decorator: TypeAlias = Callable[[Function], Function]
 
-TARGET: Final = "Target"
-SAFETY: Final = "Safety"
-OUTPUT: Final = "Output"
-INTEGRATION: Final = "Integration"
-FILTER: Final = "Filter"
-_SECTIONS: Final = (TARGET, SAFETY, FILTER, OUTPUT, INTEGRATION, "Options")
+_SECTIONS: Final = ("Target", "Safety", "Filter", "Output", "Integration", "Options")
 DOCUMENTATION: Final = "Documentation: invite-sweeper help TOPIC"
 MAX_WIDTH: Final = 200
 """Of `--help`, which is as wide as the terminal; longer lines are hard to read."""
@@ -79,74 +74,74 @@ class _PathType(click.Path):
 FILE: Final = _PathType(path_type=Path)
 _OPTIONS: Final[dict[str, Decorator]] = {
     "policy": option(
-        TARGET, "--policy", metavar="PATH", type=FILE, envvar="INVITE_SWEEPER_POLICY",
+        "Target", "--policy", metavar="PATH", type=FILE, envvar="INVITE_SWEEPER_POLICY",
         default=DEFAULT_POLICY, show_default=True, help="The policy file.",
     ),
     "base_url": option(
-        TARGET, "--base-url", metavar="URL", envvar="MONGODB_ATLAS_BASE_URL",
+        "Target", "--base-url", metavar="URL", envvar="MONGODB_ATLAS_BASE_URL",
         default=DEFAULT_BASE_URL, help="The URL of Atlas; https, except for loopback.",
     ),
     "shard": option(
-        TARGET, "--shard", metavar="I/N",
+        "Target", "--shard", metavar="I/N",
         help="Process part I of N of the policy's organizations; auto/N reads "
         "JOB_COMPLETION_INDEX. Each part needs an audit directory of its own.",
     ),
     "dry_run": option(
-        SAFETY, "--dry-run", is_flag=True, help="Write the plan and delete nothing."
+        "Safety", "--dry-run", is_flag=True, help="Write the plan and delete nothing."
     ),
     "plan": option(
-        SAFETY, "--plan", metavar="PLAN",
+        "Safety", "--plan", metavar="PLAN",
         help="Delete only what this plan lists: the file of a dry run, or its number.",
     ),
     "plan_sha256": option(
-        SAFETY, "--plan-sha256", metavar="HEX",
+        "Safety", "--plan-sha256", metavar="HEX",
         help="The plan must have this SHA-256: what a second person read.",
     ),
     "plan_max_age": option(
-        SAFETY, "--plan-max-age", metavar="DURATION", default=DEFAULT_PLAN_MAX_AGE,
+        "Safety", "--plan-max-age", metavar="DURATION", default=DEFAULT_PLAN_MAX_AGE,
         show_default=True, help="Maximum age of the plan.",
     ),
     "accept_population": option(
-        SAFETY, "--accept-population", is_flag=True,
+        "Safety", "--accept-population", is_flag=True,
         help="Ignore a drop in projects, entries or members for this run.",
     ),
     "deadline": option(
-        SAFETY, "--deadline", metavar="DURATION",
+        "Safety", "--deadline", metavar="DURATION",
         help="Stop the run after this time, such as 30m or 1h.",
     ),
-    "yes": option(SAFETY, "--yes", is_flag=True, help="Do not ask for confirmation."),
+    "yes": option("Safety", "--yes", is_flag=True, help="Do not ask for confirmation."),
     "audit_dir": option(
-        OUTPUT, "--audit-dir", metavar="DIR", type=FILE, envvar="INVITE_SWEEPER_AUDIT_DIR",
+        "Output", "--audit-dir", metavar="DIR", type=FILE, envvar="INVITE_SWEEPER_AUDIT_DIR",
         help="The audit directory; overrides the policy's.",
     ),
     "out": option(
-        OUTPUT, "--out", metavar="FILE", type=FILE, help="Copy the plan to this file, too."
+        "Output", "--out", metavar="FILE", type=FILE, help="Copy the plan to this file, too."
     ),
     "output": option(
-        OUTPUT, "-o", "--output", metavar="FORMAT", default="text",
+        "Output", "-o", "--output", metavar="FORMAT", default="text",
         type=click.Choice(("text", "json"), case_sensitive=False),
         help="Format of the result on stdout: text or json.",
     ),
     "detailed_exitcode": option(
-        OUTPUT, "--detailed-exitcode", is_flag=True,
+        "Output", "--detailed-exitcode", is_flag=True,
         help=f"A dry run that finds stale invitations ends with {ExitCode.STALE}.",
     ),
     "log_format": option(
-        OUTPUT, "--log-format", metavar="FORMAT", default="auto",
+        "Output", "--log-format", metavar="FORMAT", default="auto",
         type=click.Choice(("auto", "text", "json"), case_sensitive=False),
         help="Format of the log on stderr: auto, text or json; auto is text on a terminal and JSON "
         "elsewhere.",
     ),
     "quiet": option(
-        OUTPUT, "-q", "--quiet", is_flag=True, help="Print nothing but what needs attention."
+        "Output", "-q", "--quiet", is_flag=True, help="Print nothing but what needs attention."
     ),
-    "verbose": option(OUTPUT, "-v", "--verbose", is_flag=True, help="Log each request."),
+    "verbose": option("Output", "-v", "--verbose", is_flag=True, help="Log each request."),
     "metrics_file": option(
-        INTEGRATION, "--metrics-file", metavar="PATH", type=FILE,
+        "Integration", "--metrics-file", metavar="PATH", type=FILE,
         help="Write a Prometheus textfile.",
     ),
     "pushgateway": option(
-        INTEGRATION, "--pushgateway", metavar="URL", help="Push the metrics to this URL."
+        "Integration", "--pushgateway", metavar="URL", help="Push the metrics to this URL."
     ),
 }  # fmt: skip
 """One row an option: its section, names and text."""

@@ -15,7 +15,6 @@ from invite_sweeper.cli.options import (
     CONNECTED,
     Command,
     RunOptions,
-    option,
     options,
 )
 from invite_sweeper.cli.session import Session
@@ -43,9 +42,9 @@ from invite_sweeper.text import pluralize
     metavar="[RUN]",
 )
 @options(*CONNECTED, "deadline", "yes")
-@option("Options", "--dry-run", is_flag=True, help="Show who would be invited; write nothing.")
-@option("Options", "--username", metavar="GLOB", help="Only people with this address.")
-@option("Options", "--include-unconfirmed", is_flag=True,
+@click.option("--dry-run", is_flag=True, help="Show who would be invited; write nothing.")
+@click.option("--username", metavar="GLOB", help="Only people with this address.")
+@click.option("--include-unconfirmed", is_flag=True,
         help="Also deletions that Atlas did not confirm, such as before a kill.")  # fmt: skip
 def restore(
     run: str | None,
