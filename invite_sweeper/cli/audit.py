@@ -33,7 +33,6 @@ from invite_sweeper.endings import Advisor, ExitCode
 from invite_sweeper.errors import UsageError
 from invite_sweeper.files import (
     check_distinct_files,
-    regular_file_target,
     replace_file,
     write_error,
 )
@@ -320,10 +319,7 @@ def report(
         sys.stdout.write(text)
         return
     try:
-        if regular_file_target(out) is None:
-            out.write_text(text, encoding="utf-8")
-        else:
-            replace_file(out, text.encode())
+        replace_file(out, text.encode())
     except OSError as error:
         raise write_error("The report", out, error) from error
     click.echo(f"Report written to {out}.", err=True)

@@ -1,12 +1,10 @@
 """Commands `validate`, `schema` and `help`: what needs no Atlas and no audit directory."""
 
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.resources import files
-from inspect import cleandoc
 from pathlib import Path
 from typing import Any, Final
 
@@ -153,23 +151,7 @@ def schema_of(name: str) -> dict[str, object]:
 def _any_of(*types: Any) -> dict[str, Any]:  # noqa: ANN401
     """Return the schema of a value of one of these types."""
     references, definitions = schema_components(types, ref_template="#/$defs/{name}")
-    for each in definitions.values():
-        _move_descriptions(each)
     return {"anyOf": list(references), "$defs": definitions}
-
-
-_ATTRIBUTE: Final = re.compile(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
-
-
-def _move_descriptions(definition: dict[str, Any]) -> None:
-    """Move what a docstring says of each attribute to the properties of a definition."""
-    docstring = cleandoc(definition.get("description", ""))  # Python 3.13 has done it already
-    text, _, attributes = docstring.partition("\n\nAttributes:\n")
-    if text:
-        definition["description"] = " ".join(text.split())
-    for name, about in _ATTRIBUTE.findall(attributes):
-        if name in definition.get("properties", {}):
-            definition["properties"][name]["description"] = " ".join(about.split())
 
 
 TOPICS: Final = {
@@ -183,12 +165,12 @@ TOPICS: Final = {
 }
 
 
-@click.command("help", cls=Command)
+@click.command(cls=Command)
 @click.argument(
     "name", help=f"One of {', '.join(TOPICS)}, or a command.", metavar="[TOPIC]", required=False
 )
 @click.pass_context
-def help_command(context: click.Context, name: str | None) -> None:
+def help(context: click.Context, name: str | None) -> None:  # noqa: A001 - the command's name
     """Show the documentation that ships with the program.
 
     Example: invite-sweeper help exit-codes

@@ -190,10 +190,10 @@ def test_log_on_a_terminal_breaks_between_words(cli):
     assert all(len(line) <= 50 or len(line.split()) == 1 for line in log)
 
 
-def test_no_color_removes_the_colour_of_an_error(cli):
+def test_no_color_and_a_dumb_terminal_remove_the_colours(cli):
     cli.keys["limits"] = {"max_deletions": 1}
     for changes, coloured in (({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)):
-        with terminal_of(cli, *SWEEP, "-q", **changes) as terminal:
+        with terminal_of(cli, *SWEEP, **changes) as terminal:
             code, text = terminal.end()
             raw = terminal.seen.decode()
         assert code == 3
