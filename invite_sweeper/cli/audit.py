@@ -28,7 +28,6 @@ from invite_sweeper.audit.events import EVENTS, InvitationFields
 from invite_sweeper.audit.reader import FileChain, Record
 from invite_sweeper.cli.console import json_line, stdout_console, write_json
 from invite_sweeper.cli.options import DOCUMENTATION, FILE, Command, option, options
-from invite_sweeper.cli.session import find_audit_directory
 from invite_sweeper.endings import Advisor, ExitCode
 from invite_sweeper.errors import UsageError
 from invite_sweeper.files import (
@@ -38,6 +37,7 @@ from invite_sweeper.files import (
 )
 from invite_sweeper.json_text import to_json
 from invite_sweeper.models import Outcome, RestoreOutcome
+from invite_sweeper.policy import load_policy
 from invite_sweeper.report import terminal
 from invite_sweeper.report.page import read_page, render_html, render_markdown
 from invite_sweeper.report.story import tell_verification
@@ -97,7 +97,7 @@ def show(
     if runs and all(Path(each).is_file() for each in runs):
         files = [RunFile.of(Path(each).absolute()) for each in runs]
     else:
-        directory = find_audit_directory(policy, audit_dir)
+        directory = _find_directory(policy, audit_dir)
         files = [directory.find(each) for each in runs] or list(directory.files())
     if output != "text":
         render = _json_lines if output == "json" else _csv_lines
@@ -254,6 +254,10 @@ def _parse_hash(text: str) -> str:
     return digits
 
 
+def _find_directory(policy: Path, audit_dir: Path | None) -> AuditDirectory:
+    return AuditDirectory(audit_dir or policy.parent / load_policy(policy).audit.directory)
+
+
 def _verify_runs(
     paths: Sequence[Path], policy: Path, audit_dir: Path | None, expect_head: str | None = None
 ) -> tuple[Sequence[RunFile], Verification]:
@@ -265,7 +269,7 @@ def _verify_runs(
     if len(paths) > 1 or (paths and not paths[0].is_dir()):
         files = tuple(sorted(RunFile.of(each.absolute()) for each in paths))
         return files, verify(files, expect_head=expect_head)
-    directory = AuditDirectory(paths[0]) if paths else find_audit_directory(policy, audit_dir)
+    directory = AuditDirectory(paths[0]) if paths else _find_directory(policy, audit_dir)
     if not (files := directory.files()):
         raise UsageError(
             f"{directory.path} contains no file of a run.",

@@ -75,8 +75,6 @@ def validate(path: Path, output: str) -> None:
     policy, issues = check_policy(read_policy(path), today, names)
     errors = tuple(each for each in issues if each.severity is Severity.ERROR)
     error = InvalidPolicy(str(path), errors) if errors else None
-    # Without a hint: the findings have one each.
-    parts = ErrorParts(message=error.message, consequence="", hint="") if error else None
     if output == "json":
         result = Validation(
             file=str(path),
@@ -86,7 +84,7 @@ def validate(path: Path, output: str) -> None:
             warnings=len(issues) - len(errors),
             findings=issues,
             exit_code=int(ExitCode.DONE if error is None else error.exit_code),
-            error=parts,
+            error=error.to_json() if error is not None else None,
         )
         write_json(result)
     else:

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from invite_sweeper.atlas import (
@@ -30,7 +29,7 @@ from invite_sweeper.cli.streams import audit_copy, print_error_parts
 from invite_sweeper.endings import Advisor
 from invite_sweeper.errors import UsageError
 from invite_sweeper.last_resort import LastResort
-from invite_sweeper.policy import Policy, load_policy
+from invite_sweeper.policy import Policy
 from invite_sweeper.report import terminal
 from invite_sweeper.report.metrics import check_gateway_url
 from invite_sweeper.report.notify import register_secrets
@@ -39,23 +38,6 @@ from invite_sweeper.report.story import errors_of
 from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest, handle_signals
 from invite_sweeper.sweep.command import Command, Organization
 from invite_sweeper.text import describe_duration
-
-
-def find_audit_directory(
-    policy_path: Path, option: Path | None, policy: Policy | None = None
-) -> AuditDirectory:
-    """Return the audit directory: `--audit-dir`, else the policy's, relative to its folder.
-
-    Args:
-        policy: Loaded where it is needed.
-
-    Raises:
-        UsageError: There is no `--audit-dir`, and the policy cannot be read.
-    """
-    if option is not None:
-        return AuditDirectory(option)
-    settings = (policy or load_policy(policy_path)).audit
-    return AuditDirectory(policy_path.parent / settings.directory)
 
 
 def read_all_credentials(
@@ -107,7 +89,8 @@ class Session:
         self.now = datetime.now(UTC)
         self.run_id = f"{self.now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
         self.base_url = parse_base_url(options.base_url)
-        self.directory = find_audit_directory(options.policy, options.audit_dir, policy)
+        in_policy = options.policy.parent / policy.audit.directory
+        self.directory = AuditDirectory(options.audit_dir or in_policy)
         self.log = configure_logging(
             quiet=options.quiet or options.quiet_progress,
             verbose=options.verbose,

@@ -183,9 +183,9 @@ def serve_in_thread(sim: SimulatedAtlas) -> Iterator[str]:
         loop.close()
 
 
-_DEMO_POLICY = """\
+_DEMO_POLICY = f"""\
 version: 1
-organizations: ["{org_id}"]
+organizations: ["{ORG_ID}"]
 sources: [invites, users, org_users, org_invites]
 rules:
   - {{name: forgotten, older_than: 14d}}
@@ -194,10 +194,6 @@ keep:
   - {{name: board, usernames: ["*@board.example.com"], reason: they travel}}
 limits: {{max_share: 0.8}}
 """
-_SUMMARY = """\
-  stale: older than 14 days (rule forgotten)
-  stale: *@contractors.example.com after 3 days (rule outsiders)
-  kept:  *@board.example.com, they travel (keep entry board)"""
 INVITED = "mira.web@partner.example.net"
 """Whom the demo invites as the web interface of Atlas does."""
 _STEPS = (
@@ -217,7 +213,7 @@ def demo() -> None:
     """
     folder = Path(tempfile.mkdtemp(prefix="invite-sweeper-demo-"))
     policy = folder / "policy.yaml"
-    policy.write_text(_DEMO_POLICY.format(org_id=ORG_ID), "utf-8")
+    policy.write_text(_DEMO_POLICY, "utf-8")
     sim, credentials = build(projects=4, invitations=4)
     sim.add_user(
         INVITED,
@@ -232,8 +228,9 @@ def demo() -> None:
     click.echo(
         f"{INVITED} was invited in its web interface 23 days ago: the lists of users show "
         "that\ninvitation, the older lists of invitations do not. The policy reads all four lists:"
+        f"\n\n{_DEMO_POLICY}",
+        nl=False,
     )
-    click.echo(_SUMMARY)
     with serve_in_thread(sim) as base_url:
         for title, explanation, dry_run in _STEPS:
             console.print()
