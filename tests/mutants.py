@@ -662,8 +662,8 @@ OF_GUARANTEES = (
     Mutant(
         "a usage error writes no JSON",
         "cli/main.py",
-        "        RESULT.write_error(error)\n    sys.exit(int(error.exit_code))",
-        "        print_error(error)\n    sys.exit(int(error.exit_code))",
+        "        OUTPUTS.write_error(failed)\n",
+        "",
         "tests/commands/test_json_on_every_exit.py",
     ),
     Mutant(

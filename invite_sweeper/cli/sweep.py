@@ -158,10 +158,13 @@ class _SweepCommand:
         session, options = self._session, self._options
         history = session.read_history()
         self._earlier = history.runs
+        saved = None
+        if options.plan is not None:  # an empty name, such as of an unset variable, is an error
+            saved = read_plan(session.directory.find(options.plan).path)
         command = session.command(
             history,
             dry_run=options.dry_run,
-            saved=read_plan(session.directory.find(options.plan).path) if options.plan else None,
+            saved=saved,
             shard=self._shard,
             accept_population=options.accept_population,
             detailed_exit_code=options.detailed_exitcode,
@@ -278,5 +281,6 @@ def check_outputs(session: Session) -> None:
 
 
 def _shard(options: RunOptions, environment: Mapping[str, str]) -> Shard | None:
-    index = environment.get("JOB_COMPLETION_INDEX")
-    return Shard.parse(options.shard, completion_index=index) if options.shard else None
+    if options.shard is None:
+        return None
+    return Shard.parse(options.shard, completion_index=environment.get("JOB_COMPLETION_INDEX"))
