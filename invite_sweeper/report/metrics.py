@@ -139,6 +139,7 @@ def _read_success(target: Path) -> datetime | None:
 
 def check_gateway_url(url: str) -> None:
     """Raise UsageError unless this is the URL of a Pushgateway. It is not repeated."""
+    SECRETS.add_user_info(url)
     try:
         parts = urlsplit(url)
         valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
