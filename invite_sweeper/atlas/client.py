@@ -49,7 +49,7 @@ from invite_sweeper.atlas.responses import (
     is_unprocessed,
     parse_rate_limit_error,
 )
-from invite_sweeper.models import DeletionProgress, RequestCounters, Source
+from invite_sweeper.models import RequestCounters, Sending, Source
 
 BACKOFF = wait_random_exponential(multiplier=0.5, max=30.0)
 """Waits after a response: up to 0.5, 1, 2 … 30 seconds."""
@@ -184,7 +184,7 @@ class Client:
         page: int | None = None,
         since: datetime | None = None,
         parse: Callable[[bytes], object] | None = None,
-        progress: DeletionProgress | None = None,
+        progress: Sending | None = None,
         body: Body | None = None,
     ) -> Request:
         """Return a request; `build_path` describes and checks the first four arguments.

@@ -38,7 +38,7 @@ from invite_sweeper.atlas.responses import (
     ResponseOrFailure,
 )
 from invite_sweeper.errors import UsageError
-from invite_sweeper.models import DeletionProgress, RequestCounters
+from invite_sweeper.models import RequestCounters, Sending
 from invite_sweeper.redaction import SECRETS
 
 USER_AGENT: Final = (
@@ -210,7 +210,7 @@ class Request(NamedTuple):
     path: str
     bucket: TokenBucket
     parse: Callable[[bytes], object] | None = None
-    progress: DeletionProgress | None = None
+    progress: Sending | None = None
     body: Body | None = None
 
     def is_cancelled(self) -> bool:
@@ -260,7 +260,7 @@ class HttpSession:
             timeout = aiohttp.ClientTimeout(total=timeout.total, connect=connect_s)
         bodies_of_401: list[bytes] = []
         record = self._recording(
-            request.progress or DeletionProgress(), None if digest is None else bodies_of_401
+            request.progress or Sending(), None if digest is None else bodies_of_401
         )
         try:
             response = await self.session.request(
@@ -288,7 +288,7 @@ class HttpSession:
             return describe_error(error, self.base_url.host or "", timeout)
 
     def _recording(
-        self, progress: DeletionProgress, bodies_of_401: list[bytes] | None
+        self, progress: Sending, bodies_of_401: list[bytes] | None
     ) -> aiohttp.ClientMiddlewareType:
         """Return a middleware that records one attempt: what was sent, and the status.
 

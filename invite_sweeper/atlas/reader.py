@@ -181,8 +181,8 @@ class AtlasReader:
         has_no_access = is_refused and not is_unauthenticated(response)
         if found.still_member is None or (found.status is None and not has_no_access):
             return ListUnreadable(
-                invitation.project_id,
-                invitation.project_name,
+                invitation.scope_id,
+                invitation.project_name or "",
                 f"The status of the user could not be read: {describe(response)}.",
                 response.status,
                 response.code,
@@ -217,11 +217,10 @@ class AtlasReader:
             `listGroupUsers` of the OpenAPI document: users invited by `createGroupInvite` are
             only in the list of invitations, so for `invites` both lists are read.
         """
-        of_org, org_id = invitation.source.is_organization_level, invitation.org_id
-        place_id = org_id if of_org else invitation.project_id
-        place = Project(place_id, invitation.project_name, org_id)
+        of_org = invitation.source.is_organization_level
+        place = Project(invitation.scope_id, invitation.project_name or "", invitation.org_id)
         endpoint = endpoints.LIST_ORG_MEMBERS if of_org else endpoints.LIST_GROUP_MEMBERS
-        listing = await self._members(endpoint, place_id)
+        listing = await self._members(endpoint, place.id)
         if (failure := listing.failure) is not None:
             if fatal_error := fatal_error_for(failure):
                 raise fatal_error
@@ -297,7 +296,7 @@ async def look_after(
     """
 
     async def read(source: Source, place: Project, *, token_taken: bool) -> ResponseOrFailure:
-        request = user_request(client, source, place, invitation.id)
+        request = user_request(client, source, place, invitation.invitation_id)
         result = await client.call(request, token_taken=token_taken)
         if isinstance(error := fatal_error_for(result), CredentialsRefused):
             raise error
@@ -312,12 +311,12 @@ async def look_after(
     if (user := user_in(response, invitation)) is not None:
         status = user.status
         if of_org or not user.links_out_of_scope:  # else its projects are not known
-            is_member = of_org or invitation.project_id in dict(user.linked_projects)
+            is_member = of_org or invitation.scope_id in dict(user.linked_projects)
     elif is_gone:
         is_member = False
     if of_org or (is_member is not None and (is_confirmed or not is_gone)):
         return UserStatus(status, is_member), response
-    place = Project(invitation.project_id, invitation.project_name, org_id)
+    place = Project(invitation.scope_id, invitation.project_name or "", org_id)
     in_project = await read(Source.USERS, place, token_taken=False)
     if (user := user_in(in_project, invitation)) is not None:
         return UserStatus(user.status, still_member=True), response
@@ -342,7 +341,9 @@ def user_request(client: Client, source: Source, place: Project, user_id: str) -
 def user_in(result: ResponseOrFailure, listed: Invitation) -> Invitation | None:
     """Return the user from a response; None if it contains no user or another one."""
     seen = result.value if isinstance(result, Response) else None
-    return seen if isinstance(seen, Invitation) and seen.id == listed.id else None
+    if isinstance(seen, Invitation) and seen.invitation_id == listed.invitation_id:
+        return seen
+    return None
 
 
 class _Secret(Record):

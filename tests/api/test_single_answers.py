@@ -35,7 +35,10 @@ def answering():
 
 @pytest.mark.parametrize("media_type", ["text/plain; charset=utf-8", "application/octet-stream"])
 async def test_404_that_is_not_json_is_not_from_atlas(connecting, answering, media_type):
-    for method, url in ((answering.get, LIST), (answering.delete, f"{LIST}/{LISTED.id}")):
+    for method, url in (
+        (answering.get, LIST),
+        (answering.delete, f"{LIST}/{LISTED.invitation_id}"),
+    ):
         method(url, status=404, body="404: Not Found", headers={"Content-Type": media_type})
 
     async with connecting(BASE) as atlas:
@@ -46,7 +49,7 @@ async def test_404_that_is_not_json_is_not_from_atlas(connecting, answering, med
 
 
 async def test_body_of_a_204_is_not_read(connecting, answering):
-    url = f"{LIST}/{LISTED.id}"
+    url = f"{LIST}/{LISTED.invitation_id}"
     answering.delete(url, status=204, body=b'{"half', content_type="application/json")
 
     async with connecting(BASE) as atlas:

@@ -4,9 +4,10 @@ from datetime import timedelta
 
 import faults
 import pytest
+from builders import entry_of
 
 from invite_sweeper.errors import CredentialsRefused
-from invite_sweeper.models import Invitation, ListUnreadable, Source, UserStatus
+from invite_sweeper.models import ListUnreadable, Source, UserStatus
 
 ORG = "5efda682a3f2ed2e7dd6cde4"
 IN_PROJECT, IN_ORG = "*/groups/*/users/*", "*/orgs/*/users/*"
@@ -25,13 +26,11 @@ def read_status(sim, online, alpha):
         user = sim.add_user(
             "ada@example.com", age=timedelta(days=20), group_roles={alpha: ["GROUP_OWNER"]}
         )
-        scope = ORG if source.is_organization_level else alpha
+        place = {} if source.is_organization_level else {"project_id": alpha}
         then(user)
-        invitation = Invitation(
-            user, scope, "Alpha", ORG, "ada@example.com", (), None, None, None, source=source
-        )
+        one = entry_of(source, invitation_id=user, **place)
         async with online(attempts=2) as atlas:
-            return await atlas.reader.membership_status(invitation)
+            return await atlas.reader.membership_status(one)
 
     return run
 
