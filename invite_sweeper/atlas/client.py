@@ -50,6 +50,7 @@ from invite_sweeper.atlas.responses import (
     parse_rate_limit_error,
 )
 from invite_sweeper.models import RequestCounters, Sending, Source
+from invite_sweeper.policy import Execution
 
 BACKOFF = wait_random_exponential(multiplier=0.5, max=30.0)
 """Waits after a response: up to 0.5, 1, 2 … 30 seconds."""
@@ -130,7 +131,7 @@ class Client:
     and a strict server rejects them.
 
     Args:
-        attempts: Of a request, including the first; those with a 429 do not count.
+        execution: Its `attempts` include the first one of a request; a 429 does not count.
         retry_until_s: Nothing is retried after it, on the limiter's clock.
 
     Attributes:
@@ -145,9 +146,8 @@ class Client:
         http: HttpSession,
         credentials: Credentials,
         *,
+        execution: Execution,
         limiter: RateLimiter,
-        concurrency: int,
-        attempts: int,
         retry_until_s: float,
         clock: Callable[[], datetime],
         log: FilteringBoundLogger,
@@ -157,7 +157,7 @@ class Client:
         self.server = ServerInfo(clock)
         self.counters: RequestCounters = http.counters
         self._http = http
-        self._slots = asyncio.Semaphore(concurrency)
+        self._slots = asyncio.Semaphore(execution.concurrency)
         self._api_key = self._header = self._tokens = None
         self._digests: list[_Digest] = []
         match credentials.kind:
@@ -167,7 +167,7 @@ class Client:
                 self._api_key = credentials
             case CredentialsKind.ACCESS_TOKEN:
                 self._header = bearer_header(credentials.secret)
-        self._attempts = attempts
+        self._attempts = execution.attempts
         self._retry_until_s = retry_until_s
         self._log = log
         self._told_s = -math.inf

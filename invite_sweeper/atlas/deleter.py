@@ -9,7 +9,7 @@ the second read detects this if the organization still returns the user.
 
 from collections.abc import Iterable
 from enum import Enum, auto
-from typing import Final, NamedTuple
+from typing import Final
 
 from invite_sweeper.atlas.client import Client
 from invite_sweeper.atlas.endpoints import (
@@ -76,36 +76,20 @@ class Answer(Enum):
     """The answer was lost, or is an error of the server: the user may have been removed."""
 
 
-class After(NamedTuple):
-    """The outcome of a removal that may have been processed, by what the look after it shows.
-
-    Attributes:
-        active: Not there, and an active member of the organization: the user accepted meanwhile.
-        gone: Neither there nor an active member.
-        not_known: Neither the organization nor the project could be read.
-    """
-
-    active: Outcome
-    gone: Outcome
-    not_known: Outcome
-
-
-_AFTER: Final = {
-    Answer.CONFIRMED: After(Outcome.ACCEPTED_DURING, Outcome.DELETED, Outcome.DELETED),
-    Answer.GONE: After(Outcome.ALREADY_GONE, Outcome.ALREADY_GONE, Outcome.ALREADY_GONE),
-    # `gone` is proof that the user is gone, not of who did it.
-    Answer.UNCLEAR: After(Outcome.ACCEPTED_DURING, Outcome.ALREADY_GONE, Outcome.UNKNOWN),
-}
-
-
 def judge_after(answer: Answer, after: UserStatus) -> Outcome:
     """Return the outcome of a removal that may have been processed, from the look after it."""
     if after.still_member:
         return Outcome.FAILED  # in whatever status: the next run judges the user anew
-    is_active, outcomes = after.status == MembershipStatus.ACTIVE, _AFTER[answer]
-    if after.still_member is None and (answer is Answer.UNCLEAR or not is_active):
-        return outcomes.not_known
-    return outcomes.active if is_active else outcomes.gone
+    has_accepted = after.status == MembershipStatus.ACTIVE
+    match answer:
+        case Answer.CONFIRMED:
+            return Outcome.ACCEPTED_DURING if has_accepted else Outcome.DELETED
+        case Answer.GONE:
+            return Outcome.ALREADY_GONE
+        case Answer.UNCLEAR if after.still_member is None:
+            return Outcome.UNKNOWN
+        case Answer.UNCLEAR:  # that the user is gone is no proof of who did it
+            return Outcome.ACCEPTED_DURING if has_accepted else Outcome.ALREADY_GONE
 
 
 def _read_answer(result: ResponseOrFailure) -> Answer | None:

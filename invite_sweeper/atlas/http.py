@@ -83,7 +83,7 @@ TRANSPORT_ERRORS: Final = (
 """What `describe_error` describes."""
 _REASONS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (aiohttp.ClientHttpProxyError, "proxy responded with HTTP {error.status}"),
-    (aiohttp.ClientConnectorCertificateError, "certificate {certificate}"),
+    (aiohttp.ClientConnectorCertificateError, "certificate of {host} rejected: {certificate}"),
     (aiohttp.ClientConnectorDNSError, "name not found: {error.host}"),
     (aiohttp.ClientSSLError, "TLS handshake with {host} failed"),
     (aiohttp.ClientProxyConnectionError, "could not connect to proxy {error.host}: {why}"),
@@ -101,12 +101,6 @@ _REASONS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (Exception, "unsupported authentication challenge"),
 )
 """The first one that matches holds."""
-_CERTIFICATE_REASONS: Final = {
-    10: "of {host} has expired",
-    **dict.fromkeys((18, 19, 20, 21), "of {host} is signed by an unknown authority"),
-    **dict.fromkeys((62, 64), "not valid for {host}"),
-}
-"""By OpenSSL's code."""
 _PROXY_AUTHENTICATION_REQUIRED: Final = 407
 
 
@@ -119,11 +113,14 @@ def describe_error(error: Exception, host: str, timeout: aiohttp.ClientTimeout) 
     why = getattr(cause, "strerror", None) or "unknown reason"
     if isinstance(cause, ConnectionRefusedError):
         why = "connection refused"
-    code = getattr(getattr(error, "certificate_error", None), "verify_code", 0)
-    certificate = _CERTIFICATE_REASONS.get(code, "of {host} was rejected").format(host=host)
+    certificate = getattr(error, "certificate_error", None)
     return RequestFailed(
         reason.format(
-            error=error, host=host, timeout=timeout, why=why.lower(), certificate=certificate
+            error=error,
+            host=host,
+            timeout=timeout,
+            why=why.lower(),
+            certificate=getattr(certificate, "verify_message", "not valid").rstrip("."),
         ),
         retryable=kind not in {aiohttp.ClientConnectorCertificateError, BodyTooLarge, Exception}
         and getattr(error, "status", 0) != _PROXY_AUTHENTICATION_REQUIRED,

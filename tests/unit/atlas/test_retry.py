@@ -23,6 +23,7 @@ from invite_sweeper.atlas.responses import (
     parse_rate_limit_error,
 )
 from invite_sweeper.models import RequestCounters, Sending
+from invite_sweeper.policy import Execution
 
 NOW = datetime(2026, 11, 25, 1, 0, 0, tzinfo=UTC)
 CUT = RequestFailed("cut")
@@ -74,8 +75,7 @@ class Deletion:
             self.http,
             Credentials(CredentialsKind.ACCESS_TOKEN, "token", Secret("a-token")),
             limiter=RateLimiter(self.time.monotonic, self.time.sleep),
-            concurrency=1,
-            attempts=attempts,
+            execution=Execution(concurrency=1, attempts=attempts),
             retry_until_s=self.time.now_s + left_s,
             clock=lambda: NOW,
             log=self.log,
