@@ -8,6 +8,7 @@ import asyncio
 import base64
 import math
 from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
 from typing import Annotated, Final, NamedTuple, TypeAlias
 
 import msgspec
@@ -15,8 +16,6 @@ import msgspec
 from invite_sweeper.atlas.credentials import Credentials, Secret
 from invite_sweeper.atlas.endpoints import FETCH_TOKEN, REVOKE_TOKEN, Endpoint
 from invite_sweeper.atlas.responses import (
-    OK,
-    UNAUTHORIZED,
     Response,
     ResponseOrFailure,
     RetryDecision,
@@ -174,7 +173,7 @@ class AccessTokens:
                 f"Could not get an access token: {describe(result)}.",
                 hint=_TOO_MANY_TOKENS_HINT if limit_reached else _HINT,
             )
-        if not isinstance(result, Response) or result.status != OK:
+        if not isinstance(result, Response) or result.status != HTTPStatus.OK:
             raise AtlasUnavailable(
                 f"Could not get an access token: {describe(result)}.", hint=connection_hint(result)
             )
@@ -211,5 +210,5 @@ class AccessTokens:
 
 def _decide(result: ResponseOrFailure) -> RetryDecision:
     """Return what to do with a response of the token endpoint: a 401 is about the secret."""
-    is_refused = isinstance(result, Response) and result.status == UNAUTHORIZED
+    is_refused = isinstance(result, Response) and result.status == HTTPStatus.UNAUTHORIZED
     return RetryDecision.DONE if is_refused else classify(result)

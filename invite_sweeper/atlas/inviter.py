@@ -1,5 +1,6 @@
 """Re-invite users. Code without an `AtlasInviter` cannot invite."""
 
+from http import HTTPStatus
 from typing import Final
 
 from invite_sweeper.atlas.client import Client
@@ -25,7 +26,6 @@ from invite_sweeper.models import (
     Sending,
 )
 
-_CONFLICT: Final = 409
 _RATE_LIMITED_CODE: Final = "RATE_LIMITED_IP"
 _MEMBERSHIPS: Final = {
     MembershipStatus.PENDING.value: Outcome.RESTORED,
@@ -88,7 +88,7 @@ def _outcome(result: ResponseOrFailure, sending: Sending) -> Outcome | None:
         return Outcome.UNKNOWN if sending.may_be_processed else unsent
     if _is_created(result):
         return _created_outcome(result)
-    if result.status == _CONFLICT and result.looks_like_atlas:
+    if result.status == HTTPStatus.CONFLICT and result.looks_like_atlas:
         return Outcome.ALREADY_THERE
     if result.status >= SERVER_ERROR:
         return Outcome.UNKNOWN

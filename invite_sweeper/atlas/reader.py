@@ -5,6 +5,7 @@ Nothing here can delete or invite.
 
 from collections.abc import Mapping
 from datetime import datetime
+from http import HTTPStatus
 from typing import Annotated, Final, TypeVar
 
 from msgspec import Meta
@@ -27,9 +28,6 @@ from invite_sweeper.atlas.lists import (
     read_list,
 )
 from invite_sweeper.atlas.responses import (
-    FORBIDDEN,
-    OK,
-    UNAUTHORIZED,
     InvalidResponse,
     RequestFailed,
     Response,
@@ -38,7 +36,7 @@ from invite_sweeper.atlas.responses import (
     fatal_error_for,
     is_already_gone,
     is_project_gone,
-    is_unauthenticated,
+    lacks_permission,
     list_error,
     run_list_error,
     unread,
@@ -148,7 +146,7 @@ class AtlasReader:
                 return InvitationList(found, listing.sent)
             except InvalidResponse as error:
                 reason = f"unexpected response from Atlas: {error}"
-                failure = RequestFailed(reason, retryable=False, status=OK)
+                failure = RequestFailed(reason, retryable=False, status=HTTPStatus.OK)
         unknown = list_error(ListRef(project, source), failure, source.roles[0])
         return unknown if isinstance(unknown, ProjectGone) else replace(unknown, rows=listing.sent)
 
@@ -177,9 +175,7 @@ class AtlasReader:
             CredentialsRefused: By the access list.
         """
         found, response = await look_after(self._client, invitation)
-        is_refused = isinstance(response, Response) and response.status in {UNAUTHORIZED, FORBIDDEN}
-        has_no_access = is_refused and not is_unauthenticated(response)
-        if found.still_member is None or (found.status is None and not has_no_access):
+        if found.still_member is None or (found.status is None and not lacks_permission(response)):
             return ListUnreadable(
                 invitation.scope_id,
                 invitation.project_name or "",

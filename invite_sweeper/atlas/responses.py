@@ -6,6 +6,7 @@ No input or output.
 import re
 from collections.abc import Mapping
 from enum import Enum, auto
+from http import HTTPStatus
 from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
@@ -41,17 +42,9 @@ _ERROR_KEYS: Final = frozenset(
 )
 """Keys of error bodies: `ApiError` of the OpenAPI document, OAuth, and proxies."""
 
-OK: Final = 200
-NO_CONTENT: Final = 204
 REDIRECT: Final = 300
-BAD_REQUEST: Final = 400
-UNAUTHORIZED: Final = 401
-FORBIDDEN: Final = 403
-NOT_FOUND: Final = 404
-GONE: Final = 410
-TOO_MANY_REQUESTS: Final = 429
 SERVER_ERROR: Final = 500
-_REFUSED: Final = frozenset({UNAUTHORIZED, FORBIDDEN})
+_REFUSED: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 
 
 class InvalidResponse(ValueError):
@@ -99,7 +92,7 @@ class Response(NamedTuple):
     @property
     def is_redirect(self) -> bool:
         """Whether it leads elsewhere; it is never followed."""
-        return REDIRECT <= self.status < BAD_REQUEST
+        return REDIRECT <= self.status < HTTPStatus.BAD_REQUEST
 
     @property
     def looks_like_atlas(self) -> bool:
@@ -223,7 +216,7 @@ def is_unauthenticated(result: ResponseOrFailure) -> bool:
     """
     return (
         isinstance(result, Response)
-        and result.status == UNAUTHORIZED
+        and result.status == HTTPStatus.UNAUTHORIZED
         and result.code in UNAUTHENTICATED_CODES
     )
 
@@ -236,7 +229,7 @@ def is_unprocessed(result: ResponseOrFailure) -> bool:
     """
     if isinstance(result, RequestFailed):
         return result.is_unsent
-    return result.status == TOO_MANY_REQUESTS or is_unauthenticated(result)
+    return result.status == HTTPStatus.TOO_MANY_REQUESTS or is_unauthenticated(result)
 
 
 class RetryDecision(Enum):
@@ -334,7 +327,7 @@ def run_list_error(what: str, result: ResponseOrFailure, *, is_first: bool) -> R
     if is_unauthenticated(result):
         return CredentialsRefused("Atlas refused the credentials (401).", hint=_KEY_HINT)
     hint = _ROLE_HINT if lacks_permission(result) else _NETWORK_HINT
-    if result.status == FORBIDDEN and result.code is None:  # unclear which
+    if result.status == HTTPStatus.FORBIDDEN and result.code is None:  # unclear which
         hint = f"{hint} {_ACCESS_LIST_HINT}"
     message = f"The list of {what} could not be read: {describe(result)}."
     return CredentialsRefused(message, hint=hint)
@@ -356,7 +349,7 @@ def is_deleted(response: Response) -> bool:
     """
     if not response.looks_like_atlas:
         return False
-    if response.status == NO_CONTENT:
+    if response.status == HTTPStatus.NO_CONTENT:
         return True
     body = _parse_body(response) if response.status in _DELETED_WITH_BODY else None
     return body is not None and _ERROR_KEYS.isdisjoint(body) and response.code is None
@@ -371,8 +364,8 @@ def is_already_gone(result: ResponseOrFailure | None) -> bool:
     """
     if not isinstance(result, Response):
         return False
-    is_gone = result.status == BAD_REQUEST and result.code in _GONE_CODES
-    return is_gone or (result.status == NOT_FOUND and result.looks_like_atlas)
+    is_gone = result.status == HTTPStatus.BAD_REQUEST and result.code in _GONE_CODES
+    return is_gone or (result.status == HTTPStatus.NOT_FOUND and result.looks_like_atlas)
 
 
 def is_project_gone(result: ResponseOrFailure | None) -> bool:
@@ -414,10 +407,10 @@ def list_error(
         RunError: The result stops the run (`fatal_error_for`).
     """
     project, source = list_ref
-    if isinstance(result, Response) and result.status == GONE:
-        reason = f"Atlas no longer serves the list {source} ({GONE})."
+    if isinstance(result, Response) and result.status == HTTPStatus.GONE:
+        reason = f"Atlas no longer serves the list {source} ({HTTPStatus.GONE})."
         return SourceRetired(
-            project.id, project.name, reason, GONE, result.code, source, project.org_id
+            project.id, project.name, reason, HTTPStatus.GONE, result.code, source, project.org_id
         )
     if fatal_error := fatal_error_for(result):
         raise fatal_error
