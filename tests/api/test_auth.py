@@ -284,6 +284,22 @@ async def test_deletion_without_a_token_fails_and_ends_the_run(sim, online):
     assert sim.invitation_count() == 1
 
 
+async def test_deletion_cancelled_while_no_token_can_be_fetched_is_skipped(sim, online, fake_time):
+    add_projects(sim, projects=1, invitations=1)
+    sending = Sending()
+    cancel = faults.with_effect(
+        faults.fail_with(503), lambda _: setattr(sending, "cancelled", True)
+    )
+
+    async with online(sim.add_service_account()) as atlas:
+        (one,) = await list_all(atlas)
+        fake_time.now_s += 3600
+        sim.faults.add(cancel, path=TOKEN_PATH, times=None)
+        deletion = await delete(atlas, one, sending)
+
+    assert (deletion.outcome, deletion.fatal_error) == (Outcome.SKIPPED, None)
+
+
 NO_TOKEN = (
     b"",
     b"[]",
