@@ -523,7 +523,7 @@ OF_GUARANTEES = (
     Mutant(
         "any text is an id",
         "atlas/endpoints.py",
-        " or not all(map(is_id, ids)):",
+        " or not all(map(_ID.fullmatch, ids)):",
         ":",
         "tests/unit/atlas/test_endpoints.py",
     ),

@@ -8,7 +8,7 @@ import asyncio
 import base64
 import math
 from collections.abc import Awaitable, Callable, Mapping
-from http import HTTPStatus
+from http.client import OK, UNAUTHORIZED
 from typing import Annotated, Final, NamedTuple, TypeAlias
 
 import msgspec
@@ -173,7 +173,7 @@ class AccessTokens:
                 f"Could not get an access token: {describe(result)}.",
                 hint=_TOO_MANY_TOKENS_HINT if limit_reached else _HINT,
             )
-        if not isinstance(result, Response) or result.status != HTTPStatus.OK:
+        if not isinstance(result, Response) or result.status != OK:
             raise AtlasUnavailable(
                 f"Could not get an access token: {describe(result)}.", hint=connection_hint(result)
             )
@@ -210,5 +210,5 @@ class AccessTokens:
 
 def _decide(result: ResponseOrFailure) -> RetryDecision:
     """Return what to do with a response of the token endpoint: a 401 is about the secret."""
-    is_refused = isinstance(result, Response) and result.status == HTTPStatus.UNAUTHORIZED
+    is_refused = isinstance(result, Response) and result.status == UNAUTHORIZED
     return RetryDecision.DONE if is_refused else classify(result)

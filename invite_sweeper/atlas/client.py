@@ -6,7 +6,7 @@ import random
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import date, datetime
 from functools import partial
-from http import HTTPStatus
+from http.client import NO_CONTENT, OK, TOO_MANY_REQUESTS, UNAUTHORIZED
 from typing import Final, TypeAlias
 
 import aiohttp
@@ -56,7 +56,7 @@ UNREACHABLE = wait_chain(*(wait_random(s, 1.25 * s) for s in (0.5, 10, 20, 30)))
 in which Atlas or the proxy is not reachable."""
 LONG_WAIT_S: Final = 6.0
 _CANCEL_CHECK_S: Final = 1.0
-_BACK_OFF_STATUSES: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, 503})
+_BACK_OFF_STATUSES: Final = frozenset({TOO_MANY_REQUESTS, 503})
 
 MAX_LOOK_AGE_S: Final = 1.0
 """Of the look that a request depends on when the request is sent, counted from its start."""
@@ -379,7 +379,7 @@ class Client:
             finally:
                 if digest is not None:
                     self._digests.append(digest)
-        is_rejected = result.status == HTTPStatus.UNAUTHORIZED and is_unauthenticated(result)
+        is_rejected = result.status == UNAUTHORIZED and is_unauthenticated(result)
         if self._tokens is not None and is_rejected and not request.is_cancelled():
             await self._tokens.refresh(header)  # later requests need one, too
         return result
@@ -406,9 +406,9 @@ class Client:
             return RequestFailed(reason, status=result.status)
         self.server.update(result.headers, endpoint, good=result.status < REDIRECT)
         if request.progress is not None:
-            is_explained = result.status != HTTPStatus.NO_CONTENT
+            is_explained = result.status != NO_CONTENT
             request.progress.error_code = result.code if is_explained else None
-        if result.status != HTTPStatus.OK or request.parse is None:
+        if result.status != OK or request.parse is None:
             return result
         try:
             return result._replace(value=request.parse(result.body))
@@ -421,7 +421,7 @@ class Client:
         now_s, headers = self.limiter.clock(), response.headers
         if response.status in _BACK_OFF_STATUSES:
             wait_s, limit = retry_after_s(headers, self.server.clock), None
-            if response.status == HTTPStatus.TOO_MANY_REQUESTS:
+            if response.status == TOO_MANY_REQUESTS:
                 self.counters.rate_limited += 1
                 named_s, limit = parse_rate_limit_error(response)
                 wait_s = wait_s or named_s or 0.0

@@ -292,7 +292,7 @@ def build_path(
     """
     is_known = endpoint in ENDPOINTS and len(ids) == endpoint.template.count("{}")
     is_paged = page is not None and page > 0
-    if not is_known or is_paged is not endpoint.paged or not all(map(is_id, ids)):
+    if not is_known or is_paged is not endpoint.paged or not all(map(_ID.fullmatch, ids)):
         raise InvalidRequest(f"invalid request: {endpoint.method} {endpoint.template}")
     path, query = endpoint.template.format(*ids), endpoint.query
     if since is not None:

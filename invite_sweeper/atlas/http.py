@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from http import HTTPStatus
+from http.client import NO_CONTENT, PROXY_AUTHENTICATION_REQUIRED, UNAUTHORIZED
 from ssl import SSLContext
 from typing import Final, NamedTuple, TypeAlias
 
@@ -121,7 +121,7 @@ def describe_error(error: Exception, host: str, timeout: aiohttp.ClientTimeout) 
             certificate=getattr(certificate, "verify_message", "not valid").rstrip("."),
         ),
         retryable=kind not in {aiohttp.ClientConnectorCertificateError, BodyTooLarge, Exception}
-        and getattr(error, "status", 0) != HTTPStatus.PROXY_AUTHENTICATION_REQUIRED,
+        and getattr(error, "status", 0) != PROXY_AUTHENTICATION_REQUIRED,
         is_unsent=isinstance(error, NOT_SENT_ERRORS),
     )
 
@@ -272,7 +272,7 @@ class HttpSession:
             )
             try:
                 # A 204 has no body: do not wait for one that its headers announce.
-                done = method == "DELETE" and response.status == HTTPStatus.NO_CONTENT
+                done = method == "DELETE" and response.status == NO_CONTENT
                 content = b"" if done else await read_body(response, self.max_body_bytes)
                 content = content or b"".join(bodies_of_401[-1:])
                 return Response(response.status, response.headers, content)
@@ -316,7 +316,7 @@ class HttpSession:
             except (aiohttp.ServerDisconnectedError, OSError):
                 raise ConnectionLost from None
             progress.response_pending, progress.http_status = False, response.status
-            if bodies_of_401 is not None and response.status == HTTPStatus.UNAUTHORIZED:
+            if bodies_of_401 is not None and response.status == UNAUTHORIZED:
                 # Read here, to free the connection before the request is repeated.
                 try:
                     bodies_of_401.append(await read_body(response, self.max_body_bytes))

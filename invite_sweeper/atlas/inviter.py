@@ -1,6 +1,6 @@
 """Re-invite users. Code without an `AtlasInviter` cannot invite."""
 
-from http import HTTPStatus
+from http.client import CONFLICT
 from typing import Final
 
 from invite_sweeper.atlas.client import Client
@@ -88,7 +88,7 @@ def _outcome(result: ResponseOrFailure, sending: Sending) -> Outcome | None:
         return Outcome.UNKNOWN if sending.may_be_processed else unsent
     if _is_created(result):
         return _created_outcome(result)
-    if result.status == HTTPStatus.CONFLICT and result.looks_like_atlas:
+    if result.status == CONFLICT and result.looks_like_atlas:
         return Outcome.ALREADY_THERE
     if result.status >= SERVER_ERROR:
         return Outcome.UNKNOWN

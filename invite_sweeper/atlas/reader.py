@@ -5,7 +5,7 @@ Nothing here can delete or invite.
 
 from collections.abc import Mapping
 from datetime import datetime
-from http import HTTPStatus
+from http.client import OK
 from typing import Annotated, Final, TypeVar
 
 from msgspec import Meta
@@ -146,7 +146,7 @@ class AtlasReader:
                 return InvitationList(found, listing.sent)
             except InvalidResponse as error:
                 reason = f"unexpected response from Atlas: {error}"
-                failure = RequestFailed(reason, retryable=False, status=HTTPStatus.OK)
+                failure = RequestFailed(reason, retryable=False, status=OK)
         unknown = list_error(ListRef(project, source), failure, source.roles[0])
         return unknown if isinstance(unknown, ProjectGone) else replace(unknown, rows=listing.sent)
 

@@ -6,7 +6,15 @@ No input or output.
 import re
 from collections.abc import Mapping
 from enum import Enum, auto
-from http import HTTPStatus
+from http.client import (
+    BAD_REQUEST,
+    FORBIDDEN,
+    GONE,
+    NO_CONTENT,
+    NOT_FOUND,
+    TOO_MANY_REQUESTS,
+    UNAUTHORIZED,
+)
 from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
@@ -44,7 +52,7 @@ _ERROR_KEYS: Final = frozenset(
 
 REDIRECT: Final = 300
 SERVER_ERROR: Final = 500
-_REFUSED: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+_REFUSED: Final = frozenset({UNAUTHORIZED, FORBIDDEN})
 
 
 class InvalidResponse(ValueError):
@@ -92,7 +100,7 @@ class Response(NamedTuple):
     @property
     def is_redirect(self) -> bool:
         """Whether it leads elsewhere; it is never followed."""
-        return REDIRECT <= self.status < HTTPStatus.BAD_REQUEST
+        return REDIRECT <= self.status < BAD_REQUEST
 
     @property
     def looks_like_atlas(self) -> bool:
@@ -216,7 +224,7 @@ def is_unauthenticated(result: ResponseOrFailure) -> bool:
     """
     return (
         isinstance(result, Response)
-        and result.status == HTTPStatus.UNAUTHORIZED
+        and result.status == UNAUTHORIZED
         and result.code in UNAUTHENTICATED_CODES
     )
 
@@ -229,7 +237,7 @@ def is_unprocessed(result: ResponseOrFailure) -> bool:
     """
     if isinstance(result, RequestFailed):
         return result.is_unsent
-    return result.status == HTTPStatus.TOO_MANY_REQUESTS or is_unauthenticated(result)
+    return result.status == TOO_MANY_REQUESTS or is_unauthenticated(result)
 
 
 class RetryDecision(Enum):
@@ -327,7 +335,7 @@ def run_list_error(what: str, result: ResponseOrFailure, *, is_first: bool) -> R
     if is_unauthenticated(result):
         return CredentialsRefused("Atlas refused the credentials (401).", hint=_KEY_HINT)
     hint = _ROLE_HINT if lacks_permission(result) else _NETWORK_HINT
-    if result.status == HTTPStatus.FORBIDDEN and result.code is None:  # unclear which
+    if result.status == FORBIDDEN and result.code is None:  # unclear which
         hint = f"{hint} {_ACCESS_LIST_HINT}"
     message = f"The list of {what} could not be read: {describe(result)}."
     return CredentialsRefused(message, hint=hint)
@@ -349,7 +357,7 @@ def is_deleted(response: Response) -> bool:
     """
     if not response.looks_like_atlas:
         return False
-    if response.status == HTTPStatus.NO_CONTENT:
+    if response.status == NO_CONTENT:
         return True
     body = _parse_body(response) if response.status in _DELETED_WITH_BODY else None
     return body is not None and _ERROR_KEYS.isdisjoint(body) and response.code is None
@@ -364,8 +372,8 @@ def is_already_gone(result: ResponseOrFailure | None) -> bool:
     """
     if not isinstance(result, Response):
         return False
-    is_gone = result.status == HTTPStatus.BAD_REQUEST and result.code in _GONE_CODES
-    return is_gone or (result.status == HTTPStatus.NOT_FOUND and result.looks_like_atlas)
+    is_gone = result.status == BAD_REQUEST and result.code in _GONE_CODES
+    return is_gone or (result.status == NOT_FOUND and result.looks_like_atlas)
 
 
 def is_project_gone(result: ResponseOrFailure | None) -> bool:
@@ -407,10 +415,10 @@ def list_error(
         RunError: The result stops the run (`fatal_error_for`).
     """
     project, source = list_ref
-    if isinstance(result, Response) and result.status == HTTPStatus.GONE:
-        reason = f"Atlas no longer serves the list {source} ({HTTPStatus.GONE})."
+    if isinstance(result, Response) and result.status == GONE:
+        reason = f"Atlas no longer serves the list {source} ({GONE})."
         return SourceRetired(
-            project.id, project.name, reason, HTTPStatus.GONE, result.code, source, project.org_id
+            project.id, project.name, reason, GONE, result.code, source, project.org_id
         )
     if fatal_error := fatal_error_for(result):
         raise fatal_error
