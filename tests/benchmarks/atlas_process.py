@@ -13,12 +13,11 @@ import threading
 from datetime import timedelta
 from pathlib import Path
 
-import faults
-from observed import ObservedAtlas
-
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import faults
 from benchmarks.load import Load
+from observed import ObservedAtlas
 
 from invite_sweeper.cli.console import run_async
 from invite_sweeper.simulator import SimulatedAtlas, serve
