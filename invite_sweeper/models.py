@@ -3,11 +3,11 @@
 A value claims only what Atlas returned; what it did not return is None or empty.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from operator import attrgetter
-from typing import Any, Final, NamedTuple, Self, TypeAlias, TypeVar
+from typing import Any, ClassVar, Final, NamedTuple, Self, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import structs
@@ -180,6 +180,8 @@ def organization_list_ref(org_id: str, source: Source) -> ListRef:
 
 InvitationKey: TypeAlias = tuple[str, str, str, str]
 """Source, organization, project (the organization for its own lists) and id."""
+ListKey: TypeAlias = tuple[str, str, str]
+"""A list: its source, the organization, and the project (the organization for its own lists)."""
 UserKey: TypeAlias = tuple[str, str]
 """Organization and user."""
 
@@ -334,49 +336,42 @@ _values: Final = attrgetter(*_NAMES)
 _shown: Final = attrgetter(*(name for name in _NAMES if name not in _NOT_EVIDENCE))
 
 Invitations: TypeAlias = tuple[Invitation, ...]
-
-
-class InvitationList(Invitations):
-    """The invitations of a list or page, each once.
-
-    Attributes:
-        rows: Rows that Atlas sent; more than the invitations if it sent one of them twice.
-    """
-
-    rows: int
-
-    def __new__(cls, invitations: Iterable[Invitation] = (), rows: int | None = None) -> Self:
-        """Return the list; by default Atlas sent one row for each invitation."""
-        listed = super().__new__(cls, invitations)
-        listed.rows = len(listed) if rows is None else rows
-        return listed
+"""The invitations of a list, each once and in Atlas's order."""
 
 
 class ListUnreadable(msgspec.Struct, frozen=True):
-    """A list that could not be read completely; nothing in it is deleted.
+    """A list that could not be read completely, or a project; nothing in it is deleted.
 
     Attributes:
-        project_id: The organization's id for a list of an organization.
+        project_id: None for a list of an organization, as `project_name`.
         reason: One sentence for the operator.
         http_status: Of the last response; None without one.
         error_code: Atlas's `errorCode`; None without one.
         org_id: None if Atlas listed the project with a malformed id, so none of its lists was
             requested.
-        rows: Rows that Atlas sent before.
     """
 
-    project_id: str
-    project_name: str
-    reason: str
+    event: ClassVar[str] = "project_unreadable"
+
+    project_id: str | None = None
+    project_name: str | None = None
+    reason: str = ""
     http_status: int | None = None
     error_code: str | None = None
     source: Source = Source.INVITES
     org_id: str | None = None
-    rows: int = 0
+
+    @property
+    def list_key(self) -> ListKey:
+        """Identifies the list."""
+        org_id = self.org_id or ""
+        return self.source.value, org_id, self.project_id or org_id
 
 
 class SourceRetired(ListUnreadable, frozen=True):
     """A list that Atlas no longer serves for any project (410)."""
+
+    event: ClassVar[str] = "source_retired"
 
 
 class ProjectGone(msgspec.Struct, frozen=True):

@@ -7,7 +7,7 @@ from invite_sweeper.audit.events import Intent, OutcomeLine
 from invite_sweeper.errors import AuditLogError
 from invite_sweeper.models import (
     Invitation,
-    InvitationList,
+    Invitations,
     ListUnreadable,
     Outcome,
     Project,
@@ -60,14 +60,14 @@ class FakeAtlas:
 
     async def invitations(
         self, project: Project, source: Source = Source.INVITES
-    ) -> InvitationList | ListUnreadable | ProjectGone:
+    ) -> Invitations | ListUnreadable | ProjectGone:
         self.requested.append(project.id)
         await asyncio.sleep(0)
         key = project.id if source is Source.INVITES else (source, project.id)
         result = self.list_results.get(key, self.lists.get(key, ()))
         if isinstance(result, Exception):
             raise result
-        return InvitationList(result) if type(result) is tuple else result
+        return result
 
     async def project_teams(self, project: Project) -> frozenset[str] | ListUnreadable:
         self.teams_requested.append(project.id)

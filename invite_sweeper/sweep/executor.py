@@ -20,7 +20,7 @@ from invite_sweeper.errors import ApiVersionRetired, AuditLogError, RunError
 from invite_sweeper.models import (
     SOURCES_OF_USERS,
     Invitation,
-    InvitationList,
+    Invitations,
     ListRef,
     Outcome,
     Project,
@@ -391,11 +391,11 @@ async def read_again(
         for source, org_id, place, id_ in planned.keys:
             # Without a name, so that each list is read once, whatever line names it.
             entries[ListRef(Project(place, "", org_id), Source(source))][id_] = number
-    again: dict[ListRef, InvitationList] = {}
+    again: dict[ListRef, Invitations] = {}
 
     async def read(ref: ListRef) -> None:
         found = await organization.client.reader.invitations(ref.project, ref.source)
-        if isinstance(found, InvitationList):
+        if isinstance(found, tuple):
             again[ref] = found
 
     if ended and stop.reason is None:

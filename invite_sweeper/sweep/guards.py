@@ -61,7 +61,7 @@ def _violations(
     stale, seen = planned.total(), counts.invitations_seen
     if counts.projects_unreadable > limits.max_unreadable_projects:
         unread = [
-            _describe_place(each.project_id, each.project_name, each.org_id or "", labels)
+            _describe_place(each.list_key[2], each.project_name or "", each.org_id or "", labels)
             for one in organizations
             for each in one.unread
         ]
@@ -195,7 +195,7 @@ def _add_population(
     now, nor entries in lists that had none, which the run may not have read.
     """
     counts, org_id, scope = organization.counts, organization.id, organization.scope
-    left_out = {(each.source.value, org_id, each.project_id) for each in organization.unread}
+    left_out = {each.list_key for each in organization.unread}
     sources = {each.value for each in policy.sources if each not in organization.retired}
     projects = counts.projects_seen - counts.projects_gone
     is_other = org_id in before.other_scope

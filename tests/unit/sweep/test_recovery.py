@@ -12,7 +12,6 @@ from invite_sweeper.audit import OpenIntent, RunFile, RunRecord
 from invite_sweeper.errors import CredentialsRefused
 from invite_sweeper.models import (
     SOURCES_OF_USERS,
-    InvitationList,
     ListRef,
     ListUnreadable,
     Project,
@@ -145,7 +144,7 @@ async def test_list_that_the_run_reads_settles_its_intents_and_is_not_read_again
     atlas, lines = FakeAtlas(), []
     recovery = Recovery(atlas, lines.append, [opened(Source.INVITES, 1), opened(Source.INVITES, 2)])
     ref = ListRef(Project(PROJECT, "renamed", ORG), Source.INVITES)
-    await recovery.settle(ref, InvitationList([one_of(Source.INVITES, 2)]))
+    await recovery.settle(ref, (one_of(Source.INVITES, 2),))
     assert [each.outcome for each in lines] == ["already_gone", "failed"]
     await recovery.settle_rest()
     assert (atlas.requested, len(lines)) == ([], 2)
@@ -158,7 +157,7 @@ async def test_other_list_of_the_run_settles_nothing():
         (object_id(9), ORG, Source.INVITES),
         (PROJECT, object_id(9), Source.INVITES),
     ):
-        await recovery.settle(ListRef(Project(project_id, "p", org_id), source), InvitationList())
+        await recovery.settle(ListRef(Project(project_id, "p", org_id), source), ())
     assert recovery.outcomes == []
 
 
