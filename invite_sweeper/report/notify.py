@@ -231,7 +231,7 @@ def _webhook_fields(
         "attention": [each._asdict() for each in story.attention],
         "succeeded": ExitCode(result.exit_code).succeeded,
         "verdict": ExitCode(result.exit_code).status,
-        "retryable": may_repeat(result.exit_code, result.reasons),
+        "retryable": may_repeat(result.reasons),
         "finished_at": finished_at,
     }
     if details:
