@@ -5,29 +5,25 @@ without a clear answer is `unknown`: the next restore reads first who is there.
 """
 
 import asyncio
-import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
 from invite_sweeper.audit import AuditLog
 from invite_sweeper.audit.events import (
     Intent,
-    OrganizationResult,
     OutcomeLine,
     Planned,
     RunFinished,
     RunStarted,
 )
 from invite_sweeper.audit.reader import read_events, required
-from invite_sweeper.counts import Counts, count_values, total
-from invite_sweeper.endings import ExitCode, Reason
+from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import (
     AuditLogError,
     CredentialsRefused,
@@ -43,7 +39,8 @@ from invite_sweeper.models import (
     Sending,
 )
 from invite_sweeper.shutdown import StopRequest
-from invite_sweeper.sweep.command import Organization, requests_of
+from invite_sweeper.sweep.command import Organization
+from invite_sweeper.sweep.result import Result
 from invite_sweeper.text import casefold_lookalike, casefold_visible
 
 MAX_PER_MINUTE: Final = 10
@@ -206,34 +203,27 @@ class Restorer:
     """Invites people one after another, at most ten a minute, and records each outcome.
 
     Args:
-        grace: How long a POST in flight may continue after a stop.
         report: Called with each outcome, and why it is not another.
     """
 
     def __init__(
         self,
-        organizations: Sequence[Organization],
+        result: Result,
         log: AuditLog,
         stop: StopRequest,
-        grace: timedelta,
         report: Callable[[OutcomeLine, str], None],
     ) -> None:
-        self._organizations = {each.id: each for each in organizations}
+        self._result = result
+        self._organizations = {each.id: each for each in result.organizations}
         self._log = log
         self._stop = stop
-        self._grace_s = grace.total_seconds()
         self._report = report
         self._sent_s: deque[float] = deque(maxlen=MAX_PER_MINUTE)
-        self._error: RunError | None = None
 
-    async def run(self, start: RunStarted, plan: RestorePlan, started_s: float) -> RunFinished:
-        """Invite who is missing; each deletion gets one outcome. Return the last line.
-
-        Args:
-            start: The first line of the restore.
-            started_s: When the command began, on the monotonic clock.
-        """
-        self._log.write(start)
+    async def run(self, plan: RestorePlan) -> RunFinished:
+        """Invite who is missing; each deletion gets one outcome. Return the last line."""
+        result = self._result
+        self._log.write(result.command.run_started(result.organizations))
         for one in plan.already_there:
             self._record(OutcomeLine.unsent(one, Outcome.ALREADY_THERE))
         for barred in plan.barred:
@@ -242,59 +232,16 @@ class Restorer:
             try:
                 await self._restore(one)
             except RunError as error:
-                self._error = self._error or error
+                result.error = result.error or error
                 self._record(OutcomeLine.unsent(one, Outcome.SKIPPED))
-        end = self._finished(started_s)
-        try:
-            await self._log.finish(end)
-        except AuditLogError as error:
-            self._error = error
-            return self._finished(started_s)
-        return end
-
-    def _finished(self, started_s: float) -> RunFinished:
-        counts = {
-            each.id: Counts(**dict[str, Any](each.outcomes))
-            for each in self._organizations.values()
-        }
-        all_ = total(counts.values())
-        if self._stop.reason is not None and (all_.skipped or all_.unknown):
-            self._error = self._error or self._stop.as_error(
-                consequence="The audit log is complete."
-            )
-        requests = requests_of(self._organizations.values())
-        organizations = tuple(
-            OrganizationResult(
-                **self._ending(counts[each.id]),
-                **requests.get(each.id, {}),
-                id=each.id,
-                name=each.name,
-            )
-            for each in self._organizations.values()
-        )
-        return RunFinished(
-            **self._ending(all_),
-            requests=sum(each.requests for each in organizations),
-            retries=sum(each.retries for each in organizations),
-            rate_limited=sum(each.rate_limited for each in organizations),
-            duration_s=round(time.monotonic() - started_s, 3),
-            organizations=organizations,
-        )
-
-    def _ending(self, counts: Counts) -> dict[str, Any]:
-        """Return the fields that say how a restore ended, of an organization or of all."""
-        error = self._error
-        reasons = tuple(_reasons(counts)) if error is None else error.reasons
-        code = ExitCode.PARTIAL if reasons else ExitCode.DONE
-        return {
-            **count_values(counts),
-            "exit_code": int(code if error is None else error.exit_code),
-            "error": error.to_json() if error is not None else None,
-            "reasons": reasons,
-        }
+        outcomes = [each.outcomes for each in result.organizations]
+        if self._stop.reason is not None and any(e["skipped"] or e["unknown"] for e in outcomes):
+            early = self._stop.as_error(consequence="The audit log is complete.")
+            result.error = result.error or early
+        return await result.finish(self._log)
 
     def _is_stopping(self) -> bool:
-        return self._stop.reason is not None or self._error is not None
+        return self._stop.reason is not None or self._result.error is not None
 
     async def _restore(self, one: Planned) -> None:
         now_s = asyncio.get_running_loop().time
@@ -319,7 +266,7 @@ class Restorer:
             if self._is_stopping():
                 result.outcome = Outcome.SKIPPED
                 break
-        self._error = self._error or result.fatal_error
+        self._result.error = self._result.error or result.fatal_error
         self._record(
             one.as_event(
                 OutcomeLine,
@@ -341,7 +288,8 @@ class Restorer:
         """Send one POST; a stop may cut it off before its response."""
         inviter, sending = self._organizations[one.org_id].client.inviter(), Sending()
         send = asyncio.ensure_future(inviter.invite(one.with_roles_of_entries(), sending))
-        cut_off = asyncio.ensure_future(self._grace_over())
+        grace = self._result.command.policy.execution.grace
+        cut_off = asyncio.ensure_future(self._stop.grace_over(grace))
         try:
             await asyncio.wait((send, cut_off), return_when=asyncio.FIRST_COMPLETED)
             if send.done():
@@ -352,26 +300,12 @@ class Restorer:
             cut_off.cancel()
             await asyncio.gather(send, cut_off, return_exceptions=True)
 
-    async def _grace_over(self) -> None:
-        """Return when what is in flight after a stop has had its time."""
-        await self._stop.requested.wait()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._stop.forced.wait(), self._grace_s)
-
     def _record(self, line: OutcomeLine, reason: str = "") -> None:
         self._organizations[line.org_id].outcomes[line.outcome] += 1
         try:
             self._log.write(line)
         except AuditLogError as error:
-            self._error = error
+            self._result.error = error
         if line.outcome != Outcome.RESTORED:
             reason = reason or " ".join(map(str, filter(None, (line.http_status, line.error_code))))
         self._report(line, reason)
-
-
-def _reasons(counts: Counts) -> Iterator[Reason]:
-    """Yield why a restore did not do everything, or did more than was wanted."""
-    if counts.active:
-        yield Reason.MADE_ACTIVE
-    if counts.failed or counts.unknown or counts.skipped:
-        yield Reason.NOT_INVITED

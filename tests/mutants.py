@@ -84,8 +84,8 @@ IN_EACH_LIST = (
     Mutant(
         "roles do not match",
         "sweep/selection.py",
-        "roles = invitation.all_roles\n",
-        "roles = invitation.all_roles if invitation.source != {source!r} else ('X',)\n",
+        "lambda one: one.all_roles,",
+        "lambda one: one.all_roles if one.source != {source!r} else ('X',),",
     ),
     Mutant(
         "a malformed id is deleted",
@@ -255,14 +255,14 @@ SINGLE = (
     Mutant(
         "exactly older_than is not stale",
         "sweep/selection.py",
-        "lambda sent: sent <= latest",
-        "lambda sent: sent < latest",
+        "lambda sent: sent <= now - age",
+        "lambda sent: sent < now - age",
     ),
     Mutant(
         "a second below older_than is stale",
         "sweep/selection.py",
-        "latest = now - age",
-        "latest = now - age + timedelta(seconds=1)",
+        "lambda sent: sent <= now - age",
+        "lambda sent: sent <= now - age + timedelta(seconds=1)",
     ),
     Mutant(
         "keep ends a day early",
@@ -628,15 +628,15 @@ OF_GUARANTEES = (
     Mutant(
         "a run is called done that was refused",
         "report/story.py",
-        "        ended = self._status.label",
-        "        ended = Status.DONE.label",
+        "    ended, done = status.label, _done(",
+        "    ended, done = Status.DONE.label, _done(",
         "tests/unit/report/test_story.py",
     ),
     Mutant(
         "owners are not first",
         "report/rows.py",
-        "        not row.is_owner,",
-        "        row.is_owner,",
+        "(not row.has_failed, not row.is_owner,",
+        "(not row.has_failed, row.is_owner,",
         "tests/unit/report/test_rows.py",
     ),
     Mutant(
@@ -663,8 +663,8 @@ OF_GUARANTEES = (
     Mutant(
         "a usage error writes no JSON",
         "cli/main.py",
-        "        RESULT.write_error(error)\n    sys.exit(int(error.exit_code))",
-        "        print_error(error)\n    sys.exit(int(error.exit_code))",
+        "        OUTPUTS.write_error(failed)\n",
+        "",
         "tests/commands/test_json_on_every_exit.py",
     ),
     Mutant(

@@ -9,9 +9,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from invite_sweeper.atlas import AtlasReader
 from invite_sweeper.audit import OpenIntent
 from invite_sweeper.audit.events import Event, OutcomeLine
+from invite_sweeper.endings import Reason, WarningCode
 from invite_sweeper.models import (
     INVITED_STATUSES,
     SOURCES_OF_USERS,
@@ -25,6 +25,8 @@ from invite_sweeper.models import (
     ProjectGone,
     UserStatus,
 )
+from invite_sweeper.sweep.command import Organization
+from invite_sweeper.sweep.result import Result
 from invite_sweeper.text import plural_form, pluralize
 
 _NOT_MEMBERS: Final = frozenset({*INVITED_STATUSES, MembershipStatus.GONE})
@@ -38,19 +40,23 @@ class Recovery:
     restore is `unknown`: it was a POST, and a user who is there may have been invited by someone
     else.
 
-    Attributes:
-        outcomes: What became of each intent, in order.
-        left_open: One message for each list and reason why intents stay open.
+    Args:
+        result: Is told at once of members whom a run removed, and why intents stay open.
+        organization: Counts what became of the intents.
     """
 
     def __init__(
-        self, reader: AtlasReader, write: Callable[[Event], None], intents: Iterable[OpenIntent]
+        self,
+        result: Result,
+        organization: Organization,
+        write: Callable[[Event], None],
+        intents: Iterable[OpenIntent],
     ) -> None:
-        self._reader = reader
+        self._result = result
+        self._organization = organization
+        self._reader = organization.client.reader
         self._write = write
         self._by_list: defaultdict[ListKey, list[OpenIntent]] = defaultdict(list)
-        self.outcomes: list[tuple[OpenIntent, Outcome]] = []
-        self.left_open: list[str] = []
         for each in intents:
             if each.run.mode == "restore":
                 self._record(each, Outcome.UNKNOWN)
@@ -90,9 +96,10 @@ class Recovery:
             one = opened[0].intent
             where = one.project_name or f"organization {one.org_id}"
             remain = plural_form(count, "remains", "remain")
-            self.left_open.append(
+            self._result.warn_of(
+                WarningCode.RECOVERY,
                 f"{pluralize(count, 'deletion')} of an earlier run in {where} {remain} "
-                f"unresolved: {reason}"
+                f"unresolved: {reason}",
             )
 
     async def settle_rest(self) -> None:
@@ -111,7 +118,12 @@ class Recovery:
         recovers = opened.run.run_id
         line = OutcomeLine.unsent(opened.intent, outcome, seen_after=seen_after, recovers=recovers)
         self._write(line)
-        self.outcomes.append((opened, outcome))
+        self._organization.count(recovered=1)
+        if outcome is Outcome.ACCEPTED_DURING:
+            self._result.removed_member(opened.intent)
+            self._result.stopped_by.append(Reason.REMOVED_MEMBER)
+        is_unknown = outcome is Outcome.UNKNOWN and opened.run.mode != "restore"
+        self._organization.unverified += is_unknown
 
 
 def _outcome_of_missing_user(seen: UserStatus) -> Outcome:

@@ -125,24 +125,25 @@ class RunScope:
         )
 
     def with_team_projects(
-        self, invitation: Invitation, teams: Mapping[str, frozenset[str] | None]
+        self, invitation: Invitation, teams: Mapping[str, frozenset[str] | ListUnreadable]
     ) -> Invitation:
         """Return an organization's invitation that also links the projects of its teams.
 
         `links_out_of_scope` is also set if it is unknown which projects a team has access to.
 
         Args:
-            teams: The ids of the teams of each of `team_projects` in the organization, by
-                project id; None where they are unknown.
+            teams: The ids of the teams of each of `team_projects`, by project id.
         """
         joined = frozenset(invitation.team_ids)
         if not joined:
             return invitation
         linked = dict(invitation.linked_projects)
+        unknown = bool(self.unreadable)
         for project_id, team_ids in teams.items():
-            if team_ids is not None and not joined.isdisjoint(team_ids):
+            if isinstance(team_ids, ListUnreadable):
+                unknown = True
+            elif not joined.isdisjoint(team_ids):
                 linked.setdefault(project_id, "")
-        unknown = bool(self.unreadable) or None in teams.values()
         return self.with_project_names(
             structs.replace(
                 invitation,

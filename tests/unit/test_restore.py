@@ -2,11 +2,11 @@
 
 import asyncio
 from copy import copy
-from datetime import timedelta
 
 import pytest
 from audit.runs import clock, deletion, intent, outcome, planned, started, write_run
 from builders import ORG, OTHER_ORG, PROJECT, object_id
+from sweep.night import QuietView, command_of
 from virtual_time import run_skipping_idle_time
 
 from invite_sweeper.audit import AuditLog
@@ -32,6 +32,7 @@ from invite_sweeper.restore import (
 )
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.command import Organization
+from invite_sweeper.sweep.result import Result
 
 CREATED = Sending(Outcome.RESTORED, 1, 200)
 LATER = Sending(None, 1, 400, "RATE_LIMITED_IP")
@@ -125,16 +126,16 @@ class FakeClient:
     """A client of an Atlas that lists these members and projects, and answers POSTs in turn."""
 
     def __init__(self, *, members=None, org_id=ORG, replies=(), hangs=False):
-        self.counters, self.reader = RequestCounters(), self
+        self.counters, self.reader, self.sunsets, self.actor = RequestCounters(), self, {}, "client"
         self._members, self._org_id, self._replies = members or {}, org_id, list(replies)
         self._hangs = hangs
         self.posts, self.looks, self.before_post = [], 0, lambda: None
 
-    def members(self):
-        return self
-
     def inviter(self):
         return self
+
+    def sunset(self, _sources):
+        return None
 
     async def projects(self):
         return (Project(PROJECT, "Sandbox", self._org_id),)
@@ -205,15 +206,15 @@ class Restore:
         )
 
         async def scenario():
+            result = Result(command_of(restores="r0"), [organization(self.client)], QuietView())
             restorer = Restorer(
-                [organization(self.client)],
+                result,
                 self.log,
                 self.stop,
-                timedelta(seconds=20),
                 lambda line, reason: self.said.append((line.outcome, reason)),
             )
             try:
-                return await restorer.run(started(mode="restore", restores="r0"), plan, 0.0)
+                return await restorer.run(plan)
             finally:
                 await self.log.close()
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sweep.night import FakeClient, QuietView, command_of
 
 from invite_sweeper.audit.events import Intent, OutcomeLine
+from invite_sweeper.endings import Reason
 from invite_sweeper.errors import (
     ApiVersionRetired,
     AtlasUnavailable,
@@ -63,8 +64,9 @@ class Run:
         command = command_of(rules.model_copy(update={"execution": grace}), clock=self.clock)
         self.organization = Organization(ORG, FakeClient(atlas))
         self.outcomes, self.breaker = self.organization.outcomes, CircuitBreaker(rules.limits)
+        self.result = Result(command, [self.organization], view)
         self.executor = Executor(
-            Result(command, [self.organization], view),
+            self.result,
             self.organization,
             log,
             stop or StopRequest(),
@@ -112,7 +114,7 @@ async def test_only_what_should_be_gone_is_read_again(outcome, seen_after):
     await run.run(plan(1, source=Source.USERS))
     is_read = outcome in {Outcome.DELETED, Outcome.ALREADY_GONE}
     assert [each for _, each in run.executor.ended] == [outcome] * is_read
-    assert run.executor.unverified == (outcome is Outcome.DELETED and seen_after is None)
+    assert run.organization.unverified == (outcome is Outcome.DELETED and seen_after is None)
 
 
 async def test_intents_are_written_in_groups_ahead_of_the_slots():
@@ -123,9 +125,7 @@ async def test_intents_are_written_in_groups_ahead_of_the_slots():
 
 
 async def test_outcome_is_recorded_with_what_was_sent_and_seen_and_how_long_it_took():
-    result = Sending(
-        Outcome.FAILED, 3, 500, "UNEXPECTED_ERROR", None, "PENDING", "gone", retries_cut_short=True
-    )
+    result = Sending(Outcome.FAILED, 3, 500, "UNEXPECTED_ERROR", None, "PENDING", "gone")
     log, (line,) = FakeDeletionLog(), plan(1)
     atlas = FakeAtlas(results={line.invitation_id: result})
     events, write = [], log.write
@@ -145,10 +145,9 @@ async def test_outcome_is_recorded_with_what_was_sent_and_seen_and_how_long_it_t
         seen_before="PENDING",
         seen_after="gone",
     )
-    assert run.executor.retries_cut_short
 
 
-async def test_skipped_deletion_took_no_time_and_cuts_no_retry_short():
+async def test_skipped_deletion_took_no_time():
     log, stop = FakeDeletionLog(), StopRequest()
     stop.request("SIGTERM")
     events = []
@@ -157,7 +156,6 @@ async def test_skipped_deletion_took_no_time_and_cuts_no_retry_short():
     await run.run(plan(1))
     ((outcome, attempts, duration_ms),) = [(e.outcome, e.attempts, e.duration_ms) for e in events]
     assert (outcome, attempts, duration_ms) == ("skipped", 0, 0.0)
-    assert not run.executor.retries_cut_short
 
 
 @pytest.mark.parametrize(
@@ -195,7 +193,10 @@ async def test_retired_source_is_skipped_without_intents_and_other_sources_go_on
     run = Run(atlas, log, sources=["invites", "users"], workers=1, canary=1)
     await run.run([*plan(4), *plan(4, source=Source.USERS, first=5)])
     assert run.outcomes == {Outcome.FAILED: 1, Outcome.SKIPPED: 3, Outcome.DELETED: 4}
-    assert (run.executor.retired, run.breaker.reason) == ({Source.INVITES: "410 GONE"}, None)
+    assert (run.executor.retired, run.breaker.reason) == ({Source.INVITES}, None)
+    (warning,) = run.result.warnings
+    assert warning.message == "Atlas retired the list invites during the sweep: 410 GONE"
+    assert run.result.stopped_by == [Reason.RETIRED_SOURCE]
     intents = [each for event, each in log.lines if event == "intent"]
     assert (intents, len(log.outcomes())) == (ids(1, 5, 6, 7, 8), 8)
 

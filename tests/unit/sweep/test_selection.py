@@ -304,8 +304,8 @@ def test_explain_returns_the_keys_of_each_entry_with_their_policy_names_and_resu
     both = policy(**rule(**keys), **keep(usernames=["x@*"], inviters=["*"], inviter_gone=True))
     kept, ruled = Selector(both, NOW).explain(entry_of(Source.USERS, inviter=None))
     unknown = {"usernames": False, "inviters": "no_inviter", "inviter_gone": "inviter_unknown"}
-    assert kept == (both.keep[0], False, tuple(unknown.items()))
-    results = tuple((k, k != "inviters" or "no_inviter") for k in keys)
+    assert kept == (both.keep[0], False, list(unknown.items()))
+    results = [(k, k != "inviters" or "no_inviter") for k in keys]
     assert ruled == (both.rules[0], "no_inviter", results)
 
 

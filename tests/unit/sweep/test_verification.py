@@ -26,9 +26,9 @@ from invite_sweeper.endings import WarningCode
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
 from invite_sweeper.models import ListUnreadable, Outcome, ProjectGone, Source
 from invite_sweeper.shutdown import StopRequest
-from invite_sweeper.sweep import executor
 from invite_sweeper.sweep.command import Organization
-from invite_sweeper.sweep.executor import read_again
+from invite_sweeper.sweep.executor import Executor
+from invite_sweeper.sweep.guards import CircuitBreaker
 from invite_sweeper.sweep.result import Result
 
 UNREADABLE = ListUnreadable(PROJECT, "Sandbox Alpha", "503")
@@ -48,8 +48,10 @@ async def verify(atlas, *lines, stop=None, workers=4, outcome=Outcome.DELETED):
     organization, log = Organization(ORG, FakeClient(atlas)), FakeDeletionLog()
     organization.outcomes[outcome] = len(lines)
     result = Result(command_of(policy(execution={"concurrency": workers})), [], QuietView())
-    ended = [(each, outcome) for each in lines]
-    await read_again(result, organization, ended, log, stop or StopRequest())
+    breaker = CircuitBreaker(result.command.limits)
+    executor = Executor(result, organization, log, stop or StopRequest(), breaker)
+    executor.ended = [(each, outcome) for each in lines]
+    await executor.read_again()
     left = [int(id_, 16) for kind, id_ in log.lines if kind == "failed"]
     assert organization.counts.still_there == len(left) == len(log.lines)
     assert organization.outcomes[outcome] == len(lines) - len(left)
@@ -155,12 +157,6 @@ async def test_stop_ends_the_reading_and_keeps_what_is_verified(stops_at):
     lines = [deleted(n, n) for n in range(3)]
     assert await verify(atlas, *lines, stop=stop, workers=1) == (stops_at, [])
     assert len(atlas.requested) == stops_at
-
-
-@pytest.mark.parametrize(("limit", "verified"), [(2, 2), (3, 3), (4, 3)])
-async def test_number_of_lists_is_bounded(monkeypatch, limit, verified):
-    monkeypatch.setattr(executor, "MAX_LISTS_READ_AGAIN", limit)
-    assert await verify(FakeAtlas(), *(deleted(n, n) for n in range(3))) == (verified, [])
 
 
 @given(
