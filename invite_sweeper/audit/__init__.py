@@ -4,7 +4,6 @@ from invite_sweeper.audit.chain import is_recordable
 from invite_sweeper.audit.directory import AuditDirectory, RunFile
 from invite_sweeper.audit.history import (
     CompleteRun,
-    DeletedWithin,
     History,
     OpenIntent,
     PlanScope,
@@ -19,7 +18,6 @@ __all__ = [
     "AuditDirectory",
     "AuditLog",
     "CompleteRun",
-    "DeletedWithin",
     "History",
     "LineFilter",
     "OpenIntent",

@@ -142,18 +142,6 @@ class PreviousPlan(msgspec.Struct, eq=False):
     retired: set[Source] = set()
 
 
-class DeletedWithin(NamedTuple):
-    """Deletions that count towards the limits of a period.
-
-    Attributes:
-        by_project: By the project of the entry that names the invitation; by the organization for
-            those of its own lists.
-    """
-
-    total: int
-    by_project: Mapping[str, int]
-
-
 class History:
     """The history of an audit directory. `read` builds it.
 
@@ -201,10 +189,6 @@ class History:
                     observe(plan.run, line)
         return history
 
-    def find(self, run_id: str) -> RunRecord | None:
-        """Return a run; None if it is not one of these."""
-        return next((run for run in self.runs if run.run_id == run_id), None)
-
     def last_sweep(self) -> RunRecord | None:
         """Return the last sweep, finished or not; None without one."""
         return next((run for run in reversed(self.runs) if run.mode == "sweep"), None)
@@ -240,17 +224,18 @@ class History:
         """
         return self._announcements.get(base_url, {})
 
-    def deleted_within(self, period: timedelta, now: datetime) -> DeletedWithin:
-        """Return the deletions of all runs of the directory within a period before now.
+    def deleted_within(self, period: timedelta, now: datetime) -> Counter[str]:
+        """Return how many invitations all runs of the directory deleted within a period before now.
 
         Every intent counts whose DELETE is not proven unsent, whatever its outcome. One with a
         date after now counts as well: the clock was set back. A period of 0 has none.
+
+        Returns:
+            The numbers by the project of the entry that names the invitation; by the organization
+            for those of its own lists.
         """
-        if not period:
-            return DeletedWithin(0, {})
         since = format_timestamp(now - period)
-        projects = Counter(project for ts, project in self._sent.values() if ts > since)
-        return DeletedWithin(projects.total(), projects)
+        return Counter(place for ts, place in self._sent.values() if period and ts > since)
 
     def times_deleted(self, *entries: Invitation) -> int:
         """Return how often this user's invitation to the same place was deleted.

@@ -190,7 +190,7 @@ def trim(organizations: Sequence[Organization], command: Command) -> None:
     The others are counted as `trimmed`. `guards` applies the same limits to the result.
     """
     whole = total(each.counts for each in organizations)
-    left = max(0, command.limits.max_deletions - command.recent.total)
+    left = max(0, command.limits.max_deletions - command.recent.total())
     share = share_limit(command, seen=whole.invitations_seen, stale=whole.stale)
     left = left if share is None else min(left, share)
     chosen = set(_oldest(organizations, command, left))
@@ -209,7 +209,7 @@ def _oldest(
     """
     stale = [each for organization in organizations for each in organization.stale]
     stale.sort(key=lambda each: (_sent_at(each), each.invitation_id, each.key))
-    of_project = Counter(command.recent.by_project)
+    of_project = command.recent.copy()
     for each in stale:
         if most and of_project[each.scope_id] < command.limits.max_deletions_per_project:
             of_project[each.scope_id] += 1
