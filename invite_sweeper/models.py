@@ -375,16 +375,9 @@ class SourceRetired(ListUnreadable, frozen=True):
 
 
 class ProjectGone(msgspec.Struct, frozen=True):
-    """A project that no longer exists (404 with `GROUP_NOT_FOUND`); not an error.
-
-    Attributes:
-        source: The list that was requested.
-    """
+    """A project that no longer exists (404 with `GROUP_NOT_FOUND`); not an error."""
 
     project_id: str
-    project_name: str
-    org_id: str = ""
-    source: Source = Source.INVITES
 
 
 class Outcome(StrEnum):

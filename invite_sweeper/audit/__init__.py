@@ -11,7 +11,7 @@ from invite_sweeper.audit.history import (
     RunRecord,
 )
 from invite_sweeper.audit.log import AuditLog, check_written_plan
-from invite_sweeper.audit.reader import LineFilter, SavedPlan, filter_lines, read_plan
+from invite_sweeper.audit.reader import SavedPlan, filter_lines, read_plan
 from invite_sweeper.audit.verify import Verdict, Verification, verify, verify_directory
 
 __all__ = [
@@ -19,7 +19,6 @@ __all__ = [
     "AuditLog",
     "CompleteRun",
     "History",
-    "LineFilter",
     "OpenIntent",
     "PlanScope",
     "PreviousPlan",

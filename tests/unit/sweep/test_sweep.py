@@ -338,9 +338,7 @@ async def test_unreadable_members_are_said_and_delete_nobody(directory):
 async def test_projects_that_are_gone_keep_their_organization_out_alone(directory, gone, refused):
     night = Night(directory, 0, 1)
     night.atlases[0].listed = listed = [project(n) for n in range(100, 112)]
-    night.atlases[0].list_results = {
-        each.id: ProjectGone(each.id, each.name, ORG) for each in listed[:gone]
-    }
+    night.atlases[0].list_results = {each.id: ProjectGone(each.id) for each in listed[:gone]}
     result = await night.run()
     found = f"{12 - gone} projects were found, 12 before"
     assert (found in (errors(result)[0] or "")) is refused
