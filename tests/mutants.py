@@ -460,8 +460,8 @@ OF_GUARANTEES = (
     Mutant(
         "what a sweep ended is missed by the next night",
         "audit/history.py",
-        "left = {key: count - len(ended.get(key, ())) for key, count in lists.items()}",
-        "left = dict(lists)",
+        "left = {key: count - len(ended) for key, (count, ended) in lists.items()}",
+        "left = {key: count for key, (count, ended) in lists.items()}",
         "tests/commands/test_twenty_nights.py",
     ),
     Mutant(
