@@ -273,7 +273,7 @@ SINGLE = (
     Mutant(
         "a future date is used",
         "sweep/selection.py",
-        'return "future_date" if timestamp > now else None',
+        'return "future_date" if date > now else None',
         "return None",
     ),
     Mutant(
@@ -656,8 +656,8 @@ OF_GUARANTEES = (
     Mutant(
         "the audit log has fields that it had not",
         "audit/events.py",
-        "EventFields(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,",
-        "EventFields(msgspec.Struct, frozen=True, kw_only=True,",
+        "class ListResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)",
+        "class ListResult(msgspec.Struct, frozen=True, kw_only=True)",
         "tests/commands/test_golden_files.py",
     ),
     Mutant(
