@@ -17,7 +17,7 @@ from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import Source
 from invite_sweeper.sweep.guards import check_plan
 from invite_sweeper.sweep.selection import Decision
-from invite_sweeper.sweep.steps import KeepBounced, KeepOutsidePlan, keep_unrecordable
+from invite_sweeper.sweep.steps import KeepBounced, KeepOutsidePlan
 
 DAY = timedelta(days=1)
 HOST, SHA256 = "https://cloud.mongodb.com", "5abc" * 16
@@ -196,17 +196,6 @@ def test_planned_invitations_that_are_kept_now_are_counted_by_reason(reasons, si
     for number, reason in enumerate((*reasons, "not planned"), start=0 if reasons else size):
         step(kept(number, reason))
     assert tuple(step.differences()) == sentences
-
-
-def test_planned_invitation_that_an_earlier_step_keeps_is_counted(directory):
-    step = KeepOutsidePlan(saved(stale(1), stale(2)))
-    bounced = KeepBounced(history_of(directory, 3), 3)
-    assert step(bounced(stale(1))).keep_reason == "bounced"
-    assert step(bounced(keep_unrecordable(stale(2, inviter="x" * 1025))))
-    assert [each.partition("now: ")[2] for each in step.differences()] == [
-        "bounced.",
-        "unrecordable.",
-    ]
 
 
 @given(st.sets(st.integers(1, 30)), st.lists(st.tuples(st.integers(1, 30), st.booleans())))
