@@ -8,7 +8,6 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -28,6 +27,7 @@ from invite_sweeper.errors import (
     AuditLogError,
     CredentialsRefused,
     GuardRefused,
+    Interrupted,
     RunError,
     UsageError,
 )
@@ -43,7 +43,7 @@ from invite_sweeper.models import (
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.command import Organization
 from invite_sweeper.sweep.result import Result
-from invite_sweeper.text import casefold_lookalike, casefold_visible
+from invite_sweeper.text import Globs, casefold_lookalike
 
 MAX_PER_MINUTE: Final = 10
 """Invitations a minute from one IP address.
@@ -97,7 +97,8 @@ def read_deletions(
     if start is None:
         raise UsageError(f"{path} has no line.", hint="List the runs with `audit show`.")
     by_user = {(*each.key[:3], *each.user_key): each for each in found.values()}
-    lines = (each for each in by_user.values() if _matches(each.username, username))
+    globs = Globs([username or "*"])
+    lines = (each for each in by_user.values() if globs.matches(each.username or ""))
     planned = tuple(each.as_event(Planned, rule=each.rule) for each in lines)
     return Deletions(run_id, start, planned)
 
@@ -111,10 +112,6 @@ def _is_deleted(event: OutcomeLine, *, unconfirmed: bool) -> bool:
     return event.outcome == Outcome.DELETED or (
         unconfirmed and (repeated or event.outcome == Outcome.UNKNOWN)
     )
-
-
-def _matches(username: str | None, glob: str | None) -> bool:
-    return glob is None or fnmatchcase(casefold_visible(username or ""), casefold_visible(glob))
 
 
 class Barred(Planned, frozen=True, kw_only=True):
@@ -286,19 +283,13 @@ class Restorer:
     async def _post(self, one: Planned, progress: DeletionProgress) -> InviteResult:
         """Send one POST; a stop may cut it off before its response."""
         inviter = self._organizations[one.org_id].client.inviter()
-        send = asyncio.ensure_future(inviter.invite(one.with_roles_of_entries(), progress))
         grace = self._result.command.policy.execution.grace
-        cut_off = asyncio.ensure_future(self._stop.grace_over(grace))
+        send = inviter.invite(one.with_roles_of_entries(), progress)
         try:
-            await asyncio.wait((send, cut_off), return_when=asyncio.FIRST_COMPLETED)
-            if send.done():
-                return send.result()
+            return await self._stop.run_unless_stopped(send, grace=grace)
+        except Interrupted:
             was_sent = progress.response_pending or progress.http_status is not None
             return InviteResult(RestoreOutcome.UNKNOWN if was_sent else RestoreOutcome.SKIPPED)
-        finally:
-            send.cancel()
-            cut_off.cancel()
-            await asyncio.gather(send, cut_off, return_exceptions=True)
 
     def _record(self, line: OutcomeLine, reason: str = "") -> None:
         self._organizations[line.org_id].outcomes[line.outcome] += 1

@@ -206,9 +206,8 @@ SINGLE = (
     Mutant(
         "what is stale again after the question is not compared",
         "sweep/run.py",
-        "now.stale = [shown[each] for each in now.stale if each in shown]",
-        "keys = {each.key for each in now.stale}\n"
-        "        now.stale = [each for each in before.stale if each.key in keys]",
+        "Reader(result, again, None, [shown])",
+        "Reader(result, again, None)",
         "tests/unit/sweep/test_sweep.py -k long_question",
     ),
     Mutant(

@@ -160,7 +160,7 @@ class Command:
     def comparison(self) -> ChangeTracker | KeepOutsidePlan | None:
         """Return what compares the plan with the saved one, or the last one; None without one."""
         if self.saved is not None:
-            return KeepOutsidePlan(self.saved)
+            return KeepOutsidePlan(self.saved.planned)
         scope = PlanScope(self.policy.sha256, self.policy.organization_ids, self.base_url)
         previous = self.history.last_plan(scope)
         if previous is None or previous.run.start is None:

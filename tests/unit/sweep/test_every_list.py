@@ -10,10 +10,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from audit.runs import intent, outcome, started, write_run
+from audit.runs import intent, outcome, write_run
 from builders import NOW, OTHER_ORG, PROJECT, changed, entry_of, event_of, object_id, policy
 
-from invite_sweeper.audit import AuditDirectory, History, SavedPlan
+from invite_sweeper.audit import AuditDirectory, History
 from invite_sweeper.audit.events import Planned, announcement_key
 from invite_sweeper.models import (
     Source,
@@ -66,8 +66,7 @@ def decide_all(*entries, deleted=(), planned=None, announced=None, **keys):
     """
     steps = [KeepBounced(history_of(deleted), max_bounces=3)]
     if planned is not None:
-        lines = tuple(map(line, planned))
-        steps.append(KeepOutsidePlan(SavedPlan(Path("p"), started(mode="dry-run"), lines, "")))
+        steps.append(KeepOutsidePlan(map(line, planned)))
     if announced is not None:
         steps.append(Notice(announced, 7 * DAY, NOW))
     selector = Selector(policy(**keys), NOW)
