@@ -480,8 +480,8 @@ OF_GUARANTEES = (
     Mutant(
         "projects of other organizations are in scope",
         "sweep/discovery.py",
-        "(scope := found.get(project.org_id)) is None:",
-        "(scope := found.get(project.org_id, found[next(iter(found))])) is None:",
+        "        if project.org_id != org_id:",
+        "        if not project.org_id:",
         "tests/unit/sweep/test_discovery.py",
     ),
     Mutant(

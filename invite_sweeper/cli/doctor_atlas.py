@@ -218,7 +218,7 @@ class AtlasChecks:
             if each.error is not None:
                 name = next((_NAMES[r] for r in each.error.reasons if r in _NAMES), "Atlas")
                 self._checks.failed(name, each.error, self._result.finished().exit_code)
-            elif each.scope is not None and each.visible:
+            elif each.scope is not None:
                 await self._check_organization(each, each.scope)
         self._checks.organization = None
 
@@ -270,10 +270,11 @@ class AtlasChecks:
     async def _check_organization(self, organization: Organization, scope: RunScope) -> None:
         sources = self._command.policy.sources
         others = [source for source in Source if source not in sources]
-        excluded_scope = replace(scope, projects=scope.excluded, visible=False)
+        excluded_scope = replace(scope, projects=scope.excluded)
+        of_projects = [source for source in sources if not source.is_organization_level]
         with self._checks.step("lists"):
             beside = await self._count(organization, scope, others)
-            excluded = await self._count(organization, excluded_scope, sources)
+            excluded = await self._count(organization, excluded_scope, of_projects)
             everything = pluralize(len(scope.projects) + len(scope.excluded), "project")
             are = plural_form(len(scope.projects), "is", "are")
             text = f"{len(scope.projects)} of {everything} {are} in scope."

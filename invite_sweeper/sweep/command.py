@@ -27,7 +27,6 @@ class Organization:
         client: Of its credentials; organizations with the same credentials share it.
         variables: The environment variables of these credentials.
         name: None where Atlas has not returned it.
-        visible: Whether the credentials see a project of it.
         scope: Its projects; None before they are listed.
         error: What ended the run for this organization; nothing is deleted there then.
         counts: What was counted so far; the deletions are in `outcomes`.
@@ -46,7 +45,6 @@ class Organization:
     client: RateLimitedAtlasClient
     variables: tuple[str, ...] = ()
     name: str | None = None
-    visible: bool = True
     scope: RunScope | None = None
     error: RunError | None = None
     counts: Counts = field(default_factory=Counts)

@@ -106,8 +106,7 @@ class Planner:
     def finish(self) -> None:
         """Decide the invitations of people, once all lists are added."""
         organization = self._organization
-        unplaced = organization.scope.unreadable if organization.scope is not None else ()
-        lists = (*organization.unread, *organization.retired.values(), *unplaced)
+        lists = (*organization.unread, *organization.retired.values())
         unread = {unread_organization(each) for each in lists}
         people, self._people = self._people, []
         self._add_invitations(combine(people, all_read=not unread & {organization.id, ""}))

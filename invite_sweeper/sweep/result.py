@@ -217,7 +217,6 @@ class Result:
             **self._ending(counts, error, reasons if error is None else error.reasons),
             id=organization.id,
             name=organization.name,
-            visible=organization.visible,
             plan_made=made,
             plan_complete=made and not (organization.unread or retired_early),
             **(structs.asdict(client.counters) if first is organization else {}),

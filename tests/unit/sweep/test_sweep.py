@@ -349,14 +349,15 @@ async def test_notice_says_what_is_due_after_the_trim(directory):
     )
 
 
-async def test_organization_without_a_visible_project_is_named(directory):
+async def test_organization_without_a_visible_project_has_failed(directory):
     night = Night(directory, 1, 1)
-    both = night.clients[0]
-    night.clients[1] = both  # one set of credentials for both, which see the first alone
+    night.clients[1] = night.clients[
+        0
+    ]  # one set of credentials for both, which see the first alone
     result = await night.run()
-    assert [each.visible for each in result.organizations] == [True, False]
-    (warning,) = [e for e in result.warnings if e.code == WarningCode.ABSENT_ORGANIZATION]
-    assert f"No project of organization {OTHER_ORG} is visible" in warning.message
+    assert [each.exit_code for each in result.organizations] == [0, REFUSED]
+    assert f"No project of the organization {OTHER_ORG} is visible" in errors(result)[1]
+    assert (night.deleted[0], result.exit_code) == (1, 4)
 
 
 # An unread list keeps people ---------------------------------------------------------------------
@@ -389,7 +390,7 @@ async def test_project_of_an_unknown_organization_that_cannot_be_read_keeps_peop
     result = await night.run()
     kept = {"list_unread": 2} if unreadable else {}
     assert (result.kept_by_reason, len(atlas.deleted)) == (kept, 0 if unreadable else 2)
-    assert result.projects_unreadable == unreadable
+    assert result.projects_unreadable == 2 * unreadable
 
 
 # Changes and saved plans -------------------------------------------------------------------------
