@@ -3,11 +3,11 @@
 A value claims only what Atlas returned; what it did not return is None or empty.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from operator import attrgetter
-from typing import Any, Final, NamedTuple, Self, TypeAlias, TypeVar
+from typing import Any, ClassVar, Final, NamedTuple, Self, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import structs
@@ -180,6 +180,8 @@ def organization_list_ref(org_id: str, source: Source) -> ListRef:
 
 InvitationKey: TypeAlias = tuple[str, str, str, str]
 """Source, organization, project (the organization for its own lists) and id."""
+ListKey: TypeAlias = tuple[str, str, str]
+"""A list: its source, the organization, and the project (the organization for its own lists)."""
 UserKey: TypeAlias = tuple[str, str]
 """Organization and user."""
 
@@ -334,49 +336,42 @@ _values: Final = attrgetter(*_NAMES)
 _shown: Final = attrgetter(*(name for name in _NAMES if name not in _NOT_EVIDENCE))
 
 Invitations: TypeAlias = tuple[Invitation, ...]
-
-
-class InvitationList(Invitations):
-    """The invitations of a list or page, each once.
-
-    Attributes:
-        rows: Rows that Atlas sent; more than the invitations if it sent one of them twice.
-    """
-
-    rows: int
-
-    def __new__(cls, invitations: Iterable[Invitation] = (), rows: int | None = None) -> Self:
-        """Return the list; by default Atlas sent one row for each invitation."""
-        listed = super().__new__(cls, invitations)
-        listed.rows = len(listed) if rows is None else rows
-        return listed
+"""The invitations of a list, each once and in Atlas's order."""
 
 
 class ListUnreadable(msgspec.Struct, frozen=True):
-    """A list that could not be read completely; nothing in it is deleted.
+    """A list that could not be read completely, or a project; nothing in it is deleted.
 
     Attributes:
-        project_id: The organization's id for a list of an organization.
+        project_id: None for a list of an organization, as `project_name`.
         reason: One sentence for the operator.
         http_status: Of the last response; None without one.
         error_code: Atlas's `errorCode`; None without one.
         org_id: None if Atlas listed the project with a malformed id, so none of its lists was
             requested.
-        rows: Rows that Atlas sent before.
     """
 
-    project_id: str
-    project_name: str
-    reason: str
+    event: ClassVar[str] = "project_unreadable"
+
+    project_id: str | None = None
+    project_name: str | None = None
+    reason: str = ""
     http_status: int | None = None
     error_code: str | None = None
     source: Source = Source.INVITES
     org_id: str | None = None
-    rows: int = 0
+
+    @property
+    def list_key(self) -> ListKey:
+        """Identifies the list."""
+        org_id = self.org_id or ""
+        return self.source.value, org_id, self.project_id or org_id
 
 
 class SourceRetired(ListUnreadable, frozen=True):
     """A list that Atlas no longer serves for any project (410)."""
+
+    event: ClassVar[str] = "source_retired"
 
 
 class ProjectGone(msgspec.Struct, frozen=True):
@@ -393,7 +388,7 @@ class ProjectGone(msgspec.Struct, frozen=True):
 
 
 class Outcome(StrEnum):
-    """The outcome of one planned deletion, as the audit log records it."""
+    """What became of one planned deletion, or of one person in a restore, as the log records it."""
 
     DELETED = "deleted"
     """Atlas confirmed it: 204, or 200 or 202 with a JSON object without an error."""
@@ -401,7 +396,7 @@ class Outcome(StrEnum):
     """404, or 400 with `INVALID_INVITATION_ID` or `ALREADY_EXPIRED`; or a removal without a clear
     answer, after which the user was gone."""
     FAILED = "failed"
-    """Rejected, or retries are exhausted; the invitation may still exist."""
+    """Rejected, or retries are exhausted: the invitation may still exist, or was not sent."""
     UNKNOWN = "unknown"
     """No clear response, and nothing that shows what became of the invitation."""
     SKIPPED = "skipped"
@@ -412,6 +407,16 @@ class Outcome(StrEnum):
     """The user is already an active member, and was not removed."""
     ACCEPTED_DURING = "accepted_during"
     """The user became an active member while the DELETE was in flight, and was removed."""
+    RESTORED = "restored"
+    """Invited by a restore, and pending again."""
+    ACTIVE = "active"
+    """Added at once by Atlas in a restore, as an active member without an acceptance."""
+    ALREADY_THERE = "already_there"
+    """Invited or a member without the restore (409)."""
+
+
+_OF_RESTORES: Final = frozenset({Outcome.RESTORED, Outcome.ACTIVE, Outcome.ALREADY_THERE})
+OUTCOMES_OF_DELETIONS: Final = tuple(each for each in Outcome if each not in _OF_RESTORES)
 
 
 class UserStatus(NamedTuple):
@@ -430,112 +435,58 @@ class UserStatus(NamedTuple):
 _FIRST_REFUSAL: Final = 300
 
 
-class DeletionProgress(msgspec.Struct, eq=False):
-    """The progress of one deletion; the deleter writes it and the sweep reads it.
+class Sending(msgspec.Struct, eq=False):
+    """One DELETE, or one POST of a restore: what was sent so far, and what became of it.
 
     It is mutable because a cancelled deletion returns nothing, and the audit log must still
     record what was sent and which response had arrived.
 
     Attributes:
+        outcome: None before the end, and of a POST that Atlas may accept later: a rate limit, no
+            connection.
         attempts: Requests sent, including those answered with 429, which the policy's
             `attempts` does not count; the unsigned request of a sign-in is not counted.
-        response_pending: The last request has no response yet.
         http_status: Of the last response; None without one.
         error_code: Atlas's `errorCode` in the last response.
-        cancelled: Set by the sweep when nothing more may be sent. The deleter checks it before
-            each request and then returns `result_if_interrupted()`.
-        retries_cut_short: A retry was due but not allowed any more.
+        fatal_error: Set when the response concerned the run, not this invitation (credentials
+            refused, API version retired): nothing more may be sent.
         seen_before: The user's status just before the DELETE; None if not requested.
         seen_after: The status after it, or `gone`.
+        response_pending: The last request has no response yet.
+        cancelled: Set by the sweep when nothing more may be sent. The deleter checks it before
+            each request.
         on_backoff: Called by the deleter before it waits for a retry.
     """
 
+    outcome: Outcome | None = None
     attempts: int = 0
-    response_pending: bool = False
     http_status: int | None = None
     error_code: str | None = None
-    cancelled: bool = False
-    retries_cut_short: bool = False
+    fatal_error: RunError | None = None
     seen_before: str | None = None
     seen_after: str | None = None
+    response_pending: bool = False
+    cancelled: bool = False
     on_backoff: Callable[[], None] | None = None
 
-    def result_if_interrupted(self) -> "DeletionResult":
-        """Return the result of a deletion that is interrupted now."""
+    @property
+    def may_be_processed(self) -> bool:
+        """Whether Atlas may have received the request."""
+        return self.response_pending or self.http_status is not None
+
+    def end(self, outcome: Outcome | None, fatal_error: RunError | None = None) -> Self:
+        """End with an outcome."""
+        self.outcome, self.fatal_error = outcome, fatal_error
+        return self
+
+    def interrupt(self) -> Self:
+        """End with what is certain now."""
         if self.attempts == 0:
-            return DeletionResult(Outcome.SKIPPED, 0, seen_before=self.seen_before)
+            return self.end(Outcome.SKIPPED)
         # A 2xx that was not read to its end, or not followed by the look after it, proves nothing.
         was_refused = self.http_status is not None and self.http_status >= _FIRST_REFUSAL
         is_unknown = self.response_pending or not was_refused
-        result = self.result(Outcome.UNKNOWN if is_unknown else Outcome.FAILED)
-        return result._replace(retries_cut_short=True)
-
-    def result(self, outcome: Outcome, fatal_error: RunError | None = None) -> "DeletionResult":
-        """Return the result of the deletion with this outcome."""
-        return DeletionResult(
-            outcome,
-            self.attempts,
-            self.http_status,
-            self.error_code,
-            fatal_error,
-            self.seen_before,
-            self.seen_after,
-            retries_cut_short=self.retries_cut_short,
-        )
-
-
-class DeletionResult(NamedTuple):
-    """The result of one planned deletion. A named tuple, because a run creates many.
-
-    The other attributes are as in `DeletionProgress`.
-
-    Attributes:
-        fatal_error: Set when the response concerned the run, not this invitation (credentials
-            refused, API version retired): nothing more may be sent.
-    """
-
-    outcome: Outcome
-    attempts: int
-    http_status: int | None = None
-    error_code: str | None = None
-    fatal_error: RunError | None = None
-    seen_before: str | None = None
-    seen_after: str | None = None
-    retries_cut_short: bool = False
-
-
-class RestoreOutcome(StrEnum):
-    """What became of one person in a restore, as the audit log names it."""
-
-    RESTORED = "restored"
-    """The user is invited and pending again."""
-    ACTIVE = "active"
-    """Atlas added the user at once as an active member, without an acceptance."""
-    ALREADY_THERE = "already_there"
-    """The user is invited or a member without this restore (409)."""
-    FAILED = "failed"
-    """Rejected, given up, or not to be sent at all; no invitation was created."""
-    UNKNOWN = "unknown"
-    """No clear answer: the user may have been invited; read the list before sending it again."""
-    SKIPPED = "skipped"
-    """A signal, the deadline or an error came before Atlas accepted an invitation."""
-
-
-class InviteResult(msgspec.Struct, frozen=True):
-    """The result of one POST.
-
-    Attributes:
-        outcome: None where Atlas did not process it, and may accept it later: a rate limit, no
-            connection.
-        http_status: None without a response.
-        error_code: Atlas's `errorCode`; None without one.
-        fatal_error: Set when the response concerned the run, not this invitation.
-    """
-
-    outcome: RestoreOutcome | None
-    http_status: int | None = None
-    error_code: str | None = None
-    fatal_error: RunError | None = None
+        return self.end(Outcome.UNKNOWN if is_unknown else Outcome.FAILED)
 
 
 UNAUTHENTICATED_CODES: Final = frozenset({None, "UNEXPECTED_ERROR"})

@@ -32,13 +32,11 @@ from invite_sweeper.errors import (
     UsageError,
 )
 from invite_sweeper.models import (
-    DeletionProgress,
     Invitation,
-    InviteResult,
     ListUnreadable,
     Outcome,
     Project,
-    RestoreOutcome,
+    Sending,
 )
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.command import Organization
@@ -224,15 +222,15 @@ class Restorer:
         result = self._result
         self._log.write(result.command.run_started(result.organizations))
         for one in plan.already_there:
-            self._record(OutcomeLine.unsent(one, RestoreOutcome.ALREADY_THERE))
+            self._record(OutcomeLine.unsent(one, Outcome.ALREADY_THERE))
         for barred in plan.barred:
-            self._record(OutcomeLine.unsent(barred, RestoreOutcome.FAILED), barred.reason)
+            self._record(OutcomeLine.unsent(barred, Outcome.FAILED), barred.reason)
         for one in plan.to_invite:
             try:
                 await self._restore(one)
             except RunError as error:
                 result.error = result.error or error
-                self._record(OutcomeLine.unsent(one, RestoreOutcome.SKIPPED))
+                self._record(OutcomeLine.unsent(one, Outcome.SKIPPED))
         outcomes = [each.outcomes for each in result.organizations]
         if self._stop.reason is not None and any(e["skipped"] or e["unknown"] for e in outcomes):
             early = self._stop.as_error(consequence="The audit log is complete.")
@@ -247,30 +245,29 @@ class Restorer:
         if len(self._sent_s) == MAX_PER_MINUTE and not self._is_stopping():
             await self._wait(self._sent_s[0] + _WINDOW_S - now_s())
         if self._is_stopping():
-            self._record(OutcomeLine.unsent(one, RestoreOutcome.SKIPPED))
+            self._record(OutcomeLine.unsent(one, Outcome.SKIPPED))
             return
         self._sent_s.append(now_s())
         self._log.write(one.as_event(Intent, rule=one.rule))
         await self._log.sync()
-        started_s, attempts, result = now_s(), 0, InviteResult(None)
+        started_s, attempts, sending = now_s(), 0, Sending()
         for wait_s in (*_BACKOFF_S, 0.0):
-            progress = DeletionProgress()
-            result = await self._post(one, progress)
-            attempts += progress.attempts
-            if result.outcome is None:
+            sending = await self._post(one)
+            attempts += sending.attempts
+            if sending.outcome is None:
                 await self._wait(wait_s)
-            if result.outcome is not None or self._is_stopping():
+            if sending.outcome is not None or self._is_stopping():
                 break
-        self._result.error = self._result.error or result.fatal_error
-        refused = RestoreOutcome.SKIPPED if self._is_stopping() else RestoreOutcome.FAILED
+        self._result.error = self._result.error or sending.fatal_error
+        refused = Outcome.SKIPPED if self._is_stopping() else Outcome.FAILED
         self._record(
             one.as_event(
                 OutcomeLine,
                 rule=one.rule,
-                outcome=result.outcome or refused,
+                outcome=sending.outcome or refused,
                 attempts=attempts,
-                http_status=result.http_status,
-                error_code=result.error_code,
+                http_status=sending.http_status,
+                error_code=sending.error_code,
                 duration_ms=round((now_s() - started_s) * 1000, 1),
             )
         )
@@ -280,16 +277,15 @@ class Restorer:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stop.requested.wait(), seconds)
 
-    async def _post(self, one: Planned, progress: DeletionProgress) -> InviteResult:
+    async def _post(self, one: Planned) -> Sending:
         """Send one POST; a stop may cut it off before its response."""
-        inviter = self._organizations[one.org_id].client.inviter()
+        inviter, sending = self._organizations[one.org_id].client.inviter(), Sending()
         grace = self._result.command.policy.execution.grace
-        send = inviter.invite(one.with_roles_of_entries(), progress)
+        send = inviter.invite(one.with_roles_of_entries(), sending)
         try:
             return await self._stop.run_unless_stopped(send, grace=grace)
         except Interrupted:
-            was_sent = progress.response_pending or progress.http_status is not None
-            return InviteResult(RestoreOutcome.UNKNOWN if was_sent else RestoreOutcome.SKIPPED)
+            return sending.end(Outcome.UNKNOWN if sending.may_be_processed else Outcome.SKIPPED)
 
     def _record(self, line: OutcomeLine, reason: str = "") -> None:
         self._organizations[line.org_id].outcomes[line.outcome] += 1
@@ -297,6 +293,6 @@ class Restorer:
             self._log.write(line)
         except AuditLogError as error:
             self._result.error = error
-        if line.outcome != RestoreOutcome.RESTORED:
+        if line.outcome != Outcome.RESTORED:
             reason = reason or " ".join(map(str, filter(None, (line.http_status, line.error_code))))
         self._report(line, reason)

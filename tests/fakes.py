@@ -6,14 +6,13 @@ from dataclasses import dataclass, field
 from invite_sweeper.audit.events import Intent, OutcomeLine
 from invite_sweeper.errors import AuditLogError
 from invite_sweeper.models import (
-    DeletionProgress,
-    DeletionResult,
     Invitation,
-    InvitationList,
+    Invitations,
     ListUnreadable,
     Outcome,
     Project,
     ProjectGone,
+    Sending,
     Source,
     UserStatus,
 )
@@ -42,7 +41,7 @@ class FakeAtlas:
     lists: dict[object, tuple[Invitation, ...]] = field(default_factory=dict)
     list_results: dict[object, object] = field(default_factory=dict)
     teams: dict[str, frozenset[str] | ListUnreadable] = field(default_factory=dict)
-    results: dict[str, DeletionResult] = field(default_factory=dict)
+    results: dict[str, Sending] = field(default_factory=dict)
     waits_s: dict[str, list[float]] = field(default_factory=dict)
     members: frozenset[str] | ListUnreadable = frozenset()
     statuses: dict[str, object] = field(default_factory=dict)
@@ -61,14 +60,14 @@ class FakeAtlas:
 
     async def invitations(
         self, project: Project, source: Source = Source.INVITES
-    ) -> InvitationList | ListUnreadable | ProjectGone:
+    ) -> Invitations | ListUnreadable | ProjectGone:
         self.requested.append(project.id)
         await asyncio.sleep(0)
         key = project.id if source is Source.INVITES else (source, project.id)
         result = self.list_results.get(key, self.lists.get(key, ()))
         if isinstance(result, Exception):
             raise result
-        return InvitationList(result) if type(result) is tuple else result
+        return result
 
     async def project_teams(self, project: Project) -> frozenset[str] | ListUnreadable:
         self.teams_requested.append(project.id)
@@ -88,7 +87,7 @@ class FakeAtlas:
         waits = self.waits_s.get(invitation.scope_id)
         return waits.pop(0) if waits else 0.0
 
-    async def delete(self, invitation: Invitation, progress: DeletionProgress) -> DeletionResult:
+    async def delete(self, invitation: Invitation, progress: Sending) -> Sending:
         self.in_flight += 1
         self.max_in_flight = max(self.max_in_flight, self.in_flight)
         progress.attempts += 1
@@ -103,7 +102,7 @@ class FakeAtlas:
         result = self.results.get(invitation.invitation_id)
         if result is None:
             self.deleted.append(invitation.invitation_id)
-            return DeletionResult(Outcome.DELETED, 1, 204)
+            return Sending(Outcome.DELETED, 1, 204)
         return result
 
 

@@ -49,7 +49,7 @@ from invite_sweeper.atlas.responses import (
     is_unprocessed,
     parse_rate_limit_error,
 )
-from invite_sweeper.models import DeletionProgress, RequestCounters
+from invite_sweeper.models import RequestCounters, Sending
 
 BACKOFF = wait_random_exponential(multiplier=0.5, max=30.0)
 """Waits after a response: up to 0.5, 1, 2 … 30 seconds."""
@@ -125,7 +125,7 @@ class Request(NamedTuple):
     path: str
     bucket: TokenBucket
     parse: Callable[[bytes], object] | None = None
-    progress: DeletionProgress | None = None
+    progress: Sending | None = None
     body: Body | None = None
 
     def is_cancelled(self) -> bool:
@@ -137,7 +137,7 @@ class RequestOptions(TypedDict, total=False):
     """What a request may have; as in `Request`."""
 
     parse: Callable[[bytes], object]
-    progress: DeletionProgress
+    progress: Sending
     body: Body
 
 
@@ -327,7 +327,7 @@ class Client:
         The first attempt is made by the caller, because most requests need no other one. Each
         attempt sends as many `requests`.
         """
-        is_first, is_cut_short, refusals = True, False, 0
+        is_first, refusals = True, 0
 
         def is_due(_: object) -> bool:
             match decide(result):
@@ -354,15 +354,13 @@ class Client:
             retry_error_callback=lambda _: None,
         ):
             if not is_first:
-                if is_cut_short := not await self._acquire_again(request, requests):
+                if not await self._acquire_again(request, requests):
                     break
                 self.counters.retries += 1
                 result = await send()
             is_first = False
             refusals += decide(result) is RetryDecision.REAUTHENTICATE
             attempt.retry_state.set_result(result)
-        if request.progress is not None:
-            request.progress.retries_cut_short |= is_cut_short or result is CANCELLED
         return result
 
     def _backoff_s(self, state: RetryCallState, result: ResponseOrFailure) -> float:

@@ -357,13 +357,11 @@ class Listing(NamedTuple, Generic[T]):
 
     Attributes:
         rows: Each once, in Atlas's order.
-        sent: How many rows Atlas sent; more than the rows if it sent one of them twice.
         pages: Pages that were read.
         failure: Why the list may be incomplete; None if it was read to the end.
     """
 
     rows: tuple[T, ...]
-    sent: int
     pages: int
     failure: ResponseOrFailure | None = None
 
@@ -398,10 +396,10 @@ async def read_list(
     """
     parse = partial(parse_page, endpoint=endpoint, row_type=row, convert=convert)
     found: dict[Hashable, T] = {}
-    sent, number = 0, 0
+    number = 0
 
     def listing(failure: ResponseOrFailure | None = None) -> Listing[T]:
-        return Listing(tuple(found.values()), sent, number, failure)
+        return Listing(tuple(found.values()), number, failure)
 
     while number < MAX_PAGES:
         page = number + 1 if endpoint.paged else None
@@ -413,7 +411,6 @@ async def read_list(
         if not (isinstance(result, Response) and isinstance(result.value, Page)):
             return listing(result)
         number, before = number + 1, len(found)
-        sent += len(result.value.results)
         for row_ in result.value.results:
             known = found.setdefault(key(row_), row_)
             if known != row_:

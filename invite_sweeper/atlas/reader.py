@@ -42,7 +42,7 @@ from invite_sweeper.atlas.responses import (
 from invite_sweeper.errors import CredentialsRefused
 from invite_sweeper.models import (
     Invitation,
-    InvitationList,
+    Invitations,
     ListRef,
     ListUnreadable,
     MembershipStatus,
@@ -122,7 +122,7 @@ class AtlasReader:
 
     async def invitations(
         self, project: Project, source: Source = Source.INVITES
-    ) -> InvitationList | ListUnreadable | ProjectGone:
+    ) -> Invitations | ListUnreadable | ProjectGone:
         """Return a complete list, in Atlas's order and each id once.
 
         Returns ProjectGone if the project no longer exists, SourceRetired if Atlas no longer
@@ -148,9 +148,8 @@ class AtlasReader:
             differing=lambda listed: replace(listed, status=None),
         )
         if listing.failure is None:
-            return InvitationList(listing.rows, listing.sent)
-        error = list_error(ListRef(project, source), listing.failure, source.roles[0])
-        return error if isinstance(error, ProjectGone) else replace(error, rows=listing.sent)
+            return listing.rows
+        return list_error(ListRef(project, source), listing.failure, source.roles[0])
 
     async def project_teams(self, project: Project) -> frozenset[str] | ListUnreadable:
         """Return the ids of all teams with access to a project; none if the project is gone.
@@ -191,8 +190,8 @@ class AtlasReader:
         has_no_access = is_refused and not is_unauthenticated(response)
         if found.still_member is None or (found.status is None and not has_no_access):
             return ListUnreadable(
-                invitation.scope_id,
-                invitation.project_name or "",
+                invitation.project_id,
+                invitation.project_name,
                 f"The status of the user could not be read: {describe(response)}.",
                 response.status,
                 response.code,
@@ -286,7 +285,7 @@ class AtlasReader:
             return ()
         account_id = client_id.removeprefix(_CLIENT_ID_PREFIX)
         if not is_id(account_id):
-            return ListUnreadable(org_id, "", "The client id is malformed.", org_id=org_id)
+            return ListUnreadable(None, None, "The client id is malformed.", org_id=org_id)
         result = await self._client.call(
             self._client.request(
                 endpoints.GET_SERVICE_ACCOUNT, org_id, account_id, parse=_parse_expiries
@@ -393,7 +392,7 @@ def _is_gone(result: ResponseOrFailure) -> bool:
     return isinstance(result, Response) and is_already_gone(result)
 
 
-def _project_key(listed: Project | ListUnreadable) -> tuple[str, str]:
+def _project_key(listed: Project | ListUnreadable) -> tuple[str | None, str | None]:
     """Return what identifies a listed project: a malformed id needs the name as well."""
     return (
         (listed.id, "") if isinstance(listed, Project) else (listed.project_id, listed.project_name)

@@ -451,9 +451,7 @@ def list_error(
     project, source = list_ref
     if isinstance(result, Response) and result.status == GONE:
         reason = f"Atlas no longer serves the list {source} ({GONE})."
-        return SourceRetired(
-            project.id, project.name, reason, GONE, result.code, source, project.org_id
-        )
+        return SourceRetired(None, None, reason, GONE, result.code, source, project.org_id)
     if fatal_error := fatal_error_for(result):
         raise fatal_error
     is_gone = isinstance(result, Response) and is_project_gone(result)
@@ -478,6 +476,12 @@ def unread(project: Project, result: ResponseOrFailure, role: str = "") -> ListU
     required = f"; this requires the role {role}" if role and lacks_permission(result) else ""
     reason = f"{describe(result)}{required}."
     reason = f"{reason[:1].upper()}{reason[1:]}"
+    of_project = project.id != project.org_id
     return ListUnreadable(
-        project.id, project.name, reason, result.status, result.code, org_id=project.org_id
+        project.id if of_project else None,
+        project.name if of_project else None,
+        reason,
+        result.status,
+        result.code,
+        org_id=project.org_id,
     )

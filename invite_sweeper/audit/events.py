@@ -14,12 +14,10 @@ import msgspec
 from invite_sweeper.counts import Counts
 from invite_sweeper.endings import WarningLevel
 from invite_sweeper.errors import ErrorParts
-from invite_sweeper.models import Invitation, Source, rfc3339
+from invite_sweeper.models import Invitation, ListUnreadable, Source, SourceRetired, rfc3339
 from invite_sweeper.text import organization_label
 
 Mode: TypeAlias = Literal["dry-run", "sweep", "restore"]
-ListKey: TypeAlias = tuple[str, str, str]
-"""A list: its source, the organization, and the project (the organization for its own lists)."""
 
 
 class RunWarning(msgspec.Struct, frozen=True):
@@ -63,35 +61,6 @@ class RunStarted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     scope_sha256: str | None = None
     plan_sha256: str | None = None
     restores: str | None = None
-
-
-class SourceRetired(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Atlas no longer serves a list for any project."""
-
-    event: ClassVar[str] = "source_retired"
-
-    source: Source
-    reason: str
-    http_status: int | None
-    error_code: str | None
-
-
-class ProjectUnreadable(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A list that could not be read; that of an organization has no project.
-
-    Attributes:
-        org_id: None if Atlas listed the project with a malformed id.
-    """
-
-    event: ClassVar[str] = "project_unreadable"
-
-    project_id: str | None
-    project_name: str | None
-    reason: str
-    http_status: int | None
-    error_code: str | None
-    source: Source
-    org_id: str | None
 
 
 class Planned(Invitation, frozen=True, kw_only=True):
@@ -350,7 +319,7 @@ class RunFinished(Counts, frozen=True, kw_only=True):
 Event: TypeAlias = (
     RunStarted
     | SourceRetired
-    | ProjectUnreadable
+    | ListUnreadable
     | Announced
     | WouldBeAnnounced
     | AnnouncementEnded

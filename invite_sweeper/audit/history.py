@@ -15,14 +15,11 @@ from invite_sweeper.audit.events import (
     AnnouncementKey,
     Intent,
     Line,
-    ListKey,
     Mode,
     OutcomeLine,
     Planned,
-    ProjectUnreadable,
     RunFinished,
     RunStarted,
-    SourceRetired,
     announcement_key,
     format_timestamp,
 )
@@ -31,8 +28,11 @@ from invite_sweeper.endings import COMPLETE_EXIT_CODES, ExitCode
 from invite_sweeper.models import (
     Invitation,
     InvitationKey,
+    ListKey,
+    ListUnreadable,
     Outcome,
     Source,
+    SourceRetired,
     UserKey,
     parse_timestamp,
 )
@@ -350,11 +350,10 @@ class History:
             case Planned() as event:
                 run.planned += 1
                 plan.planned[event.key] = event.keys
-            case ProjectUnreadable() as event:
-                org_id = event.org_id or ""
-                plan.unread.add((event.source.value, org_id, event.project_id or org_id))
             case SourceRetired() as event:
                 plan.retired.add(event.source)
+            case ListUnreadable() as event:
+                plan.unread.add(event.list_key)
             case Intent() as event:
                 self._add_intent(run, line.ts, event)
             case OutcomeLine() as event:

@@ -38,13 +38,13 @@ from invite_sweeper.cli.session import find_audit_directory, find_runs
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import UsageError
 from invite_sweeper.json_text import to_json
-from invite_sweeper.models import Invitation, Outcome, RestoreOutcome
+from invite_sweeper.models import Invitation, Outcome
 from invite_sweeper.report import terminal
 from invite_sweeper.report.story import tell_verification
 from invite_sweeper.text import neutralize_formula
 
 _EVENTS: Final = tuple(each.event for each in EVENTS)
-_OUTCOMES: Final = tuple(dict.fromkeys(each.value for each in (*Outcome, *RestoreOutcome)))
+_OUTCOMES: Final = tuple(each.value for each in Outcome)
 
 
 @click.group(epilog=DOCUMENTATION)

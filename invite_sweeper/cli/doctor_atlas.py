@@ -19,7 +19,6 @@ from invite_sweeper.counts import total
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.errors import AtlasUnavailable, Interrupted, RunError
 from invite_sweeper.models import (
-    InvitationList,
     ListRef,
     ListUnreadable,
     Source,
@@ -153,7 +152,7 @@ class _Counted:
 
     async def add(self, ref: ListRef, found: ListOutcome) -> None:
         """Count one list; one that is retired or gone is empty."""
-        if isinstance(found, InvitationList):
+        if isinstance(found, tuple):
             users = self.users.setdefault(ref.source, set())
             users.update(each.user_key for each in found)
         elif isinstance(found, ListUnreadable) and not isinstance(found, SourceRetired):
@@ -434,7 +433,7 @@ def _is_missing_role(unread: ListUnreadable) -> bool:
 
 
 def _places(unread: Iterable[ListUnreadable]) -> str:
-    return _shorten([each.project_name or each.project_id for each in unread])
+    return _shorten([each.project_name or each.list_key[2] for each in unread])
 
 
 def _shorten(names: Sequence[str]) -> str:

@@ -155,7 +155,7 @@ async def search(
 def _unread(organization: Organization) -> Iterator[ListUnreadable]:
     if organization.error is not None:
         name, message = f"organization {organization.label}", organization.error.message
-        yield ListUnreadable(organization.id, name, message, org_id=organization.id)
+        yield ListUnreadable(None, name, message, org_id=organization.id)
     yield from organization.unread
     yield from organization.retired.values()
 

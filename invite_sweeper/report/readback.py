@@ -18,14 +18,13 @@ from invite_sweeper.audit.events import (
     Kept,
     OutcomeLine,
     Planned,
-    ProjectUnreadable,
     RunFinished,
     WouldBeAnnounced,
 )
 from invite_sweeper.audit.reader import FileChain, read_events
 from invite_sweeper.endings import Advisor
 from invite_sweeper.errors import RunError
-from invite_sweeper.models import Invitation, InvitationKey
+from invite_sweeper.models import Invitation, InvitationKey, ListUnreadable, SourceRetired
 from invite_sweeper.report.rows import (
     AGE,
     ID,
@@ -85,7 +84,9 @@ class RunRows:
                 self.rows.setdefault(event.key, row_of(event, labels)).take(event)
             case Announced() | WouldBeAnnounced():
                 self.announced.append(row_of(event, labels))
-            case ProjectUnreadable():
+            case SourceRetired():
+                pass
+            case ListUnreadable():
                 label = _label(event.org_id or "", labels)
                 reason = escape_unprintable(truncate(event.reason))
                 self.unread.append(Unread(full_place_name(event, label), reason))
@@ -263,7 +264,7 @@ def tables_of(record: RunRecord, advisor: Advisor) -> Iterator[Table]:
             _UNREAD,
             found.unread[:most],
             end.projects_unreadable,
-            show("--event", ProjectUnreadable.event),
+            show("--event", ListUnreadable.event),
         ),
         Table("invitations", caption, columns[0], rows, len(found.rows), show()),
         Table(

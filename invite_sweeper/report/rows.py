@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
-from invite_sweeper.audit.events import OutcomeLine, ProjectUnreadable
-from invite_sweeper.models import Invitation, Outcome, is_permission_error
+from invite_sweeper.audit.events import OutcomeLine
+from invite_sweeper.models import Invitation, ListUnreadable, Outcome, is_permission_error
 from invite_sweeper.report.story import describe_instant, display_text
 from invite_sweeper.text import pluralize
 
@@ -113,14 +113,14 @@ class Row:
         self.detail = _detail(line) if self.has_failed else ""
 
 
-def place_name(event: Invitation | ProjectUnreadable, organization: str) -> str:
+def place_name(event: Invitation | ListUnreadable, organization: str) -> str:
     """Return the project's name, or the organization's with its id for a list of its own."""
     if event.project_id is None and event.project_name is None:
         return f"organization {organization}".rstrip()
     return display_text(event.project_name) or "(no name)"
 
 
-def full_place_name(event: Invitation | ProjectUnreadable, organization: str) -> str:
+def full_place_name(event: Invitation | ListUnreadable, organization: str) -> str:
     """Return the place with its organization."""
     name = place_name(event, organization)
     of_organization = event.project_id is None and event.project_name is None

@@ -15,10 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from invite_sweeper.audit import RunRecord
-from invite_sweeper.audit.events import ProjectUnreadable
 from invite_sweeper.audit.reader import Record
 from invite_sweeper.endings import Advisor, Colour, ExitCode
-from invite_sweeper.models import Invitation
+from invite_sweeper.models import Invitation, ListUnreadable
 from invite_sweeper.report.readback import (
     UNREAD_CAPTION,
     RunRows,
@@ -180,7 +179,7 @@ def _run(
         shown = found.unread[:max_rows]
         yield from (_indented(Text(f"{each.place}: {each.reason}")) for each in shown)
         yield Text("")
-        command = about.show("--event", ProjectUnreadable.event)
+        command = about.show("--event", ListUnreadable.event)
         yield from _rest(len(found.unread) - len(shown), command)
     yield from _story(record, tell(record, advisor), told)
 

@@ -77,7 +77,7 @@ class Organization:
         for source in sources:
             if source in self.retired:
                 continue
-            unread = tuple(each.project_id for each in self.unread if each.source is source)
+            unread = tuple(each.list_key[2] for each in self.unread if each.source is source)
             counts = {ref.project.id: n for ref, n in self.entries.items() if ref.source is source}
             yield ListResult(
                 org_id=self.id,

@@ -24,7 +24,6 @@ from invite_sweeper.errors import (
 )
 from invite_sweeper.models import (
     Invitation,
-    InvitationList,
     ListRef,
     ListUnreadable,
     Project,
@@ -137,9 +136,8 @@ async def list_invitations(
         if isinstance(found, SourceRetired) and retired.setdefault(ref.source, found) is not found:
             return
         gone[ref.source] += isinstance(found, ProjectGone)
-        if isinstance(found, InvitationList):
-            named = tuple(map(scope.with_project_names, found))
-            found = InvitationList(await teams.link(named), found.rows)
+        if isinstance(found, tuple):
+            found = await teams.link(tuple(map(scope.with_project_names, found)))
         await on_list(ref, found)
 
     await for_each(lists, read, workers=workers)
@@ -302,7 +300,7 @@ class Reader:
         result.view.lists_found(len(scope.lists(sources)), organization.label)
 
         async def add_list(ref: ListRef, found: ListOutcome) -> None:
-            if isinstance(found, InvitationList):
+            if isinstance(found, tuple):
                 await recovery.settle(ref, found)
             planner.add(ref, found)
             result.view.list_done()

@@ -11,7 +11,7 @@ import heapq
 from collections import defaultdict, deque
 from collections.abc import Callable, Container, Coroutine, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from invite_sweeper.audit import AuditLog
 from invite_sweeper.audit.events import Intent, OutcomeLine, Planned
@@ -19,13 +19,12 @@ from invite_sweeper.endings import Reason, WarningCode
 from invite_sweeper.errors import ApiVersionRetired, AuditLogError, RunError
 from invite_sweeper.models import (
     SOURCES_OF_USERS,
-    DeletionProgress,
-    DeletionResult,
     Invitation,
-    InvitationList,
+    Invitations,
     ListRef,
     Outcome,
     Project,
+    Sending,
     Source,
     is_permission_error,
 )
@@ -37,7 +36,6 @@ from invite_sweeper.sweep.result import Result
 from invite_sweeper.text import pluralize
 
 _SYNC_INTERVAL_S = 1.0
-_SKIPPED: Final = DeletionResult(Outcome.SKIPPED, 0)
 
 Queue: TypeAlias = tuple[Invitation, deque[Planned]]
 """The planned deletions of a list, and one of them, for the rate limits that they share."""
@@ -177,7 +175,7 @@ class Executor:
         self._ready: deque[Planned] = deque()  # on disk, and without a slot
         self._wake = asyncio.Event()  # when more intents may be written, or nothing more is sent
         self._tasks: set[asyncio.Task[None]] = set()
-        self._in_flight: set[DeletionProgress] = set()
+        self._in_flight: set[Sending] = set()
         self.ended: list[tuple[Planned, Outcome]] = []
         self.retired: set[Source] = set()
         self.error: Exception | None = None
@@ -205,7 +203,7 @@ class Executor:
                 task.cancel()
             await asyncio.gather(*ending, return_exceptions=True)
         for planned in (*self._ready, *queues.left()):
-            self._record(planned, _SKIPPED)
+            self._record(planned, Sending(Outcome.SKIPPED))
         if self.error is not None:
             raise self.error
 
@@ -255,7 +253,7 @@ class Executor:
             self._abort(error)
         finally:
             for planned in group:
-                self._record(planned, _SKIPPED)
+                self._record(planned, Sending(Outcome.SKIPPED))
 
     async def _send(self) -> None:
         """Send the next deletion whose intent is on disk, once there is a slot for it."""
@@ -263,20 +261,20 @@ class Executor:
             planned = self._ready.popleft()
             self._wake.set()
             if self._is_stopping or planned.source in self.retired:
-                self._record(planned, _SKIPPED)
+                self._record(planned, Sending(Outcome.SKIPPED))
                 return
-            started_s, progress = self._clock(), DeletionProgress(on_backoff=self._add_slot)
-            self._in_flight.add(progress)
+            started_s, sending = self._clock(), Sending(on_backoff=self._add_slot)
+            self._in_flight.add(sending)
             try:
-                result = await self._deleter.delete(planned, progress)
+                result = await self._deleter.delete(planned, sending)
             except asyncio.CancelledError:
-                self._record(planned, progress.result_if_interrupted(), started_s)
+                self._record(planned, sending.interrupt(), started_s)
                 raise
             except Exception as error:  # noqa: BLE001 - a defect
                 self._abort(error)
-                result = progress.result_if_interrupted()
+                result = sending.interrupt()
             finally:
-                self._in_flight.discard(progress)
+                self._in_flight.discard(sending)
             self._record(planned, result, started_s)
 
     def _add_slot(self) -> None:
@@ -285,21 +283,19 @@ class Executor:
             self._extra_slots -= 1
             self._slots.release()
 
-    def _record(
-        self, planned: Planned, result: DeletionResult, started_s: float | None = None
-    ) -> None:
+    def _record(self, planned: Planned, result: Sending, started_s: float | None = None) -> None:
         """Record the result of one deletion, and whether the sweep may go on."""
-        outcome, error = result.outcome, result.fatal_error
+        outcome, error = result.outcome or Outcome.UNKNOWN, result.fatal_error
         self._organization.outcomes[outcome] += 1
         if self._has_other_sources and isinstance(error, ApiVersionRetired):
             self._retire(planned.source, error)
         else:
             if error is not None:
                 self._abort(error)
-            if result != _SKIPPED and self._breaker.opens_at(outcome):
-                for progress in self._in_flight:
+            if outcome is not Outcome.SKIPPED and self._breaker.opens_at(outcome):
+                for each in self._in_flight:
                     # A deletion that was sent may retry, so that its outcome becomes known.
-                    progress.cancelled |= progress.attempts == 0
+                    each.cancelled |= each.attempts == 0
                 self._wake.set()
         elapsed_s = 0.0 if started_s is None else self._clock() - started_s
         try:
@@ -353,8 +349,8 @@ class Executor:
 
     def _cancel_in_flight(self) -> None:
         """Prevent retries of the deletions in flight, and new deletions."""
-        for progress in self._in_flight:
-            progress.cancelled = True
+        for each in self._in_flight:
+            each.cancelled = True
         self._wake.set()
 
     async def _cancel_after_grace(self) -> None:
@@ -379,11 +375,11 @@ class Executor:
             for source, org_id, place, id_ in planned.keys:
                 # Without a name, so that each list is read once, whatever line names it.
                 entries[ListRef(Project(place, "", org_id), Source(source))][id_] = number
-        again: dict[ListRef, InvitationList] = {}
+        again: dict[ListRef, Invitations] = {}
 
         async def read(ref: ListRef) -> None:
             found = await organization.client.reader.invitations(ref.project, ref.source)
-            if isinstance(found, InvitationList):
+            if isinstance(found, tuple):
                 again[ref] = found
 
         if ended and self._stop.reason is None:

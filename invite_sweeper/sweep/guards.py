@@ -61,7 +61,7 @@ def _violations(
     stale, seen = planned.total(), counts.invitations_seen
     if counts.projects_unreadable > limits.max_unreadable_projects:
         unread = [
-            _describe_place(each.project_id, each.project_name, each.org_id or "", labels)
+            _describe_place(each.list_key[2], each.project_name or "", each.org_id or "", labels)
             for one in organizations
             for each in one.unread
         ]
@@ -191,7 +191,7 @@ def _compared(
     was = max(listed, before.projects.get(org_id, 0))
     yield ("project", "projects", ""), was, listed - counts.projects_gone
     for source in command.policy.sources:
-        left_out = {each.project_id for each in organization.unread if each.source is source}
+        left_out = {each.list_key[2] for each in organization.unread if each.source is source}
         left_out |= {project.id for project in excluded} if is_other else set()
         then = {
             place: count

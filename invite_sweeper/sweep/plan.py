@@ -14,7 +14,7 @@ from invite_sweeper.models import (
     EventT,
     Invitation,
     InvitationKey,
-    InvitationList,
+    Invitations,
     ListRef,
     ListUnreadable,
     ProjectGone,
@@ -29,7 +29,7 @@ from invite_sweeper.sweep.invitations import combine, unread_organization
 from invite_sweeper.sweep.selection import Decision, Selector
 from invite_sweeper.sweep.steps import Step, keep_unrecordable
 
-ListOutcome: TypeAlias = InvitationList | ListUnreadable | ProjectGone
+ListOutcome: TypeAlias = Invitations | ListUnreadable | ProjectGone
 Observer: TypeAlias = Callable[[Decision, Decision], None]
 """Called with the decision of the policy about each invitation, and that after all steps."""
 
@@ -72,14 +72,7 @@ class Planner:
                 self._gone.add(found.project_id)
             case SourceRetired():
                 organization.retired[found.source] = found
-                self._write(
-                    events.SourceRetired(
-                        source=found.source,
-                        reason=found.reason,
-                        http_status=found.http_status,
-                        error_code=found.error_code,
-                    )
-                )
+                self._write(found)
             case ListUnreadable():
                 self.add_unreadable(found)
             case _:
@@ -90,18 +83,7 @@ class Planner:
         self._organization.unread.append(unreadable)
         refused = is_permission_error(unreadable.http_status, unreadable.error_code)
         self._organization.count(projects_unreadable=1, missing_role=int(refused))
-        in_project = not unreadable.source.is_organization_level
-        self._write(
-            events.ProjectUnreadable(
-                project_id=unreadable.project_id if in_project else None,
-                project_name=unreadable.project_name if in_project else None,
-                reason=unreadable.reason,
-                http_status=unreadable.http_status,
-                error_code=unreadable.error_code,
-                source=unreadable.source,
-                org_id=unreadable.org_id,
-            )
-        )
+        self._write(unreadable)
 
     def finish(self) -> None:
         """Decide the invitations of people, once all lists are added."""
@@ -111,7 +93,7 @@ class Planner:
         people, self._people = self._people, []
         self._add_invitations(combine(people, all_read=not unread & {organization.id, ""}))
 
-    def _add_entries(self, ref: ListRef, found: InvitationList) -> None:
+    def _add_entries(self, ref: ListRef, found: Invitations) -> None:
         """Decide each entry of a list. Those of `invites` are invitations of their own."""
         organization, decide = self._organization, self._selector.decide
         decisions = [keep_unrecordable(decide(each)) for each in found]

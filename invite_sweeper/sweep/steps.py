@@ -15,7 +15,6 @@ from msgspec import structs
 from invite_sweeper.audit import History, PreviousPlan, is_recordable
 from invite_sweeper.audit.events import (
     AnnouncementKey,
-    ListKey,
     PlanChanges,
     Planned,
     announcement_key,
@@ -215,7 +214,7 @@ class ChangeTracker:
             unread: The lists that this run could not read.
             retired: The sources that Atlas no longer serves.
         """
-        lists: set[ListKey] = {(e.source.value, e.org_id or "", e.project_id) for e in unread}
+        lists = {each.list_key for each in unread}
         deleted = self._left & self._previous.deleted
         sources = set(retired)
         not_read = {key for key in self._left - deleted if key[:3] in lists or key[0] in sources}

@@ -1,6 +1,7 @@
 """A restore: what a run deleted, who is missing, and one POST for each of them."""
 
 import asyncio
+from copy import copy
 
 import pytest
 from audit.runs import clock, deletion, intent, outcome, planned, started, write_run
@@ -14,11 +15,11 @@ from invite_sweeper.audit.reader import read_events
 from invite_sweeper.errors import AuditLogError, CredentialsRefused, UsageError
 from invite_sweeper.models import (
     Entry,
-    InviteResult,
     ListUnreadable,
+    Outcome,
     Project,
     RequestCounters,
-    RestoreOutcome,
+    Sending,
     Source,
 )
 from invite_sweeper.restore import (
@@ -33,9 +34,9 @@ from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.command import Organization
 from invite_sweeper.sweep.result import Result
 
-CREATED = InviteResult(RestoreOutcome.RESTORED, 200)
-LATER = InviteResult(None, 400, "RATE_LIMITED_IP")
-UNSURE = InviteResult(RestoreOutcome.UNKNOWN)
+CREATED = Sending(Outcome.RESTORED, 1, 200)
+LATER = Sending(None, 1, 400, "RATE_LIMITED_IP")
+UNSURE = Sending(Outcome.UNKNOWN, 1)
 
 
 # What a run deleted ------------------------------------------------------------------------------
@@ -143,13 +144,13 @@ class FakeClient:
         self.looks += 1
         return self._members
 
-    async def invite(self, invitation, progress):
-        progress.attempts += 1
-        progress.response_pending = True
+    async def invite(self, invitation, sending):
+        sending.attempts += 1
+        sending.response_pending = True
         self.before_post()
         self.posts.append(invitation)
         await asyncio.sleep(1e9 if self._hangs else 0)
-        return self._replies.pop(0) if self._replies else CREATED
+        return copy(self._replies.pop(0) if self._replies else CREATED)
 
 
 def organization(client, org_id=ORG):
@@ -231,7 +232,7 @@ class Restore:
 def test_intent_is_on_disk_before_the_post_and_the_outcome_is_what_atlas_made_of_it(
     directory, outcome, code
 ):
-    client = FakeClient(replies=[InviteResult(RestoreOutcome(outcome), 200, "CODE")])
+    client = FakeClient(replies=[Sending(Outcome(outcome), 1, 200, "CODE")])
     run, intents = Restore(directory, client), []
     client.before_post = lambda: intents.extend(run.lines(Intent))
     end = run.run(of_list())
@@ -295,7 +296,7 @@ def test_error_of_the_whole_run_skips_the_rest(directory):
     error = CredentialsRefused("No.")
     run = Restore(
         directory,
-        FakeClient(replies=[InviteResult(RestoreOutcome.FAILED, 401, fatal_error=error)]),
+        FakeClient(replies=[Sending(Outcome.FAILED, 1, 401, fatal_error=error)]),
     )
     end = run.run(of_list(1), of_list(2))
     assert (end.failed, end.skipped, end.exit_code) == (1, 1, 5)

@@ -20,17 +20,15 @@ from invite_sweeper.audit.events import (
     OrganizationResult,
     PlanChanges,
     Planned,
-    ProjectUnreadable,
     RunFinished,
     RunWarning,
-    SourceRetired,
     WouldBeAnnounced,
     announcement_key,
     format_timestamp,
 )
 from invite_sweeper.counts import COUNT_NAMES, METRICS, Counts, total
 from invite_sweeper.endings import Reason, WarningCode
-from invite_sweeper.models import Entry, Source
+from invite_sweeper.models import Entry, ListUnreadable, Source, SourceRetired
 from invite_sweeper.redaction import SECRETS
 
 OTHERS = (
@@ -77,7 +75,7 @@ LINES: list[Event] = [
     started(shard="1/2", plan_sha256="c" * 64),
     started(mode="restore", policy_sha256=None, policy_path=None, restores="r0"),
     SourceRetired(source=Source.INVITES, reason="gone", http_status=410, error_code=None),
-    ProjectUnreadable(
+    ListUnreadable(
         project_id=PROJECT,
         project_name="Sandbox",
         reason="no role",

@@ -25,13 +25,11 @@ from invite_sweeper.audit.events import (
     Kept,
     ListResult,
     OrganizationResult,
-    ProjectUnreadable,
-    SourceRetired,
     announcement_key,
 )
 from invite_sweeper.endings import ExitCode, Reason
 from invite_sweeper.errors import GuardRefused
-from invite_sweeper.models import Entry, Outcome, Source
+from invite_sweeper.models import Entry, ListUnreadable, Outcome, Source, SourceRetired
 
 ELSEWHERE = "https://cloud.mongodbgov.com"
 SCOPE = "b" * 64
@@ -283,7 +281,7 @@ class TestLastPlan:
         assert plan.deleted == {*first, planned(3).key}
 
     def test_it_says_what_was_not_read(self, directory):
-        unread = ProjectUnreadable(
+        unread = ListUnreadable(
             project_id=PROJECT,
             project_name="x",
             reason="no",

@@ -14,14 +14,13 @@ from invite_sweeper.audit.events import (
     Event,
     OrganizationResult,
     PlanChanges,
-    ProjectUnreadable,
     RunFinished,
     RunStarted,
     RunWarning,
     WouldBeAnnounced,
 )
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
-from invite_sweeper.models import Source
+from invite_sweeper.models import ListUnreadable, Source
 
 ORGANIZATION = OrganizationResult(id=ORG, name="Acme", plan_made=True, plan_complete=True)
 ERROR = {
@@ -143,7 +142,7 @@ def hostile_names() -> list[Event]:
     ]
 
 
-UNREADABLE = ProjectUnreadable(
+UNREADABLE = ListUnreadable(
     project_id=PROJECT,
     project_name="Blue Lagoon",
     reason="Atlas answered 500.",

@@ -19,16 +19,16 @@ from invite_sweeper.errors import (
     AuditLogError,
     CredentialsRefused,
 )
-from invite_sweeper.models import DeletionProgress, DeletionResult, Outcome, Source
+from invite_sweeper.models import Outcome, Sending, Source
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.command import Organization
 from invite_sweeper.sweep.executor import Executor, ProjectQueues
 from invite_sweeper.sweep.guards import CircuitBreaker
 from invite_sweeper.sweep.result import Result
 
-FAILED = DeletionResult(Outcome.FAILED, 5, 500)
-REFUSED = DeletionResult(Outcome.FAILED, 1, 403, None, CredentialsRefused("no"))
-RETIRED = DeletionResult(Outcome.FAILED, 1, 410, "GONE", ApiVersionRetired("410 GONE"))
+FAILED = Sending(Outcome.FAILED, 5, 500)
+REFUSED = Sending(Outcome.FAILED, 1, 403, None, CredentialsRefused("no"))
+RETIRED = Sending(Outcome.FAILED, 1, 410, "GONE", ApiVersionRetired("410 GONE"))
 
 
 def plan(*sizes, source=Source.INVITES, first=1):
@@ -109,7 +109,7 @@ async def test_every_planned_deletion_is_sent_once_after_its_intent_and_recorded
 @pytest.mark.parametrize("outcome", Outcome)
 async def test_only_what_should_be_gone_is_read_again(outcome, seen_after):
     """A user of whom no look after the DELETE is known may have accepted just before it."""
-    result = DeletionResult(outcome, 1, seen_after=seen_after)
+    result = Sending(outcome, 1, seen_after=seen_after)
     run = Run(FakeAtlas(results=results(result, 1)), FakeDeletionLog(), sources=["users"])
     await run.run(plan(1, source=Source.USERS))
     is_read = outcome in {Outcome.DELETED, Outcome.ALREADY_GONE}
@@ -125,7 +125,7 @@ async def test_intents_are_written_in_groups_ahead_of_the_slots():
 
 
 async def test_outcome_is_recorded_with_what_was_sent_and_seen_and_how_long_it_took():
-    result = DeletionResult(Outcome.FAILED, 3, 500, "UNEXPECTED_ERROR", None, "PENDING", "gone")
+    result = Sending(Outcome.FAILED, 3, 500, "UNEXPECTED_ERROR", None, "PENDING", "gone")
     log, (line,) = FakeDeletionLog(), plan(1)
     atlas = FakeAtlas(results={line.invitation_id: result})
     run = Run(atlas, log, clock=iter([0.0, 0.0, 7.0, 8.2346]).__next__)
@@ -198,7 +198,7 @@ async def test_retired_source_is_skipped_without_intents_and_other_sources_go_on
 
 
 async def test_first_of_two_fatal_errors_is_raised():
-    first = DeletionResult(Outcome.FAILED, 1, 410, None, AtlasUnavailable("gone"))
+    first = Sending(Outcome.FAILED, 1, 410, None, AtlasUnavailable("gone"))
     atlas = FakeAtlas(results={**results(first, 1), **results(REFUSED, 2)})
     with pytest.raises(AtlasUnavailable):
         await Run(atlas, FakeDeletionLog(), workers=2).run(plan(2))
@@ -230,7 +230,7 @@ class BackingOff(FakeAtlas):
             self.backing_off += 1
             await self.gate.wait()
         self.deleted.append(one.invitation_id)
-        return DeletionResult(Outcome.DELETED, 1, 204)
+        return Sending(Outcome.DELETED, 1, 204)
 
 
 @pytest.mark.parametrize(
@@ -295,7 +295,7 @@ class WaitsForCancel(FakeAtlas):
     async def delete(self, one, progress):
         self.in_progress.append(progress)
         await until(lambda: progress.cancelled)
-        return progress.result_if_interrupted()
+        return progress.interrupt()
 
 
 @pytest.mark.parametrize("failure", [AuditLogError("The disk is full."), KeyError("a defect")])
@@ -428,7 +428,7 @@ async def test_breaker_cancels_unsent_deletions_and_allows_retries_of_sent_ones(
         async def delete(self, one, progress):
             if one.invitation_id in ids(4, 5):
                 await opened.wait()
-                return progress.result_if_interrupted()
+                return progress.interrupt()
             if one.invitation_id == object_id(6):
                 progress.attempts += 1
                 await opened.wait()
@@ -452,16 +452,16 @@ async def test_breaker_cancels_unsent_deletions_and_allows_retries_of_sent_ones(
 @pytest.mark.parametrize(
     ("progress", "outcome"),
     [
-        (DeletionProgress(), Outcome.SKIPPED),
-        (DeletionProgress(attempts=1, response_pending=True), Outcome.UNKNOWN),
-        (DeletionProgress(attempts=2, response_pending=True, http_status=500), Outcome.UNKNOWN),
-        (DeletionProgress(attempts=1, http_status=429), Outcome.FAILED),
-        (DeletionProgress(attempts=1), Outcome.UNKNOWN),
+        (Sending(), Outcome.SKIPPED),
+        (Sending(attempts=1, response_pending=True), Outcome.UNKNOWN),
+        (Sending(attempts=2, response_pending=True, http_status=500), Outcome.UNKNOWN),
+        (Sending(attempts=1, http_status=429), Outcome.FAILED),
+        (Sending(attempts=1), Outcome.UNKNOWN),
     ],
     ids=["not sent", "in flight", "retry in flight", "backing off", "connection lost"],
 )
 def test_interrupted_deletion_claims_only_what_is_known(progress, outcome):
-    result = progress.result_if_interrupted()
+    result = progress.interrupt()
     assert (result.outcome, result.attempts, result.http_status) == (
         outcome,
         progress.attempts,
@@ -469,7 +469,7 @@ def test_interrupted_deletion_claims_only_what_is_known(progress, outcome):
     )
 
 
-some_results = st.sampled_from([FAILED, REFUSED, DeletionResult(Outcome.ALREADY_GONE, 1, 404)])
+some_results = st.sampled_from([FAILED, REFUSED, Sending(Outcome.ALREADY_GONE, 1, 404)])
 
 
 @settings(max_examples=60, deadline=None)

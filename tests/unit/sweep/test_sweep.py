@@ -24,9 +24,9 @@ from invite_sweeper.audit.verify import Verdict, verify_directory
 from invite_sweeper.endings import Reason, WarningCode
 from invite_sweeper.errors import AtlasUnavailable, AuditLogError
 from invite_sweeper.models import (
-    DeletionResult,
     ListUnreadable,
     Outcome,
+    Sending,
     Source,
 )
 from invite_sweeper.sweep.scope import Shard
@@ -584,7 +584,7 @@ async def test_stop_while_the_first_organization_is_swept_skips_the_others(direc
 async def test_breaker_that_opens_in_one_organization_skips_the_deletions_of_the_others(directory):
     night = Night(directory, 6, 2, limits={"canary": 5})
     found = night.atlases[0].lists[object_id(1)]
-    failed = DeletionResult(Outcome.FAILED, 1, 403, "X")
+    failed = Sending(Outcome.FAILED, 1, 403, "X")
     night.atlases[0].results = {each.invitation_id: failed for each in found}
     result = await night.run()
     first, second = result.organizations
@@ -599,7 +599,7 @@ async def test_canary_is_that_of_the_whole_command(directory):
     """After one deletion in the first organization, one more is its second and last."""
     night = Night(directory, 1, 5, limits={"canary": 2})
     found = night.atlases[1].lists[object_id(2)]
-    night.atlases[1].results = {found[0].invitation_id: DeletionResult(Outcome.FAILED, 1, 500)}
+    night.atlases[1].results = {found[0].invitation_id: Sending(Outcome.FAILED, 1, 500)}
     assert (await night.run()).deleted == 5
 
 
