@@ -13,9 +13,7 @@ from invite_sweeper.cli.console import run_async, stdout_console, write_json
 from invite_sweeper.cli.options import (
     CONNECTED,
     Command,
-    Output,
     RunOptions,
-    option,
     options,
 )
 from invite_sweeper.cli.session import Session
@@ -44,9 +42,9 @@ from invite_sweeper.text import pluralize
     metavar="[RUN]",
 )
 @options(*CONNECTED, "deadline", "yes")
-@option("Options", "--dry-run", is_flag=True, help="Show who would be invited; write nothing.")
-@option("Options", "--username", metavar="GLOB", help="Only people with this address.")
-@option("Options", "--include-unconfirmed", is_flag=True,
+@click.option("--dry-run", is_flag=True, help="Show who would be invited; write nothing.")
+@click.option("--username", metavar="GLOB", help="Only people with this address.")
+@click.option("--include-unconfirmed", is_flag=True,
         help="Also deletions that Atlas did not confirm, such as before a kill.")  # fmt: skip
 def restore(
     run: str | None,
@@ -132,7 +130,7 @@ async def _invite(
         end = await Restorer(result, log, session.stop, report).run(plan)
     finally:
         await log.close()
-    session.last_resort.result_known(end.exit_code)
+    session.last_resort.exit_code = end.exit_code
     session.show(
         RunRecord(
             log.file, start=command.run_started(organizations), end=end, last_hash=log.last_hash
@@ -143,7 +141,7 @@ async def _invite(
 
 def _show_plan(session: Session, plan: RestorePlan) -> None:
     """Show who would be invited again."""
-    if session.options.output is Output.JSON:
+    if session.options.output == "json":
         write_json(plan)
     elif not session.options.quiet:
         console = stdout_console()

@@ -52,7 +52,7 @@ async def sweep(
         await stop.run_unless_stopped(Reader(result, organizations, log, steps).read_all())
         planned = [each for each in organizations if each.is_planned]
 
-        if planned:
+        if planned or not organizations:  # of a shard, there may be none
             # 2. One plan over all organizations, complete and on disk.
             if command.limits.over_limit == "trim":
                 trim(planned, command)

@@ -11,7 +11,6 @@ from rich.console import Console
 from invite_sweeper.cli.explain import search, show
 from invite_sweeper.cli.options import RunOptions
 from invite_sweeper.errors import CredentialsRefused, GuardRefused
-from invite_sweeper.simulator import MISSING
 from invite_sweeper.simulator.seed import ORG_ID
 
 DAYS = timedelta(days=1)
@@ -65,15 +64,6 @@ async def test_young_invitation_has_the_day_from_which_it_is_stale_and_the_rule(
     assert f"too young for every rule; stale from {day} by rule outsiders." in text_of(result)
 
 
-async def test_announced_invitation_has_the_day_from_which_it_may_be_deleted(cli):
-    cli.keys["notice"] = {"wait": "7d"}
-    cli.sim.invite(cli.sim.add_project("Search"), "ada@example.com", age=20 * DAYS)
-    result = await ask(cli, "ada@example.com")
-    assert result.found[0].deletable_from == result.now + 7 * DAYS
-    day = f"{result.now + 7 * DAYS:%Y-%m-%d}"
-    assert f"stale by rule forgotten, may be deleted from {day}." in text_of(result)
-
-
 async def test_kept_invitation_names_the_entry_and_v_shows_each_entry_with_its_keys(cli):
     cli.sim.invite(cli.sim.add_project("Search"), "ada@board.example.com", age=20 * DAYS)
     result = await ask(cli, "*@board.example.com")
@@ -120,25 +110,6 @@ async def test_project_that_cannot_be_read_is_named(cli):
     assert result.exit_code == 4
 
 
-async def test_value_that_atlas_did_not_send_is_the_condition_that_cannot_be_evaluated(cli):
-    cli.sim.invite(cli.sim.add_project("Search"), "eve@example.com", createdAt=MISSING)
-    text = text_of(await ask(cli, "eve@example.com"), verbose=True)
-    assert "Kept: no creation date." in text
-    assert "cannot be evaluated (no date)" in text
-
-
-async def test_invitation_that_bounced_too_often_is_kept_for_that_reason(cli):
-    cli.keys["limits"]["max_bounces"] = 1
-    project = cli.sim.add_project("Search")
-    cli.sim.invite(project, "ada@example.com", age=20 * DAYS)
-    assert cli.sweep().code == 0
-    cli.sim.invite(project, "ADA@example.com", age=20 * DAYS)
-    result = await ask(cli, "ada@example.com")
-    (found,) = result.found
-    assert (found.rule, found.kept) == ("forgotten", "bounced")
-    assert "(max_bounces), although rule forgotten matches" in text_of(result)
-
-
 async def test_invitation_that_a_person_has_in_several_lists_is_one_with_all_entries(cli):
     cli.keys["sources"] = ["invites", "users", "org_users"]
     project = cli.sim.add_project("Search")
@@ -156,7 +127,7 @@ async def test_invitation_that_a_person_has_in_several_lists_is_one_with_all_ent
 
 async def test_list_that_atlas_retired_before_its_day_is_said_and_the_others_are_searched(cli):
     cli.keys["sources"] = ["invites", "users"]
-    cli.sim.versions.retired.add(("invites", "*"))
+    cli.sim.retired.add(("invites", "*"))
     project = cli.sim.add_project("Search")
     cli.sim.add_user("ada@example.com", group_roles={project: ("GROUP_OWNER",)})
     result = await ask(cli, "ada@example.com")

@@ -18,7 +18,7 @@ from rich.console import Console
 from invite_sweeper.audit.events import Planned
 from invite_sweeper.endings import Advisor
 from invite_sweeper.models import Source
-from invite_sweeper.report.readback import RunRows, row_of
+from invite_sweeper.report.readback import RunRows
 from invite_sweeper.report.rows import roles_cell, sorted_rows
 from invite_sweeper.report.terminal import show_question, show_result
 
@@ -89,7 +89,7 @@ def test_role_is_one_line_that_names_its_project(role, projects, text, style):
 
 
 def row(one):
-    return row_of(event_of(Planned, one, rule="r"), {})
+    return RunRows().row(event_of(Planned, one, rule="r"))
 
 
 EQUALLY_OLD = [
@@ -110,9 +110,9 @@ def test_rows_of_equal_age_are_the_same_in_any_order_of_arrival(arrived, max_row
         found = RunRows()
         for one in invitations:
             planned = event_of(Planned, one, rule="r")
-            found.add(planned, {})
+            found.add(planned)
             if one.project_name == "a":
-                found.add(outcome(planned, "failed", http_status=500), {})
+                found.add(outcome(planned, "failed", http_status=500))
         return found.first(max_rows)
 
     assert first(arrived) == first(EQUALLY_OLD)
