@@ -297,13 +297,13 @@ class Reader:
             planner.add_unreadable(project)
         opened = self._opened.get(organization.id, ())
         recovery = Recovery(result, organization, self._write, opened)
-        result.view.lists_found(len(scope.lists(sources)), organization.label)
+        result.view.started("Reading lists", len(scope.lists(sources)), organization.label)
 
         async def add_list(ref: ListRef, found: ListOutcome) -> None:
             if isinstance(found, tuple):
                 await recovery.settle(ref, found)
             planner.add(ref, found)
-            result.view.list_done()
+            result.view.done()
 
         found = await list_invitations(reader, scope, sources, add_list, workers=self.workers)
         result.warn_of(WarningCode.TEAMS, *found)

@@ -55,7 +55,7 @@ async def delete(
         if failure is not None:
             outcomes[Outcome.SKIPPED] += len(planned)
         elif planned:
-            result.view.deleting_started(len(planned), organization.label)
+            result.view.started("Deleting invitations", len(planned), organization.label)
             executor = Executor(result, organization, log, stop, breaker)
             try:
                 await executor.run(planned)
@@ -312,7 +312,7 @@ class Executor:
         except RunError as failure:
             self._abort(failure)
         try:
-            self._result.view.deletion_done(outcome)
+            self._result.view.done(outcome)
             if outcome is Outcome.ACCEPTED_DURING:
                 self._result.removed_member(planned)
         except Exception as defect:  # noqa: BLE001 - record the others in spite of a defect

@@ -54,7 +54,7 @@ class Run:
     def __init__(self, atlas, log, *, stop=None, workers=4, grace_s=3600.0, sources=(), **options):
         self.clock = options.pop("clock", None) or asyncio.get_running_loop().time
         view = QuietView()
-        view.deletion_done = options.pop("on_done", view.deletion_done)
+        view.done = options.pop("on_done", view.done)
         rules = policy(
             sources=list(sources) or ["invites"],
             limits={"canary": 0, **options},

@@ -69,7 +69,7 @@ async def test_dry_run_plans_the_same_and_deletes_and_asks_nothing(directory):
 async def test_run_without_stale_invitations_asks_nothing(directory):
     night = Night(directory, 0)
     assert (await night.run()).exit_code == 0
-    assert (night.view.asked, night.view.started) == ([], [])
+    assert (night.view.asked, night.view.activities) == ([], ["Reading lists"])
 
 
 async def test_first_line_names_the_organizations_their_actors_and_the_scope(directory):
