@@ -224,7 +224,7 @@ class _Doctor:
             if each.error is not None:
                 name = str(each.error.reasons[0]).replace("_", " ")
                 checks.failed(name, each.error, result.finished().exit_code)
-            elif each.scope is not None and each.visible:
+            elif each.scope is not None:
                 with checks.step("lists"):
                     await self._check_organization(each, each.scope, command.history)
         checks.organization = None

@@ -272,7 +272,7 @@ ENDS = {
     ),
     "one organization without a visible project": (
         lambda cli: cli.keys.update(organizations=[ORG_ID, OTHER]),
-        4, "absent organization", "warning", OTHER,
+        4, "no visible project", "failed", OTHER,
     ),
     "a clock 2 minutes off": (clock_off(2), 4, "clock", "warning", "differs from Atlas's by"),
     "a clock 6 minutes off": (clock_off(6), 3, "clock", "failed", ""),

@@ -307,12 +307,6 @@ SCENES: dict[str, Callable[[], Run]] = {
     ),
     "three organizations": three_organizations,
     "two organizations unreachable": two_unreachable,
-    "organization out of sight": lambda: run(
-        organizations=(
-            ORGANIZATION,
-            OrganizationResult(id=OTHER_ORG, visible=False, exit_code=0),
-        )
-    ),
     "list retired": lambda: run(sources_retired=("invites",)),
     "list retired before its day": lambda: run(
         sources_retired=("invites",),
