@@ -20,7 +20,7 @@ from msgspec import structs
 from report import reading
 from report.hostile import HOSTILE
 from report.reading import Reader, words
-from report.scenes import ERROR, SCENES, UNREADABLE, failed_one, run, written
+from report.scenes import ERROR, REFUSED_DELETION, SCENES, UNREADABLE, run, written
 
 from invite_sweeper.audit import AuditDirectory
 from invite_sweeper.audit.events import Announced, KeepEntry, Kept, OrganizationResult, RunWarning
@@ -71,7 +71,7 @@ def refused():
 
 def killed(number: int = 7):
     plan = planned(number, source=Source.INVITES)
-    return SCENES["killed"]()._replace(lines=[plan, intent(plan)])
+    return SCENES["killed"]._replace(lines=[plan, intent(plan)])
 
 
 # Both documents --------------------------------------------------------------------------------
@@ -371,7 +371,7 @@ def test_format_is_that_of_the_suffix_unless_it_is_given(
 
 
 def test_directory_is_that_of_the_option_or_of_the_policy_and_advice_names_it(directory, tmp_path):
-    write(directory, 1, run(*failed_one(), failed=1, exit_code=4, reasons=("failed_deletions",)))
+    write(directory, 1, run(*REFUSED_DELETION, failed=1, reasons=("failed_deletions",)))
     policy = tmp_path / "policy.yaml"
     keys = {"version": 1, "organizations": [ORG], "rules": [{"name": "x", "older_than": "14d"}]}
     policy.write_bytes(policy_bytes(keys | {"audit": {"directory": str(directory.path)}}))
