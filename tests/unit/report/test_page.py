@@ -245,17 +245,14 @@ def test_refused_sweep_before_a_good_dry_run_needs_attention_until_a_sweep_is_go
     assert page_of(directory).attention == ()
 
 
-def test_killed_sweep_that_no_run_has_settled_needs_attention(directory):
-    write(directory, 1, killed(), days_ago=1)
-    write(directory, 2, run(mode="dry-run"))
-    assert [item.title for item in page_of(directory).attention] == ["Runs left something open"]
-
-
-def test_killed_run_is_told_by_its_lines_and_recovered_by_a_later_one(directory):
-    write(directory, 1, killed(), days_ago=1)
-    assert page_of(directory).log.headline.label == "Unfinished"
+def test_killed_sweep_needs_attention_until_a_later_run_has_settled_it(directory):
+    write(directory, 1, killed(), days_ago=2)
+    write(directory, 2, run(mode="dry-run"), days_ago=1)
+    page = page_of(directory)
+    assert page.log.headline.label == "Unfinished"
+    assert [item.title for item in page.attention] == ["Runs left something open"]
     plan = planned(7, source=Source.INVITES)
-    write(directory, 2, run(outcome(plan, "deleted", recovers="run-1"), recovered=1))
+    write(directory, 3, run(outcome(plan, "deleted", recovers="run-1"), recovered=1))
     page = page_of(directory)
     assert page.log.headline.label == "Sound"
     assert page.attention == ()
