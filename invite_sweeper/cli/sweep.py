@@ -103,16 +103,17 @@ async def _measure(error: RunError, options: RunOptions, environment: Mapping[st
 
     Of files only one with earlier metrics is replaced, because the outputs were not checked.
     """
-    release = metrics.Release.of(options.policy, _shard(options, environment), environment)
+    labels = metrics.labels_of(options.policy, _shard(options, environment), environment)
     end = RunFinished(exit_code=int(error.exit_code), reasons=tuple(error.reasons))
-    metered = release, RunRecord(RunFile(0, "", Path()), end=end), datetime.now(UTC)
+    record = RunRecord(RunFile(0, "", Path()), end=end)
+    metered = metrics.Metrics(labels, record, datetime.now(UTC))
     if options.metrics_file is not None:
-        path = release.textfile(options.metrics_file)
+        path = metrics.textfile_of(options.metrics_file, labels)
         if path.is_file() and metrics.is_textfile(path.read_bytes()):
-            metrics.write_textfile(path, *metered)
+            metered.write(path)
     if options.pushgateway is not None:
         metrics.check_gateway_url(options.pushgateway)
-        await metrics.push(options.pushgateway, *metered)
+        await metered.push(options.pushgateway)
 
 
 class _SweepCommand:
@@ -132,8 +133,9 @@ class _SweepCommand:
         if self._shard is not None:
             policy = self._shard.part_of_policy(policy)
         if options.metrics_file is not None:
-            release = metrics.Release.of(options.policy, self._shard, environment)
-            options = options._replace(metrics_file=release.textfile(options.metrics_file))
+            labels = metrics.labels_of(options.policy, self._shard, environment)
+            path = metrics.textfile_of(options.metrics_file, labels)
+            options = options._replace(metrics_file=path)
         self._options = options
         self._earlier: Sequence[RunRecord] = ()
         self._warned = set[str]()
@@ -289,12 +291,13 @@ class _SweepCommand:
             )
             sending.append(notify.send(session.policy.notify, build, limit_s=limit_s))
         if metrics_too and (options.metrics_file or options.pushgateway) is not None:
-            release = metrics.Release.of(options.policy, self._shard, session.environment)
-            metered = (release, record, finished_at, metrics.last_success(self._earlier))
+            labels = metrics.labels_of(options.policy, self._shard, session.environment)
+            succeeded_at = metrics.last_success(self._earlier)
+            metered = metrics.Metrics(labels, record, finished_at, succeeded_at)
             if options.pushgateway is not None:
-                sending.append(metrics.push(options.pushgateway, *metered, limit_s=limit_s))
+                sending.append(metered.push(options.pushgateway, limit_s=limit_s))
             if options.metrics_file is not None:
-                messages += metrics.write_textfile(options.metrics_file, *metered)
+                messages += metered.write(options.metrics_file)
         messages += [each for found in await asyncio.gather(*sending) for each in found]
         self._warn(messages)
 

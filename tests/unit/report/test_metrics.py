@@ -23,12 +23,12 @@ from invite_sweeper.audit.events import OrganizationResult
 from invite_sweeper.endings import REFUSAL_REASONS, Reason
 from invite_sweeper.errors import UsageError
 from invite_sweeper.report.metrics import (
-    Release,
+    Metrics,
     check_gateway_url,
     is_textfile,
+    labels_of,
     last_success,
-    push,
-    write_textfile,
+    textfile_of,
 )
 
 MONITORING = Path(__file__).parents[3] / "deploy/helm/files"
@@ -66,12 +66,12 @@ def record(**changes: object) -> RunRecord:
 RUN = record()
 
 
-RELEASE = Release("acme")
+LABELS = {"instance": "acme"}
 GROUP = "/metrics/job/invite_sweeper/instance@base64/YWNtZQ=="
 
 
 def samples(text: str) -> dict[tuple[str, tuple[str, ...]], float]:
-    """Return the values by name and label values, without the labels of the release."""
+    """Return the values by name and label values, without those of the policy."""
     found = {}
     for each in (
         each for family in text_string_to_metric_families(text) for each in family.samples
@@ -84,7 +84,7 @@ def samples(text: str) -> dict[tuple[str, tuple[str, ...]], float]:
 
 def written(path: Path, run: RunRecord = RUN, at: datetime = FINISHED_AT, **more: object):
     """Write the metrics and return their samples."""
-    assert write_textfile(path, RELEASE, run, at, **more) == ()
+    assert Metrics(LABELS, run, at, **more).write(path) == ()
     # bytes, because text mode would turn a carriage return in a label into a line end
     return samples(path.read_bytes().decode("utf-8"))
 
@@ -214,18 +214,18 @@ def test_existing_file_without_metrics_is_replaced(path, before):
     ],
 )
 def test_instance_is_that_of_the_environment_or_the_name_of_the_policy(shard, environment, labels):
-    assert Release.of(Path("/etc/sweeper/acme.yaml"), shard, environment).labels == labels
+    assert labels_of(Path("/etc/sweeper/acme.yaml"), shard, environment) == labels
 
 
 async def test_each_shard_has_a_textfile_a_group_and_its_number_in_each_sample(path, tmp_path):
-    release = Release("acme", "2/3")
-    assert RELEASE.textfile(path) == path
-    assert release.textfile(path) == tmp_path / "invite_sweeper-2-of-3.prom"
-    assert write_textfile(path, release, RUN, FINISHED_AT) == ()
+    labels = labels_of(Path("acme.yaml"), "2/3", {})
+    assert textfile_of(path, LABELS) == path
+    assert textfile_of(path, labels) == tmp_path / "invite_sweeper-2-of-3.prom"
+    assert Metrics(labels, RUN, FINISHED_AT).write(path) == ()
     found = [line for line in path.read_text(encoding="utf-8").splitlines() if line[0] != "#"]
     assert all('{instance="acme",shard="2-of-3"' in line for line in found)
     with receiving() as gateway:
-        assert await push(gateway.url, release, RUN, FINISHED_AT) == ()
+        assert await Metrics(labels, RUN, FINISHED_AT).push(gateway.url) == ()
     assert gateway.requests[0][0] == f"{GROUP}/shard@base64/Mi1vZi0z"
 
 
@@ -237,7 +237,7 @@ def test_failed_write_leaves_the_existing_file_unchanged(path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    (message,) = write_textfile(path, RELEASE, record(stale=1), FINISHED_AT)
+    (message,) = Metrics(LABELS, record(stale=1), FINISHED_AT).write(path)
     assert "No space left" in message
     assert path.read_bytes() == before
 
@@ -246,7 +246,7 @@ def test_missing_folder_and_a_pipe_are_error_messages_and_the_pipe_stays(tmp_pat
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     for path, reason in ((tmp_path / "absent" / "m.prom", "No such file"), (pipe, "regular file")):
-        (message,) = write_textfile(path, RELEASE, RUN, FINISHED_AT)
+        (message,) = Metrics(LABELS, RUN, FINISHED_AT).write(path)
         assert message.startswith(f"The metrics could not be written to {path}: ")
         assert reason in message
     assert pipe.is_fifo()
@@ -326,7 +326,7 @@ async def test_push_replaces_the_group_if_the_last_success_is_known(
     run, succeeded_at, method, last
 ):
     with receiving() as gateway:
-        assert await push(gateway.url, RELEASE, run, FINISHED_AT, succeeded_at) == ()
+        assert await Metrics(LABELS, run, FINISHED_AT, succeeded_at).push(gateway.url) == ()
     ((path, _, body),) = gateway.requests
     assert (gateway.methods, path) == ([method], GROUP)
     found = samples(body.decode())
@@ -343,7 +343,7 @@ async def test_gateway_that_fails_is_reported_and_its_address_not_repeated():
             ("http://user:s3cret@127.0.0.1:1", "could not connect to 127.0.0.1"),
             ("http://127.0.0.1:1/s3cret", "could not connect to 127.0.0.1"),
         ):
-            (message,) = await push(url, RELEASE, RUN, FINISHED_AT)
+            (message,) = await Metrics(LABELS, RUN, FINISHED_AT).push(url)
             assert reason in message
             assert "s3cret" not in message
 

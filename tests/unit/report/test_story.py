@@ -22,7 +22,7 @@ from invite_sweeper.endings import Advisor
 from invite_sweeper.json_text import to_json
 from invite_sweeper.models import Outcome
 from invite_sweeper.policy import Notification
-from invite_sweeper.report.metrics import Release, write_textfile
+from invite_sweeper.report.metrics import Metrics
 from invite_sweeper.report.notify import end_message
 from invite_sweeper.report.page import render_html, render_markdown
 from invite_sweeper.report.readback import result_json
@@ -104,7 +104,7 @@ def test_numbers_are_the_same_in_json_webhook_metrics_and_question(record, tmp_p
     if record.end is None:
         pytest.skip("it was killed")
     path = tmp_path / "run.prom"
-    assert write_textfile(path, Release("acme"), record, FINISHED_AT) == ()
+    assert Metrics({"instance": "acme"}, record, FINISHED_AT).write(path) == ()
     families = text_string_to_metric_families(path.read_text(encoding="utf-8"))
     every = [sample for family in families for sample in family.samples]
     samples = {each.name: each.value for each in every if len(each.labels) == 1}
