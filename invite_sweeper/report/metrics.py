@@ -22,7 +22,7 @@ from invite_sweeper.counts import METRICS
 from invite_sweeper.endings import REFUSAL_REASONS, ExitCode, Status, status_of
 from invite_sweeper.errors import UsageError
 from invite_sweeper.files import regular_file_target, replace_file
-from invite_sweeper.models import Outcome
+from invite_sweeper.models import OUTCOMES_OF_DELETIONS
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report.notify import LIMIT_S, Message, NotSent, open_session, request
 from invite_sweeper.text import to_datetime
@@ -89,6 +89,7 @@ def last_success(runs: Iterable[RunRecord]) -> datetime | None:
 
 def check_gateway_url(url: str) -> None:
     """Raise UsageError unless this is the URL of a Pushgateway. It is not repeated."""
+    SECRETS.add_user_info(url)
     try:
         parts = urlsplit(url)
         valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
@@ -228,7 +229,7 @@ def _values(
 def _families(end: RunFinished, mode: str) -> Iterator[_Family]:
     """Yield the metrics with a sample for each mode, outcome, reason or organization."""
     yield "run_mode", "1 for the mode of the last run.", [({"mode": mode}, 1)]
-    outcomes = [({"outcome": each.value}, getattr(end, each)) for each in Outcome]
+    outcomes = [({"outcome": each.value}, getattr(end, each)) for each in OUTCOMES_OF_DELETIONS]
     yield "outcomes", "Planned deletions of the last run, by outcome.", outcomes
     kept = [({"reason": reason}, count) for reason, count in end.kept_by_reason.items()]
     yield "kept", "Invitations that the last run kept, by reason.", kept

@@ -86,17 +86,6 @@ class NotSent(Exception):
 # The messages -------------------------------------------------------------------------------------
 
 
-def start_message(channel: Notification, environment: Mapping[str, str]) -> Message | None:
-    """Return the message to a ping monitor about the start of a run; None to other channels.
-
-    Raises:
-        NotSent: A variable is not set, or the address is not allowed.
-    """
-    if channel.kind != "ping":
-        return None
-    return Message(_append_path(_address(channel, environment), "start"))
-
-
 def end_message(
     channel: Notification,
     environment: Mapping[str, str],

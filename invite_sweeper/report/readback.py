@@ -15,7 +15,6 @@ from invite_sweeper.audit.events import (
     Announced,
     Event,
     Intent,
-    InvitationFields,
     KeepEntry,
     Kept,
     OrganizationResult,
@@ -29,7 +28,7 @@ from invite_sweeper.audit.events import (
 from invite_sweeper.audit.reader import FileChain, read_events
 from invite_sweeper.endings import Advisor
 from invite_sweeper.errors import RunError
-from invite_sweeper.models import InvitationKey
+from invite_sweeper.models import Invitation, InvitationKey
 from invite_sweeper.report.rows import (
     ID,
     LIST,
@@ -88,7 +87,7 @@ class RunRows:
             case _:
                 pass
 
-    def row(self, event: InvitationFields) -> Row:
+    def row(self, event: Invitation) -> Row:
         """Return the row of an event."""
         return Row(event, self._label(event.org_id))
 

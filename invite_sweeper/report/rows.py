@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
-from invite_sweeper.audit.events import InvitationFields, OutcomeLine, ProjectUnreadable
-from invite_sweeper.models import Outcome, is_permission_error
+from invite_sweeper.audit.events import OutcomeLine, ProjectUnreadable
+from invite_sweeper.models import Invitation, Outcome, is_permission_error
 from invite_sweeper.report.story import describe_instant, display_text
 from invite_sweeper.text import pluralize
 
@@ -64,7 +64,7 @@ class Row:
         detail: Of an outcome that needs attention; why an invitation is kept.
     """
 
-    event: InvitationFields
+    event: Invitation
     organization: str
     outcome: str = ""
     detail: str = ""
@@ -93,8 +93,7 @@ class Row:
     @property
     def is_owner(self) -> bool:
         """Whether any role is that of an owner; Atlas may add some."""
-        roles = (*self.event.roles, *(role for _, role in self.event.project_roles))
-        return any(_OWNER in role for role in roles)
+        return any(_OWNER in role for role in self.event.all_roles)
 
     @property
     def has_failed(self) -> bool:
@@ -108,7 +107,7 @@ class Row:
 
 
 def place_name(
-    event: InvitationFields | ProjectUnreadable, organization: str, *, full: bool = False
+    event: Invitation | ProjectUnreadable, organization: str, *, full: bool = False
 ) -> str:
     """Return the project's name, or the organization's with its id for a list of its own.
 

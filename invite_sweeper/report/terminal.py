@@ -14,9 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from invite_sweeper.audit import RunRecord
-from invite_sweeper.audit.events import InvitationFields, ProjectUnreadable
+from invite_sweeper.audit.events import ProjectUnreadable
 from invite_sweeper.audit.reader import Record
 from invite_sweeper.endings import Advisor, Colour, ExitCode
+from invite_sweeper.models import Invitation
 from invite_sweeper.report.readback import (
     UNREAD_CAPTION,
     RunRows,
@@ -112,7 +113,7 @@ def attention_lines(record: RunRecord, advisor: Advisor) -> Iterator[str]:
         yield f"{who} may still be invited: {row.outcome}, {row.detail}"
 
 
-def show_people(console: Console, people: Iterable[InvitationFields]) -> None:
+def show_people(console: Console, people: Iterable[Invitation]) -> None:
     """Print people below their projects."""
     rows = sorted_rows(map(RunRows().row, people))
     _write(console, _invitation_tables(list(_groups(rows, rows)), console.width))

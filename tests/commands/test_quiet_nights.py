@@ -9,9 +9,10 @@ from pathlib import Path
 
 import faults
 import pytest
+from observed import ObservedAtlas
 from running import CliRunner, Done, cli_in
 
-from invite_sweeper.simulator import SimulatedAtlas, Size
+from invite_sweeper.simulator import Size
 from invite_sweeper.simulator.scenarios import ALL_SOURCES, SCENARIOS
 from invite_sweeper.simulator.seed import ORG_ID
 
@@ -65,7 +66,7 @@ class CronRunner:
 
 @pytest.fixture
 def sim():
-    return SimulatedAtlas()
+    return ObservedAtlas()
 
 
 @pytest.fixture
@@ -95,15 +96,6 @@ def test_clean_nights_send_no_mail(sim, cron):
         assert (done.code, done.out, done.err) == (0, "", "")
     assert len(cron.cli.lines("run_finished")) == 3
     assert cron.cli.deletes() >= 6
-
-
-def test_the_same_remarks_are_in_the_log_without_quiet_and_in_the_summary(sim, cron):
-    sim.invite(sim.add_project("Search"), "p@example.com", age=OLD)
-    done = cron.cli.plan()
-    for remark in ("no-such-*", "The keep entry 'unused'"):
-        assert remark in done.err
-        assert any(remark in each for each in done.warnings)
-    assert "`past`" in done.err
 
 
 def test_mail_about_a_failed_deletion_names_organization_project_user_and_what_to_do(sim, cron):

@@ -68,7 +68,7 @@ def test_removed_member_is_reported_with_the_command_to_restore_it(cli):
 
 
 def retire(sim, *families):
-    sim.versions.retired |= {(family, "*") for family in families}
+    sim.retired |= {(family, "*") for family in families}
 
 
 def test_retired_source_is_skipped_and_the_others_are_swept(cli):

@@ -6,7 +6,6 @@ import hmac
 import json
 import re
 from datetime import UTC, datetime, timedelta
-from functools import partial
 
 import pytest
 from audit.runs import intent, outcome, planned
@@ -194,15 +193,12 @@ async def test_webhook_whose_key_cannot_sign_is_not_sent(end, key, reason):
     assert receiver.requests == []
 
 
-async def test_ping_reports_start_success_and_failure(end):
+async def test_ping_reports_success_and_failure(end):
     with receiving() as receiver:
         env = environment(receiver, PING_URL=f"{receiver.url}/ping/s3cret?create=1")
-        channels = [SLACK, WEBHOOK, PING]
-        assert await notify.send(channels, partial(notify.start_message, environment=env)) == ()
         assert await end([PING], env, QUIET) == ()
         assert await end([PING], env, FAILED) == ()
     assert [path for path, _, _ in receiver.requests] == [
-        "/ping/s3cret/start?create=1",
         "/ping/s3cret?create=1",
         "/ping/s3cret/fail?create=1",
     ]
