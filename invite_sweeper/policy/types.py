@@ -5,7 +5,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Collection, Iterable
 from datetime import date, datetime, timedelta
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -247,6 +247,8 @@ def _null(value: object) -> object:
     return None if value is Placeholder.EMPTY else value
 
 
+T = TypeVar("T")
+OneOrMore: TypeAlias = Annotated[tuple[T, ...], Field(min_length=1)]
 Text: TypeAlias = Annotated[
     str, AfterValidator(_clean_text), Field(json_schema_extra={"minLength": 1})
 ]
@@ -255,12 +257,8 @@ Sentence: TypeAlias = Annotated[
 ]
 DirectoryPath: TypeAlias = Annotated[Text, AfterValidator(_whole_path)]
 OnlyTrue: TypeAlias = Annotated[bool, AfterValidator(_only_true), WithJsonSchema({"const": True})]
-Texts: TypeAlias = Annotated[tuple[Text, ...], Field(min_length=1)]
-UsernamePatterns: TypeAlias = Annotated[
-    tuple[Annotated[Text, AfterValidator(_username)], ...], Field(min_length=1)
-]
+UsernamePattern: TypeAlias = Annotated[Text, AfterValidator(_username)]
 ProjectPattern: TypeAlias = Annotated[Text, AfterValidator(_project)]
-ProjectPatterns: TypeAlias = Annotated[tuple[ProjectPattern, ...], Field(min_length=1)]
 AtlasId: TypeAlias = Annotated[
     str, AfterValidator(_atlas_id), Field(json_schema_extra={"pattern": "^[0-9a-f]{24}$"})
 ]
