@@ -257,31 +257,25 @@ class Policy(model.StrictModel):
     def _spelling_warnings(self) -> Iterator[Finding]:
         """Yield the roles that do not exist here or at all, and the globs that are not globs."""
         has_organization_list = any(source.is_organization_level for source in self.sources)
-        for path, where, role in self._values("roles"):
-            if role.upper().startswith("ORG_") and not has_organization_list:
+        for path, where, value in self._values():
+            text, is_role = f"{quote(value)} in {where}", path[-2] == "roles"
+            if is_role and value.upper().startswith("ORG_") and not has_organization_list:
                 yield Finding(
                     path,
-                    f"{quote(role)} in {where} never matches: the lists of projects show roles in "
-                    "the project alone.",
+                    f"{text} never matches: the lists of projects show roles in the project alone.",
                     "Read `org_users` too, or remove the role.",
                 )
-            yield from _suspicion(path, role, where, _suspicious_role(role))
-        for path, where, pattern in self._patterns():
-            yield from _suspicion(path, pattern, where, types.suspicious_pattern(pattern))
+            check = _suspicious_role if is_role else types.suspicious_pattern
+            if (found := check(value)) is not None:
+                message, hint = found
+                yield Finding(path, f"{text} {message}.", f"{hint[:1].upper()}{hint[1:]}.")
 
-    def _patterns(self) -> Iterator[tuple[KeyPath, str, str]]:
-        """Yield each glob with its path and what contains it."""
-        for name in ("include", "exclude"):
-            for number, pattern in enumerate(getattr(self.projects, name)):
-                yield ("projects", name, number), f"`projects.{name}`", pattern
-        yield from self._values("usernames", "inviters", "projects")
-
-    def _values(self, *names: str) -> Iterator[tuple[KeyPath, str, str]]:
-        """Yield each value of these lists with its path and the entry that contains it."""
-        for path, where, entry in self._entries():
-            for name in names:
-                for number, value in enumerate(getattr(entry, name) or ()):
-                    yield (*path, name, number), where, value
+    def _values(self) -> Iterator[tuple[KeyPath, str, str]]:
+        """Yield each role and each glob with its path and what contains it."""
+        for path, where, part in ((("projects",), "", self.projects), *self._entries()):
+            for name in ("include", "exclude", "usernames", "inviters", "roles", "projects"):
+                for number, value in enumerate(getattr(part, name, None) or ()):
+                    yield (*path, name, number), where or f"`projects.{name}`", value
 
     def _entries(self) -> Iterator[_Entry]:
         """Yield each rule and keep entry with its path and what it is called in a sentence."""
@@ -289,16 +283,6 @@ class Policy(model.StrictModel):
             yield ("rules", number), f"the rule `{rule.name}`", rule
         for number, keep in enumerate(self.keep):
             yield ("keep", number), f"the keep entry `{keep.name}`", keep
-
-
-def _suspicion(
-    path: KeyPath, value: str, where: str, found: types.Suspicion | None
-) -> Iterator[Finding]:
-    if found is not None:
-        message, hint = found
-        yield Finding(
-            path, f"{quote(value)} in {where} {message}.", f"{hint[:1].upper()}{hint[1:]}."
-        )
 
 
 def only_pending(rule: Rule, sources: Collection[Source]) -> bool:
