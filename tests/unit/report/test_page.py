@@ -390,14 +390,6 @@ def test_single_files_are_told_and_verified_alone(directory):
     assert "Needs attention" not in done
 
 
-def test_output_never_replaces_a_file_of_the_log(directory):
-    path = write(directory, 1, clean())
-    before = path.read_bytes()
-    for out in (path, directory.path):
-        assert isinstance(command(directory.path, "--out", out).exception, UsageError)
-    assert path.read_bytes() == before
-
-
 def test_directory_without_runs_and_a_missing_folder_are_usage_errors(directory, tmp_path):
     empty = command(tmp_path / "nothing", "--format", "md")
     assert isinstance(empty.exception, UsageError)
