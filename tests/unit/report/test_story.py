@@ -175,6 +175,14 @@ def test_rest_of_whom_a_dry_run_would_announce_has_the_command_that_lists_all(di
     assert f"2 more: {command}" in text
 
 
+@pytest.mark.parametrize(("width", "between"), [(60, "\n    "), (140, "  +")])
+def test_text_of_an_organization_is_beside_its_name_or_below_it(directory, width, between):
+    record = written("three organizations", directory)
+    for each in tell(record, ADVISOR).organizations:
+        line = f"  {re.escape(each.label)}{between}{re.escape(each.text)}\n"
+        assert re.search(line, on_terminal(record, width))
+
+
 def test_organizations_that_failed_for_the_same_cause_share_an_error(directory):
     (item,) = tell(written("two organizations unreachable", directory), ADVISOR).attention
     assert item.messages[0] == f"Organizations {'b' * 24}, {'c' * 24}: Atlas cannot be reached."
