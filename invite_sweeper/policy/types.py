@@ -3,8 +3,9 @@
 import difflib
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from datetime import date, datetime, timedelta
+from functools import partial
 from typing import Annotated, Final, Literal, TypeAlias, TypeVar
 
 from pydantic import (
@@ -128,15 +129,12 @@ def _version(value: object) -> object:
     raise InvalidValue("is not a supported version", "write `version: 1`")
 
 
-def _duration(*, zero: bool = False) -> Callable[[object], object]:
-    def parse(value: object) -> object:
-        if isinstance(value, timedelta):
-            return value
-        if not isinstance(value, str):
-            raise InvalidValue("has no time unit", f"write {_UNITS}")
-        return parse_duration(value, zero=zero)
-
-    return parse
+def _duration(value: object, *, zero: bool = False) -> object:
+    if isinstance(value, timedelta):
+        return value
+    if not isinstance(value, str):
+        raise InvalidValue("has no time unit", f"write {_UNITS}")
+    return parse_duration(value, zero=zero)
 
 
 def _day(value: object) -> object:
@@ -279,9 +277,9 @@ Version: TypeAlias = Annotated[int, BeforeValidator(_version), WithJsonSchema({"
 _DurationText = WithJsonSchema(
     {"type": "string", "pattern": f"^({_SHORT_DURATION}|{_ISO_DURATION})$"}
 )
-Duration: TypeAlias = Annotated[timedelta, BeforeValidator(_duration()), _DurationText]
+Duration: TypeAlias = Annotated[timedelta, BeforeValidator(_duration), _DurationText]
 DurationOrZero: TypeAlias = Annotated[
-    timedelta, BeforeValidator(_duration(zero=True)), _DurationText
+    timedelta, BeforeValidator(partial(_duration, zero=True)), _DurationText
 ]
 Day: TypeAlias = Annotated[
     date, BeforeValidator(_day), WithJsonSchema({"type": "string", "format": "date"})
