@@ -3,11 +3,28 @@
 # 3.11 or newer.
 #
 # Debian packages are installed in the system, everything else below build/deploy-tools, where
-# the tests find it. With INVITE_SWEEPER_REQUIRE_TOOLS=1 the tests fail instead of being
+# the tests find it; with the argument `uv` nothing but uv. With INVITE_SWEEPER_REQUIRE_TOOLS=1 the tests fail instead of being
 # skipped if a command is missing; INVITE_SWEEPER_WEEKLY=1 adds those of the weekly tests.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 folder=$PWD/build/deploy-tools
+mkdir -p "$folder/commands"
+
+uv() {
+    local lock
+    exec {lock}>"$folder/uv.lock"
+    flock "$lock" # .ci/run installs it beside this script
+    if [ ! -x "$folder/commands/uv" ]; then
+        python3 -m venv "$folder/uv"
+        "$folder/uv/bin/pip" install --quiet uv==0.13.9
+        ln -sf "$folder/uv/bin/uv" "$folder/commands"
+    fi
+    exec {lock}>&-
+}
+if [ "${1:-}" = uv ]; then
+    uv
+    exit
+fi
 
 debian=(podman buildah runc conmon netavark catatonit mmdebstrap kustomize systemd git)
 debian+=(oras docker-registry promtool shellcheck)
@@ -17,7 +34,6 @@ if ! dpkg --status "${debian[@]}" >/dev/null 2>&1; then
         apt-get install -qq -y --no-install-recommends "${debian[@]}" >/dev/null
 fi
 
-mkdir -p "$folder/commands"
 # A stand-in for the official image of Python: Debian's, with pip under /usr/local. The tests of a week
 # also run cron and systemd in it.
 base() {
@@ -35,9 +51,7 @@ base() {
 jobs=()
 base & jobs+=($!)
 
-python3 -m venv "$folder/uv"
-"$folder/uv/bin/pip" install --quiet uv==0.13.9
-ln -sf "$folder/uv/bin/uv" "$folder/commands"
+uv
 
 # install GROUP COMMAND…: a group of pyproject.toml in an environment of its own.
 install() {
