@@ -1,4 +1,4 @@
-"""Commands `audit show` and `audit verify`."""
+"""Commands `audit show`, `audit verify` and `report`: what an audit directory has."""
 
 import csv
 import io
@@ -13,38 +13,38 @@ import click
 import msgspec
 
 from invite_sweeper.audit import (
+    AuditDirectory,
     History,
     LineFilter,
     RunFile,
     Verdict,
+    Verification,
     filter_lines,
+    verify,
+    verify_directory,
 )
 from invite_sweeper.audit.chain import line_hash
-from invite_sweeper.audit.events import EVENTS, InvitationFields
+from invite_sweeper.audit.events import EVENTS
 from invite_sweeper.audit.reader import FileChain, Record
 from invite_sweeper.cli.console import json_line, stdout_console, write_json
-from invite_sweeper.cli.options import (
-    DOCUMENTATION,
-    FILE,
-    FILTER,
-    OUTPUT,
-    Command,
-    Output,
-    offline,
-    option,
-    options,
-)
-from invite_sweeper.cli.session import find_audit_directory, find_runs
-from invite_sweeper.endings import ExitCode
+from invite_sweeper.cli.options import DOCUMENTATION, FILE, Command, option, options
+from invite_sweeper.endings import Advisor, ExitCode
 from invite_sweeper.errors import UsageError
+from invite_sweeper.files import (
+    check_distinct_files,
+    replace_file,
+    write_error,
+)
 from invite_sweeper.json_text import to_json
-from invite_sweeper.models import Outcome, RestoreOutcome
+from invite_sweeper.models import Invitation, Outcome
+from invite_sweeper.policy import load_policy
 from invite_sweeper.report import terminal
+from invite_sweeper.report.page import read_page, render_html, render_markdown
 from invite_sweeper.report.story import tell_verification
 from invite_sweeper.text import neutralize_formula
 
 _EVENTS: Final = tuple(each.event for each in EVENTS)
-_OUTCOMES: Final = tuple(dict.fromkeys(each.value for each in (*Outcome, *RestoreOutcome)))
+_OUTCOMES: Final = tuple(each.value for each in Outcome)
 
 
 @click.group(epilog=DOCUMENTATION)
@@ -58,24 +58,23 @@ def audit() -> None:
 )
 @options("policy", "audit_dir")
 @option(
-    FILTER,
+    "Filter",
     "--event",
     metavar="NAME",
     type=click.Choice(_EVENTS),
     help="planned, kept, intent, outcome, …",
 )
 @option(
-    FILTER, "--outcome", metavar="NAME", type=click.Choice(_OUTCOMES), help="deleted, failed, …"
+    "Filter", "--outcome", metavar="NAME", type=click.Choice(_OUTCOMES), help="deleted, failed, …"
 )
-@option(FILTER, "--username", metavar="GLOB", help="A glob for the invited address.")
-@option(FILTER, "--since", metavar="TIME", help="From this date (UTC) or instant on.")
-@option(FILTER, "--until", metavar="TIME", help="Up to this date, or before this instant.")
+@option("Filter", "--username", metavar="GLOB", help="A glob for the invited address.")
+@option("Filter", "--since", metavar="TIME", help="From this date (UTC) or instant on.")
+@option("Filter", "--until", metavar="TIME", help="Up to this date, or before this instant.")
 @option(
-    OUTPUT, "-o", "--output", metavar="FORMAT", default="text",
+    "Output", "-o", "--output", metavar="FORMAT", default="text",
     type=click.Choice(("text", "json", "csv")),
     help="Format of the result on stdout: text, json (lines) or csv.",
 )  # fmt: skip
-@offline
 def show(
     runs: Sequence[str],
     policy: Path,
@@ -98,7 +97,7 @@ def show(
     if runs and all(Path(each).is_file() for each in runs):
         files = [RunFile.of(Path(each).absolute()) for each in runs]
     else:
-        directory = find_audit_directory(policy, audit_dir)
+        directory = _find_directory(policy, audit_dir)
         files = [directory.find(each) for each in runs] or list(directory.files())
     if output != "text":
         render = _json_lines if output == "json" else _csv_lines
@@ -142,7 +141,7 @@ def _json_lines(lines: Iterable[tuple[Record, bytes]]) -> Iterator[bytes]:
 
 _CSV_COLUMNS: Final = (
     *("ts", "run_id", "seq", "event"),
-    *InvitationFields.__struct_fields__,
+    *Invitation.__struct_fields__,
     *("rule", "reason", "outcome", "attempts", "http_status", "error_code", "duration_ms", "prev"),
 )
 
@@ -203,16 +202,15 @@ class VerifyResult(msgspec.Struct, frozen=True, kw_only=True):
     type=FILE,
 )
 @options("policy", "audit_dir", "output")
-@option(
-    "Options", "--expect-head", metavar="HASH",
+@click.option(
+    "--expect-head", metavar="HASH",
     help="A last hash that was kept elsewhere; the log must still end there, or go through it.",
 )  # fmt: skip
-@offline
 def verify_command(
     paths: Sequence[Path],
     policy: Path,
     audit_dir: Path | None,
-    output: Output,
+    output: str,
     expect_head: str | None,
 ) -> None:
     """Verify the files, their chain, and the outcome of each intent.
@@ -222,10 +220,10 @@ def verify_command(
 
     Example: invite-sweeper audit verify --expect-head HASH
     """
-    runs = find_runs(paths, policy, audit_dir)
-    found = runs.verify(None if expect_head is None else _parse_hash(expect_head))
+    expected = None if expect_head is None else _parse_hash(expect_head)
+    _, found = _verify_runs(paths, policy, audit_dir, expected)
     code = ExitCode.DONE if found.verdict is Verdict.SOUND else ExitCode.REFUSED
-    if output is Output.JSON:
+    if output == "json":
         write_json(
             VerifyResult(
                 verdict=found.verdict,
@@ -254,3 +252,78 @@ def _parse_hash(text: str) -> str:
     if re.fullmatch("[0-9a-f]{64}", digits) is None:
         raise UsageError("--expect-head is not a hash.", hint="Pass the 64 digits of a last hash.")
     return digits
+
+
+def _find_directory(policy: Path, audit_dir: Path | None) -> AuditDirectory:
+    return AuditDirectory(audit_dir or policy.parent / load_policy(policy).audit.directory)
+
+
+def _verify_runs(
+    paths: Sequence[Path], policy: Path, audit_dir: Path | None, expect_head: str | None = None
+) -> tuple[Sequence[RunFile], Verification]:
+    """Verify the files that a command reads: all of a directory, or those that are named.
+
+    Raises:
+        UsageError: There are none; the policy that names the directory cannot be read.
+    """
+    if len(paths) > 1 or (paths and not paths[0].is_dir()):
+        files = tuple(sorted(RunFile.of(each.absolute()) for each in paths))
+        return files, verify(files, expect_head=expect_head)
+    directory = AuditDirectory(paths[0]) if paths else _find_directory(policy, audit_dir)
+    if not (files := directory.files()):
+        raise UsageError(
+            f"{directory.path} contains no file of a run.",
+            hint="Name the audit directory: --audit-dir DIR",
+        )
+    return files, verify_directory(directory, expect_head)
+
+
+@click.command(cls=Command)
+@click.argument(
+    "paths",
+    help="An audit directory, or files of runs.",
+    metavar="[DIR or FILE…]",
+    nargs=-1,
+    type=FILE,
+)
+@options("policy", "audit_dir")
+@option(
+    "Output", "--out", metavar="FILE", type=FILE,
+    help="Write the report to this file; default: stdout.",
+)  # fmt: skip
+@option(
+    "Output", "--format", "form", metavar="FORMAT",
+    type=click.Choice(("html", "md")),
+    help="html or md; default: the suffix of --out, else html.",
+)  # fmt: skip
+def report(
+    paths: Sequence[Path],
+    policy: Path,
+    audit_dir: Path | None,
+    out: Path | None,
+    form: str | None,
+) -> None:
+    """Write a report of the runs: an HTML page, or Markdown.
+
+    It shows how the newest run and the 30 nights before it ended, what needs attention, who was
+    deleted, and whether the audit log is sound.
+
+    Example: invite-sweeper report --out report.html
+    """
+    files, verification = _verify_runs(paths, policy, audit_dir)
+    check_distinct_files({"--out": out}, (("the audit log", each.path) for each in files))
+    advisor = Advisor(policy=str(policy))
+    if paths or audit_dir is not None:
+        advisor = Advisor(audit_dir=str(files[0].path.parent))
+    page = read_page(files, verification, advisor)
+    if form is None and out is not None:
+        form = out.suffix.lower().removeprefix(".")
+    text = render_markdown(page) if form == "md" else render_html(page)
+    if out is None:
+        sys.stdout.write(text)
+        return
+    try:
+        replace_file(out, text.encode())
+    except OSError as error:
+        raise write_error("The report", out, error) from error
+    click.echo(f"Report written to {out}.", err=True)

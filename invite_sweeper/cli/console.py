@@ -9,22 +9,19 @@ import textwrap
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Final, TypeVar
 
-import click
 import structlog
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 from typing_extensions import override
 
-from invite_sweeper.cli.options import LogFormat
-from invite_sweeper.cli.streams import OUTPUTS, use_color
+from invite_sweeper.cli.streams import OUTPUTS
 from invite_sweeper.json_text import to_json
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.text import escape_unprintable
 
 T = TypeVar("T")
 _PLAIN_WIDTH: Final = 120
-_STYLES: Final = {"debug": "green", "info": "green", "warning": "yellow"}
 _INVISIBLE: Final = re.compile("[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 """C1 control characters, which a terminal obeys, and marks that reverse or hide a part of text."""
 
@@ -50,10 +47,8 @@ def stdout_console() -> Console:
     """Return the console for results: as wide as the terminal, or 120 columns in a file."""
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")
-    if sys.stdout.isatty():
-        return RedactingConsole()
-    width = int(os.environ.get("COLUMNS", "0")) if os.environ.get("COLUMNS", "").isdecimal() else 0
-    return RedactingConsole(width=width or _PLAIN_WIDTH)
+    is_known = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return RedactingConsole(width=None if is_known else _PLAIN_WIDTH)
 
 
 def json_line(value: object) -> bytes:
@@ -70,12 +65,11 @@ def write_json(result: object) -> None:
 
 
 def configure_logging(
-    *, quiet: bool, verbose: bool, log_format: LogFormat = LogFormat.AUTO
+    *, quiet: bool, verbose: bool, log_format: str = "auto"
 ) -> structlog.typing.FilteringBoundLogger:
     """Configure and return the program's log; the audit log is separate."""
     level = logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO
-    automatic = LogFormat.TEXT if sys.stderr.isatty() else LogFormat.JSON
-    is_text = (automatic if log_format is LogFormat.AUTO else log_format) is LogFormat.TEXT
+    is_text = log_format == "text" or (log_format == "auto" and sys.stderr.isatty())
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -105,8 +99,6 @@ def _as_text(_log: object, _method: str, fields: structlog.typing.EventDict) -> 
         width = max(Console(stderr=True).width - len(indent), len(indent))
         lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
         text = f"\n{indent}".join(lines)
-        if use_color():
-            label = click.style(label, fg=_STYLES.get(level, "red"))
     return "\n".join((f"{when} {label} {text}", *map(escape_unprintable, exception.splitlines())))
 
 

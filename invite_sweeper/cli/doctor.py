@@ -1,62 +1,70 @@
-"""Command `doctor`: the steps of a sweep, and where it would stop."""
+"""Command `doctor`: the steps of a sweep, and where it would stop. Atlas gets GET requests only."""
 
 import os
-import shutil
-import stat
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from itertools import groupby
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any, Final
 
 import click
-import msgspec
-from rich.console import Console
-from rich.text import Text
+from typing_extensions import override
 
 from invite_sweeper.atlas import ApiKey, BearerToken, Credentials, ServiceAccount
 from invite_sweeper.audit import History
+from invite_sweeper.audit.events import RunWarning
+from invite_sweeper.cli.checks import Checks, DiagnosisResult, show
 from invite_sweeper.cli.console import run_async, stdout_console, write_json
-from invite_sweeper.cli.doctor_atlas import AtlasChecks, Check, Checks, CheckState, Completeness
-from invite_sweeper.cli.options import (
-    CONNECTED,
-    INTEGRATION,
-    Command,
-    Output,
-    RunOptions,
-    option,
-    options,
-)
+from invite_sweeper.cli.options import CONNECTED, Command, RunOptions, option, options
 from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.sweep import check_outputs
-from invite_sweeper.endings import ExitCode, WarningLevel
-from invite_sweeper.errors import RunError
-from invite_sweeper.files import check_writable, regular_file_target, write_error
-from invite_sweeper.models import OrganizationName
-from invite_sweeper.policy import load_policy
-from invite_sweeper.redaction import SECRETS
-from invite_sweeper.report.metrics import check_gateway_url
-from invite_sweeper.report.notify import (
-    LIMIT_S,
-    Message,
-    NotSent,
-    check_message,
-    open_session,
-    register_secrets,
-    request,
+from invite_sweeper.cli.view import Progress
+from invite_sweeper.counts import total
+from invite_sweeper.endings import ExitCode, WarningCode, WarningLevel
+from invite_sweeper.files import check_writable
+from invite_sweeper.models import (
+    InvitationList,
+    ListRef,
+    ListUnreadable,
+    OrganizationName,
+    Source,
+    SourceRetired,
+    UserKey,
+    is_permission_error,
 )
+from invite_sweeper.policy import load_policy
+from invite_sweeper.report import notify as receivers
 from invite_sweeper.report.story import tell
-from invite_sweeper.report.terminal import print_trimmed, two_columns
-from invite_sweeper.text import escape_unprintable, organization_label, plural_form, pluralize
+from invite_sweeper.sweep.command import Command as SweepCommand
+from invite_sweeper.sweep.command import Organization
+from invite_sweeper.sweep.discovery import Reader, list_invitations
+from invite_sweeper.sweep.guards import check_limits, check_population
+from invite_sweeper.sweep.plan import ListOutcome, trim
+from invite_sweeper.sweep.result import Result, sunset_warnings
+from invite_sweeper.sweep.scope import RunScope
+from invite_sweeper.text import (
+    describe_duration,
+    escape_unprintable,
+    plural_form,
+    pluralize,
+    shorten_list,
+)
 
 _RETRY_S: Final = 120.0
-_MIN_FREE_BYTES: Final = 100 * 1024 * 1024
-_GROUP_AND_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
-_MAX_NAMED: Final = 3
+_CLOCK_WARNING_S: Final = 60.0
+_EVENT_DAYS: Final = 30
+"""The lifetime of an invitation: users invited earlier have joined, or can no longer."""
+_MAX_NAMED: Final = 10
+_KINDS: Final[Mapping[type[Credentials], str]] = {
+    ServiceAccount: "Service account {}; a run requests and revokes a token.",
+    ApiKey: "API key {}; it does not expire.",
+    BearerToken: "Access token; it is not renewed.",
+}
 
 
 @click.command(cls=Command)
 @options(*CONNECTED[:3], "out", *CONNECTED[3:], "metrics_file", "pushgateway")
-@option(INTEGRATION, "--notify", is_flag=True, help="Send a test message to each receiver.")
+@option("Integration", "--notify", is_flag=True, help="Send a test message to each receiver.")
 def doctor(notify: bool, **given: Any) -> None:  # noqa: ANN401
     """Check that a sweep can run.
 
@@ -68,54 +76,11 @@ def doctor(notify: bool, **given: Any) -> None:  # noqa: ANN401
     """
     options = RunOptions(**given)
     result = run_async(diagnose(options, os.environ, notify=notify))
-    if options.output is Output.JSON:
+    if options.output == "json":
         write_json(result)
     else:
         show(stdout_console(), result, quiet=options.quiet)
     raise SystemExit(result.exit_code)
-
-
-class DiagnosisResult(msgspec.Struct, frozen=True):
-    """The result of `doctor`.
-
-    Attributes:
-        verdict: What the checks mean for the next sweep.
-        completeness: Of each organization whose events could be read.
-        exit_code: What a sweep would end with; 4 if there are only warnings.
-    """
-
-    now: datetime
-    verdict: str
-    organizations: Sequence[OrganizationName]
-    checks: Sequence[Check]
-    completeness: Sequence[Completeness]
-    exit_code: int
-
-    @classmethod
-    def of(
-        cls,
-        checks: Sequence[Check],
-        organizations: Sequence[OrganizationName] = (),
-        completeness: Sequence[Completeness] = (),
-    ) -> "DiagnosisResult":
-        """Return the result of these checks, with the verdict."""
-        failed = [each for each in checks if each.state is CheckState.FAILED]
-        warnings = sum(each.state is CheckState.WARNING for each in checks)
-        code = ExitCode.PARTIAL if warnings else ExitCode.DONE
-        code = ExitCode(failed[0].exit_code) if failed else code
-        counts = [pluralize(warnings, "warning")] if warnings else []
-        counts += [f"{len(failed)} failed"] if failed else []
-        named = ", ".join(organization_label(each.id, each.name) for each in organizations)
-        if len(organizations) > _MAX_NAMED:
-            named = f"{len(organizations)} organizations"
-        does = "run"
-        if failed:
-            does = f"end with exit code {code} ({code.label})"
-        elif warnings:
-            does = "run, but may not do everything that is expected"
-        found = ", ".join(counts) or "All checks passed"
-        verdict = f"{found}: a sweep{f' of {named}' if named else ''} would {does}."
-        return cls(datetime.now(UTC), verdict, organizations, checks, completeness, code)
 
 
 async def diagnose(
@@ -127,107 +92,89 @@ async def diagnose(
         notify: Whether each receiver gets a test message.
 
     Raises:
+        UsageError: The policy or an option is invalid.
         Interrupted: A signal or the deadline stopped the checks.
     """
-    checks = Checks()
-    step = "policy"
-    try:
-        policy = load_policy(options.policy)
-        step = "base URL"
-        session = Session(options, policy, environment)
-    except RunError as error:
-        checks.failed(step, error)
-        return DiagnosisResult.of(checks.found)
-    register_secrets(policy.notify, environment)
+    session = Session(options, load_policy(options.policy), environment)
     with session.working():
-        steps = _Doctor(checks, session, notify=notify).run()
-        return await session.stop.run_unless_stopped(steps)
+        return await session.stop.run_unless_stopped(_Doctor(session).run(notify=notify))
+
+
+class _View(Progress):
+    """Makes checks of the warnings of a run."""
+
+    def __init__(self, session: Session, checks: Checks) -> None:
+        super().__init__(session.log, None)
+        self._checks = checks
+
+    @override
+    def warn(self, warning: RunWarning) -> None:
+        if warning.code != WarningCode.SUNSET:  # has a check of its own
+            is_expected = warning.code == WarningCode.RETIRED_SOURCE and (
+                warning.level == WarningLevel.REMARK
+            )
+            name = str(warning.code).replace("_", " ")
+            self._checks.add(name, warning.message, warns=not is_expected)
 
 
 class _Doctor:
-    """The steps of a sweep on this machine; those that call Atlas are `AtlasChecks`."""
+    """Takes each step: an error is a failed check, and the next one is taken."""
 
-    def __init__(self, checks: Checks, session: Session, *, notify: bool) -> None:
-        self._checks = checks
+    def __init__(self, session: Session) -> None:
+        self._checks = Checks()
         self._session = session
         self._policy = session.policy
-        self._notify = notify
 
-    async def run(self) -> DiagnosisResult:
-        """Take each step; an error is a failed check, and the next one is taken."""
+    async def run(self, *, notify: bool) -> DiagnosisResult:
+        """Check this machine and the receivers, then make a dry run without a log."""
         checks, session, policy = self._checks, self._session, self._policy
-        checks.add("base URL", f"Requests go to {session.base_url}.")
-        entries = pluralize(len(policy.keep), "keep entry", "keep entries")
         checks.add(
             "policy",
             f"{session.options.policy} is valid: {pluralize(len(policy.rules), 'rule')}, "
-            f"{entries}, sources {', '.join(policy.sources)} (SHA-256 {policy.sha256}).",
+            f"{pluralize(len(policy.keep), 'keep entry', 'keep entries')}, "
+            f"sources {', '.join(policy.sources)} (SHA-256 {policy.sha256}).",
         )
-        for sentence in policy.warnings(session.now.date()):
-            checks.add("policy", sentence, warns=True)
+        for text in policy.warnings(session.now.date()):
+            checks.add("policy", text, warns=True)
         self._check_files()
-        with checks.step("audit directory"):
-            self._check_directory()
         history = History()
         with checks.step("earlier runs"):
             history = session.read_history()
             self._check_earlier_runs(history)
-        await self._check_receivers()
+        await self._check_receivers(notify=notify)
         names = [OrganizationName(each.id, None) for each in policy.organizations]
-        completeness: list[Completeness] = []
         with checks.step("credentials"):
             for name, each in session.credentials().items():
                 checks.add(f"credentials {name}".rstrip(), _KINDS[type(each)].format(each.actor))
-            with checks.step("proxy"):
-                async with session.organizations(history, retry_for_s=_RETRY_S) as organizations:
-                    dry_run = session.command(history, dry_run=True)
-                    atlas = AtlasChecks(checks, dry_run, organizations, session.log)
-                    await atlas.run()
-                    names = [OrganizationName(one.id, one.name) for one in organizations]
-                    completeness = atlas.completeness
-        return DiagnosisResult.of(checks.found, names, completeness)
+        with checks.step("proxy"):
+            async with session.organizations(history, retry_for_s=_RETRY_S) as organizations:
+                await self._check_atlas(session.command(history, dry_run=True), organizations)
+                names = [OrganizationName(each.id, each.name) for each in organizations]
+        return checks.result(names)
 
     def _check_files(self) -> None:
-        """Check the files beside the audit directory as a sweep does before it reads anything."""
-        checks, options = self._checks, self._session.options
+        checks, options, directory = self._checks, self._session.options, self._session.directory
         with checks.step("outputs"):
             check_outputs(self._session)
         if options.out is not None:
             with checks.step("plan"):
                 check_writable(options.out, "The plan")
                 checks.add("plan", f"{options.out} can be written.")
-        path, what = options.metrics_file, "The metrics file"
-        if path is not None:
-            try:
-                if regular_file_target(path) is not None:  # a pipe is not replaced
-                    check_writable(path, what)
+        if (path := options.metrics_file) is not None:
+            with checks.step("metrics file", warns=True):
+                check_writable(path, "The metrics file")
                 checks.add("metrics file", f"{path} can be written.")
-            except (OSError, RunError) as error:  # a sweep runs without its metrics
-                lost = error if isinstance(error, RunError) else write_error(what, path, error)
-                checks.add("metrics file", lost.message, lost.hint, warns=True)
-
-    def _check_directory(self) -> None:
-        checks, path = self._checks, self._session.directory.path
-        self._session.directory.check()
-        existing = next(each for each in (path, *path.parents) if each.exists())
-        free_bytes = shutil.disk_usage(existing).free
-        mode = stat.S_IMODE(existing.stat().st_mode)
-        text = f"{path} is writable, and no run holds its lock."
-        if free_bytes < _MIN_FREE_BYTES:
-            text = f"{path} has only {free_bytes // 1024:,} KiB of free disk space."
-            checks.add("audit directory", text, "Free disk space.", warns=True)
-            return
-        if existing != path:
-            text = f"{path} does not exist yet; a run makes it, with access for this user only."
-        elif mode & _GROUP_AND_OTHERS:
-            text += f" Others have access ({mode:04o})."
-        checks.add("audit directory", text)
+        with checks.step("audit directory"):
+            directory.check()
+            checks.add(
+                "audit directory", f"{directory.path} can be written; no run holds its lock."
+            )
 
     def _check_earlier_runs(self, history: History) -> None:
-        """Check where the next run goes on, how the last one ended, and what is announced."""
-        checks, name = self._checks, "earlier runs"
-        self._session.directory.next_run()
-        for warning in self._session.directory.warnings():
+        """Check where the next run goes on, and how the last one ended."""
+        checks, name, directory = self._checks, "earlier runs", self._session.directory
+        directory.next_run()
+        for warning in directory.warnings():
             if warning.level != WarningLevel.REMARK:
                 hint = "Restore the file from a copy, if it is not lost."
                 checks.add(name, warning.message, hint, warns=True)
@@ -241,90 +188,213 @@ class _Doctor:
         if may_repeat:
             text, hint = story.attention[0].text, story.attention[0].advice
         checks.add(name, f"The last run, {last.run_id}: {text}", hint, warns=may_repeat)
-        if (notice := self._policy.notice) is not None:
-            announced = history.announcements(str(self._session.base_url)).items()
-            own = self._policy.organization_ids
-            now = self._session.now
-            held = [at for (_, org_id, *_), at in announced if org_id in own and at <= now]
-            due = sorted(at + notice.wait for at in held)
-            waiting = [each for each in due if each > now]
-            until = f", the first until {waiting[0]:%Y-%m-%d %H:%M} UTC" if waiting else ""
-            text = f"{pluralize(len(waiting), 'announced invitation')} "
-            text += f"{plural_form(len(waiting), 'waits', 'wait')}{until}"
-            over = pluralize(len(due) - len(waiting), "other")
-            checks.add("notice", f"{text}; the notice of {over} is over.")
 
-    async def _check_receivers(self) -> None:
+    async def _check_receivers(self, *, notify: bool) -> None:
         """Check that each receiver can be reached, or gets a test message."""
-        checks, session, gateway = self._checks, self._session, self._session.options.pushgateway
-        reached = "Its host can be reached."
-        async with open_session(LIMIT_S) as http:
-            for channel in self._policy.notify:
-                name = f"{channel.kind} ({channel.url_env})"
-                try:
-                    message = check_message(channel, session.environment, session.now)
-                    await request(
-                        http, "POST" if self._notify else "HEAD", message, channel.url_env
+        checks, session = self._checks, self._session
+        text = "It accepted a test message." if notify else "Its host can be reached."
+        async with receivers.open_session(receivers.LIMIT_S) as http:
+            for each in self._policy.notify:
+                name = f"{each.kind} ({each.url_env})"
+                with checks.step(name):
+                    message = receivers.check_message(each, session.environment, session.now)
+                    await receivers.request(
+                        http, "POST" if notify else "HEAD", message, each.url_env
                     )
-                except NotSent as error:
-                    text = f"Would not be notified: {error}."
-                    checks.add(name, text, error.fix, warns=True)
-                else:
-                    text = "It accepted a test message." if self._notify else reached
                     checks.add(name, text)
-            if gateway is None:
-                return
-            with checks.step("pushgateway"):
-                SECRETS.add_user_info(gateway)
-                check_gateway_url(gateway)
-                try:
-                    await request(http, "HEAD", Message(gateway), "--pushgateway")
-                except NotSent as error:
-                    text = f"Would not get the metrics: {error}."
-                    checks.add("pushgateway", text, error.fix, warns=True)
-                else:
-                    checks.add("pushgateway", f"{reached} Nothing was pushed.")
+            if (gateway := session.options.pushgateway) is not None:
+                with checks.step("pushgateway"):
+                    message = receivers.Message(gateway)
+                    await receivers.request(http, "HEAD", message, "--pushgateway")
+                    checks.add("pushgateway", "Its host can be reached. Nothing was pushed.")
+
+    # What Atlas shows: a dry run without a log, and what lies beside it.
+
+    async def _check_atlas(
+        self, command: SweepCommand, organizations: Sequence[Organization]
+    ) -> None:
+        """Read as a sweep does, then check the guards and each organization."""
+        checks = self._checks
+        result = Result(command, organizations, _View(self._session, checks))
+        await Reader(result, organizations, None).read_all()
+        self._check_sunsets(organizations)
+        if planned := [each for each in organizations if each.is_planned]:
+            self._check_guards(command, planned)
+        for each in organizations:
+            checks.organization = each.id
+            if each.error is not None:
+                name = str(each.error.reasons[0]).replace("_", " ")
+                checks.failed(name, each.error, result.finished().exit_code)
+            elif each.scope is not None and each.visible:
+                with checks.step("lists"):
+                    await self._check_organization(each, each.scope, command.history)
+        checks.organization = None
+
+    def _check_sunsets(self, organizations: Iterable[Organization]) -> None:
+        """Show until when Atlas serves each list; warn if the policy needs one that ends."""
+        sources, today = self._policy.sources, self._session.now.date()
+        sunsets = {s: day for each in organizations for s, day in each.client.sunsets.items()}
+        for source, day in sorted(sunsets.items()):
+            text, warns = f"Atlas announced {day} as the last day of this list.", False
+            for each in sunset_warnings({source: day}, sources, today) if source in sources else ():
+                text, warns = each.message, not source.is_replaced_by(sources)
+            self._checks.add(f"sunset {source}", text, warns=warns)
+
+    def _check_guards(self, command: SweepCommand, planned: Sequence[Organization]) -> None:
+        checks, before = self._checks, command.before
+        # A sweep has refused a clock that is further off.
+        skew_s = max((each.client.clock_skew_s or 0.0 for each in planned), key=abs)
+        difference = describe_duration(timedelta(seconds=abs(skew_s)))
+        text = f"This machine's clock differs from Atlas's by {difference}."
+        is_off = abs(skew_s) > _CLOCK_WARNING_S
+        checks.add("clock", text, "Synchronize the clock with NTP.", warns=is_off)
+        with checks.step("baselines"):
+            check_population(planned, command)
+            text = "No complete run yet with which a sweep is compared."
+            if before is not None:
+                found = sum(sum(each.entries.values()) for each in planned)
+                left = pluralize(sum(before.entries.values()), "entry", "entries")
+                text = f"{found:,} found; the last complete run left {left}."
+            checks.add("baselines", text)
+        if command.limits.over_limit == "trim":
+            trim(planned, command)
+        with checks.step("limits"):
+            check_limits(planned, command)
+            counts = total(each.counts for each in planned)
+            stale = f"{counts.stale:,} of {pluralize(counts.invitations_seen, 'invitation')}"
+            text = f"{stale} {plural_form(counts.stale, 'is', 'are')} stale, within the limits"
+            if counts.trimmed:
+                text = f"{text}; {counts.trimmed:,} are left for a later run"
+            checks.add("limits", f"{text}.")
+
+    async def _check_organization(
+        self, organization: Organization, scope: RunScope, history: History
+    ) -> None:
+        """Check each list, also those that a sweep does not read, the events and the secret."""
+        checks, reader = self._checks, organization.client.reader
+        users: dict[Source, set[UserKey]] = {}  # also of an empty list, if it was read
+        unread: list[ListUnreadable] = []
+
+        async def add(ref: ListRef, found: ListOutcome) -> None:
+            if isinstance(found, InvitationList):
+                users.setdefault(ref.source, set()).update(each.user_key for each in found)
+            elif isinstance(found, ListUnreadable) and not isinstance(found, SourceRetired):
+                unread.append(found)
+
+        whole = replace(scope, projects=[*scope.projects, *scope.excluded], team_projects=[])
+        workers = self._policy.execution.concurrency
+        await list_invitations(reader, whole, Source, add, workers=workers)
+        are = plural_form(len(scope.projects), "is", "are")
+        text = f"{len(scope.projects)} of {pluralize(len(whole.projects), 'project')} {are} in"
+        excluded = {each.id: each.name for each in scope.excluded}
+        left_out = f" Out of scope: {_shorten(excluded.values())}." if excluded else ""
+        checks.add("scope", f"{text} scope.{left_out}")
+        missing = [each for each in unread if _is_role_missing(each)]
+        for source in self._policy.sources:
+            if source not in organization.retired:  # the run has warned
+                in_scope = [each for each in missing if each.project_id not in excluded]
+                self._check_list(source, organization, users, in_scope)
+        self._check_beside(users, Counter(each.source for each in unread))
+        await self._check_events(organization, set().union(*users.values()), history)
+        expiries = await reader.secret_expiries(organization.id)
+        if isinstance(expiries, ListUnreadable):
+            checks.add("secret", f"Not known. {expiries.reason}")
+        elif live := [each for each in expiries if each > self._session.now]:
+            text = f"The secret of the service account ends on {live[0]:%Y-%m-%d}."
+            checks.add("secret", text)
+
+    def _check_beside(
+        self, users: Mapping[Source, set[UserKey]], unread: Mapping[Source, int]
+    ) -> None:
+        """Check whether people are pending only in lists that the policy does not read."""
+        sources = self._policy.sources
+        known = set().union(*(users.get(each, ()) for each in sources))
+        for source in (each for each in Source if each not in sources):
+            if source in users:
+                count = len(users[source] - known)
+                are = f"{pluralize(count, 'user')} {plural_form(count, 'is', 'are')}"
+                text = f"{are} pending only in the list {source}, which is not among sources."
+                self._checks.add("coverage", text, f"Add {source} to sources.", warns=count > 0)
+            if source in unread:
+                text = f"The list {source}, not among sources, cannot be read in {unread[source]}."
+                self._checks.add("coverage", text)
+
+    def _check_list(
+        self,
+        source: Source,
+        organization: Organization,
+        users: Mapping[Source, object],
+        missing: Iterable[ListUnreadable],
+    ) -> None:
+        """Check that a list of the policy can be read, and that its invitations be deleted."""
+        checks, name, deleting = self._checks, f"list {source}", source.roles[1]
+        unread = [each for each in organization.unread if each.source is source]
+        if unread:
+            instead, hint, why = "exclude the projects", "", unread[0].reason
+            if source.is_organization_level:
+                instead = f"remove {source} from sources"
+            if any(map(_is_role_missing, unread)):
+                hint = f"Grant the credentials the role {deleting} there, or {instead}."
+                why = "The role is missing."
+            text = f"{pluralize(len(unread), 'list')} cannot be read: {_places(unread)}. {why}"
+            checks.add(name, text, hint, warns=True)
+            return
+        counts = [n for ref, n in organization.entries.items() if ref.source is source]
+        text = f"{sum(counts):,} pending in {pluralize(len(counts), 'list')}"
+        # The older list of the same project or organization is shown only to its owners.
+        older = Source.ORG_INVITES if source.is_organization_level else Source.INVITES
+        owner, hint = older.roles[1], ""
+        if refused := [each for each in missing if each.source is older]:
+            text += f", but the credentials can probably not delete: the role {owner}, which shows "
+            text += f"the list {older}, is missing in {_places(refused)}."
+            hint = f"Grant the credentials the role {owner} there."
+        elif older in users:
+            text += f"; the role {owner} is granted."
+        else:
+            text += f"; deleting requires {deleting}: only a deletion can prove it."
+        checks.add(name, text, hint, warns=bool(refused))
+
+    async def _check_events(
+        self, organization: Organization, listed: set[UserKey], history: History
+    ) -> None:
+        """Check that each person whom Atlas's events name is in a list, joined or was deleted.
+
+        The events are an account of who was invited that does not depend on any list.
+        """
+        org_id, since = organization.id, self._session.now - timedelta(days=_EVENT_DAYS)
+        events = await organization.client.reader.invitation_events(org_id, since)
+        if isinstance(events, ListUnreadable):
+            self._checks.add("events", f"Not known. {events.reason}")
+            return
+        named = {(each.kind, (org_id, each.subject)) for each in events if each.subject is not None}
+        invited = {user for kind, user in named if kind == "INVITED_TO_ORG"}
+        joined = {user for user in invited - listed if ("JOINED_ORG", user) in named}
+        rest = invited - listed - joined
+        deleted = set(filter(history.is_gone, rest))
+        text = (
+            f"Atlas's events of the last {_EVENT_DAYS} days name "
+            f"{pluralize(len(invited), 'address', 'addresses')} as invited: "
+            f"{len(invited & listed)} in the lists, {len(joined)} joined, {len(deleted)} deleted "
+            "according to the audit log"
+        )
+        if left := sorted(escape_unprintable(name) for _, name in rest - deleted):
+            are = f"{len(left)} {plural_form(len(left), 'is', 'are')}"
+            text = f"{text}; {are} in no list that could be read: {', '.join(left)}"
+        hint = (
+            "Deletions with an API key or a service account are not among the events: ask who "
+            "else deletes invitations."
+        )
+        self._checks.add("events", f"{text}.", hint, warns=bool(left))
 
 
-_KINDS: Final[Mapping[type[Credentials], str]] = {
-    ServiceAccount: "Service account {}; a run requests and revokes a token.",
-    ApiKey: "API key {}; it does not expire.",
-    BearerToken: "Access token; it is not renewed.",
-}
-_STYLES: Final = {
-    CheckState.OK: "green",
-    CheckState.WARNING: "yellow",
-    CheckState.FAILED: "bold red",
-}
-_WIDTH: Final = max(map(len, CheckState))
-_UNWRAPPED: Final = 1_000_000
+def _is_role_missing(unread: ListUnreadable) -> bool:
+    return is_permission_error(unread.http_status, unread.error_code)
 
 
-def show(console: Console, result: DiagnosisResult, *, quiet: bool = False) -> None:
-    """Write each check with its hint below, and the verdict; control characters are escaped.
-
-    With several organizations, the checks of each have a heading. A terminal gets lines that are
-    wrapped at words; elsewhere no line is.
-
-    Args:
-        quiet: Leave out what is right, and the verdict if everything is.
-    """
-    checks = [each for each in result.checks if not quiet or each.state is not CheckState.OK]
-    if quiet and not checks:
-        return
-    if not console.is_terminal:
-        console.width = _UNWRAPPED
-    labels = {each.id: organization_label(each.id, each.name) for each in result.organizations}
-    for org_id, group in groupby(checks, key=lambda check: check.organization):
-        if org_id is not None and len(labels) > 1:
-            console.print(Text(escape_unprintable(f"organization {labels[org_id]}"), "bold"))
-        print_trimmed(console, two_columns(map(_row, group), width=_WIDTH))
-    console.print(Text(escape_unprintable(result.verdict), "bold"))
+def _places(unread: Iterable[ListUnreadable]) -> str:
+    return _shorten(each.project_name or each.project_id for each in unread)
 
 
-def _row(check: Check) -> tuple[Text, Text]:
-    lines = filter(None, (*check.message.split("\n"), check.hint))
-    text = "\n".join(map(escape_unprintable, lines))
-    return Text(check.state, _STYLES[check.state]), Text.assemble(
-        (f"{check.check}: ", "bold"), text
-    )
+def _shorten(names: Iterable[str]) -> str:
+    """Return the first names, each on one line: a secret in them is masked as a whole."""
+    return shorten_list([*map(escape_unprintable, names)], _MAX_NAMED)

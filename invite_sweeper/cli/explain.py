@@ -16,9 +16,7 @@ from rich.text import Text
 from invite_sweeper.cli.console import run_async, stdout_console, write_json
 from invite_sweeper.cli.options import (
     CONNECTED,
-    OUTPUT,
     Command,
-    Output,
     RunOptions,
     option,
     options,
@@ -28,7 +26,6 @@ from invite_sweeper.cli.view import Progress
 from invite_sweeper.explain import Explainer, Explanation
 from invite_sweeper.models import Invitation, ListUnreadable, OrganizationName, Source
 from invite_sweeper.policy import load_policy
-from invite_sweeper.report.notify import register_secrets
 from invite_sweeper.sweep.command import Organization
 from invite_sweeper.sweep.discovery import Reader
 from invite_sweeper.sweep.result import Result
@@ -52,7 +49,7 @@ _MAX_NAMES = 20
     nargs=-1, required=True,
 )  # fmt: skip
 @options(*(each for each in CONNECTED if each != "verbose"))
-@option(OUTPUT, "-v", "--verbose", is_flag=True, help="Show each rule and keep entry, too.")
+@option("Output", "-v", "--verbose", is_flag=True, help="Show each rule and keep entry, too.")
 def explain(terms: tuple[str, ...], verbose: bool, **given: Any) -> None:  # noqa: ANN401
     """Explain why an invitation is kept or deleted.
 
@@ -64,7 +61,7 @@ def explain(terms: tuple[str, ...], verbose: bool, **given: Any) -> None:  # noq
     """
     options = RunOptions(**given)
     found = run_async(search(terms, options, os.environ))
-    if options.output is Output.JSON:
+    if options.output == "json":
         write_json(found)
     else:
         show(stdout_console(), found, verbose=verbose)
@@ -100,7 +97,6 @@ async def search(
 ) -> Search:
     """Read as a dry run does, and explain the invitations that match a term."""
     policy = load_policy(options.policy)
-    register_secrets(policy.notify, environment)
     session = Session(options, policy, environment)
     session.credentials()
     with session.working():
@@ -167,7 +163,7 @@ def _matcher(terms: Sequence[str]) -> Callable[[Invitation], bool]:
     literal = {casefold_visible(each) for each in terms}
 
     def matches(entry: Invitation) -> bool:
-        names = (entry.id, entry.username or "")
+        names = (entry.invitation_id, entry.username or "")
         return any(casefold_visible(n) in literal or globs.matches(n) for n in names if n)
 
     return matches

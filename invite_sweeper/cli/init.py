@@ -18,15 +18,7 @@ from invite_sweeper.atlas.connection import connect
 from invite_sweeper.atlas.credentials import credentials_names, credentials_variables
 from invite_sweeper.audit import History
 from invite_sweeper.cli.console import configure_logging, run_async
-from invite_sweeper.cli.options import (
-    DEFAULT_POLICY,
-    FILE,
-    Command,
-    EnumChoice,
-    RunOptions,
-    option,
-    options,
-)
+from invite_sweeper.cli.options import DEFAULT_POLICY, FILE, Command, RunOptions, options
 from invite_sweeper.cli.session import Session, read_all_credentials
 from invite_sweeper.cli.view import Progress
 from invite_sweeper.endings import Reason
@@ -60,6 +52,7 @@ _TEMPLATES = Environment(
     keep_trailing_newline=True,
     undefined=StrictUndefined,
 )
+_TEMPLATES.filters["printable"] = escape_unprintable
 
 
 class Choice(NamedTuple):
@@ -80,26 +73,13 @@ class Choice(NamedTuple):
         of = f", credentials {self.credentials}" if self.credentials else ""
         return f"{escape_unprintable(self.name)} ({self.id}{of})"
 
-    @property
-    def yaml(self) -> str:
-        """The entry of `organizations`."""
-        value = f'"{self.id}"'
-        if self.credentials:
-            value = f'{{id: "{self.id}", credentials: {self.credentials}}}'
-        return value + (f"    # {escape_unprintable(self.name)}" if self.name else "")
 
-
-class Answers(NamedTuple):
-    """What the policy is written from.
-
-    Attributes:
-        trim: Delete the oldest up to the limits where more is stale.
-    """
-
-    organizations: Sequence[Choice]
-    older_than: str
-    sources: Sequence[Source]
-    trim: bool = False
+def _parse_age(text: str) -> str:
+    try:
+        parse_duration_option("The age", text.strip())
+    except UsageError as error:
+        raise click.BadParameter(f"{error.message} {error.hint}") from None
+    return text.strip()
 
 
 @click.command(cls=Command)
@@ -111,15 +91,17 @@ class Answers(NamedTuple):
     default=DEFAULT_POLICY,
 )
 @options("base_url")
-@option(
-    "Options", "--organization", metavar="ID", multiple=True,
+@click.option(
+    "--organization", metavar="ID", multiple=True,
     help="Id of an organization; may be repeated.",
 )  # fmt: skip
-@option(
-    "Options", "--older-than", metavar="DURATION", help="Age from which an invitation is stale."
-)
-@option(
-    "Options", "--source", metavar="LIST", multiple=True, type=EnumChoice(Source),
+@click.option(
+    "--older-than", metavar="DURATION", type=_parse_age,
+    help="Age from which an invitation is stale.",
+)  # fmt: skip
+@click.option(
+    "--source", metavar="LIST", multiple=True,
+    type=click.Choice(Source, case_sensitive=False),
     help=f"A list of invitations, one of {', '.join(Source)}; may be repeated.",
 )  # fmt: skip
 def init(
@@ -138,63 +120,71 @@ def init(
 
     Example: invite-sweeper init --organization 5efda682a3f2ed2e7dd6cde4 --older-than 14d
     """
+    asks, now = sys.stdin.isatty(), datetime.now(UTC)
     try:
         if os.path.lexists(path):
             hint = f"Name another file: {command('init', 'POLICY')}"
             raise UsageError(f"{path} already exists.", hint=hint)
-        if older_than is not None:  # before anything is asked
-            parse_duration_option("--older-than", older_than)
-        asks, today = sys.stdin.isatty(), datetime.now(UTC)
-        answers = Answers(
-            _choose_organizations(organization, base_url, asks=asks),
+        names = credentials_names(os.environ)
+        visible = run_async(_read_organizations(base_url, names)) if names else []
+        text = render_policy(
+            _choose_organizations(organization, visible, asks=asks),
             older_than or (_ask_for_age() if asks else _DEFAULT_AGE),
             source or (_ask_for_sources() if asks else list(Source)),
+            path,
+            now,
         )
-        policy = parse_policy(render_policy(answers, path, today).encode(), str(path))
-        if credentials_names(os.environ) and _choose_trim(policy, path, base_url, asks=asks):
-            answers = answers._replace(trim=True)
-        _write_new(path, render_policy(answers, path, today))
+        policy = parse_policy(text.encode(), str(path))
+        if names and _choose_trim(policy, path, base_url, asks=asks):
+            text = text.replace("over_limit: refuse", "over_limit: trim")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("x", encoding="utf-8") as file:
+                file.write(text)
+        except OSError as error:
+            raise write_error("The policy", path, error) from None
     except click.Abort:
         raise Cancelled("Cancelled.", consequence="No file was written.") from None
     except RunError as error:
         raise error.having(consequence="No file was written.") from error
-    for remark in policy.warnings(today.date()):
+    for remark in policy.warnings(now.date()):
         click.echo(f"Warning: {remark}", err=True)
     click.echo(f"{path} is a valid policy. It deletes at most 10 invitations in a run.")
     click.echo(f"Next: {command('plan', '--policy', str(path))}")
 
 
-def render_policy(answers: Answers, path: Path, now: datetime) -> str:
+def render_policy(
+    organizations: Sequence[Choice],
+    older_than: str,
+    sources: Sequence[Source],
+    path: Path,
+    now: datetime,
+) -> str:
     """Return the YAML of a commented policy."""
-    with_roles = any(source.is_organization_level for source in answers.sources)
+    with_roles = any(source.is_organization_level for source in sources)
     return _TEMPLATES.get_template("policy.yaml.j2").render(
-        answers._asdict(),
+        organizations=organizations,
+        older_than=older_than,
+        sources=sources,
         today=now.date(),
         until=now.date().replace(year=now.year + 1, day=1),
         path=shlex.quote(str(path)),
-        sooner=min(answers.older_than, "7d", key=parse_duration),
+        sooner=min(older_than, "7d", key=parse_duration),
         roles=_OWNERS if with_roles else "GROUP_OWNER",
-        with_users=not SOURCES_OF_USERS.isdisjoint(answers.sources),
+        with_users=not SOURCES_OF_USERS.isdisjoint(sources),
     )
 
 
-def _write_new(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise write_error("The policy", path, error) from None
+def _choose_organizations(
+    ids: Sequence[str], visible: Sequence[Choice], *, asks: bool
+) -> Sequence[Choice]:
+    """Return the organizations for the policy: named, chosen on the terminal, or the only ones.
 
-
-def _choose_organizations(ids: Sequence[str], base_url: str, *, asks: bool) -> Sequence[Choice]:
-    """Return the organizations for the policy."""
-    names = credentials_names(os.environ)
-    if ids and names in {(), ("",)}:
-        return [Choice(each) for each in dict.fromkeys(ids)]
-    visible = run_async(_read_organizations(base_url, names)) if names else []
+    Args:
+        visible: What the credentials of the environment can see.
+    """
     if ids:
-        known = {each.id: each for each in reversed(visible)}
+        known = {each.id: each for each in visible}
         return [known.get(each, Choice(each)) for each in dict.fromkeys(ids)]
     if asks:
         return _ask_for_organizations(visible)
@@ -255,15 +245,8 @@ def _ask_for_organizations(visible: Sequence[Choice]) -> Sequence[Choice]:
 
 
 def _ask_for_age() -> str:
-    def check(answer: str) -> str:
-        try:
-            parse_duration_option("The age", answer.strip())
-        except UsageError as error:
-            raise click.BadParameter(f"{error.message} {error.hint}") from None
-        return answer.strip()
-
     click.echo("How old is stale? Atlas lets project invitations expire after 30 days.")
-    age: str = click.prompt("Age, such as 14d or 4w", _DEFAULT_AGE, value_proc=check)
+    age: str = click.prompt("Age, such as 14d or 4w", _DEFAULT_AGE, value_proc=_parse_age)
     return age
 
 

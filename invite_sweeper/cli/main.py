@@ -9,8 +9,8 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from types import FrameType, ModuleType
-from typing import Final, cast
+from types import FrameType
+from typing import Final
 
 import click
 from typing_extensions import override
@@ -26,23 +26,21 @@ _NAME: Final = "invite-sweeper"
 
 
 COMMANDS: Final = {
-    "demo": "Show a dry run and two sweeps against a simulated Atlas.",
-    "init": "Write a first policy that is safe to run.",
-    "sweep": "Find stale invitations and delete them.",
-    "plan": "Show what a sweep would delete, and delete nothing.",
-    "explain": "Explain why an invitation is kept or deleted.",
-    "restore": "Re-invite people whose invitations a run deleted.",
-    "doctor": "Check that a sweep can run.",
-    "validate": "Check a policy offline and list all errors.",
-    "schema": "Print a JSON Schema: of the policy, a result or an audit line.",
-    "audit": "List, show and verify the runs of an audit directory.",
-    "report": "Write a report of the runs: an HTML page, or Markdown.",
-    "simulate": "Serve a simulated Atlas on a port, for tests.",
-    "help": "Show the documentation that ships with the program.",
+    "demo": ("simulate", "Show a dry run and two sweeps against a simulated Atlas."),
+    "init": ("init", "Write a first policy that is safe to run."),
+    "sweep": ("sweep", "Find stale invitations and delete them."),
+    "plan": ("sweep", "Show what a sweep would delete, and delete nothing."),
+    "explain": ("explain", "Explain why an invitation is kept or deleted."),
+    "restore": ("restore", "Re-invite people whose invitations a run deleted."),
+    "doctor": ("doctor", "Check that a sweep can run."),
+    "validate": ("reference", "Check a policy offline and list all errors."),
+    "schema": ("reference", "Print a JSON Schema: of the policy, a result or an audit line."),
+    "audit": ("audit", "List, show and verify the runs of an audit directory."),
+    "report": ("audit", "Write a report of the runs: an HTML page, or Markdown."),
+    "simulate": ("simulate", "Serve a simulated Atlas on a port, for tests."),
+    "help": ("reference", "Show the documentation that ships with the program."),
 }
-"""The first sentence of each command's `--help`."""
-_ELSEWHERE: Final = {"plan": ("sweep", "plan"), "help": ("help", "help_command")}
-"""Module and function of the commands that are not a function of their name in such a module."""
+"""The module of each command, and the first sentence of its `--help`."""
 
 
 class LazyCommands(click.Group):
@@ -56,26 +54,14 @@ class LazyCommands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        _import_structlog()
-        module, function = _ELSEWHERE.get(cmd_name, (cmd_name, cmd_name))
-        found: click.Command = getattr(import_module(f"invite_sweeper.cli.{module}"), function)
+        module = import_module(f"invite_sweeper.cli.{COMMANDS[cmd_name][0]}")
+        found: click.Command = getattr(module, cmd_name)
         return found
 
     @override
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
-
-
-def _import_structlog() -> None:
-    """Import structlog without rich's tracebacks, a tenth of a start: the log never uses them."""
-    if "structlog" in sys.modules or "rich" in sys.modules:
-        return
-    sys.modules["rich"] = cast("ModuleType", None)  # an import of it fails
-    try:
-        import_module("structlog")
-    finally:
-        del sys.modules["rich"]
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
 
 @click.group(

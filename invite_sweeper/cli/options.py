@@ -1,8 +1,6 @@
 """The options that several commands share, one row each, and the layout of `--help`."""
 
 from collections.abc import Callable
-from enum import StrEnum
-from functools import wraps
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -10,17 +8,11 @@ import click
 from typing_extensions import override
 
 from invite_sweeper.endings import ExitCode
-from invite_sweeper.errors import RunError
 
 Function: TypeAlias = Callable[..., Any]
 Decorator: TypeAlias = Callable[[Function], Function]
 
-TARGET: Final = "Target"
-SAFETY: Final = "Safety"
-OUTPUT: Final = "Output"
-INTEGRATION: Final = "Integration"
-FILTER: Final = "Filter"
-_SECTIONS: Final = (TARGET, SAFETY, FILTER, OUTPUT, INTEGRATION, "Options")
+_SECTIONS: Final = ("Target", "Safety", "Filter", "Output", "Integration", "Options")
 DOCUMENTATION: Final = "Documentation: invite-sweeper help TOPIC"
 MAX_WIDTH: Final = 200
 """Of `--help`, which is as wide as the terminal; longer lines are hard to read."""
@@ -29,21 +21,6 @@ _UNBREAKABLE: Final = "\u2011"
 DEFAULT_POLICY: Final = Path("config/policy.yaml")
 DEFAULT_BASE_URL: Final = "https://cloud.mongodb.com"
 DEFAULT_PLAN_MAX_AGE: Final = "24h"
-
-
-class LogFormat(StrEnum):
-    """The format of the log on stderr."""
-
-    AUTO = "auto"
-    TEXT = "text"
-    JSON = "json"
-
-
-class Output(StrEnum):
-    """The format of the result on stdout."""
-
-    TEXT = "text"
-    JSON = "json"
 
 
 class SectionOption(click.Option):
@@ -55,15 +32,10 @@ class SectionOption(click.Option):
 
 
 class Command(click.Command):
-    """A command whose `--help` has sections, and never breaks an option's name at a hyphen.
+    """A command whose `--help` has sections, and never breaks an option's name at a hyphen."""
 
-    Args:
-        listed: The heading and the lines of a last section.
-    """
-
-    def __init__(self, *args: Any, listed: tuple[str, str] = ("", ""), **more: Any) -> None:  # noqa: ANN401
+    def __init__(self, *args: Any, **more: Any) -> None:  # noqa: ANN401
         super().__init__(*args, **{"epilog": DOCUMENTATION, **more})
-        self._listed = listed
 
     @override
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -78,10 +50,6 @@ class Command(click.Command):
             if records:
                 with formatter.section(title):
                     formatter.write_dl(records, col_max=MAX_WIDTH)
-        heading, lines = self._listed
-        if heading:
-            with formatter.section(heading):
-                formatter.write("".join(f"  {line}\n" for line in lines.splitlines()))
 
     @override
     def get_help(self, ctx: click.Context) -> str:
@@ -91,17 +59,6 @@ class Command(click.Command):
 def option(section: str, *names: str, **more: Any) -> Decorator:  # noqa: ANN401
     """Return the decorator of an option in a section of `--help`; arguments as for click."""
     return click.option(*names, cls=SectionOption, section=section, **more)
-
-
-class EnumChoice(click.Choice[Any]):
-    """One of an enum's values, in any case."""
-
-    def __init__(self, kind: type[StrEnum]) -> None:
-        super().__init__(list(kind), case_sensitive=False)
-
-    @override
-    def normalize_choice(self, choice: Any, ctx: click.Context | None) -> str:
-        return str(choice).casefold()  # click takes the name of a member
 
 
 class _PathType(click.Path):
@@ -117,73 +74,74 @@ class _PathType(click.Path):
 FILE: Final = _PathType(path_type=Path)
 _OPTIONS: Final[dict[str, Decorator]] = {
     "policy": option(
-        TARGET, "--policy", metavar="PATH", type=FILE, envvar="INVITE_SWEEPER_POLICY",
+        "Target", "--policy", metavar="PATH", type=FILE, envvar="INVITE_SWEEPER_POLICY",
         default=DEFAULT_POLICY, show_default=True, help="The policy file.",
     ),
     "base_url": option(
-        TARGET, "--base-url", metavar="URL", envvar="MONGODB_ATLAS_BASE_URL",
+        "Target", "--base-url", metavar="URL", envvar="MONGODB_ATLAS_BASE_URL",
         default=DEFAULT_BASE_URL, help="The URL of Atlas; https, except for loopback.",
     ),
     "shard": option(
-        TARGET, "--shard", metavar="I/N",
+        "Target", "--shard", metavar="I/N",
         help="Process part I of N of the policy's organizations; auto/N reads "
         "JOB_COMPLETION_INDEX. Each part needs an audit directory of its own.",
     ),
     "dry_run": option(
-        SAFETY, "--dry-run", is_flag=True, help="Write the plan and delete nothing."
+        "Safety", "--dry-run", is_flag=True, help="Write the plan and delete nothing."
     ),
     "plan": option(
-        SAFETY, "--plan", metavar="PLAN",
+        "Safety", "--plan", metavar="PLAN",
         help="Delete only what this plan lists: the file of a dry run, or its number.",
     ),
     "plan_sha256": option(
-        SAFETY, "--plan-sha256", metavar="HEX",
+        "Safety", "--plan-sha256", metavar="HEX",
         help="The plan must have this SHA-256: what a second person read.",
     ),
     "plan_max_age": option(
-        SAFETY, "--plan-max-age", metavar="DURATION", default=DEFAULT_PLAN_MAX_AGE,
+        "Safety", "--plan-max-age", metavar="DURATION", default=DEFAULT_PLAN_MAX_AGE,
         show_default=True, help="Maximum age of the plan.",
     ),
     "accept_population": option(
-        SAFETY, "--accept-population", is_flag=True,
+        "Safety", "--accept-population", is_flag=True,
         help="Ignore a drop in projects, entries or members for this run.",
     ),
     "deadline": option(
-        SAFETY, "--deadline", metavar="DURATION",
+        "Safety", "--deadline", metavar="DURATION",
         help="Stop the run after this time, such as 30m or 1h.",
     ),
-    "yes": option(SAFETY, "--yes", is_flag=True, help="Do not ask for confirmation."),
+    "yes": option("Safety", "--yes", is_flag=True, help="Do not ask for confirmation."),
     "audit_dir": option(
-        OUTPUT, "--audit-dir", metavar="DIR", type=FILE, envvar="INVITE_SWEEPER_AUDIT_DIR",
+        "Output", "--audit-dir", metavar="DIR", type=FILE, envvar="INVITE_SWEEPER_AUDIT_DIR",
         help="The audit directory; overrides the policy's.",
     ),
     "out": option(
-        OUTPUT, "--out", metavar="FILE", type=FILE, help="Copy the plan to this file, too."
+        "Output", "--out", metavar="FILE", type=FILE, help="Copy the plan to this file, too."
     ),
     "output": option(
-        OUTPUT, "-o", "--output", metavar="FORMAT", type=EnumChoice(Output), default=Output.TEXT,
+        "Output", "-o", "--output", metavar="FORMAT", default="text",
+        type=click.Choice(("text", "json"), case_sensitive=False),
         help="Format of the result on stdout: text or json.",
     ),
     "detailed_exitcode": option(
-        OUTPUT, "--detailed-exitcode", is_flag=True,
+        "Output", "--detailed-exitcode", is_flag=True,
         help=f"A dry run that finds stale invitations ends with {ExitCode.STALE}.",
     ),
     "log_format": option(
-        OUTPUT, "--log-format", metavar="FORMAT", type=EnumChoice(LogFormat),
-        default=LogFormat.AUTO,
+        "Output", "--log-format", metavar="FORMAT", default="auto",
+        type=click.Choice(("auto", "text", "json"), case_sensitive=False),
         help="Format of the log on stderr: auto, text or json; auto is text on a terminal and JSON "
         "elsewhere.",
     ),
     "quiet": option(
-        OUTPUT, "-q", "--quiet", is_flag=True, help="Print nothing but what needs attention."
+        "Output", "-q", "--quiet", is_flag=True, help="Print nothing but what needs attention."
     ),
-    "verbose": option(OUTPUT, "-v", "--verbose", is_flag=True, help="Log each request."),
+    "verbose": option("Output", "-v", "--verbose", is_flag=True, help="Log each request."),
     "metrics_file": option(
-        INTEGRATION, "--metrics-file", metavar="PATH", type=FILE,
+        "Integration", "--metrics-file", metavar="PATH", type=FILE,
         help="Write a Prometheus textfile.",
     ),
     "pushgateway": option(
-        INTEGRATION, "--pushgateway", metavar="URL", help="Push the metrics to this URL."
+        "Integration", "--pushgateway", metavar="URL", help="Push the metrics to this URL."
     ),
 }  # fmt: skip
 """One row an option: its section, names and text."""
@@ -209,9 +167,9 @@ class RunOptions(NamedTuple):
     yes: bool = False
     audit_dir: Path | None = None
     out: Path | None = None
-    output: Output = Output.TEXT
+    output: str = "text"
     detailed_exitcode: bool = False
-    log_format: LogFormat = LogFormat.AUTO
+    log_format: str = "auto"
     quiet: bool = False
     verbose: bool = False
     metrics_file: Path | None = None
@@ -233,16 +191,3 @@ def options(*names: str) -> Decorator:
         return function
 
     return decorate
-
-
-def offline(command: Function) -> Function:
-    """Decorate a command that never calls Atlas: its errors have no consequence to report."""
-
-    @wraps(command)
-    def run(**given: Any) -> None:  # noqa: ANN401
-        try:
-            command(**given)
-        except RunError as error:
-            raise error.having(consequence="") from error
-
-    return run

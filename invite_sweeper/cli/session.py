@@ -11,8 +11,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from invite_sweeper.atlas import (
     Credentials,
@@ -22,81 +21,23 @@ from invite_sweeper.atlas import (
 )
 from invite_sweeper.atlas.connection import connect, open_connector
 from invite_sweeper.atlas.credentials import credentials_variables
-from invite_sweeper.audit import (
-    AuditDirectory,
-    AuditLog,
-    History,
-    RunFile,
-    RunRecord,
-    Verification,
-    verify,
-    verify_directory,
-)
+from invite_sweeper.audit import AuditDirectory, AuditLog, History, RunRecord
 from invite_sweeper.audit.reader import required
 from invite_sweeper.cli.console import configure_logging, stdout_console, write_json
-from invite_sweeper.cli.options import DEFAULT_BASE_URL, Output, RunOptions
+from invite_sweeper.cli.options import DEFAULT_BASE_URL, RunOptions
 from invite_sweeper.cli.streams import audit_copy, print_error_parts
 from invite_sweeper.endings import Advisor
 from invite_sweeper.errors import UsageError
 from invite_sweeper.last_resort import LastResort
-from invite_sweeper.policy import Policy, load_policy
+from invite_sweeper.policy import Policy
 from invite_sweeper.report import terminal
+from invite_sweeper.report.metrics import check_gateway_url
+from invite_sweeper.report.notify import register_secrets
 from invite_sweeper.report.readback import result_json
 from invite_sweeper.report.story import errors_of
 from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest, handle_signals
 from invite_sweeper.sweep.command import Command, Organization
 from invite_sweeper.text import describe_duration
-
-
-def find_audit_directory(
-    policy_path: Path, option: Path | None, policy: Policy | None = None
-) -> AuditDirectory:
-    """Return the audit directory: `--audit-dir`, else the policy's, relative to its folder.
-
-    Args:
-        policy: Loaded where it is needed.
-
-    Raises:
-        UsageError: There is no `--audit-dir`, and the policy cannot be read.
-    """
-    if option is not None:
-        return AuditDirectory(option)
-    settings = (policy or load_policy(policy_path)).audit
-    return AuditDirectory(policy_path.parent / settings.directory)
-
-
-class Runs(NamedTuple):
-    """Files of runs.
-
-    Attributes:
-        directory: Where they are all that there are; None for files that were named.
-    """
-
-    files: tuple[RunFile, ...]
-    directory: AuditDirectory | None
-
-    def verify(self, expect_head: str | None = None) -> Verification:
-        """Verify them; in a directory as `HEAD` says."""
-        if self.directory is None:
-            return verify(self.files, expect_head=expect_head)
-        return verify_directory(self.directory, expect_head)
-
-
-def find_runs(paths: Sequence[Path], policy_path: Path, option: Path | None) -> Runs:
-    """Return the files that a command reads: all of a directory, or those that are named.
-
-    Raises:
-        UsageError: There are none; the policy that names the directory cannot be read.
-    """
-    if len(paths) > 1 or (paths and not paths[0].is_dir()):
-        return Runs(tuple(sorted(RunFile.of(each.absolute()) for each in paths)), None)
-    directory = AuditDirectory(paths[0]) if paths else find_audit_directory(policy_path, option)
-    if not (files := directory.files()):
-        raise UsageError(
-            f"{directory.path} contains no file of a run.",
-            hint="Name the audit directory: --audit-dir DIR",
-        )
-    return Runs(files, directory)
 
 
 def read_all_credentials(
@@ -138,6 +79,9 @@ class Session:
     def __init__(
         self, options: RunOptions, policy: Policy, environment: Mapping[str, str] = os.environ
     ) -> None:
+        register_secrets(policy.notify, environment)
+        if options.pushgateway is not None:
+            check_gateway_url(options.pushgateway)
         self.options = options
         self.policy = policy
         self.environment = environment
@@ -145,7 +89,8 @@ class Session:
         self.now = datetime.now(UTC)
         self.run_id = f"{self.now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
         self.base_url = parse_base_url(options.base_url)
-        self.directory = find_audit_directory(options.policy, options.audit_dir, policy)
+        in_policy = options.policy.parent / policy.audit.directory
+        self.directory = AuditDirectory(options.audit_dir or in_policy)
         self.log = configure_logging(
             quiet=options.quiet or options.quiet_progress,
             verbose=options.verbose,
@@ -159,7 +104,7 @@ class Session:
             started_s=self.started_s,
             deadline_s=execution.deadline.total_seconds(),
             grace_s=execution.grace.total_seconds(),
-            as_json=options.output is Output.JSON,
+            as_json=options.output == "json",
         )
 
     def clock(self) -> datetime:
@@ -222,7 +167,7 @@ class Session:
 
     def show(self, record: RunRecord) -> None:
         """Write the result to stdout; what needs attention, and each error once, to stderr."""
-        options, is_json = self.options, self.options.output is Output.JSON
+        options, is_json = self.options, self.options.output == "json"
         if is_json:
             write_json(result_json(record))
         elif not options.quiet:

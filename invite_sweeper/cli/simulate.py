@@ -1,18 +1,22 @@
-"""Command `simulate`: serve the simulated Atlas on a port. `demo` uses it too."""
+"""Commands `simulate`, which serves the simulated Atlas on a port, and `demo`, which shows it."""
 
 import asyncio
 import shlex
 import signal
+import tempfile
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
 import click
+from rich.rule import Rule
 
-from invite_sweeper.cli.console import run_async
-from invite_sweeper.cli.options import FILE, Command
+from invite_sweeper.cli.console import run_async, stdout_console
+from invite_sweeper.cli.options import DOCUMENTATION, FILE, Command, RunOptions
+from invite_sweeper.cli.sweep import run_command
 from invite_sweeper.errors import UsageError
 from invite_sweeper.files import write_error
 from invite_sweeper.simulator import SimulatedAtlas, Size, faults, serve
@@ -22,6 +26,7 @@ from invite_sweeper.simulator.scenarios import (
     describe_scenarios,
     environment_name,
 )
+from invite_sweeper.simulator.seed import ORG_ID
 from invite_sweeper.text import command, pluralize
 
 _LISTS: Final = next(iter(SCENARIOS))
@@ -57,7 +62,7 @@ def build(
     return sim, environment
 
 
-@click.command(cls=Command, listed=("Scenarios", describe_scenarios()))
+@click.command(cls=Command, epilog=f"\b\nScenarios:\n{describe_scenarios()}\n\n{DOCUMENTATION}")
 @click.option(
     "--projects", metavar="N", type=click.IntRange(1), default=12, help="Number of projects."
 )
@@ -83,10 +88,6 @@ def build(
     "--port", metavar="N", type=click.IntRange(0, 65535), default=0,
     help="The port; 0 selects a free one.",
 )  # fmt: skip
-@click.option("--host", metavar="ADDRESS", default="127.0.0.1", help="The address to listen on.")
-@click.option(
-    "--duration", metavar="S", type=click.FloatRange(0), help="Stop after this number of seconds."
-)
 @click.option(
     "--env-file", metavar="PATH", type=FILE, help="Also write the export lines to this file."
 )
@@ -94,9 +95,7 @@ def build(
     "--policy-file", metavar="PATH", type=FILE, help="Also write the policy to this file."
 )
 def simulate(
-    host: str,
     port: int,
-    duration: float | None,
     env_file: Path | None,
     policy_file: Path | None,
     **simulation: Any,  # noqa: ANN401
@@ -115,9 +114,7 @@ def simulate(
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, stopped.set)
-        if duration is not None:
-            loop.call_later(duration, stopped.set)
-        async with _listening(sim, host, port) as base_url:
+        async with serve(sim, port=port) as base_url:
             variables = {"MONGODB_ATLAS_BASE_URL": base_url, **environment}
             exports = [f"export {name}={shlex.quote(each)}\n" for name, each in variables.items()]
             _write(policy_file, scenario.policy())
@@ -125,7 +122,13 @@ def simulate(
             click.echo(_instructions(sim, variables, scenario, policy_file), nl=False)
             await stopped.wait()
 
-    run_async(serve_until_stopped())
+    try:
+        run_async(serve_until_stopped())
+    except OSError as error:
+        raise UsageError(
+            f"Cannot listen on port {port}: {error.strerror or error}.",
+            hint="Use another --port, or 0 for a free one.",
+        ) from None
 
 
 def _instructions(
@@ -163,22 +166,6 @@ def _write(path: Path | None, text: str) -> None:
         raise write_error("The file", path, error) from None
 
 
-@asynccontextmanager
-async def _listening(
-    sim: SimulatedAtlas, host: str = "127.0.0.1", port: int = 0
-) -> AsyncIterator[str]:
-    """Serve on a port."""
-    async with AsyncExitStack() as stack:
-        try:
-            base_url = await stack.enter_async_context(serve(sim, host, port))
-        except OSError as error:
-            raise UsageError(
-                f"Cannot listen on {host}:{port}: {error.strerror or error}.",
-                hint="Use another --port, or 0 for a free one.",
-            ) from None
-        yield base_url
-
-
 @contextmanager
 def serve_in_thread(sim: SimulatedAtlas) -> Iterator[str]:
     """Serve from a thread while the block runs; yield the base URL."""
@@ -187,10 +174,79 @@ def serve_in_thread(sim: SimulatedAtlas) -> Iterator[str]:
     thread.start()
     stack = AsyncExitStack()
     try:
-        serving = stack.enter_async_context(_listening(sim))
+        serving = stack.enter_async_context(serve(sim))
         yield asyncio.run_coroutine_threadsafe(serving, loop).result()
     finally:
         asyncio.run_coroutine_threadsafe(stack.aclose(), loop).result()
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
+
+
+_DEMO_POLICY = f"""\
+version: 1
+organizations: ["{ORG_ID}"]
+sources: [invites, users, org_users, org_invites]
+rules:
+  - {{name: forgotten, older_than: 14d}}
+  - {{name: outsiders, older_than: 3d, usernames: ["*@contractors.example.com"]}}
+keep:
+  - {{name: board, usernames: ["*@board.example.com"], reason: they travel}}
+limits: {{max_share: 0.8}}
+"""
+INVITED = "mira.web@partner.example.net"
+"""Whom the demo invites as the web interface of Atlas does."""
+_STEPS = (
+    ("1  A dry run", "It lists what a sweep would delete, and deletes nothing.", True),
+    ("2  The sweep", "It deletes what the dry run listed; every outcome is Atlas's answer.", False),
+    ("3  A second sweep", "Nothing is left to delete, so it sends no DELETE.", False),
+)
+
+
+@click.command(cls=Command)
+def demo() -> None:
+    """Show a dry run and two sweeps against a simulated Atlas.
+
+    The second sweep finds nothing left to delete.
+
+    Example: invite-sweeper demo
+    """
+    folder = Path(tempfile.mkdtemp(prefix="invite-sweeper-demo-"))
+    policy = folder / "policy.yaml"
+    policy.write_text(_DEMO_POLICY, "utf-8")
+    sim, credentials = build(projects=4, invitations=4)
+    sim.add_user(
+        INVITED,
+        age=timedelta(days=23),
+        group_roles={next(iter(sim.groups)): ("GROUP_OWNER",)},
+        inviter="olga.admin@example.com",
+        by_web_interface=True,
+    )
+    console = stdout_console()
+    codes = []
+    click.echo("This Atlas is simulated: it runs in this process, and no account is used.")
+    click.echo(
+        f"{INVITED} was invited in its web interface 23 days ago: the lists of users show "
+        "that\ninvitation, the older lists of invitations do not. The policy reads all four lists:"
+        f"\n\n{_DEMO_POLICY}",
+        nl=False,
+    )
+    with serve_in_thread(sim) as base_url:
+        for title, explanation, dry_run in _STEPS:
+            console.print()
+            console.print(Rule(title, style="dim"), "")
+            click.echo(f"{explanation}\n")
+            options = RunOptions(
+                policy=policy, base_url=base_url, dry_run=dry_run, yes=True, quiet_progress=True
+            )
+            codes.append(run_command(options, credentials))
+    console.print(Rule(style="dim"))
+    click.echo("To try next:")
+    for words in (
+        ("audit", "show", "--policy", str(policy)),
+        ("audit", "verify", "--policy", str(policy)),
+        ("report", "--policy", str(policy), "--out", "report.html"),
+        ("init",),
+    ):
+        click.echo(f"  {command(*words)}")
+    raise SystemExit(max(codes))

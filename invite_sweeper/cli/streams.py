@@ -139,14 +139,6 @@ def _raw_stdout() -> _Stream | None:
     return raw if isinstance(raw, _Stream) else None
 
 
-def use_color() -> bool:
-    """Return whether a terminal gets colours; `rich` has the same rule.
-
-    Source: no-color.org; a `TERM=dumb` terminal does not interpret escape sequences.
-    """
-    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") not in {"dumb", "unknown"}
-
-
 class Outputs:
     """What this process writes: one result as JSON, and errors in the format of its log.
 
@@ -197,9 +189,8 @@ def print_error_parts(error: ErrorParts, help_topic: str = "") -> None:
             error["message"], **{key: part for key, part in parts.items() if part}
         )
         return
-    colour = "red" if use_color() else None
     first, *lines = error["message"].split("\n")
-    click.secho(f"Error: {escape_unprintable(first)}", err=True, fg=colour)
+    click.echo(f"Error: {escape_unprintable(first)}", err=True)
     for part in (*lines, error["consequence"], error["hint"], more):
         if part:
             click.echo(f"  {escape_unprintable(part)}", err=True)

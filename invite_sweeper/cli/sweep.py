@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -17,26 +17,12 @@ from invite_sweeper.audit import AuditLog, History, RunFile, RunRecord, read_pla
 from invite_sweeper.audit.events import OrganizationResult, RunFinished
 from invite_sweeper.audit.reader import is_run_file
 from invite_sweeper.cli.console import run_async, write_json
-from invite_sweeper.cli.options import (
-    FILE,
-    SWEEP,
-    Command,
-    Output,
-    RunOptions,
-    options,
-)
+from invite_sweeper.cli.options import FILE, SWEEP, Command, RunOptions, options
 from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.streams import print_error
 from invite_sweeper.cli.view import TerminalView
 from invite_sweeper.endings import COMPLETE_EXIT_CODES
-from invite_sweeper.errors import (
-    AuditLogError,
-    Cancelled,
-    Interrupted,
-    LockHeld,
-    RunError,
-    UsageError,
-)
+from invite_sweeper.errors import AuditLogError, Cancelled, LockHeld, RunError, UsageError
 from invite_sweeper.files import (
     check_distinct_files,
     check_replaceable,
@@ -44,7 +30,6 @@ from invite_sweeper.files import (
     replace_file,
 )
 from invite_sweeper.policy import load_policy, parse_duration_option
-from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report import metrics, notify
 from invite_sweeper.report.readback import result_json
 from invite_sweeper.report.story import tell
@@ -119,9 +104,6 @@ class _SweepCommand:
     """One command: the session, the checks of its options, and the outputs of its run."""
 
     def __init__(self, options: RunOptions, environment: Mapping[str, str]) -> None:
-        if options.pushgateway is not None:
-            SECRETS.add_user_info(options.pushgateway)
-            metrics.check_gateway_url(options.pushgateway)
         if options.plan_sha256 is not None and options.plan is None:
             raise UsageError(
                 "--plan-sha256 needs --plan.", hint="Name the plan that has this SHA-256."
@@ -131,32 +113,19 @@ class _SweepCommand:
         self._shard = _shard(options, environment)
         if self._shard is not None:
             policy = self._shard.part_of_policy(policy)
+        self._release = metrics.Release.of(options.policy, self._shard, environment)
         if options.metrics_file is not None:
-            release = metrics.Release.of(options.policy, self._shard, environment)
-            options = options._replace(metrics_file=release.textfile(options.metrics_file))
+            options = options._replace(metrics_file=self._release.textfile(options.metrics_file))
         self._options = options
         self._earlier: Sequence[RunRecord] = ()
-        self._warned = set[str]()
         self._session = Session(options, policy, environment)
-        if policy.notify:
-            notify.register_secrets(policy.notify, environment)
         self._session.credentials()  # all that are missing are named before anything is opened
         check_outputs(self._session)
 
     async def run(self) -> int:
         """Run while the lock is held, report, and return the exit code."""
-        session = self._session
-        if not session.policy.organizations:
-            session.log.info(
-                "nothing to do: no organizations for this shard", shard=str(self._shard)
-            )
-            record = self._without_run()
-            if self._options.output is Output.JSON:
-                write_json(result_json(record))
-            await self._tell_others(record)
-            return 0
         try:
-            with session.working(locked=True):
+            with self._session.working(locked=True):
                 return await self._run_locked()
         except LockHeld as error:
             # The run that holds the lock writes the metrics.
@@ -167,14 +136,6 @@ class _SweepCommand:
         session, options = self._session, self._options
         if options.out is not None:
             check_writable(options.out, "The plan")
-        if session.policy.notify:
-            start = notify.send(
-                session.policy.notify,
-                partial(notify.start_message, environment=session.environment),
-                limit_s=self._limit_s,
-            )
-            with suppress(Interrupted):  # the run records the stop
-                self._warn(await session.stop.run_unless_stopped(start))
         try:
             record, cancelled = await self._sweep()
         except RunError as error:
@@ -186,7 +147,7 @@ class _SweepCommand:
         if not cancelled:
             session.show(record)
         else:  # the question has shown the plan already
-            if options.output is Output.JSON:
+            if options.output == "json":
                 write_json(result_json(record))
             print_error(Cancelled("Cancelled."))
         await self._tell_others(record)
@@ -197,10 +158,13 @@ class _SweepCommand:
         session, options = self._session, self._options
         history = session.read_history()
         self._earlier = history.runs
+        saved = None
+        if options.plan is not None:  # an empty name, such as of an unset variable, is an error
+            saved = read_plan(session.directory.find(options.plan).path)
         command = session.command(
             history,
             dry_run=options.dry_run,
-            saved=read_plan(session.directory.find(options.plan).path) if options.plan else None,
+            saved=saved,
             shard=self._shard,
             accept_population=options.accept_population,
             detailed_exit_code=options.detailed_exitcode,
@@ -239,9 +203,7 @@ class _SweepCommand:
         A copy that fails is an error of the command: the run is over, and its file stays.
         """
         out, end = self._options.out, record.end
-        if out is None or end is None:
-            return
-        if not end.plan_made or end.exit_code not in COMPLETE_EXIT_CODES:
+        if not (out and end and end.plan_made and end.exit_code in COMPLETE_EXIT_CODES):
             return
         try:
             replace_file(out, record.file.path.read_bytes())
@@ -258,25 +220,24 @@ class _SweepCommand:
                 reasons=(*end.reasons, *failed.reasons),
             )
 
-    def _without_run(self, error: RunError | None = None) -> RunRecord:
-        """Return the record of a command that could not start a run, or has nothing to do."""
-        session, end = self._session, RunFinished(exit_code=0)
-        if error is not None:
-            code, reasons = int(error.exit_code), tuple(error.reasons)
-            organizations = tuple(
-                OrganizationResult(id=each.id, exit_code=code, reasons=reasons)
-                for each in session.policy.organizations
-            )
-            end = RunFinished(
-                exit_code=code, error=error.to_json(), reasons=reasons, organizations=organizations
-            )
+    def _without_run(self, error: RunError) -> RunRecord:
+        """Return the record of a command that could not start a run."""
+        session, code, reasons = self._session, int(error.exit_code), tuple(error.reasons)
+        organizations = tuple(
+            OrganizationResult(id=each.id, exit_code=code, reasons=reasons)
+            for each in session.policy.organizations
+        )
+        end = RunFinished(
+            exit_code=code, error=error.to_json(), reasons=reasons, organizations=organizations
+        )
         command = session.command(History(), dry_run=self._options.dry_run, shard=self._shard)
         file = RunFile(0, session.run_id, session.directory.path)
         return RunRecord(file, start=command.run_started(), end=end)
 
     async def _tell_others(self, record: RunRecord, *, metrics_too: bool = True) -> None:
         """Send the notifications, and write and push the metrics; failures are warnings."""
-        session, options, limit_s = self._session, self._options, self._limit_s
+        session, options = self._session, self._options
+        limit_s = min(notify.LIMIT_S, session.last_resort.left_s)
         finished_at, sending = datetime.now(UTC), []
         messages: list[str] = []
         if session.policy.notify:
@@ -289,25 +250,14 @@ class _SweepCommand:
             )
             sending.append(notify.send(session.policy.notify, build, limit_s=limit_s))
         if metrics_too and (options.metrics_file or options.pushgateway) is not None:
-            release = metrics.Release.of(options.policy, self._shard, session.environment)
-            metered = (release, record, finished_at, metrics.last_success(self._earlier))
+            metered = (self._release, record, finished_at, metrics.last_success(self._earlier))
             if options.pushgateway is not None:
                 sending.append(metrics.push(options.pushgateway, *metered, limit_s=limit_s))
             if options.metrics_file is not None:
                 messages += metrics.write_textfile(options.metrics_file, *metered)
         messages += [each for found in await asyncio.gather(*sending) for each in found]
-        self._warn(messages)
-
-    @property
-    def _limit_s(self) -> float:
-        return min(notify.LIMIT_S, self._session.last_resort.left_s)
-
-    def _warn(self, messages: Iterable[str]) -> None:
-        """Log each message once: what a channel lacks at the start it lacks at the end."""
         for message in messages:
-            if message not in self._warned:
-                self._warned.add(message)
-                self._session.log.warning(message)
+            session.log.warning(message)
 
 
 def check_outputs(session: Session) -> None:
@@ -333,5 +283,4 @@ def check_outputs(session: Session) -> None:
 def _shard(options: RunOptions, environment: Mapping[str, str]) -> Shard | None:
     if options.shard is None:
         return None
-    index = environment.get("JOB_COMPLETION_INDEX")
-    return Shard.parse(options.shard, completion_index=index)
+    return Shard.parse(options.shard, completion_index=environment.get("JOB_COMPLETION_INDEX"))

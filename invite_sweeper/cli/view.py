@@ -9,21 +9,13 @@ import sys
 import termios
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import Final, TextIO
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.progress import (
-    Progress as Bar,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 from structlog.typing import FilteringBoundLogger
 from typing_extensions import override
 
@@ -40,7 +32,6 @@ from invite_sweeper.text import escape_unprintable
 
 _LINE_INTERVAL_S: Final = 30.0
 _FAILED: Final = (Outcome.FAILED, Outcome.UNKNOWN)
-_TERMINAL = Path("/dev/tty")
 _MAX_LINE_BYTES = 1024
 
 
@@ -153,19 +144,24 @@ async def confirm(present: Callable[[Console], None], stop: StopRequest) -> bool
         present: Writes what would be done, and the question.
 
     Raises:
-        GuardRefused: The question cannot be shown on a terminal.
+        GuardRefused: stderr is not a terminal, which would show the question.
     """
-    with _terminal_stream() as stream:
-        present(RedactingConsole(file=stream))
-        # Discard input typed before the question was shown: it does not answer it.
-        termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
-        stream.write("Type yes or no: ")
-        stream.flush()
-        answer = await _read_line(stop)
-        if not answer.endswith(b"\n"):
-            stream.write("\n")
-        if answer.strip().lower() == b"y":
-            stream.write("Only the whole word yes confirms.\n")
+    if not sys.stderr.isatty():
+        raise GuardRefused(
+            "Cannot ask for confirmation: stderr is not a terminal.",
+            hint="Do not redirect stderr, or use --yes.",
+            reasons=(Reason.NOT_CONFIRMED,),
+        )
+    present(RedactingConsole(stderr=True))
+    # Discard input typed before the question was shown: it does not answer it.
+    termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
+    sys.stderr.write("Type yes or no: ")
+    sys.stderr.flush()
+    answer = await _read_line(stop)
+    if not answer.endswith(b"\n"):
+        sys.stderr.write("\n")
+    if answer.strip().lower() == b"y":
+        sys.stderr.write("Only the whole word yes confirms.\n")
     return answer.endswith(b"\n") and answer.strip().lower() == b"yes"
 
 
@@ -192,24 +188,6 @@ async def _read_line(stop: StopRequest) -> bytes:
     finally:
         loop.remove_reader(descriptor)
         stop_task.cancel()
-
-
-@contextmanager
-def _terminal_stream() -> Iterator[TextIO]:
-    """Yield stderr, or the terminal if stderr is redirected."""
-    if sys.stderr.isatty():
-        yield sys.stderr
-        return
-    try:
-        stream = _TERMINAL.open("w", encoding="utf-8", errors="backslashreplace")
-    except OSError:
-        raise GuardRefused(
-            "Cannot ask for confirmation: stderr is not a terminal.",
-            hint="Do not redirect stderr, or use --yes.",
-            reasons=(Reason.NOT_CONFIRMED,),
-        ) from None
-    with stream:
-        yield stream
 
 
 class TerminalView(Progress):

@@ -12,7 +12,7 @@ from virtual_time import run_skipping_idle_time
 from invite_sweeper.atlas import ApiKey, BearerToken, Secret, ServiceAccount
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
-from invite_sweeper.models import DeletionProgress, Outcome, Source
+from invite_sweeper.models import Outcome, Sending, Source
 from invite_sweeper.simulator import serve
 from invite_sweeper.simulator.responses import SimulatedResponse
 
@@ -47,9 +47,7 @@ async def delete_all(atlas, *, before_each=lambda: None):
 async def delete_all_at_once(atlas):
     found = await list_all(atlas)
     assert all(atlas.deleter(Source).try_acquire(one) == 0.0 for one in found)
-    return await asyncio.gather(
-        *(atlas.deleter(Source).delete(one, DeletionProgress()) for one in found)
-    )
+    return await asyncio.gather(*(atlas.deleter(Source).delete(one, Sending()) for one in found))
 
 
 def request_count(sim, path):
@@ -154,7 +152,7 @@ async def test_sequential_requests_need_one_digest_challenge(sim, online):
 
 async def test_unsigned_request_and_its_signed_repeat_are_one_attempt(sim, online):
     add_projects(sim, projects=1, invitations=1)
-    progress = DeletionProgress()
+    progress = Sending()
 
     async with online(sim.add_api_key()) as atlas:
         (one,) = await list_all(atlas)

@@ -19,7 +19,7 @@ from virtual_time import run_skipping_idle_time
 
 from invite_sweeper.atlas import RateLimiter, connect, read_credentials
 from invite_sweeper.atlas.http import HttpSession, parse_base_url
-from invite_sweeper.models import DeletionProgress, Outcome, Project, Source
+from invite_sweeper.models import Outcome, Project, Sending, Source
 from invite_sweeper.policy import Execution
 from invite_sweeper.simulator import serve
 
@@ -93,7 +93,7 @@ class Scene:
         deleter = atlas.deleter(Source)
         assert all(deleter.try_acquire(one) == 0.0 for one in found)
         others = [] if beside is None else [asyncio.create_task(beside(atlas, owner))]
-        deletions = (deleter.delete(one, DeletionProgress()) for one in found)
+        deletions = (deleter.delete(one, Sending()) for one in found)
         self.results = await asyncio.gather(*deletions)
         await asyncio.gather(*others)
 

@@ -60,7 +60,7 @@ def test_proxy_sees_every_request_of_each_command_but_those_to_loopback(network)
     }
     assert sorted(each.partition("/metrics/job")[0] for each in network.received) == [
         *("127.0.0.1/local", "chat.example.test/x", "hooks.example.test/x"),
-        *("metrics.example.test", "ping.example.test/x", "ping.example.test/x/start"),
+        *("metrics.example.test", "ping.example.test/x"),
     ]
     for words in (
         ("doctor", *POLICY),

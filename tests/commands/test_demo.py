@@ -8,7 +8,7 @@ from pathlib import Path
 from forked import Fork
 from running import end
 
-from invite_sweeper.cli.demo import INVITED
+from invite_sweeper.cli.simulate import INVITED
 
 
 def test_demo_finds_and_deletes_who_was_invited_in_the_web_interface_and_then_nothing(tmp_path):

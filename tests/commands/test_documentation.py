@@ -5,8 +5,8 @@ import re
 import pytest
 from click.testing import CliRunner
 
-from invite_sweeper.cli.help import TOPICS, page
 from invite_sweeper.cli.main import COMMANDS, app
+from invite_sweeper.cli.reference import TOPICS, page
 from invite_sweeper.endings import ExitCode, Reason
 from invite_sweeper.errors import UsageError
 from invite_sweeper.policy import json_schema

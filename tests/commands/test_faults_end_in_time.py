@@ -131,16 +131,6 @@ def slow_reader(case):
     threading.Thread(target=read, daemon=True).start()
 
 
-def metrics_pipe(case):
-    pipe = case.cli.folder / "metrics"
-    os.mkfifo(pipe)
-    case.stack.callback(os.close, os.open(pipe, os.O_RDONLY | os.O_NONBLOCK))
-    filler = os.open(pipe, os.O_WRONLY)
-    case.stack.callback(os.close, filler)
-    fill(filler)
-    case.arguments += ["--metrics-file", str(pipe)]
-
-
 def _hang(connection, stopped):
     stopped.wait()
 
@@ -256,7 +246,6 @@ CASES: dict[str, Callable[[Case], None]] = {
     "copy of the log unread": unread("stdout", copy=True),
     "copy and stderr unread": unread("stdout", "stderr", copy=True),
     "copy of the log read slowly": slow_reader,
-    "metrics pipe unread": metrics_pipe,
     **{f"gateway {way}": gateway(way) for way in PORTS},
     **{f"notifications: receiver {way}": notifications(way) for way in PORTS},
 }
@@ -335,7 +324,6 @@ def test_no_run_waits_for_a_name_server_that_does_not_answer(tmp_path):
     assert wrong(tmp_path, NAME_SERVER_CASES, "2s") == {}
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_no_run_outlives_a_signal(tmp_path, number):
+def test_no_run_outlives_a_signal(tmp_path):
     cases = {name: CASES[name] for name in SIGNALLED}
-    assert wrong(tmp_path, cases, "10m", number) == {}
+    assert wrong(tmp_path, cases, "10m", signal.SIGTERM) == {}

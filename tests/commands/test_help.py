@@ -11,9 +11,9 @@ import pytest
 from forked import Fork
 from running import Done, end
 
-from invite_sweeper.cli.help import TOPICS
 from invite_sweeper.cli.main import COMMANDS, app
 from invite_sweeper.cli.options import DEFAULT_PLAN_MAX_AGE
+from invite_sweeper.cli.reference import TOPICS
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import RunError
 
@@ -64,7 +64,7 @@ def test_page_is_plain_text_that_fits_a_terminal(pages, path):
 @pytest.mark.parametrize("name", COMMANDS)
 def test_table_of_commands_has_the_first_sentence_of_each_help_page(pages, name):
     sentence = " ".join(pages[(name,)].split("\n\n")[1].split())
-    assert COMMANDS[name] == sentence
+    assert COMMANDS[name][1] == sentence
 
 
 @pytest.mark.parametrize("path", RUN, ids=" ".join)
@@ -102,7 +102,7 @@ def test_options_are_in_sections(pages):
 
 
 def test_scenarios_of_simulate_are_listed(pages):
-    assert "\nScenarios:\n  lists " in pages[("simulate",)]
+    assert "\n  Scenarios:\n  lists " in pages[("simulate",)]
 
 
 @pytest.mark.parametrize("width", [60, 80, 140])
@@ -140,7 +140,7 @@ def test_no_arguments_show_the_first_page_and_the_version_is_one_line():
     ("used", "needless"),
     [
         ("", "aiohttp asyncio pydantic yaml rich structlog tenacity msgspec shutil difflib"),
-        ("app.get_command(None, 'sweep')", "pygments jinja2"),
+        ("app.get_command(None, 'sweep')", "jinja2"),
     ],
     ids=["--version", "sweep"],
 )

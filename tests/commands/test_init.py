@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from terminals import terminal_of
 
-from invite_sweeper.cli.init import Answers, Choice, render_policy
+from invite_sweeper.cli.init import Choice, render_policy
 from invite_sweeper.models import Source
 from invite_sweeper.policy import check_policy, parse_duration, parse_policy
 from invite_sweeper.simulator import faults
@@ -226,8 +226,8 @@ def test_end_of_input_writes_no_file(cli):
 @pytest.mark.parametrize("sources", [(Source.USERS,), tuple(Source)], ids=["one", "all"])
 def test_policy_validates_without_a_warning_on_every_day(tmp_path, day, sources):
     now = datetime.fromisoformat(day).replace(tzinfo=UTC)
-    answers = Answers([Choice(ORG_ID, 'A # name: [with] "signs"')], "14d", sources)
-    text = render_policy(answers, tmp_path / "a b.yaml", now)
+    organization = Choice(ORG_ID, 'A # name: [with] "signs"')
+    text = render_policy([organization], "14d", sources, tmp_path / "a b.yaml", now)
     policy = parse_policy(text.encode(), "policy.yaml")
     assert check_policy(text.encode(), now.date())[1] == ()
     assert policy.sources == sources
@@ -241,8 +241,8 @@ def test_policy_validates_without_a_warning_on_every_day(tmp_path, day, sources)
 
 @pytest.mark.parametrize("age", ["14d", "36h", "7d", "40d"])
 def test_rule_for_everybody_invited_has_the_age_and_owners_a_week_at_most(tmp_path, age):
-    answers = Answers([Choice(ORG_ID)], age, tuple(Source))
-    text = render_policy(answers, tmp_path / "p.yaml", datetime(2026, 11, 27, tzinfo=UTC))
+    now = datetime(2026, 11, 27, tzinfo=UTC)
+    text = render_policy([Choice(ORG_ID)], age, tuple(Source), tmp_path / "p.yaml", now)
     rules = {rule.name: rule for rule in parse_policy(text.encode(), "p").rules}
     assert set(rules) == {"owners", "forgotten", "expired-or-rejected"}
     assert rules["forgotten"].older_than == parse_duration(age)

@@ -77,11 +77,11 @@ def test_hangup_that_is_ignored_as_under_nohup_does_not_end_a_run(cli):
     assert (code, summary["deleted"]) == (0, 1), err
 
 
-def test_rejected_deletion_after_the_signal_ends_with_4(cli):
+def test_rejected_deletion_after_the_signal_ends_with_8(cli):
     for fault in (faults.delay(1.0), faults.fail_with(403, "ACCESS_FORBIDDEN")):
         cli.sim.faults.add(fault, method="DELETE", path="*")
     code, _, err = stopped(cli, cli.deletes, signal.SIGTERM)
-    assert (code, ended(cli)) == (4, ("failed", 1, 403)), err
+    assert (code, ended(cli)) == (8, ("failed", 1, 403)), err
 
 
 def test_deadline_between_attempts_of_the_last_deletion_ends_with_8(cli):
@@ -112,6 +112,7 @@ def test_deadline_while_waiting_for_the_token_endpoint_ends_with_8(tmp_path):
         cli.sim.invite(cli.sim.add_project("Project"), "ada@example.com", age=20 * DAYS)
         cli.sim.faults.add(faults.effect(before=lambda _: cli.sim.expire_tokens()), method="DELETE")
         cli.sim.faults.add(SLOW[503], path="*/oauth/token", nth=2, times=None)
+        cli.keys["execution"] = {"grace": "1s"}
         done = cli.sweep("--deadline", "5s")
         assert done.code == 8, done.err
         assert ended(cli)[0] == "failed"

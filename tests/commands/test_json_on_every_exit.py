@@ -15,7 +15,6 @@ from invite_sweeper.cli.streams import json_requested
 DAYS = timedelta(days=1)
 POLICY = ("--policy", "policy.yaml")
 AS_JSON = ("--output", "json")
-KEY_PAIR = {"MONGODB_ATLAS_PUBLIC_API_KEY": "a", "MONGODB_ATLAS_PRIVATE_API_KEY": "b"}
 COMMANDS = {
     "sweep": ("sweep", *POLICY),
     "plan": ("plan", *POLICY),
@@ -50,17 +49,12 @@ def error_of(done: Done, code: int) -> dict[str, str]:
     return result["error"]
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", ["sweep", "audit verify"])
 def test_unknown_option_is_one_object(cli, name):
     done = cli.run(*COMMANDS[name], *AS_JSON, "--zzzz")
     error = error_of(done, 2)
     assert error["message"] == "No such option '--zzzz'."
     assert error["hint"] == f"See: invite-sweeper {name} --help"
-
-
-@pytest.mark.parametrize("output", [["--output=json"], ["--output", "JSON"], ["--output=Json"]])
-def test_each_spelling_of_the_option_asks_for_json(cli, output):
-    assert "nope" in error_of(cli.run("sweep", *output, "--nope"), 2)["message"]
 
 
 @pytest.mark.parametrize(
@@ -83,32 +77,17 @@ def test_wrong_usage_is_one_object(cli, arguments, message):
     assert error["message"][-1] in ".?"
 
 
-@pytest.mark.parametrize("name", ["sweep", "explain", "restore"])
-def test_two_kinds_of_credentials_are_one_object(cli, name):
-    error = error_of(cli.run(*COMMANDS[name], *AS_JSON, **KEY_PAIR), 2)
-    assert error["message"].startswith("More than one kind of credentials is set")
-
-
-@pytest.mark.parametrize("name", ["sweep", "explain"])
-def test_invalid_policy_is_one_object_that_names_validate(cli, name):
-    arguments = [{"policy.yaml": "invalid.yaml"}.get(each, each) for each in COMMANDS[name]]
-    done = cli.run(*arguments, *AS_JSON)
+def test_invalid_policy_is_one_object_that_names_validate(cli):
+    done = cli.run("sweep", "--policy", "invalid.yaml", *AS_JSON)
     error = error_of(done, 2)
     assert error["message"] == "invalid.yaml has 3 errors."
     assert error["hint"] == "List them with: invite-sweeper validate invalid.yaml"
     assert "invalid.yaml:1:10: version:" in done.err
 
 
-MISSING = {
-    name: tuple("missing.yaml" if each == "policy.yaml" else each for each in words)
-    for name, words in COMMANDS.items()
-    if name != "doctor"
-}
-
-
-@pytest.mark.parametrize("name", MISSING)
-def test_missing_file_is_one_object(cli, name):
-    error = error_of(cli.run(*MISSING[name], *AS_JSON), 2)
+@pytest.mark.parametrize("words", ["validate missing.yaml", "sweep --policy missing.yaml"])
+def test_missing_file_is_one_object(cli, words):
+    error = error_of(cli.run(*words.split(), *AS_JSON), 2)
     assert "missing.yaml" in error["message"]
     assert "No such file" in error["message"]
 
@@ -126,7 +105,7 @@ def test_what_cannot_be_used_is_one_object(cli, name, words, changes, code):
     error_of(cli.run(*COMMANDS[name], *words, *AS_JSON, **changes), code)
 
 
-@pytest.mark.parametrize("name", ["sweep", "restore"])
+@pytest.mark.parametrize("name", ["restore"])
 def test_lock_that_is_held_is_one_object(cli, name):
     cli.sim.faults.add(faults.hang(), path="*/groups")
     before = cli.sim.request_log.received.total()
@@ -213,32 +192,3 @@ def test_json_is_requested_before_two_dashes_only(words, asked):
 
 
 # --- what a policy looks wrong for -----------------------------------------------------------
-
-ODD = [
-    (
-        "`^.*@gmail.com$` in the rule `odd` is a regular expression, and patterns are globs. "
-        "Write `*` for any text, `?` for one character, and an entry for each alternative."
-    ),
-    "`GROUP_OWNR` in the rule `odd` is not a role that Atlas documents. Write `GROUP_OWNER`.",
-]
-
-
-def test_pattern_and_role_that_look_wrong_are_shown_by_validate_plan_and_doctor(cli):
-    odd = {"usernames": ["^.*@gmail.com$", "*+test@*"], "roles": ["GROUP_OWNR"]}
-    cli.keys["rules"] = [{"name": "odd", "older_than": "14d", **odd}]
-    validated = cli.run(*COMMANDS["validate"])
-    assert (validated.code, all(each in validated.err for each in ODD)) == (0, True)
-    result = json.loads(cli.run(*COMMANDS["validate"], *AS_JSON).out)
-    assert {*ODD} <= {f"{each['message']} {each['hint']}" for each in result["findings"]}
-    assert {each["severity"] for each in result["findings"]} == {"warning"}
-    assert result["file"] == "policy.yaml"
-    planned = cli.run(*COMMANDS["plan"], "--log-format", "text")
-    assert (planned.code, all(each in planned.err for each in ODD)) == (0, True)
-    result = json.loads(cli.run(*COMMANDS["plan"], *AS_JSON).out)
-    assert {*ODD} <= {each["message"] for each in result["warnings"]}
-    diagnosed = json.loads(cli.run(*COMMANDS["doctor"], *AS_JSON).out)
-    quiet = cli.run(*COMMANDS["plan"], "-q")
-    assert (quiet.code, quiet.out, quiet.err) == (0, "", "")
-    for sentence in ODD:
-        (check,) = [each for each in diagnosed["checks"] if sentence in each["message"]]
-        assert (check["check"], check["state"]) == ("policy", "warning")

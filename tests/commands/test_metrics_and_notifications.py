@@ -23,7 +23,7 @@ def test_unwritable_metrics_file_is_a_warning_and_changes_no_outcome(cli):
     assert "run.prom" in done.err
 
 
-def test_variable_that_is_not_set_is_one_warning_although_a_ping_has_a_start_and_an_end(cli):
+def test_variable_that_is_not_set_is_one_warning(cli):
     cli.keys["notify"] = [{"kind": "ping", "url_env": "PING_URL"}]
     assert cli.sweep().err.count("PING_URL is not set") == 1
 

@@ -76,48 +76,6 @@ def test_wrong_secret_is_not_shown(cli):
     assert_silent(cli, done)
 
 
-def echoes(cli):
-    """Yield the `Authorization` headers that the program may send, and their parts."""
-    account = cli.account
-    pair = f"{account.name}:{account.secret}".encode()
-    yield f"Bearer {account.secret}"
-    for encode in (base64.b64encode, base64.urlsafe_b64encode):
-        encoded = encode(pair).decode()
-        yield from (f"Basic {encoded}", f"Basic {encoded.rstrip('=')}", encoded)
-        yield encode(account.secret.encode()).decode()
-    for token in tokens:
-        yield f"Bearer {token}"
-
-
-def echo_authorization(cli):
-    """Let every list answer with the request's credentials, as some proxies do."""
-    add_none = cli.sim.faults.faults_for
-
-    def faults_for(method, path):
-        if not path.endswith("/invites"):
-            return add_none(method, path)
-        headers = ", ".join(echoes(cli)).replace('"', "'")
-        digest = f"Digest username='k', response=\"{'0123456789abcdef' * 2}\""
-        padding = "." * 180  # so that a header crosses the end of what is kept of an answer
-        detail = f"{padding}Authorization: {headers}; {digest}"
-        return (faults.fail_with(500, "UNEXPECTED_ERROR", detail),)
-
-    cli.sim.faults.faults_for = faults_for
-
-
-def test_answer_that_echoes_the_credentials_is_shown_without_them(cli):
-    cli.keys["execution"] = {"attempts": 2}
-    echo_authorization(cli)
-    done = cli.sweep("-v")
-    assert done.code == 4, done.err
-    assert "..." in cli.log_path.read_text(encoding="utf-8")
-    output = done.out + done.err + cli.log_path.read_text(encoding="utf-8")
-    assert "***" in output
-    secrets = (*secrets_of(cli), *echoes(cli), "0123456789abcdef" * 2)
-    for secret in (*secrets, cli.account.secret[:12]):
-        assert secret not in output
-
-
 def test_password_of_the_pushgateway_is_not_shown_by_this_run_or_the_next(tmp_path):
     with cli_in(tmp_path) as cli:
         project = cli.sim.add_project("Project")

@@ -27,22 +27,12 @@ def test_result_explain_and_doctor_name_the_organization_with_its_id(cli):
     assert LABEL in cli.run("doctor", *POLICY, COLUMNS="120").out
 
 
-@pytest.mark.parametrize("status", [401, 500])
-def test_run_without_access_to_the_names_deletes_as_usual(cli, status):
-    cli.sim.faults.add(faults.fail_with(status), method="GET", path="*/orgs", times=None)
+def test_run_without_access_to_the_names_deletes_as_usual(cli):
+    cli.sim.faults.add(faults.fail_with(401), method="GET", path="*/orgs", times=None)
     done = cli.sweep()
     assert (done.code, done.summary["deleted"], done.summary["error"]) == (0, 1, None)
     assert [each["name"] for each in done.summary["organizations"]] == [None]
     assert {each["level"] for each in done.summary["warnings"]} == {"remark"}
-
-
-def test_control_characters_in_a_name_are_escaped(cli):
-    cli.sim.organizations[ORG_ID].name = "Acme\x1b[31m\nCorp"
-    for command in (("plan",), ("doctor",), ("explain", "ada@*")):
-        done = cli.run(*command, *POLICY)
-        assert "Acme" in done.out
-        assert "\x1b" not in done.out + done.err
-        assert "\nCorp" not in done.out
 
 
 def test_run_waits_3_s_for_the_names_and_no_longer(cli):

@@ -19,39 +19,33 @@ def refused(cli, done, *messages):
     assert "Traceback" not in done.err
 
 
-@EACH
 @pytest.mark.parametrize(
-    ("target", "words", "message"),
+    ("option", "target", "name", "message"),
     [
-        ("policy.yaml", ("sweep", "--yes"), "would overwrite the policy policy.yaml"),
-        ("letter", ("plan",), "would overwrite a file that is not a"),
+        ("--out", "policy.yaml", "hard-link", "would overwrite the policy policy.yaml"),
+        ("--metrics-file", "policy.yaml", "link", "would overwrite the policy policy.yaml"),
+        ("--out", "letter", "letter", "would overwrite a file that is not a"),
+        ("--metrics-file", "letter", "link", "would overwrite a file that is not a"),
     ],
 )
-@pytest.mark.parametrize("name", ["itself", "link", "hard-link"])
-def test_output_over_another_file_is_refused_and_the_file_stays(
-    cli, option, target, words, message, name
-):
+def test_output_over_another_file_is_refused_and_the_file_stays(cli, option, target, name, message):
     (cli.folder / "letter").write_text("dear all,\n", encoding="utf-8")
     cli.write_policy()
     file = cli.folder / target
     (cli.folder / "link").symlink_to(file)
     (cli.folder / "hard-link").hardlink_to(file)
-    before, place = file.read_bytes(), target if name == "itself" else name
-    done = cli.run(*words, "--policy", "policy.yaml", "--output", "json", option, place)
-    refused(cli, done, f"{option} {place} {message}")
+    before = file.read_bytes()
+    refused(cli, cli.plan(option, name), f"{option} {name} {message}")
     assert file.read_bytes() == before
     assert (cli.folder / "link").is_symlink()
 
 
-@EACH
 @pytest.mark.parametrize(
-    ("place", "message"),
+    ("option", "place", "message"),
     [
-        ("audit/lock", "is in the audit directory"),
-        ("x/../audit/HEAD", "is in the audit directory"),
-        ("audit/new", "is in the audit directory"),
-        ("link/x", "is in the audit directory"),
-        ("taken", "is a directory"),
+        ("--out", "x/../audit/HEAD", "is in the audit directory"),
+        ("--metrics-file", "link/new", "is in the audit directory"),
+        ("--metrics-file", "taken", "is a directory"),
     ],
 )
 def test_output_to_a_place_that_is_not_for_it_is_refused(cli, option, place, message):
@@ -61,13 +55,10 @@ def test_output_to_a_place_that_is_not_for_it_is_refused(cli, option, place, mes
     assert not cli.audit_dir.exists()
 
 
-@pytest.mark.parametrize("words", [("plan",), ("sweep", "--yes")], ids=" ".join)
-@pytest.mark.parametrize(
-    "place", ["missing/plan.jsonl", "policy.yaml/plan.jsonl", "n" * 256, "loop"], ids=str
-)
-def test_unwritable_path_of_a_plan_is_refused(cli, words, place):
+@pytest.mark.parametrize("place", ["policy.yaml/plan.jsonl", "n" * 256, "loop"], ids=str)
+def test_unwritable_path_of_a_plan_is_refused(cli, place):
     (cli.folder / "loop").symlink_to("loop")
-    done = cli.run(*words, "--policy", "policy.yaml", "--output", "json", "--out", place)
+    done = cli.run("plan", "--policy", "policy.yaml", "--output", "json", "--out", place)
     refused(cli, done, f"The plan {place} cannot be written")
     assert not cli.run_files()
 

@@ -107,39 +107,3 @@ def test_each_command_says_that_the_last_run_is_gone_and_the_first_that_none_is_
 
 
 # --- what a sweep or plan is compared with --------------------------------------------------
-
-
-def test_drop_in_projects_is_refused_with_both_numbers_until_it_is_accepted(cli):
-    ids = cli.stock(20, 0, 1)
-    assert cli.sweep().code == 0
-    cli.keys["rules"] = [{"name": "other", "older_than": "13d"}]
-    for project in ids[:8]:
-        cli.sim.remove_project(project)
-    cli.sim.invite(ids[8], "stale@example.com", age=OLD)
-    done = cli.sweep()
-    assert (done.code, done.summary["reasons"], cli.deletes()) == (3, ["max_population_drop"], 0)
-    assert "12 projects were found, but the last complete run left 20" in done.err
-    assert cli.sweep("--accept-population").summary["deleted"] == 1
-    assert cli.sweep().code == 0
-
-
-def test_first_plan_says_nothing_and_the_second_names_the_first_and_marks_what_is_new(cli):
-    (project,) = cli.stock(stale=2)
-    first = cli.plan()
-    assert first.summary["changes"] is None
-    assert not any(each.get("new") for each in first.summary["invitations"])
-    cli.sim.invite(project, "cid@example.com", age=OLD)
-    second = cli.plan()
-    found = second.summary["changes"]
-    counts = {key: each for key, each in found.items() if isinstance(each, int) and each}
-    assert counts == {"new": 1, "still_stale": 2}
-    assert (found["run_id"], found["now"]) == (first.summary["run_id"], first.summary["now"])
-    new = [each["username"] for each in second.summary["invitations"] if each.get("new")]
-    assert new == ["cid@example.com"]
-    assert cli.lines("run_finished")[-1]["changes"] == found
-    cli.sim.invite(project, "dot@example.com", age=OLD)
-    shown = cli.run("plan", "--policy", "policy.yaml", COLUMNS="200").out
-    assert "dot@example.com (new)" in shown
-    assert "cid@example.com (new)" not in shown
-    instant = f"{second.summary['now'][:10]} {second.summary['now'][11:16]} UTC"
-    assert f"1 new since the plan of {instant}; 3 still stale\n" in shown

@@ -98,15 +98,6 @@ def test_clean_nights_send_no_mail(sim, cron):
     assert cron.cli.deletes() >= 6
 
 
-def test_the_same_remarks_are_in_the_log_without_quiet_and_in_the_summary(sim, cron):
-    sim.invite(sim.add_project("Search"), "p@example.com", age=OLD)
-    done = cron.cli.plan()
-    for remark in ("no-such-*", "The keep entry 'unused'"):
-        assert remark in done.err
-        assert any(remark in each for each in done.warnings)
-    assert "`past`" in done.err
-
-
 def test_mail_about_a_failed_deletion_names_organization_project_user_and_what_to_do(sim, cron):
     search = sim.add_project("Search")
     for number in range(2):

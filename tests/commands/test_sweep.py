@@ -4,12 +4,11 @@ import hashlib
 import json
 import re
 import signal
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import faults
 import pytest
-from deleting import deletes_after_confirmation
-from running import cli_in, wait_until
+from running import wait_until
 
 DAYS = timedelta(days=1)
 POLICY = ("--policy", "policy.yaml")
@@ -64,70 +63,14 @@ def test_detailed_exitcode_applies_only_to_dry_runs(cli):
     assert cli.plan("--detailed-exitcode").code == 0
 
 
-# --- faults of Atlas: the matrix is in tests/api/test_fault_matrix.py -----------------------------
-
-
-@pytest.mark.parametrize(
-    ("fault", "code", "ended", "attempts"),
-    [
-        ({"fault": faults.html(502)}, 0, "deleted", 2),
-        ({"fault": faults.reset(late=True)}, 0, "already_gone", 2),
-        ({"fault": faults.fail_with(500), "times": None}, 4, "failed", 3),
-    ],
-    ids=["temporary", "carried out without an answer", "permanent"],
-)
-def test_fault_of_a_deletion_is_retried_and_the_deletion_counted_once(
-    cli, fault, code, ended, attempts
-):
-    cli.keys["execution"] = {"attempts": 3}
-    one = cli.sim.invitations(cli.projects[0])[0]
-    cli.sim.faults.add(method="DELETE", path=f"*{one}", **fault)
-    done = cli.sweep()
-    assert (done.code, outcomes(cli)) == (code, sorted([*["deleted"] * 5, ended]))
-    (line,) = [line for line in cli.lines("outcome") if line["invitation_id"] == one]
-    assert (line["outcome"], line["attempts"]) == (ended, attempts)
-    assert cli.deletes() == 5 + attempts
-    assert deletes_after_confirmation(cli.sim) == []
-    assert cli.sim.invitation_count() == (4 if ended == "failed" else 3)
-
-
-@pytest.mark.parametrize(
-    ("status", "error", "code"),
-    [(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST", 5), (406, "INVALID_VERSION_DATE", 6)],
-)
-def test_fatal_response_ends_the_sweep_and_the_rest_is_skipped(cli, status, error, code):
-    cli.keys["execution"] = {"concurrency": 1}
-    cli.keys["limits"]["canary"] = 0
-    cli.sim.faults.add(faults.fail_with(status, error), method="DELETE", nth=2, times=None)
-    done = cli.sweep()
-    assert done.code == code, done.err
-    assert len(outcomes(cli)) == 6
-    assert outcomes(cli).count("skipped") >= 1
-    assert outcomes(cli).count("deleted") == len(cli.sim.deleted)
-    assert cli.lines()[-1]["exit_code"] == code
-    assert "Nothing was deleted." not in done.err
-
-
 # --- exit codes ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("keys", "offset", "message"),
-    [
-        ({"limits": {"max_deletions": 5}}, timedelta(), "6 stale invitations are over max_deletio"),
-        ({}, timedelta(minutes=6), "clock"),
-        ({}, timedelta(minutes=-6), "clock"),
-        ({"organizations": ["0123456789abcdef01234567"]}, timedelta(), "organizations"),
-    ],
-    ids=["limit", "clock ahead", "clock behind", "no project"],
-)
-def test_refused_sweep_ends_with_3_and_deletes_nothing(cli, keys, offset, message):
-    cli.keys |= keys
-    cli.sim.date_offset = offset
+def test_refused_sweep_ends_with_3_and_deletes_nothing(cli):
+    cli.keys["limits"] = {"max_deletions": 5}
     done = cli.sweep()
-    assert (done.code, cli.deletes()) == (3, 0)
-    assert message in done.err
-    assert len(cli.lines("planned")) in {0, 6}
+    assert (done.code, cli.deletes(), len(cli.lines("planned"))) == (3, 0, 6)
+    assert "6 stale invitations are over max_deletions: 5." in done.err
 
 
 @pytest.mark.parametrize(
@@ -149,6 +92,7 @@ def test_run_that_cannot_read_atlas_has_a_result_without_projects(cli, words, ch
         (("--base-url", "http://atlas.example.com"), "atlas.example.com unencrypted"),
         (("--shard", "4/3"), "--shard"),
         (("--shard", ""), "--shard"),
+        (("--plan", ""), "has no run ."),
         (("--audit-dir", ""), "--audit-dir"),
         (
             ("--deadline", "5"),
@@ -171,31 +115,16 @@ def test_wrong_usage_ends_with_2_and_atlas_is_not_called(cli, words, message):
     assert "Traceback" not in done.err
 
 
-@pytest.mark.parametrize("words", [("audit", "verify"), ("audit", "show"), ("validate",)])
-def test_offline_command_does_not_mention_atlas_in_its_error(cli, words):
-    done = cli.run(*words, "nope")
-    assert (done.code, "cannot be read" in done.err) == (2, True)
-    assert "Atlas" not in done.err
-
-
-@pytest.mark.parametrize("words", [("explain", "x", *POLICY), ("init", "new.yaml")], ids=" ".join)
-def test_refused_credentials_name_their_variables(cli, words):
-    done = cli.run(*words, MONGODB_ATLAS_ACCESS_TOKEN="wrong")
-    assert done.code == 5
-    assert "The credentials are those of MONGODB_ATLAS_ACCESS_TOKEN." in done.err
-
-
 # --- signals and lock ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
-def test_signal_ends_the_sweep_with_8_and_everything_is_accounted_for(cli, number):
+def test_signal_ends_the_sweep_with_8_and_everything_is_accounted_for(cli):
     cli.stock(4, 20)
     cli.keys["execution"] = {"concurrency": 4}
     cli.sim.faults.add(faults.delay(0.2), times=None)
     process = cli.fork("sweep", *POLICY, "--output", "json")
     wait_until(lambda: cli.deletes() >= 8)
-    process.send_signal(number)
+    process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 8, err
     summary = json.loads(out)
@@ -225,17 +154,3 @@ def test_result_has_the_hash_of_the_last_line(cli):
     hashes += re.findall(r"^Last hash +(\w{64})$", shown, re.MULTILINE)
     last = [path.read_bytes().splitlines()[-1] for path in cli.run_files()]
     assert hashes == [hashlib.sha256(line).hexdigest() for line in last]
-
-
-@pytest.mark.parametrize("refused", [False, True])
-def test_secret_that_ends_soon_is_a_warning_of_the_run_and_no_failure(tmp_path, refused):
-    with cli_in(tmp_path, kind="service-account") as cli:
-        cli.stock(1, 2, 1)
-        cli.account.secrets_expire_at = (datetime.now(UTC) + 5.5 * DAYS,)
-        if refused:
-            cli.sim.faults.add(faults.role_missing(), path="*/serviceAccounts/*", times=None)
-        done = cli.sweep()
-    assert (done.code, done.summary["reasons"]) == (0, [])
-    codes = [each["code"] for each in done.summary["warnings"]]
-    assert codes.count("secret") == (not refused)
-    assert (", in 5 days. A new secret leaves" in done.err) == (not refused)

@@ -8,7 +8,7 @@ import yaml
 from deploy.manifests import DEPLOY, ROOT
 from readmes import section
 
-from invite_sweeper.cli.help import page
+from invite_sweeper.cli.reference import page
 
 WORKFLOWS = ROOT / ".github/workflows"
 TEXTS = {

@@ -1,0 +1,160 @@
+"""The checks of `doctor`: what each found, what that means for the next sweep, and the output."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from enum import StrEnum
+from itertools import groupby
+from typing import Final
+
+import msgspec
+from rich.console import Console
+from rich.text import Text
+
+from invite_sweeper.endings import ExitCode
+from invite_sweeper.errors import Interrupted, RunError
+from invite_sweeper.models import OrganizationName
+from invite_sweeper.report.notify import NotSent
+from invite_sweeper.report.terminal import print_trimmed, two_columns
+from invite_sweeper.text import escape_unprintable, organization_label, pluralize
+
+
+class CheckState(StrEnum):
+    """The result of a check."""
+
+    OK = "ok"
+    WARNING = "warning"
+    """A sweep would run, but may not do everything that is expected."""
+    FAILED = "failed"
+    """A sweep would end with the check's exit code."""
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One check of `doctor`.
+
+    Attributes:
+        check: What was checked.
+        message: What was found.
+        hint: What to do about it; empty if nothing.
+        organization: The id of the organization that it is about; None if about all.
+        exit_code: What a sweep would end with; 0 unless failed.
+    """
+
+    check: str
+    state: CheckState
+    message: str
+    hint: str = ""
+    organization: str | None = None
+    exit_code: int = 0
+
+
+class DiagnosisResult(msgspec.Struct, frozen=True):
+    """The result of `doctor`.
+
+    Attributes:
+        verdict: What the checks mean for the next sweep.
+        exit_code: What a sweep would end with; 4 if there are only warnings.
+    """
+
+    now: datetime
+    verdict: str
+    organizations: Sequence[OrganizationName]
+    checks: Sequence[Check]
+    exit_code: int
+
+
+class Checks:
+    """The checks so far, in order.
+
+    Attributes:
+        organization: That of the checks that follow; None if they are about all.
+    """
+
+    def __init__(self) -> None:
+        self.found: list[Check] = []
+        self.organization: str | None = None
+
+    def add(self, name: str, message: str, hint: str = "", *, warns: bool = False) -> None:
+        """Add a check that passed, or that warns; only one that warns has a hint."""
+        state, hint = (CheckState.WARNING, hint) if warns else (CheckState.OK, "")
+        self.found.append(Check(name, state, message, hint, self.organization))
+
+    def failed(self, name: str, error: RunError, exit_code: int) -> None:
+        """Add a check that failed with the error that a sweep would end with, each once."""
+        parts, where = error.to_json(), self.organization
+        check = Check(name, CheckState.FAILED, parts["message"], parts["hint"], where, exit_code)
+        if all(each.message != check.message for each in self.found):
+            self.found.append(check)
+
+    @contextmanager
+    def step(self, name: str, *, warns: bool = False) -> Iterator[None]:
+        """Take a step of a sweep: an error is a failed check, and the rest of the step is left.
+
+        Args:
+            warns: A sweep only warns of the error and goes on, as it does of a message not sent.
+        """
+        try:
+            yield
+        except Interrupted:
+            raise
+        except NotSent as error:
+            self.add(name, f"It would get nothing: {error}.", error.fix, warns=True)
+        except RunError as error:
+            if warns:
+                self.add(name, error.message, error.hint, warns=True)
+            else:
+                self.failed(name, error, int(error.exit_code))
+
+    def result(self, organizations: Sequence[OrganizationName]) -> DiagnosisResult:
+        """Return the checks with the verdict."""
+        failed = [each for each in self.found if each.state is CheckState.FAILED]
+        warnings = sum(each.state is CheckState.WARNING for each in self.found)
+        code, does = ExitCode.DONE, "run"
+        if failed:
+            code = ExitCode(failed[0].exit_code)
+            does = f"end with exit code {code} ({code.label})"
+        elif warnings:
+            code, does = ExitCode.PARTIAL, "run, but may not do everything that is expected"
+        counts = [pluralize(warnings, "warning")] if warnings else []
+        counts += [f"{len(failed)} failed"] if failed else []
+        verdict = f"{', '.join(counts) or 'All checks passed'}: a sweep would {does}."
+        return DiagnosisResult(datetime.now(UTC), verdict, organizations, self.found, code)
+
+
+_STYLES: Final = {
+    CheckState.OK: "green",
+    CheckState.WARNING: "yellow",
+    CheckState.FAILED: "bold red",
+}
+_WIDTH: Final = max(map(len, CheckState))
+_UNWRAPPED: Final = 1_000_000
+
+
+def show(console: Console, result: DiagnosisResult, *, quiet: bool = False) -> None:
+    """Write each check with its hint below, and the verdict; control characters are escaped.
+
+    The checks of each organization have a heading. A terminal gets lines that are wrapped at
+    words; elsewhere no line is.
+
+    Args:
+        quiet: Leave out what is right, and the verdict if everything is.
+    """
+    checks = [each for each in result.checks if not quiet or each.state is not CheckState.OK]
+    if quiet and not checks:
+        return
+    if not console.is_terminal:
+        console.width = _UNWRAPPED
+    labels = {each.id: organization_label(each.id, each.name) for each in result.organizations}
+    for org_id, group in groupby(checks, key=lambda check: check.organization):
+        if org_id is not None:
+            console.print(Text(escape_unprintable(f"organization {labels[org_id]}"), "bold"))
+        print_trimmed(console, two_columns(map(_row, group), width=_WIDTH))
+    console.print(Text(escape_unprintable(result.verdict), "bold"))
+
+
+def _row(check: Check) -> tuple[Text, Text]:
+    lines = filter(None, (*check.message.split("\n"), check.hint))
+    text = "\n".join(map(escape_unprintable, lines))
+    return Text(check.state, _STYLES[check.state]), Text.assemble(
+        (f"{check.check}: ", "bold"), text
+    )

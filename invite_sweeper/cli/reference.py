@@ -1,0 +1,251 @@
+"""Commands `validate`, `schema` and `help`: what needs no Atlas and no audit directory."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import msgspec
+from msgspec.json import schema_components
+from rich.markdown import Markdown
+
+from invite_sweeper.atlas.credentials import credentials_names
+from invite_sweeper.audit.events import EVENTS, LineHeader
+from invite_sweeper.cli.audit import VerifyResult
+from invite_sweeper.cli.checks import DiagnosisResult
+from invite_sweeper.cli.console import stdout_console, write_json
+from invite_sweeper.cli.explain import Search
+from invite_sweeper.cli.options import DEFAULT_POLICY, FILE, Command, options
+from invite_sweeper.endings import REFUSAL_REASONS, Advisor, ExitCode, Reason
+from invite_sweeper.errors import ErrorParts, ErrorResult, UsageError
+from invite_sweeper.json_text import format_json, to_json
+from invite_sweeper.policy import (
+    InvalidPolicy,
+    PolicyIssue,
+    Severity,
+    check_policy,
+    json_schema,
+    read_policy,
+)
+from invite_sweeper.report.readback import RunResult
+from invite_sweeper.restore import RestorePlan
+from invite_sweeper.text import command, escape_unprintable
+
+
+class Validation(msgspec.Struct, frozen=True):
+    """The result of `validate`.
+
+    Attributes:
+        policy_sha256: SHA-256 of a valid policy's bytes.
+        errors: Number of errors.
+        warnings: Number of warnings; of a policy with errors, those about its valid parts.
+        findings: The errors and the warnings, in the order of the file.
+        error: None for a valid policy.
+    """
+
+    file: str
+    valid: bool
+    policy_sha256: str | None
+    errors: int
+    warnings: int
+    findings: tuple[PolicyIssue, ...]
+    exit_code: int
+    error: ErrorParts | None
+
+
+@click.command(cls=Command)
+@click.argument(
+    "path", help="The policy file.", metavar="[POLICY]", envvar="INVITE_SWEEPER_POLICY",
+    type=FILE, default=DEFAULT_POLICY,
+)  # fmt: skip
+@options("output")
+def validate(path: Path, output: str) -> None:
+    """Check a policy offline and list all errors.
+
+    Warnings are about valid parts, such as a pattern that is a regular expression. If the
+    environment has credentials, organizations without any are among them.
+
+    Example: invite-sweeper validate config/policy.yaml
+    """
+    today, names = datetime.now(UTC).date(), credentials_names(os.environ)
+    policy, issues = check_policy(read_policy(path), today, names)
+    errors = tuple(each for each in issues if each.severity is Severity.ERROR)
+    error = InvalidPolicy(str(path), errors) if errors else None
+    if output == "json":
+        result = Validation(
+            file=str(path),
+            valid=policy is not None,
+            policy_sha256=policy.sha256 if policy is not None else None,
+            errors=len(errors),
+            warnings=len(issues) - len(errors),
+            findings=issues,
+            exit_code=int(ExitCode.DONE if error is None else error.exit_code),
+            error=error.to_json() if error is not None else None,
+        )
+        write_json(result)
+    else:
+        for each in issues:
+            if each.severity is Severity.WARNING:
+                position = f"{path}:{each.line}:{each.column}"
+                text = f"{position}: warning: {each.where}: {each.message} {each.hint}".rstrip()
+                click.echo(escape_unprintable(text), err=True)
+    if error is not None:
+        raise error
+    if output == "text" and policy is not None:
+        click.echo(f"{path} is a valid policy (SHA-256 {policy.sha256}).")
+
+
+_DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
+_AUDIT_LINE: Final = "audit-line"
+_RESULTS: Final[Mapping[str, tuple[str, Any]]] = {
+    "summary": ("sweep, plan, restore", RunResult),
+    "restore-plan": ("restore --dry-run", RestorePlan),
+    "validate": ("validate", Validation),
+    "doctor": ("doctor", DiagnosisResult),
+    "explain": ("explain", Search),
+    "audit-verify": ("audit verify", VerifyResult),
+}
+NAMES: Final = ("policy", *_RESULTS, _AUDIT_LINE)
+
+
+@click.command(cls=Command)
+@click.argument(
+    "name", help=f"One of {', '.join(NAMES)}.", metavar="[NAME]", type=click.Choice(NAMES),
+    default="policy",
+)  # fmt: skip
+def schema(name: str) -> None:
+    """Print a JSON Schema: of the policy, a result or an audit line.
+
+    That of the policy is for editors. The others describe what `--output json` writes on every
+    exit; summary is that of sweep, plan and restore, audit-line a line of a run's file.
+
+    Example: invite-sweeper schema summary > summary.schema.json
+    """
+    sys.stdout.buffer.write(format_json(schema_of(name)))
+
+
+def schema_of(name: str) -> dict[str, object]:
+    """Return a JSON Schema; that of `--output json` allows the result or the error."""
+    if name == "policy":
+        return json_schema()
+    if name == _AUDIT_LINE:
+        found = _any_of(LineHeader, *EVENTS)
+        header, *events = found["anyOf"]
+        named = [
+            {**fields, "properties": {"event": {"const": each.event}}}
+            for fields, each in zip(events, EVENTS, strict=True)
+        ]
+        lines = {"allOf": [header, {"anyOf": named}], "$defs": found["$defs"]}
+        return {"$schema": _DRAFT, "title": "A line of the audit log", **lines}
+    words, result = _RESULTS[name]
+    title = f"Result of invite-sweeper {words}"
+    return {"$schema": _DRAFT, "title": title, **_any_of(result, ErrorResult)}
+
+
+def _any_of(*types: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Return the schema of a value of one of these types."""
+    references, definitions = schema_components(types, ref_template="#/$defs/{name}")
+    return {"anyOf": list(references), "$defs": definitions}
+
+
+TOPICS: Final = {
+    "credentials": "how to pass credentials, and which roles are needed",
+    "policy": "every key of the policy with its default",
+    "sources": "Atlas's four lists, and what a deletion does in each",
+    "limits": "the limits and guards, and what to do when one refuses",
+    "audit": "the audit log, its chain, and how to restore",
+    "exit-codes": "what each exit code means and what to do",
+    "deployment": "cron, systemd, Kubernetes, monitoring",
+}
+
+
+@click.command(cls=Command)
+@click.argument(
+    "name", help=f"One of {', '.join(TOPICS)}, or a command.", metavar="[TOPIC]", required=False
+)
+@click.pass_context
+def help(context: click.Context, name: str | None) -> None:  # noqa: A001 - the command's name
+    """Show the documentation that ships with the program.
+
+    Example: invite-sweeper help exit-codes
+    """
+    if name is None:
+        for each, summary in TOPICS.items():
+            click.echo(f"  {command('help', each):<32}  {summary}")
+        click.echo(f"Options of a command: {command('COMMAND', '--help')}")
+        return
+    if name not in TOPICS:  # `audit` is the topic: errors name it
+        program = context.find_root()
+        group = program.command
+        found = group.get_command(program, name) if isinstance(group, click.Group) else None
+        if found is None:
+            raise UsageError(
+                f"There is no topic {name!r}.",
+                hint=f"Topics: {', '.join(TOPICS)}; or a command's name.",
+            )
+        click.echo(found.get_help(click.Context(found, program, name)))
+        return
+    text = page(name)
+    if sys.stdout.isatty():
+        stdout_console().print(Markdown(text, hyperlinks=False))
+    else:
+        click.echo(text, nl=False)
+
+
+def page(topic: str) -> str:
+    """Return a topic's page as Markdown; tables come from the program itself."""
+    text = files("invite_sweeper").joinpath("help", f"{topic}.md").read_text("utf-8")
+    for name, render in _TABLES.items():
+        marker = f"<!-- {name} -->\n"
+        if marker in text:
+            text = text.replace(marker, render())
+    return text
+
+
+def _exit_code_table() -> str:
+    rows = (f"| {code:d} | {code.meaning} | {code.advice} |\n" for code in ExitCode)
+    return "| code | meaning | what to do |\n|---|---|---|\n" + "".join(rows)
+
+
+def _policy_keys() -> str:
+    whole: Any = json_schema()
+    return "".join(_key_lines(whole, whole["$defs"], 0))
+
+
+def _key_lines(schema: Any, definitions: Any, depth: int) -> Iterator[str]:  # noqa: ANN401 - JSON
+    """Yield a line for each key of an object, with those of nested objects below it."""
+    for name, key in schema.get("properties", {}).items():
+        default = key.get("default")
+        text = default if isinstance(default, str) else to_json(default).decode()
+        shown = f" Default: `{text}`." if isinstance(default, str | int | float) else ""
+        yield f"{'  ' * depth}- `{name}`: {key.get('description', '')}{shown}\n"
+        items = key.get("items", {})
+        for part in (key, items, *items.get("anyOf", ())):
+            if "$ref" in part:
+                nested = definitions[part["$ref"].rpartition("/")[2]]
+                yield from _key_lines(nested, definitions, depth + 1)
+
+
+def _reason_table() -> str:
+    advisor = Advisor(run="RUN", policy="POLICY")
+    rows = (
+        f"| `{each}` | {each.exit_code:d} | {' '.join(advisor.advise([each]))} |\n"
+        for each in Reason
+    )
+    return "| reason | exit code | what to do |\n|---|---|---|\n" + "".join(rows)
+
+
+def _refusal_reasons() -> str:
+    return f"{', '.join(f'`{reason}`' for reason in REFUSAL_REASONS)}.\n"
+
+
+_TABLES: Mapping[str, Callable[[], str]] = {
+    "exit codes": _exit_code_table,
+    "policy keys": _policy_keys,
+    "refusal reasons": _refusal_reasons,
+    "reasons": _reason_table,
+}
