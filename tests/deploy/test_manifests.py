@@ -155,25 +155,6 @@ def test_pod_has_no_token_of_the_cluster_and_what_the_restricted_standard_asks(j
     assert resources["limits"].keys() == {"memory"}  # one of the processor would throttle the job
 
 
-def test_everything_mounted_exists_and_no_secret_is_shipped(job, manifests):
-    volumes = {volume["name"]: volume for volume in pod_spec(job)["volumes"]}
-    mounts = {mount["name"]: mount for mount in container(job)["volumeMounts"]}
-    claims = documents((KUBERNETES / "audit-claim.yaml").read_text(encoding="utf-8"))
-    given = options(container(job)["args"])
-    (policy,) = manifests["ConfigMap", volumes["policy"]["configMap"]["name"]]["data"]
-    files = [each["value"] for each in container(job)["env"] if each["name"].endswith("_FILE")]
-
-    assert mounts.keys() == volumes.keys()
-    assert given["policy"] == f"{mounts['policy']['mountPath']}/{policy}"
-    assert given["audit-dir"].startswith(f"{mounts['audit']['mountPath']}/")
-    claim = volumes["audit"]["persistentVolumeClaim"]["claimName"]
-    assert ("PersistentVolumeClaim", claim) in claims
-    assert mounts["credentials"]["readOnly"] is True
-    folder = mounts["credentials"]["mountPath"]
-    assert files == [f"{folder}/client-id", f"{folder}/client-secret"]
-    assert "Secret" not in {kind for kind, _ in manifests}
-
-
 def test_only_dns_and_https_to_public_addresses_are_allowed(job, manifests):
     spec = manifests["NetworkPolicy", "invite-sweeper"]["spec"]
     labels = job["spec"]["jobTemplate"]["spec"]["template"]["metadata"]["labels"]
