@@ -57,9 +57,7 @@ class StopRequest:
             hint=Reason.INTERRUPTED.advice,
         )
 
-    async def run_unless_stopped(
-        self, step: Coroutine[object, object, T], *, consequence: str = NOTHING_DELETED
-    ) -> T:
+    async def run_unless_stopped(self, step: Coroutine[object, object, T]) -> T:
         """Run a step that changes nothing in Atlas; a stop cancels it immediately.
 
         Raises:
@@ -71,7 +69,7 @@ class StopRequest:
             await asyncio.wait((task, stop_task), return_when=asyncio.FIRST_COMPLETED)
             if task.done():
                 return task.result()
-            raise self.as_error(consequence=consequence)
+            raise self.as_error(consequence=NOTHING_DELETED)
         finally:
             stop_task.cancel()
             task.cancel()
