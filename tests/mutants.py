@@ -672,7 +672,7 @@ OF_GUARANTEES = (
         "../deploy/docker/Dockerfile",
         'CMD ["plan"]',
         'CMD ["sweep"]',
-        "tests/deploy/test_manifests.py -k one_line",
+        "tests/deploy/test_manifests.py -k one_place",
     ),
 )
 
