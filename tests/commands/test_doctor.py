@@ -551,15 +551,6 @@ async def test_notify_sends_a_test_message_to_each_receiver_that_says_so(cli, re
     assert json.loads(body)["test"] is True
 
 
-async def test_receiver_that_refuses_the_test_message_is_a_warning(cli, receiver):
-    cli.keys["notify"] = RECEIVERS[:1]
-    moved = {"PING_URL": f"{receiver.url}/gone"}
-    receiver.status = 404
-    assert states(await checks_of(cli, changes=moved), "ping (PING_URL)") == {"ok"}
-    checks = await checks_of(cli, code=4, notify=True, changes=moved)
-    assert "HTTP 404" in messages(checks, "ping (PING_URL)")
-
-
 @pytest.fixture
 def closed_port():
     with socket.socket() as reserved:

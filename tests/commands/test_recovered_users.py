@@ -1,7 +1,5 @@
 """Users removed by a killed run: how the next sweep reports them and ends."""
 
-import json
-import shlex
 from datetime import timedelta
 
 import faults
@@ -57,14 +55,3 @@ def test_member_removed_by_a_killed_run_is_reported_as_error_and_the_next_sweep_
     assert len([each for each in done.errors if "o'neil@example.com accepted" in each]) == 1
     assert verified(cli) == 0
     assert (cli.sweep().code, len(ends(cli))) == (0, 1)
-
-
-def test_command_in_the_message_restores_the_member(cli):
-    project, user = invited(cli)
-    killed(cli, accepts=user)
-    done = cli.sweep()
-    events = [json.loads(line)["event"] for line in done.err.splitlines()]
-    (advice,) = [each for each in events if "Invite the removed members again: " in each]
-    _, *command = shlex.split(advice.partition("again: ")[2])
-    assert cli.run(*command, "--yes").code == 4  # an active member again
-    assert project in cli.sim.user(user).group_roles

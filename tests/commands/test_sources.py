@@ -65,28 +65,3 @@ def test_removed_member_is_reported_with_the_command_to_restore_it(cli):
     _, *command = shlex.split(advice.partition("again: ")[2])
     assert command[:4] == ["restore", "1", "--username", "o'neil@example.com"]
     assert cli.run(*command, "--dry-run").code == 0
-
-
-def retire(sim, *families):
-    sim.versions.retired |= {(family, "*") for family in families}
-
-
-def test_retired_source_is_skipped_and_the_others_are_swept(cli):
-    for name in ("Alpha", "Beta", "Gamma"):
-        project = cli.sim.add_project(name)
-        cli.sim.invite(project, "ada@example.com", age=OLD)
-        cli.sim.add_user(f"{name}@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
-    retire(cli.sim, "invites")
-    cli.keys["sources"] = ["invites", "users"]
-    done = cli.sweep()
-
-    assert (done.code, done.summary["deleted"]) == (4, 3)
-    assert done.summary["sources_retired"] == ["invites"]
-    assert done.summary["projects_unreadable"] == 0
-    (line,) = cli.lines("source_retired")
-    assert (line["source"], line["http_status"], line["error_code"]) == (
-        "invites",
-        410,
-        "VERSION_GONE",
-    )
-    assert "write users and org_users instead of invites" in done.err
