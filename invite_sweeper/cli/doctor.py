@@ -154,10 +154,6 @@ class _Doctor:
         checks, options, directory = self._checks, self._session.options, self._session.directory
         with checks.step("outputs"):
             check_outputs(self._session)
-        if options.out is not None:
-            with checks.step("plan"):
-                check_writable(options.out, "The plan")
-                checks.add("plan", f"{options.out} can be written.")
         if (path := options.metrics_file) is not None:
             with checks.step("metrics file", warns=True):
                 check_writable(path, "The metrics file")

@@ -19,6 +19,7 @@ from invite_sweeper.cli.audit import VerifyResult
 from invite_sweeper.cli.checks import DiagnosisResult
 from invite_sweeper.cli.console import stdout_console, write_json
 from invite_sweeper.cli.explain import Search
+from invite_sweeper.cli.main import app
 from invite_sweeper.cli.options import DEFAULT_POLICY, FILE, Command, options
 from invite_sweeper.endings import REFUSAL_REASONS, Advisor, ExitCode, Reason
 from invite_sweeper.errors import ErrorParts, ErrorResult, UsageError
@@ -179,15 +180,12 @@ def help(context: click.Context, name: str | None) -> None:  # noqa: A001 - the 
         click.echo(f"Options of a command: {command('COMMAND', '--help')}")
         return
     if name not in TOPICS:  # `audit` is the topic: errors name it
-        program = context.find_root()
-        group = program.command
-        found = group.get_command(program, name) if isinstance(group, click.Group) else None
-        if found is None:
+        if (found := app.get_command(context, name)) is None:
             raise UsageError(
                 f"There is no topic {name!r}.",
                 hint=f"Topics: {', '.join(TOPICS)}; or a command's name.",
             )
-        click.echo(found.get_help(click.Context(found, program, name)))
+        click.echo(found.get_help(click.Context(found, context.parent, name)))
         return
     text = page(name)
     if sys.stdout.isatty():

@@ -116,7 +116,6 @@ class _SweepCommand:
         self._release = metrics.Release.of(options.policy, self._shard, environment)
         if options.metrics_file is not None:
             options = options._replace(metrics_file=self._release.textfile(options.metrics_file))
-        self._options = options
         self._earlier: Sequence[RunRecord] = ()
         self._session = Session(options, policy, environment)
         self._session.credentials()  # all that are missing are named before anything is opened
@@ -133,9 +132,7 @@ class _SweepCommand:
             raise
 
     async def _run_locked(self) -> int:
-        session, options = self._session, self._options
-        if options.out is not None:
-            check_writable(options.out, "The plan")
+        session = self._session
         try:
             record, cancelled = await self._sweep()
         except RunError as error:
@@ -147,7 +144,7 @@ class _SweepCommand:
         if not cancelled:
             session.show(record)
         else:  # the question has shown the plan already
-            if options.output == "json":
+            if session.options.output == "json":
                 write_json(result_json(record))
             print_error(Cancelled("Cancelled."))
         await self._tell_others(record)
@@ -155,7 +152,7 @@ class _SweepCommand:
 
     async def _sweep(self) -> tuple[RunRecord, bool]:
         """Run the sweep; return its record, and whether the operator said no."""
-        session, options = self._session, self._options
+        session, options = self._session, self._session.options
         history = session.read_history()
         self._earlier = history.runs
         saved = None
@@ -202,7 +199,7 @@ class _SweepCommand:
 
         A copy that fails is an error of the command: the run is over, and its file stays.
         """
-        out, end = self._options.out, record.end
+        out, end = self._session.options.out, record.end
         if not (out and end and end.plan_made and end.exit_code in COMPLETE_EXIT_CODES):
             return
         try:
@@ -230,13 +227,13 @@ class _SweepCommand:
         end = RunFinished(
             exit_code=code, error=error.to_json(), reasons=reasons, organizations=organizations
         )
-        command = session.command(History(), dry_run=self._options.dry_run, shard=self._shard)
+        command = session.command(History(), dry_run=session.options.dry_run, shard=self._shard)
         file = RunFile(0, session.run_id, session.directory.path)
         return RunRecord(file, start=command.run_started(), end=end)
 
     async def _tell_others(self, record: RunRecord, *, metrics_too: bool = True) -> None:
         """Send the notifications, and write and push the metrics; failures are warnings."""
-        session, options = self._session, self._options
+        session, options = self._session, self._session.options
         limit_s = min(notify.LIMIT_S, session.last_resort.left_s)
         finished_at, sending = datetime.now(UTC), []
         messages: list[str] = []
@@ -261,7 +258,7 @@ class _SweepCommand:
 
 
 def check_outputs(session: Session) -> None:
-    """Raise UsageError if an output file is an input, another output or not this program's."""
+    """Raise RunError if an output is an input, another output, not ours, or cannot be written."""
     options, directory = session.options, session.directory
     outputs = {"--out": options.out, "--metrics-file": options.metrics_file}
     inputs = [("the policy", options.policy)]
@@ -275,6 +272,8 @@ def check_outputs(session: Session) -> None:
                 hint="Choose a file elsewhere.",
             )
     check_replaceable("--out", options.out, "a plan", is_ours=is_run_file)
+    if options.out is not None:
+        check_writable(options.out, "The plan")
     check_replaceable(
         "--metrics-file", options.metrics_file, "a metrics file", is_ours=metrics.is_textfile
     )

@@ -82,7 +82,7 @@ async def test_doctor_sends_only_gets_and_creates_no_file(cli):
     cli.account = cli.sim.add_service_account()
     files = {"metrics_file": cli.folder / "run.prom", "out": cli.folder / "plan.jsonl"}
     checks = await checks_of(cli, **files)
-    assert {check.check for check in checks} >= {"metrics file", "plan"}
+    assert {check.check for check in checks} >= {"metrics file"}
     sent = {(a.method, a.path) for a in cli.sim.requests if "/oauth/" not in a.path}
     assert {method for method, _ in sent} == {"GET"}
     assert [path.name for path in cli.folder.iterdir()] == ["policy.yaml"]
@@ -490,7 +490,7 @@ async def test_events_name_who_is_in_no_list_did_not_join_and_was_not_deleted_by
 @pytest.mark.parametrize(
     ("words", "name", "code"),
     [
-        (("--out", "absent/plan.jsonl"), "plan", 2),
+        (("--out", "absent/plan.jsonl"), "outputs", 2),
         (("--out", "policy.yaml"), "outputs", 2),
         (("--metrics-file", "absent/run.prom"), "metrics file", 4),
         (("--metrics-file", "."), "outputs", 2),
