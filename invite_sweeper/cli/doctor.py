@@ -165,7 +165,6 @@ class _Doctor:
             )
 
     def _check_earlier_runs(self, history: History) -> None:
-        """Check where the next run goes on, and how the last one ended."""
         checks, name, directory = self._checks, "earlier runs", self._session.directory
         directory.next_run()
         for warning in directory.warnings():
@@ -184,7 +183,6 @@ class _Doctor:
         checks.add(name, f"The last run, {last.run_id}: {text}", hint, warns=may_repeat)
 
     async def _check_receivers(self, *, notify: bool) -> None:
-        """Check that each receiver can be reached, or gets a test message."""
         checks, session = self._checks, self._session
         text = "It accepted a test message." if notify else "Its host can be reached."
         async with receivers.open_session(receivers.LIMIT_S) as http:

@@ -199,7 +199,6 @@ def _choose_organizations(
 
 
 async def _read_organizations(base_url: str, names: Sequence[str]) -> list[Choice]:
-    """Return the organizations that each set of credentials can see, each once."""
     found: dict[str, Choice] = {}
     for name, credentials in read_all_credentials(os.environ, names).items():
         async with connect(

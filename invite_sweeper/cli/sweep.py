@@ -181,7 +181,6 @@ class _SweepCommand:
         return record, view.cancelled
 
     def _report_log(self, log: AuditLog) -> None:
-        """Warn where the log is not where it should be, too."""
         if log.copy_failure is not None:
             self._session.log.warning(
                 "the copy of the audit log on standard output is incomplete; the file is complete",
@@ -218,7 +217,6 @@ class _SweepCommand:
             )
 
     def _without_run(self, error: RunError) -> RunRecord:
-        """Return the record of a command that could not start a run."""
         session, code, reasons = self._session, int(error.exit_code), tuple(error.reasons)
         organizations = tuple(
             OrganizationResult(id=each.id, exit_code=code, reasons=reasons)
