@@ -63,16 +63,6 @@ def test_unwritable_path_of_a_plan_is_refused(cli, place):
     assert not cli.run_files()
 
 
-@EACH
-def test_output_over_an_output_of_the_other_kind_is_refused(cli, option):
-    (other,) = {*OPTIONS} - {option}
-    assert cli.plan(other, "out").code == 0
-    before, calls = (cli.folder / "out").read_bytes(), len(cli.sim.requests)
-    done = cli.plan(option, "out")
-    assert (done.code, len(cli.sim.requests)) == (2, calls)
-    assert (cli.folder / "out").read_bytes() == before
-
-
 def test_two_outputs_to_one_file_and_one_over_the_plan_in_use_are_refused(cli):
     done = cli.sweep("--out", "one", "--metrics-file", "./one")
     refused(cli, done, "--out one would overwrite --metrics-file one")
