@@ -28,7 +28,6 @@ from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import Outcome
 from invite_sweeper.report.terminal import show_question
 from invite_sweeper.shutdown import StopRequest
-from invite_sweeper.text import escape_unprintable
 
 _LINE_INTERVAL_S: Final = 30.0
 _FAILED: Final = (Outcome.FAILED, Outcome.UNKNOWN)
@@ -116,8 +115,7 @@ class Progress:
             return
         for task in self._bar.task_ids:
             self._bar.remove_task(task)
-        name = escape_unprintable(activity)
-        self._bar.add_task(name, total=self._total, completed=self._done, failures="")
+        self._bar.add_task(activity, total=self._total, completed=self._done, failures="")
         self._bar.start()
 
     def _advance(self) -> None:
