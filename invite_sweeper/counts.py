@@ -24,10 +24,10 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         changed: Not what the plan had listed when the deletion was due; nothing was sent.
         accepted_before: Active members when the deletion was due; they were not removed.
         accepted_during: Became active members while the DELETE was in flight.
-        verified: Deleted, and in none of its lists when they were read again after the sweep.
+        verified: Deleted, and in none of its lists when they were read again after the sweep;
+            not counted where one could not be read again, or not in time.
         still_there: Of `failed`, those whose answer said deleted or gone and that a list still
             shows.
-        not_verified: Deleted, but one of its lists could not be read again, or not in time.
         missing_role: Lists not read and deletions that failed, because a role is missing.
         recovered: Intents that an interrupted run left open, resolved by this run.
         restored: Invited by a restore, and pending again.
@@ -55,7 +55,6 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     accepted_during: int = 0
     verified: int = 0
     still_there: int = 0
-    not_verified: int = 0
     missing_role: int = 0
     recovered: int = 0
     restored: int = 0

@@ -4,23 +4,17 @@ When an invitation becomes stale is found by deciding it at each instant at whic
 policy changes, with the decisions of a run.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, time, timedelta
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, TypeAlias
 
-from invite_sweeper.audit.events import InvitationFields
-from invite_sweeper.models import (
-    Invitation,
-    Source,
-    Timestamp,
-    UnreadableDate,
-    entries_of,
-)
+from invite_sweeper.models import Invitation, Source, parse_timestamp
 from invite_sweeper.policy import Keep, Policy, Rule
 from invite_sweeper.sweep.invitations import combine
 from invite_sweeper.sweep.selection import (
     Decision,
+    Explained,
     MatchResult,
     Members,
     Selector,
@@ -34,28 +28,7 @@ _Stale: TypeAlias = tuple[datetime, str] | tuple[None, None]
 """An instant, and the rule that makes an invitation stale then."""
 
 
-class _Compared(NamedTuple):
-    """A rule or keep entry, compared with an invitation.
-
-    Attributes:
-        result: None for a keep entry that no longer applies.
-        keys: Each key as text, with its result.
-    """
-
-    kind: str
-    name: str
-    result: MatchResult | None
-    note: str
-    keys: Sequence[tuple[str, MatchResult]] = ()
-
-    def lines(self) -> Iterator[str]:
-        """Yield the entry, then its keys."""
-        note = f" ({self.note})" if self.note else ""
-        yield f"{self.kind} {self.name}: {_result_text(self.result)}{note}"
-        yield from (f"  {text}: {_result_text(result)}" for text, result in self.keys)
-
-
-class Explanation(InvitationFields, frozen=True, kw_only=True):
+class Explanation(Invitation, frozen=True, kw_only=True):
     """An invitation, and why a sweep would delete or keep it.
 
     Attributes:
@@ -101,21 +74,24 @@ class Explainer:
             by_policy: Before the steps of a run.
             decision: After them.
         """
-        announcement = decision.announcement
-        compared = tuple(self._compare(decision.invitation))
+        announcement, invitation = decision.announcement, decision.invitation
+        explained = [
+            (entry, result, [(self._key_text(entry, key, invitation), each) for key, each in keys])
+            for entry, result, keys in self._selector.explain(invitation)
+        ]
         stale_from, stale_by = self._stale_from(by_policy)
-        return Explanation.from_invitation(
-            decision.invitation,
-            self._now,
-            entries=entries_of(decision.entries),
+        return invitation.as_event(
+            Explanation,
+            age_days=invitation.age_at(self._now),
+            entries=tuple(each.entry for each in decision.entries),
             rule=by_policy.rule,
             kept=decision.keep_reason,
             description=describe_decision(by_policy, decision),
-            condition=_condition(by_policy, compared, stale_by),
+            condition=_condition(by_policy, explained, stale_by),
             stale_from=stale_from,
             stale_by=stale_by,
             deletable_from=announcement.deletable_from if announcement is not None else None,
-            policy=tuple(line for each in compared for line in each.lines()),
+            policy=tuple(line for each in explained for line in _lines(*each)),
         )
 
     def _stale_from(self, invited: Decision) -> _Stale:
@@ -146,26 +122,16 @@ class Explainer:
             if isinstance(each, Keep) and each.until is not None:
                 yield from _sum(datetime.combine(each.until, time(), UTC), _DAY)
             for entry in entries:
-                yield from _sum(entry.created_at, each.older_than)
+                yield from _sum(entry.sent_at, each.older_than)
                 if each.expired is not None or each.expires_within is not None:
-                    yield from _sum(entry.expires_at, timedelta())
-                    yield from _sum(entry.expires_at, -(each.expires_within or timedelta()))
-
-    def _compare(self, invitation: Invitation) -> Iterator[_Compared]:
-        """Yield each keep entry and each rule of the policy with its result."""
-        explained = self._selector.explain(invitation)
-        found = {entry: (result, conditions) for entry, result, conditions in explained}
-        entries: tuple[Rule | Keep, ...] = (*self._policy.keep, *self._policy.rules)
-        for entry in entries:
-            kind, note = ("keep", entry.reason or "") if isinstance(entry, Keep) else ("rule", "")
-            result, conditions = found.get(entry, (None, ()))
-            if isinstance(entry, Keep) and entry not in found:
-                note = f"expired on {entry.until}"
-            keys = [(self._key_text(entry, key, invitation), each) for key, each in conditions]
-            yield _Compared(kind, entry.name, result, note, keys)
+                    ends_at = parse_timestamp(entry.expires_at)
+                    yield from _sum(ends_at, timedelta())
+                    yield from _sum(ends_at, -(each.expires_within or timedelta()))
 
     def _key_text(self, entry: Rule | Keep, key: str, invitation: Invitation) -> str:
         value: object = getattr(entry, key)
+        if key == "until":
+            return f"until is {value}, today is {self._now:%Y-%m-%d}"
         if isinstance(value, timedelta):
             expected = _days_text(value)
         elif isinstance(value, tuple):
@@ -176,16 +142,16 @@ class Explainer:
         return f"{key} is {expected}, the invitation has {has}"
 
     def _actual_text(self, invitation: Invitation, key: str) -> str:
-        created_at, inviter = invitation.created_at, invitation.inviter
-        age = _days_text(self._now - created_at) if isinstance(created_at, datetime) else ""
-        projects = [(invitation.project_id, invitation.project_name)]
+        sent_at, inviter = invitation.sent_at, invitation.inviter
+        age = _days_text(self._now - sent_at) if sent_at is not None else ""
+        projects = [(invitation.scope_id, invitation.project_name or "")]
         if invitation.source.is_organization_level:
             projects = list(invitation.linked_projects)
         members = pluralize(len(self._members.get(invitation.org_id, ())), "known active member")
         values = {
-            "older_than": age or _text(created_at),
-            "expired": _text(invitation.expires_at),
-            "expires_within": _text(invitation.expires_at),
+            "older_than": age or invitation.created_at,
+            "expired": invitation.expires_at,
+            "expires_within": invitation.expires_at,
             "usernames": invitation.username,
             "inviters": inviter,
             "inviter_gone": f"{inviter or 'no inviter'} ({members})",
@@ -217,38 +183,44 @@ def describe_decision(by_policy: Decision, decision: Decision) -> str:
     return f"kept: {describe_keep_reason(decision.keep_reason or '')}{although}"
 
 
-def _condition(decision: Decision, policy: Iterable[_Compared], stale_by: str | None) -> str:
+def _condition(decision: Decision, policy: Iterable[Explained], stale_by: str | None) -> str:
     """Return the one key that made a decision: the first that matches, fails or is not known."""
     reason = decision.keep_reason or ""
-    kind, _, name = reason.partition(":")
-    if decision.stale or reason == "too_young":
-        kind, name = "rule", decision.rule or stale_by or ""
+    by_rule = decision.stale or reason == "too_young"
+    decisive = f"rule:{decision.rule or stale_by}" if by_rule else reason
     keys = (
         text
-        for each in policy
-        for text, result in each.keys
-        if (each.kind, each.name) == (kind, name) or result == reason
+        for entry, _, keys in policy
+        for text, result in keys
+        if f"{_kind(entry)}:{entry.name}" == decisive or result == reason
     )
     return next(keys, "")
 
 
-def _result_text(result: MatchResult | None) -> str:
+def _lines(
+    entry: Rule | Keep, result: MatchResult, keys: Iterable[tuple[str, MatchResult]]
+) -> Iterator[str]:
+    """Yield a rule or keep entry of the policy, then its keys."""
+    note = f" ({entry.reason})" if isinstance(entry, Keep) and entry.reason else ""
+    yield f"{_kind(entry)} {entry.name}: {_result_text(result)}{note}"
+    yield from (f"  {text}: {_result_text(each)}" for text, each in keys)
+
+
+def _kind(entry: Rule | Keep) -> str:
+    return "keep" if isinstance(entry, Keep) else "rule"
+
+
+def _result_text(result: MatchResult) -> str:
     if isinstance(result, str):
         return f"cannot be evaluated ({result.replace('_', ' ')})"
-    return {True: "matches", False: "does not match", None: "not evaluated"}[result]
+    return "matches" if result else "does not match"
 
 
-def _sum(instant: Timestamp, span: timedelta | None) -> Iterator[datetime]:
+def _sum(instant: datetime | None, span: timedelta | None) -> Iterator[datetime]:
     """Yield the sum; nothing without an instant or a span, or beyond the calendar."""
-    if isinstance(instant, datetime) and span is not None:
+    if instant is not None and span is not None:
         with suppress(OverflowError):
             yield instant + span
-
-
-def _text(timestamp: Timestamp) -> str:
-    if isinstance(timestamp, datetime):
-        return timestamp.isoformat().replace("+00:00", "Z")
-    return timestamp.raw if isinstance(timestamp, UnreadableDate) else ""
 
 
 def _days_text(span: timedelta) -> str:

@@ -17,11 +17,8 @@ from typing import Final, Self
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import Interrupted
 
-_LOOK_S: Final = 0.2
-"""The watching thread looks for a new time limit so often: an event would need a lock, which a
-signal handler must not take."""
 _MARGIN_S: Final = 5.0
-"""Between the end of the grace period and the end of the process."""
+"""Between the end of the grace period, or a signal without one, and the end of the process."""
 STDOUT_FD: Final = 1
 STDERR_FD: Final = 2
 _OVERDUE: Final = Interrupted(
@@ -43,39 +40,29 @@ class LastResort:
         deadline_s: The run's deadline, from its start.
         grace_s: How long requests in flight may continue after a stop.
         as_json: Without a result, stdout gets the error as a JSON object.
-        end_process: Replaces `os._exit` in tests.
+
+    Attributes:
+        exit_code: That of the result, once it is known: output and notifications may follow.
     """
 
     def __init__(
-        self,
-        *,
-        started_s: float,
-        deadline_s: float,
-        grace_s: float,
-        as_json: bool = False,
-        end_process: Callable[[int], object] = os._exit,
+        self, *, started_s: float, deadline_s: float, grace_s: float, as_json: bool = False
     ) -> None:
+        self.exit_code: int | None = None
         self._grace_s = grace_s
         self._limit_s = started_s + deadline_s + grace_s + _MARGIN_S
         self._as_json = as_json
-        self._end_process = end_process
-        self._exit_code = int(ExitCode.INTERRUPTED)
-        self._result_known = False
-        self._ended = False
-        self._thread = threading.Thread(target=self._wait, name="last-resort", daemon=True)
+        self._timers: list[threading.Timer] = []
 
     def __enter__(self) -> Self:
         """Start to watch the time limit."""
-        self.start()
+        self._watch()
         return self
-
-    def start(self) -> None:
-        """Watch the time limit until the process ends."""
-        self._thread.start()
 
     def __exit__(self, *_error: object) -> None:
         """Stop to watch: the run has ended."""
-        self._ended = True
+        for timer in self._timers:
+            timer.cancel()
 
     @property
     def left_s(self) -> float:
@@ -84,44 +71,50 @@ class LastResort:
 
     def stop_requested(self) -> None:
         """Bring the time limit forward; safe in a signal handler."""
-        self._limit_s = min(self._limit_s, time.monotonic() + self._grace_s + _MARGIN_S)
-
-    def result_known(self, exit_code: int) -> None:
-        """Set the exit code for the rest of the run: output, metrics and notifications."""
-        self._exit_code, self._result_known = exit_code, True
+        limit_s = time.monotonic() + self._grace_s + _MARGIN_S
+        if limit_s < self._limit_s:
+            self._limit_s = limit_s
+            self._watch()
 
     def keep_result(self) -> None:
         """Let later signals change no exit code, once the result is known.
 
         What is left is to end the process: a signal now limits the time for that.
         """
-        if not self._result_known:
-            restore_handlers()
-            return
+        code = self.exit_code
+        install_handlers(signal.SIG_DFL if code is None else lambda *_: end_soon(code))
 
-        def handle(_number: int, _frame: FrameType | None) -> None:
-            ending = LastResort(started_s=time.monotonic(), deadline_s=0.0, grace_s=0.0)
-            ending.result_known(self._exit_code)
-            ending.start()
+    def _watch(self) -> None:
+        left_s = max(0.0, self._limit_s - time.monotonic())
+        self._timers.append(_start_timer(left_s, self._end))
 
-        install_handlers(handle)
+    def _end(self) -> None:
+        code = self.exit_code
+        if code is None:
+            code = ExitCode.INTERRUPTED
+            parts = _OVERDUE.message, _OVERDUE.consequence, _OVERDUE.hint
+            write_if_ready(STDERR_FD, "Error: {}\n  {}\n  {}\n".format(*parts).encode())
+            if self._as_json:
+                result = {"exit_code": code, "error": _OVERDUE.to_json()}
+                write_if_ready(STDOUT_FD, json.dumps(result).encode() + b"\n")
+        os._exit(code)
 
-    def _wait(self) -> None:
-        while not self._ended:
-            left_s = self._limit_s - time.monotonic()
-            if left_s <= 0:
-                if not self._result_known:
-                    self._report_overdue()
-                self._end_process(self._exit_code)
-                return
-            time.sleep(min(left_s, _LOOK_S))
 
-    def _report_overdue(self) -> None:
-        parts = _OVERDUE.message, _OVERDUE.consequence, _OVERDUE.hint
-        write_if_ready(STDERR_FD, "Error: {}\n  {}\n  {}\n".format(*parts).encode())
-        if self._as_json:
-            result = {"exit_code": self._exit_code, "error": _OVERDUE.to_json()}
-            write_if_ready(STDOUT_FD, json.dumps(result).encode() + b"\n")
+def end_soon(exit_code: int) -> None:
+    """End the process in 5 seconds if it is not over by then; safe in a signal handler."""
+    _start_timer(_MARGIN_S, lambda: os._exit(exit_code))
+
+
+def _start_timer(seconds: float, end: Callable[[], object]) -> threading.Timer:
+    """Call `end` later, unless the process is over by then.
+
+    A signal handler may start it: the one lock that it shares with the thread it interrupts is
+    re-entrant.
+    """
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    return timer
 
 
 def write_if_ready(fd: int, data: bytes) -> None:
@@ -133,23 +126,10 @@ def write_if_ready(fd: int, data: bytes) -> None:
             os.write(fd, data)
 
 
-_STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-def install_handlers(handle: Callable[[int, FrameType | None], object]) -> None:
-    """Handle the signals that end a program: SIGINT, SIGTERM and SIGHUP."""
-    for number in _STOP_SIGNALS:
-        if not _is_ignored(number):
+def install_handlers(
+    handle: Callable[[int, FrameType | None], object] | signal.Handlers,
+) -> None:
+    """Handle the signals that end a program; a SIGHUP that is ignored, as under nohup, stays so."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, handle)
-
-
-def restore_handlers() -> None:
-    """Undo `install_handlers`."""
-    for number in _STOP_SIGNALS:
-        if not _is_ignored(number):
-            default = number == signal.SIGINT
-            signal.signal(number, signal.default_int_handler if default else signal.SIG_DFL)
-
-
-def _is_ignored(number: signal.Signals) -> bool:
-    return number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN

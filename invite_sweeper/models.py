@@ -4,14 +4,17 @@ A value claims only what Atlas returned; what it did not return is None or empty
 """
 
 from collections.abc import Callable, Collection, Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Final, NamedTuple, Self, TypeAlias
+from operator import attrgetter
+from typing import Any, Final, NamedTuple, Self, TypeAlias, TypeVar
 
 import msgspec
+from msgspec import structs
 
 from invite_sweeper.endings import new_member
 from invite_sweeper.errors import RunError
+from invite_sweeper.json_text import to_json
 from invite_sweeper.text import casefold_visible
 
 
@@ -26,6 +29,8 @@ class OrganizationName(msgspec.Struct, frozen=True):
     name: str | None
 
 
+EventT = TypeVar("EventT", bound="Invitation")
+_TENTH_OF_A_DAY_S: Final = 8640
 MAX_CLOCK_SKEW_S: Final = 300.0
 """Local time and Atlas's may differ by this much, and the answers of Atlas may be this old."""
 
@@ -122,18 +127,22 @@ INVITED_STATUSES: Final = (
 """The statuses of an invitation: a user with one of them is not a member yet."""
 
 
-class UnreadableDate(msgspec.Struct, frozen=True):
-    """A date that Atlas sent and that could not be parsed.
+def parse_timestamp(text: str | None) -> datetime | None:
+    """Return a date in UTC; None without one, and where it cannot be read.
 
-    Attributes:
-        raw: The value as text.
+    A date without an offset cannot be read: it could mean any of 26 hours.
     """
+    try:
+        moment = datetime.fromisoformat(text or "")
+        return moment.astimezone(UTC) if moment.tzinfo else None
+    except (ValueError, OverflowError):
+        return None
 
-    raw: str
 
-
-Timestamp: TypeAlias = datetime | UnreadableDate | None
-"""Aware UTC, an unreadable value, or None where Atlas sent nothing."""
+def rfc3339(moment: datetime) -> str:
+    """Return RFC 3339 in UTC, with microseconds only if they are not zero."""
+    in_utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return to_json(in_utc)[1:-1].decode()  # a tenth of the time of `isoformat`
 
 
 class Project(msgspec.Struct, frozen=True):
@@ -193,63 +202,95 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         return self.source.value, org_id, self.project_id or org_id, self.invitation_id
 
 
-class Invitation(NamedTuple):
-    """One pending invitation, as Atlas sent it. A named tuple, because a run creates many.
+class Invitation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """A pending invitation: as a list of Atlas shows it, and as each line of the log records it.
+
+    An event of the log has these fields and its own. Of an invitation with several entries, they
+    are those of the entry that names it.
 
     Attributes:
-        id: As Atlas sent it; "" if missing. Selection keeps invitations with a malformed id.
-            In lists of users it is the user's id.
-        project_id: The project in the request path, not the one in the response; the
-            organization's id for a list of an organization.
+        invitation_id: As Atlas sent it; "" if missing. Selection keeps invitations with a
+            malformed id. In lists of users it is the user's id.
+        project_id: The project in the request path, not the one in the response; None in a list
+            of an organization, as `project_name`.
         username: The invited user's e-mail address; None if missing.
         roles: An open set; empty if missing.
         inviter: An e-mail address, or the public key of an API key; None if missing.
-        created_at: When Atlas sent the invitation.
-        expires_at: When it expires (30 days later in every recording).
-        status: A `MembershipStatus`, or another text; an open set.
+        created_at: When Atlas sent the invitation: RFC 3339 in UTC; as Atlas sent it if that is
+            not a date.
+        expires_at: When it expires (30 days later in every recording), in the same form.
+        age_days: Floored to one decimal; None without a readable date, and before a run has
+            decided about it.
+        status: A `MembershipStatus`, or another text; an open set. Only lists of users have
+            another one than PENDING.
         team_ids: Teams that the user joins; only in lists of organizations.
         project_roles: Pairs of project id and role; needed to invite again.
         linked_projects: Id and name of the projects that an organization's invitation gives
             access to, by a role or a team. The name is "" until `RunScope.with_project_names`
             sets it. Empty in lists of projects.
+        entries: The other entries of the invitation, which end with it.
         links_out_of_scope: A linked project is not in the policy's scope or not visible, or it
             is unknown which projects are linked.
     """
 
-    id: str
-    project_id: str
-    project_name: str
+    invitation_id: str
+    project_id: str | None
+    project_name: str | None
     org_id: str
     username: str | None
     roles: tuple[str, ...]
     inviter: str | None
-    created_at: Timestamp
-    expires_at: Timestamp
-    source: Source = Source.INVITES
+    created_at: str | None
+    expires_at: str | None
+    age_days: float | None
+    source: Source
     status: str | None = MembershipStatus.PENDING
     team_ids: tuple[str, ...] = ()
     project_roles: tuple[tuple[str, str], ...] = ()
     linked_projects: tuple[tuple[str, str], ...] = ()
+    entries: tuple[Entry, ...] = ()
     links_out_of_scope: bool = False
+
+    @property
+    def scope_id(self) -> str:
+        """The id of the project; for an organization's invitation, of the organization."""
+        return self.org_id if self.source.is_organization_level else self.project_id or ""
 
     @property
     def key(self) -> InvitationKey:
         """Identifies the invitation: a user has the same id in two organizations."""
-        return self.source.value, self.org_id, self.project_id, self.id
+        return self.source.value, self.org_id, self.scope_id, self.invitation_id
+
+    @property
+    def keys(self) -> tuple[InvitationKey, ...]:
+        """The keys of all entries; the one that names the invitation is first."""
+        return (self.key, *(each.key(self.org_id) for each in self.entries))
 
     @property
     def user_key(self) -> UserKey:
         """Identifies the user within an organization, by the id if there is no username."""
-        return self.org_id, casefold_visible(self.username) if self.username else f"#{self.id}"
+        user = casefold_visible(self.username) if self.username else f"#{self.invitation_id}"
+        return self.org_id, user
 
-    def is_dated(self, created_at: Timestamp) -> bool:
+    @property
+    def sent_at(self) -> datetime | None:
+        """The date of `created_at`; None where it has none that can be read."""
+        return parse_timestamp(self.created_at)
+
+    def age_at(self, now: datetime) -> float | None:
+        """Return its `age_days` at an instant."""
+        if (sent_at := self.sent_at) is None:
+            return None
+        age = now - sent_at  # for a date in the future, only `days` is negative
+        return (age.days * 10 + age.seconds // _TENTH_OF_A_DAY_S) / 10
+
+    def is_dated(self, sent_at: datetime | None) -> bool:
         """Return whether it can be the invitation of the same id with this date.
 
         A user keeps the id when invited again. Without two dates, it counts as the same.
         """
-        if not (isinstance(self.created_at, datetime) and isinstance(created_at, datetime)):
-            return True
-        return abs(self.created_at - created_at) < timedelta(seconds=1)
+        own = self.sent_at
+        return own is None or sent_at is None or abs(own - sent_at) < timedelta(seconds=1)
 
     @property
     def evidence(self) -> tuple[object, ...]:
@@ -257,44 +298,42 @@ class Invitation(NamedTuple):
 
         Two answers about an unchanged invitation have the same. What the scope adds is left out.
         """
-        shown = self._replace(
-            username=casefold_visible(self.username or ""),
-            project_name="",
-            linked_projects=(),
-            links_out_of_scope=False,
-        )
-        return tuple(frozenset(each) if isinstance(each, tuple) else each for each in shown)
-
-    def with_entries(self, entries: Iterable[Entry]) -> Self:
-        """Return the invitation with the roles of its other entries, to invite the person again."""
-        roles, in_projects = dict.fromkeys(self.roles), dict.fromkeys(self.project_roles)
-        for entry in entries:
-            if entry.project_id is None:
-                roles |= dict.fromkeys(entry.roles)
-            else:
-                in_projects |= dict.fromkeys((entry.project_id, role) for role in entry.roles)
-        return self._replace(roles=tuple(roles), project_roles=tuple(in_projects))
+        shown = (frozenset(e) if isinstance(e, tuple) else e for e in _shown(self))
+        return (casefold_visible(self.username or ""), *shown)
 
     @property
     def all_roles(self) -> tuple[str, ...]:
         """The roles in the place itself, and an organization user's roles in projects."""
         return (*self.roles, *(role for _, role in self.project_roles))
 
+    @property
+    def entry(self) -> Entry:
+        """As plans and the audit log name it among the entries of an invitation."""
+        return Entry(self.source, self.project_id, self.invitation_id, self.roles)
+
+    def with_roles_of_entries(self) -> Self:
+        """Return it with the roles of its other entries, to invite the person again."""
+        roles, in_projects = dict.fromkeys(self.roles), dict.fromkeys(self.project_roles)
+        for entry in self.entries:
+            if entry.project_id is None:
+                roles |= dict.fromkeys(entry.roles)
+            else:
+                in_projects |= dict.fromkeys((entry.project_id, role) for role in entry.roles)
+        return structs.replace(self, roles=tuple(roles), project_roles=tuple(in_projects))
+
+    def as_event(self, kind: type[EventT], **more: Any) -> EventT:  # noqa: ANN401  its own fields
+        """Return an event of the audit log about it."""
+        return kind(**{**dict(zip(_NAMES, _values(self), strict=True)), **more})
+
+
+_NAMES: Final = Invitation.__struct_fields__
+_NOT_EVIDENCE: Final = frozenset(
+    {"username", "project_name", "age_days", "linked_projects", "entries", "links_out_of_scope"}
+)
+_values: Final = attrgetter(*_NAMES)
+_shown: Final = attrgetter(*(name for name in _NAMES if name not in _NOT_EVIDENCE))
 
 Invitations: TypeAlias = tuple[Invitation, ...]
-
-
-def entries_of(invitations: Iterable[Invitation]) -> tuple[Entry, ...]:
-    """Return the entries as plans and the audit log name them."""
-    return tuple(
-        Entry(
-            each.source,
-            None if each.source.is_organization_level else each.project_id,
-            each.id,
-            each.roles,
-        )
-        for each in invitations
-    )
 
 
 class InvitationList(Invitations):
@@ -354,7 +393,7 @@ class ProjectGone(msgspec.Struct, frozen=True):
 
 
 class Outcome(StrEnum):
-    """The outcome of one planned deletion, as the audit log records it."""
+    """What became of one planned deletion, or of one person in a restore, as the log records it."""
 
     DELETED = "deleted"
     """Atlas confirmed it: 204, or 200 or 202 with a JSON object without an error."""
@@ -362,7 +401,7 @@ class Outcome(StrEnum):
     """404, or 400 with `INVALID_INVITATION_ID` or `ALREADY_EXPIRED`; or a removal without a clear
     answer, after which the user was gone."""
     FAILED = "failed"
-    """Rejected, or retries are exhausted; the invitation may still exist."""
+    """Rejected, or retries are exhausted: the invitation may still exist, or was not sent."""
     UNKNOWN = "unknown"
     """No clear response, and nothing that shows what became of the invitation."""
     SKIPPED = "skipped"
@@ -373,6 +412,16 @@ class Outcome(StrEnum):
     """The user is already an active member, and was not removed."""
     ACCEPTED_DURING = "accepted_during"
     """The user became an active member while the DELETE was in flight, and was removed."""
+    RESTORED = "restored"
+    """Invited by a restore, and pending again."""
+    ACTIVE = "active"
+    """Added at once by Atlas in a restore, as an active member without an acceptance."""
+    ALREADY_THERE = "already_there"
+    """Invited or a member without the restore (409)."""
+
+
+_OF_RESTORES: Final = frozenset({Outcome.RESTORED, Outcome.ACTIVE, Outcome.ALREADY_THERE})
+OUTCOMES_OF_DELETIONS: Final = tuple(each for each in Outcome if each not in _OF_RESTORES)
 
 
 class UserStatus(NamedTuple):
@@ -391,112 +440,61 @@ class UserStatus(NamedTuple):
 _FIRST_REFUSAL: Final = 300
 
 
-class DeletionProgress(msgspec.Struct, eq=False):
-    """The progress of one deletion; the deleter writes it and the sweep reads it.
+class Sending(msgspec.Struct, eq=False):
+    """One DELETE, or one POST of a restore: what was sent so far, and what became of it.
 
     It is mutable because a cancelled deletion returns nothing, and the audit log must still
     record what was sent and which response had arrived.
 
     Attributes:
+        outcome: None before the end, and of a POST that Atlas may accept later: a rate limit, no
+            connection.
         attempts: Requests sent, including those answered with 429, which the policy's
             `attempts` does not count; the unsigned request of a sign-in is not counted.
-        response_pending: The last request has no response yet.
         http_status: Of the last response; None without one.
         error_code: Atlas's `errorCode` in the last response.
-        cancelled: Set by the sweep when nothing more may be sent. The deleter checks it before
-            each request and then returns `result_if_interrupted()`.
-        retries_cut_short: A retry was due but not allowed any more.
+        fatal_error: Set when the response concerned the run, not this invitation (credentials
+            refused, API version retired): nothing more may be sent.
         seen_before: The user's status just before the DELETE; None if not requested.
         seen_after: The status after it, or `gone`.
+        retries_cut_short: A retry was due but not allowed any more.
+        response_pending: The last request has no response yet.
+        cancelled: Set by the sweep when nothing more may be sent. The deleter checks it before
+            each request.
         on_backoff: Called by the deleter before it waits for a retry.
     """
 
+    outcome: Outcome | None = None
     attempts: int = 0
-    response_pending: bool = False
     http_status: int | None = None
     error_code: str | None = None
-    cancelled: bool = False
-    retries_cut_short: bool = False
+    fatal_error: RunError | None = None
     seen_before: str | None = None
     seen_after: str | None = None
+    retries_cut_short: bool = False
+    response_pending: bool = False
+    cancelled: bool = False
     on_backoff: Callable[[], None] | None = None
 
-    def result_if_interrupted(self) -> "DeletionResult":
-        """Return the result of a deletion that is interrupted now."""
+    @property
+    def may_be_processed(self) -> bool:
+        """Whether Atlas may have received the request."""
+        return self.response_pending or self.http_status is not None
+
+    def end(self, outcome: Outcome | None, fatal_error: RunError | None = None) -> Self:
+        """End with an outcome."""
+        self.outcome, self.fatal_error = outcome, fatal_error
+        return self
+
+    def interrupt(self) -> Self:
+        """End with what is certain now."""
         if self.attempts == 0:
-            return DeletionResult(Outcome.SKIPPED, 0, seen_before=self.seen_before)
+            return self.end(Outcome.SKIPPED)
         # A 2xx that was not read to its end, or not followed by the look after it, proves nothing.
         was_refused = self.http_status is not None and self.http_status >= _FIRST_REFUSAL
         is_unknown = self.response_pending or not was_refused
-        result = self.result(Outcome.UNKNOWN if is_unknown else Outcome.FAILED)
-        return result._replace(retries_cut_short=True)
-
-    def result(self, outcome: Outcome, fatal_error: RunError | None = None) -> "DeletionResult":
-        """Return the result of the deletion with this outcome."""
-        return DeletionResult(
-            outcome,
-            self.attempts,
-            self.http_status,
-            self.error_code,
-            fatal_error,
-            self.seen_before,
-            self.seen_after,
-            retries_cut_short=self.retries_cut_short,
-        )
-
-
-class DeletionResult(NamedTuple):
-    """The result of one planned deletion. A named tuple, because a run creates many.
-
-    The other attributes are as in `DeletionProgress`.
-
-    Attributes:
-        fatal_error: Set when the response concerned the run, not this invitation (credentials
-            refused, API version retired): nothing more may be sent.
-    """
-
-    outcome: Outcome
-    attempts: int
-    http_status: int | None = None
-    error_code: str | None = None
-    fatal_error: RunError | None = None
-    seen_before: str | None = None
-    seen_after: str | None = None
-    retries_cut_short: bool = False
-
-
-class RestoreOutcome(StrEnum):
-    """What became of one person in a restore, as the audit log names it."""
-
-    RESTORED = "restored"
-    """The user is invited and pending again."""
-    ACTIVE = "active"
-    """Atlas added the user at once as an active member, without an acceptance."""
-    ALREADY_THERE = "already_there"
-    """The user is invited or a member without this restore (409)."""
-    FAILED = "failed"
-    """Rejected, given up, or not to be sent at all; no invitation was created."""
-    UNKNOWN = "unknown"
-    """No clear answer: the user may have been invited; read the list before sending it again."""
-    SKIPPED = "skipped"
-    """A signal, the deadline or an error came before Atlas accepted an invitation."""
-
-
-class InviteResult(msgspec.Struct, frozen=True):
-    """The result of one POST.
-
-    Attributes:
-        outcome: None where Atlas did not process it, and may accept it later: a rate limit, no
-            connection.
-        http_status: None without a response.
-        error_code: Atlas's `errorCode`; None without one.
-        fatal_error: Set when the response concerned the run, not this invitation.
-    """
-
-    outcome: RestoreOutcome | None
-    http_status: int | None = None
-    error_code: str | None = None
-    fatal_error: RunError | None = None
+        self.retries_cut_short = True
+        return self.end(Outcome.UNKNOWN if is_unknown else Outcome.FAILED)
 
 
 UNAUTHENTICATED_CODES: Final = frozenset({None, "UNEXPECTED_ERROR"})

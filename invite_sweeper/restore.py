@@ -5,30 +5,25 @@ without a clear answer is `unknown`: the next restore reads first who is there.
 """
 
 import asyncio
-import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
-from msgspec import structs
 
 from invite_sweeper.audit import AuditLog
 from invite_sweeper.audit.events import (
     Intent,
-    OrganizationResult,
     OutcomeLine,
     Planned,
     RunFinished,
     RunStarted,
 )
 from invite_sweeper.audit.reader import read_events, required
-from invite_sweeper.counts import Counts, count_values, total
-from invite_sweeper.endings import ExitCode, Reason
+from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import (
     AuditLogError,
     CredentialsRefused,
@@ -37,16 +32,15 @@ from invite_sweeper.errors import (
     UsageError,
 )
 from invite_sweeper.models import (
-    DeletionProgress,
     Invitation,
-    InviteResult,
     ListUnreadable,
     Outcome,
     Project,
-    RestoreOutcome,
+    Sending,
 )
 from invite_sweeper.shutdown import StopRequest
-from invite_sweeper.sweep.command import Organization, requests_of
+from invite_sweeper.sweep.command import Organization
+from invite_sweeper.sweep.result import Result
 from invite_sweeper.text import casefold_lookalike, casefold_visible
 
 MAX_PER_MINUTE: Final = 10
@@ -163,15 +157,15 @@ async def plan_restore(organizations: Sequence[Organization], deletions: Deletio
     members: dict[tuple[str, ...], Mapping[str, str] | ListUnreadable] = {}
     to_invite, there, barred = [], [], []
     for one in deletions.lines:
-        invitation, place, organization = _invitation(one), one.key[:3], by_id[one.org_id]
+        place, organization = one.key[:3], by_id[one.org_id]
         reader = organization.client.reader
         try:
             if one.org_id not in owners:
                 projects = await reader.projects()
                 owners[one.org_id] = {e.id: e.org_id for e in projects if isinstance(e, Project)}
-            reason = _moved(invitation, owners[one.org_id])
+            reason = _moved(one, owners[one.org_id])
             if not reason and place not in members:
-                members[place] = await reader.statuses(invitation)
+                members[place] = await reader.statuses(one)
         except CredentialsRefused as error:
             raise error.of_variables(organization.variables) from error
         known = members.get(place, {})
@@ -191,18 +185,13 @@ async def plan_restore(organizations: Sequence[Organization], deletions: Deletio
     )
 
 
-def _invitation(line: Planned) -> Invitation:
-    """Return what is invited again: with the roles of all entries."""
-    return line.invitation().with_entries(line.entries)
-
-
 def _moved(invitation: Invitation, owners: Mapping[str, str]) -> str:
     """Return why an invitation leads to another organization than it did; "" if it does not.
 
     Args:
         owners: The organization of each project that the credentials see.
     """
-    ids = {*(id_ for id_, _ in invitation.linked_projects), invitation.project_id}
+    ids = {*(id_ for id_, _ in invitation.linked_projects), invitation.scope_id}
     for project_id in sorted(ids):
         now = owners.get(project_id, invitation.org_id)
         if now != invitation.org_id:
@@ -214,121 +203,70 @@ class Restorer:
     """Invites people one after another, at most ten a minute, and records each outcome.
 
     Args:
-        grace: How long a POST in flight may continue after a stop.
         report: Called with each outcome, and why it is not another.
     """
 
     def __init__(
         self,
-        organizations: Sequence[Organization],
+        result: Result,
         log: AuditLog,
         stop: StopRequest,
-        grace: timedelta,
         report: Callable[[OutcomeLine, str], None],
     ) -> None:
-        self._organizations = {each.id: each for each in organizations}
+        self._result = result
+        self._organizations = {each.id: each for each in result.organizations}
         self._log = log
         self._stop = stop
-        self._grace_s = grace.total_seconds()
         self._report = report
         self._sent_s: deque[float] = deque(maxlen=MAX_PER_MINUTE)
-        self._error: RunError | None = None
 
-    async def run(self, start: RunStarted, plan: RestorePlan, started_s: float) -> RunFinished:
-        """Invite who is missing; each deletion gets one outcome. Return the last line.
-
-        Args:
-            start: The first line of the restore.
-            started_s: When the command began, on the monotonic clock.
-        """
-        self._log.write(start)
+    async def run(self, plan: RestorePlan) -> RunFinished:
+        """Invite who is missing; each deletion gets one outcome. Return the last line."""
+        result = self._result
+        self._log.write(result.command.run_started(result.organizations))
         for one in plan.already_there:
-            self._record(OutcomeLine.unsent(one, RestoreOutcome.ALREADY_THERE))
+            self._record(OutcomeLine.unsent(one, Outcome.ALREADY_THERE))
         for barred in plan.barred:
-            self._record(OutcomeLine.unsent(barred, RestoreOutcome.FAILED), barred.reason)
+            self._record(OutcomeLine.unsent(barred, Outcome.FAILED), barred.reason)
         for one in plan.to_invite:
             try:
                 await self._restore(one)
             except RunError as error:
-                self._error = self._error or error
-                self._record(OutcomeLine.unsent(one, RestoreOutcome.SKIPPED))
-        end = self._finished(started_s)
-        try:
-            await self._log.finish(end)
-        except AuditLogError as error:
-            self._error = error
-            return self._finished(started_s)
-        return end
-
-    def _finished(self, started_s: float) -> RunFinished:
-        counts = {
-            each.id: Counts(**dict[str, Any](each.outcomes))
-            for each in self._organizations.values()
-        }
-        all_ = total(counts.values())
-        if self._stop.reason is not None and (all_.skipped or all_.unknown):
-            self._error = self._error or self._stop.as_error(
-                consequence="The audit log is complete."
-            )
-        requests = requests_of(self._organizations.values())
-        organizations = tuple(
-            OrganizationResult(
-                **self._ending(counts[each.id]),
-                **requests.get(each.id, {}),
-                id=each.id,
-                name=each.name,
-            )
-            for each in self._organizations.values()
-        )
-        return RunFinished(
-            **self._ending(all_),
-            requests=sum(each.requests for each in organizations),
-            retries=sum(each.retries for each in organizations),
-            rate_limited=sum(each.rate_limited for each in organizations),
-            duration_s=round(time.monotonic() - started_s, 3),
-            organizations=organizations,
-        )
-
-    def _ending(self, counts: Counts) -> dict[str, Any]:
-        """Return the fields that say how a restore ended, of an organization or of all."""
-        error = self._error
-        reasons = tuple(_reasons(counts)) if error is None else error.reasons
-        code = ExitCode.PARTIAL if reasons else ExitCode.DONE
-        return {
-            **count_values(counts),
-            "exit_code": int(code if error is None else error.exit_code),
-            "error": error.to_json() if error is not None else None,
-            "reasons": reasons,
-        }
+                result.error = result.error or error
+                self._record(OutcomeLine.unsent(one, Outcome.SKIPPED))
+        outcomes = [each.outcomes for each in result.organizations]
+        if self._stop.reason is not None and any(e["skipped"] or e["unknown"] for e in outcomes):
+            early = self._stop.as_error(consequence="The audit log is complete.")
+            result.error = result.error or early
+        return await result.finish(self._log)
 
     def _is_stopping(self) -> bool:
-        return self._stop.reason is not None or self._error is not None
+        return self._stop.reason is not None or self._result.error is not None
 
     async def _restore(self, one: Planned) -> None:
         now_s = asyncio.get_running_loop().time
         if len(self._sent_s) == MAX_PER_MINUTE and not self._is_stopping():
             await self._wait(self._sent_s[0] + _WINDOW_S - now_s())
         if self._is_stopping():
-            self._record(OutcomeLine.unsent(one, RestoreOutcome.SKIPPED))
+            self._record(OutcomeLine.unsent(one, Outcome.SKIPPED))
             return
         self._sent_s.append(now_s())
         self._log.write(one.as_event(Intent, rule=one.rule))
         await self._log.sync()
         started_s, attempts, waits = now_s(), 0, iter(_BACKOFF_S)
         while True:
-            progress = DeletionProgress()
-            result = await self._post(one, progress)
-            attempts += progress.attempts
+            result = await self._post(one)
+            attempts += result.attempts
             if result.outcome is not None:
                 break
             if (wait_s := next(waits, None)) is None:
-                result = structs.replace(result, outcome=RestoreOutcome.FAILED)
+                result.outcome = Outcome.FAILED
                 break
             await self._wait(wait_s)
             if self._is_stopping():
-                result = structs.replace(result, outcome=RestoreOutcome.SKIPPED)
+                result.outcome = Outcome.SKIPPED
                 break
-        self._error = self._error or result.fatal_error
+        self._result.error = self._result.error or result.fatal_error
         self._record(
             one.as_event(
                 OutcomeLine,
@@ -346,42 +284,28 @@ class Restorer:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stop.requested.wait(), seconds)
 
-    async def _post(self, one: Planned, progress: DeletionProgress) -> InviteResult:
+    async def _post(self, one: Planned) -> Sending:
         """Send one POST; a stop may cut it off before its response."""
-        inviter = self._organizations[one.org_id].client.inviter()
-        send = asyncio.ensure_future(inviter.invite(_invitation(one), progress))
-        cut_off = asyncio.ensure_future(self._grace_over())
+        inviter, sending = self._organizations[one.org_id].client.inviter(), Sending()
+        send = asyncio.ensure_future(inviter.invite(one.with_roles_of_entries(), sending))
+        grace = self._result.command.policy.execution.grace
+        cut_off = asyncio.ensure_future(self._stop.grace_over(grace))
         try:
             await asyncio.wait((send, cut_off), return_when=asyncio.FIRST_COMPLETED)
             if send.done():
                 return send.result()
-            was_sent = progress.response_pending or progress.http_status is not None
-            return InviteResult(RestoreOutcome.UNKNOWN if was_sent else RestoreOutcome.SKIPPED)
+            return sending.end(Outcome.UNKNOWN if sending.may_be_processed else Outcome.SKIPPED)
         finally:
             send.cancel()
             cut_off.cancel()
             await asyncio.gather(send, cut_off, return_exceptions=True)
-
-    async def _grace_over(self) -> None:
-        """Return when what is in flight after a stop has had its time."""
-        await self._stop.requested.wait()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._stop.forced.wait(), self._grace_s)
 
     def _record(self, line: OutcomeLine, reason: str = "") -> None:
         self._organizations[line.org_id].outcomes[line.outcome] += 1
         try:
             self._log.write(line)
         except AuditLogError as error:
-            self._error = error
-        if line.outcome != RestoreOutcome.RESTORED:
+            self._result.error = error
+        if line.outcome != Outcome.RESTORED:
             reason = reason or " ".join(map(str, filter(None, (line.http_status, line.error_code))))
         self._report(line, reason)
-
-
-def _reasons(counts: Counts) -> Iterator[Reason]:
-    """Yield why a restore did not do everything, or did more than was wanted."""
-    if counts.active:
-        yield Reason.MADE_ACTIVE
-    if counts.failed or counts.unknown or counts.skipped:
-        yield Reason.NOT_INVITED

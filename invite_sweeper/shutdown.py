@@ -3,7 +3,8 @@
 import asyncio
 import signal
 from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import timedelta
 from types import FrameType
 from typing import Final, TypeVar
 
@@ -41,6 +42,12 @@ class StopRequest:
         """Request a stop without waiting for work in flight."""
         self.request(reason)
         self.forced.set()
+
+    async def grace_over(self, grace: timedelta) -> None:
+        """Return when what is in flight after a stop has had its time, or a second stop came."""
+        await self.requested.wait()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.forced.wait(), grace.total_seconds())
 
     def as_error(self, *, consequence: str) -> Interrupted:
         """Return the error for a run that ended early."""

@@ -1,12 +1,15 @@
 """Builders of values for tests; every field but an invitation's list has a default."""
 
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 import yaml
+from msgspec import structs
 
-from invite_sweeper.models import Invitation, Project, Source
+from invite_sweeper.models import Invitation, Project, Source, rfc3339
 from invite_sweeper.policy import Policy, parse_policy
 
+InvitationT = TypeVar("InvitationT", bound=Invitation)
 NOW = datetime(2026, 11, 25, 1, 0, 0, tzinfo=UTC)
 ORG = "5efda682a3f2ed2e7dd6cde4"
 OTHER_ORG = "0123456789abcdef01234567"
@@ -24,33 +27,51 @@ def invitation(number: int = 1, *, source: Source, **changes: object) -> Invitat
     No list is the default: a decision that no test tries on each list holds in some.
     """
     age = changes.pop("age", timedelta(days=20))
-    created_at = changes.pop("created_at", NOW - age)
+    sent_at = changes.pop("created_at", NOW - age)
+    expires_at = sent_at + timedelta(days=30) if isinstance(sent_at, datetime) else None
     defaults: dict[str, object] = {
-        "id": object_id(number),
+        "invitation_id": object_id(number),
         "project_id": PROJECT,
         "project_name": "Sandbox Alpha",
         "org_id": ORG,
         "username": f"person-{number}@example.com",
         "roles": ("GROUP_READ_ONLY",),
         "inviter": "nmtxqlkl",
-        "created_at": created_at,
-        "expires_at": created_at + timedelta(days=30) if isinstance(created_at, datetime) else None,
+        "created_at": sent_at,
+        "expires_at": expires_at,
+        "age_days": None,
         "source": source,
     }
-    return Invitation(**{**defaults, **changes})
+    return changed(Invitation(**defaults), **{**defaults, **changes})
 
 
 def entry_of(source: Source, number: int = 1, **changes: object) -> Invitation:
     """Return an entry as a list shows it: one of an organization has the project as a role."""
     of_organization: dict[str, object] = {
-        "project_id": ORG,
-        "project_name": "",
+        "project_id": None,
+        "project_name": None,
         "roles": ("ORG_MEMBER",),
         "project_roles": ((PROJECT, "GROUP_READ_ONLY"),),
         "linked_projects": ((PROJECT, "Sandbox Alpha"),),
     }
     place = of_organization if source.is_organization_level else {}
     return invitation(number, source=source, **{**place, **changes})
+
+
+def changed(one: InvitationT, **changes: object) -> InvitationT:
+    """Return an invitation with other values; dates may be given as such."""
+    dates = {each: rfc3339(day) for each, day in changes.items() if isinstance(day, datetime)}
+    return structs.replace(one, **{**changes, **dates})
+
+
+def event_of(kind: type[InvitationT], one: Invitation, **more: object) -> InvitationT:
+    """Return the event of an invitation as a run at NOW writes it."""
+    return one.as_event(kind, age_days=one.age_at(NOW), **more)
+
+
+def listed_as(line: Invitation) -> Invitation:
+    """Return the invitation of a line as its list shows it."""
+    return line.as_event(Invitation, age_days=None, entries=())
 
 
 def project(number: int = 1, **changes: object) -> Project:

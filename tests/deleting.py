@@ -1,6 +1,6 @@
 """One deletion, as a sweep sends it: all its tokens first."""
 
-from invite_sweeper.models import DeletionProgress, Project, Source
+from invite_sweeper.models import Project, Sending, Source
 
 
 def place_of(source, project_id, org_id="5efda682a3f2ed2e7dd6cde4"):
@@ -24,7 +24,7 @@ async def delete(atlas, listed, progress=None):
     """Delete one invitation and return its result."""
     deleter = atlas.deleter(Source)
     assert deleter.try_acquire(listed) == 0.0
-    return await deleter.delete(listed, progress or DeletionProgress())
+    return await deleter.delete(listed, progress or Sending())
 
 
 async def delete_first(atlas, place, source=Source.INVITES, *, then=lambda: None, progress=None):

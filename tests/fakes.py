@@ -6,14 +6,13 @@ from dataclasses import dataclass, field
 from invite_sweeper.audit.events import Intent, OutcomeLine
 from invite_sweeper.errors import AuditLogError
 from invite_sweeper.models import (
-    DeletionProgress,
-    DeletionResult,
     Invitation,
     InvitationList,
     ListUnreadable,
     Outcome,
     Project,
     ProjectGone,
+    Sending,
     Source,
     UserStatus,
 )
@@ -42,7 +41,7 @@ class FakeAtlas:
     lists: dict[object, tuple[Invitation, ...]] = field(default_factory=dict)
     list_results: dict[object, object] = field(default_factory=dict)
     teams: dict[str, frozenset[str] | ListUnreadable] = field(default_factory=dict)
-    results: dict[str, DeletionResult] = field(default_factory=dict)
+    results: dict[str, Sending] = field(default_factory=dict)
     waits_s: dict[str, list[float]] = field(default_factory=dict)
     members: frozenset[str] | ListUnreadable = frozenset()
     statuses: dict[str, object] = field(default_factory=dict)
@@ -79,16 +78,16 @@ class FakeAtlas:
         return self.members
 
     async def membership_status(self, invitation: Invitation) -> UserStatus | ListUnreadable:
-        found = self.statuses[invitation.id]
+        found = self.statuses[invitation.invitation_id]
         if isinstance(found, Exception):
             raise found
         return found
 
     def try_acquire(self, invitation: Invitation) -> float:
-        waits = self.waits_s.get(invitation.project_id)
+        waits = self.waits_s.get(invitation.scope_id)
         return waits.pop(0) if waits else 0.0
 
-    async def delete(self, invitation: Invitation, progress: DeletionProgress) -> DeletionResult:
+    async def delete(self, invitation: Invitation, progress: Sending) -> Sending:
         self.in_flight += 1
         self.max_in_flight = max(self.max_in_flight, self.in_flight)
         progress.attempts += 1
@@ -100,10 +99,10 @@ class FakeAtlas:
             self.in_flight -= 1
         progress.response_pending = False
         progress.http_status = 204
-        result = self.results.get(invitation.id)
+        result = self.results.get(invitation.invitation_id)
         if result is None:
-            self.deleted.append(invitation.id)
-            return DeletionResult(Outcome.DELETED, 1, 204)
+            self.deleted.append(invitation.invitation_id)
+            return Sending(Outcome.DELETED, 1, 204)
         return result
 
 

@@ -56,7 +56,7 @@ def empty(status: int) -> Fault:
 def upgrade() -> Fault:
     """Return the temporary 405 of an Atlas upgrade.
 
-    Source: list of errors in the fact sheet; the detail is assumed.
+    Source: Atlas documentation, API error codes; the detail is assumed.
     """
     detail = "Writes are not allowed during app upgrades."
     return fail_with(405, "WRITES_NOT_ALLOWED_DURING_APP_UPGRADES", detail)
@@ -68,7 +68,7 @@ def redirect(location: str, status: int = 302) -> Fault:
 
 
 def address_refused() -> Fault:
-    """Return the 403 of the access list. Source: quoted in the fact sheet, section 5."""
+    """Return the 403 of the access list. Source: issues of Atlas's clients that quote it."""
     detail = "IP address 127.0.0.1 is not allowed to access this resource."
     return fail_with(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST", detail, "127.0.0.1")
 

@@ -84,14 +84,15 @@ IN_EACH_LIST = (
     Mutant(
         "roles do not match",
         "sweep/selection.py",
-        "roles = invitation.all_roles\n",
-        "roles = invitation.all_roles if invitation.source != {source!r} else ('X',)\n",
+        "lambda one: one.all_roles,",
+        "lambda one: one.all_roles if one.source != {source!r} else ('X',),",
     ),
     Mutant(
         "a malformed id is deleted",
         "sweep/selection.py",
-        "if _ID_PATTERN.fullmatch(invitation.id) is None:",
-        "if invitation.source != {source!r} and _ID_PATTERN.fullmatch(invitation.id) is None:",
+        "if _ID_PATTERN.fullmatch(invitation.invitation_id) is None:",
+        "if invitation.source != {source!r} and not _ID_PATTERN.fullmatch(\n"
+        "            invitation.invitation_id):",
     ),
     Mutant(
         "what reaches out of scope is deleted",
@@ -192,8 +193,8 @@ SINGLE = (
     Mutant(
         "a deletion of one entry is not counted for the person in users",
         "sweep/steps.py",
-        "entries_of(decision.entries))",
-        "[e for e in entries_of(decision.entries) if e.source != 'users'])",
+        "times_deleted(*decision.all_entries)",
+        "times_deleted(*(e for e in decision.all_entries if e.source != 'users'))",
     ),
     Mutant(
         "what changed while the question was open is deleted",
@@ -254,14 +255,14 @@ SINGLE = (
     Mutant(
         "exactly older_than is not stale",
         "sweep/selection.py",
-        "lambda sent: sent <= latest",
-        "lambda sent: sent < latest",
+        "lambda sent: sent <= now - age",
+        "lambda sent: sent < now - age",
     ),
     Mutant(
         "a second below older_than is stale",
         "sweep/selection.py",
-        "latest = now - age",
-        "latest = now - age + timedelta(seconds=1)",
+        "lambda sent: sent <= now - age",
+        "lambda sent: sent <= now - age + timedelta(seconds=1)",
     ),
     Mutant(
         "keep ends a day early",
@@ -272,7 +273,7 @@ SINGLE = (
     Mutant(
         "a future date is used",
         "sweep/selection.py",
-        'return "future_date" if timestamp > now else None',
+        'return "future_date" if date > now else None',
         "return None",
     ),
     Mutant(
@@ -550,8 +551,8 @@ OF_GUARANTEES = (
     Mutant(
         "a member whom a restore made is called invited",
         "atlas/inviter.py",
-        "MembershipStatus.ACTIVE.value: RestoreOutcome.ACTIVE,",
-        "MembershipStatus.ACTIVE.value: RestoreOutcome.RESTORED,",
+        "MembershipStatus.ACTIVE.value: Outcome.ACTIVE,",
+        "MembershipStatus.ACTIVE.value: Outcome.RESTORED,",
         "tests/api/test_inviter.py",
     ),
     Mutant(
@@ -627,15 +628,15 @@ OF_GUARANTEES = (
     Mutant(
         "a run is called done that was refused",
         "report/story.py",
-        "        ended = self._status.label",
-        "        ended = Status.DONE.label",
+        "    ended, done = status.label, _done(",
+        "    ended, done = Status.DONE.label, _done(",
         "tests/unit/report/test_story.py",
     ),
     Mutant(
         "owners are not first",
         "report/rows.py",
-        "        not row.is_owner,",
-        "        row.is_owner,",
+        "(not row.has_failed, not row.is_owner,",
+        "(not row.has_failed, row.is_owner,",
         "tests/unit/report/test_rows.py",
     ),
     Mutant(
@@ -654,9 +655,9 @@ OF_GUARANTEES = (
     ),
     Mutant(
         "the audit log has fields that it had not",
-        "audit/events.py",
-        "EventFields(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,",
-        "EventFields(msgspec.Struct, frozen=True, kw_only=True,",
+        "models.py",
+        "Invitation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,",
+        "Invitation(msgspec.Struct, frozen=True, kw_only=True,",
         "tests/commands/test_golden_files.py",
     ),
     Mutant(

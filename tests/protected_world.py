@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import faults
+from observed import MISSING
 
 from invite_sweeper.simulator import Call, SimulatedAtlas
-from invite_sweeper.simulator.responses import MISSING, SimulatedResponse
+from invite_sweeper.simulator.responses import SimulatedResponse
 from invite_sweeper.simulator.seed import ORG_ID
 
 ORGS = (ORG_ID, "0123456789abcdef01234567", "00000000000000000000abcd")
@@ -572,14 +573,14 @@ class World:
             sim.faults.add(endless, path="*/groups", times=None)
 
     def _expire_tokens(self) -> None:
-        self.cli.sim.oauth.expire()
+        self.cli.sim.expire_tokens()
         self.cli.sim.digest.nonces.clear()
 
     def _end_credentials(self) -> None:
         """End every token; only service accounts can get another one."""
         self._expire_tokens()
         accounts = (self.cli.account, *self.accounts.values())
-        self.cli.sim.oauth.expire(*(each.secret for each in accounts))
+        self.cli.sim.expire_tokens(*(each.secret for each in accounts))
         self.ended = True
 
 

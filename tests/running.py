@@ -16,6 +16,7 @@ from typing import Any
 
 import forked
 from builders import policy_bytes
+from observed import ObservedAtlas
 
 from invite_sweeper.cli.simulate import serve_in_thread
 from invite_sweeper.simulator import Account, SimulatedAtlas
@@ -227,7 +228,7 @@ def cli_in(
     folder: Path, sim: SimulatedAtlas | None = None, kind: str = "token"
 ) -> Iterator[CliRunner]:
     """Serve a simulated Atlas with one organization while the block runs."""
-    atlas = sim or SimulatedAtlas()
+    atlas = sim or ObservedAtlas()
     if ORG_ID not in atlas.organizations:
         atlas.add_organization(ORG_ID, "Example Industries")
     account = add_account(atlas, kind)

@@ -49,7 +49,7 @@ from invite_sweeper.atlas.responses import (
     is_unprocessed,
     parse_rate_limit_error,
 )
-from invite_sweeper.models import DeletionProgress, RequestCounters
+from invite_sweeper.models import RequestCounters, Sending
 
 BACKOFF = wait_random_exponential(multiplier=0.5, max=30.0)
 """Waits after a response: up to 0.5, 1, 2 … 30 seconds."""
@@ -125,7 +125,7 @@ class Request(NamedTuple):
     path: str
     bucket: TokenBucket
     parse: Callable[[bytes], object] | None = None
-    progress: DeletionProgress | None = None
+    progress: Sending | None = None
     body: Body | None = None
 
     def is_cancelled(self) -> bool:
@@ -137,7 +137,7 @@ class RequestOptions(TypedDict, total=False):
     """What a request may have; as in `Request`."""
 
     parse: Callable[[bytes], object]
-    progress: DeletionProgress
+    progress: Sending
     body: Body
 
 

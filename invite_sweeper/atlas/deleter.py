@@ -35,12 +35,11 @@ from invite_sweeper.atlas.responses import (
 from invite_sweeper.errors import AtlasUnavailable, RunError
 from invite_sweeper.models import (
     INVITED_STATUSES,
-    DeletionProgress,
-    DeletionResult,
     Invitation,
     MembershipStatus,
     Outcome,
     Project,
+    Sending,
     Source,
     UserStatus,
 )
@@ -71,7 +70,11 @@ def judge_before(look: ResponseOrFailure, listed: Invitation) -> Outcome | None:
 
 def _user_in(look: ResponseOrFailure, listed: Invitation) -> Invitation | None:
     seen = look.value if isinstance(look, Response) else None
-    return seen if isinstance(seen, Invitation) and seen.id == listed.id else None
+    return (
+        seen
+        if isinstance(seen, Invitation) and seen.invitation_id == listed.invitation_id
+        else None
+    )
 
 
 class After(NamedTuple):
@@ -164,22 +167,22 @@ class AtlasDeleter:
         if api is None:
             return 0.0
         limiter = self._client.limiter
-        delete = limiter.bucket(api.delete.endpoint_set, invitation.project_id)
+        delete = limiter.bucket(api.delete.endpoint_set, invitation.scope_id)
         if api.read_user is None:
             return limiter.try_acquire(delete)
-        before = limiter.bucket(api.read_user.endpoint_set, invitation.project_id)
+        before = limiter.bucket(api.read_user.endpoint_set, invitation.scope_id)
         after = limiter.bucket(GET_ORG_USER.endpoint_set, invitation.org_id)
         return limiter.try_acquire(before, delete, after)
 
-    async def delete(self, invitation: Invitation, progress: DeletionProgress) -> DeletionResult:
+    async def delete(self, invitation: Invitation, sending: Sending) -> Sending:
         """Delete one invitation, after `try_acquire` returned 0.0 for it.
 
-        A failure is an outcome, not an exception. If the task is cancelled, `progress` shows
+        A failure is an outcome, not an exception. If the task is cancelled, `sending` shows
         what was sent.
 
         Args:
             invitation: As it was listed.
-            progress: Updated with each attempt.
+            sending: Updated with each attempt, and returned with its outcome.
 
         Source:
             `deleteGroupInvite`, `deleteOrgInvite`, `removeGroupUser` and `removeOrgUser` of the
@@ -188,49 +191,47 @@ class AtlasDeleter:
         api = self._apis.get(invitation.source)
         try:
             if api is None:
-                return progress.result(Outcome.FAILED)
+                return sending.end(Outcome.FAILED)
             if api.read_user is None:
-                result = await self._revoke(api, invitation, progress)
+                await self._revoke(api, invitation, sending)
             else:
-                result = await self._remove_user(api, api.read_user, invitation, progress)
+                await self._remove_user(api, api.read_user, invitation, sending)
         except InvalidRequest:
             # Selection keeps invitations with a malformed id; this is the second line of defence.
-            return progress.result(Outcome.FAILED)
+            return sending.end(Outcome.FAILED)
         except RunError as error:
-            if progress.cancelled and isinstance(error, AtlasUnavailable):
-                return progress.result_if_interrupted()  # no time left for an access token
-            result = progress.result(Outcome.FAILED, error)
-        if (error_of_run := result.fatal_error) is None:
-            return result
-        # Its own consequence says that nothing was deleted.
-        return result._replace(fatal_error=error_of_run.having(consequence=_CONSEQUENCE))
+            if sending.cancelled and isinstance(error, AtlasUnavailable):
+                return sending.interrupt()  # no time left for an access token
+            sending.end(Outcome.FAILED, error)
+        if sending.fatal_error is not None:  # its own consequence says that nothing was deleted
+            sending.fatal_error = sending.fatal_error.having(consequence=_CONSEQUENCE)
+        return sending
 
-    async def _revoke(
-        self, api: SourceApi, listed: Invitation, progress: DeletionProgress
-    ) -> DeletionResult:
+    async def _revoke(self, api: SourceApi, listed: Invitation, sending: Sending) -> Sending:
         """Send a DELETE that cannot affect an accepted invitation."""
-        request = self._client.request(api.delete, listed.project_id, listed.id, progress=progress)
+        ids = listed.scope_id, listed.invitation_id
+        request = self._client.request(api.delete, *ids, progress=sending)
         result = await self._client.call(request, token_taken=True)
         if isinstance(result, Response):
             if is_deleted(result):
-                return progress.result(Outcome.DELETED)
+                return sending.end(Outcome.DELETED)
             if is_already_gone(result):
-                return progress.result(Outcome.ALREADY_GONE)
-        elif progress.cancelled:
-            return progress.result_if_interrupted()
-        return progress.result(Outcome.FAILED, fatal_error_for(result, listed.source))
+                return sending.end(Outcome.ALREADY_GONE)
+        elif sending.cancelled:
+            return sending.interrupt()
+        return sending.end(Outcome.FAILED, fatal_error_for(result, listed.source))
 
     async def _remove_user(
-        self, api: SourceApi, read_user: Endpoint, listed: Invitation, progress: DeletionProgress
-    ) -> DeletionResult:
+        self, api: SourceApi, read_user: Endpoint, listed: Invitation, sending: Sending
+    ) -> Sending:
         """Look, judge, DELETE once, look, judge.
 
         Raises:
             RunError: No access token is available. No DELETE was processed.
             InvalidRequest: An id is malformed. Nothing was sent.
         """
-        client, ids = self._client, (listed.project_id, listed.id)
-        place = Project(listed.project_id, listed.project_name, listed.org_id)
+        client, ids = self._client, (listed.scope_id, listed.invitation_id)
+        place = Project(listed.scope_id, listed.project_name or "", listed.org_id)
 
         def parse(body: bytes) -> Invitation:
             return parse_object(body, InvitedRow).invitation(place, listed.source)
@@ -238,9 +239,9 @@ class AtlasDeleter:
         before, result = await client.call_after(
             client.request(read_user, *ids, parse=parse),
             lambda seen: judge_before(seen, listed) is None,
-            client.request(api.delete, *ids, progress=progress),
+            client.request(api.delete, *ids, progress=sending),
         )
-        progress.seen_before = _status_seen(before, listed)
+        sending.seen_before = _status_seen(before, listed)
         if result is not None and (answer := _read_answer(result)) is not None:
             after, fatal_error = UserStatus(None, still_member=None), None
             try:
@@ -248,17 +249,17 @@ class AtlasDeleter:
                 after, _ = await look_after(client, listed, is_confirmed=is_confirmed)
             except RunError as error:  # no access token; the answer stands
                 fatal_error = error
-            progress.seen_after = after.status
-            return progress.result(judge_after(answer, after), fatal_error)
+            sending.seen_after = after.status
+            return sending.end(judge_after(answer, after), fatal_error)
         client.limiter.bucket(GET_ORG_USER.endpoint_set, listed.org_id).release()
-        if result is CANCELLED or (result is None and progress.cancelled):
-            return progress.result_if_interrupted()
+        if result is CANCELLED or (result is None and sending.cancelled):
+            return sending.interrupt()
         if result is not None:
-            return progress.result(Outcome.FAILED, fatal_error_for(result))
+            return sending.end(Outcome.FAILED, fatal_error_for(result))
         outcome = judge_before(before, listed) or Outcome.FAILED
         if outcome is Outcome.FAILED:  # the audit log says why
-            progress.http_status, progress.error_code = before.status, before.code
-        return progress.result(outcome, fatal_error_for(before))
+            sending.http_status, sending.error_code = before.status, before.code
+        return sending.end(outcome, fatal_error_for(before))
 
 
 def _status_seen(look: ResponseOrFailure, listed: Invitation) -> str | None:

@@ -36,7 +36,7 @@ from invite_sweeper.atlas.responses import (
     ResponseOrFailure,
 )
 from invite_sweeper.errors import UsageError
-from invite_sweeper.models import DeletionProgress, RequestCounters
+from invite_sweeper.models import RequestCounters, Sending
 from invite_sweeper.redaction import SECRETS
 
 USER_AGENT: Final = (
@@ -240,7 +240,7 @@ class HttpSession:
         headers: Mapping[str, str],
         *,
         body: Mapping[str, str] | bytes | None = None,
-        progress: DeletionProgress | None = None,
+        progress: Sending | None = None,
         digest: aiohttp.DigestAuthMiddleware | None = None,
         connect_s: float | None = None,
     ) -> ResponseOrFailure:
@@ -287,7 +287,7 @@ class HttpSession:
             return describe_error(error, self.base_url.host or "", timeout)
 
     def _recording(
-        self, progress: DeletionProgress | None, bodies_of_401: list[bytes], *, is_signed: bool
+        self, progress: Sending | None, bodies_of_401: list[bytes], *, is_signed: bool
     ) -> aiohttp.ClientMiddlewareType:
         """Return a middleware that records one attempt: what was sent, and the status.
 

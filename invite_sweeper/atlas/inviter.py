@@ -16,11 +16,10 @@ from invite_sweeper.atlas.responses import (
 from invite_sweeper.errors import RunError
 from invite_sweeper.json_text import parse_json, to_json
 from invite_sweeper.models import (
-    DeletionProgress,
     Invitation,
-    InviteResult,
     MembershipStatus,
-    RestoreOutcome,
+    Outcome,
+    Sending,
 )
 
 _CREATED_STATUSES: Final = frozenset({200, 201, 202})
@@ -28,8 +27,8 @@ _CONFLICT: Final = 409
 _RATE_LIMITED_CODE: Final = "RATE_LIMITED_IP"
 _RETRY_LATER_STATUSES: Final = frozenset({429, 405})
 _MEMBERSHIPS: Final = {
-    MembershipStatus.PENDING.value: RestoreOutcome.RESTORED,
-    MembershipStatus.ACTIVE.value: RestoreOutcome.ACTIVE,
+    MembershipStatus.PENDING.value: Outcome.RESTORED,
+    MembershipStatus.ACTIVE.value: Outcome.ACTIVE,
 }
 _CONSEQUENCE: Final = "No further invitation is sent. The audit log shows what was sent."
 
@@ -40,41 +39,39 @@ class AtlasInviter:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    async def invite(self, invitation: Invitation, progress: DeletionProgress) -> InviteResult:
+    async def invite(self, invitation: Invitation, sending: Sending) -> Sending:
         """Re-invite one user with one POST. Raises only when cancelled.
 
         The POST is not retried: a second one could send a second invitation.
 
         Args:
             invitation: The deleted invitation, from the audit log.
-            progress: A new one for each call; updated as the request is sent.
+            sending: A new one for each call; updated as the request is sent, and returned.
 
         Source:
             `createGroupInvite`, `addGroupUsers` and `createOrgUser` of the OpenAPI document.
             Invitations of `org_invites` are re-created with `createOrgUser`, its replacement.
         """
         if not invitation.username or not invitation.roles:
-            return InviteResult(RestoreOutcome.FAILED)
-        endpoint, place_id = SOURCES[invitation.source].invite, invitation.project_id
+            return sending.end(Outcome.FAILED)
+        endpoint = SOURCES[invitation.source].invite
         body: dict[str, object] = {"roles": invitation.roles, "username": invitation.username}
         if endpoint is ADD_ORG_USER:
-            place_id, body = invitation.org_id, {**body, **_of_organization(invitation)}
+            body |= _of_organization(invitation)
         try:
             request = self._client.request(
-                endpoint, place_id, progress=progress, body=to_json(body)
+                endpoint, invitation.scope_id, progress=sending, body=to_json(body)
             )
             result = await self._client.call(request, decide=_decide)
         except InvalidRequest:
-            return InviteResult(RestoreOutcome.FAILED)
+            return sending.end(Outcome.FAILED)
         except RunError as error:
-            return InviteResult(
-                RestoreOutcome.FAILED, fatal_error=error.having(consequence=_CONSEQUENCE)
-            )
+            return sending.end(Outcome.FAILED, error.having(consequence=_CONSEQUENCE))
+        is_created = isinstance(result, Response) and _is_created(result)
+        sending.error_code = None if is_created else result.code
         error_of_run = fatal_error_for(result)
-        return InviteResult(
-            _outcome(result, progress),
-            result.status or progress.http_status,
-            None if isinstance(result, Response) and _is_created(result) else result.code,
+        return sending.end(
+            _outcome(result, sending),
             error_of_run and error_of_run.having(consequence=_CONSEQUENCE),
         )
 
@@ -84,31 +81,30 @@ def _decide(result: ResponseOrFailure) -> RetryDecision:
     return classify(result) if is_unauthenticated(result) else RetryDecision.DONE
 
 
-def _outcome(result: ResponseOrFailure, progress: DeletionProgress) -> RestoreOutcome | None:
+def _outcome(result: ResponseOrFailure, sending: Sending) -> Outcome | None:
     if not isinstance(result, Response):
-        was_sent = progress.response_pending or progress.http_status is not None
-        unsent = None if result.retryable else RestoreOutcome.FAILED
-        return RestoreOutcome.UNKNOWN if was_sent else unsent
+        unsent = None if result.retryable else Outcome.FAILED
+        return Outcome.UNKNOWN if sending.may_be_processed else unsent
     if _is_created(result):
         return _created_outcome(result)
     if result.status == _CONFLICT and result.looks_like_atlas:
-        return RestoreOutcome.ALREADY_THERE
+        return Outcome.ALREADY_THERE
     if result.status >= SERVER_ERROR:
-        return RestoreOutcome.UNKNOWN
+        return Outcome.UNKNOWN
     is_retryable = (
         result.status in _RETRY_LATER_STATUSES and classify(result) is not RetryDecision.DONE
     )
     # Source: Atlas's list of error codes: RATE_LIMITED_IP and INVITATIONS_RATE_LIMITED_IP (400).
     if is_retryable or (result.code or "").endswith(_RATE_LIMITED_CODE):
         return None
-    return RestoreOutcome.FAILED
+    return Outcome.FAILED
 
 
 def _is_created(response: Response) -> bool:
     return response.status in _CREATED_STATUSES and response.looks_like_atlas
 
 
-def _created_outcome(response: Response) -> RestoreOutcome:
+def _created_outcome(response: Response) -> Outcome:
     """Return what Atlas made of the invitation: its response decides, not the status code.
 
     Source: `addGroupUsers` and `createOrgUser` of the OpenAPI document: the response has
@@ -118,13 +114,13 @@ def _created_outcome(response: Response) -> RestoreOutcome:
     try:
         body: object = parse_json(response.body)
     except ValueError:
-        return RestoreOutcome.UNKNOWN
+        return Outcome.UNKNOWN
     if not isinstance(body, dict):
-        return RestoreOutcome.UNKNOWN
+        return Outcome.UNKNOWN
     if "orgMembershipStatus" in body:
-        return _MEMBERSHIPS.get(str(body["orgMembershipStatus"]), RestoreOutcome.UNKNOWN)
+        return _MEMBERSHIPS.get(str(body["orgMembershipStatus"]), Outcome.UNKNOWN)
     is_invitation = is_id(str(body.get("id"))) and "expiresAt" in body and "username" in body
-    return RestoreOutcome.RESTORED if is_invitation else RestoreOutcome.UNKNOWN
+    return Outcome.RESTORED if is_invitation else Outcome.UNKNOWN
 
 
 def _of_organization(invitation: Invitation) -> dict[str, object]:

@@ -6,11 +6,12 @@ could lose an invitation: a value of another type makes the response invalid.
 
 import json
 from collections.abc import Callable, Hashable
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache, partial
 from typing import Annotated, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
+from msgspec import structs
 
 from invite_sweeper.atlas.client import Client
 from invite_sweeper.atlas.endpoints import Endpoint, InvalidRequest, is_id
@@ -29,8 +30,8 @@ from invite_sweeper.models import (
     MembershipStatus,
     Project,
     Source,
-    Timestamp,
-    UnreadableDate,
+    parse_timestamp,
+    rfc3339,
 )
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.text import casefold_visible
@@ -84,22 +85,11 @@ def _refuse_constant(name: str) -> object:
     raise InvalidResponse(f"the body is not JSON: {name} is not a number")
 
 
-def parse_timestamp(value: str | None) -> Timestamp:
-    """Parse a timestamp and convert it to UTC; UnreadableDate with the raw text if that fails.
-
-    A date without an offset is unreadable: it could mean any of 26 hours.
-    """
-    if value is None:
-        return None
-    try:
-        timestamp = datetime.fromisoformat(value)
-        if timestamp.tzinfo is UTC:
-            return timestamp
-        if timestamp.tzinfo:
-            return timestamp.astimezone(UTC)
-    except (ValueError, OverflowError):
-        pass
-    return UnreadableDate(_shortened(value))
+def _date(value: str | None) -> str | None:
+    """Return a date as RFC 3339 in UTC; as Atlas sent it if it cannot be read."""
+    if (moment := parse_timestamp(value)) is not None:
+        return rfc3339(moment)
+    return None if value is None else _shortened(value)
 
 
 @lru_cache(maxsize=1024)
@@ -185,18 +175,21 @@ class InvitedRow(Record):
             held, assignments = roles.org_roles, roles.group_role_assignments
         else:
             held, assignments = roles, self.group_role_assignments
+        status = self.org_membership_status if of_user else MembershipStatus.PENDING
         found = Invitation(
-            self.id or "",
-            place.id,
-            place.name,
-            place.org_id,
-            self.username,
-            _shared(held or ()),
-            _shared(self.inviter_username),
-            parse_timestamp(self.invitation_created_at if of_user else self.created_at),
-            parse_timestamp(self.invitation_expires_at if of_user else self.expires_at),
-            source,
-            self.org_membership_status if of_user else MembershipStatus.PENDING,
+            invitation_id=self.id or "",
+            project_id=None if of_org else place.id,
+            project_name=None if of_org else place.name,
+            org_id=place.org_id,
+            username=self.username,
+            roles=_shared(held or ()),
+            inviter=_shared(self.inviter_username),
+            created_at=_date(self.invitation_created_at if of_user else self.created_at),
+            expires_at=_date(self.invitation_expires_at if of_user else self.expires_at),
+            age_days=None,
+            source=source,
+            # A default is known by its identity, and not written in each line.
+            status=MembershipStatus.PENDING if status == MembershipStatus.PENDING else status,
         )
         return _with_links(found, assignments, self.team_ids) if of_org else found
 
@@ -225,7 +218,8 @@ def _with_links(
     )
     linked = dict.fromkeys(group_id for group_id, _ in project_roles)
     is_known = assignments is not None and team_ids is not None and all(map(is_id, team_ids))
-    return found._replace(
+    return structs.replace(
+        found,
         team_ids=team_ids or (),
         project_roles=project_roles,
         linked_projects=tuple((group_id, "") for group_id in linked),
@@ -352,7 +346,7 @@ def parse_page(
     found = [convert(row) for row in parse_object(body, list[row_type])]  # type: ignore[valid-type]
     by_id: dict[str, T] = {}
     for each in found:
-        row_id: str = getattr(each, "id", "")
+        row_id: str = getattr(each, "invitation_id", "")
         if row_id and by_id.setdefault(row_id, each) != each:
             raise InvalidResponse("an id is listed twice with different contents")
     return Page(found)

@@ -22,7 +22,6 @@ from invite_sweeper.atlas.lists import (
     Record,
     TeamRow,
     parse_object,
-    parse_timestamp,
     read_list,
 )
 from invite_sweeper.atlas.responses import (
@@ -51,6 +50,7 @@ from invite_sweeper.models import (
     ProjectGone,
     Source,
     UserStatus,
+    parse_timestamp,
 )
 from invite_sweeper.text import casefold_visible
 
@@ -143,9 +143,9 @@ class AtlasReader:
             row=InvitedRow,
             convert=lambda row: row.invitation(project, source),
             # Rows without an id are never duplicates; selection keeps them.
-            key=lambda row: row.id or object(),
+            key=lambda row: row.invitation_id or object(),
             # Which of the rows holds is unknown: selection keeps it.
-            differing=lambda listed: listed._replace(status=None),
+            differing=lambda listed: replace(listed, status=None),
         )
         if listing.failure is None:
             return InvitationList(listing.rows, listing.sent)
@@ -191,8 +191,8 @@ class AtlasReader:
         has_no_access = is_refused and not is_unauthenticated(response)
         if found.still_member is None or (found.status is None and not has_no_access):
             return ListUnreadable(
-                invitation.project_id,
-                invitation.project_name,
+                invitation.scope_id,
+                invitation.project_name or "",
                 f"The status of the user could not be read: {describe(response)}.",
                 response.status,
                 response.code,
@@ -233,11 +233,10 @@ class AtlasReader:
             `listGroupUsers` of the OpenAPI document: users invited by `createGroupInvite` are
             only in the list of invitations, so for `invites` both lists are read.
         """
-        of_org, org_id = invitation.source.is_organization_level, invitation.org_id
-        place_id = org_id if of_org else invitation.project_id
-        place = Project(place_id, invitation.project_name, org_id)
+        of_org = invitation.source.is_organization_level
+        place = Project(invitation.scope_id, invitation.project_name or "", invitation.org_id)
         endpoint = endpoints.LIST_ORG_MEMBERS if of_org else endpoints.LIST_GROUP_MEMBERS
-        listing = await self._list(endpoint, place_id, row=MemberRow, key=lambda row: row.username)
+        listing = await self._list(endpoint, place.id, row=MemberRow, key=lambda row: row.username)
         if (failure := listing.failure) is not None:
             if fatal_error := fatal_error_for(failure):
                 raise fatal_error
@@ -331,17 +330,17 @@ async def look_after(
     Returns:
         The status, and the responses: that of the organization first.
     """
+    org_id, user_id = invitation.org_id, invitation.invitation_id
     response = await client.call(
-        client.request(endpoints.GET_ORG_USER, invitation.org_id, invitation.id, parse=_parse_user),
+        client.request(endpoints.GET_ORG_USER, org_id, user_id, parse=_parse_user),
         token_taken=is_confirmed is not None,
     )
     found = _status_in_organization(response, invitation)
     is_proof = is_confirmed or found.status != MembershipStatus.GONE
     if invitation.source is Source.ORG_USERS or (found.still_member is not None and is_proof):
         return found, [response]
-    project_id = invitation.project_id
     in_project = await client.call(
-        client.request(endpoints.GET_GROUP_USER, project_id, invitation.id, parse=_parse_user)
+        client.request(endpoints.GET_GROUP_USER, invitation.scope_id, user_id, parse=_parse_user)
     )
     responses = [response, in_project]
     if (user := _user_in(in_project, invitation)) is not None:
@@ -368,7 +367,7 @@ def _parse_expiries(body: bytes) -> tuple[datetime, ...]:
     """Raise InvalidResponse if a date is unreadable: which one is next would be unknown."""
     secrets = parse_object(body, _ServiceAccount).secrets
     dates = [parse_timestamp(each.expires_at) for each in secrets]
-    readable = [each for each in dates if isinstance(each, datetime)]
+    readable = [each for each in dates if each is not None]
     if len(readable) < len(dates):
         raise InvalidResponse("a secret has no readable date")
     return tuple(sorted(readable))
@@ -387,7 +386,7 @@ def _status_in_organization(response: ResponseOrFailure, invitation: Invitation)
 def _user_in(result: ResponseOrFailure, invitation: Invitation) -> InvitedRow | None:
     """Return the invited user from a response; None if it contains no user or another one."""
     value = result.value if isinstance(result, Response) else None
-    return value if isinstance(value, InvitedRow) and value.id == invitation.id else None
+    return value if isinstance(value, InvitedRow) and value.id == invitation.invitation_id else None
 
 
 def _is_gone(result: ResponseOrFailure) -> bool:

@@ -5,30 +5,18 @@ place in the file, and the `seal` after those of the last one. `--output json` p
 the first and the last line.
 """
 
-import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from operator import attrgetter
-from typing import Any, ClassVar, Final, Literal, NamedTuple, Self, TypeAlias, TypeVar, get_args
+from datetime import datetime
+from typing import ClassVar, Final, Literal, NamedTuple, Self, TypeAlias, get_args
 
 import msgspec
 
 from invite_sweeper.counts import Counts
 from invite_sweeper.endings import WarningLevel
 from invite_sweeper.errors import ErrorParts
-from invite_sweeper.json_text import to_json
-from invite_sweeper.models import (
-    Entry,
-    Invitation,
-    InvitationKey,
-    Source,
-    Timestamp,
-    UnreadableDate,
-    UserKey,
-)
-from invite_sweeper.text import casefold_visible, organization_label
+from invite_sweeper.models import Invitation, Source, rfc3339
+from invite_sweeper.text import organization_label
 
-FieldsT = TypeVar("FieldsT", bound="InvitationFields")
 Mode: TypeAlias = Literal["dry-run", "sweep", "restore"]
 ListKey: TypeAlias = tuple[str, str, str]
 """A list: its source, the organization, and the project (the organization for its own lists)."""
@@ -47,17 +35,7 @@ class RunWarning(msgspec.Struct, frozen=True):
     level: str = WarningLevel.WARNING
 
 
-class EventFields(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """The fields of one event. Those with a default are written only if they differ from it.
-
-    Attributes:
-        event: The name of the event in the log.
-    """
-
-    event: ClassVar[str]
-
-
-class RunStarted(EventFields, frozen=True, kw_only=True):
+class RunStarted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The first line of a file.
 
     Attributes:
@@ -87,7 +65,7 @@ class RunStarted(EventFields, frozen=True, kw_only=True):
     restores: str | None = None
 
 
-class SourceRetired(EventFields, frozen=True, kw_only=True):
+class SourceRetired(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Atlas no longer serves a list for any project."""
 
     event: ClassVar[str] = "source_retired"
@@ -98,7 +76,7 @@ class SourceRetired(EventFields, frozen=True, kw_only=True):
     error_code: str | None
 
 
-class ProjectUnreadable(EventFields, frozen=True, kw_only=True):
+class ProjectUnreadable(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A list that could not be read; that of an organization has no project.
 
     Attributes:
@@ -116,117 +94,7 @@ class ProjectUnreadable(EventFields, frozen=True, kw_only=True):
     org_id: str | None
 
 
-_PENDING: Final = "PENDING"
-"""The status that is not written; a default is recognized by its identity."""
-
-
-class InvitationFields(EventFields, frozen=True, kw_only=True):
-    """The fields that describe an invitation: those of the entry that names it, and the others.
-
-    Attributes:
-        project_id: None for an organization's invitation, as `project_name`.
-        created_at: RFC 3339 in UTC; as Atlas sent it if that is not a date.
-        age_days: Floored to one decimal; None without a readable date.
-        status: As Atlas sent it; only lists of users have another one than PENDING.
-        team_ids: Teams that the user joins.
-        project_roles: Pairs of project id and role, of an organization's invitation.
-        linked_projects: Pairs of project id and name that an organization's invitation gives
-            access to.
-        entries: The other entries of the invitation, which end with it.
-    """
-
-    invitation_id: str
-    project_id: str | None
-    project_name: str | None
-    org_id: str
-    username: str | None
-    roles: tuple[str, ...]
-    inviter: str | None
-    created_at: str | None
-    expires_at: str | None
-    age_days: float | None
-    source: Source
-    status: str | None = _PENDING
-    team_ids: tuple[str, ...] = ()
-    project_roles: tuple[tuple[str, str], ...] = ()
-    linked_projects: tuple[tuple[str, str], ...] = ()
-    entries: tuple[Entry, ...] = ()
-
-    @classmethod
-    def from_invitation(
-        cls,
-        invitation: Invitation,
-        now: datetime,
-        **more: Any,  # noqa: ANN401  the fields of the event
-    ) -> Self:
-        """Return the fields of an invitation at an instant, with those that an event adds."""
-        fields = dict(zip(_SAME_NAMES, _same_values(invitation), strict=True))
-        if invitation.source.is_organization_level:
-            fields |= {"project_id": None, "project_name": None}
-        if invitation.status == _PENDING:
-            fields["status"] = _PENDING
-        return cls(
-            invitation_id=invitation.id,
-            created_at=_date(invitation.created_at),
-            expires_at=_date(invitation.expires_at),
-            age_days=_age_days(invitation.created_at, now),
-            **fields,
-            **more,
-        )
-
-    def invitation(self) -> Invitation:
-        """Return the invitation that these fields describe: the entry that they name.
-
-        Raises:
-            ValueError: A project's invitation has no project.
-        """
-        fields = dict(zip(_SAME_NAMES, _same_values(self), strict=True))
-        if self.source.is_organization_level:
-            fields |= {"project_id": self.org_id, "project_name": ""}
-        elif self.project_id is None or self.project_name is None:
-            raise ValueError("a project's invitation has no project")
-        return Invitation(
-            id=self.invitation_id,
-            created_at=parse_timestamp(self.created_at),
-            expires_at=parse_timestamp(self.expires_at),
-            **fields,
-        )
-
-    def as_event(self, kind: type[FieldsT], **more: Any) -> FieldsT:  # noqa: ANN401  as above
-        """Return another event of the same invitation, with the fields that it adds."""
-        return kind(**dict(zip(_NAMES, _values(self), strict=True)), **more)
-
-    @property
-    def scope_id(self) -> str:
-        """The id of the project; for an organization's invitation, of the organization."""
-        return self.project_id or self.org_id
-
-    @property
-    def key(self) -> InvitationKey:
-        """As `Invitation.key`, of the entry that names the invitation."""
-        return self.source.value, self.org_id, self.scope_id, self.invitation_id
-
-    @property
-    def keys(self) -> tuple[InvitationKey, ...]:
-        """The keys of all entries; the one that names the invitation is first."""
-        return (self.key, *(each.key(self.org_id) for each in self.entries))
-
-    @property
-    def user_key(self) -> UserKey:
-        """As `Invitation.user_key`."""
-        user = casefold_visible(self.username) if self.username else f"#{self.invitation_id}"
-        return self.org_id, user
-
-
-_NAMES: Final = InvitationFields.__struct_fields__
-_SAME_NAMES: Final = tuple(
-    name for name in _NAMES if name in Invitation._fields and not name.endswith("_at")
-)
-_values: Final = attrgetter(*_NAMES)
-_same_values: Final = attrgetter(*_SAME_NAMES)
-
-
-class Planned(InvitationFields, frozen=True, kw_only=True):
+class Planned(Invitation, frozen=True, kw_only=True):
     """A deletion that the run intends; in a dry run, the result.
 
     Attributes:
@@ -244,7 +112,7 @@ class Planned(InvitationFields, frozen=True, kw_only=True):
     inviter_gone: bool = False
 
 
-class Kept(InvitationFields, frozen=True, kw_only=True):
+class Kept(Invitation, frozen=True, kw_only=True):
     """An invitation that stays, where the policy has `audit.record: all`.
 
     Attributes:
@@ -256,7 +124,7 @@ class Kept(InvitationFields, frozen=True, kw_only=True):
     reason: str
 
 
-class Announced(InvitationFields, frozen=True, kw_only=True):
+class Announced(Invitation, frozen=True, kw_only=True):
     """A stale invitation that may be deleted from a later instant on."""
 
     event: ClassVar[str] = "announced"
@@ -265,7 +133,7 @@ class Announced(InvitationFields, frozen=True, kw_only=True):
     deletable_from: str
 
 
-class WouldBeAnnounced(InvitationFields, frozen=True, kw_only=True):
+class WouldBeAnnounced(Invitation, frozen=True, kw_only=True):
     """A stale invitation that a sweep would announce; a dry run announces nothing."""
 
     event: ClassVar[str] = "would_be_announced"
@@ -274,7 +142,7 @@ class WouldBeAnnounced(InvitationFields, frozen=True, kw_only=True):
     deletable_from: str
 
 
-class AnnouncementEnded(InvitationFields, frozen=True, kw_only=True):
+class AnnouncementEnded(Invitation, frozen=True, kw_only=True):
     """A sweep read the list of an announced invitation, which is not stale any more.
 
     Without this line, an invitation that becomes stale again would count as announced.
@@ -293,10 +161,10 @@ AnnouncementKey: TypeAlias = tuple[str, str, str, str, str | None]
 
 def announcement_key(invitation: Invitation) -> AnnouncementKey:
     """Return what is announced: the list and the id of an invitation, and its date."""
-    return *invitation.key, _date(invitation.created_at)
+    return *invitation.key, invitation.created_at
 
 
-class Intent(InvitationFields, frozen=True, kw_only=True):
+class Intent(Invitation, frozen=True, kw_only=True):
     """A request is about to be sent: a DELETE; in a restore, a POST."""
 
     event: ClassVar[str] = "intent"
@@ -304,7 +172,7 @@ class Intent(InvitationFields, frozen=True, kw_only=True):
     rule: str
 
 
-class OutcomeLine(InvitationFields, frozen=True, kw_only=True):
+class OutcomeLine(Invitation, frozen=True, kw_only=True):
     """What became of a planned deletion, or of an invitation that a restore sends.
 
     Attributes:
@@ -526,43 +394,8 @@ class Line(NamedTuple):
 
 def format_timestamp(moment: datetime) -> str:
     """Return RFC 3339 in UTC, always with microseconds: `2026-11-25T01:02:03.000000Z`."""
-    text = _rfc3339(moment)
+    text = rfc3339(moment)
     return text if moment.microsecond else f"{text[:-1]}.000000Z"
-
-
-def parse_timestamp(text: str | None) -> Timestamp:
-    """Return the date of an invitation's field."""
-    if text is None:
-        return None
-    if _TIMESTAMP.fullmatch(text) is None:
-        return UnreadableDate(text)
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        return UnreadableDate(text)
-
-
-_TIMESTAMP: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{6})?Z")
-_TENTH_OF_A_DAY_S: Final = 8640
-
-
-def _date(moment: Timestamp) -> str | None:
-    """Return RFC 3339 in UTC, with microseconds only if they are not zero."""
-    if isinstance(moment, datetime):
-        return _rfc3339(moment)
-    return None if moment is None else moment.raw
-
-
-def _rfc3339(moment: datetime) -> str:
-    in_utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
-    return to_json(in_utc)[1:-1].decode()  # a tenth of the time of `isoformat`
-
-
-def _age_days(created_at: Timestamp, now: datetime) -> float | None:
-    if not isinstance(created_at, datetime):
-        return None
-    age = now - created_at  # for a date in the future, only `days` is negative
-    return (age.days * 10 + age.seconds // _TENTH_OF_A_DAY_S) / 10
 
 
 EVENTS: Final[tuple[type[Event], ...]] = get_args(Event)

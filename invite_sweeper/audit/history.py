@@ -14,7 +14,6 @@ from invite_sweeper.audit.events import (
     AnnouncementEnded,
     AnnouncementKey,
     Intent,
-    InvitationFields,
     Line,
     ListKey,
     Mode,
@@ -24,12 +23,19 @@ from invite_sweeper.audit.events import (
     RunFinished,
     RunStarted,
     SourceRetired,
+    announcement_key,
     format_timestamp,
-    parse_timestamp,
 )
 from invite_sweeper.audit.reader import read_events, required
 from invite_sweeper.endings import COMPLETE_EXIT_CODES, ExitCode
-from invite_sweeper.models import Entry, Invitation, InvitationKey, Outcome, Source, UserKey
+from invite_sweeper.models import (
+    Invitation,
+    InvitationKey,
+    Outcome,
+    Source,
+    UserKey,
+    parse_timestamp,
+)
 from invite_sweeper.text import casefold_lookalike
 
 _PLANNING_CODES: Final = COMPLETE_EXIT_CODES | {ExitCode.REFUSED}
@@ -246,17 +252,16 @@ class History:
         projects = Counter(project for ts, project in self._sent.values() if ts > since)
         return DeletedWithin(projects.total(), projects)
 
-    def times_deleted(self, invitation: Invitation, entries: Iterable[Entry] = ()) -> int:
+    def times_deleted(self, *entries: Invitation) -> int:
         """Return how often this user's invitation to the same place was deleted.
 
         An invitation that returns after each deletion is likely created by another program. The
-        places are the named one and those of the other entries; the highest number counts. Names
-        that look the same are one, as for `keep`.
+        places are those of its entries; the highest number counts. Names that look the same are
+        one, as for `keep`.
         """
-        org_id, user = invitation.user_key
+        org_id, user = entries[0].user_key
         user = casefold_lookalike(user)
-        places = {invitation.key[2], *(each.key(org_id)[2] for each in entries)}
-        return max(self._deletions[org_id, place, user] for place in places)
+        return max(self._deletions[org_id, each.scope_id, user] for each in entries)
 
     def is_gone(self, user: UserKey) -> bool:
         """Return whether an invitation of the user was deleted, or was gone when it was to be."""
@@ -396,18 +401,14 @@ class History:
         for plan in (own_plan, *self._plans.values()):
             plan.deleted.update(event.keys)
         held = self._announcements.get(own_plan.run.base_url or "", {})
-        held.pop(_announced(event), None)
+        held.pop(announcement_key(event), None)
 
     def _add_announcement(self, run: RunRecord, event: Announced | AnnouncementEnded) -> None:
         held = self._announcements.setdefault(run.base_url or "", {})
-        held.pop(_announced(event), None)
+        held.pop(announcement_key(event), None)
         instant = None if run.start is None else parse_timestamp(run.start.now)
-        if isinstance(event, Announced) and isinstance(instant, datetime):
-            held[_announced(event)] = instant
-
-
-def _announced(event: InvitationFields) -> AnnouncementKey:
-    return *event.key, event.created_at
+        if isinstance(event, Announced) and instant is not None:
+            held[announcement_key(event)] = instant
 
 
 def _rank(run: RunRecord, scope_sha256: str) -> tuple[bool, bool]:

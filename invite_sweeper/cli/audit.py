@@ -24,7 +24,7 @@ from invite_sweeper.audit import (
     verify_directory,
 )
 from invite_sweeper.audit.chain import line_hash
-from invite_sweeper.audit.events import EVENTS, InvitationFields
+from invite_sweeper.audit.events import EVENTS
 from invite_sweeper.audit.reader import FileChain, Record
 from invite_sweeper.cli.console import json_line, stdout_console, write_json
 from invite_sweeper.cli.options import DOCUMENTATION, FILE, Command, option, options
@@ -32,7 +32,7 @@ from invite_sweeper.endings import Advisor, ExitCode
 from invite_sweeper.errors import UsageError
 from invite_sweeper.files import check_distinct_files, replace_file, write_error
 from invite_sweeper.json_text import to_json
-from invite_sweeper.models import Outcome, RestoreOutcome
+from invite_sweeper.models import Invitation, Outcome
 from invite_sweeper.policy import load_policy
 from invite_sweeper.report import terminal
 from invite_sweeper.report.page import read_page, render_html, render_markdown
@@ -40,7 +40,7 @@ from invite_sweeper.report.story import tell_verification
 from invite_sweeper.text import neutralize_formula
 
 _EVENTS: Final = tuple(each.event for each in EVENTS)
-_OUTCOMES: Final = tuple(dict.fromkeys(each.value for each in (*Outcome, *RestoreOutcome)))
+_OUTCOMES: Final = tuple(each.value for each in Outcome)
 
 
 def _parse_since(text: str, days: int = 0) -> datetime:
@@ -147,7 +147,7 @@ def _json_lines(lines: Iterable[tuple[Record, bytes]]) -> Iterator[bytes]:
 
 _CSV_COLUMNS: Final = (
     *("ts", "run_id", "seq", "event"),
-    *InvitationFields.__struct_fields__,
+    *Invitation.__struct_fields__,
     *("rule", "reason", "outcome", "attempts", "http_status", "error_code", "duration_ms", "prev"),
 )
 

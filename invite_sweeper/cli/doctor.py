@@ -134,6 +134,8 @@ class _Doctor:
             f"{pluralize(len(policy.keep), 'keep entry', 'keep entries')}, "
             f"sources {', '.join(policy.sources)} (SHA-256 {policy.sha256}).",
         )
+        for text in policy.warnings(session.now.date()):
+            checks.add("policy", text, warns=True)
         self._check_files()
         history = History()
         with checks.step("earlier runs"):

@@ -163,7 +163,7 @@ def _matcher(terms: Sequence[str]) -> Callable[[Invitation], bool]:
     literal = {casefold_visible(each) for each in terms}
 
     def matches(entry: Invitation) -> bool:
-        names = (entry.id, entry.username or "")
+        names = (entry.invitation_id, entry.username or "")
         return any(casefold_visible(n) in literal or globs.matches(n) for n in names if n)
 
     return matches

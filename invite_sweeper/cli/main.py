@@ -7,7 +7,6 @@ fast.
 import gc
 import os
 import sys
-import time
 from collections.abc import Sequence
 from importlib import import_module
 from types import FrameType
@@ -21,7 +20,7 @@ from invite_sweeper.cli.options import DOCUMENTATION, MAX_WIDTH
 from invite_sweeper.cli.streams import OUTPUTS, json_requested, print_error, secure, stdout_error
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import Interrupted, RunError, UsageError
-from invite_sweeper.last_resort import STDERR_FD, LastResort, install_handlers, write_if_ready
+from invite_sweeper.last_resort import STDERR_FD, end_soon, install_handlers, write_if_ready
 
 _NAME: Final = "invite-sweeper"
 
@@ -160,7 +159,5 @@ class _InterruptedExit(SystemExit):
 def _exit_interrupted(_number: int, _frame: FrameType | None) -> None:
     """Exit, in 5 seconds at the latest: the signal may have interrupted a blocked write."""
     write_if_ready(STDERR_FD, b"Interrupted. Nothing was deleted.\n")
-    last_resort = LastResort(started_s=time.monotonic(), deadline_s=0.0, grace_s=0.0)
-    last_resort.result_known(int(ExitCode.INTERRUPTED))
-    last_resort.start()
+    end_soon(ExitCode.INTERRUPTED)
     raise _InterruptedExit(int(ExitCode.INTERRUPTED))

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
-from msgspec import structs
 from rich.console import Console
 
 from invite_sweeper.audit import History, RunRecord
@@ -18,7 +17,7 @@ from invite_sweeper.cli.options import (
     options,
 )
 from invite_sweeper.cli.session import Session
-from invite_sweeper.cli.view import confirm
+from invite_sweeper.cli.view import Progress, confirm
 from invite_sweeper.errors import Cancelled, GuardRefused, RunError, UsageError
 from invite_sweeper.policy import load_policy
 from invite_sweeper.report import terminal
@@ -31,6 +30,7 @@ from invite_sweeper.restore import (
     read_deletions,
 )
 from invite_sweeper.sweep.command import Organization
+from invite_sweeper.sweep.result import Result
 from invite_sweeper.text import pluralize
 
 
@@ -124,20 +124,18 @@ async def _invite(
         say(line.outcome.replace("_", " "), user=line.username, place=place, **more)
 
     log = session.begin_log()
-    start = structs.replace(
-        session.command(history).run_started(organizations),
-        mode="restore",
-        policy_sha256=None,
-        scope_sha256=None,
-        restores=deletions.run_id,
-    )
-    restorer = Restorer(organizations, log, session.stop, session.policy.execution.grace, report)
+    command = session.command(history, restores=deletions.run_id)
+    result = Result(command, organizations, Progress(session.log, None))
     try:
-        end = await restorer.run(start, plan, session.started_s)
+        end = await Restorer(result, log, session.stop, report).run(plan)
     finally:
         await log.close()
-    session.last_resort.result_known(end.exit_code)
-    session.show(RunRecord(log.file, start=start, end=end, last_hash=log.last_hash))
+    session.last_resort.exit_code = end.exit_code
+    session.show(
+        RunRecord(
+            log.file, start=command.run_started(organizations), end=end, last_hash=log.last_hash
+        )
+    )
     return end.exit_code
 
 

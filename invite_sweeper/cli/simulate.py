@@ -19,7 +19,7 @@ from invite_sweeper.cli.options import DOCUMENTATION, FILE, Command, RunOptions
 from invite_sweeper.cli.sweep import run_command
 from invite_sweeper.errors import UsageError
 from invite_sweeper.files import write_error
-from invite_sweeper.simulator import SimulatedAtlas, Size, serve
+from invite_sweeper.simulator import SimulatedAtlas, Size, faults, serve
 from invite_sweeper.simulator.scenarios import (
     SCENARIOS,
     Scenario,
@@ -43,10 +43,10 @@ def build(
 ) -> tuple[SimulatedAtlas, dict[str, str]]:
     """Return a simulated Atlas and the environment with credentials for it."""
     sim = SimulatedAtlas(seed=seed)
-    SCENARIOS[scenario].prepare(sim, Size(projects, invitations, seed))
     sim.throttling.enforced = limits
     if latency_ms:
-        sim.faults.set_latency(latency_ms / 1000)
+        sim.faults.add(faults.delay(latency_ms / 1000), times=None)
+    SCENARIOS[scenario].prepare(sim, Size(projects, invitations, seed))
     environment = {
         environment_name(variable, name): value
         for name, org_id in SCENARIOS[scenario].organizations

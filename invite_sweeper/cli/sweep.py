@@ -140,7 +140,7 @@ class _SweepCommand:
             raise
         self._copy_plan(record)
         code = record.exit_code or 0
-        session.last_resort.result_known(code)
+        session.last_resort.exit_code = code
         if not cancelled:
             session.show(record)
         else:  # the question has shown the plan already

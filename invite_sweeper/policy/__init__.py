@@ -9,7 +9,6 @@ from invite_sweeper.policy.issues import (
     read_policy,
 )
 from invite_sweeper.policy.model import (
-    AuditSettings,
     Execution,
     Keep,
     Limits,
@@ -17,16 +16,13 @@ from invite_sweeper.policy.model import (
     Notice,
     Notification,
     Organization,
-    ProjectScope,
     Rule,
-    json_schema,
 )
-from invite_sweeper.policy.policy import Policy
+from invite_sweeper.policy.policy import Policy, json_schema
 from invite_sweeper.policy.types import InvalidValue, parse_duration
 from invite_sweeper.policy.yaml_reader import PolicyIssue, Severity
 
 __all__ = [
-    "AuditSettings",
     "Execution",
     "InvalidPolicy",
     "InvalidValue",
@@ -38,7 +34,6 @@ __all__ = [
     "Organization",
     "Policy",
     "PolicyIssue",
-    "ProjectScope",
     "Rule",
     "Severity",
     "check_policy",

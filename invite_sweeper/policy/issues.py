@@ -17,9 +17,9 @@ from typing_extensions import override
 from invite_sweeper.errors import UsageError
 from invite_sweeper.files import read_small_file
 from invite_sweeper.models import Source
-from invite_sweeper.policy.model import CONDITIONS, SELECTIONS, PolicyFile
+from invite_sweeper.policy.model import CONDITIONS, SELECTIONS
 from invite_sweeper.policy.policy import INVITATION_LIFETIME, Finding, Policy, only_pending
-from invite_sweeper.policy.types import InvalidValue, join_or, parse_duration, suggest
+from invite_sweeper.policy.types import PATTERNS, InvalidValue, join_or, parse_duration, suggest
 from invite_sweeper.policy.yaml_reader import (
     MAX_BYTES,
     Document,
@@ -147,15 +147,14 @@ def _parse(data: bytes, document: Document) -> tuple[Policy | None, set[PolicyIs
         return None, errors
     values = document.root.value
     try:
-        policy_file = PolicyFile.model_validate(values)
-        errors.update(_issue(document, *each) for each in _notice_too_long(policy_file))
+        policy = Policy.model_validate(values, context=hashlib.sha256(data).hexdigest())
+        errors.update(_issue(document, *each) for each in _notice_too_long(policy))
     except ValidationError as error:
         errors.update(_model_issues(document, error))
         if not isinstance(values, dict):
             return None, errors
-        policy_file = _valid_parts(values, error)
+        policy = _valid_parts(values, error)
     errors.update(_issue(document, *each) for each in _across_fields(values))
-    policy = Policy(**dict(policy_file), sha256=hashlib.sha256(data).hexdigest())
     return policy, errors
 
 
@@ -169,7 +168,7 @@ _STAND_INS: dict[str | int, object] = {
 """Valid values that no warning is about."""
 
 
-def _valid_parts(values: dict[str | int, object], error: ValidationError) -> PolicyFile:
+def _valid_parts(values: dict[str | int, object], error: ValidationError) -> Policy:
     """Return the policy with stand-ins for the keys, rules and keep entries that have errors."""
     valid = {**values}
     for detail in error.errors(include_url=False):
@@ -179,7 +178,7 @@ def _valid_parts(values: dict[str | int, object], error: ValidationError) -> Pol
             valid[key] = tuple(_ENTRY if n == rest[0] else each for n, each in enumerate(entries))
         elif key in _STAND_INS:
             valid[key] = _STAND_INS[key]
-    return PolicyFile.model_validate(valid)
+    return Policy.model_validate(valid)
 
 
 # --- errors of the models ------------------------------------------------------------------
@@ -251,9 +250,8 @@ def _message_and_hint(detail: ErrorDetails, path: KeyPath, node: Node) -> tuple[
         return "is empty", f"{remove}write {_example(path)}"
     if detail["type"] == "too_short":
         return "is an empty list", f"write one entry or more, such as {_example(path)}"
-    if detail["type"] == "literal_error":
-        field = _last_described_key(path)[1]
-        allowed = get_args(field.annotation) if field else ()
+    if detail["type"] in ("literal_error", "enum"):
+        allowed = re.findall("'([^']*)'", detail["ctx"]["expected"])
         return f"{subject} is not an allowed value", suggest(node.value, allowed)
     if expected := _EXPECTED_TYPES.get(detail["type"]):
         return f"is {subject}, not {expected}", _conversion_hint(expected, path, node)
@@ -271,7 +269,10 @@ def _constraint_message(detail: ErrorDetails, subject: str) -> tuple[str, str]:
     """Return the text of an error of a validator or a bound, with the value as subject."""
     context = detail.get("ctx", {})
     if isinstance(wrong := context.get("error"), InvalidValue):
-        return f"{subject if wrong.show_value else 'the value'} {wrong.message}", wrong.hint
+        return f"{subject} {wrong.message}", wrong.hint
+    if pattern := context.get("pattern"):
+        message, hint = PATTERNS[pattern]
+        return f"the value {message}", hint
     message, hint = _BOUND_MESSAGES[detail["type"]]
     bounds = {name: f"{bound:.10g}" for name, bound in context.items()}
     return f"{subject} {message.format(**bounds)}", hint.format(**bounds)
@@ -302,7 +303,7 @@ def _number(text: str, expected: str) -> str | None:
 
 def _suggest_key(path: KeyPath) -> str:
     field = _last_described_key(path[:-1])[1]
-    model = _find_model(field.annotation) if field else PolicyFile
+    model = _find_model(field.annotation) if field else Policy
     allowed = tuple(model.model_fields) if model else ()
     remove = f"remove it, or write {join_or(allowed)}"
     return suggest(path[-1], allowed, remove, cutoff=_KEY_SIMILARITY)
@@ -320,7 +321,7 @@ def _example(path: KeyPath) -> str:
 
 def _last_described_key(path: KeyPath) -> tuple[str, FieldInfo | None]:
     """Return the last key on a path that a model describes, and its field."""
-    model: type[BaseModel] | None = PolicyFile
+    model: type[BaseModel] | None = Policy
     found: tuple[str, FieldInfo | None] = ("", None)
     for step in path:
         if model is not None and isinstance(step, str):
@@ -380,7 +381,7 @@ def _entry_errors(path: KeyPath, entry: dict[str, object]) -> Iterator[Finding]:
             yield Finding(at_secret, f"applies to `webhook`, not to `{kind}`", "remove it")
 
 
-def _notice_too_long(policy: PolicyFile) -> Iterator[Finding]:
+def _notice_too_long(policy: Policy) -> Iterator[Finding]:
     """Yield the rules whose invitations Atlas ends before a notice is over."""
     if policy.notice is None:
         return

@@ -1,40 +1,16 @@
-"""The policy as frozen models, named as the keys of the file, and its JSON Schema."""
+"""The parts of the policy as frozen models, named as the keys of the file."""
 
 from datetime import date, timedelta
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, JsonValue
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
-from pydantic_core import CoreSchema, core_schema
-from typing_extensions import override
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
-from invite_sweeper.models import Source
-from invite_sweeper.policy.types import (
-    AtlasId,
-    Count,
-    CredentialsName,
-    Day,
-    DirectoryPath,
-    Duration,
-    DurationOrZero,
-    KnownSource,
-    OnlyTrue,
-    ProjectPattern,
-    ProjectPatterns,
-    Rate,
-    Sentence,
-    Share,
-    Status,
-    Tags,
-    Text,
-    Texts,
-    UsernamePatterns,
-    Variable,
-    Version,
-)
+from invite_sweeper.policy import types
 
 
-def _key(default: object, description: str, *examples: object) -> Any:  # noqa: ANN401
+def key(default: object, description: str, *examples: object) -> Any:  # noqa: ANN401
     """Return a key of the file.
 
     Args:
@@ -63,36 +39,38 @@ def _any_required(*keys: str) -> list[JsonValue]:
 class Matcher(StrictModel):
     """Selects invitations. All given conditions must match."""
 
-    name: Text = _key(..., "Name in the audit log.", "forgotten")
-    older_than: Duration | None = _key(None, "Minimum age of the invitation.", "14d", "36h", "P14D")
+    name: types.Text = key(..., "Name in the audit log.", "forgotten")
+    older_than: types.Duration | None = key(
+        None, "Minimum age of the invitation.", "14d", "36h", "P14D"
+    )
     expired: bool | None = Field(
         default=None,
         description="True: the invitation has expired. False: it has not.",
         examples=[True],
     )
-    expires_within: Duration | None = _key(
+    expires_within: types.Duration | None = key(
         None, "The invitation has not expired and will within this time.", "3d"
     )
-    usernames: UsernamePatterns | None = _key(
+    usernames: types.UsernamePatterns | None = key(
         None, "Quoted globs on the invited address; one must match.", ["*@gmail.com"]
     )
-    inviters: Texts | None = _key(
+    inviters: types.Texts | None = key(
         None,
         "Globs on the inviter: an address, or an API key's public key; one must match.",
         ["*@contractor.example.com"],
     )
-    roles: Texts | None = _key(
+    roles: types.Texts | None = key(
         None, "Role names; the invitation must have one of them.", ["GROUP_OWNER"]
     )
-    projects: ProjectPatterns | None = _key(
+    projects: types.ProjectPatterns | None = key(
         None, "Globs on the project's name, or project ids; one must match.", ["sandbox-*"]
     )
-    statuses: Annotated[tuple[Status, ...], Field(min_length=1)] | None = _key(
+    statuses: Annotated[tuple[types.Status, ...], Field(min_length=1)] | None = key(
         None,
         "Statuses; the invitation must have one of them. All by default.",
         ["INVITATION_EXPIRED", "INVITATION_REJECTED"],
     )
-    inviter_gone: OnlyTrue | None = Field(
+    inviter_gone: types.OnlyTrue | None = Field(
         default=None,
         description="The inviter is an address that no active member of the organization has; "
         "where that is not known, the invitation is kept.",
@@ -111,8 +89,10 @@ class Keep(Matcher):
 
     model_config = ConfigDict(json_schema_extra={"anyOf": _any_required(*CONDITIONS, *SELECTIONS)})
 
-    reason: Sentence | None = _key(None, "The reason, for the auditor.", "they travel")
-    until: Day | None = _key(None, "The last day (UTC) on which the entry applies.", "2027-03-31")
+    reason: types.Sentence | None = key(None, "The reason, for the auditor.", "they travel")
+    until: types.Day | None = key(
+        None, "The last day (UTC) on which the entry applies.", "2027-03-31"
+    )
 
     def is_active(self, today: date) -> bool:
         """Return whether the entry applies on `today`; it does on its last day."""
@@ -126,40 +106,40 @@ class Limits(StrictModel):
     `max_share` when 10 or fewer are stale, `max_population_drop` for a count of 10 or fewer.
     """
 
-    max_deletions: Count = _key(100, "Maximum deletions within `period`.")
-    max_deletions_per_project: Count = _key(25, "Maximum deletions in one project in a run.")
-    max_share: Share = _key(
+    max_deletions: types.Count = key(100, "Maximum deletions within `period`.")
+    max_deletions_per_project: types.Count = key(25, "Maximum deletions in one project in a run.")
+    max_share: types.Share = key(
         0.5, "Maximum stale share of all invitations; ignored when 10 or fewer are stale."
     )
-    max_unreadable_projects: Count = _key(
+    max_unreadable_projects: types.Count = key(
         10, "Maximum unreadable projects; above it, nothing is deleted."
     )
-    period: DurationOrZero = _key(
+    period: types.DurationOrZero = key(
         timedelta(hours=20),
         "Time within which the deletions of earlier runs count; 0s: none do.",
         "20h",
     )
-    over_limit: Literal["refuse", "trim"] = _key(
+    over_limit: Literal["refuse", "trim"] = key(
         "refuse", "Above a limit: refuse all deletions, or trim to the oldest invitations."
     )
-    max_population_drop: Share = _key(
+    max_population_drop: types.Share = key(
         0.3,
         "Maximum drop in projects or invitations since the last complete run, as a share; "
         "above it, nothing is deleted.",
     )
-    max_bounces: Count = _key(
+    max_bounces: types.Count = key(
         3, "Keep an invitation that was re-created after this many deletions."
     )
-    max_failure_share: Share = _key(
+    max_failure_share: types.Share = key(
         0.2, "Maximum failure share of the last responses; above it, the run stops."
     )
-    max_already_gone_share: Share = _key(
+    max_already_gone_share: types.Share = key(
         0.5, 'Maximum "already gone" share of the last responses; above it, the run stops.'
     )
-    breaker_window: Annotated[int, Field(ge=1, le=10_000)] = _key(
+    breaker_window: Annotated[int, Field(ge=1, le=10_000)] = key(
         50, "Number of last responses that these two shares are computed from."
     )
-    canary: Count = _key(
+    canary: types.Count = key(
         5, "Deletions to send first; if most of them fail, the run stops. 0: none."
     )
 
@@ -167,20 +147,20 @@ class Limits(StrictModel):
 class Execution(StrictModel):
     """Concurrency, rate, retries and timeouts of requests."""
 
-    concurrency: Annotated[int, Field(ge=1, le=1_000)] = _key(20, "Maximum requests in flight.")
-    max_requests_per_second: Rate = _key(
+    concurrency: Annotated[int, Field(ge=1, le=1_000)] = key(20, "Maximum requests in flight.")
+    max_requests_per_second: types.Rate = key(
         None, "Maximum rate of all requests; null for no limit.", 10
     )
-    attempts: Annotated[int, Field(ge=1, le=20)] = _key(
+    attempts: Annotated[int, Field(ge=1, le=20)] = key(
         5, "Maximum attempts of one request, including the first; a 429 does not count as one."
     )
-    deadline: Duration = _key(timedelta(hours=1), "Maximum duration of the run.", "1h")
-    grace: Duration = _key(
+    deadline: types.Duration = key(timedelta(hours=1), "Maximum duration of the run.", "1h")
+    grace: types.Duration = key(
         timedelta(seconds=20),
         "Time for requests in flight to finish after a signal or the deadline.",
         "20s",
     )
-    reserve: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = _key(
+    reserve: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = key(
         0.1, "Share of Atlas's rate limits left to other programs."
     )
 
@@ -188,15 +168,15 @@ class Execution(StrictModel):
 class AuditSettings(StrictModel):
     """Settings of the audit log."""
 
-    directory: DirectoryPath = _key(
+    directory: types.DirectoryPath = key(
         "audit",
         "Directory with one file for each run, relative to the policy's folder; "
         "created if missing.",
     )
-    record: Literal["planned", "all"] = _key(
+    record: Literal["planned", "all"] = key(
         "planned", "all: a line for every kept invitation, too, with its reason."
     )
-    stdout: bool = _key(
+    stdout: bool = key(
         default=False,
         description="true: each line on standard output as well, for the logs of a container.",
     )
@@ -205,22 +185,24 @@ class AuditSettings(StrictModel):
 class Notice(StrictModel):
     """Announces an invitation before a later sweep deletes it."""
 
-    wait: Duration = _key(..., "Minimum time between the announcement and the deletion.", "7d")
+    wait: types.Duration = key(..., "Minimum time between the announcement and the deletion.", "7d")
 
 
 class Notification(StrictModel):
     """A notification about a run. URLs and secrets are in the environment, never here."""
 
-    kind: Literal["slack", "webhook", "ping"] = _key(
+    kind: Literal["slack", "webhook", "ping"] = key(
         ..., "A Slack-compatible webhook, a plain JSON webhook, or a dead-man ping.", "slack"
     )
-    url_env: Variable = _key(..., "Name of the environment variable with the URL.", "SLACK_URL")
-    secret_env: Variable | None = _key(
+    url_env: types.Variable = key(
+        ..., "Name of the environment variable with the URL.", "SLACK_URL"
+    )
+    secret_env: types.Variable | None = key(
         None,
         "For `webhook`: name of the environment variable with the signing key.",
         "WEBHOOK_SECRET",
     )
-    when: Literal["always", "changes", "failures"] = _key(
+    when: Literal["always", "changes", "failures"] = key(
         "always", "Runs to notify about.", "failures"
     )
     details: bool = Field(
@@ -233,10 +215,10 @@ class Notification(StrictModel):
 class Organization(StrictModel):
     """An organization whose projects may be swept."""
 
-    id: AtlasId = _key(
+    id: types.AtlasId = key(
         ..., "The organization's id: 24 hex digits, in quotes.", "5efda682a3f2ed2e7dd6cde4"
     )
-    credentials: CredentialsName | None = _key(
+    credentials: types.CredentialsName | None = key(
         None,
         "Suffix of the environment variables with this organization's credentials: "
         "PROD means MONGODB_ATLAS_CLIENT_ID_PROD and so on.",
@@ -267,84 +249,10 @@ OrganizationEntry: TypeAlias = Annotated[
 class ProjectScope(StrictModel):
     """Which projects of the organizations are read."""
 
-    include: ProjectPatterns = _key(
+    include: types.ProjectPatterns = key(
         ("*",), "Globs on a project's name, or project ids; one must match.", ["*"], ["sandbox-*"]
     )
-    exclude: tuple[ProjectPattern, ...] = _key(
+    exclude: tuple[types.ProjectPattern, ...] = key(
         (), "Globs or ids of projects to skip; overrides `include`.", ["prod-*"]
     )
-    tags: Tags = _key((), "Tags that a project must have; all must match.", {"env": "sandbox"})
-
-
-class PolicyFile(StrictModel):
-    """The keys of a policy file."""
-
-    version: Version = _key(..., "Version of the policy format.", 1)
-    organizations: Annotated[tuple[OrganizationEntry, ...], Field(min_length=1)] = _key(
-        ...,
-        "Allow-list: projects of other organizations are never changed.",
-        ["5efda682a3f2ed2e7dd6cde4"],
-    )
-    projects: ProjectScope = _key(
-        ProjectScope(), "Which projects are read; all by default.", {"exclude": ["prod-*"]}
-    )
-    sources: Annotated[tuple[KnownSource, ...], Field(min_length=1)] = _key(
-        (Source.INVITES,), "Which of Atlas's lists of invitations are read.", list(map(str, Source))
-    )
-    rules: Annotated[tuple[Rule, ...], Field(min_length=1)] = _key(
-        ...,
-        "An invitation is stale if any rule matches; the audit log names the first.",
-        [{"name": "forgotten", "older_than": "14d"}],
-    )
-    keep: tuple[Keep, ...] = _key(
-        (),
-        "A matching entry keeps the invitation; it overrides the rules.",
-        [{"name": "board", "usernames": ["*@board.example.com"]}],
-    )
-    limits: Limits = _key(Limits(), "Limits of a run.", {"max_deletions": 100})
-    execution: Execution = _key(Execution(), "How requests are sent.", {"concurrency": 20})
-    audit: AuditSettings = _key(
-        AuditSettings(),
-        "Where the audit log is, and what it records.",
-        {"directory": "audit", "record": "all"},
-    )
-    notice: Notice | None = _key(
-        None, "Announce an invitation first, and delete it in a later sweep.", {"wait": "7d"}
-    )
-    notify: tuple[Notification, ...] = _key(
-        (),
-        "Notifications about runs.",
-        [{"kind": "slack", "url_env": "SLACK_URL", "when": "failures"}],
-    )
-
-
-_SCHEMA_DRAFT = "http://json-schema.org/draft-07/schema#"
-"""The newest draft that all editors with YAML support understand."""
-
-
-def json_schema() -> dict[str, object]:
-    """Return the JSON Schema of a policy file, for editors.
-
-    It accepts slightly more than `parse_policy`, which also finds duplicate names and
-    invisible characters.
-    """
-    schema: dict[str, object] = PolicyFile.model_json_schema(schema_generator=_FileSchemaGenerator)
-    return {"$schema": _SCHEMA_DRAFT, **schema, "title": "Policy of invite-sweeper"}
-
-
-class _FileSchemaGenerator(GenerateJsonSchema):
-    """Describes files, where a key without a value is left out, never null."""
-
-    @override
-    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
-        return self.generate_inner(schema["schema"])
-
-    @override
-    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
-        if schema.get("default") in (None, ()):  # Not useful as an editor's suggestion.
-            return self.generate_inner(schema["schema"])
-        return super().default_schema(schema)
-
-    @override
-    def field_title_should_be_set(self, schema: object) -> bool:
-        return False
+    tags: types.Tags = key({}, "Tags that a project must have; all must match.", {"env": "sandbox"})

@@ -1,16 +1,33 @@
-"""A valid policy, with warnings about its entries that are probably not what was meant."""
+"""The policy: its keys, warnings about its entries, and its JSON Schema."""
 
 import re
 from collections.abc import Collection, Iterator
 from datetime import date, timedelta
 from itertools import permutations
-from typing import Final, NamedTuple, TypeAlias
+from typing import Annotated, Final, NamedTuple, TypeAlias
 
+from pydantic import Field, PrivateAttr
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
 from typing_extensions import override
 
 from invite_sweeper.models import SOURCES_OF_USERS, MembershipStatus, Source
-from invite_sweeper.policy.model import CONDITIONS, SELECTIONS, Keep, PolicyFile, Rule
-from invite_sweeper.policy.types import Suspicion, suggest, suspicious_pattern
+from invite_sweeper.policy.model import (
+    CONDITIONS,
+    SELECTIONS,
+    AuditSettings,
+    Execution,
+    Keep,
+    Limits,
+    Notice,
+    Notification,
+    OrganizationEntry,
+    ProjectScope,
+    Rule,
+    StrictModel,
+    key,
+)
+from invite_sweeper.policy.types import KnownSource, Suspicion, Version, suggest, suspicious_pattern
 from invite_sweeper.policy.yaml_reader import KeyPath, quote
 
 PLACEHOLDER_ORGANIZATION: Final = "0" * 24
@@ -81,14 +98,57 @@ def _suspicious_role(role: str) -> Suspicion | None:
 _Entry: TypeAlias = tuple[KeyPath, str, Rule | Keep]
 
 
-class Policy(PolicyFile):
-    """A valid policy, made by `parse_policy`, which checks more than the types do.
+class Policy(StrictModel):
+    """The keys of a policy file."""
 
-    Attributes:
-        sha256: Hash of the file's bytes, 64 hex digits.
-    """
+    version: Version = key(..., "Version of the policy format.", 1)
+    organizations: Annotated[tuple[OrganizationEntry, ...], Field(min_length=1)] = key(
+        ...,
+        "Allow-list: projects of other organizations are never changed.",
+        ["5efda682a3f2ed2e7dd6cde4"],
+    )
+    projects: ProjectScope = key(
+        ProjectScope(), "Which projects are read; all by default.", {"exclude": ["prod-*"]}
+    )
+    sources: Annotated[tuple[KnownSource, ...], Field(min_length=1)] = key(
+        (Source.INVITES,), "Which of Atlas's lists of invitations are read.", list(map(str, Source))
+    )
+    rules: Annotated[tuple[Rule, ...], Field(min_length=1)] = key(
+        ...,
+        "An invitation is stale if any rule matches; the audit log names the first.",
+        [{"name": "forgotten", "older_than": "14d"}],
+    )
+    keep: tuple[Keep, ...] = key(
+        (),
+        "A matching entry keeps the invitation; it overrides the rules.",
+        [{"name": "board", "usernames": ["*@board.example.com"]}],
+    )
+    limits: Limits = key(Limits(), "Limits of a run.", {"max_deletions": 100})
+    execution: Execution = key(Execution(), "How requests are sent.", {"concurrency": 20})
+    audit: AuditSettings = key(
+        AuditSettings(),
+        "Where the audit log is, and what it records.",
+        {"directory": "audit", "record": "all"},
+    )
+    notice: Notice | None = key(
+        None, "Announce an invitation first, and delete it in a later sweep.", {"wait": "7d"}
+    )
+    notify: tuple[Notification, ...] = key(
+        (),
+        "Notifications about runs.",
+        [{"kind": "slack", "url_env": "SLACK_URL", "when": "failures"}],
+    )
 
-    sha256: str
+    _sha256: str = PrivateAttr("")
+
+    @override
+    def model_post_init(self, context: str | None, /) -> None:
+        self._sha256 = context or ""
+
+    @property
+    def sha256(self) -> str:
+        """Return the hash of the file's bytes, 64 hex digits."""
+        return self._sha256
 
     @property
     def organization_ids(self) -> frozenset[str]:
@@ -223,17 +283,17 @@ class Policy(PolicyFile):
 
     def _patterns(self) -> Iterator[tuple[KeyPath, str, str]]:
         """Yield each glob with its path and what contains it."""
-        for key in ("include", "exclude"):
-            for number, pattern in enumerate(getattr(self.projects, key)):
-                yield ("projects", key, number), f"`projects.{key}`", pattern
+        for name in ("include", "exclude"):
+            for number, pattern in enumerate(getattr(self.projects, name)):
+                yield ("projects", name, number), f"`projects.{name}`", pattern
         yield from self._values("usernames", "inviters", "projects")
 
-    def _values(self, *keys: str) -> Iterator[tuple[KeyPath, str, str]]:
+    def _values(self, *names: str) -> Iterator[tuple[KeyPath, str, str]]:
         """Yield each value of these lists with its path and the entry that contains it."""
         for path, where, entry in self._entries():
-            for key in keys:
-                for number, value in enumerate(getattr(entry, key) or ()):
-                    yield (*path, key, number), where, value
+            for name in names:
+                for number, value in enumerate(getattr(entry, name) or ()):
+                    yield (*path, name, number), where, value
 
     def _entries(self) -> Iterator[_Entry]:
         """Yield each rule and keep entry with its path and what it is called in a sentence."""
@@ -267,3 +327,35 @@ def _matches_everything(keep: Keep) -> bool:
     return conditions.keys() <= {"usernames", "inviters", "projects"} and all(
         any(set(pattern) <= {"*", "@"} for pattern in patterns) for patterns in conditions.values()
     )
+
+
+_SCHEMA_DRAFT = "http://json-schema.org/draft-07/schema#"
+"""The newest draft that all editors with YAML support understand."""
+
+
+def json_schema() -> dict[str, object]:
+    """Return the JSON Schema of a policy file, for editors.
+
+    It accepts slightly more than `parse_policy`, which also finds duplicate names and
+    invisible characters.
+    """
+    schema: dict[str, object] = Policy.model_json_schema(schema_generator=_FileSchemaGenerator)
+    return {"$schema": _SCHEMA_DRAFT, **schema, "title": "Policy of invite-sweeper"}
+
+
+class _FileSchemaGenerator(GenerateJsonSchema):
+    """Describes files, where a key without a value is left out, never null."""
+
+    @override
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    @override
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        if schema.get("default") in (None, (), {}):  # Not useful as an editor's suggestion.
+            return self.generate_inner(schema["schema"])
+        return super().default_schema(schema)
+
+    @override
+    def field_title_should_be_set(self, schema: object) -> bool:
+        return False

@@ -22,7 +22,7 @@ from invite_sweeper.counts import METRICS
 from invite_sweeper.endings import REFUSAL_REASONS, ExitCode, Status, status_of
 from invite_sweeper.errors import UsageError
 from invite_sweeper.files import regular_file_target, replace_file
-from invite_sweeper.models import Outcome
+from invite_sweeper.models import OUTCOMES_OF_DELETIONS
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report.notify import LIMIT_S, Message, NotSent, open_session, request
 from invite_sweeper.text import to_datetime
@@ -51,7 +51,6 @@ _ORGANIZATION_COUNTS: Final = {
 """Attributes of `OrganizationResult`; the metric name adds `invite_sweeper_organization_`."""
 _TEXTFILE_MODE: Final = 0o644
 """The node exporter reads it as another user; it has counts and names of organizations only."""
-_LAST_SUCCESS: Final = "last_success_timestamp_seconds"
 _EARLIER_SUCCESS: Final = re.compile(
     rb"^invite_sweeper_last_success_timestamp_seconds(?:\{.*\})? ([0-9.e+]+)$", re.MULTILINE
 )
@@ -122,12 +121,20 @@ def write_textfile(
         target = regular_file_target(path)
         if target is None:
             return (f"{failed}: it is not a regular file.",)
-        earlier_s = succeeded_at.timestamp() if succeeded_at is not None else _read_success(target)
-        replace_file(target, _exposition(release, _families(record, finished_at, earlier_s)))
+        earlier = succeeded_at or _read_success(target)
+        replace_file(target, _exposition(release, record, finished_at, earlier))
         target.chmod(_TEXTFILE_MODE)
     except OSError as error:
         return (f"{failed}: {error.strerror}.",)
     return ()
+
+
+def _read_success(target: Path) -> datetime | None:
+    """Return the last success in the existing file; None if it is missing or has none."""
+    with suppress(OSError, ValueError, OverflowError):
+        if (found := _EARLIER_SUCCESS.search(target.read_bytes())) is not None:
+            return datetime.fromtimestamp(float(found[1]), UTC)
+    return None
 
 
 def check_gateway_url(url: str) -> None:
@@ -166,16 +173,14 @@ async def push(
     Returns:
         Error messages; empty if the gateway accepted the metrics.
     """
-    earlier_s = succeeded_at.timestamp() if succeeded_at is not None else None
-    families = tuple(_families(record, finished_at, earlier_s))
-    is_known = any(name == _LAST_SUCCESS for name, *_ in families)
+    is_known = succeeded_at is not None or status_of(record.exit_code) is Status.DONE
     group = "".join(  # Base64, because a name may contain a slash
         f"/{name}@base64/{urlsafe_b64encode(value.encode()).decode()}"
         for name, value in release.labels.items()
     )
     message = Message(
         f"{url.rstrip('/')}/metrics/job/{_JOB}{group}",
-        _exposition(release, families),
+        _exposition(release, record, finished_at, succeeded_at),
         {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},
     )
     try:
@@ -186,28 +191,26 @@ async def push(
     return ()
 
 
-def _read_success(target: Path) -> float | None:
-    """Return the last success in the existing file; None if it is missing or has none."""
-    with suppress(OSError, ValueError):
-        if (found := _EARLIER_SUCCESS.search(target.read_bytes())) is not None:
-            return float(found[1])
-    return None
-
-
 _Sample: TypeAlias = tuple[dict[str, str], float]
 _Family: TypeAlias = tuple[str, str, Iterable[_Sample]]
 """A name without prefix, a help text, and the labels and values."""
 
 
-def _exposition(release: Release, families: Iterable[_Family]) -> bytes:
-    """Return metrics in the text format.
+def _exposition(
+    release: Release, record: RunRecord, finished_at: datetime, succeeded_at: datetime | None
+) -> bytes:
+    """Return all metrics in the text format.
 
     Source: Prometheus, "Exposition formats", text format 0.0.4. Read 2026-11-28.
     """
-    lines = []
-    for name, help_text, samples in families:
+    end, lines = record.end or RunFinished(exit_code=int(ExitCode.DEFECT)), []
+    if status_of(record.exit_code) is Status.DONE:
+        succeeded_at = finished_at
+    values = _values(end, finished_at, succeeded_at)
+    families: list[_Family] = [(name, text, [({}, v)]) for name, text, v in values if v is not None]
+    for name, text, samples in (*families, *_families(end, record.mode or "run")):
         metric = f"{_JOB}_{name}"
-        lines += [f"# HELP {metric} {help_text}", f"# TYPE {metric} gauge"]
+        lines += [f"# HELP {metric} {text}", f"# TYPE {metric} gauge"]
         for labels, value in samples:
             pairs = (f'{k}="{_escape(v)}"' for k, v in (release.labels | labels).items())
             lines.append(f"{metric}{{{','.join(pairs)}}} {float(value)!r}")
@@ -220,42 +223,28 @@ def _escape(value: str) -> str:
     return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
 
 
-def _families(
-    record: RunRecord, finished_at: datetime, succeeded_s: float | None
-) -> Iterator[_Family]:
-    """Yield all metrics; those whose value is not known are left out."""
-    end, finished_s = (
-        record.end or RunFinished(exit_code=int(ExitCode.DEFECT)),
-        finished_at.timestamp(),
-    )
-    success_s = finished_s if ExitCode(end.exit_code).succeeded else succeeded_s
+def _values(
+    end: RunFinished, finished_at: datetime, succeeded_at: datetime | None
+) -> Iterator[tuple[str, str, float | None]]:
+    """Yield the metrics of the whole run; a value that is not known is None."""
+    yield from ((name, text, getattr(end, name)) for name, text in _COUNTS.items())
+    text = "Announced invitations whose notice was not over in the last run."
+    yield "notice_pending", text, end.kept_by_reason.get("notice_pending", 0)
+    yield "last_run_timestamp_seconds", "When the last run ended.", finished_at.timestamp()
+    yield "last_run_exit_code", "Exit code of the last run.", end.exit_code
+    yield "run_duration_seconds", "Time the last run took.", end.duration_s
+    success_s = succeeded_at.timestamp() if succeeded_at is not None else None
+    yield "last_success_timestamp_seconds", "When the last successful run ended.", success_s
     oldest_s = None if end.oldest_pending_days is None else end.oldest_pending_days * _DAY_S
-    sunset_s = None
-    if end.sunset is not None:
-        sunset_s = datetime.fromisoformat(end.sunset).replace(tzinfo=UTC).timestamp()
-    totals: tuple[tuple[str, str, float | None], ...] = (
-        *((name, text, getattr(end, name)) for name, text in _COUNTS.items()),
-        (
-            "notice_pending",
-            "Announced invitations whose notice was not over in the last run.",
-            end.kept_by_reason.get("notice_pending", 0),
-        ),
-        ("last_run_timestamp_seconds", "When the last run ended.", finished_s),
-        ("last_run_exit_code", "Exit code of the last run.", end.exit_code),
-        ("run_duration_seconds", "Time the last run took.", end.duration_s),
-        (_LAST_SUCCESS, "When the last successful run ended.", success_s),
-        ("oldest_pending_age_seconds", "Age of the oldest pending invitation in scope.", oldest_s),
-        (
-            "api_sunset_timestamp_seconds",
-            "When Atlas stops serving the API version in use.",
-            sunset_s,
-        ),
-    )
-    for name, text, value in totals:
-        if value is not None:
-            yield name, text, [({}, value)]
-    yield "run_mode", "1 for the mode of the last run.", [({"mode": record.mode or "run"}, 1)]
-    outcomes = [({"outcome": each.value}, getattr(end, each)) for each in Outcome]
+    yield "oldest_pending_age_seconds", "Age of the oldest pending invitation in scope.", oldest_s
+    sunset = datetime.fromisoformat(f"{end.sunset}T00Z").timestamp() if end.sunset else None
+    yield "api_sunset_timestamp_seconds", "When Atlas stops serving the API version in use.", sunset
+
+
+def _families(end: RunFinished, mode: str) -> Iterator[_Family]:
+    """Yield the metrics with a sample for each mode, outcome, reason or organization."""
+    yield "run_mode", "1 for the mode of the last run.", [({"mode": mode}, 1)]
+    outcomes = [({"outcome": each.value}, getattr(end, each)) for each in OUTCOMES_OF_DELETIONS]
     yield "outcomes", "Planned deletions of the last run, by outcome.", outcomes
     kept = [({"reason": reason}, count) for reason, count in end.kept_by_reason.items()]
     yield "kept", "Invitations that the last run kept, by reason.", kept

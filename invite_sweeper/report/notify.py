@@ -11,12 +11,11 @@ import hmac
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from itertools import groupby
+from html import escape
 from typing import Final, Literal, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
-from msgspec import structs
 from yarl import URL
 
 from invite_sweeper.atlas.http import (
@@ -87,18 +86,6 @@ class NotSent(Exception):
 # The messages -------------------------------------------------------------------------------------
 
 
-def should_notify(channel: Notification, record: RunRecord) -> bool:
-    """Return whether the channel is notified of this run.
-
-    `changes` covers runs that deleted something, dry runs that found something stale, and
-    failures. `failures` covers runs that did not complete, and urgent warnings. A ping monitor,
-    which alerts on silence, is notified of every run.
-    """
-    if channel.kind == "ping" or channel.when == "always" or needs_attention(record):
-        return True
-    return channel.when == "changes" and has_effect(record)
-
-
 def end_message(
     channel: Notification,
     environment: Mapping[str, str],
@@ -108,16 +95,21 @@ def end_message(
 ) -> Message | None:
     """Return the message about the end of a run; None if its `when` does not cover the run.
 
+    `changes` covers runs that deleted something, dry runs that found something stale, and
+    failures. `failures` covers runs that did not complete, and urgent warnings. A ping monitor,
+    which alerts on silence, is notified of every run.
+
     Raises:
         NotSent: A variable is not set, or the address is not allowed.
     """
-    if not should_notify(channel, record):
+    is_due = channel.kind == "ping" or channel.when == "always" or needs_attention(record)
+    if not is_due and not (channel.when == "changes" and has_effect(record)):
         return None
     if channel.kind == "webhook":
         fields = _webhook_fields(record, story, finished_at, details=channel.details)
         return _webhook(channel, environment, finished_at, fields)
     failed = not ExitCode(record.exit_code or 0).succeeded
-    lines = tuple(text_lines(record, story, details=channel.details))
+    lines = tuple(_lines(record, story, details=channel.details))
     return _text(channel, environment, lines, failed=failed)
 
 
@@ -144,19 +136,19 @@ def _text(
 ) -> Message:
     url = _address(channel, environment)
     if channel.kind == "slack":
-        body = _json({"text": _slack_text(lines), **_SLACK_OPTIONS})
-        return Message(url, body, {"Content-Type": "application/json"})
+        return _json_message(url, {"text": _slack_text(lines), **_SLACK_OPTIONS})
     text = SECRETS.redact("\n".join(lines)).encode()
     url = _append_path(url, "fail") if failed else url
     return Message(url, text, {"Content-Type": "text/plain; charset=utf-8"})
 
 
-def text_lines(record: RunRecord, story: Story, *, details: bool) -> Iterator[str]:
-    """Yield the message about the end of a run: the headline, what to do, numbers, evidence.
+def _json_message(url: str, value: Mapping[str, object]) -> Message:
+    body = SECRETS.redact_bytes(to_json(value))
+    return Message(url, body, {"Content-Type": "application/json"})
 
-    Args:
-        details: Whether users are named, at most `MAX_USERS`.
-    """
+
+def _lines(record: RunRecord, story: Story, *, details: bool) -> Iterator[str]:
+    """Yield the message about the end of a run: the headline, what to do, numbers, evidence."""
     yield f"invite-sweeper: {story.headline.label}: {story.headline.text}"
     for each in story.attention:
         yield each.text
@@ -176,12 +168,14 @@ def _users(record: RunRecord) -> Iterator[str]:
     """Yield a line for each user to name: those that need attention first."""
     found, (title, _) = read_rows(record), announced_as(record)
     for row in found.first(MAX_USERS):
-        yield f"- {row.user_in_place}: {display_text(row.outcome or 'planned').replace('_', ' ')}"
-    by_inviter = sorted(found.announced, key=lambda row: row.event.inviter or "")[:MAX_USERS]
-    for inviter, rows in groupby(by_inviter, lambda row: row.event.inviter):
-        yield f"{title}, invited by {display_text(inviter) or '(not known)'}:"
-        for row in rows:
-            yield f"- {row.user_in_place}: deletable from {describe_instant(row.due)}"
+        outcome = display_text(row.outcome or "planned").replace("_", " ")
+        yield f"- {row.user} in {row.place}: {outcome}"
+    if found.announced:
+        yield f"{title}:"
+    for row in sorted(found.announced, key=lambda row: row.event.inviter or "")[:MAX_USERS]:
+        inviter = display_text(row.event.inviter) or "(not known)"
+        due = f"deletable from {describe_instant(row.due)}, invited by {inviter}"
+        yield f"- {row.user} in {row.place}: {due}"
     if (more := len(found.announced) - MAX_USERS) > 0:
         yield f"And {pluralize(more, 'more announced invitation')}."
 
@@ -194,13 +188,7 @@ Source: Slack, "Unfurling" and "Formatting text". Read 2026-11-27.
 
 
 def _slack_text(lines: Iterable[str]) -> str:
-    first, *rest = (
-        _BARE_LINK.sub("\\g<0>\u200b", line)
-        .replace("&", "&amp;")
-        .replace("<", "&lt;")
-        .replace(">", "&gt;")
-        for line in lines
-    )
+    first, *rest = (escape(_BARE_LINK.sub("\\g<0>\u200b", line), quote=False) for line in lines)
     return "\n".join((f"*{first}*", *rest))
 
 
@@ -212,15 +200,15 @@ def _webhook_fields(
     record: RunRecord, story: Story, finished_at: datetime, *, details: bool
 ) -> Mapping[str, object]:
     """Return the result as `--output json` has it, with the story; users only with `details`."""
-    result = result_json(record)
-    fields: dict[str, object] = structs.asdict(result)
+    fields = result_json(record)
     del fields["lists"], fields["invitations"]
+    code = ExitCode(fields["exit_code"])
     fields |= {
         "headline": f"{story.headline.label}: {story.headline.text}",
         "attention": [each._asdict() for each in story.attention],
-        "succeeded": ExitCode(result.exit_code).succeeded,
-        "verdict": ExitCode(result.exit_code).status,
-        "retryable": may_repeat(result.exit_code, result.reasons),
+        "succeeded": code.succeeded,
+        "verdict": code.status,
+        "retryable": may_repeat(code, fields["reasons"]),
         "finished_at": finished_at,
     }
     if details:
@@ -229,10 +217,6 @@ def _webhook_fields(
         fields["invitations"] = list(map(planned_result, planned))
         fields["announcements"] = [row.event for row in found.announced]
     return fields
-
-
-def _json(value: Mapping[str, object]) -> bytes:
-    return SECRETS.redact_bytes(to_json(value))
 
 
 def _webhook(
@@ -245,9 +229,7 @@ def _webhook(
 
     Source: the specification of Standard Webhooks 1.0. Read 2026-11-27.
     """
-    message = Message(
-        _address(channel, environment), _json(fields), {"Content-Type": "application/json"}
-    )
+    message = _json_message(_address(channel, environment), fields)
     if channel.secret_env is None:
         return message
     key = environment.get(channel.secret_env, "").encode()

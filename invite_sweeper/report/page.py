@@ -11,20 +11,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import date, timedelta
-from importlib import resources
 from itertools import groupby, starmap
 from typing import Final, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from invite_sweeper.audit import (
-    History,
-    RunFile,
-    RunRecord,
-    Verdict,
-    Verification,
-)
+from invite_sweeper.audit import History, RunFile, RunRecord, Verdict, Verification
 from invite_sweeper.audit.events import Line
 from invite_sweeper.endings import Advisor, Colour, ExitCode, Status, status_of, worst
 from invite_sweeper.errors import RunError
@@ -76,7 +69,7 @@ class Page(NamedTuple):
         nights: The last days up to that of the newest run, the oldest first.
         period: How the nights ended, a sentence each; empty for a single day.
         tables: Of the newest run.
-        about: Names and values of the newest run.
+        about: What else is known of the newest run.
     """
 
     title: str
@@ -88,7 +81,7 @@ class Page(NamedTuple):
     nights: tuple[Night, ...]
     period: tuple[str, ...]
     tables: tuple[Table, ...]
-    about: tuple[tuple[str, str], ...]
+    about: tuple[StoryLine, ...]
 
 
 class _Run(NamedTuple):
@@ -143,7 +136,7 @@ def read_page(files: Sequence[RunFile], found: Verification, advisor: Advisor) -
         nights=tuple(starmap(_night, by_day.items())) if several else (),
         period=tuple(_period(by_day)) if several else (),
         tables=tuple(tables_of(newest.record, advisor)) if is_read else (),
-        about=tuple((label, display_text(text)) for label, text in _about(newest.record) if text),
+        about=tuple(StoryLine(k, display_text(text)) for k, text in _about(newest.record) if text),
     )
 
 
@@ -270,24 +263,19 @@ def render_html(page: Page) -> str:
 
     Its Content-Security-Policy allows only its own style sheet, by hash, and no script.
     """
-    templates = resources.files(__package__).joinpath("templates")
-    style = templates.joinpath("page.css").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    loader = PackageLoader("invite_sweeper.report")
     environment = Environment(
-        loader=PackageLoader("invite_sweeper.report"),
+        loader=loader,
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters["breakable"] = breakable
-    template = environment.get_template("page.html.j2")
-    return template.render(
-        page=page,
-        legend=_legend(page),
-        doubt=_DOUBT,
-        style=style,
-        style_hash=f"sha256-{digest}",
+    style, *_ = loader.get_source(environment, "page.css")
+    style_hash = f"sha256-{base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()}"
+    return environment.get_template("page.html.j2").render(
+        page=page, legend=_legend(page), doubt=_DOUBT, style=style, style_hash=style_hash
     )
 
 
@@ -348,7 +336,7 @@ def _markdown(page: Page) -> Iterator[str]:
     if page.story.remarks:
         remarks = [f"- {markdown_text(each)}" for each in page.story.remarks]
         yield from _fold("Remarks", len(remarks), remarks)
-    about = [f"- {name}: {code_span(value)}" for name, value in page.about]
+    about = [f"- {each.label}: {code_span(each.text)}" for each in page.about]
     yield from _fold("About this run", len(about), about)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count, islice
 from typing import Any, Final, NamedTuple
 
+import msgspec
 from msgspec import structs
 
 from invite_sweeper.audit import RunRecord
@@ -14,33 +15,29 @@ from invite_sweeper.audit.events import (
     Announced,
     Event,
     Intent,
-    InvitationFields,
     KeepEntry,
     Kept,
+    OrganizationResult,
     OutcomeLine,
     Planned,
     ProjectUnreadable,
     RunFinished,
+    RunStarted,
     WouldBeAnnounced,
 )
 from invite_sweeper.audit.reader import FileChain, read_events
 from invite_sweeper.endings import Advisor
 from invite_sweeper.errors import RunError
-from invite_sweeper.models import InvitationKey
+from invite_sweeper.models import Invitation, InvitationKey
 from invite_sweeper.report.rows import (
-    AGE,
     ID,
-    INVITED,
-    INVITER,
     LIST,
     NO_OUTCOME,
-    PLACE_WITH_ORGANIZATION,
-    ROLES,
     Column,
     Line,
     Row,
-    full_place_name,
     invitation_columns,
+    place_name,
     sorted_rows,
     text_cell,
 )
@@ -61,37 +58,41 @@ class RunRows:
     """What the file of a run says of invitations, in the order of its lines.
 
     Attributes:
+        labels: The organizations' names with their ids, by id.
         rows: The planned deletions with their outcomes; of a restore, who was invited again.
         announced: For a later deletion, or would be; the next to be deleted is first.
         is_whole: False if the file could not be read to its end.
     """
 
+    labels: Mapping[str, str] = field(default_factory=dict)
     rows: dict[InvitationKey, Row] = field(default_factory=dict)
     announced: list[Row] = field(default_factory=list)
     unread: list[Unread] = field(default_factory=list)
     is_whole: bool = False
 
-    def add(self, event: Event, labels: Mapping[str, str]) -> None:
-        """Add a line.
-
-        Args:
-            labels: The organizations' names with their ids, by id.
-        """
+    def add(self, event: Event) -> None:
+        """Add a line."""
         match event:
             case Planned():
-                self.rows[event.key] = row_of(event, labels)
+                self.rows[event.key] = self.row(event)
             case Intent():
-                self.rows.setdefault(event.key, row_of(event, labels)).outcome = NO_OUTCOME
+                self.rows.setdefault(event.key, self.row(event)).outcome = NO_OUTCOME
             case OutcomeLine(recovers=None):  # else of another run, which planned it
-                self.rows.setdefault(event.key, row_of(event, labels)).take(event)
+                self.rows.setdefault(event.key, self.row(event)).take(event)
             case Announced() | WouldBeAnnounced():
-                self.announced.append(row_of(event, labels))
+                self.announced.append(self.row(event))
             case ProjectUnreadable():
-                label = _label(event.org_id or "", labels)
-                reason = escape_unprintable(truncate(event.reason))
-                self.unread.append(Unread(full_place_name(event, label), reason))
+                place = place_name(event, self._label(event.org_id or ""), full=True)
+                self.unread.append(Unread(place, escape_unprintable(truncate(event.reason))))
             case _:
                 pass
+
+    def row(self, event: Invitation) -> Row:
+        """Return the row of an event."""
+        return Row(event, self._label(event.org_id))
+
+    def _label(self, org_id: str) -> str:
+        return escape_unprintable(self.labels.get(org_id, org_id))
 
     def first(self, max_rows: int) -> list[Row]:
         """Return the first rows in their order: what failed, then of each organization as many."""
@@ -103,10 +104,11 @@ class RunRows:
 
 def read_rows(record: RunRecord) -> RunRows:
     """Return what is known of a run; of a file that cannot be read, what comes before."""
-    found, labels = RunRows(), _labels(record)
+    organizations = record.end.organizations if record.end is not None else ()
+    found = RunRows({each.id: each.label for each in organizations})
     with suppress(RunError):  # the verification names the file, and the totals are known
         for line in read_events(record.file.path):
-            found.add(line.event, labels)
+            found.add(line.event)
         found.is_whole = True
     found.announced = sorted(sorted_rows(found.announced), key=lambda row: row.due)
     return found
@@ -120,22 +122,6 @@ def announced_as(record: RunRecord) -> tuple[str, str]:
 
 
 UNREAD_CAPTION: Final = "Lists not read; nothing is deleted there"
-
-
-def row_of(event: InvitationFields, labels: Mapping[str, str]) -> Row:
-    """Return the row of an event."""
-    return Row(event, _label(event.org_id, labels))
-
-
-def _labels(record: RunRecord) -> dict[str, str]:
-    organizations = record.end.organizations if record.end is not None else ()
-    return {each.id: each.label for each in organizations}
-
-
-def _label(org_id: str, labels: Mapping[str, str]) -> str:
-    return escape_unprintable(labels.get(org_id, org_id))
-
-
 MAX_PLANNED = 10_000
 """Planned invitations that the JSON result contains; the audit log has all."""
 
@@ -150,49 +136,50 @@ class PlannedResult(Planned, frozen=True, kw_only=True):
     outcome: str | None = None
 
 
-class RunResult(RunFinished, frozen=True, kw_only=True):
-    """What `--output json` prints: the first and the last line of a run, and its plan.
+RunResult: Final = msgspec.defstruct(
+    "RunResult",
+    [
+        ("run_id", str),
+        *((each.name, each.type, each.default) for each in structs.fields(RunStarted)),
+        ("organizations", tuple[OrganizationResult, ...], ()),
+        ("audit_file", str),
+        ("audit_last_hash", str),
+        ("invitations", tuple[PlannedResult, ...], ()),
+        ("truncated", bool, False),
+    ],
+    bases=(RunFinished,),
+    namespace={
+        "__doc__": """What `--output json` prints: the first and the last line, and the plan.
 
-    Attributes:
-        audit_file: The file of the run.
-        audit_last_hash: SHA-256 of its last line, to be kept elsewhere.
-        invitations: The planned invitations, at most 10,000.
-        truncated: There are more, or the file could not be read; it has all.
-    """
-
-    run_id: str
-    mode: str
-    tool_version: str
-    policy_sha256: str | None
-    policy_path: str | None
-    actors: Mapping[str, str]
-    base_url: str
-    now: str
-    shard: str | None
-    scope_sha256: str | None = None
-    plan_sha256: str | None = None
-    restores: str | None = None
-    audit_file: str
-    audit_last_hash: str
-    invitations: tuple[PlannedResult, ...] = ()
-    truncated: bool = False
+        Attributes:
+            audit_file: The file of the run.
+            audit_last_hash: SHA-256 of its last line, to be kept elsewhere.
+            invitations: The planned invitations, at most 10,000.
+            truncated: There are more, or the file could not be read; it has all.
+        """
+    },
+    frozen=True,
+    kw_only=True,
+)
 
 
-def result_json(record: RunRecord) -> RunResult:
-    """Return what `--output json` prints of a run that has ended."""
+def result_json(record: RunRecord) -> dict[str, Any]:
+    """Return what `--output json` prints of a run that has ended, a `RunResult`."""
     assert record.start is not None  # noqa: S101 - a run that has ended began
     assert record.end is not None  # noqa: S101 - as above
-    found = read_rows(record)
-    fields = structs.asdict(record.start) | structs.asdict(record.end)
+    found, end = read_rows(record), structs.asdict(record.end)
     planned = [row for row in found.rows.values() if isinstance(row.event, Planned)]
-    return RunResult(
-        **fields,
-        run_id=record.run_id,
-        audit_file=str(record.file.path),
-        audit_last_hash=record.last_hash,
-        invitations=tuple(map(planned_result, planned[:MAX_PLANNED])),
-        truncated=len(planned) > MAX_PLANNED or (record.file.number > 0 and not found.is_whole),
-    )
+    is_whole = found.is_whole or not record.file.number
+    return {
+        **end,
+        "run_id": record.run_id,
+        **structs.asdict(record.start),
+        "organizations": end["organizations"],
+        "audit_file": str(record.file.path),
+        "audit_last_hash": record.last_hash,
+        "invitations": list(map(planned_result, planned[:MAX_PLANNED])),
+        "truncated": len(planned) > MAX_PLANNED or not is_whole,
+    }
 
 
 def planned_result(row: Row) -> PlannedResult:
@@ -224,19 +211,9 @@ class Table(NamedTuple):
     columns: tuple[Column[Any], ...]
     rows: Sequence[Any]
     total: int
-    command: str = ""
+    command: str
 
 
-_KEPT: Final = (
-    AGE,
-    INVITED,
-    PLACE_WITH_ORGANIZATION,
-    Column[Row]("Kept because", lambda row: text_cell(row.detail), "prose"),
-    ROLES,
-    INVITER,
-    LIST,
-    ID,
-)
 _UNREAD: Final = (
     Column[Unread]("Project", lambda each: (Line(each.place),)),
     Column[Unread]("Reason", lambda each: (Line(each.reason),), "prose"),
@@ -252,52 +229,30 @@ _KEEP_ENTRIES: Final = (
 def tables_of(record: RunRecord, advisor: Advisor) -> Iterator[Table]:
     """Yield the people of a run, and the lists that were not read; tables that are not empty."""
     end, found = record.end or RunFinished(exit_code=0), read_rows(record)
-    show, most = advisor_of(record, advisor).show, _MAX_TABLE_ROWS
-    rows, announced = found.first(most), found.announced[:most]
+    show, keep = advisor_of(record, advisor).show, end.keep_entries
+    rows, announced = found.first(_MAX_TABLE_ROWS), found.announced[:_MAX_TABLE_ROWS]
+    kept = tuple(islice(_kept(record, found), _MAX_TABLE_ROWS))
     caption = _PLAN_CAPTIONS.get(record.mode or "", "Planned deletions and what became of them")
-    columns = [(*invitation_columns(each), LIST, ID) for each in (rows, announced)]
-    due_caption, due_event = announced_as(record)
-    tables = (
-        Table(
-            "unreadable",
-            UNREAD_CAPTION,
-            _UNREAD,
-            found.unread[:most],
-            end.projects_unreadable,
-            show("--event", ProjectUnreadable.event),
-        ),
-        Table("invitations", caption, columns[0], rows, len(found.rows), show()),
-        Table(
-            "announced",
-            due_caption,
-            columns[1],
-            announced,
-            end.announced,
-            show("--event", due_event),
-        ),
-        Table(
-            "kept",
-            "Kept invitations",
-            _KEPT,
-            tuple(islice(_kept(record), most)),
-            end.kept,
-            show("--event", Kept.event),
-        ),
-        Table(
-            "keep-entries",
-            "Keep entries of the policy",
-            _KEEP_ENTRIES,
-            end.keep_entries,
-            len(end.keep_entries),
-        ),
+    due_caption, due = announced_as(record)
+    unread, unread_event = found.unread[:_MAX_TABLE_ROWS], ProjectUnreadable.event
+    tables: tuple[tuple[str, str, tuple[Column[Any], ...], Sequence[Any], int, str], ...] = (
+        ("unreadable", UNREAD_CAPTION, _UNREAD, unread, end.projects_unreadable, unread_event),
+        ("invitations", caption, (), rows, len(found.rows), ""),
+        ("announced", due_caption, (), announced, end.announced, due),
+        ("kept", "Kept invitations", (), kept, end.kept, Kept.event),
+        ("keep-entries", "Keep entries of the policy", _KEEP_ENTRIES, keep, len(keep), ""),
     )
-    yield from (table for table in tables if table.rows)
+    for key, title, columns, shown, total, event in tables:
+        command = show("--event", event) if event else show()
+        if shown:
+            every = columns or (*invitation_columns(shown), LIST, ID)
+            yield Table(key, title, every, shown, total, command)
 
 
-def _kept(record: RunRecord) -> Iterator[Row]:
+def _kept(record: RunRecord, found: RunRows) -> Iterator[Row]:
     """Yield the kept invitations, of a run that recorded them."""
-    labels, chain = _labels(record), FileChain(record.file.path)
+    chain = FileChain(record.file.path)
     with suppress(RunError):  # as above
         for line in chain:
             if line.header.event == Kept.event and isinstance(kept := chain.decode(line), Kept):
-                yield replace(row_of(kept, labels), detail=describe_keep_reason(kept.reason))
+                yield replace(found.row(kept), detail=describe_keep_reason(kept.reason))

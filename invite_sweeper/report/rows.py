@@ -5,12 +5,12 @@ unprintable characters escaped. Which fields a table has is decided here.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
-from invite_sweeper.audit.events import InvitationFields, OutcomeLine, ProjectUnreadable
-from invite_sweeper.models import Outcome, is_permission_error
+from invite_sweeper.audit.events import OutcomeLine, ProjectUnreadable
+from invite_sweeper.models import Invitation, Outcome, is_permission_error
 from invite_sweeper.report.story import describe_instant, display_text
 from invite_sweeper.text import pluralize
 
@@ -66,7 +66,7 @@ class Row:
         detail: Of an outcome that needs attention; why an invitation is kept.
     """
 
-    event: InvitationFields
+    event: Invitation
     organization: str
     outcome: str = ""
     detail: str = ""
@@ -82,11 +82,6 @@ class Row:
         return place_name(self.event, self.organization)
 
     @property
-    def user_in_place(self) -> str:
-        """The address and where it is invited to."""
-        return f"{self.user} in {self.place}"
-
-    @property
     def due(self) -> str:
         """When a later sweep may delete an announced invitation; empty for any other."""
         return getattr(self.event, "deletable_from", "")
@@ -100,7 +95,7 @@ class Row:
     @property
     def is_owner(self) -> bool:
         """Whether any role is that of an owner; Atlas may add some."""
-        return any(_OWNER in role for role in _all_roles(self.event))
+        return any(_OWNER in role for role in self.event.all_roles)
 
     @property
     def has_failed(self) -> bool:
@@ -113,53 +108,41 @@ class Row:
         self.detail = _detail(line) if self.has_failed else ""
 
 
-def place_name(event: InvitationFields | ProjectUnreadable, organization: str) -> str:
-    """Return the project's name, or the organization's with its id for a list of its own."""
+def place_name(
+    event: Invitation | ProjectUnreadable, organization: str, *, full: bool = False
+) -> str:
+    """Return the project's name, or the organization's with its id for a list of its own.
+
+    Args:
+        full: Whether the organization follows the name of a project.
+    """
     if event.project_id is None and event.project_name is None:
         return f"organization {organization}".rstrip()
-    return display_text(event.project_name) or "(no name)"
-
-
-def full_place_name(event: InvitationFields | ProjectUnreadable, organization: str) -> str:
-    """Return the place with its organization."""
-    name = place_name(event, organization)
-    of_organization = event.project_id is None and event.project_name is None
-    return name if of_organization else f"{name} of organization {organization}".rstrip()
+    name = display_text(event.project_name) or "(no name)"
+    return f"{name} of organization {organization}".rstrip() if full else name
 
 
 def sorted_rows(rows: Iterable[Row]) -> list[Row]:
     """Return rows in their order: failures, owners, then the oldest, then by project and user."""
-    return sorted(rows, key=_order)
 
+    def order(row: Row) -> tuple[object, ...]:
+        event = row.event
+        age = float("inf") if event.age_days is None else -event.age_days
+        texts = (event.created_at, event.project_name, event.username)
+        names = (*(each or "" for each in texts), event.source.value, event.invitation_id)
+        return (not row.has_failed, not row.is_owner, age, *names)
 
-def _order(row: Row) -> tuple[object, ...]:
-    event = row.event
-    return (
-        not row.has_failed,
-        not row.is_owner,
-        float("inf") if event.age_days is None else -event.age_days,
-        event.created_at or "",
-        event.project_name or "",
-        event.username or "",
-        event.source.value,
-        event.invitation_id,
-    )
+    return sorted(rows, key=order)
 
 
 _OWNER: Final = "OWNER"
-
-
-def _all_roles(event: InvitationFields) -> Iterator[str]:
-    yield from event.roles
-    yield from (role for _, role in event.project_roles)
 
 
 def _detail(event: OutcomeLine) -> str:
     if event.outcome == Outcome.ACCEPTED_DURING:
         return "accepted meanwhile; the active member was removed"
     status, code = event.http_status, event.error_code
-    parts = (str(status) if status is not None else "", display_text(code))
-    text = " ".join(filter(None, parts)) or "no response"
+    text = f"{status or ''} {display_text(code)}".strip() or "no response"
     if is_permission_error(status, code):
         text += f"; deleting requires the role {event.source.roles[1]}"
     return text
@@ -195,14 +178,16 @@ def roles_cell(row: Row) -> Cell:
         several = len(projects) > 1
         where = pluralize(len(projects), "project") if several else display_text(projects[0])
         found.append((role, f" in {where}"))
-    return tuple(_role_line(display_text(role), where) for role, where in found[:_MAX_ROLES])
+    return tuple(
+        Line(f"{_ORDINARY_ROLES.get(role, display_text(role))}{where}", _role_style(role))
+        for role, where in found[:_MAX_ROLES]
+    )
 
 
-def _role_line(role: str, where: str) -> Line:
+def _role_style(role: str) -> Style:
     if role in _ORDINARY_ROLES:
-        return Line(f"{_ORDINARY_ROLES[role]}{where}")
-    is_privileged = any(word in role for word in _PRIVILEGED)
-    return Line(f"{role}{where}", "privileged" if is_privileged else "strong")
+        return "plain"
+    return "privileged" if any(word in role for word in _PRIVILEGED) else "strong"
 
 
 _OUTCOME_STYLES: Final[Mapping[str, Style]] = {
@@ -215,7 +200,7 @@ _OUTCOME_STYLES: Final[Mapping[str, Style]] = {
 
 def _age_cell(row: Row) -> Cell:
     age_days = row.event.age_days
-    return (Line("?" if age_days is None else f"{age_days:,.1f} d"),)
+    return text_cell("?" if age_days is None else f"{age_days:,.1f} d")
 
 
 def _invited_cell(row: Row) -> Cell:
@@ -245,6 +230,7 @@ AGE: Final = Column[Row]("Age", _age_cell, "number", 9)
 INVITED: Final = Column[Row]("Invited", _invited_cell, "address", 64)
 PLACE: Final = Column[Row]("To", lambda row: (Line(row.place),), max_width=40)
 PLACE_WITH_ORGANIZATION: Final = Column[Row]("To", _place_cell, max_width=40)
+BECAUSE: Final = Column[Row]("Kept because", lambda row: text_cell(row.detail), "prose")
 RULE: Final = Column[Row]("Rule", lambda row: text_cell(getattr(row.event, "rule", "")))
 ROLES: Final = Column[Row]("Role", roles_cell)
 INVITER: Final = Column[Row]("Invited by", lambda row: text_cell(row.event.inviter), max_width=32)
@@ -266,5 +252,6 @@ def invitation_columns(rows: Iterable[Row], *, grouped: bool = False) -> tuple[C
     several = len({row.event.org_id for row in rows}) > 1
     place = (PLACE_WITH_ORGANIZATION if several else PLACE,) if not grouped else ()
     due = (FROM,) if any(row.due for row in rows) else ()
+    why = BECAUSE if any(row.detail and not row.outcome for row in rows) else RULE
     outcome = (OUTCOME,) if any(row.outcome for row in rows) else ()
-    return (AGE, INVITED, *place, *due, RULE, ROLES, INVITER, *outcome)
+    return (AGE, INVITED, *place, *due, why, ROLES, INVITER, *outcome)

@@ -117,15 +117,20 @@ class Story(NamedTuple):
 
 def tell(run: RunRecord, advisor: Advisor = Advisor()) -> Story:  # noqa: B008 - immutable
     """Return the story of a run."""
-    if run.end is None:
+    end = run.end
+    if end is None:
         return _tell_killed(run)
-    teller = _Teller(run, run.end, advisor_of(run, advisor))
+    remarks = (
+        escape_unprintable(each.message)
+        for each in end.warnings
+        if each.level == WarningLevel.REMARK and each.code != WarningCode.NOTICE
+    )
     return Story(
-        teller.headline(),
-        tuple(teller.lines()),
-        tuple(teller.organizations()),
-        tuple(teller.attention()),
-        tuple(teller.remarks()),
+        _headline(run, *_how(run.mode, end), [each.label for each in end.organizations]),
+        tuple(_lines(run, end)),
+        tuple(_organizations(run.mode, end)),
+        tuple(_attention(end, advisor_of(run, advisor))),
+        tuple(remarks),
     )
 
 
@@ -186,138 +191,113 @@ def _run_line(run: RunRecord) -> str:
     return ", ".join(parts)
 
 
-class _Teller:
-    """Tells a run that has ended."""
+def _how(mode: str | None, end: RunFinished) -> tuple[str, str]:
+    """Return how a run ended, and what it did."""
+    status = status_of(end.exit_code)
+    ended, done = status.label, _done(mode, end, status)
+    if Reason.CIRCUIT_BREAKER in end.reasons:  # after this stop, the rest is not done
+        ended = Reason.CIRCUIT_BREAKER.label.capitalize()
+    elif mode == "dry-run" and status is Status.REFUSED:
+        ended = "a sweep would be refused"
+    failed = sum(each.error is not None for each in end.organizations)
+    if failed not in {0, len(end.organizations)}:
+        done += f"; {failed:,} of {len(end.organizations):,} organizations failed"
+    return ended, done
 
-    def __init__(self, run: RunRecord, end: RunFinished, about: Advisor) -> None:
-        self._run = run
-        self._end = end
-        self._advisor = about
-        self._mode = run.mode or "run"
-        self._reasons = known_reasons(end.reasons)
-        self._status = status_of(end.exit_code)
 
-    def headline(self) -> StoryLine:
-        """Return the status with what was done, in one line."""
-        organizations = self._end.organizations
-        ended = self._status.label
-        if Reason.CIRCUIT_BREAKER in self._reasons:  # after this stop, the rest is not done
-            ended = Reason.CIRCUIT_BREAKER.label.capitalize()
-        elif self._mode == "dry-run" and self._status is Status.REFUSED:
-            ended = "a sweep would be refused"
-        done, failed = self._done(), sum(each.error is not None for each in organizations)
-        if failed not in {0, len(organizations)}:
-            done += f"; {failed:,} of {len(organizations):,} organizations failed"
-        return _headline(self._run, ended, done, [each.label for each in organizations])
-
-    def _done(self) -> str:
-        end, is_dry = self._end, self._mode == "dry-run"
-        if self._mode == "restore":
-            return _join_counts(_RESTORED, end) or "no one was invited"
-        verb = "would be announced" if is_dry else "announced"
-        announced = [f"{end.announced:,} {verb}"] if end.announced else []
-        if is_dry:
-            none_was = "none was deleted" if self._status is Status.REFUSED else "none was"
-            rest = [*announced, none_was] if end.planned else announced
-            return ", ".join([self._would_delete(), *rest])
-        if found := ", ".join(filter(None, (_join_counts(_OUTCOMES, end), *announced))):
-            return found
-        is_idle = end.plan_made and not end.stale and "notice_pending" not in end.kept_by_reason
-        return "nothing stale" if is_idle else "nothing was deleted"
-
-    def _would_delete(self) -> str:
-        end = self._end
+def _done(mode: str | None, end: RunFinished, status: Status) -> str:
+    waits = "notice_pending" in end.kept_by_reason
+    if mode == "restore":
+        return _join_counts(_RESTORED, end) or "no one was invited"
+    if mode == "dry-run":
+        found = _NOT_ALL_READ if not end.plan_made else f"nothing {'due' if waits else 'stale'}"
+        rest = [f"{end.announced:,} would be announced"] if end.announced else []
         if end.planned:
-            verb = "are stale" if self._status is Status.REFUSED else "would be deleted"
-            return f"{pluralize(end.planned, 'invitation')} {verb}"
-        if not end.plan_made:
-            return _NOT_ALL_READ
-        return f"nothing {'due' if 'notice_pending' in end.kept_by_reason else 'stale'}"
+            is_refused = status is Status.REFUSED
+            verb = "are stale" if is_refused else "would be deleted"
+            found = f"{pluralize(end.planned, 'invitation')} {verb}"
+            rest.append("none was deleted" if is_refused else "none was")
+        return ", ".join([found, *rest])
+    announced = f"{end.announced:,} announced" if end.announced else ""
+    if found := ", ".join(filter(None, (_join_counts(_OUTCOMES, end), announced))):
+        return found
+    is_idle = end.plan_made and not end.stale and not waits
+    return "nothing stale" if is_idle else "nothing was deleted"
 
-    def lines(self) -> Iterator[StoryLine]:
-        """Yield what the run saw and did, a label and a text each."""
-        end = self._end
-        if self._mode != "restore":
-            yield StoryLine("Seen", _seen(end))
-            yield StoryLine("Stale", _stale(end))
-            if end.kept:
-                yield StoryLine("Kept", _kept(end))
-            for warning in end.warnings:
-                if warning.code == WarningCode.NOTICE:
-                    yield StoryLine("Notice", escape_unprintable(warning.message))
-            if end.changes is not None:
-                yield StoryLine("Changes", _changes(end.changes))
-        if end.recovered:
-            deletions = pluralize(end.recovered, "deletion")
-            text = f"{deletions} that an interrupted run left without an outcome"
-            yield StoryLine("Recovered", text)
-        if end.sources_retired:
-            lists = ", ".join(map(escape_unprintable, end.sources_retired))
-            early = Reason.RETIRED_SOURCE in self._reasons
-            colour = Colour.BAD if early else Colour.PLAIN
-            yield StoryLine("Retired", f"Atlas no longer serves these lists: {lists}", colour)
-        yield StoryLine("Run", _run_line(self._run))
-        yield StoryLine("Time", _time(end))
 
-    def organizations(self) -> Iterator[StoryLine]:
-        """Yield a line for each of several organizations: how it ended, and its counts."""
-        organizations = self._end.organizations
-        if len(organizations) <= 1:
-            return
-        is_shared = all(each.error == self._end.error for each in organizations)
-        for each in organizations:
-            status = ExitCode(each.exit_code).status
-            label = status.label if each.error is not None or self._mode != "dry-run" else "Dry run"
-            parts = [_counts_of(each, self._mode)]
-            if each.error is not None and not is_shared:
-                cause = each.error["message"].removeprefix(f"Organization {each.label}: ")
-                parts = [*(parts if each.plan_made else ()), cause.rstrip(".")]
-            text = escape_unprintable(f"{label}: {'; '.join(parts)}")
-            yield StoryLine(escape_unprintable(each.label), text, status.colour)
-
-    def attention(self) -> Iterator[Attention]:
-        """Yield what needs attention: the end of the run, people, then urgent warnings."""
-        end, code = self._end, ExitCode(self._end.exit_code)
-        for error in errors_of(end):
-            messages = filter(None, (*error["message"].split("\n"), error["consequence"]))
-            own = [each for each in self._reasons if each.exit_code is code]
-            advice = error["hint"] or self._advisor.hint(code, own)
-            title = f"Exit code {end.exit_code}: {code.label}"
-            yield Attention(title, tuple(map(escape_unprintable, messages)), advice, "error")
-        reasons = [each for each in self._reasons if each.exit_code is ExitCode.PARTIAL]
-        yield from self._not_done(reasons)
+def _lines(run: RunRecord, end: RunFinished) -> Iterator[StoryLine]:
+    """Yield what the run saw and did, a label and a text each."""
+    if run.mode != "restore":
+        yield StoryLine("Seen", _seen(end))
+        yield StoryLine("Stale", _stale(end))
+        if end.kept:
+            yield StoryLine("Kept", _kept(end))
         for warning in end.warnings:
-            if warning.level != WarningLevel.REMARK and warning.code not in reasons:
-                title = "Urgent" if warning.level == WarningLevel.URGENT else "The run warned"
-                yield Attention(title, (escape_unprintable(warning.message),), kind="warning")
+            if warning.code == WarningCode.NOTICE:
+                yield StoryLine("Notice", escape_unprintable(warning.message))
+        if end.changes is not None:
+            yield StoryLine("Changes", _changes(end.changes))
+    if end.recovered:
+        deletions = pluralize(end.recovered, "deletion")
+        text = f"{deletions} that an interrupted run left without an outcome"
+        yield StoryLine("Recovered", text)
+    if end.sources_retired:
+        lists = ", ".join(map(escape_unprintable, end.sources_retired))
+        colour = Colour.BAD if Reason.RETIRED_SOURCE in end.reasons else Colour.PLAIN
+        yield StoryLine("Retired", f"Atlas no longer serves these lists: {lists}", colour)
+    yield StoryLine("Run", _run_line(run))
+    yield StoryLine("Time", _time(end))
 
-    def _not_done(self, reasons: Iterable[Reason]) -> Iterator[Attention]:
-        """Yield an item for each reason, other than an error, why a part was not done.
 
-        A warning whose code is that of a reason says more about it.
-        """
-        end, advised = self._end, self._advisor.advise(self._reasons)
-        counts = {
-            Reason.MISSING_ROLE: pluralize(end.missing_role, "request"),
-            Reason.UNREADABLE_PROJECTS: pluralize(end.projects_unreadable, "list"),
-            Reason.FAILED_DELETIONS: pluralize(end.failed, "deletion"),
-            Reason.UNKNOWN_DELETIONS: pluralize(end.unknown, "deletion"),
-            Reason.REMOVED_MEMBER: pluralize(end.accepted_during, "active member"),
-            Reason.STILL_THERE: pluralize(end.still_there, "invitation"),
-            Reason.MADE_ACTIVE: pluralize(end.active, "person", "people"),
-        }
-        for reason in reasons:
-            advice = " ".join(each for each in self._advisor.advise([reason]) if each in advised)
-            count = f" ({counts[reason]})" if reason in counts else ""
-            label = f"{reason.label[0].upper()}{reason.label[1:]}"
-            messages = (each.message for each in end.warnings if each.code == reason)
-            yield Attention(f"{label}{count}", tuple(map(escape_unprintable, messages)), advice)
+def _organizations(mode: str | None, end: RunFinished) -> Iterator[StoryLine]:
+    """Yield a line for each of several organizations: how it ended, and its counts."""
+    if len(end.organizations) <= 1:
+        return
+    is_shared = all(each.error == end.error for each in end.organizations)
+    for each in end.organizations:
+        status = ExitCode(each.exit_code).status
+        label = "Dry run" if each.error is None and mode == "dry-run" else status.label
+        parts = [_counts_of(each, mode)]
+        if each.error is not None and not is_shared:
+            cause = each.error["message"].removeprefix(f"Organization {each.label}: ")
+            parts = [*(parts if each.plan_made else ()), cause.rstrip(".")]
+        text = escape_unprintable(f"{label}: {'; '.join(parts)}")
+        yield StoryLine(escape_unprintable(each.label), text, status.colour)
 
-    def remarks(self) -> Iterator[str]:
-        """Yield the remarks of the run about the policy and the setup."""
-        for warning in self._end.warnings:
-            if warning.level == WarningLevel.REMARK and warning.code != WarningCode.NOTICE:
-                yield escape_unprintable(warning.message)
+
+def _attention(end: RunFinished, advisor: Advisor) -> Iterator[Attention]:
+    """Yield what needs attention: the end of the run, people, then urgent warnings.
+
+    A warning whose code is that of a reason says more about it.
+    """
+    code, known = ExitCode(end.exit_code), known_reasons(end.reasons)
+    for error in errors_of(end):
+        parts = (*error["message"].split("\n"), error["consequence"])
+        advice = error["hint"] or advisor.hint(code, [r for r in known if r.exit_code is code])
+        title = f"Exit code {end.exit_code}: {code.label}"
+        messages = tuple(map(escape_unprintable, filter(None, parts)))
+        yield Attention(title, messages, advice, "error")
+    counts = {
+        Reason.MISSING_ROLE: pluralize(end.missing_role, "request"),
+        Reason.UNREADABLE_PROJECTS: pluralize(end.projects_unreadable, "list"),
+        Reason.FAILED_DELETIONS: pluralize(end.failed, "deletion"),
+        Reason.UNKNOWN_DELETIONS: pluralize(end.unknown, "deletion"),
+        Reason.REMOVED_MEMBER: pluralize(end.accepted_during, "active member"),
+        Reason.STILL_THERE: pluralize(end.still_there, "invitation"),
+        Reason.MADE_ACTIVE: pluralize(end.active, "person", "people"),
+    }
+    reasons = [each for each in known if each.exit_code is ExitCode.PARTIAL]
+    advised = advisor.advise(known)
+    for reason in reasons:
+        advice = " ".join(each for each in advisor.advise([reason]) if each in advised)
+        count = f" ({counts[reason]})" if reason in counts else ""
+        label = f"{reason.label[0].upper()}{reason.label[1:]}"
+        about = [escape_unprintable(each.message) for each in end.warnings if each.code == reason]
+        yield Attention(f"{label}{count}", tuple(about), advice)
+    for warning in end.warnings:
+        if warning.level != WarningLevel.REMARK and warning.code not in reasons:
+            title = "Urgent" if warning.level == WarningLevel.URGENT else "The run warned"
+            yield Attention(title, (escape_unprintable(warning.message),), kind="warning")
 
 
 def errors_of(end: RunFinished) -> Iterator[ErrorParts]:
@@ -376,7 +356,7 @@ def _join_counts(names: Iterable[tuple[str, str]], counts: Counts | PlanChanges)
     return ", ".join(f"{getattr(counts, n):,} {text}" for n, text in names if getattr(counts, n))
 
 
-def _counts_of(organization: OrganizationResult, mode: str) -> str:
+def _counts_of(organization: OrganizationResult, mode: str | None) -> str:
     if not organization.visible:
         return "not visible with these credentials"
     if mode == "restore":

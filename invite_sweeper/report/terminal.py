@@ -6,7 +6,7 @@ Names from Atlas can neither move the cursor nor start a new line.
 import sys
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from rich.cells import cell_len
 from rich.console import Console, JustifyMethod, RenderableType
@@ -15,15 +15,15 @@ from rich.table import Table
 from rich.text import Text
 
 from invite_sweeper.audit import RunRecord
-from invite_sweeper.audit.events import InvitationFields, ProjectUnreadable
+from invite_sweeper.audit.events import ProjectUnreadable
 from invite_sweeper.audit.reader import Record
 from invite_sweeper.endings import Advisor, Colour, ExitCode
+from invite_sweeper.models import Invitation
 from invite_sweeper.report.readback import (
     UNREAD_CAPTION,
     RunRows,
     announced_as,
     read_rows,
-    row_of,
 )
 from invite_sweeper.report.rows import (
     AGE,
@@ -33,11 +33,10 @@ from invite_sweeper.report.rows import (
     OUTCOME,
     Cell,
     Column,
-    Line,
     Row,
     Style,
-    full_place_name,
     invitation_columns,
+    place_name,
     sorted_rows,
 )
 from invite_sweeper.report.story import Story, StoryLine, advisor_of, describe_instant, tell
@@ -111,13 +110,13 @@ def attention_lines(record: RunRecord, advisor: Advisor) -> Iterator[str]:
         yield f"{unread.place} was not read: {unread.reason}"
     left = [row for row in found.rows.values() if row.outcome in {"failed", "unknown"}]
     for row in sorted_rows(left)[:_MAX_NAMED]:
-        who = f"{row.user} in {full_place_name(row.event, row.organization)}"
+        who = f"{row.user} in {place_name(row.event, row.organization, full=True)}"
         yield f"{who} may still be invited: {row.outcome}, {row.detail}"
 
 
-def show_people(console: Console, people: Iterable[InvitationFields]) -> None:
+def show_people(console: Console, people: Iterable[Invitation]) -> None:
     """Print people below their projects."""
-    rows = sorted_rows(row_of(each, {}) for each in people)
+    rows = sorted_rows(map(RunRows().row, people))
     _write(console, _invitation_tables(list(_groups(rows, rows)), console.width))
 
 
@@ -131,7 +130,7 @@ def show_runs(console: Console, records: Iterable[RunRecord]) -> None:
         style = _COLOURS[headline.colour]
         rows.append((label, Text.assemble((headline.label, style), f"  {headline.text}")))
     if rows:
-        print_trimmed(console, two_columns(rows))
+        _write(console, _entries(rows, console.width))
     else:
         console.print("No run.")
 
@@ -171,17 +170,18 @@ def _run(
     yield from _plan(width, found, about, max_rows)
     if found.announced:
         title, event = announced_as(record)
-        group = _Group(found.announced[:max_rows], _heading(title, len(found.announced)))
-        yield from _invitation_tables([group], width, with_place=True)
-        yield from _rest(len(found.announced) - max_rows, about.show("--event", event))
+        rows = found.announced[:max_rows]
+        heading = _heading(title, len(rows), len(found.announced))
+        yield from _invitation_tables([(heading, rows)], width, with_place=True)
+        yield from _rest(len(found.announced) - len(rows), about.show("--event", event))
     if found.unread:
-        yield _heading(UNREAD_CAPTION, len(found.unread), "bold yellow")
         shown = found.unread[:max_rows]
+        yield _heading(UNREAD_CAPTION, len(shown), len(found.unread), "bold yellow")
         yield from (_indented(Text(f"{each.place}: {each.reason}")) for each in shown)
         yield Text("")
         command = about.show("--event", ProjectUnreadable.event)
         yield from _rest(len(found.unread) - len(shown), command)
-    yield from _story(record, tell(record, advisor), told)
+    yield from _story(record, tell(record, advisor), width, told)
 
 
 def _plan(
@@ -199,12 +199,8 @@ def _rest(count: int, command: str) -> Iterator[RenderableType]:
         yield Text("")
 
 
-def _groups(rows: Iterable[Row], every: Iterable[Row]) -> Iterator["_Group"]:
-    """Yield rows below their projects, by organization.
-
-    Args:
-        every: All rows, shown or not.
-    """
+def _groups(rows: Iterable[Row], every: Iterable[Row]) -> Iterator[tuple[Text, list[Row]]]:
+    """Yield rows below their projects with the number of all their rows, by organization."""
     counts = Counter((row.organization, row.event.scope_id) for row in every)
     several = len({organization for organization, _ in counts}) > 1
     places: dict[tuple[str, str], list[Row]] = {}
@@ -212,29 +208,26 @@ def _groups(rows: Iterable[Row], every: Iterable[Row]) -> Iterator["_Group"]:
         places.setdefault((row.organization, row.event.scope_id), []).append(row)
     for place, shown in sorted(places.items(), key=lambda item: item[0][0]):
         first = shown[0]
-        name = full_place_name(first.event, first.organization) if several else first.place
-        yield _Group(shown, _heading(name, counts[place]), counts[place] - len(shown))
+        name = place_name(first.event, first.organization, full=several)
+        yield _heading(name, len(shown), counts[place]), shown
 
 
-def _story(record: RunRecord, story: Story, told: Collection[str] = ()) -> Iterator[RenderableType]:
-    """Yield how a run went.
-
-    Args:
-        told: Kinds of attention that the operator has read already.
-    """
+def _story(
+    record: RunRecord, story: Story, width: int, told: Collection[str]
+) -> Iterator[RenderableType]:
+    """Yield how a run went."""
     if story.organizations:
-        yield _heading("Organizations", len(story.organizations))
-        yield two_columns(
-            (Text(f"  {each.label}"), Text(each.text)) for each in story.organizations
-        )
+        rows = [(Text(each.label), Text(each.text)) for each in story.organizations]
+        yield _heading("Organizations", len(rows), len(rows))
+        yield from map(_indented, _entries(rows, width - _INDENT))
         yield Text("")
-    width = max(len(each.label) for each in (*story.lines, StoryLine("Last hash", "")))
-    yield _labelled((story.headline,), max(width, len(story.headline.label)))
-    yield _labelled(story.lines, width)
+    label_width = max(len(each.label) for each in (*story.lines, StoryLine("Last hash", "")))
+    yield _labelled((story.headline,), max(label_width, len(story.headline.label)))
+    yield _labelled(story.lines, label_width)
     path = escape_unprintable(str(record.file.path))
-    yield Text.assemble(("Audit".ljust(width + _GAP), "bold"), path, no_wrap=True)
+    yield Text.assemble(("Audit".ljust(label_width + _GAP), "bold"), path, no_wrap=True)
     if record.last_hash:
-        label = "Last hash".ljust(width + _GAP)
+        label = "Last hash".ljust(label_width + _GAP)
         yield Text.assemble((label, "bold"), (record.last_hash, "dim"), no_wrap=True)
     for each in story.attention:
         if each.kind in told:
@@ -252,61 +245,43 @@ def _labelled(lines: Iterable[StoryLine], width: int | None = None) -> Table:
     return two_columns(rows, width=width)
 
 
-def _heading(title: str, count: int, style: str = "bold") -> Text:
-    return Text.assemble((title, style), (f"  {count:,}", "dim"))
+def _heading(title: str, shown: int, total: int, style: str = "bold") -> Text:
+    count = f"{total:,}" if shown == total else f"{shown:,} of {total:,}"
+    return Text.assemble((title, style), (f"  {count}", "dim"))
 
 
 # Layout ----------------------------------------------------------------------------------------
 
 
-def _line_text(line: Line) -> Text:
-    """Return a line of a cell for the terminal."""
-    return Text(line.text, style=_STYLES[line.style])
-
-
-def _cell_text(cell: Cell) -> Text:
+def _cell_text(cell: Cell, separator: str = "\n") -> Text:
     """Return a cell for the terminal."""
-    return Text("\n").join(map(_line_text, cell))
-
-
-class _Group(NamedTuple):
-    """Rows below a heading.
-
-    Attributes:
-        hidden: Number of rows that are not shown.
-    """
-
-    rows: Sequence[Row]
-    heading: Text
-    hidden: int = 0
+    return Text(separator).join(Text(line.text, style=_STYLES[line.style]) for line in cell)
 
 
 def _invitation_tables(
-    groups: Sequence[_Group], width: int, *, with_place: bool = False
+    groups: Sequence[tuple[Text, Sequence[Row]]], width: int, *, with_place: bool = False
 ) -> Iterator[RenderableType]:
     """Yield invitations, with columns aligned across the groups.
 
     Args:
-        groups: Each with at least one row.
+        groups: A heading and its rows, at least one.
         width: Terminal width in cells.
         with_place: Whether each row names its place; else the heading does.
     """
     if not groups:
         return
-    rows = [row for group in groups for row in group.rows]
-    columns = invitation_columns(rows, grouped=not with_place)
-    cells = {id(row): [_cell_text(column.cell(row)) for column in columns] for row in rows}
+    every = [row for _, rows in groups for row in rows]
+    columns = invitation_columns(every, grouped=not with_place)
+    cells = {id(row): [_cell_text(column.cell(row)) for column in columns] for row in every}
     widths = _column_widths(columns, list(cells.values()), width)
     if widths:
         yield _indented(_table(widths, [[Text(c.heading.upper(), style="dim") for c in columns]]))
-    for group in groups:
-        yield group.heading
+    for heading, rows in groups:
+        yield heading
         if widths:
-            yield _indented(_table(widths, [cells[id(row)] for row in group.rows]))
+            yield _indented(_table(widths, [cells[id(row)] for row in rows]))
         else:
-            yield _indented(_two_line_rows(columns, group.rows))
-        if group.hidden:
-            yield _indented(Text(f"… {group.hidden:,} more", style="dim"))
+            yield _indented(_narrow_rows(columns, rows, width - _INDENT))
         yield Text("")
 
 
@@ -343,20 +318,31 @@ def _table(widths: Sequence[int], rows: Iterable[Sequence[Text]]) -> Table:
     return table
 
 
-def _two_line_rows(columns: Sequence[Column[Row]], rows: Iterable[Row]) -> Table:
-    """Return rows with the address on the first line and the other values below it."""
+def _narrow_rows(columns: Sequence[Column[Row]], rows: Iterable[Row], width: int) -> Table:
+    """Return rows with the address on the first line and the other values, each whole, below it."""
     below = [column for column in columns if column not in {AGE, INVITED}]
     below.sort(key=lambda column: column is not OUTCOME)  # the outcome is the first
     lines = []
     for row in rows:
-        parts = [
-            Text.assemble(_PREFIXES.get(column, ""), _line_text(line))
-            for column in below
-            for line in column.cell(row)
-        ]
-        text = Text("\n").join((_cell_text(INVITED.cell(row)), Text(" · ").join(parts)))
-        lines.append((_cell_text(AGE.cell(row)), text))
+        age, texts = _cell_text(AGE.cell(row)), [_cell_text(INVITED.cell(row)), Text()]
+        for column in below:
+            for line in column.cell(row):
+                part = Text.assemble(_PREFIXES.get(column, ""), _cell_text((line,)))
+                longer = Text.assemble(texts[-1], " · ", part) if texts[-1] else part
+                fits = longer.cell_len <= width - age.cell_len - _GAP
+                texts[-1:] = [longer] if fits or not texts[-1] else [texts[-1], part]
+        lines.append((age, Text("\n").join(texts)))
     return two_columns(lines, justify="right")
+
+
+def _entries(rows: Sequence[tuple[Text, Text]], width: int) -> Iterator[RenderableType]:
+    """Yield texts beside their labels; below them where that leaves less than half of the width."""
+    if max(label.cell_len for label, _ in rows) < width // 2:
+        yield two_columns(rows)
+        return
+    for label, text in rows:
+        yield label
+        yield _indented(text)
 
 
 def two_columns(

@@ -11,26 +11,24 @@ sim.invite(project, "ada@example.com", age=timedelta(days=20))
 account = sim.add_service_account()          # or add_api_key(), add_token()
 async with serve(sim) as base_url:           # host=, port=, ssl_context=
     run_with({"MONGODB_ATLAS_BASE_URL": base_url, **account.environment()})
-assert sim.invitations(project) == ()
+assert sim.invitation_count() == 0
 ```
 
-`invite` takes fields by Atlas's name as overrides; `MISSING` leaves a field out. `fill` creates
-an organization from a seed. The functions of the module `faults` create what `sim.faults` injects.
+`fill` creates an organization from a seed. The functions of the module `faults` create what
+`sim.faults` injects.
 """
 
 from invite_sweeper.simulator import faults
 from invite_sweeper.simulator.auth import Access, Account
-from invite_sweeper.simulator.responses import MISSING, Call, RequestRecord
+from invite_sweeper.simulator.responses import Call
 from invite_sweeper.simulator.seed import Size, fill
 from invite_sweeper.simulator.server import serve
 from invite_sweeper.simulator.state import SimulatedAtlas
 
 __all__ = [
-    "MISSING",
     "Access",
     "Account",
     "Call",
-    "RequestRecord",
     "SimulatedAtlas",
     "Size",
     "faults",

@@ -17,7 +17,6 @@ from invite_sweeper.simulator.responses import (
     Call,
     Json,
     Rejected,
-    RemovedUser,
     SimulatedResponse,
     api_error,
     format_atlas_time,
@@ -25,6 +24,7 @@ from invite_sweeper.simulator.responses import (
     missing_role,
     parse_object,
     resource_not_found,
+    strings,
     to_json,
     unauthorized,
 )
@@ -94,7 +94,8 @@ def _list_orgs(call: Call) -> SimulatedResponse:
 def _list_events(call: Call) -> SimulatedResponse:
     """Return who was invited, and who joined, newest first.
 
-    Deletions are not in the feed. Source: the recordings and the fact sheet, section 13.
+    Deletions are not in the feed. Source: recorded listings: 359 invitations, no event for 195
+    deletions.
     """
     types = call.query.get("eventType", [])
     since = call.query.get("minDate", ["0001-01-01T00:00:00Z"])[0]
@@ -184,22 +185,30 @@ def _delete_invite(call: Call) -> SimulatedResponse:
     else:
         users = call.organization.users
         del users[next(each.id for each in users.values() if each.invitation_id == call.item_id)]
-    call.sim.request_log.deleted.append(call.item_id)
     return call.respond(b"", 204)
 
 
 def _create_invite(call: Call) -> SimulatedResponse:
     """Return 200, not 201, without `Location`."""
     fields, invites = parse_object(call.body), _invites(call)
-    username, roles = _username(fields), _strings(fields.get("roles"))
+    username, roles = _username(fields), strings(fields.get("roles"))
     if not username or not roles:
         return _missing_attribute()
-    call.sim.invite_rate_limit.count(call.client_ip)
+    _count_invitation(call)
     if any(each.username.lower() == username.lower() for each in invites.values()):
         detail = f"User {username} has already been invited to this project."
         return api_error(409, "USER_ALREADY_INVITED", detail, username)
     key = call.sim.invite(call.scope_id, username, roles=roles, inviter=call.account.name)
     return call.respond(invites[key].document)
+
+
+def _count_invitation(call: Call) -> None:
+    """Raise Rejected if this address has sent too many invitations; the status is not 429."""
+    bucket = call.sim.throttling.bucket(throttling.NEW_INVITATIONS, call.client_ip)
+    if not bucket.take_up_to(call.sim.monotonic()):
+        limit = bucket.limit.capacity
+        detail = f"At most {limit} invitations a minute may be sent from one address."
+        raise Rejected(api_error(400, "INVITATIONS_RATE_LIMITED_IP", detail, call.client_ip))
 
 
 # Users ----------------------------------------------------------------------------------------
@@ -231,9 +240,6 @@ def _delete_user(call: Call) -> SimulatedResponse:
         del user.group_roles[call.group.id]
     else:
         del call.organization.users[user.id]
-    request_log = call.sim.request_log
-    request_log.deleted.append(user.id)
-    request_log.removed.append(RemovedUser(call.scope_id, user.id, user.username, user.status))
     return call.respond(b"", 204)
 
 
@@ -245,10 +251,10 @@ def _create_user(call: Call) -> SimulatedResponse:
     """
     fields, organization = parse_object(call.body), call.organization
     name, roles = _username(fields), fields.get("roles")
-    org_roles, group_roles = _strings(roles), {call.scope_id: _strings(roles)}
+    org_roles, group_roles = strings(roles), {call.scope_id: strings(roles)}
     if call.group is None:
         named = roles if isinstance(roles, dict) else {}
-        org_roles, group_roles = _strings(named.get("orgRoles")), _assignments(named)
+        org_roles, group_roles = strings(named.get("orgRoles")), _assignments(named)
     if not name or not org_roles:
         return _missing_attribute()
     user = organization.find_user(name)
@@ -259,7 +265,7 @@ def _create_user(call: Call) -> SimulatedResponse:
             return api_error(409, "USER_ALREADY_EXISTS", detail, user.username)
         user.group_roles |= group_roles
         return call.respond(_user(call, user), 201)
-    call.sim.invite_rate_limit.count(call.client_ip)
+    _count_invitation(call)
     if user is not None:
         del organization.users[user.id]
     user_id = call.sim.add_user(
@@ -269,7 +275,7 @@ def _create_user(call: Call) -> SimulatedResponse:
         status="ACTIVE" if organization.federated else "PENDING",
         org_roles=org_roles if call.group is None else ("ORG_MEMBER",),
         group_roles=group_roles,
-        team_ids=_strings(fields.get("teamIds")),
+        team_ids=strings(fields.get("teamIds")),
         inviter=call.account.name,
     )
     return call.respond(_user(call, organization.users[user_id]), 201)
@@ -339,14 +345,10 @@ def _assignments(roles: dict[object, object]) -> dict[str, tuple[str, ...]]:
     """Return roles by project id."""
     sent = roles.get("groupRoleAssignments")
     return {
-        str(each["groupId"]): _strings(each.get("groupRoles"))
+        str(each["groupId"]): strings(each.get("groupRoles"))
         for each in (sent if isinstance(sent, list) else ())
         if isinstance(each, dict) and "groupId" in each
     }
-
-
-def _strings(value: object) -> tuple[str, ...]:
-    return tuple(map(str, value)) if isinstance(value, list) else ()
 
 
 class Endpoint(NamedTuple):
@@ -393,7 +395,7 @@ for _each in ENDPOINTS:
     _BY_TEMPLATE.setdefault(re.sub(r"\{\w+\}", "{}", _each.template), {})[_each.method] = _each
 
 
-def handle(call: Call) -> SimulatedResponse:
+async def handle(call: Call) -> SimulatedResponse:
     """Execute a request and return its response.
 
     The order of checks is that of the recordings: a 401 and the 404 of a project take no token
@@ -437,7 +439,7 @@ def _execute(call: Call) -> SimulatedResponse:
             response = rejected.response
     headers = [("RateLimit-Limit", str(bucket.limit.capacity))]
     headers += [("RateLimit-Remaining", str(bucket.tokens))]
-    if sunset := sim.versions.sunsets.get(family.name):
+    if sunset := sim.sunsets.get(family.name):
         headers += [("Sunset", sunset)]
     return replace(response, headers=(*response.headers, *headers))
 
@@ -445,15 +447,15 @@ def _execute(call: Call) -> SimulatedResponse:
 def _check_version(call: Call, family: Family) -> None:
     """Raise Rejected with a 406 or 410 if the version is not served.
 
-    Source: fact sheet, section 2. Clients may send dates between versions.
+    Clients may send dates between versions. Source: Atlas documentation, versioned API; issues
+    montumodi/mongodb-atlas-api-client#58 (406) and mongodb/mongodb-atlas-cli#4472 (410).
     """
     accept = call.headers.get("Accept", "")
     requested = re.search(r"application/vnd\.atlas\.(\d{4}-\d{2}-\d{2})\+json", accept)
     if requested is None or requested[1] < family.version:
         detail = "Invalid accept header or version date."
         raise Rejected(api_error(406, "INVALID_VERSION_DATE", detail))
-    retired = call.sim.versions.retired
-    if not retired.isdisjoint(((family.name, family.version), (family.name, "*"))):
+    if not call.sim.retired.isdisjoint(((family.name, family.version), (family.name, "*"))):
         resource = call.path.lstrip("/")
         detail = f"Version {family.version} of {resource} is no longer available."
         raise Rejected(api_error(410, "VERSION_GONE", detail, family.version, resource))

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs
 from invite_sweeper.simulator.responses import ERROR_MEDIA, Json, SimulatedResponse, to_json
 
 SECRET_LIFETIME: Final = timedelta(days=365)
-"""The longest that Atlas allows. Source: the fact sheet, section 12."""
+"""The longest that Atlas allows. Source: Atlas documentation, service accounts. Read 2026-11."""
 REALM: Final = "MMS Public API"
 TOKEN_PATH: Final = "/api/oauth/token"  # noqa: S105 - a path
 REVOKE_PATH: Final = "/api/oauth/revoke"
@@ -48,12 +48,7 @@ class Account:
     name: str
     secret: str = field(repr=False)
     org_ids: tuple[str, ...]
-    created_at: datetime = field(kw_only=True)
     secrets_expire_at: tuple[datetime, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.kind == "service account":
-            self.secrets_expire_at = (self.created_at + SECRET_LIFETIME,)
 
     def environment(self) -> dict[str, str]:
         """Return the environment variables for this credential."""
@@ -120,37 +115,26 @@ class OAuthServer:
     Attributes:
         expires_in_s: Lifetime of a token.
         issued: Number of tokens issued.
-        revoked: Number of tokens revoked.
+        tokens: The account of each live token, and the monotonic time of the token's end.
 
-    Source: authentication documentation and quoted responses, in the fact sheet, section 3.2.
+    Source: Atlas documentation, API authentication. Read 2026.
     """
 
     def __init__(self, accounts: Mapping[str, Account], monotonic: Callable[[], float]) -> None:
         self.expires_in_s = 3600
         self.issued = 0
-        self.revoked = 0
+        self.tokens: dict[str, tuple[Account, float]] = {}
         self._accounts = accounts
         self._monotonic = monotonic
-        self._tokens: dict[str, tuple[Account, float]] = {}  # with the monotonic time of its end
 
     def add_token(self, token: str, account: Account, end_s: float = inf) -> None:
         """Register a token of the account."""
-        self._tokens[token] = (account, end_s)
+        self.tokens[token] = (account, end_s)
 
     def account_of(self, token: str) -> Account | None:
         """Return the account of a token; None if it is not live."""
-        account, end_s = self._tokens.get(token, (None, 0.0))
+        account, end_s = self.tokens.get(token, (None, 0.0))
         return account if self._monotonic() < end_s else None
-
-    def expire(self, *tokens: str) -> None:
-        """Expire these tokens now; all that were issued if none are given."""
-        issued = [token for token, (_, end_s) in self._tokens.items() if end_s < inf]
-        for token in tokens or issued:
-            self._tokens.pop(token, None)
-
-    def live_token_count(self, account: Account) -> int:
-        """Return the number of live tokens of the account."""
-        return sum(self.account_of(token) is account for token in self._tokens)
 
     def issue_token(self, header: str, body: bytes) -> SimulatedResponse:
         """Handle `POST /api/oauth/token`."""
@@ -170,8 +154,7 @@ class OAuthServer:
             return _invalid_client()
         token = _form_value(body, "token")
         if self.account_of(token) is account:
-            self.expire(token)
-            self.revoked += 1
+            del self.tokens[token]
         return SimulatedResponse(200)
 
     def _find_client(self, header: str) -> Account | None:

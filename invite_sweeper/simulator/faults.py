@@ -2,19 +2,13 @@
 
 import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
 from random import Random
 from typing import TypeAlias
 
-from invite_sweeper.simulator.responses import (
-    Call,
-    Delivery,
-    Json,
-    SimulatedResponse,
-    api_error,
-)
+from invite_sweeper.simulator.responses import Call, Delivery, Json, SimulatedResponse, api_error
 
 Send: TypeAlias = Callable[[], Awaitable[SimulatedResponse]]
 Fault: TypeAlias = Callable[[Call, Send], Awaitable[SimulatedResponse]]
@@ -70,9 +64,7 @@ def fail_with(
     late: bool = False,
 ) -> Fault:
     """Return an `ApiError` before the request is executed, or after if `late`."""
-    response = api_error(status, code, detail, *parameters)
-    if retry_after is not None:
-        response = replace(response, headers=(*response.headers, ("Retry-After", retry_after)))
+    response = api_error(status, code, detail, *parameters, retry_after=retry_after)
     return respond_with(response, late=late)
 
 
@@ -111,7 +103,6 @@ class FaultPlan:
 
     def __init__(self, seed: int = 0) -> None:
         self._rules: list[_Rule] = []
-        self._latency: tuple[Fault, ...] = ()
         self._rng = Random(seed)  # noqa: S311 - faults, not secrets
 
     def add(
@@ -137,16 +128,10 @@ class FaultPlan:
         """Inject `fault` into a random share of matching requests, from 0 to 1."""
         self._rules.append(_Rule(fault, method, path, 1, 0, rate))
 
-    def set_latency(self, seconds: float) -> None:
-        """Delay each response."""
-        self._latency = (delay(seconds),) if seconds else ()
-
     def clear(self) -> None:
-        """Remove all faults and the latency."""
+        """Remove all faults."""
         self._rules.clear()
-        self._latency = ()
 
     def faults_for(self, method: str, path: str) -> tuple[Fault, ...]:
         """Return the faults of this request, in the order they were added."""
-        matching = [each.fault for each in self._rules if each.matches(method, path, self._rng)]
-        return (*self._latency, *matching)
+        return tuple(each.fault for each in self._rules if each.matches(method, path, self._rng))

@@ -1,6 +1,5 @@
-"""A request, its response as Atlas sends it, the pages of lists, and the log of requests."""
+"""A request, its response as Atlas sends it, and the pages of lists."""
 
-from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -9,8 +8,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypeVar
 from urllib.parse import parse_qs, unquote
 
 import msgspec
-
-from invite_sweeper.models import MembershipStatus
 
 if TYPE_CHECKING:
     import asyncio
@@ -23,14 +20,6 @@ API_PREFIX: Final = "/api/atlas/v2"
 ERROR_MEDIA: Final = "application/json"
 """Media type of errors, without version and charset. Source: 8,738 of 8,831 recordings."""
 _Item = TypeVar("_Item")
-_MAX_REQUESTS: Final = 10_000
-
-
-class Missing:
-    """Marks a key that is left out of a document."""
-
-
-MISSING: Final = Missing()
 
 
 def to_json(document: Json) -> bytes:
@@ -48,6 +37,11 @@ def parse_object(body: bytes) -> dict[str, object]:
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def strings(value: object) -> tuple[str, ...]:
+    """Return the items of a list of strings; none of another value."""
+    return tuple(map(str, value)) if isinstance(value, list) else ()
 
 
 def format_atlas_time(timestamp: datetime) -> str:
@@ -181,50 +175,9 @@ class Call:
         return int(text)
 
 
-class RemovedUser(NamedTuple):
-    """A user removed over HTTP, with its status at that time."""
-
-    scope_id: str
-    user_id: str
-    username: str
-    status: MembershipStatus
-
-
-class RequestRecord(NamedTuple):
-    """One request and the status of its response.
-
-    Attributes:
-        path: Path and query as sent.
-        status: 0 if the connection was reset or no response was sent.
-        at_s: Monotonic time of its arrival.
-    """
-
-    method: str
-    path: str
-    status: int
-    at_s: float
-
-
-@dataclass(slots=True)
-class RequestLog:
-    """Requests, and what they removed.
-
-    Attributes:
-        requests: The last 10,000, in the order of their responses.
-        statuses: Number of responses by status; 0 for no response.
-        received: Number of requests by method.
-        deleted: Ids of deleted invitations and users, in order.
-        removed: The users among them, with their status.
-    """
-
-    requests: deque[RequestRecord] = field(default_factory=lambda: deque(maxlen=_MAX_REQUESTS))
-    statuses: Counter[int] = field(default_factory=Counter)
-    received: Counter[str] = field(default_factory=Counter)
-    deleted: list[str] = field(default_factory=list)
-    removed: list[RemovedUser] = field(default_factory=list)
-
-
-def api_error(status: int, code: str, detail: str, *parameters: Json) -> SimulatedResponse:
+def api_error(
+    status: int, code: str, detail: str, *parameters: Json, retry_after: str | None = None
+) -> SimulatedResponse:
     """Return an `ApiError`, with its code in a header too.
 
     Source: recordings. Since 2026-07, every error but 401 and 405 has `X-Error-Code`.
@@ -236,9 +189,10 @@ def api_error(status: int, code: str, detail: str, *parameters: Json) -> Simulat
         "parameters": parameters,
         "reason": HTTPStatus(status).phrase,
     }
-    has_code_header = status not in {HTTPStatus.UNAUTHORIZED, HTTPStatus.METHOD_NOT_ALLOWED}
-    headers = (("X-Error-Code", code),) if has_code_header else ()
-    return SimulatedResponse(status, to_json(body), ERROR_MEDIA, headers)
+    headers = [] if retry_after is None else [("Retry-After", retry_after)]
+    if status not in {HTTPStatus.UNAUTHORIZED, HTTPStatus.METHOD_NOT_ALLOWED}:
+        headers.append(("X-Error-Code", code))
+    return SimulatedResponse(status, to_json(body), ERROR_MEDIA, tuple(headers))
 
 
 def unauthorized(challenge: str) -> SimulatedResponse:
@@ -257,7 +211,7 @@ def unauthorized(challenge: str) -> SimulatedResponse:
 def missing_role(code: str = "USER_UNAUTHORIZED") -> SimulatedResponse:
     """Return the 401 (not 403) for valid credentials without the required role.
 
-    Source: texts quoted in the fact sheet, section 5.
+    Source: Atlas documentation, API error codes. Read 2026.
     """
     return api_error(401, code, "Current user is not authorized to perform this action.")
 

@@ -11,12 +11,13 @@ from invite_sweeper.models import MembershipStatus
 from invite_sweeper.simulator import faults
 from invite_sweeper.simulator.auth import TOKEN_PATH, Access
 from invite_sweeper.simulator.responses import Call
-from invite_sweeper.simulator.seed import ORG_ID, Size, fill
+from invite_sweeper.simulator.seed import ORG_ID, PRODUCTION, Size, fill
 from invite_sweeper.simulator.state import SimulatedAtlas
 
 ALL_SOURCES: Final = ("invites", "users", "org_users", "org_invites")
 NORTH: Final = "6f1a20c4d39b5e7788a0c1d2"
 SOUTH: Final = "7b2c31d5e4ac6f8899b1d2e3"
+_WIDE: Final = "limits: {max_deletions: 10000, max_deletions_per_project: 1000, max_share: 0.9}\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +29,7 @@ class Scenario:
         prepare: Adds organizations, data and faults.
         sources: The lists with invitations, as in the policy.
         organizations: Ids by credentials name; "" for the credentials without a name.
-        limits: The policy's `limits`; empty for the defaults.
-        notice: The policy's `notice`; empty for none.
+        keys: Further keys of the policy.
         is_nightly: Whether the clock moves by a day before each further run.
     """
 
@@ -37,8 +37,7 @@ class Scenario:
     prepare: Callable[[SimulatedAtlas, Size], None]
     sources: tuple[str, ...] = ALL_SOURCES
     organizations: tuple[tuple[str, str], ...] = (("", ORG_ID),)
-    limits: str = "{max_deletions: 10000, max_deletions_per_project: 1000, max_share: 0.9}"
-    notice: str = ""
+    keys: str = _WIDE
     is_nightly: bool = False
 
     def policy(self) -> str:
@@ -51,10 +50,7 @@ class Scenario:
             organizations="".join(named),
             sources=", ".join(self.sources),
             projects=_WITHOUT_PRODUCTION if "users" in self.sources else "",
-        ) + "".join(
-            f"{key}: {value}\n"
-            for key, value in (("limits", self.limits), ("notice", self.notice))
-            if value
+            keys=self.keys,
         )
 
 
@@ -69,13 +65,12 @@ keep:
   - name: board
     usernames: ["*@board.example.com"]
     reason: they travel
-"""
+{keys}"""
 _WITHOUT_PRODUCTION: Final = 'projects:\n  exclude: ["*-prod"]\n'
 
 
 _USERS_PER_PROJECT: Final = 3
 _EXPIRED_PER_PROJECT: Final = 20
-_PRODUCTION: Final = "-prod"
 
 
 def _lists(sim: SimulatedAtlas, size: Size, org_id: str = ORG_ID) -> None:
@@ -83,11 +78,9 @@ def _lists(sim: SimulatedAtlas, size: Size, org_id: str = ORG_ID) -> None:
 
     The last project is for production: a team and some users have access to it.
     """
-    fill(sim, replace(size, users=_USERS_PER_PROJECT), org_id)
+    fill(sim, replace(size, users=_USERS_PER_PROJECT, has_production=True), org_id)
     projects = [each for each in sim.groups.values() if each.org_id == org_id]
-    if len(projects) > 1:
-        sim.rename_project(projects[-1].id, f"{projects[-1].name}{_PRODUCTION}")
-    outside = [group.id for group in projects if not group.name.endswith(_PRODUCTION)]
+    outside = [group.id for group in projects if not group.name.endswith(PRODUCTION)]
     teams = (sim.add_team(*outside[:2]), sim.add_team(*(each.id for each in projects)))
     for number, user_id in enumerate(sim.users(org_id)[::4]):
         sim.user(user_id).team_ids = (teams[number % 2],)
@@ -202,8 +195,8 @@ def _sunset(sim: SimulatedAtlas, size: Size) -> None:
         end = sim.clock() + max(0, 2 - day) * _NIGHT
         # Source: the recordings. The day has no leading zero.
         text = f"{end:%a}, {end.day} {end:%b %Y} 00:00:00 GMT"
-        sim.versions.sunsets |= dict.fromkeys(retiring, text)
-        sim.versions.retired |= {(family, "*") for family in retiring if day > 2}  # noqa: PLR2004
+        sim.sunsets |= dict.fromkeys(retiring, text)
+        sim.retired |= {(family, "*") for family in retiring if day > 2}  # noqa: PLR2004
 
     fault = faults.effect(before=pass_day)
     sim.faults.add(fault, method="GET", path="*/v2/groups", times=None)
@@ -227,7 +220,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "backlog": Scenario(
         "years of expired users: default limits refuse the first sweep",
         _backlog,
-        limits="",
+        keys="",
     ),
     "organizations": Scenario(
         "three organizations with credentials of their own",
@@ -242,7 +235,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "nights": Scenario(
         "the clock is a day ahead at each further run",
         _nights,
-        notice="{wait: 3d}",
+        keys=f"{_WIDE}notice: {{wait: 3d}}\n",
         is_nightly=True,
     ),
     "sunset": Scenario("both lists of invitations end on the second day (410)", _sunset),

@@ -26,13 +26,14 @@ _LAST_NAMES: Final = (
     "jansen", "kowalski", "lopez", "moreau", "nakata", "okafor", "petrov",
 )
 # fmt: on
+PRODUCTION: Final = "-prod"
 _STAGES: Final = (
     ("sandbox", ""),
     ("sandbox", " sandbox"),
     ("dev", " dev"),
     ("test", "-test"),
     ("staging", " (staging)"),
-    ("prod", "-prod"),
+    ("prod", PRODUCTION),
 )
 # Mostly employees, then contractors and partners, private mailboxes, and the board.
 _DOMAIN_COUNTS: Final = {
@@ -72,12 +73,14 @@ class Size:
         invitations: Project invitations per project.
         seed: The same seed creates the same data.
         users: In the organization, per project.
+        has_production: The name of the last of several projects ends in `-prod`.
     """
 
     projects: int = 12
     invitations: int = 5
     seed: int = 1
     users: int = 0
+    has_production: bool = False
 
 
 def fill(sim: SimulatedAtlas, size: Size, org_id: str = ORG_ID) -> None:
@@ -90,7 +93,10 @@ def fill(sim: SimulatedAtlas, size: Size, org_id: str = ORG_ID) -> None:
     rng = Random(size.seed)  # noqa: S311 - an example, not a secret
     if org_id not in sim.organizations:
         sim.add_organization(org_id, ORG_NAME)
-    project_ids = [_add_project(sim, number, rng, org_id) for number in range(size.projects)]
+    endings = [""] * size.projects
+    if size.has_production and size.projects > 1:
+        endings[-1] = PRODUCTION
+    project_ids = [_add_project(sim, *each, rng, org_id) for each in enumerate(endings)]
     for project_id in project_ids:
         for index in range(size.invitations):
             sim.invite(
@@ -104,10 +110,10 @@ def fill(sim: SimulatedAtlas, size: Size, org_id: str = ORG_ID) -> None:
         _add_user(sim, number, project_ids, rng, org_id)
 
 
-def _add_project(sim: SimulatedAtlas, number: int, rng: Random, org_id: str) -> str:
+def _add_project(sim: SimulatedAtlas, number: int, ending: str, rng: Random, org_id: str) -> str:
     cycle, index = divmod(number, len(_AREAS) * len(_STAGES))
     env, suffix = _STAGES[index // len(_AREAS)]
-    name = _AREAS[index % len(_AREAS)] + suffix + (f" {cycle + 1}" if cycle else "")
+    name = _AREAS[index % len(_AREAS)] + suffix + (f" {cycle + 1}" if cycle else "") + ending
     tags = {"env": env, "team": rng.choice(("core", "data", "web"))} if rng.random() < 0.8 else {}  # noqa: PLR2004 - most are tagged
     age = timedelta(days=rng.randint(60, 1500), seconds=rng.randint(0, 86_399))
     return sim.add_project(name, org_id, tags=tags, created=sim.clock() - age)

@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from invite_sweeper.simulator.api import handle
 from invite_sweeper.simulator.faults import Send
-from invite_sweeper.simulator.responses import Call, Delivery, RequestRecord, SimulatedResponse
+from invite_sweeper.simulator.responses import Call, Delivery, SimulatedResponse
 from invite_sweeper.simulator.state import SimulatedAtlas
 
 _CLOSE: Final = ("Connection", "close")
@@ -79,18 +79,6 @@ def _render(response: SimulatedResponse, date: datetime, *, closes: bool) -> byt
     return head.encode("latin-1") + response.body
 
 
-async def execute(call: Call) -> SimulatedResponse:
-    """Return the response to a request under its faults."""
-
-    async def send() -> SimulatedResponse:
-        return handle(call)
-
-    answer: Send = send
-    for fault in reversed(call.sim.faults.faults_for(call.method, call.path)):
-        answer = partial(fault, call, answer)
-    return await answer()
-
-
 @asynccontextmanager
 async def serve(
     sim: SimulatedAtlas,
@@ -105,19 +93,16 @@ async def serve(
     """
     stopped = asyncio.Event()
 
-    async def answer(request: web.BaseRequest) -> web.StreamResponse:
-        log, started_s = sim.request_log, sim.monotonic()
-        address, target = request.remote or "", request.raw_path
+    async def respond(request: web.BaseRequest) -> web.StreamResponse:
         body = await request.read() if request.body_exists else b""
-        call = Call(sim, request.method, target, request.headers, body, address)
-        log.received[call.method] += 1
-        response = await execute(call)
-        status = response.status if response.deliver is None else 0
-        log.statuses[status] += 1
-        log.requests.append(RequestRecord(call.method, target, status, started_s))
-        return _Payload(response, sim.clock(), stopped, closes=not request.keep_alive)
+        address = request.remote or ""
+        call = Call(sim, request.method, request.raw_path, request.headers, body, address)
+        answer: Send = partial(handle, call)
+        for fault in reversed(sim.faults.faults_for(call.method, call.path)):
+            answer = partial(fault, call, answer)
+        return _Payload(await answer(), sim.clock(), stopped, closes=not request.keep_alive)
 
-    runner = web.ServerRunner(web.Server(answer, access_log=None), shutdown_timeout=1.0)
+    runner = web.ServerRunner(web.Server(respond, access_log=None), shutdown_timeout=1.0)
     await runner.setup()
     site = web.TCPSite(runner, host, port, ssl_context=ssl_context, backlog=1024)
     try:

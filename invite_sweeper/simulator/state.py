@@ -1,7 +1,8 @@
-"""The simulated Atlas: organizations, projects, people, accounts, and the requests it received."""
+"""The simulated Atlas: organizations, projects, people and accounts."""
 
 import asyncio
 import time
+from collections import ChainMap
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -9,21 +10,23 @@ from functools import partial
 from itertools import count
 from typing import Final, Literal, NamedTuple
 
-import msgspec
-
 from invite_sweeper.models import INVITED_STATUSES, MembershipStatus
-from invite_sweeper.simulator.auth import Access, Account, AccountKind, DigestServer, OAuthServer
+from invite_sweeper.simulator.auth import (
+    SECRET_LIFETIME,
+    Access,
+    Account,
+    AccountKind,
+    DigestServer,
+    OAuthServer,
+)
 from invite_sweeper.simulator.faults import FaultPlan
 from invite_sweeper.simulator.responses import (
-    Json,
-    Missing,
-    RequestLog,
-    RequestRecord,
     format_atlas_time,
     parse_object,
+    strings,
     to_json,
 )
-from invite_sweeper.simulator.throttling import InviteRateLimit, Throttling
+from invite_sweeper.simulator.throttling import Throttling
 
 INVITATION_LIFETIME: Final = timedelta(days=30)
 """From invitation to expiry. Source: all 2,225 invitations in the recordings."""
@@ -63,6 +66,7 @@ class User:
     """
 
     id: str
+    org_id: str
     invitation_id: str
     username: str
     status: MembershipStatus
@@ -127,25 +131,6 @@ class Group:
     teams: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class Versions:
-    """Which versions end.
-
-    Attributes:
-        retired: Families of endpoints and versions that return a 410; `*` for all versions.
-        sunsets: `Sunset` headers by family. The day has no leading zero.
-
-    Source: recordings of 2026-08-10 for both lists of invitations.
-    """
-
-    retired: set[tuple[str, str]] = field(default_factory=set)
-    sunsets: dict[str, str] = field(
-        default_factory=lambda: dict.fromkeys(
-            ("invites", "org_invites"), "Thu, 1 Jul 2027 00:00:00 GMT"
-        )
-    )
-
-
 class SimulatedAtlas:
     """An Atlas in memory. `serve` puts it on a socket.
 
@@ -153,14 +138,14 @@ class SimulatedAtlas:
         date_offset: How far Atlas's clock is ahead of the one of this machine.
         organizations: By id, in creation order.
         groups: Projects by id, in creation order.
-        invite_rate_limit: Limit on new invitations.
         accounts: Credentials by client id, public key or name.
         digest: HTTP Digest.
         oauth: Access tokens.
         throttling: Token buckets.
-        versions: Which versions end.
+        retired: Families of endpoints and versions that return a 410; `*` for all versions.
+        sunsets: `Sunset` headers by family. The day has no leading zero. Source: recordings of
+            2026-08-10 for both lists of invitations.
         faults: Scheduled faults.
-        request_log: Received requests.
     """
 
     def __init__(
@@ -177,33 +162,15 @@ class SimulatedAtlas:
         self.date_offset = timedelta(0)
         self.organizations: dict[str, Organization] = {}
         self.groups: dict[str, Group] = {}
-        self.invite_rate_limit = InviteRateLimit(monotonic)
         self.accounts: dict[str, Account] = {}
         self.digest = DigestServer()
         self.oauth = OAuthServer(self.accounts, monotonic)
         self.throttling = Throttling(monotonic)
-        self.versions = Versions()
+        self.retired: set[tuple[str, str]] = set()
+        self.sunsets = dict.fromkeys(("invites", "org_invites"), "Thu, 1 Jul 2027 00:00:00 GMT")
         self.faults = FaultPlan(seed)
-        self.request_log = RequestLog()
         self._access_limits: dict[str, Access] = {}
         self._numbers = count(1)
-
-    # Requests ---------------------------------------------------------------------------------
-
-    @property
-    def requests(self) -> Sequence[RequestRecord]:
-        """Return the last 10,000 requests, oldest first."""
-        return tuple(self.request_log.requests)
-
-    @property
-    def deleted(self) -> Sequence[str]:
-        """Return the ids deleted over HTTP, in order."""
-        return tuple(self.request_log.deleted)
-
-    @property
-    def deletes_received(self) -> int:
-        """Return the number of DELETE requests received, with any outcome."""
-        return self.request_log.received["DELETE"]
 
     # Accounts ---------------------------------------------------------------------------------
 
@@ -211,7 +178,9 @@ class SimulatedAtlas:
         """Add a service account of the organizations (default: the first one)."""
         number = len(self.accounts)
         name, secret = f"mdb_sa_id_{number:024x}", f"mdb_sa_sk_{number:040x}"
-        return self.add_account("service account", name, secret, org_ids)
+        account = self.add_account("service account", name, secret, org_ids)
+        account.secrets_expire_at = (self.clock() + SECRET_LIFETIME,)
+        return account
 
     def add_api_key(self, *org_ids: str) -> Account:
         """Add an API key of the organizations (default: the first one)."""
@@ -234,9 +203,8 @@ class SimulatedAtlas:
     ) -> Account:
         """Add credentials of the organizations (default: the first one)."""
         org_ids = org_ids or (next(iter(self.organizations)),)
-        account = Account(kind, name, secret, org_ids, created_at=self.clock())
-        self.accounts[name] = account
-        return account
+        self.accounts[name] = Account(kind, name, secret, org_ids)
+        return self.accounts[name]
 
     def find_account(self, kind: AccountKind, name: str) -> Account | None:
         """Return the account of a kind with this client id or public key, or None."""
@@ -310,61 +278,32 @@ class SimulatedAtlas:
             self.groups[project_id].teams[team_id] = tuple(roles)
         return team_id
 
-    def rename_project(self, project_id: str, name: str) -> None:
-        """Rename a project, also in its invitations."""
-        group = self.groups[project_id]
-        group.name = name
-        for invite in group.invites.values():
-            document = {**parse_object(invite.document), "groupName": name}
-            invite.document = msgspec.json.encode(document)
-
-    def remove_project(self, project_id: str) -> None:
-        """Remove a project with its invitations and the roles of users in it."""
-        group = self.groups.pop(project_id)
-        for user in self.organizations[group.org_id].users.values():
-            user.group_roles.pop(project_id, None)
-
     def invite(
         self,
         project_id: str,
-        username: str | Missing,
+        username: str,
         *,
         age: timedelta = timedelta(0),
         roles: Sequence[str] = ("GROUP_READ_ONLY",),
         inviter: str = DEFAULT_INVITER,
-        **overrides: Json | Missing,
     ) -> str:
-        """Add an invitation of the `invites` list, created `age` ago, and return its id.
-
-        `overrides` replace fields of the document by Atlas's names: `createdAt="soon"`,
-        `expiresAt=None`, `id="../x"`, `groupId=MISSING`. An overridden `id` also changes the
-        path of the invitation.
-        """
-        group = self.groups[project_id]
-        created = self.clock() - age
-        fields: dict[str, Json | Missing] = {
-            "createdAt": format_atlas_time(created),
-            "expiresAt": format_atlas_time(created + INVITATION_LIFETIME),
+        """Add an invitation of the `invites` list, created `age` ago, and return its id."""
+        group, created_at = self.groups[project_id], self.clock() - age
+        invitation_id = self.new_id(created_at)
+        document = {
+            "createdAt": format_atlas_time(created_at),
+            "expiresAt": format_atlas_time(created_at + INVITATION_LIFETIME),
             "groupId": project_id,
             "groupName": group.name,
-            "id": self.new_id(created),
+            "id": invitation_id,
             "inviterUsername": inviter,
             "roles": tuple(roles),
             "username": username,
         }
-        fields |= overrides
-        sent_id = fields["id"]
-        key = sent_id if isinstance(sent_id, str) else f"#{len(group.invites)}"
-        name = username if isinstance(username, str) else ""
-        document = {k: each for k, each in fields.items() if not isinstance(each, Missing)}
-        group.invites[key] = GroupInvite(name, to_json(document))
-        event = Event(created, "INVITED_TO_ORG", name, inviter)
+        group.invites[invitation_id] = GroupInvite(username, to_json(document))
+        event = Event(created_at, "INVITED_TO_ORG", username, inviter)
         self.organizations[group.org_id].events.append(event)
-        return key
-
-    def invitations(self, project_id: str) -> tuple[str, ...]:
-        """Return the ids of a project's invitations, in creation order."""
-        return tuple(self.groups[project_id].invites)
+        return invitation_id
 
     def invitation_count(self) -> int:
         """Return the number of project invitations in all projects."""
@@ -393,6 +332,7 @@ class SimulatedAtlas:
         user_id = self.new_id(created_at)
         organization.users[user_id] = User(
             id=user_id,
+            org_id=organization.id,
             # Source: the two ids differ in all 633 recorded pairs, often by one.
             invitation_id=self.new_id(created_at),
             username=username,
@@ -411,11 +351,8 @@ class SimulatedAtlas:
         return user_id
 
     def invited_users(self) -> Iterator[User]:
-        """Yield the users of all organizations who are not active."""
-        for organization in self.organizations.values():
-            for user in organization.users.values():
-                if user.status is not MembershipStatus.ACTIVE:
-                    yield user
+        """Return the users of all organizations who are not active."""
+        return (each for each in self._people().values() if each.status in INVITED_STATUSES)
 
     def expire_invitations(self) -> None:
         """Let the users expire whose invitation has ended by now."""
@@ -423,12 +360,13 @@ class SimulatedAtlas:
             if user.expires_at is not None and user.expires_at <= self.clock():
                 user.status = MembershipStatus.INVITATION_EXPIRED
 
+    def _people(self) -> Mapping[str, User]:
+        """Return the users of all organizations by id."""
+        return ChainMap(*(each.users for each in self.organizations.values()))
+
     def user(self, user_id: str) -> User:
         """Return a user of any organization."""
-        for organization in self.organizations.values():
-            if user_id in organization.users:
-                return organization.users[user_id]
-        raise KeyError(user_id)
+        return self._people()[user_id]
 
     def users(self, org_id: str | None = None) -> tuple[str, ...]:
         """Return the user ids of an organization (default: the first), in creation order."""
@@ -439,15 +377,15 @@ class SimulatedAtlas:
 
         Does nothing if the user does not exist; it may have been removed.
         """
-        for organization in self.organizations.values():
-            user = organization.users.get(user_id)
-            if user is not None:
-                user.status = MembershipStatus(status)
-                if user.status is MembershipStatus.ACTIVE:
-                    event = Event(self.clock(), "JOINED_ORG", user.username, user.username)
-                    organization.events.append(event)
-                if user.status is _REJECTED:
-                    user.expires_at = None
+        user = self._people().get(user_id)
+        if user is None:
+            return
+        user.status = MembershipStatus(status)
+        if user.status is MembershipStatus.ACTIVE:
+            event = Event(self.clock(), "JOINED_ORG", user.username, user.username)
+            self.organizations[user.org_id].events.append(event)
+        if user.status is _REJECTED:
+            user.expires_at = None
 
     def accept(self, project_id: str, invitation_id: str) -> None:
         """Turn an invitation of the `invites` list into an active user of the project.
@@ -460,11 +398,9 @@ class SimulatedAtlas:
         invite = group.invites.pop(invitation_id, None)
         if invite is None:
             return
-        sent_roles = parse_object(invite.document).get("roles")
-        roles = tuple(map(str, sent_roles)) if isinstance(sent_roles, list) else ()
         user = self.organizations[group.org_id].find_user(invite.username)
         if user is None:
             user = self.user(self.add_user(invite.username, group.org_id, status="ACTIVE"))
         elif user.status is not MembershipStatus.ACTIVE:
             self.set_status(user.id, "ACTIVE")
-        user.group_roles[project_id] = roles
+        user.group_roles[project_id] = strings(parse_object(invite.document).get("roles"))

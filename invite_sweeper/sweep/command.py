@@ -5,14 +5,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import Any
-
-from msgspec import structs
 
 from invite_sweeper import __version__
 from invite_sweeper.atlas import RateLimitedAtlasClient
 from invite_sweeper.audit import CompleteRun, DeletedWithin, History, PlanScope, SavedPlan
-from invite_sweeper.audit.events import ListResult, Planned, RunStarted
+from invite_sweeper.audit.events import ListResult, Mode, Planned, RunStarted
 from invite_sweeper.counts import Counts
 from invite_sweeper.errors import RunError
 from invite_sweeper.models import ListRef, ListUnreadable, Source, SourceRetired
@@ -35,6 +32,7 @@ class Organization:
         error: What ended the run for this organization; nothing is deleted there then.
         counts: What was counted so far; the deletions are in `outcomes`.
         outcomes: Deletions by outcome.
+        unverified: Removed users whose status could not be read afterwards.
         stale: The planned deletions.
         oldest: When the oldest invitation in scope was sent; None where none has a date.
         next_due: When the first announced invitation may be deleted; None without one.
@@ -53,6 +51,7 @@ class Organization:
     error: RunError | None = None
     counts: Counts = field(default_factory=Counts)
     outcomes: Counter[str] = field(default_factory=Counter)
+    unverified: int = 0
     stale: list[Planned] = field(default_factory=list)
     oldest: datetime | None = None
     next_due: datetime | None = None
@@ -94,12 +93,6 @@ class Organization:
             )
 
 
-def requests_of(organizations: Iterable[Organization]) -> Mapping[str, Mapping[str, Any]]:
-    """Return the numbers of requests by id; those of a client count for its first organization."""
-    firsts = {id(each.client): each for each in reversed(tuple(organizations))}
-    return {each.id: structs.asdict(each.client.counters) for each in firsts.values()}
-
-
 @dataclass(frozen=True)
 class Command:
     """One `sweep` or `plan`.
@@ -116,6 +109,7 @@ class Command:
         shard: Which part of the organizations this is; None for all.
         accept_population: Ignore a drop in projects, entries or members for this run.
         detailed_exit_code: A dry run that finds stale invitations ends with 10.
+        restores: The run whose deletions a restore undoes; None of any other run.
     """
 
     policy: Policy
@@ -130,6 +124,7 @@ class Command:
     shard: Shard | None = None
     accept_population: bool = False
     detailed_exit_code: bool = False
+    restores: str | None = None
 
     @cached_property
     def limits(self) -> Limits:
@@ -174,16 +169,19 @@ class Command:
 
     def run_started(self, organizations: Iterable[Organization] = ()) -> RunStarted:
         """Return the first line of the run; without organizations, none was connected."""
+        mode: Mode = "dry-run" if self.dry_run else "sweep"
+        is_sweep = self.restores is None
         return RunStarted(
-            mode="dry-run" if self.dry_run else "sweep",
+            mode=mode if is_sweep else "restore",
             tool_version=__version__,
-            policy_sha256=self.policy.sha256,
+            policy_sha256=self.policy.sha256 if is_sweep else None,
             policy_path=self.policy_path,
             organizations=tuple(each.id for each in self.policy.organizations),
             actors={each.id: each.client.actor for each in organizations},
             base_url=self.base_url,
             now=self.now.isoformat().replace("+00:00", "Z"),
             shard=str(self.shard) if self.shard is not None else None,
-            scope_sha256=scope_sha256(self.policy),
+            scope_sha256=scope_sha256(self.policy) if is_sweep else None,
             plan_sha256=self.saved.sha256 if self.saved is not None else None,
+            restores=self.restores,
         )

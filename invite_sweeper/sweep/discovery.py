@@ -13,7 +13,6 @@ from msgspec import structs
 
 from invite_sweeper.atlas import AtlasReader
 from invite_sweeper.audit import AuditLog
-from invite_sweeper.audit.events import Event
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.errors import (
     AtlasUnavailable,
@@ -28,7 +27,6 @@ from invite_sweeper.models import (
     InvitationList,
     ListRef,
     ListUnreadable,
-    Outcome,
     Project,
     ProjectGone,
     Source,
@@ -36,7 +34,7 @@ from invite_sweeper.models import (
 )
 from invite_sweeper.shutdown import NOTHING_DELETED
 from invite_sweeper.sweep.command import Organization
-from invite_sweeper.sweep.guards import check_clock, check_gone, check_members, check_population
+from invite_sweeper.sweep.guards import check_clock, check_members, check_population
 from invite_sweeper.sweep.plan import ListOutcome, Observer, Planner
 from invite_sweeper.sweep.recovery import Recovery
 from invite_sweeper.sweep.result import Result, secret_warnings
@@ -62,15 +60,13 @@ async def for_each(
         for item in pending:
             await work(item)
 
+    tasks = [asyncio.create_task(worker()) for _ in range(workers)]
     try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(workers):
-                group.create_task(worker())
-    except* RunError as errors:
-        first: BaseException = errors
-        while isinstance(first, BaseExceptionGroup):
-            first = first.exceptions[0]
-        raise first from None
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def discover_projects(
@@ -180,8 +176,7 @@ class TeamAccess:
         self._scope = scope
         self._workers = workers
         self._lock = asyncio.Lock()
-        self._teams: dict[str, frozenset[str] | None] | None = None
-        self._unreadable: list[ListUnreadable] = []
+        self._teams: dict[str, frozenset[str] | ListUnreadable] | None = None
 
     async def link(self, invitations: tuple[Invitation, ...]) -> tuple[Invitation, ...]:
         """Return the invitations of one list with the projects of their teams linked."""
@@ -189,34 +184,31 @@ class TeamAccess:
             return invitations
         async with self._lock:
             if self._teams is None:
-                teams: dict[str, frozenset[str] | None] = {}
-
-                async def read(project: Project) -> None:
-                    found = await self._reader.project_teams(project)
-                    if isinstance(found, ListUnreadable):
-                        self._unreadable.append(found)
-                    teams[project.id] = None if isinstance(found, ListUnreadable) else found
-
-                await for_each(self._scope.team_projects, read, workers=self._workers)
-                self._teams = teams
+                self._teams = await self._read()
         known = self._teams
         return tuple(self._scope.with_team_projects(each, known) for each in invitations)
 
+    async def _read(self) -> dict[str, frozenset[str] | ListUnreadable]:
+        teams: dict[str, frozenset[str] | ListUnreadable] = {}
+
+        async def read(project: Project) -> None:
+            teams[project.id] = await self._reader.project_teams(project)
+
+        await for_each(self._scope.team_projects, read, workers=self._workers)
+        return teams
+
     def warnings(self) -> tuple[str, ...]:
         """Return a warning about the projects with unreadable teams, or nothing."""
-        if not self._unreadable:
+        known = (self._teams or {}).values()
+        unread = [each for each in known if isinstance(each, ListUnreadable)]
+        if not unread:
             return ()
-        count, first = len(self._unreadable), self._unreadable[0]
         message = (
-            f"The teams of {pluralize(count, 'project')} could not be read, so every invitation "
-            f"with a team is kept. {first.project_name}: {first.reason} Reading teams requires "
-            "the role Project Read Only."
+            f"The teams of {pluralize(len(unread), 'project')} could not be read, so every "
+            f"invitation with a team is kept. {unread[0].project_name}: {unread[0].reason} Reading "
+            "teams requires the role Project Read Only."
         )
         return (message,)
-
-
-def _ignore(_event: Event) -> None:
-    """Write nothing: a look leaves no line."""
 
 
 _AT_A_TIME: Final = 4
@@ -245,7 +237,7 @@ class Reader:
         self._result = result
         self._command = command = result.command
         self._organizations = organizations
-        self._write = log.write if log is not None else _ignore
+        self._write = log.write if log is not None else lambda _event: None
         self._observe = observe
         self._filter = ProjectFilter(command.policy)
         self._steps = (*command.steps(), *more_steps)
@@ -339,7 +331,8 @@ class Reader:
         sources, reader = command.policy.sources, organization.client.reader
         await self._read_members(organization)
         planner = Planner(organization, command, self._write, self._steps, self._observe)
-        recovery = Recovery(reader, self._write, self._opened.get(organization.id, ()))
+        opened = self._opened.get(organization.id, ())
+        recovery = Recovery(result, organization, self._write, opened)
         result.view.lists_found(len(scope.lists(sources)), organization.label)
 
         async def add_list(ref: ListRef, found: ListOutcome) -> None:
@@ -348,14 +341,10 @@ class Reader:
             planner.add(ref, found)
             result.view.list_done()
 
-        try:
-            found = await list_invitations(reader, scope, sources, add_list, workers=self.workers)
-            result.warn_of(WarningCode.TEAMS, *found)
-            await recovery.settle_rest()
-        finally:
-            self._report_recovery(organization, recovery)
+        found = await list_invitations(reader, scope, sources, add_list, workers=self.workers)
+        result.warn_of(WarningCode.TEAMS, *found)
+        await recovery.settle_rest()
         planner.finish()
-        check_gone(organization, command)
         check_population([organization], command)
 
     async def _read_members(self, organization: Organization) -> None:
@@ -372,15 +361,3 @@ class Reader:
             return
         check_members(organization, len(found), self._command)
         organization.members = found
-
-    def _report_recovery(self, organization: Organization, recovery: Recovery) -> None:
-        """Count what an interrupted run left open, and report members whom it removed."""
-        unknown = 0
-        organization.count(recovered=len(recovery.outcomes))
-        for opened, outcome in recovery.outcomes:
-            if outcome is Outcome.ACCEPTED_DURING:
-                self._result.removed_member(opened.intent)
-                self._result.stopped_by.append(Reason.REMOVED_MEMBER)
-            unknown += outcome is Outcome.UNKNOWN and opened.run.mode != "restore"
-        self._result.unverified(unknown)
-        self._result.warn_of(WarningCode.RECOVERY, *recovery.left_open)

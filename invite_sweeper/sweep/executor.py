@@ -11,7 +11,7 @@ import heapq
 from collections import defaultdict, deque
 from collections.abc import Callable, Container, Coroutine, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from invite_sweeper.audit import AuditLog
 from invite_sweeper.audit.events import Intent, OutcomeLine, Planned
@@ -19,13 +19,12 @@ from invite_sweeper.endings import Reason, WarningCode
 from invite_sweeper.errors import ApiVersionRetired, AuditLogError, RunError
 from invite_sweeper.models import (
     SOURCES_OF_USERS,
-    DeletionProgress,
-    DeletionResult,
     Invitation,
     InvitationList,
     ListRef,
     Outcome,
     Project,
+    Sending,
     Source,
     is_permission_error,
 )
@@ -36,10 +35,7 @@ from invite_sweeper.sweep.guards import CircuitBreaker
 from invite_sweeper.sweep.result import Result
 from invite_sweeper.text import pluralize
 
-MAX_LISTS_READ_AGAIN: Final = 500
-"""Atlas allows 250 projects in an organization by default."""
 _SYNC_INTERVAL_S = 1.0
-_SKIPPED: Final = DeletionResult(Outcome.SKIPPED, 0)
 
 Queue: TypeAlias = tuple[Invitation, deque[Planned]]
 """The planned deletions of a list, and one of them, for the rate limits that they share."""
@@ -56,16 +52,16 @@ async def delete(
     Raises:
         RunError: The audit log failed, or a stop came. The rest is `skipped`.
     """
-    breaker, failure, is_incomplete = CircuitBreaker(result.command.limits), None, False
+    breaker, failure = CircuitBreaker(result.command.limits), None
     for organization in organizations:
-        outcomes = organization.outcomes
+        outcomes, planned = organization.outcomes, organization.stale
         if failure is not None:
-            outcomes[Outcome.SKIPPED] += len(organization.stale)
-        elif organization.stale and organization.is_planned:
-            result.view.deleting_started(len(organization.stale), organization.label)
+            outcomes[Outcome.SKIPPED] += len(planned)
+        elif planned:
+            result.view.deleting_started(len(planned), organization.label)
             executor = Executor(result, organization, log, stop, breaker)
             try:
-                await executor.run(organization.stale)
+                await executor.run(planned)
             except RunError as error:
                 done = pluralize(outcomes[Outcome.DELETED], "invitation")
                 counted = error.having(consequence=f"{done} had been deleted by then.")
@@ -73,21 +69,14 @@ async def delete(
                     failure = counted
                     continue
                 organization.error = counted
-            result.unverified(executor.unverified)
-            for source, message in executor.retired.items():
-                result.stopped_by.append(Reason.RETIRED_SOURCE)
-                text = f"Atlas retired the list {source.value} during the sweep: {message}"
-                result.warn_of(WarningCode.RETIRED_SOURCE, text)
-            await read_again(result, organization, executor.ended, log, stop)
-            is_incomplete |= executor.retries_cut_short or bool(
-                outcomes[Outcome.SKIPPED] or outcomes[Outcome.UNKNOWN]
-            )
+            await executor.read_again()
     if breaker.reason is not None:
         result.stopped_by.append(Reason.CIRCUIT_BREAKER)
         result.warn_of(WarningCode.CIRCUIT_BREAKER, f"The sweep stopped itself: {breaker.reason}")
     if failure is not None:
         raise failure
-    if stop.reason is not None and is_incomplete:
+    open_ends = (Outcome.SKIPPED, Outcome.UNKNOWN, Outcome.FAILED)
+    if stop.reason is not None and any(o.outcomes[e] for o in organizations for e in open_ends):
         raise stop.as_error(consequence="The audit log is complete.")
 
 
@@ -114,7 +103,7 @@ class ProjectQueues:
         queues: defaultdict[tuple[str, ...], deque[Planned]] = defaultdict(deque)
         for planned in plan:
             queues[planned.key[:3]].append(planned)
-        self._all: list[Queue] = [(own[0].invitation(), own) for own in queues.values()]
+        self._all: list[Queue] = [(own[0], own) for own in queues.values()]
         self._ready = deque(self._all)
         self._waiting: list[tuple[float, int, Queue]] = []
         self._try_acquire = try_acquire
@@ -159,11 +148,8 @@ class Executor:
 
     Attributes:
         ended: The deletions after which the invitation should be gone, with their outcomes.
-        unverified: Removed users whose status could not be read afterwards.
-        retired: Sources that Atlas retired during the sweep, with a message for each; the
-            sweep continues with the others.
+        retired: Sources that Atlas retired during the sweep, which goes on with the others.
         error: What ended the sweep; None while nothing did.
-        retries_cut_short: A deletion failed that could have been retried.
     """
 
     def __init__(
@@ -189,12 +175,10 @@ class Executor:
         self._ready: deque[Planned] = deque()  # on disk, and without a slot
         self._wake = asyncio.Event()  # when more intents may be written, or nothing more is sent
         self._tasks: set[asyncio.Task[None]] = set()
-        self._in_flight: set[DeletionProgress] = set()
+        self._in_flight: set[Sending] = set()
         self.ended: list[tuple[Planned, Outcome]] = []
-        self.unverified = 0
-        self.retired: dict[Source, str] = {}
+        self.retired: set[Source] = set()
         self.error: Exception | None = None
-        self.retries_cut_short = False
 
     async def run(self, plan: Iterable[Planned]) -> None:
         """Execute the plan; every deletion gets exactly one outcome.
@@ -219,7 +203,7 @@ class Executor:
                 task.cancel()
             await asyncio.gather(*ending, return_exceptions=True)
         for planned in (*self._ready, *queues.left()):
-            self._record(planned, _SKIPPED)
+            self._record(planned, Sending(Outcome.SKIPPED))
         if self.error is not None:
             raise self.error
 
@@ -269,7 +253,7 @@ class Executor:
             self._abort(error)
         finally:
             for planned in group:
-                self._record(planned, _SKIPPED)
+                self._record(planned, Sending(Outcome.SKIPPED))
 
     async def _send(self) -> None:
         """Send the next deletion whose intent is on disk, once there is a slot for it."""
@@ -277,20 +261,20 @@ class Executor:
             planned = self._ready.popleft()
             self._wake.set()
             if self._is_stopping or planned.source in self.retired:
-                self._record(planned, _SKIPPED)
+                self._record(planned, Sending(Outcome.SKIPPED))
                 return
-            started_s, progress = self._clock(), DeletionProgress(on_backoff=self._add_slot)
-            self._in_flight.add(progress)
+            started_s, sending = self._clock(), Sending(on_backoff=self._add_slot)
+            self._in_flight.add(sending)
             try:
-                result = await self._deleter.delete(planned.invitation(), progress)
+                result = await self._deleter.delete(planned, sending)
             except asyncio.CancelledError:
-                self._record(planned, progress.result_if_interrupted(), started_s)
+                self._record(planned, sending.interrupt(), started_s)
                 raise
             except Exception as error:  # noqa: BLE001 - a defect
                 self._abort(error)
-                result = progress.result_if_interrupted()
+                result = sending.interrupt()
             finally:
-                self._in_flight.discard(progress)
+                self._in_flight.discard(sending)
             self._record(planned, result, started_s)
 
     def _add_slot(self) -> None:
@@ -299,23 +283,19 @@ class Executor:
             self._extra_slots -= 1
             self._slots.release()
 
-    def _record(
-        self, planned: Planned, result: DeletionResult, started_s: float | None = None
-    ) -> None:
+    def _record(self, planned: Planned, result: Sending, started_s: float | None = None) -> None:
         """Record the result of one deletion, and whether the sweep may go on."""
-        outcome, error = result.outcome, result.fatal_error
+        outcome, error = result.outcome or Outcome.UNKNOWN, result.fatal_error
         self._organization.outcomes[outcome] += 1
-        self.retries_cut_short |= result.retries_cut_short and outcome is Outcome.FAILED
         if self._has_other_sources and isinstance(error, ApiVersionRetired):
-            text = " ".join(filter(None, (error.message, error.hint)))
-            self.retired.setdefault(planned.source, text)
+            self._retire(planned.source, error)
         else:
             if error is not None:
                 self._abort(error)
-            if result != _SKIPPED and self._breaker.opens_at(outcome):
-                for progress in self._in_flight:
+            if outcome is not Outcome.SKIPPED and self._breaker.opens_at(outcome):
+                for each in self._in_flight:
                     # A deletion that was sent may retry, so that its outcome becomes known.
-                    progress.cancelled |= progress.attempts == 0
+                    each.cancelled |= each.attempts == 0
                 self._wake.set()
         elapsed_s = 0.0 if started_s is None else self._clock() - started_s
         try:
@@ -346,7 +326,16 @@ class Executor:
         elif outcome in {Outcome.DELETED, Outcome.ALREADY_GONE}:
             self.ended.append((planned, outcome))
             is_seen = outcome is not Outcome.DELETED or result.seen_after is not None
-            self.unverified += planned.source in SOURCES_OF_USERS and not is_seen
+            self._organization.unverified += planned.source in SOURCES_OF_USERS and not is_seen
+
+    def _retire(self, source: Source, error: ApiVersionRetired) -> None:
+        """Report once that Atlas retired a list during the sweep."""
+        if source not in self.retired:
+            self.retired.add(source)
+            self._result.stopped_by.append(Reason.RETIRED_SOURCE)
+            text = " ".join(filter(None, (error.message, error.hint)))
+            text = f"Atlas retired the list {source.value} during the sweep: {text}"
+            self._result.warn_of(WarningCode.RETIRED_SOURCE, text)
 
     def _abort(self, error: Exception) -> None:
         """Stop the sweep because of an error that concerns the run."""
@@ -360,17 +349,15 @@ class Executor:
 
     def _cancel_in_flight(self) -> None:
         """Prevent retries of the deletions in flight, and new deletions."""
-        for progress in self._in_flight:
-            progress.cancelled = True
+        for each in self._in_flight:
+            each.cancelled = True
         self._wake.set()
 
     async def _cancel_after_grace(self) -> None:
         """After a stop, wait for the grace period, then cancel the deletions in flight."""
         await self._stop.requested.wait()
         self._cancel_in_flight()
-        with contextlib.suppress(TimeoutError):
-            grace_s = self._execution.grace.total_seconds()
-            await asyncio.wait_for(self._stop.forced.wait(), grace_s)
+        await self._stop.grace_over(self._execution.grace)
         for task in self._tasks:
             task.cancel()
 
@@ -380,52 +367,43 @@ class Executor:
         except Exception as error:  # noqa: BLE001 - after any error nothing more may be sent
             self._abort(error)
 
+    async def read_again(self) -> None:
+        """Read each list again that showed a deleted invitation, once; count what it shows."""
+        organization, ended, now = self._organization, self.ended, self._result.command.now
+        entries: defaultdict[ListRef, dict[str, int]] = defaultdict(dict)  # number of each deletion
+        for number, (planned, _) in enumerate(ended):
+            for source, org_id, place, id_ in planned.keys:
+                # Without a name, so that each list is read once, whatever line names it.
+                entries[ListRef(Project(place, "", org_id), Source(source))][id_] = number
+        again: dict[ListRef, InvitationList] = {}
 
-async def read_again(
-    result: Result,
-    organization: Organization,
-    ended: Sequence[tuple[Planned, Outcome]],
-    log: AuditLog,
-    stop: StopRequest,
-) -> None:
-    """Read each list again that showed a deleted invitation, once; count what it shows."""
-    execution, now = result.command.policy.execution, result.command.now
-    entries: defaultdict[ListRef, dict[str, int]] = defaultdict(dict)  # number of each deletion
-    for number, (planned, _) in enumerate(ended):
-        for source, org_id, place, id_ in planned.keys:
-            # Without a name, so that each list is read once, whatever line names it.
-            entries[ListRef(Project(place, "", org_id), Source(source))][id_] = number
-    again: dict[ListRef, InvitationList] = {}
+        async def read(ref: ListRef) -> None:
+            found = await organization.client.reader.invitations(ref.project, ref.source)
+            if isinstance(found, InvitationList):
+                again[ref] = found
 
-    async def read(ref: ListRef) -> None:
-        found = await organization.client.reader.invitations(ref.project, ref.source)
-        if isinstance(found, InvitationList):
-            again[ref] = found
-
-    if ended and stop.reason is None:
-        reading = for_each(
-            tuple(entries)[:MAX_LISTS_READ_AGAIN], read, workers=execution.concurrency
-        )
-        with contextlib.suppress(RunError):  # Atlas or the credentials, or a stop
-            await stop.run_unless_stopped(reading)
-    # A list that was not read again proves nothing about its deletions.
-    unread = {n for ref, own in entries.items() if ref not in again for n in own.values()}
-    found_again = {
-        n
-        for ref, found in again.items()
-        for one in found
-        if (n := entries[ref].get(one.id)) is not None and _is_same(ended[n][0], one, now)
-    }
-    verified = 0
-    for number, (planned, outcome) in enumerate(ended):
-        if number in found_again:
-            log.write(OutcomeLine.unsent(planned, Outcome.FAILED, replaces=outcome))
-            organization.outcomes[outcome] -= 1
-            organization.outcomes[Outcome.FAILED] += 1
-        else:
-            verified += outcome is Outcome.DELETED and number not in unread
-    organization.count(verified=verified, still_there=len(found_again))
-    result.still_listed([ended[number][0] for number in sorted(found_again)])
+        if ended and self._stop.reason is None:
+            reading = for_each(tuple(entries), read, workers=self._execution.concurrency)
+            with contextlib.suppress(RunError):  # Atlas or the credentials, or a stop
+                await self._stop.run_unless_stopped(reading)
+        # A list that was not read again proves nothing about its deletions.
+        unread = {n for ref, own in entries.items() if ref not in again for n in own.values()}
+        found_again = {
+            n
+            for ref, found in again.items()
+            for one in found
+            if (n := entries[ref].get(one.invitation_id)) is not None
+            and _is_same(ended[n][0], one, now)
+        }
+        for number, (planned, outcome) in enumerate(ended):
+            if number in found_again:
+                self._log.write(OutcomeLine.unsent(planned, Outcome.FAILED, replaces=outcome))
+                organization.outcomes[outcome] -= 1
+                organization.outcomes[Outcome.FAILED] += 1
+            elif number not in unread:
+                organization.count(verified=int(outcome is Outcome.DELETED))
+        organization.count(still_there=len(found_again))
+        self._result.still_listed([ended[number][0] for number in sorted(found_again)])
 
 
 def _is_same(planned: Planned, found: Invitation, now: datetime) -> bool:
@@ -434,5 +412,5 @@ def _is_same(planned: Planned, found: Invitation, now: datetime) -> bool:
     Of other entries than the named one no date is known: they are older than the run.
     """
     if found.key == planned.key:
-        return found.is_dated(planned.invitation().created_at)
-    return not isinstance(found.created_at, datetime) or found.created_at <= now
+        return found.is_dated(planned.sent_at)
+    return found.sent_at is None or found.sent_at <= now

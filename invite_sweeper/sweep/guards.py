@@ -5,7 +5,7 @@ Before the first DELETE, each `check_` function raises GuardRefused. During the 
 """
 
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from fractions import Fraction
 from math import ceil
@@ -17,7 +17,7 @@ from invite_sweeper.counts import total
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import MAX_CLOCK_SKEW_S, Outcome
-from invite_sweeper.policy import Limits, Policy
+from invite_sweeper.policy import Limits
 from invite_sweeper.sweep.command import Command, Organization
 from invite_sweeper.text import (
     describe_duration,
@@ -73,20 +73,18 @@ def _violations(
         found = _with_recent(pluralize(stale, "stale invitation"), stale, recent.total, limits)
         message = f"{found} over max_deletions: {limits.max_deletions}{part}."
         yield Reason.MAX_DELETIONS, message, stale + recent.total
-    found_there = {id_: count + recent.by_project.get(id_, 0) for id_, count in planned.items()}
-    over = [id_ for id_, n in found_there.items() if n > limits.max_deletions_per_project]
+    together = {id_: count + recent.by_project.get(id_, 0) for id_, count in planned.items()}
+    over = [id_ for id_, n in together.items() if n > limits.max_deletions_per_project]
     if over:
-        most = max(over, key=lambda id_: found_there[id_])
+        most = max(over, key=together.__getitem__)
         one = next(e for each in organizations for e in each.stale if e.scope_id == most)
-        count = planned[most]
         where = _describe_place(most, one.project_name or "", one.org_id, labels)
-        found = f"{pluralize(count, 'stale invitation')} in {where}"
-        found = _with_recent(found, count, found_there[most] - count, limits)
+        found = f"{pluralize(planned[most], 'stale invitation')} in {where}"
+        found = _with_recent(found, planned[most], together[most] - planned[most], limits)
         others = pluralize(len(over) - 1, "other place is", "other places are")
         more = f"; {others} over it, too" if len(over) > 1 else ""
         limit = f"max_deletions_per_project: {limits.max_deletions_per_project}"
-        message = f"{found} over {limit}{more}."
-        yield Reason.MAX_DELETIONS_PER_PROJECT, message, found_there[most]
+        yield Reason.MAX_DELETIONS_PER_PROJECT, f"{found} over {limit}{more}.", together[most]
     allowed = share_limit(command, seen=seen, stale=stale)
     if allowed is not None and stale > allowed:
         found = f"{stale:,} stale of {pluralize(seen, 'invitation')} ({stale / seen:.1%})"
@@ -103,16 +101,15 @@ def check_limits(organizations: Sequence[Organization], command: Command) -> Non
     violations = tuple(_violations(organizations, command))
     if not violations:
         return
-    hints = list(dict.fromkeys(reason.advice for reason, *_ in violations))
+    reasons, messages, _ = zip(*violations, strict=True)
+    hints = list(dict.fromkeys(reason.advice for reason in reasons))
     needed = [f"{reason}: {value}" for reason, _, value in violations if value is not None]
     if needed and command.shard is None:
         keys = f"{', '.join(needed)}, or over_limit: trim"
         hints.append(f"Under limits in the policy, set {keys}.")
     several = len(organizations) > 1
     where = f"In {len(organizations)} organizations together: " if several else ""
-    message = where + "\n".join(message for _, message, _ in violations)
-    reasons = tuple(reason for reason, *_ in violations)
-    raise GuardRefused(message, hint=" ".join(hints), reasons=reasons)
+    raise GuardRefused(where + "\n".join(messages), hint=" ".join(hints), reasons=reasons)
 
 
 def _describe_place(id_: str, name: str, org_id: str, labels: Mapping[str, str]) -> str:
@@ -140,84 +137,76 @@ def check_clock(skew_s: float | None) -> None:
         skew_s: Local time minus Atlas's; None without a readable `Date` header.
     """
     if skew_s is None:
-        raise GuardRefused(
-            "The local clock could not be checked: Atlas's response has no valid Date header.",
-            hint="Check for a proxy that removes the Date header.",
-            reasons=(Reason.CLOCK,),
-        )
-    if abs(skew_s) > MAX_CLOCK_SKEW_S:
+        message = "The local clock could not be checked: Atlas's response has no valid Date header."
+        hint = "Check for a proxy that removes the Date header."
+    elif abs(skew_s) > MAX_CLOCK_SKEW_S:
         difference = describe_duration(timedelta(seconds=abs(skew_s)))
-        direction = "ahead of" if skew_s > 0 else "behind"
-        raise GuardRefused(
-            f"The local clock is {difference} {direction} Atlas's.",
-            hint="Synchronize the clock (NTP): ages are computed with it.",
-            reasons=(Reason.CLOCK,),
+        message = (
+            f"The local clock is {difference} {'ahead of' if skew_s > 0 else 'behind'} Atlas's."
         )
+        hint = "Synchronize the clock (NTP): ages are computed with it."
+    else:
+        return
+    raise GuardRefused(message, hint=hint, reasons=(Reason.CLOCK,))
 
 
-def check_population(organizations: Sequence[Organization], command: Command) -> None:
+def check_population(organizations: Iterable[Organization], command: Command) -> None:
     """Raise GuardRefused if projects or entries dropped by more than `max_population_drop`.
 
     A list that lost a page looks like a small organization. The numbers of projects, of entries
     and of the entries of each source are compared with what the last complete run left, without
-    what was deleted since. Numbers up to 10 are not: there, a single acceptance is a tenth.
+    what was deleted since; that of projects also with those that were just listed. Numbers up to
+    10 are not compared: there, a single acceptance is a tenth.
 
     Args:
         organizations: One, or all that are left, whose numbers are added up.
     """
-    was: Counter[tuple[str, str]] = Counter()  # noun and place
-    now: Counter[tuple[str, str]] = Counter()
-    if command.before is not None:
-        for each in organizations:
-            _add_population(each, command.before, command.policy, was, now)
-    for (noun, where), count in was.items():
-        left = now[noun, where]
-        if _is_over(count, left, command.limits):
-            found = f"{pluralize(left, noun, _PLURALS[noun])}{where}"
-            raise _population_error(
-                f"{found} {plural_form(left, 'was', 'were')} found, but the last complete run left "
-                f"{count:,}",
-                command.limits,
-            )
+    if command.accept_population:
+        return
+    was: Counter[tuple[str, str, str]] = Counter()
+    now: Counter[tuple[str, str, str]] = Counter()
+    for each in organizations:
+        for what, then, found in _compared(each, command):
+            was[what] += then
+            now[what] += found
+    for what, count in was.items():
+        if count > MIN_COUNT_FOR_SHARE:
+            _check_drop(what, count, now[what], command)
 
 
-def _add_population(
-    organization: Organization,
-    before: CompleteRun,
-    policy: Policy,
-    was: Counter[tuple[str, str]],
-    now: Counter[tuple[str, str]],
-) -> None:
-    """Add the numbers before and now that are compared.
+def _compared(
+    organization: Organization, command: Command
+) -> Iterator[tuple[tuple[str, str, str], int, int]]:
+    """Yield what is compared, with the number before and now.
 
     A list that was not read now, or that Atlas has retired, is not compared: it is said already.
     With a run of another scope, what both read is compared: neither what the policy leaves out
     now, nor entries in lists that had none, which the run may not have read.
     """
-    counts, org_id, scope = organization.counts, organization.id, organization.scope
-    left_out = {(each.source.value, org_id, each.project_id) for each in organization.unread}
-    sources = {each.value for each in policy.sources if each not in organization.retired}
-    projects = counts.projects_seen - counts.projects_gone
+    counts, org_id = organization.counts, organization.id
+    before = command.before or CompleteRun({}, {})
+    excluded = organization.scope.excluded if organization.scope is not None else []
     is_other = org_id in before.other_scope
-    if is_other and scope is not None:
-        projects += len(scope.excluded)
-        left_out |= {(each, org_id, project.id) for each in sources for project in scope.excluded}
-    was["project", ""] += before.projects.get(org_id, 0)
-    now["project", ""] += projects
-    then = {
-        key: count
-        for key, count in before.entries.items()
-        if key[1] == org_id and key[0] in sources and key not in left_out
-    }
-    compared = {key[0] for key in then}
-    for key, count in then.items():
-        for where in ("", f" in the list {key[0]}"):
-            was["entry", where] += count
-    for (project, source), count in organization.entries.items():
-        is_known = not is_other or (source.value, org_id, project.id) in before.entries
-        if source.value in compared and is_known:
-            for where in ("", f" in the list {source}"):
-                now["entry", where] += count
+    listed = counts.projects_seen + (len(excluded) if is_other else 0)
+    was = max(listed, before.projects.get(org_id, 0))
+    yield ("project", "projects", ""), was, listed - counts.projects_gone
+    for source in command.policy.sources:
+        left_out = {each.project_id for each in organization.unread if each.source is source}
+        left_out |= {project.id for project in excluded} if is_other else set()
+        then = {
+            place: count
+            for (name, org, place), count in before.entries.items()
+            if (name, org) == (source.value, org_id) and place not in left_out
+        }
+        if not then or source in organization.retired:
+            continue
+        found = sum(
+            count
+            for ref, count in organization.entries.items()
+            if ref.source is source and (not is_other or ref.project.id in then)
+        )
+        for where in ("", f" in the list {source}"):
+            yield ("entry", "entries", where), sum(then.values()), found
 
 
 def check_members(organization: Organization, count: int, command: Command) -> None:
@@ -226,43 +215,22 @@ def check_members(organization: Organization, count: int, command: Command) -> N
     The list may be incomplete, and every invitation by a missing member would be stale. So small
     numbers are compared, too.
     """
-    if command.accept_population:
-        return
-    before = command.members_before.get(organization.id, 0)
-    if before - count > Fraction(str(command.limits.max_population_drop)) * before:
-        raise _population_error(
-            f"{pluralize(count, 'active member')} of the organization {organization.id} "
-            f"{plural_form(count, 'was', 'were')} found, {before:,} were before",
-            command.limits,
+    if not command.accept_population:
+        what = ("active member", "active members", "")
+        _check_drop(what, command.members_before.get(organization.id, 0), count, command)
+
+
+def _check_drop(what: tuple[str, str, str], was: int, now: int, command: Command) -> None:
+    """Raise GuardRefused for a drop; `what` are a noun, its plural, and where they are."""
+    drop = command.limits.max_population_drop
+    if was - now > Fraction(str(drop)) * was:
+        *noun, where = what
+        raise GuardRefused(
+            f"{pluralize(now, *noun)}{where} {plural_form(now, 'was', 'were')} found, {was:,} "
+            f"before: the drop is over max_population_drop: {drop}.",
+            hint=Reason.MAX_POPULATION_DROP.advice,
+            reasons=(Reason.MAX_POPULATION_DROP,),
         )
-
-
-def check_gone(organization: Organization, command: Command) -> None:
-    """Raise GuardRefused if too many projects were gone that Atlas had just listed."""
-    counts = organization.counts
-    left = counts.projects_seen - counts.projects_gone
-    if _is_over(counts.projects_seen, left, command.limits) and not command.accept_population:
-        message = (
-            f"{pluralize(left, 'project')} {plural_form(left, 'was', 'were')} left of the "
-            f"{counts.projects_seen:,} that were just listed"
-        )
-        raise _population_error(message, command.limits)
-
-
-_PLURALS: Final = {"project": "projects", "entry": "entries"}
-
-
-def _is_over(before: int, now: int, limits: Limits) -> bool:
-    allowed = Fraction(str(limits.max_population_drop)) * before
-    return before > MIN_COUNT_FOR_SHARE and before - now > allowed
-
-
-def _population_error(message: str, limits: Limits) -> GuardRefused:
-    return GuardRefused(
-        f"{message}: the drop is over max_population_drop: {limits.max_population_drop}.",
-        hint=Reason.MAX_POPULATION_DROP.advice,
-        reasons=(Reason.MAX_POPULATION_DROP,),
-    )
 
 
 def check_plan(command: Command, *, max_age: timedelta, sha256: str | None = None) -> None:

@@ -94,16 +94,20 @@ def _all_stale(entries: Sequence[Decision]) -> Iterator[Decision]:
     """
     rows = Counter(map(_list_of, entries))
     count = rows[_list_of(entries[0])]
-    ended: dict[str, list[Invitation]] = {each.invitation.id: [] for each in entries[:count]}
-    first = ended[entries[0].invitation.id]
+    ended: dict[str, list[Invitation]] = {
+        each.invitation.invitation_id: [] for each in entries[:count]
+    }
+    first = ended[entries[0].invitation.invitation_id]
     for each in entries[count:]:
-        others = ended.get(each.invitation.id, first if rows[_list_of(each)] <= count else None)
+        others = ended.get(
+            each.invitation.invitation_id, first if rows[_list_of(each)] <= count else None
+        )
         if others is None:
             yield each
         else:
             others.append(each.invitation)
     for each in entries[:count]:
-        yield each._replace(entries=tuple(ended[each.invitation.id]))
+        yield each._replace(entries=tuple(ended[each.invitation.invitation_id]))
 
 
 def _list_of(decision: Decision) -> PersonKey:
@@ -115,4 +119,4 @@ def _order(decision: Decision) -> tuple[int, str, str]:
     """Sort the entries of an organization first; independent of the order of the answers."""
     one = decision.invitation
     of_organization = _DELETE_THROUGH.index(one.source) if one.source in _DELETE_THROUGH else 2
-    return of_organization, one.project_id, one.id
+    return of_organization, one.scope_id, one.invitation_id

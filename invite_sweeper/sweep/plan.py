@@ -17,7 +17,6 @@ from invite_sweeper.audit.events import (
     Planned,
     ProjectUnreadable,
     WouldBeAnnounced,
-    parse_timestamp,
 )
 from invite_sweeper.audit.events import SourceRetired as SourceRetiredLine
 from invite_sweeper.counts import total
@@ -28,8 +27,8 @@ from invite_sweeper.models import (
     ProjectGone,
     Source,
     SourceRetired,
-    entries_of,
     is_permission_error,
+    rfc3339,
 )
 from invite_sweeper.sweep.command import Command, Organization
 from invite_sweeper.sweep.guards import share_limit
@@ -125,7 +124,7 @@ class Planner:
         decisions = [keep_unrecordable(decide(each)) for each in found]
         organization.entries[ref] = len(decisions)
         organization.count(invitations_by_source={ref.source.value: len(decisions)})
-        dates = [each.created_at for each in found if isinstance(each.created_at, datetime)]
+        dates = [sent_at for each in found if (sent_at := each.sent_at) is not None]
         known = [] if organization.oldest is None else [organization.oldest]
         organization.oldest = min((*known, *dates), default=None)
         if ref.source is Source.INVITES:
@@ -144,14 +143,14 @@ class Planner:
             if self._observe is not None:
                 self._observe(before, decision)
             announced += self._add_announcement(decision)
-            one, entries = decision.invitation, entries_of(decision.entries)
+            one, age_days = decision.invitation, decision.invitation.age_at(now)
             if decision.keep_reason is None:
                 stale += 1
                 self._organization.stale.append(
-                    Planned.from_invitation(
-                        one,
-                        now,
-                        entries=entries,
+                    one.as_event(
+                        Planned,
+                        age_days=age_days,
+                        entries=tuple(each.entry for each in decision.entries),
                         rule=decision.rule,
                         bounced=decision.bounced,
                         new=decision.new,
@@ -161,8 +160,14 @@ class Planner:
             else:
                 kept[decision.keep_reason] += 1
                 if self._command.policy.audit.record == "all":
-                    reason = decision.keep_reason
-                    self._write(Kept.from_invitation(one, now, entries=entries, reason=reason))
+                    self._write(
+                        one.as_event(
+                            Kept,
+                            age_days=age_days,
+                            entries=tuple(each.entry for each in decision.entries),
+                            reason=decision.keep_reason,
+                        )
+                    )
         self._organization.count(
             invitations_seen=stale + kept.total(),
             stale=stale,
@@ -178,16 +183,24 @@ class Planner:
             return False
         for entry in () if self._command.dry_run else announcement.ended:
             reason = decision.keep_reason or ""
-            self._write(AnnouncementEnded.from_invitation(entry, now, reason=reason))
+            ended = entry.as_event(AnnouncementEnded, age_days=entry.age_at(now), reason=reason)
+            self._write(ended)
         due, rule = announcement.deletable_from, announcement.rule
         if due is None:
             return False
         self._organization.next_due = min(self._organization.next_due or due, due)
         if rule is None:
             return False
-        line = WouldBeAnnounced if self._command.dry_run else Announced
-        day = due.isoformat().replace("+00:00", "Z")
-        self._write(line.from_invitation(decision.invitation, now, rule=rule, deletable_from=day))
+        kind: type[Announced | WouldBeAnnounced]
+        kind = WouldBeAnnounced if self._command.dry_run else Announced
+        self._write(
+            decision.invitation.as_event(
+                kind,
+                age_days=decision.invitation.age_at(now),
+                rule=rule,
+                deletable_from=rfc3339(due),
+            )
+        )
         return True
 
 
@@ -215,7 +228,7 @@ def _oldest(
     The order in which lists were read decides nothing.
     """
     stale = [each for organization in organizations for each in organization.stale]
-    stale.sort(key=lambda each: (_created_at(each), each.invitation_id, each.key))
+    stale.sort(key=lambda each: (_sent_at(each), each.invitation_id, each.key))
     of_project = Counter(command.recent.by_project)
     for each in stale:
         if most and of_project[each.scope_id] < command.limits.max_deletions_per_project:
@@ -224,8 +237,7 @@ def _oldest(
             yield each.key
 
 
-def _created_at(planned: Planned) -> datetime:
-    created_at = parse_timestamp(planned.created_at)
-    # Only an invitation with a readable date can be stale.
-    assert isinstance(created_at, datetime)  # noqa: S101
-    return created_at
+def _sent_at(planned: Planned) -> datetime:
+    sent_at = planned.sent_at
+    assert sent_at is not None  # noqa: S101 - nothing else can be stale
+    return sent_at

@@ -9,9 +9,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from invite_sweeper.atlas import AtlasReader
 from invite_sweeper.audit import OpenIntent
 from invite_sweeper.audit.events import Event, ListKey, OutcomeLine
+from invite_sweeper.endings import Reason, WarningCode
 from invite_sweeper.models import (
     INVITED_STATUSES,
     SOURCES_OF_USERS,
@@ -24,6 +24,8 @@ from invite_sweeper.models import (
     ProjectGone,
     UserStatus,
 )
+from invite_sweeper.sweep.command import Organization
+from invite_sweeper.sweep.result import Result
 from invite_sweeper.text import plural_form, pluralize
 
 _NOT_MEMBERS: Final = frozenset({*INVITED_STATUSES, MembershipStatus.GONE})
@@ -37,19 +39,23 @@ class Recovery:
     restore is `unknown`: it was a POST, and a user who is there may have been invited by someone
     else.
 
-    Attributes:
-        outcomes: What became of each intent, in order.
-        left_open: One message for each list and reason why intents stay open.
+    Args:
+        result: Is told at once of members whom a run removed, and why intents stay open.
+        organization: Counts what became of the intents.
     """
 
     def __init__(
-        self, reader: AtlasReader, write: Callable[[Event], None], intents: Iterable[OpenIntent]
+        self,
+        result: Result,
+        organization: Organization,
+        write: Callable[[Event], None],
+        intents: Iterable[OpenIntent],
     ) -> None:
-        self._reader = reader
+        self._result = result
+        self._organization = organization
+        self._reader = organization.client.reader
         self._write = write
         self._by_list: defaultdict[ListKey, list[OpenIntent]] = defaultdict(list)
-        self.outcomes: list[tuple[OpenIntent, Outcome]] = []
-        self.left_open: list[str] = []
         for each in intents:
             if each.run.mode == "restore":
                 self._record(each, Outcome.UNKNOWN)
@@ -69,18 +75,22 @@ class Recovery:
         left: Counter[str] = Counter()
         is_of_users = source in SOURCES_OF_USERS and not isinstance(found, ProjectGone)
         # A deleted project has no memberships left that the DELETE could have removed.
-        listed = {each.id: each for each in found} if isinstance(found, InvitationList) else {}
+        listed = (
+            {each.invitation_id: each for each in found}
+            if isinstance(found, InvitationList)
+            else {}
+        )
         for each in opened:
-            invitation = each.intent.invitation()
+            intent = each.intent
             if isinstance(found, ListUnreadable):
                 left[found.reason] += 1
-            elif (present := listed.get(invitation.id)) is not None:
-                is_same = present.is_dated(invitation.created_at)
+            elif (present := listed.get(intent.invitation_id)) is not None:
+                is_same = present.is_dated(intent.sent_at)
                 self._record(each, Outcome.FAILED if is_same else Outcome.ALREADY_GONE)
             elif not is_of_users:
                 self._record(each, Outcome.ALREADY_GONE)
             else:
-                status = await self._reader.membership_status(invitation)
+                status = await self._reader.membership_status(intent)
                 if isinstance(status, ListUnreadable):
                     left[status.reason] += 1
                 else:
@@ -89,9 +99,10 @@ class Recovery:
             one = opened[0].intent
             where = one.project_name or f"organization {one.org_id}"
             remain = plural_form(count, "remains", "remain")
-            self.left_open.append(
+            self._result.warn_of(
+                WarningCode.RECOVERY,
                 f"{pluralize(count, 'deletion')} of an earlier run in {where} {remain} "
-                f"unresolved: {reason}"
+                f"unresolved: {reason}",
             )
 
     async def settle_rest(self) -> None:
@@ -110,7 +121,12 @@ class Recovery:
         recovers = opened.run.run_id
         line = OutcomeLine.unsent(opened.intent, outcome, seen_after=seen_after, recovers=recovers)
         self._write(line)
-        self.outcomes.append((opened, outcome))
+        self._organization.count(recovered=1)
+        if outcome is Outcome.ACCEPTED_DURING:
+            self._result.removed_member(opened.intent)
+            self._result.stopped_by.append(Reason.REMOVED_MEMBER)
+        is_unknown = outcome is Outcome.UNKNOWN and opened.run.mode != "restore"
+        self._organization.unverified += is_unknown
 
 
 def _outcome_of_missing_user(seen: UserStatus) -> Outcome:

@@ -9,8 +9,8 @@ from typing import Any, Final, Protocol
 
 from msgspec import structs
 
+from invite_sweeper.audit import AuditLog
 from invite_sweeper.audit.events import (
-    InvitationFields,
     KeepEntry,
     OrganizationResult,
     PlanChanges,
@@ -20,14 +20,12 @@ from invite_sweeper.audit.events import (
 )
 from invite_sweeper.counts import Counts, count_values, total
 from invite_sweeper.endings import ExitCode, Reason, WarningCode, WarningLevel
-from invite_sweeper.errors import RunError
-from invite_sweeper.models import Outcome, Source
-from invite_sweeper.sweep.command import Command, Organization, requests_of
+from invite_sweeper.errors import AuditLogError, RunError
+from invite_sweeper.models import Invitation, Outcome, Source
+from invite_sweeper.sweep.command import Command, Organization
 from invite_sweeper.text import pluralize, shorten_list
 
 _MAX_NAMED: Final = 10
-MAX_WARNINGS: Final = 1000
-"""Warnings that the result contains at most; the view shows all of them."""
 
 
 class View(Protocol):
@@ -76,15 +74,12 @@ class Result:
         self.plan_made = False
         self.changes: PlanChanges | None = None
         self.question_s = 0.0
-        today = command.now.date()
-        self.warn_of(WarningCode.POLICY, *command.policy.warnings(today), level=WarningLevel.REMARK)
 
     def warn(self, *warnings: RunWarning) -> None:
         """Show warnings and record them, each once."""
         for each in warnings:
             if each not in self.warnings:
-                if len(self.warnings) < MAX_WARNINGS:
-                    self.warnings.append(each)
+                self.warnings.append(each)
                 self.view.warn(each)
 
     def warn_of(
@@ -115,7 +110,7 @@ class Result:
         upcoming = {source: day for source, day in sunsets.items() if source not in retired}
         self.warn(*sunset_warnings(upcoming, sources, today))
 
-    def removed_member(self, event: InvitationFields) -> None:
+    def removed_member(self, event: Invitation) -> None:
         """Report at once that a user accepted while the DELETE was in flight, and was removed."""
         who, where = event.username or event.invitation_id, event.project_name or event.org_id
         self.removed_members.append(event.username or "")
@@ -125,15 +120,6 @@ class Result:
             "active member.",
             level=WarningLevel.URGENT,
         )
-
-    def unverified(self, count: int) -> None:
-        """Warn that the status of removed users could not be checked afterwards."""
-        if count:
-            self.warn_of(
-                WarningCode.UNVERIFIED,
-                f"{count} of the removed users could not be checked afterwards: they may have "
-                "accepted just before. The check requires the role Organization Member.",
-            )
 
     def still_listed(self, found: Sequence[Planned]) -> None:
         """Warn that invitations are still in a list although an answer said otherwise."""
@@ -151,25 +137,46 @@ class Result:
             level=WarningLevel.URGENT,
         )
 
+    async def finish(self, log: AuditLog) -> RunFinished:
+        """Write the last line of the run, and return it."""
+        if count := sum(each.unverified for each in self.organizations):
+            self.warn_of(
+                WarningCode.UNVERIFIED,
+                f"{count} of the removed users could not be checked afterwards: they may have "
+                "accepted just before. The check requires the role Organization Member.",
+            )
+        finished = self.finished()
+        try:
+            await log.finish(finished)
+        except AuditLogError as failure:
+            if not isinstance(self.error, AuditLogError):
+                self.error = failure
+            return self.finished()
+        return finished
+
     def finished(self) -> RunFinished:
         """Return what is known so far, as the last line of the run says it."""
         command, policy, organizations = self.command, self.command.policy, self.organizations
-        results, planned = self._organization_results(), [o for o in organizations if o.is_planned]
-        code, error, reasons = self._end(results)
+        results = tuple(map(self._organization_result, organizations))
         counts, sources = total(results), policy.sources
+        planned = [each for each in organizations if each.is_planned]
         oldest = min((each.oldest for each in planned if each.oldest), default=None)
         # A list whose replacements the policy reads can end without a change of the policy.
         needed = [each for each in sources if not each.is_replaced_by(sources)]
         ends = [day for each in organizations if (day := each.client.sunset(needed)) is not None]
+        errors = [each.error for each in organizations if each.error is not None]
+        told = (*(reason for each in results for reason in each.reasons), *self.stopped_by)
         return RunFinished(
-            **count_values(counts),
+            **self._ending(
+                counts,
+                self.error or max(errors, key=lambda each: each.exit_code, default=None),
+                told if self.error is None else self.error.reasons,
+                has_failed=self.error is not None or len(errors) == len(organizations),
+            ),
             requests=sum(each.requests for each in results),
             retries=sum(each.retries for each in results),
             rate_limited=sum(each.rate_limited for each in results),
             duration_s=round(command.clock() - command.started_s - self.question_s, 3),
-            exit_code=int(code),
-            error=error.to_json() if error is not None else None,
-            reasons=reasons,
             warnings=tuple(self.warnings),
             plan_made=self.plan_made,
             plan_complete=self.plan_made and all(each.plan_complete for each in results),
@@ -197,78 +204,73 @@ class Result:
             lists=tuple(read for each in planned for read in each.list_results(sources)),
         )
 
-    def _organization_results(self) -> tuple[OrganizationResult, ...]:
-        """Return the result of each organization."""
-        found, requests = [], requests_of(self.organizations)
+    def _organization_result(self, organization: Organization) -> OrganizationResult:
+        """Return the result of one organization; the requests of a client count for its first."""
+        counts = organization.counts + Counts(**dict[str, Any](organization.outcomes))
+        client, error = organization.client, organization.error or self.error
+        is_told = counts.skipped or len(self.organizations) == 1
+        reasons = self._reasons(counts, self.stopped_by if is_told else ())
+        made = organization.is_planned and (self.plan_made or error is None)
         retired_early = Reason.RETIRED_SOURCE in self.stopped_by
-        for each in self.organizations:
-            counts = each.counts + Counts(**dict[str, Any](each.outcomes))
-            counts = structs.replace(counts, not_verified=counts.deleted - counts.verified)
-            error = each.error or self.error
-            is_told = counts.skipped or len(self.organizations) == 1
-            reasons = _reasons(counts, self.stopped_by if is_told else ())
-            made = each.is_planned and (self.plan_made or error is None)
-            found.append(
-                OrganizationResult(
-                    **count_values(counts),
-                    id=each.id,
-                    name=each.name,
-                    exit_code=int(
-                        self._code(counts, reasons) if error is None else error.exit_code
-                    ),
-                    error=error.to_json() if error is not None else None,
-                    reasons=reasons if error is None else error.reasons,
-                    visible=each.visible,
-                    plan_made=made,
-                    plan_complete=made and not (each.unread or retired_early),
-                    **requests.get(each.id, {}),
-                )
-            )
-        return tuple(found)
+        first = next(each for each in self.organizations if each.client is client)
+        return OrganizationResult(
+            **self._ending(counts, error, reasons if error is None else error.reasons),
+            id=organization.id,
+            name=organization.name,
+            visible=organization.visible,
+            plan_made=made,
+            plan_complete=made and not (organization.unread or retired_early),
+            **(structs.asdict(client.counters) if first is organization else {}),
+        )
 
-    def _end(
-        self, results: Sequence[OrganizationResult]
-    ) -> tuple[ExitCode, RunError | None, tuple[str, ...]]:
-        """Return the exit code of the run, the error that stopped it, and the reasons."""
-        if self.error is not None:
-            return self.error.exit_code, self.error, self.error.reasons
-        errors = [each.error for each in self.organizations if each.error is not None]
-        told = (reason for each in results for reason in each.reasons)
-        reasons = tuple(dict.fromkeys((*told, *self.stopped_by)))
-        if errors and len(errors) == len(results):
-            worst = min(errors, key=lambda each: _WORST_FIRST.index(each.exit_code))
-            return worst.exit_code, worst, reasons
-        if errors:
-            return ExitCode.PARTIAL, errors[0], reasons
-        return self._code(total(results), reasons), None, reasons
+    def _ending(
+        self,
+        counts: Counts,
+        error: RunError | None,
+        reasons: Iterable[Reason | str],
+        *,
+        has_failed: bool = True,
+    ) -> dict[str, Any]:
+        """Return the fields that say how a run ended, in an organization or as a whole.
 
-    def _code(self, counts: Counts, reasons: Sequence[str]) -> ExitCode:
-        if reasons or counts.skipped:
-            return ExitCode.PARTIAL
+        Args:
+            has_failed: The error stopped all of it.
+        """
         detailed = self.command.detailed_exit_code and self.command.dry_run
-        return ExitCode.STALE if detailed and counts.stale else ExitCode.DONE
+        code, reasons = ExitCode.DONE, tuple(dict.fromkeys(reasons))
+        if error is not None and has_failed:
+            code = error.exit_code
+        elif reasons or counts.skipped:
+            code = ExitCode.PARTIAL
+        elif detailed and counts.stale:
+            code = ExitCode.STALE
+        return {
+            **count_values(counts),
+            "exit_code": int(code),
+            "error": error.to_json() if error is not None else None,
+            "reasons": reasons,
+        }
+
+    def _reasons(self, counts: Counts, stopped_by: Iterable[Reason]) -> Iterator[Reason]:
+        """Yield why a run without an error did not do everything, or more than was wanted."""
+        found = {
+            Reason.MISSING_ROLE: counts.missing_role,
+            Reason.UNREADABLE_PROJECTS: counts.projects_unreadable,
+            Reason.FAILED_DELETIONS: counts.failed,
+            Reason.UNKNOWN_DELETIONS: counts.unknown,
+            Reason.REMOVED_MEMBER: counts.accepted_during,
+            Reason.STILL_THERE: counts.still_there,
+        }
+        if self.command.restores is not None:
+            found = {
+                Reason.MADE_ACTIVE: counts.active,
+                Reason.NOT_INVITED: counts.failed + counts.unknown + counts.skipped,
+            }
+        yield from (reason for reason, count in found.items() if count)
+        yield from stopped_by
 
 
 _DAY: Final = timedelta(days=1)
-_WORST_FIRST: Final = (
-    *(ExitCode.INTERRUPTED, ExitCode.AUDIT, ExitCode.DEFECT, ExitCode.CREDENTIALS),
-    *(ExitCode.UNREACHABLE, ExitCode.REFUSED, ExitCode.PARTIAL, ExitCode.USAGE),
-    *(ExitCode.LOCKED, ExitCode.STALE, ExitCode.DONE),
-)
-
-
-def _reasons(counts: Counts, stopped_by: Iterable[Reason]) -> tuple[Reason, ...]:
-    """Return why a run without an error did not do everything."""
-    found = (
-        (Reason.MISSING_ROLE, counts.missing_role),
-        (Reason.UNREADABLE_PROJECTS, counts.projects_unreadable),
-        (Reason.FAILED_DELETIONS, counts.failed),
-        (Reason.UNKNOWN_DELETIONS, counts.unknown),
-        (Reason.REMOVED_MEMBER, counts.accepted_during),
-        (Reason.STILL_THERE, counts.still_there),
-    )
-    return tuple(dict.fromkeys((*(reason for reason, count in found if count), *stopped_by)))
-
 
 # What ends: a list, as Atlas announces it and as its 410 says, and the secret of an account.
 

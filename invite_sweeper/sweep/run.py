@@ -12,7 +12,7 @@ from invite_sweeper.audit import AuditLog, check_written_plan
 from invite_sweeper.audit.events import OutcomeLine, RunFinished
 from invite_sweeper.counts import total
 from invite_sweeper.endings import WarningCode, WarningLevel
-from invite_sweeper.errors import AuditLogError, Cancelled, RunError
+from invite_sweeper.errors import Cancelled, RunError
 from invite_sweeper.models import Outcome
 from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest
 from invite_sweeper.sweep.command import Command, Organization
@@ -41,7 +41,8 @@ async def sweep(
         organizations: In the order of the policy, each with its client.
         log: The file of the run; ended by this function.
     """
-    result = Result(command, organizations, view)
+    result, remark = Result(command, organizations, view), WarningLevel.REMARK
+    result.warn_of(WarningCode.POLICY, *command.policy.warnings(command.now.date()), level=remark)
     try:
         log.write(command.run_started(organizations))
         await log.sync()
@@ -74,14 +75,7 @@ async def sweep(
                 await delete(result, planned, log, stop)
     except RunError as error:
         result.error = error
-    finished = result.finished()
-    try:
-        await log.finish(finished)
-    except AuditLogError as failure:
-        if not isinstance(result.error, AuditLogError):
-            result.error = failure
-        return result.finished()
-    return finished
+    return await result.finish(log)
 
 
 def _check_guards(command: Command, organizations: Sequence[Organization]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from msgspec import structs
 from typing_extensions import override
 
 from invite_sweeper.errors import UsageError
@@ -115,7 +116,8 @@ class RunScope:
             return invitation
         in_scope = {project.id for project in self.projects}
         out_of_scope = any(i not in in_scope for i, _ in invitation.linked_projects)
-        return invitation._replace(
+        return structs.replace(
+            invitation,
             linked_projects=tuple(
                 (i, self.project_names.get(i, "")) for i, _ in invitation.linked_projects
             ),
@@ -123,26 +125,28 @@ class RunScope:
         )
 
     def with_team_projects(
-        self, invitation: Invitation, teams: Mapping[str, frozenset[str] | None]
+        self, invitation: Invitation, teams: Mapping[str, frozenset[str] | ListUnreadable]
     ) -> Invitation:
         """Return an organization's invitation that also links the projects of its teams.
 
         `links_out_of_scope` is also set if it is unknown which projects a team has access to.
 
         Args:
-            teams: The ids of the teams of each of `team_projects` in the organization, by
-                project id; None where they are unknown.
+            teams: The ids of the teams of each of `team_projects`, by project id.
         """
         joined = frozenset(invitation.team_ids)
         if not joined:
             return invitation
         linked = dict(invitation.linked_projects)
+        unknown = bool(self.unreadable)
         for project_id, team_ids in teams.items():
-            if team_ids is not None and not joined.isdisjoint(team_ids):
+            if isinstance(team_ids, ListUnreadable):
+                unknown = True
+            elif not joined.isdisjoint(team_ids):
                 linked.setdefault(project_id, "")
-        unknown = bool(self.unreadable) or None in teams.values()
         return self.with_project_names(
-            invitation._replace(
+            structs.replace(
+                invitation,
                 linked_projects=tuple(linked.items()),
                 links_out_of_scope=invitation.links_out_of_scope or unknown,
             )

@@ -18,14 +18,13 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from invite_sweeper.models import (
     INVITED_STATUSES,
     SOURCES_OF_USERS,
     Invitation,
-    Timestamp,
-    UnreadableDate,
+    parse_timestamp,
 )
 from invite_sweeper.policy import Keep, Policy, Rule
 from invite_sweeper.text import (
@@ -43,19 +42,24 @@ Matcher: TypeAlias = Callable[[Invitation], MatchResult]
 Condition: TypeAlias = tuple[str, Matcher]
 """A key of a rule or keep entry, and its matcher."""
 
-Explained: TypeAlias = tuple[Rule | Keep, MatchResult, tuple[tuple[str, MatchResult], ...]]
+Explained: TypeAlias = tuple[Rule | Keep, MatchResult, list[tuple[str, MatchResult]]]
 """A rule or keep entry, whether it matches, and its keys with their results."""
 
 
-def unusable_date_reason(timestamp: Timestamp, now: datetime) -> str | None:
+def unusable_date_reason(text: str | None, now: datetime) -> str | None:
     """Return the reason why no age can be computed from a date; None for a valid date."""
-    if not isinstance(timestamp, datetime) or timestamp < ATLAS_LAUNCHED_AT:
-        return _missing_date_reason(timestamp)
-    return "future_date" if timestamp > now else None
+    date = _read_date(text)
+    if isinstance(date, str):
+        return date
+    return "future_date" if date > now else None
 
 
-def _missing_date_reason(timestamp: Timestamp) -> str:
-    return "unreadable_date" if isinstance(timestamp, UnreadableDate) else "no_date"
+def _read_date(text: str | None) -> datetime | str:
+    """Return a date; without one, the reason."""
+    date = parse_timestamp(text)
+    if date is not None and date >= ATLAS_LAUNCHED_AT:
+        return date
+    return "no_date" if text is None or date is not None else "unreadable_date"
 
 
 ATLAS_LAUNCHED_AT: Final = datetime(2016, 6, 1, tzinfo=UTC)
@@ -86,42 +90,39 @@ def match_all(conditions: Iterable[Condition], invitation: Invitation) -> MatchR
 def entry_conditions(
     entry: Rule | Keep, now: datetime, members: Members = _NO_MEMBERS
 ) -> Iterator[Condition]:
-    """Yield one condition for each key that the entry has, in a fixed order."""
-    if (age := entry.older_than) is not None:
-        latest = now - age
-        yield "older_than", _date_condition("created_at", lambda sent: sent <= latest)
-    if (wanted := entry.expired) is not None:
-        yield "expired", _date_condition("expires_at", lambda end: (end <= now) is wanted)
-    if (span := entry.expires_within) is not None:
-        within = _date_condition("expires_at", lambda end: timedelta() < end - now <= span)
-        yield "expires_within", within
-    if entry.usernames is not None:
-        yield "usernames", _name_condition(entry, entry.usernames, "username")
-    if entry.inviters is not None:
-        yield "inviters", _name_condition(entry, entry.inviters, "inviter")
-    if entry.roles is not None:
-        yield "roles", _roles_condition(entry.roles)
-    if entry.projects is not None:
-        yield "projects", _projects_condition(entry, entry.projects)
-    if entry.statuses is not None:
-        yield "statuses", _statuses_condition(entry.statuses)
-    if entry.inviter_gone:
-        yield "inviter_gone", _inviter_gone_condition(members)
+    """Yield one condition for each key that the entry has, in a fixed order.
+
+    An entry that no longer holds has `until` as its first one, which nothing matches.
+    """
+    if isinstance(entry, Keep) and not entry.is_active(now.date()):
+        yield "until", lambda _: False
+    matchers: dict[str, Callable[[Any], Matcher]] = {
+        "older_than": lambda age: _date("created_at", lambda sent: sent <= now - age),
+        "expired": lambda wanted: _date("expires_at", lambda end: (end <= now) is wanted),
+        "expires_within": lambda span: _date(
+            "expires_at", lambda end: timedelta() < end - now <= span
+        ),
+        "usernames": lambda globs: _name(entry, globs, "username"),
+        "inviters": lambda globs: _name(entry, globs, "inviter"),
+        "roles": lambda wanted: _any_of(wanted, lambda one: one.all_roles, "no_roles"),
+        "projects": lambda entries: _projects(entry, entries),
+        "statuses": lambda wanted: _any_of(wanted, _statuses, "no_status"),
+        "inviter_gone": lambda _: _inviter_gone(members),
+    }
+    for key, matcher in matchers.items():
+        if (value := getattr(entry, key)) is not None:
+            yield key, matcher(value)
 
 
-def _date_condition(
-    field: Literal["created_at", "expires_at"], test: Callable[[datetime], bool]
-) -> Matcher:
+def _date(field: Literal["created_at", "expires_at"], test: Callable[[datetime], bool]) -> Matcher:
     def matches(invitation: Invitation) -> MatchResult:
-        date: Timestamp = getattr(invitation, field)
-        if not isinstance(date, datetime) or date < ATLAS_LAUNCHED_AT:
-            return _missing_date_reason(date)
-        return test(date)
+        date = _read_date(getattr(invitation, field))
+        return date if isinstance(date, str) else test(date)
 
     return matches
 
 
-def _name_condition(
+def _name(
     entry: Rule | Keep, patterns: tuple[str, ...], field: Literal["username", "inviter"]
 ) -> Matcher:
     globs = Globs(patterns, protects=isinstance(entry, Keep))
@@ -133,17 +134,23 @@ def _name_condition(
     return matches
 
 
-def _roles_condition(wanted: tuple[str, ...]) -> Matcher:
+def _any_of(
+    wanted: Iterable[str], values_of: Callable[[Invitation], tuple[str, ...]], unknown: str
+) -> Matcher:
     folded = frozenset(map(casefold_visible, wanted))
 
     def matches(invitation: Invitation) -> MatchResult:
-        roles = invitation.all_roles
-        return not folded.isdisjoint(map(casefold_visible, roles)) if roles else "no_roles"
+        values = values_of(invitation)
+        return not folded.isdisjoint(map(casefold_visible, values)) if values else unknown
 
     return matches
 
 
-def _projects_condition(entry: Rule | Keep, entries: tuple[str, ...]) -> Matcher:
+def _statuses(invitation: Invitation) -> tuple[str, ...]:
+    return () if invitation.status is None else (invitation.status,)
+
+
+def _projects(entry: Rule | Keep, entries: tuple[str, ...]) -> Matcher:
     """Match the project, or those that an organization's invitation is linked to.
 
     A rule must match every linked project, because a deletion takes all of them away; a keep
@@ -154,24 +161,14 @@ def _projects_condition(entry: Rule | Keep, entries: tuple[str, ...]) -> Matcher
 
     def matches(invitation: Invitation) -> MatchResult:
         if not invitation.source.is_organization_level:
-            return patterns.matches(invitation.project_id, invitation.project_name)
+            return patterns.matches(invitation.scope_id, invitation.project_name or "")
         linked = invitation.linked_projects
         return bool(linked) and quantifier(patterns.matches(*each) for each in linked)
 
     return matches
 
 
-def _statuses_condition(wanted: tuple[str, ...]) -> Matcher:
-    folded = frozenset(map(casefold_visible, wanted))
-
-    def matches(invitation: Invitation) -> MatchResult:
-        status = invitation.status
-        return "no_status" if status is None else casefold_visible(status) in folded
-
-    return matches
-
-
-def _inviter_gone_condition(members: Members) -> Matcher:
+def _inviter_gone(members: Members) -> Matcher:
     """Match an inviter who is a person and no active member; names that look the same are one."""
     lookalikes = {
         org_id: frozenset(map(casefold_lookalike, names)) for org_id, names in members.items()
@@ -289,8 +286,9 @@ class Selector:
     def __init__(self, policy: Policy, now: datetime, members: Members = _NO_MEMBERS) -> None:
         self._now = now
         self._members = members
-        active = (entry for entry in policy.keep if entry.is_active(now.date()))
-        self._keep = tuple((each, tuple(entry_conditions(each, now, members))) for each in active)
+        self._keep = tuple(
+            (each, tuple(entry_conditions(each, now, members))) for each in policy.keep
+        )
         self._rules = tuple(
             (each, tuple(entry_conditions(each, now, members))) for each in policy.rules
         )
@@ -313,15 +311,15 @@ class Selector:
         return Decision(invitation, None, reason)
 
     def explain(self, invitation: Invitation) -> Iterator[Explained]:
-        """Yield each active keep entry and each rule, with its result and those of its keys."""
+        """Yield each keep entry and each rule, with its result and those of its keys."""
         entries: tuple[tuple[Rule | Keep, tuple[Condition, ...]], ...]
         entries = (*self._keep, *self._rules)
         for entry, conditions in entries:
-            results = tuple((key, matches(invitation)) for key, matches in conditions)
+            results = [(key, matches(invitation)) for key, matches in conditions]
             yield entry, match_all(conditions, invitation), results
 
     def _keep_reason(self, invitation: Invitation) -> str | None:
-        if _ID_PATTERN.fullmatch(invitation.id) is None:
+        if _ID_PATTERN.fullmatch(invitation.invitation_id) is None:
             return "unreadable_id"
         if invitation.source in SOURCES_OF_USERS and invitation.status not in INVITED_STATUSES:
             return "not_pending"

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, TypeAlias
 
+from msgspec import structs
+
 from invite_sweeper.audit import History, PreviousPlan, SavedPlan, is_recordable
 from invite_sweeper.audit.events import (
     AnnouncementKey,
@@ -19,7 +21,7 @@ from invite_sweeper.audit.events import (
     announcement_key,
 )
 from invite_sweeper.counts import Counts
-from invite_sweeper.models import Invitation, InvitationKey, ListUnreadable, Source, entries_of
+from invite_sweeper.models import Invitation, InvitationKey, ListUnreadable, Source
 from invite_sweeper.sweep.selection import Announcement, Decision
 from invite_sweeper.text import plural_form, pluralize
 
@@ -44,7 +46,7 @@ class KeepBounced:
         """Keep the invitation, or mark it with the number of its deletions."""
         if not decision.stale:
             return decision
-        count = self.history.times_deleted(decision.invitation, entries_of(decision.entries))
+        count = self.history.times_deleted(*decision.all_entries)
         marked = decision._replace(bounced=count) if count else decision
         return marked.keep("bounced") if 0 < count >= self.max_bounces else marked
 
@@ -135,16 +137,15 @@ class KeepOutsidePlan:
         its DELETE would end an entry that the plan did not show.
         """
         invitation = decision.invitation
-        planned = self._remaining.pop(invitation.key, None)
+        listed = self._remaining.pop(invitation.key, None)
         for entry in decision.entries:  # it was another invitation when the plan was made
             self._changed += self._remaining.pop(entry.key, None) is not None
-        if planned is None or not isinstance(invitation.created_at, datetime):
+        if listed is None or invitation.sent_at is None:
             return "not_in_plan"
-        listed = planned.invitation()
         if (invitation.created_at, invitation.username) != (listed.created_at, listed.username):
             return "not_in_plan"
-        ends_no_more = {each.key for each in decision.entries} <= set(planned.keys)
-        same = decision.rule == planned.rule and _evidence(invitation) == _evidence(listed)
+        ends_no_more = {each.key for each in decision.entries} <= set(listed.keys)
+        same = decision.rule == listed.rule and _evidence(invitation) == _evidence(listed)
         if ends_no_more and same:
             return None
         self._changed += 1
@@ -169,7 +170,7 @@ class KeepOutsidePlan:
 
 def _evidence(invitation: Invitation) -> tuple[object, ...]:
     """Return what a plan shows about an invitation; its status decides by the rule that matches."""
-    shown = invitation._replace(status=None)
+    shown = structs.replace(invitation, status=None)
     return (*shown.evidence, frozenset(invitation.linked_projects))
 
 

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from observed import ObservedAtlas
 from virtual_time import FakeTime
 
 from invite_sweeper.atlas import (
@@ -21,7 +22,7 @@ from invite_sweeper.atlas import (
 )
 from invite_sweeper.atlas.connection import open_connector
 from invite_sweeper.policy import Execution
-from invite_sweeper.simulator import SimulatedAtlas, serve
+from invite_sweeper.simulator import serve
 
 ORG = "5efda682a3f2ed2e7dd6cde4"
 
@@ -52,7 +53,7 @@ def retry_log():
 @pytest.fixture
 def sim():
     """A simulated Atlas with one empty organization and no rate limits."""
-    atlas = SimulatedAtlas()
+    atlas = ObservedAtlas()
     atlas.throttling.enforced = False
     atlas.add_organization(ORG, "Example Org")
     return atlas

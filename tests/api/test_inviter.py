@@ -7,12 +7,12 @@ import pytest
 from builders import ORG, PROJECT, invitation
 
 from invite_sweeper.errors import AddressRefused
-from invite_sweeper.models import DeletionProgress, ListUnreadable, RestoreOutcome, Source
+from invite_sweeper.models import ListUnreadable, Outcome, Sending, Source
 
 V2023, V2025 = "application/vnd.atlas.2023-01-01+json", "application/vnd.atlas.2025-02-19+json"
 OF_ORGANIZATION = {
-    "project_id": ORG,
-    "project_name": "",
+    "project_id": None,
+    "project_name": None,
     "roles": ("ORG_MEMBER", "ORG_READ_ONLY"),
     "team_ids": ("0123456789abcdef01234567",),
     "project_roles": ((PROJECT, "GROUP_OWNER"), (PROJECT, "GROUP_READ_ONLY"), ("", "GROUP_OWNER")),
@@ -39,8 +39,8 @@ def sent_request(script):
         script.answer(ENDPOINTS[source][0], {"orgMembershipStatus": "PENDING"}, method="POST")
         async with script.connected() as atlas:
             listed = invitation(1, source=source, **{**VALUES[source], **changes})
-            result = await atlas.inviter().invite(listed, DeletionProgress())
-        assert result.outcome is RestoreOutcome.RESTORED
+            result = await atlas.inviter().invite(listed, Sending())
+        assert result.outcome is Outcome.RESTORED
         (request,) = script.received
         return request
 
@@ -88,13 +88,13 @@ async def invite(
 ):
     async with online(account, attempts=attempts) as atlas:
         listed = invitation(1, source=source, **{**VALUES[source], **changes})
-        return await atlas.inviter().invite(listed, DeletionProgress())
+        return await atlas.inviter().invite(listed, Sending())
 
 
 @pytest.mark.parametrize("source", Source)
 async def test_success_is_created_and_the_user_is_invited(online, sim, project, source):
     found = await invite(online, sim, project, source)
-    assert found.outcome is RestoreOutcome.RESTORED
+    assert found.outcome is Outcome.RESTORED
     usernames = {sim.user(each).username for each in sim.users()}
     assert usernames == (set() if source is Source.INVITES else {"person-1@example.com"})
     assert sim.invitation_count() == (source is Source.INVITES)
@@ -107,16 +107,16 @@ async def test_success_is_created_and_the_user_is_invited(online, sim, project, 
         (faults.fail_with(400, "RATE_LIMITED_IP"), None),
         (faults.fail_with(429, "RATE_LIMITED_TOKEN_BUCKET"), None),
         (faults.upgrade(), None),
-        (faults.fail_with(409, "USER_ALREADY_EXISTS"), RestoreOutcome.ALREADY_THERE),
-        (faults.fail_with(400, "MAX_USERS_PER_ORG_EXCEEDED"), RestoreOutcome.FAILED),
-        (faults.role_missing(), RestoreOutcome.FAILED),
-        (faults.fail_with(404, "GROUP_NOT_FOUND"), RestoreOutcome.FAILED),
-        (faults.fail_with(500, "UNEXPECTED_ERROR"), RestoreOutcome.UNKNOWN),
-        (faults.fail_with(503, "UNEXPECTED_ERROR"), RestoreOutcome.UNKNOWN),
-        (faults.html(502), RestoreOutcome.UNKNOWN),
-        (faults.reset(), RestoreOutcome.UNKNOWN),
-        (faults.reset(late=True), RestoreOutcome.UNKNOWN),
-        (faults.truncated(), RestoreOutcome.UNKNOWN),
+        (faults.fail_with(409, "USER_ALREADY_EXISTS"), Outcome.ALREADY_THERE),
+        (faults.fail_with(400, "MAX_USERS_PER_ORG_EXCEEDED"), Outcome.FAILED),
+        (faults.role_missing(), Outcome.FAILED),
+        (faults.fail_with(404, "GROUP_NOT_FOUND"), Outcome.FAILED),
+        (faults.fail_with(500, "UNEXPECTED_ERROR"), Outcome.UNKNOWN),
+        (faults.fail_with(503, "UNEXPECTED_ERROR"), Outcome.UNKNOWN),
+        (faults.html(502), Outcome.UNKNOWN),
+        (faults.reset(), Outcome.UNKNOWN),
+        (faults.reset(late=True), Outcome.UNKNOWN),
+        (faults.truncated(), Outcome.UNKNOWN),
     ],
 )
 async def test_response_has_an_outcome_and_is_not_retried(online, sim, project, fault, outcome):
@@ -134,7 +134,7 @@ async def test_401_is_retried_twice_if_attempts_allow_it_and_rejects_only_this_i
     sim.faults.add(faults.challenge(), method="POST", times=None)
     found = await invite(online, sim, project, attempts=attempts)
     assert (found.outcome, found.http_status, found.fatal_error) == (
-        RestoreOutcome.FAILED,
+        Outcome.FAILED,
         401,
         None,
     )
@@ -153,7 +153,7 @@ async def test_refused_token_and_retired_version_stop_the_run_and_no_user_is_inv
 ):
     sim.faults.add(fault, path=path, times=None)
     found = await invite(online, sim, project, account=sim.add_service_account())
-    assert found.outcome is RestoreOutcome.FAILED
+    assert found.outcome is Outcome.FAILED
     assert found.fatal_error.exit_code == exit_code
     assert "was sent" in found.fatal_error.consequence
     assert sim.invitation_count() == 0
@@ -161,12 +161,12 @@ async def test_refused_token_and_retired_version_stop_the_run_and_no_user_is_inv
 
 async def test_post_with_digest_authentication_invites_once(online, sim, project):
     found = await invite(online, sim, project, account=sim.add_api_key())
-    assert (found.outcome, sim.invitation_count()) == (RestoreOutcome.RESTORED, 1)
+    assert (found.outcome, sim.invitation_count()) == (Outcome.RESTORED, 1)
 
 
 async def test_failed_connection_is_retry_later_because_nothing_was_sent(connecting):
     async with connecting("http://127.0.0.1:9") as atlas:
-        progress = DeletionProgress()
+        progress = Sending()
         found = await atlas.inviter().invite(invitation(1, source=Source.INVITES), progress)
     assert (found.outcome, progress.response_pending) == (None, False)
 
@@ -178,7 +178,7 @@ async def test_invitation_without_username_roles_or_valid_id_is_not_sent(
     online, sim, project, changes
 ):
     found = await invite(online, sim, project, **changes)
-    assert found.outcome is RestoreOutcome.FAILED
+    assert found.outcome is Outcome.FAILED
     assert sim.requests == ()
 
 
@@ -188,19 +188,19 @@ INVITED = {"id": "0" * 24, "username": "person-1@example.com", "expiresAt": "202
 @pytest.mark.parametrize(
     ("body", "outcome"),
     [
-        ({**INVITED, "orgMembershipStatus": "PENDING"}, RestoreOutcome.RESTORED),
-        ({**INVITED, "orgMembershipStatus": "ACTIVE"}, RestoreOutcome.ACTIVE),
-        ({"orgMembershipStatus": "ACTIVE"}, RestoreOutcome.ACTIVE),
-        ({**INVITED, "orgMembershipStatus": "INVITATION_EXPIRED"}, RestoreOutcome.UNKNOWN),
-        ({**INVITED, "orgMembershipStatus": "active"}, RestoreOutcome.UNKNOWN),
-        ({**INVITED, "orgMembershipStatus": None}, RestoreOutcome.UNKNOWN),
-        ({**INVITED, "orgMembershipStatus": ["PENDING"]}, RestoreOutcome.UNKNOWN),
-        (INVITED, RestoreOutcome.RESTORED),
-        ({**INVITED, "id": 7}, RestoreOutcome.UNKNOWN),
-        ({}, RestoreOutcome.UNKNOWN),
-        ({"error": 500, "errorCode": "UNEXPECTED_ERROR"}, RestoreOutcome.UNKNOWN),
-        ([], RestoreOutcome.UNKNOWN),
-        (b"not JSON", RestoreOutcome.UNKNOWN),
+        ({**INVITED, "orgMembershipStatus": "PENDING"}, Outcome.RESTORED),
+        ({**INVITED, "orgMembershipStatus": "ACTIVE"}, Outcome.ACTIVE),
+        ({"orgMembershipStatus": "ACTIVE"}, Outcome.ACTIVE),
+        ({**INVITED, "orgMembershipStatus": "INVITATION_EXPIRED"}, Outcome.UNKNOWN),
+        ({**INVITED, "orgMembershipStatus": "active"}, Outcome.UNKNOWN),
+        ({**INVITED, "orgMembershipStatus": None}, Outcome.UNKNOWN),
+        ({**INVITED, "orgMembershipStatus": ["PENDING"]}, Outcome.UNKNOWN),
+        (INVITED, Outcome.RESTORED),
+        ({**INVITED, "id": 7}, Outcome.UNKNOWN),
+        ({}, Outcome.UNKNOWN),
+        ({"error": 500, "errorCode": "UNEXPECTED_ERROR"}, Outcome.UNKNOWN),
+        ([], Outcome.UNKNOWN),
+        (b"not JSON", Outcome.UNKNOWN),
     ],
 )
 async def test_response_decides_whether_the_user_is_pending_or_active(
@@ -214,7 +214,7 @@ async def test_response_decides_whether_the_user_is_pending_or_active(
 @pytest.mark.parametrize("source", [Source.USERS, Source.ORG_USERS, Source.ORG_INVITES])
 async def test_federated_organization_adds_an_active_member(online, sim, project, source):
     sim.organizations[ORG].federated = True
-    assert (await invite(online, sim, project, source)).outcome is RestoreOutcome.ACTIVE
+    assert (await invite(online, sim, project, source)).outcome is Outcome.ACTIVE
 
 
 # Current members

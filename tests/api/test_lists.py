@@ -55,7 +55,7 @@ async def test_each_list_returns_its_invitations_with_its_source_and_sunset(
         found = await listing(atlas, source, project_id)
         sunsets = {key: day.isoformat() for key, day in atlas.sunsets.items()}
 
-    assert len({each.id for each in found}) == 5
+    assert len({each.invitation_id for each in found}) == 5
     assert {each.source for each in found} == {source}
     is_deprecated = source in {Source.INVITES, Source.ORG_INVITES}
     assert sunsets == ({source: "2027-07-01"} if is_deprecated else {})
@@ -103,7 +103,7 @@ async def test_user_who_moves_to_the_next_page_is_listed_once(sim, online, proje
     async with online() as atlas:
         found = await listing(atlas, Source.USERS, project_id)
 
-    assert len(found) == len({each.id for each in found}) == 605
+    assert len(found) == len({each.invitation_id for each in found}) == 605
     assert found.rows == 606
 
 
@@ -207,7 +207,7 @@ async def test_second_page_that_is_not_a_page_makes_the_list_unreadable(
 async def test_last_page_of_users_may_be_empty_or_repeat(script, last, ids, rows):
     found = await users_of(script, page(user(1), has_next=True), page(*map(user, last)))
 
-    assert [one.id for one in found] == [object_id(each) for each in ids]
+    assert [one.invitation_id for one in found] == [object_id(each) for each in ids]
     assert found.rows == rows
 
 

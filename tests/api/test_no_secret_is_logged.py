@@ -13,7 +13,7 @@ import pytest
 
 from invite_sweeper.atlas import ApiKey, BearerToken, Secret, ServiceAccount
 from invite_sweeper.errors import RunError
-from invite_sweeper.models import DeletionProgress, Source
+from invite_sweeper.models import Sending, Source
 from invite_sweeper.simulator import serve
 
 SECRET = "kitten-7f3a9c1e"
@@ -50,7 +50,7 @@ async def visible_output(connecting, base_url, credentials):
                 seen.append(repr(found))
                 for one in found if isinstance(found, tuple) else ():
                     atlas.deleter(Source).try_acquire(one)
-                    seen.append(repr(await atlas.deleter(Source).delete(one, DeletionProgress())))
+                    seen.append(repr(await atlas.deleter(Source).delete(one, Sending())))
         except RunError as error:
             shown = traceback.TracebackException.from_exception(error, capture_locals=True)
             seen += [str(error), repr(error), *shown.format()]

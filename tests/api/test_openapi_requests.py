@@ -11,7 +11,7 @@ from openapi_schema_validator import OAS30Validator, oas30_format_checker
 
 from invite_sweeper.atlas.endpoints import ENDPOINTS, FETCH_TOKEN, REVOKE_TOKEN
 from invite_sweeper.atlas.http import HttpSession
-from invite_sweeper.models import DeletionProgress, Project, Source
+from invite_sweeper.models import Project, Sending, Source
 
 ORG = "5efda682a3f2ed2e7dd6cde4"
 pytestmark = pytest.mark.needs("document")
@@ -62,9 +62,9 @@ async def use_every_endpoint(sim, online):
         for number, source in enumerate(Source):
             invitation = listed[source][min(number, len(listed[source]) - 1)]
             assert deleter.try_acquire(invitation) == 0.0
-            await deleter.delete(invitation, DeletionProgress())
+            await deleter.delete(invitation, Sending())
             await atlas.reader.statuses(invitation)
-            await inviter.invite(invitation, DeletionProgress())
+            await inviter.invite(invitation, Sending())
 
 
 def declared(document, method, path):

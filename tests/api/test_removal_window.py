@@ -14,13 +14,14 @@ import pytest
 from deleting import place_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from observed import ObservedAtlas
 from virtual_time import run_skipping_idle_time
 
 from invite_sweeper.atlas import RateLimiter, connect, read_credentials
 from invite_sweeper.atlas.http import HttpSession, parse_base_url
-from invite_sweeper.models import DeletionProgress, Outcome, Project, Source
+from invite_sweeper.models import Outcome, Project, Sending, Source
 from invite_sweeper.policy import Execution
-from invite_sweeper.simulator import SimulatedAtlas, serve
+from invite_sweeper.simulator import serve
 
 ORG = "5efda682a3f2ed2e7dd6cde4"
 READ = {
@@ -52,7 +53,7 @@ class Scene:
 
     def __init__(self, *, users=1, kind="token", source=Source.USERS):
         self.loop_time = lambda: asyncio.get_running_loop().time()
-        self.sim = SimulatedAtlas(monotonic=self.loop_time)
+        self.sim = ObservedAtlas(monotonic=self.loop_time)
         self.sim.add_organization(ORG, "Example Org")
         self.project = self.sim.add_project("Alpha")
         self.source = source
@@ -92,7 +93,7 @@ class Scene:
         deleter = atlas.deleter(Source)
         assert all(deleter.try_acquire(one) == 0.0 for one in found)
         others = [] if beside is None else [asyncio.create_task(beside(atlas, owner))]
-        deletions = (deleter.delete(one, DeletionProgress()) for one in found)
+        deletions = (deleter.delete(one, Sending()) for one in found)
         self.results = await asyncio.gather(*deletions)
         await asyncio.gather(*others)
 
@@ -211,7 +212,7 @@ def test_renewal_of_the_access_token_does_not_come_between_read_and_delete(sourc
 @pytest.mark.parametrize("source", USER_SOURCES)
 def test_token_that_ends_after_the_read_is_renewed_and_the_user_read_again(source):
     scene = Scene(kind="service account", source=source)
-    scene.fault(faults.effect(after=lambda _: scene.sim.oauth.expire()), times=1)
+    scene.fault(faults.effect(after=lambda _: scene.sim.expire_tokens()), times=1)
     scene.fault(faults.delay(5), method="POST", nth=2)
     scene.run()
 

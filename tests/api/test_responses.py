@@ -21,11 +21,11 @@ from invite_sweeper.errors import (
     AtlasUnavailable,
 )
 from invite_sweeper.models import (
-    DeletionProgress,
     ListUnreadable,
     Outcome,
     Project,
     ProjectGone,
+    Sending,
     Source,
 )
 
@@ -56,7 +56,7 @@ def limited(retry_after=None):
 
 def cancelling():
     """Return the progress of a deletion and what cancels it, for a fault."""
-    progress = DeletionProgress()
+    progress = Sending()
     return progress, lambda _visit: setattr(progress, "cancelled", True)
 
 
@@ -100,7 +100,7 @@ MATRIX = {
 async def test_deletion_with_fault(sim, online, account, alpha, name):
     fault, times, outcome, attempts, remaining, code = MATRIX[name]
     sim.faults.add(fault, method="DELETE", times=times)
-    progress = DeletionProgress()
+    progress = Sending()
 
     async with online(account) as atlas:
         deletion = await delete_first(atlas, alpha, progress=progress)
@@ -160,7 +160,7 @@ async def test_deletion_cancelled_during_an_attempt_is_not_retried(
 
 async def test_deletion_cancelled_before_the_first_attempt_is_skipped(sim, online, account, alpha):
     async with online(account) as atlas:
-        deletion = await delete_first(atlas, alpha, progress=DeletionProgress(cancelled=True))
+        deletion = await delete_first(atlas, alpha, progress=Sending(cancelled=True))
 
     assert (deletion.outcome, deletion.attempts, sim.deletes_received) == (Outcome.SKIPPED, 0, 0)
 
@@ -175,7 +175,9 @@ async def test_invitation_that_is_gone_since_the_listing_is_already_gone(
 
     async with online(account) as atlas:
         listed, _ = await atlas.reader.invitations(alpha)
-        sim.accept(alpha.id, listed.id) if what == "accepted" else sim.remove_project(alpha.id)
+        sim.accept(alpha.id, listed.invitation_id) if what == "accepted" else sim.remove_project(
+            alpha.id
+        )
         deletion = await delete(atlas, listed)
 
     assert (deletion.outcome, deletion.http_status) == (GONE, status if what == "accepted" else 404)
@@ -184,11 +186,11 @@ async def test_invitation_that_is_gone_since_the_listing_is_already_gone(
 @pytest.mark.parametrize(
     "listed",
     [
-        invitation(1, id="", source=Source.INVITES),
-        invitation(1, id="../../../groups", source=Source.INVITES),
+        invitation(1, invitation_id="", source=Source.INVITES),
+        invitation(1, invitation_id="../../../groups", source=Source.INVITES),
         invitation(1, project_id="", source=Source.INVITES),
         invitation(1, project_id=PROJECT.upper(), source=Source.INVITES),
-        *(invitation(1, id="..", source=source) for source in Source),
+        *(invitation(1, invitation_id="..", source=source) for source in Source),
         invitation(1, source="teams"),
     ],
 )
@@ -205,7 +207,7 @@ async def test_deleter_for_other_lists_sends_nothing_for_this_one(sim, online, s
     async with online() as atlas:
         deleter = atlas.deleter([other for other in Source if other is not source])
         assert deleter.try_acquire(listed) == 0.0
-        deletion = await deleter.delete(listed, DeletionProgress())
+        deletion = await deleter.delete(listed, Sending())
     assert (deletion.outcome, deletion.attempts, sim.requests) == (FAILED, 0, ())
 
 
@@ -230,7 +232,7 @@ async def test_500_concurrent_deletions_with_random_faults_are_all_deleted_or_go
     all_progress = []
 
     async def delete_one(atlas, listed):
-        all_progress.append(DeletionProgress())
+        all_progress.append(Sending())
         return await delete(atlas, listed, all_progress[-1])
 
     async with online(account, concurrency=30, attempts=9) as atlas:
@@ -399,7 +401,7 @@ async def test_deletion_without_a_response_is_retried_after_the_timeout(
     sim, online, account, alpha, late
 ):
     sim.faults.add(faults.hang(late=late), method="DELETE")
-    progress = DeletionProgress()
+    progress = Sending()
 
     async with online(account, http_timeout=aiohttp.ClientTimeout(total=0.5)) as atlas:
         deletion = await delete_first(atlas, alpha, progress=progress)

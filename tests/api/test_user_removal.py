@@ -12,7 +12,7 @@ import pytest
 from deleting import delete, delete_first, place_of
 
 from invite_sweeper.atlas.limits import MAX_RETRY_DELAY_S
-from invite_sweeper.models import DeletionProgress, Outcome, Source
+from invite_sweeper.models import Outcome, Sending, Source
 
 ORG = "5efda682a3f2ed2e7dd6cde4"
 IN_PROJECT, IN_ORG = "*/groups/*/users/*", "*/orgs/*/users/*"
@@ -394,7 +394,7 @@ async def test_look_after_reads_the_project_if_the_organization_is_not_readable(
 
 async def test_removal_that_is_interrupted_before_the_look_after_it_is_unknown(sim, remove, invite):
     invite()
-    progress, reading = DeletionProgress(), asyncio.Event()
+    progress, reading = Sending(), asyncio.Event()
     hang = faults.with_effect(faults.hang(), lambda _: reading.set())
     sim.faults.add(hang, method="GET", path=IN_ORG)
     task = asyncio.create_task(remove(progress=progress))
@@ -403,7 +403,7 @@ async def test_removal_that_is_interrupted_before_the_look_after_it_is_unknown(s
     with suppress(asyncio.CancelledError):
         await task
 
-    result = progress.result_if_interrupted()
+    result = progress.interrupt()
     assert (result.outcome, result.http_status) == (Outcome.UNKNOWN, 204)
     assert (result.seen_before, result.seen_after) == ("PENDING", None)
 
@@ -411,7 +411,7 @@ async def test_removal_that_is_interrupted_before_the_look_after_it_is_unknown(s
 @pytest.fixture
 def cancelling():
     """The progress of a deletion, and what cancels it, for a fault."""
-    progress = DeletionProgress()
+    progress = Sending()
     return progress, lambda _visit: setattr(progress, "cancelled", True)
 
 
@@ -439,7 +439,7 @@ async def test_cancelled_while_the_deletion_waits_for_its_spacing_sends_nothing(
     sim, online, invite, alpha
 ):
     invite()
-    progress = DeletionProgress()
+    progress = Sending()
 
     async def wait():
         progress.cancelled = bool(sim.requests)  # the list was read
@@ -464,7 +464,7 @@ def listed(online, invite, alpha):
         async with online() as atlas:
             place = place_of(Source.USERS, alpha)
             (invitation,) = await atlas.reader.invitations(place, Source.USERS)
-            assert invitation.id == user
+            assert invitation.invitation_id == user
             yield atlas, invitation
 
     return connected
@@ -480,11 +480,11 @@ async def test_all_tokens_of_a_deletion_are_acquired_first_and_unused_ones_are_r
     sim, listed, alpha, status
 ):
     async with listed() as (atlas, invitation):
-        sim.set_status(invitation.id, status)
+        sim.set_status(invitation.invitation_id, status)
         deleter = atlas.deleter(Source)
         assert deleter.try_acquire(invitation) == 0.0
         assert in_flight(atlas, alpha) == [2, 1]
-        await deleter.delete(invitation, DeletionProgress())
+        await deleter.delete(invitation, Sending())
         assert in_flight(atlas, alpha) == [0, 0]
 
 

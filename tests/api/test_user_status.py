@@ -4,9 +4,10 @@ from datetime import timedelta
 
 import faults
 import pytest
+from builders import entry_of
 
 from invite_sweeper.errors import CredentialsRefused
-from invite_sweeper.models import Invitation, ListUnreadable, Source, UserStatus
+from invite_sweeper.models import ListUnreadable, Source, UserStatus
 
 ORG = "5efda682a3f2ed2e7dd6cde4"
 IN_PROJECT, IN_ORG = "*/groups/*/users/*", "*/orgs/*/users/*"
@@ -25,13 +26,11 @@ def read_status(sim, online, alpha):
         user = sim.add_user(
             "ada@example.com", age=timedelta(days=20), group_roles={alpha: ["GROUP_OWNER"]}
         )
-        scope = ORG if source.is_organization_level else alpha
         then(user)
-        invitation = Invitation(
-            user, scope, "Alpha", ORG, "ada@example.com", (), None, None, None, source=source
-        )
+        place = {} if source.is_organization_level else {"project_id": alpha}
+        one = entry_of(source, invitation_id=user, **place)
         async with online(attempts=2) as atlas:
-            return await atlas.reader.membership_status(invitation)
+            return await atlas.reader.membership_status(one)
 
     return run
 
@@ -126,7 +125,7 @@ async def test_user_of_an_organization_is_a_member_without_any_project(
 async def test_refused_address_stops_the_run_while_the_users_of_a_project_are_read(
     sim, online, alpha
 ):
-    listed = Invitation("6" * 24, alpha, "Alpha", ORG, "ada@example.com", (), None, None, None)
+    listed = entry_of(Source.INVITES, project_id=alpha)
     sim.faults.add(faults.fail_with(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"), times=None)
     async with online() as atlas:
         with pytest.raises(CredentialsRefused):

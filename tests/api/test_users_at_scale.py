@@ -14,7 +14,7 @@ from buckets import set_bucket
 from deleting import place_of
 
 from invite_sweeper.atlas.endpoints import CLOUD_USERS_GROUP, CLOUD_USERS_ORG, BucketLimit
-from invite_sweeper.models import DeletionProgress, Outcome, Source
+from invite_sweeper.models import Outcome, Sending, Source
 
 ORG = "5efda682a3f2ed2e7dd6cde4"
 DELETIONS, PROJECTS = 10_000 if os.environ.get("INVITE_SWEEPER_SOAK") == "full" else 600, 6
@@ -69,7 +69,7 @@ async def remove_all(sim, online):
         for one in pending:
             while deleter.try_acquire(one):  # until the first responses confirm the bucket
                 await asyncio.sleep(0.001)
-            results[one.id] = await deleter.delete(one, DeletionProgress())
+            results[one.invitation_id] = await deleter.delete(one, Sending())
 
     async with online(concurrency=40, attempts=9) as atlas:
         listed = []

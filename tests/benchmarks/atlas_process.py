@@ -13,6 +13,9 @@ import threading
 from datetime import timedelta
 from pathlib import Path
 
+import faults
+from observed import ObservedAtlas
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.load import Load
@@ -22,10 +25,10 @@ from invite_sweeper.simulator import SimulatedAtlas, serve
 
 
 def build(load: Load) -> SimulatedAtlas:
-    sim = SimulatedAtlas()
+    sim = ObservedAtlas()
     sim.throttling.enforced = False
     if load.latency_s:
-        sim.faults.set_latency(load.latency_s)
+        sim.faults.add(faults.delay(load.latency_s), times=None)
     age = timedelta(days=load.age_days)
     for org_id, name in load.organization_ids.items():
         sim.add_organization(org_id, f"Organization {name}")

@@ -19,9 +19,10 @@ from benchmarks.load import STALE_DAYS, Load
 from benchmarks.measuring import OURS, quiet_environment, wide_policy
 from buckets import set_bucket, spend
 from builders import policy_bytes
+from observed import ObservedAtlas, RequestRecord
 
 from invite_sweeper.endings import ExitCode
-from invite_sweeper.simulator import Account, RequestRecord, SimulatedAtlas, serve
+from invite_sweeper.simulator import Account, SimulatedAtlas, serve
 from invite_sweeper.simulator.seed import ORG_ID, ORG_NAME
 
 PHASE = 0.35
@@ -169,7 +170,7 @@ def run_hot(scenario: Scenario = ALONE) -> Hot:
 
 
 async def _run_hot(scenario: Scenario) -> Hot:
-    sim = SimulatedAtlas(monotonic=time.perf_counter)
+    sim = ObservedAtlas(monotonic=time.perf_counter)
     if not scenario.headers:
         sim.faults.add(faults.without_rate_limits(), times=None)
     sim.add_organization(ORG_ID, ORG_NAME)

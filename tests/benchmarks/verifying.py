@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from benchmarks.measuring import OURS, quiet_environment
-from builders import NOW, invitation
+from builders import NOW, event_of, invitation
 
 from invite_sweeper.audit import AuditDirectory, AuditLog
 from invite_sweeper.audit.events import Intent, OutcomeLine, Planned, RunFinished, RunStarted
@@ -62,7 +62,7 @@ async def _write(log: AuditLog, deletions: int) -> None:
 def _planned(numbers: Iterable[int]) -> Iterable[Planned]:
     for number in numbers:
         one = invitation(number, source=Source.INVITES)
-        yield Planned.from_invitation(one, NOW, rule="forgotten")
+        yield event_of(Planned, one, rule="forgotten")
 
 
 def verified_s(path: Path) -> tuple[float, float]:

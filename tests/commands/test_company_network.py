@@ -7,9 +7,9 @@ from datetime import timedelta
 
 import pytest
 from company_network import ATLAS, GATEWAY, RECEIVERS, company_network
+from observed import ObservedAtlas
 from running import WIDE, CliRunner
 
-from invite_sweeper.simulator import SimulatedAtlas
 from invite_sweeper.simulator.seed import ORG_ID
 
 CHAT, HOOKS, PING = (f"https://{name}/x" for name in RECEIVERS)
@@ -26,7 +26,7 @@ PUSHED = ("--pushgateway", f"http://{GATEWAY}")
 @pytest.fixture
 def network(tmp_path):
     """Return the network, and the program in it with an organization to sweep."""
-    sim = SimulatedAtlas()
+    sim = ObservedAtlas()
     sim.add_organization(ORG_ID, "Example Industries")
     project = sim.add_project("Project")
     for name in ("ada", "bob"):

@@ -86,7 +86,7 @@ async def test_doctor_sends_only_gets_and_creates_no_file(cli):
     sent = {(a.method, a.path) for a in cli.sim.requests if "/oauth/" not in a.path}
     assert {method for method, _ in sent} == {"GET"}
     assert [path.name for path in cli.folder.iterdir()] == ["policy.yaml"]
-    assert cli.sim.oauth.live_token_count(cli.account) == 0
+    assert cli.sim.live_token_count(cli.account) == 0
 
 
 @pytest.mark.parametrize(
@@ -175,13 +175,13 @@ def dropped(cli):
 def ending(days):
     def prepare(cli):
         day = datetime.now(UTC).date() + timedelta(days=days)
-        cli.sim.versions.sunsets["invites"] = f"{day:%a}, {day.day} {day:%b %Y} 00:00:00 GMT"
+        cli.sim.sunsets["invites"] = f"{day:%a}, {day.day} {day:%b %Y} 00:00:00 GMT"
 
     return prepare
 
 
 def retired(cli):
-    cli.sim.versions.retired.add(("invites", "*"))
+    cli.sim.retired.add(("invites", "*"))
 
 
 def covered(cli):

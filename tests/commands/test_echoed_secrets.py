@@ -16,6 +16,7 @@ from itertools import cycle, islice, product
 
 import faults
 import pytest
+from observed import ObservedAtlas
 from running import cli_in
 from spellings import SPELLINGS
 
@@ -303,7 +304,7 @@ def middle(text: str) -> str:
 
 @pytest.fixture
 def world(request, tmp_path):
-    sim = SimulatedAtlas()
+    sim = ObservedAtlas()
     echo = Echo(sim)
     admit, authenticate = sim.oauth.add_token, sim.authenticate
 

@@ -62,7 +62,7 @@ def test_disk_that_fills_up_during_deletions_ends_with_7_and_counts_them(cli):
 def test_removed_log_stops_the_sweep_with_7(cli):
     cli.stock(stale=200)
     cli.keys["execution"] = {"concurrency": 2}
-    cli.sim.faults.set_latency(0.02)
+    cli.sim.faults.add(faults.delay(0.02), times=None)
     process = cli.fork("sweep", "--policy", "policy.yaml")
     wait_until(lambda: cli.deletes() >= 10)
     moved = cli.log_path.rename(cli.folder / "moved.jsonl")

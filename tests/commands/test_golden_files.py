@@ -14,6 +14,7 @@ from pathlib import Path
 
 import faults
 import pytest
+from buckets import set_bucket
 from builders import object_id
 from running import CliRunner, Done, cli_in
 
@@ -41,7 +42,7 @@ def cli(tmp_path):
     with cli_in(tmp_path) as made:
         sim = made.sim
         sim.new_id = CountedIds().generate
-        sim.invite_rate_limit.per_minute = None
+        set_bucket(sim, "invitations_ip", capacity=1000, refill=1000)
         sim.add_project("Sandbox Alpha", project_id=ALPHA)
         sim.add_project("Sandbox Beta", project_id=BETA)
         unreadable = faults.fail_with(500)

@@ -77,6 +77,13 @@ def test_hangup_that_is_ignored_as_under_nohup_does_not_end_a_run(cli):
     assert (code, summary["deleted"]) == (0, 1), err
 
 
+def test_rejected_deletion_after_the_signal_ends_with_8(cli):
+    for fault in (faults.delay(1.0), faults.fail_with(403, "ACCESS_FORBIDDEN")):
+        cli.sim.faults.add(fault, method="DELETE", path="*")
+    code, _, err = stopped(cli, cli.deletes, signal.SIGTERM)
+    assert (code, ended(cli)) == (8, ("failed", 1, 403)), err
+
+
 def test_deadline_between_attempts_of_the_last_deletion_ends_with_8(cli):
     cli.sim.faults.add(SLOW[503], method="DELETE", path="*", times=None)
     done = cli.sweep("--deadline", "5s")
@@ -103,7 +110,7 @@ def test_stop_before_the_first_response_has_a_result(tmp_path, kind, ends_by):
 def test_deadline_while_waiting_for_the_token_endpoint_ends_with_8(tmp_path):
     with cli_in(tmp_path, kind="service-account") as cli:
         cli.sim.invite(cli.sim.add_project("Project"), "ada@example.com", age=20 * DAYS)
-        cli.sim.faults.add(faults.effect(before=lambda _: cli.sim.oauth.expire()), method="DELETE")
+        cli.sim.faults.add(faults.effect(before=lambda _: cli.sim.expire_tokens()), method="DELETE")
         cli.sim.faults.add(SLOW[503], path="*/oauth/token", nth=2, times=None)
         cli.keys["execution"] = {"grace": "1s"}
         done = cli.sweep("--deadline", "5s")

@@ -17,7 +17,7 @@ _PROJECTS = 10
 @pytest.fixture
 def cli(cli):
     cli.projects = [cli.sim.add_project(f"Project {n}") for n in range(_PROJECTS)]
-    cli.sim.faults.set_latency(0.003)
+    cli.sim.faults.add(faults.delay(0.003), times=None)
     cli.sim.faults.add_random(faults.delay(0.002), 0.5)
     return cli
 

@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import faults
 import pytest
+from observed import ObservedAtlas
 from running import cli_in, wait_until
 
-from invite_sweeper.simulator import SimulatedAtlas
 from invite_sweeper.simulator.seed import ORG_ID
 
 tokens: list[str] = []
@@ -18,7 +18,7 @@ _KINDS = ["token", "api-key", "service-account"]
 
 @pytest.fixture(params=_KINDS)
 def cli(request, tmp_path):
-    sim = SimulatedAtlas()
+    sim = ObservedAtlas()
     tokens.clear()
     admit = sim.oauth.add_token
 
@@ -121,7 +121,7 @@ def test_token_of_a_service_account_is_revoked_at_the_end(tmp_path):
         cli.sim.add_project("Project")
         assert cli.sweep().code == 0
         assert cli.sim.oauth.issued == 1
-        assert not cli.sim.oauth.live_token_count(cli.account)
+        assert not cli.sim.live_token_count(cli.account)
 
 
 @pytest.mark.parametrize("cli", ["token"], indirect=True)

@@ -8,9 +8,10 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from observed import ObservedAtlas
 from running import CliRunner, Done, cli_in
 
-from invite_sweeper.simulator import SimulatedAtlas, Size
+from invite_sweeper.simulator import Size
 from invite_sweeper.simulator.scenarios import ALL_SOURCES, SCENARIOS
 
 CRONTAB = (Path(__file__).parents[2] / "deploy/cron/invite-sweeper.crontab").read_text(
@@ -63,7 +64,7 @@ class CronRunner:
 
 @pytest.fixture
 def sim():
-    return SimulatedAtlas()
+    return ObservedAtlas()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import faults
 import pytest
+from buckets import set_bucket
 from running import wait_until
 from terminals import terminal_of
 
@@ -18,7 +19,7 @@ OTHER = "0123456789abcdef01234567"
 
 @pytest.fixture
 def cli(cli):
-    cli.sim.invite_rate_limit.per_minute = None
+    set_bucket(cli.sim, "invitations_ip", capacity=1000, refill=1000)
     return cli
 
 

@@ -6,6 +6,7 @@ import re
 import signal
 from datetime import timedelta
 
+import faults
 import pytest
 from running import wait_until
 
@@ -120,7 +121,7 @@ def test_wrong_usage_ends_with_2_and_atlas_is_not_called(cli, words, message):
 def test_signal_ends_the_sweep_with_8_and_everything_is_accounted_for(cli):
     cli.stock(4, 20)
     cli.keys["execution"] = {"concurrency": 4}
-    cli.sim.faults.set_latency(0.2)
+    cli.sim.faults.add(faults.delay(0.2), times=None)
     process = cli.fork("sweep", *POLICY, "--output", "json")
     wait_until(lambda: cli.deletes() >= 8)
     process.send_signal(signal.SIGINT)
@@ -131,7 +132,7 @@ def test_signal_ends_the_sweep_with_8_and_everything_is_accounted_for(cli):
     assert outcomes(cli).count("deleted") == len(cli.sim.deleted) == summary["deleted"]
     assert outcomes(cli).count("skipped") == summary["skipped"] > 0
     assert cli.lines()[-1]["event"] == "run_finished"
-    cli.sim.faults.set_latency(0.0)
+    cli.sim.faults.clear()
     assert cli.sweep().code == 0
     assert cli.sim.invitation_count() == 3
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+import faults
 from deleting import deletes_after_confirmation
+from observed import ObservedAtlas
 
 from invite_sweeper.audit import AuditDirectory, verify_directory
 from invite_sweeper.cli.simulate import serve_in_thread
@@ -86,7 +88,7 @@ class Stage:
 @contextmanager
 def staged(folder, *, projects, stale, latency_s=0.0, owner=USER):
     """Serve an organization with `stale` and one young invitation per project during the block."""
-    sim = SimulatedAtlas()
+    sim = ObservedAtlas()
     sim.add_organization(ORGANIZATION, "Example Org")
     old = set()
     for number in range(projects):
@@ -96,7 +98,7 @@ def staged(folder, *, projects, stale, latency_s=0.0, owner=USER):
             old.add(sim.invite(project, username, age=timedelta(days=15 + each % 10)))
         sim.invite(project, "new@example.com", age=timedelta(0))
     if latency_s:
-        sim.faults.set_latency(latency_s)
+        sim.faults.add(faults.delay(latency_s), times=None)
     write_files(folder, sim.add_service_account(), owner)
     with serve_in_thread(sim) as base_url:
         yield Stage(sim, base_url, folder, frozenset(old))

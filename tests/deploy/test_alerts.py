@@ -54,7 +54,7 @@ def kept_for_60_days(cli):
 
 def list_ends_soon(cli):
     day = datetime.now(UTC) + timedelta(days=100)
-    cli.sim.versions.sunsets["invites"] = f"{day:%a}, {day.day} {day:%b %Y} 00:00:00 GMT"
+    cli.sim.sunsets["invites"] = f"{day:%a}, {day.day} {day:%b %Y} 00:00:00 GMT"
 
 
 def policy_is_wrong_after_a_good_night(cli):

@@ -11,6 +11,7 @@ from simulator.simulated import ORG, open_client, organization
 
 from invite_sweeper.simulator import Access
 from invite_sweeper.simulator.state import STATUSES
+from invite_sweeper.simulator.throttling import NEW_INVITATIONS
 
 ALL = "&".join(f"orgMembershipStatuses={each}" for each in STATUSES)
 BODIES = {
@@ -59,6 +60,10 @@ class World:
         set_bucket(self.sim, "projects_group", self.project, capacity=1, refill=1)
         spend(self.sim, self.project)
 
+    def _invite_ten(self):
+        bucket = self.sim.throttling.bucket(NEW_INVITATIONS, "127.0.0.1")
+        bucket.take_up_to(self.sim.monotonic(), 10)
+
     def change(self, name):
         """Change the simulated Atlas as the table says."""
         sim = self.sim
@@ -68,12 +73,11 @@ class World:
             "no-access": lambda: self._allow(Access.NONE),
             "elsewhere": partial(sim.faults.add, faults.address_refused()),
             "gone-400": partial(sim.faults.add, faults.gone_as_400()),
-            "unlimited": lambda: setattr(sim.invite_rate_limit, "per_minute", None),
-            "ten-invitations": lambda: [
-                sim.invite_rate_limit.count("127.0.0.1") for _ in range(10)
-            ],
-            "retired-invites": lambda: sim.versions.retired.add(("invites", "2023-01-01")),
-            "retired-orgs": lambda: sim.versions.retired.add(("orgs", "*")),
+            "ten-invitations": lambda: sim.throttling.bucket(
+                NEW_INVITATIONS, "127.0.0.1"
+            ).take_up_to(sim.monotonic(), 10),
+            "retired-invites": lambda: sim.retired.add(("invites", "2023-01-01")),
+            "retired-orgs": lambda: sim.retired.add(("orgs", "*")),
             "spent": self._spend,
             "error": partial(sim.faults.add, faults.fail_with(500)),
             "upgrade": partial(sim.faults.add, faults.upgrade()),

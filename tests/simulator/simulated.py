@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import aiohttp
 import msgspec
+from observed import ObservedAtlas
 
 from invite_sweeper.simulator import SimulatedAtlas, serve
 
@@ -64,7 +65,7 @@ class Client:
 
 def organization(**settings):
     """Return a simulated Atlas with one empty organization."""
-    sim = SimulatedAtlas(lambda: NOW, **settings)
+    sim = ObservedAtlas(lambda: NOW, **settings)
     sim.add_organization(ORG, "Example Org")
     return sim
 

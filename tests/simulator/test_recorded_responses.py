@@ -11,9 +11,8 @@ import msgspec
 import pytest
 from multidict import CIMultiDict
 from needs import RECORDINGS
+from observed import ObservedAtlas
 from simulator.simulated import open_client, organization
-
-from invite_sweeper.simulator import SimulatedAtlas
 
 pytestmark = pytest.mark.needs("recordings")
 
@@ -97,7 +96,7 @@ BODY = {"roles": ["GROUP_READ_ONLY"], "username": "test-738@mongodb.com"}
 
 def recorded_atlas(at=LATEST):
     """Return an Atlas like the recorded one, at the time of a recording."""
-    sim = SimulatedAtlas(lambda: at)
+    sim = ObservedAtlas(lambda: at)
     sim.add_organization(ORG, "Atlas CLI E2E")
     sim.add_project("invitations-e2e-233", project_id=PROJECT)
     return sim
@@ -110,7 +109,7 @@ def invited(sim, recorded):
 
 def compressed(sim, recorded):
     sim.faults.add(faults.compressed())
-    sim.versions.sunsets["invites"] = "Fri, 31 Jul 2026 00:00:00 GMT"
+    sim.sunsets["invites"] = "Fri, 31 Jul 2026 00:00:00 GMT"
     sim.invite(PROJECT, "test-1@mongodb.com")
 
 

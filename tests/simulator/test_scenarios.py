@@ -4,16 +4,17 @@ from datetime import timedelta
 from email.utils import parsedate_to_datetime
 
 import pytest
+from observed import ObservedAtlas
 from simulator.exchanges import ALL
 from simulator.simulated import NOW, ORG, open_client
 
 from invite_sweeper.policy import parse_policy
-from invite_sweeper.simulator import SimulatedAtlas, Size
+from invite_sweeper.simulator import Size
 from invite_sweeper.simulator.scenarios import SCENARIOS, describe_scenarios
 
 
 def prepared(name, **size):
-    sim = SimulatedAtlas()
+    sim = ObservedAtlas()
     SCENARIOS[name].prepare(sim, Size(**size))
     return sim
 
@@ -74,7 +75,7 @@ def test_each_user_is_in_the_organization_once(seed):
 
 def contents(name, seed):
     """Return all that a scenario prepares, by organization."""
-    sim = SimulatedAtlas(lambda: NOW)
+    sim = ObservedAtlas(lambda: NOW)
     SCENARIOS[name].prepare(sim, Size(seed=seed))
     return {
         org_id: (

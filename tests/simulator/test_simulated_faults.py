@@ -7,6 +7,8 @@ import faults
 import pytest
 from simulator.simulated import open_client, organization
 
+from invite_sweeper.simulator.faults import FaultPlan
+
 
 @pytest.mark.parametrize(
     ("schedule", "expected"),
@@ -19,26 +21,26 @@ from simulator.simulated import open_client, organization
         ({"method": "GET", "path": "*/invites/*"}, "    x"),
     ],
 )
-def test_fault_affects_requests_of_its_method_and_path_from_the_nth_on(sim, schedule, expected):
-    fault = faults.fail_with(503)
-    sim.faults.add(fault, **schedule)
+def test_fault_affects_requests_of_its_method_and_path_from_the_nth_on(schedule, expected):
+    plan, fault = FaultPlan(), faults.fail_with(503)
+    plan.add(fault, **schedule)
     requests = [*[("GET", "/groups")] * 3, ("DELETE", "/invites/1"), ("GET", "/invites/1")]
-    found = [sim.faults.faults_for(*each) for each in requests]
+    found = [plan.faults_for(*each) for each in requests]
     assert found == [(fault,) if each == "x" else () for each in expected]
-    sim.faults.add(fault, times=None)
-    sim.faults.clear()
-    assert sim.faults.faults_for("DELETE", "/invites/1") == ()
+    plan.add(fault, times=None)
+    plan.clear()
+    assert plan.faults_for("DELETE", "/invites/1") == ()
 
 
 OFTEN, RARELY = faults.fail_with(), faults.reset(late=True)
 
 
 def random_faults(seed):
-    sim = organization(seed=seed)
-    sim.faults.add_random(OFTEN, 0.05, method="DELETE")
-    sim.faults.add_random(RARELY, 0.01, method="DELETE")
-    assert sim.faults.faults_for("GET", "/x") == ()
-    return [sim.faults.faults_for("DELETE", "/x") for _ in range(4000)]
+    plan = FaultPlan(seed)
+    plan.add_random(OFTEN, 0.05, method="DELETE")
+    plan.add_random(RARELY, 0.01, method="DELETE")
+    assert plan.faults_for("GET", "/x") == ()
+    return [plan.faults_for("DELETE", "/x") for _ in range(4000)]
 
 
 def test_random_faults_match_their_rate_and_repeat_with_the_seed():
@@ -92,8 +94,8 @@ async def test_delays_use_the_given_sleep():
         slept.append(seconds)
 
     sim = organization(sleep=sleep)
+    sim.faults.add(faults.delay(0.5), times=None)
     sim.faults.add(faults.delay(60))
-    sim.faults.set_latency(0.5)
     async with open_client(sim) as request:
         assert [(await request("GET", "/groups")).status for _ in range(2)] == [200, 200]
     assert slept == [0.5, 60, 0.5]

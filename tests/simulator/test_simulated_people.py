@@ -3,10 +3,9 @@
 from datetime import timedelta
 
 import pytest
+from observed import MISSING
 from simulator.exchanges import ALL, BODIES, World
 from simulator.simulated import ORG, open_client
-
-from invite_sweeper.simulator import MISSING
 
 ADA = "ada@example.com"
 OWNER = ("GROUP_OWNER",)

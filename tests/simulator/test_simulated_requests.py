@@ -167,7 +167,7 @@ async def test_all_invite_operations_share_a_limit_per_minute():
     clock = Clock()
     sim = organization(monotonic=clock)
     project, roles = sim.add_project("Data Lake"), BODIES["new"]["roles"]
-    sim.invite_rate_limit.per_minute = 3
+    set_bucket(sim, "invitations_ip", capacity=3, refill=3)
     statuses = []
     async with open_client(sim) as request:
         for number, wait_s in enumerate((0, 20, 0, 30, 10)):

@@ -1,11 +1,12 @@
 """The last resort ends a process at deadline + grace + 5 s, or at a signal + grace + 5 s."""
 
 import json
+import os
 import queue
 import signal
 import subprocess
 import sys
-import time
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -16,96 +17,75 @@ from invite_sweeper.last_resort import LastResort
 LONG_S = 10_000.0
 
 
-def resort(ended, *, left_s, grace_s=0.0):
+def resort(*, left_s, grace_s=0.0, as_json=False):
     """Return a last resort whose time limit is `left_s` from now."""
-    return LastResort(
-        started_s=last_resort.time.monotonic() - LONG_S - grace_s - 5.0 + left_s,
-        deadline_s=LONG_S,
-        grace_s=grace_s,
-        end_process=ended.put,
-    )
+    started_s = last_resort.time.monotonic() - LONG_S - grace_s - 5.0 + left_s
+    return LastResort(started_s=started_s, deadline_s=LONG_S, grace_s=grace_s, as_json=as_json)
 
 
 @pytest.fixture
-def ended():
-    return queue.Queue()
+def ended(monkeypatch):
+    """The exit codes with which the process would have ended."""
+    codes = queue.Queue()
+    monkeypatch.setattr(last_resort, "os", SimpleNamespace(_exit=codes.put, write=os.write))
+    return codes
 
 
 @pytest.fixture
-def clock(monkeypatch):
-    """The clock of the last resort, which only the test advances."""
-    found = SimpleNamespace(now_s=0.0)
-    clock = SimpleNamespace(monotonic=lambda: found.now_s, sleep=time.sleep)
-    monkeypatch.setattr(last_resort, "time", clock)
-    return found
+def timers(monkeypatch):
+    """The seconds of each timer, and the timers themselves, of which none runs."""
+    started = []
+
+    class Timer(threading.Timer):
+        def start(self):
+            started.append(self)
+
+    monkeypatch.setattr(last_resort, "threading", SimpleNamespace(Timer=Timer))
+    monkeypatch.setattr(last_resort, "time", SimpleNamespace(monotonic=lambda: 0.0))
+    return started
 
 
-def test_process_ends_with_8_when_the_limit_has_passed(ended, capfd):
-    with resort(ended, left_s=0.0):
+@pytest.mark.parametrize("as_json", [True, False])
+def test_process_ends_with_8_when_the_limit_has_passed(ended, capfd, as_json):
+    with resort(left_s=0.0, as_json=as_json):
         assert ended.get(timeout=60) == 8
-    shown = capfd.readouterr().err
-    assert "did not stop within its deadline and grace" in shown
-    assert "Run the command again" in shown
+    shown, errors = capfd.readouterr()
+    assert "did not stop within its deadline and grace" in errors
+    assert "Run the command again" in errors
+    if not as_json:
+        assert shown == ""
+        return
+    result = json.loads(shown)
+    assert result["exit_code"] == 8
+    assert result["error"].keys() == {"message", "consequence", "hint"}
+    assert "did not stop" in result["error"]["message"]
 
 
 def test_process_ends_with_the_code_of_the_run_when_its_result_is_known(ended, capfd):
-    found = resort(ended, left_s=0.0)
-    found.result_known(4)
+    found = resort(left_s=0.0)
+    found.exit_code = 4
     with found:
         assert ended.get(timeout=60) == 4
     assert capfd.readouterr().err == ""
 
 
-def test_process_does_not_end_before_the_limit_or_after_the_run(ended, clock):
-    with resort(ended, left_s=0.3), pytest.raises(queue.Empty):
-        ended.get(timeout=0.5)
-    clock.now_s = 1.0
-    with pytest.raises(queue.Empty):
-        ended.get(timeout=0.5)
-
-
-def test_signal_brings_the_limit_forward_to_grace_and_5_seconds(ended):
-    found = resort(ended, left_s=LONG_S, grace_s=-5.0 + 0.05)
+def test_limit_is_watched_until_the_run_ends_and_a_signal_brings_it_forward(timers):
+    found = resort(left_s=300.0, grace_s=20.0)
     with found:
-        with pytest.raises(queue.Empty):
-            ended.get(timeout=0.2)
+        assert found.left_s == 299.0
         found.stop_requested()
-        assert ended.get(timeout=60) == 8
+        found.stop_requested()
+        assert [each.interval for each in timers] == [300.0, 25.0]
+        assert found.left_s == 24.0
+        assert not any(each.finished.is_set() for each in timers)
+    assert all(each.finished.is_set() and each.daemon for each in timers)
 
 
-def test_signal_does_not_put_the_limit_off(ended):
-    found = resort(ended, left_s=0.0, grace_s=LONG_S)
-    found.stop_requested()
-    with found:
-        assert ended.get(timeout=60) == 8
-
-
-def test_time_left_ends_a_second_before_the_limit_and_is_not_negative(ended, clock):
-    assert resort(ended, left_s=3.0).left_s == pytest.approx(2.0)
-    assert resort(ended, left_s=0.5).left_s == 0.0
-
-
-@pytest.mark.parametrize("as_json", [True, False])
-def test_result_of_an_overdue_run_is_one_object_if_json_was_asked_for(ended, capfd, as_json):
-    found = LastResort(
-        started_s=time.monotonic() - LONG_S,
-        deadline_s=0.0,
-        grace_s=0.0,
-        as_json=as_json,
-        end_process=ended.put,
-    )
-    with found:
-        assert ended.get(timeout=60) == 8
-    shown = capfd.readouterr().out
-    if not as_json:
-        assert shown == ""
-        return
-    result = json.loads(shown)
-    assert (result["exit_code"], result["error"].keys()) == (
-        8,
-        {"message", "consequence", "hint"},
-    )
-    assert "did not stop" in result["error"]["message"]
+def test_signal_does_not_put_the_limit_off(timers):
+    with resort(left_s=0.5, grace_s=LONG_S) as found:
+        found.stop_requested()
+        assert found.left_s == 0.0
+    assert [each.interval for each in timers] == [0.5]
 
 
 ENDED = """
@@ -118,7 +98,7 @@ async def run(known):
     last_resort = LastResort(started_s=time.monotonic(), deadline_s=60.0, grace_s=1.0)
     with last_resort, handle_signals(StopRequest(), SimpleNamespace(), last_resort):
         if known:
-            last_resort.result_known(4)
+            last_resort.exit_code = 4
 
 asyncio.run(run(sys.argv[1] == "known"))
 for _ in range(2):

@@ -1,11 +1,12 @@
 """A restore: what a run deleted, who is missing, and one POST for each of them."""
 
 import asyncio
-from datetime import timedelta
+from copy import copy
 
 import pytest
 from audit.runs import clock, deletion, intent, outcome, planned, started, write_run
 from builders import ORG, OTHER_ORG, PROJECT, object_id
+from sweep.night import QuietView, command_of
 from virtual_time import run_skipping_idle_time
 
 from invite_sweeper.audit import AuditLog
@@ -14,11 +15,11 @@ from invite_sweeper.audit.reader import read_events
 from invite_sweeper.errors import AuditLogError, CredentialsRefused, UsageError
 from invite_sweeper.models import (
     Entry,
-    InviteResult,
     ListUnreadable,
+    Outcome,
     Project,
     RequestCounters,
-    RestoreOutcome,
+    Sending,
     Source,
 )
 from invite_sweeper.restore import (
@@ -31,10 +32,11 @@ from invite_sweeper.restore import (
 )
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.command import Organization
+from invite_sweeper.sweep.result import Result
 
-CREATED = InviteResult(RestoreOutcome.RESTORED, 200)
-LATER = InviteResult(None, 400, "RATE_LIMITED_IP")
-UNSURE = InviteResult(RestoreOutcome.UNKNOWN)
+CREATED = Sending(Outcome.RESTORED, 1, 200)
+LATER = Sending(None, 1, 400, "RATE_LIMITED_IP")
+UNSURE = Sending(Outcome.UNKNOWN, 1)
 
 
 # What a run deleted ------------------------------------------------------------------------------
@@ -124,16 +126,16 @@ class FakeClient:
     """A client of an Atlas that lists these members and projects, and answers POSTs in turn."""
 
     def __init__(self, *, members=None, org_id=ORG, replies=(), hangs=False):
-        self.counters, self.reader = RequestCounters(), self
+        self.counters, self.reader, self.sunsets, self.actor = RequestCounters(), self, {}, "client"
         self._members, self._org_id, self._replies = members or {}, org_id, list(replies)
         self._hangs = hangs
         self.posts, self.looks, self.before_post = [], 0, lambda: None
 
-    def members(self):
-        return self
-
     def inviter(self):
         return self
+
+    def sunset(self, _sources):
+        return None
 
     async def projects(self):
         return (Project(PROJECT, "Sandbox", self._org_id),)
@@ -142,13 +144,13 @@ class FakeClient:
         self.looks += 1
         return self._members
 
-    async def invite(self, invitation, progress):
-        progress.attempts += 1
-        progress.response_pending = True
+    async def invite(self, invitation, sending):
+        sending.attempts += 1
+        sending.response_pending = True
         self.before_post()
         self.posts.append(invitation)
         await asyncio.sleep(1e9 if self._hangs else 0)
-        return self._replies.pop(0) if self._replies else CREATED
+        return copy(self._replies.pop(0) if self._replies else CREATED)
 
 
 def organization(client, org_id=ORG):
@@ -204,15 +206,15 @@ class Restore:
         )
 
         async def scenario():
+            result = Result(command_of(restores="r0"), [organization(self.client)], QuietView())
             restorer = Restorer(
-                [organization(self.client)],
+                result,
                 self.log,
                 self.stop,
-                timedelta(seconds=20),
                 lambda line, reason: self.said.append((line.outcome, reason)),
             )
             try:
-                return await restorer.run(started(mode="restore", restores="r0"), plan, 0.0)
+                return await restorer.run(plan)
             finally:
                 await self.log.close()
 
@@ -230,7 +232,7 @@ class Restore:
 def test_intent_is_on_disk_before_the_post_and_the_outcome_is_what_atlas_made_of_it(
     directory, outcome, code
 ):
-    client = FakeClient(replies=[InviteResult(RestoreOutcome(outcome), 200, "CODE")])
+    client = FakeClient(replies=[Sending(Outcome(outcome), 1, 200, "CODE")])
     run, intents = Restore(directory, client), []
     client.before_post = lambda: intents.extend(run.lines(Intent))
     end = run.run(of_list())
@@ -294,7 +296,7 @@ def test_error_of_the_whole_run_skips_the_rest(directory):
     error = CredentialsRefused("No.")
     run = Restore(
         directory,
-        FakeClient(replies=[InviteResult(RestoreOutcome.FAILED, 401, fatal_error=error)]),
+        FakeClient(replies=[Sending(Outcome.FAILED, 1, 401, fatal_error=error)]),
     )
     end = run.run(of_list(1), of_list(2))
     assert (end.failed, end.skipped, end.exit_code) == (1, 1, 5)

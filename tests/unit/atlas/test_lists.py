@@ -15,10 +15,9 @@ from invite_sweeper.atlas.lists import (
     ProjectRow,
     parse_object,
     parse_page,
-    parse_timestamp,
 )
 from invite_sweeper.atlas.responses import InvalidResponse
-from invite_sweeper.models import Invitation, ListUnreadable, Project, Source, UnreadableDate
+from invite_sweeper.models import Invitation, ListUnreadable, Project, Source, rfc3339
 
 USER, TEAM = "6" * 24, "7" * 24
 CREATED = datetime(2026, 8, 10, 3, 4, 53, tzinfo=UTC)
@@ -81,15 +80,16 @@ def test_invitation_has_the_listed_values_and_the_requested_place(source):
     }
     assert parse(source, ROWS[source]) == [
         Invitation(
-            id=USER,
-            project_id=place.id,
-            project_name=place.name,
+            invitation_id=USER,
+            project_id=None if in_org else place.id,
+            project_name=None if in_org else place.name,
             org_id=ORG,
             username="Ada@example.com",
             roles=("GROUP_READ_ONLY", "A_NEW_ONE"),
             inviter="nmtxqlkl",
-            created_at=CREATED,
-            expires_at=EXPIRES,
+            created_at=rfc3339(CREATED),
+            expires_at=rfc3339(EXPIRES),
+            age_days=None,
             source=source,
             status="INVITATION_EXPIRED" if "users" in source else "PENDING",
             team_ids=(TEAM,) if in_org else (),
@@ -109,7 +109,7 @@ def test_fields_are_optional_and_unknown_ones_are_ignored(source):
     )
 
     assert bare == null
-    assert (bare.id, bare.username, bare.inviter, bare.roles) == ("", None, None, ())
+    assert (bare.invitation_id, bare.username, bare.inviter, bare.roles) == ("", None, None, ())
     assert (bare.created_at, bare.expires_at) == (None, None)
     assert bare.status == (None if "users" in source else "PENDING")
     assert bare.links_out_of_scope is source.is_organization_level
@@ -237,7 +237,7 @@ def test_any_bytes_or_values_are_invitations_to_the_place_or_invalid(source, fou
             rows = parse(source, found)
     except InvalidResponse:
         return
-    assert all(each.project_id == place_of(source, PROJECT).id for each in rows)
+    assert all(each.scope_id == place_of(source, PROJECT).id for each in rows)
 
 
 @pytest.mark.parametrize(
@@ -248,18 +248,21 @@ def test_any_bytes_or_values_are_invitations_to_the_place_or_invalid(source, fou
         ("2026-08-10T05:04:53+02:00", CREATED),
         ("2026-08-09T23:04:53-0400", CREATED),
         (None, None),
-        ("", UnreadableDate("")),
-        ("2026-08-10T03:04:53", UnreadableDate("2026-08-10T03:04:53")),
-        ("2026-08-10", UnreadableDate("2026-08-10")),
-        ("yesterday", UnreadableDate("yesterday")),
-        ("2026-02-30T00:00:00Z", UnreadableDate("2026-02-30T00:00:00Z")),
-        ("0001-01-01T00:00:00+14:00", UnreadableDate("0001-01-01T00:00:00+14:00")),
-        ("9999-12-31T23:59:59-14:00", UnreadableDate("9999-12-31T23:59:59-14:00")),
-        ("x" * 500, UnreadableDate("x" * 200)),
+        ("", ""),
+        ("2026-08-10T03:04:53", "2026-08-10T03:04:53"),
+        ("2026-08-10", "2026-08-10"),
+        ("yesterday", "yesterday"),
+        ("2026-02-30T00:00:00Z", "2026-02-30T00:00:00Z"),
+        ("0001-01-01T00:00:00+14:00", "0001-01-01T00:00:00+14:00"),
+        ("9999-12-31T23:59:59-14:00", "9999-12-31T23:59:59-14:00"),
+        ("x" * 500, "x" * 200),
     ],
 )
-def test_date_is_a_timestamp_or_unreadable_and_never_guessed(sent, expected):
-    assert parse_timestamp(sent) == expected
+def test_date_is_in_utc_or_as_atlas_sent_it_and_never_guessed(sent, expected):
+    is_date = isinstance(expected, datetime)
+    (found,) = parse(Source.INVITES, {**ROWS[Source.INVITES], "createdAt": sent})
+    assert found.created_at == (rfc3339(expected) if is_date else expected)
+    assert found.sent_at == (expected if is_date else None)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from invite_sweeper.atlas.responses import (
     is_unauthenticated,
     parse_error,
 )
-from invite_sweeper.models import Project, Source
+from invite_sweeper.models import Project, Source, parse_timestamp
 
 pytestmark = pytest.mark.needs("recordings")
 
@@ -54,8 +54,8 @@ def test_list_of_invitations_is_parsed(name):
     ).results
 
     assert found.project_id == requested.id
-    assert found.expires_at - found.created_at == timedelta(days=30)
-    assert int(found.id[:8], 16) == found.created_at.timestamp()
+    assert parse_timestamp(found.expires_at) - found.sent_at == timedelta(days=30)
+    assert int(found.invitation_id[:8], 16) == found.sent_at.timestamp()
     assert found.username.endswith("@mongodb.com")
     assert "@" not in found.inviter
 

@@ -21,7 +21,7 @@ from invite_sweeper.atlas.responses import (
     classify,
     parse_rate_limit_error,
 )
-from invite_sweeper.models import DeletionProgress, RequestCounters
+from invite_sweeper.models import RequestCounters, Sending
 
 NOW = datetime(2026, 11, 25, 1, 0, 0, tzinfo=UTC)
 CUT = RequestFailed("cut")
@@ -67,7 +67,7 @@ class Deletion:
 
     def __init__(self, *results, attempts=5, left_s=float("inf")):
         self.time, self.http, self.log = FakeTime(), ScriptedHttp(results), Log()
-        self.progress = DeletionProgress()
+        self.progress = Sending()
         self.started_s = self.time.now_s
         self.client = Client(
             self.http,

@@ -11,16 +11,14 @@ from builders import NOW, ORG
 
 from invite_sweeper.audit import AuditDirectory, AuditLog
 from invite_sweeper.audit.events import (
-    Entry,
     Event,
     Intent,
-    InvitationFields,
     OutcomeLine,
     Planned,
     RunFinished,
     RunStarted,
 )
-from invite_sweeper.models import Invitation, Source
+from invite_sweeper.models import Entry, Invitation, Source
 
 HOST = "https://cloud.mongodb.com"
 
@@ -61,15 +59,16 @@ def invitation(number: int = 1, **changes: object) -> Invitation:
 def planned(number: int = 1, *, entries: tuple[Entry, ...] = (), **changes: object) -> Planned:
     """Return the planned deletion of `builders.invitation(number)`."""
     one = invitation(number, **changes)
-    return Planned.from_invitation(one, NOW, rule="forgotten", entries=entries)
+    more = {"age_days": one.age_at(NOW), "entries": entries, "rule": "forgotten"}
+    return one.as_event(Planned, **more)
 
 
-def intent(fields: InvitationFields) -> Intent:
+def intent(fields: Invitation) -> Intent:
     """Return the intent of an invitation."""
     return fields.as_event(Intent, rule="forgotten")
 
 
-def outcome(fields: InvitationFields, result: str = "deleted", **changes: object) -> OutcomeLine:
+def outcome(fields: Invitation, result: str = "deleted", **changes: object) -> OutcomeLine:
     """Return what became of an invitation."""
     defaults = {"attempts": 1, "http_status": 204, "error_code": None, "duration_ms": 55.0}
     return fields.as_event(OutcomeLine, rule="forgotten", outcome=result, **{**defaults, **changes})

@@ -15,14 +15,13 @@ from audit.runs import (
     started,
     write_run,
 )
-from builders import NOW, ORG, OTHER_ORG, PROJECT, object_id
+from builders import NOW, ORG, OTHER_ORG, PROJECT, event_of, listed_as, object_id
 from msgspec import structs
 
 from invite_sweeper.audit import AuditDirectory, CompleteRun, DeletedWithin, History, PlanScope
 from invite_sweeper.audit.events import (
     Announced,
     AnnouncementEnded,
-    Entry,
     Kept,
     ListResult,
     OrganizationResult,
@@ -32,12 +31,12 @@ from invite_sweeper.audit.events import (
 )
 from invite_sweeper.endings import ExitCode, Reason
 from invite_sweeper.errors import GuardRefused
-from invite_sweeper.models import Outcome, Source
+from invite_sweeper.models import Entry, Outcome, Source
 
 ELSEWHERE = "https://cloud.mongodbgov.com"
 SCOPE = "b" * 64
 OTHER_PROJECT = object_id(500)
-IN_ORGANIZATION = {"source": Source.ORG_USERS, "project_id": ORG, "project_name": ""}
+IN_ORGANIZATION = {"source": Source.ORG_USERS, "project_id": None, "project_name": None}
 ROW = Entry(Source.USERS, OTHER_PROJECT, object_id(41))
 
 
@@ -81,7 +80,7 @@ class TestRuns:
         assert run.outcomes == {"deleted": 1, "failed": 1, "skipped": 1}
 
     def test_lines_are_observed_but_for_those_of_kept_invitations(self, directory):
-        kept = Kept.from_invitation(invitation(9), NOW, reason="too_young")
+        kept = event_of(Kept, invitation(9), reason="too_young")
         write_run(directory, "r1", kept, *deletion(1))
         seen = []
         History.read(
@@ -121,7 +120,7 @@ class TestOpenIntents:
         write_run(directory, "r1", *deletion(4), *lines, killed=True)
         found = history(directory).open_intents(HOST)
         assert {
-            org: [(each.run.run_id, each.intent.invitation()) for each in intents]
+            org: [(each.run.run_id, listed_as(each.intent)) for each in intents]
             for org, intents in found.items()
         } == {
             OTHER_ORG: [("r1", invitation(n, **there)) for n in (3, 1)],
@@ -204,7 +203,7 @@ class TestBounces:
         write_run(directory, "r3", *deletion(1), start=started(mode="restore"))
         found = history(directory)
         assert found.times_deleted(invitation(1)) == 2
-        assert found.times_deleted(invitation(1, id=object_id(99))) == 2
+        assert found.times_deleted(invitation(1, invitation_id=object_id(99))) == 2
         assert found.times_deleted(invitation(2)) == 0
         assert found.times_deleted(invitation(1, project_id=OTHER_PROJECT)) == 0
         assert found.times_deleted(invitation(1, org_id=OTHER_ORG)) == 0
@@ -226,8 +225,9 @@ class TestBounces:
         assert found.times_deleted(invitation(1, **IN_ORGANIZATION)) == 2
         assert found.times_deleted(invitation(1, project_id=OTHER_PROJECT)) == 2
         assert found.times_deleted(invitation(1)) == 0
-        assert found.times_deleted(invitation(1), (ROW,)) == 2
-        assert found.times_deleted(invitation(1), (same_project,)) == 2
+        of_project = invitation(1, project_id=OTHER_PROJECT)
+        assert found.times_deleted(invitation(1), of_project) == 2
+        assert found.times_deleted(of_project, invitation(1)) == 2
 
     @pytest.mark.parametrize("result", Outcome)
     def test_a_user_is_gone_whose_invitation_ended(self, directory, result):
@@ -238,8 +238,11 @@ class TestBounces:
 
 class TestAnnouncements:
     def announced(self, number: int = 1, **changes: object) -> Announced:
-        return Announced.from_invitation(
-            invitation(number, **changes), NOW, rule="r", deletable_from="2026-12-02T01:00:00Z"
+        return event_of(
+            Announced,
+            invitation(number, **changes),
+            rule="r",
+            deletable_from="2026-12-02T01:00:00Z",
         )
 
     def test_it_holds_from_the_instant_of_its_run_against_its_host(self, directory):
@@ -250,7 +253,7 @@ class TestAnnouncements:
         assert history(directory).announcements(HOST) == {announcement_key(invitation()): NOW}
 
     def test_it_ends_with_a_line_and_can_begin_anew(self, directory):
-        ended = AnnouncementEnded.from_invitation(invitation(1), NOW, reason="no_rule")
+        ended = event_of(AnnouncementEnded, invitation(1), reason="no_rule")
         write_run(directory, "r1", self.announced(1), self.announced(2))
         write_run(directory, "r2", ended)
         assert list(history(directory).announcements(HOST)) == [announcement_key(invitation(2))]

@@ -6,19 +6,19 @@ from pathlib import Path
 
 import pytest
 from audit.runs import clock, finished, invitation, planned, started, write_run
-from builders import NOW, PROJECT, object_id
+from builders import PROJECT, event_of, object_id
 
 from invite_sweeper.audit import AuditDirectory, AuditLog, check_written_plan, read_plan
-from invite_sweeper.audit.events import Entry, Kept, Planned
+from invite_sweeper.audit.events import Kept, Planned
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import AuditLogError, GuardRefused, UsageError
-from invite_sweeper.models import Source
+from invite_sweeper.models import Entry, Source
 
 ENTRIES = (Entry(Source.USERS, PROJECT, object_id(77)),)
 
 
 def kept(number: int) -> Kept:
-    return Kept.from_invitation(invitation(number), NOW, reason="too_young")
+    return event_of(Kept, invitation(number), reason="too_young")
 
 
 def write_plan(directory: AuditDirectory, size: int) -> tuple[AuditLog, list[Planned]]:

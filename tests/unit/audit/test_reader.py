@@ -6,7 +6,7 @@ from hashlib import sha256
 
 import pytest
 from audit.runs import clock, deletion, invitation, planned, started, write_run
-from builders import NOW
+from builders import NOW, event_of
 
 from invite_sweeper.audit import LineFilter, filter_lines
 from invite_sweeper.audit.chain import HashChain
@@ -17,7 +17,7 @@ from invite_sweeper.errors import DamagedLog, UsageError
 
 @pytest.fixture
 def path(directory):
-    kept = Kept.from_invitation(invitation(9), NOW, reason="keep:board")
+    kept = event_of(Kept, invitation(9), reason="keep:board")
     return write_run(directory, "r1", *deletion(1), *deletion(2, "failed"), kept)
 
 
@@ -79,7 +79,7 @@ def test_a_changed_line_is_not_shown(path):
 
 def test_a_line_of_a_later_version_is_skipped_by_a_run(path):
     log = HashChain("r1", "0" * 64, clock())
-    unknown = Kept.from_invitation(invitation(), NOW, reason="x")
+    unknown = event_of(Kept, invitation(), reason="x")
     lines = log.add(started()), log.add(unknown).replace(b'"event":"kept"', b'"event":"held"')
     path.write_bytes(b"\n".join([*lines, b""]))
     assert [line.event for line in read_events(path)] == [started()]

@@ -100,7 +100,7 @@ def test_commented_examples_of_the_default_policy_are_valid():
     assert [rule.name for rule in policy.rules][-2:] == ["forgotten", "outsiders"]
     assert [entry.name for entry in policy.keep] == ["board"]
     assert policy.notice is not None
-    assert policy.projects.tags == (("env", "sandbox"),)
+    assert policy.projects.tags == {"env": "sandbox"}
 
 
 @pytest.mark.parametrize("name", ["policy.yaml", "policy.schema.json"])

@@ -20,7 +20,7 @@ from invite_sweeper.audit import AuditDirectory
 from invite_sweeper.audit.events import WouldBeAnnounced
 from invite_sweeper.endings import Advisor
 from invite_sweeper.json_text import to_json
-from invite_sweeper.models import Outcome
+from invite_sweeper.models import OUTCOMES_OF_DELETIONS
 from invite_sweeper.policy import Notification
 from invite_sweeper.report.metrics import Release, write_textfile
 from invite_sweeper.report.notify import end_message
@@ -114,7 +114,7 @@ def test_numbers_are_the_same_in_json_webhook_metrics_and_question(record, tmp_p
         assert result[name] == sent[name]
         assert samples.get(f"invite_sweeper_{name}", result[name]) == result[name]
     outcomes = {each.labels["outcome"]: each.value for each in every if "outcome" in each.labels}
-    assert len(outcomes) == len(Outcome)
+    assert len(outcomes) == len(OUTCOMES_OF_DELETIONS)
     assert outcomes.items() <= result.items()
     kept = {s.labels["reason"]: s.value for s in every if s.name == "invite_sweeper_kept"}
     assert kept == result["kept_by_reason"]

@@ -54,7 +54,7 @@ class LiveAtlas(FakeAtlas):
 
     async def delete(self, one, progress):
         result = await super().delete(one, progress)
-        if one.id not in self.results:
+        if one.invitation_id not in self.results:
             ended = self._ends_person if one.source.is_organization_level else self._ends_entry
             for key, listed in self.lists.items():
                 self.lists[key] = tuple(each for each in listed if not ended(one, each))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from invite_sweeper.audit import AuditDirectory, History, PlanScope
 from invite_sweeper.audit.events import PlanChanges, ProjectUnreadable, SourceRetired
-from invite_sweeper.models import ListUnreadable, Source, entries_of
+from invite_sweeper.models import ListUnreadable, Source
 from invite_sweeper.sweep.selection import Decision
 from invite_sweeper.sweep.steps import ChangeTracker
 
@@ -65,7 +65,7 @@ def test_only_what_is_stale_now_and_was_not_planned_then_is_marked_as_new(direct
     write_plan(directory, (1, 2))
     tracker = tracker_of(directory)
     own = [invitation(n, source=Source.INVITES) for n in (1, 3, 4)]
-    found = [tracker(decided(one, stale=one.id != object_id(4))) for one in own]
+    found = [tracker(decided(one, stale=one.invitation_id != object_id(4))) for one in own]
     assert [each.new for each in found] == [False, True, False]
     assert [each.stale for each in found] == [True, True, False]
 
@@ -102,12 +102,12 @@ def test_same_id_in_another_list_or_organization_is_another_invitation(directory
 
 
 def test_person_whose_delete_goes_through_another_list_now_is_not_new(directory):
-    place = {"project_id": ORG, "project_name": ""}
+    place = {"project_id": None, "project_name": None}
     in_org, in_project = (
         invitation(1, source=Source.ORG_USERS, **place),
         invitation(1, source=Source.USERS),
     )
-    entries = entries_of([in_project])
+    entries = (in_project.entry,)
     write_plan(directory, (), line(1, source=Source.ORG_USERS, entries=entries, **place))
     tracker = tracker_of(directory)
     assert not tracker(decided(in_project)).new

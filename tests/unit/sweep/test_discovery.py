@@ -109,7 +109,7 @@ async def test_error_that_concerns_the_run_is_raised_unchanged_and_ends_the_read
     atlas = FakeAtlas(list_results={project(2).id: AtlasUnavailable("no longer served")})
     with pytest.raises(AtlasUnavailable, match="no longer served"):
         await list_all(atlas, 50, workers=2)
-    assert len(atlas.requested) < 6
+    assert len(atlas.requested) < 10
 
 
 async def test_error_of_the_callback_ends_the_reading():

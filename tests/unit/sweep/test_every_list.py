@@ -11,13 +11,12 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from audit.runs import intent, outcome, started, write_run
-from builders import NOW, OTHER_ORG, PROJECT, entry_of, object_id, policy
+from builders import NOW, OTHER_ORG, PROJECT, changed, entry_of, event_of, object_id, policy
 
 from invite_sweeper.audit import AuditDirectory, History, SavedPlan
 from invite_sweeper.audit.events import Planned, announcement_key
 from invite_sweeper.models import (
     Source,
-    entries_of,
 )
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.sweep.invitations import combine
@@ -41,8 +40,8 @@ UNRECORDABLE = (
 
 
 def line(decision):
-    entries = entries_of(decision.entries)
-    return Planned.from_invitation(decision.invitation, NOW, rule=decision.rule, entries=entries)
+    entries = tuple(each.entry for each in decision.entries)
+    return event_of(Planned, decision.invitation, rule=decision.rule, entries=entries)
 
 
 def history_of(deleted):
@@ -52,7 +51,7 @@ def history_of(deleted):
     with TemporaryDirectory() as folder:
         directory = AuditDirectory(Path(folder))
         for number, each in enumerate(deleted):
-            own = Planned.from_invitation(each, NOW, rule="forgotten")
+            own = event_of(Planned, each, rule="forgotten")
             write_run(directory, f"r{number}", own, intent(own), outcome(own))
         return History.read(directory.files())
 
@@ -134,7 +133,7 @@ def test_what_the_log_cannot_record_is_kept_in_each_list(changes, source):
 @pytest.mark.parametrize("change", CHANGES)
 def test_what_changed_since_the_plan_is_kept_in_each_list(change, source):
     one = entry_of(source)
-    found = decide(one._replace(**CHANGES[change]), planned=plan_of(one))
+    found = decide(changed(one, **CHANGES[change]), planned=plan_of(one))
     assert found.keep_reason == "changed_since_plan"
 
 
@@ -142,8 +141,8 @@ def test_what_changed_since_the_plan_is_kept_in_each_list(change, source):
 @pytest.mark.parametrize("field", ["created_at", "username"])
 def test_another_invitation_than_the_planned_one_is_kept_in_each_list(field, source):
     one = entry_of(source)
-    other = {"created_at": one.created_at - DAY, "username": "other@example.com"}
-    found = decide(one._replace(**{field: other[field]}), planned=plan_of(one))
+    other = {"created_at": one.sent_at - DAY, "username": "other@example.com"}
+    found = decide(changed(one, **{field: other[field]}), planned=plan_of(one))
     assert found.keep_reason == "not_in_plan"
 
 
@@ -157,7 +156,7 @@ def test_notice_is_over_exactly_wait_after_the_announcement_in_each_list(ago, st
     assert found.stale is stale
     if ago < timedelta():  # it counts for nothing: this run announces the invitation
         assert (found.announcement.announced_at, found.announcement.rule) == (None, "forgotten")
-    again = one._replace(created_at=one.created_at + SECOND)
+    again = changed(one, created_at=one.sent_at + SECOND)
     assert decide(again, announced={announcement_key(one): NOW - ago}).stale is False
 
 
@@ -171,8 +170,9 @@ def entries_of_person(protected=None, **changes):
     """
     names = ("Person-1@example.com", "person-1@Example.com", "\uff50erson-1\u200b@example.com")
     return [
-        entry_of(each, username=name, id=object_id(number))._replace(
-            **(changes if each is protected else {})
+        changed(
+            entry_of(each, username=name, invitation_id=object_id(number)),
+            **(changes if each is protected else {}),
         )
         for number, (each, name) in enumerate(zip(OF_PERSON, names, strict=True), start=1)
     ]
@@ -186,7 +186,7 @@ def test_person_is_one_invitation_that_ends_through_the_organization():
 
 def test_same_name_in_two_organizations_is_two_people():
     one, *_ = entries_of_person()
-    other = one._replace(org_id=OTHER_ORG, id=object_id(9))
+    other = changed(one, org_id=OTHER_ORG, invitation_id=object_id(9))
     assert [len(each.all_entries) for each in decide_all(one, other)] == [1, 1]
 
 
@@ -197,7 +197,7 @@ def test_same_name_in_two_organizations_is_two_people():
         {"inviter": "boss@example.com"},
         {"created_at": NOW - DAY},
         {"created_at": None},
-        {"id": "../x"},
+        {"invitation_id": "../x"},
         {"inviter": LONG},
         {"links_out_of_scope": True},
     ],

@@ -12,22 +12,23 @@ from hypothesis import strategies as st
 from sweep.night import FakeClient, QuietView, command_of
 
 from invite_sweeper.audit.events import Intent, OutcomeLine
+from invite_sweeper.endings import Reason
 from invite_sweeper.errors import (
     ApiVersionRetired,
     AtlasUnavailable,
     AuditLogError,
     CredentialsRefused,
 )
-from invite_sweeper.models import DeletionProgress, DeletionResult, Outcome, Source
+from invite_sweeper.models import Outcome, Sending, Source
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.command import Organization
 from invite_sweeper.sweep.executor import Executor, ProjectQueues
 from invite_sweeper.sweep.guards import CircuitBreaker
 from invite_sweeper.sweep.result import Result
 
-FAILED = DeletionResult(Outcome.FAILED, 5, 500)
-REFUSED = DeletionResult(Outcome.FAILED, 1, 403, None, CredentialsRefused("no"))
-RETIRED = DeletionResult(Outcome.FAILED, 1, 410, "GONE", ApiVersionRetired("410 GONE"))
+FAILED = Sending(Outcome.FAILED, 5, 500)
+REFUSED = Sending(Outcome.FAILED, 1, 403, None, CredentialsRefused("no"))
+RETIRED = Sending(Outcome.FAILED, 1, 410, "GONE", ApiVersionRetired("410 GONE"))
 
 
 def plan(*sizes, source=Source.INVITES, first=1):
@@ -63,8 +64,9 @@ class Run:
         command = command_of(rules.model_copy(update={"execution": grace}), clock=self.clock)
         self.organization = Organization(ORG, FakeClient(atlas))
         self.outcomes, self.breaker = self.organization.outcomes, CircuitBreaker(rules.limits)
+        self.result = Result(command, [self.organization], view)
         self.executor = Executor(
-            Result(command, [self.organization], view),
+            self.result,
             self.organization,
             log,
             stop or StopRequest(),
@@ -88,7 +90,7 @@ class ChecksIntents(FakeAtlas):
         self.log = log
 
     async def delete(self, one, progress):
-        assert ("intent", one.id) in self.log.lines[: self.log.on_disk]
+        assert ("intent", one.invitation_id) in self.log.lines[: self.log.on_disk]
         return await super().delete(one, progress)
 
 
@@ -107,12 +109,12 @@ async def test_every_planned_deletion_is_sent_once_after_its_intent_and_recorded
 @pytest.mark.parametrize("outcome", Outcome)
 async def test_only_what_should_be_gone_is_read_again(outcome, seen_after):
     """A user of whom no look after the DELETE is known may have accepted just before it."""
-    result = DeletionResult(outcome, 1, seen_after=seen_after)
+    result = Sending(outcome, 1, seen_after=seen_after)
     run = Run(FakeAtlas(results=results(result, 1)), FakeDeletionLog(), sources=["users"])
     await run.run(plan(1, source=Source.USERS))
     is_read = outcome in {Outcome.DELETED, Outcome.ALREADY_GONE}
     assert [each for _, each in run.executor.ended] == [outcome] * is_read
-    assert run.executor.unverified == (outcome is Outcome.DELETED and seen_after is None)
+    assert run.organization.unverified == (outcome is Outcome.DELETED and seen_after is None)
 
 
 async def test_intents_are_written_in_groups_ahead_of_the_slots():
@@ -123,9 +125,7 @@ async def test_intents_are_written_in_groups_ahead_of_the_slots():
 
 
 async def test_outcome_is_recorded_with_what_was_sent_and_seen_and_how_long_it_took():
-    result = DeletionResult(
-        Outcome.FAILED, 3, 500, "UNEXPECTED_ERROR", None, "PENDING", "gone", retries_cut_short=True
-    )
+    result = Sending(Outcome.FAILED, 3, 500, "UNEXPECTED_ERROR", None, "PENDING", "gone")
     log, (line,) = FakeDeletionLog(), plan(1)
     atlas = FakeAtlas(results={line.invitation_id: result})
     events, write = [], log.write
@@ -145,10 +145,9 @@ async def test_outcome_is_recorded_with_what_was_sent_and_seen_and_how_long_it_t
         seen_before="PENDING",
         seen_after="gone",
     )
-    assert run.executor.retries_cut_short
 
 
-async def test_skipped_deletion_took_no_time_and_cuts_no_retry_short():
+async def test_skipped_deletion_took_no_time():
     log, stop = FakeDeletionLog(), StopRequest()
     stop.request("SIGTERM")
     events = []
@@ -157,7 +156,6 @@ async def test_skipped_deletion_took_no_time_and_cuts_no_retry_short():
     await run.run(plan(1))
     ((outcome, attempts, duration_ms),) = [(e.outcome, e.attempts, e.duration_ms) for e in events]
     assert (outcome, attempts, duration_ms) == ("skipped", 0, 0.0)
-    assert not run.executor.retries_cut_short
 
 
 @pytest.mark.parametrize(
@@ -195,13 +193,16 @@ async def test_retired_source_is_skipped_without_intents_and_other_sources_go_on
     run = Run(atlas, log, sources=["invites", "users"], workers=1, canary=1)
     await run.run([*plan(4), *plan(4, source=Source.USERS, first=5)])
     assert run.outcomes == {Outcome.FAILED: 1, Outcome.SKIPPED: 3, Outcome.DELETED: 4}
-    assert (run.executor.retired, run.breaker.reason) == ({Source.INVITES: "410 GONE"}, None)
+    assert (run.executor.retired, run.breaker.reason) == ({Source.INVITES}, None)
+    (warning,) = run.result.warnings
+    assert warning.message == "Atlas retired the list invites during the sweep: 410 GONE"
+    assert run.result.stopped_by == [Reason.RETIRED_SOURCE]
     intents = [each for event, each in log.lines if event == "intent"]
     assert (intents, len(log.outcomes())) == (ids(1, 5, 6, 7, 8), 8)
 
 
 async def test_first_of_two_fatal_errors_is_raised():
-    first = DeletionResult(Outcome.FAILED, 1, 410, None, AtlasUnavailable("gone"))
+    first = Sending(Outcome.FAILED, 1, 410, None, AtlasUnavailable("gone"))
     atlas = FakeAtlas(results={**results(first, 1), **results(REFUSED, 2)})
     with pytest.raises(AtlasUnavailable):
         await Run(atlas, FakeDeletionLog(), workers=2).run(plan(2))
@@ -227,13 +228,13 @@ class BackingOff(FakeAtlas):
         self.backing_off = 0
 
     async def delete(self, one, progress):
-        if one.id in self.slow:
+        if one.invitation_id in self.slow:
             progress.attempts, progress.http_status = 1, 500
             progress.on_backoff()
             self.backing_off += 1
             await self.gate.wait()
-        self.deleted.append(one.id)
-        return DeletionResult(Outcome.DELETED, 1, 204)
+        self.deleted.append(one.invitation_id)
+        return Sending(Outcome.DELETED, 1, 204)
 
 
 @pytest.mark.parametrize(
@@ -298,7 +299,7 @@ class WaitsForCancel(FakeAtlas):
     async def delete(self, one, progress):
         self.in_progress.append(progress)
         await until(lambda: progress.cancelled)
-        return progress.result_if_interrupted()
+        return progress.interrupt()
 
 
 @pytest.mark.parametrize("failure", [AuditLogError("The disk is full."), KeyError("a defect")])
@@ -429,10 +430,10 @@ async def test_breaker_cancels_unsent_deletions_and_allows_retries_of_sent_ones(
 
     class WaitsForBreaker(FakeAtlas):
         async def delete(self, one, progress):
-            if one.id in ids(4, 5):
+            if one.invitation_id in ids(4, 5):
                 await opened.wait()
-                return progress.result_if_interrupted()
-            if one.id == object_id(6):
+                return progress.interrupt()
+            if one.invitation_id == object_id(6):
                 progress.attempts += 1
                 await opened.wait()
                 assert not progress.cancelled
@@ -455,16 +456,16 @@ async def test_breaker_cancels_unsent_deletions_and_allows_retries_of_sent_ones(
 @pytest.mark.parametrize(
     ("progress", "outcome"),
     [
-        (DeletionProgress(), Outcome.SKIPPED),
-        (DeletionProgress(attempts=1, response_pending=True), Outcome.UNKNOWN),
-        (DeletionProgress(attempts=2, response_pending=True, http_status=500), Outcome.UNKNOWN),
-        (DeletionProgress(attempts=1, http_status=429), Outcome.FAILED),
-        (DeletionProgress(attempts=1), Outcome.UNKNOWN),
+        (Sending(), Outcome.SKIPPED),
+        (Sending(attempts=1, response_pending=True), Outcome.UNKNOWN),
+        (Sending(attempts=2, response_pending=True, http_status=500), Outcome.UNKNOWN),
+        (Sending(attempts=1, http_status=429), Outcome.FAILED),
+        (Sending(attempts=1), Outcome.UNKNOWN),
     ],
     ids=["not sent", "in flight", "retry in flight", "backing off", "connection lost"],
 )
 def test_interrupted_deletion_claims_only_what_is_known(progress, outcome):
-    result = progress.result_if_interrupted()
+    result = progress.interrupt()
     assert (result.outcome, result.attempts, result.http_status) == (
         outcome,
         progress.attempts,
@@ -472,7 +473,7 @@ def test_interrupted_deletion_claims_only_what_is_known(progress, outcome):
     )
 
 
-some_results = st.sampled_from([FAILED, REFUSED, DeletionResult(Outcome.ALREADY_GONE, 1, 404)])
+some_results = st.sampled_from([FAILED, REFUSED, Sending(Outcome.ALREADY_GONE, 1, 404)])
 
 
 @settings(max_examples=60, deadline=None)

@@ -190,7 +190,8 @@ def test_place_is_named_with_its_id_and_with_its_organization_among_several(plac
 
 
 def test_lists_of_an_organization_are_named_as_such_and_not_as_a_project():
-    stale = [planned(n, source=Source.ORG_USERS, project_id=ORG, project_name="") for n in range(4)]
+    place = {"project_id": None, "project_name": None}
+    stale = [planned(n, source=Source.ORG_USERS, **place) for n in range(4)]
     found = organization(stale, seen=100, name="Acme")
     expected = rf"^4 stale invitations in the lists of Acme \({ORG}\) are"
     with pytest.raises(GuardRefused, match=expected):

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from audit.runs import HOST, clock, finished, intent, outcome, started
-from builders import NOW, ORG, OTHER_ORG, PROJECT, invitation, object_id, policy
+from builders import NOW, ORG, OTHER_ORG, PROJECT, invitation, listed_as, object_id, policy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sweep.night import command_of
@@ -122,7 +122,7 @@ async def night(directory, now, lists, rules, *, dry_run=False, deletes=False, k
 
 
 def keys_of(lines, kind):
-    found = (each.invitation() for each in lines if isinstance(each, kind))
+    found = (listed_as(each) for each in lines if isinstance(each, kind))
     return [(each.key, each.created_at) for each in found]
 
 
@@ -238,8 +238,7 @@ async def test_any_weeks_delete_exactly_what_the_model_says(nights):
                 path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
                 path.unlink()
         assert History.read(directory.files()).announcements(HOST) == {
-            (*key, created_at.strftime("%Y-%m-%dT%H:%M:%SZ")): since
-            for (key, created_at), since in model.announced.items()
+            (*key, created_at): since for (key, created_at), since in model.announced.items()
         }
 
 
@@ -254,5 +253,5 @@ async def test_line_of_an_ended_announcement_says_why_the_invitation_is_kept(dir
     lists = {(ORG, PROJECT): [young, *own[1:]]}
     (one,), lines = await night(directory, NOW + DAY, lists, rules, dry_run=dry_run)
     assert one.next_due == NOW + WEEK
-    ended = [(each.invitation(), each.reason) for each in lines]
+    ended = [(listed_as(each), each.reason) for each in lines]
     assert ended == ([] if dry_run else [(own[1], "keep:k")])

@@ -3,14 +3,13 @@
 from datetime import timedelta
 
 import pytest
-from builders import NOW, ORG, PROJECT, invitation, object_id, policy
+from builders import NOW, ORG, PROJECT, invitation, listed_as, object_id, policy
 from hypothesis import given
 from hypothesis import strategies as st
 from sweep.night import command_of
 
 from invite_sweeper.audit.events import (
     Announced,
-    Entry,
     Kept,
     ProjectUnreadable,
     WouldBeAnnounced,
@@ -18,6 +17,7 @@ from invite_sweeper.audit.events import (
 from invite_sweeper.audit.events import SourceRetired as SourceRetiredLine
 from invite_sweeper.counts import Counts
 from invite_sweeper.models import (
+    Entry,
     InvitationList,
     ListRef,
     ListUnreadable,
@@ -68,7 +68,7 @@ def listed(*invitations, source=Source.INVITES, project_id=PROJECT):
 
 
 def one(number, source=Source.INVITES, **changes):
-    place = {"project_id": ORG, "project_name": ""} if source.is_organization_level else {}
+    place = {"project_id": None, "project_name": None} if source.is_organization_level else {}
     return invitation(number, source=source, **{**place, **changes})
 
 
@@ -125,7 +125,11 @@ def test_oldest_is_the_earliest_date_of_all_lists_and_ignores_unreadable_ones():
 
 def test_planned_line_says_whether_it_is_new_bounced_or_judged_by_members():
     more = {"bounced": 2, "new": True, "inviter_gone": True}
-    step = lambda each: each._replace(**more) if each.invitation.id == object_id(1) else each  # noqa: E731
+
+    def step(decision):
+        is_first = decision.invitation.invitation_id == object_id(1)
+        return decision._replace(**more) if is_first else decision
+
     plan = Plan(steps=[step]).add(listed(one(1), one(2)))
     first, second = plan.organization.stale
     assert (first.bounced, first.new, first.inviter_gone) == (2, True, True)
@@ -168,7 +172,7 @@ def test_line_of_a_kept_invitation_has_its_reason_and_its_other_entries():
     plan = Plan(sources=PEOPLE, audit={"record": "all"})
     plan.add(*person("ada@example.com", Source.ORG_USERS, Source.USERS, age=DAY))
     (line,) = plan.lines
-    assert (line.reason, line.invitation()) == (
+    assert (line.reason, listed_as(line)) == (
         "too_young",
         one(1, Source.ORG_USERS, username="ada@example.com", age=DAY),
     )
@@ -253,6 +257,6 @@ def test_sweep_alone_writes_what_it_announces_and_both_count_it(announces):
         {"notice_pending": 1, "too_young": 1},
     )
     assert plan.organization.next_due == NOW + 7 * DAY
-    lines = [(type(each), each.invitation(), each.rule, each.deletable_from) for each in plan.lines]
+    lines = [(type(each), listed_as(each), each.rule, each.deletable_from) for each in plan.lines]
     line = Announced if announces else WouldBeAnnounced
     assert lines == [(line, one(1), "forgotten", "2026-12-02T01:00:00Z")]

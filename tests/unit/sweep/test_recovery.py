@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 from audit.runs import intent, planned, started
-from builders import ORG, PROJECT, object_id
+from builders import ORG, PROJECT, changed, listed_as, object_id
 from fakes import FakeAtlas
+from sweep.night import FakeClient, QuietView, command_of
 
 from invite_sweeper.audit import OpenIntent, RunFile, RunRecord
+from invite_sweeper.endings import Reason
 from invite_sweeper.errors import CredentialsRefused
 from invite_sweeper.models import (
     SOURCES_OF_USERS,
@@ -20,7 +22,9 @@ from invite_sweeper.models import (
     Source,
     UserStatus,
 )
+from invite_sweeper.sweep.command import Organization
 from invite_sweeper.sweep.recovery import Recovery
+from invite_sweeper.sweep.result import Result
 
 BOTH = sorted(SOURCES_OF_USERS)
 UNREADABLE = ListUnreadable(PROJECT, "Sandbox Alpha", "Atlas answered 500.")
@@ -32,23 +36,41 @@ KILLED = {
 
 def opened(source, number=1, *, mode="sweep", **changes):
     """Return the intent that a killed run left open."""
-    place = {"project_id": ORG, "project_name": ""} if source.is_organization_level else {}
+    place = {"project_id": None, "project_name": None} if source.is_organization_level else {}
     line = planned(number, source=source, **{**place, **changes})
     return OpenIntent(KILLED[mode], intent(line))
 
 
 def one_of(source, number=1):
-    return opened(source, number).intent.invitation()
+    return listed_as(opened(source, number).intent)
+
+
+class Recovered:
+    """A recovery of these intents, with the lines that it writes."""
+
+    def __init__(self, atlas, *intents):
+        self.lines, self.organization = [], Organization(ORG, FakeClient(atlas))
+        self.result = Result(command_of(), [self.organization], QuietView())
+        self.recovery = Recovery(self.result, self.organization, self.lines.append, intents)
+
+    @property
+    def messages(self):
+        return [each.message for each in self.result.warnings]
 
 
 async def recover(atlas, *intents):
     """Settle intents in lists that the run does not read; return their lines and the messages."""
-    lines = []
-    recovery = Recovery(atlas, lines.append, intents)
-    await recovery.settle_rest()
-    assert [each.outcome for each in lines] == [outcome for _, outcome in recovery.outcomes]
-    assert {each.recovers for each in lines} <= {"killed"}
-    return lines, recovery.left_open
+    found = Recovered(atlas, *intents)
+    await found.recovery.settle_rest()
+    assert found.organization.counts.recovered == len(found.lines)
+    assert {each.recovers for each in found.lines} <= {"killed"}
+    unknown = sum(each.outcome == "unknown" for each in found.lines)
+    is_restore = intents[0].run.mode == "restore"
+    assert found.organization.unverified == (0 if is_restore else unknown)
+    removed = [each.username for each in found.lines if each.outcome == "accepted_during"]
+    assert found.result.removed_members == removed
+    assert found.result.stopped_by == [Reason.REMOVED_MEMBER] * len(removed)
+    return found.lines, found.messages[len(removed) :]
 
 
 @pytest.mark.parametrize(
@@ -84,15 +106,15 @@ async def test_outcome_of_a_missing_user_follows_the_status_from_atlas(
 )
 async def test_invitation_that_is_listed_is_failed_or_was_made_anew(source, moved, outcome):
     one = one_of(source)
-    key = one.project_id if source is Source.INVITES else (source, one.project_id)
-    listed = one._replace(created_at=one.created_at + moved)
+    key = one.scope_id if source is Source.INVITES else (source, one.scope_id)
+    listed = changed(one, created_at=one.sent_at + moved)
     (line,), _ = await recover(FakeAtlas(lists={key: (listed,)}), opened(source))
     assert (line.outcome, line.seen_after) == (outcome, None)
 
 
 @pytest.mark.parametrize("source", Source)
 async def test_invitation_of_a_deleted_project_or_missing_without_a_status_is_gone(source):
-    key = PROJECT if source is Source.INVITES else (source, one_of(source).project_id)
+    key = PROJECT if source is Source.INVITES else (source, one_of(source).scope_id)
     gone = {key: ProjectGone(PROJECT, "A")} if source in SOURCES_OF_USERS else {}
     (line,), _ = await recover(FakeAtlas(list_results=gone), opened(source))
     assert (line.outcome, line.seen_after) == ("already_gone", None)
@@ -142,24 +164,25 @@ async def test_each_list_is_read_once_also_if_its_project_is_not_in_scope():
 
 
 async def test_list_that_the_run_reads_settles_its_intents_and_is_not_read_again():
-    atlas, lines = FakeAtlas(), []
-    recovery = Recovery(atlas, lines.append, [opened(Source.INVITES, 1), opened(Source.INVITES, 2)])
+    atlas = FakeAtlas()
+    found = Recovered(atlas, opened(Source.INVITES, 1), opened(Source.INVITES, 2))
     ref = ListRef(Project(PROJECT, "renamed", ORG), Source.INVITES)
-    await recovery.settle(ref, InvitationList([one_of(Source.INVITES, 2)]))
-    assert [each.outcome for each in lines] == ["already_gone", "failed"]
-    await recovery.settle_rest()
-    assert (atlas.requested, len(lines)) == ([], 2)
+    await found.recovery.settle(ref, InvitationList([one_of(Source.INVITES, 2)]))
+    assert [each.outcome for each in found.lines] == ["already_gone", "failed"]
+    await found.recovery.settle_rest()
+    assert (atlas.requested, len(found.lines)) == ([], 2)
 
 
 async def test_other_list_of_the_run_settles_nothing():
-    recovery = Recovery(FakeAtlas(), pytest.fail, [opened(Source.INVITES)])
+    found = Recovered(FakeAtlas(), opened(Source.INVITES))
     for project_id, org_id, source in (
         (PROJECT, ORG, Source.USERS),
         (object_id(9), ORG, Source.INVITES),
         (PROJECT, object_id(9), Source.INVITES),
     ):
-        await recovery.settle(ListRef(Project(project_id, "p", org_id), source), InvitationList())
-    assert recovery.outcomes == []
+        ref = ListRef(Project(project_id, "p", org_id), source)
+        await found.recovery.settle(ref, InvitationList())
+    assert found.lines == []
 
 
 async def test_removed_member_is_recorded_before_the_next_request_fails():
@@ -167,9 +190,9 @@ async def test_removed_member_is_recorded_before_the_next_request_fails():
         object_id(1): UserStatus("ACTIVE", still_member=False),
         object_id(2): CredentialsRefused("Atlas refuses the credentials (401)."),
     }
-    lines, intents = [], [opened(Source.USERS, 1), opened(Source.USERS, 2)]
-    recovery = Recovery(FakeAtlas(statuses=statuses), lines.append, intents)
+    atlas = FakeAtlas(statuses=statuses)
+    found = Recovered(atlas, opened(Source.USERS, 1), opened(Source.USERS, 2))
     with pytest.raises(CredentialsRefused):
-        await recovery.settle_rest()
-    assert [outcome for _, outcome in recovery.outcomes] == ["accepted_during"]
-    assert [line.outcome for line in lines] == ["accepted_during"]
+        await found.recovery.settle_rest()
+    assert [line.outcome for line in found.lines] == ["accepted_during"]
+    assert found.result.stopped_by == [Reason.REMOVED_MEMBER]

@@ -5,7 +5,17 @@ from datetime import timedelta
 
 import pytest
 from audit.runs import HOST, planned
-from builders import NOW, ORG, OTHER_ORG, PROJECT, invitation, object_id, project
+from builders import (
+    NOW,
+    ORG,
+    OTHER_ORG,
+    PROJECT,
+    changed,
+    invitation,
+    listed_as,
+    object_id,
+    project,
+)
 from sweep.night import ORGS, Night, kill_after_intents, later
 
 from invite_sweeper.audit import History, check_written_plan
@@ -14,10 +24,10 @@ from invite_sweeper.audit.verify import Verdict, verify_directory
 from invite_sweeper.endings import Reason, WarningCode
 from invite_sweeper.errors import ApiVersionRetired, AtlasUnavailable, AuditLogError
 from invite_sweeper.models import (
-    DeletionResult,
     ListUnreadable,
     Outcome,
     ProjectGone,
+    Sending,
     Source,
     SourceRetired,
 )
@@ -149,8 +159,8 @@ async def test_repeated_run_has_what_is_left_of_the_limits(directory, cause, ove
         limits = {"max_deletions": 3, "over_limit": "trim", "canary": 0}
         first = Night(directory, 6, limits=limits)
         if cause == "partly done":
-            failed = [each.id for each in first.atlases[0].lists[object_id(1)]]
-            results = {each: DeletionResult(Outcome.FAILED, 5, 500) for each in failed}
+            failed = [each.invitation_id for each in first.atlases[0].lists[object_id(1)]]
+            results = {each: Sending(Outcome.FAILED, 5, 500) for each in failed}
             first.atlases[0].results = results
         await first.run()
         night.atlases = first.atlases
@@ -234,9 +244,7 @@ async def test_drop_of_one_population_keeps_this_organization_out_alone(
     assert night.deleted == deleted
     if not deleted[0]:
         first = result.organizations[0].error
-        assert first["message"].startswith(
-            f"Organization Alpha ({ORG}): 13 entries were found, but the last complete run left 20"
-        )
+        assert first["message"].startswith(f"Organization Alpha ({ORG}): 13 entries were found, 20")
         assert first["consequence"] == "Nothing was deleted there."
         assert result.exit_code == 4
         assert Reason.MAX_POPULATION_DROP in result.reasons
@@ -247,7 +255,7 @@ async def test_population_of_all_organizations_together_is_compared(directory):
     night = await kept_then(directory, 10, 10)
     drop(night, 0, 5), drop(night, 1, 5)
     result = await night.run(at=later())
-    assert "10 entries were found, but the last complete run left 20" in message(result)
+    assert "10 entries were found, 20" in message(result)
     assert night.deleted == [0, 0]
 
 
@@ -264,7 +272,7 @@ async def test_changed_scope_is_compared_in_what_both_cover(directory, keys):
     changed.atlases[:2], changed.clients[:2] = night.atlases, night.clients
     result = await changed.run(at=later())
     assert changed.deleted[:2] == [0, 10]
-    assert "13 entries were found, but the last complete run left 20" in errors(result)[0]
+    assert "13 entries were found, 20" in errors(result)[0]
 
 
 LEFT = {"rules": [{"name": "left", "inviter_gone": True}, {"name": "old", "older_than": "14d"}]}
@@ -294,8 +302,8 @@ async def test_drop_of_the_members_keeps_this_organization_out_alone(
     if not deleted[0]:
         assert errors(result) == [
             (
-                f"Organization Alpha ({ORG}): 13 active members of the organization {ORG} were "
-                "found, 20 were before: the drop is over max_population_drop: 0.3."
+                f"Organization Alpha ({ORG}): 13 active members were found, 20 before: "
+                "the drop is over max_population_drop: 0.3."
             ),
             None,
         ]
@@ -306,7 +314,7 @@ async def test_invitations_are_judged_by_the_members_of_their_own_organization(d
     night = Night(directory, 1, 1, rules=[{"name": "left", "inviter_gone": True}])
     for atlas, inviter in zip(night.atlases, ("ada@example.com", "ada@example.com"), strict=True):
         ((key, (one,)),) = atlas.lists.items()
-        atlas.lists[key] = (one._replace(inviter=inviter),)
+        atlas.lists[key] = (changed(one, inviter=inviter),)
     night.atlases[0].members = frozenset({"bo@example.com"})
     night.atlases[1].members = frozenset({"ada@example.com"})
     result = await night.run()
@@ -334,7 +342,7 @@ async def test_projects_that_are_gone_keep_their_organization_out_alone(director
         each.id: ProjectGone(each.id, each.name, ORG) for each in listed[:gone]
     }
     result = await night.run()
-    found = f"{12 - gone} projects were left of the 12 that were just listed"
+    found = f"{12 - gone} projects were found, 12 before"
     assert (found in (errors(result)[0] or "")) is refused
     assert night.deleted == [0, 1]
 
@@ -470,7 +478,7 @@ async def test_invitation_in_four_lists_is_ended_by_one_delete_and_its_invite_by
     atlas.lists = {
         (Source.ORG_USERS, ORG): (person(ORG, 1, username=who),),
         (Source.ORG_INVITES, ORG): (
-            person(ORG, 2, username=who)._replace(source=Source.ORG_INVITES),
+            changed(person(ORG, 2, username=who), source=Source.ORG_INVITES),
         ),
         (Source.USERS, object_id(1)): (invitation(1, source=Source.USERS, **own),),
         object_id(1): (invitation(3, source=Source.INVITES, **own),),
@@ -510,7 +518,7 @@ async def test_saved_plan_bounds_what_is_deleted(directory):
     saved = await night.plan()
     one, _ = night.atlases[0].lists[object_id(1)]
     new = invitation(50, project_id=object_id(1), source=Source.INVITES)
-    promoted = one._replace(roles=("GROUP_OWNER",))
+    promoted = changed(one, roles=("GROUP_OWNER",))
     night.atlases[0].lists[object_id(1)] = (promoted, new)
     result = await night.run(saved=saved)
     assert night.deleted == [0, 1]
@@ -568,15 +576,15 @@ async def test_long_question_leaves_out_what_changed_meanwhile(directory):
     atlas.lists[object_id(1)] = (one, two, three, four)
 
     def change():
-        promoted = two._replace(roles=("GROUP_OWNER",))
-        later = three._replace(expires_at=three.created_at + timedelta(days=60))
+        promoted = changed(two, roles=("GROUP_OWNER",))
+        later = changed(three, expires_at=three.sent_at + timedelta(days=60))
         atlas.lists[object_id(1)] = (promoted, later, four)
 
     result = await night.run(answer=after(night, 61, change))
     assert [each.new for each in night.events(Planned)] == [False, True, True, True]
-    assert atlas.deleted == [four.id]
+    assert atlas.deleted == [four.invitation_id]
     assert (result.deleted, result.changed, result.exit_code) == (1, 3, 0)
-    assert [each.invitation_id for each in night.events(Intent)] == [four.id]
+    assert [each.invitation_id for each in night.events(Intent)] == [four.invitation_id]
     assert len(night.events(OutcomeLine)) == 4
     assert night.view.warnings[-1].message.startswith("3 planned invitations changed or left")
 
@@ -622,7 +630,7 @@ async def test_population_is_compared_again_after_a_long_question(directory):
         drop(night, 0, 6), drop(night, 1, 7)
 
     result = await night.run(at=later(), answer=after(night, 61, change))
-    assert "13 entries were found, but the last complete run left 20" in message(result)
+    assert "13 entries were found, 20" in message(result)
     assert (night.deleted, result.exit_code) == ([0, 0], REFUSED)
 
 
@@ -675,8 +683,8 @@ async def test_stop_while_the_first_organization_is_swept_skips_the_others(direc
 async def test_breaker_that_opens_in_one_organization_skips_the_deletions_of_the_others(directory):
     night = Night(directory, 6, 2, limits={"canary": 5})
     found = night.atlases[0].lists[object_id(1)]
-    failed = DeletionResult(Outcome.FAILED, 1, 403, "X")
-    night.atlases[0].results = {each.id: failed for each in found}
+    failed = Sending(Outcome.FAILED, 1, 403, "X")
+    night.atlases[0].results = {each.invitation_id: failed for each in found}
     result = await night.run()
     first, second = result.organizations
     assert night.deleted == [0, 0]
@@ -690,7 +698,7 @@ async def test_canary_is_that_of_the_whole_command(directory):
     """After one deletion in the first organization, one more is its second and last."""
     night = Night(directory, 1, 5, limits={"canary": 2})
     found = night.atlases[1].lists[object_id(2)]
-    night.atlases[1].results = {found[0].id: DeletionResult(Outcome.FAILED, 1, 500)}
+    night.atlases[1].results = {found[0].invitation_id: Sending(Outcome.FAILED, 1, 500)}
     assert (await night.run()).deleted == 5
 
 
@@ -698,14 +706,14 @@ async def test_what_a_list_still_shows_is_failed_whatever_the_answer_said(direct
     night = Night(directory, 2)
     one, two = night.atlases[0].lists[object_id(1)]
     night.atlases[0].results = {
-        one.id: DeletionResult(Outcome.DELETED, 1, 204),
-        two.id: DeletionResult(Outcome.ALREADY_GONE, 1, 404),
+        one.invitation_id: Sending(Outcome.DELETED, 1, 204),
+        two.invitation_id: Sending(Outcome.ALREADY_GONE, 1, 404),
     }
     result = await night.run()
     assert (result.deleted, result.already_gone, result.failed) == (0, 0, 2)
-    assert (result.still_there, result.verified, result.not_verified) == (2, 0, 0)
+    assert (result.still_there, result.verified) == (2, 0)
     replaced = {each.invitation_id: each.replaces for each in night.events(OutcomeLine)[2:]}
-    assert replaced == {one.id: "deleted", two.id: "already_gone"}
+    assert replaced == {one.invitation_id: "deleted", two.invitation_id: "already_gone"}
     assert result.reasons == (Reason.FAILED_DELETIONS, Reason.STILL_THERE)
     record = History.read(directory.files()).runs[-1]
     assert +record.outcomes == {"failed": 2}
@@ -717,8 +725,8 @@ async def test_list_that_atlas_retires_during_the_sweep_does_not_end_the_others(
     night = Night(directory, 2, sources=["invites", "users"])
     atlas, own = night.atlases[0], {"project_id": object_id(1), "project_name": "p0"}
     atlas.lists[Source.USERS, object_id(1)] = (invitation(9, source=Source.USERS, **own),)
-    gone = DeletionResult(Outcome.FAILED, 1, 410, "X", ApiVersionRetired("410 X."))
-    atlas.results = {each.id: gone for each in atlas.lists[object_id(1)]}
+    gone = Sending(Outcome.FAILED, 1, 410, "X", ApiVersionRetired("410 X."))
+    atlas.results = {each.invitation_id: gone for each in atlas.lists[object_id(1)]}
     result = await night.run()
     assert (atlas.deleted, result.deleted) == ([object_id(9)], 1)
     assert (result.failed + result.skipped, Reason.RETIRED_SOURCE in result.reasons) == (2, True)
@@ -770,7 +778,7 @@ async def test_open_intents_of_each_organization_are_settled_with_its_own_creden
     await kill_after_intents(directory, *lines, elsewhere, organizations=ORGS[:2])
     night = Night(directory, 1, 1, sources=["invites", "users"])
     for atlas, line in zip(night.atlases, lines, strict=True):
-        atlas.lists[Source.USERS, line.project_id] = (line.invitation(),)
+        atlas.lists[Source.USERS, line.project_id] = (listed_as(line),)
     result = await night.run(at=later())
     recovered = [each for each in night.events(OutcomeLine) if each.recovers]
     assert {each.recovers for each in recovered} == {"killed"}

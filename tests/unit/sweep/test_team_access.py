@@ -28,8 +28,8 @@ def invited(number=1, *, source=Source.ORG_USERS, teams=(TEAM,), **changes):
     """Return an invitation that every rule of age makes stale."""
     return invitation(
         number,
-        project_id=ORG,
-        project_name="",
+        project_id=None,
+        project_name=None,
         source=source,
         status="INVITATION_EXPIRED" if source is Source.ORG_USERS else "PENDING",
         team_ids=teams,
@@ -113,7 +113,7 @@ async def test_unreadable_teams_of_one_project_keep_every_invitation_with_a_team
         teams={PROD: UNREADABLE},
         projects={"exclude": ["prod*"]},
     )
-    reasons = {decision.invitation.id: decision.keep_reason for decision in decisions}
+    reasons = {decision.invitation.invitation_id: decision.keep_reason for decision in decisions}
     assert reasons == {object_id(n): None if n == 3 else OUT for n in (1, 2, 3, 4)}
     assert warning.startswith("The teams of 1 project could not be read")
     assert "prod: 401 USER_UNAUTHORIZED." in warning

@@ -4,7 +4,18 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from builders import NOW, ORG, PROJECT, entry_of, invitation, object_id, policy
+from builders import (
+    NOW,
+    ORG,
+    PROJECT,
+    changed,
+    entry_of,
+    event_of,
+    invitation,
+    listed_as,
+    object_id,
+    policy,
+)
 from fakes import FakeAtlas, FakeDeletionLog
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,11 +24,11 @@ from sweep.night import FakeClient, QuietView, command_of
 from invite_sweeper.audit.events import Planned
 from invite_sweeper.endings import WarningCode
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
-from invite_sweeper.models import ListUnreadable, Outcome, ProjectGone, Source, entries_of
+from invite_sweeper.models import ListUnreadable, Outcome, ProjectGone, Source
 from invite_sweeper.shutdown import StopRequest
-from invite_sweeper.sweep import executor
 from invite_sweeper.sweep.command import Organization
-from invite_sweeper.sweep.executor import read_again
+from invite_sweeper.sweep.executor import Executor
+from invite_sweeper.sweep.guards import CircuitBreaker
 from invite_sweeper.sweep.result import Result
 
 UNREADABLE = ListUnreadable(PROJECT, "Sandbox Alpha", "503")
@@ -25,7 +36,7 @@ SECOND = timedelta(seconds=1)
 
 
 def line(one, *entries):
-    return Planned.from_invitation(one, NOW, rule="forgotten", entries=entries_of(entries))
+    return event_of(Planned, one, rule="forgotten", entries=tuple(e.entry for e in entries))
 
 
 def deleted(number, place=1):
@@ -37,8 +48,10 @@ async def verify(atlas, *lines, stop=None, workers=4, outcome=Outcome.DELETED):
     organization, log = Organization(ORG, FakeClient(atlas)), FakeDeletionLog()
     organization.outcomes[outcome] = len(lines)
     result = Result(command_of(policy(execution={"concurrency": workers})), [], QuietView())
-    ended = [(each, outcome) for each in lines]
-    await read_again(result, organization, ended, log, stop or StopRequest())
+    breaker = CircuitBreaker(result.command.limits)
+    executor = Executor(result, organization, log, stop or StopRequest(), breaker)
+    executor.ended = [(each, outcome) for each in lines]
+    await executor.read_again()
     left = [int(id_, 16) for kind, id_ in log.lines if kind == "failed"]
     assert organization.counts.still_there == len(left) == len(log.lines)
     assert organization.outcomes[outcome] == len(lines) - len(left)
@@ -64,7 +77,7 @@ async def test_nothing_more_is_read_once_atlas_is_gone():
 
 
 async def test_gone_invitation_is_read_again_and_not_called_verified():
-    atlas = FakeAtlas(lists={object_id(1): (deleted(1).invitation(),)})
+    atlas = FakeAtlas(lists={object_id(1): (listed_as(deleted(1)),)})
     found = await verify(atlas, deleted(1), deleted(2), outcome=Outcome.ALREADY_GONE)
     assert (found, atlas.requested) == ((0, [1]), [object_id(1)])
 
@@ -79,8 +92,8 @@ PERSON = line(*ENTRIES.values())
 
 
 def lists_of(*sources, **changes):
-    own = {each: ENTRIES[each]._replace(**changes) for each in sources if each is not None}
-    return {(source, one.project_id): (one,) for source, one in own.items()}
+    own = {each: changed(ENTRIES[each], **changes) for each in sources if each is not None}
+    return {(source, one.scope_id): (one,) for source, one in own.items()}
 
 
 @pytest.mark.parametrize("unread", [None, *ENTRIES])
@@ -119,7 +132,7 @@ async def test_person_who_was_invited_again_meanwhile_is_not_the_deleted_invitat
 )
 async def test_user_is_still_there_unless_listed_with_another_date(moved, still_there):
     one = entry_of(Source.USERS)
-    listed = one._replace(created_at=None if moved is None else one.created_at + moved)
+    listed = changed(one, created_at=None if moved is None else one.sent_at + moved)
     atlas = FakeAtlas(lists={(Source.USERS, PROJECT): (listed,)})
     assert await verify(atlas, line(one)) == (int(not still_there), [1] * still_there)
 
@@ -146,12 +159,6 @@ async def test_stop_ends_the_reading_and_keeps_what_is_verified(stops_at):
     assert len(atlas.requested) == stops_at
 
 
-@pytest.mark.parametrize(("limit", "verified"), [(2, 2), (3, 3), (4, 3)])
-async def test_number_of_lists_is_bounded(monkeypatch, limit, verified):
-    monkeypatch.setattr(executor, "MAX_LISTS_READ_AGAIN", limit)
-    assert await verify(FakeAtlas(), *(deleted(n, n) for n in range(3))) == (verified, [])
-
-
 @given(
     st.lists(
         st.tuples(st.integers(0, 3), st.sampled_from(["gone", "there", "unreadable"])), max_size=12
@@ -165,7 +172,7 @@ async def test_each_deletion_of_a_readable_list_is_verified_or_still_there(delet
     lists = {}
     for each, (_, fate) in zip(lines, deletions, strict=True):
         if fate == "there":
-            lists[each.project_id] = (*lists.get(each.project_id, ()), each.invitation())
+            lists[each.project_id] = (*lists.get(each.project_id, ()), listed_as(each))
     atlas = FakeAtlas(
         lists=lists, list_results={object_id(50 + place): UNREADABLE for place in unreadable}
     )

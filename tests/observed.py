@@ -1,0 +1,165 @@
+"""A simulated Atlas with what only tests need: a log of requests, and further changes."""
+
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from math import inf
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from invite_sweeper.models import MembershipStatus
+from invite_sweeper.simulator import Account, Call, SimulatedAtlas
+from invite_sweeper.simulator.faults import Fault, FaultPlan, Send
+from invite_sweeper.simulator.responses import SimulatedResponse
+
+MISSING: Final = object()
+"""Marks a key that is left out of an invitation."""
+
+
+class RemovedUser(NamedTuple):
+    """A user removed over HTTP, with its status at that time."""
+
+    scope_id: str
+    user_id: str
+    username: str
+    status: MembershipStatus
+
+
+class RequestRecord(NamedTuple):
+    """One request and the status of its response.
+
+    Attributes:
+        path: Path and query as sent.
+        status: 0 if the connection was reset or no response was sent.
+        at_s: Monotonic time of its arrival.
+    """
+
+    method: str
+    path: str
+    status: int
+    at_s: float
+
+
+@dataclass(slots=True)
+class RequestLog:
+    """Requests, and what they removed.
+
+    Attributes:
+        requests: The last 10,000, in the order of their responses.
+        statuses: Number of responses by status; 0 for no response.
+        received: Number of requests by method.
+        deleted: Ids of deleted invitations and users, in order.
+        removed: The users among them, with their status.
+    """
+
+    requests: deque[RequestRecord] = field(default_factory=lambda: deque(maxlen=10_000))
+    statuses: Counter[int] = field(default_factory=Counter)
+    received: Counter[str] = field(default_factory=Counter)
+    deleted: list[str] = field(default_factory=list)
+    removed: list[RemovedUser] = field(default_factory=list)
+
+
+class _Faults(FaultPlan):
+    """Scheduled faults between the two that record each request and what it deleted."""
+
+    def __init__(self, seed: int, received: Fault, executed: Fault) -> None:
+        super().__init__(seed)
+        self._received, self._executed = received, executed
+
+    def faults_for(self, method: str, path: str) -> tuple[Fault, ...]:
+        return self._received, *super().faults_for(method, path), self._executed
+
+
+class ObservedAtlas(SimulatedAtlas):
+    """A simulated Atlas that records its requests."""
+
+    def __init__(self, *clock: Any, seed: int = 0, **options: Any) -> None:
+        super().__init__(*clock, seed=seed, **options)
+        self.request_log = RequestLog()
+        self.faults = _Faults(seed, self._received, self._executed)
+
+    async def _received(self, call: Call, send: Send) -> SimulatedResponse:
+        log, at_s = self.request_log, self.monotonic()
+        log.received[call.method] += 1
+        response = await send()
+        status = response.status if response.deliver is None else 0
+        log.statuses[status] += 1
+        log.requests.append(RequestRecord(call.method, call.target, status, at_s))
+        return response
+
+    async def _executed(self, call: Call, send: Send) -> SimulatedResponse:
+        before = [
+            RemovedUser(call.scope_id, user.id, user.username, user.status)
+            for organization in self.organizations.values()
+            if (user := organization.users.get(call.item_id)) is not None
+        ]
+        response = await send()
+        if call.method == "DELETE" and response.status == 204:
+            self.request_log.deleted.append(call.item_id)
+            self.request_log.removed.extend(before)
+        return response
+
+    @property
+    def requests(self) -> Sequence[RequestRecord]:
+        """The last 10,000 requests, oldest first."""
+        return tuple(self.request_log.requests)
+
+    @property
+    def deleted(self) -> Sequence[str]:
+        """The ids deleted over HTTP, in order."""
+        return tuple(self.request_log.deleted)
+
+    @property
+    def deletes_received(self) -> int:
+        """The number of DELETE requests received, with any outcome."""
+        return self.request_log.received["DELETE"]
+
+    def invitations(self, project_id: str) -> tuple[str, ...]:
+        """Return the ids of a project's invitations, in creation order."""
+        return tuple(self.groups[project_id].invites)
+
+    def live_token_count(self, account: Account) -> int:
+        """Return the number of issued tokens of the account that are live."""
+        return sum(self.oauth.account_of(token) is account for token in self.oauth.tokens)
+
+    def expire_tokens(self, *tokens: str) -> None:
+        """Expire these tokens now; all that were issued if none are given."""
+        issued = [token for token, (_, end_s) in self.oauth.tokens.items() if end_s < inf]
+        for token in tokens or issued:
+            self.oauth.tokens.pop(token, None)
+
+    def invite(
+        self, project_id: str, username: Any, *, age: timedelta = timedelta(0), **fields: Any
+    ) -> str:
+        """Add an invitation; fields by Atlas's names replace those of the document.
+
+        `createdAt="soon"`, `expiresAt=None`, `id="../x"`, `groupId=MISSING`: an `id` also
+        changes the path of the invitation.
+        """
+        named = {name: fields.pop(name) for name in ("roles", "inviter") if name in fields}
+        name = username if isinstance(username, str) else ""
+        key = super().invite(project_id, name, age=age, **named)
+        invites = self.groups[project_id].invites
+        invite = invites.pop(key)
+        document = msgspec.json.decode(invite.document) | {"username": username} | fields
+        sent = {name: value for name, value in document.items() if value is not MISSING}
+        invite.document = msgspec.json.encode(sent, order="sorted")
+        key = sent["id"] if isinstance(sent.get("id"), str) else f"#{len(invites)}"
+        invites[key] = invite
+        return key
+
+    def rename_project(self, project_id: str, name: str) -> None:
+        """Rename a project, also in its invitations."""
+        group = self.groups[project_id]
+        group.name = name
+        for invite in group.invites.values():
+            document = msgspec.json.decode(invite.document) | {"groupName": name}
+            invite.document = msgspec.json.encode(document)
+
+    def remove_project(self, project_id: str) -> None:
+        """Remove a project with its invitations and the roles of users in it."""
+        group = self.groups.pop(project_id)
+        for user in self.organizations[group.org_id].users.values():
+            user.group_roles.pop(project_id, None)
