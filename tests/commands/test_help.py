@@ -151,42 +151,33 @@ SHELLS = (
 )
 
 
-def completion(shell: str, typed: str) -> str:
-    """Return the completions for what was typed in a shell."""
+def completion(typed: str) -> str:
+    """Return the completions in bash for what was typed."""
     words = typed.split(" ")
-    changes = {
-        "_INVITE_SWEEPER_COMPLETE": f"{shell}_complete",
-        "COMP_WORDS": typed,
-        "COMP_CWORD": words[-1] if shell == "fish" else str(len(words) - 1),
-    }
-    return run(**changes).out
+    changes = {"COMP_WORDS": typed, "COMP_CWORD": str(len(words) - 1)}
+    return run(_INVITE_SWEEPER_COMPLETE="bash_complete", **changes).out
+
+
+def test_commands_and_options_are_completed():
+    found = completion("invite-sweeper sw")
+    assert "sweep" in found
+    assert "simulate" not in found
+    found = completion("invite-sweeper sweep --dry")
+    assert "--dry-run" in found
+    assert "--deadline" not in found
+    assert "verify" in completion("invite-sweeper audit v")
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-class TestCompletion:
-    def test_commands_and_options_are_completed(self, shell):
-        found = completion(shell, "invite-sweeper sw")
-        assert "sweep" in found
-        assert "simulate" not in found
-        found = completion(shell, "invite-sweeper sweep --dry")
-        assert "--dry-run" in found
-        assert "--deadline" not in found
-        assert "verify" in completion(shell, "invite-sweeper audit v")
-
-    def test_script_of_the_shell_calls_the_program(self, shell):
-        script = run(_INVITE_SWEEPER_COMPLETE=f"{shell}_source").out
-        assert f"_INVITE_SWEEPER_COMPLETE={shell}_complete" in script
-        assert "invite-sweeper" in script
-        syntax = [shell, "--no-execute"] if shell == "fish" else [shell, "-n"]
-        checked = subprocess.run(
-            syntax,
-            input=script,
-            capture_output=True,
-            timeout=60,
-            check=False,
-            encoding="utf-8",
-        )
-        assert (checked.returncode, checked.stderr) == (0, "")
+def test_script_of_the_shell_calls_the_program(shell):
+    script = run(_INVITE_SWEEPER_COMPLETE=f"{shell}_source").out
+    assert f"_INVITE_SWEEPER_COMPLETE={shell}_complete" in script
+    assert "invite-sweeper" in script
+    syntax = [shell, "--no-execute"] if shell == "fish" else [shell, "-n"]
+    checked = subprocess.run(
+        syntax, input=script, capture_output=True, timeout=60, check=False, encoding="utf-8"
+    )
+    assert (checked.returncode, checked.stderr) == (0, "")
 
 
 def test_topic_that_an_error_names_exists():

@@ -59,20 +59,6 @@ def test_three_sets_of_credentials_make_a_policy_that_validate_and_plan_accept(t
     assert (planned.code, planned.summary["projects_seen"]) == (0, 3), planned.err
 
 
-def test_terminal_takes_all_organizations_or_some(three_sets):
-    for answer, ids in (("\n", "123"), ("1, 3\n", "13")):
-        name = f"{len(ids)}.yaml"
-        with terminal_of(three_sets, "init", name, "--older-than", "14d") as terminal:
-            terminal.read_until("credentials GAMMA_2)")
-            terminal.type(answer)
-            terminal.read_until("Lists, separated by commas")
-            terminal.type("\n")
-            code, text = terminal.end()
-        assert code == 0, text
-        policy = parse_policy((three_sets.folder / name).read_bytes(), name)
-        assert policy.organization_ids == {each * 24 for each in ids}
-
-
 def test_refused_set_of_credentials_writes_no_file(three_sets):
     done = three_sets.run("init", "first.yaml", MONGODB_ATLAS_CLIENT_SECRET_BETA="x")
     assert done.code == 5

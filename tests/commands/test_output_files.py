@@ -3,7 +3,6 @@
 import pytest
 
 OPTIONS = ("--out", "--metrics-file")
-EACH = pytest.mark.parametrize("option", OPTIONS)
 
 
 @pytest.fixture
