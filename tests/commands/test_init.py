@@ -150,7 +150,7 @@ def test_terminal_is_asked_until_each_answer_is_valid(cli):
     with terminal_of(cli, "init", "first.yaml") as terminal:
         terminal.read_until("Numbers or ids")
         terminal.type("3\n")
-        terminal.read_until("Type a number of the list")
+        terminal.read_until("Type numbers of the list")
         terminal.type("1\n")  # Elsewhere; organizations are listed by name
         terminal.read_until("Age, such as 14d or 4w")
         terminal.type("a while\n")
@@ -170,7 +170,7 @@ def test_terminal_is_asked_until_each_answer_is_valid(cli):
 
 def test_end_of_input_writes_no_file(cli):
     with terminal_of(cli, "init", "first.yaml") as terminal:
-        terminal.read_until("Number or id")
+        terminal.read_until("Numbers or ids")
         terminal.end_input()
         code, text = terminal.end()
     assert code == 3
