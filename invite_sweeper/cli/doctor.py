@@ -220,7 +220,7 @@ class _Doctor:
                 name = str(each.error.reasons[0]).replace("_", " ")
                 checks.failed(name, each.error, result.finished().exit_code)
             elif each.scope is not None and each.visible:
-                with checks.step("lists"):
+                with checks.step("lists", warns=True):  # a sweep has read its own
                     await self._check_organization(each, each.scope, command.history)
         checks.organization = None
 
