@@ -13,6 +13,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
+from rich.console import Console
+
 from invite_sweeper.atlas import (
     Credentials,
     RateLimitedAtlasClient,
@@ -72,6 +74,7 @@ class Session:
             `deadline_s`.
         run_id: Unique, sorts by time.
         directory: The audit directory.
+        terminal: Where progress is shown; None for log lines.
         stop: Requested by a signal, and when the deadline has passed.
         last_resort: Ends the process if it outlives the deadline while it is at work.
     """
@@ -91,10 +94,10 @@ class Session:
         self.base_url = parse_base_url(options.base_url)
         in_policy = options.policy.parent / policy.audit.directory
         self.directory = AuditDirectory(options.audit_dir or in_policy)
+        quiet = options.quiet or options.quiet_progress
+        self.terminal = Console(stderr=True) if sys.stderr.isatty() and not quiet else None
         self.log = configure_logging(
-            quiet=options.quiet or options.quiet_progress,
-            verbose=options.verbose,
-            log_format=options.log_format,
+            quiet=quiet, verbose=options.verbose, log_format=options.log_format
         )
         self.stop = StopRequest()
         execution = policy.execution
