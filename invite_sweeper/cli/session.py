@@ -24,6 +24,7 @@ from invite_sweeper.atlas import (
 from invite_sweeper.atlas.connection import connect, open_connector
 from invite_sweeper.atlas.credentials import credentials_variables
 from invite_sweeper.audit import AuditDirectory, AuditLog, History, RunRecord
+from invite_sweeper.audit.events import RunStarted
 from invite_sweeper.audit.reader import required
 from invite_sweeper.cli.console import configure_logging, stdout_console, write_json
 from invite_sweeper.cli.options import DEFAULT_BASE_URL, RunOptions
@@ -181,14 +182,32 @@ class Session:
         for parts in errors_of(record.end) if record.end is not None else ():
             print_error_parts(parts)
 
-    def begin_log(self) -> AuditLog:
-        """Create the file of this run; the lock must be held."""
-        return AuditLog.begin(
-            self.directory,
-            self.run_id,
-            clock=partial(datetime.now, UTC),
-            copy=audit_copy() if self.policy.audit.stdout else None,
-        )
+    @asynccontextmanager
+    async def run(self, start: RunStarted) -> AsyncIterator[tuple[AuditLog, RunRecord]]:
+        """Yield the log and the record of this run; the lock must be held.
+
+        Warns at the end where the log is not where it should be, too.
+        """
+        copy = audit_copy() if self.policy.audit.stdout else None
+        clock = partial(datetime.now, UTC)
+        log = AuditLog.begin(self.directory, self.run_id, clock=clock, copy=copy)
+        record = RunRecord(log.file, start=start)
+        try:
+            yield log, record
+        finally:
+            await log.close()
+        record.last_hash = log.last_hash
+        if log.copy_failure is not None:
+            self.log.warning(
+                "the copy of the audit log on standard output is incomplete; the file is complete",
+                reason=getattr(log.copy_failure, "strerror", None) or "it is closed",
+                audit_file=str(log.file.path),
+            )
+        if log.head_failure is not None:
+            self.log.warning(
+                "HEAD could not be written: the next run goes on after the last line of the file",
+                reason=log.head_failure.strerror,
+            )
 
     def command(self, history: History, **more: Any) -> Command:  # noqa: ANN401
         """Return what a run of this session is given; `more` are further fields."""

@@ -13,7 +13,7 @@ from typing import Any
 import click
 from msgspec import structs
 
-from invite_sweeper.audit import AuditLog, History, RunFile, RunRecord, read_plan
+from invite_sweeper.audit import History, RunFile, RunRecord, read_plan
 from invite_sweeper.audit.events import OrganizationResult, RunFinished
 from invite_sweeper.audit.reader import is_run_file
 from invite_sweeper.cli.console import run_async, write_json
@@ -167,31 +167,16 @@ class _SweepCommand:
             detailed_exit_code=options.detailed_exitcode,
         )
         check_plan(command, max_age=self._max_age, sha256=options.plan_sha256)
-        async with session.organizations(history) as organizations:
-            log = session.begin_log()
-            record = RunRecord(log.file, start=command.run_started(organizations))
+        async with (
+            session.organizations(history) as organizations,
+            session.run(command.run_started(organizations)) as (log, record),
+        ):
             view = TerminalView(session, record)
             try:
                 record.end = await run_sweep(command, organizations, log, view, session.stop)
             finally:
                 view.close()
-                await log.close()
-        record.last_hash = log.last_hash
-        self._report_log(log)
         return record, view.cancelled
-
-    def _report_log(self, log: AuditLog) -> None:
-        if log.copy_failure is not None:
-            self._session.log.warning(
-                "the copy of the audit log on standard output is incomplete; the file is complete",
-                reason=getattr(log.copy_failure, "strerror", None) or "it is closed",
-                audit_file=str(log.file.path),
-            )
-        if log.head_failure is not None:
-            self._session.log.warning(
-                "HEAD could not be written: the next run goes on after the last line of the file",
-                reason=log.head_failure.strerror,
-            )
 
     def _copy_plan(self, record: RunRecord) -> None:
         """Copy the file of the run for `--out`, if it has a plan that no guard refused.
