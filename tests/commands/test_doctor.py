@@ -129,6 +129,10 @@ def over_limit(cli):
     cli.keys["limits"]["max_deletions"] = 0
 
 
+def trimmed(cli):
+    cli.keys["limits"] |= {"max_deletions": 0, "over_limit": "trim"}
+
+
 def role_missing(cli):
     cli.sim.limit_access(cli.sim.add_project("Vault"), Access.READ)
 
@@ -231,6 +235,11 @@ ENDS = {
     ),
     "a clock 2 minutes off": (clock_off(2), 4, "clock", "warning", "differs from Atlas's by"),
     "more stale invitations than a limit": (over_limit, 3, "limits", "failed", "max_deletions: 0"),
+    "a plan that is trimmed": (trimmed, 0, "limits", "ok", "1 are left for a later run"),
+    "a secret that the role may not read": (
+        refused_look("*/serviceAccounts/*"),
+        0, "secret", "ok", "requires the role Organization Read Only.",
+    ),
     "more unreadable projects than the limit": (unreadable, 3, "limits", "failed", "Vault"),
     "a missing role": (
         role_missing, 4, "list invites", "warning",

@@ -133,7 +133,7 @@ def test_terminal_closed_during_the_question_does_not_confirm(cli):
 
 
 @pytest.mark.parametrize(
-    "arguments", [(*SWEEP, "--yes"), (*SWEEP, "--dry-run"), ("plan", "--policy", "policy.yaml")]
+    "arguments", [(*SWEEP, "--yes"), (*SWEEP, "--dry-run"), ("plan", "policy.yaml")]
 )
 def test_no_question_is_asked_with_yes_or_on_a_dry_run(cli, arguments):
     with terminal_of(cli, *arguments) as terminal:
