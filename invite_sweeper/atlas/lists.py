@@ -314,13 +314,11 @@ class Listing(NamedTuple, Generic[Row]):
 
     Attributes:
         rows: Each once, in Atlas's order.
-        sent: How many rows Atlas sent; more than the rows if it sent one of them twice.
         pages: Pages that were read.
         failure: Why the list may be incomplete; None if it was read to the end.
     """
 
     rows: tuple[Row, ...]
-    sent: int
     pages: int
     failure: ResponseOrFailure | None = None
 
@@ -353,10 +351,10 @@ async def read_list(
     content: type[object] = Page[row] if endpoint.paged else list[row]  # type: ignore[valid-type]
     parse = partial(parse_object, row_type=content)
     found: dict[Hashable, Row] = {}
-    sent, number = 0, 0
+    number = 0
 
     def listing(failure: ResponseOrFailure | None = None) -> Listing[Row]:
-        return Listing(tuple(found.values()), sent, number, failure)
+        return Listing(tuple(found.values()), number, failure)
 
     while number < MAX_PAGES:
         asked = number + 1 if endpoint.paged else None
@@ -369,7 +367,6 @@ async def read_list(
             return listing(result)
         page = result.value if isinstance(result.value, Page) else Page(result.value)
         number, before = number + 1, len(found)
-        sent += len(page.results)
         for each in page.results:
             if found.setdefault(key(each), each) != each:
                 return listing(ListIncomplete("an entry is listed twice with different contents"))

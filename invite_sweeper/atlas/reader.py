@@ -9,7 +9,7 @@ from http.client import OK
 from typing import Annotated, Final, TypeVar
 
 from msgspec import Meta
-from msgspec.structs import astuple, replace
+from msgspec.structs import astuple
 
 from invite_sweeper.atlas import endpoints
 from invite_sweeper.atlas.client import Client
@@ -44,7 +44,7 @@ from invite_sweeper.atlas.responses import (
 from invite_sweeper.errors import CredentialsRefused
 from invite_sweeper.models import (
     Invitation,
-    InvitationList,
+    Invitations,
     ListRef,
     ListUnreadable,
     MembershipStatus,
@@ -118,7 +118,7 @@ class AtlasReader:
 
     async def invitations(
         self, project: Project, source: Source = Source.INVITES
-    ) -> InvitationList | ListUnreadable | ProjectGone:
+    ) -> Invitations | ListUnreadable | ProjectGone:
         """Return a complete list, in Atlas's order and each id once.
 
         Returns ProjectGone if the project no longer exists, and SourceRetired if Atlas no longer
@@ -142,13 +142,11 @@ class AtlasReader:
         failure = listing.failure
         if failure is None:
             try:
-                found = (row.invitation(project, source) for row in listing.rows)
-                return InvitationList(found, listing.sent)
+                return tuple(row.invitation(project, source) for row in listing.rows)
             except InvalidResponse as error:
                 reason = f"unexpected response from Atlas: {error}"
                 failure = RequestFailed(reason, retryable=False, status=OK)
-        unknown = list_error(ListRef(project, source), failure, source.roles[0])
-        return unknown if isinstance(unknown, ProjectGone) else replace(unknown, rows=listing.sent)
+        return list_error(ListRef(project, source), failure, source.roles[0])
 
     async def project_teams(self, project: Project) -> frozenset[str] | ListUnreadable:
         """Return the ids of all teams with access to a project; none if the project is gone."""
@@ -177,8 +175,8 @@ class AtlasReader:
         found, response = await look_after(self._client, invitation)
         if found.still_member is None or (found.status is None and not lacks_permission(response)):
             return ListUnreadable(
-                invitation.scope_id,
-                invitation.project_name or "",
+                invitation.project_id,
+                invitation.project_name,
                 f"The status of the user could not be read: {describe(response)}.",
                 response.status,
                 response.code,

@@ -108,8 +108,16 @@ class Response(NamedTuple):
 
         Source: The recordings (read 2026-08): Atlas sends JSON, or no content type.
         """
-        media_type = self.headers.get("Content-Type", "").lower().partition(";")[0].strip()
-        return not media_type or media_type.endswith(("/json", "+json"))
+        return not self._media_type or self._media_type.endswith(("/json", "+json"))
+
+    @property
+    def is_html(self) -> bool:
+        """Whether it is a page of a proxy. No other type proves that of a response without JSON."""
+        return self._media_type in {"text/html", "application/xhtml+xml"}
+
+    @property
+    def _media_type(self) -> str:
+        return self.headers.get("Content-Type", "").lower().partition(";")[0].strip()
 
 
 class RequestFailed(msgspec.Struct, frozen=True):
@@ -355,11 +363,10 @@ def is_deleted(response: Response) -> bool:
         The OpenAPI document lists only 204; in the recordings (read 2026-08) other DELETEs
         return 200 or 202 with `{}`.
     """
-    if not response.looks_like_atlas:
-        return False
-    if response.status == NO_CONTENT:
-        return True
-    body = _parse_body(response) if response.status in _DELETED_WITH_BODY else None
+    if response.status == NO_CONTENT:  # servers give any type to an empty body
+        return not response.is_html
+    is_answer = response.status in _DELETED_WITH_BODY and response.looks_like_atlas
+    body = _parse_body(response) if is_answer else None
     return body is not None and _ERROR_KEYS.isdisjoint(body) and response.code is None
 
 
@@ -373,7 +380,7 @@ def is_already_gone(result: ResponseOrFailure | None) -> bool:
     if not isinstance(result, Response):
         return False
     is_gone = result.status == BAD_REQUEST and result.code in _GONE_CODES
-    return is_gone or (result.status == NOT_FOUND and result.looks_like_atlas)
+    return is_gone or (result.status == NOT_FOUND and not result.is_html)
 
 
 def is_project_gone(result: ResponseOrFailure | None) -> bool:
@@ -417,13 +424,12 @@ def list_error(
     project, source = list_ref
     if isinstance(result, Response) and result.status == GONE:
         reason = f"Atlas no longer serves the list {source} ({GONE})."
-        return SourceRetired(
-            project.id, project.name, reason, GONE, result.code, source, project.org_id
-        )
+        code = result.code
+        return SourceRetired(None, None, reason, GONE, code, source, project.org_id)
     if fatal_error := fatal_error_for(result):
         raise fatal_error
     if is_project_gone(result) and not source.is_organization_level:
-        return ProjectGone(project.id, project.name, project.org_id, source)
+        return ProjectGone(project.id)
     found = unread(project, result, role)
     if source is Source.INVITES:
         return msgspec.structs.replace(found, source=source)
@@ -443,6 +449,12 @@ def unread(project: Project, result: ResponseOrFailure, role: str = "") -> ListU
     required = f"; this requires the role {role}" if role and lacks_permission(result) else ""
     reason = f"{describe(result)}{required}."
     reason = f"{reason[:1].upper()}{reason[1:]}"
+    of_project = project.id != project.org_id
     return ListUnreadable(
-        project.id, project.name, reason, result.status, result.code, org_id=project.org_id
+        project.id if of_project else None,
+        project.name if of_project else None,
+        reason,
+        result.status,
+        result.code,
+        org_id=project.org_id,
     )

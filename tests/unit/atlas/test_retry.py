@@ -15,7 +15,6 @@ from invite_sweeper.atlas.credentials import Credentials, CredentialsKind, Secre
 from invite_sweeper.atlas.endpoints import DELETE_GROUP_INVITE, PROJECTS_GROUP, BucketLimit
 from invite_sweeper.atlas.limits import RateLimiter
 from invite_sweeper.atlas.responses import (
-    CANCELLED,
     RequestFailed,
     Response,
     RetryDecision,
@@ -204,33 +203,6 @@ async def test_cancelled_wait_ends_within_1_s_without_a_retry(status):
     result = await deletion.send(deletion.progress)
 
     assert (result.status, deletion.http.sent, sum(deletion.time.slept)) == (status, 1, 5)
-    assert deletion.progress.retries_cut_short
-
-
-@pytest.mark.parametrize(
-    ("results", "is_cut_short"),
-    [
-        ([failed(500), failed(403)], False),
-        ([failed(500), failed(500)], False),
-        ([failed(500), CANCELLED], True),
-        ([failed(500), LIMITED], True),
-    ],
-    ids=["final status", "attempts used", "cancelled before it was sent", "429"],
-)
-async def test_retries_of_a_cancelled_request_are_cut_short_only_if_another_was_due(
-    results, is_cut_short
-):
-    deletion = Deletion(*results, attempts=2)
-    send = deletion.http.send
-
-    async def send_and_cancel(*args, **options):
-        deletion.progress.cancelled = deletion.http.sent == 1
-        return await send(*args, **options)
-
-    deletion.http.send = send_and_cancel
-    await deletion.send(deletion.progress)
-
-    assert (deletion.http.sent, deletion.progress.retries_cut_short) == (2, is_cut_short)
 
 
 async def test_retry_waits_until_a_429_of_another_request_no_longer_blocks_its_bucket():
