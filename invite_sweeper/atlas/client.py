@@ -295,7 +295,9 @@ class Client:
             if decide(result) is RetryDecision.RATE_LIMITED:
                 state.attempt_number -= 1  # Atlas answers with 429 as long as it likes
                 return max(0.0, request.bucket.blocked_until_s - self.limiter.clock())
-            return self._backoff_s(state, result)
+            if not isinstance(result, Response):
+                return UNREACHABLE(state)
+            return max(BACKOFF(state), retry_after_s(result.headers, self.server.clock) or 0.0)
 
         def tell(state: RetryCallState) -> None:
             self._tell(request, result, state.upcoming_sleep)
@@ -317,11 +319,6 @@ class Client:
             refusals += decide(result) is RetryDecision.REAUTHENTICATE
             attempt.retry_state.set_result(result)
         return result
-
-    def _backoff_s(self, state: RetryCallState, result: ResponseOrFailure) -> float:
-        if not isinstance(result, Response):
-            return UNREACHABLE(state)
-        return max(BACKOFF(state), retry_after_s(result.headers, self.server.clock) or 0.0)
 
     async def _wait(self, request: Request, seconds: float) -> None:
         """Wait, but not after the request was cancelled."""
