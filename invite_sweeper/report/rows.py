@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
-from invite_sweeper.audit.events import OutcomeLine, ProjectUnreadable
-from invite_sweeper.models import Invitation, Outcome, is_permission_error
+from invite_sweeper.audit.events import OutcomeLine
+from invite_sweeper.models import Invitation, ListUnreadable, Outcome, is_permission_error
 from invite_sweeper.report.story import describe_instant, display_text
 from invite_sweeper.text import pluralize
 
@@ -106,9 +106,7 @@ class Row:
         self.detail = _detail(line) if self.has_failed else ""
 
 
-def place_name(
-    event: Invitation | ProjectUnreadable, organization: str, *, full: bool = False
-) -> str:
+def place_name(event: Invitation | ListUnreadable, organization: str, *, full: bool = False) -> str:
     """Return the project's name, or the organization's with its id for a list of its own.
 
     Args:

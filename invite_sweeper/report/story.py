@@ -354,8 +354,6 @@ def _join_counts(names: Iterable[tuple[str, str]], counts: Counts | PlanChanges)
 
 
 def _counts_of(organization: OrganizationResult, mode: str | None) -> str:
-    if not organization.visible:
-        return "not visible with these credentials"
     if mode == "restore":
         return _join_counts(_RESTORED, organization) or "no one was invited"
     if not organization.plan_made:
@@ -373,8 +371,8 @@ def _seen(end: RunFinished) -> str:
     if not end.plan_made:
         return f"{invitations}; the lists of {projects} were not all read"
     if any(Source(each).is_organization_level for each in end.invitations_by_source):
-        visible = sum(each.visible and each.plan_made for each in end.organizations)
-        projects += f" and {pluralize(visible, 'organization')}"
+        read = sum(each.plan_made for each in end.organizations)
+        projects += f" and {pluralize(read, 'organization')}"
     parts = [f"{invitations} in {projects}"]
     if end.projects_unreadable:
         parts.append(f"{pluralize(end.projects_unreadable, 'list')} not read")

@@ -14,10 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from invite_sweeper.audit import RunRecord
-from invite_sweeper.audit.events import ProjectUnreadable
 from invite_sweeper.audit.reader import Record
 from invite_sweeper.endings import Advisor, Colour, ExitCode
-from invite_sweeper.models import Invitation
+from invite_sweeper.models import Invitation, ListUnreadable
 from invite_sweeper.report.readback import (
     UNREAD_CAPTION,
     RunRows,
@@ -178,7 +177,7 @@ def _run(
         yield _heading(UNREAD_CAPTION, len(shown), len(found.unread), "bold yellow")
         yield from (_indented(Text(f"{each.place}: {each.reason}")) for each in shown)
         yield Text("")
-        command = about.show("--event", ProjectUnreadable.event)
+        command = about.show("--event", ListUnreadable.event)
         yield from _rest(len(found.unread) - len(shown), command)
     yield from _story(record, tell(record, advisor), width, told)
 

@@ -14,14 +14,13 @@ from invite_sweeper.audit.events import (
     Event,
     OrganizationResult,
     PlanChanges,
-    ProjectUnreadable,
     RunFinished,
     RunStarted,
     RunWarning,
     WouldBeAnnounced,
 )
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
-from invite_sweeper.models import Source
+from invite_sweeper.models import ListUnreadable, Source
 
 
 class Run(NamedTuple):
@@ -129,7 +128,7 @@ REMOVED: Final = {
 PENDING: Final = {"announced": 1, "kept_by_reason": {"too_young": 19, "notice_pending": 1}}
 DUE: Final = {"rule": "forgotten", "deletable_from": "2026-12-02T00:00:00Z"}
 RESTORE: Final = {"mode": "restore", "start": {"restores": "run-0"}, **NOT_SEEN}
-UNREADABLE: Final = ProjectUnreadable(
+UNREADABLE: Final = ListUnreadable(
     project_id=PROJECT,
     project_name="Blue Lagoon",
     reason="Atlas answered 500.",
@@ -258,9 +257,6 @@ SCENES: Final[Mapping[str, Run]] = {
         error=UNREACHABLE[0].error,
         reasons=(Reason.UNREACHABLE,),
         organizations=(ORGANIZATION, *UNREACHABLE),
-    ),
-    "organization out of sight": run(
-        organizations=(ORGANIZATION, OrganizationResult(id=OTHER_ORG, visible=False))
     ),
     "list retired": run(sources_retired=("invites",)),
     "list retired before its day": run(
