@@ -226,7 +226,7 @@ class Organization(StrictModel):
 
 def _organization_from_id(value: object) -> object:
     """Return an entry that is not a mapping as a mapping with that id."""
-    return value if isinstance(value, dict | Organization) else {"id": value}
+    return value if isinstance(value, dict) else {"id": value}
 
 
 OrganizationEntry: TypeAlias = Annotated[

@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Iterator
 from datetime import date, timedelta
 from itertools import permutations
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 from pydantic import PrivateAttr
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
@@ -34,10 +34,6 @@ class Finding(NamedTuple):
     path: KeyPath
     message: str
     hint: str = ""
-
-    @override
-    def __str__(self) -> str:
-        return f"{self.message} {self.hint}".rstrip()
 
 
 # fmt: off
@@ -79,9 +75,6 @@ def _suspicious_role(role: str) -> types.Suspicion | None:
     unknown = "check its spelling; Atlas may add roles"
     hint = types.suggest(spelled, KNOWN_ROLES, unknown, cutoff=_ROLE_SIMILARITY)
     return "is not a role that Atlas documents", hint
-
-
-_Entry: TypeAlias = tuple[KeyPath, str, Rule | Keep]
 
 
 class Policy(model.StrictModel):
@@ -145,7 +138,8 @@ class Policy(model.StrictModel):
 
     def warnings(self, today: date) -> tuple[str, ...]:
         """Return warnings about entries that are valid but probably not intended."""
-        return tuple(map(str, self.suspicious_entries(today)))
+        found = self.suspicious_entries(today)
+        return tuple(f"{each.message} {each.hint}".rstrip() for each in found)
 
     def suspicious_entries(self, today: date) -> Iterator[Finding]:
         """Yield each warning with the place of its entry."""
@@ -277,7 +271,7 @@ class Policy(model.StrictModel):
                 for number, value in enumerate(getattr(part, name, None) or ()):
                     yield (*path, name, number), where or f"`projects.{name}`", value
 
-    def _entries(self) -> Iterator[_Entry]:
+    def _entries(self) -> Iterator[tuple[KeyPath, str, Rule | Keep]]:
         """Yield each rule and keep entry with its path and what it is called in a sentence."""
         for number, rule in enumerate(self.rules):
             yield ("rules", number), f"the rule `{rule.name}`", rule

@@ -130,8 +130,6 @@ def _version(value: object) -> object:
 
 
 def _duration(value: object, *, zero: bool = False) -> object:
-    if isinstance(value, timedelta):
-        return value
     if not isinstance(value, str):
         raise InvalidValue("has no time unit", f"write {_UNITS}")
     return parse_duration(value, zero=zero)

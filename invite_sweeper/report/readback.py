@@ -217,11 +217,11 @@ class Table(NamedTuple):
 
 _UNREAD: Final = (
     Column[Unread]("Project", lambda each: (Line(each.place),)),
-    Column[Unread]("Reason", lambda each: (Line(each.reason),), "prose"),
+    Column[Unread]("Reason", lambda each: (Line(each.reason),)),
 )
 _KEEP_ENTRIES: Final = (
     Column[KeepEntry]("Name", lambda entry: text_cell(entry.name)),
-    Column[KeepEntry]("Reason", lambda entry: text_cell(entry.reason), "prose"),
+    Column[KeepEntry]("Reason", lambda entry: text_cell(entry.reason)),
     Column[KeepEntry]("Until", lambda entry: text_cell(entry.until), "date"),
     Column[KeepEntry]("Kept", lambda entry: text_cell(f"{entry.matched:,}"), "number"),
 )

@@ -18,7 +18,7 @@ T = TypeVar("T")
 Style: TypeAlias = Literal[
     "plain", "note", "strong", "privileged", "good", "info", "warning", "bad"
 ]
-Kind: TypeAlias = Literal["text", "address", "prose", "number", "date", "state", "code"]
+Kind: TypeAlias = Literal["text", "number", "date", "state", "code"]
 NO_OUTCOME: Final = "no_outcome"
 """Of a request that was sent, or may have been, and whose result is not in the file."""
 FAILED_OUTCOMES: Final = frozenset({"failed", "unknown", "accepted_during"})
@@ -223,10 +223,10 @@ def _outcome_cell(row: Row) -> Cell:
 
 
 AGE: Final = Column[Row]("Age", _age_cell, "number")
-INVITED: Final = Column[Row]("Invited", _invited_cell, "address")
+INVITED: Final = Column[Row]("Invited", _invited_cell)
 PLACE: Final = Column[Row]("To", lambda row: (Line(row.place),))
 PLACE_WITH_ORGANIZATION: Final = Column[Row]("To", _place_cell)
-BECAUSE: Final = Column[Row]("Kept because", lambda row: text_cell(row.detail), "prose")
+BECAUSE: Final = Column[Row]("Kept because", lambda row: text_cell(row.detail))
 RULE: Final = Column[Row]("Rule", lambda row: text_cell(getattr(row.event, "rule", "")))
 ROLES: Final = Column[Row]("Role", roles_cell)
 INVITER: Final = Column[Row]("Invited by", lambda row: text_cell(row.event.inviter))

@@ -284,14 +284,15 @@ def test_damaged_log_is_the_verdict_and_named_by_its_file(directory, cut):
 # The tables ---------------------------------------------------------------------------------------
 
 
-def test_recorded_kept_invitations_are_listed_with_their_reason(directory):
-    plan = planned(1, source=Source.USERS)
-    kept = [plan.as_event(Kept, reason=reason) for reason in ("too_young", "keep:board")]
+def test_recorded_kept_invitations_are_listed_with_their_organization_and_reason(directory):
+    plans = (planned(1, source=Source.USERS), planned(2, source=Source.USERS, org_id=OTHER_ORG))
+    reasons = {"too_young": "too young for every rule", "keep:board": "keep entry board"}
+    kept = [p.as_event(Kept, reason=reason) for p, reason in zip(plans, reasons, strict=True)]
     write(directory, 1, run(*kept, kept=2))
     (table,) = (table for table in page_of(directory).tables if table.key == "kept")
-    (column,) = (column for column in table.columns if column.heading == "Kept because")
-    reasons = [line.text for row in table.rows for line in column.cell(row)]
-    assert reasons == ["too young for every rule", "keep entry board"]
+    cells = {column.heading: [column.cell(row) for row in table.rows] for column in table.columns}
+    assert [line.text for (line,) in cells["Kept because"]] == list(reasons.values())
+    assert [note.text for _, note in cells["To"]] == [f"Acme ({ORG})", OTHER_ORG]
 
 
 @pytest.mark.parametrize(("render", "shown"), [(render_html, 500), (render_markdown, 50)])
