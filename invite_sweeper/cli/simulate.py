@@ -26,7 +26,6 @@ from invite_sweeper.simulator.scenarios import (
     describe_scenarios,
     environment_name,
 )
-from invite_sweeper.simulator.seed import ORG_ID
 from invite_sweeper.text import command, pluralize
 
 _LISTS: Final = next(iter(SCENARIOS))
@@ -172,17 +171,6 @@ def serve_in_thread(sim: SimulatedAtlas) -> Iterator[str]:
         loop.close()
 
 
-_DEMO_POLICY = f"""\
-version: 1
-organizations: ["{ORG_ID}"]
-sources: [invites, users, org_users, org_invites]
-rules:
-  - {{name: forgotten, older_than: 14d}}
-  - {{name: outsiders, older_than: 3d, usernames: ["*@contractors.example.com"]}}
-keep:
-  - {{name: board, usernames: ["*@board.example.com"], reason: they travel}}
-limits: {{max_share: 0.8}}
-"""
 INVITED = "mira.web@partner.example.net"
 """Whom the demo invites as the web interface of Atlas does."""
 _STEPS = (
@@ -202,7 +190,7 @@ def demo() -> None:
     """
     folder = Path(tempfile.mkdtemp(prefix="invite-sweeper-demo-"))
     policy = folder / "policy.yaml"
-    policy.write_text(_DEMO_POLICY, "utf-8")
+    policy.write_text(SCENARIOS[_LISTS].policy(), "utf-8")
     sim, credentials = build(projects=4, invitations=4)
     sim.add_user(
         INVITED,
@@ -217,7 +205,7 @@ def demo() -> None:
     click.echo(
         f"{INVITED} was invited in its web interface 23 days ago: the lists of users show "
         "that\ninvitation, the older lists of invitations do not. The policy reads all four lists:"
-        f"\n\n{_DEMO_POLICY}",
+        f"\n\n{policy.read_text('utf-8')}",
         nl=False,
     )
     with serve_in_thread(sim) as base_url:
