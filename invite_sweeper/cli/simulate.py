@@ -191,7 +191,7 @@ def demo() -> None:
     folder = Path(tempfile.mkdtemp(prefix="invite-sweeper-demo-"))
     policy = folder / "policy.yaml"
     policy.write_text(SCENARIOS[_LISTS].policy(), "utf-8")
-    sim, credentials = build(projects=4, invitations=4)
+    sim, credentials = build(projects=5, invitations=3)
     sim.add_user(
         INVITED,
         age=timedelta(days=23),
