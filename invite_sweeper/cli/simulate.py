@@ -18,7 +18,6 @@ from invite_sweeper.cli.console import run_async, stdout_console
 from invite_sweeper.cli.options import DOCUMENTATION, FILE, Command, RunOptions
 from invite_sweeper.cli.sweep import run_command
 from invite_sweeper.errors import UsageError
-from invite_sweeper.files import write_error
 from invite_sweeper.simulator import SimulatedAtlas, Size, faults, serve
 from invite_sweeper.simulator.scenarios import (
     SCENARIOS,
@@ -105,18 +104,20 @@ def simulate(
         async with serve(sim, port=port) as base_url:
             variables = {"MONGODB_ATLAS_BASE_URL": base_url, **environment}
             exports = [f"export {name}={shlex.quote(each)}\n" for name, each in variables.items()]
-            _write(policy_file, scenario.policy())
-            _write(env_file, "".join(exports))
+            for path, text in ((policy_file, scenario.policy()), (env_file, "".join(exports))):
+                if path is not None:
+                    path.write_text(text, "utf-8")
             click.echo(_instructions(sim, variables, scenario, policy_file), nl=False)
             await stopped.wait()
 
     try:
         run_async(serve_until_stopped())
     except OSError as error:
-        raise UsageError(
-            f"Cannot listen on port {port}: {error.strerror or error}.",
-            hint="Use another --port, or 0 for a free one.",
-        ) from None
+        what = (
+            f"Cannot write {error.filename}" if error.filename else f"Cannot listen on port {port}"
+        )
+        hint = "Name another file, or use another --port, 0 for a free one."
+        raise UsageError(f"{what}: {error.strerror or error}.", hint=hint) from None
 
 
 def _instructions(
@@ -143,15 +144,6 @@ def _instructions(
         f"# fish:\n{'; '.join(f'set -gx {k} {v}' for k, v in quoted.items())}\n"
         f"{nights}# A policy that fits:\n{scenario.policy()}"
     )
-
-
-def _write(path: Path | None, text: str) -> None:
-    if path is None:
-        return
-    try:
-        path.write_text(text, "utf-8")
-    except OSError as error:
-        raise write_error("The file", path, error) from None
 
 
 @contextmanager

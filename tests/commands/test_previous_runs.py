@@ -3,13 +3,14 @@
 import gzip
 import json
 import signal
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import faults
 import pytest
 from running import wait_until
 
-OLD = timedelta(days=20)
+DAY = timedelta(days=1)
+OLD = 20 * DAY
 
 
 def verify(cli):
@@ -97,3 +98,17 @@ def test_sweep_says_that_no_earlier_run_is_known_and_later_that_the_last_one_is_
     gone = cli.log_path
     gone.unlink()
     assert f"The file of the last run, {gone.name}, is missing" in cli.sweep("-q").err
+
+
+def test_lines_are_shown_from_an_instant_and_up_to_a_day(cli):
+    cli.stock()
+    assert cli.sweep().code == 0
+    today = datetime.now(UTC).date()
+
+    def shown(*words):
+        return cli.run("audit", "show", "1", "--audit-dir", "audit", "-o", "csv", *words).out
+
+    header, *_ = shown().splitlines(keepends=True)
+    assert shown("--until", f"{today}", "--since", f"{today - 2 * DAY}") == shown() != header
+    assert shown("--until", f"{today - 2 * DAY}") == header
+    assert shown("--since", f"{today + 2 * DAY}T01:00:00+01:00") == header
