@@ -113,11 +113,9 @@ def simulate(
     try:
         run_async(serve_until_stopped())
     except OSError as error:
-        what = (
-            f"Cannot write {error.filename}" if error.filename else f"Cannot listen on port {port}"
-        )
+        did = f"write {error.filename}" if error.filename else f"listen on port {port}"
         hint = "Name another file, or use another --port, 0 for a free one."
-        raise UsageError(f"{what}: {error.strerror or error}.", hint=hint) from None
+        raise UsageError(f"Cannot {did}: {error.strerror or error}.", hint=hint) from None
 
 
 def _instructions(
