@@ -18,7 +18,6 @@ from invite_sweeper.cli.console import run_async, stdout_console
 from invite_sweeper.cli.options import DOCUMENTATION, FILE, Command, RunOptions
 from invite_sweeper.cli.sweep import run_command
 from invite_sweeper.errors import UsageError
-from invite_sweeper.files import write_error
 from invite_sweeper.simulator import SimulatedAtlas, Size, faults, serve
 from invite_sweeper.simulator.scenarios import (
     SCENARIOS,
@@ -26,7 +25,6 @@ from invite_sweeper.simulator.scenarios import (
     describe_scenarios,
     environment_name,
 )
-from invite_sweeper.simulator.seed import ORG_ID
 from invite_sweeper.text import command, pluralize
 
 _LISTS: Final = next(iter(SCENARIOS))
@@ -106,18 +104,18 @@ def simulate(
         async with serve(sim, port=port) as base_url:
             variables = {"MONGODB_ATLAS_BASE_URL": base_url, **environment}
             exports = [f"export {name}={shlex.quote(each)}\n" for name, each in variables.items()]
-            _write(policy_file, scenario.policy())
-            _write(env_file, "".join(exports))
+            for path, text in ((policy_file, scenario.policy()), (env_file, "".join(exports))):
+                if path is not None:
+                    path.write_text(text, "utf-8")
             click.echo(_instructions(sim, variables, scenario, policy_file), nl=False)
             await stopped.wait()
 
     try:
         run_async(serve_until_stopped())
     except OSError as error:
-        raise UsageError(
-            f"Cannot listen on port {port}: {error.strerror or error}.",
-            hint="Use another --port, or 0 for a free one.",
-        ) from None
+        did = f"write {error.filename}" if error.filename else f"listen on port {port}"
+        hint = "Name another file, or use another --port, 0 for a free one."
+        raise UsageError(f"Cannot {did}: {error.strerror or error}.", hint=hint) from None
 
 
 def _instructions(
@@ -146,15 +144,6 @@ def _instructions(
     )
 
 
-def _write(path: Path | None, text: str) -> None:
-    if path is None:
-        return
-    try:
-        path.write_text(text, "utf-8")
-    except OSError as error:
-        raise write_error("The file", path, error) from None
-
-
 @contextmanager
 def serve_in_thread(sim: SimulatedAtlas) -> Iterator[str]:
     """Serve from a thread while the block runs; yield the base URL."""
@@ -172,17 +161,6 @@ def serve_in_thread(sim: SimulatedAtlas) -> Iterator[str]:
         loop.close()
 
 
-_DEMO_POLICY = f"""\
-version: 1
-organizations: ["{ORG_ID}"]
-sources: [invites, users, org_users, org_invites]
-rules:
-  - {{name: forgotten, older_than: 14d}}
-  - {{name: outsiders, older_than: 3d, usernames: ["*@contractors.example.com"]}}
-keep:
-  - {{name: board, usernames: ["*@board.example.com"], reason: they travel}}
-limits: {{max_share: 0.8}}
-"""
 INVITED = "mira.web@partner.example.net"
 """Whom the demo invites as the web interface of Atlas does."""
 _STEPS = (
@@ -202,8 +180,8 @@ def demo() -> None:
     """
     folder = Path(tempfile.mkdtemp(prefix="invite-sweeper-demo-"))
     policy = folder / "policy.yaml"
-    policy.write_text(_DEMO_POLICY, "utf-8")
-    sim, credentials = build(projects=4, invitations=4)
+    policy.write_text(SCENARIOS[_LISTS].policy(), "utf-8")
+    sim, credentials = build(projects=5, invitations=3)
     sim.add_user(
         INVITED,
         age=timedelta(days=23),
@@ -217,7 +195,7 @@ def demo() -> None:
     click.echo(
         f"{INVITED} was invited in its web interface 23 days ago: the lists of users show "
         "that\ninvitation, the older lists of invitations do not. The policy reads all four lists:"
-        f"\n\n{_DEMO_POLICY}",
+        f"\n\n{policy.read_text('utf-8')}",
         nl=False,
     )
     with serve_in_thread(sim) as base_url:

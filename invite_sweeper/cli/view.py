@@ -30,7 +30,6 @@ from invite_sweeper.report.terminal import show_question
 from invite_sweeper.shutdown import StopRequest
 
 _LINE_INTERVAL_S: Final = 30.0
-_FAILED: Final = (Outcome.FAILED, Outcome.UNKNOWN)
 _MAX_LINE_BYTES = 1024
 
 
@@ -47,10 +46,8 @@ class Progress:
         console: Console | None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._log = log
-        self._clock = clock
-        self._activity = ""
-        self._total = self._done = 0
+        self._log, self._clock = log, clock
+        self._activity, self._total, self._done = "", 0, 0
         self._outcomes: Counter[str] = Counter()
         self._logged_s = clock()
         self._bar: Bar | None = None
@@ -85,7 +82,7 @@ class Progress:
             self._outcomes[outcome.value] += 1
         self._done += 1
         if self._bar is not None:
-            failed = sum(self._outcomes[each.value] for each in _FAILED)
+            failed = self._outcomes["failed"] + self._outcomes["unknown"]
             for task in self._bar.task_ids:
                 failures = f"{failed:,} failed" if failed else ""
                 self._bar.update(task, advance=1, failures=failures)

@@ -116,14 +116,6 @@ def test_invitation_whose_name_contains_a_secret_is_kept_and_the_secret_not_show
     assert_silent(cli, done)
 
 
-def test_token_of_a_service_account_is_revoked_at_the_end(tmp_path):
-    with cli_in(tmp_path, kind="service-account") as cli:
-        cli.sim.add_project("Project")
-        assert cli.sweep().code == 0
-        assert cli.sim.oauth.issued == 1
-        assert not cli.sim.live_token_count(cli.account)
-
-
 @pytest.mark.parametrize("cli", ["token"], indirect=True)
 def test_error_and_organization_names_in_the_last_line_show_no_secret(cli):
     secret = cli.account.secret

@@ -3,11 +3,9 @@
 import os
 from datetime import timedelta
 
-import faults
 import pytest
 
 DAYS = timedelta(days=1)
-MIB = 1 << 20
 
 
 @pytest.fixture
@@ -79,22 +77,3 @@ def test_file_that_the_locale_cannot_name_is_wrong_usage(cli):
     assert (done.code, cli.sim.deleted) == (2, ()), done.err
     assert done.errors == ["A file cannot be named protokoll-ü in this locale."]
     assert "LC_ALL=C.UTF-8" in done.err
-
-
-# --- contents ------------------------------------------------------------------------------
-
-
-def test_names_of_5_mib_are_kept_and_the_next_run_reads_the_log(cli):
-    name = "x" * 5 * MIB
-    large = cli.sim.add_project(name)
-    cli.sim.invite(large, "q@example.com", age=20 * DAYS)
-    cli.sim.invite(cli.projects[0], name, age=20 * DAYS)
-    cli.sim.invite(cli.projects[0], "r@example.com", age=20 * DAYS, inviterUsername=name)
-    unreadable = cli.sim.add_project(f"y{name}")
-    cli.sim.faults.add(faults.role_missing(), path=f"*{unreadable}/invites", times=None)
-    done = cli.sweep()
-    assert (done.code, done.summary["deleted"]) == (4, 1), done.err[-500:]
-    assert done.summary["kept_by_reason"] == {"unrecordable": 3}
-    assert cli.log_path.stat().st_size < MIB
-    assert cli.sweep().code == 4
-    assert cli.run("audit", "verify", "audit").code == 0

@@ -2,8 +2,6 @@
 
 import pytest
 
-OPTIONS = ("--out", "--metrics-file")
-
 
 @pytest.fixture
 def cli(cli):

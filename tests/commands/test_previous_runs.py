@@ -3,13 +3,14 @@
 import gzip
 import json
 import signal
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import faults
 import pytest
 from running import wait_until
 
-OLD = timedelta(days=20)
+DAY = timedelta(days=1)
+OLD = 20 * DAY
 
 
 def verify(cli):
@@ -88,22 +89,26 @@ def test_compressed_file_is_read_and_one_that_was_changed_refuses_every_run(cli)
         assert "audit verify" in done.err
 
 
-@pytest.mark.parametrize("output", [(), ("-q",)], ids=["", "quiet"])
-def test_each_command_says_that_the_last_run_is_gone_and_the_first_that_none_is_known(cli, output):
+# --- what a sweep or plan is compared with --------------------------------------------------
+
+
+def test_sweep_says_that_no_earlier_run_is_known_and_later_that_the_last_one_is_gone(cli):
     cli.stock()
-    done = cli.sweep(*output)
-    (warning,) = [each for each in done.summary["warnings"] if each["code"] == "audit_log"]
-    assert warning["level"] == "remark"
-    assert warning["message"].startswith("No earlier run is known: ")
-    assert (warning["message"] in done.err) is (not output)
+    assert "No earlier run is known: " in cli.sweep().err
     gone = cli.log_path
     gone.unlink()
-    done = cli.sweep(*output)
-    (warning,) = [each for each in done.summary["warnings"] if each["code"] == "audit_log"]
-    assert warning["level"] == "warning"
-    assert f"The file of the last run, {gone.name}, is missing" in warning["message"]
-    assert warning["message"] in done.err
-    assert cli.run("audit", "verify", "audit").code == 0
+    assert f"The file of the last run, {gone.name}, is missing" in cli.sweep("-q").err
 
 
-# --- what a sweep or plan is compared with --------------------------------------------------
+def test_lines_are_shown_from_an_instant_and_up_to_a_day(cli):
+    cli.stock()
+    assert cli.sweep().code == 0
+    today = datetime.now(UTC).date()
+
+    def shown(*words):
+        return cli.run("audit", "show", "1", "--audit-dir", "audit", "-o", "csv", *words).out
+
+    header, *_ = shown().splitlines(keepends=True)
+    assert shown("--until", f"{today}", "--since", f"{today - 2 * DAY}") == shown() != header
+    assert shown("--until", f"{today - 2 * DAY}") == header
+    assert shown("--since", f"{today + 2 * DAY}T01:00:00+01:00") == header

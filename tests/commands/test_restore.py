@@ -199,18 +199,6 @@ def test_signal_during_the_question_ends_with_8(cli):
 # Active at once ------------------------------------------------------------------------------
 
 
-def test_member_who_accepted_while_the_deletion_was_in_flight_is_a_member_again(cli):
-    """The user had been an active member when the DELETE arrived, so being one again is right."""
-    cli.keys["sources"] = ["users"]
-    roles = {cli.sim.add_project("Search"): ("GROUP_OWNER",)}
-    ada = cli.sim.add_user("ada@example.com", age=20 * DAYS, group_roles=roles)
-    accepts = faults.effect(before=lambda _visit: cli.sim.set_status(ada, "ACTIVE"))
-    cli.sim.faults.add(accepts, method="DELETE")
-    assert cli.sweep().summary["accepted_during"] == 1
-    cli.run("restore", *POLICY)
-    assert person(cli, "ada@example.com").group_roles == roles
-
-
 def test_user_that_atlas_adds_at_once_is_active_loud_and_ends_with_4(cli):
     cli.keys["sources"] = ["org_users"]
     cli.sim.add_project("Search")

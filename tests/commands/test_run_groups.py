@@ -3,7 +3,6 @@
 Each organization has its own credentials.
 """
 
-import re
 from datetime import timedelta
 
 import pytest
@@ -99,37 +98,3 @@ def test_indexed_job_gets_its_shard_from_the_environment_and_records_it(cli):
     assert cli.plan("--shard", "auto/3", JOB_COMPLETION_INDEX="1").code == 0
     (started,) = cli.lines("run_started")
     assert (started["shard"], started["organizations"]) == ("2/3", [ORGS[1]])
-
-
-# The organizations that a credential sees ----------------------------------------------------
-
-
-# One plan for all ---------------------------------------------------------------------------
-
-
-def test_one_plan_is_read_by_a_second_person_and_applied_in_all_organizations_once(cli):
-    invite(cli, 2, 2, 2)
-    assert cli.plan().code == 0
-    cli.stock(1)
-    shown = cli.run("audit", "show", "1", *POLICY, COLUMNS="200").out
-    for name, organization, org_id in zip(NAMES, ("Example", "Beta", "Gamma"), ORGS, strict=True):
-        heading = rf"^{name} project of organization {organization} Industries \({org_id}\)  2$"
-        row = rf"{heading}\n +20\.\d d +p1@example\.com"
-        assert re.search(row, shown, re.MULTILINE), shown
-    sha256 = re.search(r"^SHA-256  ([0-9a-f]{64})\n\Z", shown, re.MULTILINE)[1]
-    by_plan = ("--plan", "1", "--plan-sha256", sha256)
-    done = cli.sweep(*by_plan)
-    assert (done.code, left(cli)) == (0, [0, 0, 0, 1]), done.err
-    assert cli.lines("run_started")[-1]["plan_sha256"] == sha256
-    assert (cli.sweep(*by_plan).code, cli.deletes()) == (3, 6)
-
-
-def test_organization_whose_credential_fails_after_the_plan_is_left_out_and_said(cli):
-    invite(cli, 2, 2, 2)
-    cli.plan()
-    done = cli.sweep("--plan", "1", **wrong("BETA"))
-    assert (done.code, left(cli), codes(done)) == (4, [0, 2, 0], [0, 5, 0])
-    beta = done.summary["organizations"][1]
-    assert (beta["name"], beta["deleted"]) == ("Beta Industries", 0)  # known from the log
-    assert done.errors[0].startswith(f"Organization Beta Industries ({ORGS[1]}): ")
-    assert f"{VARIABLE}BETA" in done.err
