@@ -3,14 +3,13 @@
 A value claims only what Atlas returned; what it did not return is None or empty.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from operator import attrgetter
-from typing import Any, Final, NamedTuple, Self, TypeAlias, TypeVar
+from typing import Any, ClassVar, Final, NamedTuple, Self, TypeAlias, TypeVar
 
 import msgspec
-from msgspec import structs
 
 from invite_sweeper.endings import new_member
 from invite_sweeper.errors import RunError
@@ -173,13 +172,10 @@ class ListRef(NamedTuple):
     source: Source
 
 
-def organization_list_ref(org_id: str, source: Source) -> ListRef:
-    """Return the reference to a list of an organization."""
-    return ListRef(Project(org_id, "", org_id), source)
-
-
 InvitationKey: TypeAlias = tuple[str, str, str, str]
 """Source, organization, project (the organization for its own lists) and id."""
+ListKey: TypeAlias = tuple[str, str, str]
+"""A list: its source, the organization, and the project (the organization for its own lists)."""
 UserKey: TypeAlias = tuple[str, str]
 """Organization and user."""
 
@@ -311,16 +307,6 @@ class Invitation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
         """As plans and the audit log name it among the entries of an invitation."""
         return Entry(self.source, self.project_id, self.invitation_id, self.roles)
 
-    def with_roles_of_entries(self) -> Self:
-        """Return it with the roles of its other entries, to invite the person again."""
-        roles, in_projects = dict.fromkeys(self.roles), dict.fromkeys(self.project_roles)
-        for entry in self.entries:
-            if entry.project_id is None:
-                roles |= dict.fromkeys(entry.roles)
-            else:
-                in_projects |= dict.fromkeys((entry.project_id, role) for role in entry.roles)
-        return structs.replace(self, roles=tuple(roles), project_roles=tuple(in_projects))
-
     def as_event(self, kind: type[EventT], **more: Any) -> EventT:  # noqa: ANN401  its own fields
         """Return an event of the audit log about it."""
         return kind(**{**dict(zip(_NAMES, _values(self), strict=True)), **more})
@@ -334,62 +320,48 @@ _values: Final = attrgetter(*_NAMES)
 _shown: Final = attrgetter(*(name for name in _NAMES if name not in _NOT_EVIDENCE))
 
 Invitations: TypeAlias = tuple[Invitation, ...]
-
-
-class InvitationList(Invitations):
-    """The invitations of a list or page, each once.
-
-    Attributes:
-        rows: Rows that Atlas sent; more than the invitations if it sent one of them twice.
-    """
-
-    rows: int
-
-    def __new__(cls, invitations: Iterable[Invitation] = (), rows: int | None = None) -> Self:
-        """Return the list; by default Atlas sent one row for each invitation."""
-        listed = super().__new__(cls, invitations)
-        listed.rows = len(listed) if rows is None else rows
-        return listed
+"""The invitations of a list, each once and in Atlas's order."""
 
 
 class ListUnreadable(msgspec.Struct, frozen=True):
-    """A list that could not be read completely; nothing in it is deleted.
+    """A list that could not be read completely, or a project; nothing in it is deleted.
 
     Attributes:
-        project_id: The organization's id for a list of an organization.
+        project_id: None for a list of an organization, as `project_name`.
         reason: One sentence for the operator.
         http_status: Of the last response; None without one.
         error_code: Atlas's `errorCode`; None without one.
         org_id: None if Atlas listed the project with a malformed id, so none of its lists was
             requested.
-        rows: Rows that Atlas sent before.
     """
 
-    project_id: str
-    project_name: str
-    reason: str
+    event: ClassVar[str] = "project_unreadable"
+
+    project_id: str | None = None
+    project_name: str | None = None
+    reason: str = ""
     http_status: int | None = None
     error_code: str | None = None
     source: Source = Source.INVITES
     org_id: str | None = None
-    rows: int = 0
+
+    @property
+    def list_key(self) -> ListKey:
+        """Identifies the list."""
+        org_id = self.org_id or ""
+        return self.source.value, org_id, self.project_id or org_id
 
 
 class SourceRetired(ListUnreadable, frozen=True):
     """A list that Atlas no longer serves for any project (410)."""
 
+    event: ClassVar[str] = "source_retired"
+
 
 class ProjectGone(msgspec.Struct, frozen=True):
-    """A project that no longer exists (404 with `GROUP_NOT_FOUND`); not an error.
-
-    Attributes:
-        source: The list that was requested.
-    """
+    """A project that no longer exists (404 with `GROUP_NOT_FOUND`); not an error."""
 
     project_id: str
-    project_name: str
-    org_id: str = ""
-    source: Source = Source.INVITES
 
 
 class Outcome(StrEnum):
@@ -457,7 +429,6 @@ class Sending(msgspec.Struct, eq=False):
             refused, API version retired): nothing more may be sent.
         seen_before: The user's status just before the DELETE; None if not requested.
         seen_after: The status after it, or `gone`.
-        retries_cut_short: A retry was due but not allowed any more.
         response_pending: The last request has no response yet.
         cancelled: Set by the sweep when nothing more may be sent. The deleter checks it before
             each request.
@@ -471,7 +442,6 @@ class Sending(msgspec.Struct, eq=False):
     fatal_error: RunError | None = None
     seen_before: str | None = None
     seen_after: str | None = None
-    retries_cut_short: bool = False
     response_pending: bool = False
     cancelled: bool = False
     on_backoff: Callable[[], None] | None = None
@@ -493,7 +463,6 @@ class Sending(msgspec.Struct, eq=False):
         # A 2xx that was not read to its end, or not followed by the look after it, proves nothing.
         was_refused = self.http_status is not None and self.http_status >= _FIRST_REFUSAL
         is_unknown = self.response_pending or not was_refused
-        self.retries_cut_short = True
         return self.end(Outcome.UNKNOWN if is_unknown else Outcome.FAILED)
 
 

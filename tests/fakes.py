@@ -7,7 +7,7 @@ from invite_sweeper.audit.events import Intent, OutcomeLine
 from invite_sweeper.errors import AuditLogError
 from invite_sweeper.models import (
     Invitation,
-    InvitationList,
+    Invitations,
     ListUnreadable,
     Outcome,
     Project,
@@ -60,14 +60,14 @@ class FakeAtlas:
 
     async def invitations(
         self, project: Project, source: Source = Source.INVITES
-    ) -> InvitationList | ListUnreadable | ProjectGone:
+    ) -> Invitations | ListUnreadable | ProjectGone:
         self.requested.append(project.id)
         await asyncio.sleep(0)
         key = project.id if source is Source.INVITES else (source, project.id)
         result = self.list_results.get(key, self.lists.get(key, ()))
         if isinstance(result, Exception):
             raise result
-        return InvitationList(result) if type(result) is tuple else result
+        return result
 
     async def project_teams(self, project: Project) -> frozenset[str] | ListUnreadable:
         self.teams_requested.append(project.id)
@@ -111,6 +111,7 @@ class FakeDeletionLog:
     """Records the intents and outcomes in order; from the sync number `fails_at` on, all fails."""
 
     lines: list[tuple[str, str]] = field(default_factory=list)
+    events: list[Intent | OutcomeLine] = field(default_factory=list)
     on_disk: int = 0
     fails_at: int | None = None
     calls: int = 0
@@ -124,6 +125,7 @@ class FakeDeletionLog:
             raise AuditLogError("The disk is full.")
         what = "intent" if isinstance(event, Intent) else event.outcome
         self.lines.append((what, event.invitation_id))
+        self.events.append(event)
 
     async def sync(self) -> None:
         self.calls += 1

@@ -14,12 +14,10 @@ import msgspec
 from invite_sweeper.counts import Counts
 from invite_sweeper.endings import WarningLevel
 from invite_sweeper.errors import ErrorParts
-from invite_sweeper.models import Invitation, Source, rfc3339
+from invite_sweeper.models import Invitation, ListUnreadable, Source, SourceRetired, rfc3339
 from invite_sweeper.text import organization_label
 
 Mode: TypeAlias = Literal["dry-run", "sweep", "restore"]
-ListKey: TypeAlias = tuple[str, str, str]
-"""A list: its source, the organization, and the project (the organization for its own lists)."""
 
 
 class RunWarning(msgspec.Struct, frozen=True):
@@ -63,35 +61,6 @@ class RunStarted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     scope_sha256: str | None = None
     plan_sha256: str | None = None
     restores: str | None = None
-
-
-class SourceRetired(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Atlas no longer serves a list for any project."""
-
-    event: ClassVar[str] = "source_retired"
-
-    source: Source
-    reason: str
-    http_status: int | None
-    error_code: str | None
-
-
-class ProjectUnreadable(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A list that could not be read; that of an organization has no project.
-
-    Attributes:
-        org_id: None if Atlas listed the project with a malformed id.
-    """
-
-    event: ClassVar[str] = "project_unreadable"
-
-    project_id: str | None
-    project_name: str | None
-    reason: str
-    http_status: int | None
-    error_code: str | None
-    source: Source
-    org_id: str | None
 
 
 class Planned(Invitation, frozen=True, kw_only=True):
@@ -275,7 +244,6 @@ class OrganizationResult(Counts, frozen=True, kw_only=True):
         exit_code: What the run would have ended with for this organization alone.
         error: What stopped the run there, in three parts; None otherwise.
         reasons: Why not everything was done there; codes of `endings.Reason`.
-        visible: False if the credentials see no project of it.
         plan_made: Whether the number of stale invitations is known: each list was read, or could
             not be.
         plan_complete: Whether every list in scope was read.
@@ -286,12 +254,8 @@ class OrganizationResult(Counts, frozen=True, kw_only=True):
     exit_code: int = 0
     error: ErrorParts | None = None
     reasons: tuple[str, ...] = ()
-    visible: bool = True
     plan_made: bool = False
     plan_complete: bool = False
-    requests: int = 0
-    retries: int = 0
-    rate_limited: int = 0
 
     @property
     def label(self) -> str:
@@ -305,8 +269,6 @@ class RunFinished(Counts, frozen=True, kw_only=True):
     All fields are written, so that `--output json` is this struct and that of the first line.
 
     Attributes:
-        requests: Sent to Atlas, sign-in included.
-        rate_limited: Answers with status 429.
         duration_s: From the start of the run, without the time that the question was open.
         error: What stopped the run, in three parts; None when it completed.
         reasons: Why it did not do everything; codes of `endings.Reason`.
@@ -315,7 +277,7 @@ class RunFinished(Counts, frozen=True, kw_only=True):
         changes: None without an earlier plan of the same policy.
         sources_retired: Sources that Atlas no longer serves.
         oldest_pending_days: Age of the oldest invitation seen; None where no date was readable.
-        sunset: The first day on which Atlas stops serving something that the policy needs.
+        sunset: The first day on which Atlas stops serving a list that the policy needs.
         sunsets: The announced end of each list that has one, by source.
         members: Active members by organization, where a rule has `inviter_gone`.
         removed_members: The usernames of active members whom the run removed, or whose removal
@@ -327,9 +289,6 @@ class RunFinished(Counts, frozen=True, kw_only=True):
 
     event: ClassVar[str] = "run_finished"
 
-    requests: int = 0
-    retries: int = 0
-    rate_limited: int = 0
     duration_s: float = 0.0
     exit_code: int
     error: ErrorParts | None = None
@@ -352,7 +311,7 @@ class RunFinished(Counts, frozen=True, kw_only=True):
 Event: TypeAlias = (
     RunStarted
     | SourceRetired
-    | ProjectUnreadable
+    | ListUnreadable
     | Announced
     | WouldBeAnnounced
     | AnnouncementEnded

@@ -10,7 +10,7 @@ from typing import Any, Final
 import click
 from typing_extensions import override
 
-from invite_sweeper.atlas import ApiKey, BearerToken, Credentials, ServiceAccount
+from invite_sweeper.atlas.credentials import CredentialsKind
 from invite_sweeper.audit import History
 from invite_sweeper.audit.events import RunWarning
 from invite_sweeper.cli.checks import Checks, DiagnosisResult, show
@@ -23,7 +23,6 @@ from invite_sweeper.counts import total
 from invite_sweeper.endings import ExitCode, WarningCode, WarningLevel
 from invite_sweeper.files import check_writable
 from invite_sweeper.models import (
-    InvitationList,
     ListRef,
     ListUnreadable,
     OrganizationName,
@@ -55,10 +54,10 @@ _CLOCK_WARNING_S: Final = 60.0
 _EVENT_DAYS: Final = 30
 """The lifetime of an invitation: users invited earlier have joined, or can no longer."""
 _MAX_NAMED: Final = 10
-_KINDS: Final[Mapping[type[Credentials], str]] = {
-    ServiceAccount: "Service account {}; a run requests and revokes a token.",
-    ApiKey: "API key {}; it does not expire.",
-    BearerToken: "Access token; it is not renewed.",
+_KINDS: Final = {
+    CredentialsKind.SERVICE_ACCOUNT: "Service account {}; a run requests and revokes a token.",
+    CredentialsKind.API_KEY: "API key {}; it does not expire.",
+    CredentialsKind.ACCESS_TOKEN: "Access token; it is not renewed.",
 }
 
 
@@ -145,7 +144,7 @@ class _Doctor:
         names = [OrganizationName(each.id, None) for each in policy.organizations]
         with checks.step("credentials"):
             for name, each in session.credentials().items():
-                checks.add(f"credentials {name}".rstrip(), _KINDS[type(each)].format(each.actor))
+                checks.add(f"credentials {name}".rstrip(), _KINDS[each.kind].format(each.actor))
         with checks.step("proxy"):
             async with session.organizations(history, retry_for_s=_RETRY_S) as organizations:
                 await self._check_atlas(session.command(history, dry_run=True), organizations)
@@ -156,10 +155,6 @@ class _Doctor:
         checks, options, directory = self._checks, self._session.options, self._session.directory
         with checks.step("outputs"):
             check_outputs(self._session)
-        if options.out is not None:
-            with checks.step("plan"):
-                check_writable(options.out, "The plan")
-                checks.add("plan", f"{options.out} can be written.")
         if (path := options.metrics_file) is not None:
             with checks.step("metrics file", warns=True):
                 check_writable(path, "The metrics file")
@@ -171,7 +166,6 @@ class _Doctor:
             )
 
     def _check_earlier_runs(self, history: History) -> None:
-        """Check where the next run goes on, and how the last one ended."""
         checks, name, directory = self._checks, "earlier runs", self._session.directory
         directory.next_run()
         for warning in directory.warnings():
@@ -190,7 +184,6 @@ class _Doctor:
         checks.add(name, f"The last run, {last.run_id}: {text}", hint, warns=may_repeat)
 
     async def _check_receivers(self, *, notify: bool) -> None:
-        """Check that each receiver can be reached, or gets a test message."""
         checks, session = self._checks, self._session
         text = "It accepted a test message." if notify else "Its host can be reached."
         async with receivers.open_session(receivers.LIMIT_S) as http:
@@ -225,15 +218,17 @@ class _Doctor:
             if each.error is not None:
                 name = str(each.error.reasons[0]).replace("_", " ")
                 checks.failed(name, each.error, result.finished().exit_code)
-            elif each.scope is not None and each.visible:
-                with checks.step("lists"):
+            elif each.scope is not None:
+                with checks.step("lists", warns=True):  # a sweep has read its own
                     await self._check_organization(each, each.scope, command.history)
         checks.organization = None
 
     def _check_sunsets(self, organizations: Iterable[Organization]) -> None:
         """Show until when Atlas serves each list; warn if the policy needs one that ends."""
         sources, today = self._policy.sources, self._session.now.date()
-        sunsets = {s: day for each in organizations for s, day in each.client.sunsets.items()}
+        sunsets = {
+            s: day for each in organizations for s, day in each.client.server.sunsets.items()
+        }
         for source, day in sorted(sunsets.items()):
             text, warns = f"Atlas announced {day} as the last day of this list.", False
             for each in sunset_warnings({source: day}, sources, today) if source in sources else ():
@@ -243,7 +238,7 @@ class _Doctor:
     def _check_guards(self, command: SweepCommand, planned: Sequence[Organization]) -> None:
         checks, before = self._checks, command.before
         # A sweep has refused a clock that is further off.
-        skew_s = max((each.client.clock_skew_s or 0.0 for each in planned), key=abs)
+        skew_s = max((each.client.server.clock_skew_s or 0.0 for each in planned), key=abs)
         difference = describe_duration(timedelta(seconds=abs(skew_s)))
         text = f"This machine's clock differs from Atlas's by {difference}."
         is_off = abs(skew_s) > _CLOCK_WARNING_S
@@ -276,7 +271,7 @@ class _Doctor:
         unread: list[ListUnreadable] = []
 
         async def add(ref: ListRef, found: ListOutcome) -> None:
-            if isinstance(found, InvitationList):
+            if isinstance(found, tuple):
                 users.setdefault(ref.source, set()).update(each.user_key for each in found)
             elif isinstance(found, ListUnreadable) and not isinstance(found, SourceRetired):
                 unread.append(found)
@@ -392,7 +387,7 @@ def _is_role_missing(unread: ListUnreadable) -> bool:
 
 
 def _places(unread: Iterable[ListUnreadable]) -> str:
-    return _shorten(each.project_name or each.project_id for each in unread)
+    return _shorten(each.project_name or each.list_key[2] for each in unread)
 
 
 def _shorten(names: Iterable[str]) -> str:

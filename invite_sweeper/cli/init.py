@@ -13,9 +13,9 @@ from typing import NamedTuple
 import click
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from invite_sweeper.atlas import parse_base_url
-from invite_sweeper.atlas.connection import connect
-from invite_sweeper.atlas.credentials import credentials_names, credentials_variables
+from invite_sweeper.atlas import connect
+from invite_sweeper.atlas.credentials import credentials_variables
+from invite_sweeper.atlas.http import parse_base_url
 from invite_sweeper.audit import History
 from invite_sweeper.cli.console import configure_logging, run_async
 from invite_sweeper.cli.options import DEFAULT_POLICY, FILE, Command, RunOptions, options
@@ -125,7 +125,7 @@ def init(
         if os.path.lexists(path):
             hint = f"Name another file: {command('init', 'POLICY')}"
             raise UsageError(f"{path} already exists.", hint=hint)
-        names = credentials_names(os.environ)
+        names = tuple(credentials_variables(os.environ))
         visible = run_async(_read_organizations(base_url, names)) if names else []
         text = render_policy(
             _choose_organizations(organization, visible, asks=asks),
@@ -199,7 +199,6 @@ def _choose_organizations(
 
 
 async def _read_organizations(base_url: str, names: Sequence[str]) -> list[Choice]:
-    """Return the organizations that each set of credentials can see, each once."""
     found: dict[str, Choice] = {}
     for name, credentials in read_all_credentials(os.environ, names).items():
         async with connect(
@@ -213,7 +212,7 @@ async def _read_organizations(base_url: str, names: Sequence[str]) -> list[Choic
             try:
                 visible = await client.reader.organizations()
             except CredentialsRefused as error:
-                raise error.of_variables(credentials_variables(os.environ, name)) from error
+                raise error.of_variables(credentials_variables(os.environ)[name]) from error
         for org_id, label in visible.items():
             found.setdefault(org_id, Choice(org_id, label, name))
     return list(found.values())
@@ -226,21 +225,16 @@ def _ask_for_organizations(visible: Sequence[Choice]) -> Sequence[Choice]:
     known = {str(number): each for number, each in enumerate(visible, 1)}
     known |= {each.id: each for each in visible}
 
-    def parse_one(word: str) -> Choice:
-        if word not in known and not re.fullmatch("[0-9a-f]{24}", word):
-            raise click.BadParameter("Type a number of the list, or an id of 24 hex digits.")
-        return known.get(word) or Choice(word)
-
     def parse(answer: str) -> Sequence[Choice]:
         words = answer.lower().replace(",", " ").split()
         if words == ["all"] and visible:
             return visible
-        return list(dict.fromkeys(map(parse_one, words)))
+        if not all(word in known or re.fullmatch("[0-9a-f]{24}", word) for word in words):
+            raise click.BadParameter("Type numbers of the list, or ids of 24 hex digits.")
+        return list(dict.fromkeys(known.get(word, Choice(word)) for word in words))
 
-    question, default = ("Number or id", "1") if visible else ("Id", None)
-    if len(visible) > 1:
-        question, default = "Numbers or ids, separated by commas", "all"
-    chosen: Sequence[Choice] = click.prompt(question, default, value_proc=parse)
+    question = "Numbers or ids, separated by commas"
+    chosen: Sequence[Choice] = click.prompt(question, "all" if visible else None, value_proc=parse)
     return chosen
 
 

@@ -20,7 +20,6 @@ from invite_sweeper.audit.events import (
     OrganizationResult,
     OutcomeLine,
     Planned,
-    ProjectUnreadable,
     RunFinished,
     RunStarted,
     WouldBeAnnounced,
@@ -28,7 +27,7 @@ from invite_sweeper.audit.events import (
 from invite_sweeper.audit.reader import FileChain, read_events
 from invite_sweeper.endings import Advisor
 from invite_sweeper.errors import RunError
-from invite_sweeper.models import Invitation, InvitationKey
+from invite_sweeper.models import Invitation, InvitationKey, ListUnreadable, SourceRetired
 from invite_sweeper.report.rows import (
     ID,
     LIST,
@@ -81,7 +80,9 @@ class RunRows:
                 self.rows.setdefault(event.key, self.row(event)).take(event)
             case Announced() | WouldBeAnnounced():
                 self.announced.append(self.row(event))
-            case ProjectUnreadable():
+            case SourceRetired():
+                pass
+            case ListUnreadable():
                 place = place_name(event, self._label(event.org_id or ""), full=True)
                 self.unread.append(Unread(place, escape_unprintable(truncate(event.reason))))
             case _:
@@ -234,7 +235,7 @@ def tables_of(record: RunRecord, advisor: Advisor) -> Iterator[Table]:
     kept = tuple(islice(_kept(record, found), _MAX_TABLE_ROWS))
     caption = _PLAN_CAPTIONS.get(record.mode or "", "Planned deletions and what became of them")
     due_caption, due = announced_as(record)
-    unread, unread_event = found.unread[:_MAX_TABLE_ROWS], ProjectUnreadable.event
+    unread, unread_event = found.unread[:_MAX_TABLE_ROWS], ListUnreadable.event
     tables: tuple[tuple[str, str, tuple[Column[Any], ...], Sequence[Any], int, str], ...] = (
         ("unreadable", UNREAD_CAPTION, _UNREAD, unread, end.projects_unreadable, unread_event),
         ("invitations", caption, (), rows, len(found.rows), ""),

@@ -7,8 +7,8 @@ from datetime import datetime
 from functools import cached_property
 
 from invite_sweeper import __version__
-from invite_sweeper.atlas import RateLimitedAtlasClient
-from invite_sweeper.audit import CompleteRun, DeletedWithin, History, PlanScope, SavedPlan
+from invite_sweeper.atlas import AtlasClient
+from invite_sweeper.audit import CompleteRun, History, PlanScope, SavedPlan
 from invite_sweeper.audit.events import ListResult, Mode, Planned, RunStarted
 from invite_sweeper.counts import Counts
 from invite_sweeper.errors import RunError
@@ -27,7 +27,6 @@ class Organization:
         client: Of its credentials; organizations with the same credentials share it.
         variables: The environment variables of these credentials.
         name: None where Atlas has not returned it.
-        visible: Whether the credentials see a project of it.
         scope: Its projects; None before they are listed.
         error: What ended the run for this organization; nothing is deleted there then.
         counts: What was counted so far; the deletions are in `outcomes`.
@@ -43,10 +42,9 @@ class Organization:
     """
 
     id: str
-    client: RateLimitedAtlasClient
+    client: AtlasClient
     variables: tuple[str, ...] = ()
     name: str | None = None
-    visible: bool = True
     scope: RunScope | None = None
     error: RunError | None = None
     counts: Counts = field(default_factory=Counts)
@@ -79,7 +77,7 @@ class Organization:
         for source in sources:
             if source in self.retired:
                 continue
-            unread = tuple(each.project_id for each in self.unread if each.source is source)
+            unread = tuple(each.list_key[2] for each in self.unread if each.source is source)
             counts = {ref.project.id: n for ref, n in self.entries.items() if ref.source is source}
             yield ListResult(
                 org_id=self.id,
@@ -133,8 +131,8 @@ class Command:
         return self.shard.limits_for(whole) if self.shard is not None else whole
 
     @cached_property
-    def recent(self) -> DeletedWithin:
-        """What the runs of the audit directory deleted within `limits.period`."""
+    def recent(self) -> Counter[str]:
+        """How many the runs of the audit directory deleted in each place within `limits.period`."""
         return self.history.deleted_within(self.policy.limits.period, self.now)
 
     @cached_property
@@ -160,7 +158,7 @@ class Command:
     def comparison(self) -> ChangeTracker | KeepOutsidePlan | None:
         """Return what compares the plan with the saved one, or the last one; None without one."""
         if self.saved is not None:
-            return KeepOutsidePlan(self.saved)
+            return KeepOutsidePlan(self.saved.planned)
         scope = PlanScope(self.policy.sha256, self.policy.organization_ids, self.base_url)
         previous = self.history.last_plan(scope)
         if previous is None or previous.run.start is None:

@@ -38,7 +38,7 @@ def share_limit(command: Command, *, seen: int, stale: int) -> int | None:
 
     Exact: 0.29 of 100 is 29, which floating-point multiplication misses.
     """
-    shard, recent = command.shard, command.recent.total
+    shard, recent = command.shard, command.recent.total()
     ignored_up_to = MIN_COUNT_FOR_SHARE if shard is None else shard.part_of(MIN_COUNT_FOR_SHARE)
     if stale + recent <= ignored_up_to:
         return None
@@ -61,7 +61,7 @@ def _violations(
     stale, seen = planned.total(), counts.invitations_seen
     if counts.projects_unreadable > limits.max_unreadable_projects:
         unread = [
-            _describe_place(each.project_id, each.project_name, each.org_id or "", labels)
+            _describe_place(each.list_key[2], each.project_name or "", each.org_id or "", labels)
             for one in organizations
             for each in one.unread
         ]
@@ -69,11 +69,11 @@ def _violations(
         limit = f"max_unreadable_projects: {limits.max_unreadable_projects}{part}"
         message = f"{found}: {shorten_list(unread, _MAX_SHOWN)}, over {limit}."
         yield Reason.MAX_UNREADABLE_PROJECTS, message, None
-    if stale and stale + recent.total > limits.max_deletions:
-        found = _with_recent(pluralize(stale, "stale invitation"), stale, recent.total, limits)
+    if stale and stale + recent.total() > limits.max_deletions:
+        found = _with_recent(pluralize(stale, "stale invitation"), stale, recent.total(), limits)
         message = f"{found} over max_deletions: {limits.max_deletions}{part}."
-        yield Reason.MAX_DELETIONS, message, stale + recent.total
-    together = {id_: count + recent.by_project.get(id_, 0) for id_, count in planned.items()}
+        yield Reason.MAX_DELETIONS, message, stale + recent.total()
+    together = {id_: count + recent[id_] for id_, count in planned.items()}
     over = [id_ for id_, n in together.items() if n > limits.max_deletions_per_project]
     if over:
         most = max(over, key=together.__getitem__)
@@ -88,8 +88,8 @@ def _violations(
     allowed = share_limit(command, seen=seen, stale=stale)
     if allowed is not None and stale > allowed:
         found = f"{stale:,} stale of {pluralize(seen, 'invitation')} ({stale / seen:.1%})"
-        found = _with_recent(found, stale, recent.total, limits)
-        needed = ceil(Fraction(100 * (stale + recent.total), seen + recent.total)) / 100
+        found = _with_recent(found, stale, recent.total(), limits)
+        needed = ceil(Fraction(100 * (stale + recent.total()), seen + recent.total())) / 100
         yield Reason.MAX_SHARE, f"{found} over max_share: {limits.max_share}.", needed
 
 
@@ -191,7 +191,7 @@ def _compared(
     was = max(listed, before.projects.get(org_id, 0))
     yield ("project", "projects", ""), was, listed - counts.projects_gone
     for source in command.policy.sources:
-        left_out = {each.project_id for each in organization.unread if each.source is source}
+        left_out = {each.list_key[2] for each in organization.unread if each.source is source}
         left_out |= {project.id for project in excluded} if is_other else set()
         then = {
             place: count

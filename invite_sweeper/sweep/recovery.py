@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from invite_sweeper.audit import OpenIntent
-from invite_sweeper.audit.events import Event, ListKey, OutcomeLine
+from invite_sweeper.audit.events import Event, OutcomeLine
 from invite_sweeper.endings import Reason, WarningCode
 from invite_sweeper.models import (
     INVITED_STATUSES,
     SOURCES_OF_USERS,
-    InvitationList,
+    Invitations,
+    ListKey,
     ListRef,
     ListUnreadable,
     MembershipStatus,
@@ -63,7 +64,7 @@ class Recovery:
                 self._by_list[each.intent.key[:3]].append(each)
 
     async def settle(
-        self, list_ref: ListRef, found: InvitationList | ListUnreadable | ProjectGone
+        self, list_ref: ListRef, found: Invitations | ListUnreadable | ProjectGone
     ) -> None:
         """Resolve the intents of a list that was read.
 
@@ -75,11 +76,7 @@ class Recovery:
         left: Counter[str] = Counter()
         is_of_users = source in SOURCES_OF_USERS and not isinstance(found, ProjectGone)
         # A deleted project has no memberships left that the DELETE could have removed.
-        listed = (
-            {each.invitation_id: each for each in found}
-            if isinstance(found, InvitationList)
-            else {}
-        )
+        listed = {each.invitation_id: each for each in found} if isinstance(found, tuple) else {}
         for each in opened:
             intent = each.intent
             if isinstance(found, ListUnreadable):

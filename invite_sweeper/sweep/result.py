@@ -31,17 +31,11 @@ _MAX_NAMED: Final = 10
 class View(Protocol):
     """What the operator sees during a run. Its implementation is a layer above."""
 
-    def lists_found(self, count: int, where: str) -> None:
-        """Show that this number of lists will be read, too."""
+    def started(self, activity: str, count: int, where: str) -> None:
+        """Show that so many steps of an activity begin, in an organization."""
 
-    def list_done(self) -> None:
-        """Show that one list was read, or could not be."""
-
-    def deleting_started(self, deletions: int, where: str) -> None:
-        """Show that this number of deletions begins."""
-
-    def deletion_done(self, outcome: Outcome) -> None:
-        """Show that one deletion ended."""
+    def done(self, outcome: Outcome | None = None) -> None:
+        """Show that one step ended; that of a deletion has an outcome."""
 
     def warn(self, warning: RunWarning) -> None:
         """Show a warning or remark; the run continues."""
@@ -95,7 +89,7 @@ class Result:
         run's end; after it nothing is wrong, and the other lists of the policy go on.
         """
         command, sources, found = self.command, self.command.policy.sources, tuple(organizations)
-        sunsets = {s: day for each in found for s, day in each.client.sunsets.items()}
+        sunsets = {s: day for each in found for s, day in each.client.server.sunsets.items()}
         retired = {s: each for one in found for s, each in one.retired.items()}
         last_days = LAST_KNOWN_ENDS | command.history.sunsets(command.base_url) | sunsets
         today = command.now.date()
@@ -163,7 +157,9 @@ class Result:
         oldest = min((each.oldest for each in planned if each.oldest), default=None)
         # A list whose replacements the policy reads can end without a change of the policy.
         needed = [each for each in sources if not each.is_replaced_by(sources)]
-        ends = [day for each in organizations if (day := each.client.sunset(needed)) is not None]
+        servers = [each.client.server for each in organizations]
+        sunsets = {source: day for each in servers for source, day in each.sunsets.items()}
+        ends = [day for source, day in sunsets.items() if source in needed]
         errors = [each.error for each in organizations if each.error is not None]
         told = (*(reason for each in results for reason in each.reasons), *self.stopped_by)
         return RunFinished(
@@ -173,9 +169,6 @@ class Result:
                 told if self.error is None else self.error.reasons,
                 has_failed=self.error is not None or len(errors) == len(organizations),
             ),
-            requests=sum(each.requests for each in results),
-            retries=sum(each.retries for each in results),
-            rate_limited=sum(each.rate_limited for each in results),
             duration_s=round(command.clock() - command.started_s - self.question_s, 3),
             warnings=tuple(self.warnings),
             plan_made=self.plan_made,
@@ -184,11 +177,7 @@ class Result:
             sources_retired=tuple({s.value: None for each in organizations for s in each.retired}),
             oldest_pending_days=round((command.now - oldest) / _DAY, 1) if oldest else None,
             sunset=min(ends).isoformat() if ends else None,
-            sunsets={
-                source.value: day.isoformat()
-                for each in organizations
-                for source, day in each.client.sunsets.items()
-            },
+            sunsets={source.value: day.isoformat() for source, day in sunsets.items()},
             members={e.id: len(e.members) for e in organizations if e.members is not None},
             removed_members=tuple(dict.fromkeys(filter(None, self.removed_members))),
             keep_entries=tuple(
@@ -206,21 +195,21 @@ class Result:
 
     def _organization_result(self, organization: Organization) -> OrganizationResult:
         """Return the result of one organization; the requests of a client count for its first."""
-        counts = organization.counts + Counts(**dict[str, Any](organization.outcomes))
         client, error = organization.client, organization.error or self.error
+        is_first = organization is next(e for e in self.organizations if e.client is client)
+        more = dict[str, Any](organization.outcomes)
+        more |= structs.asdict(client.counters) if is_first else {}
+        counts = organization.counts + Counts(**more)
         is_told = counts.skipped or len(self.organizations) == 1
         reasons = self._reasons(counts, self.stopped_by if is_told else ())
         made = organization.is_planned and (self.plan_made or error is None)
         retired_early = Reason.RETIRED_SOURCE in self.stopped_by
-        first = next(each for each in self.organizations if each.client is client)
         return OrganizationResult(
             **self._ending(counts, error, reasons if error is None else error.reasons),
             id=organization.id,
             name=organization.name,
-            visible=organization.visible,
             plan_made=made,
             plan_complete=made and not (organization.unread or retired_early),
-            **(structs.asdict(client.counters) if first is organization else {}),
         )
 
     def _ending(

@@ -17,7 +17,6 @@ from invite_sweeper.models import (
     ListUnreadable,
     Project,
     Source,
-    organization_list_ref,
 )
 from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.text import ProjectPatterns, casefold_visible
@@ -79,18 +78,16 @@ class RunScope:
     """The projects of one organization that a run sees, and its lists.
 
     Attributes:
-        visible: A project of it is visible, so its own lists are read.
         projects: Those in scope, in Atlas's order.
         excluded: Those that the policy's filter leaves out.
         team_projects: Those whose teams must be known to decide about an invitation with a team:
             `excluded`, and all of them if rules or keep entries name projects.
-        unreadable: Projects that Atlas listed with an invalid id or with different facts, and
+        unreadable: Projects that Atlas listed with an invalid id, and
             the list of projects if it changed while it was read: they may be of any organization.
         project_names: Of every project that the credentials see, by id.
     """
 
     org_id: str
-    visible: bool = True
     projects: list[Project] = field(default_factory=list)
     excluded: list[Project] = field(default_factory=list)
     team_projects: list[Project] = field(default_factory=list)
@@ -100,10 +97,11 @@ class RunScope:
     def lists(self, sources: Iterable[Source]) -> list[ListRef]:
         """Return the lists to read: first those of the organization, then project by project."""
         wanted = tuple(sources)
-        own = [source for source in wanted if source.is_organization_level and self.visible]
+        own = [source for source in wanted if source.is_organization_level]
         of_projects = [source for source in wanted if not source.is_organization_level]
+        organization = Project(self.org_id, "", self.org_id)
         return [
-            *(organization_list_ref(self.org_id, source) for source in own),
+            *(ListRef(organization, source) for source in own),
             *(ListRef(project, source) for project in self.projects for source in of_projects),
         ]
 

@@ -12,10 +12,9 @@ from typing import Final, TypeAlias
 
 from msgspec import structs
 
-from invite_sweeper.audit import History, PreviousPlan, SavedPlan, is_recordable
+from invite_sweeper.audit import History, PreviousPlan, is_recordable
 from invite_sweeper.audit.events import (
     AnnouncementKey,
-    ListKey,
     PlanChanges,
     Planned,
     announcement_key,
@@ -113,10 +112,10 @@ def describe_notice(counts: Counts, next_due: datetime, *, dry_run: bool) -> str
 
 
 class KeepOutsidePlan:
-    """Keeps what a saved plan does not list, or lists with other evidence."""
+    """Keeps what a plan does not list, or lists with other evidence."""
 
-    def __init__(self, saved: SavedPlan) -> None:
-        self._remaining: dict[InvitationKey, Planned] = {each.key: each for each in saved.planned}
+    def __init__(self, planned: Iterable[Planned]) -> None:
+        self._remaining: dict[InvitationKey, Planned] = {each.key: each for each in planned}
         self._kept: Counter[str] = Counter()  # planned invitations by reason
         self._changed = 0
 
@@ -215,7 +214,7 @@ class ChangeTracker:
             unread: The lists that this run could not read.
             retired: The sources that Atlas no longer serves.
         """
-        lists: set[ListKey] = {(e.source.value, e.org_id or "", e.project_id) for e in unread}
+        lists = {each.list_key for each in unread}
         deleted = self._left & self._previous.deleted
         sources = set(retired)
         not_read = {key for key in self._left - deleted if key[:3] in lists or key[0] in sources}

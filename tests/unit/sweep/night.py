@@ -1,12 +1,13 @@
 """Whole sweeps over several organizations: an Atlas in memory, and an audit directory on disk."""
 
+from collections import Counter
 from datetime import timedelta
 
 from audit.runs import HOST, clock, intent, started, write_lines
 from builders import NOW, ORG, OTHER_ORG, invitation, object_id, policy, project
 from fakes import FakeAtlas
 
-from invite_sweeper.audit import AuditLog, DeletedWithin, History, read_plan
+from invite_sweeper.audit import AuditLog, History, read_plan
 from invite_sweeper.audit.reader import read_events
 from invite_sweeper.endings import WarningLevel
 from invite_sweeper.models import RequestCounters, Source
@@ -18,7 +19,7 @@ ORGS = (ORG, OTHER_ORG, "89abcdef0123456789abcdef")
 WIDE = {"max_deletions": 1000, "max_deletions_per_project": 1000, "max_share": 1.0}
 
 
-NOTHING = DeletedWithin(0, {})
+NOTHING = Counter[str]()
 
 
 class Earlier(History):
@@ -52,6 +53,12 @@ class LiveAtlas(FakeAtlas):
     person. What is in `results` stays, whatever the answer says.
     """
 
+    async def organizations(self):
+        return {ORG: "Alpha"}
+
+    async def secret_expiries(self, _org_id):
+        return ()
+
     async def delete(self, one, progress):
         result = await super().delete(one, progress)
         if one.invitation_id not in self.results:
@@ -74,39 +81,25 @@ class FakeClient:
     actor = "client"
 
     def __init__(self, atlas):
-        self.atlas = self.reader = atlas
+        self.atlas, self.server = atlas, self
+        self.reader = atlas
         self.clock_skew_s, self.sunsets, self.counters = 0.0, {}, RequestCounters()
 
     def deleter(self, _sources):
         return self.atlas
-
-    def sunset(self, _sources):
-        return None
-
-    async def secret_expiries(self, _org_id):
-        return ()
-
-    async def organization_names(self):
-        return {ORG: "Alpha"}
 
 
 class QuietView:
     """Shows nothing; records what it was told, and agrees unless told otherwise."""
 
     def __init__(self, answer=lambda _: True):
-        self.warnings, self.started, self.asked = [], [], []
+        self.warnings, self.activities, self.asked = [], [], []
         self._answer = answer
 
-    def lists_found(self, count, where):
-        pass
+    def started(self, activity, count, where):
+        self.activities.append(activity)
 
-    def list_done(self):
-        pass
-
-    def deleting_started(self, deletions, where):
-        self.started.append((deletions, where))
-
-    def deletion_done(self, outcome):
+    def done(self, outcome=None):
         pass
 
     def warn(self, warning):

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from invite_sweeper.audit import AuditDirectory, History, PlanScope
-from invite_sweeper.audit.events import PlanChanges, ProjectUnreadable, SourceRetired
-from invite_sweeper.models import ListUnreadable, Source
+from invite_sweeper.audit.events import PlanChanges
+from invite_sweeper.models import ListUnreadable, Source, SourceRetired
 from invite_sweeper.sweep.selection import Decision
 from invite_sweeper.sweep.steps import ChangeTracker
 
@@ -138,7 +138,7 @@ def test_planned_invitations_in_a_list_that_is_not_read_now_are_not_called_no_lo
 
 
 def unread_then(source):
-    return ProjectUnreadable(
+    return ListUnreadable(
         project_id=PROJECT,
         project_name="A",
         reason="403",

@@ -12,7 +12,7 @@ from invite_sweeper.sweep.scope import ProjectFilter, RunScope
 
 async def discover(*listed, **keys):
     rules, atlas = policy(**keys), FakeAtlas(listed=list(listed))
-    return (await discover_projects(atlas, ProjectFilter(rules), [ORG]))[ORG]
+    return await discover_projects(atlas, ProjectFilter(rules), ORG)
 
 
 async def list_all(atlas, count, *, workers=3, on_list=None, sources=(Source.INVITES,)):
@@ -81,7 +81,7 @@ def test_lists_of_organizations_are_read_first_and_then_project_by_project():
 
 
 def all_gone(count):
-    return {project(n).id: ProjectGone(project(n).id, f"Project {n}") for n in range(count)}
+    return {project(n).id: ProjectGone(project(n).id) for n in range(count)}
 
 
 @pytest.mark.parametrize("workers", [1, 2, 50])

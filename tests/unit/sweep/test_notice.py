@@ -21,7 +21,7 @@ from invite_sweeper.audit import AuditDirectory, AuditLog, History
 from invite_sweeper.audit.events import Announced, AnnouncementEnded, Planned, announcement_key
 from invite_sweeper.audit.reader import read_events
 from invite_sweeper.counts import Counts
-from invite_sweeper.models import InvitationList, ListRef, ListUnreadable, Project, Source
+from invite_sweeper.models import ListRef, ListUnreadable, Project, Source
 from invite_sweeper.sweep.command import Organization
 from invite_sweeper.sweep.plan import Planner
 from invite_sweeper.sweep.selection import Selector
@@ -101,7 +101,7 @@ async def night(directory, now, lists, rules, *, dry_run=False, deletes=False, k
             ListRef(place, Source.INVITES),
             ListUnreadable(project_id, place.name, "timed out", org_id=org_id)
             if found is None
-            else InvitationList(found),
+            else tuple(found),
         )
     stale = [each for one in organizations for each in one.stale]
     for each in stale:

@@ -11,14 +11,11 @@ from sweep.night import command_of
 from invite_sweeper.audit.events import (
     Announced,
     Kept,
-    ProjectUnreadable,
     WouldBeAnnounced,
 )
-from invite_sweeper.audit.events import SourceRetired as SourceRetiredLine
 from invite_sweeper.counts import Counts
 from invite_sweeper.models import (
     Entry,
-    InvitationList,
     ListRef,
     ListUnreadable,
     Project,
@@ -64,7 +61,7 @@ class Plan:
 
 def listed(*invitations, source=Source.INVITES, project_id=PROJECT):
     place = Project(ORG if source.is_organization_level else project_id, "Sandbox Alpha", ORG)
-    return ListRef(place, source), InvitationList(invitations)
+    return ListRef(place, source), tuple(invitations)
 
 
 def one(number, source=Source.INVITES, **changes):
@@ -208,7 +205,7 @@ def test_each_entry_is_in_one_invitation_and_counts_add_up(rows, is_unread):
 
 
 def test_project_that_is_gone_counts_once_for_all_its_lists():
-    gone = [ProjectGone(each, "A", ORG) for each in (PROJECT, PROJECT, object_id(8))]
+    gone = [ProjectGone(each) for each in (PROJECT, PROJECT, object_id(8))]
     assert (Plan().add(*gone)).counts.projects_gone == 2
 
 
@@ -218,10 +215,10 @@ def test_unreadable_list_is_recorded_with_its_reason_and_counts_where_a_role_is_
         ListUnreadable("??", "B", "Malformed."),
         ListUnreadable(object_id(8), "C", "HTTP 401.", 401, "USER_UNAUTHORIZED", org_id=ORG),
         ListUnreadable(object_id(9), "D", "HTTP 403.", 403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"),
-        ListUnreadable(ORG, "", "HTTP 500.", 500, None, Source.ORG_USERS, ORG),
+        ListUnreadable(None, None, "HTTP 500.", 500, None, Source.ORG_USERS, ORG),
     )
     assert (plan.counts.projects_unreadable, plan.counts.missing_role) == (5, 1)
-    assert plan.lines[0] == ProjectUnreadable(
+    assert plan.lines[0] == ListUnreadable(
         project_id=PROJECT,
         project_name="A",
         reason="HTTP 500.",
@@ -241,11 +238,7 @@ def test_retired_source_is_recorded_and_no_unreadable_list():
         {Source.INVITES: retired},
         0,
     )
-    assert plan.lines == [
-        SourceRetiredLine(
-            source=Source.INVITES, reason="Gone for good.", http_status=410, error_code="RETIRED"
-        )
-    ]
+    assert plan.lines == [retired]
 
 
 @pytest.mark.parametrize("announces", [True, False])

@@ -14,7 +14,6 @@ from invite_sweeper.endings import Reason
 from invite_sweeper.errors import CredentialsRefused
 from invite_sweeper.models import (
     SOURCES_OF_USERS,
-    InvitationList,
     ListRef,
     ListUnreadable,
     Project,
@@ -115,7 +114,7 @@ async def test_invitation_that_is_listed_is_failed_or_was_made_anew(source, move
 @pytest.mark.parametrize("source", Source)
 async def test_invitation_of_a_deleted_project_or_missing_without_a_status_is_gone(source):
     key = PROJECT if source is Source.INVITES else (source, one_of(source).scope_id)
-    gone = {key: ProjectGone(PROJECT, "A")} if source in SOURCES_OF_USERS else {}
+    gone = {key: ProjectGone(PROJECT)} if source in SOURCES_OF_USERS else {}
     (line,), _ = await recover(FakeAtlas(list_results=gone), opened(source))
     assert (line.outcome, line.seen_after) == ("already_gone", None)
 
@@ -167,7 +166,7 @@ async def test_list_that_the_run_reads_settles_its_intents_and_is_not_read_again
     atlas = FakeAtlas()
     found = Recovered(atlas, opened(Source.INVITES, 1), opened(Source.INVITES, 2))
     ref = ListRef(Project(PROJECT, "renamed", ORG), Source.INVITES)
-    await found.recovery.settle(ref, InvitationList([one_of(Source.INVITES, 2)]))
+    await found.recovery.settle(ref, (one_of(Source.INVITES, 2),))
     assert [each.outcome for each in found.lines] == ["already_gone", "failed"]
     await found.recovery.settle_rest()
     assert (atlas.requested, len(found.lines)) == ([], 2)
@@ -181,7 +180,7 @@ async def test_other_list_of_the_run_settles_nothing():
         (PROJECT, object_id(9), Source.INVITES),
     ):
         ref = ListRef(Project(project_id, "p", org_id), source)
-        await found.recovery.settle(ref, InvitationList())
+        await found.recovery.settle(ref, ())
     assert found.lines == []
 
 

@@ -54,6 +54,7 @@ async def verify(atlas, *lines, stop=None, workers=4, outcome=Outcome.DELETED):
     await executor.read_again()
     left = [int(id_, 16) for kind, id_ in log.lines if kind == "failed"]
     assert organization.counts.still_there == len(left) == len(log.lines)
+    assert {each.replaces for each in log.events} <= {outcome}
     assert organization.outcomes[outcome] == len(lines) - len(left)
     assert organization.outcomes[Outcome.FAILED] == len(left)
     assert (WarningCode.STILL_THERE in result.view.codes()) is bool(left)
@@ -62,7 +63,7 @@ async def verify(atlas, *lines, stop=None, workers=4, outcome=Outcome.DELETED):
 
 @pytest.mark.parametrize(
     "result",
-    [UNREADABLE, ProjectGone(PROJECT, "A"), AtlasUnavailable("-"), CredentialsRefused("-")],
+    [UNREADABLE, ProjectGone(PROJECT), AtlasUnavailable("-"), CredentialsRefused("-")],
 )
 async def test_list_that_cannot_be_read_again_verifies_nothing_and_raises_nothing(result):
     atlas = FakeAtlas(list_results={object_id(2): result})
