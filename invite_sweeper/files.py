@@ -95,14 +95,12 @@ def read_small_file(path: Path, max_bytes: int, *, follow_links: bool = True) ->
         return file.read(max_bytes + 1)
 
 
-def regular_file_target(path: Path) -> Path | None:
+def regular_file_target(path: Path) -> Path:
     """Return the regular file that a path refers to, existing or not; links are followed.
 
-    None for a pipe or a device, which can be written but must not be replaced: as root,
-    replacing `/dev/null` by a file breaks the machine.
-
     Raises:
-        OSError: It is a directory, or cannot be examined.
+        OSError: It is a directory, cannot be examined, or is a pipe or a device, which must not
+            be replaced: as root, replacing `/dev/null` by a file breaks the machine.
     """
     try:
         mode = path.stat().st_mode
@@ -110,7 +108,9 @@ def regular_file_target(path: Path) -> Path | None:
         return path.resolve()
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    return path.resolve() if stat.S_ISREG(mode) else None
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "it is not a regular file")
+    return path.resolve()
 
 
 def open_regular(
@@ -147,7 +147,7 @@ def write_error(what: str, path: Path, error: OSError) -> RunError:
 def check_writable(path: Path, what: str) -> None:
     """Raise the error of `write_error` if a file cannot be replaced; leaves nothing behind."""
     try:
-        partial, descriptor = _create_beside(_replaceable_target(path))
+        partial, descriptor = _create_beside(regular_file_target(path))
         os.close(descriptor)
         partial.unlink()
     except OSError as error:
@@ -163,7 +163,7 @@ def replace_file(path: Path, data: bytes, *, follow_links: bool = True) -> None:
     Raises:
         OSError: It was not written; an earlier file is unchanged.
     """
-    target = _replaceable_target(path) if follow_links else path
+    target = regular_file_target(path) if follow_links else path
     partial, descriptor = _create_beside(target)
     try:
         left = memoryview(data)
@@ -200,11 +200,3 @@ def fsync_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _replaceable_target(path: Path) -> Path:
-    """Return the regular file that a path refers to; raise OSError for anything else."""
-    target = regular_file_target(path)
-    if target is None:
-        raise OSError(errno.EINVAL, "it is not a regular file")
-    return target

@@ -136,27 +136,17 @@ class Globs:
     """
 
     def __init__(self, patterns: Iterable[str], *, protects: bool = False) -> None:
-        self.patterns = tuple(patterns)
+        globs = tuple(patterns)
         folds = (casefold_visible, casefold_lookalike) if protects else (casefold_visible,)
-        self._each = tuple(
-            (fold, re.compile(_glob_regex(fold(pattern))), pattern)
-            for pattern in self.patterns
+        self._regexes = tuple(
+            (fold, re.compile("|".join(f"(?:{_glob_regex(fold(glob))})" for glob in globs)))
             for fold in folds
-        )
-        self._any = tuple(
-            (fold, re.compile("|".join(f"(?:{r.pattern})" for f, r, _ in self._each if f is fold)))
-            for fold in folds
-            if self.patterns
+            if globs
         )
 
     def matches(self, name: str) -> bool:
         """Return whether any glob matches the name."""
-        return any(regex.match(fold(name)) for fold, regex in self._any)
-
-    def matching_patterns(self, name: str) -> tuple[str, ...]:
-        """Return the globs that match the name, as the policy writes them."""
-        matching = (pattern for fold, regex, pattern in self._each if regex.match(fold(name)))
-        return tuple(dict.fromkeys(matching))
+        return any(regex.match(fold(name)) for fold, regex in self._regexes)
 
 
 def _glob_regex(glob: str) -> str:
@@ -176,18 +166,14 @@ class ProjectPatterns:
     """
 
     def __init__(self, patterns: Iterable[str], *, protects: bool = False) -> None:
-        self.patterns = tuple(patterns)
-        self._ids = {p: p.strip().lower() for p in self.patterns if _PROJECT_ID.fullmatch(p)}
-        self._globs = Globs([p for p in self.patterns if p not in self._ids], protects=protects)
+        globs = list(patterns)
+        self._ids = {each.strip().lower() for each in globs if _PROJECT_ID.fullmatch(each)}
+        globs = [each for each in globs if not _PROJECT_ID.fullmatch(each)]
+        self._globs = Globs(globs, protects=protects)
 
     def matches(self, project_id: str, name: str) -> bool:
         """Return whether any entry selects the project."""
-        return project_id.lower() in self._ids.values() or self._globs.matches(name)
-
-    def matching_patterns(self, project_id: str, name: str) -> tuple[str, ...]:
-        """Return the entries that select the project, as written."""
-        by_id = tuple(p for p, wanted in self._ids.items() if wanted == project_id.lower())
-        return by_id + self._globs.matching_patterns(name)
+        return project_id.lower() in self._ids or self._globs.matches(name)
 
 
 _PROJECT_ID = re.compile(r"\s*[0-9a-fA-F]{24}\s*")

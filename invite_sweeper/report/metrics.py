@@ -126,8 +126,6 @@ class Metrics(NamedTuple):
         failed = f"The metrics could not be written to {path}"
         try:
             target = regular_file_target(path)
-            if target is None:
-                return (f"{failed}: it is not a regular file.",)
             earlier = self.succeeded_at or _read_success(target)
             replace_file(target, self._replace(succeeded_at=earlier).exposition())
             target.chmod(_TEXTFILE_MODE)

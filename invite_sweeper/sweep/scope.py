@@ -45,28 +45,28 @@ class ProjectFilter:
         reads_people = Source.USERS in policy.sources
         self.unplaced_source = Source.USERS if reads_people else Source.INVITES
         self._tags = _fold_tags(dict(policy.projects.tags or {}).items())
-        self._unused_entries = {
-            **{("projects.include", p): None for p in self._include.patterns if p != "*"},
-            **{("projects.exclude", p): None for p in self._exclude.patterns},
+        self._unused = {
+            (f"projects.{key}", pattern): ProjectPatterns([pattern], protects=key == "exclude")
+            for key, patterns in (
+                ("include", policy.projects.include),
+                ("exclude", policy.projects.exclude),
+            )
+            for pattern in patterns
+            if (key, pattern) != ("include", "*")
         }
 
     def includes(self, project: Project) -> bool:
         """Return whether a project of the policy's organizations is in its scope."""
-        included = self._matches("projects.include", self._include, project)
-        excluded = self._matches("projects.exclude", self._exclude, project)
+        for key, pattern in [*self._unused.items()]:
+            if pattern.matches(project.id, project.name):
+                del self._unused[key]
+        included = self._include.matches(project.id, project.name)
+        excluded = self._exclude.matches(project.id, project.name)
         return included and not excluded and self._tags <= _fold_tags(project.tags)
 
     def unused_patterns(self) -> tuple[str, ...]:
         """Return a warning for each pattern that has matched no project so far."""
-        return tuple(
-            f"{where} {pattern!r} matched no project." for where, pattern in self._unused_entries
-        )
-
-    def _matches(self, where: str, patterns: ProjectPatterns, project: Project) -> bool:
-        hits = patterns.matching_patterns(project.id, project.name)
-        for pattern in hits:
-            self._unused_entries.pop((where, pattern), None)
-        return bool(hits)
+        return tuple(f"{where} {pattern!r} matched no project." for where, pattern in self._unused)
 
 
 def _fold_tags(tags: Iterable[tuple[str, str]]) -> frozenset[tuple[str, str]]:

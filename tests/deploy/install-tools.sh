@@ -59,13 +59,15 @@ base() {
 }
 # unpack TREE PACKAGE…: the packages and what they depend on, as if none were installed.
 unpack() {
-    local tree=$1 packages=$1-packages each
+    local tree=$1 packages=$1-packages download each
     shift
     rm -rf "$tree" "$packages"
     mkdir -p "$tree" "$packages/partial"
     touch "$packages/status"
-    apt-get -qq -y --no-install-recommends --download-only -o APT::Sandbox::User=root -o Debug::NoLocking=1 \
-        -o Dir::State::status="$packages/status" -o Dir::Cache::archives="$packages" install "$@" >/dev/null
+    download=(apt-get -qq -y --no-install-recommends --download-only -o APT::Sandbox::User=root)
+    download+=(-o Debug::NoLocking=1 -o Dir::State::status="$packages/status")
+    download+=(-o Dir::Cache::archives="$packages" install "$@")
+    "${download[@]}" >/dev/null 2>&1 || { apt-get update -qq && "${download[@]}" >/dev/null; }
     for each in "$packages"/*.deb; do
         dpkg-deb --extract "$each" "$tree"
     done

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from deploy.containers import BASE, Containers, until
-from deploy.stage import Stage
+from deploy.stage import Stage, staged
 from readmes import OPERATORS, README, section
 
 NAME = "machine"
@@ -113,14 +113,15 @@ class Machine:
 
 
 @contextlib.contextmanager
-def started(containers, stage):
-    """Start the machine; it is removed at the end of the block."""
-    containers.podman(
-        "run", "--detach", "--pull=never", f"--name={NAME}", "--systemd=always", "--user=0",
-        "--network=host", "--cap-add=SYS_ADMIN", "--security-opt=seccomp=unconfined",
-        INSTALLED, *INIT,
-    )  # fmt: skip
-    try:
-        yield Machine(containers, stage).set_up()
-    finally:
-        containers.podman("rm", "--force", "--time=0", NAME)
+def started(containers, folder):
+    """Start the machine beside a stage in the folder; it is removed at the end of the block."""
+    with staged(folder, projects=2, stale=3, owner=0) as stage:
+        containers.podman(
+            "run", "--detach", "--pull=never", f"--name={NAME}", "--systemd=always", "--user=0",
+            "--network=host", "--cap-add=SYS_ADMIN", "--security-opt=seccomp=unconfined",
+            INSTALLED, *INIT,
+        )  # fmt: skip
+        try:
+            yield Machine(containers, stage).set_up()
+        finally:
+            containers.podman("rm", "--force", "--time=0", NAME)

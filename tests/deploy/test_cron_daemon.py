@@ -7,7 +7,6 @@ import pytest
 from deploy.containers import until
 from deploy.machine import SENDMAIL, STATE, started
 from deploy.manifests import DEPLOY
-from deploy.stage import staged
 
 CRONTAB = (DEPLOY / "cron/invite-sweeper.crontab").read_text(encoding="utf-8")
 NIGHTLY = re.compile(r"^17 3 (?=\* \* \* invite-sweeper )", re.MULTILINE)
@@ -28,11 +27,7 @@ def test_readme_installs_the_program_and_leads_to_a_dry_run_as_the_user_of_cron(
 @pytest.fixture(scope="module")
 def machine(containers, fresh, tmp_path_factory):
     """A machine with mail and cron, and nothing scheduled."""
-    folder = tmp_path_factory.mktemp("cron")
-    with (
-        staged(folder, projects=2, stale=3, owner=0) as stage,
-        started(containers, stage) as up,
-    ):
+    with started(containers, tmp_path_factory.mktemp("cron")) as up:
         up.write("/usr/sbin/sendmail", SENDMAIL, mode="0755")
         yield up
 

@@ -6,7 +6,6 @@ import pytest
 from company_network import ATLAS, company_network
 from deploy.machine import STATE, started
 from deploy.manifests import DEPLOY
-from deploy.stage import staged
 from readmes import OPERATORS, section
 
 from invite_sweeper.endings import ExitCode
@@ -38,12 +37,8 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def machine(containers, fresh, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("machine")
-    with (
-        staged(folder, projects=2, stale=3, owner=0) as stage,
-        started(containers, stage) as up,
-    ):
-        up.write(f"{UNIT}.d/test.conf", TEST_CONFIG.format(stage.base_url))
+    with started(containers, tmp_path_factory.mktemp("machine")) as up:
+        up.write(f"{UNIT}.d/test.conf", TEST_CONFIG.format(up.stage.base_url))
         up.run("rmdir", "/var/lib/invite-sweeper")
         yield up
 

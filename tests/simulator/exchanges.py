@@ -73,9 +73,7 @@ class World:
             "no-access": lambda: self._allow(Access.NONE),
             "elsewhere": partial(sim.faults.add, faults.address_refused()),
             "gone-400": partial(sim.faults.add, faults.gone_as_400()),
-            "ten-invitations": lambda: sim.throttling.bucket(
-                NEW_INVITATIONS, "127.0.0.1"
-            ).take_up_to(sim.monotonic(), 10),
+            "ten-invitations": self._invite_ten,
             "retired-invites": lambda: sim.retired.add(("invites", "2023-01-01")),
             "retired-orgs": lambda: sim.retired.add(("orgs", "*")),
             "spent": self._spend,
