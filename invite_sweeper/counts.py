@@ -33,6 +33,10 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         restored: Invited by a restore, and pending again.
         active: Added by Atlas as members at once in a restore, without an acceptance.
         already_there: Invited or members without the restore.
+        requests: Sent to Atlas, sign-in included; those of credentials count for the first of their
+            organizations.
+        retries: Attempts after the first of each request.
+        rate_limited: Answers with status 429.
     """
 
     projects_seen: int = 0
@@ -60,6 +64,9 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     restored: int = 0
     active: int = 0
     already_there: int = 0
+    requests: int = 0
+    retries: int = 0
+    rate_limited: int = 0
 
     @property
     def planned(self) -> int:

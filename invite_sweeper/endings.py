@@ -210,6 +210,14 @@ class _Facts(NamedTuple):
     label: str = ""
 
 
+def _refused(advice: str = "", *, retryable: bool = False) -> _Facts:
+    return _Facts(ExitCode.REFUSED, advice, retryable)
+
+
+def _partial(label: str, *, advice: str, retryable: bool = False) -> _Facts:
+    return _Facts(ExitCode.PARTIAL, advice, retryable, label)
+
+
 class Reason(StrEnum):
     """Why a run did not do everything, as one word for alerts and other programs.
 
@@ -231,176 +239,133 @@ class Reason(StrEnum):
         """Return the member of a row."""
         return new_member(cls, value, facts)
 
-    MAX_DELETIONS = "max_deletions", _Facts(ExitCode.REFUSED, advice=_TOO_MANY)
-    MAX_DELETIONS_PER_PROJECT = (
-        "max_deletions_per_project",
-        _Facts(ExitCode.REFUSED, advice=_TOO_MANY),
-    )
-    MAX_SHARE = "max_share", _Facts(ExitCode.REFUSED, advice=_TOO_MANY)
+    MAX_DELETIONS = "max_deletions", _refused(_TOO_MANY)
+    MAX_DELETIONS_PER_PROJECT = "max_deletions_per_project", _refused(_TOO_MANY)
+    MAX_SHARE = "max_share", _refused(_TOO_MANY)
     MAX_UNREADABLE_PROJECTS = (
         "max_unreadable_projects",
-        _Facts(
-            ExitCode.REFUSED,
-            advice=(
-                "Grant the credentials the role in those projects, exclude them, or raise "
-                "max_unreadable_projects. The audit log names each project with the reason."
-            ),
+        _refused(
+            "Grant the credentials the role in those projects, exclude them, or raise "
+            "max_unreadable_projects. The audit log names each project with the reason."
         ),
     )
     MAX_POPULATION_DROP = (
         "max_population_drop",
-        _Facts(
-            ExitCode.REFUSED,
-            advice=(
-                "Find the cause. If the drop is expected, accept it for one run with "
-                "--accept-population."
-            ),
+        _refused(
+            "Find the cause. If the drop is expected, accept it for one run with "
+            "--accept-population."
         ),
     )
-    CLOCK = (
-        "clock",
-        _Facts(ExitCode.REFUSED, advice="Synchronize the clock with NTP.", retryable=True),
-    )
-    PLAN = "plan", _Facts(ExitCode.REFUSED, advice="Create a new plan with: {plan}")
-    EARLIER_RUNS = (
-        "earlier_runs",
-        _Facts(ExitCode.REFUSED, advice="Check the audit log with: {verify}"),
-    )
+    CLOCK = "clock", _refused("Synchronize the clock with NTP.", retryable=True)
+    PLAN = "plan", _refused("Create a new plan with: {plan}")
+    EARLIER_RUNS = "earlier_runs", _refused("Check the audit log with: {verify}")
     """The audit log of earlier runs is missing, changed or unreadable."""
     NO_VISIBLE_PROJECT = (
         "no_visible_project",
-        _Facts(
-            ExitCode.REFUSED,
-            advice="Check the credentials and the ids of the organizations: {doctor}",
-        ),
+        _refused("Check the credentials and the ids of the organizations: {doctor}"),
     )
     NOT_CONFIRMED = (
         "not_confirmed",
-        _Facts(
-            ExitCode.REFUSED,
-            advice="Run the command again, and answer yes to what it shows.",
-            retryable=True,
-        ),
+        _refused("Run the command again, and answer yes to what it shows.", retryable=True),
     )
-    OTHER = "other", _Facts(ExitCode.REFUSED)
+    OTHER = "other", _refused()
     """Another guard; no guard of a sweep."""
     CIRCUIT_BREAKER = (
         "circuit_breaker",
-        _Facts(
-            ExitCode.PARTIAL,
+        _partial(
+            "stopped itself",
             advice="Find out why the deletions failed before you run the sweep again: {report}",
-            label="stopped itself",
         ),
     )
     REMOVED_MEMBER = (
         "removed_member",
-        _Facts(
-            ExitCode.PARTIAL,
-            advice="Invite the removed members again{restore}",
-            label="active member removed",
-        ),
+        _partial("active member removed", advice="Invite the removed members again{restore}"),
     )
     MISSING_ROLE = (
         "missing_role",
-        _Facts(
-            ExitCode.PARTIAL,
-            advice=(
-                "Grant the credentials the role that is missing, or exclude the projects; until "
-                "then the same command ends the same way. To list them: {doctor}"
-            ),
-            label="role missing",
+        _partial(
+            "role missing",
+            advice="Grant the credentials the role that is missing, or exclude the projects; until "
+            "then the same command ends the same way. To list them: {doctor}",
         ),
     )
     """Atlas refused to read a list or to delete."""
     UNREADABLE_PROJECTS = (
         "unreadable_projects",
-        _Facts(
-            ExitCode.PARTIAL,
+        _partial(
+            "projects not read",
             advice="The next run reads the projects again. If they stay unreadable: {doctor}",
             retryable=True,
-            label="projects not read",
         ),
     )
     RETIRED_SOURCE = (
         "retired_source",
-        _Facts(
-            ExitCode.PARTIAL,
-            advice="Replace the retired list under `sources` in the policy.",
-            label="retired list",
-        ),
+        _partial("retired list", advice="Replace the retired list under `sources` in the policy."),
     )
     FAILED_DELETIONS = (
         "failed_deletions",
-        _Facts(
-            ExitCode.PARTIAL,
+        _partial(
+            "deletions failed",
             advice="The next sweep tries the failed deletions again. To list them: {failed}",
             retryable=True,
-            label="deletions failed",
         ),
     )
     UNKNOWN_DELETIONS = (
         "unknown_deletions",
-        _Facts(
-            ExitCode.PARTIAL,
+        _partial(
+            "deletions without a response",
             advice="The next sweep checks the deletions without a response.",
             retryable=True,
-            label="deletions without a response",
         ),
     )
     STILL_THERE = (
         "still_there",
-        _Facts(
-            ExitCode.PARTIAL,
+        _partial(
+            "deleted invitations still listed",
             advice="If the next run still lists the invitations, ask MongoDB support.",
             retryable=True,
-            label="deleted invitations still listed",
         ),
     )
     MADE_ACTIVE = (
         "made_active",
-        _Facts(
-            ExitCode.PARTIAL,
-            advice=(
-                "Check that each of them should have access, and remove those who should not: "
-                "{active}"
-            ),
-            label="people became active members",
+        _partial(
+            "people became active members",
+            advice="Check that each of them should have access, and remove those who should not: "
+            "{active}",
         ),
     )
     """A restore, in a federated organization."""
     NOT_INVITED = (
         "not_invited",
-        _Facts(
-            ExitCode.PARTIAL,
+        _partial(
+            "people not invited",
             advice="Run the same restore again: it leaves out people who are there already.",
             retryable=True,
-            label="people not invited",
         ),
     )
     """A restore whose invitations failed, were not sent, or have an unknown result."""
     CREDENTIALS = (
         "credentials",
         _Facts(
-            ExitCode.CREDENTIALS,
-            advice="Check the credentials, their role and the access list: {doctor}",
+            ExitCode.CREDENTIALS, "Check the credentials, their role and the access list: {doctor}"
         ),
     )
     UNREACHABLE = (
         "unreachable",
         _Facts(
             ExitCode.UNREACHABLE,
-            advice="Run the command again. If it fails again: {doctor}",
+            "Run the command again. If it fails again: {doctor}",
             retryable=True,
         ),
     )
-    AUDIT_LOG = "audit_log", _Facts(ExitCode.AUDIT, advice=ExitCode.AUDIT.advice)
+    AUDIT_LOG = "audit_log", _Facts(ExitCode.AUDIT, ExitCode.AUDIT.advice)
     INTERRUPTED = (
         "interrupted",
-        _Facts(ExitCode.INTERRUPTED, advice=ExitCode.INTERRUPTED.advice, retryable=True),
+        _Facts(ExitCode.INTERRUPTED, ExitCode.INTERRUPTED.advice, retryable=True),
     )
-    LOCKED = "locked", _Facts(ExitCode.LOCKED, advice="Wait for that run to end, or stop it.")
+    LOCKED = "locked", _Facts(ExitCode.LOCKED, "Wait for that run to end, or stop it.")
     USAGE = "usage", _Facts(ExitCode.USAGE)
-    DEFECT = "defect", _Facts(ExitCode.DEFECT, advice=ExitCode.DEFECT.advice)
+    DEFECT = "defect", _Facts(ExitCode.DEFECT, ExitCode.DEFECT.advice)
 
 
 REFUSAL_REASONS: Final = tuple(each for each in Reason if each.exit_code is ExitCode.REFUSED)
@@ -412,16 +377,10 @@ _SAID_BETTER: Final = {
 """The advice of a reason that another one contradicts: "run it again" does not add a role."""
 
 
-def may_repeat(exit_code: int, reasons: Sequence[str] = ()) -> bool:
-    """Return whether the same command, repeated without a change, may do the rest.
-
-    Args:
-        exit_code: Decides where a line of the log has no reasons.
-    """
+def may_repeat(reasons: Iterable[str]) -> bool:
+    """Return whether the same command, repeated without a change, may do the rest."""
     known = known_reasons(reasons)
-    if known:
-        return all(each.retryable for each in known)
-    return any(code.retryable for code in ExitCode if code == exit_code)
+    return bool(known) and all(each.retryable for each in known)
 
 
 def known_reasons(reasons: Iterable[str]) -> tuple[Reason, ...]:

@@ -10,7 +10,6 @@ from operator import attrgetter
 from typing import Any, ClassVar, Final, NamedTuple, Self, TypeAlias, TypeVar
 
 import msgspec
-from msgspec import structs
 
 from invite_sweeper.endings import new_member
 from invite_sweeper.errors import RunError
@@ -173,11 +172,6 @@ class ListRef(NamedTuple):
     source: Source
 
 
-def organization_list_ref(org_id: str, source: Source) -> ListRef:
-    """Return the reference to a list of an organization."""
-    return ListRef(Project(org_id, "", org_id), source)
-
-
 InvitationKey: TypeAlias = tuple[str, str, str, str]
 """Source, organization, project (the organization for its own lists) and id."""
 ListKey: TypeAlias = tuple[str, str, str]
@@ -313,16 +307,6 @@ class Invitation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
         """As plans and the audit log name it among the entries of an invitation."""
         return Entry(self.source, self.project_id, self.invitation_id, self.roles)
 
-    def with_roles_of_entries(self) -> Self:
-        """Return it with the roles of its other entries, to invite the person again."""
-        roles, in_projects = dict.fromkeys(self.roles), dict.fromkeys(self.project_roles)
-        for entry in self.entries:
-            if entry.project_id is None:
-                roles |= dict.fromkeys(entry.roles)
-            else:
-                in_projects |= dict.fromkeys((entry.project_id, role) for role in entry.roles)
-        return structs.replace(self, roles=tuple(roles), project_roles=tuple(in_projects))
-
     def as_event(self, kind: type[EventT], **more: Any) -> EventT:  # noqa: ANN401  its own fields
         """Return an event of the audit log about it."""
         return kind(**{**dict(zip(_NAMES, _values(self), strict=True)), **more})
@@ -375,16 +359,9 @@ class SourceRetired(ListUnreadable, frozen=True):
 
 
 class ProjectGone(msgspec.Struct, frozen=True):
-    """A project that no longer exists (404 with `GROUP_NOT_FOUND`); not an error.
-
-    Attributes:
-        source: The list that was requested.
-    """
+    """A project that no longer exists (404 with `GROUP_NOT_FOUND`); not an error."""
 
     project_id: str
-    project_name: str
-    org_id: str = ""
-    source: Source = Source.INVITES
 
 
 class Outcome(StrEnum):

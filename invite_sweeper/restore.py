@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
+from msgspec import structs
 
 from invite_sweeper.audit import AuditLog
 from invite_sweeper.audit.events import (
@@ -182,6 +183,17 @@ async def plan_restore(organizations: Sequence[Organization], deletions: Deletio
     )
 
 
+def _with_roles_of_entries(line: Planned) -> Planned:
+    """Return what is invited again: with the roles of all entries."""
+    roles, in_projects = dict.fromkeys(line.roles), dict.fromkeys(line.project_roles)
+    for entry in line.entries:
+        if entry.project_id is None:
+            roles |= dict.fromkeys(entry.roles)
+        else:
+            in_projects |= dict.fromkeys((entry.project_id, role) for role in entry.roles)
+    return structs.replace(line, roles=tuple(roles), project_roles=tuple(in_projects))
+
+
 def _moved(invitation: Invitation, owners: Mapping[str, str]) -> str:
     """Return why an invitation leads to another organization than it did; "" if it does not.
 
@@ -281,7 +293,7 @@ class Restorer:
         """Send one POST; a stop may cut it off before its response."""
         inviter, sending = self._organizations[one.org_id].client.inviter(), Sending()
         grace = self._result.command.policy.execution.grace
-        send = inviter.invite(one.with_roles_of_entries(), sending)
+        send = inviter.invite(_with_roles_of_entries(one), sending)
         try:
             return await self._stop.run_unless_stopped(send, grace=grace)
         except Interrupted:

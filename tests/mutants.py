@@ -340,15 +340,15 @@ SINGLE = (
     Mutant(
         "what earlier runs deleted does not count",
         "audit/history.py",
-        "for ts, project in self._sent.values() if ts > since)",
-        "for ts, project in ())",
+        "for ts, place in self._sent.values() if period and ts > since)",
+        "for ts, place in ())",
         CAP,
     ),
     Mutant(
         "an intent without an outcome does not count within the period",
         "audit/history.py",
-        "for ts, project in self._sent.values() if ts > since)",
-        "for key, (ts, project) in self._sent.items() if ts > since and key not in self._open)",
+        "for ts, place in self._sent.values() if period and ts > since)",
+        "for key, (ts, place) in self._sent.items() if ts > since and key not in self._open)",
         CAP,
     ),
     Mutant(
@@ -361,21 +361,21 @@ SINGLE = (
     Mutant(
         "the limit of a refusal does not count earlier runs",
         "sweep/guards.py",
-        "if stale and stale + recent.total > limits.max_deletions:",
+        "if stale and stale + recent.total() > limits.max_deletions:",
         "if stale and stale > limits.max_deletions:",
         CAP,
     ),
     Mutant(
         "max_deletions is off by one",
         "sweep/guards.py",
-        "if stale and stale + recent.total > limits.max_deletions:",
-        "if stale and stale + recent.total > limits.max_deletions + 1:",
+        "if stale and stale + recent.total() > limits.max_deletions:",
+        "if stale and stale + recent.total() > limits.max_deletions + 1:",
         f"{CAP} tests/unit/sweep/test_guards.py",
     ),
     Mutant(
         "trim does not count earlier runs",
         "sweep/plan.py",
-        "max(0, command.limits.max_deletions - command.recent.total)",
+        "max(0, command.limits.max_deletions - command.recent.total())",
         "command.limits.max_deletions",
         CAP,
     ),
@@ -459,8 +459,8 @@ OF_GUARANTEES = (
     Mutant(
         "what a sweep ended is missed by the next night",
         "audit/history.py",
-        "left = {key: count - len(ended.get(key, ())) for key, count in lists.items()}",
-        "left = dict(lists)",
+        "left = {key: count - len(ended) for key, (count, ended) in lists.items()}",
+        "left = {key: count for key, (count, ended) in lists.items()}",
         "tests/commands/test_twenty_nights.py",
     ),
     Mutant(

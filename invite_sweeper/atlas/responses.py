@@ -456,7 +456,7 @@ def list_error(
         raise fatal_error
     is_gone = isinstance(result, Response) and is_project_gone(result)
     if is_gone and not source.is_organization_level:
-        return ProjectGone(project.id, project.name, project.org_id, source)
+        return ProjectGone(project.id)
     found = unread(project, result, role)
     if source is Source.INVITES:
         return msgspec.structs.replace(found, source=source)

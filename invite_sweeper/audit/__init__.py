@@ -4,7 +4,6 @@ from invite_sweeper.audit.chain import is_recordable
 from invite_sweeper.audit.directory import AuditDirectory, RunFile
 from invite_sweeper.audit.history import (
     CompleteRun,
-    DeletedWithin,
     History,
     OpenIntent,
     PlanScope,
@@ -12,16 +11,14 @@ from invite_sweeper.audit.history import (
     RunRecord,
 )
 from invite_sweeper.audit.log import AuditLog, check_written_plan
-from invite_sweeper.audit.reader import LineFilter, SavedPlan, filter_lines, read_plan
+from invite_sweeper.audit.reader import SavedPlan, filter_lines, read_plan
 from invite_sweeper.audit.verify import Verdict, Verification, verify, verify_directory
 
 __all__ = [
     "AuditDirectory",
     "AuditLog",
     "CompleteRun",
-    "DeletedWithin",
     "History",
-    "LineFilter",
     "OpenIntent",
     "PlanScope",
     "PreviousPlan",

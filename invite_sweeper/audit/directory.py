@@ -295,9 +295,26 @@ class AuditDirectory:
                 pass
 
     def _check_owners(self) -> None:
-        for each in (self.path / "HEAD", *(file.path for file in self.files()[-1:])):
+        """Raise AuditLogError if another user can have written a file that a run continues.
+
+        A group may write to it: Kubernetes adds that permission to every file of a volume mounted
+        with an `fsGroup`.
+
+        Source:
+            `SetVolumeOwnership` in kubernetes/kubernetes, pkg/volume/volume_linux.go, sets mode
+            0660 on files (assumed to be unchanged).
+        """
+        for path in (self.path / "HEAD", *(file.path for file in self.files()[-1:])):
             with suppress(FileNotFoundError):
-                _check_owner(each, each.lstat())
+                status = path.lstat()
+                if not stat.S_ISREG(status.st_mode):
+                    hint = "Replace it by the file itself."
+                    raise AuditLogError(f"{path} is not a regular file.", hint=hint)
+                if status.st_uid not in {os.geteuid(), 0}:
+                    raise AuditLogError(f"{path} belongs to another user.", hint=_VERIFY_HINT)
+                if status.st_mode & stat.S_IWOTH:
+                    hint = f"Remove that permission: chmod o-w {path}"
+                    raise AuditLogError(f"Every user can write to {path}.", hint=hint)
 
     @contextmanager
     def lock(self, *, run_id: str, now: datetime, command: str) -> Iterator[None]:
@@ -353,8 +370,9 @@ def _locked(path: Path, flags: int, operation: int) -> Iterator[int]:
 def _make_private(directory: Path) -> None:
     """Create a missing directory with mode 0700, and check that others cannot replace files in it.
 
-    Args:
-        directory: Absolute path.
+    A world-writable directory needs the sticky bit (as /tmp has), with which users can only
+    rename their own files. The same is required of its parents, with one exception: a directory
+    owned by this user may be in a world-writable one. It can be moved, but that is detected.
 
     Raises:
         AuditLogError: The directory is not safe. Missing directories may have been created.
@@ -369,16 +387,6 @@ def _make_private(directory: Path) -> None:
             f"The audit directory {directory} is a symbolic link.",
             hint="Name the directory itself.",
         )
-    _reject_world_writable(directory)
-
-
-def _reject_world_writable(directory: Path) -> None:
-    """Raise AuditLogError if other users could replace files in the directory.
-
-    A world-writable directory needs the sticky bit (as /tmp has), with which users can only
-    rename their own files. The same is required of its parents, with one exception: a directory
-    owned by this user may be in a world-writable one. It can be moved, but that is detected.
-    """
     child_owner = None
     for each in (resolved := directory.resolve(), *resolved.parents):
         status = each.stat()
@@ -389,26 +397,6 @@ def _reject_world_writable(directory: Path) -> None:
                 hint=f"Remove that permission: chmod o-w {each}",
             )
         child_owner = status.st_uid
-
-
-def _check_owner(path: Path, status: os.stat_result) -> None:
-    """Raise AuditLogError if another user can have written a file that a run continues.
-
-    A group may write to it: Kubernetes adds that permission to every file of a volume mounted
-    with an `fsGroup`.
-
-    Source:
-        `SetVolumeOwnership` in kubernetes/kubernetes, pkg/volume/volume_linux.go, sets mode
-        0660 on files (assumed to be unchanged).
-    """
-    if not stat.S_ISREG(status.st_mode):
-        raise AuditLogError(f"{path} is not a regular file.", hint="Replace it by the file itself.")
-    if status.st_uid not in {os.geteuid(), 0}:
-        raise AuditLogError(f"{path} belongs to another user.", hint=_VERIFY_HINT)
-    if status.st_mode & stat.S_IWOTH:
-        raise AuditLogError(
-            f"Every user can write to {path}.", hint=f"Remove that permission: chmod o-w {path}"
-        )
 
 
 @contextmanager

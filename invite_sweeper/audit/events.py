@@ -256,9 +256,6 @@ class OrganizationResult(Counts, frozen=True, kw_only=True):
     reasons: tuple[str, ...] = ()
     plan_made: bool = False
     plan_complete: bool = False
-    requests: int = 0
-    retries: int = 0
-    rate_limited: int = 0
 
     @property
     def label(self) -> str:
@@ -272,8 +269,6 @@ class RunFinished(Counts, frozen=True, kw_only=True):
     All fields are written, so that `--output json` is this struct and that of the first line.
 
     Attributes:
-        requests: Sent to Atlas, sign-in included.
-        rate_limited: Answers with status 429.
         duration_s: From the start of the run, without the time that the question was open.
         error: What stopped the run, in three parts; None when it completed.
         reasons: Why it did not do everything; codes of `endings.Reason`.
@@ -294,9 +289,6 @@ class RunFinished(Counts, frozen=True, kw_only=True):
 
     event: ClassVar[str] = "run_finished"
 
-    requests: int = 0
-    retries: int = 0
-    rate_limited: int = 0
     duration_s: float = 0.0
     exit_code: int
     error: ErrorParts | None = None

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import date, datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -45,6 +45,8 @@ _APPLIED_CODES: Final = frozenset({ExitCode.DONE, ExitCode.PARTIAL})
 _NOTHING_SENT: Final = frozenset({Outcome.SKIPPED, Outcome.CHANGED, Outcome.ACCEPTED_BEFORE})
 _STILL_LISTED: Final = frozenset({Outcome.SKIPPED, Outcome.CHANGED, Outcome.FAILED})
 _LINES_PER_CHECK: Final = 10_000
+_Lists: TypeAlias = dict[ListKey, tuple[int, set[InvitationKey]]]
+"""The entries that a list had when it was last read, and those that requests have ended since."""
 
 
 class RunRecord(msgspec.Struct, eq=False):
@@ -142,18 +144,6 @@ class PreviousPlan(msgspec.Struct, eq=False):
     retired: set[Source] = set()
 
 
-class DeletedWithin(NamedTuple):
-    """Deletions that count towards the limits of a period.
-
-    Attributes:
-        by_project: By the project of the entry that names the invitation; by the organization for
-            those of its own lists.
-    """
-
-    total: int
-    by_project: Mapping[str, int]
-
-
 class History:
     """The history of an audit directory. `read` builds it.
 
@@ -201,10 +191,6 @@ class History:
                     observe(plan.run, line)
         return history
 
-    def find(self, run_id: str) -> RunRecord | None:
-        """Return a run; None if it is not one of these."""
-        return next((run for run in self.runs if run.run_id == run_id), None)
-
     def last_sweep(self) -> RunRecord | None:
         """Return the last sweep, finished or not; None without one."""
         return next((run for run in reversed(self.runs) if run.mode == "sweep"), None)
@@ -240,17 +226,18 @@ class History:
         """
         return self._announcements.get(base_url, {})
 
-    def deleted_within(self, period: timedelta, now: datetime) -> DeletedWithin:
-        """Return the deletions of all runs of the directory within a period before now.
+    def deleted_within(self, period: timedelta, now: datetime) -> Counter[str]:
+        """Return how many invitations all runs of the directory deleted within a period before now.
 
         Every intent counts whose DELETE is not proven unsent, whatever its outcome. One with a
         date after now counts as well: the clock was set back. A period of 0 has none.
+
+        Returns:
+            The numbers by the project of the entry that names the invitation; by the organization
+            for those of its own lists.
         """
-        if not period:
-            return DeletedWithin(0, {})
         since = format_timestamp(now - period)
-        projects = Counter(project for ts, project in self._sent.values() if ts > since)
-        return DeletedWithin(projects.total(), projects)
+        return Counter(place for ts, place in self._sent.values() if period and ts > since)
 
     def times_deleted(self, *entries: Invitation) -> int:
         """Return how often this user's invitation to the same place was deleted.
@@ -286,16 +273,16 @@ class History:
             rank = _rank(run, scope_sha256)
             ranks |= {org_id: min(rank, ranks.get(org_id, rank)) for org_id in _projects(run)}
         projects: dict[str, int] = {}
-        lists: dict[ListKey, int] = {}
-        ended: dict[ListKey, set[InvitationKey]] = {}
+        lists: _Lists = {}
         for run in runs:
             for org_id, count in _projects(run).items():
                 if ranks[org_id] == _rank(run, scope_sha256):
                     projects[org_id] = count
-                    _take_lists(run, org_id, lists, ended)
+                    lists = _read_lists(lists, run, org_id)
             for key in run.ended:
-                ended.setdefault(key[:3], set()).add(key)
-        left = {key: count - len(ended.get(key, ())) for key, count in lists.items()}
+                if key[:3] in lists:
+                    lists[key[:3]][1].add(key)
+        left = {key: count - len(ended) for key, (count, ended) in lists.items()}
         entries = {key: count for key, count in left.items() if count > 0}
         others = frozenset(org_id for org_id, rank in ranks.items() if rank[0])
         return CompleteRun(projects, entries, others) if ranks else None
@@ -427,25 +414,19 @@ def _projects(run: RunRecord) -> dict[str, int]:
     }
 
 
-def _take_lists(
-    run: RunRecord,
-    org_id: str,
-    lists: dict[ListKey, int],
-    ended: dict[ListKey, set[InvitationKey]],
-) -> None:
-    """Replace the numbers of the lists that a run read in an organization."""
+def _read_lists(lists: _Lists, run: RunRecord, org_id: str) -> _Lists:
+    """Return the lists after a run that read those of an organization; an unread one stays."""
     for read in run.end.lists if run.end is not None else ():
-        if read.org_id != org_id:
-            continue
-        source = read.source.value
-        unread = {(source, org_id, scope_id) for scope_id in read.unread}
-        for key in {*lists, *ended} - unread:
-            if key[:2] == (source, org_id):
-                lists.pop(key, None)
-                ended.pop(key, None)
-        counts = {org_id: read.entries} if read.source.is_organization_level else read.by_project
-        now = {(source, org_id, scope_id): count for scope_id, count in counts.items()}
-        lists.update({key: count for key, count in now.items() if key not in unread})
+        if read.org_id == org_id:
+            own, unread = (read.source.value, org_id), frozenset(read.unread)
+            counts = (
+                {org_id: read.entries} if read.source.is_organization_level else read.by_project
+            )
+            old = {key: found for key, found in lists.items() if key[:2] != own or key[2] in unread}
+            lists = old | {
+                (*own, id_): (n, set()) for id_, n in counts.items() if id_ not in unread
+            }
+    return lists
 
 
 def _plan_scope(run: RunRecord) -> PlanScope | None:

@@ -279,47 +279,41 @@ def _refused(message: str) -> GuardRefused:
     return GuardRefused(message, hint="Create a new plan with `plan`.", reasons=(Reason.PLAN,))
 
 
-class LineFilter(msgspec.Struct, frozen=True):
-    """A filter for lines: all criteria that are not None must match.
+def filter_lines(
+    path: Path,
+    *,
+    event: str | None = None,
+    outcome: str | None = None,
+    username: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> Iterator[tuple[Record, bytes]]:
+    """Yield the records of a run's file that match all criteria that are not None.
 
-    Attributes:
+    Args:
+        path: The file.
         event: The name of an event.
         outcome: An outcome; lines without one do not match.
         username: A glob for the invited user's name, case-insensitive.
         since: The first instant, timezone-aware.
         until: The instant after the last one, timezone-aware.
-    """
 
-    event: str | None = None
-    outcome: str | None = None
-    username: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-
-    def matches(self, record: Record) -> bool:
-        """Return whether the record matches all criteria."""
-        name, ts = record.get("username"), str(record["ts"])  # all are UTC in one format
-        return (
-            self.event in {None, record["event"]}
-            and self.outcome in {None, record.get("outcome")}
-            and (self.username is None or _matches_glob(self.username, name))
-            and (self.since is None or ts >= format_timestamp(self.since))
-            and (self.until is None or ts < format_timestamp(self.until))
-        )
-
-
-def filter_lines(path: Path, line_filter: LineFilter) -> Iterator[tuple[Record, bytes]]:
-    """Yield the matching records of a run's file, each with its line without the newline.
+    Yields:
+        Each record, and its line without the newline.
 
     Raises:
         DamagedFile: A line does not follow the one before it.
         UsageError: The file cannot be read.
     """
+    glob = None if username is None else username.casefold()
     for line in FileChain(path):
         record: Record = parse_json(line.raw)
-        if line_filter.matches(record):
+        name, ts = record.get("username"), line.header.ts  # all are UTC in one format
+        if (
+            event in {None, line.header.event}
+            and outcome in {None, record.get("outcome")}
+            and (glob is None or (isinstance(name, str) and fnmatchcase(name.casefold(), glob)))
+            and (since is None or ts >= format_timestamp(since))
+            and (until is None or ts < format_timestamp(until))
+        ):
             yield record, line.raw
-
-
-def _matches_glob(glob: str, value: object) -> bool:
-    return isinstance(value, str) and fnmatchcase(value.casefold(), glob.casefold())

@@ -15,7 +15,6 @@ import msgspec
 from invite_sweeper.audit import (
     AuditDirectory,
     History,
-    LineFilter,
     RunFile,
     Verdict,
     Verification,
@@ -92,8 +91,7 @@ def show(
     for name, end_of_day in (("since", False), ("until", True)):
         if (text := criteria[name]) is not None:
             criteria[name] = _parse_time(f"--{name}", text, end_of_day=end_of_day)
-    line_filter = LineFilter(**criteria)
-    is_filtered = line_filter != LineFilter()
+    is_filtered = any(each is not None for each in criteria.values())
     if runs and all(Path(each).is_file() for each in runs):
         files = [RunFile.of(Path(each).absolute()) for each in runs]
     else:
@@ -101,7 +99,7 @@ def show(
         files = [directory.find(each) for each in runs] or list(directory.files())
     if output != "text":
         render = _json_lines if output == "json" else _csv_lines
-        for data in render(line for file in files for line in filter_lines(file.path, line_filter)):
+        for data in render(line for file in files for line in filter_lines(file.path, **criteria)):
             sys.stdout.buffer.write(data)
         return
     console, found = stdout_console(), History.read(files).runs
@@ -110,7 +108,7 @@ def show(
         return
     for record in found:
         if is_filtered:
-            lines = filter_lines(record.file.path, line_filter)
+            lines = filter_lines(record.file.path, **criteria)
             terminal.show_lines(console, (fields for fields, _ in lines))
         else:
             terminal.show_run(console, record)

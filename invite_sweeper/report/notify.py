@@ -208,7 +208,7 @@ def _webhook_fields(
         "attention": [each._asdict() for each in story.attention],
         "succeeded": code.succeeded,
         "verdict": code.status,
-        "retryable": may_repeat(code, fields["reasons"]),
+        "retryable": may_repeat(fields["reasons"]),
         "finished_at": finished_at,
     }
     if details:

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from invite_sweeper import __version__
 from invite_sweeper.atlas import RateLimitedAtlasClient
-from invite_sweeper.audit import CompleteRun, DeletedWithin, History, PlanScope, SavedPlan
+from invite_sweeper.audit import CompleteRun, History, PlanScope, SavedPlan
 from invite_sweeper.audit.events import ListResult, Mode, Planned, RunStarted
 from invite_sweeper.counts import Counts
 from invite_sweeper.errors import RunError
@@ -131,8 +131,8 @@ class Command:
         return self.shard.limits_for(whole) if self.shard is not None else whole
 
     @cached_property
-    def recent(self) -> DeletedWithin:
-        """What the runs of the audit directory deleted within `limits.period`."""
+    def recent(self) -> Counter[str]:
+        """How many the runs of the audit directory deleted in each place within `limits.period`."""
         return self.history.deleted_within(self.policy.limits.period, self.now)
 
     @cached_property

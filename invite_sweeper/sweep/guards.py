@@ -38,7 +38,7 @@ def share_limit(command: Command, *, seen: int, stale: int) -> int | None:
 
     Exact: 0.29 of 100 is 29, which floating-point multiplication misses.
     """
-    shard, recent = command.shard, command.recent.total
+    shard, recent = command.shard, command.recent.total()
     ignored_up_to = MIN_COUNT_FOR_SHARE if shard is None else shard.part_of(MIN_COUNT_FOR_SHARE)
     if stale + recent <= ignored_up_to:
         return None
@@ -69,11 +69,11 @@ def _violations(
         limit = f"max_unreadable_projects: {limits.max_unreadable_projects}{part}"
         message = f"{found}: {shorten_list(unread, _MAX_SHOWN)}, over {limit}."
         yield Reason.MAX_UNREADABLE_PROJECTS, message, None
-    if stale and stale + recent.total > limits.max_deletions:
-        found = _with_recent(pluralize(stale, "stale invitation"), stale, recent.total, limits)
+    if stale and stale + recent.total() > limits.max_deletions:
+        found = _with_recent(pluralize(stale, "stale invitation"), stale, recent.total(), limits)
         message = f"{found} over max_deletions: {limits.max_deletions}{part}."
-        yield Reason.MAX_DELETIONS, message, stale + recent.total
-    together = {id_: count + recent.by_project.get(id_, 0) for id_, count in planned.items()}
+        yield Reason.MAX_DELETIONS, message, stale + recent.total()
+    together = {id_: count + recent[id_] for id_, count in planned.items()}
     over = [id_ for id_, n in together.items() if n > limits.max_deletions_per_project]
     if over:
         most = max(over, key=together.__getitem__)
@@ -88,8 +88,8 @@ def _violations(
     allowed = share_limit(command, seen=seen, stale=stale)
     if allowed is not None and stale > allowed:
         found = f"{stale:,} stale of {pluralize(seen, 'invitation')} ({stale / seen:.1%})"
-        found = _with_recent(found, stale, recent.total, limits)
-        needed = ceil(Fraction(100 * (stale + recent.total), seen + recent.total)) / 100
+        found = _with_recent(found, stale, recent.total(), limits)
+        needed = ceil(Fraction(100 * (stale + recent.total()), seen + recent.total())) / 100
         yield Reason.MAX_SHARE, f"{found} over max_share: {limits.max_share}.", needed
 
 

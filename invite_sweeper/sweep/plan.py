@@ -171,13 +171,13 @@ def trim(organizations: Sequence[Organization], command: Command) -> None:
     in which lists were read decides nothing.
     """
     whole = total(each.counts for each in organizations)
-    most = max(0, command.limits.max_deletions - command.recent.total)
+    most = max(0, command.limits.max_deletions - command.recent.total())
     share = share_limit(command, seen=whole.invitations_seen, stale=whole.stale)
     most = most if share is None else min(most, share)
     stale = [each for organization in organizations for each in organization.stale]
     stale.sort(key=lambda each: (each.sent_at or command.now, each.invitation_id, each.key))
     chosen: set[InvitationKey] = set()
-    of_project = Counter(command.recent.by_project)
+    of_project = command.recent.copy()
     for each in stale:
         place = each.scope_id
         if len(chosen) < most and of_project[place] < command.limits.max_deletions_per_project:

@@ -167,9 +167,6 @@ class Result:
                 told if self.error is None else self.error.reasons,
                 has_failed=self.error is not None or len(errors) == len(organizations),
             ),
-            requests=sum(each.requests for each in results),
-            retries=sum(each.retries for each in results),
-            rate_limited=sum(each.rate_limited for each in results),
             duration_s=round(command.clock() - command.started_s - self.question_s, 3),
             warnings=tuple(self.warnings),
             plan_made=self.plan_made,
@@ -200,20 +197,21 @@ class Result:
 
     def _organization_result(self, organization: Organization) -> OrganizationResult:
         """Return the result of one organization; the requests of a client count for its first."""
-        counts = organization.counts + Counts(**dict[str, Any](organization.outcomes))
         client, error = organization.client, organization.error or self.error
+        is_first = organization is next(e for e in self.organizations if e.client is client)
+        more = dict[str, Any](organization.outcomes)
+        more |= structs.asdict(client.counters) if is_first else {}
+        counts = organization.counts + Counts(**more)
         is_told = counts.skipped or len(self.organizations) == 1
         reasons = self._reasons(counts, self.stopped_by if is_told else ())
         made = organization.is_planned and (self.plan_made or error is None)
         retired_early = Reason.RETIRED_SOURCE in self.stopped_by
-        first = next(each for each in self.organizations if each.client is client)
         return OrganizationResult(
             **self._ending(counts, error, reasons if error is None else error.reasons),
             id=organization.id,
             name=organization.name,
             plan_made=made,
             plan_complete=made and not (organization.unread or retired_early),
-            **(structs.asdict(client.counters) if first is organization else {}),
         )
 
     def _ending(

@@ -17,7 +17,6 @@ from invite_sweeper.models import (
     ListUnreadable,
     Project,
     Source,
-    organization_list_ref,
 )
 from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.text import ProjectPatterns, casefold_visible
@@ -100,8 +99,9 @@ class RunScope:
         wanted = tuple(sources)
         own = [source for source in wanted if source.is_organization_level]
         of_projects = [source for source in wanted if not source.is_organization_level]
+        organization = Project(self.org_id, "", self.org_id)
         return [
-            *(organization_list_ref(self.org_id, source) for source in own),
+            *(ListRef(organization, source) for source in own),
             *(ListRef(project, source) for project in self.projects for source in of_projects),
         ]
 

@@ -37,7 +37,10 @@ def answering():
 async def test_404_that_is_neither_json_nor_html_is_gone_only_for_a_deletion(
     connecting, answering, media_type
 ):
-    for method, url in ((answering.get, LIST), (answering.delete, f"{LIST}/{LISTED.id}")):
+    for method, url in (
+        (answering.get, LIST),
+        (answering.delete, f"{LIST}/{LISTED.invitation_id}"),
+    ):
         method(url, status=404, body="404: Not Found", headers={"Content-Type": media_type})
 
     async with connecting(BASE) as atlas:
@@ -48,7 +51,7 @@ async def test_404_that_is_neither_json_nor_html_is_gone_only_for_a_deletion(
 
 
 async def test_body_of_a_204_is_not_read(connecting, answering):
-    url = f"{LIST}/{LISTED.id}"
+    url = f"{LIST}/{LISTED.invitation_id}"
     answering.delete(url, status=204, body=b'{"half', content_type="application/json")
 
     async with connecting(BASE) as atlas:

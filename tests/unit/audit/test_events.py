@@ -14,7 +14,6 @@ from invite_sweeper.audit.events import (
     Announced,
     AnnouncementEnded,
     Event,
-    Intent,
     Kept,
     ListResult,
     OrganizationResult,
@@ -151,27 +150,12 @@ def test_the_last_line_alone_has_a_seal_and_every_count_even_where_it_is_zero() 
     assert (written["exit_code"], written["error"]) == (0, None)
 
 
-def test_an_invitation_is_the_same_after_a_line() -> None:
-    for each in (invitation(), ORGANIZATION_USER, invitation(created_at="soon")):
-        plan = event_of(Planned, each, rule="r")
-        assert read(line_of(plan)) == plan
-        assert (plan.key, plan.user_key, plan.evidence) == (each.key, each.user_key, each.evidence)
-
-
 def test_the_keys_of_an_invitation_are_those_of_all_its_entries() -> None:
     assert planned(1, entries=OTHERS).keys == (
         ("invites", ORG, PROJECT, object_id(1)),
         ("org_invites", ORG, ORG, object_id(8)),
         ("users", ORG, PROJECT, object_id(9)),
     )
-
-
-def test_another_event_of_an_invitation_has_its_fields() -> None:
-    plan = planned(1, entries=OTHERS, status="INVITATION_REJECTED", source=Source.USERS)
-    sent = plan.as_event(Intent, rule=plan.rule)
-    assert (sent.keys, sent.status, sent.age_days) == (plan.keys, plan.status, plan.age_days)
-    assert b'"status":"INVITATION_REJECTED"' in line_of(sent)
-    assert b'"status"' not in line_of(intent(planned()))  # PENDING is not written
 
 
 @pytest.mark.parametrize(

@@ -318,15 +318,3 @@ class TestKill:
         write_run(directory, "r2", *settled)
         after = verify_directory(directory)
         assert after.verdict is Verdict.SOUND, after
-
-
-class TestTwoWriters:
-    async def test_each_writes_its_own_file_and_the_second_is_found(self, directory):
-        """Without the lock: the chain forks, and verify names the second file."""
-        one, two = begin(directory, "r1"), begin(directory, "r2")
-        await write_lines(one, [started(), *deletion(1), finished()])
-        await write_lines(two, [started(), *deletion(2), finished()])
-        assert (
-            "line 1 does not follow the last line of 000001-r1"
-            in verify_directory(directory).damage
-        )

@@ -8,7 +8,7 @@ import pytest
 from audit.runs import clock, deletion, invitation, planned, started, write_run
 from builders import NOW, event_of
 
-from invite_sweeper.audit import LineFilter, filter_lines
+from invite_sweeper.audit import filter_lines
 from invite_sweeper.audit.chain import HashChain
 from invite_sweeper.audit.events import Kept
 from invite_sweeper.audit.reader import FileChain, read_events
@@ -22,11 +22,11 @@ def path(directory):
 
 
 def events(path, **criteria) -> list[str]:
-    return [record["event"] for record, _ in filter_lines(path, LineFilter(**criteria))]
+    return [record["event"] for record, _ in filter_lines(path, **criteria)]
 
 
 def test_without_a_criterion_each_line_is_returned_as_it_is(path):
-    lines = [line for _, line in filter_lines(path, LineFilter())]
+    lines = [line for _, line in filter_lines(path)]
     assert lines == path.read_bytes().splitlines()
 
 
@@ -51,7 +51,7 @@ def test_a_compressed_file_reads_the_same_whatever_its_name_is(path, tmp_path):
     for name in ("packed.gz", "packed"):
         packed = tmp_path / name
         packed.write_bytes(gzip.compress(path.read_bytes()))
-        assert list(filter_lines(packed, LineFilter())) == list(filter_lines(path, LineFilter()))
+        assert list(filter_lines(packed)) == list(filter_lines(path))
 
 
 def test_the_hash_of_a_file_is_that_of_all_its_bytes_compressed_or_not(directory, tmp_path):
@@ -65,10 +65,10 @@ def test_the_hash_of_a_file_is_that_of_all_its_bytes_compressed_or_not(directory
 
 
 def test_a_file_that_is_compressed_while_a_run_reads_is_found(path):
-    expected = list(filter_lines(path, LineFilter()))
+    expected = list(filter_lines(path))
     path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
     path.unlink()
-    assert list(filter_lines(path, LineFilter())) == expected
+    assert list(filter_lines(path)) == expected
 
 
 def test_a_changed_line_is_not_shown(path):

@@ -1,12 +1,13 @@
 """Whole sweeps over several organizations: an Atlas in memory, and an audit directory on disk."""
 
+from collections import Counter
 from datetime import timedelta
 
 from audit.runs import HOST, clock, intent, started, write_lines
 from builders import NOW, ORG, OTHER_ORG, invitation, object_id, policy, project
 from fakes import FakeAtlas
 
-from invite_sweeper.audit import AuditLog, DeletedWithin, History, read_plan
+from invite_sweeper.audit import AuditLog, History, read_plan
 from invite_sweeper.audit.reader import read_events
 from invite_sweeper.endings import WarningLevel
 from invite_sweeper.models import RequestCounters, Source
@@ -18,7 +19,7 @@ ORGS = (ORG, OTHER_ORG, "89abcdef0123456789abcdef")
 WIDE = {"max_deletions": 1000, "max_deletions_per_project": 1000, "max_share": 1.0}
 
 
-NOTHING = DeletedWithin(0, {})
+NOTHING = Counter[str]()
 
 
 class Earlier(History):

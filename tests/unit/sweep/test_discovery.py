@@ -86,7 +86,7 @@ def test_lists_of_organizations_are_read_first_and_then_project_by_project():
 
 
 def all_gone(count):
-    return {project(n).id: ProjectGone(project(n).id, f"Project {n}") for n in range(count)}
+    return {project(n).id: ProjectGone(project(n).id) for n in range(count)}
 
 
 @pytest.mark.parametrize("workers", [1, 2, 50])

@@ -14,7 +14,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from sweep.night import Earlier, command_of
 
-from invite_sweeper.audit import DeletedWithin
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import ListUnreadable, Source
@@ -34,7 +33,7 @@ WIDE = {
     "max_share": 1.0,
     "max_unreadable_projects": 10**6,
 }
-NONE = DeletedWithin(0, {})
+NONE = Counter()
 
 
 def limits(**changes):
@@ -226,7 +225,7 @@ def test_limit_of_a_project_is_one_line_that_names_the_place_with_the_most():
     )
 
 
-@pytest.mark.parametrize("recent", [NONE, DeletedWithin(4, {object_id(0): 3, object_id(9): 1})])
+@pytest.mark.parametrize("recent", [NONE, Counter({object_id(0): 3, object_id(9): 1})])
 @pytest.mark.parametrize("seen", [12, 37, 96])
 def test_plan_passes_with_the_keys_of_the_hint_and_not_with_less(seen, recent):
     found = plan(7, 5, seen=seen)
@@ -269,7 +268,7 @@ def test_few_stale_invitations_are_exempt_from_the_share(shard, exempt):
         assert bool(found) is (size > exempt)
 
 
-RECENT = DeletedWithin(4, {object_id(0): 3, object_id(9): 1})
+RECENT = Counter({object_id(0): 3, object_id(9): 1})
 
 
 @pytest.mark.parametrize(
@@ -319,7 +318,7 @@ def test_what_earlier_runs_deleted_counts_towards_each_limit(sizes, changes, ove
     ],
 )
 def test_share_is_that_of_what_there_was_before_the_earlier_runs(seen, stale, recent, allowed):
-    given = command(limits(max_share=0.29), DeletedWithin(recent, {}))
+    given = command(limits(max_share=0.29), Counter({object_id(0): recent}))
     assert share_limit(given, seen=seen, stale=stale) == allowed
 
 
@@ -342,7 +341,7 @@ def test_plan_has_no_violations_exactly_if_every_limit_holds(
     stale = [
         stale_line(next(number), project=p) for p, size in deletions.items() for _ in range(size)
     ]
-    recent = DeletedWithin(before, {object_id(p): size for p, size in earlier.items()})
+    recent = Counter({object_id(p): size for p, size in earlier.items()})
     found = organization(stale, seen=total + kept, unreadable=unreadable)
     share = Fraction(round(limits["max_share"] * 100), 100)
     of_share = total + before <= 10 or total + before <= share * (total + kept + before)
@@ -438,9 +437,7 @@ def test_trimmed_plan_is_within_the_limits_and_its_project_lost_the_oldest(
     ages, kept, earlier, limits, split
 ):
     lines = [stale_line(n, days=days, project=p) for n, (p, days) in enumerate(ages)]
-    recent = DeletedWithin(
-        sum(earlier.values()), {object_id(p): size for p, size in earlier.items()}
-    )
+    recent = Counter({object_id(p): size for p, size in earlier.items()})
     both = [organization(lines[:split], seen=kept), organization(lines[split:], org_id=OTHER_ORG)]
     trim(both, command(limits, recent))
     check_limits(both, command({**limits, "max_unreadable_projects": 0}, recent))

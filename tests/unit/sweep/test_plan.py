@@ -205,7 +205,7 @@ def test_each_entry_is_in_one_invitation_and_counts_add_up(rows, is_unread):
 
 
 def test_project_that_is_gone_counts_once_for_all_its_lists():
-    gone = [ProjectGone(each, "A", ORG) for each in (PROJECT, PROJECT, object_id(8))]
+    gone = [ProjectGone(each) for each in (PROJECT, PROJECT, object_id(8))]
     assert (Plan().add(*gone)).counts.projects_gone == 2
 
 

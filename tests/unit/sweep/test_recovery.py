@@ -114,7 +114,7 @@ async def test_invitation_that_is_listed_is_failed_or_was_made_anew(source, move
 @pytest.mark.parametrize("source", Source)
 async def test_invitation_of_a_deleted_project_or_missing_without_a_status_is_gone(source):
     key = PROJECT if source is Source.INVITES else (source, one_of(source).scope_id)
-    gone = {key: ProjectGone(PROJECT, "A")} if source in SOURCES_OF_USERS else {}
+    gone = {key: ProjectGone(PROJECT)} if source in SOURCES_OF_USERS else {}
     (line,), _ = await recover(FakeAtlas(list_results=gone), opened(source))
     assert (line.outcome, line.seen_after) == ("already_gone", None)
 

@@ -63,7 +63,7 @@ async def verify(atlas, *lines, stop=None, workers=4, outcome=Outcome.DELETED):
 
 @pytest.mark.parametrize(
     "result",
-    [UNREADABLE, ProjectGone(PROJECT, "A"), AtlasUnavailable("-"), CredentialsRefused("-")],
+    [UNREADABLE, ProjectGone(PROJECT), AtlasUnavailable("-"), CredentialsRefused("-")],
 )
 async def test_list_that_cannot_be_read_again_verifies_nothing_and_raises_nothing(result):
     atlas = FakeAtlas(list_results={object_id(2): result})
