@@ -58,11 +58,7 @@ class StopRequest:
         )
 
     async def run_unless_stopped(
-        self,
-        step: Coroutine[object, object, T],
-        *,
-        grace: timedelta = timedelta(),
-        consequence: str = NOTHING_DELETED,
+        self, step: Coroutine[object, object, T], *, grace: timedelta = timedelta()
     ) -> T:
         """Run a step; a stop cancels it, after the grace immediately.
 
@@ -75,7 +71,7 @@ class StopRequest:
             await asyncio.wait((task, stop_task), return_when=asyncio.FIRST_COMPLETED)
             if task.done():
                 return task.result()
-            raise self.as_error(consequence=consequence)
+            raise self.as_error(consequence=NOTHING_DELETED)
         finally:
             stop_task.cancel()
             task.cancel()

@@ -226,9 +226,9 @@ async def test_500_concurrent_deletions_with_random_faults_are_all_deleted_or_go
         project = sim.add_project(f"Project {number}")
         for user in range(25):
             sim.invite(project, f"user-{user}@example.com", age=timedelta(days=20))
-    sim.faults.add_random(faults.fail_with(500), 0.05)
+    sim.faults.add(faults.fail_with(500), rate=0.05)
     for fault in (faults.reset(), faults.reset(late=True), faults.challenge()):
-        sim.faults.add_random(fault, 0.01)
+        sim.faults.add(fault, rate=0.01)
     all_progress = []
 
     async def delete_one(atlas, listed):

@@ -42,7 +42,7 @@ def sim(sim):
 def accepting(sim, share, moment, method, path):
     """Make a share of the users accept just before or after a kind of request."""
     accept = faults.effect(**{moment: lambda visit: sim.set_status(visit.item_id, "ACTIVE")})
-    sim.faults.add_random(accept, share, method=method, path=path)
+    sim.faults.add(accept, rate=share, method=method, path=path)
 
 
 async def remove_all(sim, online):
@@ -94,8 +94,8 @@ async def test_removed_members_are_reported_and_none_was_active_in_the_read_befo
     accepting(sim, 0.03, "before", "GET", IN_PROJECT)
     accepting(sim, 0.02, "after", "GET", IN_PROJECT)
     accepting(sim, 0.02, "before", "DELETE", IN_PROJECT)
-    sim.faults.add_random(faults.fail_with(500), 0.01)
-    sim.faults.add_random(faults.fail_with(500, late=True), 0.02, method="DELETE")
+    sim.faults.add(faults.fail_with(500), rate=0.01)
+    sim.faults.add(faults.fail_with(500, late=True), rate=0.02, method="DELETE")
 
     results = await remove_all(sim, online)
 
