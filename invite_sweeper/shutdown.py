@@ -60,7 +60,7 @@ class StopRequest:
     async def run_unless_stopped(
         self, step: Coroutine[object, object, T], *, grace: timedelta = timedelta()
     ) -> T:
-        """Run a step; a stop cancels it, after the grace immediately.
+        """Run a step; a stop cancels it once the grace is over.
 
         Raises:
             Interrupted: The step was cancelled.
