@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
@@ -121,8 +120,7 @@ async def search(
             )
 
         async with session.organizations(history) as organizations:
-            terminal = Console(stderr=True) if sys.stderr.isatty() and not options.quiet else None
-            view = Progress(session.log, terminal)
+            view = Progress(session.log, session.terminal)
             result = Result(command, organizations, view)
             result.warn(*session.directory.warnings())
             reader = Reader(result, organizations, None, observe=observe)

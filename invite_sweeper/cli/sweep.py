@@ -13,7 +13,7 @@ from typing import Any
 import click
 from msgspec import structs
 
-from invite_sweeper.audit import AuditLog, History, RunFile, RunRecord, read_plan
+from invite_sweeper.audit import History, RunFile, RunRecord, read_plan
 from invite_sweeper.audit.events import OrganizationResult, RunFinished
 from invite_sweeper.audit.reader import is_run_file
 from invite_sweeper.cli.console import run_async, write_json
@@ -116,7 +116,6 @@ class _SweepCommand:
         self._release = metrics.Release.of(options.policy, self._shard, environment)
         if options.metrics_file is not None:
             options = options._replace(metrics_file=self._release.textfile(options.metrics_file))
-        self._options = options
         self._earlier: Sequence[RunRecord] = ()
         self._session = Session(options, policy, environment)
         self._session.credentials()  # all that are missing are named before anything is opened
@@ -133,9 +132,7 @@ class _SweepCommand:
             raise
 
     async def _run_locked(self) -> int:
-        session, options = self._session, self._options
-        if options.out is not None:
-            check_writable(options.out, "The plan")
+        session = self._session
         try:
             record, cancelled = await self._sweep()
         except RunError as error:
@@ -147,7 +144,7 @@ class _SweepCommand:
         if not cancelled:
             session.show(record)
         else:  # the question has shown the plan already
-            if options.output == "json":
+            if session.options.output == "json":
                 write_json(result_json(record))
             print_error(Cancelled("Cancelled."))
         await self._tell_others(record)
@@ -155,7 +152,7 @@ class _SweepCommand:
 
     async def _sweep(self) -> tuple[RunRecord, bool]:
         """Run the sweep; return its record, and whether the operator said no."""
-        session, options = self._session, self._options
+        session, options = self._session, self._session.options
         history = session.read_history()
         self._earlier = history.runs
         saved = None
@@ -170,39 +167,23 @@ class _SweepCommand:
             detailed_exit_code=options.detailed_exitcode,
         )
         check_plan(command, max_age=self._max_age, sha256=options.plan_sha256)
-        async with session.organizations(history) as organizations:
-            log = session.begin_log()
-            record = RunRecord(log.file, start=command.run_started(organizations))
+        async with (
+            session.organizations(history) as organizations,
+            session.run(command.run_started(organizations)) as (log, record),
+        ):
             view = TerminalView(session, record)
             try:
                 record.end = await run_sweep(command, organizations, log, view, session.stop)
             finally:
                 view.close()
-                await log.close()
-        record.last_hash = log.last_hash
-        self._report_log(log)
         return record, view.cancelled
-
-    def _report_log(self, log: AuditLog) -> None:
-        """Warn where the log is not where it should be, too."""
-        if log.copy_failure is not None:
-            self._session.log.warning(
-                "the copy of the audit log on standard output is incomplete; the file is complete",
-                reason=getattr(log.copy_failure, "strerror", None) or "it is closed",
-                audit_file=str(log.file.path),
-            )
-        if log.head_failure is not None:
-            self._session.log.warning(
-                "HEAD could not be written: the next run goes on after the last line of the file",
-                reason=log.head_failure.strerror,
-            )
 
     def _copy_plan(self, record: RunRecord) -> None:
         """Copy the file of the run for `--out`, if it has a plan that no guard refused.
 
         A copy that fails is an error of the command: the run is over, and its file stays.
         """
-        out, end = self._options.out, record.end
+        out, end = self._session.options.out, record.end
         if not (out and end and end.plan_made and end.exit_code in COMPLETE_EXIT_CODES):
             return
         try:
@@ -221,7 +202,6 @@ class _SweepCommand:
             )
 
     def _without_run(self, error: RunError) -> RunRecord:
-        """Return the record of a command that could not start a run."""
         session, code, reasons = self._session, int(error.exit_code), tuple(error.reasons)
         organizations = tuple(
             OrganizationResult(id=each.id, exit_code=code, reasons=reasons)
@@ -230,13 +210,13 @@ class _SweepCommand:
         end = RunFinished(
             exit_code=code, error=error.to_json(), reasons=reasons, organizations=organizations
         )
-        command = session.command(History(), dry_run=self._options.dry_run, shard=self._shard)
+        command = session.command(History(), dry_run=session.options.dry_run, shard=self._shard)
         file = RunFile(0, session.run_id, session.directory.path)
         return RunRecord(file, start=command.run_started(), end=end)
 
     async def _tell_others(self, record: RunRecord, *, metrics_too: bool = True) -> None:
         """Send the notifications, and write and push the metrics; failures are warnings."""
-        session, options = self._session, self._options
+        session, options = self._session, self._session.options
         limit_s = min(notify.LIMIT_S, session.last_resort.left_s)
         finished_at, sending = datetime.now(UTC), []
         messages: list[str] = []
@@ -261,7 +241,7 @@ class _SweepCommand:
 
 
 def check_outputs(session: Session) -> None:
-    """Raise UsageError if an output file is an input, another output or not this program's."""
+    """Raise RunError if an output is an input, another output, not ours, or cannot be written."""
     options, directory = session.options, session.directory
     outputs = {"--out": options.out, "--metrics-file": options.metrics_file}
     inputs = [("the policy", options.policy)]
@@ -275,6 +255,8 @@ def check_outputs(session: Session) -> None:
                 hint="Choose a file elsewhere.",
             )
     check_replaceable("--out", options.out, "a plan", is_ours=is_run_file)
+    if options.out is not None:
+        check_writable(options.out, "The plan")
     check_replaceable(
         "--metrics-file", options.metrics_file, "a metrics file", is_ours=metrics.is_textfile
     )

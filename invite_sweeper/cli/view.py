@@ -182,10 +182,7 @@ class TerminalView(Progress):
     """
 
     def __init__(self, session: Session, record: RunRecord) -> None:
-        options = session.options
-        quiet = options.quiet or options.quiet_progress
-        is_shown = sys.stderr.isatty() and not quiet
-        super().__init__(session.log, Console(stderr=True) if is_shown else None)
+        super().__init__(session.log, session.terminal)
         self._session = session
         self._record = record
         self.cancelled = False

@@ -3,11 +3,9 @@
 import json
 import re
 import shlex
-import subprocess
 from datetime import timedelta
 
 import pytest
-from running import COMMAND
 from terminals import terminal_of
 
 DAYS = timedelta(days=1)
@@ -59,22 +57,6 @@ def test_without_a_terminal_nothing_but_text_is_written(cli):
     assert "6 deleted" in done.out
 
 
-def test_letter_outside_the_output_encoding_is_escaped(cli):
-    cli.sim.invite(cli.projects[0], "\u6771\u4eac@example.com", age=20 * DAYS)
-    cli.write_policy()
-    done = subprocess.run(
-        [*COMMAND, *PLAN],
-        cwd=cli.folder,
-        env={**cli.environment, "PYTHONIOENCODING": "ascii", "COLUMNS": "60"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert b"\\u6771\\u4eac@example.com" in done.stdout
-
-
 # --- a terminal ----------------------------------------------------------------------------
 
 
@@ -101,11 +83,6 @@ def test_dumb_terminal_gets_no_escape_sequence_and_the_whole_result(cli):
     assert "no-such-*" in text
     assert "6 deleted" in text
     assert "\x1b" not in raw
-
-
-def test_quiet_run_on_a_terminal_shows_neither_bar_nor_result(cli):
-    with terminal_of(cli, *SWEEP, "--yes", "-q") as terminal:
-        assert terminal.end() == (0, "")
 
 
 def test_log_on_a_terminal_breaks_between_words(cli):
