@@ -88,16 +88,17 @@ async def _measure(error: RunError, options: RunOptions, environment: Mapping[st
 
     Of files only one with earlier metrics is replaced, because the outputs were not checked.
     """
-    release = metrics.Release.of(options.policy, _shard(options, environment), environment)
+    labels = metrics.labels_of(options.policy, _shard(options, environment), environment)
     end = RunFinished(exit_code=int(error.exit_code), reasons=tuple(error.reasons))
-    metered = release, RunRecord(RunFile(0, "", Path()), end=end), datetime.now(UTC)
+    record = RunRecord(RunFile(0, "", Path()), end=end)
+    metered = metrics.Metrics(labels, record, datetime.now(UTC))
     if options.metrics_file is not None:
-        path = release.textfile(options.metrics_file)
+        path = metrics.textfile_of(options.metrics_file, labels)
         if path.is_file() and metrics.is_textfile(path.read_bytes()):
-            metrics.write_textfile(path, *metered)
+            metered.write(path)
     if options.pushgateway is not None:
         metrics.check_gateway_url(options.pushgateway)
-        await metrics.push(options.pushgateway, *metered)
+        await metered.push(options.pushgateway)
 
 
 class _SweepCommand:
@@ -113,9 +114,10 @@ class _SweepCommand:
         self._shard = _shard(options, environment)
         if self._shard is not None:
             policy = self._shard.part_of_policy(policy)
-        self._release = metrics.Release.of(options.policy, self._shard, environment)
+        self._labels = metrics.labels_of(options.policy, self._shard, environment)
         if options.metrics_file is not None:
-            options = options._replace(metrics_file=self._release.textfile(options.metrics_file))
+            path = metrics.textfile_of(options.metrics_file, self._labels)
+            options = options._replace(metrics_file=path)
         self._earlier: Sequence[RunRecord] = ()
         self._session = Session(options, policy, environment)
         self._session.credentials()  # all that are missing are named before anything is opened
@@ -230,11 +232,12 @@ class _SweepCommand:
             )
             sending.append(notify.send(session.policy.notify, build, limit_s=limit_s))
         if metrics_too and (options.metrics_file or options.pushgateway) is not None:
-            metered = (self._release, record, finished_at, metrics.last_success(self._earlier))
+            succeeded_at = metrics.last_success(self._earlier)
+            metered = metrics.Metrics(self._labels, record, finished_at, succeeded_at)
             if options.pushgateway is not None:
-                sending.append(metrics.push(options.pushgateway, *metered, limit_s=limit_s))
+                sending.append(metered.push(options.pushgateway, limit_s=limit_s))
             if options.metrics_file is not None:
-                messages += metrics.write_textfile(options.metrics_file, *metered)
+                messages += metered.write(options.metrics_file)
         messages += [each for found in await asyncio.gather(*sending) for each in found]
         for message in messages:
             session.log.warning(message)
