@@ -180,13 +180,14 @@ def test_drop_that_was_accepted_is_not_compared():
     [
         *((100, 70, 0.3, True), (100, 69, 0.3, False), (100, 71, 0.29, True)),
         *((100, 70, 0.29, False), (4, 3, 0.3, True), (4, 2, 0.3, False), (1, 0, 1, True)),
-        *((100, 200, 0, True), (100, 99, 0, False), (100, 100, 0, True), (0, 0, 0, True)),
+        *((100, 200, 0, True), (100, 99, 0, False), (100, 100, 0, True), (1, 0, 0, False)),
     ],
 )
 def test_members_who_dropped_are_not_believed_however_few(was, now, drop, allowed):
     """Each invitation by a member who is missing would be stale."""
     options = {"history": Earlier(members={ORG: was})}
     check_members(organization(), now, command_of(rules(drop), accept_population=True, **options))
+    check_members(organization(OTHER_ORG), now, command_of(rules(drop), **options))  # not known
     if allowed:
         check_members(organization(), now, command_of(rules(drop), **options))
         return
