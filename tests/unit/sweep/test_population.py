@@ -13,6 +13,7 @@ from invite_sweeper.models import ListRef, ListUnreadable, Source, SourceRetired
 from invite_sweeper.sweep.command import Organization
 from invite_sweeper.sweep.guards import check_members, check_population
 from invite_sweeper.sweep.scope import RunScope
+from invite_sweeper.text import pluralize
 
 
 def rules(drop=0.3, sources=tuple(Source)):
@@ -63,9 +64,9 @@ def test_drop_is_named_with_both_numbers():
     assert refusal(before(invites=100), organization(projects=69, invites=100)) == (
         "69 projects were found, 100 before: the drop is over max_population_drop: 0.3."
     )
-    assert refusal(before(invites=2000), organization(invites=1)).startswith(
-        "1 entry was found, 2,000 before: "
-    )
+    assert refusal(before(projects=20), organization(projects=1)).startswith("1 project was found,")
+    found = refusal(before(invites=2000), organization(invites=1))
+    assert found.startswith("1 entry was found, 2,000 before: ")
 
 
 @pytest.mark.parametrize(
@@ -191,7 +192,8 @@ def test_members_who_dropped_are_not_believed_however_few(was, now, drop, allowe
     if allowed:
         check_members(organization(), now, command_of(rules(drop), **options))
         return
-    with pytest.raises(GuardRefused, match=f"{was} before: the drop is over") as caught:
+    found = f"{pluralize(now, 'active member')} .* found, {was} before: the drop is over"
+    with pytest.raises(GuardRefused, match=found) as caught:
         check_members(organization(), now, command_of(rules(drop), **options))
     assert caught.value.reasons == (Reason.MAX_POPULATION_DROP,)
 
