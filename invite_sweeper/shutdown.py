@@ -60,7 +60,7 @@ class StopRequest:
     async def run_unless_stopped(
         self, step: Coroutine[object, object, T], *, grace: timedelta = timedelta()
     ) -> T:
-        """Run a step; a stop cancels it once the grace is over.
+        """Run a step that changes nothing in Atlas, or has a grace; a stop then cancels it.
 
         Raises:
             Interrupted: The step was cancelled.

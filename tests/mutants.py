@@ -522,8 +522,8 @@ OF_GUARANTEES = (
     Mutant(
         "any text is an id",
         "atlas/endpoints.py",
-        "        if endpoint.matches(path):",
-        "        if path:",
+        " or not all(map(is_id, ids)):",
+        ":",
         "tests/unit/atlas/test_endpoints.py",
     ),
     Mutant(

@@ -7,11 +7,12 @@ one organization is a value; an error that concerns the run is raised.
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Final, TypeAlias, TypeVar
 
 from msgspec import structs
 
-from invite_sweeper.atlas import AtlasReader
+from invite_sweeper.atlas.reader import AtlasReader
 from invite_sweeper.audit import AuditLog
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.errors import (
@@ -102,6 +103,14 @@ async def discover_projects(
             reasons=(Reason.NO_VISIBLE_PROJECT,),
         )
     return scope
+
+
+async def _optional(reading: Awaitable[ItemT]) -> ItemT | None:
+    """Return what is read; None if that fails or takes long, as the run goes on without it."""
+    with suppress(TimeoutError, RunError):
+        async with asyncio.timeout(_OPTIONAL_TIMEOUT_S):
+            return await reading
+    return None
 
 
 async def list_invitations(
@@ -205,6 +214,7 @@ class TeamAccess:
         return (message,)
 
 
+_OPTIONAL_TIMEOUT_S: Final = 3.0
 _AT_A_TIME: Final = 4
 """Organizations that are read at the same time; together they have `execution.concurrency`
 requests in flight."""
@@ -277,12 +287,14 @@ class Reader:
         """Return the projects of an organization, once the clock is known to be right."""
         client = organization.client
         scope = await discover_projects(client.reader, self._filter, organization.id)
-        check_clock(client.clock_skew_s)
+        check_clock(client.server.clock_skew_s)
         names, expiries = await asyncio.gather(
-            client.organization_names(), client.secret_expiries(organization.id)
+            _optional(client.reader.organizations()),
+            _optional(client.reader.secret_expiries(organization.id)),
         )
-        self._result.warn(*secret_warnings(expiries, self._command.now))
-        organization.name = names.get(organization.id, organization.name)
+        if isinstance(expiries, tuple):
+            self._result.warn(*secret_warnings(expiries, self._command.now))
+        organization.name = (names or {}).get(organization.id, organization.name)
         organization.count(projects_seen=len(scope.projects) + len(scope.unreadable))
         return scope
 

@@ -47,7 +47,7 @@ async def test_404_that_is_neither_json_nor_html_is_gone_only_for_a_deletion(
         found = await atlas.reader.invitations(Project(PROJECT, "Alpha", ORG))
         assert isinstance(found, ListUnreadable)
         assert (await delete(atlas, LISTED)).outcome is Outcome.ALREADY_GONE
-        assert atlas.clock_skew_s is None  # without `Date`
+        assert atlas.server.clock_skew_s is None  # without `Date`
 
 
 async def test_body_of_a_204_is_not_read(connecting, answering):

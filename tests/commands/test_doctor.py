@@ -233,6 +233,10 @@ ENDS = {
     "no visible project": (
         lambda cli: cli.keys.update(organizations=[OTHER]), 3, "no visible project", "failed", "",
     ),
+    "one organization without a visible project": (
+        lambda cli: cli.keys.update(organizations=[ORG_ID, OTHER]),
+        4, "no visible project", "failed", OTHER,
+    ),
     "a clock 2 minutes off": (clock_off(2), 4, "clock", "warning", "differs from Atlas's by"),
     "more stale invitations than a limit": (over_limit, 3, "limits", "failed", "max_deletions: 0"),
     "a plan that is trimmed": (trimmed, 0, "limits", "ok", "1 are left for a later run"),

@@ -73,18 +73,6 @@ def test_terminal_shows_colours_a_removed_progress_bar_and_the_result(cli):
     assert raw.count("\x1b[?25l") == raw.count("\x1b[?25h")
 
 
-def test_dumb_terminal_gets_no_escape_sequence_and_the_whole_result(cli):
-    cli.keys["projects"] = {"exclude": ["no-such-*"]}
-    cli.keys["limits"]["max_unreadable_projects"] = 0
-    with terminal_of(cli, *SWEEP, "--yes", "-v", TERM="dumb") as terminal:
-        code, text = terminal.end()
-        raw = terminal.seen.decode()
-    assert code == 0
-    assert "no-such-*" in text
-    assert "6 deleted" in text
-    assert "\x1b" not in raw
-
-
 def test_log_on_a_terminal_breaks_between_words(cli):
     cli.keys["projects"] = {"exclude": ["no-such-project-by-any-name-*"]}
     with terminal_of(cli, *PLAN, columns=50, NO_COLOR="1") as terminal:
@@ -103,6 +91,7 @@ def test_no_color_and_a_dumb_terminal_remove_the_colours(cli):
         assert code == 3
         assert "Error: 6 stale invitations are over max_deletions: 1." in text
         assert bool(COLOUR.search(raw)) == coloured
+        assert ("\x1b" in raw) != ("TERM" in changes)
 
 
 def test_error_escapes_control_characters(cli):

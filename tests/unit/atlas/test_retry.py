@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 from virtual_time import FakeTime, run_skipping_idle_time
 
-from invite_sweeper.atlas import BearerToken, RateLimiter, Secret
 from invite_sweeper.atlas.client import Client
+from invite_sweeper.atlas.credentials import Credentials, CredentialsKind, Secret
 from invite_sweeper.atlas.endpoints import DELETE_GROUP_INVITE, BucketLimit
+from invite_sweeper.atlas.limits import RateLimiter
 from invite_sweeper.atlas.responses import (
     RequestFailed,
     Response,
@@ -21,6 +22,7 @@ from invite_sweeper.atlas.responses import (
     parse_rate_limit_error,
 )
 from invite_sweeper.models import RequestCounters, Sending
+from invite_sweeper.policy import Execution
 
 NOW = datetime(2026, 11, 25, 1, 0, 0, tzinfo=UTC)
 CUT = RequestFailed("cut")
@@ -70,10 +72,9 @@ class Deletion:
         self.started_s = self.time.now_s
         self.client = Client(
             self.http,
-            BearerToken(Secret("a-token")),
+            Credentials(CredentialsKind.ACCESS_TOKEN, "token", Secret("a-token")),
             limiter=RateLimiter(self.time.monotonic, self.time.sleep),
-            concurrency=1,
-            attempts=attempts,
+            execution=Execution(concurrency=1, attempts=attempts),
             retry_until_s=self.time.now_s + left_s,
             clock=lambda: NOW,
             log=self.log,
@@ -241,7 +242,7 @@ def test_no_sequence_of_results_exceeds_the_attempts_or_three_401s(results, atte
     [
         (BUCKET, (55.0, BucketLimit(10, 5, 60))),
         (BUCKET.replace(b"55", b"0"), (0.0, BucketLimit(10, 5, 60))),
-        (b'{"errorCode":"RATE_LIMITED_TOKEN_BUCKET","parameters":["groups",7]}', (7.0, None)),
+        (b'{"errorCode":"RATE_LIMITED_TOKEN_BUCKET","parameters":["groups",7]}', (None, None)),
         (b'{"errorCode":"RATE_LIMITED_TOKEN_BUCKET","parameters":["groups"]}', (None, None)),
         (b'{"errorCode":"RATE_LIMITED_TOKEN_BUCKET","parameters":null}', (None, None)),
         (b'{"errorCode":"RATE_LIMITED","parameters":["/api/oauth/token",50,1]}', (None, None)),
