@@ -144,6 +144,11 @@ def test_visible_projects_are_compared_with_those_of_another_scope():
     assert refusal(elsewhere(), organization(projects=20, excluded=range(49))).startswith("69 proj")
 
 
+def test_project_that_left_the_scope_of_the_same_policy_is_part_of_the_drop():
+    refusal(before(), organization(projects=60, excluded=range(50)))
+    refusal(before(invites=100), organization(place=2, invites=60, excluded=[1]))
+
+
 def test_entries_of_lists_that_the_policy_leaves_out_now_are_not_compared():
     was = elsewhere(invites=50, users=50)
     check(was, organization(users=50), sources=["users"])
