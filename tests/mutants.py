@@ -450,6 +450,13 @@ OF_GUARANTEES = (
         "tests/unit/sweep/test_scope.py",
     ),
     Mutant(
+        "a drop of the population is accepted",
+        "sweep/guards.py",
+        "if was - now > Fraction(str(drop)) * was:",
+        "if was - now > was:",
+        "tests/unit/sweep/test_population.py",
+    ),
+    Mutant(
         "a short list of members is believed",
         "sweep/discovery.py",
         "check_members(organization, len(found), self._command)",
