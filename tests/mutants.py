@@ -440,14 +440,21 @@ OF_GUARANTEES = (
         "sweep/scope.py",
         "return (total + self.count - self.index) // self.count",
         "return total",
-        "tests/unit/sweep/test_shard.py",
+        "tests/unit/sweep/test_scope.py",
     ),
     Mutant(
         "an organization is in two shards",
         "sweep/scope.py",
         "own = policy.organizations[self.index - 1 :: self.count]",
         "own = policy.organizations[self.index - 1 :: max(1, self.count - 1)]",
-        "tests/unit/sweep/test_shard.py",
+        "tests/unit/sweep/test_scope.py",
+    ),
+    Mutant(
+        "a drop of the population is accepted",
+        "sweep/guards.py",
+        "if was - now > Fraction(str(drop)) * was:",
+        "if was - now > was:",
+        "tests/unit/sweep/test_population.py",
     ),
     Mutant(
         "a short list of members is believed",
@@ -510,7 +517,7 @@ OF_GUARANTEES = (
         "sweep/discovery.py",
         "if not any(each.team_ids and not each.links_out_of_scope for each in invitations):",
         "if invitations is not None:",
-        "tests/unit/sweep/test_team_access.py",
+        "tests/unit/sweep/test_discovery.py",
     ),
     Mutant(
         "what a list still shows is deleted",

@@ -250,7 +250,7 @@ class Reader:
         # A ceiling of one's own holds for all requests together: each client counts alone.
         at_a_time = 1 if execution.max_requests_per_second else _AT_A_TIME
         self._at_a_time = max(1, min(at_a_time, len(organizations), execution.concurrency))
-        self.workers = max(1, execution.concurrency // self._at_a_time)
+        self._workers = max(1, execution.concurrency // self._at_a_time)
 
     async def read_all(self) -> None:
         """Read every organization.
@@ -317,7 +317,7 @@ class Reader:
             planner.add(ref, found)
             result.view.done()
 
-        found = await list_invitations(reader, scope, sources, add_list, workers=self.workers)
+        found = await list_invitations(reader, scope, sources, add_list, workers=self._workers)
         result.warn_of(WarningCode.TEAMS, *found)
         await recovery.settle_rest()
         planner.finish()

@@ -217,11 +217,14 @@ def test_refusal_names_every_exceeded_limit_its_reason_and_each_hint_once():
     check_limits([plan(1)], command(limits()))
 
 
-def test_limit_of_a_project_is_one_line_that_names_the_place_with_the_most():
-    ((_, text),) = violations(plan(2, 3, 1, 2), limits(max_deletions_per_project=1))
+@pytest.mark.parametrize(
+    ("sizes", "others"), [((2, 3, 1, 2), "2 other places are"), ((2, 3), "1 other place is")]
+)
+def test_limit_of_a_project_is_one_line_that_names_the_place_with_the_most(sizes, others):
+    ((_, text),) = violations(plan(*sizes), limits(max_deletions_per_project=1))
     assert text == (
         f"3 stale invitations in project p1 ({object_id(1)}) are over "
-        "max_deletions_per_project: 1; 2 other places are over it, too."
+        f"max_deletions_per_project: 1; {others} over it, too."
     )
 
 

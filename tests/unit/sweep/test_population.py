@@ -13,6 +13,7 @@ from invite_sweeper.models import ListRef, ListUnreadable, Source, SourceRetired
 from invite_sweeper.sweep.command import Organization
 from invite_sweeper.sweep.guards import check_members, check_population
 from invite_sweeper.sweep.scope import RunScope
+from invite_sweeper.text import pluralize
 
 
 def rules(drop=0.3, sources=tuple(Source)):
@@ -63,9 +64,9 @@ def test_drop_is_named_with_both_numbers():
     assert refusal(before(invites=100), organization(projects=69, invites=100)) == (
         "69 projects were found, 100 before: the drop is over max_population_drop: 0.3."
     )
-    assert refusal(before(invites=2000), organization(invites=1)).startswith(
-        "1 entry was found, 2,000 before: "
-    )
+    assert refusal(before(projects=20), organization(projects=1)).startswith("1 project was found,")
+    found = refusal(before(invites=2000), organization(invites=1))
+    assert found.startswith("1 entry was found, 2,000 before: ")
 
 
 @pytest.mark.parametrize(
@@ -143,6 +144,11 @@ def test_visible_projects_are_compared_with_those_of_another_scope():
     assert refusal(elsewhere(), organization(projects=20, excluded=range(49))).startswith("69 proj")
 
 
+def test_project_that_left_the_scope_of_the_same_policy_is_part_of_the_drop():
+    refusal(before(), organization(projects=60, excluded=range(50)))
+    refusal(before(invites=100), organization(place=2, invites=60, excluded=[1]))
+
+
 def test_entries_of_lists_that_the_policy_leaves_out_now_are_not_compared():
     was = elsewhere(invites=50, users=50)
     check(was, organization(users=50), sources=["users"])
@@ -180,17 +186,19 @@ def test_drop_that_was_accepted_is_not_compared():
     [
         *((100, 70, 0.3, True), (100, 69, 0.3, False), (100, 71, 0.29, True)),
         *((100, 70, 0.29, False), (4, 3, 0.3, True), (4, 2, 0.3, False), (1, 0, 1, True)),
-        *((100, 200, 0, True), (100, 99, 0, False), (100, 100, 0, True), (0, 0, 0, True)),
+        *((100, 200, 0, True), (100, 99, 0, False), (100, 100, 0, True), (1, 0, 0, False)),
     ],
 )
 def test_members_who_dropped_are_not_believed_however_few(was, now, drop, allowed):
     """Each invitation by a member who is missing would be stale."""
     options = {"history": Earlier(members={ORG: was})}
     check_members(organization(), now, command_of(rules(drop), accept_population=True, **options))
+    check_members(organization(OTHER_ORG), now, command_of(rules(drop), **options))  # not known
     if allowed:
         check_members(organization(), now, command_of(rules(drop), **options))
         return
-    with pytest.raises(GuardRefused, match=f"{was} before: the drop is over") as caught:
+    found = f"{pluralize(now, 'active member')} .* found, {was} before: the drop is over"
+    with pytest.raises(GuardRefused, match=found) as caught:
         check_members(organization(), now, command_of(rules(drop), **options))
     assert caught.value.reasons == (Reason.MAX_POPULATION_DROP,)
 

@@ -1,9 +1,12 @@
-"""The project filter of a policy, and warnings about patterns without a match."""
+"""The project filter of a policy, patterns without a match, and the shards."""
 
 import pytest
 from builders import OTHER_ORG, object_id, policy, project
+from hypothesis import given
+from hypothesis import strategies as st
 
-from invite_sweeper.sweep.scope import ProjectFilter, scope_sha256
+from invite_sweeper.errors import UsageError
+from invite_sweeper.sweep.scope import ProjectFilter, Shard, scope_sha256
 
 ID_WITH_DB = "5edb82a3f2ed2e7dd6cde400"
 TAGGED = {"tags": (("Env", "Sandbox"), ("team", "data"), ("x", "y"))}
@@ -84,3 +87,92 @@ def test_scope_hash_depends_on_projects_tags_and_sources_alone():
         digest(sources=["users"]),
     ]
     assert len({base, *others}) == 1 + len(others)
+
+
+# Shards -------------------------------------------------------------------------------------------
+
+NAMES = ("", "BETA", "GAMMA", "DELTA")
+ORGANIZATIONS = st.lists(st.sampled_from(NAMES), min_size=1, max_size=20)
+
+
+def policy_of(*names):
+    """Return a policy with an organization for each of these names of credentials."""
+    organizations = [
+        {"id": object_id(n), "credentials": name} if name else object_id(n)
+        for n, name in enumerate(names)
+    ]
+    return policy(organizations=organizations)
+
+
+def dealt(shard, whole):
+    return [each.id for each in shard.part_of_policy(whole).organizations]
+
+
+@given(names=ORGANIZATIONS, count=st.integers(2, 6))
+def test_every_organization_belongs_to_one_shard_and_they_are_dealt_out_evenly(names, count):
+    whole = policy_of(*names)
+    shards = [dealt(Shard(index, count), whole) for index in range(1, count + 1)]
+    every = [each.id for each in whole.organizations]
+    assert sorted(id_ for ids in shards for id_ in ids) == sorted(every)
+    assert max(map(len, shards)) - min(map(len, shards)) <= 1
+    more = policy_of(*names, "NEW")  # it moves none of the others
+    again = [dealt(Shard(index, count), more) for index in range(1, count + 1)]
+    assert [[each for each in ids if each in every] for ids in again] == shards
+
+
+def test_shard_beyond_the_organizations_has_none_however_many_there_are():
+    whole = policy_of("", "BETA")
+    assert dealt(Shard(1, 10**17), whole) == [object_id(0)]
+    assert dealt(Shard(10**17, 10**17), whole) == []
+
+
+def test_hash_of_the_policy_does_not_depend_on_the_shard():
+    whole = policy_of("", "BETA")
+    assert Shard(1, 2).part_of_policy(whole).sha256 == whole.sha256
+
+
+@given(count=st.integers(1, 12), max_deletions=st.integers(0, 1000), unreadable=st.integers(0, 20))
+def test_parts_of_the_limits_add_up_to_the_whole(count, max_deletions, unreadable):
+    keys = {"max_deletions": max_deletions, "max_unreadable_projects": unreadable}
+    limits = policy(limits=keys).limits
+    parts = [Shard(index, count).limits_for(limits) for index in range(1, count + 1)]
+    assert sum(part.max_deletions for part in parts) == max_deletions
+    assert sum(part.max_unreadable_projects for part in parts) == unreadable
+
+
+def test_limit_per_project_is_not_divided():
+    limits = policy(limits={"max_deletions_per_project": 7}).limits
+    assert Shard(2, 3).limits_for(limits).max_deletions_per_project == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "index", "shard"),
+    [
+        ("1/2", None, "1/2"),
+        ("3/3", "9", "3/3"),
+        ("auto/3", "0", "1/3"),
+        ("auto/3", "2", "3/3"),
+        ("1/1", None, "None"),
+        ("auto/1", "0", "None"),
+    ],
+)
+def test_shard_is_i_of_n_or_the_completion_index_plus_1_and_one_of_one_is_none(text, index, shard):
+    assert str(Shard.parse(text, completion_index=index)) == shard
+
+
+@pytest.mark.parametrize(
+    ("text", "index"),
+    [
+        *((text, None) for text in ("", "/", "2", "1/", "/2", "1/2/3", "x/2", "1.0/2", "²/3")),
+        *((text, None) for text in ("auto/2", "0/2", "3/2", "-1/2", f"1/{'9' * 5000}")),
+        *(("auto/3", index) for index in ("", "x", "-1", "²", "3", "9" * 5000)),
+    ],
+)
+def test_malformed_shard_is_wrong_usage_with_the_forms_that_are_valid(text, index):
+    with pytest.raises(UsageError) as caught:
+        Shard.parse(text, completion_index=index)
+    assert caught.value.message == f"--shard {text!r} is not valid."
+    assert caught.value.hint == (
+        "Write I/N with I from 1 to N, such as 2/3, or auto/N inside an Indexed Job, which reads "
+        "JOB_COMPLETION_INDEX."
+    )

@@ -266,30 +266,12 @@ def test_plan_that_is_old_or_was_made_for_something_else_is_refused(options, wor
     assert refusal(**options) == words
 
 
-@pytest.mark.parametrize(
-    ("options", "used"),
-    [
-        ({"exit_code": 0}, True),
-        ({"exit_code": 4}, True),
-        ({"exit_code": 3}, False),
-        ({"exit_code": 8}, False),
-        ({"mode": "dry-run"}, False),
-        ({"killed": True}, False),
-        ({"plan_sha256": "6" * 64}, False),
-    ],
-    ids=str,
-)
-def test_plan_is_applied_once_by_a_sweep_that_completed_it(directory, options, used):
-    start = started(
-        mode=options.get("mode", "sweep"), plan_sha256=options.get("plan_sha256", SHA256)
-    )
-    end, killed = finished(exit_code=options.get("exit_code", 0)), "killed" in options
-    write_run(directory, "r1", start=start, end=end, killed=killed)
+def test_plan_that_a_sweep_completed_is_refused(directory):
+    for number, applied in enumerate(("6" * 64, SHA256), start=1):
+        apply(history=History.read(directory.files()))
+        write_run(directory, f"r{number}", start=started(plan_sha256=applied), end=finished())
     history = History.read(directory.files())
-    if used:
-        assert refusal(history=history) == "Run 1 has already applied the plan."
-    else:
-        apply(history=history)
+    assert refusal(history=history) == "Run 2 has already applied the plan."
 
 
 def test_hash_of_a_plan_is_compared_as_a_person_may_write_it():
