@@ -161,35 +161,30 @@ class History:
         self._gone_users: set[UserKey] = set()
 
     @classmethod
-    def read(
-        cls,
-        files: Iterable[RunFile],
-        *,
-        check: Callable[[], None] = lambda: None,
-        observe: Callable[[RunRecord, Line], None] = lambda _run, _line: None,
-    ) -> "History":
-        """Return the history of runs.
+    def read(cls, files: Iterable[RunFile], check: Callable[[], None] = lambda: None) -> "History":
+        """Return the history of runs, whose files are in order; see `add`."""
+        history = cls()
+        for file in files:
+            history.add(file, check)
+        return history
+
+    def add(self, file: RunFile, check: Callable[[], None] = lambda: None) -> None:
+        """Add the next run; of a damaged file, what precedes the damage.
 
         Args:
-            files: Their files, oldest first.
+            file: Of the run.
             check: Called every 10,000 lines; may raise to stop.
-            observe: Called with each line, after the history has it; not with those of kept
-                invitations.
 
         Raises:
             DamagedLog: A file or a line cannot be read; a run cannot rely on the rest.
         """
-        history = cls()
-        for file in files:
-            plan = PreviousPlan(RunRecord(file))
-            history.runs.append(plan.run)
-            with required():
-                for count, line in enumerate(read_events(file.path)):
-                    if count % _LINES_PER_CHECK == 0:
-                        check()
-                    history._add(plan, line)
-                    observe(plan.run, line)
-        return history
+        plan = PreviousPlan(RunRecord(file))
+        self.runs.append(plan.run)
+        with required():
+            for count, line in enumerate(read_events(file.path)):
+                if count % _LINES_PER_CHECK == 0:
+                    check()
+                self._add(plan, line)
 
     def last_sweep(self) -> RunRecord | None:
         """Return the last sweep, finished or not; None without one."""

@@ -18,7 +18,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from invite_sweeper.audit import History, RunFile, RunRecord, Verdict, Verification
-from invite_sweeper.audit.events import Line
 from invite_sweeper.endings import Advisor, Colour, ExitCode, Status, status_of, worst
 from invite_sweeper.errors import RunError
 from invite_sweeper.report.readback import Table, tables_of
@@ -155,15 +154,11 @@ def _read_runs(files: Sequence[RunFile], found: Verification) -> Iterator[_Run]:
 
 
 def _read_run(file: RunFile) -> _Run:
-    record, status = RunRecord(file), Status.DAMAGED
-
-    def take(found: RunRecord, _: Line) -> None:
-        nonlocal record
-        record = found
-
+    history, status = History(), Status.DAMAGED
     with suppress(RunError):  # the verification names it
-        History.read([file], observe=take)
-        status = status_of(record.exit_code)
+        history.add(file)
+        status = status_of(history.runs[0].exit_code)
+    record = history.runs[0]
     record.ended.clear()  # the only part that grows with the lines
     started = to_datetime(record.start.now) if record.start is not None else None
     return _Run(record, started.date() if started is not None else None, status)

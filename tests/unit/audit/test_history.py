@@ -23,7 +23,6 @@ from invite_sweeper.audit import AuditDirectory, CompleteRun, History, PlanScope
 from invite_sweeper.audit.events import (
     Announced,
     AnnouncementEnded,
-    Kept,
     ListResult,
     OrganizationResult,
     announcement_key,
@@ -75,16 +74,6 @@ class TestRuns:
         write_run(directory, "r1", *deletion(1), *deletion(2), planned(3), skipped, again)
         (run,) = history(directory).runs
         assert run.outcomes == {"deleted": 1, "failed": 1, "skipped": 1}
-
-    def test_lines_are_observed_but_for_those_of_kept_invitations(self, directory):
-        kept = event_of(Kept, invitation(9), reason="too_young")
-        write_run(directory, "r1", kept, *deletion(1))
-        seen = []
-        History.read(
-            directory.files(), observe=lambda run, line: seen.append((run.run_id, line.event.event))
-        )
-        names = ["run_started", "planned", "intent", "outcome", "run_finished"]
-        assert seen == [("r1", name) for name in names]
 
     def test_reading_can_be_stopped_every_now_and_then(self, directory):
         write_run(directory, "r1", *deletion(1))
