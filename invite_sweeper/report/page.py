@@ -112,7 +112,7 @@ def read_page(files: Sequence[RunFile], found: Verification, advisor: Advisor) -
     newest, by_day = runs[0], _by_day(runs)
     story = tell(newest.record, advisor)
     earlier = tuple(_last_sweep(runs, advisor))
-    is_of_others = any(each.file != newest.record.file for each in found.unfinished)
+    is_of_others = any(file != newest.record.file for file in found.unfinished)
     verdict = story.headline
     if is_damaged:
         verdict = log.headline._replace(label=Status.DAMAGED.label)
@@ -141,10 +141,14 @@ def read_page(files: Sequence[RunFile], found: Verification, advisor: Advisor) -
 
 def _read_runs(files: Sequence[RunFile], found: Verification) -> Iterator[_Run]:
     """Yield the runs of the last nights, the newest first."""
-    left, since = {each.file for each in found.unfinished}, None
+    since = None
     for file in reversed(files):
         run = _read_run(file)
-        if run.status is Status.UNFINISHED and found.damage is None and file not in left:
+        if (
+            run.status is Status.UNFINISHED
+            and found.damage is None
+            and file not in found.unfinished
+        ):
             run = run._replace(status=Status.RECOVERED)
         if file == files[-1] and run.day is not None:
             since = run.day - timedelta(days=_NIGHTS)

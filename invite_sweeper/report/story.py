@@ -443,11 +443,10 @@ def tell_verification(found: Verification, folder: Path | None = None) -> Story:
 
 
 def _left_open(found: Verification) -> Iterator[str]:
-    for each in found.unfinished:
-        intents = pluralize(each.intents, "intent")
-        have = plural_form(each.intents, "has", "have")
-        open_ = f": {intents} {have} no outcome" if each.intents else " was killed"
-        name = f"{each.file.number} ({each.file.run_id})" if each.file.number else each.file.name
+    for file, count in found.unfinished.items():
+        have = plural_form(count, "has", "have")
+        open_ = f": {pluralize(count, 'intent')} {have} no outcome" if count else " was killed"
+        name = f"{file.number} ({file.run_id})" if file.number else file.name
         yield escape_unprintable(f"Run {name}{open_}.")
 
 
