@@ -429,7 +429,6 @@ class Sending(msgspec.Struct, eq=False):
             refused, API version retired): nothing more may be sent.
         seen_before: The user's status just before the DELETE; None if not requested.
         seen_after: The status after it, or `gone`.
-        retries_cut_short: A retry was due but not allowed any more.
         response_pending: The last request has no response yet.
         cancelled: Set by the sweep when nothing more may be sent. The deleter checks it before
             each request.
@@ -443,7 +442,6 @@ class Sending(msgspec.Struct, eq=False):
     fatal_error: RunError | None = None
     seen_before: str | None = None
     seen_after: str | None = None
-    retries_cut_short: bool = False
     response_pending: bool = False
     cancelled: bool = False
     on_backoff: Callable[[], None] | None = None
@@ -465,7 +463,6 @@ class Sending(msgspec.Struct, eq=False):
         # A 2xx that was not read to its end, or not followed by the look after it, proves nothing.
         was_refused = self.http_status is not None and self.http_status >= _FIRST_REFUSAL
         is_unknown = self.response_pending or not was_refused
-        self.retries_cut_short = True
         return self.end(Outcome.UNKNOWN if is_unknown else Outcome.FAILED)
 
 

@@ -327,7 +327,7 @@ class Client:
         The first attempt is made by the caller, because most requests need no other one. Each
         attempt sends as many `requests`.
         """
-        is_first, is_cut_short, refusals = True, False, 0
+        is_first, refusals = True, 0
 
         def is_due(_: object) -> bool:
             match decide(result):
@@ -354,15 +354,13 @@ class Client:
             retry_error_callback=lambda _: None,
         ):
             if not is_first:
-                if is_cut_short := not await self._acquire_again(request, requests):
+                if not await self._acquire_again(request, requests):
                     break
                 self.counters.retries += 1
                 result = await send()
             is_first = False
             refusals += decide(result) is RetryDecision.REAUTHENTICATE
             attempt.retry_state.set_result(result)
-        if request.progress is not None:
-            request.progress.retries_cut_short |= is_cut_short or result is CANCELLED
         return result
 
     def _backoff_s(self, state: RetryCallState, result: ResponseOrFailure) -> float:

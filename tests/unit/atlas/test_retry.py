@@ -14,7 +14,6 @@ from invite_sweeper.atlas import BearerToken, RateLimiter, Secret
 from invite_sweeper.atlas.client import Client
 from invite_sweeper.atlas.endpoints import DELETE_GROUP_INVITE, BucketLimit
 from invite_sweeper.atlas.responses import (
-    CANCELLED,
     RequestFailed,
     Response,
     RetryDecision,
@@ -203,33 +202,6 @@ async def test_cancelled_wait_ends_within_1_s_without_a_retry(status):
     result = await deletion.send(deletion.progress)
 
     assert (result.status, deletion.http.sent, sum(deletion.time.slept)) == (status, 1, 5)
-    assert deletion.progress.retries_cut_short
-
-
-@pytest.mark.parametrize(
-    ("results", "is_cut_short"),
-    [
-        ([failed(500), failed(403)], False),
-        ([failed(500), failed(500)], False),
-        ([failed(500), CANCELLED], True),
-        ([failed(500), LIMITED], True),
-    ],
-    ids=["final status", "attempts used", "cancelled before it was sent", "429"],
-)
-async def test_retries_of_a_cancelled_request_are_cut_short_only_if_another_was_due(
-    results, is_cut_short
-):
-    deletion = Deletion(*results, attempts=2)
-    send = deletion.http.send
-
-    async def send_and_cancel(*args, **options):
-        deletion.progress.cancelled = deletion.http.sent == 1
-        return await send(*args, **options)
-
-    deletion.http.send = send_and_cancel
-    await deletion.send(deletion.progress)
-
-    assert (deletion.http.sent, deletion.progress.retries_cut_short) == (2, is_cut_short)
 
 
 async def test_task_cancelled_during_a_wait_raises_cancelled_error():
