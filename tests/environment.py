@@ -28,7 +28,6 @@ KEPT = (
     "INVITE_SWEEPER_REQUIRE_TOOLS",
     "INVITE_SWEEPER_SCREENSHOTS",
     "INVITE_SWEEPER_SEED",
-    "INVITE_SWEEPER_SOAK",
     "INVITE_SWEEPER_WEEKLY",
 )
 """How the names of the variables begin that tests take from the caller."""

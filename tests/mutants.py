@@ -523,8 +523,8 @@ OF_GUARANTEES = (
     Mutant(
         "any text is an id",
         "atlas/endpoints.py",
-        "        if endpoint.matches(path):",
-        "        if path:",
+        " or not all(map(_ID.fullmatch, ids)):",
+        ":",
         "tests/unit/atlas/test_endpoints.py",
     ),
     Mutant(

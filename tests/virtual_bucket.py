@@ -30,7 +30,6 @@ class Server:
 
     Attributes:
         anchor_s: Virtual time of one of the refills.
-        continuous: Refilled continuously instead.
         headers: Whether responses have `RateLimit` headers.
         responses: Number of responses, including 429s.
         rejected: Number of 429s.
@@ -43,7 +42,6 @@ class Server:
     refill: int = 60
     period_s: float = 2.0
     anchor_s: float = START_S
-    continuous: bool = False
     headers: bool = True
     level: float = math.nan
     responses: int = 0
@@ -53,18 +51,13 @@ class Server:
 
     def __post_init__(self):
         self.level = float(self.capacity)
-        self._updated_s = self.clock()
         self._refills_applied = self._refill_count()
 
     def _refill_count(self):
         return math.floor((self.clock() - self.anchor_s) / self.period_s)
 
     def _apply_refills(self):
-        if self.continuous:
-            gained = (self.clock() - self._updated_s) * self.refill / self.period_s
-            self.level = min(self.capacity, self.level + gained)
-            self._updated_s = self.clock()
-        elif (count := self._refill_count()) > self._refills_applied:
+        if (count := self._refill_count()) > self._refills_applied:
             self.lows.append(self.level)
             gained = self.refill * (count - self._refills_applied)
             self.level = min(self.capacity, self.level + gained)
@@ -116,11 +109,7 @@ class Server:
 
 @dataclass
 class Client:
-    """Sends requests as the program does: concurrently, after acquiring a token for each.
-
-    Attributes:
-        limit_in_429: Whether the body of a 429 names the limit of the bucket.
-    """
+    """Sends requests as the program does: concurrently, after acquiring a token for each."""
 
     loop: object
     limiter: RateLimiter
@@ -128,7 +117,6 @@ class Client:
     concurrency: int = 20
     latency_s: float = 0.05
     jitter: float = 0.5
-    limit_in_429: bool = True
     rng: random.Random = field(default_factory=lambda: random.Random(0))
 
     def __post_init__(self):
@@ -150,8 +138,7 @@ class Client:
             return True
         server = self.server
         actual = BucketLimit(server.capacity, server.refill, server.period_s)
-        named = actual if self.limit_in_429 else None
-        self.bucket.on_429(self.loop.time(), sent_s, retry_after_s, jitter=0.5, limit=named)
+        self.bucket.on_429(self.loop.time(), sent_s, retry_after_s, jitter=0.5, limit=actual)
         return False
 
     async def _acquire(self):

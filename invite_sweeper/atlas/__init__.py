@@ -1,32 +1,107 @@
-"""Client of the MongoDB Atlas Administration API."""
+"""Client of the MongoDB Atlas Administration API: `connect` opens it."""
 
-from invite_sweeper.atlas.connection import RateLimitedAtlasClient, connect
-from invite_sweeper.atlas.credentials import (
-    ApiKey,
-    BearerToken,
-    Credentials,
-    Secret,
-    ServiceAccount,
-    read_credentials,
-)
+import asyncio
+import math
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from datetime import datetime
+from functools import cached_property
+
+import aiohttp
+from structlog.typing import FilteringBoundLogger
+from yarl import URL
+
+from invite_sweeper.atlas.client import Client
+from invite_sweeper.atlas.credentials import Credentials
 from invite_sweeper.atlas.deleter import AtlasDeleter
-from invite_sweeper.atlas.http import parse_base_url
+from invite_sweeper.atlas.http import (
+    MAX_BODY_BYTES,
+    TIMEOUT,
+    USER_AGENT,
+    HttpSession,
+    find_proxy,
+    open_connector,
+)
 from invite_sweeper.atlas.inviter import AtlasInviter
 from invite_sweeper.atlas.limits import RateLimiter
 from invite_sweeper.atlas.reader import AtlasReader
+from invite_sweeper.models import RequestCounters, Source
+from invite_sweeper.policy import Execution
 
-__all__ = [
-    "ApiKey",
-    "AtlasDeleter",
-    "AtlasInviter",
-    "AtlasReader",
-    "BearerToken",
-    "Credentials",
-    "RateLimitedAtlasClient",
-    "RateLimiter",
-    "Secret",
-    "ServiceAccount",
-    "connect",
-    "parse_base_url",
-    "read_credentials",
-]
+
+class AtlasClient(Client):
+    """The client of one run. Code that asks it for no deleter or inviter can only read."""
+
+    @cached_property
+    def reader(self) -> AtlasReader:
+        """Reads projects, invitations and users."""
+        return AtlasReader(self)
+
+    def deleter(self, sources: Iterable[Source]) -> AtlasDeleter:
+        """Return a deleter for these lists only. A dry run never calls this."""
+        return AtlasDeleter(self, sources)
+
+    def inviter(self) -> AtlasInviter:
+        """Return an inviter. Only `restore` calls this."""
+        return AtlasInviter(self)
+
+
+@asynccontextmanager
+async def connect(
+    base_url: URL,
+    credentials: Credentials,
+    execution: Execution,
+    *,
+    clock: Callable[[], datetime],
+    log: FilteringBoundLogger,
+    retry_until_s: float = math.inf,
+    connector: aiohttp.BaseConnector | None = None,
+    limiter: RateLimiter | None = None,
+    http_timeout: aiohttp.ClientTimeout = TIMEOUT,
+    max_body_bytes: int = MAX_BODY_BYTES,
+) -> AsyncIterator[AtlasClient]:
+    """Open a client; nothing is sent before it is used.
+
+    On exit, access tokens that were fetched are revoked.
+
+    Args:
+        base_url: As `parse_base_url` returns it.
+        credentials: As `read_credentials` returns them.
+        execution: The policy's limits.
+        clock: Current time in UTC; compared with Atlas's `Date` header.
+        log: Each retry is logged at debug level, a long wait without a response at info level.
+        retry_until_s: Nothing is retried after it, on the limiter's clock.
+        connector: Connections that clients share; stays open. None for some of its own.
+        limiter: By default, one with the limits of the policy.
+        http_timeout: Applies to each attempt.
+        max_body_bytes: Longer responses, decompressed, are errors.
+    """
+    proxy, proxy_headers = find_proxy(base_url)
+    async with aiohttp.ClientSession(
+        connector=connector or open_connector(),
+        connector_owner=connector is None,
+        headers={"User-Agent": USER_AGENT},
+        cookie_jar=aiohttp.DummyCookieJar(),
+        proxy=proxy,
+        timeout=http_timeout,
+    ) as session:
+        client = AtlasClient(
+            HttpSession(session, base_url, max_body_bytes, RequestCounters(), proxy_headers),
+            credentials,
+            limiter=limiter
+            or RateLimiter(
+                time.monotonic,
+                asyncio.sleep,
+                reserve=execution.reserve,
+                max_requests_per_second=execution.max_requests_per_second,
+            ),
+            execution=execution,
+            retry_until_s=retry_until_s,
+            clock=clock,
+            log=log,
+        )
+        try:
+            yield client
+        finally:
+            await client.close()

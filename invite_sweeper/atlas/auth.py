@@ -7,18 +7,15 @@ revoked at the end.
 import asyncio
 import base64
 import math
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from http.client import OK, UNAUTHORIZED
 from typing import Annotated, Final, NamedTuple, TypeAlias
 
-import aiohttp
 import msgspec
 
-from invite_sweeper.atlas.credentials import ApiKey, Secret, ServiceAccount
+from invite_sweeper.atlas.credentials import Credentials, Secret
 from invite_sweeper.atlas.endpoints import FETCH_TOKEN, REVOKE_TOKEN, Endpoint
 from invite_sweeper.atlas.responses import (
-    OK,
-    UNAUTHORIZED,
     Response,
     ResponseOrFailure,
     RetryDecision,
@@ -33,9 +30,7 @@ _REFRESH_MARGIN_S: Final = 600.0
 _REFRESH_MARGIN_SHARE: Final = 0.2
 _REFRESH_RETRY_S: Final = 30.0
 _REFRESH_COOLDOWN_S: Final = 60.0
-_EARLY_REFRESHES: Final = 5
-_EARLY_WINDOW_S: Final = 600.0
-"""After 401s: 5 refreshes at once, then one a minute. Atlas allows 100 live tokens an account."""
+"""Between refreshes after a 401. Atlas allows 100 live tokens an account."""
 _REVOKE_TIMEOUT_S: Final = 2.0
 _REVOKE_ON_CANCEL_S: Final = 1.0
 _REJECTED_STATUSES: Final = frozenset({400, 401, 403})
@@ -45,12 +40,6 @@ _TOO_MANY_TOKENS_HINT: Final = (
 )
 """Source: https://www.mongodb.com/docs/manual/reference/limits (read 2026-08)."""
 _HINT: Final = "Check the client ID and secret of the service account, and that it still exists."
-
-
-def new_digest(key: ApiKey) -> aiohttp.DigestAuthMiddleware:
-    """Return a new middleware that signs the requests of one connection slot."""
-    # The challenge names the algorithm: MD5 on the commercial host, SHA-256 on Government.
-    return aiohttp.DigestAuthMiddleware(key.public_key, key.private_key.get_secret_value())
 
 
 def bearer_header(token: Secret) -> Secret:
@@ -91,8 +80,8 @@ class AccessTokens:
         clock: Monotonic seconds.
     """
 
-    def __init__(self, account: ServiceAccount, call: _Call, clock: Callable[[], float]) -> None:
-        pair = f"{account.client_id}:{account.client_secret.get_secret_value()}".encode()
+    def __init__(self, account: Credentials, call: _Call, clock: Callable[[], float]) -> None:
+        pair = f"{account.actor}:{account.secret.get_secret_value()}".encode()
         self._basic_header = Secret(f"Basic {base64.b64encode(pair).decode('ascii')}")
         self._call = call
         self._clock = clock
@@ -100,7 +89,7 @@ class AccessTokens:
         self._issued: list[_Token] = []
         self._refresh_task: asyncio.Task[_Token] | None = None
         self._rejection: CredentialsRefused | None = None
-        self._refreshed_s: deque[float] = deque([-math.inf], maxlen=_EARLY_REFRESHES)
+        self._refreshed_s = -math.inf
 
     async def header(self) -> Secret:
         """Return the `Authorization` header, after a refresh if it is needed.
@@ -117,18 +106,17 @@ class AccessTokens:
     async def refresh(self, rejected_header: Secret | None) -> None:
         """Fetch a new token if the rejected one is still in use, once for all its requests.
 
-        A token that expires early is replaced at once, up to 5 times in 10 minutes, then once
-        a minute: a project that answers every token with 401 must not use one per request.
+        At most once a minute: a project that answers every token with 401 must not use one per
+        request.
 
         Raises:
             RunError: As `header`.
         """
-        now_s, recent_s = self._clock(), self._refreshed_s
-        is_full = sum(now_s - each_s < _EARLY_WINDOW_S for each_s in recent_s) >= _EARLY_REFRESHES
-        may_refresh = not is_full or now_s - recent_s[-1] >= _REFRESH_COOLDOWN_S
-        if self._token is not None and self._token.header is rejected_header and may_refresh:
-            self._token = None
-            recent_s.append(now_s)
+        now_s = self._clock()
+        if self._token is not None and self._token.header is rejected_header:
+            if now_s - self._refreshed_s < _REFRESH_COOLDOWN_S:
+                return
+            self._token, self._refreshed_s = None, now_s
         if self._token is None:
             await self._refresh()
 

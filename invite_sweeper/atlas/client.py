@@ -6,7 +6,8 @@ import random
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import date, datetime
 from functools import partial
-from typing import Final, NamedTuple, TypeAlias
+from http.client import NO_CONTENT, OK, TOO_MANY_REQUESTS, UNAUTHORIZED
+from typing import Final, TypeAlias
 
 import aiohttp
 from structlog.typing import FilteringBoundLogger
@@ -19,26 +20,22 @@ from tenacity import (
     wait_random,
     wait_random_exponential,
 )
-from typing_extensions import TypedDict, Unpack
 
-from invite_sweeper.atlas.auth import AccessTokens, Decide, bearer_header, new_digest
-from invite_sweeper.atlas.credentials import (
-    ApiKey,
-    BearerToken,
-    Credentials,
-    Secret,
-    ServiceAccount,
+from invite_sweeper.atlas.auth import AccessTokens, Decide, bearer_header
+from invite_sweeper.atlas.credentials import Credentials, CredentialsKind, Secret
+from invite_sweeper.atlas.endpoints import SOURCES, Endpoint, build_path
+from invite_sweeper.atlas.http import (
+    Body,
+    HttpSession,
+    Request,
+    parse_date,
+    parse_int_header,
+    retry_after_s,
 )
-from invite_sweeper.atlas.endpoints import Endpoint, build_path
-from invite_sweeper.atlas.http import HttpSession, parse_date, parse_int_header, retry_after_s
 from invite_sweeper.atlas.limits import RateLimiter, TokenBucket
 from invite_sweeper.atlas.responses import (
     CANCELLED,
-    NO_CONTENT,
-    OK,
     REDIRECT,
-    TOO_MANY_REQUESTS,
-    UNAUTHORIZED,
     InvalidResponse,
     RequestFailed,
     Response,
@@ -49,7 +46,8 @@ from invite_sweeper.atlas.responses import (
     is_unprocessed,
     parse_rate_limit_error,
 )
-from invite_sweeper.models import RequestCounters, Sending
+from invite_sweeper.models import RequestCounters, Sending, Source
+from invite_sweeper.policy import Execution
 
 BACKOFF = wait_random_exponential(multiplier=0.5, max=30.0)
 """Waits after a response: up to 0.5, 1, 2 … 30 seconds."""
@@ -67,7 +65,10 @@ _EARLY_TOLERANCE_S: Final = 5.0
 _LATE_TOLERANCE_S: Final = 120.0
 """The known skew contains the duration of the first response."""
 
-Body: TypeAlias = Mapping[str, str] | bytes
+
+_SOURCE_OF: Final = {
+    endpoint: source for source, api in SOURCES.items() for endpoint in (api.list, api.delete)
+}
 
 
 class ServerInfo:
@@ -76,7 +77,7 @@ class ServerInfo:
     Attributes:
         clock_skew_s: Local clock minus Atlas's at the first 2xx response with a `Date` header,
             to the second; None before that.
-        sunsets: The `Sunset` date of each endpoint: Atlas may remove it from then on.
+        sunsets: The last `Sunset` date of each list: Atlas may remove it from then on.
 
     Source:
         Recorded responses (read 2026-08): responses about invitations have the header, also
@@ -86,7 +87,7 @@ class ServerInfo:
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self.clock = clock
         self.clock_skew_s: float | None = None
-        self.sunsets: dict[Endpoint, date] = {}
+        self.sunsets: dict[Source, date] = {}
 
     def age_s(self, headers: Mapping[str, str], sent_at: datetime) -> float:
         """Return how long before its request an answer was made; 0.0 for one that is fresh.
@@ -107,54 +108,27 @@ class ServerInfo:
         """Record the headers of one response; `good` if its status was 2xx."""
         if good and self.clock_skew_s is None and (theirs := parse_date(headers.get("Date", ""))):
             self.clock_skew_s = (self.clock() - theirs).total_seconds()
-        if moment := parse_date(headers.get("Sunset", "")):
-            self.sunsets[endpoint] = moment.date()
+        source, moment = _SOURCE_OF.get(endpoint), parse_date(headers.get("Sunset", ""))
+        if source is not None and moment is not None:
+            self.sunsets[source] = moment.date()
 
 
-class Request(NamedTuple):
-    """A request that `Client.request` made. A named tuple, because a run creates many.
-
-    Attributes:
-        bucket: Its tokens are taken from it.
-        parse: Converts the body of a 200. When it raises InvalidResponse, the request is retried.
-        progress: Updated as the request is sent; None for a read.
-        body: A form, or JSON; None without a body.
-    """
-
-    endpoint: Endpoint
-    path: str
-    bucket: TokenBucket
-    parse: Callable[[bytes], object] | None = None
-    progress: Sending | None = None
-    body: Body | None = None
-
-    def is_cancelled(self) -> bool:
-        """Return whether its deletion was cancelled, so that nothing more may be sent."""
-        return self.progress is not None and self.progress.cancelled
-
-
-class RequestOptions(TypedDict, total=False):
-    """What a request may have; as in `Request`."""
-
-    parse: Callable[[bytes], object]
-    progress: Sending
-    body: Body
-
-
-_Digest: TypeAlias = aiohttp.DigestAuthMiddleware
-_Send: TypeAlias = Callable[[Secret | None, _Digest | None], Awaitable[ResponseOrFailure]]
-"""Takes the `Authorization` header, or the middleware that signs the requests."""
+_Digest = aiohttp.DigestAuthMiddleware
+_Send: TypeAlias = Callable[[Request, Secret | None, _Digest | None], Awaitable[ResponseOrFailure]]
+"""Takes also the `Authorization` header, or the middleware that signs the requests."""
 
 
 class Client:
     """Sends requests with one set of credentials, and retries them until the result is final.
+
+    What sends a request raises RunError where there is no access token.
 
     Each slot has a digest middleware of its own: a middleware reuses a challenge with a nonce
     count that must increase. Shared by concurrent requests, the counts would arrive out of order,
     and a strict server rejects them.
 
     Args:
-        attempts: Of a request, including the first; those with a 429 do not count.
+        execution: Its `attempts` include the first one of a request; a 429 does not count.
         retry_until_s: Nothing is retried after it, on the limiter's clock.
 
     Attributes:
@@ -169,9 +143,8 @@ class Client:
         http: HttpSession,
         credentials: Credentials,
         *,
+        execution: Execution,
         limiter: RateLimiter,
-        concurrency: int,
-        attempts: int,
         retry_until_s: float,
         clock: Callable[[], datetime],
         log: FilteringBoundLogger,
@@ -181,18 +154,17 @@ class Client:
         self.server = ServerInfo(clock)
         self.counters: RequestCounters = http.counters
         self._http = http
-        self._slots = asyncio.Semaphore(concurrency)
-        self._api_key = credentials if isinstance(credentials, ApiKey) else None
+        self._slots = asyncio.Semaphore(execution.concurrency)
+        self._api_key = self._header = self._tokens = None
         self._digests: list[_Digest] = []
-        self._header = (
-            bearer_header(credentials.token) if isinstance(credentials, BearerToken) else None
-        )
-        self._tokens = (
-            AccessTokens(credentials, self._call_about_tokens, limiter.clock)
-            if isinstance(credentials, ServiceAccount)
-            else None
-        )
-        self._attempts = attempts
+        match credentials.kind:
+            case CredentialsKind.SERVICE_ACCOUNT:
+                self._tokens = AccessTokens(credentials, self._call_about_tokens, limiter.clock)
+            case CredentialsKind.API_KEY:
+                self._api_key = credentials
+            case CredentialsKind.ACCESS_TOKEN:
+                self._header = bearer_header(credentials.secret)
+        self._attempts = execution.attempts
         self._retry_until_s = retry_until_s
         self._log = log
         self._told_s = -math.inf
@@ -208,16 +180,11 @@ class Client:
         *ids: str,
         page: int | None = None,
         since: datetime | None = None,
-        **options: Unpack[RequestOptions],
+        parse: Callable[[bytes], object] | None = None,
+        progress: Sending | None = None,
+        body: Body | None = None,
     ) -> Request:
-        """Return a request.
-
-        Args:
-            endpoint: One of `ENDPOINTS`.
-            ids: One for each `{}` of its template, in order.
-            page: From 1; only for a paged endpoint.
-            since: Aware UTC; only for a dated endpoint.
-            options: Further fields of the request.
+        """Return a request; `build_path` describes and checks the first four arguments.
 
         Raises:
             InvalidRequest: As for `build_path`.
@@ -225,7 +192,7 @@ class Client:
         path = build_path(endpoint, *ids, page=page, since=since)
         scope_id = self.actor if endpoint.scope is None else ids[endpoint.scope]
         bucket = self.limiter.bucket(endpoint.endpoint_set, scope_id)
-        return Request(endpoint, path, bucket, **options)
+        return Request(endpoint, path, bucket, parse, progress, body)
 
     async def call(
         self,
@@ -240,17 +207,10 @@ class Client:
             request: As `request` returns it.
             decide: Which results are retried.
             token_taken: The caller has acquired the rate-limit token of the first attempt.
-
-        Raises:
-            RunError: No access token is available.
         """
         if not token_taken:
             await self.limiter.acquire(request.bucket)
-        send = partial(self._in_slot, request, partial(self._send, request))
-        result = await send()
-        if decide(result) is RetryDecision.DONE:
-            return result
-        return await self._retry(request, result, send, decide)
+        return await self._repeat(request, partial(self._in_slot, request, self._send), decide)
 
     async def call_after(
         self, look: Request, may_send: Callable[[ResponseOrFailure], bool], request: Request
@@ -267,14 +227,13 @@ class Client:
 
         Returns:
             The last look, and the answer to the request; None if it was not sent after this look.
-
-        Raises:
-            RunError: No access token is available.
         """
         seen: ResponseOrFailure = CANCELLED
         answer: ResponseOrFailure | None = None
 
-        async def send_both(header: Secret | None, digest: _Digest | None) -> ResponseOrFailure:
+        async def send_both(
+            _request: Request, header: Secret | None, digest: _Digest | None
+        ) -> ResponseOrFailure:
             nonlocal seen, answer
             if request.is_cancelled():
                 seen = answer = CANCELLED
@@ -295,9 +254,7 @@ class Client:
             return classify(result) if may_repeat else RetryDecision.DONE
 
         send = partial(self._in_slot, request, send_both, requests=2)
-        result = await send()
-        if decide(result) is not RetryDecision.DONE:
-            await self._retry(request, result, send, decide, requests=2)
+        await self._repeat(request, send, decide, requests=2)
         return seen, answer
 
     async def _call_about_tokens(
@@ -311,30 +268,28 @@ class Client:
         request = self.request(endpoint, body=body)
         await self.limiter.acquire(request.bucket)
         send = partial(self._send, request, header, None)
-        return await self._retry(request, await send(), send, decide)
+        return await self._repeat(request, send, decide)
 
-    async def _retry(
+    async def _repeat(
         self,
         request: Request,
-        result: ResponseOrFailure,
         send: Callable[[], Awaitable[ResponseOrFailure]],
         decide: Decide,
         *,
         requests: int = 1,
     ) -> ResponseOrFailure:
-        """Send again until the result is final, and return it.
-
-        The first attempt is made by the caller, because most requests need no other one. Each
-        attempt sends as many `requests`.
-        """
+        """Send until the result is final, and return it; each attempt sends as many `requests`."""
+        result = await send()
+        if decide(result) is RetryDecision.DONE:  # as for most requests
+            return result
         is_first, refusals = True, 0
 
         def is_due(_: object) -> bool:
-            match decide(result):
-                case RetryDecision.REAUTHENTICATE:  # a new access token may be rejected as well
-                    return refusals <= 1 + is_unauthenticated(result)
-                case decision:
-                    return decision is not RetryDecision.DONE
+            decision = decide(result)
+            # A new access token may be rejected as well.
+            may_again = refusals <= 1 + is_unauthenticated(result)
+            is_refusal = decision is RetryDecision.REAUTHENTICATE
+            return decision is not RetryDecision.DONE and (may_again or not is_refusal)
 
         def wait_s(state: RetryCallState) -> float:
             if decide(result) is RetryDecision.RATE_LIMITED:
@@ -368,9 +323,6 @@ class Client:
             return UNREACHABLE(state)
         return max(BACKOFF(state), retry_after_s(result.headers, self.server.clock) or 0.0)
 
-    def _is_over(self, request: Request) -> bool:
-        return request.is_cancelled() or self.limiter.clock() >= self._retry_until_s
-
     async def _wait(self, request: Request, seconds: float) -> None:
         """Wait, but not after the request was cancelled."""
         until_s = min(self.limiter.clock() + seconds, self._retry_until_s)
@@ -381,8 +333,7 @@ class Client:
     async def _acquire_again(self, request: Request, requests: int) -> bool:
         """Acquire the tokens of another attempt; return False if it may not be made any more."""
         since_s = self.limiter.clock()
-        while not self._is_over(request):
-            now_s = self.limiter.clock()
+        while (now_s := self.limiter.clock()) < self._retry_until_s and not request.is_cancelled():
             wait_s = request.bucket.retry_wait_s(now_s, since_s, requests)
             if wait_s == 0.0:
                 request.bucket.acquire(now_s, requests)
@@ -402,12 +353,7 @@ class Client:
             self._told_s = now_s
             self._log.info("no response from Atlas", reason=why, next_attempt_in_s=round(wait_s))
 
-    async def _in_slot(
-        self,
-        request: Request,
-        send: _Send,
-        requests: int = 1,
-    ) -> ResponseOrFailure:
+    async def _in_slot(self, request: Request, send: _Send, requests: int = 1) -> ResponseOrFailure:
         """Wait for all that can take time, then send: nothing waits between requests of `send`."""
         if self.limiter.is_spaced:
             # Requests that a digest middleware repeated are accounted for before the next one.
@@ -419,9 +365,15 @@ class Client:
             digest = None
             if self._api_key is not None:
                 # The middleware released last is used first, so that few need a challenge.
-                digest = self._digests.pop() if self._digests else new_digest(self._api_key)
+                # The challenge names the algorithm: MD5, or SHA-256 on the Government host.
+                key = self._api_key
+                digest = (
+                    self._digests.pop()
+                    if self._digests
+                    else _Digest(key.actor, key.secret.get_secret_value())
+                )
             try:
-                result = await send(header, digest)
+                result = await send(request, header, digest)
             finally:
                 if digest is not None:
                     self._digests.append(digest)
@@ -438,20 +390,9 @@ class Client:
         connect_s: float | None = None,
     ) -> ResponseOrFailure:
         """Send a request without any wait before, and process its response."""
-        endpoint, headers = request.endpoint, request.endpoint.headers
-        if header is not None:
-            headers = {**headers, "Authorization": header.get_secret_value()}
-        sent_s = self.limiter.clock()
+        endpoint, sent_s = request.endpoint, self.limiter.clock()
         sent_at = self.server.clock() if endpoint.method == "GET" else None
-        result = await self._http.send(
-            endpoint.method,
-            request.path,
-            headers,
-            body=request.body,
-            progress=request.progress,
-            digest=digest,
-            connect_s=connect_s,
-        )
+        result = await self._http.send(request, header, digest, connect_s)
         if not isinstance(result, Response):
             now_s = self.limiter.clock()
             request.bucket.on_response(now_s, sent_s, limit=None, remaining=None)

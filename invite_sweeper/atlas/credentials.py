@@ -4,9 +4,10 @@ Error messages name variables and files, never a value.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from enum import Enum
 from pathlib import Path
-from typing import Final, NamedTuple, TypeAlias, final
+from typing import Final, NamedTuple, final
 
 from typing_extensions import override
 
@@ -17,7 +18,7 @@ from invite_sweeper.redaction import SECRETS
 
 @final
 class Secret:
-    """A string that no output shows, and that cannot be pickled."""
+    """A string that no output shows."""
 
     __slots__ = ("_value",)
 
@@ -33,88 +34,49 @@ class Secret:
     def __repr__(self) -> str:
         return "***"
 
-    @override
-    def __reduce__(self) -> str:
-        message = "a Secret cannot be pickled"
-        raise TypeError(message)
+
+class CredentialsKind(Enum):
+    """A kind of credentials; its value are the variables that hold them, the secret last."""
+
+    SERVICE_ACCOUNT = ("MONGODB_ATLAS_CLIENT_ID", "MONGODB_ATLAS_CLIENT_SECRET")
+    """Exchanged for an access token, which is refreshed and at last revoked."""
+    API_KEY = ("MONGODB_ATLAS_PUBLIC_API_KEY", "MONGODB_ATLAS_PRIVATE_API_KEY")
+    """For HTTP Digest."""
+    ACCESS_TOKEN = ("MONGODB_ATLAS_ACCESS_TOKEN",)
+    """A ready bearer token."""
 
 
-class ServiceAccount(NamedTuple):
-    """A service account: ID and secret are exchanged for an access token."""
+class Credentials(NamedTuple):
+    """One set of credentials.
 
-    client_id: str
-    client_secret: Secret
+    Attributes:
+        actor: The name recorded in the audit log: client ID, public key, or `token`.
+    """
 
-    @property
-    def actor(self) -> str:
-        """The name recorded in the audit log."""
-        return self.client_id
+    kind: CredentialsKind
+    actor: str
+    secret: Secret
 
-
-class ApiKey(NamedTuple):
-    """An API key, for HTTP Digest."""
-
-    public_key: str
-    private_key: Secret
-
-    @property
-    def actor(self) -> str:
-        """The name recorded in the audit log."""
-        return self.public_key
-
-
-class BearerToken(NamedTuple):
-    """An access token from the environment; it is neither refreshed nor revoked."""
-
-    token: Secret
-
-    @property
-    def actor(self) -> str:
-        """The name recorded in the audit log: "token", because a token has no name."""
-        return "token"
-
-
-Credentials: TypeAlias = ServiceAccount | ApiKey | BearerToken
 
 _MAX_SECRET_BYTES: Final = 16 * 1024
-_KINDS: Final = (
-    ("MONGODB_ATLAS_CLIENT_ID", "MONGODB_ATLAS_CLIENT_SECRET"),
-    ("MONGODB_ATLAS_PUBLIC_API_KEY", "MONGODB_ATLAS_PRIVATE_API_KEY"),
-    ("MONGODB_ATLAS_ACCESS_TOKEN",),
-)
-"""The variables of each kind of credentials."""
 _VARIABLE: Final = re.compile(
-    rf"(?:{'|'.join(name for kind in _KINDS for name in kind)})"
+    rf"(?:{'|'.join(name for kind in CredentialsKind for name in kind.value)})"
     r"(?:_(?!FILE$)(?P<name>[A-Z0-9_]+?))?(?:_FILE)?"
 )
 """A variable of a set of credentials; a set cannot be named `FILE`."""
 
 
-class _Value(NamedTuple):
-    """A value and the variable that it was read from, for error messages."""
+def credentials_variables(environment: Mapping[str, str]) -> Mapping[str, tuple[str, ...]]:
+    """Return the variables that are set of each set of credentials, by its name, in order.
 
-    variable: str
-    text: str
-
-
-def credentials_names(environment: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the names of the sets of credentials in the environment, "" for the plain one.
-
-    A set may be incomplete: `read_credentials` says what is missing.
+    The plain set has the name "". A set may be incomplete: `read_credentials` says what is missing.
     """
-    return tuple(sorted({name for _, name in _found(environment)}))
-
-
-def credentials_variables(environment: Mapping[str, str], name: str = "") -> tuple[str, ...]:
-    """Return the variables of a set of credentials that are set."""
-    return tuple(sorted(variable for variable, set_ in _found(environment) if set_ == name))
-
-
-def _found(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield each variable of credentials that is set, and the name of its set."""
-    for variable, value in environment.items():
+    found: dict[str, tuple[str, ...]] = {}
+    for variable, value in sorted(environment.items()):
         if value and (match := _VARIABLE.fullmatch(variable)):
-            yield variable, match["name"] or ""
+            name = match["name"] or ""
+            found[name] = (*found.get(name, ()), variable)
+    return dict(sorted(found.items()))
 
 
 def read_credentials(environment: Mapping[str, str], *, suffix: str = "") -> Credentials:
@@ -132,43 +94,45 @@ def read_credentials(environment: Mapping[str, str], *, suffix: str = "") -> Cre
         UsageError: Credentials are missing, of two kinds, or half a pair; a variable and its
             `_FILE` are both set; a file cannot be read; or a value is not valid.
     """
-    kinds = [[f"{name}_{suffix}" if suffix else name for name in kind] for kind in _KINDS]
-    values = {name: _read_value(name, environment) for kind in kinds for name in kind}
-    found = [[value for name in kind if (value := values[name])] for kind in kinds]
-    if not any(found):
-        choices = ", or ".join(" and ".join(kind) for kind in kinds)
+    kinds = {
+        kind: [f"{name}_{suffix}" if suffix else name for name in kind.value]
+        for kind in CredentialsKind
+    }
+    values = {name: _read_value(name, environment) for names in kinds.values() for name in names}
+    found = {kind: [n for n in names if values[n]] for kind, names in kinds.items()}
+    given = [kind for kind in kinds if found[kind]]
+    if not given:
+        choices = ", or ".join(" and ".join(names) for names in kinds.values())
         raise UsageError(
             "No credentials found.", hint=f"Set {choices} (or the same names with _FILE)."
         )
-    if sum(map(bool, found)) > 1:
-        names = ", ".join(value.variable for kind in found for value in kind)
+    if len(given) > 1:
         raise UsageError(
-            f"More than one kind of credentials is set: {names}.",
+            "More than one kind of credentials is set: "
+            f"{', '.join(name for kind in given for name in found[kind])}.",
             hint="Set the variables of one kind only.",
         )
-    kind, (first, *rest) = next(each for each in zip(kinds, found, strict=True) if each[1])
-    if missing := [name for name in kind if values[name] is None]:
+    (kind,) = given
+    if missing := [name for name in kinds[kind] if not values[name]]:
         raise UsageError(
-            f"{first.variable} is set, but {missing[0]} is not.",
+            f"{found[kind][0]} is set, but {missing[0]} is not.",
             hint=f"Set {missing[0]} or {missing[0]}_FILE as well.",
         )
-    if not rest:
-        return BearerToken(Secret(first.text))
-    if ":" in first.text:  # the separator in Basic and Digest
-        raise UsageError(f"The value of {first.variable} contains a colon.")
-    secret = Secret(rest[0].text)
-    if kind is kinds[0]:
-        return ServiceAccount(first.text, secret)
-    if first.text.startswith("mdb_sa_"):
+    *ids, secret = (values[name] for name in kinds[kind])
+    actor, name = (ids or ["token"])[0], kinds[kind][0]
+    if ":" in actor:  # the separator in Basic and Digest
+        raise UsageError(f"The value of {name} contains a colon.")
+    if kind is CredentialsKind.API_KEY and actor.startswith("mdb_sa_"):
+        account_id = kinds[CredentialsKind.SERVICE_ACCOUNT][0]
         raise UsageError(
-            f"The value of {first.variable} is the client ID of a service account.",
-            hint=f"Set {kinds[0][0]} to it, and the matching client secret.",
+            f"The value of {name} is the client ID of a service account.",
+            hint=f"Set {account_id} to it, and the matching client secret.",
         )
-    return ApiKey(first.text, secret)
+    return Credentials(kind, actor, Secret(secret))
 
 
-def _read_value(name: str, environment: Mapping[str, str]) -> _Value | None:
-    """Return the value of a variable, or of the file that its `_FILE` names."""
+def _read_value(name: str, environment: Mapping[str, str]) -> str:
+    """Return the value of a variable, or of the file that its `_FILE` names; "" without one."""
     text, variable = environment.get(name, ""), name
     if path := environment.get(f"{name}_FILE", ""):
         if text:
@@ -180,7 +144,7 @@ def _read_value(name: str, environment: Mapping[str, str]) -> _Value | None:
             f"The value of {variable} contains a space, line break or control character.",
             hint="Copy the value again, without spaces or line breaks.",
         )
-    return _Value(variable, text) if text else None
+    return text
 
 
 def _read_secret_file(variable: str, path: Path) -> str:

@@ -8,19 +8,17 @@ the second read detects this if the organization still returns the user.
 """
 
 from collections.abc import Iterable
-from enum import Enum
-from typing import Final, NamedTuple
+from enum import Enum, auto
+from typing import Final
 
 from invite_sweeper.atlas.client import Client
 from invite_sweeper.atlas.endpoints import (
     GET_ORG_USER,
     SOURCES,
-    Endpoint,
     InvalidRequest,
     SourceApi,
 )
-from invite_sweeper.atlas.lists import InvitedRow, parse_object
-from invite_sweeper.atlas.reader import look_after
+from invite_sweeper.atlas.reader import look_after, user_in, user_request
 from invite_sweeper.atlas.responses import (
     CANCELLED,
     REDIRECT,
@@ -38,7 +36,6 @@ from invite_sweeper.models import (
     Invitation,
     MembershipStatus,
     Outcome,
-    Project,
     Sending,
     Source,
     UserStatus,
@@ -53,10 +50,9 @@ def judge_before(look: ResponseOrFailure, listed: Invitation) -> Outcome | None:
         look: The user as Atlas shows it now, parsed as a row of the list.
         listed: The user as the list showed it.
     """
-    seen = _user_in(look, listed)
+    seen = user_in(look, listed)
     if seen is None:
-        is_gone = isinstance(look, Response) and is_already_gone(look)
-        return Outcome.ALREADY_GONE if is_gone else Outcome.FAILED
+        return Outcome.ALREADY_GONE if is_already_gone(look) else Outcome.FAILED
     if seen.status == MembershipStatus.ACTIVE:
         return Outcome.ACCEPTED_BEFORE
     name, listed_name = seen.username or "", listed.username or ""
@@ -68,65 +64,31 @@ def judge_before(look: ResponseOrFailure, listed: Invitation) -> Outcome | None:
     return None if is_same else Outcome.CHANGED
 
 
-def _user_in(look: ResponseOrFailure, listed: Invitation) -> Invitation | None:
-    seen = look.value if isinstance(look, Response) else None
-    return (
-        seen
-        if isinstance(seen, Invitation) and seen.invitation_id == listed.invitation_id
-        else None
-    )
-
-
-class After(NamedTuple):
-    """The outcome of a removal that may have been processed, by what the look after it shows.
-
-    Attributes:
-        there: The user is still in the project or organization, in whatever status.
-        active: Not there, and an active member of the organization: the user accepted meanwhile.
-        gone: Neither.
-        not_known: Neither the organization nor the project could be read.
-    """
-
-    there: Outcome
-    active: Outcome
-    gone: Outcome
-    not_known: Outcome
-
-
 class Answer(Enum):
-    """What the answer to the DELETE of a user proves, and the outcomes that are left."""
+    """What the answer to the DELETE of a user proves."""
 
-    CONFIRMED = After(
-        there=Outcome.FAILED,
-        active=Outcome.ACCEPTED_DURING,
-        gone=Outcome.DELETED,
-        not_known=Outcome.DELETED,
-    )
+    CONFIRMED = auto()
     """Atlas has removed the user from the project or organization."""
-    GONE = After(
-        there=Outcome.FAILED,
-        active=Outcome.ALREADY_GONE,
-        gone=Outcome.ALREADY_GONE,
-        not_known=Outcome.ALREADY_GONE,
-    )
+    GONE = auto()
     """The user was not there any more: this DELETE removed no user."""
-    UNCLEAR = After(
-        there=Outcome.FAILED,  # the next run judges the user anew
-        active=Outcome.ACCEPTED_DURING,
-        gone=Outcome.ALREADY_GONE,  # proof that the user is gone, not of who did it
-        not_known=Outcome.UNKNOWN,
-    )
+    UNCLEAR = auto()
     """The answer was lost, or is an error of the server: the user may have been removed."""
 
 
 def judge_after(answer: Answer, after: UserStatus) -> Outcome:
     """Return the outcome of a removal that may have been processed, from the look after it."""
-    is_active, outcomes = after.status == MembershipStatus.ACTIVE, answer.value
     if after.still_member:
-        return outcomes.there
-    if after.still_member is None and (answer is Answer.UNCLEAR or not is_active):
-        return outcomes.not_known
-    return outcomes.active if is_active else outcomes.gone
+        return Outcome.FAILED  # in whatever status: the next run judges the user anew
+    has_accepted = after.status == MembershipStatus.ACTIVE
+    match answer:
+        case Answer.CONFIRMED:
+            return Outcome.ACCEPTED_DURING if has_accepted else Outcome.DELETED
+        case Answer.GONE:
+            return Outcome.ALREADY_GONE
+        case Answer.UNCLEAR if after.still_member is None:
+            return Outcome.UNKNOWN
+        case Answer.UNCLEAR:  # that the user is gone is no proof of who did it
+            return Outcome.ACCEPTED_DURING if has_accepted else Outcome.ALREADY_GONE
 
 
 def _read_answer(result: ResponseOrFailure) -> Answer | None:
@@ -195,7 +157,7 @@ class AtlasDeleter:
             if api.read_user is None:
                 await self._revoke(api, invitation, sending)
             else:
-                await self._remove_user(api, api.read_user, invitation, sending)
+                await self._remove_user(api, invitation, sending)
         except InvalidRequest:
             # Selection keeps invitations with a malformed id; this is the second line of defence.
             return sending.end(Outcome.FAILED)
@@ -221,25 +183,19 @@ class AtlasDeleter:
             return sending.interrupt()
         return sending.end(Outcome.FAILED, fatal_error_for(result, listed.source))
 
-    async def _remove_user(
-        self, api: SourceApi, read_user: Endpoint, listed: Invitation, sending: Sending
-    ) -> Sending:
+    async def _remove_user(self, api: SourceApi, listed: Invitation, sending: Sending) -> Sending:
         """Look, judge, DELETE once, look, judge.
 
         Raises:
             RunError: No access token is available. No DELETE was processed.
             InvalidRequest: An id is malformed. Nothing was sent.
         """
-        client, ids = self._client, (listed.scope_id, listed.invitation_id)
-        place = Project(listed.scope_id, listed.project_name or "", listed.org_id)
-
-        def parse(body: bytes) -> Invitation:
-            return parse_object(body, InvitedRow).invitation(place, listed.source)
-
+        client, user_id = self._client, listed.invitation_id
+        place = listed.place
         before, result = await client.call_after(
-            client.request(read_user, *ids, parse=parse),
+            user_request(client, listed.source, place, user_id),
             lambda seen: judge_before(seen, listed) is None,
-            client.request(api.delete, *ids, progress=sending),
+            client.request(api.delete, place.id, user_id, progress=sending),
         )
         sending.seen_before = _status_seen(before, listed)
         if result is not None and (answer := _read_answer(result)) is not None:
@@ -263,7 +219,6 @@ class AtlasDeleter:
 
 
 def _status_seen(look: ResponseOrFailure, listed: Invitation) -> str | None:
-    if (seen := _user_in(look, listed)) is not None:
+    if (seen := user_in(look, listed)) is not None:
         return seen.status
-    is_gone = isinstance(look, Response) and is_already_gone(look)
-    return MembershipStatus.GONE if is_gone else None
+    return MembershipStatus.GONE if is_already_gone(look) else None

@@ -5,7 +5,7 @@ A request that is not built from `ENDPOINTS` with well-formed ids is never sent.
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -79,7 +79,6 @@ V2025_02_19: Final = "application/vnd.atlas.2025-02-19+json"
 """For every call about users: the previous version lists and deletes only active members."""
 
 
-_INSTANT: Final = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z"
 _ID: Final = re.compile(r"[a-f0-9]{24}")
 
 
@@ -94,7 +93,6 @@ class Endpoint:
         endpoint_set: The rate limit that applies, as named in `rate_limits`.
         query: Pinned parameters, URL-encoded.
         paged: Whether it takes a `pageNum`.
-        dated: Whether it takes a `minDate`.
         max_age_s: An answer that was made longer before its request is from a cache.
         scope: Which of its ids the rate limit counts by; None for the credentials.
     """
@@ -105,7 +103,6 @@ class Endpoint:
     endpoint_set: str
     query: str = ""
     paged: bool = False
-    dated: bool = False
     max_age_s: float = MAX_CLOCK_SKEW_S
     scope: int | None = 0
 
@@ -119,33 +116,16 @@ class Endpoint:
             headers["Content-Type"] = self.media_type
         return headers
 
-    @cached_property
-    def matches(self) -> Callable[[str], re.Match[str] | None]:
-        """Matches a complete path and query of the endpoint, and nothing else."""
-        return re.compile(
-            re.escape(self.template).replace(r"\{\}", _ID.pattern)
-            + re.escape(f"?{self.query}" if self.query else "")
-            + (rf"&minDate={_INSTANT}" if self.dated else "")
-            + (r"&pageNum=[1-9][0-9]*" if self.paged else "")
-        ).fullmatch
-
 
 def _statuses(*statuses: MembershipStatus) -> str:
     return "&".join(f"orgMembershipStatuses={status}" for status in statuses)
 
 
 def _pages(
-    path: str,
-    media_type: str,
-    endpoint_set: str,
-    *parameters: str,
-    dated: bool = False,
-    scope: int | None = 0,
+    path: str, media_type: str, endpoint_set: str, *parameters: str, scope: int | None = 0
 ) -> Endpoint:
     query = "&".join((*parameters, "itemsPerPage=500&includeCount=false"))
-    return Endpoint(
-        "GET", path, media_type, endpoint_set, query, paged=True, dated=dated, scope=scope
-    )
+    return Endpoint("GET", path, media_type, endpoint_set, query, paged=True, scope=scope)
 
 
 _API: Final = "/api/atlas/v2"
@@ -210,7 +190,6 @@ LIST_ORG_EVENTS: Final = _pages(
     V2023_01_01,
     EVENTS_ORG,
     "eventType=INVITED_TO_ORG&eventType=JOINED_ORG",
-    dated=True,
 )
 """Who was invited to an organization, and who joined. Requires Organization Member.
 
@@ -304,22 +283,20 @@ def build_path(
     Args:
         endpoint: One of `ENDPOINTS`.
         ids: One for each `{}` of its template, in order.
-        page: From 1; only for a paged endpoint.
-        since: Aware UTC; only for a dated endpoint.
+        page: From 1; for a paged endpoint, and no other one.
+        since: Aware UTC: only events since then.
 
     Raises:
         InvalidRequest: The endpoint is unknown, an id is malformed, the number of ids is wrong,
-            or `page` or `since` is missing or not allowed.
+            or `page` is missing or not allowed.
     """
     is_known = endpoint in ENDPOINTS and len(ids) == endpoint.template.count("{}")
-    if is_known and (page is not None) == endpoint.paged:
-        path = endpoint.template.format(*ids)
-        if endpoint.query:
-            path = f"{path}?{endpoint.query}"
-        if since is not None:
-            path = f"{path}&minDate={since:%Y-%m-%dT%H:%M:%SZ}"
-        if page is not None:
-            path = f"{path}&pageNum={page}"
-        if endpoint.matches(path):  # also checks each id
-            return path
-    raise InvalidRequest(f"invalid request: {endpoint.method} {endpoint.template}")
+    is_paged = page is not None and page > 0
+    if not is_known or is_paged is not endpoint.paged or not all(map(_ID.fullmatch, ids)):
+        raise InvalidRequest(f"invalid request: {endpoint.method} {endpoint.template}")
+    path, query = endpoint.template.format(*ids), endpoint.query
+    if since is not None:
+        query = f"{query}&minDate={since:%Y-%m-%dT%H:%M:%SZ}"
+    if is_paged:
+        query = f"{query}&pageNum={page}"
+    return f"{path}?{query}" if query else path

@@ -17,20 +17,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from typing import Final
+from http.client import NO_CONTENT, PROXY_AUTHENTICATION_REQUIRED, UNAUTHORIZED
+from ssl import SSLContext
+from typing import Final, NamedTuple, TypeAlias
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.connector import Connection
 from typing_extensions import override
 from yarl import URL
 
 from invite_sweeper import __version__
-from invite_sweeper.atlas.limits import clamp_wait_s
+from invite_sweeper.atlas.credentials import Secret
+from invite_sweeper.atlas.endpoints import Endpoint
+from invite_sweeper.atlas.limits import TokenBucket, clamp_wait_s
 from invite_sweeper.atlas.responses import (
     CANCELLED,
-    NO_CONTENT,
-    UNAUTHORIZED,
     RequestFailed,
     Response,
     ResponseOrFailure,
@@ -81,7 +82,7 @@ TRANSPORT_ERRORS: Final = (
 """What `describe_error` describes."""
 _REASONS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (aiohttp.ClientHttpProxyError, "proxy responded with HTTP {error.status}"),
-    (aiohttp.ClientConnectorCertificateError, "certificate {certificate}"),
+    (aiohttp.ClientConnectorCertificateError, "certificate of {host} rejected: {certificate}"),
     (aiohttp.ClientConnectorDNSError, "name not found: {error.host}"),
     (aiohttp.ClientSSLError, "TLS handshake with {host} failed"),
     (aiohttp.ClientProxyConnectionError, "could not connect to proxy {error.host}: {why}"),
@@ -99,13 +100,6 @@ _REASONS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (Exception, "unsupported authentication challenge"),
 )
 """The first one that matches holds."""
-_CERTIFICATE_REASONS: Final = {
-    10: "of {host} has expired",
-    **dict.fromkeys((18, 19, 20, 21), "of {host} is signed by an unknown authority"),
-    **dict.fromkeys((62, 64), "not valid for {host}"),
-}
-"""By OpenSSL's code."""
-_PROXY_AUTHENTICATION_REQUIRED: Final = 407
 
 
 def describe_error(error: Exception, host: str, timeout: aiohttp.ClientTimeout) -> RequestFailed:
@@ -117,14 +111,17 @@ def describe_error(error: Exception, host: str, timeout: aiohttp.ClientTimeout) 
     why = getattr(cause, "strerror", None) or "unknown reason"
     if isinstance(cause, ConnectionRefusedError):
         why = "connection refused"
-    code = getattr(getattr(error, "certificate_error", None), "verify_code", 0)
-    certificate = _CERTIFICATE_REASONS.get(code, "of {host} was rejected").format(host=host)
+    certificate = getattr(error, "certificate_error", None)
     return RequestFailed(
         reason.format(
-            error=error, host=host, timeout=timeout, why=why.lower(), certificate=certificate
+            error=error,
+            host=host,
+            timeout=timeout,
+            why=why.lower(),
+            certificate=getattr(certificate, "verify_message", "not valid").rstrip("."),
         ),
         retryable=kind not in {aiohttp.ClientConnectorCertificateError, BodyTooLarge, Exception}
-        and getattr(error, "status", 0) != _PROXY_AUTHENTICATION_REQUIRED,
+        and getattr(error, "status", 0) != PROXY_AUTHENTICATION_REQUIRED,
         is_unsent=isinstance(error, NOT_SENT_ERRORS),
     )
 
@@ -165,37 +162,14 @@ class DaemonResolver(AbstractResolver):
 
 
 def _addresses(host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
-    flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
-    found = []
-    for info in socket.getaddrinfo(
-        host, port, family, socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
-    ):
-        # With the zone of a link-local address.
-        address, _ = socket.getnameinfo(info[4], socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)
-        found.append(
-            ResolveResult(
-                hostname=host, host=address, port=port, family=info[0], proto=info[2], flags=flags
-            )
+    found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+    numeric = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+    return [
+        ResolveResult(
+            hostname=host, host=str(address[0]), port=port, family=kind, proto=proto, flags=numeric
         )
-    return found
-
-
-class NoResendClientResponse(aiohttp.ClientResponse):
-    """A response that prevents aiohttp from sending a request again on a broken connection."""
-
-    @override
-    async def start(self, connection: Connection) -> aiohttp.ClientResponse:
-        """Wait for the response headers.
-
-        Raises:
-            ConnectionLost: The connection broke before they arrived.
-        """
-        try:
-            return await super().start(connection)
-        except TimeoutError:
-            raise
-        except (aiohttp.ServerDisconnectedError, OSError):
-            raise ConnectionLost from None
+        for kind, _, proto, _, address in found
+    ]
 
 
 async def read_body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
@@ -213,6 +187,30 @@ async def read_body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
             raise BodyTooLarge
         chunks.append(chunk)
     return b"".join(chunks)
+
+
+Body: TypeAlias = Mapping[str, str] | bytes
+
+
+class Request(NamedTuple):
+    """A request that `Client.request` made.
+
+    Attributes:
+        parse: Converts the body of a 200. When it raises InvalidResponse, the request is retried.
+        progress: Updated as the request is sent; None for a read.
+        body: A form, or JSON; None without a body.
+    """
+
+    endpoint: Endpoint
+    path: str
+    bucket: TokenBucket
+    parse: Callable[[bytes], object] | None = None
+    progress: Sending | None = None
+    body: Body | None = None
+
+    def is_cancelled(self) -> bool:
+        """Return whether nothing more may be sent."""
+        return self.progress is not None and self.progress.cancelled
 
 
 @dataclass(slots=True)
@@ -235,37 +233,35 @@ class HttpSession:
 
     async def send(
         self,
-        method: str,
-        path: str,
-        headers: Mapping[str, str],
-        *,
-        body: Mapping[str, str] | bytes | None = None,
-        progress: Sending | None = None,
-        digest: aiohttp.DigestAuthMiddleware | None = None,
+        request: Request,
+        header: Secret | None,
+        digest: aiohttp.DigestAuthMiddleware | None,
         connect_s: float | None = None,
     ) -> ResponseOrFailure:
-        """Send one request and read its response; redirects are not followed.
+        """Send a request once and read its response; redirects are not followed.
 
         Args:
-            method: As an endpoint names it.
-            path: With the query.
-            headers: With the credentials, unless `digest` signs the request.
-            body: A form, or bytes.
-            progress: Records what was sent.
-            digest: Signs the request; for one request at a time.
+            request: Its `progress` records what was sent.
+            header: The `Authorization` header.
+            digest: Signs the request in place of it; for one request at a time.
             connect_s: Without a connection after this time, by default the session's limit,
                 the request is not sent.
         """
+        method, headers = request.endpoint.method, request.endpoint.headers
+        if header is not None:
+            headers = {**headers, "Authorization": header.get_secret_value()}
         timeout = self.session.timeout
         if connect_s is not None:
             timeout = aiohttp.ClientTimeout(total=timeout.total, connect=connect_s)
         bodies_of_401: list[bytes] = []
-        record = self._recording(progress, bodies_of_401, is_signed=digest is not None)
+        record = self._recording(
+            request.progress or Sending(), None if digest is None else bodies_of_401
+        )
         try:
             response = await self.session.request(
                 method,
-                absolute_url(self.base_url, path),
-                data=body,
+                absolute_url(self.base_url, request.path),
+                data=request.body,
                 headers=headers,
                 # The digest is the outer one: the request that it repeats is recorded as well.
                 middlewares=(record,) if digest is None else (digest, record),
@@ -287,11 +283,12 @@ class HttpSession:
             return describe_error(error, self.base_url.host or "", timeout)
 
     def _recording(
-        self, progress: Sending | None, bodies_of_401: list[bytes], *, is_signed: bool
+        self, progress: Sending, bodies_of_401: list[bytes] | None
     ) -> aiohttp.ClientMiddlewareType:
         """Return a middleware that records one attempt: what was sent, and the status.
 
-        It sends again where a digest middleware repeats the request.
+        It sends again where a digest middleware repeats the request, whose first response is then
+        in `bodies_of_401`.
         """
         sent = 0
 
@@ -299,14 +296,12 @@ class HttpSession:
             request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
         ) -> aiohttp.ClientResponse:
             nonlocal sent
-            was_pending = False
-            if is_signed:
+            if bodies_of_401 is not None:
                 SECRETS.add_response(request.headers.get("Authorization", ""))
-            if progress is not None:
-                if progress.cancelled:
-                    raise RequestCancelled
-                progress.attempts += sent == 0  # a digest repeat is the same attempt
-                was_pending, progress.response_pending = progress.response_pending, True
+            if progress.cancelled:
+                raise RequestCancelled
+            progress.attempts += sent == 0  # a digest repeat is the same attempt
+            was_pending, progress.response_pending = progress.response_pending, True
             self.counters.requests += 1
             self.repeats += sent > 0
             sent += 1
@@ -314,12 +309,14 @@ class HttpSession:
                 response = await handler(request)
             except NOT_SENT_ERRORS:  # no byte was sent, because there was no connection
                 self.counters.requests -= 1
-                if progress is not None:
-                    progress.response_pending = was_pending
+                progress.response_pending = was_pending
                 raise
-            if progress is not None:
-                progress.response_pending, progress.http_status = False, response.status
-            if is_signed and response.status == UNAUTHORIZED:
+            except TimeoutError:
+                raise
+            except (aiohttp.ServerDisconnectedError, OSError):
+                raise ConnectionLost from None
+            progress.response_pending, progress.http_status = False, response.status
+            if bodies_of_401 is not None and response.status == UNAUTHORIZED:
                 # Read here, to free the connection before the request is repeated.
                 try:
                     bodies_of_401.append(await read_body(response, self.max_body_bytes))
@@ -331,7 +328,18 @@ class HttpSession:
         return record
 
 
-_SCHEMES: Final = frozenset({"http", "https"})
+def open_connector(ssl_context: SSLContext | None = None) -> aiohttp.TCPConnector:
+    """Return connections to Atlas without a limit: the client limits the requests."""
+    return aiohttp.TCPConnector(limit=0, ssl=ssl_context or True, resolver=DaemonResolver())
+
+
+def _parse_url(text: str) -> URL:
+    """Return an HTTP URL; one without a host if the text is not one."""
+    try:
+        url = URL(text)
+        return url if url.scheme in {"http", "https"} and url.port is not None else URL()
+    except ValueError:
+        return URL()
 
 
 def parse_base_url(text: str) -> URL:
@@ -341,13 +349,9 @@ def parse_base_url(text: str) -> URL:
         UsageError: It is not an `https` URL with a host (`http` is allowed for loopback), or
             it contains a user name, query or fragment. The message never repeats those.
     """
-    hint = "Write it as https://cloud.mongodb.com."
-    try:
-        url = URL(text.strip().rstrip("/"))
-        host, port = url.host, url.port
-    except ValueError:
-        host, port, url = None, None, URL()
-    if not host or url.scheme not in _SCHEMES or port == 0:
+    hint, url = "Write it as https://cloud.mongodb.com.", _parse_url(text.strip().rstrip("/"))
+    host = url.host
+    if not host or url.port == 0:
         raise UsageError("The base URL is not an HTTP URL with a host.", hint=hint)
     if url.raw_user is not None or url.raw_password is not None:
         raise UsageError("The base URL contains a user name or password.", hint=hint)
@@ -397,11 +401,8 @@ def find_proxy(base_url: URL) -> tuple[URL | None, Mapping[str, str] | None]:
     address = urllib.request.getproxies().get(base_url.scheme)
     if not address:
         return None, None
-    try:
-        proxy = URL(address)
-    except ValueError:
-        proxy = URL()
-    if proxy.scheme not in _SCHEMES or not proxy.host:
+    proxy = _parse_url(address)
+    if not proxy.host:
         name = f"{base_url.scheme}_proxy"  # has precedence over the upper-case one
         name = name if os.environ.get(name) else name.upper()
         # The message does not repeat the value: it may contain a password.

@@ -1,11 +1,15 @@
 """Re-invite users. Code without an `AtlasInviter` cannot invite."""
 
+from http.client import CONFLICT
 from typing import Final
 
 from invite_sweeper.atlas.client import Client
 from invite_sweeper.atlas.endpoints import ADD_ORG_USER, SOURCES, InvalidRequest, is_id
+from invite_sweeper.atlas.lists import parse_object
 from invite_sweeper.atlas.responses import (
+    REDIRECT,
     SERVER_ERROR,
+    InvalidResponse,
     Response,
     ResponseOrFailure,
     RetryDecision,
@@ -14,7 +18,7 @@ from invite_sweeper.atlas.responses import (
     is_unauthenticated,
 )
 from invite_sweeper.errors import RunError
-from invite_sweeper.json_text import parse_json, to_json
+from invite_sweeper.json_text import to_json
 from invite_sweeper.models import (
     Invitation,
     MembershipStatus,
@@ -22,10 +26,7 @@ from invite_sweeper.models import (
     Sending,
 )
 
-_CREATED_STATUSES: Final = frozenset({200, 201, 202})
-_CONFLICT: Final = 409
 _RATE_LIMITED_CODE: Final = "RATE_LIMITED_IP"
-_RETRY_LATER_STATUSES: Final = frozenset({429, 405})
 _MEMBERSHIPS: Final = {
     MembershipStatus.PENDING.value: Outcome.RESTORED,
     MembershipStatus.ACTIVE.value: Outcome.ACTIVE,
@@ -87,13 +88,11 @@ def _outcome(result: ResponseOrFailure, sending: Sending) -> Outcome | None:
         return Outcome.UNKNOWN if sending.may_be_processed else unsent
     if _is_created(result):
         return _created_outcome(result)
-    if result.status == _CONFLICT and result.looks_like_atlas:
+    if result.status == CONFLICT and result.looks_like_atlas:
         return Outcome.ALREADY_THERE
     if result.status >= SERVER_ERROR:
         return Outcome.UNKNOWN
-    is_retryable = (
-        result.status in _RETRY_LATER_STATUSES and classify(result) is not RetryDecision.DONE
-    )
+    is_retryable = classify(result) in {RetryDecision.RETRY, RetryDecision.RATE_LIMITED}
     # Source: Atlas's list of error codes: RATE_LIMITED_IP and INVITATIONS_RATE_LIMITED_IP (400).
     if is_retryable or (result.code or "").endswith(_RATE_LIMITED_CODE):
         return None
@@ -101,7 +100,7 @@ def _outcome(result: ResponseOrFailure, sending: Sending) -> Outcome | None:
 
 
 def _is_created(response: Response) -> bool:
-    return response.status in _CREATED_STATUSES and response.looks_like_atlas
+    return response.status < REDIRECT and response.looks_like_atlas
 
 
 def _created_outcome(response: Response) -> Outcome:
@@ -112,10 +111,8 @@ def _created_outcome(response: Response) -> Outcome:
     invitations, read 2026-11). `createGroupInvite` returns an invitation, without that field.
     """
     try:
-        body: object = parse_json(response.body)
-    except ValueError:
-        return Outcome.UNKNOWN
-    if not isinstance(body, dict):
+        body = parse_object(response.body, dict[str, object])
+    except InvalidResponse:
         return Outcome.UNKNOWN
     if "orgMembershipStatus" in body:
         return _MEMBERSHIPS.get(str(body["orgMembershipStatus"]), Outcome.UNKNOWN)

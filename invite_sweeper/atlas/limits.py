@@ -53,7 +53,9 @@ _MIN_WAIT_S: Final = 0.001
 
 
 class TokenBucket:
-    """One bucket of Atlas, as its responses show it; a new one is full. Times are arguments.
+    """One bucket of Atlas, as its responses show it; a new one is full.
+
+    Times are arguments: `now_s`, and `sent_s` when the request of a response was sent.
 
     The level is `RateLimit-Remaining` of the latest response; a 429 sets the time to wait. Without
     headers, the level is the local count plus the known refill. When the tokens come to an end,
@@ -141,13 +143,8 @@ class TokenBucket:
         """Complete a request that was not answered with 429.
 
         Responses may arrive out of order, so a higher level may be an older one. It proves a
-        refill only if its request was sent after the lower level was received.
-
-        Args:
-            now_s: When its response arrived.
-            sent_s: When it was sent.
-            limit: `RateLimit-Limit`; None without the header.
-            remaining: `RateLimit-Remaining`; None without the header or any response.
+        refill only if its request was sent after the lower level was received. `limit` and
+        `remaining` are the headers; None without them or any response.
         """
         self._advance(now_s)
         del self.in_flight[:1]
@@ -182,14 +179,8 @@ class TokenBucket:
     ) -> None:
         """Complete a request that was answered with 429.
 
-        Nothing is sent until the wait is over, then one request first.
-
-        Args:
-            now_s: When its response arrived.
-            sent_s: When it was sent.
-            retry_after_s: The wait that Atlas requested; 0 without one.
-            jitter: From 0 up to 1.
-            limit: Of the bucket, if the response names it.
+        Nothing is sent until the wait is over, then one request first. `retry_after_s` is 0 where
+        Atlas requested no wait, `jitter` from 0 up to 1, and `limit` what the response names.
         """
         self._advance(now_s)
         del self.in_flight[:1]
@@ -242,9 +233,6 @@ class RateLimiter:
         sleep: Waits for a number of seconds; `asyncio.sleep` outside tests.
         reserve: Share of each bucket's capacity left to other programs.
         max_requests_per_second: Over all buckets; None for no limit.
-
-    Attributes:
-        is_spaced: Whether `max_requests_per_second` is set.
     """
 
     def __init__(
@@ -265,12 +253,7 @@ class RateLimiter:
         self._next_s = clock()
 
     def bucket(self, endpoint_set: str, scope_id: str) -> TokenBucket:
-        """Return a bucket; at first it is full and has the documented limit.
-
-        Args:
-            endpoint_set: As of an `Endpoint`.
-            scope_id: ID of the project or organization, or the name of the credentials.
-        """
+        """Return a bucket; at first it is full and has the documented limit."""
         key = endpoint_set, scope_id
         found = self._buckets.get(key)
         if found is None:

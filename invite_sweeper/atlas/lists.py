@@ -22,7 +22,6 @@ from invite_sweeper.atlas.responses import (
     Response,
     ResponseOrFailure,
 )
-from invite_sweeper.json_text import parse_json
 from invite_sweeper.models import (
     SOURCES_OF_USERS,
     Invitation,
@@ -55,34 +54,20 @@ def parse_object(body: bytes, row_type: type[T]) -> T:
             a value has another type.
     """
     try:
-        text = body.decode()
-        if "\\u" in text:
-            parse_json(body)  # refuses half of a surrogate pair
-        loaded: object = json.loads(
-            text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant
-        )
-        return msgspec.convert(loaded, row_type)
+        json.loads(body, object_pairs_hook=_check_keys)
+        return msgspec.json.decode(body, type=row_type)
     except msgspec.ValidationError as error:
         raise InvalidResponse(f"not as documented: {error}") from None
     except InvalidResponse:
         raise
-    except ValueError:
-        message = "the body is not JSON" if body else "the body is empty"
-        raise InvalidResponse(message) from None
-    except RecursionError:
-        raise InvalidResponse("the body is nested too deeply") from None
+    except (ValueError, RecursionError):
+        raise InvalidResponse("the body is not JSON") from None
 
 
-def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def _check_keys(pairs: list[tuple[str, object]]) -> None:
     """Raise InvalidResponse if a key occurs twice in one object: which value holds is unknown."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    if len(dict(pairs)) < len(pairs):
         raise InvalidResponse("a key occurs twice in one object")
-    return found
-
-
-def _refuse_constant(name: str) -> object:
-    raise InvalidResponse(f"the body is not JSON: {name} is not a number")
 
 
 def _date(value: str | None) -> str | None:
@@ -193,13 +178,6 @@ class InvitedRow(Record):
         )
         return _with_links(found, assignments, self.team_ids) if of_org else found
 
-    @property
-    def project_ids(self) -> frozenset[str] | None:
-        """Projects in which the user of an organization has roles; None if not returned."""
-        roles = self.roles
-        held = roles.group_role_assignments if isinstance(roles, OrganizationRoles) else None
-        return None if held is None else frozenset(each.group_id or "" for each in held)
-
 
 def _with_links(
     found: Invitation, assignments: Assignments | None, team_ids: tuple[str, ...] | None
@@ -309,8 +287,8 @@ class _Link(Record):
     rel: str | None = None
 
 
-class Page(Record, Generic[T]):
-    """One page of a list, or a whole list that is not paged.
+class Page(Record, Generic[Row]):
+    """One page of a list.
 
     Attributes:
         results: In Atlas's order. There may be fewer than the page size, or none, even if there
@@ -318,7 +296,7 @@ class Page(Record, Generic[T]):
         links: To other pages. They are never followed: one could lead to another host.
     """
 
-    results: list[T]
+    results: list[Row]
     links: list[_Link] | None = None
 
     @property
@@ -331,28 +309,7 @@ class Page(Record, Generic[T]):
         return any(link.rel == "next" for link in self.links or ())
 
 
-def parse_page(
-    body: bytes, endpoint: Endpoint, row_type: type[Row], convert: Callable[[Row], T]
-) -> Page[T]:
-    """Parse one page of a list, or a whole list that is not paged.
-
-    Raises:
-        InvalidResponse: As for `parse_object` and `convert`; a list without pages has an id twice
-            with different contents.
-    """
-    if endpoint.paged:
-        page = parse_object(body, Page[row_type])  # type: ignore[valid-type]
-        return Page([convert(row) for row in page.results], page.links)
-    found = [convert(row) for row in parse_object(body, list[row_type])]  # type: ignore[valid-type]
-    by_id: dict[str, T] = {}
-    for each in found:
-        row_id: str = getattr(each, "invitation_id", "")
-        if row_id and by_id.setdefault(row_id, each) != each:
-            raise InvalidResponse("an id is listed twice with different contents")
-    return Page(found)
-
-
-class Listing(NamedTuple, Generic[T]):
+class Listing(NamedTuple, Generic[Row]):
     """The rows of a list, as far as it could be read.
 
     Attributes:
@@ -361,7 +318,7 @@ class Listing(NamedTuple, Generic[T]):
         failure: Why the list may be incomplete; None if it was read to the end.
     """
 
-    rows: tuple[T, ...]
+    rows: tuple[Row, ...]
     pages: int
     failure: ResponseOrFailure | None = None
 
@@ -371,51 +328,49 @@ async def read_list(
     endpoint: Endpoint,
     *ids: str,
     row: type[Row],
-    convert: Callable[[Row], T],
-    key: Callable[[T], Hashable],
-    differing: Callable[[T], T] = lambda listed: listed,
+    key: Callable[[Row], Hashable],
     since: datetime | None = None,
-) -> Listing[T]:
-    """Read all pages of a list, by number.
+) -> Listing[Row]:
+    """Read all pages of a list, by number; one that is not paged with one request.
 
     Only a missing `next` link ends the list. A page that names a next one and has no new row
-    makes it incomplete. A list whose endpoint is not paged is read with one request.
+    makes it incomplete, and so does a row that is listed again with other contents: the list
+    changed meanwhile.
 
     Args:
         client: Sends the requests.
         endpoint: Of the list.
         ids: For the path of the endpoint.
         row: The type of its rows.
-        convert: Converts a row; InvalidResponse makes the page invalid.
-        key: Tells converted rows apart.
-        differing: Returns what stands for a row that is listed again with other facts.
+        key: Tells rows apart.
         since: For an endpoint that takes a date.
 
     Raises:
         RunError: No access token is available.
     """
-    parse = partial(parse_page, endpoint=endpoint, row_type=row, convert=convert)
-    found: dict[Hashable, T] = {}
+    content: type[object] = Page[row] if endpoint.paged else list[row]  # type: ignore[valid-type]
+    parse = partial(parse_object, row_type=content)
+    found: dict[Hashable, Row] = {}
     number = 0
 
-    def listing(failure: ResponseOrFailure | None = None) -> Listing[T]:
+    def listing(failure: ResponseOrFailure | None = None) -> Listing[Row]:
         return Listing(tuple(found.values()), number, failure)
 
     while number < MAX_PAGES:
-        page = number + 1 if endpoint.paged else None
+        asked = number + 1 if endpoint.paged else None
         try:
-            request = client.request(endpoint, *ids, page=page, since=since, parse=parse)
+            request = client.request(endpoint, *ids, page=asked, since=since, parse=parse)
         except InvalidRequest as error:
             return listing(RequestFailed(str(error), retryable=False))
         result = await client.call(request)
-        if not (isinstance(result, Response) and isinstance(result.value, Page)):
+        if not isinstance(result, Response) or not isinstance(result.value, (Page, list)):
             return listing(result)
+        page = result.value if isinstance(result.value, Page) else Page(result.value)
         number, before = number + 1, len(found)
-        for row_ in result.value.results:
-            known = found.setdefault(key(row_), row_)
-            if known != row_:
-                found[key(row_)] = differing(known)
-        if not result.value.has_next:
+        for each in page.results:
+            if found.setdefault(key(each), each) != each:
+                return listing(ListIncomplete("an entry is listed twice with different contents"))
+        if not page.has_next:
             return listing()
         if len(found) == before:
             reason = (

@@ -3,15 +3,18 @@
 Nothing here can delete or invite.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Final, TypeVar
+from http.client import OK
+from typing import Annotated, Final, TypeVar
 
-from msgspec.structs import replace
+from msgspec import Meta
+from msgspec.structs import astuple
 
 from invite_sweeper.atlas import endpoints
 from invite_sweeper.atlas.client import Client
 from invite_sweeper.atlas.endpoints import Endpoint, is_id
+from invite_sweeper.atlas.http import Request
 from invite_sweeper.atlas.lists import (
     InvitedRow,
     Listing,
@@ -25,16 +28,15 @@ from invite_sweeper.atlas.lists import (
     read_list,
 )
 from invite_sweeper.atlas.responses import (
-    FORBIDDEN,
-    UNAUTHORIZED,
     InvalidResponse,
+    RequestFailed,
     Response,
     ResponseOrFailure,
     describe,
     fatal_error_for,
     is_already_gone,
     is_project_gone,
-    is_unauthenticated,
+    lacks_permission,
     list_error,
     run_list_error,
     unread,
@@ -50,17 +52,20 @@ from invite_sweeper.models import (
     ProjectGone,
     Source,
     UserStatus,
-    parse_timestamp,
 )
 from invite_sweeper.text import casefold_visible
 
-T = TypeVar("T")
+Named = TypeVar("Named", ProjectRow, OrganizationRow)
 _CLIENT_ID_PREFIX: Final = "mdb_sa_id_"
-_MAX_READINGS: Final = 3
+_ORG_MEMBER: Final = "Organization Member"
 
 
 class AtlasReader:
-    """Reads projects, invitations and user status."""
+    """Reads projects, invitations and user status.
+
+    What may be incomplete is returned as ListUnreadable, and does not end the run. Each method
+    raises RunError where there is no access token.
+    """
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -68,43 +73,27 @@ class AtlasReader:
     async def projects(self, *, stable: bool = False) -> tuple[Project | ListUnreadable, ...]:
         """Return each project that the credentials can see, once and in Atlas's order.
 
-        A project with a malformed id, or listed twice with different facts, is a ListUnreadable.
+        A project with a malformed id is a ListUnreadable.
 
         Args:
-            stable: Read a list of several pages until two readings have the same projects: one
-                that is added, renamed or deleted between two pages can hide another one. After
-                three different readings, a ListUnreadable is added.
+            stable: Read a list of several pages twice: a project that is added, renamed or
+                deleted between two pages can hide another one. If the readings differ, a
+                ListUnreadable is added.
 
         Raises:
             CredentialsRefused: The first page returned 401 or 403.
             AtlasUnavailable: The list could not be read to the end, or is invalid.
 
-        Source: `listGroups` of the OpenAPI document; see `rows.parse_page` on its oddities.
+        Source: `listGroups` of the OpenAPI document; see `read_list` on its oddities.
         """
-        listing = await self._list_projects()
-        projects = listing.rows
-        if not stable or listing.pages == 1:
-            return projects
-        for _ in range(_MAX_READINGS - 1):
-            again = (await self._list_projects()).rows
-            if set(map(_project_key, again)) == set(map(_project_key, projects)):
-                return projects
-            projects = again
-        reason = f"The list of projects changed during each of {_MAX_READINGS} readings."
-        return (*projects, ListUnreadable("", "", reason))
-
-    async def _list_projects(self) -> Listing[Project | ListUnreadable]:
-        listing = await read_list(
-            self._client,
-            endpoints.LIST_GROUPS,
-            row=ProjectRow,
-            convert=ProjectRow.project,
-            key=_project_key,
-            differing=_listed_twice,
-        )
-        if listing.failure is not None:
-            raise run_list_error("projects", listing.failure, is_first=listing.pages == 0)
-        return listing
+        listing = await self._visible("projects", endpoints.LIST_GROUPS, ProjectRow)
+        found = tuple(row.project() for row in listing.rows)
+        if stable and listing.pages > 1:
+            again = await self._visible("projects", endpoints.LIST_GROUPS, ProjectRow)
+            if {row.id for row in again.rows} != {row.id for row in listing.rows}:
+                reason = "The list of projects changed while it was read."
+                return (*found, ListUnreadable("", "", reason))
+        return found
 
     async def organizations(self) -> Mapping[str, str]:
         """Return the names of the organizations that the credentials can see, by id.
@@ -115,54 +104,60 @@ class AtlasReader:
 
         Source: `listOrgs` of the OpenAPI document.
         """
-        listing = await self._list(endpoints.LIST_ORGS, row=OrganizationRow, key=lambda row: row.id)
-        if listing.failure is not None:
-            raise run_list_error("organizations", listing.failure, is_first=listing.pages == 0)
+        listing = await self._visible("organizations", endpoints.LIST_ORGS, OrganizationRow)
         return {row.id: row.name for row in listing.rows}
+
+    async def _visible(self, what: str, endpoint: Endpoint, row: type[Named]) -> Listing[Named]:
+        """Return the list of all that the credentials can see; raise if it is not complete."""
+        listing = await read_list(
+            self._client, endpoint, row=row, key=lambda each: each.id or each.name
+        )
+        if listing.failure is not None:
+            raise run_list_error(what, listing.failure, is_first=listing.pages == 0)
+        return listing
 
     async def invitations(
         self, project: Project, source: Source = Source.INVITES
     ) -> Invitations | ListUnreadable | ProjectGone:
         """Return a complete list, in Atlas's order and each id once.
 
-        Returns ProjectGone if the project no longer exists, SourceRetired if Atlas no longer
-        serves the list, and ListUnreadable if it may be incomplete.
+        Returns ProjectGone if the project no longer exists, and SourceRetired if Atlas no longer
+        serves the list.
 
         Args:
             project: For a list of an organization, a `Project` with the organization's id.
             source: Which list.
 
         Raises:
-            RunError: The response stops the run (access list, API version), or there is no
-                access token.
+            RunError: The response stops the run (access list, API version).
         """
         listing = await read_list(
             self._client,
             endpoints.SOURCES[source].list,
             project.id,
             row=InvitedRow,
-            convert=lambda row: row.invitation(project, source),
             # Rows without an id are never duplicates; selection keeps them.
-            key=lambda row: row.invitation_id or object(),
-            # Which of the rows holds is unknown: selection keeps it.
-            differing=lambda listed: replace(listed, status=None),
+            key=lambda row: row.id or object(),
         )
-        if listing.failure is None:
-            return listing.rows
-        return list_error(ListRef(project, source), listing.failure, source.roles[0])
+        failure = listing.failure
+        if failure is None:
+            try:
+                return tuple(row.invitation(project, source) for row in listing.rows)
+            except InvalidResponse as error:
+                reason = f"unexpected response from Atlas: {error}"
+                failure = RequestFailed(reason, retryable=False, status=OK)
+        return list_error(ListRef(project, source), failure, source.roles[0])
 
     async def project_teams(self, project: Project) -> frozenset[str] | ListUnreadable:
-        """Return the ids of all teams with access to a project; none if the project is gone.
-
-        Returns ListUnreadable if the list may be incomplete.
-
-        Raises:
-            RunError: No access token is available.
-        """
-        listing = await self._list(
-            endpoints.LIST_GROUP_TEAMS, project.id, row=TeamRow, key=lambda row: row.team_id
+        """Return the ids of all teams with access to a project; none if the project is gone."""
+        listing = await read_list(
+            self._client,
+            endpoints.LIST_GROUP_TEAMS,
+            project.id,
+            row=TeamRow,
+            key=lambda row: row.team_id,
         )
-        if isinstance(listing.failure, Response) and is_project_gone(listing.failure):
+        if is_project_gone(listing.failure):
             return frozenset()
         if listing.failure is not None:
             return unread(project, listing.failure)
@@ -174,21 +169,11 @@ class AtlasReader:
         The status is None if the organization may not be read and the user is not in the project.
         Returns ListUnreadable if a later attempt may find out more.
 
-        Args:
-            invitation: From one of `SOURCES_OF_USERS`.
-
         Raises:
-            CredentialsRefused: By the access list or the token endpoint.
+            CredentialsRefused: By the access list.
         """
-        found, responses = await look_after(self._client, invitation)
-        for response in responses:
-            fatal_error = fatal_error_for(response)
-            if isinstance(fatal_error, CredentialsRefused):
-                raise fatal_error
-        response = responses[0]
-        is_refused = isinstance(response, Response) and response.status in {UNAUTHORIZED, FORBIDDEN}
-        has_no_access = is_refused and not is_unauthenticated(response)
-        if found.still_member is None or (found.status is None and not has_no_access):
+        found, response = await look_after(self._client, invitation)
+        if found.still_member is None or (found.status is None and not lacks_permission(response)):
             return ListUnreadable(
                 invitation.project_id,
                 invitation.project_name,
@@ -202,18 +187,13 @@ class AtlasReader:
     async def active_members(self, org_id: str) -> frozenset[str] | ListUnreadable:
         """Return the folded usernames (`casefold_visible`) of all active members.
 
-        Returns ListUnreadable if the list may be incomplete, as where a member has no name.
-
-        Raises:
-            RunError: No access token is available.
+        A member without a name makes the list incomplete.
 
         Source: `listOrgUsers` of the OpenAPI document, 2025-02-19; requires Organization Member.
         """
-        listing = await self._list(
-            endpoints.LIST_ORG_ACTIVE_MEMBERS, org_id, row=MemberRow, key=lambda row: row.username
-        )
+        listing = await self._members(endpoints.LIST_ORG_ACTIVE_MEMBERS, org_id)
         if listing.failure is not None:
-            return unread(Project(org_id, "", org_id), listing.failure, "Organization Member")
+            return unread(Project(org_id, "", org_id), listing.failure, _ORG_MEMBER)
         return frozenset(row.username for row in listing.rows)
 
     async def statuses(self, invitation: Invitation) -> Mapping[str, str] | ListUnreadable:
@@ -222,7 +202,6 @@ class AtlasReader:
         The target is the invitation's project or organization. The keys are folded usernames
         (`casefold_visible`); the status is "" where Atlas sends none. Read before a
         re-invitation, so that no user is invited twice.
-        Returns ListUnreadable if the list may be incomplete.
 
         Raises:
             RunError: The response stops the run: access list, API version, or credentials that
@@ -233,9 +212,9 @@ class AtlasReader:
             only in the list of invitations, so for `invites` both lists are read.
         """
         of_org = invitation.source.is_organization_level
-        place = Project(invitation.scope_id, invitation.project_name or "", invitation.org_id)
+        place = invitation.place
         endpoint = endpoints.LIST_ORG_MEMBERS if of_org else endpoints.LIST_GROUP_MEMBERS
-        listing = await self._list(endpoint, place.id, row=MemberRow, key=lambda row: row.username)
+        listing = await self._members(endpoint, place.id)
         if (failure := listing.failure) is not None:
             if fatal_error := fatal_error_for(failure):
                 raise fatal_error
@@ -251,41 +230,33 @@ class AtlasReader:
         pending = {casefold_visible(each.username) for each in invited if each.username}
         return dict.fromkeys(pending, MembershipStatus.PENDING.value) | found
 
+    async def _members(self, endpoint: Endpoint, place_id: str) -> Listing[MemberRow]:
+        return await read_list(
+            self._client, endpoint, place_id, row=MemberRow, key=lambda row: row.username
+        )
+
     async def invitation_events(
         self, org_id: str, since: datetime
     ) -> tuple[OrgEvent, ...] | ListUnreadable:
         """Return who was invited to an organization and who joined it, by Atlas's own account.
 
         Deletions with an API key are not in that account (recordings, read 2026-11).
-
-        Raises:
-            RunError: No access token is available.
         """
-        listing = await self._list(
-            endpoints.LIST_ORG_EVENTS,
-            org_id,
-            row=OrgEvent,
-            key=lambda row: (row.kind, row.subject, row.created),
-            since=since,
+        listing = await read_list(
+            self._client, endpoints.LIST_ORG_EVENTS, org_id, row=OrgEvent, key=astuple, since=since
         )
         if listing.failure is not None:
-            return unread(Project(org_id, "", org_id), listing.failure, "Organization Member")
+            return unread(Project(org_id, "", org_id), listing.failure, _ORG_MEMBER)
         return listing.rows
 
     async def secret_expiries(self, org_id: str) -> tuple[datetime, ...] | ListUnreadable:
         """Return when the secrets of this run's service account expire, the first one first.
 
         There are at most two; an expired one stays. Empty for other credentials.
-
-        Raises:
-            RunError: No access token is available.
         """
-        client_id = self._client.actor
-        if not client_id.startswith(_CLIENT_ID_PREFIX):
-            return ()
-        account_id = client_id.removeprefix(_CLIENT_ID_PREFIX)
+        account_id = self._client.actor.removeprefix(_CLIENT_ID_PREFIX)
         if not is_id(account_id):
-            return ListUnreadable(None, None, "The client id is malformed.", org_id=org_id)
+            return ()
         result = await self._client.call(
             self._client.request(
                 endpoints.GET_SERVICE_ACCOUNT, org_id, account_id, parse=_parse_expiries
@@ -295,25 +266,10 @@ class AtlasReader:
             return result.value
         return unread(Project(org_id, "", org_id), result, "Organization Read Only")
 
-    async def _list(
-        self,
-        endpoint: Endpoint,
-        *ids: str,
-        row: type[T],
-        key: Callable[[T], object],
-        since: datetime | None = None,
-    ) -> Listing[T]:
-        return await read_list(
-            self._client, endpoint, *ids, row=row, convert=lambda each: each, key=key, since=since
-        )
-
 
 async def look_after(
-    client: Client,
-    invitation: Invitation,
-    *,
-    is_confirmed: bool | None = None,
-) -> tuple[UserStatus, list[ResponseOrFailure]]:
+    client: Client, invitation: Invitation, *, is_confirmed: bool | None = None
+) -> tuple[UserStatus, ResponseOrFailure]:
     """Read a user's status and whether the membership of an invitation still exists.
 
     The organization returns both: the status, and the projects in which the user has roles. The
@@ -327,33 +283,65 @@ async def look_after(
             whether Atlas has confirmed it, so that the organization's word is enough.
 
     Returns:
-        The status, and the responses: that of the organization first.
+        The status, and the response of the organization.
+
+    Raises:
+        RunError: No access token is available, or the access list refuses this address.
     """
-    org_id, user_id = invitation.org_id, invitation.invitation_id
-    response = await client.call(
-        client.request(endpoints.GET_ORG_USER, org_id, user_id, parse=_parse_user),
-        token_taken=is_confirmed is not None,
+
+    async def read(source: Source, place: Project, *, token_taken: bool) -> ResponseOrFailure:
+        request = user_request(client, source, place, invitation.invitation_id)
+        result = await client.call(request, token_taken=token_taken)
+        if isinstance(error := fatal_error_for(result), CredentialsRefused):
+            raise error
+        return result
+
+    org_id, of_org = invitation.org_id, invitation.source is Source.ORG_USERS
+    response = await read(
+        Source.ORG_USERS, Project(org_id, "", org_id), token_taken=is_confirmed is not None
     )
-    found = _status_in_organization(response, invitation)
-    is_proof = is_confirmed or found.status != MembershipStatus.GONE
-    if invitation.source is Source.ORG_USERS or (found.still_member is not None and is_proof):
-        return found, [response]
-    in_project = await client.call(
-        client.request(endpoints.GET_GROUP_USER, invitation.scope_id, user_id, parse=_parse_user)
-    )
-    responses = [response, in_project]
-    if (user := _user_in(in_project, invitation)) is not None:
-        return UserStatus(user.org_membership_status, still_member=True), responses
+    is_gone, is_member = is_already_gone(response), None
+    status = MembershipStatus.GONE.value if is_gone else None
+    if (user := user_in(response, invitation)) is not None:
+        status = user.status
+        if of_org or not user.links_out_of_scope:  # else its projects are not known
+            is_member = of_org or invitation.scope_id in dict(user.linked_projects)
+    elif is_gone:
+        is_member = False
+    if of_org or (is_member is not None and (is_confirmed or not is_gone)):
+        return UserStatus(status, is_member), response
+    place = invitation.place
+    in_project = await read(Source.USERS, place, token_taken=False)
+    if (user := user_in(in_project, invitation)) is not None:
+        return UserStatus(user.status, still_member=True), response
     # A user who is missing there may have any status in the organization.
-    return UserStatus(found.status, False if _is_gone(in_project) else None), responses
+    return UserStatus(status, False if is_already_gone(in_project) else None), response
 
 
-def _parse_user(body: bytes) -> InvitedRow:
-    return parse_object(body, InvitedRow)
+def user_request(client: Client, source: Source, place: Project, user_id: str) -> Request:
+    """Return a request for one user, parsed as a row of the list.
+
+    Raises:
+        InvalidRequest: An id is malformed.
+    """
+    endpoint = endpoints.GET_ORG_USER if source is Source.ORG_USERS else endpoints.GET_GROUP_USER
+
+    def parse(body: bytes) -> Invitation:
+        return parse_object(body, InvitedRow).invitation(place, source)
+
+    return client.request(endpoint, place.id, user_id, parse=parse)
+
+
+def user_in(result: ResponseOrFailure, listed: Invitation) -> Invitation | None:
+    """Return the user from a response; None if it contains no user or another one."""
+    seen = result.value if isinstance(result, Response) else None
+    if isinstance(seen, Invitation) and seen.invitation_id == listed.invitation_id:
+        return seen
+    return None
 
 
 class _Secret(Record):
-    expires_at: str
+    expires_at: Annotated[datetime, Meta(tz=True)]
 
 
 class _ServiceAccount(Record):
@@ -363,44 +351,4 @@ class _ServiceAccount(Record):
 
 
 def _parse_expiries(body: bytes) -> tuple[datetime, ...]:
-    """Raise InvalidResponse if a date is unreadable: which one is next would be unknown."""
-    secrets = parse_object(body, _ServiceAccount).secrets
-    dates = [parse_timestamp(each.expires_at) for each in secrets]
-    readable = [each for each in dates if each is not None]
-    if len(readable) < len(dates):
-        raise InvalidResponse("a secret has no readable date")
-    return tuple(sorted(readable))
-
-
-def _status_in_organization(response: ResponseOrFailure, invitation: Invitation) -> UserStatus:
-    if (user := _user_in(response, invitation)) is None:
-        is_gone = _is_gone(response)
-        return UserStatus(MembershipStatus.GONE if is_gone else None, False if is_gone else None)
-    is_member: bool | None = invitation.source is Source.ORG_USERS
-    if not is_member:
-        is_member = None if user.project_ids is None else invitation.project_id in user.project_ids
-    return UserStatus(user.org_membership_status, is_member)
-
-
-def _user_in(result: ResponseOrFailure, invitation: Invitation) -> InvitedRow | None:
-    """Return the invited user from a response; None if it contains no user or another one."""
-    value = result.value if isinstance(result, Response) else None
-    return value if isinstance(value, InvitedRow) and value.id == invitation.invitation_id else None
-
-
-def _is_gone(result: ResponseOrFailure) -> bool:
-    return isinstance(result, Response) and is_already_gone(result)
-
-
-def _project_key(listed: Project | ListUnreadable) -> tuple[str | None, str | None]:
-    """Return what identifies a listed project: a malformed id needs the name as well."""
-    return (
-        (listed.id, "") if isinstance(listed, Project) else (listed.project_id, listed.project_name)
-    )
-
-
-def _listed_twice(listed: Project | ListUnreadable) -> ListUnreadable:
-    if isinstance(listed, ListUnreadable):
-        return listed
-    reason = "Atlas listed the project twice, with different facts."
-    return ListUnreadable(listed.id, listed.name, reason)
+    return tuple(sorted(each.expires_at for each in parse_object(body, _ServiceAccount).secrets))

@@ -6,6 +6,15 @@ No input or output.
 import re
 from collections.abc import Mapping
 from enum import Enum, auto
+from http.client import (
+    BAD_REQUEST,
+    FORBIDDEN,
+    GONE,
+    NO_CONTENT,
+    NOT_FOUND,
+    TOO_MANY_REQUESTS,
+    UNAUTHORIZED,
+)
 from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
@@ -40,17 +49,8 @@ _ERROR_KEYS: Final = frozenset(
     {"error", "errorCode", "errors", "error_description", "detail", "reason", "message"}
 )
 """Keys of error bodies: `ApiError` of the OpenAPI document, OAuth, and proxies."""
-_HTML_TYPES: Final = frozenset({"text/html", "application/xhtml+xml"})
 
-OK: Final = 200
-NO_CONTENT: Final = 204
 REDIRECT: Final = 300
-BAD_REQUEST: Final = 400
-UNAUTHORIZED: Final = 401
-FORBIDDEN: Final = 403
-NOT_FOUND: Final = 404
-GONE: Final = 410
-TOO_MANY_REQUESTS: Final = 429
 SERVER_ERROR: Final = 500
 _REFUSED: Final = frozenset({UNAUTHORIZED, FORBIDDEN})
 
@@ -74,7 +74,7 @@ class ApiError(msgspec.Struct, frozen=True):
 
 
 class Response(NamedTuple):
-    """A complete response. A named tuple, because a run creates many.
+    """A complete response.
 
     Attributes:
         headers: Case-insensitive.
@@ -98,24 +98,6 @@ class Response(NamedTuple):
         return parse_error(self).code
 
     @property
-    def media_type(self) -> str:
-        """Of the body, in lower case; "" if missing."""
-        return self.headers.get("Content-Type", "").lower().partition(";")[0].strip()
-
-    @property
-    def is_json(self) -> bool:
-        """Whether the body is JSON, of any Atlas version."""
-        return self.media_type.endswith(("/json", "+json"))
-
-    @property
-    def is_html(self) -> bool:
-        """Whether it is an HTML page: from a proxy, or from a wrong base URL.
-
-        Other content types do not prove that: servers use any type for a response without a body.
-        """
-        return self.media_type in _HTML_TYPES
-
-    @property
     def is_redirect(self) -> bool:
         """Whether it leads elsewhere; it is never followed."""
         return REDIRECT <= self.status < BAD_REQUEST
@@ -126,7 +108,8 @@ class Response(NamedTuple):
 
         Source: The recordings (read 2026-08): Atlas sends JSON, or no content type.
         """
-        return self.is_json or not self.media_type
+        media_type = self.headers.get("Content-Type", "").lower().partition(";")[0].strip()
+        return not media_type or media_type.endswith(("/json", "+json"))
 
 
 class RequestFailed(msgspec.Struct, frozen=True):
@@ -143,10 +126,7 @@ class RequestFailed(msgspec.Struct, frozen=True):
     retryable: bool = True
     status: int | None = None
     is_unsent: bool = False
-
-    @property
-    def code(self) -> None:
-        """None: an invalid response has no error code."""
+    code: None = None
 
 
 class ListIncomplete(RequestFailed, frozen=True):
@@ -207,13 +187,9 @@ def parse_rate_limit_error(response: Response) -> tuple[float | None, BucketLimi
         are path, seconds to wait, capacity, tokens per refill, and refill period in seconds.
     """
     error = parse_error(response)
-    if error.code != "RATE_LIMITED_TOKEN_BUCKET":
-        return None, None
-    match error.parameters:
-        case (_, int(wait_s), int(capacity), int(refill), int(period_s)):
-            return float(wait_s), BucketLimit(capacity, refill, period_s)
-        case (_, int(wait_s), *_):
-            return float(wait_s), None
+    match error.code, *error.parameters:
+        case "RATE_LIMITED_TOKEN_BUCKET", _, int(s), int(capacity), int(refill), int(period_s):
+            return float(s), BucketLimit(capacity, refill, period_s)
         case _:
             return None, None
 
@@ -222,7 +198,7 @@ _DELETED_WITH_BODY: Final = frozenset({200, 202})
 _UPGRADE_CODE: Final = "WRITES_NOT_ALLOWED_DURING_APP_UPGRADES"
 _GONE_CODES: Final = frozenset({"INVALID_INVITATION_ID", "ALREADY_EXPIRED"})
 
-ACCESS_LIST_HINT: Final = (
+_ACCESS_LIST_HINT: Final = (
     "Add the IP address of this machine to the access list of the API key or service account."
 )
 _NETWORK_HINT: Final = "Check the base URL, the proxy, and whether this network can reach Atlas."
@@ -330,13 +306,13 @@ def fatal_error_for(result: ResponseOrFailure, source: Source | None = None) -> 
         case 402:
             return AtlasUnavailable("The Atlas account is suspended (402).")
         case 403 if (result.code or "").endswith(ACCESS_LIST_CODES):
-            message = f"{_describe(result)}: credentials refused from this IP address."
-            return AddressRefused(message, hint=ACCESS_LIST_HINT)
+            message = f"{describe(result)}: credentials refused from this IP address."
+            return AddressRefused(message, hint=_ACCESS_LIST_HINT)
         case 406:
-            return AtlasUnavailable(f"{_describe(result)}.", hint=_VERSION_HINT)
+            return AtlasUnavailable(f"{describe(result)}.", hint=_VERSION_HINT)
         case 410:
             hint = _VERSION_HINT if source is None else source.replacement_hint()
-            return ApiVersionRetired(f"{_describe(result)}.", hint=hint)
+            return ApiVersionRetired(f"{describe(result)}.", hint=hint)
         case _:
             return None
 
@@ -350,18 +326,18 @@ def run_list_error(what: str, result: ResponseOrFailure, *, is_first: bool) -> R
     """
     if fatal_error := fatal_error_for(result):
         return fatal_error
-    hint = connection_hint(result)
-    if not is_first or not isinstance(result, Response) or result.status not in _REFUSED:
+    is_refusal = isinstance(result, Response) and result.status in _REFUSED
+    if not is_first or not is_refusal:
         return AtlasUnavailable(
             f"The list of {what} could not be read to the end: {describe(result)}.",
-            hint=hint or _TRY_AGAIN_HINT,
+            hint=connection_hint(result) or _TRY_AGAIN_HINT,
         )
     if is_unauthenticated(result):
         return CredentialsRefused("Atlas refused the credentials (401).", hint=_KEY_HINT)
-    hint = _ROLE_HINT if lacks_permission(result) else hint or _KEY_HINT
+    hint = _ROLE_HINT if lacks_permission(result) else _NETWORK_HINT
     if result.status == FORBIDDEN and result.code is None:  # unclear which
-        hint = f"{hint} {ACCESS_LIST_HINT}"
-    message = f"The list of {what} could not be read: {_describe(result)}."
+        hint = f"{hint} {_ACCESS_LIST_HINT}"
+    message = f"The list of {what} could not be read: {describe(result)}."
     return CredentialsRefused(message, hint=hint)
 
 
@@ -375,46 +351,39 @@ def connection_hint(result: ResponseOrFailure) -> str:
 def is_deleted(response: Response) -> bool:
     """Return whether Atlas confirmed a DELETE.
 
-    A proxy may also return 200, so the body must be a JSON object without an error. A 204 is
-    accepted unless its content type is HTML.
-
     Source:
         The OpenAPI document lists only 204; in the recordings (read 2026-08) other DELETEs
         return 200 or 202 with `{}`.
     """
-    if response.status == NO_CONTENT:
-        return not response.is_html
-    if response.status not in _DELETED_WITH_BODY or not response.is_json:
+    if not response.looks_like_atlas:
         return False
-    body = _parse_body(response)
+    if response.status == NO_CONTENT:
+        return True
+    body = _parse_body(response) if response.status in _DELETED_WITH_BODY else None
     return body is not None and _ERROR_KEYS.isdisjoint(body) and response.code is None
 
 
-def is_already_gone(response: Response) -> bool:
+def is_already_gone(result: ResponseOrFailure | None) -> bool:
     """Return whether Atlas said that the invitation or user no longer exists.
 
     Source:
         https://www.mongodb.com/docs/atlas/reference/api-errors (read 2026-08) lists 400 with
         `INVALID_INVITATION_ID`; clients have also received 404. Any other 400 is a failure.
     """
-    return _is_not_found(response) or (
-        response.status == BAD_REQUEST and response.code in _GONE_CODES
-    )
+    if not isinstance(result, Response):
+        return False
+    is_gone = result.status == BAD_REQUEST and result.code in _GONE_CODES
+    return is_gone or (result.status == NOT_FOUND and result.looks_like_atlas)
 
 
-def is_project_gone(response: Response) -> bool:
+def is_project_gone(result: ResponseOrFailure | None) -> bool:
     """Return whether Atlas said that a project does not exist.
 
     Source:
         The recordings (read 2026-08): 404 with `GROUP_NOT_FOUND`. Any other 404 may be from a
         proxy or a wrong base URL.
     """
-    return _is_not_found(response) and response.code == "GROUP_NOT_FOUND"
-
-
-def _is_not_found(response: Response) -> bool:
-    """Return whether the response is a 404 with any content type but HTML."""
-    return response.status == NOT_FOUND and not response.is_html
+    return result is not None and is_already_gone(result) and result.code == "GROUP_NOT_FOUND"
 
 
 def describe(result: ResponseOrFailure) -> str:
@@ -422,19 +391,16 @@ def describe(result: ResponseOrFailure) -> str:
     if isinstance(result, RequestFailed):
         status = f" (HTTP {result.status})" if result.status else ""
         return f"{result.reason}{status}"
-    if result.is_redirect:
-        # `Location` is not shown: its query may contain a token.
-        return f"{_describe(result, 'HTTP')}: redirects are not followed"
-    if not result.looks_like_atlas:
-        return f"{_describe(result, 'HTTP')}: the response is not JSON, so not from Atlas"
-    return _describe(result)
-
-
-def _describe(response: Response, what: str = "Atlas answered") -> str:
-    error = parse_error(response)
+    error = parse_error(result)
     code = f" {error.code}" if error.code else ""
     detail = f" ({error.detail.rstrip('.')})" if error.detail else ""
-    return f"{what} {response.status}{code}{detail}"
+    answer = f"{result.status}{code}{detail}"
+    if result.is_redirect:
+        # `Location` is not shown: its query may contain a token.
+        return f"HTTP {answer}: redirects are not followed"
+    if not result.looks_like_atlas:
+        return f"HTTP {answer}: the response is not JSON, so not from Atlas"
+    return f"Atlas answered {answer}"
 
 
 def list_error(
@@ -454,8 +420,7 @@ def list_error(
         return SourceRetired(None, None, reason, GONE, result.code, source, project.org_id)
     if fatal_error := fatal_error_for(result):
         raise fatal_error
-    is_gone = isinstance(result, Response) and is_project_gone(result)
-    if is_gone and not source.is_organization_level:
+    if is_project_gone(result) and not source.is_organization_level:
         return ProjectGone(project.id)
     found = unread(project, result, role)
     if source is Source.INVITES:

@@ -279,7 +279,7 @@ class RunFinished(Counts, frozen=True, kw_only=True):
         changes: None without an earlier plan of the same policy.
         sources_retired: Sources that Atlas no longer serves.
         oldest_pending_days: Age of the oldest invitation seen; None where no date was readable.
-        sunset: The first day on which Atlas stops serving something that the policy needs.
+        sunset: The first day on which Atlas stops serving a list that the policy needs.
         sunsets: The announced end of each list that has one, by source.
         members: Active members by organization, where a rule has `inviter_gone`.
         removed_members: The usernames of active members whom the run removed, or whose removal

@@ -10,7 +10,7 @@ from typing import Any, Final
 import click
 from typing_extensions import override
 
-from invite_sweeper.atlas import ApiKey, BearerToken, Credentials, ServiceAccount
+from invite_sweeper.atlas.credentials import CredentialsKind
 from invite_sweeper.audit import History
 from invite_sweeper.audit.events import RunWarning
 from invite_sweeper.cli.checks import Checks, DiagnosisResult, show
@@ -54,10 +54,10 @@ _CLOCK_WARNING_S: Final = 60.0
 _EVENT_DAYS: Final = 30
 """The lifetime of an invitation: users invited earlier have joined, or can no longer."""
 _MAX_NAMED: Final = 10
-_KINDS: Final[Mapping[type[Credentials], str]] = {
-    ServiceAccount: "Service account {}; a run requests and revokes a token.",
-    ApiKey: "API key {}; it does not expire.",
-    BearerToken: "Access token; it is not renewed.",
+_KINDS: Final = {
+    CredentialsKind.SERVICE_ACCOUNT: "Service account {}; a run requests and revokes a token.",
+    CredentialsKind.API_KEY: "API key {}; it does not expire.",
+    CredentialsKind.ACCESS_TOKEN: "Access token; it is not renewed.",
 }
 
 
@@ -144,7 +144,7 @@ class _Doctor:
         names = [OrganizationName(each.id, None) for each in policy.organizations]
         with checks.step("credentials"):
             for name, each in session.credentials().items():
-                checks.add(f"credentials {name}".rstrip(), _KINDS[type(each)].format(each.actor))
+                checks.add(f"credentials {name}".rstrip(), _KINDS[each.kind].format(each.actor))
         with checks.step("proxy"):
             async with session.organizations(history, retry_for_s=_RETRY_S) as organizations:
                 await self._check_atlas(session.command(history, dry_run=True), organizations)
@@ -232,7 +232,9 @@ class _Doctor:
     def _check_sunsets(self, organizations: Iterable[Organization]) -> None:
         """Show until when Atlas serves each list; warn if the policy needs one that ends."""
         sources, today = self._policy.sources, self._session.now.date()
-        sunsets = {s: day for each in organizations for s, day in each.client.sunsets.items()}
+        sunsets = {
+            s: day for each in organizations for s, day in each.client.server.sunsets.items()
+        }
         for source, day in sorted(sunsets.items()):
             text, warns = f"Atlas announced {day} as the last day of this list.", False
             for each in sunset_warnings({source: day}, sources, today) if source in sources else ():
@@ -242,7 +244,7 @@ class _Doctor:
     def _check_guards(self, command: SweepCommand, planned: Sequence[Organization]) -> None:
         checks, before = self._checks, command.before
         # A sweep has refused a clock that is further off.
-        skew_s = max((each.client.clock_skew_s or 0.0 for each in planned), key=abs)
+        skew_s = max((each.client.server.clock_skew_s or 0.0 for each in planned), key=abs)
         difference = describe_duration(timedelta(seconds=abs(skew_s)))
         text = f"This machine's clock differs from Atlas's by {difference}."
         is_off = abs(skew_s) > _CLOCK_WARNING_S

@@ -13,9 +13,9 @@ from typing import NamedTuple
 import click
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from invite_sweeper.atlas import parse_base_url
-from invite_sweeper.atlas.connection import connect
-from invite_sweeper.atlas.credentials import credentials_names, credentials_variables
+from invite_sweeper.atlas import connect
+from invite_sweeper.atlas.credentials import credentials_variables
+from invite_sweeper.atlas.http import parse_base_url
 from invite_sweeper.audit import History
 from invite_sweeper.cli.console import configure_logging, run_async
 from invite_sweeper.cli.options import DEFAULT_POLICY, FILE, Command, RunOptions, options
@@ -125,7 +125,7 @@ def init(
         if os.path.lexists(path):
             hint = f"Name another file: {command('init', 'POLICY')}"
             raise UsageError(f"{path} already exists.", hint=hint)
-        names = credentials_names(os.environ)
+        names = tuple(credentials_variables(os.environ))
         visible = run_async(_read_organizations(base_url, names)) if names else []
         text = render_policy(
             _choose_organizations(organization, visible, asks=asks),
@@ -213,7 +213,7 @@ async def _read_organizations(base_url: str, names: Sequence[str]) -> list[Choic
             try:
                 visible = await client.reader.organizations()
             except CredentialsRefused as error:
-                raise error.of_variables(credentials_variables(os.environ, name)) from error
+                raise error.of_variables(credentials_variables(os.environ)[name]) from error
         for org_id, label in visible.items():
             found.setdefault(org_id, Choice(org_id, label, name))
     return list(found.values())

@@ -13,7 +13,7 @@ import msgspec
 from msgspec.json import schema_components
 from rich.markdown import Markdown
 
-from invite_sweeper.atlas.credentials import credentials_names
+from invite_sweeper.atlas.credentials import credentials_variables
 from invite_sweeper.audit.events import EVENTS, LineHeader
 from invite_sweeper.cli.audit import VerifyResult
 from invite_sweeper.cli.checks import DiagnosisResult
@@ -71,7 +71,7 @@ def validate(path: Path, output: str) -> None:
 
     Example: invite-sweeper validate config/policy.yaml
     """
-    today, names = datetime.now(UTC).date(), credentials_names(os.environ)
+    today, names = datetime.now(UTC).date(), credentials_variables(os.environ)
     policy, issues = check_policy(read_policy(path), today, names)
     errors = tuple(each for each in issues if each.severity is Severity.ERROR)
     error = InvalidPolicy(str(path), errors) if errors else None

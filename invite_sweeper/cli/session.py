@@ -13,14 +13,13 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from invite_sweeper.atlas import (
+from invite_sweeper.atlas import AtlasClient, connect
+from invite_sweeper.atlas.credentials import (
     Credentials,
-    RateLimitedAtlasClient,
-    parse_base_url,
+    credentials_variables,
     read_credentials,
 )
-from invite_sweeper.atlas.connection import connect, open_connector
-from invite_sweeper.atlas.credentials import credentials_variables
+from invite_sweeper.atlas.http import open_connector, parse_base_url
 from invite_sweeper.audit import AuditDirectory, AuditLog, History, RunRecord
 from invite_sweeper.audit.reader import required
 from invite_sweeper.cli.console import configure_logging, stdout_console, write_json
@@ -215,7 +214,7 @@ class Session:
         retry_until_s = math.inf if retry_for_s is None else time.monotonic() + retry_for_s
         async with AsyncExitStack() as stack:
             connector = await stack.enter_async_context(open_connector())
-            clients: dict[str, RateLimitedAtlasClient] = {}
+            clients: dict[str, AtlasClient] = {}
             for name, credentials in self.credentials().items():
                 client = connect(
                     self.base_url,
@@ -228,11 +227,12 @@ class Session:
                 )
                 clients[name] = await stack.enter_async_context(client)
             names = history.organization_names()
+            variables = credentials_variables(self.environment)
             yield tuple(
                 Organization(
                     each.id,
                     clients[each.credentials or ""],
-                    credentials_variables(self.environment, each.credentials or ""),
+                    variables.get(each.credentials or "", ()),
                     names.get(each.id),
                 )
                 for each in self.policy.organizations

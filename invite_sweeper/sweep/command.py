@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import cached_property
 
 from invite_sweeper import __version__
-from invite_sweeper.atlas import RateLimitedAtlasClient
+from invite_sweeper.atlas import AtlasClient
 from invite_sweeper.audit import CompleteRun, History, PlanScope, SavedPlan
 from invite_sweeper.audit.events import ListResult, Mode, Planned, RunStarted
 from invite_sweeper.counts import Counts
@@ -43,7 +43,7 @@ class Organization:
     """
 
     id: str
-    client: RateLimitedAtlasClient
+    client: AtlasClient
     variables: tuple[str, ...] = ()
     name: str | None = None
     visible: bool = True

@@ -7,11 +7,12 @@ one organization is a value; an error that concerns the run is raised.
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Final, TypeAlias, TypeVar
 
 from msgspec import structs
 
-from invite_sweeper.atlas import AtlasReader
+from invite_sweeper.atlas.reader import AtlasReader
 from invite_sweeper.audit import AuditLog
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.errors import (
@@ -106,6 +107,14 @@ async def discover_projects(
             reasons=(Reason.NO_VISIBLE_PROJECT,),
         )
     return found
+
+
+async def _optional(reading: Awaitable[ItemT]) -> ItemT | None:
+    """Return what is read; None if that fails or takes long, as the run goes on without it."""
+    with suppress(TimeoutError, RunError):
+        async with asyncio.timeout(_OPTIONAL_TIMEOUT_S):
+            return await reading
+    return None
 
 
 async def list_invitations(
@@ -210,6 +219,7 @@ class TeamAccess:
 
 
 _AT_A_TIME: Final = 4
+_OPTIONAL_TIMEOUT_S: Final = 3.0
 """Sets of credentials that are read at the same time; together they have
 `execution.concurrency` requests in flight."""
 
@@ -298,14 +308,16 @@ class Reader:
         command, result, client = self._command, self._result, organizations[0].client
         org_ids = [each.id for each in organizations]
         found = await discover_projects(client.reader, self._filter, org_ids)
-        check_clock(client.clock_skew_s)
+        check_clock(client.server.clock_skew_s)
         visible = [org_id for org_id, scope in found.items() if scope.visible]
         names, expiries = await asyncio.gather(
-            client.organization_names(), client.secret_expiries(visible[0])
+            _optional(client.reader.organizations()),
+            _optional(client.reader.secret_expiries(visible[0])),
         )
-        result.warn(*secret_warnings(expiries, command.now))
+        if isinstance(expiries, tuple):
+            result.warn(*secret_warnings(expiries, command.now))
         for each in organizations:
-            each.name = names.get(each.id, each.name)
+            each.name = (names or {}).get(each.id, each.name)
             each.scope, each.visible = found[each.id], each.id in visible
             each.count(projects_seen=len(each.scope.projects))
             if not each.visible:

@@ -21,7 +21,6 @@ from invite_sweeper.models import (
     ListUnreadable,
     MembershipStatus,
     Outcome,
-    Project,
     ProjectGone,
     UserStatus,
 )
@@ -110,7 +109,7 @@ class Recovery:
         """
         for opened in tuple(self._by_list.values()):
             one = opened[0].intent
-            project = Project(one.scope_id, one.project_name or "", one.org_id)
+            project = one.place
             found = await self._reader.invitations(project, one.source)
             await self.settle(ListRef(project, one.source), found)
 

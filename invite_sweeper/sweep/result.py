@@ -95,7 +95,7 @@ class Result:
         run's end; after it nothing is wrong, and the other lists of the policy go on.
         """
         command, sources, found = self.command, self.command.policy.sources, tuple(organizations)
-        sunsets = {s: day for each in found for s, day in each.client.sunsets.items()}
+        sunsets = {s: day for each in found for s, day in each.client.server.sunsets.items()}
         retired = {s: each for one in found for s, each in one.retired.items()}
         last_days = LAST_KNOWN_ENDS | command.history.sunsets(command.base_url) | sunsets
         today = command.now.date()
@@ -163,7 +163,9 @@ class Result:
         oldest = min((each.oldest for each in planned if each.oldest), default=None)
         # A list whose replacements the policy reads can end without a change of the policy.
         needed = [each for each in sources if not each.is_replaced_by(sources)]
-        ends = [day for each in organizations if (day := each.client.sunset(needed)) is not None]
+        servers = [each.client.server for each in organizations]
+        sunsets = {source: day for each in servers for source, day in each.sunsets.items()}
+        ends = [day for source, day in sunsets.items() if source in needed]
         errors = [each.error for each in organizations if each.error is not None]
         told = (*(reason for each in results for reason in each.reasons), *self.stopped_by)
         return RunFinished(
@@ -181,11 +183,7 @@ class Result:
             sources_retired=tuple({s.value: None for each in organizations for s in each.retired}),
             oldest_pending_days=round((command.now - oldest) / _DAY, 1) if oldest else None,
             sunset=min(ends).isoformat() if ends else None,
-            sunsets={
-                source.value: day.isoformat()
-                for each in organizations
-                for source, day in each.client.sunsets.items()
-            },
+            sunsets={source.value: day.isoformat() for source, day in sunsets.items()},
             members={e.id: len(e.members) for e in organizations if e.members is not None},
             removed_members=tuple(dict.fromkeys(filter(None, self.removed_members))),
             keep_entries=tuple(

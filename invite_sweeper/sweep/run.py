@@ -81,7 +81,7 @@ async def sweep(
 def _check_guards(command: Command, organizations: Sequence[Organization]) -> None:
     """Raise GuardRefused if the clock, or what all organizations together show, is refused."""
     for each in organizations:
-        skew_s = each.client.clock_skew_s
+        skew_s = each.client.server.clock_skew_s
         if each.is_planned or skew_s is not None:  # also by an answer to one that failed
             check_clock(skew_s)
     planned = [each for each in organizations if each.is_planned]

@@ -83,7 +83,7 @@ class RunScope:
         excluded: Those that the policy's filter leaves out.
         team_projects: Those whose teams must be known to decide about an invitation with a team:
             `excluded`, and all of them if rules or keep entries name projects.
-        unreadable: Projects that Atlas listed with an invalid id or with different facts, and
+        unreadable: Projects that Atlas listed with an invalid id, and
             the list of projects if it changed while it was read: they may be of any organization.
         project_names: Of every project that the credentials see, by id.
     """

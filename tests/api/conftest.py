@@ -12,15 +12,15 @@ from aiohttp.test_utils import TestServer
 from observed import ObservedAtlas
 from virtual_time import FakeTime
 
-from invite_sweeper.atlas import (
-    BearerToken,
-    RateLimiter,
+from invite_sweeper.atlas import connect
+from invite_sweeper.atlas.credentials import (
+    Credentials,
+    CredentialsKind,
     Secret,
-    connect,
-    parse_base_url,
     read_credentials,
 )
-from invite_sweeper.atlas.connection import open_connector
+from invite_sweeper.atlas.http import open_connector, parse_base_url
+from invite_sweeper.atlas.limits import RateLimiter
 from invite_sweeper.policy import Execution
 from invite_sweeper.simulator import serve
 
@@ -81,7 +81,8 @@ def connecting(fake_time, retry_log):
             nullcontext() if ssl_context is None else open_connector(ssl_context) as trusting,
             connect(
                 parse_base_url(base_url),
-                account or BearerToken(Secret("a-ready-token")),
+                account
+                or Credentials(CredentialsKind.ACCESS_TOKEN, "token", Secret("a-ready-token")),
                 Execution(concurrency=concurrency, attempts=attempts),
                 limiter=RateLimiter(fake_time.monotonic, sleep),
                 clock=clock,

@@ -9,7 +9,7 @@ import pytest
 from deleting import delete
 from virtual_time import run_skipping_idle_time
 
-from invite_sweeper.atlas import ApiKey, BearerToken, Secret, ServiceAccount
+from invite_sweeper.atlas.credentials import Credentials, CredentialsKind, Secret
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
 from invite_sweeper.models import Outcome, Sending, Source
@@ -66,9 +66,9 @@ async def test_each_kind_of_credentials_lists_and_deletes(sim, online, kind):
 
 
 WRONG = {
-    "service_account": ServiceAccount("mdb_sa_id_0", Secret("wrong")),
-    "api_key": ApiKey("abcdefgh", Secret("wrong")),
-    "token": BearerToken(Secret("wrong")),
+    "service_account": Credentials(CredentialsKind.SERVICE_ACCOUNT, "mdb_sa_id_0", Secret("wrong")),
+    "api_key": Credentials(CredentialsKind.API_KEY, "abcdefgh", Secret("wrong")),
+    "token": Credentials(CredentialsKind.ACCESS_TOKEN, "token", Secret("wrong")),
 }
 
 
@@ -237,35 +237,19 @@ async def test_token_that_expires_during_a_run_is_refreshed_once_for_all_request
     assert 1 <= sim.request_log.statuses[401] <= 12
 
 
-async def test_up_to_5_tokens_that_expire_early_within_a_minute_do_not_delay_deletions(
-    sim, online, fake_time
-):
-    add_projects(sim, projects=1, invitations=5)
-    start_s = fake_time.now_s
-
-    async with online(sim.add_service_account()) as atlas:
-        deletions = await delete_all(atlas, before_each=sim.expire_tokens)
-
-    assert [(each.outcome, each.attempts) for each in deletions] == [(Outcome.DELETED, 2)] * 5
-    assert fake_time.now_s - start_s < 60
-    assert sim.oauth.issued == 1 + 5
-
-
-async def test_lasting_401_refreshes_the_token_5_times_at_once_then_once_a_minute(
-    sim, online, fake_time
-):
+async def test_lasting_401_refreshes_the_token_at_once_then_once_a_minute(sim, online, fake_time):
     add_projects(sim, projects=1, invitations=3)
     sim.faults.add(faults.challenge(), method="DELETE", times=None)
 
     async with online(sim.add_service_account()) as atlas:
         start_s = fake_time.now_s
-        deletions = [each for _ in range(6) for each in await delete_all(atlas)]
-        assert (sim.oauth.issued, fake_time.now_s - start_s < 60) == (1 + 5, True)
+        deletions = [each for _ in range(2) for each in await delete_all(atlas)]
+        assert (sim.oauth.issued, fake_time.now_s - start_s < 60) == (1 + 1, True)
         fake_time.now_s += 60
         await delete_all(atlas)
 
     assert {(each.outcome, each.fatal_error) for each in deletions} == {(Outcome.FAILED, None)}
-    assert sim.oauth.issued == 1 + 5 + 1
+    assert sim.oauth.issued == 1 + 1 + 1
 
 
 async def test_account_deleted_during_a_run_ends_it_after_one_more_token_request(sim, online):
@@ -298,6 +282,22 @@ async def test_deletion_without_a_token_fails_and_ends_the_run(sim, online):
     assert deletion.outcome is Outcome.FAILED
     assert isinstance(deletion.fatal_error, CredentialsRefused)
     assert sim.invitation_count() == 1
+
+
+async def test_deletion_cancelled_while_no_token_can_be_fetched_is_skipped(sim, online, fake_time):
+    add_projects(sim, projects=1, invitations=1)
+    sending = Sending()
+    cancel = faults.with_effect(
+        faults.fail_with(503), lambda _: setattr(sending, "cancelled", True)
+    )
+
+    async with online(sim.add_service_account()) as atlas:
+        (one,) = await list_all(atlas)
+        fake_time.now_s += 3600
+        sim.faults.add(cancel, path=TOKEN_PATH, times=None)
+        deletion = await delete(atlas, one, sending)
+
+    assert (deletion.outcome, deletion.fatal_error) == (Outcome.SKIPPED, None)
 
 
 NO_TOKEN = (
@@ -372,16 +372,10 @@ async def test_token_is_requested_at_most_10_times_a_minute_and_the_first_6_do_n
     assert all(later - earlier >= 60 for earlier, later in zip(at_s, at_s[10:], strict=False))
 
 
-async def test_expired_token_is_not_revoked(sim, online, fake_time):
-    async with online(sim.add_service_account()) as atlas:
-        await list_all(atlas)
-        fake_time.now_s += 3600
-
-    assert (sim.oauth.issued, request_count(sim, REVOKE_PATH)) == (1, 0)
-
-
 @pytest.mark.parametrize("lifetime", [b"null", b'"long"', b"-5", b"0"])
-async def test_token_without_a_valid_lifetime_is_used_for_an_hour(sim, online, fake_time, lifetime):
+async def test_token_without_a_valid_lifetime_is_used_for_an_hour_and_not_revoked_later(
+    sim, online, fake_time, lifetime
+):
     account = sim.add_service_account()
     good = sim.add_token()
     body = b'{"access_token":"%s","token_type":"bearer","expires_in":%s}'
@@ -396,8 +390,9 @@ async def test_token_without_a_valid_lifetime_is_used_for_an_hour(sim, online, f
         assert request_count(sim, TOKEN_PATH) == 1
         fake_time.now_s += 1
         await list_all(atlas)
+        fake_time.now_s += 3600
 
-    assert request_count(sim, TOKEN_PATH) == 2
+    assert (request_count(sim, TOKEN_PATH), request_count(sim, REVOKE_PATH)) == (2, 0)
 
 
 async def test_failed_refresh_leaves_the_previous_token_in_use(sim, online, fake_time):
@@ -415,42 +410,31 @@ async def test_failed_refresh_leaves_the_previous_token_in_use(sim, online, fake
     assert sim.oauth.issued == 2
 
 
-async def test_token_is_revoked_after_a_cancellation(sim, online):
-    account = sim.add_service_account()
-    reading = asyncio.Event()
-
-    async def run():
-        async with online(account) as atlas:
-            await list_all(atlas)
-            reading.set()
-            await asyncio.Event().wait()
-
-    # The server must outlive the run to receive the revocation.
-    running = asyncio.create_task(run())
-    await reading.wait()
-    running.cancel()
-
-    with pytest.raises(asyncio.CancelledError):
-        await running
-    assert (sim.oauth.issued, sim.live_token_count(account)) == (1, 0)
-
-
-async def test_token_being_fetched_when_the_run_is_cancelled_is_revoked(sim, online):
-    account = sim.add_service_account()
-    sim.faults.add(faults.delay(0.5), path=TOKEN_PATH)
-
-    async def run():
-        async with online(account) as atlas:
-            await list_all(atlas)
-
-    running = asyncio.create_task(run())
-    while not sim.request_log.received["POST"]:
+async def cancel_when(condition, run):
+    """Cancel a run once the condition holds; return the seconds that its end takes."""
+    running = asyncio.create_task(run)
+    while not condition():
         await asyncio.sleep(0.001)
     running.cancel()
-
+    start_s = asyncio.get_running_loop().time()
     with pytest.raises(asyncio.CancelledError):
         await running
-    assert (sim.oauth.issued, sim.oauth.tokens) == (1, {})
+    return asyncio.get_running_loop().time() - start_s
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_token_of_a_cancelled_run_is_revoked_also_if_it_is_being_fetched(sim, online, method):
+    """The server outlives the run, to receive the revocation."""
+    account = sim.add_service_account()
+    sim.faults.add(faults.delay(0.5), method=method)
+
+    async def run():
+        async with online(account) as atlas:
+            await list_all(atlas)
+
+    await cancel_when(lambda: sim.request_log.received[method], run())
+
+    assert (sim.oauth.issued, sim.live_token_count(account)) == (1, 0)
 
 
 def test_cancelled_run_waits_less_than_3_s_for_a_revocation_that_hangs(sim, connecting):
@@ -463,15 +447,7 @@ def test_cancelled_run_waits_less_than_3_s_for_a_revocation_that_hangs(sim, conn
 
     async def cancelled():
         async with serve(sim) as base_url:
-            running = asyncio.create_task(run(base_url))
-            while sim.request_log.received["POST"] < 2:
-                await asyncio.sleep(0.001)
-            running.cancel()
-            loop = asyncio.get_running_loop()
-            start_s = loop.time()
-            with pytest.raises(asyncio.CancelledError):
-                await running
-            return loop.time() - start_s
+            return await cancel_when(lambda: sim.request_log.received["POST"] == 2, run(base_url))
 
     took_s, _ = run_skipping_idle_time(cancelled)
     assert 0 < took_s < 3
@@ -493,7 +469,7 @@ async def test_token_request_that_waits_to_retry_does_not_delay_the_end(sim, con
     sim.faults.add(faults.fail_with(503), path=TOKEN_PATH, times=None)
     waiting = asyncio.Event()
 
-    async def sleep(seconds):
+    async def sleep(_seconds):
         waiting.set()
         await asyncio.Event().wait()
 
@@ -502,11 +478,7 @@ async def test_token_request_that_waits_to_retry_does_not_delay_the_end(sim, con
             await list_all(atlas)
 
     async with serve(sim) as base_url:
-        running = asyncio.create_task(run(base_url))
-        await waiting.wait()
-        running.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await running
+        await cancel_when(waiting.is_set, run(base_url))
         await asyncio.sleep(0)
         assert not any("_fetch" in repr(task) for task in asyncio.all_tasks())
 

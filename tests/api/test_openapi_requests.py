@@ -28,10 +28,11 @@ def sent(monkeypatch):
     seen = []
     send = HttpSession.send
 
-    async def record(self, method, path, headers, **options):
-        if not path.startswith("/api/oauth/"):
-            seen.append((method, path, dict(headers), options["body"]))
-        return await send(self, method, path, headers, **options)
+    async def record(self, request, *arguments):
+        if not request.path.startswith("/api/oauth/"):
+            headers = dict(request.endpoint.headers)
+            seen.append((request.endpoint.method, request.path, headers, request.body))
+        return await send(self, request, *arguments)
 
     monkeypatch.setattr(HttpSession, "send", record)
     return seen

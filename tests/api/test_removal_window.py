@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 from observed import ObservedAtlas
 from virtual_time import run_skipping_idle_time
 
-from invite_sweeper.atlas import RateLimiter, connect, read_credentials
+from invite_sweeper.atlas import connect
+from invite_sweeper.atlas.credentials import read_credentials
 from invite_sweeper.atlas.http import HttpSession, parse_base_url
+from invite_sweeper.atlas.limits import RateLimiter
 from invite_sweeper.models import Outcome, Project, Sending, Source
 from invite_sweeper.policy import Execution
 from invite_sweeper.simulator import serve
@@ -131,9 +133,10 @@ class Scene:
         (faults.delay(60), 1, 5, Outcome.DELETED, 1, 60, 65),
         (faults.delay(118), 1, 5, Outcome.DELETED, 1, 118, 123),
         (faults.hang(), None, 1, Outcome.FAILED, 1, 119, 125),
+        (faults.hang(), 1, 5, Outcome.DELETED, 2, 119, 125),
+        (faults.hang(late=True), 1, 5, Outcome.ALREADY_GONE, 2, 119, 125),
         (faults.delay(130), 2, 5, Outcome.ALREADY_GONE, 3, 240, 260),
     ],
-    ids=["a minute", "nearly two minutes", "no response", "two late responses"],
 )
 def test_each_attempt_has_its_own_timeout_of_120_s(
     fault, times, attempts, outcome, sent, least_s, most_s
@@ -144,6 +147,18 @@ def test_each_attempt_has_its_own_timeout_of_120_s(
 
     assert [(each.outcome, each.attempts) for each in scene.results] == [(outcome, sent)]
     assert least_s <= scene.took_s < most_s
+
+
+@pytest.mark.parametrize(
+    ("late", "outcome"), [(False, Outcome.FAILED), (True, Outcome.ALREADY_GONE)]
+)
+@pytest.mark.parametrize("source", USER_SOURCES)
+def test_removal_without_a_response_is_sent_once(source, late, outcome):
+    scene = Scene(source=source)
+    scene.fault(faults.hang(late=late), method="DELETE", times=None)
+    scene.run()
+
+    assert [(each.outcome, each.attempts) for each in scene.results] == [(outcome, 1)]
 
 
 def test_spacing_of_50_s_does_not_time_out_any_request():
@@ -196,7 +211,7 @@ def test_renewal_of_the_access_token_does_not_come_between_read_and_delete(sourc
         async with scene.connected(concurrency=3) as atlas:
 
             def make_renewal_due(_):
-                tokens = atlas.client._tokens
+                tokens = atlas._tokens
                 tokens._token = tokens._token._replace(refresh_at_s=0.0)
 
             scene.fault(faults.effect(after=make_renewal_due), times=None)
@@ -271,9 +286,9 @@ def test_user_who_accepted_is_found_by_the_repeated_read():
 def test_connection_of_the_delete_is_made_within_the_age_of_the_read(monkeypatch):
     limits, send = [], HttpSession.send
 
-    async def record(self, method, path, headers, **options):
-        limits.append((method, options["connect_s"]))
-        return await send(self, method, path, headers, **options)
+    async def record(self, request, header, digest, connect_s=None):
+        limits.append((request.endpoint.method, connect_s))
+        return await send(self, request, header, digest, connect_s)
 
     monkeypatch.setattr(HttpSession, "send", record)
     Scene().run()
@@ -310,19 +325,12 @@ def test_each_delete_follows_a_read_within_a_second_that_showed_an_invitation(
 ):
     scene = Scene(users=users, kind=kind, source=source)
     scene.sim.oauth.expires_in_s = token_life_s
-    statuses = []  # of the user at each read that Atlas processed, and at each DELETE
-
-    def note(context):
-        known = scene.sim.organizations[ORG].users.get(context.item_id)
-        statuses.append((context.method, context.item_id, known and known.status.value))
-
     for fault, method, nth in planned:
         # The list of users is read with the first token, so that one is fetched undisturbed.
         scene.fault(fault, method=method, nth=nth + (method == "POST"))
     for nth in accepting:
         accept = faults.effect(before=lambda c: scene.sim.set_status(c.item_id, "ACTIVE"))
         scene.fault(accept, nth=nth)
-    scene.fault(faults.effect(before=note), times=None)
     scene.run(per_s=per_s, concurrency=concurrency)
 
     assert all(window_s <= 1 for window_s in scene.windows_s())

@@ -26,8 +26,8 @@ def read_status(sim, online, alpha):
         user = sim.add_user(
             "ada@example.com", age=timedelta(days=20), group_roles={alpha: ["GROUP_OWNER"]}
         )
-        then(user)
         place = {} if source.is_organization_level else {"project_id": alpha}
+        then(user)
         one = entry_of(source, invitation_id=user, **place)
         async with online(attempts=2) as atlas:
             return await atlas.reader.membership_status(one)
@@ -120,16 +120,6 @@ async def test_user_of_an_organization_is_a_member_without_any_project(
             sim.organizations[ORG].users.pop(user)
 
     assert await read_status(Source.ORG_USERS, then) == UserStatus(*expected)
-
-
-async def test_refused_address_stops_the_run_while_the_users_of_a_project_are_read(
-    sim, online, alpha
-):
-    listed = entry_of(Source.INVITES, project_id=alpha)
-    sim.faults.add(faults.fail_with(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"), times=None)
-    async with online() as atlas:
-        with pytest.raises(CredentialsRefused):
-            await atlas.reader.statuses(listed)
 
 
 @pytest.mark.parametrize("path", [IN_ORG, IN_PROJECT])

@@ -11,7 +11,7 @@ from deploy.manifests import DEPLOY, ROOT, container, cronjob
 from deploy.rendering import overlaid, rendered
 from readmes import ORGANIZATIONS, section
 
-from invite_sweeper.atlas.credentials import credentials_names, credentials_variables
+from invite_sweeper.atlas.credentials import credentials_variables
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.policy import check_policy
 from invite_sweeper.sweep.scope import Shard
@@ -99,9 +99,9 @@ def workflow(folder):
 def test_each_way_gives_the_program_the_three_credentials_of_the_policy(way, tmp_path):
     environment = way(tmp_path)
     assert len(environment) == 2 * len(NAMES)
-    assert set(credentials_names(environment)) == set(NAMES)
-    used = {each for name in NAMES for each in credentials_variables(environment, name)}
-    assert used == set(environment)
+    used = credentials_variables(environment)
+    assert used.keys() == set(NAMES)
+    assert {variable for name in used for variable in used[name]} == set(environment)
 
 
 @pytest.mark.needs("kubectl")

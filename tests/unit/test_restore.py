@@ -126,16 +126,14 @@ class FakeClient:
     """A client of an Atlas that lists these members and projects, and answers POSTs in turn."""
 
     def __init__(self, *, members=None, org_id=ORG, replies=(), hangs=False):
-        self.counters, self.reader, self.sunsets, self.actor = RequestCounters(), self, {}, "client"
+        self.reader = self.server = self
+        self.counters, self.sunsets, self.actor = RequestCounters(), {}, "client"
         self._members, self._org_id, self._replies = members or {}, org_id, list(replies)
         self._hangs = hangs
         self.posts, self.looks, self.before_post = [], 0, lambda: None
 
     def inviter(self):
         return self
-
-    def sunset(self, _sources):
-        return None
 
     async def projects(self):
         return (Project(PROJECT, "Sandbox", self._org_id),)

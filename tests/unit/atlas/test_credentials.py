@@ -1,14 +1,11 @@
 """Credentials of the environment: exactly one kind, and no error that shows a value."""
 
-import pickle
-
 import pytest
 
 from invite_sweeper.atlas.credentials import (
-    ApiKey,
-    BearerToken,
+    Credentials,
+    CredentialsKind,
     Secret,
-    ServiceAccount,
     read_credentials,
 )
 from invite_sweeper.endings import ExitCode
@@ -40,24 +37,30 @@ def read(monkeypatch):
 @pytest.mark.parametrize(
     ("environment", "content", "suffix", "kind", "actor"),
     [
-        ({ID: "mdb_sa_id_1", SECRET: "s3cret"}, None, "", ServiceAccount, "mdb_sa_id_1"),
-        ({PUBLIC: "abcdefgh", PRIVATE: "s3cret"}, None, "", ApiKey, "abcdefgh"),
-        ({TOKEN: "s3cret"}, None, "", BearerToken, "token"),
+        (
+            {ID: "mdb_sa_id_1", SECRET: "s3cret"},
+            None,
+            "",
+            CredentialsKind.SERVICE_ACCOUNT,
+            "mdb_sa_id_1",
+        ),
+        ({PUBLIC: "abcdefgh", PRIVATE: "s3cret"}, None, "", CredentialsKind.API_KEY, "abcdefgh"),
+        ({TOKEN: "s3cret"}, None, "", CredentialsKind.ACCESS_TOKEN, "token"),
         (
             {ID: "", SECRET: "", f"{TOKEN}_FILE": "", TOKEN: "s3cret"},
             None,
             "",
-            BearerToken,
+            CredentialsKind.ACCESS_TOKEN,
             "token",
         ),
-        ({f"{TOKEN}_FILE": MOUNTED}, b"s3cret", "", BearerToken, "token"),
-        ({f"{TOKEN}_FILE": MOUNTED}, b"s3cret\n", "", BearerToken, "token"),
-        ({f"{TOKEN}_FILE": MOUNTED}, b"s3cret\r\n", "", BearerToken, "token"),
+        ({f"{TOKEN}_FILE": MOUNTED}, b"s3cret", "", CredentialsKind.ACCESS_TOKEN, "token"),
+        ({f"{TOKEN}_FILE": MOUNTED}, b"s3cret\n", "", CredentialsKind.ACCESS_TOKEN, "token"),
+        ({f"{TOKEN}_FILE": MOUNTED}, b"s3cret\r\n", "", CredentialsKind.ACCESS_TOKEN, "token"),
         (
             {ID: "of another", f"{ID}_SANDBOX": "id", f"{SECRET}_SANDBOX_FILE": MOUNTED},
             b"s3cret",
             "SANDBOX",
-            ServiceAccount,
+            CredentialsKind.SERVICE_ACCOUNT,
             "id",
         ),
     ],
@@ -67,9 +70,8 @@ def test_credentials_of_one_kind_are_read_from_variables_or_a_mounted_file(
 ):
     found = read(environment, content, suffix=suffix)
 
-    secrets = (getattr(found, name, None) for name in ("client_secret", "private_key", "token"))
-    (secret,) = filter(None, secrets)
-    assert (type(found), found.actor, secret.get_secret_value()) == (kind, actor, "s3cret")
+    assert (found.kind, found.actor) == (kind, actor)
+    assert found.secret.get_secret_value() == "s3cret"
 
 
 ERRORS = {
@@ -125,17 +127,14 @@ def test_file_of_16384_bytes_is_read_and_no_larger_one(tmp_path):
     mounted = tmp_path / "token"
     mounted.write_bytes(b"x" * 16384)
     found = read_credentials({f"{TOKEN}_FILE": str(mounted)})
-    assert len(found.token.get_secret_value()) == 16384
+    assert len(found.secret.get_secret_value()) == 16384
 
     mounted.write_bytes(b"x" * 16385)
     with pytest.raises(UsageError, match="larger than 16 KiB"):
         read_credentials({f"{TOKEN}_FILE": str(mounted)})
 
 
-def test_secret_is_not_in_any_text_and_cannot_be_pickled():
+def test_secret_is_not_in_any_text():
     secret = Secret("s3cret")
-    account = ServiceAccount("id", secret)
-
+    account = Credentials(CredentialsKind.SERVICE_ACCOUNT, "id", secret)
     assert "s3cret" not in f"{secret} {secret!r} {account} {account!r} {vars(type(secret))}"
-    with pytest.raises(TypeError):
-        pickle.dumps(secret)

@@ -1,7 +1,6 @@
 """Paths of the client: only known endpoints, versions and queries, with well-formed ids."""
 
 from dataclasses import FrozenInstanceError, replace
-from itertools import product
 
 import pytest
 from hypothesis import given
@@ -15,6 +14,7 @@ from invite_sweeper.atlas.endpoints import (
     GET_SERVICE_ACCOUNT,
     LIST_GROUP_INVITES,
     LIST_GROUPS,
+    REMOVE_GROUP_USER,
     REVOKE_TOKEN,
     Endpoint,
     InvalidRequest,
@@ -96,34 +96,13 @@ def test_path_is_built_only_for_an_id_of_24_lower_case_hex_digits(text):
         (LIST_GROUPS, (), 0),
         (LIST_GROUPS, (PROJECT,), 1),
         (Endpoint("DELETE", "/api/atlas/v2/groups/{}", "*/*", "any"), (PROJECT,), None),
+        (replace(REMOVE_GROUP_USER, media_type=""), (PROJECT, INVITATION), None),
+        (replace(endpoints.LIST_ORG_USERS, query=""), (PROJECT,), 1),
     ],
 )
 def test_wrong_number_of_ids_wrong_page_or_unknown_endpoint_is_refused(endpoint, ids, page):
     with pytest.raises(InvalidRequest):
         build_path(endpoint, *ids, page=page)
-
-
-MEDIA_TYPES = (
-    "application/vnd.atlas.2023-01-01+json",
-    "application/vnd.atlas.2025-03-12+json",
-    "*/*",
-    "",
-)
-QUERIES = (
-    "",
-    "itemsPerPage=500&includeCount=false",
-    "orgMembershipStatus=PENDING&itemsPerPage=500",
-    "orgMembershipStatuses=ACTIVE&itemsPerPage=500",
-)
-
-
-def test_endpoint_of_users_with_another_version_or_without_statuses_is_refused():
-    """An older version lists and deletes active members."""
-    modified = [replace(each, media_type=media) for each, media in product(USERS, MEDIA_TYPES)]
-    modified += [replace(each, query=query) for each, query in product(LISTS_OF_USERS, QUERIES)]
-    for endpoint in modified:
-        with pytest.raises(InvalidRequest):
-            build_path(endpoint, *ids_of(endpoint), page=page_of(endpoint))
 
 
 def test_endpoints_are_immutable():

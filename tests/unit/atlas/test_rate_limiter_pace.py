@@ -168,29 +168,3 @@ def test_alone_it_causes_at_most_1_percent_429_and_takes_at_most_one_period_more
     worst_s = client.bound_s(count + min(16, capacity // 3) + client.concurrency)
     # The last tokens are spread over one period.
     assert took_s <= 1.05 * worst_s + period_s + 10 * client.latency_s * (1 + client.jitter)
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    advertised=st.tuples(
-        st.integers(1, 2000), st.integers(1, 2000), st.sampled_from([1.0, 3.0, 10.0, 60.0])
-    ),
-    actual=st.tuples(st.integers(5, 200), st.integers(2, 200), st.sampled_from([1.0, 2.0, 7.0])),
-    server=st.fixed_dictionaries({"headers": st.booleans(), "continuous": st.booleans()}),
-    in_429=st.booleans(),
-    phase=st.floats(0.0, 0.999),
-)
-def test_every_request_is_sent_with_any_advertised_and_any_actual_limit(
-    advertised, actual, server, in_429, phase
-):
-    took_s, atlas, _ = send_all(
-        60,
-        actual=actual,
-        advertised=advertised,
-        phase=phase,
-        limit_in_429=in_429,
-        server=server,
-    )
-    assert len(atlas.allowed_at) == 60
-    slowest_s = 60 / min(*advertised[:2], *actual[:2]) * max(advertised[2], actual[2])
-    assert took_s <= 600 + 3 * slowest_s

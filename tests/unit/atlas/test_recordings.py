@@ -8,9 +8,8 @@ from builders import project
 from multidict import CIMultiDict
 from needs import RECORDINGS
 
-from invite_sweeper.atlas.endpoints import LIST_GROUP_INVITES, LIST_GROUPS
 from invite_sweeper.atlas.http import parse_date, parse_int_header
-from invite_sweeper.atlas.lists import InvitedRow, ProjectRow, parse_object, parse_page
+from invite_sweeper.atlas.lists import InvitedRow, Page, ProjectRow, parse_object
 from invite_sweeper.atlas.responses import (
     Response,
     RetryDecision,
@@ -46,12 +45,8 @@ def test_list_of_invitations_is_parsed(name):
     response = recorded(name)
     requested = project(1, id=response.body.split(b'"groupId":"')[1][:24].decode())
 
-    (found,) = parse_page(
-        response.body,
-        LIST_GROUP_INVITES,
-        InvitedRow,
-        lambda row: row.invitation(requested, Source.INVITES),
-    ).results
+    (row,) = parse_object(response.body, list[InvitedRow])
+    found = row.invitation(requested, Source.INVITES)
 
     assert found.project_id == requested.id
     assert parse_timestamp(found.expires_at) - found.sent_at == timedelta(days=30)
@@ -69,11 +64,11 @@ def test_list_of_invitations_is_parsed(name):
     ],
 )
 def test_page_of_projects_is_parsed(name, count, has_next):
-    page = parse_page(recorded(name).body, LIST_GROUPS, ProjectRow, ProjectRow.project)
+    page = parse_object(recorded(name).body, Page[ProjectRow])
 
     assert page.has_next is has_next
     assert count is None or len(page.results) == count
-    assert all(isinstance(row, Project) for row in page.results)
+    assert all(isinstance(row.project(), Project) for row in page.results)
 
 
 def test_tags_of_a_project_are_parsed():

@@ -53,6 +53,12 @@ class LiveAtlas(FakeAtlas):
     person. What is in `results` stays, whatever the answer says.
     """
 
+    async def organizations(self):
+        return {ORG: "Alpha"}
+
+    async def secret_expiries(self, _org_id):
+        return ()
+
     async def delete(self, one, progress):
         result = await super().delete(one, progress)
         if one.invitation_id not in self.results:
@@ -75,20 +81,12 @@ class FakeClient:
     actor = "client"
 
     def __init__(self, atlas):
-        self.atlas = self.reader = atlas
+        self.atlas, self.server = atlas, self
+        self.reader = atlas
         self.clock_skew_s, self.sunsets, self.counters = 0.0, {}, RequestCounters()
 
     def deleter(self, _sources):
         return self.atlas
-
-    def sunset(self, _sources):
-        return None
-
-    async def secret_expiries(self, _org_id):
-        return ()
-
-    async def organization_names(self):
-        return {ORG: "Alpha"}
 
 
 class QuietView:

@@ -193,13 +193,13 @@ async def test_clock_that_is_wrong_after_reading_refuses_although_that_organizat
 ):
     night = Night(directory, 1, 1)
     fail(night, 0)
-    names = night.clients[1].organization_names
+    names = night.atlases[1].organizations
 
     async def skewed():
         night.clients[0].clock_skew_s = 301.0
         return await names()
 
-    night.clients[1].organization_names = skewed
+    night.atlases[1].organizations = skewed
     result = await night.run()
     assert "The local clock is 5 minutes ahead of Atlas's." in message(result)
     assert (night.deleted, result.exit_code) == ([0, 0], REFUSED)
