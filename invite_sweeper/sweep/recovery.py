@@ -109,9 +109,8 @@ class Recovery:
         """
         for opened in tuple(self._by_list.values()):
             one = opened[0].intent
-            project = one.place
-            found = await self._reader.invitations(project, one.source)
-            await self.settle(ListRef(project, one.source), found)
+            found = await self._reader.invitations(one.place, one.source)
+            await self.settle(ListRef(one.place, one.source), found)
 
     def _record(self, opened: OpenIntent, outcome: Outcome, seen_after: str | None = None) -> None:
         recovers = opened.run.run_id
