@@ -163,7 +163,8 @@ def _read_run(file: RunFile) -> _Run:
         history.add(file)
         status = status_of(history.runs[0].exit_code)
     record = history.runs[0]
-    record.ended.clear()  # the only part that grows with the lines
+    for grown in (record.ended, record.plan, record.deleted):  # with the lines
+        grown.clear()
     started = to_datetime(record.start.now) if record.start is not None else None
     return _Run(record, started.date() if started is not None else None, status)
 

@@ -263,9 +263,9 @@ class TestLastPlan:
         write_run(directory, "r1", *deletion(1, entries=(ROW,)), *deletion(2, "failed"), planned(3))
         write_run(directory, "r2", *deletion(3), start=started(plan_sha256="c" * 64))
         plan = history(directory).last_plan(self.SCOPE)
-        assert plan.run.run_id == "r1"
+        assert plan.run_id == "r1"
         first = planned(1, entries=(ROW,)).keys
-        assert list(plan.planned.values()) == [first, planned(2).keys, planned(3).keys]
+        assert list(plan.plan.values()) == [first, planned(2).keys, planned(3).keys]
         assert plan.deleted == {*first, planned(3).key}
 
     def test_it_says_what_was_not_read(self, directory):
@@ -302,7 +302,7 @@ class TestLastPlan:
     def test_another_kind_of_run_is_not_compared(self, directory, start, end):
         write_run(directory, "r1", planned(1), end=finished(exit_code=3))  # refused by a guard
         write_run(directory, "r2", planned(2), start=start, end=end, killed=end is None)
-        assert history(directory).last_plan(self.SCOPE).run.run_id == "r1"
+        assert history(directory).last_plan(self.SCOPE).run_id == "r1"
 
 
 @pytest.mark.parametrize("code", ExitCode)
