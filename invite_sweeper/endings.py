@@ -478,7 +478,6 @@ class WarningLevel(StrEnum):
 class WarningCode(StrEnum):
     """What a warning of a run is about; programs decide by it, never by the sentence."""
 
-    ABSENT_ORGANIZATION = "absent_organization"
     AUDIT_LOG = "audit_log"
     """Earlier runs are not known, or not all."""
     CIRCUIT_BREAKER = "circuit_breaker"

@@ -26,8 +26,8 @@ MAX_RESPONSES: Final = 500
 
 _MIN_TOKEN_LENGTH: Final = 16
 _MAX_DECODINGS: Final = 3
-_BLOCK: Final = 16
-_STEP: Final = 8
+_BLOCK: Final = 12
+_STEP: Final = 12
 """Distance of the blocks of a text, in characters, that tell which forms it may contain."""
 _USER_INFO: Final = re.compile(r"""(?<=://)(?!USER:PASSWORD@)[^\s/?#"'<>\\|]*@""")
 """In a URL; but for the words with which help and hints show where to write it."""

@@ -8,7 +8,6 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -29,6 +28,7 @@ from invite_sweeper.errors import (
     AuditLogError,
     CredentialsRefused,
     GuardRefused,
+    Interrupted,
     RunError,
     UsageError,
 )
@@ -42,7 +42,7 @@ from invite_sweeper.models import (
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.command import Organization
 from invite_sweeper.sweep.result import Result
-from invite_sweeper.text import casefold_lookalike, casefold_visible
+from invite_sweeper.text import Globs, casefold_lookalike
 
 MAX_PER_MINUTE: Final = 10
 """Invitations a minute from one IP address.
@@ -96,7 +96,8 @@ def read_deletions(
     if start is None:
         raise UsageError(f"{path} has no line.", hint="List the runs with `audit show`.")
     by_user = {(*each.key[:3], *each.user_key): each for each in found.values()}
-    lines = (each for each in by_user.values() if _matches(each.username, username))
+    globs = Globs([username or "*"])
+    lines = (each for each in by_user.values() if globs.matches(each.username or ""))
     planned = tuple(each.as_event(Planned, rule=each.rule) for each in lines)
     return Deletions(run_id, start, planned)
 
@@ -110,10 +111,6 @@ def _is_deleted(event: OutcomeLine, *, unconfirmed: bool) -> bool:
     return event.outcome == Outcome.DELETED or (
         unconfirmed and (repeated or event.outcome == Outcome.UNKNOWN)
     )
-
-
-def _matches(username: str | None, glob: str | None) -> bool:
-    return glob is None or fnmatchcase(casefold_visible(username or ""), casefold_visible(glob))
 
 
 class Barred(Planned, frozen=True, kw_only=True):
@@ -265,28 +262,24 @@ class Restorer:
         self._sent_s.append(now_s())
         self._log.write(one.as_event(Intent, rule=one.rule))
         await self._log.sync()
-        started_s, attempts, waits = now_s(), 0, iter(_BACKOFF_S)
-        while True:
-            result = await self._post(one)
-            attempts += result.attempts
-            if result.outcome is not None:
+        started_s, attempts, sending = now_s(), 0, Sending()
+        for wait_s in (*_BACKOFF_S, 0.0):
+            sending = await self._post(one)
+            attempts += sending.attempts
+            if sending.outcome is None:
+                await self._wait(wait_s)
+            if sending.outcome is not None or self._is_stopping():
                 break
-            if (wait_s := next(waits, None)) is None:
-                result.outcome = Outcome.FAILED
-                break
-            await self._wait(wait_s)
-            if self._is_stopping():
-                result.outcome = Outcome.SKIPPED
-                break
-        self._result.error = self._result.error or result.fatal_error
+        self._result.error = self._result.error or sending.fatal_error
+        refused = Outcome.SKIPPED if self._is_stopping() else Outcome.FAILED
         self._record(
             one.as_event(
                 OutcomeLine,
                 rule=one.rule,
-                outcome=result.outcome,
+                outcome=sending.outcome or refused,
                 attempts=attempts,
-                http_status=result.http_status,
-                error_code=result.error_code,
+                http_status=sending.http_status,
+                error_code=sending.error_code,
                 duration_ms=round((now_s() - started_s) * 1000, 1),
             )
         )
@@ -299,18 +292,12 @@ class Restorer:
     async def _post(self, one: Planned) -> Sending:
         """Send one POST; a stop may cut it off before its response."""
         inviter, sending = self._organizations[one.org_id].client.inviter(), Sending()
-        send = asyncio.ensure_future(inviter.invite(_with_roles_of_entries(one), sending))
         grace = self._result.command.policy.execution.grace
-        cut_off = asyncio.ensure_future(self._stop.grace_over(grace))
+        send = inviter.invite(_with_roles_of_entries(one), sending)
         try:
-            await asyncio.wait((send, cut_off), return_when=asyncio.FIRST_COMPLETED)
-            if send.done():
-                return send.result()
+            return await self._stop.run_unless_stopped(send, grace=grace)
+        except Interrupted:
             return sending.end(Outcome.UNKNOWN if sending.may_be_processed else Outcome.SKIPPED)
-        finally:
-            send.cancel()
-            cut_off.cancel()
-            await asyncio.gather(send, cut_off, return_exceptions=True)
 
     def _record(self, line: OutcomeLine, reason: str = "") -> None:
         self._organizations[line.org_id].outcomes[line.outcome] += 1

@@ -58,20 +58,20 @@ class StopRequest:
         )
 
     async def run_unless_stopped(
-        self, step: Coroutine[object, object, T], *, consequence: str = NOTHING_DELETED
+        self, step: Coroutine[object, object, T], *, grace: timedelta = timedelta()
     ) -> T:
-        """Run a step that changes nothing in Atlas; a stop cancels it immediately.
+        """Run a step that changes nothing in Atlas, or has a grace; a stop then cancels it.
 
         Raises:
             Interrupted: The step was cancelled.
         """
         task = asyncio.ensure_future(step)
-        stop_task = asyncio.ensure_future(self.requested.wait())
+        stop_task = asyncio.ensure_future(self.grace_over(grace))
         try:
             await asyncio.wait((task, stop_task), return_when=asyncio.FIRST_COMPLETED)
             if task.done():
                 return task.result()
-            raise self.as_error(consequence=consequence)
+            raise self.as_error(consequence=NOTHING_DELETED)
         finally:
             stop_task.cancel()
             task.cancel()

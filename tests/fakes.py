@@ -111,6 +111,7 @@ class FakeDeletionLog:
     """Records the intents and outcomes in order; from the sync number `fails_at` on, all fails."""
 
     lines: list[tuple[str, str]] = field(default_factory=list)
+    events: list[Intent | OutcomeLine] = field(default_factory=list)
     on_disk: int = 0
     fails_at: int | None = None
     calls: int = 0
@@ -124,6 +125,7 @@ class FakeDeletionLog:
             raise AuditLogError("The disk is full.")
         what = "intent" if isinstance(event, Intent) else event.outcome
         self.lines.append((what, event.invitation_id))
+        self.events.append(event)
 
     async def sync(self) -> None:
         self.calls += 1

@@ -206,9 +206,8 @@ SINGLE = (
     Mutant(
         "what is stale again after the question is not compared",
         "sweep/run.py",
-        "now.stale = [shown[each] for each in now.stale if each in shown]",
-        "keys = {each.key for each in now.stale}\n"
-        "        now.stale = [each for each in before.stale if each.key in keys]",
+        "Reader(result, again, None, [shown])",
+        "Reader(result, again, None)",
         "tests/unit/sweep/test_sweep.py -k long_question",
     ),
     Mutant(
@@ -481,8 +480,8 @@ OF_GUARANTEES = (
     Mutant(
         "projects of other organizations are in scope",
         "sweep/discovery.py",
-        "(scope := found.get(project.org_id)) is None:",
-        "(scope := found.get(project.org_id, found[next(iter(found))])) is None:",
+        "        if project.org_id != org_id:",
+        "        if not project.org_id:",
         "tests/unit/sweep/test_discovery.py",
     ),
     Mutant(
@@ -672,7 +671,7 @@ OF_GUARANTEES = (
         "../deploy/docker/Dockerfile",
         'CMD ["plan"]',
         'CMD ["sweep"]',
-        "tests/deploy/test_manifests.py -k one_line",
+        "tests/deploy/test_manifests.py -k one_place",
     ),
 )
 

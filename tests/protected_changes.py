@@ -4,7 +4,6 @@ import json
 from datetime import timedelta
 
 import faults
-from protected_oracle import in_scope
 from protected_world import World
 
 from invite_sweeper.simulator import Call, SimulatedAtlas
@@ -131,9 +130,6 @@ def _lose_project(world: World, project_id: str) -> set[tuple[str, str]]:
     return {item.removed_as for item in world.items if item.project_id == project_id}
 
 
-# Nights with unread lists -----------------------------------------------------------------------
-
-
 def hide_lists(world: World, project_ids: set[str]) -> None:
     """Let the lists of these projects, and no others, be refused because a role is missing."""
     world.cli.sim.faults.clear()
@@ -141,50 +137,3 @@ def hide_lists(world: World, project_ids: set[str]) -> None:
         for listed_as in ("invites", "users"):
             path = f"*/groups/{project_id}/{listed_as}"
             world.cli.sim.faults.add(faults.role_missing(), method="GET", path=path, times=None)
-
-
-class Nights:
-    """What a program that forgets no unread list knows of the invitations of projects.
-
-    Attributes:
-        known: The number in each project in scope, when its list was last read.
-    """
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self.projects = sorted(key for key in world.projects if in_scope(world, key))
-        self.known = self._counts(self.projects)
-
-    def _counts(self, project_ids: list[str] | set[str]) -> dict[str, int]:
-        groups = self._world.cli.sim.groups
-        return {key: len(groups[key].invites) for key in project_ids}
-
-    def hide(self) -> set[str]:
-        """Hide the lists of some projects, not of all; return those that can be read."""
-        dice = self._world.dice
-        hidden = set(dice.sample(self.projects, dice.randint(1, len(self.projects) - 1)))
-        hide_lists(self._world, hidden)
-        return set(self.projects) - hidden
-
-    def show_all(self) -> set[str]:
-        """Hide nothing; return all projects."""
-        hide_lists(self._world, set())
-        return set(self.projects)
-
-    def end(self, read: set[str]) -> None:
-        """Remember what a run left in the lists that it read."""
-        self.known |= self._counts(read)
-
-    def counts(self, read: set[str]) -> tuple[int, int]:
-        """Return what is known of these lists and what a run finds that reads them."""
-        return sum(self.known[key] for key in read), sum(self._counts(read).values())
-
-    def lose(self, read: set[str], share: float) -> None:
-        """Withdraw young invitations from lists that are read, up to a share of what is known."""
-        known, _ = self.counts(read)
-        groups, left = self._world.cli.sim.groups, int(share * known)
-        for project_id in sorted(read):
-            young = [k for k, v in groups[project_id].invites.items() if "young" in v.username]
-            for id_ in young[:left]:
-                del groups[project_id].invites[id_]
-            left -= len(young[:left])

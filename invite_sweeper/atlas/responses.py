@@ -108,8 +108,16 @@ class Response(NamedTuple):
 
         Source: The recordings (read 2026-08): Atlas sends JSON, or no content type.
         """
-        media_type = self.headers.get("Content-Type", "").lower().partition(";")[0].strip()
-        return not media_type or media_type.endswith(("/json", "+json"))
+        return not self._media_type or self._media_type.endswith(("/json", "+json"))
+
+    @property
+    def is_html(self) -> bool:
+        """Whether it is a page of a proxy. No other type proves that of a response without JSON."""
+        return self._media_type in {"text/html", "application/xhtml+xml"}
+
+    @property
+    def _media_type(self) -> str:
+        return self.headers.get("Content-Type", "").lower().partition(";")[0].strip()
 
 
 class RequestFailed(msgspec.Struct, frozen=True):
@@ -355,11 +363,10 @@ def is_deleted(response: Response) -> bool:
         The OpenAPI document lists only 204; in the recordings (read 2026-08) other DELETEs
         return 200 or 202 with `{}`.
     """
-    if not response.looks_like_atlas:
-        return False
-    if response.status == NO_CONTENT:
-        return True
-    body = _parse_body(response) if response.status in _DELETED_WITH_BODY else None
+    if response.status == NO_CONTENT:  # servers give any type to an empty body
+        return not response.is_html
+    is_answer = response.status in _DELETED_WITH_BODY and response.looks_like_atlas
+    body = _parse_body(response) if is_answer else None
     return body is not None and _ERROR_KEYS.isdisjoint(body) and response.code is None
 
 
@@ -373,7 +380,7 @@ def is_already_gone(result: ResponseOrFailure | None) -> bool:
     if not isinstance(result, Response):
         return False
     is_gone = result.status == BAD_REQUEST and result.code in _GONE_CODES
-    return is_gone or (result.status == NOT_FOUND and result.looks_like_atlas)
+    return is_gone or (result.status == NOT_FOUND and not result.is_html)
 
 
 def is_project_gone(result: ResponseOrFailure | None) -> bool:
@@ -417,7 +424,8 @@ def list_error(
     project, source = list_ref
     if isinstance(result, Response) and result.status == GONE:
         reason = f"Atlas no longer serves the list {source} ({GONE})."
-        return SourceRetired(None, None, reason, GONE, result.code, source, project.org_id)
+        code = result.code
+        return SourceRetired(None, None, reason, GONE, code, source, project.org_id)
     if fatal_error := fatal_error_for(result):
         raise fatal_error
     if is_project_gone(result) and not source.is_organization_level:

@@ -244,7 +244,6 @@ class OrganizationResult(Counts, frozen=True, kw_only=True):
         exit_code: What the run would have ended with for this organization alone.
         error: What stopped the run there, in three parts; None otherwise.
         reasons: Why not everything was done there; codes of `endings.Reason`.
-        visible: False if the credentials see no project of it.
         plan_made: Whether the number of stale invitations is known: each list was read, or could
             not be.
         plan_complete: Whether every list in scope was read.
@@ -255,7 +254,6 @@ class OrganizationResult(Counts, frozen=True, kw_only=True):
     exit_code: int = 0
     error: ErrorParts | None = None
     reasons: tuple[str, ...] = ()
-    visible: bool = True
     plan_made: bool = False
     plan_complete: bool = False
 

@@ -29,11 +29,7 @@ from invite_sweeper.cli.console import json_line, stdout_console, write_json
 from invite_sweeper.cli.options import DOCUMENTATION, FILE, Command, option, options
 from invite_sweeper.endings import Advisor, ExitCode
 from invite_sweeper.errors import UsageError
-from invite_sweeper.files import (
-    check_distinct_files,
-    replace_file,
-    write_error,
-)
+from invite_sweeper.files import check_distinct_files, replace_file, write_error
 from invite_sweeper.json_text import to_json
 from invite_sweeper.models import Invitation, Outcome
 from invite_sweeper.policy import load_policy
@@ -44,6 +40,33 @@ from invite_sweeper.text import neutralize_formula
 
 _EVENTS: Final = tuple(each.event for each in EVENTS)
 _OUTCOMES: Final = tuple(each.value for each in Outcome)
+
+
+def _parse_since(text: str, days: int = 0) -> datetime:
+    """Return an instant; a date is the beginning of the day in UTC, so many days later."""
+    try:
+        if len(text) == len("2026-11-25"):
+            day = datetime.combine(date.fromisoformat(text), datetime.min.time(), UTC)
+            return day + timedelta(days)
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise click.BadParameter(
+        f"{text!r} is not a date such as 2026-11-25 or an instant such as 2026-11-25T01:00:00Z."
+    )
+
+
+def _parse_until(text: str) -> datetime:
+    return _parse_since(text, days=1)
+
+
+def _parse_hash(text: str) -> str:
+    digits = text.strip().lower()
+    if re.fullmatch("[0-9a-f]{64}", digits) is None:
+        raise click.BadParameter("A last hash has 64 hex digits.")
+    return digits
 
 
 @click.group(epilog=DOCUMENTATION)
@@ -57,18 +80,21 @@ def audit() -> None:
 )
 @options("policy", "audit_dir")
 @option(
-    "Filter",
-    "--event",
-    metavar="NAME",
-    type=click.Choice(_EVENTS),
+    "Filter", "--event", metavar="NAME", type=click.Choice(_EVENTS),
     help="planned, kept, intent, outcome, …",
-)
+)  # fmt: skip
 @option(
     "Filter", "--outcome", metavar="NAME", type=click.Choice(_OUTCOMES), help="deleted, failed, …"
 )
 @option("Filter", "--username", metavar="GLOB", help="A glob for the invited address.")
-@option("Filter", "--since", metavar="TIME", help="From this date (UTC) or instant on.")
-@option("Filter", "--until", metavar="TIME", help="Up to this date, or before this instant.")
+@option(
+    "Filter", "--since", metavar="TIME", type=_parse_since,
+    help="From this date (UTC) or instant on.",
+)  # fmt: skip
+@option(
+    "Filter", "--until", metavar="TIME", type=_parse_until,
+    help="Up to this date, or before this instant.",
+)  # fmt: skip
 @option(
     "Output", "-o", "--output", metavar="FORMAT", default="text",
     type=click.Choice(("text", "json", "csv")),
@@ -88,9 +114,6 @@ def show(
 
     Example: invite-sweeper audit show 42 --outcome failed
     """
-    for name, end_of_day in (("since", False), ("until", True)):
-        if (text := criteria[name]) is not None:
-            criteria[name] = _parse_time(f"--{name}", text, end_of_day=end_of_day)
     is_filtered = any(each is not None for each in criteria.values())
     if runs and all(Path(each).is_file() for each in runs):
         files = [RunFile.of(Path(each).absolute()) for each in runs]
@@ -113,23 +136,6 @@ def show(
         else:
             terminal.show_run(console, record)
         console.print(f"SHA-256  {FileChain(record.file.path).read().sha256}", soft_wrap=True)
-
-
-def _parse_time(option_name: str, text: str, *, end_of_day: bool) -> datetime:
-    """Return an instant; a date is the beginning of the day in UTC, or the end of it."""
-    try:
-        if len(text) == len("2026-11-25"):
-            day = datetime.combine(date.fromisoformat(text), datetime.min.time(), UTC)
-            return day + timedelta(days=end_of_day)
-        moment = datetime.fromisoformat(text)
-        if moment.tzinfo is not None:
-            return moment.astimezone(UTC)
-    except (ValueError, OverflowError):
-        pass
-    raise UsageError(
-        f"{option_name} {text!r} is not a date or an instant.",
-        hint="Write a date such as 2026-11-25, or an instant such as 2026-11-25T01:00:00Z.",
-    )
 
 
 def _json_lines(lines: Iterable[tuple[Record, bytes]]) -> Iterator[bytes]:
@@ -201,7 +207,7 @@ class VerifyResult(msgspec.Struct, frozen=True, kw_only=True):
 )
 @options("policy", "audit_dir", "output")
 @click.option(
-    "--expect-head", metavar="HASH",
+    "--expect-head", metavar="HASH", type=_parse_hash,
     help="A last hash that was kept elsewhere; the log must still end there, or go through it.",
 )  # fmt: skip
 def verify_command(
@@ -218,8 +224,7 @@ def verify_command(
 
     Example: invite-sweeper audit verify --expect-head HASH
     """
-    expected = None if expect_head is None else _parse_hash(expect_head)
-    _, found = _verify_runs(paths, policy, audit_dir, expected)
+    _, found = _verify_runs(paths, policy, audit_dir, expect_head)
     code = ExitCode.DONE if found.verdict is Verdict.SOUND else ExitCode.REFUSED
     if output == "json":
         write_json(
@@ -243,13 +248,6 @@ def verify_command(
         for item in story.attention:
             click.echo(f"What to do: {item.advice}")
     raise SystemExit(int(code))
-
-
-def _parse_hash(text: str) -> str:
-    digits = text.strip().lower()
-    if re.fullmatch("[0-9a-f]{64}", digits) is None:
-        raise UsageError("--expect-head is not a hash.", hint="Pass the 64 digits of a last hash.")
-    return digits
 
 
 def _find_directory(policy: Path, audit_dir: Path | None) -> AuditDirectory:

@@ -3,9 +3,8 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from enum import StrEnum
 from itertools import groupby
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 from rich.console import Console
@@ -19,21 +18,12 @@ from invite_sweeper.report.terminal import print_trimmed, two_columns
 from invite_sweeper.text import escape_unprintable, organization_label, pluralize
 
 
-class CheckState(StrEnum):
-    """The result of a check."""
-
-    OK = "ok"
-    WARNING = "warning"
-    """A sweep would run, but may not do everything that is expected."""
-    FAILED = "failed"
-    """A sweep would end with the check's exit code."""
-
-
 class Check(msgspec.Struct, frozen=True):
     """One check of `doctor`.
 
     Attributes:
         check: What was checked.
+        state: After a warning a sweep would run, but may not do everything that is expected.
         message: What was found.
         hint: What to do about it; empty if nothing.
         organization: The id of the organization that it is about; None if about all.
@@ -41,7 +31,7 @@ class Check(msgspec.Struct, frozen=True):
     """
 
     check: str
-    state: CheckState
+    state: Literal["ok", "warning", "failed"]
     message: str
     hint: str = ""
     organization: str | None = None
@@ -76,13 +66,16 @@ class Checks:
 
     def add(self, name: str, message: str, hint: str = "", *, warns: bool = False) -> None:
         """Add a check that passed, or that warns; only one that warns has a hint."""
-        state, hint = (CheckState.WARNING, hint) if warns else (CheckState.OK, "")
-        self.found.append(Check(name, state, message, hint, self.organization))
+        where = self.organization
+        if warns:
+            self.found.append(Check(name, "warning", message, hint, where))
+        else:
+            self.found.append(Check(name, "ok", message, organization=where))
 
     def failed(self, name: str, error: RunError, exit_code: int) -> None:
         """Add a check that failed with the error that a sweep would end with, each once."""
         parts, where = error.to_json(), self.organization
-        check = Check(name, CheckState.FAILED, parts["message"], parts["hint"], where, exit_code)
+        check = Check(name, "failed", parts["message"], parts["hint"], where, exit_code)
         if all(each.message != check.message for each in self.found):
             self.found.append(check)
 
@@ -107,8 +100,8 @@ class Checks:
 
     def result(self, organizations: Sequence[OrganizationName]) -> DiagnosisResult:
         """Return the checks with the verdict."""
-        failed = [each for each in self.found if each.state is CheckState.FAILED]
-        warnings = sum(each.state is CheckState.WARNING for each in self.found)
+        failed = [each for each in self.found if each.state == "failed"]
+        warnings = sum(each.state == "warning" for each in self.found)
         code, does = ExitCode.DONE, "run"
         if failed:
             code = ExitCode(failed[0].exit_code)
@@ -121,12 +114,8 @@ class Checks:
         return DiagnosisResult(datetime.now(UTC), verdict, organizations, self.found, code)
 
 
-_STYLES: Final = {
-    CheckState.OK: "green",
-    CheckState.WARNING: "yellow",
-    CheckState.FAILED: "bold red",
-}
-_WIDTH: Final = max(map(len, CheckState))
+_STYLES: Final = {"ok": "green", "warning": "yellow", "failed": "bold red"}
+_WIDTH: Final = max(map(len, _STYLES))
 _UNWRAPPED: Final = 1_000_000
 
 
@@ -139,7 +128,7 @@ def show(console: Console, result: DiagnosisResult, *, quiet: bool = False) -> N
     Args:
         quiet: Leave out what is right, and the verdict if everything is.
     """
-    checks = [each for each in result.checks if not quiet or each.state is not CheckState.OK]
+    checks = [each for each in result.checks if not quiet or each.state != "ok"]
     if quiet and not checks:
         return
     if not console.is_terminal:

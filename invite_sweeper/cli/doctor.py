@@ -155,10 +155,6 @@ class _Doctor:
         checks, options, directory = self._checks, self._session.options, self._session.directory
         with checks.step("outputs"):
             check_outputs(self._session)
-        if options.out is not None:
-            with checks.step("plan"):
-                check_writable(options.out, "The plan")
-                checks.add("plan", f"{options.out} can be written.")
         if (path := options.metrics_file) is not None:
             with checks.step("metrics file", warns=True):
                 check_writable(path, "The metrics file")
@@ -170,7 +166,6 @@ class _Doctor:
             )
 
     def _check_earlier_runs(self, history: History) -> None:
-        """Check where the next run goes on, and how the last one ended."""
         checks, name, directory = self._checks, "earlier runs", self._session.directory
         directory.next_run()
         for warning in directory.warnings():
@@ -189,7 +184,6 @@ class _Doctor:
         checks.add(name, f"The last run, {last.run_id}: {text}", hint, warns=may_repeat)
 
     async def _check_receivers(self, *, notify: bool) -> None:
-        """Check that each receiver can be reached, or gets a test message."""
         checks, session = self._checks, self._session
         text = "It accepted a test message." if notify else "Its host can be reached."
         async with receivers.open_session(receivers.LIMIT_S) as http:
@@ -224,8 +218,8 @@ class _Doctor:
             if each.error is not None:
                 name = str(each.error.reasons[0]).replace("_", " ")
                 checks.failed(name, each.error, result.finished().exit_code)
-            elif each.scope is not None and each.visible:
-                with checks.step("lists"):
+            elif each.scope is not None:
+                with checks.step("lists", warns=True):  # a sweep has read its own
                     await self._check_organization(each, each.scope, command.history)
         checks.organization = None
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
@@ -28,11 +27,11 @@ from invite_sweeper.models import Invitation, ListUnreadable, OrganizationName, 
 from invite_sweeper.policy import load_policy
 from invite_sweeper.sweep.command import Organization
 from invite_sweeper.sweep.discovery import Reader
+from invite_sweeper.sweep.invitations import person_key
 from invite_sweeper.sweep.result import Result
 from invite_sweeper.sweep.selection import Decision
 from invite_sweeper.text import (
     Globs,
-    casefold_lookalike,
     casefold_visible,
     escape_unprintable,
     organization_label,
@@ -116,11 +115,12 @@ async def search(
             for by_policy, decision in found:
                 explanations.append(explainer.explain(by_policy, decision))
                 await asyncio.sleep(0)  # thousands take seconds, and a signal ends them
-            return sorted(explanations, key=lambda each: (_person(each), each.project_name or ""))
+            return sorted(
+                explanations, key=lambda each: (person_key(each), each.project_name or "")
+            )
 
         async with session.organizations(history) as organizations:
-            terminal = Console(stderr=True) if sys.stderr.isatty() and not options.quiet else None
-            view = Progress(session.log, terminal)
+            view = Progress(session.log, session.terminal)
             result = Result(command, organizations, view)
             result.warn(*session.directory.warnings())
             reader = Reader(result, organizations, None, observe=observe)
@@ -169,10 +169,6 @@ def _matcher(terms: Sequence[str]) -> Callable[[Invitation], bool]:
     return matches
 
 
-def _person(explanation: Explanation) -> tuple[str, str]:
-    return explanation.org_id, casefold_lookalike(explanation.username or "")
-
-
 def show(console: Console, found: Search, *, verbose: bool = False) -> None:
     """Write the result; control characters in names are escaped."""
     for text, style in _lines(found, verbose=verbose):
@@ -182,11 +178,11 @@ def show(console: Console, found: Search, *, verbose: bool = False) -> None:
 def _lines(result: Search, *, verbose: bool) -> Iterator[tuple[str, str]]:
     """Yield each line with its style."""
     names = {each.id: each.name for each in result.organizations}
-    for (org_id, _), invitations in groupby(result.found, key=_person):
-        of_person = list(invitations)
-        label = organization_label(org_id, names.get(org_id))
-        yield f"{of_person[0].username or '(no address)'} in organization {label}", "bold"
-        for each in of_person:
+    for _, invitations in groupby(result.found, key=person_key):
+        first, *others = invitations
+        label = organization_label(first.org_id, names.get(first.org_id))
+        yield f"{first.username or '(no address)'} in organization {label}", "bold"
+        for each in (first, *others):
             yield from _explanation_lines(each, verbose=verbose)
         yield "", ""
     if not result.found:

@@ -199,7 +199,6 @@ def _choose_organizations(
 
 
 async def _read_organizations(base_url: str, names: Sequence[str]) -> list[Choice]:
-    """Return the organizations that each set of credentials can see, each once."""
     found: dict[str, Choice] = {}
     for name, credentials in read_all_credentials(os.environ, names).items():
         async with connect(
@@ -226,21 +225,16 @@ def _ask_for_organizations(visible: Sequence[Choice]) -> Sequence[Choice]:
     known = {str(number): each for number, each in enumerate(visible, 1)}
     known |= {each.id: each for each in visible}
 
-    def parse_one(word: str) -> Choice:
-        if word not in known and not re.fullmatch("[0-9a-f]{24}", word):
-            raise click.BadParameter("Type a number of the list, or an id of 24 hex digits.")
-        return known.get(word) or Choice(word)
-
     def parse(answer: str) -> Sequence[Choice]:
         words = answer.lower().replace(",", " ").split()
         if words == ["all"] and visible:
             return visible
-        return list(dict.fromkeys(map(parse_one, words)))
+        if not all(word in known or re.fullmatch("[0-9a-f]{24}", word) for word in words):
+            raise click.BadParameter("Type numbers of the list, or ids of 24 hex digits.")
+        return list(dict.fromkeys(known.get(word, Choice(word)) for word in words))
 
-    question, default = ("Number or id", "1") if visible else ("Id", None)
-    if len(visible) > 1:
-        question, default = "Numbers or ids, separated by commas", "all"
-    chosen: Sequence[Choice] = click.prompt(question, default, value_proc=parse)
+    question = "Numbers or ids, separated by commas"
+    chosen: Sequence[Choice] = click.prompt(question, "all" if visible else None, value_proc=parse)
     return chosen
 
 

@@ -134,7 +134,6 @@ def _check_arguments(arguments: Sequence[str]) -> None:
 
 
 def _usage_error(error: click.ClickException) -> UsageError:
-    """Return the error of a command line that cannot be parsed, in this program's form."""
     context: click.Context | None = getattr(error, "ctx", None)
     message = " ".join(error.format_message().split())
     return UsageError(

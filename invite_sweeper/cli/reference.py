@@ -19,6 +19,7 @@ from invite_sweeper.cli.audit import VerifyResult
 from invite_sweeper.cli.checks import DiagnosisResult
 from invite_sweeper.cli.console import stdout_console, write_json
 from invite_sweeper.cli.explain import Search
+from invite_sweeper.cli.main import app
 from invite_sweeper.cli.options import DEFAULT_POLICY, FILE, Command, options
 from invite_sweeper.endings import REFUSAL_REASONS, Advisor, ExitCode, Reason
 from invite_sweeper.errors import ErrorParts, ErrorResult, UsageError
@@ -179,15 +180,12 @@ def help(context: click.Context, name: str | None) -> None:  # noqa: A001 - the 
         click.echo(f"Options of a command: {command('COMMAND', '--help')}")
         return
     if name not in TOPICS:  # `audit` is the topic: errors name it
-        program = context.find_root()
-        group = program.command
-        found = group.get_command(program, name) if isinstance(group, click.Group) else None
-        if found is None:
+        if (found := app.get_command(context, name)) is None:
             raise UsageError(
                 f"There is no topic {name!r}.",
                 hint=f"Topics: {', '.join(TOPICS)}; or a command's name.",
             )
-        click.echo(found.get_help(click.Context(found, program, name)))
+        click.echo(found.get_help(click.Context(found, context.parent, name)))
         return
     text = page(name)
     if sys.stdout.isatty():
@@ -199,53 +197,47 @@ def help(context: click.Context, name: str | None) -> None:  # noqa: A001 - the 
 def page(topic: str) -> str:
     """Return a topic's page as Markdown; tables come from the program itself."""
     text = files("invite_sweeper").joinpath("help", f"{topic}.md").read_text("utf-8")
-    for name, render in _TABLES.items():
+    for name, lines in _TABLES.items():
         marker = f"<!-- {name} -->\n"
         if marker in text:
-            text = text.replace(marker, render())
+            text = text.replace(marker, "".join(f"{line}\n" for line in lines()))
     return text
 
 
-def _exit_code_table() -> str:
-    rows = (f"| {code:d} | {code.meaning} | {code.advice} |\n" for code in ExitCode)
-    return "| code | meaning | what to do |\n|---|---|---|\n" + "".join(rows)
+def _exit_codes() -> Iterator[str]:
+    yield from ("| code | meaning | what to do |", "|---|---|---|")
+    for code in ExitCode:
+        yield f"| {code:d} | {code.meaning} | {code.advice} |"
 
 
-def _policy_keys() -> str:
+def _reasons() -> Iterator[str]:
+    advisor = Advisor(run="RUN", policy="POLICY")
+    yield from ("| reason | exit code | what to do |", "|---|---|---|")
+    for each in Reason:
+        yield f"| `{each}` | {each.exit_code:d} | {' '.join(advisor.advise([each]))} |"
+
+
+def _refusal_reasons() -> Iterator[str]:
+    yield f"{', '.join(f'`{reason}`' for reason in REFUSAL_REASONS)}."
+
+
+def _keys(part: Any = None, depth: int = 0) -> Iterator[str]:  # noqa: ANN401 - JSON
+    """Yield a line for each key of the policy or a part of it, with nested ones below it."""
     whole: Any = json_schema()
-    return "".join(_key_lines(whole, whole["$defs"], 0))
-
-
-def _key_lines(schema: Any, definitions: Any, depth: int) -> Iterator[str]:  # noqa: ANN401 - JSON
-    """Yield a line for each key of an object, with those of nested objects below it."""
-    for name, key in schema.get("properties", {}).items():
+    for name, key in (part or whole).get("properties", {}).items():
         default = key.get("default")
         text = default if isinstance(default, str) else to_json(default).decode()
         shown = f" Default: `{text}`." if isinstance(default, str | int | float) else ""
-        yield f"{'  ' * depth}- `{name}`: {key.get('description', '')}{shown}\n"
+        yield f"{'  ' * depth}- `{name}`: {key.get('description', '')}{shown}"
         items = key.get("items", {})
-        for part in (key, items, *items.get("anyOf", ())):
-            if "$ref" in part:
-                nested = definitions[part["$ref"].rpartition("/")[2]]
-                yield from _key_lines(nested, definitions, depth + 1)
+        for each in (key, items, *items.get("anyOf", ())):
+            if "$ref" in each:
+                yield from _keys(whole["$defs"][each["$ref"].rpartition("/")[2]], depth + 1)
 
 
-def _reason_table() -> str:
-    advisor = Advisor(run="RUN", policy="POLICY")
-    rows = (
-        f"| `{each}` | {each.exit_code:d} | {' '.join(advisor.advise([each]))} |\n"
-        for each in Reason
-    )
-    return "| reason | exit code | what to do |\n|---|---|---|\n" + "".join(rows)
-
-
-def _refusal_reasons() -> str:
-    return f"{', '.join(f'`{reason}`' for reason in REFUSAL_REASONS)}.\n"
-
-
-_TABLES: Mapping[str, Callable[[], str]] = {
-    "exit codes": _exit_code_table,
-    "policy keys": _policy_keys,
+_TABLES: Mapping[str, Callable[[], Iterator[str]]] = {
+    "exit codes": _exit_codes,
+    "policy keys": _keys,
     "refusal reasons": _refusal_reasons,
-    "reasons": _reason_table,
+    "reasons": _reasons,
 }

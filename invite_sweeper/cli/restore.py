@@ -7,7 +7,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from invite_sweeper.audit import History, RunRecord
+from invite_sweeper.audit import History
 from invite_sweeper.audit.events import OutcomeLine
 from invite_sweeper.cli.console import run_async, stdout_console, write_json
 from invite_sweeper.cli.options import (
@@ -123,19 +123,12 @@ async def _invite(
         place = line.project_name or line.org_id
         say(line.outcome.replace("_", " "), user=line.username, place=place, **more)
 
-    log = session.begin_log()
     command = session.command(history, restores=deletions.run_id)
     result = Result(command, organizations, Progress(session.log, None))
-    try:
-        end = await Restorer(result, log, session.stop, report).run(plan)
-    finally:
-        await log.close()
+    async with session.run(command.run_started(organizations)) as (log, record):
+        record.end = end = await Restorer(result, log, session.stop, report).run(plan)
     session.last_resort.exit_code = end.exit_code
-    session.show(
-        RunRecord(
-            log.file, start=command.run_started(organizations), end=end, last_hash=log.last_hash
-        )
-    )
+    session.show(record)
     return end.exit_code
 
 

@@ -13,6 +13,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
+from rich.console import Console
+
 from invite_sweeper.atlas import AtlasClient, connect
 from invite_sweeper.atlas.credentials import (
     Credentials,
@@ -21,6 +23,7 @@ from invite_sweeper.atlas.credentials import (
 )
 from invite_sweeper.atlas.http import open_connector, parse_base_url
 from invite_sweeper.audit import AuditDirectory, AuditLog, History, RunRecord
+from invite_sweeper.audit.events import RunStarted
 from invite_sweeper.audit.reader import required
 from invite_sweeper.cli.console import configure_logging, stdout_console, write_json
 from invite_sweeper.cli.options import DEFAULT_BASE_URL, RunOptions
@@ -71,6 +74,7 @@ class Session:
             `deadline_s`.
         run_id: Unique, sorts by time.
         directory: The audit directory.
+        terminal: Where progress is shown; None for log lines.
         stop: Requested by a signal, and when the deadline has passed.
         last_resort: Ends the process if it outlives the deadline while it is at work.
     """
@@ -90,10 +94,10 @@ class Session:
         self.base_url = parse_base_url(options.base_url)
         in_policy = options.policy.parent / policy.audit.directory
         self.directory = AuditDirectory(options.audit_dir or in_policy)
+        quiet = options.quiet or options.quiet_progress
+        self.terminal = Console(stderr=True) if sys.stderr.isatty() and not quiet else None
         self.log = configure_logging(
-            quiet=options.quiet or options.quiet_progress,
-            verbose=options.verbose,
-            log_format=options.log_format,
+            quiet=quiet, verbose=options.verbose, log_format=options.log_format
         )
         self.stop = StopRequest()
         execution = policy.execution
@@ -177,14 +181,32 @@ class Session:
         for parts in errors_of(record.end) if record.end is not None else ():
             print_error_parts(parts)
 
-    def begin_log(self) -> AuditLog:
-        """Create the file of this run; the lock must be held."""
-        return AuditLog.begin(
-            self.directory,
-            self.run_id,
-            clock=partial(datetime.now, UTC),
-            copy=audit_copy() if self.policy.audit.stdout else None,
-        )
+    @asynccontextmanager
+    async def run(self, start: RunStarted) -> AsyncIterator[tuple[AuditLog, RunRecord]]:
+        """Yield the log and the record of this run; the lock must be held.
+
+        Warns at the end where the log is not where it should be, too.
+        """
+        copy = audit_copy() if self.policy.audit.stdout else None
+        clock = partial(datetime.now, UTC)
+        log = AuditLog.begin(self.directory, self.run_id, clock=clock, copy=copy)
+        record = RunRecord(log.file, start=start)
+        try:
+            yield log, record
+        finally:
+            await log.close()
+        record.last_hash = log.last_hash
+        if log.copy_failure is not None:
+            self.log.warning(
+                "the copy of the audit log on standard output is incomplete; the file is complete",
+                reason=getattr(log.copy_failure, "strerror", None) or "it is closed",
+                audit_file=str(log.file.path),
+            )
+        if log.head_failure is not None:
+            self.log.warning(
+                "HEAD could not be written: the next run goes on after the last line of the file",
+                reason=log.head_failure.strerror,
+            )
 
     def command(self, history: History, **more: Any) -> Command:  # noqa: ANN401
         """Return what a run of this session is given; `more` are further fields."""

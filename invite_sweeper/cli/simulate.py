@@ -30,7 +30,6 @@ from invite_sweeper.simulator.seed import ORG_ID
 from invite_sweeper.text import command, pluralize
 
 _LISTS: Final = next(iter(SCENARIOS))
-_KIND: Final = click.Choice(["service-account", "api-key", "token"])
 
 
 def build(
@@ -38,18 +37,12 @@ def build(
     projects: int,
     invitations: int,
     seed: int = 1,
-    credentials: str = "service-account",
     latency_ms: float = 0,
     limits: bool = True,
     scenario: str = _LISTS,
 ) -> tuple[SimulatedAtlas, dict[str, str]]:
     """Return a simulated Atlas and the environment with credentials for it."""
     sim = SimulatedAtlas(seed=seed)
-    add_account = {
-        "service-account": sim.add_service_account,
-        "api-key": sim.add_api_key,
-        "token": sim.add_token,
-    }[credentials]
     sim.throttling.enforced = limits
     if latency_ms:
         sim.faults.add(faults.delay(latency_ms / 1000), times=None)
@@ -57,7 +50,7 @@ def build(
     environment = {
         environment_name(variable, name): value
         for name, org_id in SCENARIOS[scenario].organizations
-        for variable, value in add_account(org_id).environment().items()
+        for variable, value in sim.add_service_account(org_id).environment().items()
     }
     return sim, environment
 
@@ -71,10 +64,6 @@ def build(
     help="Invitations per project.",
 )  # fmt: skip
 @click.option("--seed", metavar="N", default=1, help="The same seed creates the same data.")
-@click.option(
-    "--credentials", metavar="KIND", type=_KIND, default=_KIND.choices[0],
-    help=f"{', '.join(_KIND.choices)}.",
-)  # fmt: skip
 @click.option(
     "--latency-ms", metavar="MS", type=click.FloatRange(0), default=0.0,
     help="Time until a response.",

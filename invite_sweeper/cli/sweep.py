@@ -13,7 +13,7 @@ from typing import Any
 import click
 from msgspec import structs
 
-from invite_sweeper.audit import AuditLog, History, RunFile, RunRecord, read_plan
+from invite_sweeper.audit import History, RunFile, RunRecord, read_plan
 from invite_sweeper.audit.events import OrganizationResult, RunFinished
 from invite_sweeper.audit.reader import is_run_file
 from invite_sweeper.cli.console import run_async, write_json
@@ -88,16 +88,17 @@ async def _measure(error: RunError, options: RunOptions, environment: Mapping[st
 
     Of files only one with earlier metrics is replaced, because the outputs were not checked.
     """
-    release = metrics.Release.of(options.policy, _shard(options, environment), environment)
+    labels = metrics.labels_of(options.policy, _shard(options, environment), environment)
     end = RunFinished(exit_code=int(error.exit_code), reasons=tuple(error.reasons))
-    metered = release, RunRecord(RunFile(0, "", Path()), end=end), datetime.now(UTC)
+    record = RunRecord(RunFile(0, "", Path()), end=end)
+    metered = metrics.Metrics(labels, record, datetime.now(UTC))
     if options.metrics_file is not None:
-        path = release.textfile(options.metrics_file)
+        path = metrics.textfile_of(options.metrics_file, labels)
         if path.is_file() and metrics.is_textfile(path.read_bytes()):
-            metrics.write_textfile(path, *metered)
+            metered.write(path)
     if options.pushgateway is not None:
         metrics.check_gateway_url(options.pushgateway)
-        await metrics.push(options.pushgateway, *metered)
+        await metered.push(options.pushgateway)
 
 
 class _SweepCommand:
@@ -113,10 +114,10 @@ class _SweepCommand:
         self._shard = _shard(options, environment)
         if self._shard is not None:
             policy = self._shard.part_of_policy(policy)
-        self._release = metrics.Release.of(options.policy, self._shard, environment)
+        self._labels = metrics.labels_of(options.policy, self._shard, environment)
         if options.metrics_file is not None:
-            options = options._replace(metrics_file=self._release.textfile(options.metrics_file))
-        self._options = options
+            path = metrics.textfile_of(options.metrics_file, self._labels)
+            options = options._replace(metrics_file=path)
         self._earlier: Sequence[RunRecord] = ()
         self._session = Session(options, policy, environment)
         self._session.credentials()  # all that are missing are named before anything is opened
@@ -133,9 +134,7 @@ class _SweepCommand:
             raise
 
     async def _run_locked(self) -> int:
-        session, options = self._session, self._options
-        if options.out is not None:
-            check_writable(options.out, "The plan")
+        session = self._session
         try:
             record, cancelled = await self._sweep()
         except RunError as error:
@@ -147,7 +146,7 @@ class _SweepCommand:
         if not cancelled:
             session.show(record)
         else:  # the question has shown the plan already
-            if options.output == "json":
+            if session.options.output == "json":
                 write_json(result_json(record))
             print_error(Cancelled("Cancelled."))
         await self._tell_others(record)
@@ -155,7 +154,7 @@ class _SweepCommand:
 
     async def _sweep(self) -> tuple[RunRecord, bool]:
         """Run the sweep; return its record, and whether the operator said no."""
-        session, options = self._session, self._options
+        session, options = self._session, self._session.options
         history = session.read_history()
         self._earlier = history.runs
         saved = None
@@ -170,39 +169,23 @@ class _SweepCommand:
             detailed_exit_code=options.detailed_exitcode,
         )
         check_plan(command, max_age=self._max_age, sha256=options.plan_sha256)
-        async with session.organizations(history) as organizations:
-            log = session.begin_log()
-            record = RunRecord(log.file, start=command.run_started(organizations))
+        async with (
+            session.organizations(history) as organizations,
+            session.run(command.run_started(organizations)) as (log, record),
+        ):
             view = TerminalView(session, record)
             try:
                 record.end = await run_sweep(command, organizations, log, view, session.stop)
             finally:
                 view.close()
-                await log.close()
-        record.last_hash = log.last_hash
-        self._report_log(log)
         return record, view.cancelled
-
-    def _report_log(self, log: AuditLog) -> None:
-        """Warn where the log is not where it should be, too."""
-        if log.copy_failure is not None:
-            self._session.log.warning(
-                "the copy of the audit log on standard output is incomplete; the file is complete",
-                reason=getattr(log.copy_failure, "strerror", None) or "it is closed",
-                audit_file=str(log.file.path),
-            )
-        if log.head_failure is not None:
-            self._session.log.warning(
-                "HEAD could not be written: the next run goes on after the last line of the file",
-                reason=log.head_failure.strerror,
-            )
 
     def _copy_plan(self, record: RunRecord) -> None:
         """Copy the file of the run for `--out`, if it has a plan that no guard refused.
 
         A copy that fails is an error of the command: the run is over, and its file stays.
         """
-        out, end = self._options.out, record.end
+        out, end = self._session.options.out, record.end
         if not (out and end and end.plan_made and end.exit_code in COMPLETE_EXIT_CODES):
             return
         try:
@@ -221,7 +204,6 @@ class _SweepCommand:
             )
 
     def _without_run(self, error: RunError) -> RunRecord:
-        """Return the record of a command that could not start a run."""
         session, code, reasons = self._session, int(error.exit_code), tuple(error.reasons)
         organizations = tuple(
             OrganizationResult(id=each.id, exit_code=code, reasons=reasons)
@@ -230,13 +212,13 @@ class _SweepCommand:
         end = RunFinished(
             exit_code=code, error=error.to_json(), reasons=reasons, organizations=organizations
         )
-        command = session.command(History(), dry_run=self._options.dry_run, shard=self._shard)
+        command = session.command(History(), dry_run=session.options.dry_run, shard=self._shard)
         file = RunFile(0, session.run_id, session.directory.path)
         return RunRecord(file, start=command.run_started(), end=end)
 
     async def _tell_others(self, record: RunRecord, *, metrics_too: bool = True) -> None:
         """Send the notifications, and write and push the metrics; failures are warnings."""
-        session, options = self._session, self._options
+        session, options = self._session, self._session.options
         limit_s = min(notify.LIMIT_S, session.last_resort.left_s)
         finished_at, sending = datetime.now(UTC), []
         messages: list[str] = []
@@ -250,18 +232,19 @@ class _SweepCommand:
             )
             sending.append(notify.send(session.policy.notify, build, limit_s=limit_s))
         if metrics_too and (options.metrics_file or options.pushgateway) is not None:
-            metered = (self._release, record, finished_at, metrics.last_success(self._earlier))
+            succeeded_at = metrics.last_success(self._earlier)
+            metered = metrics.Metrics(self._labels, record, finished_at, succeeded_at)
             if options.pushgateway is not None:
-                sending.append(metrics.push(options.pushgateway, *metered, limit_s=limit_s))
+                sending.append(metered.push(options.pushgateway, limit_s=limit_s))
             if options.metrics_file is not None:
-                messages += metrics.write_textfile(options.metrics_file, *metered)
+                messages += metered.write(options.metrics_file)
         messages += [each for found in await asyncio.gather(*sending) for each in found]
         for message in messages:
             session.log.warning(message)
 
 
 def check_outputs(session: Session) -> None:
-    """Raise UsageError if an output file is an input, another output or not this program's."""
+    """Raise RunError if an output is an input, another output, not ours, or cannot be written."""
     options, directory = session.options, session.directory
     outputs = {"--out": options.out, "--metrics-file": options.metrics_file}
     inputs = [("the policy", options.policy)]
@@ -275,6 +258,8 @@ def check_outputs(session: Session) -> None:
                 hint="Choose a file elsewhere.",
             )
     check_replaceable("--out", options.out, "a plan", is_ours=is_run_file)
+    if options.out is not None:
+        check_writable(options.out, "The plan")
     check_replaceable(
         "--metrics-file", options.metrics_file, "a metrics file", is_ours=metrics.is_textfile
     )

@@ -28,7 +28,6 @@ from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import Outcome
 from invite_sweeper.report.terminal import show_question
 from invite_sweeper.shutdown import StopRequest
-from invite_sweeper.text import escape_unprintable
 
 _LINE_INTERVAL_S: Final = 30.0
 _FAILED: Final = (Outcome.FAILED, Outcome.UNKNOWN)
@@ -66,24 +65,38 @@ class Progress:
                 transient=True,
             )
 
-    def lists_found(self, count: int, where: str) -> None:
-        """Show that this number of lists will be read, too."""
-        self._log.debug("reading lists", organization=where, lists=count)
-        self._start("Reading lists", count)
+    def started(self, activity: str, count: int, where: str) -> None:
+        """Show that so many steps of an activity begin, in an organization."""
+        self._log.debug(activity.lower(), organization=where, count=count)
+        if activity != self._activity:
+            self._activity, self._total, self._done = activity, 0, 0
+            self._logged_s = self._clock()
+        self._total += count
+        if self._bar is None or not self._total:
+            return
+        for task in self._bar.task_ids:
+            self._bar.remove_task(task)
+        self._bar.add_task(activity, total=self._total, completed=self._done, failures="")
+        self._bar.start()
 
-    def list_done(self) -> None:
-        """Show that one list was read, or could not be."""
-        self._advance()
-
-    def deleting_started(self, deletions: int, where: str) -> None:
-        """Show that this number of deletions begins."""
-        self._log.debug("deleting invitations", organization=where, total=deletions)
-        self._start("Deleting invitations", deletions)
-
-    def deletion_done(self, outcome: Outcome) -> None:
-        """Show that one deletion ended."""
-        self._outcomes[outcome.value] += 1
-        self._advance()
+    def done(self, outcome: Outcome | None = None) -> None:
+        """Show that one step ended; that of a deletion has an outcome."""
+        if outcome is not None:
+            self._outcomes[outcome.value] += 1
+        self._done += 1
+        if self._bar is not None:
+            failed = sum(self._outcomes[each.value] for each in _FAILED)
+            for task in self._bar.task_ids:
+                failures = f"{failed:,} failed" if failed else ""
+                self._bar.update(task, advance=1, failures=failures)
+            if self._bar.finished:
+                self.close()  # so that a question has a clean screen
+            return
+        now_s = self._clock()
+        if now_s - self._logged_s >= _LINE_INTERVAL_S:
+            self._logged_s = now_s
+            activity = self._activity.lower()
+            self._log.info(activity, done=self._done, total=self._total, **self._outcomes)
 
     def warn(self, warning: RunWarning) -> None:
         """Log a warning or remark; the run continues. What is announced is a line of its story."""
@@ -106,35 +119,6 @@ class Progress:
         """Remove the bar; closing twice is allowed."""
         if self._bar is not None:
             self._bar.stop()
-
-    def _start(self, activity: str, count: int) -> None:
-        if activity != self._activity:
-            self._activity, self._total, self._done = activity, 0, 0
-            self._logged_s = self._clock()
-        self._total += count
-        if self._bar is None or not self._total:
-            return
-        for task in self._bar.task_ids:
-            self._bar.remove_task(task)
-        name = escape_unprintable(activity)
-        self._bar.add_task(name, total=self._total, completed=self._done, failures="")
-        self._bar.start()
-
-    def _advance(self) -> None:
-        self._done += 1
-        if self._bar is not None:
-            failed = sum(self._outcomes[each.value] for each in _FAILED)
-            for task in self._bar.task_ids:
-                failures = f"{failed:,} failed" if failed else ""
-                self._bar.update(task, advance=1, failures=failures)
-            if self._bar.finished:
-                self.close()  # so that a question has a clean screen
-            return
-        now_s = self._clock()
-        if now_s - self._logged_s >= _LINE_INTERVAL_S:
-            self._logged_s = now_s
-            activity = self._activity.lower()
-            self._log.info(activity, done=self._done, total=self._total, **self._outcomes)
 
 
 async def confirm(present: Callable[[Console], None], stop: StopRequest) -> bool:
@@ -198,10 +182,7 @@ class TerminalView(Progress):
     """
 
     def __init__(self, session: Session, record: RunRecord) -> None:
-        options = session.options
-        quiet = options.quiet or options.quiet_progress
-        is_shown = sys.stderr.isatty() and not quiet
-        super().__init__(session.log, Console(stderr=True) if is_shown else None)
+        super().__init__(session.log, session.terminal)
         self._session = session
         self._record = record
         self.cancelled = False

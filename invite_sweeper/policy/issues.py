@@ -302,8 +302,7 @@ def _number(text: str, expected: str) -> str | None:
 
 
 def _suggest_key(path: KeyPath) -> str:
-    field = _last_described_key(path[:-1])[1]
-    model = _find_model(field.annotation) if field else Policy
+    *_, model = _last_described_key(path[:-1])
     allowed = tuple(model.model_fields) if model else ()
     remove = f"remove it, or write {join_or(allowed)}"
     return suggest(path[-1], allowed, remove, cutoff=_KEY_SIMILARITY)
@@ -311,7 +310,7 @@ def _suggest_key(path: KeyPath) -> str:
 
 def _example(path: KeyPath) -> str:
     """Return the last described key on a path with an example value, in YAML."""
-    name, field = _last_described_key(path)
+    name, field, _ = _last_described_key(path)
     if field is None:
         return "`version: 1`"
     example = (field.examples or [""])[0]
@@ -319,15 +318,14 @@ def _example(path: KeyPath) -> str:
     return f"`{name}: {value}`"
 
 
-def _last_described_key(path: KeyPath) -> tuple[str, FieldInfo | None]:
-    """Return the last key on a path that a model describes, and its field."""
-    model: type[BaseModel] | None = Policy
-    found: tuple[str, FieldInfo | None] = ("", None)
+def _last_described_key(path: KeyPath) -> tuple[str, FieldInfo | None, type[BaseModel] | None]:
+    """Return the last key on a path that a model describes, its field, and the model below it."""
+    name, field, model = "", None, _find_model(Policy)
     for step in path:
         if model is not None and isinstance(step, str):
-            found = (step, model.model_fields[step])
-            model = _find_model(model.model_fields[step].annotation)
-    return found
+            name, field = step, model.model_fields[step]
+            model = _find_model(field.annotation)
+    return name, field, model
 
 
 def _find_model(annotation: object) -> type[BaseModel] | None:

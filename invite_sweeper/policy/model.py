@@ -3,9 +3,7 @@
 from datetime import date, timedelta
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, JsonValue
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 from invite_sweeper.policy import types
 
@@ -51,21 +49,21 @@ class Matcher(StrictModel):
     expires_within: types.Duration | None = key(
         None, "The invitation has not expired and will within this time.", "3d"
     )
-    usernames: types.UsernamePatterns | None = key(
+    usernames: types.OneOrMore[types.UsernamePattern] | None = key(
         None, "Quoted globs on the invited address; one must match.", ["*@gmail.com"]
     )
-    inviters: types.Texts | None = key(
+    inviters: types.OneOrMore[types.Text] | None = key(
         None,
         "Globs on the inviter: an address, or an API key's public key; one must match.",
         ["*@contractor.example.com"],
     )
-    roles: types.Texts | None = key(
+    roles: types.OneOrMore[types.Text] | None = key(
         None, "Role names; the invitation must have one of them.", ["GROUP_OWNER"]
     )
-    projects: types.ProjectPatterns | None = key(
+    projects: types.OneOrMore[types.ProjectPattern] | None = key(
         None, "Globs on the project's name, or project ids; one must match.", ["sandbox-*"]
     )
-    statuses: Annotated[tuple[types.Status, ...], Field(min_length=1)] | None = key(
+    statuses: types.OneOrMore[types.Status] | None = key(
         None,
         "Statuses; the invitation must have one of them. All by default.",
         ["INVITATION_EXPIRED", "INVITATION_REJECTED"],
@@ -231,25 +229,16 @@ def _organization_from_id(value: object) -> object:
     return value if isinstance(value, dict | Organization) else {"id": value}
 
 
-class _OrganizationIdSchema:
-    """Adds the short form, a bare id, to the JSON Schema."""
-
-    @classmethod
-    def __get_pydantic_json_schema__(
-        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        return {"anyOf": [{"type": "string", "pattern": "^[0-9a-f]{24}$"}, handler(schema)]}
-
-
 OrganizationEntry: TypeAlias = Annotated[
-    Organization, BeforeValidator(_organization_from_id), _OrganizationIdSchema
+    Organization,
+    BeforeValidator(_organization_from_id, json_schema_input_type=types.AtlasId | Organization),
 ]
 
 
 class ProjectScope(StrictModel):
     """Which projects of the organizations are read."""
 
-    include: types.ProjectPatterns = key(
+    include: types.OneOrMore[types.ProjectPattern] = key(
         ("*",), "Globs on a project's name, or project ids; one must match.", ["*"], ["sandbox-*"]
     )
     exclude: tuple[types.ProjectPattern, ...] = key(

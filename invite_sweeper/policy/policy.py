@@ -4,30 +4,16 @@ import re
 from collections.abc import Collection, Iterator
 from datetime import date, timedelta
 from itertools import permutations
-from typing import Annotated, Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
-from pydantic import Field, PrivateAttr
+from pydantic import PrivateAttr
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 from typing_extensions import override
 
 from invite_sweeper.models import SOURCES_OF_USERS, MembershipStatus, Source
-from invite_sweeper.policy.model import (
-    CONDITIONS,
-    SELECTIONS,
-    AuditSettings,
-    Execution,
-    Keep,
-    Limits,
-    Notice,
-    Notification,
-    OrganizationEntry,
-    ProjectScope,
-    Rule,
-    StrictModel,
-    key,
-)
-from invite_sweeper.policy.types import KnownSource, Suspicion, Version, suggest, suspicious_pattern
+from invite_sweeper.policy import model, types
+from invite_sweeper.policy.model import Keep, Rule, key
 from invite_sweeper.policy.yaml_reader import KeyPath, quote
 
 PLACEHOLDER_ORGANIZATION: Final = "0" * 24
@@ -82,7 +68,7 @@ Administration API.
 _ROLE_SIMILARITY: Final = 0.8
 
 
-def _suspicious_role(role: str) -> Suspicion | None:
+def _suspicious_role(role: str) -> types.Suspicion | None:
     """Return a suspicion about the name of a role; None if Atlas documents it."""
     if role in KNOWN_ROLES:
         return None
@@ -91,29 +77,29 @@ def _suspicious_role(role: str) -> Suspicion | None:
         if spelled.startswith(word):  # As the web interface names it.
             spelled = prefix + spelled.removeprefix(word)
     unknown = "check its spelling; Atlas may add roles"
-    hint = suggest(spelled, KNOWN_ROLES, unknown, cutoff=_ROLE_SIMILARITY)
+    hint = types.suggest(spelled, KNOWN_ROLES, unknown, cutoff=_ROLE_SIMILARITY)
     return "is not a role that Atlas documents", hint
 
 
 _Entry: TypeAlias = tuple[KeyPath, str, Rule | Keep]
 
 
-class Policy(StrictModel):
+class Policy(model.StrictModel):
     """The keys of a policy file."""
 
-    version: Version = key(..., "Version of the policy format.", 1)
-    organizations: Annotated[tuple[OrganizationEntry, ...], Field(min_length=1)] = key(
+    version: types.Version = key(..., "Version of the policy format.", 1)
+    organizations: types.OneOrMore[model.OrganizationEntry] = key(
         ...,
         "Allow-list: projects of other organizations are never changed.",
         ["5efda682a3f2ed2e7dd6cde4"],
     )
-    projects: ProjectScope = key(
-        ProjectScope(), "Which projects are read; all by default.", {"exclude": ["prod-*"]}
+    projects: model.ProjectScope = key(
+        model.ProjectScope(), "Which projects are read; all by default.", {"exclude": ["prod-*"]}
     )
-    sources: Annotated[tuple[KnownSource, ...], Field(min_length=1)] = key(
+    sources: types.OneOrMore[types.KnownSource] = key(
         (Source.INVITES,), "Which of Atlas's lists of invitations are read.", list(map(str, Source))
     )
-    rules: Annotated[tuple[Rule, ...], Field(min_length=1)] = key(
+    rules: types.OneOrMore[Rule] = key(
         ...,
         "An invitation is stale if any rule matches; the audit log names the first.",
         [{"name": "forgotten", "older_than": "14d"}],
@@ -123,17 +109,19 @@ class Policy(StrictModel):
         "A matching entry keeps the invitation; it overrides the rules.",
         [{"name": "board", "usernames": ["*@board.example.com"]}],
     )
-    limits: Limits = key(Limits(), "Limits of a run.", {"max_deletions": 100})
-    execution: Execution = key(Execution(), "How requests are sent.", {"concurrency": 20})
-    audit: AuditSettings = key(
-        AuditSettings(),
+    limits: model.Limits = key(model.Limits(), "Limits of a run.", {"max_deletions": 100})
+    execution: model.Execution = key(
+        model.Execution(), "How requests are sent.", {"concurrency": 20}
+    )
+    audit: model.AuditSettings = key(
+        model.AuditSettings(),
         "Where the audit log is, and what it records.",
         {"directory": "audit", "record": "all"},
     )
-    notice: Notice | None = key(
+    notice: model.Notice | None = key(
         None, "Announce an invitation first, and delete it in a later sweep.", {"wait": "7d"}
     )
-    notify: tuple[Notification, ...] = key(
+    notify: tuple[model.Notification, ...] = key(
         (),
         "Notifications about runs.",
         [{"kind": "slack", "url_env": "SLACK_URL", "when": "failures"}],
@@ -269,31 +257,25 @@ class Policy(StrictModel):
     def _spelling_warnings(self) -> Iterator[Finding]:
         """Yield the roles that do not exist here or at all, and the globs that are not globs."""
         has_organization_list = any(source.is_organization_level for source in self.sources)
-        for path, where, role in self._values("roles"):
-            if role.upper().startswith("ORG_") and not has_organization_list:
+        for path, where, value in self._values():
+            text, is_role = f"{quote(value)} in {where}", path[-2] == "roles"
+            if is_role and value.upper().startswith("ORG_") and not has_organization_list:
                 yield Finding(
                     path,
-                    f"{quote(role)} in {where} never matches: the lists of projects show roles in "
-                    "the project alone.",
+                    f"{text} never matches: the lists of projects show roles in the project alone.",
                     "Read `org_users` too, or remove the role.",
                 )
-            yield from _suspicion(path, role, where, _suspicious_role(role))
-        for path, where, pattern in self._patterns():
-            yield from _suspicion(path, pattern, where, suspicious_pattern(pattern))
+            check = _suspicious_role if is_role else types.suspicious_pattern
+            if (found := check(value)) is not None:
+                message, hint = found
+                yield Finding(path, f"{text} {message}.", f"{hint[:1].upper()}{hint[1:]}.")
 
-    def _patterns(self) -> Iterator[tuple[KeyPath, str, str]]:
-        """Yield each glob with its path and what contains it."""
-        for name in ("include", "exclude"):
-            for number, pattern in enumerate(getattr(self.projects, name)):
-                yield ("projects", name, number), f"`projects.{name}`", pattern
-        yield from self._values("usernames", "inviters", "projects")
-
-    def _values(self, *names: str) -> Iterator[tuple[KeyPath, str, str]]:
-        """Yield each value of these lists with its path and the entry that contains it."""
-        for path, where, entry in self._entries():
-            for name in names:
-                for number, value in enumerate(getattr(entry, name) or ()):
-                    yield (*path, name, number), where, value
+    def _values(self) -> Iterator[tuple[KeyPath, str, str]]:
+        """Yield each role and each glob with its path and what contains it."""
+        for path, where, part in ((("projects",), "", self.projects), *self._entries()):
+            for name in ("include", "exclude", "usernames", "inviters", "roles", "projects"):
+                for number, value in enumerate(getattr(part, name, None) or ()):
+                    yield (*path, name, number), where or f"`projects.{name}`", value
 
     def _entries(self) -> Iterator[_Entry]:
         """Yield each rule and keep entry with its path and what it is called in a sentence."""
@@ -301,14 +283,6 @@ class Policy(StrictModel):
             yield ("rules", number), f"the rule `{rule.name}`", rule
         for number, keep in enumerate(self.keep):
             yield ("keep", number), f"the keep entry `{keep.name}`", keep
-
-
-def _suspicion(path: KeyPath, value: str, where: str, found: Suspicion | None) -> Iterator[Finding]:
-    if found is not None:
-        message, hint = found
-        yield Finding(
-            path, f"{quote(value)} in {where} {message}.", f"{hint[:1].upper()}{hint[1:]}."
-        )
 
 
 def only_pending(rule: Rule, sources: Collection[Source]) -> bool:
@@ -323,7 +297,7 @@ def only_pending(rule: Rule, sources: Collection[Source]) -> bool:
 
 def _matches_everything(keep: Keep) -> bool:
     """Return whether the entry has only patterns as conditions, each with one for any text."""
-    conditions = keep.model_dump(exclude_none=True, include={*CONDITIONS, *SELECTIONS})
+    conditions = keep.model_dump(exclude_none=True, include={*model.CONDITIONS, *model.SELECTIONS})
     return conditions.keys() <= {"usernames", "inviters", "projects"} and all(
         any(set(pattern) <= {"*", "@"} for pattern in patterns) for patterns in conditions.values()
     )

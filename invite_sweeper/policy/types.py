@@ -3,9 +3,10 @@
 import difflib
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from datetime import date, datetime, timedelta
-from typing import Annotated, Final, Literal, TypeAlias
+from functools import partial
+from typing import Annotated, Final, Literal, TypeAlias, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -128,15 +129,12 @@ def _version(value: object) -> object:
     raise InvalidValue("is not a supported version", "write `version: 1`")
 
 
-def _duration(*, zero: bool = False) -> Callable[[object], object]:
-    def parse(value: object) -> object:
-        if isinstance(value, timedelta):
-            return value
-        if not isinstance(value, str):
-            raise InvalidValue("has no time unit", f"write {_UNITS}")
-        return parse_duration(value, zero=zero)
-
-    return parse
+def _duration(value: object, *, zero: bool = False) -> object:
+    if isinstance(value, timedelta):
+        return value
+    if not isinstance(value, str):
+        raise InvalidValue("has no time unit", f"write {_UNITS}")
+    return parse_duration(value, zero=zero)
 
 
 def _day(value: object) -> object:
@@ -247,6 +245,8 @@ def _null(value: object) -> object:
     return None if value is Placeholder.EMPTY else value
 
 
+T = TypeVar("T")
+OneOrMore: TypeAlias = Annotated[tuple[T, ...], Field(min_length=1)]
 Text: TypeAlias = Annotated[
     str, AfterValidator(_clean_text), Field(json_schema_extra={"minLength": 1})
 ]
@@ -255,12 +255,8 @@ Sentence: TypeAlias = Annotated[
 ]
 DirectoryPath: TypeAlias = Annotated[Text, AfterValidator(_whole_path)]
 OnlyTrue: TypeAlias = Annotated[bool, AfterValidator(_only_true), WithJsonSchema({"const": True})]
-Texts: TypeAlias = Annotated[tuple[Text, ...], Field(min_length=1)]
-UsernamePatterns: TypeAlias = Annotated[
-    tuple[Annotated[Text, AfterValidator(_username)], ...], Field(min_length=1)
-]
+UsernamePattern: TypeAlias = Annotated[Text, AfterValidator(_username)]
 ProjectPattern: TypeAlias = Annotated[Text, AfterValidator(_project)]
-ProjectPatterns: TypeAlias = Annotated[tuple[ProjectPattern, ...], Field(min_length=1)]
 AtlasId: TypeAlias = Annotated[
     str, AfterValidator(_atlas_id), Field(json_schema_extra={"pattern": "^[0-9a-f]{24}$"})
 ]
@@ -281,9 +277,9 @@ Version: TypeAlias = Annotated[int, BeforeValidator(_version), WithJsonSchema({"
 _DurationText = WithJsonSchema(
     {"type": "string", "pattern": f"^({_SHORT_DURATION}|{_ISO_DURATION})$"}
 )
-Duration: TypeAlias = Annotated[timedelta, BeforeValidator(_duration()), _DurationText]
+Duration: TypeAlias = Annotated[timedelta, BeforeValidator(_duration), _DurationText]
 DurationOrZero: TypeAlias = Annotated[
-    timedelta, BeforeValidator(_duration(zero=True)), _DurationText
+    timedelta, BeforeValidator(partial(_duration, zero=True)), _DurationText
 ]
 Day: TypeAlias = Annotated[
     date, BeforeValidator(_day), WithJsonSchema({"type": "string", "format": "date"})

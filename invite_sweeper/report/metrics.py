@@ -2,7 +2,7 @@
 
 Names carry base units, as Prometheus requires: ages and durations in seconds, dates as
 timestamps. All metrics are gauges, because each run is a separate process. Every sample has the
-labels of its `Release`, so that two policies on one host or gateway do not replace each other.
+labels of `labels_of`, so that two policies on one host or gateway do not replace each other.
 
 Errors never change the result of a run: they are returned as messages for the log.
 """
@@ -56,37 +56,24 @@ _EARLIER_SUCCESS: Final = re.compile(
 )
 
 
-class Release(NamedTuple):
-    """What distinguishes the metrics of one policy, or of one of its shards, from all others.
+def labels_of(policy: Path, shard: object, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the labels of every sample, and of the group of a Pushgateway.
 
-    Attributes:
-        instance: `INVITE_SWEEPER_INSTANCE`, else the name of the policy's file without its suffix:
-            the name of a host or pod may be another one each night, and its metrics would remain.
-        shard: As `2/3`; None without shards.
+    They distinguish the metrics of one policy, or of one of its shards, from all others. The
+    instance is `INVITE_SWEEPER_INSTANCE`, else the name of the policy's file without its suffix:
+    the name of a host or pod may be another one each night, and its metrics would remain.
     """
+    labels = {"instance": environment.get(INSTANCE_VARIABLE, "").strip() or policy.stem}
+    return labels if shard is None else {**labels, "shard": str(shard).replace("/", "-of-")}
 
-    instance: str
-    shard: str | None = None
 
-    @classmethod
-    def of(cls, policy: Path, shard: object, environment: Mapping[str, str]) -> "Release":
-        """Return the release of a command."""
-        instance = environment.get(INSTANCE_VARIABLE, "").strip() or policy.stem
-        return cls(instance, str(shard) if shard is not None else None)
-
-    @property
-    def labels(self) -> dict[str, str]:
-        """The labels of every sample, and of the group of a Pushgateway."""
-        shard = {"shard": self.shard.replace("/", "-of-")} if self.shard else {}
-        return {"instance": self.instance, **shard}
-
-    def textfile(self, path: Path) -> Path:
-        """Return a file of the shard's own."""
-        return path.with_stem(f"{path.stem}-{self.labels['shard']}") if self.shard else path
+def textfile_of(path: Path, labels: Mapping[str, str]) -> Path:
+    """Return a file of the shard's own."""
+    return path.with_stem(f"{path.stem}-{labels['shard']}") if "shard" in labels else path
 
 
 def is_textfile(start: bytes) -> bool:
-    """Return whether a file that starts so was written by `write_textfile`."""
+    """Return whether a file that starts so was written by `Metrics.write`."""
     return start.startswith(b"# HELP invite_sweeper_")
 
 
@@ -98,43 +85,6 @@ def last_success(runs: Iterable[RunRecord]) -> datetime | None:
         if run.mode != "restore" and status_of(run.exit_code) is Status.DONE
     )
     return max(filter(None, ends), default=None)
-
-
-def write_textfile(
-    path: Path,
-    release: Release,
-    record: RunRecord,
-    finished_at: datetime,
-    succeeded_at: datetime | None = None,
-) -> tuple[str, ...]:
-    """Write all metrics to a file atomically.
-
-    Args:
-        succeeded_at: When an earlier run succeeded; without it, the time of the last success is
-            copied from the existing file, so that an alert on its age still works.
-
-    Returns:
-        Error messages; empty if the file was written.
-    """
-    failed = f"The metrics could not be written to {path}"
-    try:
-        target = regular_file_target(path)
-        if target is None:
-            return (f"{failed}: it is not a regular file.",)
-        earlier = succeeded_at or _read_success(target)
-        replace_file(target, _exposition(release, record, finished_at, earlier))
-        target.chmod(_TEXTFILE_MODE)
-    except OSError as error:
-        return (f"{failed}: {error.strerror}.",)
-    return ()
-
-
-def _read_success(target: Path) -> datetime | None:
-    """Return the last success in the existing file; None if it is missing or has none."""
-    with suppress(OSError, ValueError, OverflowError):
-        if (found := _EARLIER_SUCCESS.search(target.read_bytes())) is not None:
-            return datetime.fromtimestamp(float(found[1]), UTC)
-    return None
 
 
 def check_gateway_url(url: str) -> None:
@@ -152,69 +102,104 @@ def check_gateway_url(url: str) -> None:
         )
 
 
-async def push(
-    url: str,
-    release: Release,
-    record: RunRecord,
-    finished_at: datetime,
-    succeeded_at: datetime | None = None,
-    *,
-    limit_s: float = LIMIT_S,
-) -> tuple[str, ...]:
-    """Push all metrics to the group of the job and the release in a Pushgateway.
+class Metrics(NamedTuple):
+    """The metrics of a run.
 
-    The group is replaced, so that values that end are removed. Where the last success is not known,
-    because no earlier run could be read, the values of before remain.
-
-    Args:
-        url: URL of the gateway; it may contain credentials and is never repeated.
-        limit_s: For everything together: name, connection, request and response.
-
-    Returns:
-        Error messages; empty if the gateway accepted the metrics.
+    Attributes:
+        succeeded_at: When an earlier run succeeded; None if it is not known.
     """
-    is_known = succeeded_at is not None or status_of(record.exit_code) is Status.DONE
-    group = "".join(  # Base64, because a name may contain a slash
-        f"/{name}@base64/{urlsafe_b64encode(value.encode()).decode()}"
-        for name, value in release.labels.items()
-    )
-    message = Message(
-        f"{url.rstrip('/')}/metrics/job/{_JOB}{group}",
-        _exposition(release, record, finished_at, succeeded_at),
-        {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},
-    )
-    try:
-        async with open_session(limit_s) as session:
-            await request(session, "PUT" if is_known else "POST", message, "--pushgateway")
-    except NotSent as error:
-        return (f"The metrics could not be pushed: {error.sentences}",)
-    return ()
+
+    labels: Mapping[str, str]
+    record: RunRecord
+    finished_at: datetime
+    succeeded_at: datetime | None = None
+
+    def write(self, path: Path) -> tuple[str, ...]:
+        """Write all metrics to a file atomically.
+
+        Without an earlier success, its time is copied from the existing file, so that an alert on
+        its age still works.
+
+        Returns:
+            Error messages; empty if the file was written.
+        """
+        failed = f"The metrics could not be written to {path}"
+        try:
+            target = regular_file_target(path)
+            if target is None:
+                return (f"{failed}: it is not a regular file.",)
+            earlier = self.succeeded_at or _read_success(target)
+            replace_file(target, self._replace(succeeded_at=earlier).exposition())
+            target.chmod(_TEXTFILE_MODE)
+        except OSError as error:
+            return (f"{failed}: {error.strerror}.",)
+        return ()
+
+    async def push(self, url: str, *, limit_s: float = LIMIT_S) -> tuple[str, ...]:
+        """Push all metrics to the group of the job and the labels in a Pushgateway.
+
+        The group is replaced, so that values that end are removed. Where the last success is not
+        known, because no earlier run could be read, the values of before remain.
+
+        Args:
+            url: URL of the gateway; it may contain credentials and is never repeated.
+            limit_s: For everything together: name, connection, request and response.
+
+        Returns:
+            Error messages; empty if the gateway accepted the metrics.
+        """
+        group = "".join(  # Base64, because a name may contain a slash
+            f"/{name}@base64/{urlsafe_b64encode(value.encode()).decode()}"
+            for name, value in self.labels.items()
+        )
+        message = Message(
+            f"{url.rstrip('/')}/metrics/job/{_JOB}{group}",
+            self.exposition(),
+            {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},
+        )
+        is_known = self._last_success is not None
+        try:
+            async with open_session(limit_s) as session:
+                await request(session, "PUT" if is_known else "POST", message, "--pushgateway")
+        except NotSent as error:
+            return (f"The metrics could not be pushed: {error.sentences}",)
+        return ()
+
+    @property
+    def _last_success(self) -> datetime | None:
+        is_done = status_of(self.record.exit_code) is Status.DONE
+        return self.finished_at if is_done else self.succeeded_at
+
+    def exposition(self) -> bytes:
+        """Return all metrics in the text format.
+
+        Source: Prometheus, "Exposition formats", text format 0.0.4. Read 2026-11-28.
+        """
+        end, lines = self.record.end or RunFinished(exit_code=int(ExitCode.DEFECT)), []
+        values = _values(end, self.finished_at, self._last_success)
+        totals: list[_Family] = [
+            (name, text, [({}, v)]) for name, text, v in values if v is not None
+        ]
+        for name, text, samples in (*totals, *_families(end, self.record.mode or "run")):
+            metric = f"{_JOB}_{name}"
+            lines += [f"# HELP {metric} {text}", f"# TYPE {metric} gauge"]
+            for labels, value in samples:
+                pairs = (f'{k}="{_escape(v)}"' for k, v in {**self.labels, **labels}.items())
+                lines.append(f"{metric}{{{','.join(pairs)}}} {float(value)!r}")
+        return ("\n".join(lines) + "\n").encode()
+
+
+def _read_success(target: Path) -> datetime | None:
+    """Return the last success in the existing file; None if it is missing or has none."""
+    with suppress(OSError, ValueError, OverflowError):
+        if (found := _EARLIER_SUCCESS.search(target.read_bytes())) is not None:
+            return datetime.fromtimestamp(float(found[1]), UTC)
+    return None
 
 
 _Sample: TypeAlias = tuple[dict[str, str], float]
 _Family: TypeAlias = tuple[str, str, Iterable[_Sample]]
 """A name without prefix, a help text, and the labels and values."""
-
-
-def _exposition(
-    release: Release, record: RunRecord, finished_at: datetime, succeeded_at: datetime | None
-) -> bytes:
-    """Return all metrics in the text format.
-
-    Source: Prometheus, "Exposition formats", text format 0.0.4. Read 2026-11-28.
-    """
-    end, lines = record.end or RunFinished(exit_code=int(ExitCode.DEFECT)), []
-    if status_of(record.exit_code) is Status.DONE:
-        succeeded_at = finished_at
-    values = _values(end, finished_at, succeeded_at)
-    families: list[_Family] = [(name, text, [({}, v)]) for name, text, v in values if v is not None]
-    for name, text, samples in (*families, *_families(end, record.mode or "run")):
-        metric = f"{_JOB}_{name}"
-        lines += [f"# HELP {metric} {text}", f"# TYPE {metric} gauge"]
-        for labels, value in samples:
-            pairs = (f'{k}="{_escape(v)}"' for k, v in (release.labels | labels).items())
-            lines.append(f"{metric}{{{','.join(pairs)}}} {float(value)!r}")
-    return ("\n".join(lines) + "\n").encode()
 
 
 def _escape(value: str) -> str:

@@ -9,7 +9,7 @@ import base64
 import hashlib
 import hmac
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from html import escape
 from typing import Final, Literal, NamedTuple
@@ -136,9 +136,12 @@ def _text(
 ) -> Message:
     url = _address(channel, environment)
     if channel.kind == "slack":
-        return _json_message(url, {"text": _slack_text(lines), **_SLACK_OPTIONS})
+        first, *rest = (escape(_BARE_LINK.sub("\\g<0>\u200b", line), quote=False) for line in lines)
+        return _json_message(url, {"text": "\n".join((f"*{first}*", *rest)), **_SLACK_OPTIONS})
+    if failed:
+        parts = urlsplit(url)
+        url = urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/fail"))
     text = SECRETS.redact("\n".join(lines)).encode()
-    url = _append_path(url, "fail") if failed else url
     return Message(url, text, {"Content-Type": "text/plain; charset=utf-8"})
 
 
@@ -185,11 +188,6 @@ _SLACK_OPTIONS: Final = {"parse": "none", "unfurl_links": False, "unfurl_media":
 
 Source: Slack, "Unfurling" and "Formatting text". Read 2026-11-27.
 """
-
-
-def _slack_text(lines: Iterable[str]) -> str:
-    first, *rest = (escape(_BARE_LINK.sub("\\g<0>\u200b", line), quote=False) for line in lines)
-    return "\n".join((f"*{first}*", *rest))
 
 
 _BARE_LINK: Final = re.compile(r"://|\bwww\.", re.IGNORECASE)
@@ -251,11 +249,6 @@ def _webhook(
         "webhook-signature": f"v1,{signature}",
     }
     return message._replace(headers={**message.headers, **signing})
-
-
-def _append_path(url: str, name: str) -> str:
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{name}"))
 
 
 def _address(channel: Notification, environment: Mapping[str, str]) -> str:

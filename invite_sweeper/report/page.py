@@ -8,10 +8,10 @@ import base64
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import date, timedelta
-from itertools import groupby, starmap
+from itertools import groupby
 from typing import Final, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -44,16 +44,18 @@ class Night(NamedTuple):
     """One day (UTC): its sweeps, or its other runs if it had no sweep.
 
     Attributes:
+        status: The worst; EMPTY of a day without a run.
         mark: The exit code of the worst run; `!` without one, `-` for a day without a run.
         meaning: What the mark means.
         text: The night in words, for screen readers and as a tooltip.
     """
 
     day: date
+    status: Status
     mark: str
     meaning: str
     text: str
-    colour: Colour
+    deleted: int = 0
 
 
 class Page(NamedTuple):
@@ -109,7 +111,7 @@ def read_page(files: Sequence[RunFile], found: Verification, advisor: Advisor) -
     log = tell_verification(found, files[0].path.parent)
     is_damaged = found.verdict is Verdict.DAMAGED
     runs = tuple(_read_runs(files, found))
-    newest, by_day = runs[0], _by_day(runs)
+    newest, nights = runs[0], tuple(_nights(runs))
     story = tell(newest.record, advisor)
     earlier = tuple(_last_sweep(runs, advisor))
     is_of_others = any(file != newest.record.file for file in found.unfinished)
@@ -120,7 +122,7 @@ def read_page(files: Sequence[RunFile], found: Verification, advisor: Advisor) -
         verdict = verdict._replace(colour=Colour.WARNING)
     is_read = newest.status is not Status.DAMAGED
     name = _TITLES.get(newest.record.mode or "", "Invitation sweep")
-    several = len(by_day) > 1
+    several = len(nights) > 1
     return Page(
         title=f"{name}, {newest.day}" if newest.day is not None else name,
         verdict=verdict,
@@ -132,8 +134,8 @@ def read_page(files: Sequence[RunFile], found: Verification, advisor: Advisor) -
             *(story.attention if is_read else ()),
             *earlier,
         ),
-        nights=tuple(starmap(_night, by_day.items())) if several else (),
-        period=tuple(_period(by_day)) if several else (),
+        nights=nights if several else (),
+        period=tuple(_period(nights)) if several else (),
         tables=tuple(tables_of(newest.record, advisor)) if is_read else (),
         about=tuple(StoryLine(k, display_text(text)) for k, text in _about(newest.record) if text),
     )
@@ -172,53 +174,45 @@ def _read_run(file: RunFile) -> _Run:
 # The nights, and the last sweep -----------------------------------------------------------------
 
 
-def _by_day(runs: Sequence[_Run]) -> dict[date, list[_Run]]:
-    """Return the last 30 days up to that of the newest run, from the first day with a run on.
-
-    Each has the runs that count: its sweeps, else its dry runs, else its restores.
-    """
+def _nights(runs: Sequence[_Run]) -> Iterator[Night]:
+    """Yield the last 30 days up to that of the newest run, from the first day with a run on."""
     days = {run.day for run in runs if run.day is not None}
     if not days:
-        return {}
+        return
     first = max(min(days), max(days) - timedelta(days=_NIGHTS - 1))
-    by_day: dict[date, list[_Run]] = {}
     for number in range((max(days) - first).days + 1):
         day = first + timedelta(days=number)
         of_day = [run for run in reversed(runs) if run.day == day]
         modes = {run.record.mode for run in of_day}
         mode = next((each for each in _NIGHT_MODES if each in modes), None)
-        by_day[day] = [run for run in of_day if run.record.mode == mode]
-    return by_day
+        yield _night(day, [run for run in of_day if run.record.mode == mode])
 
 
 def _night(day: date, runs: Sequence[_Run]) -> Night:
     if not runs:
-        return Night(day, "-", "no run in these files", f"{day}: no run", Status.EMPTY.colour)
+        return Night(day, Status.EMPTY, "-", "no run in these files", f"{day}: no run")
     status, mode = worst(run.status for run in runs), runs[0].record.mode
     code = next(run.record.exit_code for run in runs if run.status is status)
     meaning = next((each.label for each in ExitCode if each == code), str(status))
     numbers = ", ".join(str(run.record.file.number) for run in runs)
     ended = "no last line" if code is None else f"exit code {code}"
     text = f"{day}: {status}, {ended}, {meaning}; {mode or 'run'} {numbers}"
-    deleted = f"; {_deleted(runs):,} deleted" if mode == "sweep" else ""
-    return Night(day, "!" if code is None else str(code), meaning, text + deleted, status.colour)
-
-
-def _deleted(runs: Iterable[_Run]) -> int:
     records = (run.record for run in runs)
-    return sum(r.outcomes["deleted"] if r.end is None else r.end.deleted for r in records)
+    deleted = sum(r.outcomes["deleted"] if r.end is None else r.end.deleted for r in records)
+    text += f"; {deleted:,} deleted" if mode == "sweep" else ""
+    return Night(day, status, "!" if code is None else str(code), meaning, text, deleted)
 
 
-def _period(by_day: Mapping[date, Sequence[_Run]]) -> Iterator[str]:
+def _period(nights: Sequence[Night]) -> Iterator[str]:
     """Yield how the nights ended."""
-    ran = {day: runs for day, runs in by_day.items() if runs}
-    ended = Counter(worst(run.status for run in runs) for runs in ran.values())
+    ran = [each for each in nights if each.status is not Status.EMPTY]
+    ended = Counter(each.status for each in ran)
     done = ended.pop(Status.DONE, 0)
     counts = "".join(f", {number} {status.past}" for status, number in ended.items())
-    yield f"From {min(ran)} to {max(ran)}, {done} of {len(ran)} nights were done{counts}."
-    if deleted := sum(map(_deleted, ran.values())):
+    yield f"From {ran[0].day} to {ran[-1].day}, {done} of {len(ran)} nights were done{counts}."
+    if deleted := sum(each.deleted for each in ran):
         yield f"Deleted in that time: {pluralize(deleted, 'invitation')}."
-    if missing := len(by_day) - len(ran):
+    if missing := len(nights) - len(ran):
         yield f"Days of that period without a run in these files: {missing}."
 
 
@@ -301,7 +295,7 @@ def breakable(value: str) -> Markup:
 
 def _legend(page: Page) -> tuple[tuple[str, str, str], ...]:
     """Return each mark of the nights with its meaning and colour."""
-    return tuple(sorted({(n.mark, n.meaning, str(n.colour)) for n in page.nights}))
+    return tuple(sorted({(n.mark, n.meaning, str(n.status.colour)) for n in page.nights}))
 
 
 def render_markdown(page: Page) -> str:

@@ -41,13 +41,11 @@ class Column(NamedTuple, Generic[T]):
 
     Attributes:
         kind: Decides how it is aligned.
-        max_width: Terminal cells; longer text wraps.
     """
 
     heading: str
     cell: Callable[[T], Cell]
     kind: Kind = "text"
-    max_width: int = 24
 
 
 def text_cell(text: str | None) -> Cell:
@@ -224,15 +222,15 @@ def _outcome_cell(row: Row) -> Cell:
     return (state, Line(row.detail, "strong")) if row.detail else (state,)
 
 
-AGE: Final = Column[Row]("Age", _age_cell, "number", 9)
-INVITED: Final = Column[Row]("Invited", _invited_cell, "address", 64)
-PLACE: Final = Column[Row]("To", lambda row: (Line(row.place),), max_width=40)
-PLACE_WITH_ORGANIZATION: Final = Column[Row]("To", _place_cell, max_width=40)
+AGE: Final = Column[Row]("Age", _age_cell, "number")
+INVITED: Final = Column[Row]("Invited", _invited_cell, "address")
+PLACE: Final = Column[Row]("To", lambda row: (Line(row.place),))
+PLACE_WITH_ORGANIZATION: Final = Column[Row]("To", _place_cell)
 BECAUSE: Final = Column[Row]("Kept because", lambda row: text_cell(row.detail), "prose")
 RULE: Final = Column[Row]("Rule", lambda row: text_cell(getattr(row.event, "rule", "")))
 ROLES: Final = Column[Row]("Role", roles_cell)
-INVITER: Final = Column[Row]("Invited by", lambda row: text_cell(row.event.inviter), max_width=32)
-OUTCOME: Final = Column[Row]("Outcome", _outcome_cell, "state", 40)
+INVITER: Final = Column[Row]("Invited by", lambda row: text_cell(row.event.inviter))
+OUTCOME: Final = Column[Row]("Outcome", _outcome_cell, "state")
 FROM: Final = Column[Row](
     "Deletable from", lambda row: text_cell(row.due and describe_instant(row.due)), "date"
 )

@@ -231,12 +231,17 @@ def _lines(run: RunRecord, end: RunFinished) -> Iterator[StoryLine]:
         yield StoryLine("Seen", _seen(end))
         yield StoryLine("Stale", _stale(end))
         if end.kept:
-            yield StoryLine("Kept", _kept(end))
+            by_count = sorted(end.kept_by_reason.items(), key=lambda item: (-item[1], item[0]))
+            reasons = ", ".join(f"{n:,} {describe_keep_reason(reason)}" for reason, n in by_count)
+            yield StoryLine("Kept", f"{end.kept:,}: {reasons}")
         for warning in end.warnings:
             if warning.code == WarningCode.NOTICE:
                 yield StoryLine("Notice", escape_unprintable(warning.message))
-        if end.changes is not None:
-            yield StoryLine("Changes", _changes(end.changes))
+        if (changes := end.changes) is not None:
+            new = f"{changes.new:,} new" if changes.new else "nothing new"
+            since = f"{new} since the plan of {describe_instant(changes.now)}"
+            earlier = _join_counts(_EARLIER, changes)
+            yield StoryLine("Changes", "; ".join(filter(None, (since, earlier))))
     if end.recovered:
         deletions = pluralize(end.recovered, "deletion")
         text = f"{deletions} that an interrupted run left without an outcome"
@@ -336,14 +341,6 @@ def has_effect(run: RunRecord) -> bool:
     return attempted or end.announced > 0 or (run.mode == "dry-run" and end.stale > 0)
 
 
-def _changes(changes: PlanChanges) -> str:
-    """Return how many stale invitations are new, and what became of the earlier ones."""
-    rest = _join_counts(_EARLIER, changes)
-    new = f"{changes.new:,} new" if changes.new else "nothing new"
-    since = f"since the plan of {describe_instant(changes.now)}"
-    return f"{new} {since}{'; ' if rest else ''}{rest}"
-
-
 _EARLIER: Final = (
     ("still_stale", "still stale"),
     ("deleted", "deleted"),
@@ -357,8 +354,6 @@ def _join_counts(names: Iterable[tuple[str, str]], counts: Counts | PlanChanges)
 
 
 def _counts_of(organization: OrganizationResult, mode: str | None) -> str:
-    if not organization.visible:
-        return "not visible with these credentials"
     if mode == "restore":
         return _join_counts(_RESTORED, organization) or "no one was invited"
     if not organization.plan_made:
@@ -376,8 +371,8 @@ def _seen(end: RunFinished) -> str:
     if not end.plan_made:
         return f"{invitations}; the lists of {projects} were not all read"
     if any(Source(each).is_organization_level for each in end.invitations_by_source):
-        visible = sum(each.visible and each.plan_made for each in end.organizations)
-        projects += f" and {pluralize(visible, 'organization')}"
+        read = sum(each.plan_made for each in end.organizations)
+        projects += f" and {pluralize(read, 'organization')}"
     parts = [f"{invitations} in {projects}"]
     if end.projects_unreadable:
         parts.append(f"{pluralize(end.projects_unreadable, 'list')} not read")
@@ -392,12 +387,6 @@ def _stale(end: RunFinished) -> str:
     left = f", {end.trimmed:,} left for a later run" if end.trimmed else ""
     so_far = "" if end.plan_made else f"; {_NOT_ALL_READ}"
     return f"{end.planned:,}{left}{so_far}"
-
-
-def _kept(end: RunFinished) -> str:
-    by_count = sorted(end.kept_by_reason.items(), key=lambda item: (-item[1], item[0]))
-    reasons = ", ".join(f"{count:,} {describe_keep_reason(reason)}" for reason, count in by_count)
-    return f"{end.kept:,}: {reasons}"
 
 
 def _time(end: RunFinished) -> str:

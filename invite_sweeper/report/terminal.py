@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from rich.cells import cell_len
 from rich.console import Console, JustifyMethod, RenderableType
 from rich.padding import Padding
 from rich.table import Table
@@ -291,27 +290,18 @@ def _indented(part: RenderableType) -> Padding:
 def _column_widths(
     columns: Sequence[Column[Row]], rows: Sequence[Sequence[Text]], width: int
 ) -> tuple[int, ...]:
-    """Return the column widths; empty if the terminal is too narrow to leave words whole."""
-    widths, words = [], []
-    for number, column in enumerate(columns):
-        cells = [row[number] for row in rows]
-        heading = len(column.heading)
-        words.append(max([heading, *(cell_len(w) for cell in cells for w in cell.plain.split())]))
-        longest = max([heading, *(line.cell_len for cell in cells for line in cell.split())])
-        widths.append(min(longest, max(column.max_width, words[-1])))
-    free_width = width - _INDENT - sum(widths) - _GAP * (len(columns) - 1)
-    if free_width < 0:
-        invited = columns.index(INVITED)
-        widths[invited] += free_width
-        if widths[invited] < words[invited]:
-            return ()
-    return tuple(widths)
+    """Return the column widths; empty if the terminal is too narrow for whole lines."""
+    widths = tuple(
+        max([len(column.heading), *(line.cell_len for row in rows for line in row[number].split())])
+        for number, column in enumerate(columns)
+    )
+    return widths if _INDENT + sum(widths) + _GAP * (len(widths) - 1) <= width else ()
 
 
 def _table(widths: Sequence[int], rows: Iterable[Sequence[Text]]) -> Table:
     table = Table.grid(padding=(0, _GAP, 0, 0))
     for number, width in enumerate(widths):
-        table.add_column(width=width, justify="left" if number else "right", overflow="fold")
+        table.add_column(width=width, justify="left" if number else "right")
     for row in rows:
         table.add_row(*row)
     return table

@@ -103,15 +103,14 @@ def _list_events(call: Call) -> SimulatedResponse:
         start = datetime.fromisoformat(since)
     except ValueError:
         raise invalid_parameter("minDate") from None
-    found = [
-        (event, number)
+    found = sorted(
+        (event.created_at, number, event)
         for number, event in enumerate(call.organization.events)
         if (not types or event.type in types) and start <= event.created_at
-    ]
-    found.sort(key=lambda each: (each[0].created_at, each[1]), reverse=True)
+    )
 
-    def document(numbered: tuple[Event, int]) -> Json:
-        event, number = numbered
+    def document(numbered: tuple[datetime, int, Event]) -> Json:
+        _, number, event = numbered
         return {
             "username" if "@" in event.actor else "publicKey": event.actor,
             "created": format_atlas_time(event.created_at),
@@ -124,7 +123,7 @@ def _list_events(call: Call) -> SimulatedResponse:
             "targetUsername": event.username,
         }
 
-    return call.respond_with_page(found, document)
+    return call.respond_with_page(found[::-1], document)
 
 
 def _get_service_account(call: Call) -> SimulatedResponse:
@@ -390,9 +389,9 @@ ENDPOINTS: Final = (
     Endpoint("GET", f"{_ORG}/events", _READ, _list_events, throttling.ORG),
     Endpoint("GET", _ACCOUNT, _READ, _get_service_account, throttling.SERVICE_ACCOUNTS),
 )
-_BY_TEMPLATE: Final[dict[str, dict[str, Endpoint]]] = {}
-for _each in ENDPOINTS:
-    _BY_TEMPLATE.setdefault(re.sub(r"\{\w+\}", "{}", _each.template), {})[_each.method] = _each
+_BY_REQUEST: Final = {
+    (each.method, re.sub(r"\{\w+\}", "{}", each.template)): each for each in ENDPOINTS
+}
 
 
 async def handle(call: Call) -> SimulatedResponse:
@@ -417,13 +416,11 @@ async def handle(call: Call) -> SimulatedResponse:
 
 
 def _execute(call: Call) -> SimulatedResponse:
-    sim, methods = call.sim, _BY_TEMPLATE.get(call.template)
-    if methods is None:
-        return resource_not_found(call.path)
-    endpoint = methods.get(call.method)
+    sim, endpoint = call.sim, _BY_REQUEST.get((call.method, call.template))
     if endpoint is None:
         # Source: `DELETE /groups/` in the recordings of 2025-04-15.
-        return SimulatedResponse(405)
+        is_known = any(template == call.template for _, template in _BY_REQUEST)
+        return SimulatedResponse(405) if is_known else resource_not_found(call.path)
     family = endpoint.family
     call.version = family.version
     _check_version(call, family)

@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
+from itertools import count
 from random import Random
 from typing import TypeAlias
 
@@ -77,32 +77,11 @@ def reset(*, late: bool = False) -> Fault:
     return respond_with(SimulatedResponse(500, deliver=deliver), late=late)
 
 
-@dataclass(slots=True)
-class _Rule:
-    """When a fault is injected: from the `nth` match on, `times`, or at random at a rate."""
-
-    fault: Fault
-    method: str
-    path: str
-    nth: int
-    times: float
-    rate: float | None = None
-    matched: int = 0
-
-    def matches(self, method: str, path: str, rng: Random) -> bool:
-        if self.method not in {"*", method} or not fnmatchcase(path, self.path):
-            return False
-        if self.rate is not None:
-            return rng.random() < self.rate
-        self.matched += 1
-        return self.nth <= self.matched < self.nth + self.times
-
-
 class FaultPlan:
     """Scheduled faults. If several apply to a request, each is around those added after it."""
 
     def __init__(self, seed: int = 0) -> None:
-        self._rules: list[_Rule] = []
+        self._rules: list[tuple[Fault, str, str, Callable[[], bool]]] = []
         self._rng = Random(seed)  # noqa: S311 - faults, not secrets
 
     def add(
@@ -113,6 +92,7 @@ class FaultPlan:
         path: str = "*",
         nth: int = 1,
         times: int | None = 1,
+        rate: float | None = None,
     ) -> None:
         """Inject `fault` into matching requests.
 
@@ -121,12 +101,14 @@ class FaultPlan:
             path: Glob on the path without the query, such as `*/invites/*`.
             nth: First matching request to affect, from 1.
             times: Number of requests to affect; None for all that follow.
+            rate: Affect a random share of all instead, from 0 to 1.
         """
-        self._rules.append(_Rule(fault, method, path, nth, math.inf if times is None else times))
+        numbers, end = count(1), math.inf if times is None else nth + times
 
-    def add_random(self, fault: Fault, rate: float, *, method: str = "*", path: str = "*") -> None:
-        """Inject `fault` into a random share of matching requests, from 0 to 1."""
-        self._rules.append(_Rule(fault, method, path, 1, 0, rate))
+        def occurs() -> bool:
+            return self._rng.random() < rate if rate is not None else nth <= next(numbers) < end
+
+        self._rules.append((fault, method, path, occurs))
 
     def clear(self) -> None:
         """Remove all faults."""
@@ -134,4 +116,8 @@ class FaultPlan:
 
     def faults_for(self, method: str, path: str) -> tuple[Fault, ...]:
         """Return the faults of this request, in the order they were added."""
-        return tuple(each.fault for each in self._rules if each.matches(method, path, self._rng))
+        return tuple(
+            fault
+            for fault, of_method, glob, occurs in self._rules
+            if of_method in {"*", method} and fnmatchcase(path, glob) and occurs()
+        )

@@ -209,9 +209,9 @@ def _trouble(sim: SimulatedAtlas, size: Size) -> None:
     short = faults.effect(before=lambda call: call.query.update(itemsPerPage=["7"]))
     sim.faults.add(short, path="*/users", times=None)
     rate_limited = faults.fail_with(429, "RATE_LIMITED", "Too many requests.", retry_after="1")
-    sim.faults.add_random(rate_limited, 0.02, path="*/v2/*")
-    sim.faults.add_random(faults.fail_with(503), 0.03, path="*/v2/*")
-    sim.faults.add_random(faults.reset(late=True), 0.01, path="*/v2/*")
+    sim.faults.add(rate_limited, rate=0.02, path="*/v2/*")
+    sim.faults.add(faults.fail_with(503), rate=0.03, path="*/v2/*")
+    sim.faults.add(faults.reset(late=True), rate=0.01, path="*/v2/*")
 
 
 SCENARIOS: Final[dict[str, Scenario]] = {

@@ -27,7 +27,6 @@ class Organization:
         client: Of its credentials; organizations with the same credentials share it.
         variables: The environment variables of these credentials.
         name: None where Atlas has not returned it.
-        visible: Whether the credentials see a project of it.
         scope: Its projects; None before they are listed.
         error: What ended the run for this organization; nothing is deleted there then.
         counts: What was counted so far; the deletions are in `outcomes`.
@@ -46,7 +45,6 @@ class Organization:
     client: AtlasClient
     variables: tuple[str, ...] = ()
     name: str | None = None
-    visible: bool = True
     scope: RunScope | None = None
     error: RunError | None = None
     counts: Counts = field(default_factory=Counts)
@@ -160,7 +158,7 @@ class Command:
     def comparison(self) -> ChangeTracker | KeepOutsidePlan | None:
         """Return what compares the plan with the saved one, or the last one; None without one."""
         if self.saved is not None:
-            return KeepOutsidePlan(self.saved)
+            return KeepOutsidePlan(self.saved.planned)
         scope = PlanScope(self.policy.sha256, self.policy.organization_ids, self.base_url)
         previous = self.history.last_plan(scope)
         if previous is None or previous.start is None:

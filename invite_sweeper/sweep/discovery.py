@@ -1,11 +1,11 @@
 """Read organizations: projects, lists, members; decide their invitations, and settle what is open.
 
-Sets of credentials are read at the same time, a few at once. An error that concerns one list or
+Organizations are read at the same time, a few at once. An error that concerns one list or
 one organization is a value; an error that concerns the run is raised.
 """
 
 import asyncio
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Final, TypeAlias, TypeVar
@@ -70,43 +70,39 @@ async def for_each(
 
 
 async def discover_projects(
-    reader: AtlasReader, project_filter: ProjectFilter, org_ids: Iterable[str]
-) -> dict[str, RunScope]:
-    """List the projects of organizations before reading any of their invitations.
+    reader: AtlasReader, project_filter: ProjectFilter, org_id: str
+) -> RunScope:
+    """List the projects of an organization before reading any of its invitations.
 
     Atlas pages the list by offset: a project that is added or renamed between two pages can
     hide another one. A hidden project is read by the next run; but its teams would seem to give
     access to nothing, so where teams decide, the list must not change while it is read.
 
     Raises:
-        GuardRefused: No project of the organizations is visible: the credentials belong to
+        GuardRefused: No project of the organization is visible: the credentials belong to
             another organization, or the list is incomplete.
     """
-    names: dict[str, str] = {}
-    unreadable: list[ListUnreadable] = []
-    found = {
-        org_id: RunScope(org_id, visible=False, unreadable=unreadable, project_names=names)
-        for org_id in org_ids
-    }
+    scope = RunScope(org_id)
     for project in await reader.projects(stable=project_filter.teams_decide):
         if isinstance(project, ListUnreadable):
-            unreadable.append(structs.replace(project, source=project_filter.unplaced_source))
+            source = project_filter.unplaced_source
+            scope.unreadable.append(structs.replace(project, source=source))
             continue
-        names[project.id] = project.name
-        if (scope := found.get(project.org_id)) is None:
+        scope.project_names[project.id] = project.name
+        if project.org_id != org_id:
             continue
-        scope.visible, is_included = True, project_filter.includes(project)
+        is_included = project_filter.includes(project)
         (scope.projects if is_included else scope.excluded).append(project)
         if not is_included or project_filter.names_projects_in_entries:
             scope.team_projects.append(project)
-    if not any(scope.visible for scope in found.values()):
+    if not (scope.projects or scope.excluded):
         raise GuardRefused(
-            "No project of the policy's organizations is visible.",
-            hint="Check the ids under organizations, and that the credentials belong to one of "
-            "them (credentials belong to a single organization).",
+            f"No project of the organization {org_id} is visible.",
+            hint="Check the id under organizations, and that the credentials belong to it "
+            "(credentials belong to a single organization).",
             reasons=(Reason.NO_VISIBLE_PROJECT,),
         )
-    return found
+    return scope
 
 
 async def _optional(reading: Awaitable[ItemT]) -> ItemT | None:
@@ -218,17 +214,16 @@ class TeamAccess:
         return (message,)
 
 
-_AT_A_TIME: Final = 4
 _OPTIONAL_TIMEOUT_S: Final = 3.0
-"""Sets of credentials that are read at the same time; together they have
-`execution.concurrency` requests in flight."""
+_AT_A_TIME: Final = 4
+"""Organizations that are read at the same time; together they have `execution.concurrency`
+requests in flight."""
 
 
 class Reader:
     """Reads organizations into their counts and `stale`.
 
     Args:
-        organizations: Those with the same client share their credentials.
         log: None for a look that writes nothing.
         more_steps: Further steps of the plan, after those of the command.
         observe: Sees each invitation.
@@ -251,14 +246,10 @@ class Reader:
         self._steps = (*command.steps(), *more_steps)
         is_look = log is None or command.dry_run
         self._opened = {} if is_look else command.history.open_intents(command.base_url)
-        clients: defaultdict[int, list[Organization]] = defaultdict(list)
-        for each in organizations:
-            clients[id(each.client)].append(each)
-        self._by_client = tuple(clients.values())
         execution = command.policy.execution
         # A ceiling of one's own holds for all requests together: each client counts alone.
         at_a_time = 1 if execution.max_requests_per_second else _AT_A_TIME
-        self._at_a_time = max(1, min(at_a_time, len(self._by_client), execution.concurrency))
+        self._at_a_time = max(1, min(at_a_time, len(organizations), execution.concurrency))
         self.workers = max(1, execution.concurrency // self._at_a_time)
 
     async def read_all(self) -> None:
@@ -268,88 +259,63 @@ class Reader:
             RunError: The audit log failed, or a stop was requested. Nothing was deleted.
         """
         try:
-            await for_each(self._by_client, self._read_client, workers=self._at_a_time)
+            await for_each(self._organizations, self._try, workers=self._at_a_time)
         finally:
             self._result.report_ends(self._organizations)
         if all(each.scope is not None for each in self._organizations):  # else they may match there
             unused = self._filter.unused_patterns()
             self._result.warn_of(WarningCode.UNUSED_PATTERN, *unused, level=WarningLevel.REMARK)
 
-    async def _read_client(self, organizations: Sequence[Organization]) -> None:
-        """Read the organizations of one set of credentials; raise an error of the whole run."""
+    async def _try(self, organization: Organization) -> None:
+        """Read one organization; raise an error of the whole run."""
         try:
-            await self._list_projects(organizations)
-        except RunError as error:
-            self._fail(organizations, error)
-            return
-        for each in organizations:
-            try:
-                await self._read(each)
-            except RunError as error:
-                self._fail([each], error)
+            await self._read(organization)
+        except (AuditLogError, Interrupted):
+            raise
+        except RunError as failed:
+            error = failed
+            if isinstance(error, CredentialsRefused):
+                error = error.of_variables(organization.variables)
+            if len(self._organizations) > 1:
+                message = f"Organization {organization.label}: {error.message}"
+                there = error.consequence.replace(NOTHING_DELETED, "Nothing was deleted there.")
+                error = error.having(message=message, consequence=there)
+            organization.error = error
+            organization.stale.clear()
 
-    def _fail(self, organizations: Sequence[Organization], error: RunError) -> None:
-        """Record an error of organizations; raise one that concerns the whole run."""
-        if isinstance(error, (AuditLogError, Interrupted)):
-            raise error
-        if isinstance(error, CredentialsRefused):
-            error = error.of_variables(organizations[0].variables)
-        if len(self._organizations) > 1:
-            names = ", ".join(each.label for each in organizations)
-            noun = "Organization" if len(organizations) == 1 else "Organizations"
-            there = "Nothing was deleted there." if error.consequence == NOTHING_DELETED else None
-            error = error.having(message=f"{noun} {names}: {error.message}", consequence=there)
-        for each in organizations:
-            each.error = error
-            each.stale.clear()
-
-    async def _list_projects(self, organizations: Sequence[Organization]) -> None:
-        """List the projects of one set of credentials, and give each organization its own."""
-        command, result, client = self._command, self._result, organizations[0].client
-        org_ids = [each.id for each in organizations]
-        found = await discover_projects(client.reader, self._filter, org_ids)
+    async def _list_projects(self, organization: Organization) -> RunScope:
+        """Return the projects of an organization, once the clock is known to be right."""
+        client = organization.client
+        scope = await discover_projects(client.reader, self._filter, organization.id)
         check_clock(client.server.clock_skew_s)
-        visible = [org_id for org_id, scope in found.items() if scope.visible]
         names, expiries = await asyncio.gather(
             _optional(client.reader.organizations()),
-            _optional(client.reader.secret_expiries(visible[0])),
+            _optional(client.reader.secret_expiries(organization.id)),
         )
         if isinstance(expiries, tuple):
-            result.warn(*secret_warnings(expiries, command.now))
-        for each in organizations:
-            each.name = (names or {}).get(each.id, each.name)
-            each.scope, each.visible = found[each.id], each.id in visible
-            each.count(projects_seen=len(each.scope.projects))
-            if not each.visible:
-                which = " and ".join(each.variables)
-                result.warn_of(
-                    WarningCode.ABSENT_ORGANIZATION,
-                    f"No project of organization {each.label} is visible"
-                    f"{f' with the credentials of {which}' if which else ''}: check the id, and "
-                    "that the credentials belong to it.",
-                )
-        planner = Planner(organizations[0], command, self._write)
-        for project in found[org_ids[0]].unreadable:  # of an unknown organization: counted once
-            organizations[0].count(projects_seen=1)
-            planner.add_unreadable(project)
+            self._result.warn(*secret_warnings(expiries, self._command.now))
+        organization.name = (names or {}).get(organization.id, organization.name)
+        organization.count(projects_seen=len(scope.projects) + len(scope.unreadable))
+        return scope
 
     async def _read(self, organization: Organization) -> None:
         """Read the lists of one organization, settle what is open there, and plan."""
-        scope = organization.scope
-        assert scope is not None  # noqa: S101 - its projects were listed
         command, result = self._command, self._result
         sources, reader = command.policy.sources, organization.client.reader
+        organization.scope = scope = await self._list_projects(organization)
         await self._read_members(organization)
         planner = Planner(organization, command, self._write, self._steps, self._observe)
+        for project in scope.unreadable:
+            planner.add_unreadable(project)
         opened = self._opened.get(organization.id, ())
         recovery = Recovery(result, organization, self._write, opened)
-        result.view.lists_found(len(scope.lists(sources)), organization.label)
+        result.view.started("Reading lists", len(scope.lists(sources)), organization.label)
 
         async def add_list(ref: ListRef, found: ListOutcome) -> None:
             if isinstance(found, tuple):
                 await recovery.settle(ref, found)
             planner.add(ref, found)
-            result.view.list_done()
+            result.view.done()
 
         found = await list_invitations(reader, scope, sources, add_list, workers=self.workers)
         result.warn_of(WarningCode.TEAMS, *found)

@@ -11,7 +11,6 @@ import heapq
 from collections import defaultdict, deque
 from collections.abc import Callable, Container, Coroutine, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import TypeAlias
 
 from invite_sweeper.audit import AuditLog
 from invite_sweeper.audit.events import Intent, OutcomeLine, Planned
@@ -21,6 +20,7 @@ from invite_sweeper.models import (
     SOURCES_OF_USERS,
     Invitation,
     Invitations,
+    ListKey,
     ListRef,
     Outcome,
     Project,
@@ -36,9 +36,6 @@ from invite_sweeper.sweep.result import Result
 from invite_sweeper.text import pluralize
 
 _SYNC_INTERVAL_S = 1.0
-
-Queue: TypeAlias = tuple[Invitation, deque[Planned]]
-"""The planned deletions of a list, and one of them, for the rate limits that they share."""
 
 
 async def delete(
@@ -58,7 +55,7 @@ async def delete(
         if failure is not None:
             outcomes[Outcome.SKIPPED] += len(planned)
         elif planned:
-            result.view.deleting_started(len(planned), organization.label)
+            result.view.started("Deleting invitations", len(planned), organization.label)
             executor = Executor(result, organization, log, stop, breaker)
             try:
                 await executor.run(planned)
@@ -100,12 +97,12 @@ class ProjectQueues:
         clock: Callable[[], float],
         retired: Container[Source] = (),
     ) -> None:
-        queues: defaultdict[tuple[str, ...], deque[Planned]] = defaultdict(deque)
+        queues: defaultdict[ListKey, deque[Planned]] = defaultdict(deque)
         for planned in plan:
             queues[planned.key[:3]].append(planned)
-        self._all: list[Queue] = [(own[0], own) for own in queues.values()]
+        self._all = tuple(queues.values())
         self._ready = deque(self._all)
-        self._waiting: list[tuple[float, int, Queue]] = []
+        self._waiting: list[tuple[float, int, deque[Planned]]] = []
         self._try_acquire = try_acquire
         self._clock = clock
         self._retired = retired
@@ -124,10 +121,10 @@ class ProjectQueues:
         while self._waiting and self._waiting[0][0] <= now_s:
             self._ready.appendleft(heapq.heappop(self._waiting)[2])
         while self._ready and len(group) < most:
-            one, queue = self._ready[0]
-            if not queue or one.source in self._retired:
+            queue = self._ready[0]
+            if not queue or queue[0].source in self._retired:
                 self._ready.popleft()
-            elif (wait_s := self._try_acquire(one)) <= 0:
+            elif (wait_s := self._try_acquire(queue[0])) <= 0:
                 group.append(queue.popleft())
             else:
                 self._sequence += 1
@@ -139,7 +136,7 @@ class ProjectQueues:
 
     def left(self) -> Iterator[Planned]:
         """Yield what was not taken."""
-        for _, queue in self._all:
+        for queue in self._all:
             yield from queue
 
 
@@ -315,7 +312,7 @@ class Executor:
         except RunError as failure:
             self._abort(failure)
         try:
-            self._result.view.deletion_done(outcome)
+            self._result.view.done(outcome)
             if outcome is Outcome.ACCEPTED_DURING:
                 self._result.removed_member(planned)
         except Exception as defect:  # noqa: BLE001 - record the others in spite of a defect

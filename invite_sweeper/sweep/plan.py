@@ -5,20 +5,15 @@ once the lists of an organization are read. Entries are counted by list, all els
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import datetime
-from typing import TypeAlias
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
 
-from invite_sweeper.audit.events import (
-    Announced,
-    AnnouncementEnded,
-    Event,
-    Kept,
-    Planned,
-    WouldBeAnnounced,
-)
+from invite_sweeper.audit import events
 from invite_sweeper.counts import total
 from invite_sweeper.models import (
+    EventT,
+    Invitation,
+    InvitationKey,
     Invitations,
     ListRef,
     ListUnreadable,
@@ -54,7 +49,7 @@ class Planner:
         self,
         organization: Organization,
         command: Command,
-        write: Callable[[Event], None],
+        write: Callable[[events.Event], None],
         steps: Sequence[Step] = (),
         observe: Observer | None = None,
     ) -> None:
@@ -71,16 +66,17 @@ class Planner:
     def add(self, ref: ListRef, found: ListOutcome) -> None:
         """Add one list; a project that no longer exists has no invitations."""
         organization = self._organization
-        if isinstance(found, ProjectGone):
-            organization.count(projects_gone=int(found.project_id not in self._gone))
-            self._gone.add(found.project_id)
-        elif isinstance(found, SourceRetired):
-            organization.retired[found.source] = found
-            self._write(found)
-        elif isinstance(found, ListUnreadable):
-            self.add_unreadable(found)
-        else:
-            self._add_entries(ref, found)
+        match found:
+            case ProjectGone():
+                organization.count(projects_gone=int(found.project_id not in self._gone))
+                self._gone.add(found.project_id)
+            case SourceRetired():
+                organization.retired[found.source] = found
+                self._write(found)
+            case ListUnreadable():
+                self.add_unreadable(found)
+            case _:
+                self._add_entries(ref, found)
 
     def add_unreadable(self, unreadable: ListUnreadable) -> None:
         """Add a list or project that cannot be read: nothing is deleted there."""
@@ -92,8 +88,7 @@ class Planner:
     def finish(self) -> None:
         """Decide the invitations of people, once all lists are added."""
         organization = self._organization
-        unplaced = organization.scope.unreadable if organization.scope is not None else ()
-        lists = (*organization.unread, *organization.retired.values(), *unplaced)
+        lists = (*organization.unread, *organization.retired.values())
         unread = {unread_organization(each) for each in lists}
         people, self._people = self._people, []
         self._add_invitations(combine(people, all_read=not unread & {organization.id, ""}))
@@ -113,9 +108,8 @@ class Planner:
             self._people += decisions
 
     def _add_invitations(self, invitations: Iterable[Decision]) -> None:
-        kept: Counter[str] = Counter()
-        stale = announced = 0
-        now = self._command.now
+        organization, kept, announced = self._organization, Counter[str](), 0
+        known = len(organization.stale)
         for before in invitations:
             decision = before
             for step in self._steps:
@@ -123,32 +117,24 @@ class Planner:
             if self._observe is not None:
                 self._observe(before, decision)
             announced += self._add_announcement(decision)
-            one, age_days = decision.invitation, decision.invitation.age_at(now)
-            if decision.keep_reason is None:
-                stale += 1
-                self._organization.stale.append(
-                    one.as_event(
-                        Planned,
-                        age_days=age_days,
-                        entries=tuple(each.entry for each in decision.entries),
-                        rule=decision.rule,
-                        bounced=decision.bounced,
-                        new=decision.new,
-                        inviter_gone=decision.inviter_gone,
-                    )
+            one, entries = decision.invitation, tuple(each.entry for each in decision.entries)
+            if (reason := decision.keep_reason) is None:
+                planned = self._line(
+                    events.Planned,
+                    one,
+                    entries=entries,
+                    rule=decision.rule,
+                    bounced=decision.bounced,
+                    new=decision.new,
+                    inviter_gone=decision.inviter_gone,
                 )
+                organization.stale.append(planned)
             else:
-                kept[decision.keep_reason] += 1
+                kept[reason] += 1
                 if self._command.policy.audit.record == "all":
-                    self._write(
-                        one.as_event(
-                            Kept,
-                            age_days=age_days,
-                            entries=tuple(each.entry for each in decision.entries),
-                            reason=decision.keep_reason,
-                        )
-                    )
-        self._organization.count(
+                    self._write(self._line(events.Kept, one, entries=entries, reason=reason))
+        stale = len(organization.stale) - known
+        organization.count(
             invitations_seen=stale + kept.total(),
             stale=stale,
             kept=kept.total(),
@@ -158,66 +144,46 @@ class Planner:
 
     def _add_announcement(self, decision: Decision) -> bool:
         """Record what a decision means for announcements; return whether it is a new one."""
-        announcement, now = decision.announcement, self._command.now
+        announcement, dry_run = decision.announcement, self._command.dry_run
         if announcement is None:
             return False
-        for entry in () if self._command.dry_run else announcement.ended:
-            reason = decision.keep_reason or ""
-            ended = entry.as_event(AnnouncementEnded, age_days=entry.age_at(now), reason=reason)
-            self._write(ended)
-        due, rule = announcement.deletable_from, announcement.rule
-        if due is None:
-            return False
-        self._organization.next_due = min(self._organization.next_due or due, due)
-        if rule is None:
-            return False
-        kind: type[Announced | WouldBeAnnounced]
-        kind = WouldBeAnnounced if self._command.dry_run else Announced
-        self._write(
-            decision.invitation.as_event(
-                kind,
-                age_days=decision.invitation.age_at(now),
-                rule=rule,
-                deletable_from=rfc3339(due),
-            )
-        )
-        return True
+        for entry in () if dry_run else announcement.ended:
+            reason = decision.keep_reason
+            self._write(self._line(events.AnnouncementEnded, entry, reason=reason))
+        if (due := announcement.deletable_from) is not None:
+            self._organization.next_due = min(self._organization.next_due or due, due)
+            if announcement.rule is not None:
+                kind: type[events.Announced | events.WouldBeAnnounced]
+                kind = events.WouldBeAnnounced if dry_run else events.Announced
+                more = {"rule": announcement.rule, "deletable_from": rfc3339(due)}
+                self._write(self._line(kind, decision.invitation, **more))
+        return announcement.rule is not None
+
+    def _line(self, kind: type[EventT], entry: Invitation, **more: Any) -> EventT:  # noqa: ANN401
+        """Return a line about an entry, with the fields of its event."""
+        return entry.as_event(kind, age_days=entry.age_at(self._command.now), **more)
 
 
 def trim(organizations: Sequence[Organization], command: Command) -> None:
     """Leave the oldest stale invitations over all organizations within the limits.
 
-    The others are counted as `trimmed`. `guards` applies the same limits to the result.
+    The others are counted as `trimmed`. `guards` applies the same limits to the result. The order
+    in which lists were read decides nothing.
     """
     whole = total(each.counts for each in organizations)
-    left = max(0, command.limits.max_deletions - command.recent.total())
+    most = max(0, command.limits.max_deletions - command.recent.total())
     share = share_limit(command, seen=whole.invitations_seen, stale=whole.stale)
-    left = left if share is None else min(left, share)
-    chosen = set(_oldest(organizations, command, left))
-    for organization in organizations:
-        stale = organization.stale
-        organization.stale = [each for each in stale if each.key in chosen]
-        organization.count(trimmed=len(stale) - len(organization.stale))
-
-
-def _oldest(
-    organizations: Iterable[Organization], command: Command, most: int
-) -> Iterator[tuple[str, ...]]:
-    """Yield the keys of the oldest stale invitations, within the limit of each project.
-
-    The order in which lists were read decides nothing.
-    """
+    most = most if share is None else min(most, share)
     stale = [each for organization in organizations for each in organization.stale]
-    stale.sort(key=lambda each: (_sent_at(each), each.invitation_id, each.key))
+    stale.sort(key=lambda each: (each.sent_at or command.now, each.invitation_id, each.key))
+    chosen: set[InvitationKey] = set()
     of_project = command.recent.copy()
     for each in stale:
-        if most and of_project[each.scope_id] < command.limits.max_deletions_per_project:
-            of_project[each.scope_id] += 1
-            most -= 1
-            yield each.key
-
-
-def _sent_at(planned: Planned) -> datetime:
-    sent_at = planned.sent_at
-    assert sent_at is not None  # noqa: S101 - nothing else can be stale
-    return sent_at
+        place = each.scope_id
+        if len(chosen) < most and of_project[place] < command.limits.max_deletions_per_project:
+            of_project[place] += 1
+            chosen.add(each.key)
+    for organization in organizations:
+        left = [each for each in organization.stale if each.key in chosen]
+        organization.count(trimmed=len(organization.stale) - len(left))
+        organization.stale = left

@@ -31,17 +31,11 @@ _MAX_NAMED: Final = 10
 class View(Protocol):
     """What the operator sees during a run. Its implementation is a layer above."""
 
-    def lists_found(self, count: int, where: str) -> None:
-        """Show that this number of lists will be read, too."""
+    def started(self, activity: str, count: int, where: str) -> None:
+        """Show that so many steps of an activity begin, in an organization."""
 
-    def list_done(self) -> None:
-        """Show that one list was read, or could not be."""
-
-    def deleting_started(self, deletions: int, where: str) -> None:
-        """Show that this number of deletions begins."""
-
-    def deletion_done(self, outcome: Outcome) -> None:
-        """Show that one deletion ended."""
+    def done(self, outcome: Outcome | None = None) -> None:
+        """Show that one step ended; that of a deletion has an outcome."""
 
     def warn(self, warning: RunWarning) -> None:
         """Show a warning or remark; the run continues."""
@@ -214,7 +208,6 @@ class Result:
             **self._ending(counts, error, reasons if error is None else error.reasons),
             id=organization.id,
             name=organization.name,
-            visible=organization.visible,
             plan_made=made,
             plan_complete=made and not (organization.unread or retired_early),
         )

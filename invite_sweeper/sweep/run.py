@@ -6,8 +6,6 @@ Nothing is deleted before the last step. A dry run is the same, and ends before 
 from collections.abc import Sequence
 from typing import Final
 
-from msgspec import structs
-
 from invite_sweeper.audit import AuditLog, check_written_plan
 from invite_sweeper.audit.events import OutcomeLine, RunFinished
 from invite_sweeper.counts import total
@@ -114,21 +112,20 @@ async def _read_anew(
             stop came. Nothing was deleted.
     """
     again = [Organization(each.id, each.client, each.variables) for each in organizations]
-    await stop.run_unless_stopped(Reader(result, again, None).read_all())
+    shown = KeepOutsidePlan(line for each in organizations for line in each.stale)
+    await stop.run_unless_stopped(Reader(result, again, None, [shown]).read_all())
     for before, now in zip(organizations, again, strict=True):
         before.error = now.error
         unread = [each for each in now.unread if each not in before.unread]
         before.unread += unread
         before.count(projects_unreadable=len(unread))
-        # Whether it is new since an earlier plan is not compared a second time.
-        shown = {structs.replace(each, new=False): each for each in before.stale}
-        now.stale = [shown[each] for each in now.stale if each in shown]
     _check_guards(result.command, again)
     changed = 0
     for before, now in zip(organizations, again, strict=True):
-        still = set(now.stale)
-        gone = [each for each in before.stale if each not in still]
-        before.stale, changed = now.stale, changed + len(gone)
+        still = {each.key for each in now.stale}
+        gone = [each for each in before.stale if each.key not in still]
+        before.stale = [each for each in before.stale if each.key in still]
+        changed += len(gone)
         before.outcomes[Outcome.CHANGED] += len(gone)
         for each in gone:
             log.write(OutcomeLine.unsent(each, Outcome.CHANGED))

@@ -78,7 +78,6 @@ class RunScope:
     """The projects of one organization that a run sees, and its lists.
 
     Attributes:
-        visible: A project of it is visible, so its own lists are read.
         projects: Those in scope, in Atlas's order.
         excluded: Those that the policy's filter leaves out.
         team_projects: Those whose teams must be known to decide about an invitation with a team:
@@ -89,7 +88,6 @@ class RunScope:
     """
 
     org_id: str
-    visible: bool = True
     projects: list[Project] = field(default_factory=list)
     excluded: list[Project] = field(default_factory=list)
     team_projects: list[Project] = field(default_factory=list)
@@ -99,7 +97,7 @@ class RunScope:
     def lists(self, sources: Iterable[Source]) -> list[ListRef]:
         """Return the lists to read: first those of the organization, then project by project."""
         wanted = tuple(sources)
-        own = [source for source in wanted if source.is_organization_level and self.visible]
+        own = [source for source in wanted if source.is_organization_level]
         of_projects = [source for source in wanted if not source.is_organization_level]
         organization = Project(self.org_id, "", self.org_id)
         return [

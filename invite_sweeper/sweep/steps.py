@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 from msgspec import structs
 
-from invite_sweeper.audit import History, RunRecord, SavedPlan, is_recordable
+from invite_sweeper.audit import History, RunRecord, is_recordable
 from invite_sweeper.audit.events import (
     AnnouncementKey,
     PlanChanges,
@@ -112,10 +112,10 @@ def describe_notice(counts: Counts, next_due: datetime, *, dry_run: bool) -> str
 
 
 class KeepOutsidePlan:
-    """Keeps what a saved plan does not list, or lists with other evidence."""
+    """Keeps what a plan does not list, or lists with other evidence."""
 
-    def __init__(self, saved: SavedPlan) -> None:
-        self._remaining: dict[InvitationKey, Planned] = {each.key: each for each in saved.planned}
+    def __init__(self, planned: Iterable[Planned]) -> None:
+        self._remaining: dict[InvitationKey, Planned] = {each.key: each for each in planned}
         self._kept: Counter[str] = Counter()  # planned invitations by reason
         self._changed = 0
 

@@ -59,12 +59,10 @@ class SecondClient:
 
     Attributes:
         spent_s: The time of each token that it got.
-        refused: How often the bucket was empty.
     """
 
     per_s: float
     spent_s: list[float] = field(default_factory=list)
-    refused: int = 0
 
     async def spend(self, sim: SimulatedAtlas, hot: str) -> None:
         """Take tokens one at a time, evenly, until cancelled."""
@@ -75,8 +73,6 @@ class SecondClient:
             await asyncio.sleep(started_s + count / self.per_s - sim.monotonic())
             if spend(sim, hot):
                 self.spent_s.append(sim.monotonic())
-            else:
-                self.refused += 1
         await asyncio.Event().wait()
 
 
@@ -88,7 +84,6 @@ class Hot:
         began_s: The first request of the program.
         asked_s: Each request to the hot project.
         sent_s: Those of them that were not answered with 429.
-        ordinary_s: The last deletion in an ordinary project.
         answers: All responses.
         refusals: Responses with 429.
         anchor_s: One refill of the hot project's bucket.
@@ -98,7 +93,6 @@ class Hot:
     began_s: float
     asked_s: tuple[float, ...]
     sent_s: tuple[float, ...]
-    ordinary_s: float
     answers: int
     refusals: int
     anchor_s: float
@@ -124,15 +118,6 @@ class Hot:
         Every period here is far below 10 s: in a longer silence the bucket had tokens.
         """
         return max(later - earlier for earlier, later in pairwise(self.asked_s))
-
-    @property
-    def half_s(self) -> float:
-        """When the second half of the hot project's deletions began; infinite if it did not."""
-        return (
-            self.sent_s[1 + self.scenario.deletions // 2]
-            if len(self.sent_s) > 1 + self.scenario.deletions // 2
-            else math.inf
-        )
 
     def refills_until(self, at_s: float) -> int:
         """Return the number of refills since the program's first request."""
@@ -229,19 +214,12 @@ def _read(
     other: SecondClient,
 ) -> Hot:
     hot_ones = [asked for asked in requests if f"/groups/{hot}/" in asked.path]
-    # The lists are read again after the sweep; only deletions show whether the others waited.
-    ordinary = [
-        asked
-        for asked in requests
-        if asked.method == "DELETE" and "/invites" in asked.path and hot not in asked.path
-    ]
     sent_s = tuple(asked.at_s for asked in hot_ones if asked.status < 400)
     return Hot(
         scenario=scenario,
         asked_s=tuple(asked.at_s for asked in hot_ones),
         began_s=requests[0].at_s,
         sent_s=sent_s,
-        ordinary_s=ordinary[-1].at_s,
         answers=len(requests),
         refusals=sum(asked.status == 429 for asked in requests),
         anchor_s=anchor_s,

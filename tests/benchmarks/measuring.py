@@ -196,11 +196,12 @@ def started_in_turn(
 
     A first pair writes the bytecode and is dropped.
     """
-    took = [(_started_s(one), _started_s(other)) for _ in range(pairs + 1)][1:]
+    took = [(took_s(one), took_s(other)) for _ in range(pairs + 1)][1:]
     return [first for first, _ in took], [second for _, second in took]
 
 
-def _started_s(command: Sequence[str]) -> float:
+def took_s(command: Sequence[str]) -> float:
+    """Run a command and return its seconds."""
     started_s = time.perf_counter()
     subprocess.run(command, check=True, env=quiet_environment(), stdout=subprocess.DEVNULL)
     return time.perf_counter() - started_s

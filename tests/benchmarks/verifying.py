@@ -1,12 +1,10 @@
 """Write the file of a long sweep, and verify it as the program and as two tools do."""
 
 import asyncio
-import subprocess
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
-from benchmarks.measuring import OURS, quiet_environment
+from benchmarks.measuring import OURS, took_s
 from builders import NOW, event_of, invitation
 
 from invite_sweeper.audit import AuditDirectory, AuditLog
@@ -67,11 +65,5 @@ def _planned(numbers: Iterable[int]) -> Iterable[Planned]:
 
 def verified_s(path: Path) -> tuple[float, float]:
     """Return the seconds of `audit verify`, and those of `sha256sum` and `wc` together."""
-    read_s = _took_s(("sha256sum", str(path))) + _took_s(("wc", str(path)))
-    return _took_s((*OURS, "audit", "verify", str(path))), read_s
-
-
-def _took_s(command: Sequence[str]) -> float:
-    started_s = time.perf_counter()
-    subprocess.run(command, check=True, env=quiet_environment(), stdout=subprocess.DEVNULL)
-    return time.perf_counter() - started_s
+    read_s = took_s(("sha256sum", str(path))) + took_s(("wc", str(path)))
+    return took_s((*OURS, "audit", "verify", str(path))), read_s

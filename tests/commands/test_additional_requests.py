@@ -10,7 +10,6 @@ from invite_sweeper.simulator.seed import ORG_ID
 
 ORGANIZATIONS = (ORG_ID, *(f"{number:024x}" for number in range(1, 5)))
 PROJECTS = 3
-LISTS_OF_ORGANIZATIONS = {"users", "invites"}
 SECRET = "serviceAccounts"
 
 
@@ -48,16 +47,3 @@ def test_run_adds_one_request_an_organization_and_none_a_project(estate):
     assert set(of_projects.values()) == {1}
     assert {what for _, what in of_projects} == {"invites"}
     assert len(of_projects) == PROJECTS * len(ORGANIZATIONS)
-
-
-def test_doctor_adds_one_request_an_organization_and_two_a_service_account(estate):
-    done = estate.run("doctor", "--policy", "policy.yaml")
-    assert done.code in {0, 4}, done.out
-
-    of_organizations, of_projects = requests(estate)
-    for found in of_organizations.values():
-        additional = {k: n for k, n in found.items() if k not in LISTS_OF_ORGANIZATIONS}
-        assert additional.pop(SECRET) == 2
-        assert additional == {"events": 1}
-    assert {what for _, what in of_projects} == {"invites", "users"}
-    assert set(of_projects.values()) == {1}

@@ -85,11 +85,9 @@ INCOMPLETE = "the copy of the audit log on standard output is incomplete"
     ("broken", "stream", "words", "copy", "said"),
     [
         (full_disk, "stdout", (), False, NO_SPACE),
-        (full_disk, "stdout", ("--output", "json"), False, NO_SPACE),
         (full_disk, "stderr", ("-v",), False, "12 deleted"),
         (full_disk, "stdout", (), True, ""),
         (closed_pipe, "stdout", (), False, ""),
-        (closed_pipe, "stderr", ("-v",), False, "12 deleted"),
         (stuck_pipe, "stderr", ("-v",), False, "12 deleted"),
         (stuck_pipe, "stdout", (), True, INCOMPLETE),
     ],
@@ -105,7 +103,7 @@ def test_broken_stream_does_not_stop_a_run(cli, broken, stream, words, copy, sai
     assert_whole(cli)
 
 
-@pytest.mark.parametrize("words", [("--version",), ("schema",), ("--help",)], ids=" ".join)
+@pytest.mark.parametrize("words", [("--version",), ("schema",)], ids=" ".join)
 def test_other_commands_report_an_unwritable_stdout(cli, words):
     with full_disk() as stdout:
         done = run(cli, *words, stdout=stdout)

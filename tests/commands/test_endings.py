@@ -20,10 +20,9 @@ POLICY = ("--policy", "policy.yaml")
 PACKAGE = Path(invite_sweeper.__file__).parent
 
 
-@pytest.mark.parametrize("name", ["The sweep stopped itself", "matched no project."])
-def test_project_named_like_a_sentence_of_the_program_changes_no_verdict(cli, name):
+def test_project_named_like_a_sentence_of_the_program_changes_no_verdict(cli):
     cli.keys["projects"] = {"include": ["*", "unused-*"]}
-    cli.sim.invite(cli.sim.add_project(name), "ada@example.com", age=OLD)
+    cli.sim.invite(cli.sim.add_project("The sweep stopped itself"), "ada@example.com", age=OLD)
     planned = cli.run("plan", *POLICY, COLUMNS="120")
     assert (planned.code, "Stopped itself" in planned.out) == (0, False)
     done = cli.run("sweep", *POLICY, "--yes", COLUMNS="120")

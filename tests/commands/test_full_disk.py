@@ -92,19 +92,17 @@ def test_read_only_audit_directory_sends_nothing(cli):
     assert (done.code, cli.deletes(), list(cli.sim.requests)) == (7, 0, [])
 
 
-@pytest.mark.parametrize("command", ["plan", "sweep"])
-def test_copy_of_the_plan_that_fails_after_the_run_is_told_and_ends_with_7(cli, command):
+def test_copy_of_the_plan_that_fails_after_the_run_is_told_and_ends_with_7(cli):
     cli.stock(stale=2)
     folder = cli.folder / "copies"
     folder.mkdir()
     vanish = faults.effect(before=lambda _call: folder.rmdir())
     cli.sim.faults.add(vanish, method="GET", path="*/invites")
-    arguments = ("--policy", "policy.yaml", "--out", "copies/plan.jsonl", "-o", "json")
-    done = cli.run(command, *arguments)
+    done = cli.sweep("--out", "copies/plan.jsonl")
     assert (done.code, done.summary["exit_code"]) == (7, 7), done.err
     assert done.summary["error"]["message"].startswith("The plan was not copied to copies/plan")
     assert str(cli.log_path) in done.err
-    assert done.summary["deleted"] == len(cli.sim.deleted) == 2 * (command == "sweep")
+    assert done.summary["deleted"] == len(cli.sim.deleted) == 2
 
 
 @needs_mount

@@ -8,8 +8,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from invite_sweeper.simulator.seed import ORG_ID
 
-OTHER_ORG = "0123456789abcdef01234567"
-
 
 @pytest.fixture
 def cli(cli):
@@ -71,21 +69,6 @@ def test_refused_run_notifies_with_organization_reason_and_hint(cli, receiver):
     assert last == f"Last hash: {done.summary['audit_last_hash']}"
     assert "@example.com" not in text
     assert refused(cli) == {(ORG_ID, each) for each in reasons}
-
-
-def test_several_organizations_send_one_message_that_names_each(cli, receiver):
-    cli.use_organizations({"A": ORG_ID, "B": OTHER_ORG})
-    wrong = {"MONGODB_ATLAS_ACCESS_TOKEN_B": "wrong"}
-    done, (text,) = slack(cli, receiver, "--metrics-file", "run.prom", **wrong)
-    assert done.code == 4
-    first, *lines = text.splitlines()
-    assert "Partly done: 3 deleted; 1 of 2 organizations failed" in first
-    assert "MONGODB_ATLAS_ACCESS_TOKEN_B" in text
-    done_there, failed_there = (line for line in lines if line.startswith("\u2022"))
-    assert f"Example Industries ({ORG_ID}): Done" in done_there
-    assert "3 deleted" in done_there
-    assert f"{OTHER_ORG}: Failed" in failed_there
-    assert refused(cli) == set()
 
 
 def test_held_lock_is_notified_and_the_metrics_are_left_to_its_run(cli, receiver):

@@ -51,33 +51,3 @@ def test_announced_invitation_is_deleted_after_the_wait_and_a_new_one_is_not(cli
     assert names(cli, "announced") == ["ada@example.com", "bo@example.com"]
     assert names(cli, "outcome") == ["ada@example.com"]
     assert cli.run("audit", "verify", "audit").code == 0
-
-
-def test_plan_announces_nothing_and_says_what_a_sweep_would(cli):
-    done = cli.plan()
-    assert (done.code, done.summary["announced"], done.summary["stale"]) == (0, 1, 0)
-    assert cli.lines("announced") == []
-    (line,) = cli.lines("would_be_announced")
-    assert (line["username"], line["rule"]) == ("ada@example.com", "forgotten")
-    shown = cli.run("audit", "show", "1", "--audit-dir", "audit", COLUMNS="140").out
-    assert "Would be announced  1" in shown
-    day = datetime.fromisoformat(line["deletable_from"])
-    assert f"{day:%Y-%m-%d %H:%M} UTC" in shown.partition("Would be announced")[2]
-    shown = cli.run("plan", "--policy", "policy.yaml", COLUMNS="200").out
-    assert "nothing due, 1 would be announced" in shown
-    assert "1 invitation would be announced, 0 would be deleted" in shown
-    assert cli.sweep().summary["announced"] == 1  # a dry run announces nothing
-
-
-def test_invitation_of_an_inviter_who_left_is_deleted_and_the_plan_says_by_what(cli):
-    del cli.keys["notice"]
-    cli.keys["rules"] = [{"name": "left", "inviter_gone": True}]
-    cli.sim.add_user("boss@example.com", status="ACTIVE")
-    cli.sim.invite(cli.project, "of-boss@example.com", inviterUsername="boss@example.com")
-    cli.sim.invite(cli.project, "of-gone@example.com", inviterUsername="gone@example.com")
-    done = cli.sweep()
-    assert (done.code, done.summary["deleted"]) == (0, 1), done.err
-    (planned,) = cli.lines("planned")
-    assert (planned["username"], planned["inviter_gone"]) == ("of-gone@example.com", True)
-    assert list(done.summary["members"].values()) == [1]
-    assert done.summary["kept_by_reason"]["inviter_unknown"] == 1

@@ -29,10 +29,6 @@ def refused(cli, done, *texts):
 # --- secret files --------------------------------------------------------------------------
 
 
-def fifo(path):
-    os.mkfifo(path)
-
-
 def sparse(path):
     with path.open("wb") as file:
         file.truncate(1 << 30)
@@ -40,10 +36,7 @@ def sparse(path):
 
 SECRET_FILES = {
     "device without an end": (lambda path: path.symlink_to("/dev/zero"), "not a regular file"),
-    "pipe without a writer": (fifo, "not a regular file"),
-    "directory": (lambda path: path.mkdir(), "directory"),
     "1 GiB": (sparse, "larger than 16 KiB"),
-    "missing": (lambda _: None, "No such file"),
 }
 
 
@@ -54,11 +47,9 @@ def test_secret_file_of_another_kind_is_wrong_usage(cli, make, text):
     refused(cli, cli.sweep(**changes), "MONGODB_ATLAS_ACCESS_TOKEN_FILE", text)
 
 
-@pytest.mark.parametrize("command", ["sweep", "validate", "explain", "doctor"])
-def test_policy_that_is_a_pipe_is_wrong_usage_and_is_not_waited_for(cli, command):
-    fifo(cli.folder / "pipe")
-    words = {"validate": ("pipe",), "explain": ("x", "--policy", "pipe")}
-    done = cli.run(command, *words.get(command, ("--policy", "pipe")))
+def test_policy_that_is_a_pipe_is_wrong_usage_and_is_not_waited_for(cli):
+    os.mkfifo(cli.folder / "pipe")
+    done = cli.run("validate", "pipe")
     assert done.code == 2, done.err
     assert "The policy pipe cannot be read: it is not a regular file." in done.out + done.err
 
@@ -69,8 +60,6 @@ NOT_UTF8 = os.fsdecode(b"a\xff")
 @pytest.mark.parametrize(
     "words",
     [
-        ("sweep", "--audit-dir", NOT_UTF8),
-        ("explain", NOT_UTF8),
         (NOT_UTF8,),
         ("sweep", "--output", "json", "--out", NOT_UTF8),
     ],

@@ -3,7 +3,6 @@
 import pytest
 
 OPTIONS = ("--out", "--metrics-file")
-EACH = pytest.mark.parametrize("option", OPTIONS)
 
 
 @pytest.fixture
@@ -61,16 +60,6 @@ def test_unwritable_path_of_a_plan_is_refused(cli, place):
     done = cli.run("plan", "--policy", "policy.yaml", "--output", "json", "--out", place)
     refused(cli, done, f"The plan {place} cannot be written")
     assert not cli.run_files()
-
-
-@EACH
-def test_output_over_an_output_of_the_other_kind_is_refused(cli, option):
-    (other,) = {*OPTIONS} - {option}
-    assert cli.plan(other, "out").code == 0
-    before, calls = (cli.folder / "out").read_bytes(), len(cli.sim.requests)
-    done = cli.plan(option, "out")
-    assert (done.code, len(cli.sim.requests)) == (2, calls)
-    assert (cli.folder / "out").read_bytes() == before
 
 
 def test_two_outputs_to_one_file_and_one_over_the_plan_in_use_are_refused(cli):

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 import faults
 import pytest
 from forked import Fork
-from protected_changes import Nights, answer_with_foreign_404s, change_what_is_shown, listed
+from protected_changes import answer_with_foreign_404s, change_what_is_shown, listed
 from protected_oracle import in_scope, must_stay
 from protected_records import (
     by_run,
@@ -271,7 +271,7 @@ def population(world: World) -> None:
     world.delete_most()
     world.policy["limits"]["max_population_drop"] = world.dice.choice((0, 0.3))
     world.policy["rules"][0]["older_than"] = "1d"
-    young = world.add_young_invitations(14)
+    young = world.add_young_invitations(24)
     if run(world, "sweep") != 0 or "invites" not in world.policy["sources"]:
         return
     for project_id, id_ in young:
@@ -333,43 +333,10 @@ def open_question(world: World) -> None:
     assert changes or removed(world) == shown
 
 
-def partial_nights(world: World) -> None:
-    """Nights on which lists are unread do not lower what a drop is measured by."""
-    owners = Counter(org_id for org_id, _, _ in world.projects.values())
-    ((org_id, count),) = owners.most_common(1)
-    if count == 1:  # a list is hidden and another is read
-        return
-    world.policy["organizations"] = [org_id]
-    world.accounts.clear()
-    world.delete_most()
-    world.policy["rules"][0]["older_than"] = "1d"
-    world.policy["sources"] = ["invites"]
-    world.policy["limits"]["max_population_drop"] = 0.3
-    for _ in range(4):
-        world.add_young_invitations(10)
-    assert run(world, "sweep") == 0
-    nights = Nights(world)
-    for _ in range(world.dice.choice((2, 2, 3))):
-        read = nights.hide()
-        nights.lose(read, world.dice.choice((0, 0.1, 0.25)))
-        world.add_stale_invitations(2)
-        assert run(world, "sweep") == 4
-        nights.end(read)
-    read = nights.show_all()
-    nights.lose(read, world.dice.choice((0.25, 0.4, 0.5, 0.6)))
-    world.add_stale_invitations(2)
-    was, now = nights.counts(read)
-    if (was - now) * 10 > was * 3:
-        sweep_refused(world)
-    else:
-        assert run(world, "sweep") == 0
-
-
 SCRIPTS = (
     sweeps,
     foreign_404s,
     open_question,
-    partial_nights,
     focused,
     focused,
     plan_of_all,
@@ -380,7 +347,7 @@ SCRIPTS = (
     population,
     refused,
 )
-OF_SEVERAL = {groups, shards, plan_of_all, partial_nights}
+OF_SEVERAL = {groups, shards, plan_of_all}
 """Those that need several organizations."""
 
 

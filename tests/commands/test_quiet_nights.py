@@ -7,14 +7,12 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
-import faults
 import pytest
 from observed import ObservedAtlas
 from running import CliRunner, Done, cli_in
 
 from invite_sweeper.simulator import Size
 from invite_sweeper.simulator.scenarios import ALL_SOURCES, SCENARIOS
-from invite_sweeper.simulator.seed import ORG_ID
 
 CRONTAB = (Path(__file__).parents[2] / "deploy/cron/invite-sweeper.crontab").read_text(
     encoding="utf-8"
@@ -96,28 +94,6 @@ def test_clean_nights_send_no_mail(sim, cron):
         assert (done.code, done.out, done.err) == (0, "", "")
     assert len(cron.cli.lines("run_finished")) == 3
     assert cron.cli.deletes() >= 6
-
-
-def test_mail_about_a_failed_deletion_names_organization_project_user_and_what_to_do(sim, cron):
-    search = sim.add_project("Search")
-    for number in range(2):
-        sim.invite(search, f"p{number}@example.com", age=OLD + number * NIGHT)
-    sim.faults.add(faults.fail_with(409, "CONFLICT"), method="DELETE", times=1)
-    done = cron.night()
-    assert (done.code, done.out) == (4, "")
-    verdict, reason, hint, failure = done.err.splitlines()
-    label = f"Example Industries ({ORG_ID})"
-    assert f"Partly done: 1 deleted, 1 failed · {label}" in verdict
-    assert "Deletions failed (1 deletion)." in reason
-    assert re.search(rf"p\d@example\.com in Search of organization {re.escape(label)}", failure)
-    assert failure.endswith("may still be invited: failed, 409 CONFLICT")
-    assert "What to do: The next sweep tries the failed deletions again." in hint
-    command = shlex.split(hint.partition("To list them: ")[2])
-    listed = subprocess.run(
-        [PROGRAM, *command[1:]], capture_output=True, encoding="utf-8", check=True, cwd="/"
-    )
-    assert "@example.com" in listed.stdout
-    assert not set(done.err) & {"{", "\x1b"}
 
 
 def test_mail_about_a_refused_night_has_the_limit_and_what_to_do(sim, cron):

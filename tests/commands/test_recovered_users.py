@@ -1,4 +1,4 @@
-"""Users removed by a killed run: how the next sweep reports them and ends."""
+"""Members removed by a run, or by one that was killed: how it is reported, and the way back."""
 
 import json
 import shlex
@@ -8,63 +8,51 @@ import faults
 import pytest
 from running import wait_until
 
-OLD = timedelta(days=20)
+NAME = "o'neil@example.com"
 
 
 @pytest.fixture
 def cli(cli):
+    """A user whose list shows an invitation that is accepted just before the DELETE."""
     rule = {"name": "stale", "older_than": "14d", "statuses": ["PENDING"]}
     cli.keys |= {"rules": [rule], "sources": ["users"]}
+    roles = {cli.sim.add_project("Sandbox"): ["GROUP_OWNER"]}
+    user = cli.sim.add_user(NAME, age=timedelta(days=20), group_roles=roles)
+    accept = faults.effect(before=lambda _: cli.sim.set_status(user, "ACTIVE"))
+    cli.sim.faults.add(accept, method="DELETE")
     return cli
-
-
-def killed(cli, *, accepts=None, late=True):
-    """Kill a sweep whose DELETE hangs, executed if `late`; the user accepts before it."""
-    if accepts is not None:
-        accept = faults.effect(before=lambda _: cli.sim.set_status(accepts, "ACTIVE"))
-        cli.sim.faults.add(accept, method="DELETE")
-    cli.sim.faults.add(faults.hang(late=late), method="DELETE", times=99)
-    process = cli.fork("sweep", "--policy", "policy.yaml")
-    wait_until(lambda: cli.deletes() >= 1)
-    if late:
-        wait_until(lambda: cli.sim.request_log.removed)
-    process.kill()
-    process.communicate()
-    cli.sim.faults.clear()
-
-
-def invited(cli, name="ada@example.com"):
-    project = cli.sim.add_project("Sandbox")
-    return project, cli.sim.add_user(name, age=OLD, group_roles={project: ["GROUP_OWNER"]})
 
 
 def ends(cli):
     return [(line["outcome"], line["seen_after"]) for line in cli.lines("outcome")]
 
 
-def verified(cli):
-    return cli.run("audit", "verify", "audit").code
-
-
 def test_member_removed_by_a_killed_run_is_reported_as_error_and_the_next_sweep_ends_with_4(cli):
-    _, user = invited(cli, "o'neil@example.com")
-    killed(cli, accepts=user)
+    cli.sim.faults.add(faults.hang(late=True), method="DELETE", times=99)
+    process = cli.fork("sweep", "--policy", "policy.yaml")
+    wait_until(lambda: cli.sim.request_log.removed)
+    process.kill()
+    process.communicate()
+    cli.sim.faults.clear()
     done = cli.sweep()
 
     assert ends(cli) == [("accepted_during", "ACTIVE")]
     assert (done.code, done.summary["exit_code"], done.summary["recovered"]) == (4, 4, 1)
-    assert done.summary["removed_members"] == ["o'neil@example.com"]
-    assert len([each for each in done.errors if "o'neil@example.com accepted" in each]) == 1
-    assert verified(cli) == 0
+    assert done.summary["removed_members"] == [NAME]
+    assert len([each for each in done.errors if f"{NAME} accepted" in each]) == 1
+    assert cli.run("audit", "verify", "audit").code == 0
     assert (cli.sweep().code, len(ends(cli))) == (0, 1)
 
 
-def test_command_in_the_message_restores_the_member(cli):
-    project, user = invited(cli)
-    killed(cli, accepts=user)
+def test_removed_member_is_reported_with_the_command_to_restore_it(cli):
     done = cli.sweep()
+
+    assert (done.code, done.summary["accepted_during"], done.summary["deleted"]) == (4, 1, 0)
+    assert ends(cli) == [("accepted_during", "ACTIVE")]
+    assert done.summary["removed_members"] == [NAME]
+    assert len([each for each in done.errors if f"{NAME} accepted" in each]) == 1
     events = [json.loads(line)["event"] for line in done.err.splitlines()]
     (advice,) = [each for each in events if "Invite the removed members again: " in each]
     _, *command = shlex.split(advice.partition("again: ")[2])
+    assert command[:4] == ["restore", "1", "--username", NAME]
     assert cli.run(*command, "--yes").code == 4  # an active member again
-    assert project in cli.sim.user(user).group_roles

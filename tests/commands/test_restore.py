@@ -167,22 +167,6 @@ def test_same_command_continues_a_killed_restore_and_invites_no_one_twice(cli):
     assert len(cli.sim.invitations(project)) == 4
 
 
-def test_user_whose_deletion_was_done_before_a_kill_is_restored_on_request(cli):
-    project = cli.sim.add_project("Sandbox")
-    cli.sim.invite(project, "ada@example.com", age=20 * DAYS)
-    cli.sim.faults.add(faults.hang(late=True), method="DELETE", times=99)
-    process = cli.fork("sweep", "--policy", "policy.yaml")
-    wait_until(lambda: cli.sim.deleted)
-    process.kill()
-    process.communicate()
-    cli.sim.faults.clear()
-    assert cli.sweep().summary["recovered"] == 1
-    assert restore(cli, "1")["restored"] == 0
-    assert restore(cli, "1", "--include-unconfirmed", "--dry-run")["to_invite"]
-    assert restore(cli, "1", "--include-unconfirmed")["restored"] == 1
-    assert "ada@example.com" in invited(cli, project)
-
-
 # The terminal --------------------------------------------------------------------------------
 
 ASKS = "Type yes or no: "

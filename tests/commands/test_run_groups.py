@@ -64,30 +64,6 @@ def test_one_that_fails_while_reading_does_not_stop_the_others(cli):
     assert verify(cli) == 0
 
 
-@pytest.mark.parametrize(("event", "number"), [("planned", 1), ("intent", 4)])
-def test_command_killed_after_any_kind_of_line_is_recovered_by_the_next(cli, event, number):
-    """The file is cut as a kill leaves it, and HEAD is as the run found it."""
-    invite(cli, 2, 2, 2)
-    assert cli.plan().code == 0
-    head = cli.audit_dir / "HEAD"
-    before = head.read_text("utf-8")
-    assert cli.sweep().code == 0
-    lines, records = cli.log_path.read_bytes().splitlines(keepends=True), cli.lines()
-    records = records[-len(lines) :]
-    cut = [n for n, line in enumerate(records) if line["event"] == event][number]
-    cli.log_path.write_bytes(b"".join(lines[: cut + 1]))
-    killed = before.replace('"ended":true', '"ended":false').replace('"number":1', '"number":2')
-    head.write_text(re.sub('"file":"[^"]*"', f'"file":"{cli.log_path.name}"', killed))
-    kept = [line["event"] for line in records[: cut + 1]]
-    done = cli.sweep()
-    assert done.code == 0, done.err
-    recovered = [line for line in cli.lines("outcome") if "recovers" in line]
-    assert len(recovered) == kept.count("intent") - kept.count("outcome")
-    assert done.summary["recovered"] == len(recovered)
-    assert {line["recovers"] for line in recovered} <= {records[0]["run_id"]}
-    assert verify(cli) == 0
-
-
 # The result ---------------------------------------------------------------------------------
 
 

@@ -226,8 +226,8 @@ def charts(text):
     return {alias: documents(part) for alias, part in found.items()}
 
 
-def test_100_combinations_of_values_render_or_are_refused_for_the_intended_reason(tmp_path):
-    cases = {f"c{seed}": (values, reasons) for seed, values, reasons in combinations(200)}
+def test_combinations_of_values_render_or_are_refused_for_the_intended_reason(tmp_path):
+    cases = {f"c{seed}": (values, reasons) for seed, values, reasons in combinations(90)}
     right = {alias: values for alias, (values, reasons) in cases.items() if not reasons}
     wrong = {alias: values for alias, (values, reasons) in cases.items() if reasons}
     for name in ("right", "wrong"):
@@ -237,7 +237,7 @@ def test_100_combinations_of_values_render_or_are_refused_for_the_intended_reaso
     told = refusals(side_by_side(wrong, tmp_path / "wrong"))
     found = charts(rendering.stdout)
 
-    assert len(right) > 40 < len(wrong) + 20
+    assert len(right) > 40 > len(wrong) > 10
     assert told.keys() == wrong.keys()
     for alias, text in told.items():
         assert [each for each in cases[alias][1] if each not in text] == [], alias

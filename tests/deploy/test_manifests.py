@@ -57,24 +57,6 @@ def test_file_is_a_dry_run_with_its_command_in_one_place(file):
     assert re.findall(place, text, re.MULTILINE) == [shipped]
 
 
-def test_no_other_file_of_deploy_runs_the_program():
-    """New files that run the program must be added to ARMINGS."""
-    runs = re.compile(r"bin/invite-sweeper\b|--audit-dir|ENTRYPOINT|^\s+args:", re.MULTILINE)
-    # Their command is that of the ConfigMap, or they are never armed (test_pull_requests.py).
-    indirect = {
-        "README.md", "several-organizations.md", "kubernetes/base/cronjob.yaml",
-        "kubernetes/components/sharded/kustomization.yaml", "helm/README.md", "helm/values.yaml",
-        "helm/templates/cronjob.yaml", "helm/templates/_pod.tpl", "helm/values.schema.json",
-        "github/policy.yml", "gitlab/policy.gitlab-ci.yml",
-    }  # fmt: skip
-    files = [path for path in DEPLOY.rglob("*") if path.is_file()]
-    running = {
-        str(path.relative_to(DEPLOY)) for path in files if runs.search(path.read_text("utf-8"))
-    }
-
-    assert running - indirect <= ARMINGS.keys()
-
-
 def test_component_arms_the_next_pod_and_changes_one_word(tmp_path):
     """A retry of a Job that runs is a new pod, which reads the ConfigMap anew."""
     dry, armed = overlaid(tmp_path), overlaid(tmp_path, "armed")
@@ -159,40 +141,18 @@ def test_systemd_and_the_page_name_the_codes_that_are_retried():
     assert f"{final} need an operator and are not retried;" in page
 
 
-def test_pod_follows_the_restricted_standard_without_a_token_of_the_cluster(job, manifests):
-    pod, box = pod_spec(job)["securityContext"], container(job)["securityContext"]
+def test_pod_has_no_token_of_the_cluster_and_what_the_restricted_standard_asks(job, manifests):
+    """Its container shows the other restrictions (test_cluster.py)."""
+    pod = pod_spec(job)["securityContext"]
     account = manifests["ServiceAccount", "invite-sweeper"]
     resources = container(job)["resources"]
 
-    assert pod["runAsNonRoot"] is True
-    assert pod["runAsUser"] == pod["runAsGroup"] == pod["fsGroup"] == 10001
+    assert (pod["runAsNonRoot"], pod["fsGroup"]) == (True, 10001)
     assert pod["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert box["allowPrivilegeEscalation"] is False
-    assert box["capabilities"] == {"drop": ["ALL"]}
-    assert box["readOnlyRootFilesystem"] is True
     assert pod_spec(job)["serviceAccountName"] == account["metadata"]["name"]
     assert account["automountServiceAccountToken"] is False
     assert pod_spec(job)["automountServiceAccountToken"] is False
     assert resources["limits"].keys() == {"memory"}  # one of the processor would throttle the job
-
-
-def test_everything_mounted_exists_and_no_secret_is_shipped(job, manifests):
-    volumes = {volume["name"]: volume for volume in pod_spec(job)["volumes"]}
-    mounts = {mount["name"]: mount for mount in container(job)["volumeMounts"]}
-    claims = documents((KUBERNETES / "audit-claim.yaml").read_text(encoding="utf-8"))
-    given = options(container(job)["args"])
-    (policy,) = manifests["ConfigMap", volumes["policy"]["configMap"]["name"]]["data"]
-    files = [each["value"] for each in container(job)["env"] if each["name"].endswith("_FILE")]
-
-    assert mounts.keys() == volumes.keys()
-    assert given["policy"] == f"{mounts['policy']['mountPath']}/{policy}"
-    assert given["audit-dir"].startswith(f"{mounts['audit']['mountPath']}/")
-    claim = volumes["audit"]["persistentVolumeClaim"]["claimName"]
-    assert ("PersistentVolumeClaim", claim) in claims
-    assert mounts["credentials"]["readOnly"] is True
-    folder = mounts["credentials"]["mountPath"]
-    assert files == [f"{folder}/client-id", f"{folder}/client-secret"]
-    assert "Secret" not in {kind for kind, _ in manifests}
 
 
 def test_only_dns_and_https_to_public_addresses_are_allowed(job, manifests):

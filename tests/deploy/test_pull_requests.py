@@ -152,17 +152,6 @@ def test_program_is_installed_from_the_base_branch(job):
     assert {"policy.yaml", ".github/invite-sweeper/**"} < set(trigger["paths"])
 
 
-@pytest.mark.parametrize("path", [WORKFLOW, GITLAB], ids=["GitHub", "GitLab"])
-def test_head_asks_first_for_approvals_and_a_service_account_of_its_own(path):
-    head = " ".join(
-        path.read_text(encoding="utf-8").partition("\n#\n")[0].replace("# ", "").split()
-    )
-
-    assert head.startswith("FIRST protect the environment `atlas`")
-    assert "required reviewers" in head or "require an approval" in head
-    assert "service account of its own" in head
-
-
 @pytest.mark.parametrize(
     ("text", "code", "errors", "warnings"),
     [

@@ -78,16 +78,3 @@ def test_deadlines_of_program_and_service_agree_and_a_failed_run_is_retried_twic
     assert int(re.fullmatch(r"(\d+)s", value(SERVICE, "TimeoutStopSec"))[1]) >= 30
     assert value(SERVICE, "Restart") == "on-failure"
     assert value(SERVICE, "StartLimitBurst") == "3"
-
-
-def test_credentials_are_loaded_by_systemd_and_the_log_belongs_to_a_permanent_user():
-    loaded = {each.split(":")[0] for each in values(SERVICE, "LoadCredential")}
-    variables = dict(each.split("=") for each in values(SERVICE, "Environment"))
-    secrets = {name: path for name, path in variables.items() if "ATLAS" in name}
-    users = (UNITS / "invite-sweeper.sysusers").read_text(encoding="utf-8")
-
-    assert len(secrets) == 2
-    assert all(name.endswith("_FILE") for name in secrets)
-    assert {path.removeprefix("%d/") for path in secrets.values()} | {"policy.yaml"} == loaded
-    assert "--audit-dir ${STATE_DIRECTORY}/audit" in value(SERVICE, "ExecStart")
-    assert f"\nu {value(SERVICE, 'User')} " in users

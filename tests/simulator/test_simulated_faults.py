@@ -37,8 +37,8 @@ OFTEN, RARELY = faults.fail_with(), faults.reset(late=True)
 
 def random_faults(seed):
     plan = FaultPlan(seed)
-    plan.add_random(OFTEN, 0.05, method="DELETE")
-    plan.add_random(RARELY, 0.01, method="DELETE")
+    plan.add(OFTEN, rate=0.05, method="DELETE")
+    plan.add(RARELY, rate=0.01, method="DELETE")
     assert plan.faults_for("GET", "/x") == ()
     return [plan.faults_for("DELETE", "/x") for _ in range(4000)]
 

@@ -119,20 +119,11 @@ async def test_users_lists_show_active_and_pending_users_and_others_only_on_requ
             assert shown[f"/orgs/{ORG}/users"] == expected
 
 
-@pytest.mark.parametrize("scope", ["groups", "orgs"])
-async def test_documents_have_the_keys_of_their_list_and_status(scope):
+async def test_invitation_ends_after_30_days_and_a_rejected_one_has_no_end():
     world = World()
-    path = f"/{scope}/{world.project if scope == 'groups' else ORG}/users?{ALL}"
     async with open_client(world.sim) as request:
-        listed = (await request("GET", path)).json()["results"]
+        listed = (await request("GET", f"/orgs/{ORG}/users?{ALL}")).json()["results"]
     documents = {each["orgMembershipStatus"]: each for each in listed}
-    common = {"id", "orgMembershipStatus", "roles", "username"}
-    common |= set() if scope == "groups" else {"teamIds"}
-    invited = {"invitationCreatedAt", "invitationExpiresAt", "inviterUsername"}
-    active = {"country", "createdAt", "firstName", "lastAuth", "lastName", "mobileNumber"}
-    assert documents["ACTIVE"].keys() == common | active
-    for status in ("PENDING", "INVITATION_EXPIRED", "INVITATION_REJECTED"):
-        assert documents[status].keys() == common | invited
     assert documents["PENDING"]["invitationCreatedAt"] == "2026-08-07T03:04:57Z"
     assert documents["PENDING"]["invitationExpiresAt"] == "2026-09-06T03:04:57Z"
     assert documents["INVITATION_REJECTED"]["invitationExpiresAt"] is None

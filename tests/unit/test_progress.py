@@ -35,10 +35,10 @@ def terminal(width=80):
 def test_progress_is_logged_every_30_s_with_outcomes():
     log, clock = Log(), FakeClock()
     view = Progress(log, None, clock)
-    view.deleting_started(100, "Acme")
+    view.started("Deleting invitations", 100, "Acme")
     for _ in range(59):
         clock.now_s += 1.0
-        view.deletion_done(Outcome.DELETED)
+        view.done(Outcome.DELETED)
     assert log.lines == [
         ("info", "deleting invitations", {"done": 30, "total": 100, "deleted": 30})
     ]
@@ -47,12 +47,12 @@ def test_progress_is_logged_every_30_s_with_outcomes():
 def test_lists_of_several_organizations_add_up_and_a_short_run_logs_no_progress():
     log, clock = Log(), FakeClock()
     view = Progress(log, None, clock)
-    view.lists_found(3, "Acme")
-    view.lists_found(2, "Beta")
-    view.list_done()
+    view.started("Reading lists", 3, "Acme")
+    view.started("Reading lists", 2, "Beta")
+    view.done()
     assert log.lines == []
     clock.now_s += 30.0
-    view.list_done()
+    view.done()
     assert log.lines == [("info", "reading lists", {"done": 2, "total": 5})]
     view.close()
 
@@ -78,9 +78,9 @@ def test_warning_goes_to_the_log_by_its_level(console, level, method):
 def test_bar_shows_progress_and_failures_within_the_width(width):
     console = terminal(width)
     view = Progress(Log(), console)
-    view.deleting_started(40, "Acme")
+    view.started("Deleting invitations", 40, "Acme")
     for outcome in (*[Outcome.DELETED] * 9, Outcome.FAILED):
-        view.deletion_done(outcome)
+        view.done(outcome)
     view.close()
     shown = console.file.getvalue()
     assert "10/40" in shown
@@ -90,9 +90,9 @@ def test_bar_shows_progress_and_failures_within_the_width(width):
 def test_bar_is_removed_after_the_last_step_and_may_be_closed_again():
     console = terminal()
     view = Progress(Log(), console)
-    view.lists_found(2, "Acme")
-    view.list_done()
-    view.list_done()
+    view.started("Reading lists", 2, "Acme")
+    view.done()
+    view.done()
     assert console.file.getvalue().endswith("\x1b[2K")
     view.close()
     assert console.file.getvalue().endswith("\x1b[2K")
@@ -101,6 +101,6 @@ def test_bar_is_removed_after_the_last_step_and_may_be_closed_again():
 def test_bar_of_0_steps_is_never_shown():
     console = terminal()
     view = Progress(Log(), console)
-    view.lists_found(0, "Acme")
+    view.started("Reading lists", 0, "Acme")
     view.close()
     assert console.file.getvalue() == ""

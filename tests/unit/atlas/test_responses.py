@@ -84,14 +84,12 @@ OF_ATLAS = (
     "Application/JSON; charset=utf-8",
     "application/vnd.atlas.2023-01-01+json;charset=utf-8",
 )
-OF_A_PROXY = (
+HTML_TYPES = ("text/html", "TEXT/HTML; charset=utf-8", " application/xhtml+xml ;charset=utf-8")
+OTHER = (
     "text/plain",
     "text/json-of-sorts",
     "application/octet-stream",
     "text/plain; like=application/json",
-    "text/html",
-    "TEXT/HTML; charset=utf-8",
-    " application/xhtml+xml ;charset=utf-8",
 )
 
 
@@ -100,12 +98,14 @@ def response_of_type(status, media_type, body=b""):
     return response(status, headers=headers, body=body)
 
 
-@pytest.mark.parametrize("media_type", [*OF_ATLAS, *OF_A_PROXY])
-def test_deletion_or_404_is_believed_only_if_it_can_be_from_atlas(media_type):
-    is_from_atlas = media_type in OF_ATLAS
-    assert is_already_gone(response_of_type(404, media_type)) is is_from_atlas
-    for status, body in ((204, b""), (200, b"{}"), (202, b"{}")):
-        assert is_deleted(response_of_type(status, media_type, body)) is is_from_atlas
+@pytest.mark.parametrize("media_type", [*OF_ATLAS, *OTHER, *HTML_TYPES])
+def test_204_and_404_are_believed_unless_they_are_html_and_200_only_if_it_is_json(media_type):
+    is_html = media_type in HTML_TYPES
+    assert is_deleted(response_of_type(204, media_type)) is not is_html
+    assert is_already_gone(response_of_type(404, media_type)) is not is_html
+    for status in (200, 202):
+        found = response_of_type(status, media_type, b"{}")
+        assert is_deleted(found) is (media_type in OF_ATLAS)
 
 
 @pytest.mark.parametrize("status", [200, 202])

@@ -8,7 +8,7 @@ import pytest
 from audit.runs import outcome, planned
 from builders import ORG, OTHER_ORG
 from report.hostile import HOSTILE
-from report.scenes import SCENES, UNREADABLE, run, three_organizations
+from report.scenes import SCENES, THREE_ORGANIZATIONS, UNREADABLE, run
 from report.test_page import TEXTS, clean, page_of, refused, write
 
 from invite_sweeper.audit import AuditDirectory
@@ -70,7 +70,7 @@ def pages(tmp_path_factory) -> list[Path]:
     long = planned(
         1, source=Source.USERS, username=LONG, inviter=LONG, project_name="Data Platform"
     )
-    scenes = (three_organizations()._replace(lines=[long, outcome(long)]), SCENES["killed"]())
+    scenes = (THREE_ORGANIZATIONS._replace(lines=[long, outcome(long)]), SCENES["killed"])
     for number, scene in enumerate(scenes):
         directory = AuditDirectory(folder / str(number))
         write(directory, 1, scene)

@@ -59,6 +59,13 @@ def test_owner_in_a_project_is_first_with_role_and_history(record, width):
     assert text.count("deleted 1 time before") == 1
 
 
+@pytest.mark.parametrize("width", [40, 60])
+def test_narrow_terminal_breaks_no_value_of_a_row(record, width):
+    text = printed(width, lambda console: show_result(console, record, Advisor()))
+    values = {"organization member": 1, "GROUP_OWNER in Blue Lagoon": 1, "by nmtxqlkl": 2}
+    assert {value: text.count(value) for value in values} == values
+
+
 def test_question_has_the_plan_and_counts_owners_and_who_came_back(record):
     text = printed(200, lambda console: show_question(console, record, Advisor()))
     assert text.index("owner@example.com") < text.index("reader@example.com")

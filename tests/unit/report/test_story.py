@@ -22,11 +22,11 @@ from invite_sweeper.endings import Advisor
 from invite_sweeper.json_text import to_json
 from invite_sweeper.models import OUTCOMES_OF_DELETIONS
 from invite_sweeper.policy import Notification
-from invite_sweeper.report.metrics import Release, write_textfile
+from invite_sweeper.report.metrics import Metrics
 from invite_sweeper.report.notify import end_message
 from invite_sweeper.report.page import render_html, render_markdown
 from invite_sweeper.report.readback import result_json
-from invite_sweeper.report.story import Story, needs_attention, tell
+from invite_sweeper.report.story import Story, StoryLine, needs_attention, tell
 from invite_sweeper.report.terminal import attention_lines, show_question, show_result
 
 STORIES = Path(__file__).with_name("stories.txt")
@@ -104,7 +104,7 @@ def test_numbers_are_the_same_in_json_webhook_metrics_and_question(record, tmp_p
     if record.end is None:
         pytest.skip("it was killed")
     path = tmp_path / "run.prom"
-    assert write_textfile(path, Release("acme"), record, FINISHED_AT) == ()
+    assert Metrics({"instance": "acme"}, record, FINISHED_AT).write(path) == ()
     families = text_string_to_metric_families(path.read_text(encoding="utf-8"))
     every = [sample for family in families for sample in family.samples]
     samples = {each.name: each.value for each in every if len(each.labels) == 1}
@@ -175,26 +175,42 @@ def test_rest_of_whom_a_dry_run_would_announce_has_the_command_that_lists_all(di
     assert f"2 more: {command}" in text
 
 
+@pytest.mark.parametrize(("width", "between"), [(60, "\n    "), (140, "  +")])
+def test_text_of_an_organization_is_beside_its_name_or_below_it(directory, width, between):
+    record = written("three organizations", directory)
+    for each in tell(record, ADVISOR).organizations:
+        line = f"  {re.escape(each.label)}{between}{re.escape(each.text)}\n"
+        assert re.search(line, on_terminal(record, width))
+
+
 def test_organizations_that_failed_for_the_same_cause_share_an_error(directory):
     (item,) = tell(written("two organizations unreachable", directory), ADVISOR).attention
     assert item.messages[0] == f"Organizations {'b' * 24}, {'c' * 24}: Atlas cannot be reached."
 
 
 def test_stories_are_as_they_were_reviewed(tmp_path):
-    """Each word of an output is here once; `UPDATE_SNAPSHOTS=1` writes the file again."""
-    parts = []
+    """Each word of an output is here once; `UPDATE_SNAPSHOTS=1` writes the file again.
+
+    Of lines that are those of the first story there are the labels.
+    """
+    parts, seen = [], ()
     for number, name in enumerate(SCENES):
         record = written(name, AuditDirectory(tmp_path / str(number)))
-        parts.append(f"== {name}\n{as_text(tell(record, ADVISOR))}")
+        story = tell(record, ADVISOR)
+        parts.append(f"== {name}\n{as_text(story, seen)}")
+        seen = seen or story.lines
     text = "\n".join(parts)
     if os.environ.get("UPDATE_SNAPSHOTS"):
         STORIES.write_text(text, encoding="utf-8")
     assert text == STORIES.read_text(encoding="utf-8")
 
 
-def as_text(story: Story) -> str:
-    lines = [story.headline, *story.lines, *story.organizations]
-    texts = [f"{each.label}: {each.text}" for each in lines]
+def as_text(story: Story, seen: tuple[StoryLine, ...]) -> str:
+    lines = [each for each in story.lines if each not in seen]
+    texts = [f"{each.label}: {each.text}" for each in (story.headline, *lines)]
+    if same := [each.label for each in story.lines if each in seen]:
+        texts.append(f"= {', '.join(same)}")
+    texts += [f"{each.label}: {each.text}" for each in story.organizations]
     for each in story.attention:
         texts.append(f"! {each.text}")
         texts += [f"  -> {each.advice}"] if each.advice else []

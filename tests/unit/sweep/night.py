@@ -93,19 +93,13 @@ class QuietView:
     """Shows nothing; records what it was told, and agrees unless told otherwise."""
 
     def __init__(self, answer=lambda _: True):
-        self.warnings, self.started, self.asked = [], [], []
+        self.warnings, self.activities, self.asked = [], [], []
         self._answer = answer
 
-    def lists_found(self, count, where):
-        pass
+    def started(self, activity, count, where):
+        self.activities.append(activity)
 
-    def list_done(self):
-        pass
-
-    def deleting_started(self, deletions, where):
-        self.started.append((deletions, where))
-
-    def deletion_done(self, outcome):
+    def done(self, outcome=None):
         pass
 
     def warn(self, warning):

@@ -12,7 +12,7 @@ from invite_sweeper.sweep.scope import ProjectFilter, RunScope
 
 async def discover(*listed, **keys):
     rules, atlas = policy(**keys), FakeAtlas(listed=list(listed))
-    return (await discover_projects(atlas, ProjectFilter(rules), [ORG]))[ORG]
+    return await discover_projects(atlas, ProjectFilter(rules), ORG)
 
 
 async def list_all(atlas, count, *, workers=3, on_list=None, sources=(Source.INVITES,)):

@@ -54,7 +54,7 @@ class Run:
     def __init__(self, atlas, log, *, stop=None, workers=4, grace_s=3600.0, sources=(), **options):
         self.clock = options.pop("clock", None) or asyncio.get_running_loop().time
         view = QuietView()
-        view.deletion_done = options.pop("on_done", view.deletion_done)
+        view.done = options.pop("on_done", view.done)
         rules = policy(
             sources=list(sources) or ["invites"],
             limits={"canary": 0, **options},
@@ -128,11 +128,9 @@ async def test_outcome_is_recorded_with_what_was_sent_and_seen_and_how_long_it_t
     result = Sending(Outcome.FAILED, 3, 500, "UNEXPECTED_ERROR", None, "PENDING", "gone")
     log, (line,) = FakeDeletionLog(), plan(1)
     atlas = FakeAtlas(results={line.invitation_id: result})
-    events, write = [], log.write
-    log.write = lambda event: events.append(event) or write(event)
     run = Run(atlas, log, clock=iter([0.0, 0.0, 7.0, 8.2346]).__next__)
     await run.run([line])
-    (sent, done) = events
+    (sent, done) = log.events
     assert sent == line.as_event(Intent, rule="forgotten")
     assert done == line.as_event(
         OutcomeLine,
@@ -150,12 +148,10 @@ async def test_outcome_is_recorded_with_what_was_sent_and_seen_and_how_long_it_t
 async def test_skipped_deletion_took_no_time():
     log, stop = FakeDeletionLog(), StopRequest()
     stop.request("SIGTERM")
-    events = []
-    log.write = events.append
     run = Run(FakeAtlas(), log, stop=stop)
     await run.run(plan(1))
-    ((outcome, attempts, duration_ms),) = [(e.outcome, e.attempts, e.duration_ms) for e in events]
-    assert (outcome, attempts, duration_ms) == ("skipped", 0, 0.0)
+    (line,) = log.events
+    assert (line.outcome, line.attempts, line.duration_ms) == ("skipped", 0, 0.0)
 
 
 @pytest.mark.parametrize(

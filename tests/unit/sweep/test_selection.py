@@ -368,13 +368,3 @@ def test_one_more_keep_entry_never_deletes_more(one, rules, keep, more):
 def test_a_longer_older_than_never_deletes_more(one, shorter, longer):
     few = decide(one, **rule(older_than=f"{shorter + longer}d"))
     assert decide(one, **rule(older_than=f"{shorter}d")).stale or not few.stale
-
-
-@given(one=invitations, rules=rule_lists, keep=keep_lists)
-def test_explain_agrees_with_the_one_decision(one, rules, keep):
-    both = policy(rules=rules, keep=keep)
-    decision, found = Selector(both, NOW).decide(one), list(Selector(both, NOW).explain(one))
-    assert (decision.rule is None) != (decision.keep_reason is None)
-    if decision.stale:
-        assert decision.rule == next(e.name for e, r, _ in found if e in both.rules and r is True)
-        assert all(result is False for entry, result, _ in found if entry in both.keep)

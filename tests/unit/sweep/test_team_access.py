@@ -53,7 +53,7 @@ async def decide(*invitations, teams=None, listed=PROJECTS, **keys):
     async def on_list(_, invitations):
         found.extend(invitations)
 
-    scope = (await discover_projects(atlas, ProjectFilter(rules), [ORG]))[ORG]
+    scope = await discover_projects(atlas, ProjectFilter(rules), ORG)
     sources = [Source.ORG_USERS, Source.ORG_INVITES]
     warnings = await list_invitations(atlas, scope, sources, on_list, workers=2)
     selector = Selector(rules, NOW)

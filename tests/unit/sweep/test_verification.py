@@ -54,6 +54,7 @@ async def verify(atlas, *lines, stop=None, workers=4, outcome=Outcome.DELETED):
     await executor.read_again()
     left = [int(id_, 16) for kind, id_ in log.lines if kind == "failed"]
     assert organization.counts.still_there == len(left) == len(log.lines)
+    assert {each.replaces for each in log.events} <= {outcome}
     assert organization.outcomes[outcome] == len(lines) - len(left)
     assert organization.outcomes[Outcome.FAILED] == len(left)
     assert (WarningCode.STILL_THERE in result.view.codes()) is bool(left)
