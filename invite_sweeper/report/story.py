@@ -278,7 +278,8 @@ def _attention(end: RunFinished, advisor: Advisor) -> Iterator[Attention]:
     code, known = ExitCode(end.exit_code), known_reasons(end.reasons)
     for error in errors_of(end):
         parts = (*error["message"].split("\n"), error["consequence"])
-        advice = error["hint"] or advisor.hint(code, [r for r in known if r.exit_code is code])
+        own = advisor.advise(each for each in known if each.exit_code is code)
+        advice = error["hint"] or " ".join(own) or code.advice
         title = f"Exit code {end.exit_code}: {code.label}"
         messages = tuple(map(escape_unprintable, filter(None, parts)))
         yield Attention(title, messages, advice, "error")
