@@ -68,9 +68,9 @@ class Organization:
         """Whether its lists were read, or could not be, and nothing keeps it out."""
         return self.error is None and self.scope is not None
 
-    def count(self, **counts: object) -> None:
+    def count(self, **counts: int | Mapping[str, int]) -> None:
         """Add to the counts."""
-        self.counts += Counts(**counts)  # type: ignore[arg-type]
+        self.counts = self.counts.plus(**counts)
 
     def list_results(self, sources: Iterable[Source]) -> Iterator[ListResult]:
         """Yield what was read of each source that Atlas serves."""
