@@ -18,9 +18,21 @@ from contextlib import contextmanager
 import faults
 import pytest
 from forked import Fork
-from protected_changes import answer_with_foreign_404s, change_what_is_shown, listed
-from protected_oracle import in_scope, must_stay
-from protected_records import (
+from running import Done, cli_in, end, wait_until
+from seeds import seeds
+from terminals import Terminal
+from world import DAY, INVITED, SOURCES, World
+from world_changes import (
+    FOCUSES,
+    add_faults,
+    answer_as_400,
+    answer_with_foreign_404s,
+    change_what_is_shown,
+    focus,
+    refuse_all,
+)
+from world_oracle import in_scope, may_end
+from world_records import (
     by_run,
     directories,
     instants,
@@ -30,10 +42,6 @@ from protected_records import (
     removed,
     whole_lines,
 )
-from protected_world import FOCUSES, SOURCES, World, answer_as_400
-from running import Done, cli_in, end, wait_until
-from seeds import seeds
-from terminals import Terminal
 
 from invite_sweeper.audit import AuditDirectory, Verdict, verify_directory
 from invite_sweeper.simulator import Call
@@ -104,7 +112,10 @@ def check_run(world: World, sent_before: int, done: Done, *arguments: str) -> in
 
 def has_too_many_unreadable(world: World) -> bool:
     """Return whether every project must be readable, and one of the policy is not."""
-    unreadable = any(in_scope(world, project_id) for project_id in world.unreadable)
+    unreadable = any(
+        in_scope(world, key) and {("invites", key), ("users", key)} <= world.unread
+        for key in world.projects
+    )
     read = not {"invites", "users"}.isdisjoint(world.policy["sources"])
     return unreadable and read and world.policy["limits"]["max_unreadable_projects"] == 0
 
@@ -136,7 +147,7 @@ def sweep_refused(world: World, *arguments: str) -> None:
 
 def sweeps(world: World) -> None:
     """One or two sweeps, or a killed one and its successor."""
-    world.add_faults()
+    add_faults(world)
     kill = world.dice.random() < 0.2
     if kill:
         run_and_kill(world, "*", 60)
@@ -146,14 +157,14 @@ def sweeps(world: World) -> None:
 
 def focused(world: World) -> None:
     """A sweep of an organization in which one guard alone keeps most."""
-    world.focus((world.seed // len(SCRIPTS) * 2 + world.seed % 2) % FOCUSES)
+    focus(world, (world.seed // len(SCRIPTS) * 2 + world.seed % 2) % FOCUSES)
     run(world, "sweep")
 
 
 def killed(world: World) -> None:
     """A sweep that is killed at a DELETE, and its successor, which recovers the deletion."""
     world.delete_most()
-    world.add_faults()
+    add_faults(world)
     run_and_kill(world, "DELETE", world.dice.choice((1, 1, 4)))
     if run(world, "sweep") in {0, 4}:
         check_no_intent_open(world)
@@ -163,11 +174,11 @@ def groups(world: World) -> None:
     """A sweep of organizations with credentials of their own; limits count over all of them."""
     world.delete_most()
     world.use_all_organizations()
-    world.add_faults()
+    add_faults(world)
     limits, number = world.policy["limits"], world.seed // len(SCRIPTS)
     limits["over_limit"] = ("refuse", "trim")[number % 2]
     if number % 4 < 2:
-        largest = max(Counter(item.org_id for item in world.items).values())
+        largest = max(Counter(row.org_id for row in world.items.values()).values())
         limits["max_deletions"] = (largest, largest // 4)[number % 2]
     else:
         limits["max_deletions_per_project"] = world.dice.choice((1, 2, 3, 5))
@@ -179,7 +190,7 @@ def shards(world: World) -> None:
     """A sweep in shards, an organization each; together they keep the limits of one run."""
     world.delete_most()
     world.use_all_organizations()
-    world.add_faults()
+    add_faults(world)
     limits, count = world.policy["limits"], world.dice.randint(2, 3)
     kinds = (("max_share", (0, 0.1)), ("max_deletions", (3, 5)))
     limit, values = kinds[world.seed // len(SCRIPTS) % 2]
@@ -188,7 +199,7 @@ def shards(world: World) -> None:
         limits["over_limit"] = "trim"
     world.policy["sources"] = ["invites"]  # so that a shard has few
     for _ in range(6):
-        world.add_stale_invitations(2)
+        world.invite_to_one(2)
     for index in range(1, count + 1):
         path = f"audit/shard-{index}"
         run(world, "sweep", "--shard", f"{index}/{count}", "--audit-dir", path)
@@ -201,9 +212,8 @@ def shards(world: World) -> None:
 
 def saved_plan(world: World) -> None:
     """A saved plan limits a sweep, and a changed policy refuses it."""
-    world.policy["organizations"] = world.organizations  # it needs one credential for all
-    world.accounts.clear()
-    world.add_faults()
+    world.policy["organizations"] = world.organizations
+    add_faults(world)
     if world.dice.random() < 0.5:
         world.delete_most()
     run(world, "plan", "--out", "plan.jsonl")
@@ -211,10 +221,10 @@ def saved_plan(world: World) -> None:
     if not path.exists():
         return
     listed = listed_in(path)
-    world.add_stale_invitations(3)
+    world.invite_to_one(3)
     if world.dice.random() < 0.4:
-        with world.changed_policy():
-            sweep_refused(world, "--plan", "plan.jsonl")
+        world.change_policy()
+        sweep_refused(world, "--plan", "plan.jsonl")
     else:
         run(world, "sweep", "--plan", "plan.jsonl")
         assert removed(world) <= listed
@@ -229,11 +239,11 @@ def plan_of_all(world: World) -> None:
     world.delete_most()
     world.use_all_organizations()
     kind = ("damaged", "gone", "renamed", "together", "faults")[world.seed // len(SCRIPTS) % 5]
-    counts = Counter(item.org_id for item in world.items)
+    counts = Counter(row.org_id for row in world.items.values())
     if kind == "together":
         world.policy["limits"] |= {"max_deletions": max(counts.values()), "over_limit": "refuse"}
     elif kind == "faults":
-        world.add_faults()
+        add_faults(world)
     code = run(world, "plan", "--out", "plan.jsonl")
     path = world.cli.folder / "plan.jsonl"
     assert path.exists() == (code in {0, 4})
@@ -242,7 +252,7 @@ def plan_of_all(world: World) -> None:
         return sweep_refused(world) if kind == "together" else None
     listed = listed_in(path)
     assert len(listed) <= world.policy["limits"]["max_deletions"]
-    world.add_stale_invitations(3)
+    world.invite_to_one(3)
     if kind == "damaged" and listed:
         lines = path.read_bytes().splitlines(keepends=True)
         number = world.dice.randrange(1, len(lines) - 1)
@@ -250,11 +260,13 @@ def plan_of_all(world: World) -> None:
         path.write_bytes(b"".join(lines))
         return sweep_refused(world, "--plan", "plan.jsonl")
     gone = world.end_one_credential() if kind == "gone" else None
-    renamed = world.rename_one_organization() if kind == "renamed" else None
+    if kind == "renamed":
+        for organization in world.cli.sim.organizations.values():
+            organization.name = "Renamed"
     run(world, "sweep", "--plan", "plan.jsonl")
     assert removed(world) <= listed
-    names = {each["id"]: each["name"] for each in world.last.summary["organizations"]}
-    assert renamed is None or names[renamed] == "Renamed"
+    names = {each["name"] for each in world.last.summary["organizations"]}
+    assert kind != "renamed" or names == {"Renamed"}
     assert not gone or not any(world.org_of(scope) == gone for scope, _ in removed(world))
     if world.last.code in {0, 4}:
         sweep_refused(world, "--plan", "plan.jsonl")  # it is used
@@ -267,24 +279,23 @@ def population(world: World) -> None:
     Of several organizations only the one that dropped would lose nothing.
     """
     world.policy["organizations"] = [world.dice.choice(world.organizations)]
-    world.accounts.clear()
     world.delete_most()
     world.policy["limits"]["max_population_drop"] = world.dice.choice((0, 0.3))
     world.policy["rules"][0]["older_than"] = "1d"
-    young = world.add_young_invitations(24)
+    young = world.invite_to_one(24, DAY / 24)
     if run(world, "sweep") != 0 or "invites" not in world.policy["sources"]:
         return
     for project_id, id_ in young:
         world.cli.sim.groups[project_id].invites.pop(id_, None)
-    world.add_stale_invitations(2)
+    world.invite_to_one(2)
     sweep_refused(world)
 
 
 def refused(world: World) -> None:
     """The clock or the list of projects is wrong: nothing is deleted."""
-    world.add_faults()
+    add_faults(world)
     world.delete_most()
-    world.refuse_all(by_clock=world.dice.random() < 0.6)
+    refuse_all(world, by_clock=world.dice.random() < 0.6)
     for _ in range(world.dice.randint(1, 2)):
         sweep_refused(world)
 
@@ -293,7 +304,7 @@ def foreign_404s(world: World) -> None:
     """Something before Atlas answers DELETEs with 404; what is still listed is not "gone"."""
     world.delete_most()
     world.policy["limits"] |= {"canary": 0, "max_failure_share": 1}
-    answer_as_400(world.cli.sim, world.dice)
+    answer_as_400(world)
     answer_with_foreign_404s(world)
     code = run(world, "sweep")
     said = {
@@ -302,7 +313,7 @@ def foreign_404s(world: World) -> None:
         if (outcome := line["outcome"]) != "deleted"
     }
     assert set(said.values()) <= {"already_gone", "failed"}
-    left = listed(world.cli.sim)
+    left = {row.key for row in world.rows() if row.status in INVITED}
     gone = sum(said[each] == "already_gone" for each in said.keys() - left)
     summary = world.last.summary
     assert (summary["already_gone"], summary["failed"]) == (gone, len(said) - gone)
@@ -315,16 +326,16 @@ def open_question(world: World) -> None:
     world.policy["sources"] = list(SOURCES)
     if world.dice.random() < 0.5:
         world.policy["projects"] = {"exclude": ["renamed-*"]}
-    world.add_stale_invitations(8)
+    world.invite_to_one(8)
     if world.dice.random() < 0.5:  # most of what is shown is new since that plan, or not
         run(world, "plan")
-        world.add_stale_invitations(1)
+        world.invite_to_one(1)
     changes = world.dice.random() < 0.7
     with sweep_that_asks(world) as terminal:
         assert world.cli.deletes() == 0
         shown = planned(world)
         changed = change_what_is_shown(world, shown) if changes else set()
-        world.add_stale_invitations(3)
+        world.invite_to_one(3)
         terminal.type("yes\n")
         terminal.end()
         code = check_run(world, 0, end(terminal.process), "sweep")
@@ -402,11 +413,12 @@ def check_limits(world: World) -> None:
 def check_end(world: World) -> None:
     gone = removed(world)
     reached = gone | planned(world)
+    rows = list(world.items.values())
     wrong = [
-        item
-        for item in world.items
-        if item.removed_as in reached
-        and all(must_stay(world, item, now) for now in instants(world, item.org_id))
+        row
+        for row in rows
+        if row.removed_as in reached
+        and not any(may_end(world, row, rows, now) for now in instants(world, row.org_id))
     ]
     assert not wrong, world.policy
     intended = {line["invitation_id"] for line in whole_lines(world, "intent")}
@@ -452,11 +464,10 @@ def test_no_run_deletes_what_had_to_stay(tmp_path, seed):
     with cli_in(tmp_path, kind=kind) as cli:
         world = World(cli, dice, seed)
         script = SCRIPTS[seed % len(SCRIPTS)]
-        world.add_projects(organizations=2 if script in OF_SEVERAL else 1)
-        world.add_teams()
-        world.add_invitations()
-        cli.account.org_ids = tuple(cli.sim.organizations)
+        world.fill(
+            organizations=dice.randint(2 if script in OF_SEVERAL else 1, 3),
+            people=dice.randint(3, 12),
+        )
         world.write_policy()
-        cli.keys = world.policy
         script(world)
         check_end(world)

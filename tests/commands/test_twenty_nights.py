@@ -2,16 +2,17 @@
 
 import json
 import random
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import pytest
-from people import SOURCES, Estate
 from running import cli_in
 from seeds import seeds
+from world import DAY, INVITED, SOURCES, World
+from world_oracle import expected, left_by
 
 from invite_sweeper.simulator.responses import format_atlas_time
 
-NIGHTS, DAY = 20, timedelta(days=1)
+NIGHTS = 20
 
 
 def age(sim):
@@ -30,19 +31,19 @@ def age(sim):
     sim.expire_invitations()
 
 
-def come_and_go(estate, sim, dice):
-    """Advance by a day: a few accept, a few are invited, one project is new."""
+def come_and_go(world):
+    """Advance by a day: a few accept, a few are invited."""
+    sim, dice = world.cli.sim, world.dice
     age(sim)
-    pending = sorted({row.member for row in estate.rows() if row.member})
+    pending = sorted({row.member for row in world.rows() if row.member and row.status in INVITED})
     for member in dice.sample(pending, len(pending) // 25):
         sim.set_status(member, "ACTIVE")
-    invites = sorted(row.key[1:] for row in estate.rows() if row.source == "invites")
+    invites = sorted(row.removed_as for row in world.rows() if row.source == "invites")
     for project_id, id_ in dice.sample(invites, len(invites) // 25):
         sim.accept(project_id, id_)
     for org_id in sim.organizations:
         for _ in range(dice.randint(1, 4)):
-            name = f"new-{len(estate.names)}@{dice.choice(('board', 'corp', 'corp'))}.example"
-            estate.add_person(org_id, name, age_days=0.01)
+            world.add_person(org_id, age=DAY / 100)
 
 
 @pytest.mark.slow
@@ -50,9 +51,10 @@ def come_and_go(estate, sim, dice):
 def test_no_night_is_refused_and_each_deletes_what_is_due(tmp_path, seed):
     dice = random.Random(seed)
     with cli_in(tmp_path) as cli:
-        estate = Estate(cli, dice, oddities=False)
-        estate.fill(people=35, organizations=2)
-        cli.account.org_ids = tuple(cli.sim.organizations)
+        world = World(cli, dice, oddities=False)
+        world.fill(organizations=2, people=35)
+        world.show_otherwise()
+        world.policy = cli.keys
         cli.keys |= {
             "organizations": list(cli.sim.organizations),
             "sources": list(SOURCES),
@@ -62,12 +64,12 @@ def test_no_night_is_refused_and_each_deletes_what_is_due(tmp_path, seed):
         cli.keys["limits"]["max_share"] = 1.0  # the backlog of the first night
         deleted = 0
         for night in range(NIGHTS):
-            expected = estate.expected()
-            must_stay = estate.left_by(expected)
+            found = expected(world, cli.sim.clock())
+            must_stay = left_by(world, found)
             done = cli.sweep()
             assert done.code == 0, (night, done.err)
-            assert done.summary["deleted"] == len(expected.stale), night
-            assert {row.key for row in estate.rows()} == must_stay
+            assert done.summary["deleted"] == len(found.stale), night
+            assert {row.key for row in world.rows()} == must_stay
             deleted += done.summary["deleted"]
-            come_and_go(estate, cli.sim, dice)
+            come_and_go(world)
         assert deleted > NIGHTS

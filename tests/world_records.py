@@ -5,12 +5,12 @@ from collections import defaultdict
 from datetime import datetime
 from pathlib import Path
 
-from protected_world import World
+from world import World
 
 
 def removed(world: World) -> set[tuple[str, str]]:
     """Return what the simulated Atlas removed, as `(scope id, id)`; the scope of an id is known."""
-    scopes = {item.removed_as[1]: item.removed_as[0] for item in world.items}
+    scopes = {id_: scope for _, scope, id_ in world.items}
     log = world.cli.sim.request_log
     users = {(each.scope_id, each.user_id) for each in log.removed}
     ids = {each[1] for each in users}
@@ -69,4 +69,4 @@ def listed_in(plan: Path) -> set[tuple[str, str]]:
 def listed_count(world: World) -> int:
     """Return how many invitations the lists of the policy had at first."""
     orgs, sources = world.organizations, world.policy["sources"]
-    return sum(item.org_id in orgs and item.source in sources for item in world.items)
+    return sum(row.org_id in orgs and row.source in sources for row in world.items.values())

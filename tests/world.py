@@ -1,0 +1,456 @@
+"""Random organizations, people and policies, as data that an oracle can read.
+
+A world is what this module puts into the simulated Atlas, and what Atlas's lists show of it.
+"""
+
+import json
+import random
+import unicodedata
+from collections import Counter
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+import faults
+from observed import MISSING
+
+from invite_sweeper.simulator.seed import ORG_ID
+
+ORGS = (ORG_ID, "0123456789abcdef01234567", "00000000000000000000abcd")
+DAY = timedelta(days=1)
+FUTURE = "2126-01-01T00:00:00Z"
+INVITED = ("PENDING", "INVITATION_EXPIRED", "INVITATION_REJECTED")
+SOURCES = ("invites", "users", "org_users", "org_invites")
+OF_PERSON = SOURCES[1:]
+"""Lists whose entries one removal of the person from the organization ends together."""
+FIRST_NAMES = ("ann", "bob", "cleo", "dán", "joe")
+DOMAINS = ("corp.example", "corp.example", "board.example", "bücher.example")
+SPELLINGS = (
+    str,
+    str,
+    str.upper,
+    str.title,
+    lambda name: unicodedata.normalize("NFD", name),
+    lambda name: name.replace("@", "\u200b@"),
+    lambda name: name.replace("o", "o\u034f", 1),
+    lambda name: name.replace("a", "a\ufe0f", 1),
+    lambda name: name.replace("n", "\uff4e", 1),
+    lambda name: name.replace("bücher", "xn--bcher-kva"),
+)
+"""Names that look the same are the same."""
+USER_GLOBS = ("*", "*@corp.example", "*@board.example", "*@bücher.example", "b*", "ann*")
+ROLES = ("GROUP_READ_ONLY", "GROUP_OWNER", "GROUP_DATA_ACCESS_ADMIN")
+INVITERS = ("wkzjqvtb", "carol@example.com")
+BOSS = "boss@example.com"
+PROJECT_NAMES = (
+    *("prod-payments", "sandbox", "db-tools", "Prod-Web", "team a", "öffentlich"),
+    *("\uff50rod-api", "pro\u034fd-db"),
+)
+PLAIN_PROJECT_NAMES = {"\uff50rod-api": "prod-api", "pro\u034fd-db": "prod-db"}
+PROJECT_GLOBS = ("*", "prod-*", "*db*", "sand*", "team ?", "*a*", "*0*")
+
+
+class Row(NamedTuple):
+    """An entry as its list shows it.
+
+    Attributes:
+        scope: The project or organization in the path.
+        member: The id of the membership that the entry shows; "" for an entry of `invites`.
+        plain_name: The name of the person, whatever the list shows.
+        linked: Project ids of an entry of an organization, those of its teams included.
+        has_team: The invitation joins a team.
+    """
+
+    source: str
+    scope: str
+    id: str
+    org_id: str
+    member: str
+    plain_name: str
+    username: str | None
+    roles: tuple[str, ...]
+    inviter: str
+    created: object
+    expires: object
+    status: str = "PENDING"
+    linked: Collection[str] = ()
+    has_team: bool = False
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What a line of the log names."""
+        return self.source, self.scope, self.id
+
+    @property
+    def removed_as(self) -> tuple[str, str]:
+        """What a DELETE names."""
+        return self.scope, self.id
+
+    @property
+    def project_id(self) -> str:
+        return "" if self.source.startswith("org_") else self.scope
+
+
+@dataclass
+class World:
+    """A simulated Atlas with its policy, as data.
+
+    Attributes:
+        oddities: People are invited twice, dates and ids are malformed, and ages are at limits.
+        items: All that was ever added, as it was then.
+        projects: Organization, name and tags by project id.
+        names: The plain name by scope and id, of an invitation or membership.
+        shown: How a list shows a membership, by list and id: the name's spelling, the inviter.
+        hidden: Entries that a list does not show, as `(source, id)`.
+        teams: Project ids by team id.
+        unread: Lists that cannot be read, or not to their end, as `(source, scope)`.
+        two_statuses: Users whom the lists of users contain twice, with different statuses.
+        changed: Users whom a single read shows otherwise than the list, or out of a cache.
+        unreadable_teams: Projects whose list of teams cannot be read.
+        accounts: Of organizations with credentials of their own, by their name.
+        ended: Credentials ended for good while the program ran.
+        last: The result of the last command that was not killed.
+    """
+
+    cli: object
+    dice: random.Random
+    seed: int = 0
+    oddities: bool = True
+    policy: dict[str, object] = field(default_factory=dict)
+    items: dict[tuple[str, str, str], Row] = field(default_factory=dict)
+    projects: dict[str, tuple[str, str, dict[str, str]]] = field(default_factory=dict)
+    names: dict[tuple[str, str], str] = field(default_factory=dict)
+    shown: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
+    hidden: set[tuple[str, str]] = field(default_factory=set)
+    teams: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    unread: set[tuple[str, str]] = field(default_factory=set)
+    two_statuses: set[str] = field(default_factory=set)
+    changed: set[str] = field(default_factory=set)
+    unreadable_teams: set[str] = field(default_factory=set)
+    accounts: dict[str, object] = field(default_factory=dict)
+    ended: bool = False
+    last: object = None
+
+    # Organizations and people -------------------------------------------------------------------
+
+    def fill(self, *, organizations: int, people: int) -> None:
+        """Add organizations with projects and teams, and this number of people to each."""
+        sim, dice = self.cli.sim, self.dice
+        for org_id in ORGS[:organizations]:
+            if org_id not in sim.organizations:
+                sim.add_organization(org_id, f"Organization {org_id[:4]}")
+            for name in dice.sample(PROJECT_NAMES, dice.randint(1, 4)):
+                self.add_project(org_id, name, {"env": dice.choice(("sandbox", "prod"))})
+        named, other = dice.choices(list(self.projects), k=2)
+        if dice.random() < 0.3:  # a project with the id of another one as its name
+            sim.groups[named].name = other
+            self.projects[named] = (self.org_of(named), other, self.projects[named][2])
+        for org_id in sim.organizations:
+            own = self.projects_of(org_id)
+            for _ in range(dice.randint(1, 3)):
+                reached = dice.sample(own, dice.randint(0, min(2, len(own))))
+                self.teams[sim.add_team(*reached)] = tuple(reached)
+            for _ in range(people):
+                self.add_person(org_id)
+        self.cli.account.org_ids = tuple(sim.organizations)
+
+    def add_project(self, org_id: str, name: str, tags: dict[str, str]) -> str:
+        """Add a project and return its id."""
+        project_id = self.cli.sim.add_project(name, org_id, tags=tags)
+        self.projects[project_id] = (org_id, name, tags)
+        return project_id
+
+    def projects_of(self, org_id: str) -> list[str]:
+        """Return the ids of the projects of an organization."""
+        return [key for key, (owner, _, _) in self.projects.items() if owner == org_id]
+
+    def org_of(self, scope_id: str) -> str:
+        """Return the organization of a project, or of its own lists."""
+        return self.projects[scope_id][0] if scope_id in self.projects else scope_id
+
+    def add_person(self, org_id: str, *, age: timedelta | None = None) -> None:
+        """Invite a person to the organization, to projects, or to both."""
+        dice, own = self.dice, self.projects_of(org_id)
+        name = f"{dice.choice(FIRST_NAMES)}{len(self.names)}@{dice.choice(DOMAINS)}"
+        if dice.random() < 0.8:
+            self._add_member(org_id, name, age)
+            if self.oddities and dice.random() < 0.05:
+                self._add_member(org_id, name, age)
+        for project_id in dice.sample(own, min(len(own), dice.choice((0, 0, 1, 2)))):
+            self.invite(project_id, name, age)
+
+    def invite(self, project_id: str, name: str, age: timedelta | None = None) -> tuple[str, str]:
+        """Add an invitation of `invites`, one without an age perhaps malformed; return its key."""
+        dice, overrides, sent_name = self.dice, {}, self.dice.choice(SPELLINGS)(name)
+        if self.oddities and age is None:
+            if dice.random() < 0.25:
+                overrides["createdAt"] = dice.choice(
+                    (MISSING, None, "soon", "1970-01-01T00:00:00Z", "0001-01-01T00:00:00Z", FUTURE)
+                )
+            if dice.random() < 0.1:
+                overrides["expiresAt"] = dice.choice((MISSING, None, "never"))
+            if dice.random() < 0.05:
+                overrides["id"] = dice.choice(("../x", "UPPERCASE", "6a793fd0c0eb9e7a17718"))
+            sent_name = sent_name if dice.random() < 0.85 else MISSING
+        id_ = self.cli.sim.invite(
+            project_id,
+            sent_name,
+            age=age or self._age(),
+            roles=tuple(dice.sample(ROLES, dice.randint(1, 2))),
+            inviter=dice.choice(INVITERS),
+            **overrides,
+        )
+        self._note(project_id, id_, name)
+        return project_id, id_
+
+    def invite_to_one(self, count: int, age: timedelta = 400 * DAY) -> list[tuple[str, str]]:
+        """Invite people to one project of the policy's organizations; return the keys."""
+        project_id = self.dice.choice(self.projects_of(self.dice.choice(self.organizations)))
+        names = (f"more{len(self.names) + number}@example.org" for number in range(count))
+        return [self.invite(project_id, name, age) for name in names]
+
+    def _age(self) -> timedelta:
+        if not self.oddities:  # not so many of one age that a large part expires in one night
+            return self.dice.randrange(29 * 24) * DAY / 24 + DAY / 144
+        days = self.dice.choice((0, 1, 3, 7, 13, 14, 15, 20, 29, 31, 60))
+        return days * DAY + timedelta(seconds=self.dice.choice((-600, 0, 1, 3600)))
+
+    def _add_member(self, org_id: str, name: str, age: timedelta | None) -> None:
+        dice, own = self.dice, self.projects_of(org_id)
+        linked = dice.sample(own, min(dice.choice((0, 1, 2, 2)), len(own)))
+        choices = [key for key, reached in self.teams.items() if set(reached) <= set(own)]
+        teams = dice.sample(choices, min(dice.choice((0, 0, 0, 1, 2)), len(choices)))
+        if self.oddities and dice.random() < 0.05:
+            teams.append("5f00000000000000000000aa")  # no project has this team
+        id_ = self.cli.sim.add_user(
+            dice.choice(SPELLINGS)(name),
+            org_id,
+            status=dice.choice(("PENDING",) * 3 + INVITED + ("ACTIVE",)),
+            age=age or self._age(),
+            group_roles={key: (dice.choice(ROLES),) for key in linked},
+            team_ids=teams,
+            inviter=dice.choice(INVITERS),
+            by_web_interface=dice.random() < 0.2,
+        )
+        self._note(org_id, id_, name)
+
+    def _note(self, scope_id: str, id_: str, name: str) -> None:
+        self.names[scope_id, id_] = name
+        self.items = {row.key: row for row in self.rows()} | self.items
+
+    def show_otherwise(self) -> None:
+        """Let each list spell names its own way, hide some people, show some other inviters.
+
+        Who is invited twice is in each list: of the others nobody could tell whose they are.
+        """
+        dice, rows = self.dice, list(self.rows())
+        invited = Counter((row.org_id, row.plain_name) for row in rows if row.source == "org_users")
+        for row in rows:
+            if row.member:
+                look = {"username": dice.choice(SPELLINGS)(row.plain_name)}
+                if self.oddities and dice.random() < 0.1:
+                    look["inviterUsername"] = BOSS
+                is_once = invited[row.org_id, row.plain_name] == 1
+                if self.oddities and is_once and dice.random() < 0.08:
+                    self.hidden.add((row.source, row.id))
+                self.shown[row.source, row.id] = look
+        paths = {"org_users": "*/orgs/*/users*", "users": "*/groups/*/users*"}
+        for source, path in (paths | {"org_invites": "*/orgs/*/invites*"}).items():
+            altered = faults.altered(lambda body, source=source: self._show(body, source))
+            self.cli.sim.faults.add(altered, method="GET", path=path, times=None)
+
+    def _show(self, body: bytes, source: str) -> bytes:
+        """Return an answer of Atlas as this list shows its people."""
+        try:
+            page = json.loads(body)
+        except ValueError:
+            return body
+        is_one = isinstance(page, dict) and "results" not in page
+        rows = [page] if is_one else page if isinstance(page, list) else page["results"]
+        shown = []
+        for row in rows:
+            key = (source, row.get("id", ""))
+            if is_one or key not in self.hidden:
+                shown.append(row | (self.shown.get(key, {}) if "inviterUsername" in row else {}))
+        if isinstance(page, list):
+            return json.dumps(shown).encode()
+        return json.dumps(shown[0] if is_one else page | {"results": shown}).encode()
+
+    def rows(self) -> Iterator[Row]:
+        """Yield what is there now, whether a list shows it or not."""
+        for project_id, group in self.cli.sim.groups.items():
+            for id_, invite in group.invites.items():
+                if (project_id, id_) in self.names:
+                    sent = json.loads(invite.document)
+                    yield Row(
+                        *("invites", project_id, id_, group.org_id, ""),
+                        *(self.names[project_id, id_], sent.get("username")),
+                        *(tuple(sent["roles"]), sent["inviterUsername"]),
+                        *(sent.get("createdAt"), sent.get("expiresAt")),
+                    )
+        for organization in self.cli.sim.organizations.values():
+            for user in organization.users.values():
+                if (user.org_id, user.id) in self.names:
+                    yield from self._rows_of(user)
+
+    def _rows_of(self, user) -> Iterator[Row]:
+        def row(source, scope, id_, roles, *of_organization):
+            look = self.shown.get((source, id_), {})
+            return Row(
+                *(source, scope, id_, user.org_id, user.id, self.names[user.org_id, user.id]),
+                *(look.get("username", user.username), tuple(roles)),
+                look.get("inviterUsername", user.inviter),
+                user.created_at.replace(microsecond=0),
+                user.expires_at and user.expires_at.replace(microsecond=0),
+                *(user.status.value, *of_organization),
+            )
+
+        reached = (key for team in user.team_ids for key in self.teams.get(team, ()))
+        linked = ({*user.group_roles, *reached}, bool(user.team_ids))
+        roles = (*user.org_roles, *(r for each in user.group_roles.values() for r in each))
+        yield row("org_users", user.org_id, user.id, roles, *linked)
+        if user.status == "PENDING" and not user.by_web_interface:
+            yield row("org_invites", user.org_id, user.invitation_id, roles, *linked)
+        for project_id, own in user.group_roles.items():
+            yield row("users", project_id, user.id, own)
+
+    # The policy ---------------------------------------------------------------------------------
+
+    @property
+    def organizations(self) -> list[str]:
+        """The ids of the policy's organizations."""
+        listed = self.policy["organizations"]
+        return [each if isinstance(each, str) else each["id"] for each in listed]
+
+    def write_policy(self) -> None:
+        """Write a policy; in most cases one that deletes nearly all that no guard keeps."""
+        dice, orgs = self.dice, list(self.cli.sim.organizations)
+        allowed = dice.sample(orgs, dice.randint(1, len(orgs)))
+        if dice.random() < 0.5:
+            allowed = [self._with_credentials(org_id) for org_id in allowed]
+        wide = dice.random() < 0.8
+        self.cli.keys = self.policy = {
+            "version": 1,
+            "organizations": allowed,
+            "sources": list(SOURCES) if wide else dice.sample(SOURCES, dice.choice((1, 2, 3))),
+            "rules": [self._rule(number, wide=wide) for number in range(dice.randint(1, 3))],
+            "limits": {
+                "max_deletions": 1000 if wide else dice.choice((0, 1, 3, 5, 1000)),
+                "max_deletions_per_project": 1000 if wide else dice.choice((1, 1000, 1000)),
+                "max_share": 1.0 if wide else dice.choice((0.2, 1.0)),
+                "over_limit": dice.choice(("refuse", "trim")),
+                "max_unreadable_projects": dice.choice((0, 50, 50)),
+                "canary": dice.choice((0, 2)),
+                "max_already_gone_share": 1.0,
+                "max_population_drop": 1.0,
+            },
+            "execution": {"attempts": 3, "concurrency": dice.choice((1, 4, 20))},
+        }
+        if dice.random() < 0.6:
+            self.policy["projects"] = self._scope()
+        if dice.random() < 0.5:
+            self.policy["keep"] = [self._keep(number) for number in range(dice.randint(1, 2))]
+
+    def _with_credentials(self, org_id: str) -> str | dict[str, str]:
+        sim, name = self.cli.sim, f"O{ORGS.index(org_id)}"
+        if self.dice.random() < 0.2:
+            return org_id
+        add = self.dice.choice((sim.add_token, sim.add_service_account, sim.add_api_key))
+        self.accounts[name] = add(org_id)
+        return {"id": org_id, "credentials": name}
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The credentials with a name, to add to the environment."""
+        return {
+            f"{variable}_{name}": value
+            for name, account in self.accounts.items()
+            for variable, value in account.environment().items()
+        }
+
+    def use_all_organizations(self) -> None:
+        """Let the policy name every organization, most of them with credentials of their own."""
+        orgs = self.cli.sim.organizations
+        self.policy["organizations"] = [self._with_credentials(org_id) for org_id in orgs]
+
+    def end_one_credential(self) -> str | None:
+        """Let Atlas refuse a credential; return its organization's id, None without one."""
+        named = [each for each in self.policy["organizations"] if not isinstance(each, str)]
+        if not named:
+            return None
+        chosen = self.dice.choice(named)
+        name = chosen["credentials"]
+        self.accounts[name] = replace(self.accounts[name], secret="wrong")
+        self.ended = True
+        return chosen["id"]
+
+    def _scope(self) -> dict[str, object]:
+        dice, scope = self.dice, {}
+        if dice.random() < 0.6:
+            scope["include"] = self.project_entries()
+        if dice.random() < 0.6:
+            scope["exclude"] = dice.choice((["prod-*"], self.project_entries()))
+        if dice.random() < 0.3:
+            scope["tags"] = {"env": "sandbox"}
+        return scope or {"exclude": ["prod-*"]}
+
+    def project_entries(self) -> list[str]:
+        """Return globs and ids that select projects."""
+        kinds = (PROJECT_GLOBS, PROJECT_GLOBS[1:], tuple(self.projects))
+        return [self.dice.choice(self.dice.choice(kinds)) for _ in range(self.dice.randint(1, 2))]
+
+    def _rule(self, number: int, *, wide: bool) -> dict[str, object]:
+        """Return a rule; a wide one matches nearly all, or all that it selects."""
+        dice = self.dice
+        age = {"older_than": "1d" if wide else f"{dice.choice((1, 3, 7, 14))}d"}
+        statuses = {"statuses": INVITED if wide else dice.sample(INVITED, dice.randint(1, 3))}
+        keys = dice.choice((statuses, age, statuses | age, *([{"expired": True}] * (not wide))))
+        return {"name": f"rule-{number}"} | keys | self.selections(0.25 if wide else 0.12)
+
+    def _keep(self, number: int) -> dict[str, object]:
+        keys = self.selections(0.4) or {"usernames": ["*@board.example", "*@bücher.example"]}
+        entry = {"name": f"keep-{number}", **keys}
+        if self.dice.random() < 0.4:
+            today = datetime.now(UTC).date()
+            entry["until"] = today + self.dice.choice((-2, 2)) * DAY
+        return entry
+
+    def selections(self, share: float) -> dict[str, object]:
+        """Return keys of a rule or of an entry of `keep` that select."""
+        dice, keys = self.dice, {}
+        if dice.random() < share:
+            keys["usernames"] = dice.sample(USER_GLOBS, dice.randint(1, 2))
+        if dice.random() < share:
+            keys["inviters"] = [dice.choice((*INVITERS, "*@example.com", "boss@*"))]
+        if dice.random() < share:
+            keys["roles"] = dice.sample(ROLES, 1)
+        if dice.random() < share:
+            keys["projects"] = self.project_entries()
+        return keys
+
+    def change_policy(self) -> None:
+        """Let further commands have a policy that keeps less or deletes more."""
+        self.cli.keys = policy = dict(self.policy)
+        if "keep" in policy and self.dice.random() < 0.5:
+            del policy["keep"]
+        else:
+            policy["rules"] = [*policy["rules"], {"name": "added", "older_than": "2d"}]
+
+    def delete_most(self) -> None:
+        """Replace what a policy keeps, so that little but the case's own guard keeps anything.
+
+        In most cases one entry of `keep` is left, for people who are in every list.
+        """
+        self.policy.pop("projects", None)
+        self.policy.pop("keep", None)
+        if self.dice.random() < 0.7:
+            domain = self.dice.choice(("*@board.example", "*@bücher.example", "*@corp.example"))
+            more = self.dice.choice(({}, {}, self.selections(0.4)))
+            self.policy["keep"] = [{"name": "some", **more, "usernames": [domain]}]
+            if self.dice.random() < 0.4:  # else another list may keep who is in two
+                self.policy["sources"] = [self.dice.choice(SOURCES)]
+        keys = self.dice.choice(({"statuses": INVITED}, {"older_than": "1d"}, {"older_than": "1d"}))
+        self.policy["rules"] = [{"name": "most", **keys}]
+        self.policy["limits"] |= {"max_deletions": 1000, "max_deletions_per_project": 1000}
+        self.policy["limits"] |= {"max_share": 1, "max_unreadable_projects": 50}

@@ -1,0 +1,322 @@
+"""What happens to a random world: faults, and changes while a command runs or before the next."""
+
+import json
+from collections.abc import Collection
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+
+import faults
+from world import BOSS, DAY, FUTURE, INVITED, PLAIN_PROJECT_NAMES, SOURCES, World
+
+from invite_sweeper.simulator import Call, SimulatedAtlas
+from invite_sweeper.simulator.responses import SimulatedResponse
+
+FOCUSES = 7
+
+_FOREIGN_404S = (
+    (b"default backend - 404", "text/plain; charset=utf-8"),
+    (b'{"message":"no Route matched with those values"}', "application/json"),
+    (b'{"error":404,"detail":"Not Found"}', "application/vnd.atlas.2023-01-01+json"),
+    (b'<?xml version="1.0"?><Error><Code>NoSuchKey</Code></Error>', "application/xml"),
+    (b"", None),
+)
+"""Bodies of a default backend, of gateways and of an object store, with their media types."""
+
+
+# Faults of a run --------------------------------------------------------------------------------
+
+
+def add_faults(world: World) -> None:
+    """Add random faults: of pages, lists, DELETEs, users, and credentials."""
+    sim, dice = world.cli.sim, world.dice
+    answer_as_400(world)
+    for path, sizes in (("*/v2/groups", (1, 2)), ("*/users", (1, 3)), ("*/teams", (1,))):
+        if size := dice.choice((None, *sizes)):
+            repeated = dice.choice((0, 1)) if size == 2 else 0
+            sim.faults.add(faults.short_pages(size, repeated), path=path, times=None)
+    if dice.random() < 0.5:
+        fault = dice.choice((faults.fail_with(500), faults.reset(late=True), faults.html()))
+        sim.faults.add(fault, method="DELETE", nth=dice.randint(1, 5), times=dice.randint(1, 2))
+    _fail_some_lists(world)
+    if dice.random() < 0.4:
+        add_changing_users(world, accepting=0.3)
+    if dice.random() < 0.2:
+        limited = faults.fail_with(429, "RATE_LIMITED", retry_after="1")
+        sim.faults.add(limited, nth=dice.randint(3, 40))
+    if dice.random() < 0.4:
+        good = dice.random() < 0.3
+        end = faults.effect(before=lambda _: _expire_tokens(world, for_good=good))
+        sim.faults.add(end, nth=dice.randint(2, 25))
+
+
+def answer_as_400(world: World) -> None:
+    """Perhaps answer 400 for an invitation that is gone: it is not known what Atlas sends."""
+    if world.dice.random() < 0.5:
+        gone = faults.gone_as_400()
+        world.cli.sim.faults.add(gone, method="DELETE", path="*/invites/*", times=None)
+
+
+def _fail_some_lists(world: World) -> None:
+    """Make the lists of a project unreadable, one list incomplete, those of teams, or all of it."""
+    dice = world.dice
+    unreadable = (faults.malformed(), faults.role_missing(), faults.truncated(), faults.html(200))
+    teams = (*unreadable[:2], faults.fail_with(404), no_end(), no_end())
+    if dice.random() < 0.3:
+        make_unreadable(world, dice.choice(list(world.projects)), dice.choice(unreadable))
+    if dice.random() < 0.4:
+        make_teams_unreadable(world, dice.choice(list(world.projects)), dice.choice(teams))
+    if dice.random() < 0.3 and world.items:
+        _fail_one_list(world)
+
+
+def fail_lists(world: World, lists: Collection[tuple[str, str]], fault: faults.Fault) -> None:
+    """Answer reads of lists, as `(source, scope)`, by a fault."""
+    for source, scope_id in lists:
+        kind = "orgs" if source.startswith("org_") else "groups"
+        path = f"*/{kind}/{scope_id}/{'invites' if source.endswith('invites') else 'users'}"
+        world.cli.sim.faults.add(fault, method="GET", path=path, times=None)
+
+
+def make_unreadable(world: World, project_id: str, fault: faults.Fault) -> None:
+    """Let the lists of a project be unreadable."""
+    lists = {("invites", project_id), ("users", project_id)}
+    fail_lists(world, lists, fault)
+    world.unread |= lists
+
+
+def make_teams_unreadable(world: World, project_id: str, fault: faults.Fault) -> None:
+    """Let the list of the teams of a project be unreadable."""
+    world.cli.sim.faults.add(fault, path=f"*/groups/{project_id}/teams", times=None)
+    world.unreadable_teams.add(project_id)
+
+
+def _fail_one_list(world: World) -> None:
+    """Make one list of a project or organization endless, or ambiguous."""
+    source, scope_id = world.dice.choice(sorted({key[:2] for key in world.items}))
+    ambiguous = faults.altered(lambda body: body.replace(b'"roles":', b'"roles":[],"roles":'))
+    ambiguous_user = faults.altered(lambda body: body.replace(b'"id":', b'"id":"","id":'))
+    of_users = (no_end(), no_end(repeats=True), ambiguous_user)
+    fault = ambiguous if source.endswith("invites") else world.dice.choice(of_users)
+    fail_lists(world, [(source, scope_id)], fault)
+    world.unread.add((source, scope_id))
+
+
+def add_changing_users(world: World, *, accepting: float) -> None:
+    """Let users be listed twice, accept before their last check, or differ in it.
+
+    Args:
+        accepting: The share that become members just before they are read.
+    """
+    sim, dice = world.cli.sim, world.dice
+    ids = sorted({id_ for source, _, id_ in world.items if source == "org_users"})
+    world.two_statuses |= {each for each in ids if dice.random() < 0.3}
+    accept_now = {each for each in ids if dice.random() < accepting}
+    world.changed |= {each for each in ids if dice.random() < 0.3}
+
+    def accept(call: Call) -> None:
+        users = (each.users.get(call.item_id) for each in sim.organizations.values())
+        if call.item_id in accept_now and any(user and user.status == "PENDING" for user in users):
+            sim.set_status(call.item_id, "ACTIVE")
+
+    sim.faults.add(faults.altered(partial(_list_twice, world)), path="*/users", times=None)
+    for fault in (faults.effect(before=accept), faults.changed(partial(_change, world))):
+        sim.faults.add(fault, method="GET", path="*/users/*", times=None)
+
+
+def _list_twice(world: World, body: bytes) -> bytes:
+    """Return a list of users that shows some of them with two statuses."""
+    page = _parse_page(body)
+    if page is None:
+        return body
+    for row in list(page["results"]):
+        if row["id"] in world.two_statuses:
+            other = [each for each in INVITED if each != row["orgMembershipStatus"]]
+            page["results"].append(row | {"orgMembershipStatus": other[0]})
+    return json.dumps(page).encode()
+
+
+def _change(world: World, response: SimulatedResponse) -> SimulatedResponse:
+    """Return what a single read shows of a user."""
+    user = json.loads(response.body) if response.status == 200 else {}
+    if user.get("id") not in world.changed:
+        return response
+    kind = int(user["id"][-1], 16) % 4
+    if kind == 3:
+        return replace(response, headers=(*response.headers, ("Age", "3600")))
+    key = ("inviterUsername", "invitationExpiresAt", "invitationCreatedAt")[kind]
+    user[key] = BOSS if kind == 0 else FUTURE
+    return replace(response, body=json.dumps(user).encode())
+
+
+def refuse_all(world: World, *, by_clock: bool) -> None:
+    """Make every run refuse: the clock differs, or the list of projects does not end."""
+    sim, dice = world.cli.sim, world.dice
+    if by_clock:
+        offset_s = dice.choice((-1, 1)) * dice.choice((310, 3600, 20 * 86_400))
+        sim.date_offset = timedelta(seconds=offset_s)
+    else:
+        endless = no_end(repeats=dice.random() < 0.5)
+        sim.faults.add(endless, path="*/groups", times=None)
+
+
+def _expire_tokens(world: World, *, for_good: bool) -> None:
+    """End every token; for good if only service accounts can get another one."""
+    sim, accounts = world.cli.sim, (world.cli.account, *world.accounts.values())
+    sim.expire_tokens()
+    sim.digest.nonces.clear()
+    if for_good:
+        sim.expire_tokens(*(each.secret for each in accounts))
+        world.ended = True
+
+
+def _parse_page(body: bytes) -> dict[str, list[object]] | None:
+    """Parse a page of a list; None for an error or a malformed body."""
+    try:
+        page = json.loads(body)
+    except ValueError:
+        return None
+    return page if "results" in page else None
+
+
+def no_end(*, repeats: bool = False) -> faults.Fault:
+    """Return a fault by which every page of one list names a next one.
+
+    Args:
+        repeats: The pages after the last one are the first one again, else they are empty.
+    """
+    pages: list[bytes] = []
+
+    def alter(body: bytes) -> bytes:
+        page = _parse_page(body)
+        if page is None:
+            return body
+        page["links"] = [*page["links"], {"href": "https://atlas.example", "rel": "next"}]
+        pages.append(json.dumps(page).encode())
+        return pages[0] if repeats and not page["results"] else pages[-1]
+
+    return faults.altered(alter)
+
+
+# One guard alone --------------------------------------------------------------------------------
+
+
+def focus(world: World, number: int) -> None:
+    """Let one guard alone keep most of what it keeps; a number below `FOCUSES` selects it."""
+    dice, policy = world.dice, world.policy
+    world.delete_most()
+    policy.pop("keep", None)
+    policy["rules"] = [{"name": "most", "statuses": INVITED}]
+    policy["sources"] = list(SOURCES)
+    match number:
+        case 0:
+            look_alike = ["*@board.example", "*@bücher.example"]
+            policy["keep"] = [{"name": "look-alike", "usernames": look_alike}]
+            policy["projects"] = {"exclude": ["prod-*"]}
+            name = next(iter(PLAIN_PROJECT_NAMES))
+            project_id = world.add_project(world.organizations[0], name, {"env": "prod"})
+            world.invite(project_id, "old@example.org", 400 * DAY)
+        case 1:
+            policy["rules"][0]["projects"] = ["*0*", "sand*", "team*", "prod-w*"]
+        case 2:
+            project_id = dice.choice(world.projects_of(dice.choice(world.organizations)))
+            policy["projects"] = {"exclude": [project_id]}
+            make_teams_unreadable(world, project_id, no_end())
+        case 3:
+            scopes = ({"tags": {"env": "sandbox"}}, {"include": ["*0*", "sand*", "team*"]})
+            policy["projects"] = dice.choice(scopes)
+        case 4:
+            policy["limits"]["max_unreadable_projects"] = 0
+            project_id = dice.choice(world.projects_of(world.organizations[0]))
+            make_unreadable(world, project_id, faults.malformed())
+        case 5:  # what is kept is in every list
+            key, value = dice.choice(list(world.selections(1).items()))
+            policy["keep"] = [{"name": "some", key: value}]
+            policy["sources"] = [dice.choice(SOURCES)]
+        case _:
+            add_changing_users(world, accepting=1.0)
+
+
+# Changes by others ------------------------------------------------------------------------------
+
+
+def answer_with_foreign_404s(world: World) -> None:
+    """Answer DELETEs with 404s that are not Atlas's; some invitations are withdrawn just before."""
+    sim, dice = world.cli.sim, world.dice
+    share = dice.choice((0, 2, 5))
+
+    def withdraw(call: Call) -> None:
+        if int(call.item_id[-1], 16) < share:
+            if call.scope_id in sim.groups:
+                sim.groups[call.scope_id].invites.pop(call.item_id, None)
+            for organization, user in _members(sim, call.item_id):
+                del organization.users[user.id]
+
+    body, media = dice.choice(_FOREIGN_404S)
+    foreign = faults.respond_with(SimulatedResponse(404, body, media, dated=False))
+    nth, times = dice.choice((1, 1, 3)), dice.choice((None, None, 4))
+    sim.faults.add(faults.effect(before=withdraw), method="DELETE", times=None)
+    sim.faults.add(foreign, method="DELETE", nth=nth, times=times)
+
+
+def _members(sim: SimulatedAtlas, id_: str) -> list[tuple[object, object]]:
+    """Return the user with this id, or whose invitation has it, after its organization."""
+    orgs = sim.organizations.values()
+    users = ((org, user) for org in orgs for user in org.users.values())
+    return [(org, user) for org, user in users if id_ in (user.id, user.invitation_id)]
+
+
+def change_what_is_shown(world: World, shown: set[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Change about half of what a plan shows; return what must not be deleted any more."""
+    sim, dice, changed = world.cli.sim, world.dice, set()
+    for scope_id, id_ in sorted(shown):
+        if dice.random() < 0.5:
+            changed.add((scope_id, id_))
+            if scope_id in sim.groups and id_ in sim.groups[scope_id].invites:
+                _change_invitation(world, sim.groups[scope_id].invites, id_)
+            for _, user in _members(sim, id_):
+                _change_user(world, user)
+                changed |= {row.removed_as for row in world.items.values() if row.member == user.id}
+    if dice.random() < 0.7:
+        changed |= _lose_project(world, dice.choice(sorted(sim.groups)))
+    return changed
+
+
+def _change_invitation(world: World, invites: dict[str, object], id_: str) -> None:
+    fields = world.dice.choice(
+        (
+            None,
+            {"roles": ["GROUP_CLUSTER_MANAGER"]},
+            {"inviterUsername": BOSS},
+            {"expiresAt": FUTURE},
+            {"createdAt": "2026-01-02T03:04:05Z"},
+        )
+    )
+    if fields is None:
+        del invites[id_]
+    else:
+        document = json.loads(invites[id_].document) | fields
+        invites[id_].document = json.dumps(document).encode()
+
+
+def _change_user(world: World, user: object) -> None:
+    match world.dice.choice(("accepted", "inviter", "date")):
+        case "accepted":
+            world.cli.sim.set_status(user.id, "ACTIVE")
+        case "inviter":
+            user.inviter = BOSS
+        case _:
+            user.created_at += timedelta(seconds=90)
+
+
+def _lose_project(world: World, project_id: str) -> set[tuple[str, str]]:
+    """Let a project leave the scope, or its lists be unreadable; return what is lost with it."""
+    if "projects" in world.policy and world.dice.random() < 0.5:
+        world.cli.sim.rename_project(project_id, "renamed-meanwhile")
+        own = [r for r in world.items.values() if project_id in (r.project_id, *r.linked)]
+    else:
+        world.cli.sim.faults.clear()
+        lists = (("invites", project_id), ("users", project_id))
+        fail_lists(world, lists, faults.role_missing())
+        own = [row for row in world.items.values() if row.project_id == project_id]
+    return {row.removed_as for row in own}

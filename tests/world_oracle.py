@@ -1,0 +1,204 @@
+"""What a sweep of a world must do, by the contract's rules: without the program's code."""
+
+import unicodedata
+from collections import defaultdict
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from typing import NamedTuple
+
+from world import DAY, INVITED, OF_PERSON, PLAIN_PROJECT_NAMES, Row, World
+
+LAUNCH = datetime(2016, 6, 1, tzinfo=UTC)
+
+
+class Expected(NamedTuple):
+    """What a sweep must do.
+
+    Attributes:
+        stale: Of each stale invitation the entries; the first is the one that a DELETE names.
+        kept: Of each kept invitation the entries.
+        vague: Of people who were invited twice: which DELETE ends which entry is not known.
+    """
+
+    stale: list[tuple[Row, ...]]
+    kept: list[tuple[Row, ...]]
+    vague: list[tuple[Row, ...]]
+
+
+def expected(world: World, now: datetime) -> Expected:
+    """Return what a sweep at this instant must do."""
+    rows, people, found = list(world.rows()), defaultdict(list), Expected([], [], [])
+    for row in rows:
+        if is_seen(world, row):
+            people[row.key if row.source == "invites" else (row.org_id, row.plain_name)].append(row)
+    for person in people.values():
+        person.sort(key=_through)
+        ended = [row for row in person if may_end(world, row, rows, now)]
+        if len({row.member for row in person}) > 1:
+            found.vague.append(tuple(person))
+        elif ended and ended[0].source.startswith("org_"):
+            found.stale.append(tuple(person))
+        else:
+            found.stale.extend((row,) for row in ended)
+            if kept := [row for row in person if row not in ended]:
+                found.kept.append(tuple(kept))
+    return found
+
+
+def _through(row: Row) -> int:
+    """Sort the entry first that the DELETE names."""
+    return ("org_users", "org_invites", "users", "invites").index(row.source)
+
+
+def left_by(world: World, found: Expected) -> set[tuple[str, str, str]]:
+    """Return the keys of everything that a sweep leaves, in whatever list it is."""
+    named = [first for first, *_ in found.stale]
+    members = {row.member for row in named if row.source.startswith("org_")}
+    ended = {row.key for row in named}
+    return {r.key for r in world.rows() if r.key not in ended and r.member not in members}
+
+
+def may_end(world: World, row: Row, rows: list[Row], now: datetime) -> bool:
+    """Return whether a run at this instant may send the DELETE that names this entry.
+
+    The entries of a person in the lists of an organization end together, with those in `users`
+    of its projects: what protects one of them protects the person in the organization.
+    """
+    if not (is_seen(world, row) and is_stale(world, row, now)):
+        return False
+    return not row.source.startswith("org_") or not (
+        has_unread_list_of_people(world, row.org_id)
+        or any(
+            not is_stale(world, each, now)
+            for each in rows
+            if (each.org_id, each.plain_name) == (row.org_id, row.plain_name)
+            and each.source in OF_PERSON
+            and is_seen(world, each)
+        )
+    )
+
+
+def is_seen(world: World, row: Row) -> bool:
+    """Return whether a list that the policy reads shows an entry."""
+    return (
+        row.source in world.policy["sources"]
+        and row.org_id in world.organizations
+        and row.status in INVITED
+        and (row.source, row.scope) not in world.unread
+        and (row.source, row.id) not in world.hidden
+        and (not row.project_id or in_scope(world, row.project_id))
+    )
+
+
+def has_unread_list_of_people(world: World, org_id: str) -> bool:
+    """Return whether a list of the policy may show people that this run does not know of."""
+    return any(
+        source in OF_PERSON
+        and source in world.policy["sources"]
+        and world.org_of(scope_id) == org_id
+        and (scope_id not in world.projects or in_scope(world, scope_id))
+        for source, scope_id in world.unread
+    )
+
+
+def is_stale(world: World, row: Row, now: datetime) -> bool:
+    """Judge one entry by rules and `keep`, whatever is known of the person."""
+    policy, created = world.policy, date_of(row.created)
+    return (
+        is_object_id(row.id)
+        and created is not None
+        and created <= now
+        and row.id not in world.two_statuses
+        and all(in_scope(world, key) for key in row.linked)
+        and not (row.has_team and has_unknown_team(world, row.org_id))
+        and not any(keep_matches(world, entry, row, now) for entry in policy.get("keep", []))
+        and any(rule_matches(world, rule, row, created, now) for rule in policy["rules"])
+    )
+
+
+def has_unknown_team(world: World, org_id: str) -> bool:
+    """Return whether the teams of a project that matters could not be read."""
+    entries = (*world.policy["rules"], *world.policy.get("keep", []))
+    names_projects = any("projects" in entry for entry in entries)
+    return any(
+        world.org_of(key) == org_id and (names_projects or not in_scope(world, key))
+        for key in world.unreadable_teams
+    )
+
+
+def keep_matches(world: World, entry: dict[str, object], row: Row, now: datetime) -> bool:
+    active = "until" not in entry or now.date() <= entry["until"]
+    return active and False not in selections(world, entry, row, keep=True)
+
+
+def rule_matches(
+    world: World, rule: dict[str, object], row: Row, created: datetime, now: datetime
+) -> bool:
+    if "older_than" in rule and now - created < int(rule["older_than"][:-1]) * DAY:
+        return False
+    expires = date_of(row.expires)
+    if "expired" in rule and (expires is None or expires > now):
+        return False
+    if "statuses" in rule and row.status not in rule["statuses"]:
+        return False
+    return all(selections(world, rule, row, keep=False))
+
+
+def matches_glob(patterns: list[str], *names: str) -> bool:
+    return any(fnmatchcase(name.lower(), p.lower()) for name in names for p in patterns)
+
+
+def is_object_id(text: str) -> bool:
+    return len(text) == 24 and set(text) <= set("0123456789abcdef")
+
+
+def matches_project(
+    entries: list[str], project_id: str, name: str, *, protects: bool = False
+) -> bool:
+    """Return whether an entry selects a project; one that protects also by the plain name."""
+    names = (name, PLAIN_PROJECT_NAMES.get(name, name)) if protects else (name,)
+    ids = [each for each in entries if is_object_id(each)]
+    globs = [each for each in entries if each not in ids]
+    return project_id in ids or matches_glob(globs, *names)
+
+
+def in_scope(world: World, project_id: str) -> bool:
+    org_id, name, tags = world.projects[project_id]
+    scope = world.policy.get("projects", {})
+    return (
+        org_id in world.organizations
+        and matches_project(scope.get("include", ["*"]), project_id, name)
+        and not matches_project(scope.get("exclude", []), project_id, name, protects=True)
+        and scope.get("tags", {}).items() <= tags.items()
+    )
+
+
+def date_of(value: object) -> datetime | None:
+    """Return a usable date, else None."""
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+    return value if isinstance(value, datetime) and value >= LAUNCH else None
+
+
+def selections(world: World, entry: dict[str, object], row: Row, *, keep: bool) -> list[object]:
+    """Return the result of each key that selects; None for one that cannot be judged."""
+    found: list[object] = []
+    if "usernames" in entry:
+        seen = unicodedata.normalize("NFC", row.username or "").replace("\u200b", "")
+        names = (seen, row.plain_name) if keep else (seen,)
+        found.append(matches_glob(entry["usernames"], *names) if seen else None)
+    if "inviters" in entry:
+        found.append(matches_glob(entry["inviters"], row.inviter))
+    if "roles" in entry:
+        found.append(not set(row.roles).isdisjoint(entry["roles"]))
+    if "projects" in entry:
+        ids = (row.project_id,) if row.project_id else row.linked
+        each = [
+            matches_project(entry["projects"], key, world.projects[key][1], protects=keep)
+            for key in ids
+        ]
+        found.append(any(each) if keep else bool(each) and all(each))
+    return found
