@@ -58,15 +58,17 @@ def _parse_since(text: str, days: int = 0) -> datetime:
     )
 
 
-def _parse_until(text: str) -> datetime:
-    return _parse_since(text, days=1)
-
-
 def _parse_hash(text: str) -> str:
     digits = text.strip().lower()
     if re.fullmatch("[0-9a-f]{64}", digits) is None:
         raise click.BadParameter("A last hash has 64 hex digits.")
     return digits
+
+
+_PATHS: Final = click.argument(
+    "paths", help="An audit directory, or files of runs.", metavar="[DIR or FILE…]",
+    nargs=-1, type=FILE,
+)  # fmt: skip
 
 
 @click.group(epilog=DOCUMENTATION)
@@ -92,7 +94,7 @@ def audit() -> None:
     help="From this date (UTC) or instant on.",
 )  # fmt: skip
 @option(
-    "Filter", "--until", metavar="TIME", type=_parse_until,
+    "Filter", "--until", metavar="TIME", type=lambda text: _parse_since(text, days=1),
     help="Up to this date, or before this instant.",
 )  # fmt: skip
 @option(
@@ -198,13 +200,7 @@ class VerifyResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @audit.command("verify", cls=Command)
-@click.argument(
-    "paths",
-    help="An audit directory, or files of runs.",
-    metavar="[DIR or FILE…]",
-    nargs=-1,
-    type=FILE,
-)
+@_PATHS
 @options("policy", "audit_dir", "output")
 @click.option(
     "--expect-head", metavar="HASH", type=_parse_hash,
@@ -275,13 +271,7 @@ def _verify_runs(
 
 
 @click.command(cls=Command)
-@click.argument(
-    "paths",
-    help="An audit directory, or files of runs.",
-    metavar="[DIR or FILE…]",
-    nargs=-1,
-    type=FILE,
-)
+@_PATHS
 @options("policy", "audit_dir")
 @option(
     "Output", "--out", metavar="FILE", type=FILE,

@@ -13,13 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from invite_sweeper.cli.console import run_async, stdout_console, write_json
-from invite_sweeper.cli.options import (
-    CONNECTED,
-    Command,
-    RunOptions,
-    option,
-    options,
-)
+from invite_sweeper.cli.options import CONNECTED, Command, RunOptions, option, options
 from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.view import Progress
 from invite_sweeper.explain import Explainer, Explanation

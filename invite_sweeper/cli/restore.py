@@ -10,12 +10,7 @@ from rich.console import Console
 from invite_sweeper.audit import History
 from invite_sweeper.audit.events import OutcomeLine
 from invite_sweeper.cli.console import run_async, stdout_console, write_json
-from invite_sweeper.cli.options import (
-    CONNECTED,
-    Command,
-    RunOptions,
-    options,
-)
+from invite_sweeper.cli.options import CONNECTED, Command, RunOptions, options
 from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.view import Progress, confirm
 from invite_sweeper.errors import Cancelled, GuardRefused, RunError, UsageError

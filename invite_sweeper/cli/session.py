@@ -16,11 +16,7 @@ from typing import Any
 from rich.console import Console
 
 from invite_sweeper.atlas import AtlasClient, connect
-from invite_sweeper.atlas.credentials import (
-    Credentials,
-    credentials_variables,
-    read_credentials,
-)
+from invite_sweeper.atlas.credentials import Credentials, credentials_variables, read_credentials
 from invite_sweeper.atlas.http import open_connector, parse_base_url
 from invite_sweeper.audit import AuditDirectory, AuditLog, History, RunRecord
 from invite_sweeper.audit.events import RunStarted

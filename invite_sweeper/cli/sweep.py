@@ -266,6 +266,4 @@ def check_outputs(session: Session) -> None:
 
 
 def _shard(options: RunOptions, environment: Mapping[str, str]) -> Shard | None:
-    if options.shard is None:
-        return None
     return Shard.parse(options.shard, completion_index=environment.get("JOB_COMPLETION_INDEX"))
