@@ -283,11 +283,7 @@ def _verify_runs(
     help="html or md; default: the suffix of --out, else html.",
 )  # fmt: skip
 def report(
-    paths: Sequence[Path],
-    policy: Path,
-    audit_dir: Path | None,
-    out: Path | None,
-    form: str | None,
+    paths: Sequence[Path], policy: Path, audit_dir: Path | None, out: Path | None, form: str | None
 ) -> None:
     """Write a report of the runs: an HTML page, or Markdown.
 

@@ -66,11 +66,8 @@ class Checks:
 
     def add(self, name: str, message: str, hint: str = "", *, warns: bool = False) -> None:
         """Add a check that passed, or that warns; only one that warns has a hint."""
-        where = self.organization
-        if warns:
-            self.found.append(Check(name, "warning", message, hint, where))
-        else:
-            self.found.append(Check(name, "ok", message, organization=where))
+        state: Literal["ok", "warning"] = "warning" if warns else "ok"
+        self.found.append(Check(name, state, message, hint if warns else "", self.organization))
 
     def failed(self, name: str, error: RunError, exit_code: int) -> None:
         """Add a check that failed with the error that a sweep would end with, each once."""

@@ -47,10 +47,6 @@ class LazyCommands(click.Group):
     """The commands of `COMMANDS`, each imported when it is used."""
 
     @override
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    @override
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None

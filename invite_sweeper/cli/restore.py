@@ -1,13 +1,11 @@
 """Command `restore`: re-invite people whose invitations a run deleted."""
 
-import sys
-from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import click
 from rich.console import Console
 
-from invite_sweeper.audit import History
 from invite_sweeper.audit.events import OutcomeLine
 from invite_sweeper.cli.console import run_async, stdout_console, write_json
 from invite_sweeper.cli.options import CONNECTED, Command, RunOptions, options
@@ -18,13 +16,11 @@ from invite_sweeper.policy import load_policy
 from invite_sweeper.report import terminal
 from invite_sweeper.restore import (
     NOTHING_INVITED,
-    Deletions,
     RestorePlan,
     Restorer,
     plan_restore,
     read_deletions,
 )
-from invite_sweeper.sweep.command import Organization
 from invite_sweeper.sweep.result import Result
 from invite_sweeper.text import pluralize
 
@@ -75,15 +71,13 @@ async def _restore(
         history = session.read_history()
         last = history.last_sweep()
         if run is not None:
-            file = session.directory.find(run)
+            path = session.directory.find(run).path
         elif last is not None:
-            file = last.file
+            path = last.file.path
         else:
-            raise UsageError(
-                "The audit directory has no sweep to undo.",
-                hint="List the runs with `audit show`.",
-            )
-        deletions = read_deletions(file.path, username=username, unconfirmed=unconfirmed)
+            hint = "List the runs with `audit show`."
+            raise UsageError("The audit directory has no sweep to undo.", hint=hint)
+        deletions = read_deletions(path, username=username, unconfirmed=unconfirmed)
         base_url = str(session.base_url)
         if deletions.start.base_url != base_url:
             raise GuardRefused(
@@ -95,36 +89,24 @@ async def _restore(
             if dry_run:
                 _show_plan(session, plan)
                 return plan.exit_code
-            if plan.to_invite and not session.options.yes and sys.stdin.isatty():
-                agreed = await confirm(lambda console: _ask(console, plan), session.stop)
-                if session.stop.reason is not None:
-                    raise session.stop.as_error(consequence=NOTHING_INVITED)
-                if not agreed:
-                    raise Cancelled("Cancelled.")
-            return await _invite(session, history, deletions, organizations, plan)
+            if plan.to_invite and not await confirm(session, partial(_ask, plan)):
+                raise Cancelled("Cancelled.")
+            command = session.command(history, restores=deletions.run_id)
+            result = Result(command, organizations, Progress(session.log, None))
+            async with session.run(command.run_started(organizations)) as (log, record):
+                restorer = Restorer(result, log, session.stop, partial(_report, session))
+                record.end = end = await restorer.run(plan)
+            session.last_resort.exit_code = end.exit_code
+            session.show(record)
+            return end.exit_code
 
 
-async def _invite(
-    session: Session,
-    history: History,
-    deletions: Deletions,
-    organizations: Sequence[Organization],
-    plan: RestorePlan,
-) -> int:
-    def report(line: OutcomeLine, reason: str) -> None:
-        loud = line.outcome in {"active", "failed", "unknown"}
-        say = session.log.warning if loud else session.log.info
-        more = {"reason": reason} if reason else {}
-        place = line.project_name or line.org_id
-        say(line.outcome.replace("_", " "), user=line.username, place=place, **more)
-
-    command = session.command(history, restores=deletions.run_id)
-    result = Result(command, organizations, Progress(session.log, None))
-    async with session.run(command.run_started(organizations)) as (log, record):
-        record.end = end = await Restorer(result, log, session.stop, report).run(plan)
-    session.last_resort.exit_code = end.exit_code
-    session.show(record)
-    return end.exit_code
+def _report(session: Session, line: OutcomeLine, reason: str) -> None:
+    loud = line.outcome in {"active", "failed", "unknown"}
+    say = session.log.warning if loud else session.log.info
+    more = {"reason": reason} if reason else {}
+    place = line.project_name or line.org_id
+    say(line.outcome.replace("_", " "), user=line.username, place=place, **more)
 
 
 def _show_plan(session: Session, plan: RestorePlan) -> None:
@@ -143,7 +125,7 @@ def _show_plan(session: Session, plan: RestorePlan) -> None:
         session.log.warning("would not be invited", user=each.username, reason=each.reason)
 
 
-def _ask(console: Console, plan: RestorePlan) -> None:
+def _ask(plan: RestorePlan, console: Console) -> None:
     terminal.show_people(console, plan.to_invite)
     count = pluralize(len(plan.to_invite), "person", "people")
     console.print(f"Invite {count} again? Atlas sends each an e-mail.", style="bold")

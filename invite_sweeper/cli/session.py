@@ -183,26 +183,21 @@ class Session:
 
         Warns at the end where the log is not where it should be, too.
         """
-        copy = audit_copy() if self.policy.audit.stdout else None
+        writer = audit_copy() if self.policy.audit.stdout else None
         clock = partial(datetime.now, UTC)
-        log = AuditLog.begin(self.directory, self.run_id, clock=clock, copy=copy)
+        log = AuditLog.begin(self.directory, self.run_id, clock=clock, copy=writer)
         record = RunRecord(log.file, start=start)
         try:
             yield log, record
         finally:
             await log.close()
         record.last_hash = log.last_hash
-        if log.copy_failure is not None:
-            self.log.warning(
-                "the copy of the audit log on standard output is incomplete; the file is complete",
-                reason=getattr(log.copy_failure, "strerror", None) or "it is closed",
-                audit_file=str(log.file.path),
-            )
-        if log.head_failure is not None:
-            self.log.warning(
-                "HEAD could not be written: the next run goes on after the last line of the file",
-                reason=log.head_failure.strerror,
-            )
+        copy = "the copy of the audit log on standard output is incomplete; the file is complete"
+        head = "HEAD could not be written: the next run goes on after the last line of the file"
+        for text, failure in ((copy, log.copy_failure), (head, log.head_failure)):
+            if failure is not None:
+                reason = getattr(failure, "strerror", None) or "it is closed"
+                self.log.warning(text, reason=reason, audit_file=str(log.file.path))
 
     def command(self, history: History, **more: Any) -> Command:  # noqa: ANN401
         """Return what a run of this session is given; `more` are further fields."""

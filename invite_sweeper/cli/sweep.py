@@ -53,11 +53,7 @@ def sweep(**given: Any) -> None:  # noqa: ANN401
 
 @click.command(cls=Command)
 @click.argument(
-    "policy_argument",
-    help="The policy file.",
-    metavar="[POLICY]",
-    required=False,
-    type=FILE,
+    "policy_argument", help="The policy file.", metavar="[POLICY]", required=False, type=FILE
 )
 @options(*(name for name in SWEEP if name not in {"dry_run", "yes"}))
 def plan(policy_argument: Path | None, **given: Any) -> None:  # noqa: ANN401

@@ -94,8 +94,10 @@ async def _confirm(result: Result, stop: StopRequest) -> None:
         RunError: The answer is no, or a stop came. Nothing was deleted.
     """
     asked_s = result.command.clock()
-    agreed = await result.view.confirms(result.finished())
-    result.question_s = result.command.clock() - asked_s
+    try:
+        agreed = await result.view.confirms(result.finished())
+    finally:
+        result.question_s = result.command.clock() - asked_s
     if stop.reason is not None:
         raise stop.as_error(consequence=NOTHING_DELETED)
     if not agreed:
