@@ -5,7 +5,7 @@ import io
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,8 +46,7 @@ def _parse_since(text: str, days: int = 0) -> datetime:
     """Return an instant; a date is the beginning of the day in UTC, so many days later."""
     try:
         if len(text) == len("2026-11-25"):
-            day = datetime.combine(date.fromisoformat(text), datetime.min.time(), UTC)
-            return day + timedelta(days)
+            return datetime.fromisoformat(f"{text}T00:00Z") + timedelta(days)
         moment = datetime.fromisoformat(text)
         if moment.tzinfo is not None:
             return moment.astimezone(UTC)

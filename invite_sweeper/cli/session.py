@@ -126,11 +126,7 @@ class Session:
             return History.read(self.directory.files(), check=self.check_deadline)
 
     def credentials(self) -> dict[str, Credentials]:
-        """Return the sets of credentials of the policy by name, "" for the plain variables.
-
-        Raises:
-            UsageError: Sets are missing or cannot be read; it names every variable at once.
-        """
+        """Return the sets of credentials of the policy; see `read_all_credentials`."""
         names = dict.fromkeys(each.credentials or "" for each in self.policy.organizations)
         return read_all_credentials(self.environment, names)
 

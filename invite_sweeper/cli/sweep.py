@@ -216,17 +216,16 @@ class _SweepCommand:
         """Send the notifications, and write and push the metrics; failures are warnings."""
         session, options = self._session, self._session.options
         limit_s = min(notify.LIMIT_S, session.last_resort.left_s)
-        finished_at, sending = datetime.now(UTC), []
+        finished_at = datetime.now(UTC)
         messages: list[str] = []
-        if session.policy.notify:
-            build = partial(
-                notify.end_message,
-                environment=session.environment,
-                record=record,
-                story=tell(record, session.advisor),
-                finished_at=finished_at,
-            )
-            sending.append(notify.send(session.policy.notify, build, limit_s=limit_s))
+        build = partial(
+            notify.end_message,
+            environment=session.environment,
+            record=record,
+            story=tell(record, session.advisor),
+            finished_at=finished_at,
+        )
+        sending = [notify.send(session.policy.notify, build, limit_s=limit_s)]
         if metrics_too and (options.metrics_file or options.pushgateway) is not None:
             succeeded_at = metrics.last_success(self._earlier)
             metered = metrics.Metrics(self._labels, record, finished_at, succeeded_at)
