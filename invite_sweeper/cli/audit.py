@@ -38,9 +38,6 @@ from invite_sweeper.report.page import read_page, render_html, render_markdown
 from invite_sweeper.report.story import tell_verification
 from invite_sweeper.text import neutralize_formula
 
-_EVENTS: Final = tuple(each.event for each in EVENTS)
-_OUTCOMES: Final = tuple(each.value for each in Outcome)
-
 
 def _parse_since(text: str, days: int = 0) -> datetime:
     """Return an instant; a date is the beginning of the day in UTC, so many days later."""
@@ -81,12 +78,13 @@ def audit() -> None:
 )
 @options("policy", "audit_dir")
 @option(
-    "Filter", "--event", metavar="NAME", type=click.Choice(_EVENTS),
+    "Filter", "--event", metavar="NAME", type=click.Choice([each.event for each in EVENTS]),
     help="planned, kept, intent, outcome, …",
 )  # fmt: skip
 @option(
-    "Filter", "--outcome", metavar="NAME", type=click.Choice(_OUTCOMES), help="deleted, failed, …"
-)
+    "Filter", "--outcome", metavar="NAME", type=click.Choice(list(map(str, Outcome))),
+    help="deleted, failed, …",
+)  # fmt: skip
 @option("Filter", "--username", metavar="GLOB", help="A glob for the invited address.")
 @option(
     "Filter", "--since", metavar="TIME", type=_parse_since,
@@ -122,9 +120,9 @@ def show(
         directory = _find_directory(policy, audit_dir)
         files = [directory.find(each) for each in runs] or list(directory.files())
     if output != "text":
-        render = _json_lines if output == "json" else _csv_lines
-        for data in render(line for file in files for line in filter_lines(file.path, **criteria)):
-            sys.stdout.buffer.write(data)
+        lines = (line for file in files for line in filter_lines(file.path, **criteria))
+        as_json = (json_line({**record, "line_sha256": line_hash(line)}) for record, line in lines)
+        sys.stdout.buffer.writelines(as_json if output == "json" else _csv_lines(lines))
         return
     console, found = stdout_console(), History.read(files).runs
     if not runs and not is_filtered:
@@ -132,16 +130,11 @@ def show(
         return
     for record in found:
         if is_filtered:
-            lines = filter_lines(record.file.path, **criteria)
-            terminal.show_lines(console, (fields for fields, _ in lines))
+            matching = filter_lines(record.file.path, **criteria)
+            terminal.show_lines(console, (fields for fields, _ in matching))
         else:
             terminal.show_run(console, record)
         console.print(f"SHA-256  {FileChain(record.file.path).read().sha256}", soft_wrap=True)
-
-
-def _json_lines(lines: Iterable[tuple[Record, bytes]]) -> Iterator[bytes]:
-    for record, line in lines:
-        yield json_line({**record, "line_sha256": line_hash(line)})
 
 
 _CSV_COLUMNS: Final = (

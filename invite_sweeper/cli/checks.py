@@ -112,8 +112,6 @@ class Checks:
 
 
 _STYLES: Final = {"ok": "green", "warning": "yellow", "failed": "bold red"}
-_WIDTH: Final = max(map(len, _STYLES))
-_UNWRAPPED: Final = 1_000_000
 
 
 def show(console: Console, result: DiagnosisResult, *, quiet: bool = False) -> None:
@@ -129,12 +127,12 @@ def show(console: Console, result: DiagnosisResult, *, quiet: bool = False) -> N
     if quiet and not checks:
         return
     if not console.is_terminal:
-        console.width = _UNWRAPPED
+        console.width = 1_000_000
     labels = {each.id: organization_label(each.id, each.name) for each in result.organizations}
     for org_id, group in groupby(checks, key=lambda check: check.organization):
         if org_id is not None:
             console.print(Text(escape_unprintable(f"organization {labels[org_id]}"), "bold"))
-        print_trimmed(console, two_columns(map(_row, group), width=_WIDTH))
+        print_trimmed(console, two_columns(map(_row, group), width=len("warning")))
     console.print(Text(escape_unprintable(result.verdict), "bold"))
 
 

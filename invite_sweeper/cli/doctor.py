@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import click
 from typing_extensions import override
@@ -120,11 +120,10 @@ class _Doctor(Checks):
     def __init__(self, session: Session) -> None:
         super().__init__()
         self._session = session
-        self._policy = session.policy
 
     async def run(self, *, notify: bool) -> DiagnosisResult:
         """Check this machine and the receivers, then make a dry run without a log."""
-        session, policy = self._session, self._policy
+        session, policy = self._session, self._session.policy
         self.add(
             "policy",
             f"{session.options.policy} is valid: {pluralize(len(policy.rules), 'rule')}, "
@@ -182,14 +181,13 @@ class _Doctor(Checks):
     async def _check_receivers(self, *, notify: bool) -> None:
         session = self._session
         text = "It accepted a test message." if notify else "Its host can be reached."
+        method: Literal["POST", "HEAD"] = "POST" if notify else "HEAD"
         async with receivers.open_session(receivers.LIMIT_S) as http:
-            for each in self._policy.notify:
+            for each in self._session.policy.notify:
                 name = f"{each.kind} ({each.url_env})"
                 with self.step(name):
                     message = receivers.check_message(each, session.environment, session.now)
-                    await receivers.request(
-                        http, "POST" if notify else "HEAD", message, each.url_env
-                    )
+                    await receivers.request(http, method, message, each.url_env)
                     self.add(name, text)
             if (gateway := session.options.pushgateway) is not None:
                 with self.step("pushgateway"):
@@ -220,7 +218,7 @@ class _Doctor(Checks):
 
     def _check_sunsets(self, organizations: Iterable[Organization]) -> None:
         """Show until when Atlas serves each list; warn if the policy needs one that ends."""
-        sources, today = self._policy.sources, self._session.now.date()
+        sources, today = self._session.policy.sources, self._session.now.date()
         sunsets = {
             s: day for each in organizations for s, day in each.client.server.sunsets.items()
         }
@@ -272,7 +270,7 @@ class _Doctor(Checks):
                 unread.append(found)
 
         whole = replace(scope, projects=[*scope.projects, *scope.excluded], team_projects=[])
-        workers = self._policy.execution.concurrency
+        workers = self._session.policy.execution.concurrency
         await list_invitations(reader, whole, Source, add, workers=workers)
         are = plural_form(len(scope.projects), "is", "are")
         text = f"{len(scope.projects)} of {pluralize(len(whole.projects), 'project')} {are} in"
@@ -281,7 +279,7 @@ class _Doctor(Checks):
         self.add("scope", f"{text} scope.{left_out}")
         in_scope = (each for each in unread if each.project_id not in excluded)
         missing = tuple(filter(_is_role_missing, in_scope))
-        for source in self._policy.sources:
+        for source in self._session.policy.sources:
             if source not in organization.retired:  # the run has warned
                 self._check_list(source, organization, users, missing)
         self._check_beside(users, Counter(each.source for each in unread))
@@ -296,7 +294,7 @@ class _Doctor(Checks):
         self, users: Mapping[Source, set[UserKey]], unread: Mapping[Source, int]
     ) -> None:
         """Check whether people are pending only in lists that the policy does not read."""
-        sources = self._policy.sources
+        sources = self._session.policy.sources
         known = set().union(*(users.get(each, ()) for each in sources))
         for source in (each for each in Source if each not in sources):
             if source in users:

@@ -83,12 +83,9 @@ def _parse_age(text: str) -> str:
 
 @click.command(cls=Command)
 @click.argument(
-    "path",
-    help="The file to write; it must not exist.",
-    metavar="[POLICY]",
-    type=FILE,
-    default=DEFAULT_POLICY,
-)
+    "path", help="The file to write; it must not exist.", metavar="[POLICY]",
+    type=FILE, default=DEFAULT_POLICY,
+)  # fmt: skip
 @options("base_url")
 @click.option(
     "--organization", metavar="ID", multiple=True,
@@ -160,7 +157,6 @@ def render_policy(
     now: datetime,
 ) -> str:
     """Return the YAML of a commented policy."""
-    with_roles = any(source.is_organization_level for source in sources)
     return _TEMPLATES.get_template("policy.yaml.j2").render(
         organizations=organizations,
         older_than=older_than,
@@ -169,7 +165,7 @@ def render_policy(
         until=now.date().replace(year=now.year + 1, day=1),
         path=shlex.quote(str(path)),
         sooner=min(older_than, "7d", key=parse_duration),
-        roles=_OWNERS if with_roles else "GROUP_OWNER",
+        roles=_OWNERS if any(each.is_organization_level for each in sources) else "GROUP_OWNER",
         with_users=not SOURCES_OF_USERS.isdisjoint(sources),
     )
 

@@ -10,8 +10,7 @@ from typing_extensions import override
 
 from invite_sweeper.endings import ExitCode
 
-Function: TypeAlias = Callable[..., Any]
-Decorator: TypeAlias = Callable[[Function], Function]
+Decorator: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 _SECTIONS: Final = ("Target", "Safety", "Filter", "Output", "Integration", "Options")
 DOCUMENTATION: Final = "Documentation: invite-sweeper help TOPIC"
@@ -179,7 +178,7 @@ CONNECTED: Final = ("policy", "base_url", "audit_dir", "output", "log_format", "
 def options(*names: str) -> Decorator:
     """Return the decorator of shared options, in the order of their names."""
 
-    def decorate(function: Function) -> Function:
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         for name in reversed(names):
             flag, default = f"--{name.replace('_', '-')}", RunOptions._field_defaults[name]
             row = _OPTIONS[name](flag, default=default, is_flag=default is False)

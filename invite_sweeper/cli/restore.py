@@ -27,11 +27,9 @@ from invite_sweeper.text import pluralize
 
 @click.command(cls=Command)
 @click.argument(
-    "run",
-    help="The run to undo: its number, id or file; without it the last sweep.",
-    required=False,
-    metavar="[RUN]",
-)
+    "run", help="The run to undo: its number, id or file; without it the last sweep.",
+    required=False, metavar="[RUN]",
+)  # fmt: skip
 @options(*CONNECTED, "deadline", "yes")
 @click.option("--dry-run", is_flag=True, help="Show who would be invited; write nothing.")
 @click.option("--username", metavar="GLOB", help="Only people with this address.")
@@ -66,8 +64,7 @@ async def _restore(
     session: Session, run: str | None, username: str | None, *, unconfirmed: bool
 ) -> int:
     """Restore, report, and return the exit code; a dry run writes nothing."""
-    dry_run = session.options.dry_run
-    with session.working(locked=not dry_run):
+    with session.working(locked=not session.options.dry_run):
         history = session.read_history()
         last = history.last_sweep()
         if run is not None:
@@ -86,7 +83,7 @@ async def _restore(
             )
         async with session.organizations(history) as organizations:
             plan = await session.stop.run_unless_stopped(plan_restore(organizations, deletions))
-            if dry_run:
+            if session.options.dry_run:
                 _show_plan(session, plan)
                 return plan.exit_code
             if plan.to_invite and not await confirm(session, partial(_ask, plan)):
@@ -110,7 +107,6 @@ def _report(session: Session, line: OutcomeLine, reason: str) -> None:
 
 
 def _show_plan(session: Session, plan: RestorePlan) -> None:
-    """Show who would be invited again."""
     if session.options.output == "json":
         write_json(plan)
     elif not session.options.quiet:

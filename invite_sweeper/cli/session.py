@@ -175,10 +175,7 @@ class Session:
 
     @asynccontextmanager
     async def run(self, start: RunStarted) -> AsyncIterator[tuple[AuditLog, RunRecord]]:
-        """Yield the log and the record of this run; the lock must be held.
-
-        Warns at the end where the log is not where it should be, too.
-        """
+        """Yield the log and the record of this run, whose lock is held; warn of a failed copy."""
         writer = audit_copy() if self.policy.audit.stdout else None
         clock = partial(datetime.now, UTC)
         log = AuditLog.begin(self.directory, self.run_id, clock=clock, copy=writer)
@@ -210,7 +207,7 @@ class Session:
 
     @asynccontextmanager
     async def organizations(
-        self, history: History, *, retry_for_s: float | None = None
+        self, history: History, *, retry_for_s: float = math.inf
     ) -> AsyncIterator[Sequence[Organization]]:
         """Yield the organizations of the policy, each with the client of its credentials.
 
@@ -218,9 +215,8 @@ class Session:
 
         Args:
             history: Names the organizations until Atlas does.
-            retry_for_s: How long requests are retried; None for as long as the command runs.
+            retry_for_s: How long requests are retried, at most as long as the command runs.
         """
-        retry_until_s = math.inf if retry_for_s is None else time.monotonic() + retry_for_s
         async with AsyncExitStack() as stack:
             connector = await stack.enter_async_context(open_connector())
             clients: dict[str, AtlasClient] = {}
@@ -231,7 +227,7 @@ class Session:
                     self.policy.execution,
                     clock=self.clock,
                     log=self.log,
-                    retry_until_s=retry_until_s,
+                    retry_until_s=time.monotonic() + retry_for_s,
                     connector=connector,
                 )
                 clients[name] = await stack.enter_async_context(client)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
+from itertools import chain
 from os.path import realpath
 from pathlib import Path
 from typing import Any
@@ -137,8 +138,7 @@ class _SweepCommand:
             await self._tell_others(self._without_run(error))
             raise
         self._copy_plan(record)
-        code = record.exit_code or 0
-        session.last_resort.exit_code = code
+        session.last_resort.exit_code = code = record.exit_code or 0
         if not cancelled:
             session.show(record)
         else:  # the question has shown the plan already
@@ -217,7 +217,7 @@ class _SweepCommand:
         session, options = self._session, self._session.options
         limit_s = min(notify.LIMIT_S, session.last_resort.left_s)
         finished_at = datetime.now(UTC)
-        messages: list[str] = []
+        messages: tuple[str, ...] = ()
         build = partial(
             notify.end_message,
             environment=session.environment,
@@ -232,9 +232,8 @@ class _SweepCommand:
             if options.pushgateway is not None:
                 sending.append(metered.push(options.pushgateway, limit_s=limit_s))
             if options.metrics_file is not None:
-                messages += metered.write(options.metrics_file)
-        messages += [each for found in await asyncio.gather(*sending) for each in found]
-        for message in messages:
+                messages = metered.write(options.metrics_file)
+        for message in chain(messages, *await asyncio.gather(*sending)):
             session.log.warning(message)
 
 
