@@ -36,7 +36,6 @@ from invite_sweeper.models import (
     Invitation,
     MembershipStatus,
     Outcome,
-    Project,
     Sending,
     Source,
     UserStatus,
@@ -192,7 +191,7 @@ class AtlasDeleter:
             InvalidRequest: An id is malformed. Nothing was sent.
         """
         client, user_id = self._client, listed.invitation_id
-        place = Project(listed.scope_id, listed.project_name or "", listed.org_id)
+        place = listed.place
         before, result = await client.call_after(
             user_request(client, listed.source, place, user_id),
             lambda seen: judge_before(seen, listed) is None,

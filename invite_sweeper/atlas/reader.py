@@ -212,7 +212,7 @@ class AtlasReader:
             only in the list of invitations, so for `invites` both lists are read.
         """
         of_org = invitation.source.is_organization_level
-        place = Project(invitation.scope_id, invitation.project_name or "", invitation.org_id)
+        place = invitation.place
         endpoint = endpoints.LIST_ORG_MEMBERS if of_org else endpoints.LIST_GROUP_MEMBERS
         listing = await self._members(endpoint, place.id)
         if (failure := listing.failure) is not None:
@@ -310,7 +310,7 @@ async def look_after(
         is_member = False
     if of_org or (is_member is not None and (is_confirmed or not is_gone)):
         return UserStatus(status, is_member), response
-    place = Project(invitation.scope_id, invitation.project_name or "", org_id)
+    place = invitation.place
     in_project = await read(Source.USERS, place, token_taken=False)
     if (user := user_in(in_project, invitation)) is not None:
         return UserStatus(user.status, still_member=True), response
