@@ -253,6 +253,11 @@ class Invitation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
         return self.org_id if self.source.is_organization_level else self.project_id or ""
 
     @property
+    def place(self) -> Project:
+        """The project; for an organization's invitation, a `Project` with its id."""
+        return Project(self.scope_id, self.project_name or "", self.org_id)
+
+    @property
     def key(self) -> InvitationKey:
         """Identifies the invitation: a user has the same id in two organizations."""
         return self.source.value, self.org_id, self.scope_id, self.invitation_id

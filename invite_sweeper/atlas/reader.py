@@ -32,7 +32,6 @@ from invite_sweeper.atlas.responses import (
     RequestFailed,
     Response,
     ResponseOrFailure,
-    describe,
     fatal_error_for,
     is_already_gone,
     is_project_gone,
@@ -146,7 +145,7 @@ class AtlasReader:
             except InvalidResponse as error:
                 reason = f"unexpected response from Atlas: {error}"
                 failure = RequestFailed(reason, retryable=False, status=OK)
-        return list_error(ListRef(project, source), failure, source.roles[0])
+        return list_error(ListRef(project, source), failure)
 
     async def project_teams(self, project: Project) -> frozenset[str] | ListUnreadable:
         """Return the ids of all teams with access to a project; none if the project is gone."""
@@ -174,14 +173,8 @@ class AtlasReader:
         """
         found, response = await look_after(self._client, invitation)
         if found.still_member is None or (found.status is None and not lacks_permission(response)):
-            return ListUnreadable(
-                invitation.project_id,
-                invitation.project_name,
-                f"The status of the user could not be read: {describe(response)}.",
-                response.status,
-                response.code,
-                invitation.source,
-            )
+            what = "The status of the user could not be read: "
+            return unread(invitation.place, response, what=what)
         return found
 
     async def active_members(self, org_id: str) -> frozenset[str] | ListUnreadable:
@@ -212,7 +205,7 @@ class AtlasReader:
             only in the list of invitations, so for `invites` both lists are read.
         """
         of_org = invitation.source.is_organization_level
-        place = Project(invitation.scope_id, invitation.project_name or "", invitation.org_id)
+        place = invitation.place
         endpoint = endpoints.LIST_ORG_MEMBERS if of_org else endpoints.LIST_GROUP_MEMBERS
         listing = await self._members(endpoint, place.id)
         if (failure := listing.failure) is not None:
@@ -300,18 +293,16 @@ async def look_after(
     response = await read(
         Source.ORG_USERS, Project(org_id, "", org_id), token_taken=is_confirmed is not None
     )
-    is_gone, is_member = is_already_gone(response), None
-    status = MembershipStatus.GONE.value if is_gone else None
+    status, is_gone = status_in(response, invitation), is_already_gone(response)
+    is_member = None
     if (user := user_in(response, invitation)) is not None:
-        status = user.status
         if of_org or not user.links_out_of_scope:  # else its projects are not known
             is_member = of_org or invitation.scope_id in dict(user.linked_projects)
     elif is_gone:
         is_member = False
     if of_org or (is_member is not None and (is_confirmed or not is_gone)):
         return UserStatus(status, is_member), response
-    place = Project(invitation.scope_id, invitation.project_name or "", org_id)
-    in_project = await read(Source.USERS, place, token_taken=False)
+    in_project = await read(Source.USERS, invitation.place, token_taken=False)
     if (user := user_in(in_project, invitation)) is not None:
         return UserStatus(user.status, still_member=True), response
     # A user who is missing there may have any status in the organization.
@@ -338,6 +329,13 @@ def user_in(result: ResponseOrFailure, listed: Invitation) -> Invitation | None:
     if isinstance(seen, Invitation) and seen.invitation_id == listed.invitation_id:
         return seen
     return None
+
+
+def status_in(result: ResponseOrFailure, listed: Invitation) -> str | None:
+    """Return the status of a user who was read; None if it is unknown."""
+    if (seen := user_in(result, listed)) is not None:
+        return seen.status
+    return MembershipStatus.GONE.value if is_already_gone(result) else None
 
 
 class _Secret(Record):

@@ -21,7 +21,6 @@ from invite_sweeper.models import (
     ListUnreadable,
     MembershipStatus,
     Outcome,
-    Project,
     ProjectGone,
     UserStatus,
 )
@@ -110,9 +109,8 @@ class Recovery:
         """
         for opened in tuple(self._by_list.values()):
             one = opened[0].intent
-            project = Project(one.scope_id, one.project_name or "", one.org_id)
-            found = await self._reader.invitations(project, one.source)
-            await self.settle(ListRef(project, one.source), found)
+            found = await self._reader.invitations(one.place, one.source)
+            await self.settle(ListRef(one.place, one.source), found)
 
     def _record(self, opened: OpenIntent, outcome: Outcome, seen_after: str | None = None) -> None:
         recovers = opened.run.run_id

@@ -311,6 +311,9 @@ NO_TOKEN = (
     b'{"access_token":"\\u00e4"}',
     b'{"access_token":"abc","token_type":"mac"}',
     b'{"access_token":"abc","token_type":null}',
+    b'{"access_token":"abc","expires_in":null}',
+    b'{"access_token":"abc","expires_in":"long"}',
+    b'{"access_token":"abc","expires_in":0}',
     b"[" * 3000,
 )
 TOKEN_FAULTS = {
@@ -372,16 +375,13 @@ async def test_token_is_requested_at_most_10_times_a_minute_and_the_first_6_do_n
     assert all(later - earlier >= 60 for earlier, later in zip(at_s, at_s[10:], strict=False))
 
 
-@pytest.mark.parametrize("lifetime", [b"null", b'"long"', b"-5", b"0"])
-async def test_token_without_a_valid_lifetime_is_used_for_an_hour_and_not_revoked_later(
-    sim, online, fake_time, lifetime
+async def test_token_without_a_lifetime_is_used_for_an_hour_and_not_revoked_later(
+    sim, online, fake_time
 ):
     account = sim.add_service_account()
     good = sim.add_token()
-    body = b'{"access_token":"%s","token_type":"bearer","expires_in":%s}'
-    sim.faults.add(
-        faults.malformed(body % (good.secret.encode(), lifetime)), path=TOKEN_PATH, times=None
-    )
+    body = b'{"access_token":"%s","token_type":"bearer"}' % good.secret.encode()
+    sim.faults.add(faults.malformed(body), path=TOKEN_PATH, times=None)
 
     async with online(account) as atlas:
         await list_all(atlas)

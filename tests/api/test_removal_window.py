@@ -286,9 +286,9 @@ def test_user_who_accepted_is_found_by_the_repeated_read():
 def test_connection_of_the_delete_is_made_within_the_age_of_the_read(monkeypatch):
     limits, send = [], HttpSession.send
 
-    async def record(self, request, header, digest, connect_s=None):
+    async def record(self, request, authorization, connect_s=None):
         limits.append((request.endpoint.method, connect_s))
-        return await send(self, request, header, digest, connect_s)
+        return await send(self, request, authorization, connect_s)
 
     monkeypatch.setattr(HttpSession, "send", record)
     Scene().run()
