@@ -100,10 +100,7 @@ class AccessTokens:
         """Fetch a new token if the rejected one is still in use, once for all its requests.
 
         At most once a minute: a project that answers every token with 401 must not use one per
-        request.
-
-        Raises:
-            RunError: As `header`.
+        request. Raises as `header`.
         """
         now_s = self._clock()
         if self._token is not None and self._token.header is rejected:
@@ -114,12 +111,7 @@ class AccessTokens:
             await self._refresh()
 
     async def close(self) -> None:
-        """Revoke all tokens of this run, within seconds, also when cancelled meanwhile.
-
-        Raises only when cancelled.
-
-        Source: a service account may have at most 100 valid tokens.
-        """
+        """Revoke all tokens of this run, within seconds. Raises only when cancelled meanwhile."""
         revocation = asyncio.create_task(self._revoke())
         try:
             await asyncio.wait({revocation}, timeout=_REVOKE_TIMEOUT_S)

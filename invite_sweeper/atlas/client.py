@@ -165,7 +165,7 @@ class Client:
         self._told_s = -math.inf
 
     async def close(self) -> None:
-        """Revoke the access tokens of this run."""
+        """Revoke the access tokens that were fetched."""
         if self._tokens is not None:
             await self._tokens.close()
 
@@ -179,13 +179,9 @@ class Client:
         progress: Sending | None = None,
         body: Body | None = None,
     ) -> Request:
-        """Return a request; `build_path` describes and checks the first four arguments.
-
-        Raises:
-            InvalidRequest: As for `build_path`.
-        """
+        """Return a request; `build_path` describes and checks the first four arguments."""
         path = build_path(endpoint, *ids, page=page, since=since)
-        scope_id = self.actor if endpoint.scope is None else ids[endpoint.scope]
+        scope_id = ids[0] if endpoint.is_per_id else self.actor
         bucket = self.limiter.bucket(endpoint.endpoint_set, scope_id)
         return Request(endpoint, path, bucket, parse, progress, body)
 
@@ -199,7 +195,6 @@ class Client:
         """Send a request, retry it until its result is final, and return the last result.
 
         Args:
-            request: As `request` returns it.
             decide: Which results are retried.
             token_taken: The caller has acquired the rate-limit token of the first attempt.
         """

@@ -127,10 +127,6 @@ class AtlasDeleter:
         Args:
             invitation: As it was listed.
             sending: Updated with each attempt, and returned with its outcome.
-
-        Source:
-            `deleteGroupInvite`, `deleteOrgInvite`, `removeGroupUser` and `removeOrgUser` of the
-            OpenAPI document; see `responses` for the meaning of their responses.
         """
         api = self._apis.get(invitation.source)
         try:
@@ -164,12 +160,7 @@ class AtlasDeleter:
         return sending.end(answer, fatal_error_for(result, listed.source))
 
     async def _remove_user(self, api: SourceApi, listed: Invitation, sending: Sending) -> Sending:
-        """Look, judge, DELETE once, look, judge.
-
-        Raises:
-            RunError: No access token is available. No DELETE was processed.
-            InvalidRequest: An id is malformed. Nothing was sent.
-        """
+        """Look, judge, DELETE once, look, judge. Nothing was processed where it raises."""
         client, ids = self._client, (listed.scope_id, listed.invitation_id)
         before, result = await client.call_after(
             user_request(client, listed.source, listed.place, listed.invitation_id),

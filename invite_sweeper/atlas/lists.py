@@ -338,15 +338,9 @@ async def read_list(
     changed meanwhile.
 
     Args:
-        client: Sends the requests.
-        endpoint: Of the list.
-        ids: For the path of the endpoint.
+        client: Sends the requests; it checks endpoint, ids and date.
         row: The type of its rows.
         key: Tells rows apart.
-        since: For an endpoint that takes a date.
-
-    Raises:
-        RunError: No access token is available.
     """
     content: type[object] = Page[row] if endpoint.paged else list[row]  # type: ignore[valid-type]
     parse = partial(parse_object, row_type=content)

@@ -82,8 +82,6 @@ class AtlasReader:
         Raises:
             CredentialsRefused: The first page returned 401 or 403.
             AtlasUnavailable: The list could not be read to the end, or is invalid.
-
-        Source: `listGroups` of the OpenAPI document; see `read_list` on its oddities.
         """
         listing = await self._visible("projects", endpoints.LIST_GROUPS, ProjectRow)
         found = tuple(row.project() for row in listing.rows)
@@ -97,11 +95,7 @@ class AtlasReader:
     async def organizations(self) -> Mapping[str, str]:
         """Return the names of the organizations that the credentials can see, by id.
 
-        Raises:
-            CredentialsRefused: The first page returned 401 or 403.
-            AtlasUnavailable: The list could not be read to the end.
-
-        Source: `listOrgs` of the OpenAPI document.
+        Raises as `projects`.
         """
         listing = await self._visible("organizations", endpoints.LIST_ORGS, OrganizationRow)
         return {row.id: row.name for row in listing.rows}
@@ -181,8 +175,6 @@ class AtlasReader:
         """Return the folded usernames (`casefold_visible`) of all active members.
 
         A member without a name makes the list incomplete.
-
-        Source: `listOrgUsers` of the OpenAPI document, 2025-02-19; requires Organization Member.
         """
         listing = await self._members(endpoints.LIST_ORG_ACTIVE_MEMBERS, org_id)
         if listing.failure is not None:
@@ -270,7 +262,6 @@ async def look_after(
     not have the user: it proves nothing about a project that has just shown the user.
 
     Args:
-        client: Sends the requests.
         invitation: From one of `SOURCES_OF_USERS`.
         is_confirmed: After a removal, for which the caller has acquired the token of this look:
             whether Atlas has confirmed it, so that the organization's word is enough.
@@ -279,7 +270,7 @@ async def look_after(
         The status, and the response of the organization.
 
     Raises:
-        RunError: No access token is available, or the access list refuses this address.
+        RunError: Also where the access list refuses this address.
     """
 
     async def read(source: Source, place: Project, *, token_taken: bool) -> ResponseOrFailure:
@@ -310,11 +301,7 @@ async def look_after(
 
 
 def user_request(client: Client, source: Source, place: Project, user_id: str) -> Request:
-    """Return a request for one user, parsed as a row of the list.
-
-    Raises:
-        InvalidRequest: An id is malformed.
-    """
+    """Return a request for one user, parsed as a row of the list."""
     endpoint = endpoints.GET_ORG_USER if source is Source.ORG_USERS else endpoints.GET_GROUP_USER
 
     def parse(body: bytes) -> Invitation:

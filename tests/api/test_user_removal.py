@@ -11,6 +11,7 @@ import faults
 import pytest
 from deleting import delete, delete_first, place_of
 
+from invite_sweeper.atlas.endpoints import CLOUD_USERS_GROUP, CLOUD_USERS_ORG
 from invite_sweeper.atlas.limits import MAX_RETRY_DELAY_S
 from invite_sweeper.errors import AddressRefused
 from invite_sweeper.models import Outcome, Sending, Source
@@ -476,7 +477,7 @@ def listed(online, invite, alpha):
 
 
 def in_flight(atlas, alpha):
-    keys = ("cloud_users_group", alpha), ("cloud_users_org", ORG)
+    keys = (CLOUD_USERS_GROUP, alpha), (CLOUD_USERS_ORG, ORG)
     return [len(atlas.limiter.bucket(*key).in_flight) for key in keys]
 
 
@@ -497,7 +498,7 @@ async def test_empty_bucket_of_the_organization_takes_no_token_of_the_project(
     listed, alpha, fake_time
 ):
     async with listed() as (atlas, invitation):
-        bucket = atlas.limiter.bucket("cloud_users_org", ORG)
+        bucket = atlas.limiter.bucket(CLOUD_USERS_ORG, ORG)
         bucket.on_429(fake_time.now_s, fake_time.now_s, 7.0, jitter=0.5)
         assert atlas.deleter(Source).try_acquire(invitation) == 7.0
         assert in_flight(atlas, alpha) == [0, 0]

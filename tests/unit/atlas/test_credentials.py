@@ -82,6 +82,7 @@ ERRORS = {
     "no public key": ({PRIVATE: "s3cret"}, None, (PUBLIC, PRIVATE)),
     "two kinds": ({ID: "s3cret", SECRET: "s3cret", TOKEN: "s3cret"}, None, (ID, SECRET, TOKEN)),
     "half of another kind": ({TOKEN: "s3cret", PUBLIC: "s3cret"}, None, (TOKEN, PUBLIC)),
+    "no secret, id in a file": ({f"{ID}_FILE": MOUNTED}, b"s3cret", (f"{ID}_FILE is", SECRET)),
     "value and file": ({TOKEN: "s3cret", f"{TOKEN}_FILE": "/f"}, None, (TOKEN, f"{TOKEN}_FILE")),
     "a colon in an id": ({ID: "s3cret:b", SECRET: "s3cret"}, None, (ID, "colon")),
     "a colon in a key": ({PUBLIC: "s3cret:b", PRIVATE: "s3cret"}, None, (PUBLIC, "colon")),

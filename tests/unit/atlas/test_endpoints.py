@@ -95,7 +95,7 @@ def test_path_is_built_only_for_an_id_of_24_lower_case_hex_digits(text):
         (LIST_GROUPS, (), None),
         (LIST_GROUPS, (), 0),
         (LIST_GROUPS, (PROJECT,), 1),
-        (Endpoint("DELETE", "/api/atlas/v2/groups/{}", "*/*", "any"), (PROJECT,), None),
+        (Endpoint("DELETE", "/api/atlas/v2/groups/{}", "*/*", endpoints.TOKENS), (PROJECT,), None),
         (replace(REMOVE_GROUP_USER, media_type=""), (PROJECT, INVITATION), None),
         (replace(endpoints.LIST_ORG_USERS, query=""), (PROJECT,), 1),
     ],

@@ -73,7 +73,7 @@ def spend(bucket, start_s, end_s):
         (endpoints.ORGANIZATIONS_USER, 300),
         (endpoints.CLOUD_USERS_GROUP, 1200),
         (endpoints.CLOUD_USERS_ORG, 500),
-        ("unknown", 300),
+        (endpoints.EndpointSet("unknown"), 300),
     ],
 )
 def test_bucket_has_the_documented_capacity_without_the_reserve(endpoint_set, capacity):
