@@ -3,7 +3,6 @@
 A request that is not built from `ENDPOINTS` with well-formed ids is never sent.
 """
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,11 +27,6 @@ class BucketLimit(NamedTuple):
     capacity: float
     refill: float
     period_s: float
-
-    @property
-    def is_usable(self) -> bool:
-        """Whether all values are positive and finite."""
-        return all(0 < value < math.inf for value in self)
 
     def reserve(self, share: float) -> float:
         """Return the number of tokens left to other programs: a share of the capacity.

@@ -184,7 +184,7 @@ class TokenBucket:
         """
         self._advance(now_s)
         del self.in_flight[:1]
-        if limit is not None and limit.is_usable:
+        if limit is not None:
             self.use_limit(limit)
             self._is_guessed = False
         if not self._rejections or sent_s >= self._blocked_since_s:

@@ -175,9 +175,11 @@ def parse_rate_limit_error(response: Response) -> tuple[float | None, BucketLimi
     """
     match response.code, (response.content or {}).get("parameters"):
         case "RATE_LIMITED_TOKEN_BUCKET", [_, int(s), int(capacity), int(refill), int(period_s)]:
-            return float(s), BucketLimit(capacity, refill, period_s)
+            if min(capacity, refill, period_s) > 0:
+                return float(s), BucketLimit(capacity, refill, period_s)
         case _:
-            return None, None
+            pass
+    return None, None
 
 
 _DELETED_WITH_BODY: Final = frozenset({200, 202})
