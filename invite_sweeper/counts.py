@@ -1,6 +1,5 @@
 """What a run counts: one additive value, for an organization or a whole run."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -74,16 +73,19 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return self.stale - self.trimmed
 
     def __add__(self, other: "Counts") -> "Counts":
-        sums: dict[str, Any] = {}
-        for name in COUNT_NAMES:
-            one, two = getattr(self, name), getattr(other, name)
-            if name in _KEYED_NAMES:
-                both = Counter(one)
-                both.update(two)  # unlike `+`, it keeps zeros
-                sums[name] = dict(sorted(both.items()))
-            else:
-                sums[name] = one + two
-        return Counts(**sums)
+        return self.plus(**count_values(other))
+
+    def plus(self, **more: int | Mapping[str, int]) -> "Counts":
+        """Return the sum with some counts."""
+        changes: dict[str, Any] = {}
+        for name, value in more.items():
+            known = getattr(self, name)
+            if isinstance(value, Mapping):
+                keys = sorted({*known, *value})
+                changes[name] = {key: known.get(key, 0) + value.get(key, 0) for key in keys}
+            elif value:
+                changes[name] = known + value
+        return msgspec.structs.replace(self, **changes)
 
 
 def total(counts: Iterable[Counts]) -> Counts:
@@ -97,7 +99,6 @@ def count_values(counts: Counts) -> dict[str, Any]:
 
 
 COUNT_NAMES: Final = Counts.__struct_fields__
-_KEYED_NAMES: Final = frozenset({"invitations_by_source", "kept_by_reason"})
 
 METRICS: Final[Mapping[str, str]] = {
     "projects_seen": "Projects in the policy's scope.",

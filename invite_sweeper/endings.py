@@ -422,10 +422,6 @@ class Advisor(NamedTuple):
         wanted = (each for each in known if _SAID_BETTER.get(each, set()).isdisjoint(known))
         return tuple(dict.fromkeys(self._sentence(each) for each in wanted if each.advice))
 
-    def hint(self, exit_code: ExitCode, reasons: Iterable[str]) -> str:
-        """Return what to do about an error whose message does not say it."""
-        return " ".join(self.advise(reasons)) or exit_code.advice
-
     def show(self, *words: str) -> str:
         """Return the command that lists the lines of the run."""
         return command("audit", "show", self.run, *words, *self._directory)

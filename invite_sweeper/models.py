@@ -254,7 +254,7 @@ class Invitation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
 
     @property
     def place(self) -> Project:
-        """The project; for an organization's invitation, a `Project` with its id."""
+        """The project, as `ListRef` has it."""
         return Project(self.scope_id, self.project_name or "", self.org_id)
 
     @property

@@ -316,6 +316,7 @@ SINGLE = (
         "sweep/invitations.py",
         "if kept or (of_organization and not all_read):",
         "if kept:",
+        "tests/unit/sweep/test_invitations.py",
     ),
     Mutant(
         "a list that was not read is forgotten",

@@ -7,7 +7,6 @@ from invite_sweeper.audit.history import (
     History,
     OpenIntent,
     PlanScope,
-    PreviousPlan,
     RunRecord,
 )
 from invite_sweeper.audit.log import AuditLog, check_written_plan
@@ -21,7 +20,6 @@ __all__ = [
     "History",
     "OpenIntent",
     "PlanScope",
-    "PreviousPlan",
     "RunFile",
     "RunRecord",
     "SavedPlan",

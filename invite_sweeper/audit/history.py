@@ -57,6 +57,11 @@ class RunRecord(msgspec.Struct, eq=False):
         end: Its last line; None if the run did not finish, or is at work.
         finished_at: When the last line was written, RFC 3339; "" without one.
         planned: Its `planned` lines.
+        plan: Of the last whole plan of a scope, the keys of all entries of each planned invitation,
+            by the key that names it; empty for any other run.
+        deleted: Of such a plan, the entries that its run or a later one has deleted.
+        unread: The lists that it did not read.
+        retired: The sources that Atlas did not serve then.
         outcomes: Its outcomes; those of an interrupted run that it resolved are in `resolved`.
         ended: The entries that its requests ended, or may have ended.
         last_hash: Of the last line, of a run that has just ended; "" otherwise.
@@ -67,6 +72,10 @@ class RunRecord(msgspec.Struct, eq=False):
     end: RunFinished | None = None
     finished_at: str = ""
     planned: int = 0
+    plan: dict[InvitationKey, tuple[InvitationKey, ...]] = {}
+    deleted: set[InvitationKey] = set()
+    unread: set[ListKey] = set()
+    retired: set[Source] = set()
     outcomes: Counter[str] = msgspec.field(default_factory=Counter)
     resolved: Counter[str] = msgspec.field(default_factory=Counter)
     ended: set[InvitationKey] = set()
@@ -127,23 +136,6 @@ class PlanScope(NamedTuple):
     base_url: str
 
 
-class PreviousPlan(msgspec.Struct, eq=False):
-    """The last whole plan of a scope.
-
-    Attributes:
-        planned: The keys of all entries of each planned invitation, by the key that names it.
-        deleted: The entries that this run or a later one has deleted.
-        unread: The lists that the run did not read.
-        retired: The sources that Atlas did not serve then.
-    """
-
-    run: RunRecord
-    planned: dict[InvitationKey, tuple[InvitationKey, ...]] = {}
-    deleted: set[InvitationKey] = set()
-    unread: set[ListKey] = set()
-    retired: set[Source] = set()
-
-
 class History:
     """The history of an audit directory. `read` builds it.
 
@@ -155,41 +147,42 @@ class History:
         self.runs: list[RunRecord] = []
         self._open: dict[tuple[str, InvitationKey], OpenIntent] = {}
         self._sent: dict[tuple[str, InvitationKey], tuple[str, str]] = {}  # to time and project
-        self._plans: dict[PlanScope, PreviousPlan] = {}
+        self._plans: dict[PlanScope, RunRecord] = {}
         self._announcements: dict[str, dict[AnnouncementKey, datetime]] = {}  # by base URL
         self._deletions: Counter[tuple[str, str, str]] = Counter()  # by organization, place, user
         self._gone_users: set[UserKey] = set()
 
     @classmethod
-    def read(
-        cls,
-        files: Iterable[RunFile],
-        *,
-        check: Callable[[], None] = lambda: None,
-        observe: Callable[[RunRecord, Line], None] = lambda _run, _line: None,
-    ) -> "History":
-        """Return the history of runs.
+    def read(cls, files: Iterable[RunFile], check: Callable[[], None] = lambda: None) -> "History":
+        """Return the history of runs, whose files are in order; see `add`."""
+        history = cls()
+        for file in files:
+            history.add(file, check)
+        return history
+
+    def add(self, file: RunFile, check: Callable[[], None] = lambda: None) -> None:
+        """Add the next run; of a damaged file, what precedes the damage.
 
         Args:
-            files: Their files, oldest first.
+            file: Of the run.
             check: Called every 10,000 lines; may raise to stop.
-            observe: Called with each line, after the history has it; not with those of kept
-                invitations.
 
         Raises:
             DamagedLog: A file or a line cannot be read; a run cannot rely on the rest.
         """
-        history = cls()
-        for file in files:
-            plan = PreviousPlan(RunRecord(file))
-            history.runs.append(plan.run)
-            with required():
-                for count, line in enumerate(read_events(file.path)):
-                    if count % _LINES_PER_CHECK == 0:
-                        check()
-                    history._add(plan, line)
-                    observe(plan.run, line)
-        return history
+        run = RunRecord(file)
+        self.runs.append(run)
+        with required():
+            for count, line in enumerate(read_events(file.path)):
+                if count % _LINES_PER_CHECK == 0:
+                    check()
+                self._add(run, line)
+        if (scope := _plan_scope(run)) is None:
+            run.plan = {}
+            return
+        if scope in self._plans:
+            self._plans[scope].plan = {}
+        self._plans[scope] = run
 
     def last_sweep(self) -> RunRecord | None:
         """Return the last sweep, finished or not; None without one."""
@@ -254,8 +247,8 @@ class History:
         """Return whether an invitation of the user was deleted, or was gone when it was to be."""
         return user in self._gone_users
 
-    def last_plan(self, scope: PlanScope) -> PreviousPlan | None:
-        """Return the last whole plan of a scope; None without one."""
+    def last_plan(self, scope: PlanScope) -> RunRecord | None:
+        """Return the run with the last whole plan of a scope; None without one."""
         return self._plans.get(scope)
 
     def last_complete(self, scope_sha256: str, base_url: str) -> CompleteRun | None:
@@ -324,27 +317,24 @@ class History:
             if run.end is not None and run.base_url == base_url and mode in {None, run.mode}
         ]
 
-    def _add(self, plan: PreviousPlan, line: Line) -> None:
-        """Add the next line of a run, whose plan is `plan`."""
-        run = plan.run
+    def _add(self, run: RunRecord, line: Line) -> None:
+        """Add the next line of a run."""
         match line.event:
             case RunStarted() as event:
                 run.start = event
             case RunFinished() as event:
                 run.end, run.finished_at = event, line.ts
-                if (scope := _plan_scope(run)) is not None:
-                    self._plans[scope] = plan
             case Planned() as event:
                 run.planned += 1
-                plan.planned[event.key] = event.keys
+                run.plan[event.key] = event.keys
             case SourceRetired() as event:
-                plan.retired.add(event.source)
+                run.retired.add(event.source)
             case ListUnreadable() as event:
-                plan.unread.add(event.list_key)
+                run.unread.add(event.list_key)
             case Intent() as event:
                 self._add_intent(run, line.ts, event)
             case OutcomeLine() as event:
-                self._add_outcome(plan, event)
+                self._add_outcome(run, event)
             case Announced() | AnnouncementEnded() as event:
                 self._add_announcement(run, event)
             case _:
@@ -357,8 +347,7 @@ class History:
             self._sent[key] = ts, event.scope_id
             run.ended.update(event.keys)
 
-    def _add_outcome(self, plan: PreviousPlan, event: OutcomeLine) -> None:
-        run = plan.run
+    def _add_outcome(self, run: RunRecord, event: OutcomeLine) -> None:
         outcomes = run.resolved if event.recovers is not None else run.outcomes
         outcomes[event.outcome] += 1
         if event.replaces is not None:
@@ -378,15 +367,15 @@ class History:
         if event.outcome in {Outcome.DELETED, Outcome.ALREADY_GONE}:
             self._gone_users.add(event.user_key)
         if event.outcome == Outcome.DELETED:
-            self._add_deletion(plan, event)
+            self._add_deletion(run, event)
 
-    def _add_deletion(self, own_plan: PreviousPlan, event: OutcomeLine) -> None:
+    def _add_deletion(self, run: RunRecord, event: OutcomeLine) -> None:
         org_id, user = event.user_key
         user = casefold_lookalike(user)
         self._deletions.update((org_id, place, user) for place in {key[2] for key in event.keys})
-        for plan in (own_plan, *self._plans.values()):
-            plan.deleted.update(event.keys)
-        held = self._announcements.get(own_plan.run.base_url or "", {})
+        for each in (run, *self._plans.values()):
+            each.deleted.update(event.keys)
+        held = self._announcements.get(run.base_url or "", {})
         held.pop(announcement_key(event), None)
 
     def _add_announcement(self, run: RunRecord, event: Announced | AnnouncementEnded) -> None:

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import NamedTuple
 
 import msgspec
 
@@ -24,17 +23,6 @@ class Verdict(StrEnum):
     DAMAGED = "damaged"
 
 
-class Unfinished(NamedTuple):
-    """A run that left something open.
-
-    Attributes:
-        intents: Its intents without an outcome; 0 if it was only killed.
-    """
-
-    file: RunFile
-    intents: int
-
-
 class Verification(msgspec.Struct):
     """What was found; after a damage, up to it.
 
@@ -44,7 +32,8 @@ class Verification(msgspec.Struct):
         last_hash: Hash of the last of these lines, to compare with a copy kept elsewhere; 64
             zeros without one.
         damage: The first file or line that is wrong, in one sentence; None without one.
-        unfinished: The runs that left something open, in the order of their files.
+        unfinished: The runs that left something open, in the order of their files, with the number
+            of their intents without an outcome; 0 if a run was only killed.
         expected_at: Where the expected hash was found, `FILE line N`; None where it was not.
     """
 
@@ -52,7 +41,7 @@ class Verification(msgspec.Struct):
     lines: int = 0
     last_hash: str = GENESIS_HASH
     damage: str | None = None
-    unfinished: list[Unfinished] = []
+    unfinished: dict[RunFile, int] = {}
     expected_at: str | None = None
 
     @property
@@ -107,9 +96,11 @@ def verify(
     elif expect_head is not None and result.expected_at is None:
         result.damage = f"No line has the expected hash {expect_head}."
     intents = Counter(opened.values())
-    for file in files:
-        if intents[file] or (file == files[-1] and not finished):
-            result.unfinished.append(Unfinished(file, intents[file]))
+    result.unfinished = {
+        file: intents[file]
+        for file in files
+        if intents[file] or (file == files[-1] and not finished)
+    }
     return result
 
 

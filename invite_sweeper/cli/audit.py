@@ -235,7 +235,7 @@ def verify_command(
                 first_run=found.first_number,
                 last_hash=found.last_hash,
                 damage=found.damage,
-                unfinished=tuple((each.file.number, each.intents) for each in found.unfinished),
+                unfinished=tuple((file.number, n) for file, n in found.unfinished.items()),
                 expected_at=found.expected_at,
                 exit_code=int(code),
             )

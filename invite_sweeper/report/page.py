@@ -18,7 +18,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from invite_sweeper.audit import History, RunFile, RunRecord, Verdict, Verification
-from invite_sweeper.audit.events import Line
 from invite_sweeper.endings import Advisor, Colour, ExitCode, Status, status_of, worst
 from invite_sweeper.errors import RunError
 from invite_sweeper.report.readback import Table, tables_of
@@ -115,7 +114,7 @@ def read_page(files: Sequence[RunFile], found: Verification, advisor: Advisor) -
     newest, nights = runs[0], tuple(_nights(runs))
     story = tell(newest.record, advisor)
     earlier = tuple(_last_sweep(runs, advisor))
-    is_of_others = any(each.file != newest.record.file for each in found.unfinished)
+    is_of_others = any(file != newest.record.file for file in found.unfinished)
     verdict = story.headline
     if is_damaged:
         verdict = log.headline._replace(label=Status.DAMAGED.label)
@@ -144,10 +143,14 @@ def read_page(files: Sequence[RunFile], found: Verification, advisor: Advisor) -
 
 def _read_runs(files: Sequence[RunFile], found: Verification) -> Iterator[_Run]:
     """Yield the runs of the last nights, the newest first."""
-    left, since = {each.file for each in found.unfinished}, None
+    since = None
     for file in reversed(files):
         run = _read_run(file)
-        if run.status is Status.UNFINISHED and found.damage is None and file not in left:
+        if (
+            run.status is Status.UNFINISHED
+            and found.damage is None
+            and file not in found.unfinished
+        ):
             run = run._replace(status=Status.RECOVERED)
         if file == files[-1] and run.day is not None:
             since = run.day - timedelta(days=_NIGHTS)
@@ -157,16 +160,13 @@ def _read_runs(files: Sequence[RunFile], found: Verification) -> Iterator[_Run]:
 
 
 def _read_run(file: RunFile) -> _Run:
-    record, status = RunRecord(file), Status.DAMAGED
-
-    def take(found: RunRecord, _: Line) -> None:
-        nonlocal record
-        record = found
-
+    history, status = History(), Status.DAMAGED
     with suppress(RunError):  # the verification names it
-        History.read([file], observe=take)
-        status = status_of(record.exit_code)
-    record.ended.clear()  # the only part that grows with the lines
+        history.add(file)
+        status = status_of(history.runs[0].exit_code)
+    record = history.runs[0]
+    for grown in (record.ended, record.plan, record.deleted):  # with the lines
+        grown.clear()
     started = to_datetime(record.start.now) if record.start is not None else None
     return _Run(record, started.date() if started is not None else None, status)
 

@@ -278,7 +278,8 @@ def _attention(end: RunFinished, advisor: Advisor) -> Iterator[Attention]:
     code, known = ExitCode(end.exit_code), known_reasons(end.reasons)
     for error in errors_of(end):
         parts = (*error["message"].split("\n"), error["consequence"])
-        advice = error["hint"] or advisor.hint(code, [r for r in known if r.exit_code is code])
+        own = advisor.advise(each for each in known if each.exit_code is code)
+        advice = error["hint"] or " ".join(own) or code.advice
         title = f"Exit code {end.exit_code}: {code.label}"
         messages = tuple(map(escape_unprintable, filter(None, parts)))
         yield Attention(title, messages, advice, "error")
@@ -432,11 +433,10 @@ def tell_verification(found: Verification, folder: Path | None = None) -> Story:
 
 
 def _left_open(found: Verification) -> Iterator[str]:
-    for each in found.unfinished:
-        intents = pluralize(each.intents, "intent")
-        have = plural_form(each.intents, "has", "have")
-        open_ = f": {intents} {have} no outcome" if each.intents else " was killed"
-        name = f"{each.file.number} ({each.file.run_id})" if each.file.number else each.file.name
+    for file, count in found.unfinished.items():
+        have = plural_form(count, "has", "have")
+        open_ = f": {pluralize(count, 'intent')} {have} no outcome" if count else " was killed"
+        name = f"{file.number} ({file.run_id})" if file.number else file.name
         yield escape_unprintable(f"Run {name}{open_}.")
 
 

@@ -95,7 +95,7 @@ def attention_lines(record: RunRecord, advisor: Advisor) -> Iterator[str]:
 
     Errors are printed by themselves, and so are warnings as they come.
     """
-    story, found = tell(record, advisor), read_rows(record)
+    story = tell(record, advisor)
     if record.exit_code != ExitCode.PARTIAL and all(e.kind == "error" for e in story.attention):
         return
     yield f"{story.headline.label}: {story.headline.text}"
@@ -104,6 +104,7 @@ def attention_lines(record: RunRecord, advisor: Advisor) -> Iterator[str]:
             yield from each.text.split("\n")
             if each.advice:
                 yield f"What to do: {each.advice}"
+    found = read_rows(record)
     for unread in found.unread[:_MAX_NAMED]:
         yield f"{unread.place} was not read: {unread.reason}"
     left = [row for row in found.rows.values() if row.outcome in {"failed", "unknown"}]

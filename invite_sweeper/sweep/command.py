@@ -68,9 +68,9 @@ class Organization:
         """Whether its lists were read, or could not be, and nothing keeps it out."""
         return self.error is None and self.scope is not None
 
-    def count(self, **counts: object) -> None:
+    def count(self, **counts: int | Mapping[str, int]) -> None:
         """Add to the counts."""
-        self.counts += Counts(**counts)  # type: ignore[arg-type]
+        self.counts = self.counts.plus(**counts)
 
     def list_results(self, sources: Iterable[Source]) -> Iterator[ListResult]:
         """Yield what was read of each source that Atlas serves."""
@@ -161,9 +161,9 @@ class Command:
             return KeepOutsidePlan(self.saved.planned)
         scope = PlanScope(self.policy.sha256, self.policy.organization_ids, self.base_url)
         previous = self.history.last_plan(scope)
-        if previous is None or previous.run.start is None:
+        if previous is None or previous.start is None:
             return None
-        return ChangeTracker(previous, previous.run.start.now)
+        return ChangeTracker(previous, previous.start.now)
 
     def run_started(self, organizations: Iterable[Organization] = ()) -> RunStarted:
         """Return the first line of the run; without organizations, none was connected."""

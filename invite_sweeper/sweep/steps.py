@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 from msgspec import structs
 
-from invite_sweeper.audit import History, PreviousPlan, is_recordable
+from invite_sweeper.audit import History, RunRecord, is_recordable
 from invite_sweeper.audit.events import (
     AnnouncementKey,
     PlanChanges,
@@ -181,12 +181,12 @@ class ChangeTracker:
         now: Its instant, RFC 3339.
     """
 
-    def __init__(self, previous: PreviousPlan, now: str) -> None:
+    def __init__(self, previous: RunRecord, now: str) -> None:
         self._previous = previous
         self._now = now
-        self._then = {key: named for named, keys in previous.planned.items() for key in keys}
-        self._left = set(previous.planned)
-        end = previous.run.end
+        self._then = {key: named for named, keys in previous.plan.items() for key in keys}
+        self._left = set(previous.plan)
+        end = previous.end
         self._failed = {e.id for e in end.organizations if not e.plan_made} if end else set()
         self._new = self._still_stale = self._not_read = 0
 
@@ -219,7 +219,7 @@ class ChangeTracker:
         sources = set(retired)
         not_read = {key for key in self._left - deleted if key[:3] in lists or key[0] in sources}
         return PlanChanges(
-            run_id=self._previous.run.run_id,
+            run_id=self._previous.run_id,
             now=self._now,
             new=self._new,
             still_stale=self._still_stale,

@@ -135,13 +135,6 @@ def test_advice_is_in_the_order_of_urgency_and_said_once():
     assert len(ADVISOR.advise(reasons)) == 1
 
 
-def test_hint_of_an_error_is_the_advice_of_its_reasons_or_else_of_its_code():
-    hint = ADVISOR.hint(ExitCode.REFUSED, [Reason.CLOCK, Reason.MAX_DELETIONS])
-    assert hint.startswith("Read the plan, then raise the limit")
-    assert hint.endswith(" delete only the oldest. Synchronize the clock with NTP.")
-    assert ADVISOR.hint(ExitCode.REFUSED, []) == ExitCode.REFUSED.advice
-
-
 def table_of_endings():
     """Return every row of the table, for comparison with the file beside this test."""
     for status in Status:

@@ -23,7 +23,6 @@ from invite_sweeper.audit import AuditDirectory, CompleteRun, History, PlanScope
 from invite_sweeper.audit.events import (
     Announced,
     AnnouncementEnded,
-    Kept,
     ListResult,
     OrganizationResult,
     announcement_key,
@@ -75,16 +74,6 @@ class TestRuns:
         write_run(directory, "r1", *deletion(1), *deletion(2), planned(3), skipped, again)
         (run,) = history(directory).runs
         assert run.outcomes == {"deleted": 1, "failed": 1, "skipped": 1}
-
-    def test_lines_are_observed_but_for_those_of_kept_invitations(self, directory):
-        kept = event_of(Kept, invitation(9), reason="too_young")
-        write_run(directory, "r1", kept, *deletion(1))
-        seen = []
-        History.read(
-            directory.files(), observe=lambda run, line: seen.append((run.run_id, line.event.event))
-        )
-        names = ["run_started", "planned", "intent", "outcome", "run_finished"]
-        assert seen == [("r1", name) for name in names]
 
     def test_reading_can_be_stopped_every_now_and_then(self, directory):
         write_run(directory, "r1", *deletion(1))
@@ -274,9 +263,9 @@ class TestLastPlan:
         write_run(directory, "r1", *deletion(1, entries=(ROW,)), *deletion(2, "failed"), planned(3))
         write_run(directory, "r2", *deletion(3), start=started(plan_sha256="c" * 64))
         plan = history(directory).last_plan(self.SCOPE)
-        assert plan.run.run_id == "r1"
+        assert plan.run_id == "r1"
         first = planned(1, entries=(ROW,)).keys
-        assert list(plan.planned.values()) == [first, planned(2).keys, planned(3).keys]
+        assert list(plan.plan.values()) == [first, planned(2).keys, planned(3).keys]
         assert plan.deleted == {*first, planned(3).key}
 
     def test_it_says_what_was_not_read(self, directory):
@@ -313,7 +302,7 @@ class TestLastPlan:
     def test_another_kind_of_run_is_not_compared(self, directory, start, end):
         write_run(directory, "r1", planned(1), end=finished(exit_code=3))  # refused by a guard
         write_run(directory, "r2", planned(2), start=start, end=end, killed=end is None)
-        assert history(directory).last_plan(self.SCOPE).run.run_id == "r1"
+        assert history(directory).last_plan(self.SCOPE).run_id == "r1"
 
 
 @pytest.mark.parametrize("code", ExitCode)
@@ -350,13 +339,24 @@ def own_list(entries: int, *unread: str) -> ListResult:
     )
 
 
-def read_everything(*lists: ListResult, **changes: object) -> object:
-    organizations = changes.pop("organizations", (organization(),))
-    return finished(organizations=organizations, lists=lists, **changes)
+DRY, ELSEWHERE_STARTED = started(mode="dry-run"), started(base_url=ELSEWHERE)
+IN_PROJECT, IN_OTHER, OWN = (
+    ("users", ORG, PROJECT),
+    ("users", ORG, OTHER_PROJECT),
+    ("org_users", ORG, ORG),
+)
 
 
 class TestLastComplete:
     """What the population guard compares with."""
+
+    def run(self, directory: AuditDirectory, *read: object, start=None, **end: object) -> None:
+        """Write a run that wrote some lines and read some lists."""
+        lists = tuple(each for each in read if isinstance(each, ListResult))
+        lines = [each for each in read if not isinstance(each, ListResult)]
+        end = {"organizations": (organization(),), "lists": lists, **end}
+        run_id = f"r{len(directory.files()) + 1}"
+        write_run(directory, run_id, *lines, start=start, end=finished(**end))
 
     def last(self, directory: AuditDirectory) -> CompleteRun:
         found = history(directory).last_complete(SCOPE, HOST)
@@ -364,134 +364,87 @@ class TestLastComplete:
         return found
 
     def test_it_has_projects_and_entries_by_organization(self, directory):
-        write_run(
-            directory,
-            "r1",
-            end=read_everything(
-                users({PROJECT: 4}),
-                own_list(7),
-                users({OTHER_PROJECT: 2}, org_id=OTHER_ORG),
-                organizations=(organization(3, projects_gone=1), organization(5, OTHER_ORG)),
-            ),
+        there = users({OTHER_PROJECT: 2}, org_id=OTHER_ORG)
+        both = (organization(3, projects_gone=1), organization(5, OTHER_ORG))
+        self.run(directory, users({PROJECT: 4}), own_list(7), there, organizations=both)
+        assert self.last(directory) == (
+            {ORG: 2, OTHER_ORG: 5},
+            {IN_PROJECT: 4, OWN: 7, ("users", OTHER_ORG, OTHER_PROJECT): 2},
+            frozenset(),
         )
-        projects, entries, other_scope = self.last(directory)
-        assert (projects, other_scope) == ({ORG: 2, OTHER_ORG: 5}, frozenset())
-        assert entries == {
-            ("users", ORG, PROJECT): 4,
-            ("org_users", ORG, ORG): 7,
-            ("users", OTHER_ORG, OTHER_PROJECT): 2,
-        }
 
     def test_what_a_run_ended_is_no_drop(self, directory):
-        in_users = {"source": Source.USERS}
-        write_run(
-            directory,
-            "r1",
-            *deletion(1, **in_users),
-            *deletion(2, "already_gone", **in_users),
-            *deletion(3, "failed", **in_users),
-            *deletion(4, "unknown", **in_users),
-            *deletion(5, "skipped", **in_users),
-            *deletion(6, "accepted_before", **in_users),
-            *deletion(7, entries=(Entry(Source.USERS, PROJECT, object_id(70)),), **IN_ORGANIZATION),
-            end=read_everything(users({PROJECT: 20}), own_list(7)),
-        )
-        assert self.last(directory).entries == {
-            ("users", ORG, PROJECT): 15,
-            ("org_users", ORG, ORG): 6,
-        }
-        write_run(directory, "r2", *deletion(8, **in_users)[:2], killed=True)
-        assert self.last(directory).entries["users", ORG, PROJECT] == 14
-        write_run(
-            directory,
-            "r3",
-            outcome(planned(8, **in_users), "failed", recovers="r2"),
-            end=finished(exit_code=8),
-        )
-        write_run(directory, "r4", *deletion(9, **in_users), start=started(base_url=ELSEWHERE))
-        assert self.last(directory).entries["users", ORG, PROJECT] == 15
+        results = ("deleted", "already_gone", "failed", "unknown", "skipped", "accepted_before")
+        lines = [
+            e for n, each in enumerate(results) for e in deletion(n, each, source=Source.USERS)
+        ]
+        other = Entry(Source.USERS, PROJECT, object_id(70))
+        lines += deletion(7, entries=(other,), **IN_ORGANIZATION)
+        self.run(directory, *lines, users({PROJECT: 20}), own_list(7))
+        assert self.last(directory).entries == {IN_PROJECT: 15, OWN: 6}
+        write_run(directory, "killed", *deletion(8, source=Source.USERS)[:2], killed=True)
+        assert self.last(directory).entries[IN_PROJECT] == 14
+        settled = outcome(planned(8, source=Source.USERS), "failed", recovers="killed")
+        self.run(directory, settled, exit_code=8)
+        self.run(directory, *deletion(9, source=Source.USERS), start=ELSEWHERE_STARTED)
+        assert self.last(directory).entries[IN_PROJECT] == 15
 
     def test_what_was_ended_before_a_list_was_read_is_not_taken_off_again(self, directory):
         elsewhere = {"source": Source.USERS, "project_id": OTHER_PROJECT}
-        for run_id, entries in (("r1", 20), ("r2", 2)):
-            number = int(run_id[1])
-            write_run(
-                directory,
-                run_id,
-                *deletion(number, source=Source.USERS),
-                *deletion(number + 5, **elsewhere),
-                *deletion(number, **IN_ORGANIZATION),
-                end=read_everything(users({PROJECT: entries}), own_list(1)),
-            )
-        # Lists without an entry left are not in it.
-        assert self.last(directory).entries == {("users", ORG, PROJECT): 1}
+        for number, entries in enumerate((20, 2)):
+            lines = deletion(number, source=Source.USERS) + deletion(number + 5, **elsewhere)
+            lines += deletion(number, **IN_ORGANIZATION)
+            self.run(directory, *lines, users({PROJECT: entries}), own_list(1))
+        assert self.last(directory).entries == {
+            IN_PROJECT: 1
+        }  # a list without an entry is not in it
 
     def test_a_list_that_was_not_read_keeps_its_number(self, directory):
-        write_run(
-            directory,
-            "r1",
-            end=read_everything(users({PROJECT: 4, OTHER_PROJECT: 5}), own_list(7)),
-        )
-        in_project, elsewhere = ("users", ORG, PROJECT), ("users", ORG, OTHER_PROJECT)
-        own = ("org_users", ORG, ORG)
-        for number, (lists, expected) in enumerate(
-            [
-                ((users({PROJECT: 3}, OTHER_PROJECT),), {in_project: 3, elsewhere: 5, own: 7}),
-                ((own_list(0, ORG),), {in_project: 3, elsewhere: 5, own: 7}),
-                ((users({PROJECT: 2}), own_list(6)), {in_project: 2, own: 6}),
-            ]
+        self.run(directory, users({PROJECT: 4, OTHER_PROJECT: 5}), own_list(7))
+        for lists, expected in (
+            ((users({PROJECT: 3}, OTHER_PROJECT),), {IN_PROJECT: 3, IN_OTHER: 5, OWN: 7}),
+            ((own_list(0, ORG),), {IN_PROJECT: 3, IN_OTHER: 5, OWN: 7}),
+            ((users({PROJECT: 2}), own_list(6)), {IN_PROJECT: 2, OWN: 6}),
         ):
-            write_run(directory, f"s{number}", end=read_everything(*lists))
+            self.run(directory, *lists)
             assert self.last(directory).entries == expected
 
     @pytest.mark.parametrize(
         "changes", [{"exit_code": 3}, {"exit_code": 5}, {"plan_made": False}], ids=str
     )
     def test_an_organization_that_was_kept_out_keeps_its_numbers(self, directory, changes):
-        write_run(directory, "r1", end=read_everything(users({PROJECT: 9})))
-        write_run(
-            directory,
-            "r2",
-            end=read_everything(
-                users({PROJECT: 1}), organizations=(organization(1, **changes),), exit_code=4
-            ),
-        )
-        found = self.last(directory)
-        assert (found.projects, found.entries) == ({ORG: 3}, {("users", ORG, PROJECT): 9})
+        self.run(directory, users({PROJECT: 9}))
+        kept_out = (organization(1, **changes),)
+        self.run(directory, users({PROJECT: 1}), organizations=kept_out, exit_code=4)
+        assert self.last(directory) == ({ORG: 3}, {IN_PROJECT: 9}, frozenset())
 
     @pytest.mark.parametrize("code", [3, 5, 6, 7, 8])
     def test_a_run_that_was_refused_or_stopped_is_not_complete(self, directory, code):
-        write_run(directory, "r1", end=read_everything(users({PROJECT: 9})))
-        write_run(directory, "r2", end=read_everything(users({PROJECT: 1}), exit_code=code))
-        assert self.last(directory).entries == {("users", ORG, PROJECT): 9}
+        self.run(directory, users({PROJECT: 9}))
+        self.run(directory, users({PROJECT: 1}), exit_code=code)
+        assert self.last(directory).entries == {IN_PROJECT: 9}
 
     def test_a_dry_run_counts_until_there_is_a_sweep(self, directory):
-        dry = started(mode="dry-run")
-        write_run(directory, "r1", start=dry, end=read_everything(own_list(5), exit_code=10))
-        assert self.last(directory).entries == {("org_users", ORG, ORG): 5}
-        write_run(directory, "r2", end=read_everything(own_list(6)))
-        write_run(directory, "r3", start=dry, end=read_everything(own_list(1)))
-        assert self.last(directory).entries == {("org_users", ORG, ORG): 6}
+        self.run(directory, own_list(5), start=DRY, exit_code=10)
+        assert self.last(directory).entries == {OWN: 5}
+        self.run(directory, own_list(6))
+        self.run(directory, own_list(1), start=DRY)
+        assert self.last(directory).entries == {OWN: 6}
 
     def test_another_scope_counts_until_there_is_a_run_of_the_same_one(self, directory):
-        other = started(scope_sha256="c" * 64)
-        organizations = (organization(9), organization(9, OTHER_ORG))
-        end = read_everything(own_list(9), organizations=organizations)
-        write_run(directory, "r1", start=other, end=end)
+        other = {"start": started(scope_sha256="c" * 64)}
+        other["organizations"] = (organization(9), organization(9, OTHER_ORG))
+        self.run(directory, own_list(9), **other)
         assert self.last(directory).other_scope == {ORG, OTHER_ORG}
-        dry = started(mode="dry-run")
-        write_run(directory, "r2", start=dry, end=read_everything(own_list(5)))
-        write_run(directory, "r3", start=other, end=end)
-        found = self.last(directory)
-        assert (found.projects, found.other_scope) == ({ORG: 3, OTHER_ORG: 9}, {OTHER_ORG})
-        assert found.entries == {("org_users", ORG, ORG): 5}
+        self.run(directory, own_list(5), start=DRY)
+        self.run(directory, own_list(9), **other)
+        assert self.last(directory) == ({ORG: 3, OTHER_ORG: 9}, {OWN: 5}, {OTHER_ORG})
 
     def test_another_host_is_not_compared(self, directory):
-        there = started(base_url=ELSEWHERE)
-        write_run(directory, "r1", start=there, end=read_everything(own_list(5)))
+        self.run(directory, own_list(5), start=ELSEWHERE_STARTED)
         assert history(directory).last_complete(SCOPE, HOST) is None
-        write_run(directory, "r2", end=read_everything(own_list(6)))
-        assert self.last(directory).entries == {("org_users", ORG, ORG): 6}
+        self.run(directory, own_list(6))
+        assert self.last(directory).entries == {OWN: 6}
 
 
 class TestRemembered:

@@ -50,11 +50,19 @@ class Fsyncs:
 
         monkeypatch.setattr(os, "fsync", fsync)
 
-    async def begun(self) -> None:
-        """Wait until the first one is at work."""
-        async with asyncio.timeout(60):
-            while not self.count:
-                await asyncio.sleep(0)
+
+async def syncing(
+    directory: AuditDirectory, monkeypatch: pytest.MonkeyPatch
+) -> tuple[AuditLog, Fsyncs, asyncio.Task[None]]:
+    """Return a log whose first line waits in an fsync, until `may_go_on` is set."""
+    log, fsyncs = begin(directory), Fsyncs(monkeypatch)
+    fsyncs.may_go_on.clear()
+    log.write(started())
+    first = asyncio.create_task(log.sync())
+    async with asyncio.timeout(60):
+        while not fsyncs.count:
+            await asyncio.sleep(0)
+    return log, fsyncs, first
 
 
 class TestSync:
@@ -72,12 +80,7 @@ class TestSync:
         await log.close()
 
     async def test_all_who_wait_share_one_fsync(self, directory, monkeypatch):
-        log = begin(directory)
-        fsyncs = Fsyncs(monkeypatch)
-        fsyncs.may_go_on.clear()
-        log.write(started())
-        first = asyncio.create_task(log.sync())
-        await fsyncs.begun()
+        log, fsyncs, first = await syncing(directory, monkeypatch)
         waiting = []
         for number in range(20):
             log.write(planned(number))
@@ -90,12 +93,7 @@ class TestSync:
         await log.close()
 
     async def test_nobody_goes_on_before_his_line_is_on_disk(self, directory, monkeypatch):
-        log = begin(directory)
-        fsyncs = Fsyncs(monkeypatch)
-        fsyncs.may_go_on.clear()
-        log.write(started())
-        first = asyncio.create_task(log.sync())
-        await fsyncs.begun()
+        log, fsyncs, first = await syncing(directory, monkeypatch)
         log.write(planned())  # after the fsync began
         second = asyncio.create_task(log.sync())
         real = os.fsync
@@ -120,12 +118,7 @@ class TestSync:
         assert len(lines(log)) == 1_001
 
     async def test_a_cancelled_waiter_does_not_disturb_the_others(self, directory, monkeypatch):
-        log = begin(directory)
-        fsyncs = Fsyncs(monkeypatch)
-        fsyncs.may_go_on.clear()
-        log.write(started())
-        first = asyncio.create_task(log.sync())
-        await fsyncs.begun()
+        log, fsyncs, first = await syncing(directory, monkeypatch)
         log.write(planned())
         second = asyncio.create_task(log.sync())
         await asyncio.sleep(0)
@@ -201,12 +194,7 @@ class TestFailure:
         assert not directory.read_head().ended
 
     async def test_a_failure_while_nobody_waits_is_told_later(self, directory, monkeypatch):
-        log = begin(directory)
-        fsyncs = Fsyncs(monkeypatch)
-        fsyncs.may_go_on.clear()
-        log.write(started())
-        only = asyncio.create_task(log.sync())
-        await fsyncs.begun()
+        log, fsyncs, only = await syncing(directory, monkeypatch)
         only.cancel()
         await asyncio.sleep(0)
         with monkeypatch.context() as patch:

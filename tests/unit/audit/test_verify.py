@@ -230,7 +230,8 @@ def test_directory_without_a_file_and_a_single_file_are_sound(directory, three_r
 
 class TestUnfinished:
     def left(self, directory: AuditDirectory) -> list[tuple[str, int]]:
-        return [(each.file.run_id, each.intents) for each in verify_directory(directory).unfinished]
+        found = verify_directory(directory).unfinished
+        return [(file.run_id, intents) for file, intents in found.items()]
 
     def test_a_killed_run_is_unfinished_until_the_next_one(self, directory):
         write_run(directory, "r1", planned(), killed=True)
