@@ -165,30 +165,21 @@ LIST_GROUP_MEMBERS: Final = _pages(_GROUP_USERS, V2025_02_19, CLOUD_USERS_GROUP,
 LIST_ORG_MEMBERS: Final = _pages(_ORG_USERS, V2025_02_19, CLOUD_USERS_ORG, _PRESENT)
 LIST_ORG_ACTIVE_MEMBERS: Final = _pages(_ORG_USERS, V2025_02_19, CLOUD_USERS_ORG, _ACTIVE)
 LIST_GROUP_TEAMS: Final = _pages(f"{_API}/groups/{{}}/teams", V2023_01_01, TEAMS_GROUP)
-"""The teams with access to a project. Requires Project Read Only.
-
-Source: `listGroupTeams` of https://www.mongodb.com/docs/api/doc/atlas-admin-api-v2, read 2026-11.
-"""
+"""The teams with access to a project. Requires Project Read Only."""
 LIST_ORG_EVENTS: Final = _pages(
     f"{_API}/orgs/{{}}/events",
     V2023_01_01,
     EndpointSet("events_org"),
     "eventType=INVITED_TO_ORG&eventType=JOINED_ORG",
 )
-"""Who was invited to an organization, and who joined. Requires Organization Member.
-
-Source: `listOrgEvents` of the same document.
-"""
+"""Who was invited to an organization, and who joined. Requires Organization Member."""
 GET_SERVICE_ACCOUNT: Final = Endpoint(
     "GET",
     f"{_API}/orgs/{{}}/serviceAccounts/mdb_sa_id_{{}}",
     V2024_08_05,
     EndpointSet("service_accounts_org"),
 )
-"""A service account with the dates of its secrets. Requires Organization Read Only.
-
-Source: `getOrgServiceAccount` of the same document.
-"""
+"""A service account with the dates of its secrets. Requires Organization Read Only."""
 FETCH_TOKEN: Final = _form("/api/oauth/token", TOKENS)
 REVOKE_TOKEN: Final = _form("/api/oauth/revoke", EndpointSet("revocations"))
 
@@ -197,7 +188,7 @@ ENDPOINTS: Final = frozenset(
 )
 """The calls above: nothing else can be sent.
 
-Source: https://www.mongodb.com/docs/atlas/reference/api-resources-spec/ (v2), read 2026-08.
+Source: https://www.mongodb.com/docs/api/doc/atlas-admin-api-v2, read 2026-11.
 """
 
 

@@ -44,7 +44,6 @@ from invite_sweeper.errors import CredentialsRefused
 from invite_sweeper.models import (
     Invitation,
     Invitations,
-    ListRef,
     ListUnreadable,
     MembershipStatus,
     Project,
@@ -139,7 +138,7 @@ class AtlasReader:
             except InvalidResponse as error:
                 reason = f"unexpected response from Atlas: {error}"
                 failure = RequestFailed(reason, retryable=False, status=OK)
-        return list_error(ListRef(project, source), failure)
+        return list_error(project, source, failure)
 
     async def project_teams(self, project: Project) -> frozenset[str] | ListUnreadable:
         """Return the ids of all teams with access to a project; none if the project is gone."""

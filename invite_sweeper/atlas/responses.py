@@ -32,7 +32,6 @@ from invite_sweeper.json_text import parse_json
 from invite_sweeper.models import (
     ACCESS_LIST_CODES,
     UNAUTHENTICATED_CODES,
-    ListRef,
     ListUnreadable,
     Project,
     ProjectGone,
@@ -389,13 +388,14 @@ def describe(result: ResponseOrFailure) -> str:
     return f"Atlas answered {answer}"
 
 
-def list_error(list_ref: ListRef, result: ResponseOrFailure) -> ListUnreadable | ProjectGone:
+def list_error(
+    project: Project, source: Source, result: ResponseOrFailure
+) -> ListUnreadable | ProjectGone:
     """Return why a list was not read; a retired list is a SourceRetired.
 
     Raises:
         RunError: The result stops the run (`fatal_error_for`).
     """
-    project, source = list_ref
     if isinstance(result, Response) and result.status == GONE:
         reason = f"Atlas no longer serves the list {source} ({GONE})."
         code = result.code

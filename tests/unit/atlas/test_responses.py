@@ -23,7 +23,7 @@ from invite_sweeper.errors import (
     AtlasUnavailable,
     CredentialsRefused,
 )
-from invite_sweeper.models import ListRef, Project, Source
+from invite_sweeper.models import Project, Source
 
 HTML = {"Content-Type": "text/html; charset=utf-8"}
 
@@ -252,6 +252,6 @@ def test_list_of_projects_that_is_not_read_to_its_end_always_has_a_hint(result, 
     ],
 )
 def test_unreadable_list_names_its_role_only_if_atlas_refused_the_request(named, result):
-    list_ref = ListRef(Project("a" * 24, "Vault", "b" * 24), Source.INVITES)
-    reason = list_error(list_ref, result).reason
+    vault = Project("a" * 24, "Vault", "b" * 24)
+    reason = list_error(vault, Source.INVITES, result).reason
     assert reason.endswith("; this requires the role Project Owner.") is named
