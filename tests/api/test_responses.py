@@ -246,6 +246,8 @@ async def test_list_with_fault(sim, online, account, alpha, name):
         assert result[0] is None or str(result[0]) in found.reason
     paths = [request.path for request in sim.requests if "oauth" not in request.path]
     assert paths == [f"/api/atlas/v2/groups/{alpha.id}/invites"] * attempts
+    # The token is not refreshed for a role.
+    assert sim.oauth.issued == 1 + (name in {"401 once", "401 always"})
 
 
 async def test_retries_are_logged(sim, online, alpha, retry_log):
