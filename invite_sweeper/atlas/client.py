@@ -129,12 +129,6 @@ class Client:
     Args:
         execution: Its `attempts` include the first one of a request; a 429 does not count.
         retry_until_s: Nothing is retried after it, on the limiter's clock.
-
-    Attributes:
-        actor: The name of the credentials.
-        limiter: Their rate limits.
-        server: What the responses showed of Atlas.
-        counters: Requests sent so far.
     """
 
     def __init__(
