@@ -87,6 +87,11 @@ class RunError(Exception):
         """Return the three parts, as `--output json` writes them."""
         return {"message": self.message, "consequence": self.consequence, "hint": self.hint}
 
+    def result(self) -> ErrorResult:
+        """Return what `--output json` writes where the error is all there is."""
+        code = int(self.exit_code)
+        return {"exit_code": code, "reasons": self.reasons, "error": self.to_json()}
+
     def lines(self) -> tuple[str, ...]:
         """Return what stderr shows before the error; a policy has a line for each of its errors."""
         return ()

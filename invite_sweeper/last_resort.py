@@ -95,8 +95,7 @@ class LastResort:
             parts = _OVERDUE.message, _OVERDUE.consequence, _OVERDUE.hint
             write_if_ready(STDERR_FD, "Error: {}\n  {}\n  {}\n".format(*parts).encode())
             if self._as_json:
-                result = {"exit_code": code, "error": _OVERDUE.to_json()}
-                write_if_ready(STDOUT_FD, json.dumps(result).encode() + b"\n")
+                write_if_ready(STDOUT_FD, json.dumps(_OVERDUE.result()).encode() + b"\n")
         os._exit(code)
 
 
