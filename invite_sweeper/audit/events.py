@@ -7,14 +7,21 @@ the first and the last line.
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import ClassVar, Final, Literal, NamedTuple, Self, TypeAlias, get_args
+from typing import ClassVar, Final, Literal, Self, TypeAlias, get_args
 
 import msgspec
 
 from invite_sweeper.counts import Counts
 from invite_sweeper.endings import WarningLevel
 from invite_sweeper.errors import ErrorParts
-from invite_sweeper.models import Invitation, ListUnreadable, Source, SourceRetired, rfc3339
+from invite_sweeper.models import (
+    Invitation,
+    ListUnreadable,
+    Sending,
+    Source,
+    SourceRetired,
+    rfc3339,
+)
 from invite_sweeper.text import organization_label
 
 Mode: TypeAlias = Literal["dry-run", "sweep", "restore"]
@@ -170,16 +177,26 @@ class OutcomeLine(Invitation, frozen=True, kw_only=True):
     replaces: str | None = None
 
     @classmethod
-    def unsent(cls, planned: Planned | Intent, outcome: str, **more: str | None) -> Self:
-        """Return the outcome of a planned deletion for which this run sent no request."""
+    def of(
+        cls,
+        planned: Planned | Intent,
+        outcome: str,
+        sending: Sending | None = None,
+        elapsed_s: float | None = None,
+        **more: str | None,
+    ) -> Self:
+        """Return the outcome of a planned deletion; without `sending`, no request was sent."""
+        sent = sending or Sending()
         return planned.as_event(
             cls,
             rule=planned.rule,
             outcome=outcome,
-            attempts=0,
-            http_status=None,
-            error_code=None,
-            duration_ms=None,
+            attempts=sent.attempts,
+            http_status=sent.http_status,
+            error_code=sent.error_code,
+            duration_ms=None if elapsed_s is None else round(elapsed_s * 1000, 1),
+            seen_before=sent.seen_before,
+            seen_after=sent.seen_after,
             **more,
         )
 
@@ -337,18 +354,6 @@ class LineHeader(msgspec.Struct, frozen=True, gc=False):
     seq: int
     event: str
     prev: str
-
-
-class Line(NamedTuple):
-    """One line of a log.
-
-    Attributes:
-        ts: When it was written, RFC 3339.
-    """
-
-    ts: str
-    run_id: str
-    event: Event
 
 
 def format_timestamp(moment: datetime) -> str:

@@ -13,8 +13,8 @@ from invite_sweeper.audit.events import (
     Announced,
     AnnouncementEnded,
     AnnouncementKey,
+    Event,
     Intent,
-    Line,
     Mode,
     OutcomeLine,
     Planned,
@@ -173,10 +173,10 @@ class History:
         run = RunRecord(file)
         self.runs.append(run)
         with required():
-            for count, line in enumerate(read_events(file.path)):
+            for count, (header, event) in enumerate(read_events(file.path)):
                 if count % _LINES_PER_CHECK == 0:
                     check()
-                self._add(run, line)
+                self._add(run, header.ts, event)
         if (scope := _plan_scope(run)) is None:
             run.plan = {}
             return
@@ -317,13 +317,12 @@ class History:
             if run.end is not None and run.base_url == base_url and mode in {None, run.mode}
         ]
 
-    def _add(self, run: RunRecord, line: Line) -> None:
-        """Add the next line of a run."""
-        match line.event:
+    def _add(self, run: RunRecord, ts: str, line: Event) -> None:
+        match line:
             case RunStarted() as event:
                 run.start = event
             case RunFinished() as event:
-                run.end, run.finished_at = event, line.ts
+                run.end, run.finished_at = event, ts
             case Planned() as event:
                 run.planned += 1
                 run.plan[event.key] = event.keys
@@ -332,7 +331,7 @@ class History:
             case ListUnreadable() as event:
                 run.unread.add(event.list_key)
             case Intent() as event:
-                self._add_intent(run, line.ts, event)
+                self._add_intent(run, ts, event)
             case OutcomeLine() as event:
                 self._add_outcome(run, event)
             case Announced() | AnnouncementEnded() as event:

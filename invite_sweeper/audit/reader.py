@@ -19,7 +19,6 @@ from invite_sweeper.audit.events import (
     DECODERS,
     Event,
     Kept,
-    Line,
     LineHeader,
     Planned,
     RunFinished,
@@ -224,7 +223,7 @@ def is_run_file(start: bytes) -> bool:
     return b'"event":"%b"' % RunStarted.event.encode() in first
 
 
-def read_events(path: Path) -> Iterator[Line]:
+def read_events(path: Path) -> Iterator[tuple[LineHeader, Event]]:
     """Yield the lines of a file, without those of kept invitations and of later versions.
 
     Raises:
@@ -234,7 +233,7 @@ def read_events(path: Path) -> Iterator[Line]:
     chain = FileChain(path)
     for each in chain:
         if each.header.event != Kept.event and (event := chain.decode(each)) is not None:
-            yield Line(each.header.ts, each.header.run_id, event)
+            yield each.header, event
 
 
 class SavedPlan(NamedTuple):
