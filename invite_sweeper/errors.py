@@ -143,10 +143,6 @@ class CredentialsRefused(RunError):
         return self.having(hint=f"{self.hint} {where}".strip())
 
 
-class AddressRefused(CredentialsRefused):
-    """Atlas refused this IP address: it is not on the access list of the credentials."""
-
-
 class AtlasUnavailable(RunError):
     """Atlas is not reachable, returns unexpected responses, or no longer serves the version."""
 

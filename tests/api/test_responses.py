@@ -14,9 +14,9 @@ from invite_sweeper import __version__
 from invite_sweeper.atlas.deleter import AtlasDeleter
 from invite_sweeper.atlas.endpoints import PROJECTS_GROUP
 from invite_sweeper.errors import (
-    AddressRefused,
     ApiVersionRetired,
     AtlasUnavailable,
+    CredentialsRefused,
 )
 from invite_sweeper.models import (
     ListUnreadable,
@@ -115,7 +115,7 @@ async def test_deletion_with_fault(sim, online, account, alpha, name):
 
 FATAL = {
     "402": (faults.fail_with(402, "ACCOUNT_SUSPENDED"), AtlasUnavailable),
-    "IP access list": (faults.fail_with(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"), AddressRefused),
+    "IP access list": (faults.fail_with(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"), CredentialsRefused),
     "406": (faults.fail_with(406, "INVALID_VERSION_DATE"), AtlasUnavailable),
     "410": (faults.fail_with(410, "VERSION_GONE"), ApiVersionRetired),
 }
