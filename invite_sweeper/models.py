@@ -41,6 +41,13 @@ class Source(StrEnum):
     """What it lists."""
     roles: tuple[str, str]
     """The roles that listing and deleting require. Source: the OpenAPI document, read 2026-08."""
+    is_organization_level: bool
+    """The list belongs to an organization, not to a project."""
+    replacements: tuple[str, ...]
+    """The sources that replace this one once Atlas has retired it.
+
+    Source: the descriptions of the deprecated operations in Atlas's OpenAPI document.
+    """
 
     def __new__(cls, value: str, *facts: object) -> Self:
         """Return the member of a row."""
@@ -50,6 +57,8 @@ class Source(StrEnum):
         "invites",
         "project invitations by API, Terraform or older tools",
         ("Project Owner", "Project Owner"),
+        False,
+        ("users", "org_users"),
     )
     USERS = (
         "users",
@@ -60,31 +69,19 @@ class Source(StrEnum):
         "org_users",
         "people invited to the organization, as the web interface does",
         ("Organization Member", "Organization Owner"),
+        True,
     )
     ORG_INVITES = (
         "org_invites",
         "organization invitations by older tools",
         ("Organization Owner", "Organization Owner"),
+        True,
+        ("org_users",),
     )
-
-    @property
-    def is_organization_level(self) -> bool:
-        """Whether the list belongs to an organization, not to a project."""
-        return self in _ORGANIZATION_LEVEL
-
-    @property
-    def replacements(self) -> tuple["Source", ...]:
-        """The sources that replace this one once Atlas has retired it.
-
-        Source: the descriptions of the deprecated operations in Atlas's OpenAPI document.
-        """
-        if self is Source.INVITES:
-            return Source.USERS, Source.ORG_USERS
-        return (Source.ORG_USERS,) if self is Source.ORG_INVITES else ()
 
     def is_replaced_by(self, sources: Collection["Source"]) -> bool:
         """Return whether the sources of a policy have all that replace this one."""
-        return bool(self.replacements) and all(each in sources for each in self.replacements)
+        return bool(self.replacements) and set(sources).issuperset(self.replacements)
 
     def replacement_hint(self, sources: Collection["Source"] = ()) -> str:
         """Return the hint for a list that Atlas retires, for the sources of a policy."""
@@ -95,8 +92,6 @@ class Source(StrEnum):
             return f"The policy reads {others} already: nothing has to be changed."
         return f"Under sources, write {others} instead of {self}."
 
-
-_ORGANIZATION_LEVEL: Final = frozenset({Source.ORG_USERS, Source.ORG_INVITES})
 
 SOURCES_OF_USERS: Final = frozenset({Source.USERS, Source.ORG_USERS})
 """Lists of users with a status; deleting from them also removes an accepted membership."""
@@ -485,12 +480,9 @@ def is_permission_error(status: object, code: str | None) -> bool:
 
 
 class RequestCounters(msgspec.Struct):
-    """Request counts of a run; all include those to the token endpoint.
+    """What a client has sent so far, sign-in and answers to digest challenges included.
 
-    Attributes:
-        requests: Requests sent, including retries and those that a digest challenge repeats.
-        retries: Attempts after the first of each request.
-        rate_limited: Responses with status 429.
+    The fields are those of `Counts`.
     """
 
     requests: int = 0
