@@ -28,11 +28,10 @@ Mode: TypeAlias = Literal["dry-run", "sweep", "restore"]
 
 
 class RunWarning(msgspec.Struct, frozen=True):
-    """A warning of a run.
+    """A warning of a run; with `-q`, remarks are not shown.
 
     Attributes:
         message: One sentence for the operator.
-        level: With `-q`, remarks are not shown.
     """
 
     code: str
@@ -110,7 +109,7 @@ class Announced(Invitation, frozen=True, kw_only=True):
 
 
 class WouldBeAnnounced(Invitation, frozen=True, kw_only=True):
-    """A stale invitation that a sweep would announce; a dry run announces nothing."""
+    """As `Announced`, in a dry run, which announces nothing."""
 
     event: ClassVar[str] = "would_be_announced"
 
@@ -124,7 +123,7 @@ class AnnouncementEnded(Invitation, frozen=True, kw_only=True):
     Without this line, an invitation that becomes stale again would count as announced.
 
     Attributes:
-        reason: Why it is kept, a key of `kept_by_reason`.
+        reason: A key of `kept_by_reason`.
     """
 
     event: ClassVar[str] = "announcement_ended"
@@ -254,16 +253,11 @@ class ListResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class OrganizationResult(Counts, frozen=True, kw_only=True):
-    """What a run saw and did in one organization.
+    """What a run saw and did in one organization; as `RunFinished`, for it alone.
 
     Attributes:
         name: None where Atlas did not return it.
-        exit_code: What the run would have ended with for this organization alone.
-        error: What stopped the run there, in three parts; None otherwise.
-        reasons: Why not everything was done there; codes of `endings.Reason`.
-        plan_made: Whether the number of stale invitations is known: each list was read, or could
-            not be.
-        plan_complete: Whether every list in scope was read.
+        exit_code: What the run would have ended with without the other organizations.
     """
 
     id: str
@@ -289,7 +283,8 @@ class RunFinished(Counts, frozen=True, kw_only=True):
         duration_s: From the start of the run, without the time that the question was open.
         error: What stopped the run, in three parts; None when it completed.
         reasons: Why it did not do everything; codes of `endings.Reason`.
-        plan_made: Whether each list was read, or could not be, and the plan is on disk.
+        plan_made: Whether each list was read, or could not be, so that the number of stale
+            invitations is known; and the plan is on disk.
         plan_complete: Whether every list in scope was read.
         changes: None without an earlier plan of the same policy.
         sources_retired: Sources that Atlas no longer serves.
