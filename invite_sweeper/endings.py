@@ -42,7 +42,6 @@ class Status(StrEnum):
     Attributes:
         label: As a heading.
         past: After a subject: "2 of 3 nights failed", "an earlier run failed".
-        colour: Its role.
     """
 
     label: str
@@ -88,7 +87,7 @@ class ExitCode(IntEnum):
         label: For `--help`, notifications and lists.
         meaning: For the table of `help exit-codes`.
         advice: What to do; empty if nothing.
-        retryable: Whether a scheduler should start the same command again.
+        retryable: A scheduler should start the same command again.
     """
 
     label: str
@@ -212,7 +211,7 @@ class Reason(StrEnum):
         exit_code: What a run ends with for this reason.
         label: A few words, of a reason that is not an error.
         advice: What to do, with commands in braces; empty if nothing, or if the error says it.
-        retryable: Whether the same command, repeated without a change, may succeed.
+        retryable: The same command, repeated without a change, may succeed.
     """
 
     exit_code: ExitCode
@@ -391,9 +390,8 @@ class Advisor(NamedTuple):
 
     Attributes:
         run: Its number in the audit directory, or its id.
-        policy: The policy file, as the operator named it; empty if there is none.
+        policy: The policy file, as the operator named it.
         audit_dir: The value of `--audit-dir`; empty where the policy names the directory.
-        base_url: Empty for the default.
         removed: The usernames of active members whom the run removed.
     """
 

@@ -36,8 +36,7 @@ class LastResort:
     the lock, and the audit log is what the next run relies on.
 
     Args:
-        started_s: The start of the run on the monotonic clock.
-        deadline_s: The run's deadline, from its start.
+        started_s: The start of the run on the monotonic clock; the deadline counts from it.
         grace_s: How long requests in flight may continue after a stop.
         as_json: Without a result, stdout gets the error as a JSON object.
 

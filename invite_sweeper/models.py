@@ -18,11 +18,7 @@ from invite_sweeper.text import casefold_visible
 
 
 class OrganizationName(msgspec.Struct, frozen=True):
-    """An organization as results name it.
-
-    Attributes:
-        name: None where Atlas did not return it.
-    """
+    """An organization as results name it; `name` is None where Atlas did not return it."""
 
     id: str
     name: str | None
@@ -145,7 +141,6 @@ class Project(msgspec.Struct, frozen=True):
     Attributes:
         id: 24 lower-case hex digits; the reader checked it.
         name: As Atlas sent it; may contain spaces.
-        org_id: The organization that owns it.
         tags: Keys and values, in Atlas's order.
     """
 
@@ -180,7 +175,6 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     Attributes:
         project_id: None in a list of an organization.
-        roles: Of the entry, in its project or organization.
     """
 
     source: Source
@@ -329,8 +323,8 @@ class ListUnreadable(msgspec.Struct, frozen=True):
     Attributes:
         project_id: None for a list of an organization, as `project_name`.
         reason: One sentence for the operator.
-        http_status: Of the last response; None without one.
-        error_code: Atlas's `errorCode`; None without one.
+        http_status: Of the last response.
+        error_code: Atlas's `errorCode` in it.
         org_id: None if Atlas listed the project with a malformed id, so none of its lists was
             requested.
     """
@@ -347,7 +341,7 @@ class ListUnreadable(msgspec.Struct, frozen=True):
 
     @property
     def list_key(self) -> ListKey:
-        """Identifies the list."""
+        """As the first three of `Invitation.key`."""
         org_id = self.org_id or ""
         return self.source.value, org_id, self.project_id or org_id
 
@@ -423,8 +417,8 @@ class Sending(msgspec.Struct, eq=False):
             connection.
         attempts: Requests sent, including those answered with 429, which the policy's
             `attempts` does not count; the unsigned request of a sign-in is not counted.
-        http_status: Of the last response; None without one.
-        error_code: Atlas's `errorCode` in the last response.
+        http_status: Of the last response.
+        error_code: Atlas's `errorCode` in it.
         fatal_error: Set when the response concerned the run, not this invitation (credentials
             refused, API version retired): nothing more may be sent.
         seen_before: The user's status just before the DELETE; None if not requested.
@@ -452,7 +446,7 @@ class Sending(msgspec.Struct, eq=False):
         return self.response_pending or self.http_status is not None
 
     def end(self, outcome: Outcome | None, fatal_error: RunError | None = None) -> Self:
-        """End with an outcome."""
+        """Set how it ended."""
         self.outcome, self.fatal_error = outcome, fatal_error
         return self
 
