@@ -42,7 +42,6 @@ class Status(StrEnum):
     Attributes:
         label: As a heading.
         past: After a subject: "2 of 3 nights failed", "an earlier run failed".
-        colour: Its role.
     """
 
     label: str
@@ -88,7 +87,7 @@ class ExitCode(IntEnum):
         label: For `--help`, notifications and lists.
         meaning: For the table of `help exit-codes`.
         advice: What to do; empty if nothing.
-        retryable: Whether a scheduler should start the same command again.
+        retryable: A scheduler should start the same command again.
     """
 
     label: str
@@ -203,21 +202,6 @@ _TOO_MANY: Final = (
 )
 
 
-class _Facts(NamedTuple):
-    exit_code: ExitCode
-    advice: str = ""
-    retryable: bool = False
-    label: str = ""
-
-
-def _refused(advice: str = "", *, retryable: bool = False) -> _Facts:
-    return _Facts(ExitCode.REFUSED, advice, retryable)
-
-
-def _partial(label: str, *, advice: str, retryable: bool = False) -> _Facts:
-    return _Facts(ExitCode.PARTIAL, advice, retryable, label)
-
-
 class Reason(StrEnum):
     """Why a run did not do everything, as one word for alerts and other programs.
 
@@ -225,147 +209,149 @@ class Reason(StrEnum):
 
     Attributes:
         exit_code: What a run ends with for this reason.
-        advice: What to do, with commands in braces; empty if nothing, or if the error says it.
-        retryable: Whether the same command, repeated without a change, may succeed.
         label: A few words, of a reason that is not an error.
+        advice: What to do, with commands in braces; empty if nothing, or if the error says it.
+        retryable: The same command, repeated without a change, may succeed.
     """
 
     exit_code: ExitCode
+    label: str
     advice: str
     retryable: bool
-    label: str
 
-    def __new__(cls, value: str, facts: _Facts) -> Self:
+    def __new__(cls, value: str, *facts: object) -> Self:
         """Return the member of a row."""
         return new_member(cls, value, facts)
 
-    MAX_DELETIONS = "max_deletions", _refused(_TOO_MANY)
-    MAX_DELETIONS_PER_PROJECT = "max_deletions_per_project", _refused(_TOO_MANY)
-    MAX_SHARE = "max_share", _refused(_TOO_MANY)
+    MAX_DELETIONS = "max_deletions", ExitCode.REFUSED, "", _TOO_MANY
+    MAX_DELETIONS_PER_PROJECT = "max_deletions_per_project", ExitCode.REFUSED, "", _TOO_MANY
+    MAX_SHARE = "max_share", ExitCode.REFUSED, "", _TOO_MANY
     MAX_UNREADABLE_PROJECTS = (
         "max_unreadable_projects",
-        _refused(
+        ExitCode.REFUSED,
+        "",
+        (
             "Grant the credentials the role in those projects, exclude them, or raise "
             "max_unreadable_projects. The audit log names each project with the reason."
         ),
     )
     MAX_POPULATION_DROP = (
         "max_population_drop",
-        _refused(
+        ExitCode.REFUSED,
+        "",
+        (
             "Find the cause. If the drop is expected, accept it for one run with "
             "--accept-population."
         ),
     )
-    CLOCK = "clock", _refused("Synchronize the clock with NTP.", retryable=True)
-    PLAN = "plan", _refused("Create a new plan with: {plan}")
-    EARLIER_RUNS = "earlier_runs", _refused("Check the audit log with: {verify}")
+    CLOCK = "clock", ExitCode.REFUSED, "", "Synchronize the clock with NTP.", True
+    PLAN = "plan", ExitCode.REFUSED, "", "Create a new plan with: {plan}"
+    EARLIER_RUNS = "earlier_runs", ExitCode.REFUSED, "", "Check the audit log with: {verify}"
     """The audit log of earlier runs is missing, changed or unreadable."""
     NO_VISIBLE_PROJECT = (
         "no_visible_project",
-        _refused("Check the credentials and the ids of the organizations: {doctor}"),
+        ExitCode.REFUSED,
+        "",
+        "Check the credentials and the ids of the organizations: {doctor}",
     )
     NOT_CONFIRMED = (
         "not_confirmed",
-        _refused("Run the command again, and answer yes to what it shows.", retryable=True),
+        ExitCode.REFUSED,
+        "",
+        "Run the command again, and answer yes to what it shows.",
+        True,
     )
-    OTHER = "other", _refused()
+    OTHER = "other", ExitCode.REFUSED
     """Another guard; no guard of a sweep."""
     CIRCUIT_BREAKER = (
         "circuit_breaker",
-        _partial(
-            "stopped itself",
-            advice="Find out why the deletions failed before you run the sweep again: {report}",
-        ),
+        ExitCode.PARTIAL,
+        "stopped itself",
+        "Find out why the deletions failed before you run the sweep again: {report}",
     )
     REMOVED_MEMBER = (
         "removed_member",
-        _partial("active member removed", advice="Invite the removed members again{restore}"),
+        ExitCode.PARTIAL,
+        "active member removed",
+        "Invite the removed members again{restore}",
     )
     MISSING_ROLE = (
         "missing_role",
-        _partial(
-            "role missing",
-            advice="Grant the credentials the role that is missing, or exclude the projects; until "
-            "then the same command ends the same way. To list them: {doctor}",
+        ExitCode.PARTIAL,
+        "role missing",
+        (
+            "Grant the credentials the role that is missing, or exclude the projects; until "
+            "then the same command ends the same way. To list them: {doctor}"
         ),
     )
     """Atlas refused to read a list or to delete."""
     UNREADABLE_PROJECTS = (
         "unreadable_projects",
-        _partial(
-            "projects not read",
-            advice="The next run reads the projects again. If they stay unreadable: {doctor}",
-            retryable=True,
-        ),
+        ExitCode.PARTIAL,
+        "projects not read",
+        "The next run reads the projects again. If they stay unreadable: {doctor}",
+        True,
     )
     RETIRED_SOURCE = (
         "retired_source",
-        _partial("retired list", advice="Replace the retired list under `sources` in the policy."),
+        ExitCode.PARTIAL,
+        "retired list",
+        "Replace the retired list under `sources` in the policy.",
     )
     FAILED_DELETIONS = (
         "failed_deletions",
-        _partial(
-            "deletions failed",
-            advice="The next sweep tries the failed deletions again. To list them: {failed}",
-            retryable=True,
-        ),
+        ExitCode.PARTIAL,
+        "deletions failed",
+        "The next sweep tries the failed deletions again. To list them: {failed}",
+        True,
     )
     UNKNOWN_DELETIONS = (
         "unknown_deletions",
-        _partial(
-            "deletions without a response",
-            advice="The next sweep checks the deletions without a response.",
-            retryable=True,
-        ),
+        ExitCode.PARTIAL,
+        "deletions without a response",
+        "The next sweep checks the deletions without a response.",
+        True,
     )
     STILL_THERE = (
         "still_there",
-        _partial(
-            "deleted invitations still listed",
-            advice="If the next run still lists the invitations, ask MongoDB support.",
-            retryable=True,
-        ),
+        ExitCode.PARTIAL,
+        "deleted invitations still listed",
+        "If the next run still lists the invitations, ask MongoDB support.",
+        True,
     )
     MADE_ACTIVE = (
         "made_active",
-        _partial(
-            "people became active members",
-            advice="Check that each of them should have access, and remove those who should not: "
-            "{active}",
-        ),
+        ExitCode.PARTIAL,
+        "people became active members",
+        "Check that each of them should have access, and remove those who should not: {active}",
     )
     """A restore, in a federated organization."""
     NOT_INVITED = (
         "not_invited",
-        _partial(
-            "people not invited",
-            advice="Run the same restore again: it leaves out people who are there already.",
-            retryable=True,
-        ),
+        ExitCode.PARTIAL,
+        "people not invited",
+        "Run the same restore again: it leaves out people who are there already.",
+        True,
     )
     """A restore whose invitations failed, were not sent, or have an unknown result."""
     CREDENTIALS = (
         "credentials",
-        _Facts(
-            ExitCode.CREDENTIALS, "Check the credentials, their role and the access list: {doctor}"
-        ),
+        ExitCode.CREDENTIALS,
+        "",
+        "Check the credentials, their role and the access list: {doctor}",
     )
     UNREACHABLE = (
         "unreachable",
-        _Facts(
-            ExitCode.UNREACHABLE,
-            "Run the command again. If it fails again: {doctor}",
-            retryable=True,
-        ),
+        ExitCode.UNREACHABLE,
+        "",
+        "Run the command again. If it fails again: {doctor}",
+        True,
     )
-    AUDIT_LOG = "audit_log", _Facts(ExitCode.AUDIT, ExitCode.AUDIT.advice)
-    INTERRUPTED = (
-        "interrupted",
-        _Facts(ExitCode.INTERRUPTED, ExitCode.INTERRUPTED.advice, retryable=True),
-    )
-    LOCKED = "locked", _Facts(ExitCode.LOCKED, "Wait for that run to end, or stop it.")
-    USAGE = "usage", _Facts(ExitCode.USAGE)
-    DEFECT = "defect", _Facts(ExitCode.DEFECT, ExitCode.DEFECT.advice)
+    AUDIT_LOG = "audit_log", ExitCode.AUDIT, "", ExitCode.AUDIT.advice
+    INTERRUPTED = "interrupted", ExitCode.INTERRUPTED, "", ExitCode.INTERRUPTED.advice, True
+    LOCKED = "locked", ExitCode.LOCKED, "", "Wait for that run to end, or stop it."
+    USAGE = "usage", ExitCode.USAGE
+    DEFECT = "defect", ExitCode.DEFECT, "", ExitCode.DEFECT.advice
 
 
 REFUSAL_REASONS: Final = tuple(each for each in Reason if each.exit_code is ExitCode.REFUSED)
@@ -404,9 +390,8 @@ class Advisor(NamedTuple):
 
     Attributes:
         run: Its number in the audit directory, or its id.
-        policy: The policy file, as the operator named it; empty if there is none.
+        policy: The policy file, as the operator named it.
         audit_dir: The value of `--audit-dir`; empty where the policy names the directory.
-        base_url: Empty for the default.
         removed: The usernames of active members whom the run removed.
     """
 
@@ -424,42 +409,39 @@ class Advisor(NamedTuple):
 
     def show(self, *words: str) -> str:
         """Return the command that lists the lines of the run."""
-        return command("audit", "show", self.run, *words, *self._directory)
+        return self._offline("audit", "show", self.run, *words)
 
     def restore(self, username: str) -> str:
         """Return the command that invites again one person whom the run removed, no one else."""
         user = username.translate(_GLOB_CHARACTERS)
         return self._connected("restore", self.run, "--username", user)
 
-    @property
-    def _directory(self) -> tuple[str, ...]:
-        if self.audit_dir:
-            return ("--audit-dir", self.audit_dir)
-        return ("--policy", self.policy) if self.policy else ()
-
     def _connected(self, *words: str) -> str:
         """Return a command that calls Atlas."""
-        policy = ("--policy", self.policy) if self.policy else ()
-        target = ("--base-url", self.base_url) if self.base_url else ()
-        directory = ("--audit-dir", self.audit_dir) if self.audit_dir else ()
-        return command(*words, *policy, *target, *directory)
+        policy, directory = _option("--policy", self.policy), _option("--audit-dir", self.audit_dir)
+        return command(*words, *policy, *_option("--base-url", self.base_url), *directory)
+
+    def _offline(self, *words: str) -> str:
+        """Return a command that reads the audit log; the policy only names its directory."""
+        directory = _option("--audit-dir", self.audit_dir) or _option("--policy", self.policy)
+        return command(*words, *directory)
 
     def _sentence(self, reason: Reason) -> str:
+        restore = " && ".join(map(self.restore, self.removed))
+        listed = self.show("--outcome", "accepted_during")
         return reason.advice.format(
-            report=command("report", "--out", "report.html", *self._directory),
+            report=self._offline("report", "--out", "report.html"),
             doctor=self._connected("doctor"),
-            verify=command("audit", "verify", *self._directory),
+            verify=self._offline("audit", "verify"),
             plan=self._connected("plan"),
             failed=self.show("--outcome", "failed"),
             active=self.show("--outcome", "active"),
-            restore=self._restore_all(),
+            restore=f": {restore}" if restore else f". To list them: {listed}",
         )
 
-    def _restore_all(self) -> str:
-        """Return one command for each person; without a name, how to find whom to invite."""
-        commands = " && ".join(map(self.restore, self.removed))
-        listed = self.show("--outcome", "accepted_during")
-        return f": {commands}" if commands else f". To list them: {listed}"
+
+def _option(name: str, value: str) -> tuple[str, ...]:
+    return (name, value) if value else ()
 
 
 class WarningLevel(StrEnum):

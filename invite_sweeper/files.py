@@ -29,8 +29,8 @@ def check_distinct_files(
     Links and relative paths are resolved.
 
     Args:
-        outputs: Output files by option; None for an option that is not set.
-        others: A description and the path of each other file.
+        outputs: By option.
+        others: With a description of each.
     """
     named = [(option, path) for option, path in outputs.items() if path is not None]
     if not named:
@@ -53,8 +53,8 @@ def check_replaceable(
     is not replaced; its own checks apply.
 
     Args:
-        option: For the message.
-        path: The output; None for an option that is not set.
+        option: That names it.
+        path: None where the option is not set.
         what: What the program writes there, such as "a saved plan".
         is_ours: Returns whether a file that starts so is an earlier output of that kind.
     """

@@ -21,8 +21,6 @@ NOTHING_DELETED: Final = "Nothing was deleted."
 class StopRequest:
     """A request to stop, shared by all tasks of a run.
 
-    `request` stops new work; `request_now` also cancels work in flight.
-
     Attributes:
         reason: Why the run must stop; None while it need not.
     """
@@ -33,13 +31,13 @@ class StopRequest:
         self.forced = asyncio.Event()
 
     def request(self, reason: str) -> None:
-        """Request a stop; later calls have no effect."""
+        """Request that no new work starts; later calls have no effect."""
         if self.reason is None:
             self.reason = reason
             self.requested.set()
 
     def request_now(self, reason: str) -> None:
-        """Request a stop without waiting for work in flight."""
+        """Request a stop that also cancels work in flight."""
         self.request(reason)
         self.forced.set()
 

@@ -22,7 +22,6 @@ from typing_extensions import override
 
 from invite_sweeper.atlas.endpoints import BucketLimit
 from invite_sweeper.errors import (
-    AddressRefused,
     ApiVersionRetired,
     AtlasUnavailable,
     CredentialsRefused,
@@ -294,7 +293,7 @@ def fatal_error_for(result: ResponseOrFailure, source: Source | None = None) -> 
             return AtlasUnavailable("The Atlas account is suspended (402).")
         case 403 if (result.code or "").endswith(ACCESS_LIST_CODES):
             message = f"{describe(result)}: credentials refused from this IP address."
-            return AddressRefused(message, hint=_ACCESS_LIST_HINT)
+            return CredentialsRefused(message, hint=_ACCESS_LIST_HINT)
         case 406:
             return AtlasUnavailable(f"{describe(result)}.", hint=_VERSION_HINT)
         case 410:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import click
 from typing_extensions import override
 
-from invite_sweeper.errors import Cancelled, ErrorParts, ErrorResult, RunError
+from invite_sweeper.errors import Cancelled, ErrorParts, RunError
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.text import command, escape_unprintable
 
@@ -157,10 +157,7 @@ class Outputs:
     def write_error(self, error: RunError) -> None:
         """Write an error if JSON is asked for, unless the result, which says more, was written."""
         if self.is_json and not self._written:
-            result = ErrorResult(
-                exit_code=int(error.exit_code), reasons=error.reasons, error=error.to_json()
-            )
-            self.write(json.dumps(result).encode() + b"\n")
+            self.write(json.dumps(error.result()).encode() + b"\n")
 
 
 OUTPUTS: Final = Outputs()

@@ -130,7 +130,7 @@ async def _read_anew(
         changed += len(gone)
         before.outcomes[Outcome.CHANGED] += len(gone)
         for each in gone:
-            log.write(OutcomeLine.unsent(each, Outcome.CHANGED))
+            log.write(OutcomeLine.of(each, Outcome.CHANGED))
     if changed:
         result.warn_of(
             WarningCode.PLAN_DIFFERS,

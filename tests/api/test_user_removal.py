@@ -13,7 +13,7 @@ from deleting import delete, delete_first, place_of
 
 from invite_sweeper.atlas.endpoints import CLOUD_USERS_GROUP, CLOUD_USERS_ORG
 from invite_sweeper.atlas.limits import MAX_RETRY_DELAY_S
-from invite_sweeper.errors import AddressRefused
+from invite_sweeper.errors import CredentialsRefused
 from invite_sweeper.models import Outcome, Sending, Source
 
 ORG = "5efda682a3f2ed2e7dd6cde4"
@@ -358,7 +358,7 @@ async def test_address_refused_in_the_look_after_stops_the_run_and_the_answer_st
     sim.faults.add(faults.address_refused(), method="GET", path=IN_ORG, times=None)
     result = await remove()
     assert (result.outcome, result.seen_after) == (Outcome.DELETED, None)
-    assert isinstance(result.fatal_error, AddressRefused)
+    assert isinstance(result.fatal_error, CredentialsRefused)
 
 
 async def test_removal_that_is_interrupted_before_the_look_after_it_is_unknown(sim, remove, invite):

@@ -18,7 +18,6 @@ from invite_sweeper.atlas.responses import (
     run_list_error,
 )
 from invite_sweeper.errors import (
-    AddressRefused,
     ApiVersionRetired,
     AtlasUnavailable,
     CredentialsRefused,
@@ -150,11 +149,11 @@ def test_gone_is_404_or_400_with_one_of_two_codes(gone, status, code):
         (None, 401, [None, "UNEXPECTED_ERROR", "USER_UNAUTHORIZED"]),
         (AtlasUnavailable, 402, ["ACCOUNT_SUSPENDED"]),
         (
-            AddressRefused,
+            CredentialsRefused,
             403,
             ["IP_ADDRESS_NOT_ON_ACCESS_LIST", "IP_ADDRESS_NOT_ON_WHITELIST"],
         ),
-        (AddressRefused, 403, ["ORG_REQUIRES_WHITELIST", "RESOURCE_REQUIRES_ACCESS_LIST"]),
+        (CredentialsRefused, 403, ["ORG_REQUIRES_WHITELIST", "RESOURCE_REQUIRES_ACCESS_LIST"]),
         (None, 403, ["ACCESS_FORBIDDEN", None]),
         (AtlasUnavailable, 406, ["INVALID_VERSION_DATE"]),
         (ApiVersionRetired, 410, ["VERSION_GONE"]),
@@ -205,7 +204,7 @@ TO_A_TOKEN = response(302, headers={"Location": "https://evil.example/?token=sec
         (response(401), CredentialsRefused, "Check the credentials and their expiry date."),
         (response(401, "USER_UNAUTHORIZED"), CredentialsRefused, ROLE),
         (response(403, "ACCESS_FORBIDDEN"), CredentialsRefused, ROLE),
-        (response(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"), AddressRefused, "Add the IP address"),
+        (response(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"), CredentialsRefused, "Add the IP address"),
         (response(403), CredentialsRefused, "access list"),
         (response(404), AtlasUnavailable, "404"),
         (response(406), AtlasUnavailable, "Upgrade"),

@@ -125,7 +125,7 @@ async def night(directory, now, lists, rules, *, dry_run=False, deletes=False, k
         await log.close()
         lines = log.file.path.read_bytes().splitlines(keepends=True)[:killed_at]
         os.truncate(log.file.path, sum(map(len, lines)))
-    events = [each.event for each in read_events(log.file.path)]
+    events = [event for _, event in read_events(log.file.path)]
     return organizations, [
         e for e in events if isinstance(e, (Announced, AnnouncementEnded, Planned))
     ]
