@@ -12,7 +12,7 @@ from virtual_time import FakeTime, run_skipping_idle_time
 
 from invite_sweeper.atlas.client import Client
 from invite_sweeper.atlas.credentials import Credentials, CredentialsKind, Secret
-from invite_sweeper.atlas.endpoints import DELETE_GROUP_INVITE, BucketLimit
+from invite_sweeper.atlas.endpoints import DELETE_GROUP_INVITE, PROJECTS_GROUP, BucketLimit
 from invite_sweeper.atlas.limits import RateLimiter
 from invite_sweeper.atlas.responses import (
     RequestFailed,
@@ -203,6 +203,21 @@ async def test_cancelled_wait_ends_within_1_s_without_a_retry(status):
     result = await deletion.send(deletion.progress)
 
     assert (result.status, deletion.http.sent, sum(deletion.time.slept)) == (status, 1, 5)
+
+
+async def test_retry_waits_until_a_429_of_another_request_no_longer_blocks_its_bucket():
+    deletion = Deletion(CUT, GOOD)
+    send, bucket = deletion.http.send, deletion.client.limiter.bucket(PROJECTS_GROUP, PROJECT)
+
+    async def send_beside_a_429(*args):
+        if not deletion.http.sent:
+            bucket.acquire(deletion.time.now_s)
+            bucket.on_429(deletion.time.now_s, deletion.time.now_s, 20.0, jitter=0.0)
+        return await send(*args)
+
+    deletion.http.send = send_beside_a_429
+    assert await deletion.send() == GOOD
+    assert sum(deletion.time.slept) >= 20
 
 
 async def test_task_cancelled_during_a_wait_raises_cancelled_error():
