@@ -251,5 +251,6 @@ async def check_written_plan(log: AuditLog, written: Iterable[Planned]) -> None:
                 return
     except (DamagedFile, UsageError) as error:
         cause = error
-    message = "The plan in the audit log was changed after this run wrote it."
-    raise AuditLogError(message, hint=VERIFY_HINT) from cause
+    raise AuditLogError(
+        "The plan in the audit log was changed after this run wrote it.", hint=VERIFY_HINT
+    ) from cause
