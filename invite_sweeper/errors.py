@@ -11,6 +11,8 @@ from typing_extensions import TypedDict, override
 
 from invite_sweeper.endings import ExitCode, Reason
 
+NOTHING_DELETED: Final = "Nothing was deleted."
+
 
 class ErrorParts(TypedDict):
     """The three parts of an error.
@@ -51,7 +53,7 @@ class RunError(Exception):
         self,
         message: str,
         *,
-        consequence: str = "Nothing was deleted.",
+        consequence: str = NOTHING_DELETED,
         hint: str = "",
         reasons: tuple[Reason, ...] = (),
     ) -> None:

@@ -20,7 +20,7 @@ import msgspec
 
 from invite_sweeper.audit.chain import GENESIS_HASH
 from invite_sweeper.audit.events import RunWarning, format_timestamp
-from invite_sweeper.audit.reader import DamagedFile, FileChain, required
+from invite_sweeper.audit.reader import VERIFY_HINT, DamagedFile, FileChain, required
 from invite_sweeper.endings import WarningCode, WarningLevel
 from invite_sweeper.errors import AuditLogError, DamagedLog, LockHeld, UsageError
 from invite_sweeper.files import fsync_directory, read_small_file, replace_file
@@ -33,7 +33,6 @@ _NAME: Final = re.compile(
 """Only gzip can be read; the other files are found so that a run is refused."""
 _MAX_SMALL_FILE_BYTES: Final = 1 << 16
 _SAFE_FLAGS: Final = os.O_NOFOLLOW | os.O_CLOEXEC
-_VERIFY_HINT: Final = "Check the audit log with `audit verify`."
 _REPLACE_HINT: Final = "Replace it by the file itself."
 
 
@@ -295,7 +294,7 @@ class AuditDirectory:
                 if not stat.S_ISREG(status.st_mode):
                     raise AuditLogError(f"{path} is not a regular file.", hint=_REPLACE_HINT)
                 if status.st_uid not in {os.geteuid(), 0}:
-                    raise AuditLogError(f"{path} belongs to another user.", hint=_VERIFY_HINT)
+                    raise AuditLogError(f"{path} belongs to another user.", hint=VERIFY_HINT)
                 if status.st_mode & stat.S_IWOTH:
                     raise AuditLogError(f"Every user can write to {path}.", hint=_chmod_hint(path))
 

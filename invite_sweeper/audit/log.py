@@ -16,7 +16,7 @@ from typing import Final
 from invite_sweeper.audit.chain import HashChain
 from invite_sweeper.audit.directory import AuditDirectory, Head, RunFile
 from invite_sweeper.audit.events import Event, Planned, RunFinished, RunWarning
-from invite_sweeper.audit.reader import DamagedFile, FileChain
+from invite_sweeper.audit.reader import VERIFY_HINT, DamagedFile, FileChain
 from invite_sweeper.errors import AuditLogError, UsageError
 
 _NOTHING_MORE: Final = (
@@ -252,6 +252,5 @@ async def check_written_plan(log: AuditLog, written: Iterable[Planned]) -> None:
     except (DamagedFile, UsageError) as error:
         cause = error
     raise AuditLogError(
-        "The plan in the audit log was changed after this run wrote it.",
-        hint="Check the audit log with `audit verify`.",
+        "The plan in the audit log was changed after this run wrote it.", hint=VERIFY_HINT
     ) from cause

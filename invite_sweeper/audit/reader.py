@@ -30,9 +30,9 @@ from invite_sweeper.errors import DamagedLog, GuardRefused, UsageError
 from invite_sweeper.files import open_regular
 from invite_sweeper.json_text import parse_json
 
-_READ_BLOCK_BYTES: Final = 1 << 18
 _MAX_LINE_BYTES: Final = 1 << 24
 """A longer line is damaged; the totals of the largest estate have 1 MiB."""
+VERIFY_HINT: Final = "Check the audit log with `audit verify`."
 _GZIP_SUFFIX: Final = ".gz"
 _OTHER_COMPRESSIONS: Final = frozenset({".bz2", ".xz", ".zst", ".lz4", ".Z", ".zip"})
 _LINE_START: Final = b'{"ts":"'
@@ -53,7 +53,7 @@ class DamagedFile(DamagedLog):
     def __init__(self, path: Path, line: int | None, what: str, hint: str = "") -> None:
         super().__init__(
             f"{path}{'' if line is None else f' line {line}'} {what}.",
-            hint=f"Check the audit log with `audit verify`. {hint}".strip(),
+            hint=f"{VERIFY_HINT} {hint}".strip(),
         )
 
 
@@ -82,10 +82,9 @@ def _open_regular(path: Path) -> IO[bytes]:
     if path.suffix in _OTHER_COMPRESSIONS:
         raise OSError(errno.ENOTSUP, "only gzip can be decompressed")
     try:
-        return open_regular(path, buffer_bytes=_READ_BLOCK_BYTES)
+        return open_regular(path)
     except FileNotFoundError:  # it may have been compressed since the directory was listed
-        packed = path.with_name(f"{path.name}{_GZIP_SUFFIX}")
-        return open_regular(packed, buffer_bytes=_READ_BLOCK_BYTES)
+        return open_regular(path.with_name(f"{path.name}{_GZIP_SUFFIX}"))
 
 
 def _decompressed(path: Path, file: IO[bytes]) -> IO[bytes]:

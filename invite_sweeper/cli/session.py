@@ -33,7 +33,7 @@ from invite_sweeper.report.metrics import check_gateway_url
 from invite_sweeper.report.notify import register_secrets
 from invite_sweeper.report.readback import result_json
 from invite_sweeper.report.story import errors_of
-from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest, handle_signals
+from invite_sweeper.shutdown import StopRequest, handle_signals
 from invite_sweeper.sweep.command import Command, Organization
 from invite_sweeper.text import describe_duration
 
@@ -114,7 +114,7 @@ class Session:
         """Raise Interrupted if the deadline has passed: work that waits for nothing asks for it."""
         if time.monotonic() >= self.deadline_s:
             self.stop.request(self._too_late)
-            raise self.stop.as_error(consequence=NOTHING_DELETED)
+            raise self.stop.as_error()
 
     def read_history(self) -> History:
         """Return what earlier runs of the audit directory did.

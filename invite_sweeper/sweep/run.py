@@ -12,7 +12,7 @@ from invite_sweeper.counts import total
 from invite_sweeper.endings import WarningCode, WarningLevel
 from invite_sweeper.errors import Cancelled, RunError
 from invite_sweeper.models import Outcome
-from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest
+from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.command import Command, Organization
 from invite_sweeper.sweep.discovery import Reader
 from invite_sweeper.sweep.executor import delete
@@ -99,7 +99,7 @@ async def _confirm(result: Result, stop: StopRequest) -> None:
     finally:
         result.question_s = result.command.clock() - asked_s
     if stop.reason is not None:
-        raise stop.as_error(consequence=NOTHING_DELETED)
+        raise stop.as_error()
     if not agreed:
         raise Cancelled("Cancelled.")
 
