@@ -202,6 +202,21 @@ _TOO_MANY: Final = (
 )
 
 
+class _Facts(NamedTuple):
+    exit_code: ExitCode
+    advice: str = ""
+    retryable: bool = False
+    label: str = ""
+
+
+def _refused(advice: str = "", *, retryable: bool = False) -> _Facts:
+    return _Facts(ExitCode.REFUSED, advice, retryable)
+
+
+def _partial(label: str, *, advice: str, retryable: bool = False) -> _Facts:
+    return _Facts(ExitCode.PARTIAL, advice, retryable, label)
+
+
 class Reason(StrEnum):
     """Why a run did not do everything, as one word for alerts and other programs.
 
@@ -209,149 +224,147 @@ class Reason(StrEnum):
 
     Attributes:
         exit_code: What a run ends with for this reason.
-        label: A few words, of a reason that is not an error.
         advice: What to do, with commands in braces; empty if nothing, or if the error says it.
-        retryable: The same command, repeated without a change, may succeed.
+        retryable: Whether the same command, repeated without a change, may succeed.
+        label: A few words, of a reason that is not an error.
     """
 
     exit_code: ExitCode
-    label: str
     advice: str
     retryable: bool
+    label: str
 
-    def __new__(cls, value: str, *facts: object) -> Self:
+    def __new__(cls, value: str, facts: _Facts) -> Self:
         """Return the member of a row."""
         return new_member(cls, value, facts)
 
-    MAX_DELETIONS = "max_deletions", ExitCode.REFUSED, "", _TOO_MANY
-    MAX_DELETIONS_PER_PROJECT = "max_deletions_per_project", ExitCode.REFUSED, "", _TOO_MANY
-    MAX_SHARE = "max_share", ExitCode.REFUSED, "", _TOO_MANY
+    MAX_DELETIONS = "max_deletions", _refused(_TOO_MANY)
+    MAX_DELETIONS_PER_PROJECT = "max_deletions_per_project", _refused(_TOO_MANY)
+    MAX_SHARE = "max_share", _refused(_TOO_MANY)
     MAX_UNREADABLE_PROJECTS = (
         "max_unreadable_projects",
-        ExitCode.REFUSED,
-        "",
-        (
+        _refused(
             "Grant the credentials the role in those projects, exclude them, or raise "
             "max_unreadable_projects. The audit log names each project with the reason."
         ),
     )
     MAX_POPULATION_DROP = (
         "max_population_drop",
-        ExitCode.REFUSED,
-        "",
-        (
+        _refused(
             "Find the cause. If the drop is expected, accept it for one run with "
             "--accept-population."
         ),
     )
-    CLOCK = "clock", ExitCode.REFUSED, "", "Synchronize the clock with NTP.", True
-    PLAN = "plan", ExitCode.REFUSED, "", "Create a new plan with: {plan}"
-    EARLIER_RUNS = "earlier_runs", ExitCode.REFUSED, "", "Check the audit log with: {verify}"
+    CLOCK = "clock", _refused("Synchronize the clock with NTP.", retryable=True)
+    PLAN = "plan", _refused("Create a new plan with: {plan}")
+    EARLIER_RUNS = "earlier_runs", _refused("Check the audit log with: {verify}")
     """The audit log of earlier runs is missing, changed or unreadable."""
     NO_VISIBLE_PROJECT = (
         "no_visible_project",
-        ExitCode.REFUSED,
-        "",
-        "Check the credentials and the ids of the organizations: {doctor}",
+        _refused("Check the credentials and the ids of the organizations: {doctor}"),
     )
     NOT_CONFIRMED = (
         "not_confirmed",
-        ExitCode.REFUSED,
-        "",
-        "Run the command again, and answer yes to what it shows.",
-        True,
+        _refused("Run the command again, and answer yes to what it shows.", retryable=True),
     )
-    OTHER = "other", ExitCode.REFUSED
+    OTHER = "other", _refused()
     """Another guard; no guard of a sweep."""
     CIRCUIT_BREAKER = (
         "circuit_breaker",
-        ExitCode.PARTIAL,
-        "stopped itself",
-        "Find out why the deletions failed before you run the sweep again: {report}",
+        _partial(
+            "stopped itself",
+            advice="Find out why the deletions failed before you run the sweep again: {report}",
+        ),
     )
     REMOVED_MEMBER = (
         "removed_member",
-        ExitCode.PARTIAL,
-        "active member removed",
-        "Invite the removed members again{restore}",
+        _partial("active member removed", advice="Invite the removed members again{restore}"),
     )
     MISSING_ROLE = (
         "missing_role",
-        ExitCode.PARTIAL,
-        "role missing",
-        (
-            "Grant the credentials the role that is missing, or exclude the projects; until "
-            "then the same command ends the same way. To list them: {doctor}"
+        _partial(
+            "role missing",
+            advice="Grant the credentials the role that is missing, or exclude the projects; until "
+            "then the same command ends the same way. To list them: {doctor}",
         ),
     )
     """Atlas refused to read a list or to delete."""
     UNREADABLE_PROJECTS = (
         "unreadable_projects",
-        ExitCode.PARTIAL,
-        "projects not read",
-        "The next run reads the projects again. If they stay unreadable: {doctor}",
-        True,
+        _partial(
+            "projects not read",
+            advice="The next run reads the projects again. If they stay unreadable: {doctor}",
+            retryable=True,
+        ),
     )
     RETIRED_SOURCE = (
         "retired_source",
-        ExitCode.PARTIAL,
-        "retired list",
-        "Replace the retired list under `sources` in the policy.",
+        _partial("retired list", advice="Replace the retired list under `sources` in the policy."),
     )
     FAILED_DELETIONS = (
         "failed_deletions",
-        ExitCode.PARTIAL,
-        "deletions failed",
-        "The next sweep tries the failed deletions again. To list them: {failed}",
-        True,
+        _partial(
+            "deletions failed",
+            advice="The next sweep tries the failed deletions again. To list them: {failed}",
+            retryable=True,
+        ),
     )
     UNKNOWN_DELETIONS = (
         "unknown_deletions",
-        ExitCode.PARTIAL,
-        "deletions without a response",
-        "The next sweep checks the deletions without a response.",
-        True,
+        _partial(
+            "deletions without a response",
+            advice="The next sweep checks the deletions without a response.",
+            retryable=True,
+        ),
     )
     STILL_THERE = (
         "still_there",
-        ExitCode.PARTIAL,
-        "deleted invitations still listed",
-        "If the next run still lists the invitations, ask MongoDB support.",
-        True,
+        _partial(
+            "deleted invitations still listed",
+            advice="If the next run still lists the invitations, ask MongoDB support.",
+            retryable=True,
+        ),
     )
     MADE_ACTIVE = (
         "made_active",
-        ExitCode.PARTIAL,
-        "people became active members",
-        "Check that each of them should have access, and remove those who should not: {active}",
+        _partial(
+            "people became active members",
+            advice="Check that each of them should have access, and remove those who should not: "
+            "{active}",
+        ),
     )
     """A restore, in a federated organization."""
     NOT_INVITED = (
         "not_invited",
-        ExitCode.PARTIAL,
-        "people not invited",
-        "Run the same restore again: it leaves out people who are there already.",
-        True,
+        _partial(
+            "people not invited",
+            advice="Run the same restore again: it leaves out people who are there already.",
+            retryable=True,
+        ),
     )
     """A restore whose invitations failed, were not sent, or have an unknown result."""
     CREDENTIALS = (
         "credentials",
-        ExitCode.CREDENTIALS,
-        "",
-        "Check the credentials, their role and the access list: {doctor}",
+        _Facts(
+            ExitCode.CREDENTIALS, "Check the credentials, their role and the access list: {doctor}"
+        ),
     )
     UNREACHABLE = (
         "unreachable",
-        ExitCode.UNREACHABLE,
-        "",
-        "Run the command again. If it fails again: {doctor}",
-        True,
+        _Facts(
+            ExitCode.UNREACHABLE,
+            "Run the command again. If it fails again: {doctor}",
+            retryable=True,
+        ),
     )
-    AUDIT_LOG = "audit_log", ExitCode.AUDIT, "", ExitCode.AUDIT.advice
-    INTERRUPTED = "interrupted", ExitCode.INTERRUPTED, "", ExitCode.INTERRUPTED.advice, True
-    LOCKED = "locked", ExitCode.LOCKED, "", "Wait for that run to end, or stop it."
-    USAGE = "usage", ExitCode.USAGE
-    DEFECT = "defect", ExitCode.DEFECT, "", ExitCode.DEFECT.advice
+    AUDIT_LOG = "audit_log", _Facts(ExitCode.AUDIT, ExitCode.AUDIT.advice)
+    INTERRUPTED = (
+        "interrupted",
+        _Facts(ExitCode.INTERRUPTED, ExitCode.INTERRUPTED.advice, retryable=True),
+    )
+    LOCKED = "locked", _Facts(ExitCode.LOCKED, "Wait for that run to end, or stop it.")
+    USAGE = "usage", _Facts(ExitCode.USAGE)
+    DEFECT = "defect", _Facts(ExitCode.DEFECT, ExitCode.DEFECT.advice)
 
 
 REFUSAL_REASONS: Final = tuple(each for each in Reason if each.exit_code is ExitCode.REFUSED)

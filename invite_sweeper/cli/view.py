@@ -24,10 +24,9 @@ from invite_sweeper.audit.events import RunFinished, RunWarning
 from invite_sweeper.cli.console import RedactingConsole
 from invite_sweeper.cli.session import Session
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
-from invite_sweeper.errors import GuardRefused
+from invite_sweeper.errors import NOTHING_DELETED, GuardRefused
 from invite_sweeper.models import Outcome
 from invite_sweeper.report.terminal import show_question
-from invite_sweeper.shutdown import NOTHING_DELETED
 
 _LINE_INTERVAL_S: Final = 30.0
 _MAX_LINE_BYTES = 1024
