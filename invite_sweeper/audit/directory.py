@@ -161,7 +161,7 @@ class AuditDirectory:
         if (path := Path(run)).is_file():
             return RunFile.of(path.absolute())
         raise UsageError(
-            f"The audit directory {self.path} has no run {run}.",
+            f"The audit directory {self.path} has no run {run or repr(run)}.",
             hint="List the runs with `audit show`; name one by its number, its id or its file.",
         )
 
