@@ -42,7 +42,6 @@ class Status(StrEnum):
     Attributes:
         label: As a heading.
         past: After a subject: "2 of 3 nights failed", "an earlier run failed".
-        colour: Its role.
     """
 
     label: str
@@ -88,7 +87,7 @@ class ExitCode(IntEnum):
         label: For `--help`, notifications and lists.
         meaning: For the table of `help exit-codes`.
         advice: What to do; empty if nothing.
-        retryable: Whether a scheduler should start the same command again.
+        retryable: A scheduler should start the same command again.
     """
 
     label: str
@@ -404,9 +403,8 @@ class Advisor(NamedTuple):
 
     Attributes:
         run: Its number in the audit directory, or its id.
-        policy: The policy file, as the operator named it; empty if there is none.
+        policy: The policy file, as the operator named it.
         audit_dir: The value of `--audit-dir`; empty where the policy names the directory.
-        base_url: Empty for the default.
         removed: The usernames of active members whom the run removed.
     """
 
@@ -424,42 +422,39 @@ class Advisor(NamedTuple):
 
     def show(self, *words: str) -> str:
         """Return the command that lists the lines of the run."""
-        return command("audit", "show", self.run, *words, *self._directory)
+        return self._offline("audit", "show", self.run, *words)
 
     def restore(self, username: str) -> str:
         """Return the command that invites again one person whom the run removed, no one else."""
         user = username.translate(_GLOB_CHARACTERS)
         return self._connected("restore", self.run, "--username", user)
 
-    @property
-    def _directory(self) -> tuple[str, ...]:
-        if self.audit_dir:
-            return ("--audit-dir", self.audit_dir)
-        return ("--policy", self.policy) if self.policy else ()
-
     def _connected(self, *words: str) -> str:
         """Return a command that calls Atlas."""
-        policy = ("--policy", self.policy) if self.policy else ()
-        target = ("--base-url", self.base_url) if self.base_url else ()
-        directory = ("--audit-dir", self.audit_dir) if self.audit_dir else ()
-        return command(*words, *policy, *target, *directory)
+        policy, directory = _option("--policy", self.policy), _option("--audit-dir", self.audit_dir)
+        return command(*words, *policy, *_option("--base-url", self.base_url), *directory)
+
+    def _offline(self, *words: str) -> str:
+        """Return a command that reads the audit log; the policy only names its directory."""
+        directory = _option("--audit-dir", self.audit_dir) or _option("--policy", self.policy)
+        return command(*words, *directory)
 
     def _sentence(self, reason: Reason) -> str:
+        restore = " && ".join(map(self.restore, self.removed))
+        listed = self.show("--outcome", "accepted_during")
         return reason.advice.format(
-            report=command("report", "--out", "report.html", *self._directory),
+            report=self._offline("report", "--out", "report.html"),
             doctor=self._connected("doctor"),
-            verify=command("audit", "verify", *self._directory),
+            verify=self._offline("audit", "verify"),
             plan=self._connected("plan"),
             failed=self.show("--outcome", "failed"),
             active=self.show("--outcome", "active"),
-            restore=self._restore_all(),
+            restore=f": {restore}" if restore else f". To list them: {listed}",
         )
 
-    def _restore_all(self) -> str:
-        """Return one command for each person; without a name, how to find whom to invite."""
-        commands = " && ".join(map(self.restore, self.removed))
-        listed = self.show("--outcome", "accepted_during")
-        return f": {commands}" if commands else f". To list them: {listed}"
+
+def _option(name: str, value: str) -> tuple[str, ...]:
+    return (name, value) if value else ()
 
 
 class WarningLevel(StrEnum):

@@ -11,13 +11,16 @@ from typing_extensions import TypedDict, override
 
 from invite_sweeper.endings import ExitCode, Reason
 
+NOTHING_DELETED: Final = "Nothing was deleted."
+
 
 class ErrorParts(TypedDict):
     """The three parts of an error.
 
     Attributes:
         message: What happened, in one sentence that makes sense without the others.
-        consequence: The resulting state; empty where nothing could have changed.
+        consequence: The resulting state ("Nothing was deleted."); empty where nothing could have
+            changed.
         hint: What the operator can do; empty if nothing.
     """
 
@@ -27,11 +30,7 @@ class ErrorParts(TypedDict):
 
 
 class ErrorResult(TypedDict):
-    """What a command writes where it has no result.
-
-    Attributes:
-        reasons: Why the command has no result, as words for programs.
-    """
+    """What `--output json` writes where a command has no result."""
 
     exit_code: int
     reasons: Sequence[Reason]
@@ -39,14 +38,11 @@ class ErrorResult(TypedDict):
 
 
 class RunError(Exception):
-    """An error that stops the run.
+    """An error that stops the run; it has `ErrorParts`.
 
     Attributes:
         reason: Why, as one word for programs; the exit code is that of the reason.
         help_topic: The topic of `invite-sweeper help` that says more; empty if there is none.
-        message: What happened, in one sentence that makes sense without the others.
-        consequence: The resulting state ("Nothing was deleted.").
-        hint: What the operator can do; empty if nothing.
         reasons: `reason`, or those that say it better: a plan can exceed several limits.
     """
 
@@ -57,7 +53,7 @@ class RunError(Exception):
         self,
         message: str,
         *,
-        consequence: str = "Nothing was deleted.",
+        consequence: str = NOTHING_DELETED,
         hint: str = "",
         reasons: tuple[Reason, ...] = (),
     ) -> None:
@@ -84,8 +80,13 @@ class RunError(Exception):
         return other
 
     def to_json(self) -> ErrorParts:
-        """Return the three parts, as `--output json` writes them."""
+        """Return the three parts."""
         return {"message": self.message, "consequence": self.consequence, "hint": self.hint}
+
+    def result(self) -> ErrorResult:
+        """Return what a command writes that ends with the error."""
+        code = int(self.exit_code)
+        return {"exit_code": code, "reasons": self.reasons, "error": self.to_json()}
 
     def lines(self) -> tuple[str, ...]:
         """Return what stderr shows before the error; a policy has a line for each of its errors."""
@@ -106,7 +107,7 @@ class UsageError(RunError):
 
 
 class GuardRefused(RunError):
-    """A guard refused the run. Nothing was deleted."""
+    """A guard refused the run."""
 
     reason = Reason.OTHER
     help_topic = "limits"
@@ -136,10 +137,6 @@ class CredentialsRefused(RunError):
         names = " and ".join(variables)
         where = f"The credentials are those of {names}." if names else ""
         return self.having(hint=f"{self.hint} {where}".strip())
-
-
-class AddressRefused(CredentialsRefused):
-    """Atlas refused this IP address: it is not on the access list of the credentials."""
 
 
 class AtlasUnavailable(RunError):

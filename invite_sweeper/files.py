@@ -29,8 +29,8 @@ def check_distinct_files(
     Links and relative paths are resolved.
 
     Args:
-        outputs: Output files by option; None for an option that is not set.
-        others: A description and the path of each other file.
+        outputs: By option.
+        others: With a description of each.
     """
     named = [(option, path) for option, path in outputs.items() if path is not None]
     if not named:
@@ -53,8 +53,8 @@ def check_replaceable(
     is not replaced; its own checks apply.
 
     Args:
-        option: For the message.
-        path: The output; None for an option that is not set.
+        option: That names it.
+        path: None where the option is not set.
         what: What the program writes there, such as "a saved plan".
         is_ours: Returns whether a file that starts so is an earlier output of that kind.
     """
@@ -83,6 +83,7 @@ def check_replaceable(
 
 
 _OTHER_FILE = "Choose another file."
+_BUFFER_BYTES: Final = 1 << 18
 
 
 def read_small_file(path: Path, max_bytes: int, *, follow_links: bool = True) -> bytes:
@@ -113,9 +114,7 @@ def regular_file_target(path: Path) -> Path:
     return path.resolve()
 
 
-def open_regular(
-    path: Path, *, follow_links: bool = True, buffer_bytes: int = io.DEFAULT_BUFFER_SIZE
-) -> BinaryIO:
+def open_regular(path: Path, *, follow_links: bool = True) -> BinaryIO:
     """Open a regular file for reading.
 
     A pipe without a writer would block, and a device such as `/dev/zero` has no end.
@@ -129,7 +128,7 @@ def open_regular(
             raise OSError(errno.ELOOP, "it is a symbolic link")
         flags |= os.O_NOFOLLOW
     raw = io.FileIO(path, opener=lambda name, _: os.open(name, flags))
-    file = io.BufferedReader(raw, buffer_bytes)
+    file = io.BufferedReader(raw, _BUFFER_BYTES)
     if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         return file
     file.close()

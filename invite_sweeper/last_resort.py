@@ -36,8 +36,7 @@ class LastResort:
     the lock, and the audit log is what the next run relies on.
 
     Args:
-        started_s: The start of the run on the monotonic clock.
-        deadline_s: The run's deadline, from its start.
+        started_s: The start of the run on the monotonic clock; the deadline counts from it.
         grace_s: How long requests in flight may continue after a stop.
         as_json: Without a result, stdout gets the error as a JSON object.
 
@@ -95,8 +94,7 @@ class LastResort:
             parts = _OVERDUE.message, _OVERDUE.consequence, _OVERDUE.hint
             write_if_ready(STDERR_FD, "Error: {}\n  {}\n  {}\n".format(*parts).encode())
             if self._as_json:
-                result = {"exit_code": code, "error": _OVERDUE.to_json()}
-                write_if_ready(STDOUT_FD, json.dumps(result).encode() + b"\n")
+                write_if_ready(STDOUT_FD, json.dumps(_OVERDUE.result()).encode() + b"\n")
         os._exit(code)
 
 

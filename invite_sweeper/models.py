@@ -18,11 +18,7 @@ from invite_sweeper.text import casefold_visible
 
 
 class OrganizationName(msgspec.Struct, frozen=True):
-    """An organization as results name it.
-
-    Attributes:
-        name: None where Atlas did not return it.
-    """
+    """An organization as results name it; `name` is None where Atlas did not return it."""
 
     id: str
     name: str | None
@@ -41,6 +37,13 @@ class Source(StrEnum):
     """What it lists."""
     roles: tuple[str, str]
     """The roles that listing and deleting require. Source: the OpenAPI document, read 2026-08."""
+    is_organization_level: bool
+    """The list belongs to an organization, not to a project."""
+    replacements: tuple[str, ...]
+    """The sources that replace this one once Atlas has retired it.
+
+    Source: the descriptions of the deprecated operations in Atlas's OpenAPI document.
+    """
 
     def __new__(cls, value: str, *facts: object) -> Self:
         """Return the member of a row."""
@@ -50,6 +53,8 @@ class Source(StrEnum):
         "invites",
         "project invitations by API, Terraform or older tools",
         ("Project Owner", "Project Owner"),
+        False,
+        ("users", "org_users"),
     )
     USERS = (
         "users",
@@ -60,31 +65,19 @@ class Source(StrEnum):
         "org_users",
         "people invited to the organization, as the web interface does",
         ("Organization Member", "Organization Owner"),
+        True,
     )
     ORG_INVITES = (
         "org_invites",
         "organization invitations by older tools",
         ("Organization Owner", "Organization Owner"),
+        True,
+        ("org_users",),
     )
-
-    @property
-    def is_organization_level(self) -> bool:
-        """Whether the list belongs to an organization, not to a project."""
-        return self in _ORGANIZATION_LEVEL
-
-    @property
-    def replacements(self) -> tuple["Source", ...]:
-        """The sources that replace this one once Atlas has retired it.
-
-        Source: the descriptions of the deprecated operations in Atlas's OpenAPI document.
-        """
-        if self is Source.INVITES:
-            return Source.USERS, Source.ORG_USERS
-        return (Source.ORG_USERS,) if self is Source.ORG_INVITES else ()
 
     def is_replaced_by(self, sources: Collection["Source"]) -> bool:
         """Return whether the sources of a policy have all that replace this one."""
-        return bool(self.replacements) and all(each in sources for each in self.replacements)
+        return bool(self.replacements) and set(sources).issuperset(self.replacements)
 
     def replacement_hint(self, sources: Collection["Source"] = ()) -> str:
         """Return the hint for a list that Atlas retires, for the sources of a policy."""
@@ -95,8 +88,6 @@ class Source(StrEnum):
             return f"The policy reads {others} already: nothing has to be changed."
         return f"Under sources, write {others} instead of {self}."
 
-
-_ORGANIZATION_LEVEL: Final = frozenset({Source.ORG_USERS, Source.ORG_INVITES})
 
 SOURCES_OF_USERS: Final = frozenset({Source.USERS, Source.ORG_USERS})
 """Lists of users with a status; deleting from them also removes an accepted membership."""
@@ -150,7 +141,6 @@ class Project(msgspec.Struct, frozen=True):
     Attributes:
         id: 24 lower-case hex digits; the reader checked it.
         name: As Atlas sent it; may contain spaces.
-        org_id: The organization that owns it.
         tags: Keys and values, in Atlas's order.
     """
 
@@ -185,7 +175,6 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     Attributes:
         project_id: None in a list of an organization.
-        roles: Of the entry, in its project or organization.
     """
 
     source: Source
@@ -334,8 +323,8 @@ class ListUnreadable(msgspec.Struct, frozen=True):
     Attributes:
         project_id: None for a list of an organization, as `project_name`.
         reason: One sentence for the operator.
-        http_status: Of the last response; None without one.
-        error_code: Atlas's `errorCode`; None without one.
+        http_status: Of the last response.
+        error_code: Atlas's `errorCode` in it.
         org_id: None if Atlas listed the project with a malformed id, so none of its lists was
             requested.
     """
@@ -352,7 +341,7 @@ class ListUnreadable(msgspec.Struct, frozen=True):
 
     @property
     def list_key(self) -> ListKey:
-        """Identifies the list."""
+        """As the first three of `Invitation.key`."""
         org_id = self.org_id or ""
         return self.source.value, org_id, self.project_id or org_id
 
@@ -428,8 +417,8 @@ class Sending(msgspec.Struct, eq=False):
             connection.
         attempts: Requests sent, including those answered with 429, which the policy's
             `attempts` does not count; the unsigned request of a sign-in is not counted.
-        http_status: Of the last response; None without one.
-        error_code: Atlas's `errorCode` in the last response.
+        http_status: Of the last response.
+        error_code: Atlas's `errorCode` in it.
         fatal_error: Set when the response concerned the run, not this invitation (credentials
             refused, API version retired): nothing more may be sent.
         seen_before: The user's status just before the DELETE; None if not requested.
@@ -457,7 +446,7 @@ class Sending(msgspec.Struct, eq=False):
         return self.response_pending or self.http_status is not None
 
     def end(self, outcome: Outcome | None, fatal_error: RunError | None = None) -> Self:
-        """End with an outcome."""
+        """Set how it ended."""
         self.outcome, self.fatal_error = outcome, fatal_error
         return self
 
@@ -485,12 +474,9 @@ def is_permission_error(status: object, code: str | None) -> bool:
 
 
 class RequestCounters(msgspec.Struct):
-    """Request counts of a run; all include those to the token endpoint.
+    """What a client has sent so far, sign-in and answers to digest challenges included.
 
-    Attributes:
-        requests: Requests sent, including retries and those that a digest challenge repeats.
-        retries: Attempts after the first of each request.
-        rate_limited: Responses with status 429.
+    The fields are those of `Counts`.
     """
 
     requests: int = 0

@@ -82,10 +82,9 @@ def read_deletions(
     run_id = ""
     found: dict[tuple[str, ...], OutcomeLine | Intent] = {}
     with required():
-        for line in read_events(path):
-            event = line.event
+        for header, event in read_events(path):
             if isinstance(event, RunStarted):
-                start, run_id = event, line.run_id
+                start, run_id = event, header.run_id
             elif isinstance(event, Intent) and unconfirmed:
                 found[event.key] = event
             elif isinstance(event, OutcomeLine):
@@ -234,15 +233,15 @@ class Restorer:
         result = self._result
         self._log.write(result.command.run_started(result.organizations))
         for one in plan.already_there:
-            self._record(OutcomeLine.unsent(one, Outcome.ALREADY_THERE))
+            self._record(OutcomeLine.of(one, Outcome.ALREADY_THERE))
         for barred in plan.barred:
-            self._record(OutcomeLine.unsent(barred, Outcome.FAILED), barred.reason)
+            self._record(OutcomeLine.of(barred, Outcome.FAILED), barred.reason)
         for one in plan.to_invite:
             try:
                 await self._restore(one)
             except RunError as error:
                 result.error = result.error or error
-                self._record(OutcomeLine.unsent(one, Outcome.SKIPPED))
+                self._record(OutcomeLine.of(one, Outcome.SKIPPED))
         outcomes = [each.outcomes for each in result.organizations]
         if self._stop.reason is not None and any(e["skipped"] or e["unknown"] for e in outcomes):
             early = self._stop.as_error(consequence="The audit log is complete.")
@@ -257,7 +256,7 @@ class Restorer:
         if len(self._sent_s) == MAX_PER_MINUTE and not self._is_stopping():
             await self._wait(self._sent_s[0] + _WINDOW_S - now_s())
         if self._is_stopping():
-            self._record(OutcomeLine.unsent(one, Outcome.SKIPPED))
+            self._record(OutcomeLine.of(one, Outcome.SKIPPED))
             return
         self._sent_s.append(now_s())
         self._log.write(one.as_event(Intent, rule=one.rule))
@@ -272,17 +271,8 @@ class Restorer:
                 break
         self._result.error = self._result.error or sending.fatal_error
         refused = Outcome.SKIPPED if self._is_stopping() else Outcome.FAILED
-        self._record(
-            one.as_event(
-                OutcomeLine,
-                rule=one.rule,
-                outcome=sending.outcome or refused,
-                attempts=attempts,
-                http_status=sending.http_status,
-                error_code=sending.error_code,
-                duration_ms=round((now_s() - started_s) * 1000, 1),
-            )
-        )
+        sending.attempts, outcome = attempts, sending.outcome or refused
+        self._record(OutcomeLine.of(one, outcome, sending, now_s() - started_s))
 
     async def _wait(self, seconds: float) -> None:
         """Wait, or until the run must stop."""

@@ -6,22 +6,19 @@ from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from types import FrameType
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from structlog.typing import FilteringBoundLogger
 
 from invite_sweeper.endings import Reason
-from invite_sweeper.errors import Interrupted
+from invite_sweeper.errors import NOTHING_DELETED, Interrupted
 from invite_sweeper.last_resort import LastResort, install_handlers
 
 T = TypeVar("T")
-NOTHING_DELETED: Final = "Nothing was deleted."
 
 
 class StopRequest:
     """A request to stop, shared by all tasks of a run.
-
-    `request` stops new work; `request_now` also cancels work in flight.
 
     Attributes:
         reason: Why the run must stop; None while it need not.
@@ -33,13 +30,13 @@ class StopRequest:
         self.forced = asyncio.Event()
 
     def request(self, reason: str) -> None:
-        """Request a stop; later calls have no effect."""
+        """Request that no new work starts; later calls have no effect."""
         if self.reason is None:
             self.reason = reason
             self.requested.set()
 
     def request_now(self, reason: str) -> None:
-        """Request a stop without waiting for work in flight."""
+        """Request a stop that also cancels work in flight."""
         self.request(reason)
         self.forced.set()
 
@@ -49,7 +46,7 @@ class StopRequest:
         with suppress(TimeoutError):
             await asyncio.wait_for(self.forced.wait(), grace.total_seconds())
 
-    def as_error(self, *, consequence: str) -> Interrupted:
+    def as_error(self, *, consequence: str = NOTHING_DELETED) -> Interrupted:
         """Return the error for a run that ended early."""
         return Interrupted(
             f"Stopped early: {self.reason}.",
@@ -71,7 +68,7 @@ class StopRequest:
             await asyncio.wait((task, stop_task), return_when=asyncio.FIRST_COMPLETED)
             if task.done():
                 return task.result()
-            raise self.as_error(consequence=NOTHING_DELETED)
+            raise self.as_error()
         finally:
             stop_task.cancel()
             task.cancel()

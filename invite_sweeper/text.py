@@ -6,7 +6,7 @@ import re
 import shlex
 import sys
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -188,15 +188,6 @@ def truncate(text: str, max_length: int = 500) -> str:
     if len(text) <= max_length:
         return text
     return f"{text[:max_length]}… ({len(text):,} characters)"
-
-
-def to_datetime(text: str) -> datetime | None:
-    """Return an RFC 3339 date as aware UTC; None if it is invalid or has no time zone."""
-    try:
-        found = datetime.fromisoformat(text)
-        return found.astimezone(UTC) if found.tzinfo else None
-    except (ValueError, OverflowError):
-        return None
 
 
 def escape_unprintable(value: str) -> str:

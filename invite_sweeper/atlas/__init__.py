@@ -66,9 +66,6 @@ async def connect(
     On exit, access tokens that were fetched are revoked.
 
     Args:
-        base_url: As `parse_base_url` returns it.
-        credentials: As `read_credentials` returns them.
-        execution: The policy's limits.
         clock: Current time in UTC; compared with Atlas's `Date` header.
         log: Each retry is logged at debug level, a long wait without a response at info level.
         retry_until_s: Nothing is retried after it, on the limiter's clock.

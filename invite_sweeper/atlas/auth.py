@@ -25,7 +25,6 @@ from invite_sweeper.atlas.responses import (
 )
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
 
-_DEFAULT_EXPIRES_IN_S: Final = 3600.0
 _REFRESH_MARGIN_S: Final = 600.0
 _REFRESH_MARGIN_SHARE: Final = 0.2
 _REFRESH_RETRY_S: Final = 30.0
@@ -50,13 +49,7 @@ def bearer_header(token: Secret) -> Secret:
 class _TokenResponse(msgspec.Struct):
     access_token: Annotated[str, msgspec.Meta(pattern=r"\A[!-~]+\Z")]
     token_type: Annotated[str, msgspec.Meta(pattern=r"\A(?i:bearer)\Z")] = "Bearer"  # noqa: S105
-    expires_in: object = None
-
-    @property
-    def lifetime_s(self) -> float:
-        """Its lifetime; one hour if Atlas sends no valid one."""
-        sent = self.expires_in
-        return float(sent) if isinstance(sent, int | float) and sent > 0 else _DEFAULT_EXPIRES_IN_S
+    expires_in: Annotated[float, msgspec.Meta(gt=0)] = 3600.0
 
 
 class _Token(NamedTuple):
@@ -103,17 +96,14 @@ class AccessTokens:
             token = await self._refresh()
         return token.header
 
-    async def refresh(self, rejected_header: Secret | None) -> None:
+    async def refresh(self, rejected: object) -> None:
         """Fetch a new token if the rejected one is still in use, once for all its requests.
 
         At most once a minute: a project that answers every token with 401 must not use one per
-        request.
-
-        Raises:
-            RunError: As `header`.
+        request. Raises as `header`.
         """
         now_s = self._clock()
-        if self._token is not None and self._token.header is rejected_header:
+        if self._token is not None and self._token.header is rejected:
             if now_s - self._refreshed_s < _REFRESH_COOLDOWN_S:
                 return
             self._token, self._refreshed_s = None, now_s
@@ -121,12 +111,7 @@ class AccessTokens:
             await self._refresh()
 
     async def close(self) -> None:
-        """Revoke all tokens of this run, within seconds, also when cancelled meanwhile.
-
-        Raises only when cancelled.
-
-        Source: a service account may have at most 100 valid tokens.
-        """
+        """Revoke all tokens of this run, within seconds. Raises only when cancelled meanwhile."""
         revocation = asyncio.create_task(self._revoke())
         try:
             await asyncio.wait({revocation}, timeout=_REVOKE_TIMEOUT_S)
@@ -185,8 +170,8 @@ class AccessTokens:
             raise AtlasUnavailable(
                 "Could not get an access token: the response contains no valid bearer token."
             )
-        until_s, secret = self._clock() + found.lifetime_s, Secret(found.access_token)
-        margin_s = min(_REFRESH_MARGIN_S, _REFRESH_MARGIN_SHARE * found.lifetime_s)
+        until_s, secret = self._clock() + found.expires_in, Secret(found.access_token)
+        margin_s = min(_REFRESH_MARGIN_S, _REFRESH_MARGIN_SHARE * found.expires_in)
         token = _Token(secret, bearer_header(secret), until_s - margin_s, until_s)
         self._issued.append(token)
         return token

@@ -6,7 +6,7 @@ import random
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import date, datetime
 from functools import partial
-from http.client import NO_CONTENT, OK, TOO_MANY_REQUESTS, UNAUTHORIZED
+from http.client import NO_CONTENT, OK, TOO_MANY_REQUESTS
 from typing import Final, TypeAlias
 
 import aiohttp
@@ -25,6 +25,7 @@ from invite_sweeper.atlas.auth import AccessTokens, Decide, bearer_header
 from invite_sweeper.atlas.credentials import Credentials, CredentialsKind, Secret
 from invite_sweeper.atlas.endpoints import SOURCES, Endpoint, build_path
 from invite_sweeper.atlas.http import (
+    Authorization,
     Body,
     HttpSession,
     Request,
@@ -113,9 +114,7 @@ class ServerInfo:
             self.sunsets[source] = moment.date()
 
 
-_Digest = aiohttp.DigestAuthMiddleware
-_Send: TypeAlias = Callable[[Request, Secret | None, _Digest | None], Awaitable[ResponseOrFailure]]
-"""Takes also the `Authorization` header, or the middleware that signs the requests."""
+_Send: TypeAlias = Callable[[Authorization], Awaitable[ResponseOrFailure]]
 
 
 class Client:
@@ -130,12 +129,6 @@ class Client:
     Args:
         execution: Its `attempts` include the first one of a request; a 429 does not count.
         retry_until_s: Nothing is retried after it, on the limiter's clock.
-
-    Attributes:
-        actor: The name of the credentials.
-        limiter: Their rate limits.
-        server: What the responses showed of Atlas.
-        counters: Requests sent so far.
     """
 
     def __init__(
@@ -155,22 +148,18 @@ class Client:
         self.counters: RequestCounters = http.counters
         self._http = http
         self._slots = asyncio.Semaphore(execution.concurrency)
-        self._api_key = self._header = self._tokens = None
-        self._digests: list[_Digest] = []
-        match credentials.kind:
-            case CredentialsKind.SERVICE_ACCOUNT:
-                self._tokens = AccessTokens(credentials, self._call_about_tokens, limiter.clock)
-            case CredentialsKind.API_KEY:
-                self._api_key = credentials
-            case CredentialsKind.ACCESS_TOKEN:
-                self._header = bearer_header(credentials.secret)
+        self._credentials = credentials
+        self._digests: list[aiohttp.DigestAuthMiddleware] = []
+        self._tokens: AccessTokens | None = None
+        if credentials.kind is CredentialsKind.SERVICE_ACCOUNT:
+            self._tokens = AccessTokens(credentials, self._call_about_tokens, limiter.clock)
         self._attempts = execution.attempts
         self._retry_until_s = retry_until_s
         self._log = log
         self._told_s = -math.inf
 
     async def close(self) -> None:
-        """Revoke the access tokens of this run."""
+        """Revoke the access tokens that were fetched."""
         if self._tokens is not None:
             await self._tokens.close()
 
@@ -184,13 +173,9 @@ class Client:
         progress: Sending | None = None,
         body: Body | None = None,
     ) -> Request:
-        """Return a request; `build_path` describes and checks the first four arguments.
-
-        Raises:
-            InvalidRequest: As for `build_path`.
-        """
+        """Return a request; `build_path` describes and checks the first four arguments."""
         path = build_path(endpoint, *ids, page=page, since=since)
-        scope_id = self.actor if endpoint.scope is None else ids[endpoint.scope]
+        scope_id = ids[0] if endpoint.is_per_id else self.actor
         bucket = self.limiter.bucket(endpoint.endpoint_set, scope_id)
         return Request(endpoint, path, bucket, parse, progress, body)
 
@@ -204,13 +189,14 @@ class Client:
         """Send a request, retry it until its result is final, and return the last result.
 
         Args:
-            request: As `request` returns it.
             decide: Which results are retried.
             token_taken: The caller has acquired the rate-limit token of the first attempt.
         """
         if not token_taken:
             await self.limiter.acquire(request.bucket)
-        return await self._repeat(request, partial(self._in_slot, request, self._send), decide)
+        return await self._repeat(
+            request, partial(self._in_slot, request, partial(self._send, request)), decide
+        )
 
     async def call_after(
         self, look: Request, may_send: Callable[[ResponseOrFailure], bool], request: Request
@@ -231,22 +217,20 @@ class Client:
         seen: ResponseOrFailure = CANCELLED
         answer: ResponseOrFailure | None = None
 
-        async def send_both(
-            _request: Request, header: Secret | None, digest: _Digest | None
-        ) -> ResponseOrFailure:
+        async def send_both(authorization: Authorization) -> ResponseOrFailure:
             nonlocal seen, answer
             if request.is_cancelled():
                 seen = answer = CANCELLED
                 return CANCELLED
             answer, started_s = None, self.limiter.clock()
-            seen = await self._send(look, header, digest)
+            seen = await self._send(look, authorization)
             left_s = started_s + MAX_LOOK_AGE_S - self.limiter.clock()
             if left_s <= 0:
                 seen = RequestFailed(f"reading the user took longer than {MAX_LOOK_AGE_S:g} s")
             if not may_send(seen):
                 request.bucket.release()
                 return seen
-            answer = await self._send(request, header, digest, left_s)
+            answer = await self._send(request, authorization, left_s)
             return answer
 
         def decide(result: ResponseOrFailure) -> RetryDecision:
@@ -267,8 +251,7 @@ class Client:
         """Send a request of `AccessTokens`: without a slot, as requests in slots wait for it."""
         request = self.request(endpoint, body=body)
         await self.limiter.acquire(request.bucket)
-        send = partial(self._send, request, header, None)
-        return await self._repeat(request, send, decide)
+        return await self._repeat(request, partial(self._send, request, header), decide)
 
     async def _repeat(
         self,
@@ -358,38 +341,38 @@ class Client:
             for _ in range(requests + repeats):
                 await self.limiter.wait_for_spacing()
         async with self._slots:
-            header = self._header if self._tokens is None else await self._tokens.header()
-            digest = None
-            if self._api_key is not None:
-                # The middleware released last is used first, so that few need a challenge.
-                # The challenge names the algorithm: MD5, or SHA-256 on the Government host.
-                key = self._api_key
-                digest = (
-                    self._digests.pop()
-                    if self._digests
-                    else _Digest(key.actor, key.secret.get_secret_value())
-                )
+            authorization = await self._authorization()
             try:
-                result = await send(request, header, digest)
+                result = await send(authorization)
             finally:
-                if digest is not None:
-                    self._digests.append(digest)
-        is_rejected = result.status == UNAUTHORIZED and is_unauthenticated(result)
-        if self._tokens is not None and is_rejected and not request.is_cancelled():
-            await self._tokens.refresh(header)  # later requests need one, too
+                if not isinstance(authorization, Secret):
+                    self._digests.append(authorization)
+        if self._tokens is not None and is_unauthenticated(result) and not request.is_cancelled():
+            await self._tokens.refresh(authorization)  # later requests need one, too
         return result
+
+    async def _authorization(self) -> Authorization:
+        if self._tokens is not None:
+            return await self._tokens.header()
+        _, user, secret = self._credentials
+        if self._credentials.kind is CredentialsKind.ACCESS_TOKEN:
+            return bearer_header(secret)
+        # The middleware released last is used first, so that few need a challenge.
+        # The challenge names the algorithm: MD5, or SHA-256 on the Government host.
+        if self._digests:
+            return self._digests.pop()
+        return aiohttp.DigestAuthMiddleware(user, secret.get_secret_value())
 
     async def _send(
         self,
         request: Request,
-        header: Secret | None,
-        digest: _Digest | None,
+        authorization: Authorization,
         connect_s: float | None = None,
     ) -> ResponseOrFailure:
         """Send a request without any wait before, and process its response."""
         endpoint, sent_s = request.endpoint, self.limiter.clock()
         sent_at = self.server.clock() if endpoint.method == "GET" else None
-        result = await self._http.send(request, header, digest, connect_s)
+        result = await self._http.send(request, authorization, connect_s)
         if not isinstance(result, Response):
             now_s = self.limiter.clock()
             request.bucket.on_response(now_s, sent_s, limit=None, remaining=None)

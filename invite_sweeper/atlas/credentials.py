@@ -99,7 +99,10 @@ def read_credentials(environment: Mapping[str, str], *, suffix: str = "") -> Cre
         for kind in CredentialsKind
     }
     values = {name: _read_value(name, environment) for names in kinds.values() for name in names}
-    found = {kind: [n for n in names if values[n]] for kind, names in kinds.items()}
+    found = {
+        kind: [_variable(name, environment) for name in names if values[name]]
+        for kind, names in kinds.items()
+    }
     given = [kind for kind in kinds if found[kind]]
     if not given:
         choices = ", or ".join(" and ".join(names) for names in kinds.values())
@@ -119,7 +122,7 @@ def read_credentials(environment: Mapping[str, str], *, suffix: str = "") -> Cre
             hint=f"Set {missing[0]} or {missing[0]}_FILE as well.",
         )
     *ids, secret = (values[name] for name in kinds[kind])
-    actor, name = (ids or ["token"])[0], kinds[kind][0]
+    actor, name = (ids or ["token"])[0], found[kind][0]
     if ":" in actor:  # the separator in Basic and Digest
         raise UsageError(f"The value of {name} contains a colon.")
     if kind is CredentialsKind.API_KEY and actor.startswith("mdb_sa_"):
@@ -131,14 +134,17 @@ def read_credentials(environment: Mapping[str, str], *, suffix: str = "") -> Cre
     return Credentials(kind, actor, Secret(secret))
 
 
+def _variable(name: str, environment: Mapping[str, str]) -> str:
+    return f"{name}_FILE" if environment.get(f"{name}_FILE") else name
+
+
 def _read_value(name: str, environment: Mapping[str, str]) -> str:
     """Return the value of a variable, or of the file that its `_FILE` names; "" without one."""
-    text, variable = environment.get(name, ""), name
-    if path := environment.get(f"{name}_FILE", ""):
+    text, variable = environment.get(name, ""), _variable(name, environment)
+    if variable != name:
         if text:
-            raise UsageError(f"{name} and {name}_FILE are both set.", hint="Set only one of them.")
-        variable = f"{name}_FILE"
-        text = _read_secret_file(variable, Path(path))
+            raise UsageError(f"{name} and {variable} are both set.", hint="Set only one of them.")
+        text = _read_secret_file(variable, Path(environment[variable]))
     if not all(character.isprintable() and not character.isspace() for character in text):
         raise UsageError(  # it could not be part of a header
             f"The value of {variable} contains a space, line break or control character.",

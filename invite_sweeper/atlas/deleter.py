@@ -8,7 +8,6 @@ the second read detects this if the organization still returns the user.
 """
 
 from collections.abc import Iterable
-from enum import Enum, auto
 from typing import Final
 
 from invite_sweeper.atlas.client import Client
@@ -18,7 +17,7 @@ from invite_sweeper.atlas.endpoints import (
     InvalidRequest,
     SourceApi,
 )
-from invite_sweeper.atlas.reader import look_after, user_in, user_request
+from invite_sweeper.atlas.reader import look_after, status_in, user_in, user_request
 from invite_sweeper.atlas.responses import (
     CANCELLED,
     REDIRECT,
@@ -28,7 +27,6 @@ from invite_sweeper.atlas.responses import (
     fatal_error_for,
     is_already_gone,
     is_deleted,
-    is_unprocessed,
 )
 from invite_sweeper.errors import AtlasUnavailable, RunError
 from invite_sweeper.models import (
@@ -64,44 +62,28 @@ def judge_before(look: ResponseOrFailure, listed: Invitation) -> Outcome | None:
     return None if is_same else Outcome.CHANGED
 
 
-class Answer(Enum):
-    """What the answer to the DELETE of a user proves."""
-
-    CONFIRMED = auto()
-    """Atlas has removed the user from the project or organization."""
-    GONE = auto()
-    """The user was not there any more: this DELETE removed no user."""
-    UNCLEAR = auto()
-    """The answer was lost, or is an error of the server: the user may have been removed."""
-
-
-def judge_after(answer: Answer, after: UserStatus) -> Outcome:
+def judge_after(answer: Outcome, after: UserStatus) -> Outcome:
     """Return the outcome of a removal that may have been processed, from the look after it."""
     if after.still_member:
         return Outcome.FAILED  # in whatever status: the next run judges the user anew
-    has_accepted = after.status == MembershipStatus.ACTIVE
-    match answer:
-        case Answer.CONFIRMED:
-            return Outcome.ACCEPTED_DURING if has_accepted else Outcome.DELETED
-        case Answer.GONE:
-            return Outcome.ALREADY_GONE
-        case Answer.UNCLEAR if after.still_member is None:
-            return Outcome.UNKNOWN
-        case Answer.UNCLEAR:  # that the user is gone is no proof of who did it
-            return Outcome.ACCEPTED_DURING if has_accepted else Outcome.ALREADY_GONE
+    is_open = answer is Outcome.UNKNOWN and after.still_member is None
+    if is_open or answer is Outcome.ALREADY_GONE:
+        return answer
+    if after.status == MembershipStatus.ACTIVE:
+        return Outcome.ACCEPTED_DURING
+    # That the user is gone is no proof of who did it.
+    return Outcome.DELETED if answer is Outcome.DELETED else Outcome.ALREADY_GONE
 
 
-def _read_answer(result: ResponseOrFailure) -> Answer | None:
-    """Return what the answer to a DELETE proves; None if it proves that nothing was removed."""
-    if is_unprocessed(result):
-        return None
+def _read_answer(result: ResponseOrFailure) -> Outcome:
+    """Return what the answer to a DELETE proves; UNKNOWN if it may have been processed."""
     if not isinstance(result, Response):
-        return Answer.UNCLEAR
+        return Outcome.FAILED if result.is_unsent else Outcome.UNKNOWN
     if is_deleted(result):
-        return Answer.CONFIRMED
+        return Outcome.DELETED
     if is_already_gone(result):
-        return Answer.GONE
-    return None if REDIRECT <= result.status < SERVER_ERROR else Answer.UNCLEAR
+        return Outcome.ALREADY_GONE
+    return Outcome.FAILED if REDIRECT <= result.status < SERVER_ERROR else Outcome.UNKNOWN
 
 
 _CONSEQUENCE: Final = "No further deletion is sent. The audit log shows what was deleted."
@@ -145,10 +127,6 @@ class AtlasDeleter:
         Args:
             invitation: As it was listed.
             sending: Updated with each attempt, and returned with its outcome.
-
-        Source:
-            `deleteGroupInvite`, `deleteOrgInvite`, `removeGroupUser` and `removeOrgUser` of the
-            OpenAPI document; see `responses` for the meaning of their responses.
         """
         api = self._apis.get(invitation.source)
         try:
@@ -174,34 +152,27 @@ class AtlasDeleter:
         ids = listed.scope_id, listed.invitation_id
         request = self._client.request(api.delete, *ids, progress=sending)
         result = await self._client.call(request, token_taken=True)
-        if isinstance(result, Response):
-            if is_deleted(result):
-                return sending.end(Outcome.DELETED)
-            if is_already_gone(result):
-                return sending.end(Outcome.ALREADY_GONE)
-        elif sending.cancelled:
+        if sending.cancelled and not isinstance(result, Response):
             return sending.interrupt()
-        return sending.end(Outcome.FAILED, fatal_error_for(result, listed.source))
+        answer = _read_answer(result)
+        if answer is Outcome.UNKNOWN:  # the invitation may still be there
+            answer = Outcome.FAILED
+        return sending.end(answer, fatal_error_for(result, listed.source))
 
     async def _remove_user(self, api: SourceApi, listed: Invitation, sending: Sending) -> Sending:
-        """Look, judge, DELETE once, look, judge.
-
-        Raises:
-            RunError: No access token is available. No DELETE was processed.
-            InvalidRequest: An id is malformed. Nothing was sent.
-        """
-        client, user_id = self._client, listed.invitation_id
-        place = listed.place
+        """Look, judge, DELETE once, look, judge. Nothing was processed where it raises."""
+        client, ids = self._client, (listed.scope_id, listed.invitation_id)
         before, result = await client.call_after(
-            user_request(client, listed.source, place, user_id),
+            user_request(client, listed.source, listed.place, listed.invitation_id),
             lambda seen: judge_before(seen, listed) is None,
-            client.request(api.delete, place.id, user_id, progress=sending),
+            client.request(api.delete, *ids, progress=sending),
         )
-        sending.seen_before = _status_seen(before, listed)
-        if result is not None and (answer := _read_answer(result)) is not None:
+        sending.seen_before = status_in(before, listed)
+        answer = Outcome.FAILED if result is None else _read_answer(result)
+        if answer is not Outcome.FAILED:
             after, fatal_error = UserStatus(None, still_member=None), None
             try:
-                is_confirmed = answer is Answer.CONFIRMED
+                is_confirmed = answer is Outcome.DELETED
                 after, _ = await look_after(client, listed, is_confirmed=is_confirmed)
             except RunError as error:  # no access token; the answer stands
                 fatal_error = error
@@ -216,9 +187,3 @@ class AtlasDeleter:
         if outcome is Outcome.FAILED:  # the audit log says why
             sending.http_status, sending.error_code = before.status, before.code
         return sending.end(outcome, fatal_error_for(before))
-
-
-def _status_seen(look: ResponseOrFailure, listed: Invitation) -> str | None:
-    if (seen := user_in(look, listed)) is not None:
-        return seen.status
-    return MembershipStatus.GONE if is_already_gone(look) else None

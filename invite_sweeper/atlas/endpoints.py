@@ -3,7 +3,6 @@
 A request that is not built from `ENDPOINTS` with well-formed ids is never sent.
 """
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,18 +18,6 @@ from invite_sweeper.models import (
     Source,
 )
 
-PROJECTS_GROUP: Final = "projects_group"
-PROJECTS_USER: Final = "projects_user"
-ORGANIZATIONS_ORG: Final = "organizations_org"
-ORGANIZATIONS_USER: Final = "organizations_user"
-CLOUD_USERS_GROUP: Final = "cloud_users_group"
-CLOUD_USERS_ORG: Final = "cloud_users_org"
-TEAMS_GROUP: Final = "teams_group"
-# Not documented: the smallest documented limit applies until a header names another one.
-EVENTS_ORG: Final = "events_org"
-SERVICE_ACCOUNTS_ORG: Final = "service_accounts_org"
-TOKENS: Final = "tokens"
-REVOCATIONS: Final = "revocations"
 _MAX_REFILLS_RESERVED: Final = 10
 
 
@@ -40,11 +27,6 @@ class BucketLimit(NamedTuple):
     capacity: float
     refill: float
     period_s: float
-
-    @property
-    def is_usable(self) -> bool:
-        """Whether all values are positive and finite."""
-        return all(0 < value < math.inf for value in self)
 
     def reserve(self, share: float) -> float:
         """Return the number of tokens left to other programs: a share of the capacity.
@@ -56,22 +38,29 @@ class BucketLimit(NamedTuple):
         return max(0.0, min(share * self.capacity, max_tokens))
 
 
-DOCUMENTED_LIMITS: Final = {
-    PROJECTS_GROUP: BucketLimit(1200, 500, 60),
-    PROJECTS_USER: BucketLimit(1200, 500, 60),
-    ORGANIZATIONS_ORG: BucketLimit(500, 250, 60),
-    ORGANIZATIONS_USER: BucketLimit(300, 100, 60),
-    CLOUD_USERS_GROUP: BucketLimit(1200, 500, 60),
-    CLOUD_USERS_ORG: BucketLimit(500, 250, 60),
-    TEAMS_GROUP: BucketLimit(1200, 500, 60),
-    # https://www.mongodb.com/docs/atlas/api/api-authentication: 10, later 50 a minute.
-    TOKENS: BucketLimit(10, 10, 60),
-}
-SMALLEST_LIMIT: Final = BucketLimit(300, 100, 60)
-"""Source: https://www.mongodb.com/docs/atlas/api/api-rate-limit ("Last updated April 10, 2026").
+class EndpointSet(NamedTuple):
+    """Calls with one rate limit, for each id or each set of credentials.
 
-The figures are "not part of the API contract": the headers of the responses have precedence.
-"""
+    Attributes:
+        limit: Where none is documented, the smallest documented one.
+
+    Source: https://www.mongodb.com/docs/atlas/api/api-rate-limit ("Last updated April 10, 2026").
+        The figures are "not part of the API contract": the headers have precedence.
+    """
+
+    name: str
+    limit: BucketLimit = BucketLimit(300, 100, 60)
+
+
+PROJECTS_GROUP: Final = EndpointSet("projects_group", BucketLimit(1200, 500, 60))
+PROJECTS_USER: Final = EndpointSet("projects_user", BucketLimit(1200, 500, 60))
+ORGANIZATIONS_ORG: Final = EndpointSet("organizations_org", BucketLimit(500, 250, 60))
+ORGANIZATIONS_USER: Final = EndpointSet("organizations_user", BucketLimit(300, 100, 60))
+CLOUD_USERS_GROUP: Final = EndpointSet("cloud_users_group", BucketLimit(1200, 500, 60))
+CLOUD_USERS_ORG: Final = EndpointSet("cloud_users_org", BucketLimit(500, 250, 60))
+TEAMS_GROUP: Final = EndpointSet("teams_group", BucketLimit(1200, 500, 60))
+# https://www.mongodb.com/docs/atlas/api/api-authentication: 10, later 50 a minute.
+TOKENS: Final = EndpointSet("tokens", BucketLimit(10, 10, 60))
 
 V2023_01_01: Final = "application/vnd.atlas.2023-01-01+json"
 V2024_08_05: Final = "application/vnd.atlas.2024-08-05+json"
@@ -90,21 +79,21 @@ class Endpoint:
         method: `GET`, `DELETE` or `POST`.
         template: The path, with `{}` for each id.
         media_type: The pinned API version; other versions behave differently.
-        endpoint_set: The rate limit that applies, as named in `rate_limits`.
+        endpoint_set: The rate limit that applies.
         query: Pinned parameters, URL-encoded.
         paged: Whether it takes a `pageNum`.
         max_age_s: An answer that was made longer before its request is from a cache.
-        scope: Which of its ids the rate limit counts by; None for the credentials.
+        is_per_id: Whether the rate limit counts by its first id; else by the credentials.
     """
 
     method: str
     template: str
     media_type: str
-    endpoint_set: str
+    endpoint_set: EndpointSet
     query: str = ""
     paged: bool = False
     max_age_s: float = MAX_CLOCK_SKEW_S
-    scope: int | None = 0
+    is_per_id: bool = True
 
     @cached_property
     def headers(self) -> Mapping[str, str]:
@@ -112,7 +101,7 @@ class Endpoint:
         headers = {"Accept": self.media_type}
         if self.method == "GET":
             headers["Cache-Control"] = "no-cache"
-        if self.method == "POST" and self.scope is not None:  # else it is a form
+        if self.method == "POST" and self.is_per_id:  # else it is a form
             headers["Content-Type"] = self.media_type
         return headers
 
@@ -122,10 +111,19 @@ def _statuses(*statuses: MembershipStatus) -> str:
 
 
 def _pages(
-    path: str, media_type: str, endpoint_set: str, *parameters: str, scope: int | None = 0
+    path: str, media_type: str, endpoint_set: EndpointSet, *parameters: str, is_per_id: bool = True
 ) -> Endpoint:
     query = "&".join((*parameters, "itemsPerPage=500&includeCount=false"))
-    return Endpoint("GET", path, media_type, endpoint_set, query, paged=True, scope=scope)
+    return Endpoint("GET", path, media_type, endpoint_set, query, paged=True, is_per_id=is_per_id)
+
+
+def _user(path: str, endpoint_set: EndpointSet) -> Endpoint:
+    query = _statuses(*INVITED_STATUSES, MembershipStatus.ACTIVE)
+    return Endpoint("GET", f"{path}/{{}}", V2025_02_19, endpoint_set, query, max_age_s=0.0)
+
+
+def _form(path: str, endpoint_set: EndpointSet) -> Endpoint:
+    return Endpoint("POST", path, "application/json", endpoint_set, is_per_id=False)
 
 
 _API: Final = "/api/atlas/v2"
@@ -138,8 +136,8 @@ _INVITED: Final = _statuses(*INVITED_STATUSES)
 _ACTIVE: Final = _statuses(MembershipStatus.ACTIVE)
 _PRESENT: Final = _statuses(MembershipStatus.PENDING, MembershipStatus.ACTIVE)
 
-LIST_GROUPS: Final = _pages(f"{_API}/groups", V2023_01_01, PROJECTS_USER, scope=None)
-LIST_ORGS: Final = _pages(f"{_API}/orgs", V2023_01_01, ORGANIZATIONS_USER, scope=None)
+LIST_GROUPS: Final = _pages(f"{_API}/groups", V2023_01_01, PROJECTS_USER, is_per_id=False)
+LIST_ORGS: Final = _pages(f"{_API}/orgs", V2023_01_01, ORGANIZATIONS_USER, is_per_id=False)
 
 LIST_GROUP_INVITES: Final = Endpoint("GET", _GROUP_INVITES, V2023_01_01, PROJECTS_GROUP)
 DELETE_GROUP_INVITE: Final = Endpoint(
@@ -153,22 +151,8 @@ DELETE_ORG_INVITE: Final = Endpoint(
 
 LIST_GROUP_USERS: Final = _pages(_GROUP_USERS, V2025_02_19, CLOUD_USERS_GROUP, _INVITED)
 LIST_ORG_USERS: Final = _pages(_ORG_USERS, V2025_02_19, CLOUD_USERS_ORG, _INVITED)
-GET_GROUP_USER: Final = Endpoint(
-    "GET",
-    f"{_GROUP_USERS}/{{}}",
-    V2025_02_19,
-    CLOUD_USERS_GROUP,
-    f"{_INVITED}&{_ACTIVE}",
-    max_age_s=0.0,
-)
-GET_ORG_USER: Final = Endpoint(
-    "GET",
-    f"{_ORG_USERS}/{{}}",
-    V2025_02_19,
-    CLOUD_USERS_ORG,
-    f"{_INVITED}&{_ACTIVE}",
-    max_age_s=0.0,
-)
+GET_GROUP_USER: Final = _user(_GROUP_USERS, CLOUD_USERS_GROUP)
+GET_ORG_USER: Final = _user(_ORG_USERS, CLOUD_USERS_ORG)
 REMOVE_GROUP_USER: Final = Endpoint(
     "DELETE", f"{_GROUP_USERS}/{{}}", V2025_02_19, CLOUD_USERS_GROUP
 )
@@ -181,41 +165,30 @@ LIST_GROUP_MEMBERS: Final = _pages(_GROUP_USERS, V2025_02_19, CLOUD_USERS_GROUP,
 LIST_ORG_MEMBERS: Final = _pages(_ORG_USERS, V2025_02_19, CLOUD_USERS_ORG, _PRESENT)
 LIST_ORG_ACTIVE_MEMBERS: Final = _pages(_ORG_USERS, V2025_02_19, CLOUD_USERS_ORG, _ACTIVE)
 LIST_GROUP_TEAMS: Final = _pages(f"{_API}/groups/{{}}/teams", V2023_01_01, TEAMS_GROUP)
-"""The teams with access to a project. Requires Project Read Only.
-
-Source: `listGroupTeams` of https://www.mongodb.com/docs/api/doc/atlas-admin-api-v2, read 2026-11.
-"""
+"""The teams with access to a project. Requires Project Read Only."""
 LIST_ORG_EVENTS: Final = _pages(
     f"{_API}/orgs/{{}}/events",
     V2023_01_01,
-    EVENTS_ORG,
+    EndpointSet("events_org"),
     "eventType=INVITED_TO_ORG&eventType=JOINED_ORG",
 )
-"""Who was invited to an organization, and who joined. Requires Organization Member.
-
-Source: `listOrgEvents` of the same document.
-"""
+"""Who was invited to an organization, and who joined. Requires Organization Member."""
 GET_SERVICE_ACCOUNT: Final = Endpoint(
     "GET",
     f"{_API}/orgs/{{}}/serviceAccounts/mdb_sa_id_{{}}",
     V2024_08_05,
-    SERVICE_ACCOUNTS_ORG,
+    EndpointSet("service_accounts_org"),
 )
-"""A service account with the dates of its secrets. Requires Organization Read Only.
-
-Source: `getOrgServiceAccount` of the same document.
-"""
-FETCH_TOKEN: Final = Endpoint("POST", "/api/oauth/token", "application/json", TOKENS, scope=None)
-REVOKE_TOKEN: Final = Endpoint(
-    "POST", "/api/oauth/revoke", "application/json", REVOCATIONS, scope=None
-)
+"""A service account with the dates of its secrets. Requires Organization Read Only."""
+FETCH_TOKEN: Final = _form("/api/oauth/token", TOKENS)
+REVOKE_TOKEN: Final = _form("/api/oauth/revoke", EndpointSet("revocations"))
 
 ENDPOINTS: Final = frozenset(
     each for each in globals().copy().values() if isinstance(each, Endpoint)
 )
 """The calls above: nothing else can be sent.
 
-Source: https://www.mongodb.com/docs/atlas/reference/api-resources-spec/ (v2), read 2026-08.
+Source: https://www.mongodb.com/docs/api/doc/atlas-admin-api-v2, read 2026-11.
 """
 
 
@@ -239,26 +212,14 @@ class SourceApi(NamedTuple):
 SOURCES: Final[Mapping[Source, SourceApi]] = MappingProxyType(
     {
         # Invitations API: the DELETE has no effect on an accepted invitation.
-        Source.INVITES: SourceApi(
-            LIST_GROUP_INVITES,
-            DELETE_GROUP_INVITE,
-            CREATE_GROUP_INVITE,
-        ),
+        Source.INVITES: SourceApi(LIST_GROUP_INVITES, DELETE_GROUP_INVITE, CREATE_GROUP_INVITE),
         Source.ORG_INVITES: SourceApi(LIST_ORG_INVITES, DELETE_ORG_INVITE, ADD_ORG_USER),
         # Users API, also with invitations created in the web interface: the DELETE removes the
         # user from the project, or from the organization and all its projects, in any status.
         Source.USERS: SourceApi(
-            LIST_GROUP_USERS,
-            REMOVE_GROUP_USER,
-            ADD_GROUP_USER,
-            GET_GROUP_USER,
+            LIST_GROUP_USERS, REMOVE_GROUP_USER, ADD_GROUP_USER, GET_GROUP_USER
         ),
-        Source.ORG_USERS: SourceApi(
-            LIST_ORG_USERS,
-            REMOVE_ORG_USER,
-            ADD_ORG_USER,
-            GET_ORG_USER,
-        ),
+        Source.ORG_USERS: SourceApi(LIST_ORG_USERS, REMOVE_ORG_USER, ADD_ORG_USER, GET_ORG_USER),
     }
 )
 """No other list can be read or deleted from."""

@@ -16,7 +16,6 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import lru_cache
 from http.client import NO_CONTENT, PROXY_AUTHENTICATION_REQUIRED, UNAUTHORIZED
 from ssl import SSLContext
 from typing import Final, NamedTuple, TypeAlias
@@ -56,30 +55,19 @@ NOT_SENT_ERRORS: Final = (
 """Exceptions raised before there was a connection: no byte of the request was sent."""
 
 
-class ConnectionLost(Exception):
-    """The connection broke after the request may have been sent.
+class AttemptFailed(Exception):
+    """An attempt ended with a known failure.
 
     Deliberately not an aiohttp exception: when a reused connection breaks with one of those,
     aiohttp sends a DELETE a second time, which would be neither counted nor audited.
     """
 
-
-class RequestCancelled(Exception):
-    """The request was cancelled before this attempt was sent."""
-
-
-class BodyTooLarge(Exception):
-    """The response body is longer than `max_body_bytes`."""
+    def __init__(self, failure: RequestFailed) -> None:
+        super().__init__(failure.reason)
+        self.failure = failure
 
 
-TRANSPORT_ERRORS: Final = (
-    aiohttp.ClientError,
-    OSError,
-    ConnectionLost,
-    RequestCancelled,
-    BodyTooLarge,
-)
-"""What `describe_error` describes."""
+_LOST: Final = "connection lost before the response arrived"
 _REASONS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (aiohttp.ClientHttpProxyError, "proxy responded with HTTP {error.status}"),
     (aiohttp.ClientConnectorCertificateError, "certificate of {host} rejected: {certificate}"),
@@ -88,10 +76,8 @@ _REASONS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (aiohttp.ClientProxyConnectionError, "could not connect to proxy {error.host}: {why}"),
     (aiohttp.ClientConnectorError, "could not connect to {error.host}: {why}"),
     (aiohttp.ConnectionTimeoutError, "could not connect to {host} within {timeout.connect:g} s"),
-    (ConnectionLost, "connection lost before the response arrived"),
-    (aiohttp.ServerDisconnectedError, "connection lost before the response arrived"),
-    (aiohttp.ClientConnectionResetError, "connection lost before the response arrived"),
-    (BodyTooLarge, "response body too large"),
+    (aiohttp.ServerDisconnectedError, _LOST),
+    (aiohttp.ClientConnectionResetError, _LOST),
     (aiohttp.ClientPayloadError, "incomplete response body"),
     (aiohttp.ClientResponseError, "response is not HTTP"),
     (TimeoutError, "timed out after {timeout.total:g} s"),
@@ -104,8 +90,8 @@ _REASONS: Final[tuple[tuple[type[Exception], str], ...]] = (
 
 def describe_error(error: Exception, host: str, timeout: aiohttp.ClientTimeout) -> RequestFailed:
     """Return an exception of one attempt as text without library class names."""
-    if isinstance(error, RequestCancelled):
-        return CANCELLED
+    if isinstance(error, AttemptFailed):
+        return error.failure
     kind, reason = next(each for each in _REASONS if isinstance(error, each[0]))
     cause: object = getattr(error, "os_error", error)
     why = getattr(cause, "strerror", None) or "unknown reason"
@@ -120,7 +106,7 @@ def describe_error(error: Exception, host: str, timeout: aiohttp.ClientTimeout) 
             why=why.lower(),
             certificate=getattr(certificate, "verify_message", "not valid").rstrip("."),
         ),
-        retryable=kind not in {aiohttp.ClientConnectorCertificateError, BodyTooLarge, Exception}
+        retryable=kind not in {aiohttp.ClientConnectorCertificateError, Exception}
         and getattr(error, "status", 0) != PROXY_AUTHENTICATION_REQUIRED,
         is_unsent=isinstance(error, NOT_SENT_ERRORS),
     )
@@ -176,7 +162,7 @@ async def read_body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
     """Return the whole response body, decompressed.
 
     Raises:
-        BodyTooLarge: It is longer than `max_bytes`.
+        AttemptFailed: It is longer than `max_bytes`.
         aiohttp.ClientError: It is incomplete.
     """
     chunks: list[bytes] = []
@@ -184,12 +170,13 @@ async def read_body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
     while chunk := await response.content.readany():
         size += len(chunk)
         if size > max_bytes:
-            raise BodyTooLarge
+            raise AttemptFailed(RequestFailed("response body too large", retryable=False))
         chunks.append(chunk)
     return b"".join(chunks)
 
 
 Body: TypeAlias = Mapping[str, str] | bytes
+Authorization: TypeAlias = Secret | aiohttp.DigestAuthMiddleware
 
 
 class Request(NamedTuple):
@@ -234,37 +221,34 @@ class HttpSession:
     async def send(
         self,
         request: Request,
-        header: Secret | None,
-        digest: aiohttp.DigestAuthMiddleware | None,
+        authorization: Authorization,
         connect_s: float | None = None,
     ) -> ResponseOrFailure:
         """Send a request once and read its response; redirects are not followed.
 
         Args:
             request: Its `progress` records what was sent.
-            header: The `Authorization` header.
-            digest: Signs the request in place of it; for one request at a time.
+            authorization: The header, or what signs the request; for one at a time.
             connect_s: Without a connection after this time, by default the session's limit,
                 the request is not sent.
         """
         method, headers = request.endpoint.method, request.endpoint.headers
-        if header is not None:
-            headers = {**headers, "Authorization": header.get_secret_value()}
+        bodies_of_401: list[bytes] = []
+        middlewares = [self._recording(request.progress or Sending(), bodies_of_401)]
+        if isinstance(authorization, Secret):
+            headers = {**headers, "Authorization": authorization.get_secret_value()}
+        else:  # the outer one: the request that it repeats is recorded as well
+            middlewares.insert(0, authorization)
         timeout = self.session.timeout
         if connect_s is not None:
             timeout = aiohttp.ClientTimeout(total=timeout.total, connect=connect_s)
-        bodies_of_401: list[bytes] = []
-        record = self._recording(
-            request.progress or Sending(), None if digest is None else bodies_of_401
-        )
         try:
             response = await self.session.request(
                 method,
-                absolute_url(self.base_url, request.path),
+                URL(f"{self.base_url}{request.path}", encoded=True),
                 data=request.body,
                 headers=headers,
-                # The digest is the outer one: the request that it repeats is recorded as well.
-                middlewares=(record,) if digest is None else (digest, record),
+                middlewares=middlewares,
                 allow_redirects=False,
                 read_until_eof=method != "DELETE",  # its body may have no length
                 proxy_headers=self.proxy_headers,
@@ -279,11 +263,11 @@ class HttpSession:
             finally:
                 if not response.closed:  # without a body, the connection is released already
                     response.release()
-        except TRANSPORT_ERRORS as error:
+        except (aiohttp.ClientError, OSError, AttemptFailed) as error:
             return describe_error(error, self.base_url.host or "", timeout)
 
     def _recording(
-        self, progress: Sending, bodies_of_401: list[bytes] | None
+        self, progress: Sending, bodies_of_401: list[bytes]
     ) -> aiohttp.ClientMiddlewareType:
         """Return a middleware that records one attempt: what was sent, and the status.
 
@@ -296,10 +280,9 @@ class HttpSession:
             request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
         ) -> aiohttp.ClientResponse:
             nonlocal sent
-            if bodies_of_401 is not None:
-                SECRETS.add_response(request.headers.get("Authorization", ""))
+            SECRETS.add_response(request.headers.get("Authorization", ""))
             if progress.cancelled:
-                raise RequestCancelled
+                raise AttemptFailed(CANCELLED)
             progress.attempts += sent == 0  # a digest repeat is the same attempt
             was_pending, progress.response_pending = progress.response_pending, True
             self.counters.requests += 1
@@ -314,9 +297,9 @@ class HttpSession:
             except TimeoutError:
                 raise
             except (aiohttp.ServerDisconnectedError, OSError):
-                raise ConnectionLost from None
+                raise AttemptFailed(RequestFailed(_LOST)) from None
             progress.response_pending, progress.http_status = False, response.status
-            if bodies_of_401 is not None and response.status == UNAUTHORIZED:
+            if response.status == UNAUTHORIZED:
                 # Read here, to free the connection before the request is repeated.
                 try:
                     bodies_of_401.append(await read_body(response, self.max_body_bytes))
@@ -365,17 +348,6 @@ def parse_base_url(text: str) -> URL:
     return url
 
 
-def absolute_url(base_url: URL, path: str) -> URL:
-    """Return the URL of an encoded path, which may have a query.
-
-    Without a query, as in every DELETE, `with_path` is three times as fast as parsing a URL.
-    """
-    if "?" in path:
-        return URL(f"{base_url}{path}", encoded=True)
-    base_path = base_url.raw_path
-    return base_url.with_path(path if base_path == "/" else f"{base_path}{path}", encoded=True)
-
-
 def is_loopback(host: str) -> bool:
     """Return whether a host name or address is loopback, without a DNS lookup."""
     if host.lower() == "localhost":
@@ -420,11 +392,8 @@ def find_proxy(base_url: URL) -> tuple[URL | None, Mapping[str, str] | None]:
 _MAX_DIGITS: Final = 9
 
 
-@lru_cache(maxsize=64)
 def parse_date(raw: str) -> datetime | None:
     """Parse the date of a header into UTC; None if it is unreadable.
-
-    Cached: most answers of one second have the same ones.
 
     Source:
         The recordings (read 2026-08): the day may have one digit (`Sunset: Thu, 1 Jul 2027

@@ -68,12 +68,11 @@ class AtlasInviter:
             return sending.end(Outcome.FAILED)
         except RunError as error:
             return sending.end(Outcome.FAILED, error.having(consequence=_CONSEQUENCE))
-        is_created = isinstance(result, Response) and _is_created(result)
-        sending.error_code = None if is_created else result.code
-        error_of_run = fatal_error_for(result)
+        sending.error_code = result.code
+        fatal_error = fatal_error_for(result)
         return sending.end(
             _outcome(result, sending),
-            error_of_run and error_of_run.having(consequence=_CONSEQUENCE),
+            fatal_error and fatal_error.having(consequence=_CONSEQUENCE),
         )
 
 
@@ -86,9 +85,9 @@ def _outcome(result: ResponseOrFailure, sending: Sending) -> Outcome | None:
     if not isinstance(result, Response):
         unsent = None if result.retryable else Outcome.FAILED
         return Outcome.UNKNOWN if sending.may_be_processed else unsent
-    if _is_created(result):
+    if result.looks_like_atlas and result.status < REDIRECT:
         return _created_outcome(result)
-    if result.status == CONFLICT and result.looks_like_atlas:
+    if result.looks_like_atlas and result.status == CONFLICT:
         return Outcome.ALREADY_THERE
     if result.status >= SERVER_ERROR:
         return Outcome.UNKNOWN
@@ -97,10 +96,6 @@ def _outcome(result: ResponseOrFailure, sending: Sending) -> Outcome | None:
     if is_retryable or (result.code or "").endswith(_RATE_LIMITED_CODE):
         return None
     return Outcome.FAILED
-
-
-def _is_created(response: Response) -> bool:
-    return response.status < REDIRECT and response.looks_like_atlas
 
 
 def _created_outcome(response: Response) -> Outcome:

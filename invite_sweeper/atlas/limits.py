@@ -10,7 +10,7 @@ import math
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from invite_sweeper.atlas.endpoints import DOCUMENTED_LIMITS, SMALLEST_LIMIT, BucketLimit
+from invite_sweeper.atlas.endpoints import BucketLimit, EndpointSet
 
 MIN_RETRY_AFTER_S: Final = 1.0
 """Atlas has sent `Please retry after 0 seconds`."""
@@ -184,7 +184,7 @@ class TokenBucket:
         """
         self._advance(now_s)
         del self.in_flight[:1]
-        if limit is not None and limit.is_usable:
+        if limit is not None:
             self.use_limit(limit)
             self._is_guessed = False
         if not self._rejections or sent_s >= self._blocked_since_s:
@@ -246,19 +246,19 @@ class RateLimiter:
         self.clock = clock
         self.sleep = sleep
         self.is_spaced = max_requests_per_second is not None
-        self._buckets: dict[tuple[str, str], TokenBucket] = {}
+        self._buckets: dict[tuple[EndpointSet, str], TokenBucket] = {}
         self._reserve = reserve
         self._spacing = asyncio.Lock()
         self._interval_s = 1 / max_requests_per_second if max_requests_per_second else 0.0
         self._next_s = clock()
 
-    def bucket(self, endpoint_set: str, scope_id: str) -> TokenBucket:
+    def bucket(self, endpoint_set: EndpointSet, scope_id: str) -> TokenBucket:
         """Return a bucket; at first it is full and has the documented limit."""
         key = endpoint_set, scope_id
         found = self._buckets.get(key)
         if found is None:
-            limit = DOCUMENTED_LIMITS.get(endpoint_set, SMALLEST_LIMIT)
-            found = self._buckets[key] = TokenBucket(limit, self._reserve, self.clock())
+            found = TokenBucket(endpoint_set.limit, self._reserve, self.clock())
+            self._buckets[key] = found
         return found
 
     def try_acquire(self, *buckets: TokenBucket) -> float:

@@ -37,7 +37,6 @@ from invite_sweeper.text import casefold_visible
 
 MAX_PAGES: Final = 10_000
 _MAX_RAW_LENGTH: Final = 200
-T = TypeVar("T")
 Row = TypeVar("Row")
 _Id = Annotated[str, msgspec.Meta(pattern=r"\A[a-f0-9]{24}\Z")]
 _Text = Annotated[str, msgspec.Meta(min_length=1)]
@@ -46,7 +45,7 @@ _Text = Annotated[str, msgspec.Meta(min_length=1)]
 # --- values ----------------------------------------------------------------------------------
 
 
-def parse_object(body: bytes, row_type: type[T]) -> T:
+def parse_object(body: bytes, row_type: type[Row]) -> Row:
     """Parse the body of a response.
 
     Raises:
@@ -78,7 +77,7 @@ def _date(value: str | None) -> str | None:
 
 
 @lru_cache(maxsize=1024)
-def _shared(value: T) -> T:
+def _shared(value: Row) -> Row:
     """Return an equal value: most invitations of a run have the roles and inviters of others."""
     return value
 
@@ -338,15 +337,9 @@ async def read_list(
     changed meanwhile.
 
     Args:
-        client: Sends the requests.
-        endpoint: Of the list.
-        ids: For the path of the endpoint.
+        client: Sends the requests; it checks endpoint, ids and date.
         row: The type of its rows.
         key: Tells rows apart.
-        since: For an endpoint that takes a date.
-
-    Raises:
-        RunError: No access token is available.
     """
     content: type[object] = Page[row] if endpoint.paged else list[row]  # type: ignore[valid-type]
     parse = partial(parse_object, row_type=content)

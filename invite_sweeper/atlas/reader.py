@@ -32,7 +32,6 @@ from invite_sweeper.atlas.responses import (
     RequestFailed,
     Response,
     ResponseOrFailure,
-    describe,
     fatal_error_for,
     is_already_gone,
     is_project_gone,
@@ -45,7 +44,6 @@ from invite_sweeper.errors import CredentialsRefused
 from invite_sweeper.models import (
     Invitation,
     Invitations,
-    ListRef,
     ListUnreadable,
     MembershipStatus,
     Project,
@@ -83,8 +81,6 @@ class AtlasReader:
         Raises:
             CredentialsRefused: The first page returned 401 or 403.
             AtlasUnavailable: The list could not be read to the end, or is invalid.
-
-        Source: `listGroups` of the OpenAPI document; see `read_list` on its oddities.
         """
         listing = await self._visible("projects", endpoints.LIST_GROUPS, ProjectRow)
         found = tuple(row.project() for row in listing.rows)
@@ -98,11 +94,7 @@ class AtlasReader:
     async def organizations(self) -> Mapping[str, str]:
         """Return the names of the organizations that the credentials can see, by id.
 
-        Raises:
-            CredentialsRefused: The first page returned 401 or 403.
-            AtlasUnavailable: The list could not be read to the end.
-
-        Source: `listOrgs` of the OpenAPI document.
+        Raises as `projects`.
         """
         listing = await self._visible("organizations", endpoints.LIST_ORGS, OrganizationRow)
         return {row.id: row.name for row in listing.rows}
@@ -146,7 +138,7 @@ class AtlasReader:
             except InvalidResponse as error:
                 reason = f"unexpected response from Atlas: {error}"
                 failure = RequestFailed(reason, retryable=False, status=OK)
-        return list_error(ListRef(project, source), failure, source.roles[0])
+        return list_error(project, source, failure)
 
     async def project_teams(self, project: Project) -> frozenset[str] | ListUnreadable:
         """Return the ids of all teams with access to a project; none if the project is gone."""
@@ -174,22 +166,14 @@ class AtlasReader:
         """
         found, response = await look_after(self._client, invitation)
         if found.still_member is None or (found.status is None and not lacks_permission(response)):
-            return ListUnreadable(
-                invitation.project_id,
-                invitation.project_name,
-                f"The status of the user could not be read: {describe(response)}.",
-                response.status,
-                response.code,
-                invitation.source,
-            )
+            what = "The status of the user could not be read: "
+            return unread(invitation.place, response, what=what)
         return found
 
     async def active_members(self, org_id: str) -> frozenset[str] | ListUnreadable:
         """Return the folded usernames (`casefold_visible`) of all active members.
 
         A member without a name makes the list incomplete.
-
-        Source: `listOrgUsers` of the OpenAPI document, 2025-02-19; requires Organization Member.
         """
         listing = await self._members(endpoints.LIST_ORG_ACTIVE_MEMBERS, org_id)
         if listing.failure is not None:
@@ -277,7 +261,6 @@ async def look_after(
     not have the user: it proves nothing about a project that has just shown the user.
 
     Args:
-        client: Sends the requests.
         invitation: From one of `SOURCES_OF_USERS`.
         is_confirmed: After a removal, for which the caller has acquired the token of this look:
             whether Atlas has confirmed it, so that the organization's word is enough.
@@ -286,7 +269,7 @@ async def look_after(
         The status, and the response of the organization.
 
     Raises:
-        RunError: No access token is available, or the access list refuses this address.
+        RunError: Also where the access list refuses this address.
     """
 
     async def read(source: Source, place: Project, *, token_taken: bool) -> ResponseOrFailure:
@@ -300,18 +283,16 @@ async def look_after(
     response = await read(
         Source.ORG_USERS, Project(org_id, "", org_id), token_taken=is_confirmed is not None
     )
-    is_gone, is_member = is_already_gone(response), None
-    status = MembershipStatus.GONE.value if is_gone else None
+    status, is_gone = status_in(response, invitation), is_already_gone(response)
+    is_member = None
     if (user := user_in(response, invitation)) is not None:
-        status = user.status
         if of_org or not user.links_out_of_scope:  # else its projects are not known
             is_member = of_org or invitation.scope_id in dict(user.linked_projects)
     elif is_gone:
         is_member = False
     if of_org or (is_member is not None and (is_confirmed or not is_gone)):
         return UserStatus(status, is_member), response
-    place = invitation.place
-    in_project = await read(Source.USERS, place, token_taken=False)
+    in_project = await read(Source.USERS, invitation.place, token_taken=False)
     if (user := user_in(in_project, invitation)) is not None:
         return UserStatus(user.status, still_member=True), response
     # A user who is missing there may have any status in the organization.
@@ -319,11 +300,7 @@ async def look_after(
 
 
 def user_request(client: Client, source: Source, place: Project, user_id: str) -> Request:
-    """Return a request for one user, parsed as a row of the list.
-
-    Raises:
-        InvalidRequest: An id is malformed.
-    """
+    """Return a request for one user, parsed as a row of the list."""
     endpoint = endpoints.GET_ORG_USER if source is Source.ORG_USERS else endpoints.GET_GROUP_USER
 
     def parse(body: bytes) -> Invitation:
@@ -338,6 +315,13 @@ def user_in(result: ResponseOrFailure, listed: Invitation) -> Invitation | None:
     if isinstance(seen, Invitation) and seen.invitation_id == listed.invitation_id:
         return seen
     return None
+
+
+def status_in(result: ResponseOrFailure, listed: Invitation) -> str | None:
+    """Return the status of a user who was read; None if it is unknown."""
+    if (seen := user_in(result, listed)) is not None:
+        return seen.status
+    return MembershipStatus.GONE.value if is_already_gone(result) else None
 
 
 class _Secret(Record):

@@ -22,7 +22,6 @@ from typing_extensions import override
 
 from invite_sweeper.atlas.endpoints import BucketLimit
 from invite_sweeper.errors import (
-    AddressRefused,
     ApiVersionRetired,
     AtlasUnavailable,
     CredentialsRefused,
@@ -32,7 +31,6 @@ from invite_sweeper.json_text import parse_json
 from invite_sweeper.models import (
     ACCESS_LIST_CODES,
     UNAUTHENTICATED_CODES,
-    ListRef,
     ListUnreadable,
     Project,
     ProjectGone,
@@ -59,20 +57,6 @@ class InvalidResponse(ValueError):
     """The body is not what the endpoint returns. No part of it is used."""
 
 
-class ApiError(msgspec.Struct, frozen=True):
-    """The content of an error response.
-
-    Attributes:
-        code: Atlas's `errorCode` or OAuth's `error`; None if missing.
-        detail: Atlas's explanation, printable and on one line; "" if missing.
-        parameters: Numbers and strings, in Atlas's order.
-    """
-
-    code: str | None = None
-    detail: str = ""
-    parameters: tuple[object, ...] = ()
-
-
 class Response(NamedTuple):
     """A complete response.
 
@@ -93,9 +77,38 @@ class Response(NamedTuple):
         return f"Response(status={self.status})"
 
     @property
+    def content(self) -> dict[str, object] | None:
+        """The body if it is a JSON object."""
+        try:
+            found: object = parse_json(self.body)
+        except ValueError:
+            return None
+        return found if isinstance(found, dict) else None
+
+    @property
     def code(self) -> str | None:
-        """Atlas's `errorCode`; None if missing."""
-        return parse_error(self).code
+        """Atlas's `errorCode`, or OAuth's `error`; None if missing.
+
+        Source:
+            `ApiError` of the OpenAPI document and the recordings (read 2026-08): `errorCode` can
+            be missing or null, bodies can be HTML or empty; `X-Error-Code` repeats the code.
+        """
+        content = self.content or {}
+        # `error` is a string in OAuth, and the numeric status in Atlas.
+        codes = content.get("errorCode"), self.headers.get("X-Error-Code"), content.get("error")
+        return next((e for e in codes if isinstance(e, str) and _CODE.fullmatch(e)), None)
+
+    @property
+    def detail(self) -> str:
+        """Atlas's explanation, printable and on one line, without secrets; "" if missing."""
+        content = self.content or {}
+        text = content.get("detail") or content.get("error_description")
+        if not isinstance(text, str):
+            return ""
+        # Before the cut, after which a part of a secret would not be found.
+        text = SECRETS.redact(text[:_MAX_REDACTED])
+        shown = "".join(c if c.isprintable() else " " for c in text[: _MAX_DETAIL + 1])
+        return shown if len(shown) <= _MAX_DETAIL else f"{shown[:_MAX_DETAIL]}…"
 
     @property
     def is_redirect(self) -> bool:
@@ -149,42 +162,6 @@ CANCELLED: Final = RequestFailed("cancelled", retryable=False, is_unsent=True)
 ResponseOrFailure: TypeAlias = Response | RequestFailed
 
 
-def parse_error(response: Response) -> ApiError:
-    """Parse an error response. Never raises: unusable parts are left out.
-
-    Source:
-        `ApiError` of the OpenAPI document and the recordings (read 2026-08): `errorCode` can be
-        missing or null, bodies can be HTML or empty; `X-Error-Code` repeats the code.
-    """
-    body = _parse_body(response) or {}
-    # `error` is a string in OAuth, and the numeric status in Atlas.
-    codes = body.get("errorCode"), response.headers.get("X-Error-Code"), body.get("error")
-    detail = body.get("detail") or body.get("error_description")
-    parameters = body.get("parameters")
-    return ApiError(
-        next((each for each in codes if isinstance(each, str) and _CODE.fullmatch(each)), None),
-        one_line(detail) if isinstance(detail, str) else "",
-        tuple(parameters) if isinstance(parameters, list) else (),
-    )
-
-
-def _parse_body(response: Response) -> dict[str, object] | None:
-    """Return the body if it is a JSON object."""
-    try:
-        found: object = parse_json(response.body)
-    except ValueError:
-        return None
-    return found if isinstance(found, dict) else None
-
-
-def one_line(text: str) -> str:
-    """Return text from Atlas as one printable line of limited length, without secrets."""
-    # Before the cut, after which a part of a secret would not be found.
-    text = SECRETS.redact(text[:_MAX_REDACTED])
-    shown = "".join(c if c.isprintable() else " " for c in text[: _MAX_DETAIL + 1])
-    return shown if len(shown) <= _MAX_DETAIL else f"{shown[:_MAX_DETAIL]}…"
-
-
 def parse_rate_limit_error(response: Response) -> tuple[float | None, BucketLimit | None]:
     """Return the wait and the limit of the bucket that the body of a 429 names.
 
@@ -194,12 +171,13 @@ def parse_rate_limit_error(response: Response) -> tuple[float | None, BucketLimi
         https://www.mongodb.com/docs/atlas/api/api-rate-limit (read 2026-08): the parameters
         are path, seconds to wait, capacity, tokens per refill, and refill period in seconds.
     """
-    error = parse_error(response)
-    match error.code, *error.parameters:
-        case "RATE_LIMITED_TOKEN_BUCKET", _, int(s), int(capacity), int(refill), int(period_s):
-            return float(s), BucketLimit(capacity, refill, period_s)
+    match response.code, (response.content or {}).get("parameters"):
+        case "RATE_LIMITED_TOKEN_BUCKET", [_, int(s), int(capacity), int(refill), int(period_s)]:
+            if min(capacity, refill, period_s) > 0:
+                return float(s), BucketLimit(capacity, refill, period_s)
         case _:
-            return None, None
+            pass
+    return None, None
 
 
 _DELETED_WITH_BODY: Final = frozenset({200, 202})
@@ -315,7 +293,7 @@ def fatal_error_for(result: ResponseOrFailure, source: Source | None = None) -> 
             return AtlasUnavailable("The Atlas account is suspended (402).")
         case 403 if (result.code or "").endswith(ACCESS_LIST_CODES):
             message = f"{describe(result)}: credentials refused from this IP address."
-            return AddressRefused(message, hint=_ACCESS_LIST_HINT)
+            return CredentialsRefused(message, hint=_ACCESS_LIST_HINT)
         case 406:
             return AtlasUnavailable(f"{describe(result)}.", hint=_VERSION_HINT)
         case 410:
@@ -366,7 +344,7 @@ def is_deleted(response: Response) -> bool:
     if response.status == NO_CONTENT:  # servers give any type to an empty body
         return not response.is_html
     is_answer = response.status in _DELETED_WITH_BODY and response.looks_like_atlas
-    body = _parse_body(response) if is_answer else None
+    body = response.content if is_answer else None
     return body is not None and _ERROR_KEYS.isdisjoint(body) and response.code is None
 
 
@@ -398,9 +376,8 @@ def describe(result: ResponseOrFailure) -> str:
     if isinstance(result, RequestFailed):
         status = f" (HTTP {result.status})" if result.status else ""
         return f"{result.reason}{status}"
-    error = parse_error(result)
-    code = f" {error.code}" if error.code else ""
-    detail = f" ({error.detail.rstrip('.')})" if error.detail else ""
+    code = f" {result.code}" if result.code else ""
+    detail = f" ({result.detail.rstrip('.')})" if result.detail else ""
     answer = f"{result.status}{code}{detail}"
     if result.is_redirect:
         # `Location` is not shown: its query may contain a token.
@@ -411,17 +388,13 @@ def describe(result: ResponseOrFailure) -> str:
 
 
 def list_error(
-    list_ref: ListRef, result: ResponseOrFailure, role: str
+    project: Project, source: Source, result: ResponseOrFailure
 ) -> ListUnreadable | ProjectGone:
     """Return why a list was not read; a retired list is a SourceRetired.
-
-    Args:
-        role: The role that the list requires; named if Atlas refused the request.
 
     Raises:
         RunError: The result stops the run (`fatal_error_for`).
     """
-    project, source = list_ref
     if isinstance(result, Response) and result.status == GONE:
         reason = f"Atlas no longer serves the list {source} ({GONE})."
         code = result.code
@@ -430,25 +403,26 @@ def list_error(
         raise fatal_error
     if is_project_gone(result) and not source.is_organization_level:
         return ProjectGone(project.id)
-    found = unread(project, result, role)
-    if source is Source.INVITES:
-        return msgspec.structs.replace(found, source=source)
     of = f" of organization {project.id}" if source.is_organization_level else ""
-    reason = f"The list {source}{of}: {found.reason}"
-    return msgspec.structs.replace(found, source=source, reason=reason)
+    what = "" if source is Source.INVITES else f"The list {source}{of}: "
+    found = unread(project, result, source.roles[0], what=what)
+    return msgspec.structs.replace(found, source=source)
 
 
-def unread(project: Project, result: ResponseOrFailure, role: str = "") -> ListUnreadable:
+def unread(
+    project: Project, result: ResponseOrFailure, role: str = "", *, what: str = ""
+) -> ListUnreadable:
     """Return why something of an organization or project is not known; the run goes on without it.
 
     Args:
         project: Of an organization, a `Project` with its id.
         result: Of the request.
         role: The role that the request requires; named if Atlas refused it.
+        what: Begins the reason.
     """
     required = f"; this requires the role {role}" if role and lacks_permission(result) else ""
-    reason = f"{describe(result)}{required}."
-    reason = f"{reason[:1].upper()}{reason[1:]}"
+    why = describe(result)
+    reason = f"{what}{why[:1].upper()}{why[1:]}{required}."
     of_project = project.id != project.org_id
     return ListUnreadable(
         project.id if of_project else None,

@@ -53,11 +53,9 @@ def seal_holds(line: bytes) -> bool:
 class HashChain:
     """Builds the lines of a run: numbered, dated, each with the hash of the one before.
 
-    Args:
-        last_hash: Hash of the last whole line of the file before; 64 zeros without one.
-
     Attributes:
-        last_hash: Hash of the last line, 64 hex digits; `prev` of the next line.
+        last_hash: Hash of the last line, 64 hex digits; before the first, of the last whole line of
+            the file before, 64 zeros without one.
     """
 
     def __init__(self, run_id: str, last_hash: str, clock: Callable[[], datetime]) -> None:

@@ -20,7 +20,7 @@ import msgspec
 
 from invite_sweeper.audit.chain import GENESIS_HASH
 from invite_sweeper.audit.events import RunWarning, format_timestamp
-from invite_sweeper.audit.reader import DamagedFile, FileChain, required
+from invite_sweeper.audit.reader import VERIFY_HINT, DamagedFile, FileChain, required
 from invite_sweeper.endings import WarningCode, WarningLevel
 from invite_sweeper.errors import AuditLogError, DamagedLog, LockHeld, UsageError
 from invite_sweeper.files import fsync_directory, read_small_file, replace_file
@@ -33,7 +33,7 @@ _NAME: Final = re.compile(
 """Only gzip can be read; the other files are found so that a run is refused."""
 _MAX_SMALL_FILE_BYTES: Final = 1 << 16
 _SAFE_FLAGS: Final = os.O_NOFOLLOW | os.O_CLOEXEC
-_VERIFY_HINT: Final = "Check the audit log with `audit verify`."
+_REPLACE_HINT: Final = "Replace it by the file itself."
 
 
 class RunFile(NamedTuple):
@@ -161,7 +161,7 @@ class AuditDirectory:
         if (path := Path(run)).is_file():
             return RunFile.of(path.absolute())
         raise UsageError(
-            f"The audit directory {self.path} has no run {run}.",
+            f"The audit directory {self.path} has no run {run or repr(run)}.",
             hint="List the runs with `audit show`; name one by its number, its id or its file.",
         )
 
@@ -186,20 +186,11 @@ class AuditDirectory:
             ) from None
 
     def write_head(self, head: Head) -> None:
-        """Replace `HEAD`, on disk when this returns.
-
-        Raises:
-            OSError: It was not written; the earlier one is unchanged.
-        """
+        """Replace `HEAD`; see `replace_file`."""
         replace_file(self.path / "HEAD", to_json(head) + b"\n", follow_links=False)
 
     def warnings(self) -> tuple[RunWarning, ...]:
-        """Return what is not known of earlier runs; no file of a run is read.
-
-        Raises:
-            DamagedLog: `HEAD` cannot be read.
-            UsageError: The directory cannot be read.
-        """
+        """Return what is not known of earlier runs; raises as `files` and `read_head`."""
         files, head = self.files(), self.read_head()
         if head is not None:
             if any(file.name == head.file for file in files):
@@ -222,12 +213,10 @@ class AuditDirectory:
         """Return where the next run goes on; the whole chain of the last file is checked.
 
         Returns:
-            The number of its file, and the hash that its first line continues: 64 zeros without
-            an earlier line.
+            The number of its file, and the hash that its first line continues.
 
         Raises:
             DamagedLog: The last file was cut, changed or lengthened, or `HEAD` does not know it.
-            UsageError: The directory cannot be read.
         """
         files, head = self.files(), self.read_head()
         number = max((file.number for file in files), default=0)
@@ -255,7 +244,6 @@ class AuditDirectory:
 
         Raises:
             AuditLogError: The directory is not safe, or cannot be written.
-            DamagedLog: As `next_run`.
         """
         number, prev = self.next_run()
         name = f"{number:06d}-{run_id}.jsonl"
@@ -285,7 +273,7 @@ class AuditDirectory:
             LockHeld: A run holds the lock.
         """
         path = self.path / "lock"
-        existing = next(p for p in (self.path, *self.path.parents) if os.path.lexists(p))
+        existing = next(each for each in (self.path, *self.path.parents) if os.path.lexists(each))
         with _writing(path):
             _make_private(existing)  # exists, so nothing is created
             if not os.access(existing, os.W_OK | os.X_OK):
@@ -297,35 +285,25 @@ class AuditDirectory:
     def _check_owners(self) -> None:
         """Raise AuditLogError if another user can have written a file that a run continues.
 
-        A group may write to it: Kubernetes adds that permission to every file of a volume mounted
-        with an `fsGroup`.
-
-        Source:
-            `SetVolumeOwnership` in kubernetes/kubernetes, pkg/volume/volume_linux.go, sets mode
-            0660 on files (assumed to be unchanged).
+        A group may write to it: Kubernetes sets mode 0660 on every file of a volume mounted with an
+        `fsGroup`. Source: `SetVolumeOwnership` in its pkg/volume/volume_linux.go.
         """
         for path in (self.path / "HEAD", *(file.path for file in self.files()[-1:])):
             with suppress(FileNotFoundError):
                 status = path.lstat()
                 if not stat.S_ISREG(status.st_mode):
-                    hint = "Replace it by the file itself."
-                    raise AuditLogError(f"{path} is not a regular file.", hint=hint)
+                    raise AuditLogError(f"{path} is not a regular file.", hint=_REPLACE_HINT)
                 if status.st_uid not in {os.geteuid(), 0}:
-                    raise AuditLogError(f"{path} belongs to another user.", hint=_VERIFY_HINT)
+                    raise AuditLogError(f"{path} belongs to another user.", hint=VERIFY_HINT)
                 if status.st_mode & stat.S_IWOTH:
-                    hint = f"Remove that permission: chmod o-w {path}"
-                    raise AuditLogError(f"Every user can write to {path}.", hint=hint)
+                    raise AuditLogError(f"Every user can write to {path}.", hint=_chmod_hint(path))
 
     @contextmanager
     def lock(self, *, run_id: str, now: datetime, command: str) -> Iterator[None]:
         """Hold the lock of the directory; creates a missing directory with mode 0700.
 
         The operating system releases the lock when the process ends, even if it is killed. The
-        file says who holds it, for the message of another run.
-
-        Args:
-            now: The start of the run, timezone-aware.
-            command: The command line, shown to another run; secrets in it are redacted.
+        file says who holds it, for the message of another run; secrets in `command` are redacted.
 
         Raises:
             LockHeld: Another run holds it.
@@ -392,10 +370,8 @@ def _make_private(directory: Path) -> None:
         status = each.stat()
         is_world_writable = status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX
         if is_world_writable and child_owner != os.geteuid():
-            raise AuditLogError(
-                f"Every user can write to {each}, which contains the audit log.",
-                hint=f"Remove that permission: chmod o-w {each}",
-            )
+            message = f"Every user can write to {each}, which contains the audit log."
+            raise AuditLogError(message, hint=_chmod_hint(each))
         child_owner = status.st_uid
 
 
@@ -406,8 +382,12 @@ def _writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno == errno.ELOOP:
-            message, hint = f"{path} is a symbolic link.", "Replace it by the file itself."
-        else:
-            message = f"{path} cannot be written: {error.strerror or error}."
-            hint = "Use a disk with free space and a directory that this user can write to."
-        raise AuditLogError(message, hint=hint) from error
+            raise AuditLogError(f"{path} is a symbolic link.", hint=_REPLACE_HINT) from error
+        raise AuditLogError(
+            f"{path} cannot be written: {error.strerror or error}.",
+            hint="Use a disk with free space and a directory that this user can write to.",
+        ) from error
+
+
+def _chmod_hint(path: Path) -> str:
+    return f"Remove that permission: chmod o-w {path}"

@@ -7,25 +7,31 @@ the first and the last line.
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import ClassVar, Final, Literal, NamedTuple, Self, TypeAlias, get_args
+from typing import ClassVar, Final, Literal, Self, TypeAlias, get_args
 
 import msgspec
 
 from invite_sweeper.counts import Counts
 from invite_sweeper.endings import WarningLevel
 from invite_sweeper.errors import ErrorParts
-from invite_sweeper.models import Invitation, ListUnreadable, Source, SourceRetired, rfc3339
+from invite_sweeper.models import (
+    Invitation,
+    ListUnreadable,
+    Sending,
+    Source,
+    SourceRetired,
+    rfc3339,
+)
 from invite_sweeper.text import organization_label
 
 Mode: TypeAlias = Literal["dry-run", "sweep", "restore"]
 
 
 class RunWarning(msgspec.Struct, frozen=True):
-    """A warning of a run.
+    """A warning of a run; with `-q`, remarks are not shown.
 
     Attributes:
         message: One sentence for the operator.
-        level: With `-q`, remarks are not shown.
     """
 
     code: str
@@ -103,7 +109,7 @@ class Announced(Invitation, frozen=True, kw_only=True):
 
 
 class WouldBeAnnounced(Invitation, frozen=True, kw_only=True):
-    """A stale invitation that a sweep would announce; a dry run announces nothing."""
+    """As `Announced`, in a dry run, which announces nothing."""
 
     event: ClassVar[str] = "would_be_announced"
 
@@ -117,7 +123,7 @@ class AnnouncementEnded(Invitation, frozen=True, kw_only=True):
     Without this line, an invitation that becomes stale again would count as announced.
 
     Attributes:
-        reason: Why it is kept, a key of `kept_by_reason`.
+        reason: A key of `kept_by_reason`.
     """
 
     event: ClassVar[str] = "announcement_ended"
@@ -170,16 +176,26 @@ class OutcomeLine(Invitation, frozen=True, kw_only=True):
     replaces: str | None = None
 
     @classmethod
-    def unsent(cls, planned: Planned | Intent, outcome: str, **more: str | None) -> Self:
-        """Return the outcome of a planned deletion for which this run sent no request."""
+    def of(
+        cls,
+        planned: Planned | Intent,
+        outcome: str,
+        sending: Sending | None = None,
+        elapsed_s: float | None = None,
+        **more: str | None,
+    ) -> Self:
+        """Return the outcome of a planned deletion; without `sending`, no request was sent."""
+        sent = sending or Sending()
         return planned.as_event(
             cls,
             rule=planned.rule,
             outcome=outcome,
-            attempts=0,
-            http_status=None,
-            error_code=None,
-            duration_ms=None,
+            attempts=sent.attempts,
+            http_status=sent.http_status,
+            error_code=sent.error_code,
+            duration_ms=None if elapsed_s is None else round(elapsed_s * 1000, 1),
+            seen_before=sent.seen_before,
+            seen_after=sent.seen_after,
             **more,
         )
 
@@ -237,16 +253,11 @@ class ListResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class OrganizationResult(Counts, frozen=True, kw_only=True):
-    """What a run saw and did in one organization.
+    """What a run saw and did in one organization; as `RunFinished`, for it alone.
 
     Attributes:
         name: None where Atlas did not return it.
-        exit_code: What the run would have ended with for this organization alone.
-        error: What stopped the run there, in three parts; None otherwise.
-        reasons: Why not everything was done there; codes of `endings.Reason`.
-        plan_made: Whether the number of stale invitations is known: each list was read, or could
-            not be.
-        plan_complete: Whether every list in scope was read.
+        exit_code: What the run would have ended with without the other organizations.
     """
 
     id: str
@@ -272,7 +283,8 @@ class RunFinished(Counts, frozen=True, kw_only=True):
         duration_s: From the start of the run, without the time that the question was open.
         error: What stopped the run, in three parts; None when it completed.
         reasons: Why it did not do everything; codes of `endings.Reason`.
-        plan_made: Whether each list was read, or could not be, and the plan is on disk.
+        plan_made: Whether each list was read, or could not be, so that the number of stale
+            invitations is known; and the plan is on disk.
         plan_complete: Whether every list in scope was read.
         changes: None without an earlier plan of the same policy.
         sources_retired: Sources that Atlas no longer serves.
@@ -337,18 +349,6 @@ class LineHeader(msgspec.Struct, frozen=True, gc=False):
     seq: int
     event: str
     prev: str
-
-
-class Line(NamedTuple):
-    """One line of a log.
-
-    Attributes:
-        ts: When it was written, RFC 3339.
-    """
-
-    ts: str
-    run_id: str
-    event: Event
 
 
 def format_timestamp(moment: datetime) -> str:

@@ -13,8 +13,8 @@ from invite_sweeper.audit.events import (
     Announced,
     AnnouncementEnded,
     AnnouncementKey,
+    Event,
     Intent,
-    Line,
     Mode,
     OutcomeLine,
     Planned,
@@ -88,12 +88,12 @@ class RunRecord(msgspec.Struct, eq=False):
 
     @property
     def mode(self) -> Mode | None:
-        """The mode; None if it is not known."""
+        """The mode; None without a first line, as `base_url`."""
         return self.start.mode if self.start is not None else None
 
     @property
     def base_url(self) -> str | None:
-        """The base URL of the Atlas API that the run used; None if it is not known."""
+        """The base URL of the Atlas API."""
         return self.start.base_url if self.start is not None else None
 
     @property
@@ -114,10 +114,9 @@ class OpenIntent(NamedTuple):
 
 
 class CompleteRun(NamedTuple):
-    """What the last complete runs left in each organization.
+    """What the last complete runs left, the projects by organization.
 
     Attributes:
-        projects: By organization.
         entries: By list; without those that a run has ended since, and only lists that have some.
             Where the last run could not read a list, the number is that of the one before.
         other_scope: The organizations that only runs with other projects or sources read.
@@ -164,7 +163,6 @@ class History:
         """Add the next run; of a damaged file, what precedes the damage.
 
         Args:
-            file: Of the run.
             check: Called every 10,000 lines; may raise to stop.
 
         Raises:
@@ -173,10 +171,10 @@ class History:
         run = RunRecord(file)
         self.runs.append(run)
         with required():
-            for count, line in enumerate(read_events(file.path)):
+            for count, (header, event) in enumerate(read_events(file.path)):
                 if count % _LINES_PER_CHECK == 0:
                     check()
-                self._add(run, line)
+                self._add(run, header.ts, event)
         if (scope := _plan_scope(run)) is None:
             run.plan = {}
             return
@@ -185,11 +183,11 @@ class History:
         self._plans[scope] = run
 
     def last_sweep(self) -> RunRecord | None:
-        """Return the last sweep, finished or not; None without one."""
+        """Return the last sweep, finished or not."""
         return next((run for run in reversed(self.runs) if run.mode == "sweep"), None)
 
     def applied_by(self, plan_sha256: str) -> RunRecord | None:
-        """Return the sweep that completed a saved plan; None without one."""
+        """Return the sweep that completed a saved plan."""
         applied = (
             run
             for run in self.runs
@@ -200,11 +198,7 @@ class History:
         return next(applied, None)
 
     def open_intents(self, base_url: str) -> dict[str, tuple[OpenIntent, ...]]:
-        """Return the intents without an outcome, of all runs against a base URL.
-
-        Returns:
-            By organization, in the order written; organizations without one are left out.
-        """
+        """Return the intents without an outcome against a base URL, of organizations with some."""
         found: dict[str, tuple[OpenIntent, ...]] = {}
         for each in self._open.values():
             if each.run.base_url == base_url:
@@ -248,7 +242,7 @@ class History:
         return user in self._gone_users
 
     def last_plan(self, scope: PlanScope) -> RunRecord | None:
-        """Return the run with the last whole plan of a scope; None without one."""
+        """Return the run with the last whole plan of a scope."""
         return self._plans.get(scope)
 
     def last_complete(self, scope_sha256: str, base_url: str) -> CompleteRun | None:
@@ -317,13 +311,12 @@ class History:
             if run.end is not None and run.base_url == base_url and mode in {None, run.mode}
         ]
 
-    def _add(self, run: RunRecord, line: Line) -> None:
-        """Add the next line of a run."""
-        match line.event:
+    def _add(self, run: RunRecord, ts: str, line: Event) -> None:
+        match line:
             case RunStarted() as event:
                 run.start = event
             case RunFinished() as event:
-                run.end, run.finished_at = event, line.ts
+                run.end, run.finished_at = event, ts
             case Planned() as event:
                 run.planned += 1
                 run.plan[event.key] = event.keys
@@ -332,7 +325,7 @@ class History:
             case ListUnreadable() as event:
                 run.unread.add(event.list_key)
             case Intent() as event:
-                self._add_intent(run, line.ts, event)
+                self._add_intent(run, ts, event)
             case OutcomeLine() as event:
                 self._add_outcome(run, event)
             case Announced() | AnnouncementEnded() as event:
@@ -406,15 +399,13 @@ def _projects(run: RunRecord) -> dict[str, int]:
 def _read_lists(lists: _Lists, run: RunRecord, org_id: str) -> _Lists:
     """Return the lists after a run that read those of an organization; an unread one stays."""
     for read in run.end.lists if run.end is not None else ():
-        if read.org_id == org_id:
-            own, unread = (read.source.value, org_id), frozenset(read.unread)
-            counts = (
-                {org_id: read.entries} if read.source.is_organization_level else read.by_project
-            )
-            old = {key: found for key, found in lists.items() if key[:2] != own or key[2] in unread}
-            lists = old | {
-                (*own, id_): (n, set()) for id_, n in counts.items() if id_ not in unread
-            }
+        if read.org_id != org_id:
+            continue
+        own, unread = (read.source.value, org_id), frozenset(read.unread)
+        counts = {org_id: read.entries} if read.source.is_organization_level else read.by_project
+        old = {key: found for key, found in lists.items() if key[:2] != own or key[2] in unread}
+        new: _Lists = {(*own, id_): (n, set()) for id_, n in counts.items() if id_ not in unread}
+        lists = old | new
     return lists
 
 

@@ -16,7 +16,7 @@ from typing import Final
 from invite_sweeper.audit.chain import HashChain
 from invite_sweeper.audit.directory import AuditDirectory, Head, RunFile
 from invite_sweeper.audit.events import Event, Planned, RunFinished, RunWarning
-from invite_sweeper.audit.reader import DamagedFile, FileChain
+from invite_sweeper.audit.reader import VERIFY_HINT, DamagedFile, FileChain
 from invite_sweeper.errors import AuditLogError, UsageError
 
 _NOTHING_MORE: Final = (
@@ -30,7 +30,6 @@ class AuditLog:
     """The file of one run, open for appending. Use `begin` and `finish`.
 
     Attributes:
-        file: The file.
         warnings: What is not known of earlier runs.
         copy_failure: Why the copy ended early; None if it is complete or was not requested.
         head_failure: Why `HEAD` does not say that the run ended; None if it does, or before the
@@ -76,7 +75,6 @@ class AuditLog:
         """Create the file of a run. The lock of the directory must be held.
 
         Args:
-            clock: Returns the timestamp of a line, timezone-aware.
             copy: Called with each line as well, such as to print it. Its errors do not stop the
                 log; see `copy_failure`.
 
@@ -91,15 +89,11 @@ class AuditLog:
 
     @property
     def last_hash(self) -> str:
-        """Hash of the last line, 64 hex digits; `prev` of the next line."""
+        """Hash of the last line, 64 hex digits."""
         return self._chain.last_hash
 
     def write(self, event: Event) -> None:
-        """Append one line. It is on disk after the next `sync`.
-
-        Raises:
-            AuditLogError: The log has failed. The caller must not send any request.
-        """
+        """Append one line. It is on disk after the next `sync`, and raises as it does."""
         self._check_not_failed()
         line = self._chain.add(event) + b"\n"
         self._pending.append(line)
@@ -161,12 +155,10 @@ class AuditLog:
             os.close(fd)
 
     def _check_not_failed(self) -> None:
-        """Raise AuditLogError if an earlier write or sync failed."""
         if self._failure is not None:
             raise self._failure
 
     def _flush(self) -> None:
-        """Write the pending lines to the file."""
         lines, self._pending = self._pending, []
         if lines and self._failure is None:
             self._fail_on_error(partial(self._append, b"".join(lines)))
@@ -260,6 +252,5 @@ async def check_written_plan(log: AuditLog, written: Iterable[Planned]) -> None:
     except (DamagedFile, UsageError) as error:
         cause = error
     raise AuditLogError(
-        "The plan in the audit log was changed after this run wrote it.",
-        hint="Check the audit log with `audit verify`.",
+        "The plan in the audit log was changed after this run wrote it.", hint=VERIFY_HINT
     ) from cause

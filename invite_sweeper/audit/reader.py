@@ -19,7 +19,6 @@ from invite_sweeper.audit.events import (
     DECODERS,
     Event,
     Kept,
-    Line,
     LineHeader,
     Planned,
     RunFinished,
@@ -31,9 +30,9 @@ from invite_sweeper.errors import DamagedLog, GuardRefused, UsageError
 from invite_sweeper.files import open_regular
 from invite_sweeper.json_text import parse_json
 
-_READ_BLOCK_BYTES: Final = 1 << 18
 _MAX_LINE_BYTES: Final = 1 << 24
 """A longer line is damaged; the totals of the largest estate have 1 MiB."""
+VERIFY_HINT: Final = "Check the audit log with `audit verify`."
 _GZIP_SUFFIX: Final = ".gz"
 _OTHER_COMPRESSIONS: Final = frozenset({".bz2", ".xz", ".zst", ".lz4", ".Z", ".zip"})
 _LINE_START: Final = b'{"ts":"'
@@ -54,7 +53,7 @@ class DamagedFile(DamagedLog):
     def __init__(self, path: Path, line: int | None, what: str, hint: str = "") -> None:
         super().__init__(
             f"{path}{'' if line is None else f' line {line}'} {what}.",
-            hint=f"Check the audit log with `audit verify`. {hint}".strip(),
+            hint=f"{VERIFY_HINT} {hint}".strip(),
         )
 
 
@@ -83,10 +82,9 @@ def _open_regular(path: Path) -> IO[bytes]:
     if path.suffix in _OTHER_COMPRESSIONS:
         raise OSError(errno.ENOTSUP, "only gzip can be decompressed")
     try:
-        return open_regular(path, buffer_bytes=_READ_BLOCK_BYTES)
+        return open_regular(path)
     except FileNotFoundError:  # it may have been compressed since the directory was listed
-        packed = path.with_name(f"{path.name}{_GZIP_SUFFIX}")
-        return open_regular(packed, buffer_bytes=_READ_BLOCK_BYTES)
+        return open_regular(path.with_name(f"{path.name}{_GZIP_SUFFIX}"))
 
 
 def _decompressed(path: Path, file: IO[bytes]) -> IO[bytes]:
@@ -127,13 +125,11 @@ class FileChain:
     The torn line that a killed run left after its last whole one is skipped.
 
     Attributes:
-        path: The file.
         size: How many bytes were read, decompressed.
-        lines: How many whole lines were read.
-        prev: `prev` of the first line: the hash of the last one of the file before; "" without
-            lines.
-        last_hash: Hash of the last whole line; "" without lines.
-        run_id: Of all lines; "" without lines.
+        lines: How many whole lines were read; without any, the next three are "".
+        prev: `prev` of the first line: the hash of the last one of the file before.
+        last_hash: Hash of the last whole line.
+        run_id: Of all lines.
         finished: Whether the last line is `run_finished`.
     """
 
@@ -161,7 +157,9 @@ class FileChain:
                 self._digest.update(line)
                 self.size += len(line)
                 if self.finished:
-                    raise self._damaged(number, f"was added after the end of run {self.run_id}")
+                    raise DamagedFile(
+                        self.path, number, f"was added after the end of run {self.run_id}"
+                    )
                 if _is_torn(line):
                     return
                 header, raw = self._parse(number, line), line[:-1]
@@ -185,7 +183,7 @@ class FileChain:
         try:
             return None if decoder is None else decoder.decode(line.raw)
         except (ValueError, RecursionError):
-            raise self._damaged(line.number, "cannot be decoded") from None
+            raise DamagedFile(self.path, line.number, "cannot be decoded") from None
 
     def _parse(self, number: int, line: bytes) -> LineHeader:
         try:
@@ -193,22 +191,19 @@ class FileChain:
                 return _HEADER.decode(line)
         except (ValueError, RecursionError):
             pass
-        raise self._damaged(number, "is not a line of an audit log")
+        raise DamagedFile(self.path, number, "is not a line of an audit log")
 
     def _check(self, number: int, raw: bytes, header: LineHeader) -> None:
         if header.event == RunFinished.event:
             if not seal_holds(raw):  # first: its `prev`, too, may be what was changed
-                raise self._damaged(number, "was changed: its seal does not hold")
+                raise DamagedFile(self.path, number, "was changed: its seal does not hold")
             self.finished = True
         if number == 1:
             self.prev, self.run_id = header.prev, header.run_id
             if (header.seq, header.event) != (1, RunStarted.event):
-                raise self._damaged(1, "is not the first line of a run")
+                raise DamagedFile(self.path, 1, "is not the first line of a run")
         elif (header.prev, header.seq, header.run_id) != (self.last_hash, number, self.run_id):
-            raise self._damaged(number, f"does not follow line {number - 1}")
-
-    def _damaged(self, line: int, what: str) -> DamagedFile:
-        return DamagedFile(self.path, line, what)
+            raise DamagedFile(self.path, number, f"does not follow line {number - 1}")
 
 
 def _is_torn(line: bytes) -> bool:
@@ -224,17 +219,15 @@ def is_run_file(start: bytes) -> bool:
     return b'"event":"%b"' % RunStarted.event.encode() in first
 
 
-def read_events(path: Path) -> Iterator[Line]:
+def read_events(path: Path) -> Iterator[tuple[LineHeader, Event]]:
     """Yield the lines of a file, without those of kept invitations and of later versions.
 
-    Raises:
-        DamagedFile: A line does not follow the one before it, or cannot be decoded.
-        UsageError: The file cannot be read.
+    Raises as `FileChain` and its `decode`.
     """
     chain = FileChain(path)
     for each in chain:
         if each.header.event != Kept.event and (event := chain.decode(each)) is not None:
-            yield Line(each.header.ts, each.header.run_id, event)
+            yield each.header, event
 
 
 class SavedPlan(NamedTuple):
@@ -291,19 +284,13 @@ def filter_lines(
     """Yield the records of a run's file that match all criteria that are not None.
 
     Args:
-        path: The file.
-        event: The name of an event.
-        outcome: An outcome; lines without one do not match.
+        outcome: Lines without one do not match.
         username: A glob for the invited user's name, case-insensitive.
-        since: The first instant, timezone-aware.
-        until: The instant after the last one, timezone-aware.
+        since: The first instant.
+        until: The instant after the last one.
 
     Yields:
-        Each record, and its line without the newline.
-
-    Raises:
-        DamagedFile: A line does not follow the one before it.
-        UsageError: The file cannot be read.
+        Each record, and its line without the newline; raises as `FileChain`.
     """
     glob = None if username is None else username.casefold()
     for line in FileChain(path):

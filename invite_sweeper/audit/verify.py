@@ -15,7 +15,7 @@ from invite_sweeper.models import InvitationKey
 
 
 class Verdict(StrEnum):
-    """The result of a verification in one word."""
+    """What the files of an audit log are."""
 
     SOUND = "sound"
     UNFINISHED = "unfinished"
@@ -27,8 +27,7 @@ class Verification(msgspec.Struct):
     """What was found; after a damage, up to it.
 
     Attributes:
-        files: The files that were verified.
-        lines: The whole lines in them.
+        lines: Whole lines in the files.
         last_hash: Hash of the last of these lines, to compare with a copy kept elsewhere; 64
             zeros without one.
         damage: The first file or line that is wrong, in one sentence; None without one.
@@ -51,7 +50,7 @@ class Verification(msgspec.Struct):
 
     @property
     def verdict(self) -> Verdict:
-        """Whether the log is sound, unfinished or damaged."""
+        """The result in one word."""
         if self.damage is not None:
             return Verdict.DAMAGED
         return Verdict.UNFINISHED if self.unfinished else Verdict.SOUND
@@ -110,11 +109,7 @@ def _verify_file(
     opened: dict[tuple[str, InvitationKey], RunFile],
     expect_head: str | None,
 ) -> FileChain:
-    """Verify a file, and that it continues the one before.
-
-    Args:
-        opened: The intents without an outcome so far, with their files.
-    """
+    """Verify a file, and that it continues the one before; `opened` are the intents so far."""
     chain = FileChain(file.path)
     if result.files:
         _check_number(result.files[-1], file)

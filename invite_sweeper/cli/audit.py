@@ -5,7 +5,7 @@ import io
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,16 +38,12 @@ from invite_sweeper.report.page import read_page, render_html, render_markdown
 from invite_sweeper.report.story import tell_verification
 from invite_sweeper.text import neutralize_formula
 
-_EVENTS: Final = tuple(each.event for each in EVENTS)
-_OUTCOMES: Final = tuple(each.value for each in Outcome)
-
 
 def _parse_since(text: str, days: int = 0) -> datetime:
     """Return an instant; a date is the beginning of the day in UTC, so many days later."""
     try:
         if len(text) == len("2026-11-25"):
-            day = datetime.combine(date.fromisoformat(text), datetime.min.time(), UTC)
-            return day + timedelta(days)
+            return datetime.fromisoformat(f"{text}T00:00Z") + timedelta(days)
         moment = datetime.fromisoformat(text)
         if moment.tzinfo is not None:
             return moment.astimezone(UTC)
@@ -58,15 +54,17 @@ def _parse_since(text: str, days: int = 0) -> datetime:
     )
 
 
-def _parse_until(text: str) -> datetime:
-    return _parse_since(text, days=1)
-
-
 def _parse_hash(text: str) -> str:
     digits = text.strip().lower()
     if re.fullmatch("[0-9a-f]{64}", digits) is None:
         raise click.BadParameter("A last hash has 64 hex digits.")
     return digits
+
+
+_PATHS: Final = click.argument(
+    "paths", help="An audit directory, or files of runs.", metavar="[DIR or FILE…]",
+    nargs=-1, type=FILE,
+)  # fmt: skip
 
 
 @click.group(epilog=DOCUMENTATION)
@@ -80,19 +78,20 @@ def audit() -> None:
 )
 @options("policy", "audit_dir")
 @option(
-    "Filter", "--event", metavar="NAME", type=click.Choice(_EVENTS),
+    "Filter", "--event", metavar="NAME", type=click.Choice([each.event for each in EVENTS]),
     help="planned, kept, intent, outcome, …",
 )  # fmt: skip
 @option(
-    "Filter", "--outcome", metavar="NAME", type=click.Choice(_OUTCOMES), help="deleted, failed, …"
-)
+    "Filter", "--outcome", metavar="NAME", type=click.Choice(list(map(str, Outcome))),
+    help="deleted, failed, …",
+)  # fmt: skip
 @option("Filter", "--username", metavar="GLOB", help="A glob for the invited address.")
 @option(
     "Filter", "--since", metavar="TIME", type=_parse_since,
     help="From this date (UTC) or instant on.",
 )  # fmt: skip
 @option(
-    "Filter", "--until", metavar="TIME", type=_parse_until,
+    "Filter", "--until", metavar="TIME", type=lambda text: _parse_since(text, days=1),
     help="Up to this date, or before this instant.",
 )  # fmt: skip
 @option(
@@ -121,9 +120,9 @@ def show(
         directory = _find_directory(policy, audit_dir)
         files = [directory.find(each) for each in runs] or list(directory.files())
     if output != "text":
-        render = _json_lines if output == "json" else _csv_lines
-        for data in render(line for file in files for line in filter_lines(file.path, **criteria)):
-            sys.stdout.buffer.write(data)
+        lines = (line for file in files for line in filter_lines(file.path, **criteria))
+        as_json = (json_line({**record, "line_sha256": line_hash(line)}) for record, line in lines)
+        sys.stdout.buffer.writelines(as_json if output == "json" else _csv_lines(lines))
         return
     console, found = stdout_console(), History.read(files).runs
     if not runs and not is_filtered:
@@ -131,16 +130,11 @@ def show(
         return
     for record in found:
         if is_filtered:
-            lines = filter_lines(record.file.path, **criteria)
-            terminal.show_lines(console, (fields for fields, _ in lines))
+            matching = filter_lines(record.file.path, **criteria)
+            terminal.show_lines(console, (fields for fields, _ in matching))
         else:
             terminal.show_run(console, record)
         console.print(f"SHA-256  {FileChain(record.file.path).read().sha256}", soft_wrap=True)
-
-
-def _json_lines(lines: Iterable[tuple[Record, bytes]]) -> Iterator[bytes]:
-    for record, line in lines:
-        yield json_line({**record, "line_sha256": line_hash(line)})
 
 
 _CSV_COLUMNS: Final = (
@@ -198,13 +192,7 @@ class VerifyResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @audit.command("verify", cls=Command)
-@click.argument(
-    "paths",
-    help="An audit directory, or files of runs.",
-    metavar="[DIR or FILE…]",
-    nargs=-1,
-    type=FILE,
-)
+@_PATHS
 @options("policy", "audit_dir", "output")
 @click.option(
     "--expect-head", metavar="HASH", type=_parse_hash,
@@ -275,13 +263,7 @@ def _verify_runs(
 
 
 @click.command(cls=Command)
-@click.argument(
-    "paths",
-    help="An audit directory, or files of runs.",
-    metavar="[DIR or FILE…]",
-    nargs=-1,
-    type=FILE,
-)
+@_PATHS
 @options("policy", "audit_dir")
 @option(
     "Output", "--out", metavar="FILE", type=FILE,
@@ -293,11 +275,7 @@ def _verify_runs(
     help="html or md; default: the suffix of --out, else html.",
 )  # fmt: skip
 def report(
-    paths: Sequence[Path],
-    policy: Path,
-    audit_dir: Path | None,
-    out: Path | None,
-    form: str | None,
+    paths: Sequence[Path], policy: Path, audit_dir: Path | None, out: Path | None, form: str | None
 ) -> None:
     """Write a report of the runs: an HTML page, or Markdown.
 

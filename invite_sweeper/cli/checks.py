@@ -66,11 +66,8 @@ class Checks:
 
     def add(self, name: str, message: str, hint: str = "", *, warns: bool = False) -> None:
         """Add a check that passed, or that warns; only one that warns has a hint."""
-        where = self.organization
-        if warns:
-            self.found.append(Check(name, "warning", message, hint, where))
-        else:
-            self.found.append(Check(name, "ok", message, organization=where))
+        state: Literal["ok", "warning"] = "warning" if warns else "ok"
+        self.found.append(Check(name, state, message, hint if warns else "", self.organization))
 
     def failed(self, name: str, error: RunError, exit_code: int) -> None:
         """Add a check that failed with the error that a sweep would end with, each once."""
@@ -115,8 +112,6 @@ class Checks:
 
 
 _STYLES: Final = {"ok": "green", "warning": "yellow", "failed": "bold red"}
-_WIDTH: Final = max(map(len, _STYLES))
-_UNWRAPPED: Final = 1_000_000
 
 
 def show(console: Console, result: DiagnosisResult, *, quiet: bool = False) -> None:
@@ -132,12 +127,12 @@ def show(console: Console, result: DiagnosisResult, *, quiet: bool = False) -> N
     if quiet and not checks:
         return
     if not console.is_terminal:
-        console.width = _UNWRAPPED
+        console.width = 1_000_000
     labels = {each.id: organization_label(each.id, each.name) for each in result.organizations}
     for org_id, group in groupby(checks, key=lambda check: check.organization):
         if org_id is not None:
             console.print(Text(escape_unprintable(f"organization {labels[org_id]}"), "bold"))
-        print_trimmed(console, two_columns(map(_row, group), width=_WIDTH))
+        print_trimmed(console, two_columns(map(_row, group), width=len("warning")))
     console.print(Text(escape_unprintable(result.verdict), "bold"))
 
 

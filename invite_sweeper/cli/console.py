@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Final, TypeVar
 
+import click
 import structlog
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
@@ -22,6 +23,7 @@ from invite_sweeper.text import escape_unprintable
 
 T = TypeVar("T")
 _PLAIN_WIDTH: Final = 120
+_COLOURS: Final = {"error": "red", "warning": "yellow"}
 _INVISIBLE: Final = re.compile("[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 """C1 control characters, which a terminal obeys, and marks that reverse or hide a part of text."""
 
@@ -95,10 +97,12 @@ def _as_text(_log: object, _method: str, fields: structlog.typing.EventDict) -> 
     parts = [str(fields.pop("event")), *(f"{name}={value}" for name, value in fields.items())]
     text, label = escape_unprintable("  ".join(parts)), f"[{level:<7}]"
     if sys.stderr.isatty():
-        indent = " " * len(f"{when} {label} ")
-        width = max(Console(stderr=True).width - len(indent), len(indent))
+        console, indent = Console(stderr=True), " " * len(f"{when} {label} ")
+        width = max(console.width - len(indent), len(indent))
         lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
         text = f"\n{indent}".join(lines)
+        if level in _COLOURS and not (console.no_color or console.is_dumb_terminal):
+            label = click.style(label, _COLOURS[level])
     return "\n".join((f"{when} {label} {text}", *map(escape_unprintable, exception.splitlines())))
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import click
 from typing_extensions import override
@@ -102,78 +102,73 @@ async def diagnose(
 class _View(Progress):
     """Makes checks of the warnings of a run."""
 
-    def __init__(self, session: Session, checks: Checks) -> None:
+    def __init__(self, checks: Checks, session: Session) -> None:
         super().__init__(session.log, None)
         self._checks = checks
 
     @override
     def warn(self, warning: RunWarning) -> None:
         if warning.code != WarningCode.SUNSET:  # has a check of its own
-            is_expected = warning.code == WarningCode.RETIRED_SOURCE and (
-                warning.level == WarningLevel.REMARK
-            )
-            name = str(warning.code).replace("_", " ")
-            self._checks.add(name, warning.message, warns=not is_expected)
+            expected = (WarningCode.RETIRED_SOURCE, WarningLevel.REMARK)
+            warns = (warning.code, warning.level) != expected
+            self._checks.add(warning.code.replace("_", " "), warning.message, warns=warns)
 
 
-class _Doctor:
+class _Doctor(Checks):
     """Takes each step: an error is a failed check, and the next one is taken."""
 
     def __init__(self, session: Session) -> None:
-        self._checks = Checks()
+        super().__init__()
         self._session = session
-        self._policy = session.policy
 
     async def run(self, *, notify: bool) -> DiagnosisResult:
         """Check this machine and the receivers, then make a dry run without a log."""
-        checks, session, policy = self._checks, self._session, self._policy
-        checks.add(
+        session, policy = self._session, self._session.policy
+        self.add(
             "policy",
             f"{session.options.policy} is valid: {pluralize(len(policy.rules), 'rule')}, "
             f"{pluralize(len(policy.keep), 'keep entry', 'keep entries')}, "
             f"sources {', '.join(policy.sources)} (SHA-256 {policy.sha256}).",
         )
         for text in policy.warnings(session.now.date()):
-            checks.add("policy", text, warns=True)
+            self.add("policy", text, warns=True)
         self._check_files()
         history = History()
-        with checks.step("earlier runs"):
+        with self.step("earlier runs"):
             history = session.read_history()
             self._check_earlier_runs(history)
         await self._check_receivers(notify=notify)
         names = [OrganizationName(each.id, None) for each in policy.organizations]
-        with checks.step("credentials"):
+        with self.step("credentials"):
             for name, each in session.credentials().items():
-                checks.add(f"credentials {name}".rstrip(), _KINDS[each.kind].format(each.actor))
-        with checks.step("proxy"):
+                self.add(f"credentials {name}".rstrip(), _KINDS[each.kind].format(each.actor))
+        with self.step("proxy"):
             async with session.organizations(history, retry_for_s=_RETRY_S) as organizations:
                 await self._check_atlas(session.command(history, dry_run=True), organizations)
                 names = [OrganizationName(each.id, each.name) for each in organizations]
-        return checks.result(names)
+        return self.result(names)
 
     def _check_files(self) -> None:
-        checks, options, directory = self._checks, self._session.options, self._session.directory
-        with checks.step("outputs"):
+        options, directory = self._session.options, self._session.directory
+        with self.step("outputs"):
             check_outputs(self._session)
         if (path := options.metrics_file) is not None:
-            with checks.step("metrics file", warns=True):
+            with self.step("metrics file", warns=True):
                 check_writable(path, "The metrics file")
-                checks.add("metrics file", f"{path} can be written.")
-        with checks.step("audit directory"):
+                self.add("metrics file", f"{path} can be written.")
+        with self.step("audit directory"):
             directory.check()
-            checks.add(
-                "audit directory", f"{directory.path} can be written; no run holds its lock."
-            )
+            self.add("audit directory", f"{directory.path} can be written; no run holds its lock.")
 
     def _check_earlier_runs(self, history: History) -> None:
-        checks, name, directory = self._checks, "earlier runs", self._session.directory
+        name, directory = "earlier runs", self._session.directory
         directory.next_run()
         for warning in directory.warnings():
             if warning.level != WarningLevel.REMARK:
                 hint = "Restore the file from a copy, if it is not lost."
-                checks.add(name, warning.message, hint, warns=True)
+                self.add(name, warning.message, hint, warns=True)
         if not history.runs:
-            checks.add(name, "None yet.")
+            self.add(name, "None yet.")
             return
         last = history.runs[-1]
         story = tell(last, self._session.advisor)
@@ -181,25 +176,24 @@ class _Doctor:
         may_repeat = last.end is None or last.exit_code == ExitCode.REFUSED
         if may_repeat:
             text, hint = story.attention[0].text, story.attention[0].advice
-        checks.add(name, f"The last run, {last.run_id}: {text}", hint, warns=may_repeat)
+        self.add(name, f"The last run, {last.run_id}: {text}", hint, warns=may_repeat)
 
     async def _check_receivers(self, *, notify: bool) -> None:
-        checks, session = self._checks, self._session
+        session = self._session
         text = "It accepted a test message." if notify else "Its host can be reached."
+        method: Literal["POST", "HEAD"] = "POST" if notify else "HEAD"
         async with receivers.open_session(receivers.LIMIT_S) as http:
-            for each in self._policy.notify:
+            for each in self._session.policy.notify:
                 name = f"{each.kind} ({each.url_env})"
-                with checks.step(name):
+                with self.step(name):
                     message = receivers.check_message(each, session.environment, session.now)
-                    await receivers.request(
-                        http, "POST" if notify else "HEAD", message, each.url_env
-                    )
-                    checks.add(name, text)
+                    await receivers.request(http, method, message, each.url_env)
+                    self.add(name, text)
             if (gateway := session.options.pushgateway) is not None:
-                with checks.step("pushgateway"):
+                with self.step("pushgateway"):
                     message = receivers.Message(gateway)
                     await receivers.request(http, "HEAD", message, "--pushgateway")
-                    checks.add("pushgateway", "Its host can be reached. Nothing was pushed.")
+                    self.add("pushgateway", "Its host can be reached. Nothing was pushed.")
 
     # What Atlas shows: a dry run without a log, and what lies beside it.
 
@@ -207,25 +201,24 @@ class _Doctor:
         self, command: SweepCommand, organizations: Sequence[Organization]
     ) -> None:
         """Read as a sweep does, then check the guards and each organization."""
-        checks = self._checks
-        result = Result(command, organizations, _View(self._session, checks))
+        result = Result(command, organizations, _View(self, self._session))
         await Reader(result, organizations, None).read_all()
         self._check_sunsets(organizations)
         if planned := [each for each in organizations if each.is_planned]:
             self._check_guards(command, planned)
         for each in organizations:
-            checks.organization = each.id
+            self.organization = each.id
             if each.error is not None:
                 name = str(each.error.reasons[0]).replace("_", " ")
-                checks.failed(name, each.error, result.finished().exit_code)
+                self.failed(name, each.error, result.finished().exit_code)
             elif each.scope is not None:
-                with checks.step("lists", warns=True):  # a sweep has read its own
+                with self.step("lists", warns=True):  # a sweep has read its own
                     await self._check_organization(each, each.scope, command.history)
-        checks.organization = None
+        self.organization = None
 
     def _check_sunsets(self, organizations: Iterable[Organization]) -> None:
         """Show until when Atlas serves each list; warn if the policy needs one that ends."""
-        sources, today = self._policy.sources, self._session.now.date()
+        sources, today = self._session.policy.sources, self._session.now.date()
         sunsets = {
             s: day for each in organizations for s, day in each.client.server.sunsets.items()
         }
@@ -233,40 +226,40 @@ class _Doctor:
             text, warns = f"Atlas announced {day} as the last day of this list.", False
             for each in sunset_warnings({source: day}, sources, today) if source in sources else ():
                 text, warns = each.message, not source.is_replaced_by(sources)
-            self._checks.add(f"sunset {source}", text, warns=warns)
+            self.add(f"sunset {source}", text, warns=warns)
 
     def _check_guards(self, command: SweepCommand, planned: Sequence[Organization]) -> None:
-        checks, before = self._checks, command.before
+        before = command.before
         # A sweep has refused a clock that is further off.
         skew_s = max((each.client.server.clock_skew_s or 0.0 for each in planned), key=abs)
         difference = describe_duration(timedelta(seconds=abs(skew_s)))
         text = f"This machine's clock differs from Atlas's by {difference}."
         is_off = abs(skew_s) > _CLOCK_WARNING_S
-        checks.add("clock", text, "Synchronize the clock with NTP.", warns=is_off)
-        with checks.step("baselines"):
+        self.add("clock", text, "Synchronize the clock with NTP.", warns=is_off)
+        with self.step("baselines"):
             check_population(planned, command)
             text = "No complete run yet with which a sweep is compared."
             if before is not None:
                 found = sum(sum(each.entries.values()) for each in planned)
                 left = pluralize(sum(before.entries.values()), "entry", "entries")
                 text = f"{found:,} found; the last complete run left {left}."
-            checks.add("baselines", text)
+            self.add("baselines", text)
         if command.limits.over_limit == "trim":
             trim(planned, command)
-        with checks.step("limits"):
+        with self.step("limits"):
             check_limits(planned, command)
             counts = total(each.counts for each in planned)
             stale = f"{counts.stale:,} of {pluralize(counts.invitations_seen, 'invitation')}"
             text = f"{stale} {plural_form(counts.stale, 'is', 'are')} stale, within the limits"
             if counts.trimmed:
                 text = f"{text}; {counts.trimmed:,} are left for a later run"
-            checks.add("limits", f"{text}.")
+            self.add("limits", f"{text}.")
 
     async def _check_organization(
         self, organization: Organization, scope: RunScope, history: History
     ) -> None:
         """Check each list, also those that a sweep does not read, the events and the secret."""
-        checks, reader = self._checks, organization.client.reader
+        reader = organization.client.reader
         users: dict[Source, set[UserKey]] = {}  # also of an empty list, if it was read
         unread: list[ListUnreadable] = []
 
@@ -277,42 +270,41 @@ class _Doctor:
                 unread.append(found)
 
         whole = replace(scope, projects=[*scope.projects, *scope.excluded], team_projects=[])
-        workers = self._policy.execution.concurrency
+        workers = self._session.policy.execution.concurrency
         await list_invitations(reader, whole, Source, add, workers=workers)
         are = plural_form(len(scope.projects), "is", "are")
         text = f"{len(scope.projects)} of {pluralize(len(whole.projects), 'project')} {are} in"
         excluded = {each.id: each.name for each in scope.excluded}
         left_out = f" Out of scope: {_shorten(excluded.values())}." if excluded else ""
-        checks.add("scope", f"{text} scope.{left_out}")
-        missing = [each for each in unread if _is_role_missing(each)]
-        for source in self._policy.sources:
+        self.add("scope", f"{text} scope.{left_out}")
+        in_scope = (each for each in unread if each.project_id not in excluded)
+        missing = tuple(filter(_is_role_missing, in_scope))
+        for source in self._session.policy.sources:
             if source not in organization.retired:  # the run has warned
-                in_scope = [each for each in missing if each.project_id not in excluded]
-                self._check_list(source, organization, users, in_scope)
+                self._check_list(source, organization, users, missing)
         self._check_beside(users, Counter(each.source for each in unread))
         await self._check_events(organization, set().union(*users.values()), history)
         expiries = await reader.secret_expiries(organization.id)
         if isinstance(expiries, ListUnreadable):
-            checks.add("secret", f"Not known. {expiries.reason}")
+            self.add("secret", f"Not known. {expiries.reason}")
         elif live := [each for each in expiries if each > self._session.now]:
-            text = f"The secret of the service account ends on {live[0]:%Y-%m-%d}."
-            checks.add("secret", text)
+            self.add("secret", f"The secret of the service account ends on {live[0]:%Y-%m-%d}.")
 
     def _check_beside(
         self, users: Mapping[Source, set[UserKey]], unread: Mapping[Source, int]
     ) -> None:
         """Check whether people are pending only in lists that the policy does not read."""
-        sources = self._policy.sources
+        sources = self._session.policy.sources
         known = set().union(*(users.get(each, ()) for each in sources))
         for source in (each for each in Source if each not in sources):
             if source in users:
                 count = len(users[source] - known)
                 are = f"{pluralize(count, 'user')} {plural_form(count, 'is', 'are')}"
                 text = f"{are} pending only in the list {source}, which is not among sources."
-                self._checks.add("coverage", text, f"Add {source} to sources.", warns=count > 0)
+                self.add("coverage", text, f"Add {source} to sources.", warns=count > 0)
             if source in unread:
                 text = f"The list {source}, not among sources, cannot be read in {unread[source]}."
-                self._checks.add("coverage", text)
+                self.add("coverage", text)
 
     def _check_list(
         self,
@@ -322,7 +314,7 @@ class _Doctor:
         missing: Iterable[ListUnreadable],
     ) -> None:
         """Check that a list of the policy can be read, and that its invitations be deleted."""
-        checks, name, deleting = self._checks, f"list {source}", source.roles[1]
+        name, deleting = f"list {source}", source.roles[1]
         unread = [each for each in organization.unread if each.source is source]
         if unread:
             instead, hint, why = "exclude the projects", "", unread[0].reason
@@ -332,7 +324,7 @@ class _Doctor:
                 hint = f"Grant the credentials the role {deleting} there, or {instead}."
                 why = "The role is missing."
             text = f"{pluralize(len(unread), 'list')} cannot be read: {_places(unread)}. {why}"
-            checks.add(name, text, hint, warns=True)
+            self.add(name, text, hint, warns=True)
             return
         counts = [n for ref, n in organization.entries.items() if ref.source is source]
         text = f"{sum(counts):,} pending in {pluralize(len(counts), 'list')}"
@@ -347,7 +339,7 @@ class _Doctor:
             text += f"; the role {owner} is granted."
         else:
             text += f"; deleting requires {deleting}: only a deletion can prove it."
-        checks.add(name, text, hint, warns=bool(refused))
+        self.add(name, text, hint, warns=bool(refused))
 
     async def _check_events(
         self, organization: Organization, listed: set[UserKey], history: History
@@ -359,7 +351,7 @@ class _Doctor:
         org_id, since = organization.id, self._session.now - timedelta(days=_EVENT_DAYS)
         events = await organization.client.reader.invitation_events(org_id, since)
         if isinstance(events, ListUnreadable):
-            self._checks.add("events", f"Not known. {events.reason}")
+            self.add("events", f"Not known. {events.reason}")
             return
         named = {(each.kind, (org_id, each.subject)) for each in events if each.subject is not None}
         invited = {user for kind, user in named if kind == "INVITED_TO_ORG"}
@@ -379,7 +371,7 @@ class _Doctor:
             "Deletions with an API key or a service account are not among the events: ask who "
             "else deletes invitations."
         )
-        self._checks.add("events", f"{text}.", hint, warns=bool(left))
+        self.add("events", f"{text}.", hint, warns=bool(left))
 
 
 def _is_role_missing(unread: ListUnreadable) -> bool:

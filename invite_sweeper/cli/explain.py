@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 from typing import Any
@@ -13,17 +13,11 @@ from rich.console import Console
 from rich.text import Text
 
 from invite_sweeper.cli.console import run_async, stdout_console, write_json
-from invite_sweeper.cli.options import (
-    CONNECTED,
-    Command,
-    RunOptions,
-    option,
-    options,
-)
+from invite_sweeper.cli.options import CONNECTED, Command, RunOptions, option, options
 from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.view import Progress
 from invite_sweeper.explain import Explainer, Explanation
-from invite_sweeper.models import Invitation, ListUnreadable, OrganizationName, Source
+from invite_sweeper.models import ListUnreadable, OrganizationName, Source
 from invite_sweeper.policy import load_policy
 from invite_sweeper.sweep.command import Organization
 from invite_sweeper.sweep.discovery import Reader
@@ -102,11 +96,15 @@ async def search(
         history = session.read_history()
         # No guard of a run changes a decision.
         command = session.command(history, dry_run=True, accept_population=True)
-        matches = _matcher(terms)
+        # An address may contain characters special to globs, so it is also compared literally.
+        globs, literal = Globs(terms), set(map(casefold_visible, terms))
         found: list[tuple[Decision, Decision]] = []
 
         def observe(by_policy: Decision, decision: Decision) -> None:
-            if any(map(matches, decision.all_entries)):
+            ids = (each.invitation_id for each in decision.all_entries)
+            usernames = (each.username or "" for each in decision.all_entries)
+            names = filter(None, (*ids, *usernames))
+            if any(casefold_visible(each) in literal or globs.matches(each) for each in names):
                 found.append((by_policy, decision))
 
         async def explain_all() -> list[Explanation]:
@@ -156,62 +154,46 @@ def _unread(organization: Organization) -> Iterator[ListUnreadable]:
     yield from organization.retired.values()
 
 
-def _matcher(terms: Sequence[str]) -> Callable[[Invitation], bool]:
-    """Return what tells whether an entry's id or username matches a term."""
-    globs = Globs(terms)
-    # An address may contain characters special to globs, so it is also compared literally.
-    literal = {casefold_visible(each) for each in terms}
-
-    def matches(entry: Invitation) -> bool:
-        names = (entry.invitation_id, entry.username or "")
-        return any(casefold_visible(n) in literal or globs.matches(n) for n in names if n)
-
-    return matches
-
-
 def show(console: Console, found: Search, *, verbose: bool = False) -> None:
     """Write the result; control characters in names are escaped."""
-    for text, style in _lines(found, verbose=verbose):
+
+    def write(text: str, style: str = "") -> None:
         console.print(Text(escape_unprintable(text), style), soft_wrap=True)
 
-
-def _lines(result: Search, *, verbose: bool) -> Iterator[tuple[str, str]]:
-    """Yield each line with its style."""
-    names = {each.id: each.name for each in result.organizations}
-    for _, invitations in groupby(result.found, key=person_key):
-        first, *others = invitations
-        label = organization_label(first.org_id, names.get(first.org_id))
-        yield f"{first.username or '(no address)'} in organization {label}", "bold"
-        for each in (first, *others):
-            yield from _explanation_lines(each, verbose=verbose)
-        yield "", ""
-    if not result.found:
-        yield f"Nothing found for {' '.join(map(repr, result.terms))}.", "bold"
-    read = pluralize(result.invitations, "invitation"), pluralize(result.projects, "project")
-    yield f"Searched: {read[0]} in {read[1]} ({', '.join(result.sources)}).", ""
-    if result.out_of_scope:
-        excluded = shorten_list(result.out_of_scope, _MAX_NAMES)
-        yield f"Not searched, as the policy excludes them: {excluded}.", ""
-    for lost in result.unreadable:
+    names = {each.id: each.name for each in found.organizations}
+    for _, invitations in groupby(found.found, key=person_key):
+        group = tuple(invitations)
+        label = organization_label(group[0].org_id, names.get(group[0].org_id))
+        write(f"{group[0].username or '(no address)'} in organization {label}", "bold")
+        for each in group:
+            text = each.description
+            style = "bold red" if each.kept is None else "bold green"
+            write(f"  {text[:1].upper()}{text[1:]}{_when(each)}.", style)
+            for line in filter(None, (each.condition, *_entries(each))):
+                write(f"    {line}")
+            for line in each.policy if verbose else ():
+                write(f"    {line}")
+        write("")
+    if not found.found:
+        write(f"Nothing found for {' '.join(map(repr, found.terms))}.", "bold")
+    read = pluralize(found.invitations, "invitation"), pluralize(found.projects, "project")
+    write(f"Searched: {read[0]} in {read[1]} ({', '.join(found.sources)}).")
+    if found.out_of_scope:
+        excluded = shorten_list(found.out_of_scope, _MAX_NAMES)
+        write(f"Not searched, as the policy excludes them: {excluded}.")
+    for lost in found.unreadable:
         where = lost.project_name or f"the list {lost.source}"
-        yield f"Could not be read: {where}: {lost.reason}", "yellow"
+        write(f"Could not be read: {where}: {lost.reason}", "yellow")
 
 
-def _explanation_lines(explanation: Explanation, *, verbose: bool) -> Iterator[tuple[str, str]]:
-    text = explanation.description
-    style = "bold red" if explanation.kept is None else "bold green"
-    yield f"  {text[:1].upper()}{text[1:]}{_when(explanation)}.", style
-    if explanation.condition:
-        yield f"    {explanation.condition}", ""
-    name = explanation.project_name or explanation.project_id
-    place = f", project {name}" if explanation.project_id is not None else ""
-    id_, status = explanation.invitation_id, explanation.status or "no status"
-    yield f"    {explanation.source}{place}, id {id_}, {status}", ""
-    for other in explanation.entries:
+def _entries(found: Explanation) -> Iterator[str]:
+    """Yield each entry with its place; the first has its status and the name of its project."""
+    name, status = found.project_name or found.project_id, found.status or "no status"
+    place = f", project {name}" if found.project_id is not None else ""
+    yield f"{found.source}{place}, id {found.invitation_id}, {status}"
+    for other in found.entries:
         place = f", project {other.project_id}" if other.project_id is not None else ""
-        yield f"    {other.source}{place}, id {other.invitation_id}", ""
-    if verbose:
-        yield from ((f"    {line}", "") for line in explanation.policy)
+        yield f"{other.source}{place}, id {other.invitation_id}"
 
 
 def _when(explanation: Explanation) -> str:

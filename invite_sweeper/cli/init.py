@@ -52,14 +52,13 @@ _TEMPLATES = Environment(
     keep_trailing_newline=True,
     undefined=StrictUndefined,
 )
-_TEMPLATES.filters["printable"] = escape_unprintable
 
 
 class Choice(NamedTuple):
     """An organization, as the policy names it.
 
     Attributes:
-        name: "" where it is not known.
+        name: With unprintable characters escaped; "" where it is not known.
         credentials: The name of the set that can see it; "" for the plain variables.
     """
 
@@ -71,7 +70,7 @@ class Choice(NamedTuple):
     def label(self) -> str:
         """The organization as it is listed."""
         of = f", credentials {self.credentials}" if self.credentials else ""
-        return f"{escape_unprintable(self.name)} ({self.id}{of})"
+        return f"{self.name} ({self.id}{of})"
 
 
 def _parse_age(text: str) -> str:
@@ -84,12 +83,9 @@ def _parse_age(text: str) -> str:
 
 @click.command(cls=Command)
 @click.argument(
-    "path",
-    help="The file to write; it must not exist.",
-    metavar="[POLICY]",
-    type=FILE,
-    default=DEFAULT_POLICY,
-)
+    "path", help="The file to write; it must not exist.", metavar="[POLICY]",
+    type=FILE, default=DEFAULT_POLICY,
+)  # fmt: skip
 @options("base_url")
 @click.option(
     "--organization", metavar="ID", multiple=True,
@@ -161,7 +157,6 @@ def render_policy(
     now: datetime,
 ) -> str:
     """Return the YAML of a commented policy."""
-    with_roles = any(source.is_organization_level for source in sources)
     return _TEMPLATES.get_template("policy.yaml.j2").render(
         organizations=organizations,
         older_than=older_than,
@@ -170,7 +165,7 @@ def render_policy(
         until=now.date().replace(year=now.year + 1, day=1),
         path=shlex.quote(str(path)),
         sooner=min(older_than, "7d", key=parse_duration),
-        roles=_OWNERS if with_roles else "GROUP_OWNER",
+        roles=_OWNERS if any(each.is_organization_level for each in sources) else "GROUP_OWNER",
         with_users=not SOURCES_OF_USERS.isdisjoint(sources),
     )
 
@@ -188,14 +183,13 @@ def _choose_organizations(
         return [known.get(each, Choice(each)) for each in dict.fromkeys(ids)]
     if asks:
         return _ask_for_organizations(visible)
-    if not visible:
-        message = "No organization was named, and no credentials are set to look it up."
-        raise UsageError(message, hint="Add --organization ID.")
-    if len({each.credentials for each in visible}) < len(visible):
+    if visible and len({each.credentials for each in visible}) == len(visible):
+        return visible
+    message = "No organization was named, and no credentials are set to look it up."
+    if visible:
         labels = ", ".join(each.label for each in visible)
         message = f"The credentials can see several organizations: {labels}."
-        raise UsageError(message, hint="Add --organization ID.")
-    return visible
+    raise UsageError(message, hint="Add --organization ID.")
 
 
 async def _read_organizations(base_url: str, names: Sequence[str]) -> list[Choice]:
@@ -214,16 +208,16 @@ async def _read_organizations(base_url: str, names: Sequence[str]) -> list[Choic
             except CredentialsRefused as error:
                 raise error.of_variables(credentials_variables(os.environ)[name]) from error
         for org_id, label in visible.items():
-            found.setdefault(org_id, Choice(org_id, label, name))
+            found.setdefault(org_id, Choice(org_id, escape_unprintable(label), name))
     return list(found.values())
 
 
 def _ask_for_organizations(visible: Sequence[Choice]) -> Sequence[Choice]:
     click.echo("Which organizations? Projects of others are never changed.")
+    known = {each.id: each for each in visible}
     for number, each in enumerate(visible, 1):
         click.echo(f"  {number}  {each.label}")
-    known = {str(number): each for number, each in enumerate(visible, 1)}
-    known |= {each.id: each for each in visible}
+        known[str(number)] = each
 
     def parse(answer: str) -> Sequence[Choice]:
         words = answer.lower().replace(",", " ").split()
@@ -234,14 +228,12 @@ def _ask_for_organizations(visible: Sequence[Choice]) -> Sequence[Choice]:
         return list(dict.fromkeys(known.get(word, Choice(word)) for word in words))
 
     question = "Numbers or ids, separated by commas"
-    chosen: Sequence[Choice] = click.prompt(question, "all" if visible else None, value_proc=parse)
-    return chosen
+    return tuple(click.prompt(question, "all" if visible else None, value_proc=parse))
 
 
 def _ask_for_age() -> str:
     click.echo("How old is stale? Atlas lets project invitations expire after 30 days.")
-    age: str = click.prompt("Age, such as 14d or 4w", _DEFAULT_AGE, value_proc=_parse_age)
-    return age
+    return str(click.prompt("Age, such as 14d or 4w", _DEFAULT_AGE, value_proc=_parse_age))
 
 
 def _ask_for_sources() -> Sequence[Source]:
@@ -254,9 +246,7 @@ def _ask_for_sources() -> Sequence[Source]:
     click.echo("Which lists? Deleting from users or org_users removes the invited person.")
     for source in Source:
         click.echo(f"  {source.value:<12} {source.contents}")
-    question = "Lists, separated by commas"
-    chosen: Sequence[Source] = click.prompt(question, ", ".join(Source), value_proc=parse)
-    return chosen
+    return tuple(click.prompt("Lists, separated by commas", ", ".join(Source), value_proc=parse))
 
 
 def _choose_trim(policy: Policy, path: Path, base_url: str, *, asks: bool) -> bool:

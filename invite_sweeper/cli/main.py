@@ -23,8 +23,6 @@ from invite_sweeper.errors import Interrupted, RunError, UsageError
 from invite_sweeper.last_resort import STDERR_FD, end_soon, install_handlers, write_if_ready
 
 _NAME: Final = "invite-sweeper"
-
-
 COMMANDS: Final = {
     "demo": ("simulate", "Show a dry run and two sweeps against a simulated Atlas."),
     "init": ("init", "Write a first policy that is safe to run."),
@@ -45,10 +43,6 @@ COMMANDS: Final = {
 
 class LazyCommands(click.Group):
     """The commands of `COMMANDS`, each imported when it is used."""
-
-    @override
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
 
     @override
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:

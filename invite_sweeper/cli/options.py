@@ -1,6 +1,7 @@
 """The options that several commands share, one row each, and the layout of `--help`."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -9,8 +10,7 @@ from typing_extensions import override
 
 from invite_sweeper.endings import ExitCode
 
-Function: TypeAlias = Callable[..., Any]
-Decorator: TypeAlias = Callable[[Function], Function]
+Decorator: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 _SECTIONS: Final = ("Target", "Safety", "Filter", "Output", "Integration", "Options")
 DOCUMENTATION: Final = "Documentation: invite-sweeper help TOPIC"
@@ -20,7 +20,6 @@ _UNBREAKABLE: Final = "\u2011"
 """A hyphen at which click breaks no line."""
 DEFAULT_POLICY: Final = Path("config/policy.yaml")
 DEFAULT_BASE_URL: Final = "https://cloud.mongodb.com"
-DEFAULT_PLAN_MAX_AGE: Final = "24h"
 
 
 class SectionOption(click.Option):
@@ -72,79 +71,6 @@ class _PathType(click.Path):
 
 
 FILE: Final = _PathType(path_type=Path)
-_OPTIONS: Final[dict[str, Decorator]] = {
-    "policy": option(
-        "Target", "--policy", metavar="PATH", type=FILE, envvar="INVITE_SWEEPER_POLICY",
-        default=DEFAULT_POLICY, show_default=True, help="The policy file.",
-    ),
-    "base_url": option(
-        "Target", "--base-url", metavar="URL", envvar="MONGODB_ATLAS_BASE_URL",
-        default=DEFAULT_BASE_URL, help="The URL of Atlas; https, except for loopback.",
-    ),
-    "shard": option(
-        "Target", "--shard", metavar="I/N",
-        help="Process part I of N of the policy's organizations; auto/N reads "
-        "JOB_COMPLETION_INDEX. Each part needs an audit directory of its own.",
-    ),
-    "dry_run": option(
-        "Safety", "--dry-run", is_flag=True, help="Write the plan and delete nothing."
-    ),
-    "plan": option(
-        "Safety", "--plan", metavar="PLAN",
-        help="Delete only what this plan lists: the file of a dry run, or its number.",
-    ),
-    "plan_sha256": option(
-        "Safety", "--plan-sha256", metavar="HEX",
-        help="The plan must have this SHA-256: what a second person read.",
-    ),
-    "plan_max_age": option(
-        "Safety", "--plan-max-age", metavar="DURATION", default=DEFAULT_PLAN_MAX_AGE,
-        show_default=True, help="Maximum age of the plan.",
-    ),
-    "accept_population": option(
-        "Safety", "--accept-population", is_flag=True,
-        help="Ignore a drop in projects, entries or members for this run.",
-    ),
-    "deadline": option(
-        "Safety", "--deadline", metavar="DURATION",
-        help="Stop the run after this time, such as 30m or 1h.",
-    ),
-    "yes": option("Safety", "--yes", is_flag=True, help="Do not ask for confirmation."),
-    "audit_dir": option(
-        "Output", "--audit-dir", metavar="DIR", type=FILE, envvar="INVITE_SWEEPER_AUDIT_DIR",
-        help="The audit directory; overrides the policy's.",
-    ),
-    "out": option(
-        "Output", "--out", metavar="FILE", type=FILE, help="Copy the plan to this file, too."
-    ),
-    "output": option(
-        "Output", "-o", "--output", metavar="FORMAT", default="text",
-        type=click.Choice(("text", "json"), case_sensitive=False),
-        help="Format of the result on stdout: text or json.",
-    ),
-    "detailed_exitcode": option(
-        "Output", "--detailed-exitcode", is_flag=True,
-        help=f"A dry run that finds stale invitations ends with {ExitCode.STALE}.",
-    ),
-    "log_format": option(
-        "Output", "--log-format", metavar="FORMAT", default="auto",
-        type=click.Choice(("auto", "text", "json"), case_sensitive=False),
-        help="Format of the log on stderr: auto, text or json; auto is text on a terminal and JSON "
-        "elsewhere.",
-    ),
-    "quiet": option(
-        "Output", "-q", "--quiet", is_flag=True, help="Print nothing but what needs attention."
-    ),
-    "verbose": option("Output", "-v", "--verbose", is_flag=True, help="Log each request."),
-    "metrics_file": option(
-        "Integration", "--metrics-file", metavar="PATH", type=FILE,
-        help="Write a Prometheus textfile.",
-    ),
-    "pushgateway": option(
-        "Integration", "--pushgateway", metavar="URL", help="Push the metrics to this URL."
-    ),
-}  # fmt: skip
-"""One row an option: its section, names and text."""
 
 
 class RunOptions(NamedTuple):
@@ -157,11 +83,11 @@ class RunOptions(NamedTuple):
 
     policy: Path = DEFAULT_POLICY
     base_url: str = DEFAULT_BASE_URL
-    shard: str | None = None
+    shard: str = "1/1"
     dry_run: bool = False
     plan: str | None = None
     plan_sha256: str | None = None
-    plan_max_age: str = DEFAULT_PLAN_MAX_AGE
+    plan_max_age: str = "24h"
     accept_population: bool = False
     deadline: str | None = None
     yes: bool = False
@@ -177,6 +103,73 @@ class RunOptions(NamedTuple):
     quiet_progress: bool = False
 
 
+_OPTIONS: Final[dict[str, Callable[..., Decorator]]] = {
+    "policy": partial(
+        option, "Target", metavar="PATH", type=FILE, envvar="INVITE_SWEEPER_POLICY",
+        show_default=True, help="The policy file.",
+    ),
+    "base_url": partial(
+        option, "Target", metavar="URL", envvar="MONGODB_ATLAS_BASE_URL",
+        help="The URL of Atlas; https, except for loopback.",
+    ),
+    "shard": partial(
+        option, "Target", metavar="I/N",
+        help="Process part I of N of the policy's organizations; auto/N reads "
+        "JOB_COMPLETION_INDEX. Each part needs an audit directory of its own.",
+    ),
+    "dry_run": partial(option, "Safety", help="Write the plan and delete nothing."),
+    "plan": partial(
+        option, "Safety", metavar="PLAN",
+        help="Delete only what this plan lists: the file of a dry run, or its number.",
+    ),
+    "plan_sha256": partial(
+        option, "Safety", metavar="HEX",
+        help="The plan must have this SHA-256: what a second person read.",
+    ),
+    "plan_max_age": partial(
+        option, "Safety", metavar="DURATION", show_default=True, help="Maximum age of the plan."
+    ),
+    "accept_population": partial(
+        option, "Safety", help="Ignore a drop in projects, entries or members for this run."
+    ),
+    "deadline": partial(
+        option, "Safety", metavar="DURATION",
+        help="Stop the run after this time, such as 30m or 1h.",
+    ),
+    "yes": partial(option, "Safety", help="Do not ask for confirmation."),
+    "audit_dir": partial(
+        option, "Output", metavar="DIR", type=FILE, envvar="INVITE_SWEEPER_AUDIT_DIR",
+        help="The audit directory; overrides the policy's.",
+    ),
+    "out": partial(
+        option, "Output", metavar="FILE", type=FILE, help="Copy the plan to this file, too."
+    ),
+    "output": partial(
+        option, "Output", "-o", metavar="FORMAT",
+        type=click.Choice(("text", "json"), case_sensitive=False),
+        help="Format of the result on stdout: text or json.",
+    ),
+    "detailed_exitcode": partial(
+        option, "Output", help=f"A dry run that finds stale invitations ends with {ExitCode.STALE}."
+    ),
+    "log_format": partial(
+        option, "Output", metavar="FORMAT",
+        type=click.Choice(("auto", "text", "json"), case_sensitive=False),
+        help="Format of the log on stderr: auto, text or json; auto is text on a terminal and JSON "
+        "elsewhere.",
+    ),
+    "quiet": partial(option, "Output", "-q", help="Print nothing but what needs attention."),
+    "verbose": partial(option, "Output", "-v", help="Log each request."),
+    "metrics_file": partial(
+        option, "Integration", metavar="PATH", type=FILE, help="Write a Prometheus textfile."
+    ),
+    "pushgateway": partial(
+        option, "Integration", metavar="URL", help="Push the metrics to this URL."
+    ),
+}  # fmt: skip
+"""One row an option: what its field does not say."""
+
+
 SWEEP: Final = RunOptions._fields[:-1]
 CONNECTED: Final = ("policy", "base_url", "audit_dir", "output", "log_format", "quiet", "verbose")
 """The options of every command that calls Atlas for a policy."""
@@ -185,9 +178,11 @@ CONNECTED: Final = ("policy", "base_url", "audit_dir", "output", "log_format", "
 def options(*names: str) -> Decorator:
     """Return the decorator of shared options, in the order of their names."""
 
-    def decorate(function: Function) -> Function:
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         for name in reversed(names):
-            function = _OPTIONS[name](function)
+            flag, default = f"--{name.replace('_', '-')}", RunOptions._field_defaults[name]
+            row = _OPTIONS[name](flag, default=default, is_flag=default is False)
+            function = row(function)
         return function
 
     return decorate

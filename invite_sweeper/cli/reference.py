@@ -217,10 +217,6 @@ def _reasons() -> Iterator[str]:
         yield f"| `{each}` | {each.exit_code:d} | {' '.join(advisor.advise([each]))} |"
 
 
-def _refusal_reasons() -> Iterator[str]:
-    yield f"{', '.join(f'`{reason}`' for reason in REFUSAL_REASONS)}."
-
-
 def _keys(part: Any = None, depth: int = 0) -> Iterator[str]:  # noqa: ANN401 - JSON
     """Yield a line for each key of the policy or a part of it, with nested ones below it."""
     whole: Any = json_schema()
@@ -238,6 +234,6 @@ def _keys(part: Any = None, depth: int = 0) -> Iterator[str]:  # noqa: ANN401 - 
 _TABLES: Mapping[str, Callable[[], Iterator[str]]] = {
     "exit codes": _exit_codes,
     "policy keys": _keys,
-    "refusal reasons": _refusal_reasons,
+    "refusal reasons": lambda: iter((f"{', '.join(f'`{each}`' for each in REFUSAL_REASONS)}.",)),
     "reasons": _reasons,
 }

@@ -1,21 +1,14 @@
 """Command `restore`: re-invite people whose invitations a run deleted."""
 
-import sys
-from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import click
 from rich.console import Console
 
-from invite_sweeper.audit import History
 from invite_sweeper.audit.events import OutcomeLine
 from invite_sweeper.cli.console import run_async, stdout_console, write_json
-from invite_sweeper.cli.options import (
-    CONNECTED,
-    Command,
-    RunOptions,
-    options,
-)
+from invite_sweeper.cli.options import CONNECTED, Command, RunOptions, options
 from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.view import Progress, confirm
 from invite_sweeper.errors import Cancelled, GuardRefused, RunError, UsageError
@@ -23,24 +16,20 @@ from invite_sweeper.policy import load_policy
 from invite_sweeper.report import terminal
 from invite_sweeper.restore import (
     NOTHING_INVITED,
-    Deletions,
     RestorePlan,
     Restorer,
     plan_restore,
     read_deletions,
 )
-from invite_sweeper.sweep.command import Organization
 from invite_sweeper.sweep.result import Result
 from invite_sweeper.text import pluralize
 
 
 @click.command(cls=Command)
 @click.argument(
-    "run",
-    help="The run to undo: its number, id or file; without it the last sweep.",
-    required=False,
-    metavar="[RUN]",
-)
+    "run", help="The run to undo: its number, id or file; without it the last sweep.",
+    required=False, metavar="[RUN]",
+)  # fmt: skip
 @options(*CONNECTED, "deadline", "yes")
 @click.option("--dry-run", is_flag=True, help="Show who would be invited; write nothing.")
 @click.option("--username", metavar="GLOB", help="Only people with this address.")
@@ -75,20 +64,17 @@ async def _restore(
     session: Session, run: str | None, username: str | None, *, unconfirmed: bool
 ) -> int:
     """Restore, report, and return the exit code; a dry run writes nothing."""
-    dry_run = session.options.dry_run
-    with session.working(locked=not dry_run):
+    with session.working(locked=not session.options.dry_run):
         history = session.read_history()
         last = history.last_sweep()
         if run is not None:
-            file = session.directory.find(run)
+            path = session.directory.find(run).path
         elif last is not None:
-            file = last.file
+            path = last.file.path
         else:
-            raise UsageError(
-                "The audit directory has no sweep to undo.",
-                hint="List the runs with `audit show`.",
-            )
-        deletions = read_deletions(file.path, username=username, unconfirmed=unconfirmed)
+            hint = "List the runs with `audit show`."
+            raise UsageError("The audit directory has no sweep to undo.", hint=hint)
+        deletions = read_deletions(path, username=username, unconfirmed=unconfirmed)
         base_url = str(session.base_url)
         if deletions.start.base_url != base_url:
             raise GuardRefused(
@@ -97,43 +83,30 @@ async def _restore(
             )
         async with session.organizations(history) as organizations:
             plan = await session.stop.run_unless_stopped(plan_restore(organizations, deletions))
-            if dry_run:
+            if session.options.dry_run:
                 _show_plan(session, plan)
                 return plan.exit_code
-            if plan.to_invite and not session.options.yes and sys.stdin.isatty():
-                agreed = await confirm(lambda console: _ask(console, plan), session.stop)
-                if session.stop.reason is not None:
-                    raise session.stop.as_error(consequence=NOTHING_INVITED)
-                if not agreed:
-                    raise Cancelled("Cancelled.")
-            return await _invite(session, history, deletions, organizations, plan)
+            if plan.to_invite and not await confirm(session, partial(_ask, plan)):
+                raise Cancelled("Cancelled.")
+            command = session.command(history, restores=deletions.run_id)
+            result = Result(command, organizations, Progress(session.log, None))
+            async with session.run(command.run_started(organizations)) as (log, record):
+                restorer = Restorer(result, log, session.stop, partial(_report, session))
+                record.end = end = await restorer.run(plan)
+            session.last_resort.exit_code = end.exit_code
+            session.show(record)
+            return end.exit_code
 
 
-async def _invite(
-    session: Session,
-    history: History,
-    deletions: Deletions,
-    organizations: Sequence[Organization],
-    plan: RestorePlan,
-) -> int:
-    def report(line: OutcomeLine, reason: str) -> None:
-        loud = line.outcome in {"active", "failed", "unknown"}
-        say = session.log.warning if loud else session.log.info
-        more = {"reason": reason} if reason else {}
-        place = line.project_name or line.org_id
-        say(line.outcome.replace("_", " "), user=line.username, place=place, **more)
-
-    command = session.command(history, restores=deletions.run_id)
-    result = Result(command, organizations, Progress(session.log, None))
-    async with session.run(command.run_started(organizations)) as (log, record):
-        record.end = end = await Restorer(result, log, session.stop, report).run(plan)
-    session.last_resort.exit_code = end.exit_code
-    session.show(record)
-    return end.exit_code
+def _report(session: Session, line: OutcomeLine, reason: str) -> None:
+    loud = line.outcome in {"active", "failed", "unknown"}
+    say = session.log.warning if loud else session.log.info
+    more = {"reason": reason} if reason else {}
+    place = line.project_name or line.org_id
+    say(line.outcome.replace("_", " "), user=line.username, place=place, **more)
 
 
 def _show_plan(session: Session, plan: RestorePlan) -> None:
-    """Show who would be invited again."""
     if session.options.output == "json":
         write_json(plan)
     elif not session.options.quiet:
@@ -148,7 +121,7 @@ def _show_plan(session: Session, plan: RestorePlan) -> None:
         session.log.warning("would not be invited", user=each.username, reason=each.reason)
 
 
-def _ask(console: Console, plan: RestorePlan) -> None:
+def _ask(plan: RestorePlan, console: Console) -> None:
     terminal.show_people(console, plan.to_invite)
     count = pluralize(len(plan.to_invite), "person", "people")
     console.print(f"Invite {count} again? Atlas sends each an e-mail.", style="bold")

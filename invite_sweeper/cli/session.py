@@ -16,11 +16,7 @@ from typing import Any
 from rich.console import Console
 
 from invite_sweeper.atlas import AtlasClient, connect
-from invite_sweeper.atlas.credentials import (
-    Credentials,
-    credentials_variables,
-    read_credentials,
-)
+from invite_sweeper.atlas.credentials import Credentials, credentials_variables, read_credentials
 from invite_sweeper.atlas.http import open_connector, parse_base_url
 from invite_sweeper.audit import AuditDirectory, AuditLog, History, RunRecord
 from invite_sweeper.audit.events import RunStarted
@@ -37,7 +33,7 @@ from invite_sweeper.report.metrics import check_gateway_url
 from invite_sweeper.report.notify import register_secrets
 from invite_sweeper.report.readback import result_json
 from invite_sweeper.report.story import errors_of
-from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest, handle_signals
+from invite_sweeper.shutdown import StopRequest, handle_signals
 from invite_sweeper.sweep.command import Command, Organization
 from invite_sweeper.text import describe_duration
 
@@ -118,7 +114,7 @@ class Session:
         """Raise Interrupted if the deadline has passed: work that waits for nothing asks for it."""
         if time.monotonic() >= self.deadline_s:
             self.stop.request(self._too_late)
-            raise self.stop.as_error(consequence=NOTHING_DELETED)
+            raise self.stop.as_error()
 
     def read_history(self) -> History:
         """Return what earlier runs of the audit directory did.
@@ -130,11 +126,7 @@ class Session:
             return History.read(self.directory.files(), check=self.check_deadline)
 
     def credentials(self) -> dict[str, Credentials]:
-        """Return the sets of credentials of the policy by name, "" for the plain variables.
-
-        Raises:
-            UsageError: Sets are missing or cannot be read; it names every variable at once.
-        """
+        """Return the sets of credentials of the policy; see `read_all_credentials`."""
         names = dict.fromkeys(each.credentials or "" for each in self.policy.organizations)
         return read_all_credentials(self.environment, names)
 
@@ -183,30 +175,22 @@ class Session:
 
     @asynccontextmanager
     async def run(self, start: RunStarted) -> AsyncIterator[tuple[AuditLog, RunRecord]]:
-        """Yield the log and the record of this run; the lock must be held.
-
-        Warns at the end where the log is not where it should be, too.
-        """
-        copy = audit_copy() if self.policy.audit.stdout else None
+        """Yield the log and the record of this run, whose lock is held; warn of a failed copy."""
+        writer = audit_copy() if self.policy.audit.stdout else None
         clock = partial(datetime.now, UTC)
-        log = AuditLog.begin(self.directory, self.run_id, clock=clock, copy=copy)
+        log = AuditLog.begin(self.directory, self.run_id, clock=clock, copy=writer)
         record = RunRecord(log.file, start=start)
         try:
             yield log, record
         finally:
             await log.close()
         record.last_hash = log.last_hash
-        if log.copy_failure is not None:
-            self.log.warning(
-                "the copy of the audit log on standard output is incomplete; the file is complete",
-                reason=getattr(log.copy_failure, "strerror", None) or "it is closed",
-                audit_file=str(log.file.path),
-            )
-        if log.head_failure is not None:
-            self.log.warning(
-                "HEAD could not be written: the next run goes on after the last line of the file",
-                reason=log.head_failure.strerror,
-            )
+        copy = "the copy of the audit log on standard output is incomplete; the file is complete"
+        head = "HEAD could not be written: the next run goes on after the last line of the file"
+        for text, failure in ((copy, log.copy_failure), (head, log.head_failure)):
+            if failure is not None:
+                reason = getattr(failure, "strerror", None) or "it is closed"
+                self.log.warning(text, reason=reason, audit_file=str(log.file.path))
 
     def command(self, history: History, **more: Any) -> Command:  # noqa: ANN401
         """Return what a run of this session is given; `more` are further fields."""
@@ -223,7 +207,7 @@ class Session:
 
     @asynccontextmanager
     async def organizations(
-        self, history: History, *, retry_for_s: float | None = None
+        self, history: History, *, retry_for_s: float = math.inf
     ) -> AsyncIterator[Sequence[Organization]]:
         """Yield the organizations of the policy, each with the client of its credentials.
 
@@ -231,9 +215,8 @@ class Session:
 
         Args:
             history: Names the organizations until Atlas does.
-            retry_for_s: How long requests are retried; None for as long as the command runs.
+            retry_for_s: How long requests are retried, at most as long as the command runs.
         """
-        retry_until_s = math.inf if retry_for_s is None else time.monotonic() + retry_for_s
         async with AsyncExitStack() as stack:
             connector = await stack.enter_async_context(open_connector())
             clients: dict[str, AtlasClient] = {}
@@ -244,7 +227,7 @@ class Session:
                     self.policy.execution,
                     clock=self.clock,
                     log=self.log,
-                    retry_until_s=retry_until_s,
+                    retry_until_s=time.monotonic() + retry_for_s,
                     connector=connector,
                 )
                 clients[name] = await stack.enter_async_context(client)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import click
 from typing_extensions import override
 
-from invite_sweeper.errors import Cancelled, ErrorParts, ErrorResult, RunError
+from invite_sweeper.errors import Cancelled, ErrorParts, RunError
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.text import command, escape_unprintable
 
@@ -58,8 +58,6 @@ class _Stream(io.FileIO):
             return memoryview(data).nbytes
 
     def _wait(self) -> None:
-        if self._poll.poll(0):
-            return
         started_s, patience_s = time.monotonic(), self.patience_s
         ready = self._poll.poll(None if patience_s is None else max(0.0, patience_s) * 1000)
         if patience_s is not None:
@@ -84,21 +82,22 @@ def secure() -> None:
     stream and everything printed to it.
     """
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
-        if getattr(sys, name) is None:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number: this one
-            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
-    for number, name in ((1, "stdout"), (2, "stderr")):
         stream = getattr(sys, name)
-        if isinstance(stream, io.TextIOWrapper) and stream.fileno() == number:
+        if stream is None:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number: this one
+            stream = os.fdopen(number, mode, encoding="utf-8", closefd=False)
+        if number and isinstance(stream, io.TextIOWrapper) and stream.fileno() == number:
             # A user at a terminal may pause the output; nothing is in flight behind a result.
             patience_s = PATIENCE_S if name == "stderr" and not stream.isatty() else None
-            forgiving = io.TextIOWrapper(
-                _RedactingBuffer(_Stream(number, patience_s)),
+            raw = _Stream(number, patience_s)
+            OUTPUTS.stdout = raw if name == "stdout" else OUTPUTS.stdout
+            stream = io.TextIOWrapper(
+                _RedactingBuffer(raw),
                 stream.encoding,
                 stream.errors,
                 line_buffering=stream.line_buffering,
             )
-            setattr(sys, name, forgiving)
+        setattr(sys, name, stream)
 
 
 def audit_copy() -> Callable[[bytes], None]:
@@ -106,7 +105,7 @@ def audit_copy() -> Callable[[bytes], None]:
 
     A reader that keeps the run waiting ends the copy, and stdout for the result as well.
     """
-    raw = _raw_stdout()
+    raw = OUTPUTS.stdout
     if raw is not None:
         raw.patience_s = PATIENCE_S
 
@@ -124,7 +123,7 @@ def stdout_error() -> str | None:
 
     A reader that closed the pipe needs no message.
     """
-    raw = _raw_stdout()
+    raw = OUTPUTS.stdout
     if raw is None:
         return None
     sys.stdout.flush()
@@ -134,22 +133,19 @@ def stdout_error() -> str | None:
     return f"The result could not be written to standard output: {reason}. The run is complete."
 
 
-def _raw_stdout() -> _Stream | None:
-    raw: object = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
-    return raw if isinstance(raw, _Stream) else None
-
-
 class Outputs:
     """What this process writes: one result as JSON, and errors in the format of its log.
 
     Attributes:
         is_json: Whether the command line asks for JSON.
         json_log: The program's log if it writes JSON lines: then errors are lines of it, too.
+        stdout: What is below `sys.stdout`; None where this is not the process's own.
     """
 
     def __init__(self) -> None:
         self.is_json = False
         self.json_log: FilteringBoundLogger | None = None
+        self.stdout: _Stream | None = None
         self._written = False
 
     def write(self, data: bytes) -> None:
@@ -161,10 +157,7 @@ class Outputs:
     def write_error(self, error: RunError) -> None:
         """Write an error if JSON is asked for, unless the result, which says more, was written."""
         if self.is_json and not self._written:
-            result = ErrorResult(
-                exit_code=int(error.exit_code), reasons=error.reasons, error=error.to_json()
-            )
-            self.write(json.dumps(result).encode() + b"\n")
+            self.write(json.dumps(error.result()).encode() + b"\n")
 
 
 OUTPUTS: Final = Outputs()
@@ -190,7 +183,9 @@ def print_error_parts(error: ErrorParts, help_topic: str = "") -> None:
         )
         return
     first, *lines = error["message"].split("\n")
-    click.echo(f"Error: {escape_unprintable(first)}", err=True)
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    label = "Error:" if plain else click.style("Error:", "red", bold=True)
+    click.echo(f"{label} {escape_unprintable(first)}", err=True)
     for part in (*lines, error["consequence"], error["hint"], more):
         if part:
             click.echo(f"  {escape_unprintable(part)}", err=True)

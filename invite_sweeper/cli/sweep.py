@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
+from itertools import chain
 from os.path import realpath
 from pathlib import Path
 from typing import Any
@@ -53,11 +54,7 @@ def sweep(**given: Any) -> None:  # noqa: ANN401
 
 @click.command(cls=Command)
 @click.argument(
-    "policy_argument",
-    help="The policy file.",
-    metavar="[POLICY]",
-    required=False,
-    type=FILE,
+    "policy_argument", help="The policy file.", metavar="[POLICY]", required=False, type=FILE
 )
 @options(*(name for name in SWEEP if name not in {"dry_run", "yes"}))
 def plan(policy_argument: Path | None, **given: Any) -> None:  # noqa: ANN401
@@ -141,8 +138,7 @@ class _SweepCommand:
             await self._tell_others(self._without_run(error))
             raise
         self._copy_plan(record)
-        code = record.exit_code or 0
-        session.last_resort.exit_code = code
+        session.last_resort.exit_code = code = record.exit_code or 0
         if not cancelled:
             session.show(record)
         else:  # the question has shown the plan already
@@ -220,26 +216,24 @@ class _SweepCommand:
         """Send the notifications, and write and push the metrics; failures are warnings."""
         session, options = self._session, self._session.options
         limit_s = min(notify.LIMIT_S, session.last_resort.left_s)
-        finished_at, sending = datetime.now(UTC), []
-        messages: list[str] = []
-        if session.policy.notify:
-            build = partial(
-                notify.end_message,
-                environment=session.environment,
-                record=record,
-                story=tell(record, session.advisor),
-                finished_at=finished_at,
-            )
-            sending.append(notify.send(session.policy.notify, build, limit_s=limit_s))
+        finished_at = datetime.now(UTC)
+        messages: tuple[str, ...] = ()
+        build = partial(
+            notify.end_message,
+            environment=session.environment,
+            record=record,
+            story=tell(record, session.advisor),
+            finished_at=finished_at,
+        )
+        sending = [notify.send(session.policy.notify, build, limit_s=limit_s)]
         if metrics_too and (options.metrics_file or options.pushgateway) is not None:
             succeeded_at = metrics.last_success(self._earlier)
             metered = metrics.Metrics(self._labels, record, finished_at, succeeded_at)
             if options.pushgateway is not None:
                 sending.append(metered.push(options.pushgateway, limit_s=limit_s))
             if options.metrics_file is not None:
-                messages += metered.write(options.metrics_file)
-        messages += [each for found in await asyncio.gather(*sending) for each in found]
-        for message in messages:
+                messages = metered.write(options.metrics_file)
+        for message in chain(messages, *await asyncio.gather(*sending)):
             session.log.warning(message)
 
 
@@ -266,6 +260,4 @@ def check_outputs(session: Session) -> None:
 
 
 def _shard(options: RunOptions, environment: Mapping[str, str]) -> Shard | None:
-    if options.shard is None:
-        return None
     return Shard.parse(options.shard, completion_index=environment.get("JOB_COMPLETION_INDEX"))

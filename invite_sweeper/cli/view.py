@@ -24,10 +24,9 @@ from invite_sweeper.audit.events import RunFinished, RunWarning
 from invite_sweeper.cli.console import RedactingConsole
 from invite_sweeper.cli.session import Session
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
-from invite_sweeper.errors import GuardRefused
+from invite_sweeper.errors import NOTHING_DELETED, GuardRefused
 from invite_sweeper.models import Outcome
 from invite_sweeper.report.terminal import show_question
-from invite_sweeper.shutdown import StopRequest
 
 _LINE_INTERVAL_S: Final = 30.0
 _MAX_LINE_BYTES = 1024
@@ -61,6 +60,7 @@ class Progress:
                 console=console,
                 transient=True,
             )
+            self._task = self._bar.add_task("", failures="")
 
     def started(self, activity: str, count: int, where: str) -> None:
         """Show that so many steps of an activity begin, in an organization."""
@@ -69,12 +69,10 @@ class Progress:
             self._activity, self._total, self._done = activity, 0, 0
             self._logged_s = self._clock()
         self._total += count
-        if self._bar is None or not self._total:
-            return
-        for task in self._bar.task_ids:
-            self._bar.remove_task(task)
-        self._bar.add_task(activity, total=self._total, completed=self._done, failures="")
-        self._bar.start()
+        if self._bar is not None and self._total:
+            total, done = self._total, self._done
+            self._bar.reset(self._task, total=total, completed=done, description=activity)
+            self._bar.start()
 
     def done(self, outcome: Outcome | None = None) -> None:
         """Show that one step ended; that of a deletion has an outcome."""
@@ -83,9 +81,8 @@ class Progress:
         self._done += 1
         if self._bar is not None:
             failed = self._outcomes["failed"] + self._outcomes["unknown"]
-            for task in self._bar.task_ids:
-                failures = f"{failed:,} failed" if failed else ""
-                self._bar.update(task, advance=1, failures=failures)
+            failures = f"{failed:,} failed" if failed else ""
+            self._bar.update(self._task, completed=self._done, failures=failures)
             if self._bar.finished:
                 self.close()  # so that a question has a clean screen
             return
@@ -97,15 +94,10 @@ class Progress:
 
     def warn(self, warning: RunWarning) -> None:
         """Log a warning or remark; the run continues. What is announced is a line of its story."""
-        match warning.level:
-            case _ if warning.code == WarningCode.NOTICE:
-                pass
-            case WarningLevel.REMARK:
-                self._log.info(warning.message)
-            case WarningLevel.URGENT:
-                self._log.error(warning.message)
-            case _:
-                self._log.warning(warning.message)
+        say = self._log.error if warning.level == WarningLevel.URGENT else self._log.warning
+        say = self._log.info if warning.level == WarningLevel.REMARK else say
+        if warning.code != WarningCode.NOTICE:
+            say(warning.message)
 
     async def confirms(self, result: RunFinished) -> bool:
         """Return whether to go on with the plan: no question is asked."""
@@ -118,15 +110,20 @@ class Progress:
             self._bar.stop()
 
 
-async def confirm(present: Callable[[Console], None], stop: StopRequest) -> bool:
-    """Return whether the user confirmed; end of input, a signal and the deadline do not.
+async def confirm(session: Session, present: Callable[[Console], None]) -> bool:
+    """Return whether the user confirmed, which end of input does not.
+
+    With `--yes`, and where stdin is not a terminal, nobody is asked.
 
     Args:
         present: Writes what would be done, and the question.
 
     Raises:
         GuardRefused: stderr is not a terminal, which would show the question.
+        Interrupted: A signal or the deadline came first.
     """
+    if session.options.yes or not sys.stdin.isatty():
+        return True
     if not sys.stderr.isatty():
         raise GuardRefused(
             "Cannot ask for confirmation: stderr is not a terminal.",
@@ -138,16 +135,21 @@ async def confirm(present: Callable[[Console], None], stop: StopRequest) -> bool
     termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
     sys.stderr.write("Type yes or no: ")
     sys.stderr.flush()
-    answer = await _read_line(stop)
-    if not answer.endswith(b"\n"):
-        sys.stderr.write("\n")
+    answer = b""
+    try:
+        answer = await session.stop.run_unless_stopped(_read_line())
+    finally:
+        if not answer.endswith(b"\n"):
+            sys.stderr.write("\n")
+    if session.stop.reason is not None:
+        raise session.stop.as_error(consequence=NOTHING_DELETED)
     if answer.strip().lower() == b"y":
         sys.stderr.write("Only the whole word yes confirms.\n")
     return answer.endswith(b"\n") and answer.strip().lower() == b"yes"
 
 
-async def _read_line(stop: StopRequest) -> bytes:
-    """Return a line, or what came before the end of input; b"" when a stop is requested first."""
+async def _read_line() -> bytes:
+    """Return a line, or what came before the end of input."""
     descriptor, received = sys.stdin.fileno(), bytearray()
     loop = asyncio.get_running_loop()
     line: asyncio.Future[bytes] = loop.create_future()
@@ -161,14 +163,11 @@ async def _read_line(stop: StopRequest) -> bytes:
         if is_whole and not line.done():
             line.set_result(bytes(received))
 
-    stop_task = asyncio.ensure_future(stop.requested.wait())
     loop.add_reader(descriptor, read)
     try:
-        await asyncio.wait((line, stop_task), return_when=asyncio.FIRST_COMPLETED)
-        return line.result() if line.done() and not stop_task.done() else b""
+        return await line
     finally:
         loop.remove_reader(descriptor)
-        stop_task.cancel()
 
 
 class TerminalView(Progress):
@@ -188,12 +187,10 @@ class TerminalView(Progress):
     async def confirms(self, result: RunFinished) -> bool:
         """Show the plan as it is on disk, and return whether the operator agrees to it."""
         session = self._session
-        if session.options.yes or not sys.stdin.isatty():
-            return True
         self.close()
         self._record.end = result
         agreed = await confirm(
-            lambda console: show_question(console, self._record, session.advisor), session.stop
+            session, lambda console: show_question(console, self._record, session.advisor)
         )
-        self.cancelled = not agreed and session.stop.reason is None
+        self.cancelled = not agreed
         return agreed

@@ -22,10 +22,9 @@ from invite_sweeper.counts import METRICS
 from invite_sweeper.endings import REFUSAL_REASONS, ExitCode, Status, status_of
 from invite_sweeper.errors import UsageError
 from invite_sweeper.files import regular_file_target, replace_file
-from invite_sweeper.models import OUTCOMES_OF_DELETIONS
+from invite_sweeper.models import OUTCOMES_OF_DELETIONS, parse_timestamp
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report.notify import LIMIT_S, Message, NotSent, open_session, request
-from invite_sweeper.text import to_datetime
 
 INSTANCE_VARIABLE: Final = "INVITE_SWEEPER_INSTANCE"
 _JOB: Final = "invite_sweeper"
@@ -80,7 +79,7 @@ def is_textfile(start: bytes) -> bool:
 def last_success(runs: Iterable[RunRecord]) -> datetime | None:
     """Return when the last sweep or dry run that succeeded ended; None if none is known."""
     ends = (
-        to_datetime(run.finished_at)
+        parse_timestamp(run.finished_at)
         for run in runs
         if run.mode != "restore" and status_of(run.exit_code) is Status.DONE
     )

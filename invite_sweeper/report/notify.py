@@ -19,7 +19,6 @@ import aiohttp
 from yarl import URL
 
 from invite_sweeper.atlas.http import (
-    TRANSPORT_ERRORS,
     DaemonResolver,
     describe_error,
     find_proxy,
@@ -354,7 +353,7 @@ async def request(
         reason, fix = error.message.rstrip("."), error.hint
     except TimeoutError:
         reason, fix = f"no response within {session.timeout.total:.0f} s from {host}", network
-    except TRANSPORT_ERRORS as error:
+    except (aiohttp.ClientError, OSError) as error:
         reason, fix = describe_error(error, host, session.timeout).reason, network
         if isinstance(error, aiohttp.ClientConnectorCertificateError):
             fix = "Name the file of a private certificate authority in SSL_CERT_FILE."

@@ -20,6 +20,7 @@ from markupsafe import Markup
 from invite_sweeper.audit import History, RunFile, RunRecord, Verdict, Verification
 from invite_sweeper.endings import Advisor, Colour, ExitCode, Status, status_of, worst
 from invite_sweeper.errors import RunError
+from invite_sweeper.models import parse_timestamp
 from invite_sweeper.report.readback import Table, tables_of
 from invite_sweeper.report.story import (
     Attention,
@@ -29,7 +30,7 @@ from invite_sweeper.report.story import (
     tell,
     tell_verification,
 )
-from invite_sweeper.text import escape_unprintable, pluralize, to_datetime
+from invite_sweeper.text import escape_unprintable, pluralize
 
 _MARKDOWN_ROWS: Final = 50
 """Rows of a Markdown table; a pull request accepts 65,536 characters."""
@@ -167,7 +168,7 @@ def _read_run(file: RunFile) -> _Run:
     record = history.runs[0]
     for grown in (record.ended, record.plan, record.deleted):  # with the lines
         grown.clear()
-    started = to_datetime(record.start.now) if record.start is not None else None
+    started = parse_timestamp(record.start.now) if record.start is not None else None
     return _Run(record, started.date() if started is not None else None, status)
 
 

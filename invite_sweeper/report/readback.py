@@ -108,8 +108,8 @@ def read_rows(record: RunRecord) -> RunRows:
     organizations = record.end.organizations if record.end is not None else ()
     found = RunRows({each.id: each.label for each in organizations})
     with suppress(RunError):  # the verification names the file, and the totals are known
-        for line in read_events(record.file.path):
-            found.add(line.event)
+        for _, event in read_events(record.file.path):
+            found.add(event)
         found.is_whole = True
     found.announced = sorted(sorted_rows(found.announced), key=lambda row: row.due)
     return found

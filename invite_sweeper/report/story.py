@@ -28,7 +28,7 @@ from invite_sweeper.endings import (
     status_of,
 )
 from invite_sweeper.errors import ErrorParts
-from invite_sweeper.models import Source
+from invite_sweeper.models import Source, parse_timestamp
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.sweep.selection import describe_keep_reason
 from invite_sweeper.text import (
@@ -37,7 +37,6 @@ from invite_sweeper.text import (
     plural_form,
     pluralize,
     shorten_list,
-    to_datetime,
     truncate,
 )
 
@@ -452,5 +451,5 @@ def display_text(value: str | None) -> str:
 
 def describe_instant(text: str) -> str:
     """Return an instant of the log to the minute."""
-    found = to_datetime(text)
+    found = parse_timestamp(text)
     return f"{found:%Y-%m-%d %H:%M} UTC" if found is not None else "an unknown time"

@@ -16,6 +16,7 @@ from invite_sweeper.atlas.reader import AtlasReader
 from invite_sweeper.audit import AuditLog
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.errors import (
+    NOTHING_DELETED,
     AtlasUnavailable,
     AuditLogError,
     CredentialsRefused,
@@ -32,7 +33,6 @@ from invite_sweeper.models import (
     Source,
     SourceRetired,
 )
-from invite_sweeper.shutdown import NOTHING_DELETED
 from invite_sweeper.sweep.command import Organization
 from invite_sweeper.sweep.guards import check_clock, check_members, check_population
 from invite_sweeper.sweep.plan import ListOutcome, Observer, Planner

@@ -296,19 +296,7 @@ class Executor:
                 self._wake.set()
         elapsed_s = 0.0 if started_s is None else self._clock() - started_s
         try:
-            self._log.write(
-                planned.as_event(
-                    OutcomeLine,
-                    rule=planned.rule,
-                    outcome=outcome,
-                    attempts=result.attempts,
-                    http_status=result.http_status,
-                    error_code=result.error_code,
-                    duration_ms=round(elapsed_s * 1000, 1),
-                    seen_before=result.seen_before,
-                    seen_after=result.seen_after,
-                )
-            )
+            self._log.write(OutcomeLine.of(planned, outcome, result, elapsed_s))
         except RunError as failure:
             self._abort(failure)
         try:
@@ -394,7 +382,7 @@ class Executor:
         }
         for number, (planned, outcome) in enumerate(ended):
             if number in found_again:
-                self._log.write(OutcomeLine.unsent(planned, Outcome.FAILED, replaces=outcome))
+                self._log.write(OutcomeLine.of(planned, Outcome.FAILED, replaces=outcome))
                 organization.outcomes[outcome] -= 1
                 organization.outcomes[Outcome.FAILED] += 1
             elif number not in unread:

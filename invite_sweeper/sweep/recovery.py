@@ -22,6 +22,7 @@ from invite_sweeper.models import (
     MembershipStatus,
     Outcome,
     ProjectGone,
+    Sending,
     UserStatus,
 )
 from invite_sweeper.sweep.command import Organization
@@ -113,9 +114,8 @@ class Recovery:
             await self.settle(ListRef(one.place, one.source), found)
 
     def _record(self, opened: OpenIntent, outcome: Outcome, seen_after: str | None = None) -> None:
-        recovers = opened.run.run_id
-        line = OutcomeLine.unsent(opened.intent, outcome, seen_after=seen_after, recovers=recovers)
-        self._write(line)
+        sent, recovers = Sending(seen_after=seen_after), opened.run.run_id
+        self._write(OutcomeLine.of(opened.intent, outcome, sent, recovers=recovers))
         self._organization.count(recovered=1)
         if outcome is Outcome.ACCEPTED_DURING:
             self._result.removed_member(opened.intent)

@@ -12,7 +12,7 @@ from invite_sweeper.counts import total
 from invite_sweeper.endings import WarningCode, WarningLevel
 from invite_sweeper.errors import Cancelled, RunError
 from invite_sweeper.models import Outcome
-from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest
+from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.command import Command, Organization
 from invite_sweeper.sweep.discovery import Reader
 from invite_sweeper.sweep.executor import delete
@@ -94,10 +94,12 @@ async def _confirm(result: Result, stop: StopRequest) -> None:
         RunError: The answer is no, or a stop came. Nothing was deleted.
     """
     asked_s = result.command.clock()
-    agreed = await result.view.confirms(result.finished())
-    result.question_s = result.command.clock() - asked_s
+    try:
+        agreed = await result.view.confirms(result.finished())
+    finally:
+        result.question_s = result.command.clock() - asked_s
     if stop.reason is not None:
-        raise stop.as_error(consequence=NOTHING_DELETED)
+        raise stop.as_error()
     if not agreed:
         raise Cancelled("Cancelled.")
 
@@ -128,7 +130,7 @@ async def _read_anew(
         changed += len(gone)
         before.outcomes[Outcome.CHANGED] += len(gone)
         for each in gone:
-            log.write(OutcomeLine.unsent(each, Outcome.CHANGED))
+            log.write(OutcomeLine.of(each, Outcome.CHANGED))
     if changed:
         result.warn_of(
             WarningCode.PLAN_DIFFERS,

@@ -92,21 +92,6 @@ async def test_wrong_credentials_or_address_end_the_run_with_exit_code_5(
     assert "wrong" not in str(caught.value)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-async def test_missing_role_in_one_project_does_not_affect_the_others(sim, online, kind):
-    first, *_ = add_projects(sim)
-    sim.limit_access(first)
-
-    async with online(getattr(sim, f"add_{kind}")()) as atlas:
-        projects = list(await atlas.reader.projects())
-        listings = [await atlas.reader.invitations(one) for one in projects]
-
-    unreadable = listings[[one.id for one in projects].index(first)]
-    assert (unreadable.http_status, unreadable.error_code) == (401, "USER_UNAUTHORIZED")
-    assert sorted(len(each) for each in listings if each is not unreadable) == [4, 4]
-    assert sim.oauth.issued <= 1  # the token is not refreshed for a role
-
-
 @pytest.mark.parametrize(
     ("algorithm", "uses"), [("MD5", 1000), ("SHA-256", 1000), ("MD5", 1), ("MD5", 3)]
 )
@@ -200,13 +185,6 @@ async def test_concurrent_requests_share_one_token_which_is_revoked_at_the_end(s
     assert (sim.oauth.issued, sim.live_token_count(account)) == (1, 0)
 
 
-async def test_no_token_is_requested_before_the_first_request(sim, online):
-    async with online(sim.add_service_account()):
-        pass
-
-    assert sim.request_log.received["POST"] == 0
-
-
 async def test_token_of_one_hour_is_refreshed_10_minutes_before_it_expires(sim, online, fake_time):
     add_projects(sim)
     sim.oauth.expires_in_s = 3600
@@ -252,23 +230,6 @@ async def test_lasting_401_refreshes_the_token_at_once_then_once_a_minute(sim, o
     assert sim.oauth.issued == 1 + 1 + 1
 
 
-async def test_account_deleted_during_a_run_ends_it_after_one_more_token_request(sim, online):
-    add_projects(sim, projects=12)
-    account = sim.add_service_account()
-
-    async with online(account, concurrency=12) as atlas:
-        projects = list(await atlas.reader.projects())
-        sim.expire_tokens()
-        rejected = faults.fail_with(401, "invalid_client")
-        sim.faults.add(rejected, path=TOKEN_PATH, times=None)
-        results = await asyncio.gather(
-            *map(atlas.reader.invitations, projects), return_exceptions=True
-        )
-
-    assert {type(result) for result in results} == {CredentialsRefused}
-    assert request_count(sim, TOKEN_PATH) == 2
-
-
 async def test_deletion_without_a_token_fails_and_ends_the_run(sim, online):
     add_projects(sim, projects=1, invitations=1)
 
@@ -311,6 +272,9 @@ NO_TOKEN = (
     b'{"access_token":"\\u00e4"}',
     b'{"access_token":"abc","token_type":"mac"}',
     b'{"access_token":"abc","token_type":null}',
+    b'{"access_token":"abc","expires_in":null}',
+    b'{"access_token":"abc","expires_in":"long"}',
+    b'{"access_token":"abc","expires_in":0}',
     b"[" * 3000,
 )
 TOKEN_FAULTS = {
@@ -372,16 +336,13 @@ async def test_token_is_requested_at_most_10_times_a_minute_and_the_first_6_do_n
     assert all(later - earlier >= 60 for earlier, later in zip(at_s, at_s[10:], strict=False))
 
 
-@pytest.mark.parametrize("lifetime", [b"null", b'"long"', b"-5", b"0"])
-async def test_token_without_a_valid_lifetime_is_used_for_an_hour_and_not_revoked_later(
-    sim, online, fake_time, lifetime
+async def test_token_without_a_lifetime_is_used_for_an_hour_and_not_revoked_later(
+    sim, online, fake_time
 ):
     account = sim.add_service_account()
     good = sim.add_token()
-    body = b'{"access_token":"%s","token_type":"bearer","expires_in":%s}'
-    sim.faults.add(
-        faults.malformed(body % (good.secret.encode(), lifetime)), path=TOKEN_PATH, times=None
-    )
+    body = b'{"access_token":"%s","token_type":"bearer"}' % good.secret.encode()
+    sim.faults.add(faults.malformed(body), path=TOKEN_PATH, times=None)
 
     async with online(account) as atlas:
         await list_all(atlas)

@@ -6,7 +6,7 @@ import faults
 import pytest
 from builders import ORG, PROJECT, invitation
 
-from invite_sweeper.errors import AddressRefused
+from invite_sweeper.errors import CredentialsRefused
 from invite_sweeper.models import ListUnreadable, Outcome, Sending, Source
 
 V2023, V2025 = "application/vnd.atlas.2023-01-01+json", "application/vnd.atlas.2025-02-19+json"
@@ -270,7 +270,7 @@ async def test_users_are_unreadable_if_one_of_the_lists_is(
 
 async def test_refused_address_stops_the_run_while_users_are_read(online, sim, project):
     sim.faults.add(faults.fail_with(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"), times=None)
-    with pytest.raises(AddressRefused):
+    with pytest.raises(CredentialsRefused):
         await statuses_of(online)
 
 

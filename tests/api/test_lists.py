@@ -28,13 +28,6 @@ def project_id(sim):
     return alpha
 
 
-@pytest.fixture
-def many(sim, project_id):
-    """600 more users: a second page."""
-    for number in range(600):
-        sim.add_user(f"r{number:03}@example.com", group_roles={project_id: ["GROUP_OWNER"]})
-
-
 async def listing(atlas, source, project_id):
     return await atlas.reader.invitations(place_of(source, project_id), source)
 
@@ -67,38 +60,12 @@ async def test_active_users_are_not_listed(sim, online, project_id, source):
     assert statuses == ["INVITATION_EXPIRED", "INVITATION_REJECTED", "PENDING", "PENDING"]
 
 
-@pytest.mark.usefixtures("many")
-@pytest.mark.parametrize("source", [Source.USERS, Source.ORG_USERS])
-async def test_unreadable_page_makes_the_whole_list_unreadable(sim, online, project_id, source):
-    sim.faults.add(faults.fail_with(500), path="*/users", nth=2, times=None)
-    async with online() as atlas:
-        found = await listing(atlas, source, project_id)
-
-    assert isinstance(found, ListUnreadable)
-    assert (found.source, found.http_status, found.org_id) == (source, 500, ORG)
-    assert str(source) in found.reason
-
-
-@pytest.mark.usefixtures("many")
-async def test_list_with_more_pages_than_the_cap_is_unreadable(online, project_id, monkeypatch):
+async def test_list_with_more_pages_than_the_cap_is_unreadable(script, monkeypatch):
     monkeypatch.setattr("invite_sweeper.atlas.lists.MAX_PAGES", 1)
-    async with online() as atlas:
-        found = await listing(atlas, Source.USERS, project_id)
+    found = await users_of(script, page(user(1), has_next=True), page(user(2)))
 
     assert isinstance(found, ListUnreadable)
     assert "1 pages" in found.reason
-
-
-@pytest.mark.usefixtures("many")
-async def test_user_who_moves_to_the_next_page_is_listed_once(sim, online, project_id):
-    shift = faults.effect(
-        after=lambda _: sim.add_user("a@example.com", group_roles={project_id: ["GROUP_OWNER"]})
-    )
-    sim.faults.add(shift, path="*/users")
-    async with online() as atlas:
-        found = await listing(atlas, Source.USERS, project_id)
-
-    assert len(found) == len({each.invitation_id for each in found}) == 605
 
 
 UNREADABLE = {
@@ -279,15 +246,6 @@ async def test_page_of_projects_without_a_new_one_that_names_a_next_ends_the_run
     assert len(script.received) == 2
 
 
-async def test_projects_of_overlapping_and_miscounted_pages_are_listed_once(sim, online):
-    project_ids = {sim.add_project(f"Project {n:02}") for n in range(25)}
-    sim.faults.add(faults.short_pages(7, 2), path="*/v2/groups", times=None)
-    async with online() as atlas:
-        found = [item.id for item in await atlas.reader.projects()]
-
-    assert (len(found), set(found)) == (25, project_ids)
-
-
 # --- teams -----------------------------------------------------------------------------------
 
 
@@ -302,19 +260,6 @@ async def test_teams_of_all_pages_are_returned(sim, online, alpha):
     sim.faults.add(faults.short_pages(2, 1), path="*/teams", times=None)
     async with online() as atlas:
         assert await atlas.reader.project_teams(alpha) == teams
-
-
-@pytest.mark.parametrize("count", [0, 3])
-async def test_page_without_a_new_team_that_names_a_next_one_is_unreadable(
-    sim, online, alpha, count
-):
-    for _ in range(count):
-        sim.add_team(alpha.id)
-    sim.faults.add(faults.endless_pages(), path="*/teams", times=None)
-    async with online() as atlas:
-        found = await atlas.reader.project_teams(alpha)
-    assert isinstance(found, ListUnreadable)
-    assert "no new entry and names a next page" in found.reason
 
 
 @pytest.mark.parametrize(

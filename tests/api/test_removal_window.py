@@ -149,18 +149,6 @@ def test_each_attempt_has_its_own_timeout_of_120_s(
     assert least_s <= scene.took_s < most_s
 
 
-@pytest.mark.parametrize(
-    ("late", "outcome"), [(False, Outcome.FAILED), (True, Outcome.ALREADY_GONE)]
-)
-@pytest.mark.parametrize("source", USER_SOURCES)
-def test_removal_without_a_response_is_sent_once(source, late, outcome):
-    scene = Scene(source=source)
-    scene.fault(faults.hang(late=late), method="DELETE", times=None)
-    scene.run()
-
-    assert [(each.outcome, each.attempts) for each in scene.results] == [(outcome, 1)]
-
-
 def test_spacing_of_50_s_does_not_time_out_any_request():
     scene = Scene(users=9, kind="key", source=Source.INVITES).run(per_s=0.02)
 
@@ -248,47 +236,36 @@ def test_user_is_read_again_before_each_repetition_of_a_throttled_delete(source)
     assert max(scene.windows_s()) <= 1
 
 
-@pytest.mark.parametrize(("seconds", "reads"), [(0.9, 1), (1.1, 2), (60, 2)])
-def test_read_that_took_over_a_second_is_repeated(seconds, reads):
+@pytest.mark.parametrize(
+    ("seconds", "slow_reads", "reads", "outcome"),
+    [
+        (0.9, 1, 1, Outcome.DELETED),
+        (1.1, 1, 2, Outcome.DELETED),
+        (60, 1, 2, Outcome.DELETED),
+        (1.5, None, 2, Outcome.FAILED),
+    ],
+)
+def test_read_that_took_over_a_second_is_repeated_and_none_of_them_allows_the_delete(
+    seconds, slow_reads, reads, outcome
+):
     scene = Scene()
-    scene.fault(faults.delay(seconds))
-    scene.run()
-
-    assert scene.outcomes() == {Outcome.DELETED: 1}
-    assert sum(f"/groups/{scene.project}/users/" in each.path for each in scene.sim.requests) == (
-        reads + 1  # and the DELETE
-    )
-    assert max(scene.windows_s()) <= 1
-
-
-def test_user_whose_reads_all_take_over_a_second_is_not_removed():
-    scene = Scene()
-    scene.fault(faults.delay(1.5), times=None)
+    scene.fault(faults.delay(seconds), times=slow_reads)
     scene.run(attempts=2)
 
-    assert scene.outcomes() == {Outcome.FAILED: 1}
-    assert scene.sim.deletes_received == 0
-    assert [result.attempts for result in scene.results] == [0]
-
-
-def test_user_who_accepted_is_found_by_the_repeated_read():
-    scene = Scene()
-    (user,) = scene.sim.users()
-    accept = faults.effect(after=lambda _: scene.sim.set_status(user, "ACTIVE"))
-    scene.fault(faults.delay(2))
-    scene.fault(accept)
-    scene.run()
-
-    assert scene.outcomes() == {Outcome.ACCEPTED_BEFORE: 1}
-    assert scene.sim.deletes_received == 0
+    assert scene.outcomes() == {outcome: 1}
+    (deletion,) = scene.results
+    assert deletion.attempts == scene.sim.deletes_received == len(scene.windows_s())
+    assert all(window_s <= 1 for window_s in scene.windows_s())
+    requested = [each.path for each in scene.sim.requests if each.method == "GET"]
+    assert sum(f"/groups/{scene.project}/users/" in path for path in requested) == reads
 
 
 def test_connection_of_the_delete_is_made_within_the_age_of_the_read(monkeypatch):
     limits, send = [], HttpSession.send
 
-    async def record(self, request, header, digest, connect_s=None):
+    async def record(self, request, authorization, connect_s=None):
         limits.append((request.endpoint.method, connect_s))
-        return await send(self, request, header, digest, connect_s)
+        return await send(self, request, authorization, connect_s)
 
     monkeypatch.setattr(HttpSession, "send", record)
     Scene().run()

@@ -9,7 +9,7 @@ from builders import NOW, event_of, invitation
 
 from invite_sweeper.audit import AuditDirectory, AuditLog
 from invite_sweeper.audit.events import Intent, OutcomeLine, Planned, RunFinished, RunStarted
-from invite_sweeper.models import Outcome, Source
+from invite_sweeper.models import Outcome, Sending, Source
 
 IN_FLIGHT = 50
 
@@ -43,17 +43,8 @@ async def _write(log: AuditLog, deletions: int) -> None:
         for planned in group:
             log.write(planned.as_event(Intent, rule=planned.rule))
         for planned in group:
-            log.write(
-                planned.as_event(
-                    OutcomeLine,
-                    rule=planned.rule,
-                    outcome=Outcome.DELETED,
-                    attempts=1,
-                    http_status=204,
-                    error_code=None,
-                    duration_ms=12.5,
-                )
-            )
+            sent = Sending(Outcome.DELETED, attempts=1, http_status=204)
+            log.write(OutcomeLine.of(planned, Outcome.DELETED, sent, 0.0125))
     await log.finish(RunFinished(exit_code=0))
 
 

@@ -12,7 +12,7 @@ from forked import Fork
 from running import Done, end
 
 from invite_sweeper.cli.main import COMMANDS, app
-from invite_sweeper.cli.options import DEFAULT_PLAN_MAX_AGE
+from invite_sweeper.cli.options import RunOptions
 from invite_sweeper.cli.reference import TOPICS
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import RunError
@@ -97,7 +97,7 @@ def test_options_are_in_sections(pages):
     ):
         assert f" {option}" in sections[section]
     assert sections["Options"].count("\n") == 1, "each option of a sweep has a section"
-    assert f"[default: {DEFAULT_PLAN_MAX_AGE}]" in sections["Safety"]
+    assert f"[default: {RunOptions().plan_max_age}]" in sections["Safety"]
     assert f"ends with {ExitCode.STALE}." in " ".join(sections["Output"].split())
 
 

@@ -83,14 +83,15 @@ def test_log_on_a_terminal_breaks_between_words(cli):
 
 
 def test_no_color_and_a_dumb_terminal_remove_the_colours(cli):
-    cli.keys["limits"] = {"max_deletions": 1}
+    cli.keys |= {"limits": {"max_deletions": 1}, "notify": [{"kind": "ping", "url_env": "NOT_SET"}]}
     for changes, coloured in (({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)):
         with terminal_of(cli, *SWEEP, **changes) as terminal:
             code, text = terminal.end()
             raw = terminal.seen.decode()
         assert code == 3
         assert "Error: 6 stale invitations are over max_deletions: 1." in text
-        assert bool(COLOUR.search(raw)) == coloured
+        assert bool(COLOUR.search(raw)) == ("\x1b[31m\x1b[1mError:" in raw) == coloured
+        assert ("\x1b[33m[warning]" in raw) == coloured
         assert ("\x1b" in raw) != ("TERM" in changes)
 
 

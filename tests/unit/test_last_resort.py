@@ -57,6 +57,7 @@ def test_process_ends_with_8_when_the_limit_has_passed(ended, capfd, as_json):
         return
     result = json.loads(shown)
     assert result["exit_code"] == 8
+    assert result["reasons"] == ["interrupted"]
     assert result["error"].keys() == {"message", "consequence", "hint"}
     assert "did not stop" in result["error"]["message"]
 

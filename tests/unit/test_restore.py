@@ -220,7 +220,7 @@ class Restore:
         return end
 
     def lines(self, kind):
-        return [each.event for each in read_events(self.log.file.path) if type(each.event) is kind]
+        return [each for _, each in read_events(self.log.file.path) if type(each) is kind]
 
 
 @pytest.mark.parametrize(

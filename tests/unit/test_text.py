@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from invite_sweeper.models import parse_timestamp
 from invite_sweeper.text import (
     Globs,
     ProjectPatterns,
@@ -16,7 +17,6 @@ from invite_sweeper.text import (
     plural_form,
     pluralize,
     shorten_list,
-    to_datetime,
     truncate,
 )
 
@@ -86,10 +86,10 @@ EXAMPLES = [
     (truncate, ("x" * 500,), "x" * 500),
     (truncate, ("x" * 1501,), "x" * 500 + "\u2026 (1,501 characters)"),
     (truncate, ("abcd", 3), "abc\u2026 (4 characters)"),
-    (to_datetime, ("2026-11-25T03:00:00+02:00",), datetime(2026, 11, 25, 1, tzinfo=UTC)),
+    (parse_timestamp, ("2026-11-25T03:00:00+02:00",), datetime(2026, 11, 25, 1, tzinfo=UTC)),
     *(
-        (to_datetime, (value,), None)
-        for value in ("2026-11-25T03:00:00", "soon", "0001-01-01T00:00+14:00")
+        (parse_timestamp, (value,), None)
+        for value in (None, "2026-11-25T03:00:00", "soon", "0001-01-01T00:00+14:00")
     ),
     (
         escape_unprintable,
@@ -107,7 +107,7 @@ def test_example(function, words, result):
 
 
 def test_dates_are_in_utc_itself():
-    assert to_datetime("2026-11-25T03:00:00+02:00").tzinfo is UTC
+    assert parse_timestamp("2026-11-25T03:00:00+02:00").tzinfo is UTC
 
 
 # Names ------------------------------------------------------------------------------------------

@@ -34,44 +34,31 @@ def read(monkeypatch):
     return read
 
 
+ACCOUNT, API_KEY, READY = CredentialsKind
+
+
 @pytest.mark.parametrize(
-    ("environment", "content", "suffix", "kind", "actor"),
+    ("environment", "kind", "actor"),
     [
-        (
-            {ID: "mdb_sa_id_1", SECRET: "s3cret"},
-            None,
-            "",
-            CredentialsKind.SERVICE_ACCOUNT,
-            "mdb_sa_id_1",
-        ),
-        ({PUBLIC: "abcdefgh", PRIVATE: "s3cret"}, None, "", CredentialsKind.API_KEY, "abcdefgh"),
-        ({TOKEN: "s3cret"}, None, "", CredentialsKind.ACCESS_TOKEN, "token"),
-        (
-            {ID: "", SECRET: "", f"{TOKEN}_FILE": "", TOKEN: "s3cret"},
-            None,
-            "",
-            CredentialsKind.ACCESS_TOKEN,
-            "token",
-        ),
-        ({f"{TOKEN}_FILE": MOUNTED}, b"s3cret", "", CredentialsKind.ACCESS_TOKEN, "token"),
-        ({f"{TOKEN}_FILE": MOUNTED}, b"s3cret\n", "", CredentialsKind.ACCESS_TOKEN, "token"),
-        ({f"{TOKEN}_FILE": MOUNTED}, b"s3cret\r\n", "", CredentialsKind.ACCESS_TOKEN, "token"),
-        (
-            {ID: "of another", f"{ID}_SANDBOX": "id", f"{SECRET}_SANDBOX_FILE": MOUNTED},
-            b"s3cret",
-            "SANDBOX",
-            CredentialsKind.SERVICE_ACCOUNT,
-            "id",
-        ),
+        ({ID: "mdb_sa_id_1", SECRET: "s3cret"}, ACCOUNT, "mdb_sa_id_1"),
+        ({PUBLIC: "abcdefgh", PRIVATE: "s3cret"}, API_KEY, "abcdefgh"),
+        ({TOKEN: "s3cret"}, READY, "token"),
+        ({ID: "", SECRET: "", f"{TOKEN}_FILE": "", TOKEN: "s3cret"}, READY, "token"),
+        ({f"{TOKEN}_FILE": MOUNTED}, READY, "token"),
     ],
 )
+@pytest.mark.parametrize("content", [b"s3cret", b"s3cret\n", b"s3cret\r\n"])
 def test_credentials_of_one_kind_are_read_from_variables_or_a_mounted_file(
-    read, environment, content, suffix, kind, actor
+    read, environment, content, kind, actor
 ):
-    found = read(environment, content, suffix=suffix)
-
-    assert (found.kind, found.actor) == (kind, actor)
-    assert found.secret.get_secret_value() == "s3cret"
+    suffixed = {f"{name}_SANDBOX": value for name, value in environment.items()}
+    suffixed = {name.replace("_FILE_SANDBOX", "_SANDBOX_FILE"): v for name, v in suffixed.items()}
+    for found in (
+        read(environment, content),
+        read({PUBLIC: "of another", **suffixed}, content, suffix="SANDBOX"),
+    ):
+        assert (found.kind, found.actor) == (kind, actor)
+        assert found.secret.get_secret_value() == "s3cret"
 
 
 ERRORS = {
@@ -82,6 +69,7 @@ ERRORS = {
     "no public key": ({PRIVATE: "s3cret"}, None, (PUBLIC, PRIVATE)),
     "two kinds": ({ID: "s3cret", SECRET: "s3cret", TOKEN: "s3cret"}, None, (ID, SECRET, TOKEN)),
     "half of another kind": ({TOKEN: "s3cret", PUBLIC: "s3cret"}, None, (TOKEN, PUBLIC)),
+    "no secret, id in a file": ({f"{ID}_FILE": MOUNTED}, b"s3cret", (f"{ID}_FILE is", SECRET)),
     "value and file": ({TOKEN: "s3cret", f"{TOKEN}_FILE": "/f"}, None, (TOKEN, f"{TOKEN}_FILE")),
     "a colon in an id": ({ID: "s3cret:b", SECRET: "s3cret"}, None, (ID, "colon")),
     "a colon in a key": ({PUBLIC: "s3cret:b", PRIVATE: "s3cret"}, None, (PUBLIC, "colon")),

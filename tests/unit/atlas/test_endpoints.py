@@ -1,10 +1,8 @@
 """Paths of the client: only known endpoints, versions and queries, with well-formed ids."""
 
-from dataclasses import FrozenInstanceError, replace
+from dataclasses import replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from invite_sweeper.atlas import endpoints
 from invite_sweeper.atlas.endpoints import (
@@ -74,17 +72,6 @@ def test_malformed_id_is_refused_at_every_place_of_every_endpoint(malformed_id):
                 build_path(endpoint, *ids, page=page_of(endpoint))
 
 
-@given(st.text(max_size=30) | st.text("0123456789abcdefABCDEF/", min_size=23, max_size=25))
-def test_path_is_built_only_for_an_id_of_24_lower_case_hex_digits(text):
-    try:
-        path = build_path(DELETE_GROUP_INVITE, PROJECT, text)
-    except InvalidRequest:
-        return
-    assert len(text) == 24
-    assert set(text) <= set("0123456789abcdef")
-    assert path == f"/api/atlas/v2/groups/{PROJECT}/invites/{text}"
-
-
 @pytest.mark.parametrize(
     ("endpoint", "ids", "page"),
     [
@@ -95,7 +82,7 @@ def test_path_is_built_only_for_an_id_of_24_lower_case_hex_digits(text):
         (LIST_GROUPS, (), None),
         (LIST_GROUPS, (), 0),
         (LIST_GROUPS, (PROJECT,), 1),
-        (Endpoint("DELETE", "/api/atlas/v2/groups/{}", "*/*", "any"), (PROJECT,), None),
+        (Endpoint("DELETE", "/api/atlas/v2/groups/{}", "*/*", endpoints.TOKENS), (PROJECT,), None),
         (replace(REMOVE_GROUP_USER, media_type=""), (PROJECT, INVITATION), None),
         (replace(endpoints.LIST_ORG_USERS, query=""), (PROJECT,), 1),
     ],
@@ -103,12 +90,6 @@ def test_path_is_built_only_for_an_id_of_24_lower_case_hex_digits(text):
 def test_wrong_number_of_ids_wrong_page_or_unknown_endpoint_is_refused(endpoint, ids, page):
     with pytest.raises(InvalidRequest):
         build_path(endpoint, *ids, page=page)
-
-
-def test_endpoints_are_immutable():
-    for endpoint in ALL:
-        with pytest.raises(FrozenInstanceError):
-            endpoint.media_type = "application/json"
 
 
 def test_only_deletions_are_those_of_the_four_lists():

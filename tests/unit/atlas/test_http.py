@@ -7,22 +7,17 @@ from datetime import UTC, date, datetime
 import aiohttp
 import pytest
 from aiohttp.client_reqrep import ConnectionKey
-from hypothesis import given
-from hypothesis import strategies as st
-from yarl import URL
 
 from invite_sweeper.atlas.client import ServerInfo
 from invite_sweeper.atlas.endpoints import LIST_GROUP_INVITES, LIST_GROUPS
 from invite_sweeper.atlas.http import (
     DaemonResolver,
-    absolute_url,
     describe_error,
     parse_base_url,
     parse_date,
     parse_int_header,
     retry_after_s,
 )
-from invite_sweeper.atlas.limits import clamp_wait_s
 from invite_sweeper.errors import UsageError
 from invite_sweeper.models import Source
 
@@ -55,12 +50,6 @@ NOW = datetime(2026, 11, 25, 1, 0, 0, tzinfo=UTC)
 def test_retry_after_is_1_to_120_seconds_or_none(raw, wait_s):
     assert retry_after_s({"Retry-After": raw}, lambda: NOW) == wait_s
     assert retry_after_s({}, lambda: NOW) is None
-
-
-@given(st.text(max_size=40), st.floats())
-def test_any_retry_after_is_1_to_120_seconds_or_none(raw, seconds):
-    for wait_s in (retry_after_s({"Retry-After": raw}, lambda: NOW), clamp_wait_s(seconds)):
-        assert wait_s is None or 1.0 <= wait_s <= 120.0
 
 
 @pytest.mark.parametrize(
@@ -191,12 +180,8 @@ async def test_addresses_of_a_name_are_resolved_and_a_name_without_any_is_an_os_
         ("http://LOCALHOST", "http://localhost"),
     ],
 )
-@pytest.mark.parametrize("path", ["/api/x", "/api/x?a=1&a=2%20", "/api/%2F"])
-def test_path_follows_the_https_base_url_without_trailing_slashes_unchanged(text, base, path):
-    url = absolute_url(parse_base_url(text), path)
-    assert str(url) == base + path
-    assert url == URL(base + path, encoded=True)
-    assert url.raw_path_qs == str(url).removeprefix(str(url.origin()))
+def test_base_url_is_https_or_loopback_without_trailing_slashes(text, base):
+    assert str(parse_base_url(text)) == base
 
 
 @pytest.mark.parametrize(

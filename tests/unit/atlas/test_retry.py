@@ -12,7 +12,7 @@ from virtual_time import FakeTime, run_skipping_idle_time
 
 from invite_sweeper.atlas.client import Client
 from invite_sweeper.atlas.credentials import Credentials, CredentialsKind, Secret
-from invite_sweeper.atlas.endpoints import DELETE_GROUP_INVITE, BucketLimit
+from invite_sweeper.atlas.endpoints import DELETE_GROUP_INVITE, PROJECTS_GROUP, BucketLimit
 from invite_sweeper.atlas.limits import RateLimiter
 from invite_sweeper.atlas.responses import (
     RequestFailed,
@@ -205,6 +205,21 @@ async def test_cancelled_wait_ends_within_1_s_without_a_retry(status):
     assert (result.status, deletion.http.sent, sum(deletion.time.slept)) == (status, 1, 5)
 
 
+async def test_retry_waits_until_a_429_of_another_request_no_longer_blocks_its_bucket():
+    deletion = Deletion(CUT, GOOD)
+    send, bucket = deletion.http.send, deletion.client.limiter.bucket(PROJECTS_GROUP, PROJECT)
+
+    async def send_beside_a_429(*args):
+        if not deletion.http.sent:
+            bucket.acquire(deletion.time.now_s)
+            bucket.on_429(deletion.time.now_s, deletion.time.now_s, 20.0, jitter=0.0)
+        return await send(*args)
+
+    deletion.http.send = send_beside_a_429
+    assert await deletion.send() == GOOD
+    assert sum(deletion.time.slept) >= 20
+
+
 async def test_task_cancelled_during_a_wait_raises_cancelled_error():
     deletion = Deletion(CUT)
     deletion.client.limiter.sleep = lambda _: asyncio.Event().wait()
@@ -242,6 +257,8 @@ def test_no_sequence_of_results_exceeds_the_attempts_or_three_401s(results, atte
     [
         (BUCKET, (55.0, BucketLimit(10, 5, 60))),
         (BUCKET.replace(b"55", b"0"), (0.0, BucketLimit(10, 5, 60))),
+        (BUCKET.replace(b"10", b"0"), (None, None)),
+        (BUCKET.replace(b"60", b"-1"), (None, None)),
         (b'{"errorCode":"RATE_LIMITED_TOKEN_BUCKET","parameters":["groups",7]}', (None, None)),
         (b'{"errorCode":"RATE_LIMITED_TOKEN_BUCKET","parameters":["groups"]}', (None, None)),
         (b'{"errorCode":"RATE_LIMITED_TOKEN_BUCKET","parameters":null}', (None, None)),

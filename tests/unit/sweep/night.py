@@ -171,7 +171,7 @@ class Night:
     def events(self, *kinds):
         """Return the events of the last run, of some kinds or all."""
         lines = read_events(self.directory.files()[-1].path)
-        return [each.event for each in lines if not kinds or isinstance(each.event, kinds)]
+        return [each for _, each in lines if not kinds or isinstance(each, kinds)]
 
 
 def later(hours=24):

@@ -40,6 +40,16 @@ def test_unknown_inviter_neither_ends_nor_deletes():
 
 
 @pytest.mark.parametrize(
+    ("since", "is_new"), [(timedelta(), False), (timedelta(microseconds=-1), True)], ids=str
+)
+def test_announcement_counts_from_its_instant_on_and_one_later_than_now_does_not(since, is_new):
+    one = invitation(source=Source.INVITES)
+    step = Notice({announcement_key(one): NOW - since}, WEEK, NOW)
+    found = step(Selector(policy(), NOW).decide(one)).announcement
+    assert (found.rule is not None, found.announced_at) == (is_new, None if is_new else NOW)
+
+
+@pytest.mark.parametrize(
     ("numbers", "dry_run", "text"),
     [
         (
@@ -115,7 +125,7 @@ async def night(directory, now, lists, rules, *, dry_run=False, deletes=False, k
         await log.close()
         lines = log.file.path.read_bytes().splitlines(keepends=True)[:killed_at]
         os.truncate(log.file.path, sum(map(len, lines)))
-    events = [each.event for each in read_events(log.file.path)]
+    events = [event for _, event in read_events(log.file.path)]
     return organizations, [
         e for e in events if isinstance(e, (Announced, AnnouncementEnded, Planned))
     ]

@@ -15,9 +15,10 @@ from invite_sweeper.audit.events import Planned
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import Source
+from invite_sweeper.redaction import SECRETS
 from invite_sweeper.sweep.guards import check_plan
 from invite_sweeper.sweep.selection import Decision
-from invite_sweeper.sweep.steps import KeepBounced, KeepOutsidePlan
+from invite_sweeper.sweep.steps import KeepBounced, KeepOutsidePlan, keep_unrecordable
 
 DAY = timedelta(days=1)
 HOST, SHA256 = "https://cloud.mongodb.com", "5abc" * 16
@@ -58,6 +59,12 @@ def test_invitation_without_username_never_bounces(directory, source):
     nameless = {"username": None, "source": source, **place}
     history = history_of(directory, 3, **nameless)
     assert KeepBounced(history, 3)(stale(2, **nameless)) == stale(2, **nameless)
+
+
+def test_what_a_rule_with_a_secret_in_its_name_would_delete_is_kept():
+    SECRETS.add("s3cret-of-the-job")
+    found = [keep_unrecordable(stale(rule=rule)).keep_reason for rule in ("r", "s3cret-of-the-job")]
+    assert found == [None, "unrecordable"]
 
 
 # What a saved plan lists -------------------------------------------------------------------------
@@ -126,6 +133,14 @@ def test_invitation_that_has_changed_since_it_was_approved_is_kept_and_said(chan
         "1 of the plan's invitations is kept because the roles, projects, inviter, expiry or "
         "rule changed since the plan was created."
     )
+
+
+def test_changed_invitations_are_counted():
+    step = outside(*map(stale, range(1, 5)))
+    for number in range(1, 4):
+        assert step(stale(number, roles=())).keep_reason == "changed_since_plan"
+    (changed, _) = step.differences()
+    assert changed.startswith("3 of the plan's invitations are kept because the roles")
 
 
 def test_order_of_roles_another_name_status_or_time_zone_is_no_change():
