@@ -92,7 +92,7 @@ def test_run_that_cannot_read_atlas_has_a_result_without_projects(cli, words, ch
         (("--base-url", "http://atlas.example.com"), "atlas.example.com unencrypted"),
         (("--shard", "4/3"), "--shard"),
         (("--shard", ""), "--shard"),
-        (("--plan", ""), "has no run ."),
+        (("--plan", ""), "has no run ''."),
         (("--audit-dir", ""), "--audit-dir"),
         (
             ("--deadline", "5"),
