@@ -16,6 +16,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from http.client import NO_CONTENT, PROXY_AUTHENTICATION_REQUIRED, UNAUTHORIZED
 from ssl import SSLContext
 from typing import Final, NamedTuple, TypeAlias
@@ -280,7 +281,9 @@ class HttpSession:
             request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
         ) -> aiohttp.ClientResponse:
             nonlocal sent
-            SECRETS.add_response(request.headers.get("Authorization", ""))
+            signature = request.headers.get("Authorization", "")
+            if signature.startswith("Digest"):
+                SECRETS.add_response(signature)
             if progress.cancelled:
                 raise AttemptFailed(CANCELLED)
             progress.attempts += sent == 0  # a digest repeat is the same attempt
@@ -392,8 +395,11 @@ def find_proxy(base_url: URL) -> tuple[URL | None, Mapping[str, str] | None]:
 _MAX_DIGITS: Final = 9
 
 
+@lru_cache(maxsize=64)
 def parse_date(raw: str) -> datetime | None:
     """Parse the date of a header into UTC; None if it is unreadable.
+
+    Cached: every response about invitations has the same `Sunset`.
 
     Source:
         The recordings (read 2026-08): the day may have one digit (`Sunset: Thu, 1 Jul 2027

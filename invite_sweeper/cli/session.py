@@ -78,7 +78,8 @@ class Session:
     def __init__(
         self, options: RunOptions, policy: Policy, environment: Mapping[str, str] = os.environ
     ) -> None:
-        register_secrets(policy.notify, environment)
+        if policy.notify:
+            register_secrets(policy.notify, environment)
         if options.pushgateway is not None:
             check_gateway_url(options.pushgateway)
         self.options = options

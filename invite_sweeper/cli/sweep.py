@@ -111,7 +111,9 @@ class _SweepCommand:
         self._shard = _shard(options, environment)
         if self._shard is not None:
             policy = self._shard.part_of_policy(policy)
-        self._labels = metrics.labels_of(options.policy, self._shard, environment)
+        self._labels: Mapping[str, str] = {}
+        if options.metrics_file is not None or options.pushgateway is not None:
+            self._labels = metrics.labels_of(options.policy, self._shard, environment)
         if options.metrics_file is not None:
             path = metrics.textfile_of(options.metrics_file, self._labels)
             options = options._replace(metrics_file=path)
@@ -225,7 +227,9 @@ class _SweepCommand:
             story=tell(record, session.advisor),
             finished_at=finished_at,
         )
-        sending = [notify.send(session.policy.notify, build, limit_s=limit_s)]
+        sending = []
+        if session.policy.notify:
+            sending.append(notify.send(session.policy.notify, build, limit_s=limit_s))
         if metrics_too and (options.metrics_file or options.pushgateway) is not None:
             succeeded_at = metrics.last_success(self._earlier)
             metered = metrics.Metrics(self._labels, record, finished_at, succeeded_at)
