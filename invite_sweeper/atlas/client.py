@@ -120,7 +120,7 @@ _Send: TypeAlias = Callable[[Authorization], Awaitable[ResponseOrFailure]]
 class Client:
     """Sends requests with one set of credentials, and retries them until the result is final.
 
-    What sends a request raises RunError where there is no access token.
+    A method that sends a request raises RunError if it cannot get an access token.
 
     Each slot has a digest middleware of its own: a middleware reuses a challenge with a nonce
     count that must increase. Shared by concurrent requests, the counts would arrive out of order,

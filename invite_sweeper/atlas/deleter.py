@@ -71,7 +71,7 @@ def judge_after(answer: Outcome, after: UserStatus) -> Outcome:
         return answer
     if after.status == MembershipStatus.ACTIVE:
         return Outcome.ACCEPTED_DURING
-    # That the user is gone is no proof of who did it.
+    # That the user is gone does not prove who removed the user.
     return Outcome.DELETED if answer is Outcome.DELETED else Outcome.ALREADY_GONE
 
 

@@ -62,7 +62,7 @@ class AtlasReader:
     """Reads projects, invitations and user status.
 
     What may be incomplete is returned as ListUnreadable, and does not end the run. Each method
-    raises RunError where there is no access token.
+    raises RunError if it cannot get an access token.
     """
 
     def __init__(self, client: Client) -> None:

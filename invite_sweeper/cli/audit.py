@@ -40,7 +40,7 @@ from invite_sweeper.text import neutralize_formula
 
 
 def _parse_since(text: str, days: int = 0) -> datetime:
-    """Return an instant; a date is the beginning of the day in UTC, so many days later."""
+    """Return an instant; a date is the beginning of that day in UTC, plus `days`."""
     try:
         if len(text) == len("2026-11-25"):
             return datetime.fromisoformat(f"{text}T00:00Z") + timedelta(days)

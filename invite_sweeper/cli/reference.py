@@ -182,7 +182,7 @@ def help(context: click.Context, name: str | None) -> None:  # noqa: A001 - the 
     if name not in TOPICS:  # `audit` is the topic: errors name it
         if (found := app.get_command(context, name)) is None:
             raise UsageError(
-                f"There is no topic {name!r}.",
+                f"{name!r} is not a topic.",
                 hint=f"Topics: {', '.join(TOPICS)}; or a command's name.",
             )
         click.echo(found.get_help(click.Context(found, context.parent, name)))

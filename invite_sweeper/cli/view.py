@@ -63,7 +63,7 @@ class Progress:
             self._task = self._bar.add_task("", failures="")
 
     def started(self, activity: str, count: int, where: str) -> None:
-        """Show that so many steps of an activity begin, in an organization."""
+        """Show that `count` steps of an activity begin in an organization."""
         self._log.debug(activity.lower(), organization=where, count=count)
         if activity != self._activity:
             self._activity, self._total, self._done = activity, 0, 0
@@ -113,7 +113,7 @@ class Progress:
 async def confirm(session: Session, present: Callable[[Console], None]) -> bool:
     """Return whether the user confirmed, which end of input does not.
 
-    With `--yes`, and where stdin is not a terminal, nobody is asked.
+    With `--yes`, and where stdin is not a terminal, it does not ask.
 
     Args:
         present: Writes what would be done, and the question.

@@ -32,7 +32,7 @@ class View(Protocol):
     """What the operator sees during a run. Its implementation is a layer above."""
 
     def started(self, activity: str, count: int, where: str) -> None:
-        """Show that so many steps of an activity begin, in an organization."""
+        """Show that `count` steps of an activity begin in an organization."""
 
     def done(self, outcome: Outcome | None = None) -> None:
         """Show that one step ended; that of a deletion has an outcome."""

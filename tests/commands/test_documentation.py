@@ -31,7 +31,7 @@ def test_help_without_a_topic_lists_all_topics():
 def test_unknown_topic_is_wrong_usage():
     error = RUNNER.invoke(app, ["help", "weather"]).exception
     assert isinstance(error, UsageError)
-    assert "There is no topic 'weather'" in error.message
+    assert "'weather' is not a topic." in error.message
 
 
 def test_help_of_a_command_is_its_options():
