@@ -103,15 +103,15 @@ IN_EACH_LIST = (
     Mutant(
         "an unusable date is ignored",
         "sweep/selection.py",
-        "return unusable_date_reason(invitation.created_at, self._now) or unknown_reason",
-        "return (None if invitation.source == {source!r} else\n"
-        "            unusable_date_reason(invitation.created_at, self._now)) or unknown_reason",
+        "if isinstance(date, str):\n            return date\n",
+        "if isinstance(date, str):\n"
+        "            return unknown_reason if invitation.source == {source!r} else date\n",
     ),
     Mutant(
         "a missing value is ignored",
         "sweep/selection.py",
-        "return unusable_date_reason(invitation.created_at, self._now) or unknown_reason",
-        "return unusable_date_reason(invitation.created_at, self._now) or (\n"
+        'return "future_date" if date > self._now else unknown_reason',
+        'return "future_date" if date > self._now else (\n'
         "            None if invitation.source == {source!r} else unknown_reason)",
     ),
     Mutant(
@@ -272,8 +272,8 @@ SINGLE = (
     Mutant(
         "a future date is used",
         "sweep/selection.py",
-        'return "future_date" if date > now else None',
-        "return None",
+        'return "future_date" if date > self._now else unknown_reason',
+        "return unknown_reason",
     ),
     Mutant(
         "the notice is over a second early",
@@ -516,8 +516,8 @@ OF_GUARANTEES = (
     Mutant(
         "teams reach no project",
         "sweep/discovery.py",
-        "if not any(each.team_ids and not each.links_out_of_scope for each in invitations):",
-        "if invitations is not None:",
+        "if not any(each.team_ids and not each.links_out_of_scope for each in linked):",
+        "if linked is not None:",
         "tests/unit/sweep/test_discovery.py",
     ),
     Mutant(

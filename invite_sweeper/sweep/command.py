@@ -127,8 +127,12 @@ class Command:
     @cached_property
     def limits(self) -> Limits:
         """The limits of the command; with shards, this shard's part of them."""
-        whole = self.policy.limits
-        return self.shard.limits_for(whole) if self.shard is not None else whole
+        limits, shard = self.policy.limits, self.shard
+        if shard is None:
+            return limits
+        divided = ("max_deletions", "max_unreadable_projects")
+        parts = {key: shard.part_of(getattr(limits, key)) for key in divided}
+        return limits.model_copy(update=parts)
 
     @cached_property
     def recent(self) -> Counter[str]:

@@ -6,7 +6,7 @@ one organization is a value; an error that concerns the run is raised.
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Final, TypeAlias, TypeVar
 
@@ -146,7 +146,7 @@ async def list_invitations(
             return
         gone[ref.source] += isinstance(found, ProjectGone)
         if isinstance(found, tuple):
-            found = await teams.link(tuple(map(scope.with_project_names, found)))
+            found = await teams.link(found)
         await on_list(ref, found)
 
     await for_each(lists, read, workers=workers)
@@ -164,7 +164,7 @@ async def list_invitations(
                 f"Atlas listed {count} projects, then answered 404 to {source} for each one.",
                 hint="Check the base URL, the proxy, and Atlas's documentation of this list.",
             )
-    return teams.warnings()
+    return tuple(teams.warnings())
 
 
 class TeamAccess:
@@ -182,14 +182,15 @@ class TeamAccess:
         self._teams: dict[str, frozenset[str] | ListUnreadable] | None = None
 
     async def link(self, invitations: tuple[Invitation, ...]) -> tuple[Invitation, ...]:
-        """Return the invitations of one list with the projects of their teams linked."""
-        if not any(each.team_ids and not each.links_out_of_scope for each in invitations):
-            return invitations
+        """Return the invitations of one list with all projects that they link."""
+        linked = tuple(self._scope.with_links(each, {}) for each in invitations)
+        if not any(each.team_ids and not each.links_out_of_scope for each in linked):
+            return linked
         async with self._lock:
             if self._teams is None:
                 self._teams = await self._read()
         known = self._teams
-        return tuple(self._scope.with_team_projects(each, known) for each in invitations)
+        return tuple(self._scope.with_links(each, known) for each in linked)
 
     async def _read(self) -> dict[str, frozenset[str] | ListUnreadable]:
         teams: dict[str, frozenset[str] | ListUnreadable] = {}
@@ -200,18 +201,15 @@ class TeamAccess:
         await for_each(self._scope.team_projects, read, workers=self._workers)
         return teams
 
-    def warnings(self) -> tuple[str, ...]:
-        """Return a warning about the projects with unreadable teams, or nothing."""
+    def warnings(self) -> Iterator[str]:
+        """Yield a warning about the projects with unreadable teams, or nothing."""
         known = (self._teams or {}).values()
-        unread = [each for each in known if isinstance(each, ListUnreadable)]
-        if not unread:
-            return ()
-        message = (
-            f"The teams of {pluralize(len(unread), 'project')} could not be read, so every "
-            f"invitation with a team is kept. {unread[0].project_name}: {unread[0].reason} Reading "
-            "teams requires the role Project Read Only."
-        )
-        return (message,)
+        if unread := [each for each in known if isinstance(each, ListUnreadable)]:
+            yield (
+                f"The teams of {pluralize(len(unread), 'project')} could not be read, so every "
+                f"invitation with a team is kept. {unread[0].project_name}: {unread[0].reason} "
+                "Reading teams requires the role Project Read Only."
+            )
 
 
 _OPTIONAL_TIMEOUT_S: Final = 3.0

@@ -305,7 +305,7 @@ def sunset_warnings(
 SECRET_WARNING_DAYS: Final = 14
 
 
-def secret_warnings(expiries: Sequence[datetime], now: datetime) -> tuple[RunWarning, ...]:
+def secret_warnings(expiries: Sequence[datetime], now: datetime) -> Iterator[RunWarning]:
     """Warn about a secret that ends soon, unless it has ended: then another one is in use.
 
     Args:
@@ -316,14 +316,12 @@ def secret_warnings(expiries: Sequence[datetime], now: datetime) -> tuple[RunWar
     """
     live = [each for each in expiries if each > now]
     if not live or live[0] - now >= (SECRET_WARNING_DAYS + 1) * _DAY:
-        return ()
+        return
     left = pluralize((live[0] - now) // _DAY, "day")
     other = f"; another one ends on {live[-1]:%Y-%m-%d}" if len(live) > 1 else ""
-    return (
-        RunWarning(
-            WarningCode.SECRET,
-            f"A secret of the service account ends on {live[0]:%Y-%m-%d}, in {left}{other}. "
-            "A new secret leaves the old one at most 7 days. Atlas's own alert covers service "
-            "accounts of an organization only.",
-        ),
+    yield RunWarning(
+        WarningCode.SECRET,
+        f"A secret of the service account ends on {live[0]:%Y-%m-%d}, in {left}{other}. A new "
+        "secret leaves the old one at most 7 days. Atlas's own alert covers service accounts of "
+        "an organization only.",
     )

@@ -65,7 +65,7 @@ async def test_filters_that_exclude_every_project_are_not_an_error():
 async def test_linked_projects_are_named_and_marked_if_out_of_scope(linked, named, is_outside):
     scope = await discover(project(1), project(2), projects={"exclude": ["*2"]})
     links = tuple((object_id(n), "") for n in linked)
-    one = scope.with_project_names(entry_of(Source.ORG_USERS, linked_projects=links))
+    one = scope.with_links(entry_of(Source.ORG_USERS, linked_projects=links), {})
     assert [name for _, name in one.linked_projects] == list(named)
     assert one.links_out_of_scope is is_outside
 

@@ -4,6 +4,7 @@ import pytest
 from builders import OTHER_ORG, object_id, policy, project
 from hypothesis import given
 from hypothesis import strategies as st
+from sweep.night import command_of
 
 from invite_sweeper.errors import UsageError
 from invite_sweeper.sweep.scope import ProjectFilter, Shard, scope_sha256
@@ -134,15 +135,12 @@ def test_hash_of_the_policy_does_not_depend_on_the_shard():
 @given(count=st.integers(1, 12), max_deletions=st.integers(0, 1000), unreadable=st.integers(0, 20))
 def test_parts_of_the_limits_add_up_to_the_whole(count, max_deletions, unreadable):
     keys = {"max_deletions": max_deletions, "max_unreadable_projects": unreadable}
-    limits = policy(limits=keys).limits
-    parts = [Shard(index, count).limits_for(limits) for index in range(1, count + 1)]
+    whole = policy(limits=keys)
+    shards = [Shard(index, count) for index in range(1, count + 1)]
+    parts = [command_of(whole, shard=each).limits for each in shards]
     assert sum(part.max_deletions for part in parts) == max_deletions
     assert sum(part.max_unreadable_projects for part in parts) == unreadable
-
-
-def test_limit_per_project_is_not_divided():
-    limits = policy(limits={"max_deletions_per_project": 7}).limits
-    assert Shard(2, 3).limits_for(limits).max_deletions_per_project == 7
+    assert {part.max_deletions_per_project for part in parts} == {25}
 
 
 @pytest.mark.parametrize(
