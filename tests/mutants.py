@@ -201,21 +201,21 @@ SINGLE = (
         "sweep/run.py",
         "if result.question_s > MAX_QUESTION_S:",
         "if False:",
-        "tests/unit/sweep/test_sweep.py -k long_question",
+        "tests/unit/sweep/test_question.py",
     ),
     Mutant(
         "what is stale again after the question is not compared",
         "sweep/run.py",
         "Reader(result, again, None, [shown])",
         "Reader(result, again, None)",
-        "tests/unit/sweep/test_sweep.py -k long_question",
+        "tests/unit/sweep/test_question.py",
     ),
     Mutant(
         "no guard is asked about what is read after the question",
         "sweep/run.py",
         "    _check_guards(result.command, again)\n",
         "",
-        "tests/unit/sweep/test_sweep.py -k long_question",
+        "tests/unit/sweep/test_question.py",
     ),
     Mutant(
         "the population of another scope is not compared",
@@ -595,7 +595,7 @@ OF_GUARANTEES = (
         "sweep/discovery.py",
         "await recovery.settle_rest()",
         "assert recovery",
-        "tests/unit/sweep/test_sweep.py -k settled",
+        "tests/unit/sweep/test_recovery.py -k settled",
     ),
     Mutant(
         "a removed member of a killed run is called gone",

@@ -174,6 +174,28 @@ class Night:
         return [each for _, each in lines if not kinds or isinstance(each, kinds)]
 
 
+def message(result):
+    return None if result.error is None else result.error["message"]
+
+
+def drop(night, number, left):
+    """Let the lists of an organization show only some invitations."""
+    atlas = night.atlases[number]
+    atlas.lists = {key: found[:left] for key, found in atlas.lists.items()}
+
+
+KEEP_ALL = {"keep": [{"name": "all", "usernames": ["*"]}]}
+
+
+async def kept_then(directory, *stale, **keys):
+    """Return a night after one that kept everything, which now deletes it."""
+    first = Night(directory, *stale, **KEEP_ALL, **keys)
+    await first.run()
+    night = Night(directory, *stale, **keys)
+    night.atlases, night.clients = first.atlases, first.clients
+    return night
+
+
 def later(hours=24):
     return NOW + timedelta(hours=hours)
 

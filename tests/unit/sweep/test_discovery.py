@@ -34,12 +34,18 @@ async def list_all(atlas, count, *, workers=3, on_list=None, sources=(Source.INV
 # Projects ----------------------------------------------------------------------------------------
 
 
-async def test_projects_in_scope_keep_the_order_of_atlas_and_others_are_left_out():
+@pytest.mark.parametrize(
+    ("sources", "source"),
+    [(["invites"], Source.INVITES), (["org_users", "users"], Source.USERS)],
+)
+async def test_projects_in_scope_keep_the_order_of_atlas_and_others_are_left_out(sources, source):
+    """One that cannot be read may be of any organization, and may show its people."""
     own, foreign = [project(n) for n in (3, 1, 2)], project(9, org_id=OTHER_ORG)
-    invalid = ListUnreadable("??", "Odd", "unreadable id")
-    scope = await discover(own[0], foreign, invalid, *own[1:], projects={"exclude": ["*2"]})
+    odd = [foreign, ListUnreadable("??", "Odd", "unreadable id")]
+    keys = {"projects": {"exclude": ["*2"]}, "sources": sources}
+    scope = await discover(own[0], *odd, *own[1:], **keys)
     assert (scope.projects, scope.excluded) == (own[:2], [own[2]])
-    assert scope.unreadable == [invalid]
+    assert scope.unreadable == [ListUnreadable("??", "Odd", "unreadable id", source=source)]
 
 
 @pytest.mark.parametrize("listed", [(), (project(1, org_id=OTHER_ORG),)], ids=["none", "another's"])

@@ -4,13 +4,22 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from audit.runs import intent, planned, started
-from builders import ORG, PROJECT, changed, listed_as, object_id
+from audit.runs import HOST, intent, planned, started
+from builders import ORG, OTHER_ORG, PROJECT, changed, listed_as, object_id
 from fakes import FakeAtlas
-from sweep.night import FakeClient, QuietView, command_of
+from sweep.night import (
+    ORGS,
+    FakeClient,
+    Night,
+    QuietView,
+    command_of,
+    kill_after_intents,
+    later,
+)
 
-from invite_sweeper.audit import OpenIntent, RunFile, RunRecord
-from invite_sweeper.endings import Reason
+from invite_sweeper.audit import History, OpenIntent, RunFile, RunRecord
+from invite_sweeper.audit.events import OutcomeLine
+from invite_sweeper.endings import Reason, WarningCode
 from invite_sweeper.errors import CredentialsRefused
 from invite_sweeper.models import (
     SOURCES_OF_USERS,
@@ -195,3 +204,51 @@ async def test_removed_member_is_recorded_before_the_next_request_fails():
         await found.recovery.settle_rest()
     assert [line.outcome for line in found.lines] == ["accepted_during"]
     assert found.result.stopped_by == [Reason.REMOVED_MEMBER]
+
+
+# In a sweep ---------------------------------------------------------------------------------------
+
+
+async def test_open_intents_of_each_organization_are_settled_with_its_own_credentials(directory):
+    own = [
+        {"org_id": org_id, "project_id": object_id(n), "source": Source.USERS}
+        for n, org_id in enumerate((ORG, OTHER_ORG), start=1)
+    ]
+    lines = [planned(900 + n, **place) for n, place in enumerate(own)]
+    elsewhere = planned(950, project_id=PROJECT, source=Source.INVITES)
+    await kill_after_intents(directory, *lines, elsewhere, organizations=ORGS[:2])
+    night = Night(directory, 1, 1, sources=["invites", "users"])
+    for atlas, line in zip(night.atlases, lines, strict=True):
+        atlas.lists[Source.USERS, line.project_id] = (listed_as(line),)
+    result = await night.run(at=later())
+    recovered = [each for each in night.events(OutcomeLine) if each.recovers]
+    assert {each.recovers for each in recovered} == {"killed"}
+    assert {each.invitation_id: each.outcome for each in recovered} == {
+        object_id(900): "failed",
+        object_id(901): "failed",
+        object_id(950): "already_gone",  # its project is not in scope any more
+    }
+    assert [each.recovered for each in result.organizations] == [2, 1]
+    assert History.read(directory.files()).open_intents(HOST) == {}
+    assert (await night.run(at=later(48))).recovered == 0
+
+
+async def test_dry_run_settles_nothing(directory):
+    line = planned(900, project_id=object_id(1), source=Source.INVITES)
+    await kill_after_intents(directory, line)
+    night = Night(directory, 1)
+    assert (await night.run(dry_run=True)).recovered == 0
+    assert len(History.read(directory.files()).open_intents(HOST)[ORG]) == 1
+
+
+async def test_intents_stay_open_where_the_organization_cannot_be_read(directory):
+    line = planned(900, project_id=object_id(1), source=Source.INVITES)
+    await kill_after_intents(directory, line)
+    night = Night(directory, 1, 1)
+    night.atlases[0].list_results = {object_id(1): ListUnreadable(object_id(1), "p0", "HTTP 503.")}
+    result = await night.run(at=later())
+    assert (result.recovered, len(History.read(directory.files()).open_intents(HOST)[ORG])) == (
+        0,
+        1,
+    )
+    assert WarningCode.RECOVERY in night.view.codes()
