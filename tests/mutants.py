@@ -321,14 +321,14 @@ SINGLE = (
     Mutant(
         "a list that was not read is forgotten",
         "sweep/plan.py",
-        "unread = {unread_organization(each) for each in lists}",
-        "unread = set()",
+        "all_read=not any(map(may_show_people, unread))",
+        "all_read=bool(unread) or not unread",
         PEOPLE,
     ),
     Mutant(
         "each entry is an invitation",
         "sweep/plan.py",
-        'self._add_invitations(combine(people, all_read=not unread & {organization.id, ""}))',
+        "self._add_invitations(combine(people, all_read=not any(map(may_show_people, unread))))",
         "self._add_invitations(people)",
         PEOPLE,
     ),
