@@ -4,10 +4,11 @@ from collections import Counter
 from datetime import timedelta
 
 from audit.runs import HOST, clock, intent, started, write_lines
-from builders import NOW, ORG, OTHER_ORG, invitation, object_id, policy, project
+from builders import NOW, ORG, OTHER_ORG, event_of, invitation, object_id, policy, project
 from fakes import FakeAtlas
 
 from invite_sweeper.audit import AuditLog, History, read_plan
+from invite_sweeper.audit.events import Planned
 from invite_sweeper.audit.reader import read_events
 from invite_sweeper.endings import WarningLevel
 from invite_sweeper.models import RequestCounters, Source
@@ -198,6 +199,12 @@ async def kept_then(directory, *stale, **keys):
 
 def later(hours=24):
     return NOW + timedelta(hours=hours)
+
+
+def line_of(decision):
+    """Return the planned line of a decision."""
+    entries = tuple(each.entry for each in decision.entries)
+    return event_of(Planned, decision.invitation, rule=decision.rule, entries=entries)
 
 
 async def kill_after_intents(directory, *lines, **start):
