@@ -141,9 +141,7 @@ class Command:
 
     @cached_property
     def before(self) -> CompleteRun | None:
-        """What the last complete runs of the same scope left; None where a drop is accepted."""
-        if self.accept_population:
-            return None
+        """What the last complete runs of the same scope left; None without one."""
         return self.history.last_complete(scope_sha256(self.policy), self.base_url)
 
     @cached_property
