@@ -170,35 +170,22 @@ UNREADABLE = ListUnreadable(PROD, "prod", "401 USER_UNAUTHORIZED.")
 
 def invited(number=1, *, source=Source.ORG_USERS, teams=(TEAM,), **changes):
     """Return an invitation that every rule of age makes stale."""
-    return invitation(
-        number,
-        project_id=None,
-        project_name=None,
-        source=source,
-        status="INVITATION_EXPIRED" if source is Source.ORG_USERS else "PENDING",
-        team_ids=teams,
-        **changes,
-    )
+    status = "INVITATION_EXPIRED" if source is Source.ORG_USERS else "PENDING"
+    own = {"status": status, "team_ids": teams, "linked_projects": (), **changes}
+    return entry_of(source, number, **own)
 
 
 async def decide(*invitations, teams=None, listed=PROJECTS, **keys):
     """Return the decisions about invitations to an organization, the reader and the warnings."""
     rules = policy(**keys)
-    by_source = {}
-    for one in invitations:
-        by_source.setdefault((one.source, ORG), []).append(one)
-    atlas = FakeAtlas(
-        listed=list(listed),
-        lists={key: tuple(found) for key, found in by_source.items()},
-        teams=teams or {},
-    )
-    found = []
+    found, sources = [], (Source.ORG_USERS, Source.ORG_INVITES)
+    lists = {(each, ORG): tuple(e for e in invitations if e.source is each) for each in sources}
+    atlas = FakeAtlas(listed=list(listed), lists=lists, teams=teams or {})
 
     async def on_list(_, invitations):
         found.extend(invitations)
 
     scope = await discover_projects(atlas, ProjectFilter(rules), ORG)
-    sources = [Source.ORG_USERS, Source.ORG_INVITES]
     warnings = await list_invitations(atlas, scope, sources, on_list, workers=2)
     selector = Selector(rules, NOW)
     return [selector.decide(one) for one in found], atlas, warnings

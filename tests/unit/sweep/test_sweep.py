@@ -101,22 +101,19 @@ async def test_organization_that_failed_does_not_count_towards_the_limits(direct
     assert result.exit_code == 4
 
 
-async def test_error_of_a_single_organization_is_that_of_the_run(directory):
-    night = Night(directory, 1)
-    fail(night, 0)
-    result = await night.run()
-    assert (message(result), result.exit_code) == ("No connection.", 6)
-
-
-async def test_nothing_is_checked_or_asked_if_every_organization_failed(directory):
-    night = Night(directory, 1, 1)
-    fail(night, 0), fail(night, 1)
+@pytest.mark.parametrize(
+    "named",
+    [("",), (f"Organization Alpha ({ORG}): ", f"Organization {OTHER_ORG}: ")],
+    ids=["one", "two"],
+)
+async def test_nothing_is_checked_or_asked_if_every_organization_failed(directory, named):
+    night = Night(directory, *(1 for _ in named))
+    for number in range(len(named)):
+        fail(night, number)
     result = await night.run()
     assert (night.view.asked, result.exit_code, result.plan_made) == ([], 6, False)
-    assert [each.partition(":")[0] for each in errors(result)] == [
-        f"Organization Alpha ({ORG})",
-        f"Organization {OTHER_ORG}",
-    ]
+    assert errors(result) == [f"{each}No connection." for each in named]
+    assert message(result) in errors(result)
 
 
 @pytest.mark.parametrize(
@@ -215,12 +212,8 @@ def members(count):
 async def test_drop_of_the_members_keeps_this_organization_out_alone(
     directory, now, accepts, deleted
 ):
-    night = await kept_then(directory, 2, 2, **LEFT)
-    for atlas in night.atlases:
-        atlas.members = members(20)
-    await night.run(dry_run=True)  # no sweep has read them
-    first = Night(directory, 0, 0, **LEFT)
-    for atlas in first.atlases:
+    first, night = (Night(directory, count, count, **LEFT) for count in (0, 2))
+    for atlas in (*first.atlases, *night.atlases):
         atlas.members = members(20)
     await first.run()
     night.atlases[0].members = members(now)
@@ -238,19 +231,18 @@ async def test_drop_of_the_members_keeps_this_organization_out_alone(
 
 
 async def test_invitations_are_judged_by_the_members_of_their_own_organization(directory):
-    night = Night(directory, 1, 1, rules=[{"name": "left", "inviter_gone": True}])
-    for atlas, inviter in zip(night.atlases, ("ada@example.com", "ada@example.com"), strict=True):
+    night = Night(directory, 1, 1, rules=LEFT["rules"][:1])
+    for atlas, member in zip(night.atlases, ("bo@example.com", "ada@example.com"), strict=True):
         ((key, (one,)),) = atlas.lists.items()
-        atlas.lists[key] = (changed(one, inviter=inviter),)
-    night.atlases[0].members = frozenset({"bo@example.com"})
-    night.atlases[1].members = frozenset({"ada@example.com"})
+        atlas.lists[key] = (changed(one, inviter="ada@example.com"),)
+        atlas.members = frozenset({member})
     result = await night.run()
     assert night.deleted == [1, 0]
     assert result.kept_by_reason == {"no_rule": 1}
 
 
 async def test_unreadable_members_are_said_and_delete_nobody(directory):
-    night = Night(directory, 1, rules=[{"name": "left", "inviter_gone": True}])
+    night = Night(directory, 1, rules=LEFT["rules"][:1])
     night.atlases[0].members = ListUnreadable(ORG, "", "the role is missing.")
     result = await night.run()
     (warning,) = [each for each in result.warnings if each.code == WarningCode.MEMBERS]
