@@ -8,7 +8,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, TypeVar
 
 from msgspec import structs
 
@@ -43,7 +43,6 @@ from invite_sweeper.sweep.steps import Step
 from invite_sweeper.text import pluralize
 
 ItemT = TypeVar("ItemT")
-OnList: TypeAlias = Callable[[ListRef, ListOutcome], Awaitable[None]]
 
 
 async def for_each(
@@ -117,7 +116,7 @@ async def list_invitations(
     reader: AtlasReader,
     scope: RunScope,
     sources: Iterable[Source],
-    on_list: OnList,
+    on_list: Callable[[ListRef, ListOutcome], Awaitable[None]],
     *,
     workers: int,
 ) -> tuple[str, ...]:
@@ -179,7 +178,7 @@ class TeamAccess:
         self._scope = scope
         self._workers = workers
         self._lock = asyncio.Lock()
-        self._teams: dict[str, frozenset[str] | ListUnreadable] | None = None
+        self._teams: dict[str, frozenset[str] | ListUnreadable] = {}
 
     async def link(self, invitations: tuple[Invitation, ...]) -> tuple[Invitation, ...]:
         """Return the invitations of one list with all projects that they link."""
@@ -187,24 +186,17 @@ class TeamAccess:
         if not any(each.team_ids and not each.links_out_of_scope for each in linked):
             return linked
         async with self._lock:
-            if self._teams is None:
-                self._teams = await self._read()
-        known = self._teams
-        return tuple(self._scope.with_links(each, known) for each in linked)
+            if not self._teams:
+                await for_each(self._scope.team_projects, self._read, workers=self._workers)
+        return tuple(self._scope.with_links(each, self._teams) for each in linked)
 
-    async def _read(self) -> dict[str, frozenset[str] | ListUnreadable]:
-        teams: dict[str, frozenset[str] | ListUnreadable] = {}
-
-        async def read(project: Project) -> None:
-            teams[project.id] = await self._reader.project_teams(project)
-
-        await for_each(self._scope.team_projects, read, workers=self._workers)
-        return teams
+    async def _read(self, project: Project) -> None:
+        self._teams[project.id] = await self._reader.project_teams(project)
 
     def warnings(self) -> Iterator[str]:
         """Yield a warning about the projects with unreadable teams, or nothing."""
-        known = (self._teams or {}).values()
-        if unread := [each for each in known if isinstance(each, ListUnreadable)]:
+        unread = [each for each in self._teams.values() if isinstance(each, ListUnreadable)]
+        if unread:
             yield (
                 f"The teams of {pluralize(len(unread), 'project')} could not be read, so every "
                 f"invitation with a team is kept. {unread[0].project_name}: {unread[0].reason} "
