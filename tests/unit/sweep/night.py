@@ -47,35 +47,6 @@ def command_of(rules=None, **options):
     return Command(policy=rules or policy(), **given | options)
 
 
-class LiveAtlas(FakeAtlas):
-    """An Atlas whose lists do not contain what it deleted.
-
-    A DELETE in an organization ends what its other lists and those of its projects show of the
-    person. What is in `results` stays, whatever the answer says.
-    """
-
-    async def organizations(self):
-        return {ORG: "Alpha"}
-
-    async def secret_expiries(self, _org_id):
-        return ()
-
-    async def delete(self, one, progress):
-        result = await super().delete(one, progress)
-        if one.invitation_id not in self.results:
-            ended = self._ends_person if one.source.is_organization_level else self._ends_entry
-            for key, listed in self.lists.items():
-                self.lists[key] = tuple(each for each in listed if not ended(one, each))
-        return result
-
-    def _ends_entry(self, one, each):
-        return each.key == one.key
-
-    def _ends_person(self, one, each):
-        same = (each.org_id, each.username) == (one.org_id, one.username)
-        return same and each.source is not Source.INVITES
-
-
 class FakeClient:
     """A client of a FakeAtlas, with the clock of Atlas."""
 
@@ -140,7 +111,7 @@ class Night:
             ]
             listed = project(number + 1, org_id=org_id, name=f"p{number}")
             lists = {listed.id: tuple(found)}
-            self.atlases.append(LiveAtlas(listed=[listed], lists=lists))
+            self.atlases.append(FakeAtlas(listed=[listed], lists=lists))
         self.clients = [FakeClient(each) for each in self.atlases]
 
     async def run(self, *, at=NOW, saved=None, answer=None, **options):

@@ -64,12 +64,6 @@ def saved(*decisions, start=None, sha256=SHA256):
     return SavedPlan(Path("p.jsonl"), start, tuple(map(line_of, decisions)), sha256)
 
 
-def test_planned_invitation_is_allowed_once_and_no_other():
-    step = outside(stale(1), stale(2))
-    found = [step(stale(n)).keep_reason for n in (1, 1, 3)]
-    assert found == [None, "not_in_plan", "not_in_plan"]
-
-
 @pytest.mark.parametrize(
     "changes",
     [
@@ -175,12 +169,12 @@ def test_planned_invitations_that_are_kept_now_are_counted_by_reason(reasons, si
 
 
 @given(st.sets(st.integers(1, 30)), st.lists(st.tuples(st.integers(1, 30), st.booleans())))
-def test_only_planned_invitations_are_allowed_each_once_and_none_that_is_kept(planned, present):
-    step = outside(*map(stale, planned))
+def test_planned_invitations_are_allowed_once_unless_one_is_kept_and_no_others(planned, present):
+    step, first = outside(*map(stale, planned)), {}
+    for number, is_stale in present:
+        first.setdefault(number, is_stale)
     allowed = [n for n, is_stale in present if step(stale(n) if is_stale else kept(n)).stale]
-    assert set(allowed) <= planned
-    assert len(allowed) == len(set(allowed))
-    assert all((n, True) in present for n in allowed)
+    assert allowed == [n for n, is_stale in first.items() if is_stale and n in planned]
 
 
 # Whether a saved plan may be applied -------------------------------------------------------------
