@@ -75,11 +75,13 @@ KEEP_BOSS = {"keep": [{"name": "k", "inviters": ["boss@*"]}]}
 
 CHANGES = {
     "role": {"roles": ("GROUP_OWNER",)},
+    "no role": {"roles": ()},
     "role in a project": {"project_roles": ((PROJECT, "GROUP_OWNER"),)},
     "project": {"linked_projects": ((object_id(77), "prod"),)},
     "team": {"team_ids": (object_id(78),)},
     "inviter": {"inviter": "boss@example.com"},
     "expiry": {"expires_at": NOW + 900 * DAY},
+    "no expiry": {"expires_at": None},
 }
 
 
