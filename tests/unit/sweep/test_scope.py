@@ -60,26 +60,18 @@ def test_patterns_that_matched_no_project_of_the_organizations_are_reported():
 
 
 def test_scope_hash_depends_on_projects_tags_and_sources_alone():
-    def digest(**keys):
-        return scope_sha256(policy(**keys))
+    def digest(projects, **keys):
+        return scope_sha256(policy(projects=projects, **keys))
 
-    base = digest(projects={"include": ["a", "B"], "exclude": ["c"], "tags": {"Env": "Dev"}})
-    same = digest(
-        projects={"include": ["b", "A", "a"], "exclude": ["C"], "tags": {"env": "DEV"}},
-        rules=[{"name": "other", "older_than": "1d"}],
-        organizations=[OTHER_ORG],
-    )
-    assert base == same
-    others = [
-        digest(),
-        digest(projects={"include": ["a"], "exclude": ["c"], "tags": {"Env": "Dev"}}),
-        digest(projects={"include": ["a", "B"], "exclude": ["d"], "tags": {"Env": "Dev"}}),
-        digest(projects={"include": ["a", "B"], "exclude": ["c"], "tags": {"Env": "Test"}}),
-        digest(projects={"include": ["a", "B"], "exclude": ["c"], "tags": {"Dev": "Dev"}}),
-        digest(projects={"include": ["a", "B"], "exclude": ["c"]}),
-        digest(sources=["users"]),
-    ]
-    assert len({base, *others}) == 1 + len(others)
+    tagless = {"include": ["a", "B"], "exclude": ["c"]}
+    base = {**tagless, "tags": {"Env": "Dev"}}
+    same = {"include": ["b", "A", "a"], "exclude": ["C"], "tags": {"env": "DEV"}}
+    keys = {"rules": [{"name": "other", "older_than": "1d"}], "organizations": [OTHER_ORG]}
+    assert digest(base) == digest(same, **keys)
+    tags = [{"tags": {"Env": "Test"}}, {"tags": {"Dev": "Dev"}}]
+    others = [digest({**base, **each}) for each in ({"include": ["a"]}, {"exclude": ["d"]}, *tags)]
+    others += [digest({}), digest(tagless), digest(base, sources=["users"])]
+    assert len({digest(base), *others}) == 1 + len(others)
 
 
 # Shards -------------------------------------------------------------------------------------------
