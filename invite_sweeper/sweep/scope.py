@@ -11,13 +11,7 @@ from msgspec import structs
 from typing_extensions import override
 
 from invite_sweeper.errors import UsageError
-from invite_sweeper.models import (
-    Invitation,
-    ListRef,
-    ListUnreadable,
-    Project,
-    Source,
-)
+from invite_sweeper.models import Invitation, ListRef, ListUnreadable, Project, Source
 from invite_sweeper.policy import Policy
 from invite_sweeper.text import ProjectPatterns, casefold_visible
 

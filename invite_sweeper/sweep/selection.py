@@ -20,12 +20,7 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
-from invite_sweeper.models import (
-    INVITED_STATUSES,
-    SOURCES_OF_USERS,
-    Invitation,
-    parse_timestamp,
-)
+from invite_sweeper.models import INVITED_STATUSES, SOURCES_OF_USERS, Invitation, parse_timestamp
 from invite_sweeper.policy import Keep, Policy, Rule
 from invite_sweeper.text import (
     Globs,

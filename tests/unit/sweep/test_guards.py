@@ -18,11 +18,7 @@ from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import ListUnreadable, Source
 from invite_sweeper.sweep.command import Organization
-from invite_sweeper.sweep.guards import (
-    MIN_COUNT_FOR_SHARE,
-    check_clock,
-    check_limits,
-)
+from invite_sweeper.sweep.guards import MIN_COUNT_FOR_SHARE, check_clock, check_limits
 from invite_sweeper.sweep.plan import trim
 from invite_sweeper.sweep.scope import Shard
 

@@ -5,17 +5,9 @@ from pathlib import Path
 
 import pytest
 from audit.runs import HOST, intent, planned, started
-from builders import ORG, OTHER_ORG, PROJECT, changed, listed_as, object_id
+from builders import ORG, OTHER_ORG, PROJECT, changed, entry_of, listed_as, object_id
 from fakes import FakeAtlas
-from sweep.night import (
-    ORGS,
-    FakeClient,
-    Night,
-    QuietView,
-    command_of,
-    kill_after_intents,
-    later,
-)
+from sweep.night import ORGS, FakeClient, Night, QuietView, command_of, kill_after_intents, later
 
 from invite_sweeper.audit import History, OpenIntent, RunFile, RunRecord
 from invite_sweeper.audit.events import OutcomeLine
@@ -42,15 +34,9 @@ KILLED = {
 }
 
 
-def opened(source, number=1, *, mode="sweep", **changes):
+def opened(source, number=1, *, mode="sweep"):
     """Return the intent that a killed run left open."""
-    place = {"project_id": None, "project_name": None} if source.is_organization_level else {}
-    line = planned(number, source=source, **{**place, **changes})
-    return OpenIntent(KILLED[mode], intent(line))
-
-
-def one_of(source, number=1):
-    return listed_as(opened(source, number).intent)
+    return OpenIntent(KILLED[mode], intent(entry_of(source, number)))
 
 
 class Recovered:
@@ -60,10 +46,6 @@ class Recovered:
         self.lines, self.organization = [], Organization(ORG, FakeClient(atlas))
         self.result = Result(command_of(), [self.organization], QuietView())
         self.recovery = Recovery(self.result, self.organization, self.lines.append, intents)
-
-    @property
-    def messages(self):
-        return [each.message for each in self.result.warnings]
 
 
 async def recover(atlas, *intents):
@@ -78,7 +60,7 @@ async def recover(atlas, *intents):
     removed = [each.username for each in found.lines if each.outcome == "accepted_during"]
     assert found.result.removed_members == removed
     assert found.result.stopped_by == [Reason.REMOVED_MEMBER] * len(removed)
-    return found.lines, found.messages[len(removed) :]
+    return found.lines, [each.message for each in found.result.warnings[len(removed) :]]
 
 
 @pytest.mark.parametrize(
@@ -113,7 +95,7 @@ async def test_outcome_of_a_missing_user_follows_the_status_from_atlas(
     ("moved", "outcome"), [(timedelta(), "failed"), (timedelta(days=1), "already_gone")]
 )
 async def test_invitation_that_is_listed_is_failed_or_was_made_anew(source, moved, outcome):
-    one = one_of(source)
+    one = entry_of(source)
     key = one.scope_id if source is Source.INVITES else (source, one.scope_id)
     listed = changed(one, created_at=one.sent_at + moved)
     (line,), _ = await recover(FakeAtlas(lists={key: (listed,)}), opened(source))
@@ -122,7 +104,7 @@ async def test_invitation_that_is_listed_is_failed_or_was_made_anew(source, move
 
 @pytest.mark.parametrize("source", Source)
 async def test_invitation_of_a_deleted_project_or_missing_without_a_status_is_gone(source):
-    key = PROJECT if source is Source.INVITES else (source, one_of(source).scope_id)
+    key = PROJECT if source is Source.INVITES else (source, entry_of(source).scope_id)
     gone = {key: ProjectGone(PROJECT)} if source in SOURCES_OF_USERS else {}
     (line,), _ = await recover(FakeAtlas(list_results=gone), opened(source))
     assert (line.outcome, line.seen_after) == ("already_gone", None)
@@ -175,7 +157,7 @@ async def test_list_that_the_run_reads_settles_its_intents_and_is_not_read_again
     atlas = FakeAtlas()
     found = Recovered(atlas, opened(Source.INVITES, 1), opened(Source.INVITES, 2))
     ref = ListRef(Project(PROJECT, "renamed", ORG), Source.INVITES)
-    await found.recovery.settle(ref, (one_of(Source.INVITES, 2),))
+    await found.recovery.settle(ref, (entry_of(Source.INVITES, 2),))
     assert [each.outcome for each in found.lines] == ["already_gone", "failed"]
     await found.recovery.settle_rest()
     assert (atlas.requested, len(found.lines)) == ([], 2)

@@ -4,14 +4,7 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from builders import (
-    NOW,
-    ORG,
-    OTHER_ORG,
-    changed,
-    invitation,
-    object_id,
-)
+from builders import NOW, ORG, OTHER_ORG, changed, invitation, object_id
 from sweep.night import ORGS, Night, drop, kept_then, later, message
 
 from invite_sweeper.audit import check_written_plan
@@ -19,12 +12,7 @@ from invite_sweeper.audit.events import Announced, Intent, OutcomeLine, Planned,
 from invite_sweeper.audit.verify import Verdict, verify_directory
 from invite_sweeper.endings import Reason, WarningCode
 from invite_sweeper.errors import AtlasUnavailable, AuditLogError
-from invite_sweeper.models import (
-    ListUnreadable,
-    Outcome,
-    Sending,
-    Source,
-)
+from invite_sweeper.models import ListUnreadable, Outcome, Sending, Source
 from invite_sweeper.sweep.scope import Shard
 
 REFUSED = int(Reason.MAX_DELETIONS.exit_code)
