@@ -59,23 +59,6 @@ async def test_filters_that_exclude_every_project_are_not_an_error():
     assert await list_all(FakeAtlas(), 0) == []
 
 
-@pytest.mark.parametrize(
-    ("linked", "named", "is_outside"),
-    [
-        ((1,), ("Project 1",), False),
-        ((1, 2), ("Project 1", "Project 2"), True),
-        ((9,), ("",), True),
-    ],
-    ids=["in scope", "excluded", "not visible"],
-)
-async def test_linked_projects_are_named_and_marked_if_out_of_scope(linked, named, is_outside):
-    scope = await discover(project(1), project(2), projects={"exclude": ["*2"]})
-    links = tuple((object_id(n), "") for n in linked)
-    one = scope.with_links(entry_of(Source.ORG_USERS, linked_projects=links), {})
-    assert [name for _, name in one.linked_projects] == list(named)
-    assert one.links_out_of_scope is is_outside
-
-
 def test_lists_of_organizations_are_read_first_and_then_project_by_project():
     scope = RunScope(ORG, projects=[project(1), project(2)])
     refs = scope.lists([Source.USERS, Source.ORG_USERS, Source.INVITES])
@@ -216,6 +199,8 @@ ALL = (SANDBOX, PROD)
         ({"teams": ()}, TO_PROD, WITHOUT_PROD, "forgotten", ()),
         ({"links_out_of_scope": True}, {}, WITHOUT_PROD, OUT, ()),
         ({"linked_projects": ((PROD, ""),)}, {}, WITHOUT_PROD, OUT, ()),
+        ({"linked_projects": ((object_id(9), ""),)}, {}, {}, OUT, ()),  # not visible
+        (IN_SANDBOX | {"teams": ()}, {}, WITHOUT_PROD, "forgotten", ()),
         ({}, TO_PROD, {}, "forgotten", ()),
     ],
 )
@@ -229,9 +214,13 @@ async def test_invitation_reaches_the_projects_of_its_teams(
     assert (tuple(sorted(atlas.teams_requested)), warnings) == (requested, ())
 
 
-async def test_projects_of_roles_and_teams_are_linked_with_their_names():
-    (decision,), _, _ = await decide(invited(**IN_SANDBOX), teams=TO_PROD, **WITHOUT_PROD)
-    assert decision.invitation.linked_projects == ((SANDBOX, "sandbox"), (PROD, "prod"))
+async def test_projects_of_roles_and_teams_are_linked_with_the_names_that_are_known():
+    hidden = invited(2, teams=(), linked_projects=((object_id(9), ""), (OTHER, "")))
+    found, _, _ = await decide(invited(**IN_SANDBOX), hidden, teams=TO_PROD, **WITHOUT_PROD)
+    assert [each.invitation.linked_projects for each in found] == [
+        ((SANDBOX, "sandbox"), (PROD, "prod")),
+        ((object_id(9), ""), (OTHER, "other")),
+    ]
 
 
 async def test_unreadable_teams_of_one_project_keep_every_invitation_with_a_team_and_warn():
