@@ -3,6 +3,8 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from invite_sweeper.models import parse_timestamp
 from invite_sweeper.text import (
@@ -173,6 +175,13 @@ def test_protective_globs_match_names_and_those_that_look_like_them():
     assert not globs.matches("y@example.com")
     assert Globs(["*@xn--*.example"], protects=True).matches("ada@xn--bcher-kva.example")
     assert not Globs([], protects=True).matches("x")
+
+
+@given(st.text(max_size=30))
+def test_every_name_that_a_plain_glob_matches_is_protected(name):
+    pattern = "".join(f"[{c}]" if c in "*?[" else c for c in name)
+    if Globs([pattern]).matches(name):
+        assert Globs([pattern], protects=True).matches(name)
 
 
 @pytest.mark.parametrize("entry", [PROJECT, PROJECT.upper(), f" {PROJECT} "])
