@@ -3,7 +3,7 @@
 A value claims only what Atlas returned; what it did not return is None or empty.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from operator import attrgetter
@@ -187,7 +187,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         return self.source.value, org_id, self.project_id or org_id, self.invitation_id
 
 
-class Invitation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class Invitation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A pending invitation: as a list of Atlas shows it, and as each line of the log records it.
 
     An event of the log has these fields and its own. Of an invitation with several entries, they
@@ -301,9 +301,14 @@ class Invitation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
         """As plans and the audit log name it among the entries of an invitation."""
         return Entry(self.source, self.project_id, self.invitation_id, self.roles)
 
+    def recorded(self, now: datetime, others: Iterable["Invitation"] = ()) -> "Invitation":
+        """Return it as a run records it: with its age, and the other entries that end with it."""
+        entries = tuple(each.entry for each in others)
+        return msgspec.structs.replace(self, age_days=self.age_at(now), entries=entries)
+
     def as_event(self, kind: type[EventT], **more: Any) -> EventT:  # noqa: ANN401  its own fields
-        """Return an event of the audit log about it."""
-        return kind(**{**dict(zip(_NAMES, _values(self), strict=True)), **more})
+        """Return an event of the audit log about it, with the fields of that event alone."""
+        return kind(*_values(self), **more)  # by position: each deletion has three events
 
 
 _NAMES: Final = Invitation.__struct_fields__
