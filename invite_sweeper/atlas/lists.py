@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Hashable
 from datetime import datetime
 from functools import lru_cache, partial
-from typing import Annotated, Final, Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Annotated, Any, Final, Generic, NamedTuple, TypeAlias, TypeVar, cast
 
 import msgspec
 from msgspec import structs
@@ -54,13 +54,20 @@ def parse_object(body: bytes, row_type: type[Row]) -> Row:
     """
     try:
         json.loads(body, object_pairs_hook=_check_keys)
-        return msgspec.json.decode(body, type=row_type)
+        row: Row = _decoder(cast("Hashable", row_type)).decode(body)
     except msgspec.ValidationError as error:
         raise InvalidResponse(f"not as documented: {error}") from None
     except InvalidResponse:
         raise
     except (ValueError, RecursionError):
         raise InvalidResponse("the body is not JSON") from None
+    return row
+
+
+@lru_cache(maxsize=64)
+def _decoder(row_type: Hashable) -> msgspec.json.Decoder[Any]:
+    """Return the decoder of a type; making one takes longer than decoding a short list."""
+    return msgspec.json.Decoder(row_type)
 
 
 def _check_keys(pairs: list[tuple[str, object]]) -> None:

@@ -6,6 +6,8 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Final
 
+from msgspec.structs import astuple
+
 from invite_sweeper.audit.events import (
     Event,
     Intent,
@@ -108,7 +110,7 @@ def is_recordable(invitation: Invitation, rule: str | None) -> bool:
 
     A deletion that the log cannot describe could be neither reviewed nor restored.
     """
-    data = to_json((invitation, rule))
+    data = to_json((astuple(invitation), rule))
     if _is_loggable(data):
         return True
     found = parse_json(data)
