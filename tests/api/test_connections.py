@@ -84,9 +84,8 @@ async def test_connection_attempt_ends_after_the_connect_timeout(connecting, mon
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: released.wait(60) and [])
 
     timeout = aiohttp.ClientTimeout(total=120, connect=0.05)
-    message = await connection_error(
-        connecting, f"https://{NAME}", attempts=2, http_timeout=timeout
-    )
+    monkeypatch.setattr("invite_sweeper.atlas.TIMEOUT", timeout)
+    message = await connection_error(connecting, f"https://{NAME}", attempts=2)
 
     released.set()
     assert f"could not connect to {NAME} within 0.05 s" in message

@@ -229,11 +229,12 @@ LISTS = {
 
 
 @pytest.mark.parametrize("name", LISTS)
-async def test_list_with_fault(sim, online, account, alpha, name):
+async def test_list_with_fault(sim, online, account, alpha, monkeypatch, name):
+    monkeypatch.setattr("invite_sweeper.atlas.http.MAX_BODY_BYTES", 5000)
     fault, times, result, attempts = LISTS[name]
     sim.faults.add(fault, path=INVITES, times=times)
 
-    async with online(account, max_body_bytes=5000) as atlas:
+    async with online(account) as atlas:
         found = await atlas.reader.invitations(alpha)
 
     if isinstance(result, int):
