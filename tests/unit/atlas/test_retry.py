@@ -268,3 +268,11 @@ def test_no_sequence_of_results_exceeds_the_attempts_or_three_401s(results, atte
 )
 def test_details_in_the_body_of_a_429_are_parsed_as_far_as_they_are_valid(body, details):
     assert parse_rate_limit_error(failed(429, body=body)) == details
+
+
+async def test_limit_that_the_body_of_a_429_names_is_that_of_its_bucket():
+    deletion = Deletion(failed(429, body=BUCKET), GOOD)
+    await deletion.send()
+    bucket = deletion.client.limiter.bucket(PROJECTS_GROUP, PROJECT)
+    assert (bucket.limit, deletion.time.slept) == (BucketLimit(10, 5, 60), [55])
+    assert deletion.client.counters.rate_limited == 1
