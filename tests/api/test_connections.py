@@ -145,13 +145,14 @@ async def test_cookies_are_not_sent_back(connecting):
 
 ERROR = b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json"
 GONE_BODY = b'{"errorCode": "INVALID_INVITATION_ID"}'
-NO_CONTENT = b"HTTP/1.1 204 No Content\r\n\r\n"
+NO_CONTENT = b"HTTP/1.1 204 No Content\r\n"
 
 
 @pytest.mark.parametrize(
     ("response", "closes", "outcome", "connections"),
     [
-        (NO_CONTENT, False, Outcome.DELETED, 1),
+        (NO_CONTENT + b"\r\n", False, Outcome.DELETED, 1),
+        (NO_CONTENT + b"Content-Length: 90\r\n\r\n", False, Outcome.DELETED, 1),
         (
             ERROR + b"\r\nX-Error-Code: INVALID_INVITATION_ID\r\n\r\n" + GONE_BODY,
             True,
@@ -161,9 +162,15 @@ NO_CONTENT = b"HTTP/1.1 204 No Content\r\n\r\n"
         # A code in the body is not read, because its end is unknown.
         (ERROR + b"\r\n\r\n" + GONE_BODY, True, Outcome.FAILED, 4),
         # A body that looks like the response to the next request.
-        (ERROR + b"\r\n\r\n" + NO_CONTENT * 3, False, Outcome.FAILED, 4),
+        (ERROR + b"\r\n\r\n" + (NO_CONTENT + b"\r\n") * 3, False, Outcome.FAILED, 4),
     ],
-    ids=["204", "code in a header", "code in the body", "a body like the next response"],
+    ids=[
+        "204",
+        "204 that announces a body",
+        "code in a header",
+        "code in the body",
+        "a body like the next response",
+    ],
 )
 async def test_of_a_response_to_a_delete_without_length_only_status_and_headers_are_used(
     connecting, response, closes, outcome, connections

@@ -12,11 +12,13 @@ from deleting import delete, delete_first, deletes_after_confirmation
 from invite_sweeper import __version__
 from invite_sweeper.errors import ApiVersionRetired
 from invite_sweeper.models import ListUnreadable, Outcome, Project, ProjectGone, Sending, Source
+from invite_sweeper.simulator.responses import SimulatedResponse
 
 DELETED, GONE, FAILED = Outcome.DELETED, Outcome.ALREADY_GONE, Outcome.FAILED
 ORG = "5efda682a3f2ed2e7dd6cde4"
 INVITES = "/api/atlas/v2/groups/*/invites"
 ALWAYS = None
+TEXT_404 = faults.respond_with(SimulatedResponse(404, b"404: Not Found", "text/plain"))
 EVIL = faults.redirect("https://evil.example.com/")
 LONG_200 = replace(faults.api_error(500, "X", "x"), status=200, body=b'{"long": "enough"}')
 
@@ -69,7 +71,8 @@ MATRIX = {
         faults.fail_with(403, "ACCESS_FORBIDDEN"), ALWAYS, FAILED, 1, 2, "ACCESS_FORBIDDEN",
     ),
     "404": (faults.fail_with(404, "RESOURCE_NOT_FOUND"), 1, GONE, 1, 2, None),
-    "404 as text": (faults.html(404), 1, FAILED, 1, 2, None),
+    "404 as HTML": (faults.html(404), 1, FAILED, 1, 2, None),
+    "404 as text": (TEXT_404, ALWAYS, GONE, 1, 2, None),
     "400 for one that is gone": (
         faults.fail_with(400, "INVALID_INVITATION_ID"), 1, GONE, 1, 2, None,
     ),
@@ -185,7 +188,8 @@ LISTS = {
     "401 for a role": (faults.role_missing(), ALWAYS, (401, "USER_UNAUTHORIZED"), 2),
     "403": (faults.fail_with(403, "ACCESS_FORBIDDEN"), ALWAYS, (403, "ACCESS_FORBIDDEN"), 1),
     "400": (faults.fail_with(400, "INVALID_ID"), ALWAYS, (400, "INVALID_ID"), 1),
-    "404 with HTML": (faults.html(404), ALWAYS, (404, None), 1),
+    "404 as HTML": (faults.html(404), ALWAYS, (404, None), 1),
+    "404 as text": (TEXT_404, ALWAYS, (404, None), 1),
     "project gone": (faults.fail_with(404, "GROUP_NOT_FOUND"), 1, ProjectGone, 1),
     "redirect to another host": (EVIL, ALWAYS, (302, None), 1),
     "compressed body": (faults.compressed(), ALWAYS, 2, 1),

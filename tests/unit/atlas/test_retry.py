@@ -220,19 +220,6 @@ async def test_retry_waits_until_a_429_of_another_request_no_longer_blocks_its_b
     assert sum(deletion.time.slept) >= 20
 
 
-async def test_task_cancelled_during_a_wait_raises_cancelled_error():
-    deletion = Deletion(CUT)
-    deletion.client.limiter.sleep = lambda _: asyncio.Event().wait()
-    running = asyncio.create_task(deletion.send())
-    while not deletion.http.sent:
-        await asyncio.sleep(0)
-
-    running.cancel()
-
-    with pytest.raises(asyncio.CancelledError):
-        await running
-
-
 @given(
     st.lists(st.sampled_from([CUT, failed(500), LIMITED, failed(401), GOOD, failed(404)])),
     st.integers(1, 6),
