@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 import faults
 import msgspec
 import pytest
-from official_document import official_document, resolved
+from official_document import find_operation, official_document, resolved
 from openapi_schema_validator import OAS30Validator, oas30_format_checker
 
 from invite_sweeper.atlas.endpoints import ENDPOINTS, FETCH_TOKEN, REVOKE_TOKEN
@@ -55,16 +55,6 @@ async def use_every_endpoint(sim, online):
     return [(each.method, each.target, each.headers, each.body) for each in calls]
 
 
-def declared(document, method, path):
-    """Return the operation of a request and the values in its path."""
-    for template, methods in document["paths"].items():
-        pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", template)
-        found = re.fullmatch(pattern, path)
-        if found and method.lower() in methods:
-            return resolved(document, methods[method.lower()]), found.groupdict()
-    raise AssertionError(f"{method} {path} is not in the document")
-
-
 def converted(values, schema):
     """Return the values of a parameter converted to the schema's type."""
     if schema["type"] == "array":
@@ -77,7 +67,8 @@ def converted(values, schema):
 def violations(document, method, target, headers, body):
     """Yield each violation of the document by one request."""
     path, _, query = target.partition("?")
-    operation, in_path = declared(document, method, path)
+    _, in_path, found = find_operation(document, method, path)
+    operation = resolved(document, found)
     given = {key: [value] for key, value in in_path.items()}
     for key, value in parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query)):
         given.setdefault(key, []).append(value)

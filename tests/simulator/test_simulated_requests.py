@@ -163,22 +163,6 @@ async def test_operations_of_a_project_share_a_bucket_but_users_have_their_own(s
     assert left == [1199, 1198, 1199, 499]
 
 
-async def test_all_invite_operations_share_a_limit_per_minute():
-    clock = Clock()
-    sim = organization(monotonic=clock)
-    project, roles = sim.add_project("Data Lake"), BODIES["new"]["roles"]
-    set_bucket(sim, "invitations_ip", capacity=3, refill=3)
-    statuses = []
-    async with open_client(sim) as request:
-        for number, wait_s in enumerate((0, 20, 0, 30, 10)):
-            clock.now_s += wait_s
-            body = {"username": f"{number}@example.com", "roles": roles}
-            path = "invites" if number % 2 else "users"
-            path = f"/groups/{project}/{path}"
-            statuses.append((await request("POST", path, json=body)).status)
-    assert statuses == [201, 200, 201, 400, 201]
-
-
 async def test_connection_close_is_confirmed_and_the_port_is_free_after_the_block(sim):
     async with open_client(sim) as request:
         response = await request("GET", "/groups", headers={"Connection": "close"})
