@@ -176,29 +176,26 @@ async def test_failed_read_sends_no_deletion_and_records_status_and_error_code(
 
 
 SERVER_ERROR_IN_200 = replace(faults.api_error(500, "UNEXPECTED_ERROR", "Unexpected."), status=200)
-LOST = {
-    "500": lambda late: faults.fail_with(500, late=late),
-    "503 with HTML": lambda late: faults.html(503, retry_after="2", late=late),
-    "cut connection": lambda late: faults.reset(late=late),
-    "200 with HTML": lambda late: faults.html(200, late=late),
-    "200 with an error": lambda late: faults.respond_with(SERVER_ERROR_IN_200, late=late),
-}
-"""Answers that prove nothing, before or after Atlas has removed the user."""
 
 
 @pytest.mark.parametrize(
-    ("late", "outcome"), [(False, Outcome.FAILED), (True, Outcome.ALREADY_GONE)]
+    "fault",
+    [
+        faults.fail_with(500),
+        faults.html(503, retry_after="2"),
+        faults.html(200),
+        faults.respond_with(SERVER_ERROR_IN_200),
+    ],
 )
-@pytest.mark.parametrize("fault", LOST)
 @OF_USERS
 async def test_removal_without_a_clear_answer_is_sent_once_and_the_look_after_it_decides(
-    sim, remove, invite, source, fault, late, outcome
+    sim, remove, invite, source, fault
 ):
-    user = invite()
-    sim.faults.add(LOST[fault](late), method="DELETE", times=None)
+    invite()
+    sim.faults.add(fault, method="DELETE", times=None)
     result = await remove(source)
-    assert (result.outcome, result.attempts, deletes(sim)) == (outcome, 1, 1)
-    assert [each.user_id for each in sim.request_log.removed] == ([user] if late else [])
+    assert (result.outcome, result.attempts, deletes(sim)) == (Outcome.FAILED, 1, 1)
+    assert (result.seen_after, sim.request_log.removed) == ("PENDING", [])
 
 
 @pytest.mark.parametrize(

@@ -54,10 +54,10 @@ class ScriptedHttp:
 
 class Log:
     def __init__(self):
-        self.told = []
+        self.told, self.retried = [], []
 
-    def debug(self, *_args, **_fields):
-        pass
+    def debug(self, _event, *, path, wait_s, why):
+        self.retried.append(why)
 
     def info(self, _event, *, reason, next_attempt_in_s):
         self.told.append((reason, next_attempt_in_s))
@@ -233,6 +233,7 @@ def test_no_sequence_of_results_exceeds_the_attempts_or_three_401s(results, atte
     seen = deletion.http.results[: deletion.http.sent]
     assert last is seen[-1]
     assert backoffs == list(range(1, deletion.http.sent))  # one before each retry
+    assert deletion.log.retried == ["cut" if e is CUT else e.status for e in seen[:-1]]
     counted = {RetryDecision.RETRY, RetryDecision.REAUTHENTICATE}
     assert sum(classify(each) in counted for each in seen) <= attempts
     assert sum(classify(each) is RetryDecision.REAUTHENTICATE for each in seen) <= 3
