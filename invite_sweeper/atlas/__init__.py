@@ -15,13 +15,7 @@ from yarl import URL
 from invite_sweeper.atlas.client import Client
 from invite_sweeper.atlas.credentials import Credentials
 from invite_sweeper.atlas.deleter import AtlasDeleter
-from invite_sweeper.atlas.http import (
-    TIMEOUT,
-    USER_AGENT,
-    HttpSession,
-    find_proxy,
-    open_connector,
-)
+from invite_sweeper.atlas.http import TIMEOUT, USER_AGENT, HttpSession, find_proxy, open_connector
 from invite_sweeper.atlas.inviter import AtlasInviter
 from invite_sweeper.atlas.limits import RateLimiter
 from invite_sweeper.atlas.reader import AtlasReader

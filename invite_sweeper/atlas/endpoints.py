@@ -11,12 +11,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from invite_sweeper.models import (
-    INVITED_STATUSES,
-    MAX_CLOCK_SKEW_S,
-    MembershipStatus,
-    Source,
-)
+from invite_sweeper.models import INVITED_STATUSES, MAX_CLOCK_SKEW_S, MembershipStatus, Source
 
 _MAX_REFILLS_RESERVED: Final = 10
 

@@ -30,12 +30,7 @@ from invite_sweeper import __version__
 from invite_sweeper.atlas.credentials import Secret
 from invite_sweeper.atlas.endpoints import Endpoint
 from invite_sweeper.atlas.limits import TokenBucket, clamp_wait_s
-from invite_sweeper.atlas.responses import (
-    CANCELLED,
-    RequestFailed,
-    Response,
-    ResponseOrFailure,
-)
+from invite_sweeper.atlas.responses import CANCELLED, RequestFailed, Response, ResponseOrFailure
 from invite_sweeper.errors import UsageError
 from invite_sweeper.models import RequestCounters, Sending
 from invite_sweeper.redaction import SECRETS

@@ -8,12 +8,7 @@ from observed import ObservedAtlas
 from virtual_time import FakeTime
 
 from invite_sweeper.atlas import connect
-from invite_sweeper.atlas.credentials import (
-    Credentials,
-    CredentialsKind,
-    Secret,
-    read_credentials,
-)
+from invite_sweeper.atlas.credentials import Credentials, CredentialsKind, Secret, read_credentials
 from invite_sweeper.atlas.http import open_connector, parse_base_url
 from invite_sweeper.atlas.limits import RateLimiter
 from invite_sweeper.policy import Execution

@@ -42,10 +42,8 @@ def invite(sim, alpha):
 def remove(online, alpha):
     """Connect, list, call `then`, delete the first invitation, and return the result."""
 
-    async def connect_and_delete(
-        source=Source.USERS, then=lambda: None, progress=None, account=None, **options
-    ):
-        async with online(account, **options) as atlas:
+    async def connect_and_delete(source=Source.USERS, then=lambda: None, progress=None, **options):
+        async with online(**options) as atlas:
             place = place_of(source, alpha)
             return await delete_first(atlas, place, source, then=then, progress=progress)
 

@@ -11,12 +11,7 @@ from virtual_bucket import KEY, START_S, run
 
 from invite_sweeper.atlas import endpoints
 from invite_sweeper.atlas.endpoints import BucketLimit
-from invite_sweeper.atlas.limits import (
-    MAX_RETRY_DELAY_S,
-    MAX_UNCONFIRMED,
-    RateLimiter,
-    TokenBucket,
-)
+from invite_sweeper.atlas.limits import MAX_RETRY_DELAY_S, MAX_UNCONFIRMED, RateLimiter, TokenBucket
 
 LIMIT = BucketLimit(60, 60, 2)
 PROJECT = BucketLimit(1200, 500, 60)

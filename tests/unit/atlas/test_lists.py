@@ -10,12 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invite_sweeper.atlas.endpoints import SOURCES
-from invite_sweeper.atlas.lists import (
-    InvitedRow,
-    Page,
-    ProjectRow,
-    parse_object,
-)
+from invite_sweeper.atlas.lists import InvitedRow, Page, ProjectRow, parse_object
 from invite_sweeper.atlas.responses import InvalidResponse
 from invite_sweeper.models import Invitation, ListUnreadable, Project, Source, rfc3339
 

@@ -17,11 +17,7 @@ from invite_sweeper.atlas.responses import (
     list_error,
     run_list_error,
 )
-from invite_sweeper.errors import (
-    ApiVersionRetired,
-    AtlasUnavailable,
-    CredentialsRefused,
-)
+from invite_sweeper.errors import ApiVersionRetired, AtlasUnavailable, CredentialsRefused
 from invite_sweeper.models import Project, Source
 
 HTML = {"Content-Type": "text/html; charset=utf-8"}
