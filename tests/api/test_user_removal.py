@@ -66,22 +66,18 @@ async def test_invited_user_is_removed_and_both_statuses_are_recorded(
     assert [each.user_id for each in sim.request_log.removed] == [user]
 
 
-SINCE = {
-    "accepted": (lambda sim, user: sim.set_status(user, "ACTIVE"), "ACTIVE"),
-    "removed": (lambda sim, user: sim.organizations[ORG].users.pop(user), "gone"),
-}
-
-
-@pytest.mark.parametrize("what", SINCE)
+@pytest.mark.parametrize("accepts", [True, False])
 @OF_USERS
 async def test_user_who_accepted_or_left_since_the_listing_is_kept(
-    sim, remove, invite, source, what
+    sim, remove, invite, source, accepts
 ):
-    user, (happen, seen) = invite(), SINCE[what]
-    result = await remove(source, then=lambda: happen(sim, user))
-    expected = Outcome.ACCEPTED_BEFORE if seen == "ACTIVE" else Outcome.ALREADY_GONE
+    user, users = invite(), sim.organizations[ORG].users
+    result = await remove(
+        source, then=lambda: sim.set_status(user, "ACTIVE") if accepts else users.pop(user)
+    )
+    expected = Outcome.ACCEPTED_BEFORE if accepts else Outcome.ALREADY_GONE
     assert (result.outcome, result.attempts, deletes(sim)) == (expected, 0, 0)
-    assert (result.seen_before, result.seen_after) == (seen, None)
+    assert (result.seen_before, result.seen_after) == ("ACTIVE" if accepts else "gone", None)
 
 
 CHANGES = {
@@ -348,21 +344,19 @@ async def test_removal_that_is_interrupted_before_the_look_after_it_is_unknown(s
     assert (result.seen_before, result.seen_after) == ("PENDING", None)
 
 
-CANCELLED = {
-    "with the response": ("DELETE", faults.reset(late=True), Outcome.UNKNOWN, 1),
-    "after the read": ("GET", None, Outcome.SKIPPED, 0),
-}
-
-
-@pytest.mark.parametrize("when", CANCELLED)
+@pytest.mark.parametrize(
+    ("method", "fault", "outcome", "sent"),
+    [
+        ("DELETE", faults.reset(late=True), Outcome.UNKNOWN, 1),
+        ("GET", faults.delay(0), Outcome.SKIPPED, 0),
+    ],
+)
 async def test_cancelled_deletion_sends_nothing_or_is_unknown_if_the_user_is_not_readable(
-    sim, remove, invite, when
+    sim, remove, invite, method, fault, outcome, sent
 ):
     invite()
     progress = Sending()
-    method, fault, outcome, sent = CANCELLED[when]
-    cancel = lambda _: setattr(progress, "cancelled", True)  # noqa: E731
-    fault = faults.with_effect(fault, cancel) if fault else faults.effect(after=cancel)
+    fault = faults.with_effect(fault, lambda _: setattr(progress, "cancelled", True))
     sim.faults.add(fault, method=method, path=IN_PROJECT)
     sim.faults.add(faults.fail_with(403, "ACCESS_FORBIDDEN"), path="*/users/*", nth=3, times=None)
     result = await remove(progress=progress)
