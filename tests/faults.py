@@ -223,16 +223,3 @@ def short_pages(size: int, repeated: int = 0) -> Fault:
         return replace(response, body=json.dumps(page).encode())
 
     return partial(answer)
-
-
-def endless_pages() -> Fault:
-    """Send the first page for every page, with a link to a next one."""
-
-    async def answer(call, send):
-        call.query["pageNum"] = ["1"]
-        response = await send()
-        page = json.loads(response.body)
-        page["links"] = [{"href": call.target, "rel": "next"}]
-        return replace(response, body=json.dumps(page).encode())
-
-    return partial(answer)

@@ -175,7 +175,7 @@ class Client:
     ) -> Request:
         """Return a request; `build_path` describes and checks the first four arguments."""
         path = build_path(endpoint, *ids, page=page, since=since)
-        scope_id = ids[0] if endpoint.is_per_id else self.actor
+        scope_id = ids[0] if ids else self.actor
         bucket = self.limiter.bucket(endpoint.endpoint_set, scope_id)
         return Request(endpoint, path, bucket, parse, progress, body)
 

@@ -30,12 +30,7 @@ from invite_sweeper import __version__
 from invite_sweeper.atlas.credentials import Secret
 from invite_sweeper.atlas.endpoints import Endpoint
 from invite_sweeper.atlas.limits import TokenBucket, clamp_wait_s
-from invite_sweeper.atlas.responses import (
-    CANCELLED,
-    RequestFailed,
-    Response,
-    ResponseOrFailure,
-)
+from invite_sweeper.atlas.responses import CANCELLED, RequestFailed, Response, ResponseOrFailure
 from invite_sweeper.errors import UsageError
 from invite_sweeper.models import RequestCounters, Sending
 from invite_sweeper.redaction import SECRETS
@@ -159,18 +154,18 @@ def _addresses(host: str, port: int, family: socket.AddressFamily) -> list[Resol
     ]
 
 
-async def read_body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+async def read_body(response: aiohttp.ClientResponse) -> bytes:
     """Return the whole response body, decompressed.
 
     Raises:
-        AttemptFailed: It is longer than `max_bytes`.
+        AttemptFailed: It is longer than `MAX_BODY_BYTES`.
         aiohttp.ClientError: It is incomplete.
     """
     chunks: list[bytes] = []
     size = 0
     while chunk := await response.content.readany():
         size += len(chunk)
-        if size > max_bytes:
+        if size > MAX_BODY_BYTES:
             raise AttemptFailed(RequestFailed("response body too large", retryable=False))
         chunks.append(chunk)
     return b"".join(chunks)
@@ -214,7 +209,6 @@ class HttpSession:
 
     session: aiohttp.ClientSession
     base_url: URL
-    max_body_bytes: int
     counters: RequestCounters
     proxy_headers: Mapping[str, str] | None = None
     repeats: int = 0
@@ -258,7 +252,7 @@ class HttpSession:
             try:
                 # A 204 has no body: do not wait for one that its headers announce.
                 done = method == "DELETE" and response.status == NO_CONTENT
-                content = b"" if done else await read_body(response, self.max_body_bytes)
+                content = b"" if done else await read_body(response)
                 content = content or b"".join(bodies_of_401[-1:])
                 return Response(response.status, response.headers, content)
             finally:
@@ -317,7 +311,7 @@ class HttpSession:
             if response.status == UNAUTHORIZED:
                 # Read here, to free the connection before the request is repeated.
                 try:
-                    bodies_of_401.append(await read_body(response, self.max_body_bytes))
+                    bodies_of_401.append(await read_body(response))
                 except BaseException:
                     response.close()
                     raise
@@ -425,7 +419,7 @@ def parse_date(raw: str) -> datetime | None:
 
 
 def parse_int_header(headers: Mapping[str, str], name: str) -> int | None:
-    """Parse a header with a number of requests, from 0; None if missing or unreadable."""
+    """Parse a header with a whole number from 0; None if missing or unreadable."""
     raw = headers.get(name, "")
     return int(raw) if raw.isascii() and raw.isdigit() and len(raw) <= _MAX_DIGITS else None
 
@@ -438,13 +432,9 @@ def retry_after_s(headers: Mapping[str, str], clock: Callable[[], datetime]) -> 
     Source:
         RFC 9110, 10.2.3: seconds or a date. Atlas has sent "Please retry after 0 seconds".
     """
-    raw = headers.get("Retry-After", "").strip()
-    if not raw:
-        return None
-    try:
-        wait_s = float(raw)
-    except ValueError:
-        if (timestamp := parse_date(raw)) is None:
+    wait_s: float | None = parse_int_header(headers, "Retry-After")
+    if wait_s is None:
+        if (timestamp := parse_date(headers.get("Retry-After", ""))) is None:
             return None
         wait_s = (timestamp - clock()).total_seconds()
     return clamp_wait_s(wait_s)

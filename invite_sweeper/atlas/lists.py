@@ -35,7 +35,6 @@ from invite_sweeper.models import (
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.text import casefold_visible
 
-MAX_PAGES: Final = 10_000
 _MAX_RAW_LENGTH: Final = 200
 Row = TypeVar("Row")
 _Id = Annotated[str, msgspec.Meta(pattern=r"\A[a-f0-9]{24}\Z")]
@@ -356,7 +355,7 @@ async def read_list(
     def listing(failure: ResponseOrFailure | None = None) -> Listing[Row]:
         return Listing(tuple(found.values()), number, failure)
 
-    while number < MAX_PAGES:
+    while True:
         asked = number + 1 if endpoint.paged else None
         try:
             request = client.request(endpoint, *ids, page=asked, since=since, parse=parse)
@@ -378,4 +377,3 @@ async def read_list(
                 "complete"
             )
             return listing(ListIncomplete(reason))
-    return listing(ListIncomplete(f"the list has more than {MAX_PAGES} pages"))

@@ -10,6 +10,7 @@ import re
 import msgspec
 import pytest
 from needs import DOCUMENT
+from official_document import find_operation
 from openapi_schema_validator import OAS30Validator, oas30_format_checker
 from simulator.exchanges import EXCHANGES, World
 
@@ -79,21 +80,14 @@ def resolved(document, schema, relax, name="", above=()):
     return result
 
 
-def operation(document, method, path):
-    """Return the template and operation of a path, if the document has it."""
-    for template, methods in document["paths"].items():
-        form = re.sub(r"\{\w+\}", "[^/]+", template)
-        if method.lower() in methods and re.fullmatch(form, path):
-            return template.removeprefix(PREFIX), methods[method.lower()]
-    return "", None
-
-
 def violations(document, request_line, response, relax):
     """Return the violations of the document in one response."""
     method, path = request_line
-    template, declared = operation(document, method, path.partition("?")[0])
-    if declared is None:
+    found = find_operation(document, method, path.partition("?")[0])
+    if found is None:
         return []
+    template, _, declared = found
+    template = template.removeprefix(PREFIX)
     key = str(response.status)
     if key not in declared["responses"]:
         allowed = response.status in UNDECLARED
@@ -159,8 +153,9 @@ def test_each_named_difference_still_exists(document, responses, name):
 
 def test_every_operation_of_the_table_that_is_declared_is_requested(document, responses):
     requested = {
-        (method.lower(), operation(document, method, path.partition("?")[0])[0])
+        (method.lower(), found[0].removeprefix(PREFIX))
         for (method, path), _ in responses
+        if (found := find_operation(document, method, path.partition("?")[0]))
     }
     served = {(each.method.lower(), each.template) for each in ENDPOINTS}
     declared = {
@@ -168,4 +163,4 @@ def test_every_operation_of_the_table_that_is_declared_is_requested(document, re
         for template, methods in document["paths"].items()
         for method in methods
     }
-    assert {each for each in requested if each[1]} == served & declared
+    assert requested == served & declared

@@ -206,20 +206,6 @@ async def test_response_equals_the_recording(name):
         assert ours | varying == theirs | varying
 
 
-async def test_first_of_several_pages_has_the_recorded_size_and_count():
-    recorded = Recorded("groups-list-200-page1-of-3-next-250.http").json()
-    sim = recorded_atlas()
-    sim.remove_project(PROJECT)
-    for number in range(250):
-        sim.add_project(f"project-{number:03}")
-    async with open_client(sim) as request:
-        page = (await request("GET", "/groups")).json()
-    assert len(page["results"]) == len(recorded["results"]) == 100
-    assert page["totalCount"] == recorded["totalCount"] == 250
-    assert "next" in {each["rel"] for each in recorded["links"]}
-    assert [each["rel"] for each in page["links"]] == ["next"]
-
-
 async def test_proxy_page_is_like_the_recording():
     recorded = Recorded("error-502-html-from-proxy.http")
     sim = organization()

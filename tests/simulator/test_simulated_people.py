@@ -1,9 +1,6 @@
 """One pending membership is a row of several lists, and one DELETE ends it in all of them."""
 
-from datetime import timedelta
-
 import pytest
-from observed import MISSING
 from simulator.exchanges import ALL, BODIES, World
 from simulator.simulated import ORG, open_client
 
@@ -171,15 +168,9 @@ async def test_inviting_again_replaces_an_expired_or_rejected_invitation(status)
     assert world.ids[status] not in world.sim.users()
 
 
-async def test_project_invitations_are_sorted_by_username_and_sent_with_overrides(sim, projects):
-    for name in ("zoe@example.com", "Ada@example.com"):
-        sim.invite(projects[0], name, age=timedelta(days=20))
-    sim.invite(projects[0], MISSING, createdAt="soon", expiresAt=None, id=7)
-    sim.invite(projects[0], "bob@example.com", createdAt=MISSING, id="../../x")
+async def test_project_invitations_are_sorted_by_username(sim, projects):
+    for name in ("zoe@example.com", "Ada@example.com", "bob@example.com"):
+        sim.invite(projects[0], name)
     async with open_client(sim) as request:
-        unnamed, ada, bob, zoe = (await request("GET", f"/groups/{projects[0]}/invites")).json()
-    assert [each["username"][:3] for each in (ada, bob, zoe)] == ["Ada", "bob", "zoe"]
-    assert (unnamed["createdAt"], unnamed["expiresAt"], unnamed["id"]) == ("soon", None, 7)
-    assert "username" not in unnamed
-    assert (bob["id"], "createdAt" in bob) == ("../../x", False)
-    assert int(ada["id"][:8], 16) == (sim.clock() - timedelta(days=20)).timestamp()
+        listed = (await request("GET", f"/groups/{projects[0]}/invites")).json()
+    assert [each["username"][:3] for each in listed] == ["Ada", "bob", "zoe"]
