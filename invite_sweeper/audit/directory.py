@@ -20,7 +20,7 @@ import msgspec
 
 from invite_sweeper.audit.chain import GENESIS_HASH
 from invite_sweeper.audit.events import RunWarning, format_timestamp
-from invite_sweeper.audit.reader import VERIFY_HINT, DamagedFile, FileChain, required
+from invite_sweeper.audit.reader import VERIFY_HINT, DamagedFile, FileChain
 from invite_sweeper.endings import WarningCode, WarningLevel
 from invite_sweeper.errors import AuditLogError, DamagedLog, LockHeld, UsageError
 from invite_sweeper.files import fsync_directory, read_small_file, replace_file
@@ -223,17 +223,16 @@ class AuditDirectory:
         prev = GENESIS_HASH
         if head is not None:
             number, prev = max(number, head.number), head.last_hash
-        with required():
-            for file in reversed(files):
-                if head is not None and file.number < head.number:
+        for file in reversed(files):
+            if head is not None and file.number < head.number:
+                break
+            chain = FileChain(file.path).read()
+            if head is not None:
+                head.check(file, chain)
+            if chain.lines:
+                prev = chain.last_hash
+                if head is None:
                     break
-                chain = FileChain(file.path).read()
-                if head is not None:
-                    head.check(file, chain)
-                if chain.lines:
-                    prev = chain.last_hash
-                    if head is None:
-                        break
         return number + 1, prev
 
     def create_file(self, run_id: str) -> tuple[RunFile, int, str]:

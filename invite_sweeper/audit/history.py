@@ -23,7 +23,7 @@ from invite_sweeper.audit.events import (
     announcement_key,
     format_timestamp,
 )
-from invite_sweeper.audit.reader import read_events, required
+from invite_sweeper.audit.reader import read_events
 from invite_sweeper.endings import COMPLETE_EXIT_CODES, ExitCode
 from invite_sweeper.models import (
     Invitation,
@@ -170,11 +170,10 @@ class History:
         """
         run = RunRecord(file)
         self.runs.append(run)
-        with required():
-            for count, (header, event) in enumerate(read_events(file.path)):
-                if count % _LINES_PER_CHECK == 0:
-                    check()
-                self._add(run, header.ts, event)
+        for count, (header, event) in enumerate(read_events(file.path)):
+            if count % _LINES_PER_CHECK == 0:
+                check()
+            self._add(run, header.ts, event)
         if (scope := _plan_scope(run)) is None:
             run.plan = {}
             return

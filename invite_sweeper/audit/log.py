@@ -16,8 +16,8 @@ from typing import Final
 from invite_sweeper.audit.chain import HashChain
 from invite_sweeper.audit.directory import AuditDirectory, Head, RunFile
 from invite_sweeper.audit.events import Event, Planned, RunFinished, RunWarning
-from invite_sweeper.audit.reader import VERIFY_HINT, DamagedFile, FileChain
-from invite_sweeper.errors import AuditLogError, UsageError
+from invite_sweeper.audit.reader import VERIFY_HINT, FileChain
+from invite_sweeper.errors import AuditLogError, DamagedLog
 
 _NOTHING_MORE: Final = (
     "Every deletion that was sent has its intent in the log. No further deletion is sent."
@@ -249,7 +249,7 @@ async def check_written_plan(log: AuditLog, written: Iterable[Planned]) -> None:
                 break
             if line.hash == last_hash and next(left, None) is None:
                 return
-    except (DamagedFile, UsageError) as error:
+    except DamagedLog as error:
         cause = error
     raise AuditLogError(
         "The plan in the audit log was changed after this run wrote it.", hint=VERIFY_HINT

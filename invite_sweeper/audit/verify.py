@@ -76,7 +76,7 @@ def verify(
         expect_head: A hash that the log had as its last one, 64 hex digits.
 
     Raises:
-        UsageError: A file cannot be opened.
+        DamagedLog: A file cannot be opened.
     """
     result = Verification()
     opened: dict[tuple[str, InvitationKey], RunFile] = {}

@@ -26,7 +26,7 @@ from invite_sweeper.audit.chain import line_hash
 from invite_sweeper.audit.events import EVENTS
 from invite_sweeper.audit.reader import FileChain, Record
 from invite_sweeper.cli.console import json_line, stdout_console, write_json
-from invite_sweeper.cli.options import DOCUMENTATION, FILE, Command, option, options
+from invite_sweeper.cli.options import DOCUMENTATION, FILE, PRESENT, Command, option, options
 from invite_sweeper.endings import Advisor, ExitCode
 from invite_sweeper.errors import UsageError
 from invite_sweeper.files import check_distinct_files, replace_file, write_error
@@ -63,7 +63,7 @@ def _parse_hash(text: str) -> str:
 
 _PATHS: Final = click.argument(
     "paths", help="An audit directory, or files of runs.", metavar="[DIR or FILE…]",
-    nargs=-1, type=FILE,
+    nargs=-1, type=PRESENT,
 )  # fmt: skip
 
 

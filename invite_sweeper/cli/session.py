@@ -20,7 +20,6 @@ from invite_sweeper.atlas.credentials import Credentials, credentials_variables,
 from invite_sweeper.atlas.http import open_connector, parse_base_url
 from invite_sweeper.audit import AuditDirectory, AuditLog, History, RunRecord
 from invite_sweeper.audit.events import RunStarted
-from invite_sweeper.audit.reader import required
 from invite_sweeper.cli.console import configure_logging, stdout_console, write_json
 from invite_sweeper.cli.options import DEFAULT_BASE_URL, RunOptions
 from invite_sweeper.cli.streams import audit_copy, print_error_parts
@@ -123,8 +122,7 @@ class Session:
         Raises:
             DamagedLog: A file or a line cannot be read: a guard that misses a part of it fails.
         """
-        with required():
-            return History.read(self.directory.files(), check=self.check_deadline)
+        return History.read(self.directory.files(), check=self.check_deadline)
 
     def credentials(self) -> dict[str, Credentials]:
         """Return the sets of credentials of the policy; see `read_all_credentials`."""

@@ -12,7 +12,7 @@ from invite_sweeper.audit import filter_lines
 from invite_sweeper.audit.chain import HashChain
 from invite_sweeper.audit.events import Kept
 from invite_sweeper.audit.reader import FileChain, read_events
-from invite_sweeper.errors import DamagedLog, UsageError
+from invite_sweeper.errors import DamagedLog
 
 
 @pytest.fixture
@@ -93,8 +93,8 @@ def test_a_line_that_is_longer_than_any_is_damage(directory, monkeypatch):
 
 
 @pytest.mark.parametrize("what", ["missing", "directory"])
-def test_what_is_not_a_file_is_wrong_usage(tmp_path, what):
+def test_what_is_not_a_file_is_refused(tmp_path, what):
     if what == "directory":
         (tmp_path / what).mkdir()
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(DamagedLog, match="cannot be read"):
         FileChain(tmp_path / what).read()
