@@ -321,8 +321,6 @@ class AuditDirectory:
                 os.ftruncate(fd, 0)
                 os.write(fd, holder.encode(errors="backslashreplace"))
             yield
-            with suppress(OSError):
-                os.ftruncate(fd, 0)
 
 
 @contextmanager

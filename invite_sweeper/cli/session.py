@@ -98,7 +98,6 @@ class Session:
         self.stop = StopRequest()
         execution = policy.execution
         self.deadline_s = self.started_s + execution.deadline.total_seconds()
-        self._too_late = f"the deadline of {describe_duration(execution.deadline)} passed"
         self.last_resort = LastResort(
             started_s=self.started_s,
             deadline_s=execution.deadline.total_seconds(),
@@ -110,19 +109,13 @@ class Session:
         """Return the time by `now`: a clock set meanwhile cannot hide that `now` was wrong."""
         return self.now + timedelta(seconds=time.monotonic() - self.started_s)
 
-    def check_deadline(self) -> None:
-        """Raise Interrupted if the deadline has passed: work that waits for nothing asks for it."""
-        if time.monotonic() >= self.deadline_s:
-            self.stop.request(self._too_late)
-            raise self.stop.as_error()
-
     def read_history(self) -> History:
         """Return what earlier runs of the audit directory did.
 
         Raises:
             DamagedLog: A file or a line cannot be read: a guard that misses a part of it fails.
         """
-        return History.read(self.directory.files(), check=self.check_deadline)
+        return History.read(self.directory.files())
 
     def credentials(self) -> dict[str, Credentials]:
         """Return the sets of credentials of the policy; see `read_all_credentials`."""
@@ -137,8 +130,9 @@ class Session:
             locked: Whether the lock is needed: the command writes there.
         """
         with self.last_resort, handle_signals(self.stop, self.log, self.last_resort):
+            too_late = f"the deadline of {describe_duration(self.policy.execution.deadline)} passed"
             timer = asyncio.get_running_loop().call_later(
-                self.deadline_s - time.monotonic(), self.stop.request, self._too_late
+                self.deadline_s - time.monotonic(), self.stop.request, too_late
             )
             lock = self.directory.lock(
                 run_id=self.run_id, now=self.now, command=shlex.join(sys.argv)

@@ -166,8 +166,7 @@ def _read_run(file: RunFile) -> _Run:
         history.add(file)
         status = status_of(history.runs[0].exit_code)
     record = history.runs[0]
-    for grown in (record.ended, record.plan, record.deleted):  # with the lines
-        grown.clear()
+    record.ended.clear()  # it grows with the lines
     started = parse_timestamp(record.start.now) if record.start is not None else None
     return _Run(record, started.date() if started is not None else None, status)
 

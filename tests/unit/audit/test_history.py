@@ -2,7 +2,6 @@
 
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
-from unittest.mock import Mock
 
 import pytest
 from audit.runs import (
@@ -17,7 +16,6 @@ from audit.runs import (
     write_run,
 )
 from builders import NOW, ORG, OTHER_ORG, PROJECT, event_of, listed_as, object_id
-from msgspec import structs
 
 from invite_sweeper.audit import AuditDirectory, CompleteRun, History, PlanScope
 from invite_sweeper.audit.events import (
@@ -29,7 +27,7 @@ from invite_sweeper.audit.events import (
 )
 from invite_sweeper.endings import ExitCode, Reason
 from invite_sweeper.errors import GuardRefused
-from invite_sweeper.models import Entry, ListUnreadable, Outcome, Source, SourceRetired
+from invite_sweeper.models import Entry, Outcome, Source
 
 ELSEWHERE = "https://cloud.mongodbgov.com"
 SCOPE = "b" * 64
@@ -75,13 +73,6 @@ class TestRuns:
         (run,) = history(directory).runs
         assert run.outcomes == {"deleted": 1, "failed": 1, "skipped": 1}
 
-    def test_reading_can_be_stopped_every_now_and_then(self, directory):
-        write_run(directory, "r1", *deletion(1))
-        check = Mock(side_effect=[None, TimeoutError])
-        History.read(directory.files(), check=check)
-        with pytest.raises(TimeoutError):
-            History.read(directory.files(), check=check)
-
     @pytest.mark.parametrize("old", [b'"mode":"sweep"', b'"event":"intent"', b"{", b"\n"])
     def test_a_changed_file_refuses_the_run(self, directory, old):
         path = write_run(directory, "r1", *deletion(1))
@@ -121,7 +112,7 @@ class TestOpenIntents:
         write_run(directory, "r3", outcome(planned(1), "already_gone", recovers="r1"))
         found = history(directory)
         assert found.open_intents(HOST) == {}
-        assert (found.runs[2].outcomes, found.runs[2].resolved) == ({}, {"already_gone": 1})
+        assert found.runs[2].outcomes == {}
 
 
 UNSENT = {Outcome.SKIPPED, Outcome.CHANGED, Outcome.ACCEPTED_BEFORE}
@@ -265,25 +256,8 @@ class TestLastPlan:
         plan = history(directory).last_plan(self.SCOPE)
         assert plan.run_id == "r1"
         first = planned(1, entries=(ROW,)).keys
-        assert list(plan.plan.values()) == [first, planned(2).keys, planned(3).keys]
+        assert list(plan.keys.values()) == [first, planned(2).keys, planned(3).keys]
         assert plan.deleted == {*first, planned(3).key}
-
-    def test_it_says_what_was_not_read(self, directory):
-        unread = ListUnreadable(
-            project_id=PROJECT,
-            project_name="x",
-            reason="no",
-            http_status=401,
-            error_code=None,
-            source=Source.USERS,
-            org_id=ORG,
-        )
-        own = structs.replace(unread, project_id=None, source=Source.ORG_USERS)
-        gone = SourceRetired(source=Source.INVITES, reason="no", http_status=410, error_code=None)
-        write_run(directory, "r1", unread, own, gone)
-        plan = history(directory).last_plan(self.SCOPE)
-        assert plan.unread == {("users", ORG, PROJECT), ("org_users", ORG, ORG)}
-        assert plan.retired == {Source.INVITES}
 
     @pytest.mark.parametrize(
         ("start", "end"),
