@@ -22,7 +22,7 @@ from invite_sweeper.audit.chain import GENESIS_HASH
 from invite_sweeper.audit.events import RunWarning, format_timestamp
 from invite_sweeper.audit.reader import VERIFY_HINT, DamagedFile, FileChain
 from invite_sweeper.endings import WarningCode, WarningLevel
-from invite_sweeper.errors import AuditLogError, DamagedLog, LockHeld, UsageError
+from invite_sweeper.errors import AuditLogError, LockHeld, UsageError
 from invite_sweeper.files import fsync_directory, read_small_file, replace_file
 from invite_sweeper.json_text import to_json
 from invite_sweeper.redaction import SECRETS
@@ -169,7 +169,7 @@ class AuditDirectory:
         """Return what `HEAD` says; None where it is missing.
 
         Raises:
-            DamagedLog: It cannot be read.
+            DamagedFile: It cannot be read.
         """
         path = self.path / "HEAD"
         try:
@@ -179,11 +179,8 @@ class AuditDirectory:
             return None
         except (OSError, ValueError, RecursionError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it was changed"
-            raise DamagedLog(
-                f"{path} cannot be read: {reason}.",
-                hint="Verify the files with `audit verify`. Without HEAD, the next run makes it "
-                "from the newest file.",
-            ) from None
+            hint = "Without HEAD, the next run makes it from the newest file."
+            raise DamagedFile(path, None, f"cannot be read: {reason}", hint) from None
 
     def write_head(self, head: Head) -> None:
         """Replace `HEAD`; see `replace_file`."""

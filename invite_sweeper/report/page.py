@@ -115,7 +115,7 @@ def read_page(files: Sequence[RunFile], found: Verification, advisor: Advisor) -
     newest, nights = runs[0], tuple(_nights(runs))
     story = tell(newest.record, advisor)
     earlier = tuple(_last_sweep(runs, advisor))
-    is_of_others = any(file != newest.record.file for file in found.unfinished)
+    is_of_others = any(each.file != newest.record.file.name for each in found.unfinished)
     verdict = story.headline
     if is_damaged:
         verdict = log.headline._replace(label=Status.DAMAGED.label)
@@ -150,7 +150,7 @@ def _read_runs(files: Sequence[RunFile], found: Verification) -> Iterator[_Run]:
         if (
             run.status is Status.UNFINISHED
             and found.damage is None
-            and file not in found.unfinished
+            and file.name not in {each.file for each in found.unfinished}
         ):
             run = run._replace(status=Status.RECOVERED)
         if file == files[-1] and run.day is not None:

@@ -215,7 +215,7 @@ class TestNextRun:
         (directory.path / FIRST).unlink()
         third.unlink()
         write_run(directory, "r4")
-        assert verify_directory(directory).first_number == 4
+        assert verify_directory(directory).first_run == 4
 
     def test_where_head_is_gone_it_is_made_from_the_newest_file_and_said(self, directory):
         write_run(directory, "r1")

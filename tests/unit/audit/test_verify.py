@@ -179,7 +179,7 @@ def test_what_other_programs_may_do_is_no_damage(directory, three_runs, change, 
     for file in directory.files():
         file.path.chmod(0o400)
     found = verify_directory(directory)
-    assert (found.verdict, found.first_number) == (Verdict.SOUND, first)
+    assert (found.verdict, found.first_run) == (Verdict.SOUND, first)
     assert found.last_hash == line_hash(three_runs[LAST].splitlines()[-1])
     runs = [three_runs[name] for name in (FIRST, KILLED, LAST)][first - 1 :]
     assert found.lines == b"".join(runs).count(b"\n")
@@ -219,7 +219,7 @@ def test_line_that_this_version_cannot_decode_is_damage(directory):
 
 def test_directory_without_a_file_and_a_single_file_are_sound(directory, three_runs, tmp_path):
     found = verify_directory(directory)
-    assert (found.verdict, found.last_hash, found.first_number) == (
+    assert (found.verdict, found.last_hash, found.first_run) == (
         Verdict.SOUND,
         GENESIS_HASH,
         None,
@@ -230,8 +230,7 @@ def test_directory_without_a_file_and_a_single_file_are_sound(directory, three_r
 
 class TestUnfinished:
     def left(self, directory: AuditDirectory) -> list[tuple[str, int]]:
-        found = verify_directory(directory).unfinished
-        return [(file.run_id, intents) for file, intents in found.items()]
+        return [(each.run_id, each.intents) for each in verify_directory(directory).unfinished]
 
     def test_a_killed_run_is_unfinished_until_the_next_one(self, directory):
         write_run(directory, "r1", planned(), killed=True)
@@ -302,12 +301,12 @@ def test_every_changed_byte_is_found_and_its_line_is_named(directory, three_runs
     """Of the last line, what precedes it is named where it is not a sealed line any more."""
     put(directory, three_runs)
     path, data = directory.path / LAST, bytearray(three_runs[LAST])
-    files, head, lines = [RunFile.of(path)], directory.read_head(), data.count(b"\n")
+    files, lines = [RunFile.of(path)], data.count(b"\n")
     for position in range(len(data)):
         line = data.count(b"\n", 0, position) + 1
         data[position] ^= 1
         path.write_bytes(data)
-        found = verify(files, head)
+        found = verify(files, directory)
         data[position] ^= 1
         assert found.verdict is Verdict.DAMAGED, (position, line)
         named = re.search(rf"{path} line (\d+) ", found.damage)
