@@ -581,7 +581,7 @@ OF_GUARANTEES = (
         "audit/directory.py",
         "if known != self.last_hash and (self.ended or chain.lines):",
         "if known != self.last_hash and self.number < 0:",
-        "tests/unit/audit/test_directory.py",
+        "tests/unit/audit/test_verify.py",
     ),
     Mutant(
         "a full disk is not noticed",

@@ -44,17 +44,9 @@ def write(directory):
         """Write these lines, and what the run read; `start` and `end` are fields of its ends."""
         read = tuple(each for each in lines if isinstance(each, ListResult))
         written = [each for each in lines if not isinstance(each, ListResult)]
-        last = finished(**{"lists": read, **end})
+        ends = {"start": started(**start or {}), "end": finished(**{"lists": read, **end})}
         run_id = f"r{len(directory.files()) + 1}"
-        write_run(
-            directory,
-            run_id,
-            *written,
-            start=started(**start or {}),
-            end=last,
-            killed=killed,
-            at=at,
-        )
+        write_run(directory, run_id, *written, killed=killed, at=at, **ends)
         return History.read(directory.files())
 
     return write

@@ -11,6 +11,8 @@ from audit.runs import deletion, intent, outcome, planned, write_run
 from invite_sweeper.audit import AuditDirectory, RunFile, Verdict, verify, verify_directory
 from invite_sweeper.audit.chain import GENESIS_HASH, add_seal, line_hash
 from invite_sweeper.audit.directory import Head
+from invite_sweeper.endings import Reason
+from invite_sweeper.errors import DamagedLog
 
 Content = dict[str, bytes]
 """The files of a directory by name."""
@@ -56,6 +58,10 @@ def without(*names: str) -> Change:
 
 def added(name: str, data: bytes) -> Change:
     return lambda content: {**content, name: content.get(name, b"") + data}
+
+
+def replaced(name: str, data: bytes) -> Change:
+    return lambda content: {**content, name: data}
 
 
 def copied(name: str, other: str) -> Change:
@@ -125,10 +131,6 @@ DAMAGED: dict[str, tuple[Change, str]] = {
         copied(FIRST, "000004-r1.jsonl"),
         "000004-r1.jsonl line 1 does not follow the last line of 000003-r3.jsonl",
     ),
-    "torn and unknown to HEAD": (
-        added("000004-r1.jsonl", b"{"),
-        f"000004-r1.jsonl is not known to HEAD, which names {LAST}",
-    ),
     "another beginning": (
         edited(
             FIRST, lambda lines: [lines[0].replace(GENESIS_HASH.encode(), b"1" * 64), *lines[1:]]
@@ -139,37 +141,62 @@ DAMAGED: dict[str, tuple[Change, str]] = {
         edited(FIRST, lambda lines: [*lines[:3], *lines[4:]]),
         f"{FIRST} line 4 does not follow line 3.",
     ),
-    **{
-        f"{old[1:5].decode()} in the last line of {name}": (
-            last_line(name, lambda line, old=old, new=new: line.replace(old, new, 1)),
-            f"{name} line {number} was changed: its seal does not hold",
-        )
-        for name, number in ((FIRST, 5), (LAST, 4))
-        for old, new in ((b'"prev":"', b'"prev":"f'), (b'"deleted":0', b'"deleted":9'))
-    },
+    "a changed last line": (
+        last_line(FIRST, lambda line: line.replace(b'"deleted":0', b'"deleted":9')),
+        f"{FIRST} line 5 was changed: its seal does not hold",
+    ),
     "a forged end": (
         last_line(FIRST, forged),
         f"{KILLED} line 1 does not follow the last line of {FIRST}",
     ),
-    "a forged last end": (last_line(LAST, forged), f"{LAST} line 4 is not as HEAD describes it"),
-    **{
-        f"{rest[:1].hex()} after the end of {name}": (
-            added(name, rest),
-            f"{name} line {number} was added after the end",
-        )
-        for name, number in ((FIRST, 6), (LAST, 5))
-        for rest in (b"{", b"\0", b" ")
-    },
+    "text after the end": (added(FIRST, b"{"), f"{FIRST} line 6 was added after the end of run r1"),
     **{
         f"{rest.hex()} after a kill": (added(KILLED, rest), f"{KILLED} line 6 is not a line")
         for rest in (b"x", b"{}", b"\n", b"\0\n", b'{"ts":"2026\n', b"{}\n")
     },
-    "no HEAD": (added("HEAD", b"{"), "HEAD cannot be read"),
     "an empty compressed file": (
         lambda content: without(FIRST)({**content, f"{FIRST}.gz": b""}),
         f"{FIRST}.gz is cut off",
     ),
 }
+
+OF_THE_LAST: dict[str, tuple[Change, str]] = {
+    **{
+        f"{data[:9]!r} as HEAD": (replaced("HEAD", data), "HEAD cannot be read: it was changed")
+        for data in (b"", b"{}", b"[" * 9_999, b"\xff", b'{"number":1}')
+    },
+    "torn and unknown to HEAD": (
+        added("000004-r1.jsonl", b"{"),
+        f"000004-r1.jsonl is not known to HEAD, which names {LAST}",
+    ),
+    "emptied": (replaced(LAST, b""), f"{LAST} is not as HEAD describes it: it was cut or changed"),
+    "a forged end": (last_line(LAST, forged), f"{LAST} line 4 is not as HEAD describes it"),
+    **{
+        f"{old[1:5].decode()} in the last line": (
+            last_line(LAST, lambda line, old=old, new=new: line.replace(old, new, 1)),
+            f"{LAST} line 4 was changed: its seal does not hold",
+        )
+        for old, new in ((b'"prev":"', b'"prev":"f'), (b'"deleted":0', b'"deleted":9'))
+    },
+    **{
+        f"{rest!r} after the end": (added(LAST, rest), f"{LAST} line 5 was added after the end")
+        for rest in (b"{", b"\0", b" ")
+    },
+    **{
+        what: (
+            lambda content, change=change: without(LAST)(
+                {**content, f"{LAST}.gz": change(gzip.compress(content[LAST]))}
+            ),
+            f"{LAST}.gz {message}",
+        )
+        for what, change, message in (
+            ("cut off", lambda data: data[:-9], "is cut off"),
+            ("empty and compressed", lambda data: b"", "is cut off"),
+            ("not gzip", lambda data: data[:40] + b"x" + data[41:], "cannot be decompressed"),
+        )
+    },
+}
+"""What a run finds as well: it reads the last file, and those that HEAD does not know."""
 
 
 @pytest.mark.parametrize(("change", "first"), SOUND.values(), ids=SOUND)
@@ -203,12 +230,26 @@ def test_damage_is_named(directory, three_runs, change, message):
     assert message in damage(directory, change(three_runs))
 
 
-@pytest.mark.parametrize("ended", [True, False])
-def test_head_of_another_time_is_damage(directory, three_runs, ended):
+@pytest.mark.parametrize(("change", "message"), OF_THE_LAST.values(), ids=OF_THE_LAST)
+def test_damage_where_the_next_run_goes_on_refuses_it(directory, three_runs, change, message):
+    content = change(three_runs)
+    assert message in damage(directory, content)
+    with pytest.raises(DamagedLog) as caught:
+        write_run(directory, "r4")
+    assert message in caught.value.message
+    assert caught.value.reasons == (Reason.EARLIER_RUNS,)
+    assert {each.name: each.read_bytes() for each in directory.path.iterdir()} == content
+
+
+@pytest.mark.parametrize(("ended", "line"), [(True, 4), (False, 1)])
+def test_head_of_another_time_is_damage_and_refuses_the_next_run(
+    directory, three_runs, ended, line
+):
     put(directory, three_runs)
     directory.write_head(Head(3, LAST, "1" * 64, ended=ended))
-    line = 4 if ended else 1
     assert f"{LAST} line {line} is not as HEAD" in verify_directory(directory).damage
+    with pytest.raises(DamagedLog, match="is not as HEAD describes it"):
+        write_run(directory, "r4")
 
 
 def test_line_that_this_version_cannot_decode_is_damage(directory):
