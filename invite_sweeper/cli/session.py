@@ -171,7 +171,7 @@ class Session:
         """Yield the log and the record of this run, whose lock is held; warn of a failed copy."""
         writer = audit_copy() if self.policy.audit.stdout else None
         clock = partial(datetime.now, UTC)
-        log = AuditLog.begin(self.directory, self.run_id, clock=clock, copy=writer)
+        log = AuditLog(self.directory, self.run_id, clock=clock, copy=writer)
         record = RunRecord(log.file, start=start)
         try:
             yield log, record

@@ -174,7 +174,7 @@ class Restore:
 
     def __init__(self, directory, client):
         self.client, self.stop, self.said = client, StopRequest(), []
-        self.log = AuditLog.begin(directory, "r1", clock=clock())
+        self.log = AuditLog(directory, "r1", clock=clock())
 
     def run(self, *to_invite, there=(), barred=()):
         plan = RestorePlan(

@@ -142,7 +142,7 @@ class TestAccess:
         with monkeypatch.context() as patch:
             fail(patch, name, errno.ENOSPC)
             with pytest.raises(AuditLogError, match="No space left"):
-                AuditLog.begin(directory, "r2", clock=clock())
+                AuditLog(directory, "r2", clock=clock())
         assert names(directory) == [FIRST]
         write_run(directory, "r2")
         assert verify_directory(directory).verdict is Verdict.SOUND
@@ -169,7 +169,7 @@ class TestNextRun:
 
     def test_the_first_run_says_that_none_is_known(self, directory):
         assert "No earlier run is known" in self.warning(directory, WarningLevel.REMARK)
-        log = AuditLog.begin(directory, "r1", clock=clock())
+        log = AuditLog(directory, "r1", clock=clock())
         assert len(log.warnings) == 1
         assert directory.warnings() == ()
 

@@ -28,7 +28,7 @@ from invite_sweeper.errors import AuditLogError
 
 
 def begin(directory: AuditDirectory, run_id: str = "r1", **options: object) -> AuditLog:
-    return AuditLog.begin(directory, run_id, clock=clock(), **options)
+    return AuditLog(directory, run_id, clock=clock(), **options)
 
 
 def lines(log: AuditLog) -> list[bytes]:

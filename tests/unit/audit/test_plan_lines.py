@@ -22,7 +22,7 @@ def kept(number: int) -> Kept:
 
 def write_plan(directory: AuditDirectory, size: int) -> tuple[AuditLog, list[Planned]]:
     """Write a plan, with a line of a kept invitation after each planned one."""
-    log = AuditLog.begin(directory, "r1", clock=clock())
+    log = AuditLog(directory, "r1", clock=clock())
     log.write(started())
     written = [planned(number, entries=ENTRIES) for number in range(size)]
     for number, each in enumerate(written):
