@@ -68,16 +68,18 @@ def copied(name: str, other: str) -> Change:
     return lambda content: {**content, other: content[name]}
 
 
-def packed(name: str) -> Change:
-    return lambda content: without(name)({**content, f"{name}.gz": gzip.compress(content[name])})
+def packed(name: str, change: Callable[[bytes], bytes] = bytes) -> Change:
+    """Return the compression of a file, and a change of what it makes."""
+
+    def pack(content: Content) -> Content:
+        return without(name)({**content, f"{name}.gz": change(gzip.compress(content[name]))})
+
+    return pack
 
 
 def edited(name: str, change: Callable[[list[bytes]], list[bytes]]) -> Change:
     """Return the change of the lines of a file."""
-    return lambda content: {
-        **content,
-        name: b"".join(change(content[name].splitlines(keepends=True))),
-    }
+    return lambda content: content | {name: b"".join(change(content[name].splitlines(True)))}
 
 
 def last_line(name: str, change: Callable[[bytes], bytes]) -> Change:
@@ -105,59 +107,27 @@ SOUND: dict[str, tuple[Change, int]] = {
 DAMAGED: dict[str, tuple[Change, str]] = {
     "missing": (without(KILLED), f"{LAST} follows {FIRST}: file 000002 is missing"),
     "last missing": (without(LAST), f"{LAST} is missing: it is the last run that HEAD names"),
-    "all missing": (without(FIRST, KILLED, LAST), f"{LAST} is missing"),
     "exchanged": (
         lambda content: {**content, FIRST: content[LAST], LAST: content[FIRST]},
         f"{FIRST} line 1 is of another run than the name of its file",
     ),
-    "exchanged names": (
-        lambda content: {
-            "HEAD": content["HEAD"],
-            "000001-r3.jsonl": content[LAST],
-            "000002-r2.jsonl": content[KILLED],
-            "000003-r1.jsonl": content[FIRST],
-        },
-        "000001-r3.jsonl line 1 is not the first line of a log",
-    ),
-    "another name": (
-        lambda content: without(KILLED)(copied(KILLED, "000002-other.jsonl")(content)),
-        "000002-other.jsonl line 1 is of another run",
-    ),
-    **{
-        f"{number} twice": (copied(FIRST, f"{number}-x.jsonl"), "-x.jsonl has the number of")
-        for number in ("000001", "000002", "000003")
-    },
+    "twice": (copied(FIRST, "000002-x.jsonl"), f"000002-x.jsonl has the number of {KILLED}"),
     "unknown to HEAD": (
         copied(FIRST, "000004-r1.jsonl"),
         "000004-r1.jsonl line 1 does not follow the last line of 000003-r3.jsonl",
     ),
     "another beginning": (
-        edited(
-            FIRST, lambda lines: [lines[0].replace(GENESIS_HASH.encode(), b"1" * 64), *lines[1:]]
-        ),
+        edited(FIRST, lambda lines: [lines[0].replace(b"0" * 64, b"1" * 64), *lines[1:]]),
         f"{FIRST} line 1 is not the first line of a log",
-    ),
-    "a removed line": (
-        edited(FIRST, lambda lines: [*lines[:3], *lines[4:]]),
-        f"{FIRST} line 4 does not follow line 3.",
-    ),
-    "a changed last line": (
-        last_line(FIRST, lambda line: line.replace(b'"deleted":0', b'"deleted":9')),
-        f"{FIRST} line 5 was changed: its seal does not hold",
     ),
     "a forged end": (
         last_line(FIRST, forged),
         f"{KILLED} line 1 does not follow the last line of {FIRST}",
     ),
-    "text after the end": (added(FIRST, b"{"), f"{FIRST} line 6 was added after the end of run r1"),
     **{
         f"{rest.hex()} after a kill": (added(KILLED, rest), f"{KILLED} line 6 is not a line")
         for rest in (b"x", b"{}", b"\n", b"\0\n", b'{"ts":"2026\n', b"{}\n")
     },
-    "an empty compressed file": (
-        lambda content: without(FIRST)({**content, f"{FIRST}.gz": b""}),
-        f"{FIRST}.gz is cut off",
-    ),
 }
 
 OF_THE_LAST: dict[str, tuple[Change, str]] = {
@@ -182,19 +152,12 @@ OF_THE_LAST: dict[str, tuple[Change, str]] = {
         f"{rest!r} after the end": (added(LAST, rest), f"{LAST} line 5 was added after the end")
         for rest in (b"{", b"\0", b" ")
     },
-    **{
-        what: (
-            lambda content, change=change: without(LAST)(
-                {**content, f"{LAST}.gz": change(gzip.compress(content[LAST]))}
-            ),
-            f"{LAST}.gz {message}",
-        )
-        for what, change, message in (
-            ("cut off", lambda data: data[:-9], "is cut off"),
-            ("empty and compressed", lambda data: b"", "is cut off"),
-            ("not gzip", lambda data: data[:40] + b"x" + data[41:], "cannot be decompressed"),
-        )
-    },
+    "cut off": (packed(LAST, lambda data: data[:-9]), f"{LAST}.gz is cut off"),
+    "empty and compressed": (packed(LAST, lambda data: b""), f"{LAST}.gz is cut off"),
+    "not gzip": (
+        packed(LAST, lambda data: data[:40] + b"x" + data[41:]),
+        f"{LAST}.gz cannot be decompressed",
+    ),
 }
 """What a run finds as well: it reads the last file, and those that HEAD does not know."""
 
@@ -269,47 +232,50 @@ def test_directory_without_a_file_and_a_single_file_are_sound(directory, three_r
     assert verify([RunFile.of(tmp_path / "plan.jsonl")]).verdict is Verdict.SOUND
 
 
-class TestUnfinished:
-    def left(self, directory: AuditDirectory) -> list[tuple[str, int]]:
-        return [(each.run_id, each.intents) for each in verify_directory(directory).unfinished]
-
-    def test_a_killed_run_is_unfinished_until_the_next_one(self, directory):
-        write_run(directory, "r1", planned(), killed=True)
-        assert verify_directory(directory).verdict is Verdict.UNFINISHED
-        assert self.left(directory) == [("r1", 0)]
-        write_run(directory, "r2")
-        assert self.left(directory) == []
-        (directory.path / "000003-r3.jsonl").touch()
-        assert self.left(directory) == [("r3", 0)]
-
-    def test_an_intent_is_open_until_a_run_resolves_that_of_its_run(self, directory):
-        """A run that ended may have left one open as well."""
-        write_run(directory, "r1", *deletion(1)[:2], *deletion(2)[:2], killed=True)
-        write_run(directory, "r2", *deletion(1), *deletion(3)[:2])
-        assert self.left(directory) == [("r1", 2), ("r2", 1)]
-        write_run(directory, "r3", outcome(planned(1), recovers="r1"))
-        assert self.left(directory) == [("r1", 1), ("r2", 1)]
-        resolved = [outcome(planned(2), recovers="r1"), outcome(planned(3), recovers="r2")]
-        write_run(directory, "r4", *resolved)
-        assert verify_directory(directory).verdict is Verdict.SOUND
+def left(directory: AuditDirectory) -> list[tuple[int, str, str, int]]:
+    """Return what runs left open; a log of which one did is unfinished."""
+    found = verify_directory(directory)
+    assert (found.verdict is Verdict.UNFINISHED) == bool(found.unfinished)
+    assert found.exit_code == (3 if found.unfinished else 0)
+    return [(each.run, each.run_id, each.file, each.intents) for each in found.unfinished]
 
 
-class TestExpectedHead:
-    def test_it_is_found_wherever_the_log_went_through(self, directory, three_runs):
-        put(directory, three_runs)
-        for name in (FIRST, KILLED, LAST):
-            for number, line in enumerate(three_runs[name].splitlines(), 1):
-                found = verify_directory(directory, line_hash(line))
-                assert found.verdict is Verdict.SOUND
-                assert found.expected_at == f"{directory.path / name} line {number}"
+def test_killed_run_is_unfinished_until_the_next_one(directory):
+    write_run(directory, "r1", planned(), killed=True)
+    assert left(directory) == [(1, "r1", FIRST, 0)]
+    write_run(directory, "r2")
+    assert left(directory) == []
+    (directory.path / LAST).touch()
+    assert left(directory) == [(3, "r3", LAST, 0)]
 
-    def test_a_log_that_was_rewritten_from_its_beginning_is_found(self, directory, three_runs):
-        end = line_hash(three_runs[LAST].splitlines()[-1])
-        write_run(directory, "r1")
-        assert verify_directory(directory).verdict is Verdict.SOUND
-        found = verify_directory(directory, end)
-        assert found.verdict is Verdict.DAMAGED
-        assert found.damage == f"No line has the expected hash {end}."
+
+def test_intent_is_open_until_a_run_resolves_that_of_its_run_which_may_have_ended(directory):
+    write_run(directory, "r1", *deletion(1)[:2], *deletion(2)[:2], killed=True)
+    write_run(directory, "r2", *deletion(1), *deletion(3)[:2])
+    assert left(directory) == [(1, "r1", FIRST, 2), (2, "r2", KILLED, 1)]
+    write_run(directory, "r3", outcome(planned(1), recovers="r1"))
+    assert left(directory) == [(1, "r1", FIRST, 1), (2, "r2", KILLED, 1)]
+    resolved = [outcome(planned(2), recovers="r1"), outcome(planned(3), recovers="r2")]
+    write_run(directory, "r4", *resolved)
+    assert left(directory) == []
+
+
+def test_expected_hash_is_found_wherever_the_log_went_through(directory, three_runs):
+    put(directory, three_runs)
+    for name in (FIRST, KILLED, LAST):
+        for number, line in enumerate(three_runs[name].splitlines(), 1):
+            found = verify_directory(directory, line_hash(line))
+            assert found.verdict is Verdict.SOUND
+            assert found.expected_at == f"{directory.path / name} line {number}"
+
+
+def test_log_that_was_rewritten_from_its_beginning_has_no_expected_hash(directory, three_runs):
+    end = line_hash(three_runs[LAST].splitlines()[-1])
+    write_run(directory, "r1")
+    assert verify_directory(directory).verdict is Verdict.SOUND
+    found = verify_directory(directory, end)
+    assert found.verdict is Verdict.DAMAGED
+    assert found.damage == f"No line has the expected hash {end}."
 
 
 OPERATIONS: dict[str, Callable[[list[bytes], int], list[bytes]]] = {
