@@ -22,7 +22,7 @@ from invite_sweeper.audit.events import (
     RunFinished,
     RunStarted,
 )
-from invite_sweeper.audit.reader import read_events, required
+from invite_sweeper.audit.reader import read_events
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import (
     AuditLogError,
@@ -81,17 +81,16 @@ def read_deletions(
     start: RunStarted | None = None
     run_id = ""
     found: dict[tuple[str, ...], OutcomeLine | Intent] = {}
-    with required():
-        for header, event in read_events(path):
-            if isinstance(event, RunStarted):
-                start, run_id = event, header.run_id
-            elif isinstance(event, Intent) and unconfirmed:
+    for header, event in read_events(path):
+        if isinstance(event, RunStarted):
+            start, run_id = event, header.run_id
+        elif isinstance(event, Intent) and unconfirmed:
+            found[event.key] = event
+        elif isinstance(event, OutcomeLine):
+            if _is_deleted(event, unconfirmed=unconfirmed):
                 found[event.key] = event
-            elif isinstance(event, OutcomeLine):
-                if _is_deleted(event, unconfirmed=unconfirmed):
-                    found[event.key] = event
-                elif event.recovers is None:
-                    found.pop(event.key, None)
+            elif event.recovers is None:
+                found.pop(event.key, None)
     if start is None:
         raise UsageError(f"{path} has no line.", hint="List the runs with `audit show`.")
     by_user = {(*each.key[:3], *each.user_key): each for each in found.values()}

@@ -115,7 +115,7 @@ def read_page(files: Sequence[RunFile], found: Verification, advisor: Advisor) -
     newest, nights = runs[0], tuple(_nights(runs))
     story = tell(newest.record, advisor)
     earlier = tuple(_last_sweep(runs, advisor))
-    is_of_others = any(file != newest.record.file for file in found.unfinished)
+    is_of_others = any(each.file != newest.record.file.name for each in found.unfinished)
     verdict = story.headline
     if is_damaged:
         verdict = log.headline._replace(label=Status.DAMAGED.label)
@@ -150,7 +150,7 @@ def _read_runs(files: Sequence[RunFile], found: Verification) -> Iterator[_Run]:
         if (
             run.status is Status.UNFINISHED
             and found.damage is None
-            and file not in found.unfinished
+            and file.name not in {each.file for each in found.unfinished}
         ):
             run = run._replace(status=Status.RECOVERED)
         if file == files[-1] and run.day is not None:
@@ -166,8 +166,7 @@ def _read_run(file: RunFile) -> _Run:
         history.add(file)
         status = status_of(history.runs[0].exit_code)
     record = history.runs[0]
-    for grown in (record.ended, record.plan, record.deleted):  # with the lines
-        grown.clear()
+    record.ended.clear()  # it grows with the lines
     started = parse_timestamp(record.start.now) if record.start is not None else None
     return _Run(record, started.date() if started is not None else None, status)
 

@@ -416,8 +416,8 @@ def tell_verification(found: Verification, folder: Path | None = None) -> Story:
         headline = StoryLine("Damaged", escape_unprintable(text), Colour.BAD)
         item = Attention("The audit log does not verify", (), DAMAGED_ADVICE)
         return Story(headline, (), (), (item,))
-    lines, runs = pluralize(found.lines, "line"), pluralize(len(found.files), "run")
-    since = f", from run {found.first_number} on" if (found.first_number or 1) > 1 else ""
+    lines, runs = pluralize(found.lines, "line"), pluralize(found.files, "run")
+    since = f", from run {found.first_run} on" if (found.first_run or 1) > 1 else ""
     intact = f"{lines} of {runs}{since}."
     ends = [StoryLine("Last hash", found.last_hash)]
     if found.expected_at is not None:
@@ -432,10 +432,10 @@ def tell_verification(found: Verification, folder: Path | None = None) -> Story:
 
 
 def _left_open(found: Verification) -> Iterator[str]:
-    for file, count in found.unfinished.items():
-        have = plural_form(count, "has", "have")
-        open_ = f": {pluralize(count, 'intent')} {have} no outcome" if count else " was killed"
-        name = f"{file.number} ({file.run_id})" if file.number else file.name
+    for each in found.unfinished:
+        have, intents = plural_form(each.intents, "has", "have"), pluralize(each.intents, "intent")
+        open_ = f": {intents} {have} no outcome" if each.intents else " was killed"
+        name = f"{each.run} ({each.run_id})" if each.run else each.file
         yield escape_unprintable(f"Run {name}{open_}.")
 
 

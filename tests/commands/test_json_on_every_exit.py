@@ -65,6 +65,7 @@ def test_unknown_option_is_one_object(cli, name):
         (("restore", "7", *POLICY), "has no run 7."),
         (("audit", "show", "--since", "x"), "--since"),
         (("audit", "verify", *POLICY, "--expect-head", "x"), "A last hash has 64 hex digits."),
+        (("audit", "verify", "missing"), "Path 'missing' does not exist."),
         (("sweep", "--plan-sha256", "a" * 64), "--plan-sha256 needs --plan."),
         (("sweep", *POLICY, "--plan", "nonsense"), "has no run nonsense."),
         (("swep",), "No such command 'swep'. Did you mean 'sweep'?"),

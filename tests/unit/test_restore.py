@@ -42,68 +42,52 @@ UNSURE = Sending(Outcome.UNKNOWN, 1)
 # What a run deleted ------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def deleted_by(directory):
-    """Write runs with these lines, and return what the last one deleted, by invitation id."""
-
-    def write(*lines, **options):
-        path = write_run(directory, "r1", *lines, killed=options.pop("killed", False))
-        found = read_deletions(path, **options)
-        assert found.run_id == "r1"
-        return [each.invitation_id for each in found.lines]
-
-    return write
+NEVER, ON_REQUEST, ALWAYS = (0, 0), (0, 1), (1, 1)
 
 
 def of_list(number=1, **changes):
     return planned(number, **{"source": Source.INVITES, **changes})
 
 
-def test_deletions_are_what_atlas_confirmed_in_the_order_of_the_run(deleted_by):
-    results = ["deleted", "accepted_during", "already_gone", "unknown", "failed", "changed"]
-    lines = [
-        e for n, each in enumerate(results, 1) for e in deletion(n, each, source=Source.INVITES)
-    ]
-    assert deleted_by(*lines) == [object_id(1), object_id(2)]
+@pytest.mark.parametrize(
+    ("result", "changes", "found"),
+    [
+        ("deleted", {}, ALWAYS),
+        ("accepted_during", {}, ALWAYS),
+        ("accepted_during", {"recovers": "r0"}, ALWAYS),  # it was found by this run
+        (None, {}, ON_REQUEST),  # killed
+        ("unknown", {}, ON_REQUEST),
+        ("unknown", {"recovers": "r0"}, NEVER),
+        ("already_gone", {}, NEVER),
+        ("already_gone", {"attempts": 2}, ON_REQUEST),
+        ("already_gone", {"recovers": "r0"}, NEVER),
+        ("failed", {"attempts": 2}, NEVER),
+        ("failed", {"replaces": "deleted"}, NEVER),  # a list still showed it
+        ("changed", {}, NEVER),
+        ("skipped", {"attempts": 0}, NEVER),
+        ("accepted_before", {}, NEVER),
+    ],
+)
+def test_deletions_are_what_atlas_confirmed_and_on_request_what_may_have_been(
+    directory, result, changes, found
+):
+    lines = [] if "recovers" in changes else [of_list(), intent(of_list())]
+    if "replaces" in changes:
+        lines.append(outcome(of_list()))
+    lines += [outcome(of_list(), result, **changes)] if result else []
+    path = write_run(directory, "r1", *lines, killed=result is None)
+    asked = read_deletions(path), read_deletions(path, unconfirmed=True)
+    assert tuple(len(each.lines) for each in asked) == found
 
 
 @pytest.mark.parametrize(
-    ("result", "attempts", "on_request"),
-    [
-        ("unknown", 1, True),
-        ("already_gone", 1, False),
-        ("already_gone", 2, True),
-        ("failed", 2, False),
-        ("skipped", 0, False),
-        ("accepted_before", 1, False),
-    ],
+    ("glob", "numbers"), [(None, [2, 1]), ("person-*", [2, 1]), ("PERSON-1@*", [1]), ("x*", [])]
 )
-def test_what_may_have_been_deleted_is_found_on_request(directory, result, attempts, on_request):
-    one = of_list()
-    path = write_run(directory, "r1", one, intent(one), outcome(one, result, attempts=attempts))
-    assert read_deletions(path).lines == ()
-    assert len(read_deletions(path, unconfirmed=True).lines) == on_request
-
-
-def test_what_a_list_still_showed_was_not_deleted(deleted_by):
-    one = of_list()
-    shown = outcome(one, "failed", attempts=0, replaces="deleted")
-    assert deleted_by(one, intent(one), outcome(one), shown, unconfirmed=True) == []
-
-
-@pytest.mark.parametrize("unconfirmed", [True, False])
-def test_intents_of_a_killed_run_are_found_on_request(deleted_by, unconfirmed):
-    intents = map(intent, map(of_list, (1, 2)))
-    found = deleted_by(*intents, killed=True, unconfirmed=unconfirmed)
-    assert found == [object_id(1), object_id(2)] * unconfirmed
-
-
-def test_what_a_run_settled_for_another_is_not_its_own_but_the_removal_of_a_member_is(deleted_by):
-    lines = [
-        outcome(of_list(number), result, attempts=0, recovers="r0")
-        for number, result in enumerate(("already_gone", "accepted_during", "unknown"), 1)
-    ]
-    assert deleted_by(*lines, unconfirmed=True) == [object_id(2)]
+def test_glob_selects_people_in_the_order_of_the_run_whatever_the_case(directory, glob, numbers):
+    lines = [each for n in (2, 1) for each in deletion(n, source=Source.INVITES)]
+    found = read_deletions(write_run(directory, "r1", *lines), username=glob)
+    assert found.run_id == "r1"
+    assert [each.invitation_id for each in found.lines] == [object_id(n) for n in numbers]
 
 
 def test_file_that_a_killed_run_left_empty_has_nothing_to_undo(tmp_path):
@@ -111,12 +95,6 @@ def test_file_that_a_killed_run_left_empty_has_nothing_to_undo(tmp_path):
     path.touch()
     with pytest.raises(UsageError, match="has no line"):
         read_deletions(path)
-
-
-@pytest.mark.parametrize(("glob", "found"), [("PERSON-1@*", 1), ("person-*", 2), ("x*", 0)])
-def test_glob_selects_people_whatever_the_case(deleted_by, glob, found):
-    lines = [e for n in (1, 2) for e in deletion(n, source=Source.INVITES)]
-    assert len(deleted_by(*lines, username=glob)) == found
 
 
 # Who is missing ----------------------------------------------------------------------------------
@@ -196,7 +174,7 @@ class Restore:
 
     def __init__(self, directory, client):
         self.client, self.stop, self.said = client, StopRequest(), []
-        self.log = AuditLog.begin(directory, "r1", clock=clock())
+        self.log = AuditLog(directory, "r1", clock=clock())
 
     def run(self, *to_invite, there=(), barred=()):
         plan = RestorePlan(

@@ -98,7 +98,7 @@ def write_run(
     at: datetime = NOW,
 ) -> Path:
     """Write the file of a run, and return its path. A killed run has no last line."""
-    log = AuditLog.begin(directory, run_id, clock=clock(at))
+    log = AuditLog(directory, run_id, clock=clock(at))
     lines = [start or started(), *events, *(() if killed else (end or finished(),))]
     asyncio.run(write_lines(log, lines))
     return log.file.path

@@ -392,7 +392,8 @@ def test_single_files_are_told_and_verified_alone(directory):
 
 
 def test_directory_without_runs_and_a_missing_folder_are_usage_errors(directory, tmp_path):
-    empty = command(tmp_path / "nothing", "--format", "md")
+    (tmp_path / "empty").mkdir()
+    empty = command(tmp_path / "empty", "--format", "md")
     assert isinstance(empty.exception, UsageError)
     write(directory, 1, clean())
     missing = command(directory.path, "--out", tmp_path / "missing" / "report.html")

@@ -147,7 +147,7 @@ class Night:
         self.runs += 1
         self.view = QuietView() if answer is None else QuietView(answer)
         history = History.read(self.directory.files())
-        log = AuditLog.begin(self.directory, f"run-{self.runs}", clock=clock(at))
+        log = AuditLog(self.directory, f"run-{self.runs}", clock=clock(at))
         given = {"now": at, "history": history, "clock": lambda: self.clock_s, "saved": saved}
         command = command_of(self.policy, **given, **options)
         organizations = [
@@ -180,5 +180,5 @@ def later(hours=24):
 
 async def kill_after_intents(directory, *lines, **start):
     """Write a run that was killed once the intents of these planned lines were on disk."""
-    log = AuditLog.begin(directory, "killed", clock=clock())
+    log = AuditLog(directory, "killed", clock=clock())
     await write_lines(log, [started(**start), *lines, *map(intent, lines)])

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from invite_sweeper.audit import AuditDirectory, History, PlanScope
-from invite_sweeper.audit.events import PlanChanges
-from invite_sweeper.models import ListUnreadable, Source, SourceRetired
+from invite_sweeper.audit.events import ListResult, PlanChanges
+from invite_sweeper.models import ListUnreadable, Source
 from invite_sweeper.sweep.selection import Decision
 from invite_sweeper.sweep.steps import ChangeTracker
 
@@ -35,7 +35,7 @@ def decided(one, *, stale=True):
 
 
 def tracker_of(directory):
-    return ChangeTracker(History.read(directory.files()).last_plan(SCOPE), THEN)
+    return ChangeTracker(History.read(directory.files()).last_plan(SCOPE))
 
 
 def compare(directory, stale=(), kept=(), unread=(), retired=()):
@@ -138,27 +138,18 @@ def test_planned_invitations_in_a_list_that_is_not_read_now_are_not_called_no_lo
 
 
 def unread_then(source):
-    return ListUnreadable(
-        project_id=PROJECT,
-        project_name="A",
-        reason="403",
-        http_status=403,
-        error_code=None,
-        source=source,
-        org_id=ORG,
-    )
+    read = ListResult(org_id=ORG, source=source, complete=False, entries=0, unread=(PROJECT,))
+    return {"lists": (read,)}
 
 
 def retired_then(source):
-    return SourceRetired(source=source, reason="410", http_status=410, error_code=None)
+    return {"sources_retired": (source.value,)}
 
 
-@pytest.mark.parametrize("event", [unread_then, retired_then])
+@pytest.mark.parametrize("end", [unread_then, retired_then])
 @pytest.mark.parametrize(("source", "new"), [(Source.INVITES, 0), (Source.USERS, 1)])
-def test_stale_invitation_of_a_list_that_was_not_read_then_is_not_new(
-    directory, event, source, new
-):
-    write_plan(directory, (), event(source))
+def test_stale_invitation_of_a_list_that_was_not_read_then_is_not_new(directory, end, source, new):
+    write_plan(directory, **end(source))
     assert compare(directory, stale=(9,)) == (new, 0, 0, 0, 1 - new)
 
 
@@ -174,8 +165,8 @@ def test_counts_add_up_to_both_plans(then, deleted, found, was_unread, is_unread
     with TemporaryDirectory() as folder:
         directory = AuditDirectory(Path(folder))
         more = [outcome(line(n)) for n in sorted(then & deleted)]
-        more += [unread_then(Source.INVITES)] if was_unread else []
-        write_plan(directory, sorted(then), *more, mode="sweep")
+        end = unread_then(Source.INVITES) if was_unread else {}
+        write_plan(directory, sorted(then), *more, mode="sweep", **end)
         new, still_stale, gone, no_longer, not_read = compare(
             directory,
             stale=[number for number, stale in found.items() if stale],
