@@ -211,7 +211,7 @@ class Invitation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         team_ids: Teams that the user joins; only in lists of organizations.
         project_roles: Pairs of project id and role; needed to invite again.
         linked_projects: Id and name of the projects that an organization's invitation gives
-            access to, by a role or a team. The name is "" until `RunScope.with_project_names`
+            access to, by a role or a team. The name is "" until `RunScope.with_links`
             sets it. Empty in lists of projects.
         entries: The other entries of the invitation, which end with it.
         links_out_of_scope: A linked project is not in the policy's scope or not visible, or it

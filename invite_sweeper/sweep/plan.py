@@ -23,7 +23,7 @@ from invite_sweeper.models import (
 )
 from invite_sweeper.sweep.command import Command, Organization
 from invite_sweeper.sweep.guards import share_limit
-from invite_sweeper.sweep.invitations import combine, unread_organization
+from invite_sweeper.sweep.invitations import combine, may_show_people
 from invite_sweeper.sweep.selection import Decision, Selector
 from invite_sweeper.sweep.steps import Step, keep_unrecordable
 
@@ -86,10 +86,9 @@ class Planner:
     def finish(self) -> None:
         """Decide the invitations of people, once all lists are added."""
         organization = self._organization
-        lists = (*organization.unread, *organization.retired.values())
-        unread = {unread_organization(each) for each in lists}
+        unread = (*organization.unread, *organization.retired.values())
         people, self._people = self._people, []
-        self._add_invitations(combine(people, all_read=not unread & {organization.id, ""}))
+        self._add_invitations(combine(people, all_read=not any(map(may_show_people, unread))))
 
     def _add_entries(self, ref: ListRef, found: Invitations) -> None:
         """Decide each entry of a list. Those of `invites` are invitations of their own."""

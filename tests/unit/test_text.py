@@ -171,6 +171,7 @@ def test_protective_globs_match_names_and_those_that_look_like_them():
     globs = Globs(["z*", "*@b\u00fccher.example", "x*"], protects=True)
     assert globs.matches("x@xn--bcher-kva.example")
     assert not globs.matches("y@example.com")
+    assert Globs(["*@xn--*.example"], protects=True).matches("ada@xn--bcher-kva.example")
     assert not Globs([], protects=True).matches("x")
 
 
