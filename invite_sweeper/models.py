@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final, NamedTuple, Self, TypeAlias, TypeVar
 
 import msgspec
 
-from invite_sweeper.endings import new_member
+from invite_sweeper.endings import FactEnum
 from invite_sweeper.errors import RunError
 from invite_sweeper.json_text import to_json
 from invite_sweeper.text import casefold_visible
@@ -30,7 +30,7 @@ MAX_CLOCK_SKEW_S: Final = 300.0
 """Local time and Atlas's may differ by this much, and the answers of Atlas may be this old."""
 
 
-class Source(StrEnum):
+class Source(FactEnum):
     """A kind of list that contains pending invitations; the values of the policy's `sources`."""
 
     contents: str
@@ -44,10 +44,6 @@ class Source(StrEnum):
 
     Source: the descriptions of the deprecated operations in Atlas's OpenAPI document.
     """
-
-    def __new__(cls, value: str, *facts: object) -> Self:
-        """Return the member of a row."""
-        return new_member(cls, value, facts)
 
     INVITES = (
         "invites",
