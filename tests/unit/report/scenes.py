@@ -3,10 +3,12 @@
 from collections import Counter
 from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from audit.runs import deletion, finished, intent, outcome, planned, started, write_run
 from builders import NOW, ORG, OTHER_ORG, PROJECT
+from msgspec import structs
 from report.hostile import HOSTILE
 
 from invite_sweeper.audit import AuditDirectory, History, RunRecord
@@ -291,20 +293,21 @@ SCENES: Final[Mapping[str, Run]] = {
 }
 
 
-def written(name: str, directory: AuditDirectory) -> RunRecord:
-    """Write a scene's file and return the record of its run."""
-    return recorded(SCENES[name], directory)
+def write(scene: Run, directory: AuditDirectory, *, days_ago: float = 0) -> Path:
+    """Write the file of a run as it began some days before `NOW`, and return its path."""
+    when = NOW - timedelta(days=days_ago)
+    return write_run(
+        directory,
+        f"run-{len(directory.files()) + 1}",
+        *scene.lines,
+        start=structs.replace(scene.start, now=when.isoformat().replace("+00:00", "Z")),
+        end=scene.end,
+        killed=scene.end is None,
+        at=when + timedelta(seconds=1),
+    )
 
 
 def recorded(scene: Run, directory: AuditDirectory) -> RunRecord:
     """Write the file of a run and return its record."""
-    write_run(
-        directory,
-        f"run-{len(directory.files()) + 1}",
-        *scene.lines,
-        start=scene.start,
-        end=scene.end,
-        killed=scene.end is None,
-        at=NOW + timedelta(seconds=1),
-    )
+    write(scene, directory)
     return History.read(directory.files()).runs[-1]
