@@ -16,14 +16,6 @@ from invite_sweeper.errors import RunError
 from invite_sweeper.json_text import to_json
 from invite_sweeper.text import casefold_visible
 
-
-class OrganizationName(msgspec.Struct, frozen=True):
-    """An organization as results name it; `name` is None where Atlas did not return it."""
-
-    id: str
-    name: str | None
-
-
 EventT = TypeVar("EventT", bound="Invitation")
 _TENTH_OF_A_DAY_S: Final = 8640
 MAX_CLOCK_SKEW_S: Final = 300.0
@@ -467,14 +459,3 @@ def is_permission_error(status: object, code: str | None) -> bool:
     if status == 401:  # noqa: PLR2004
         return code not in UNAUTHENTICATED_CODES
     return status == 403 and not (code or "").endswith(ACCESS_LIST_CODES)  # noqa: PLR2004
-
-
-class RequestCounters(msgspec.Struct):
-    """What a client has sent so far, sign-in and answers to digest challenges included.
-
-    The fields are those of `Counts`.
-    """
-
-    requests: int = 0
-    retries: int = 0
-    rate_limited: int = 0

@@ -26,7 +26,7 @@ from invite_sweeper.atlas.http import (
 from invite_sweeper.atlas.inviter import AtlasInviter
 from invite_sweeper.atlas.limits import RateLimiter
 from invite_sweeper.atlas.reader import AtlasReader
-from invite_sweeper.models import RequestCounters, Source
+from invite_sweeper.models import Source
 from invite_sweeper.policy import Execution
 
 
@@ -84,7 +84,7 @@ async def connect(
         timeout=http_timeout,
     ) as session:
         client = AtlasClient(
-            HttpSession(session, base_url, max_body_bytes, RequestCounters(), proxy_headers),
+            HttpSession(session, base_url, max_body_bytes, proxy_headers),
             credentials,
             limiter=limiter
             or RateLimiter(
