@@ -11,18 +11,10 @@ from typing import Any, ClassVar, Final, NamedTuple, Self, TypeAlias, TypeVar
 
 import msgspec
 
-from invite_sweeper.endings import new_member
+from invite_sweeper.endings import FactEnum
 from invite_sweeper.errors import RunError
 from invite_sweeper.json_text import to_json
 from invite_sweeper.text import casefold_visible
-
-
-class OrganizationName(msgspec.Struct, frozen=True):
-    """An organization as results name it; `name` is None where Atlas did not return it."""
-
-    id: str
-    name: str | None
-
 
 EventT = TypeVar("EventT", bound="Invitation")
 _TENTH_OF_A_DAY_S: Final = 8640
@@ -30,7 +22,7 @@ MAX_CLOCK_SKEW_S: Final = 300.0
 """Local time and Atlas's may differ by this much, and the answers of Atlas may be this old."""
 
 
-class Source(StrEnum):
+class Source(FactEnum):
     """A kind of list that contains pending invitations; the values of the policy's `sources`."""
 
     contents: str
@@ -44,10 +36,6 @@ class Source(StrEnum):
 
     Source: the descriptions of the deprecated operations in Atlas's OpenAPI document.
     """
-
-    def __new__(cls, value: str, *facts: object) -> Self:
-        """Return the member of a row."""
-        return new_member(cls, value, facts)
 
     INVITES = (
         "invites",
@@ -476,14 +464,3 @@ def is_permission_error(status: object, code: str | None) -> bool:
     if status == 401:  # noqa: PLR2004
         return code not in UNAUTHENTICATED_CODES
     return status == 403 and not (code or "").endswith(ACCESS_LIST_CODES)  # noqa: PLR2004
-
-
-class RequestCounters(msgspec.Struct):
-    """What a client has sent so far, sign-in and answers to digest challenges included.
-
-    The fields are those of `Counts`.
-    """
-
-    requests: int = 0
-    retries: int = 0
-    rate_limited: int = 0

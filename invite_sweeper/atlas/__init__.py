@@ -19,7 +19,7 @@ from invite_sweeper.atlas.http import TIMEOUT, USER_AGENT, HttpSession, find_pro
 from invite_sweeper.atlas.inviter import AtlasInviter
 from invite_sweeper.atlas.limits import RateLimiter
 from invite_sweeper.atlas.reader import AtlasReader
-from invite_sweeper.models import RequestCounters, Source
+from invite_sweeper.models import Source
 from invite_sweeper.policy import Execution
 
 
@@ -73,7 +73,7 @@ async def connect(
         timeout=TIMEOUT,
     ) as session:
         client = AtlasClient(
-            HttpSession(session, base_url, RequestCounters(), proxy_headers),
+            HttpSession(session, base_url, proxy_headers),
             credentials,
             limiter=limiter
             or RateLimiter(

@@ -47,7 +47,7 @@ from invite_sweeper.atlas.responses import (
     is_unprocessed,
     parse_rate_limit_error,
 )
-from invite_sweeper.models import RequestCounters, Sending, Source
+from invite_sweeper.models import Sending, Source
 from invite_sweeper.policy import Execution
 
 BACKOFF = wait_random_exponential(multiplier=0.5, max=30.0)
@@ -145,7 +145,7 @@ class Client:
         self.actor = credentials.actor
         self.limiter = limiter
         self.server = ServerInfo(clock)
-        self.counters: RequestCounters = http.counters
+        self.counters = http.counters
         self._http = http
         self._slots = asyncio.Semaphore(execution.concurrency)
         self._credentials = credentials

@@ -13,7 +13,7 @@ import threading
 import urllib.request
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
@@ -22,6 +22,7 @@ from ssl import SSLContext
 from typing import Final, NamedTuple, TypeAlias
 
 import aiohttp
+import msgspec
 from aiohttp.abc import AbstractResolver, ResolveResult
 from typing_extensions import override
 from yarl import URL
@@ -32,7 +33,7 @@ from invite_sweeper.atlas.endpoints import Endpoint
 from invite_sweeper.atlas.limits import TokenBucket, clamp_wait_s
 from invite_sweeper.atlas.responses import CANCELLED, RequestFailed, Response, ResponseOrFailure
 from invite_sweeper.errors import UsageError
-from invite_sweeper.models import RequestCounters, Sending
+from invite_sweeper.models import Sending
 from invite_sweeper.redaction import SECRETS
 
 USER_AGENT: Final = (
@@ -196,6 +197,17 @@ class Request(NamedTuple):
         return self.progress is not None and self.progress.cancelled
 
 
+class RequestCounters(msgspec.Struct):
+    """What a client has sent so far, sign-in and answers to digest challenges included.
+
+    The fields are those of `Counts`.
+    """
+
+    requests: int = 0
+    retries: int = 0
+    rate_limited: int = 0
+
+
 @dataclass(slots=True)
 class HttpSession:
     """Sends every request, to one base URL.
@@ -209,8 +221,8 @@ class HttpSession:
 
     session: aiohttp.ClientSession
     base_url: URL
-    counters: RequestCounters
     proxy_headers: Mapping[str, str] | None = None
+    counters: RequestCounters = field(default_factory=RequestCounters)
     repeats: int = 0
 
     async def send(

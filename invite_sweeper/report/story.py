@@ -324,23 +324,6 @@ def errors_of(end: RunFinished) -> Iterator[ErrorParts]:
         yield {"message": message, "consequence": consequence, "hint": hint}
 
 
-def needs_attention(run: RunRecord) -> bool:
-    """Return whether a run failed, or has an urgent warning: `when: failures` sends these."""
-    end = run.end
-    if end is None or not ExitCode(end.exit_code).succeeded:
-        return True
-    return any(each.level == WarningLevel.URGENT for each in end.warnings)
-
-
-def has_effect(run: RunRecord) -> bool:
-    """Return whether a run changed something or a dry run found something: `when: changes`."""
-    end = run.end
-    if end is None:
-        return True
-    attempted = any(getattr(end, name) for name, _ in _OUTCOMES)
-    return attempted or end.announced > 0 or (run.mode == "dry-run" and end.stale > 0)
-
-
 _EARLIER: Final = (
     ("still_stale", "still stale"),
     ("deleted", "deleted"),

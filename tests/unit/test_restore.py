@@ -311,7 +311,7 @@ def test_post_in_flight_has_the_grace_period_after_a_signal_and_none_after_the_s
     def signal():
         run.stop.request("a signal came")
         if second:
-            run.stop.request_now("another one")
+            run.stop.forced.set()
 
     run.client.before_post = signal
     end = run.run(of_list(1), of_list(2))

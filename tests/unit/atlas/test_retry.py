@@ -13,6 +13,7 @@ from virtual_time import FakeTime, run_skipping_idle_time
 from invite_sweeper.atlas.client import Client
 from invite_sweeper.atlas.credentials import Credentials, CredentialsKind, Secret
 from invite_sweeper.atlas.endpoints import DELETE_GROUP_INVITE, PROJECTS_GROUP, BucketLimit
+from invite_sweeper.atlas.http import RequestCounters
 from invite_sweeper.atlas.limits import RateLimiter
 from invite_sweeper.atlas.responses import (
     RequestFailed,
@@ -21,7 +22,7 @@ from invite_sweeper.atlas.responses import (
     classify,
     parse_rate_limit_error,
 )
-from invite_sweeper.models import RequestCounters, Sending
+from invite_sweeper.models import Sending
 from invite_sweeper.policy import Execution
 
 NOW = datetime(2026, 11, 25, 1, 0, 0, tzinfo=UTC)

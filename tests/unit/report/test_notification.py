@@ -11,7 +11,7 @@ import pytest
 from audit.runs import intent, outcome, planned
 from builders import ORG
 from receiving import receiving
-from report.scenes import recorded, run
+from report.scenes import SCENES, recorded, run
 
 from invite_sweeper.audit.events import Announced, OrganizationResult
 from invite_sweeper.endings import Advisor, Reason
@@ -208,6 +208,9 @@ async def test_ping_reports_success_and_failure(end):
         ("failures", FAILED, True),
         ("failures", run(exit_code=3), True),
         ("failures", run(exit_code=8), True),
+        ("failures", SCENES["list ends in 5 days"], True),
+        ("failures", SCENES["secret ends in 2 days"], True),
+        ("failures", SCENES["remark"], False),
         ("ping, whatever its when is", QUIET, True),
     ],
 )

@@ -7,11 +7,12 @@ from audit.runs import HOST, clock, intent, started, write_lines
 from builders import NOW, ORG, OTHER_ORG, event_of, invitation, object_id, policy, project
 from fakes import FakeAtlas
 
+from invite_sweeper.atlas.http import RequestCounters
 from invite_sweeper.audit import AuditLog, History, read_plan
 from invite_sweeper.audit.events import Planned
 from invite_sweeper.audit.reader import read_events
 from invite_sweeper.endings import WarningLevel
-from invite_sweeper.models import RequestCounters, Source
+from invite_sweeper.models import Source
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.command import Command, Organization
 from invite_sweeper.sweep.run import sweep
