@@ -149,17 +149,6 @@ def _change(world: World, response: SimulatedResponse) -> SimulatedResponse:
     return replace(response, body=json.dumps(user).encode())
 
 
-def refuse_all(world: World, *, by_clock: bool) -> None:
-    """Make every run refuse: the clock differs, or the list of projects does not end."""
-    sim, dice = world.cli.sim, world.dice
-    if by_clock:
-        offset_s = dice.choice((-1, 1)) * dice.choice((310, 3600, 20 * 86_400))
-        sim.date_offset = timedelta(seconds=offset_s)
-    else:
-        endless = no_end(repeats=dice.random() < 0.5)
-        sim.faults.add(endless, path="*/groups", times=None)
-
-
 def _expire_tokens(world: World, *, for_good: bool) -> None:
     """End every token; for good if only service accounts can get another one."""
     sim, accounts = world.cli.sim, (world.cli.account, *world.accounts.values())

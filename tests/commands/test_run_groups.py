@@ -1,10 +1,10 @@
-"""One command over several organizations: limits, refusals and results together.
+"""One command over several organizations, each with its own credentials; and shards."""
 
-Each organization has its own credentials.
-"""
-
+import re
+from collections import Counter
 from datetime import timedelta
 
+import faults
 import pytest
 
 from invite_sweeper.simulator.seed import ORG_ID
@@ -12,7 +12,6 @@ from invite_sweeper.simulator.seed import ORG_ID
 ORGS = (ORG_ID, "0123456789abcdef01234567", "89abcdef0123456789abcdef")
 NAMES = ("ALPHA", "BETA", "GAMMA")
 DAYS = timedelta(days=1)
-POLICY = ("--policy", "policy.yaml")
 VARIABLE = "MONGODB_ATLAS_ACCESS_TOKEN_"
 
 
@@ -36,37 +35,39 @@ def left(cli):
     return [len(cli.sim.invitations(project)) for project in cli.projects]
 
 
-def verify(cli):
-    return cli.run("audit", "verify", "audit").code
-
-
-def wrong(*names):
-    return {VARIABLE + name: "wrong" for name in names}
-
-
-def codes(done):
-    return [each["exit_code"] for each in done.summary["organizations"]]
-
-
-# Failures -----------------------------------------------------------------------------------
-
-
 def test_one_that_fails_while_reading_does_not_stop_the_others(cli):
     invite(cli, 2, 2, 2)
-    done = cli.sweep(**wrong("BETA"))
+    done = cli.sweep(**{f"{VARIABLE}BETA": "wrong"})
     assert (done.code, left(cli)) == (4, [0, 2, 0])
-    assert codes(done) == [0, 5, 0]
+    assert [each["exit_code"] for each in done.summary["organizations"]] == [0, 5, 0]
     failed = done.summary["organizations"][1]
     assert ORGS[1] in failed["error"]["message"]
     assert done.summary["error"] == failed["error"]
     assert any(each.startswith(f"Organization {ORGS[1]}: ") for each in done.errors)
-    assert verify(cli) == 0
+    assert cli.run("audit", "verify", "audit").code == 0
 
 
-# The result ---------------------------------------------------------------------------------
+@pytest.mark.parametrize("fault", [faults.fail_with(401), faults.delay(100)])
+def test_run_that_cannot_read_the_names_of_organizations_in_3_s_deletes_as_usual(cli, fault):
+    cli.sim.faults.add(fault, method="GET", path="*/orgs", times=None)
+    invite(cli, 1, 0, 0)
+    done = cli.sweep()
+    assert (done.code, done.summary["deleted"], done.summary["error"]) == (0, 1, None)
+    assert [each["name"] for each in done.summary["organizations"]] == [None] * 3
+    assert {each["level"] for each in done.summary["warnings"]} == {"remark"}
+    assert done.summary["duration_s"] < 60
 
 
-# Shards -------------------------------------------------------------------------------------
+def test_run_adds_one_request_an_organization_and_none_a_project(cli):
+    cli.use_organizations(dict(zip(NAMES, ORGS, strict=True)), "service-account")
+    cli.stock(2, stale=0)
+    assert cli.plan(**{VARIABLE + each: None for each in NAMES}).code == 0
+    paths = (each.path.partition("?")[0].partition("/v2/")[2] for each in cli.sim.requests)
+    read = Counter(re.sub("[0-9a-f]{24}", "ID", each) for each in paths if "orgs/" in each)
+    lists = Counter(each.path for each in cli.sim.requests if "/groups/" in each.path)
+    assert [read.total(), *{each.split("/")[2] for each in read}] == [3, "serviceAccounts"]
+    assert (len(lists), {*lists.values()}) == (5, {1})
+    assert all("/invites" in each for each in lists)
 
 
 def only(name):
