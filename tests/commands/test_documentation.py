@@ -5,7 +5,7 @@ import re
 import pytest
 from click.testing import CliRunner
 
-from invite_sweeper.cli.main import COMMANDS, app
+from invite_sweeper.cli.main import app
 from invite_sweeper.cli.reference import TOPICS, page
 from invite_sweeper.endings import ExitCode, Reason
 from invite_sweeper.errors import UsageError
@@ -48,13 +48,6 @@ def test_every_key_of_the_schema_is_described():
     definitions = json_schema()["$defs"].values()
     keys = {key for each in (json_schema(), *definitions) for key in each["properties"]}
     assert {key for key in keys if f"`{key}`" not in text} == set()
-
-
-def test_every_command_that_a_page_names_exists():
-    named = {
-        word for topic in TOPICS for word in re.findall(r"invite-sweeper ([a-z]+)", page(topic))
-    }
-    assert named <= set(COMMANDS)
 
 
 def test_every_reason_is_listed_with_its_exit_code():

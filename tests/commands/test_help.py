@@ -187,7 +187,3 @@ def test_topic_that_an_error_names_exists():
     topics = {each.help_topic for each in classes} - {""}
     assert topics == {"limits", "credentials", "audit", "policy"}
     assert topics <= set(TOPICS)
-
-
-def test_page_shows_where_the_password_of_a_proxy_is_written():
-    assert "http://USER:PASSWORD@HOST:PORT" in run("help", "deployment").out

@@ -21,11 +21,6 @@ def test_unwritable_metrics_file_is_a_warning_and_changes_no_outcome(cli):
     assert "run.prom" in done.err
 
 
-def test_variable_that_is_not_set_is_one_warning(cli):
-    cli.keys["notify"] = [{"kind": "ping", "url_env": "PING_URL"}]
-    assert cli.sweep().err.count("PING_URL is not set") == 1
-
-
 def test_failing_webhook_is_a_warning_without_its_url_and_changes_no_outcome(cli, receiver):
     receiver.status = 500
     cli.keys["notify"] = [{"kind": "slack", "url_env": "SLACK_URL"}]

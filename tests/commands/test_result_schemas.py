@@ -23,11 +23,9 @@ POLICY = ("--policy", "policy.yaml")
 AS_JSON = ("--output", "json")
 
 
-def test_command_prints_the_schemas(tmp_path):
-    with cli_in(tmp_path) as cli:
-        for name in NAMES:
-            schema = json.loads(json.dumps(schema_of(name)))
-            assert json.loads(cli.run("schema", name).out) == schema
+def test_command_prints_the_schemas(cli):
+    for name in NAMES:
+        assert cli.run("schema", name).summary == json.loads(json.dumps(schema_of(name)))
 
 
 @pytest.mark.parametrize("name", ["sweep", "restore"])
