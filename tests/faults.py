@@ -62,9 +62,9 @@ def upgrade() -> Fault:
     return fail_with(405, "WRITES_NOT_ALLOWED_DURING_APP_UPGRADES", detail)
 
 
-def redirect(location: str, status: int = 302) -> Fault:
+def redirect(location: str) -> Fault:
     """Redirect the client."""
-    return respond_with(SimulatedResponse(status, headers=(("Location", location),)))
+    return respond_with(SimulatedResponse(302, headers=(("Location", location),)))
 
 
 def address_refused() -> Fault:
@@ -220,19 +220,6 @@ def short_pages(size: int, repeated: int = 0) -> Fault:
         if call.query.get("pageNum", ["1"]) != ["1"]:
             page["results"] = [*last, *found]
         last[:] = found[-repeated:]
-        return replace(response, body=json.dumps(page).encode())
-
-    return partial(answer)
-
-
-def endless_pages() -> Fault:
-    """Send the first page for every page, with a link to a next one."""
-
-    async def answer(call, send):
-        call.query["pageNum"] = ["1"]
-        response = await send()
-        page = json.loads(response.body)
-        page["links"] = [{"href": call.target, "rel": "next"}]
         return replace(response, body=json.dumps(page).encode())
 
     return partial(answer)

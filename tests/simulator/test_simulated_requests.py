@@ -38,7 +38,6 @@ async def all_pages(request, path, max_pages=4):
         (500, faults.delay(0), ["abcde"]),
         (500, faults.short_pages(2), ["ab", "cd", "e"]),
         (500, faults.short_pages(2, 1), ["ab", "bcd", "de"]),
-        (2, faults.endless_pages(), ["ab"] * 4),
     ],
 )
 async def test_last_page_alone_names_no_next_one(sim, size, fault, expected):
