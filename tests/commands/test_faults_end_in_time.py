@@ -13,13 +13,13 @@ import subprocess
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import faults
 import pytest
 from forked import Fork
-from running import COMMAND, cli_in, wait_until
+from running import COMMAND, cli_in, full_pipe, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -64,23 +64,10 @@ def atlas(fault, path="*", method="*"):
     return prepare
 
 
-def full_pipe(case):
-    """Return both ends of a pipe without room whose reader does not read."""
-    reading, writing = os.pipe()
-    case.stack.callback(os.close, writing)
-    os.set_blocking(writing, False)
-    with suppress(BlockingIOError):
-        while True:
-            os.write(writing, b"x" * 4096)
-    os.set_blocking(writing, True)
-    return reading, writing
-
-
 def unread(*names, copy=False, arguments=()):
     def prepare(case):
         for name in names:
-            reading, case.streams[name] = full_pipe(case)
-            case.stack.callback(os.close, reading)
+            _, case.streams[name] = case.stack.enter_context(full_pipe())
         case.arguments += arguments
         case.cli.keys["audit"] = {"stdout": copy}
 
@@ -89,17 +76,18 @@ def unread(*names, copy=False, arguments=()):
 
 def slow_reader(case):
     """Let the reader of the copy make room for one write now and then."""
-    reading, case.streams["stdout"] = full_pipe(case)
+    reading, case.streams["stdout"] = case.stack.enter_context(full_pipe())
     stopped = threading.Event()
-    case.stack.callback(stopped.set)
     case.cli.keys["audit"] = {"stdout": True}
 
     def read():
         while not stopped.wait(1.0):
             os.read(reading, 4096)
-        os.close(reading)
 
-    threading.Thread(target=read, daemon=True).start()
+    reader = threading.Thread(target=read)
+    reader.start()
+    case.stack.callback(reader.join)
+    case.stack.callback(stopped.set)
 
 
 def gateway(fault):

@@ -21,12 +21,10 @@ from forked import Fork
 from running import Done, cli_in, end, wait_until
 from seeds import seeds
 from terminals import Terminal
-from world import INVITED, SOURCES, World
+from world import SOURCES, World
 from world_changes import (
     FOCUSES,
     add_faults,
-    answer_as_400,
-    answer_with_foreign_404s,
     change_what_is_shown,
     focus,
 )
@@ -253,26 +251,6 @@ def saved_plan(world: World) -> None:
     return None
 
 
-def foreign_404s(world: World) -> None:
-    """Something before Atlas answers DELETEs with 404; what is still listed is not "gone"."""
-    world.delete_most()
-    world.policy["limits"] |= {"canary": 0, "max_failure_share": 1}
-    answer_as_400(world)
-    answer_with_foreign_404s(world)
-    code = run(world, "sweep")
-    said = {
-        (line["source"], line["project_id"] or line["org_id"], line["invitation_id"]): outcome
-        for line in whole_lines(world, "outcome")
-        if (outcome := line["outcome"]) != "deleted"
-    }
-    assert set(said.values()) <= {"already_gone", "failed"}
-    left = {row.key for row in world.rows() if row.status in INVITED}
-    gone = sum(said[each] == "already_gone" for each in said.keys() - left)
-    summary = world.last.summary
-    assert (summary["already_gone"], summary["failed"]) == (gone, len(said) - gone)
-    assert code == (4 if len(said) > gone else 0)
-
-
 def open_question(world: World) -> None:
     """What is shown before a long question limits what is deleted after it."""
     world.delete_most()
@@ -299,7 +277,6 @@ def open_question(world: World) -> None:
 
 SCRIPTS = (
     sweeps,
-    foreign_404s,
     open_question,
     focused,
     focused,
