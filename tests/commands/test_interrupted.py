@@ -5,7 +5,7 @@ import signal
 
 import faults
 import pytest
-from running import cli_in, wait_until
+from running import wait_until
 
 
 @pytest.fixture
@@ -72,15 +72,3 @@ def test_deadline_before_the_first_response_has_a_result(cli):
     assert (done.code, done.summary["exit_code"], done.summary["requests"]) == (8, 8, 1)
     assert (done.summary["projects_seen"], done.summary["deleted"]) == (0, 0)
     assert "the deadline of 5 seconds passed" in done.err
-
-
-def test_deadline_while_waiting_for_the_token_endpoint_ends_with_8(tmp_path):
-    with cli_in(tmp_path, kind="service-account") as cli:
-        cli.stock()
-        cli.sim.faults.add(faults.effect(before=lambda _: cli.sim.expire_tokens()), method="DELETE")
-        cli.sim.faults.add(LATER, path="*/oauth/token", nth=2, times=None)
-        cli.keys["execution"] = {"grace": "1s"}
-        done = cli.sweep("--deadline", "5s")
-        assert done.code == 8, done.err
-        assert ended(cli)[0] == "failed"
-        assert cli.sim.invitation_count() == 1

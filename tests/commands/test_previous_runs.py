@@ -50,14 +50,6 @@ def test_compressed_file_is_read_and_one_that_was_changed_refuses_every_run(cli)
         assert "audit verify" in done.err
 
 
-def test_sweep_says_that_no_earlier_run_is_known_and_later_that_the_last_one_is_gone(cli):
-    cli.stock()
-    assert "No earlier run is known: " in cli.sweep().err
-    gone = cli.log_path
-    gone.unlink()
-    assert f"The file of the last run, {gone.name}, is missing" in cli.sweep("-q").err
-
-
 def test_lines_are_shown_from_an_instant_and_up_to_a_day(cli):
     cli.stock()
     assert cli.sweep().code == 0
