@@ -117,20 +117,6 @@ def has_too_many_unreadable(world: World) -> bool:
     return unreadable and read and world.policy["limits"]["max_unreadable_projects"] == 0
 
 
-def run_and_kill(world: World) -> None:
-    """Kill a sweep at a random DELETE, whose intent has no outcome then."""
-    dice, processes = world.dice, []
-
-    def kill(_: Call) -> None:
-        wait_until(lambda: processes)
-        processes[0].kill()
-
-    fault = dice.choice((faults.effect(before=kill), faults.effect(after=kill)))
-    world.cli.sim.faults.add(fault, method="DELETE", nth=dice.choice((1, 1, 2, 4)))
-    processes.append(start(world, "sweep"))
-    end(processes[0])
-
-
 def sweep_refused(world: World, *arguments: str) -> None:
     """Run a sweep that may delete nothing, and says so."""
     before = world.cli.deletes()
@@ -157,9 +143,18 @@ def focused(world: World) -> None:
 
 def killed(world: World) -> None:
     """A sweep that is killed at a DELETE, and its successor, which recovers the deletion."""
+    dice, processes = world.dice, []
     world.delete_most()
     add_faults(world)
-    run_and_kill(world)
+
+    def kill(_: Call) -> None:
+        wait_until(lambda: processes)
+        processes[0].kill()
+
+    fault = dice.choice((faults.effect(before=kill), faults.effect(after=kill)))
+    world.cli.sim.faults.add(fault, method="DELETE", nth=dice.choice((1, 1, 2, 4)))
+    processes.append(start(world, "sweep"))
+    end(processes[0])
     if run(world, "sweep") in {0, 4}:
         check_no_intent_open(world)
 
