@@ -481,18 +481,6 @@ def closed_port():
         yield reserved.getsockname()[1]
 
 
-# Several organizations ------------------------------------------------------------------------
-
-
-@pytest.fixture
-def several(cli):
-    """Two organizations with a project each; ALPHA and BETA name their credentials."""
-    cli.use_organizations({"ALPHA": ORG_ID, "BETA": OTHER})
-    cli.stock(org_id=ORG_ID)
-    cli.stock(org_id=OTHER)
-    return cli
-
-
 async def test_one_of_two_organizations_that_is_refused_ends_with_4_as_a_sweep_would(several):
     wrong = {"MONGODB_ATLAS_ACCESS_TOKEN_ALPHA": "wrong"}
     result = await diagnosis_of(several, changes=wrong)

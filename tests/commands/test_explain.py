@@ -134,15 +134,6 @@ async def test_drop_for_which_a_sweep_is_refused_hides_nobody(cli):
     assert len((await ask(cli, "*")).found) == 1
 
 
-@pytest.fixture
-def several(cli):
-    """Two organizations with a project each; ALPHA and BETA name their credentials."""
-    cli.use_organizations({"ALPHA": ORG_ID, "BETA": OTHER})
-    cli.stock(org_id=ORG_ID)
-    cli.stock(org_id=OTHER)
-    return cli
-
-
 async def test_what_cannot_be_read_is_named_and_the_rest_is_searched(several):
     several.keys["sources"] = ["invites", "users"]
     several.sim.retired.add(("users", "*"))
