@@ -250,7 +250,8 @@ class World:
             self.run("explain", "--policy", "policy.yaml", "*", "--output", output)
             self.run("doctor", "--policy", "policy.yaml", "--output", output)
 
-    def look_at_the_log(self):
+    def check_all_that_was_written(self):
+        """Show and report the runs, and check that nothing that was written has a secret."""
         policy = ("--policy", "policy.yaml")
         for output in ("text", "json", "csv"):
             self.run("audit", "show", str(self.cli.log_path), "--output", output)
@@ -260,19 +261,13 @@ class World:
         self.run("audit", "verify", *policy, "--output", "json")
         if self.cli.lines("outcome"):
             self.run("restore", *policy, "--dry-run", "--output", "json")
-
-    def written(self):
-        """Return all that the program wrote, by what it is."""
         bodies = b"\n".join(body for *_, body in self.receiver.requests).decode("utf-8", "replace")
         files = {
             path.name: path.read_bytes().decode("utf-8", "replace")
             for path in self.cli.folder.rglob("*")
             if path.is_file() and path.name != "policy.yaml"
         }
-        return {**self.texts, "bodies of notifications": bodies, **files}
-
-    def assert_nothing_is_shown(self):
-        written = self.written()
+        written = {**self.texts, "bodies of notifications": bodies, **files}
         found = {name: shown(self.echo.echoed, text) for name, text in written.items()}
         assert not {name: each[:5] for name, each in found.items() if each}
 
@@ -341,10 +336,9 @@ def test_names_show_no_secret(world):
     world.run("audit", "show", "plan.jsonl")
     world.read()
     world.run_with_files("sweep", "-v")
-    world.look_at_the_log()
+    world.check_all_that_was_written()
     assert "***" in world.cli.log_path.read_text(encoding="utf-8")
     assert world.echo.covered == set(product(world.echo.secrets, SPELLINGS))
-    world.assert_nothing_is_shown()
 
 
 @kind("service-account")
@@ -354,16 +348,14 @@ def test_errors_and_fields_show_no_secret(world, change):
     for output in ("text", "json"):
         world.run_with_files("sweep", "-v", "--output", output)
     world.read()
-    world.look_at_the_log()
-    world.assert_nothing_is_shown()
+    world.check_all_that_was_written()
 
 
 @kind("api-key")
 def test_refused_deletions_show_no_secret(world):
     world.echo.change = in_deletions
     assert world.run_with_files("sweep", "-v").code == 4
-    world.look_at_the_log()
-    world.assert_nothing_is_shown()
+    world.check_all_that_was_written()
 
 
 @kind("api-key")
@@ -372,8 +364,7 @@ def test_headers_show_no_secret(world):
     for log_format in ("text", "json"):
         world.run_with_files("plan", "-v", "--log-format", log_format)
     assert len(world.cli.sim.requests) > 2 * len(HEADERS)
-    world.look_at_the_log()
-    world.assert_nothing_is_shown()
+    world.check_all_that_was_written()
 
 
 @kind("token")
@@ -383,5 +374,4 @@ def test_first_answer_shows_no_secret(world):
         output = ("text", "json")[number % 2]
         assert world.run_with_files("plan", "-v", "--output", output).code != 0
     world.read()
-    world.look_at_the_log()
-    world.assert_nothing_is_shown()
+    world.check_all_that_was_written()

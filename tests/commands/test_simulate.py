@@ -40,17 +40,6 @@ class Simulated:
     def environment(self):
         return {**os.environ, **self.variables}
 
-    def shell(self, line):
-        scripts = str(Path(sys.executable).parent)
-        return subprocess.run(
-            ["sh", "-c", line],
-            cwd=self.folder,
-            env=self.environment | {"PATH": f"{scripts}:{os.environ['PATH']}"},
-            capture_output=True,
-            check=False,
-            timeout=120,
-        )
-
     def run(self, command):
         words = (command, "--policy", "policy.yaml", "--output", "json")
         done = end(Fork(words, self.folder, self.environment))
@@ -60,9 +49,6 @@ class Simulated:
         files = sorted((self.folder / "audit").glob("*.jsonl"))
         lines = (json.loads(line) for path in files for line in path.read_bytes().splitlines())
         return [line for line in lines if line["event"] == event]
-
-    def outcomes(self):
-        return self.lines("outcome")
 
 
 @pytest.fixture
@@ -95,7 +81,7 @@ def test_sweep_deletes_and_verifies_in_each_list_and_organization_and_a_signal_e
     code, summary = simulation.run("sweep")
 
     assert code == 0, summary
-    outcomes = simulation.outcomes()
+    outcomes = simulation.lines("outcome")
     shown = {entry["source"] for each in outcomes for entry in (each, *each.get("entries", ()))}
     assert shown == set(SCENARIOS[name].sources)
     organizations = dict(SCENARIOS[name].organizations)
@@ -127,7 +113,7 @@ def test_sweep_of_a_scenario_with_problems_meets_them(simulated, words, codes, r
     assert code in codes, summary
     assert reasons <= {*summary["reasons"]}
     assert [key for key in counted.split() if not summary[key]] == []
-    assert len(simulation.outcomes()) == summary["stale"] * (code != 3)
+    assert len(simulation.lines("outcome")) == summary["stale"] * (code != 3)
 
 
 @pytest.mark.needs("faketime")
@@ -136,13 +122,18 @@ def test_printed_nights_announce_first_and_delete_three_days_later(simulated):
     wait_until(lambda: "# A policy that fits:" in simulation.printed.read_text("utf-8"))
     lines = simulation.printed.read_text("utf-8").splitlines()
     (line,) = [each for each in lines if "faketime" in each and "for" in each.split()]
-    done = simulation.shell(line)
-
-    assert done.returncode == 0, done.stderr
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    subprocess.run(
+        ["sh", "-c", line],
+        cwd=simulation.folder,
+        env=simulation.environment | {"PATH": path},
+        check=True,
+        timeout=120,
+    )
     days = [each["ts"][:10] for each in simulation.lines("run_started")]
     assert len(days) == len(set(days)) == 5
     announced = {each["invitation_id"]: each["ts"][:10] for each in simulation.lines("announced")}
-    deleted = {each["invitation_id"]: each["ts"][:10] for each in simulation.outcomes()}
+    deleted = {each["invitation_id"]: each["ts"][:10] for each in simulation.lines("outcome")}
     first = {key for key, day in announced.items() if day == days[0]}
     assert {key for key, day in deleted.items() if day == days[3]} == first != set()
     assert all(days.index(day) - days.index(announced[key]) == 3 for key, day in deleted.items())
