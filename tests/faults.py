@@ -62,9 +62,9 @@ def upgrade() -> Fault:
     return fail_with(405, "WRITES_NOT_ALLOWED_DURING_APP_UPGRADES", detail)
 
 
-def redirect(location: str, status: int = 302) -> Fault:
+def redirect(location: str) -> Fault:
     """Redirect the client."""
-    return respond_with(SimulatedResponse(status, headers=(("Location", location),)))
+    return respond_with(SimulatedResponse(302, headers=(("Location", location),)))
 
 
 def address_refused() -> Fault:

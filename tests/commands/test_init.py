@@ -15,11 +15,12 @@ OTHER = "0123456789abcdef01234567"
 
 def test_only_visible_organization_and_all_lists_are_taken_without_a_terminal(cli):
     cli.sim.add_project("Sandbox")
+    name = "Evil\nversion: 2\u2028x: y\x85z: y"  # which adds no line to the policy
+    cli.sim.organizations[ORG_ID].name = name
     done = cli.run("init", "new/first.yaml")
     assert done.code == 0, done.err
     policy = parse_policy((cli.folder / "new" / "first.yaml").read_bytes(), "first.yaml")
     assert (policy.organization_ids, policy.sources) == ({ORG_ID}, tuple(Source))
-    assert "Example Industries" in (cli.folder / "new" / "first.yaml").read_text("utf-8")
     validated = cli.run("validate", "new/first.yaml")
     assert (validated.code, validated.err) == (0, "")
     command = done.out.rstrip().rpartition("Next: invite-sweeper ")[2]
@@ -59,28 +60,24 @@ def test_three_sets_of_credentials_make_a_policy_that_validate_and_plan_accept(t
     assert (planned.code, planned.summary["projects_seen"]) == (0, 3), planned.err
 
 
-def test_refused_set_of_credentials_writes_no_file(three_sets):
-    done = three_sets.run("init", "first.yaml", MONGODB_ATLAS_CLIENT_SECRET_BETA="x")
-    assert done.code == 5
+@pytest.mark.parametrize(
+    ("value", "names", "code"), [("x", ["BETA"], 5), (None, ["ALPHA", "GAMMA_2"], 2)]
+)
+def test_sets_that_are_refused_or_incomplete_are_named_at_once_and_no_file_is_written(
+    three_sets, value, names, code
+):
+    secrets = [f"MONGODB_ATLAS_CLIENT_SECRET_{name}" for name in names]
+    done = three_sets.run("init", "first.yaml", **dict.fromkeys(secrets, value))
+    assert (done.code, not three_sets.sim.requests) == (code, value is None)
+    assert [name for name in secrets if name not in done.err] == []
     assert "No file was written." in done.err
     assert not (three_sets.folder / "first.yaml").exists()
 
 
-def test_all_missing_variables_of_all_sets_are_named_at_once(three_sets):
-    secrets = [f"MONGODB_ATLAS_CLIENT_SECRET_{name}" for name in ("ALPHA", "GAMMA_2")]
-    done = three_sets.run("init", "first.yaml", **dict.fromkeys(secrets))
-    assert done.code == 2
-    for name in secrets:
-        assert name in done.err
-    assert list(three_sets.sim.requests) == []
-
-
 def test_without_credentials_options_are_enough(cli):
     options = ("--organization", OTHER, "--older-than", "30d", "--source", "org_users")
-    assert (
-        cli.run("init", "first.yaml", *options, **dict.fromkeys(cli.account.environment())).code
-        == 0
-    )
+    done = cli.run("init", "first.yaml", *options, **dict.fromkeys(cli.account.environment()))
+    assert done.code == 0
     assert list(cli.sim.requests) == []
     policy = parse_policy((cli.folder / "first.yaml").read_bytes(), "first.yaml")
     assert (policy.organization_ids, policy.sources) == ({OTHER}, (Source.ORG_USERS,))
@@ -129,18 +126,11 @@ def test_what_exists_at_the_path_is_left_as_it_is(cli, kind):
 
 
 @pytest.mark.parametrize(
-    "options",
-    [
-        ("--organization", "prod"),
-        ("--organization", ORG_ID, "--older-than", "30"),
-        ("--organization", ORG_ID, "--source", "everything"),
-    ],
-    ids=" ".join,
+    "options", [("--organization", "prod"), ("--organization", ORG_ID, "--older-than", "30")]
 )
 def test_option_that_makes_no_valid_policy_is_wrong_usage(cli, options):
     done = cli.run("init", "first.yaml", *options)
-    assert done.code == 2
-    assert "Traceback" not in done.err
+    assert (done.code, "Traceback" in done.err) == (2, False)
     assert not (cli.folder / "first.yaml").exists()
 
 
@@ -212,9 +202,3 @@ def test_init_warns_about_30_days_and_lists_that_end_as_validate_does(cli):
     assert done.code == 0
     assert "Warning: Atlas has announced the end of each list that the policy reads" in done.err
     assert "Warning: The rule `forgotten` may never match" in done.err
-
-
-def test_name_of_an_organization_cannot_add_lines_to_the_policy(cli):
-    cli.sim.organizations[ORG_ID].name = "Evil\nversion: 2\u2028x: y\x85z: y"
-    assert cli.run("init", "first.yaml").code == 0
-    assert cli.run("validate", "first.yaml").code == 0
