@@ -32,20 +32,6 @@ def test_every_file_in_the_readme_exists():
     assert [name for name in inside if not (DEPLOY / name).exists()] == []
 
 
-def test_uninstalling_names_every_installed_file_and_keeps_the_audit_log():
-    commands, _, rest = README.partition("## Uninstalling")
-    guide = rest.partition("\n## ")[0]
-    installed = set(re.findall(r" (/(?:etc|opt)/[\w./-]*[\w-])$", commands, re.MULTILINE))
-
-    assert len(installed) > 4
-    for path in installed:
-        folder = path.rpartition("/")[0]
-        assert f"`{path}`" in guide or f"`{folder}`" in guide or f"{folder}/system`" in guide, path
-    for way in ("kubectl delete -k .", "helm uninstall", "userdel invite-sweeper"):
-        assert way in guide
-    assert "/var/lib/invite-sweeper`" not in guide.replace("| `/var/lib/invite-sweeper` |", "")
-
-
 def test_readme_lists_every_exit_code_of_a_nightly_run():
     codes = [code for code in ExitCode if code is not ExitCode.STALE]
 
