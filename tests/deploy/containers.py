@@ -9,8 +9,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.manifests import ROOT
-from environment import with_tools
+from environment import ROOT, with_tools
 
 BASE = "localhost/python:3.13-slim"
 IMAGE = "localhost/invite-sweeper:dev"

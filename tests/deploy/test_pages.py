@@ -7,8 +7,7 @@ from datetime import date
 import pytest
 import yaml
 from deploy.containers import run
-from deploy.manifests import DEPLOY, ROOT, container, cronjob
-from deploy.rendering import overlaid, rendered
+from deploy.manifests import DEPLOY, ROOT, night_of, overlaid, rendered
 from readmes import ORGANIZATIONS, section
 
 from invite_sweeper.atlas.credentials import credentials_variables
@@ -52,17 +51,15 @@ def systemd(folder):
 
 
 def kustomize(folder):
-    entries = container(cronjob(overlaid(folder, **yaml.safe_load(BLOCKS["yaml kustomize"]))))[
-        "env"
-    ]
-    found = {each["name"]: each["value"] for each in entries if each["name"].startswith("MONGODB")}
-    assert {value.rpartition("/")[2] for value in found.values()} == KEYS
-    assert {"COMMAND", "INVITE_SWEEPER_INSTANCE"} < {each["name"] for each in entries}
+    variables = night_of(overlaid(folder, **yaml.safe_load(BLOCKS["yaml kustomize"]))).environment
+    found = {name: path for name, path in variables.items() if name.startswith("MONGODB")}
+    assert {path.rpartition("/")[2] for path in found.values()} == KEYS
+    assert {"COMMAND", "INVITE_SWEEPER_INSTANCE"} < variables.keys()
     return found
 
 
 def helm(folder):
-    (source,) = container(cronjob(rendered(yaml.safe_load(BLOCKS["yaml helm"]), folder)))["envFrom"]
+    (source,) = night_of(rendered(yaml.safe_load(BLOCKS["yaml helm"]), folder)).box["envFrom"]
     return {f"{source['prefix']}{key}": "value" for key in KEYS}
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 from deploy.containers import run
-from deploy.manifests import DEPLOY, ROOT
+from deploy.manifests import DEPLOY, ROOT, load
 from deploy.stage import ORGANIZATION, staged
-from deploy.workflows import Runner, git, load, steps
+from deploy.workflows import Runner, git, steps
 
 from invite_sweeper.audit import read_plan
 from invite_sweeper.endings import ExitCode

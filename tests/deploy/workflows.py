@@ -4,14 +4,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
 from deploy.containers import run
+from deploy.manifests import load
 
 BASH = ("bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "-c")  # of `shell: bash`
-
-
-def load(path):
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 def steps(path, job):
