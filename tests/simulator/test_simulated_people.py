@@ -57,13 +57,14 @@ async def test_membership_is_a_row_of_the_organization_and_of_each_project(
 async def test_delete_in_the_organization_ends_all_rows_but_the_project_invitation(
     sim, projects, ended_in
 ):
-    (_, shown), invitation = invited(sim, projects), sim.invite(projects[0], ADA)
+    (user, shown), invitation = invited(sim, projects), sim.invite(projects[0], ADA)
     first = f"/orgs/{ORG}/{ended_in}"
     paths = [first, *shown]
     async with open_client(sim) as request:
         statuses = [
             (await request("DELETE", f"{path}/{min(shown[path])}")).status for path in paths
         ]
+        sim.set_status(user.id, "ACTIVE")  # too late
         assert await rows(request, sim) == {f"/groups/{projects[0]}/invites": {invitation}}
     assert statuses == [204, *[404] * len(shown)]
     assert sim.deleted == (min(shown[first]),)
