@@ -35,10 +35,6 @@ def read_status(sim, online, alpha):
     return run
 
 
-def gone_from_project(sim, alpha):
-    return lambda user: sim.user(user).group_roles.pop(alpha)
-
-
 PROJECT_GONE = "the user left the project"
 GONE = "the user left the organization"
 NOTHING = {}
