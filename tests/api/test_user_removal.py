@@ -22,11 +22,6 @@ OF_USERS = pytest.mark.parametrize("source", [Source.USERS, Source.ORG_USERS])
 
 
 @pytest.fixture
-def alpha(sim):
-    return sim.add_project("Alpha")
-
-
-@pytest.fixture
 def invite(sim, alpha):
     """Add an invited user and return the id."""
 

@@ -14,11 +14,6 @@ IN_PROJECT, IN_ORG = "*/groups/*/users/*", "*/orgs/*/users/*"
 
 
 @pytest.fixture
-def alpha(sim):
-    return sim.add_project("Alpha")
-
-
-@pytest.fixture
 def read_status(sim, online, alpha):
     """Invite a user, call `then` with the user's id, and read the user's status."""
 
