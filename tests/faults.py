@@ -37,7 +37,8 @@ def html(status: int = 502, *, retry_after: str | None = None, late: bool = Fals
     line = f"{status} {HTTPStatus(status).phrase}"
     page = (
         f"<html>\n<head>\n    <title>{line}</title>\n</head>\n<body>\n    <h1>{line}</h1>\n"
-        "    <p>upstream connect error</p>\n</body>\n</html>"
+        "    <p>HTTP/2 protocol error: Invalid input ConnectionInputs.RECV_HEADERS in state "
+        "ConnectionState.CLOSED</p>\n</body>\n</html>"
     )
     headers = [("Connection", "close"), ("Server", "proxy")]
     if retry_after is not None:

@@ -30,7 +30,7 @@ from yarl import URL
 from invite_sweeper import __version__
 from invite_sweeper.atlas.credentials import Secret
 from invite_sweeper.atlas.endpoints import Endpoint
-from invite_sweeper.atlas.limits import TokenBucket, clamp_wait_s
+from invite_sweeper.atlas.limits import TokenBucket
 from invite_sweeper.atlas.responses import CANCELLED, RequestFailed, Response, ResponseOrFailure
 from invite_sweeper.errors import UsageError
 from invite_sweeper.models import Sending
@@ -437,16 +437,11 @@ def parse_int_header(headers: Mapping[str, str], name: str) -> int | None:
 
 
 def retry_after_s(headers: Mapping[str, str], clock: Callable[[], datetime]) -> float | None:
-    """Parse `Retry-After` into seconds from now, between floor and cap.
+    """Parse `Retry-After` into seconds from now; None if it is missing or unreadable.
 
-    Returns None if the header is missing or unreadable; the caller then uses its own backoff.
-
-    Source:
-        RFC 9110, 10.2.3: seconds or a date. Atlas has sent "Please retry after 0 seconds".
+    Source: RFC 9110, 10.2.3: seconds or a date.
     """
-    wait_s: float | None = parse_int_header(headers, "Retry-After")
-    if wait_s is None:
-        if (timestamp := parse_date(headers.get("Retry-After", ""))) is None:
-            return None
-        wait_s = (timestamp - clock()).total_seconds()
-    return clamp_wait_s(wait_s)
+    if (wait_s := parse_int_header(headers, "Retry-After")) is not None:
+        return wait_s
+    moment = parse_date(headers.get("Retry-After", ""))
+    return None if moment is None else (moment - clock()).total_seconds()

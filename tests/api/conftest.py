@@ -49,6 +49,12 @@ def sim():
 
 
 @pytest.fixture
+def alpha(sim):
+    """The id of an empty project."""
+    return sim.add_project("Alpha")
+
+
+@pytest.fixture
 def connecting(fake_time, retry_log):
     """Connect to a base URL, with an account of the simulated Atlas or with credentials."""
 

@@ -35,15 +35,6 @@ async def list_all(atlas):
     return [one for invitations in lists for one in invitations]
 
 
-async def delete_all(atlas, *, before_each=lambda: None):
-    """Delete all invitations, each after a call of `before_each`; return the results."""
-    results = []
-    for one in await list_all(atlas):
-        before_each()
-        results.append(await delete(atlas, one))
-    return results
-
-
 async def delete_all_at_once(atlas):
     found = await list_all(atlas)
     assert all(atlas.deleter(Source).try_acquire(one) == 0.0 for one in found)
@@ -213,10 +204,10 @@ async def test_lasting_401_refreshes_the_token_at_once_then_once_a_minute(sim, o
 
     async with online(sim.add_service_account()) as atlas:
         start_s = fake_time.now_s
-        deletions = [each for _ in range(2) for each in await delete_all(atlas)]
+        deletions = [await delete(atlas, one) for one in 2 * await list_all(atlas)]
         assert (sim.oauth.issued, fake_time.now_s - start_s < 60) == (1 + 1, True)
         fake_time.now_s += 60
-        await delete_all(atlas)
+        await delete(atlas, (await list_all(atlas))[0])
 
     assert {(each.outcome, each.fatal_error) for each in deletions} == {(Outcome.FAILED, None)}
     assert sim.oauth.issued == 1 + 1 + 1
@@ -225,12 +216,11 @@ async def test_lasting_401_refreshes_the_token_at_once_then_once_a_minute(sim, o
 async def test_deletion_without_a_token_fails_and_ends_the_run(sim, online):
     add_projects(sim, projects=1, invitations=1)
 
-    def refuse():
+    async with online(sim.add_service_account()) as atlas:
+        (one,) = await list_all(atlas)
         sim.expire_tokens()
         sim.faults.add(faults.fail_with(403, "access_denied"), path=TOKEN_PATH, times=None)
-
-    async with online(sim.add_service_account()) as atlas:
-        (deletion,) = await delete_all(atlas, before_each=refuse)
+        deletion = await delete(atlas, one)
 
     assert deletion.outcome is Outcome.FAILED
     assert isinstance(deletion.fatal_error, CredentialsRefused)

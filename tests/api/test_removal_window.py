@@ -41,9 +41,6 @@ class NullLog:
     info = debug
 
 
-ADD = {"token": "add_token", "service account": "add_service_account", "key": "add_api_key"}
-
-
 class Scene:
     """An organization with invited users, and the client that deletes them.
 
@@ -65,7 +62,7 @@ class Scene:
                 self.sim.invite(self.project, name, age=age)
             else:
                 self.sim.add_user(name, age=age, group_roles={self.project: ["GROUP_OWNER"]})
-        self.account = getattr(self.sim, ADD[kind])()
+        self.account = getattr(self.sim, f"add_{kind}")()
         self.results = []
         self.took_s = 0.0
 
@@ -144,14 +141,14 @@ def test_each_attempt_has_its_own_timeout_of_120_s(
 
 
 def test_spacing_of_50_s_does_not_time_out_any_request():
-    scene = Scene(users=9, kind="key", source=Source.INVITES).run(per_s=0.02)
+    scene = Scene(users=9, kind="api_key", source=Source.INVITES).run(per_s=0.02)
 
     assert scene.outcomes() == {Outcome.DELETED: 9}
     assert {each.attempts for each in scene.results} == {1}
     assert scene.took_s >= 50 * (len(scene.sim.requests) - 2)
 
 
-@pytest.mark.parametrize("kind", ["token", "service account", "key"])
+@pytest.mark.parametrize("kind", ["token", "service_account", "api_key"])
 def test_rate_ceiling_holds_on_average(kind):
     scene = Scene(users=6, kind=kind).run(per_s=0.5)
 
@@ -198,7 +195,7 @@ HAZARDS = {
 @pytest.mark.parametrize("name", HAZARDS)
 def test_nothing_comes_between_the_read_of_a_user_and_the_delete(source, name):
     users, happen, options, deletes = HAZARDS[name]
-    scene = Scene(users=users, kind="service account", source=source)
+    scene = Scene(users=users, kind="service_account", source=source)
     happen(scene)
     scene.run(**options)
 
@@ -258,7 +255,7 @@ FAULTS = st.one_of(
 @settings(max_examples=40, deadline=None)
 @given(
     users=st.integers(1, 4),
-    kind=st.sampled_from(["token", "service account", "key"]),
+    kind=st.sampled_from(["token", "service_account", "api_key"]),
     source=st.sampled_from(USER_SOURCES),
     per_s=st.sampled_from([None, 0.3, 2.0]),
     concurrency=st.integers(1, 4),

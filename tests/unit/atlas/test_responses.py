@@ -13,7 +13,6 @@ from invite_sweeper.atlas.responses import (
     fatal_error_for,
     is_already_gone,
     is_deleted,
-    is_unauthenticated,
     list_error,
     run_list_error,
 )
@@ -165,15 +164,6 @@ def test_only_errors_that_concern_the_run_stop_it_also_of_a_list(error, status, 
 
 
 @pytest.mark.parametrize(
-    ("code", "about_credentials"),
-    [(None, True), ("UNEXPECTED_ERROR", True), ("USER_UNAUTHORIZED", False)],
-)
-def test_401_is_about_the_credentials_without_the_code_of_a_role(code, about_credentials):
-    assert is_unauthenticated(response(401, code)) is about_credentials
-    assert not is_unauthenticated(response(403, code))
-
-
-@pytest.mark.parametrize(
     ("status", "source", "hint"),
     [
         (410, Source.INVITES, "Under sources, write users and org_users instead of invites."),
@@ -200,6 +190,7 @@ NETWORK, AGAIN = "Check the base URL", "Run the command again"
     ("result", "error", "expected"),
     [
         (response(401), CredentialsRefused, "Check the credentials and their expiry date."),
+        (response(401, "UNEXPECTED_ERROR"), CredentialsRefused, "Check the credentials"),
         (response(401, "USER_UNAUTHORIZED"), CredentialsRefused, ROLE),
         (response(403, "ACCESS_FORBIDDEN"), CredentialsRefused, ROLE),
         (response(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"), CredentialsRefused, "Add the IP address"),

@@ -136,13 +136,13 @@ CASES = {
         failed(500), sent=10, slept=[0.5, 1, 2, 4, 8, 16, 30, 30, 30], random=1.0, attempts=10
     ),
     "full jitter can make a wait 0": case(failed(500), sent=3, slept=[], random=0.0, attempts=3),
-    "503 blocks its bucket for its Retry-After": case(LATER, GOOD, sent=2, slept=[10]),
+    "503 blocks its bucket for its Retry-After": case(LATER, GOOD, sent=2, slept=[10], random=0.0),
     "429 does not count as an attempt": case(*[LIMITED] * 20, CUT, CUT, GOOD, sent=23, attempts=3),
     "429 does not count with one attempt": case(LIMITED, GOOD, sent=2, slept=[7], attempts=1),
     "lasting 429 is retried as long as it is allowed": case(LIMITED, sent=15, left_s=100),
-    "wait ends when nothing more may be sent": case(LATER, sent=1, slept=[9], left_s=9),
+    "wait ends when nothing more may be sent": case(LATER, sent=1, slept=[9], random=0.0, left_s=9),
     "wait that ends before is followed by a retry": case(
-        LATER, GOOD, sent=2, slept=[10], left_s=10.1
+        LATER, GOOD, sent=2, slept=[10], random=0.0, left_s=10.1
     ),
     "no wait where nothing may be sent": case(failed(503), sent=1, slept=[], left_s=0),
     "lasting 401 is retried twice": case(failed(401), sent=3),
@@ -192,7 +192,8 @@ def test_only_waits_of_6_s_or_more_without_a_response_are_told_and_of_several_on
 
 
 @pytest.mark.parametrize("status", [429, 503])
-async def test_cancelled_wait_ends_within_1_s_without_a_retry(status):
+async def test_cancelled_wait_ends_within_1_s_without_a_retry(monkeypatch, status):
+    set_random(monkeypatch, 0.0)
     deletion = Deletion(failed(status, retry_after="20"))
     sleep = deletion.time.sleep
 
