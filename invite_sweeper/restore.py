@@ -52,6 +52,7 @@ Source: 400 `RATE_LIMITED_IP` of https://www.mongodb.com/docs/atlas/reference/ap
 """
 _WINDOW_S: Final = 61.0  # one second longer, as Atlas's clock may differ
 _BACKOFF_S: Final = (10.0, 20.0, 40.0)
+_CONFIRMED: Final = frozenset({Outcome.DELETED, Outcome.ACCEPTED_DURING})
 NOTHING_INVITED: Final = "No one was invited."
 
 
@@ -89,7 +90,7 @@ def read_deletions(
         elif isinstance(event, OutcomeLine):
             if _is_deleted(event, unconfirmed=unconfirmed):
                 found[event.key] = event
-            elif event.recovers is None:
+            else:
                 found.pop(event.key, None)
     if start is None:
         raise UsageError(f"{path} has no line.", hint="List the runs with `audit show`.")
@@ -101,14 +102,11 @@ def read_deletions(
 
 
 def _is_deleted(event: OutcomeLine, *, unconfirmed: bool) -> bool:
-    if event.outcome == Outcome.ACCEPTED_DURING:  # also of an interrupted run: found by this one
+    if event.outcome in _CONFIRMED:  # also of an interrupted run: found by this one
         return True
-    if event.recovers is not None:
-        return False
     repeated = event.outcome == Outcome.ALREADY_GONE and event.attempts > 1
-    return event.outcome == Outcome.DELETED or (
-        unconfirmed and (repeated or event.outcome == Outcome.UNKNOWN)
-    )
+    is_doubtful = repeated or event.outcome == Outcome.UNKNOWN
+    return unconfirmed and is_doubtful and event.recovers is None
 
 
 class Barred(Planned, frozen=True, kw_only=True):

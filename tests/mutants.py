@@ -220,8 +220,8 @@ SINGLE = (
     Mutant(
         "the population of another scope is not compared",
         "audit/history.py",
-        "runs = [run for run in self.runs if run.base_url == base_url]\n",
-        "runs = [run for run in self.runs if run.base_url == base_url]\n"
+        "runs = [run for run in self.runs if run.start.base_url == base_url]\n",
+        "runs = [run for run in self.runs if run.start.base_url == base_url]\n"
         "        runs = [run for run in runs if not _rank(run, scope_sha256)[0]]\n",
         "tests/unit/sweep/test_sweep.py -k scope",
     ),

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import date, datetime, timedelta
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias, cast
 
 import msgspec
 
@@ -46,11 +46,24 @@ _Lists: TypeAlias = dict[ListKey, tuple[int, set[InvitationKey]]]
 """The entries that a list had when it was last read, and those that requests have ended since."""
 
 
+_NOT_STARTED: Final = RunStarted(
+    mode=cast("Mode", ""),
+    tool_version="",
+    policy_sha256=None,
+    policy_path=None,
+    organizations=(),
+    actors={},
+    base_url="",
+    now="",
+    shard=None,
+)
+
+
 class RunRecord(msgspec.Struct, eq=False):
     """One run.
 
     Attributes:
-        start: Its first line; None if it was killed before.
+        start: Its first line; one without values if it was killed before.
         end: Its last line; None if the run did not finish, or is at work.
         finished_at: When the last line was written, RFC 3339; "" without one.
         planned: Its `planned` lines.
@@ -60,7 +73,7 @@ class RunRecord(msgspec.Struct, eq=False):
     """
 
     file: RunFile
-    start: RunStarted | None = None
+    start: RunStarted = _NOT_STARTED
     end: RunFinished | None = None
     finished_at: str = ""
     planned: int = 0
@@ -74,14 +87,9 @@ class RunRecord(msgspec.Struct, eq=False):
         return self.file.run_id
 
     @property
-    def mode(self) -> Mode | None:
-        """The mode; None without a first line, as `base_url`."""
-        return self.start.mode if self.start is not None else None
-
-    @property
-    def base_url(self) -> str | None:
-        """The base URL of the Atlas API."""
-        return self.start.base_url if self.start is not None else None
+    def mode(self) -> str:
+        """The mode; "" without a first line."""
+        return self.start.mode
 
     @property
     def exit_code(self) -> int | None:
@@ -174,9 +182,7 @@ class History:
         self._planned, self._deleted = {}, set()
         for header, event in read_events(file.path):
             self._add(run, header.ts, event)
-        if run.start is None or run.end is None:
-            return
-        if (scope := _plan_scope(run.start, run.end)) is not None:
+        if run.end is not None and (scope := _plan_scope(run.start, run.end)) is not None:
             plan = LastPlan(run.run_id, run.start, run.end, self._planned, self._deleted)
             self._plans[scope] = plan
 
@@ -189,8 +195,7 @@ class History:
         applied = (
             run
             for run in self.runs
-            if run.start is not None
-            and (run.mode, run.start.plan_sha256) == ("sweep", plan_sha256)
+            if (run.mode, run.start.plan_sha256) == ("sweep", plan_sha256)
             and run.exit_code in _APPLIED_CODES
         )
         return next(applied, None)
@@ -199,7 +204,7 @@ class History:
         """Return the intents without an outcome against a base URL, of organizations with some."""
         found: dict[str, tuple[OpenIntent, ...]] = {}
         for each in self._open.values():
-            if each.run.base_url == base_url:
+            if each.run.start.base_url == base_url:
                 org_id = each.intent.org_id
                 found[org_id] = (*found.get(org_id, ()), each)
         return found
@@ -252,7 +257,7 @@ class History:
         one with `--accept-population` must not become what sweeps are compared with. Runs of
         another scope count until there is one of this scope.
         """
-        runs = [run for run in self.runs if run.base_url == base_url]
+        runs = [run for run in self.runs if run.start.base_url == base_url]
         ranks: dict[str, tuple[bool, bool]] = {}
         for run in runs:
             rank = _rank(run, scope_sha256)
@@ -306,7 +311,7 @@ class History:
         return [
             run.end
             for run in self.runs
-            if run.end is not None and run.base_url == base_url and mode in {None, run.mode}
+            if run.end is not None and run.start.base_url == base_url and mode in {None, run.mode}
         ]
 
     def _add(self, run: RunRecord, ts: str, line: Event) -> None:
@@ -362,21 +367,20 @@ class History:
         self._deletions.update((org_id, place, user) for place in {key[2] for key in event.keys})
         for deleted in (self._deleted, *(plan.deleted for plan in self._plans.values())):
             deleted.update(event.keys)
-        held = self._announcements.get(run.base_url or "", {})
+        held = self._announcements.get(run.start.base_url, {})
         held.pop(announcement_key(event), None)
 
     def _add_announcement(self, run: RunRecord, event: Announced | AnnouncementEnded) -> None:
-        held = self._announcements.setdefault(run.base_url or "", {})
+        held = self._announcements.setdefault(run.start.base_url, {})
         held.pop(announcement_key(event), None)
-        instant = None if run.start is None else parse_timestamp(run.start.now)
+        instant = parse_timestamp(run.start.now)
         if isinstance(event, Announced) and instant is not None:
             held[announcement_key(event)] = instant
 
 
 def _rank(run: RunRecord, scope_sha256: str) -> tuple[bool, bool]:
     """Return how well a run can be compared; the lowest is best."""
-    scope = None if run.start is None else run.start.scope_sha256
-    return scope != scope_sha256, run.mode == "dry-run"
+    return run.start.scope_sha256 != scope_sha256, run.mode == "dry-run"
 
 
 def _projects(run: RunRecord) -> dict[str, int]:

@@ -122,7 +122,7 @@ def read_page(files: Sequence[RunFile], found: Verification, advisor: Advisor) -
     elif earlier and verdict.colour is Colour.GOOD:
         verdict = verdict._replace(colour=Colour.WARNING)
     is_read = newest.status is not Status.DAMAGED
-    name = _TITLES.get(newest.record.mode or "", "Invitation sweep")
+    name = _TITLES.get(newest.record.mode, "Invitation sweep")
     several = len(nights) > 1
     return Page(
         title=f"{name}, {newest.day}" if newest.day is not None else name,
@@ -167,7 +167,7 @@ def _read_run(file: RunFile) -> _Run:
         status = status_of(history.runs[0].exit_code)
     record = history.runs[0]
     record.ended.clear()  # it grows with the lines
-    started = parse_timestamp(record.start.now) if record.start is not None else None
+    started = parse_timestamp(record.start.now)
     return _Run(record, started.date() if started is not None else None, status)
 
 
@@ -235,14 +235,13 @@ def _last_sweep(runs: Sequence[_Run], advisor: Advisor) -> Iterator[Attention]:
 def _about(record: RunRecord) -> Iterator[tuple[str, str]]:
     """Yield what else is known of a run."""
     start, end = record.start, record.end
-    if start is not None:
-        yield "Mode", start.mode
-        yield "Atlas", start.base_url
-        yield "Credentials", ", ".join(dict.fromkeys(start.actors.values()))
-        yield "Policy", start.policy_path or ""
-        yield "Policy SHA-256", start.policy_sha256 or ""
-        yield "Shard", start.shard or ""
-        yield "Version", start.tool_version
+    yield "Mode", start.mode
+    yield "Atlas", start.base_url
+    yield "Credentials", ", ".join(dict.fromkeys(start.actors.values()))
+    yield "Policy", start.policy_path or ""
+    yield "Policy SHA-256", start.policy_sha256 or ""
+    yield "Shard", start.shard or ""
+    yield "Version", start.tool_version
     if end is not None:
         yield "Exit code", str(end.exit_code)
         yield "Lists end", end.sunset or ""

@@ -160,8 +160,7 @@ RunResult: Final = msgspec.defstruct(
 
 def result_json(record: RunRecord) -> dict[str, Any]:
     """Return what `--output json` prints of a run that has ended, a `RunResult`."""
-    assert record.start is not None  # noqa: S101 - a run that has ended began
-    assert record.end is not None  # noqa: S101 - as above
+    assert record.end is not None  # noqa: S101 - it has ended
     found, end = read_rows(record), structs.asdict(record.end)
     planned = [row for row in found.rows.values() if isinstance(row.event, Planned)]
     is_whole = found.is_whole or not record.file.number
@@ -227,7 +226,7 @@ def tables_of(record: RunRecord, advisor: Advisor) -> Iterator[Table]:
     show, keep = advisor_of(record, advisor).show, end.keep_entries
     rows, announced = found.first(_MAX_TABLE_ROWS), found.announced[:_MAX_TABLE_ROWS]
     kept = tuple(islice(_kept(record, found), _MAX_TABLE_ROWS))
-    caption = _PLAN_CAPTIONS.get(record.mode or "", "Planned deletions and what became of them")
+    caption = _PLAN_CAPTIONS.get(record.mode, "Planned deletions and what became of them")
     due_caption, due = announced_as(record)
     unread, unread_event = found.unread[:_MAX_TABLE_ROWS], ListUnreadable.event
     tables: tuple[tuple[str, str, tuple[Column[Any], ...], Sequence[Any], int, str], ...] = (

@@ -135,10 +135,9 @@ def tell(run: RunRecord, advisor: Advisor = Advisor()) -> Story:  # noqa: B008 -
 
 def advisor_of(run: RunRecord, advisor: Advisor) -> Advisor:
     """Return what makes exact commands about a run, from that of the session."""
-    policy = run.start.policy_path or "" if run.start is not None else ""
     return advisor._replace(
         run=str(run.file.number or run.run_id),
-        policy=advisor.policy or policy,
+        policy=advisor.policy or run.start.policy_path or "",
         removed=run.end.removed_members if run.end is not None else (),
     )
 
@@ -155,7 +154,7 @@ def _tell_killed(run: RunRecord) -> Story:
             run,
             Status.UNFINISHED.label,
             ", ".join(parts) or "it has no last line",
-            run.start.organizations if run.start is not None else (),
+            run.start.organizations,
         ),
         (StoryLine("Run", _run_line(run)),),
         (),
@@ -181,12 +180,11 @@ def _run_line(run: RunRecord) -> str:
     start, parts = run.start, [run.run_id]
     if run.file.number:
         parts.insert(0, f"{run.file.number}")
-    if start is not None:
-        parts.append(describe_instant(start.now))
-        if start.plan_sha256 is not None:
-            parts.append(f"of the plan {start.plan_sha256}")
-        if start.restores is not None:
-            parts.append(f"undoes {start.restores}")
+    parts.append(describe_instant(start.now))
+    if start.plan_sha256 is not None:
+        parts.append(f"of the plan {start.plan_sha256}")
+    if start.restores is not None:
+        parts.append(f"undoes {start.restores}")
     return ", ".join(parts)
 
 

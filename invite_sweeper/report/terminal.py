@@ -124,7 +124,7 @@ def show_runs(console: Console, records: Iterable[RunRecord]) -> None:
     rows = []
     for record in records:
         headline = tell(record).headline
-        when = describe_instant(record.start.now) if record.start is not None else ""
+        when = describe_instant(record.start.now)
         label = Text(f"{record.file.number}  {when}  {record.mode or 'run'}")
         style = _COLOURS[headline.colour]
         rows.append((label, Text.assemble((headline.label, style), f"  {headline.text}")))

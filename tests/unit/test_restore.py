@@ -36,7 +36,6 @@ from invite_sweeper.sweep.result import Result
 
 CREATED = Sending(Outcome.RESTORED, 1, 200)
 LATER = Sending(None, 1, 400, "RATE_LIMITED_IP")
-UNSURE = Sending(Outcome.UNKNOWN, 1)
 
 
 # What a run deleted ------------------------------------------------------------------------------
@@ -129,12 +128,8 @@ class FakeClient:
         return copy(self._replies.pop(0) if self._replies else CREATED)
 
 
-def organization(client, org_id=ORG):
-    return Organization(org_id, client)
-
-
 async def plan_of(clients, *lines):
-    organizations = [organization(each, org_id) for org_id, each in clients.items()]
+    organizations = [Organization(org_id, each) for org_id, each in clients.items()]
     return await plan_restore(organizations, Deletions("r0", started(), lines))
 
 
@@ -172,53 +167,64 @@ async def test_unreadable_list_and_project_of_another_organization_get_no_invita
 class Restore:
     """A restore with a clock that advances only while it waits."""
 
-    def __init__(self, directory, client):
-        self.client, self.stop, self.said = client, StopRequest(), []
-        self.log = AuditLog(directory, "r1", clock=clock())
+    def __init__(self, directory, *replies, hangs=False):
+        self.client, self.stop = FakeClient(replies=replies, hangs=hangs), StopRequest()
+        self.log, self.said = AuditLog(directory, "r1", clock=clock()), []
 
     def run(self, *to_invite, there=(), barred=()):
-        plan = RestorePlan(
-            restores="r0", to_invite=to_invite, already_there=there, barred=barred, exit_code=0
-        )
+        given = {"to_invite": to_invite, "already_there": there, "barred": barred}
 
         async def scenario():
-            result = Result(command_of(restores="r0"), [organization(self.client)], QuietView())
-            restorer = Restorer(
-                result,
-                self.log,
-                self.stop,
-                lambda line, reason: self.said.append((line.outcome, reason)),
-            )
+            organizations = [Organization(ORG, self.client)]
+            result = Result(command_of(restores="r0"), organizations, QuietView())
+            restorer = Restorer(result, self.log, self.stop, self._report)
             try:
-                return await restorer.run(plan)
+                return await restorer.run(RestorePlan(restores="r0", exit_code=0, **given))
             finally:
                 await self.log.close()
 
         end, self.waited_s = run_skipping_idle_time(scenario)
         return end
 
+    def _report(self, line, reason):
+        self.said.append((line.outcome, reason))
+
     def lines(self, kind):
         return [each for _, each in read_events(self.log.file.path) if type(each) is kind]
 
 
+def answered(outcome):
+    return Sending(Outcome(outcome), 1, 200, "CODE")
+
+
 @pytest.mark.parametrize(
-    ("outcome", "code"),
-    [("restored", 0), ("active", 4), ("already_there", 0), ("failed", 4), ("unknown", 4)],
+    ("replies", "outcome", "answer", "waited_s"),
+    [
+        ([answered("restored")], "restored", "200 CODE", 0),
+        ([answered("active")], "active", "200 CODE", 0),
+        ([answered("already_there")], "already_there", "200 CODE", 0),
+        ([answered("failed")], "failed", "200 CODE", 0),
+        ([Sending(Outcome.UNKNOWN, 1)], "unknown", "None None", 0),  # it is not sent again
+        ([LATER], "restored", "200 None", 10),
+        ([LATER] * 3, "restored", "200 None", 70),
+        ([LATER] * 4, "failed", "400 RATE_LIMITED_IP", 70),
+    ],
 )
-def test_intent_is_on_disk_before_the_post_and_the_outcome_is_what_atlas_made_of_it(
-    directory, outcome, code
+def test_intent_is_on_disk_before_each_post_and_the_outcome_is_what_atlas_made_of_it(
+    directory, replies, outcome, answer, waited_s
 ):
-    client = FakeClient(replies=[Sending(Outcome(outcome), 1, 200, "CODE")])
-    run, intents = Restore(directory, client), []
-    client.before_post = lambda: intents.extend(run.lines(Intent))
+    run, intents = Restore(directory, *replies), []
+    run.client.before_post = lambda: intents.append(run.lines(Intent))
     end = run.run(of_list())
-    assert len(intents) == 1
+    assert [len(each) for each in intents] == [1] * len(run.client.posts)
     (line,) = run.lines(OutcomeLine)
-    assert (line.outcome, line.attempts, line.http_status, line.error_code) == (
-        *(outcome, 1, 200, "CODE"),
-    )
-    assert (getattr(end, outcome), end.exit_code) == (1, code)
-    assert run.said == [(outcome, "" if outcome == "restored" else "200 CODE")]
+    assert (line.outcome, line.attempts) == (outcome, len(intents))
+    assert f"{line.http_status} {line.error_code}" == answer
+    reason = "" if outcome == "restored" else answer.replace("None", "").strip()
+    assert run.said == [(outcome, reason)]
+    is_done = outcome in {"restored", "already_there"}
+    assert (getattr(end, outcome), end.exit_code) == (1, 0 if is_done else 4)
+    assert run.waited_s == pytest.approx(waited_s)
 
 
 def test_person_is_invited_once_to_a_place_with_the_roles_of_all_entries(directory):
@@ -228,41 +234,21 @@ def test_person_is_invited_once_to_a_place_with_the_roles_of_all_entries(directo
     path = write_run(
         directory, "r0", *(e for one in twice for e in (one, intent(one), outcome(one)))
     )
-    run = Restore(directory, FakeClient())
+    run = Restore(directory)
     run.run(*read_deletions(path).lines)
     (sent,) = run.client.posts
     assert sent.project_roles == ((other, "GROUP_OWNER"),)
 
 
 def test_eleventh_post_waits_until_a_minute_is_over(directory):
-    run = Restore(directory, FakeClient())
+    run = Restore(directory)
     assert run.run(*map(of_list, range(1, 23))).restored == 22
     assert run.waited_s == pytest.approx(122)
 
 
-@pytest.mark.parametrize(
-    ("refusals", "outcome", "waited_s"),
-    [(1, "restored", 10), (3, "restored", 70), (4, "failed", 70)],
-)
-def test_refusal_for_the_rate_is_repeated_three_times_at_most(
-    directory, refusals, outcome, waited_s
-):
-    run = Restore(directory, FakeClient(replies=[LATER] * refusals))
-    end = run.run(of_list())
-    (line,) = run.lines(OutcomeLine)
-    assert (line.outcome, line.attempts) == (outcome, len(run.client.posts))
-    assert (run.waited_s, getattr(end, outcome)) == (pytest.approx(waited_s), 1)
-
-
-def test_post_without_a_clear_answer_is_not_sent_again(directory):
-    run = Restore(directory, FakeClient(replies=[UNSURE]))
-    end = run.run(of_list())
-    assert (len(run.client.posts), end.unknown, end.exit_code) == (1, 1, 4)
-
-
 def test_who_is_there_or_barred_has_an_outcome_and_no_post(directory):
     barred = of_list(2).as_event(Barred, rule="forgotten", reason="why")
-    run = Restore(directory, FakeClient())
+    run = Restore(directory)
     end = run.run(there=[of_list(1)], barred=[barred])
     assert (end.already_there, end.failed, end.exit_code, run.client.posts) == (1, 1, 4, [])
     assert run.said == [("already_there", ""), ("failed", "why")]
@@ -270,10 +256,7 @@ def test_who_is_there_or_barred_has_an_outcome_and_no_post(directory):
 
 def test_error_of_the_whole_run_skips_the_rest(directory):
     error = CredentialsRefused("No.")
-    run = Restore(
-        directory,
-        FakeClient(replies=[Sending(Outcome.FAILED, 1, 401, fatal_error=error)]),
-    )
+    run = Restore(directory, Sending(Outcome.FAILED, 1, 401, fatal_error=error))
     end = run.run(of_list(1), of_list(2))
     assert (end.failed, end.skipped, end.exit_code) == (1, 1, 5)
 
@@ -287,7 +270,7 @@ def test_log_that_cannot_be_written_ends_with_7_and_no_post_without_its_intent(
     async def fail(_log, *_line):
         raise AuditLogError("The disk is full.")
 
-    run = Restore(directory, FakeClient())
+    run = Restore(directory)
     monkeypatch.setattr(AuditLog, method, fail)
     end = run.run(of_list(1), of_list(2))
     assert (len(run.client.posts), end.skipped, end.exit_code) == (sent, skipped, 7)
@@ -295,7 +278,7 @@ def test_log_that_cannot_be_written_ends_with_7_and_no_post_without_its_intent(
 
 @pytest.mark.parametrize(("reply", "restored"), [(CREATED, 1), (LATER, 0)])
 def test_stop_skips_what_was_not_accepted(directory, reply, restored):
-    run = Restore(directory, FakeClient(replies=[reply]))
+    run = Restore(directory, reply)
     run.client.before_post = lambda: run.stop.request("a signal came")
     end = run.run(*map(of_list, (1, 2, 3)))
     assert (end.restored, end.skipped, end.exit_code) == (restored, 3 - restored, 8)
@@ -306,7 +289,7 @@ def test_stop_skips_what_was_not_accepted(directory, reply, restored):
 def test_post_in_flight_has_the_grace_period_after_a_signal_and_none_after_the_second(
     directory, second, waited_s
 ):
-    run = Restore(directory, FakeClient(hangs=True))
+    run = Restore(directory, hangs=True)
 
     def signal():
         run.stop.request("a signal came")

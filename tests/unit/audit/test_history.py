@@ -64,9 +64,9 @@ def test_each_run_has_its_lines(directory, write):
     assert one.outcomes == {"deleted": 1, "failed": 1}
     assert one.finished_at == "2026-11-25T01:00:00.007000Z"
     assert (two.mode, two.planned, two.outcomes) == ("dry-run", 2, {})
-    assert (three.base_url, three.exit_code, three.end) == (HOST, None, None)
+    assert (three.start.base_url, three.exit_code, three.end) == (HOST, None, None)
     assert three.outcomes == {"deleted": 1}
-    assert (four.start, four.mode, four.base_url, four.finished_at) == (None, None, None, "")
+    assert (four.mode, four.start.base_url, four.start.now, four.finished_at) == ("", "", "", "")
 
 
 def test_the_last_sweep_may_have_been_killed(write):

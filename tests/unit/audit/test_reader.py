@@ -71,9 +71,16 @@ def test_a_file_that_is_compressed_while_a_run_reads_is_found(path):
     assert list(filter_lines(path)) == expected
 
 
-def test_a_changed_line_is_not_shown(path):
-    path.write_bytes(path.read_bytes().replace(b"forgotten", b"protected"))
-    with pytest.raises(DamagedLog, match="line 3 does not follow line 2"):
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda data: data.replace(b"forgotten", b"protected"), "line 3 does not follow line 2"),
+        (lambda data: data.partition(b"\n")[2], "line 1 is not the first line of a run"),
+    ],
+)
+def test_a_line_that_was_changed_or_is_not_the_first_is_not_shown(path, change, message):
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(DamagedLog, match=message):
         events(path)
 
 
