@@ -44,6 +44,7 @@ def rules(**ages):
     return {"rules": [{"name": name, **keys} for name, keys in ages.items()]}
 
 
+OF_ALL = {"older_than": "1d", "usernames": ["*"]}
 NAMED = {"username": "Ann@GMail.com", "inviter": "Ann@GMail.com"}
 BOTH = rule(older_than="14d", usernames=["*@gmail.com"])
 
@@ -106,6 +107,8 @@ DECISIONS = [
         "b",
     ),
     ({"expires_at": None}, rules(a={"expired": True}, b={"older_than": "14d"}), "b"),
+    ({"username": None}, rules(a=OF_ALL, b={"older_than": "30d"}), "no_username"),
+    ({"age": DAY}, rules(a={"older_than": "14d"}, b={"expired": True}), "too_young"),
     # Keep entries come before rules, dates and missing values.
     ({}, keep(usernames=["PERSON-*"]), "keep:k"),
     ({}, keep(usernames=["board@*"]), "forgotten"),
