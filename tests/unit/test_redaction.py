@@ -112,8 +112,6 @@ def test_example(register, secret, text, shown):
     redactor = Redactor()
     register(redactor, secret)
     assert redactor.redact(text) == shown
-    redactor.clear()
-    assert MASK not in redactor.redact(text)
 
 
 def test_text_without_secrets_is_the_same_object():
@@ -235,8 +233,6 @@ def test_the_last_500_responses_are_known():
         redactor.add_response(f'Digest response="{number:032x}"')
     assert redactor.redact(f"{0:032x}") == f"{0:032x}"
     assert redactor.redact(f"{1:032x}, {MAX_RESPONSES:032x}") == "***, ***"
-    redactor.clear()
-    assert redactor.redact(f"{1:032x}") == f"{1:032x}"
 
 
 @given(st.text(max_size=60))

@@ -47,16 +47,10 @@ def test_zero_is_a_duration_where_it_is_allowed(text):
     assert parse_duration(text, zero=True) == timedelta(0)
 
 
-@given(st.integers(1, 36_500 * 86_400), st.sampled_from("smhdw"))
+@given(st.integers(1, 5_000), st.sampled_from("smhdw"))
 def test_short_form_and_iso_8601_are_equal(number, unit):
     iso = f"P{'T' if unit in 'smh' else ''}{number}{unit.upper()}"
-    results = []
-    for text in (f"{number}{unit}", iso):
-        try:
-            results.append(parse_duration(text))
-        except InvalidValue as error:
-            results.append(error.message)
-    assert results[0] == results[1]
+    assert parse_duration(f"{number}{unit}") == parse_duration(iso)
 
 
 @given(st.text())
