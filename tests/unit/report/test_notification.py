@@ -11,17 +11,17 @@ import pytest
 from audit.runs import intent, outcome, planned
 from builders import ORG
 from receiving import receiving
+from report.reading import ADVISOR
 from report.scenes import SCENES, recorded, run
 
 from invite_sweeper.audit.events import Announced, OrganizationResult
-from invite_sweeper.endings import Advisor, Reason
+from invite_sweeper.endings import Reason
 from invite_sweeper.policy import Notification
 from invite_sweeper.report import notify
 from invite_sweeper.report.notify import MAX_USERS
 from invite_sweeper.report.story import tell
 
 FINISHED_AT = datetime(2026, 11, 25, 1, 2, 3, tzinfo=UTC)
-ADVISOR = Advisor(policy="policy.yaml")
 QUIET = run()
 DELETED = run(stale=3, deleted=3)
 FAILED = run(stale=1, failed=1, exit_code=4, reasons=(Reason.FAILED_DELETIONS,))
@@ -209,7 +209,6 @@ async def test_ping_reports_success_and_failure(end):
         ("failures", run(exit_code=3), True),
         ("failures", run(exit_code=8), True),
         ("failures", SCENES["list ends in 5 days"], True),
-        ("failures", SCENES["secret ends in 2 days"], True),
         ("failures", SCENES["remark"], False),
         ("ping, whatever its when is", QUIET, True),
     ],
