@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invite_sweeper.policy import InvalidValue, parse_duration
+from invite_sweeper.policy.types import InvalidValue, parse_duration
 
 SECONDS = {"90s": 90, "30m": 1_800, "12h": 43_200, "14d": 1_209_600, "2w": 1_209_600, "1s": 1}
 SECONDS |= {"014d": 1_209_600, "36500d": 3_153_600_000, f"{'0' * 5_000}1d": 86_400}
