@@ -24,10 +24,7 @@ def loader(request):
 
 def issues_of(data, loader):
     document = parse_yaml(data if isinstance(data, bytes) else data.encode(), loader)
-    return sorted(
-        f"{each.line}:{each.column}: {each.where}: {each.message}; {each.hint}"
-        for each in document.issues
-    )
+    return [each.text("p").removeprefix("p:") for each in sorted(document.issues)]
 
 
 def test_c_parser_is_used_if_available():
