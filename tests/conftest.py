@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from xdist.scheduler import LoadScopeScheduling
 
-from invite_sweeper.redaction import SECRETS
+from invite_sweeper.redaction import SECRETS, Redactor
 
 settings.register_profile(
     "here", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
@@ -101,4 +101,4 @@ def pytest_runtest_protocol(item, nextitem):
 def _no_secrets_of_other_tests():
     """Forget the secrets of a test, which would be redacted in the next one."""
     yield
-    SECRETS.clear()
+    vars(SECRETS).update(vars(Redactor()))

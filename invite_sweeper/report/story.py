@@ -189,7 +189,6 @@ def _run_line(run: RunRecord) -> str:
 
 
 def _how(mode: str | None, end: RunFinished) -> tuple[str, str]:
-    """Return how a run ended, and what it did."""
     status = status_of(end.exit_code)
     ended, done = status.label, _done(mode, end, status)
     if Reason.CIRCUIT_BREAKER in end.reasons:  # after this stop, the rest is not done

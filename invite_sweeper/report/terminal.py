@@ -214,7 +214,6 @@ def _groups(rows: Iterable[Row], every: Iterable[Row]) -> Iterator[tuple[Text, l
 def _story(
     record: RunRecord, story: Story, width: int, told: Collection[str]
 ) -> Iterator[RenderableType]:
-    """Yield how a run went."""
     if story.organizations:
         rows = [(Text(each.label), Text(each.text)) for each in story.organizations]
         yield _heading("Organizations", len(rows), len(rows))
@@ -253,7 +252,6 @@ def _heading(title: str, shown: int, total: int, style: str = "bold") -> Text:
 
 
 def _cell_text(cell: Cell, separator: str = "\n") -> Text:
-    """Return a cell for the terminal."""
     return Text(separator).join(Text(line.text, style=_STYLES[line.style]) for line in cell)
 
 

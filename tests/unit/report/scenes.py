@@ -157,14 +157,10 @@ HOSTILE_NAMES: Final = tuple(
 )
 SCENES: Final[Mapping[str, Run]] = {
     "nothing stale": run(),
-    "nothing stale in a dry run": run(mode="dry-run"),
-    "nothing seen": run(**NOT_SEEN),
     "dry run": run(planned(1), planned(2), mode="dry-run"),
-    "dry run with --detailed-exitcode": run(planned(1), mode="dry-run", exit_code=10),
     "dry run that a sweep would refuse": run(
         planned(1), mode="dry-run", stale=30, kept=0, invitations_seen=30, **REFUSED
     ),
-    "sweep": run(*deletion(1), *deletion(2)),
     "sweep of a plan": run(*deletion(1), start={"plan_sha256": "c" * 64}),
     "trimmed": run(*deletion(1), stale=5, trimmed=4),
     "already gone": run(*deletion(1, "already_gone")),
@@ -260,11 +256,6 @@ SCENES: Final[Mapping[str, Run]] = {
     "list ends in 170 days": run(
         warnings=warning(WarningCode.SUNSET, "Atlas ends the list invites in 170 days."),
         sunset="2027-05-14",
-    ),
-    "secret ends in 2 days": run(
-        warnings=warning(
-            WarningCode.SECRET, "The secret of the service account ends.", WarningLevel.URGENT
-        )
     ),
     "remark": run(
         mode="dry-run",

@@ -4,21 +4,18 @@ import json
 import os
 import re
 from datetime import timedelta
-from io import StringIO
 from pathlib import Path
 
 import pytest
 from audit.runs import planned
 from builders import NOW
 from prometheus_client.parser import text_string_to_metric_families
-from report.reading import Reader, page_of, words
+from report.reading import ADVISOR, Reader, on_terminal, page_of, words
 from report.scenes import SCENES, recorded, run
 from rich.cells import cell_len
-from rich.console import Console
 
 from invite_sweeper.audit import AuditDirectory
 from invite_sweeper.audit.events import WouldBeAnnounced
-from invite_sweeper.endings import Advisor
 from invite_sweeper.json_text import to_json
 from invite_sweeper.models import OUTCOMES_OF_DELETIONS
 from invite_sweeper.policy import Notification
@@ -27,10 +24,9 @@ from invite_sweeper.report.notify import end_message
 from invite_sweeper.report.page import render_html, render_markdown
 from invite_sweeper.report.readback import result_json
 from invite_sweeper.report.story import Story, StoryLine, tell
-from invite_sweeper.report.terminal import attention_lines, show_question, show_result
+from invite_sweeper.report.terminal import attention_lines, show_question
 
 STORIES = Path(__file__).with_name("stories.txt")
-ADVISOR = Advisor(policy="policy.yaml")
 FINISHED_AT = NOW + timedelta(minutes=1)
 COUNTS = ("invitations_seen", "stale", "kept", "deleted", "failed", "unknown", "skipped")
 
@@ -38,13 +34,6 @@ COUNTS = ("invitations_seen", "stale", "kept", "deleted", "failed", "unknown", "
 @pytest.fixture(params=SCENES)
 def record(request, directory):
     return recorded(SCENES[request.param], directory)
-
-
-def on_terminal(record, width=10_000, show=show_result, *more):
-    """Return what a terminal shows of a run."""
-    console = Console(file=StringIO(), width=width, color_system=None)
-    show(console, record, ADVISOR, *more)
-    return console.file.getvalue()
 
 
 def message(kind, record, when="always"):
