@@ -5,6 +5,7 @@ import json
 import re
 import socket
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import faults
 import pytest
@@ -325,6 +326,13 @@ async def test_run_that_holds_the_lock_is_left_and_warned_of_once_it_was_killed(
     (check,) = named(await checks_of(cli, code=4), "earlier runs")
     assert "it is still running, or it was killed" in check.message
     assert "Without an outcome: 1 planned deletion." in check.message
+
+
+async def test_directory_that_this_user_cannot_write_ends_with_7(cli, monkeypatch):
+    (cli.folder / "audit").mkdir()
+    monkeypatch.setattr("os.access", lambda path, _mode: Path(path).name != "audit")
+    (check,) = named(await checks_of(cli, code=7), "audit directory")
+    assert "cannot be written: Permission denied" in check.message
 
 
 # What is printed ------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""How a command ends and what it advises, the same in every output, also with hostile names."""
+"""How a command ends, and what it advises: the same in every output, and commands that run."""
 
 import ast
 import re

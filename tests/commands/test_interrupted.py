@@ -18,51 +18,55 @@ SWEEP = ("sweep", "--policy", "policy.yaml", "--output", "json")
 LATER = faults.fail_with(503, retry_after="3600")
 
 
-def stopped(cli, when, *signals):
-    """Start a sweep, wait until `when`, send signals; return the exit code and the summary."""
-    return stop(cli.fork(*SWEEP), when, *signals)
-
-
-def stop(process, when, *signals):
+def stop(process, when, number):
+    """Send a signal to a sweep once `when`; return its exit code, its result and its stderr."""
     wait_until(when)
-    for number in signals:
-        process.send_signal(number)
+    process.send_signal(number)
     out, err = process.communicate(timeout=60)
-    return process.returncode, out and json.loads(out), err.decode()
-
-
-def ended(cli):
-    (line,) = cli.lines("outcome")
-    return line["outcome"], line["attempts"], line["http_status"]
+    return process.returncode, json.loads(out), err.decode()
 
 
 def test_signal_between_attempts_of_the_last_deletion_ends_with_8_and_counts_no_retry(cli):
     cli.sim.faults.add(LATER, method="DELETE", path="*", times=None)
-    code, summary, err = stopped(cli, lambda: cli.sim.request_log.statuses[503], signal.SIGTERM)
-    assert (code, ended(cli)) == (8, ("failed", 1, 503)), err
-    assert (summary["exit_code"], summary["failed"], summary["retries"]) == (8, 1, 0)
+    refused = cli.sim.request_log.statuses
+    code, summary, err = stop(cli.fork(*SWEEP), lambda: refused[503], signal.SIGTERM)
+    (line,) = cli.lines("outcome")
+    assert (line["outcome"], line["attempts"], line["http_status"]) == ("failed", 1, 503)
+    assert (code, summary["exit_code"], summary["failed"], summary["retries"]) == (8, 8, 1, 0)
     assert cli.deletes() == 1
     assert "Stopped early" in err
 
 
+def test_signal_twice_ends_at_once_with_the_intents_on_disk(cli):
+    cli.stock(2, 3)
+    cli.sim.faults.add(faults.hang(late=True), method="DELETE", times=999)
+    process = cli.start(*SWEEP)
+    wait_until(lambda: len(cli.lines("intent")) == cli.deletes() >= 3)
+    process.send_signal(signal.SIGTERM)
+    while b"stopping" not in process.stderr.readline():
+        pass
+    code, summary, err = stop(process, lambda: True, signal.SIGTERM)
+    assert (code, summary["unknown"]) == (8, len(cli.lines("intent"))), err
+    assert cli.run("audit", "verify", "audit").code == 0
+
+
 def test_hangup_ends_a_run_like_sigterm(cli):
     cli.sim.faults.add(faults.hang(), path="*/invites", times=None)
-    code, summary, err = stopped(
-        cli, lambda: cli.sim.request_log.received.total() > 1, signal.SIGHUP
-    )
+    received = cli.sim.request_log.received
+    code, summary, err = stop(cli.fork(*SWEEP), lambda: received.total() > 1, signal.SIGHUP)
     assert (code, summary["exit_code"]) == (8, 8), err
     assert "SIGHUP received" in err
 
 
 def test_hangup_that_is_ignored_as_under_nohup_does_not_end_a_run(cli):
     cli.sim.faults.add(faults.delay(1.0), path="*/invites")
+    received = cli.sim.request_log.received
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        code, summary, err = stop(
-            cli.start(*SWEEP), lambda: cli.sim.request_log.received.total() > 1, signal.SIGHUP
-        )
+        process = cli.start(*SWEEP)
     finally:
         signal.signal(signal.SIGHUP, before)
+    code, summary, err = stop(process, lambda: received.total() > 1, signal.SIGHUP)
     assert (code, summary["deleted"]) == (0, 1), err
 
 

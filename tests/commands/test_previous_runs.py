@@ -1,35 +1,9 @@
-"""What an earlier run left: intents, files that are compressed, changed or gone, and lines."""
+"""The files of earlier runs: compressed, changed, and shown by time."""
 
 import gzip
-import json
-import signal
 from datetime import UTC, datetime, timedelta
 
-import faults
-from running import wait_until
-
 DAY = timedelta(days=1)
-
-
-def all_announced_are_sent(cli):
-    """A group of intents is on disk before the first of its DELETEs goes out."""
-    return cli.deletes() >= 3 and cli.deletes() == len(cli.lines("intent"))
-
-
-def test_signal_twice_ends_at_once_with_the_intents_on_disk(cli):
-    cli.stock(2, 3)
-    cli.sim.faults.add(faults.hang(late=True), method="DELETE", times=999)
-    process = cli.start("sweep", "--policy", "policy.yaml", "--output", "json")
-    wait_until(lambda: all_announced_are_sent(cli))
-    process.send_signal(signal.SIGTERM)
-    while b"stopping" not in process.stderr.readline():
-        pass
-    process.send_signal(signal.SIGTERM)
-    out, _ = process.communicate(timeout=60)
-    assert process.returncode == 8
-    summary = json.loads(out)
-    assert summary["unknown"] == len(cli.lines("intent")) > 0
-    assert cli.run("audit", "verify", "audit").code == 0
 
 
 def test_compressed_file_is_read_and_one_that_was_changed_refuses_every_run(cli):

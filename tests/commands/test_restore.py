@@ -42,10 +42,6 @@ def restore(cli, *arguments, code=0, **changes):
     return done.summary
 
 
-def fork_restore(cli, *arguments):
-    return cli.fork("restore", *POLICY, *arguments)
-
-
 def verify(cli):
     return cli.run("audit", "verify", "audit").code
 
@@ -104,7 +100,7 @@ def test_run_of_another_atlas_is_refused_and_one_that_there_is_not_wrong_usage(c
 def test_same_command_continues_a_killed_restore_and_invites_no_one_twice(cli):
     project = swept(cli)
     cli.sim.faults.add(faults.hang(late=True), method="POST", nth=2, times=None)
-    process = fork_restore(cli)
+    process = cli.fork("restore", *POLICY)
     wait_until(lambda: len(invited(cli, project)) == 3)
     process.kill()
     process.communicate(timeout=60)
