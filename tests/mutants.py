@@ -658,7 +658,7 @@ OF_GUARANTEES = (
         "sweep/guards.py",
         "if sha256 is not None and saved.sha256 != sha256.strip().lower():",
         'if sha256 == "":',
-        "tests/test_auditor_page.py",
+        "tests/commands/test_saved_plans.py",
     ),
     Mutant(
         "the audit log has fields that it had not",

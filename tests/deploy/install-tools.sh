@@ -49,9 +49,7 @@ base() {
             trixie "$folder/making.tar"
     else
         unpack "$folder/base" base-files base-passwd bash coreutils dash sed grep python3-venv ca-certificates
-        chroot "$folder/base" python3 -m venv --copies --without-pip /usr/local
-        chroot "$folder/base" sh -c 'cd /usr/share/python-wheels; set pip-*
-            PYTHONPATH=$1 /usr/local/bin/python3 -m pip install --quiet --no-index --no-compile ./"$1"'
+        chroot "$folder/base" python3 -m venv --copies /usr/local
         tar --create --directory "$folder/base" --file "$folder/making.tar" .
         rm -rf "$folder"/base{,-packages}
     fi
