@@ -220,8 +220,8 @@ SINGLE = (
     Mutant(
         "the population of another scope is not compared",
         "audit/history.py",
-        "runs = [run for run in self.runs if run.base_url == base_url]\n",
-        "runs = [run for run in self.runs if run.base_url == base_url]\n"
+        "runs = [run for run in self.runs if run.start.base_url == base_url]\n",
+        "runs = [run for run in self.runs if run.start.base_url == base_url]\n"
         "        runs = [run for run in runs if not _rank(run, scope_sha256)[0]]\n",
         "tests/unit/sweep/test_sweep.py -k scope",
     ),
@@ -581,7 +581,7 @@ OF_GUARANTEES = (
         "audit/directory.py",
         "if known != self.last_hash and (self.ended or chain.lines):",
         "if known != self.last_hash and self.number < 0:",
-        "tests/unit/audit/test_directory.py",
+        "tests/unit/audit/test_verify.py",
     ),
     Mutant(
         "a full disk is not noticed",
@@ -648,9 +648,9 @@ OF_GUARANTEES = (
     ),
     Mutant(
         "a file of an earlier run that cannot be opened is passed over",
-        "audit/reader.py",
-        "        raise DamagedLog(error.message, hint=error.hint) from error",
-        "        return",
+        "audit/history.py",
+        "read_events(file.path)",
+        "read_events(file.path) if file.path.is_file() else ()",
         "tests/unit/audit/test_history.py",
     ),
     Mutant(
@@ -658,7 +658,7 @@ OF_GUARANTEES = (
         "sweep/guards.py",
         "if sha256 is not None and saved.sha256 != sha256.strip().lower():",
         'if sha256 == "":',
-        "tests/test_auditor_page.py",
+        "tests/commands/test_saved_plans.py",
     ),
     Mutant(
         "the audit log has fields that it had not",

@@ -158,9 +158,7 @@ class Command:
             return KeepOutsidePlan(self.saved.planned)
         scope = PlanScope(self.policy.sha256, self.policy.organization_ids, self.base_url)
         previous = self.history.last_plan(scope)
-        if previous is None or previous.start is None:
-            return None
-        return ChangeTracker(previous, previous.start.now)
+        return ChangeTracker(previous) if previous is not None else None
 
     def run_started(self, organizations: Iterable[Organization] = ()) -> RunStarted:
         """Return the first line of the run; without organizations, none was connected."""

@@ -6,13 +6,11 @@ once the lists of an organization are read. Entries are counted by list, all els
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from invite_sweeper.audit import events
 from invite_sweeper.counts import total
 from invite_sweeper.models import (
-    EventT,
-    Invitation,
     InvitationKey,
     Invitations,
     ListRef,
@@ -116,12 +114,10 @@ class Planner:
             if self._observe is not None:
                 self._observe(before, decision)
             announced += self._add_announcement(decision)
-            one, entries = decision.invitation, tuple(each.entry for each in decision.entries)
+            one = decision.invitation.recorded(self._command.now, decision.entries)
             if (reason := decision.keep_reason) is None:
-                planned = self._line(
+                planned = one.as_event(
                     events.Planned,
-                    one,
-                    entries=entries,
                     rule=decision.rule,
                     bounced=decision.bounced,
                     new=decision.new,
@@ -131,7 +127,7 @@ class Planner:
             else:
                 kept[reason] += 1
                 if self._command.policy.audit.record == "all":
-                    self._write(self._line(events.Kept, one, entries=entries, reason=reason))
+                    self._write(one.as_event(events.Kept, reason=reason))
         stale = len(organization.stale) - known
         organization.count(
             invitations_seen=stale + kept.total(),
@@ -144,23 +140,20 @@ class Planner:
     def _add_announcement(self, decision: Decision) -> bool:
         """Record what a decision means for announcements; return whether it is a new one."""
         announcement, dry_run = decision.announcement, self._command.dry_run
+        now = self._command.now
         if announcement is None:
             return False
         for entry in () if dry_run else announcement.ended:
             reason = decision.keep_reason
-            self._write(self._line(events.AnnouncementEnded, entry, reason=reason))
+            self._write(entry.recorded(now).as_event(events.AnnouncementEnded, reason=reason))
         if (due := announcement.deletable_from) is not None:
             self._organization.next_due = min(self._organization.next_due or due, due)
             if announcement.rule is not None:
                 kind: type[events.Announced | events.WouldBeAnnounced]
                 kind = events.WouldBeAnnounced if dry_run else events.Announced
-                more = {"rule": announcement.rule, "deletable_from": rfc3339(due)}
-                self._write(self._line(kind, decision.invitation, **more))
+                one, due_at = decision.invitation.recorded(now), rfc3339(due)
+                self._write(one.as_event(kind, rule=announcement.rule, deletable_from=due_at))
         return announcement.rule is not None
-
-    def _line(self, kind: type[EventT], entry: Invitation, **more: Any) -> EventT:  # noqa: ANN401
-        """Return a line about an entry, with the fields of its event."""
-        return entry.as_event(kind, age_days=entry.age_at(self._command.now), **more)
 
 
 def trim(organizations: Sequence[Organization], command: Command) -> None:

@@ -7,11 +7,12 @@ from audit.runs import HOST, clock, intent, started, write_lines
 from builders import NOW, ORG, OTHER_ORG, event_of, invitation, object_id, policy, project
 from fakes import FakeAtlas
 
+from invite_sweeper.atlas.http import RequestCounters
 from invite_sweeper.audit import AuditLog, History, read_plan
 from invite_sweeper.audit.events import Planned
 from invite_sweeper.audit.reader import read_events
 from invite_sweeper.endings import WarningLevel
-from invite_sweeper.models import RequestCounters, Source
+from invite_sweeper.models import Source
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.command import Command, Organization
 from invite_sweeper.sweep.run import sweep
@@ -119,7 +120,7 @@ class Night:
         self.runs += 1
         self.view = QuietView() if answer is None else QuietView(answer)
         history = History.read(self.directory.files())
-        log = AuditLog.begin(self.directory, f"run-{self.runs}", clock=clock(at))
+        log = AuditLog(self.directory, f"run-{self.runs}", clock=clock(at))
         given = {"now": at, "history": history, "clock": lambda: self.clock_s, "saved": saved}
         command = command_of(self.policy, **given, **options)
         organizations = [
@@ -180,5 +181,5 @@ def line_of(decision):
 
 async def kill_after_intents(directory, *lines, **start):
     """Write a run that was killed once the intents of these planned lines were on disk."""
-    log = AuditLog.begin(directory, "killed", clock=clock())
+    log = AuditLog(directory, "killed", clock=clock())
     await write_lines(log, [started(**start), *lines, *map(intent, lines)])

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from invite_sweeper.audit import AuditDirectory, History, PlanScope
-from invite_sweeper.audit.events import PlanChanges, Planned
-from invite_sweeper.models import ListUnreadable, Source, SourceRetired
+from invite_sweeper.audit.events import ListResult, PlanChanges, Planned
+from invite_sweeper.models import ListUnreadable, Source
 from invite_sweeper.sweep.selection import Decision
 from invite_sweeper.sweep.steps import ChangeTracker
 
@@ -21,10 +21,6 @@ THEN = "2026-11-24T01:00:00Z"
 
 def unread(source=Source.INVITES, org_id=ORG):
     return ListUnreadable(PROJECT, "Sandbox Alpha", "403", source=source, org_id=org_id)
-
-
-def retired(source):
-    return SourceRetired(source=source, reason="410")
 
 
 def line(number, **changes):
@@ -42,7 +38,7 @@ def decided(one, *, stale=True):
 
 
 def tracker_of(directory):
-    return ChangeTracker(History.read(directory.files()).last_plan(SCOPE), THEN)
+    return ChangeTracker(History.read(directory.files()).last_plan(SCOPE))
 
 
 def compare(directory, stale=(), kept=(), unread=(), retired=()):
@@ -138,12 +134,19 @@ def test_planned_invitations_in_a_list_that_is_not_read_now_are_not_called_no_lo
     assert found == (0, 0, 0, 3 - not_read, not_read)
 
 
-@pytest.mark.parametrize("event", [unread, retired])
+def unread_then(source):
+    read = ListResult(org_id=ORG, source=source, complete=False, entries=0, unread=(PROJECT,))
+    return {"lists": (read,)}
+
+
+def retired_then(source):
+    return {"sources_retired": (source.value,)}
+
+
+@pytest.mark.parametrize("end", [unread_then, retired_then])
 @pytest.mark.parametrize(("source", "new"), [(Source.INVITES, 0), (Source.USERS, 1)])
-def test_stale_invitation_of_a_list_that_was_not_read_then_is_not_new(
-    directory, event, source, new
-):
-    write_plan(directory, (), event(source))
+def test_stale_invitation_of_a_list_that_was_not_read_then_is_not_new(directory, end, source, new):
+    write_plan(directory, **end(source))
     assert compare(directory, stale=(9,)) == (new, 0, 0, 0, 1 - new)
 
 
@@ -159,8 +162,8 @@ def test_counts_add_up_to_both_plans(then, deleted, found, was_unread, is_unread
     with TemporaryDirectory() as folder:
         directory = AuditDirectory(Path(folder))
         more = [outcome(line(n)) for n in sorted(then & deleted)]
-        more += [unread()] if was_unread else []
-        write_plan(directory, sorted(then), *more, mode="sweep")
+        end = unread_then(Source.INVITES) if was_unread else {}
+        write_plan(directory, sorted(then), *more, mode="sweep", **end)
         new, still_stale, gone, no_longer, not_read = compare(
             directory,
             stale=[number for number, stale in found.items() if stale],

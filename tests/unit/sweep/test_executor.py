@@ -355,7 +355,7 @@ async def test_deletions_in_flight_have_the_grace_and_the_rest_is_skipped(
     await until(lambda: (atlas.in_flight, log.on_disk) == (2, 4))  # two wait for a slot
     stop.request("SIGTERM")
     if signals == 2:
-        stop.request_now("SIGTERM again")
+        stop.forced.set()
     elif grace_s:
         atlas.gate.set()
     await asyncio.wait_for(running, 60)

@@ -81,7 +81,7 @@ async def night(directory, now, lists, rules, *, dry_run=False, deletes=False, k
         killed_at: The lines of the night that a kill leaves; None to let it end.
     """
     history = History.read(directory.files())
-    log = AuditLog.begin(directory, f"r{len(history.runs)}", clock=clock(now))
+    log = AuditLog(directory, f"r{len(history.runs)}", clock=clock(now))
     mode = "dry-run" if dry_run else "sweep"
     log.write(started(mode=mode, now=now.isoformat().replace("+00:00", "Z")))
     command = command_of(rules, now=now, history=history, dry_run=dry_run)

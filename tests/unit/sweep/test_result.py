@@ -181,7 +181,7 @@ def test_removed_member_is_named_once_by_username_or_else_by_id_and_organization
 async def test_users_who_could_not_be_checked_are_counted(directory, counts, said):
     own = [organization(), organization(OTHER_ORG)]
     own[0].unverified, own[1].unverified = counts
-    log = AuditLog.begin(directory, "r1", clock=clock())
+    log = AuditLog(directory, "r1", clock=clock())
     finished = await result_of(*own).finish(log)
     await log.close()
     assert [each.message[:22] for each in finished.warnings] == said
