@@ -51,7 +51,7 @@ def test_page_of_projects_is_parsed(name, has_next):
     "name", ["project-invite-delete-latest", "org-invite-delete-latest", "delete-200-empty-object"]
 )
 def test_204_and_200_confirm_a_deletion(name):
-    response = recording(f"{name}")
+    response = recording(name)
 
     assert is_deleted(response)
     assert fatal_error_for(response) is None
