@@ -113,6 +113,7 @@ class FakeClient:
         return self
 
     async def projects(self):
+        self.looks += 1
         return (Project(PROJECT, "Sandbox", self._org_id),)
 
     async def statuses(self, _invitation):
@@ -137,7 +138,8 @@ async def test_each_list_is_read_once_and_who_is_there_in_another_spelling_is_le
     client = FakeClient(members={"person-1@example.com": "PENDING"})
     there, missing = of_list(1, username="Person-1@\uff25xample.com"), of_list(2)
     plan = await plan_of({ORG: client}, there, missing)
-    assert (plan.already_there, plan.to_invite, client.looks) == ((there,), (missing,), 1)
+    assert (plan.already_there, plan.to_invite, plan.exit_code) == ((there,), (missing,), 0)
+    assert client.looks == 2  # the projects and the list
 
 
 async def test_each_organization_is_asked_with_its_own_credentials():
@@ -146,7 +148,7 @@ async def test_each_organization_is_asked_with_its_own_credentials():
     plan = await plan_of({ORG: one, OTHER_ORG: other}, of_list(1), of_list(1, org_id=OTHER_ORG))
     assert [each.org_id for each in plan.already_there] == [ORG]
     assert [each.org_id for each in plan.to_invite] == [OTHER_ORG]
-    assert (one.looks, other.looks) == (1, 1)
+    assert (one.looks, other.looks) == (2, 2)
 
 
 async def test_unreadable_list_and_project_of_another_organization_get_no_invitation():
@@ -229,7 +231,10 @@ def test_intent_is_on_disk_before_each_post_and_the_outcome_is_what_atlas_made_o
 
 def test_person_is_invited_once_to_a_place_with_the_roles_of_all_entries(directory):
     other = object_id(50)
-    entries = (Entry(Source.USERS, other, object_id(9), ("GROUP_OWNER",)),)
+    entries = (
+        Entry(Source.USERS, other, object_id(9), ("GROUP_OWNER",)),
+        Entry(Source.ORG_INVITES, None, object_id(8), ("ORG_BILLING_ADMIN",)),
+    )
     twice = [planned(n, source=Source.ORG_USERS, username="a@b.c", entries=entries) for n in (1, 2)]
     path = write_run(
         directory, "r0", *(e for one in twice for e in (one, intent(one), outcome(one)))
@@ -238,6 +243,7 @@ def test_person_is_invited_once_to_a_place_with_the_roles_of_all_entries(directo
     run.run(*read_deletions(path).lines)
     (sent,) = run.client.posts
     assert sent.project_roles == ((other, "GROUP_OWNER"),)
+    assert sent.roles == ("GROUP_READ_ONLY", "ORG_BILLING_ADMIN")
 
 
 def test_eleventh_post_waits_until_a_minute_is_over(directory):
