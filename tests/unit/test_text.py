@@ -3,6 +3,8 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from invite_sweeper.models import parse_timestamp
 from invite_sweeper.text import (
