@@ -33,7 +33,7 @@ COVERED_BY_FIXTURE = frozenset({"axe", "chromium"})
 """Fixtures with the name of what they need."""
 CONTAINERS = (
     "test_cluster.py", "test_container_run.py", "test_cron_daemon.py", "test_distribution.py",
-    "test_image.py", "test_publishing.py", "test_systemd_machine.py",
+    "test_publishing.py", "test_systemd_machine.py",
 )  # fmt: skip
 """Files of tests/deploy/ with the image, or the wheel, that one worker builds."""
 
