@@ -177,5 +177,12 @@ def test_id_is_compared_with_ids_alone_and_a_glob_with_names(entry, matching, ot
     assert [each for each in (*matching, *others) if found.matches(*each)] == matching
 
 
+@given(st.text(max_size=30))
+def test_every_name_that_a_plain_glob_matches_is_protected(name):
+    pattern = "".join(f"[{c}]" if c in "*?[" else c for c in name)
+    if Globs([pattern]).matches(name):
+        assert Globs([pattern], protects=True).matches(name)
+
+
 def test_protective_project_patterns_also_match_names_that_look_the_same():
     assert ProjectPatterns(["prod-*"], protects=True).matches(PROJECT, "\uff50rod-web")
