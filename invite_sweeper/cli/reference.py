@@ -91,9 +91,7 @@ def validate(path: Path, output: str) -> None:
     else:
         for each in issues:
             if each.severity is Severity.WARNING:
-                position = f"{path}:{each.line}:{each.column}"
-                text = f"{position}: warning: {each.where}: {each.message} {each.hint}".rstrip()
-                click.echo(escape_unprintable(text), err=True)
+                click.echo(escape_unprintable(each.text(str(path))), err=True)
     if error is not None:
         raise error
     if output == "text" and policy is not None:

@@ -204,7 +204,6 @@ def _night(day: date, runs: Sequence[_Run]) -> Night:
 
 
 def _period(nights: Sequence[Night]) -> Iterator[str]:
-    """Yield how the nights ended."""
     ran = [each for each in nights if each.status is not Status.EMPTY]
     ended = Counter(each.status for each in ran)
     done = ended.pop(Status.DONE, 0)
@@ -233,7 +232,6 @@ def _last_sweep(runs: Sequence[_Run], advisor: Advisor) -> Iterator[Attention]:
 
 
 def _about(record: RunRecord) -> Iterator[tuple[str, str]]:
-    """Yield what else is known of a run."""
     start, end = record.start, record.end
     yield "Mode", start.mode
     yield "Atlas", start.base_url

@@ -189,7 +189,6 @@ def _run_line(run: RunRecord) -> str:
 
 
 def _how(mode: str | None, end: RunFinished) -> tuple[str, str]:
-    """Return how a run ended, and what it did."""
     status = status_of(end.exit_code)
     ended, done = status.label, _done(mode, end, status)
     if Reason.CIRCUIT_BREAKER in end.reasons:  # after this stop, the rest is not done
@@ -320,23 +319,6 @@ def errors_of(end: RunFinished) -> Iterator[ErrorParts]:
         noun = plural_form(len(labels), "Organization", "Organizations")
         message = f"{noun} {shorten_list(labels, _MAX_NAMED)}: {cause}" if labels else cause
         yield {"message": message, "consequence": consequence, "hint": hint}
-
-
-def needs_attention(run: RunRecord) -> bool:
-    """Return whether a run failed, or has an urgent warning: `when: failures` sends these."""
-    end = run.end
-    if end is None or not ExitCode(end.exit_code).succeeded:
-        return True
-    return any(each.level == WarningLevel.URGENT for each in end.warnings)
-
-
-def has_effect(run: RunRecord) -> bool:
-    """Return whether a run changed something or a dry run found something: `when: changes`."""
-    end = run.end
-    if end is None:
-        return True
-    attempted = any(getattr(end, name) for name, _ in _OUTCOMES)
-    return attempted or end.announced > 0 or (run.mode == "dry-run" and end.stale > 0)
 
 
 _EARLIER: Final = (

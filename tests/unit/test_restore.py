@@ -9,6 +9,7 @@ from builders import ORG, OTHER_ORG, PROJECT, object_id
 from sweep.night import QuietView, command_of
 from virtual_time import run_skipping_idle_time
 
+from invite_sweeper.atlas.http import RequestCounters
 from invite_sweeper.audit import AuditLog
 from invite_sweeper.audit.events import Intent, OutcomeLine
 from invite_sweeper.audit.reader import read_events
@@ -18,7 +19,6 @@ from invite_sweeper.models import (
     ListUnreadable,
     Outcome,
     Project,
-    RequestCounters,
     Sending,
     Source,
 )
@@ -304,7 +304,7 @@ def test_post_in_flight_has_the_grace_period_after_a_signal_and_none_after_the_s
     def signal():
         run.stop.request("a signal came")
         if second:
-            run.stop.request_now("another one")
+            run.stop.forced.set()
 
     run.client.before_post = signal
     end = run.run(of_list(1), of_list(2))
