@@ -221,7 +221,7 @@ def test_line_that_this_version_cannot_decode_is_damage(directory):
     assert "line 1 cannot be decoded" in verify_directory(directory).damage
 
 
-def test_directory_without_a_file_and_files_with_other_names_are_sound(directory, three_runs, tmp_path):
+def test_empty_directory_and_files_with_other_names_are_sound(directory, three_runs, tmp_path):
     found = verify_directory(directory)
     empty = Verdict.SOUND, GENESIS_HASH, None
     assert (found.verdict, found.last_hash, found.first_run) == empty
