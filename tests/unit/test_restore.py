@@ -303,10 +303,12 @@ def test_post_in_flight_has_the_grace_period_after_a_signal_and_none_after_the_s
 
     def signal():
         run.stop.request("a signal came")
+        run.stop.request("the first reason stays")
         if second:
             run.stop.forced.set()
 
     run.client.before_post = signal
     end = run.run(of_list(1), of_list(2))
+    assert end.error["message"] == "Stopped early: a signal came."
     assert (end.unknown, end.skipped, end.exit_code) == (unknown, 2 - unknown, 8)
     assert run.waited_s == pytest.approx(waited_s)
