@@ -103,6 +103,7 @@ async def test_deletion_with_fault(sim, online, account, alpha, name):
 
     async with online(account) as atlas:
         deletion = await delete_first(atlas, alpha, progress=progress)
+        assert not atlas.limiter.bucket(PROJECTS_GROUP, alpha.id).in_flight
 
     assert (deletion.outcome, deletion.fatal_error) == (outcome, None)
     assert (deletion.attempts, sim.deletes_received) == (attempts, attempts)
