@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sweep.night import FakeClient, QuietView, command_of
 
 from invite_sweeper.audit.events import Intent, OutcomeLine
-from invite_sweeper.endings import Reason
+from invite_sweeper.endings import Reason, WarningCode
 from invite_sweeper.errors import (
     ApiVersionRetired,
     AtlasUnavailable,
@@ -22,7 +22,7 @@ from invite_sweeper.errors import (
 from invite_sweeper.models import Outcome, Sending, Source
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.command import Organization
-from invite_sweeper.sweep.executor import Executor, ProjectQueues
+from invite_sweeper.sweep.executor import Executor, ProjectQueues, delete
 from invite_sweeper.sweep.guards import CircuitBreaker
 from invite_sweeper.sweep.result import Result
 
@@ -191,7 +191,8 @@ async def test_retired_source_is_skipped_without_intents_and_other_sources_go_on
     assert run.outcomes == {Outcome.FAILED: 1, Outcome.SKIPPED: 3, Outcome.DELETED: 4}
     assert (run.executor.retired, run.breaker.reason) == ({Source.INVITES}, None)
     (warning,) = run.result.warnings
-    assert warning.message == "Atlas retired the list invites during the sweep: 410 GONE"
+    text = "Atlas retired the list invites during the sweep: 410 GONE"
+    assert (warning.code, warning.message) == (WarningCode.RETIRED_SOURCE, text)
     assert run.result.stopped_by == [Reason.RETIRED_SOURCE]
     intents = [each for event, each in log.lines if event == "intent"]
     assert (intents, len(log.outcomes())) == (ids(1, 5, 6, 7, 8), 8)
@@ -563,3 +564,39 @@ def test_queue_of_a_retired_list_is_left_and_costs_no_token():
     queues = Queues(lines=lines, retired={Source.INVITES})
     assert queues.take_numbers() == (None, [5, 6])
     assert (queues.asked, queues.numbers_left()) == ([Source.USERS] * 2, [1, 2])
+
+
+def test_queue_waits_also_for_a_part_of_a_second():
+    assert Queues({1: [0.5]}).take_numbers() == (0.5, [4, 5, 6])
+
+
+# Several organizations ---------------------------------------------------------------------------
+
+
+def two_organizations(found):
+    """Return two with two planned deletions each; the first with these results."""
+    atlases = FakeAtlas(results=found), FakeAtlas()
+    return [Organization(ORG, FakeClient(each), stale=plan(2)) for each in atlases]
+
+
+async def delete_in(organizations, log):
+    rules = policy(limits={"canary": 0}, execution={"concurrency": 1})
+    command = command_of(rules, clock=asyncio.get_running_loop().time)
+    await delete(Result(command, organizations, QuietView()), organizations, log, StopRequest())
+
+
+async def test_refused_credentials_end_one_organization_and_the_others_go_on():
+    first, second = organizations = two_organizations(results(REFUSED, 2))
+    await delete_in(organizations, FakeDeletionLog())
+    assert (first.outcomes, second.outcomes) == ({"deleted": 1, "failed": 1}, {"deleted": 2})
+    assert isinstance(first.error, CredentialsRefused)
+    assert first.error.consequence == "1 invitation had been deleted by then."
+    assert second.error is None
+
+
+async def test_log_that_fails_ends_the_sweep_of_all_organizations():
+    first, second = organizations = two_organizations({})
+    with pytest.raises(AuditLogError) as caught:
+        await delete_in(organizations, FakeDeletionLog(fails_at=2))
+    assert caught.value.consequence == "1 invitation had been deleted by then."
+    assert (first.outcomes, second.outcomes) == ({"deleted": 1, "skipped": 1}, {"skipped": 2})
