@@ -429,6 +429,7 @@ async def test_breaker_cancels_unsent_deletions_and_allows_retries_of_sent_ones(
         async def delete(self, one, progress):
             if one.invitation_id in ids(4, 5):
                 await opened.wait()
+                assert progress.cancelled
                 return progress.interrupt()
             if one.invitation_id == object_id(6):
                 progress.attempts += 1
@@ -600,3 +601,24 @@ async def test_log_that_fails_ends_the_sweep_of_all_organizations():
         await delete_in(organizations, FakeDeletionLog(fails_at=2))
     assert caught.value.consequence == "1 invitation had been deleted by then."
     assert (first.outcomes, second.outcomes) == ({"deleted": 1, "skipped": 1}, {"skipped": 2})
+
+
+# One organization, by what is counted ------------------------------------------------------------
+
+
+async def test_each_removal_without_a_look_after_it_and_each_missing_role_are_counted():
+    told, no_role = [], Sending(Outcome.FAILED, 1, 401, "USER_UNAUTHORIZED")
+    atlas = FakeAtlas(results=results(no_role, 3))
+    run = Run(atlas, FakeDeletionLog(), sources=["users"], on_done=told.append)
+    await run.run(plan(3, source=Source.USERS))
+    assert (run.organization.unverified, run.organization.counts.missing_role) == (2, 1)
+    assert sorted(told) == ["deleted", "deleted", "failed"]
+    assert run.organization.client.deletes_from == (Source.USERS,)
+
+
+async def test_defect_while_tokens_are_acquired_skips_those_that_have_one():
+    atlas, log, tokens = FakeAtlas(), FakeDeletionLog(), [0.0]
+    atlas.try_acquire = lambda _: tokens.pop()
+    with pytest.raises(IndexError):
+        await Run(atlas, log, workers=2).run(plan(3))
+    assert (atlas.deleted, log.outcomes()) == ([], results("skipped", 1, 2, 3))
