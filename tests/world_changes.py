@@ -7,12 +7,23 @@ from datetime import timedelta
 from functools import partial
 
 import faults
-from world import BOSS, DAY, FUTURE, INVITED, PLAIN_PROJECT_NAMES, SOURCES, World
+from world import (
+    BOSS,
+    DAY,
+    FUTURE,
+    INVITED,
+    PLAIN_PROJECT_NAMES,
+    SOURCES,
+    JsonObject,
+    World,
+    altered_rows,
+)
 
 from invite_sweeper.simulator import Call, SimulatedAtlas
 from invite_sweeper.simulator.responses import SimulatedResponse
 
 FOCUSES = 7
+_NEXT = b'"links":[{"href":"https://atlas.example","rel":"next"}],"further":'
 
 _FOREIGN_404S = (
     (b"default backend - 404", "text/plain; charset=utf-8"),
@@ -119,21 +130,17 @@ def add_changing_users(world: World, *, accepting: float) -> None:
         if call.item_id in accept_now and any(user and user.status == "PENDING" for user in users):
             sim.set_status(call.item_id, "ACTIVE")
 
-    sim.faults.add(faults.altered(partial(_list_twice, world)), path="*/users", times=None)
+    sim.faults.add(altered_rows(partial(_list_twice, world)), path="*/users", times=None)
     for fault in (faults.effect(before=accept), faults.changed(partial(_change, world))):
         sim.faults.add(fault, method="GET", path="*/users/*", times=None)
 
 
-def _list_twice(world: World, body: bytes) -> bytes:
-    """Return a list of users that shows some of them with two statuses."""
-    page = _parse_page(body)
-    if page is None:
-        return body
-    for row in list(page["results"]):
-        if row["id"] in world.two_statuses:
-            other = [each for each in INVITED if each != row["orgMembershipStatus"]]
-            page["results"].append(row | {"orgMembershipStatus": other[0]})
-    return json.dumps(page).encode()
+def _list_twice(world: World, row: JsonObject) -> list[JsonObject]:
+    """Return a row of a list, some with two statuses."""
+    if row.get("id") not in world.two_statuses:
+        return [row]
+    other = [each for each in INVITED if each != row["orgMembershipStatus"]]
+    return [row, row | {"orgMembershipStatus": other[0]}]
 
 
 def _change(world: World, response: SimulatedResponse) -> SimulatedResponse:
@@ -170,32 +177,11 @@ def _expire_tokens(world: World, *, for_good: bool) -> None:
         world.ended = True
 
 
-def _parse_page(body: bytes) -> dict[str, list[object]] | None:
-    """Parse a page of a list; None for an error or a malformed body."""
-    try:
-        page = json.loads(body)
-    except ValueError:
-        return None
-    return page if "results" in page else None
-
-
 def no_end(*, repeats: bool = False) -> faults.Fault:
-    """Return a fault by which every page of one list names a next one.
-
-    Args:
-        repeats: The pages after the last one are the first one again, else they are empty.
-    """
-    pages: list[bytes] = []
-
-    def alter(body: bytes) -> bytes:
-        page = _parse_page(body)
-        if page is None:
-            return body
-        page["links"] = [*page["links"], {"href": "https://atlas.example", "rel": "next"}]
-        pages.append(json.dumps(page).encode())
-        return pages[0] if repeats and not page["results"] else pages[-1]
-
-    return faults.altered(alter)
+    """Let every page of a list name a next one: an empty one, or with `repeats` the first again."""
+    endless = faults.altered(lambda body: body.replace(b'"links":', _NEXT))
+    first = lambda call: call.query.update(pageNum=["1"])  # noqa: E731
+    return faults.with_effect(endless, first) if repeats else endless
 
 
 # One guard alone --------------------------------------------------------------------------------

@@ -233,7 +233,8 @@ async def test_removal_without_a_clear_answer_is_sent_once_and_the_look_after_it
         pytest.param(faults.fail_with(400, "CANNOT_DELETE"), id="400"),
         pytest.param(faults.fail_with(409, "CONFLICT"), id="409"),
         pytest.param(faults.upgrade(), id="405 during an upgrade"),
-        pytest.param(faults.redirect("https://evil.example.com/", 300), id="redirect"),
+        pytest.param(faults.redirect("https://evil.example.com/"), id="redirect"),
+        pytest.param(faults.empty(300), id="300"),
     ],
 )
 async def test_refused_removal_has_failed_and_is_neither_repeated_nor_followed_by_a_look(
