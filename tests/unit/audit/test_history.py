@@ -71,9 +71,10 @@ class TestRuns:
     ):
         skipped = outcome(planned(3), "skipped", attempts=0)
         again = outcome(planned(2), "failed", attempts=0, replaces="deleted")
-        write_run(directory, "r1", *deletion(1), *deletion(2), planned(3), skipped, again)
+        deletions = [line for number in (1, 2, 4) for line in deletion(number)]
+        write_run(directory, "r1", *deletions, planned(3), skipped, again)
         (run,) = history(directory).runs
-        assert run.outcomes == {"deleted": 1, "failed": 1, "skipped": 1}
+        assert run.outcomes == {"deleted": 2, "failed": 1, "skipped": 1}
 
     def test_reading_can_be_stopped_every_now_and_then(self, directory):
         write_run(directory, "r1", *deletion(1))
