@@ -99,13 +99,3 @@ def count_values(counts: Counts) -> dict[str, Any]:
 
 
 COUNT_NAMES: Final = Counts.__struct_fields__
-
-METRICS: Final[Mapping[str, str]] = {
-    "projects_seen": "Projects in the policy's scope.",
-    "projects_unreadable": "Projects in scope that could not be read; nothing is deleted there.",
-    "invitations_seen": "Pending invitations in scope.",
-    "stale": "Invitations that a rule matches and no keep entry protects.",
-    "trimmed": "Stale invitations left for a later run, to stay within the limits.",
-    "announced": "Invitations that the last run announced, where the policy has a notice.",
-}
-"""The counts that are metrics, `invite_sweeper_NAME`, with their help text."""

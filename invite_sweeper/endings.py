@@ -8,23 +8,30 @@ sentence.
 
 from collections.abc import Iterable, Sequence
 from enum import IntEnum, StrEnum
-from typing import Any, Final, NamedTuple, Self, TypeVar
+from typing import Any, Final, NamedTuple, Self
 
 from invite_sweeper.text import command
 
-T = TypeVar("T")
 
-
-def new_member(cls: type[T], value: Any, facts: Sequence[object]) -> T:  # noqa: ANN401
+def new_member(cls: Any, value: Any, facts: Sequence[object]) -> Any:  # noqa: ANN401
     """Return a member of an enumeration, with a fact for each attribute that it annotates.
 
     A fact that a row leaves out is the empty value of its type.
     """
-    member: Any = cls._member_type_.__new__(cls, value)  # type: ignore[attr-defined]
+    member = cls._member_type_.__new__(cls, value)
     member._value_ = value
     for number, (name, kind) in enumerate(cls.__annotations__.items()):
         setattr(member, name, facts[number] if number < len(facts) else kind())
-    return member  # type: ignore[no-any-return]
+    return member
+
+
+class FactEnum(StrEnum):
+    """An enumeration whose members are rows of a table: a value and facts."""
+
+    def __new__(cls, value: str, *facts: object) -> Self:
+        """Return the member of a row."""
+        member: Self = new_member(cls, value, facts)
+        return member
 
 
 class Colour(StrEnum):
@@ -36,7 +43,7 @@ class Colour(StrEnum):
     PLAIN = "plain"
 
 
-class Status(StrEnum):
+class Status(FactEnum):
     """How a run, an organization, a night or a whole report ended; the worst is first.
 
     Attributes:
@@ -47,10 +54,6 @@ class Status(StrEnum):
     label: str
     past: str
     colour: Colour
-
-    def __new__(cls, value: str, *facts: object) -> Self:
-        """Return the member of a row."""
-        return new_member(cls, value, facts)
 
     DAMAGED = ("damaged", "Damaged audit log", "have a damaged log", Colour.BAD)
     FAILED = ("failed", "Failed", "failed", Colour.BAD)
@@ -98,7 +101,8 @@ class ExitCode(IntEnum):
 
     def __new__(cls, value: int, *facts: object) -> Self:
         """Return the member of a row."""
-        return new_member(cls, value, facts)
+        member: Self = new_member(cls, value, facts)
+        return member
 
     DONE = (0, "done", "Done, also when there was nothing to do.", "", Status.DONE)
     DEFECT = (1, "internal error", "Internal error.", "Please report it.", Status.FAILED)
@@ -202,22 +206,23 @@ _TOO_MANY: Final = (
 )
 
 
-class _Facts(NamedTuple):
+class _Row(NamedTuple):
+    value: str
     exit_code: ExitCode
     advice: str = ""
     retryable: bool = False
     label: str = ""
 
 
-def _refused(advice: str = "", *, retryable: bool = False) -> _Facts:
-    return _Facts(ExitCode.REFUSED, advice, retryable)
+def _refused(value: str, advice: str = "", *, retryable: bool = False) -> _Row:
+    return _Row(value, ExitCode.REFUSED, advice, retryable)
 
 
-def _partial(label: str, *, advice: str, retryable: bool = False) -> _Facts:
-    return _Facts(ExitCode.PARTIAL, advice, retryable, label)
+def _partial(value: str, label: str, *, advice: str, retryable: bool = False) -> _Row:
+    return _Row(value, ExitCode.PARTIAL, advice, retryable, label)
 
 
-class Reason(StrEnum):
+class Reason(FactEnum):
     """Why a run did not do everything, as one word for alerts and other programs.
 
     Those of a run without an error are in the order in which an operator should deal with them.
@@ -234,137 +239,108 @@ class Reason(StrEnum):
     retryable: bool
     label: str
 
-    def __new__(cls, value: str, facts: _Facts) -> Self:
-        """Return the member of a row."""
-        return new_member(cls, value, facts)
-
-    MAX_DELETIONS = "max_deletions", _refused(_TOO_MANY)
-    MAX_DELETIONS_PER_PROJECT = "max_deletions_per_project", _refused(_TOO_MANY)
-    MAX_SHARE = "max_share", _refused(_TOO_MANY)
-    MAX_UNREADABLE_PROJECTS = (
+    MAX_DELETIONS = _refused("max_deletions", _TOO_MANY)
+    MAX_DELETIONS_PER_PROJECT = _refused("max_deletions_per_project", _TOO_MANY)
+    MAX_SHARE = _refused("max_share", _TOO_MANY)
+    MAX_UNREADABLE_PROJECTS = _refused(
         "max_unreadable_projects",
-        _refused(
-            "Grant the credentials the role in those projects, exclude them, or raise "
-            "max_unreadable_projects. The audit log names each project with the reason."
-        ),
+        "Grant the credentials the role in those projects, exclude them, or raise "
+        "max_unreadable_projects. The audit log names each project with the reason.",
     )
-    MAX_POPULATION_DROP = (
+    MAX_POPULATION_DROP = _refused(
         "max_population_drop",
-        _refused(
-            "Find the cause. If the drop is expected, accept it for one run with "
-            "--accept-population."
-        ),
+        "Find the cause. If the drop is expected, accept it for one run with --accept-population.",
     )
-    CLOCK = "clock", _refused("Synchronize the clock with NTP.", retryable=True)
-    PLAN = "plan", _refused("Create a new plan with: {plan}")
-    EARLIER_RUNS = "earlier_runs", _refused("Check the audit log with: {verify}")
+    CLOCK = _refused("clock", "Synchronize the clock with NTP.", retryable=True)
+    PLAN = _refused("plan", "Create a new plan with: {plan}")
+    EARLIER_RUNS = _refused("earlier_runs", "Check the audit log with: {verify}")
     """The audit log of earlier runs is missing, changed or unreadable."""
-    NO_VISIBLE_PROJECT = (
-        "no_visible_project",
-        _refused("Check the credentials and the ids of the organizations: {doctor}"),
+    NO_VISIBLE_PROJECT = _refused(
+        "no_visible_project", "Check the credentials and the ids of the organizations: {doctor}"
     )
-    NOT_CONFIRMED = (
-        "not_confirmed",
-        _refused("Run the command again, and answer yes to what it shows.", retryable=True),
+    NOT_CONFIRMED = _refused(
+        "not_confirmed", "Run the command again, and answer yes to what it shows.", retryable=True
     )
-    OTHER = "other", _refused()
+    OTHER = _refused("other")
     """Another guard; no guard of a sweep."""
-    CIRCUIT_BREAKER = (
+    CIRCUIT_BREAKER = _partial(
         "circuit_breaker",
-        _partial(
-            "stopped itself",
-            advice="Find out why the deletions failed before you run the sweep again: {report}",
-        ),
+        "stopped itself",
+        advice="Find out why the deletions failed before you run the sweep again: {report}",
     )
-    REMOVED_MEMBER = (
+    REMOVED_MEMBER = _partial(
         "removed_member",
-        _partial("active member removed", advice="Invite the removed members again{restore}"),
+        "active member removed",
+        advice="Invite the removed members again{restore}",
     )
-    MISSING_ROLE = (
+    MISSING_ROLE = _partial(
         "missing_role",
-        _partial(
-            "role missing",
-            advice="Grant the credentials the role that is missing, or exclude the projects; until "
-            "then the same command ends the same way. To list them: {doctor}",
-        ),
+        "role missing",
+        advice="Grant the credentials the role that is missing, or exclude the projects; until "
+        "then the same command ends the same way. To list them: {doctor}",
     )
     """Atlas refused to read a list or to delete."""
-    UNREADABLE_PROJECTS = (
+    UNREADABLE_PROJECTS = _partial(
         "unreadable_projects",
-        _partial(
-            "projects not read",
-            advice="The next run reads the projects again. If they stay unreadable: {doctor}",
-            retryable=True,
-        ),
+        "projects not read",
+        advice="The next run reads the projects again. If they stay unreadable: {doctor}",
+        retryable=True,
     )
-    RETIRED_SOURCE = (
+    RETIRED_SOURCE = _partial(
         "retired_source",
-        _partial("retired list", advice="Replace the retired list under `sources` in the policy."),
+        "retired list",
+        advice="Replace the retired list under `sources` in the policy.",
     )
-    FAILED_DELETIONS = (
+    FAILED_DELETIONS = _partial(
         "failed_deletions",
-        _partial(
-            "deletions failed",
-            advice="The next sweep tries the failed deletions again. To list them: {failed}",
-            retryable=True,
-        ),
+        "deletions failed",
+        advice="The next sweep tries the failed deletions again. To list them: {failed}",
+        retryable=True,
     )
-    UNKNOWN_DELETIONS = (
+    UNKNOWN_DELETIONS = _partial(
         "unknown_deletions",
-        _partial(
-            "deletions without a response",
-            advice="The next sweep checks the deletions without a response.",
-            retryable=True,
-        ),
+        "deletions without a response",
+        advice="The next sweep checks the deletions without a response.",
+        retryable=True,
     )
-    STILL_THERE = (
+    STILL_THERE = _partial(
         "still_there",
-        _partial(
-            "deleted invitations still listed",
-            advice="If the next run still lists the invitations, ask MongoDB support.",
-            retryable=True,
-        ),
+        "deleted invitations still listed",
+        advice="If the next run still lists the invitations, ask MongoDB support.",
+        retryable=True,
     )
-    MADE_ACTIVE = (
+    MADE_ACTIVE = _partial(
         "made_active",
-        _partial(
-            "people became active members",
-            advice="Check that each of them should have access, and remove those who should not: "
-            "{active}",
-        ),
+        "people became active members",
+        advice="Check that each of them should have access, and remove those who should not: "
+        "{active}",
     )
     """A restore, in a federated organization."""
-    NOT_INVITED = (
+    NOT_INVITED = _partial(
         "not_invited",
-        _partial(
-            "people not invited",
-            advice="Run the same restore again: it leaves out people who are there already.",
-            retryable=True,
-        ),
+        "people not invited",
+        advice="Run the same restore again: it leaves out people who are there already.",
+        retryable=True,
     )
     """A restore whose invitations failed, were not sent, or have an unknown result."""
-    CREDENTIALS = (
+    CREDENTIALS = _Row(
         "credentials",
-        _Facts(
-            ExitCode.CREDENTIALS, "Check the credentials, their role and the access list: {doctor}"
-        ),
+        ExitCode.CREDENTIALS,
+        "Check the credentials, their role and the access list: {doctor}",
     )
-    UNREACHABLE = (
+    UNREACHABLE = _Row(
         "unreachable",
-        _Facts(
-            ExitCode.UNREACHABLE,
-            "Run the command again. If it fails again: {doctor}",
-            retryable=True,
-        ),
+        ExitCode.UNREACHABLE,
+        "Run the command again. If it fails again: {doctor}",
+        retryable=True,
     )
-    AUDIT_LOG = "audit_log", _Facts(ExitCode.AUDIT, ExitCode.AUDIT.advice)
-    INTERRUPTED = (
-        "interrupted",
-        _Facts(ExitCode.INTERRUPTED, ExitCode.INTERRUPTED.advice, retryable=True),
+    AUDIT_LOG = _Row("audit_log", ExitCode.AUDIT, ExitCode.AUDIT.advice)
+    INTERRUPTED = _Row(
+        "interrupted", ExitCode.INTERRUPTED, ExitCode.INTERRUPTED.advice, retryable=True
     )
-    LOCKED = "locked", _Facts(ExitCode.LOCKED, "Wait for that run to end, or stop it.")
-    USAGE = "usage", _Facts(ExitCode.USAGE)
-    DEFECT = "defect", _Facts(ExitCode.DEFECT, ExitCode.DEFECT.advice)
+    LOCKED = _Row("locked", ExitCode.LOCKED, "Wait for that run to end, or stop it.")
+    USAGE = _Row("usage", ExitCode.USAGE)
+    DEFECT = _Row("defect", ExitCode.DEFECT, ExitCode.DEFECT.advice)
 
 
 REFUSAL_REASONS: Final = tuple(each for each in Reason if each.exit_code is ExitCode.REFUSED)

@@ -80,10 +80,8 @@ class Explainer:
             for entry, result, keys in self._selector.explain(invitation)
         ]
         stale_from, stale_by = self._stale_from(by_policy)
-        return invitation.as_event(
+        return invitation.recorded(self._now, decision.entries).as_event(
             Explanation,
-            age_days=invitation.age_at(self._now),
-            entries=tuple(each.entry for each in decision.entries),
             rule=by_policy.rule,
             kept=decision.keep_reason,
             description=describe_decision(by_policy, decision),

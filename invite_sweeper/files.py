@@ -1,88 +1,13 @@
-"""Output files: paths that would overwrite each other, and targets that may be replaced."""
+"""Regular files: read within a bound, and replaced atomically."""
 
 import errno
 import io
 import os
 import stat
-from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from itertools import combinations
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from invite_sweeper.endings import Reason
-from invite_sweeper.errors import AuditLogError, RunError, UsageError
-
-
-def _is_same_file(path: Path, other: Path) -> bool:
-    try:
-        return path.samefile(other)
-    except OSError:  # one of them does not exist yet
-        return os.path.realpath(path) == os.path.realpath(other)
-
-
-def check_distinct_files(
-    outputs: Mapping[str, Path | None], others: Iterable[tuple[str, Path]]
-) -> None:
-    """Raise UsageError if two outputs, or an output and another file, are the same file.
-
-    Links and relative paths are resolved.
-
-    Args:
-        outputs: By option.
-        others: With a description of each.
-    """
-    named = [(option, path) for option, path in outputs.items() if path is not None]
-    if not named:
-        return
-    pairs = [*combinations(named, 2), *((one, other) for other in others for one in named)]
-    for (option, path), (what, other) in pairs:
-        if _is_same_file(path, other):
-            raise UsageError(f"{option} {path} would overwrite {what} {other}.", hint=_OTHER_FILE)
-
-
-_START_BYTES = 4096
-
-
-def check_replaceable(
-    option: str, path: Path | None, what: str, *, is_ours: Callable[[bytes], bool]
-) -> None:
-    """Raise UsageError if an output would overwrite a file that this program did not write.
-
-    A file that is missing, empty or ours may be replaced, also behind a link. A pipe or a device
-    is not replaced; its own checks apply.
-
-    Args:
-        option: That names it.
-        path: None where the option is not set.
-        what: What the program writes there, such as "a saved plan".
-        is_ours: Returns whether a file that starts so is an earlier output of that kind.
-    """
-    if path is None:
-        return
-    try:
-        mode = path.stat().st_mode
-    except OSError:  # missing, or writing it reports the error
-        return
-    if stat.S_ISDIR(mode):
-        raise UsageError(f"{option} {path} is a directory.", hint="Name a file in it.")
-    if not stat.S_ISREG(mode):
-        return
-    try:
-        with open_regular(path) as file:
-            start = file.read(_START_BYTES)
-    except OSError as error:
-        raise UsageError(
-            f"{option} {path} exists and cannot be read: {error.strerror}.", hint=_OTHER_FILE
-        ) from None
-    if start and not is_ours(start):
-        raise UsageError(
-            f"{option} {path} would overwrite a file that is not {what}.",
-            hint=f"{_OTHER_FILE} If this one is not needed, delete it first.",
-        )
-
-
-_OTHER_FILE = "Choose another file."
 _BUFFER_BYTES: Final = 1 << 18
 
 
@@ -135,24 +60,6 @@ def open_regular(path: Path, *, follow_links: bool = True) -> BinaryIO:
     raise OSError(errno.EINVAL, "it is not a regular file")
 
 
-def write_error(what: str, path: Path, error: OSError) -> RunError:
-    """Return the error of a file that was not written: a full disk is that of the audit log."""
-    message = f"{what} {path} cannot be written: {error.strerror}."
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return AuditLogError(message, hint=Reason.AUDIT_LOG.advice)
-    return UsageError(message, hint="Name a regular file in a folder that you can write to.")
-
-
-def check_writable(path: Path, what: str) -> None:
-    """Raise the error of `write_error` if a file cannot be replaced; leaves nothing behind."""
-    try:
-        partial, descriptor = _create_beside(regular_file_target(path))
-        os.close(descriptor)
-        partial.unlink()
-    except OSError as error:
-        raise write_error(what, path, error) from None
-
-
 def replace_file(path: Path, data: bytes, *, follow_links: bool = True) -> None:
     """Write a file atomically with mode 0600, and sync it and its name to disk.
 
@@ -163,7 +70,7 @@ def replace_file(path: Path, data: bytes, *, follow_links: bool = True) -> None:
         OSError: It was not written; an earlier file is unchanged.
     """
     target = regular_file_target(path) if follow_links else path
-    partial, descriptor = _create_beside(target)
+    partial, descriptor = create_beside(target)
     try:
         left = memoryview(data)
         while left:
@@ -183,7 +90,7 @@ _MAX_PREFIX: Final = 100
 """Characters of a file's name that its temporary name repeats; a name has at most 255 bytes."""
 
 
-def _create_beside(target: Path) -> tuple[Path, int]:
+def create_beside(target: Path) -> tuple[Path, int]:
     """Create the temporary file of a target, with mode 0600; one of a killed run is replaced."""
     partial = target.with_name(f".{target.name[:_MAX_PREFIX]}.partial")
     partial.unlink(missing_ok=True)

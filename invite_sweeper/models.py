@@ -3,7 +3,7 @@
 A value claims only what Atlas returned; what it did not return is None or empty.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from operator import attrgetter
@@ -11,18 +11,10 @@ from typing import Any, ClassVar, Final, NamedTuple, Self, TypeAlias, TypeVar
 
 import msgspec
 
-from invite_sweeper.endings import new_member
+from invite_sweeper.endings import FactEnum
 from invite_sweeper.errors import RunError
 from invite_sweeper.json_text import to_json
 from invite_sweeper.text import casefold_visible
-
-
-class OrganizationName(msgspec.Struct, frozen=True):
-    """An organization as results name it; `name` is None where Atlas did not return it."""
-
-    id: str
-    name: str | None
-
 
 EventT = TypeVar("EventT", bound="Invitation")
 _TENTH_OF_A_DAY_S: Final = 8640
@@ -30,7 +22,7 @@ MAX_CLOCK_SKEW_S: Final = 300.0
 """Local time and Atlas's may differ by this much, and the answers of Atlas may be this old."""
 
 
-class Source(StrEnum):
+class Source(FactEnum):
     """A kind of list that contains pending invitations; the values of the policy's `sources`."""
 
     contents: str
@@ -44,10 +36,6 @@ class Source(StrEnum):
 
     Source: the descriptions of the deprecated operations in Atlas's OpenAPI document.
     """
-
-    def __new__(cls, value: str, *facts: object) -> Self:
-        """Return the member of a row."""
-        return new_member(cls, value, facts)
 
     INVITES = (
         "invites",
@@ -187,7 +175,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         return self.source.value, org_id, self.project_id or org_id, self.invitation_id
 
 
-class Invitation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class Invitation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A pending invitation: as a list of Atlas shows it, and as each line of the log records it.
 
     An event of the log has these fields and its own. Of an invitation with several entries, they
@@ -211,7 +199,7 @@ class Invitation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
         team_ids: Teams that the user joins; only in lists of organizations.
         project_roles: Pairs of project id and role; needed to invite again.
         linked_projects: Id and name of the projects that an organization's invitation gives
-            access to, by a role or a team. The name is "" until `RunScope.with_project_names`
+            access to, by a role or a team. The name is "" until `RunScope.with_links`
             sets it. Empty in lists of projects.
         entries: The other entries of the invitation, which end with it.
         links_out_of_scope: A linked project is not in the policy's scope or not visible, or it
@@ -301,9 +289,14 @@ class Invitation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
         """As plans and the audit log name it among the entries of an invitation."""
         return Entry(self.source, self.project_id, self.invitation_id, self.roles)
 
+    def recorded(self, now: datetime, others: Iterable["Invitation"] = ()) -> "Invitation":
+        """Return it as a run records it: with its age, and the other entries that end with it."""
+        entries = tuple(each.entry for each in others)
+        return msgspec.structs.replace(self, age_days=self.age_at(now), entries=entries)
+
     def as_event(self, kind: type[EventT], **more: Any) -> EventT:  # noqa: ANN401  its own fields
-        """Return an event of the audit log about it."""
-        return kind(**{**dict(zip(_NAMES, _values(self), strict=True)), **more})
+        """Return an event of the audit log about it, with the fields of that event alone."""
+        return kind(*_values(self), **more)  # by position: each deletion has three events
 
 
 _NAMES: Final = Invitation.__struct_fields__
@@ -471,14 +464,3 @@ def is_permission_error(status: object, code: str | None) -> bool:
     if status == 401:  # noqa: PLR2004
         return code not in UNAUTHENTICATED_CODES
     return status == 403 and not (code or "").endswith(ACCESS_LIST_CODES)  # noqa: PLR2004
-
-
-class RequestCounters(msgspec.Struct):
-    """What a client has sent so far, sign-in and answers to digest challenges included.
-
-    The fields are those of `Counts`.
-    """
-
-    requests: int = 0
-    retries: int = 0
-    rate_limited: int = 0

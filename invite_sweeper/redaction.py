@@ -110,12 +110,6 @@ class Redactor:
                     if forms := self._forms.pop(block, set()) - {form}:
                         self._forms[block] = forms
 
-    def clear(self) -> None:
-        """Forget all secrets."""
-        self._short_forms.clear()
-        self._forms.clear()
-        self._responses.clear()
-
     def redact(self, text: str) -> str:
         """Return the text with secrets replaced, and URLs without user information.
 
@@ -248,7 +242,6 @@ def _decode(escape: re.Match[str]) -> str:
 
 
 def _without_blanks(text: str) -> str:
-    """Return the text without what `_BLANK` matches."""
     dense = "".join(text.split())
     return dense if dense.isascii() or dense.isprintable() else _BLANK.sub("", text)
 

@@ -22,7 +22,7 @@ from invite_sweeper.audit.events import (
     RunFinished,
     RunStarted,
 )
-from invite_sweeper.audit.reader import read_events, required
+from invite_sweeper.audit.reader import read_events
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import (
     AuditLogError,
@@ -52,6 +52,7 @@ Source: 400 `RATE_LIMITED_IP` of https://www.mongodb.com/docs/atlas/reference/ap
 """
 _WINDOW_S: Final = 61.0  # one second longer, as Atlas's clock may differ
 _BACKOFF_S: Final = (10.0, 20.0, 40.0)
+_CONFIRMED: Final = frozenset({Outcome.DELETED, Outcome.ACCEPTED_DURING})
 NOTHING_INVITED: Final = "No one was invited."
 
 
@@ -81,17 +82,16 @@ def read_deletions(
     start: RunStarted | None = None
     run_id = ""
     found: dict[tuple[str, ...], OutcomeLine | Intent] = {}
-    with required():
-        for header, event in read_events(path):
-            if isinstance(event, RunStarted):
-                start, run_id = event, header.run_id
-            elif isinstance(event, Intent) and unconfirmed:
+    for header, event in read_events(path):
+        if isinstance(event, RunStarted):
+            start, run_id = event, header.run_id
+        elif isinstance(event, Intent) and unconfirmed:
+            found[event.key] = event
+        elif isinstance(event, OutcomeLine):
+            if _is_deleted(event, unconfirmed=unconfirmed):
                 found[event.key] = event
-            elif isinstance(event, OutcomeLine):
-                if _is_deleted(event, unconfirmed=unconfirmed):
-                    found[event.key] = event
-                elif event.recovers is None:
-                    found.pop(event.key, None)
+            else:
+                found.pop(event.key, None)
     if start is None:
         raise UsageError(f"{path} has no line.", hint="List the runs with `audit show`.")
     by_user = {(*each.key[:3], *each.user_key): each for each in found.values()}
@@ -102,14 +102,11 @@ def read_deletions(
 
 
 def _is_deleted(event: OutcomeLine, *, unconfirmed: bool) -> bool:
-    if event.outcome == Outcome.ACCEPTED_DURING:  # also of an interrupted run: found by this one
+    if event.outcome in _CONFIRMED:  # also of an interrupted run: found by this one
         return True
-    if event.recovers is not None:
-        return False
     repeated = event.outcome == Outcome.ALREADY_GONE and event.attempts > 1
-    return event.outcome == Outcome.DELETED or (
-        unconfirmed and (repeated or event.outcome == Outcome.UNKNOWN)
-    )
+    is_doubtful = repeated or event.outcome == Outcome.UNKNOWN
+    return unconfirmed and is_doubtful and event.recovers is None
 
 
 class Barred(Planned, frozen=True, kw_only=True):

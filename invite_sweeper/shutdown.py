@@ -22,6 +22,7 @@ class StopRequest:
 
     Attributes:
         reason: Why the run must stop; None while it need not.
+        forced: Set by a second stop, which also cancels work in flight.
     """
 
     def __init__(self) -> None:
@@ -34,11 +35,6 @@ class StopRequest:
         if self.reason is None:
             self.reason = reason
             self.requested.set()
-
-    def request_now(self, reason: str) -> None:
-        """Request a stop that also cancels work in flight."""
-        self.request(reason)
-        self.forced.set()
 
     async def grace_over(self, grace: timedelta) -> None:
         """Return when what is in flight after a stop has had its time, or a second stop came."""
@@ -93,7 +89,7 @@ def handle_signals(
             log.warning("stopping: no new requests; a second signal stops at once", signal=name)
             stop.request(f"{name} received")
         else:
-            stop.request_now(f"{name} received again")
+            stop.forced.set()
 
     def handle(number: int, _frame: FrameType | None) -> None:
         last_resort.stop_requested()

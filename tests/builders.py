@@ -6,7 +6,7 @@ from typing import TypeVar
 import yaml
 from msgspec import structs
 
-from invite_sweeper.models import Invitation, Project, Source, rfc3339
+from invite_sweeper.models import Entry, Invitation, Project, Source, rfc3339
 from invite_sweeper.policy import Policy, parse_policy
 
 InvitationT = TypeVar("InvitationT", bound=Invitation)
@@ -64,14 +64,17 @@ def changed(one: InvitationT, **changes: object) -> InvitationT:
     return structs.replace(one, **{**changes, **dates})
 
 
-def event_of(kind: type[InvitationT], one: Invitation, **more: object) -> InvitationT:
+def event_of(
+    kind: type[InvitationT], one: Invitation, entries: tuple[Entry, ...] = (), **more: object
+) -> InvitationT:
     """Return the event of an invitation as a run at NOW writes it."""
-    return one.as_event(kind, age_days=one.age_at(NOW), **more)
+    recorded = structs.replace(one, age_days=one.age_at(NOW), entries=entries)
+    return recorded.as_event(kind, **more)
 
 
 def listed_as(line: Invitation) -> Invitation:
     """Return the invitation of a line as its list shows it."""
-    return line.as_event(Invitation, age_days=None, entries=())
+    return structs.replace(line.as_event(Invitation), age_days=None, entries=())
 
 
 def project(number: int = 1, **changes: object) -> Project:

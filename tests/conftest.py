@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from xdist.scheduler import LoadScopeScheduling
 
-from invite_sweeper.redaction import SECRETS
+from invite_sweeper.redaction import SECRETS, Redactor
 
 settings.register_profile(
     "here", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
@@ -29,8 +29,6 @@ settings.register_profile("many", settings.get_profile("here"), max_examples=200
 settings.load_profile("here")
 
 
-COVERED_BY_FIXTURE = frozenset({"axe", "chromium"})
-"""Fixtures with the name of what they need."""
 CONTAINERS = (
     "test_cluster.py", "test_container_run.py", "test_cron_daemon.py", "test_distribution.py",
     "test_image.py", "test_publishing.py", "test_systemd_machine.py",
@@ -64,11 +62,7 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Name the needs of fixtures, and deselect the tests of a week."""
-    for item in items:
-        fixtures = set(getattr(item, "fixturenames", ()))
-        for name in COVERED_BY_FIXTURE & fixtures:
-            item.add_marker(pytest.mark.needs(name))
+    """Deselect the tests of a week, and begin with what takes long."""
     if os.environ.get("INVITE_SWEEPER_WEEKLY") != "1":
         weekly = [item for item in items if item.get_closest_marker("weekly")]
         config.hook.pytest_deselected(items=weekly)
@@ -107,4 +101,4 @@ def pytest_runtest_protocol(item, nextitem):
 def _no_secrets_of_other_tests():
     """Forget the secrets of a test, which would be redacted in the next one."""
     yield
-    SECRETS.clear()
+    vars(SECRETS).update(vars(Redactor()))

@@ -2,6 +2,9 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from datetime import datetime
+
+from builders import ORG
 
 from invite_sweeper.audit.events import Intent, OutcomeLine
 from invite_sweeper.errors import AuditLogError
@@ -20,7 +23,10 @@ from invite_sweeper.models import (
 
 @dataclass
 class FakeAtlas:
-    """Stands for AtlasReader and AtlasDeleter.
+    """Stands for AtlasReader and AtlasDeleter: its lists do not contain what it deleted.
+
+    A DELETE in an organization ends what its other lists and those of its projects show of the
+    person. What is in `results` stays, whatever the answer says.
 
     Attributes:
         listed: The projects, or errors, that `projects` yields.
@@ -69,6 +75,12 @@ class FakeAtlas:
             raise result
         return result
 
+    async def organizations(self) -> dict[str, str]:
+        return {ORG: "Alpha"}
+
+    async def secret_expiries(self, _org_id: str) -> tuple[datetime, ...]:
+        return ()
+
     async def project_teams(self, project: Project) -> frozenset[str] | ListUnreadable:
         self.teams_requested.append(project.id)
         await asyncio.sleep(0)
@@ -100,10 +112,19 @@ class FakeAtlas:
         progress.response_pending = False
         progress.http_status = 204
         result = self.results.get(invitation.invitation_id)
-        if result is None:
-            self.deleted.append(invitation.invitation_id)
-            return Sending(Outcome.DELETED, 1, 204)
-        return result
+        if result is not None:
+            return result
+        self.deleted.append(invitation.invitation_id)
+        for key, listed in self.lists.items():
+            self.lists[key] = tuple(each for each in listed if not _is_ended(invitation, each))
+        return Sending(Outcome.DELETED, 1, 204)
+
+
+def _is_ended(deleted: Invitation, each: Invitation) -> bool:
+    if not deleted.source.is_organization_level:
+        return each.key == deleted.key
+    same = (each.org_id, each.username) == (deleted.org_id, deleted.username)
+    return same and each.source is not Source.INVITES
 
 
 @dataclass

@@ -37,7 +37,8 @@ def html(status: int = 502, *, retry_after: str | None = None, late: bool = Fals
     line = f"{status} {HTTPStatus(status).phrase}"
     page = (
         f"<html>\n<head>\n    <title>{line}</title>\n</head>\n<body>\n    <h1>{line}</h1>\n"
-        "    <p>upstream connect error</p>\n</body>\n</html>"
+        "    <p>HTTP/2 protocol error: Invalid input ConnectionInputs.RECV_HEADERS in state "
+        "ConnectionState.CLOSED</p>\n</body>\n</html>"
     )
     headers = [("Connection", "close"), ("Server", "proxy")]
     if retry_after is not None:
@@ -62,9 +63,9 @@ def upgrade() -> Fault:
     return fail_with(405, "WRITES_NOT_ALLOWED_DURING_APP_UPGRADES", detail)
 
 
-def redirect(location: str, status: int = 302) -> Fault:
+def redirect(location: str) -> Fault:
     """Redirect the client."""
-    return respond_with(SimulatedResponse(status, headers=(("Location", location),)))
+    return respond_with(SimulatedResponse(302, headers=(("Location", location),)))
 
 
 def address_refused() -> Fault:
@@ -220,19 +221,6 @@ def short_pages(size: int, repeated: int = 0) -> Fault:
         if call.query.get("pageNum", ["1"]) != ["1"]:
             page["results"] = [*last, *found]
         last[:] = found[-repeated:]
-        return replace(response, body=json.dumps(page).encode())
-
-    return partial(answer)
-
-
-def endless_pages() -> Fault:
-    """Send the first page for every page, with a link to a next one."""
-
-    async def answer(call, send):
-        call.query["pageNum"] = ["1"]
-        response = await send()
-        page = json.loads(response.body)
-        page["links"] = [{"href": call.target, "rel": "next"}]
         return replace(response, body=json.dumps(page).encode())
 
     return partial(answer)

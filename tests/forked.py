@@ -21,7 +21,7 @@ import sys
 import tempfile
 import termios
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from multiprocessing import connection
 from pathlib import Path
@@ -131,17 +131,10 @@ class Fork:
         self.send_signal(signal.SIGKILL)
 
 
-def is_possible(environment: Mapping[str, str | None]) -> bool:
+def is_possible(environment: Mapping[str, str]) -> bool:
     """Return whether a fork with this environment is like a new process."""
-    return _read_while_importing(environment) == _read_while_importing(_ENVIRONMENT)
-
-
-def _read_while_importing(environment: Mapping[str, str | None]) -> Mapping[str, str]:
-    return {
-        name: value
-        for name, value in environment.items()
-        if value is not None and not name.startswith(_READ_AT_RUN_TIME)
-    }
+    differing = environment.items() ^ _ENVIRONMENT.items()
+    return all(name.startswith(_READ_AT_RUN_TIME) for name, _ in differing)
 
 
 @functools.cache
@@ -198,20 +191,14 @@ def _serve(channel: socket.socket) -> tuple[bytes, list[int]]:
             *streams, status_fd = fds
             pid = os.fork()
             if pid == 0:
-                _close(status_fd, *_descriptors_of_forks(selector))
+                forks = [key for key in selector.get_map().values() if key.data is not None]
+                _close(status_fd, *(fd for key in forks for fd in (key.fd, key.data[1])))
                 selector.close()
                 channel.close()
                 return request, streams
             os.write(status_fd, b"%d\n" % pid)
             selector.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, status_fd))
             _close(*streams)
-
-
-def _descriptors_of_forks(selector: selectors.BaseSelector) -> Iterator[int]:
-    for key in selector.get_map().values():
-        if key.data is not None:
-            _, status_fd = key.data
-            yield from (key.fd, status_fd)
 
 
 def _close(*fds: int) -> None:

@@ -103,15 +103,15 @@ IN_EACH_LIST = (
     Mutant(
         "an unusable date is ignored",
         "sweep/selection.py",
-        "return unusable_date_reason(invitation.created_at, self._now) or unknown_reason",
-        "return (None if invitation.source == {source!r} else\n"
-        "            unusable_date_reason(invitation.created_at, self._now)) or unknown_reason",
+        "if isinstance(date, str):\n            return date\n",
+        "if isinstance(date, str):\n"
+        "            return unknown_reason if invitation.source == {source!r} else date\n",
     ),
     Mutant(
         "a missing value is ignored",
         "sweep/selection.py",
-        "return unusable_date_reason(invitation.created_at, self._now) or unknown_reason",
-        "return unusable_date_reason(invitation.created_at, self._now) or (\n"
+        'return "future_date" if date > self._now else unknown_reason',
+        'return "future_date" if date > self._now else (\n'
         "            None if invitation.source == {source!r} else unknown_reason)",
     ),
     Mutant(
@@ -201,27 +201,27 @@ SINGLE = (
         "sweep/run.py",
         "if result.question_s > MAX_QUESTION_S:",
         "if False:",
-        "tests/unit/sweep/test_sweep.py -k long_question",
+        "tests/unit/sweep/test_question.py",
     ),
     Mutant(
         "what is stale again after the question is not compared",
         "sweep/run.py",
         "Reader(result, again, None, [shown])",
         "Reader(result, again, None)",
-        "tests/unit/sweep/test_sweep.py -k long_question",
+        "tests/unit/sweep/test_question.py",
     ),
     Mutant(
         "no guard is asked about what is read after the question",
         "sweep/run.py",
         "    _check_guards(result.command, again)\n",
         "",
-        "tests/unit/sweep/test_sweep.py -k long_question",
+        "tests/unit/sweep/test_question.py",
     ),
     Mutant(
         "the population of another scope is not compared",
         "audit/history.py",
-        "runs = [run for run in self.runs if run.base_url == base_url]\n",
-        "runs = [run for run in self.runs if run.base_url == base_url]\n"
+        "runs = [run for run in self.runs if run.start.base_url == base_url]\n",
+        "runs = [run for run in self.runs if run.start.base_url == base_url]\n"
         "        runs = [run for run in runs if not _rank(run, scope_sha256)[0]]\n",
         "tests/unit/sweep/test_sweep.py -k scope",
     ),
@@ -272,8 +272,8 @@ SINGLE = (
     Mutant(
         "a future date is used",
         "sweep/selection.py",
-        'return "future_date" if date > now else None',
-        "return None",
+        'return "future_date" if date > self._now else unknown_reason',
+        "return unknown_reason",
     ),
     Mutant(
         "the notice is over a second early",
@@ -321,14 +321,14 @@ SINGLE = (
     Mutant(
         "a list that was not read is forgotten",
         "sweep/plan.py",
-        "unread = {unread_organization(each) for each in lists}",
-        "unread = set()",
+        "all_read=not any(map(may_show_people, unread))",
+        "all_read=bool(unread) or not unread",
         PEOPLE,
     ),
     Mutant(
         "each entry is an invitation",
         "sweep/plan.py",
-        'self._add_invitations(combine(people, all_read=not unread & {organization.id, ""}))',
+        "self._add_invitations(combine(people, all_read=not any(map(may_show_people, unread))))",
         "self._add_invitations(people)",
         PEOPLE,
     ),
@@ -516,8 +516,8 @@ OF_GUARANTEES = (
     Mutant(
         "teams reach no project",
         "sweep/discovery.py",
-        "if not any(each.team_ids and not each.links_out_of_scope for each in invitations):",
-        "if invitations is not None:",
+        "if not any(each.team_ids and not each.links_out_of_scope for each in linked):",
+        "if linked is not None:",
         "tests/unit/sweep/test_discovery.py",
     ),
     Mutant(
@@ -581,7 +581,7 @@ OF_GUARANTEES = (
         "audit/directory.py",
         "if known != self.last_hash and (self.ended or chain.lines):",
         "if known != self.last_hash and self.number < 0:",
-        "tests/unit/audit/test_directory.py",
+        "tests/unit/audit/test_verify.py",
     ),
     Mutant(
         "a full disk is not noticed",
@@ -595,7 +595,7 @@ OF_GUARANTEES = (
         "sweep/discovery.py",
         "await recovery.settle_rest()",
         "assert recovery",
-        "tests/unit/sweep/test_sweep.py -k settled",
+        "tests/unit/sweep/test_recovery.py -k settled",
     ),
     Mutant(
         "a removed member of a killed run is called gone",
@@ -648,9 +648,9 @@ OF_GUARANTEES = (
     ),
     Mutant(
         "a file of an earlier run that cannot be opened is passed over",
-        "audit/reader.py",
-        "        raise DamagedLog(error.message, hint=error.hint) from error",
-        "        return",
+        "audit/history.py",
+        "read_events(file.path)",
+        "read_events(file.path) if file.path.is_file() else ()",
         "tests/unit/audit/test_history.py",
     ),
     Mutant(
@@ -658,7 +658,7 @@ OF_GUARANTEES = (
         "sweep/guards.py",
         "if sha256 is not None and saved.sha256 != sha256.strip().lower():",
         'if sha256 == "":',
-        "tests/test_auditor_page.py",
+        "tests/commands/test_saved_plans.py",
     ),
     Mutant(
         "the audit log has fields that it had not",

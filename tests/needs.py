@@ -19,10 +19,9 @@ REQUIRED = "INVITE_SWEEPER_REQUIRE_TOOLS"
 
 RECORDINGS = ROOT.parent / "shared/recordings"
 DOCUMENT = ROOT.parent / "shared/atlas-openapi.json"
-NODE_MODULES = ROOT / "build/node/node_modules"
 WEEKLY = os.environ.get("INVITE_SWEEPER_WEEKLY") or "0"
 BASE_ARCHIVE = ROOT / f"build/deploy-tools/base-{WEEKLY}.tar"
-AXE = NODE_MODULES / "axe-core/axe.min.js"
+AXE = ROOT / "build/deploy-tools/node/node_modules/axe-core/axe.min.js"
 MOUNT = ("unshare", "--mount", "--map-root-user", "sh", "-ec")
 
 
@@ -47,7 +46,7 @@ def _can_mount() -> bool:
     return subprocess.run(probe, capture_output=True, check=False).returncode == 0
 
 
-INSTALL_TOOLS = "install the tools of deploy/, as root: bash tests/deploy/install-tools.sh"
+INSTALL_TOOLS = "install the tools of the tests, as root: bash tests/deploy/install-tools.sh"
 NEEDS = {
     "recordings": Need(
         RECORDINGS.is_dir,
@@ -60,24 +59,17 @@ NEEDS = {
         installable=False,
     ),
     "base": Need(BASE_ARCHIVE.is_file, INSTALL_TOOLS),
-    "axe": Need(AXE.is_file, "npm install --prefix build/node axe-core"),
+    "axe": Need(AXE.is_file, INSTALL_TOOLS),
     "root": Need(lambda: os.geteuid() == 0, "run these tests as root", installable=False),
     "mount": Need(
         _can_mount, "run these tests where a namespace may mount a file system", installable=False
     ),
 }
-SYSTEM_COMMANDS = frozenset({"chromium", "faketime", "fish", "promtool", "ssh-keygen", "zsh"})
 
 
 def need(name: str) -> Need:
-    """Return a need by its name; another name is a command for the tests of `deploy/`."""
-    if name in NEEDS:
-        return NEEDS[name]
-    if name in SYSTEM_COMMANDS:
-        fix = "apt-get install chromium faketime promtool zsh fish openssh-client"
-    else:
-        fix = INSTALL_TOOLS
-    return Need(lambda: find_command(name) is not None, fix)
+    """Return a need by its name; another name is a command."""
+    return NEEDS.get(name) or Need(lambda: find_command(name) is not None, INSTALL_TOOLS)
 
 
 def check(item: pytest.Item) -> None:

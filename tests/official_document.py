@@ -1,5 +1,7 @@
 """Atlas's OpenAPI document: the excerpt that tests have, and the operations that it lacks."""
 
+import re
+
 import msgspec
 from needs import DOCUMENT
 
@@ -66,3 +68,12 @@ def resolved(document, value):
     if isinstance(value, dict):
         return {key: resolved(document, each) for key, each in value.items()}
     return [resolved(document, each) for each in value] if isinstance(value, list) else value
+
+
+def find_operation(document, method, path):
+    """Return the template of a path, the values in it, and the operation; None if it has none."""
+    for template, methods in document["paths"].items():
+        pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", template)
+        if method.lower() in methods and (found := re.fullmatch(pattern, path)):
+            return template, found.groupdict(), methods[method.lower()]
+    return None

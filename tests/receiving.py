@@ -6,13 +6,19 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
-class _Receiver(BaseHTTPRequestHandler):
+class Receiver(BaseHTTPRequestHandler):
+    """Keeps each request, and answers it by the status of the server."""
+
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.server.methods.append(self.command)
         self.server.requests.append((self.path, dict(self.headers), body))
         self.server.arrived.set()
         self.server.answers.wait(60)
+        self.answer()
+
+    def answer(self):
+        """Answer the request."""
         self.send_response(self.server.status)
         self.send_header("Location", "/elsewhere")
         self.end_headers()
@@ -24,13 +30,13 @@ class _Receiver(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def receiving() -> Iterator[ThreadingHTTPServer]:
+def receiving(handler: type[Receiver] = Receiver) -> Iterator[ThreadingHTTPServer]:
     """Yield a server with its `url`, its `status`, and the `requests` that it received.
 
     A request is its path, headers and body; `methods` has its method. It answers
     once `answers` is set, as it is at first.
     """
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Receiver)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.requests, server.methods, server.status = [], [], 200
     server.arrived, server.answers = threading.Event(), threading.Event()
     server.answers.set()

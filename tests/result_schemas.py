@@ -25,21 +25,14 @@ def _validators(name: str) -> tuple[jsonschema.Draft202012Validator, ...]:
     )
 
 
-def _validator(name: str, result: dict[str, object]) -> jsonschema.Draft202012Validator:
-    of_result, of_error = _validators(name)
-    return of_error if result.keys() == {"exit_code", "reasons", "error"} else of_result
-
-
 def mismatches(name: str, result: dict[str, object]) -> list[str]:
     """Return what is wrong with a result."""
+    of_result, of_error = _validators(name)
+    is_error = result.keys() == {"exit_code", "reasons", "error"}
     return [
         f"{'/'.join(map(str, each.absolute_path))}: {each.message[:200]}"
-        for each in _validator(name, result).iter_errors(result)
+        for each in (of_error if is_error else of_result).iter_errors(result)
     ]
-
-
-def fits(name: str, result: dict[str, object]) -> bool:
-    return _validator(name, result).is_valid(result)
 
 
 def schema_name(command: str) -> str:

@@ -25,16 +25,6 @@ from invite_sweeper.simulator.responses import SimulatedResponse
 FOCUSES = 7
 _NEXT = b'"links":[{"href":"https://atlas.example","rel":"next"}],"further":'
 
-_FOREIGN_404S = (
-    (b"default backend - 404", "text/plain; charset=utf-8"),
-    (b'{"message":"no Route matched with those values"}', "application/json"),
-    (b'{"error":404,"detail":"Not Found"}', "application/vnd.atlas.2023-01-01+json"),
-    (b'<?xml version="1.0"?><Error><Code>NoSuchKey</Code></Error>', "application/xml"),
-    (b"", None),
-)
-"""Bodies of a default backend, of gateways and of an object store, with their media types."""
-
-
 # Faults of a run --------------------------------------------------------------------------------
 
 
@@ -156,17 +146,6 @@ def _change(world: World, response: SimulatedResponse) -> SimulatedResponse:
     return replace(response, body=json.dumps(user).encode())
 
 
-def refuse_all(world: World, *, by_clock: bool) -> None:
-    """Make every run refuse: the clock differs, or the list of projects does not end."""
-    sim, dice = world.cli.sim, world.dice
-    if by_clock:
-        offset_s = dice.choice((-1, 1)) * dice.choice((310, 3600, 20 * 86_400))
-        sim.date_offset = timedelta(seconds=offset_s)
-    else:
-        endless = no_end(repeats=dice.random() < 0.5)
-        sim.faults.add(endless, path="*/groups", times=None)
-
-
 def _expire_tokens(world: World, *, for_good: bool) -> None:
     """End every token; for good if only service accounts can get another one."""
     sim, accounts = world.cli.sim, (world.cli.account, *world.accounts.values())
@@ -226,30 +205,10 @@ def focus(world: World, number: int) -> None:
 # Changes by others ------------------------------------------------------------------------------
 
 
-def answer_with_foreign_404s(world: World) -> None:
-    """Answer DELETEs with 404s that are not Atlas's; some invitations are withdrawn just before."""
-    sim, dice = world.cli.sim, world.dice
-    share = dice.choice((0, 2, 5))
-
-    def withdraw(call: Call) -> None:
-        if int(call.item_id[-1], 16) < share:
-            if call.scope_id in sim.groups:
-                sim.groups[call.scope_id].invites.pop(call.item_id, None)
-            for organization, user in _members(sim, call.item_id):
-                del organization.users[user.id]
-
-    body, media = dice.choice(_FOREIGN_404S)
-    foreign = faults.respond_with(SimulatedResponse(404, body, media, dated=False))
-    nth, times = dice.choice((1, 1, 3)), dice.choice((None, None, 4))
-    sim.faults.add(faults.effect(before=withdraw), method="DELETE", times=None)
-    sim.faults.add(foreign, method="DELETE", nth=nth, times=times)
-
-
-def _members(sim: SimulatedAtlas, id_: str) -> list[tuple[object, object]]:
-    """Return the user with this id, or whose invitation has it, after its organization."""
-    orgs = sim.organizations.values()
-    users = ((org, user) for org in orgs for user in org.users.values())
-    return [(org, user) for org, user in users if id_ in (user.id, user.invitation_id)]
+def _members(sim: SimulatedAtlas, id_: str) -> list[object]:
+    """Return the user with this id, or whose invitation has it."""
+    users = (user for org in sim.organizations.values() for user in org.users.values())
+    return [user for user in users if id_ in (user.id, user.invitation_id)]
 
 
 def change_what_is_shown(world: World, shown: set[tuple[str, str]]) -> set[tuple[str, str]]:
@@ -260,7 +219,7 @@ def change_what_is_shown(world: World, shown: set[tuple[str, str]]) -> set[tuple
             changed.add((scope_id, id_))
             if scope_id in sim.groups and id_ in sim.groups[scope_id].invites:
                 _change_invitation(world, sim.groups[scope_id].invites, id_)
-            for _, user in _members(sim, id_):
+            for user in _members(sim, id_):
                 _change_user(world, user)
                 changed |= {row.removed_as for row in world.items.values() if row.member == user.id}
     if dice.random() < 0.7:

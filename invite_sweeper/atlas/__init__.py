@@ -15,18 +15,11 @@ from yarl import URL
 from invite_sweeper.atlas.client import Client
 from invite_sweeper.atlas.credentials import Credentials
 from invite_sweeper.atlas.deleter import AtlasDeleter
-from invite_sweeper.atlas.http import (
-    MAX_BODY_BYTES,
-    TIMEOUT,
-    USER_AGENT,
-    HttpSession,
-    find_proxy,
-    open_connector,
-)
+from invite_sweeper.atlas.http import TIMEOUT, USER_AGENT, HttpSession, find_proxy, open_connector
 from invite_sweeper.atlas.inviter import AtlasInviter
 from invite_sweeper.atlas.limits import RateLimiter
 from invite_sweeper.atlas.reader import AtlasReader
-from invite_sweeper.models import RequestCounters, Source
+from invite_sweeper.models import Source
 from invite_sweeper.policy import Execution
 
 
@@ -58,8 +51,6 @@ async def connect(
     retry_until_s: float = math.inf,
     connector: aiohttp.BaseConnector | None = None,
     limiter: RateLimiter | None = None,
-    http_timeout: aiohttp.ClientTimeout = TIMEOUT,
-    max_body_bytes: int = MAX_BODY_BYTES,
 ) -> AsyncIterator[AtlasClient]:
     """Open a client; nothing is sent before it is used.
 
@@ -71,8 +62,6 @@ async def connect(
         retry_until_s: Nothing is retried after it, on the limiter's clock.
         connector: Connections that clients share; stays open. None for some of its own.
         limiter: By default, one with the limits of the policy.
-        http_timeout: Applies to each attempt.
-        max_body_bytes: Longer responses, decompressed, are errors.
     """
     proxy, proxy_headers = find_proxy(base_url)
     async with aiohttp.ClientSession(
@@ -81,10 +70,10 @@ async def connect(
         headers={"User-Agent": USER_AGENT},
         cookie_jar=aiohttp.DummyCookieJar(),
         proxy=proxy,
-        timeout=http_timeout,
+        timeout=TIMEOUT,
     ) as session:
         client = AtlasClient(
-            HttpSession(session, base_url, max_body_bytes, RequestCounters(), proxy_headers),
+            HttpSession(session, base_url, proxy_headers),
             credentials,
             limiter=limiter
             or RateLimiter(

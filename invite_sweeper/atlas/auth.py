@@ -81,7 +81,6 @@ class AccessTokens:
         self._token: _Token | None = None
         self._issued: list[_Token] = []
         self._refresh_task: asyncio.Task[_Token] | None = None
-        self._rejection: CredentialsRefused | None = None
         self._refreshed_s = -math.inf
 
     async def header(self) -> Secret:
@@ -122,8 +121,6 @@ class AccessTokens:
             revocation.cancel()
 
     async def _refresh(self) -> _Token:
-        if self._rejection is not None:
-            raise self._rejection
         if self._refresh_task is None:
             self._refresh_task = asyncio.create_task(self._fetch())
             # Retrieved, so that asyncio does not warn when no caller is left to await it.
@@ -143,9 +140,6 @@ class AccessTokens:
             if previous is None or now_s >= previous.expires_at_s:
                 raise
             token = previous._replace(refresh_at_s=now_s + _REFRESH_RETRY_S)
-        except CredentialsRefused as error:
-            self._rejection = error
-            raise
         finally:
             self._refresh_task = None
         self._token = token

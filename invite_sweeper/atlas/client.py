@@ -47,7 +47,7 @@ from invite_sweeper.atlas.responses import (
     is_unprocessed,
     parse_rate_limit_error,
 )
-from invite_sweeper.models import RequestCounters, Sending, Source
+from invite_sweeper.models import Sending, Source
 from invite_sweeper.policy import Execution
 
 BACKOFF = wait_random_exponential(multiplier=0.5, max=30.0)
@@ -145,7 +145,7 @@ class Client:
         self.actor = credentials.actor
         self.limiter = limiter
         self.server = ServerInfo(clock)
-        self.counters: RequestCounters = http.counters
+        self.counters = http.counters
         self._http = http
         self._slots = asyncio.Semaphore(execution.concurrency)
         self._credentials = credentials
@@ -175,7 +175,7 @@ class Client:
     ) -> Request:
         """Return a request; `build_path` describes and checks the first four arguments."""
         path = build_path(endpoint, *ids, page=page, since=since)
-        scope_id = ids[0] if endpoint.is_per_id else self.actor
+        scope_id = ids[0] if ids else self.actor
         bucket = self.limiter.bucket(endpoint.endpoint_set, scope_id)
         return Request(endpoint, path, bucket, parse, progress, body)
 
@@ -278,9 +278,8 @@ class Client:
             if decide(result) is RetryDecision.RATE_LIMITED:
                 state.attempt_number -= 1  # Atlas answers with 429 as long as it likes
                 return max(0.0, request.bucket.blocked_until_s - self.limiter.clock())
-            if not isinstance(result, Response):
-                return UNREACHABLE(state)
-            return max(BACKOFF(state), retry_after_s(result.headers, self.server.clock) or 0.0)
+            # A `Retry-After` blocks the bucket, whose token is acquired after this wait.
+            return BACKOFF(state) if isinstance(result, Response) else UNREACHABLE(state)
 
         def tell(state: RetryCallState) -> None:
             self._tell(request, result, state.upcoming_sleep)
@@ -402,7 +401,7 @@ class Client:
             if response.status == TOO_MANY_REQUESTS:
                 self.counters.rate_limited += 1
                 named_s, limit = parse_rate_limit_error(response)
-                wait_s = wait_s or named_s or 0.0
+                wait_s = wait_s if wait_s is not None else named_s or 0.0
             if wait_s is not None:
                 # Jitter, so that two clients do not retry at the same time.
                 jitter = random.random()  # noqa: S311

@@ -8,15 +8,9 @@ the second read detects this if the organization still returns the user.
 """
 
 from collections.abc import Iterable
-from typing import Final
 
 from invite_sweeper.atlas.client import Client
-from invite_sweeper.atlas.endpoints import (
-    GET_ORG_USER,
-    SOURCES,
-    InvalidRequest,
-    SourceApi,
-)
+from invite_sweeper.atlas.endpoints import GET_ORG_USER, SOURCES, InvalidRequest, SourceApi
 from invite_sweeper.atlas.reader import look_after, status_in, user_in, user_request
 from invite_sweeper.atlas.responses import (
     CANCELLED,
@@ -86,9 +80,6 @@ def _read_answer(result: ResponseOrFailure) -> Outcome:
     return Outcome.FAILED if REDIRECT <= result.status < SERVER_ERROR else Outcome.UNKNOWN
 
 
-_CONSEQUENCE: Final = "No further deletion is sent. The audit log shows what was deleted."
-
-
 class AtlasDeleter:
     """Deletes invitations, and reads each user before and after where that is needed.
 
@@ -107,9 +98,7 @@ class AtlasDeleter:
         organization. All are taken before the first request, so that no rate limit delays the
         DELETE after the read.
         """
-        api = self._apis.get(invitation.source)
-        if api is None:
-            return 0.0
+        api = self._apis[invitation.source]
         limiter = self._client.limiter
         delete = limiter.bucket(api.delete.endpoint_set, invitation.scope_id)
         if api.read_user is None:
@@ -121,31 +110,25 @@ class AtlasDeleter:
     async def delete(self, invitation: Invitation, sending: Sending) -> Sending:
         """Delete one invitation, after `try_acquire` returned 0.0 for it.
 
-        A failure is an outcome, not an exception. If the task is cancelled, `sending` shows
-        what was sent.
+        A failure is an outcome, not an exception; another list is a KeyError. If the task is
+        cancelled, `sending` shows what was sent.
 
         Args:
             invitation: As it was listed.
             sending: Updated with each attempt, and returned with its outcome.
         """
-        api = self._apis.get(invitation.source)
+        api = self._apis[invitation.source]
         try:
-            if api is None:
-                return sending.end(Outcome.FAILED)
             if api.read_user is None:
-                await self._revoke(api, invitation, sending)
-            else:
-                await self._remove_user(api, invitation, sending)
+                return await self._revoke(api, invitation, sending)
+            return await self._remove_user(api, invitation, sending)
         except InvalidRequest:
             # Selection keeps invitations with a malformed id; this is the second line of defence.
             return sending.end(Outcome.FAILED)
         except RunError as error:
             if sending.cancelled and isinstance(error, AtlasUnavailable):
                 return sending.interrupt()  # no time left for an access token
-            sending.end(Outcome.FAILED, error)
-        if sending.fatal_error is not None:  # its own consequence says that nothing was deleted
-            sending.fatal_error = sending.fatal_error.having(consequence=_CONSEQUENCE)
-        return sending
+            return sending.end(Outcome.FAILED, error)
 
     async def _revoke(self, api: SourceApi, listed: Invitation, sending: Sending) -> Sending:
         """Send a DELETE that cannot affect an accepted invitation."""

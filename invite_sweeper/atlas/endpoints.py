@@ -11,12 +11,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from invite_sweeper.models import (
-    INVITED_STATUSES,
-    MAX_CLOCK_SKEW_S,
-    MembershipStatus,
-    Source,
-)
+from invite_sweeper.models import INVITED_STATUSES, MAX_CLOCK_SKEW_S, MembershipStatus, Source
 
 _MAX_REFILLS_RESERVED: Final = 10
 
@@ -39,7 +34,7 @@ class BucketLimit(NamedTuple):
 
 
 class EndpointSet(NamedTuple):
-    """Calls with one rate limit, for each id or each set of credentials.
+    """Calls with one rate limit, for each first id; for each set of credentials without ids.
 
     Attributes:
         limit: Where none is documented, the smallest documented one.
@@ -62,6 +57,7 @@ TEAMS_GROUP: Final = EndpointSet("teams_group", BucketLimit(1200, 500, 60))
 # https://www.mongodb.com/docs/atlas/api/api-authentication: 10, later 50 a minute.
 TOKENS: Final = EndpointSet("tokens", BucketLimit(10, 10, 60))
 
+_JSON: Final = "application/json"
 V2023_01_01: Final = "application/vnd.atlas.2023-01-01+json"
 V2024_08_05: Final = "application/vnd.atlas.2024-08-05+json"
 V2025_02_19: Final = "application/vnd.atlas.2025-02-19+json"
@@ -83,7 +79,6 @@ class Endpoint:
         query: Pinned parameters, URL-encoded.
         paged: Whether it takes a `pageNum`.
         max_age_s: An answer that was made longer before its request is from a cache.
-        is_per_id: Whether the rate limit counts by its first id; else by the credentials.
     """
 
     method: str
@@ -93,7 +88,6 @@ class Endpoint:
     query: str = ""
     paged: bool = False
     max_age_s: float = MAX_CLOCK_SKEW_S
-    is_per_id: bool = True
 
     @cached_property
     def headers(self) -> Mapping[str, str]:
@@ -101,7 +95,7 @@ class Endpoint:
         headers = {"Accept": self.media_type}
         if self.method == "GET":
             headers["Cache-Control"] = "no-cache"
-        if self.method == "POST" and self.is_per_id:  # else it is a form
+        if self.method == "POST" and "{}" in self.template:  # else it is a form
             headers["Content-Type"] = self.media_type
         return headers
 
@@ -110,20 +104,14 @@ def _statuses(*statuses: MembershipStatus) -> str:
     return "&".join(f"orgMembershipStatuses={status}" for status in statuses)
 
 
-def _pages(
-    path: str, media_type: str, endpoint_set: EndpointSet, *parameters: str, is_per_id: bool = True
-) -> Endpoint:
+def _pages(path: str, media_type: str, endpoint_set: EndpointSet, *parameters: str) -> Endpoint:
     query = "&".join((*parameters, "itemsPerPage=500&includeCount=false"))
-    return Endpoint("GET", path, media_type, endpoint_set, query, paged=True, is_per_id=is_per_id)
+    return Endpoint("GET", path, media_type, endpoint_set, query, paged=True)
 
 
 def _user(path: str, endpoint_set: EndpointSet) -> Endpoint:
     query = _statuses(*INVITED_STATUSES, MembershipStatus.ACTIVE)
     return Endpoint("GET", f"{path}/{{}}", V2025_02_19, endpoint_set, query, max_age_s=0.0)
-
-
-def _form(path: str, endpoint_set: EndpointSet) -> Endpoint:
-    return Endpoint("POST", path, "application/json", endpoint_set, is_per_id=False)
 
 
 _API: Final = "/api/atlas/v2"
@@ -136,8 +124,8 @@ _INVITED: Final = _statuses(*INVITED_STATUSES)
 _ACTIVE: Final = _statuses(MembershipStatus.ACTIVE)
 _PRESENT: Final = _statuses(MembershipStatus.PENDING, MembershipStatus.ACTIVE)
 
-LIST_GROUPS: Final = _pages(f"{_API}/groups", V2023_01_01, PROJECTS_USER, is_per_id=False)
-LIST_ORGS: Final = _pages(f"{_API}/orgs", V2023_01_01, ORGANIZATIONS_USER, is_per_id=False)
+LIST_GROUPS: Final = _pages(f"{_API}/groups", V2023_01_01, PROJECTS_USER)
+LIST_ORGS: Final = _pages(f"{_API}/orgs", V2023_01_01, ORGANIZATIONS_USER)
 
 LIST_GROUP_INVITES: Final = Endpoint("GET", _GROUP_INVITES, V2023_01_01, PROJECTS_GROUP)
 DELETE_GROUP_INVITE: Final = Endpoint(
@@ -180,8 +168,8 @@ GET_SERVICE_ACCOUNT: Final = Endpoint(
     EndpointSet("service_accounts_org"),
 )
 """A service account with the dates of its secrets. Requires Organization Read Only."""
-FETCH_TOKEN: Final = _form("/api/oauth/token", TOKENS)
-REVOKE_TOKEN: Final = _form("/api/oauth/revoke", EndpointSet("revocations"))
+FETCH_TOKEN: Final = Endpoint("POST", "/api/oauth/token", _JSON, TOKENS)
+REVOKE_TOKEN: Final = Endpoint("POST", "/api/oauth/revoke", _JSON, EndpointSet("revocations"))
 
 ENDPOINTS: Final = frozenset(
     each for each in globals().copy().values() if isinstance(each, Endpoint)

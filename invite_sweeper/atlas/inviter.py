@@ -19,12 +19,7 @@ from invite_sweeper.atlas.responses import (
 )
 from invite_sweeper.errors import RunError
 from invite_sweeper.json_text import to_json
-from invite_sweeper.models import (
-    Invitation,
-    MembershipStatus,
-    Outcome,
-    Sending,
-)
+from invite_sweeper.models import Invitation, MembershipStatus, Outcome, Sending
 
 _RATE_LIMITED_CODE: Final = "RATE_LIMITED_IP"
 _MEMBERSHIPS: Final = {

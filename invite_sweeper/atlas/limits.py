@@ -17,13 +17,6 @@ MIN_RETRY_AFTER_S: Final = 1.0
 MAX_RETRY_AFTER_S: Final = 120.0
 
 
-def clamp_wait_s(wait_s: float) -> float | None:
-    """Limit a wait requested by Atlas to the range from floor to cap; None for NaN."""
-    if math.isnan(wait_s):
-        return None
-    return min(max(wait_s, MIN_RETRY_AFTER_S), MAX_RETRY_AFTER_S)
-
-
 MAX_UNCONFIRMED: Final = 8
 """Requests in flight until a response has a `RateLimit` header.
 
@@ -191,7 +184,7 @@ class TokenBucket:
             # 429s of requests that were in flight at the first one count as the same event.
             self._rejections += 1
             self._blocked_since_s = now_s
-        wait_s = clamp_wait_s(retry_after_s) or MIN_RETRY_AFTER_S
+        wait_s = min(max(retry_after_s, MIN_RETRY_AFTER_S), MAX_RETRY_AFTER_S)
         if self._rejections > 1 and wait_s <= MIN_RETRY_AFTER_S:
             step_s = BACKOFF_STEPS_S[min(self._rejections - 2, len(BACKOFF_STEPS_S) - 1)]
             wait_s = step_s * (1 + _BACKOFF_JITTER * jitter)

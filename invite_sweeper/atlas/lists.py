@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Hashable
 from datetime import datetime
 from functools import lru_cache, partial
-from typing import Annotated, Final, Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Annotated, Any, Final, Generic, NamedTuple, TypeAlias, TypeVar, cast
 
 import msgspec
 from msgspec import structs
@@ -35,7 +35,6 @@ from invite_sweeper.models import (
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.text import casefold_visible
 
-MAX_PAGES: Final = 10_000
 _MAX_RAW_LENGTH: Final = 200
 Row = TypeVar("Row")
 _Id = Annotated[str, msgspec.Meta(pattern=r"\A[a-f0-9]{24}\Z")]
@@ -54,13 +53,20 @@ def parse_object(body: bytes, row_type: type[Row]) -> Row:
     """
     try:
         json.loads(body, object_pairs_hook=_check_keys)
-        return msgspec.json.decode(body, type=row_type)
+        row: Row = _decoder(cast("Hashable", row_type)).decode(body)
     except msgspec.ValidationError as error:
         raise InvalidResponse(f"not as documented: {error}") from None
     except InvalidResponse:
         raise
     except (ValueError, RecursionError):
         raise InvalidResponse("the body is not JSON") from None
+    return row
+
+
+@lru_cache(maxsize=64)
+def _decoder(row_type: Hashable) -> msgspec.json.Decoder[Any]:
+    """Return the decoder of a type; making one takes longer than decoding a short list."""
+    return msgspec.json.Decoder(row_type)
 
 
 def _check_keys(pairs: list[tuple[str, object]]) -> None:
@@ -349,7 +355,7 @@ async def read_list(
     def listing(failure: ResponseOrFailure | None = None) -> Listing[Row]:
         return Listing(tuple(found.values()), number, failure)
 
-    while number < MAX_PAGES:
+    while True:
         asked = number + 1 if endpoint.paged else None
         try:
             request = client.request(endpoint, *ids, page=asked, since=since, parse=parse)
@@ -371,4 +377,3 @@ async def read_list(
                 "complete"
             )
             return listing(ListIncomplete(reason))
-    return listing(ListIncomplete(f"the list has more than {MAX_PAGES} pages"))

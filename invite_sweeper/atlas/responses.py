@@ -21,12 +21,7 @@ import msgspec
 from typing_extensions import override
 
 from invite_sweeper.atlas.endpoints import BucketLimit
-from invite_sweeper.errors import (
-    ApiVersionRetired,
-    AtlasUnavailable,
-    CredentialsRefused,
-    RunError,
-)
+from invite_sweeper.errors import ApiVersionRetired, AtlasUnavailable, CredentialsRefused, RunError
 from invite_sweeper.json_text import parse_json
 from invite_sweeper.models import (
     ACCESS_LIST_CODES,

@@ -5,6 +5,7 @@ from invite_sweeper.audit.directory import AuditDirectory, RunFile
 from invite_sweeper.audit.history import (
     CompleteRun,
     History,
+    LastPlan,
     OpenIntent,
     PlanScope,
     RunRecord,
@@ -18,6 +19,7 @@ __all__ = [
     "AuditLog",
     "CompleteRun",
     "History",
+    "LastPlan",
     "OpenIntent",
     "PlanScope",
     "RunFile",

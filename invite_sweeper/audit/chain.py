@@ -6,6 +6,8 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Final
 
+from msgspec.structs import astuple
+
 from invite_sweeper.audit.events import (
     Event,
     Intent,
@@ -88,14 +90,13 @@ def to_loggable_json(event: Event) -> bytes:
     the outcome has nothing more from outside than the answer of Atlas.
     """
     data = to_json(event)
-    match event:
-        case Planned() | Intent() | OutcomeLine(error_code=None, seen_before=None, seen_after=None):
-            return data
-        case OutcomeLine():
-            new = to_json((event.error_code, event.seen_before, event.seen_after))
-        case _:
-            new = data
-    if _is_loggable(new):
+    new = data
+    if isinstance(event, (Planned, Intent)):
+        new = b""
+    elif isinstance(event, OutcomeLine):
+        told = [each for each in (event.error_code, event.seen_before, event.seen_after) if each]
+        new = to_json(told) if told else b""
+    if not new or _is_loggable(new):
         return data
     found = _loggable(parse_json(data), None)
     cut = to_json(found)
@@ -109,7 +110,7 @@ def is_recordable(invitation: Invitation, rule: str | None) -> bool:
 
     A deletion that the log cannot describe could be neither reviewed nor restored.
     """
-    data = to_json((invitation, rule))
+    data = to_json((astuple(invitation), rule))
     if _is_loggable(data):
         return True
     found = parse_json(data)

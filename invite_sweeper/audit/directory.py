@@ -20,9 +20,9 @@ import msgspec
 
 from invite_sweeper.audit.chain import GENESIS_HASH
 from invite_sweeper.audit.events import RunWarning, format_timestamp
-from invite_sweeper.audit.reader import VERIFY_HINT, DamagedFile, FileChain, required
+from invite_sweeper.audit.reader import VERIFY_HINT, DamagedFile, FileChain
 from invite_sweeper.endings import WarningCode, WarningLevel
-from invite_sweeper.errors import AuditLogError, DamagedLog, LockHeld, UsageError
+from invite_sweeper.errors import AuditLogError, LockHeld, UsageError
 from invite_sweeper.files import fsync_directory, read_small_file, replace_file
 from invite_sweeper.json_text import to_json
 from invite_sweeper.redaction import SECRETS
@@ -169,7 +169,7 @@ class AuditDirectory:
         """Return what `HEAD` says; None where it is missing.
 
         Raises:
-            DamagedLog: It cannot be read.
+            DamagedFile: It cannot be read.
         """
         path = self.path / "HEAD"
         try:
@@ -179,11 +179,8 @@ class AuditDirectory:
             return None
         except (OSError, ValueError, RecursionError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it was changed"
-            raise DamagedLog(
-                f"{path} cannot be read: {reason}.",
-                hint="Verify the files with `audit verify`. Without HEAD, the next run makes it "
-                "from the newest file.",
-            ) from None
+            hint = "Without HEAD, the next run makes it from the newest file."
+            raise DamagedFile(path, None, f"cannot be read: {reason}", hint) from None
 
     def write_head(self, head: Head) -> None:
         """Replace `HEAD`; see `replace_file`."""
@@ -223,17 +220,16 @@ class AuditDirectory:
         prev = GENESIS_HASH
         if head is not None:
             number, prev = max(number, head.number), head.last_hash
-        with required():
-            for file in reversed(files):
-                if head is not None and file.number < head.number:
+        for file in reversed(files):
+            if head is not None and file.number < head.number:
+                break
+            chain = FileChain(file.path).read()
+            if head is not None:
+                head.check(file, chain)
+            if chain.lines:
+                prev = chain.last_hash
+                if head is None:
                     break
-                chain = FileChain(file.path).read()
-                if head is not None:
-                    head.check(file, chain)
-                if chain.lines:
-                    prev = chain.last_hash
-                    if head is None:
-                        break
         return number + 1, prev
 
     def create_file(self, run_id: str) -> tuple[RunFile, int, str]:
@@ -322,8 +318,6 @@ class AuditDirectory:
                 os.ftruncate(fd, 0)
                 os.write(fd, holder.encode(errors="backslashreplace"))
             yield
-            with suppress(OSError):
-                os.ftruncate(fd, 0)
 
 
 @contextmanager

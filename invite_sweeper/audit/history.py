@@ -1,10 +1,10 @@
 """What happened before: everything that the files of earlier runs say, from one pass over them."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import date, datetime, timedelta
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias, cast
 
 import msgspec
 
@@ -23,16 +23,14 @@ from invite_sweeper.audit.events import (
     announcement_key,
     format_timestamp,
 )
-from invite_sweeper.audit.reader import read_events, required
+from invite_sweeper.audit.reader import read_events
 from invite_sweeper.endings import COMPLETE_EXIT_CODES, ExitCode
 from invite_sweeper.models import (
     Invitation,
     InvitationKey,
     ListKey,
-    ListUnreadable,
     Outcome,
     Source,
-    SourceRetired,
     UserKey,
     parse_timestamp,
 )
@@ -44,40 +42,42 @@ _APPLIED_CODES: Final = frozenset({ExitCode.DONE, ExitCode.PARTIAL})
 """Exit codes of a sweep that completed a saved plan."""
 _NOTHING_SENT: Final = frozenset({Outcome.SKIPPED, Outcome.CHANGED, Outcome.ACCEPTED_BEFORE})
 _STILL_LISTED: Final = frozenset({Outcome.SKIPPED, Outcome.CHANGED, Outcome.FAILED})
-_LINES_PER_CHECK: Final = 10_000
 _Lists: TypeAlias = dict[ListKey, tuple[int, set[InvitationKey]]]
 """The entries that a list had when it was last read, and those that requests have ended since."""
+
+
+_NOT_STARTED: Final = RunStarted(
+    mode=cast("Mode", ""),
+    tool_version="",
+    policy_sha256=None,
+    policy_path=None,
+    organizations=(),
+    actors={},
+    base_url="",
+    now="",
+    shard=None,
+)
 
 
 class RunRecord(msgspec.Struct, eq=False):
     """One run.
 
     Attributes:
-        start: Its first line; None if it was killed before.
+        start: Its first line; one without values if it was killed before.
         end: Its last line; None if the run did not finish, or is at work.
         finished_at: When the last line was written, RFC 3339; "" without one.
         planned: Its `planned` lines.
-        plan: Of the last whole plan of a scope, the keys of all entries of each planned invitation,
-            by the key that names it; empty for any other run.
-        deleted: Of such a plan, the entries that its run or a later one has deleted.
-        unread: The lists that it did not read.
-        retired: The sources that Atlas did not serve then.
-        outcomes: Its outcomes; those of an interrupted run that it resolved are in `resolved`.
+        outcomes: Its outcomes, without those of an interrupted run that it resolved.
         ended: The entries that its requests ended, or may have ended.
         last_hash: Of the last line, of a run that has just ended; "" otherwise.
     """
 
     file: RunFile
-    start: RunStarted | None = None
+    start: RunStarted = _NOT_STARTED
     end: RunFinished | None = None
     finished_at: str = ""
     planned: int = 0
-    plan: dict[InvitationKey, tuple[InvitationKey, ...]] = {}
-    deleted: set[InvitationKey] = set()
-    unread: set[ListKey] = set()
-    retired: set[Source] = set()
     outcomes: Counter[str] = msgspec.field(default_factory=Counter)
-    resolved: Counter[str] = msgspec.field(default_factory=Counter)
     ended: set[InvitationKey] = set()
     last_hash: str = ""
 
@@ -87,14 +87,9 @@ class RunRecord(msgspec.Struct, eq=False):
         return self.file.run_id
 
     @property
-    def mode(self) -> Mode | None:
-        """The mode; None without a first line, as `base_url`."""
-        return self.start.mode if self.start is not None else None
-
-    @property
-    def base_url(self) -> str | None:
-        """The base URL of the Atlas API."""
-        return self.start.base_url if self.start is not None else None
+    def mode(self) -> str:
+        """The mode; "" without a first line."""
+        return self.start.mode
 
     @property
     def exit_code(self) -> int | None:
@@ -135,6 +130,21 @@ class PlanScope(NamedTuple):
     base_url: str
 
 
+class LastPlan(NamedTuple):
+    """The last whole plan of a scope.
+
+    Attributes:
+        keys: Of all entries of each planned invitation, by the key that names it.
+        deleted: The entries that its run or a later one has deleted.
+    """
+
+    run_id: str
+    start: RunStarted
+    end: RunFinished
+    keys: Mapping[InvitationKey, tuple[InvitationKey, ...]]
+    deleted: set[InvitationKey]
+
+
 class History:
     """The history of an audit directory. `read` builds it.
 
@@ -146,41 +156,35 @@ class History:
         self.runs: list[RunRecord] = []
         self._open: dict[tuple[str, InvitationKey], OpenIntent] = {}
         self._sent: dict[tuple[str, InvitationKey], tuple[str, str]] = {}  # to time and project
-        self._plans: dict[PlanScope, RunRecord] = {}
+        self._plans: dict[PlanScope, LastPlan] = {}
+        self._planned: dict[InvitationKey, tuple[InvitationKey, ...]] = {}  # by the run just read
+        self._deleted: set[InvitationKey] = set()
         self._announcements: dict[str, dict[AnnouncementKey, datetime]] = {}  # by base URL
         self._deletions: Counter[tuple[str, str, str]] = Counter()  # by organization, place, user
         self._gone_users: set[UserKey] = set()
 
     @classmethod
-    def read(cls, files: Iterable[RunFile], check: Callable[[], None] = lambda: None) -> "History":
+    def read(cls, files: Iterable[RunFile]) -> "History":
         """Return the history of runs, whose files are in order; see `add`."""
         history = cls()
         for file in files:
-            history.add(file, check)
+            history.add(file)
         return history
 
-    def add(self, file: RunFile, check: Callable[[], None] = lambda: None) -> None:
+    def add(self, file: RunFile) -> None:
         """Add the next run; of a damaged file, what precedes the damage.
-
-        Args:
-            check: Called every 10,000 lines; may raise to stop.
 
         Raises:
             DamagedLog: A file or a line cannot be read; a run cannot rely on the rest.
         """
         run = RunRecord(file)
         self.runs.append(run)
-        with required():
-            for count, (header, event) in enumerate(read_events(file.path)):
-                if count % _LINES_PER_CHECK == 0:
-                    check()
-                self._add(run, header.ts, event)
-        if (scope := _plan_scope(run)) is None:
-            run.plan = {}
-            return
-        if scope in self._plans:
-            self._plans[scope].plan = {}
-        self._plans[scope] = run
+        self._planned, self._deleted = {}, set()
+        for header, event in read_events(file.path):
+            self._add(run, header.ts, event)
+        if run.end is not None and (scope := _plan_scope(run.start, run.end)) is not None:
+            plan = LastPlan(run.run_id, run.start, run.end, self._planned, self._deleted)
+            self._plans[scope] = plan
 
     def last_sweep(self) -> RunRecord | None:
         """Return the last sweep, finished or not."""
@@ -191,8 +195,7 @@ class History:
         applied = (
             run
             for run in self.runs
-            if run.start is not None
-            and (run.mode, run.start.plan_sha256) == ("sweep", plan_sha256)
+            if (run.mode, run.start.plan_sha256) == ("sweep", plan_sha256)
             and run.exit_code in _APPLIED_CODES
         )
         return next(applied, None)
@@ -201,7 +204,7 @@ class History:
         """Return the intents without an outcome against a base URL, of organizations with some."""
         found: dict[str, tuple[OpenIntent, ...]] = {}
         for each in self._open.values():
-            if each.run.base_url == base_url:
+            if each.run.start.base_url == base_url:
                 org_id = each.intent.org_id
                 found[org_id] = (*found.get(org_id, ()), each)
         return found
@@ -241,8 +244,8 @@ class History:
         """Return whether an invitation of the user was deleted, or was gone when it was to be."""
         return user in self._gone_users
 
-    def last_plan(self, scope: PlanScope) -> RunRecord | None:
-        """Return the run with the last whole plan of a scope."""
+    def last_plan(self, scope: PlanScope) -> LastPlan | None:
+        """Return the last whole plan of a scope."""
         return self._plans.get(scope)
 
     def last_complete(self, scope_sha256: str, base_url: str) -> CompleteRun | None:
@@ -254,7 +257,7 @@ class History:
         one with `--accept-population` must not become what sweeps are compared with. Runs of
         another scope count until there is one of this scope.
         """
-        runs = [run for run in self.runs if run.base_url == base_url]
+        runs = [run for run in self.runs if run.start.base_url == base_url]
         ranks: dict[str, tuple[bool, bool]] = {}
         for run in runs:
             rank = _rank(run, scope_sha256)
@@ -308,7 +311,7 @@ class History:
         return [
             run.end
             for run in self.runs
-            if run.end is not None and run.base_url == base_url and mode in {None, run.mode}
+            if run.end is not None and run.start.base_url == base_url and mode in {None, run.mode}
         ]
 
     def _add(self, run: RunRecord, ts: str, line: Event) -> None:
@@ -319,11 +322,7 @@ class History:
                 run.end, run.finished_at = event, ts
             case Planned() as event:
                 run.planned += 1
-                run.plan[event.key] = event.keys
-            case SourceRetired() as event:
-                run.retired.add(event.source)
-            case ListUnreadable() as event:
-                run.unread.add(event.list_key)
+                self._planned[event.key] = event.keys
             case Intent() as event:
                 self._add_intent(run, ts, event)
             case OutcomeLine() as event:
@@ -341,10 +340,10 @@ class History:
             run.ended.update(event.keys)
 
     def _add_outcome(self, run: RunRecord, event: OutcomeLine) -> None:
-        outcomes = run.resolved if event.recovers is not None else run.outcomes
-        outcomes[event.outcome] += 1
+        if event.recovers is None:
+            run.outcomes[event.outcome] += 1
         if event.replaces is not None:
-            outcomes[event.replaces] -= 1
+            run.outcomes[event.replaces] -= 1
         key = event.recovers or run.run_id, event.key
         opened = self._open.pop(key, None)
         sender = run if opened is None else opened.run
@@ -366,23 +365,22 @@ class History:
         org_id, user = event.user_key
         user = casefold_lookalike(user)
         self._deletions.update((org_id, place, user) for place in {key[2] for key in event.keys})
-        for each in (run, *self._plans.values()):
-            each.deleted.update(event.keys)
-        held = self._announcements.get(run.base_url or "", {})
+        for deleted in (self._deleted, *(plan.deleted for plan in self._plans.values())):
+            deleted.update(event.keys)
+        held = self._announcements.get(run.start.base_url, {})
         held.pop(announcement_key(event), None)
 
     def _add_announcement(self, run: RunRecord, event: Announced | AnnouncementEnded) -> None:
-        held = self._announcements.setdefault(run.base_url or "", {})
+        held = self._announcements.setdefault(run.start.base_url, {})
         held.pop(announcement_key(event), None)
-        instant = None if run.start is None else parse_timestamp(run.start.now)
+        instant = parse_timestamp(run.start.now)
         if isinstance(event, Announced) and instant is not None:
             held[announcement_key(event)] = instant
 
 
 def _rank(run: RunRecord, scope_sha256: str) -> tuple[bool, bool]:
     """Return how well a run can be compared; the lowest is best."""
-    scope = None if run.start is None else run.start.scope_sha256
-    return scope != scope_sha256, run.mode == "dry-run"
+    return run.start.scope_sha256 != scope_sha256, run.mode == "dry-run"
 
 
 def _projects(run: RunRecord) -> dict[str, int]:
@@ -409,16 +407,13 @@ def _read_lists(lists: _Lists, run: RunRecord, org_id: str) -> _Lists:
     return lists
 
 
-def _plan_scope(run: RunRecord) -> PlanScope | None:
+def _plan_scope(start: RunStarted, end: RunFinished) -> PlanScope | None:
     """Return the scope in which a run planned everything that is stale; None if it did not.
 
     A sweep of a saved plan and a trimmed plan list only a part of it.
     """
-    start, end = run.start, run.end
     if (
-        start is None
-        or end is None
-        or start.mode == "restore"
+        start.mode == "restore"
         or start.plan_sha256 is not None
         or start.policy_sha256 is None
         or end.exit_code not in _PLANNING_CODES

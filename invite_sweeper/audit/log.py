@@ -14,10 +14,10 @@ from functools import partial
 from typing import Final
 
 from invite_sweeper.audit.chain import HashChain
-from invite_sweeper.audit.directory import AuditDirectory, Head, RunFile
-from invite_sweeper.audit.events import Event, Planned, RunFinished, RunWarning
-from invite_sweeper.audit.reader import VERIFY_HINT, DamagedFile, FileChain
-from invite_sweeper.errors import AuditLogError, UsageError
+from invite_sweeper.audit.directory import AuditDirectory, Head
+from invite_sweeper.audit.events import Event, Planned, RunFinished
+from invite_sweeper.audit.reader import VERIFY_HINT, FileChain
+from invite_sweeper.errors import AuditLogError, DamagedLog
 
 _NOTHING_MORE: Final = (
     "Every deletion that was sent has its intent in the log. No further deletion is sent."
@@ -27,32 +27,36 @@ _FLUSH_BYTES: Final = 1 << 18
 
 
 class AuditLog:
-    """The file of one run, open for appending. Use `begin` and `finish`.
+    """The file of one run, created and open for appending. The directory's lock must be held.
+
+    Args:
+        copy: Called with each line as well, such as to print it. Its errors do not stop the log.
 
     Attributes:
         warnings: What is not known of earlier runs.
         copy_failure: Why the copy ended early; None if it is complete or was not requested.
         head_failure: Why `HEAD` does not say that the run ended; None if it does, or before the
             end. The next run then goes on after the last line of the file.
+
+    Raises:
+        AuditLogError: The file cannot be created safely.
+        DamagedLog: The end of the log is not what `HEAD` says.
     """
 
     def __init__(
         self,
         directory: AuditDirectory,
-        file: RunFile,
-        fd: int,
-        chain: HashChain,
+        run_id: str,
         *,
-        warnings: tuple[RunWarning, ...],
-        copy: Callable[[bytes], object] | None,
+        clock: Callable[[], datetime],
+        copy: Callable[[bytes], object] | None = None,
     ) -> None:
-        self.file = file
-        self.warnings = warnings
+        self.warnings = directory.warnings()
+        self.file, self._fd, last_hash = directory.create_file(run_id)
         self.copy_failure: Exception | None = None
         self.head_failure: OSError | None = None
         self._directory = directory
-        self._chain = chain
-        self._fd = fd
+        self._chain = HashChain(run_id, last_hash, clock)
         self._pending: list[bytes] = []
         self._size = 0
         self._written = 0
@@ -62,30 +66,6 @@ class AuditLog:
         self._uncopied: deque[bytes] = deque()
         self._lock = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="audit")
-
-    @classmethod
-    def begin(
-        cls,
-        directory: AuditDirectory,
-        run_id: str,
-        *,
-        clock: Callable[[], datetime],
-        copy: Callable[[bytes], object] | None = None,
-    ) -> "AuditLog":
-        """Create the file of a run. The lock of the directory must be held.
-
-        Args:
-            copy: Called with each line as well, such as to print it. Its errors do not stop the
-                log; see `copy_failure`.
-
-        Raises:
-            AuditLogError: The file cannot be created safely.
-            GuardRefused: The end of the log is not what `HEAD` says.
-        """
-        warnings = directory.warnings()
-        file, fd, prev = directory.create_file(run_id)
-        chain = HashChain(run_id, prev, clock)
-        return cls(directory, file, fd, chain, warnings=warnings, copy=copy)
 
     @property
     def last_hash(self) -> str:
@@ -249,7 +229,7 @@ async def check_written_plan(log: AuditLog, written: Iterable[Planned]) -> None:
                 break
             if line.hash == last_hash and next(left, None) is None:
                 return
-    except (DamagedFile, UsageError) as error:
+    except DamagedLog as error:
         cause = error
     raise AuditLogError(
         "The plan in the audit log was changed after this run wrote it.", hint=VERIFY_HINT

@@ -26,7 +26,7 @@ from invite_sweeper.audit.events import (
     format_timestamp,
 )
 from invite_sweeper.endings import COMPLETE_EXIT_CODES, Reason
-from invite_sweeper.errors import DamagedLog, GuardRefused, UsageError
+from invite_sweeper.errors import DamagedLog, GuardRefused
 from invite_sweeper.files import open_regular
 from invite_sweeper.json_text import parse_json
 
@@ -62,7 +62,7 @@ def open_log(path: Path) -> Iterator[IO[bytes]]:
     """Open the file of a run for reading; one that is compressed with gzip is decompressed.
 
     Raises:
-        UsageError: The file cannot be opened or read.
+        DamagedLog: The file cannot be opened or read.
         DamagedFile: The compressed file is damaged or cut off; found while it is read.
     """
     try:
@@ -72,7 +72,7 @@ def open_log(path: Path) -> Iterator[IO[bytes]]:
         what = "is cut off" if isinstance(error, EOFError) else "cannot be decompressed"
         raise DamagedFile(path, None, what) from error
     except OSError as error:
-        raise UsageError(
+        raise DamagedLog(
             f"The audit log {path} cannot be read: {error.strerror or error}.",
             hint="Check that the file exists and that this user can read it.",
         ) from error
@@ -93,15 +93,6 @@ def _decompressed(path: Path, file: IO[bytes]) -> IO[bytes]:
     if not start and path.suffix == _GZIP_SUFFIX:
         raise EOFError  # `gzip` would read it as an empty log
     return cast("IO[bytes]", gzip.open(file)) if start == _GZIP_MAGIC else file
-
-
-@contextmanager
-def required() -> Iterator[None]:
-    """Raise DamagedLog for a file that a run relies on and cannot open."""
-    try:
-        yield
-    except UsageError as error:
-        raise DamagedLog(error.message, hint=error.hint) from error
 
 
 class ChainLine(NamedTuple):
@@ -150,7 +141,7 @@ class FileChain:
 
         Raises:
             DamagedFile: A line does not follow the one before it.
-            UsageError: The file cannot be read.
+            DamagedLog: The file cannot be read.
         """
         with open_log(self.path) as file:
             for number, line in enumerate(iter(partial(file.readline, _MAX_LINE_BYTES), b""), 1):
@@ -249,7 +240,6 @@ def read_plan(path: Path) -> SavedPlan:
 
     Raises:
         GuardRefused: It is not the whole file of a dry run that made a plan.
-        UsageError: The file cannot be read.
     """
     chain, own = FileChain(path), RunStarted | Planned | RunFinished
     try:

@@ -7,10 +7,10 @@ from enum import StrEnum
 import msgspec
 
 from invite_sweeper.audit.chain import GENESIS_HASH
-from invite_sweeper.audit.directory import AuditDirectory, Head, RunFile
+from invite_sweeper.audit.directory import AuditDirectory, RunFile
 from invite_sweeper.audit.events import Intent, OutcomeLine
 from invite_sweeper.audit.reader import DamagedFile, FileChain
-from invite_sweeper.errors import DamagedLog
+from invite_sweeper.endings import ExitCode
 from invite_sweeper.models import InvitationKey
 
 
@@ -23,100 +23,113 @@ class Verdict(StrEnum):
     DAMAGED = "damaged"
 
 
-class Verification(msgspec.Struct):
-    """What was found; after a damage, up to it.
+class Unfinished(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that left something open.
 
     Attributes:
+        run: Its number; 0 for a file outside an audit directory.
+        run_id: As the name of its file says it.
+        file: The name of its file, uncompressed.
+        intents: Its intents without an outcome; 0 if it was only killed.
+    """
+
+    run: int
+    run_id: str
+    file: str
+    intents: int
+
+
+class Verification(msgspec.Struct, kw_only=True):
+    """What was found; after a damage, up to it. The result of `audit verify`.
+
+    Attributes:
+        files: How many files were verified.
         lines: Whole lines in the files.
+        first_run: The number of the first file; above 1 where the oldest files are gone.
         last_hash: Hash of the last of these lines, to compare with a copy kept elsewhere; 64
             zeros without one.
         damage: The first file or line that is wrong, in one sentence; None without one.
-        unfinished: The runs that left something open, in the order of their files, with the number
-            of their intents without an outcome; 0 if a run was only killed.
+        unfinished: In the order of their files.
         expected_at: Where the expected hash was found, `FILE line N`; None where it was not.
     """
 
-    files: list[RunFile] = []
+    verdict: Verdict = Verdict.SOUND
+    files: int = 0
     lines: int = 0
+    first_run: int | None = None
     last_hash: str = GENESIS_HASH
     damage: str | None = None
-    unfinished: dict[RunFile, int] = {}
+    unfinished: tuple[Unfinished, ...] = ()
     expected_at: str | None = None
-
-    @property
-    def first_number(self) -> int | None:
-        """The number of the first file; above 1 where the oldest files are gone."""
-        return self.files[0].number if self.files else None
-
-    @property
-    def verdict(self) -> Verdict:
-        """The result in one word."""
-        if self.damage is not None:
-            return Verdict.DAMAGED
-        return Verdict.UNFINISHED if self.unfinished else Verdict.SOUND
+    exit_code: int = 0
 
 
 def verify_directory(directory: AuditDirectory, expect_head: str | None = None) -> Verification:
     """Verify all files of a directory, and `HEAD`; see `verify`."""
-    try:
-        head = directory.read_head()
-    except DamagedLog as error:
-        return Verification(damage=error.message)
-    return verify(directory.files(), head, expect_head)
+    return verify(directory.files(), directory, expect_head)
 
 
 def verify(
-    files: Sequence[RunFile], head: Head | None = None, expect_head: str | None = None
+    files: Sequence[RunFile],
+    directory: AuditDirectory | None = None,
+    expect_head: str | None = None,
 ) -> Verification:
     """Verify files up to their end, or to the first line that does not follow.
 
     Args:
         files: The files in the order of their names, compressed with gzip or not.
-        head: What `HEAD` beside them says; None where there is none, or for single files.
+        directory: Its `HEAD` is verified; None for single files.
         expect_head: A hash that the log had as its last one, 64 hex digits.
 
     Raises:
-        UsageError: A file cannot be opened.
+        DamagedLog: A file cannot be opened.
     """
-    result = Verification()
+    result = Verification(first_run=files[0].number if files else None)
     opened: dict[tuple[str, InvitationKey], RunFile] = {}
-    finished = True
+    killed: Sequence[RunFile] = ()
     try:
-        for file in files:
-            chain = _verify_file(file, result, opened, expect_head)
-            finished = chain.finished
+        head = directory.read_head() if directory is not None else None
+        for before, file in zip((None, *files), files, strict=False):
+            chain = _verify_file(file, before, result, opened, expect_head)
+            killed = () if chain.finished else (file,)
             if head is not None:
                 head.check(file, chain)
+        if head is not None and head.file not in {file.name for file in files}:
+            result.damage = f"{head.file} is missing: it is the last run that HEAD names."
+        elif expect_head is not None and result.expected_at is None:
+            result.damage = f"No line has the expected hash {expect_head}."
+        intents = Counter(opened.values())
+        result.unfinished = tuple(
+            Unfinished(run=file.number, run_id=file.run_id, file=file.name, intents=intents[file])
+            for file in files
+            if intents[file] or file in killed
+        )
     except DamagedFile as error:
         result.damage = error.message
-        return result
-    if head is not None and head.file not in {file.name for file in files}:
-        result.damage = f"{head.file} is missing: it is the last run that HEAD names."
-    elif expect_head is not None and result.expected_at is None:
-        result.damage = f"No line has the expected hash {expect_head}."
-    intents = Counter(opened.values())
-    result.unfinished = {
-        file: intents[file]
-        for file in files
-        if intents[file] or (file == files[-1] and not finished)
-    }
+    if result.damage is not None:
+        result.verdict = Verdict.DAMAGED
+    elif result.unfinished:
+        result.verdict = Verdict.UNFINISHED
+    is_sound = result.verdict is Verdict.SOUND
+    result.exit_code = int(ExitCode.DONE if is_sound else ExitCode.REFUSED)
     return result
 
 
 def _verify_file(
     file: RunFile,
+    before: RunFile | None,
     result: Verification,
     opened: dict[tuple[str, InvitationKey], RunFile],
     expect_head: str | None,
 ) -> FileChain:
     """Verify a file, and that it continues the one before; `opened` are the intents so far."""
     chain = FileChain(file.path)
-    if result.files:
-        _check_number(result.files[-1], file)
-    result.files.append(file)
+    if before is not None:
+        _check_number(before, file)
+    result.files += 1
     for line in chain:
         if line.number == 1:
-            _check_first(result, file, chain)
+            _check_first(result, before, file, chain)
         event = chain.decode(line)
         if isinstance(event, Intent):
             opened[chain.run_id, event.key] = file
@@ -129,14 +142,15 @@ def _verify_file(
     return chain
 
 
-def _check_first(result: Verification, file: RunFile, chain: FileChain) -> None:
+def _check_first(
+    result: Verification, before: RunFile | None, file: RunFile, chain: FileChain
+) -> None:
     """Raise DamagedFile if the first line of a file does not continue the one before."""
     if file.run_id and chain.run_id != file.run_id:
         raise DamagedFile(file.path, 1, "is of another run than the name of its file")
-    if result.lines and chain.prev != result.last_hash:
-        before = result.files[-2].name
-        raise DamagedFile(file.path, 1, f"does not follow the last line of {before}")
-    if not result.lines and result.first_number == 1 and chain.prev != GENESIS_HASH:
+    if before is not None and result.lines and chain.prev != result.last_hash:
+        raise DamagedFile(file.path, 1, f"does not follow the last line of {before.name}")
+    if not result.lines and result.first_run == 1 and chain.prev != GENESIS_HASH:
         raise DamagedFile(file.path, 1, "is not the first line of a log")
 
 

@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-import msgspec
 
 from invite_sweeper.audit import (
     AuditDirectory,
     History,
     RunFile,
-    Verdict,
     Verification,
     filter_lines,
     verify,
@@ -26,10 +24,11 @@ from invite_sweeper.audit.chain import line_hash
 from invite_sweeper.audit.events import EVENTS
 from invite_sweeper.audit.reader import FileChain, Record
 from invite_sweeper.cli.console import json_line, stdout_console, write_json
-from invite_sweeper.cli.options import DOCUMENTATION, FILE, Command, option, options
-from invite_sweeper.endings import Advisor, ExitCode
+from invite_sweeper.cli.options import DOCUMENTATION, FILE, PRESENT, Command, option, options
+from invite_sweeper.cli.outputs import check_distinct_files, write_error
+from invite_sweeper.endings import Advisor
 from invite_sweeper.errors import UsageError
-from invite_sweeper.files import check_distinct_files, replace_file, write_error
+from invite_sweeper.files import replace_file
 from invite_sweeper.json_text import to_json
 from invite_sweeper.models import Invitation, Outcome
 from invite_sweeper.policy import load_policy
@@ -63,7 +62,7 @@ def _parse_hash(text: str) -> str:
 
 _PATHS: Final = click.argument(
     "paths", help="An audit directory, or files of runs.", metavar="[DIR or FILE…]",
-    nargs=-1, type=FILE,
+    nargs=-1, type=PRESENT,
 )  # fmt: skip
 
 
@@ -168,29 +167,6 @@ def _cell(value: object) -> str:
     return to_json(value).decode()
 
 
-class VerifyResult(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of `audit verify`.
-
-    Attributes:
-        verdict: `sound`, `unfinished` (a run was killed; the next sweep settles it) or `damaged`.
-        files: How many files were verified.
-        first_run: The number of the first of them; above 1 where the oldest files are gone.
-        damage: The first file or line that is wrong, in one sentence; null without one.
-        unfinished: The runs that left something open, with their intents without an outcome.
-        expected_at: Where the hash of `--expect-head` was found.
-    """
-
-    verdict: Verdict
-    files: int
-    lines: int
-    first_run: int | None
-    last_hash: str
-    damage: str | None
-    unfinished: tuple[tuple[int, int], ...]
-    expected_at: str | None
-    exit_code: int
-
-
 @audit.command("verify", cls=Command)
 @_PATHS
 @options("policy", "audit_dir", "output")
@@ -213,21 +189,8 @@ def verify_command(
     Example: invite-sweeper audit verify --expect-head HASH
     """
     _, found = _verify_runs(paths, policy, audit_dir, expect_head)
-    code = ExitCode.DONE if found.verdict is Verdict.SOUND else ExitCode.REFUSED
     if output == "json":
-        write_json(
-            VerifyResult(
-                verdict=found.verdict,
-                files=len(found.files),
-                lines=found.lines,
-                first_run=found.first_number,
-                last_hash=found.last_hash,
-                damage=found.damage,
-                unfinished=tuple((file.number, n) for file, n in found.unfinished.items()),
-                expected_at=found.expected_at,
-                exit_code=int(code),
-            )
-        )
+        write_json(found)
     else:
         story = tell_verification(found)
         click.echo(f"{story.headline.label}: {story.headline.text}")
@@ -235,7 +198,7 @@ def verify_command(
             click.echo(f"{line.label}  {line.text}")
         for item in story.attention:
             click.echo(f"What to do: {item.advice}")
-    raise SystemExit(int(code))
+    raise SystemExit(found.exit_code)
 
 
 def _find_directory(policy: Path, audit_dir: Path | None) -> AuditDirectory:

@@ -12,12 +12,13 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
+from invite_sweeper.cli.checks import OrganizationName
 from invite_sweeper.cli.console import run_async, stdout_console, write_json
 from invite_sweeper.cli.options import CONNECTED, Command, RunOptions, option, options
 from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.view import Progress
 from invite_sweeper.explain import Explainer, Explanation
-from invite_sweeper.models import ListUnreadable, OrganizationName, Source
+from invite_sweeper.models import ListUnreadable, Source
 from invite_sweeper.policy import load_policy
 from invite_sweeper.sweep.command import Organization
 from invite_sweeper.sweep.discovery import Reader

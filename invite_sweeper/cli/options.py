@@ -71,6 +71,7 @@ class _PathType(click.Path):
 
 
 FILE: Final = _PathType(path_type=Path)
+PRESENT: Final = _PathType(path_type=Path, exists=True)
 
 
 class RunOptions(NamedTuple):

@@ -14,8 +14,8 @@ from msgspec.json import schema_components
 from rich.markdown import Markdown
 
 from invite_sweeper.atlas.credentials import credentials_variables
+from invite_sweeper.audit import Verification
 from invite_sweeper.audit.events import EVENTS, LineHeader
-from invite_sweeper.cli.audit import VerifyResult
 from invite_sweeper.cli.checks import DiagnosisResult
 from invite_sweeper.cli.console import stdout_console, write_json
 from invite_sweeper.cli.explain import Search
@@ -91,9 +91,7 @@ def validate(path: Path, output: str) -> None:
     else:
         for each in issues:
             if each.severity is Severity.WARNING:
-                position = f"{path}:{each.line}:{each.column}"
-                text = f"{position}: warning: {each.where}: {each.message} {each.hint}".rstrip()
-                click.echo(escape_unprintable(text), err=True)
+                click.echo(escape_unprintable(each.text(str(path))), err=True)
     if error is not None:
         raise error
     if output == "text" and policy is not None:
@@ -108,7 +106,7 @@ _RESULTS: Final[Mapping[str, tuple[str, Any]]] = {
     "validate": ("validate", Validation),
     "doctor": ("doctor", DiagnosisResult),
     "explain": ("explain", Search),
-    "audit-verify": ("audit verify", VerifyResult),
+    "audit-verify": ("audit verify", Verification),
 }
 NAMES: Final = ("policy", *_RESULTS, _AUDIT_LINE)
 

@@ -20,7 +20,6 @@ from invite_sweeper.atlas.credentials import Credentials, credentials_variables,
 from invite_sweeper.atlas.http import open_connector, parse_base_url
 from invite_sweeper.audit import AuditDirectory, AuditLog, History, RunRecord
 from invite_sweeper.audit.events import RunStarted
-from invite_sweeper.audit.reader import required
 from invite_sweeper.cli.console import configure_logging, stdout_console, write_json
 from invite_sweeper.cli.options import DEFAULT_BASE_URL, RunOptions
 from invite_sweeper.cli.streams import audit_copy, print_error_parts
@@ -99,7 +98,6 @@ class Session:
         self.stop = StopRequest()
         execution = policy.execution
         self.deadline_s = self.started_s + execution.deadline.total_seconds()
-        self._too_late = f"the deadline of {describe_duration(execution.deadline)} passed"
         self.last_resort = LastResort(
             started_s=self.started_s,
             deadline_s=execution.deadline.total_seconds(),
@@ -111,20 +109,13 @@ class Session:
         """Return the time by `now`: a clock set meanwhile cannot hide that `now` was wrong."""
         return self.now + timedelta(seconds=time.monotonic() - self.started_s)
 
-    def check_deadline(self) -> None:
-        """Raise Interrupted if the deadline has passed: work that waits for nothing asks for it."""
-        if time.monotonic() >= self.deadline_s:
-            self.stop.request(self._too_late)
-            raise self.stop.as_error()
-
     def read_history(self) -> History:
         """Return what earlier runs of the audit directory did.
 
         Raises:
             DamagedLog: A file or a line cannot be read: a guard that misses a part of it fails.
         """
-        with required():
-            return History.read(self.directory.files(), check=self.check_deadline)
+        return History.read(self.directory.files())
 
     def credentials(self) -> dict[str, Credentials]:
         """Return the sets of credentials of the policy; see `read_all_credentials`."""
@@ -139,8 +130,9 @@ class Session:
             locked: Whether the lock is needed: the command writes there.
         """
         with self.last_resort, handle_signals(self.stop, self.log, self.last_resort):
+            too_late = f"the deadline of {describe_duration(self.policy.execution.deadline)} passed"
             timer = asyncio.get_running_loop().call_later(
-                self.deadline_s - time.monotonic(), self.stop.request, self._too_late
+                self.deadline_s - time.monotonic(), self.stop.request, too_late
             )
             lock = self.directory.lock(
                 run_id=self.run_id, now=self.now, command=shlex.join(sys.argv)
@@ -179,7 +171,7 @@ class Session:
         """Yield the log and the record of this run, whose lock is held; warn of a failed copy."""
         writer = audit_copy() if self.policy.audit.stdout else None
         clock = partial(datetime.now, UTC)
-        log = AuditLog.begin(self.directory, self.run_id, clock=clock, copy=writer)
+        log = AuditLog(self.directory, self.run_id, clock=clock, copy=writer)
         record = RunRecord(log.file, start=start)
         try:
             yield log, record

@@ -19,17 +19,13 @@ from invite_sweeper.audit.events import OrganizationResult, RunFinished
 from invite_sweeper.audit.reader import is_run_file
 from invite_sweeper.cli.console import run_async, write_json
 from invite_sweeper.cli.options import FILE, SWEEP, Command, RunOptions, options
+from invite_sweeper.cli.outputs import check_distinct_files, check_replaceable, check_writable
 from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.streams import print_error
 from invite_sweeper.cli.view import TerminalView
 from invite_sweeper.endings import COMPLETE_EXIT_CODES
 from invite_sweeper.errors import AuditLogError, Cancelled, LockHeld, RunError, UsageError
-from invite_sweeper.files import (
-    check_distinct_files,
-    check_replaceable,
-    check_writable,
-    replace_file,
-)
+from invite_sweeper.files import replace_file
 from invite_sweeper.policy import load_policy, parse_duration_option
 from invite_sweeper.report import metrics, notify
 from invite_sweeper.report.readback import result_json
@@ -249,18 +245,18 @@ def check_outputs(session: Session) -> None:
     if options.plan is not None and Path(options.plan).is_file():
         inputs.append(("the plan", Path(options.plan)))
     check_distinct_files(outputs, inputs)
-    for name, path in outputs.items():
-        if path is not None and Path(realpath(path)).parent == Path(realpath(directory.path)):
+    ours = ("a plan", is_run_file), ("a metrics file", metrics.is_textfile)
+    for (option, path), (what, is_ours) in zip(outputs.items(), ours, strict=True):
+        if path is None:
+            continue
+        if Path(realpath(path)).parent == Path(realpath(directory.path)):
             raise UsageError(
-                f"{name} {path} is in the audit directory {directory.path}.",
+                f"{option} {path} is in the audit directory {directory.path}.",
                 hint="Choose a file elsewhere.",
             )
-    check_replaceable("--out", options.out, "a plan", is_ours=is_run_file)
+        check_replaceable(option, path, what, is_ours)
     if options.out is not None:
         check_writable(options.out, "The plan")
-    check_replaceable(
-        "--metrics-file", options.metrics_file, "a metrics file", is_ours=metrics.is_textfile
-    )
 
 
 def _shard(options: RunOptions, environment: Mapping[str, str]) -> Shard | None:

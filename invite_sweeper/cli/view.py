@@ -24,7 +24,7 @@ from invite_sweeper.audit.events import RunFinished, RunWarning
 from invite_sweeper.cli.console import RedactingConsole
 from invite_sweeper.cli.session import Session
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
-from invite_sweeper.errors import NOTHING_DELETED, GuardRefused
+from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import Outcome
 from invite_sweeper.report.terminal import show_question
 
@@ -142,7 +142,7 @@ async def confirm(session: Session, present: Callable[[Console], None]) -> bool:
         if not answer.endswith(b"\n"):
             sys.stderr.write("\n")
     if session.stop.reason is not None:
-        raise session.stop.as_error(consequence=NOTHING_DELETED)
+        raise session.stop.as_error()
     if answer.strip().lower() == b"y":
         sys.stderr.write("Only the whole word yes confirms.\n")
     return answer.endswith(b"\n") and answer.strip().lower() == b"yes"

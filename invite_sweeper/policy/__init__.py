@@ -8,30 +8,17 @@ from invite_sweeper.policy.issues import (
     parse_policy,
     read_policy,
 )
-from invite_sweeper.policy.model import (
-    Execution,
-    Keep,
-    Limits,
-    Matcher,
-    Notice,
-    Notification,
-    Organization,
-    Rule,
-)
+from invite_sweeper.policy.model import Execution, Keep, Limits, Notification, Rule
 from invite_sweeper.policy.policy import Policy, json_schema
-from invite_sweeper.policy.types import InvalidValue, parse_duration
+from invite_sweeper.policy.types import parse_duration
 from invite_sweeper.policy.yaml_reader import PolicyIssue, Severity
 
 __all__ = [
     "Execution",
     "InvalidPolicy",
-    "InvalidValue",
     "Keep",
     "Limits",
-    "Matcher",
-    "Notice",
     "Notification",
-    "Organization",
     "Policy",
     "PolicyIssue",
     "Rule",

@@ -53,10 +53,7 @@ class InvalidPolicy(UsageError):
     @override
     def lines(self) -> tuple[str, ...]:
         """Return one line per error: `file:line:column: where: message; hint`."""
-        return tuple(
-            f"{self.name}:{each.line}:{each.column}: {each.where}: {each.message}; {each.hint}"
-            for each in self.issues
-        )
+        return tuple(each.text(self.name) for each in self.issues)
 
 
 def load_policy(path: Path, *, deadline: str | None = None) -> Policy:

@@ -50,6 +50,13 @@ class PolicyIssue(msgspec.Struct, frozen=True, order=True):
     hint: str
     severity: Severity = Severity.ERROR
 
+    def text(self, file: str) -> str:
+        """Return the issue as commands print it."""
+        at = f"{file}:{self.line}:{self.column}"
+        if self.severity is Severity.ERROR:
+            return f"{at}: {self.where}: {self.message}; {self.hint}"
+        return f"{at}: warning: {self.where}: {self.message} {self.hint}".rstrip()
+
 
 class Placeholder(Enum):
     """Replaces a value that is missing or unusable in the parsed data."""

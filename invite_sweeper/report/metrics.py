@@ -18,7 +18,6 @@ from urllib.parse import urlsplit
 
 from invite_sweeper.audit import RunRecord
 from invite_sweeper.audit.events import RunFinished
-from invite_sweeper.counts import METRICS
 from invite_sweeper.endings import REFUSAL_REASONS, ExitCode, Status, status_of
 from invite_sweeper.errors import UsageError
 from invite_sweeper.files import regular_file_target, replace_file
@@ -30,7 +29,12 @@ INSTANCE_VARIABLE: Final = "INVITE_SWEEPER_INSTANCE"
 _JOB: Final = "invite_sweeper"
 _DAY_S: Final = 86_400.0
 _COUNTS: Final = {
-    **METRICS,
+    "projects_seen": "Projects in the policy's scope.",
+    "projects_unreadable": "Projects in scope that could not be read; nothing is deleted there.",
+    "invitations_seen": "Pending invitations in scope.",
+    "stale": "Invitations that a rule matches and no keep entry protects.",
+    "trimmed": "Stale invitations left for a later run, to stay within the limits.",
+    "announced": "Invitations that the last run announced, where the policy has a notice.",
     "requests": "Requests sent to Atlas.",
     "retries": "Requests sent again after a failure.",
     "rate_limited": "Responses of Atlas with status 429.",

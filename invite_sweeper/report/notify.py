@@ -26,19 +26,14 @@ from invite_sweeper.atlas.http import (
 )
 from invite_sweeper.audit import RunRecord
 from invite_sweeper.audit.events import Planned
-from invite_sweeper.endings import ExitCode, may_repeat
+from invite_sweeper.endings import ExitCode, WarningLevel, may_repeat
 from invite_sweeper.errors import UsageError
 from invite_sweeper.json_text import to_json
+from invite_sweeper.models import OUTCOMES_OF_DELETIONS
 from invite_sweeper.policy import Notification
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report.readback import announced_as, planned_result, read_rows, result_json
-from invite_sweeper.report.story import (
-    Story,
-    describe_instant,
-    display_text,
-    has_effect,
-    needs_attention,
-)
+from invite_sweeper.report.story import Story, describe_instant, display_text
 from invite_sweeper.text import pluralize
 
 LIMIT_S = 10.0
@@ -101,8 +96,7 @@ def end_message(
     Raises:
         NotSent: A variable is not set, or the address is not allowed.
     """
-    is_due = channel.kind == "ping" or channel.when == "always" or needs_attention(record)
-    if not is_due and not (channel.when == "changes" and has_effect(record)):
+    if not _is_due(channel, record):
         return None
     if channel.kind == "webhook":
         fields = _webhook_fields(record, story, finished_at, details=channel.details)
@@ -110,6 +104,18 @@ def end_message(
     failed = not ExitCode(record.exit_code or 0).succeeded
     lines = tuple(_lines(record, story, details=channel.details))
     return _text(channel, environment, lines, failed=failed)
+
+
+def _is_due(channel: Notification, record: RunRecord) -> bool:
+    end = record.end
+    if channel.kind == "ping" or channel.when == "always" or end is None:
+        return True
+    has_failed = not ExitCode(end.exit_code).succeeded
+    if has_failed or any(each.level == WarningLevel.URGENT for each in end.warnings):
+        return True
+    has_found = record.mode == "dry-run" and end.stale > 0
+    has_changed = end.announced > 0 or any(getattr(end, each) for each in OUTCOMES_OF_DELETIONS)
+    return channel.when == "changes" and (has_found or has_changed)
 
 
 def check_message(channel: Notification, environment: Mapping[str, str], now: datetime) -> Message:

@@ -115,14 +115,14 @@ def read_page(files: Sequence[RunFile], found: Verification, advisor: Advisor) -
     newest, nights = runs[0], tuple(_nights(runs))
     story = tell(newest.record, advisor)
     earlier = tuple(_last_sweep(runs, advisor))
-    is_of_others = any(file != newest.record.file for file in found.unfinished)
+    is_of_others = any(each.file != newest.record.file.name for each in found.unfinished)
     verdict = story.headline
     if is_damaged:
         verdict = log.headline._replace(label=Status.DAMAGED.label)
     elif earlier and verdict.colour is Colour.GOOD:
         verdict = verdict._replace(colour=Colour.WARNING)
     is_read = newest.status is not Status.DAMAGED
-    name = _TITLES.get(newest.record.mode or "", "Invitation sweep")
+    name = _TITLES.get(newest.record.mode, "Invitation sweep")
     several = len(nights) > 1
     return Page(
         title=f"{name}, {newest.day}" if newest.day is not None else name,
@@ -150,7 +150,7 @@ def _read_runs(files: Sequence[RunFile], found: Verification) -> Iterator[_Run]:
         if (
             run.status is Status.UNFINISHED
             and found.damage is None
-            and file not in found.unfinished
+            and file.name not in {each.file for each in found.unfinished}
         ):
             run = run._replace(status=Status.RECOVERED)
         if file == files[-1] and run.day is not None:
@@ -166,9 +166,8 @@ def _read_run(file: RunFile) -> _Run:
         history.add(file)
         status = status_of(history.runs[0].exit_code)
     record = history.runs[0]
-    for grown in (record.ended, record.plan, record.deleted):  # with the lines
-        grown.clear()
-    started = parse_timestamp(record.start.now) if record.start is not None else None
+    record.ended.clear()  # it grows with the lines
+    started = parse_timestamp(record.start.now)
     return _Run(record, started.date() if started is not None else None, status)
 
 
@@ -205,7 +204,6 @@ def _night(day: date, runs: Sequence[_Run]) -> Night:
 
 
 def _period(nights: Sequence[Night]) -> Iterator[str]:
-    """Yield how the nights ended."""
     ran = [each for each in nights if each.status is not Status.EMPTY]
     ended = Counter(each.status for each in ran)
     done = ended.pop(Status.DONE, 0)
@@ -234,16 +232,14 @@ def _last_sweep(runs: Sequence[_Run], advisor: Advisor) -> Iterator[Attention]:
 
 
 def _about(record: RunRecord) -> Iterator[tuple[str, str]]:
-    """Yield what else is known of a run."""
     start, end = record.start, record.end
-    if start is not None:
-        yield "Mode", start.mode
-        yield "Atlas", start.base_url
-        yield "Credentials", ", ".join(dict.fromkeys(start.actors.values()))
-        yield "Policy", start.policy_path or ""
-        yield "Policy SHA-256", start.policy_sha256 or ""
-        yield "Shard", start.shard or ""
-        yield "Version", start.tool_version
+    yield "Mode", start.mode
+    yield "Atlas", start.base_url
+    yield "Credentials", ", ".join(dict.fromkeys(start.actors.values()))
+    yield "Policy", start.policy_path or ""
+    yield "Policy SHA-256", start.policy_sha256 or ""
+    yield "Shard", start.shard or ""
+    yield "Version", start.tool_version
     if end is not None:
         yield "Exit code", str(end.exit_code)
         yield "Lists end", end.sunset or ""

@@ -40,16 +40,9 @@ from invite_sweeper.report.rows import (
     sorted_rows,
     text_cell,
 )
-from invite_sweeper.report.story import advisor_of
+from invite_sweeper.report.story import StoryLine, advisor_of
 from invite_sweeper.sweep.selection import describe_keep_reason
 from invite_sweeper.text import escape_unprintable, truncate
-
-
-class Unread(NamedTuple):
-    """A list that could not be read: the name of its project or organization, and why."""
-
-    place: str
-    reason: str
 
 
 @dataclass(slots=True)
@@ -60,13 +53,14 @@ class RunRows:
         labels: The organizations' names with their ids, by id.
         rows: The planned deletions with their outcomes; of a restore, who was invited again.
         announced: For a later deletion, or would be; the next to be deleted is first.
+        unread: The project or organization of each list that could not be read, and why.
         is_whole: False if the file could not be read to its end.
     """
 
     labels: Mapping[str, str] = field(default_factory=dict)
     rows: dict[InvitationKey, Row] = field(default_factory=dict)
     announced: list[Row] = field(default_factory=list)
-    unread: list[Unread] = field(default_factory=list)
+    unread: list[StoryLine] = field(default_factory=list)
     is_whole: bool = False
 
     def add(self, event: Event) -> None:
@@ -84,7 +78,7 @@ class RunRows:
                 pass
             case ListUnreadable():
                 place = place_name(event, self._label(event.org_id or ""), full=True)
-                self.unread.append(Unread(place, escape_unprintable(truncate(event.reason))))
+                self.unread.append(StoryLine(place, escape_unprintable(truncate(event.reason))))
             case _:
                 pass
 
@@ -166,8 +160,7 @@ RunResult: Final = msgspec.defstruct(
 
 def result_json(record: RunRecord) -> dict[str, Any]:
     """Return what `--output json` prints of a run that has ended, a `RunResult`."""
-    assert record.start is not None  # noqa: S101 - a run that has ended began
-    assert record.end is not None  # noqa: S101 - as above
+    assert record.end is not None  # noqa: S101 - it has ended
     found, end = read_rows(record), structs.asdict(record.end)
     planned = [row for row in found.rows.values() if isinstance(row.event, Planned)]
     is_whole = found.is_whole or not record.file.number
@@ -216,8 +209,8 @@ class Table(NamedTuple):
 
 
 _UNREAD: Final = (
-    Column[Unread]("Project", lambda each: (Line(each.place),)),
-    Column[Unread]("Reason", lambda each: (Line(each.reason),)),
+    Column[StoryLine]("Project", lambda each: (Line(each.label),)),
+    Column[StoryLine]("Reason", lambda each: (Line(each.text),)),
 )
 _KEEP_ENTRIES: Final = (
     Column[KeepEntry]("Name", lambda entry: text_cell(entry.name)),
@@ -233,7 +226,7 @@ def tables_of(record: RunRecord, advisor: Advisor) -> Iterator[Table]:
     show, keep = advisor_of(record, advisor).show, end.keep_entries
     rows, announced = found.first(_MAX_TABLE_ROWS), found.announced[:_MAX_TABLE_ROWS]
     kept = tuple(islice(_kept(record, found), _MAX_TABLE_ROWS))
-    caption = _PLAN_CAPTIONS.get(record.mode or "", "Planned deletions and what became of them")
+    caption = _PLAN_CAPTIONS.get(record.mode, "Planned deletions and what became of them")
     due_caption, due = announced_as(record)
     unread, unread_event = found.unread[:_MAX_TABLE_ROWS], ListUnreadable.event
     tables: tuple[tuple[str, str, tuple[Column[Any], ...], Sequence[Any], int, str], ...] = (

@@ -135,10 +135,9 @@ def tell(run: RunRecord, advisor: Advisor = Advisor()) -> Story:  # noqa: B008 -
 
 def advisor_of(run: RunRecord, advisor: Advisor) -> Advisor:
     """Return what makes exact commands about a run, from that of the session."""
-    policy = run.start.policy_path or "" if run.start is not None else ""
     return advisor._replace(
         run=str(run.file.number or run.run_id),
-        policy=advisor.policy or policy,
+        policy=advisor.policy or run.start.policy_path or "",
         removed=run.end.removed_members if run.end is not None else (),
     )
 
@@ -155,7 +154,7 @@ def _tell_killed(run: RunRecord) -> Story:
             run,
             Status.UNFINISHED.label,
             ", ".join(parts) or "it has no last line",
-            run.start.organizations if run.start is not None else (),
+            run.start.organizations,
         ),
         (StoryLine("Run", _run_line(run)),),
         (),
@@ -181,17 +180,15 @@ def _run_line(run: RunRecord) -> str:
     start, parts = run.start, [run.run_id]
     if run.file.number:
         parts.insert(0, f"{run.file.number}")
-    if start is not None:
-        parts.append(describe_instant(start.now))
-        if start.plan_sha256 is not None:
-            parts.append(f"of the plan {start.plan_sha256}")
-        if start.restores is not None:
-            parts.append(f"undoes {start.restores}")
+    parts.append(describe_instant(start.now))
+    if start.plan_sha256 is not None:
+        parts.append(f"of the plan {start.plan_sha256}")
+    if start.restores is not None:
+        parts.append(f"undoes {start.restores}")
     return ", ".join(parts)
 
 
 def _how(mode: str | None, end: RunFinished) -> tuple[str, str]:
-    """Return how a run ended, and what it did."""
     status = status_of(end.exit_code)
     ended, done = status.label, _done(mode, end, status)
     if Reason.CIRCUIT_BREAKER in end.reasons:  # after this stop, the rest is not done
@@ -324,23 +321,6 @@ def errors_of(end: RunFinished) -> Iterator[ErrorParts]:
         yield {"message": message, "consequence": consequence, "hint": hint}
 
 
-def needs_attention(run: RunRecord) -> bool:
-    """Return whether a run failed, or has an urgent warning: `when: failures` sends these."""
-    end = run.end
-    if end is None or not ExitCode(end.exit_code).succeeded:
-        return True
-    return any(each.level == WarningLevel.URGENT for each in end.warnings)
-
-
-def has_effect(run: RunRecord) -> bool:
-    """Return whether a run changed something or a dry run found something: `when: changes`."""
-    end = run.end
-    if end is None:
-        return True
-    attempted = any(getattr(end, name) for name, _ in _OUTCOMES)
-    return attempted or end.announced > 0 or (run.mode == "dry-run" and end.stale > 0)
-
-
 _EARLIER: Final = (
     ("still_stale", "still stale"),
     ("deleted", "deleted"),
@@ -416,8 +396,8 @@ def tell_verification(found: Verification, folder: Path | None = None) -> Story:
         headline = StoryLine("Damaged", escape_unprintable(text), Colour.BAD)
         item = Attention("The audit log does not verify", (), DAMAGED_ADVICE)
         return Story(headline, (), (), (item,))
-    lines, runs = pluralize(found.lines, "line"), pluralize(len(found.files), "run")
-    since = f", from run {found.first_number} on" if (found.first_number or 1) > 1 else ""
+    lines, runs = pluralize(found.lines, "line"), pluralize(found.files, "run")
+    since = f", from run {found.first_run} on" if (found.first_run or 1) > 1 else ""
     intact = f"{lines} of {runs}{since}."
     ends = [StoryLine("Last hash", found.last_hash)]
     if found.expected_at is not None:
@@ -432,10 +412,10 @@ def tell_verification(found: Verification, folder: Path | None = None) -> Story:
 
 
 def _left_open(found: Verification) -> Iterator[str]:
-    for file, count in found.unfinished.items():
-        have = plural_form(count, "has", "have")
-        open_ = f": {pluralize(count, 'intent')} {have} no outcome" if count else " was killed"
-        name = f"{file.number} ({file.run_id})" if file.number else file.name
+    for each in found.unfinished:
+        have, intents = plural_form(each.intents, "has", "have"), pluralize(each.intents, "intent")
+        open_ = f": {intents} {have} no outcome" if each.intents else " was killed"
+        name = f"{each.run} ({each.run_id})" if each.run else each.file
         yield escape_unprintable(f"Run {name}{open_}.")
 
 

@@ -106,7 +106,7 @@ def attention_lines(record: RunRecord, advisor: Advisor) -> Iterator[str]:
                 yield f"What to do: {each.advice}"
     found = read_rows(record)
     for unread in found.unread[:_MAX_NAMED]:
-        yield f"{unread.place} was not read: {unread.reason}"
+        yield f"{unread.label} was not read: {unread.text}"
     left = [row for row in found.rows.values() if row.outcome in {"failed", "unknown"}]
     for row in sorted_rows(left)[:_MAX_NAMED]:
         who = f"{row.user} in {place_name(row.event, row.organization, full=True)}"
@@ -124,7 +124,7 @@ def show_runs(console: Console, records: Iterable[RunRecord]) -> None:
     rows = []
     for record in records:
         headline = tell(record).headline
-        when = describe_instant(record.start.now) if record.start is not None else ""
+        when = describe_instant(record.start.now)
         label = Text(f"{record.file.number}  {when}  {record.mode or 'run'}")
         style = _COLOURS[headline.colour]
         rows.append((label, Text.assemble((headline.label, style), f"  {headline.text}")))
@@ -176,7 +176,7 @@ def _run(
     if found.unread:
         shown = found.unread[:max_rows]
         yield _heading(UNREAD_CAPTION, len(shown), len(found.unread), "bold yellow")
-        yield from (_indented(Text(f"{each.place}: {each.reason}")) for each in shown)
+        yield from (_indented(Text(f"{each.label}: {each.text}")) for each in shown)
         yield Text("")
         command = about.show("--event", ListUnreadable.event)
         yield from _rest(len(found.unread) - len(shown), command)
@@ -214,7 +214,6 @@ def _groups(rows: Iterable[Row], every: Iterable[Row]) -> Iterator[tuple[Text, l
 def _story(
     record: RunRecord, story: Story, width: int, told: Collection[str]
 ) -> Iterator[RenderableType]:
-    """Yield how a run went."""
     if story.organizations:
         rows = [(Text(each.label), Text(each.text)) for each in story.organizations]
         yield _heading("Organizations", len(rows), len(rows))
@@ -253,7 +252,6 @@ def _heading(title: str, shown: int, total: int, style: str = "bold") -> Text:
 
 
 def _cell_text(cell: Cell, separator: str = "\n") -> Text:
-    """Return a cell for the terminal."""
     return Text(separator).join(Text(line.text, style=_STYLES[line.style]) for line in cell)
 
 

@@ -4,7 +4,7 @@ It serves real sockets, so that the program needs no test mode. The tests compar
 with recordings of Atlas.
 
 ```python
-sim = SimulatedAtlas()                       # clock=, monotonic=, sleep=, seed=
+sim = SimulatedAtlas()                       # clock=, monotonic=, seed=
 sim.add_organization("5efda682a3f2ed2e7dd6cde4", "Example Org")
 project = sim.add_project("Data Lake", tags={"env": "sandbox"})
 sim.invite(project, "ada@example.com", age=timedelta(days=20))

@@ -1,5 +1,6 @@
 """Faults that a simulation or a test can inject into requests."""
 
+import asyncio
 import math
 from collections.abc import Awaitable, Callable
 from fnmatch import fnmatchcase
@@ -21,8 +22,8 @@ def delay(seconds: float) -> Fault:
     return partial(_delay, seconds)
 
 
-async def _delay(seconds: float, call: Call, send: Send) -> SimulatedResponse:
-    await call.sim.sleep(seconds)
+async def _delay(seconds: float, _call: Call, send: Send) -> SimulatedResponse:
+    await asyncio.sleep(seconds)
     return await send()
 
 

@@ -1,9 +1,8 @@
 """The simulated Atlas: organizations, projects, people and accounts."""
 
-import asyncio
 import time
 from collections import ChainMap
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -153,12 +152,10 @@ class SimulatedAtlas:
         clock: Callable[[], datetime] | None = None,
         *,
         monotonic: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         seed: int = 0,
     ) -> None:
         self._clock = clock or partial(datetime.now, UTC)
         self.monotonic = monotonic
-        self.sleep = sleep
         self.date_offset = timedelta(0)
         self.organizations: dict[str, Organization] = {}
         self.groups: dict[str, Group] = {}

@@ -127,8 +127,12 @@ class Command:
     @cached_property
     def limits(self) -> Limits:
         """The limits of the command; with shards, this shard's part of them."""
-        whole = self.policy.limits
-        return self.shard.limits_for(whole) if self.shard is not None else whole
+        limits, shard = self.policy.limits, self.shard
+        if shard is None:
+            return limits
+        divided = ("max_deletions", "max_unreadable_projects")
+        parts = {key: shard.part_of(getattr(limits, key)) for key in divided}
+        return limits.model_copy(update=parts)
 
     @cached_property
     def recent(self) -> Counter[str]:
@@ -137,9 +141,7 @@ class Command:
 
     @cached_property
     def before(self) -> CompleteRun | None:
-        """What the last complete runs of the same scope left; None where a drop is accepted."""
-        if self.accept_population:
-            return None
+        """What the last complete runs of the same scope left; None without one."""
         return self.history.last_complete(scope_sha256(self.policy), self.base_url)
 
     @cached_property
@@ -161,9 +163,7 @@ class Command:
             return KeepOutsidePlan(self.saved.planned)
         scope = PlanScope(self.policy.sha256, self.policy.organization_ids, self.base_url)
         previous = self.history.last_plan(scope)
-        if previous is None or previous.start is None:
-            return None
-        return ChangeTracker(previous, previous.start.now)
+        return ChangeTracker(previous) if previous is not None else None
 
     def run_started(self, organizations: Iterable[Organization] = ()) -> RunStarted:
         """Return the first line of the run; without organizations, none was connected."""

@@ -6,9 +6,9 @@ one organization is a value; an error that concerns the run is raised.
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, TypeVar
 
 from msgspec import structs
 
@@ -43,7 +43,6 @@ from invite_sweeper.sweep.steps import Step
 from invite_sweeper.text import pluralize
 
 ItemT = TypeVar("ItemT")
-OnList: TypeAlias = Callable[[ListRef, ListOutcome], Awaitable[None]]
 
 
 async def for_each(
@@ -117,7 +116,7 @@ async def list_invitations(
     reader: AtlasReader,
     scope: RunScope,
     sources: Iterable[Source],
-    on_list: OnList,
+    on_list: Callable[[ListRef, ListOutcome], Awaitable[None]],
     *,
     workers: int,
 ) -> tuple[str, ...]:
@@ -146,7 +145,7 @@ async def list_invitations(
             return
         gone[ref.source] += isinstance(found, ProjectGone)
         if isinstance(found, tuple):
-            found = await teams.link(tuple(map(scope.with_project_names, found)))
+            found = await teams.link(found)
         await on_list(ref, found)
 
     await for_each(lists, read, workers=workers)
@@ -164,7 +163,7 @@ async def list_invitations(
                 f"Atlas listed {count} projects, then answered 404 to {source} for each one.",
                 hint="Check the base URL, the proxy, and Atlas's documentation of this list.",
             )
-    return teams.warnings()
+    return tuple(teams.warnings())
 
 
 class TeamAccess:
@@ -179,39 +178,30 @@ class TeamAccess:
         self._scope = scope
         self._workers = workers
         self._lock = asyncio.Lock()
-        self._teams: dict[str, frozenset[str] | ListUnreadable] | None = None
+        self._teams: dict[str, frozenset[str] | ListUnreadable] = {}
 
     async def link(self, invitations: tuple[Invitation, ...]) -> tuple[Invitation, ...]:
-        """Return the invitations of one list with the projects of their teams linked."""
-        if not any(each.team_ids and not each.links_out_of_scope for each in invitations):
-            return invitations
+        """Return the invitations of one list with all projects that they link."""
+        linked = tuple(self._scope.with_links(each, {}) for each in invitations)
+        if not any(each.team_ids and not each.links_out_of_scope for each in linked):
+            return linked
         async with self._lock:
-            if self._teams is None:
-                self._teams = await self._read()
-        known = self._teams
-        return tuple(self._scope.with_team_projects(each, known) for each in invitations)
+            if not self._teams:
+                await for_each(self._scope.team_projects, self._read, workers=self._workers)
+        return tuple(self._scope.with_links(each, self._teams) for each in linked)
 
-    async def _read(self) -> dict[str, frozenset[str] | ListUnreadable]:
-        teams: dict[str, frozenset[str] | ListUnreadable] = {}
+    async def _read(self, project: Project) -> None:
+        self._teams[project.id] = await self._reader.project_teams(project)
 
-        async def read(project: Project) -> None:
-            teams[project.id] = await self._reader.project_teams(project)
-
-        await for_each(self._scope.team_projects, read, workers=self._workers)
-        return teams
-
-    def warnings(self) -> tuple[str, ...]:
-        """Return a warning about the projects with unreadable teams, or nothing."""
-        known = (self._teams or {}).values()
-        unread = [each for each in known if isinstance(each, ListUnreadable)]
-        if not unread:
-            return ()
-        message = (
-            f"The teams of {pluralize(len(unread), 'project')} could not be read, so every "
-            f"invitation with a team is kept. {unread[0].project_name}: {unread[0].reason} Reading "
-            "teams requires the role Project Read Only."
-        )
-        return (message,)
+    def warnings(self) -> Iterator[str]:
+        """Yield a warning about the projects with unreadable teams, or nothing."""
+        unread = [each for each in self._teams.values() if isinstance(each, ListUnreadable)]
+        if unread:
+            yield (
+                f"The teams of {pluralize(len(unread), 'project')} could not be read, so every "
+                f"invitation with a team is kept. {unread[0].project_name}: {unread[0].reason} "
+                "Reading teams requires the role Project Read Only."
+            )
 
 
 _OPTIONAL_TIMEOUT_S: Final = 3.0

@@ -301,7 +301,8 @@ class CircuitBreaker:
         self._limits = limits
         self._seen = 0
         self._failed = 0
-        self._window: deque[Outcome] = deque(maxlen=limits.breaker_window)
+        self._window: deque[Outcome] = deque()
+        self._counts = Counter[Outcome]()  # of the window
 
     @property
     def canary_left(self) -> int:
@@ -314,6 +315,9 @@ class CircuitBreaker:
             return False
         outcome = Outcome.FAILED if outcome is Outcome.ACCEPTED_DURING else outcome
         self._window.append(outcome)
+        self._counts[outcome] += 1
+        if len(self._window) > self._limits.breaker_window:
+            self._counts[self._window.popleft()] -= 1
         self._seen += 1
         self._failed += outcome is Outcome.FAILED
         limits = self._limits
@@ -324,7 +328,7 @@ class CircuitBreaker:
                 )
         elif len(self._window) == limits.breaker_window:
             for judged, did, key in _JUDGED:
-                count, share = self._window.count(judged), getattr(limits, key)
+                count, share = self._counts[judged], getattr(limits, key)
                 if count and count > Fraction(str(share)) * limits.breaker_window:
                     found = f"{count} of the last {len(self._window)} deletions {did}"
                     self.reason = f"{found}, over {key}: {share}."

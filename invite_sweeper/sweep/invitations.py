@@ -35,16 +35,14 @@ def person_key(entry: Invitation) -> PersonKey:
     return entry.org_id, casefold_lookalike(entry.username)
 
 
-def unread_organization(unreadable: ListUnreadable) -> str | None:
-    """Return whose people an unread list may show: an id, "" for any organization, None for none.
+def may_show_people(unread: ListUnreadable) -> bool:
+    """Return whether a list that was not read may show people of its organization.
 
     Once Atlas has ended an older list, its people are in the newer ones.
     """
-    if unreadable.source is Source.INVITES:
-        return None
-    if isinstance(unreadable, SourceRetired):
-        return None if unreadable.source.replacements else ""
-    return unreadable.org_id or ""
+    if isinstance(unread, SourceRetired):
+        return not unread.source.replacements
+    return unread.source is not Source.INVITES
 
 
 def combine(entries: Iterable[Decision], *, all_read: bool) -> tuple[Decision, ...]:

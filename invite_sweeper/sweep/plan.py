@@ -6,13 +6,11 @@ once the lists of an organization are read. Entries are counted by list, all els
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from invite_sweeper.audit import events
 from invite_sweeper.counts import total
 from invite_sweeper.models import (
-    EventT,
-    Invitation,
     InvitationKey,
     Invitations,
     ListRef,
@@ -25,7 +23,7 @@ from invite_sweeper.models import (
 )
 from invite_sweeper.sweep.command import Command, Organization
 from invite_sweeper.sweep.guards import share_limit
-from invite_sweeper.sweep.invitations import combine, unread_organization
+from invite_sweeper.sweep.invitations import combine, may_show_people
 from invite_sweeper.sweep.selection import Decision, Selector
 from invite_sweeper.sweep.steps import Step, keep_unrecordable
 
@@ -88,10 +86,9 @@ class Planner:
     def finish(self) -> None:
         """Decide the invitations of people, once all lists are added."""
         organization = self._organization
-        lists = (*organization.unread, *organization.retired.values())
-        unread = {unread_organization(each) for each in lists}
+        unread = (*organization.unread, *organization.retired.values())
         people, self._people = self._people, []
-        self._add_invitations(combine(people, all_read=not unread & {organization.id, ""}))
+        self._add_invitations(combine(people, all_read=not any(map(may_show_people, unread))))
 
     def _add_entries(self, ref: ListRef, found: Invitations) -> None:
         """Decide each entry of a list. Those of `invites` are invitations of their own."""
@@ -117,12 +114,10 @@ class Planner:
             if self._observe is not None:
                 self._observe(before, decision)
             announced += self._add_announcement(decision)
-            one, entries = decision.invitation, tuple(each.entry for each in decision.entries)
+            one = decision.invitation.recorded(self._command.now, decision.entries)
             if (reason := decision.keep_reason) is None:
-                planned = self._line(
+                planned = one.as_event(
                     events.Planned,
-                    one,
-                    entries=entries,
                     rule=decision.rule,
                     bounced=decision.bounced,
                     new=decision.new,
@@ -132,7 +127,7 @@ class Planner:
             else:
                 kept[reason] += 1
                 if self._command.policy.audit.record == "all":
-                    self._write(self._line(events.Kept, one, entries=entries, reason=reason))
+                    self._write(one.as_event(events.Kept, reason=reason))
         stale = len(organization.stale) - known
         organization.count(
             invitations_seen=stale + kept.total(),
@@ -145,23 +140,20 @@ class Planner:
     def _add_announcement(self, decision: Decision) -> bool:
         """Record what a decision means for announcements; return whether it is a new one."""
         announcement, dry_run = decision.announcement, self._command.dry_run
+        now = self._command.now
         if announcement is None:
             return False
         for entry in () if dry_run else announcement.ended:
             reason = decision.keep_reason
-            self._write(self._line(events.AnnouncementEnded, entry, reason=reason))
+            self._write(entry.recorded(now).as_event(events.AnnouncementEnded, reason=reason))
         if (due := announcement.deletable_from) is not None:
             self._organization.next_due = min(self._organization.next_due or due, due)
             if announcement.rule is not None:
                 kind: type[events.Announced | events.WouldBeAnnounced]
                 kind = events.WouldBeAnnounced if dry_run else events.Announced
-                more = {"rule": announcement.rule, "deletable_from": rfc3339(due)}
-                self._write(self._line(kind, decision.invitation, **more))
+                one, due_at = decision.invitation.recorded(now), rfc3339(due)
+                self._write(one.as_event(kind, rule=announcement.rule, deletable_from=due_at))
         return announcement.rule is not None
-
-    def _line(self, kind: type[EventT], entry: Invitation, **more: Any) -> EventT:  # noqa: ANN401
-        """Return a line about an entry, with the fields of its event."""
-        return entry.as_event(kind, age_days=entry.age_at(self._command.now), **more)
 
 
 def trim(organizations: Sequence[Organization], command: Command) -> None:

@@ -73,6 +73,8 @@ class Recovery:
         """
         project, source = list_ref
         opened = self._by_list.pop((source.value, project.org_id, project.id), [])
+        if not opened:
+            return
         left: Counter[str] = Counter()
         is_of_users = source in SOURCES_OF_USERS and not isinstance(found, ProjectGone)
         # A deleted project has no memberships left that the DELETE could have removed.

@@ -88,9 +88,8 @@ class Result:
         The last announcement of a day counts. One that is retired before it is a reason of the
         run's end; after it nothing is wrong, and the other lists of the policy go on.
         """
-        command, sources, found = self.command, self.command.policy.sources, tuple(organizations)
-        sunsets = {s: day for each in found for s, day in each.client.server.sunsets.items()}
-        retired = {s: each for one in found for s, each in one.retired.items()}
+        command, sources, sunsets = self.command, self.command.policy.sources, self._sunsets()
+        retired = {s: each for one in organizations for s, each in one.retired.items()}
         last_days = LAST_KNOWN_ENDS | command.history.sunsets(command.base_url) | sunsets
         today = command.now.date()
         for source, each in retired.items():
@@ -103,6 +102,11 @@ class Result:
                 self.stopped_by.append(Reason.RETIRED_SOURCE)
         upcoming = {source: day for source, day in sunsets.items() if source not in retired}
         self.warn(*sunset_warnings(upcoming, sources, today))
+
+    def _sunsets(self) -> dict[Source, date]:
+        """Return the last day of each list, as Atlas announced it to this run."""
+        servers = [each.client.server for each in self.organizations]
+        return {source: day for each in servers for source, day in each.sunsets.items()}
 
     def removed_member(self, event: Invitation) -> None:
         """Report at once that a user accepted while the DELETE was in flight, and was removed."""
@@ -157,8 +161,7 @@ class Result:
         oldest = min((each.oldest for each in planned if each.oldest), default=None)
         # A list whose replacements the policy reads can end without a change of the policy.
         needed = [each for each in sources if not each.is_replaced_by(sources)]
-        servers = [each.client.server for each in organizations]
-        sunsets = {source: day for each in servers for source, day in each.sunsets.items()}
+        sunsets = self._sunsets()
         ends = [day for source, day in sunsets.items() if source in needed]
         errors = [each.error for each in organizations if each.error is not None]
         told = (*(reason for each in results for reason in each.reasons), *self.stopped_by)
@@ -305,7 +308,7 @@ def sunset_warnings(
 SECRET_WARNING_DAYS: Final = 14
 
 
-def secret_warnings(expiries: Sequence[datetime], now: datetime) -> tuple[RunWarning, ...]:
+def secret_warnings(expiries: Sequence[datetime], now: datetime) -> Iterator[RunWarning]:
     """Warn about a secret that ends soon, unless it has ended: then another one is in use.
 
     Args:
@@ -316,14 +319,12 @@ def secret_warnings(expiries: Sequence[datetime], now: datetime) -> tuple[RunWar
     """
     live = [each for each in expiries if each > now]
     if not live or live[0] - now >= (SECRET_WARNING_DAYS + 1) * _DAY:
-        return ()
+        return
     left = pluralize((live[0] - now) // _DAY, "day")
     other = f"; another one ends on {live[-1]:%Y-%m-%d}" if len(live) > 1 else ""
-    return (
-        RunWarning(
-            WarningCode.SECRET,
-            f"A secret of the service account ends on {live[0]:%Y-%m-%d}, in {left}{other}. "
-            "A new secret leaves the old one at most 7 days. Atlas's own alert covers service "
-            "accounts of an organization only.",
-        ),
+    yield RunWarning(
+        WarningCode.SECRET,
+        f"A secret of the service account ends on {live[0]:%Y-%m-%d}, in {left}{other}. A new "
+        "secret leaves the old one at most 7 days. Atlas's own alert covers service accounts of "
+        "an organization only.",
     )

@@ -11,14 +11,8 @@ from msgspec import structs
 from typing_extensions import override
 
 from invite_sweeper.errors import UsageError
-from invite_sweeper.models import (
-    Invitation,
-    ListRef,
-    ListUnreadable,
-    Project,
-    Source,
-)
-from invite_sweeper.policy import Limits, Policy
+from invite_sweeper.models import Invitation, ListRef, ListUnreadable, Project, Source
+from invite_sweeper.policy import Policy
 from invite_sweeper.text import ProjectPatterns, casefold_visible
 
 
@@ -105,49 +99,31 @@ class RunScope:
             *(ListRef(project, source) for project in self.projects for source in of_projects),
         ]
 
-    def with_project_names(self, invitation: Invitation) -> Invitation:
-        """Return an organization's invitation with the names of its linked projects.
-
-        `links_out_of_scope` is set if one of them is not in scope or not visible.
-        """
-        if not invitation.linked_projects:
-            return invitation
-        in_scope = {project.id for project in self.projects}
-        out_of_scope = any(i not in in_scope for i, _ in invitation.linked_projects)
-        return structs.replace(
-            invitation,
-            linked_projects=tuple(
-                (i, self.project_names.get(i, "")) for i, _ in invitation.linked_projects
-            ),
-            links_out_of_scope=invitation.links_out_of_scope or out_of_scope,
-        )
-
-    def with_team_projects(
+    def with_links(
         self, invitation: Invitation, teams: Mapping[str, frozenset[str] | ListUnreadable]
     ) -> Invitation:
-        """Return an organization's invitation that also links the projects of its teams.
+        """Return an organization's invitation with the names of all projects that it links.
 
-        `links_out_of_scope` is also set if it is unknown which projects a team has access to.
+        `links_out_of_scope` is set if one of them is not in scope or not visible, or if it is
+        unknown which projects a team has access to.
 
         Args:
             teams: The ids of the teams of each of `team_projects`, by project id.
         """
-        joined = frozenset(invitation.team_ids)
-        if not joined:
+        linked, joined = dict(invitation.linked_projects), frozenset(invitation.team_ids)
+        if not linked and not joined:
             return invitation
-        linked = dict(invitation.linked_projects)
-        unknown = bool(self.unreadable)
+        outside = invitation.links_out_of_scope or bool(joined and self.unreadable)
         for project_id, team_ids in teams.items():
             if isinstance(team_ids, ListUnreadable):
-                unknown = True
+                outside |= bool(joined)
             elif not joined.isdisjoint(team_ids):
-                linked.setdefault(project_id, "")
-        return self.with_project_names(
-            structs.replace(
-                invitation,
-                linked_projects=tuple(linked.items()),
-                links_out_of_scope=invitation.links_out_of_scope or unknown,
-            )
+                linked[project_id] = ""
+        in_scope = {project.id for project in self.projects}
+        return structs.replace(
+            invitation,
+            linked_projects=tuple((id_, self.project_names.get(id_, "")) for id_ in linked),
+            links_out_of_scope=outside or not linked.keys() <= in_scope,
         )
 
 
@@ -207,21 +183,11 @@ class Shard:
         own = policy.organizations[self.index - 1 :: self.count]
         return policy.model_copy(update={"organizations": own})
 
-    def limits_for(self, limits: Limits) -> Limits:
-        """Return this shard's part of the limits; the parts of all shards add up to the whole.
-
-        A shard does not know what the others find, so the parts are equal. Limits per project
-        and shares are not divided.
-        """
-        return limits.model_copy(
-            update={
-                "max_deletions": self.part_of(limits.max_deletions),
-                "max_unreadable_projects": self.part_of(limits.max_unreadable_projects),
-            }
-        )
-
     def part_of(self, total: int) -> int:
-        """Return this shard's part of a number; the parts of all shards add up to it."""
+        """Return this shard's part of a number; the parts of all shards add up to it.
+
+        A shard does not know what the others find, so the parts are equal.
+        """
         return (total + self.count - self.index) // self.count
 
     @override

@@ -20,12 +20,7 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
-from invite_sweeper.models import (
-    INVITED_STATUSES,
-    SOURCES_OF_USERS,
-    Invitation,
-    parse_timestamp,
-)
+from invite_sweeper.models import INVITED_STATUSES, SOURCES_OF_USERS, Invitation, parse_timestamp
 from invite_sweeper.policy import Keep, Policy, Rule
 from invite_sweeper.text import (
     Globs,
@@ -44,14 +39,6 @@ Condition: TypeAlias = tuple[str, Matcher]
 
 Explained: TypeAlias = tuple[Rule | Keep, MatchResult, list[tuple[str, MatchResult]]]
 """A rule or keep entry, whether it matches, and its keys with their results."""
-
-
-def unusable_date_reason(text: str | None, now: datetime) -> str | None:
-    """Return the reason why no age can be computed from a date; None for a valid date."""
-    date = _read_date(text)
-    if isinstance(date, str):
-        return date
-    return "future_date" if date > now else None
 
 
 def _read_date(text: str | None) -> datetime | str:
@@ -106,7 +93,9 @@ def entry_conditions(
         "inviters": lambda globs: _name(entry, globs, "inviter"),
         "roles": lambda wanted: _any_of(wanted, lambda one: one.all_roles, "no_roles"),
         "projects": lambda entries: _projects(entry, entries),
-        "statuses": lambda wanted: _any_of(wanted, _statuses, "no_status"),
+        "statuses": lambda wanted: _any_of(
+            wanted, lambda one: () if one.status is None else (one.status,), "no_status"
+        ),
         "inviter_gone": lambda _: _inviter_gone(members),
     }
     for key, matcher in matchers.items():
@@ -144,10 +133,6 @@ def _any_of(
         return not folded.isdisjoint(map(casefold_visible, values)) if values else unknown
 
     return matches
-
-
-def _statuses(invitation: Invitation) -> tuple[str, ...]:
-    return () if invitation.status is None else (invitation.status,)
 
 
 def _projects(entry: Rule | Keep, entries: tuple[str, ...]) -> Matcher:
@@ -285,7 +270,6 @@ class Selector:
 
     def __init__(self, policy: Policy, now: datetime, members: Members = _NO_MEMBERS) -> None:
         self._now = now
-        self._members = members
         self._keep = tuple(
             (each, tuple(entry_conditions(each, now, members))) for each in policy.keep
         )
@@ -332,4 +316,7 @@ class Selector:
                 return f"keep:{entry.name}"
             if isinstance(result, str):
                 unknown_reason = unknown_reason or result
-        return unusable_date_reason(invitation.created_at, self._now) or unknown_reason
+        date = _read_date(invitation.created_at)
+        if isinstance(date, str):
+            return date
+        return "future_date" if date > self._now else unknown_reason

@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 from msgspec import structs
 
-from invite_sweeper.audit import History, RunRecord, is_recordable
+from invite_sweeper.audit import History, LastPlan, is_recordable
 from invite_sweeper.audit.events import (
     AnnouncementKey,
     PlanChanges,
@@ -174,20 +174,15 @@ def _evidence(invitation: Invitation) -> tuple[object, ...]:
 
 
 class ChangeTracker:
-    """Compares the decisions of a run with the last plan of the same scope.
+    """Compares the decisions of a run with the last plan of the same scope."""
 
-    Args:
-        previous: That plan.
-        now: Its instant, RFC 3339.
-    """
-
-    def __init__(self, previous: RunRecord, now: str) -> None:
-        self._previous = previous
-        self._now = now
-        self._then = {key: named for named, keys in previous.plan.items() for key in keys}
-        self._left = set(previous.plan)
-        end = previous.end
-        self._failed = {e.id for e in end.organizations if not e.plan_made} if end else set()
+    def __init__(self, previous: LastPlan) -> None:
+        self._previous, end = previous, previous.end
+        self._then = {key: named for named, keys in previous.keys.items() for key in keys}
+        self._left = set(previous.keys)
+        self._failed = {each.id for each in end.organizations if not each.plan_made}
+        self._retired = end.sources_retired
+        self._unread = {(e.source.value, e.org_id, id_) for e in end.lists for id_ in e.unread}
         self._new = self._still_stale = self._not_read = 0
 
     def __call__(self, decision: Decision) -> Decision:
@@ -197,10 +192,9 @@ class ChangeTracker:
         known = {self._then[e.key] for e in decision.all_entries if e.key in self._then}
         self._left -= known
         source, org_id, *_ = key = decision.invitation.key
-        previous = self._previous
         if known:
             self._still_stale += 1
-        elif source in previous.retired or key[:3] in previous.unread or org_id in self._failed:
+        elif source in self._retired or key[:3] in self._unread or org_id in self._failed:
             self._not_read += 1
         else:
             self._new += 1
@@ -220,7 +214,7 @@ class ChangeTracker:
         not_read = {key for key in self._left - deleted if key[:3] in lists or key[0] in sources}
         return PlanChanges(
             run_id=self._previous.run_id,
-            now=self._now,
+            now=self._previous.start.now,
             new=self._new,
             still_stale=self._still_stale,
             deleted=len(deleted),

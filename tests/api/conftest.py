@@ -1,24 +1,14 @@
 """Fixtures of the client's tests: a clock that advances only in `sleep`, and connections."""
 
-from collections import defaultdict
 from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime
-from typing import NamedTuple
 
-import msgspec
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestServer
 from observed import ObservedAtlas
 from virtual_time import FakeTime
 
 from invite_sweeper.atlas import connect
-from invite_sweeper.atlas.credentials import (
-    Credentials,
-    CredentialsKind,
-    Secret,
-    read_credentials,
-)
+from invite_sweeper.atlas.credentials import Credentials, CredentialsKind, Secret, read_credentials
 from invite_sweeper.atlas.http import open_connector, parse_base_url
 from invite_sweeper.atlas.limits import RateLimiter
 from invite_sweeper.policy import Execution
@@ -31,13 +21,12 @@ class RecordingLog:
     """A log that stores its lines."""
 
     def __init__(self):
-        self.lines, self.told = [], []
+        self.lines = []
 
     def debug(self, event, **fields):
         self.lines.append((event, fields))
 
-    def info(self, event, **fields):
-        self.told.append((event, fields))
+    info = debug
 
 
 @pytest.fixture
@@ -57,6 +46,12 @@ def sim():
     atlas.throttling.enforced = False
     atlas.add_organization(ORG, "Example Org")
     return atlas
+
+
+@pytest.fixture
+def alpha(sim):
+    """The id of an empty project."""
+    return sim.add_project("Alpha")
 
 
 @pytest.fixture
@@ -106,56 +101,3 @@ def online(sim, connecting):
             yield atlas
 
     return connected
-
-
-class Received(NamedTuple):
-    method: str
-    path: str
-    headers: object
-    body: bytes
-
-
-class Script:
-    """A server with predefined responses to each path; the last one of a path repeats.
-
-    Attributes:
-        received: The requests, in order.
-        options: Of the client's connection.
-    """
-
-    def __init__(self, connecting):
-        self._connecting = connecting
-        self._answers = defaultdict(list)
-        self.received = []
-
-    def answer(self, path, *bodies, method="GET", status=200, headers=None):
-        """Add a response for each body, which is JSON unless it is bytes."""
-        for body in bodies or (b"",):
-            data = body if isinstance(body, bytes) else msgspec.json.encode(body)
-            self._answers[method, path].append((status, data, headers or {}))
-
-    async def _respond(self, request):
-        self.received.append(
-            Received(request.method, request.path_qs, request.headers, await request.read())
-        )
-        known = self._answers[request.method, request.path_qs]
-        status, data, headers = known.pop(0) if len(known) > 1 else known[0]
-        return web.Response(
-            status=status, body=data, headers={"Content-Type": "application/json", **headers}
-        )
-
-    @asynccontextmanager
-    async def connected(self, account=None, **options):
-        """Serve the responses and connect to them."""
-        app = web.Application()
-        app.router.add_route("*", "/{tail:.*}", self._respond)
-        async with (
-            TestServer(app, skip_url_asserts=True) as server,
-            self._connecting(str(server.make_url("/")), account, **options) as atlas,
-        ):
-            yield atlas
-
-
-@pytest.fixture
-def script(connecting):
-    return Script(connecting)

@@ -1,84 +1,74 @@
 """An answer out of a cache is not what Atlas knows now: it has not been read."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
+import faults
 import pytest
-from deleting import delete
+from deleting import delete_first, place_of
 
-from invite_sweeper.models import ListUnreadable, Outcome, Project, Source
-
-API = "/api/atlas/v2"
-ALPHA = Project("6a793fd0c0eb9e7a177181d4", "Alpha", "5efda682a3f2ed2e7dd6cde4")
-USER = "6a793fd52c88faeba59bd5d0"
-STATUSES = "".join(
-    f"orgMembershipStatuses={each}&"
-    for each in ("PENDING", "INVITATION_EXPIRED", "INVITATION_REJECTED")
-)
-LIST = f"{API}/groups/{ALPHA.id}/users?{STATUSES}itemsPerPage=500&includeCount=false&pageNum=1"
-ONE = f"users/{USER}?{STATUSES}orgMembershipStatuses=ACTIVE"
-ROW = {
-    "id": USER,
-    "username": "ada@example.com",
-    "orgMembershipStatus": "PENDING",
-    "invitationCreatedAt": "2026-08-10T03:04:53Z",
-    "roles": ["GROUP_OWNER"],
-}
+from invite_sweeper.models import ListUnreadable, Outcome, Source
 
 
-def made(offset_s):
-    """Return the headers of an answer that Atlas made this many seconds from now, or these ones."""
-    if isinstance(offset_s, dict):
-        return offset_s
-    moment = datetime.now(UTC) + timedelta(seconds=offset_s)
-    return {"Date": format_datetime(moment, usegmt=True)}
+@pytest.fixture
+def alpha(sim):
+    """A project with a pending user."""
+    project = sim.add_project("Alpha")
+    sim.add_user("ada@example.com", group_roles={project: ["GROUP_OWNER"]})
+    return project
 
 
-async def delete_user(script, headers, *, skew_s=0.0):
-    script.answer(LIST, {"results": [ROW]}, headers=made(skew_s))
-    script.answer(f"{API}/groups/{ALPHA.id}/{ONE}", ROW, headers=made(headers))
-    script.answer(f"{API}/groups/{ALPHA.id}/users/{USER}", method="DELETE", status=204)
-    script.answer(f"{API}/orgs/{ALPHA.org_id}/{ONE}", status=404, headers=made(skew_s))
-    async with script.connected() as atlas:
-        (listed,) = await atlas.reader.invitations(ALPHA, Source.USERS)
-        result = await delete(atlas, listed)
-    return result, sum(each.method == "DELETE" for each in script.received)
+def answered(sim, path, made, age=None):
+    """Answer as if Atlas had done so `made` seconds from now, or with this `Age`."""
+    moment = datetime.now(UTC) + timedelta(seconds=made)
+    headers = (("Date", format_datetime(moment, usegmt=True)),)
+    headers += () if age is None else (("Age", age),)
+    fault = faults.changed(
+        lambda real: replace(real, headers=(*real.headers, *headers), dated=False)
+    )
+    sim.faults.add(fault, method="GET", path=path, times=None)
 
 
 @pytest.mark.parametrize(
-    ("headers", "skew_s"),
-    [({"Age": "1"}, 0), ({"Age": "3600"}, 0), (-3600, 0), (-8, 0), (-120, -100), (3600, 0)],
+    ("made", "age", "skew_s", "is_read"),
+    [
+        *((0, age, 0, False) for age in ("1", "3600")),
+        *((made, None, skew_s, False) for made, skew_s in ((-8, 0), (-120, -100), (3600, 0))),
+        *((0, age, 0, True) for age in (None, "0", "old")),
+        *((made, None, made, True) for made in (-250, 250)),
+        *((made, None, 0, True) for made in (-2, 60)),
+    ],
 )
-async def test_look_out_of_a_cache_sends_no_deletion(script, headers, skew_s):
-    result, deletes = await delete_user(script, headers, skew_s=skew_s)
+async def test_look_out_of_a_cache_by_the_known_skew_sends_no_deletion(
+    sim, online, alpha, made, age, skew_s, is_read
+):
+    sim.date_offset = timedelta(seconds=skew_s)
+    answered(sim, "*/groups/*/users/*", made, age)
+    async with online() as atlas:
+        result = await delete_first(atlas, place_of(Source.USERS, alpha), Source.USERS)
 
-    assert (result.outcome, result.attempts, deletes) == (Outcome.FAILED, 0, 0)
+    assert result.outcome is (Outcome.DELETED if is_read else Outcome.FAILED)
+    assert (result.attempts, sim.deletes_received) == (is_read, is_read)
 
 
 @pytest.mark.parametrize(
-    ("offset_s", "skew_s"), [(0, 0), (-2, 0), (-250, -250), (250, 250), (60, 0)]
-)
-@pytest.mark.parametrize("age", [{}, {"Age": "0"}, {"Age": "old"}])
-async def test_look_by_the_known_skew_is_read(script, offset_s, skew_s, age):
-    result, deletes = await delete_user(script, made(offset_s) | age, skew_s=skew_s)
-
-    assert (result.outcome, deletes) == (Outcome.DELETED, 1)
-    asked = {(each.method, each.headers.get("Cache-Control")) for each in script.received}
-    assert asked == {("GET", "no-cache"), ("DELETE", None)}
-
-
-@pytest.mark.parametrize(
-    ("headers", "is_read"),
-    [({"Age": "300"}, True), ({"Age": "301"}, False), (-290, True), (-310, False), (430, False)],
+    ("made", "age", "is_read"),
+    [
+        (0, "300", True),
+        (0, "301", False),
+        (-290, None, True),
+        (-310, None, False),
+        (430, None, False),
+    ],
 )
 async def test_list_is_unreadable_beyond_the_bound_of_the_guard_on_the_clock(
-    script, headers, is_read
+    sim, online, alpha, made, age, is_read
 ):
-    script.answer(LIST, {"results": []}, headers=made(0))
-    script.answer(f"{API}/groups/{ALPHA.id}/invites", [], headers=made(headers))
-    async with script.connected() as atlas:
-        await atlas.reader.invitations(ALPHA, Source.USERS)
-        found = await atlas.reader.invitations(ALPHA)
+    answered(sim, "*/invites", made, age)
+    async with online() as atlas:
+        await atlas.reader.projects()
+        found = await atlas.reader.invitations(place_of(Source.INVITES, alpha))
 
     assert isinstance(found, tuple if is_read else ListUnreadable)
     assert is_read or "from a cache" in found.reason

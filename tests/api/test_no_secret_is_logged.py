@@ -41,8 +41,7 @@ LEAK = re.compile(
 async def visible_output(connecting, base_url, credentials):
     """List and delete; return all text that a user could see."""
     seen = []
-    timeout = aiohttp.ClientTimeout(total=0.2)
-    async with connecting(base_url, credentials, http_timeout=timeout, attempts=2) as atlas:
+    async with connecting(base_url, credentials, attempts=2) as atlas:
         seen.append(f"{atlas!r} {vars(atlas)!r} {vars(atlas.reader)!r}")
         try:
             for project in await atlas.reader.projects():
@@ -60,6 +59,7 @@ async def visible_output(connecting, base_url, credentials):
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("kind", CREDENTIALS)
 async def test_no_secret_is_visible(sim, connecting, retry_log, caplog, monkeypatch, kind, fault):
+    monkeypatch.setattr("invite_sweeper.atlas.TIMEOUT", aiohttp.ClientTimeout(total=0.2))
     monkeypatch.setattr("invite_sweeper.simulator.auth.secrets.token_urlsafe", lambda _: TOKEN)
     caplog.set_level(logging.DEBUG)
     asyncio.get_running_loop().set_debug(True)

@@ -6,7 +6,6 @@ measures it.
 
 import asyncio
 from collections import Counter
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import faults
@@ -21,7 +20,7 @@ from invite_sweeper.atlas import connect
 from invite_sweeper.atlas.credentials import read_credentials
 from invite_sweeper.atlas.http import HttpSession, parse_base_url
 from invite_sweeper.atlas.limits import RateLimiter
-from invite_sweeper.models import Outcome, Project, Sending, Source
+from invite_sweeper.models import Outcome, Sending, Source
 from invite_sweeper.policy import Execution
 from invite_sweeper.simulator import serve
 
@@ -42,14 +41,12 @@ class NullLog:
     info = debug
 
 
-ADD = {"token": "add_token", "service account": "add_service_account", "key": "add_api_key"}
-
-
 class Scene:
     """An organization with invited users, and the client that deletes them.
 
     Attributes:
-        results: One per user, once `remove_all` has run.
+        atlas: The client.
+        results: One per user, once `run` has ended.
         took_s: The seconds of the run.
     """
 
@@ -65,7 +62,7 @@ class Scene:
                 self.sim.invite(self.project, name, age=age)
             else:
                 self.sim.add_user(name, age=age, group_roles={self.project: ["GROUP_OWNER"]})
-        self.account = getattr(self.sim, ADD[kind])()
+        self.account = getattr(self.sim, f"add_{kind}")()
         self.results = []
         self.took_s = 0.0
 
@@ -73,36 +70,30 @@ class Scene:
         path = READ[self.source] if method != "POST" else TOKEN
         self.sim.faults.add(fault, method=method, path=path, **where)
 
-    @asynccontextmanager
-    async def connected(self, *, per_s=None, concurrency=20, attempts=5):
-        async with (
-            serve(self.sim) as base_url,
-            connect(
-                parse_base_url(base_url),
-                read_credentials(self.account.environment()),
-                Execution(concurrency=concurrency, attempts=attempts),
-                limiter=RateLimiter(self.loop_time, asyncio.sleep, max_requests_per_second=per_s),
-                clock=lambda: datetime.now(UTC),
-                log=NullLog(),
-            ) as atlas,
-        ):
-            yield atlas
-
-    async def remove_all(self, atlas, *, beside=None):
-        """List the users and remove all at once, beside another use of the client."""
-        owner = place_of(self.source, self.project)
-        found = await atlas.reader.invitations(owner, self.source)
-        deleter = atlas.deleter(Source)
+    async def _remove_all(self):
+        """List the users and remove all at once."""
+        place = place_of(self.source, self.project)
+        found = await self.atlas.reader.invitations(place, self.source)
+        deleter = self.atlas.deleter(Source)
         assert all(deleter.try_acquire(one) == 0.0 for one in found)
-        others = [] if beside is None else [asyncio.create_task(beside(atlas, owner))]
-        deletions = (deleter.delete(one, Sending()) for one in found)
-        self.results = await asyncio.gather(*deletions)
-        await asyncio.gather(*others)
+        self.results = await asyncio.gather(*(deleter.delete(one, Sending()) for one in found))
 
-    def run(self, *, beside=None, **options):
+    def run(self, *, per_s=None, concurrency=20, attempts=5):
         async def scenario():
-            async with self.connected(**options) as atlas:
-                await self.remove_all(atlas, beside=beside)
+            async with (
+                serve(self.sim) as base_url,
+                connect(
+                    parse_base_url(base_url),
+                    read_credentials(self.account.environment()),
+                    Execution(concurrency=concurrency, attempts=attempts),
+                    limiter=RateLimiter(
+                        self.loop_time, asyncio.sleep, max_requests_per_second=per_s
+                    ),
+                    clock=lambda: datetime.now(UTC),
+                    log=NullLog(),
+                ) as self.atlas,
+            ):
+                await self._remove_all()
 
         _, self.took_s = run_skipping_idle_time(scenario)
         return self
@@ -150,23 +141,14 @@ def test_each_attempt_has_its_own_timeout_of_120_s(
 
 
 def test_spacing_of_50_s_does_not_time_out_any_request():
-    scene = Scene(users=9, kind="key", source=Source.INVITES).run(per_s=0.02)
+    scene = Scene(users=9, kind="api_key", source=Source.INVITES).run(per_s=0.02)
 
     assert scene.outcomes() == {Outcome.DELETED: 9}
     assert {each.attempts for each in scene.results} == {1}
     assert scene.took_s >= 50 * (len(scene.sim.requests) - 2)
 
 
-@pytest.mark.parametrize("source", USER_SOURCES)
-def test_rate_ceiling_does_not_come_between_read_and_delete(source):
-    scene = Scene(users=8, source=source).run(per_s=0.5)
-
-    assert scene.outcomes() == {Outcome.DELETED: 8}
-    assert len(scene.windows_s()) == 8
-    assert max(scene.windows_s()) <= 1
-
-
-@pytest.mark.parametrize("kind", ["token", "service account", "key"])
+@pytest.mark.parametrize("kind", ["token", "service_account", "api_key"])
 def test_rate_ceiling_holds_on_average(kind):
     scene = Scene(users=6, kind=kind).run(per_s=0.5)
 
@@ -175,64 +157,50 @@ def test_rate_ceiling_holds_on_average(kind):
     assert times[-1] - times[0] >= (len(times) - 4) / 0.5
 
 
-@pytest.mark.parametrize("source", USER_SOURCES)
-def test_wait_for_a_slot_does_not_come_between_read_and_delete(source):
-    scene = Scene(users=4, source=source)
-    scene.sim.faults.add(faults.delay(5), path="*/invites", times=None)
+def renewal_is_due_after_each_read(scene):
+    """It takes 5 s."""
 
-    async def read_other_lists(atlas, owner):
-        project = Project(scene.project, "Alpha", ORG)
-        await asyncio.gather(*(atlas.reader.invitations(project) for _ in range(6)))
+    def make_due(_):
+        tokens = scene.atlas._tokens
+        tokens._token = tokens._token._replace(refresh_at_s=0.0)
 
-    scene.run(concurrency=1, beside=read_other_lists)
-
-    assert scene.outcomes() == {Outcome.DELETED: 4}
-    assert max(scene.windows_s()) <= 1
+    scene.fault(faults.effect(after=make_due), times=None)
+    scene.fault(faults.delay(5), method="POST", nth=2, times=None)
 
 
-@pytest.mark.parametrize("source", USER_SOURCES)
-def test_renewal_of_the_access_token_does_not_come_between_read_and_delete(source):
-    """The token is due for renewal from the moment of the read on, and renewing takes 5 s."""
-    scene = Scene(users=3, kind="service account", source=source)
-
-    async def scenario():
-        async with scene.connected(concurrency=3) as atlas:
-
-            def make_renewal_due(_):
-                tokens = atlas._tokens
-                tokens._token = tokens._token._replace(refresh_at_s=0.0)
-
-            scene.fault(faults.effect(after=make_renewal_due), times=None)
-            scene.fault(faults.delay(5), method="POST", nth=2, times=None)
-            await scene.remove_all(atlas)
-
-    run_skipping_idle_time(scenario)
-
-    assert scene.outcomes() == {Outcome.DELETED: 3}
-    assert max(scene.windows_s()) <= 1
-
-
-@pytest.mark.parametrize("source", USER_SOURCES)
-def test_token_that_ends_after_the_read_is_renewed_and_the_user_read_again(source):
-    scene = Scene(kind="service account", source=source)
+def token_ends_after_the_read(scene):
     scene.fault(faults.effect(after=lambda _: scene.sim.expire_tokens()), times=1)
     scene.fault(faults.delay(5), method="POST", nth=2)
-    scene.run()
 
-    assert scene.outcomes() == {Outcome.DELETED: 1}
-    assert len(scene.windows_s()) == 2
-    assert max(scene.windows_s()) <= 1
+
+def reads_are_slow(scene):
+    scene.fault(faults.delay(0.9), times=None)
+
+
+def delete_is_throttled(scene):
+    scene.fault(faults.fail_with(429, retry_after="7"), method="DELETE", times=3)
+
+
+HAZARDS = {
+    "a rate ceiling": (8, lambda _: None, {"per_s": 0.5}, 8),
+    "a slow read of another": (4, reads_are_slow, {"concurrency": 1}, 4),
+    "a renewal of the access token": (3, renewal_is_due_after_each_read, {"concurrency": 3}, 3),
+    "a token that ends": (1, token_ends_after_the_read, {}, 2),
+    "a DELETE that is throttled": (1, delete_is_throttled, {"per_s": 0.2}, 4),
+}
+"""Users, what happens, options of the client; DELETEs, of which each has a read of its own."""
 
 
 @pytest.mark.parametrize("source", USER_SOURCES)
-def test_user_is_read_again_before_each_repetition_of_a_throttled_delete(source):
-    scene = Scene(source=source)
-    fault = faults.fail_with(429, retry_after="7")
-    scene.fault(fault, method="DELETE", times=3)
-    scene.run(per_s=0.2)
+@pytest.mark.parametrize("name", HAZARDS)
+def test_nothing_comes_between_the_read_of_a_user_and_the_delete(source, name):
+    users, happen, options, deletes = HAZARDS[name]
+    scene = Scene(users=users, kind="service_account", source=source)
+    happen(scene)
+    scene.run(**options)
 
-    assert scene.outcomes() == {Outcome.DELETED: 1}
-    assert len(scene.windows_s()) == 4
+    assert scene.outcomes() == {Outcome.DELETED: users}
+    assert len(scene.windows_s()) == deletes
     assert max(scene.windows_s()) <= 1
 
 
@@ -287,7 +255,7 @@ FAULTS = st.one_of(
 @settings(max_examples=40, deadline=None)
 @given(
     users=st.integers(1, 4),
-    kind=st.sampled_from(["token", "service account", "key"]),
+    kind=st.sampled_from(["token", "service_account", "api_key"]),
     source=st.sampled_from(USER_SOURCES),
     per_s=st.sampled_from([None, 0.3, 2.0]),
     concurrency=st.integers(1, 4),

@@ -10,17 +10,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from statistics import median
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from benchmarks.load import Load
 from builders import policy_bytes
 
 HERE = Path(__file__).parent
 OURS = (sys.executable, "-m", "invite_sweeper")
-VERSION = (*OURS, "--version")
-CLICK = (sys.executable, "-c", "import click")
 BARE = (sys.executable, str(HERE / "bare.py"))
+T = TypeVar("T")
 Function: TypeAlias = tuple[str, str]
 """Its file in the package, and its qualified name."""
 
@@ -89,13 +87,7 @@ def measured(load: Load, command: Sequence[str]) -> Took:
             )
         took = json.loads(note.read_bytes())
     assert took.pop("code") == 0, done.stderr.decode()
-    result = atlas.result
-    return Took(
-        **took,
-        received=result["received"],
-        deleted=result["deleted"],
-        left=result["left"],
-    )
+    return Took(**took, **atlas.result)
 
 
 def swept(load: Load, *, dry_run: bool = False) -> Took:
@@ -162,42 +154,15 @@ def quiet_environment() -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if not k.startswith(excluded)}
 
 
-@dataclass(frozen=True)
-class Pairs:
-    """Two commands measured alternately, so that a busy machine slows both."""
-
-    ones: tuple[Took, ...]
-    others: tuple[Took, ...]
-
-    @property
-    def ratios(self) -> tuple[float, ...]:
-        pairs = zip(self.ones, self.others, strict=True)
-        return tuple(one.wall_s / other.wall_s for one, other in pairs)
-
-    @property
-    def cpu_ratio(self) -> float:
-        """The median ratio of CPU times, which depends less on the load of the machine."""
-        pairs = zip(self.ones, self.others, strict=True)
-        return median(one.cpu_s / other.cpu_s for one, other in pairs)
-
-
 def in_turn(
-    one: Callable[[], Took], other: Callable[[], Took], pairs: int, *, warm_up: bool = True
-) -> Pairs:
-    """Measure both alternately, `pairs` times, after one more pair that warms up."""
-    took = [(other(), one()) for _ in range(pairs + warm_up)][warm_up:]
-    return Pairs(tuple(second for _, second in took), tuple(first for first, _ in took))
+    one: Callable[[], T], other: Callable[[], T], pairs: int, *, warm_up: bool = True
+) -> list[tuple[T, T]]:
+    """Measure both alternately, `pairs` times, so that a busy machine slows both.
 
-
-def started_in_turn(
-    one: Sequence[str], other: Sequence[str], pairs: int
-) -> tuple[list[float], list[float]]:
-    """Return the seconds that each of two short commands takes, run alternately.
-
-    A first pair writes the bytecode and is dropped.
+    One more pair warms up and writes the bytecode.
     """
-    took = [(took_s(one), took_s(other)) for _ in range(pairs + 1)][1:]
-    return [first for first, _ in took], [second for _, second in took]
+    took = [(other(), one()) for _ in range(pairs + warm_up)][warm_up:]
+    return [(second, first) for first, second in took]
 
 
 def took_s(command: Sequence[str]) -> float:
@@ -205,8 +170,3 @@ def took_s(command: Sequence[str]) -> float:
     started_s = time.perf_counter()
     subprocess.run(command, check=True, env=quiet_environment(), stdout=subprocess.DEVNULL)
     return time.perf_counter() - started_s
-
-
-def middle_s(times: Sequence[Took]) -> float:
-    """The median of the wall times."""
-    return median(took.wall_s for took in times)

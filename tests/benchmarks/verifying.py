@@ -16,7 +16,7 @@ IN_FLIGHT = 50
 
 def write_log(folder: Path, deletions: int) -> tuple[Path, int]:
     """Write a sweep with 50 deletions in flight; return its file and its number of lines."""
-    log = AuditLog.begin(AuditDirectory(folder), "run", clock=lambda: NOW)
+    log = AuditLog(AuditDirectory(folder), "run", clock=lambda: NOW)
     asyncio.run(_write(log, deletions))
     return log.file.path, 3 * deletions + 2
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from builders import ORG, OTHER_ORG
 from receiving import receiving
 from running import CliRunner, cli_in
 
@@ -11,6 +12,15 @@ from running import CliRunner, cli_in
 def cli(tmp_path) -> Iterator[CliRunner]:
     with cli_in(tmp_path) as found:
         yield found
+
+
+@pytest.fixture
+def several(cli):
+    """Two organizations with a project each; ALPHA and BETA name their credentials."""
+    cli.use_organizations({"ALPHA": ORG, "BETA": OTHER_ORG})
+    cli.stock(org_id=ORG)
+    cli.stock(org_id=OTHER_ORG)
+    return cli
 
 
 @pytest.fixture

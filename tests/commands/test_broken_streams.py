@@ -4,12 +4,12 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from forked import Fork
-from running import COMMAND, IN_SHELL, Done, end, wait_until
+from running import COMMAND, IN_SHELL, Done, end, full_pipe, wait_until
 
 SWEEP = ("sweep", "--policy", "policy.yaml", "--yes")
 
@@ -65,16 +65,8 @@ def closed_pipe() -> Iterator[int]:
 
 @contextmanager
 def stuck_pipe() -> Iterator[int]:
-    """Yield the writing end of a pipe without room, whose reader does not read."""
-    reading, writing = os.pipe()
-    os.set_blocking(writing, False)
-    with suppress(BlockingIOError):
-        while True:
-            os.write(writing, b"x" * 4096)
-    os.set_blocking(writing, True)
-    yield writing
-    os.close(reading)
-    os.close(writing)
+    with full_pipe() as (_, writing):
+        yield writing
 
 
 NO_SPACE = "could not be written to standard output: No space left on device"

@@ -13,14 +13,13 @@ import subprocess
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import timedelta
 
 import faults
 import pytest
 from forked import Fork
-from running import COMMAND, cli_in, wait_until
+from running import COMMAND, cli_in, full_pipe, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -50,151 +49,51 @@ class Case:
         environment = {**self.cli.environment, **self.environment}
         if not self.prefix:
             return Fork(arguments, self.cli.folder, environment, **self.streams)
-        null = subprocess.DEVNULL
-        return subprocess.Popen(
-            [*self.prefix, *COMMAND, *arguments],
-            cwd=self.cli.folder,
-            env=environment,
-            stdin=null,
-            stdout=null,
-            stderr=null,
-        )
+        streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+        words = [*self.prefix, *COMMAND, *arguments]
+        return subprocess.Popen(words, cwd=self.cli.folder, env=environment, **streams)
 
 
 # --- faults ------------------------------------------------------------------------------------
 
-ATLAS = {
-    "hang, projects": (faults.hang(), {"path": "*/groups"}),
-    "hang, DELETE": (faults.hang(), {"method": "DELETE"}),
-    "hang, token": (faults.hang(), {"path": "*/oauth/*"}),
-    "drip, lists": (faults.drip(2.0), {"path": "*/invites"}),
-    "drip, token": (faults.drip(2.0), {"path": "*/oauth/*"}),
-    "reset, DELETE": (faults.reset(), {"method": "DELETE"}),
-    "429 for ever, projects": (
-        faults.fail_with(429, "RATE_LIMITED", retry_after="3600"),
-        {"path": "*/groups"},
-    ),
-    "503 for ever, lists": (faults.fail_with(503, retry_after="3600"), {"path": "*/invites"}),
-    "slow, DELETE": (faults.delay(3600.0), {"method": "DELETE"}),
-}
 
-
-def atlas(fault, requests):
+def atlas(fault, path="*", method="*"):
     def prepare(case):
-        case.cli.sim.faults.add(fault, **requests, times=None)
+        case.cli.sim.faults.add(fault, method=method, path=path, times=None)
 
     return prepare
 
 
-def full_pipe(case):
-    """Return the writing end of a pipe that has no room and a reader that does not read."""
-    reading, writing = os.pipe()
-    case.stack.callback(os.close, reading)
-    case.stack.callback(os.close, writing)
-    fill(writing)
-    return writing
-
-
-def fill(writing):
-    os.set_blocking(writing, False)
-    with suppress(BlockingIOError):
-        while True:
-            os.write(writing, b"x" * 4096)
-    os.set_blocking(writing, True)
-
-
 def unread(*names, copy=False, arguments=()):
     def prepare(case):
-        case.streams = {name: full_pipe(case) for name in names}
+        for name in names:
+            _, case.streams[name] = case.stack.enter_context(full_pipe())
         case.arguments += arguments
-        if copy:
-            case.cli.keys["audit"] = {"stdout": True}
+        case.cli.keys["audit"] = {"stdout": copy}
 
     return prepare
 
 
 def slow_reader(case):
     """Let the reader of the copy make room for one write now and then."""
-    reading, writing = os.pipe()
+    reading, case.streams["stdout"] = case.stack.enter_context(full_pipe())
     stopped = threading.Event()
-    case.stack.callback(os.close, writing)
-    case.stack.callback(stopped.set)
-    case.streams = {"stdout": writing}
     case.cli.keys["audit"] = {"stdout": True}
-    fill(writing)
 
     def read():
         while not stopped.wait(1.0):
             os.read(reading, 4096)
-        os.close(reading)
 
-    threading.Thread(target=read, daemon=True).start()
-
-
-def _hang(connection, stopped):
-    stopped.wait()
+    reader = threading.Thread(target=read)
+    reader.start()
+    case.stack.callback(reader.join)
+    case.stack.callback(stopped.set)
 
 
-def _drip(connection, stopped):
-    """Send the head of a response byte by byte: each read succeeds."""
-    for byte in b"HTTP/1.1 200 OK\r\nX-Long: " + b"a" * 100_000:
-        if stopped.wait(1.0):
-            return
-        connection.send(bytes((byte,)))
-
-
-def receiver(case, behave):
-    """Listen on a free port and treat each connection in a thread; return the port."""
-    server = socket.create_server(("127.0.0.1", 0))
-    stopped = threading.Event()
-
-    def treat(connection):
-        with connection:
-            try:
-                behave(connection, stopped)
-            except OSError:
-                return
-
-    def accept():
-        while not stopped.is_set():
-            try:
-                connection, _ = server.accept()
-            except OSError:
-                return
-            threading.Thread(target=treat, args=(connection,), daemon=True).start()
-
-    def close():
-        stopped.set()
-        server.shutdown(socket.SHUT_RDWR)
-        server.close()
-
-    case.stack.callback(close)
-    threading.Thread(target=accept, daemon=True).start()
-    return server.getsockname()[1]
-
-
-def no_connection(case):
-    """Listen with a full backlog, so that connecting takes for ever; return the port."""
-    server = socket.create_server(("127.0.0.1", 0), backlog=0)
-    case.stack.callback(server.close)
-    for _ in range(4):
-        client = socket.socket()
-        client.setblocking(False)
-        client.connect_ex(server.getsockname())
-        case.stack.callback(client.close)
-    return server.getsockname()[1]
-
-
-PORTS = {
-    "hangs": lambda case: receiver(case, _hang),
-    "drips": lambda case: receiver(case, _drip),
-    "does not connect": no_connection,
-}
-
-
-def gateway(way):
+def gateway(fault):
     def prepare(case):
-        case.arguments += ["--pushgateway", f"http://127.0.0.1:{PORTS[way](case)}"]
+        case.cli.sim.faults.add(fault, path="/metrics/*", times=None)
+        case.arguments += ["--pushgateway", case.cli.base_url]
 
     return prepare
 
@@ -209,9 +108,10 @@ def channels(case, url):
     case.environment["TELL"] = url
 
 
-def notifications(way):
+def notifications(fault):
     def prepare(case):
-        channels(case, f"http://127.0.0.1:{PORTS[way](case)}/x")
+        case.cli.sim.faults.add(fault, path="/x", times=None)
+        channels(case, f"{case.cli.base_url}/x")
 
     return prepare
 
@@ -239,15 +139,27 @@ def silent_name_server(who):
     return prepare
 
 
+HANG, DRIP = faults.hang(), faults.drip(2.0)
+WAIT = {"retry_after": "3600"}
 CASES: dict[str, Callable[[Case], None]] = {
-    **{f"Atlas: {name}": atlas(*fault) for name, fault in ATLAS.items()},
+    "Atlas: hang, projects": atlas(HANG, "*/groups"),
+    "Atlas: hang, DELETE": atlas(HANG, method="DELETE"),
+    "Atlas: hang, token": atlas(HANG, "*/oauth/*"),
+    "Atlas: drip, lists": atlas(DRIP, "*/invites"),
+    "Atlas: drip, token": atlas(DRIP, "*/oauth/*"),
+    "Atlas: reset, DELETE": atlas(faults.reset(), method="DELETE"),
+    "Atlas: 429, projects": atlas(faults.fail_with(429, "RATE_LIMITED", **WAIT), "*/groups"),
+    "Atlas: 503, lists": atlas(faults.fail_with(503, **WAIT), "*/invites"),
+    "Atlas: slow, DELETE": atlas(faults.delay(3600.0), method="DELETE"),
     "stdout unread": unread("stdout"),
     "stderr unread": unread("stderr", arguments=("-v",)),
     "copy of the log unread": unread("stdout", copy=True),
     "copy and stderr unread": unread("stdout", "stderr", copy=True),
     "copy of the log read slowly": slow_reader,
-    **{f"gateway {way}": gateway(way) for way in PORTS},
-    **{f"notifications: receiver {way}": notifications(way) for way in PORTS},
+    "gateway hangs": gateway(HANG),
+    "gateway drips": gateway(DRIP),
+    "notifications: receiver hangs": notifications(HANG),
+    "notifications: receiver drips": notifications(DRIP),
 }
 NAME_SERVER_CASES = {
     f"silent name server, {who}": silent_name_server(who)
@@ -273,9 +185,7 @@ def run_case(folder, prepare, deadline, number):
     """Run one case, with a signal if `number` is set; return what is wrong, or ""."""
     folder.mkdir()
     with ExitStack() as stack, cli_in(folder, kind="service-account") as cli:
-        project = cli.sim.add_project("Project")
-        for n in range(3):
-            cli.sim.invite(project, f"p{n}@example.com", age=timedelta(days=20))
+        cli.stock(stale=3)
         cli.keys["execution"] = {"deadline": deadline, "grace": "1s"}
         case = Case(cli, stack)
         prepare(case)

@@ -1,4 +1,4 @@
-"""`--help` of every command is plain text that names only what exists."""
+"""`--help` of every command is plain text, and `help` shows the pages; both name what exists."""
 
 import os
 import re
@@ -8,14 +8,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from forked import Fork
 from running import Done, end
 
 from invite_sweeper.cli.main import COMMANDS, app
 from invite_sweeper.cli.options import RunOptions
-from invite_sweeper.cli.reference import TOPICS
-from invite_sweeper.endings import ExitCode
-from invite_sweeper.errors import RunError
+from invite_sweeper.cli.reference import TOPICS, page
+from invite_sweeper.endings import ExitCode, Reason
+from invite_sweeper.errors import RunError, UsageError
+from invite_sweeper.policy import json_schema
 
 WIDTH = 80
 
@@ -189,5 +191,47 @@ def test_topic_that_an_error_names_exists():
     assert topics <= set(TOPICS)
 
 
-def test_page_shows_where_the_password_of_a_proxy_is_written():
-    assert "http://USER:PASSWORD@HOST:PORT" in run("help", "deployment").out
+# --- `help` ----------------------------------------------------------------------------------
+
+RUNNER = CliRunner()
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_each_topic_is_a_page_with_a_heading_and_no_marker_left(topic):
+    shown = RUNNER.invoke(app, ["help", topic])
+    assert shown.exit_code == 0
+    assert shown.stdout.startswith("# ")
+    assert "<!--" not in shown.stdout
+    assert shown.stdout == page(topic)
+
+
+def test_help_without_a_topic_lists_all_topics():
+    shown = RUNNER.invoke(app, ["help"])
+    assert all(topic in shown.stdout for topic in TOPICS)
+
+
+def test_unknown_topic_is_wrong_usage():
+    error = RUNNER.invoke(app, ["help", "weather"]).exception
+    assert isinstance(error, UsageError)
+    assert "'weather' is not a topic." in error.message
+
+
+def test_help_of_a_command_is_its_options():
+    assert RUNNER.invoke(app, ["help", "plan"]).stdout.startswith("Usage: ")
+
+
+def test_every_exit_code_is_explained():
+    rows = re.findall(r"^\| (\d+) \| (.*?) \|", page("exit-codes"), re.MULTILINE)
+    assert rows == [(str(int(code)), code.meaning) for code in ExitCode]
+
+
+def test_every_key_of_the_schema_is_described():
+    text = page("policy")
+    definitions = json_schema()["$defs"].values()
+    keys = {key for each in (json_schema(), *definitions) for key in each["properties"]}
+    assert {key for key in keys if f"`{key}`" not in text} == set()
+
+
+def test_every_reason_is_listed_with_its_exit_code():
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) \|", page("exit-codes"), re.MULTILINE)
+    assert rows == [(str(each), str(int(each.exit_code))) for each in Reason]

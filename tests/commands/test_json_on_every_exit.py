@@ -7,7 +7,7 @@ from datetime import timedelta
 import faults
 import pytest
 from forked import Fork
-from result_schemas import fits, schema_name
+from result_schemas import mismatches, schema_name
 from running import Done, cli_in, end, wait_until
 
 from invite_sweeper.cli.streams import json_requested
@@ -45,51 +45,34 @@ def error_of(done: Done, code: int) -> dict[str, str]:
     assert result["error"].keys() == {"message", "consequence", "hint"}
     assert (done.code, result["exit_code"]) == (code, code), done.err
     assert result["error"]["message"] in done.errors
-    assert all(fits(schema_name(command), result) for command in COMMANDS)
+    assert not any(mismatches(schema_name(command), result) for command in COMMANDS)
     return result["error"]
 
 
-@pytest.mark.parametrize("name", ["sweep", "audit verify"])
-def test_unknown_option_is_one_object(cli, name):
-    done = cli.run(*COMMANDS[name], *AS_JSON, "--zzzz")
-    error = error_of(done, 2)
-    assert error["message"] == "No such option '--zzzz'."
-    assert error["hint"] == f"See: invite-sweeper {name} --help"
-
-
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "message", "hint"),
     [
-        (("sweep", "--log-format", "xml"), "'xml' is not one of 'auto', 'text', 'json'"),
-        (("explain",), "Missing argument 'TERM...'."),
-        (("restore", "7", *POLICY), "has no run 7."),
-        (("audit", "show", "--since", "x"), "--since"),
-        (("audit", "verify", *POLICY, "--expect-head", "x"), "A last hash has 64 hex digits."),
-        (("sweep", "--plan-sha256", "a" * 64), "--plan-sha256 needs --plan."),
-        (("sweep", *POLICY, "--plan", "nonsense"), "has no run nonsense."),
-        (("swep",), "No such command 'swep'. Did you mean 'sweep'?"),
+        ("sweep --zzzz", "No such option '--zzzz'.", "See: invite-sweeper sweep --help"),
+        ("audit verify --zzzz", "No such option '--zzzz'.", "invite-sweeper audit verify --help"),
+        ("sweep --log-format xml", "'xml' is not one of 'auto', 'text', 'json'", ""),
+        ("explain", "Missing argument 'TERM...'.", ""),
+        ("restore 7 --policy policy.yaml", "has no run 7.", ""),
+        ("audit show --since x", "--since", ""),
+        ("audit verify missing", "Path 'missing' does not exist.", ""),
+        ("audit verify --policy policy.yaml --expect-head x", "A last hash has 64 hex digits.", ""),
+        (f"sweep --plan-sha256 {'a' * 64}", "--plan-sha256 needs --plan.", ""),
+        ("sweep --policy policy.yaml --plan nonsense", "has no run nonsense.", ""),
+        ("swep", "No such command 'swep'. Did you mean 'sweep'?", ""),
+        ("validate missing.yaml", "The policy missing.yaml cannot be read: No such file", ""),
+        ("sweep --policy missing.yaml", "The policy missing.yaml cannot be read: No such", ""),
+        ("sweep --policy invalid.yaml", "invalid.yaml has 3 errors.", "validate invalid.yaml"),
     ],
-    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_wrong_usage_is_one_object(cli, arguments, message):
-    error = error_of(cli.run(*arguments, *(AS_JSON if "json" not in arguments else ())), 2)
+def test_wrong_usage_or_an_invalid_policy_is_one_object(cli, arguments, message, hint):
+    error = error_of(cli.run(*arguments.split(), *AS_JSON), 2)
     assert message in error["message"]
     assert error["message"][-1] in ".?"
-
-
-def test_invalid_policy_is_one_object_that_names_validate(cli):
-    done = cli.run("sweep", "--policy", "invalid.yaml", *AS_JSON)
-    error = error_of(done, 2)
-    assert error["message"] == "invalid.yaml has 3 errors."
-    assert error["hint"] == "List them with: invite-sweeper validate invalid.yaml"
-    assert "invalid.yaml:1:10: version:" in done.err
-
-
-@pytest.mark.parametrize("words", ["validate missing.yaml", "sweep --policy missing.yaml"])
-def test_missing_file_is_one_object(cli, words):
-    error = error_of(cli.run(*words.split(), *AS_JSON), 2)
-    assert "missing.yaml" in error["message"]
-    assert "No such file" in error["message"]
+    assert hint in error["hint"]
 
 
 @pytest.mark.parametrize(
@@ -105,14 +88,13 @@ def test_what_cannot_be_used_is_one_object(cli, name, words, changes, code):
     error_of(cli.run(*COMMANDS[name], *words, *AS_JSON, **changes), code)
 
 
-@pytest.mark.parametrize("name", ["restore"])
-def test_lock_that_is_held_is_one_object(cli, name):
+def test_lock_that_is_held_is_one_object(cli):
     cli.sim.faults.add(faults.hang(), path="*/groups")
     before = cli.sim.request_log.received.total()
     holder = cli.fork("plan", *POLICY)
     try:
         wait_until(lambda: cli.sim.request_log.received.total() > before)
-        error = error_of(cli.run(*COMMANDS[name], *AS_JSON), 9)
+        error = error_of(cli.run(*COMMANDS["restore"], *AS_JSON), 9)
         assert "holds the lock" in error["message"]
         assert str(holder.pid) in error["message"]
     finally:
@@ -189,6 +171,3 @@ def test_defect_or_signal_before_a_run_is_one_object(cli, before, code, result, 
 )
 def test_json_is_requested_before_two_dashes_only(words, asked):
     assert json_requested(words.split()) is asked
-
-
-# --- what a policy looks wrong for -----------------------------------------------------------

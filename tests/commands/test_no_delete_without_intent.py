@@ -66,12 +66,3 @@ def test_sweep_killed_at_random_moments_never_deletes_without_an_intent_on_disk(
         assert verified.code == 0, verified.out
         for project in cli.projects:
             assert set(cli.sim.invitations(project)) <= kept
-
-
-def test_run_killed_at_its_first_request_has_its_start_on_disk(cli):
-    cli.sim.faults.add(faults.hang(), times=None)
-    process = cli.fork("sweep", "--policy", "policy.yaml")
-    wait_until(lambda: process.poll() is not None or cli.sim.request_log.received.total() >= 1)
-    process.kill()
-    process.communicate()
-    assert len(cli.lines("run_started")) == 1

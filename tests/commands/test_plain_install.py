@@ -3,12 +3,8 @@
 import os
 import subprocess
 import sys
-import tomllib
 
 import pytest
-from environment import ROOT
-
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
 
 @pytest.fixture
@@ -16,16 +12,11 @@ def packages(cli):
     """A folder that Python searches for packages before the installed ones."""
     folder = cli.folder / "packages"
     folder.mkdir()
-    before = [os.environ["PYTHONPATH"]] if "PYTHONPATH" in os.environ else []
-    cli.changes["PYTHONPATH"] = os.pathsep.join([str(folder), *before])
+    cli.changes["PYTHONPATH"] = str(folder)
     return folder
 
 
 def test_sweep_works_without_the_only_extra(cli, packages):
-    assert PROJECT["optional-dependencies"].keys() == {"speed", "dev"}
-    assert [each.partition(">")[0] for each in PROJECT["optional-dependencies"]["speed"]] == [
-        "uvloop"
-    ]
     missing = "raise ModuleNotFoundError('No module named uvloop')\n"
     (packages / "uvloop.py").write_text(missing, encoding="utf-8")
     cli.stock()
@@ -45,6 +36,6 @@ def test_plugin_of_the_library_that_reads_policies_is_not_loaded(cli, packages):
     assert cli.run("validate", "policy.yaml").code == 0
     assert not seen.exists()
     model = "import pydantic; pydantic.create_model('M', x=(int, 1))"
-    environment = {**os.environ, "PYTHONPATH": cli.changes["PYTHONPATH"]}
+    environment = {**os.environ, "PYTHONPATH": str(packages)}
     subprocess.run([sys.executable, "-c", model], env=environment, check=False)
     assert seen.exists()  # by another program

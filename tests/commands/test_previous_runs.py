@@ -1,74 +1,9 @@
-"""What an earlier run left: intents, a population, a plan, compressed files; and damage."""
+"""The files of earlier runs: compressed, changed, and shown by time."""
 
 import gzip
-import json
-import signal
 from datetime import UTC, datetime, timedelta
 
-import faults
-import pytest
-from running import wait_until
-
 DAY = timedelta(days=1)
-OLD = 20 * DAY
-
-
-def verify(cli):
-    return cli.run("audit", "verify", "audit").code
-
-
-def all_announced_are_sent(cli):
-    """A group of intents is on disk before the first of its DELETEs goes out."""
-    return cli.deletes() >= 3 and cli.deletes() == len(cli.lines("intent"))
-
-
-def killed_in_flight(cli, *, late):
-    """Kill a sweep while all its DELETEs hang, before or after Atlas executes them."""
-    cli.sim.faults.add(faults.hang(late=late), method="DELETE", times=999)
-    process = cli.fork("sweep", "--policy", "policy.yaml")
-    wait_until(lambda: all_announced_are_sent(cli))
-    process.kill()
-    process.communicate()
-    cli.sim.faults.clear()
-
-
-@pytest.mark.parametrize("late", [True, False], ids=["carried out", "not carried out"])
-def test_next_sweep_resolves_the_intents_of_a_killed_one_and_a_dry_run_leaves_them(cli, late):
-    cli.stock(2, 3)
-    killed_in_flight(cli, late=late)
-    assert verify(cli) == 3
-    opened = len(cli.lines("intent"))
-    assert cli.plan().code == 0
-    assert (cli.lines("outcome"), verify(cli)) == ([], 3)
-    done = cli.sweep()
-    assert (done.code, done.summary["recovered"]) == (0, opened)
-    recovered = [line for line in cli.lines("outcome") if "recovers" in line]
-    assert [line["outcome"] for line in recovered] == [
-        "already_gone" if late else "failed"
-    ] * opened
-    assert {line["recovers"] for line in recovered} == {cli.lines("run_started")[0]["run_id"]}
-    assert cli.sim.invitation_count() == 0
-    assert verify(cli) == 0
-
-
-def test_signal_twice_ends_at_once_with_the_intents_on_disk(cli):
-    cli.stock(2, 3)
-    cli.sim.faults.add(faults.hang(late=True), method="DELETE", times=999)
-    process = cli.start("sweep", "--policy", "policy.yaml", "--output", "json")
-    wait_until(lambda: all_announced_are_sent(cli))
-    process.send_signal(signal.SIGTERM)
-    assert process.stderr is not None
-    while b"stopping" not in process.stderr.readline():
-        pass
-    process.send_signal(signal.SIGTERM)
-    out, _ = process.communicate(timeout=60)
-    assert process.returncode == 8
-    summary = json.loads(out)
-    assert summary["unknown"] == len(cli.lines("intent")) > 0
-    assert verify(cli) == 0
-
-
-# --- files ---------------------------------------------------------------------------------
 
 
 def test_compressed_file_is_read_and_one_that_was_changed_refuses_every_run(cli):
@@ -87,17 +22,6 @@ def test_compressed_file_is_read_and_one_that_was_changed_refuses_every_run(cli)
         assert (done.code, done.has_result, cli.deletes()) == (3, False, 0)
         assert compressed.name in done.err
         assert "audit verify" in done.err
-
-
-# --- what a sweep or plan is compared with --------------------------------------------------
-
-
-def test_sweep_says_that_no_earlier_run_is_known_and_later_that_the_last_one_is_gone(cli):
-    cli.stock()
-    assert "No earlier run is known: " in cli.sweep().err
-    gone = cli.log_path
-    gone.unlink()
-    assert f"The file of the last run, {gone.name}, is missing" in cli.sweep("-q").err
 
 
 def test_lines_are_shown_from_an_instant_and_up_to_a_day(cli):

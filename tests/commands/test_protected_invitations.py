@@ -21,15 +21,12 @@ from forked import Fork
 from running import Done, cli_in, end, wait_until
 from seeds import seeds
 from terminals import Terminal
-from world import DAY, INVITED, SOURCES, World
+from world import SOURCES, World
 from world_changes import (
     FOCUSES,
     add_faults,
-    answer_as_400,
-    answer_with_foreign_404s,
     change_what_is_shown,
     focus,
-    refuse_all,
 )
 from world_oracle import in_scope, may_end
 from world_records import (
@@ -120,20 +117,6 @@ def has_too_many_unreadable(world: World) -> bool:
     return unreadable and read and world.policy["limits"]["max_unreadable_projects"] == 0
 
 
-def run_and_kill(world: World, method: str, last: int) -> None:
-    """Kill a sweep at a random request; at a DELETE, its intent has no outcome."""
-    dice, processes = world.dice, []
-
-    def kill(_: Call) -> None:
-        wait_until(lambda: processes)
-        processes[0].kill()
-
-    fault = dice.choice((faults.effect(before=kill), faults.effect(after=kill)))
-    world.cli.sim.faults.add(fault, method=method, nth=dice.randint(1, last))
-    processes.append(start(world, "sweep"))
-    end(processes[0])
-
-
 def sweep_refused(world: World, *arguments: str) -> None:
     """Run a sweep that may delete nothing, and says so."""
     before = world.cli.deletes()
@@ -146,12 +129,9 @@ def sweep_refused(world: World, *arguments: str) -> None:
 
 
 def sweeps(world: World) -> None:
-    """One or two sweeps, or a killed one and its successor."""
+    """One or two sweeps."""
     add_faults(world)
-    kill = world.dice.random() < 0.2
-    if kill:
-        run_and_kill(world, "*", 60)
-    for _ in range(1 if kill else world.dice.choice((1, 1, 1, 2))):
+    for _ in range(world.dice.choice((1, 1, 1, 2))):
         run(world, "sweep")
 
 
@@ -163,9 +143,18 @@ def focused(world: World) -> None:
 
 def killed(world: World) -> None:
     """A sweep that is killed at a DELETE, and its successor, which recovers the deletion."""
+    dice, processes = world.dice, []
     world.delete_most()
     add_faults(world)
-    run_and_kill(world, "DELETE", world.dice.choice((1, 1, 4)))
+
+    def kill(_: Call) -> None:
+        wait_until(lambda: processes)
+        processes[0].kill()
+
+    fault = dice.choice((faults.effect(before=kill), faults.effect(after=kill)))
+    world.cli.sim.faults.add(fault, method="DELETE", nth=dice.choice((1, 1, 2, 4)))
+    processes.append(start(world, "sweep"))
+    end(processes[0])
     if run(world, "sweep") in {0, 4}:
         check_no_intent_open(world)
 
@@ -211,34 +200,15 @@ def shards(world: World) -> None:
 
 
 def saved_plan(world: World) -> None:
-    """A saved plan limits a sweep, and a changed policy refuses it."""
-    world.policy["organizations"] = world.organizations
-    add_faults(world)
-    if world.dice.random() < 0.5:
-        world.delete_most()
-    run(world, "plan", "--out", "plan.jsonl")
-    path = world.cli.folder / "plan.jsonl"
-    if not path.exists():
-        return
-    listed = listed_in(path)
-    world.invite_to_one(3)
-    if world.dice.random() < 0.4:
-        world.change_policy()
-        sweep_refused(world, "--plan", "plan.jsonl")
-    else:
-        run(world, "sweep", "--plan", "plan.jsonl")
-        assert removed(world) <= listed
-
-
-def plan_of_all(world: World) -> None:
     """A saved plan limits a sweep over organizations with credentials of their own.
 
-    It is edited or cut, a credential is gone, or an organization is renamed before it is applied;
-    or a limit that all organizations together exceed refuses it.
+    It is edited or cut, the policy is another one, a credential is gone, or an organization is
+    renamed before it is applied; or a limit that all organizations together exceed refuses it.
     """
     world.delete_most()
     world.use_all_organizations()
-    kind = ("damaged", "gone", "renamed", "together", "faults")[world.seed // len(SCRIPTS) % 5]
+    kinds = ("damaged", "gone", "renamed", "together", "faults", "policy")
+    kind = kinds[world.seed // len(SCRIPTS) % len(kinds)]
     counts = Counter(row.org_id for row in world.items.values())
     if kind == "together":
         world.policy["limits"] |= {"max_deletions": max(counts.values()), "over_limit": "refuse"}
@@ -259,6 +229,9 @@ def plan_of_all(world: World) -> None:
         lines[number] = world.dice.choice((b"", lines[number].replace(b"a", b"e", 1)))
         path.write_bytes(b"".join(lines))
         return sweep_refused(world, "--plan", "plan.jsonl")
+    if kind == "policy":
+        world.change_policy()
+        return sweep_refused(world, "--plan", "plan.jsonl")
     gone = world.end_one_credential() if kind == "gone" else None
     if kind == "renamed":
         for organization in world.cli.sim.organizations.values():
@@ -271,53 +244,6 @@ def plan_of_all(world: World) -> None:
     if world.last.code in {0, 4}:
         sweep_refused(world, "--plan", "plan.jsonl")  # it is used
     return None
-
-
-def population(world: World) -> None:
-    """Most of a list that a complete run saw are gone: nothing is deleted.
-
-    Of several organizations only the one that dropped would lose nothing.
-    """
-    world.policy["organizations"] = [world.dice.choice(world.organizations)]
-    world.delete_most()
-    world.policy["limits"]["max_population_drop"] = world.dice.choice((0, 0.3))
-    world.policy["rules"][0]["older_than"] = "1d"
-    young = world.invite_to_one(24, DAY / 24)
-    if run(world, "sweep") != 0 or "invites" not in world.policy["sources"]:
-        return
-    for project_id, id_ in young:
-        world.cli.sim.groups[project_id].invites.pop(id_, None)
-    world.invite_to_one(2)
-    sweep_refused(world)
-
-
-def refused(world: World) -> None:
-    """The clock or the list of projects is wrong: nothing is deleted."""
-    add_faults(world)
-    world.delete_most()
-    refuse_all(world, by_clock=world.dice.random() < 0.6)
-    for _ in range(world.dice.randint(1, 2)):
-        sweep_refused(world)
-
-
-def foreign_404s(world: World) -> None:
-    """Something before Atlas answers DELETEs with 404; what is still listed is not "gone"."""
-    world.delete_most()
-    world.policy["limits"] |= {"canary": 0, "max_failure_share": 1}
-    answer_as_400(world)
-    answer_with_foreign_404s(world)
-    code = run(world, "sweep")
-    said = {
-        (line["source"], line["project_id"] or line["org_id"], line["invitation_id"]): outcome
-        for line in whole_lines(world, "outcome")
-        if (outcome := line["outcome"]) != "deleted"
-    }
-    assert set(said.values()) <= {"already_gone", "failed"}
-    left = {row.key for row in world.rows() if row.status in INVITED}
-    gone = sum(said[each] == "already_gone" for each in said.keys() - left)
-    summary = world.last.summary
-    assert (summary["already_gone"], summary["failed"]) == (gone, len(said) - gone)
-    assert code == (4 if len(said) > gone else 0)
 
 
 def open_question(world: World) -> None:
@@ -346,19 +272,15 @@ def open_question(world: World) -> None:
 
 SCRIPTS = (
     sweeps,
-    foreign_404s,
     open_question,
     focused,
     focused,
-    plan_of_all,
+    saved_plan,
     killed,
     groups,
     shards,
-    saved_plan,
-    population,
-    refused,
 )
-OF_SEVERAL = {groups, shards, plan_of_all}
+OF_SEVERAL = {groups, shards, saved_plan}
 """Those that need several organizations."""
 
 

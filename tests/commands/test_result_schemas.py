@@ -9,7 +9,7 @@ from pathlib import Path
 import faults
 import jsonschema
 import pytest
-from result_schemas import fits, mismatches, schema_name
+from result_schemas import mismatches, schema_name
 from running import cli_in
 
 from invite_sweeper.cli.reference import NAMES, schema_of
@@ -23,11 +23,9 @@ POLICY = ("--policy", "policy.yaml")
 AS_JSON = ("--output", "json")
 
 
-def test_command_prints_the_schemas(tmp_path):
-    with cli_in(tmp_path) as cli:
-        for name in NAMES:
-            schema = json.loads(json.dumps(schema_of(name)))
-            assert json.loads(cli.run("schema", name).out) == schema
+def test_command_prints_the_schemas(cli):
+    for name in NAMES:
+        assert cli.run("schema", name).summary == json.loads(json.dumps(schema_of(name)))
 
 
 @pytest.mark.parametrize("name", ["sweep", "restore"])
@@ -160,5 +158,5 @@ def test_values_of_another_type_do_not_match(results):
                 for step in path[:-1]:
                     part = part[step]
                 part[path[-1]] = [[]] if isinstance(part[path[-1]], dict | str | int) else {"a": []}
-                assert not fits(name, changed), where
+                assert mismatches(name, changed), where
     assert len(seen) > 150

@@ -1,10 +1,11 @@
-"""One command over several organizations: limits, refusals and results together.
+"""One command over several organizations, each with its own credentials; and shards."""
 
-Each organization has its own credentials.
-"""
-
+import re
+from collections import Counter
 from datetime import timedelta
+from pathlib import Path
 
+import faults
 import pytest
 
 from invite_sweeper.simulator.seed import ORG_ID
@@ -12,7 +13,6 @@ from invite_sweeper.simulator.seed import ORG_ID
 ORGS = (ORG_ID, "0123456789abcdef01234567", "89abcdef0123456789abcdef")
 NAMES = ("ALPHA", "BETA", "GAMMA")
 DAYS = timedelta(days=1)
-POLICY = ("--policy", "policy.yaml")
 VARIABLE = "MONGODB_ATLAS_ACCESS_TOKEN_"
 
 
@@ -36,51 +36,52 @@ def left(cli):
     return [len(cli.sim.invitations(project)) for project in cli.projects]
 
 
-def verify(cli):
-    return cli.run("audit", "verify", "audit").code
-
-
-def wrong(*names):
-    return {VARIABLE + name: "wrong" for name in names}
-
-
-def codes(done):
-    return [each["exit_code"] for each in done.summary["organizations"]]
-
-
-# Failures -----------------------------------------------------------------------------------
-
-
 def test_one_that_fails_while_reading_does_not_stop_the_others(cli):
     invite(cli, 2, 2, 2)
-    done = cli.sweep(**wrong("BETA"))
+    done = cli.sweep(**{f"{VARIABLE}BETA": "wrong"})
     assert (done.code, left(cli)) == (4, [0, 2, 0])
-    assert codes(done) == [0, 5, 0]
+    assert [each["exit_code"] for each in done.summary["organizations"]] == [0, 5, 0]
     failed = done.summary["organizations"][1]
     assert ORGS[1] in failed["error"]["message"]
     assert done.summary["error"] == failed["error"]
     assert any(each.startswith(f"Organization {ORGS[1]}: ") for each in done.errors)
-    assert verify(cli) == 0
+    assert cli.run("audit", "verify", "audit").code == 0
 
 
-# The result ---------------------------------------------------------------------------------
+@pytest.mark.parametrize("fault", [faults.fail_with(401), faults.delay(100)])
+def test_run_that_cannot_read_the_names_of_organizations_in_3_s_deletes_as_usual(cli, fault):
+    cli.sim.faults.add(fault, method="GET", path="*/orgs", times=None)
+    invite(cli, 1, 0, 0)
+    done = cli.sweep()
+    assert (done.code, done.summary["deleted"], done.summary["error"]) == (0, 1, None)
+    assert [each["name"] for each in done.summary["organizations"]] == [None] * 3
+    assert {each["level"] for each in done.summary["warnings"]} == {"remark"}
+    assert done.summary["duration_s"] < 60
 
 
-# Shards -------------------------------------------------------------------------------------
-
-
-def only(name):
-    """Return an environment with the credentials of one organization."""
-    return {VARIABLE + each: None for each in NAMES if each != name}
+def test_run_adds_one_request_an_organization_and_none_a_project(cli):
+    cli.use_organizations(dict(zip(NAMES, ORGS, strict=True)), "service-account")
+    cli.stock(2, stale=0)
+    assert cli.plan(**{VARIABLE + each: None for each in NAMES}).code == 0
+    paths = (each.path.partition("?")[0].partition("/v2/")[2] for each in cli.sim.requests)
+    read = Counter(re.sub("[0-9a-f]{24}", "ID", each) for each in paths if "orgs/" in each)
+    lists = Counter(each.path for each in cli.sim.requests if "/groups/" in each.path)
+    assert [read.total(), *{each.split("/")[2] for each in read}] == [3, "serviceAccounts"]
+    assert (len(lists), {*lists.values()}) == (5, {1})
+    assert all("/invites" in each for each in lists)
 
 
 def test_shards_sweep_each_organization_once_with_its_own_credentials_alone(cli):
     invite(cli, 3, 4, 5)
-    for index, name in enumerate(NAMES, start=1):
-        options = ("--shard", f"{index}/3", "--audit-dir", f"audit/{index}")
-        done = cli.sweep(*options, **only(name))
-        assert (done.code, done.summary["deleted"]) == (0, 2 + index)
-        assert [each["id"] for each in done.summary["organizations"]] == [ORGS[index - 1]]
+    for index, name in enumerate(NAMES):
+        shard = "auto/3" if index else "1/3"  # an indexed Job has its index in the environment
+        options = ("--shard", shard, "--audit-dir", f"audit/{index}")
+        others = {VARIABLE + each: None for each in NAMES if each != name}
+        done = cli.sweep(*options, **others, JOB_COMPLETION_INDEX=f"{index}")
+        assert (done.code, done.summary["deleted"]) == (0, 3 + index)
+        assert [each["id"] for each in done.summary["organizations"]] == [ORGS[index]]
+        log = Path(done.summary["audit_file"]).read_text(encoding="utf-8")
+        assert f'"shard":"{index + 1}/3"' in log
         assert cli.run("audit", "verify", f"audit/{index}").code == 0
     assert left(cli) == [0, 0, 0]
 
@@ -92,9 +93,3 @@ def test_shard_without_an_organization_is_done_and_says_so(cli):
     assert (done.summary["invitations"], done.summary["requests"]) == ([], 0)
     assert left(cli) == [1, 1, 1]
     assert (cli.folder / "sweeper-1000000000-of-1000000000.prom").exists()
-
-
-def test_indexed_job_gets_its_shard_from_the_environment_and_records_it(cli):
-    assert cli.plan("--shard", "auto/3", JOB_COMPLETION_INDEX="1").code == 0
-    (started,) = cli.lines("run_started")
-    assert (started["shard"], started["organizations"]) == ("2/3", [ORGS[1]])

@@ -29,9 +29,6 @@ def outcomes(cli):
     return sorted(line["outcome"] for line in cli.lines("outcome"))
 
 
-# --- the run -------------------------------------------------------------------------------
-
-
 def test_dry_run_and_sweep_name_the_same_invitations_and_the_dry_run_sends_no_delete(cli):
     dry = cli.plan()
     assert (dry.code, cli.deletes(), cli.sim.invitation_count()) == (0, 0, 9)
@@ -63,14 +60,22 @@ def test_detailed_exitcode_applies_only_to_dry_runs(cli):
     assert cli.plan("--detailed-exitcode").code == 0
 
 
-# --- exit codes ----------------------------------------------------------------------------
-
-
 def test_refused_sweep_ends_with_3_and_deletes_nothing(cli):
     cli.keys["limits"] = {"max_deletions": 5}
     done = cli.sweep()
     assert (done.code, cli.deletes(), len(cli.lines("planned"))) == (3, 0, 6)
     assert "6 stale invitations are over max_deletions: 5." in done.err
+
+
+def test_invitation_that_is_still_listed_after_its_deletion_is_exit_4_and_named(cli):
+    cli.sim.faults.add(faults.empty(204), method="DELETE", path=f"*/{cli.projects[0]}/*", times=1)
+    done = cli.sweep()
+    assert done.code == 4, done.err
+    assert [done.summary[key] for key in ("deleted", "verified", "still_there")] == [5, 5, 1]
+    (warning,) = [w["message"] for w in done.summary["warnings"] if w["code"] == "still_there"]
+    assert "still contain 1 invitation" in warning
+    assert "@example.com (Project 0)" in warning
+    assert cli.run("audit", "verify", "audit").code == 0
 
 
 @pytest.mark.parametrize(
@@ -91,7 +96,6 @@ def test_run_that_cannot_read_atlas_has_a_result_without_projects(cli, words, ch
     [
         (("--base-url", "http://atlas.example.com"), "atlas.example.com unencrypted"),
         (("--shard", "4/3"), "--shard"),
-        (("--shard", ""), "--shard"),
         (("--plan", ""), "has no run ''."),
         (("--audit-dir", ""), "--audit-dir"),
         (
@@ -99,9 +103,6 @@ def test_run_that_cannot_read_atlas_has_a_result_without_projects(cli, words, ch
             "Error: --deadline '5' is not a duration.\n  Atlas was not called.\n  Write a whole nu",
         ),
         (("--deadline", "0s"), "Write a duration above zero, such as `14d`."),
-        (("--output", "xml"), "--output"),
-        (("--no-such-option",), "--no-such-option"),
-        (("--policy", "missing.yaml"), "missing.yaml"),
         (("--base-url", "https://atlas.example.com"), "The value of HTTPS_PROXY is not a valid"),
     ],
     ids=lambda each: " ".join(each) if isinstance(each, tuple) else "",
@@ -113,9 +114,6 @@ def test_wrong_usage_ends_with_2_and_atlas_is_not_called(cli, words, message):
     assert message in done.err
     assert "p4ssw0rd" not in done.err
     assert "Traceback" not in done.err
-
-
-# --- signals and lock ------------------------------------------------------------------------
 
 
 def test_signal_ends_the_sweep_with_8_and_everything_is_accounted_for(cli):
@@ -135,9 +133,6 @@ def test_signal_ends_the_sweep_with_8_and_everything_is_accounted_for(cli):
     cli.sim.faults.clear()
     assert cli.sweep().code == 0
     assert cli.sim.invitation_count() == 3
-
-
-# --- what is shown -------------------------------------------------------------------------
 
 
 def test_policy_path_comes_from_the_environment_and_an_option_overrides_its_directory(cli):

@@ -39,39 +39,33 @@ def test_question_shows_the_plan_the_organization_and_what_was_seen_and_kept(cli
         assert "This cannot be undone." in text
 
 
-@pytest.mark.parametrize("answer", ["yes\n", " YES \n"], ids=repr)
-def test_yes_deletes(cli, answer):
-    with terminal_of(cli, *SWEEP) as terminal:
-        terminal.read_until(ASKS)
-        terminal.type(answer)
-        code, text = terminal.end()
-    assert (code, len(cli.sim.deleted)) == (0, 3)
-    assert "3 deleted" in text
+CANCELLED = "Cancelled. Nothing was deleted."
 
 
-@pytest.mark.parametrize("answer", ["y\n", "\n", "yes please\n"], ids=repr)
-def test_any_answer_but_yes_deletes_nothing_and_ends_with_3(cli, answer):
-    with terminal_of(cli, *SWEEP) as terminal:
-        terminal.read_until(ASKS)
-        terminal.type(answer)
-        code, text = terminal.end()
-    assert (code, cli.deletes()) == (3, 0)
-    _, _, after = text.partition(ASKS)
-    lines = ["Cancelled. Nothing was deleted."]
-    if answer == "y\n":
-        lines.insert(0, "Only the whole word yes confirms.")
-    assert after.splitlines()[1:] == lines
-    assert cli.lines()[-1]["exit_code"] == 3
-
-
-@pytest.mark.parametrize("typed", ["", "yes\x04"], ids=["nothing typed", "no newline"])
-def test_end_of_input_does_not_confirm(cli, typed):
+@pytest.mark.parametrize(
+    ("typed", "lines"),
+    [
+        ("y\n", ["Only the whole word yes confirms.", CANCELLED]),
+        ("\n", [CANCELLED]),
+        ("yes please\n", [CANCELLED]),
+        ("\x04", [CANCELLED]),  # the end of input
+        ("yes\x04\x04", [CANCELLED]),
+        ("yes\n", None),
+        (" YES \n", None),
+    ],
+    ids=repr,
+)
+def test_only_yes_deletes_and_another_answer_or_none_ends_with_3(cli, typed, lines):
     with terminal_of(cli, *SWEEP) as terminal:
         terminal.read_until(ASKS)
         terminal.type(typed)
-        terminal.end_input()
-        code, _ = terminal.end()
-    assert (code, cli.deletes()) == (3, 0)
+        code, text = terminal.end()
+    _, _, after = text.partition(ASKS)
+    if lines is None:
+        assert (code, len(cli.sim.deleted), "3 deleted" in after) == (0, 3, True)
+    else:
+        assert (code, cli.deletes(), after.splitlines()[1:]) == (3, 0, lines)
+        assert cli.lines()[-1]["exit_code"] == 3
 
 
 @pytest.mark.parametrize(
@@ -133,18 +127,11 @@ def test_terminal_closed_during_the_question_does_not_confirm(cli):
 
 
 @pytest.mark.parametrize(
-    "arguments", [(*SWEEP, "--yes"), (*SWEEP, "--dry-run"), ("plan", "policy.yaml")]
+    ("arguments", "age"),
+    [((*SWEEP, "--yes"), "14d"), (("plan", "policy.yaml"), "14d"), (SWEEP, "30d")],
 )
-def test_no_question_is_asked_with_yes_or_on_a_dry_run(cli, arguments):
+def test_no_question_is_asked_with_yes_on_a_dry_run_and_where_nothing_is_stale(cli, arguments, age):
+    cli.keys["rules"][0]["older_than"] = age
     with terminal_of(cli, *arguments) as terminal:
         code, text = terminal.end()
-    assert code == 0
-    assert ASKS not in text
-
-
-def test_no_question_is_asked_if_nothing_is_to_be_deleted(cli):
-    cli.keys["rules"] = [{"name": "ancient", "older_than": "30d"}]
-    with terminal_of(cli, *SWEEP) as terminal:
-        code, text = terminal.end()
-    assert code == 0
-    assert ASKS not in text
+    assert (code, ASKS in text) == (0, False)

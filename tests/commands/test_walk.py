@@ -22,8 +22,13 @@ PROGRAM = Path(sys.executable).with_name("invite-sweeper")
 PAGES = "\n".join((ROOT / page).read_text("utf-8") for page in (README, OPERATORS))
 TYPED = re.compile(r"(?:`|^[ ]*)(?:\.venv/bin/)?(invite-sweeper [^`\n]*)", re.MULTILINE)
 PLACEHOLDER = re.compile(r"\b(?:FILE|PATH|TOPIC|POLICY|KEY|ID)\b")
-FILE = re.compile(r"\.(?:yaml|jsonl|pem|pub|html|csv)$|^(?:PATH|FILE)$")
-HASH = re.compile(r"[0-9a-f]{64}|HEX|LAST_HASH")
+KINDS = {
+    "HEX": r"[0-9a-f]{64}|HEX|LAST_HASH",
+    "GLOB": r".*\*.*",
+    "RUN": r"\d+",
+    "FILE": r".*\.(?:yaml|jsonl|pem|pub|html|csv)|PATH|FILE",
+}
+"""What a word of a command is, by its form."""
 CLOCK = "clock"
 FAKETIME = "/usr/$LIB/faketime/libfaketimeMT.so.1"
 
@@ -96,12 +101,12 @@ class Walk:
 
     def _follow_pages(self, words: tuple[str, ...]) -> None:
         """Check that the pages show a command, below the last one or for a second time."""
-        plain = _without_files(words)
+        plain = _without_values(words)
         assert plain[0] == "invite-sweeper"
         shown = [
             each.start()
             for each in TYPED.finditer(PAGES)
-            if _without_files(_split(each[1])) == plain
+            if _without_values(_split(each[1])) == plain
         ]
         assert shown, f"no page shows {shlex.join(words)!r}"
         later = [each for each in shown if each >= self.position]
@@ -116,20 +121,6 @@ class Walk:
         assert {each[0] for each in found} == {PROGRAM.name}
         return "\n".join(self.type(shlex.join(each), code=code) for each in found)
 
-    def apply_plan(self) -> None:
-        """Plan, read the plan as a second person, and sweep it."""
-        self.type("invite-sweeper plan --policy policy.yaml --out plan.jsonl")
-        sha256 = self.type("invite-sweeper audit show plan.jsonl").split()[-1]
-        by_plan = f"--plan plan.jsonl --plan-sha256 {sha256} --yes"
-        self.type(f"invite-sweeper sweep --policy policy.yaml {by_plan}")
-
-    def edit(self, old: str, new: str) -> None:
-        """Change the policy."""
-        path = self.folder / "policy.yaml"
-        text = path.read_text(encoding="utf-8")
-        assert text.count(old) == 1
-        path.write_text(text.replace(old, new), encoding="utf-8")
-
 
 def _split(command: str) -> tuple[str, ...]:
     try:
@@ -138,17 +129,9 @@ def _split(command: str) -> tuple[str, ...]:
         return ()
 
 
-def _without_files(words: tuple[str, ...]) -> tuple[str, ...]:
+def _without_values(words: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(
-        "HEX"
-        if HASH.fullmatch(word)
-        else "GLOB"
-        if "*" in word
-        else "RUN"
-        if word.isdecimal()
-        else "FILE"
-        if FILE.search(Path(word).name)
-        else word
+        next((kind for kind, form in KINDS.items() if re.fullmatch(form, word)), word)
         for word in words
     )
 
@@ -183,7 +166,9 @@ def test_walk_from_a_first_refusal_to_an_upgrade_over_three_organizations(walk):
     screen = walk.type_printed("plan", code=3)
     assert "over_limit: trim" in screen
     assert "@" in walk.type_printed("audit", "show")
-    walk.edit("over_limit: refuse", "over_limit: trim")
+    (walk.folder / "policy.yaml").write_text(
+        policy.replace("over_limit: refuse", "over_limit: trim"), encoding="utf-8"
+    )
     walk.type("invite-sweeper validate policy.yaml")
     walk.type("invite-sweeper plan --policy policy.yaml")
 
@@ -202,7 +187,10 @@ def test_walk_from_a_first_refusal_to_an_upgrade_over_three_organizations(walk):
 
     # One plan over three organizations, applied by the hash that a second person read.
     walk.wait_until_the_next_night()
-    walk.apply_plan()
+    walk.type("invite-sweeper plan --policy policy.yaml --out plan.jsonl")
+    sha256 = walk.type("invite-sweeper audit show plan.jsonl").split()[-1]
+    by_plan = f"--plan plan.jsonl --plan-sha256 {sha256} --yes"
+    walk.type(f"invite-sweeper sweep --policy policy.yaml {by_plan}")
 
     # The questions, and the auditor's.
     walk.type("invite-sweeper explain 'ada.*@example.com' --policy policy.yaml")

@@ -29,17 +29,17 @@ def _tools_in_the_path(monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def dist(tmp_path_factory):
-    """A folder with the sdist and the wheel, built once as they would be published."""
+def sdist(tmp_path_factory):
+    """The source distribution, built once as it would be published."""
     folder = tmp_path_factory.mktemp("dist")
-    run("pyproject-build", "--no-isolation", "--outdir", folder, ROOT)
-    return folder
+    run("pyproject-build", "--no-isolation", "--sdist", "--outdir", folder, ROOT)
+    (path,) = folder.iterdir()
+    return path
 
 
 @pytest.fixture(scope="session")
-def checkout(dist, tmp_path_factory):
+def checkout(sdist, tmp_path_factory):
     """A copy of the repository as a reader of the README has it: the content of the sdist."""
-    (sdist,) = dist.glob("*.tar.gz")
     folder = tmp_path_factory.mktemp("checkout")
     with tarfile.open(sdist) as archive:
         archive.extractall(folder, filter="data")

@@ -1,4 +1,4 @@
-"""Podman with a separate storage and configuration, the base image and the image."""
+"""Podman with a separate storage and configuration."""
 
 import os
 import resource
@@ -9,8 +9,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.manifests import DEPLOY, ROOT
-from environment import with_tools
+from environment import ROOT, with_tools
 
 BASE = "localhost/python:3.13-slim"
 IMAGE = "localhost/invite-sweeper:dev"
@@ -133,26 +132,6 @@ class Containers:
             f"--volume={self.folder}/wheels:/wheels:ro",
             f"--volume={self.folder}/pip.conf:/etc/pip.conf:ro",
         )
-
-    def build(self, context, *, tag=IMAGE):
-        """Build the image from a folder with the lock and dist/, and return its id."""
-        done = run(
-            "buildah",
-            "build",
-            "--quiet",
-            "--no-cache",
-            "--layers=false",
-            "--isolation=chroot",
-            "--pull-never",
-            "--timestamp=0",
-            *self.wheels,
-            f"--from={BASE}",
-            f"--file={DEPLOY}/docker/Dockerfile",
-            f"--tag={tag}",
-            context,
-            env=self.environment,
-        )
-        return done.stdout.strip()
 
     def tear_down(self):
         self.podman("rm", "--all", "--force", "--time=0", check=False)

@@ -1,6 +1,5 @@
 #!/bin/bash
-# Installs the commands that the tests of deploy/ and .ci/lint need, on Debian 13 as root with Python
-# 3.11 or newer.
+# Installs the commands that the tests and .ci/lint need, on Debian 13 as root with Python 3.11 or newer.
 #
 # Debian packages are installed in the system, everything else below build/deploy-tools, where
 # the tests find it; with the argument `uv` nothing but uv. With INVITE_SWEEPER_REQUIRE_TOOLS=1 the tests
@@ -16,8 +15,8 @@ uv() {
     exec {lock}>"$folder/uv.lock"
     flock "$lock" # .ci/run installs it beside this script
     if [ ! -x "$folder/commands/uv" ]; then
-        python3 -m venv "$folder/uv"
-        "$folder/uv/bin/pip" install --quiet uv==0.13.9
+        [ -x .venv/bin/pip ] || python3 -m venv .venv
+        .venv/bin/pip install --quiet --target "$folder/uv" uv==0.13.9
         ln -sf "$folder/uv/bin/uv" "$folder/commands"
     fi
     exec {lock}>&-
@@ -29,13 +28,12 @@ fi
 
 weekly=${INVITE_SWEEPER_WEEKLY:-0}
 debian=(podman buildah runc conmon netavark catatonit kustomize systemd git)
-debian+=(oras docker-registry promtool shellcheck)
+debian+=(oras docker-registry promtool shellcheck chromium faketime zsh fish openssh-client)
+command -v npm >/dev/null || debian+=(npm)
 [ "$weekly" != 1 ] || debian+=(mmdebstrap)
-if ! dpkg --status "${debian[@]}" >/dev/null 2>&1; then
-    apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive \
-        apt-get install -qq -y --no-install-recommends "${debian[@]}" >/dev/null
-fi
+missing=0
+dpkg --status "${debian[@]}" >/dev/null 2>&1 || missing=1
+[ "$missing" = 0 ] || apt-get update -qq
 
 # A stand-in for the official image of Python: Debian's, with pip under /usr/local. The gate's is unpacked and
 # not configured, in a quarter of the time; the tests of a week run cron and systemd in theirs.
@@ -77,44 +75,46 @@ unpack() {
     cat "$tree"/usr/share/ca-certificates/mozilla/*.crt >"$tree/etc/ssl/certs/ca-certificates.crt"
     rm -rf "$tree"/usr/share/{doc,locale,man}
 }
-jobs=()
-base & jobs+=($!)
-
-uv
-
 # install GROUP COMMAND…: a group of pyproject.toml in an environment of its own.
 install() {
     local group=$1 options=() command
     shift
     [ "$group" != release ] || options=(--constraint .github/release.lock)
-    "$folder/uv/bin/uv" venv --quiet --allow-existing --python python3 "$folder/$group"
-    "$folder/uv/bin/uv" pip install --quiet --python "$folder/$group/bin/python" --group "$group" \
+    "$folder/commands/uv" venv --quiet --allow-existing --python python3 "$folder/$group"
+    "$folder/commands/uv" pip install --quiet --python "$folder/$group/bin/python" --group "$group" \
         "${options[@]}"
     for command; do
         ln -sf "$folder/$group/bin/$command" "$folder/commands"
     done
 }
-# Models of custom resources: Prometheus operator, External Secrets, Argo CD.
-models() {
-    command -v npm >/dev/null || return 0
+# Models of custom resources (Prometheus operator, External Secrets, Argo CD), and rules of accessibility.
+npm_packages() {
     npm install --silent --no-fund --no-audit --no-save --ignore-scripts --prefix "$folder/node" \
+        axe-core@4.14.1 \
         @kubernetes-models/{argo-cd@4.0.0,external-secrets@2.0.0,prometheus-operator@6.0.0}
     printf '#!/bin/sh\nexec node "%s" "%s"\n' "$PWD/tests/deploy/check-custom-resources.mjs" \
         "$folder/node" >"$folder/commands/check-custom-resources"
     chmod 755 "$folder/commands/check-custom-resources"
 }
-kubernetes() {
+python_packages() {
+    uv
+    install deploy-checks actionlint check-jsonschema hadolint kubernetes-validate zizmor
+    install release hatchling pyproject-build syft
+    [ "$weekly" != 1 ] || install weekly-checks checkov pre-commit
     [ -x "$folder/commands/kubectl" ] ||
-        python3 tests/deploy/fetch_commands.py "$folder/commands" helm kubectl
+        .venv/bin/python tests/deploy/fetch_commands.py "$folder/commands" helm kubectl
 }
 
-install deploy-checks actionlint check-jsonschema hadolint kubernetes-validate zizmor & jobs+=($!)
-install release hatchling pyproject-build syft & jobs+=($!)
-if [ "$weekly" = 1 ]; then
-    install weekly-checks checkov pre-commit & jobs+=($!)
+# Beside Debian's packages is done what does not need them.
+jobs=()
+[ "$weekly" = 1 ] || { base & jobs+=($!); }
+python_packages & jobs+=($!)
+if [ "$missing" = 1 ]; then
+    DEBIAN_FRONTEND=noninteractive \
+        apt-get install -qq -y --no-install-recommends "${debian[@]}" >/dev/null
 fi
-models & jobs+=($!)
-kubernetes & jobs+=($!)
+[ "$weekly" != 1 ] || { base & jobs+=($!); }
+npm_packages & jobs+=($!)
 for job in "${jobs[@]}"; do
     wait "$job"
 done

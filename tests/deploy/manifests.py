@@ -1,25 +1,24 @@
-"""Read the files of `deploy/`."""
+"""Read the files of `deploy/`, and render the chart and kustomize."""
 
-import subprocess
-from pathlib import Path
+import shutil
+from typing import NamedTuple
 
 import yaml
+from deploy.containers import run
+from environment import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 KUBERNETES = DEPLOY / "kubernetes"
+CHART = DEPLOY / "helm"
+NAME = "invite-sweeper"
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """That of libyaml is ten times faster."""
 
 
-def built(folder):
-    """Return the output of `kustomize build`."""
-    done = subprocess.run(
-        ["kustomize", "build", str(folder)], capture_output=True, encoding="utf-8", check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def load(path):
+    """Return the only document of a YAML file."""
+    return yaml.load(path.read_text(encoding="utf-8"), LOADER)
 
 
 def documents(text):
@@ -30,29 +29,85 @@ def documents(text):
     return named
 
 
-def cronjob(text):
-    """Return the only CronJob of a YAML stream."""
-    (job,) = (d for (kind, _), d in documents(text).items() if kind == "CronJob")
-    return job
+class Night(NamedTuple):
+    """The only CronJob of some manifests: its spec, and those of its Job, pod and container."""
+
+    cron: dict
+    job: dict
+    pod: dict
+    box: dict
+
+    @property
+    def environment(self):
+        """The values of the variables by name; None for one that is read elsewhere."""
+        return {each["name"]: each.get("value") for each in self.box["env"]}
+
+    @property
+    def options(self):
+        """The arguments after the command by name, with their values."""
+        parts = (each.removeprefix("--").partition("=") for each in self.box["args"][1:])
+        return {name: value for name, _, value in parts}
 
 
-def pod_spec(job):
-    """Return the pod spec of a CronJob."""
-    return job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+def night_of(manifests):
+    """Return the parts of the CronJob of a YAML stream or of its documents."""
+    found = documents(manifests) if isinstance(manifests, str) else manifests
+    (cron,) = (each["spec"] for (kind, _), each in found.items() if kind == "CronJob")
+    job = cron["jobTemplate"]["spec"]
+    pod = job["template"]["spec"]
+    (box,) = pod["containers"]
+    return Night(cron, job, pod, box)
 
 
-def container(job):
-    """Return the only container of a CronJob."""
-    (only,) = pod_spec(job)["containers"]
-    return only
+def built(folder):
+    """Return the output of `kustomize build`."""
+    return run("kustomize", "build", folder).stdout
 
 
-def command(text):
-    """Return the command that the pods of a YAML stream run: `plan` or `sweep`."""
-    name = container(cronjob(text))["env"][0]["valueFrom"]["configMapKeyRef"]["name"]
-    return documents(text)["ConfigMap", name]["data"]["command"]
+def overlaid(folder, *components, **parts):
+    """Return the text of an overlay beside a copy of `deploy/`, with parts of its kustomization."""
+    shutil.copytree(KUBERNETES, folder / "deploy/kubernetes", dirs_exist_ok=True)
+    kustomization = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": ["deploy/kubernetes/base"],
+        "components": [f"deploy/kubernetes/components/{name}" for name in components],
+        **parts,
+    }
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization), encoding="utf-8")
+    return built(folder)
 
 
-def options(arguments):
-    """Return the `--name=value` arguments by name."""
-    return dict(a.removeprefix("--").split("=", 1) for a in arguments if a.startswith("--"))
+def render(values, folder, *options, chart=CHART, check=True):
+    """Run `helm template` with values and return the process."""
+    path = folder / "values.yaml"
+    path.write_text(yaml.safe_dump(values), encoding="utf-8")
+    command = ("helm", "template", NAME, chart, f"--namespace={NAME}", f"--values={path}")
+    return run(*command, *options, check=check)
+
+
+def rendered(values, folder, *options, chart=CHART):
+    """Return the text that the chart renders to."""
+    return render(values, folder, *options, chart=chart).stdout
+
+
+def packaged(folder):
+    """Return the path of the chart as it is published."""
+    run("helm", "package", CHART, f"--destination={folder}")
+    (package,) = folder.glob("*.tgz")
+    return package
+
+
+def side_by_side(values, folder, **dependency):
+    """Render a chart that depends on the packaged one once for each name of values.
+
+    Return the process, so that one process renders or refuses all of them.
+    """
+    chart = folder / "parent"
+    (chart / "charts").mkdir(parents=True)
+    version = packaged(chart / "charts").stem.removeprefix(f"{NAME}-")
+    dependency |= {"name": NAME, "version": version}
+    described = {"apiVersion": "v2", "name": "parent", "version": "1.0.0"}
+    described["dependencies"] = [dependency | {"alias": alias} for alias in values]
+    (chart / "Chart.yaml").write_text(yaml.safe_dump(described), encoding="utf-8")
+    return render(values, folder, chart=chart, check=False)

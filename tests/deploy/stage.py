@@ -81,8 +81,8 @@ class Stage:
     def assert_sound(self, directory=None):
         """The audit directory verifies; return the number of its runs."""
         found = verify_directory(AuditDirectory(directory or self.audit / "audit"))
-        assert (found.damage, found.unfinished) == (None, {})
-        return len(found.files)
+        assert (found.damage, found.unfinished) == (None, ())
+        return found.files
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from deploy.containers import run
-from deploy.rendering import CHART, NAME
+from deploy.manifests import CHART, NAME
 
 pytestmark = pytest.mark.needs("helm")
 

@@ -7,8 +7,7 @@ from datetime import date
 import pytest
 import yaml
 from deploy.containers import run
-from deploy.manifests import DEPLOY, ROOT, container, cronjob
-from deploy.rendering import overlaid, rendered
+from deploy.manifests import DEPLOY, ROOT, night_of, overlaid, rendered
 from readmes import ORGANIZATIONS, section
 
 from invite_sweeper.atlas.credentials import credentials_variables
@@ -32,20 +31,6 @@ def test_every_file_in_the_readme_exists():
     assert [name for name in inside if not (DEPLOY / name).exists()] == []
 
 
-def test_uninstalling_names_every_installed_file_and_keeps_the_audit_log():
-    commands, _, rest = README.partition("## Uninstalling")
-    guide = rest.partition("\n## ")[0]
-    installed = set(re.findall(r" (/(?:etc|opt)/[\w./-]*[\w-])$", commands, re.MULTILINE))
-
-    assert len(installed) > 4
-    for path in installed:
-        folder = path.rpartition("/")[0]
-        assert f"`{path}`" in guide or f"`{folder}`" in guide or f"{folder}/system`" in guide, path
-    for way in ("kubectl delete -k .", "helm uninstall", "userdel invite-sweeper"):
-        assert way in guide
-    assert "/var/lib/invite-sweeper`" not in guide.replace("| `/var/lib/invite-sweeper` |", "")
-
-
 def test_readme_lists_every_exit_code_of_a_nightly_run():
     codes = [code for code in ExitCode if code is not ExitCode.STALE]
 
@@ -66,17 +51,15 @@ def systemd(folder):
 
 
 def kustomize(folder):
-    entries = container(cronjob(overlaid(folder, **yaml.safe_load(BLOCKS["yaml kustomize"]))))[
-        "env"
-    ]
-    found = {each["name"]: each["value"] for each in entries if each["name"].startswith("MONGODB")}
-    assert {value.rpartition("/")[2] for value in found.values()} == KEYS
-    assert {"COMMAND", "INVITE_SWEEPER_INSTANCE"} < {each["name"] for each in entries}
+    variables = night_of(overlaid(folder, **yaml.safe_load(BLOCKS["yaml kustomize"]))).environment
+    found = {name: path for name, path in variables.items() if name.startswith("MONGODB")}
+    assert {path.rpartition("/")[2] for path in found.values()} == KEYS
+    assert {"COMMAND", "INVITE_SWEEPER_INSTANCE"} < variables.keys()
     return found
 
 
 def helm(folder):
-    (source,) = container(cronjob(rendered(yaml.safe_load(BLOCKS["yaml helm"]), folder)))["envFrom"]
+    (source,) = night_of(rendered(yaml.safe_load(BLOCKS["yaml helm"]), folder)).box["envFrom"]
     return {f"{source['prefix']}{key}": "value" for key in KEYS}
 
 

@@ -10,7 +10,7 @@ import tarfile
 import pytest
 import yaml
 from deploy.containers import IMAGE, run
-from deploy.manifests import DEPLOY, ROOT, container, cronjob
+from deploy.manifests import DEPLOY, ROOT, night_of
 from deploy.walk import served_registry
 from deploy.workflows import Runner
 from environment import find_command
@@ -87,7 +87,7 @@ def test_chart_is_built_tested_pushed_and_installable(job, registry, tmp_path):
     assert attestations(chart, tmp_path) == ["provenance.json"]
     oci = (f"oci://{chart}", f"--version={RELEASE}", "--plain-http")
     text = run("helm", "template", "invite-sweeper", *oci, cwd=tmp_path).stdout
-    assert container(cronjob(text))["image"] == f"{image}@{digest}"
+    assert night_of(text).box["image"] == f"{image}@{digest}"
     shown = yaml.safe_load(run("helm", "show", "chart", *oci, cwd=tmp_path).stdout)
     assert shown["name"] == "invite-sweeper"
 

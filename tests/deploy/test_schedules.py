@@ -1,4 +1,4 @@
-"""The crontab and the systemd units: checks of systemd-analyze, and values that must agree."""
+"""The systemd units: checks of systemd-analyze, and values that must agree."""
 
 import re
 import sys
@@ -10,33 +10,12 @@ from deploy.manifests import DEPLOY
 UNITS = DEPLOY / "systemd"
 SERVICE = (UNITS / "invite-sweeper.service").read_text(encoding="utf-8").replace("\\\n", " ")
 TIMER = (UNITS / "invite-sweeper.timer").read_text(encoding="utf-8")
-CRONTAB = (DEPLOY / "cron/invite-sweeper.crontab").read_text(encoding="utf-8")
-
-
-def values(text, key):
-    """Return the values of a key of a unit or a crontab, which may repeat."""
-    return re.findall(rf"^{key}=(.*)$", text, re.MULTILINE)
 
 
 def value(text, key):
-    (only,) = values(text, key)
+    """Return the only value of a key of a unit."""
+    (only,) = re.findall(rf"^{key}=(.*)$", text, re.MULTILINE)
     return only
-
-
-def test_crontab_has_settings_and_one_job_a_night_not_on_the_hour():
-    *settings, job = (x for x in CRONTAB.splitlines() if x and not x.startswith("#"))
-    minute, hour, *days, user, program = job.split()[:7]
-    names = [re.fullmatch(r"([A-Z_]+)=\S+", line)[1] for line in settings]
-
-    assert 0 < int(minute) < 60
-    assert 0 <= int(hour) < 24
-    assert days == ["*", "*", "*"]
-    assert (user, program) == ("invite-sweeper", "/opt/invite-sweeper/bin/invite-sweeper")
-    assert "MAILTO" in names
-    assert [n for n in names if "ATLAS" in n and not n.endswith("_FILE")] == []
-    # cron replaces a percent sign by a newline, and ignores a last line without one.
-    assert "%" not in job
-    assert CRONTAB.endswith("\n")
 
 
 @pytest.mark.needs("root", "systemd-analyze", "unshare")

@@ -1,95 +1,34 @@
-"""The workflows have minimal permissions and run the gate; `.ci/lint` lints them."""
+"""What the workflows and the documents say of each other; `.ci/lint` lints the workflows."""
 
 import re
 import tomllib
 
-import pytest
 import yaml
-from deploy.manifests import DEPLOY, ROOT
+from deploy.manifests import ROOT
 from readmes import section
 
 from invite_sweeper.cli.reference import page
 
-WORKFLOWS = ROOT / ".github/workflows"
 TEXTS = {
     path.name: path.read_text(encoding="utf-8")
-    for path in (*WORKFLOWS.glob("*.yml"), DEPLOY / "github/policy.yml")
+    for path in (ROOT / ".github/workflows").glob("*.yml")
 }
 JOBS = {name: yaml.safe_load(text)["jobs"] for name, text in TEXTS.items()}
 
 
-PUBLISHING = {
-    "publish-package": {"id-token": "write"},
-    "publish-image": {"packages": "write"},
-    "publish-chart": {"packages": "write"},
-    "publish-release": {"contents": "write"},
-}
-READ = {"contents": "read"}
-ATTEST = {"contents": "read", "id-token": "write", "attestations": "write"}
-PERMISSIONS = {
-    "build.yml": {"build": ATTEST},
-    "gate.yml": {"gate": READ, "python": READ},
-    "policy.yml": {"validate": READ, "plan": READ | {"pull-requests": "write"}},
-    "release.yml": {"gate": READ, "build": ATTEST, **PUBLISHING},
-    "weekly.yml": {"gate": READ, "vulnerabilities": READ},
-}
-
-
-@pytest.mark.parametrize("name", TEXTS)
-def test_only_jobs_have_permissions_and_those_that_they_need(name):
-    assert yaml.safe_load(TEXTS[name])["permissions"] == {}
-    assert {job: each["permissions"] for job, each in JOBS[name].items()} == PERMISSIONS[name]
-
-
-def test_publishing_needs_gate_build_and_environment_and_only_the_build_attests():
+def test_nothing_is_published_before_the_gate_and_the_build_or_without_the_environment():
     """What is attested names build.yml as its signer; publishing cannot sign as it does."""
     release = JOBS["release.yml"]
+    publishing = [job for name, job in release.items() if name.startswith("publish-")]
 
     assert release["build"]["needs"] == "gate"
     assert release["gate"]["uses"] == "./.github/workflows/gate.yml"
     assert release["build"]["uses"] == "./.github/workflows/build.yml"
-    for name in PUBLISHING:
-        assert "build" in release[name]["needs"]
-        assert release[name]["environment"] == "release"
+    assert len(publishing) == 4
+    for job in publishing:
+        assert "build" in job["needs"]
+        assert job["environment"] == "release"
     assert [name for name, text in TEXTS.items() if "actions/attest@" in text] == ["build.yml"]
-
-
-SHELL = {"bundle=application/vnd.dev.sigstore.bundle.v0.3+json", "cd", "for", "done"}
-PINNED_PROGRAMS = {"gh", "oras", "tools/bin/pip", "tools/bin/python", "tools/bin/uv"}
-
-
-@pytest.mark.parametrize("name", PUBLISHING)
-def test_publishing_job_runs_nothing_that_is_not_pinned(name):
-    """No checkout, and only tools of pinned actions or installed with hashes."""
-    job = JOBS["release.yml"][name]
-    scripts = "\n".join(step.get("run", "") for step in job["steps"])
-    lines = scripts.replace("\\\n", " ").splitlines()
-    programs = {line.split()[0] for line in lines if line.strip()}
-
-    assert "checkout" not in str(job)
-    assert programs <= PINNED_PROGRAMS | {"python", "mkdir", "tar", "test", *SHELL}
-
-
-def test_every_installation_of_a_release_has_hashes_and_every_image_a_digest():
-    text = TEXTS["build.yml"] + TEXTS["release.yml"] + TEXTS["weekly.yml"]
-    installs = [line for line in text.splitlines() if "pip install" in line]
-    images = re.findall(r"\b(?:docker|moby|tonistiigi)/[\w-]+:\S+", text)
-
-    assert [x for x in installs if "--require-hashes" not in x and "--no-index" not in x] == []
-    assert len(images) == 2
-    assert [image for image in images if not re.search(r"@sha256:[0-9a-f]{64}$", image)] == []
-
-
-def test_the_only_stored_secret_is_a_password_of_the_registry_in_the_environment():
-    jobs = {name: job for file in PERMISSIONS for name, job in JOBS[file].items()}
-    users = {name: set(re.findall(r"secrets\.(\w+)", str(job))) for name, job in jobs.items()}
-    atlas = {"MONGODB_ATLAS_CLIENT_ID", "MONGODB_ATLAS_CLIENT_SECRET"}
-
-    assert {name: found for name, found in users.items() if found} == {
-        "publish-image": {"REGISTRY_PASSWORD"},
-        "publish-chart": {"REGISTRY_PASSWORD"},
-        "plan": atlas,
-    }
 
 
 def test_names_and_registries_are_variables_that_contributing_lists():

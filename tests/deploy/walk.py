@@ -21,7 +21,8 @@ STAND_INS = {
 case $1 in
 build) shift; exec buildah build --quiet --no-cache --layers=false --isolation=chroot \\
     --pull-never --timestamp=0 $BUILD_OPTIONS "$@" ;;
-push) podman push --quiet --tls-verify=false --digestfile="$CLUSTER/digest" "$2"
+push) podman push --quiet --compression-format=zstd --tls-verify=false \\
+        --digestfile="$CLUSTER/digest" "$2"
     echo "digest: $(cat "$CLUSTER/digest")" ;;
 run) shift; exec podman run --pull=never --network=host --env=MONGODB_ATLAS_BASE_URL "$@" ;;
 *) exec podman "$@" ;;

@@ -1,23 +1,25 @@
 """Run the steps of GitHub workflows as GitHub does: with bash, and files for their outputs."""
 
 import os
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
+from deploy.containers import run
+from deploy.manifests import load
 
 BASH = ("bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "-c")  # of `shell: bash`
-
-
-def load(path):
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 def steps(path, job):
     """Return the named steps of a job by their name."""
     found = load(path)["jobs"][job]["steps"]
     return {step["name"]: step for step in found if "name" in step}
+
+
+def git(folder, *arguments):
+    """Run git in a folder and return what it prints."""
+    identity = ("-c", "user.name=test", "-c", "user.email=test@example.com")
+    return run("git", *identity, "-C", folder, *arguments).stdout.strip()
 
 
 @dataclass(frozen=True)
@@ -41,15 +43,7 @@ class Runner:
             "GITHUB_OUTPUT": str(self.folder / "outputs"),
             "HOME": str(self.folder),
         }
-        return subprocess.run(
-            [*BASH, step["run"]],
-            cwd=self.folder,
-            env=environment,
-            capture_output=True,
-            encoding="utf-8",
-            check=False,
-            timeout=900,
-        )
+        return run(*BASH, step["run"], cwd=self.folder, env=environment, check=False)
 
     def outputs(self):
         """Return what the steps wrote to GITHUB_OUTPUT."""

@@ -16,16 +16,6 @@ NOW = datetime(2026, 8, 10, 3, 4, 57, tzinfo=UTC)
 VERSIONS = {"/users": "2025-02-19", "/serviceAccounts": "2024-08-05"}
 
 
-class Clock:
-    """A monotonic clock that only the test advances."""
-
-    def __init__(self):
-        self.now_s = 1000.0
-
-    def __call__(self):
-        return self.now_s
-
-
 @dataclass(frozen=True)
 class Response:
     status: int

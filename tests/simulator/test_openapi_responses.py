@@ -10,6 +10,7 @@ import re
 import msgspec
 import pytest
 from needs import DOCUMENT
+from official_document import find_operation, resolved
 from openapi_schema_validator import OAS30Validator, oas30_format_checker
 from simulator.exchanges import EXCHANGES, World
 
@@ -53,13 +54,8 @@ def document():
     return msgspec.json.decode(DOCUMENT.read_bytes())
 
 
-def resolved(document, schema, relax, name="", above=()):
-    """Return the schema with its references resolved and its differences relaxed."""
-    if "$ref" in schema:
-        target = schema["$ref"].rsplit("/", 1)[1]
-        assert target not in above, "the document is not recursive"
-        found = document["components"]["schemas"][target]
-        return resolved(document, found, relax, name, (*above, target))
+def relaxed(schema, relax, name=""):
+    """Return a schema without references, with its differences relaxed."""
     for each in relax:
         schema = each(name, schema)
     result = dict(strip(schema, "discriminator"))
@@ -67,33 +63,24 @@ def resolved(document, schema, relax, name="", above=()):
         # Python's `re` has no Unicode classes; `\\w` is close enough for names.
         result["pattern"] = re.sub(r"\\p\{\w\}", r"\\w", schema["pattern"])
     if "properties" in schema:
-        result["properties"] = {
-            key: resolved(document, value, relax, key, above)
-            for key, value in schema["properties"].items()
-        }
+        found = schema["properties"].items()
+        result["properties"] = {key: relaxed(value, relax, key) for key, value in found}
     for key in ("allOf", "oneOf", "anyOf"):
         if key in schema:
-            result[key] = [resolved(document, each, relax, name, above) for each in schema[key]]
+            result[key] = [relaxed(each, relax, name) for each in schema[key]]
     if "items" in schema:
-        result["items"] = resolved(document, schema["items"], relax, f"{name}[]", above)
+        result["items"] = relaxed(schema["items"], relax, f"{name}[]")
     return result
-
-
-def operation(document, method, path):
-    """Return the template and operation of a path, if the document has it."""
-    for template, methods in document["paths"].items():
-        form = re.sub(r"\{\w+\}", "[^/]+", template)
-        if method.lower() in methods and re.fullmatch(form, path):
-            return template.removeprefix(PREFIX), methods[method.lower()]
-    return "", None
 
 
 def violations(document, request_line, response, relax):
     """Return the violations of the document in one response."""
     method, path = request_line
-    template, declared = operation(document, method, path.partition("?")[0])
-    if declared is None:
+    found = find_operation(document, method, path.partition("?")[0])
+    if found is None:
         return []
+    template, _, declared = found
+    template = template.removeprefix(PREFIX)
     key = str(response.status)
     if key not in declared["responses"]:
         allowed = response.status in UNDECLARED
@@ -102,21 +89,16 @@ def violations(document, request_line, response, relax):
             return [f"{method} {template} does not declare {key}"]
         if not response.body:
             return []
-        schema = {"$ref": "#/components/schemas/ApiError"}
+        schema = resolved(document, {"$ref": "#/components/schemas/ApiError"})
     else:
-        declared_response = declared["responses"][key]
-        if "$ref" in declared_response:
-            name = declared_response["$ref"].rsplit("/", 1)[1]
-            declared_response = document["components"]["responses"][name]
+        declared_response = resolved(document, declared["responses"][key])
         media = response.headers["Content-Type"].partition(";")[0]
         if media not in declared_response["content"]:
             return [f"{method} {template} {key} declares no {media}"]
         schema = declared_response["content"][media].get("schema")
         if schema is None:
             return ["a body where none is declared"] if response.body else []
-    validator = OAS30Validator(
-        resolved(document, schema, relax), format_checker=oas30_format_checker
-    )
+    validator = OAS30Validator(relaxed(schema, relax), format_checker=oas30_format_checker)
     return [
         f"{method} {template} {key} {error.json_path}: {error.message}"
         for error in validator.iter_errors(response.json())
@@ -159,8 +141,9 @@ def test_each_named_difference_still_exists(document, responses, name):
 
 def test_every_operation_of_the_table_that_is_declared_is_requested(document, responses):
     requested = {
-        (method.lower(), operation(document, method, path.partition("?")[0])[0])
+        (method.lower(), found[0].removeprefix(PREFIX))
         for (method, path), _ in responses
+        if (found := find_operation(document, method, path.partition("?")[0]))
     }
     served = {(each.method.lower(), each.template) for each in ENDPOINTS}
     declared = {
@@ -168,4 +151,4 @@ def test_every_operation_of_the_table_that_is_declared_is_requested(document, re
         for template, methods in document["paths"].items()
         for method in methods
     }
-    assert {each for each in requested if each[1]} == served & declared
+    assert requested == served & declared

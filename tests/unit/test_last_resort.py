@@ -109,12 +109,13 @@ sys.exit(4)
 """
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
-def test_signal_after_the_end_of_a_run_changes_no_exit_code(name):
-    done = subprocess.run([sys.executable, "-c", ENDED, "known", name], check=False, timeout=60)
-    assert done.returncode == 4
-
-
-def test_signal_after_work_without_a_result_ends_the_process():
-    words = [sys.executable, "-c", ENDED, "unknown", "SIGTERM"]
-    assert subprocess.run(words, check=False, timeout=60).returncode == -signal.SIGTERM
+@pytest.mark.parametrize(
+    ("result", "name", "code"),
+    [
+        *(("known", name, 4) for name in ("SIGTERM", "SIGINT", "SIGHUP")),
+        ("unknown", "SIGTERM", -signal.SIGTERM),
+    ],
+)
+def test_signal_after_the_end_of_a_run_ends_only_one_without_a_result(result, name, code):
+    words = [sys.executable, "-c", ENDED, result, name]
+    assert subprocess.run(words, check=False, timeout=60).returncode == code

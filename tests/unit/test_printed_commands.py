@@ -1,5 +1,6 @@
 """Printed commands begin as the program was called."""
 
+import shutil
 import sys
 
 import pytest
@@ -23,23 +24,21 @@ def script(tmp_path):
     return found
 
 
-def test_script_that_the_path_finds_is_named(monkeypatch, script):
-    monkeypatch.setenv("PATH", str(script.parent))
-    assert text.called_as(str(script)) == "invite-sweeper"
-
-
-@pytest.mark.parametrize("other", [False, True], ids=["not on the path", "another on the path"])
-def test_script_that_the_path_does_not_find_is_printed_as_it_was_called(
-    monkeypatch, tmp_path, script, other
+@pytest.mark.parametrize(
+    ("found", "shown"),
+    [("same", "invite-sweeper"), ("none", "{script}"), ("another", "{script}")],
+)
+def test_script_is_named_if_the_path_finds_it_and_else_printed_as_it_was_called(
+    monkeypatch, tmp_path, script, found, shown
 ):
     folder = tmp_path / "other"
     folder.mkdir()
-    if other:
-        (folder / "invite-sweeper").write_text("#!/bin/sh\n", encoding="utf-8")
-        (folder / "invite-sweeper").chmod(0o755)
-    monkeypatch.setenv("PATH", str(folder))
+    if found == "another":
+        shutil.copy(script, folder)
+    monkeypatch.setenv("PATH", str(script.parent if found == "same" else folder))
     monkeypatch.setattr(sys, "argv", [str(script)])
-    assert text.command("plan", "--out", "a b") == f"{script} plan --out 'a b'"
+    program = shown.format(script=script)
+    assert text.command("plan", "--out", "a b") == f"{program} plan --out 'a b'"
 
 
 @pytest.mark.parametrize("name", ["/x/invite_sweeper/__main__.py", "invite-sweeper", ""])

@@ -20,38 +20,29 @@ class Log(CapturingLogger):
         return [(each.method_name, *each.args, each.kwargs) for each in calls]
 
 
-class FakeClock:
-    def __init__(self):
-        self.now_s = 0.0
-
-    def __call__(self):
-        return self.now_s
-
-
 def terminal(width=80):
     return Console(file=StringIO(), width=width, force_terminal=True, color_system=None)
 
 
 def test_progress_is_logged_every_30_s_with_outcomes():
-    log, clock = Log(), FakeClock()
-    view = Progress(log, None, clock)
+    log, ticks = Log(), []
+    view = Progress(log, None, lambda: float(len(ticks)))
     view.started("Deleting invitations", 100, "Acme")
     for _ in range(59):
-        clock.now_s += 1.0
+        ticks.append("a second")
         view.done(Outcome.DELETED)
-    assert log.lines == [
-        ("info", "deleting invitations", {"done": 30, "total": 100, "deleted": 30})
-    ]
+    counts = {"done": 30, "total": 100, "deleted": 30}
+    assert log.lines == [("info", "deleting invitations", counts)]
 
 
 def test_lists_of_several_organizations_add_up_and_a_short_run_logs_no_progress():
-    log, clock = Log(), FakeClock()
-    view = Progress(log, None, clock)
+    log, now_s = Log(), [0.0]
+    view = Progress(log, None, lambda: now_s[0])
     view.started("Reading lists", 3, "Acme")
     view.started("Reading lists", 2, "Beta")
     view.done()
     assert log.lines == []
-    clock.now_s += 30.0
+    now_s[0] = 30.0
     view.done()
     assert log.lines == [("info", "reading lists", {"done": 2, "total": 5})]
     view.close()
@@ -59,12 +50,7 @@ def test_lists_of_several_organizations_add_up_and_a_short_run_logs_no_progress(
 
 @pytest.mark.parametrize("console", [None, terminal()])
 @pytest.mark.parametrize(
-    ("level", "method"),
-    [
-        (WarningLevel.REMARK, "info"),
-        (WarningLevel.WARNING, "warning"),
-        (WarningLevel.URGENT, "error"),
-    ],
+    ("level", "method"), [*zip(WarningLevel, ("info", "warning", "error"), strict=True)]
 )
 def test_warning_goes_to_the_log_by_its_level(console, level, method):
     log = Log()
@@ -100,7 +86,5 @@ def test_bar_is_removed_after_the_last_step_and_may_be_closed_again():
 
 def test_bar_of_0_steps_is_never_shown():
     console = terminal()
-    view = Progress(Log(), console)
-    view.started("Reading lists", 0, "Acme")
-    view.close()
+    Progress(Log(), console).started("Reading lists", 0, "Acme")
     assert console.file.getvalue() == ""

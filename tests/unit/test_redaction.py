@@ -101,7 +101,9 @@ EXAMPLES = [
      "***"),
     (URL, "https://first-host.example-and-long/x://0123456789abcdef", "first-host.example-and-long",
      "first-host.example-and-long"),
-    # No response of a digest.
+    # The response of a digest, and what is none.
+    *((Redactor.add_response, f'Digest uri="/x", response="{each}", qop=auth', f"x{each}x", "x***x")
+      for each in ("0123456789abcdef" * 2, "fedcba9876543210" * 4)),
     *((Redactor.add_response, header, "response 0123456789", "response 0123456789")
       for header in ("", "Bearer 0123456789", "Digest qop=auth", 'response="xyz"')),
 ]  # fmt: skip
@@ -112,8 +114,6 @@ def test_example(register, secret, text, shown):
     redactor = Redactor()
     register(redactor, secret)
     assert redactor.redact(text) == shown
-    redactor.clear()
-    assert MASK not in redactor.redact(text)
 
 
 def test_text_without_secrets_is_the_same_object():
@@ -192,6 +192,8 @@ KNOWN = {
     "with escapes": 'a%41b&lt;c\\u0041/"d-0123',
     "UUID": UUID,
     "token": "mdb_sa_sk_AbCd-0123_4567.89~x",
+    "MD5": "0123456789abcdef" * 2,
+    "SHA-256": "fedcba9876543210" * 4,
 }
 
 
@@ -217,26 +219,12 @@ def test_no_text_around_a_secret_hides_it_in_any_spelling(name, spelling, before
     assert MASK in knowing(*KNOWN.values()).redact(shown)
 
 
-@pytest.mark.parametrize("spelling", SPELLINGS)
-@pytest.mark.parametrize("digest", ["0123456789abcdef" * 2, "fedcba9876543210" * 4])
-def test_response_to_a_digest_challenge_is_not_shown_in_any_spelling(digest, spelling):
-    redactor = Redactor()
-    redactor.add_response(f'Digest username="k", uri="/x", response="{digest}", qop=auth')
-    shown = SPELLINGS[spelling](digest)
-    redacted = redactor.redact(f"refused: x{shown}x")
-    assert MASK in redacted
-    assert shown.strip('"\\') not in redacted
-    assert digest not in redacted
-
-
 def test_the_last_500_responses_are_known():
     redactor = Redactor()
     for number in range(MAX_RESPONSES + 1):
         redactor.add_response(f'Digest response="{number:032x}"')
     assert redactor.redact(f"{0:032x}") == f"{0:032x}"
     assert redactor.redact(f"{1:032x}, {MAX_RESPONSES:032x}") == "***, ***"
-    redactor.clear()
-    assert redactor.redact(f"{1:032x}") == f"{1:032x}"
 
 
 @given(st.text(max_size=60))

@@ -9,6 +9,7 @@ from builders import ORG, OTHER_ORG, PROJECT, object_id
 from sweep.night import QuietView, command_of
 from virtual_time import run_skipping_idle_time
 
+from invite_sweeper.atlas.http import RequestCounters
 from invite_sweeper.audit import AuditLog
 from invite_sweeper.audit.events import Intent, OutcomeLine
 from invite_sweeper.audit.reader import read_events
@@ -18,7 +19,6 @@ from invite_sweeper.models import (
     ListUnreadable,
     Outcome,
     Project,
-    RequestCounters,
     Sending,
     Source,
 )
@@ -36,74 +36,57 @@ from invite_sweeper.sweep.result import Result
 
 CREATED = Sending(Outcome.RESTORED, 1, 200)
 LATER = Sending(None, 1, 400, "RATE_LIMITED_IP")
-UNSURE = Sending(Outcome.UNKNOWN, 1)
 
 
 # What a run deleted ------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def deleted_by(directory):
-    """Write runs with these lines, and return what the last one deleted, by invitation id."""
-
-    def write(*lines, **options):
-        path = write_run(directory, "r1", *lines, killed=options.pop("killed", False))
-        found = read_deletions(path, **options)
-        assert found.run_id == "r1"
-        return [each.invitation_id for each in found.lines]
-
-    return write
+NEVER, ON_REQUEST, ALWAYS = (0, 0), (0, 1), (1, 1)
 
 
 def of_list(number=1, **changes):
     return planned(number, **{"source": Source.INVITES, **changes})
 
 
-def test_deletions_are_what_atlas_confirmed_in_the_order_of_the_run(deleted_by):
-    results = ["deleted", "accepted_during", "already_gone", "unknown", "failed", "changed"]
-    lines = [
-        e for n, each in enumerate(results, 1) for e in deletion(n, each, source=Source.INVITES)
-    ]
-    assert deleted_by(*lines) == [object_id(1), object_id(2)]
+@pytest.mark.parametrize(
+    ("result", "changes", "found"),
+    [
+        ("deleted", {}, ALWAYS),
+        ("accepted_during", {}, ALWAYS),
+        ("accepted_during", {"recovers": "r0"}, ALWAYS),  # it was found by this run
+        (None, {}, ON_REQUEST),  # killed
+        ("unknown", {}, ON_REQUEST),
+        ("unknown", {"recovers": "r0"}, NEVER),
+        ("already_gone", {}, NEVER),
+        ("already_gone", {"attempts": 2}, ON_REQUEST),
+        ("already_gone", {"recovers": "r0"}, NEVER),
+        ("failed", {"attempts": 2}, NEVER),
+        ("failed", {"replaces": "deleted"}, NEVER),  # a list still showed it
+        ("changed", {}, NEVER),
+        ("skipped", {"attempts": 0}, NEVER),
+        ("accepted_before", {}, NEVER),
+    ],
+)
+def test_deletions_are_what_atlas_confirmed_and_on_request_what_may_have_been(
+    directory, result, changes, found
+):
+    lines = [] if "recovers" in changes else [of_list(), intent(of_list())]
+    if "replaces" in changes:
+        lines.append(outcome(of_list()))
+    lines += [outcome(of_list(), result, **changes)] if result else []
+    path = write_run(directory, "r1", *lines, killed=result is None)
+    asked = read_deletions(path), read_deletions(path, unconfirmed=True)
+    assert tuple(len(each.lines) for each in asked) == found
 
 
 @pytest.mark.parametrize(
-    ("result", "attempts", "on_request"),
-    [
-        ("unknown", 1, True),
-        ("already_gone", 1, False),
-        ("already_gone", 2, True),
-        ("failed", 2, False),
-        ("skipped", 0, False),
-        ("accepted_before", 1, False),
-    ],
+    ("glob", "numbers"), [(None, [2, 1]), ("person-*", [2, 1]), ("PERSON-1@*", [1]), ("x*", [])]
 )
-def test_what_may_have_been_deleted_is_found_on_request(directory, result, attempts, on_request):
-    one = of_list()
-    path = write_run(directory, "r1", one, intent(one), outcome(one, result, attempts=attempts))
-    assert read_deletions(path).lines == ()
-    assert len(read_deletions(path, unconfirmed=True).lines) == on_request
-
-
-def test_what_a_list_still_showed_was_not_deleted(deleted_by):
-    one = of_list()
-    shown = outcome(one, "failed", attempts=0, replaces="deleted")
-    assert deleted_by(one, intent(one), outcome(one), shown, unconfirmed=True) == []
-
-
-@pytest.mark.parametrize("unconfirmed", [True, False])
-def test_intents_of_a_killed_run_are_found_on_request(deleted_by, unconfirmed):
-    intents = map(intent, map(of_list, (1, 2)))
-    found = deleted_by(*intents, killed=True, unconfirmed=unconfirmed)
-    assert found == [object_id(1), object_id(2)] * unconfirmed
-
-
-def test_what_a_run_settled_for_another_is_not_its_own_but_the_removal_of_a_member_is(deleted_by):
-    lines = [
-        outcome(of_list(number), result, attempts=0, recovers="r0")
-        for number, result in enumerate(("already_gone", "accepted_during", "unknown"), 1)
-    ]
-    assert deleted_by(*lines, unconfirmed=True) == [object_id(2)]
+def test_glob_selects_people_in_the_order_of_the_run_whatever_the_case(directory, glob, numbers):
+    lines = [each for n in (2, 1) for each in deletion(n, source=Source.INVITES)]
+    found = read_deletions(write_run(directory, "r1", *lines), username=glob)
+    assert found.run_id == "r1"
+    assert [each.invitation_id for each in found.lines] == [object_id(n) for n in numbers]
 
 
 def test_file_that_a_killed_run_left_empty_has_nothing_to_undo(tmp_path):
@@ -111,12 +94,6 @@ def test_file_that_a_killed_run_left_empty_has_nothing_to_undo(tmp_path):
     path.touch()
     with pytest.raises(UsageError, match="has no line"):
         read_deletions(path)
-
-
-@pytest.mark.parametrize(("glob", "found"), [("PERSON-1@*", 1), ("person-*", 2), ("x*", 0)])
-def test_glob_selects_people_whatever_the_case(deleted_by, glob, found):
-    lines = [e for n in (1, 2) for e in deletion(n, source=Source.INVITES)]
-    assert len(deleted_by(*lines, username=glob)) == found
 
 
 # Who is missing ----------------------------------------------------------------------------------
@@ -151,12 +128,8 @@ class FakeClient:
         return copy(self._replies.pop(0) if self._replies else CREATED)
 
 
-def organization(client, org_id=ORG):
-    return Organization(org_id, client)
-
-
 async def plan_of(clients, *lines):
-    organizations = [organization(each, org_id) for org_id, each in clients.items()]
+    organizations = [Organization(org_id, each) for org_id, each in clients.items()]
     return await plan_restore(organizations, Deletions("r0", started(), lines))
 
 
@@ -194,53 +167,64 @@ async def test_unreadable_list_and_project_of_another_organization_get_no_invita
 class Restore:
     """A restore with a clock that advances only while it waits."""
 
-    def __init__(self, directory, client):
-        self.client, self.stop, self.said = client, StopRequest(), []
-        self.log = AuditLog.begin(directory, "r1", clock=clock())
+    def __init__(self, directory, *replies, hangs=False):
+        self.client, self.stop = FakeClient(replies=replies, hangs=hangs), StopRequest()
+        self.log, self.said = AuditLog(directory, "r1", clock=clock()), []
 
     def run(self, *to_invite, there=(), barred=()):
-        plan = RestorePlan(
-            restores="r0", to_invite=to_invite, already_there=there, barred=barred, exit_code=0
-        )
+        given = {"to_invite": to_invite, "already_there": there, "barred": barred}
 
         async def scenario():
-            result = Result(command_of(restores="r0"), [organization(self.client)], QuietView())
-            restorer = Restorer(
-                result,
-                self.log,
-                self.stop,
-                lambda line, reason: self.said.append((line.outcome, reason)),
-            )
+            organizations = [Organization(ORG, self.client)]
+            result = Result(command_of(restores="r0"), organizations, QuietView())
+            restorer = Restorer(result, self.log, self.stop, self._report)
             try:
-                return await restorer.run(plan)
+                return await restorer.run(RestorePlan(restores="r0", exit_code=0, **given))
             finally:
                 await self.log.close()
 
         end, self.waited_s = run_skipping_idle_time(scenario)
         return end
 
+    def _report(self, line, reason):
+        self.said.append((line.outcome, reason))
+
     def lines(self, kind):
         return [each for _, each in read_events(self.log.file.path) if type(each) is kind]
 
 
+def answered(outcome):
+    return Sending(Outcome(outcome), 1, 200, "CODE")
+
+
 @pytest.mark.parametrize(
-    ("outcome", "code"),
-    [("restored", 0), ("active", 4), ("already_there", 0), ("failed", 4), ("unknown", 4)],
+    ("replies", "outcome", "answer", "waited_s"),
+    [
+        ([answered("restored")], "restored", "200 CODE", 0),
+        ([answered("active")], "active", "200 CODE", 0),
+        ([answered("already_there")], "already_there", "200 CODE", 0),
+        ([answered("failed")], "failed", "200 CODE", 0),
+        ([Sending(Outcome.UNKNOWN, 1)], "unknown", "None None", 0),  # it is not sent again
+        ([LATER], "restored", "200 None", 10),
+        ([LATER] * 3, "restored", "200 None", 70),
+        ([LATER] * 4, "failed", "400 RATE_LIMITED_IP", 70),
+    ],
 )
-def test_intent_is_on_disk_before_the_post_and_the_outcome_is_what_atlas_made_of_it(
-    directory, outcome, code
+def test_intent_is_on_disk_before_each_post_and_the_outcome_is_what_atlas_made_of_it(
+    directory, replies, outcome, answer, waited_s
 ):
-    client = FakeClient(replies=[Sending(Outcome(outcome), 1, 200, "CODE")])
-    run, intents = Restore(directory, client), []
-    client.before_post = lambda: intents.extend(run.lines(Intent))
+    run, intents = Restore(directory, *replies), []
+    run.client.before_post = lambda: intents.append(run.lines(Intent))
     end = run.run(of_list())
-    assert len(intents) == 1
+    assert [len(each) for each in intents] == [1] * len(run.client.posts)
     (line,) = run.lines(OutcomeLine)
-    assert (line.outcome, line.attempts, line.http_status, line.error_code) == (
-        *(outcome, 1, 200, "CODE"),
-    )
-    assert (getattr(end, outcome), end.exit_code) == (1, code)
-    assert run.said == [(outcome, "" if outcome == "restored" else "200 CODE")]
+    assert (line.outcome, line.attempts) == (outcome, len(intents))
+    assert f"{line.http_status} {line.error_code}" == answer
+    reason = "" if outcome == "restored" else answer.replace("None", "").strip()
+    assert run.said == [(outcome, reason)]
+    is_done = outcome in {"restored", "already_there"}
+    assert (getattr(end, outcome), end.exit_code) == (1, 0 if is_done else 4)
+    assert run.waited_s == pytest.approx(waited_s)
 
 
 def test_person_is_invited_once_to_a_place_with_the_roles_of_all_entries(directory):
@@ -250,41 +234,21 @@ def test_person_is_invited_once_to_a_place_with_the_roles_of_all_entries(directo
     path = write_run(
         directory, "r0", *(e for one in twice for e in (one, intent(one), outcome(one)))
     )
-    run = Restore(directory, FakeClient())
+    run = Restore(directory)
     run.run(*read_deletions(path).lines)
     (sent,) = run.client.posts
     assert sent.project_roles == ((other, "GROUP_OWNER"),)
 
 
 def test_eleventh_post_waits_until_a_minute_is_over(directory):
-    run = Restore(directory, FakeClient())
+    run = Restore(directory)
     assert run.run(*map(of_list, range(1, 23))).restored == 22
     assert run.waited_s == pytest.approx(122)
 
 
-@pytest.mark.parametrize(
-    ("refusals", "outcome", "waited_s"),
-    [(1, "restored", 10), (3, "restored", 70), (4, "failed", 70)],
-)
-def test_refusal_for_the_rate_is_repeated_three_times_at_most(
-    directory, refusals, outcome, waited_s
-):
-    run = Restore(directory, FakeClient(replies=[LATER] * refusals))
-    end = run.run(of_list())
-    (line,) = run.lines(OutcomeLine)
-    assert (line.outcome, line.attempts) == (outcome, len(run.client.posts))
-    assert (run.waited_s, getattr(end, outcome)) == (pytest.approx(waited_s), 1)
-
-
-def test_post_without_a_clear_answer_is_not_sent_again(directory):
-    run = Restore(directory, FakeClient(replies=[UNSURE]))
-    end = run.run(of_list())
-    assert (len(run.client.posts), end.unknown, end.exit_code) == (1, 1, 4)
-
-
 def test_who_is_there_or_barred_has_an_outcome_and_no_post(directory):
     barred = of_list(2).as_event(Barred, rule="forgotten", reason="why")
-    run = Restore(directory, FakeClient())
+    run = Restore(directory)
     end = run.run(there=[of_list(1)], barred=[barred])
     assert (end.already_there, end.failed, end.exit_code, run.client.posts) == (1, 1, 4, [])
     assert run.said == [("already_there", ""), ("failed", "why")]
@@ -292,10 +256,7 @@ def test_who_is_there_or_barred_has_an_outcome_and_no_post(directory):
 
 def test_error_of_the_whole_run_skips_the_rest(directory):
     error = CredentialsRefused("No.")
-    run = Restore(
-        directory,
-        FakeClient(replies=[Sending(Outcome.FAILED, 1, 401, fatal_error=error)]),
-    )
+    run = Restore(directory, Sending(Outcome.FAILED, 1, 401, fatal_error=error))
     end = run.run(of_list(1), of_list(2))
     assert (end.failed, end.skipped, end.exit_code) == (1, 1, 5)
 
@@ -309,7 +270,7 @@ def test_log_that_cannot_be_written_ends_with_7_and_no_post_without_its_intent(
     async def fail(_log, *_line):
         raise AuditLogError("The disk is full.")
 
-    run = Restore(directory, FakeClient())
+    run = Restore(directory)
     monkeypatch.setattr(AuditLog, method, fail)
     end = run.run(of_list(1), of_list(2))
     assert (len(run.client.posts), end.skipped, end.exit_code) == (sent, skipped, 7)
@@ -317,7 +278,7 @@ def test_log_that_cannot_be_written_ends_with_7_and_no_post_without_its_intent(
 
 @pytest.mark.parametrize(("reply", "restored"), [(CREATED, 1), (LATER, 0)])
 def test_stop_skips_what_was_not_accepted(directory, reply, restored):
-    run = Restore(directory, FakeClient(replies=[reply]))
+    run = Restore(directory, reply)
     run.client.before_post = lambda: run.stop.request("a signal came")
     end = run.run(*map(of_list, (1, 2, 3)))
     assert (end.restored, end.skipped, end.exit_code) == (restored, 3 - restored, 8)
@@ -328,12 +289,12 @@ def test_stop_skips_what_was_not_accepted(directory, reply, restored):
 def test_post_in_flight_has_the_grace_period_after_a_signal_and_none_after_the_second(
     directory, second, waited_s
 ):
-    run = Restore(directory, FakeClient(hangs=True))
+    run = Restore(directory, hangs=True)
 
     def signal():
         run.stop.request("a signal came")
         if second:
-            run.stop.request_now("another one")
+            run.stop.forced.set()
 
     run.client.before_post = signal
     end = run.run(of_list(1), of_list(2))

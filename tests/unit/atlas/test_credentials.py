@@ -2,12 +2,7 @@
 
 import pytest
 
-from invite_sweeper.atlas.credentials import (
-    Credentials,
-    CredentialsKind,
-    Secret,
-    read_credentials,
-)
+from invite_sweeper.atlas.credentials import Credentials, CredentialsKind, Secret, read_credentials
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import UsageError
 

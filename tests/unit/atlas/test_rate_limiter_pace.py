@@ -17,7 +17,7 @@ PHASES = (0.02, 0.5)
 DOCUMENTED = (1200, 500, 60.0)
 
 
-def limiter_for(loop, advertised, seed=0):
+def limiter_for(loop, advertised):
     limiter = RateLimiter(loop.time, asyncio.sleep)
     if advertised is not None:
         limiter.bucket(*KEY).use_limit(BucketLimit(*advertised))
@@ -107,7 +107,7 @@ def test_two_sweeps_on_one_bucket_share_it_with_at_most_2_percent_429(seed):
     async def main(loop):
         atlas = Server(loop.time, anchor_s=START_S + 0.6)
         clients = [
-            Client(loop, limiter_for(loop, (60, 60, 2.0), n), atlas, rng=random.Random(seed + n))
+            Client(loop, limiter_for(loop, (60, 60, 2.0)), atlas, rng=random.Random(seed + n))
             for n in range(2)
         ]
         took_s = await asyncio.gather(*(client.send_all(200) for client in clients))

@@ -7,7 +7,7 @@ from itertools import count
 from pathlib import Path
 
 import builders
-from builders import NOW, ORG
+from builders import NOW, ORG, event_of
 
 from invite_sweeper.audit import AuditDirectory, AuditLog
 from invite_sweeper.audit.events import (
@@ -58,9 +58,7 @@ def invitation(number: int = 1, **changes: object) -> Invitation:
 
 def planned(number: int = 1, *, entries: tuple[Entry, ...] = (), **changes: object) -> Planned:
     """Return the planned deletion of `builders.invitation(number)`."""
-    one = invitation(number, **changes)
-    more = {"age_days": one.age_at(NOW), "entries": entries, "rule": "forgotten"}
-    return one.as_event(Planned, **more)
+    return event_of(Planned, invitation(number, **changes), entries, rule="forgotten")
 
 
 def intent(fields: Invitation) -> Intent:
@@ -100,7 +98,7 @@ def write_run(
     at: datetime = NOW,
 ) -> Path:
     """Write the file of a run, and return its path. A killed run has no last line."""
-    log = AuditLog.begin(directory, run_id, clock=clock(at))
+    log = AuditLog(directory, run_id, clock=clock(at))
     lines = [start or started(), *events, *(() if killed else (end or finished(),))]
     asyncio.run(write_lines(log, lines))
     return log.file.path

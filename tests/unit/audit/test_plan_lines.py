@@ -22,7 +22,7 @@ def kept(number: int) -> Kept:
 
 def write_plan(directory: AuditDirectory, size: int) -> tuple[AuditLog, list[Planned]]:
     """Write a plan, with a line of a kept invitation after each planned one."""
-    log = AuditLog.begin(directory, "r1", clock=clock())
+    log = AuditLog(directory, "r1", clock=clock())
     log.write(started())
     written = [planned(number, entries=ENTRIES) for number in range(size)]
     for number, each in enumerate(written):
@@ -86,9 +86,15 @@ async def test_a_plan_that_was_changed_on_disk_is_not_deleted(directory, change)
     assert caught.value.consequence == "Nothing was deleted."
 
 
-def dry_run(directory: AuditDirectory, **options: object) -> Path:
+def dry_run(directory: AuditDirectory, mode: str = "dry-run", **options: object) -> Path:
     lines = [planned(1, entries=ENTRIES), kept(2), planned(3)]
-    return write_run(directory, "r1", *lines, start=started(mode="dry-run"), **options)
+    return write_run(directory, "r1", *lines, start=started(mode=mode), **options)
+
+
+def check_refused(path: Path, message: str) -> None:
+    with pytest.raises(GuardRefused, match=message) as caught:
+        read_plan(path)
+    assert caught.value.reasons == (Reason.PLAN,)
 
 
 class TestSavedPlan:
@@ -107,15 +113,12 @@ class TestSavedPlan:
             ({"end": finished(exit_code=8)}, "ended with exit code 8"),
             ({"end": finished(plan_made=False)}, "ended with exit code 0"),
             ({"killed": True}, "was cut off"),
+            ({"mode": "sweep"}, "is not the file of a dry run"),
+            ({"mode": "restore"}, "is not the file of a dry run"),
         ],
     )
-    def test_a_dry_run_without_a_whole_plan_is_refused(self, directory, options, message):
-        self.check_refused(dry_run(directory, **options), message)
-
-    @pytest.mark.parametrize("mode", ["sweep", "restore"])
-    def test_another_run_is_refused(self, directory, mode):
-        path = write_run(directory, "r1", planned(), start=started(mode=mode))
-        self.check_refused(path, "is not the file of a dry run")
+    def test_another_run_or_one_without_a_whole_plan_is_refused(self, directory, options, message):
+        check_refused(dry_run(directory, **options), message)
 
     @pytest.mark.parametrize(
         ("old", "new", "message"),
@@ -129,9 +132,4 @@ class TestSavedPlan:
     def test_another_file_is_refused(self, directory, old, new, message):
         path = dry_run(directory)
         path.write_bytes(path.read_bytes().replace(old, new, 1) if old else new)
-        self.check_refused(path, message)
-
-    def check_refused(self, path: Path, message: str) -> None:
-        with pytest.raises(GuardRefused, match=message) as caught:
-            read_plan(path)
-        assert caught.value.reasons == (Reason.PLAN,)
+        check_refused(path, message)

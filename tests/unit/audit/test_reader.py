@@ -12,7 +12,7 @@ from invite_sweeper.audit import filter_lines
 from invite_sweeper.audit.chain import HashChain
 from invite_sweeper.audit.events import Kept
 from invite_sweeper.audit.reader import FileChain, read_events
-from invite_sweeper.errors import DamagedLog, UsageError
+from invite_sweeper.errors import DamagedLog
 
 
 @pytest.fixture
@@ -71,9 +71,16 @@ def test_a_file_that_is_compressed_while_a_run_reads_is_found(path):
     assert list(filter_lines(path)) == expected
 
 
-def test_a_changed_line_is_not_shown(path):
-    path.write_bytes(path.read_bytes().replace(b"forgotten", b"protected"))
-    with pytest.raises(DamagedLog, match="line 3 does not follow line 2"):
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda data: data.replace(b"forgotten", b"protected"), "line 3 does not follow line 2"),
+        (lambda data: data.partition(b"\n")[2], "line 1 is not the first line of a run"),
+    ],
+)
+def test_a_line_that_was_changed_or_is_not_the_first_is_not_shown(path, change, message):
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(DamagedLog, match=message):
         events(path)
 
 
@@ -92,9 +99,16 @@ def test_a_line_that_is_longer_than_any_is_damage(directory, monkeypatch):
         FileChain(path).read()
 
 
-@pytest.mark.parametrize("what", ["missing", "directory"])
-def test_what_is_not_a_file_is_wrong_usage(tmp_path, what):
-    if what == "directory":
-        (tmp_path / what).mkdir()
-    with pytest.raises(UsageError, match="cannot be read"):
-        FileChain(tmp_path / what).read()
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("missing", "No such file"),
+        ("directory", "Is a directory"),
+        ("packed.zst", "only gzip can be decompressed"),
+    ],
+)
+def test_what_cannot_be_read_is_refused(tmp_path, name, reason):
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "packed.zst").touch()
+    with pytest.raises(DamagedLog, match=f"cannot be read: .*{reason}"):
+        FileChain(tmp_path / name).read()

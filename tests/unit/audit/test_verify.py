@@ -11,6 +11,8 @@ from audit.runs import deletion, intent, outcome, planned, write_run
 from invite_sweeper.audit import AuditDirectory, RunFile, Verdict, verify, verify_directory
 from invite_sweeper.audit.chain import GENESIS_HASH, add_seal, line_hash
 from invite_sweeper.audit.directory import Head
+from invite_sweeper.endings import Reason
+from invite_sweeper.errors import DamagedLog
 
 Content = dict[str, bytes]
 """The files of a directory by name."""
@@ -58,20 +60,26 @@ def added(name: str, data: bytes) -> Change:
     return lambda content: {**content, name: content.get(name, b"") + data}
 
 
+def replaced(name: str, data: bytes) -> Change:
+    return lambda content: {**content, name: data}
+
+
 def copied(name: str, other: str) -> Change:
     return lambda content: {**content, other: content[name]}
 
 
-def packed(name: str) -> Change:
-    return lambda content: without(name)({**content, f"{name}.gz": gzip.compress(content[name])})
+def packed(name: str, change: Callable[[bytes], bytes] = bytes) -> Change:
+    """Return the compression of a file, and a change of what it makes."""
+
+    def pack(content: Content) -> Content:
+        return without(name)({**content, f"{name}.gz": change(gzip.compress(content[name]))})
+
+    return pack
 
 
 def edited(name: str, change: Callable[[list[bytes]], list[bytes]]) -> Change:
     """Return the change of the lines of a file."""
-    return lambda content: {
-        **content,
-        name: b"".join(change(content[name].splitlines(keepends=True))),
-    }
+    return lambda content: content | {name: b"".join(change(content[name].splitlines(True)))}
 
 
 def last_line(name: str, change: Callable[[bytes], bytes]) -> Change:
@@ -99,77 +107,59 @@ SOUND: dict[str, tuple[Change, int]] = {
 DAMAGED: dict[str, tuple[Change, str]] = {
     "missing": (without(KILLED), f"{LAST} follows {FIRST}: file 000002 is missing"),
     "last missing": (without(LAST), f"{LAST} is missing: it is the last run that HEAD names"),
-    "all missing": (without(FIRST, KILLED, LAST), f"{LAST} is missing"),
     "exchanged": (
         lambda content: {**content, FIRST: content[LAST], LAST: content[FIRST]},
         f"{FIRST} line 1 is of another run than the name of its file",
     ),
-    "exchanged names": (
-        lambda content: {
-            "HEAD": content["HEAD"],
-            "000001-r3.jsonl": content[LAST],
-            "000002-r2.jsonl": content[KILLED],
-            "000003-r1.jsonl": content[FIRST],
-        },
-        "000001-r3.jsonl line 1 is not the first line of a log",
-    ),
-    "another name": (
-        lambda content: without(KILLED)(copied(KILLED, "000002-other.jsonl")(content)),
-        "000002-other.jsonl line 1 is of another run",
-    ),
-    **{
-        f"{number} twice": (copied(FIRST, f"{number}-x.jsonl"), "-x.jsonl has the number of")
-        for number in ("000001", "000002", "000003")
-    },
+    "twice": (copied(FIRST, "000002-x.jsonl"), f"000002-x.jsonl has the number of {KILLED}"),
     "unknown to HEAD": (
         copied(FIRST, "000004-r1.jsonl"),
         "000004-r1.jsonl line 1 does not follow the last line of 000003-r3.jsonl",
     ),
-    "torn and unknown to HEAD": (
-        added("000004-r1.jsonl", b"{"),
-        f"000004-r1.jsonl is not known to HEAD, which names {LAST}",
-    ),
     "another beginning": (
-        edited(
-            FIRST, lambda lines: [lines[0].replace(GENESIS_HASH.encode(), b"1" * 64), *lines[1:]]
-        ),
+        edited(FIRST, lambda lines: [lines[0].replace(b"0" * 64, b"1" * 64), *lines[1:]]),
         f"{FIRST} line 1 is not the first line of a log",
     ),
-    "a removed line": (
-        edited(FIRST, lambda lines: [*lines[:3], *lines[4:]]),
-        f"{FIRST} line 4 does not follow line 3.",
-    ),
-    **{
-        f"{old[1:5].decode()} in the last line of {name}": (
-            last_line(name, lambda line, old=old, new=new: line.replace(old, new, 1)),
-            f"{name} line {number} was changed: its seal does not hold",
-        )
-        for name, number in ((FIRST, 5), (LAST, 4))
-        for old, new in ((b'"prev":"', b'"prev":"f'), (b'"deleted":0', b'"deleted":9'))
-    },
     "a forged end": (
         last_line(FIRST, forged),
         f"{KILLED} line 1 does not follow the last line of {FIRST}",
     ),
-    "a forged last end": (last_line(LAST, forged), f"{LAST} line 4 is not as HEAD describes it"),
-    **{
-        f"{rest[:1].hex()} after the end of {name}": (
-            added(name, rest),
-            f"{name} line {number} was added after the end",
-        )
-        for name, number in ((FIRST, 6), (LAST, 5))
-        for rest in (b"{", b"\0", b" ")
-    },
     **{
         f"{rest.hex()} after a kill": (added(KILLED, rest), f"{KILLED} line 6 is not a line")
         for rest in (b"x", b"{}", b"\n", b"\0\n", b'{"ts":"2026\n', b"{}\n")
     },
-    "no HEAD": (added("HEAD", b"{"), "HEAD cannot be read"),
-    "an empty compressed file": (
-        lambda content: without(FIRST)({**content, f"{FIRST}.gz": b""}),
-        f"{FIRST}.gz is cut off",
+}
+
+OF_THE_LAST: dict[str, tuple[Change, str]] = {
+    **{
+        f"{data[:9]!r} as HEAD": (replaced("HEAD", data), "HEAD cannot be read: it was changed")
+        for data in (b"", b"{}", b"[" * 9_999, b"\xff", b'{"number":1}')
+    },
+    "torn and unknown to HEAD": (
+        added("000004-r1.jsonl", b"{"),
+        f"000004-r1.jsonl is not known to HEAD, which names {LAST}",
+    ),
+    "emptied": (replaced(LAST, b""), f"{LAST} is not as HEAD describes it: it was cut or changed"),
+    "a forged end": (last_line(LAST, forged), f"{LAST} line 4 is not as HEAD describes it"),
+    **{
+        f"{old[1:5].decode()} in the last line": (
+            last_line(LAST, lambda line, old=old, new=new: line.replace(old, new, 1)),
+            f"{LAST} line 4 was changed: its seal does not hold",
+        )
+        for old, new in ((b'"prev":"', b'"prev":"f'), (b'"deleted":0', b'"deleted":9'))
+    },
+    **{
+        f"{rest!r} after the end": (added(LAST, rest), f"{LAST} line 5 was added after the end")
+        for rest in (b"{", b"\0", b" ")
+    },
+    "cut off": (packed(LAST, lambda data: data[:-9]), f"{LAST}.gz is cut off"),
+    "empty and compressed": (packed(LAST, lambda data: b""), f"{LAST}.gz is cut off"),
+    "not gzip": (
+        packed(LAST, lambda data: data[:40] + b"x" + data[41:]),
+        f"{LAST}.gz cannot be decompressed",
     ),
 }
+"""What a run finds as well: it reads the last file, and those that HEAD does not know."""
 
 
 @pytest.mark.parametrize(("change", "first"), SOUND.values(), ids=SOUND)
@@ -179,7 +169,7 @@ def test_what_other_programs_may_do_is_no_damage(directory, three_runs, change, 
     for file in directory.files():
         file.path.chmod(0o400)
     found = verify_directory(directory)
-    assert (found.verdict, found.first_number) == (Verdict.SOUND, first)
+    assert (found.verdict, found.first_run) == (Verdict.SOUND, first)
     assert found.last_hash == line_hash(three_runs[LAST].splitlines()[-1])
     runs = [three_runs[name] for name in (FIRST, KILLED, LAST)][first - 1 :]
     assert found.lines == b"".join(runs).count(b"\n")
@@ -203,12 +193,26 @@ def test_damage_is_named(directory, three_runs, change, message):
     assert message in damage(directory, change(three_runs))
 
 
-@pytest.mark.parametrize("ended", [True, False])
-def test_head_of_another_time_is_damage(directory, three_runs, ended):
+@pytest.mark.parametrize(("change", "message"), OF_THE_LAST.values(), ids=OF_THE_LAST)
+def test_damage_where_the_next_run_goes_on_refuses_it(directory, three_runs, change, message):
+    content = change(three_runs)
+    assert message in damage(directory, content)
+    with pytest.raises(DamagedLog) as caught:
+        write_run(directory, "r4")
+    assert message in caught.value.message
+    assert caught.value.reasons == (Reason.EARLIER_RUNS,)
+    assert {each.name: each.read_bytes() for each in directory.path.iterdir()} == content
+
+
+@pytest.mark.parametrize(("ended", "line"), [(True, 4), (False, 1)])
+def test_head_of_another_time_is_damage_and_refuses_the_next_run(
+    directory, three_runs, ended, line
+):
     put(directory, three_runs)
     directory.write_head(Head(3, LAST, "1" * 64, ended=ended))
-    line = 4 if ended else 1
     assert f"{LAST} line {line} is not as HEAD" in verify_directory(directory).damage
+    with pytest.raises(DamagedLog, match="is not as HEAD describes it"):
+        write_run(directory, "r4")
 
 
 def test_line_that_this_version_cannot_decode_is_damage(directory):
@@ -219,7 +223,7 @@ def test_line_that_this_version_cannot_decode_is_damage(directory):
 
 def test_directory_without_a_file_and_a_single_file_are_sound(directory, three_runs, tmp_path):
     found = verify_directory(directory)
-    assert (found.verdict, found.last_hash, found.first_number) == (
+    assert (found.verdict, found.last_hash, found.first_run) == (
         Verdict.SOUND,
         GENESIS_HASH,
         None,
@@ -228,48 +232,50 @@ def test_directory_without_a_file_and_a_single_file_are_sound(directory, three_r
     assert verify([RunFile.of(tmp_path / "plan.jsonl")]).verdict is Verdict.SOUND
 
 
-class TestUnfinished:
-    def left(self, directory: AuditDirectory) -> list[tuple[str, int]]:
-        found = verify_directory(directory).unfinished
-        return [(file.run_id, intents) for file, intents in found.items()]
-
-    def test_a_killed_run_is_unfinished_until_the_next_one(self, directory):
-        write_run(directory, "r1", planned(), killed=True)
-        assert verify_directory(directory).verdict is Verdict.UNFINISHED
-        assert self.left(directory) == [("r1", 0)]
-        write_run(directory, "r2")
-        assert self.left(directory) == []
-        (directory.path / "000003-r3.jsonl").touch()
-        assert self.left(directory) == [("r3", 0)]
-
-    def test_an_intent_is_open_until_a_run_resolves_that_of_its_run(self, directory):
-        """A run that ended may have left one open as well."""
-        write_run(directory, "r1", *deletion(1)[:2], *deletion(2)[:2], killed=True)
-        write_run(directory, "r2", *deletion(1), *deletion(3)[:2])
-        assert self.left(directory) == [("r1", 2), ("r2", 1)]
-        write_run(directory, "r3", outcome(planned(1), recovers="r1"))
-        assert self.left(directory) == [("r1", 1), ("r2", 1)]
-        resolved = [outcome(planned(2), recovers="r1"), outcome(planned(3), recovers="r2")]
-        write_run(directory, "r4", *resolved)
-        assert verify_directory(directory).verdict is Verdict.SOUND
+def left(directory: AuditDirectory) -> list[tuple[int, str, str, int]]:
+    """Return what runs left open; a log of which one did is unfinished."""
+    found = verify_directory(directory)
+    assert (found.verdict is Verdict.UNFINISHED) == bool(found.unfinished)
+    assert found.exit_code == (3 if found.unfinished else 0)
+    return [(each.run, each.run_id, each.file, each.intents) for each in found.unfinished]
 
 
-class TestExpectedHead:
-    def test_it_is_found_wherever_the_log_went_through(self, directory, three_runs):
-        put(directory, three_runs)
-        for name in (FIRST, KILLED, LAST):
-            for number, line in enumerate(three_runs[name].splitlines(), 1):
-                found = verify_directory(directory, line_hash(line))
-                assert found.verdict is Verdict.SOUND
-                assert found.expected_at == f"{directory.path / name} line {number}"
+def test_killed_run_is_unfinished_until_the_next_one(directory):
+    write_run(directory, "r1", planned(), killed=True)
+    assert left(directory) == [(1, "r1", FIRST, 0)]
+    write_run(directory, "r2")
+    assert left(directory) == []
+    (directory.path / LAST).touch()
+    assert left(directory) == [(3, "r3", LAST, 0)]
 
-    def test_a_log_that_was_rewritten_from_its_beginning_is_found(self, directory, three_runs):
-        end = line_hash(three_runs[LAST].splitlines()[-1])
-        write_run(directory, "r1")
-        assert verify_directory(directory).verdict is Verdict.SOUND
-        found = verify_directory(directory, end)
-        assert found.verdict is Verdict.DAMAGED
-        assert found.damage == f"No line has the expected hash {end}."
+
+def test_intent_is_open_until_a_run_resolves_that_of_its_run_which_may_have_ended(directory):
+    write_run(directory, "r1", *deletion(1)[:2], *deletion(2)[:2], killed=True)
+    write_run(directory, "r2", *deletion(1), *deletion(3)[:2])
+    assert left(directory) == [(1, "r1", FIRST, 2), (2, "r2", KILLED, 1)]
+    write_run(directory, "r3", outcome(planned(1), recovers="r1"))
+    assert left(directory) == [(1, "r1", FIRST, 1), (2, "r2", KILLED, 1)]
+    resolved = [outcome(planned(2), recovers="r1"), outcome(planned(3), recovers="r2")]
+    write_run(directory, "r4", *resolved)
+    assert left(directory) == []
+
+
+def test_expected_hash_is_found_wherever_the_log_went_through(directory, three_runs):
+    put(directory, three_runs)
+    for name in (FIRST, KILLED, LAST):
+        for number, line in enumerate(three_runs[name].splitlines(), 1):
+            found = verify_directory(directory, line_hash(line))
+            assert found.verdict is Verdict.SOUND
+            assert found.expected_at == f"{directory.path / name} line {number}"
+
+
+def test_log_that_was_rewritten_from_its_beginning_has_no_expected_hash(directory, three_runs):
+    end = line_hash(three_runs[LAST].splitlines()[-1])
+    write_run(directory, "r1")
+    assert verify_directory(directory).verdict is Verdict.SOUND
+    found = verify_directory(directory, end)
+    assert found.verdict is Verdict.DAMAGED
+    assert found.damage == f"No line has the expected hash {end}."
 
 
 OPERATIONS: dict[str, Callable[[list[bytes], int], list[bytes]]] = {
@@ -302,12 +308,12 @@ def test_every_changed_byte_is_found_and_its_line_is_named(directory, three_runs
     """Of the last line, what precedes it is named where it is not a sealed line any more."""
     put(directory, three_runs)
     path, data = directory.path / LAST, bytearray(three_runs[LAST])
-    files, head, lines = [RunFile.of(path)], directory.read_head(), data.count(b"\n")
+    files, lines = [RunFile.of(path)], data.count(b"\n")
     for position in range(len(data)):
         line = data.count(b"\n", 0, position) + 1
         data[position] ^= 1
         path.write_bytes(data)
-        found = verify(files, head)
+        found = verify(files, directory)
         data[position] ^= 1
         assert found.verdict is Verdict.DAMAGED, (position, line)
         named = re.search(rf"{path} line (\d+) ", found.damage)

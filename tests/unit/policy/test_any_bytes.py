@@ -49,10 +49,6 @@ DAMAGED = st.builds(
 BYTES = st.one_of(st.binary(), YAMLISH.map(str.encode), DAMAGED.map(str.encode))
 
 
-def test_undamaged_policy_has_no_errors():
-    assert parse_policy(VALID.encode(), "p").rules
-
-
 @settings(deadline=None)
 @given(BYTES)
 @example(b"\xff\xfe\x00")

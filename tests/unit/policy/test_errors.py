@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pytest
 
 from invite_sweeper.endings import ExitCode
-from invite_sweeper.policy import InvalidPolicy, PolicyIssue, Severity, check_policy, parse_policy
+from invite_sweeper.policy import InvalidPolicy, Severity, check_policy, parse_policy
 
 TODAY = date(2027, 3, 31)
 ID = "5efda682a3f2ed2e7dd6cde4"
@@ -64,14 +64,6 @@ def assert_lines(found: list[str], expected: list[str]) -> None:
         assert re.fullmatch(".*".join(parts), line), line
 
 
-def as_line(issue: PolicyIssue) -> str:
-    """As `validate` shows it."""
-    at = f"{issue.line}:{issue.column}: "
-    if issue.severity is Severity.ERROR:
-        return f"{at}{issue.where}: {issue.message}; {issue.hint}"
-    return f"{at}warning: {issue.where}: {issue.message} {issue.hint}".rstrip()
-
-
 def errors(data: bytes) -> list[str]:
     try:
         parse_policy(data, "p")
@@ -93,7 +85,7 @@ def test_policy_with_errors_is_refused_with_all_of_them(case):
 def test_policy_has_these_warnings_about_its_valid_parts(case):
     policy, found = check_policy(case.policy, TODAY)
     assert (policy is None) is any(each.severity is Severity.ERROR for each in found)
-    assert_lines([as_line(each) for each in found], case.lines)
+    assert_lines([each.text("p").removeprefix("p:") for each in found], case.lines)
 
 
 def test_invalid_policy_is_a_usage_error_with_the_given_file_name():

@@ -1,10 +1,16 @@
-"""What a reader gets of the report of an audit directory."""
+"""What a reader gets of a run, and of the report of an audit directory."""
 
 from html.parser import HTMLParser
+from io import StringIO
 
-from invite_sweeper.audit import AuditDirectory, verify_directory
+from rich.console import Console
+
+from invite_sweeper.audit import AuditDirectory, RunRecord, verify_directory
 from invite_sweeper.endings import Advisor
 from invite_sweeper.report.page import Page, read_page
+from invite_sweeper.report.terminal import show_result
+
+ADVISOR = Advisor(policy="policy.yaml")
 
 
 class Reader(HTMLParser):
@@ -37,3 +43,10 @@ def words(text: str) -> str:
 
 def page_of(directory: AuditDirectory, advisor: Advisor) -> Page:
     return read_page(directory.files(), verify_directory(directory), advisor)
+
+
+def on_terminal(record: RunRecord, width: int = 10_000, show=show_result) -> str:
+    """Return what a terminal shows of a run."""
+    console = Console(file=StringIO(), width=width, color_system=None)
+    show(console, record, ADVISOR)
+    return console.file.getvalue()

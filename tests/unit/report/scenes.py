@@ -1,11 +1,14 @@
 """Runs as they end: each a file in an audit directory, with the record that outputs tell."""
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from audit.runs import deletion, finished, intent, outcome, planned, started, write_run
 from builders import NOW, ORG, OTHER_ORG, PROJECT
+from msgspec import structs
 from report.hostile import HOSTILE
 
 from invite_sweeper.audit import AuditDirectory, History, RunRecord
@@ -14,11 +17,13 @@ from invite_sweeper.audit.events import (
     Event,
     OrganizationResult,
     PlanChanges,
+    Planned,
     RunFinished,
     RunStarted,
     RunWarning,
     WouldBeAnnounced,
 )
+from invite_sweeper.counts import Counts
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.models import ListUnreadable, Source
 
@@ -34,11 +39,13 @@ class Run(NamedTuple):
 def run(
     *lines: Event, mode: str = "sweep", start: dict[str, object] | None = None, **end: object
 ) -> Run:
-    """Return a run over one organization, whose counts are those of the run.
+    """Return a run over one organization, whose counts are those of the run and of its lines.
 
     It partly did what it should where it has reasons and no exit code.
     """
-    counts = {"projects_seen": 2, "invitations_seen": 20, "duration_s": 1.5, "requests": 12, **end}
+    of_lines = Counter(str(getattr(each, "outcome", COUNTED.get(type(each), ""))) for each in lines)
+    counts = {"projects_seen": 2, "invitations_seen": 20, "duration_s": 1.5, "requests": 12}
+    counts |= {name: n for name, n in of_lines.items() if name in Counts.__struct_fields__} | end
     counts.setdefault("kept", 20 - counts.get("stale", 0))
     counts.setdefault("kept_by_reason", {"too_young": counts["kept"]})
     counts.setdefault("exit_code", 4 if "reasons" in end else 0)
@@ -47,6 +54,14 @@ def run(
     counts.setdefault("organizations", (OrganizationResult(id=ORG, name="Acme", **of_one),))
     counts.setdefault("invitations_by_source", {"invites": counts["invitations_seen"]})
     return Run(lines, finished(**counts), started(mode=mode, **(start or {})))
+
+
+COUNTED: Final = {
+    Planned: "stale",
+    Announced: "announced",
+    WouldBeAnnounced: "announced",
+    ListUnreadable: "projects_unreadable",
+}
 
 
 def error(message: str, consequence: str = "", hint: str = "") -> dict[str, str]:
@@ -116,8 +131,6 @@ REFUSED_DELETION: Final = (
 SKIPPED: Final = (planned(2), outcome(planned(2), "skipped", attempts=0, http_status=None))
 STOPPED: Final = "Stopped by SIGTERM."
 REMOVED: Final = {
-    "stale": 1,
-    "accepted_during": 1,
     "removed_members": ("user1@example.com",),
     "warnings": warning(
         WarningCode.REMOVED_MEMBER,
@@ -125,7 +138,7 @@ REMOVED: Final = {
         WarningLevel.URGENT,
     ),
 }
-PENDING: Final = {"announced": 1, "kept_by_reason": {"too_young": 19, "notice_pending": 1}}
+PENDING: Final = {"kept_by_reason": {"too_young": 19, "notice_pending": 1}}
 DUE: Final = {"rule": "forgotten", "deletable_from": "2026-12-02T00:00:00Z"}
 RESTORE: Final = {"mode": "restore", "start": {"restores": "run-0"}, **NOT_SEEN}
 UNREADABLE: Final = ListUnreadable(
@@ -144,46 +157,21 @@ HOSTILE_NAMES: Final = tuple(
 )
 SCENES: Final[Mapping[str, Run]] = {
     "nothing stale": run(),
-    "nothing stale in a dry run": run(mode="dry-run"),
-    "nothing seen": run(**NOT_SEEN),
-    "dry run": run(planned(1), planned(2), mode="dry-run", stale=2),
-    "dry run with --detailed-exitcode": run(planned(1), mode="dry-run", stale=1, exit_code=10),
+    "dry run": run(planned(1), planned(2), mode="dry-run"),
     "dry run that a sweep would refuse": run(
         planned(1), mode="dry-run", stale=30, kept=0, invitations_seen=30, **REFUSED
     ),
-    "sweep": run(*deletion(1), *deletion(2), stale=2, deleted=2),
-    "sweep of a plan": run(*deletion(1), stale=1, deleted=1, start={"plan_sha256": "c" * 64}),
-    "trimmed": run(*deletion(1), stale=5, trimmed=4, deleted=1),
-    "already gone": run(*deletion(1, "already_gone"), stale=1, already_gone=1),
-    "changed and accepted before": run(
-        *deletion(1, "changed"),
-        *deletion(2, "accepted_before"),
-        stale=2,
-        changed=1,
-        accepted_before=1,
-    ),
-    "failed": run(
-        *deletion(1),
-        *REFUSED_DELETION,
-        stale=2,
-        deleted=1,
-        failed=1,
-        reasons=(Reason.FAILED_DELETIONS,),
-    ),
-    "no response": run(
-        *deletion(1, "unknown"), stale=1, unknown=1, reasons=(Reason.UNKNOWN_DELETIONS,)
-    ),
+    "sweep of a plan": run(*deletion(1), start={"plan_sha256": "c" * 64}),
+    "trimmed": run(*deletion(1), stale=5, trimmed=4),
+    "already gone": run(*deletion(1, "already_gone")),
+    "changed and accepted before": run(*deletion(1, "changed"), *deletion(2, "accepted_before")),
+    "failed": run(*deletion(1), *REFUSED_DELETION, reasons=(Reason.FAILED_DELETIONS,)),
+    "no response": run(*deletion(1, "unknown"), reasons=(Reason.UNKNOWN_DELETIONS,)),
     "member removed": run(
         *deletion(1, "accepted_during"), reasons=(Reason.REMOVED_MEMBER,), **REMOVED
     ),
     "list not read": run(
-        UNREADABLE,
-        *deletion(1),
-        stale=1,
-        deleted=1,
-        projects_unreadable=1,
-        reasons=(Reason.UNREADABLE_PROJECTS,),
-        plan_complete=False,
+        UNREADABLE, *deletion(1), reasons=(Reason.UNREADABLE_PROJECTS,), plan_complete=False
     ),
     "project gone": run(projects_gone=1),
     "refused": run(planned(1), stale=15, **REFUSED),
@@ -203,9 +191,6 @@ SCENES: Final[Mapping[str, Run]] = {
     "stopped": run(
         *deletion(1),
         *SKIPPED,
-        stale=2,
-        deleted=1,
-        skipped=1,
         exit_code=8,
         error=error(STOPPED, "1 invitation had been deleted by then.", "Run the command again."),
         reasons=(Reason.INTERRUPTED,),
@@ -220,16 +205,16 @@ SCENES: Final[Mapping[str, Run]] = {
     "circuit breaker": run(
         *deletion(1, "failed"),
         *SKIPPED,
-        stale=2,
-        failed=1,
-        skipped=1,
         reasons=(Reason.CIRCUIT_BREAKER,),
         warnings=warning(WarningCode.CIRCUIT_BREAKER, "The sweep stopped itself: 1 of 1 failed."),
     ),
     "killed": Run((*deletion(1), planned(2), intent(planned(2))), None, started()),
     "killed before the plan": Run((), None, started()),
     "recovered": run(
-        outcome(planned(1), "already_gone", recovers="run-0"), recovered=1, requests=14
+        outcome(planned(1), "already_gone", recovers="run-0"),
+        already_gone=0,
+        recovered=1,
+        requests=14,
     ),
     "announced": run(
         planned(1).as_event(Announced, **DUE),
@@ -245,8 +230,6 @@ SCENES: Final[Mapping[str, Run]] = {
     ),
     "changes since the last plan": run(
         *deletion(1),
-        stale=1,
-        deleted=1,
         changes=PlanChanges(
             run_id="run-0", now="2026-11-24T01:02:00Z", new=1, still_stale=0, deleted=3, not_read=1
         ),
@@ -274,11 +257,6 @@ SCENES: Final[Mapping[str, Run]] = {
         warnings=warning(WarningCode.SUNSET, "Atlas ends the list invites in 170 days."),
         sunset="2027-05-14",
     ),
-    "secret ends in 2 days": run(
-        warnings=warning(
-            WarningCode.SECRET, "The secret of the service account ends.", WarningLevel.URGENT
-        )
-    ),
     "remark": run(
         mode="dry-run",
         warnings=warning(
@@ -287,23 +265,18 @@ SCENES: Final[Mapping[str, Run]] = {
             WarningLevel.REMARK,
         ),
     ),
-    "hostile names": run(*HOSTILE_NAMES, mode="dry-run", stale=len(HOSTILE_NAMES)),
+    "hostile names": run(*HOSTILE_NAMES, mode="dry-run"),
     "deleted before": run(
-        planned(1).as_event(type(planned(1)), rule="forgotten", bounced=2), mode="dry-run", stale=1
+        planned(1).as_event(Planned, rule="forgotten", bounced=2), mode="dry-run"
     ),
-    "restore": run(intent(planned(1)), outcome(planned(1), "restored"), restored=1, **RESTORE),
+    "restore": run(intent(planned(1)), outcome(planned(1), "restored"), **RESTORE),
     "restore with active members": run(
-        intent(planned(1)),
-        outcome(planned(1), "active"),
-        active=1,
-        reasons=(Reason.MADE_ACTIVE,),
-        **RESTORE,
+        intent(planned(1)), outcome(planned(1), "active"), reasons=(Reason.MADE_ACTIVE,), **RESTORE
     ),
     "still listed": run(
         *deletion(1),
         outcome(planned(1), "failed", attempts=0, http_status=None, replaces="deleted"),
-        stale=1,
-        failed=1,
+        deleted=0,
         still_there=1,
         reasons=(Reason.FAILED_DELETIONS,),
         warnings=warning(WarningCode.STILL_THERE, "Atlas's lists still contain 1 invitation."),
@@ -311,20 +284,21 @@ SCENES: Final[Mapping[str, Run]] = {
 }
 
 
-def written(name: str, directory: AuditDirectory) -> RunRecord:
-    """Write a scene's file and return the record of its run."""
-    return recorded(SCENES[name], directory)
+def write(scene: Run, directory: AuditDirectory, *, days_ago: float = 0) -> Path:
+    """Write the file of a run as it began some days before `NOW`, and return its path."""
+    when = NOW - timedelta(days=days_ago)
+    return write_run(
+        directory,
+        f"run-{len(directory.files()) + 1}",
+        *scene.lines,
+        start=structs.replace(scene.start, now=when.isoformat().replace("+00:00", "Z")),
+        end=scene.end,
+        killed=scene.end is None,
+        at=when + timedelta(seconds=1),
+    )
 
 
 def recorded(scene: Run, directory: AuditDirectory) -> RunRecord:
     """Write the file of a run and return its record."""
-    write_run(
-        directory,
-        f"run-{len(directory.files()) + 1}",
-        *scene.lines,
-        start=scene.start,
-        end=scene.end,
-        killed=scene.end is None,
-        at=NOW + timedelta(seconds=1),
-    )
+    write(scene, directory)
     return History.read(directory.files()).runs[-1]

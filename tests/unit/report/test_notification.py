@@ -11,17 +11,17 @@ import pytest
 from audit.runs import intent, outcome, planned
 from builders import ORG
 from receiving import receiving
-from report.scenes import recorded, run
+from report.reading import ADVISOR
+from report.scenes import SCENES, recorded, run
 
 from invite_sweeper.audit.events import Announced, OrganizationResult
-from invite_sweeper.endings import Advisor, Reason
+from invite_sweeper.endings import Reason
 from invite_sweeper.policy import Notification
 from invite_sweeper.report import notify
 from invite_sweeper.report.notify import MAX_USERS
 from invite_sweeper.report.story import tell
 
 FINISHED_AT = datetime(2026, 11, 25, 1, 2, 3, tzinfo=UTC)
-ADVISOR = Advisor(policy="policy.yaml")
 QUIET = run()
 DELETED = run(stale=3, deleted=3)
 FAILED = run(stale=1, failed=1, exit_code=4, reasons=(Reason.FAILED_DELETIONS,))
@@ -31,7 +31,7 @@ PING = Notification(kind="ping", url_env="PING_URL")
 
 
 def environment(receiver, **more: str) -> dict[str, str]:
-    paths = {"CHAT_URL": "/services/T0/s3cret", "HOOK_URL": "/hook", "PING_URL": "/ping/s3cret"}
+    paths = {"CHAT_URL": "/services/T0/s3cret", "HOOK_URL": "/hook", "PING_URL": "/ping?create=1"}
     return {
         **{name: receiver.url + path for name, path in paths.items()},
         "HOOK_KEY": "k3y",
@@ -52,13 +52,25 @@ def end(directory):
 
 
 @pytest.fixture
-def slack(end):
-    """Send the message about a run to Slack and return the text."""
+def sent(end):
+    """Send the message about a run to one channel; return its path, headers and body."""
 
-    async def text(scene, **keys):
+    async def request(channel, scene=DELETED, **more):
         with receiving() as receiver:
-            assert await end([SLACK.model_copy(update=keys)], environment(receiver), scene) == ()
-        return json.loads(receiver.requests[0][2])["text"]
+            assert await end([channel], environment(receiver, **more), scene) == ()
+        (found,) = receiver.requests
+        return found
+
+    return request
+
+
+@pytest.fixture
+def named(sent):
+    """Send the message about a run to Slack with details, and return its text."""
+
+    async def text(*lines):
+        _, _, body = await sent(SLACK.model_copy(update={"details": True}), run(*lines))
+        return json.loads(body)["text"]
 
     return text
 
@@ -75,23 +87,20 @@ def person(number, result="deleted", age_days=20.0, username=None):
 
 @pytest.mark.parametrize("channel", [SLACK, WEBHOOK, PING])
 @pytest.mark.parametrize("details", [True, False])
-async def test_users_are_named_only_with_details(end, channel, details):
-    scene = run(*person(1, "failed"), stale=1, failed=1)
-    with receiving() as receiver:
-        channel = channel.model_copy(update={"details": details})
-        assert await end([channel], environment(receiver), scene) == ()
-    ((_, _, body),) = receiver.requests
+async def test_users_are_named_only_with_details(sent, channel, details):
+    channel = channel.model_copy(update={"details": details})
+    _, _, body = await sent(channel, run(*person(1, "failed")))
     assert (b"p1@example.com" in body) is details
     assert b"Acme" in body
 
 
-async def test_at_most_10_users_are_named_those_that_need_attention_and_the_oldest_first(slack):
+async def test_at_most_10_users_are_named_those_that_need_attention_and_the_oldest_first(named):
     lines = [line for n in range(1, 41) for line in person(n, age_days=float(n))]
-    text = await slack(run(*lines, *person(99, "failed", age_days=1.0)), details=True)
-    named = re.findall(r"^- (\S+) in Search: (\w+)$", text, re.MULTILINE)
-    assert len(named) == MAX_USERS == 10
-    assert [user.partition("@")[0] for user, _ in named[:3]] == ["p99", "p40", "p39"]
-    assert named[0][1] == "failed"
+    text = await named(*lines, *person(99, "failed", age_days=1.0))
+    users = re.findall(r"^- (\S+) in Search: (\w+)$", text, re.MULTILINE)
+    assert len(users) == MAX_USERS == 10
+    assert [user.partition("@")[0] for user, _ in users[:3]] == ["p99", "p40", "p39"]
+    assert users[0][1] == "failed"
 
 
 def announced(number, inviter):
@@ -99,10 +108,10 @@ def announced(number, inviter):
     return one.as_event(Announced, rule="forgotten", deletable_from="2026-12-04T01:00:00Z")
 
 
-async def test_announced_users_are_named_by_inviter_and_the_rest_is_counted(slack):
+async def test_announced_users_are_named_by_inviter_and_the_rest_is_counted(named):
     lines = [*person(9, "failed"), announced(1, "zoe@x.org"), announced(2, "ada@x.org")]
     lines += [announced(3, None), *(announced(n, "zoe@x.org") for n in range(20, 29))]
-    text = await slack(run(*lines), details=True)
+    text = await named(*lines)
     day = "in Search: deletable from 2026-12-04 01:00 UTC, invited by"
     assert text[text.index("- p9@") :].splitlines()[:4] == [
         "- p9@example.com in Search: failed",
@@ -114,16 +123,14 @@ async def test_announced_users_are_named_by_inviter_and_the_rest_is_counted(slac
     assert "And 2 more announced invitations." in text
 
 
-async def test_webhook_with_details_has_the_planned_and_the_announced_invitations(end):
-    scene = run(*person(1, "failed"), announced(2, "ada@x.org"), stale=1, failed=1, announced=1)
-    with receiving() as receiver:
-        channel = WEBHOOK.model_copy(update={"details": True})
-        assert await end([channel], environment(receiver), scene) == ()
-    sent = json.loads(receiver.requests[0][2])
-    assert [(one["username"], one["outcome"]) for one in sent["invitations"]] == [
+async def test_webhook_with_details_has_the_planned_and_the_announced_invitations(sent):
+    scene = run(*person(1, "failed"), announced(2, "ada@x.org"))
+    _, _, body = await sent(WEBHOOK.model_copy(update={"details": True}), scene)
+    found = json.loads(body)
+    assert [(one["username"], one["outcome"]) for one in found["invitations"]] == [
         ("p1@example.com", "failed")
     ]
-    (one,) = sent["announcements"]
+    (one,) = found["announcements"]
     assert (one["username"], one["inviter"]) == ("p2@example.com", "ada@x.org")
     assert (one["rule"], one["deletable_from"]) == ("forgotten", "2026-12-04T01:00:00Z")
 
@@ -131,63 +138,49 @@ async def test_webhook_with_details_has_the_planned_and_the_announced_invitation
 LINKS = ("https://evil.example/x", "HTTP://evil.example", "www.evil.test")
 
 
-async def test_slack_message_is_bold_first_and_escapes_mentions_and_links(end):
-    names = ("<!channel> & <http://x|y>", *LINKS)
-    for name in names:
-        organizations = (OrganizationResult(id=ORG, name=name, plan_made=True),)
-        with receiving() as receiver:
-            assert await end([SLACK], environment(receiver), run(organizations=organizations)) == ()
-        ((path, headers, body),) = receiver.requests
-        assert path == "/services/T0/s3cret"
-        assert headers["Content-Type"] == "application/json"
-        sent = json.loads(body)
-        text = sent.pop("text")
-        assert text.startswith("*invite-sweeper: Done: nothing stale")
-        assert text.splitlines()[0].endswith("*")
-        assert "<" not in text
-        assert not any(link in text for link in LINKS)
-        shown = text.replace("\u200b", "").replace("&lt;", "<").replace("&gt;", ">")
-        assert name in shown.replace("&amp;", "&")
-        assert sent == {"parse": "none", "unfurl_links": False, "unfurl_media": False}
+@pytest.mark.parametrize("name", ["<!channel> & <http://x|y>", *LINKS])
+async def test_slack_message_is_bold_first_and_escapes_mentions_and_links(sent, name):
+    organizations = (OrganizationResult(id=ORG, name=name, plan_made=True),)
+    path, headers, body = await sent(SLACK, run(organizations=organizations))
+    assert path == "/services/T0/s3cret"
+    assert headers["Content-Type"] == "application/json"
+    found = json.loads(body)
+    text = found.pop("text")
+    assert text.startswith("*invite-sweeper: Done: nothing stale")
+    assert text.splitlines()[0].endswith("*")
+    assert "<" not in text
+    assert not any(link in text for link in LINKS)
+    shown = text.replace("\u200b", "").replace("&lt;", "<").replace("&gt;", ">")
+    assert name in shown.replace("&amp;", "&")
+    assert found == {"parse": "none", "unfurl_links": False, "unfurl_media": False}
 
 
 @pytest.mark.parametrize(
     ("secret", "key"),
     [("k3y", b"k3y"), ("whsec_" + base64.b64encode(bytes(range(32))).decode(), bytes(range(32)))],
 )
-async def test_webhook_contains_the_result_and_is_signed_as_standard_webhooks(end, secret, key):
-    with receiving() as receiver:
-        env = environment(receiver, HOOK_KEY=secret)
-        assert await end([WEBHOOK], env) == ()
-        assert await end([WEBHOOK], env) == ()
-    for _, headers, body in receiver.requests:
+async def test_webhook_contains_the_result_and_is_signed_as_standard_webhooks(sent, secret, key):
+    requests = [await sent(WEBHOOK, scene, HOOK_KEY=secret) for scene in (QUIET, DELETED)]
+    for _, headers, body in requests:
         signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
         digest = base64.b64encode(hmac.digest(key, signed, "sha256")).decode()
         assert headers["webhook-signature"] == f"v1,{digest}"
         assert int(headers["webhook-timestamp"]) == FINISHED_AT.timestamp()
-    assert len({headers["webhook-id"] for _, headers, _ in receiver.requests}) == 2
-    sent = json.loads(body)
-    assert (sent["deleted"], sent["exit_code"], sent["succeeded"]) == (3, 0, True)
-    assert (sent["verdict"], sent["retryable"]) == ("done", False)
-    assert sent["finished_at"] == "2026-11-25T01:02:03Z"
+    assert len({headers["webhook-id"] for _, headers, _ in requests}) == 2
+    found = json.loads(body)
+    assert (found["deleted"], found["exit_code"], found["succeeded"]) == (3, 0, True)
+    assert (found["verdict"], found["retryable"]) == ("done", False)
+    assert found["finished_at"] == "2026-11-25T01:02:03Z"
 
 
-async def test_webhook_without_secret_env_is_not_signed(end):
-    with receiving() as receiver:
-        unsigned = Notification(kind="webhook", url_env="HOOK_URL")
-        assert await end([unsigned], environment(receiver), DELETED) == ()
-    assert not [name for name in receiver.requests[0][1] if name.lower().startswith("webhook-")]
+async def test_webhook_without_secret_env_is_not_signed(sent):
+    _, headers, _ = await sent(Notification(kind="webhook", url_env="HOOK_URL"))
+    assert not [name for name in headers if name.lower().startswith("webhook-")]
 
 
-async def test_ping_reports_success_and_failure(end):
-    with receiving() as receiver:
-        env = environment(receiver, PING_URL=f"{receiver.url}/ping/s3cret?create=1")
-        assert await end([PING], env, QUIET) == ()
-        assert await end([PING], env, FAILED) == ()
-    assert [path for path, _, _ in receiver.requests] == [
-        "/ping/s3cret?create=1",
-        "/ping/s3cret/fail?create=1",
-    ]
+async def test_ping_reports_success_and_failure(sent):
+    paths = [(await sent(PING, scene))[0] for scene in (QUIET, FAILED)]
+    assert paths == ["/ping?create=1", "/ping/fail?create=1"]
 
 
 @pytest.mark.parametrize(
@@ -208,6 +201,8 @@ async def test_ping_reports_success_and_failure(end):
         ("failures", FAILED, True),
         ("failures", run(exit_code=3), True),
         ("failures", run(exit_code=8), True),
+        ("failures", SCENES["list ends in 5 days"], True),
+        ("failures", SCENES["remark"], False),
         ("ping, whatever its when is", QUIET, True),
     ],
 )

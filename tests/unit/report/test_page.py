@@ -6,12 +6,11 @@ import os
 import re
 import subprocess
 import sys
-from datetime import timedelta
 from functools import partial
 
 import pytest
 from audit.runs import deletion, finished, intent, outcome, planned, started, write_run
-from builders import NOW, ORG, OTHER_ORG, policy_bytes
+from builders import ORG, OTHER_ORG, policy_bytes
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,12 +19,12 @@ from msgspec import structs
 from report import reading
 from report.hostile import HOSTILE
 from report.reading import Reader, words
-from report.scenes import ERROR, REFUSED_DELETION, SCENES, UNREADABLE, run, written
+from report.scenes import ERROR, REFUSED, SCENES, UNREADABLE, recorded, run, write
 
 from invite_sweeper.audit import AuditDirectory
 from invite_sweeper.audit.events import Announced, KeepEntry, Kept, OrganizationResult, RunWarning
 from invite_sweeper.cli.audit import report
-from invite_sweeper.endings import DAMAGED_ADVICE, Advisor, Colour, Reason, Status
+from invite_sweeper.endings import DAMAGED_ADVICE, Advisor, Colour, Status
 from invite_sweeper.errors import UsageError
 from invite_sweeper.models import Source
 from invite_sweeper.report.page import (
@@ -45,40 +44,20 @@ TEXTS = [value for value in HOSTILE.values() if len(value) < 1_000 and "\ud800" 
 page_of = partial(reading.page_of, advisor=ADVISOR)
 
 
-def write(directory: AuditDirectory, number: int, scene, *, days_ago: float = 0):
-    """Write a run of a scene as it began some days before `NOW`."""
-    when = NOW - timedelta(days=days_ago)
-    now = when.isoformat().replace("+00:00", "Z")
-    return write_run(
-        directory,
-        f"run-{number}",
-        *scene.lines,
-        start=started(mode=scene.start.mode, organizations=scene.start.organizations, now=now),
-        end=scene.end,
-        killed=scene.end is None,
-        at=when + timedelta(seconds=1),
-    )
-
-
 def clean(count: int = 1):
-    lines = [line for number in range(count) for line in deletion(number, source=Source.INVITES)]
-    return run(*lines, stale=count, deleted=count)
+    return run(*(line for number in range(count) for line in deletion(number)))
 
 
-def refused():
-    return run(stale=15, exit_code=3, error=ERROR, reasons=(Reason.MAX_DELETIONS,))
-
-
-def killed(number: int = 7):
-    plan = planned(number, source=Source.INVITES)
-    return SCENES["killed"]._replace(lines=[plan, intent(plan)])
+GOOD = clean()
+REFUSED_SWEEP = run(stale=15, **REFUSED)
+DRY_RUN = run(mode="dry-run")
 
 
 # Both documents --------------------------------------------------------------------------------
 
 
 def test_markdown_is_a_whole_document_with_the_result_of_the_verification(directory):
-    story = tell(written("failed", directory), ADVISOR)
+    story = tell(recorded(SCENES["failed"], directory), ADVISOR)
     lines = render_markdown(page_of(directory)).splitlines()
     assert lines[0].startswith("# Invitation ")
     assert words(lines[0]).endswith(f": {words(story.headline.label)}")
@@ -89,7 +68,7 @@ def test_markdown_is_a_whole_document_with_the_result_of_the_verification(direct
 
 
 def test_html_references_only_itself_and_allows_only_its_style(directory):
-    written("three organizations", directory)
+    write(SCENES["three organizations"], directory)
     html = render_html(page_of(directory))
     ids = re.findall(r'\bid="([^"]*)"', html)
     referenced = re.findall(r'(?:href="#|aria-labelledby=")([^"]*)"', html)
@@ -111,7 +90,7 @@ def test_html_references_only_itself_and_allows_only_its_style(directory):
 def hostile(directory: AuditDirectory, value: str):
     """Write a run in which every text is the value, and return its page."""
     names = {"username": value, "project_name": value, "inviter": value, "roles": (value,)}
-    plan = planned(1, source=Source.INVITES, **names)
+    plan = planned(1, **names)
     error = dict.fromkeys(("message", "consequence", "hint"), value.replace("\n", " "))
     write_run(
         directory,
@@ -206,21 +185,20 @@ def test_long_names_may_break_after_signs_and_after_16_characters():
 
 
 def test_thirty_nights_show_each_end_and_the_nights_without_a_run(directory):
+    scenes = {20: REFUSED_SWEEP, 19: REFUSED_SWEEP, 9: SCENES["killed"], 5: REFUSED_SWEEP}
     for night in range(40, -1, -1):
-        scene = refused() if night in {20, 19, 5} else killed(night) if night == 9 else clean(2)
         if night != 15:
-            write(directory, 40 - night, scene, days_ago=night)
+            write(scenes.get(night, clean(2)), directory, days_ago=night)
         if night == 9:  # the next run settles it
-            plan = planned(9, source=Source.INVITES)
-            settled = outcome(plan, "deleted", recovers="run-31")
-            write(directory, 99, run(settled, recovered=1), days_ago=8.9)
+            settled = outcome(planned(2), "deleted", recovers="run-31")
+            write(run(settled, recovered=1, deleted=0), directory, days_ago=8.9)
     page = page_of(directory)
     marks = [night.mark for night in page.nights]
     assert len(marks) == 30
     assert (marks.count("3"), marks.count("!"), marks.count("-")) == (3, 1, 1)
     assert page.period == (
         "From 2026-10-27 to 2026-11-25, 25 of 29 nights were done, 3 refused, 1 recovered.",
-        "Deleted in that time: 50 invitations.",
+        "Deleted in that time: 51 invitations.",
         "Days of that period without a run in these files: 1.",
     )
     assert page.nights[-1].text == "2026-11-25: done, exit code 0, done; sweep 41; 2 deleted"
@@ -231,8 +209,8 @@ def test_thirty_nights_show_each_end_and_the_nights_without_a_run(directory):
 
 
 def test_refused_sweep_before_a_good_dry_run_needs_attention_until_a_sweep_is_good(directory):
-    write(directory, 1, refused(), days_ago=0.5)
-    write(directory, 2, run(mode="dry-run"))
+    write(REFUSED_SWEEP, directory, days_ago=0.5)
+    write(DRY_RUN, directory)
     page = page_of(directory)
     (item,) = page.attention
     assert item.title == "The last sweep, run 1"
@@ -240,19 +218,18 @@ def test_refused_sweep_before_a_good_dry_run_needs_attention_until_a_sweep_is_go
     assert item.messages[1] == ERROR["message"].split("\n")[0]
     assert item.advice == ERROR["hint"]
     assert page.verdict.colour is Colour.WARNING
-    write(directory, 3, clean())
-    write(directory, 4, run(mode="dry-run"))
+    write(GOOD, directory)
+    write(DRY_RUN, directory)
     assert page_of(directory).attention == ()
 
 
 def test_killed_sweep_needs_attention_until_a_later_run_has_settled_it(directory):
-    write(directory, 1, killed(), days_ago=2)
-    write(directory, 2, run(mode="dry-run"), days_ago=1)
+    write(SCENES["killed"], directory, days_ago=2)
+    write(DRY_RUN, directory, days_ago=1)
     page = page_of(directory)
     assert page.log.headline.label == "Unfinished"
     assert [item.title for item in page.attention] == ["Runs left something open"]
-    plan = planned(7, source=Source.INVITES)
-    write(directory, 3, run(outcome(plan, "deleted", recovers="run-1"), recovered=1))
+    write(run(outcome(planned(2), "deleted", recovers="run-1"), recovered=1), directory)
     page = page_of(directory)
     assert page.log.headline.label == "Sound"
     assert page.attention == ()
@@ -264,8 +241,8 @@ def test_killed_sweep_needs_attention_until_a_later_run_has_settled_it(directory
 
 @pytest.mark.parametrize("cut", [False, True])
 def test_damaged_log_is_the_verdict_and_named_by_its_file(directory, cut):
-    write(directory, 1, clean(3), days_ago=1)
-    path = write(directory, 2, clean(3))
+    write(clean(3), directory, days_ago=1)
+    path = write(clean(3), directory)
     data = path.read_bytes()
     changed = data.replace(b'"seq":3,', b"") if cut else data.replace(b"on-1@", b"on-4@", 1)
     path.write_bytes(changed)
@@ -288,7 +265,7 @@ def test_recorded_kept_invitations_are_listed_with_their_organization_and_reason
     plans = (planned(1, source=Source.USERS), planned(2, source=Source.USERS, org_id=OTHER_ORG))
     reasons = {"too_young": "too young for every rule", "keep:board": "keep entry board"}
     kept = [p.as_event(Kept, reason=reason) for p, reason in zip(plans, reasons, strict=True)]
-    write(directory, 1, run(*kept, kept=2))
+    write(run(*kept, kept=2), directory)
     (table,) = (table for table in page_of(directory).tables if table.key == "kept")
     cells = {column.heading: [column.cell(row) for row in table.rows] for column in table.columns}
     assert [line.text for (line,) in cells["Kept because"]] == list(reasons.values())
@@ -297,8 +274,8 @@ def test_recorded_kept_invitations_are_listed_with_their_organization_and_reason
 
 @pytest.mark.parametrize(("render", "shown"), [(render_html, 500), (render_markdown, 50)])
 def test_rows_that_are_not_shown_are_counted_with_the_command_for_all(directory, render, shown):
-    plan = [planned(number, source=Source.INVITES) for number in range(502)]
-    write(directory, 1, run(*plan, mode="dry-run", stale=502))
+    plan = [planned(number) for number in range(502)]
+    write(run(*plan, mode="dry-run"), directory)
     document = render(page_of(directory))
     text = Reader(document).text if render is render_html else words(document)
     assert f"{shown} of 502 rows are shown." in text
@@ -309,14 +286,9 @@ def test_rows_that_are_not_shown_are_counted_with_the_command_for_all(directory,
 MEASURE = """
 import sys
 from pathlib import Path
-from invite_sweeper.audit import AuditDirectory, verify_directory
-from invite_sweeper.report.page import read_page, render_html
-from invite_sweeper.endings import Advisor, Advisor
-directory = AuditDirectory(Path(sys.argv[1]))
-page = read_page(directory.files(), verify_directory(directory), Advisor())
-Path(sys.argv[2]).write_text(render_html(page))
-status = Path("/proc/self/status").read_text()
-print(status.split("VmHWM:")[1].split()[0])
+from invite_sweeper.cli.audit import report
+report(sys.argv[1:], standalone_mode=False)
+print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 """
 
 
@@ -324,14 +296,10 @@ print(status.split("VmHWM:")[1].split()[0])
 def test_memory_and_page_do_not_grow_with_a_year_of_nights(directory, tmp_path):
     scene = clean(90)
     for night in range(365):
-        write(directory, night, scene, days_ago=365 - night)
+        write(scene, directory, days_ago=365 - night)
     out = tmp_path / "report.html"
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURE, directory.path, out],
-        check=True,
-        capture_output=True,
-        encoding="utf-8",
-    )
+    words_ = [sys.executable, "-c", MEASURE, directory.path, "--out", out]
+    done = subprocess.run(words_, check=True, capture_output=True, encoding="utf-8")
     assert int(done.stdout) / 1024 < 130
     assert out.stat().st_size < 1 << 20
     assert "365 runs" in Reader(out.read_text(encoding="utf-8")).text
@@ -359,7 +327,7 @@ def command(*arguments: object):
 def test_format_is_that_of_the_suffix_unless_it_is_given(
     directory, tmp_path, monkeypatch, arguments, start
 ):
-    write(directory, 1, clean())
+    write(GOOD, directory)
     monkeypatch.chdir(tmp_path)
     done = command(directory.path, *arguments)
     assert done.exit_code == 0
@@ -369,7 +337,7 @@ def test_format_is_that_of_the_suffix_unless_it_is_given(
 
 
 def test_directory_is_that_of_the_option_or_of_the_policy_and_advice_names_it(directory, tmp_path):
-    write(directory, 1, run(*REFUSED_DELETION, failed=1, reasons=("failed_deletions",)))
+    write(SCENES["failed"], directory)
     policy = tmp_path / "policy.yaml"
     keys = {"version": 1, "organizations": [ORG], "rules": [{"name": "x", "older_than": "14d"}]}
     policy.write_bytes(policy_bytes(keys | {"audit": {"directory": str(directory.path)}}))
@@ -384,25 +352,25 @@ def test_directory_is_that_of_the_option_or_of_the_policy_and_advice_names_it(di
 
 
 def test_single_files_are_told_and_verified_alone(directory):
-    write(directory, 1, refused(), days_ago=1)
-    second = write(directory, 2, clean())
+    write(REFUSED_SWEEP, directory, days_ago=1)
+    second = write(GOOD, directory)
     done = command(second, "--format", "md").stdout
     assert "Audit log: sound. 5 lines of 1 run, from run 2 on." in done
     assert "Needs attention" not in done
 
 
-def test_directory_without_runs_and_a_missing_folder_are_usage_errors(directory, tmp_path):
-    empty = command(tmp_path / "nothing", "--format", "md")
+def test_directory_without_runs_and_an_output_that_cannot_be_written_are_usage_errors(
+    directory, tmp_path
+):
+    (tmp_path / "empty").mkdir()
+    empty = command(tmp_path / "empty", "--format", "md")
     assert isinstance(empty.exception, UsageError)
-    write(directory, 1, clean())
-    missing = command(directory.path, "--out", tmp_path / "missing" / "report.html")
-    assert "cannot be written" in missing.exception.message
-
-
-def test_pipe_is_refused_and_not_replaced(directory, tmp_path):
-    write(directory, 1, clean())
+    write(GOOD, directory)
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    refused = command(directory.path, "--format", "md", "--out", pipe)
-    assert "it is not a regular file" in refused.exception.message
+    for out, reason in (
+        (tmp_path / "missing" / "report.html", "cannot be written: No such file"),
+        (pipe, "cannot be written: it is not a regular file"),
+    ):
+        assert reason in command(directory.path, "--out", out).exception.message
     assert pipe.is_fifo()

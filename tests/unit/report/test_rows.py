@@ -5,22 +5,20 @@ The owner here is an organization user whose only owner role is one in a project
 
 import re
 from datetime import UTC, timedelta
-from io import StringIO
 
 import pytest
 from audit.runs import outcome
 from builders import ORG, changed, event_of, invitation, object_id
 from hypothesis import given
 from hypothesis import strategies as st
+from report.reading import on_terminal
 from report.scenes import recorded, run
-from rich.console import Console
 
 from invite_sweeper.audit.events import Planned
-from invite_sweeper.endings import Advisor
 from invite_sweeper.models import Source
 from invite_sweeper.report.readback import RunRows
 from invite_sweeper.report.rows import roles_cell, sorted_rows
-from invite_sweeper.report.terminal import show_question, show_result
+from invite_sweeper.report.terminal import show_question
 
 OWNER = invitation(
     1,
@@ -40,20 +38,14 @@ PLANNED = (
 )
 
 
-def printed(width, show):
-    console = Console(file=StringIO(), width=width, color_system=None)
-    show(console)
-    return console.file.getvalue()
-
-
 @pytest.fixture
 def record(directory):
-    return recorded(run(*PLANNED, mode="dry-run", stale=2), directory)
+    return recorded(run(*PLANNED, mode="dry-run"), directory)
 
 
 @pytest.mark.parametrize("width", [60, 80, 140])
 def test_owner_in_a_project_is_first_with_role_and_history(record, width):
-    text = printed(width, lambda console: show_result(console, record, Advisor()))
+    text = on_terminal(record, width)
     assert text.index("owner@example.com") < text.index("reader@example.com")
     assert " ".join(text.split()).count("GROUP_OWNER in Blue Lagoon") == 1
     assert text.count("deleted 1 time before") == 1
@@ -61,13 +53,13 @@ def test_owner_in_a_project_is_first_with_role_and_history(record, width):
 
 @pytest.mark.parametrize("width", [40, 60])
 def test_narrow_terminal_breaks_no_value_of_a_row(record, width):
-    text = printed(width, lambda console: show_result(console, record, Advisor()))
+    text = on_terminal(record, width)
     values = {"organization member": 1, "GROUP_OWNER in Blue Lagoon": 1, "by nmtxqlkl": 2}
     assert {value: text.count(value) for value in values} == values
 
 
 def test_question_has_the_plan_and_counts_owners_and_who_came_back(record):
-    text = printed(200, lambda console: show_question(console, record, Advisor()))
+    text = on_terminal(record, 200, show_question)
     assert text.index("owner@example.com") < text.index("reader@example.com")
     assert re.search(rf"In +Acme \({ORG}\)\n", text)
     assert re.search(r"Stale +2\n", text)

@@ -4,21 +4,18 @@ import json
 import os
 import re
 from datetime import timedelta
-from io import StringIO
 from pathlib import Path
 
 import pytest
 from audit.runs import planned
 from builders import NOW
 from prometheus_client.parser import text_string_to_metric_families
-from report.reading import Reader, page_of, words
-from report.scenes import SCENES, recorded, run, written
+from report.reading import ADVISOR, Reader, on_terminal, page_of, words
+from report.scenes import SCENES, recorded, run
 from rich.cells import cell_len
-from rich.console import Console
 
 from invite_sweeper.audit import AuditDirectory
 from invite_sweeper.audit.events import WouldBeAnnounced
-from invite_sweeper.endings import Advisor
 from invite_sweeper.json_text import to_json
 from invite_sweeper.models import OUTCOMES_OF_DELETIONS
 from invite_sweeper.policy import Notification
@@ -26,32 +23,25 @@ from invite_sweeper.report.metrics import Metrics
 from invite_sweeper.report.notify import end_message
 from invite_sweeper.report.page import render_html, render_markdown
 from invite_sweeper.report.readback import result_json
-from invite_sweeper.report.story import Story, StoryLine, needs_attention, tell
-from invite_sweeper.report.terminal import attention_lines, show_question, show_result
+from invite_sweeper.report.story import Story, StoryLine, tell
+from invite_sweeper.report.terminal import attention_lines, show_question
 
 STORIES = Path(__file__).with_name("stories.txt")
-ADVISOR = Advisor(policy="policy.yaml")
 FINISHED_AT = NOW + timedelta(minutes=1)
 COUNTS = ("invitations_seen", "stale", "kept", "deleted", "failed", "unknown", "skipped")
 
 
 @pytest.fixture(params=SCENES)
 def record(request, directory):
-    return written(request.param, directory)
+    return recorded(SCENES[request.param], directory)
 
 
-def on_terminal(record, width=10_000, show=show_result, *more):
-    """Return what a terminal shows of a run."""
-    console = Console(file=StringIO(), width=width, color_system=None)
-    show(console, record, ADVISOR, *more)
-    return console.file.getvalue()
-
-
-def message(kind, record):
-    """Return the body of a message about a run."""
-    channel = Notification(kind=kind, url_env="URL", when="always")
+def message(kind, record, when="always"):
+    """Return the body of a message about a run; None if none is sent."""
+    channel = Notification(kind=kind, url_env="URL", when=when)
     address, story = {"URL": "https://example.com/x"}, tell(record, ADVISOR)
-    return end_message(channel, address, record, story, FINISHED_AT).body.decode()
+    sent = end_message(channel, address, record, story, FINISHED_AT)
+    return sent and sent.body.decode()
 
 
 def slack(record):
@@ -97,7 +87,7 @@ def test_quiet_names_what_stderr_does_not_and_is_silent_after_a_good_run(record)
         assert each.kind != "reason" or each.advice in quiet
     told = [each for each in story.attention if each.kind != "error"]
     assert bool(quiet) == bool(told or record.exit_code == 4)
-    assert not needs_attention(record) or story.attention
+    assert message("slack", record, "failures") is None or story.attention
 
 
 def test_numbers_are_the_same_in_json_webhook_metrics_and_question(record, tmp_path):
@@ -147,23 +137,13 @@ def test_terminal_shows_no_control_character_and_keeps_to_its_width(record, widt
     ],
 )
 def test_what_was_not_done_is_named_with_quiet_and_on_the_terminal(directory, name, named):
-    record = written(name, directory)
+    record = recorded(SCENES[name], directory)
     for text in (on_terminal(record), "\n".join(attention_lines(record, ADVISOR))):
         assert all(each in text for each in named)
 
 
-@pytest.mark.parametrize(
-    ("name", "sent"),
-    [("list ends in 5 days", True), ("secret ends in 2 days", True), ("remark", False)],
-)
-def test_urgent_warning_is_sent_although_the_run_succeeded(directory, name, sent):
-    record = written(name, directory)
-    assert record.end.exit_code == 0
-    assert needs_attention(record) is sent
-
-
 def test_whom_a_dry_run_would_announce_is_named_with_the_day(directory):
-    text = on_terminal(written("dry run with a notice", directory), 140)
+    text = on_terminal(recorded(SCENES["dry run with a notice"], directory), 140)
     assert re.search(r"Would be announced  1\n.* person-1@example.com .*2026-12-02 00:00 UTC", text)
 
 
@@ -177,14 +157,14 @@ def test_rest_of_whom_a_dry_run_would_announce_has_the_command_that_lists_all(di
 
 @pytest.mark.parametrize(("width", "between"), [(60, "\n    "), (140, "  +")])
 def test_text_of_an_organization_is_beside_its_name_or_below_it(directory, width, between):
-    record = written("three organizations", directory)
+    record = recorded(SCENES["three organizations"], directory)
     for each in tell(record, ADVISOR).organizations:
         line = f"  {re.escape(each.label)}{between}{re.escape(each.text)}\n"
         assert re.search(line, on_terminal(record, width))
 
 
 def test_organizations_that_failed_for_the_same_cause_share_an_error(directory):
-    (item,) = tell(written("two organizations unreachable", directory), ADVISOR).attention
+    (item,) = tell(recorded(SCENES["two organizations unreachable"], directory), ADVISOR).attention
     assert item.messages[0] == f"Organizations {'b' * 24}, {'c' * 24}: Atlas cannot be reached."
 
 
@@ -195,7 +175,7 @@ def test_stories_are_as_they_were_reviewed(tmp_path):
     """
     parts, seen = [], ()
     for number, name in enumerate(SCENES):
-        record = written(name, AuditDirectory(tmp_path / str(number)))
+        record = recorded(SCENES[name], AuditDirectory(tmp_path / str(number)))
         story = tell(record, ADVISOR)
         parts.append(f"== {name}\n{as_text(story, seen)}")
         seen = seen or story.lines

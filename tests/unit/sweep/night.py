@@ -4,13 +4,15 @@ from collections import Counter
 from datetime import timedelta
 
 from audit.runs import HOST, clock, intent, started, write_lines
-from builders import NOW, ORG, OTHER_ORG, invitation, object_id, policy, project
+from builders import NOW, ORG, OTHER_ORG, event_of, invitation, object_id, policy, project
 from fakes import FakeAtlas
 
+from invite_sweeper.atlas.http import RequestCounters
 from invite_sweeper.audit import AuditLog, History, read_plan
+from invite_sweeper.audit.events import Planned
 from invite_sweeper.audit.reader import read_events
 from invite_sweeper.endings import WarningLevel
-from invite_sweeper.models import RequestCounters, Source
+from invite_sweeper.models import Source
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.command import Command, Organization
 from invite_sweeper.sweep.run import sweep
@@ -44,35 +46,6 @@ def command_of(rules=None, **options):
     given = {"policy_path": "policy.yaml", "now": NOW, "base_url": HOST, "history": Earlier()}
     given |= {"clock": lambda: 1.0, "started_s": 0.0}
     return Command(policy=rules or policy(), **given | options)
-
-
-class LiveAtlas(FakeAtlas):
-    """An Atlas whose lists do not contain what it deleted.
-
-    A DELETE in an organization ends what its other lists and those of its projects show of the
-    person. What is in `results` stays, whatever the answer says.
-    """
-
-    async def organizations(self):
-        return {ORG: "Alpha"}
-
-    async def secret_expiries(self, _org_id):
-        return ()
-
-    async def delete(self, one, progress):
-        result = await super().delete(one, progress)
-        if one.invitation_id not in self.results:
-            ended = self._ends_person if one.source.is_organization_level else self._ends_entry
-            for key, listed in self.lists.items():
-                self.lists[key] = tuple(each for each in listed if not ended(one, each))
-        return result
-
-    def _ends_entry(self, one, each):
-        return each.key == one.key
-
-    def _ends_person(self, one, each):
-        same = (each.org_id, each.username) == (one.org_id, one.username)
-        return same and each.source is not Source.INVITES
 
 
 class FakeClient:
@@ -140,7 +113,7 @@ class Night:
             ]
             listed = project(number + 1, org_id=org_id, name=f"p{number}")
             lists = {listed.id: tuple(found)}
-            self.atlases.append(LiveAtlas(listed=[listed], lists=lists))
+            self.atlases.append(FakeAtlas(listed=[listed], lists=lists))
         self.clients = [FakeClient(each) for each in self.atlases]
 
     async def run(self, *, at=NOW, saved=None, answer=None, **options):
@@ -148,7 +121,7 @@ class Night:
         self.runs += 1
         self.view = QuietView() if answer is None else QuietView(answer)
         history = History.read(self.directory.files())
-        log = AuditLog.begin(self.directory, f"run-{self.runs}", clock=clock(at))
+        log = AuditLog(self.directory, f"run-{self.runs}", clock=clock(at))
         given = {"now": at, "history": history, "clock": lambda: self.clock_s, "saved": saved}
         command = command_of(self.policy, **given, **options)
         organizations = [
@@ -175,11 +148,39 @@ class Night:
         return [each for _, each in lines if not kinds or isinstance(each, kinds)]
 
 
+def message(result):
+    return None if result.error is None else result.error["message"]
+
+
+def drop(night, number, left):
+    """Let the lists of an organization show only some invitations."""
+    atlas = night.atlases[number]
+    atlas.lists = {key: found[:left] for key, found in atlas.lists.items()}
+
+
+KEEP_ALL = {"keep": [{"name": "all", "usernames": ["*"]}]}
+
+
+async def kept_then(directory, *stale, **keys):
+    """Return a night after one that kept everything, which now deletes it."""
+    first = Night(directory, *stale, **KEEP_ALL, **keys)
+    await first.run()
+    night = Night(directory, *stale, **keys)
+    night.atlases, night.clients = first.atlases, first.clients
+    return night
+
+
 def later(hours=24):
     return NOW + timedelta(hours=hours)
 
 
+def line_of(decision):
+    """Return the planned line of a decision."""
+    entries = tuple(each.entry for each in decision.entries)
+    return event_of(Planned, decision.invitation, rule=decision.rule, entries=entries)
+
+
 async def kill_after_intents(directory, *lines, **start):
     """Write a run that was killed once the intents of these planned lines were on disk."""
-    log = AuditLog.begin(directory, "killed", clock=clock())
+    log = AuditLog(directory, "killed", clock=clock())
     await write_lines(log, [started(**start), *lines, *map(intent, lines)])

@@ -5,19 +5,22 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from audit.runs import deletion, finished, outcome, planned, started, write_run
-from builders import ORG, PROJECT, invitation, object_id
+from builders import ORG, PROJECT, entry_of, event_of, invitation, object_id
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from invite_sweeper.audit import AuditDirectory, History, PlanScope
-from invite_sweeper.audit.events import OrganizationResult, PlanChanges
-from invite_sweeper.models import ListUnreadable, Source, SourceRetired
+from invite_sweeper.audit.events import ListResult, OrganizationResult, PlanChanges, Planned
+from invite_sweeper.models import ListUnreadable, Source
 from invite_sweeper.sweep.selection import Decision
 from invite_sweeper.sweep.steps import ChangeTracker
 
 SCOPE = PlanScope("a" * 64, frozenset({ORG}), "https://cloud.mongodb.com")
 THEN = "2026-11-24T01:00:00Z"
-UNREAD = ListUnreadable(PROJECT, "Sandbox Alpha", "403", org_id=ORG)
+
+
+def unread(source=Source.INVITES, org_id=ORG):
+    return ListUnreadable(PROJECT, "Sandbox Alpha", "403", source=source, org_id=org_id)
 
 
 def line(number, **changes):
@@ -35,16 +38,14 @@ def decided(one, *, stale=True):
 
 
 def tracker_of(directory):
-    return ChangeTracker(History.read(directory.files()).last_plan(SCOPE), THEN)
+    return ChangeTracker(History.read(directory.files()).last_plan(SCOPE))
 
 
 def compare(directory, stale=(), kept=(), unread=(), retired=()):
     """Return new, still stale, deleted, no longer stale, not read."""
     tracker = tracker_of(directory)
-    for number in stale:
-        tracker(decided(invitation(number, source=Source.INVITES)))
-    for number in kept:
-        tracker(decided(invitation(number, source=Source.INVITES), stale=False))
+    for number in (*stale, *kept):
+        tracker(decided(invitation(number, source=Source.INVITES), stale=number in stale))
     return counts(tracker.result(unread, retired))
 
 
@@ -102,13 +103,9 @@ def test_same_id_in_another_list_or_organization_is_another_invitation(directory
 
 
 def test_person_whose_delete_goes_through_another_list_now_is_not_new(directory):
-    place = {"project_id": None, "project_name": None}
-    in_org, in_project = (
-        invitation(1, source=Source.ORG_USERS, **place),
-        invitation(1, source=Source.USERS),
-    )
-    entries = (in_project.entry,)
-    write_plan(directory, (), line(1, source=Source.ORG_USERS, entries=entries, **place))
+    in_org, in_project = (entry_of(each) for each in (Source.ORG_USERS, Source.USERS))
+    named = event_of(Planned, in_org, rule="forgotten", entries=(in_project.entry,))
+    write_plan(directory, (), named)
     tracker = tracker_of(directory)
     assert not tracker(decided(in_project)).new
     assert counts(tracker.result((), ())) == (0, 1, 0, 0, 0)
@@ -122,9 +119,9 @@ def test_person_whose_delete_goes_through_another_list_now_is_not_new(directory)
 @pytest.mark.parametrize(
     ("unread", "retired", "not_read"),
     [
-        ([UNREAD], [], 3),
-        ([ListUnreadable(PROJECT, "A", "403", source=Source.USERS, org_id=ORG)], [], 0),
-        ([ListUnreadable(PROJECT, "A", "403", org_id="f" * 24)], [], 0),
+        ([unread()], [], 3),
+        ([unread(Source.USERS)], [], 0),
+        ([unread(org_id="f" * 24)], [], 0),
         ([], [Source.INVITES], 3),
         ([], [Source.USERS], 0),
     ],
@@ -138,27 +135,18 @@ def test_planned_invitations_in_a_list_that_is_not_read_now_are_not_called_no_lo
 
 
 def unread_then(source):
-    return ListUnreadable(
-        project_id=PROJECT,
-        project_name="A",
-        reason="403",
-        http_status=403,
-        error_code=None,
-        source=source,
-        org_id=ORG,
-    )
+    read = ListResult(org_id=ORG, source=source, complete=False, entries=0, unread=(PROJECT,))
+    return {"lists": (read,)}
 
 
 def retired_then(source):
-    return SourceRetired(source=source, reason="410", http_status=410, error_code=None)
+    return {"sources_retired": (source.value,)}
 
 
-@pytest.mark.parametrize("event", [unread_then, retired_then])
+@pytest.mark.parametrize("end", [unread_then, retired_then])
 @pytest.mark.parametrize(("source", "new"), [(Source.INVITES, 0), (Source.USERS, 1)])
-def test_stale_invitation_of_a_list_that_was_not_read_then_is_not_new(
-    directory, event, source, new
-):
-    write_plan(directory, (), event(source))
+def test_stale_invitation_of_a_list_that_was_not_read_then_is_not_new(directory, end, source, new):
+    write_plan(directory, **end(source))
     assert compare(directory, stale=(9,)) == (new, 0, 0, 0, 1 - new)
 
 
@@ -174,13 +162,13 @@ def test_counts_add_up_to_both_plans(then, deleted, found, was_unread, is_unread
     with TemporaryDirectory() as folder:
         directory = AuditDirectory(Path(folder))
         more = [outcome(line(n)) for n in sorted(then & deleted)]
-        more += [unread_then(Source.INVITES)] if was_unread else []
-        write_plan(directory, sorted(then), *more, mode="sweep")
+        end = unread_then(Source.INVITES) if was_unread else {}
+        write_plan(directory, sorted(then), *more, mode="sweep", **end)
         new, still_stale, gone, no_longer, not_read = compare(
             directory,
             stale=[number for number, stale in found.items() if stale],
             kept=[number for number, stale in found.items() if not stale],
-            unread=[UNREAD] if is_unread else [],
+            unread=[unread()] if is_unread else [],
         )
     stale_now = {number for number, stale in found.items() if stale}
     assert new + still_stale + not_read + gone + no_longer == len(then | stale_now)

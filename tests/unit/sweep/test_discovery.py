@@ -34,12 +34,18 @@ async def list_all(atlas, count, *, workers=3, on_list=None, sources=(Source.INV
 # Projects ----------------------------------------------------------------------------------------
 
 
-async def test_projects_in_scope_keep_the_order_of_atlas_and_others_are_left_out():
+@pytest.mark.parametrize(
+    ("sources", "source"),
+    [(["invites"], Source.INVITES), (["org_users", "users"], Source.USERS)],
+)
+async def test_projects_in_scope_keep_the_order_of_atlas_and_others_are_left_out(sources, source):
+    """One that cannot be read may be of any organization, and may show its people."""
     own, foreign = [project(n) for n in (3, 1, 2)], project(9, org_id=OTHER_ORG)
-    invalid = ListUnreadable("??", "Odd", "unreadable id")
-    scope = await discover(own[0], foreign, invalid, *own[1:], projects={"exclude": ["*2"]})
+    odd = [foreign, ListUnreadable("??", "Odd", "unreadable id")]
+    keys = {"projects": {"exclude": ["*2"]}, "sources": sources}
+    scope = await discover(own[0], *odd, *own[1:], **keys)
     assert (scope.projects, scope.excluded) == (own[:2], [own[2]])
-    assert scope.unreadable == [invalid]
+    assert scope.unreadable == [ListUnreadable("??", "Odd", "unreadable id", source=source)]
 
 
 @pytest.mark.parametrize("listed", [(), (project(1, org_id=OTHER_ORG),)], ids=["none", "another's"])
@@ -51,23 +57,6 @@ async def test_run_without_a_visible_project_of_the_organizations_is_refused(lis
 async def test_filters_that_exclude_every_project_are_not_an_error():
     assert (await discover(project(1), projects={"exclude": ["*"]})).projects == []
     assert await list_all(FakeAtlas(), 0) == []
-
-
-@pytest.mark.parametrize(
-    ("linked", "named", "is_outside"),
-    [
-        ((1,), ("Project 1",), False),
-        ((1, 2), ("Project 1", "Project 2"), True),
-        ((9,), ("",), True),
-    ],
-    ids=["in scope", "excluded", "not visible"],
-)
-async def test_linked_projects_are_named_and_marked_if_out_of_scope(linked, named, is_outside):
-    scope = await discover(project(1), project(2), projects={"exclude": ["*2"]})
-    links = tuple((object_id(n), "") for n in linked)
-    one = scope.with_project_names(entry_of(Source.ORG_USERS, linked_projects=links))
-    assert [name for _, name in one.linked_projects] == list(named)
-    assert one.links_out_of_scope is is_outside
 
 
 def test_lists_of_organizations_are_read_first_and_then_project_by_project():
@@ -164,35 +153,22 @@ UNREADABLE = ListUnreadable(PROD, "prod", "401 USER_UNAUTHORIZED.")
 
 def invited(number=1, *, source=Source.ORG_USERS, teams=(TEAM,), **changes):
     """Return an invitation that every rule of age makes stale."""
-    return invitation(
-        number,
-        project_id=None,
-        project_name=None,
-        source=source,
-        status="INVITATION_EXPIRED" if source is Source.ORG_USERS else "PENDING",
-        team_ids=teams,
-        **changes,
-    )
+    status = "INVITATION_EXPIRED" if source is Source.ORG_USERS else "PENDING"
+    own = {"status": status, "team_ids": teams, "linked_projects": (), **changes}
+    return entry_of(source, number, **own)
 
 
 async def decide(*invitations, teams=None, listed=PROJECTS, **keys):
     """Return the decisions about invitations to an organization, the reader and the warnings."""
     rules = policy(**keys)
-    by_source = {}
-    for one in invitations:
-        by_source.setdefault((one.source, ORG), []).append(one)
-    atlas = FakeAtlas(
-        listed=list(listed),
-        lists={key: tuple(found) for key, found in by_source.items()},
-        teams=teams or {},
-    )
-    found = []
+    found, sources = [], (Source.ORG_USERS, Source.ORG_INVITES)
+    lists = {(each, ORG): tuple(e for e in invitations if e.source is each) for each in sources}
+    atlas = FakeAtlas(listed=list(listed), lists=lists, teams=teams or {})
 
     async def on_list(_, invitations):
         found.extend(invitations)
 
     scope = await discover_projects(atlas, ProjectFilter(rules), ORG)
-    sources = [Source.ORG_USERS, Source.ORG_INVITES]
     warnings = await list_invitations(atlas, scope, sources, on_list, workers=2)
     selector = Selector(rules, NOW)
     return [selector.decide(one) for one in found], atlas, warnings
@@ -223,6 +199,8 @@ ALL = (SANDBOX, PROD)
         ({"teams": ()}, TO_PROD, WITHOUT_PROD, "forgotten", ()),
         ({"links_out_of_scope": True}, {}, WITHOUT_PROD, OUT, ()),
         ({"linked_projects": ((PROD, ""),)}, {}, WITHOUT_PROD, OUT, ()),
+        ({"linked_projects": ((object_id(9), ""),)}, {}, {}, OUT, ()),  # not visible
+        (IN_SANDBOX | {"teams": ()}, {}, WITHOUT_PROD, "forgotten", ()),
         ({}, TO_PROD, {}, "forgotten", ()),
     ],
 )
@@ -236,9 +214,13 @@ async def test_invitation_reaches_the_projects_of_its_teams(
     assert (tuple(sorted(atlas.teams_requested)), warnings) == (requested, ())
 
 
-async def test_projects_of_roles_and_teams_are_linked_with_their_names():
-    (decision,), _, _ = await decide(invited(**IN_SANDBOX), teams=TO_PROD, **WITHOUT_PROD)
-    assert decision.invitation.linked_projects == ((SANDBOX, "sandbox"), (PROD, "prod"))
+async def test_projects_of_roles_and_teams_are_linked_with_the_names_that_are_known():
+    hidden = invited(2, teams=(), linked_projects=((object_id(9), ""), (OTHER, "")))
+    found, _, _ = await decide(invited(**IN_SANDBOX), hidden, teams=TO_PROD, **WITHOUT_PROD)
+    assert [each.invitation.linked_projects for each in found] == [
+        ((SANDBOX, "sandbox"), (PROD, "prod")),
+        ((object_id(9), ""), (OTHER, "other")),
+    ]
 
 
 async def test_unreadable_teams_of_one_project_keep_every_invitation_with_a_team_and_warn():

@@ -12,21 +12,15 @@ from tempfile import TemporaryDirectory
 import pytest
 from audit.runs import intent, outcome, write_run
 from builders import NOW, OTHER_ORG, PROJECT, changed, entry_of, event_of, object_id, policy
+from sweep.night import line_of
 
 from invite_sweeper.audit import AuditDirectory, History
 from invite_sweeper.audit.events import Planned, announcement_key
-from invite_sweeper.models import (
-    Source,
-)
+from invite_sweeper.models import Source
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.sweep.invitations import combine
 from invite_sweeper.sweep.selection import Selector
-from invite_sweeper.sweep.steps import (
-    KeepBounced,
-    KeepOutsidePlan,
-    Notice,
-    keep_unrecordable,
-)
+from invite_sweeper.sweep.steps import KeepBounced, KeepOutsidePlan, Notice, keep_unrecordable
 
 DAY, SECOND = timedelta(days=1), timedelta(seconds=1)
 OF_PERSON = (Source.ORG_USERS, Source.ORG_INVITES, Source.USERS)
@@ -37,11 +31,6 @@ UNRECORDABLE = (
     {"project_name": LONG},
     {"username": f"{SECRET}@x.example"},
 )
-
-
-def line(decision):
-    entries = tuple(each.entry for each in decision.entries)
-    return event_of(Planned, decision.invitation, rule=decision.rule, entries=entries)
 
 
 def history_of(deleted):
@@ -66,7 +55,7 @@ def decide_all(*entries, deleted=(), planned=None, announced=None, **keys):
     """
     steps = [KeepBounced(history_of(deleted), max_bounces=3)]
     if planned is not None:
-        steps.append(KeepOutsidePlan(map(line, planned)))
+        steps.append(KeepOutsidePlan(map(line_of, planned)))
     if announced is not None:
         steps.append(Notice(announced, 7 * DAY, NOW))
     selector = Selector(policy(**keys), NOW)
@@ -82,20 +71,17 @@ def decide(entry, **keys):
     return decision
 
 
-def plan_of(*entries):
-    """Return what a plan lists of the entries of one person."""
-    return decide_all(*entries)
-
-
 KEEP_BOSS = {"keep": [{"name": "k", "inviters": ["boss@*"]}]}
 
 CHANGES = {
     "role": {"roles": ("GROUP_OWNER",)},
+    "no role": {"roles": ()},
     "role in a project": {"project_roles": ((PROJECT, "GROUP_OWNER"),)},
     "project": {"linked_projects": ((object_id(77), "prod"),)},
     "team": {"team_ids": (object_id(78),)},
     "inviter": {"inviter": "boss@example.com"},
     "expiry": {"expires_at": NOW + 900 * DAY},
+    "no expiry": {"expires_at": None},
 }
 
 
@@ -108,7 +94,7 @@ def _secret():
 def test_entry_is_deleted_that_no_step_keeps(source):
     one = entry_of(source, age=14 * DAY)
     announced = {announcement_key(one): NOW - 7 * DAY}
-    assert decide(one, deleted=[one] * 2, planned=plan_of(one), announced=announced).stale
+    assert decide(one, deleted=[one] * 2, planned=decide_all(one), announced=announced).stale
 
 
 @pytest.mark.parametrize("source", Source)
@@ -117,6 +103,8 @@ def test_each_step_keeps_in_each_list(source):
     assert decide(one, deleted=[one] * 3).keep_reason == "bounced"
     assert decide(one, announced={}).keep_reason == "notice_pending"
     assert decide(one, planned=()).keep_reason == "not_in_plan"
+    nameless, other = (entry_of(source, number, username=None) for number in (1, 2))
+    assert decide(nameless, deleted=[other] * 3).stale
 
 
 @pytest.mark.parametrize("source", Source)
@@ -132,7 +120,7 @@ def test_what_the_log_cannot_record_is_kept_in_each_list(changes, source):
 @pytest.mark.parametrize("change", CHANGES)
 def test_what_changed_since_the_plan_is_kept_in_each_list(change, source):
     one = entry_of(source)
-    found = decide(changed(one, **CHANGES[change]), planned=plan_of(one))
+    found = decide(changed(one, **CHANGES[change]), planned=decide_all(one))
     assert found.keep_reason == "changed_since_plan"
 
 
@@ -204,4 +192,4 @@ def test_step_that_concerns_one_entry_keeps_the_whole_invitation(source):
     (bounced,) = decide_all(*entries, deleted=[one] * 3)
     assert (bounced.keep_reason, len(bounced.all_entries)) == ("bounced", 3)
     without = [each for each in entries if each is not one]
-    assert not any(each.stale for each in decide_all(*entries, planned=plan_of(*without)))
+    assert not any(each.stale for each in decide_all(*entries, planned=decide_all(*without)))

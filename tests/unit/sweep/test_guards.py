@@ -18,12 +18,7 @@ from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import ListUnreadable, Source
 from invite_sweeper.sweep.command import Organization
-from invite_sweeper.sweep.guards import (
-    MIN_COUNT_FOR_SHARE,
-    check_clock,
-    check_limits,
-    share_limit,
-)
+from invite_sweeper.sweep.guards import MIN_COUNT_FOR_SHARE, check_clock, check_limits
 from invite_sweeper.sweep.plan import trim
 from invite_sweeper.sweep.scope import Shard
 
@@ -33,7 +28,7 @@ WIDE = {
     "max_share": 1.0,
     "max_unreadable_projects": 10**6,
 }
-NONE = Counter()
+NONE, RECENT = Counter(), Counter({object_id(0): 3, object_id(9): 1})
 
 
 def limits(**changes):
@@ -90,77 +85,48 @@ def violations(found, limits, recent=NONE, shard=None):
 
 # Limits ------------------------------------------------------------------------------------------
 
+MANY = 10**6
+P0, P1 = (f"in project p{n} ({object_id(n)})" for n in range(2))
+
+
+@pytest.mark.parametrize(
+    ("name", "limit", "seen", "allowed", "over", "found"),
+    [
+        ("max_deletions", 5, MANY, (2, 3), (3, 3), "6 stale invitations are"),
+        ("max_deletions", 0, MANY, (), (1,), "1 stale invitation is"),
+        ("max_deletions_per_project", 3, MANY, (3, 3), (3, 4, 3), f"4 stale invitations {P1} are"),
+        ("max_deletions_per_project", 0, MANY, (), (1,), f"1 stale invitation {P0} is"),
+        ("max_share", 0.5, 100, (50,), (51,), "51 stale of 100 invitations (51.0%) are"),
+        # 0.29 * 100 is less than 29 in floating point
+        ("max_share", 0.29, 100, (29,), (30,), "30 stale of 100 invitations (30.0%) are"),
+        ("max_share", 0.0, 100, (10,), (11,), "11 stale of 100 invitations (11.0%) are"),
+        ("max_share", 0.5, 11, (10,), (11,), "11 stale of 11 invitations (100.0%) are"),
+    ],
+)
+def test_each_limit_is_inclusive_and_a_violation_names_count_place_and_limit(
+    name, limit, seen, allowed, over, found
+):
+    given = limits(**{name: limit})
+    assert violations(plan(*allowed, seen=seen), given) == []
+    message = f"{found} over {name}: {limit}."
+    assert violations(plan(*over, seen=seen), given) == [(name, message)]
+
+
 UNREAD = ", ".join(f"project P{n} ({object_id(500 + n)})" for n in range(5))
 
 
 @pytest.mark.parametrize(
-    ("allowed", "over", "name", "limit", "message"),
+    ("limit", "found"),
     [
-        (plan(2, 3), plan(3, 3), "max_deletions", 5, "6 stale invitations are over {}: 5."),
-        (plan(), plan(1), "max_deletions", 0, "1 stale invitation is over {}: 0."),
-        (
-            plan(3, 3, 3),
-            plan(3, 4, 3),
-            "max_deletions_per_project",
-            3,
-            f"4 stale invitations in project p1 ({object_id(1)}) are over {{}}: 3.",
-        ),
-        (
-            plan(),
-            plan(1),
-            "max_deletions_per_project",
-            0,
-            f"1 stale invitation in project p0 ({object_id(0)}) is over {{}}: 0.",
-        ),
-        (
-            plan(50, seen=100),
-            plan(51, seen=100),
-            "max_share",
-            0.5,
-            "51 stale of 100 invitations (51.0%) are over {}: 0.5.",
-        ),
-        (
-            plan(29, seen=100),
-            plan(30, seen=100),
-            "max_share",
-            0.29,  # 0.29 * 100 is less than 29 in floating point
-            "30 stale of 100 invitations (30.0%) are over {}: 0.29.",
-        ),
-        (
-            plan(10, seen=100),
-            plan(11, seen=100),
-            "max_share",
-            0,
-            "11 stale of 100 invitations (11.0%) are over {}: 0.0.",
-        ),
-        (
-            plan(10, seen=10),
-            plan(11, seen=11),
-            "max_share",
-            0.5,
-            "11 stale of 11 invitations (100.0%) are over {}: 0.5.",
-        ),
-        (
-            plan(unreadable=6),
-            plan(unreadable=7),
-            "max_unreadable_projects",
-            6,
-            f"7 projects could not be read: {UNREAD} and 2 more, over {{}}: 6.",
-        ),
-        (
-            plan(),
-            plan(unreadable=1),
-            "max_unreadable_projects",
-            0,
-            f"1 project could not be read: project P0 ({object_id(500)}), over {{}}: 0.",
-        ),
+        (6, f"7 projects could not be read: {UNREAD} and 2 more"),
+        (0, f"1 project could not be read: project P0 ({object_id(500)})"),
     ],
 )
-def test_each_limit_is_inclusive_and_a_violation_names_count_place_and_limit(
-    allowed, over, name, limit, message
-):
-    assert violations(allowed, limits(**{name: limit})) == []
-    assert violations(over, limits(**{name: limit})) == [(name, message.format(name))]
+def test_projects_that_could_not_be_read_are_counted_and_named_up_to_five(limit, found):
+    name = "max_unreadable_projects"
+    assert violations(plan(unreadable=limit), limits(**{name: limit})) == []
+    message = f"{found}, over {name}: {limit}."
+    assert violations(plan(unreadable=limit + 1), limits(**{name: limit})) == [(name, message)]
 
 
 def test_share_of_a_single_invitation_is_described_in_the_singular():
@@ -228,7 +194,7 @@ def test_limit_of_a_project_is_one_line_that_names_the_place_with_the_most(sizes
     )
 
 
-@pytest.mark.parametrize("recent", [NONE, Counter({object_id(0): 3, object_id(9): 1})])
+@pytest.mark.parametrize("recent", [NONE, RECENT])
 @pytest.mark.parametrize("seen", [12, 37, 96])
 def test_plan_passes_with_the_keys_of_the_hint_and_not_with_less(seen, recent):
     found = plan(7, 5, seen=seen)
@@ -271,58 +237,23 @@ def test_few_stale_invitations_are_exempt_from_the_share(shard, exempt):
         assert bool(found) is (size > exempt)
 
 
-RECENT = Counter({object_id(0): 3, object_id(9): 1})
-
-
 @pytest.mark.parametrize(
-    ("sizes", "changes", "over"),
+    ("sizes", "name", "limit", "over"),
     [
-        ((2,), {"max_deletions": 6}, None),
-        (
-            (3,),
-            {"max_deletions": 6},
-            (
-                "3 stale invitations and 4 that earlier runs deleted within 20 hours "
-                "(limits.period) are over max_deletions: 6."
-            ),
-        ),
-        ((0,), {"max_deletions": 3}, None),  # nothing to delete is never over a limit
-        ((2, 5), {"max_deletions_per_project": 5}, None),
-        (
-            (3, 5),
-            {"max_deletions_per_project": 5},
-            (
-                f"3 stale invitations in project p0 ({object_id(0)}) and 3 that earlier runs "
-                "deleted within 20 hours (limits.period) are over max_deletions_per_project: 5."
-            ),
-        ),
-        ((6,), {"max_share": 0}, None),  # 10 together
-        (
-            (7,),
-            {"max_share": 0.1},
-            (
-                "7 stale of 96 invitations (7.3%) and 4 that earlier runs deleted within 20 hours "
-                "(limits.period) are over max_share: 0.1."
-            ),
-        ),
-        ((8,), {"max_share": 0.12}, None),
+        ((2,), "max_deletions", 6, None),
+        ((3,), "max_deletions", 6, ("3 stale invitations", 4)),
+        ((0,), "max_deletions", 3, None),  # nothing to delete is never over a limit
+        ((2, 5), "max_deletions_per_project", 5, None),
+        ((3, 5), "max_deletions_per_project", 5, (f"3 stale invitations {P0}", 3)),
+        ((6,), "max_share", 0.0, None),  # 10 together
+        ((7,), "max_share", 0.1, ("7 stale of 96 invitations (7.3%)", 4)),
+        ((8,), "max_share", 0.12, None),
     ],
 )
-def test_what_earlier_runs_deleted_counts_towards_each_limit(sizes, changes, over):
-    found = violations(plan(*sizes, seen=96), limits(**changes), RECENT)
-    assert [message for _, message in found] == ([over] if over else [])
-
-
-@pytest.mark.parametrize(
-    ("seen", "stale", "recent", "allowed"),
-    [
-        *((100, 29, 0, 29), (100, 10, 0, None), (100, 11, 0, 29)),
-        *((90, 1, 10, 19), (0, 0, 11, 0), (50, 40, 50, 0)),
-    ],
-)
-def test_share_is_that_of_what_there_was_before_the_earlier_runs(seen, stale, recent, allowed):
-    given = command(limits(max_share=0.29), Counter({object_id(0): recent}))
-    assert share_limit(given, seen=seen, stale=stale) == allowed
+def test_what_earlier_runs_deleted_counts_towards_each_limit(sizes, name, limit, over):
+    found = violations(plan(*sizes, seen=96), limits(**{name: limit}), RECENT)
+    text = "{} and {} that earlier runs deleted within 20 hours (limits.period) are over {}: {}."
+    assert [message for _, message in found] == ([text.format(*over, name, limit)] if over else [])
 
 
 sizes = st.dictionaries(st.integers(1, 6), st.integers(1, 30), max_size=6)

@@ -5,12 +5,12 @@ a sign. An invitation is the entry that it names, then its other entries.
 """
 
 import pytest
-from builders import ORG, OTHER_ORG, invitation, object_id
+from builders import ORG, invitation, object_id
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invite_sweeper.models import ListUnreadable, Source, SourceRetired
-from invite_sweeper.sweep.invitations import combine, unread_organization
+from invite_sweeper.models import Source
+from invite_sweeper.sweep.invitations import combine
 from invite_sweeper.sweep.selection import Decision
 
 A, B = object_id(801), object_id(802)
@@ -113,25 +113,6 @@ def test_entries_make_the_invitations_of_the_rules(entries, invitations):
 )
 def test_unread_list_keeps_the_invitation_of_the_organization(entries, invitations):
     assert combined(entries.split(), all_read=False) == set(invitations.split("|"))
-
-
-@pytest.mark.parametrize(
-    ("unread", "organization"),
-    [
-        (ListUnreadable(A, "A", "503", source=Source.USERS, org_id=ORG), ORG),
-        (ListUnreadable(ORG, "", "503", source=Source.ORG_USERS, org_id=ORG), ORG),
-        (ListUnreadable(ORG, "", "503", source=Source.ORG_INVITES, org_id=OTHER_ORG), OTHER_ORG),
-        (ListUnreadable("malformed", "A", "id", source=Source.USERS), ""),
-        (ListUnreadable(A, "A", "503", source=Source.INVITES, org_id=ORG), None),
-        (SourceRetired(ORG, "", "410", source=Source.ORG_INVITES, org_id=ORG), None),
-        (SourceRetired(A, "A", "410", source=Source.INVITES, org_id=ORG), None),
-        (SourceRetired(ORG, "", "410", source=Source.ORG_USERS, org_id=ORG), ""),
-        (SourceRetired(A, "A", "410", source=Source.USERS, org_id=ORG), ""),
-    ],
-)
-def test_unread_list_may_show_people_of_its_organization_or_of_any(unread, organization):
-    """The older lists are replaced: their people are in the newer ones once Atlas ends them."""
-    assert unread_organization(unread) == organization
 
 
 WORLDS = st.lists(st.sampled_from(list(ENTRIES)), unique=True).flatmap(

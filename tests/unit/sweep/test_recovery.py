@@ -4,13 +4,14 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from audit.runs import intent, planned, started
-from builders import ORG, PROJECT, changed, listed_as, object_id
+from audit.runs import HOST, intent, planned, started
+from builders import ORG, OTHER_ORG, PROJECT, changed, entry_of, listed_as, object_id
 from fakes import FakeAtlas
-from sweep.night import FakeClient, QuietView, command_of
+from sweep.night import ORGS, FakeClient, Night, QuietView, command_of, kill_after_intents, later
 
-from invite_sweeper.audit import OpenIntent, RunFile, RunRecord
-from invite_sweeper.endings import Reason
+from invite_sweeper.audit import History, OpenIntent, RunFile, RunRecord
+from invite_sweeper.audit.events import OutcomeLine
+from invite_sweeper.endings import Reason, WarningCode
 from invite_sweeper.errors import CredentialsRefused
 from invite_sweeper.models import (
     SOURCES_OF_USERS,
@@ -33,15 +34,9 @@ KILLED = {
 }
 
 
-def opened(source, number=1, *, mode="sweep", **changes):
+def opened(source, number=1, *, mode="sweep"):
     """Return the intent that a killed run left open."""
-    place = {"project_id": None, "project_name": None} if source.is_organization_level else {}
-    line = planned(number, source=source, **{**place, **changes})
-    return OpenIntent(KILLED[mode], intent(line))
-
-
-def one_of(source, number=1):
-    return listed_as(opened(source, number).intent)
+    return OpenIntent(KILLED[mode], intent(entry_of(source, number)))
 
 
 class Recovered:
@@ -51,10 +46,6 @@ class Recovered:
         self.lines, self.organization = [], Organization(ORG, FakeClient(atlas))
         self.result = Result(command_of(), [self.organization], QuietView())
         self.recovery = Recovery(self.result, self.organization, self.lines.append, intents)
-
-    @property
-    def messages(self):
-        return [each.message for each in self.result.warnings]
 
 
 async def recover(atlas, *intents):
@@ -69,7 +60,7 @@ async def recover(atlas, *intents):
     removed = [each.username for each in found.lines if each.outcome == "accepted_during"]
     assert found.result.removed_members == removed
     assert found.result.stopped_by == [Reason.REMOVED_MEMBER] * len(removed)
-    return found.lines, found.messages[len(removed) :]
+    return found.lines, [each.message for each in found.result.warnings[len(removed) :]]
 
 
 @pytest.mark.parametrize(
@@ -104,7 +95,7 @@ async def test_outcome_of_a_missing_user_follows_the_status_from_atlas(
     ("moved", "outcome"), [(timedelta(), "failed"), (timedelta(days=1), "already_gone")]
 )
 async def test_invitation_that_is_listed_is_failed_or_was_made_anew(source, moved, outcome):
-    one = one_of(source)
+    one = entry_of(source)
     key = one.scope_id if source is Source.INVITES else (source, one.scope_id)
     listed = changed(one, created_at=one.sent_at + moved)
     (line,), _ = await recover(FakeAtlas(lists={key: (listed,)}), opened(source))
@@ -113,7 +104,7 @@ async def test_invitation_that_is_listed_is_failed_or_was_made_anew(source, move
 
 @pytest.mark.parametrize("source", Source)
 async def test_invitation_of_a_deleted_project_or_missing_without_a_status_is_gone(source):
-    key = PROJECT if source is Source.INVITES else (source, one_of(source).scope_id)
+    key = PROJECT if source is Source.INVITES else (source, entry_of(source).scope_id)
     gone = {key: ProjectGone(PROJECT)} if source in SOURCES_OF_USERS else {}
     (line,), _ = await recover(FakeAtlas(list_results=gone), opened(source))
     assert (line.outcome, line.seen_after) == ("already_gone", None)
@@ -166,7 +157,7 @@ async def test_list_that_the_run_reads_settles_its_intents_and_is_not_read_again
     atlas = FakeAtlas()
     found = Recovered(atlas, opened(Source.INVITES, 1), opened(Source.INVITES, 2))
     ref = ListRef(Project(PROJECT, "renamed", ORG), Source.INVITES)
-    await found.recovery.settle(ref, (one_of(Source.INVITES, 2),))
+    await found.recovery.settle(ref, (entry_of(Source.INVITES, 2),))
     assert [each.outcome for each in found.lines] == ["already_gone", "failed"]
     await found.recovery.settle_rest()
     assert (atlas.requested, len(found.lines)) == ([], 2)
@@ -195,3 +186,51 @@ async def test_removed_member_is_recorded_before_the_next_request_fails():
         await found.recovery.settle_rest()
     assert [line.outcome for line in found.lines] == ["accepted_during"]
     assert found.result.stopped_by == [Reason.REMOVED_MEMBER]
+
+
+# In a sweep ---------------------------------------------------------------------------------------
+
+
+async def test_open_intents_of_each_organization_are_settled_with_its_own_credentials(directory):
+    own = [
+        {"org_id": org_id, "project_id": object_id(n), "source": Source.USERS}
+        for n, org_id in enumerate((ORG, OTHER_ORG), start=1)
+    ]
+    lines = [planned(900 + n, **place) for n, place in enumerate(own)]
+    elsewhere = planned(950, project_id=PROJECT, source=Source.INVITES)
+    await kill_after_intents(directory, *lines, elsewhere, organizations=ORGS[:2])
+    night = Night(directory, 1, 1, sources=["invites", "users"])
+    for atlas, line in zip(night.atlases, lines, strict=True):
+        atlas.lists[Source.USERS, line.project_id] = (listed_as(line),)
+    result = await night.run(at=later())
+    recovered = [each for each in night.events(OutcomeLine) if each.recovers]
+    assert {each.recovers for each in recovered} == {"killed"}
+    assert {each.invitation_id: each.outcome for each in recovered} == {
+        object_id(900): "failed",
+        object_id(901): "failed",
+        object_id(950): "already_gone",  # its project is not in scope any more
+    }
+    assert [each.recovered for each in result.organizations] == [2, 1]
+    assert History.read(directory.files()).open_intents(HOST) == {}
+    assert (await night.run(at=later(48))).recovered == 0
+
+
+async def test_dry_run_settles_nothing(directory):
+    line = planned(900, project_id=object_id(1), source=Source.INVITES)
+    await kill_after_intents(directory, line)
+    night = Night(directory, 1)
+    assert (await night.run(dry_run=True)).recovered == 0
+    assert len(History.read(directory.files()).open_intents(HOST)[ORG]) == 1
+
+
+async def test_intents_stay_open_where_the_organization_cannot_be_read(directory):
+    line = planned(900, project_id=object_id(1), source=Source.INVITES)
+    await kill_after_intents(directory, line)
+    night = Night(directory, 1, 1)
+    night.atlases[0].list_results = {object_id(1): ListUnreadable(object_id(1), "p0", "HTTP 503.")}
+    result = await night.run(at=later())
+    assert (result.recovered, len(History.read(directory.files()).open_intents(HOST)[ORG])) == (
+        0,
+        1,
+    )
+    assert WarningCode.RECOVERY in night.view.codes()

@@ -4,6 +4,7 @@ import pytest
 from builders import OTHER_ORG, object_id, policy, project
 from hypothesis import given
 from hypothesis import strategies as st
+from sweep.night import command_of
 
 from invite_sweeper.errors import UsageError
 from invite_sweeper.sweep.scope import ProjectFilter, Shard, scope_sha256
@@ -17,24 +18,16 @@ TAGS = {"tags": {"env": "sandbox", "team": "data"}}
     ("changes", "filters", "included"),
     [
         ({}, {}, True),
-        # Names: case is ignored, also of letters with accents; excluded names may look the same.
+        # `test_text` has more names and ids.
         ({"name": "SANDBOX-1"}, {"include": ["Sandbox-*"]}, True),
-        ({"name": "Sandbox-"}, {"include": ["Sandbox-*"]}, True),
         ({"name": "xSandbox-1"}, {"include": ["Sandbox-*"]}, False),
+        ({"name": "cafe\u0301"}, {"include": ["CAF\u00c9"]}, True),
         ({"name": "prod-1"}, {"include": ["prod-1"], "exclude": ["PROD-*"]}, False),
-        ({"name": "cafe\u0301"}, {"exclude": ["CAF\u00c9"]}, False),
-        ({"name": "Ann\u00c9"}, {"include": ["ann*"]}, True),
-        ({"name": "ANN"}, {"include": ["[\u00e9a]nn"]}, True),
+        ({"name": "\uff50rod-1"}, {"include": ["prod-*"]}, False),
         ({"name": "\uff50rod-1"}, {"exclude": ["prod-*"]}, False),
-        ({"name": "pr\u034fod-1"}, {"exclude": ["prod-*"]}, False),
-        # Ids: 24 digits are compared with ids alone, all else with names alone.
         ({"id": object_id(7)}, {"include": [object_id(7)]}, True),
-        ({"id": object_id(8)}, {"include": [object_id(7)]}, False),
-        ({"id": object_id(7)}, {"exclude": [object_id(7)]}, False),
         ({"id": ID_WITH_DB}, {"include": ["*db*"]}, False),
-        ({"id": ID_WITH_DB}, {"exclude": ["*db*"]}, True),
         ({"id": ID_WITH_DB}, {"exclude": [ID_WITH_DB.upper()]}, False),
-        ({"name": ID_WITH_DB}, {"include": [ID_WITH_DB]}, False),
         # Tags: all must be on the project.
         (TAGGED, TAGS, True),
         ({"tags": (("env", "sandbox"),)}, TAGS, False),
@@ -67,26 +60,18 @@ def test_patterns_that_matched_no_project_of_the_organizations_are_reported():
 
 
 def test_scope_hash_depends_on_projects_tags_and_sources_alone():
-    def digest(**keys):
-        return scope_sha256(policy(**keys))
+    def digest(projects, **keys):
+        return scope_sha256(policy(projects=projects, **keys))
 
-    base = digest(projects={"include": ["a", "B"], "exclude": ["c"], "tags": {"Env": "Dev"}})
-    same = digest(
-        projects={"include": ["b", "A", "a"], "exclude": ["C"], "tags": {"env": "DEV"}},
-        rules=[{"name": "other", "older_than": "1d"}],
-        organizations=[OTHER_ORG],
-    )
-    assert base == same
-    others = [
-        digest(),
-        digest(projects={"include": ["a"], "exclude": ["c"], "tags": {"Env": "Dev"}}),
-        digest(projects={"include": ["a", "B"], "exclude": ["d"], "tags": {"Env": "Dev"}}),
-        digest(projects={"include": ["a", "B"], "exclude": ["c"], "tags": {"Env": "Test"}}),
-        digest(projects={"include": ["a", "B"], "exclude": ["c"], "tags": {"Dev": "Dev"}}),
-        digest(projects={"include": ["a", "B"], "exclude": ["c"]}),
-        digest(sources=["users"]),
-    ]
-    assert len({base, *others}) == 1 + len(others)
+    tagless = {"include": ["a", "B"], "exclude": ["c"]}
+    base = {**tagless, "tags": {"Env": "Dev"}}
+    same = {"include": ["b", "A", "a"], "exclude": ["C"], "tags": {"env": "DEV"}}
+    keys = {"rules": [{"name": "other", "older_than": "1d"}], "organizations": [OTHER_ORG]}
+    assert digest(base) == digest(same, **keys)
+    tags = [{"tags": {"Env": "Test"}}, {"tags": {"Dev": "Dev"}}]
+    others = [digest({**base, **each}) for each in ({"include": ["a"]}, {"exclude": ["d"]}, *tags)]
+    others += [digest({}), digest(tagless), digest(base, sources=["users"])]
+    assert len({digest(base), *others}) == 1 + len(others)
 
 
 # Shards -------------------------------------------------------------------------------------------
@@ -134,15 +119,12 @@ def test_hash_of_the_policy_does_not_depend_on_the_shard():
 @given(count=st.integers(1, 12), max_deletions=st.integers(0, 1000), unreadable=st.integers(0, 20))
 def test_parts_of_the_limits_add_up_to_the_whole(count, max_deletions, unreadable):
     keys = {"max_deletions": max_deletions, "max_unreadable_projects": unreadable}
-    limits = policy(limits=keys).limits
-    parts = [Shard(index, count).limits_for(limits) for index in range(1, count + 1)]
+    whole = policy(limits=keys)
+    shards = [Shard(index, count) for index in range(1, count + 1)]
+    parts = [command_of(whole, shard=each).limits for each in shards]
     assert sum(part.max_deletions for part in parts) == max_deletions
     assert sum(part.max_unreadable_projects for part in parts) == unreadable
-
-
-def test_limit_per_project_is_not_divided():
-    limits = policy(limits={"max_deletions_per_project": 7}).limits
-    assert Shard(2, 3).limits_for(limits).max_deletions_per_project == 7
+    assert {part.max_deletions_per_project for part in parts} == {25}
 
 
 @pytest.mark.parametrize(

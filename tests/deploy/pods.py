@@ -1,0 +1,156 @@
+"""What holds in every rendering, of kustomize as of the chart, and what makes two comparable."""
+
+import re
+
+from deploy.manifests import documents, night_of
+
+from invite_sweeper.cli.sweep import plan
+from invite_sweeper.endings import ExitCode
+
+FINAL = {int(code) for code in ExitCode if not (code.retryable or code.succeeded)}
+RETRYABLE = {int(code) for code in ExitCode if code.retryable}
+GRACE_S = 20  # the default of execution.grace
+DAY_S = 86_400
+OPTIONS = {name.removeprefix("--") for parameter in plan.params for name in parameter.opts}
+KIND = {"service-account": "CLIENT_ID", "api-key": "PUBLIC_API_KEY", "none": ""}
+LABELS_OF_HELM = {
+    "app.kubernetes.io/instance",
+    "app.kubernetes.io/version",
+    "app.kubernetes.io/managed-by",
+    "helm.sh/chart",
+}
+
+
+def check(name, manifests, values):
+    """Raise AssertionError unless the manifests are as the chart's values say, and agree."""
+    night = night_of(manifests)
+    check_times(night, values)
+    check_container(name, night, values)
+    check_objects(name, manifests, night, values)
+
+
+def check_times(night, values):
+    """Check that one run at a time has its deadlines, retries and codes."""
+    cron, job, pod, _ = night
+    minutes, shards = values.get("deadlineMinutes", 60), values.get("shards", 0)
+    retries, per_pod = values.get("retries", 4), "PerIndex" if shards else ""
+    waits_s = sum(10 * 2**attempt for attempt in range(retries))  # Kubernetes waits so long
+    final, *_, retryable = job["podFailurePolicy"]["rules"]
+
+    assert cron["concurrencyPolicy"] == "Forbid"
+    assert re.fullmatch(r"([1-9]|[1-5]\d) ([0-9]|1\d|2[0-3]) \* \* \*", cron["schedule"])
+    assert cron.get("suspend", False) == values.get("suspend", False)
+    assert cron["failedJobsHistoryLimit"] >= 3
+    assert 600 <= cron["startingDeadlineSeconds"] < DAY_S - job["activeDeadlineSeconds"]
+    assert night.options["deadline"] == f"{minutes}m"
+    assert 60 * minutes + GRACE_S + 60 <= pod["activeDeadlineSeconds"]
+    assert 2 * pod["activeDeadlineSeconds"] + waits_s <= job["activeDeadlineSeconds"]
+    assert pod["terminationGracePeriodSeconds"] >= GRACE_S + 10
+    assert {key: job[key] for key in job if "backoff" in key} == {f"backoffLimit{per_pod}": retries}
+    assert (job["podReplacementPolicy"], pod["restartPolicy"]) == ("Failed", "Never")
+    for rule, action, codes in (
+        (final, "FailIndex" if shards else "FailJob", FINAL), (retryable, "Count", RETRYABLE)
+    ):  # fmt: skip
+        exits = rule["onExitCodes"]
+        assert (rule["action"], exits["operator"], {*exits["values"]}) == (action, "In", codes)
+        assert exits["containerName"] == night.box["name"]
+    if shards:
+        assert job["completionMode"] == "Indexed"
+        assert job["completions"] == job["parallelism"] == shards
+        assert night.options["shard"] == f"auto/{shards}"
+    assert ("$(JOB_COMPLETION_INDEX)" in night.options["audit-dir"]) == bool(shards)
+
+
+def check_container(name, night, values):
+    """Check what the container runs and mounts, and that the pod is restricted.
+
+    The container shows its other restrictions when it runs (test_cluster.py).
+    """
+    _, _, pod, box = night
+    mounted, variables = [each["name"] for each in box["volumeMounts"]], night.environment
+    volumes = {each["name"]: each for each in pod["volumes"]}
+    account, metrics = values.get("credentials", {}), values.get("metrics", {})
+    kind = KIND[account.get("kind", "service-account")] if account.get("secretName", "x") else ""
+    named = [f"PUBLIC_API_KEY_{each['name']}" for each in account.get("named", [])]
+    textfile = metrics.get("textfile", {})
+
+    assert mounted == [each["name"] for each in pod["volumes"]]
+    assert len(volumes) == len(mounted)
+    assert len(variables) == len(box["env"])
+    assert variables.keys() >= {f"MONGODB_ATLAS_{each}_FILE" for each in (kind, *named) if each}
+    assert ("credentials" in volumes) == bool(kind)
+    policy = values.get("policyConfigMap", f"{name}-policy")
+    assert volumes["policy"]["configMap"] == {"name": policy}
+    assert volumes.get("metrics", {}).get("hostPath", {}).get("type", "Directory") == "Directory"
+    assert ("metrics-file" in night.options) == ("metrics" in volumes) == bool(textfile)
+    assert box["args"][0] == "$(COMMAND)"
+    assert night.options.keys() <= OPTIONS
+    assert box["image"].endswith(values.get("image", {}).get("digest", ":dev"))
+    assert box["resources"]["limits"].keys() == {"memory"}  # one of the processor would throttle
+    assert pod.get("initContainers") == values.get("initContainers")
+    assert pod["serviceAccountName"] == values.get("serviceAccount", {}).get("name", name)
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+
+
+def check_objects(name, manifests, night, values):
+    """Check what stands beside the CronJob."""
+    _, job, pod, box = night
+    claim = {each["name"]: each for each in pod["volumes"]}["audit"]["persistentVolumeClaim"]
+    assert (("PersistentVolumeClaim", claim["claimName"]) in manifests) == (
+        "existingClaim" not in values.get("audit", {})
+    )
+    expected = "sweep" if values.get("mode") == "sweep" else "plan"
+    assert manifests["ConfigMap", f"{name}-command"]["data"] == {"command": expected}
+    own = [each for key, each in manifests.items() if key != ("Secret", "more")]
+    assert {each["metadata"]["namespace"] for each in own} == {"invite-sweeper"}
+    common = values.get("commonLabels", {}).items()
+    assert all(common <= each["metadata"].get("labels", {}).items() for each in own)
+    for (kind, _), each in manifests.items():
+        if kind == "ServiceAccount":
+            assert each["automountServiceAccountToken"] is False
+        if kind == "NetworkPolicy":
+            check_network(each["spec"], job["template"]["metadata"]["labels"])
+        if kind == "Job":  # the nightly pod, with another command
+            template = each["spec"]["template"]["spec"]
+            (single,) = template["containers"]
+            assert single["args"] == values["job"]["args"]
+            assert template | {"containers": [single | {"args": box["args"]}]} == pod
+
+
+def check_network(spec, labels):
+    """Check that only DNS and HTTPS to public addresses are allowed."""
+    dns, https, *_ = spec["egress"]
+    excepted = {each for block in https["to"] for each in block["ipBlock"]["except"]}
+
+    assert spec["policyTypes"] == ["Ingress", "Egress"]
+    assert spec["ingress"] == []
+    assert spec["podSelector"]["matchLabels"].items() <= labels.items()
+    # The DNS of OpenShift listens on 5353.
+    assert [{p["port"] for p in rule["ports"]} for rule in (dns, https)] == [{53, 5353}, {443}]
+    assert {"10.0.0.0/8", "169.254.0.0/16", "fc00::/7"} <= excepted
+
+
+def comparable(text):
+    """Return the manifests without the claim and Helm's labels, lists without an order sorted.
+
+    Helm keeps the claim when it uninstalls; with kustomize it is a file of its own.
+    """
+    found = documents(text)
+    _remove_labels_of_helm(found)
+    _, _, pod, box = night_of(found)
+    box["args"] = [box["args"][0], *sorted(box["args"][1:])]
+    for items in (box["env"], box["volumeMounts"], pod["volumes"]):
+        items.sort(key=lambda item: item["name"])
+    return {key: each for key, each in found.items() if key[0] != "PersistentVolumeClaim"}
+
+
+def _remove_labels_of_helm(value):
+    """Remove them from every mapping, those of selectors and pods included."""
+    if isinstance(value, dict):
+        for key in LABELS_OF_HELM & value.keys():
+            del value[key]
+    parts = value.values() if isinstance(value, dict) else value
+    for part in parts if isinstance(value, dict | list) else ():
+        _remove_labels_of_helm(part)

@@ -1,0 +1,122 @@
+"""The question before a sweep deletes: what it shows, and what holds if it was open for long."""
+
+from datetime import timedelta
+
+import pytest
+from builders import changed, invitation, object_id, project
+from sweep.night import Night, drop, kept_then, later, message
+
+from invite_sweeper.audit.events import Intent, OutcomeLine, Planned
+from invite_sweeper.endings import Reason
+from invite_sweeper.errors import AtlasUnavailable
+from invite_sweeper.models import ListUnreadable, Source
+
+
+async def test_question_has_the_counts_of_all_and_its_time_is_not_the_runs(directory):
+    night, asked = Night(directory, 1, 2, 0), []
+
+    def answer(result):
+        lists = [*night.atlases[1].requested]
+        asked.append((result.stale, len(result.organizations), night.deleted, lists))
+        night.clock_s += 60
+        return True
+
+    night.clock_s = 10.0
+    result = await night.run(answer=answer)
+    assert asked == [(3, 3, [0, 0, 0], [object_id(2)])]
+    assert (result.duration_s, result.changed, night.deleted) == (10.0, 0, [1, 2, 0])
+    assert night.atlases[1].requested == [object_id(2)] * 2  # once to plan, once to verify
+
+
+def after(night, seconds, change=lambda: None):
+    """Return an answer that takes a time, in which Atlas changes."""
+
+    def answer(_):
+        night.clock_s += seconds
+        change()
+        return True
+
+    return answer
+
+
+async def test_long_question_leaves_out_what_changed_meanwhile(directory):
+    night = Night(directory, 1)
+    (atlas,) = night.atlases
+    await night.run(dry_run=True)  # the others are new since this plan
+    own = {"project_id": object_id(1), "source": Source.INVITES}
+    one = atlas.lists[object_id(1)][0]
+    two, three, four = (invitation(n, project_name="p0", **own) for n in (50, 51, 52))
+    atlas.lists[object_id(1)] = (one, two, three, four)
+
+    def change():
+        promoted = changed(two, roles=("GROUP_OWNER",))
+        later = changed(three, expires_at=three.sent_at + timedelta(days=60))
+        atlas.lists[object_id(1)] = (promoted, later, four)
+
+    result = await night.run(answer=after(night, 61, change))
+    assert [each.new for each in night.events(Planned)] == [False, True, True, True]
+    assert atlas.deleted == [four.invitation_id]
+    assert (result.deleted, result.changed, result.exit_code) == (1, 3, 0)
+    assert [each.invitation_id for each in night.events(Intent)] == [four.invitation_id]
+    assert len(night.events(OutcomeLine)) == 4
+    assert night.view.warnings[-1].message.startswith("3 planned invitations changed or left")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"list_results": {object_id(1): ListUnreadable(object_id(1), "p0", "HTTP 500.", 500)}},
+        {"list_results": {object_id(1): AtlasUnavailable("No connection.")}},
+        {"listed": [project(1, name="renamed")]},
+    ],
+    ids=["unread", "failed", "out of scope"],
+)
+async def test_long_question_deletes_nothing_in_a_list_that_cannot_be_read_again(directory, change):
+    night = Night(directory, 2, 1, projects={"include": ["p*"]})
+    answer = after(night, 61, lambda: vars(night.atlases[0]).update(change))
+    result = await night.run(answer=answer)
+    assert night.deleted == [0, 1]
+    assert result.changed == 2
+
+
+def unreadable(count):
+    return [ListUnreadable("??", f"Odd {number}", "malformed id") for number in range(count)]
+
+
+@pytest.mark.parametrize(("unread", "refused"), [(2, False), (3, True)])
+async def test_guards_hold_for_what_is_read_after_a_long_question(directory, unread, refused):
+    night = Night(directory, 1, 1, limits={"max_unreadable_projects": 2})
+    night.atlases[1].listed += unreadable(1)
+    answer = after(night, 61, lambda: night.atlases[0].listed.extend(unreadable(unread - 1)))
+    result = await night.run(answer=answer)
+    assert (night.deleted, result.projects_unreadable) == ([0, 0] if refused else [1, 1], unread)
+    assert result.reasons == (
+        (Reason.MAX_UNREADABLE_PROJECTS,) if refused else (Reason.UNREADABLE_PROJECTS,)
+    )
+
+
+async def test_population_is_compared_again_after_a_long_question(directory):
+    """Ten and ten are too few to compare; twenty are not."""
+    night = await kept_then(directory, 10, 10)
+
+    def change():
+        drop(night, 0, 6), drop(night, 1, 7)
+
+    result = await night.run(at=later(), answer=after(night, 61, change))
+    assert "13 entries were found, 20" in message(result)
+    assert (night.deleted, result.exit_code) == ([0, 0], 3)
+
+
+async def test_refused_question_deletes_nothing(directory):
+    night = Night(directory, 1)
+    result = await night.run(answer=lambda _: False)
+    assert (message(result), result.error["consequence"]) == ("Cancelled.", "Nothing was deleted.")
+    assert (night.deleted, result.exit_code, result.plan_made) == ([0], 3, True)
+
+
+@pytest.mark.parametrize("answer", [True, False])
+async def test_stop_while_the_question_is_open_deletes_nothing(directory, answer):
+    night = Night(directory, 1)
+    result = await night.run(answer=lambda _: night.stop.request("SIGTERM came") or answer)
+    assert (result.exit_code, result.error["consequence"]) == (8, "Nothing was deleted.")
+    assert night.deleted == [0]
