@@ -164,8 +164,8 @@ class CliRunner:
         return self.folder / "audit"
 
     def run_files(self) -> list[Path]:
-        """Return the files of the runs, oldest first."""
-        return sorted(self.audit_dir.glob("*.jsonl*"))
+        """Return the files of the runs, oldest first; also of shards in folders below."""
+        return sorted(self.audit_dir.rglob("*.jsonl*"))
 
     @property
     def log_path(self) -> Path:
