@@ -31,7 +31,9 @@ _NEXT = b'"links":[{"href":"https://atlas.example","rel":"next"}],"further":'
 def add_faults(world: World) -> None:
     """Add random faults: of pages, lists, DELETEs, users, and credentials."""
     sim, dice = world.cli.sim, world.dice
-    answer_as_400(world)
+    if dice.random() < 0.5:  # it is not known what Atlas sends for an invitation that is gone
+        gone = faults.gone_as_400()
+        sim.faults.add(gone, method="DELETE", path="*/invites/*", times=None)
     for path, sizes in (("*/v2/groups", (1, 2)), ("*/users", (1, 3)), ("*/teams", (1,))):
         if size := dice.choice((None, *sizes)):
             repeated = dice.choice((0, 1)) if size == 2 else 0
@@ -51,20 +53,14 @@ def add_faults(world: World) -> None:
         sim.faults.add(end, nth=dice.randint(2, 25))
 
 
-def answer_as_400(world: World) -> None:
-    """Perhaps answer 400 for an invitation that is gone: it is not known what Atlas sends."""
-    if world.dice.random() < 0.5:
-        gone = faults.gone_as_400()
-        world.cli.sim.faults.add(gone, method="DELETE", path="*/invites/*", times=None)
-
-
 def _fail_some_lists(world: World) -> None:
     """Make the lists of a project unreadable, one list incomplete, those of teams, or all of it."""
     dice = world.dice
     unreadable = (faults.malformed(), faults.role_missing(), faults.truncated(), faults.html(200))
     teams = (*unreadable[:2], faults.fail_with(404), no_end(), no_end())
     if dice.random() < 0.3:
-        make_unreadable(world, dice.choice(list(world.projects)), dice.choice(unreadable))
+        project_id = dice.choice(list(world.projects))
+        make_unreadable(world, lists_of(project_id), dice.choice(unreadable))
     if dice.random() < 0.4:
         make_teams_unreadable(world, dice.choice(list(world.projects)), dice.choice(teams))
     if dice.random() < 0.3 and world.items:
@@ -79,11 +75,15 @@ def fail_lists(world: World, lists: Collection[tuple[str, str]], fault: faults.F
         world.cli.sim.faults.add(fault, method="GET", path=path, times=None)
 
 
-def make_unreadable(world: World, project_id: str, fault: faults.Fault) -> None:
-    """Let the lists of a project be unreadable."""
-    lists = {("invites", project_id), ("users", project_id)}
+def make_unreadable(world: World, lists: set[tuple[str, str]], fault: faults.Fault) -> None:
+    """Let lists be unreadable from the start."""
     fail_lists(world, lists, fault)
     world.unread |= lists
+
+
+def lists_of(project_id: str) -> set[tuple[str, str]]:
+    """Return the lists of a project."""
+    return {("invites", project_id), ("users", project_id)}
 
 
 def make_teams_unreadable(world: World, project_id: str, fault: faults.Fault) -> None:
@@ -99,8 +99,7 @@ def _fail_one_list(world: World) -> None:
     ambiguous_user = faults.altered(lambda body: body.replace(b'"id":', b'"id":"","id":'))
     of_users = (no_end(), no_end(repeats=True), ambiguous_user)
     fault = ambiguous if source.endswith("invites") else world.dice.choice(of_users)
-    fail_lists(world, [(source, scope_id)], fault)
-    world.unread.add((source, scope_id))
+    make_unreadable(world, {(source, scope_id)}, fault)
 
 
 def add_changing_users(world: World, *, accepting: float) -> None:
@@ -193,7 +192,7 @@ def focus(world: World, number: int) -> None:
         case 4:
             policy["limits"]["max_unreadable_projects"] = 0
             project_id = dice.choice(world.projects_of(world.organizations[0]))
-            make_unreadable(world, project_id, faults.malformed())
+            make_unreadable(world, lists_of(project_id), faults.malformed())
         case 5:  # what is kept is in every list
             key, value = dice.choice(list(world.selections(1).items()))
             policy["keep"] = [{"name": "some", key: value}]
@@ -261,7 +260,6 @@ def _lose_project(world: World, project_id: str) -> set[tuple[str, str]]:
         own = [r for r in world.items.values() if project_id in (r.project_id, *r.linked)]
     else:
         world.cli.sim.faults.clear()
-        lists = (("invites", project_id), ("users", project_id))
-        fail_lists(world, lists, faults.role_missing())
+        fail_lists(world, lists_of(project_id), faults.role_missing())
         own = [row for row in world.items.values() if row.project_id == project_id]
     return {row.removed_as for row in own}
