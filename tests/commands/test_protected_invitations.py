@@ -338,21 +338,10 @@ def check_claims(world: World, summary: dict[str, object], *, is_shard: bool) ->
 
 
 def check_limits(world: World) -> None:
-    """Check the intents of all commands together: they are sent within `limits.period`.
-
-    Intents whose DELETE was not sent do not count; those of a killed command do.
-    """
-    keys = ("run_id", "source", "org_id", "project_id", "invitation_id")
-    unsent = {
-        tuple(line[key] for key in keys)
-        for line in world.cli.lines("outcome")
-        if line["outcome"] in {"skipped", "changed", "accepted_before"}
-    }
-    lines = world.cli.lines("intent")
-    sent = [line for line in lines if tuple(line[key] for key in keys) not in unsent]
-    limits = world.policy["limits"]
+    """Check what was sent by all commands together, within `limits.period`."""
+    sent, limits = world.cli.sent(), world.policy["limits"]
     assert len(sent) <= limits["max_deletions"]
-    for count in Counter(line["run_id"] for line in lines).values():
+    for count in Counter(line["run_id"] for line in world.cli.lines("intent")).values():
         assert count <= max(10, limits["max_share"] * listed_count(world))
     for project_id in world.projects:
         count = sum(line["project_id"] == project_id for line in sent)
