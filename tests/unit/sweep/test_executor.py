@@ -516,14 +516,18 @@ def two_organizations(found):
 
 
 async def delete_in(organizations, log):
-    rules = policy(limits={"canary": 0}, execution={"concurrency": 1})
+    """Delete what is planned; return what the view was told to begin."""
+    rules, view, begun = policy(limits={"canary": 0}, execution={"concurrency": 1}), QuietView(), []
+    view.started = lambda *shown: begun.append(shown)
     command = command_of(rules, clock=asyncio.get_running_loop().time)
-    await delete(Result(command, organizations, QuietView()), organizations, log, StopRequest())
+    await delete(Result(command, organizations, view), organizations, log, StopRequest())
+    return begun
 
 
 async def test_refused_credentials_end_one_organization_and_the_others_go_on():
     first, second = organizations = two_organizations(results(REFUSED, 2))
-    await delete_in(organizations, FakeDeletionLog())
+    begun = await delete_in(organizations, FakeDeletionLog())
+    assert begun == [("Deleting invitations", 2, ORG)] * 2
     assert (first.outcomes, second.outcomes) == ({"deleted": 1, "failed": 1}, {"deleted": 2})
     assert isinstance(first.error, CredentialsRefused)
     assert first.error.consequence == "1 invitation had been deleted by then."
