@@ -1,5 +1,6 @@
 """The figures that must hold; each function measures one."""
 
+import asyncio
 import sys
 import tempfile
 from collections.abc import Callable
@@ -132,15 +133,15 @@ def structure() -> Figure:
 
 def of_buckets(scenario: Scenario, refused: float, limit: float) -> Figure:
     """Measure the rate limiter, with a project that needs more requests than its bucket has."""
-    found = run_hot(scenario)
+    found = asyncio.run(run_hot(scenario))
     ratio = found.took_s / found.bound_s
     return Figure(
         f"{scenario.deletions} deletions through a bucket of {scenario.capacity}: "
         f"a second client draws {scenario.other_per_s:g} tokens per second"
         f"{'' if scenario.headers else ', no headers'}",
-        f"{found.refused_share:.2%} of {found.answers} responses are 429; {found.took_s:.2f} s, "
-        f"bound {found.bound_s:.2f} s: {ratio:.2f}; longest silence "
-        f"{found.longest_silence_s:.1f} s",
+        f"{found.refused_share:.2%} of {len(found.requests)} responses are 429; "
+        f"{found.took_s:.2f} s, bound {found.bound_s:.2f} s: {ratio:.2f}; "
+        f"longest silence {found.longest_silence_s:.1f} s",
         f"{refused:.0%}; {limit}; silent for at most 10 s",
         found.refused_share <= refused and ratio <= limit and found.longest_silence_s <= 10,
     )

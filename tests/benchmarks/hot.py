@@ -81,35 +81,27 @@ class Hot:
     """The result of one sweep. Times in seconds on the simulated Atlas's clock.
 
     Attributes:
-        began_s: The first request of the program.
-        asked_s: Each request to the hot project.
-        sent_s: Those of them that were not answered with 429.
-        answers: All responses.
-        refusals: Responses with 429.
+        requests: All that Atlas received from the program.
+        hot: Those to the hot project.
         anchor_s: One refill of the hot project's bucket.
     """
 
     scenario: Scenario
-    began_s: float
-    asked_s: tuple[float, ...]
-    sent_s: tuple[float, ...]
-    answers: int
-    refusals: int
+    requests: Sequence[RequestRecord]
+    hot: Sequence[RequestRecord]
     anchor_s: float
     other: SecondClient
 
     @property
     def refused_share(self) -> float:
-        return self.refusals / self.answers
+        return sum(each.status == 429 for each in self.requests) / len(self.requests)
 
     @property
     def took_s(self) -> float:
         """From the first request to the hot project's last; infinite if the sweep ended early."""
-        return (
-            self.sent_s[-1] - self.began_s
-            if len(self.sent_s) > self.scenario.deletions
-            else math.inf
-        )
+        sent_s = [each.at_s for each in self.hot if each.status < 400]
+        ended = len(sent_s) > self.scenario.deletions
+        return sent_s[-1] - self.requests[0].at_s if ended else math.inf
 
     @property
     def longest_silence_s(self) -> float:
@@ -117,44 +109,28 @@ class Hot:
 
         Every period here is far below 10 s: in a longer silence the bucket had tokens.
         """
-        return max(later - earlier for earlier, later in pairwise(self.asked_s))
-
-    def refills_until(self, at_s: float) -> int:
-        """Return the number of refills since the program's first request."""
-        return math.floor((at_s - self.anchor_s) / self.scenario.period_s) - self._first_refill
-
-    @property
-    def _first_refill(self) -> int:
-        return math.floor((self.began_s - self.anchor_s) / self.scenario.period_s)
-
-    def allowed_until(self, at_s: float) -> int:
-        """Return how many requests an ideal client could have sent by then.
-
-        The ideal client leaves to the second client what that takes until the next refill.
-        """
-        started_s = self.anchor_s + self._first_refill * self.scenario.period_s
-        refills = self.refills_until(at_s)
-        next_s = started_s + (refills + 1) * self.scenario.period_s
-        spent = sum(started_s <= each_s < next_s for each_s in self.other.spent_s)
-        return self.scenario.capacity + self.scenario.refill * refills - spent
+        return max(later.at_s - earlier.at_s for earlier, later in pairwise(self.hot))
 
     @property
     def bound_s(self) -> float:
-        """The time that an ideal client needs for all requests."""
-        refills = 0
-        while True:
-            at_s = self.anchor_s + (self._first_refill + refills) * self.scenario.period_s
-            if self.allowed_until(at_s + self.scenario.period_s / 2) > self.scenario.deletions:
-                return max(0.0, at_s - self.began_s)
+        """The time that an ideal client needs for all requests.
+
+        It leaves to the second client what that takes until the next refill.
+        """
+        one, began_s = self.scenario, self.requests[0].at_s
+        refills_before = math.floor((began_s - self.anchor_s) / one.period_s)
+        start_s = self.anchor_s + refills_before * one.period_s
+        refills, free = 0, 0
+        while free <= one.deletions:
+            at_s = start_s + refills * one.period_s
+            spent = sum(start_s <= each_s < at_s + one.period_s for each_s in self.other.spent_s)
+            free = one.capacity + one.refill * refills - spent
             refills += 1
+        return max(0.0, at_s - began_s)
 
 
-def run_hot(scenario: Scenario = ALONE) -> Hot:
+async def run_hot(scenario: Scenario) -> Hot:
     """Run one sweep."""
-    return asyncio.run(_run_hot(scenario))
-
-
-async def _run_hot(scenario: Scenario) -> Hot:
     sim = ObservedAtlas(monotonic=time.perf_counter)
     if not scenario.headers:
         sim.faults.add(faults.without_rate_limits(), times=None)
@@ -176,7 +152,8 @@ async def _run_hot(scenario: Scenario) -> Hot:
         spending = asyncio.create_task(other.spend(sim, hot))
         await _sweep(base_url, sim.add_service_account())
         spending.cancel()
-    return _read(sim.requests, hot, scenario, anchors_s[0], other)
+    of_hot = [each for each in sim.requests if f"/groups/{hot}/" in each.path]
+    return Hot(scenario, sim.requests, of_hot, anchors_s[0], other)
 
 
 def _invite(sim: SimulatedAtlas, project_id: str, count: int) -> None:
@@ -193,35 +170,10 @@ async def _sweep(base_url: str, account: Account) -> None:
         process = await asyncio.create_subprocess_exec(
             *(*OURS, *arguments),
             cwd=folder,
-            env={
-                **quiet_environment(),
-                **account.environment(),
-                "MONGODB_ATLAS_BASE_URL": base_url,
-            },
+            env=quiet_environment() | account.environment() | {"MONGODB_ATLAS_BASE_URL": base_url},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
         _, err = await process.communicate()
     assert process.returncode in {ExitCode.DONE, ExitCode.INTERRUPTED}, err.decode()
-
-
-def _read(
-    requests: Sequence[RequestRecord],
-    hot: str,
-    scenario: Scenario,
-    anchor_s: float,
-    other: SecondClient,
-) -> Hot:
-    hot_ones = [asked for asked in requests if f"/groups/{hot}/" in asked.path]
-    sent_s = tuple(asked.at_s for asked in hot_ones if asked.status < 400)
-    return Hot(
-        scenario=scenario,
-        asked_s=tuple(asked.at_s for asked in hot_ones),
-        began_s=requests[0].at_s,
-        sent_s=sent_s,
-        answers=len(requests),
-        refusals=sum(asked.status == 429 for asked in requests),
-        anchor_s=anchor_s,
-        other=other,
-    )

@@ -71,7 +71,7 @@ def fresh_atlas(load: Load) -> Iterator[Atlas]:
     atlas.result = json.loads(last)
 
 
-def measured(load: Load, command: Sequence[str]) -> Took:
+def _measured(load: Load, command: Sequence[str], *, dry_run: bool) -> Took:
     """Run a command against a new simulated Atlas and measure it."""
     with tempfile.TemporaryDirectory() as folder:
         note = Path(folder) / "took.json"
@@ -87,7 +87,10 @@ def measured(load: Load, command: Sequence[str]) -> Took:
             )
         took = json.loads(note.read_bytes())
     assert took.pop("code") == 0, done.stderr.decode()
-    return Took(**took, **atlas.result)
+    found = Took(**took, **atlas.result)
+    left = load.invitations if dry_run else 0
+    assert (found.deleted, found.left) == (load.invitations - left, left)
+    return found
 
 
 def swept(load: Load, *, dry_run: bool = False) -> Took:
@@ -96,19 +99,12 @@ def swept(load: Load, *, dry_run: bool = False) -> Took:
         policy = Path(folder) / "policy.yaml"
         policy.write_bytes(policy_bytes(wide_policy(load)))
         what = ["plan"] if dry_run else ["sweep", "--yes"]
-        return _checked(load, [*OURS, *what, "--policy", str(policy), "-q"], dry_run=dry_run)
+        return _measured(load, [*OURS, *what, "--policy", str(policy), "-q"], dry_run=dry_run)
 
 
 def bare(load: Load, *, dry_run: bool = False) -> Took:
     """Run the script that the program is compared with."""
-    return _checked(load, [*BARE, "--dry-run"] if dry_run else BARE, dry_run=dry_run)
-
-
-def _checked(load: Load, command: Sequence[str], *, dry_run: bool) -> Took:
-    took = measured(load, command)
-    left = load.invitations if dry_run else 0
-    assert (took.deleted, took.left) == (load.invitations - left, left)
-    return took
+    return _measured(load, [*BARE, "--dry-run"] if dry_run else BARE, dry_run=dry_run)
 
 
 def wide_policy(load: Load, *, concurrency: int = 50) -> dict[str, object]:

@@ -78,9 +78,9 @@ class Stage:
         assert [i for i, times in Counter(self.sim.deleted).items() if times > 1] == []
         assert deletes_after_confirmation(self.sim) == []
 
-    def assert_sound(self, directory=None):
+    def assert_sound(self):
         """The audit directory verifies; return the number of its runs."""
-        found = verify_directory(AuditDirectory(directory or self.audit / "audit"))
+        found = verify_directory(AuditDirectory(self.audit / "audit"))
         assert (found.damage, found.unfinished) == (None, ())
         return found.files
 

@@ -1,12 +1,11 @@
 """What the chart says where it asks a cluster, and what it prints at the end."""
 
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from deploy.containers import run
 from deploy.manifests import CHART, NAME
+from receiving import Receiver, receiving
 
 pytestmark = pytest.mark.needs("helm")
 
@@ -24,29 +23,24 @@ ANSWERS = {
 }
 
 
-class ApiServer(BaseHTTPRequestHandler):
+class ApiServer(Receiver):
     """A cluster that has only the claim of an installed chart."""
 
-    def do_GET(self):
+    def answer(self):
         answer = ANSWERS.get(self.path.partition("?")[0])
         self.send_response(404 if answer is None else 200)
         self.send_header("Content-Type", "application/json")
         self.end_headers()
         self.wfile.write(json.dumps(answer).encode())
 
-    def log_message(self, *args):
-        """Write nothing to stderr."""
-
 
 @pytest.fixture
 def template():
     """Return a function that renders the chart with values, and asks the cluster."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), ApiServer) as server:
-        threading.Thread(target=server.serve_forever).start()
-        address = f"--kube-apiserver=http://127.0.0.1:{server.server_port}"
-        command = ("helm", "template", NAME, CHART, f"--namespace={NAME}", "--dry-run=server")
-        yield lambda *values: run(*command, address, *(f"--set={v}" for v in values), check=False)
-        server.shutdown()
+    command = ("helm", "template", NAME, CHART, f"--namespace={NAME}", "--dry-run=server")
+    with receiving(ApiServer) as server:
+        asked = (*command, f"--kube-apiserver={server.url}")
+        yield lambda *values: run(*asked, *(f"--set={v}" for v in values), check=False)
 
 
 def test_other_access_mode_of_an_installed_claim_is_refused_with_a_sentence(template):

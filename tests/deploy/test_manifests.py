@@ -98,12 +98,6 @@ def test_systemd_and_the_page_name_the_codes_that_are_retried():
     assert f"{final} need an operator and are not retried;" in page
 
 
-def test_namespace_enforces_the_restricted_standard():
-    labels = load(KUBERNETES / "namespace.yaml")["metadata"]["labels"]
-
-    assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
-
-
 def test_shipped_policy_is_valid_and_names_no_organization():
     policy = parse_policy((KUBERNETES / "base/policy.yaml").read_bytes(), "policy.yaml")
 
