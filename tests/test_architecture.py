@@ -1,27 +1,35 @@
-"""ARCHITECTURE.md and pyproject.toml name files that exist, and the same layers."""
+"""Documents and pyproject.toml name files that exist, and the same layers."""
 
 import re
 import tomllib
-from pathlib import Path
 
 import pytest
+from readmes import PAGES, ROOT
 
-ROOT = Path(__file__).parent.parent
-PAGE = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
 TOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]
+PARTS = "(?:cli|sweep|report|atlas|audit|policy|simulator)"
+NAMES = {
+    None: r"\]\(([^)#:]+)\)",
+    ROOT: r"\b(?:deploy|config|tests)/[\w./-]*\w",
+    ROOT / "deploy": r"`((?:cron|systemd|kubernetes|helm)/[\w./-]*)`",
+    ROOT / "invite_sweeper": rf"`({PARTS}/[\w/]*(?:\.py)?|\w+\.py)`",
+}
+"""The folder that names of this form are in; None for that of the page, in which links are."""
 
 
 def test_layers_of_the_architecture_are_those_that_the_import_linter_checks():
-    assert "\n".join(TOOLS["importlinter"]["contracts"][0]["layers"]) in PAGE
+    page = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
+    assert "\n".join(TOOLS["importlinter"]["contracts"][0]["layers"]) in page
 
 
-def test_every_file_that_the_architecture_names_exists():
-    package = r"(?:cli|sweep|report|atlas|audit|policy|simulator)/[\w/]*(?:\.py)?"
-    named = {f"invite_sweeper/{name}" for name in re.findall(rf"`({package})`", PAGE)}
-    named |= {f"invite_sweeper/{name}" for name in re.findall(r"`(\w+\.py)`", PAGE)}
-    named |= set(re.findall(r"`((?:tests|config|deploy)/[\w./-]*)`", PAGE))
-    assert len(named) > 50
-    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+def test_every_file_that_a_document_names_exists():
+    named = set()
+    for page in map(ROOT.joinpath, PAGES):
+        text = page.read_text("utf-8")
+        for folder, pattern in NAMES.items():
+            named |= {(folder or page.parent) / name for name in re.findall(pattern, text)}
+    assert len(named) > 100
+    assert [path for path in named if not path.exists()] == []
 
 
 @pytest.mark.parametrize("key", ["only_mutate", "pytest_add_cli_args_test_selection"])

@@ -140,11 +140,6 @@ def test_policy_of_the_readme_is_valid():
     assert found.warnings(date(2026, 11, 27)) == ()
 
 
-def test_links_of_the_readme_lead_to_existing_files():
-    for target in re.findall(r"\]\(([^)#:]+)\)", PAGE):
-        assert (ROOT / target).exists(), target
-
-
 def test_commands_of_contributing_name_what_exists_and_settings_that_tests_see():
     """They are tests and tools that take minutes or hours."""
     headings = ("The gate", "Tests by what they protect", "Mutation testing")

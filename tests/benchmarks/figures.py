@@ -120,8 +120,8 @@ def verify() -> Figure:
 
 def structure() -> Figure:
     """Files that a sweep of 30 deletions enters, and files and functions of one DELETE."""
-    sweep, _ = entered(Load(projects=6, each=5))
-    _, delete = entered(Load(projects=1, each=1))
+    sweep = entered(Load(projects=6, each=5))["command"]
+    delete = entered(Load(projects=1, each=1))["delete"]
     files, delete_files = ({file for file, _ in each} for each in (sweep, delete))
     return Figure(
         "files entered by a sweep; files and functions entered by one DELETE",

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 from benchmarks.load import Load
 from builders import policy_bytes
@@ -19,8 +19,6 @@ HERE = Path(__file__).parent
 OURS = (sys.executable, "-m", "invite_sweeper")
 BARE = (sys.executable, str(HERE / "bare.py"))
 T = TypeVar("T")
-Function: TypeAlias = tuple[str, str]
-"""Its file in the package, and its qualified name."""
 
 
 @dataclass(frozen=True)
@@ -123,8 +121,8 @@ def wide_policy(load: Load, *, concurrency: int = 50) -> dict[str, object]:
     }
 
 
-def entered(load: Load) -> tuple[list[Function], list[Function]]:
-    """Return the functions that a sweep of a load enters, and those of its deletions alone."""
+def entered(load: Load) -> dict[str, list[list[str]]]:
+    """Return what `traced.py` says of a sweep of a load."""
     with tempfile.TemporaryDirectory() as folder, fresh_atlas(load) as atlas:
         policy, result = Path(folder) / "policy.yaml", Path(folder) / "entered.json"
         policy.write_bytes(policy_bytes(wide_policy(load)))
@@ -137,8 +135,7 @@ def entered(load: Load) -> tuple[list[Function], list[Function]]:
             stderr=subprocess.DEVNULL,
             check=True,
         )
-        found = json.loads(result.read_bytes())
-    return tuple([(file, name) for file, name in found[part]] for part in ("command", "delete"))
+        return json.loads(result.read_bytes())
 
 
 def quiet_environment() -> dict[str, str]:

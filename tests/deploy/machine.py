@@ -19,9 +19,6 @@ SUDO = '#!/bin/sh\nexec "$@"\n'
 # systemd 257 requires this variable to start with version 1 control groups.
 INIT = ("/sbin/init", "SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1")
 STATE = "/var/lib/invite-sweeper"
-SENDMAIL = """#!/bin/sh
-{ echo "Arguments: $*"; cat; echo; echo "--end of mail--"; } >> /tmp/sent
-"""
 ATLAS = """
 invite-sweeper simulate --env-file atlas.env --policy-file policy.yaml >/dev/null 2>&1 &
 until [ -s atlas.env ] && [ -s policy.yaml ]; do sleep 0.05; done
@@ -84,10 +81,6 @@ class Machine:
         """Run the commands of a section of a README in their order; return their output."""
         script = "\n".join(("set -eu", f"cd {HOME}", *section.commands))
         return " ".join(self.run("bash", "-c", script).stdout.split())
-
-    def read(self, path):
-        """Return the text of a file; empty if it does not exist."""
-        return self.run("cat", path, check=False).stdout
 
     def set_up(self):
         """Replace the policy and the credentials by those of the stage; schedule nothing."""

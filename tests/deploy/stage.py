@@ -39,12 +39,14 @@ class Stage:
     Attributes:
         folder: Contains `policy/`, `secrets/` and `audit/`.
         stale: Ids of the invitations that are more than 14 days old.
+        account: The variables of its credentials.
     """
 
     sim: SimulatedAtlas
     base_url: str
     folder: Path
     stale: frozenset[str]
+    account: dict[str, str]
 
     @property
     def audit(self):
@@ -99,9 +101,10 @@ def staged(folder, *, projects, stale, latency_s=0.0, owner=USER):
         sim.invite(project, "new@example.com", age=timedelta(0))
     if latency_s:
         sim.faults.add(faults.delay(latency_s), times=None)
-    write_files(folder, sim.add_service_account(), owner)
+    account = sim.add_service_account().environment()
+    write_files(folder, account, owner)
     with serve_in_thread(sim) as base_url:
-        yield Stage(sim, base_url, folder, frozenset(old))
+        yield Stage(sim, base_url, folder, frozenset(old), account)
 
 
 def write_files(folder, account, owner):
@@ -109,11 +112,10 @@ def write_files(folder, account, owner):
 
     Without an owner they stay the caller's, who may change them.
     """
-    variables = account.environment()
     files = {
         "policy/policy.yaml": POLICY,
-        "secrets/client-id": variables["MONGODB_ATLAS_CLIENT_ID"],
-        "secrets/client-secret": variables["MONGODB_ATLAS_CLIENT_SECRET"],
+        "secrets/client-id": account["MONGODB_ATLAS_CLIENT_ID"],
+        "secrets/client-secret": account["MONGODB_ATLAS_CLIENT_SECRET"],
     }
     for name, text in files.items():
         path = folder / name

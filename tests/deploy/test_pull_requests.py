@@ -44,11 +44,11 @@ def pull_request(tmp_path):
     (commands / "gh").chmod(0o755)
     path = f"{commands}:{Path(sys.executable).parent}:{os.environ['PATH']}"
 
-    def run_steps(stage, account, *, earlier="", **limit):
+    def run_steps(stage, *, earlier="", **limit):
         policy = str(stage.folder / "policy/policy.yaml")
         runner = Runner(WORKFLOW, "plan", tmp_path, {"PATH": path, "POLICY": policy})
         atlas = {"MONGODB_ATLAS_BASE_URL": stage.base_url}
-        assert runner.run("Run a dry run", **account, **atlas).returncode == 0
+        assert runner.run("Run a dry run", **stage.account, **atlas).returncode == 0
         outputs = runner.outputs()
         code, sha256 = {"CODE": outputs["code"]}, {"SHA256": outputs.get("sha256", "")}
         written = runner.run("Write the comment", **code, **sha256, **limit)
@@ -64,11 +64,6 @@ def pull_request(tmp_path):
     return run_steps
 
 
-def account_of(stage):
-    names = {"MONGODB_ATLAS_CLIENT_ID": "client-id", "MONGODB_ATLAS_CLIENT_SECRET": "client-secret"}
-    return {k: (stage.folder / "secrets" / name).read_text("utf-8") for k, name in names.items()}
-
-
 @pytest.fixture
 def small(tmp_path):
     folder = tmp_path / "stage"
@@ -80,7 +75,7 @@ def small(tmp_path):
 def test_comment_lists_what_a_sweep_would_delete_with_the_hash_of_the_plan_that_is_kept(
     pull_request, small, tmp_path
 ):
-    code, comment, requests = pull_request(small, account_of(small))
+    code, comment, requests = pull_request(small)
     keep = steps(WORKFLOW, "plan")["Keep the plan"]
     saved = read_plan(tmp_path / "plan.jsonl")
 
@@ -100,7 +95,7 @@ def test_refused_plan_renews_the_comment_as_code_and_fails_the_check(pull_reques
         policy.read_text(encoding="utf-8").replace("max_deletions: 100000", "max_deletions: 1"),
         encoding="utf-8",
     )
-    code, comment, requests = pull_request(small, account_of(small), earlier="41\n42\n")
+    code, comment, requests = pull_request(small, earlier="41\n42\n")
 
     assert code == ExitCode.REFUSED
     assert "The dry run ended with exit code 3. Nothing was deleted." in comment
@@ -112,7 +107,7 @@ def test_refused_plan_renews_the_comment_as_code_and_fails_the_check(pull_reques
 
 def test_long_report_is_cut_at_a_line_and_says_so(pull_request, small, tmp_path):
     limit = int(steps(WORKFLOW, "plan")["Write the comment"]["env"]["LIMIT"])
-    _, comment, _ = pull_request(small, account_of(small), LIMIT="1200")
+    _, comment, _ = pull_request(small, LIMIT="1200")
     shown, last = comment.rstrip("\n").rsplit("\n\n", 1)
     whole = (tmp_path / "whole.md").read_text(encoding="utf-8")
 
@@ -181,7 +176,7 @@ def gitlab_script(job, folder, stage, **variables):
 def test_gitlab_shows_the_plan_as_an_artifact_and_ends_as_the_dry_run_did(small, tmp_path):
     atlas = {"MONGODB_ATLAS_BASE_URL": small.base_url}
     assert gitlab_script("validate", tmp_path, small).returncode == ExitCode.DONE
-    done = gitlab_script("plan", tmp_path, small, **account_of(small), **atlas)
+    done = gitlab_script("plan", tmp_path, small, **small.account, **atlas)
 
     assert done.returncode == ExitCode.DONE, done.stderr
     page, plan = (tmp_path / name for name in load(GITLAB)["plan"]["artifacts"]["paths"])
@@ -189,7 +184,7 @@ def test_gitlab_shows_the_plan_as_an_artifact_and_ends_as_the_dry_run_did(small,
     assert f"{read_plan(plan).sha256}  plan.jsonl" in done.stdout
     small.assert_untouched()
 
-    wrong = account_of(small) | {"MONGODB_ATLAS_CLIENT_SECRET": "mdb_sa_sk_wrong"}
+    wrong = small.account | {"MONGODB_ATLAS_CLIENT_SECRET": "mdb_sa_sk_wrong"}
     done = gitlab_script("plan", tmp_path, small, **wrong, **atlas)
     assert done.returncode == ExitCode.CREDENTIALS
     assert "mdb_sa_sk_wrong" not in done.stdout + done.stderr

@@ -85,8 +85,7 @@ def opened(containers, checkout, stage, folder):
         "CLUSTER": str(folder),
         "HELM": find_command("helm"),
         "MONGODB_ATLAS_BASE_URL": stage.base_url,
-        "MONGODB_ATLAS_CLIENT_ID": (home / "client-id").read_text(encoding="utf-8"),
-        "MONGODB_ATLAS_CLIENT_SECRET": (home / "client-secret").read_text(encoding="utf-8"),
+        **stage.account,
     }
     (home / ".venv").symlink_to(sys.prefix)  # with its pip
     with served_registry(folder) as address:
