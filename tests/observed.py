@@ -23,7 +23,6 @@ class RemovedUser(NamedTuple):
 
     scope_id: str
     user_id: str
-    username: str
     status: MembershipStatus
 
 
@@ -91,7 +90,7 @@ class ObservedAtlas(SimulatedAtlas):
 
     async def _executed(self, call: Call, send: Send) -> SimulatedResponse:
         before = [
-            RemovedUser(call.scope_id, user.id, user.username, user.status)
+            RemovedUser(call.scope_id, user.id, user.status)
             for organization in self.organizations.values()
             if (user := organization.users.get(call.item_id)) is not None
         ]

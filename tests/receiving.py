@@ -13,7 +13,6 @@ class Receiver(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.server.methods.append(self.command)
         self.server.requests.append((self.path, dict(self.headers), body))
-        self.server.arrived.set()
         self.server.answers.wait(60)
         self.answer()
 
@@ -38,7 +37,7 @@ def receiving(handler: type[Receiver] = Receiver) -> Iterator[ThreadingHTTPServe
     """
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.requests, server.methods, server.status = [], [], 200
-    server.arrived, server.answers = threading.Event(), threading.Event()
+    server.answers = threading.Event()
     server.answers.set()
     server.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))

@@ -5,7 +5,6 @@ The installed program then runs under cron and systemd, in a container of its ow
 
 import contextlib
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from deploy.containers import BASE, Containers, until
 from deploy.stage import Stage, staged
@@ -29,15 +28,11 @@ unset MONGODB_ATLAS_CLIENT_ID MONGODB_ATLAS_CLIENT_SECRET
 """
 
 
-class Followed(NamedTuple):
-    """The output of the README's first command, and of the commands until cron is installed."""
-
-    demo: str
-    cron: str
-
-
 def follow_pages(containers, checkout):
-    """Follow the pages in a container with a copy of the repository, and save it as an image."""
+    """Follow the pages in a container with a copy of the repository, and save it as an image.
+
+    Return the output of the README's first command, and of the commands until cron is installed.
+    """
     podman = containers.podman
 
     def run(*commands):
@@ -55,7 +50,7 @@ def follow_pages(containers, checkout):
     )  # fmt: skip
     podman("cp", f"{checkout}/.", f"{NAME}:{HOME}")
     run(f"printf %s '{SUDO}' >/usr/local/bin/sudo && chmod 755 /usr/local/bin/sudo")
-    followed = Followed(run(install), run(activate, ATLAS, *steps))
+    followed = run(install), run(activate, ATLAS, *steps)
     podman("commit", "--quiet", NAME, INSTALLED)
     podman("rm", "--force", "--time=0", NAME)
     return followed

@@ -54,21 +54,15 @@ class Stage:
 
     @property
     def mounts(self):
-        """The options of `podman run` that mount the folders as the manifests do."""
+        """The options of `podman run` that mount the folders as the manifests do, and name them."""
         return (
             f"--volume={self.folder}/policy:/etc/invite-sweeper:ro",
             f"--volume={self.folder}/secrets:/run/secrets/invite-sweeper:ro",
             f"--volume={self.audit}:/var/lib/invite-sweeper",
-            *(f"--env={name}={value}" for name, value in self.environment.items()),
+            f"--env=MONGODB_ATLAS_BASE_URL={self.base_url}",
+            "--env=MONGODB_ATLAS_CLIENT_ID_FILE=/run/secrets/invite-sweeper/client-id",
+            "--env=MONGODB_ATLAS_CLIENT_SECRET_FILE=/run/secrets/invite-sweeper/client-secret",
         )
-
-    @property
-    def environment(self):
-        return {
-            "MONGODB_ATLAS_BASE_URL": self.base_url,
-            "MONGODB_ATLAS_CLIENT_ID_FILE": "/run/secrets/invite-sweeper/client-id",
-            "MONGODB_ATLAS_CLIENT_SECRET_FILE": "/run/secrets/invite-sweeper/client-secret",
-        }
 
     def assert_untouched(self):
         """No DELETE was received."""

@@ -22,9 +22,11 @@ pytestmark = [
 
 
 def test_readme_installs_the_program_and_leads_to_a_dry_run_as_the_user_of_cron(fresh):
-    assert "This Atlas is simulated" in fresh.demo
-    assert "would be deleted" in fresh.demo
-    assert "would be deleted" in fresh.cron
+    demo, dry_run = fresh
+
+    assert "This Atlas is simulated" in demo
+    assert "would be deleted" in demo
+    assert "would be deleted" in dry_run
 
 
 @pytest.fixture(scope="module")

@@ -43,19 +43,15 @@ def test_names_and_registries_are_variables_that_contributing_lists():
     assert variables == set(re.findall(r"^\| `([A-Z_]+)` \|", listed, re.MULTILINE))
 
 
-def test_every_supported_version_of_python_is_tested_and_the_newest_one_enforces_coverage():
+def test_every_supported_version_of_python_is_tested():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     classifiers = re.findall(r"Python :: (3\.\d+)", "\n".join(project["project"]["classifiers"]))
-    python = JOBS["gate.yml"]["python"]
-    matrix = python["strategy"]["matrix"]["version"]
+    matrix = JOBS["gate.yml"]["python"]["strategy"]["matrix"]["version"]
     platforms = page("deployment").partition("## Platforms")[2]
 
-    assert JOBS["gate.yml"]["gate"]["steps"][-1]["run"] == ".ci/run"  # on Debian, with 3.13
-    assert sorted([*matrix, "3.13"]) == classifiers
+    assert sorted([*matrix, "3.13"]) == classifiers  # the gate's Debian has 3.13
     assert project["project"]["requires-python"] == f">={classifiers[0]}"
     assert [version for version in classifiers if version not in platforms] == []
-    assert f"matrix.version == '{matrix[-1]}' && '--cov'" in python["steps"][-1]["run"]
-    assert project["tool"]["coverage"]["report"]["fail_under"] >= 95
 
 
 def test_security_policy_verifies_what_the_build_attests():
