@@ -189,11 +189,6 @@ class ExitCode(IntEnum):
         Status.DONE,
     )
 
-    @property
-    def succeeded(self) -> bool:
-        """Whether the run did everything that was requested."""
-        return self.status is Status.DONE
-
 
 COMPLETE_EXIT_CODES: Final = frozenset(
     code for code in ExitCode if code.status in {Status.DONE, Status.PARTLY_DONE}

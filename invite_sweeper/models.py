@@ -383,19 +383,6 @@ _OF_RESTORES: Final = frozenset({Outcome.RESTORED, Outcome.ACTIVE, Outcome.ALREA
 OUTCOMES_OF_DELETIONS: Final = tuple(each for each in Outcome if each not in _OF_RESTORES)
 
 
-class UserStatus(NamedTuple):
-    """The status of an invited user after a deletion was sent, or may have been.
-
-    Attributes:
-        status: As Atlas sent it, or `MembershipStatus.GONE`; None if the credentials may not
-            read the organization.
-        still_member: Whether the membership from the invitation still exists; None if unknown.
-    """
-
-    status: str | None
-    still_member: bool | None
-
-
 _FIRST_REFUSAL: Final = 300
 
 

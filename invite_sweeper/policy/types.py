@@ -290,7 +290,6 @@ Status: TypeAlias = Literal[
     MembershipStatus.INVITATION_EXPIRED,
     MembershipStatus.INVITATION_REJECTED,
 ]
-Tags: TypeAlias = dict[Text, Text]
 Rate: TypeAlias = Annotated[
     Annotated[float, Field(gt=0, allow_inf_nan=False)] | None,
     BeforeValidator(_null),

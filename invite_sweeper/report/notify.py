@@ -26,7 +26,7 @@ from invite_sweeper.atlas.http import (
 )
 from invite_sweeper.audit import RunRecord
 from invite_sweeper.audit.events import Planned
-from invite_sweeper.endings import ExitCode, WarningLevel, may_repeat
+from invite_sweeper.endings import Status, WarningLevel, may_repeat, status_of
 from invite_sweeper.errors import UsageError
 from invite_sweeper.json_text import to_json
 from invite_sweeper.models import OUTCOMES_OF_DELETIONS
@@ -101,7 +101,7 @@ def end_message(
     if channel.kind == "webhook":
         fields = _webhook_fields(record, story, finished_at, details=channel.details)
         return _webhook(channel, environment, finished_at, fields)
-    failed = not ExitCode(record.exit_code or 0).succeeded
+    failed = status_of(record.exit_code) is not Status.DONE
     lines = tuple(_lines(record, story, details=channel.details))
     return _text(channel, environment, lines, failed=failed)
 
@@ -110,7 +110,7 @@ def _is_due(channel: Notification, record: RunRecord) -> bool:
     end = record.end
     if channel.kind == "ping" or channel.when == "always" or end is None:
         return True
-    has_failed = not ExitCode(end.exit_code).succeeded
+    has_failed = status_of(end.exit_code) is not Status.DONE
     if has_failed or any(each.level == WarningLevel.URGENT for each in end.warnings):
         return True
     has_found = record.mode == "dry-run" and end.stale > 0
@@ -205,12 +205,12 @@ def _webhook_fields(
     """Return the result as `--output json` has it, with the story; users only with `details`."""
     fields = result_json(record)
     del fields["lists"], fields["invitations"]
-    code = ExitCode(fields["exit_code"])
+    status = status_of(record.exit_code)
     fields |= {
         "headline": f"{story.headline.label}: {story.headline.text}",
         "attention": [each._asdict() for each in story.attention],
-        "succeeded": code.succeeded,
-        "verdict": code.status,
+        "succeeded": status is Status.DONE,
+        "verdict": status,
         "retryable": may_repeat(fields["reasons"]),
         "finished_at": finished_at,
     }

@@ -144,31 +144,23 @@ def read_page(files: Sequence[RunFile], found: Verification, advisor: Advisor) -
 
 def _read_runs(files: Sequence[RunFile], found: Verification) -> Iterator[_Run]:
     """Yield the runs of the last nights, the newest first."""
-    since = None
+    since, left_open = None, {each.file for each in found.unfinished}
     for file in reversed(files):
-        run = _read_run(file)
-        if (
-            run.status is Status.UNFINISHED
-            and found.damage is None
-            and file.name not in {each.file for each in found.unfinished}
-        ):
-            run = run._replace(status=Status.RECOVERED)
-        if file == files[-1] and run.day is not None:
-            since = run.day - timedelta(days=_NIGHTS)
-        if since is not None and run.day is not None and run.day <= since:
+        history, status = History(), Status.DAMAGED
+        with suppress(RunError):  # the verification names it
+            history.add(file)
+            status = status_of(history.runs[0].exit_code)
+        if status is Status.UNFINISHED and found.damage is None and file.name not in left_open:
+            status = Status.RECOVERED
+        record = history.runs[0]
+        record.ended.clear()  # it grows with the lines
+        started = parse_timestamp(record.start.now)
+        day = started.date() if started is not None else None
+        if file == files[-1] and day is not None:
+            since = day - timedelta(days=_NIGHTS)
+        if since is not None and day is not None and day <= since:
             return
-        yield run
-
-
-def _read_run(file: RunFile) -> _Run:
-    history, status = History(), Status.DAMAGED
-    with suppress(RunError):  # the verification names it
-        history.add(file)
-        status = status_of(history.runs[0].exit_code)
-    record = history.runs[0]
-    record.ended.clear()  # it grows with the lines
-    started = parse_timestamp(record.start.now)
-    return _Run(record, started.date() if started is not None else None, status)
+        yield _Run(record, day, status)
 
 
 # The nights, and the last sweep -----------------------------------------------------------------

@@ -126,7 +126,7 @@ def table_of_endings():
         row = f"{code:d} {code.label} | {code.status} | {again} | {code.meaning} | {code.advice}"
         yield row.rstrip()
     for reason in Reason:
-        assert not reason.exit_code.succeeded
+        assert reason.exit_code.status is not Status.DONE
         again = "again" if reason.retryable else "final"
         row = f"{reason}: {reason.label or '-'} | {reason.exit_code:d} | {again} | {reason.advice}"
         yield row.rstrip()
