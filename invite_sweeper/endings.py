@@ -48,22 +48,20 @@ class Status(FactEnum):
 
     Attributes:
         label: As a heading.
-        past: After a subject: "2 of 3 nights failed", "an earlier run failed".
     """
 
     label: str
-    past: str
     colour: Colour
 
-    DAMAGED = ("damaged", "Damaged audit log", "have a damaged log", Colour.BAD)
-    FAILED = ("failed", "Failed", "failed", Colour.BAD)
-    UNFINISHED = ("unfinished", "Unfinished", "did not finish", Colour.BAD)
-    REFUSED = ("refused", "Refused", "refused", Colour.WARNING)
-    STOPPED = ("stopped", "Stopped early", "stopped early", Colour.WARNING)
-    PARTLY_DONE = ("partly done", "Partly done", "partly done", Colour.WARNING)
-    RECOVERED = ("recovered", "Recovered", "recovered", Colour.WARNING)
-    DONE = ("done", "Done", "done", Colour.GOOD)
-    EMPTY = ("empty", "No run", "without a run", Colour.PLAIN)
+    DAMAGED = ("damaged", "Damaged audit log", Colour.BAD)
+    FAILED = ("failed", "Failed", Colour.BAD)
+    UNFINISHED = ("unfinished", "Unfinished", Colour.BAD)
+    REFUSED = ("refused", "Refused", Colour.WARNING)
+    STOPPED = ("stopped", "Stopped early", Colour.WARNING)
+    PARTLY_DONE = ("partly done", "Partly done", Colour.WARNING)
+    RECOVERED = ("recovered", "Recovered", Colour.WARNING)
+    DONE = ("done", "Done", Colour.GOOD)
+    EMPTY = ("empty", "No run", Colour.PLAIN)
 
 
 def worst(statuses: Iterable[Status]) -> Status:

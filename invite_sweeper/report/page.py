@@ -199,7 +199,7 @@ def _period(nights: Sequence[Night]) -> Iterator[str]:
     ran = [each for each in nights if each.status is not Status.EMPTY]
     ended = Counter(each.status for each in ran)
     done = ended.pop(Status.DONE, 0)
-    counts = "".join(f", {number} {status.past}" for status, number in ended.items())
+    counts = "".join(f", {number} {status}" for status, number in ended.items())
     yield f"From {ran[0].day} to {ran[-1].day}, {done} of {len(ran)} nights were done{counts}."
     if deleted := sum(each.deleted for each in ran):
         yield f"Deleted in that time: {pluralize(deleted, 'invitation')}."

@@ -163,11 +163,6 @@ def test_text_of_an_organization_is_beside_its_name_or_below_it(directory, width
         assert re.search(line, on_terminal(record, width))
 
 
-def test_organizations_that_failed_for_the_same_cause_share_an_error(directory):
-    (item,) = tell(recorded(SCENES["two organizations unreachable"], directory), ADVISOR).attention
-    assert item.messages[0] == f"Organizations {'b' * 24}, {'c' * 24}: Atlas cannot be reached."
-
-
 def test_stories_are_as_they_were_reviewed(tmp_path):
     """Each word of an output is here once; `UPDATE_SNAPSHOTS=1` writes the file again.
 
