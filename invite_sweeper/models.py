@@ -438,16 +438,3 @@ class Sending(msgspec.Struct, eq=False):
         was_refused = self.http_status is not None and self.http_status >= _FIRST_REFUSAL
         is_unknown = self.response_pending or not was_refused
         return self.end(Outcome.UNKNOWN if is_unknown else Outcome.FAILED)
-
-
-UNAUTHENTICATED_CODES: Final = frozenset({None, "UNEXPECTED_ERROR"})
-"""Error codes of a 401 about the credentials; others are about a role. Source: recordings."""
-ACCESS_LIST_CODES: Final = ("_WHITELIST", "_ACCESS_LIST")
-"""How error codes end that are about the IP access list."""
-
-
-def is_permission_error(status: object, code: str | None) -> bool:
-    """Return whether Atlas accepted the credentials, and a role for the request is missing."""
-    if status == 401:  # noqa: PLR2004
-        return code not in UNAUTHENTICATED_CODES
-    return status == 403 and not (code or "").endswith(ACCESS_LIST_CODES)  # noqa: PLR2004

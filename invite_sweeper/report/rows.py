@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
+from invite_sweeper.atlas.responses import is_permission_error
 from invite_sweeper.audit.events import OutcomeLine
-from invite_sweeper.models import Invitation, ListUnreadable, Outcome, is_permission_error
+from invite_sweeper.models import Invitation, ListUnreadable, Outcome
 from invite_sweeper.report.story import describe_instant, display_text
 from invite_sweeper.text import pluralize
 
