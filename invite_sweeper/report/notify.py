@@ -24,6 +24,7 @@ from invite_sweeper.atlas.http import (
     find_proxy,
     is_loopback,
 )
+from invite_sweeper.atlas.responses import REDIRECT, SERVER_ERROR
 from invite_sweeper.audit import RunRecord
 from invite_sweeper.audit.events import Planned
 from invite_sweeper.endings import Status, WarningLevel, may_repeat, status_of
@@ -40,9 +41,6 @@ LIMIT_S = 10.0
 """For one message: name, connection, request and response together."""
 _MIN_LIMIT_S = 0.1
 """For aiohttp, 0 means unlimited."""
-_FIRST_REDIRECT_STATUS: Final = 300
-"""Redirects are not followed, they could lead anywhere: every status from here is an error."""
-_SERVER_ERROR: Final = 500
 MAX_USERS: Final = 10
 """Users that a message with `details: true` names."""
 _KEY_PREFIX: Final = "whsec_"
@@ -350,10 +348,10 @@ async def request(
             proxy_headers=proxy_headers,
             allow_redirects=False,
         ) as response:
-            if response.status < _FIRST_REDIRECT_STATUS or is_head:
+            if response.status < REDIRECT or is_head:  # none is followed: it could lead anywhere
                 return
             reason = f"{host} responded with HTTP {response.status}"
-            if response.status >= _SERVER_ERROR:
+            if response.status >= SERVER_ERROR:
                 fix = "The receiver failed; the next run notifies it again."
     except UsageError as error:
         reason, fix = error.message.rstrip("."), error.hint
