@@ -521,6 +521,13 @@ OF_GUARANTEES = (
         "tests/unit/sweep/test_discovery.py",
     ),
     Mutant(
+        "lists are deleted from that the policy does not name",
+        "sweep/executor.py",
+        "client.deleter(policy.sources)",
+        "client.deleter(tuple(Source))",
+        "tests/unit/sweep/test_executor.py",
+    ),
+    Mutant(
         "what a list still shows is deleted",
         "sweep/executor.py",
         "if number in found_again:",
