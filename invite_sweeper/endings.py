@@ -8,9 +8,14 @@ sentence.
 
 from collections.abc import Iterable, Sequence
 from enum import IntEnum, StrEnum
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias
 
 from invite_sweeper.text import command
+
+Style: TypeAlias = Literal[
+    "plain", "note", "strong", "privileged", "good", "info", "warning", "bad"
+]
+"""How a text is shown; the terminal and the page choose the colour themselves."""
 
 
 def new_member(cls: Any, value: Any, facts: Sequence[object]) -> Any:  # noqa: ANN401
@@ -34,15 +39,6 @@ class FactEnum(StrEnum):
         return member
 
 
-class Colour(StrEnum):
-    """The role of a colour; the terminal and the page choose the colour itself."""
-
-    GOOD = "good"
-    WARNING = "warning"
-    BAD = "bad"
-    PLAIN = "plain"
-
-
 class Status(FactEnum):
     """How a run, an organization, a night or a whole report ended; the worst is first.
 
@@ -51,17 +47,17 @@ class Status(FactEnum):
     """
 
     label: str
-    colour: Colour
+    style: Style
 
-    DAMAGED = ("damaged", "Damaged audit log", Colour.BAD)
-    FAILED = ("failed", "Failed", Colour.BAD)
-    UNFINISHED = ("unfinished", "Unfinished", Colour.BAD)
-    REFUSED = ("refused", "Refused", Colour.WARNING)
-    STOPPED = ("stopped", "Stopped early", Colour.WARNING)
-    PARTLY_DONE = ("partly done", "Partly done", Colour.WARNING)
-    RECOVERED = ("recovered", "Recovered", Colour.WARNING)
-    DONE = ("done", "Done", Colour.GOOD)
-    EMPTY = ("empty", "No run", Colour.PLAIN)
+    DAMAGED = ("damaged", "Damaged audit log", "bad")
+    FAILED = ("failed", "Failed", "bad")
+    UNFINISHED = ("unfinished", "Unfinished", "bad")
+    REFUSED = ("refused", "Refused", "warning")
+    STOPPED = ("stopped", "Stopped early", "warning")
+    PARTLY_DONE = ("partly done", "Partly done", "warning")
+    RECOVERED = ("recovered", "Recovered", "warning")
+    DONE = ("done", "Done", "good")
+    EMPTY = ("empty", "No run", "plain")
 
 
 def worst(statuses: Iterable[Status]) -> Status:

@@ -18,7 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from invite_sweeper.audit import History, RunFile, RunRecord, Verdict, Verification
-from invite_sweeper.endings import Advisor, Colour, ExitCode, Status, status_of, worst
+from invite_sweeper.endings import Advisor, ExitCode, Status, status_of, worst
 from invite_sweeper.errors import RunError
 from invite_sweeper.models import parse_timestamp
 from invite_sweeper.report.readback import Table, tables_of
@@ -119,8 +119,8 @@ def read_page(files: Sequence[RunFile], found: Verification, advisor: Advisor) -
     verdict = story.headline
     if is_damaged:
         verdict = log.headline._replace(label=Status.DAMAGED.label)
-    elif earlier and verdict.colour is Colour.GOOD:
-        verdict = verdict._replace(colour=Colour.WARNING)
+    elif earlier and verdict.style == "good":
+        verdict = verdict._replace(style="warning")
     is_read = newest.status is not Status.DAMAGED
     name = _TITLES.get(newest.record.mode, "Invitation sweep")
     several = len(nights) > 1
@@ -283,8 +283,8 @@ def breakable(value: str) -> Markup:
 
 
 def _legend(page: Page) -> tuple[tuple[str, str, str], ...]:
-    """Return each mark of the nights with its meaning and colour."""
-    return tuple(sorted({(n.mark, n.meaning, str(n.status.colour)) for n in page.nights}))
+    """Return each mark of the nights with its meaning and style."""
+    return tuple(sorted({(n.mark, n.meaning, n.status.style) for n in page.nights}))
 
 
 def render_markdown(page: Page) -> str:

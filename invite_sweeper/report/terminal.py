@@ -15,7 +15,7 @@ from rich.text import Text
 
 from invite_sweeper.audit import RunRecord
 from invite_sweeper.audit.reader import Record
-from invite_sweeper.endings import Advisor, Colour, ExitCode
+from invite_sweeper.endings import Advisor, ExitCode, Style
 from invite_sweeper.models import Invitation, ListUnreadable
 from invite_sweeper.report.readback import (
     UNREAD_CAPTION,
@@ -32,7 +32,6 @@ from invite_sweeper.report.rows import (
     Cell,
     Column,
     Row,
-    Style,
     invitation_columns,
     place_name,
     sorted_rows,
@@ -46,12 +45,6 @@ _GAP: Final = 2
 _INDENT: Final = 2
 _PREFIXES: Final = {INVITER: "by ", FROM: "from "}
 """Columns whose values need a word without their heading."""
-_COLOURS: Final = {
-    Colour.GOOD: "bold green",
-    Colour.WARNING: "bold yellow",
-    Colour.BAD: "bold red",
-    Colour.PLAIN: "bold",
-}
 _STYLES: Final[Mapping[Style, str]] = {
     "plain": "",
     "note": "dim",
@@ -126,8 +119,7 @@ def show_runs(console: Console, records: Iterable[RunRecord]) -> None:
         headline = tell(record).headline
         when = describe_instant(record.start.now)
         label = Text(f"{record.file.number}  {when}  {record.mode or 'run'}")
-        style = _COLOURS[headline.colour]
-        rows.append((label, Text.assemble((headline.label, style), f"  {headline.text}")))
+        rows.append((label, Text.assemble(_label(headline), f"  {headline.text}")))
     if rows:
         _write(console, _entries(rows, console.width))
     else:
@@ -239,8 +231,12 @@ def _story(
 
 
 def _labelled(lines: Iterable[StoryLine], width: int | None = None) -> Table:
-    rows = ((Text(each.label, _COLOURS[each.colour]), Text(each.text)) for each in lines)
+    rows = ((_label(each), Text(each.text)) for each in lines)
     return two_columns(rows, width=width)
+
+
+def _label(line: StoryLine) -> Text:
+    return Text(line.label, f"bold {_STYLES[line.style]}")
 
 
 def _heading(title: str, shown: int, total: int, style: str = "bold") -> Text:

@@ -120,7 +120,7 @@ def test_command_may_be_repeated_only_if_every_reason_allows_it(reasons, again):
 def table_of_endings():
     """Return every row of the table, for comparison with the file beside this test."""
     for status in Status:
-        yield f"status {status}: {status.label} | {status.colour}"
+        yield f"status {status}: {status.label} | {status.style}"
     for code in ExitCode:
         again = "again" if code.retryable else "final"
         row = f"{code:d} {code.label} | {code.status} | {again} | {code.meaning} | {code.advice}"

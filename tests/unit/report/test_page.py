@@ -24,7 +24,7 @@ from report.scenes import ERROR, REFUSED, SCENES, UNREADABLE, run, write
 from invite_sweeper.audit import AuditDirectory
 from invite_sweeper.audit.events import Announced, KeepEntry, Kept, OrganizationResult, RunWarning
 from invite_sweeper.cli.audit import report
-from invite_sweeper.endings import DAMAGED_ADVICE, Advisor, Colour, Status
+from invite_sweeper.endings import DAMAGED_ADVICE, Advisor, Status
 from invite_sweeper.errors import UsageError
 from invite_sweeper.models import Source
 from invite_sweeper.report.page import (
@@ -207,7 +207,7 @@ def test_refused_sweep_before_a_good_dry_run_needs_attention_until_a_sweep_is_go
     assert item.messages[0].startswith("Refused: ")
     assert item.messages[1] == ERROR["message"].split("\n")[0]
     assert item.advice == ERROR["hint"]
-    assert page.verdict.colour is Colour.WARNING
+    assert page.verdict.style == "warning"
     write(GOOD, directory)
     write(DRY_RUN, directory)
     assert page_of(directory).attention == ()
