@@ -15,13 +15,7 @@ import msgspec
 from msgspec import structs
 
 from invite_sweeper.audit import AuditLog
-from invite_sweeper.audit.events import (
-    Intent,
-    OutcomeLine,
-    Planned,
-    RunFinished,
-    RunStarted,
-)
+from invite_sweeper.audit.events import Intent, OutcomeLine, Planned, RunFinished, RunStarted
 from invite_sweeper.audit.reader import read_events
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import (
@@ -32,13 +26,7 @@ from invite_sweeper.errors import (
     RunError,
     UsageError,
 )
-from invite_sweeper.models import (
-    Invitation,
-    ListUnreadable,
-    Outcome,
-    Project,
-    Sending,
-)
+from invite_sweeper.models import Invitation, ListUnreadable, Outcome, Project, Sending
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.command import Organization
 from invite_sweeper.sweep.result import Result

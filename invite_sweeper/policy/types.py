@@ -8,12 +8,7 @@ from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Annotated, Final, Literal, TypeAlias, TypeVar
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    WithJsonSchema,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from invite_sweeper.models import MembershipStatus, Source
 from invite_sweeper.policy.yaml_reader import Placeholder, quote

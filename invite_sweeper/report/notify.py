@@ -18,12 +18,7 @@ from urllib.parse import urlsplit, urlunsplit
 import aiohttp
 from yarl import URL
 
-from invite_sweeper.atlas.http import (
-    DaemonResolver,
-    describe_error,
-    find_proxy,
-    is_loopback,
-)
+from invite_sweeper.atlas.http import DaemonResolver, describe_error, find_proxy, is_loopback
 from invite_sweeper.atlas.responses import REDIRECT, SERVER_ERROR
 from invite_sweeper.audit import RunRecord
 from invite_sweeper.audit.events import Planned

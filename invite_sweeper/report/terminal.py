@@ -17,12 +17,7 @@ from invite_sweeper.audit import RunRecord
 from invite_sweeper.audit.reader import Record
 from invite_sweeper.endings import Advisor, ExitCode, Style
 from invite_sweeper.models import Invitation, ListUnreadable
-from invite_sweeper.report.readback import (
-    UNREAD_CAPTION,
-    RunRows,
-    announced_as,
-    read_rows,
-)
+from invite_sweeper.report.readback import UNREAD_CAPTION, RunRows, announced_as, read_rows
 from invite_sweeper.report.rows import (
     AGE,
     FROM,
