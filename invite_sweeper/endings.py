@@ -60,11 +60,6 @@ class Status(FactEnum):
     EMPTY = ("empty", "No run", "plain")
 
 
-def worst(statuses: Iterable[Status]) -> Status:
-    """Return the worst status; EMPTY without any."""
-    return min(statuses, key=tuple(Status).index, default=Status.EMPTY)
-
-
 DAMAGED_ADVICE: Final = (
     "Keep the files as they are. Find out who or what changed them, and compare them with a backup "
     "or with a hash of the last line that was kept elsewhere."

@@ -18,7 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from invite_sweeper.audit import History, RunFile, RunRecord, Verdict, Verification
-from invite_sweeper.endings import Advisor, ExitCode, Status, status_of, worst
+from invite_sweeper.endings import Advisor, ExitCode, Status, status_of
 from invite_sweeper.errors import RunError
 from invite_sweeper.models import parse_timestamp
 from invite_sweeper.report.readback import Table, tables_of
@@ -183,8 +183,8 @@ def _nights(runs: Sequence[_Run]) -> Iterator[Night]:
 def _night(day: date, runs: Sequence[_Run]) -> Night:
     if not runs:
         return Night(day, Status.EMPTY, "-", "no run in these files", f"{day}: no run")
-    status, mode = worst(run.status for run in runs), runs[0].record.mode
-    code = next(run.record.exit_code for run in runs if run.status is status)
+    worst = min(runs, key=lambda run: tuple(Status).index(run.status))
+    status, mode, code = worst.status, worst.record.mode, worst.record.exit_code
     meaning = next((each.label for each in ExitCode if each == code), str(status))
     numbers = ", ".join(str(run.record.file.number) for run in runs)
     ended = "no last line" if code is None else f"exit code {code}"

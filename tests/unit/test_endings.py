@@ -23,7 +23,6 @@ from invite_sweeper.endings import (
     known_reasons,
     may_repeat,
     status_of,
-    worst,
 )
 from invite_sweeper.policy import InvalidPolicy
 
@@ -47,8 +46,6 @@ ADVISOR = Advisor(
 )
 def test_status_of_an_exit_code(code, status):
     assert status_of(code) is status
-    assert worst([Status.DONE, status, Status.EMPTY]) is status
-    assert worst([]) is Status.EMPTY
 
 
 def test_error_with_other_parts_is_the_same_error_otherwise():
