@@ -114,7 +114,7 @@ class Story(NamedTuple):
     remarks: tuple[str, ...] = ()
 
 
-def tell(run: RunRecord, advisor: Advisor = Advisor()) -> Story:  # noqa: B008 - immutable
+def tell(run: RunRecord, advisor: Advisor) -> Story:
     """Return the story of a run."""
     end = run.end
     if end is None:

@@ -111,7 +111,7 @@ def show_runs(console: Console, records: Iterable[RunRecord]) -> None:
     """Print a line for each run."""
     rows = []
     for record in records:
-        headline = tell(record).headline
+        headline = tell(record, Advisor()).headline
         when = describe_instant(record.start.now)
         label = Text(f"{record.file.number}  {when}  {record.mode or 'run'}")
         rows.append((label, Text.assemble(_label(headline), f"  {headline.text}")))
