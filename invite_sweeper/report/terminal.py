@@ -242,8 +242,8 @@ def _heading(title: str, shown: int, total: int, style: str = "bold") -> Text:
 # Layout ----------------------------------------------------------------------------------------
 
 
-def _cell_text(cell: Cell, separator: str = "\n") -> Text:
-    return Text(separator).join(Text(line.text, style=_STYLES[line.style]) for line in cell)
+def _cell_text(cell: Cell) -> Text:
+    return Text("\n").join(Text(line.text, style=_STYLES[line.style]) for line in cell)
 
 
 def _invitation_tables(
