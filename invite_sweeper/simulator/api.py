@@ -452,7 +452,7 @@ def _check_version(call: Call, family: Family) -> None:
     if requested is None or requested[1] < family.version:
         detail = "Invalid accept header or version date."
         raise Rejected(api_error(406, "INVALID_VERSION_DATE", detail))
-    if not call.sim.retired.isdisjoint(((family.name, family.version), (family.name, "*"))):
+    if family.name in call.sim.retired:
         resource = call.path.lstrip("/")
         detail = f"Version {family.version} of {resource} is no longer available."
         raise Rejected(api_error(410, "VERSION_GONE", detail, family.version, resource))

@@ -196,7 +196,7 @@ def _sunset(sim: SimulatedAtlas, size: Size) -> None:
         # Source: the recordings. The day has no leading zero.
         text = f"{end:%a}, {end.day} {end:%b %Y} 00:00:00 GMT"
         sim.sunsets |= dict.fromkeys(retiring, text)
-        sim.retired |= {(family, "*") for family in retiring if day > 2}  # noqa: PLR2004
+        sim.retired.update(retiring if day > 2 else ())  # noqa: PLR2004
 
     fault = faults.effect(before=pass_day)
     sim.faults.add(fault, method="GET", path="*/v2/groups", times=None)
@@ -242,11 +242,6 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "trouble": Scenario("errors, lost responses, rate limits and short tokens", _trouble),
 }
 """By the name of `--scenario`; the first is the default."""
-
-
-def environment_name(variable: str, credentials: str) -> str:
-    """Return the name of a variable for an organization with a credentials name."""
-    return f"{variable}_{credentials}" if credentials else variable
 
 
 def describe_scenarios() -> str:
