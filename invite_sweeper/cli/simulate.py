@@ -41,7 +41,7 @@ def build(
         sim.faults.add(faults.delay(latency_ms / 1000), times=None)
     SCENARIOS[scenario].prepare(sim, Size(projects, invitations, seed))
     environment = {
-        f"{variable}_{name}".rstrip("_"): value
+        f"{variable}_{name}" if name else variable: value
         for name, org_id in SCENARIOS[scenario].organizations
         for variable, value in sim.add_service_account(org_id).environment().items()
     }

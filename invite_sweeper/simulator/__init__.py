@@ -14,14 +14,13 @@ async with serve(sim) as base_url:           # host=, port=, ssl_context=
 assert sim.invitation_count() == 0
 ```
 
-`fill` creates an organization from a seed. The functions of the module `faults` create what
-`sim.faults` injects.
+The functions of the module `faults` create what `sim.faults` injects.
 """
 
 from invite_sweeper.simulator import faults
 from invite_sweeper.simulator.auth import Access, Account
 from invite_sweeper.simulator.responses import Call
-from invite_sweeper.simulator.seed import Size, fill
+from invite_sweeper.simulator.seed import Size
 from invite_sweeper.simulator.server import serve
 from invite_sweeper.simulator.state import SimulatedAtlas
 
@@ -32,6 +31,5 @@ __all__ = [
     "SimulatedAtlas",
     "Size",
     "faults",
-    "fill",
     "serve",
 ]
