@@ -3,6 +3,7 @@
 import json
 from collections import defaultdict
 from datetime import datetime
+from operator import itemgetter
 from pathlib import Path
 
 from world import World
@@ -57,6 +58,14 @@ def by_run(world: World, event: str) -> dict[str, list[dict[str, object]]]:
     for line in whole_lines(world, event):
         found[line["run_id"]].append(line)
     return found
+
+
+def sent(intents: list[dict[str, object]], outcomes: list[dict[str, object]]) -> list[object]:
+    """Return the intents whose DELETE was not proven unsent."""
+    keys = itemgetter("run_id", "source", "org_id", "project_id", "invitation_id")
+    never = {"skipped", "changed", "accepted_before"}
+    unsent = {keys(line) for line in outcomes if line["outcome"] in never}
+    return [line for line in intents if keys(line) not in unsent]
 
 
 def listed_in(plan: Path) -> set[tuple[str, str]]:

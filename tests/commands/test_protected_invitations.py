@@ -37,6 +37,7 @@ from world_records import (
     listed_in,
     planned,
     removed,
+    sent,
     whole_lines,
 )
 
@@ -314,21 +315,14 @@ def check_limits(world: World) -> None:
 
     Intents whose DELETE was not sent do not count; those of a killed command do.
     """
-    keys = ("run_id", "source", "org_id", "project_id", "invitation_id")
-    unsent = {
-        tuple(line[key] for key in keys)
-        for line in whole_lines(world, "outcome")
-        if line["outcome"] in {"skipped", "changed", "accepted_before"}
-    }
-    lines = whole_lines(world, "intent")
-    sent = [line for line in lines if tuple(line[key] for key in keys) not in unsent]
+    found = sent(whole_lines(world, "intent"), whole_lines(world, "outcome"))
     limits = world.policy["limits"]
-    assert len(sent) <= limits["max_deletions"]
+    assert len(found) <= limits["max_deletions"]
     for intents in by_run(world, "intent").values():
         if len(intents) > 10:
             assert len(intents) <= limits["max_share"] * listed_count(world)
     for project_id in world.projects:
-        count = sum(line["project_id"] == project_id for line in sent)
+        count = sum(line["project_id"] == project_id for line in found)
         assert count <= limits["max_deletions_per_project"]
 
 
