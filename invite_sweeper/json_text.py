@@ -32,11 +32,6 @@ def to_json(value: object) -> bytes:
         return _ENCODER.encode(_encodable(plain))
 
 
-def format_json(value: object) -> bytes:
-    """Return JSON for people: indented, with a newline at the end."""
-    return msgspec.json.format(to_json(value), indent=2) + b"\n"
-
-
 def _encodable(value: object) -> object:
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()

@@ -53,7 +53,6 @@ Source: 400 `RATE_LIMITED_IP` of https://www.mongodb.com/docs/atlas/reference/ap
 _WINDOW_S: Final = 61.0  # one second longer, as Atlas's clock may differ
 _BACKOFF_S: Final = (10.0, 20.0, 40.0)
 _CONFIRMED: Final = frozenset({Outcome.DELETED, Outcome.ACCEPTED_DURING})
-NOTHING_INVITED: Final = "No one was invited."
 
 
 class Deletions(NamedTuple):
@@ -144,7 +143,6 @@ async def plan_restore(organizations: Sequence[Organization], deletions: Deletio
     if others := sorted({each.org_id for each in deletions.lines} - by_id.keys()):
         raise GuardRefused(
             f"The policy does not name the organizations {', '.join(others)} of the run.",
-            consequence=NOTHING_INVITED,
             hint="Use the policy of that run.",
         )
     owners: dict[str, Mapping[str, str]] = {}

@@ -48,7 +48,6 @@ def bearer_header(token: Secret) -> Secret:
 
 class _TokenResponse(msgspec.Struct):
     access_token: Annotated[str, msgspec.Meta(pattern=r"\A[!-~]+\Z")]
-    token_type: Annotated[str, msgspec.Meta(pattern=r"\A(?i:bearer)\Z")] = "Bearer"  # noqa: S105
     expires_in: Annotated[float, msgspec.Meta(gt=0)] = 3600.0
 
 

@@ -18,7 +18,6 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from http.client import NO_CONTENT, PROXY_AUTHENTICATION_REQUIRED, UNAUTHORIZED
-from ssl import SSLContext
 from typing import Final, NamedTuple, TypeAlias
 
 import aiohttp
@@ -332,9 +331,9 @@ class HttpSession:
         return record
 
 
-def open_connector(ssl_context: SSLContext | None = None) -> aiohttp.TCPConnector:
+def open_connector() -> aiohttp.TCPConnector:
     """Return connections to Atlas without a limit: the client limits the requests."""
-    return aiohttp.TCPConnector(limit=0, ssl=ssl_context or True, resolver=DaemonResolver())
+    return aiohttp.TCPConnector(limit=0, resolver=DaemonResolver())
 
 
 def _parse_url(text: str) -> URL:

@@ -23,7 +23,7 @@ from invite_sweeper.cli.main import app
 from invite_sweeper.cli.options import DEFAULT_POLICY, FILE, Command, options
 from invite_sweeper.endings import REFUSAL_REASONS, Advisor, ExitCode, Reason
 from invite_sweeper.errors import ErrorParts, ErrorResult, UsageError
-from invite_sweeper.json_text import format_json, to_json
+from invite_sweeper.json_text import to_json
 from invite_sweeper.policy import (
     InvalidPolicy,
     PolicyIssue,
@@ -124,7 +124,7 @@ def schema(name: str) -> None:
 
     Example: invite-sweeper schema summary > summary.schema.json
     """
-    sys.stdout.buffer.write(format_json(schema_of(name)))
+    sys.stdout.buffer.write(msgspec.json.format(to_json(schema_of(name)), indent=2) + b"\n")
 
 
 def schema_of(name: str) -> dict[str, object]:

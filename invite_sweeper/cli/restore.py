@@ -1,7 +1,7 @@
 """Command `restore`: re-invite people whose invitations a run deleted."""
 
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import click
 from rich.console import Console
@@ -14,15 +14,11 @@ from invite_sweeper.cli.view import Progress, confirm
 from invite_sweeper.errors import Cancelled, GuardRefused, RunError, UsageError
 from invite_sweeper.policy import load_policy
 from invite_sweeper.report import terminal
-from invite_sweeper.restore import (
-    NOTHING_INVITED,
-    RestorePlan,
-    Restorer,
-    plan_restore,
-    read_deletions,
-)
+from invite_sweeper.restore import RestorePlan, Restorer, plan_restore, read_deletions
 from invite_sweeper.sweep.result import Result
 from invite_sweeper.text import pluralize
+
+_NOTHING_INVITED: Final = "No one was invited."
 
 
 @click.command(cls=Command)
@@ -56,7 +52,7 @@ def restore(
     except UsageError:
         raise
     except RunError as error:  # the errors after the first invitation are part of the result
-        raise error.having(consequence=NOTHING_INVITED) from error
+        raise error.having(consequence=_NOTHING_INVITED) from error
     raise SystemExit(code)
 
 
@@ -114,7 +110,7 @@ def _show_plan(session: Session, plan: RestorePlan) -> None:
         terminal.show_people(console, plan.to_invite)
         console.print(
             f"Dry run: {pluralize(len(plan.to_invite), 'person', 'people')} would be invited "
-            f"again, {len(plan.already_there):,} there already. {NOTHING_INVITED}",
+            f"again, {len(plan.already_there):,} there already. {_NOTHING_INVITED}",
             soft_wrap=True,
         )
     for each in plan.barred:

@@ -144,11 +144,6 @@ class Command:
         """What the last complete runs of the same scope left; None without one."""
         return self.history.last_complete(scope_sha256(self.policy), self.base_url)
 
-    @cached_property
-    def members_before(self) -> Mapping[str, int]:
-        """How many active members each organization last had, where it was read."""
-        return self.history.members(self.base_url)
-
     def steps(self) -> tuple[Step, ...]:
         """Return the steps that follow the policy's decision; each can only keep more."""
         bounced = KeepBounced(self.history, self.policy.limits.max_bounces)

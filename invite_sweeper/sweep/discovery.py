@@ -262,8 +262,7 @@ class Reader:
             await self._read(organization)
         except (AuditLogError, Interrupted):
             raise
-        except RunError as failed:
-            error = failed
+        except RunError as error:
             if isinstance(error, CredentialsRefused):
                 error = error.of_variables(organization.variables)
             if len(self._organizations) > 1:

@@ -217,7 +217,8 @@ def check_members(organization: Organization, count: int, command: Command) -> N
     """
     if not command.accept_population:
         what = ("active member", "active members", "")
-        _check_drop(what, command.members_before.get(organization.id, 0), count, command)
+        before = command.history.members(command.base_url)
+        _check_drop(what, before.get(organization.id, 0), count, command)
 
 
 def _check_drop(what: tuple[str, str, str], was: int, now: int, command: Command) -> None:

@@ -30,21 +30,19 @@ class ProjectFilter:
     """
 
     def __init__(self, policy: Policy) -> None:
-        self._include = ProjectPatterns(policy.projects.include)
-        self._exclude = ProjectPatterns(policy.projects.exclude, protects=True)
+        projects = policy.projects
+        self._include = ProjectPatterns(projects.include)
+        self._exclude = ProjectPatterns(projects.exclude, protects=True)
         self.names_projects_in_entries = any(
             entry.projects is not None for entry in (*policy.rules, *policy.keep)
         )
         self.teams_decide = any(source.is_organization_level for source in policy.sources)
         reads_people = Source.USERS in policy.sources
         self.unplaced_source = Source.USERS if reads_people else Source.INVITES
-        self._tags = _fold_tags(dict(policy.projects.tags or {}).items())
+        self._tags = _fold_tags(dict(projects.tags or {}).items())
         self._unused = {
             (f"projects.{key}", pattern): ProjectPatterns([pattern], protects=key == "exclude")
-            for key, patterns in (
-                ("include", policy.projects.include),
-                ("exclude", policy.projects.exclude),
-            )
+            for key, patterns in (("include", projects.include), ("exclude", projects.exclude))
             for pattern in patterns
             if (key, pattern) != ("include", "*")
         }

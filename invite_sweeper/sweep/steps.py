@@ -101,12 +101,10 @@ def describe_notice(counts: Counts, next_due: datetime, *, dry_run: bool) -> str
     waiting = counts.kept_by_reason.get("notice_pending", 0) - counts.announced
     verbs = ("would be announced", "would be deleted") if dry_run else ("announced", "due")
     day = f"{next_due:%Y-%m-%d %H:%M} UTC"
-    until = f"until {day}" if waiting == 1 else f"until {day} or later"
-    rest = (
-        f", {waiting:,} {plural_form(waiting, 'waits', 'wait')} {until}"
-        if waiting
-        else f"; the first may be deleted from {day}"
-    )
+    rest = f"; the first may be deleted from {day}"
+    if waiting:
+        until = f"until {day}" if waiting == 1 else f"until {day} or later"
+        rest = f", {waiting:,} {plural_form(waiting, 'waits', 'wait')} {until}"
     announced = pluralize(counts.announced, "invitation")
     return f"{announced} {verbs[0]}, {counts.planned:,} {verbs[1]}{rest}."
 
@@ -153,12 +151,9 @@ class KeepOutsidePlan:
     def differences(self) -> Iterator[str]:
         """Yield sentences about what the plan lists and this run does not delete."""
         changed = "kept because the roles, projects, inviter, expiry or rule changed since the plan"
-        unseen = "not seen: gone, or in a list that was not read"
+        unseen, kept = "not seen: gone, or in a list that was not read", sorted(self._kept.items())
         for count, verbs, what in (
-            *(
-                (n, ("is", "are"), f"kept now: {reason}")
-                for reason, n in sorted(self._kept.items())
-            ),
+            *((n, ("is", "are"), f"kept now: {reason}") for reason, n in kept),
             (self._changed, ("is", "are"), f"{changed} was created"),
             (len(self._remaining), ("was", "were"), unseen),
         ):

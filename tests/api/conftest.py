@@ -4,12 +4,13 @@ from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 
 import pytest
+from aiohttp import TCPConnector
 from observed import ObservedAtlas
 from virtual_time import FakeTime
 
 from invite_sweeper.atlas import connect
 from invite_sweeper.atlas.credentials import Credentials, CredentialsKind, Secret, read_credentials
-from invite_sweeper.atlas.http import open_connector, parse_base_url
+from invite_sweeper.atlas.http import parse_base_url
 from invite_sweeper.atlas.limits import RateLimiter
 from invite_sweeper.policy import Execution
 from invite_sweeper.simulator import serve
@@ -73,7 +74,7 @@ def connecting(fake_time, retry_log):
         if hasattr(account, "environment"):
             account = read_credentials(account.environment())
         async with (
-            nullcontext() if ssl_context is None else open_connector(ssl_context) as trusting,
+            nullcontext() if ssl_context is None else TCPConnector(ssl=ssl_context) as trusting,
             connect(
                 parse_base_url(base_url),
                 account

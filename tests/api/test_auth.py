@@ -252,8 +252,6 @@ NO_TOKEN = (
     b'{"access_token":"a b"}',
     b'{"access_token":"a\\r\\nX-Evil: 1"}',
     b'{"access_token":"\\u00e4"}',
-    b'{"access_token":"abc","token_type":"mac"}',
-    b'{"access_token":"abc","token_type":null}',
     b'{"access_token":"abc","expires_in":null}',
     b'{"access_token":"abc","expires_in":"long"}',
     b'{"access_token":"abc","expires_in":0}',

@@ -5,16 +5,14 @@ import shutil
 import signal
 import tarfile
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from deploy.containers import BASE, Containers, run
 from deploy.machine import follow_pages
 from deploy.manifests import ROOT
-from deploy.stage import Stage, staged
-from deploy.walk import Terminal, terminal
+from deploy.stage import staged
+from deploy.walk import opened
 from environment import with_tools
 from needs import BASE_ARCHIVE
 from readmes import OPERATORS, section
@@ -70,39 +68,24 @@ def containers():
         shutil.rmtree(made.folder, ignore_errors=True)
 
 
-@dataclass(frozen=True)
-class Reader:
-    """Who follows the operators' README."""
-
-    containers: Containers
-    terminal: Terminal
-    stage: Stage
+@pytest.fixture(scope="session")
+def stage(tmp_path_factory):
+    """A simulated organization."""
+    with staged(tmp_path_factory.mktemp("stage"), projects=2, stale=3) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")
-def reader(containers, checkout, tmp_path_factory):
-    """A reader with a copy of the repository and a simulated organization."""
-    folder = tmp_path_factory.mktemp("reader")
-    with (
-        staged(tmp_path_factory.mktemp("stage"), projects=2, stale=3) as stage,
-        terminal(containers, checkout, stage, folder) as opened,
-    ):
-        yield Reader(containers, opened, stage)
-
-
-class Image(NamedTuple):
-    """The image that the reader built, and the output of the commands that use it."""
-
-    id: str
-    output: str
+def terminal(containers, checkout, stage, tmp_path_factory):
+    """A reader with a copy of the repository, who sweeps the organization."""
+    with opened(containers, checkout, stage, tmp_path_factory.mktemp("reader")) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")
-def image(reader):
-    """The image of the section of the README that builds and runs it."""
-    wheel, build, *others = section(OPERATORS, "The image").commands
-    reader.terminal.run(wheel)
-    return Image(reader.terminal.run(build), reader.terminal.run(*others))
+def image(terminal):
+    """The output of the commands of the README that build the image and use it."""
+    return terminal.run(*section(OPERATORS, "The image").commands)
 
 
 @pytest.fixture(scope="session")

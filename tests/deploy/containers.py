@@ -108,9 +108,9 @@ class Containers:
         return run("podman", *arguments, env=self.environment, **options)
 
     def start(self, *arguments):
-        """Start a container in the background and return the podman process."""
+        """Start podman in the background and return its process."""
         return subprocess.Popen(
-            ["podman", "run", "--rm", "--pull=never", *map(str, arguments)],
+            ["podman", *map(str, arguments)],
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

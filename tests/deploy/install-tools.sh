@@ -80,7 +80,7 @@ install() {
     local group=$1 options=() command
     shift
     [ "$group" != release ] || options=(--constraint .github/release.lock)
-    "$folder/commands/uv" venv --quiet --allow-existing --python python3 "$folder/$group"
+    "$folder/commands/uv" venv --quiet --seed --allow-existing --python python3 "$folder/$group"
     "$folder/commands/uv" pip install --quiet --python "$folder/$group/bin/python" --group "$group" \
         "${options[@]}"
     for command; do
@@ -102,7 +102,7 @@ python_packages() {
     install release hatchling pyproject-build syft
     [ "$weekly" != 1 ] || install weekly-checks checkov pre-commit
     [ -x "$folder/commands/kubectl" ] ||
-        .venv/bin/python tests/deploy/fetch_commands.py "$folder/commands" helm kubectl
+        "$folder/release/bin/python" tests/deploy/fetch_commands.py "$folder/commands" helm kubectl
 }
 
 # Beside Debian's packages is done what does not need them.

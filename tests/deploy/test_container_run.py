@@ -1,14 +1,16 @@
-"""The image sweeps read-only, without capabilities, in 128 MiB, against a simulated Atlas."""
+"""The image, and its sweeps: read-only, without capabilities, in 128 MiB."""
 
 import json
 import os
+import zipfile
 
 import pytest
 from benchmarks.figures import LARGEST
 from benchmarks.measuring import fresh_atlas, wide_policy
 from builders import policy_bytes
 from company_network import ATLAS, company_network
-from deploy.containers import HARDENED, IMAGE, until
+from deploy.containers import BASE, HARDENED, IMAGE, until
+from deploy.manifests import ROOT
 from deploy.stage import USER, staged
 
 from invite_sweeper.endings import ExitCode
@@ -22,25 +24,95 @@ ARBITRARY = 1_000_650_000
 """A user without a name or a home folder, as OpenShift chooses them."""
 
 
-LIMITS = ("--memory=128m", "--memory-swap=128m", "--network=host")
-"""Those of the pod."""
+RUN = ("run", "--rm", "--pull=never", *HARDENED, "--memory=128m", "--memory-swap=128m")
+"""With the limits of the pod."""
+MIB = 1024 * 1024
+
+INSPECT_CONTAINER = """
+import importlib.util, json, os, shutil
+from pathlib import Path
+status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+try:
+    Path("/opt/invite-sweeper/written").touch()
+    writable = True
+except OSError:
+    writable = False
+print(json.dumps({
+    "commands": [c for c in ("pip", "pip3", "gcc", "cc", "make", "apt-get") if shutil.which(c)],
+    "modules": [m for m in ("pip", "ensurepip", "setuptools", "uvloop", "jinja2")
+                if importlib.util.find_spec(m)],
+    "without bytecode": [str(s) for s in Path("/opt/invite-sweeper/lib").rglob("*.py")
+                         if not (s.parent / "__pycache__" / f"{s.stem}.cpython-313.pyc").exists()],
+    "user": [os.getuid(), os.getgid()],
+    "capabilities": int(status["CapEff"], 16) | int(status["CapBnd"], 16),
+    "writable": writable,
+}))
+"""
+
+
+def test_image_runs_unprivileged_on_a_read_only_root_without_installers(containers, image):
+    python = ("--network=none", "--entrypoint=python", IMAGE, "-c", INSPECT_CONTAINER)
+    found = json.loads(containers.podman(*RUN, *python).stdout)
+
+    assert found.pop("commands") in ([], ["apt-get"])  # of the base image; needs root
+    assert found == {
+        "modules": ["jinja2"],  # of the report
+        "user": [10001, 10001],
+        "capabilities": 0,
+        "writable": False,
+        "without bytecode": [],
+    }
+
+
+def test_image_is_small(containers, image):
+    base, found = (
+        json.loads(containers.podman("image", "inspect", name).stdout)[0] for name in (BASE, IMAGE)
+    )
+
+    assert 0 < found["Size"] - base["Size"] < 120 * MIB
+
+
+def test_wheel_contains_only_the_package_its_types_and_licence(image, terminal):
+    (wheel,) = (terminal.folder / "dist").glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    (info,) = {name.split("/")[0] for name in names} - {"invite_sweeper"}
+
+    assert wheel.name == f"{info.removesuffix('.dist-info')}-py3-none-any.whl"
+    assert {"invite_sweeper/py.typed", f"{info}/licenses/LICENSE"} <= names
+    assert {"invite_sweeper/samples/policy.yaml", "invite_sweeper/help/policy.md"} <= names
+    sources = {str(p.relative_to(ROOT)) for p in (ROOT / "invite_sweeper").rglob("*.py")}
+    assert {name for name in names if name.endswith(".py")} == sources | {
+        "invite_sweeper/_version.py"
+    }
+
+
+def test_demo_runs_without_network_and_with_a_writable_tmp_only(containers, image):
+    done = containers.podman(*RUN, "--network=none", "--tmpfs=/tmp", IMAGE, "demo")
+
+    assert "would be deleted" in done.stdout
+
+
+@pytest.mark.weekly
+def test_image_is_the_same_to_the_byte_when_it_is_built_again(containers, image, terminal):
+    again = terminal.run("docker build --file deploy/docker/Dockerfile --tag localhost/again .")
+    assert again in containers.podman("inspect", "--format={{.Id}}", IMAGE).stdout
 
 
 def command(stage, verb, *before):
-    return (*HARDENED, *LIMITS, *stage.mounts, *before, IMAGE, verb, "--output=json")
+    return (*RUN, "--network=host", *stage.mounts, *before, IMAGE, verb, "--output=json")
 
 
 def run(containers, stage, verb, *before):
     """Run a command and return the exit code and the summary."""
-    arguments = command(stage, verb, *before)
-    done = containers.podman("run", "--rm", "--pull=never", *arguments, check=False)
+    done = containers.podman(*command(stage, verb, *before), check=False)
     assert done.stdout, done.stderr
     return done.returncode, json.loads(done.stdout)
 
 
 def test_sigterm_stops_a_sweep_and_the_next_run_deletes_the_rest(containers, image, tmp_path):
     with staged(tmp_path, projects=20, stale=30, latency_s=0.2) as stage:
-        process = containers.start("--name=stopped", *command(stage, "sweep"))
+        process = containers.start(*command(stage, "sweep", "--name=stopped"))
         until(lambda: stage.sim.deletes_received >= 50, within_s=60)
         containers.podman("kill", "--signal=TERM", "stopped")
         out, err = process.communicate(timeout=60)
@@ -70,7 +142,7 @@ def test_largest_estate_that_atlas_allows_is_swept_in_the_memory_of_the_pod(
         variables = [f"--env={name}={value}" for name, value in atlas.environment.items()]
         for night in ("sweep", "plan"):  # the second one reads the log of the first
             done = containers.podman(
-                "run", "--rm", "--pull=never", *HARDENED, *LIMITS, *variables,
+                *RUN, "--network=host", *variables,
                 f"--volume={policy}:/etc/invite-sweeper/policy.yaml:ro",
                 f"--volume={audit}:/var/lib/invite-sweeper",
                 IMAGE, night, "--output=json", "-q", check=False,

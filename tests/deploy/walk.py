@@ -66,7 +66,7 @@ class Terminal:
 
 
 @contextlib.contextmanager
-def terminal(containers, checkout, stage, folder):
+def opened(containers, checkout, stage, folder):
     """Yield a terminal whose simulated Atlas is that of the stage."""
     for name, text in STAND_INS.items():
         path = folder / "commands" / name

@@ -1,6 +1,5 @@
 """Responses of the simulated Atlas equal recordings: bodies, and the headers that are read."""
 
-import gzip
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -9,9 +8,8 @@ from typing import NamedTuple
 import faults
 import msgspec
 import pytest
-from multidict import CIMultiDict
-from needs import RECORDINGS
 from observed import ObservedAtlas
+from recordings import recording
 from simulator.simulated import open_client
 
 pytestmark = pytest.mark.needs("recordings")
@@ -34,21 +32,6 @@ READ = {
 }
 # Missing in older recordings of the same responses.
 NEWER = frozenset({"RateLimit-Limit", "RateLimit-Remaining", "X-Error-Code"})
-
-
-class Recorded:
-    def __init__(self, name):
-        text = (RECORDINGS / name).read_bytes()
-        head, self.body = re.split(rb"\r?\n\r?\n", text, maxsplit=1)
-        first, *lines = head.decode("latin-1").splitlines()
-        self.status = int(first.split()[1])
-        self.headers = CIMultiDict(line.split(": ", 1) for line in lines)
-        if self.headers.get("Content-Encoding") == "gzip":
-            self.body = gzip.decompress(self.body)
-        self.body = self.body.removesuffix(b"\n") if self.status == 204 else self.body
-
-    def json(self):
-        return msgspec.json.decode(self.body)
 
 
 def without_unread(value):
@@ -115,14 +98,14 @@ def compressed(sim, recorded):
 
 def projects(sim, recorded):
     sim.remove_project(PROJECT)
-    for each in recorded.json()["results"]:
+    for each in msgspec.json.decode(recorded.body)["results"]:
         tags = {tag["key"]: tag["value"] for tag in each["tags"]}
         created = datetime.fromisoformat(each["created"])
         sim.add_project(each["name"], project_id=each["id"], tags=tags, created=created)
 
 
 def pending_users(sim, recorded):
-    for each in recorded.json():
+    for each in msgspec.json.decode(recorded.body):
         age = sim.clock() - datetime.fromisoformat(each["createdAt"])
         user = sim.add_user(
             each["username"], age=age, org_roles=each["roles"], inviter=each["inviterUsername"]
@@ -135,7 +118,7 @@ def pending_user(sim, recorded):
 
 
 def failing(sim, recorded):
-    body = recorded.json()
+    body = msgspec.json.decode(recorded.body)
     sim.faults.add(
         faults.fail_with(recorded.status, body["errorCode"], body["detail"], *body["parameters"])
     )
@@ -195,7 +178,7 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 async def test_response_equals_the_recording(name):
-    recorded, case = Recorded(f"{name}.http"), CASES[name]
+    recorded, case = recording(name), CASES[name]
     sim = recorded_atlas(case.at)
     case.prepare(sim, recorded)
     async with open_client(sim, token=case.token) as request:
@@ -204,7 +187,10 @@ async def test_response_equals_the_recording(name):
     if not case.varying:
         assert response.body == recorded.body
         return
-    ours, theirs = without_unread(response.json()), without_unread(recorded.json())
+    ours, theirs = (
+        without_unread(response.json()),
+        without_unread(msgspec.json.decode(recorded.body)),
+    )
     assert shape(ours) == shape(theirs)
     if case.varying != ("*",):
         varying = dict.fromkeys(case.varying)

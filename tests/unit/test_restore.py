@@ -102,7 +102,7 @@ def test_file_that_a_killed_run_left_empty_has_nothing_to_undo(tmp_path):
 class FakeClient:
     """A client of an Atlas that lists these members and projects, and answers POSTs in turn."""
 
-    def __init__(self, *, members=None, org_id=ORG, replies=(), hangs=False):
+    def __init__(self, *, members=None, org_id=ORG, replies=(), hangs=None):
         self.reader = self.server = self
         self.counters, self.sunsets, self.actor = RequestCounters(), {}, "client"
         self._members, self._org_id, self._replies = members or {}, org_id, list(replies)
@@ -113,6 +113,7 @@ class FakeClient:
         return self
 
     async def projects(self):
+        self.looks += 1
         return (Project(PROJECT, "Sandbox", self._org_id),)
 
     async def statuses(self, _invitation):
@@ -120,11 +121,12 @@ class FakeClient:
         return self._members
 
     async def invite(self, invitation, sending):
+        self.before_post()
+        await asyncio.sleep(1e9 if self._hangs == "before" else 0)
         sending.attempts += 1
         sending.response_pending = True
-        self.before_post()
         self.posts.append(invitation)
-        await asyncio.sleep(1e9 if self._hangs else 0)
+        await asyncio.sleep(1e9 if self._hangs == "after" else 0)
         return copy(self._replies.pop(0) if self._replies else CREATED)
 
 
@@ -137,7 +139,8 @@ async def test_each_list_is_read_once_and_who_is_there_in_another_spelling_is_le
     client = FakeClient(members={"person-1@example.com": "PENDING"})
     there, missing = of_list(1, username="Person-1@\uff25xample.com"), of_list(2)
     plan = await plan_of({ORG: client}, there, missing)
-    assert (plan.already_there, plan.to_invite, client.looks) == ((there,), (missing,), 1)
+    assert (plan.already_there, plan.to_invite, plan.exit_code) == ((there,), (missing,), 0)
+    assert client.looks == 2  # the projects and the list
 
 
 async def test_each_organization_is_asked_with_its_own_credentials():
@@ -146,7 +149,7 @@ async def test_each_organization_is_asked_with_its_own_credentials():
     plan = await plan_of({ORG: one, OTHER_ORG: other}, of_list(1), of_list(1, org_id=OTHER_ORG))
     assert [each.org_id for each in plan.already_there] == [ORG]
     assert [each.org_id for each in plan.to_invite] == [OTHER_ORG]
-    assert (one.looks, other.looks) == (1, 1)
+    assert (one.looks, other.looks) == (2, 2)
 
 
 async def test_unreadable_list_and_project_of_another_organization_get_no_invitation():
@@ -167,7 +170,7 @@ async def test_unreadable_list_and_project_of_another_organization_get_no_invita
 class Restore:
     """A restore with a clock that advances only while it waits."""
 
-    def __init__(self, directory, *replies, hangs=False):
+    def __init__(self, directory, *replies, hangs=None):
         self.client, self.stop = FakeClient(replies=replies, hangs=hangs), StopRequest()
         self.log, self.said = AuditLog(directory, "r1", clock=clock()), []
 
@@ -229,7 +232,10 @@ def test_intent_is_on_disk_before_each_post_and_the_outcome_is_what_atlas_made_o
 
 def test_person_is_invited_once_to_a_place_with_the_roles_of_all_entries(directory):
     other = object_id(50)
-    entries = (Entry(Source.USERS, other, object_id(9), ("GROUP_OWNER",)),)
+    entries = (
+        Entry(Source.USERS, other, object_id(9), ("GROUP_OWNER",)),
+        Entry(Source.ORG_INVITES, None, object_id(8), ("ORG_BILLING_ADMIN",)),
+    )
     twice = [planned(n, source=Source.ORG_USERS, username="a@b.c", entries=entries) for n in (1, 2)]
     path = write_run(
         directory, "r0", *(e for one in twice for e in (one, intent(one), outcome(one)))
@@ -238,6 +244,7 @@ def test_person_is_invited_once_to_a_place_with_the_roles_of_all_entries(directo
     run.run(*read_deletions(path).lines)
     (sent,) = run.client.posts
     assert sent.project_roles == ((other, "GROUP_OWNER"),)
+    assert sent.roles == ("GROUP_READ_ONLY", "ORG_BILLING_ADMIN")
 
 
 def test_eleventh_post_waits_until_a_minute_is_over(directory):
@@ -285,18 +292,23 @@ def test_stop_skips_what_was_not_accepted(directory, reply, restored):
     assert (len(run.client.posts), run.waited_s) == (1, 0)
 
 
-@pytest.mark.parametrize(("second", "waited_s"), [(False, 20), (True, 0)])
+@pytest.mark.parametrize(
+    ("hangs", "second", "waited_s", "unknown"),
+    [("after", False, 20, 1), ("after", True, 0, 1), ("before", False, 20, 0)],
+)
 def test_post_in_flight_has_the_grace_period_after_a_signal_and_none_after_the_second(
-    directory, second, waited_s
+    directory, hangs, second, waited_s, unknown
 ):
-    run = Restore(directory, hangs=True)
+    run = Restore(directory, hangs=hangs)
 
     def signal():
         run.stop.request("a signal came")
+        run.stop.request("the first reason stays")
         if second:
             run.stop.forced.set()
 
     run.client.before_post = signal
     end = run.run(of_list(1), of_list(2))
-    assert (end.unknown, end.skipped, end.exit_code) == (1, 1, 8)
+    assert end.error["message"] == "Stopped early: a signal came."
+    assert (end.unknown, end.skipped, end.exit_code) == (unknown, 2 - unknown, 8)
     assert run.waited_s == pytest.approx(waited_s)

@@ -3,6 +3,8 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from invite_sweeper.models import parse_timestamp
 from invite_sweeper.text import (
@@ -173,6 +175,13 @@ NO_ID = "0" * 24
 def test_id_is_compared_with_ids_alone_and_a_glob_with_names(entry, matching, others):
     found = ProjectPatterns([entry])
     assert [each for each in (*matching, *others) if found.matches(*each)] == matching
+
+
+@given(st.text(max_size=30))
+def test_every_name_that_a_plain_glob_matches_is_protected(name):
+    pattern = "".join(f"[{c}]" if c in "*?[" else c for c in name)
+    if Globs([pattern]).matches(name):
+        assert Globs([pattern], protects=True).matches(name)
 
 
 def test_protective_project_patterns_also_match_names_that_look_the_same():

@@ -1,16 +1,13 @@
 """Recorded responses of Atlas are parsed."""
 
-import gzip
 from datetime import timedelta
 
 import pytest
 from builders import project
-from multidict import CIMultiDict
-from needs import RECORDINGS
+from recordings import recording
 
 from invite_sweeper.atlas.lists import InvitedRow, Page, ProjectRow, parse_object
 from invite_sweeper.atlas.responses import (
-    Response,
     RetryDecision,
     classify,
     describe,
@@ -24,23 +21,9 @@ from invite_sweeper.models import Project, Source, parse_timestamp
 pytestmark = pytest.mark.needs("recordings")
 
 
-def recorded(name):
-    """Return a recording as the transport does: decompressed, with case-insensitive headers."""
-    data = (RECORDINGS / name).read_bytes()
-    end = b"\r\n\r\n" if b"\r\n\r\n" in data else b"\n\n"
-    head, _, body = data.partition(end)
-    first, *lines = head.decode().splitlines()
-    headers = CIMultiDict(tuple(line.split(": ", 1)) for line in lines)
-    if headers.get("Content-Encoding") == "gzip":
-        body = gzip.decompress(body)
-    return Response(int(first.split()[1]), headers, body)
-
-
-@pytest.mark.parametrize(
-    "name", ["project-invite-list-latest.http", "project-invite-list-earliest.http"]
-)
+@pytest.mark.parametrize("name", ["project-invite-list-latest", "project-invite-list-earliest"])
 def test_list_of_invitations_is_parsed(name):
-    response = recorded(name)
+    response = recording(name)
     requested = project(1, id=response.body.split(b'"groupId":"')[1][:24].decode())
 
     (row,) = parse_object(response.body, list[InvitedRow])
@@ -58,7 +41,7 @@ def test_list_of_invitations_is_parsed(name):
     [("200-smallest", False), ("200-latest", False), ("200-page1-of-3-next-250", True)],
 )
 def test_page_of_projects_is_parsed(name, has_next):
-    page = parse_object(recorded(f"groups-list-{name}.http").body, Page[ProjectRow])
+    page = parse_object(recording(f"groups-list-{name}").body, Page[ProjectRow])
 
     assert page.has_next is has_next
     assert all(isinstance(row.project(), Project) for row in page.results)
@@ -68,7 +51,7 @@ def test_page_of_projects_is_parsed(name, has_next):
     "name", ["project-invite-delete-latest", "org-invite-delete-latest", "delete-200-empty-object"]
 )
 def test_204_and_200_confirm_a_deletion(name):
-    response = recorded(f"{name}.http")
+    response = recording(name)
 
     assert is_deleted(response)
     assert fatal_error_for(response) is None
@@ -92,7 +75,7 @@ UNPROTECTED = "CANNOT_TERMINATE_CLUSTER_WHEN_TERMINATION_PROTECTION_ENABLED"
     ],
 )
 def test_error_of_any_form_is_parsed(name, status, code):
-    response = recorded(f"error-{name}.http")
+    response = recording(f"error-{name}")
 
     assert (response.status, response.code) == (status, code)
     assert str(status) in describe(response)

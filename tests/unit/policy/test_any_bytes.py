@@ -5,25 +5,12 @@ from datetime import date
 import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from unit.policy.test_policy import CONTRACT
 
 from invite_sweeper.policy import InvalidPolicy, Policy, Severity, check_policy, parse_policy
 from invite_sweeper.policy.yaml_reader import parse_yaml
 
-VALID = """\
-version: 1
-organizations: ["5efda682a3f2ed2e7dd6cde4", {id: 5efda682a3f2ed2e7dd6cde5, credentials: A}]
-projects: {include: ["*"], tags: {env: sandbox}}
-sources: [invites]
-rules:
-  - {name: forgotten, older_than: 14d, usernames: ["*@gmail.com"]}
-  - {name: ended, expired: true, statuses: [PENDING]}
-keep:
-  - {name: board, roles: [GROUP_OWNER], reason: they travel, until: 2027-03-31}
-limits: {max_deletions: 0, max_share: 0.5, over_limit: trim}
-execution: {max_requests_per_second: null, deadline: 1h}
-audit: {directory: logs}
-notify: [{kind: slack, url_env: A}]
-"""
+VALID = CONTRACT.decode()
 PIECES = st.sampled_from(
     [
         *"[]{},:-?&*!|>'\"%@`#~=\t\n\r\\ \u2028\x85\ufeff",

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from invite_sweeper.models import Source
 from invite_sweeper.sweep.selection import ATLAS_LAUNCHED_AT, Selector
-from invite_sweeper.text import Globs
 
 MICROSECOND, SECOND, DAY = timedelta(microseconds=1), timedelta(seconds=1), timedelta(days=1)
 NO_TIME = timedelta()
@@ -183,22 +182,15 @@ def test_rule_must_match_every_project_that_an_invitation_reaches_and_a_keep_ent
 
 # Names that look the same ------------------------------------------------------------------------
 
+# `test_text` has more.
 LOOKALIKES = [
     ("*@bücher.example", "ada@xn--bcher-kva.example"),
-    ("*@xn--bcher-kva.example", "ada@bücher.example"),
     ("*@XN--BCHER-KVA.example", "ADA@BÜCHER.EXAMPLE"),
-    ("*@board.example.com", "ada\uff20\uff42oard.example.com"),
-    ("*@board.example.com", "ada@board\uff0eexample\u3002com"),
+    ("*@board.example.com", "ada\uff20\uff42oard\uff0eexample\u3002com"),
     ("a\u034fda@board.example.com", "ada@board.example.com"),
-    *(
-        ("ada@board.example.com", f"ad{each}a@board.example.com")
-        for each in ("\u034f", "\ufe0f", "\u3164", "\u2800", "\U000e0101")
-    ),
+    ("ada@board.example.com", "ad\u3164a@board.example.com"),
 ]
-INVISIBLE = [
-    ("*@board.example.com", name.format("ceo@board.example.com"))
-    for name in ("{} ", " {}", "\u200b{}", "{}\u00ad\ufeff", "\u2066{}\u2069\u00a0")
-]
+INVISIBLE = [("*@board.example.com", f"{each}ceo@board.example.com ") for each in " \u200b\u2066"]
 
 
 @pytest.mark.parametrize("source", Source)
@@ -218,13 +210,6 @@ def test_keep_entry_protects_projects_whose_names_look_the_same_and_a_rule_does_
     full_width = invitation(1, project_name="\uff50rod-web", source=Source.INVITES)
     assert verdict(full_width, **keep(projects=["prod-*"])) == "keep:k"
     assert verdict(full_width, **old(projects=["prod-*"])) == "no_rule"
-
-
-@given(st.text(max_size=30))
-def test_every_name_that_a_plain_glob_matches_is_protected(name):
-    pattern = "".join(f"[{c}]" if c in "*?[" else c for c in name)
-    if Globs([pattern]).matches(name):
-        assert Globs([pattern], protects=True).matches(name)
 
 
 # Inviters who left -------------------------------------------------------------------------------

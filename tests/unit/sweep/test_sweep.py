@@ -13,7 +13,7 @@ from invite_sweeper.audit.verify import Verdict, verify_directory
 from invite_sweeper.endings import Reason, WarningCode
 from invite_sweeper.errors import AtlasUnavailable, AuditLogError
 from invite_sweeper.models import ListUnreadable, Outcome, Sending, Source
-from invite_sweeper.sweep.scope import Shard
+from invite_sweeper.sweep.scope import Shard, scope_sha256
 
 REFUSED = int(Reason.MAX_DELETIONS.exit_code)
 
@@ -60,6 +60,7 @@ async def test_first_line_names_the_organizations_their_actors_and_the_scope(dir
     assert first.actors == dict.fromkeys(ORGS[:2], "client")
     assert (first.mode, first.shard, first.now) == ("sweep", "1/2", "2026-11-25T01:00:00Z")
     assert first.policy_sha256 == night.policy.sha256
+    assert first.scope_sha256 == scope_sha256(night.policy)
 
 
 # Limits ------------------------------------------------------------------------------------------
