@@ -27,16 +27,12 @@ def delay(seconds: float) -> Fault:
     return partial(answer)
 
 
-def effect(*, before: Effect | None = None, after: Effect | None = None) -> Fault:
-    """Change the request, or Atlas's data around it, such as an invitation that is accepted."""
+def effect(before: Effect) -> Fault:
+    """Change the request, or Atlas's data before it, such as an invitation that is accepted."""
 
     async def answer(call: Call, send: Send) -> SimulatedResponse:
-        if before is not None:
-            before(call)
-        response = await send()
-        if after is not None:
-            after(call)
-        return response
+        before(call)
+        return await send()
 
     return partial(answer)
 

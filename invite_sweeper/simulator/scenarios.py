@@ -115,11 +115,8 @@ def _accepting(sim: SimulatedAtlas, size: Size) -> None:
             accepted.add(call.method)
             sim.set_status(call.item_id, "ACTIVE")
 
-    def accept_invitation(call: Call) -> None:
-        sim.accept(call.scope_id, call.item_id)
-
-    sim.faults.add(faults.effect(before=accept_first), path="*/groups/*/users/*", times=None)
-    accept = faults.effect(before=accept_invitation)
+    sim.faults.add(faults.effect(accept_first), path="*/groups/*/users/*", times=None)
+    accept = faults.effect(lambda call: sim.accept(call.scope_id, call.item_id))
     sim.faults.add(accept, method="DELETE", path="*/groups/*/invites/*", nth=2)
 
 
@@ -153,7 +150,7 @@ def _nights(sim: SimulatedAtlas, size: Size) -> None:
         sim.add_user(f"new.{next(names)}@example.com", group_roles={project_id: ("GROUP_OWNER",)})
 
     for path in (f"*{TOKEN_PATH}", "*/v2/groups"):
-        sim.faults.add(faults.effect(before=pass_night), path=path, times=None)
+        sim.faults.add(faults.effect(pass_night), path=path, times=None)
 
 
 def _sunset(sim: SimulatedAtlas, size: Size) -> None:
@@ -173,7 +170,7 @@ def _sunset(sim: SimulatedAtlas, size: Size) -> None:
         sim.sunsets |= dict.fromkeys(retiring, text)
         sim.retired.update(retiring if day > 2 else ())  # noqa: PLR2004
 
-    fault = faults.effect(before=pass_day)
+    fault = faults.effect(pass_day)
     sim.faults.add(fault, method="GET", path="*/v2/groups", times=None)
 
 
@@ -181,7 +178,7 @@ def _trouble(sim: SimulatedAtlas, size: Size) -> None:
     """Errors, lost responses, 429 and access tokens that end early."""
     fill(sim, size)
     sim.oauth.expires_in_s = 30
-    short = faults.effect(before=lambda call: call.query.update(itemsPerPage=["7"]))
+    short = faults.effect(lambda call: call.query.update(itemsPerPage=["7"]))
     sim.faults.add(short, path="*/users", times=None)
     rate_limited = faults.fail_with(429, "RATE_LIMITED", "Too many requests.", retry_after="1")
     sim.faults.add(rate_limited, rate=0.02, path="*/v2/*")

@@ -64,6 +64,12 @@ def test_all_four_lists_of_every_organization_are_filled_consistently(name):
     assert sim.invitation_count() == 5 * len(sim.groups)
 
 
+@pytest.mark.parametrize(("count", "is_production"), [(1, False), (2, True)])
+def test_last_of_several_projects_is_for_production(count, is_production):
+    *_, last = prepared("lists", projects=count).groups.values()
+    assert last.name.endswith("-prod") is is_production
+
+
 @pytest.mark.parametrize("seed", [1, 15, 80])
 def test_each_user_is_in_the_organization_once(seed):
     # With 15 and 80, a project invitation has the name of a user of the organization.
