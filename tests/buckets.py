@@ -29,6 +29,6 @@ def set_bucket(
         del throttling.buckets[key]
 
 
-def spend(sim: SimulatedAtlas, project_id: str, tokens: int = 1) -> int:
-    """Take tokens of a project as another client would; return the number taken."""
-    return sim.throttling.bucket(INVITES, project_id).take_up_to(sim.monotonic(), tokens)
+def spend(sim: SimulatedAtlas, project_id: str) -> int:
+    """Take a token of a project as another client would; return 0 if there is none."""
+    return sim.throttling.bucket(INVITES, project_id).take_up_to(sim.monotonic())

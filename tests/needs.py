@@ -23,6 +23,7 @@ WEEKLY = os.environ.get("INVITE_SWEEPER_WEEKLY") or "0"
 BASE_ARCHIVE = ROOT / f"build/deploy-tools/base-{WEEKLY}.tar"
 AXE = ROOT / "build/deploy-tools/node/node_modules/axe-core/axe.min.js"
 MOUNT = ("unshare", "--mount", "--map-root-user", "sh", "-ec")
+INSTALL_TOOLS = "install the tools of the tests, as root: bash tests/deploy/install-tools.sh"
 
 
 class Need(NamedTuple):
@@ -34,7 +35,7 @@ class Need(NamedTuple):
     """
 
     is_present: Callable[[], bool]
-    fix: str
+    fix: str = INSTALL_TOOLS
     installable: bool = True
 
 
@@ -46,7 +47,6 @@ def _can_mount() -> bool:
     return subprocess.run(probe, capture_output=True, check=False).returncode == 0
 
 
-INSTALL_TOOLS = "install the tools of the tests, as root: bash tests/deploy/install-tools.sh"
 NEEDS = {
     "recordings": Need(
         RECORDINGS.is_dir,
@@ -58,8 +58,8 @@ NEEDS = {
         "save the needed part of Atlas's OpenAPI document as ../shared/atlas-openapi.json",
         installable=False,
     ),
-    "base": Need(BASE_ARCHIVE.is_file, INSTALL_TOOLS),
-    "axe": Need(AXE.is_file, INSTALL_TOOLS),
+    "base": Need(BASE_ARCHIVE.is_file),
+    "axe": Need(AXE.is_file),
     "root": Need(lambda: os.geteuid() == 0, "run these tests as root", installable=False),
     "mount": Need(
         _can_mount, "run these tests where a namespace may mount a file system", installable=False
@@ -69,7 +69,7 @@ NEEDS = {
 
 def need(name: str) -> Need:
     """Return a need by its name; another name is a command."""
-    return NEEDS.get(name) or Need(lambda: find_command(name) is not None, INSTALL_TOOLS)
+    return NEEDS.get(name) or Need(lambda: find_command(name) is not None)
 
 
 def check(item: pytest.Item) -> None:

@@ -164,8 +164,8 @@ class CliRunner:
         return self.folder / "audit"
 
     def run_files(self) -> list[Path]:
-        """Return the files of the runs, oldest first."""
-        return sorted(self.audit_dir.glob("*.jsonl*"))
+        """Return the files of the runs, oldest first; also of shards in folders below."""
+        return sorted(self.audit_dir.rglob("*.jsonl*"))
 
     @property
     def log_path(self) -> Path:
@@ -177,6 +177,16 @@ class CliRunner:
         files = (path.read_bytes() for path in self.run_files())
         found = [json.loads(line) for data in files for line in data.split(b"\n")[:-1]]
         return [line for line in found if event in (None, line["event"])]
+
+    def sent(self) -> list[dict[str, object]]:
+        """Return the intents without those of which an outcome shows that no DELETE was sent."""
+        keys = ("run_id", "source", "org_id", "project_id", "invitation_id")
+        unsent = [
+            [line[key] for key in keys]
+            for line in self.lines("outcome")
+            if line["outcome"] in {"skipped", "changed", "accepted_before"}
+        ]
+        return [line for line in self.lines("intent") if [line[key] for key in keys] not in unsent]
 
     def deletes(self) -> int:
         """Return the number of DELETE requests that the simulated Atlas received."""

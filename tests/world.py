@@ -7,10 +7,11 @@ import json
 import random
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from functools import partial
+from typing import NamedTuple, TypeAlias
 
 import faults
 from observed import MISSING
@@ -49,6 +50,28 @@ PROJECT_NAMES = (
 )
 PLAIN_PROJECT_NAMES = {"\uff50rod-api": "prod-api", "pro\u034fd-db": "prod-db"}
 PROJECT_GLOBS = ("*", "prod-*", "*db*", "sand*", "team ?", "*a*", "*0*")
+
+
+JsonObject: TypeAlias = dict[str, object]
+
+
+def altered_rows(alter: Callable[[JsonObject], list[JsonObject]]) -> faults.Fault:
+    """Return a list with other rows for each; a single one as the first, or as it is."""
+
+    def alter_body(body: bytes) -> bytes:
+        try:
+            page = json.loads(body)
+        except ValueError:
+            return body
+        listed = page if isinstance(page, list) else page.get("results", [page])
+        rows = [each for row in listed for each in alter(row)]
+        if "results" in page:
+            rows = page | {"results": rows}
+        elif listed is not page:
+            rows = rows[0] if rows else page
+        return json.dumps(rows).encode()
+
+    return faults.altered(alter_body)
 
 
 class Row(NamedTuple):
@@ -257,25 +280,13 @@ class World:
                 self.shown[row.source, row.id] = look
         paths = {"org_users": "*/orgs/*/users*", "users": "*/groups/*/users*"}
         for source, path in (paths | {"org_invites": "*/orgs/*/invites*"}).items():
-            altered = faults.altered(lambda body, source=source: self._show(body, source))
+            altered = altered_rows(partial(self._show, source))
             self.cli.sim.faults.add(altered, method="GET", path=path, times=None)
 
-    def _show(self, body: bytes, source: str) -> bytes:
-        """Return an answer of Atlas as this list shows its people."""
-        try:
-            page = json.loads(body)
-        except ValueError:
-            return body
-        is_one = isinstance(page, dict) and "results" not in page
-        rows = [page] if is_one else page if isinstance(page, list) else page["results"]
-        shown = []
-        for row in rows:
-            key = (source, row.get("id", ""))
-            if is_one or key not in self.hidden:
-                shown.append(row | (self.shown.get(key, {}) if "inviterUsername" in row else {}))
-        if isinstance(page, list):
-            return json.dumps(shown).encode()
-        return json.dumps(shown[0] if is_one else page | {"results": shown}).encode()
+    def _show(self, source: str, row: JsonObject) -> list[JsonObject]:
+        key = (source, row.get("id", ""))
+        look = self.shown.get(key, {}) if "inviterUsername" in row else {}
+        return [] if key in self.hidden else [row | look]
 
     def rows(self) -> Iterator[Row]:
         """Yield what is there now, whether a list shows it or not."""

@@ -7,12 +7,23 @@ from datetime import timedelta
 from functools import partial
 
 import faults
-from world import BOSS, DAY, FUTURE, INVITED, PLAIN_PROJECT_NAMES, SOURCES, World
+from world import (
+    BOSS,
+    DAY,
+    FUTURE,
+    INVITED,
+    PLAIN_PROJECT_NAMES,
+    SOURCES,
+    JsonObject,
+    World,
+    altered_rows,
+)
 
 from invite_sweeper.simulator import Call, SimulatedAtlas
 from invite_sweeper.simulator.responses import SimulatedResponse
 
 FOCUSES = 7
+_NEXT = b'"links":[{"href":"https://atlas.example","rel":"next"}],"further":'
 
 # Faults of a run --------------------------------------------------------------------------------
 
@@ -20,7 +31,9 @@ FOCUSES = 7
 def add_faults(world: World) -> None:
     """Add random faults: of pages, lists, DELETEs, users, and credentials."""
     sim, dice = world.cli.sim, world.dice
-    answer_as_400(world)
+    if dice.random() < 0.5:  # it is not known what Atlas sends for an invitation that is gone
+        gone = faults.gone_as_400()
+        sim.faults.add(gone, method="DELETE", path="*/invites/*", times=None)
     for path, sizes in (("*/v2/groups", (1, 2)), ("*/users", (1, 3)), ("*/teams", (1,))):
         if size := dice.choice((None, *sizes)):
             repeated = dice.choice((0, 1)) if size == 2 else 0
@@ -40,20 +53,14 @@ def add_faults(world: World) -> None:
         sim.faults.add(end, nth=dice.randint(2, 25))
 
 
-def answer_as_400(world: World) -> None:
-    """Perhaps answer 400 for an invitation that is gone: it is not known what Atlas sends."""
-    if world.dice.random() < 0.5:
-        gone = faults.gone_as_400()
-        world.cli.sim.faults.add(gone, method="DELETE", path="*/invites/*", times=None)
-
-
 def _fail_some_lists(world: World) -> None:
     """Make the lists of a project unreadable, one list incomplete, those of teams, or all of it."""
     dice = world.dice
     unreadable = (faults.malformed(), faults.role_missing(), faults.truncated(), faults.html(200))
     teams = (*unreadable[:2], faults.fail_with(404), no_end(), no_end())
     if dice.random() < 0.3:
-        make_unreadable(world, dice.choice(list(world.projects)), dice.choice(unreadable))
+        project_id = dice.choice(list(world.projects))
+        make_unreadable(world, lists_of(project_id), dice.choice(unreadable))
     if dice.random() < 0.4:
         make_teams_unreadable(world, dice.choice(list(world.projects)), dice.choice(teams))
     if dice.random() < 0.3 and world.items:
@@ -68,11 +75,15 @@ def fail_lists(world: World, lists: Collection[tuple[str, str]], fault: faults.F
         world.cli.sim.faults.add(fault, method="GET", path=path, times=None)
 
 
-def make_unreadable(world: World, project_id: str, fault: faults.Fault) -> None:
-    """Let the lists of a project be unreadable."""
-    lists = {("invites", project_id), ("users", project_id)}
+def make_unreadable(world: World, lists: set[tuple[str, str]], fault: faults.Fault) -> None:
+    """Let lists be unreadable from the start."""
     fail_lists(world, lists, fault)
     world.unread |= lists
+
+
+def lists_of(project_id: str) -> set[tuple[str, str]]:
+    """Return the lists of a project."""
+    return {("invites", project_id), ("users", project_id)}
 
 
 def make_teams_unreadable(world: World, project_id: str, fault: faults.Fault) -> None:
@@ -88,8 +99,7 @@ def _fail_one_list(world: World) -> None:
     ambiguous_user = faults.altered(lambda body: body.replace(b'"id":', b'"id":"","id":'))
     of_users = (no_end(), no_end(repeats=True), ambiguous_user)
     fault = ambiguous if source.endswith("invites") else world.dice.choice(of_users)
-    fail_lists(world, [(source, scope_id)], fault)
-    world.unread.add((source, scope_id))
+    make_unreadable(world, {(source, scope_id)}, fault)
 
 
 def add_changing_users(world: World, *, accepting: float) -> None:
@@ -109,21 +119,17 @@ def add_changing_users(world: World, *, accepting: float) -> None:
         if call.item_id in accept_now and any(user and user.status == "PENDING" for user in users):
             sim.set_status(call.item_id, "ACTIVE")
 
-    sim.faults.add(faults.altered(partial(_list_twice, world)), path="*/users", times=None)
+    sim.faults.add(altered_rows(partial(_list_twice, world)), path="*/users", times=None)
     for fault in (faults.effect(before=accept), faults.changed(partial(_change, world))):
         sim.faults.add(fault, method="GET", path="*/users/*", times=None)
 
 
-def _list_twice(world: World, body: bytes) -> bytes:
-    """Return a list of users that shows some of them with two statuses."""
-    page = _parse_page(body)
-    if page is None:
-        return body
-    for row in list(page["results"]):
-        if row["id"] in world.two_statuses:
-            other = [each for each in INVITED if each != row["orgMembershipStatus"]]
-            page["results"].append(row | {"orgMembershipStatus": other[0]})
-    return json.dumps(page).encode()
+def _list_twice(world: World, row: JsonObject) -> list[JsonObject]:
+    """Return a row of a list, some with two statuses."""
+    if row.get("id") not in world.two_statuses:
+        return [row]
+    other = [each for each in INVITED if each != row["orgMembershipStatus"]]
+    return [row, row | {"orgMembershipStatus": other[0]}]
 
 
 def _change(world: World, response: SimulatedResponse) -> SimulatedResponse:
@@ -149,32 +155,11 @@ def _expire_tokens(world: World, *, for_good: bool) -> None:
         world.ended = True
 
 
-def _parse_page(body: bytes) -> dict[str, list[object]] | None:
-    """Parse a page of a list; None for an error or a malformed body."""
-    try:
-        page = json.loads(body)
-    except ValueError:
-        return None
-    return page if "results" in page else None
-
-
 def no_end(*, repeats: bool = False) -> faults.Fault:
-    """Return a fault by which every page of one list names a next one.
-
-    Args:
-        repeats: The pages after the last one are the first one again, else they are empty.
-    """
-    pages: list[bytes] = []
-
-    def alter(body: bytes) -> bytes:
-        page = _parse_page(body)
-        if page is None:
-            return body
-        page["links"] = [*page["links"], {"href": "https://atlas.example", "rel": "next"}]
-        pages.append(json.dumps(page).encode())
-        return pages[0] if repeats and not page["results"] else pages[-1]
-
-    return faults.altered(alter)
+    """Let every page of a list name a next one: an empty one, or with `repeats` the first again."""
+    endless = faults.altered(lambda body: body.replace(b'"links":', _NEXT))
+    first = lambda call: call.query.update(pageNum=["1"])  # noqa: E731
+    return faults.with_effect(endless, first) if repeats else endless
 
 
 # One guard alone --------------------------------------------------------------------------------
@@ -207,7 +192,7 @@ def focus(world: World, number: int) -> None:
         case 4:
             policy["limits"]["max_unreadable_projects"] = 0
             project_id = dice.choice(world.projects_of(world.organizations[0]))
-            make_unreadable(world, project_id, faults.malformed())
+            make_unreadable(world, lists_of(project_id), faults.malformed())
         case 5:  # what is kept is in every list
             key, value = dice.choice(list(world.selections(1).items()))
             policy["keep"] = [{"name": "some", key: value}]
@@ -275,7 +260,6 @@ def _lose_project(world: World, project_id: str) -> set[tuple[str, str]]:
         own = [r for r in world.items.values() if project_id in (r.project_id, *r.linked)]
     else:
         world.cli.sim.faults.clear()
-        lists = (("invites", project_id), ("users", project_id))
-        fail_lists(world, lists, faults.role_missing())
+        fail_lists(world, lists_of(project_id), faults.role_missing())
         own = [row for row in world.items.values() if row.project_id == project_id]
     return {row.removed_as for row in own}

@@ -213,17 +213,21 @@ async def test_lasting_401_refreshes_the_token_at_once_then_once_a_minute(sim, o
     assert sim.oauth.issued == 1 + 1 + 1
 
 
-async def test_deletion_without_a_token_fails_and_ends_the_run(sim, online):
+@pytest.mark.parametrize(
+    ("status", "code", "error"),
+    [(403, "access_denied", CredentialsRefused), (503, "UNAVAILABLE", AtlasUnavailable)],
+)
+async def test_deletion_without_a_token_fails_and_ends_the_run(sim, online, status, code, error):
     add_projects(sim, projects=1, invitations=1)
 
     async with online(sim.add_service_account()) as atlas:
         (one,) = await list_all(atlas)
         sim.expire_tokens()
-        sim.faults.add(faults.fail_with(403, "access_denied"), path=TOKEN_PATH, times=None)
+        sim.faults.add(faults.fail_with(status, code), path=TOKEN_PATH, times=None)
         deletion = await delete(atlas, one)
 
     assert deletion.outcome is Outcome.FAILED
-    assert isinstance(deletion.fatal_error, CredentialsRefused)
+    assert isinstance(deletion.fatal_error, error)
     assert sim.invitation_count() == 1
 
 

@@ -10,6 +10,7 @@ from builders import invitation
 from deleting import delete, delete_first, deletes_after_confirmation
 
 from invite_sweeper import __version__
+from invite_sweeper.atlas.endpoints import PROJECTS_GROUP
 from invite_sweeper.errors import ApiVersionRetired
 from invite_sweeper.models import ListUnreadable, Outcome, Project, ProjectGone, Sending, Source
 from invite_sweeper.simulator.responses import SimulatedResponse
@@ -78,6 +79,7 @@ async def test_deletion_with_fault(sim, online, account, alpha, name):
 
     async with online(account) as atlas:
         deletion = await delete_first(atlas, alpha, progress=progress)
+        assert not atlas.limiter.bucket(PROJECTS_GROUP, alpha.id).in_flight
 
     assert (deletion.outcome, deletion.fatal_error) == (outcome, None)
     assert (deletion.attempts, sim.deletes_received) == (attempts, attempts)

@@ -12,7 +12,7 @@ from deleting import delete_first, place_of
 
 from invite_sweeper.atlas.endpoints import CLOUD_USERS_GROUP, CLOUD_USERS_ORG
 from invite_sweeper.atlas.limits import MAX_RETRY_DELAY_S
-from invite_sweeper.errors import CredentialsRefused
+from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
 from invite_sweeper.models import Outcome, Sending, Source
 
 ORG = "5efda682a3f2ed2e7dd6cde4"
@@ -118,8 +118,8 @@ async def test_user_read_without_a_fact_that_the_list_had_is_changed(sim, remove
     assert (result.outcome, deletes(sim)) == (Outcome.CHANGED, 0)
 
 
-async def test_order_of_roles_and_teams_is_no_change(sim, remove, invite, alpha):
-    user = invite()
+async def test_other_order_and_a_missing_name_are_no_change(sim, remove, invite, alpha):
+    user = invite(name="")
     sim.user(user).group_roles[alpha] = ("A", "B")
     sim.user(user).team_ids = ("0" * 24, "1" * 24)
 
@@ -191,6 +191,7 @@ async def test_removal_without_a_clear_answer_is_sent_once_and_the_look_after_it
         pytest.param(faults.fail_with(409, "CONFLICT"), id="409"),
         pytest.param(faults.upgrade(), id="405 during an upgrade"),
         pytest.param(faults.redirect("https://evil.example.com/"), id="redirect"),
+        pytest.param(faults.empty(300), id="300"),
     ],
 )
 async def test_refused_removal_has_failed_and_is_neither_repeated_nor_followed_by_a_look(
@@ -275,6 +276,7 @@ AFTER = {
     (LOST_ANSWER, "active"): (Outcome.ACCEPTED_DURING, "ACTIVE"),
     (LOST_ANSWER, "gone"): (Outcome.ALREADY_GONE, "gone"),
     (LOST_ANSWER, "not readable"): (Outcome.UNKNOWN, None),
+    (LOST_ANSWER, "in the project alone"): (Outcome.FAILED, "PENDING"),
 }
 """The answer to the DELETE of a user of a project, what the look after it shows, the outcome."""
 
@@ -303,6 +305,8 @@ async def test_outcome_of_a_removal_by_its_answer_and_the_look_after_it(
     if place == "not readable":
         unreadable = faults.fail_with(403, "ACCESS_FORBIDDEN")
         sim.faults.add(unreadable, method="GET", path="*/users/*", nth=2, times=None)
+    elif place == "in the project alone":
+        sim.faults.add(faults.fail_with(404, "USER_NOT_FOUND"), method="GET", path=IN_ORG)
     result = await remove()
     assert (result.outcome, result.seen_after) == AFTER[answer, place]
     assert (result.attempts, deletes(sim)) == (1, 1)
@@ -339,6 +343,7 @@ async def test_removal_that_is_interrupted_before_the_look_after_it_is_unknown(s
     [
         ("DELETE", faults.reset(late=True), Outcome.UNKNOWN, 1),
         ("GET", faults.delay(0), Outcome.SKIPPED, 0),
+        ("GET", faults.fail_with(500), Outcome.SKIPPED, 0),
     ],
 )
 async def test_cancelled_deletion_sends_nothing_or_is_unknown_if_the_user_is_not_readable(
@@ -407,3 +412,14 @@ async def test_removal_continues_after_a_429_within_retry_after_plus_1_s_per_req
     result = await remove(source)
     assert result.outcome is Outcome.DELETED
     assert 7.0 <= fake_time.now_s - started_s <= 7.0 + 2 * MAX_RETRY_DELAY_S
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+async def test_suspended_account_in_the_read_or_the_removal_stops_the_run(
+    sim, remove, invite, method
+):
+    invite()
+    sim.faults.add(faults.fail_with(402), method=method, path=IN_PROJECT, times=None)
+    result = await remove()
+    assert (result.outcome, deletes(sim)) == (Outcome.FAILED, method == "DELETE")
+    assert isinstance(result.fatal_error, AtlasUnavailable)

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from running import cli_in
 from seeds import seeds
 from world import SOURCES, World
-from world_changes import fail_lists
+from world_changes import make_unreadable
 from world_oracle import expected, is_seen, is_stale, left_by
 
 CASES = int(os.environ.get("INVITE_SWEEPER_CASES", "20"))
@@ -101,8 +101,8 @@ def hide_one_list(world):
     """Let one list of the policy be refused, or not end in JSON."""
     if rows := [row for row in world.rows() if is_seen(world, row)]:
         hidden = {world.dice.choice(rows).key[:2]}
-        fail_lists(world, hidden, world.dice.choice((faults.role_missing(), faults.malformed())))
-        world.unread |= hidden
+        fault = world.dice.choice((faults.role_missing(), faults.malformed()))
+        make_unreadable(world, hidden, fault)
 
 
 def check_left(world, found, must_stay, out_of_model):

@@ -8,12 +8,14 @@ The seed of a case selects its commands (`SCRIPTS`). `INVITE_SWEEPER_CASES=2000`
 half of the seeds come from the date, see `seeds`.
 """
 
+import json
 import os
 import pty
 import random
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 
 import faults
 import pytest
@@ -29,22 +31,46 @@ from world_changes import (
     focus,
 )
 from world_oracle import in_scope, may_end
-from world_records import (
-    by_run,
-    directories,
-    instants,
-    listed_count,
-    listed_in,
-    planned,
-    removed,
-    sent,
-    whole_lines,
-)
 
 from invite_sweeper.audit import AuditDirectory, Verdict, verify_directory
 from invite_sweeper.simulator import Call
 
 CASES = int(os.environ.get("INVITE_SWEEPER_CASES", "36"))
+
+
+# What a case recorded -----------------------------------------------------------------------------
+
+
+def removed(world: World) -> set[tuple[str, str]]:
+    """Return what the simulated Atlas removed, as `(scope id, id)`; the scope of an id is known."""
+    scopes = {id_: scope for _, scope, id_ in world.items}
+    log = world.cli.sim.request_log
+    users = {(each.scope_id, each.user_id) for each in log.removed}
+    ids = {each[1] for each in users}
+    return users | {(scopes[each], each) for each in log.deleted if each not in ids}
+
+
+def planned(lines: list[dict[str, object]]) -> set[tuple[str, str]]:
+    """Return what these lines plan to remove."""
+    return {
+        (line["project_id"] or line["org_id"], line["invitation_id"])
+        for line in lines
+        if line["event"] == "planned"
+    }
+
+
+def planned_by_first_policy(world: World) -> set[tuple[str, str]]:
+    """Return what runs with the case's first policy planned to remove."""
+    starts, lines = world.cli.lines("run_started"), world.cli.lines("planned")
+    policies = [start["policy_sha256"] for start in starts]
+    own = {start["run_id"] for start in starts if start["policy_sha256"] == policies[0]}
+    return planned([line for line in lines if line["run_id"] in own])
+
+
+def listed_count(world: World) -> int:
+    """Return how many invitations the lists of the policy had at first."""
+    orgs, sources = world.organizations, world.policy["sources"]
+    return sum(row.org_id in orgs and row.source in sources for row in world.items.values())
 
 
 # Commands --------------------------------------------------------------------------------------
@@ -193,10 +219,10 @@ def shards(world: World) -> None:
     for index in range(1, count + 1):
         path = f"audit/shard-{index}"
         run(world, "sweep", "--shard", f"{index}/{count}", "--audit-dir", path)
-    intents = len(whole_lines(world, "intent"))
+    intents = len(world.cli.lines("intent"))
     assert intents <= limits["max_deletions"]
     assert intents <= 10 + limits["max_share"] * listed_count(world)
-    swept = [org for line in whole_lines(world, "run_started") for org in line["organizations"]]
+    swept = [org for line in world.cli.lines("run_started") for org in line["organizations"]]
     assert sorted(swept) == sorted(world.organizations)
 
 
@@ -221,7 +247,7 @@ def saved_plan(world: World) -> None:
     if not path.exists():
         assert kind in {"together", "faults"}
         return sweep_refused(world) if kind == "together" else None
-    listed = listed_in(path)
+    listed = planned([json.loads(line) for line in path.read_bytes().splitlines()])
     assert len(listed) <= world.policy["limits"]["max_deletions"]
     world.invite_to_one(3)
     if kind == "damaged" and listed:
@@ -260,7 +286,7 @@ def open_question(world: World) -> None:
     changes = world.dice.random() < 0.7
     with sweep_that_asks(world) as terminal:
         assert world.cli.deletes() == 0
-        shown = planned(world)
+        shown = planned_by_first_policy(world)
         changed = change_what_is_shown(world, shown) if changes else set()
         world.invite_to_one(3)
         terminal.type("yes\n")
@@ -290,7 +316,8 @@ OF_SEVERAL = {groups, shards, saved_plan}
 
 def check_claims(world: World, summary: dict[str, object], *, is_shard: bool) -> None:
     """Compare the summary with the log of the same command and with what Atlas removed."""
-    own = [line for line in by_run(world, "outcome")[summary["run_id"]] if "recovers" not in line]
+    run_id, lines = summary["run_id"], world.cli.lines("outcome")
+    own = [line for line in lines if line["run_id"] == run_id and "recovers" not in line]
     # What a list that is read again shows replaces what the answer to the DELETE said.
     last = {(line["source"], line["project_id"], line["invitation_id"]): line for line in own}
     own = list(last.values())
@@ -311,38 +338,37 @@ def check_claims(world: World, summary: dict[str, object], *, is_shard: bool) ->
 
 
 def check_limits(world: World) -> None:
-    """Check the intents of all commands together: they are sent within `limits.period`.
-
-    Intents whose DELETE was not sent do not count; those of a killed command do.
-    """
-    found = sent(whole_lines(world, "intent"), whole_lines(world, "outcome"))
-    limits = world.policy["limits"]
-    assert len(found) <= limits["max_deletions"]
-    for intents in by_run(world, "intent").values():
-        if len(intents) > 10:
-            assert len(intents) <= limits["max_share"] * listed_count(world)
+    """Check what was sent by all commands together, within `limits.period`."""
+    sent, limits = world.cli.sent(), world.policy["limits"]
+    assert len(sent) <= limits["max_deletions"]
+    for count in Counter(line["run_id"] for line in world.cli.lines("intent")).values():
+        assert count <= max(10, limits["max_share"] * listed_count(world))
     for project_id in world.projects:
-        count = sum(line["project_id"] == project_id for line in found)
+        count = sum(line["project_id"] == project_id for line in sent)
         assert count <= limits["max_deletions_per_project"]
 
 
 def check_end(world: World) -> None:
     gone = removed(world)
-    reached = gone | planned(world)
-    rows = list(world.items.values())
+    reached = gone | planned_by_first_policy(world)
+    rows, starts = list(world.items.values()), world.cli.lines("run_started")
     wrong = [
         row
         for row in rows
         if row.removed_as in reached
-        and not any(may_end(world, row, rows, now) for now in instants(world, row.org_id))
+        and not any(
+            may_end(world, row, rows, datetime.fromisoformat(start["now"]))
+            for start in starts
+            if row.org_id in start["organizations"]
+        )
     ]
     assert not wrong, world.policy
-    intended = {line["invitation_id"] for line in whole_lines(world, "intent")}
+    intended = {line["invitation_id"] for line in world.cli.lines("intent")}
     assert {each[1] for each in gone} <= intended
     check_limits(world)
     users = world.cli.sim.request_log.removed
     assert not [each for each in users if each.status == "ACTIVE" or each.user_id in world.changed]
-    for path in directories(world):
+    for path in {path.parent for path in world.cli.run_files()}:
         found = verify_directory(AuditDirectory(path))
         # Without credentials, no run can resolve what a killed one left open.
         expected = {Verdict.SOUND, Verdict.UNFINISHED} if world.ended else {Verdict.SOUND}
@@ -362,12 +388,12 @@ def check_no_intent_open(world: World) -> None:
     read = {each["id"] for each in summary["organizations"] if each["exit_code"] in {0, 4}}
     intents = [
         (line["run_id"], *(line[key] for key in keys))
-        for line in whole_lines(world, "intent")
+        for line in world.cli.lines("intent")
         if line["org_id"] in read
     ]
     outcomes = {
         (line.get("recovers", line["run_id"]), *(line[key] for key in keys))
-        for line in whole_lines(world, "outcome")
+        for line in world.cli.lines("outcome")
     }
     assert set(intents) <= outcomes
 

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from deploy.containers import BASE, Containers, run
+from deploy.containers import run, stored
 from deploy.machine import follow_pages
 from deploy.manifests import ROOT
 from deploy.stage import staged
@@ -58,14 +58,8 @@ def containers():
     """Podman with a separate storage that contains the base image."""
     # The folder is removed also when the gate ends early.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    made = Containers(_fast_folder()).set_up()
-    try:
-        made.podman("import", "--quiet", BASE_ARCHIVE, BASE)
-        made.fetch_wheels()
+    with stored(_fast_folder(), BASE_ARCHIVE) as made:
         yield made
-    finally:
-        made.tear_down()
-        shutil.rmtree(made.folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,9 @@
 """Podman with a separate storage and configuration."""
 
+import contextlib
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -43,6 +45,7 @@ PIP = """
 no-index = true
 find-links = /wheels
 """
+DOWNLOAD = (sys.executable, "-m", "pip", "download", "-q")
 WHEELS = (
     *("--require-hashes", "--no-deps", "--only-binary=:all:"),
     *("--python-version=3.13", "--implementation=cp"),
@@ -69,10 +72,7 @@ def run(*command, check=True, **options):
 def fetch_wheels(folder, machine):
     """Download the wheels of the lock for the image's Python; pip checks their hashes."""
     platforms = ["--platform=any", *(f"--platform={name}_{machine}" for name in MANYLINUX)]
-    lock = ROOT / "requirements.lock"
-    command = (sys.executable, "-m", "pip", "download", "-q", "-d", folder, *WHEELS, *platforms)
-    run(*command, "-r", lock)
-    return folder
+    run(*DOWNLOAD, "-d", folder, *WHEELS, *platforms, "-r", ROOT / "requirements.lock")
 
 
 @dataclass(frozen=True)
@@ -84,17 +84,6 @@ class Containers:
     """
 
     folder: Path
-
-    def set_up(self):
-        processes = resource.getrlimit(resource.RLIMIT_NPROC)[1]
-        (self.folder / "storage.conf").write_text(
-            STORAGE.format(folder=self.folder), encoding="utf-8"
-        )
-        (self.folder / "containers.conf").write_text(
-            ENGINE.format(folder=self.folder, processes=processes), encoding="utf-8"
-        )
-        (self.folder / "pip.conf").write_text(PIP, encoding="utf-8")
-        return self
 
     @property
     def environment(self):
@@ -117,14 +106,6 @@ class Containers:
             encoding="utf-8",
         )
 
-    def fetch_wheels(self):
-        """Download the wheels of the lock for the image, and those that build the program."""
-        folder = fetch_wheels(self.folder / "wheels", "x86_64")
-        options = ("--only-binary=:all:", "--python-version=3.13")
-        pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-        needed = pyproject["build-system"]["requires"]
-        run(sys.executable, "-m", "pip", "download", "-q", "-d", folder, *options, *needed)
-
     @property
     def wheels(self):
         """The options that let pip install the downloaded wheels in a container."""
@@ -133,12 +114,31 @@ class Containers:
             f"--volume={self.folder}/pip.conf:/etc/pip.conf:ro",
         )
 
-    def tear_down(self):
-        self.podman("rm", "--all", "--force", "--time=0", check=False)
-        self.podman("volume", "rm", "--all", "--force", check=False)
-        self.podman("rmi", "--all", "--force", check=False)
+
+@contextlib.contextmanager
+def stored(folder, base):
+    """Yield podman with the base image and the wheels that build the image; remove all of it."""
+    made = Containers(folder)
+    processes = resource.getrlimit(resource.RLIMIT_NPROC)[1]
+    for name, text in (
+        ("storage.conf", STORAGE.format(folder=folder)),
+        ("containers.conf", ENGINE.format(folder=folder, processes=processes)),
+        ("pip.conf", PIP),
+    ):
+        (folder / name).write_text(text, encoding="utf-8")
+    try:
+        made.podman("import", "--quiet", base, BASE)
+        fetch_wheels(folder / "wheels", "x86_64")
+        pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+        options = ("--only-binary=:all:", "--python-version=3.13", "-d", folder / "wheels")
+        run(*DOWNLOAD, *options, *pyproject["build-system"]["requires"])
+        yield made
+    finally:
+        for what in (("rm", "--time=0"), ("volume", "rm"), ("rmi",)):
+            made.podman(*what, "--all", "--force", check=False)
         # podman mounts this folder on itself, and does not always unmount it at the end.
-        run("umount", self.folder / "graph/overlay", check=False)
+        run("umount", folder / "graph/overlay", check=False)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def until(condition, *, within_s, step_s=0.02):

@@ -27,7 +27,8 @@ def test_lock_names_no_registry_and_no_uvloop():
 
 @pytest.mark.weekly
 def test_lock_has_wheels_for_the_image_on_arm64(tmp_path):
-    wheels = [path.name for path in fetch_wheels(tmp_path, "aarch64").iterdir()]
+    fetch_wheels(tmp_path, "aarch64")
+    wheels = [path.name for path in tmp_path.iterdir()]
 
     assert len(wheels) > 10
     assert any("aarch64" in name for name in wheels)

@@ -132,7 +132,7 @@ class TestAccess:
         write_run(directory, "r1")
         (directory.path / "HEAD").rename(tmp_path / "real" / "HEAD")
         (directory.path / "HEAD").symlink_to(tmp_path / "real" / "HEAD")
-        with pytest.raises(DamagedLog, match="HEAD cannot be read"):
+        with pytest.raises(DamagedLog, match="HEAD cannot be read: it is a symbolic link"):
             write_run(directory, "r2")
         assert sorted(each.name for each in (tmp_path / "real").iterdir()) == ["HEAD", "file"]
 

@@ -221,15 +221,15 @@ def test_line_that_this_version_cannot_decode_is_damage(directory):
     assert "line 1 cannot be decoded" in verify_directory(directory).damage
 
 
-def test_directory_without_a_file_and_a_single_file_are_sound(directory, three_runs, tmp_path):
+def test_empty_directory_and_files_with_other_names_are_sound(directory, three_runs, tmp_path):
     found = verify_directory(directory)
-    assert (found.verdict, found.last_hash, found.first_run) == (
-        Verdict.SOUND,
-        GENESIS_HASH,
-        None,
-    )
-    (tmp_path / "plan.jsonl").write_bytes(three_runs[LAST])
-    assert verify([RunFile.of(tmp_path / "plan.jsonl")]).verdict is Verdict.SOUND
+    empty = Verdict.SOUND, GENESIS_HASH, None
+    assert (found.verdict, found.last_hash, found.first_run) == empty
+    files = [RunFile.of(tmp_path / f"{name}.log") for name in (FIRST, KILLED, LAST)]
+    for file in files:
+        file.path.write_bytes(three_runs[file.path.stem])
+    for some in (files, files[-1:]):
+        assert verify(some).verdict is Verdict.SOUND
 
 
 def left(directory: AuditDirectory) -> list[tuple[int, str, str, int]]:

@@ -58,7 +58,8 @@ class FakeClient:
         self.reader = atlas
         self.clock_skew_s, self.sunsets, self.counters = 0.0, {}, RequestCounters()
 
-    def deleter(self, _sources):
+    def deleter(self, sources):
+        self.deletes_from = sources
         return self.atlas
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from invite_sweeper.audit import AuditDirectory, History, PlanScope
-from invite_sweeper.audit.events import ListResult, PlanChanges, Planned
+from invite_sweeper.audit.events import ListResult, OrganizationResult, PlanChanges, Planned
 from invite_sweeper.models import ListUnreadable, Source
 from invite_sweeper.sweep.selection import Decision
 from invite_sweeper.sweep.steps import ChangeTracker
@@ -176,3 +176,11 @@ def test_counts_add_up_to_both_plans(then, deleted, found, was_unread, is_unread
     assert gone == len((then & deleted) - stale_now)
     assert not (new and was_unread)
     assert not (no_longer and is_unread)
+
+
+@pytest.mark.parametrize("plan_made", [True, False])
+def test_stale_invitation_of_an_organization_that_was_not_planned_then_is_not_new(
+    directory, plan_made
+):
+    write_plan(directory, organizations=(OrganizationResult(id=ORG, plan_made=plan_made),))
+    assert compare(directory, stale=(9,)) == (plan_made, 0, 0, 0, not plan_made)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sweep.night import FakeClient, QuietView, command_of
 
 from invite_sweeper.audit.events import OutcomeLine
-from invite_sweeper.endings import Reason
+from invite_sweeper.endings import Reason, WarningCode
 from invite_sweeper.errors import (
     ApiVersionRetired,
     AtlasUnavailable,
@@ -23,7 +23,7 @@ from invite_sweeper.errors import (
 from invite_sweeper.models import Outcome, Sending, Source
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.command import Organization
-from invite_sweeper.sweep.executor import Executor, ProjectQueues
+from invite_sweeper.sweep.executor import Executor, ProjectQueues, delete
 from invite_sweeper.sweep.guards import CircuitBreaker
 from invite_sweeper.sweep.result import Result
 
@@ -157,7 +157,8 @@ async def test_retired_source_is_skipped_without_intents_and_other_sources_go_on
     assert run.outcomes == {Outcome.FAILED: 1, Outcome.SKIPPED: 3, Outcome.DELETED: 4}
     assert (run.executor.retired, run.breaker.reason) == ({Source.INVITES}, None)
     (warning,) = run.result.warnings
-    assert warning.message == "Atlas retired the list invites during the sweep: 410 GONE"
+    text = "Atlas retired the list invites during the sweep: 410 GONE"
+    assert (warning.code, warning.message) == (WarningCode.RETIRED_SOURCE, text)
     assert run.result.stopped_by == [Reason.RETIRED_SOURCE]
     intents = [each for event, each in log.lines if event == "intent"]
     assert (intents, len(log.outcomes())) == (ids(1, 5, 6, 7, 8), 8)
@@ -391,6 +392,7 @@ async def test_breaker_cancels_unsent_deletions_and_allows_retries_of_sent_ones(
         async def delete(self, one, progress):
             if one.invitation_id in ids(4, 5):
                 await opened.wait()
+                assert progress.cancelled
                 return progress.interrupt()
             if one.invitation_id == object_id(6):
                 progress.attempts += 1
@@ -498,3 +500,64 @@ def test_rate_limited_queue_is_postponed_does_not_block_and_then_comes_first():
     queues.now_s += 4
     assert queues.take_numbers(2) == (None, [2, 3])
     assert queues.numbers_left() == [6]
+
+
+def test_queue_waits_also_for_a_part_of_a_second():
+    assert Queues({object_id(1): [0.5]}).take_numbers() == (0.5, [4, 5, 6])
+
+
+# Several organizations ---------------------------------------------------------------------------
+
+
+def two_organizations(found):
+    """Return two with two planned deletions each; the first with these results."""
+    atlases = FakeAtlas(results=found), FakeAtlas()
+    return [Organization(ORG, FakeClient(each), stale=plan(2)) for each in atlases]
+
+
+async def delete_in(organizations, log):
+    """Delete what is planned; return what the view was told to begin."""
+    rules, view, begun = policy(limits={"canary": 0}, execution={"concurrency": 1}), QuietView(), []
+    view.started = lambda *shown: begun.append(shown)
+    command = command_of(rules, clock=asyncio.get_running_loop().time)
+    await delete(Result(command, organizations, view), organizations, log, StopRequest())
+    return begun
+
+
+async def test_refused_credentials_end_one_organization_and_the_others_go_on():
+    first, second = organizations = two_organizations(results(REFUSED, 2))
+    begun = await delete_in(organizations, FakeDeletionLog())
+    assert begun == [("Deleting invitations", 2, ORG)] * 2
+    assert (first.outcomes, second.outcomes) == ({"deleted": 1, "failed": 1}, {"deleted": 2})
+    assert isinstance(first.error, CredentialsRefused)
+    assert first.error.consequence == "1 invitation had been deleted by then."
+    assert second.error is None
+
+
+async def test_log_that_fails_ends_the_sweep_of_all_organizations():
+    first, second = organizations = two_organizations({})
+    with pytest.raises(AuditLogError) as caught:
+        await delete_in(organizations, FakeDeletionLog(fails_at=2))
+    assert caught.value.consequence == "1 invitation had been deleted by then."
+    assert (first.outcomes, second.outcomes) == ({"deleted": 1, "skipped": 1}, {"skipped": 2})
+
+
+# One organization, by what is counted ------------------------------------------------------------
+
+
+async def test_each_removal_without_a_look_after_it_and_each_missing_role_are_counted():
+    told, no_role = [], Sending(Outcome.FAILED, 1, 401, "USER_UNAUTHORIZED")
+    atlas = FakeAtlas(results=results(no_role, 3))
+    run = Run(atlas, FakeDeletionLog(), sources=["users"], on_done=told.append)
+    await run.run(plan(3, source=Source.USERS))
+    assert (run.organization.unverified, run.organization.counts.missing_role) == (2, 1)
+    assert sorted(told) == ["deleted", "deleted", "failed"]
+    assert run.organization.client.deletes_from == (Source.USERS,)
+
+
+async def test_defect_while_tokens_are_acquired_skips_those_that_have_one():
+    atlas, log, tokens = FakeAtlas(), FakeDeletionLog(), [0.0]
+    atlas.try_acquire = lambda _: tokens.pop()
+    with pytest.raises(IndexError):
+        await Run(atlas, log, workers=2).run(plan(3))
+    assert (atlas.deleted, log.outcomes()) == ([], results("skipped", 1, 2, 3))

@@ -184,6 +184,18 @@ def test_refusal_names_every_exceeded_limit_its_reason_and_each_hint_once():
 
 
 @pytest.mark.parametrize(
+    ("found", "shard"),
+    [(plan(unreadable=1), None), (plan(1), Shard(1, 2))],
+    ids=["unread", "shard"],
+)
+def test_hint_names_no_keys_where_none_would_be_enough(found, shard):
+    tight = limits(max_deletions=0, max_unreadable_projects=0)
+    with pytest.raises(GuardRefused) as caught:
+        check_limits([found], command(tight, shard=shard))
+    assert caught.value.hint == caught.value.reasons[0].advice
+
+
+@pytest.mark.parametrize(
     ("sizes", "others"), [((2, 3, 1, 2), "2 other places are"), ((2, 3), "1 other place is")]
 )
 def test_limit_of_a_project_is_one_line_that_names_the_place_with_the_most(sizes, others):

@@ -32,10 +32,10 @@ PEOPLE = ["org_users", "org_invites", "users"]
 class Plan:
     """A planner of one organization, and what it found."""
 
-    def __init__(self, *, steps=(), dry_run=False, **keys):
+    def __init__(self, *, steps=(), observe=None, dry_run=False, **keys):
         self.lines, command = [], command_of(policy(**keys), dry_run=dry_run)
         self.organization = Organization(ORG, None, scope=RunScope(ORG))
-        self.planner = Planner(self.organization, command, self.lines.append, steps)
+        self.planner = Planner(self.organization, command, self.lines.append, steps, observe)
 
     def add(self, *lists, finish=True):
         for each in lists:
@@ -215,9 +215,10 @@ def test_unreadable_list_is_recorded_with_its_reason_and_counts_where_a_role_is_
         ListUnreadable(object_id(8), "C", "HTTP 401.", 401, "USER_UNAUTHORIZED", org_id=ORG),
         ListUnreadable(object_id(9), "D", "HTTP 403.", 403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"),
         ListUnreadable(None, None, "HTTP 500.", 500, None, Source.ORG_USERS, ORG),
+        ListUnreadable(object_id(7), "E", "HTTP 401.", 401, "NOT_ORG_GROUP_CREATOR", org_id=ORG),
     ]
     plan = Plan().add(*unread)
-    assert (plan.counts.projects_unreadable, plan.counts.missing_role) == (5, 1)
+    assert (plan.counts.projects_unreadable, plan.counts.missing_role) == (6, 2)
     assert plan.lines == unread
 
 
@@ -238,3 +239,14 @@ def test_sweep_alone_writes_what_it_announces_and_both_count_it(announces):
     lines = [(type(each), listed_as(each), each.rule, each.deletable_from) for each in plan.lines]
     line = Announced if announces else WouldBeAnnounced
     assert lines == [(line, one(1), "forgotten", "2026-12-02T01:00:00Z")]
+
+
+def test_observer_sees_what_the_policy_decided_and_what_is_planned_with_its_age():
+    seen = []
+    plan = Plan(
+        steps=[lambda each: each._replace(new=True)],
+        observe=lambda *both: seen.append([each.new for each in both]),
+    )
+    plan.add(listed(one(1)))
+    assert seen == [[False, True]]
+    assert [each.age_days for each in plan.organization.stale] == [20]

@@ -124,10 +124,11 @@ def test_delete_may_end_fewer_entries_than_the_plan_showed_and_none_that_it_did_
 
 
 def test_what_was_another_invitation_when_the_plan_was_made_is_kept_and_said():
-    step = outside(person(Source.USERS))
-    assert step(person(Source.ORG_USERS, Source.USERS)).keep_reason == "not_in_plan"
+    lists = Source.USERS, Source.ORG_INVITES
+    step = outside(*map(person, lists))
+    assert step(person(Source.ORG_USERS, *lists)).keep_reason == "not_in_plan"
     assert [each.partition(" because")[0] for each in step.differences()] == [
-        "1 of the plan's invitations is kept"
+        "2 of the plan's invitations are kept"
     ]
 
 

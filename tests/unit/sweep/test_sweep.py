@@ -349,6 +349,21 @@ async def test_saved_plan_bounds_what_is_deleted(directory):
     assert result.changes is None
 
 
+async def test_run_goes_on_without_names_and_says_that_a_secret_ends_soon(directory):
+    night = Night(directory, 1)
+
+    async def names():
+        raise AtlasUnavailable("No connection.")
+
+    async def expiries(_org_id):
+        return (NOW + timedelta(days=3),)
+
+    night.atlases[0].organizations, night.atlases[0].secret_expiries = names, expiries
+    result = await night.run()
+    assert (night.deleted, result.organizations[0].name) == ([1], None)
+    assert WarningCode.SECRET in night.view.codes()
+
+
 # A stop ----------------------------------------------------------------------------------------
 
 

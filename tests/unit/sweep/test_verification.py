@@ -116,9 +116,10 @@ async def test_list_is_read_once_for_invitations_that_name_it_and_for_others():
     assert sorted(atlas.requested) == sorted([ORG, ORG, PROJECT])
 
 
-async def test_person_who_was_invited_again_meanwhile_is_not_the_deleted_invitation():
-    anew = FakeAtlas(lists=lists_of(*ENTRIES, created_at=NOW + SECOND))
-    assert await verify(anew, PERSON) == (1, [])
+@pytest.mark.parametrize(("later", "found"), [(timedelta(0), (0, [1])), (SECOND, (1, []))])
+async def test_person_who_was_invited_again_meanwhile_is_not_the_deleted_invitation(later, found):
+    anew = FakeAtlas(lists=lists_of(*ENTRIES, created_at=NOW + later))
+    assert await verify(anew, PERSON) == found
 
 
 @pytest.mark.parametrize(
@@ -141,7 +142,14 @@ async def test_user_is_still_there_unless_listed_with_another_date(moved, still_
 # Bounds ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("stops_at", [0, 1, 2])
+async def test_nothing_is_read_again_after_a_stop():
+    stop, atlas = StopRequest(), FakeAtlas()
+    stop.request("SIGTERM received")
+    assert await verify(atlas, deleted(1), stop=stop) == (0, [])
+    assert atlas.requested == []
+
+
+@pytest.mark.parametrize("stops_at", [1, 2])
 async def test_stop_ends_the_reading_and_keeps_what_is_verified(stops_at):
     stop = StopRequest()
 
@@ -152,8 +160,6 @@ async def test_stop_ends_the_reading_and_keeps_what_is_verified(stops_at):
                 await asyncio.Event().wait()
             return await super().invitations(project, source)
 
-    if stops_at == 0:
-        stop.request("SIGTERM received")
     atlas = Stopping()
     lines = [deleted(n, n) for n in range(3)]
     assert await verify(atlas, *lines, stop=stop, workers=1) == (stops_at, [])
