@@ -3,7 +3,6 @@
 import io
 import json
 import re
-import socket
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -419,14 +418,6 @@ def test_file_or_proxy_that_a_sweep_cannot_use_ends_as_the_sweep_would(cli, word
     assert (done.code, cli.plan(*words).code) == (code, 0 if code == 4 else code)
 
 
-@pytest.mark.parametrize(
-    "words", [("--pushgateway", "ftp://g"), ("--base-url", "ftp://a"), ("--policy", "absent.yaml")]
-)
-def test_invalid_policy_or_option_ends_as_any_command_does(cli, words):
-    done = cli.run("doctor", "--policy", "policy.yaml", "-o", "json", *words)
-    assert (done.code, json.loads(done.out)["error"]["message"] in done.err) == (2, True)
-
-
 RECEIVERS = [
     {"kind": "ping", "url_env": "PING_URL"},
     {"kind": "webhook", "url_env": "HOOK_URL", "secret_env": "HOOK_KEY"},
@@ -434,11 +425,11 @@ RECEIVERS = [
 ]
 
 
-async def test_receivers_are_reached_without_a_message(cli, receiver, closed_port):
+async def test_receivers_are_reached_without_a_message(cli, receiver):
     closed = {"kind": "ping", "url_env": "CLOSED_URL"}
     cli.keys["notify"] = [*RECEIVERS, closed]
     urls = {"PING_URL": f"{receiver.url}/s3cret", "HOOK_URL": f"{receiver.url}/hook"}
-    urls["CLOSED_URL"] = f"http://127.0.0.1:{closed_port}/s3cret"
+    urls["CLOSED_URL"] = "http://127.0.0.1:9/s3cret"
     receiver.status = 404
     checks = await checks_of(cli, code=4, pushgateway=receiver.url, changes=urls)
     assert {*receiver.methods} == {"HEAD"}
@@ -464,13 +455,6 @@ async def test_notify_sends_a_test_message_to_each_receiver_that_says_so(cli, re
     _, headers, body = receiver.requests[1]
     assert headers["webhook-signature"].startswith("v1,")
     assert json.loads(body)["test"] is True
-
-
-@pytest.fixture
-def closed_port():
-    with socket.socket() as reserved:
-        reserved.bind(("127.0.0.1", 0))
-        yield reserved.getsockname()[1]
 
 
 async def test_one_of_two_organizations_that_is_refused_ends_with_4_as_a_sweep_would(several):
