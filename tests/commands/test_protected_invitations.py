@@ -178,7 +178,7 @@ def killed(world: World) -> None:
         wait_until(lambda: processes)
         processes[0].kill()
 
-    fault = dice.choice((faults.effect(before=kill), faults.effect(after=kill)))
+    fault = dice.choice((faults.effect(kill), faults.after(kill)))
     world.cli.sim.faults.add(fault, method="DELETE", nth=dice.choice((1, 1, 2, 4)))
     processes.append(start(world, "sweep"))
     end(processes[0])
