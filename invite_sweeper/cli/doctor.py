@@ -38,7 +38,7 @@ from invite_sweeper.sweep.command import Organization
 from invite_sweeper.sweep.discovery import Reader, list_invitations
 from invite_sweeper.sweep.guards import check_limits, check_population
 from invite_sweeper.sweep.plan import ListOutcome, trim
-from invite_sweeper.sweep.result import Result
+from invite_sweeper.sweep.result import Result, sunset_warnings
 from invite_sweeper.sweep.scope import RunScope
 from invite_sweeper.text import (
     describe_duration,
@@ -53,8 +53,6 @@ _CLOCK_WARNING_S: Final = 60.0
 _EVENT_DAYS: Final = 30
 """The lifetime of an invitation: users invited earlier have joined, or can no longer."""
 _MAX_NAMED: Final = 10
-_ANNOUNCED: Final = frozenset({WarningCode.RETIRED_SOURCE, WarningCode.SUNSET})
-"""What Atlas said long before: a remark about it asks for nothing."""
 _KINDS: Final = {
     CredentialsKind.SERVICE_ACCOUNT: "Service account {}; a run requests and revokes a token.",
     CredentialsKind.API_KEY: "API key {}; it does not expire.",
@@ -109,8 +107,10 @@ class _View(Progress):
 
     @override
     def warn(self, warning: RunWarning) -> None:
-        is_expected = warning.level == WarningLevel.REMARK and warning.code in _ANNOUNCED
-        self._checks.add(warning.code.replace("_", " "), warning.message, warns=not is_expected)
+        if warning.code != WarningCode.SUNSET:  # has a check of its own
+            expected = (WarningCode.RETIRED_SOURCE, WarningLevel.REMARK)
+            warns = (warning.code, warning.level) != expected
+            self._checks.add(warning.code.replace("_", " "), warning.message, warns=warns)
 
 
 class _Doctor(Checks):
@@ -202,6 +202,7 @@ class _Doctor(Checks):
         """Read as a sweep does, then check the guards and each organization."""
         result = Result(command, organizations, _View(self, self._session))
         await Reader(result, organizations, None).read_all()
+        self._check_sunsets(organizations)
         if planned := [each for each in organizations if each.is_planned]:
             self._check_guards(command, planned)
         for each in organizations:
@@ -213,6 +214,18 @@ class _Doctor(Checks):
                 with self.step("lists", warns=True):  # a sweep has read its own
                     await self._check_organization(each, each.scope, command.history)
         self.organization = None
+
+    def _check_sunsets(self, organizations: Iterable[Organization]) -> None:
+        """Show until when Atlas serves each list; warn if the policy needs one that ends."""
+        sources, today = self._session.policy.sources, self._session.now.date()
+        sunsets = {
+            s: day for each in organizations for s, day in each.client.server.sunsets.items()
+        }
+        for source, day in sorted(sunsets.items()):
+            text, warns = f"Atlas announced {day} as the last day of this list.", False
+            for each in sunset_warnings({source: day}, sources, today) if source in sources else ():
+                text, warns = each.message, not source.is_replaced_by(sources)
+            self.add(f"sunset {source}", text, warns=warns)
 
     def _check_guards(self, command: SweepCommand, planned: Sequence[Organization]) -> None:
         before = command.before

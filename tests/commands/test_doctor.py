@@ -64,13 +64,14 @@ async def test_sound_setup_ends_with_0_and_lists_every_check(cli):
     assert (result.exit_code, result.verdict) == (0, "All checks passed: a sweep would run.")
     assert [check.check for check in checks] == [
         *("policy", "audit directory", "earlier runs", "credentials"),
-        *("clock", "baselines", "limits", "scope", "list invites", "list users"),
-        *("coverage", "coverage", "events"),
+        *("sunset invites", "clock", "baselines", "limits"),
+        *("scope", "list invites", "list users", "coverage", "coverage", "events"),
     ]
     assert "1 pending in 1 list; the role Project Owner is granted" in messages(
         checks, "list invites"
     )
     assert "1 of 1 invitation is stale, within the limits" in messages(checks, "limits")
+    assert "2027-07-01" in messages(checks, "sunset invites")
     assert {check.organization for check in checks[-6:]} == {ORG_ID}
     assert {check.organization for check in checks[:-6]} == {None}
 
@@ -263,9 +264,9 @@ ENDS = {
     "events that the role may not read": (
         refused_look("*/events"), 0, "events", "ok", "requires the role Organization Member.",
     ),
-    "a list that ends in 31 days": (ending(31), 0, "sunset", "ok", "in 31 days"),
-    "a list that ends in 30 days": (
-        ending(30), 4, "sunset", "warning", "write users and org_users instead",
+    "a list that ends in 181 days": (ending(181), 0, "sunset invites", "ok", "last day"),
+    "a list that ends in 180 days": (
+        ending(180), 4, "sunset invites", "warning", "write users and org_users instead",
     ),
     "a retired list": (retired, 4, "retired source", "warning", ""),
     "a retired list alone": (
