@@ -23,13 +23,7 @@ from invite_sweeper.cli.view import Progress
 from invite_sweeper.counts import total
 from invite_sweeper.endings import ExitCode, WarningCode, WarningLevel
 from invite_sweeper.files import check_writable
-from invite_sweeper.models import (
-    ListRef,
-    ListUnreadable,
-    Source,
-    SourceRetired,
-    UserKey,
-)
+from invite_sweeper.models import ListRef, ListUnreadable, Source, SourceRetired, UserKey
 from invite_sweeper.policy import load_policy
 from invite_sweeper.report import notify as receivers
 from invite_sweeper.report.story import tell

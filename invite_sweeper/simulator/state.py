@@ -19,12 +19,7 @@ from invite_sweeper.simulator.auth import (
     OAuthServer,
 )
 from invite_sweeper.simulator.faults import FaultPlan
-from invite_sweeper.simulator.responses import (
-    format_atlas_time,
-    parse_object,
-    strings,
-    to_json,
-)
+from invite_sweeper.simulator.responses import format_atlas_time, parse_object, strings, to_json
 from invite_sweeper.simulator.throttling import Throttling
 
 INVITATION_LIFETIME: Final = timedelta(days=30)

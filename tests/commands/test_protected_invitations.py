@@ -24,12 +24,7 @@ from running import Done, cli_in, end, wait_until
 from seeds import seeds
 from terminals import Terminal
 from world import SOURCES, World
-from world_changes import (
-    FOCUSES,
-    add_faults,
-    change_what_is_shown,
-    focus,
-)
+from world_changes import FOCUSES, add_faults, change_what_is_shown, focus
 from world_oracle import in_scope, may_end
 
 from invite_sweeper.audit import AuditDirectory, Verdict, verify_directory
