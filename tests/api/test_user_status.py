@@ -6,8 +6,9 @@ import faults
 import pytest
 from builders import entry_of
 
+from invite_sweeper.atlas.reader import UserStatus
 from invite_sweeper.errors import CredentialsRefused
-from invite_sweeper.models import ListUnreadable, Source, UserStatus
+from invite_sweeper.models import ListUnreadable, Source
 
 ORG = "5efda682a3f2ed2e7dd6cde4"
 IN_PROJECT, IN_ORG = "*/groups/*/users/*", "*/orgs/*/users/*"
