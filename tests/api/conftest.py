@@ -2,9 +2,11 @@
 
 from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime
+from unittest.mock import Mock
 
 import pytest
 from aiohttp import TCPConnector
+from builders import ORG
 from observed import ObservedAtlas
 from virtual_time import FakeTime
 
@@ -15,20 +17,6 @@ from invite_sweeper.atlas.limits import RateLimiter
 from invite_sweeper.policy import Execution
 from invite_sweeper.simulator import serve
 
-ORG = "5efda682a3f2ed2e7dd6cde4"
-
-
-class RecordingLog:
-    """A log that stores its lines."""
-
-    def __init__(self):
-        self.lines = []
-
-    def debug(self, event, **fields):
-        self.lines.append((event, fields))
-
-    info = debug
-
 
 @pytest.fixture
 def fake_time():
@@ -37,7 +25,7 @@ def fake_time():
 
 @pytest.fixture
 def retry_log():
-    return RecordingLog()
+    return Mock(spec_set=["debug", "info"])
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ from urllib.parse import parse_qsl
 import faults
 import msgspec
 import pytest
+from builders import ORG
 from official_document import find_operation, official_document, resolved
 from openapi_schema_validator import OAS30Validator, oas30_format_checker
 
 from invite_sweeper.atlas.endpoints import ENDPOINTS, FETCH_TOKEN, REVOKE_TOKEN
 from invite_sweeper.models import Project, Sending, Source
 
-ORG = "5efda682a3f2ed2e7dd6cde4"
 pytestmark = pytest.mark.needs("document")
 
 

@@ -7,9 +7,11 @@ measures it.
 import asyncio
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from unittest.mock import Mock
 
 import faults
 import pytest
+from builders import ORG
 from deleting import place_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,7 +26,6 @@ from invite_sweeper.models import Outcome, Sending, Source
 from invite_sweeper.policy import Execution
 from invite_sweeper.simulator import serve
 
-ORG = "5efda682a3f2ed2e7dd6cde4"
 READ = {
     Source.INVITES: "*/invites*",
     Source.USERS: "*/groups/*/users/*",
@@ -32,13 +33,6 @@ READ = {
 }
 TOKEN = "*/oauth/token"
 USER_SOURCES = (Source.USERS, Source.ORG_USERS)
-
-
-class NullLog:
-    def debug(self, event, **fields):
-        return None
-
-    info = debug
 
 
 class Scene:
@@ -90,7 +84,7 @@ class Scene:
                         self.loop_time, asyncio.sleep, max_requests_per_second=per_s
                     ),
                     clock=lambda: datetime.now(UTC),
-                    log=NullLog(),
+                    log=Mock(spec_set=["debug", "info"]),
                 ) as self.atlas,
             ):
                 await self._remove_all()

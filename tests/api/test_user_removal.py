@@ -8,6 +8,7 @@ from datetime import timedelta
 import aiohttp
 import faults
 import pytest
+from builders import ORG
 from deleting import delete_first, place_of
 
 from invite_sweeper.atlas.endpoints import CLOUD_USERS_GROUP, CLOUD_USERS_ORG
@@ -15,7 +16,6 @@ from invite_sweeper.atlas.limits import MAX_RETRY_DELAY_S
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
 from invite_sweeper.models import Outcome, Sending, Source
 
-ORG = "5efda682a3f2ed2e7dd6cde4"
 IN_PROJECT, IN_ORG = "*/groups/*/users/*", "*/orgs/*/users/*"
 STATUSES = ("PENDING", "INVITATION_EXPIRED", "INVITATION_REJECTED")
 OF_USERS = pytest.mark.parametrize("source", [Source.USERS, Source.ORG_USERS])

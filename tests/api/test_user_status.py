@@ -4,12 +4,11 @@ from datetime import timedelta
 
 import faults
 import pytest
-from builders import entry_of
+from builders import ORG, entry_of
 
 from invite_sweeper.errors import CredentialsRefused
 from invite_sweeper.models import ListUnreadable, Source, UserStatus
 
-ORG = "5efda682a3f2ed2e7dd6cde4"
 IN_PROJECT, IN_ORG = "*/groups/*/users/*", "*/orgs/*/users/*"
 
 

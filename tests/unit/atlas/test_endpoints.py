@@ -33,16 +33,6 @@ def page_of(endpoint):
     return 1 if endpoint.paged else None
 
 
-def test_paths_of_the_endpoints_are_exactly_these():
-    assert build_path(LIST_GROUPS, page=2) == (
-        "/api/atlas/v2/groups?itemsPerPage=500&includeCount=false&pageNum=2"
-    )
-    assert build_path(LIST_GROUP_INVITES, PROJECT) == f"/api/atlas/v2/groups/{PROJECT}/invites"
-    assert build_path(DELETE_GROUP_INVITE, PROJECT, INVITATION) == (
-        f"/api/atlas/v2/groups/{PROJECT}/invites/{INVITATION}"
-    )
-
-
 MALFORMED = (
     "",
     " ",

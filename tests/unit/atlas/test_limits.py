@@ -295,42 +295,29 @@ def test_any_headers_lead_to_finite_and_positive_waits_and_a_retry_waits_1_s_lon
 # --- queues ----------------------------------------------------------------------------------
 
 
-def queued(main):
-    """Run `main(limiter, loop)` on virtual time, with a bucket that waits 5 s after a 429."""
-
-    async def start(loop):
-        limiter = RateLimiter(loop.time, asyncio.sleep, reserve=0.0)
-        bucket = limiter.bucket(*KEY)
-        assert limiter.try_acquire(bucket) == 0.0
-        reject(bucket, loop.time(), 5.0)
-        return await main(limiter, loop)
-
-    return run(start)
-
-
-async def acquire(limiter, loop, served, number=0):
-    bucket = limiter.bucket(*KEY)
-    await limiter.acquire(bucket)
-    served.append(number)
-    respond(bucket, loop.time(), 1000 - len(served), limit=1200)
-
-
 @pytest.mark.parametrize("cancelled", [[], [0], [1], [0, 1], [9], [2, 4, 6, 8]])
 def test_tasks_are_served_in_order_and_a_cancelled_one_acquires_no_token_and_delays_no_other(
     cancelled,
 ):
-    async def main(limiter, loop):
-        served = []
-        tasks = [
-            asyncio.ensure_future(acquire(limiter, loop, served, number)) for number in range(10)
-        ]
+    async def main(loop):
+        limiter = RateLimiter(loop.time, asyncio.sleep, reserve=0.0)
+        bucket, served = limiter.bucket(*KEY), []
+        assert limiter.try_acquire(bucket) == 0.0
+        reject(bucket, loop.time(), 5.0)
+
+        async def acquire(number):
+            await limiter.acquire(bucket)
+            served.append(number)
+            respond(bucket, loop.time(), 1000 - len(served), limit=1200)
+
+        tasks = [asyncio.ensure_future(acquire(number)) for number in range(10)]
         await asyncio.sleep(1.0)
         for number in cancelled:
             tasks[number].cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         return served, loop.time() - START_S
 
-    served, took_s = queued(main)
+    served, took_s = run(main)
     assert served == [number for number in range(10) if number not in cancelled]
     assert took_s == pytest.approx(5.0, abs=0.1)
 
