@@ -108,11 +108,7 @@ async def test_401_is_retried_twice_if_attempts_allow_it_and_rejects_only_this_i
 ):
     sim.faults.add(faults.challenge(), method="POST", times=None)
     found = await invite(online, attempts=attempts)
-    assert (found.outcome, found.http_status, found.fatal_error) == (
-        Outcome.FAILED,
-        401,
-        None,
-    )
+    assert (found.outcome, found.http_status, found.fatal_error) == (Outcome.FAILED, 401, None)
     assert sim.request_log.received["POST"] == posts
 
 

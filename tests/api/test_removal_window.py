@@ -40,7 +40,7 @@ class Scene:
 
     Attributes:
         atlas: The client.
-        results: One per user, once `run` has ended.
+        results: One per user, of `run`.
         took_s: The seconds of the run.
     """
 
@@ -57,22 +57,14 @@ class Scene:
             else:
                 self.sim.add_user(name, age=age, group_roles={self.project: ["GROUP_OWNER"]})
         self.account = getattr(self.sim, f"add_{kind}")()
-        self.results = []
-        self.took_s = 0.0
 
     def fault(self, fault, *, method="GET", **where):
         path = READ[self.source] if method != "POST" else TOKEN
         self.sim.faults.add(fault, method=method, path=path, **where)
 
-    async def _remove_all(self):
-        """List the users and remove all at once."""
-        place = place_of(self.source, self.project)
-        found = await self.atlas.reader.invitations(place, self.source)
-        deleter = self.atlas.deleter(Source)
-        assert all(deleter.try_acquire(one) == 0.0 for one in found)
-        self.results = await asyncio.gather(*(deleter.delete(one, Sending()) for one in found))
-
     def run(self, *, per_s=None, concurrency=20, attempts=5):
+        """List the users and remove all at once."""
+
         async def scenario():
             async with (
                 serve(self.sim) as base_url,
@@ -87,9 +79,13 @@ class Scene:
                     log=Mock(spec_set=["debug", "info"]),
                 ) as self.atlas,
             ):
-                await self._remove_all()
+                place = place_of(self.source, self.project)
+                found = await self.atlas.reader.invitations(place, self.source)
+                deleter = self.atlas.deleter(Source)
+                assert all(deleter.try_acquire(one) == 0.0 for one in found)
+                return await asyncio.gather(*(deleter.delete(one, Sending()) for one in found))
 
-        _, self.took_s = run_skipping_idle_time(scenario)
+        self.results, self.took_s = run_skipping_idle_time(scenario)
         return self
 
     def outcomes(self):

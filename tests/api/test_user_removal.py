@@ -312,14 +312,23 @@ async def test_outcome_of_a_removal_by_its_answer_and_the_look_after_it(
     assert (result.attempts, deletes(sim)) == (1, 1)
 
 
-async def test_address_refused_in_the_look_after_stops_the_run_and_the_answer_stands(
-    sim, remove, invite
+@pytest.mark.parametrize(
+    ("method", "path", "fault", "error", "outcome", "sent"),
+    [
+        ("GET", IN_PROJECT, faults.fail_with(402), AtlasUnavailable, Outcome.FAILED, 0),
+        ("DELETE", IN_PROJECT, faults.fail_with(402), AtlasUnavailable, Outcome.FAILED, 1),
+        # The look after the removal, whose answer stands.
+        ("GET", IN_ORG, faults.address_refused(), CredentialsRefused, Outcome.DELETED, 1),
+    ],
+)
+async def test_suspended_account_or_refused_address_in_any_request_stops_the_run(
+    sim, remove, invite, method, path, fault, error, outcome, sent
 ):
     invite()
-    sim.faults.add(faults.address_refused(), method="GET", path=IN_ORG, times=None)
+    sim.faults.add(fault, method=method, path=path, times=None)
     result = await remove()
-    assert (result.outcome, result.seen_after) == (Outcome.DELETED, None)
-    assert isinstance(result.fatal_error, CredentialsRefused)
+    assert (result.outcome, result.seen_after, deletes(sim)) == (outcome, None, sent)
+    assert isinstance(result.fatal_error, error)
 
 
 async def test_removal_that_is_interrupted_before_the_look_after_it_is_unknown(sim, remove, invite):
@@ -412,14 +421,3 @@ async def test_removal_continues_after_a_429_within_retry_after_plus_1_s_per_req
     result = await remove(source)
     assert result.outcome is Outcome.DELETED
     assert 7.0 <= fake_time.now_s - started_s <= 7.0 + 2 * MAX_RETRY_DELAY_S
-
-
-@pytest.mark.parametrize("method", ["GET", "DELETE"])
-async def test_suspended_account_in_the_read_or_the_removal_stops_the_run(
-    sim, remove, invite, method
-):
-    invite()
-    sim.faults.add(faults.fail_with(402), method=method, path=IN_PROJECT, times=None)
-    result = await remove()
-    assert (result.outcome, deletes(sim)) == (Outcome.FAILED, method == "DELETE")
-    assert isinstance(result.fatal_error, AtlasUnavailable)

@@ -180,14 +180,6 @@ def test_what_other_programs_may_do_is_no_damage(directory, three_runs, change, 
     assert all(path.read_bytes() == data for path, data in before.items())
 
 
-@pytest.mark.parametrize("rest", [b'{"ts":"2026-', b"{", b"\0" * 100])
-def test_a_run_goes_on_after_the_last_whole_line_of_a_killed_one(directory, rest):
-    path = write_run(directory, "r1", *deletion(), killed=True)
-    end = line_hash(path.read_bytes().splitlines()[-1])
-    path.write_bytes(path.read_bytes() + rest)
-    assert directory.next_run() == (2, end)
-
-
 @pytest.mark.parametrize(("change", "message"), DAMAGED.values(), ids=DAMAGED)
 def test_damage_is_named(directory, three_runs, change, message):
     assert message in damage(directory, change(three_runs))
