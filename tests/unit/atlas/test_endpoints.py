@@ -25,14 +25,6 @@ USERS = [each for each in ALL if "/users" in each.template]
 LISTS_OF_USERS = [each for each in USERS if each.paged]
 
 
-def ids_of(endpoint):
-    return [PROJECT] * endpoint.template.count("{}")
-
-
-def page_of(endpoint):
-    return 1 if endpoint.paged else None
-
-
 MALFORMED = (
     "",
     " ",
@@ -55,11 +47,12 @@ MALFORMED = (
 @pytest.mark.parametrize("malformed_id", MALFORMED)
 def test_malformed_id_is_refused_at_every_place_of_every_endpoint(malformed_id):
     for endpoint in ALL:
-        for place in range(endpoint.template.count("{}")):
-            ids = ids_of(endpoint)
-            ids[place] = malformed_id
+        page = 1 if endpoint.paged else None
+        ids = [PROJECT] * endpoint.template.count("{}")
+        assert build_path(endpoint, *ids, page=page)
+        for place in range(len(ids)):
             with pytest.raises(InvalidRequest):
-                build_path(endpoint, *ids, page=page_of(endpoint))
+                build_path(endpoint, *ids[:place], malformed_id, *ids[place + 1 :], page=page)
 
 
 @pytest.mark.parametrize(
