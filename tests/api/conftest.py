@@ -1,11 +1,10 @@
 """Fixtures of the client's tests: a clock that advances only in `sleep`, and connections."""
 
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from unittest.mock import Mock
 
 import pytest
-from aiohttp import TCPConnector
 from builders import ORG
 from observed import ObservedAtlas
 from virtual_time import FakeTime
@@ -56,24 +55,19 @@ def connecting(fake_time, retry_log):
         concurrency=20,
         attempts=5,
         sleep=fake_time.sleep,
-        ssl_context=None,
         **options,
     ):
         if hasattr(account, "environment"):
             account = read_credentials(account.environment())
-        async with (
-            nullcontext() if ssl_context is None else TCPConnector(ssl=ssl_context) as trusting,
-            connect(
-                parse_base_url(base_url),
-                account
-                or Credentials(CredentialsKind.ACCESS_TOKEN, "token", Secret("a-ready-token")),
-                Execution(concurrency=concurrency, attempts=attempts),
-                limiter=RateLimiter(fake_time.monotonic, sleep),
-                clock=clock,
-                log=retry_log,
-                **{"connector": trusting, **options},
-            ) as atlas,
-        ):
+        async with connect(
+            parse_base_url(base_url),
+            account or Credentials(CredentialsKind.ACCESS_TOKEN, "token", Secret("a-ready-token")),
+            Execution(concurrency=concurrency, attempts=attempts),
+            limiter=RateLimiter(fake_time.monotonic, sleep),
+            clock=clock,
+            log=retry_log,
+            **options,
+        ) as atlas:
             yield atlas
 
     return connected

@@ -5,7 +5,7 @@ import base64
 import socket
 import ssl
 import threading
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from unittest.mock import Mock
 
 import aiohttp
@@ -180,9 +180,10 @@ async def test_certificate_that_is_not_valid_is_rejected_without_a_retry(
     server_tls, client_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
     authority.issue_cert(name).configure_cert(server_tls)
     authority.configure_trust(client_tls)
-    options = {"ssl_context": client_tls} if is_trusted else {}
-    async with serve(sim, ssl_context=server_tls) as base_url:
-        message = await connection_error(connecting, base_url, getattr(sim, kind)(), **options)
+    trusting = aiohttp.TCPConnector(ssl=client_tls) if is_trusted else nullcontext()
+    async with serve(sim, ssl_context=server_tls) as base_url, trusting as connector:
+        account = getattr(sim, kind)()
+        message = await connection_error(connecting, base_url, account, connector=connector)
 
     assert reason in message
     assert (fake_time.slept, sim.requests) == ([], ())
@@ -216,12 +217,22 @@ async def test_proxy_alone_gets_the_password_in_its_url_and_its_error_is_retried
         assert "a-ready-token" not in head
 
 
-async def test_refused_connection_to_the_proxy_is_reported(connecting, monkeypatch, closed_port):
+@pytest.mark.parametrize(
+    ("no_proxy", "reason"),
+    [
+        ("example.org", "could not connect to proxy 127.0.0.1: connection refused"),
+        (".example.com", f"name not found: {NAME}"),
+    ],
+)
+async def test_connection_to_the_proxy_is_refused_unless_no_proxy_names_the_host(
+    connecting, monkeypatch, closed_port, no_proxy, reason
+):
+    not_found = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    monkeypatch.setattr(socket, "getaddrinfo", Mock(side_effect=not_found))
     monkeypatch.setenv("HTTPS_PROXY", f"http://{closed_port}")
+    monkeypatch.setenv("NO_PROXY", no_proxy)
 
-    message = await connection_error(connecting, f"https://{NAME}")
-
-    assert "could not connect to proxy 127.0.0.1: connection refused" in message
+    assert reason in await connection_error(connecting, f"https://{NAME}")
 
 
 @pytest.mark.parametrize(
@@ -252,15 +263,6 @@ async def test_loopback_never_uses_a_proxy(sim, connecting, monkeypatch, closed_
 
     async with serve(sim) as base_url, connecting(base_url, sim.add_token()) as atlas:
         assert await projects(atlas) == []
-
-
-async def test_host_in_no_proxy_is_connected_directly(connecting, monkeypatch, closed_port):
-    not_found = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-    monkeypatch.setattr(socket, "getaddrinfo", Mock(side_effect=not_found))
-    monkeypatch.setenv("HTTPS_PROXY", f"http://{closed_port}")
-    monkeypatch.setenv("NO_PROXY", ".example.com")
-
-    assert f"name not found: {NAME}" in await connection_error(connecting, f"https://{NAME}")
 
 
 async def test_credentials_in_netrc_are_not_used(sim, connecting, monkeypatch, tmp_path):
