@@ -51,7 +51,6 @@ def connecting(fake_time, retry_log):
         base_url,
         account=None,
         *,
-        clock=lambda: datetime.now(UTC),
         concurrency=20,
         attempts=5,
         sleep=fake_time.sleep,
@@ -64,7 +63,7 @@ def connecting(fake_time, retry_log):
             account or Credentials(CredentialsKind.ACCESS_TOKEN, "token", Secret("a-ready-token")),
             Execution(concurrency=concurrency, attempts=attempts),
             limiter=RateLimiter(fake_time.monotonic, sleep),
-            clock=clock,
+            clock=lambda: datetime.now(UTC),
             log=retry_log,
             **options,
         ) as atlas:
