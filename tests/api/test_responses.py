@@ -83,34 +83,28 @@ async def test_deletion_with_fault(sim, online, account, alpha, name):
 
 
 @pytest.mark.parametrize(
-    ("fault", "outcome"),
+    ("cancelled", "fault", "outcome"),
     [
-        (faults.reset(late=True), Outcome.UNKNOWN),
-        (faults.fail_with(500), FAILED),
-        (LIMITED, FAILED),
-        (faults.challenge(), FAILED),
-        (faults.delay(0), DELETED),
+        (True, faults.delay(0), Outcome.SKIPPED),
+        (False, faults.reset(late=True), Outcome.UNKNOWN),
+        (False, faults.fail_with(500), FAILED),
+        (False, LIMITED, FAILED),
+        (False, faults.challenge(), FAILED),
+        (False, faults.delay(0), DELETED),
     ],
 )
-async def test_deletion_cancelled_during_an_attempt_is_not_retried(
-    sim, online, account, alpha, fault, outcome
+async def test_deletion_cancelled_before_or_during_an_attempt_sends_no_other(
+    sim, online, account, alpha, cancelled, fault, outcome
 ):
-    progress = Sending()
+    progress, sent = Sending(cancelled=cancelled), int(not cancelled)
     fault = faults.with_effect(fault, lambda _: setattr(progress, "cancelled", True))
     sim.faults.add(fault, method="DELETE", times=None)
 
     async with online(account) as atlas:
         deletion = await delete_first(atlas, alpha, progress=progress)
 
-    assert (deletion.outcome, deletion.attempts, sim.deletes_received) == (outcome, 1, 1)
+    assert (deletion.outcome, deletion.attempts, sim.deletes_received) == (outcome, sent, sent)
     assert atlas.counters.retries == 0
-
-
-async def test_deletion_cancelled_before_the_first_attempt_is_skipped(sim, online, account, alpha):
-    async with online(account) as atlas:
-        deletion = await delete_first(atlas, alpha, progress=Sending(cancelled=True))
-
-    assert (deletion.outcome, deletion.attempts, sim.deletes_received) == (Outcome.SKIPPED, 0, 0)
 
 
 @pytest.mark.parametrize(

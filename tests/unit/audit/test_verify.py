@@ -78,7 +78,6 @@ def packed(name: str, change: Callable[[bytes], bytes] = bytes) -> Change:
 
 
 def edited(name: str, change: Callable[[list[bytes]], list[bytes]]) -> Change:
-    """Return the change of the lines of a file."""
     return lambda content: content | {name: b"".join(change(content[name].splitlines(True)))}
 
 
