@@ -1,7 +1,7 @@
 """What a run counts: one additive value, for an organization or a whole run."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -73,7 +73,7 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return self.stale - self.trimmed
 
     def __add__(self, other: "Counts") -> "Counts":
-        return self.plus(**count_values(other))
+        return self.plus(**{name: getattr(other, name) for name in Counts.__struct_fields__})
 
     def plus(self, **more: int | Mapping[str, int]) -> "Counts":
         """Return the sum with some counts."""
@@ -91,11 +91,3 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 def total(counts: Iterable[Counts]) -> Counts:
     """Return the sum."""
     return sum(counts, start=Counts())
-
-
-def count_values(counts: Counts) -> dict[str, Any]:
-    """Return the counts alone, by name, of a value that has other fields, too."""
-    return {name: getattr(counts, name) for name in COUNT_NAMES}
-
-
-COUNT_NAMES: Final = Counts.__struct_fields__

@@ -8,9 +8,14 @@ sentence.
 
 from collections.abc import Iterable, Sequence
 from enum import IntEnum, StrEnum
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias
 
 from invite_sweeper.text import command
+
+Style: TypeAlias = Literal[
+    "plain", "note", "strong", "privileged", "good", "info", "warning", "bad"
+]
+"""How a text is shown; the terminal and the page choose the colour themselves."""
 
 
 def new_member(cls: Any, value: Any, facts: Sequence[object]) -> Any:  # noqa: ANN401
@@ -34,41 +39,25 @@ class FactEnum(StrEnum):
         return member
 
 
-class Colour(StrEnum):
-    """The role of a colour; the terminal and the page choose the colour itself."""
-
-    GOOD = "good"
-    WARNING = "warning"
-    BAD = "bad"
-    PLAIN = "plain"
-
-
 class Status(FactEnum):
     """How a run, an organization, a night or a whole report ended; the worst is first.
 
     Attributes:
         label: As a heading.
-        past: After a subject: "2 of 3 nights failed", "an earlier run failed".
     """
 
     label: str
-    past: str
-    colour: Colour
+    style: Style
 
-    DAMAGED = ("damaged", "Damaged audit log", "have a damaged log", Colour.BAD)
-    FAILED = ("failed", "Failed", "failed", Colour.BAD)
-    UNFINISHED = ("unfinished", "Unfinished", "did not finish", Colour.BAD)
-    REFUSED = ("refused", "Refused", "refused", Colour.WARNING)
-    STOPPED = ("stopped", "Stopped early", "stopped early", Colour.WARNING)
-    PARTLY_DONE = ("partly done", "Partly done", "partly done", Colour.WARNING)
-    RECOVERED = ("recovered", "Recovered", "recovered", Colour.WARNING)
-    DONE = ("done", "Done", "done", Colour.GOOD)
-    EMPTY = ("empty", "No run", "without a run", Colour.PLAIN)
-
-
-def worst(statuses: Iterable[Status]) -> Status:
-    """Return the worst status; EMPTY without any."""
-    return min(statuses, key=tuple(Status).index, default=Status.EMPTY)
+    DAMAGED = ("damaged", "Damaged audit log", "bad")
+    FAILED = ("failed", "Failed", "bad")
+    UNFINISHED = ("unfinished", "Unfinished", "bad")
+    REFUSED = ("refused", "Refused", "warning")
+    STOPPED = ("stopped", "Stopped early", "warning")
+    PARTLY_DONE = ("partly done", "Partly done", "warning")
+    RECOVERED = ("recovered", "Recovered", "warning")
+    DONE = ("done", "Done", "good")
+    EMPTY = ("empty", "No run", "plain")
 
 
 DAMAGED_ADVICE: Final = (
@@ -188,11 +177,6 @@ class ExitCode(IntEnum):
         "",
         Status.DONE,
     )
-
-    @property
-    def succeeded(self) -> bool:
-        """Whether the run did everything that was requested."""
-        return self.status is Status.DONE
 
 
 COMPLETE_EXIT_CODES: Final = frozenset(

@@ -7,7 +7,7 @@ policy changes, with the decisions of a run.
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, time, timedelta
-from typing import Final, TypeAlias
+from typing import Final
 
 from invite_sweeper.models import Invitation, Source, parse_timestamp
 from invite_sweeper.policy import Keep, Policy, Rule
@@ -24,8 +24,6 @@ from invite_sweeper.sweep.steps import keep_unrecordable
 from invite_sweeper.text import pluralize
 
 _DAY: Final = timedelta(days=1)
-_Stale: TypeAlias = tuple[datetime, str] | tuple[None, None]
-"""An instant, and the rule that makes an invitation stale then."""
 
 
 class Explanation(Invitation, frozen=True, kw_only=True):
@@ -92,7 +90,7 @@ class Explainer:
             policy=tuple(line for each in explained for line in _lines(*each)),
         )
 
-    def _stale_from(self, invited: Decision) -> _Stale:
+    def _stale_from(self, invited: Decision) -> tuple[datetime, str] | tuple[None, None]:
         """Return since when the policy makes an invitation stale, or from when on, and the rule."""
         if invited.keep_reason == "list_unread":
             return None, None

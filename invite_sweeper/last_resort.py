@@ -124,9 +124,7 @@ def write_if_ready(fd: int, data: bytes) -> None:
             os.write(fd, data)
 
 
-def install_handlers(
-    handle: Callable[[int, FrameType | None], object] | signal.Handlers,
-) -> None:
+def install_handlers(handle: Callable[[int, FrameType | None], object] | signal.Handlers) -> None:
     """Handle the signals that end a program; a SIGHUP that is ignored, as under nohup, stays so."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:

@@ -383,19 +383,6 @@ _OF_RESTORES: Final = frozenset({Outcome.RESTORED, Outcome.ACTIVE, Outcome.ALREA
 OUTCOMES_OF_DELETIONS: Final = tuple(each for each in Outcome if each not in _OF_RESTORES)
 
 
-class UserStatus(NamedTuple):
-    """The status of an invited user after a deletion was sent, or may have been.
-
-    Attributes:
-        status: As Atlas sent it, or `MembershipStatus.GONE`; None if the credentials may not
-            read the organization.
-        still_member: Whether the membership from the invitation still exists; None if unknown.
-    """
-
-    status: str | None
-    still_member: bool | None
-
-
 _FIRST_REFUSAL: Final = 300
 
 
@@ -451,16 +438,3 @@ class Sending(msgspec.Struct, eq=False):
         was_refused = self.http_status is not None and self.http_status >= _FIRST_REFUSAL
         is_unknown = self.response_pending or not was_refused
         return self.end(Outcome.UNKNOWN if is_unknown else Outcome.FAILED)
-
-
-UNAUTHENTICATED_CODES: Final = frozenset({None, "UNEXPECTED_ERROR"})
-"""Error codes of a 401 about the credentials; others are about a role. Source: recordings."""
-ACCESS_LIST_CODES: Final = ("_WHITELIST", "_ACCESS_LIST")
-"""How error codes end that are about the IP access list."""
-
-
-def is_permission_error(status: object, code: str | None) -> bool:
-    """Return whether Atlas accepted the credentials, and a role for the request is missing."""
-    if status == 401:  # noqa: PLR2004
-        return code not in UNAUTHENTICATED_CODES
-    return status == 403 and not (code or "").endswith(ACCESS_LIST_CODES)  # noqa: PLR2004

@@ -15,13 +15,7 @@ import msgspec
 from msgspec import structs
 
 from invite_sweeper.audit import AuditLog
-from invite_sweeper.audit.events import (
-    Intent,
-    OutcomeLine,
-    Planned,
-    RunFinished,
-    RunStarted,
-)
+from invite_sweeper.audit.events import Intent, OutcomeLine, Planned, RunFinished, RunStarted
 from invite_sweeper.audit.reader import read_events
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import (
@@ -32,13 +26,7 @@ from invite_sweeper.errors import (
     RunError,
     UsageError,
 )
-from invite_sweeper.models import (
-    Invitation,
-    ListUnreadable,
-    Outcome,
-    Project,
-    Sending,
-)
+from invite_sweeper.models import Invitation, ListUnreadable, Outcome, Project, Sending
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.command import Organization
 from invite_sweeper.sweep.result import Result
@@ -87,7 +75,10 @@ def read_deletions(
         elif isinstance(event, Intent) and unconfirmed:
             found[event.key] = event
         elif isinstance(event, OutcomeLine):
-            if _is_deleted(event, unconfirmed=unconfirmed):
+            repeated = event.outcome == Outcome.ALREADY_GONE and event.attempts > 1
+            doubtful = event.recovers is None and (repeated or event.outcome == Outcome.UNKNOWN)
+            # Confirmed is also what this run found of an interrupted one.
+            if event.outcome in _CONFIRMED or (unconfirmed and doubtful):
                 found[event.key] = event
             else:
                 found.pop(event.key, None)
@@ -98,14 +89,6 @@ def read_deletions(
     lines = (each for each in by_user.values() if globs.matches(each.username or ""))
     planned = tuple(each.as_event(Planned, rule=each.rule) for each in lines)
     return Deletions(run_id, start, planned)
-
-
-def _is_deleted(event: OutcomeLine, *, unconfirmed: bool) -> bool:
-    if event.outcome in _CONFIRMED:  # also of an interrupted run: found by this one
-        return True
-    repeated = event.outcome == Outcome.ALREADY_GONE and event.attempts > 1
-    is_doubtful = repeated or event.outcome == Outcome.UNKNOWN
-    return unconfirmed and is_doubtful and event.recovers is None
 
 
 class Barred(Planned, frozen=True, kw_only=True):

@@ -113,18 +113,6 @@ _INVISIBLE = (
 """Ranges of characters without a shape that are neither control nor format characters."""
 
 
-_FORMULA_START = re.compile(r"[\t\r\n]|\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
-"""How a cell begins that a spreadsheet may evaluate, full-width forms included.
-
-Source: OWASP, "CSV Injection". Read 2026-11-26.
-"""
-
-
-def neutralize_formula(text: str) -> str:
-    """Return a text for a CSV cell: an apostrophe before what a spreadsheet could evaluate."""
-    return f"'{text}" if _FORMULA_START.match(text) else text
-
-
 class Globs:
     """A list of globs (`*`, `?`, `[abc]`, `[!abc]`) that matches if any of them does.
 

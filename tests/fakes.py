@@ -6,6 +6,7 @@ from datetime import datetime
 
 from builders import ORG
 
+from invite_sweeper.atlas.reader import UserStatus
 from invite_sweeper.audit.events import Intent, OutcomeLine
 from invite_sweeper.errors import AuditLogError
 from invite_sweeper.models import (
@@ -17,7 +18,6 @@ from invite_sweeper.models import (
     ProjectGone,
     Sending,
     Source,
-    UserStatus,
 )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from invite_sweeper.atlas.client import Client
 from invite_sweeper.atlas.endpoints import GET_ORG_USER, SOURCES, InvalidRequest, SourceApi
-from invite_sweeper.atlas.reader import look_after, status_in, user_in, user_request
+from invite_sweeper.atlas.reader import UserStatus, look_after, status_in, user_in, user_request
 from invite_sweeper.atlas.responses import (
     CANCELLED,
     REDIRECT,
@@ -30,7 +30,6 @@ from invite_sweeper.models import (
     Outcome,
     Sending,
     Source,
-    UserStatus,
 )
 from invite_sweeper.text import casefold_visible
 

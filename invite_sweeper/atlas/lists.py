@@ -52,7 +52,7 @@ def parse_object(body: bytes, row_type: type[Row]) -> Row:
             a value has another type.
     """
     try:
-        json.loads(body, object_pairs_hook=_check_keys)
+        _KEY_CHECKER.decode(body.decode())
         row: Row = _decoder(cast("Hashable", row_type)).decode(body)
     except msgspec.ValidationError as error:
         raise InvalidResponse(f"not as documented: {error}") from None
@@ -73,6 +73,9 @@ def _check_keys(pairs: list[tuple[str, object]]) -> None:
     """Raise InvalidResponse if a key occurs twice in one object: which value holds is unknown."""
     if len(dict(pairs)) < len(pairs):
         raise InvalidResponse("a key occurs twice in one object")
+
+
+_KEY_CHECKER: Final = json.JSONDecoder(object_pairs_hook=_check_keys)
 
 
 def _date(value: str | None) -> str | None:

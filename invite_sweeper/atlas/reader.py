@@ -6,7 +6,7 @@ Nothing here can delete or invite.
 from collections.abc import Mapping
 from datetime import datetime
 from http.client import OK
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final, NamedTuple, TypeVar
 
 from msgspec import Meta
 from msgspec.structs import astuple
@@ -49,13 +49,25 @@ from invite_sweeper.models import (
     Project,
     ProjectGone,
     Source,
-    UserStatus,
 )
 from invite_sweeper.text import casefold_visible
 
 Named = TypeVar("Named", ProjectRow, OrganizationRow)
 _CLIENT_ID_PREFIX: Final = "mdb_sa_id_"
 _ORG_MEMBER: Final = "Organization Member"
+
+
+class UserStatus(NamedTuple):
+    """The status of an invited user after a deletion was sent, or may have been.
+
+    Attributes:
+        status: As Atlas sent it, or `MembershipStatus.GONE`; None if the credentials may not
+            read the organization.
+        still_member: Whether the membership from the invitation still exists; None if unknown.
+    """
+
+    status: str | None
+    still_member: bool | None
 
 
 class AtlasReader:

@@ -24,14 +24,11 @@ from invite_sweeper.atlas.endpoints import BucketLimit
 from invite_sweeper.errors import ApiVersionRetired, AtlasUnavailable, CredentialsRefused, RunError
 from invite_sweeper.json_text import parse_json
 from invite_sweeper.models import (
-    ACCESS_LIST_CODES,
-    UNAUTHENTICATED_CODES,
     ListUnreadable,
     Project,
     ProjectGone,
     Source,
     SourceRetired,
-    is_permission_error,
 )
 from invite_sweeper.redaction import SECRETS
 
@@ -206,7 +203,7 @@ def is_unauthenticated(result: ResponseOrFailure) -> bool:
     return (
         isinstance(result, Response)
         and result.status == UNAUTHORIZED
-        and result.code in UNAUTHENTICATED_CODES
+        and result.code in _UNAUTHENTICATED_CODES
     )
 
 
@@ -256,6 +253,19 @@ def classify(result: ResponseOrFailure) -> RetryDecision:
             return RetryDecision.DONE
 
 
+_UNAUTHENTICATED_CODES: Final = frozenset({None, "UNEXPECTED_ERROR"})
+"""Error codes of a 401 about the credentials; others are about a role. Source: recordings."""
+_ACCESS_LIST_CODES: Final = ("_WHITELIST", "_ACCESS_LIST")
+"""How error codes end that are about the IP access list."""
+
+
+def is_permission_error(status: object, code: str | None) -> bool:
+    """Return whether Atlas accepted the credentials, and a role for the request is missing."""
+    if status == UNAUTHORIZED:
+        return code not in _UNAUTHENTICATED_CODES
+    return status == FORBIDDEN and not (code or "").endswith(_ACCESS_LIST_CODES)
+
+
 def lacks_permission(result: ResponseOrFailure) -> bool:
     """Return whether Atlas accepted the credentials, and refused this request.
 
@@ -286,7 +296,7 @@ def fatal_error_for(result: ResponseOrFailure, source: Source | None = None) -> 
     match result.status:
         case 402:
             return AtlasUnavailable("The Atlas account is suspended (402).")
-        case 403 if (result.code or "").endswith(ACCESS_LIST_CODES):
+        case 403 if (result.code or "").endswith(_ACCESS_LIST_CODES):
             message = f"{describe(result)}: credentials refused from this IP address."
             return CredentialsRefused(message, hint=_ACCESS_LIST_HINT)
         case 406:

@@ -94,8 +94,8 @@ def to_loggable_json(event: Event) -> bytes:
     if isinstance(event, (Planned, Intent)):
         new = b""
     elif isinstance(event, OutcomeLine):
-        told = [each for each in (event.error_code, event.seen_before, event.seen_after) if each]
-        new = to_json(told) if told else b""
+        told = event.error_code, event.seen_before, event.seen_after
+        new = to_json(told) if any(told) else b""
     if not new or _is_loggable(new):
         return data
     found = _loggable(parse_json(data), None)

@@ -35,7 +35,6 @@ from invite_sweeper.policy import load_policy
 from invite_sweeper.report import terminal
 from invite_sweeper.report.page import read_page, render_html, render_markdown
 from invite_sweeper.report.story import tell_verification
-from invite_sweeper.text import neutralize_formula
 
 
 def _parse_since(text: str, days: int = 0) -> datetime:
@@ -165,6 +164,18 @@ def _cell(value: object) -> str:
     if value is None or isinstance(value, str):
         return neutralize_formula(value or "")
     return to_json(value).decode()
+
+
+_FORMULA_START = re.compile(r"[\t\r\n]|\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
+"""How a cell begins that a spreadsheet may evaluate, full-width forms included.
+
+Source: OWASP, "CSV Injection". Read 2026-11-26.
+"""
+
+
+def neutralize_formula(text: str) -> str:
+    """Return a text for a CSV cell: an apostrophe before what a spreadsheet could evaluate."""
+    return f"'{text}" if _FORMULA_START.match(text) else text
 
 
 @audit.command("verify", cls=Command)

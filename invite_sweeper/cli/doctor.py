@@ -11,6 +11,7 @@ import click
 from typing_extensions import override
 
 from invite_sweeper.atlas.credentials import CredentialsKind
+from invite_sweeper.atlas.responses import is_permission_error
 from invite_sweeper.audit import History
 from invite_sweeper.audit.events import RunWarning
 from invite_sweeper.cli.checks import Checks, DiagnosisResult, OrganizationName, show
@@ -28,7 +29,6 @@ from invite_sweeper.models import (
     Source,
     SourceRetired,
     UserKey,
-    is_permission_error,
 )
 from invite_sweeper.policy import load_policy
 from invite_sweeper.report import notify as receivers

@@ -244,4 +244,6 @@ class ProjectScope(StrictModel):
     exclude: tuple[types.ProjectPattern, ...] = key(
         (), "Globs or ids of projects to skip; overrides `include`.", ["prod-*"]
     )
-    tags: types.Tags = key({}, "Tags that a project must have; all must match.", {"env": "sandbox"})
+    tags: dict[types.Text, types.Text] = key(
+        {}, "Tags that a project must have; all must match.", {"env": "sandbox"}
+    )

@@ -144,21 +144,20 @@ class Policy(model.StrictModel):
     def suspicious_entries(self, today: date) -> Iterator[Finding]:
         """Yield each warning with the place of its entry."""
         yield from self._scope_warnings()
-        for number, rule in enumerate(self.rules):
-            yield from self._rule_warnings(("rules", number), rule)
-        for number, keep in enumerate(self.keep):
-            if not keep.is_active(today):
+        for path, where, entry in self._entries():
+            if isinstance(entry, Rule):
+                yield from self._rule_warnings(path, entry)
+            elif not entry.is_active(today):
                 yield Finding(
-                    ("keep", number, "until"),
-                    f"The keep entry `{keep.name}` ended on {keep.until} and no longer applies.",
+                    (*path, "until"),
+                    f"The keep entry `{entry.name}` ended on {entry.until} and no longer applies.",
                 )
-            elif _matches_everything(keep):
+            elif _matches_everything(entry):
                 yield Finding(
-                    ("keep", number),
-                    f"The keep entry `{keep.name}` keeps every invitation, so nothing is deleted.",
+                    path,
+                    f"The keep entry `{entry.name}` keeps every invitation, so nothing is deleted.",
                     "Narrow it or remove it.",
                 )
-        for path, where, entry in self._entries():
             if entry.older_than is not None and entry.older_than < timedelta(hours=1):
                 yield Finding(
                     (*path, "older_than"),
@@ -201,27 +200,15 @@ class Policy(model.StrictModel):
                 )
 
     def _scope_warnings(self) -> Iterator[Finding]:
-        yield from self._shared_credentials()
+        sharing: dict[str | None, list[int]] = {}
         for number, organization in enumerate(self.organizations):
+            sharing.setdefault(organization.credentials, []).append(number)
             if organization.id == PLACEHOLDER_ORGANIZATION:
                 yield Finding(
                     ("organizations", number),
                     f"{PLACEHOLDER_ORGANIZATION} stands for your organization's id: replace it.",
                     "In Atlas it is in Organization Settings.",
                 )
-        if all(source.replacements for source in self.sources):
-            yield Finding(
-                ("sources",),
-                f"Atlas has announced the end of each list that the policy reads "
-                f"({' and '.join(self.sources)}), and its web interface does not fill them.",
-                "Under sources, add users and org_users: invite-sweeper help sources.",
-            )
-
-    def _shared_credentials(self) -> Iterator[Finding]:
-        """Yield a warning for each set of credentials that several organizations share."""
-        sharing: dict[str | None, list[int]] = {}
-        for number, organization in enumerate(self.organizations):
-            sharing.setdefault(organization.credentials, []).append(number)
         for name, numbers in sharing.items():
             if len(numbers) > 1:
                 which = f"credentials {quote(name)}" if name else "credentials without a name"
@@ -231,6 +218,13 @@ class Policy(model.StrictModel):
                     "API key sees one organization.",
                     "Name credentials for each: {id: …, credentials: NAME}.",
                 )
+        if all(source.replacements for source in self.sources):
+            yield Finding(
+                ("sources",),
+                f"Atlas has announced the end of each list that the policy reads "
+                f"({' and '.join(self.sources)}), and its web interface does not fill them.",
+                "Under sources, add users and org_users: invite-sweeper help sources.",
+            )
 
     def _rule_warnings(self, path: KeyPath, rule: Rule) -> Iterator[Finding]:
         age = rule.older_than or timedelta()

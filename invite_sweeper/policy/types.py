@@ -8,12 +8,7 @@ from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Annotated, Final, Literal, TypeAlias, TypeVar
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    WithJsonSchema,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from invite_sweeper.models import MembershipStatus, Source
 from invite_sweeper.policy.yaml_reader import Placeholder, quote
@@ -290,7 +285,6 @@ Status: TypeAlias = Literal[
     MembershipStatus.INVITATION_EXPIRED,
     MembershipStatus.INVITATION_REJECTED,
 ]
-Tags: TypeAlias = dict[Text, Text]
 Rate: TypeAlias = Annotated[
     Annotated[float, Field(gt=0, allow_inf_nan=False)] | None,
     BeforeValidator(_null),

@@ -198,8 +198,7 @@ def _read_success(target: Path) -> datetime | None:
     return None
 
 
-_Sample: TypeAlias = tuple[dict[str, str], float]
-_Family: TypeAlias = tuple[str, str, Iterable[_Sample]]
+_Family: TypeAlias = tuple[str, str, Iterable[tuple[dict[str, str], float]]]
 """A name without prefix, a help text, and the labels and values."""
 
 

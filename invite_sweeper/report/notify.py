@@ -18,15 +18,11 @@ from urllib.parse import urlsplit, urlunsplit
 import aiohttp
 from yarl import URL
 
-from invite_sweeper.atlas.http import (
-    DaemonResolver,
-    describe_error,
-    find_proxy,
-    is_loopback,
-)
+from invite_sweeper.atlas.http import DaemonResolver, describe_error, find_proxy, is_loopback
+from invite_sweeper.atlas.responses import REDIRECT, SERVER_ERROR
 from invite_sweeper.audit import RunRecord
 from invite_sweeper.audit.events import Planned
-from invite_sweeper.endings import ExitCode, WarningLevel, may_repeat
+from invite_sweeper.endings import Status, WarningLevel, may_repeat, status_of
 from invite_sweeper.errors import UsageError
 from invite_sweeper.json_text import to_json
 from invite_sweeper.models import OUTCOMES_OF_DELETIONS
@@ -40,9 +36,6 @@ LIMIT_S = 10.0
 """For one message: name, connection, request and response together."""
 _MIN_LIMIT_S = 0.1
 """For aiohttp, 0 means unlimited."""
-_FIRST_REDIRECT_STATUS: Final = 300
-"""Redirects are not followed, they could lead anywhere: every status from here is an error."""
-_SERVER_ERROR: Final = 500
 MAX_USERS: Final = 10
 """Users that a message with `details: true` names."""
 _KEY_PREFIX: Final = "whsec_"
@@ -101,7 +94,7 @@ def end_message(
     if channel.kind == "webhook":
         fields = _webhook_fields(record, story, finished_at, details=channel.details)
         return _webhook(channel, environment, finished_at, fields)
-    failed = not ExitCode(record.exit_code or 0).succeeded
+    failed = status_of(record.exit_code) is not Status.DONE
     lines = tuple(_lines(record, story, details=channel.details))
     return _text(channel, environment, lines, failed=failed)
 
@@ -110,7 +103,7 @@ def _is_due(channel: Notification, record: RunRecord) -> bool:
     end = record.end
     if channel.kind == "ping" or channel.when == "always" or end is None:
         return True
-    has_failed = not ExitCode(end.exit_code).succeeded
+    has_failed = status_of(end.exit_code) is not Status.DONE
     if has_failed or any(each.level == WarningLevel.URGENT for each in end.warnings):
         return True
     has_found = record.mode == "dry-run" and end.stale > 0
@@ -205,12 +198,12 @@ def _webhook_fields(
     """Return the result as `--output json` has it, with the story; users only with `details`."""
     fields = result_json(record)
     del fields["lists"], fields["invitations"]
-    code = ExitCode(fields["exit_code"])
+    status = status_of(record.exit_code)
     fields |= {
         "headline": f"{story.headline.label}: {story.headline.text}",
         "attention": [each._asdict() for each in story.attention],
-        "succeeded": code.succeeded,
-        "verdict": code.status,
+        "succeeded": status is Status.DONE,
+        "verdict": status,
         "retryable": may_repeat(fields["reasons"]),
         "finished_at": finished_at,
     }
@@ -350,10 +343,10 @@ async def request(
             proxy_headers=proxy_headers,
             allow_redirects=False,
         ) as response:
-            if response.status < _FIRST_REDIRECT_STATUS or is_head:
+            if response.status < REDIRECT or is_head:  # none is followed: it could lead anywhere
                 return
             reason = f"{host} responded with HTTP {response.status}"
-            if response.status >= _SERVER_ERROR:
+            if response.status >= SERVER_ERROR:
                 fix = "The receiver failed; the next run notifies it again."
     except UsageError as error:
         reason, fix = error.message.rstrip("."), error.hint

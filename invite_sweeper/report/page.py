@@ -18,7 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from invite_sweeper.audit import History, RunFile, RunRecord, Verdict, Verification
-from invite_sweeper.endings import Advisor, Colour, ExitCode, Status, status_of, worst
+from invite_sweeper.endings import Advisor, ExitCode, Status, status_of
 from invite_sweeper.errors import RunError
 from invite_sweeper.models import parse_timestamp
 from invite_sweeper.report.readback import Table, tables_of
@@ -119,8 +119,8 @@ def read_page(files: Sequence[RunFile], found: Verification, advisor: Advisor) -
     verdict = story.headline
     if is_damaged:
         verdict = log.headline._replace(label=Status.DAMAGED.label)
-    elif earlier and verdict.colour is Colour.GOOD:
-        verdict = verdict._replace(colour=Colour.WARNING)
+    elif earlier and verdict.style == "good":
+        verdict = verdict._replace(style="warning")
     is_read = newest.status is not Status.DAMAGED
     name = _TITLES.get(newest.record.mode, "Invitation sweep")
     several = len(nights) > 1
@@ -144,31 +144,23 @@ def read_page(files: Sequence[RunFile], found: Verification, advisor: Advisor) -
 
 def _read_runs(files: Sequence[RunFile], found: Verification) -> Iterator[_Run]:
     """Yield the runs of the last nights, the newest first."""
-    since = None
+    since, left_open = None, {each.file for each in found.unfinished}
     for file in reversed(files):
-        run = _read_run(file)
-        if (
-            run.status is Status.UNFINISHED
-            and found.damage is None
-            and file.name not in {each.file for each in found.unfinished}
-        ):
-            run = run._replace(status=Status.RECOVERED)
-        if file == files[-1] and run.day is not None:
-            since = run.day - timedelta(days=_NIGHTS)
-        if since is not None and run.day is not None and run.day <= since:
+        history, status = History(), Status.DAMAGED
+        with suppress(RunError):  # the verification names it
+            history.add(file)
+            status = status_of(history.runs[0].exit_code)
+        if status is Status.UNFINISHED and found.damage is None and file.name not in left_open:
+            status = Status.RECOVERED
+        record = history.runs[0]
+        record.ended.clear()  # it grows with the lines
+        started = parse_timestamp(record.start.now)
+        day = started.date() if started is not None else None
+        if file == files[-1] and day is not None:
+            since = day - timedelta(days=_NIGHTS)
+        if since is not None and day is not None and day <= since:
             return
-        yield run
-
-
-def _read_run(file: RunFile) -> _Run:
-    history, status = History(), Status.DAMAGED
-    with suppress(RunError):  # the verification names it
-        history.add(file)
-        status = status_of(history.runs[0].exit_code)
-    record = history.runs[0]
-    record.ended.clear()  # it grows with the lines
-    started = parse_timestamp(record.start.now)
-    return _Run(record, started.date() if started is not None else None, status)
+        yield _Run(record, day, status)
 
 
 # The nights, and the last sweep -----------------------------------------------------------------
@@ -191,8 +183,8 @@ def _nights(runs: Sequence[_Run]) -> Iterator[Night]:
 def _night(day: date, runs: Sequence[_Run]) -> Night:
     if not runs:
         return Night(day, Status.EMPTY, "-", "no run in these files", f"{day}: no run")
-    status, mode = worst(run.status for run in runs), runs[0].record.mode
-    code = next(run.record.exit_code for run in runs if run.status is status)
+    worst = min(runs, key=lambda run: tuple(Status).index(run.status))
+    status, mode, code = worst.status, worst.record.mode, worst.record.exit_code
     meaning = next((each.label for each in ExitCode if each == code), str(status))
     numbers = ", ".join(str(run.record.file.number) for run in runs)
     ended = "no last line" if code is None else f"exit code {code}"
@@ -207,7 +199,7 @@ def _period(nights: Sequence[Night]) -> Iterator[str]:
     ran = [each for each in nights if each.status is not Status.EMPTY]
     ended = Counter(each.status for each in ran)
     done = ended.pop(Status.DONE, 0)
-    counts = "".join(f", {number} {status.past}" for status, number in ended.items())
+    counts = "".join(f", {number} {status}" for status, number in ended.items())
     yield f"From {ran[0].day} to {ran[-1].day}, {done} of {len(ran)} nights were done{counts}."
     if deleted := sum(each.deleted for each in ran):
         yield f"Deleted in that time: {pluralize(deleted, 'invitation')}."
@@ -291,8 +283,8 @@ def breakable(value: str) -> Markup:
 
 
 def _legend(page: Page) -> tuple[tuple[str, str, str], ...]:
-    """Return each mark of the nights with its meaning and colour."""
-    return tuple(sorted({(n.mark, n.meaning, str(n.status.colour)) for n in page.nights}))
+    """Return each mark of the nights with its meaning and style."""
+    return tuple(sorted({(n.mark, n.meaning, n.status.style) for n in page.nights}))
 
 
 def render_markdown(page: Page) -> str:

@@ -9,15 +9,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
+from invite_sweeper.atlas.responses import is_permission_error
 from invite_sweeper.audit.events import OutcomeLine
-from invite_sweeper.models import Invitation, ListUnreadable, Outcome, is_permission_error
+from invite_sweeper.endings import Style
+from invite_sweeper.models import Invitation, ListUnreadable, Outcome
 from invite_sweeper.report.story import describe_instant, display_text
 from invite_sweeper.text import pluralize
 
 T = TypeVar("T")
-Style: TypeAlias = Literal[
-    "plain", "note", "strong", "privileged", "good", "info", "warning", "bad"
-]
 Kind: TypeAlias = Literal["text", "number", "date", "state", "code"]
 NO_OUTCOME: Final = "no_outcome"
 """Of a request that was sent, or may have been, and whose result is not in the file."""

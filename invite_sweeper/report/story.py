@@ -18,10 +18,10 @@ from invite_sweeper.endings import (
     DAMAGED_ADVICE,
     UNFINISHED_ADVICE,
     Advisor,
-    Colour,
     ExitCode,
     Reason,
     Status,
+    Style,
     WarningCode,
     WarningLevel,
     known_reasons,
@@ -70,7 +70,7 @@ class StoryLine(NamedTuple):
 
     label: str
     text: str
-    colour: Colour = Colour.PLAIN
+    style: Style = "plain"
 
 
 class Attention(NamedTuple):
@@ -114,7 +114,7 @@ class Story(NamedTuple):
     remarks: tuple[str, ...] = ()
 
 
-def tell(run: RunRecord, advisor: Advisor = Advisor()) -> Story:  # noqa: B008 - immutable
+def tell(run: RunRecord, advisor: Advisor) -> Story:
     """Return the story of a run."""
     end = run.end
     if end is None:
@@ -173,7 +173,7 @@ def _headline(run: RunRecord, ended: str, done: str, organizations: Sequence[str
     if len(organizations) > 1:
         where = pluralize(len(organizations), "organization")
     text = f"{done} · {where}" if where else done
-    return StoryLine(ended, escape_unprintable(text), status.colour)
+    return StoryLine(ended, escape_unprintable(text), status.style)
 
 
 def _run_line(run: RunRecord) -> str:
@@ -244,8 +244,8 @@ def _lines(run: RunRecord, end: RunFinished) -> Iterator[StoryLine]:
         yield StoryLine("Recovered", text)
     if end.sources_retired:
         lists = ", ".join(map(escape_unprintable, end.sources_retired))
-        colour = Colour.BAD if Reason.RETIRED_SOURCE in end.reasons else Colour.PLAIN
-        yield StoryLine("Retired", f"Atlas no longer serves these lists: {lists}", colour)
+        style: Style = "bad" if Reason.RETIRED_SOURCE in end.reasons else "plain"
+        yield StoryLine("Retired", f"Atlas no longer serves these lists: {lists}", style)
     yield StoryLine("Run", _run_line(run))
     yield StoryLine("Time", _time(end))
 
@@ -263,7 +263,7 @@ def _organizations(mode: str | None, end: RunFinished) -> Iterator[StoryLine]:
             cause = each.error["message"].removeprefix(f"Organization {each.label}: ")
             parts = [*(parts if each.plan_made else ()), cause.rstrip(".")]
         text = escape_unprintable(f"{label}: {'; '.join(parts)}")
-        yield StoryLine(escape_unprintable(each.label), text, status.colour)
+        yield StoryLine(escape_unprintable(each.label), text, status.style)
 
 
 def _attention(end: RunFinished, advisor: Advisor) -> Iterator[Attention]:
@@ -393,7 +393,7 @@ def tell_verification(found: Verification, folder: Path | None = None) -> Story:
     """
     if found.damage is not None:
         text = found.damage if folder is None else found.damage.replace(f"{folder}/", "")
-        headline = StoryLine("Damaged", escape_unprintable(text), Colour.BAD)
+        headline = StoryLine("Damaged", escape_unprintable(text), "bad")
         item = Attention("The audit log does not verify", (), DAMAGED_ADVICE)
         return Story(headline, (), (), (item,))
     lines, runs = pluralize(found.lines, "line"), pluralize(found.files, "run")
@@ -404,9 +404,9 @@ def tell_verification(found: Verification, folder: Path | None = None) -> Story:
         that = escape_unprintable(f"that of {found.expected_at}")
         ends.insert(0, StoryLine("Expected hash", that))
     if found.verdict is Verdict.SOUND:
-        return Story(StoryLine("Sound", intact, Colour.GOOD), tuple(ends), (), ())
+        return Story(StoryLine("Sound", intact, "good"), tuple(ends), (), ())
     left = tuple(_left_open(found))
-    headline = StoryLine("Unfinished", " ".join(left), Colour.WARNING)
+    headline = StoryLine("Unfinished", " ".join(left), "warning")
     item = Attention("Runs left something open", left, UNFINISHED_ADVICE)
     return Story(headline, (StoryLine("Chain", intact), *ends), (), (item,))
 

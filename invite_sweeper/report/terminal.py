@@ -15,14 +15,9 @@ from rich.text import Text
 
 from invite_sweeper.audit import RunRecord
 from invite_sweeper.audit.reader import Record
-from invite_sweeper.endings import Advisor, Colour, ExitCode
+from invite_sweeper.endings import Advisor, ExitCode, Style
 from invite_sweeper.models import Invitation, ListUnreadable
-from invite_sweeper.report.readback import (
-    UNREAD_CAPTION,
-    RunRows,
-    announced_as,
-    read_rows,
-)
+from invite_sweeper.report.readback import UNREAD_CAPTION, RunRows, announced_as, read_rows
 from invite_sweeper.report.rows import (
     AGE,
     FROM,
@@ -32,7 +27,6 @@ from invite_sweeper.report.rows import (
     Cell,
     Column,
     Row,
-    Style,
     invitation_columns,
     place_name,
     sorted_rows,
@@ -46,12 +40,6 @@ _GAP: Final = 2
 _INDENT: Final = 2
 _PREFIXES: Final = {INVITER: "by ", FROM: "from "}
 """Columns whose values need a word without their heading."""
-_COLOURS: Final = {
-    Colour.GOOD: "bold green",
-    Colour.WARNING: "bold yellow",
-    Colour.BAD: "bold red",
-    Colour.PLAIN: "bold",
-}
 _STYLES: Final[Mapping[Style, str]] = {
     "plain": "",
     "note": "dim",
@@ -123,11 +111,10 @@ def show_runs(console: Console, records: Iterable[RunRecord]) -> None:
     """Print a line for each run."""
     rows = []
     for record in records:
-        headline = tell(record).headline
+        headline = tell(record, Advisor()).headline
         when = describe_instant(record.start.now)
         label = Text(f"{record.file.number}  {when}  {record.mode or 'run'}")
-        style = _COLOURS[headline.colour]
-        rows.append((label, Text.assemble((headline.label, style), f"  {headline.text}")))
+        rows.append((label, Text.assemble(_label(headline), f"  {headline.text}")))
     if rows:
         _write(console, _entries(rows, console.width))
     else:
@@ -239,8 +226,12 @@ def _story(
 
 
 def _labelled(lines: Iterable[StoryLine], width: int | None = None) -> Table:
-    rows = ((Text(each.label, _COLOURS[each.colour]), Text(each.text)) for each in lines)
+    rows = ((_label(each), Text(each.text)) for each in lines)
     return two_columns(rows, width=width)
+
+
+def _label(line: StoryLine) -> Text:
+    return Text(line.label, f"bold {_STYLES[line.style]}")
 
 
 def _heading(title: str, shown: int, total: int, style: str = "bold") -> Text:
@@ -251,8 +242,8 @@ def _heading(title: str, shown: int, total: int, style: str = "bold") -> Text:
 # Layout ----------------------------------------------------------------------------------------
 
 
-def _cell_text(cell: Cell, separator: str = "\n") -> Text:
-    return Text(separator).join(Text(line.text, style=_STYLES[line.style]) for line in cell)
+def _cell_text(cell: Cell) -> Text:
+    return Text("\n").join(Text(line.text, style=_STYLES[line.style]) for line in cell)
 
 
 def _invitation_tables(

@@ -187,11 +187,17 @@ class TeamAccess:
             return linked
         async with self._lock:
             if not self._teams:
-                await for_each(self._scope.team_projects, self._read, workers=self._workers)
+                self._teams = await self._read()  # all or none
         return tuple(self._scope.with_links(each, self._teams) for each in linked)
 
-    async def _read(self, project: Project) -> None:
-        self._teams[project.id] = await self._reader.project_teams(project)
+    async def _read(self) -> dict[str, frozenset[str] | ListUnreadable]:
+        found: dict[str, frozenset[str] | ListUnreadable] = {}
+
+        async def read(project: Project) -> None:
+            found[project.id] = await self._reader.project_teams(project)
+
+        await for_each(self._scope.team_projects, read, workers=self._workers)
+        return found
 
     def warnings(self) -> Iterator[str]:
         """Yield a warning about the projects with unreadable teams, or nothing."""

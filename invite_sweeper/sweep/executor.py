@@ -12,6 +12,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Container, Coroutine, Iterable, Iterator, Sequence
 from datetime import datetime
 
+from invite_sweeper.atlas.responses import is_permission_error
 from invite_sweeper.audit import AuditLog
 from invite_sweeper.audit.events import Intent, OutcomeLine, Planned
 from invite_sweeper.endings import Reason, WarningCode
@@ -26,7 +27,6 @@ from invite_sweeper.models import (
     Project,
     Sending,
     Source,
-    is_permission_error,
 )
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.command import Organization

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
 
+from invite_sweeper.atlas.responses import is_permission_error
 from invite_sweeper.audit import events
 from invite_sweeper.counts import total
 from invite_sweeper.models import (
@@ -18,7 +19,6 @@ from invite_sweeper.models import (
     ProjectGone,
     Source,
     SourceRetired,
-    is_permission_error,
     rfc3339,
 )
 from invite_sweeper.sweep.command import Command, Organization

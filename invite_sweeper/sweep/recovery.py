@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from invite_sweeper.atlas.reader import UserStatus
 from invite_sweeper.audit import OpenIntent
 from invite_sweeper.audit.events import Event, OutcomeLine
 from invite_sweeper.endings import Reason, WarningCode
@@ -23,7 +24,6 @@ from invite_sweeper.models import (
     Outcome,
     ProjectGone,
     Sending,
-    UserStatus,
 )
 from invite_sweeper.sweep.command import Organization
 from invite_sweeper.sweep.result import Result

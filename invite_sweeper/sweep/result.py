@@ -18,7 +18,7 @@ from invite_sweeper.audit.events import (
     RunFinished,
     RunWarning,
 )
-from invite_sweeper.counts import Counts, count_values, total
+from invite_sweeper.counts import Counts, total
 from invite_sweeper.endings import ExitCode, Reason, WarningCode, WarningLevel
 from invite_sweeper.errors import AuditLogError, RunError
 from invite_sweeper.models import Invitation, Outcome, Source
@@ -237,7 +237,7 @@ class Result:
         elif detailed and counts.stale:
             code = ExitCode.STALE
         return {
-            **count_values(counts),
+            **structs.asdict(counts),
             "exit_code": int(code),
             "error": error.to_json() if error is not None else None,
             "reasons": reasons,

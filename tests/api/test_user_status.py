@@ -6,8 +6,9 @@ import faults
 import pytest
 from builders import ORG, entry_of
 
+from invite_sweeper.atlas.reader import UserStatus
 from invite_sweeper.errors import CredentialsRefused
-from invite_sweeper.models import ListUnreadable, Source, UserStatus
+from invite_sweeper.models import ListUnreadable, Source
 
 IN_PROJECT, IN_ORG = "*/groups/*/users/*", "*/orgs/*/users/*"
 

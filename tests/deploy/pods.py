@@ -5,9 +5,9 @@ import re
 from deploy.manifests import documents, night_of
 
 from invite_sweeper.cli.sweep import plan
-from invite_sweeper.endings import ExitCode
+from invite_sweeper.endings import ExitCode, Status
 
-FINAL = {int(code) for code in ExitCode if not (code.retryable or code.succeeded)}
+FINAL = {int(code) for code in ExitCode if not (code.retryable or code.status is Status.DONE)}
 RETRYABLE = {int(code) for code in ExitCode if code.retryable}
 GRACE_S = 20  # the default of execution.grace
 DAY_S = 86_400

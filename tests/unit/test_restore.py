@@ -14,14 +14,7 @@ from invite_sweeper.audit import AuditLog
 from invite_sweeper.audit.events import Intent, OutcomeLine
 from invite_sweeper.audit.reader import read_events
 from invite_sweeper.errors import AuditLogError, CredentialsRefused, UsageError
-from invite_sweeper.models import (
-    Entry,
-    ListUnreadable,
-    Outcome,
-    Project,
-    Sending,
-    Source,
-)
+from invite_sweeper.models import Entry, ListUnreadable, Outcome, Project, Sending, Source
 from invite_sweeper.restore import (
     Barred,
     Deletions,

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from invite_sweeper.cli.audit import neutralize_formula
 from invite_sweeper.models import parse_timestamp
 from invite_sweeper.text import (
     Globs,
@@ -14,7 +15,6 @@ from invite_sweeper.text import (
     casefold_visible,
     describe_duration,
     escape_unprintable,
-    neutralize_formula,
     organization_label,
     plural_form,
     pluralize,

@@ -131,7 +131,7 @@ DAMAGED: dict[str, tuple[Change, str]] = {
 
 OF_THE_LAST: dict[str, tuple[Change, str]] = {
     **{
-        f"{data[:9]!r} as HEAD": (replaced("HEAD", data), "HEAD cannot be read: it was changed")
+        f"{data[:9].hex()} as HEAD": (replaced("HEAD", data), "HEAD cannot be read: it was changed")
         for data in (b"", b"{}", b"[" * 9_999, b"\xff", b'{"number":1}')
     },
     "torn and unknown to HEAD": (
@@ -148,7 +148,7 @@ OF_THE_LAST: dict[str, tuple[Change, str]] = {
         for old, new in ((b'"prev":"', b'"prev":"f'), (b'"deleted":0', b'"deleted":9'))
     },
     **{
-        f"{rest!r} after the end": (added(LAST, rest), f"{LAST} line 5 was added after the end")
+        f"{rest.hex()} after the end": (added(LAST, rest), f"{LAST} line 5 was added after the end")
         for rest in (b"{", b"\0", b" ")
     },
     "cut off": (packed(LAST, lambda data: data[:-9]), f"{LAST}.gz is cut off"),

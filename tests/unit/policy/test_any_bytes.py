@@ -74,14 +74,3 @@ def test_python_and_c_parser_return_the_same_data(text):
         assert python.root is not None
         assert c.root is not None
         assert repr(python.root.value) == repr(c.root.value)
-
-
-@settings(deadline=None)
-@given(st.integers(0, len(VALID)), st.text(max_size=30))
-def test_comment_at_the_end_of_any_line_changes_only_the_hash(number, comment):
-    ends = [index for index, character in enumerate(VALID) if character == "\n"]
-    at = ends[number % len(ends)]
-    clean = "".join(character for character in comment if character.isprintable())
-    changed = parse_policy(f"{VALID[:at]} # {clean}{VALID[at:]}".encode(), "p")
-    plain = parse_policy(VALID.encode(), "p")
-    assert changed.model_dump() == plain.model_dump()

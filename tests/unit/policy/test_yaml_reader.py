@@ -6,13 +6,7 @@ import pytest
 import yaml
 from unit.policy.test_errors import assert_lines, cases
 
-from invite_sweeper.policy.yaml_reader import (
-    LOADER,
-    MAX_BYTES,
-    MAX_DEPTH,
-    Placeholder,
-    parse_yaml,
-)
+from invite_sweeper.policy.yaml_reader import LOADER, MAX_BYTES, MAX_DEPTH, Placeholder, parse_yaml
 
 LOADERS = [yaml.SafeLoader, getattr(yaml, "CSafeLoader", yaml.SafeLoader)]
 

@@ -46,10 +46,11 @@ FINISHED = finished(
 )
 
 
-def record(**changes: object) -> RunRecord:
+def record(at: datetime = FINISHED_AT, mode: str = "sweep", **changes: object) -> RunRecord:
     """Return a run that has ended, without its file."""
     file = RunFile(1, "run-1", Path("000001-run-1.jsonl"))
-    return RunRecord(file, started(), structs.replace(FINISHED, **changes))
+    end = structs.replace(FINISHED, **changes)
+    return RunRecord(file, started(mode=mode), end, at.isoformat())
 
 
 RUN = record()
@@ -147,15 +148,10 @@ def test_only_a_success_updates_the_last_success(path, exit_code):
     assert path.is_symlink()
 
 
-def ended(at: datetime, exit_code: int = 0, mode: str = "sweep") -> RunRecord:
-    end = structs.replace(FINISHED, exit_code=exit_code)
-    return RunRecord(RUN.file, started(mode=mode), end, at.isoformat())
-
-
 def test_last_success_is_that_of_the_last_sweep_or_dry_run_of_the_audit_directory(path):
     days = [FINISHED_AT.replace(day=day) for day in range(1, 6)]
-    runs = [ended(days[0]), ended(days[1], 10, "dry-run"), ended(days[2], 4),
-            ended(days[3], mode="restore"), RunRecord(RUN.file)]  # fmt: skip
+    runs = [record(days[0]), record(days[1], "dry-run", exit_code=10)]
+    runs += [record(days[2], exit_code=4), record(days[3], "restore"), RunRecord(RUN.file)]
     assert last_success(runs) == days[1]
     assert last_success([]) is None
     found = written(path, record(exit_code=4), succeeded_at=days[1])

@@ -9,6 +9,7 @@ from builders import ORG, OTHER_ORG, PROJECT, changed, entry_of, listed_as, obje
 from fakes import FakeAtlas
 from sweep.night import ORGS, FakeClient, Night, QuietView, command_of, kill_after_intents, later
 
+from invite_sweeper.atlas.reader import UserStatus
 from invite_sweeper.audit import History, OpenIntent, RunFile, RunRecord
 from invite_sweeper.audit.events import OutcomeLine
 from invite_sweeper.endings import Reason, WarningCode
@@ -20,7 +21,6 @@ from invite_sweeper.models import (
     Project,
     ProjectGone,
     Source,
-    UserStatus,
 )
 from invite_sweeper.sweep.command import Organization
 from invite_sweeper.sweep.recovery import Recovery
