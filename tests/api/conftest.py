@@ -48,13 +48,7 @@ def connecting(fake_time, retry_log):
 
     @asynccontextmanager
     async def connected(
-        base_url,
-        account=None,
-        *,
-        concurrency=20,
-        attempts=5,
-        sleep=fake_time.sleep,
-        **options,
+        base_url, account=None, *, concurrency=20, attempts=5, sleep=fake_time.sleep, **options
     ):
         if hasattr(account, "environment"):
             account = read_credentials(account.environment())

@@ -125,12 +125,7 @@ async def test_each_request_to_every_endpoint_conforms_to_the_document(sim, onli
     ("method", "target", "accept", "expected"),
     [
         ("GET", f"/groups/{ORG}/invites?pageNum=1", "2023-01-01", "unknown parameter pageNum"),
-        (
-            "GET",
-            f"/groups/{ORG}/users?orgMembershipStatuses=GONE",
-            "2025-02-19",
-            "is not one of",
-        ),
+        ("GET", f"/groups/{ORG}/users?orgMembershipStatuses=GONE", "2025-02-19", "is not one of"),
         ("GET", "/groups?itemsPerPage=501", "2023-01-01", "greater than"),
         ("GET", f"/groups/{ORG}/users", "2025-03-12", "does not return"),
         ("GET", "/groups/UPPER/invites", "2023-01-01", "does not match"),

@@ -120,11 +120,7 @@ def certificate_error(**facts):
             f"could not connect to {HOST}: unknown reason",
             True,
         ),
-        (
-            OSError(errno.EPIPE, "Broken pipe"),
-            f"connection to {HOST} failed: broken pipe",
-            True,
-        ),
+        (OSError(errno.EPIPE, "Broken pipe"), f"connection to {HOST} failed: broken pipe", True),
         (TimeoutError(), "timed out after 120 s", True),
         (aiohttp.SocketTimeoutError(), "timed out after 120 s", True),
         (aiohttp.ClientError("odd"), "unsupported authentication challenge", False),
