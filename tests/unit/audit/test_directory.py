@@ -224,6 +224,12 @@ class TestNextRun:
         with pytest.raises(DamagedLog, match=f"{name} is not known"):
             write_run(directory, "r2")
 
+    def test_an_empty_file_above_head_is_what_a_kill_leaves(self, directory):
+        write_run(directory, "r1")
+        (directory.path / SECOND).touch()
+        assert write_run(directory, "r3").name == "000003-r3.jsonl"
+        assert verify_directory(directory).verdict is Verdict.SOUND
+
 
 class TestLock:
     def test_a_second_run_is_told_which_run_holds_it_until_it_ends(self, directory):
