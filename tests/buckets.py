@@ -29,6 +29,6 @@ def set_bucket(
         del throttling.buckets[key]
 
 
-def spend(sim: SimulatedAtlas, project_id: str) -> int:
-    """Take a token of a project as another client would; return 0 if there is none."""
-    return sim.throttling.bucket(INVITES, project_id).take_up_to(sim.monotonic())
+def spend(sim: SimulatedAtlas, project_id: str) -> bool:
+    """Take a token of a project as another client would; return whether there was one."""
+    return sim.throttling.bucket(INVITES, project_id).take(sim.monotonic())

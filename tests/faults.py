@@ -163,6 +163,17 @@ def with_effect(fault: Fault, before: Effect) -> Fault:
     return partial(answer)
 
 
+def after(change: Effect) -> Fault:
+    """Change Atlas's data after the request."""
+
+    async def answer(call, send):
+        response = await send()
+        change(call)
+        return response
+
+    return partial(answer)
+
+
 def altered(alter: Callable[[bytes], bytes]) -> Fault:
     """Return the real response with an altered body."""
 

@@ -23,13 +23,7 @@ from typing_extensions import override
 from invite_sweeper.atlas.endpoints import BucketLimit
 from invite_sweeper.errors import ApiVersionRetired, AtlasUnavailable, CredentialsRefused, RunError
 from invite_sweeper.json_text import parse_json
-from invite_sweeper.models import (
-    ListUnreadable,
-    Project,
-    ProjectGone,
-    Source,
-    SourceRetired,
-)
+from invite_sweeper.models import ListUnreadable, Project, ProjectGone, Source, SourceRetired
 from invite_sweeper.redaction import SECRETS
 
 _CODE: Final = re.compile(r"[A-Za-z0-9_]{1,100}")

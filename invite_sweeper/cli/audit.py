@@ -25,10 +25,9 @@ from invite_sweeper.audit.events import EVENTS
 from invite_sweeper.audit.reader import FileChain, Record
 from invite_sweeper.cli.console import json_line, stdout_console, write_json
 from invite_sweeper.cli.options import DOCUMENTATION, FILE, PRESENT, Command, option, options
-from invite_sweeper.cli.outputs import check_distinct_files, write_error
 from invite_sweeper.endings import Advisor
 from invite_sweeper.errors import UsageError
-from invite_sweeper.files import replace_file
+from invite_sweeper.files import check_distinct_files, replace_file, write_error
 from invite_sweeper.json_text import to_json
 from invite_sweeper.models import Invitation, Outcome
 from invite_sweeper.policy import load_policy

@@ -17,19 +17,13 @@ from invite_sweeper.audit.events import RunWarning
 from invite_sweeper.cli.checks import Checks, DiagnosisResult, OrganizationName, show
 from invite_sweeper.cli.console import run_async, stdout_console, write_json
 from invite_sweeper.cli.options import CONNECTED, Command, RunOptions, option, options
-from invite_sweeper.cli.outputs import check_writable
 from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.sweep import check_outputs
 from invite_sweeper.cli.view import Progress
 from invite_sweeper.counts import total
 from invite_sweeper.endings import ExitCode, WarningCode, WarningLevel
-from invite_sweeper.models import (
-    ListRef,
-    ListUnreadable,
-    Source,
-    SourceRetired,
-    UserKey,
-)
+from invite_sweeper.files import check_writable
+from invite_sweeper.models import ListRef, ListUnreadable, Source, SourceRetired, UserKey
 from invite_sweeper.policy import load_policy
 from invite_sweeper.report import notify as receivers
 from invite_sweeper.report.story import tell

@@ -19,11 +19,11 @@ from invite_sweeper.atlas.http import parse_base_url
 from invite_sweeper.audit import History
 from invite_sweeper.cli.console import configure_logging, run_async
 from invite_sweeper.cli.options import DEFAULT_POLICY, FILE, Command, RunOptions, options
-from invite_sweeper.cli.outputs import write_error
 from invite_sweeper.cli.session import Session, read_all_credentials
 from invite_sweeper.cli.view import Progress
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import Cancelled, CredentialsRefused, Interrupted, RunError, UsageError
+from invite_sweeper.files import write_error
 from invite_sweeper.models import SOURCES_OF_USERS, Source
 from invite_sweeper.policy import (
     Execution,

@@ -19,12 +19,7 @@ from invite_sweeper.cli.options import DOCUMENTATION, FILE, Command, RunOptions
 from invite_sweeper.cli.sweep import run_command
 from invite_sweeper.errors import UsageError
 from invite_sweeper.simulator import SimulatedAtlas, Size, faults, serve
-from invite_sweeper.simulator.scenarios import (
-    SCENARIOS,
-    Scenario,
-    describe_scenarios,
-    environment_name,
-)
+from invite_sweeper.simulator.scenarios import SCENARIOS, Scenario, describe_scenarios
 from invite_sweeper.text import command, pluralize
 
 _LISTS: Final = next(iter(SCENARIOS))
@@ -46,7 +41,7 @@ def build(
         sim.faults.add(faults.delay(latency_ms / 1000), times=None)
     SCENARIOS[scenario].prepare(sim, Size(projects, invitations, seed))
     environment = {
-        environment_name(variable, name): value
+        f"{variable}_{name}" if name else variable: value
         for name, org_id in SCENARIOS[scenario].organizations
         for variable, value in sim.add_service_account(org_id).environment().items()
     }

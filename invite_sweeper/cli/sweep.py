@@ -19,13 +19,17 @@ from invite_sweeper.audit.events import OrganizationResult, RunFinished
 from invite_sweeper.audit.reader import is_run_file
 from invite_sweeper.cli.console import run_async, write_json
 from invite_sweeper.cli.options import FILE, SWEEP, Command, RunOptions, options
-from invite_sweeper.cli.outputs import check_distinct_files, check_replaceable, check_writable
 from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.streams import print_error
 from invite_sweeper.cli.view import TerminalView
 from invite_sweeper.endings import COMPLETE_EXIT_CODES
 from invite_sweeper.errors import AuditLogError, Cancelled, LockHeld, RunError, UsageError
-from invite_sweeper.files import replace_file
+from invite_sweeper.files import (
+    check_distinct_files,
+    check_replaceable,
+    check_writable,
+    replace_file,
+)
 from invite_sweeper.policy import load_policy, parse_duration_option
 from invite_sweeper.report import metrics, notify
 from invite_sweeper.report.readback import result_json

@@ -9,19 +9,18 @@ sim.add_organization("5efda682a3f2ed2e7dd6cde4", "Example Org")
 project = sim.add_project("Data Lake", tags={"env": "sandbox"})
 sim.invite(project, "ada@example.com", age=timedelta(days=20))
 account = sim.add_service_account()          # or add_api_key(), add_token()
-async with serve(sim) as base_url:           # host=, port=, ssl_context=
+async with serve(sim) as base_url:           # port=, ssl_context=
     run_with({"MONGODB_ATLAS_BASE_URL": base_url, **account.environment()})
 assert sim.invitation_count() == 0
 ```
 
-`fill` creates an organization from a seed. The functions of the module `faults` create what
-`sim.faults` injects.
+The functions of the module `faults` create what `sim.faults` injects.
 """
 
 from invite_sweeper.simulator import faults
 from invite_sweeper.simulator.auth import Access, Account
 from invite_sweeper.simulator.responses import Call
-from invite_sweeper.simulator.seed import Size, fill
+from invite_sweeper.simulator.seed import Size
 from invite_sweeper.simulator.server import serve
 from invite_sweeper.simulator.state import SimulatedAtlas
 
@@ -32,6 +31,5 @@ __all__ = [
     "SimulatedAtlas",
     "Size",
     "faults",
-    "fill",
     "serve",
 ]

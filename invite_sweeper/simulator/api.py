@@ -204,7 +204,7 @@ def _create_invite(call: Call) -> SimulatedResponse:
 def _count_invitation(call: Call) -> None:
     """Raise Rejected if this address has sent too many invitations; the status is not 429."""
     bucket = call.sim.throttling.bucket(throttling.NEW_INVITATIONS, call.client_ip)
-    if not bucket.take_up_to(call.sim.monotonic()):
+    if not bucket.take(call.sim.monotonic()):
         limit = bucket.limit.capacity
         detail = f"At most {limit} invitations a minute may be sent from one address."
         raise Rejected(api_error(400, "INVITATIONS_RATE_LIMITED_IP", detail, call.client_ip))
@@ -427,7 +427,7 @@ def _execute(call: Call) -> SimulatedResponse:
     _find_scope(call, endpoint)
     bucket = sim.throttling.bucket(family, call.scope_id or call.account.name)
     now_s = sim.monotonic()
-    if bucket.take_up_to(now_s) == 0 and sim.throttling.enforced:
+    if not bucket.take(now_s) and sim.throttling.enforced:
         response = bucket.rate_limited_response(now_s, call.path)
     else:
         try:
@@ -452,7 +452,7 @@ def _check_version(call: Call, family: Family) -> None:
     if requested is None or requested[1] < family.version:
         detail = "Invalid accept header or version date."
         raise Rejected(api_error(406, "INVALID_VERSION_DATE", detail))
-    if not call.sim.retired.isdisjoint(((family.name, family.version), (family.name, "*"))):
+    if family.name in call.sim.retired:
         resource = call.path.lstrip("/")
         detail = f"Version {family.version} of {resource} is no longer available."
         raise Rejected(api_error(410, "VERSION_GONE", detail, family.version, resource))

@@ -19,41 +19,33 @@ Effect: TypeAlias = Callable[[Call], None]
 
 def delay(seconds: float) -> Fault:
     """Delay the response."""
-    return partial(_delay, seconds)
+
+    async def answer(_call: Call, send: Send) -> SimulatedResponse:
+        await asyncio.sleep(seconds)
+        return await send()
+
+    return partial(answer)
 
 
-async def _delay(seconds: float, _call: Call, send: Send) -> SimulatedResponse:
-    await asyncio.sleep(seconds)
-    return await send()
+def effect(before: Effect) -> Fault:
+    """Change the request, or Atlas's data before it, such as an invitation that is accepted."""
 
-
-def effect(*, before: Effect | None = None, after: Effect | None = None) -> Fault:
-    """Change the request, or Atlas's data around it, such as an invitation that is accepted."""
-    return partial(_effect, before, after)
-
-
-async def _effect(
-    before: Effect | None, after: Effect | None, call: Call, send: Send
-) -> SimulatedResponse:
-    if before is not None:
+    async def answer(call: Call, send: Send) -> SimulatedResponse:
         before(call)
-    response = await send()
-    if after is not None:
-        after(call)
-    return response
+        return await send()
+
+    return partial(answer)
 
 
 def respond_with(response: SimulatedResponse, *, late: bool = False) -> Fault:
     """Send this response before the request is executed, or after if `late`."""
-    return partial(_respond, response, late)
 
+    async def answer(_call: Call, send: Send) -> SimulatedResponse:
+        if late:
+            await send()
+        return response
 
-async def _respond(
-    response: SimulatedResponse, late: bool, _call: Call, send: Send
-) -> SimulatedResponse:
-    if late:
-        await send()
-    return response
+    return partial(answer)
 
 
 def fail_with(

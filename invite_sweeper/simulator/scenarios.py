@@ -11,10 +11,9 @@ from invite_sweeper.models import MembershipStatus
 from invite_sweeper.simulator import faults
 from invite_sweeper.simulator.auth import TOKEN_PATH, Access
 from invite_sweeper.simulator.responses import Call
-from invite_sweeper.simulator.seed import ORG_ID, PRODUCTION, Size, fill
+from invite_sweeper.simulator.seed import ORG_ID, Size, fill
 from invite_sweeper.simulator.state import SimulatedAtlas
 
-ALL_SOURCES: Final = ("invites", "users", "org_users", "org_invites")
 NORTH: Final = "6f1a20c4d39b5e7788a0c1d2"
 SOUTH: Final = "7b2c31d5e4ac6f8899b1d2e3"
 _WIDE: Final = "limits: {max_deletions: 10000, max_deletions_per_project: 1000, max_share: 0.9}\n"
@@ -27,7 +26,7 @@ class Scenario:
     Attributes:
         description: One line for `--help`.
         prepare: Adds organizations, data and faults.
-        sources: The lists with invitations, as in the policy.
+        sources: Those of the policy.
         organizations: Ids by credentials name; "" for the credentials without a name.
         keys: Further keys of the policy.
         is_nightly: Whether the clock moves by a day before each further run.
@@ -35,7 +34,7 @@ class Scenario:
 
     description: str
     prepare: Callable[[SimulatedAtlas, Size], None]
-    sources: tuple[str, ...] = ALL_SOURCES
+    sources: str = "invites, users, org_users, org_invites"
     organizations: tuple[tuple[str, str], ...] = (("", ORG_ID),)
     keys: str = _WIDE
     is_nightly: bool = False
@@ -46,19 +45,17 @@ class Scenario:
             f'  - {{id: "{org_id}", credentials: {name}}}\n' if name else f'  - "{org_id}"\n'
             for name, org_id in self.organizations
         )
-        return _POLICY.format(
-            organizations="".join(named),
-            sources=", ".join(self.sources),
-            projects=_WITHOUT_PRODUCTION if "users" in self.sources else "",
-            keys=self.keys,
-        )
+        organizations = "".join(named)
+        return _POLICY.format(organizations=organizations, sources=self.sources, keys=self.keys)
 
 
 _POLICY: Final = """\
 version: 1
 organizations:
 {organizations}sources: [{sources}]
-{projects}rules:
+projects:
+  exclude: ["*-prod"]
+rules:
   - name: forgotten
     older_than: 14d
 keep:
@@ -66,34 +63,12 @@ keep:
     usernames: ["*@board.example.com"]
     reason: they travel
 {keys}"""
-_WITHOUT_PRODUCTION: Final = 'projects:\n  exclude: ["*-prod"]\n'
-
-
-_USERS_PER_PROJECT: Final = 3
 _EXPIRED_PER_PROJECT: Final = 20
-
-
-def _lists(sim: SimulatedAtlas, size: Size, org_id: str = ORG_ID) -> None:
-    """Fill all four lists, so that each user has one status and one invitation a list.
-
-    The last project is for production: a team and some users have access to it.
-    """
-    fill(sim, replace(size, users=_USERS_PER_PROJECT, has_production=True), org_id)
-    projects = [each for each in sim.groups.values() if each.org_id == org_id]
-    outside = [group.id for group in projects if not group.name.endswith(PRODUCTION)]
-    teams = (sim.add_team(*outside[:2]), sim.add_team(*(each.id for each in projects)))
-    for number, user_id in enumerate(sim.users(org_id)[::4]):
-        sim.user(user_id).team_ids = (teams[number % 2],)
-    # A project invitation and the organization invitation that was created with it.
-    for group in projects[::4]:
-        for invite in tuple(group.invites.values())[:1]:
-            if sim.organizations[org_id].find_user(invite.username) is None:
-                sim.add_user(invite.username, org_id, age=timedelta(days=20))
 
 
 def _backlog(sim: SimulatedAtlas, size: Size) -> None:
     """Users whose invitation expired up to three years ago: Atlas never removes them."""
-    _lists(sim, size)
+    fill(sim, size)
     projects = tuple(sim.groups)
     for number in range(_EXPIRED_PER_PROJECT * len(projects)):
         sim.add_user(
@@ -109,7 +84,7 @@ def _organizations(sim: SimulatedAtlas, size: Size) -> None:
     sim.add_organization(NORTH, "Example North")
     sim.add_organization(SOUTH, "Example South")
     for number, org_id in enumerate((ORG_ID, NORTH, SOUTH)):
-        _lists(sim, replace(size, seed=size.seed + number), org_id)
+        fill(sim, replace(size, seed=size.seed + number), org_id)
 
 
 def _roles(sim: SimulatedAtlas, size: Size) -> None:
@@ -118,7 +93,7 @@ def _roles(sim: SimulatedAtlas, size: Size) -> None:
     Every third project can only be read, and every fourth of the others is not visible. Of the
     organization, the users can be listed; its invitations and removals need the owner.
     """
-    _lists(sim, size)
+    fill(sim, size)
     sim.limit_access(ORG_ID, Access.READ)
     for number, project_id in enumerate(tuple(sim.groups)):
         if number % 3 == 1:
@@ -129,7 +104,7 @@ def _roles(sim: SimulatedAtlas, size: Size) -> None:
 
 def _accepting(sim: SimulatedAtlas, size: Size) -> None:
     """Users accept before their last check, between it and the DELETE, and before a DELETE."""
-    _lists(sim, size)
+    fill(sim, size)
     accepted: set[str] = set()
 
     def accept_first(call: Call) -> None:
@@ -140,17 +115,14 @@ def _accepting(sim: SimulatedAtlas, size: Size) -> None:
             accepted.add(call.method)
             sim.set_status(call.item_id, "ACTIVE")
 
-    def accept_invitation(call: Call) -> None:
-        sim.accept(call.scope_id, call.item_id)
-
-    sim.faults.add(faults.effect(before=accept_first), path="*/groups/*/users/*", times=None)
-    accept = faults.effect(before=accept_invitation)
+    sim.faults.add(faults.effect(accept_first), path="*/groups/*/users/*", times=None)
+    accept = faults.effect(lambda call: sim.accept(call.scope_id, call.item_id))
     sim.faults.add(accept, method="DELETE", path="*/groups/*/invites/*", nth=2)
 
 
 def _federated(sim: SimulatedAtlas, size: Size) -> None:
     """Users who are invited again become active members at once."""
-    _lists(sim, size)
+    fill(sim, size)
     sim.organizations[ORG_ID].federated = True
 
 
@@ -162,7 +134,7 @@ def _nights(sim: SimulatedAtlas, size: Size) -> None:
 
     The dates of invitations stay, so that what was announced one night is the same the next.
     """
-    _lists(sim, size)
+    fill(sim, size)
     rng = Random(size.seed)  # noqa: S311 - an example, not a secret
     names, runs = count(), count()
 
@@ -178,7 +150,7 @@ def _nights(sim: SimulatedAtlas, size: Size) -> None:
         sim.add_user(f"new.{next(names)}@example.com", group_roles={project_id: ("GROUP_OWNER",)})
 
     for path in (f"*{TOKEN_PATH}", "*/v2/groups"):
-        sim.faults.add(faults.effect(before=pass_night), path=path, times=None)
+        sim.faults.add(faults.effect(pass_night), path=path, times=None)
 
 
 def _sunset(sim: SimulatedAtlas, size: Size) -> None:
@@ -187,7 +159,7 @@ def _sunset(sim: SimulatedAtlas, size: Size) -> None:
     On the first day they announce the next one as their end, on the second one this day, and
     from the third one on they are gone (410).
     """
-    _lists(sim, size)
+    fill(sim, size)
     retiring, days = ("invites", "org_invites"), count(1)
 
     def pass_day(_: Call) -> None:
@@ -196,17 +168,17 @@ def _sunset(sim: SimulatedAtlas, size: Size) -> None:
         # Source: the recordings. The day has no leading zero.
         text = f"{end:%a}, {end.day} {end:%b %Y} 00:00:00 GMT"
         sim.sunsets |= dict.fromkeys(retiring, text)
-        sim.retired |= {(family, "*") for family in retiring if day > 2}  # noqa: PLR2004
+        sim.retired.update(retiring if day > 2 else ())  # noqa: PLR2004
 
-    fault = faults.effect(before=pass_day)
+    fault = faults.effect(pass_day)
     sim.faults.add(fault, method="GET", path="*/v2/groups", times=None)
 
 
 def _trouble(sim: SimulatedAtlas, size: Size) -> None:
     """Errors, lost responses, 429 and access tokens that end early."""
-    _lists(sim, size)
+    fill(sim, size)
     sim.oauth.expires_in_s = 30
-    short = faults.effect(before=lambda call: call.query.update(itemsPerPage=["7"]))
+    short = faults.effect(lambda call: call.query.update(itemsPerPage=["7"]))
     sim.faults.add(short, path="*/users", times=None)
     rate_limited = faults.fail_with(429, "RATE_LIMITED", "Too many requests.", retry_after="1")
     sim.faults.add(rate_limited, rate=0.02, path="*/v2/*")
@@ -215,8 +187,7 @@ def _trouble(sim: SimulatedAtlas, size: Size) -> None:
 
 
 SCENARIOS: Final[dict[str, Scenario]] = {
-    "lists": Scenario("one organization with all four lists, every status and teams", _lists),
-    "invites": Scenario("one organization with project invitations only", fill, ("invites",)),
+    "lists": Scenario("one organization with all four lists, every status and teams", fill),
     "backlog": Scenario(
         "years of expired users: default limits refuse the first sweep",
         _backlog,
@@ -229,7 +200,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     ),
     "roles": Scenario("Organization Owner is missing, and roles in some projects", _roles),
     "accepting": Scenario(
-        "users accept their invitation just before the DELETE", _accepting, ("invites", "users")
+        "users accept their invitation just before the DELETE", _accepting, "invites, users"
     ),
     "federated": Scenario("restore makes users active members at once", _federated),
     "nights": Scenario(
@@ -242,11 +213,6 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "trouble": Scenario("errors, lost responses, rate limits and short tokens", _trouble),
 }
 """By the name of `--scenario`; the first is the default."""
-
-
-def environment_name(variable: str, credentials: str) -> str:
-    """Return the name of a variable for an organization with a credentials name."""
-    return f"{variable}_{credentials}" if credentials else variable
 
 
 def describe_scenarios() -> str:

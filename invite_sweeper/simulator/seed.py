@@ -26,14 +26,14 @@ _LAST_NAMES: Final = (
     "jansen", "kowalski", "lopez", "moreau", "nakata", "okafor", "petrov",
 )
 # fmt: on
-PRODUCTION: Final = "-prod"
+_PRODUCTION: Final = "-prod"
 _STAGES: Final = (
     ("sandbox", ""),
     ("sandbox", " sandbox"),
     ("dev", " dev"),
     ("test", "-test"),
     ("staging", " (staging)"),
-    ("prod", PRODUCTION),
+    ("prod", _PRODUCTION),
 )
 # Mostly employees, then contractors and partners, private mailboxes, and the board.
 _DOMAIN_COUNTS: Final = {
@@ -52,6 +52,7 @@ _ROLE_COUNTS: Final = {
 }
 _ROLES: Final = tuple(Counter(_ROLE_COUNTS).elements())
 _STATUSES: Final = ("PENDING", "ACTIVE", "INVITATION_EXPIRED", "PENDING", "INVITATION_REJECTED")
+_USERS_PER_PROJECT: Final = 3
 _DAY_S: Final = 86_400
 _MONTH_S: Final = 30 * _DAY_S
 _AGES_S: Final = {
@@ -72,30 +73,27 @@ class Size:
     Attributes:
         invitations: Project invitations per project.
         seed: The same seed creates the same data.
-        users: In the organization, per project.
-        has_production: The name of the last of several projects ends in `-prod`.
     """
 
     projects: int = 12
     invitations: int = 5
     seed: int = 1
-    users: int = 0
-    has_production: bool = False
 
 
 def fill(sim: SimulatedAtlas, size: Size, org_id: str = ORG_ID) -> None:
-    """Add an organization with projects, invitations and users to `sim`.
+    """Add an organization whose four lists have invitations, a user in one status each.
 
-    The ages of invitations are spread over their lifetime of 30 days. Users are added in all
-    four statuses, two of three invited in the web interface: to the organization, some of them
-    with roles in projects. Project names get a number once the plain names are used up.
+    The ages of invitations are spread over their lifetime of 30 days. Two of three users were
+    invited in the web interface; some have roles in projects, some are in teams. The last of
+    several projects is for production. Project names get a number once the plain names are used
+    up.
     """
     rng = Random(size.seed)  # noqa: S311 - an example, not a secret
     if org_id not in sim.organizations:
         sim.add_organization(org_id, ORG_NAME)
     endings = [""] * size.projects
-    if size.has_production and size.projects > 1:
-        endings[-1] = PRODUCTION
+    if size.projects > 1:
+        endings[-1] = _PRODUCTION
     project_ids = [_add_project(sim, *each, rng, org_id) for each in enumerate(endings)]
     for project_id in project_ids:
         for index in range(size.invitations):
@@ -106,8 +104,17 @@ def fill(sim: SimulatedAtlas, size: Size, org_id: str = ORG_ID) -> None:
                 roles=rng.choice(_ROLES),
                 inviter=_inviter(rng),
             )
-    for number in range(size.users * size.projects):
+    for number in range(_USERS_PER_PROJECT * size.projects):
         _add_user(sim, number, project_ids, rng, org_id)
+    outside = project_ids[: max(1, size.projects - 1)]
+    teams = (sim.add_team(*outside[:2]), sim.add_team(*project_ids))
+    for number, user_id in enumerate(sim.users(org_id)[::4]):
+        sim.user(user_id).team_ids = (teams[number % 2],)
+    # A project invitation and the organization invitation that was created with it.
+    for project_id in project_ids[::4]:
+        for invite in tuple(sim.groups[project_id].invites.values())[:1]:
+            if sim.organizations[org_id].find_user(invite.username) is None:
+                sim.add_user(invite.username, org_id, age=timedelta(days=20))
 
 
 def _add_project(sim: SimulatedAtlas, number: int, ending: str, rng: Random, org_id: str) -> str:

@@ -20,6 +20,7 @@ from invite_sweeper.simulator.faults import Send
 from invite_sweeper.simulator.responses import Call, Delivery, SimulatedResponse
 from invite_sweeper.simulator.state import SimulatedAtlas
 
+_HOST: Final = "127.0.0.1"
 _CLOSE: Final = ("Connection", "close")
 _NO_LINGER: Final = struct.pack("ii", 1, 0)
 """Makes the close a reset (RST): unsent data is dropped."""
@@ -81,11 +82,7 @@ def _render(response: SimulatedResponse, date: datetime, *, closes: bool) -> byt
 
 @asynccontextmanager
 async def serve(
-    sim: SimulatedAtlas,
-    host: str = "127.0.0.1",
-    port: int = 0,
-    *,
-    ssl_context: SSLContext | None = None,
+    sim: SimulatedAtlas, *, port: int = 0, ssl_context: SSLContext | None = None
 ) -> AsyncIterator[str]:
     """Serve `sim` during the block and yield the base URL, without a trailing slash.
 
@@ -104,11 +101,11 @@ async def serve(
 
     runner = web.ServerRunner(web.Server(respond, access_log=None), shutdown_timeout=1.0)
     await runner.setup()
-    site = web.TCPSite(runner, host, port, ssl_context=ssl_context, backlog=1024)
+    site = web.TCPSite(runner, _HOST, port, ssl_context=ssl_context, backlog=1024)
     try:
         await site.start()
         scheme = "http" if ssl_context is None else "https"
-        yield f"{scheme}://{host}:{runner.addresses[0][1]}"
+        yield f"{scheme}://{_HOST}:{runner.addresses[0][1]}"
     finally:
         stopped.set()
         await runner.cleanup()

@@ -19,12 +19,7 @@ from invite_sweeper.simulator.auth import (
     OAuthServer,
 )
 from invite_sweeper.simulator.faults import FaultPlan
-from invite_sweeper.simulator.responses import (
-    format_atlas_time,
-    parse_object,
-    strings,
-    to_json,
-)
+from invite_sweeper.simulator.responses import format_atlas_time, parse_object, strings, to_json
 from invite_sweeper.simulator.throttling import Throttling
 
 INVITATION_LIFETIME: Final = timedelta(days=30)
@@ -141,7 +136,7 @@ class SimulatedAtlas:
         digest: HTTP Digest.
         oauth: Access tokens.
         throttling: Token buckets.
-        retired: Families of endpoints and versions that return a 410; `*` for all versions.
+        retired: Families of endpoints that return a 410.
         sunsets: `Sunset` headers by family. The day has no leading zero. Source: recordings of
             2026-08-10 for both lists of invitations.
         faults: Scheduled faults.
@@ -163,7 +158,7 @@ class SimulatedAtlas:
         self.digest = DigestServer()
         self.oauth = OAuthServer(self.accounts, monotonic)
         self.throttling = Throttling(monotonic)
-        self.retired: set[tuple[str, str]] = set()
+        self.retired: set[str] = set()
         self.sunsets = dict.fromkeys(("invites", "org_invites"), "Thu, 1 Jul 2027 00:00:00 GMT")
         self.faults = FaultPlan(seed)
         self._access_limits: dict[str, Access] = {}

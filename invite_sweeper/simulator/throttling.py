@@ -69,16 +69,16 @@ class SimulatedBucket:
     def __post_init__(self) -> None:
         self.tokens = self.limit.capacity
 
-    def take_up_to(self, now_s: float, wanted: int = 1) -> int:
-        """Take up to `wanted` tokens; return the number taken."""
+    def take(self, now_s: float) -> bool:
+        """Take a token; return whether there was one."""
         refills = int((now_s - self.anchor_s) / self.limit.period_s)
         if refills > self._refills:
             gained = (refills - self._refills) * self.limit.refill
             self.tokens = min(self.limit.capacity, self.tokens + gained)
             self._refills = refills
-        taken = min(wanted, self.tokens)
-        self.tokens -= taken
-        return taken
+        has_one = self.tokens > 0
+        self.tokens -= has_one
+        return has_one
 
     def rate_limited_response(self, now_s: float, path: str) -> SimulatedResponse:
         """Return the 429 with the documented text.

@@ -154,12 +154,12 @@ def renewal_is_due_after_each_read(scene):
         tokens = scene.atlas._tokens
         tokens._token = tokens._token._replace(refresh_at_s=0.0)
 
-    scene.fault(faults.effect(after=make_due), times=None)
+    scene.fault(faults.after(make_due), times=None)
     scene.fault(faults.delay(5), method="POST", nth=2, times=None)
 
 
 def token_ends_after_the_read(scene):
-    scene.fault(faults.effect(after=lambda _: scene.sim.expire_tokens()), times=1)
+    scene.fault(faults.after(lambda _: scene.sim.expire_tokens()), times=1)
     scene.fault(faults.delay(5), method="POST", nth=2)
 
 

@@ -58,7 +58,7 @@ def sweep_until(cli, ending):
             cli.sim.faults.add(faults.reset(late=True), method="DELETE", nth=5, times=None)
         case _:
             cli.sim.faults.add(faults.delay(0.02), times=None)
-            cli.sim.faults.add(faults.effect(after=stop), method="DELETE", nth=5)
+            cli.sim.faults.add(faults.after(stop), method="DELETE", nth=5)
     processes.append(cli.fork("sweep", "--policy", "policy.yaml"))
     code = end(processes[0]).code
     cli.sim.faults.clear()

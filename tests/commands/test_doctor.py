@@ -3,7 +3,6 @@
 import io
 import json
 import re
-import socket
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -62,7 +61,7 @@ async def test_sound_setup_ends_with_0_and_lists_every_check(cli):
     result = await diagnosis_of(cli)
     checks = result.checks
     assert {check.state for check in checks} == {"ok"}
-    assert result.exit_code == 0
+    assert (result.exit_code, result.verdict) == (0, "All checks passed: a sweep would run.")
     assert [check.check for check in checks] == [
         *("policy", "audit directory", "earlier runs", "credentials"),
         *("sunset invites", "clock", "baselines", "limits"),
@@ -184,7 +183,7 @@ def ending(days):
 
 
 def retired(cli):
-    cli.sim.retired.add(("invites", "*"))
+    cli.sim.retired.add("invites")
 
 
 def covered(cli):
@@ -347,7 +346,7 @@ def test_text_has_a_line_per_check_with_the_hint_below_and_quiet_those_that_are_
     assert (done.code, quiet.code) == (4, 4)
     assert "\x1b" not in done.out
     *lines, verdict = done.out.splitlines()
-    assert verdict.startswith("2 warnings: a sweep would run")
+    assert verdict == ("2 warnings: a sweep would run, but may not do everything that is expected.")
     assert f"organization Example Industries ({ORG_ID})" in lines
     assert all(re.match(r"(ok|warning|failed|organization|) ", line) for line in lines)
     at = next(n for n, line in enumerate(lines) if line.startswith("warning  list invites:"))
@@ -361,34 +360,19 @@ def test_terminal_wraps_at_words_with_the_state_beside_them():
     message = "The role is missing in 4 projects: Payments, Billing, IoT Ingest, Fraud."
     checks, file = Checks(), io.StringIO()
     checks.add("list invites", message, hint, warns=True)
+    with checks.step("clock"):
+        raise GuardRefused("Off.", hint="Set it.")
     console = Console(file=file, force_terminal=True, color_system=None, width=40)
     show(console, checks.result([]))
     lines = file.getvalue().splitlines()
     assert max(map(len, lines)) <= 40
     text = " ".join(" ".join(line.split()) for line in lines)
-    assert text.startswith(f"warning list invites: {message} {hint} 1 warning: a sweep ")
+    assert text.startswith(
+        f"warning list invites: {message} {hint} failed clock: Off. Set it. "
+        "1 warning, 1 failed: a sweep would end with exit code 3 (refused by a guard,"
+    )
     indented = [line for line in lines if line.startswith(" ")]
     assert all(re.match(r" {9}\S", line) for line in indented)
-
-
-@pytest.mark.parametrize(
-    ("warnings", "failures", "verdict"),
-    [
-        (0, 0, "All checks passed: a sweep would run."),
-        (2, 0, "2 warnings: a sweep would run, but may not do everything that is expected."),
-        (1, 1, "1 warning, 1 failed: a sweep would end with exit code 3 (refused by a guard,"),
-    ],
-)
-def test_verdict_counts_what_needs_attention_and_says_what_a_sweep_would_do(
-    warnings, failures, verdict
-):
-    checks = Checks()
-    for _ in range(warnings):
-        checks.add("a", "", warns=True)
-    for _ in range(failures):
-        with checks.step("clock"):
-            raise GuardRefused("Off.")
-    assert checks.result([]).verdict.startswith(verdict)
 
 
 # Beyond the lists -----------------------------------------------------------------------------
@@ -435,14 +419,6 @@ def test_file_or_proxy_that_a_sweep_cannot_use_ends_as_the_sweep_would(cli, word
     assert (done.code, cli.plan(*words).code) == (code, 0 if code == 4 else code)
 
 
-@pytest.mark.parametrize(
-    "words", [("--pushgateway", "ftp://g"), ("--base-url", "ftp://a"), ("--policy", "absent.yaml")]
-)
-def test_invalid_policy_or_option_ends_as_any_command_does(cli, words):
-    done = cli.run("doctor", "--policy", "policy.yaml", "-o", "json", *words)
-    assert (done.code, json.loads(done.out)["error"]["message"] in done.err) == (2, True)
-
-
 RECEIVERS = [
     {"kind": "ping", "url_env": "PING_URL"},
     {"kind": "webhook", "url_env": "HOOK_URL", "secret_env": "HOOK_KEY"},
@@ -450,11 +426,11 @@ RECEIVERS = [
 ]
 
 
-async def test_receivers_are_reached_without_a_message(cli, receiver, closed_port):
+async def test_receivers_are_reached_without_a_message(cli, receiver):
     closed = {"kind": "ping", "url_env": "CLOSED_URL"}
     cli.keys["notify"] = [*RECEIVERS, closed]
     urls = {"PING_URL": f"{receiver.url}/s3cret", "HOOK_URL": f"{receiver.url}/hook"}
-    urls["CLOSED_URL"] = f"http://127.0.0.1:{closed_port}/s3cret"
+    urls["CLOSED_URL"] = "http://127.0.0.1:9/s3cret"
     receiver.status = 404
     checks = await checks_of(cli, code=4, pushgateway=receiver.url, changes=urls)
     assert {*receiver.methods} == {"HEAD"}
@@ -480,13 +456,6 @@ async def test_notify_sends_a_test_message_to_each_receiver_that_says_so(cli, re
     _, headers, body = receiver.requests[1]
     assert headers["webhook-signature"].startswith("v1,")
     assert json.loads(body)["test"] is True
-
-
-@pytest.fixture
-def closed_port():
-    with socket.socket() as reserved:
-        reserved.bind(("127.0.0.1", 0))
-        yield reserved.getsockname()[1]
 
 
 async def test_one_of_two_organizations_that_is_refused_ends_with_4_as_a_sweep_would(several):

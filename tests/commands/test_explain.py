@@ -136,7 +136,7 @@ async def test_drop_for_which_a_sweep_is_refused_hides_nobody(cli):
 
 async def test_what_cannot_be_read_is_named_and_the_rest_is_searched(several):
     several.keys["sources"] = ["invites", "users"]
-    several.sim.retired.add(("users", "*"))
+    several.sim.retired.add("users")
     shut = several.sim.add_project("Vault", OTHER)
     several.sim.faults.add(faults.role_missing(), path=f"*/{shut}/invites", times=10)
     result = await ask(several, "p0*", MONGODB_ATLAS_ACCESS_TOKEN_ALPHA="wrong")

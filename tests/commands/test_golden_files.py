@@ -9,7 +9,8 @@ import json
 import os
 import re
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
+from itertools import count
 from pathlib import Path
 
 import faults
@@ -25,23 +26,13 @@ ALPHA, BETA = object_id(0xA), object_id(0xB)
 OLD = timedelta(days=20)
 
 
-class CountedIds:
-    """Ids that do not depend on the time."""
-
-    def __init__(self) -> None:
-        self._count = 0x100
-
-    def generate(self, _moment: datetime) -> str:
-        self._count += 1
-        return object_id(self._count)
-
-
 @pytest.fixture
 def cli(tmp_path):
     """Two lists, one of them unreadable, and one request at a time."""
     with cli_in(tmp_path) as made:
         sim = made.sim
-        sim.new_id = CountedIds().generate
+        numbers = count(0x101)
+        sim.new_id = lambda _moment: object_id(next(numbers))  # not the time
         set_bucket(sim, "invitations_ip", capacity=1000, refill=1000)
         sim.add_project("Sandbox Alpha", project_id=ALPHA)
         sim.add_project("Sandbox Beta", project_id=BETA)

@@ -205,19 +205,16 @@ def test_each_topic_is_a_page_with_a_heading_and_no_marker_left(topic):
     assert shown.stdout == page(topic)
 
 
-def test_help_without_a_topic_lists_all_topics():
+def test_help_lists_all_topics_and_shows_the_options_of_a_command():
     shown = RUNNER.invoke(app, ["help"])
     assert all(topic in shown.stdout for topic in TOPICS)
+    assert RUNNER.invoke(app, ["help", "plan"]).stdout.startswith("Usage: ")
 
 
 def test_unknown_topic_is_wrong_usage():
     error = RUNNER.invoke(app, ["help", "weather"]).exception
     assert isinstance(error, UsageError)
     assert "'weather' is not a topic." in error.message
-
-
-def test_help_of_a_command_is_its_options():
-    assert RUNNER.invoke(app, ["help", "plan"]).stdout.startswith("Usage: ")
 
 
 def test_every_exit_code_is_explained():

@@ -65,6 +65,7 @@ def error_of(done: Done, code: int) -> dict[str, str]:
         ("swep", "No such command 'swep'. Did you mean 'sweep'?", ""),
         ("validate missing.yaml", "The policy missing.yaml cannot be read: No such file", ""),
         ("sweep --policy missing.yaml", "The policy missing.yaml cannot be read: No such", ""),
+        ("doctor --policy policy.yaml --pushgateway ftp://g", "--pushgateway", ""),
         ("sweep --policy invalid.yaml", "invalid.yaml has 3 errors.", "validate invalid.yaml"),
     ],
 )

@@ -48,7 +48,8 @@ def test_refused_run_notifies_with_organization_reason_and_hint(cli, receiver):
     cli.keys["limits"] |= {"max_deletions": 2, "max_deletions_per_project": 1}
     done, (text,) = slack(cli, receiver, "--metrics-file", "run.prom")
     reasons = ["max_deletions", "max_deletions_per_project"]
-    assert (done.code, done.summary["reasons"]) == (3, reasons)
+    assert (done.code, done.summary["reasons"], cli.deletes()) == (3, reasons, 0)
+    assert len(cli.lines("planned")) == 3
     first, message, other, _, advice, *_, last = text.splitlines()
     assert first.startswith("*invite-sweeper: Refused: nothing was deleted")
     assert f"Example Industries ({ORG_ID})" in first

@@ -7,6 +7,8 @@ import faults
 import pytest
 from running import cli_in, wait_until
 
+from invite_sweeper.cli.console import configure_logging
+
 
 @pytest.fixture(params=["token", "api-key", "service-account"])
 def cli(request, tmp_path):
@@ -46,6 +48,20 @@ def test_wrong_secret_is_not_shown(cli):
     done = cli.sweep("-v", **changes)
     assert (done.code, cli.deletes()) == (5, 0)
     assert_silent(cli, done.out, done.err)
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_traceback_in_the_log_shows_no_local_variable(log_format, capsys):
+    log = configure_logging(quiet=False, verbose=True, log_format=log_format)
+    token = f"a-very-secret-{log_format}"
+    try:
+        int("no")
+    except ValueError:
+        log.exception("failed")
+    shown = capsys.readouterr().err
+    assert "ValueError: invalid literal" in shown
+    assert "in test_traceback_in_the_log" in shown
+    assert token not in shown
 
 
 @token_alone

@@ -24,12 +24,7 @@ from running import Done, cli_in, end, wait_until
 from seeds import seeds
 from terminals import Terminal
 from world import SOURCES, World
-from world_changes import (
-    FOCUSES,
-    add_faults,
-    change_what_is_shown,
-    focus,
-)
+from world_changes import FOCUSES, add_faults, change_what_is_shown, focus
 from world_oracle import in_scope, may_end
 
 from invite_sweeper.audit import AuditDirectory, Verdict, verify_directory
@@ -178,7 +173,7 @@ def killed(world: World) -> None:
         wait_until(lambda: processes)
         processes[0].kill()
 
-    fault = dice.choice((faults.effect(before=kill), faults.effect(after=kill)))
+    fault = dice.choice((faults.effect(kill), faults.after(kill)))
     world.cli.sim.faults.add(fault, method="DELETE", nth=dice.choice((1, 1, 2, 4)))
     processes.append(start(world, "sweep"))
     end(processes[0])

@@ -5,8 +5,9 @@ from datetime import timedelta
 import pytest
 from running import cli_in
 
+from invite_sweeper.models import Source
 from invite_sweeper.simulator import Size
-from invite_sweeper.simulator.scenarios import ALL_SOURCES, SCENARIOS
+from invite_sweeper.simulator.scenarios import SCENARIOS
 
 NIGHT = timedelta(days=1)
 OLD = 20 * NIGHT
@@ -17,7 +18,7 @@ def cli(tmp_path):
     """A policy with much to remark: patterns and keep entries without a match, a past date."""
     with cli_in(tmp_path, kind="service-account") as found:
         found.keys["projects"] = {"exclude": ["no-such-*"]}
-        found.keys["sources"] = list(ALL_SOURCES)
+        found.keys["sources"] = [*map(str, Source)]
         found.keys["rules"].append({"name": "ancient", "older_than": "40d"})
         found.keys["keep"] = [
             {"name": "unused", "usernames": ["*@nowhere.example"]},

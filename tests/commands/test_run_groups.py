@@ -2,7 +2,6 @@
 
 import re
 from collections import Counter
-from datetime import timedelta
 from pathlib import Path
 
 import faults
@@ -12,24 +11,20 @@ from invite_sweeper.simulator.seed import ORG_ID
 
 ORGS = (ORG_ID, "0123456789abcdef01234567", "89abcdef0123456789abcdef")
 NAMES = ("ALPHA", "BETA", "GAMMA")
-DAYS = timedelta(days=1)
 VARIABLE = "MONGODB_ATLAS_ACCESS_TOKEN_"
 
 
 @pytest.fixture
 def cli(cli):
-    """Three organizations of one project each."""
+    """Three organizations."""
     cli.use_organizations(dict(zip(NAMES, ORGS, strict=True)))
-    for org_id, name in zip(ORGS, NAMES, strict=True):
-        cli.projects.append(cli.sim.add_project(f"{name} project", org_id))
     return cli
 
 
 def invite(cli, *counts):
-    """Add stale invitations to each organization."""
-    for project, count in zip(cli.projects, counts, strict=True):
-        for number in range(count):
-            cli.sim.invite(project, f"p{number}@example.com", age=(20 + number / 100) * DAYS)
+    """Add a project with stale invitations to each organization."""
+    for org_id, count in zip(ORGS, counts, strict=True):
+        cli.stock(stale=count, org_id=org_id)
 
 
 def left(cli):
@@ -61,6 +56,7 @@ def test_run_that_cannot_read_the_names_of_organizations_in_3_s_deletes_as_usual
 
 def test_run_adds_one_request_an_organization_and_none_a_project(cli):
     cli.use_organizations(dict(zip(NAMES, ORGS, strict=True)), "service-account")
+    invite(cli, 0, 0, 0)
     cli.stock(2, stale=0)
     assert cli.plan(**{VARIABLE + each: None for each in NAMES}).code == 0
     paths = (each.path.partition("?")[0].partition("/v2/")[2] for each in cli.sim.requests)

@@ -9,13 +9,9 @@ import pytest
 DAYS = timedelta(days=1)
 
 
-def stock(cli, count=3):
-    project = cli.sim.add_project("Project")
-    ids = [
-        cli.sim.invite(project, f"p{n}@example.com", age=20 * DAYS + n * timedelta(hours=1))
-        for n in range(count)
-    ]
-    return project, ids
+def stock(cli):
+    (project,) = cli.stock(stale=3)
+    return project, cli.sim.invitations(project)
 
 
 def saved(cli):

@@ -14,6 +14,7 @@ import pytest
 from forked import Fork
 from running import Done, end, wait_until
 
+from invite_sweeper.models import Source
 from invite_sweeper.simulator.scenarios import SCENARIOS
 
 SMALL = ("--projects", "6", "--invitations", "4")
@@ -69,7 +70,6 @@ def simulated(tmp_path):
     ("name", "number"),
     [
         ("lists", signal.SIGINT),
-        ("invites", signal.SIGTERM),
         ("organizations", signal.SIGHUP),
         ("federated", signal.SIGTERM),
     ],
@@ -83,7 +83,7 @@ def test_sweep_deletes_and_verifies_in_each_list_and_organization_and_a_signal_e
     assert code == 0, summary
     outcomes = simulation.lines("outcome")
     shown = {entry["source"] for each in outcomes for entry in (each, *each.get("entries", ()))}
-    assert shown == set(SCENARIOS[name].sources)
+    assert shown == set(Source)
     organizations = dict(SCENARIOS[name].organizations)
     assert {each["org_id"] for each in outcomes} == set(organizations.values())
     assert sum("_CLIENT_ID" in each for each in simulation.variables) == len(organizations)
@@ -155,15 +155,6 @@ def test_policy_of_all_lists_goes_on_unchanged_before_on_and_after_the_end_of_th
         found = [each for each in summary["warnings"] if each["code"] == code]
         assert [each["level"] for each in found] == ["remark", "remark"]
         assert all("nothing has to be changed" in each["message"] for each in found)
-
-
-def test_trouble_is_retried(simulated):
-    simulation = simulated("trouble", "--seed", "3", "--latency-ms", "2", "--no-limits")
-    code, summary = simulation.run("sweep")
-
-    assert code in {0, 4}, summary
-    assert summary["retries"] > 0
-    assert summary["deleted"] > 0
 
 
 def test_every_scenario_has_a_test_here():

@@ -60,13 +60,6 @@ def test_detailed_exitcode_applies_only_to_dry_runs(cli):
     assert cli.plan("--detailed-exitcode").code == 0
 
 
-def test_refused_sweep_ends_with_3_and_deletes_nothing(cli):
-    cli.keys["limits"] = {"max_deletions": 5}
-    done = cli.sweep()
-    assert (done.code, cli.deletes(), len(cli.lines("planned"))) == (3, 0, 6)
-    assert "6 stale invitations are over max_deletions: 5." in done.err
-
-
 def test_invitation_that_is_still_listed_after_its_deletion_is_exit_4_and_named(cli):
     cli.sim.faults.add(faults.empty(204), method="DELETE", path=f"*/{cli.projects[0]}/*", times=1)
     done = cli.sweep()

@@ -69,12 +69,15 @@ def test_only_yes_deletes_and_another_answer_or_none_ends_with_3(cli, typed, lin
 
 
 @pytest.mark.parametrize(
-    ("number", "typed"),
-    [(signal.SIGTERM, ""), (signal.SIGINT, "ye\x04")],
-    ids=["SIGTERM", "SIGINT"],
+    ("number", "typed", "words"),
+    [
+        (signal.SIGTERM, "", ()),
+        (signal.SIGINT, "ye\x04", ()),
+        (0, "", ("--deadline", "3s")),  # no signal
+    ],
 )
-def test_signal_during_the_question_ends_the_run_with_8(cli, number, typed):
-    with terminal_of(cli, *SWEEP) as terminal:
+def test_signal_or_deadline_during_the_question_ends_the_run_with_8(cli, number, typed, words):
+    with terminal_of(cli, *SWEEP, *words) as terminal:
         terminal.read_until(ASKS)
         terminal.type(typed)
         terminal.process.send_signal(number)
@@ -82,13 +85,6 @@ def test_signal_during_the_question_ends_the_run_with_8(cli, number, typed):
     assert (code, cli.deletes()) == (8, 0)
     assert "Nothing was deleted." in text
     assert cli.lines()[-1]["exit_code"] == 8
-
-
-def test_deadline_during_the_question_ends_the_run_with_8(cli):
-    with terminal_of(cli, *SWEEP, "--deadline", "3s") as terminal:
-        terminal.read_until(ASKS)
-        code, _ = terminal.end()
-    assert (code, cli.deletes()) == (8, 0)
 
 
 def test_input_typed_before_the_question_is_discarded(cli):

@@ -62,7 +62,7 @@ class World:
 
     def _invite_ten(self):
         bucket = self.sim.throttling.bucket(NEW_INVITATIONS, "127.0.0.1")
-        bucket.take_up_to(self.sim.monotonic(), 10)
+        assert all(bucket.take(self.sim.monotonic()) for _ in range(10))
 
     def change(self, name):
         """Change the simulated Atlas as the table says."""
@@ -74,8 +74,8 @@ class World:
             "elsewhere": partial(sim.faults.add, faults.address_refused()),
             "gone-400": partial(sim.faults.add, faults.gone_as_400()),
             "ten-invitations": self._invite_ten,
-            "retired-invites": lambda: sim.retired.add(("invites", "2023-01-01")),
-            "retired-orgs": lambda: sim.retired.add(("orgs", "*")),
+            "retired-invites": lambda: sim.retired.add("invites"),
+            "retired-orgs": lambda: sim.retired.add("orgs"),
             "spent": self._spend,
             "error": partial(sim.faults.add, faults.fail_with(500)),
             "upgrade": partial(sim.faults.add, faults.upgrade()),

@@ -22,7 +22,7 @@ def test_each_scenario_has_a_policy_that_is_valid_and_names_its_organizations(na
     scenario = SCENARIOS[name]
     policy = parse_policy(scenario.policy().encode(), "policy.yaml")
 
-    assert tuple(source.value for source in policy.sources) == scenario.sources
+    assert ", ".join(policy.sources) == scenario.sources
     assert [(each.credentials or "", each.id) for each in policy.organizations] == list(
         scenario.organizations
     )
@@ -35,7 +35,7 @@ def test_descriptions_have_one_line_of_at_most_78_characters_each():
     assert max(map(len, lines)) <= 76
 
 
-@pytest.mark.parametrize("name", [each for each in SCENARIOS if each != "invites"])
+@pytest.mark.parametrize("name", SCENARIOS)
 def test_all_four_lists_of_every_organization_are_filled_consistently(name):
     sim = prepared(name)
     for organization in sim.organizations.values():
@@ -62,6 +62,12 @@ def test_all_four_lists_of_every_organization_are_filled_consistently(name):
         assert any(user.team_ids for user in users)
         assert any(user.group_roles for user in users)
     assert sim.invitation_count() == 5 * len(sim.groups)
+
+
+@pytest.mark.parametrize(("count", "is_production"), [(1, False), (2, True)])
+def test_last_of_several_projects_is_for_production(count, is_production):
+    *_, last = prepared("lists", projects=count).groups.values()
+    assert last.name.endswith("-prod") is is_production
 
 
 @pytest.mark.parametrize("seed", [1, 15, 80])

@@ -95,13 +95,6 @@ async def test_project_invitation_is_deleted_once_and_leaves_the_membership(sim,
     assert (sim.deleted, sim.deletes_received) == ((invitation,), 2)
 
 
-async def test_removed_project_is_in_no_row_of_the_organization(sim, projects):
-    invited(sim, projects)
-    sim.remove_project(projects[0])
-    async with open_client(sim) as request:
-        assert await roles_of_only_user(request) == {projects[1]: OWNER}
-
-
 async def test_users_lists_show_active_and_pending_users_and_others_only_on_request():
     world = World()
     users = {status: world.ids[status] for status in ("ACTIVE", "PENDING", "INVITATION_EXPIRED")}
