@@ -293,8 +293,8 @@ async def test_outcome_of_a_removal_by_its_answer_and_the_look_after_it(
         elif place == "gone":
             sim.organizations[ORG].users.pop(user)
 
-    late = answer == CONFIRMED
-    sim.faults.add(faults.effect(**{"after" if late else "before": move}), method="DELETE")
+    moving = faults.after if answer == CONFIRMED else faults.effect
+    sim.faults.add(moving(move), method="DELETE")
     if answer == GONE:
         sim.faults.add(faults.fail_with(404, "USER_NOT_FOUND"), method="DELETE")
     elif answer == LOST_ANSWER:
