@@ -83,16 +83,15 @@ class Server:
             return allowed, None, None, math.ceil(wait_s)
         return allowed, self.capacity, int(self.level), math.ceil(wait_s)
 
-    def bound_s(self, count, *, reserve=0.1, pace_per_s=math.inf, others=0):
+    def bound_s(self, count, *, pace_per_s=math.inf, others=0):
         """Return the minimum seconds for `count` requests, if all refills are known.
 
         Args:
             count: Number of requests.
-            reserve: Share of the capacity that is not used.
             pace_per_s: Requests a second that the client can send.
             others: Tokens that another program spends in each period.
         """
-        floor = max(reserve * self.capacity, others)
+        floor = max(0.1 * self.capacity, others)  # without the reserve
         level, now_s = float(self.capacity), START_S
         periods = math.ceil((START_S - self.anchor_s) / self.period_s)
         refill_s = self.anchor_s + self.period_s * periods

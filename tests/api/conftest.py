@@ -1,10 +1,11 @@
 """Fixtures of the client's tests: a clock that advances only in `sleep`, and connections."""
 
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from unittest.mock import Mock
 
 import pytest
-from aiohttp import TCPConnector
+from builders import ORG
 from observed import ObservedAtlas
 from virtual_time import FakeTime
 
@@ -15,20 +16,6 @@ from invite_sweeper.atlas.limits import RateLimiter
 from invite_sweeper.policy import Execution
 from invite_sweeper.simulator import serve
 
-ORG = "5efda682a3f2ed2e7dd6cde4"
-
-
-class RecordingLog:
-    """A log that stores its lines."""
-
-    def __init__(self):
-        self.lines = []
-
-    def debug(self, event, **fields):
-        self.lines.append((event, fields))
-
-    info = debug
-
 
 @pytest.fixture
 def fake_time():
@@ -37,7 +24,7 @@ def fake_time():
 
 @pytest.fixture
 def retry_log():
-    return RecordingLog()
+    return Mock(spec_set=["debug", "info"])
 
 
 @pytest.fixture
@@ -61,31 +48,19 @@ def connecting(fake_time, retry_log):
 
     @asynccontextmanager
     async def connected(
-        base_url,
-        account=None,
-        *,
-        clock=lambda: datetime.now(UTC),
-        concurrency=20,
-        attempts=5,
-        sleep=fake_time.sleep,
-        ssl_context=None,
-        **options,
+        base_url, account=None, *, concurrency=20, attempts=5, sleep=fake_time.sleep, **options
     ):
         if hasattr(account, "environment"):
             account = read_credentials(account.environment())
-        async with (
-            nullcontext() if ssl_context is None else TCPConnector(ssl=ssl_context) as trusting,
-            connect(
-                parse_base_url(base_url),
-                account
-                or Credentials(CredentialsKind.ACCESS_TOKEN, "token", Secret("a-ready-token")),
-                Execution(concurrency=concurrency, attempts=attempts),
-                limiter=RateLimiter(fake_time.monotonic, sleep),
-                clock=clock,
-                log=retry_log,
-                **{"connector": trusting, **options},
-            ) as atlas,
-        ):
+        async with connect(
+            parse_base_url(base_url),
+            account or Credentials(CredentialsKind.ACCESS_TOKEN, "token", Secret("a-ready-token")),
+            Execution(concurrency=concurrency, attempts=attempts),
+            limiter=RateLimiter(fake_time.monotonic, sleep),
+            clock=lambda: datetime.now(UTC),
+            log=retry_log,
+            **options,
+        ) as atlas:
             yield atlas
 
     return connected

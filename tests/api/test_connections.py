@@ -5,7 +5,8 @@ import base64
 import socket
 import ssl
 import threading
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
+from unittest.mock import Mock
 
 import aiohttp
 import pytest
@@ -20,25 +21,6 @@ from invite_sweeper.models import Outcome, Source
 from invite_sweeper.simulator import serve
 
 NAME = "atlas.example.com"
-
-
-@pytest.fixture(scope="module")
-def authority():
-    return trustme.CA()
-
-
-@pytest.fixture
-def client_tls(authority):
-    """A TLS context that trusts the authority."""
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    return context
-
-
-def server_tls(authority, *names):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert(*names).configure_cert(context)
-    return context
 
 
 async def projects(atlas):
@@ -73,10 +55,6 @@ async def test_refused_connection_is_retried_and_then_reported(connecting, close
     assert len(fake_time.slept) == 4
     assert atlas.counters.requests == 0
     assert atlas.counters.retries == 4
-
-
-def not_found(*_, **__):
-    raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
 
 async def test_connection_attempt_ends_after_the_connect_timeout(connecting, monkeypatch):
@@ -196,11 +174,16 @@ async def test_of_a_response_to_a_delete_without_length_only_status_and_headers_
     ],
 )
 async def test_certificate_that_is_not_valid_is_rejected_without_a_retry(
-    sim, connecting, authority, client_tls, fake_time, kind, name, is_trusted, reason
+    sim, connecting, fake_time, kind, name, is_trusted, reason
 ):
-    options = {"ssl_context": client_tls} if is_trusted else {}
-    async with serve(sim, ssl_context=server_tls(authority, name)) as base_url:
-        message = await connection_error(connecting, base_url, getattr(sim, kind)(), **options)
+    authority = trustme.CA()
+    server_tls, client_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    authority.issue_cert(name).configure_cert(server_tls)
+    authority.configure_trust(client_tls)
+    trusting = aiohttp.TCPConnector(ssl=client_tls) if is_trusted else nullcontext()
+    async with serve(sim, ssl_context=server_tls) as base_url, trusting as connector:
+        account = getattr(sim, kind)()
+        message = await connection_error(connecting, base_url, account, connector=connector)
 
     assert reason in message
     assert (fake_time.slept, sim.requests) == ([], ())
@@ -213,13 +196,6 @@ async def test_plain_http_server_at_an_https_url_is_reported(sim, connecting):
         )
 
     assert "TLS handshake" in message
-
-
-@pytest.fixture(autouse=True)
-def no_proxies(monkeypatch):
-    for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.lower(), raising=False)
 
 
 @pytest.mark.parametrize(("status", "attempts"), [(407, 1), (503, 5)])
@@ -241,12 +217,22 @@ async def test_proxy_alone_gets_the_password_in_its_url_and_its_error_is_retried
         assert "a-ready-token" not in head
 
 
-async def test_refused_connection_to_the_proxy_is_reported(connecting, monkeypatch, closed_port):
+@pytest.mark.parametrize(
+    ("no_proxy", "reason"),
+    [
+        ("example.org", "could not connect to proxy 127.0.0.1: connection refused"),
+        (".example.com", f"name not found: {NAME}"),
+    ],
+)
+async def test_connection_to_the_proxy_is_refused_unless_no_proxy_names_the_host(
+    connecting, monkeypatch, closed_port, no_proxy, reason
+):
+    not_found = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    monkeypatch.setattr(socket, "getaddrinfo", Mock(side_effect=not_found))
     monkeypatch.setenv("HTTPS_PROXY", f"http://{closed_port}")
+    monkeypatch.setenv("NO_PROXY", no_proxy)
 
-    message = await connection_error(connecting, f"https://{NAME}")
-
-    assert "could not connect to proxy 127.0.0.1: connection refused" in message
+    assert reason in await connection_error(connecting, f"https://{NAME}")
 
 
 @pytest.mark.parametrize(
@@ -277,14 +263,6 @@ async def test_loopback_never_uses_a_proxy(sim, connecting, monkeypatch, closed_
 
     async with serve(sim) as base_url, connecting(base_url, sim.add_token()) as atlas:
         assert await projects(atlas) == []
-
-
-async def test_host_in_no_proxy_is_connected_directly(connecting, monkeypatch, closed_port):
-    monkeypatch.setattr(socket, "getaddrinfo", not_found)
-    monkeypatch.setenv("HTTPS_PROXY", f"http://{closed_port}")
-    monkeypatch.setenv("NO_PROXY", ".example.com")
-
-    assert f"name not found: {NAME}" in await connection_error(connecting, f"https://{NAME}")
 
 
 async def test_credentials_in_netrc_are_not_used(sim, connecting, monkeypatch, tmp_path):

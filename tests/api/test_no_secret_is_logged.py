@@ -75,7 +75,7 @@ async def test_no_secret_is_visible(sim, connecting, retry_log, caplog, monkeypa
         seen += await visible_output(connecting, base_url, CREDENTIALS[kind])
     gc.collect()
 
-    text = "\n".join([*seen, repr(retry_log.lines), caplog.text])
+    text = "\n".join([*seen, repr(retry_log.mock_calls), caplog.text])
     assert len(seen) > 2
     assert not LEAK.search(text)
     assert account.secret not in text

@@ -7,13 +7,13 @@ from urllib.parse import parse_qsl
 import faults
 import msgspec
 import pytest
+from builders import ORG
 from official_document import find_operation, official_document, resolved
 from openapi_schema_validator import OAS30Validator, oas30_format_checker
 
 from invite_sweeper.atlas.endpoints import ENDPOINTS, FETCH_TOKEN, REVOKE_TOKEN
 from invite_sweeper.models import Project, Sending, Source
 
-ORG = "5efda682a3f2ed2e7dd6cde4"
 pytestmark = pytest.mark.needs("document")
 
 
@@ -125,12 +125,7 @@ async def test_each_request_to_every_endpoint_conforms_to_the_document(sim, onli
     ("method", "target", "accept", "expected"),
     [
         ("GET", f"/groups/{ORG}/invites?pageNum=1", "2023-01-01", "unknown parameter pageNum"),
-        (
-            "GET",
-            f"/groups/{ORG}/users?orgMembershipStatuses=GONE",
-            "2025-02-19",
-            "is not one of",
-        ),
+        ("GET", f"/groups/{ORG}/users?orgMembershipStatuses=GONE", "2025-02-19", "is not one of"),
         ("GET", "/groups?itemsPerPage=501", "2023-01-01", "greater than"),
         ("GET", f"/groups/{ORG}/users", "2025-03-12", "does not return"),
         ("GET", "/groups/UPPER/invites", "2023-01-01", "does not match"),

@@ -7,9 +7,11 @@ measures it.
 import asyncio
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from unittest.mock import Mock
 
 import faults
 import pytest
+from builders import ORG
 from deleting import place_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,7 +26,6 @@ from invite_sweeper.models import Outcome, Sending, Source
 from invite_sweeper.policy import Execution
 from invite_sweeper.simulator import serve
 
-ORG = "5efda682a3f2ed2e7dd6cde4"
 READ = {
     Source.INVITES: "*/invites*",
     Source.USERS: "*/groups/*/users/*",
@@ -34,19 +35,12 @@ TOKEN = "*/oauth/token"
 USER_SOURCES = (Source.USERS, Source.ORG_USERS)
 
 
-class NullLog:
-    def debug(self, event, **fields):
-        return None
-
-    info = debug
-
-
 class Scene:
     """An organization with invited users, and the client that deletes them.
 
     Attributes:
         atlas: The client.
-        results: One per user, once `run` has ended.
+        results: One per user, of `run`.
         took_s: The seconds of the run.
     """
 
@@ -63,22 +57,14 @@ class Scene:
             else:
                 self.sim.add_user(name, age=age, group_roles={self.project: ["GROUP_OWNER"]})
         self.account = getattr(self.sim, f"add_{kind}")()
-        self.results = []
-        self.took_s = 0.0
 
     def fault(self, fault, *, method="GET", **where):
         path = READ[self.source] if method != "POST" else TOKEN
         self.sim.faults.add(fault, method=method, path=path, **where)
 
-    async def _remove_all(self):
-        """List the users and remove all at once."""
-        place = place_of(self.source, self.project)
-        found = await self.atlas.reader.invitations(place, self.source)
-        deleter = self.atlas.deleter(Source)
-        assert all(deleter.try_acquire(one) == 0.0 for one in found)
-        self.results = await asyncio.gather(*(deleter.delete(one, Sending()) for one in found))
-
     def run(self, *, per_s=None, concurrency=20, attempts=5):
+        """List the users and remove all at once."""
+
         async def scenario():
             async with (
                 serve(self.sim) as base_url,
@@ -90,12 +76,16 @@ class Scene:
                         self.loop_time, asyncio.sleep, max_requests_per_second=per_s
                     ),
                     clock=lambda: datetime.now(UTC),
-                    log=NullLog(),
+                    log=Mock(spec_set=["debug", "info"]),
                 ) as self.atlas,
             ):
-                await self._remove_all()
+                place = place_of(self.source, self.project)
+                found = await self.atlas.reader.invitations(place, self.source)
+                deleter = self.atlas.deleter(Source)
+                assert all(deleter.try_acquire(one) == 0.0 for one in found)
+                return await asyncio.gather(*(deleter.delete(one, Sending()) for one in found))
 
-        _, self.took_s = run_skipping_idle_time(scenario)
+        self.results, self.took_s = run_skipping_idle_time(scenario)
         return self
 
     def outcomes(self):

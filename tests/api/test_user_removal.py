@@ -8,6 +8,7 @@ from datetime import timedelta
 import aiohttp
 import faults
 import pytest
+from builders import ORG
 from deleting import delete_first, place_of
 
 from invite_sweeper.atlas.endpoints import CLOUD_USERS_GROUP, CLOUD_USERS_ORG
@@ -15,7 +16,6 @@ from invite_sweeper.atlas.limits import MAX_RETRY_DELAY_S
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
 from invite_sweeper.models import Outcome, Sending, Source
 
-ORG = "5efda682a3f2ed2e7dd6cde4"
 IN_PROJECT, IN_ORG = "*/groups/*/users/*", "*/orgs/*/users/*"
 STATUSES = ("PENDING", "INVITATION_EXPIRED", "INVITATION_REJECTED")
 OF_USERS = pytest.mark.parametrize("source", [Source.USERS, Source.ORG_USERS])
@@ -45,10 +45,6 @@ def remove(online, alpha):
     return connect_and_delete
 
 
-def deletes(sim):
-    return sim.request_log.received["DELETE"]
-
-
 @pytest.mark.parametrize("status", STATUSES)
 @pytest.mark.parametrize(("source", "after"), [(Source.USERS, None), (Source.ORG_USERS, "gone")])
 async def test_invited_user_is_removed_and_both_statuses_are_recorded(
@@ -71,7 +67,7 @@ async def test_user_who_accepted_or_left_since_the_listing_is_kept(
         source, then=lambda: sim.set_status(user, "ACTIVE") if accepts else users.pop(user)
     )
     expected = Outcome.ACCEPTED_BEFORE if accepts else Outcome.ALREADY_GONE
-    assert (result.outcome, result.attempts, deletes(sim)) == (expected, 0, 0)
+    assert (result.outcome, result.attempts, sim.deletes_received) == (expected, 0, 0)
     assert (result.seen_before, result.seen_after) == ("ACTIVE" if accepts else "gone", None)
 
 
@@ -106,7 +102,7 @@ async def test_user_read_with_another_fact_than_listed_is_changed_and_nothing_is
     user = invite("INVITATION_EXPIRED")
     change = (CHANGES | IN_ORGANIZATION_ONLY)[name]
     result = await remove(source, then=lambda: change(sim.user(user), alpha))
-    assert (result.outcome, result.fatal_error, deletes(sim)) == (Outcome.CHANGED, None, 0)
+    assert (result.outcome, result.fatal_error, sim.deletes_received) == (Outcome.CHANGED, None, 0)
 
 
 @pytest.mark.parametrize("key", [b"teamIds", b"invitationCreatedAt"])
@@ -115,7 +111,7 @@ async def test_user_read_without_a_fact_that_the_list_had_is_changed(sim, remove
     fault = faults.altered(lambda body: body.replace(key, b"other"))
     sim.faults.add(fault, method="GET", path=IN_ORG)
     result = await remove(Source.ORG_USERS)
-    assert (result.outcome, deletes(sim)) == (Outcome.CHANGED, 0)
+    assert (result.outcome, sim.deletes_received) == (Outcome.CHANGED, 0)
 
 
 async def test_other_order_and_a_missing_name_are_no_change(sim, remove, invite, alpha):
@@ -155,7 +151,7 @@ async def test_user_who_is_not_read_as_listed_is_not_removed_and_the_answer_is_r
     sim.faults.add(fault, method="GET", path=IN_PROJECT, times=None)
     result = await remove()
     assert (result.outcome, result.seen_before, result.fatal_error) == (Outcome.FAILED, seen, None)
-    assert (result.attempts, deletes(sim)) == (0, 0)
+    assert (result.attempts, sim.deletes_received) == (0, 0)
     assert (result.http_status, result.error_code) == recorded
 
 
@@ -178,7 +174,7 @@ async def test_removal_without_a_clear_answer_is_sent_once_and_the_look_after_it
     invite()
     sim.faults.add(fault, method="DELETE", times=None)
     result = await remove(source)
-    assert (result.outcome, result.attempts, deletes(sim)) == (Outcome.FAILED, 1, 1)
+    assert (result.outcome, result.attempts, sim.deletes_received) == (Outcome.FAILED, 1, 1)
     assert (result.seen_after, sim.request_log.removed) == ("PENDING", [])
 
 
@@ -201,7 +197,7 @@ async def test_refused_removal_has_failed_and_is_neither_repeated_nor_followed_b
     sim.faults.add(fault, method="DELETE", times=None)
     result = await remove()
     assert (result.outcome, result.attempts, result.seen_after) == (Outcome.FAILED, 1, None)
-    assert (deletes(sim), sim.requests[-1].method) == (1, "DELETE")
+    assert (sim.deletes_received, sim.requests[-1].method) == (1, "DELETE")
 
 
 @pytest.mark.parametrize(
@@ -221,7 +217,7 @@ async def test_removal_that_was_throttled_or_not_authenticated_is_repeated_from_
     assert result.outcome is outcome
     looks_and_deletes = [each.method for each in sim.requests if user in each.path]
     assert looks_and_deletes[: 2 * result.attempts] == ["GET", "DELETE"] * result.attempts
-    assert result.attempts == deletes(sim) == (3 if times is None else times + 1)
+    assert result.attempts == sim.deletes_received == (3 if times is None else times + 1)
 
 
 class Unconnected(aiohttp.TCPConnector):
@@ -247,7 +243,7 @@ async def test_removal_without_a_connection_is_repeated_from_the_look_on(
     user = invite()
     async with Unconnected(refused) as connector:
         result = await remove(connector=connector, attempts=3)
-    assert (result.outcome, deletes(sim)) == (outcome, sent)
+    assert (result.outcome, sim.deletes_received) == (outcome, sent)
     looks = sum(user in each.path and "groups" in each.path for each in sim.requests) - sent
     assert looks == 3
 
@@ -258,7 +254,8 @@ async def test_removal_that_was_throttled_is_not_repeated_for_an_active_member(s
     sim.faults.add(faults.fail_with(429), method="DELETE", times=None)
     sim.faults.add(accept, method="GET", path=IN_PROJECT, nth=2)
     result = await remove()
-    assert (result.outcome, result.attempts, deletes(sim)) == (Outcome.ACCEPTED_BEFORE, 1, 1)
+    assert result.outcome is Outcome.ACCEPTED_BEFORE
+    assert (result.attempts, sim.deletes_received) == (1, 1)
     assert sim.request_log.removed == []
 
 
@@ -296,8 +293,8 @@ async def test_outcome_of_a_removal_by_its_answer_and_the_look_after_it(
         elif place == "gone":
             sim.organizations[ORG].users.pop(user)
 
-    late = answer == CONFIRMED
-    sim.faults.add(faults.effect(**{"after" if late else "before": move}), method="DELETE")
+    moving = faults.after if answer == CONFIRMED else faults.effect
+    sim.faults.add(moving(move), method="DELETE")
     if answer == GONE:
         sim.faults.add(faults.fail_with(404, "USER_NOT_FOUND"), method="DELETE")
     elif answer == LOST_ANSWER:
@@ -309,17 +306,26 @@ async def test_outcome_of_a_removal_by_its_answer_and_the_look_after_it(
         sim.faults.add(faults.fail_with(404, "USER_NOT_FOUND"), method="GET", path=IN_ORG)
     result = await remove()
     assert (result.outcome, result.seen_after) == AFTER[answer, place]
-    assert (result.attempts, deletes(sim)) == (1, 1)
+    assert (result.attempts, sim.deletes_received) == (1, 1)
 
 
-async def test_address_refused_in_the_look_after_stops_the_run_and_the_answer_stands(
-    sim, remove, invite
+@pytest.mark.parametrize(
+    ("method", "path", "fault", "error", "outcome", "sent"),
+    [
+        ("GET", IN_PROJECT, faults.fail_with(402), AtlasUnavailable, Outcome.FAILED, 0),
+        ("DELETE", IN_PROJECT, faults.fail_with(402), AtlasUnavailable, Outcome.FAILED, 1),
+        # The look after the removal, whose answer stands.
+        ("GET", IN_ORG, faults.address_refused(), CredentialsRefused, Outcome.DELETED, 1),
+    ],
+)
+async def test_suspended_account_or_refused_address_in_any_request_stops_the_run(
+    sim, remove, invite, method, path, fault, error, outcome, sent
 ):
     invite()
-    sim.faults.add(faults.address_refused(), method="GET", path=IN_ORG, times=None)
+    sim.faults.add(fault, method=method, path=path, times=None)
     result = await remove()
-    assert (result.outcome, result.seen_after) == (Outcome.DELETED, None)
-    assert isinstance(result.fatal_error, CredentialsRefused)
+    assert (result.outcome, result.seen_after, sim.deletes_received) == (outcome, None, sent)
+    assert isinstance(result.fatal_error, error)
 
 
 async def test_removal_that_is_interrupted_before_the_look_after_it_is_unknown(sim, remove, invite):
@@ -355,7 +361,7 @@ async def test_cancelled_deletion_sends_nothing_or_is_unknown_if_the_user_is_not
     sim.faults.add(fault, method=method, path=IN_PROJECT)
     sim.faults.add(faults.fail_with(403, "ACCESS_FORBIDDEN"), path="*/users/*", nth=3, times=None)
     result = await remove(progress=progress)
-    assert (result.outcome, result.attempts, deletes(sim)) == (outcome, sent, sent)
+    assert (result.outcome, result.attempts, sim.deletes_received) == (outcome, sent, sent)
 
 
 async def test_cancelled_while_the_deletion_waits_for_its_spacing_sends_nothing(
@@ -374,7 +380,7 @@ async def test_cancelled_while_the_deletion_waits_for_its_spacing_sends_nothing(
         )
 
     assert (result.outcome, result.seen_before) == (Outcome.SKIPPED, None)
-    assert (result.attempts, len(sim.requests), deletes(sim)) == (0, 1, 0)
+    assert (result.attempts, len(sim.requests), sim.deletes_received) == (0, 1, 0)
 
 
 def in_flight(atlas, alpha):
@@ -412,14 +418,3 @@ async def test_removal_continues_after_a_429_within_retry_after_plus_1_s_per_req
     result = await remove(source)
     assert result.outcome is Outcome.DELETED
     assert 7.0 <= fake_time.now_s - started_s <= 7.0 + 2 * MAX_RETRY_DELAY_S
-
-
-@pytest.mark.parametrize("method", ["GET", "DELETE"])
-async def test_suspended_account_in_the_read_or_the_removal_stops_the_run(
-    sim, remove, invite, method
-):
-    invite()
-    sim.faults.add(faults.fail_with(402), method=method, path=IN_PROJECT, times=None)
-    result = await remove()
-    assert (result.outcome, deletes(sim)) == (Outcome.FAILED, method == "DELETE")
-    assert isinstance(result.fatal_error, AtlasUnavailable)

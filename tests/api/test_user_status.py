@@ -4,13 +4,12 @@ from datetime import timedelta
 
 import faults
 import pytest
-from builders import entry_of
+from builders import ORG, entry_of
 
 from invite_sweeper.atlas.reader import UserStatus
 from invite_sweeper.errors import CredentialsRefused
 from invite_sweeper.models import ListUnreadable, Source
 
-ORG = "5efda682a3f2ed2e7dd6cde4"
 IN_PROJECT, IN_ORG = "*/groups/*/users/*", "*/orgs/*/users/*"
 
 
@@ -18,7 +17,7 @@ IN_PROJECT, IN_ORG = "*/groups/*/users/*", "*/orgs/*/users/*"
 def read_status(sim, online, alpha):
     """Invite a user, call `then` with the user's id, and read the user's status."""
 
-    async def run(source=Source.USERS, then=lambda _user_id: None):
+    async def run(then, source=Source.USERS):
         user = sim.add_user(
             "ada@example.com", age=timedelta(days=20), group_roles={alpha: ["GROUP_OWNER"]}
         )
@@ -71,13 +70,23 @@ CASES = {
     ),
 }  # fmt: skip
 """What happened, the status, answers; status and membership, or HTTP status and error code."""
+OF_ORGANIZATION = {
+    "in no project": (PROJECT_GONE, "PENDING", NOTHING, ("PENDING", True)),
+    "gone from it": (GONE, "PENDING", NOTHING, ("gone", False)),
+}
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        *((Source.USERS, name) for name in CASES),
+        *((Source.ORG_USERS, name) for name in OF_ORGANIZATION),
+    ],
+)
 async def test_status_is_read_from_the_organization_and_the_project_or_is_unreadable(
-    sim, alpha, read_status, name
+    sim, alpha, read_status, source, name
 ):
-    what, status, answers, expected = CASES[name]
+    what, status, answers, expected = (CASES | OF_ORGANIZATION)[name]
 
     def then(user):
         sim.set_status(user, status)
@@ -90,7 +99,7 @@ async def test_status_is_read_from_the_organization_and_the_project_or_is_unread
                 answer = faults.malformed(answer.replace(b"%b", user.encode()))  # noqa: PLW2901
             sim.faults.add(answer, path=path, times=None)
 
-    found = await read_status(then=then)
+    found = await read_status(then, source)
 
     if isinstance(expected[1], bool):
         assert found == UserStatus(*expected)
@@ -100,22 +109,8 @@ async def test_status_is_read_from_the_organization_and_the_project_or_is_unread
         assert found.reason.startswith("The status of the user could not be read: ")
 
 
-@pytest.mark.parametrize(
-    ("leaves", "expected"), [(False, ("PENDING", True)), (True, ("gone", False))]
-)
-async def test_user_of_an_organization_is_a_member_without_any_project(
-    sim, alpha, read_status, leaves, expected
-):
-    def then(user):
-        sim.user(user).group_roles.pop(alpha)
-        if leaves:
-            sim.organizations[ORG].users.pop(user)
-
-    assert await read_status(Source.ORG_USERS, then) == UserStatus(*expected)
-
-
 @pytest.mark.parametrize("path", [IN_ORG, IN_PROJECT])
 async def test_ip_access_list_error_stops_the_run(sim, read_status, path):
     sim.faults.add(faults.fail_with(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"), path=path, times=None)
     with pytest.raises(CredentialsRefused):
-        await read_status(then=sim.organizations[ORG].users.pop)
+        await read_status(sim.organizations[ORG].users.pop)

@@ -22,6 +22,7 @@ from invite_sweeper.errors import UsageError
 from invite_sweeper.models import Source
 
 NOW = datetime(2026, 11, 25, 1, 0, 0, tzinfo=UTC)
+JULY = datetime(2027, 7, 1, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -51,20 +52,16 @@ def test_number_of_requests_is_from_0_to_9_digits_or_none(raw, count):
 
 
 @pytest.mark.parametrize(
-    "raw",
+    ("raw", "moment"),
     [
-        "Thu, 1 Jul 2027 00:00:00 GMT",
-        "Thu, 01 Jul 2027 02:00:00 +0200",
-        "Thu, 1 Jul 2027 00:00:00 -0000",
+        ("Thu, 1 Jul 2027 00:00:00 GMT", JULY),
+        ("Thu, 01 Jul 2027 02:00:00 +0200", JULY),
+        ("Thu, 1 Jul 2027 00:00:00 -0000", JULY),
+        *((raw, None) for raw in ("@1688169599", "", "Fri, 31 Dec 9999 23:59:59 -1400")),
     ],
 )
-def test_date_header_is_a_timestamp_in_utc(raw):
-    assert parse_date(raw) == datetime(2027, 7, 1, tzinfo=UTC)
-
-
-@pytest.mark.parametrize("raw", ["@1688169599", "", "Fri, 31 Dec 9999 23:59:59 -1400"])
-def test_date_header_that_is_no_date_is_none(raw):
-    assert parse_date(raw) is None
+def test_date_header_is_a_timestamp_in_utc_or_none(raw, moment):
+    assert parse_date(raw) == moment
 
 
 def test_clock_skew_is_from_the_first_successful_response_with_a_date():
@@ -123,11 +120,7 @@ def certificate_error(**facts):
             f"could not connect to {HOST}: unknown reason",
             True,
         ),
-        (
-            OSError(errno.EPIPE, "Broken pipe"),
-            f"connection to {HOST} failed: broken pipe",
-            True,
-        ),
+        (OSError(errno.EPIPE, "Broken pipe"), f"connection to {HOST} failed: broken pipe", True),
         (TimeoutError(), "timed out after 120 s", True),
         (aiohttp.SocketTimeoutError(), "timed out after 120 s", True),
         (aiohttp.ClientError("odd"), "unsupported authentication challenge", False),

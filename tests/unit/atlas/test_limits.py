@@ -17,8 +17,8 @@ LIMIT = BucketLimit(60, 60, 2)
 PROJECT = BucketLimit(1200, 500, 60)
 
 
-def bucket_at(now_s=0.0, *, reserve=0.1, limit=LIMIT):
-    return TokenBucket(limit, reserve, now_s)
+def new_bucket(*, reserve=0.1, limit=LIMIT):
+    return TokenBucket(limit, reserve, 0.0)
 
 
 def try_acquire(bucket, now_s, count=1):
@@ -88,13 +88,13 @@ def test_reserve_is_at_most_10_refills_and_leaves_one_token(limit, reserve):
 
 @pytest.mark.parametrize(("reserve", "usable"), [(0.0, 60), (0.1, 54), (0.5, 30), (0.9, 6)])
 def test_without_headers_a_refill_is_assumed_one_period_after_the_first_response(reserve, usable):
-    bucket = bucket_at(reserve=reserve)
+    bucket = new_bucket(reserve=reserve)
     assert spend(bucket, 0.0, 1.999) == usable
     assert spend(bucket, 1.999, 3.99) == usable
 
 
 def test_at_most_8_requests_are_sent_before_the_first_response_with_a_header():
-    bucket = bucket_at(limit=PROJECT)
+    bucket = new_bucket(limit=PROJECT)
     send(bucket, 0.0)
     respond(bucket, 0.0, None, limit=None)
     for _ in range(MAX_UNCONFIRMED):
@@ -106,7 +106,7 @@ def test_at_most_8_requests_are_sent_before_the_first_response_with_a_header():
 
 @pytest.mark.parametrize(("remaining", "is_sent"), [(7, True), (3, False), (0, False), (-3, False)])
 def test_remaining_header_has_precedence_over_the_local_count(remaining, is_sent):
-    bucket = bucket_at()
+    bucket = new_bucket()
     send(bucket, 0.0)
     respond(bucket, 0.1, remaining, sent_s=0.0)
     assert (spend(bucket, 0.1, 0.9) > 0) == is_sent
@@ -125,7 +125,7 @@ LEVELS = {
 @pytest.mark.parametrize("name", LEVELS)
 def test_level_is_that_of_the_latest_request_and_rises_only_by_a_refill(name):
     responses, level = LEVELS[name]
-    bucket = bucket_at()
+    bucket = new_bucket()
     for now_s, remaining, sent_s in responses:
         respond(bucket, now_s, remaining, sent_s=sent_s)
     assert bucket.level == level
@@ -143,7 +143,7 @@ def test_level_is_that_of_the_latest_request_and_rises_only_by_a_refill(name):
 def test_limit_header_replaces_the_capacity_and_a_429_that_names_the_limit_all(
     known, header, remaining, limit
 ):
-    bucket = bucket_at(limit=known)
+    bucket = new_bucket(limit=known)
     send(bucket, 0.0)
     respond(bucket, 0.1, remaining, limit=header, sent_s=0.0)
     assert bucket.limit == limit
@@ -153,7 +153,7 @@ def test_limit_header_replaces_the_capacity_and_a_429_that_names_the_limit_all(
 
 
 def test_token_without_a_response_counts_as_spent_after_120_s():
-    bucket = bucket_at(limit=BucketLimit(60, 60, 1000))
+    bucket = new_bucket(limit=BucketLimit(60, 60, 1000))
     send(bucket, 0.0)
     bucket.wait_s(119.0)
     assert len(bucket.in_flight) == 1
@@ -162,7 +162,7 @@ def test_token_without_a_response_counts_as_spent_after_120_s():
 
 
 def test_two_tokens_are_acquired_together_or_not_at_all():
-    bucket = bucket_at(reserve=0.0)
+    bucket = new_bucket(reserve=0.0)
     send(bucket, 0.0)
     respond(bucket, 0.0, 1)
     assert bucket.wait_s(0.3, 1) == 0.0
@@ -170,7 +170,7 @@ def test_two_tokens_are_acquired_together_or_not_at_all():
 
 
 def test_at_most_half_the_reserve_is_used_to_check_for_a_refill_at_growing_intervals():
-    bucket = bucket_at(limit=BucketLimit(1200, 500, 600))
+    bucket = new_bucket(limit=BucketLimit(1200, 500, 600))
     respond(bucket, 0.0, 120, limit=1200)
     level, now_s, asked_s = 120, 0.0, []
     while now_s < 500.0:
@@ -194,7 +194,7 @@ def test_at_most_half_the_reserve_is_used_to_check_for_a_refill_at_growing_inter
     [(-5.0, 1.0), (0.0, 1.0), (7.0, 7.0), (121.0, 120.0)],
 )
 def test_retry_after_is_clamped_to_1_to_120_s(retry_after_s, wait_s):
-    bucket = bucket_at()
+    bucket = new_bucket()
     send(bucket, 0.0)
     reject(bucket, 0.1, retry_after_s)
     assert bucket.wait_s(0.1) == pytest.approx(wait_s)
@@ -204,7 +204,7 @@ def test_retry_after_is_clamped_to_1_to_120_s(retry_after_s, wait_s):
 @pytest.mark.parametrize("jitter", [0.0, 0.999])
 @pytest.mark.parametrize("retry_after_s", [0.0, 1.0, 3.0])
 def test_consecutive_429s_wait_10_20_40_and_40_s_or_a_retry_after_above_1_s(jitter, retry_after_s):
-    bucket = bucket_at()
+    bucket = new_bucket()
     now_s = send(bucket, 0.0)
     waits = []
     for _ in range(5):
@@ -219,7 +219,7 @@ def test_consecutive_429s_wait_10_20_40_and_40_s_or_a_retry_after_above_1_s(jitt
 @pytest.mark.parametrize("has_header", [True, False])
 def test_after_the_wait_one_request_is_sent_first_and_the_rest_after_its_success(has_header):
     """A connection reset, a 502 or a 503 has no `RateLimit` header."""
-    bucket = bucket_at()
+    bucket = new_bucket()
     send(bucket, 0.0)
     reject(bucket, 0.1)
     send(bucket, 1.1)
@@ -232,7 +232,7 @@ def test_after_the_wait_one_request_is_sent_first_and_the_rest_after_its_success
 
 
 def test_429s_of_requests_in_flight_count_as_one_that_an_earlier_request_does_not_end():
-    bucket = bucket_at()
+    bucket = new_bucket()
     for _ in range(6):
         send(bucket, 0.0)
     for number in range(5):
@@ -242,7 +242,7 @@ def test_429s_of_requests_in_flight_count_as_one_that_an_earlier_request_does_no
 
 
 def test_first_request_without_a_response_delays_the_bucket_by_at_most_5_s():
-    bucket = bucket_at()
+    bucket = new_bucket()
     send(bucket, 0.0)
     reject(bucket, 0.1)
     send(bucket, 1.1)
@@ -269,7 +269,7 @@ ANY_COUNT = st.one_of(st.none(), st.integers(-10, 2000), st.integers(-(10**18), 
 )
 def test_any_headers_lead_to_finite_and_positive_waits_and_a_retry_waits_1_s_longer_at_most(steps):
     """A caller that retries may hold other tokens, so that a longer wait could be a deadlock."""
-    bucket, now_s = bucket_at(), 0.0
+    bucket, now_s = new_bucket(), 0.0
     for what, elapsed_s, limit, remaining, ago_s in steps:
         now_s += elapsed_s
         sent_s = None if ago_s is None else now_s - ago_s
@@ -295,42 +295,29 @@ def test_any_headers_lead_to_finite_and_positive_waits_and_a_retry_waits_1_s_lon
 # --- queues ----------------------------------------------------------------------------------
 
 
-def queued(main):
-    """Run `main(limiter, loop)` on virtual time, with a bucket that waits 5 s after a 429."""
-
-    async def start(loop):
-        limiter = RateLimiter(loop.time, asyncio.sleep, reserve=0.0)
-        bucket = limiter.bucket(*KEY)
-        assert limiter.try_acquire(bucket) == 0.0
-        reject(bucket, loop.time(), 5.0)
-        return await main(limiter, loop)
-
-    return run(start)
-
-
-async def acquire(limiter, loop, served, number=0):
-    bucket = limiter.bucket(*KEY)
-    await limiter.acquire(bucket)
-    served.append(number)
-    respond(bucket, loop.time(), 1000 - len(served), limit=1200)
-
-
 @pytest.mark.parametrize("cancelled", [[], [0], [1], [0, 1], [9], [2, 4, 6, 8]])
 def test_tasks_are_served_in_order_and_a_cancelled_one_acquires_no_token_and_delays_no_other(
     cancelled,
 ):
-    async def main(limiter, loop):
-        served = []
-        tasks = [
-            asyncio.ensure_future(acquire(limiter, loop, served, number)) for number in range(10)
-        ]
+    async def main(loop):
+        limiter = RateLimiter(loop.time, asyncio.sleep, reserve=0.0)
+        bucket, served = limiter.bucket(*KEY), []
+        assert limiter.try_acquire(bucket) == 0.0
+        reject(bucket, loop.time(), 5.0)
+
+        async def acquire(number):
+            await limiter.acquire(bucket)
+            served.append(number)
+            respond(bucket, loop.time(), 1000 - len(served), limit=1200)
+
+        tasks = [asyncio.ensure_future(acquire(number)) for number in range(10)]
         await asyncio.sleep(1.0)
         for number in cancelled:
             tasks[number].cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         return served, loop.time() - START_S
 
-    served, took_s = queued(main)
+    served, took_s = run(main)
     assert served == [number for number in range(10) if number not in cancelled]
     assert took_s == pytest.approx(5.0, abs=0.1)
 

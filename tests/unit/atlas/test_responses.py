@@ -141,11 +141,7 @@ def test_gone_is_404_or_400_with_one_of_two_codes(gone, status, code):
     [
         (None, 401, [None, "UNEXPECTED_ERROR", "USER_UNAUTHORIZED"]),
         (AtlasUnavailable, 402, ["ACCOUNT_SUSPENDED"]),
-        (
-            CredentialsRefused,
-            403,
-            ["IP_ADDRESS_NOT_ON_ACCESS_LIST", "IP_ADDRESS_NOT_ON_WHITELIST"],
-        ),
+        (CredentialsRefused, 403, ["IP_ADDRESS_NOT_ON_ACCESS_LIST", "IP_ADDRESS_NOT_ON_WHITELIST"]),
         (CredentialsRefused, 403, ["ORG_REQUIRES_WHITELIST", "RESOURCE_REQUIRES_ACCESS_LIST"]),
         (None, 403, ["ACCESS_FORBIDDEN", None]),
         (AtlasUnavailable, 406, ["INVALID_VERSION_DATE"]),

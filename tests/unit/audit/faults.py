@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from itertools import count
 
 import pytest
 
@@ -39,19 +40,12 @@ class KillAt:
         return step
 
 
-def fail(
-    monkeypatch: pytest.MonkeyPatch, name: str, number: int, *, after: int = 0, short: bool = False
-) -> None:
-    """Let a function of `os` raise an error after some calls; `short` writes half before."""
-    function = getattr(os, name)
-    calls = 0
+def fail(monkeypatch: pytest.MonkeyPatch, name: str, number: int, *, short: bool = False) -> None:
+    """Let a function of `os` raise an error; `short` writes half in the first call."""
+    function, calls = getattr(os, name), count()
 
-    def failing(*args: object, **options: object) -> object:
-        nonlocal calls
-        calls += 1
-        if calls <= after:
-            return function(*args, **options)
-        if short and calls == after + 1:
+    def failing(*args: object, **_options: object) -> object:
+        if next(calls) == 0 and short:
             return function(args[0], bytes(args[1])[: len(args[1]) // 2])
         raise OSError(number, os.strerror(number))
 

@@ -55,7 +55,6 @@ def planned(number: int = 1, *, entries: tuple[Entry, ...] = (), **changes: obje
 
 
 def intent(fields: Invitation) -> Intent:
-    """Return the intent of an invitation."""
     return fields.as_event(Intent, rule="forgotten")
 
 

@@ -356,6 +356,7 @@ class TestLastComplete:
     @pytest.mark.parametrize(
         "end",
         [
+            {"start": ELSEWHERE},
             *({"exit_code": code} for code in (3, 5, 6, 7, 8)),
             *(
                 {"organizations": (organization(1, **kept_out),), "exit_code": 4}
@@ -363,7 +364,7 @@ class TestLastComplete:
             ),
         ],
     )
-    def test_a_run_or_an_organization_that_was_refused_or_stopped_is_not_complete(self, run, end):
+    def test_a_run_elsewhere_or_one_that_was_refused_or_stopped_is_not_compared(self, run, end):
         run(users({PROJECT: 9}))
         assert run(users({PROJECT: 1}), **end) == ({ORG: 3}, {IN_PROJECT: 9}, frozenset())
 
@@ -378,10 +379,6 @@ class TestLastComplete:
         assert run(own_list(9), **other).other_scope == {ORG, OTHER_ORG}
         run(own_list(5), start=DRY)
         assert run(own_list(9), **other) == ({ORG: 3, OTHER_ORG: 9}, {OWN: 5}, {OTHER_ORG})
-
-    def test_another_host_is_not_compared(self, run):
-        assert run(own_list(5), start=ELSEWHERE) is None
-        assert run(own_list(6)).entries == {OWN: 6}
 
 
 def test_the_names_of_organizations_are_the_last_known(write):

@@ -47,13 +47,6 @@ def test_all_criteria_hold(path, criteria, found):
     assert events(path, **criteria) == found
 
 
-def test_a_compressed_file_reads_the_same_whatever_its_name_is(path, tmp_path):
-    for name in ("packed.gz", "packed"):
-        packed = tmp_path / name
-        packed.write_bytes(gzip.compress(path.read_bytes()))
-        assert list(filter_lines(packed)) == list(filter_lines(path))
-
-
 def test_the_hash_of_a_file_is_that_of_all_its_bytes_compressed_or_not(directory, tmp_path):
     path = write_run(directory, "r1", *deletion(1), killed=True)
     whole = path.read_bytes() + b'{"ts":"2026'  # what a kill left

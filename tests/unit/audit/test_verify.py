@@ -78,7 +78,6 @@ def packed(name: str, change: Callable[[bytes], bytes] = bytes) -> Change:
 
 
 def edited(name: str, change: Callable[[list[bytes]], list[bytes]]) -> Change:
-    """Return the change of the lines of a file."""
     return lambda content: content | {name: b"".join(change(content[name].splitlines(True)))}
 
 
@@ -178,14 +177,6 @@ def test_what_other_programs_may_do_is_no_damage(directory, three_runs, change, 
     write_run(directory, "r4")
     assert verify_directory(directory).verdict is Verdict.SOUND
     assert all(path.read_bytes() == data for path, data in before.items())
-
-
-@pytest.mark.parametrize("rest", [b'{"ts":"2026-', b"{", b"\0" * 100])
-def test_a_run_goes_on_after_the_last_whole_line_of_a_killed_one(directory, rest):
-    path = write_run(directory, "r1", *deletion(), killed=True)
-    end = line_hash(path.read_bytes().splitlines()[-1])
-    path.write_bytes(path.read_bytes() + rest)
-    assert directory.next_run() == (2, end)
 
 
 @pytest.mark.parametrize(("change", "message"), DAMAGED.values(), ids=DAMAGED)
