@@ -19,7 +19,7 @@ from deploy.pods import FINAL, check, comparable
 
 from invite_sweeper.policy import parse_policy
 
-pytestmark = pytest.mark.needs("helm", "kustomize")
+NEEDS_TOOLS = pytest.mark.needs("helm", "kustomize")
 
 ARMINGS = {
     "cron/invite-sweeper.crontab": (r"^17 .*/bin/invite-sweeper (.*?) --", "plan"),
@@ -51,6 +51,7 @@ VALUES = {
 """The values of the chart that do what a component does."""
 
 
+@NEEDS_TOOLS
 @pytest.mark.parametrize("component", VALUES)
 def test_chart_and_overlay_render_to_the_same_and_deleting_the_overlay_keeps_the_log(
     component, tmp_path
@@ -67,6 +68,7 @@ def test_chart_and_overlay_render_to_the_same_and_deleting_the_overlay_keeps_the
     }  # fmt: skip
 
 
+@NEEDS_TOOLS
 def test_customized_values_render_as_the_customized_overlay(tmp_path):
     overlay = built(KUBERNETES / "examples/customized")
 
@@ -75,6 +77,7 @@ def test_customized_values_render_as_the_customized_overlay(tmp_path):
     )
 
 
+@NEEDS_TOOLS
 def test_component_arms_the_next_pod_and_changes_one_word(tmp_path):
     """A retry of a Job that runs is a new pod, which reads the ConfigMap anew."""
     dry, armed = overlaid(tmp_path), overlaid(tmp_path, "armed")
