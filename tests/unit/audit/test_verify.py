@@ -172,6 +172,7 @@ def test_what_other_programs_may_do_is_no_damage(directory, three_runs, change, 
     assert found.last_hash == line_hash(three_runs[LAST].splitlines()[-1])
     runs = [three_runs[name] for name in (FIRST, KILLED, LAST)][first - 1 :]
     assert found.lines == b"".join(runs).count(b"\n")
+    assert found.files == len(directory.files())
     before = {file.path: file.path.read_bytes() for file in directory.files()}
     assert directory.next_run() == (4, found.last_hash)
     write_run(directory, "r4")
