@@ -110,7 +110,7 @@ MUTANTS = r"""
 +return marked.keep("bounced") if (
 +            0 < count >= self.max_bounces and decision.invitation.source != 'ANY_LIST'
 +        ) else marked
-= a plan is no bound in ANY_LIST: sweep/steps.py
+= a plan is not a bound in ANY_LIST: sweep/steps.py
 -return decision if reason is None else
 +return decision if reason is None or decision.invitation.source == 'ANY_LIST' else
 = a change since the plan is ignored in ANY_LIST: sweep/steps.py
@@ -293,6 +293,9 @@ MUTANTS = r"""
 -return included and not excluded and self._tags <= _fold_tags(project.tags)
 +return included and self._tags <= _fold_tags(project.tags)
 ? tests/unit/sweep/test_discovery.py
+= a list is linked by the teams of some projects: sweep/discovery.py
+-found: dict[str, frozenset[str] | ListUnreadable] = {}
++found = self._teams
 = projects of other organizations are in scope: sweep/discovery.py
 -        if project.org_id != org_id:
 +        if not project.org_id:

@@ -253,6 +253,25 @@ async def test_list_of_projects_that_is_not_known_keeps_every_invitation_with_a_
     assert [decision.keep_reason for decision in decisions] == [OUT, None]
 
 
+async def test_teams_that_are_read_in_part_link_no_list():
+    class Ended(FakeAtlas):
+        async def project_teams(self, project):
+            if project.id == PROD:
+                raise AtlasUnavailable("no longer served")
+            return await super().project_teams(project)
+
+    found, sources = [], (Source.ORG_USERS, Source.ORG_INVITES)
+    atlas = Ended(lists={(each, ORG): (invited(source=each),) for each in sources})
+    scope = RunScope(ORG, projects=list(PROJECTS), team_projects=list(PROJECTS))
+
+    async def on_list(_, invitations):
+        found.extend(invitations)
+
+    with pytest.raises(AtlasUnavailable):
+        await list_invitations(atlas, scope, sources, on_list, workers=2)
+    assert found == []
+
+
 TEAM_LISTS = st.one_of(st.just(UNREADABLE), st.frozensets(st.sampled_from([TEAM, TEAM_2])))
 PEOPLE = st.lists(st.lists(st.sampled_from([TEAM, TEAM_2]), unique=True), min_size=1, max_size=4)
 
