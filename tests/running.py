@@ -249,7 +249,7 @@ def wait_until(condition: Callable[[], object]) -> None:
 
 @contextmanager
 def full_pipe() -> Iterator[tuple[int, int]]:
-    """Yield both ends of a pipe without room, from which nobody reads."""
+    """Yield both ends of a full pipe that is not read."""
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     with suppress(BlockingIOError):

@@ -234,7 +234,7 @@ class World:
         return [self.invite(project_id, name, age) for name in names]
 
     def _age(self) -> timedelta:
-        if not self.oddities:  # not so many of one age that a large part expires in one night
+        if not self.oddities:  # of all ages: no large part expires in one night
             return self.dice.randrange(29 * 24) * DAY / 24 + DAY / 144
         days = self.dice.choice((0, 1, 3, 7, 13, 14, 15, 20, 29, 31, 60))
         return days * DAY + timedelta(seconds=self.dice.choice((-600, 0, 1, 3600)))
@@ -265,7 +265,7 @@ class World:
     def show_otherwise(self) -> None:
         """Let each list spell names its own way, hide some people, show some other inviters.
 
-        Who is invited twice is in each list: of the others nobody could tell whose they are.
+        A user who is invited twice is in each list: else it is not known whose an entry is.
         """
         dice, rows = self.dice, list(self.rows())
         invited = Counter((row.org_id, row.plain_name) for row in rows if row.source == "org_users")

@@ -278,7 +278,7 @@ class Client:
             if decide(result) is RetryDecision.RATE_LIMITED:
                 state.attempt_number -= 1  # Atlas answers with 429 as long as it likes
                 return max(0.0, request.bucket.blocked_until_s - self.limiter.clock())
-            # A `Retry-After` blocks the bucket, whose token is acquired after this wait.
+            # The `Retry-After` of a 429 or 503 blocks the bucket, whose token is acquired next.
             return BACKOFF(state) if isinstance(result, Response) else UNREACHABLE(state)
 
         def tell(state: RetryCallState) -> None:

@@ -126,7 +126,7 @@ async def test_invitation_that_a_person_has_in_several_lists_is_one_with_all_ent
     assert text_of(result).count("ada@example.com") == 1
 
 
-async def test_drop_for_which_a_sweep_is_refused_hides_nobody(cli):
+async def test_drop_for_which_a_sweep_is_refused_hides_no_invitation(cli):
     (project,) = cli.stock(stale=0, young=20)
     assert cli.sweep().code == 0
     for invitation_id in cli.sim.invitations(project)[1:]:

@@ -1,4 +1,4 @@
-"""No secret that nobody echoes is in an output, file or error, also with -v."""
+"""No secret is in an output, file or error, also with -v, where no answer echoes it."""
 
 import base64
 from datetime import timedelta

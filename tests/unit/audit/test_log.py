@@ -98,7 +98,7 @@ class TestSync:
         assert fsyncs.count == 2
         assert len(lines(log)) == 21
 
-    async def test_nobody_goes_on_before_his_line_is_on_disk(self, log, syncing, monkeypatch):
+    async def test_a_waiter_goes_on_once_its_line_is_on_disk(self, log, syncing, monkeypatch):
         fsyncs, first = syncing
         log.write(planned())  # after the fsync began
         second = asyncio.create_task(log.sync())
@@ -189,7 +189,7 @@ class TestFailure:
         assert left.endswith(b"\n")
         assert not directory.read_head().ended
 
-    async def test_a_failure_while_nobody_waits_is_told_later(self, log, syncing, monkeypatch):
+    async def test_a_failure_without_a_waiter_is_raised_later(self, log, syncing, monkeypatch):
         fsyncs, only = syncing
         only.cancel()
         await asyncio.sleep(0)
