@@ -7,7 +7,7 @@ import faults
 import pytest
 import yaml
 from deploy.containers import run
-from deploy.manifests import DEPLOY
+from deploy.manifests import DEPLOY, documents, night_of, rendered
 from running import cli_in
 
 from invite_sweeper.endings import ExitCode
@@ -155,13 +155,18 @@ def alerts(nights, good, folder):
     done = run("promtool", "test", "rules", path, check=False)
     fired = {job: {time: set() for time in TIMES} for job in nights}
     for part in (done.stdout + done.stderr).split("alertname: InviteSweeper")[1:]:
-        name, at = re.match(r"(\w+), time: (\w+)", part).groups()
-        minutes = sum(int(n) * MINUTES[unit] for n, unit in re.findall(r"(\d+)([dhms])", at))
+        name, minutes = name_and_minutes(part)
         (time,) = (each for each, when in TIMES.items() if when == minutes)
         jobs = re.findall(r'Labels:.*job="(.*?)"', part)
-        for job in jobs or nights:  # absent() knows no labels
+        for job in jobs or nights:  # absent_over_time() knows those of its selector alone
             fired[job][time].add(name)
     return fired
+
+
+def name_and_minutes(part):
+    """Return the alert and the time that promtool's report of a difference begins with."""
+    name, at = re.match(r"(\w+), time: (\w+)", part).groups()
+    return name, sum(int(n) * MINUTES[unit] for n, unit in re.findall(r"(\d+)([dhms])", at))
 
 
 @pytest.fixture(scope="module")
@@ -192,6 +197,59 @@ def test_alerts_fire_through_a_gap_and_clear_after_a_good_night(fired, name):
 
 def test_metrics_that_are_missing_fire_until_they_come(good, tmp_path):
     assert alerts({"a": {}}, good, tmp_path)["a"] == through_the_gap({"NoMetrics"})
+
+
+RELEASES = {
+    "daily": {},
+    "gone": {},
+    "weekdays": {"prometheusRule": {"hoursWithoutSuccess": 74}},
+    "suspended": {"suspend": True},
+}
+"""Values of releases that ran once; the metrics of the second vanish after two hours."""
+
+
+@pytest.mark.needs("helm")
+def test_alerts_of_each_release_are_about_that_release(tmp_path):
+    rules, series = [], []
+    for release, values in RELEASES.items():
+        own = dict(values) | {"fullnameOverride": release}
+        own["prometheusRule"] = {"enabled": True} | values.get("prometheusRule", {})
+        text = rendered(own, tmp_path)
+        for (kind, _), each in documents(text).items():
+            if kind == "PrometheusRule":
+                rules.append(tmp_path / f"{release}.yaml")
+                rules[-1].write_text(yaml.safe_dump(each["spec"]), encoding="utf-8")
+        instance = night_of(text).environment["INVITE_SWEEPER_INSTANCE"]
+        for name in ("last_run_timestamp_seconds", "last_success_timestamp_seconds"):
+            metric = f'invite_sweeper_{name}{{instance="{instance}"}}'
+            values = "0x24 _x1000" if release == "gone" else "0x1000"
+            series.append({"series": metric, "values": values})
+    cases = [
+        {"eval_time": f"{hours}h", "alertname": f"InviteSweeper{name}", "exp_alerts": []}
+        for hours in (20, 40, 80)
+        for name in RULES
+    ]
+    test = {"interval": "5m", "input_series": series, "alert_rule_test": cases}
+    whole = {"rule_files": [*map(str, rules)], "evaluation_interval": "5m", "tests": [test]}
+    (tmp_path / "test.yaml").write_text(yaml.safe_dump(whole), encoding="utf-8")
+    done = run("promtool", "test", "rules", tmp_path / "test.yaml", check=False)
+    fired = set()
+    for part in (done.stdout + done.stderr).split("alertname: InviteSweeper")[1:]:
+        name, minutes = name_and_minutes(part)
+        instances = re.findall(r'Labels:.*instance="(.*?)"', part)
+        fired |= {(minutes // 60, name, each.rpartition("/")[2]) for each in instances}
+
+    gone = {(hours, "NoMetrics", "gone") for hours in (20, 40, 80)}
+    late = {(40, LONG_AGO, "daily"), (80, LONG_AGO, "daily"), (80, LONG_AGO, "weekdays")}
+    assert fired == gone | late
+
+
+def test_each_selector_is_one_of_an_installation():
+    text = ALERTS.read_text(encoding="utf-8")
+    selectors = re.findall(r"invite_sweeper_\w+(\S*)", text.partition("groups:")[2])
+
+    assert len(selectors) > len(RULES)
+    assert [each for each in selectors if not each.startswith('{instance=~".+"')] == []
 
 
 def test_every_alert_is_seen_to_fire():

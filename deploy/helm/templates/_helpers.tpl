@@ -7,6 +7,11 @@ has it already. A CronJob's name has at most 52 characters.
 {{- .Values.fullnameOverride | default $own | trunc 52 | trimSuffix "-" }}
 {{- end }}
 
+{{- /* What distinguishes a release in every metric. */ -}}
+{{- define "invite-sweeper.instance" -}}
+{{- .Values.metrics.instance | default (printf "%s/%s" .Release.Namespace (include "invite-sweeper.fullname" .)) }}
+{{- end }}
+
 {{- /* What the NetworkPolicy selects: the pods of this release and alias alone. */ -}}
 {{- define "invite-sweeper.selector" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}
