@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 from deploy.containers import run
 from deploy.manifests import KUBERNETES, NAME, built, documents, load, night_of
+from deploy.pods import resolved
 from environment import TOOLS
 
 READ_BY_ALL = 0o444
@@ -40,11 +41,12 @@ def job_of(name, state):
 def play(job, state):
     """Run a Job with the manifests and the Secret of the folder `state`.
 
-    Changed are Atlas's address, and one mode: podman 5.4 does not support fsGroup, which allows
-    the group to read the Secret.
+    Changed are Atlas's address, and what podman 5.4 does not support: the fields of the pod in
+    variables, and fsGroup, which allows the group to read the Secret.
     """
     pod = job["spec"]["template"]["spec"]
     (box,) = pod["containers"]
+    box["env"] = resolved(box["env"], pod, applied(state))
     base_url = os.environ["MONGODB_ATLAS_BASE_URL"]
     box["env"].append({"name": "MONGODB_ATLAS_BASE_URL", "value": base_url})
     (volume,) = (v["secret"] for v in pod["volumes"] if "secret" in v)

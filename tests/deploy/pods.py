@@ -83,7 +83,7 @@ def check_container(name, night, values):
     assert volumes["policy"]["configMap"] == {"name": policy}
     assert volumes.get("metrics", {}).get("hostPath", {}).get("type", "Directory") == "Directory"
     assert ("metrics-file" in night.options) == ("metrics" in volumes) == bool(textfile)
-    assert box["args"][0] == "$(COMMAND)"
+    assert box["args"][0] == "$(INVITE_SWEEPER_COMMAND)"
     assert night.options.keys() <= OPTIONS
     assert box["image"].endswith(values.get("image", {}).get("digest", ":dev"))
     assert box["resources"]["limits"].keys() == {"memory"}  # one of the processor would throttle
@@ -141,9 +141,29 @@ def comparable(text):
     _remove_labels_of_helm(found)
     _, _, pod, box = night_of(found)
     box["args"] = [box["args"][0], *sorted(box["args"][1:])]
+    box["env"] = resolved(box["env"], pod, found)
     for items in (box["env"], box["volumeMounts"], pod["volumes"]):
         items.sort(key=lambda item: item["name"])
     return {key: each for key, each in found.items() if key[0] != "PersistentVolumeClaim"}
+
+
+def resolved(environment, pod, manifests):
+    """Return the variables with the instance that Kubernetes makes of the pod's own fields."""
+    (namespace,) = {
+        each["metadata"]["namespace"] for (kind, _), each in manifests.items() if kind == "CronJob"
+    }
+    fields = {"metadata.namespace": namespace, "spec.serviceAccountName": pod["serviceAccountName"]}
+    values = {
+        each["name"]: fields[each["valueFrom"]["fieldRef"]["fieldPath"]]
+        for each in environment
+        if "fieldRef" in each.get("valueFrom", {})
+    }
+    others = [each for each in environment if each["name"] not in values]
+    for name, value in values.items():
+        for each in others:
+            if "value" in each:
+                each["value"] = each["value"].replace(f"$({name})", value)
+    return others
 
 
 def _remove_labels_of_helm(value):

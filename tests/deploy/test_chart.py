@@ -1,5 +1,6 @@
 """The chart renders what its values say, or refuses them for a stated reason."""
 
+import json
 import random
 import re
 
@@ -14,6 +15,7 @@ from deploy.manifests import (
     load,
     night_of,
     packaged,
+    render,
     rendered,
     side_by_side,
 )
@@ -78,6 +80,7 @@ WRONG = {
     "audit.claim": ({"annotations": {"a": 1}},),
     "job.args": ([1],),
     "job.name": ("A",),
+    "metrics.instance": ('"', "a b", f"a{LINE}"),
     "metrics.pushgateway": ("http://user:password@gateway:9091", f"http://gateway{LINE}"),
     "metrics.textfile.hostPath": ("/var/../etc", "relative"),
     "metrics.textfile": ({"hostPath": "/var", "claimName": "a"},),
@@ -95,6 +98,7 @@ WRONG = {
     "extraEnv": (
         [{"name": "A B", "value": ""}], [{"name": "A", "value": 1}],
         [{"name": "A", "value": "\x0c"}], [{"name": "A"}],
+        [{"name": "INVITE_SWEEPER_COMMAND", "value": "sweep"}],
         [{"name": "MONGODB_ATLAS_CLIENT_SECRET", "value": "secret"}],
         [{"name": "MONGODB_ATLAS_PRIVATE_API_KEY_PROD", "value": "secret"}],
     ),
@@ -294,23 +298,44 @@ def test_parent_leaves_out_what_its_condition_disables(enabled, tmp_path):
     assert enabled or done.stdout.strip() == ""
 
 
-def test_alerts_know_the_schedule_and_are_silent_while_it_is_suspended(tmp_path):
+def test_alerts_know_the_schedule_and_the_release_and_are_silent_while_it_is_suspended(tmp_path):
     weekdays = {"prometheusRule": {"enabled": True, "hoursWithoutSuccess": 74}}
     rule = documents(rendered(weekdays, tmp_path))["PrometheusRule", NAME]
     shipped = load(CHART / "files/alerts.yaml")
     text = repr(shipped).replace("26 * 3600", "74 * 3600").replace("26h", "74h")
 
-    assert repr(rule["spec"]) == text != repr(shipped)
+    assert repr(rule["spec"]) == text.replace('=~".+"', f'="{NAME}/{NAME}"') != text
     assert "PrometheusRule" not in rendered(weekdays | {"suspend": True}, tmp_path)
 
 
-def test_dashboard_is_that_of_the_files(tmp_path):
-    found = documents(rendered({"dashboard": {"enabled": True}}, tmp_path))
-    dashboard = found["ConfigMap", f"{NAME}-dashboard"]
+def test_each_release_has_a_dashboard_of_its_own(tmp_path):
+    source = json.loads((CHART / "files/dashboard.json").read_text(encoding="utf-8"))
+    found, files = {}, set()
+    for instance in ("", "eu"):
+        values = {"dashboard": {"enabled": True}, "metrics": {"instance": instance}}
+        config = documents(rendered(values, tmp_path))["ConfigMap", f"{NAME}-dashboard"]
+        assert config["metadata"]["labels"]["grafana_dashboard"] == "1"
+        ((file, text),) = config["data"].items()
+        files.add(file)
+        found[instance or f"{NAME}/{NAME}"] = json.loads(text)
 
-    assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
-    source = (CHART / "files/dashboard.json").read_text(encoding="utf-8")
-    assert dashboard["data"]["invite-sweeper.json"] == source
+    assert files == {f"{NAME}-{NAME}.json"}
+    assert len({each["uid"] for each in found.values()}) == 2
+    for instance, dashboard in found.items():
+        assert dashboard["title"] == f"invite_sweeper {instance}"
+        (chosen,) = (v for v in dashboard["templating"]["list"] if v["name"] == "instance")
+        assert chosen["current"] == {"text": instance, "value": instance}
+        assert dashboard["panels"] == source["panels"]
+
+
+def test_command_of_the_values_wins_also_without_the_schema(tmp_path):
+    """Kubernetes takes the last of two variables of one name."""
+    given = {"extraEnv": [{"name": "INVITE_SWEEPER_COMMAND", "value": "sweep"}]}
+    refused = render(given, tmp_path, "--skip-schema-validation", check=False)
+    (*_, last) = night_of(rendered({"extraEnv": [{"name": "A", "value": "b"}]}, tmp_path)).box["env"]
+
+    assert "INVITE_SWEEPER_COMMAND is that of the chart: set mode" in refused.stderr
+    assert last["name"] == "INVITE_SWEEPER_COMMAND"
 
 
 VAULT = "vault.hashicorp.com/agent-"

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import yaml
 from deploy.manifests import (
     CHART,
     DEPLOY,
@@ -15,7 +16,7 @@ from deploy.manifests import (
     overlaid,
     rendered,
 )
-from deploy.pods import FINAL, check, comparable
+from deploy.pods import FINAL, check, comparable, resolved
 
 from invite_sweeper.policy import parse_policy
 
@@ -81,11 +82,77 @@ def test_customized_values_render_as_the_customized_overlay(tmp_path):
 def test_component_arms_the_next_pod_and_changes_one_word(tmp_path):
     """A retry of a Job that runs is a new pod, which reads the ConfigMap anew."""
     dry, armed = overlaid(tmp_path), overlaid(tmp_path, "armed")
-    (source,) = (each for each in night_of(dry).box["env"] if each["name"] == "COMMAND")
+    environment = night_of(dry).box["env"]
+    (source,) = (each for each in environment if each["name"] == "INVITE_SWEEPER_COMMAND")
 
     assert armed == dry.replace("\n  command: plan\n", "\n  command: sweep\n")
     assert source["valueFrom"] == {
         "configMapKeyRef": {"name": "invite-sweeper-command", "key": "command"}
+    }
+
+
+@NEEDS_TOOLS
+def test_pod_that_is_given_its_command_twice_does_not_start(tmp_path):
+    """Kubernetes refuses a variable with both: "may not be specified when `value` is not empty"."""
+    variable = [{"name": "INVITE_SWEEPER_COMMAND", "value": "sweep"}]
+    box = {"name": NAME, "env": variable}
+    spec = {"template": {"spec": {"containers": [box]}}}
+    patch = {
+        "apiVersion": "batch/v1",
+        "kind": "CronJob",
+        "metadata": {"name": NAME, "namespace": NAME},
+        "spec": {"jobTemplate": {"spec": spec}},
+    }
+    text = overlaid(tmp_path, patches=[{"patch": yaml.safe_dump(patch)}])
+    found = [each for each in night_of(text).box["env"] if each["name"] == variable[0]["name"]]
+
+    assert [each.keys() for each in found] == [{"name", "value", "valueFrom"}]
+
+
+@NEEDS_TOOLS
+@pytest.mark.parametrize(
+    ("other", "name"),
+    [
+        ({"namespace": "atlas-prod"}, "atlas-prod/invite-sweeper"),
+        ({"namePrefix": "eu-"}, "invite-sweeper/eu-invite-sweeper"),
+        ({"nameSuffix": "-eu", "namespace": "shared"}, "shared/invite-sweeper-eu"),
+    ],
+)
+def test_two_installations_share_no_object_claim_path_or_instance(other, name, tmp_path):
+    (tmp_path / "other").mkdir()
+    texts = overlaid(tmp_path), overlaid(tmp_path / "other", **other)
+    first, second = (what_is_shared(text) for text in texts)
+
+    assert first & second == set()
+    assert ("instance", name) in second
+
+
+def test_second_installation_of_the_examples_selects_its_own_pods(tmp_path):
+    text = built(KUBERNETES / "examples/second")
+    (policy,) = (each for (kind, _), each in documents(text).items() if kind == "NetworkPolicy")
+    selector = policy["spec"]["podSelector"]["matchLabels"].items()
+    labels, others = (
+        night_of(each).job["template"]["metadata"]["labels"].items()
+        for each in (text, overlaid(tmp_path))
+    )
+
+    assert selector <= labels
+    assert not selector <= others
+    assert what_is_shared(text) & what_is_shared(overlaid(tmp_path)) == set()
+
+
+def what_is_shared(text):
+    """Return what two installations must not have in common."""
+    found = documents(text)
+    night = night_of(found)
+    (namespace,) = {each["metadata"]["namespace"] for each in found.values()}
+    variables = resolved(night.box["env"], night.pod, found)
+    (instance,) = (each["value"] for each in variables if each["name"].endswith("_INSTANCE"))
+    (claim,) = (each["persistentVolumeClaim"] for each in night.pod["volumes"][-1:])
+    return {
+        ("instance", instance),
+        ("log", namespace, claim["claimName"], night.options["audit-dir"]),
+        *((namespace, kind, name) for kind, name in found),
     }
 
 

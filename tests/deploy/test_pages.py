@@ -45,7 +45,7 @@ def kustomize(folder):
     variables = night_of(overlaid(folder, **yaml.safe_load(BLOCKS["yaml kustomize"]))).environment
     found = {name: path for name, path in variables.items() if name.startswith("MONGODB")}
     assert {path.rpartition("/")[2] for path in found.values()} == KEYS
-    assert {"COMMAND", "INVITE_SWEEPER_INSTANCE"} < variables.keys()
+    assert {"INVITE_SWEEPER_COMMAND", "INVITE_SWEEPER_INSTANCE"} < variables.keys()
     return found
 
 

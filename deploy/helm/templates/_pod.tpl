@@ -59,14 +59,8 @@ spec:
       args:
         {{- toYaml $args | nindent 8 }}
       env:
-        # Another value reaches the next pod, also a retry of a Job that runs.
-        - name: COMMAND
-          valueFrom:
-            configMapKeyRef:
-              name: {{ include "invite-sweeper.fullname" . }}-command
-              key: command
         - name: INVITE_SWEEPER_INSTANCE
-          value: {{ .Values.metrics.instance | default (printf "%s/%s" .Release.Namespace (include "invite-sweeper.fullname" .)) | quote }}
+          value: {{ include "invite-sweeper.instance" . | quote }}
         {{- with .Values.credentials }}
         {{- if and .secretName (ne .kind "none") }}
         {{- include "invite-sweeper.credentials-env" (dict "kind" .kind "name" "" "folder" "/run/secrets/invite-sweeper") | trim | nindent 8 }}
@@ -84,9 +78,19 @@ spec:
         - name: NO_PROXY
           value: {{ . | quote }}
         {{- end }}
-        {{- with .Values.extraEnv }}
-        {{- toYaml . | nindent 8 }}
+        {{- range .Values.extraEnv }}
+        {{- if eq .name "INVITE_SWEEPER_COMMAND" }}
+        {{- fail "INVITE_SWEEPER_COMMAND is that of the chart: set mode, not extraEnv." }}
         {{- end }}
+        {{- list . | toYaml | nindent 8 }}
+        {{- end }}
+        # Another value reaches the next pod, also a retry of a Job that runs. It is the last one:
+        # of two variables of one name Kubernetes takes the last.
+        - name: INVITE_SWEEPER_COMMAND
+          valueFrom:
+            configMapKeyRef:
+              name: {{ include "invite-sweeper.fullname" . }}-command
+              key: command
       {{- with .Values.extraEnvFrom }}
       envFrom:
         {{- toYaml . | nindent 8 }}
