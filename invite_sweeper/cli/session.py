@@ -153,13 +153,19 @@ class Session:
             base_url="" if base_url == DEFAULT_BASE_URL else base_url,
         )
 
-    def show(self, record: RunRecord) -> None:
-        """Write the result to stdout; what needs attention, and each error once, to stderr."""
+    def show(self, record: RunRecord, *, has_shown_plan: bool = False) -> None:
+        """Write the result to stdout; what needs attention, and each error once, to stderr.
+
+        Args:
+            has_shown_plan: A question has shown the plan on this terminal.
+        """
         options, is_json = self.options, self.options.output == "json"
         if is_json:
             write_json(result_json(record))
         elif not options.quiet:
-            terminal.show_result(stdout_console(), record, self.advisor)
+            console = stdout_console()
+            differing_only = has_shown_plan and console.is_terminal
+            terminal.show_result(console, record, self.advisor, differing_only=differing_only)
         if is_json or options.quiet:
             for message in terminal.attention_lines(record, self.advisor):
                 self.log.warning(message)

@@ -20,9 +20,9 @@ from invite_sweeper.audit.reader import is_run_file
 from invite_sweeper.cli.console import run_async, write_json
 from invite_sweeper.cli.options import FILE, SWEEP, Command, RunOptions, options
 from invite_sweeper.cli.session import Session
-from invite_sweeper.cli.streams import print_error
+from invite_sweeper.cli.streams import print_error, print_error_parts
 from invite_sweeper.cli.view import TerminalView
-from invite_sweeper.endings import COMPLETE_EXIT_CODES
+from invite_sweeper.endings import COMPLETE_EXIT_CODES, Reason
 from invite_sweeper.errors import AuditLogError, Cancelled, LockHeld, RunError, UsageError
 from invite_sweeper.files import (
     check_distinct_files,
@@ -33,7 +33,7 @@ from invite_sweeper.files import (
 from invite_sweeper.policy import load_policy, parse_duration_option
 from invite_sweeper.report import metrics, notify
 from invite_sweeper.report.readback import result_json
-from invite_sweeper.report.story import tell
+from invite_sweeper.report.story import errors_of, tell
 from invite_sweeper.sweep.guards import check_plan
 from invite_sweeper.sweep.run import sweep as run_sweep
 from invite_sweeper.sweep.scope import Shard
@@ -135,23 +135,21 @@ class _SweepCommand:
     async def _run_locked(self) -> int:
         session = self._session
         try:
-            record, cancelled = await self._sweep()
+            record, view = await self._sweep()
         except RunError as error:
             await self._tell_others(self._without_run(error))
             raise
         self._copy_plan(record)
         session.last_resort.exit_code = code = record.exit_code or 0
-        if not cancelled:
-            session.show(record)
-        else:  # the question has shown the plan already
-            if session.options.output == "json":
-                write_json(result_json(record))
-            print_error(Cancelled("Cancelled."))
+        if view.has_shown_plan and not view.has_agreed:
+            _show_end_at_question(session, record)
+        else:
+            session.show(record, has_shown_plan=view.has_shown_plan)
         await self._tell_others(record)
         return code
 
-    async def _sweep(self) -> tuple[RunRecord, bool]:
-        """Run the sweep; return its record, and whether the operator said no."""
+    async def _sweep(self) -> tuple[RunRecord, TerminalView]:
+        """Run the sweep; return its record, and what the operator saw of it."""
         session, options = self._session, self._session.options
         history = session.read_history()
         self._earlier = history.runs
@@ -176,7 +174,7 @@ class _SweepCommand:
                 record.end = await run_sweep(command, organizations, log, view, session.stop)
             finally:
                 view.close()
-        return record, view.cancelled
+        return record, view
 
     def _copy_plan(self, record: RunRecord) -> None:
         """Copy the file of the run for `--out`, if it has a plan that no guard refused.
@@ -239,6 +237,17 @@ class _SweepCommand:
                 messages = metered.write(options.metrics_file)
         for message in chain(messages, *await asyncio.gather(*sending)):
             session.log.warning(message)
+
+
+def _show_end_at_question(session: Session, record: RunRecord) -> None:
+    """Show why a run ended at its question, below which nothing has changed: no, or a stop."""
+    if session.options.output == "json":
+        write_json(result_json(record))
+    if record.end is not None and Reason.NOT_CONFIRMED in record.end.reasons:
+        print_error(Cancelled("Cancelled."))
+    elif record.end is not None:
+        for parts in errors_of(record.end):
+            print_error_parts(parts)
 
 
 def check_outputs(session: Session) -> None:

@@ -174,23 +174,25 @@ class TerminalView(Progress):
     """What the operator sees during a sweep, and the question before it deletes.
 
     Attributes:
-        cancelled: The answer to the question was not yes.
+        has_shown_plan: The question was shown, with the whole plan above it.
+        has_agreed: The answer to it was yes.
     """
 
     def __init__(self, session: Session, record: RunRecord) -> None:
         super().__init__(session.log, session.terminal)
         self._session = session
         self._record = record
-        self.cancelled = False
+        self.has_shown_plan = False
+        self.has_agreed = False
 
     @override
     async def confirms(self, result: RunFinished) -> bool:
         """Show the plan as it is on disk, and return whether the operator agrees to it."""
-        session = self._session
         self.close()
         self._record.end = result
-        agreed = await confirm(
-            session, lambda console: show_question(console, self._record, session.advisor)
-        )
-        self.cancelled = not agreed
-        return agreed
+        self.has_agreed = await confirm(self._session, self._ask)
+        return self.has_agreed
+
+    def _ask(self, console: Console) -> None:
+        show_question(console, self._record, self._session.advisor)
+        self.has_shown_plan = True

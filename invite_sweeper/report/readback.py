@@ -27,7 +27,13 @@ from invite_sweeper.audit.events import (
 from invite_sweeper.audit.reader import FileChain, read_events
 from invite_sweeper.endings import Advisor
 from invite_sweeper.errors import RunError
-from invite_sweeper.models import Invitation, InvitationKey, ListUnreadable, SourceRetired
+from invite_sweeper.models import (
+    Invitation,
+    InvitationKey,
+    ListUnreadable,
+    Outcome,
+    SourceRetired,
+)
 from invite_sweeper.report.rows import (
     ID,
     LIST,
@@ -88,6 +94,10 @@ class RunRows:
 
     def _label(self, org_id: str) -> str:
         return escape_unprintable(self.labels.get(org_id, org_id))
+
+    def leave_out_deleted(self) -> None:
+        """Leave only what became of the plan otherwise than planned."""
+        self.rows = {key: row for key, row in self.rows.items() if row.outcome != Outcome.DELETED}
 
     def first(self, max_rows: int) -> list[Row]:
         """Return the first rows in their order: what failed, then of each organization as many."""

@@ -52,15 +52,26 @@ _STYLES: Final[Mapping[Style, str]] = {
 }
 
 
-def show_result(console: Console, record: RunRecord, advisor: Advisor) -> None:
-    """Print the plan, what failed, what could not be read, and how the run went."""
+def show_result(
+    console: Console, record: RunRecord, advisor: Advisor, *, differing_only: bool = False
+) -> None:
+    """Print the plan, what failed, what could not be read, and how the run went.
+
+    Args:
+        differing_only: Of the plan, print only what was not deleted: the question above has shown
+            all of it.
+    """
     told = {"error", "warning"} if console.is_terminal else {"error"}
-    _write(console, _run(console.width, record, advisor, told))
+    found = read_rows(record)
+    if differing_only:
+        found.leave_out_deleted()
+    _write(console, _run(console.width, record, found, advisor, told))
 
 
 def show_run(console: Console, record: RunRecord) -> None:
     """Print all of the plan and the outcomes of an earlier run, and how it went."""
-    _write(console, _run(console.width, record, Advisor(), max_rows=sys.maxsize))
+    found = read_rows(record)
+    _write(console, _run(console.width, record, found, Advisor(), max_rows=sys.maxsize))
 
 
 def show_question(console: Console, record: RunRecord, advisor: Advisor) -> None:
@@ -143,6 +154,7 @@ def _write(console: Console, parts: Iterable[RenderableType]) -> None:
 def _run(
     width: int,
     record: RunRecord,
+    found: RunRows,
     advisor: Advisor,
     told: Collection[str] = (),
     max_rows: int = _MAX_ROWS,
@@ -152,7 +164,7 @@ def _run(
     Args:
         told: Kinds of attention that the operator has read already.
     """
-    found, about = read_rows(record), advisor_of(record, advisor)
+    about = advisor_of(record, advisor)
     yield from _plan(width, found, about, max_rows)
     if found.announced:
         title, event = announced_as(record)

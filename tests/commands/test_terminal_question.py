@@ -5,6 +5,7 @@ import signal
 from datetime import timedelta
 
 import pytest
+from faults import fail_with
 from terminals import terminal_of
 
 from invite_sweeper.simulator.seed import ORG_ID
@@ -131,3 +132,40 @@ def test_no_question_is_asked_with_yes_on_a_dry_run_and_where_nothing_is_stale(c
     with terminal_of(cli, *arguments) as terminal:
         code, text = terminal.end()
     assert (code, ASKS in text) == (0, False)
+
+
+def test_plan_is_not_printed_again_after_yes(cli):
+    with terminal_of(cli, *SWEEP) as terminal:
+        terminal.read_until(ASKS)
+        terminal.type("yes\n")
+        code, text = terminal.end()
+    before, _, after = text.partition(ASKS)
+    assert code == 0
+    for age in (20, 25, 29):
+        assert (f"aged-{age}@" in before, f"aged-{age}@" in after) == (True, False)
+    assert "3 deleted" in after
+
+
+def test_only_the_deletion_that_failed_is_printed_again_after_yes(cli):
+    cli.sim.faults.add(fail_with(400, "BAD_REQUEST"), method="DELETE", nth=2)
+    with terminal_of(cli, *SWEEP) as terminal:
+        terminal.read_until(ASKS)
+        terminal.type("yes\n")
+        code, text = terminal.end()
+    _, _, after = text.partition(ASKS)
+    assert code == 4
+    failed = next(line["username"] for line in cli.lines() if line.get("outcome") == "failed")
+    printed = {f"aged-{age}@example.com" for age in (20, 25, 29) if f"aged-{age}@" in after}
+    assert printed == {failed}
+
+
+def test_control_c_at_the_question_prints_no_plan_and_no_summary_again(cli):
+    with terminal_of(cli, *SWEEP) as terminal:
+        terminal.read_until(ASKS)
+        terminal.type("\x03")
+        code, text = terminal.end()
+    _, _, after = text.partition(ASKS)
+    assert (code, cli.deletes()) == (8, 0)
+    assert "aged-" not in after
+    assert "Seen" not in after
+    assert after.count("Nothing was deleted.") == 1
