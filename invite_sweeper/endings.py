@@ -266,8 +266,8 @@ class Reason(FactEnum):
     """Atlas refused to read a list or to delete."""
     UNREADABLE_PROJECTS = _partial(
         "unreadable_projects",
-        "projects not read",
-        advice="The next run reads the projects again. If they stay unreadable: {doctor}",
+        "lists not read",
+        advice="The next run reads the lists again. If they stay unreadable: {doctor}",
         retryable=True,
     )
     RETIRED_SOURCE = _partial(

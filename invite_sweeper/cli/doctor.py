@@ -279,7 +279,7 @@ class _Doctor(Checks):
         await self._check_events(organization, set().union(*users.values()), history)
         expiries = await reader.secret_expiries(organization.id)
         if isinstance(expiries, ListUnreadable):
-            self.add("secret", f"Not known. {expiries.reason}")
+            self.add("secret", f"Not checked. {expiries.reason}")
         elif live := [each for each in expiries if each > self._session.now]:
             self.add("secret", f"The secret of the service account ends on {live[0]:%Y-%m-%d}.")
 
@@ -344,7 +344,7 @@ class _Doctor(Checks):
         org_id, since = organization.id, self._session.now - timedelta(days=_EVENT_DAYS)
         events = await organization.client.reader.invitation_events(org_id, since)
         if isinstance(events, ListUnreadable):
-            self.add("events", f"Not known. {events.reason}")
+            self.add("events", f"Not checked. {events.reason}")
             return
         named = {(each.kind, (org_id, each.subject)) for each in events if each.subject is not None}
         invited = {user for kind, user in named if kind == "INVITED_TO_ORG"}
@@ -364,6 +364,9 @@ class _Doctor(Checks):
             "Deletions with an API key or a service account are not among the events: ask who "
             "else deletes invitations."
         )
+        if organization.retired:
+            ended = ", ".join(source.value for source in organization.retired)
+            hint = f"Atlas no longer shows who is in the ended lists: {ended}."
         self.add("events", f"{text}.", hint, warns=bool(left))
 
 

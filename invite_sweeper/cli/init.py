@@ -3,7 +3,9 @@
 import os
 import re
 import shlex
+import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -38,6 +40,7 @@ from invite_sweeper.sweep.result import Result
 from invite_sweeper.text import command, escape_unprintable
 
 _DEFAULT_AGE = "14d"
+_INDENT = "  "
 _DEADLINE_S = 60.0
 """For the look-up of the organizations, and for an answer to each request about the backlog."""
 _OVER = frozenset({Reason.MAX_DELETIONS, Reason.MAX_DELETIONS_PER_PROJECT, Reason.MAX_SHARE})
@@ -258,12 +261,26 @@ def _choose_trim(policy: Policy, path: Path, base_url: str, *, asks: bool) -> bo
         raise
     except RunError as error:
         may_trim = _OVER.issuperset(error.reasons) and asks
-        lines = [*error.message.splitlines(), *([] if may_trim else [error.hint])]
-        click.echo("\n  ".join(("No:", *map(escape_unprintable, lines))), err=True)
-        question = "Delete the oldest up to the limits, and the rest on other nights"
-        return may_trim and click.confirm(f"{question} (over_limit: trim)?", default=True)
+        click.echo("No:", err=True)
+        for line in error.message.splitlines():
+            _echo_wrapped(line)
+        if not may_trim:
+            _echo_wrapped(error.hint)
+            return False
+        question = "Delete the oldest up to the limits each night (over_limit: trim)?"
+        return click.confirm(question, default=True)
     click.echo("Yes.", err=True)
     return False
+
+
+def _echo_wrapped(text: str) -> None:
+    """Print an indented text to stderr; a terminal breaks no word of it, a file no line."""
+    lines = [escape_unprintable(text)]
+    if sys.stderr.isatty():
+        width = shutil.get_terminal_size().columns - len(_INDENT)
+        lines = textwrap.wrap(lines[0], width, break_long_words=False, break_on_hyphens=False)
+    for line in lines:
+        click.echo(f"{_INDENT}{line}", err=True)
 
 
 async def _check_backlog(policy: Policy, path: Path, base_url: str) -> None:

@@ -33,13 +33,14 @@ def build(
     latency_ms: float = 0,
     limits: bool = True,
     scenario: str = _LISTS,
+    runs_per_night: int = 1,
 ) -> tuple[SimulatedAtlas, dict[str, str]]:
     """Return a simulated Atlas and the environment with credentials for it."""
     sim = SimulatedAtlas(seed=seed)
     sim.throttling.enforced = limits
     if latency_ms:
         sim.faults.add(faults.delay(latency_ms / 1000), times=None)
-    SCENARIOS[scenario].prepare(sim, Size(projects, invitations, seed))
+    SCENARIOS[scenario].prepare(sim, Size(projects, invitations, seed, runs_per_night))
     environment = {
         f"{variable}_{name}" if name else variable: value
         for name, org_id in SCENARIOS[scenario].organizations
@@ -64,6 +65,10 @@ def build(
 @click.option(
     "--scenario", metavar="NAME", type=click.Choice(list(SCENARIOS)), default=_LISTS,
     help="What is simulated; see below.",
+)  # fmt: skip
+@click.option(
+    "--runs-per-night", metavar="N", type=click.IntRange(1), default=1,
+    help="Runs of a night of the scenario nights: 2 for a plan and its approved sweep.",
 )  # fmt: skip
 @click.option("--limits/--no-limits", default=True, help="Enforce Atlas's rate limits (429).")
 @click.option(
@@ -102,7 +107,10 @@ def simulate(
             for path, text in ((policy_file, scenario.policy()), (env_file, "".join(exports))):
                 if path is not None:
                     path.write_text(text, "utf-8")
-            click.echo(_instructions(sim, variables, scenario, policy_file), nl=False)
+            text = _instructions(
+                sim, variables, scenario, policy_file, simulation["runs_per_night"]
+            )
+            click.echo(text, nl=False)
             await stopped.wait()
 
     try:
@@ -114,18 +122,30 @@ def simulate(
 
 
 def _instructions(
-    sim: SimulatedAtlas, variables: Mapping[str, str], scenario: Scenario, policy_file: Path | None
+    sim: SimulatedAtlas,
+    variables: Mapping[str, str],
+    scenario: Scenario,
+    policy_file: Path | None,
+    runs_per_night: int,
 ) -> str:
     quoted = {name: shlex.quote(value) for name, value in variables.items()}  # for fish, too
     nights = ""
     if scenario.is_nightly:
         # The program refuses a clock that differs from Atlas's and has no setting for another one.
-        sweep = command("sweep", "--policy", str(policy_file or "policy.yaml"), "--yes")
+        policy = str(policy_file or "policy.yaml")
+        commands = [command("sweep", "--policy", policy, "--yes")]
+        runs = "Each run is a night"
+        if runs_per_night > 1:
+            runs = f"{runs_per_night} runs are a night"
+            plan = command("plan", "--policy", policy, "--out", "plan.jsonl")
+            approved = command("sweep", "--policy", policy, "--plan", "plan.jsonl", "--yes")
+            commands = [*[plan] * (runs_per_night - 1), approved]
+        line = "; ".join(f'faketime -f "+${{night}}d" {each}' for each in commands)
         nights = (
-            "# Each run is a night: the clock of this Atlas moves by a day before each further "
-            "one.\n# The program needs the same clock, which faketime gives it (Debian: faketime; "
+            f"# {runs}: the clock of this Atlas moves by a day before the next one.\n"
+            "# The program needs the same clock, which faketime gives it (Debian: faketime; "
             "macOS:\n# brew install libfaketime). Five nights:\n"
-            f'for night in 0 1 2 3 4; do faketime -f "+${{night}}d" {sweep}; done\n'
+            f"for night in 0 1 2 3 4; do {line}; done\n"
         )
     return (
         f"# Simulated Atlas at {variables['MONGODB_ATLAS_BASE_URL']}; Ctrl-C stops it. It has "
@@ -208,7 +228,7 @@ def demo() -> None:
         ("audit", "show", "--policy", str(policy)),
         ("audit", "verify", "--policy", str(policy)),
         ("report", "--policy", str(policy), "--out", "report.html"),
-        ("init",),
+        ("init", "policy.yaml"),
     ):
         click.echo(f"  {command(*words)}")
     raise SystemExit(max(codes))

@@ -52,7 +52,7 @@ _OUTCOMES: Final[tuple[tuple[str, str], ...]] = (
     ("accepted_during", "accepted during the deletion and removed"),
     ("failed", "failed"),
     ("unknown", "without a response"),
-    ("skipped", "not attempted"),
+    ("skipped", "skipped"),
 )
 """Outcomes as counts in words."""
 _RESTORED: Final[tuple[tuple[str, str], ...]] = (
@@ -61,7 +61,7 @@ _RESTORED: Final[tuple[tuple[str, str], ...]] = (
     ("already_there", "there already"),
     ("failed", "failed"),
     ("unknown", "without a response"),
-    ("skipped", "not sent"),
+    ("skipped", "skipped"),
 )
 
 
@@ -322,7 +322,7 @@ def errors_of(end: RunFinished) -> Iterator[ErrorParts]:
 
 
 _EARLIER: Final = (
-    ("still_stale", "still stale"),
+    ("still_stale", "stale already then"),
     ("deleted", "deleted"),
     ("no_longer_stale", "no longer stale"),
     ("not_read", "in lists that one of the two runs did not read"),

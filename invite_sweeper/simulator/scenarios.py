@@ -29,7 +29,7 @@ class Scenario:
         sources: Those of the policy.
         organizations: Ids by credentials name; "" for the credentials without a name.
         keys: Further keys of the policy.
-        is_nightly: Whether the clock moves by a day before each further run.
+        is_nightly: Whether the clock moves by a day after the runs of a night.
     """
 
     description: str
@@ -129,19 +129,34 @@ def _federated(sim: SimulatedAtlas, size: Size) -> None:
 _NIGHT: Final = timedelta(days=1)
 
 
+def _before_each_run(sim: SimulatedAtlas, happen: Callable[[int], None]) -> None:
+    """Call `happen` with the number of each run, from 1, when the run begins.
+
+    A run whose credentials get a token begins with it, every other one with its first list of
+    projects.
+    """
+    runs = count(1)
+
+    def begin(call: Call) -> None:
+        if call.path == TOKEN_PATH or not sim.oauth.issued:
+            happen(next(runs))
+
+    for path in (f"*{TOKEN_PATH}", "*/v2/groups"):
+        sim.faults.add(faults.effect(begin), path=path, times=None)
+
+
 def _nights(sim: SimulatedAtlas, size: Size) -> None:
-    """From the second run on, the clock moves by a day before its token or list of projects.
+    """After the runs of a night the clock moves by a day, and two more people are invited.
 
     The dates of invitations stay, so that what was announced one night is the same the next.
     """
     fill(sim, size)
     rng = Random(size.seed)  # noqa: S311 - an example, not a secret
-    names, runs = count(), count()
+    names = count()
 
-    def pass_night(call: Call) -> None:
-        # A run whose credentials get a token begins with it.
-        begins = call.path == TOKEN_PATH or not sim.oauth.issued
-        if not begins or not next(runs):
+    def pass_night(run: int) -> None:
+        is_first_of_a_night = (run - 1) % size.runs_per_night == 0
+        if run == 1 or not is_first_of_a_night:
             return
         sim.date_offset += _NIGHT
         sim.expire_invitations()
@@ -149,29 +164,31 @@ def _nights(sim: SimulatedAtlas, size: Size) -> None:
         sim.invite(project_id, f"new.{next(names)}@example.com")
         sim.add_user(f"new.{next(names)}@example.com", group_roles={project_id: ("GROUP_OWNER",)})
 
-    for path in (f"*{TOKEN_PATH}", "*/v2/groups"):
-        sim.faults.add(faults.effect(pass_night), path=path, times=None)
+    _before_each_run(sim, pass_night)
+
+
+_LAST_RUN_WITH_LISTS: Final = 2
 
 
 def _sunset(sim: SimulatedAtlas, size: Size) -> None:
-    """Both lists of invitations end: a day passes before each further list of projects.
+    """Both lists of invitations end, as if a day had passed before each further run.
 
-    On the first day they announce the next one as their end, on the second one this day, and
+    In the first run they announce the next day as their end, in the second one this day, and
     from the third one on they are gone (410).
     """
     fill(sim, size)
-    retiring, days = ("invites", "org_invites"), count(1)
+    retiring = ("invites", "org_invites")
 
-    def pass_day(_: Call) -> None:
-        day = next(days)
-        end = sim.clock() + max(0, 2 - day) * _NIGHT
+    def pass_day(run: int) -> None:
+        days_left = max(0, _LAST_RUN_WITH_LISTS - run)
+        end = sim.clock() + days_left * _NIGHT
         # Source: the recordings. The day has no leading zero.
         text = f"{end:%a}, {end.day} {end:%b %Y} 00:00:00 GMT"
         sim.sunsets |= dict.fromkeys(retiring, text)
-        sim.retired.update(retiring if day > 2 else ())  # noqa: PLR2004
+        if run > _LAST_RUN_WITH_LISTS:
+            sim.retired.update(retiring)
 
-    fault = faults.effect(pass_day)
-    sim.faults.add(fault, method="GET", path="*/v2/groups", times=None)
+    _before_each_run(sim, pass_day)
 
 
 def _trouble(sim: SimulatedAtlas, size: Size) -> None:
@@ -204,12 +221,12 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     ),
     "federated": Scenario("restore makes users active members at once", _federated),
     "nights": Scenario(
-        "the clock is a day ahead at each further run",
+        "the clock moves by a day after each run (--runs-per-night)",
         _nights,
         keys=f"{_WIDE}notice: {{wait: 3d}}\n",
         is_nightly=True,
     ),
-    "sunset": Scenario("both lists of invitations end on the second day (410)", _sunset),
+    "sunset": Scenario("both lists of invitations are gone from the third run on (410)", _sunset),
     "trouble": Scenario("errors, lost responses, rate limits and short tokens", _trouble),
 }
 """By the name of `--scenario`; the first is the default."""

@@ -68,16 +68,18 @@ _ORG_ROLES: Final = tuple(Counter(_ORG_ROLE_COUNTS).elements())
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much data an organization has.
+    """How much data an organization has, and how fast its days pass.
 
     Attributes:
         invitations: Project invitations per project.
         seed: The same seed creates the same data.
+        runs_per_night: After how many runs the clock of a nightly scenario moves by a day.
     """
 
     projects: int = 12
     invitations: int = 5
     seed: int = 1
+    runs_per_night: int = 1
 
 
 def fill(sim: SimulatedAtlas, size: Size, org_id: str = ORG_ID) -> None:

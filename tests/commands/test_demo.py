@@ -3,12 +3,15 @@
 import json
 import os
 import re
+import shlex
 from pathlib import Path
 
 from forked import Fork
 from running import end
 
 from invite_sweeper.cli.simulate import INVITED
+
+REPOSITORY = Path(__file__).parents[2]
 
 
 def test_demo_finds_and_deletes_who_was_invited_in_the_web_interface_and_then_nothing(tmp_path):
@@ -30,5 +33,10 @@ def test_demo_finds_and_deletes_who_was_invited_in_the_web_interface_and_then_no
         if line["event"] == "outcome" and line["username"] == INVITED
     }
     assert outcomes == {("org_users", "deleted")}
+    hints = [shlex.split(line)[1:] for line in steps[3].partition("To try next:")[2].splitlines()]
+    *offline, init = filter(None, hints)
+    assert [end(Fork(words, tmp_path, dict(os.environ))).code for words in offline] == [0, 0, 0]
+    assert init[0] == "init"
+    assert not (REPOSITORY / init[1]).exists()  # a clone has config/policy.yaml, its default
     swept = {line["source"] for line in lines if line.get("outcome") == "deleted"}
     assert swept >= {"invites", "org_users"}

@@ -396,6 +396,14 @@ async def test_events_name_who_is_in_no_list_did_not_join_and_was_not_deleted_by
     )
 
 
+async def test_events_of_an_ended_list_accuse_no_other_program(cli):
+    cli.sim.invite(cli.project, "listed-once@example.com", age=5 * DAYS)
+    retired(cli)
+    (check,) = named(await checks_of(cli, code=4), "events")
+    assert "listed-once@example.com" in check.message
+    assert check.hint == "Atlas no longer shows who is in the ended lists: invites."
+
+
 # Files and receivers --------------------------------------------------------------------------
 
 

@@ -92,15 +92,18 @@ def test_backlog_over_the_limits_is_told_and_trim_offered(cli, answer):
         code, text = done.code, done.err
         assert "or over_limit: trim." in text
     else:
-        with terminal_of(cli, "init", "first.yaml", "--organization", ORG_ID) as terminal:
+        words = ("init", "first.yaml", "--organization", ORG_ID)
+        with terminal_of(cli, *words, columns=60) as terminal:
             for question in ("Age, such as", "Lists, separated by commas"):
                 terminal.read_until(question)
                 terminal.type("\n")
             terminal.read_until("(over_limit: trim)?")
             terminal.type(answer)
             code, text = terminal.end()
+        found = text.partition("No:\n")[2].partition("Delete the oldest")[0]
+        assert max(map(len, found.splitlines())) <= 60  # no word is broken at the edge
     assert code == 0, text
-    assert "over max_deletions: 10" in text
+    assert "over max_deletions: 10" in " ".join(text.split())
     is_trim = answer == "\n"
     policy = parse_policy((cli.folder / "first.yaml").read_bytes(), "first.yaml")
     assert policy.limits.over_limit == ("trim" if is_trim else "refuse")
