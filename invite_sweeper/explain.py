@@ -17,11 +17,13 @@ from invite_sweeper.sweep.selection import (
     Explained,
     MatchResult,
     Members,
+    Names,
     Selector,
     describe_keep_reason,
+    status_at,
 )
 from invite_sweeper.sweep.steps import keep_unrecordable
-from invite_sweeper.text import pluralize
+from invite_sweeper.text import organization_label, pluralize
 
 _DAY: Final = timedelta(days=1)
 
@@ -57,12 +59,14 @@ class Explainer:
     Args:
         now: The instant of the command, aware UTC.
         members: For `inviter_gone`.
+        names: For `organizations`.
     """
 
-    def __init__(self, policy: Policy, now: datetime, members: Members) -> None:
+    def __init__(self, policy: Policy, now: datetime, members: Members, names: Names) -> None:
         self._policy = policy
         self._members = members
-        self._selector = Selector(policy, now, members)
+        self._names = names
+        self._selector = Selector(policy, now, members, names)
         self._now = now
 
     def explain(self, by_policy: Decision, decision: Decision) -> Explanation:
@@ -105,7 +109,7 @@ class Explainer:
 
     def _rule_at(self, instant: datetime, invited: Decision) -> str | None:
         """Return the rule that makes an invitation stale at an instant; None if it is kept."""
-        selector = Selector(self._policy, instant, self._members)
+        selector = Selector(self._policy, instant, self._members, self._names)
         entries = [keep_unrecordable(selector.decide(each)) for each in invited.all_entries]
         if invited.invitation.source is not Source.INVITES:
             combined = combine(entries, all_read=True)
@@ -119,7 +123,7 @@ class Explainer:
                 yield from _sum(datetime.combine(each.until, time(), UTC), _DAY)
             for entry in entries:
                 yield from _sum(entry.sent_at, each.older_than)
-                if each.expired is not None or each.expires_within is not None:
+                if (each.expired, each.expires_within, each.statuses) != (None, None, None):
                     ends_at = parse_timestamp(entry.expires_at)
                     yield from _sum(ends_at, timedelta())
                     yield from _sum(ends_at, -(each.expires_within or timedelta()))
@@ -143,17 +147,20 @@ class Explainer:
         projects = [(invitation.scope_id, invitation.project_name or "")]
         if invitation.source.is_organization_level:
             projects = list(invitation.linked_projects)
+        organization_name = self._names.get(invitation.org_id)
         members = pluralize(len(self._members.get(invitation.org_id, ())), "known active member")
         values = {
             "older_than": age or invitation.created_at,
             "expired": invitation.expires_at,
             "expires_within": invitation.expires_at,
             "usernames": invitation.username,
+            "not_usernames": invitation.username,
             "inviters": inviter,
             "inviter_gone": f"{inviter or 'no inviter'} ({members})",
             "roles": ", ".join(invitation.all_roles),
             "projects": ", ".join(f"{name} ({id_})".lstrip() for id_, name in projects),
-            "statuses": invitation.status,
+            "organizations": organization_label(invitation.org_id, organization_name),
+            "statuses": status_at(self._now, invitation),
         }
         return values[key] or ""
 

@@ -144,10 +144,13 @@ def _glob_regex(glob: str) -> str:
 
 
 class ProjectPatterns:
-    """Entries that select projects: ids of 24 hex digits, and globs on the name.
+    """Entries that select projects or organizations: ids of 24 hex digits, globs on the name.
 
     An id is compared with ids alone and a glob with names alone, so that no glob selects a
     project by the hex digits of its id, and no project can be named to look like another.
+
+    Attributes:
+        has_globs: Some entries cannot be compared where the name is not known.
 
     Args:
         protects: A match protects invitations: names that look the same are the same.
@@ -157,11 +160,14 @@ class ProjectPatterns:
         globs = list(patterns)
         self._ids = {each.strip().lower() for each in globs if _PROJECT_ID.fullmatch(each)}
         globs = [each for each in globs if not _PROJECT_ID.fullmatch(each)]
+        self.has_globs = bool(globs)
         self._globs = Globs(globs, protects=protects)
 
-    def matches(self, project_id: str, name: str) -> bool:
-        """Return whether any entry selects the project."""
-        return project_id.lower() in self._ids or self._globs.matches(name)
+    def matches(self, project_id: str, name: str | None) -> bool:
+        """Return whether any entry selects the project; no glob does without a name."""
+        if project_id.lower() in self._ids:
+            return True
+        return name is not None and self._globs.matches(name)
 
 
 _PROJECT_ID = re.compile(r"\s*[0-9a-fA-F]{24}\s*")

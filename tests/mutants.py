@@ -93,6 +93,37 @@ MUTANTS = r"""
 -return "future_date" if date > self._now else unknown_reason
 +return "future_date" if date > self._now else (
 +            None if invitation.source == 'ANY_LIST' else unknown_reason)
+= a name is one of the others in ANY_LIST: sweep/selection.py
+-return "no_username" if username is None else not globs.matches(username)
++off = invitation.source == 'ANY_LIST'
++        return "no_username" if username is None else off or not globs.matches(username)
+= no name is one of the others in ANY_LIST: sweep/selection.py
+-return "no_username" if username is None else not globs.matches(username)
++if username is None:
++            return invitation.source == 'ANY_LIST' or "no_username"
++        return not globs.matches(username)
+= a colleague by appearance is one of the others: sweep/selection.py
+-globs = Globs(patterns, protects=True)
++globs = Globs(patterns)
+= an unknown organization matches in ANY_LIST: sweep/selection.py
+-name = names.get(invitation.org_id) or None
++name = names.get(invitation.org_id) or ('' if invitation.source == 'ANY_LIST' else None)
+= an unknown organization is another one in ANY_LIST: sweep/selection.py
+-return "no_organization_name" if name is None and patterns.has_globs else False
++known = name is not None or invitation.source == 'ANY_LIST'
++        return "no_organization_name" if not known and patterns.has_globs else False
+= an organization is kept by names that are equal alone: sweep/selection.py
+-patterns = ProjectPatterns(entries, protects=isinstance(entry, Keep))
+-
+-    def matches(invitation: Invitation) -> MatchResult:
+-        name
++patterns = ProjectPatterns(entries)
++
++    def matches(invitation: Invitation) -> MatchResult:
++        name
+= an older list never expires: sweep/selection.py
+-return MembershipStatus.PENDING if now < ends_at else MembershipStatus.INVITATION_EXPIRED
++return MembershipStatus.PENDING
 = an unknown inviter is gone in ANY_LIST: sweep/selection.py
 -return "inviter_unknown"
 +return invitation.source == 'ANY_LIST' or "inviter_unknown"

@@ -110,7 +110,9 @@ async def search(
 
         async def explain_all() -> list[Explanation]:
             members = {each.id: each.members for each in organizations if each.members}
-            explainer, explanations = Explainer(policy, session.now, members), []
+            names = {each.id: each.name for each in organizations if each.name}
+            explainer = Explainer(policy, session.now, members, names)
+            explanations: list[Explanation] = []
             for by_policy, decision in found:
                 explanations.append(explainer.explain(by_policy, decision))
                 await asyncio.sleep(0)  # thousands take seconds, and a signal ends them

@@ -75,7 +75,8 @@ def validate(path: Path, output: str) -> None:
     today, names = datetime.now(UTC).date(), credentials_variables(os.environ)
     policy, issues = check_policy(read_policy(path), today, names)
     errors = tuple(each for each in issues if each.severity is Severity.ERROR)
-    error = InvalidPolicy(str(path), errors) if errors else None
+    # The hint of other commands is to run this one.
+    error = InvalidPolicy(str(path), errors).having(hint="") if errors else None
     if output == "json":
         result = Validation(
             file=str(path),

@@ -342,18 +342,40 @@ def _across_fields(data: object) -> Iterator[Finding]:
     in another. Values of a wrong type are skipped.
     """
     lists = data if isinstance(data, dict) else {}
+    ids = _listed_ids(lists.get("organizations"))
     for key in ("organizations", "sources", "rules", "keep", "notify"):
         entries, seen = lists.get(key), dict[str, int]()
         for number, entry in enumerate(entries if isinstance(entries, tuple) else ()):
             path, name = (key, number), entry
             if isinstance(entry, dict):
                 yield from _entry_errors(path, entry)
+                yield from _unlisted_organizations(path, entry, ids)
                 name = entry.get("id" if key == "organizations" else "name")
             if isinstance(name, str):
                 first = seen.setdefault(name.casefold(), number)
                 if first != number:
                     message = f"repeats {quote(name)} of {key}[{first}]"
                     yield Finding(path, message, "keep one of the two")
+
+
+def _listed_ids(organizations: object) -> frozenset[str]:
+    """Return the ids under `organizations`; empty where the value is not a list."""
+    entries = organizations if isinstance(organizations, tuple) else ()
+    ids = (entry.get("id") if isinstance(entry, dict) else entry for entry in entries)
+    return frozenset(id_ for id_ in ids if isinstance(id_, str))
+
+
+def _unlisted_organizations(
+    path: KeyPath, entry: dict[str, object], ids: frozenset[str]
+) -> Iterator[Finding]:
+    """Yield each id in a rule or keep entry of an organization that the policy does not read."""
+    values = entry.get("organizations")
+    for number, value in enumerate(values if isinstance(values, tuple) and ids else ()):
+        is_id = isinstance(value, str) and re.fullmatch("[0-9a-f]{24}", value)
+        if is_id and value not in ids:
+            message = f"{quote(value)} is not under the policy's `organizations`"
+            hint = "add it there, or remove it here"
+            yield Finding((*path, "organizations", number), message, hint)
 
 
 def _entry_errors(path: KeyPath, entry: dict[str, object]) -> Iterator[Finding]:

@@ -26,7 +26,7 @@ class StrictModel(BaseModel):
 
 CONDITIONS = ("older_than", "expired", "expires_within", "statuses", "inviter_gone")
 """Conditions that make an invitation stale. A rule needs at least one."""
-SELECTIONS = ("usernames", "inviters", "roles", "projects")
+SELECTIONS = ("usernames", "not_usernames", "inviters", "roles", "projects", "organizations")
 """Conditions that only narrow a rule. One is enough for a keep entry."""
 
 
@@ -52,6 +52,12 @@ class Matcher(StrictModel):
     usernames: types.OneOrMore[types.UsernamePattern] | None = key(
         None, "Quoted globs on the invited address; one must match.", ["*@gmail.com"]
     )
+    not_usernames: types.OneOrMore[types.OwnPattern] | None = key(
+        None,
+        "Quoted globs on the invited address; none may match, as for everybody outside the "
+        "company's own domains.",
+        ["*@example.com"],
+    )
     inviters: types.OneOrMore[types.Text] | None = key(
         None,
         "Globs on the inviter: an address, or an API key's public key; one must match.",
@@ -63,9 +69,13 @@ class Matcher(StrictModel):
     projects: types.OneOrMore[types.ProjectPattern] | None = key(
         None, "Globs on the project's name, or project ids; one must match.", ["sandbox-*"]
     )
+    organizations: types.OneOrMore[types.OrganizationPattern] | None = key(
+        None, "Globs on the organization's name, or ids; one must match.", ["Acme Sandbox*"]
+    )
     statuses: types.OneOrMore[types.Status] | None = key(
         None,
-        "Statuses; the invitation must have one of them. All by default.",
+        "Statuses; the invitation must have one of them. All by default. Rows of invites and "
+        "org_invites are PENDING until they expire.",
         ["INVITATION_EXPIRED", "INVITATION_REJECTED"],
     )
     inviter_gone: types.OnlyTrue | None = Field(
@@ -105,7 +115,9 @@ class Limits(StrictModel):
     """
 
     max_deletions: types.Count = key(100, "Maximum deletions within `period`.")
-    max_deletions_per_project: types.Count = key(25, "Maximum deletions in one project in a run.")
+    max_deletions_per_project: types.Count = key(
+        25, "Maximum deletions in one project within `period`."
+    )
     max_share: types.Share = key(
         0.5, "Maximum stale share of all invitations; ignored when 10 or fewer are stale."
     )

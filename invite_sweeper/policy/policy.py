@@ -11,7 +11,13 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 from typing_extensions import override
 
-from invite_sweeper.models import SOURCES_OF_USERS, MembershipStatus, Source
+from invite_sweeper.models import (
+    INVITED_STATUSES,
+    SOURCES_OF_USERS,
+    MembershipStatus,
+    Source,
+    possible_statuses,
+)
 from invite_sweeper.policy import model, types
 from invite_sweeper.policy.model import Keep, Rule, key
 from invite_sweeper.policy.yaml_reader import KeyPath, quote
@@ -136,6 +142,16 @@ class Policy(model.StrictModel):
         """Return the ids of the allow-list."""
         return frozenset(organization.id for organization in self.organizations)
 
+    @property
+    def leaves_invited(self) -> bool:
+        """Whether people whom a run deletes from projects stay invited to the organization.
+
+        It reads `users` and no list of the organization. Source: MongoDB removes such people with
+        a program of its own (terraform-provider-mongodbatlas a0b7733d3).
+        """
+        reads_organization = any(source.is_organization_level for source in self.sources)
+        return Source.USERS in self.sources and not reads_organization
+
     def warnings(self, today: date) -> tuple[str, ...]:
         """Return warnings about entries that are valid but probably not intended."""
         found = self.suspicious_entries(today)
@@ -152,7 +168,7 @@ class Policy(model.StrictModel):
                     (*path, "until"),
                     f"The keep entry `{entry.name}` ended on {entry.until} and no longer applies.",
                 )
-            elif _matches_everything(entry):
+            elif _matches_everything(entry, self.organization_ids):
                 yield Finding(
                     path,
                     f"The keep entry `{entry.name}` keeps every invitation, so nothing is deleted.",
@@ -172,7 +188,14 @@ class Policy(model.StrictModel):
         yield from self._spelling_warnings()
 
     def unread_list(self) -> Iterator[Finding]:
-        """Yield a warning if one list of an organization is read, and not the other."""
+        """Yield a warning about a list that the policy leaves out, and what that means."""
+        if set(self.sources) == {Source.INVITES}:
+            yield Finding(
+                ("sources",),
+                "The policy reads invites and no list of the organization: who is deleted there "
+                "may stay invited to the organization.",
+                "Add org_users and org_invites.",
+            )
         for read, unread in permutations((Source.ORG_USERS, Source.ORG_INVITES)):
             if read in self.sources and unread not in self.sources:
                 ends = ", or leave it out once Atlas has ended that list"
@@ -218,6 +241,13 @@ class Policy(model.StrictModel):
                     "API key sees one organization.",
                     "Name credentials for each: {id: …, credentials: NAME}.",
                 )
+        if self.leaves_invited:
+            yield Finding(
+                ("sources",),
+                f"The policy reads {' and '.join(self.sources)} and no list of the organization: "
+                "who is deleted from a project stays invited to the organization.",
+                "Add org_users and org_invites.",
+            )
         if all(source.replacements for source in self.sources):
             yield Finding(
                 ("sources",),
@@ -234,13 +264,32 @@ class Policy(model.StrictModel):
                 f"The rule `{rule.name}` may never match: PENDING invitations expire after "
                 f"{INVITATION_LIFETIME.days} days.",
             )
-        if rule.statuses is not None and SOURCES_OF_USERS.isdisjoint(self.sources):
+        if possible_statuses(self.sources).isdisjoint(rule.statuses or INVITED_STATUSES):
             yield Finding(
                 (*path, "statuses"),
-                f"The rule `{rule.name}` never matches: invitations in "
-                f"{' and '.join(self.sources)} have no status.",
+                f"The rule `{rule.name}` never matches: {' and '.join(self.sources)} show no "
+                f"{' or '.join(rule.statuses or ())}.",
                 "Read users or org_users too, or remove statuses.",
             )
+        if self._misses_pending(rule):
+            yield Finding(
+                path,
+                f"Under the rule `{rule.name}`, PENDING people are never deleted: Atlas ends their "
+                f"invitations after {INVITATION_LIFETIME.days} days, before the notice is over.",
+                "Shorten `older_than` or `notice.wait`, or give the rule statuses of the others: "
+                "[INVITATION_EXPIRED, INVITATION_REJECTED].",
+            )
+
+    def _misses_pending(self, rule: Rule) -> bool:
+        """Return whether a rule is for PENDING people too, and the notice outlasts them.
+
+        A rule for PENDING people alone is an error, which names the same two keys. Another rule
+        without selections may reach them in time.
+        """
+        if self.notice is None or only_pending(rule, self.sources) or not _is_late(rule, self):
+            return False
+        others = (each for each in self.rules if _selects_all(each) and not _is_late(each, self))
+        return next(others, None) is None
 
     def _spelling_warnings(self) -> Iterator[Finding]:
         """Yield the roles that do not exist here or at all, and the globs that are not globs."""
@@ -261,7 +310,7 @@ class Policy(model.StrictModel):
     def _values(self) -> Iterator[tuple[KeyPath, str, str]]:
         """Yield each role and each glob with its path and what contains it."""
         for path, where, part in ((("projects",), "", self.projects), *self._entries()):
-            for name in ("include", "exclude", "usernames", "inviters", "roles", "projects"):
+            for name in ("include", "exclude", *model.SELECTIONS):
                 for number, value in enumerate(getattr(part, name, None) or ()):
                     yield (*path, name, number), where or f"`projects.{name}`", value
 
@@ -283,11 +332,38 @@ def only_pending(rule: Rule, sources: Collection[Source]) -> bool:
     return set(rule.statuses) == {MembershipStatus.PENDING}
 
 
-def _matches_everything(keep: Keep) -> bool:
+def _includes_pending(rule: Rule) -> bool:
+    """Return whether a rule may match an invitation before Atlas ends it."""
+    return not rule.expired and MembershipStatus.PENDING in (rule.statuses or INVITED_STATUSES)
+
+
+def _is_late(rule: Rule, policy: Policy) -> bool:
+    """Return whether Atlas ends each PENDING invitation of a rule before its notice is over."""
+    stale_at = rule.older_than or timedelta()
+    if rule.expires_within is not None:
+        stale_at = max(stale_at, INVITATION_LIFETIME - rule.expires_within)
+    wait = policy.notice.wait if policy.notice is not None else timedelta()
+    return _includes_pending(rule) and stale_at + wait >= INVITATION_LIFETIME
+
+
+def _selects_all(rule: Rule) -> bool:
+    """Return whether a rule matches every PENDING invitation of some age."""
+    narrows = rule.inviter_gone or any(getattr(rule, each) for each in model.SELECTIONS)
+    return _includes_pending(rule) and not narrows
+
+
+def _matches_everything(keep: Keep, organization_ids: Collection[str]) -> bool:
     """Return whether the entry has only patterns as conditions, each with one for any text."""
     conditions = keep.model_dump(exclude_none=True, include={*model.CONDITIONS, *model.SELECTIONS})
-    return conditions.keys() <= {"usernames", "inviters", "projects"} and all(
-        any(set(pattern) <= {"*", "@"} for pattern in patterns) for patterns in conditions.values()
+    of_organizations = conditions.pop("organizations", ("*",))
+    has_all = "*" in of_organizations or set(organization_ids) <= set(of_organizations)
+    return (
+        has_all
+        and conditions.keys() <= {"usernames", "inviters", "projects"}
+        and all(
+            any(set(pattern) <= {"*", "@"} for pattern in patterns)
+            for patterns in conditions.values()
+        )
     )
 
 
@@ -317,6 +393,12 @@ class _FileSchemaGenerator(GenerateJsonSchema):
         if schema.get("default") in (None, (), {}):  # Not useful as an editor's suggestion.
             return self.generate_inner(schema["schema"])
         return super().default_schema(schema)
+
+    @override
+    def encode_default(self, dft: object) -> object:
+        if isinstance(dft, timedelta):
+            return types.format_duration(dft)
+        return super().encode_default(dft)
 
     @override
     def field_title_should_be_set(self, schema: object) -> bool:

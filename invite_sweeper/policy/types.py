@@ -1,6 +1,7 @@
 """Field types of a policy, each with its own validation and error text."""
 
 import difflib
+import fnmatch
 import re
 import unicodedata
 from collections.abc import Collection, Iterable
@@ -8,7 +9,7 @@ from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Annotated, Final, Literal, TypeAlias, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 from invite_sweeper.models import MembershipStatus, Source
 from invite_sweeper.policy.yaml_reader import Placeholder, quote
@@ -93,6 +94,14 @@ def parse_duration(text: str, *, zero: bool = False) -> timedelta:
     if seconds > _MAX_DURATION.total_seconds():
         raise InvalidValue("is longer than 100 years", "write `36500d` or less")
     return timedelta(seconds=seconds)
+
+
+def format_duration(duration: timedelta) -> str:
+    """Return a duration of whole seconds as a policy writes it, in the largest unit that fits."""
+    seconds = round(duration.total_seconds())
+    units = (unit for unit in ("d", "h", "m") if seconds and seconds % _SECONDS[unit] == 0)
+    unit = next(units, "s")
+    return f"{seconds // _SECONDS[unit]}{unit}"
 
 
 def _clean_text(value: str) -> str:
@@ -203,6 +212,30 @@ def _username(pattern: str) -> str:
     return pattern
 
 
+def _own_username(pattern: str) -> str:
+    """Reject a glob that matches every address: a condition that nobody meets."""
+    if all(fnmatch.fnmatchcase(address, pattern.lower()) for address in _UNLIKE_ADDRESSES):
+        hint = "write globs for the people to leave out, such as `*@example.com`"
+        raise InvalidValue("matches everybody, so nobody is left", hint)
+    return pattern
+
+
+_UNLIKE_ADDRESSES: Final = ("a@b.cd", "efg.hij+12@klm-34.nopq.rstuvw")
+"""Addresses with no letter in common, and of parts with different lengths."""
+
+
+def _organization(pattern: str) -> str:
+    if re.fullmatch("[0-9a-fA-F]{24}", pattern):
+        return _atlas_id(pattern)
+    return _check_id_length(pattern)
+
+
+def _check_id_length(pattern: str) -> str:
+    if re.fullmatch("(?!.{24}$)[0-9a-fA-F]{20,28}", pattern):
+        raise InvalidValue(f"has {len(pattern)} hex digits; an id has 24", "check the id")
+    return pattern
+
+
 def _project(pattern: str) -> str:
     if pattern.startswith("!"):
         name = quote(pattern.removeprefix("!"))
@@ -211,9 +244,7 @@ def _project(pattern: str) -> str:
     if pattern.endswith("/"):
         suspicion = "ends with `/`, and no project's name does", f"write {quote(pattern[:-1])}"
         raise InvalidValue(*(suspicious_pattern(pattern) or suspicion))
-    if re.fullmatch("(?!.{24}$)[0-9a-fA-F]{20,28}", pattern):
-        raise InvalidValue(f"has {len(pattern)} hex digits; an id has 24", "check the id")
-    return pattern
+    return _check_id_length(pattern)
 
 
 def _whole_path(path: str) -> str:
@@ -249,6 +280,8 @@ Sentence: TypeAlias = Annotated[
 DirectoryPath: TypeAlias = Annotated[Text, AfterValidator(_whole_path)]
 OnlyTrue: TypeAlias = Annotated[bool, AfterValidator(_only_true), WithJsonSchema({"const": True})]
 UsernamePattern: TypeAlias = Annotated[Text, AfterValidator(_username)]
+OwnPattern: TypeAlias = Annotated[UsernamePattern, AfterValidator(_own_username)]
+OrganizationPattern: TypeAlias = Annotated[Text, AfterValidator(_organization)]
 ProjectPattern: TypeAlias = Annotated[Text, AfterValidator(_project)]
 AtlasId: TypeAlias = Annotated[
     str, AfterValidator(_atlas_id), Field(json_schema_extra={"pattern": "^[0-9a-f]{24}$"})
@@ -270,9 +303,10 @@ Version: TypeAlias = Annotated[int, BeforeValidator(_version), WithJsonSchema({"
 _DurationText = WithJsonSchema(
     {"type": "string", "pattern": f"^({_SHORT_DURATION}|{_ISO_DURATION})$"}
 )
-Duration: TypeAlias = Annotated[timedelta, BeforeValidator(_duration), _DurationText]
+_AsWritten = PlainSerializer(format_duration, return_type=str, when_used="json")
+Duration: TypeAlias = Annotated[timedelta, BeforeValidator(_duration), _DurationText, _AsWritten]
 DurationOrZero: TypeAlias = Annotated[
-    timedelta, BeforeValidator(partial(_duration, zero=True)), _DurationText
+    timedelta, BeforeValidator(partial(_duration, zero=True)), _DurationText, _AsWritten
 ]
 Day: TypeAlias = Annotated[
     date, BeforeValidator(_day), WithJsonSchema({"type": "string", "format": "date"})

@@ -38,7 +38,7 @@ from invite_sweeper.sweep.guards import check_clock, check_members, check_popula
 from invite_sweeper.sweep.plan import ListOutcome, Observer, Planner
 from invite_sweeper.sweep.recovery import Recovery
 from invite_sweeper.sweep.result import Result, secret_warnings
-from invite_sweeper.sweep.scope import ProjectFilter, RunScope
+from invite_sweeper.sweep.scope import ProjectFilter, RunScope, unmatched_organizations
 from invite_sweeper.sweep.steps import Step
 from invite_sweeper.text import pluralize
 
@@ -261,6 +261,11 @@ class Reader:
         if all(each.scope is not None for each in self._organizations):  # else they may match there
             unused = self._filter.unused_patterns()
             self._result.warn_of(WarningCode.UNUSED_PATTERN, *unused, level=WarningLevel.REMARK)
+        names = [each.name for each in self._organizations if each.name]
+        is_whole = self._command.shard is None and len(names) == len(self._organizations)
+        if is_whole:  # else the name may be that of another one
+            unmatched = unmatched_organizations(self._command.policy, names)
+            self._result.warn_of(WarningCode.UNUSED_PATTERN, *unmatched)
 
     async def _try(self, organization: Organization) -> None:
         """Read one organization; raise an error of the whole run."""

@@ -55,7 +55,8 @@ class Planner:
         self._organization = organization
         self._command = command
         self._write = write
-        self._selector = Selector(command.policy, command.now, members)
+        names = {organization.id: organization.name} if organization.name else {}
+        self._selector = Selector(command.policy, command.now, members, names)
         self._steps = steps
         self._observe = observe
         self._gone: set[str] = set()

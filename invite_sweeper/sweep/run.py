@@ -3,12 +3,12 @@
 Nothing is deleted before the last step. A dry run is the same, and ends before the question.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from invite_sweeper.audit import AuditLog, check_written_plan
 from invite_sweeper.audit.events import OutcomeLine, RunFinished
-from invite_sweeper.counts import total
+from invite_sweeper.counts import Counts, total
 from invite_sweeper.endings import WarningCode, WarningLevel
 from invite_sweeper.errors import Cancelled, RunError
 from invite_sweeper.models import Outcome
@@ -20,7 +20,7 @@ from invite_sweeper.sweep.guards import check_clock, check_limits, check_populat
 from invite_sweeper.sweep.plan import trim
 from invite_sweeper.sweep.result import Result, View
 from invite_sweeper.sweep.steps import ChangeTracker, KeepOutsidePlan, describe_notice
-from invite_sweeper.text import pluralize
+from invite_sweeper.text import pluralize, shorten_list
 
 MAX_QUESTION_S: Final = 60.0
 """After a longer question, everything is read again before anything is deleted."""
@@ -159,13 +159,23 @@ def _report_plan(
         text = describe_notice(counts, due, dry_run=command.dry_run)
         result.warn_of(WarningCode.NOTICE, text, level=remark)
     if command.dry_run and is_whole and counts.invitations_seen:
-        result.warn_of(
-            WarningCode.UNUSED_KEEP,
-            *(
-                f"The keep entry {each.name!r} matched no invitation: check its spelling."
-                for each in command.policy.keep
-                if each.is_active(command.now.date())
-                and not counts.kept_by_reason.get(f"keep:{each.name}")
-            ),
-            level=remark,
-        )
+        unused = tuple(_unused_keep_entries(command, counts))
+        result.warn_of(WarningCode.UNUSED_KEEP, *unused, level=remark)
+
+
+_MAX_UNUSED_NAMED: Final = 3
+
+
+def _unused_keep_entries(command: Command, counts: Counts) -> Iterator[str]:
+    """Yield a sentence about the keep entries that matched no invitation, if there are some."""
+    names = [
+        repr(entry.name)
+        for entry in command.policy.keep
+        if entry.is_active(command.now.date())
+        and not counts.kept_by_reason.get(f"keep:{entry.name}")
+    ]
+    if len(names) == 1:
+        yield f"The keep entry {names[0]} matched no invitation: check its spelling."
+    elif names:
+        listed = shorten_list(names, _MAX_UNUSED_NAMED)
+        yield f"{len(names):,} keep entries matched no invitation: {listed}. Check their spelling."

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -123,6 +123,27 @@ class RunScope:
             linked_projects=tuple((id_, self.project_names.get(id_, "")) for id_ in linked),
             links_out_of_scope=outside or not linked.keys() <= in_scope,
         )
+
+
+def unmatched_organizations(policy: Policy, names: Collection[str]) -> Iterator[str]:
+    """Yield a warning for each glob in `organizations` that is the name of no organization.
+
+    Args:
+        names: Those of all organizations of the policy.
+    """
+    entries = [
+        *(("rule", each.name, each.organizations) for each in policy.rules),
+        *(("keep entry", each.name, each.organizations) for each in policy.keep),
+    ]
+    for kind, entry, patterns in entries:
+        for pattern in patterns or ():
+            globs = ProjectPatterns([pattern], protects=kind == "keep entry")
+            if globs.has_globs and not any(globs.matches("", name) for name in names):
+                known = ", ".join(map(repr, sorted(names)))
+                yield (
+                    f"The {kind} {entry!r} is for the organization {pattern!r}, and none of the "
+                    f"policy has that name: {known}."
+                )
 
 
 def scope_sha256(policy: Policy) -> str:

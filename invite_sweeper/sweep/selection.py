@@ -17,10 +17,17 @@ only keep more.
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
-from invite_sweeper.models import INVITED_STATUSES, SOURCES_OF_USERS, Invitation, parse_timestamp
+from invite_sweeper.models import (
+    INVITED_STATUSES,
+    SOURCES_OF_USERS,
+    Invitation,
+    MembershipStatus,
+    parse_timestamp,
+)
 from invite_sweeper.policy import Keep, Policy, Rule
 from invite_sweeper.text import (
     Globs,
@@ -60,6 +67,9 @@ Members: TypeAlias = Mapping[str, frozenset[str]]
 """The folded usernames (`casefold_visible`) of the active members, by organization; only
 organizations whose list was read to its end and did not shrink too much."""
 _NO_MEMBERS: Final[Members] = MappingProxyType({})
+Names: TypeAlias = Mapping[str, str]
+"""The name of each organization that Atlas told in this run, by id."""
+_NO_NAMES: Final[Names] = MappingProxyType({})
 
 
 def match_all(conditions: Iterable[Condition], invitation: Invitation) -> MatchResult:
@@ -75,7 +85,7 @@ def match_all(conditions: Iterable[Condition], invitation: Invitation) -> MatchR
 
 
 def entry_conditions(
-    entry: Rule | Keep, now: datetime, members: Members = _NO_MEMBERS
+    entry: Rule | Keep, now: datetime, members: Members = _NO_MEMBERS, names: Names = _NO_NAMES
 ) -> Iterator[Condition]:
     """Yield one condition for each key that the entry has, in a fixed order.
 
@@ -90,12 +100,12 @@ def entry_conditions(
             "expires_at", lambda end: timedelta() < end - now <= span
         ),
         "usernames": lambda globs: _name(entry, globs, "username"),
+        "not_usernames": _not_username,
         "inviters": lambda globs: _name(entry, globs, "inviter"),
         "roles": lambda wanted: _any_of(wanted, lambda one: one.all_roles, "no_roles"),
         "projects": lambda entries: _projects(entry, entries),
-        "statuses": lambda wanted: _any_of(
-            wanted, lambda one: () if one.status is None else (one.status,), "no_status"
-        ),
+        "organizations": lambda entries: _organizations(entry, entries, names),
+        "statuses": lambda wanted: _any_of(wanted, partial(_statuses_at, now), "no_status"),
         "inviter_gone": lambda _: _inviter_gone(members),
     }
     for key, matcher in matchers.items():
@@ -121,6 +131,40 @@ def _name(
         return f"no_{field}" if name is None else globs.matches(name)
 
     return matches
+
+
+def _not_username(patterns: tuple[str, ...]) -> Matcher:
+    """Match a username that none of the globs matches.
+
+    Rules and keep entries fold alike: who only looks like a colleague is treated as one, so that
+    a rule for everybody else leaves both alone.
+    """
+    globs = Globs(patterns, protects=True)
+
+    def matches(invitation: Invitation) -> MatchResult:
+        username = invitation.username
+        return "no_username" if username is None else not globs.matches(username)
+
+    return matches
+
+
+def status_at(now: datetime, invitation: Invitation) -> str | None:
+    """Return the status of an invitation at an instant; None where it is not known.
+
+    A list of users shows it. A row of the older lists is PENDING until its `expires_at`, and
+    expired from then on (`possible_statuses`).
+    """
+    if invitation.source in SOURCES_OF_USERS or invitation.status is None:
+        return invitation.status
+    ends_at = _read_date(invitation.expires_at)
+    if isinstance(ends_at, str):
+        return None
+    return MembershipStatus.PENDING if now < ends_at else MembershipStatus.INVITATION_EXPIRED
+
+
+def _statuses_at(now: datetime, invitation: Invitation) -> tuple[str, ...]:
+    status = status_at(now, invitation)
+    return () if status is None else (status,)
 
 
 def _any_of(
@@ -149,6 +193,22 @@ def _projects(entry: Rule | Keep, entries: tuple[str, ...]) -> Matcher:
             return patterns.matches(invitation.scope_id, invitation.project_name or "")
         linked = invitation.linked_projects
         return bool(linked) and quantifier(patterns.matches(*each) for each in linked)
+
+    return matches
+
+
+def _organizations(entry: Rule | Keep, entries: tuple[str, ...], names: Names) -> Matcher:
+    """Match the organization by its id, or by its name as Atlas told it in this run.
+
+    Where the name is not known, a glob makes nothing stale and keeps what it may protect.
+    """
+    patterns = ProjectPatterns(entries, protects=isinstance(entry, Keep))
+
+    def matches(invitation: Invitation) -> MatchResult:
+        name = names.get(invitation.org_id) or None
+        if patterns.matches(invitation.org_id, name):
+            return True
+        return "no_organization_name" if name is None and patterns.has_globs else False
 
     return matches
 
@@ -266,15 +326,22 @@ class Selector:
     Args:
         now: The one instant of the run, aware UTC.
         members: For `inviter_gone`.
+        names: For `organizations`.
     """
 
-    def __init__(self, policy: Policy, now: datetime, members: Members = _NO_MEMBERS) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        now: datetime,
+        members: Members = _NO_MEMBERS,
+        names: Names = _NO_NAMES,
+    ) -> None:
         self._now = now
         self._keep = tuple(
-            (each, tuple(entry_conditions(each, now, members))) for each in policy.keep
+            (each, tuple(entry_conditions(each, now, members, names))) for each in policy.keep
         )
         self._rules = tuple(
-            (each, tuple(entry_conditions(each, now, members))) for each in policy.rules
+            (each, tuple(entry_conditions(each, now, members, names))) for each in policy.rules
         )
 
     def decide(self, invitation: Invitation) -> Decision:

@@ -10,8 +10,9 @@ def test_validate_shows_warnings_and_ends_with_0(cli):
     assert done.code == 0
     assert done.out.startswith("policy.yaml is a valid policy")
     found = re.findall(r"^policy.yaml:\d+:\d+: warning: (.*)$", done.err, re.MULTILINE)
-    lists, warning = found
-    assert lists.startswith("sources: Atlas has announced the end of each list")
+    ending, unread, warning = found
+    assert ending.startswith("sources: Atlas has announced the end of each list")
+    assert unread.startswith("sources: The policy reads invites and no list of the organization")
     assert warning.startswith("keep[0].until: The keep entry `lapsed` ended on 2020-01-31")
     assert cli.sim.requests == ()
 
@@ -23,7 +24,8 @@ def test_validate_shows_warnings_beside_errors_and_ends_with_2(cli):
     assert (done.code, done.out) == (2, "")
     assert re.search(r"^policy.yaml:\d+:\d+: warning: keep\[0\].until: ", done.err, re.MULTILINE)
     assert re.search(r"^policy.yaml:\d+:\d+: limits.max_share: ", done.err, re.MULTILINE)
+    assert "List them with" not in done.err  # the command that was just run
     result = json.loads(cli.run("validate", "policy.yaml", "--output", "json").out)
-    assert (result["valid"], result["errors"], result["warnings"]) == (False, 2, 2)
+    assert (result["valid"], result["errors"], result["warnings"]) == (False, 2, 3)
     assert [each["severity"] for each in result["findings"]].count("error") == 2
     assert cli.sim.requests == ()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invite_sweeper.policy.types import InvalidValue, parse_duration
+from invite_sweeper.policy.types import InvalidValue, format_duration, parse_duration
 
 SECONDS = {"90s": 90, "30m": 1_800, "12h": 43_200, "14d": 1_209_600, "2w": 1_209_600, "1s": 1}
 SECONDS |= {"014d": 1_209_600, "36500d": 3_153_600_000, f"{'0' * 5_000}1d": 86_400}
@@ -51,6 +51,17 @@ def test_zero_is_a_duration_where_it_is_allowed(text):
 def test_short_form_and_iso_8601_are_equal(number, unit):
     iso = f"P{'T' if unit in 'smh' else ''}{number}{unit.upper()}"
     assert parse_duration(f"{number}{unit}") == parse_duration(iso)
+
+
+@given(st.integers(0, 5_000), st.sampled_from([1, 60, 3_600, 86_400]))
+def test_duration_is_written_as_it_is_read(number, unit_s):
+    duration = timedelta(seconds=number * unit_s)
+    assert parse_duration(format_duration(duration), zero=True) == duration
+
+
+@pytest.mark.parametrize("text", ["0s", "90s", "30m", "90m", "20h", "36h", "14d"])
+def test_duration_is_written_in_the_largest_unit_that_fits(text):
+    assert format_duration(parse_duration(text, zero=True)) == text
 
 
 @given(st.text())

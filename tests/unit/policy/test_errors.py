@@ -26,7 +26,7 @@ FRAMES = {
     "top": f"{HEAD}{RULES}§⏎",
     "rule": f"{HEAD}rules: [{{§}}]⏎",
     "keep": f"{HEAD}{RULES}keep: [{{name: b, §}}]⏎",
-    "lists": f"{HEAD}{RULES}sources: [invites, users]⏎§⏎",
+    "lists": f"{HEAD}{RULES}sources: [invites, users, org_users, org_invites]⏎§⏎",
 }
 
 

@@ -18,17 +18,19 @@ organizations: [{{id: {FIRST}}}, {{id: {SECOND}, credentials: PROD_2}}]
 projects: {{include: ["*"], exclude: ["prod-*"], tags: {{env: sandbox}}}}
 sources: [invites]
 rules:
-  - {{name: forgotten, older_than: P14D}}
-  - {{name: outsiders, older_than: P3D, usernames: ["*@gmail.com"]}}
+  - {{name: forgotten, older_than: 14d}}
+  - {{name: outsiders, older_than: 3d, usernames: ["*@gmail.com"]}}
 keep:
   - name: all
-    older_than: P1D
+    older_than: 1d
     expired: false
-    expires_within: PT2H
+    expires_within: 2h
     usernames: ['*@a.example.com', b@example.com]
+    not_usernames: ['*@c.example.com']
     inviters: [abcdefgh]
     roles: [GROUP_OWNER]
     projects: ['Prod *', '0123456789abcdef01234567']
+    organizations: ['Acme *', {FIRST}]
     statuses: [PENDING, INVITATION_EXPIRED, INVITATION_REJECTED]
     inviter_gone: true
     reason: they travel
@@ -38,7 +40,7 @@ limits:
   max_deletions_per_project: 7
   max_share: 1.0
   max_unreadable_projects: 0
-  period: PT0S
+  period: 0s
   over_limit: trim
   max_population_drop: 0.0
   max_bounces: 0
@@ -50,11 +52,11 @@ execution:
   concurrency: 1000
   max_requests_per_second: 2.5
   attempts: 20
-  deadline: PT2H
-  grace: PT5S
+  deadline: 2h
+  grace: 5s
   reserve: 0.5
 audit: {{directory: elsewhere/log, record: all, stdout: true}}
-notice: {{wait: P7D}}
+notice: {{wait: 7d}}
 notify:
   - {{kind: slack, url_env: SLACK_URL}}
   - {{kind: webhook, url_env: HOOK_URL, secret_env: _KEY1, when: changes}}
@@ -67,14 +69,14 @@ version: 1
 organizations: [{{id: {FIRST}}}]
 projects: {{include: ["*"], exclude: [], tags: {{}}}}
 sources: [invites]
-rules: [{{name: a, older_than: P14D}}]
+rules: [{{name: a, older_than: 14d}}]
 keep: []
 limits:
   max_deletions: 100
   max_deletions_per_project: 25
   max_share: 0.5
   max_unreadable_projects: 10
-  period: PT20H
+  period: 20h
   over_limit: refuse
   max_population_drop: 0.3
   max_bounces: 3
@@ -82,7 +84,7 @@ limits:
   max_already_gone_share: 0.5
   breaker_window: 50
   canary: 5
-execution: {{concurrency: 20, attempts: 5, deadline: PT1H, grace: PT20S, reserve: 0.1}}
+execution: {{concurrency: 20, attempts: 5, deadline: 1h, grace: 20s, reserve: 0.1}}
 audit: {{directory: audit, record: planned, stdout: false}}
 notify: []
 """
@@ -136,9 +138,13 @@ def test_runs_warn_of_all_that_validate_does_but_of_an_unread_list():
     assert policy is not None
     assert [each.where for each in found] == ["sources"]
     assert policy.warnings(TODAY) == ()
-    policy, (only,) = check_policy(SMALL.encode(), TODAY)
+    policy, (ending, unread) = check_policy(SMALL.encode(), TODAY)
     assert policy is not None
-    assert policy.warnings(TODAY) == (f"{only.message} {only.hint}",)
+    assert policy.warnings(TODAY) == (f"{ending.message} {ending.hint}",)
+    assert unread.message.startswith("The policy reads invites and no list of the organization")
+    policy, (left,) = check_policy(f"{SMALL}sources: [users]\n".encode(), TODAY)
+    assert policy is not None
+    assert policy.warnings(TODAY) == (f"{left.message} {left.hint}",)
 
 
 NAMED = f"organizations: [{'1' * 24!r}, {{id: {'2' * 24!r}, credentials: NORTH}}]\n"

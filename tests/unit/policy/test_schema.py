@@ -68,7 +68,7 @@ BEYOND = re.compile(
     "repeats|set twice|as a key|base 60|signing key|applies to|no time or status|version"
     "|invisible|space|empty|zero|100 years|30 days|finite|whole number|a date|organization id"
     "|address|regular expression|globs|contains|starts with|ends with|hex digits|begins with"
-    "|is the date|is the timestamp"
+    "|is the date|is the timestamp|matches everybody|upper-case|under the policy's"
 )
 """Errors that a schema of JSON cannot express."""
 

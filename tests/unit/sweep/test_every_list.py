@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from audit.runs import intent, outcome, write_run
-from builders import NOW, OTHER_ORG, PROJECT, changed, entry_of, event_of, object_id, policy
+from builders import NOW, ORG, OTHER_ORG, PROJECT, changed, entry_of, event_of, object_id, policy
 from sweep.night import line_of
 
 from invite_sweeper.audit import AuditDirectory, History
@@ -45,20 +45,21 @@ def history_of(deleted):
         return History.read(directory.files())
 
 
-def decide_all(*entries, deleted=(), planned=None, announced=None, **keys):
+def decide_all(*entries, deleted=(), planned=None, announced=None, names=None, **keys):
     """Return the decisions of a whole run about the entries of one person.
 
     Args:
         deleted: Entries that earlier runs deleted.
         planned: Decisions that a saved plan lists.
         announced: When entries were announced; None without a notice.
+        names: Of organizations, as Atlas told them.
     """
     steps = [KeepBounced(history_of(deleted), max_bounces=3)]
     if planned is not None:
         steps.append(KeepOutsidePlan(map(line_of, planned)))
     if announced is not None:
         steps.append(Notice(announced, 7 * DAY, NOW))
-    selector = Selector(policy(**keys), NOW)
+    selector = Selector(policy(**keys), NOW, names=names or {})
     decisions = [keep_unrecordable(selector.decide(each)) for each in entries]
     if entries[0].source is not Source.INVITES:
         decisions = combine(decisions, all_read=True)
@@ -136,6 +137,44 @@ def test_notice_is_over_exactly_wait_after_the_announcement_in_each_list(ago, st
         assert (found.announcement.announced_at, found.announcement.rule) == (None, "forgotten")
     again = changed(one, created_at=one.sent_at + SECOND)
     assert decide(again, announced={announcement_key(one): NOW - ago}).stale is False
+
+
+@pytest.mark.parametrize("source", Source)
+@pytest.mark.parametrize(
+    ("entry", "names", "reason"),
+    [
+        ({"organizations": ["acme*"]}, {ORG: "Acme"}, "keep:k"),
+        ({"organizations": ["acme*"]}, {}, "no_organization_name"),
+        ({"organizations": [ORG]}, {}, "keep:k"),
+        ({"not_usernames": ["*@x.example"]}, {}, "keep:k"),
+    ],
+    ids=str,
+)
+def test_keep_entry_by_organization_or_for_all_others_keeps_in_each_list(
+    entry, names, reason, source
+):
+    found = decide(entry_of(source), keep=[{"name": "k", **entry}], names=names)
+    assert found.keep_reason == reason
+
+
+@pytest.mark.parametrize("source", Source)
+@pytest.mark.parametrize(
+    ("changes", "condition", "reason"),
+    [
+        ({}, {"organizations": ["*"]}, "no_organization_name"),
+        ({}, {"not_usernames": ["*@example.com"]}, "no_rule"),
+        ({"username": "\uff50@Example.com."}, {"not_usernames": ["*@example.com"]}, "no_rule"),
+        ({"username": None}, {"not_usernames": ["*@example.com"]}, "no_username"),
+    ],
+    ids=str,
+)
+def test_rule_for_others_leaves_out_whom_it_may_not_mean_in_each_list(
+    changes, condition, reason, source
+):
+    found = decide(
+        entry_of(source, **changes), rules=[{"name": "r", "older_than": "1d", **condition}]
+    )
+    assert found.keep_reason == reason
 
 
 # --- one person in several lists -----------------------------------------------------------------

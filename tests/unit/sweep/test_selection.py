@@ -15,8 +15,8 @@ NO_TIME = timedelta()
 LATE = NOW.replace(hour=23, minute=59, second=59, microsecond=999_999)
 
 
-def decide(one, now=NOW, members=None, **changes):
-    return Selector(policy(**changes), now, members or {}).decide(one)
+def decide(one, now=NOW, members=None, names=None, **changes):
+    return Selector(policy(**changes), now, members or {}, names or {}).decide(one)
 
 
 def verdict(one, **keys):
@@ -27,16 +27,17 @@ def verdict(one, **keys):
     return decision.rule or decision.keep_reason
 
 
-def rule(**keys):
-    return {"rules": [{"name": "r", **keys}]}
+def rule(top=None, **keys):
+    """Return the keys of a policy with one rule; `top` are further keys of the policy."""
+    return {"rules": [{"name": "r", **keys}], **(top or {})}
 
 
 def old(**keys):
     return rule(older_than="1d", **keys)
 
 
-def keep(**keys):
-    return {"keep": [{"name": "k", **keys}]}
+def keep(top=None, **keys):
+    return {"keep": [{"name": "k", **keys}], **(top or {})}
 
 
 def rules(**ages):
@@ -44,6 +45,7 @@ def rules(**ages):
 
 
 OF_ALL = {"older_than": "1d", "usernames": ["*"]}
+TWO = {"top": {"organizations": [ORG, OTHER_ORG]}}
 NAMED = {"username": "Ann@GMail.com", "inviter": "Ann@GMail.com"}
 BOTH = rule(older_than="14d", usernames=["*@gmail.com"])
 
@@ -85,13 +87,26 @@ DECISIONS = [
     ({}, old(projects=[PROJECT]), "r"),
     ({}, old(projects=["sandbox"]), "no_rule"),
     ({}, old(projects=["*cd*"]), "no_rule"),  # digits of the id
-    ({"status": "INVITATION_EXPIRED"}, rule(statuses=["INVITATION_EXPIRED"]), "r"),
-    ({"status": "INVITATION_EXPIRED"}, rule(statuses=["PENDING"]), "no_rule"),
+    # Everybody but one's own people.
+    (NAMED, old(not_usernames=["*@example.com"]), "r"),
+    (NAMED, old(not_usernames=["*@example.com", "*@gmail.COM"]), "no_rule"),
+    (NAMED, old(not_usernames=["ann@gmail.com"]), "no_rule"),
+    (NAMED, old(usernames=["ann@*"], not_usernames=["*@example.com"]), "r"),
+    (NAMED, rule(older_than="30d", not_usernames=["*@example.com"]), "too_young"),
+    (NAMED, keep(not_usernames=["*@example.com"]), "keep:k"),
+    (NAMED, keep(not_usernames=["*@gmail.com"]), "forgotten"),
+    # Organizations, by id.
+    ({}, old(organizations=[ORG]), "r"),
+    ({"org_id": OTHER_ORG}, old(organizations=[ORG], **TWO), "no_rule"),
+    ({}, keep(organizations=[ORG]), "keep:k"),
+    ({"org_id": OTHER_ORG}, keep(organizations=[ORG], **TWO), "forgotten"),
     # A rule or keep entry that needs a value that Atlas did not send.
     ({"username": None}, old(usernames=["*"]), "no_username"),
     ({"inviter": None}, old(inviters=["*"]), "no_inviter"),
     ({"roles": (), "project_roles": ()}, old(roles=["X"]), "no_roles"),
     ({"username": None}, keep(usernames=["*"]), "no_username"),
+    ({"username": None}, old(not_usernames=["*@x.example"]), "no_username"),
+    ({"username": None}, keep(not_usernames=["*@x.example"]), "no_username"),
     ({"inviter": None}, keep(inviters=["*"]), "no_inviter"),
     ({"roles": (), "project_roles": ()}, keep(roles=["X"]), "no_roles"),
     ({"expires_at": datetime(1, 1, 1, tzinfo=UTC)}, keep(expires_within="3d"), "no_date"),
@@ -212,6 +227,81 @@ def test_keep_entry_protects_projects_whose_names_look_the_same_and_a_rule_does_
     assert verdict(full_width, **old(projects=["prod-*"])) == "no_rule"
 
 
+@pytest.mark.parametrize("source", Source)
+@pytest.mark.parametrize(("pattern", "name"), LOOKALIKES + INVISIBLE)
+def test_who_looks_like_a_colleague_is_not_one_of_the_others(pattern, name, source):
+    one = entry_of(source, username=name)
+    assert verdict(one, **old(not_usernames=[pattern])) == "no_rule"
+    assert verdict(one, **keep(not_usernames=[pattern])) == "forgotten"
+
+
+# Organizations -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("source", Source)
+@pytest.mark.parametrize(
+    ("name", "entries", "by_rule", "by_keep"),
+    [
+        ("Acme Sandbox", ["acme *"], "r", "keep:k"),
+        ("Acme Sandbox", ["x", "*SANDBOX"], "r", "keep:k"),
+        ("Acme Sandbox", ["acme"], "no_rule", "forgotten"),
+        ("Acme Sandbox", ["*cde4"], "no_rule", "forgotten"),  # digits of the id
+        (ORG, ["5efd*"], "r", "keep:k"),
+        ("\uff21cme", ["acme"], "no_rule", "keep:k"),
+        # The name is not known: by id alone; and a glob makes nothing stale and keeps.
+        (None, ["*"], "no_organization_name", "no_organization_name"),
+        ("", ["*"], "no_organization_name", "no_organization_name"),
+        (None, [ORG], "r", "keep:k"),
+        (None, [ORG, "acme*"], "r", "keep:k"),
+        (None, [OTHER_ORG], "no_rule", "forgotten"),
+        (None, [OTHER_ORG, "acme*"], "no_organization_name", "no_organization_name"),
+    ],
+)
+def test_organization_matches_by_its_id_or_by_its_name_in_this_run(
+    name, entries, by_rule, by_keep, source
+):
+    one, names = entry_of(source), {OTHER_ORG: "Acme"} | ({} if name is None else {ORG: name})
+    assert verdict(one, names=names, **old(organizations=entries, **TWO)) == by_rule
+    assert verdict(one, names=names, **keep(organizations=entries, **TWO)) == by_keep
+
+
+def test_other_conditions_of_an_entry_decide_where_the_name_is_not_known():
+    one = entry_of(Source.USERS)
+    assert verdict(one, **keep(organizations=["*"], usernames=["x@*"])) == "forgotten"
+    assert verdict(one, **rules(a={"older_than": "1d", "organizations": ["*"]}, b=OF_ALL)) == "b"
+
+
+# Statuses ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("source", [Source.USERS, Source.ORG_USERS])
+def test_list_of_users_tells_the_status_whenever_it_ends(source):
+    one = entry_of(source, status="INVITATION_EXPIRED", expires_at=NOW + DAY)
+    assert verdict(one, **rule(statuses=["INVITATION_EXPIRED"])) == "r"
+    assert verdict(one, **rule(statuses=["PENDING"])) == "no_rule"
+
+
+@pytest.mark.parametrize("source", [Source.INVITES, Source.ORG_INVITES])
+@pytest.mark.parametrize(
+    ("expires_at", "status"),
+    [
+        (NOW + MICROSECOND, "PENDING"),
+        (NOW, "INVITATION_EXPIRED"),
+        (NOW - DAY, "INVITATION_EXPIRED"),
+        (None, None),
+        ("soon", None),
+        (datetime(1, 1, 1, tzinfo=UTC), None),
+    ],
+)
+def test_row_of_the_older_lists_is_pending_until_it_expires(expires_at, status, source):
+    one = entry_of(source, expires_at=expires_at)
+    for wanted in ("PENDING", "INVITATION_EXPIRED", "INVITATION_REJECTED"):
+        by_rule, by_keep = ("r", "keep:k") if wanted == status else ("no_rule", "forgotten")
+        unknown = "no_status" if status is None else None
+        assert verdict(one, **rule(statuses=[wanted])) == (unknown or by_rule)
+        assert verdict(one, **keep(statuses=[wanted])) == (unknown or by_keep)
+
+
 # Inviters who left -------------------------------------------------------------------------------
 
 MEMBERS = {ORG: frozenset({"ada@example.com", "zoë@example.com", "bo@example.com"})}
@@ -263,9 +353,11 @@ def test_explain_returns_the_keys_of_each_entry_with_their_policy_names_and_resu
         "expired": False,
         "expires_within": "30d",
         "usernames": ["*"],
+        "not_usernames": ["x@*"],
         "inviters": ["*"],
         "roles": ["GROUP_READ_ONLY"],
         "projects": ["*"],
+        "organizations": [ORG],
         "statuses": ["PENDING"],
     }
     both = policy(**rule(**keys), **keep(usernames=["x@*"], inviters=["*"], inviter_gone=True))
@@ -302,6 +394,8 @@ entry_keys = st.fixed_dictionaries(
     {},
     optional={
         "usernames": st.just(["*@gmail.com"]),
+        "not_usernames": st.just(["*@gmail.com"]),
+        "organizations": st.sampled_from([[ORG], ["acme*"]]),
         "inviters": st.just(["*@example.com"]),
         "roles": st.just(["GROUP_OWNER"]),
         "projects": st.just(["sandbox*"]),

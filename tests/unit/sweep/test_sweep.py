@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from builders import NOW, ORG, OTHER_ORG, changed, invitation, object_id
@@ -10,7 +11,7 @@ from sweep.night import ORGS, Night, drop, kept_then, later, message
 from invite_sweeper.audit import check_written_plan
 from invite_sweeper.audit.events import Announced, Intent, OutcomeLine, Planned, RunStarted
 from invite_sweeper.audit.verify import Verdict, verify_directory
-from invite_sweeper.endings import Reason, WarningCode
+from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.errors import AtlasUnavailable, AuditLogError
 from invite_sweeper.models import ListUnreadable, Outcome, Sending, Source
 from invite_sweeper.sweep.scope import Shard, scope_sha256
@@ -293,6 +294,52 @@ async def test_unused_keep_entry_is_named_by_a_dry_run_that_read_everything(
     assert any("'board'" in each for each in night.view.remarks()) is warned
     assert not any("'first'" in each for each in night.view.remarks())
     assert [each.matched for each in result.keep_entries] == [0, stale]
+
+
+async def test_many_unused_keep_entries_are_one_line_with_the_number_and_the_first_three(
+    directory,
+):
+    keep = [{"name": f"k{n}", "usernames": [f"x{n}@*"]} for n in range(500)]
+    night = Night(directory, 1, keep=keep)
+    await night.run(dry_run=True)
+    (line,) = [each for each in night.view.remarks() if "keep entr" in each]
+    names = "'k0', 'k1', 'k2' and 497 more"
+    assert line == f"500 keep entries matched no invitation: {names}. Check their spelling."
+
+
+NAMED = {
+    "rules": [{"name": "r", "older_than": "14d", "organizations": ["beta"]}],
+    "keep": [{"name": "k", "organizations": ["alp*"]}],
+}
+
+
+@pytest.mark.parametrize(
+    ("names", "shard", "warned"),
+    [
+        ({ORG: "Alpha", OTHER_ORG: "Gamma"}, None, True),
+        ({ORG: "Alpha", OTHER_ORG: "Beta"}, None, False),
+        ({ORG: "Alpha"}, None, False),
+        ({ORG: "Alpha", OTHER_ORG: "Gamma"}, Shard(1, 2), False),
+    ],
+    ids=["no name", "its name", "one is not known", "a shard"],
+)
+async def test_name_that_no_organization_has_is_a_warning_if_all_names_are_known(
+    directory, names, shard, warned
+):
+    night = Night(directory, 1, 1, **NAMED)
+    for atlas in night.atlases:
+        atlas.organizations = partial(named, names)
+    result = await night.run(shard=shard)
+    found = [each for each in result.warnings if "'beta'" in each.message]
+    assert [each.level for each in found] == [WarningLevel.WARNING] * warned
+    assert night.deleted == [0, int("Beta" in names.values())]
+    other = {True: "no_rule", False: "no_organization_name"}[OTHER_ORG in names]
+    kept = {"keep:k": 1} | ({} if "Beta" in names.values() else {other: 1})
+    assert result.kept_by_reason == kept
+
+
+async def named(names):
+    return names
 
 
 async def test_notice_says_what_is_due_after_the_trim(directory):
