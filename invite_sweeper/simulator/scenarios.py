@@ -226,7 +226,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         keys=f"{_WIDE}notice: {{wait: 3d}}\n",
         is_nightly=True,
     ),
-    "sunset": Scenario("both lists of invitations are gone from the third run on (410)", _sunset),
+    "sunset": Scenario("both lists of invitations are gone from the third run on", _sunset),
     "trouble": Scenario("errors, lost responses, rate limits and short tokens", _trouble),
 }
 """By the name of `--scenario`; the first is the default."""
