@@ -222,8 +222,8 @@ def test_alerts_of_each_release_are_about_that_release(tmp_path):
         instance = night_of(text).environment["INVITE_SWEEPER_INSTANCE"]
         for name in ("last_run_timestamp_seconds", "last_success_timestamp_seconds"):
             metric = f'invite_sweeper_{name}{{instance="{instance}"}}'
-            values = "0x24 _x1000" if release == "gone" else "0x1000"
-            series.append({"series": metric, "values": values})
+            samples = "0x24 _x1000" if release == "gone" else "0x1000"
+            series.append({"series": metric, "values": samples})
     cases = [
         {"eval_time": f"{hours}h", "alertname": f"InviteSweeper{name}", "exp_alerts": []}
         for hours in (20, 40, 80)
