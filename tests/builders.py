@@ -6,6 +6,7 @@ from typing import TypeVar
 import yaml
 from msgspec import structs
 
+from invite_sweeper.audit.events import Kept
 from invite_sweeper.models import Entry, Invitation, Project, Source, rfc3339
 from invite_sweeper.policy import Policy, parse_policy
 
@@ -69,7 +70,7 @@ def event_of(
 ) -> InvitationT:
     """Return the event of an invitation as a run at NOW writes it."""
     recorded = structs.replace(one, age_days=one.age_at(NOW), entries=entries)
-    return recorded.as_event(kind, **more)
+    return Kept.of(recorded, **more) if kind is Kept else recorded.as_event(kind, **more)
 
 
 def listed_as(line: Invitation) -> Invitation:

@@ -427,6 +427,24 @@ MUTANTS = r"""
 = a file of an earlier run that cannot be opened is passed over: audit/history.py
 -read_events(file.path)
 +read_events(file.path) if file.path.is_file() else ()
+? tests/unit/audit/test_log.py
+= a file that another program changed is written on: audit/log.py
+-if (size := os.fstat(self._fd).st_size) != self._written:
++if (size := os.fstat(self._fd).st_size) < 0:
+= a change during the sync is not seen: audit/log.py
+-            self._fail_on_error(self._check_own)
+-            self._check_not_failed()
++            self._check_not_failed()
+= a lost lock is not seen: audit/directory.py
+-if self._lock_fd is not None and not is_same_file
++if self._lock_fd is None and not is_same_file
+= HEAD is written without the lock: audit/log.py
+-        self._directory.check_lock()  # else
++        # else
+? tests/commands/test_output_files.py
+= --out replaces the sweep of another directory: audit/reader.py
+-(found[2] == b"dry-run" or
++(found[2] != b"restore" or
 ? tests/commands/test_saved_plans.py
 = a plan is applied that was not read: sweep/guards.py
 -if sha256 is not None and saved.sha256 != sha256.strip().lower():

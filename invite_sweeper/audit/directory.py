@@ -8,7 +8,9 @@ file was moved away.
 import errno
 import fcntl
 import os
+import pwd
 import re
+import shlex
 import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -20,10 +22,10 @@ import msgspec
 
 from invite_sweeper.audit.chain import GENESIS_HASH
 from invite_sweeper.audit.events import RunWarning, format_timestamp
-from invite_sweeper.audit.reader import VERIFY_HINT, DamagedFile, FileChain
+from invite_sweeper.audit.reader import DamagedFile, FileChain
 from invite_sweeper.endings import WarningCode, WarningLevel
 from invite_sweeper.errors import AuditLogError, LockHeld, UsageError
-from invite_sweeper.files import fsync_directory, read_small_file, replace_file
+from invite_sweeper.files import fsync_directory, is_same_file, read_small_file, replace_file
 from invite_sweeper.json_text import to_json
 from invite_sweeper.redaction import SECRETS
 
@@ -114,6 +116,7 @@ class AuditDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
+        self._lock_fd: int | None = None
         try:
             os.fsencode(self.path)
         except UnicodeEncodeError:
@@ -290,7 +293,7 @@ class AuditDirectory:
                 if not stat.S_ISREG(status.st_mode):
                     raise AuditLogError(f"{path} is not a regular file.", hint=_REPLACE_HINT)
                 if status.st_uid not in {os.geteuid(), 0}:
-                    raise AuditLogError(f"{path} belongs to another user.", hint=VERIFY_HINT)
+                    raise _owned_by_another(path, status.st_uid, self.path)
                 if status.st_mode & stat.S_IWOTH:
                     raise AuditLogError(f"Every user can write to {path}.", hint=_chmod_hint(path))
 
@@ -317,7 +320,28 @@ class AuditDirectory:
             with suppress(OSError):  # a full disk: the lock holds without the name
                 os.ftruncate(fd, 0)
                 os.write(fd, holder.encode(errors="backslashreplace"))
+            self._lock_fd = fd
+            held.callback(setattr, self, "_lock_fd", None)
             yield
+
+    def check_lock(self) -> None:
+        """Check that the lock that this object holds is still the file of that name.
+
+        The lock is on a file, not on its name: once the file is removed or replaced, another run
+        can lock the new one. Nothing is checked while this object holds no lock.
+
+        Raises:
+            AuditLogError: The lock file was removed or replaced. The caller must neither delete
+                nor write to the directory.
+        """
+        path = self.path / "lock"
+        if self._lock_fd is not None and not is_same_file(path, self._lock_fd):
+            raise AuditLogError(
+                f"The lock {path} was removed or replaced during the run.",
+                consequence="Another run may have begun. This one sends no further deletion.",
+                hint="Let no other program change the audit directory. Run the same command again "
+                "when no other run is at work.",
+            )
 
 
 @contextmanager
@@ -371,16 +395,50 @@ def _make_private(directory: Path) -> None:
 
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
-    """Raise AuditLogError for a file that cannot be written."""
+    """Raise AuditLogError for a file of the audit directory that cannot be written.
+
+    Where the file, or else the nearest directory above it, belongs to another user, the error
+    names the owner and the command that repairs it.
+    """
     try:
         yield
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise AuditLogError(f"{path} is a symbolic link.", hint=_REPLACE_HINT) from error
+        if error.errno in {errno.EACCES, errno.EPERM}:
+            for each in (path, *path.parents):
+                with suppress(OSError):
+                    if (owner := each.lstat().st_uid) != os.geteuid():
+                        raise _owned_by_another(each, owner, path.parent) from error
+                    break
         raise AuditLogError(
             f"{path} cannot be written: {error.strerror or error}.",
             hint="Use a disk with free space and a directory that this user can write to.",
         ) from error
+
+
+def _owned_by_another(path: Path, owner: int, directory: Path) -> AuditLogError:
+    """Return the error of a file or directory that this user may not, or must not, write to.
+
+    Args:
+        directory: The audit directory. Where it is missing, no directory above it is given away.
+    """
+    user, name = _user_name(os.geteuid()), shlex.quote(str(directory))
+    command = f"sudo chown -R {user} {name}"
+    if not directory.is_dir():
+        command = f"sudo install -d -m 0700 -o {user} {name}"
+    return AuditLogError(
+        f"{path} belongs to {_user_name(owner)}, and this run is of {user}.",
+        hint=f"Run as the owner, or give the audit directory to {user}: {command}",
+    )
+
+
+def _user_name(uid: int) -> str:
+    """Return the name of a user; its number where the system knows none, as in a container."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 def _chmod_hint(path: Path) -> str:

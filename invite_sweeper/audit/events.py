@@ -15,6 +15,7 @@ from invite_sweeper.counts import Counts
 from invite_sweeper.endings import WarningLevel
 from invite_sweeper.errors import ErrorParts
 from invite_sweeper.models import (
+    SOURCES_OF_USERS,
     Invitation,
     ListUnreadable,
     Sending,
@@ -91,12 +92,22 @@ class Kept(Invitation, frozen=True, kw_only=True):
     """An invitation that stays, where the policy has `audit.record: all`.
 
     Attributes:
+        status: As the list shows it; None where the list has none.
         reason: A key of `kept_by_reason`.
     """
 
     event: ClassVar[str] = "kept"
 
+    status: str | None = None
     reason: str
+
+    @classmethod
+    def of(cls, invitation: Invitation, reason: str) -> Self:
+        """Return the line of an invitation, with the status of a list of users."""
+        fields = {name: getattr(invitation, name) for name in Invitation.__struct_fields__}
+        if invitation.source not in SOURCES_OF_USERS:
+            fields["status"] = None
+        return cls(**fields, reason=reason)
 
 
 class Announced(Invitation, frozen=True, kw_only=True):

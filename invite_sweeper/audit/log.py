@@ -18,6 +18,7 @@ from invite_sweeper.audit.directory import AuditDirectory, Head
 from invite_sweeper.audit.events import Event, Planned, RunFinished
 from invite_sweeper.audit.reader import VERIFY_HINT, FileChain
 from invite_sweeper.errors import AuditLogError, DamagedLog
+from invite_sweeper.files import is_same_file
 
 _NOTHING_MORE: Final = (
     "Every deletion that was sent has its intent in the log. No further deletion is sent."
@@ -96,6 +97,7 @@ class AuditLog:
             self._flush()
             end = self._written
             await asyncio.get_running_loop().run_in_executor(self._thread, self._fsync)
+            self._fail_on_error(self._check_own)
             self._check_not_failed()
             self._synced = end
 
@@ -103,13 +105,15 @@ class AuditLog:
         """Write the last line, close the file and record the end of the run in `HEAD`.
 
         Raises:
-            AuditLogError: The line could not be written. The file is closed.
+            AuditLogError: The line could not be written, or the lock was lost: `HEAD` is as it was.
+            The file is closed.
         """
         try:
             self.write(event)
             await self.sync()
         finally:
             await self.close()
+        self._directory.check_lock()  # else HEAD may be that of another run
         head = Head(self.file.number, self.file.name, self.last_hash, ended=True)
         try:
             self._directory.write_head(head)
@@ -149,7 +153,7 @@ class AuditLog:
         After a partial write, the incomplete line is removed. Whole lines stay: an outcome among
         them is recorded nowhere else.
         """
-        self._check_not_replaced()
+        self._check_own()
         written = 0
         try:
             while written < len(data):
@@ -163,16 +167,34 @@ class AuditLog:
         if self._copy is not None:
             self._uncopied.append(data)
 
-    def _check_not_replaced(self) -> None:
-        """Raise AuditLogError if the file was moved or deleted by another program."""
-        with suppress(FileNotFoundError):
-            if os.path.samestat(self.file.path.lstat(), os.fstat(self._fd)):
-                return
-        raise AuditLogError(
-            f"The audit log {self.file.path} was moved or deleted while it was being written.",
-            consequence=_NOTHING_MORE.replace("the log", "the original file"),
-            hint="Restore the original file, then run the same command again.",
-        )
+    def _check_own(self) -> None:
+        """Check that nothing else changed the file of this run, or took its lock.
+
+        It is checked before lines are appended, so that none follows what another program wrote,
+        and after each sync, so that no request is sent whose intent is gone.
+
+        Raises:
+            AuditLogError: The file was moved, deleted, shortened or lengthened, or the lock was
+                lost.
+        """
+        self._directory.check_lock()
+        path = self.file.path
+        if not is_same_file(path, self._fd):
+            raise AuditLogError(
+                f"The audit log {path} was moved or deleted while it was being written.",
+                consequence=_NOTHING_MORE.replace("the log", "the original file"),
+                hint="Restore the original file, then run the same command again.",
+            )
+        if (size := os.fstat(self._fd).st_size) != self._written:
+            done = "shortened" if size < self._written else "lengthened"
+            raise AuditLogError(
+                f"The audit log {path} was {done} by another program while it was being written: "
+                f"it has {size:,} bytes, the run wrote {self._written:,}.",
+                consequence="No further deletion is sent. The file does not have every line of "
+                "this run; its totals are in this result.",
+                hint="Exclude the audit directory from the program that changed it, such as "
+                "logrotate, and check the log with `audit verify`.",
+            )
 
     def _fsync(self) -> None:
         """Write the copy, then sync the file to disk; runs in the thread of the log.

@@ -2,8 +2,9 @@
 
 import errno
 import gzip
+import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -204,10 +205,21 @@ def _is_torn(line: bytes) -> bool:
     return _LINE_START.startswith(line[: len(_LINE_START)]) or not line.strip(b"\0")
 
 
-def is_run_file(start: bytes) -> bool:
-    """Return whether a file that starts so is the file of a run."""
-    first, _, _ = start.partition(b"\n")
-    return b'"event":"%b"' % RunStarted.event.encode() in first
+_PLAN_START: Final = re.compile(
+    rb'\{"ts":"[^"]*","run_id":"([^"]*)","seq":1,"event":"run_started","prev":"[0-9a-f]{64}",'
+    rb'"mode":"([a-z-]+)"'
+)
+
+
+def may_replace_plan(start: bytes, known_runs: Container[str]) -> bool:
+    """Return whether a file that starts so is a plan, or the copy of a run that is known.
+
+    Args:
+        known_runs: The ids of the runs whose files are in the audit directory: nothing is lost
+            where a copy of one of them is replaced.
+    """
+    found = _PLAN_START.match(start)
+    return found is not None and (found[2] == b"dry-run" or found[1].decode() in known_runs)
 
 
 def read_events(path: Path) -> Iterator[tuple[LineHeader, Event]]:

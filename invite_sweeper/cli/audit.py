@@ -34,6 +34,7 @@ from invite_sweeper.policy import load_policy
 from invite_sweeper.report import terminal
 from invite_sweeper.report.page import read_page, render_html, render_markdown
 from invite_sweeper.report.story import tell_verification
+from invite_sweeper.text import escape_unprintable
 
 
 def _parse_since(text: str, days: int = 0) -> datetime:
@@ -157,12 +158,16 @@ def _csv_lines(lines: Iterable[tuple[Record, bytes]]) -> Iterator[bytes]:
 
 
 def _cell(value: object) -> str:
-    """Return the text of a value: lists of texts separated by spaces, other values as JSON."""
+    """Return the text of a value: lists of texts separated by spaces, other values as JSON.
+
+    Control characters and direction marks are escaped, as in text: names come from other people,
+    and a file is shown on a terminal sooner or later.
+    """
     if isinstance(value, list) and all(isinstance(part, str) for part in value):
         value = " ".join(value)
     if value is None or isinstance(value, str):
-        return neutralize_formula(value or "")
-    return to_json(value).decode()
+        return escape_unprintable(neutralize_formula(value or ""))
+    return escape_unprintable(to_json(value).decode())
 
 
 _FORMULA_START = re.compile(r"[\t\r\n]|\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")

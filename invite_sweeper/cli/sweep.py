@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -16,7 +16,7 @@ from msgspec import structs
 
 from invite_sweeper.audit import History, RunFile, RunRecord, read_plan
 from invite_sweeper.audit.events import OrganizationResult, RunFinished
-from invite_sweeper.audit.reader import is_run_file
+from invite_sweeper.audit.reader import may_replace_plan
 from invite_sweeper.cli.console import run_async, write_json
 from invite_sweeper.cli.options import FILE, SWEEP, Command, RunOptions, options
 from invite_sweeper.cli.session import Session
@@ -258,8 +258,12 @@ def check_outputs(session: Session) -> None:
     if options.plan is not None and Path(options.plan).is_file():
         inputs.append(("the plan", Path(options.plan)))
     check_distinct_files(outputs, inputs)
-    ours = ("a plan", is_run_file), ("a metrics file", metrics.is_textfile)
-    for (option, path), (what, is_ours) in zip(outputs.items(), ours, strict=True):
+    known_runs = {file.run_id for file in directory.files()} if options.out is not None else set()
+    ours: dict[str, tuple[str, Callable[[bytes], bool]]] = {
+        "--out": ("a plan", partial(may_replace_plan, known_runs=known_runs)),
+        "--metrics-file": ("a metrics file", metrics.is_textfile),
+    }
+    for option, path in outputs.items():
         if path is None:
             continue
         if Path(realpath(path)).parent == Path(realpath(directory.path)):
@@ -267,6 +271,7 @@ def check_outputs(session: Session) -> None:
                 f"{option} {path} is in the audit directory {directory.path}.",
                 hint="Choose a file elsewhere.",
             )
+        what, is_ours = ours[option]
         check_replaceable(option, path, what, is_ours)
     if options.out is not None:
         check_writable(options.out, "The plan")

@@ -126,6 +126,7 @@ def announced_as(record: RunRecord) -> tuple[str, str]:
     return "Announced for a later deletion", Announced.event
 
 
+KEPT_CAPTION: Final = "Kept invitations"
 UNREAD_CAPTION: Final = "Lists not read; nothing is deleted there"
 MAX_PLANNED = 10_000
 """Planned invitations that the JSON result contains; the audit log has all."""
@@ -235,7 +236,7 @@ def tables_of(record: RunRecord, advisor: Advisor) -> Iterator[Table]:
     end, found = record.end or RunFinished(exit_code=0), read_rows(record)
     show, keep = advisor_of(record, advisor).show, end.keep_entries
     rows, announced = found.first(_MAX_TABLE_ROWS), found.announced[:_MAX_TABLE_ROWS]
-    kept = tuple(islice(_kept(record, found), _MAX_TABLE_ROWS))
+    kept = tuple(islice(kept_rows(record, found), _MAX_TABLE_ROWS))
     caption = _PLAN_CAPTIONS.get(record.mode, "Planned deletions and what became of them")
     due_caption, due = announced_as(record)
     unread, unread_event = found.unread[:_MAX_TABLE_ROWS], ListUnreadable.event
@@ -243,7 +244,7 @@ def tables_of(record: RunRecord, advisor: Advisor) -> Iterator[Table]:
         ("unreadable", UNREAD_CAPTION, _UNREAD, unread, end.projects_unreadable, unread_event),
         ("invitations", caption, (), rows, len(found.rows), ""),
         ("announced", due_caption, (), announced, end.announced, due),
-        ("kept", "Kept invitations", (), kept, end.kept, Kept.event),
+        ("kept", KEPT_CAPTION, (), kept, end.kept, Kept.event),
         ("keep-entries", "Keep entries of the policy", _KEEP_ENTRIES, keep, len(keep), ""),
     )
     for key, title, columns, shown, total, event in tables:
@@ -253,7 +254,7 @@ def tables_of(record: RunRecord, advisor: Advisor) -> Iterator[Table]:
             yield Table(key, title, every, shown, total, command)
 
 
-def _kept(record: RunRecord, found: RunRows) -> Iterator[Row]:
+def kept_rows(record: RunRecord, found: RunRows) -> Iterator[Row]:
     """Yield the kept invitations, of a run that recorded them."""
     chain = FileChain(record.file.path)
     with suppress(RunError):  # as above

@@ -17,7 +17,14 @@ from invite_sweeper.audit import RunRecord
 from invite_sweeper.audit.reader import Record
 from invite_sweeper.endings import Advisor, ExitCode, Style
 from invite_sweeper.models import Invitation, ListUnreadable
-from invite_sweeper.report.readback import UNREAD_CAPTION, RunRows, announced_as, read_rows
+from invite_sweeper.report.readback import (
+    KEPT_CAPTION,
+    UNREAD_CAPTION,
+    RunRows,
+    announced_as,
+    kept_rows,
+    read_rows,
+)
 from invite_sweeper.report.rows import (
     AGE,
     FROM,
@@ -69,8 +76,9 @@ def show_result(
 
 
 def show_run(console: Console, record: RunRecord) -> None:
-    """Print all of the plan and the outcomes of an earlier run, and how it went."""
+    """Print all that an earlier run planned, did and recorded as kept, and how it went."""
     found = read_rows(record)
+    _write(console, _kept(console.width, record, found))
     _write(console, _run(console.width, record, found, Advisor(), max_rows=sys.maxsize))
 
 
@@ -180,6 +188,14 @@ def _run(
         command = about.show("--event", ListUnreadable.event)
         yield from _rest(len(found.unread) - len(shown), command)
     yield from _story(record, tell(record, advisor), width, told)
+
+
+def _kept(width: int, record: RunRecord, found: RunRows) -> Iterator[RenderableType]:
+    """Yield what a run kept, where it recorded that: the policy has `audit.record: all`."""
+    rows = sorted_rows(kept_rows(record, found))
+    if rows:
+        heading = _heading(KEPT_CAPTION, len(rows), len(rows))
+        yield from _invitation_tables([(heading, rows)], width, with_place=True)
 
 
 def _plan(

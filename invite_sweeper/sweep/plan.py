@@ -128,7 +128,7 @@ class Planner:
             else:
                 kept[reason] += 1
                 if self._command.policy.audit.record == "all":
-                    self._write(one.as_event(events.Kept, reason=reason))
+                    self._write(events.Kept.of(one, reason))
         stale = len(organization.stale) - known
         organization.count(
             invitations_seen=stale + kept.total(),

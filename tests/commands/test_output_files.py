@@ -94,3 +94,20 @@ def test_report_over_a_file_that_it_reads_is_refused(cli, named):
     assert done.code == 2
     assert f"--out link would overwrite the audit log {cli.log_path}" in done.err
     assert cli.log_path.read_bytes() == before
+
+
+def test_a_plan_replaces_a_plan_and_a_copy_of_its_own_run_and_no_other_sweep(cli):
+    other = ("--audit-dir", "elsewhere/audit")
+    assert cli.plan(*other, "--out", "plan.jsonl").code == 0
+    assert cli.sweep("--out", "plan.jsonl").code == 0  # over the plan of another directory
+    assert cli.sweep("--out", "plan.jsonl").code == 0  # over the copy of a sweep of its own
+    assert cli.sweep(*other).code == 0
+    swept = next((cli.folder / "elsewhere/audit").glob("000002-*"))
+    (cli.folder / "link").symlink_to(swept)
+    before = swept.read_bytes()
+    for name in (str(swept), "link"):
+        for run in (cli.plan, cli.sweep):
+            done = run("--out", name)
+            assert (done.code, done.has_result) == (2, False)
+            assert f"--out {name} would overwrite a file that is not a plan" in done.err
+    assert swept.read_bytes() == before

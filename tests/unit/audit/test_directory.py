@@ -2,7 +2,11 @@
 
 import errno
 import os
+import shlex
 import stat
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -22,6 +26,23 @@ FIRST, SECOND = "000001-r1.jsonl", "000002-r2.jsonl"
 
 def names(directory: AuditDirectory) -> list[str]:
     return [file.path.name for file in directory.files()]
+
+
+@pytest.fixture
+def shared_folder() -> Iterator[Path]:
+    """Return a folder that every user can reach; `tmp_path` is private."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def as_user(uid: int, action: Callable[[], AuditLogError | None]) -> AuditLogError | None:
+    """Return what an action returns when this process has the rights of another user."""
+    os.seteuid(uid)
+    try:
+        return action()
+    finally:
+        os.seteuid(0)
 
 
 def last_hash(path: Path) -> str:
@@ -102,10 +123,41 @@ class TestAccess:
     def test_a_file_of_another_user_is_not_continued(self, directory, name, monkeypatch):
         write_run(directory, "r1")
         os.chown(directory.path / name, 12_345, -1)
-        with pytest.raises(AuditLogError, match="belongs to another user"):
+        with pytest.raises(
+            AuditLogError, match=f"{name} belongs to 12345, and this run is of root"
+        ):
             write_run(directory, "r2")
         monkeypatch.setattr(os, "geteuid", lambda: 12_345)  # its own, and the rest of root
         write_run(directory, "r2")
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+    @pytest.mark.parametrize("owned", ["audit", "audit/lock", "above"])
+    def test_the_hint_for_a_directory_of_another_user_repairs_it(self, shared_folder, owned):
+        """The command of the hint is run as it is."""
+        directory = AuditDirectory(shared_folder / "my audit" / "audit")
+        directory.path.parent.mkdir(mode=0o755)
+        if owned != "above":
+            write_run(directory, "r1")
+            (directory.path / "lock").touch(0o600)
+        if owned == "audit/lock":
+            os.chown(directory.path, 12_345, -1)
+
+        def begin() -> AuditLogError | None:
+            try:
+                with directory.lock(run_id="r2", now=NOW, command="sweep"):
+                    return None
+            except AuditLogError as error:
+                return error
+
+        error = as_user(12_345, begin)
+        named = {"audit": directory.path, "audit/lock": directory.path / "lock"}
+        path = named.get(owned, directory.path.parent)
+        assert error.message == f"{path} belongs to root, and this run is of 12345."
+        assert "audit verify" not in error.hint
+        repair = shlex.split(error.hint.partition(": sudo ")[2])
+        assert repair[-1] == str(directory.path)
+        subprocess.run(repair, check=True)
+        assert as_user(12_345, begin) is None
 
     def test_links_are_not_followed(self, directory, tmp_path):
         (tmp_path / "real").mkdir()

@@ -22,7 +22,7 @@ from audit.runs import (
     write_lines,
     write_run,
 )
-from builders import ORG
+from builders import NOW, ORG
 
 from invite_sweeper.audit import AuditDirectory, AuditLog, History, Verdict, verify_directory
 from invite_sweeper.errors import AuditLogError
@@ -225,6 +225,82 @@ class TestFailure:
         log.write(planned())
         with pytest.raises(AuditLogError, match="was moved or deleted"):
             await log.sync()
+
+    @pytest.mark.parametrize("change", ["a line less", "a byte less", "emptied", "a line more"])
+    @pytest.mark.parametrize("when", ["before the write", "during the sync"])
+    async def test_a_file_that_others_change_stops_it(self, log, monkeypatch, change, when):
+        log.write(started())
+        log.write(planned())
+        await log.sync()
+        path, whole = log.file.path, log.file.path.read_bytes()
+        first, _ = whole.splitlines(keepends=True)
+        changed = {
+            "a line less": first,
+            "a byte less": whole[:-1],
+            "emptied": b"",
+            "a line more": whole + first,
+        }[change]
+        log.write(intent(planned()))
+        real, calls = os.fsync, []
+
+        def fsync(fd: int) -> None:
+            real(fd)
+            calls.append(path.read_bytes())
+            path.write_bytes(changed if change != "a line more" else calls[0] + first)
+
+        if when == "before the write":
+            path.write_bytes(changed)
+        else:
+            monkeypatch.setattr(os, "fsync", fsync)
+        expected = "lengthened" if change == "a line more" else "shortened"
+        with pytest.raises(AuditLogError, match=f"was {expected} by another program") as caught:
+            await log.sync()
+        assert caught.value.exit_code == 7
+        after = path.read_bytes()
+        with pytest.raises(AuditLogError, match=expected):
+            log.write(outcome(planned()))
+        assert path.read_bytes() == after
+        assert len(calls) == (when == "during the sync")
+
+    @pytest.mark.parametrize("how", ["removed", "replaced"])
+    async def test_a_lock_that_is_gone_stops_it_and_the_other_run_goes_on(self, directory, how):
+        with directory.lock(run_id="r1", now=NOW, command="sweep"):
+            log = begin(directory)
+            log.write(started())
+            await log.sync()
+            lock = directory.path / "lock"
+            lock.unlink()
+            other = AuditDirectory(directory.path)
+            if how == "replaced":
+                with other.lock(run_id="r2", now=NOW, command="sweep"):
+                    await write_lines(begin(other, "r2"), [started(), finished()])
+            log.write(planned())
+            with pytest.raises(AuditLogError, match="was removed or replaced") as caught:
+                await log.sync()
+            assert caught.value.exit_code == 7
+            with suppress(AuditLogError):
+                await log.close()
+        if how == "removed":
+            with other.lock(run_id="r2", now=NOW, command="sweep"):
+                await write_lines(begin(other, "r2"), [started(), finished()])
+        await write_lines(begin(other, "r3"), [started(), finished()])
+        assert verify_directory(other).damage is None
+        assert directory.read_head().file == "000003-r3.jsonl"
+
+    async def test_a_lock_that_is_gone_at_the_end_leaves_head_alone(self, directory, monkeypatch):
+        with directory.lock(run_id="r1", now=NOW, command="sweep"):
+            log = begin(directory)
+            log.write(started())
+            real = AuditLog.close
+
+            async def close(own: AuditLog) -> None:
+                await real(own)
+                (directory.path / "lock").unlink()
+
+            monkeypatch.setattr(AuditLog, "close", close)
+            with pytest.raises(AuditLogError, match="was removed or replaced"):
+                await log.finish(finished())
+        assert not directory.read_head().ended
 
     def test_a_run_that_ended_without_its_head_is_continued(self, directory, monkeypatch):
         log = begin(directory)

@@ -88,7 +88,7 @@ def hostile(directory: AuditDirectory, value: str):
         intent(plan),
         outcome(plan, "failed", error_code=value),
         plan.as_event(Announced, rule=value, deletable_from=value),
-        plan.as_event(Kept, reason=f"keep:{value}"),
+        Kept.of(plan, reason=f"keep:{value}"),
         structs.replace(UNREADABLE, project_name=value, reason=value),
         start=started(policy_path=value, actors={ORG: value}, base_url=value, tool_version=value),
         end=finished(
@@ -254,7 +254,7 @@ def test_damaged_log_is_the_verdict_and_named_by_its_file(directory, cut):
 def test_recorded_kept_invitations_are_listed_with_their_organization_and_reason(directory):
     plans = (planned(1, source=Source.USERS), planned(2, source=Source.USERS, org_id=OTHER_ORG))
     reasons = {"too_young": "too young for every rule", "keep:board": "keep entry board"}
-    kept = [p.as_event(Kept, reason=reason) for p, reason in zip(plans, reasons, strict=True)]
+    kept = [Kept.of(p, reason=reason) for p, reason in zip(plans, reasons, strict=True)]
     write(run(*kept, kept=2), directory)
     (table,) = (table for table in page_of(directory).tables if table.key == "kept")
     cells = {column.heading: [column.cell(row) for row in table.rows] for column in table.columns}

@@ -32,7 +32,7 @@ def everything():
         names = {"username": name, "project_name": name, "inviter": name, "roles": (name, name)}
         plan = planned(number, source=Source.ORG_USERS if number % 3 else Source.USERS, **names)
         failed = outcome(plan, "failed" if number % 2 else "deleted", http_status=500)
-        lines += [plan, failed, plan.as_event(Kept, reason=f"keep:{name}")]
+        lines += [plan, failed, Kept.of(plan, reason=f"keep:{name}")]
     entries = tuple(
         KeepEntry(name=name, reason=name, until="2027-01-01", matched=1) for name in (*TEXTS, LONG)
     )
