@@ -61,7 +61,7 @@ class FakeAtlas:
     def __post_init__(self) -> None:
         self.gate.set()
 
-    async def projects(self, *, stable: bool = False) -> tuple[Project | ListUnreadable, ...]:
+    async def projects(self) -> tuple[Project | ListUnreadable, ...]:
         return tuple(self.listed)
 
     async def invitations(

@@ -3,6 +3,7 @@
 import asyncio
 import math
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import date, datetime
 from functools import partial
@@ -37,11 +38,13 @@ from invite_sweeper.atlas.limits import RateLimiter, TokenBucket
 from invite_sweeper.atlas.responses import (
     CANCELLED,
     REDIRECT,
+    ContentInvalid,
     InvalidResponse,
     RequestFailed,
     Response,
     ResponseOrFailure,
     RetryDecision,
+    UnexpectedContent,
     classify,
     is_unauthenticated,
     is_unprocessed,
@@ -50,13 +53,14 @@ from invite_sweeper.atlas.responses import (
 from invite_sweeper.models import Sending, Source
 from invite_sweeper.policy import Execution
 
-BACKOFF = wait_random_exponential(multiplier=0.5, max=30.0)
+_BACKOFF: Final = wait_random_exponential(multiplier=0.5, max=30.0)
 """Waits after a response: up to 0.5, 1, 2 … 30 seconds."""
-UNREACHABLE = wait_chain(*(wait_random(s, 1.25 * s) for s in (0.5, 10, 20, 30)))
+_UNREACHABLE: Final = wait_chain(*(wait_random(s, 1.25 * s) for s in (0.5, 10, 20, 30)))
 """Waits after a request without a response: with the default of 5 attempts they outlast a minute
 in which Atlas or the proxy is not reachable."""
 LONG_WAIT_S: Final = 6.0
 _CANCEL_CHECK_S: Final = 1.0
+_MAX_TYPE: Final = 60
 _BACK_OFF_STATUSES: Final = frozenset({TOO_MANY_REQUESTS, 503})
 
 MAX_LOOK_AGE_S: Final = 1.0
@@ -115,6 +119,68 @@ class ServerInfo:
 
 
 _Send: TypeAlias = Callable[[Authorization], Awaitable[ResponseOrFailure]]
+
+
+class _Attempts:
+    """The attempts of one request, as tenacity makes them.
+
+    A 429 is not an attempt of its own: Atlas may answer with it as often as it likes.
+
+    Args:
+        first: The result of the first attempt, which was made.
+        send_again: Sends the request again after a result; None if that is not allowed any more.
+        decide: What to do with a result.
+
+    Attributes:
+        last: The last result.
+    """
+
+    def __init__(
+        self,
+        first: ResponseOrFailure,
+        send_again: Callable[[ResponseOrFailure], Awaitable[ResponseOrFailure | None]],
+        decide: Decide,
+    ) -> None:
+        self.last = first
+        self._send_again = send_again
+        self._decide = decide
+        self._decisions = Counter[RetryDecision]()
+        self._is_over = False
+
+    async def make(self) -> ResponseOrFailure:
+        """Return the result of the next attempt."""
+        if self._decisions:  # else it is the first one
+            await self._send()
+        while not self._is_over and self._decide(self.last) is RetryDecision.RATE_LIMITED:
+            await self._send()
+        self._decisions[self._decide(self.last)] += 1
+        return self.last
+
+    async def _send(self) -> None:
+        result = await self._send_again(self.last)
+        if result is None:
+            self._is_over = True
+        else:
+            self.last = result
+
+    def may_repeat(self, result: ResponseOrFailure) -> bool:
+        """Return whether another attempt may be made after a result."""
+        decision = self._decide(result)
+        if self._is_over or decision is RetryDecision.DONE:
+            return False
+        if decision is RetryDecision.ONCE_MORE:
+            return self._decisions[decision] <= 1
+        if decision is RetryDecision.REAUTHENTICATE:
+            # A new access token may be rejected as well.
+            return self._decisions[decision] <= 1 + is_unauthenticated(result)
+        return True
+
+    def wait_s(self, state: RetryCallState) -> float:
+        """Return the seconds before the next attempt.
+
+        The `Retry-After` of a 429 or 503 blocks the bucket, whose token is acquired next.
+        """
+        return _UNREACHABLE(state) if self.last.status is None else _BACKOFF(state)
 
 
 class Client:
@@ -262,45 +328,35 @@ class Client:
         requests: int = 1,
     ) -> ResponseOrFailure:
         """Send until the result is final, and return it; each attempt sends as many `requests`."""
-        result = await send()
-        if decide(result) is RetryDecision.DONE:  # as for most requests
-            return result
-        is_first, refusals = True, 0
-
-        def is_due(_: object) -> bool:
-            decision = decide(result)
-            # A new access token may be rejected as well.
-            may_again = refusals <= 1 + is_unauthenticated(result)
-            is_refusal = decision is RetryDecision.REAUTHENTICATE
-            return decision is not RetryDecision.DONE and (may_again or not is_refusal)
-
-        def wait_s(state: RetryCallState) -> float:
-            if decide(result) is RetryDecision.RATE_LIMITED:
-                state.attempt_number -= 1  # Atlas answers with 429 as long as it likes
-                return max(0.0, request.bucket.blocked_until_s - self.limiter.clock())
-            # The `Retry-After` of a 429 or 503 blocks the bucket, whose token is acquired next.
-            return BACKOFF(state) if isinstance(result, Response) else UNREACHABLE(state)
-
-        def tell(state: RetryCallState) -> None:
-            self._tell(request, result, state.upcoming_sleep)
-
-        async for attempt in AsyncRetrying(
-            retry=retry_if_result(is_due),
-            wait=wait_s,
+        first = await send()
+        if decide(first) is RetryDecision.DONE:  # as for most requests
+            return first
+        attempts = _Attempts(first, partial(self._send_again, request, send, requests), decide)
+        retrying = AsyncRetrying(
+            retry=retry_if_result(attempts.may_repeat),
+            wait=attempts.wait_s,
             stop=stop_after_attempt(self._attempts),
             sleep=partial(self._wait, request),
-            before_sleep=tell,
-            retry_error_callback=lambda _: None,
-        ):
-            if not is_first:
-                if not await self._acquire_again(request, requests):
-                    break
-                self.counters.retries += 1
-                result = await send()
-            is_first = False
-            refusals += decide(result) is RetryDecision.REAUTHENTICATE
-            attempt.retry_state.set_result(result)
-        return result
+            before_sleep=lambda state: self._tell(request, attempts.last, state.upcoming_sleep),
+            retry_error_callback=lambda _: attempts.last,
+        )
+        return await retrying(attempts.make)
+
+    async def _send_again(
+        self,
+        request: Request,
+        send: Callable[[], Awaitable[ResponseOrFailure]],
+        requests: int,
+        last: ResponseOrFailure,
+    ) -> ResponseOrFailure | None:
+        """Send again, with tokens of its own; return None if that is not allowed any more."""
+        if last.status == TOO_MANY_REQUESTS:
+            wait_s = request.bucket.blocked_until_s - self.limiter.clock()
+            self._tell(request, last, max(0.0, wait_s))
+        if not await self._acquire_again(request, requests):
+            return None
+        self.counters.retries += 1
+        return await send()
 
     async def _wait(self, request: Request, seconds: float) -> None:
         """Wait, but not after the request was cancelled."""
@@ -327,7 +383,7 @@ class Client:
         why = result.reason if isinstance(result, RequestFailed) else result.status
         self._log.debug("retrying", path=request.path, wait_s=round(wait_s, 3), why=why)
         now_s = self.limiter.clock()
-        is_long = isinstance(result, RequestFailed) and wait_s >= LONG_WAIT_S
+        is_long = result.status is None and wait_s >= LONG_WAIT_S
         if is_long and now_s - self._told_s >= LONG_WAIT_S:  # of waits at the same time, one
             self._told_s = now_s
             self._log.info("no response from Atlas", reason=why, next_attempt_in_s=round(wait_s))
@@ -385,13 +441,7 @@ class Client:
         if request.progress is not None:
             is_explained = result.status != NO_CONTENT
             request.progress.error_code = result.code if is_explained else None
-        if result.status != OK or request.parse is None:
-            return result
-        try:
-            return result._replace(value=request.parse(result.body))
-        except InvalidResponse as error:
-            reason = f"unexpected response from Atlas: {error}"
-            return RequestFailed(reason, status=result.status)
+        return _parsed(request, result)
 
     def _update_bucket(self, bucket: TokenBucket, response: Response, sent_s: float) -> None:
         """Complete the request in its bucket: a 429, or a 503 with `Retry-After`, blocks it."""
@@ -413,3 +463,27 @@ class Client:
             limit=parse_int_header(headers, "RateLimit-Limit"),
             remaining=parse_int_header(headers, "RateLimit-Remaining"),
         )
+
+
+def _parsed(request: Request, response: Response) -> ResponseOrFailure:
+    """Return a response with the value of its body; why it has none if it is not as documented.
+
+    Only the media type that was requested is believed: another version of a list may leave
+    entries out, and an empty page of a proxy has none.
+
+    Source: the recordings (read 2026-08): each 200 has the requested type.
+    """
+    if response.status != OK or request.parse is None:
+        return response
+    requested, received = request.endpoint.media_type, response.media_type
+    what = "unexpected response from Atlas"
+    if received != requested:
+        shown = f"its type is {received[:_MAX_TYPE]}" if received else "it has no type"
+        return RequestFailed(f"{what}: {shown}, not {requested}", status=response.status)
+    try:
+        return response._replace(value=request.parse(response.body))
+    except UnexpectedContent as error:
+        reason = f"{what}: {error}"
+        return ContentInvalid(reason, status=response.status, of_entry=error.of_entry)
+    except InvalidResponse as error:
+        return RequestFailed(f"{what}: {error}", status=response.status)

@@ -4,7 +4,6 @@ Lenient where Atlas may vary (unknown keys, missing fields, unusual dates), stri
 could lose an invitation: a value of another type makes the response invalid.
 """
 
-import json
 from collections.abc import Callable, Hashable
 from datetime import datetime
 from functools import lru_cache, partial
@@ -17,10 +16,12 @@ from invite_sweeper.atlas.client import Client
 from invite_sweeper.atlas.endpoints import Endpoint, InvalidRequest, is_id
 from invite_sweeper.atlas.responses import (
     InvalidResponse,
+    ListChanged,
     ListIncomplete,
     RequestFailed,
     Response,
     ResponseOrFailure,
+    UnexpectedContent,
 )
 from invite_sweeper.models import (
     SOURCES_OF_USERS,
@@ -37,6 +38,7 @@ from invite_sweeper.text import casefold_visible
 
 _MAX_RAW_LENGTH: Final = 200
 Row = TypeVar("Row")
+Item = TypeVar("Item")
 _Id = Annotated[str, msgspec.Meta(pattern=r"\A[a-f0-9]{24}\Z")]
 _Text = Annotated[str, msgspec.Meta(min_length=1)]
 
@@ -48,16 +50,13 @@ def parse_object(body: bytes, row_type: type[Row]) -> Row:
     """Parse the body of a response.
 
     Raises:
-        InvalidResponse: It is not JSON, a key occurs twice, a field that is needed is missing, or
-            a value has another type.
+        UnexpectedContent: A field that is needed is missing, or a value has another type.
+        InvalidResponse: It is not JSON.
     """
     try:
-        _KEY_CHECKER.decode(body.decode())
         row: Row = _decoder(cast("Hashable", row_type)).decode(body)
     except msgspec.ValidationError as error:
-        raise InvalidResponse(f"not as documented: {error}") from None
-    except InvalidResponse:
-        raise
+        raise UnexpectedContent(f"not as documented: {error}") from None
     except (ValueError, RecursionError):
         raise InvalidResponse("the body is not JSON") from None
     return row
@@ -67,15 +66,6 @@ def parse_object(body: bytes, row_type: type[Row]) -> Row:
 def _decoder(row_type: Hashable) -> msgspec.json.Decoder[Any]:
     """Return the decoder of a type; making one takes longer than decoding a short list."""
     return msgspec.json.Decoder(row_type)
-
-
-def _check_keys(pairs: list[tuple[str, object]]) -> None:
-    """Raise InvalidResponse if a key occurs twice in one object: which value holds is unknown."""
-    if len(dict(pairs)) < len(pairs):
-        raise InvalidResponse("a key occurs twice in one object")
-
-
-_KEY_CHECKER: Final = json.JSONDecoder(object_pairs_hook=_check_keys)
 
 
 def _date(value: str | None) -> str | None:
@@ -154,16 +144,16 @@ class InvitedRow(Record):
             source: The list.
 
         Raises:
-            InvalidResponse: It belongs to another place, or its roles have the form of another
+            UnexpectedContent: It belongs to another place, or its roles have the form of another
                 list. Without roles, the projects of an organization's user would be unknown.
         """
         of_org, of_user = source.is_organization_level, source in SOURCES_OF_USERS
         if (self.org_id if of_org else self.group_id) not in {None, place.id}:
             what = "organization" if of_org else "project"
-            raise InvalidResponse(f"the list contains an invitation to another {what}")
+            raise UnexpectedContent(f"it is an invitation to another {what}")
         roles = self.roles
         if isinstance(roles, OrganizationRoles) is not (source is Source.ORG_USERS):
-            raise InvalidResponse("the roles of a user are not as documented")
+            raise UnexpectedContent("its roles are not as documented")
         if isinstance(roles, OrganizationRoles):
             held, assignments = roles.org_roles, roles.group_role_assignments
         else:
@@ -317,8 +307,69 @@ class Page(Record, Generic[Row]):
         return any(link.rel == "next" for link in self.links or ())
 
 
-class Listing(NamedTuple, Generic[Row]):
-    """The rows of a list, as far as it could be read.
+class _Rows(NamedTuple, Generic[Item]):
+    """What one page adds to a list: its entries, and whether Atlas links to a next page."""
+
+    entries: tuple[Item, ...]
+    has_next: bool
+
+
+def _parse_page(
+    body: bytes, row_type: type[Row], make: Callable[[Row], Item], *, paged: bool
+) -> _Rows[Item]:
+    """Parse one page, and make an entry of each row.
+
+    Raises:
+        InvalidResponse: As `parse_object`; where it is about one row, the message names it.
+    """
+    try:
+        if paged:
+            page: Page[Row] = parse_object(body, Page[row_type])  # type: ignore[valid-type]
+        else:
+            page = Page(parse_object(body, list[row_type]))  # type: ignore[valid-type]
+    except UnexpectedContent:
+        _check_rows(body, row_type, paged=paged)
+        raise  # it is about the page
+    entries: list[Item] = []
+    for number, row in enumerate(page.results, start=1):
+        try:
+            entries.append(make(row))
+        except UnexpectedContent as error:
+            fields = msgspec.to_builtins(row, str_keys=True)
+            raise _of_row(fields, number, str(error)) from None
+    return _Rows(tuple(entries), page.has_next)
+
+
+def _check_rows(body: bytes, row_type: type[Row], *, paged: bool) -> None:
+    """Raise UnexpectedContent for the first row that is not as documented, if one is not."""
+    if paged:
+        rows = parse_object(body, Page[msgspec.Raw]).results
+    else:
+        rows = parse_object(body, list[msgspec.Raw])
+    for number, raw in enumerate(rows, start=1):
+        try:
+            parse_object(bytes(raw), row_type)
+        except UnexpectedContent as error:
+            raise _of_row(msgspec.json.decode(raw), number, f"it is {error}") from None
+
+
+def _of_row(fields: object, number: int, what: str) -> UnexpectedContent:
+    """Return the error about a row: with its id, without one its username, or its number.
+
+    The id is preferred: messages without details name no person.
+    """
+    known = fields if isinstance(fields, dict) else {}
+    row_id, username = known.get("id"), known.get("username")
+    name = f"number {number}"
+    if isinstance(row_id, str) and is_id(row_id):
+        name = f"with the id {row_id}"
+    elif isinstance(username, str) and username:
+        name = f"of {_shortened(username)}"
+    return UnexpectedContent(f"the entry {name}: {what}", of_entry=True)
+
+
+class Listing(NamedTuple, Generic[Item]):
+    """The entries of a list, as far as it could be read.
 
     Attributes:
         rows: Each once, in Atlas's order.
@@ -326,9 +377,13 @@ class Listing(NamedTuple, Generic[Row]):
         failure: Why the list may be incomplete; None if it was read to the end.
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[Item, ...]
     pages: int
     failure: ResponseOrFailure | None = None
+
+
+MAX_READINGS: Final = 5
+"""A list of several pages that changes in each of so many readings is not known to be complete."""
 
 
 async def read_list(
@@ -336,47 +391,72 @@ async def read_list(
     endpoint: Endpoint,
     *ids: str,
     row: type[Row],
-    key: Callable[[Row], Hashable],
+    make: Callable[[Row], Item],
+    key: Callable[[Item], Hashable],
     since: datetime | None = None,
-) -> Listing[Row]:
-    """Read all pages of a list, by number; one that is not paged with one request.
+) -> Listing[Item]:
+    """Read a list to its end, and again until two readings in a row show the same.
 
-    Only a missing `next` link ends the list. A page that names a next one and has no new row
-    makes it incomplete, and so does a row that is listed again with other contents: the list
-    changed meanwhile.
+    Atlas pages by offset: when an entry leaves the list between two pages, the next one moves to
+    a page that was read already, and is not shown. One page is a list as it was at one instant.
 
     Args:
         client: Sends the requests; it checks endpoint, ids and date.
         row: The type of its rows.
-        key: Tells rows apart.
+        make: Makes an entry of a row; may raise UnexpectedContent.
+        key: Tells entries apart.
     """
-    content: type[object] = Page[row] if endpoint.paged else list[row]  # type: ignore[valid-type]
-    parse = partial(parse_object, row_type=content)
-    found: dict[Hashable, Row] = {}
-    number = 0
+    parse = partial(_parse_page, row_type=row, make=make, paged=endpoint.paged)
+    listing = await _read_once(client, endpoint, *ids, parse=parse, key=key, since=since)
+    for _ in range(1, MAX_READINGS):
+        if listing.failure is not None or listing.pages == 1:
+            return listing
+        before = listing
+        listing = await _read_once(client, endpoint, *ids, parse=parse, key=key, since=since)
+        if listing.failure is not None:
+            return listing._replace(pages=before.pages + listing.pages)
+        if sorted(map(repr, listing.rows)) == sorted(map(repr, before.rows)):
+            return listing
+    return listing._replace(failure=ListChanged("the list changed while it was read"))
 
-    def listing(failure: ResponseOrFailure | None = None) -> Listing[Row]:
-        return Listing(tuple(found.values()), number, failure)
 
-    while True:
-        asked = number + 1 if endpoint.paged else None
+async def _read_once(
+    client: Client,
+    endpoint: Endpoint,
+    *ids: str,
+    parse: Callable[[bytes], _Rows[Item]],
+    key: Callable[[Item], Hashable],
+    since: datetime | None,
+) -> Listing[Item]:
+    """Read all pages of a list, by number; one that is not paged with one request.
+
+    Only a missing `next` link ends the list. A page that names a next one and has no new entry
+    makes it incomplete, and so does an entry that is listed again with other contents.
+    """
+    found: dict[Hashable, Item] = {}
+    pages = 0
+    failure: ResponseOrFailure | None = None
+    has_next = True
+    while has_next and failure is None:
+        number = pages + 1 if endpoint.paged else None
         try:
-            request = client.request(endpoint, *ids, page=asked, since=since, parse=parse)
+            request = client.request(endpoint, *ids, page=number, since=since, parse=parse)
         except InvalidRequest as error:
-            return listing(RequestFailed(str(error), retryable=False))
+            failure = RequestFailed(str(error), retryable=False)
+            break
         result = await client.call(request)
-        if not isinstance(result, Response) or not isinstance(result.value, (Page, list)):
-            return listing(result)
-        page = result.value if isinstance(result.value, Page) else Page(result.value)
-        number, before = number + 1, len(found)
-        for each in page.results:
-            if found.setdefault(key(each), each) != each:
-                return listing(ListIncomplete("an entry is listed twice with different contents"))
-        if not page.has_next:
-            return listing()
-        if len(found) == before:
-            reason = (
-                f"page {number} has no new entry and names a next page, so the list may not be "
+        if not isinstance(result, Response) or not isinstance(result.value, _Rows):
+            failure = result
+            break
+        pages += 1
+        known = len(found)
+        for entry in result.value.entries:
+            if found.setdefault(key(entry), entry) != entry:
+                failure = ListIncomplete("an entry is listed twice with different contents")
+        has_next = result.value.has_next
+        if has_next and len(found) == known and failure is None:
+            failure = ListIncomplete(
+                f"page {pages} has no new entry and names a next page, so the list may not be "
                 "complete"
             )
-            return listing(ListIncomplete(reason))
+    return Listing(tuple(found.values()), pages, failure)

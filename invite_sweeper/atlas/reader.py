@@ -5,7 +5,6 @@ Nothing here can delete or invite.
 
 from collections.abc import Mapping
 from datetime import datetime
-from http.client import OK
 from typing import Annotated, Final, NamedTuple, TypeVar
 
 from msgspec import Meta
@@ -23,13 +22,13 @@ from invite_sweeper.atlas.lists import (
     OrgEvent,
     ProjectRow,
     Record,
+    Row,
     TeamRow,
     parse_object,
     read_list,
 )
 from invite_sweeper.atlas.responses import (
-    InvalidResponse,
-    RequestFailed,
+    ListChanged,
     Response,
     ResponseOrFailure,
     fatal_error_for,
@@ -80,15 +79,11 @@ class AtlasReader:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    async def projects(self, *, stable: bool = False) -> tuple[Project | ListUnreadable, ...]:
+    async def projects(self) -> tuple[Project | ListUnreadable, ...]:
         """Return each project that the credentials can see, once and in Atlas's order.
 
-        A project with a malformed id is a ListUnreadable.
-
-        Args:
-            stable: Read a list of several pages twice: a project that is added, renamed or
-                deleted between two pages can hide another one. If the readings differ, a
-                ListUnreadable is added.
+        A project with a malformed id is a ListUnreadable. Another one is added where the list
+        changed in each reading: a project that it did not show may exist.
 
         Raises:
             CredentialsRefused: The first page returned 401 or 403.
@@ -96,11 +91,9 @@ class AtlasReader:
         """
         listing = await self._visible("projects", endpoints.LIST_GROUPS, ProjectRow)
         found = tuple(row.project() for row in listing.rows)
-        if stable and listing.pages > 1:
-            again = await self._visible("projects", endpoints.LIST_GROUPS, ProjectRow)
-            if {row.id for row in again.rows} != {row.id for row in listing.rows}:
-                reason = "The list of projects changed while it was read."
-                return (*found, ListUnreadable("", "", reason))
+        if listing.failure is not None:
+            reason = "The list of projects changed while it was read."
+            return (*found, ListUnreadable("", "", reason))
         return found
 
     async def organizations(self) -> Mapping[str, str]:
@@ -112,11 +105,14 @@ class AtlasReader:
         return {row.id: row.name for row in listing.rows}
 
     async def _visible(self, what: str, endpoint: Endpoint, row: type[Named]) -> Listing[Named]:
-        """Return the list of all that the credentials can see; raise if it is not complete."""
+        """Return the list of all that the credentials can see; its failure is ListChanged or None.
+
+        Raises as `projects`.
+        """
         listing = await read_list(
-            self._client, endpoint, row=row, key=lambda each: each.id or each.name
+            self._client, endpoint, row=row, make=_itself, key=lambda each: each.id or each.name
         )
-        if listing.failure is not None:
+        if not isinstance(listing.failure, ListChanged | None):
             raise run_list_error(what, listing.failure, is_first=listing.pages == 0)
         return listing
 
@@ -140,17 +136,13 @@ class AtlasReader:
             endpoints.SOURCES[source].list,
             project.id,
             row=InvitedRow,
-            # Rows without an id are never duplicates; selection keeps them.
-            key=lambda row: row.id or object(),
+            make=lambda row: row.invitation(project, source),
+            # Entries without an id are never duplicates; selection keeps them.
+            key=lambda entry: entry.invitation_id or object(),
         )
-        failure = listing.failure
-        if failure is None:
-            try:
-                return tuple(row.invitation(project, source) for row in listing.rows)
-            except InvalidResponse as error:
-                reason = f"unexpected response from Atlas: {error}"
-                failure = RequestFailed(reason, retryable=False, status=OK)
-        return list_error(project, source, failure)
+        if listing.failure is not None:
+            return list_error(project, source, listing.failure)
+        return listing.rows
 
     async def project_teams(self, project: Project) -> frozenset[str] | ListUnreadable:
         """Return the ids of all teams with access to a project; none if the project is gone."""
@@ -159,6 +151,7 @@ class AtlasReader:
             endpoints.LIST_GROUP_TEAMS,
             project.id,
             row=TeamRow,
+            make=_itself,
             key=lambda row: row.team_id,
         )
         if is_project_gone(listing.failure):
@@ -228,7 +221,12 @@ class AtlasReader:
 
     async def _members(self, endpoint: Endpoint, place_id: str) -> Listing[MemberRow]:
         return await read_list(
-            self._client, endpoint, place_id, row=MemberRow, key=lambda row: row.username
+            self._client,
+            endpoint,
+            place_id,
+            row=MemberRow,
+            make=_itself,
+            key=lambda row: row.username,
         )
 
     async def invitation_events(
@@ -239,7 +237,13 @@ class AtlasReader:
         Deletions with an API key are not in that account (recordings, read 2026-11).
         """
         listing = await read_list(
-            self._client, endpoints.LIST_ORG_EVENTS, org_id, row=OrgEvent, key=astuple, since=since
+            self._client,
+            endpoints.LIST_ORG_EVENTS,
+            org_id,
+            row=OrgEvent,
+            make=_itself,
+            key=astuple,
+            since=since,
         )
         if listing.failure is not None:
             return unread(Project(org_id, "", org_id), listing.failure, _ORG_MEMBER)
@@ -334,6 +338,11 @@ def status_in(result: ResponseOrFailure, listed: Invitation) -> str | None:
     if (seen := user_in(result, listed)) is not None:
         return seen.status
     return MembershipStatus.GONE.value if is_already_gone(result) else None
+
+
+def _itself(row: Row) -> Row:
+    """Return the row of a list whose entries are its rows."""
+    return row
 
 
 class _Secret(Record):

@@ -43,6 +43,18 @@ class InvalidResponse(ValueError):
     """The body is not what the endpoint returns. No part of it is used."""
 
 
+class UnexpectedContent(InvalidResponse):
+    """The body is JSON of another form than documented: Atlas would send it again.
+
+    Attributes:
+        of_entry: One entry of a list has that form, and the message names it.
+    """
+
+    def __init__(self, message: str, *, of_entry: bool = False) -> None:
+        super().__init__(message)
+        self.of_entry = of_entry
+
+
 class Response(NamedTuple):
     """A complete response.
 
@@ -107,15 +119,16 @@ class Response(NamedTuple):
 
         Source: The recordings (read 2026-08): Atlas sends JSON, or no content type.
         """
-        return not self._media_type or self._media_type.endswith(("/json", "+json"))
+        return not self.media_type or self.media_type.endswith(("/json", "+json"))
 
     @property
     def is_html(self) -> bool:
         """Whether it is a page of a proxy. No other type proves that of a response without JSON."""
-        return self._media_type in {"text/html", "application/xhtml+xml"}
+        return self.media_type in {"text/html", "application/xhtml+xml"}
 
     @property
-    def _media_type(self) -> str:
+    def media_type(self) -> str:
+        """Its media type without parameters; "" if missing."""
         return self.headers.get("Content-Type", "").lower().partition(";")[0].strip()
 
 
@@ -136,10 +149,24 @@ class RequestFailed(msgspec.Struct, frozen=True):
     code: None = None
 
 
+class ContentInvalid(RequestFailed, frozen=True):
+    """An answer whose content is not as documented: a value, not an outage.
+
+    Attributes:
+        of_entry: As `UnexpectedContent` has it.
+    """
+
+    of_entry: bool = False
+
+
 class ListIncomplete(RequestFailed, frozen=True):
     """The pages of a list do not lead to its end, although each one is valid."""
 
     retryable: bool = False
+
+
+class ListChanged(ListIncomplete, frozen=True):
+    """Each reading of a list of several pages showed another one."""
 
 
 CANCELLED: Final = RequestFailed("cancelled", retryable=False, is_unsent=True)
@@ -223,6 +250,8 @@ class RetryDecision(Enum):
     """429; not counted in `attempts`, limited by the deadline."""
     REAUTHENTICATE = auto()
     """401; retried, because it also occurs with valid credentials; counted in `attempts`."""
+    ONCE_MORE = auto()
+    """An answer that is not as documented; retried once, because waiting does not change it."""
 
 
 def classify(result: ResponseOrFailure) -> RetryDecision:
@@ -232,8 +261,16 @@ def classify(result: ResponseOrFailure) -> RetryDecision:
         https://www.mongodb.com/docs/atlas/reference/api-errors (read 2026-08): 405 with
         `WRITES_NOT_ALLOWED_DURING_APP_UPGRADES` is temporary maintenance.
     """
-    if isinstance(result, RequestFailed):
-        return RetryDecision.RETRY if result.retryable else RetryDecision.DONE
+    match result:
+        case ContentInvalid():
+            return RetryDecision.ONCE_MORE
+        case RequestFailed():
+            return RetryDecision.RETRY if result.retryable else RetryDecision.DONE
+        case Response():
+            return _classify_status(result)
+
+
+def _classify_status(result: Response) -> RetryDecision:
     match result.status:
         case 429:
             return RetryDecision.RATE_LIMITED
@@ -405,7 +442,11 @@ def list_error(
     of = f" of organization {project.id}" if source.is_organization_level else ""
     what = "" if source is Source.INVITES else f"The list {source}{of}: "
     found = unread(project, result, source.roles[0], what=what)
-    return msgspec.structs.replace(found, source=source)
+    reason = found.reason
+    if isinstance(result, ContentInvalid) and result.of_entry:
+        others = f"remove {source} from sources" if of else "exclude the project"
+        reason = f"{reason} To go on, end that invitation in Atlas by hand, or {others}."
+    return msgspec.structs.replace(found, reason=reason, source=source)
 
 
 def unread(

@@ -73,16 +73,14 @@ async def discover_projects(
 ) -> RunScope:
     """List the projects of an organization before reading any of its invitations.
 
-    Atlas pages the list by offset: a project that is added or renamed between two pages can
-    hide another one. A hidden project is read by the next run; but its teams would seem to give
-    access to nothing, so where teams decide, the list must not change while it is read.
+    A list of projects that changed in each reading may hide one, so it counts as unreadable.
 
     Raises:
         GuardRefused: No project of the organization is visible: the credentials belong to
             another organization, or the list is incomplete.
     """
     scope = RunScope(org_id)
-    for project in await reader.projects(stable=project_filter.teams_decide):
+    for project in await reader.projects():
         if isinstance(project, ListUnreadable):
             source = project_filter.unplaced_source
             scope.unreadable.append(structs.replace(project, source=source))

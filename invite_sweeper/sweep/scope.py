@@ -24,7 +24,6 @@ class ProjectFilter:
 
     Attributes:
         names_projects_in_entries: A rule or keep entry has the key `projects`.
-        teams_decide: A list of organizations is read, whose invitations may join teams.
         unplaced_source: The list that counts as unread where a project cannot be read whose
             organization is not known; if it is `users`, it may show people of each of them.
     """
@@ -36,7 +35,6 @@ class ProjectFilter:
         self.names_projects_in_entries = any(
             entry.projects is not None for entry in (*policy.rules, *policy.keep)
         )
-        self.teams_decide = any(source.is_organization_level for source in policy.sources)
         reads_people = Source.USERS in policy.sources
         self.unplaced_source = Source.USERS if reads_people else Source.INVITES
         self._tags = _fold_tags(dict(projects.tags or {}).items())

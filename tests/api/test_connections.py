@@ -111,7 +111,8 @@ async def test_server_that_does_not_speak_http_is_reported(connecting):
 
 async def test_cookies_are_not_sent_back(connecting):
     server = RawServer(
-        b'HTTP/1.1 200 OK\r\nSet-Cookie: a=b; Path=/\r\nContent-Length: 14\r\n\r\n{"results":[]}'
+        b"HTTP/1.1 200 OK\r\nSet-Cookie: a=b; Path=/\r\nContent-Length: 14\r\n"
+        b'Content-Type: application/vnd.atlas.2023-01-01+json\r\n\r\n{"results":[]}'
     )
     async with server.listening() as base_url, connecting(base_url) as atlas:
         assert await projects(atlas) == []

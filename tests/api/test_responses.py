@@ -140,7 +140,9 @@ LISTS = {
     "500 always": (faults.fail_with(500), ALWAYS, (500, "UNEXPECTED_ERROR"), 5),
     "503 with HTML always": (faults.html(503), ALWAYS, (503, None), 5),
     "truncated body always": (faults.truncated(), ALWAYS, (None, None), 5),
-    "malformed body always": (faults.malformed(b"{}"), ALWAYS, (200, None), 5),
+    "cut body always": (faults.malformed(), ALWAYS, (200, None), 5),
+    "body of another form always": (faults.malformed(b"{}"), ALWAYS, (200, None), 2),
+    "body of another form once": (faults.malformed(b"{}"), 1, 2, 2),
     "too large body": (faults.malformed(b"[" + b" " * 5000 + b"]"), ALWAYS, (None, None), 1),
     "200 with HTML always": (faults.html(200), ALWAYS, (200, None), 5),
     "204": (faults.empty(204), ALWAYS, (204, None), 1),
@@ -152,7 +154,7 @@ LISTS = {
     "redirect to another host": (EVIL, ALWAYS, (302, None), 1),
     "compressed body": (faults.compressed(), ALWAYS, 2, 1),
     "redirect to Atlas": (faults.redirect("/api/atlas/v2/groups"), ALWAYS, (302, None), 1),
-    "content type text/plain": (faults.mislabelled("text/plain"), ALWAYS, 2, 1),
+    "content type text/plain once": (faults.mislabelled("text/plain"), 1, 2, 2),
 }
 """Fault, times; invitations, or status and error code of an unreadable list; requests."""
 

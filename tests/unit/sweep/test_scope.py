@@ -39,14 +39,6 @@ def test_project_is_in_scope_if_each_filter_of_the_policy_admits_it(changes, fil
     assert project_filter.includes(project(**changes)) is included
 
 
-@pytest.mark.parametrize(
-    ("sources", "decide"),
-    [(["invites", "users"], False), (["org_users"], True), (["invites", "org_invites"], True)],
-)
-def test_teams_decide_where_a_list_of_organizations_is_read(sources, decide):
-    assert ProjectFilter(policy(sources=sources)).teams_decide is decide
-
-
 def test_patterns_that_matched_no_project_of_the_organizations_are_reported():
     patterns = {"include": ["*", "a-*", "c-*", object_id(7)], "exclude": ["prd-*", "b-*"]}
     project_filter = ProjectFilter(policy(projects=patterns))

@@ -264,7 +264,7 @@ async def test_pattern_is_unused_if_it_matched_in_no_organization_and_each_was_l
     night = Night(directory, 1, 1, **EXCLUDE)
     if failed:
 
-        async def projects(*, stable):
+        async def projects():
             raise AtlasUnavailable("No connection.")
 
         night.atlases[0].projects = projects
@@ -418,7 +418,7 @@ async def test_stop_while_projects_are_listed_deletes_nothing(directory):
     night = Night(directory, 1)
     asyncio.get_running_loop().call_soon(night.stop.request, "the deadline passed")
 
-    async def projects(*, stable):
+    async def projects():
         await asyncio.Event().wait()
 
     night.atlases[0].projects = projects
