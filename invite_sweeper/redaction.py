@@ -4,31 +4,28 @@
 and standard output, standard error, the audit log and every other output pass through it.
 
 A secret is replaced where it stands, whatever the case: as text, in hex, in Base64, or as JSON,
-HTML and URLs write it. A value or line that still hides one is replaced as a whole: encoded again
-(percent, HTML entities, quoted-printable, escapes of JSON; up to `_MAX_DECODINGS` inside one
-another), or with white space or invisible characters in it.
+HTML and URLs write it. It is hidden where it is encoded again (percent, HTML entities,
+quoted-printable, escapes of JSON; up to `_MAX_DECODINGS` inside one another), or has white space
+or invisible characters in it: a field that hides one is replaced as a whole, and of a text every
+line, or value in quotes, that a hidden one touches. All of it is decided on the text as it came.
 """
 
 import base64
 import html
 import json
 import re
-from collections import deque
-from collections.abc import Iterable, Iterator
-from typing import Final
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final, NamedTuple, TypeAlias
 from urllib.parse import quote, quote_plus, unquote
 
 MASK: Final = "***"
 MIN_SECRET_LENGTH: Final = 8
 """A shorter value would be found everywhere; as part of a URL it is removed all the same."""
-MAX_RESPONSES: Final = 500
-"""Digest responses that are known at a time: more than requests in flight and their answers."""
 
 _MIN_TOKEN_LENGTH: Final = 16
-_MAX_DECODINGS: Final = 3
-_BLOCK: Final = 12
-_STEP: Final = 12
-"""Distance of the blocks of a text, in characters, that tell which forms it may contain."""
+_MAX_DECODINGS: Final = 4
+"""Three that others made, and the JSON of an output."""
 _USER_INFO: Final = re.compile(r"""(?<=://)(?!USER:PASSWORD@)[^\s/?#"'<>\\|]*@""")
 """In a URL; but for the words with which help and hints show where to write it."""
 _AUTHORIZATION: Final = re.compile(
@@ -61,6 +58,25 @@ _READINGS: Final = (
 )
 """What is decoded and what is removed. In `key=ab%2Fc` the characters after `=` are of the value;
 `=` at the end of a line is of a secret, or a soft break of quoted-printable."""
+
+_Replacement: TypeAlias = str | Callable[[re.Match[str]], str]
+_Change: TypeAlias = tuple[re.Pattern[str], _Replacement]
+
+
+class _Span(NamedTuple):
+    """A part of a text, from its first character to before `end`."""
+
+    start: int
+    end: int
+
+
+class _View(NamedTuple):
+    """A text as a reader may see it, folded, and the changes that made it of the original."""
+
+    text: str
+    changes: tuple[_Change, ...]
+
+
 _LETTERS: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _VALUE: Final = re.compile(r'(?:\\.|[^"\\\n])+')
 """Of JSON, or a line of text."""
@@ -70,19 +86,12 @@ class Redactor:
     """A registry of secrets, and the text without them."""
 
     def __init__(self) -> None:
-        self._short_forms: set[str] = set()
-        self._forms: dict[str, set[str]] = {}  # by each block that they begin with or soon contain
-        self._responses: deque[str] = deque()
+        self._forms: set[str] = set()
 
     def add(self, *secrets: str) -> None:
         """Register secrets; values under 8 characters are ignored."""
         for secret in secrets:
-            for form in _forms(secret.removeprefix("Bearer ").removeprefix("Basic ")):
-                if len(form) < _BLOCK + _STEP:
-                    self._short_forms.add(form)
-                else:
-                    for block in _first_blocks(form):
-                        self._forms.setdefault(block, set()).add(form)
+            self._forms.update(_forms(secret.removeprefix("Bearer ").removeprefix("Basic ")))
 
     def add_url(self, url: str) -> None:
         """Register a URL that is itself a secret: the whole, its user information and tokens."""
@@ -97,35 +106,22 @@ class Redactor:
             password = user_info.partition(":")[2] or user_info
             self.add(user_info, unquote(user_info), password, unquote(password))
 
-    def add_response(self, authorization: str) -> None:
-        """Register the response of an HTTP Digest header; the oldest is forgotten for it."""
-        found = re.search(r'\bresponse="?([0-9a-f]{32,128})', authorization)
-        if found is None:
-            return
-        self.add(found[1])
-        self._responses.append(found[1])
-        if len(self._responses) > MAX_RESPONSES:
-            for form in _forms(self._responses.popleft()):
-                for block in _first_blocks(form):
-                    if forms := self._forms.pop(block, set()) - {form}:
-                        self._forms[block] = forms
-
     def redact(self, text: str) -> str:
         """Return the text with secrets replaced, and URLs without user information.
 
         A text without either is returned as the same object.
         """
-        if self._is_in(text):
-            text = _mask(text, self._find(_fold(text)))
-            if self._is_in(text):
-                text = _VALUE.sub(lambda value: MASK if self._is_in(value[0]) else value[0], text)
-                text = MASK if self._is_in(text) else text
-        if "@" in text and "://" in text:
-            text = _USER_INFO.sub("", text)
-        lower = text.lower()
-        if "basic" in lower or "bearer" in lower or "response" in lower:
-            text = _AUTHORIZATION.sub(_mask_authorization, text)
-        return text
+        shown, hidden = self._find_secrets(text)
+        if shown or hidden:
+            text = _mask(text, [*shown, *_widen(text, hidden)])
+        return _mask_unknown(text)
+
+    def redact_field(self, text: str) -> str:
+        """Return a field as `redact` does, and `MASK` for one that hides a secret."""
+        shown, hidden = self._find_secrets(text)
+        if hidden:
+            return MASK
+        return _mask_unknown(_mask(text, shown) if shown else text)
 
     def redact_bytes(self, data: bytes) -> bytes:
         """Return UTF-8 data, redacted as text; bytes of other encodings stay as they are."""
@@ -133,30 +129,28 @@ class Redactor:
         redacted = self.redact(text)
         return data if redacted == text else redacted.encode(errors="surrogateescape")
 
-    def _is_in(self, text: str) -> bool:
-        """Return whether a secret is in a text, as it is or hidden."""
-        return any(map(self._find, _views(text)))
+    def _find_secrets(self, text: str) -> tuple[list[_Span], list[_Span]]:
+        """Return where a text shows secrets as they are, and where else it hides some."""
+        views = [(view, self._find(view.text)) for view in _views(text)]
+        if not any(forms for _, forms in views):
+            return [], []
+        folded = _fold(text)
+        shown = _join(_occurrences(folded, self._find(folded)))
+        hidden: list[_Span] = []
+        for view, forms in views:
+            if forms:
+                origins = _origins(text, view.changes)
+                for start, end in _occurrences(view.text, forms):
+                    hidden.append(_Span(origins[start].start, origins[end - 1].end))
+        return shown, [span for span in hidden if not _covers(shown, span)]
 
     def _find(self, folded: str) -> list[str]:
-        """Return the forms in a text.
-
-        Wherever a long one begins, one of its first blocks is one of the text. So the time does
-        not depend on the number of secrets.
-        """
-        found = [form for form in self._short_forms if form in folded]
-        blocks = [folded[start : start + _BLOCK] for start in range(0, len(folded), _STEP)]
-        if not self._forms.keys().isdisjoint(blocks):
-            near = set().union(*(self._forms.get(block, ()) for block in blocks))
-            found += [form for form in near if form in folded]
-        return found
+        """Return the forms in a text."""
+        return [form for form in self._forms if form in folded]
 
 
 SECRETS: Final = Redactor()
 """The secrets of this process."""
-
-
-def _first_blocks(form: str) -> Iterator[str]:
-    return (form[start : start + _BLOCK] for start in range(_STEP))
 
 
 def _forms(secret: str) -> Iterator[str]:
@@ -202,18 +196,81 @@ def _base64_forms(data: bytes, start: int) -> Iterator[str]:
         yield encode(padded)[first:last].decode()
 
 
-def _views(text: str) -> Iterator[str]:
-    """Yield the text without blanks, as it is and decoded up to three times."""
-    yield _fold(_without_blanks(text))
+def _views(text: str) -> Iterator[_View]:
+    """Yield the text without blanks, as it is and decoded up to `_MAX_DECODINGS` times."""
+    yield _View(_fold(_without_blanks(text)), ((_BLANK, ""),))
     if not any(map(text.__contains__, ("%", "&", "\\", "=", "[U+", "[u+"))):
         return
-    for escape, removed in _READINGS:
-        view, before = removed.sub("", text), None
+    for escape, blanks in _READINGS:
+        remove: _Change = (blanks, "")
+        decode: _Change = (escape, _decode)
+        changes: tuple[_Change, ...] = (remove,)
+        view = blanks.sub("", text)
         for _ in range(_MAX_DECODINGS + 1):
-            if view == before:
+            yield _View(_fold(view), changes)
+            decoded = blanks.sub("", escape.sub(_decode, view))
+            if decoded == view:
                 break
-            yield _fold(view)
-            before, view = view, removed.sub("", escape.sub(_decode, view))
+            view = decoded
+            changes = (*changes, decode, remove)
+
+
+def _origins(text: str, changes: Iterable[_Change]) -> list[_Span]:
+    """Return for each character of a view the part of the original text that it comes from."""
+    origins = [_Span(index, index + 1) for index in range(len(text))]
+    for pattern, replacement in changes:
+        kept: list[_Span] = []
+        pieces: list[str] = []
+        end = 0
+        for found in pattern.finditer(text):
+            new = replacement if isinstance(replacement, str) else replacement(found)
+            pieces += text[end : found.start()], new
+            origin = _Span(origins[found.start()].start, origins[found.end() - 1].end)
+            kept += origins[end : found.start()]
+            kept += [origin] * len(new)
+            end = found.end()
+        origins = kept + origins[end:]
+        text = "".join((*pieces, text[end:]))
+    return origins
+
+
+def _occurrences(folded: str, forms: Iterable[str]) -> Iterator[_Span]:
+    """Yield where the forms stand in a text; the occurrences of one may overlap."""
+    for form in forms:
+        start = folded.find(form)
+        while start >= 0:
+            yield _Span(start, start + len(form))
+            start = folded.find(form, start + 1)
+
+
+def _join(spans: Iterable[_Span]) -> list[_Span]:
+    """Return the spans in order; those that touch or overlap are one."""
+    joined: list[_Span] = []
+    for span in sorted(spans):
+        if joined and span.start <= joined[-1].end:
+            joined[-1] = _Span(joined[-1].start, max(joined[-1].end, span.end))
+        else:
+            joined.append(span)
+    return joined
+
+
+def _covers(joined: Sequence[_Span], span: _Span) -> bool:
+    """Return whether one of the spans, which are in order and apart, contains another one."""
+    before = bisect_right(joined, span.start, key=lambda each: each.start)
+    return before > 0 and span.end <= joined[before - 1].end
+
+
+def _widen(text: str, spans: Iterable[_Span]) -> Iterator[_Span]:
+    """Yield each span with the rest of the lines, or values in quotes, that it touches."""
+    values = [_Span(*found.span()) for found in _VALUE.finditer(text)]
+    for span in spans:
+        first = bisect_right(values, span.start, key=lambda value: value.end)
+        last = bisect_left(values, span.end, key=lambda value: value.start) - 1
+        if first <= last:
+            start = min(span.start, values[first].start)
+            yield _Span(start, max(span.end, values[last].end))
+        else:
+            yield span
 
 
 def _fold(text: str) -> str:
@@ -246,20 +303,24 @@ def _without_blanks(text: str) -> str:
     return dense if dense.isascii() or dense.isprintable() else _BLANK.sub("", text)
 
 
-def _mask(text: str, forms: Iterable[str]) -> str:
-    """Return the text with `MASK` in place of the forms; overlapping ones get one mask."""
-    folded, marks = _fold(text), bytearray(len(text))
-    for form in forms:
-        start = folded.find(form)
-        while start >= 0:
-            marks[start : start + len(form)] = b"x" * len(form)
-            start = folded.find(form, start + 1)
+def _mask(text: str, spans: Iterable[_Span]) -> str:
+    """Return the text with `MASK` in place of spans; those that touch get one mask."""
     pieces: list[str] = []
     end = 0
-    for found in re.finditer(b"x+", marks):
-        pieces += text[end : found.start()], MASK
-        end = found.end()
+    for span in _join(spans):
+        pieces += text[end : span.start], MASK
+        end = span.end
     return "".join((*pieces, text[end:]))
+
+
+def _mask_unknown(text: str) -> str:
+    """Return the text without credentials that nobody registered: of URLs and echoed headers."""
+    if "@" in text and "://" in text:
+        text = _USER_INFO.sub("", text)
+    lower = text.lower()
+    if "basic" in lower or "bearer" in lower or "response" in lower:
+        text = _AUTHORIZATION.sub(_mask_authorization, text)
+    return text
 
 
 def _mask_authorization(found: re.Match[str]) -> str:

@@ -429,10 +429,22 @@ MUTANTS = r"""
 +        return None, None
 ? tests/commands/test_echoed_secrets.py
 = secrets are printed: redaction.py
--        if self._is_in(text):
+-        if shown or hidden:
 -            text = _mask
 +        if not text:
 +            text = _mask
+? tests/unit/test_redaction.py
+= a secret beside one that is shown stays hidden: redaction.py
+-return shown, [span for span in hidden if not _covers(shown, span)]
++return shown, [] if shown else hidden
+= a field that hides a secret is masked in part: redaction.py
+-        if hidden:
+-            return MASK
++        if hidden and not shown:
++            return MASK
+= of lines that hide a secret the last one is printed: redaction.py
+-value.start) - 1
++value.start) - 1 - (first + 1 < len(values))
 ? tests/unit/report/test_story.py
 = a run is called done that was refused: report/story.py
 -    ended, done = status.label, _done(

@@ -298,9 +298,6 @@ class HttpSession:
             request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
         ) -> aiohttp.ClientResponse:
             nonlocal sent
-            signature = request.headers.get("Authorization", "")
-            if signature.startswith("Digest"):
-                SECRETS.add_response(signature)
             if progress.cancelled:
                 raise AttemptFailed(CANCELLED)
             progress.attempts += sent == 0  # a digest repeat is the same attempt

@@ -83,7 +83,7 @@ def _shared(value: Row) -> Row:
 
 def _shortened(value: str) -> str:
     """Return the start of a text; of a secret that is cut, the rest would not be found."""
-    return SECRETS.redact(value)[:_MAX_RAW_LENGTH]
+    return SECRETS.redact_field(value)[:_MAX_RAW_LENGTH]
 
 
 # --- rows ------------------------------------------------------------------------------------

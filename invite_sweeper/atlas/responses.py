@@ -104,7 +104,7 @@ class Response(NamedTuple):
         if not isinstance(text, str):
             return ""
         # Before the cut, after which a part of a secret would not be found.
-        text = SECRETS.redact(text[:_MAX_REDACTED])
+        text = SECRETS.redact_field(text[:_MAX_REDACTED])
         shown = "".join(c if c.isprintable() else " " for c in text[: _MAX_DETAIL + 1])
         return shown if len(shown) <= _MAX_DETAIL else f"{shown[:_MAX_DETAIL]}…"
 

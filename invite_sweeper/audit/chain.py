@@ -126,7 +126,7 @@ def _is_loggable(data: bytes) -> bool:
 def _loggable(value: object, max_items: int | None) -> object:
     match value:
         case str():
-            return truncate(SECRETS.redact(value), MAX_VALUE_LENGTH)
+            return truncate(SECRETS.redact_field(value), MAX_VALUE_LENGTH)
         case dict():
             return {_loggable(k, None): _loggable(part, max_items) for k, part in value.items()}
         case [dict(), *_]:  # entries: a person has one in each project at most

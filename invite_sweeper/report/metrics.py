@@ -204,7 +204,7 @@ _Family: TypeAlias = tuple[str, str, Iterable[tuple[dict[str, str], float]]]
 
 def _escape(value: str) -> str:
     """Return the value of a label, without secrets, that UTF-8 can encode."""
-    text = SECRETS.redact(value).encode("utf-8", "backslashreplace").decode("utf-8")
+    text = SECRETS.redact_field(value).encode("utf-8", "backslashreplace").decode("utf-8")
     return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
 
 

@@ -426,7 +426,7 @@ _MAX_NAME_LENGTH: Final = 120
 
 def display_text(value: str | None) -> str:
     """Return a name as it is shown: without secrets, truncated, unprintable characters escaped."""
-    return escape_unprintable(truncate(SECRETS.redact(value or ""), _MAX_NAME_LENGTH))
+    return escape_unprintable(truncate(SECRETS.redact_field(value or ""), _MAX_NAME_LENGTH))
 
 
 def describe_instant(text: str) -> str:

@@ -2,22 +2,26 @@
 
 Atlas, or what stands before it, and the receivers of notifications echo every secret of the run in
 each field, header and error. All that the commands write is searched for what was echoed.
+What is echoed where comes from a seed, which the name of each case shows: a failure is repeated
+with `INVITE_SWEEPER_SEED=N`.
 """
 
 import html
 import json
+import random
 import re
 import threading
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from itertools import cycle, islice, product
+from itertools import cycle, product
 
 import faults
 import pytest
 from observed import ObservedAtlas
 from receiving import Receiver, receiving
 from running import cli_in
+from seeds import seeds
 from spellings import SPELLINGS
 
 from invite_sweeper.simulator.responses import SimulatedResponse
@@ -49,8 +53,11 @@ HEADERS = (
 """One header of each answer echoes, in turn."""
 
 
+SEPARATORS = (", ", " ", "", "\n", '"', "'")
+
+
 class Echo:
-    """Puts secrets into answers, each in one spelling after the other.
+    """Puts secrets into answers, each in each spelling, in a random order that a seed repeats.
 
     Attributes:
         secrets: The secrets by name; those of a request change with it.
@@ -59,25 +66,33 @@ class Echo:
         hidden: Secrets that the command does not use.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, seed: int) -> None:
         self.secrets: dict[str, str] = {}
         self.echoed: dict[str, tuple[str, str]] = {}
         self.covered: set[tuple[str, str]] = set()
         self.hidden: frozenset[str] = frozenset()
-        self._turns = None
+        self._random = random.Random(seed)
+        self._turns: list[tuple[str, str]] = []
         self._lock = threading.Lock()
 
     def text(self, count: int = 1) -> str:
-        """Return a text with the next secrets in it."""
+        """Return a text with the next secrets in it, `count` or one more."""
         with self._lock:
-            self._turns = self._turns or cycle(product(SPELLINGS, tuple(self.secrets)))
-            known = (turn for turn in self._turns if turn[1] not in self.hidden)
-            turns = list(islice(known, count))
-            spelled = [SPELLINGS[spelling](self.secrets[name]) for spelling, name in turns]
-            pairs = [(name, spelling) for spelling, name in turns]
-            self.covered |= set(pairs)
-            self.echoed |= zip(spelled, pairs, strict=True)
-        return ", ".join(f"of [{each}]" for each in spelled)
+            texts = [f"of [{self._next()}]" for _ in range(count + self._random.randrange(2))]
+            return self._random.choice(SEPARATORS).join(texts)
+
+    def _next(self) -> str:
+        while True:
+            if not self._turns:
+                self._turns = list(product(tuple(self.secrets), SPELLINGS))
+                self._random.shuffle(self._turns)
+            name, spelling = turn = self._turns.pop()
+            if name not in self.hidden:
+                break
+        spelled = SPELLINGS[spelling](self.secrets[name])
+        self.covered.add(turn)
+        self.echoed[spelled] = turn
+        return spelled
 
     def header(self) -> str:
         """Return a text for a header."""
@@ -183,7 +198,8 @@ class World:
             "canary": 0,
             "max_already_gone_share": 1.0,
         }
-        cli.keys["execution"] = {"attempts": 1}
+        # One request after the other: the same seed puts the same echo into the same answer.
+        cli.keys["execution"] = {"attempts": 1, "concurrency": 1}
         cli.keys["audit"] = {"record": "all"}
         cli.keys["notify"] = [
             {"kind": "slack", "url_env": "SLACK_URL", "details": True},
@@ -266,8 +282,9 @@ def middle(text: str) -> str:
 
 @pytest.fixture
 def world(request, tmp_path):
+    credentials, seed = request.param
     sim = ObservedAtlas()
-    echo = Echo()
+    echo = Echo(seed)
     admit, authenticate = sim.oauth.add_token, sim.authenticate
 
     def note_token(token, *account):
@@ -282,7 +299,7 @@ def world(request, tmp_path):
     add = sim.add_account
     sim.add_account = lambda kind, name, _secret, orgs: add(kind, name, SECRETS[kind], orgs)
     sim.oauth.add_token, sim.authenticate = note_token, note_response
-    with receiving(EchoingReceiver) as server, cli_in(tmp_path, sim, request.param) as cli:
+    with receiving(EchoingReceiver) as server, cli_in(tmp_path, sim, credentials) as cli:
         server.echo = echo
         cli.short_waits = True
         for number in range(6):
@@ -291,16 +308,17 @@ def world(request, tmp_path):
                 sim.invite(project, f"p{person}@example.com", age=timedelta(days=20))
             roles = {project: ["GROUP_OWNER"]}
             sim.add_user(f"u{number}@example.com", age=timedelta(days=20), group_roles=roles)
-        if request.param == "service-account":
+        if credentials == "service-account":
             assert cli.run("doctor", "--policy", "policy.yaml").code == 4
-        elif request.param == "api-key":
+        elif credentials == "api-key":
             cli.run("explain", "--policy", "policy.yaml", "nothing")
         yield World(cli, echo, server)
 
 
 def kind(name):
     """Return the kind of the credentials whose secrets a channel echoes."""
-    return pytest.mark.parametrize("world", [name], indirect=True)
+    cases = [pytest.param((name, seed), id=f"{name}-{seed}") for seed in seeds(1)]
+    return pytest.mark.parametrize("world", cases, indirect=True)
 
 
 @kind("service-account")
