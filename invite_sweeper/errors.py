@@ -5,13 +5,16 @@ A failure of one list or one invitation is not an exception. It is a value
 """
 
 from collections.abc import Iterable, Sequence
-from typing import ClassVar, Final, Self
+from typing import ClassVar, Final, NotRequired, Self
 
 from typing_extensions import TypedDict, override
 
 from invite_sweeper.endings import ExitCode, Reason
+from invite_sweeper.text import plural_form, shorten_list
 
 NOTHING_DELETED: Final = "Nothing was deleted."
+_MAX_NAMED: Final = 10
+"""Organizations that one error names; each has a line of its own."""
 
 
 class ErrorParts(TypedDict):
@@ -22,11 +25,14 @@ class ErrorParts(TypedDict):
         consequence: The resulting state ("Nothing was deleted."); empty where nothing could have
             changed.
         hint: What the operator can do; empty if nothing.
+        organization: The name with the id of the organization that it is about, where a run has
+            several; missing if it is about the run.
     """
 
     message: str
     consequence: str
     hint: str
+    organization: NotRequired[str]
 
 
 class ErrorResult(TypedDict):
@@ -44,6 +50,7 @@ class RunError(Exception):
         reason: Why, as one word for programs; the exit code is that of the reason.
         help_topic: The topic of `invite-sweeper help` that says more; empty if there is none.
         reasons: `reason`, or those that say it better: a plan can exceed several limits.
+        organization: As in `ErrorParts`; empty if it is about the run.
     """
 
     reason: ClassVar[Reason] = Reason.DEFECT
@@ -62,6 +69,7 @@ class RunError(Exception):
         self.consequence: Final = consequence
         self.hint: Final = hint
         self.reasons: Final = reasons or (self.reason,)
+        self.organization: Final = ""
 
     @property
     def exit_code(self) -> ExitCode:
@@ -69,10 +77,14 @@ class RunError(Exception):
         return self.reason.exit_code
 
     def having(
-        self, *, message: str | None = None, consequence: str | None = None, hint: str | None = None
+        self,
+        *,
+        consequence: str | None = None,
+        hint: str | None = None,
+        organization: str | None = None,
     ) -> Self:
         """Return the error with other parts, for a caller that knows more."""
-        parts = {"message": message, "consequence": consequence, "hint": hint}
+        parts = {"consequence": consequence, "hint": hint, "organization": organization}
         given = {name: text for name, text in parts.items() if text is not None}
         other = type(self).__new__(type(self), *self.args)
         vars(other).update(vars(self), **given)
@@ -80,8 +92,11 @@ class RunError(Exception):
         return other
 
     def to_json(self) -> ErrorParts:
-        """Return the three parts."""
-        return {"message": self.message, "consequence": self.consequence, "hint": self.hint}
+        """Return the parts."""
+        parts = ErrorParts(message=self.message, consequence=self.consequence, hint=self.hint)
+        if self.organization:
+            parts["organization"] = self.organization
+        return parts
 
     def result(self) -> ErrorResult:
         """Return what a command writes that ends with the error."""
@@ -95,6 +110,14 @@ class RunError(Exception):
     @override
     def __str__(self) -> str:
         return " ".join(part for part in (self.message, self.consequence, self.hint) if part)
+
+
+def of_organizations(message: str, labels: Sequence[str]) -> str:
+    """Return a message after the organizations that it is about; alone if it names none."""
+    if not labels:
+        return message
+    noun = plural_form(len(labels), "Organization", "Organizations")
+    return f"{noun} {shorten_list(labels, _MAX_NAMED)}: {message}"
 
 
 class UsageError(RunError):

@@ -5,7 +5,7 @@ without a clear answer is `unknown`: the next restore reads first who is there.
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -28,7 +28,7 @@ from invite_sweeper.errors import (
 )
 from invite_sweeper.models import Invitation, ListUnreadable, Outcome, Project, Sending
 from invite_sweeper.shutdown import StopRequest
-from invite_sweeper.sweep.command import Organization
+from invite_sweeper.sweep.organization import AtlasOrganization, Swept
 from invite_sweeper.sweep.result import Result
 from invite_sweeper.text import Globs, casefold_lookalike
 
@@ -115,7 +115,9 @@ class RestorePlan(msgspec.Struct, frozen=True, kw_only=True):
     exit_code: int
 
 
-async def plan_restore(organizations: Sequence[Organization], deletions: Deletions) -> RestorePlan:
+async def plan_restore(
+    organizations: Sequence[AtlasOrganization], deletions: Deletions
+) -> RestorePlan:
     """Return who of the deleted people is not there, with one list read for each place.
 
     Raises:
@@ -220,8 +222,9 @@ class Restorer:
             except RunError as error:
                 result.error = result.error or error
                 self._record(OutcomeLine.of(one, Outcome.SKIPPED))
-        outcomes = [each.outcomes for each in result.organizations]
-        if self._stop.reason is not None and any(e["skipped"] or e["unknown"] for e in outcomes):
+        unsure = (Outcome.SKIPPED, Outcome.UNKNOWN)
+        is_unfinished = any(s.outcomes[end] for s in result.swept.values() for end in unsure)
+        if self._stop.reason is not None and is_unfinished:
             early = self._stop.as_error(consequence="The audit log is complete.")
             result.error = result.error or early
         return await result.finish(self._log)
@@ -268,7 +271,8 @@ class Restorer:
             return sending.end(Outcome.UNKNOWN if sending.may_be_processed else Outcome.SKIPPED)
 
     def _record(self, line: OutcomeLine, reason: str = "") -> None:
-        self._organizations[line.org_id].outcomes[line.outcome] += 1
+        organization = self._organizations[line.org_id]
+        self._result.add_swept(organization, Swept(Counter((line.outcome,))))
         try:
             self._log.write(line)
         except AuditLogError as error:

@@ -28,10 +28,11 @@ from invite_sweeper.policy import load_policy
 from invite_sweeper.report import notify as receivers
 from invite_sweeper.report.story import tell
 from invite_sweeper.sweep.command import Command as SweepCommand
-from invite_sweeper.sweep.command import Organization
 from invite_sweeper.sweep.discovery import Reader, list_invitations
 from invite_sweeper.sweep.guards import check_limits, check_population
-from invite_sweeper.sweep.plan import ListOutcome, trim
+from invite_sweeper.sweep.organization import AtlasOrganization, OrganizationPlan, Reading
+from invite_sweeper.sweep.plan import make_plans
+from invite_sweeper.sweep.reading import ListOutcome
 from invite_sweeper.sweep.result import Result, sunset_warnings
 from invite_sweeper.sweep.scope import RunScope
 from invite_sweeper.text import (
@@ -137,8 +138,9 @@ class _Doctor(Checks):
                 self.add(f"credentials {name}".rstrip(), _KINDS[each.kind].format(each.actor))
         with self.step("proxy"):
             async with session.organizations(history, retry_for_s=_RETRY_S) as organizations:
-                await self._check_atlas(session.command(history, dry_run=True), organizations)
-                names = [OrganizationName(each.id, each.name) for each in organizations]
+                command = session.command(history, dry_run=True)
+                readings = await self._check_atlas(command, organizations)
+                names = [OrganizationName(each.id, each.organization.name) for each in readings]
         return self.result(names)
 
     def _check_files(self) -> None:
@@ -191,25 +193,26 @@ class _Doctor(Checks):
     # What Atlas shows: a dry run without a log, and what lies beside it.
 
     async def _check_atlas(
-        self, command: SweepCommand, organizations: Sequence[Organization]
-    ) -> None:
-        """Read as a sweep does, then check the guards and each organization."""
+        self, command: SweepCommand, organizations: Sequence[AtlasOrganization]
+    ) -> Sequence[Reading]:
+        """Read as a sweep does, check the guards and each organization; return the readings."""
         result = Result(command, organizations, _View(self, self._session))
-        await Reader(result, organizations, None).read_all()
+        result.readings = await Reader(result, organizations, None).read_all()
         self._check_sunsets(organizations)
-        if planned := [each for each in organizations if each.is_planned]:
-            self._check_guards(command, planned)
-        for each in organizations:
-            self.organization = each.id
-            if each.error is not None:
-                name = str(each.error.reasons[0]).replace("_", " ")
-                self.failed(name, each.error, result.finished().exit_code)
-            elif each.scope is not None:
+        if plans := make_plans(result.readings, command):
+            self._check_guards(command, plans)
+        for reading in result.readings:
+            self.organization = reading.id
+            if reading.error is not None:
+                name = str(reading.error.reasons[0]).replace("_", " ")
+                self.failed(name, reading.error, result.finished().exit_code)
+            elif reading.scope is not None:
                 with self.step("lists", warns=True):  # a sweep has read its own
-                    await self._check_organization(each, each.scope, command.history)
+                    await self._check_organization(reading, reading.scope, command.history)
         self.organization = None
+        return result.readings
 
-    def _check_sunsets(self, organizations: Iterable[Organization]) -> None:
+    def _check_sunsets(self, organizations: Iterable[AtlasOrganization]) -> None:
         """Show until when Atlas serves each list; warn if the policy needs one that ends."""
         sources, today = self._session.policy.sources, self._session.now.date()
         sunsets = {
@@ -221,27 +224,27 @@ class _Doctor(Checks):
                 text, warns = each.message, not source.is_replaced_by(sources)
             self.add(f"sunset {source}", text, warns=warns)
 
-    def _check_guards(self, command: SweepCommand, planned: Sequence[Organization]) -> None:
+    def _check_guards(self, command: SweepCommand, plans: Sequence[OrganizationPlan]) -> None:
         before = command.before
         # A sweep has refused a clock that is further off.
-        skew_s = max((each.client.server.clock_skew_s or 0.0 for each in planned), key=abs)
+        servers = [plan.organization.client.server for plan in plans]
+        skew_s = max((server.clock_skew_s or 0.0 for server in servers), key=abs)
         difference = describe_duration(timedelta(seconds=abs(skew_s)))
         text = f"This machine's clock differs from Atlas's by {difference}."
         is_off = abs(skew_s) > _CLOCK_WARNING_S
         self.add("clock", text, "Synchronize the clock with NTP.", warns=is_off)
         with self.step("baselines"):
-            check_population(planned, command)
+            readings = [plan.reading for plan in plans]
+            check_population(readings, command)
             text = "No complete run yet with which a sweep is compared."
             if before is not None:
-                found = sum(sum(each.entries.values()) for each in planned)
+                found = sum(sum(each.entries.values()) for each in readings)
                 left = pluralize(sum(before.entries.values()), "entry", "entries")
                 text = f"{found:,} found; the last complete run left {left}."
             self.add("baselines", text)
-        if command.limits.over_limit == "trim":
-            trim(planned, command)
         with self.step("limits"):
-            check_limits(planned, command)
-            counts = total(each.counts for each in planned)
+            check_limits(plans, command)
+            counts = total(plan.counts for plan in plans)
             stale = f"{counts.stale:,} of {pluralize(counts.invitations_seen, 'invitation')}"
             text = f"{stale} {plural_form(counts.stale, 'is', 'are')} stale, within the limits"
             if counts.trimmed:
@@ -249,10 +252,10 @@ class _Doctor(Checks):
             self.add("limits", f"{text}.")
 
     async def _check_organization(
-        self, organization: Organization, scope: RunScope, history: History
+        self, reading: Reading, scope: RunScope, history: History
     ) -> None:
         """Check each list, also those that a sweep does not read, the events and the secret."""
-        reader = organization.client.reader
+        reader = reading.organization.client.reader
         users: dict[Source, set[UserKey]] = {}  # also of an empty list, if it was read
         unread: list[ListUnreadable] = []
 
@@ -273,11 +276,11 @@ class _Doctor(Checks):
         in_scope = (each for each in unread if each.project_id not in excluded)
         missing = tuple(filter(_is_role_missing, in_scope))
         for source in self._session.policy.sources:
-            if source not in organization.retired:  # the run has warned
-                self._check_list(source, organization, users, missing)
+            if source not in reading.retired:  # the run has warned
+                self._check_list(source, reading, users, missing)
         self._check_beside(users, Counter(each.source for each in unread))
-        await self._check_events(organization, set().union(*users.values()), history)
-        expiries = await reader.secret_expiries(organization.id)
+        await self._check_events(reading, set().union(*users.values()), history)
+        expiries = await reader.secret_expiries(reading.id)
         if isinstance(expiries, ListUnreadable):
             self.add("secret", f"Not checked. {expiries.reason}")
         elif live := [each for each in expiries if each > self._session.now]:
@@ -302,13 +305,13 @@ class _Doctor(Checks):
     def _check_list(
         self,
         source: Source,
-        organization: Organization,
+        reading: Reading,
         users: Mapping[Source, object],
         missing: Iterable[ListUnreadable],
     ) -> None:
         """Check that a list of the policy can be read, and that its invitations be deleted."""
         name, deleting = f"list {source}", source.roles[1]
-        unread = [each for each in organization.unread if each.source is source]
+        unread = [each for each in reading.unread if each.source is source]
         if unread:
             instead, hint, why = "exclude the projects", "", unread[0].reason
             if source.is_organization_level:
@@ -319,7 +322,7 @@ class _Doctor(Checks):
             text = f"{pluralize(len(unread), 'list')} cannot be read: {_places(unread)}. {why}"
             self.add(name, text, hint, warns=True)
             return
-        counts = [n for ref, n in organization.entries.items() if ref.source is source]
+        counts = [n for ref, n in reading.entries.items() if ref.source is source]
         text = f"{sum(counts):,} pending in {pluralize(len(counts), 'list')}"
         # The older list of the same project or organization is shown only to its owners.
         older = Source.ORG_INVITES if source.is_organization_level else Source.INVITES
@@ -334,15 +337,13 @@ class _Doctor(Checks):
             text += f"; deleting requires {deleting}: only a deletion can prove it."
         self.add(name, text, hint, warns=bool(refused))
 
-    async def _check_events(
-        self, organization: Organization, listed: set[UserKey], history: History
-    ) -> None:
+    async def _check_events(self, reading: Reading, listed: set[UserKey], history: History) -> None:
         """Check that each person whom Atlas's events name is in a list, joined or was deleted.
 
         The events are an account of who was invited that does not depend on any list.
         """
-        org_id, since = organization.id, self._session.now - timedelta(days=_EVENT_DAYS)
-        events = await organization.client.reader.invitation_events(org_id, since)
+        org_id, since = reading.id, self._session.now - timedelta(days=_EVENT_DAYS)
+        events = await reading.organization.client.reader.invitation_events(org_id, since)
         if isinstance(events, ListUnreadable):
             self.add("events", f"Not checked. {events.reason}")
             return
@@ -364,8 +365,8 @@ class _Doctor(Checks):
             "Deletions with an API key or a service account are not among the events: ask who "
             "else deletes invitations."
         )
-        if organization.retired:
-            ended = ", ".join(source.value for source in organization.retired)
+        if reading.retired:
+            ended = ", ".join(source.value for source in reading.retired)
             hint = f"Atlas no longer shows who is in the ended lists: {ended}."
         self.add("events", f"{text}.", hint, warns=bool(left))
 

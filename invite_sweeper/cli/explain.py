@@ -20,9 +20,9 @@ from invite_sweeper.cli.view import Progress
 from invite_sweeper.explain import Explainer, Explanation
 from invite_sweeper.models import ListUnreadable, Source
 from invite_sweeper.policy import load_policy
-from invite_sweeper.sweep.command import Organization
 from invite_sweeper.sweep.discovery import Reader
 from invite_sweeper.sweep.invitations import person_key
+from invite_sweeper.sweep.organization import Reading
 from invite_sweeper.sweep.result import Result
 from invite_sweeper.sweep.selection import Decision
 from invite_sweeper.text import (
@@ -109,8 +109,8 @@ async def search(
                 found.append((by_policy, decision))
 
         async def explain_all() -> list[Explanation]:
-            members = {each.id: each.members for each in organizations if each.members}
-            names = {each.id: each.name for each in organizations if each.name}
+            members = {each.id: each.members for each in result.readings if each.members}
+            names = {each.id: each.told_name for each in result.readings if each.told_name}
             explainer = Explainer(policy, session.now, members, names)
             explanations: list[Explanation] = []
             for by_policy, decision in found:
@@ -126,35 +126,37 @@ async def search(
             result.warn(*session.directory.warnings())
             reader = Reader(result, organizations, None, observe=observe)
             try:
-                await session.stop.run_unless_stopped(reader.read_all())
+                result.readings = await session.stop.run_unless_stopped(reader.read_all())
             finally:
                 view.close()
             explanations = await session.stop.run_unless_stopped(explain_all())
     end = result.finished()
-    errors = [each.error for each in organizations if each.error is not None]
-    if len(errors) == len(organizations):
+    errors = [each.error for each in result.readings if each.error is not None]
+    if len(errors) == len(result.readings):
         raise errors[0]
-    scopes = [each.scope for each in organizations if each.scope is not None]
+    scopes = [each.scope for each in result.readings if each.scope is not None]
     return Search(
         terms=tuple(terms),
         now=session.now,
         sources=tuple(policy.sources),
         projects=end.projects_seen,
         invitations=end.invitations_seen,
-        organizations=[OrganizationName(each.id, each.name) for each in organizations],
+        organizations=[
+            OrganizationName(each.id, each.organization.name) for each in result.readings
+        ],
         out_of_scope=[project.name for scope in scopes for project in scope.excluded],
-        unreadable=[lost for each in organizations for lost in _unread(each)],
+        unreadable=[lost for each in result.readings for lost in _unread(each)],
         found=explanations,
         exit_code=end.exit_code,
     )
 
 
-def _unread(organization: Organization) -> Iterator[ListUnreadable]:
-    if organization.error is not None:
-        name, message = f"organization {organization.label}", organization.error.message
-        yield ListUnreadable(None, name, message, org_id=organization.id)
-    yield from organization.unread
-    yield from organization.retired.values()
+def _unread(reading: Reading) -> Iterator[ListUnreadable]:
+    if reading.error is not None:
+        name = f"organization {reading.organization.label}"
+        yield ListUnreadable(None, name, reading.error.message, org_id=reading.id)
+    yield from reading.unread
+    yield from reading.retired.values()
 
 
 def show(console: Console, found: Search, *, verbose: bool = False) -> None:

@@ -36,6 +36,7 @@ from invite_sweeper.policy import (
 )
 from invite_sweeper.sweep.discovery import Reader
 from invite_sweeper.sweep.guards import check_limits
+from invite_sweeper.sweep.plan import plan_all
 from invite_sweeper.sweep.result import Result
 from invite_sweeper.text import command, escape_unprintable
 
@@ -292,8 +293,8 @@ async def _check_backlog(policy: Policy, path: Path, base_url: str) -> None:
         async with session.organizations(history, retry_for_s=_DEADLINE_S) as organizations:
             view = Progress(session.log, None)
             reader = Reader(Result(command, organizations, view), organizations, None)
-            await session.stop.run_unless_stopped(reader.read_all())
-    for each in organizations:
-        if each.error is not None:
-            raise each.error
-    check_limits(organizations, command)
+            readings = await session.stop.run_unless_stopped(reader.read_all())
+    for reading in readings:
+        if reading.error is not None:
+            raise reading.error
+    check_limits(plan_all(readings), command)

@@ -33,7 +33,8 @@ from invite_sweeper.report.notify import register_secrets
 from invite_sweeper.report.readback import result_json
 from invite_sweeper.report.story import errors_of
 from invite_sweeper.shutdown import StopRequest, handle_signals
-from invite_sweeper.sweep.command import Command, Organization
+from invite_sweeper.sweep.command import Command
+from invite_sweeper.sweep.organization import AtlasOrganization
 from invite_sweeper.text import describe_duration
 
 
@@ -207,7 +208,7 @@ class Session:
     @asynccontextmanager
     async def organizations(
         self, history: History, *, retry_for_s: float = math.inf
-    ) -> AsyncIterator[Sequence[Organization]]:
+    ) -> AsyncIterator[Sequence[AtlasOrganization]]:
         """Yield the organizations of the policy, each with the client of its credentials.
 
         Nothing is sent before a client is used. All clients share their connections.
@@ -233,7 +234,7 @@ class Session:
             names = history.organization_names()
             variables = credentials_variables(self.environment)
             yield tuple(
-                Organization(
+                AtlasOrganization(
                     each.id,
                     clients[each.credentials or ""],
                     variables.get(each.credentials or "", ()),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import click
 from typing_extensions import override
 
-from invite_sweeper.errors import Cancelled, ErrorParts, RunError
+from invite_sweeper.errors import Cancelled, ErrorParts, RunError, of_organizations
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.text import command, escape_unprintable
 
@@ -176,13 +176,13 @@ def print_error(error: RunError) -> None:
 def print_error_parts(error: ErrorParts, help_topic: str = "") -> None:
     """Write the three parts of an error to stderr; control characters are escaped."""
     more = f"More: {command('help', help_topic)}" if help_topic else ""
+    organization = error.get("organization")
+    message = of_organizations(error["message"], [organization] if organization else ())
     if OUTPUTS.json_log is not None:
         parts = {"consequence": error["consequence"], "hint": error["hint"], "more": more}
-        OUTPUTS.json_log.error(
-            error["message"], **{key: part for key, part in parts.items() if part}
-        )
+        OUTPUTS.json_log.error(message, **{key: part for key, part in parts.items() if part})
         return
-    first, *lines = error["message"].split("\n")
+    first, *lines = message.split("\n")
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
     label = "Error:" if plain else click.style("Error:", "red", bold=True)
     click.echo(f"{label} {escape_unprintable(first)}", err=True)

@@ -27,7 +27,7 @@ from invite_sweeper.endings import (
     known_reasons,
     status_of,
 )
-from invite_sweeper.errors import ErrorParts
+from invite_sweeper.errors import ErrorParts, of_organizations
 from invite_sweeper.models import Source, parse_timestamp
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.sweep.selection import describe_keep_reason
@@ -36,14 +36,11 @@ from invite_sweeper.text import (
     escape_unprintable,
     plural_form,
     pluralize,
-    shorten_list,
     truncate,
 )
 
 _NOT_ALL_READ: Final = "the lists were not all read"
 _LONG_S: Final = 120
-_MAX_NAMED: Final = 10
-"""Organizations that one error names; each has a line of its own."""
 _OUTCOMES: Final[tuple[tuple[str, str], ...]] = (
     ("deleted", "deleted"),
     ("already_gone", "already gone"),
@@ -260,8 +257,8 @@ def _organizations(mode: str | None, end: RunFinished) -> Iterator[StoryLine]:
         label = "Dry run" if each.error is None and mode == "dry-run" else status.label
         parts = [_counts_of(each, mode)]
         if each.error is not None and not is_shared:
-            cause = each.error["message"].removeprefix(f"Organization {each.label}: ")
-            parts = [*(parts if each.plan_made else ()), cause.rstrip(".")]
+            cause = each.error["message"].rstrip(".")
+            parts = [*(parts if each.plan_made else ()), cause]
         text = escape_unprintable(f"{label}: {'; '.join(parts)}")
         yield StoryLine(escape_unprintable(each.label), text, status.style)
 
@@ -307,17 +304,17 @@ def errors_of(end: RunFinished) -> Iterator[ErrorParts]:
 
     Organizations that failed for the same cause, with the same advice, share one error.
     """
-    errors = [(each.label, each.error) for each in end.organizations if each.error is not None]
-    if end.error is not None and all(error != end.error for _, error in errors):
-        errors.insert(0, ("", end.error))
+    errors = [each.error for each in end.organizations if each.error is not None]
+    if end.error is not None and end.error not in errors:
+        errors.insert(0, end.error)
     found: dict[tuple[str, str, str], list[str]] = {}
-    for label, error in errors:
-        cause = error["message"].removeprefix(f"Organization {label}: ")
-        whose = [label] if cause != error["message"] else []
-        found.setdefault((cause, error["consequence"], error["hint"]), []).extend(whose)
+    for error in errors:
+        parts = error["message"], error["consequence"], error["hint"]
+        labels = found.setdefault(parts, [])
+        if label := error.get("organization"):
+            labels.append(label)
     for (cause, consequence, hint), labels in found.items():
-        noun = plural_form(len(labels), "Organization", "Organizations")
-        message = f"{noun} {shorten_list(labels, _MAX_NAMED)}: {cause}" if labels else cause
+        message = of_organizations(cause, labels)
         yield {"message": message, "consequence": consequence, "hint": hint}
 
 

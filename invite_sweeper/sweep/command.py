@@ -1,94 +1,18 @@
-"""What a run is given, and each organization in it: its client, counts and error."""
+"""What a run is given."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
 from invite_sweeper import __version__
-from invite_sweeper.atlas import AtlasClient
 from invite_sweeper.audit import CompleteRun, History, PlanScope, SavedPlan
-from invite_sweeper.audit.events import ListResult, Mode, Planned, RunStarted
-from invite_sweeper.counts import Counts
-from invite_sweeper.errors import RunError
-from invite_sweeper.models import ListRef, ListUnreadable, Source, SourceRetired
+from invite_sweeper.audit.events import Mode, RunStarted
 from invite_sweeper.policy import Limits, Policy
-from invite_sweeper.sweep.scope import RunScope, Shard, scope_sha256
+from invite_sweeper.sweep.organization import AtlasOrganization
+from invite_sweeper.sweep.scope import Shard, scope_sha256
 from invite_sweeper.sweep.steps import ChangeTracker, KeepBounced, KeepOutsidePlan, Notice, Step
-from invite_sweeper.text import organization_label
-
-
-@dataclass(slots=True, eq=False)
-class Organization:
-    """One organization of the policy.
-
-    Attributes:
-        client: Of its credentials; organizations with the same credentials share it.
-        variables: The environment variables of these credentials.
-        name: None where Atlas has not returned it.
-        scope: Its projects; None before they are listed.
-        error: What ended the run for this organization; nothing is deleted there then.
-        counts: What was counted so far; the deletions are in `outcomes`.
-        outcomes: Deletions by outcome.
-        unverified: Removed users whose status could not be read afterwards.
-        stale: The planned deletions.
-        oldest: When the oldest invitation in scope was sent; None where none has a date.
-        next_due: When the first announced invitation may be deleted; None without one.
-        entries: Entries of each list that was read to its end.
-        unread: The lists that could not be read, with the names of their projects.
-        retired: The lists that Atlas no longer serves.
-        members: Its active members, where a rule or keep entry judges by them.
-    """
-
-    id: str
-    client: AtlasClient
-    variables: tuple[str, ...] = ()
-    name: str | None = None
-    scope: RunScope | None = None
-    error: RunError | None = None
-    counts: Counts = field(default_factory=Counts)
-    outcomes: Counter[str] = field(default_factory=Counter)
-    unverified: int = 0
-    stale: list[Planned] = field(default_factory=list)
-    oldest: datetime | None = None
-    next_due: datetime | None = None
-    entries: dict[ListRef, int] = field(default_factory=dict)
-    unread: list[ListUnreadable] = field(default_factory=list)
-    retired: dict[Source, SourceRetired] = field(default_factory=dict)
-    members: frozenset[str] | None = None
-
-    @property
-    def label(self) -> str:
-        """The name with the id, or the id alone."""
-        return organization_label(self.id, self.name)
-
-    @property
-    def is_planned(self) -> bool:
-        """Whether its lists were read, or could not be, and nothing keeps it out."""
-        return self.error is None and self.scope is not None
-
-    def count(self, **counts: int | Mapping[str, int]) -> None:
-        """Add to the counts."""
-        self.counts = self.counts.plus(**counts)
-
-    def list_results(self, sources: Iterable[Source]) -> Iterator[ListResult]:
-        """Yield what was read of each source that Atlas serves."""
-        for source in sources:
-            if source in self.retired:
-                continue
-            unread = tuple(each.list_key[2] for each in self.unread if each.source is source)
-            counts = {ref.project.id: n for ref, n in self.entries.items() if ref.source is source}
-            yield ListResult(
-                org_id=self.id,
-                source=source,
-                complete=not unread,
-                entries=sum(counts.values()),
-                by_project={}
-                if source.is_organization_level
-                else {id_: count for id_, count in counts.items() if count},
-                unread=unread,
-            )
 
 
 @dataclass(frozen=True)
@@ -160,7 +84,7 @@ class Command:
         previous = self.history.last_plan(scope)
         return ChangeTracker(previous) if previous is not None else None
 
-    def run_started(self, organizations: Iterable[Organization] = ()) -> RunStarted:
+    def run_started(self, organizations: Iterable[AtlasOrganization] = ()) -> RunStarted:
         """Return the first line of the run; without organizations, none was connected."""
         mode: Mode = "dry-run" if self.dry_run else "sweep"
         is_sweep = self.restores is None

@@ -8,6 +8,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final, TypeVar
 
 from msgspec import structs
@@ -16,10 +17,8 @@ from invite_sweeper.atlas.reader import AtlasReader
 from invite_sweeper.audit import AuditLog
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.errors import (
-    NOTHING_DELETED,
     AtlasUnavailable,
     AuditLogError,
-    CredentialsRefused,
     GuardRefused,
     Interrupted,
     RunError,
@@ -33,9 +32,9 @@ from invite_sweeper.models import (
     Source,
     SourceRetired,
 )
-from invite_sweeper.sweep.command import Organization
 from invite_sweeper.sweep.guards import check_clock, check_members, check_population
-from invite_sweeper.sweep.plan import ListOutcome, Observer, Planner
+from invite_sweeper.sweep.organization import AtlasOrganization, Reading
+from invite_sweeper.sweep.reading import ListOutcome, Observer, ReadingBuilder
 from invite_sweeper.sweep.recovery import Recovery
 from invite_sweeper.sweep.result import Result, secret_warnings
 from invite_sweeper.sweep.scope import ProjectFilter, RunScope, unmatched_organizations
@@ -215,7 +214,7 @@ requests in flight."""
 
 
 class Reader:
-    """Reads organizations into their counts and `stale`.
+    """Reads organizations: each becomes a `Reading`.
 
     Args:
         log: None for a look that writes nothing.
@@ -226,7 +225,7 @@ class Reader:
     def __init__(
         self,
         result: Result,
-        organizations: Sequence[Organization],
+        organizations: Sequence[AtlasOrganization],
         log: AuditLog | None,
         more_steps: Iterable[Step] = (),
         observe: Observer | None = None,
@@ -246,43 +245,51 @@ class Reader:
         self._at_a_time = max(1, min(at_a_time, len(organizations), execution.concurrency))
         self._workers = max(1, execution.concurrency // self._at_a_time)
 
-    async def read_all(self) -> None:
-        """Read every organization.
+    async def read_all(self) -> tuple[Reading, ...]:
+        """Read every organization; return the readings in the order of the organizations.
 
         Raises:
             RunError: The audit log failed, or a stop was requested. Nothing was deleted.
         """
+        readings: dict[str, Reading] = {}
+
+        async def read(organization: AtlasOrganization) -> None:
+            readings[organization.id] = await self._read(organization)
+
         try:
-            await for_each(self._organizations, self._try, workers=self._at_a_time)
+            await for_each(self._organizations, read, workers=self._at_a_time)
         finally:
-            self._result.report_ends(self._organizations)
-        if all(each.scope is not None for each in self._organizations):  # else they may match there
+            self._result.report_ends(readings.values())
+        # A pattern that matched nothing may match where the projects are not known.
+        if all(reading.scope is not None for reading in readings.values()):
             unused = self._filter.unused_patterns()
             self._result.warn_of(WarningCode.UNUSED_PATTERN, *unused, level=WarningLevel.REMARK)
-        names = [each.name for each in self._organizations if each.name]
+        names = [reading.told_name for reading in readings.values() if reading.told_name]
         is_whole = self._command.shard is None and len(names) == len(self._organizations)
         if is_whole:  # else the name may be that of another one
             unmatched = unmatched_organizations(self._command.policy, names)
             self._result.warn_of(WarningCode.UNUSED_PATTERN, *unmatched)
+        return tuple(readings[organization.id] for organization in self._organizations)
 
-    async def _try(self, organization: Organization) -> None:
-        """Read one organization; raise an error of the whole run."""
+    async def _read(self, organization: AtlasOrganization) -> Reading:
+        """Return what is read of one organization; raise an error of the whole run."""
+        command = self._command
+        builder = ReadingBuilder(organization, command, self._write, self._steps, self._observe)
         try:
-            await self._read(organization)
+            builder.scope = await self._list_projects(builder)
+            builder.members = await self._read_members(builder.organization)
+            await self._read_lists(builder, builder.scope)
+            reading = builder.reading()
+            check_population([reading], command)
         except (AuditLogError, Interrupted):
             raise
         except RunError as error:
-            if isinstance(error, CredentialsRefused):
-                error = error.of_variables(organization.variables)
-            if len(self._organizations) > 1:
-                message = f"Organization {organization.label}: {error.message}"
-                there = error.consequence.replace(NOTHING_DELETED, "Nothing was deleted there.")
-                error = error.having(message=message, consequence=there)
-            organization.error = error
-            organization.stale.clear()
+            return builder.reading(self._result.error_in(builder.organization, error))
+        return reading
 
-    async def _list_projects(self, organization: Organization) -> RunScope:
+    async def _list_projects(self, builder: ReadingBuilder) -> RunScope:
         """Return the projects of an organization, once the clock is known to be right."""
+        organization = builder.organization
         client = organization.client
         scope = await discover_projects(client.reader, self._filter, organization.id)
         check_clock(client.server.clock_skew_s)
@@ -292,46 +299,47 @@ class Reader:
         )
         if isinstance(expiries, tuple):
             self._result.warn(*secret_warnings(expiries, self._command.now))
-        organization.name = (names or {}).get(organization.id, organization.name)
-        organization.count(projects_seen=len(scope.projects) + len(scope.unreadable))
+        if name := (names or {}).get(organization.id):
+            builder.told_name = name
+            builder.organization = replace(organization, name=name)
+        builder.count(projects_seen=len(scope.projects) + len(scope.unreadable))
         return scope
 
-    async def _read(self, organization: Organization) -> None:
-        """Read the lists of one organization, settle what is open there, and plan."""
-        command, result = self._command, self._result
-        sources, reader = command.policy.sources, organization.client.reader
-        organization.scope = scope = await self._list_projects(organization)
-        await self._read_members(organization)
-        planner = Planner(organization, command, self._write, self._steps, self._observe)
+    async def _read_lists(self, builder: ReadingBuilder, scope: RunScope) -> None:
+        """Read the lists of one organization, and settle what is open there."""
+        organization = builder.organization
+        sources = self._command.policy.sources
         for project in scope.unreadable:
-            planner.add_unreadable(project)
+            builder.add_unreadable(project)
         opened = self._opened.get(organization.id, ())
-        recovery = Recovery(result, organization, self._write, opened)
-        result.view.started("Reading lists", len(scope.lists(sources)), organization.label)
+        recovery = Recovery(self._result, builder, self._write, opened)
+        lists = scope.lists(sources)
+        self._result.view.started("Reading lists", len(lists), organization.label)
 
         async def add_list(ref: ListRef, found: ListOutcome) -> None:
             if isinstance(found, tuple):
                 await recovery.settle(ref, found)
-            planner.add(ref, found)
-            result.view.done()
+            builder.add(ref, found)
+            self._result.view.done()
 
-        found = await list_invitations(reader, scope, sources, add_list, workers=self._workers)
-        result.warn_of(WarningCode.TEAMS, *found)
+        reader = organization.client.reader
+        warnings = await list_invitations(reader, scope, sources, add_list, workers=self._workers)
+        self._result.warn_of(WarningCode.TEAMS, *warnings)
         await recovery.settle_rest()
-        planner.finish()
-        check_population([organization], command)
+        builder.finish()
 
-    async def _read_members(self, organization: Organization) -> None:
+    async def _read_members(self, organization: AtlasOrganization) -> frozenset[str] | None:
+        """Return the active members where a rule or keep entry needs them; None if not known."""
         policy = self._command.policy
         if not any(entry.inviter_gone for entry in (*policy.rules, *policy.keep)):
-            return
-        found = await organization.client.reader.active_members(organization.id)
-        if isinstance(found, ListUnreadable):
+            return None
+        members = await organization.client.reader.active_members(organization.id)
+        if isinstance(members, ListUnreadable):
             self._result.warn_of(
                 WarningCode.MEMBERS,
                 f"The active members of the organization {organization.label} are not known: "
-                f"{found.reason.rstrip('.')}. Nothing is deleted there by inviter_gone.",
+                f"{members.reason.rstrip('.')}. Nothing is deleted there by inviter_gone.",
             )
-            return
-        check_members(organization, len(found), self._command)
-        organization.members = found
+            return None
+        check_members(organization.id, len(members), self._command)
+        return members

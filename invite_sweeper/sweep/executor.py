@@ -8,13 +8,14 @@ group; a deletion whose intent is on disk is a task that waits for a slot.
 import asyncio
 import contextlib
 import heapq
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Container, Coroutine, Iterable, Iterator, Sequence
 from datetime import datetime
 
 from invite_sweeper.atlas.responses import is_permission_error
 from invite_sweeper.audit import AuditLog
 from invite_sweeper.audit.events import Intent, OutcomeLine, Planned
+from invite_sweeper.counts import Counts
 from invite_sweeper.endings import Reason, WarningCode
 from invite_sweeper.errors import ApiVersionRetired, AuditLogError, RunError
 from invite_sweeper.models import (
@@ -29,9 +30,9 @@ from invite_sweeper.models import (
     Source,
 )
 from invite_sweeper.shutdown import StopRequest
-from invite_sweeper.sweep.command import Organization
 from invite_sweeper.sweep.discovery import for_each
 from invite_sweeper.sweep.guards import CircuitBreaker
+from invite_sweeper.sweep.organization import OrganizationPlan, Swept
 from invite_sweeper.sweep.result import Result
 from invite_sweeper.text import pluralize
 
@@ -39,9 +40,9 @@ _SYNC_INTERVAL_S = 1.0
 
 
 async def delete(
-    result: Result, organizations: Sequence[Organization], log: AuditLog, stop: StopRequest
+    result: Result, plans: Sequence[OrganizationPlan], log: AuditLog, stop: StopRequest
 ) -> None:
-    """Delete what is planned in each organization; each deletion gets an outcome.
+    """Delete what is planned; each deletion gets an outcome, added to the result.
 
     One breaker watches all. Then the lists of what was deleted are read again: what they show is
     true, whatever an answer said.
@@ -49,32 +50,42 @@ async def delete(
     Raises:
         RunError: The audit log failed, or a stop came. The rest is `skipped`.
     """
-    breaker, failure = CircuitBreaker(result.command.limits), None
-    for organization in organizations:
-        outcomes, planned = organization.outcomes, organization.stale
+    breaker = CircuitBreaker(result.command.limits)
+    failure: AuditLogError | None = None
+    for plan in plans:
+        organization = plan.organization
         if failure is not None:
-            outcomes[Outcome.SKIPPED] += len(planned)
-        elif planned:
-            result.view.started("Deleting invitations", len(planned), organization.label)
-            executor = Executor(result, organization, log, stop, breaker)
+            skipped = Counter[str]({Outcome.SKIPPED: len(plan.deletions)})
+            result.add_swept(organization, Swept(skipped))
+        elif plan.deletions:
+            result.view.started("Deleting invitations", len(plan.deletions), organization.label)
+            executor = Executor(result, plan, log, stop, breaker)
+            error: RunError | None = None
             try:
-                await executor.run(planned)
-            except RunError as error:
-                done = pluralize(outcomes[Outcome.DELETED], "invitation")
-                counted = error.having(consequence=f"{done} had been deleted by then.")
-                if isinstance(error, AuditLogError):
-                    failure = counted
-                    continue
-                organization.error = counted
-            await executor.read_again()
+                await executor.run()
+            except AuditLogError as raised:
+                failure = raised
+            except RunError as raised:
+                error = result.error_in(organization, executor.error_so_far(raised))
+            if failure is None:
+                await executor.read_again()
+            result.add_swept(organization, executor.swept(error))
     if breaker.reason is not None:
         result.stopped_by.append(Reason.CIRCUIT_BREAKER)
         result.warn_of(WarningCode.CIRCUIT_BREAKER, f"The sweep stopped itself: {breaker.reason}")
     if failure is not None:
-        raise failure
+        count = sum(swept.outcomes[Outcome.DELETED] for swept in result.swept.values())
+        raise failure.having(consequence=_deleted_by_then(count))
     open_ends = (Outcome.SKIPPED, Outcome.UNKNOWN, Outcome.FAILED)
-    if stop.reason is not None and any(o.outcomes[e] for o in organizations for e in open_ends):
+    is_unfinished = any(
+        swept.outcomes[outcome] for swept in result.swept.values() for outcome in open_ends
+    )
+    if stop.reason is not None and is_unfinished:
         raise stop.as_error(consequence="The audit log is complete.")
+
+
+def _deleted_by_then(count: int) -> str:
+    return f"{pluralize(count, 'invitation')} had been deleted by then."
 
 
 class ProjectQueues:
@@ -141,7 +152,7 @@ class ProjectQueues:
 
 
 class Executor:
-    """Executes the plan of one organization once, and counts the outcomes there.
+    """Executes the plan of one organization once; `swept` is what became of it.
 
     Attributes:
         ended: The deletions after which the invitation should be gone, with their outcomes.
@@ -152,32 +163,44 @@ class Executor:
     def __init__(
         self,
         result: Result,
-        organization: Organization,
+        plan: OrganizationPlan,
         log: AuditLog,
         stop: StopRequest,
         breaker: CircuitBreaker,
     ) -> None:
         policy = result.command.policy
         self._result = result
-        self._organization = organization
+        self._plan = plan
         self._log = log
         self._stop = stop
         self._breaker = breaker
         self._clock = result.command.clock
         self._execution = policy.execution
         self._has_other_sources = len(policy.sources) > 1
-        self._deleter = organization.client.deleter(policy.sources)
+        self._deleter = plan.organization.client.deleter(policy.sources)
         self._slots = asyncio.Semaphore(policy.execution.concurrency)
         self._extra_slots = policy.execution.concurrency  # at most, while others back off
         self._ready: deque[Planned] = deque()  # on disk, and without a slot
         self._wake = asyncio.Event()  # when more intents may be written, or nothing more is sent
         self._tasks: set[asyncio.Task[None]] = set()
         self._in_flight: set[Sending] = set()
+        self._outcomes: Counter[str] = Counter()
+        self._counts = Counts()
+        self._unverified = 0
         self.ended: list[tuple[Planned, Outcome]] = []
         self.retired: set[Source] = set()
         self.error: Exception | None = None
 
-    async def run(self, plan: Iterable[Planned]) -> None:
+    def swept(self, error: RunError | None = None) -> Swept:
+        """Return what became of the plan so far; the error is that of the organization."""
+        return Swept(self._outcomes, self._counts, error, unverified=self._unverified)
+
+    def error_so_far(self, error: RunError) -> RunError:
+        """Return an error that ended the plan, with what had been deleted of it."""
+        count = self._outcomes[Outcome.DELETED]
+        return error.having(consequence=_deleted_by_then(count))
+
+    async def run(self) -> None:
         """Execute the plan; every deletion gets exactly one outcome.
 
         Raises:
@@ -185,7 +208,9 @@ class Executor:
                 version). Deletions in flight have ended; the rest is `skipped`.
             Exception: A defect of the program; the state is the same.
         """
-        queues = ProjectQueues(plan, self._deleter.try_acquire, self._clock, self.retired)
+        queues = ProjectQueues(
+            self._plan.deletions, self._deleter.try_acquire, self._clock, self.retired
+        )
         grace = asyncio.create_task(self._cancel_after_grace())
         try:
             for most in (self._breaker.canary_left, None):
@@ -283,7 +308,7 @@ class Executor:
     def _record(self, planned: Planned, result: Sending, started_s: float | None = None) -> None:
         """Record the result of one deletion, and whether the sweep may go on."""
         outcome, error = result.outcome or Outcome.UNKNOWN, result.fatal_error
-        self._organization.outcomes[outcome] += 1
+        self._outcomes[outcome] += 1
         if self._has_other_sources and isinstance(error, ApiVersionRetired):
             self._retire(planned.source, error)
         else:
@@ -307,11 +332,11 @@ class Executor:
             self._abort(defect)
         if outcome is Outcome.FAILED:
             refused = is_permission_error(result.http_status, result.error_code)
-            self._organization.count(missing_role=int(refused))
+            self._counts = self._counts.plus(missing_role=int(refused))
         elif outcome in {Outcome.DELETED, Outcome.ALREADY_GONE}:
             self.ended.append((planned, outcome))
             is_seen = outcome is not Outcome.DELETED or result.seen_after is not None
-            self._organization.unverified += planned.source in SOURCES_OF_USERS and not is_seen
+            self._unverified += planned.source in SOURCES_OF_USERS and not is_seen
 
     def _retire(self, source: Source, error: ApiVersionRetired) -> None:
         """Report once that Atlas retired a list during the sweep."""
@@ -354,7 +379,11 @@ class Executor:
 
     async def read_again(self) -> None:
         """Read each list again that showed a deleted invitation, once; count what it shows."""
-        organization, ended, now = self._organization, self.ended, self._result.command.now
+        reader, ended, now = (
+            self._plan.organization.client.reader,
+            self.ended,
+            self._result.command.now,
+        )
         entries: defaultdict[ListRef, dict[str, int]] = defaultdict(dict)  # number of each deletion
         for number, (planned, _) in enumerate(ended):
             for source, org_id, place, id_ in planned.keys:
@@ -363,7 +392,7 @@ class Executor:
         again: dict[ListRef, Invitations] = {}
 
         async def read(ref: ListRef) -> None:
-            found = await organization.client.reader.invitations(ref.project, ref.source)
+            found = await reader.invitations(ref.project, ref.source)
             if isinstance(found, tuple):
                 again[ref] = found
 
@@ -383,11 +412,11 @@ class Executor:
         for number, (planned, outcome) in enumerate(ended):
             if number in found_again:
                 self._log.write(OutcomeLine.of(planned, Outcome.FAILED, replaces=outcome))
-                organization.outcomes[outcome] -= 1
-                organization.outcomes[Outcome.FAILED] += 1
+                self._outcomes[outcome] -= 1
+                self._outcomes[Outcome.FAILED] += 1
             elif number not in unread:
-                organization.count(verified=int(outcome is Outcome.DELETED))
-        organization.count(still_there=len(found_again))
+                self._counts = self._counts.plus(verified=int(outcome is Outcome.DELETED))
+        self._counts = self._counts.plus(still_there=len(found_again))
         self._result.still_listed([ended[number][0] for number in sorted(found_again)])
 
 

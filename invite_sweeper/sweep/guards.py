@@ -18,7 +18,8 @@ from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import MAX_CLOCK_SKEW_S, Outcome
 from invite_sweeper.policy import Limits
-from invite_sweeper.sweep.command import Command, Organization
+from invite_sweeper.sweep.command import Command
+from invite_sweeper.sweep.organization import OrganizationPlan, Reading
 from invite_sweeper.text import (
     describe_duration,
     escape_unprintable,
@@ -46,7 +47,7 @@ def share_limit(command: Command, *, seen: int, stale: int) -> int | None:
 
 
 def _violations(
-    organizations: Sequence[Organization], command: Command
+    plans: Sequence[OrganizationPlan], command: Command
 ) -> Iterator[tuple[Reason, str, float | None]]:
     """Yield each limit that the plan exceeds: its reason, a sentence, and what would be enough.
 
@@ -55,15 +56,15 @@ def _violations(
     """
     limits, recent = command.limits, command.recent
     part = f", the part of shard {command.shard}" if command.shard is not None else ""
-    counts = total(each.counts for each in organizations)
-    labels = {each.id: each.label for each in organizations}
-    planned = Counter(each.scope_id for one in organizations for each in one.stale)
+    counts = total(plan.counts for plan in plans)
+    labels = {plan.organization.id: plan.organization.label for plan in plans}
+    planned = Counter(line.scope_id for plan in plans for line in plan.deletions)
     stale, seen = planned.total(), counts.invitations_seen
     if counts.projects_unreadable > limits.max_unreadable_projects:
         unread = [
             _describe_place(each.list_key[2], each.project_name or "", each.org_id or "", labels)
-            for one in organizations
-            for each in one.unread
+            for plan in plans
+            for each in plan.reading.unread
         ]
         found = f"{pluralize(counts.projects_unreadable, 'project')} could not be read"
         limit = f"max_unreadable_projects: {limits.max_unreadable_projects}{part}"
@@ -77,7 +78,7 @@ def _violations(
     over = [id_ for id_, n in together.items() if n > limits.max_deletions_per_project]
     if over:
         most = max(over, key=together.__getitem__)
-        one = next(e for each in organizations for e in each.stale if e.scope_id == most)
+        one = next(line for plan in plans for line in plan.deletions if line.scope_id == most)
         where = _describe_place(most, one.project_name or "", one.org_id, labels)
         found = f"{pluralize(planned[most], 'stale invitation')} in {where}"
         found = _with_recent(found, planned[most], together[most] - planned[most], limits)
@@ -93,12 +94,12 @@ def _violations(
         yield Reason.MAX_SHARE, f"{found} over max_share: {limits.max_share}.", needed
 
 
-def check_limits(organizations: Sequence[Organization], command: Command) -> None:
-    """Raise GuardRefused if the plan of organizations together exceeds a limit.
+def check_limits(plans: Sequence[OrganizationPlan], command: Command) -> None:
+    """Raise GuardRefused if the plans of all organizations together exceed a limit.
 
     Its message has a line for each limit, and its hint the keys with which it would not be refused.
     """
-    violations = tuple(_violations(organizations, command))
+    violations = tuple(_violations(plans, command))
     if not violations:
         return
     reasons, messages, _ = zip(*violations, strict=True)
@@ -107,8 +108,7 @@ def check_limits(organizations: Sequence[Organization], command: Command) -> Non
     if needed and command.shard is None:
         keys = f"{', '.join(needed)}, or over_limit: trim"
         hints.append(f"Under limits in the policy, set {keys}.")
-    several = len(organizations) > 1
-    where = f"In {len(organizations)} organizations together: " if several else ""
+    where = f"In {len(plans)} organizations together: " if len(plans) > 1 else ""
     raise GuardRefused(where + "\n".join(messages), hint=" ".join(hints), reasons=reasons)
 
 
@@ -150,7 +150,7 @@ def check_clock(skew_s: float | None) -> None:
     raise GuardRefused(message, hint=hint, reasons=(Reason.CLOCK,))
 
 
-def check_population(organizations: Iterable[Organization], command: Command) -> None:
+def check_population(readings: Iterable[Reading], command: Command) -> None:
     """Raise GuardRefused if projects or entries dropped by more than `max_population_drop`.
 
     A list that lost a page looks like a small organization. The numbers of projects, of entries
@@ -159,14 +159,14 @@ def check_population(organizations: Iterable[Organization], command: Command) ->
     10 are not compared: there, a single acceptance is a tenth.
 
     Args:
-        organizations: One, or all that are left, whose numbers are added up.
+        readings: Of one organization, or of all that are left, whose numbers are added up.
     """
     if command.accept_population:
         return
     was: Counter[tuple[str, str, str]] = Counter()
     now: Counter[tuple[str, str, str]] = Counter()
-    for each in organizations:
-        for what, then, found in _compared(each, command):
+    for reading in readings:
+        for what, then, found in _compared(reading, command):
             was[what] += then
             now[what] += found
     for what, count in was.items():
@@ -175,7 +175,7 @@ def check_population(organizations: Iterable[Organization], command: Command) ->
 
 
 def _compared(
-    organization: Organization, command: Command
+    reading: Reading, command: Command
 ) -> Iterator[tuple[tuple[str, str, str], int, int]]:
     """Yield what is compared, with the number before and now.
 
@@ -183,33 +183,33 @@ def _compared(
     With a run of another scope, what both read is compared: neither what the policy leaves out
     now, nor entries in lists that had none, which the run may not have read.
     """
-    counts, org_id = organization.counts, organization.id
+    counts, org_id = reading.counts, reading.id
     before = command.before or CompleteRun({}, {})
-    excluded = organization.scope.excluded if organization.scope is not None else []
+    excluded = reading.scope.excluded if reading.scope is not None else []
     is_other = org_id in before.other_scope
     listed = counts.projects_seen + (len(excluded) if is_other else 0)
     was = max(listed, before.projects.get(org_id, 0))
     yield ("project", "projects", ""), was, listed - counts.projects_gone
     for source in command.policy.sources:
-        left_out = {each.list_key[2] for each in organization.unread if each.source is source}
+        left_out = {each.list_key[2] for each in reading.unread if each.source is source}
         left_out |= {project.id for project in excluded} if is_other else set()
         then = {
             place: count
             for (name, org, place), count in before.entries.items()
             if (name, org) == (source.value, org_id) and place not in left_out
         }
-        if not then or source in organization.retired:
+        if not then or source in reading.retired:
             continue
         found = sum(
             count
-            for ref, count in organization.entries.items()
+            for ref, count in reading.entries.items()
             if ref.source is source and (not is_other or ref.project.id in then)
         )
         for where in ("", f" in the list {source}"):
             yield ("entry", "entries", where), sum(then.values()), found
 
 
-def check_members(organization: Organization, count: int, command: Command) -> None:
+def check_members(org_id: str, count: int, command: Command) -> None:
     """Raise GuardRefused if active members dropped by more than `max_population_drop`.
 
     The list may be incomplete, and every invitation by a missing member would be stale. So small
@@ -218,7 +218,7 @@ def check_members(organization: Organization, count: int, command: Command) -> N
     if not command.accept_population:
         what = ("active member", "active members", "")
         before = command.history.members(command.base_url)
-        _check_drop(what, before.get(organization.id, 0), count, command)
+        _check_drop(what, before.get(org_id, 0), count, command)
 
 
 def _check_drop(what: tuple[str, str, str], was: int, now: int, command: Command) -> None:

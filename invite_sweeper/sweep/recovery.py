@@ -25,7 +25,7 @@ from invite_sweeper.models import (
     ProjectGone,
     Sending,
 )
-from invite_sweeper.sweep.command import Organization
+from invite_sweeper.sweep.reading import ReadingBuilder
 from invite_sweeper.sweep.result import Result
 from invite_sweeper.text import plural_form, pluralize
 
@@ -42,19 +42,19 @@ class Recovery:
 
     Args:
         result: Is told at once of members whom a run removed, and why intents stay open.
-        organization: Counts what became of the intents.
+        builder: Counts what became of the intents.
     """
 
     def __init__(
         self,
         result: Result,
-        organization: Organization,
+        builder: ReadingBuilder,
         write: Callable[[Event], None],
         intents: Iterable[OpenIntent],
     ) -> None:
         self._result = result
-        self._organization = organization
-        self._reader = organization.client.reader
+        self._builder = builder
+        self._reader = builder.organization.client.reader
         self._write = write
         self._by_list: defaultdict[ListKey, list[OpenIntent]] = defaultdict(list)
         for each in intents:
@@ -118,12 +118,12 @@ class Recovery:
     def _record(self, opened: OpenIntent, outcome: Outcome, seen_after: str | None = None) -> None:
         sent, recovers = Sending(seen_after=seen_after), opened.run.run_id
         self._write(OutcomeLine.of(opened.intent, outcome, sent, recovers=recovers))
-        self._organization.count(recovered=1)
+        self._builder.count(recovered=1)
         if outcome is Outcome.ACCEPTED_DURING:
             self._result.removed_member(opened.intent)
             self._result.stopped_by.append(Reason.REMOVED_MEMBER)
         is_unknown = outcome is Outcome.UNKNOWN and opened.run.mode != "restore"
-        self._organization.unverified += is_unknown
+        self._builder.unverified += is_unknown
 
 
 def _outcome_of_missing_user(seen: UserStatus) -> Outcome:

@@ -20,9 +20,10 @@ from invite_sweeper.audit.events import (
 )
 from invite_sweeper.counts import Counts, total
 from invite_sweeper.endings import ExitCode, Reason, WarningCode, WarningLevel
-from invite_sweeper.errors import AuditLogError, RunError
+from invite_sweeper.errors import AuditLogError, CredentialsRefused, RunError
 from invite_sweeper.models import Invitation, Outcome, Source
-from invite_sweeper.sweep.command import Command, Organization
+from invite_sweeper.sweep.command import Command
+from invite_sweeper.sweep.organization import AtlasOrganization, OrganizationPlan, Reading, Swept
 from invite_sweeper.text import pluralize, shorten_list
 
 _MAX_NAMED: Final = 10
@@ -48,6 +49,9 @@ class Result:
     """Collects what becomes known during one run.
 
     Attributes:
+        readings: What was read, of each organization whose reading ended.
+        plans: What is to be deleted, of each organization that was read without an error.
+        swept: What became of it, by the organization's id; empty before anything is deleted.
         error: What stopped the run as a whole; None while nothing did.
         stopped_by: Why deletions were skipped although no error stopped the run.
         removed_members: The username of each active member that this run removed, or whose
@@ -57,10 +61,15 @@ class Result:
         question_s: How long the question was open.
     """
 
-    def __init__(self, command: Command, organizations: Sequence[Organization], view: View) -> None:
+    def __init__(
+        self, command: Command, organizations: Sequence[AtlasOrganization], view: View
+    ) -> None:
         self.command = command
         self.organizations = organizations
         self.view = view
+        self.readings: tuple[Reading, ...] = ()
+        self.plans: tuple[OrganizationPlan, ...] = ()
+        self.swept: dict[str, Swept] = {}
         self.warnings: list[RunWarning] = []
         self.error: RunError | None = None
         self.stopped_by: list[Reason] = []
@@ -82,14 +91,27 @@ class Result:
         """Show warnings of one kind and record them."""
         self.warn(*(RunWarning(code, message, level) for message in messages))
 
-    def report_ends(self, organizations: Iterable[Organization]) -> None:
+    def add_swept(self, organization: AtlasOrganization, swept: Swept) -> None:
+        """Add what became of some deletions of an organization."""
+        self.swept[organization.id] = self.swept.get(organization.id, Swept()) + swept
+
+    def error_in(self, organization: AtlasOrganization, error: RunError) -> RunError:
+        """Return an error of one organization with its variables and, of several, its name."""
+        if isinstance(error, CredentialsRefused):
+            error = error.of_variables(organization.variables)
+        if len(self.organizations) == 1:
+            return error
+        there = error.consequence.replace(" deleted", " deleted there")
+        return error.having(organization=organization.label, consequence=there)
+
+    def report_ends(self, readings: Iterable[Reading]) -> None:
         """Report lists that Atlas has retired or will retire soon.
 
         The last announcement of a day counts. One that is retired before it is a reason of the
         run's end; after it nothing is wrong, and the other lists of the policy go on.
         """
         command, sources, sunsets = self.command, self.command.policy.sources, self._sunsets()
-        retired = {s: each for one in organizations for s, each in one.retired.items()}
+        retired = {s: each for reading in readings for s, each in reading.retired.items()}
         last_days = LAST_KNOWN_ENDS | command.history.sunsets(command.base_url) | sunsets
         today = command.now.date()
         for source, each in retired.items():
@@ -137,7 +159,9 @@ class Result:
 
     async def finish(self, log: AuditLog) -> RunFinished:
         """Write the last line of the run, and return it."""
-        if count := sum(each.unverified for each in self.organizations):
+        count = sum(reading.unverified for reading in self.readings)
+        count += sum(swept.unverified for swept in self.swept.values())
+        if count:
             self.warn_of(
                 WarningCode.UNVERIFIED,
                 f"{count} of the removed users could not be checked afterwards: they may have "
@@ -154,34 +178,38 @@ class Result:
 
     def finished(self) -> RunFinished:
         """Return what is known so far, as the last line of the run says it."""
-        command, policy, organizations = self.command, self.command.policy, self.organizations
-        results = tuple(map(self._organization_result, organizations))
+        command, policy = self.command, self.command.policy
+        results = tuple(map(self._organization_result, self.organizations))
         counts, sources = total(results), policy.sources
-        planned = [each for each in organizations if each.is_planned]
-        oldest = min((each.oldest for each in planned if each.oldest), default=None)
+        planned = [plan.reading for plan in self.plans]
+        oldest = min((reading.oldest for reading in planned if reading.oldest), default=None)
         # A list whose replacements the policy reads can end without a change of the policy.
         needed = [each for each in sources if not each.is_replaced_by(sources)]
         sunsets = self._sunsets()
         ends = [day for source, day in sunsets.items() if source in needed]
-        errors = [each.error for each in organizations if each.error is not None]
+        errors = [*filter(None, map(self._error_of, self.organizations))]
         told = (*(reason for each in results for reason in each.reasons), *self.stopped_by)
         return RunFinished(
             **self._ending(
                 counts,
                 self.error or max(errors, key=lambda each: each.exit_code, default=None),
                 told if self.error is None else self.error.reasons,
-                has_failed=self.error is not None or len(errors) == len(organizations),
+                has_failed=self.error is not None or len(errors) == len(self.organizations),
             ),
             duration_s=round(command.clock() - command.started_s - self.question_s, 3),
             warnings=tuple(self.warnings),
             plan_made=self.plan_made,
             plan_complete=self.plan_made and all(each.plan_complete for each in results),
             changes=self.changes,
-            sources_retired=tuple({s.value: None for each in organizations for s in each.retired}),
+            sources_retired=tuple({s.value: None for each in self.readings for s in each.retired}),
             oldest_pending_days=round((command.now - oldest) / _DAY, 1) if oldest else None,
             sunset=min(ends).isoformat() if ends else None,
             sunsets={source.value: day.isoformat() for source, day in sunsets.items()},
-            members={e.id: len(e.members) for e in organizations if e.members is not None},
+            members={
+                reading.id: len(reading.members)
+                for reading in self.readings
+                if reading.members is not None
+            },
             removed_members=tuple(dict.fromkeys(filter(None, self.removed_members))),
             keep_entries=tuple(
                 KeepEntry(
@@ -193,26 +221,47 @@ class Result:
                 for entry in (policy.keep if self.plan_made else ())
             ),
             organizations=results,
-            lists=tuple(read for each in planned for read in each.list_results(sources)),
+            lists=tuple(
+                found
+                for reading in planned
+                for found in reading.list_results(sources, self._swept_of(reading.id).unread)
+            ),
         )
 
-    def _organization_result(self, organization: Organization) -> OrganizationResult:
+    def _swept_of(self, org_id: str) -> Swept:
+        return self.swept.get(org_id, Swept())
+
+    def _error_of(self, organization: AtlasOrganization) -> RunError | None:
+        """Return what ended the run for one organization, while it was read or swept."""
+        for reading in self.readings:
+            if reading.id == organization.id and reading.error is not None:
+                return reading.error
+        return self._swept_of(organization.id).error
+
+    def _organization_result(self, organization: AtlasOrganization) -> OrganizationResult:
         """Return the result of one organization; the requests of a client count for its first."""
-        client, error = organization.client, organization.error or self.error
+        org_id, client = organization.id, organization.client
+        reading = next((each for each in self.readings if each.id == org_id), Reading(organization))
+        plan = next((each for each in self.plans if each.reading.id == org_id), None)
+        swept = self._swept_of(org_id)
+        error = self._error_of(organization) or self.error
         is_first = organization is next(e for e in self.organizations if e.client is client)
-        more = dict[str, Any](organization.outcomes)
+        more = dict[str, Any](swept.outcomes)
         more |= structs.asdict(client.counters) if is_first else {}
-        counts = organization.counts + Counts(**more)
+        read = reading.counts if plan is None else plan.counts
+        counts = read + swept.counts + Counts(**more)
         is_told = counts.skipped or len(self.organizations) == 1
         reasons = self._reasons(counts, self.stopped_by if is_told else ())
-        made = organization.is_planned and (self.plan_made or error is None)
+        was_read = reading.error is None and reading.scope is not None
+        made = was_read and (self.plan_made or error is None)
         retired_early = Reason.RETIRED_SOURCE in self.stopped_by
+        unread = (*reading.unread, *swept.unread)
         return OrganizationResult(
             **self._ending(counts, error, reasons if error is None else error.reasons),
-            id=organization.id,
-            name=organization.name,
+            id=org_id,
+            name=reading.organization.name,
             plan_made=made,
-            plan_complete=made and not (organization.unread or retired_early),
+            plan_complete=made and not (unread or retired_early),
         )
 
     def _ending(

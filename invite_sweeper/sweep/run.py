@@ -3,21 +3,23 @@
 Nothing is deleted before the last step. A dry run is the same, and ends before the question.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from invite_sweeper.audit import AuditLog, check_written_plan
-from invite_sweeper.audit.events import OutcomeLine, RunFinished
+from invite_sweeper.audit.events import RunFinished
 from invite_sweeper.counts import Counts, total
 from invite_sweeper.endings import WarningCode, WarningLevel
 from invite_sweeper.errors import Cancelled, RunError
 from invite_sweeper.models import Outcome
 from invite_sweeper.shutdown import StopRequest
-from invite_sweeper.sweep.command import Command, Organization
+from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.discovery import Reader
 from invite_sweeper.sweep.executor import delete
 from invite_sweeper.sweep.guards import check_clock, check_limits, check_population
-from invite_sweeper.sweep.plan import trim
+from invite_sweeper.sweep.organization import AtlasOrganization, OrganizationPlan, Reading, Swept
+from invite_sweeper.sweep.plan import confirm_plan, lost_since, make_plans, plan_all
 from invite_sweeper.sweep.result import Result, View
 from invite_sweeper.sweep.steps import ChangeTracker, KeepOutsidePlan, describe_notice
 from invite_sweeper.text import pluralize, shorten_list
@@ -28,7 +30,7 @@ MAX_QUESTION_S: Final = 60.0
 
 async def sweep(
     command: Command,
-    organizations: Sequence[Organization],
+    organizations: Sequence[AtlasOrganization],
     log: AuditLog,
     view: View,
     stop: StopRequest,
@@ -49,42 +51,44 @@ async def sweep(
         # 1. Read everything. An organization that fails is a value, and loses nothing.
         compared = command.comparison()
         steps = (compared,) if compared is not None else ()
-        await stop.run_unless_stopped(Reader(result, organizations, log, steps).read_all())
-        planned = [each for each in organizations if each.is_planned]
+        reader = Reader(result, organizations, log, steps)
+        result.readings = await stop.run_unless_stopped(reader.read_all())
+        result.plans = make_plans(result.readings, command)
 
-        if planned or not organizations:  # of a shard, there may be none
+        if result.plans or not organizations:  # of a shard, there may be none
             # 2. One plan over all organizations, complete and on disk.
-            if command.limits.over_limit == "trim":
-                trim(planned, command)
-            for line in (line for each in planned for line in each.stale):
+            planned = [line for plan in result.plans for line in plan.deletions]
+            for line in planned:
                 log.write(line)
-            await check_written_plan(log, (line for each in planned for line in each.stale))
+            await check_written_plan(log, planned)
             result.plan_made = True
-            _report_plan(result, planned, compared)
+            _report_plan(result, compared)
 
             # 3. Guards. A refusal ends the run; nothing was deleted.
-            _check_guards(command, organizations)
+            _check_guards(command, result.readings, result.plans)
 
             # 4. Stop here, or ask; then delete, and read again what was deleted.
-            if any(each.stale for each in planned) and not command.dry_run:
+            if planned and not command.dry_run:
                 await _confirm(result, stop)
+                plans = result.plans
                 if result.question_s > MAX_QUESTION_S:
-                    await _read_anew(result, planned, log, stop)
-                await delete(result, planned, log, stop)
+                    plans = await _read_anew(result, log, stop)
+                await delete(result, plans, log, stop)
     except RunError as error:
         result.error = error
     return await result.finish(log)
 
 
-def _check_guards(command: Command, organizations: Sequence[Organization]) -> None:
+def _check_guards(
+    command: Command, readings: Sequence[Reading], plans: Sequence[OrganizationPlan]
+) -> None:
     """Raise GuardRefused if the clock, or what all organizations together show, is refused."""
-    for each in organizations:
-        skew_s = each.client.server.clock_skew_s
-        if each.is_planned or skew_s is not None:  # also by an answer to one that failed
+    for reading in readings:
+        skew_s = reading.organization.client.server.clock_skew_s
+        if reading.error is None or skew_s is not None:  # also by an answer to one that failed
             check_clock(skew_s)
-    planned = [each for each in organizations if each.is_planned]
-    check_population(planned, command)
-    check_limits(planned, command)
+    check_population((plan.reading for plan in plans), command)
+    check_limits(plans, command)
 
 
 async def _confirm(result: Result, stop: StopRequest) -> None:
@@ -105,56 +109,70 @@ async def _confirm(result: Result, stop: StopRequest) -> None:
 
 
 async def _read_anew(
-    result: Result, organizations: Sequence[Organization], log: AuditLog, stop: StopRequest
-) -> None:
-    """Leave what is still stale, exactly as the question showed it; the rest is `changed`.
+    result: Result, log: AuditLog, stop: StopRequest
+) -> tuple[OrganizationPlan, ...]:
+    """Read everything again; return the plans cut to what both readings show.
 
     Raises:
-        RunError: A guard refuses what is read now, a list of organizations cannot be read, or a
-            stop came. Nothing was deleted.
+        RunError: A guard refuses what is read now, or a stop came. Nothing was deleted.
     """
-    again = [Organization(each.id, each.client, each.variables) for each in organizations]
-    shown = KeepOutsidePlan(line for each in organizations for line in each.stale)
-    await stop.run_unless_stopped(Reader(result, again, None, [shown]).read_all())
-    for before, now in zip(organizations, again, strict=True):
-        before.error = now.error
-        unread = [each for each in now.unread if each not in before.unread]
-        before.unread += unread
-        before.count(projects_unreadable=len(unread))
-    _check_guards(result.command, again)
-    changed = 0
-    for before, now in zip(organizations, again, strict=True):
-        still = {each.key for each in now.stale}
-        gone = [each for each in before.stale if each.key not in still]
-        before.stale = [each for each in before.stale if each.key in still]
-        changed += len(gone)
-        before.outcomes[Outcome.CHANGED] += len(gone)
-        for each in gone:
-            log.write(OutcomeLine.of(each, Outcome.CHANGED))
+    planned = [line for plan in result.plans for line in plan.deletions]
+    shown = KeepOutsidePlan(planned)
+    organizations = [plan.organization for plan in result.plans]
+    reader = Reader(result, organizations, None, [shown])
+    readings = await stop.run_unless_stopped(reader.read_all())
+    pairs = tuple(zip(result.plans, readings, strict=True))
+    for plan, again in pairs:
+        lost = lost_since(plan.reading, again)
+        result.add_swept(plan.organization, lost)
+        for unreadable in lost.unread:
+            log.write(unreadable)
+    _check_guards(result.command, readings, plan_all(readings))
+    plans: list[OrganizationPlan] = []
+    outcomes = Counter[str]()
+    for plan, again in pairs:
+        confirmed = confirm_plan(plan, again, shown.kept)
+        plans.append(confirmed.plan)
+        left_out = Counter(line.outcome for line in confirmed.left_out)
+        result.add_swept(plan.organization, Swept(left_out))
+        outcomes += left_out
+        for line in confirmed.left_out:
+            log.write(line)
+    _report_left_out(result, outcomes)
+    return tuple(plans)
+
+
+def _report_left_out(result: Result, outcomes: Mapping[str, int]) -> None:
+    """Warn of what the plan lists and the second reading does not show as it was."""
+    changed, unknown = outcomes[Outcome.CHANGED], outcomes[Outcome.SKIPPED]
+    judged = "nothing was deleted there, the next run judges them anew."
     if changed:
         result.warn_of(
             WarningCode.PLAN_DIFFERS,
             f"{pluralize(changed, 'planned invitation')} changed or left the lists after the plan "
-            "was shown: nothing was deleted there, the next run judges them anew.",
+            f"was shown: {judged}",
+        )
+    if unknown:
+        result.warn_of(
+            WarningCode.PLAN_DIFFERS,
+            f"{pluralize(unknown, 'planned invitation')} could not be read again after the plan "
+            f"was shown: {judged}",
         )
 
 
-def _report_plan(
-    result: Result,
-    planned: Sequence[Organization],
-    compared: ChangeTracker | KeepOutsidePlan | None,
-) -> None:
+def _report_plan(result: Result, compared: ChangeTracker | KeepOutsidePlan | None) -> None:
     """Report how the plan differs from an earlier one, what is announced, and unused entries."""
-    command, remark = result.command, WarningLevel.REMARK
+    command, plans, remark = result.command, result.plans, WarningLevel.REMARK
     # Else an entry may match where nothing was read.
-    is_whole = len(planned) == len(result.organizations)
+    is_whole = len(plans) == len(result.organizations)
     if isinstance(compared, KeepOutsidePlan):
         result.warn_of(WarningCode.PLAN_DIFFERS, *compared.differences(), level=remark)
     elif compared is not None and is_whole:
-        unread = [each for one in planned for each in one.unread]
-        result.changes = compared.result(unread, [s for one in planned for s in one.retired])
-    counts = total(each.counts for each in planned)
-    due = min((each.next_due for each in planned if each.next_due), default=None)
+        unread = [unreadable for plan in plans for unreadable in plan.reading.unread]
+        retired = [source for plan in plans for source in plan.reading.retired]
+        result.changes = compared.result(unread, retired)
+    counts = total(plan.counts for plan in plans)
+    due = min((plan.reading.next_due for plan in plans if plan.reading.next_due), default=None)
     if due is not None:
         text = describe_notice(counts, due, dry_run=command.dry_run)
         result.warn_of(WarningCode.NOTICE, text, level=remark)

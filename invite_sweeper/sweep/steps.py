@@ -105,11 +105,15 @@ def describe_notice(counts: Counts, next_due: datetime, *, dry_run: bool) -> str
 
 
 class KeepOutsidePlan:
-    """Keeps what a plan does not list, or lists with other evidence."""
+    """Keeps what a plan does not list, or lists with other evidence.
+
+    Attributes:
+        kept: Why invitations of the plan are kept now, by the key of the plan.
+    """
 
     def __init__(self, planned: Iterable[Planned]) -> None:
+        self.kept: dict[InvitationKey, str] = {}
         self._remaining: dict[InvitationKey, Planned] = {each.key: each for each in planned}
-        self._kept: Counter[str] = Counter()  # planned invitations by reason
         self._changed = 0
 
     def __call__(self, decision: Decision) -> Decision:
@@ -118,7 +122,8 @@ class KeepOutsidePlan:
             reason = self._keep_reason(decision)
             return decision if reason is None else decision.keep(reason)
         for entry in decision.all_entries:
-            self._kept[decision.keep_reason] += self._remaining.pop(entry.key, None) is not None
+            if self._remaining.pop(entry.key, None) is not None:
+                self.kept[entry.key] = decision.keep_reason
         return decision
 
     def _keep_reason(self, decision: Decision) -> str | None:
@@ -146,9 +151,10 @@ class KeepOutsidePlan:
     def differences(self) -> Iterator[str]:
         """Yield sentences about what the plan lists and this run does not delete."""
         changed = "kept because the roles, projects, inviter, expiry or rule changed since the plan"
-        unseen, kept = "not seen: gone, or in a list that was not read", sorted(self._kept.items())
+        unseen = "not seen: gone, or in a list that was not read"
+        by_reason = sorted(Counter(self.kept.values()).items())
         for count, verbs, what in (
-            *((n, ("is", "are"), f"kept now: {reason}") for reason, n in kept),
+            *((n, ("is", "are"), f"kept now: {reason}") for reason, n in by_reason),
             (self._changed, ("is", "are"), f"{changed} was created"),
             (len(self._remaining), ("was", "were"), unseen),
         ):

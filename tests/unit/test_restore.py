@@ -24,7 +24,7 @@ from invite_sweeper.restore import (
     read_deletions,
 )
 from invite_sweeper.shutdown import StopRequest
-from invite_sweeper.sweep.command import Organization
+from invite_sweeper.sweep.organization import AtlasOrganization
 from invite_sweeper.sweep.result import Result
 
 CREATED = Sending(Outcome.RESTORED, 1, 200)
@@ -124,7 +124,7 @@ class FakeClient:
 
 
 async def plan_of(clients, *lines):
-    organizations = [Organization(org_id, each) for org_id, each in clients.items()]
+    organizations = [AtlasOrganization(org_id, each) for org_id, each in clients.items()]
     return await plan_restore(organizations, Deletions("r0", started(), lines))
 
 
@@ -171,7 +171,7 @@ class Restore:
         given = {"to_invite": to_invite, "already_there": there, "barred": barred}
 
         async def scenario():
-            organizations = [Organization(ORG, self.client)]
+            organizations = [AtlasOrganization(ORG, self.client)]
             result = Result(command_of(restores="r0"), organizations, QuietView())
             restorer = Restorer(result, self.log, self.stop, self._report)
             try:

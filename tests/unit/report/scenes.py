@@ -64,8 +64,10 @@ COUNTED: Final = {
 }
 
 
-def error(message: str, consequence: str = "", hint: str = "") -> dict[str, str]:
-    return {"message": message, "consequence": consequence, "hint": hint}
+def error(
+    message: str, consequence: str = "", hint: str = "", **organization: str
+) -> dict[str, str]:
+    return {"message": message, "consequence": consequence, "hint": hint, **organization}
 
 
 def warning(
@@ -84,9 +86,10 @@ ERROR: Final = error(
 )
 REFUSED: Final = {"exit_code": 3, "error": ERROR, "reasons": (Reason.MAX_DELETIONS,)}
 BETA: Final = error(
-    "Organization Beta (bbbbbbbbbbbbbbbbbbbbbbbb): Atlas refused the credentials.",
+    "Atlas refused the credentials.",
     "Nothing was deleted there.",
     "Check MONGODB_ATLAS_CLIENT_ID_BETA.",
+    organization="Beta (bbbbbbbbbbbbbbbbbbbbbbbb)",
 )
 GOOD: Final = {"invitations_seen": 10, "projects_seen": 3, "stale": 2, "kept": 8, "deleted": 2}
 THREE_ORGANIZATIONS: Final = run(
@@ -115,9 +118,10 @@ UNREACHABLE: Final = tuple(
         id=id_ * 24,
         exit_code=6,
         error=error(
-            f"Organization {id_ * 24}: Atlas cannot be reached.",
+            "Atlas cannot be reached.",
             "Nothing was deleted there.",
             "Check the network.",
+            organization=id_ * 24,
         ),
         reasons=(Reason.UNREACHABLE,),
     )

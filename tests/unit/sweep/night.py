@@ -14,7 +14,8 @@ from invite_sweeper.audit.reader import read_events
 from invite_sweeper.endings import WarningLevel
 from invite_sweeper.models import Source
 from invite_sweeper.shutdown import StopRequest
-from invite_sweeper.sweep.command import Command, Organization
+from invite_sweeper.sweep.command import Command
+from invite_sweeper.sweep.organization import AtlasOrganization
 from invite_sweeper.sweep.run import sweep
 
 ORGS = (ORG, OTHER_ORG, "89abcdef0123456789abcdef")
@@ -125,7 +126,7 @@ class Night:
         given = {"now": at, "history": history, "clock": lambda: self.clock_s, "saved": saved}
         command = command_of(self.policy, **given, **options)
         organizations = [
-            Organization(each.id, client)
+            AtlasOrganization(each.id, client)
             for each, client in zip(self.policy.organizations, self.clients, strict=True)
         ]
         try:

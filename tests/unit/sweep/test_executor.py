@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 from audit.runs import intent, outcome, planned
-from builders import ORG, object_id, policy
+from builders import ORG, OTHER_ORG, object_id, policy
 from fakes import FakeAtlas, FakeDeletionLog
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -22,9 +22,9 @@ from invite_sweeper.errors import (
 )
 from invite_sweeper.models import Outcome, Sending, Source
 from invite_sweeper.shutdown import StopRequest
-from invite_sweeper.sweep.command import Organization
 from invite_sweeper.sweep.executor import Executor, ProjectQueues, delete
 from invite_sweeper.sweep.guards import CircuitBreaker
+from invite_sweeper.sweep.organization import AtlasOrganization, OrganizationPlan, Reading
 from invite_sweeper.sweep.result import Result
 
 FAILED = Sending(Outcome.FAILED, 5, 500)
@@ -67,11 +67,23 @@ class Run:
         execution = rules.execution.model_copy(update=execution)
         rules = rules.model_copy(update={"execution": execution})
         command = command_of(rules, clock=clock or asyncio.get_running_loop().time)
-        self.organization = Organization(ORG, FakeClient(atlas))
-        self.outcomes, self.breaker = self.organization.outcomes, CircuitBreaker(rules.limits)
-        self.result, stop = Result(command, [self.organization], view), stop or StopRequest()
-        self.executor = Executor(self.result, self.organization, log, stop, self.breaker)
-        self.run = self.executor.run
+        self.organization = AtlasOrganization(ORG, FakeClient(atlas))
+        self.result = Result(command, [self.organization], view)
+        self.log, self.stop = log, stop or StopRequest()
+        self.breaker, self.executor = CircuitBreaker(rules.limits), None
+
+    async def run(self, lines):
+        plan = OrganizationPlan(Reading(self.organization), tuple(lines))
+        self.executor = Executor(self.result, plan, self.log, self.stop, self.breaker)
+        await self.executor.run()
+
+    @property
+    def swept(self):
+        return self.executor.swept()
+
+    @property
+    def outcomes(self):
+        return self.swept.outcomes
 
 
 async def until(condition):
@@ -113,7 +125,7 @@ async def test_only_what_should_be_gone_is_read_again(outcome, seen_after):
     await run.run(plan(1, source=Source.USERS))
     is_read = outcome in {Outcome.DELETED, Outcome.ALREADY_GONE}
     assert [each for _, each in run.executor.ended] == [outcome] * is_read
-    assert run.organization.unverified == (outcome is Outcome.DELETED and seen_after is None)
+    assert run.swept.unverified == (outcome is Outcome.DELETED and seen_after is None)
 
 
 async def test_outcome_is_recorded_with_what_was_sent_and_seen_and_how_long_it_took():
@@ -226,7 +238,7 @@ async def test_log_that_fails_while_all_deletions_back_off_ends_the_sweep(monkey
     running = asyncio.ensure_future(run.run(plan(5)))
     await until(lambda: (atlas.backing_off, log.on_disk) == (4, 5))  # every intent is written
     log.fails_at = log.calls + 1
-    await until(lambda: run.executor.error is not None)
+    await until(lambda: run.executor is not None and run.executor.error is not None)
     atlas.gate.set()
     with pytest.raises(AuditLogError):
         await running
@@ -510,35 +522,40 @@ def test_queue_waits_also_for_a_part_of_a_second():
 
 
 def two_organizations(found):
-    """Return two with two planned deletions each; the first with these results."""
-    atlases = FakeAtlas(results=found), FakeAtlas()
-    return [Organization(ORG, FakeClient(each), stale=plan(2)) for each in atlases]
+    """Return plans of two deletions each; the first with these results."""
+    atlases = {ORG: FakeAtlas(results=found), OTHER_ORG: FakeAtlas()}
+    found = [AtlasOrganization(id_, FakeClient(atlas)) for id_, atlas in atlases.items()]
+    return [OrganizationPlan(Reading(each), tuple(plan(2))) for each in found]
 
 
-async def delete_in(organizations, log):
-    """Delete what is planned; return what the view was told to begin."""
+async def delete_in(plans, log):
+    """Delete what is planned; return what the view was told to begin, and what became of it."""
     rules, view, begun = policy(limits={"canary": 0}, execution={"concurrency": 1}), QuietView(), []
     view.started = lambda *shown: begun.append(shown)
     command = command_of(rules, clock=asyncio.get_running_loop().time)
-    await delete(Result(command, organizations, view), organizations, log, StopRequest())
-    return begun
+    result = Result(command, [each.organization for each in plans], view)
+    try:
+        await delete(result, plans, log, StopRequest())
+    except AuditLogError as error:
+        result.error = error
+    return begun, result
 
 
 async def test_refused_credentials_end_one_organization_and_the_others_go_on():
-    first, second = organizations = two_organizations(results(REFUSED, 2))
-    begun = await delete_in(organizations, FakeDeletionLog())
-    assert begun == [("Deleting invitations", 2, ORG)] * 2
+    begun, result = await delete_in(two_organizations(results(REFUSED, 2)), FakeDeletionLog())
+    assert begun == [("Deleting invitations", 2, id_) for id_ in (ORG, OTHER_ORG)]
+    first, second = result.swept[ORG], result.swept[OTHER_ORG]
     assert (first.outcomes, second.outcomes) == ({"deleted": 1, "failed": 1}, {"deleted": 2})
     assert isinstance(first.error, CredentialsRefused)
-    assert first.error.consequence == "1 invitation had been deleted by then."
+    assert first.error.organization == ORG
+    assert first.error.consequence == "1 invitation had been deleted there by then."
     assert second.error is None
 
 
 async def test_log_that_fails_ends_the_sweep_of_all_organizations():
-    first, second = organizations = two_organizations({})
-    with pytest.raises(AuditLogError) as caught:
-        await delete_in(organizations, FakeDeletionLog(fails_at=2))
-    assert caught.value.consequence == "1 invitation had been deleted by then."
+    _, result = await delete_in(two_organizations({}), FakeDeletionLog(fails_at=2))
+    first, second = result.swept[ORG], result.swept[OTHER_ORG]
+    assert result.error.consequence == "1 invitation had been deleted by then."
     assert (first.outcomes, second.outcomes) == ({"deleted": 1, "skipped": 1}, {"skipped": 2})
 
 
@@ -550,7 +567,7 @@ async def test_each_removal_without_a_look_after_it_and_each_missing_role_are_co
     atlas = FakeAtlas(results=results(no_role, 3))
     run = Run(atlas, FakeDeletionLog(), sources=["users"], on_done=told.append)
     await run.run(plan(3, source=Source.USERS))
-    assert (run.organization.unverified, run.organization.counts.missing_role) == (2, 1)
+    assert (run.swept.unverified, run.swept.counts.missing_role) == (2, 1)
     assert sorted(told) == ["deleted", "deleted", "failed"]
     assert run.organization.client.deletes_from == (Source.USERS,)
 

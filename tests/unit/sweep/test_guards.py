@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 from fractions import Fraction
 from itertools import count
@@ -14,12 +15,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from sweep.night import Earlier, command_of
 
+from invite_sweeper.counts import Counts
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import ListUnreadable, Source
-from invite_sweeper.sweep.command import Organization
 from invite_sweeper.sweep.guards import MIN_COUNT_FOR_SHARE, check_clock, check_limits
-from invite_sweeper.sweep.plan import trim
+from invite_sweeper.sweep.organization import AtlasOrganization, OrganizationPlan, Reading
+from invite_sweeper.sweep.plan import make_plans
 from invite_sweeper.sweep.scope import Shard
 
 WIDE = {
@@ -39,18 +41,24 @@ def command(limits, recent=NONE, shard=None):
     return command_of(policy(limits=limits), history=Earlier(recent=recent), shard=shard)
 
 
-def organization(stale=(), *, seen=0, unreadable=0, org_id=ORG, name=None):
-    """Return an organization with planned deletions, of at least that many seen invitations."""
-    found = Organization(org_id, None, name=name, stale=list(stale))
-    found.unread = [
+def organization(stale=(), *, seen=0, unreadable=0, org_id=ORG, name=None, unread=()):
+    """Return the plan of an organization, of at least that many seen invitations."""
+    unread = unread or [
         ListUnreadable(object_id(500 + n), f"P{n}", "503", org_id=org_id) for n in range(unreadable)
     ]
-    found.count(
-        invitations_seen=max(seen, len(found.stale)),
-        stale=len(found.stale),
-        projects_unreadable=unreadable,
+    counts = Counts(
+        invitations_seen=max(seen, len(stale)), stale=len(stale), projects_unreadable=len(unread)
     )
-    return found
+    who = AtlasOrganization(org_id, None, name=name)
+    reading = Reading(who, counts=counts, stale=tuple(stale), unread=tuple(unread))
+    return OrganizationPlan(reading, reading.stale)
+
+
+def trim(plans, command):
+    """Return the plans with the oldest that the limits allow."""
+    limits = command.policy.limits.model_copy(update={"over_limit": "trim"})
+    policy = command.policy.model_copy(update={"limits": limits})
+    return make_plans([each.reading for each in plans], replace(command, policy=policy))
 
 
 def plan(*deletions, seen=10**6, unreadable=0):
@@ -147,9 +155,8 @@ def test_share_of_a_single_invitation_is_described_in_the_singular():
 )
 def test_place_is_named_with_its_id_and_with_its_organization_among_several(place, several, text):
     own = {"project_id": object_id(1), "project_name": "Project 1", "org_id": ORG, **place}
-    found = [organization(name="Acme")] + [organization(org_id=OTHER_ORG)] * several
-    found[0].unread = [ListUnreadable(reason="503", **own)]
-    found[0].count(projects_unreadable=1)
+    found = [organization(name="Acme", unread=[ListUnreadable(reason="503", **own)])]
+    found += [organization(org_id=OTHER_ORG)] * several
     with pytest.raises(GuardRefused, match=re.escape(f"could not be read: {text}, over")):
         check_limits(found, command(limits(max_unreadable_projects=0)))
 
@@ -308,10 +315,9 @@ def test_plan_has_no_violations_exactly_if_every_limit_holds(
 
 def trimmed(lines, limits, *, seen=100, recent=NONE, shard=None):
     """Return the numbers of the planned deletions that a trim leaves."""
-    found = organization(lines, seen=seen)
-    trim([found], command(limits, recent, shard))
-    assert found.counts.trimmed == len(lines) - len(found.stale)
-    return [int(each.invitation_id, 16) for each in found.stale]
+    (found,) = trim([organization(lines, seen=seen)], command(limits, recent, shard))
+    assert found.counts.trimmed == len(lines) - len(found.deletions)
+    return [int(each.invitation_id, 16) for each in found.deletions]
 
 
 OLD_AND_YOUNG = (stale_line(1, days=20), stale_line(2, days=40), stale_line(3, days=30, project=2))
@@ -364,9 +370,8 @@ def test_trim_leaves_room_for_what_earlier_runs_deleted():
 def test_trim_leaves_the_same_whatever_list_was_read_first(order):
     """A person has the same id and date in the lists of two projects."""
     lines = [stale_line(n, project=project, source=Source.USERS) for n, project in order]
-    found = organization(lines)
-    trim([found], command(limits(max_deletions=3)))
-    assert {each.key for each in found.stale} == {
+    (found,) = trim([organization(lines)], command(limits(max_deletions=3)))
+    assert {each.key for each in found.deletions} == {
         stale_line(n, project=project, source=Source.USERS).key
         for n, project in ((1, 1), (1, 2), (2, 1))
     }
@@ -385,9 +390,9 @@ def test_trimmed_plan_is_within_the_limits_and_its_project_lost_the_oldest(
     lines = [stale_line(n, days=days, project=p) for n, (p, days) in enumerate(ages)]
     recent = Counter({object_id(p): size for p, size in earlier.items()})
     both = [organization(lines[:split], seen=kept), organization(lines[split:], org_id=OTHER_ORG)]
-    trim(both, command(limits, recent))
+    both = trim(both, command(limits, recent))
     check_limits(both, command({**limits, "max_unreadable_projects": 0}, recent))
-    left = {each.key for one in both for each in one.stale}
+    left = {each.key for one in both for each in one.deletions}
     for each in lines:
         if each.key not in left:
             older = [o for o in lines if o.key in left and o.scope_id == each.scope_id]
@@ -409,11 +414,11 @@ def deleted_by(shard, stale_by_project, kept_by_project, limits):
     seen = len(lines) + sum(kept_by_project.get(p, 0) for p in own)
     found = organization(lines, seen=seen)
     if limits.get("over_limit") == "trim":
-        trim([found], command(limits, shard=shard))
+        (found,) = trim([found], command(limits, shard=shard))
     if violations(found, limits, shard=shard):
         assert limits.get("over_limit") != "trim"
         return 0
-    return len(found.stale)
+    return len(found.deletions)
 
 
 projects = st.dictionaries(st.integers(0, 10**6), st.integers(0, 20), max_size=15)

@@ -22,8 +22,8 @@ from invite_sweeper.audit.events import Announced, AnnouncementEnded, Planned, a
 from invite_sweeper.audit.reader import read_events
 from invite_sweeper.counts import Counts
 from invite_sweeper.models import ListRef, ListUnreadable, Project, Source
-from invite_sweeper.sweep.command import Organization
-from invite_sweeper.sweep.plan import Planner
+from invite_sweeper.sweep.organization import AtlasOrganization
+from invite_sweeper.sweep.reading import ReadingBuilder
 from invite_sweeper.sweep.selection import Selector
 from invite_sweeper.sweep.steps import Notice, describe_notice
 
@@ -73,7 +73,7 @@ def test_notice_is_described_by_what_is_announced_due_and_waits(numbers, dry_run
 
 
 async def night(directory, now, lists, rules, *, dry_run=False, deletes=False, killed_at=None):
-    """Run one night; return its organizations and what its file has.
+    """Run one night; return its readings and what its file has.
 
     Args:
         lists: By organization and project; None for one that is not read.
@@ -86,19 +86,20 @@ async def night(directory, now, lists, rules, *, dry_run=False, deletes=False, k
     log.write(started(mode=mode, now=now.isoformat().replace("+00:00", "Z")))
     command = command_of(rules, now=now, history=history, dry_run=dry_run)
     steps = [each for each in command.steps() if isinstance(each, Notice)]
-    planners, organizations = {}, []
+    builders = {}
     for (org_id, project_id), found in sorted(lists.items()):
-        if org_id not in planners:
-            organizations.append(Organization(org_id, None))
-            planners[org_id] = Planner(organizations[-1], command, log.write, steps)
+        if org_id not in builders:
+            organization = AtlasOrganization(org_id, None)
+            builders[org_id] = ReadingBuilder(organization, command, log.write, steps)
         place = Project(project_id, "Sandbox Alpha", org_id)
-        planners[org_id].add(
+        builders[org_id].add(
             ListRef(place, Source.INVITES),
             ListUnreadable(project_id, place.name, "timed out", org_id=org_id)
             if found is None
             else tuple(found),
         )
-    stale = [each for one in organizations for each in one.stale]
+    readings = [each.reading() for each in builders.values()]
+    stale = [each for reading in readings for each in reading.stale]
     for each in stale:
         log.write(each)
     for each in stale if deletes else ():
@@ -111,9 +112,7 @@ async def night(directory, now, lists, rules, *, dry_run=False, deletes=False, k
         lines = log.file.path.read_bytes().splitlines(keepends=True)[:killed_at]
         os.truncate(log.file.path, sum(map(len, lines)))
     events = [event for _, event in read_events(log.file.path)]
-    return organizations, [
-        e for e in events if isinstance(e, (Announced, AnnouncementEnded, Planned))
-    ]
+    return readings, [e for e in events if isinstance(e, (Announced, AnnouncementEnded, Planned))]
 
 
 def keys_of(lines, kind):

@@ -20,9 +20,8 @@ from invite_sweeper.models import (
     Source,
     SourceRetired,
 )
-from invite_sweeper.sweep.command import Organization
-from invite_sweeper.sweep.plan import Planner
-from invite_sweeper.sweep.scope import RunScope
+from invite_sweeper.sweep.organization import AtlasOrganization
+from invite_sweeper.sweep.reading import ReadingBuilder
 from invite_sweeper.sweep.steps import Notice
 
 DAY = timedelta(days=1)
@@ -30,29 +29,33 @@ PEOPLE = ["org_users", "org_invites", "users"]
 
 
 class Plan:
-    """A planner of one organization, and what it found."""
+    """What is read of one organization, and what is planned there."""
 
     def __init__(self, *, steps=(), observe=None, dry_run=False, **keys):
         self.lines, command = [], command_of(policy(**keys), dry_run=dry_run)
-        self.organization = Organization(ORG, None, scope=RunScope(ORG))
-        self.planner = Planner(self.organization, command, self.lines.append, steps, observe)
+        organization = AtlasOrganization(ORG, None)
+        self.builder = ReadingBuilder(organization, command, self.lines.append, steps, observe)
 
     def add(self, *lists, finish=True):
         for each in lists:
-            self.planner.add(*(each if isinstance(each, tuple) else (None, each)))
+            self.builder.add(*(each if isinstance(each, tuple) else (None, each)))
         if finish:
-            self.planner.finish()
+            self.builder.finish()
         return self
 
     @property
+    def reading(self):
+        return self.builder.reading()
+
+    @property
     def counts(self):
-        return self.organization.counts
+        return self.reading.counts
 
     def stale(self):
         """Return the source and number of each planned deletion, with those it ends."""
         return [
             (each.source, int(each.invitation_id, 16), [e.source for e in each.entries])
-            for each in self.organization.stale
+            for each in self.reading.stale
         ]
 
 
@@ -94,7 +97,7 @@ def test_counts_of_several_lists_are_added_up():
         kept_by_reason={"too_young": 2, "not_pending": 1},
     )
     assert sorted(number for _, number, _ in plan.stale()) == [1, 4, 6, 7]
-    by_list = [(ref.source, ref.project.id, n) for ref, n in plan.organization.entries.items()]
+    by_list = [(ref.source, ref.project.id, n) for ref, n in plan.reading.entries.items()]
     elsewhere = ("invites", object_id(8), 2)
     assert by_list == [("invites", PROJECT, 3), ("users", PROJECT, 2), elsewhere]
 
@@ -102,15 +105,15 @@ def test_counts_of_several_lists_are_added_up():
 def test_empty_list_is_read_and_counts_nothing():
     plan = Plan().add(listed())
     assert plan.counts == Counts(invitations_by_source={"invites": 0})
-    assert (plan.organization.oldest, plan.organization.next_due) == (None, None)
+    assert (plan.reading.oldest, plan.reading.next_due) == (None, None)
 
 
 def test_oldest_is_the_earliest_date_of_all_lists_and_ignores_unreadable_ones():
     plan = Plan()
     plan.add(listed(one(1, created_at=None)), finish=False)
-    assert plan.organization.oldest is None
+    assert plan.reading.oldest is None
     plan.add(listed(one(2), one(3, age=90 * DAY)), listed(one(4, age=DAY)))
-    assert plan.organization.oldest == NOW - 90 * DAY
+    assert plan.reading.oldest == NOW - 90 * DAY
 
 
 def test_planned_line_says_whether_it_is_new_bounced_or_judged_by_members():
@@ -121,7 +124,7 @@ def test_planned_line_says_whether_it_is_new_bounced_or_judged_by_members():
         return decision._replace(**more) if is_first else decision
 
     plan = Plan(steps=[step]).add(listed(one(1), one(2)))
-    first, second = plan.organization.stale
+    first, second = plan.reading.stale
     assert (first.bounced, first.new, first.inviter_gone) == (2, True, True)
     assert (second.bounced, second.new, second.inviter_gone) == (0, False, False)
 
@@ -191,11 +194,11 @@ def test_each_entry_is_in_one_invitation_and_counts_add_up(rows, is_unread):
     unread = [ListUnreadable(object_id(9), "p", "503", source=Source.USERS, org_id=ORG)]
     plan.add(*lists, *(unread if is_unread else ()))
     kept = [each for each in plan.lines if isinstance(each, Kept)]
-    found = [key for each in (*plan.organization.stale, *kept) for key in each.keys]
+    found = [key for each in (*plan.reading.stale, *kept) for key in each.keys]
     assert sorted(found) == sorted(each.key for own in entries.values() for each in own)
     counts = plan.counts
     assert counts.invitations_seen == counts.stale + counts.kept
-    assert (counts.stale, counts.kept) == (len(plan.organization.stale), len(kept))
+    assert (counts.stale, counts.kept) == (len(plan.reading.stale), len(kept))
     assert sum(counts.kept_by_reason.values()) == counts.kept
     assert sum(counts.invitations_by_source.values()) == len(rows)
 
@@ -225,7 +228,7 @@ def test_unreadable_list_is_recorded_with_its_reason_and_counts_where_a_role_is_
 def test_retired_source_is_recorded_and_no_unreadable_list():
     retired = SourceRetired(PROJECT, "A", "Gone for good.", 410, "RETIRED", Source.INVITES)
     plan = Plan().add(retired)
-    assert plan.organization.retired == {Source.INVITES: retired}
+    assert plan.reading.retired == {Source.INVITES: retired}
     assert (plan.counts.projects_unreadable, plan.lines) == (0, [retired])
 
 
@@ -235,7 +238,7 @@ def test_sweep_alone_writes_what_it_announces_and_both_count_it(announces):
     plan = Plan(steps=steps, dry_run=not announces).add(listed(one(1), one(2, age=DAY)))
     assert plan.counts.announced == 1
     assert plan.counts.kept_by_reason == {"notice_pending": 1, "too_young": 1}
-    assert plan.organization.next_due == NOW + 7 * DAY
+    assert plan.reading.next_due == NOW + 7 * DAY
     lines = [(type(each), listed_as(each), each.rule, each.deletable_from) for each in plan.lines]
     line = Announced if announces else WouldBeAnnounced
     assert lines == [(line, one(1), "forgotten", "2026-12-02T01:00:00Z")]
@@ -249,4 +252,4 @@ def test_observer_sees_what_the_policy_decided_and_what_is_planned_with_its_age(
     )
     plan.add(listed(one(1)))
     assert seen == [[False, True]]
-    assert [each.age_days for each in plan.organization.stale] == [20]
+    assert [each.age_days for each in plan.reading.stale] == [20]

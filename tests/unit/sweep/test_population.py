@@ -7,11 +7,12 @@ from hypothesis import strategies as st
 from sweep.night import Earlier, command_of
 
 from invite_sweeper.audit import CompleteRun
+from invite_sweeper.counts import Counts
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import ListRef, ListUnreadable, Source, SourceRetired
-from invite_sweeper.sweep.command import Organization
 from invite_sweeper.sweep.guards import check_members, check_population
+from invite_sweeper.sweep.organization import AtlasOrganization, Reading
 from invite_sweeper.sweep.scope import RunScope
 from invite_sweeper.text import pluralize
 
@@ -24,18 +25,20 @@ def rules(drop=0.3, sources=tuple(Source)):
 def organization(
     org_id=ORG, *, projects=100, gone=0, unread=(), retired=(), excluded=(), place=1, **by_source
 ):
-    """Return an organization as a run found it, with this number of entries of each source."""
-    found = Organization(org_id, None, scope=RunScope(org_id, excluded=[*map(project, excluded)]))
-    found.count(projects_seen=projects, projects_gone=gone)
-    found.entries = {
-        ListRef(project(place), Source(source)): count for source, count in by_source.items()
-    }
-    found.unread = [
-        ListUnreadable(object_id(number), "p", "503", source=source, org_id=org_id)
-        for source, number in unread
-    ]
-    found.retired = {each: SourceRetired("", "", "410", source=each) for each in retired}
-    return found
+    """Return what a run read of an organization, with this number of entries of each source."""
+    return Reading(
+        AtlasOrganization(org_id, None),
+        scope=RunScope(org_id, excluded=[*map(project, excluded)]),
+        counts=Counts(projects_seen=projects, projects_gone=gone),
+        entries={
+            ListRef(project(place), Source(source)): count for source, count in by_source.items()
+        },
+        unread=tuple(
+            ListUnreadable(object_id(number), "p", "503", source=source, org_id=org_id)
+            for source, number in unread
+        ),
+        retired={each: SourceRetired("", "", "410", source=each) for each in retired},
+    )
 
 
 def before(org_id=ORG, *, projects=100, **by_source):
@@ -192,14 +195,14 @@ def test_drop_that_was_accepted_is_not_compared():
 def test_members_who_dropped_are_not_believed_however_few(was, now, drop, allowed):
     """Each invitation by a member who is missing would be stale."""
     options = {"history": Earlier(members={ORG: was})}
-    check_members(organization(), now, command_of(rules(drop), accept_population=True, **options))
-    check_members(organization(OTHER_ORG), now, command_of(rules(drop), **options))  # not known
+    check_members(ORG, now, command_of(rules(drop), accept_population=True, **options))
+    check_members(OTHER_ORG, now, command_of(rules(drop), **options))  # not known
     if allowed:
-        check_members(organization(), now, command_of(rules(drop), **options))
+        check_members(ORG, now, command_of(rules(drop), **options))
         return
     found = f"^{pluralize(now, 'active member')} .* found, {was} before: the drop is over"
     with pytest.raises(GuardRefused, match=found) as caught:
-        check_members(organization(), now, command_of(rules(drop), **options))
+        check_members(ORG, now, command_of(rules(drop), **options))
     assert caught.value.reasons == (Reason.MAX_POPULATION_DROP,)
 
 

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from builders import changed, invitation, object_id, project
+from builders import ORG, changed, entry_of, invitation, object_id, project
 from sweep.night import Night, drop, kept_then, later, message
 
 from invite_sweeper.audit.events import Intent, OutcomeLine, Planned
@@ -26,6 +26,9 @@ async def test_question_has_the_counts_of_all_and_its_time_is_not_the_runs(direc
     assert asked == [(3, 3, [0, 0, 0], [object_id(2)])]
     assert (result.duration_s, result.changed, night.deleted) == (10.0, 0, [1, 2, 0])
     assert night.atlases[1].requested == [object_id(2)] * 2  # once to plan, once to verify
+
+
+UNREAD = ListUnreadable(object_id(1), "p0", "HTTP 500.", 500, org_id=ORG)
 
 
 def after(night, seconds, change=lambda: None):
@@ -63,20 +66,72 @@ async def test_long_question_leaves_out_what_changed_meanwhile(directory):
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "outcome", "told"),
     [
-        {"list_results": {object_id(1): ListUnreadable(object_id(1), "p0", "HTTP 500.", 500)}},
-        {"list_results": {object_id(1): AtlasUnavailable("No connection.")}},
-        {"listed": [project(1, name="renamed")]},
+        ({"list_results": {object_id(1): UNREAD}}, "skipped", None),
+        (
+            {"list_results": {object_id(1): AtlasUnavailable("No connection.")}},
+            "skipped",
+            "No connection.",
+        ),
+        ({"listed": [project(1, name="renamed")]}, "changed", None),
     ],
     ids=["unread", "failed", "out of scope"],
 )
-async def test_long_question_deletes_nothing_in_a_list_that_cannot_be_read_again(directory, change):
+async def test_long_question_deletes_nothing_in_a_list_that_cannot_be_read_again(
+    directory, change, outcome, told
+):
+    """What was not read again is not called changed, and is told with its reason."""
     night = Night(directory, 2, 1, projects={"include": ["p*"]})
     answer = after(night, 61, lambda: vars(night.atlases[0]).update(change))
     result = await night.run(answer=answer)
     assert night.deleted == [0, 1]
-    assert result.changed == 2
+    lines = [each.outcome for each in night.events(OutcomeLine)]
+    assert lines == [outcome, outcome, "deleted"]
+    first, second = result.organizations
+    assert (getattr(first, outcome), second.deleted) == (2, 1)
+    assert (first.error and first.error["message"]) == told
+    assert (first.plan_made, second.plan_made) == (True, True)
+    unread = UNREAD in change.get("list_results", {}).values()
+    assert night.events(ListUnreadable) == ([UNREAD] if unread else [])
+    assert (first.projects_unreadable, first.plan_complete) == (int(unread), not unread)
+    assert result.exit_code == (0 if outcome == "changed" else 4)
+
+
+async def test_organization_that_a_guard_keeps_out_only_after_a_long_question_loses_nothing(
+    directory,
+):
+    """Its error names it; the other one is swept."""
+    night = await kept_then(directory, 20, 1)
+    answer = after(night, 61, lambda: drop(night, 0, 13))
+    result = await night.run(at=later(), answer=answer)
+    assert (night.deleted, result.exit_code) == ([0, 1], 4)
+    error = result.organizations[0].error
+    assert error["message"].startswith("13 entries were found, 20 before")
+    assert (error["organization"], error["consequence"]) == (
+        f"Alpha ({ORG})",
+        "Nothing was deleted there.",
+    )
+    assert result.organizations[1].error is None
+
+
+@pytest.mark.parametrize("source", ["org_users", "users"])
+async def test_person_whose_other_list_cannot_be_read_again_is_not_called_changed(
+    directory, source
+):
+    night = Night(directory, 0, sources=["org_users", "users"])
+    (atlas,) = night.atlases
+    place = {"project_id": object_id(1), "project_name": "p0"}
+    of_org = {"project_roles": ((object_id(1), "R"),), "linked_projects": ((object_id(1), "p0"),)}
+    atlas.lists = {
+        (Source.ORG_USERS, ORG): (entry_of(Source.ORG_USERS, **of_org),),
+        (Source.USERS, object_id(1)): (entry_of(Source.USERS, **place),),
+    }
+    place_id = ORG if source == "org_users" else object_id(1)
+    unread = ListUnreadable(None, None, "HTTP 500.", 500, None, Source(source), ORG)
+    change = {(Source(source), place_id): unread}
+    result = await night.run(answer=after(night, 61, lambda: atlas.list_results.update(change)))
+    assert (night.deleted, result.changed, result.skipped) == ([0], 0, 1)
 
 
 def unreadable(count):

@@ -22,7 +22,8 @@ from invite_sweeper.models import (
     ProjectGone,
     Source,
 )
-from invite_sweeper.sweep.command import Organization
+from invite_sweeper.sweep.organization import AtlasOrganization
+from invite_sweeper.sweep.reading import ReadingBuilder
 from invite_sweeper.sweep.recovery import Recovery
 from invite_sweeper.sweep.result import Result
 
@@ -43,20 +44,21 @@ class Recovered:
     """A recovery of these intents, with the lines that it writes."""
 
     def __init__(self, atlas, *intents):
-        self.lines, self.organization = [], Organization(ORG, FakeClient(atlas))
-        self.result = Result(command_of(), [self.organization], QuietView())
-        self.recovery = Recovery(self.result, self.organization, self.lines.append, intents)
+        self.lines, organization = [], AtlasOrganization(ORG, FakeClient(atlas))
+        self.result = Result(command_of(), [organization], QuietView())
+        self.builder = ReadingBuilder(organization, self.result.command, self.lines.append)
+        self.recovery = Recovery(self.result, self.builder, self.lines.append, intents)
 
 
 async def recover(atlas, *intents):
     """Settle intents in lists that the run does not read; return their lines and the messages."""
     found = Recovered(atlas, *intents)
     await found.recovery.settle_rest()
-    assert found.organization.counts.recovered == len(found.lines)
+    assert found.builder.reading().counts.recovered == len(found.lines)
     assert {each.recovers for each in found.lines} <= {"killed"}
     unknown = sum(each.outcome == "unknown" for each in found.lines)
     is_restore = intents[0].run.mode == "restore"
-    assert found.organization.unverified == (0 if is_restore else unknown)
+    assert found.builder.unverified == (0 if is_restore else unknown)
     removed = [each.username for each in found.lines if each.outcome == "accepted_during"]
     assert found.result.removed_members == removed
     assert found.result.stopped_by == [Reason.REMOVED_MEMBER] * len(removed)

@@ -1,6 +1,7 @@
 """The last line of a run: warnings, what ends, reasons, and the exit code that follows."""
 
 import json
+from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -11,6 +12,7 @@ from sweep.night import Earlier, FakeClient, QuietView, command_of
 
 from invite_sweeper.audit import AuditLog
 from invite_sweeper.audit.events import ListResult, RunWarning
+from invite_sweeper.counts import Counts
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.errors import (
     AtlasUnavailable,
@@ -20,24 +22,31 @@ from invite_sweeper.errors import (
     Interrupted,
 )
 from invite_sweeper.models import ListRef, ListUnreadable, Source, SourceRetired
-from invite_sweeper.sweep.command import Organization
+from invite_sweeper.sweep.organization import AtlasOrganization, OrganizationPlan, Reading, Swept
 from invite_sweeper.sweep.result import LAST_KNOWN_ENDS, Result, secret_warnings, sunset_warnings
 from invite_sweeper.sweep.scope import RunScope
 
+NOTHING = {}
 
-def result_of(*organizations, **options):
+
+def result_of(*parts, **options):
+    """Return the result of organizations, each what was read and what became of it."""
     keys = options.pop("policy", {})
     command = command_of(policy(organizations=[ORG, OTHER_ORG], **keys), **options)
-    result = Result(command, organizations, QuietView())
+    readings = tuple(reading for reading, _ in parts)
+    result = Result(command, [reading.organization for reading in readings], QuietView())
+    result.readings = readings
+    result.plans = tuple(OrganizationPlan(each, ()) for each in readings if each.error is None)
+    result.swept = {reading.id: swept for reading, swept in parts}
     result.plan_made = True
     return result
 
 
-def organization(org_id=ORG, *, error=None, outcomes=(), **counts):
-    found = Organization(org_id, FakeClient(None), scope=RunScope(org_id), error=error)
-    found.count(**counts)
-    found.outcomes.update(dict(outcomes))
-    return found
+def organization(org_id=ORG, *, outcomes=(), client=None, parts=NOTHING, **counts):
+    """Return what was read of an organization, and what became of its plan."""
+    who = AtlasOrganization(org_id, client or FakeClient(None))
+    reading = Reading(who, scope=RunScope(org_id), counts=Counts(**counts), **parts)
+    return reading, Swept(Counter(dict(outcomes)))
 
 
 def ended(*organizations, stopped_by=(), error=None, **options):
@@ -87,7 +96,10 @@ def test_exit_code_follows_from_what_was_not_done(found, stopped_by, code, reaso
     ],
 )
 def test_run_fails_only_if_every_organization_did_and_then_with_the_highest_code(errors, code):
-    own = [organization(id_, error=e) for id_, e in zip((ORG, OTHER_ORG), errors, strict=True)]
+    own = [
+        organization(id_, parts={"error": e})
+        for id_, e in zip((ORG, OTHER_ORG), errors, strict=True)
+    ]
     finished = ended(*own)
     codes = [0 if each is None else int(each.exit_code) for each in errors]
     assert (finished.exit_code, [e.exit_code for e in finished.organizations]) == (code, codes)
@@ -107,14 +119,12 @@ def test_error_of_the_run_is_that_of_each_organization(error):
     ("found", "complete"),
     [
         ({}, True),
-        ({"unread": [ListUnreadable(PROJECT, "p", "503", org_id=ORG)]}, False),
+        ({"unread": (ListUnreadable(PROJECT, "p", "503", org_id=ORG),)}, False),
         ({"retired": {Source.INVITES: SourceRetired("", "", "410")}}, True),
     ],
 )
 def test_plan_is_complete_if_every_list_that_atlas_serves_was_read(found, complete):
-    own = organization()
-    for name, value in found.items():
-        setattr(own, name, value)
+    own = organization(parts=found)
     assert ended(own).plan_complete is complete
     assert ended(own, stopped_by=[Reason.RETIRED_SOURCE]).plan_complete is False
 
@@ -126,19 +136,20 @@ def test_detailed_exit_code_is_that_of_a_dry_run(stale, dry_run, code):
 
 
 def test_requests_of_credentials_count_once():
-    one, two = organization(), organization(OTHER_ORG)
-    one.client.counters.requests = 7
-    two.client = one.client
-    finished = ended(one, two)
+    client = FakeClient(None)
+    client.counters.requests = 7
+    finished = ended(*(organization(id_, client=client) for id_ in (ORG, OTHER_ORG)))
     assert (finished.requests, [each.requests for each in finished.organizations]) == (7, [7, 0])
 
 
 def test_each_list_is_told_with_its_entries_and_what_was_not_read():
-    own, places = organization(), [project(n) for n in (1, 2, 3)]
-    own.entries = {ListRef(each, Source.INVITES): n for n, each in enumerate(places[:2])}
-    own.unread = [ListUnreadable(places[2].id, "p", "503", org_id=ORG)]
-    own.retired = {Source.USERS: SourceRetired("", "", "410", source=Source.USERS)}
-    finished = ended(own, policy={"sources": ["invites", "users"]})
+    places = [project(n) for n in (1, 2, 3)]
+    read = {
+        "entries": {ListRef(each, Source.INVITES): n for n, each in enumerate(places[:2])},
+        "unread": (ListUnreadable(places[2].id, "p", "503", org_id=ORG),),
+        "retired": {Source.USERS: SourceRetired("", "", "410", source=Source.USERS)},
+    }
+    finished = ended(organization(parts=read), policy={"sources": ["invites", "users"]})
     assert finished.lists == (
         ListResult(
             org_id=ORG,
@@ -179,8 +190,11 @@ def test_removed_member_is_named_once_by_username_or_else_by_id_and_organization
 
 @pytest.mark.parametrize(("counts", "said"), [((0, 0), []), ((1, 2), ["3 of the removed users"])])
 async def test_users_who_could_not_be_checked_are_counted(directory, counts, said):
-    own = [organization(), organization(OTHER_ORG)]
-    own[0].unverified, own[1].unverified = counts
+    one, other = counts
+    own = [
+        organization(parts={"unverified": one}),
+        (organization(OTHER_ORG)[0], Swept(unverified=other)),
+    ]
     log = AuditLog(directory, "r1", clock=clock())
     finished = await result_of(*own).finish(log)
     await log.close()
@@ -250,11 +264,11 @@ def report(source, *, today=TODAY, recorded=None, sunsets=None):
         now=datetime(today.year, today.month, today.day, tzinfo=UTC),
         history=history,
     )
-    organization = Organization(ORG, FakeClient(None))
+    organization = AtlasOrganization(ORG, FakeClient(None))
     organization.client.sunsets = sunsets or {}
-    organization.retired[source] = SourceRetired("", "", "It is retired.", 410, source=source)
+    retired = {source: SourceRetired("", "", "It is retired.", 410, source=source)}
     result = Result(command, [organization], QuietView())
-    result.report_ends([organization])
+    result.report_ends([Reading(organization, retired=retired)])
     return result.warnings[-1], result.stopped_by == [Reason.RETIRED_SOURCE]
 
 

@@ -20,7 +20,13 @@ REFUSED = int(Reason.MAX_DELETIONS.exit_code)
 
 
 def errors(result):
-    return [each.error and each.error["message"] for each in result.organizations]
+    """Return the error of each organization, after its name where a run has several."""
+    return [each.error and told(each.error) for each in result.organizations]
+
+
+def told(error):
+    organization = error.get("organization")
+    return f"Organization {organization}: {error['message']}" if organization else error["message"]
 
 
 def fail(night, number, error=None):
@@ -108,18 +114,18 @@ async def test_organization_that_failed_loses_nothing_and_does_not_count_towards
 
 
 @pytest.mark.parametrize(
-    "named",
+    "labels",
     [("",), (f"Organization Alpha ({ORG}): ", f"Organization {OTHER_ORG}: ")],
     ids=["one", "two"],
 )
-async def test_nothing_is_checked_or_asked_if_every_organization_failed(directory, named):
-    night = Night(directory, *(1 for _ in named))
-    for number in range(len(named)):
+async def test_nothing_is_checked_or_asked_if_every_organization_failed(directory, labels):
+    night = Night(directory, *(1 for _ in labels))
+    for number in range(len(labels)):
         fail(night, number)
     result = await night.run()
     assert (night.view.asked, result.exit_code, result.plan_made) == ([], 6, False)
-    assert errors(result) == [f"{each}No connection." for each in named]
-    assert message(result) in errors(result)
+    assert errors(result) == [f"{each}No connection." for each in labels]
+    assert told(result.error) in errors(result)
 
 
 @pytest.mark.parametrize(
@@ -165,9 +171,10 @@ async def test_drop_of_one_population_keeps_this_organization_out_alone(
     result = await night.run(at=later(), accept_population=accepts)
     assert night.deleted == deleted
     if not deleted[0]:
-        first = result.organizations[0].error
-        assert first["message"].startswith(f"Organization Alpha ({ORG}): 13 entries were found, 20")
-        assert first["consequence"] == "Nothing was deleted there."
+        assert errors(result)[0].startswith(
+            f"Organization Alpha ({ORG}): 13 entries were found, 20"
+        )
+        assert result.organizations[0].error["consequence"] == "Nothing was deleted there."
         assert result.exit_code == 4
         assert Reason.MAX_POPULATION_DROP in result.reasons
 

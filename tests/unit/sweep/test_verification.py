@@ -26,9 +26,9 @@ from invite_sweeper.endings import WarningCode
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
 from invite_sweeper.models import ListUnreadable, Outcome, ProjectGone, Source
 from invite_sweeper.shutdown import StopRequest
-from invite_sweeper.sweep.command import Organization
 from invite_sweeper.sweep.executor import Executor
 from invite_sweeper.sweep.guards import CircuitBreaker
+from invite_sweeper.sweep.organization import AtlasOrganization, OrganizationPlan, Reading
 from invite_sweeper.sweep.result import Result
 
 UNREADABLE = ListUnreadable(PROJECT, "Sandbox Alpha", "503")
@@ -45,20 +45,22 @@ def deleted(number, place=1):
 
 async def verify(atlas, *lines, stop=None, workers=4, outcome=Outcome.DELETED):
     """Return how many are verified, and the numbers of those that are still listed."""
-    organization, log = Organization(ORG, FakeClient(atlas)), FakeDeletionLog()
-    organization.outcomes[outcome] = len(lines)
+    organization, log = AtlasOrganization(ORG, FakeClient(atlas)), FakeDeletionLog()
+    plan = OrganizationPlan(Reading(organization), lines)
     result = Result(command_of(policy(execution={"concurrency": workers})), [], QuietView())
     breaker = CircuitBreaker(result.command.limits)
-    executor = Executor(result, organization, log, stop or StopRequest(), breaker)
+    executor = Executor(result, plan, log, stop or StopRequest(), breaker)
     executor.ended = [(each, outcome) for each in lines]
+    executor._outcomes[outcome] = len(lines)
     await executor.read_again()
+    swept = executor.swept()
     left = [int(id_, 16) for kind, id_ in log.lines if kind == "failed"]
-    assert organization.counts.still_there == len(left) == len(log.lines)
+    assert swept.counts.still_there == len(left) == len(log.lines)
     assert {each.replaces for each in log.events} <= {outcome}
-    assert organization.outcomes[outcome] == len(lines) - len(left)
-    assert organization.outcomes[Outcome.FAILED] == len(left)
+    assert swept.outcomes[outcome] == len(lines) - len(left)
+    assert swept.outcomes[Outcome.FAILED] == len(left)
     assert (WarningCode.STILL_THERE in result.view.codes()) is bool(left)
-    return organization.counts.verified, left
+    return swept.counts.verified, left
 
 
 @pytest.mark.parametrize(

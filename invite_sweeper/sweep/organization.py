@@ -1,0 +1,157 @@
+"""What an organization is in a run, in four parts, each a frozen value that one step makes.
+
+`AtlasOrganization` says who it is, `Reading` what was read there, `OrganizationPlan` what is to
+be deleted, `Swept` what became of that. A step takes the part before its own. Only a plan can be
+executed, and an organization that failed has none.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from invite_sweeper.atlas import AtlasClient
+from invite_sweeper.audit.events import ListResult, Planned
+from invite_sweeper.counts import Counts
+from invite_sweeper.errors import RunError
+from invite_sweeper.models import ListRef, ListUnreadable, Source, SourceRetired
+from invite_sweeper.sweep.scope import RunScope
+from invite_sweeper.text import organization_label
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AtlasOrganization:
+    """One organization of the policy, and how it is reached.
+
+    Attributes:
+        client: Of its credentials; organizations with the same credentials share it.
+        variables: The environment variables of these credentials.
+        name: As Atlas or an earlier run told it; None where neither did.
+    """
+
+    id: str
+    client: AtlasClient
+    variables: tuple[str, ...] = ()
+    name: str | None = None
+
+    @property
+    def label(self) -> str:
+        """The name with the id, or the id alone."""
+        return organization_label(self.id, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What was read of one organization, and what the policy decided about it.
+
+    Attributes:
+        organization: With the name that Atlas told, or an earlier run.
+        told_name: The name that Atlas told in this run; None where it did not.
+        scope: Its projects; None if they could not be listed.
+        error: What ended the run for this organization; nothing is deleted there then.
+        counts: Of projects, entries and invitations, as far as they were read.
+        stale: The invitations that the policy would delete; none after an error.
+        entries: Entries of each list that was read to its end.
+        unread: The lists that could not be read, with the names of their projects.
+        retired: The lists that Atlas no longer serves.
+        members: Its active members, where a rule or keep entry judges by them and they are known.
+        oldest: When the oldest invitation in scope was sent; None where none has a date.
+        next_due: When the first announced invitation may be deleted; None without one.
+        unverified: Users whom a killed run removed and whose status could not be read.
+    """
+
+    organization: AtlasOrganization
+    told_name: str | None = None
+    scope: RunScope | None = None
+    error: RunError | None = None
+    counts: Counts = field(default_factory=Counts)
+    stale: tuple[Planned, ...] = ()
+    entries: Mapping[ListRef, int] = field(default_factory=dict)
+    unread: tuple[ListUnreadable, ...] = ()
+    retired: Mapping[Source, SourceRetired] = field(default_factory=dict)
+    members: frozenset[str] | None = None
+    oldest: datetime | None = None
+    next_due: datetime | None = None
+    unverified: int = 0
+
+    @property
+    def id(self) -> str:
+        """The organization's id."""
+        return self.organization.id
+
+    def list_results(
+        self, sources: Iterable[Source], unread_later: Iterable[ListUnreadable] = ()
+    ) -> Iterator[ListResult]:
+        """Yield what was read of each source that Atlas serves.
+
+        Args:
+            unread_later: The lists that a second reading could not read.
+        """
+        lost = (*self.unread, *unread_later)
+        for source in sources:
+            if source in self.retired:
+                continue
+            unread = tuple(each.list_key[2] for each in lost if each.source is source)
+            counts = {ref.project.id: n for ref, n in self.entries.items() if ref.source is source}
+            by_project = {project_id: count for project_id, count in counts.items() if count}
+            yield ListResult(
+                org_id=self.id,
+                source=source,
+                complete=not unread,
+                entries=sum(counts.values()),
+                by_project={} if source.is_organization_level else by_project,
+                unread=unread,
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class OrganizationPlan:
+    """What is to be deleted in an organization that was read without an error.
+
+    Attributes:
+        deletions: The stale invitations within the limits, in the order of the reading.
+        trimmed: Stale invitations that the limits leave for a later run.
+    """
+
+    reading: Reading
+    deletions: tuple[Planned, ...]
+    trimmed: int = 0
+
+    @property
+    def organization(self) -> AtlasOrganization:
+        """Where it is deleted."""
+        return self.reading.organization
+
+    @property
+    def counts(self) -> Counts:
+        """Those of the reading, with what is trimmed."""
+        return self.reading.counts.plus(trimmed=self.trimmed)
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What became of the plan of one organization, or of whom a restore invited there.
+
+    Attributes:
+        outcomes: How many by outcome.
+        counts: What else was counted while and after deleting.
+        error: What ended the deletions there; None while nothing did.
+        unread: The lists that could be read for the plan, and not again after a long question.
+        unverified: Removed users whose status could not be read afterwards.
+    """
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    counts: Counts = field(default_factory=Counts)
+    error: RunError | None = None
+    unread: tuple[ListUnreadable, ...] = ()
+    unverified: int = 0
+
+    def __add__(self, later: "Swept") -> "Swept":
+        """Return both steps together; the first error counts."""
+        return Swept(
+            outcomes=self.outcomes + later.outcomes,
+            counts=self.counts + later.counts,
+            error=self.error or later.error,
+            unread=(*self.unread, *later.unread),
+            unverified=self.unverified + later.unverified,
+        )

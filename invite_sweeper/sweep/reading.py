@@ -1,0 +1,210 @@
+"""What is read of one organization: decide each invitation, and count.
+
+Every entry of a list is decided; `invitations.combine` makes invitations of those of one person,
+once the lists of an organization are read. Entries are counted by list, all else by invitation.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from functools import cached_property
+from typing import TypeAlias
+
+from invite_sweeper.atlas.responses import is_permission_error
+from invite_sweeper.audit import events
+from invite_sweeper.counts import Counts
+from invite_sweeper.errors import RunError
+from invite_sweeper.models import (
+    Invitations,
+    ListRef,
+    ListUnreadable,
+    ProjectGone,
+    Source,
+    SourceRetired,
+    rfc3339,
+)
+from invite_sweeper.sweep.command import Command
+from invite_sweeper.sweep.invitations import combine, may_show_people
+from invite_sweeper.sweep.organization import AtlasOrganization, Reading
+from invite_sweeper.sweep.scope import RunScope
+from invite_sweeper.sweep.selection import Decision, Selector
+from invite_sweeper.sweep.steps import Step, keep_unrecordable
+
+ListOutcome: TypeAlias = Invitations | ListUnreadable | ProjectGone
+Observer: TypeAlias = Callable[[Decision, Decision], None]
+"""Called with the decision of the policy about each invitation, and that after all steps."""
+
+
+class ReadingBuilder:
+    """Decides the invitations of one organization, list by list; `reading` is what they add up to.
+
+    Memory holds the people of the organization until `finish`, and what is stale.
+
+    Args:
+        write: Writes a line of the run.
+        steps: May keep invitations that the policy alone would delete.
+        observe: Sees each invitation, with all of its entries.
+
+    Attributes:
+        organization: With its name, once Atlas has told it.
+        told_name: As in `Reading`.
+        scope: Its projects, once they are listed.
+        members: Its active members, once they are known; before the first list is added.
+        unverified: As in `Reading`.
+    """
+
+    def __init__(
+        self,
+        organization: AtlasOrganization,
+        command: Command,
+        write: Callable[[events.Event], None],
+        steps: Sequence[Step] = (),
+        observe: Observer | None = None,
+    ) -> None:
+        self.organization = organization
+        self.told_name: str | None = None
+        self.scope: RunScope | None = None
+        self.members: frozenset[str] | None = None
+        self.unverified = 0
+        self._command = command
+        self._write = write
+        self._steps = steps
+        self._observe = observe
+        self._counts = Counts()
+        self._stale: list[events.Planned] = []
+        self._entries: dict[ListRef, int] = {}
+        self._unread: list[ListUnreadable] = []
+        self._retired: dict[Source, SourceRetired] = {}
+        self._oldest: datetime | None = None
+        self._next_due: datetime | None = None
+        self._gone: set[str] = set()
+        self._people: list[Decision] = []
+
+    def reading(self, error: RunError | None = None) -> Reading:
+        """Return what was read so far; after an error nothing is stale."""
+        return Reading(
+            organization=self.organization,
+            told_name=self.told_name,
+            scope=self.scope,
+            error=error,
+            counts=self._counts,
+            stale=() if error is not None else tuple(self._stale),
+            entries=self._entries,
+            unread=tuple(self._unread),
+            retired=self._retired,
+            members=self.members,
+            oldest=self._oldest,
+            next_due=self._next_due,
+            unverified=self.unverified,
+        )
+
+    def count(self, **counts: int) -> None:
+        """Add to the counts."""
+        self._counts = self._counts.plus(**counts)
+
+    def add(self, ref: ListRef, found: ListOutcome) -> None:
+        """Add one list; a project that no longer exists has no invitations."""
+        match found:
+            case ProjectGone():
+                self.count(projects_gone=int(found.project_id not in self._gone))
+                self._gone.add(found.project_id)
+            case SourceRetired():
+                self._retired[found.source] = found
+                self._write(found)
+            case ListUnreadable():
+                self.add_unreadable(found)
+            case _:
+                self._add_entries(ref, found)
+
+    def add_unreadable(self, unreadable: ListUnreadable) -> None:
+        """Add a list or project that cannot be read: nothing is deleted there."""
+        self._unread.append(unreadable)
+        self._counts += unread_counts(unreadable)
+        self._write(unreadable)
+
+    def finish(self) -> None:
+        """Decide the invitations of people, once all lists are added."""
+        unread = (*self._unread, *self._retired.values())
+        people, self._people = self._people, []
+        self._add_invitations(combine(people, all_read=not any(map(may_show_people, unread))))
+
+    @cached_property
+    def _selector(self) -> Selector:
+        org_id = self.organization.id
+        members = {org_id: self.members} if self.members else {}
+        names = {org_id: self.told_name} if self.told_name else {}
+        return Selector(self._command.policy, self._command.now, members, names)
+
+    def _add_entries(self, ref: ListRef, found: Invitations) -> None:
+        """Decide each entry of a list. Those of `invites` are invitations of their own."""
+        decisions = [keep_unrecordable(self._selector.decide(entry)) for entry in found]
+        self._entries[ref] = len(decisions)
+        self._counts = self._counts.plus(invitations_by_source={ref.source.value: len(decisions)})
+        for entry in found:
+            if (sent_at := entry.sent_at) is not None:
+                self._oldest = min(self._oldest or sent_at, sent_at)
+        if ref.source is Source.INVITES:
+            self._add_invitations(decisions)
+        else:
+            self._people += decisions
+
+    def _add_invitations(self, invitations: Iterable[Decision]) -> None:
+        kept = Counter[str]()
+        announced = 0
+        known = len(self._stale)
+        for before in invitations:
+            decision = before
+            for step in self._steps:
+                decision = step(decision)
+            if self._observe is not None:
+                self._observe(before, decision)
+            announced += self._add_announcement(decision)
+            invitation = decision.invitation.recorded(self._command.now, decision.entries)
+            if (reason := decision.keep_reason) is None:
+                planned = invitation.as_event(
+                    events.Planned,
+                    rule=decision.rule,
+                    bounced=decision.bounced,
+                    new=decision.new,
+                    inviter_gone=decision.inviter_gone,
+                )
+                self._stale.append(planned)
+            else:
+                kept[reason] += 1
+                if self._command.policy.audit.record == "all":
+                    self._write(events.Kept.of(invitation, reason))
+        stale = len(self._stale) - known
+        self._counts = self._counts.plus(
+            invitations_seen=stale + kept.total(),
+            stale=stale,
+            kept=kept.total(),
+            kept_by_reason=kept,
+            announced=announced,
+        )
+
+    def _add_announcement(self, decision: Decision) -> bool:
+        """Record what a decision means for announcements; return whether it is a new one."""
+        announcement = decision.announcement
+        dry_run = self._command.dry_run
+        now = self._command.now
+        if announcement is None:
+            return False
+        for entry in () if dry_run else announcement.ended:
+            reason = decision.keep_reason
+            self._write(entry.recorded(now).as_event(events.AnnouncementEnded, reason=reason))
+        if (due := announcement.deletable_from) is not None:
+            self._next_due = min(self._next_due or due, due)
+            if announcement.rule is not None:
+                kind: type[events.Announced | events.WouldBeAnnounced]
+                kind = events.WouldBeAnnounced if dry_run else events.Announced
+                invitation = decision.invitation.recorded(now)
+                due_at = rfc3339(due)
+                line = invitation.as_event(kind, rule=announcement.rule, deletable_from=due_at)
+                self._write(line)
+        return announcement.rule is not None
+
+
+def unread_counts(unreadable: ListUnreadable) -> Counts:
+    """Return what a list that cannot be read counts as."""
+    refused = is_permission_error(unreadable.http_status, unreadable.error_code)
+    return Counts(projects_unreadable=1, missing_role=int(refused))
