@@ -362,6 +362,9 @@ class World:
             self.policy["projects"] = self._scope()
         if dice.random() < 0.5:
             self.policy["keep"] = [self._keep(number) for number in range(dice.randint(1, 2))]
+        for entry in (*self.policy["rules"], *self.policy.get("keep", ())):
+            if dice.random() < 0.1:
+                entry["organizations"] = [dice.choice(self.organizations)]
 
     def _with_credentials(self, org_id: str) -> str | dict[str, str]:
         sim, name = self.cli.sim, f"O{ORGS.index(org_id)}"
@@ -438,6 +441,8 @@ class World:
             keys["roles"] = dice.sample(ROLES, 1)
         if dice.random() < share:
             keys["projects"] = self.project_entries()
+        if dice.random() < share / 2:
+            keys["not_usernames"] = dice.sample(USER_GLOBS[1:], dice.randint(1, 2))
         return keys
 
     def change_policy(self) -> None:

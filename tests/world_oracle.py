@@ -139,9 +139,18 @@ def rule_matches(
     expires = date_of(row.expires)
     if "expired" in rule and (expires is None or expires > now):
         return False
-    if "statuses" in rule and row.status not in rule["statuses"]:
+    if "statuses" in rule and status_of(row, expires, now) not in rule["statuses"]:
         return False
     return all(selections(world, rule, row, keep=False))
+
+
+def status_of(row: Row, expires: datetime | None, now: datetime) -> str | None:
+    """Return what a list of users says, and in the older lists what the date of the end does."""
+    if row.source not in ("invites", "org_invites"):
+        return row.status
+    if expires is None:
+        return None
+    return "PENDING" if now < expires else "INVITATION_EXPIRED"
 
 
 def matches_glob(patterns: list[str], *names: str) -> bool:
@@ -201,4 +210,10 @@ def selections(world: World, entry: dict[str, object], row: Row, *, keep: bool) 
             for key in ids
         ]
         found.append(any(each) if keep else bool(each) and all(each))
+    if "organizations" in entry:
+        found.append(row.org_id in entry["organizations"])
+    if "not_usernames" in entry:
+        seen = unicodedata.normalize("NFC", row.username or "").replace("\u200b", "")
+        own = matches_glob(entry["not_usernames"], seen, row.plain_name)
+        found.append(not own if seen else None)
     return found
