@@ -7,7 +7,9 @@ import shutil
 import sys
 import textwrap
 import time
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -15,8 +17,8 @@ from typing import NamedTuple
 import click
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from invite_sweeper.atlas import connect
-from invite_sweeper.atlas.credentials import credentials_variables
+from invite_sweeper.atlas import AtlasClient, connect
+from invite_sweeper.atlas.credentials import Credentials, credentials_variables
 from invite_sweeper.atlas.http import parse_base_url
 from invite_sweeper.audit import History
 from invite_sweeper.cli.console import configure_logging, run_async
@@ -26,7 +28,7 @@ from invite_sweeper.cli.view import Progress
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import Cancelled, CredentialsRefused, Interrupted, RunError, UsageError
 from invite_sweeper.files import write_error
-from invite_sweeper.models import SOURCES_OF_USERS, Source
+from invite_sweeper.models import SOURCES_OF_USERS, ListUnreadable, Source
 from invite_sweeper.policy import (
     Execution,
     Policy,
@@ -38,9 +40,12 @@ from invite_sweeper.sweep.discovery import Reader
 from invite_sweeper.sweep.guards import check_limits
 from invite_sweeper.sweep.plan import plan_all
 from invite_sweeper.sweep.result import Result
-from invite_sweeper.text import command, escape_unprintable
+from invite_sweeper.text import command, escape_unprintable, shorten_list
 
 _DEFAULT_AGE = "14d"
+_OUTSIDERS_AGE = "3d"
+_DOMAIN = re.compile(r"[\w-]+(\.[\w-]+)+")
+_MAX_DOMAINS_NAMED = 10
 _INDENT = "  "
 _DEADLINE_S = 60.0
 """For the look-up of the organizations, and for an answer to each request about the backlog."""
@@ -127,13 +132,11 @@ def init(
             raise UsageError(f"{path} already exists.", hint=hint)
         names = tuple(credentials_variables(os.environ))
         visible = run_async(_read_organizations(base_url, names)) if names else []
-        text = render_policy(
-            _choose_organizations(organization, visible, asks=asks),
-            older_than or (_ask_for_age() if asks else _DEFAULT_AGE),
-            source or (_ask_for_sources() if asks else list(Source)),
-            path,
-            now,
-        )
+        organizations = _choose_organizations(organization, visible, asks=asks)
+        age = older_than or (_ask_for_age() if asks else _DEFAULT_AGE)
+        sources = source or (_ask_for_sources() if asks else list(Source))
+        own_domains = _choose_own_domains(organizations, names, base_url, age) if asks else ()
+        text = render_policy(organizations, age, sources, path, now, own_domains)
         policy = parse_policy(text.encode(), str(path))
         if names and _choose_trim(policy, path, base_url, asks=asks):
             text = text.replace("over_limit: refuse", "over_limit: trim")
@@ -159,8 +162,13 @@ def render_policy(
     sources: Sequence[Source],
     path: Path,
     now: datetime,
+    own_domains: Sequence[str] = (),
 ) -> str:
-    """Return the YAML of a commented policy."""
+    """Return the YAML of a commented policy.
+
+    Args:
+        own_domains: People outside them go sooner; empty for no such rule.
+    """
     return _TEMPLATES.get_template("policy.yaml.j2").render(
         organizations=organizations,
         older_than=older_than,
@@ -169,6 +177,8 @@ def render_policy(
         until=now.date().replace(year=now.year + 1, day=1),
         path=shlex.quote(str(path)),
         sooner=min(older_than, "7d", key=parse_duration),
+        outsiders_age=_OUTSIDERS_AGE,
+        own_people=", ".join(f'"*@{domain}"' for domain in own_domains),
         roles=_OWNERS if any(each.is_organization_level for each in sources) else "GROUP_OWNER",
         with_users=not SOURCES_OF_USERS.isdisjoint(sources),
     )
@@ -199,14 +209,7 @@ def _choose_organizations(
 async def _read_organizations(base_url: str, names: Sequence[str]) -> list[Choice]:
     found: dict[str, Choice] = {}
     for name, credentials in read_all_credentials(os.environ, names).items():
-        async with connect(
-            parse_base_url(base_url),
-            credentials,
-            Execution(),
-            clock=lambda: datetime.now(UTC),
-            log=configure_logging(quiet=True, verbose=False),
-            retry_until_s=time.monotonic() + _DEADLINE_S,
-        ) as client:
+        async with _connected(base_url, credentials) as client:
             try:
                 visible = await client.reader.organizations()
             except CredentialsRefused as error:
@@ -214,6 +217,58 @@ async def _read_organizations(base_url: str, names: Sequence[str]) -> list[Choic
         for org_id, label in visible.items():
             found.setdefault(org_id, Choice(org_id, escape_unprintable(label), name))
     return list(found.values())
+
+
+def _connected(base_url: str, credentials: Credentials) -> AbstractAsyncContextManager[AtlasClient]:
+    return connect(
+        parse_base_url(base_url),
+        credentials,
+        Execution(),
+        clock=lambda: datetime.now(UTC),
+        log=configure_logging(quiet=True, verbose=False),
+        retry_until_s=time.monotonic() + _DEADLINE_S,
+    )
+
+
+def _choose_own_domains(
+    organizations: Sequence[Choice], names: Sequence[str], base_url: str, age: str
+) -> Sequence[str]:
+    """Return the domains outside of which people go sooner; empty if there is no such rule.
+
+    Nothing is asked where the members of one of the organizations are not known: its people
+    would be outsiders.
+
+    Args:
+        names: Of the sets of credentials in the environment.
+        age: From which an invitation of anybody is stale.
+    """
+    has_credentials = {each.credentials for each in organizations} <= set(names)
+    if not has_credentials or parse_duration(age) <= parse_duration(_OUTSIDERS_AGE):
+        return ()
+    counts = run_async(_count_domains(base_url, organizations))
+    domains = [domain for domain, _ in counts.most_common()]
+    if not domains or not all(map(_DOMAIN.fullmatch, domains)):
+        return ()
+    labels = [f"{domain} ({count:,})" for domain, count in counts.most_common()]
+    click.echo(f"Active members are of {shorten_list(labels, _MAX_DOMAINS_NAMED)}.")
+    question = f"Treat people outside these domains sooner, after {_OUTSIDERS_AGE}?"
+    return domains if click.confirm(question, default=False) else ()
+
+
+async def _count_domains(base_url: str, organizations: Sequence[Choice]) -> Counter[str]:
+    """Return how many active members each domain has; empty where they cannot all be read."""
+    counts = Counter[str]()
+    sets = read_all_credentials(os.environ, {each.credentials for each in organizations})
+    for organization in organizations:
+        async with _connected(base_url, sets[organization.credentials]) as client:
+            try:
+                members = await client.reader.active_members(organization.id)
+            except RunError:
+                return Counter()
+        if isinstance(members, ListUnreadable):
+            return Counter()
+        counts.update(username.rpartition("@")[2] for username in members if "@" in username)
+    return counts
 
 
 def _ask_for_organizations(visible: Sequence[Choice]) -> Sequence[Choice]:

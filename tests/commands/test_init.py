@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+import faults
 import pytest
 from terminals import terminal_of
 
@@ -160,6 +161,50 @@ def test_terminal_is_asked_until_each_answer_is_valid(cli):
     assert policy.organization_ids == {OTHER}
     assert policy.sources == (Source.INVITES, Source.ORG_USERS)
     assert policy.rules[1].older_than.days == 28
+
+
+OFFER = "Treat people outside these domains sooner, after 3d?"
+
+
+def asked_init(cli, age, answer=None):
+    """Run `init` on a terminal; return what it shows and the policy, which must validate."""
+    with terminal_of(cli, "init", "first.yaml") as terminal:
+        for question, typed in (("Numbers or ids", ""), ("Age, such as", age), ("Lists, sep", "")):
+            terminal.read_until(question)
+            terminal.type(f"{typed}\n")
+        if answer is not None:
+            terminal.read_until(OFFER)
+            terminal.type(f"{answer}\n")
+        code, text = terminal.end()
+    assert code == 0, text
+    validated = cli.run("validate", "first.yaml")
+    assert (validated.code, validated.err) == (0, "")
+    return text, parse_policy((cli.folder / "first.yaml").read_bytes(), "first.yaml")
+
+
+@pytest.mark.parametrize("answer", ["y", "n", ""])
+def test_terminal_offers_to_treat_people_outside_the_domains_of_the_members_sooner(cli, answer):
+    for name in ("ada@corp.example", "Bo@CORP.example", "cy@partner.example"):
+        cli.sim.add_user(name, status="ACTIVE")
+    cli.sim.add_user("dora@gmail.example")  # invited, not a member
+    text, policy = asked_init(cli, "14d", answer)
+    assert "Active members are of corp.example (2), partner.example (1)." in text
+    found = [each for each in policy.rules if each.name == "outsiders"]
+    assert len(found) == (answer == "y")
+    for rule in found:
+        assert (rule.older_than.days, rule.statuses) == (3, None)
+        assert rule.not_usernames == ("*@corp.example", "*@partner.example")
+
+
+@pytest.mark.parametrize("case", ["young", "unreadable", "nobody"])
+def test_terminal_offers_nothing_where_it_changes_nothing_or_the_members_are_not_known(cli, case):
+    if case != "nobody":
+        cli.sim.add_user("ada@corp.example", status="ACTIVE")
+    if case == "unreadable":
+        cli.sim.faults.add(faults.fail_with(403), path=f"*/orgs/{ORG_ID}/users", times=None)
+    text, policy = asked_init(cli, "3d" if case == "young" else "14d")
+    assert "Treat people" not in text
+    assert "outsiders" not in [each.name for each in policy.rules]
 
 
 def test_end_of_input_writes_no_file(cli):
