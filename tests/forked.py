@@ -225,9 +225,9 @@ def _run(request: bytes, streams: list[int]) -> None:
         os.setsid()
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     client = importlib.import_module("invite_sweeper.atlas.client")
-    client.UNREACHABLE = client.BACKOFF  # the real one outlasts a minute
+    client._UNREACHABLE = client._BACKOFF  # the real one outlasts a minute
     if short_waits:
-        client.BACKOFF = client.UNREACHABLE = client.wait_random(0, 0.05)
+        client._BACKOFF = client._UNREACHABLE = client.wait_random(0, 0.05)
         bucket = importlib.import_module("invite_sweeper.atlas.limits")
         importlib.import_module("invite_sweeper.cli.streams").PATIENCE_S = 0.4
         bucket.MIN_RETRY_AFTER_S, bucket.BACKOFF_STEPS_S = 0.04, (0.4, 0.8, 1.6)
