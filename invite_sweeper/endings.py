@@ -384,6 +384,10 @@ class Advisor(NamedTuple):
         """Return the command that lists the lines of the run."""
         return self._offline("audit", "show", self.run, *words)
 
+    def announced(self) -> str:
+        """Return the command that lists the announcements of all runs."""
+        return self._offline("audit", "show", "--event", "announced")
+
     def restore(self, username: str) -> str:
         """Return the command that invites again one person whom the run removed, no one else."""
         user = username.translate(_GLOB_CHARACTERS)

@@ -202,6 +202,15 @@ def command(*words: str) -> str:
     return shlex.join((called_as(sys.argv[0]), *words))
 
 
+def split_command(sentence: str) -> tuple[str, str]:
+    """Return a sentence without the command of this program at its end, and that command.
+
+    A command follows a colon, and nothing follows it; without one the second text is empty.
+    """
+    start = sentence.find(f": {command()} ")
+    return (sentence, "") if start < 0 else (sentence[: start + 1], sentence[start + 2 :])
+
+
 @cache
 def called_as(script: str) -> str:
     """Return the name of the program, or the path of its script where the name finds another.

@@ -4,6 +4,7 @@ from invite_sweeper.audit.chain import is_recordable
 from invite_sweeper.audit.directory import AuditDirectory, RunFile
 from invite_sweeper.audit.history import (
     CompleteRun,
+    HeldAnnouncement,
     History,
     LastPlan,
     OpenIntent,
@@ -18,6 +19,7 @@ __all__ = [
     "AuditDirectory",
     "AuditLog",
     "CompleteRun",
+    "HeldAnnouncement",
     "History",
     "LastPlan",
     "OpenIntent",

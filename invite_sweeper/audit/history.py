@@ -108,6 +108,20 @@ class OpenIntent(NamedTuple):
     intent: Intent
 
 
+class HeldAnnouncement(NamedTuple):
+    """An announcement that holds.
+
+    Attributes:
+        line: As the sweep wrote it.
+        announced_at: The instant of that sweep: ages and waits count from one `now`.
+        run_id: Of that sweep.
+    """
+
+    line: Announced
+    announced_at: datetime
+    run_id: str
+
+
 class CompleteRun(NamedTuple):
     """What the last complete runs left, the projects by organization.
 
@@ -159,7 +173,7 @@ class History:
         self._plans: dict[PlanScope, LastPlan] = {}
         self._planned: dict[InvitationKey, tuple[InvitationKey, ...]] = {}  # by the run just read
         self._deleted: set[InvitationKey] = set()
-        self._announcements: dict[str, dict[AnnouncementKey, datetime]] = {}  # by base URL
+        self._announcements: dict[str, dict[AnnouncementKey, HeldAnnouncement]] = {}  # by base URL
         self._deletions: Counter[tuple[str, str, str]] = Counter()  # by organization, place, user
         self._gone_users: set[UserKey] = set()
 
@@ -209,11 +223,8 @@ class History:
                 found[org_id] = (*found.get(org_id, ()), each)
         return found
 
-    def announcements(self, base_url: str) -> Mapping[AnnouncementKey, datetime]:
-        """Return the announcements that hold against a base URL, with the instant of each.
-
-        It is the instant of the run that announced: ages and waits count from one `now`.
-        """
+    def announcements(self, base_url: str) -> Mapping[AnnouncementKey, HeldAnnouncement]:
+        """Return the announcements that hold against a base URL."""
         return self._announcements.get(base_url, {})
 
     def deleted_within(self, period: timedelta, now: datetime) -> Counter[str]:
@@ -375,7 +386,7 @@ class History:
         held.pop(announcement_key(event), None)
         instant = parse_timestamp(run.start.now)
         if isinstance(event, Announced) and instant is not None:
-            held[announcement_key(event)] = instant
+            held[announcement_key(event)] = HeldAnnouncement(event, instant, run.run_id)
 
 
 def _rank(run: RunRecord, scope_sha256: str) -> tuple[bool, bool]:

@@ -25,7 +25,8 @@ from invite_sweeper.endings import ExitCode, WarningCode, WarningLevel
 from invite_sweeper.files import check_writable
 from invite_sweeper.models import ListRef, ListUnreadable, Source, SourceRetired, UserKey
 from invite_sweeper.policy import load_policy
-from invite_sweeper.report import notify as receivers
+from invite_sweeper.report.receivers import receiver_of
+from invite_sweeper.report.sending import LIMIT_S, Message, open_session, request
 from invite_sweeper.report.story import tell
 from invite_sweeper.sweep.command import Command as SweepCommand
 from invite_sweeper.sweep.discovery import Reader, list_invitations
@@ -48,6 +49,7 @@ _CLOCK_WARNING_S: Final = 60.0
 _EVENT_DAYS: Final = 30
 """The lifetime of an invitation: users invited earlier have joined, or can no longer."""
 _MAX_NAMED: Final = 10
+_TEST_MESSAGE: Final = "This is a test message of `invite-sweeper doctor --notify`."
 _KINDS: Final = {
     CredentialsKind.SERVICE_ACCOUNT: "Service account {}; a run requests and revokes a token.",
     CredentialsKind.API_KEY: "API key {}; it does not expire.",
@@ -177,17 +179,16 @@ class _Doctor(Checks):
         session = self._session
         text = "It accepted a test message." if notify else "Its host can be reached."
         method: Literal["POST", "HEAD"] = "POST" if notify else "HEAD"
-        async with receivers.open_session(receivers.LIMIT_S) as http:
+        async with open_session(LIMIT_S) as http:
             for each in self._session.policy.notify:
-                name = f"{each.kind} ({each.url_env})"
-                with self.step(name):
-                    message = receivers.check_message(each, session.environment, session.now)
-                    await receivers.request(http, method, message, each.url_env)
-                    self.add(name, text)
+                receiver = receiver_of(each, session.environment)
+                with self.step(receiver.name):
+                    message = receiver.test_message(_TEST_MESSAGE, session.now)
+                    await request(http, method, message, each.url_env)
+                    self.add(receiver.name, text)
             if (gateway := session.options.pushgateway) is not None:
                 with self.step("pushgateway"):
-                    message = receivers.Message(gateway)
-                    await receivers.request(http, "HEAD", message, "--pushgateway")
+                    await request(http, "HEAD", Message(gateway), "--pushgateway")
                     self.add("pushgateway", "Its host can be reached. Nothing was pushed.")
 
     # What Atlas shows: a dry run without a log, and what lies beside it.

@@ -29,8 +29,8 @@ from invite_sweeper.last_resort import LastResort
 from invite_sweeper.policy import Policy
 from invite_sweeper.report import terminal
 from invite_sweeper.report.metrics import check_gateway_url
-from invite_sweeper.report.notify import register_secrets
 from invite_sweeper.report.readback import result_json
+from invite_sweeper.report.receivers import register_secrets
 from invite_sweeper.report.story import errors_of
 from invite_sweeper.shutdown import StopRequest, handle_signals
 from invite_sweeper.sweep.command import Command

@@ -1,12 +1,10 @@
 """Commands `sweep` and `plan`: put a run together, show its result, tell others."""
 
-import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
-from itertools import chain
 from os.path import realpath
 from pathlib import Path
 from typing import Any
@@ -31,12 +29,18 @@ from invite_sweeper.files import (
     replace_file,
 )
 from invite_sweeper.policy import load_policy, parse_duration_option
-from invite_sweeper.report import metrics, notify
-from invite_sweeper.report.readback import result_json
-from invite_sweeper.report.story import errors_of, tell
+from invite_sweeper.report import metrics
+from invite_sweeper.report.announcements import WaitingInvitation, find_waiting
+from invite_sweeper.report.delivery import Delivery
+from invite_sweeper.report.notify import Notified, notify
+from invite_sweeper.report.readback import RunRows, read_rows, result_json
+from invite_sweeper.report.receivers import RunMessage
+from invite_sweeper.report.sending import LIMIT_S
+from invite_sweeper.report.story import advisor_of, errors_of, tell
 from invite_sweeper.sweep.guards import check_plan
 from invite_sweeper.sweep.run import sweep as run_sweep
 from invite_sweeper.sweep.scope import Shard
+from invite_sweeper.sweep.steps import SeenAnnouncements
 
 
 @click.command(cls=Command)
@@ -117,7 +121,8 @@ class _SweepCommand:
         if options.metrics_file is not None:
             path = metrics.textfile_of(options.metrics_file, self._labels)
             options = options._replace(metrics_file=path)
-        self._earlier: Sequence[RunRecord] = ()
+        self._history: History | None = None
+        self._seen: SeenAnnouncements | None = None
         self._session = Session(options, policy, environment)
         self._session.credentials()  # all that are missing are named before anything is opened
         check_outputs(self._session)
@@ -151,8 +156,9 @@ class _SweepCommand:
     async def _sweep(self) -> tuple[RunRecord, TerminalView]:
         """Run the sweep; return its record, and what the operator saw of it."""
         session, options = self._session, self._session.options
-        history = session.read_history()
-        self._earlier = history.runs
+        self._history = history = session.read_history()
+        held = history.announcements(str(session.base_url))
+        self._seen = SeenAnnouncements(held.keys())
         saved = None
         if options.plan is not None:  # an empty name, such as of an unset variable, is an error
             saved = read_plan(session.directory.find(options.plan).path)
@@ -163,6 +169,7 @@ class _SweepCommand:
             shard=self._shard,
             accept_population=options.accept_population,
             detailed_exit_code=options.detailed_exitcode,
+            observers=(self._seen,),
         )
         check_plan(command, max_age=self._max_age, sha256=options.plan_sha256)
         async with (
@@ -213,30 +220,77 @@ class _SweepCommand:
         return RunRecord(file, start=command.run_started(), end=end)
 
     async def _tell_others(self, record: RunRecord, *, metrics_too: bool = True) -> None:
-        """Send the notifications, and write and push the metrics; failures are warnings."""
+        """Tell the receivers, then write and push the metrics; failures are warnings.
+
+        The metrics say which receiver failed, so they come after the notifications.
+        """
         session, options = self._session, self._session.options
-        limit_s = min(notify.LIMIT_S, session.last_resort.left_s)
         finished_at = datetime.now(UTC)
-        messages: tuple[str, ...] = ()
-        build = partial(
-            notify.end_message,
-            environment=session.environment,
-            record=record,
-            story=tell(record, session.advisor),
-            finished_at=finished_at,
-        )
-        sending = []
-        if session.policy.notify:
-            sending.append(notify.send(session.policy.notify, build, limit_s=limit_s))
-        if metrics_too and (options.metrics_file or options.pushgateway) is not None:
-            succeeded_at = metrics.last_success(self._earlier)
-            metered = metrics.Metrics(self._labels, record, finished_at, succeeded_at)
-            if options.pushgateway is not None:
-                sending.append(metered.push(options.pushgateway, limit_s=limit_s))
-            if options.metrics_file is not None:
-                messages = metered.write(options.metrics_file)
-        for message in chain(messages, *await asyncio.gather(*sending)):
+        notified = await self._notify(record, finished_at)
+        if not metrics_too or (options.metrics_file or options.pushgateway) is None:
+            return
+        succeeded_at = metrics.last_success(self._history.runs if self._history is not None else ())
+        metered = metrics.Metrics(self._labels, record, finished_at, succeeded_at, notified)
+        messages: list[str] = []
+        if options.metrics_file is not None:
+            messages += metered.write(options.metrics_file)
+        if options.pushgateway is not None:
+            limit_s = min(LIMIT_S, session.last_resort.left_s)
+            messages += await metered.push(options.pushgateway, limit_s=limit_s)
+        for message in messages:
             session.log.warning(message)
+
+    async def _notify(self, record: RunRecord, finished_at: datetime) -> Sequence[Notified]:
+        """Tell the receivers how the run ended and what waits, and remember whom it told."""
+        session, settings = self._session, self._session.policy.notify
+        if not settings:
+            return ()
+        advisor, rows, waiting, delivery = session.advisor, read_rows(record), None, None
+        if (history := self._history_with(record)) is not None:
+            waiting = self._waiting(record, rows, history)
+            base_url = str(session.base_url)
+            delivery = Delivery(session.directory.path, history, base_url)
+            if delivery.warning and waiting:
+                session.log.warning(delivery.warning)
+        run = RunMessage(
+            record,
+            tell(record, advisor),
+            finished_at,
+            rows,
+            waiting,
+            list_run=advisor_of(record, advisor).show(),
+            list_announced=advisor.announced(),
+        )
+        limit_s = min(LIMIT_S, session.last_resort.left_s)
+        notified = await notify(settings, session.environment, run, delivery, limit_s=limit_s)
+        for each in notified:
+            if each.error:
+                session.log.warning(each.error)
+        if delivery is not None and waiting and record.mode == "sweep":
+            told = [each.settings.url_env for each in notified if each.is_told]
+            if failure := delivery.record(told, waiting):
+                session.log.warning(failure)
+        return notified
+
+    def _history_with(self, record: RunRecord) -> History | None:
+        """Return the history with the run that has just ended; None where it cannot be read."""
+        if self._history is None or not record.file.number:
+            return self._history
+        try:
+            self._history.add(record.file)
+        except RunError:  # the run has said so: the log could not be written
+            return None
+        return self._history
+
+    def _waiting(
+        self, record: RunRecord, rows: RunRows, history: History
+    ) -> tuple[WaitingInvitation, ...]:
+        """Return what is announced and waits; nothing without `notice` in the policy."""
+        notice = self._session.policy.notice
+        if notice is None:
+            return ()
+        seen = self._seen.keys if self._seen is not None else frozenset()
+        return find_waiting(history, record, rows, seen, notice.wait)
 
 
 def _show_end_at_question(session: Session, record: RunRecord) -> None:

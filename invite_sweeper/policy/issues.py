@@ -17,7 +17,7 @@ from typing_extensions import override
 from invite_sweeper.errors import UsageError
 from invite_sweeper.files import read_small_file
 from invite_sweeper.models import Source
-from invite_sweeper.policy.model import CONDITIONS, SELECTIONS
+from invite_sweeper.policy.model import CONDITIONS, SELECTIONS, SIGNING_KIND, ReceiverKind
 from invite_sweeper.policy.policy import INVITATION_LIFETIME, Finding, Policy, only_pending
 from invite_sweeper.policy.types import PATTERNS, InvalidValue, join_or, parse_duration, suggest
 from invite_sweeper.policy.yaml_reader import (
@@ -350,12 +350,19 @@ def _across_fields(data: object) -> Iterator[Finding]:
             if isinstance(entry, dict):
                 yield from _entry_errors(path, entry)
                 yield from _unlisted_organizations(path, entry, ids)
-                name = entry.get("id" if key == "organizations" else "name")
+                name = entry.get(_IDENTITIES.get(key, "name"))
             if isinstance(name, str):
                 first = seen.setdefault(name.casefold(), number)
                 if first != number:
                     message = f"repeats {quote(name)} of {key}[{first}]"
-                    yield Finding(path, message, "keep one of the two")
+                    yield Finding(path, message, _REPEAT_HINTS.get(key, "keep one of the two"))
+
+
+_IDENTITIES = {"organizations": "id", "notify": "url_env"}
+"""The key that two entries of a list may not share, where it is not `name`."""
+_REPEAT_HINTS = {
+    "notify": "name another variable: what a receiver was told is remembered by that name",
+}
 
 
 def _listed_ids(organizations: object) -> frozenset[str]:
@@ -392,10 +399,11 @@ def _entry_errors(path: KeyPath, entry: dict[str, object]) -> Iterator[Finding]:
         yield Finding(path, "would keep everything", f"add one of {join_or(matchers)}")
     if path[0] == "notify":
         at_secret, kind = (*path, "secret_env"), entry.get("kind")
-        if kind == "webhook" and "secret_env" not in entry:
+        if kind == SIGNING_KIND and "secret_env" not in entry:
             yield Finding(at_secret, "is missing", "name the variable with the signing key")
-        if kind in ("slack", "ping") and "secret_env" in entry:
-            yield Finding(at_secret, f"applies to `webhook`, not to `{kind}`", "remove it")
+        others = set(get_args(ReceiverKind)) - {SIGNING_KIND}
+        if isinstance(kind, str) and kind in others and "secret_env" in entry:
+            yield Finding(at_secret, f"applies to `{SIGNING_KIND}`, not to `{kind}`", "remove it")
 
 
 def _notice_too_long(policy: Policy) -> Iterator[Finding]:

@@ -198,14 +198,24 @@ class Notice(StrictModel):
     wait: types.Duration = key(..., "Minimum time between the announcement and the deletion.", "7d")
 
 
+ReceiverKind: TypeAlias = Literal["slack", "teams", "webhook", "ping"]
+SIGNING_KIND: ReceiverKind = "webhook"
+"""The kind whose messages are signed with the key in `secret_env`."""
+
+
 class Notification(StrictModel):
     """A notification about a run. URLs and secrets are in the environment, never here."""
 
-    kind: Literal["slack", "webhook", "ping"] = key(
-        ..., "A Slack-compatible webhook, a plain JSON webhook, or a dead-man ping.", "slack"
+    kind: ReceiverKind = key(
+        ...,
+        "A Slack-compatible webhook, a Teams workflow, a plain JSON webhook, or a dead-man ping.",
+        "slack",
     )
     url_env: types.Variable = key(
-        ..., "Name of the environment variable with the URL.", "SLACK_URL"
+        ...,
+        "Name of the environment variable with the URL; one for each receiver, because what it "
+        "was told is remembered by that name.",
+        "SLACK_URL",
     )
     secret_env: types.Variable | None = key(
         None,

@@ -9,7 +9,7 @@ Errors never change the result of a run: they are returned as messages for the l
 
 import re
 from base64 import urlsafe_b64encode
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +23,8 @@ from invite_sweeper.errors import UsageError
 from invite_sweeper.files import regular_file_target, replace_file
 from invite_sweeper.models import OUTCOMES_OF_DELETIONS, parse_timestamp
 from invite_sweeper.redaction import SECRETS
-from invite_sweeper.report.notify import LIMIT_S, Message, NotSent, open_session, request
+from invite_sweeper.report.notify import Notified
+from invite_sweeper.report.sending import LIMIT_S, Message, NotSent, open_session, request
 
 INSTANCE_VARIABLE: Final = "INVITE_SWEEPER_INSTANCE"
 _JOB: Final = "invite_sweeper"
@@ -57,6 +58,10 @@ _TEXTFILE_MODE: Final = 0o644
 _EARLIER_SUCCESS: Final = re.compile(
     rb"^invite_sweeper_last_success_timestamp_seconds(?:\{.*\})? ([0-9.e+]+)$", re.MULTILINE
 )
+
+
+_Family: TypeAlias = tuple[str, str, Iterable[tuple[dict[str, str], float]]]
+"""A name without prefix, a help text, and the labels and values."""
 
 
 def labels_of(policy: Path, shard: object, environment: Mapping[str, str]) -> dict[str, str]:
@@ -110,12 +115,14 @@ class Metrics(NamedTuple):
 
     Attributes:
         succeeded_at: When an earlier run succeeded; None if it is not known.
+        receivers: What became of the notification of each receiver.
     """
 
     labels: Mapping[str, str]
     record: RunRecord
     finished_at: datetime
     succeeded_at: datetime | None = None
+    receivers: Sequence[Notified] = ()
 
     def write(self, path: Path) -> tuple[str, ...]:
         """Write all metrics to a file atomically.
@@ -181,13 +188,23 @@ class Metrics(NamedTuple):
         totals: list[_Family] = [
             (name, text, [({}, v)]) for name, text, v in values if v is not None
         ]
-        for name, text, samples in (*totals, *_families(end, self.record.mode or "run")):
+        families = _families(end, self.record.mode or "run")
+        for name, text, samples in (*totals, *families, self._receivers()):
             metric = f"{_JOB}_{name}"
             lines += [f"# HELP {metric} {text}", f"# TYPE {metric} gauge"]
             for labels, value in samples:
                 pairs = (f'{k}="{_escape(v)}"' for k, v in {**self.labels, **labels}.items())
                 lines.append(f"{metric}{{{','.join(pairs)}}} {float(value)!r}")
         return ("\n".join(lines) + "\n").encode()
+
+    def _receivers(self) -> _Family:
+        """Return whether each receiver of the policy failed."""
+        samples: list[tuple[dict[str, str], float]] = []
+        for each in self.receivers:
+            labels = {"receiver": each.settings.url_env, "kind": each.settings.kind}
+            samples.append((labels, each.has_failed))
+        text = "1 for a receiver that was to be told of the last run and was not, otherwise 0."
+        return "receiver_failed", text, samples
 
 
 def _read_success(target: Path) -> datetime | None:
@@ -196,10 +213,6 @@ def _read_success(target: Path) -> datetime | None:
         if (found := _EARLIER_SUCCESS.search(target.read_bytes())) is not None:
             return datetime.fromtimestamp(float(found[1]), UTC)
     return None
-
-
-_Family: TypeAlias = tuple[str, str, Iterable[tuple[dict[str, str], float]]]
-"""A name without prefix, a help text, and the labels and values."""
 
 
 def _escape(value: str) -> str:

@@ -32,6 +32,7 @@ class Command:
         accept_population: Ignore a drop in projects, entries or members for this run.
         detailed_exit_code: A dry run that finds stale invitations ends with 10.
         restores: The run whose deletions a restore undoes; None of any other run.
+        observers: Steps after those of `notice`: each sees every decision and changes none.
     """
 
     policy: Policy
@@ -47,6 +48,7 @@ class Command:
     accept_population: bool = False
     detailed_exit_code: bool = False
     restores: str | None = None
+    observers: tuple[Step, ...] = ()
 
     @cached_property
     def limits(self) -> Limits:
@@ -73,8 +75,10 @@ class Command:
         bounced = KeepBounced(self.history, self.policy.limits.max_bounces)
         if self.policy.notice is None:
             return (bounced,)
-        announced = self.history.announcements(self.base_url)
-        return bounced, Notice(announced, self.policy.notice.wait, self.now)
+        held = self.history.announcements(self.base_url)
+        announced = {key: each.announced_at for key, each in held.items()}
+        notice = Notice(announced, self.policy.notice.wait, self.now)
+        return bounced, notice, *self.observers
 
     def comparison(self) -> ChangeTracker | KeepOutsidePlan | None:
         """Return what compares the plan with the saved one, or the last one; None without one."""

@@ -5,7 +5,7 @@
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, TypeAlias
@@ -84,6 +84,26 @@ class Notice:
         """Return when an entry was announced; None if it was not, or only later than now."""
         found = self.announced.get(announcement_key(entry))
         return found if found is not None and found <= self.now else None
+
+
+class SeenAnnouncements:
+    """Records which announced invitations a run sees whose announcement it does not end.
+
+    Attributes:
+        keys: Of those that it has seen.
+    """
+
+    def __init__(self, announced: Collection[AnnouncementKey]) -> None:
+        self.keys: set[AnnouncementKey] = set()
+        self._announced = announced
+
+    def __call__(self, decision: Decision) -> Decision:
+        """Record one decision, and return it."""
+        key = announcement_key(decision.invitation)
+        has_ended = decision.announcement is not None and decision.announcement.ended
+        if key in self._announced and not has_ended:
+            self.keys.add(key)
+        return decision
 
 
 def describe_notice(counts: Counts, next_due: datetime, *, dry_run: bool) -> str:

@@ -84,3 +84,39 @@ def test_plan_that_is_refused_before_a_run_begins_is_notified_and_in_the_metrics
     assert text.startswith("*invite-sweeper: Refused: nothing was deleted")
     assert "plan.jsonl was changed" in text
     assert refused(cli) == {(ORG_ID, "plan")}
+
+
+def failed_receivers(cli):
+    """Return `receiver_failed` by receiver and kind, as the metrics file has it."""
+    text = (cli.folder / "run.prom").read_text(encoding="utf-8")
+    return {
+        (sample.labels["receiver"], sample.labels["kind"]): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == "invite_sweeper_receiver_failed"
+    }
+
+
+def test_receiver_that_failed_is_a_metric_and_is_named_with_quiet(cli, receiver):
+    """The metrics are written after the message, so that they can say it."""
+    receiver.status = 500
+    cli.keys["notify"] = [
+        {"kind": "teams", "url_env": "TEAMS_URL"},
+        {"kind": "slack", "url_env": "SLACK_URL", "when": "failures"},
+        {"kind": "ping", "url_env": "PING_URL"},
+    ]
+    options = ("--policy", "policy.yaml", "-q", "--metrics-file", "run.prom")
+    urls = {"TEAMS_URL": receiver.url, "SLACK_URL": receiver.url}
+    done = cli.run("sweep", *options, **urls)
+    assert (done.code, done.out) == (0, "")
+    assert "Notification to teams (TEAMS_URL) was not sent: 127.0.0.1 responded" in done.err
+    assert "Notification to ping (PING_URL) was not sent: PING_URL is not set" in done.err
+    assert failed_receivers(cli) == {
+        ("TEAMS_URL", "teams"): 1,
+        ("SLACK_URL", "slack"): 0,  # nothing was due
+        ("PING_URL", "ping"): 1,
+    }
+    receiver.status = 200
+    done = cli.run("sweep", *options, **urls, PING_URL=receiver.url)
+    assert (done.code, done.err) == (0, "")
+    assert set(failed_receivers(cli).values()) == {0}

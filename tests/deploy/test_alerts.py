@@ -57,6 +57,11 @@ def list_ends_soon(cli):
     cli.sim.sunsets["invites"] = f"{day:%a}, {day.day} {day:%b %Y} 00:00:00 GMT"
 
 
+def receiver_is_down(cli):
+    cli.keys["notify"] = [{"kind": "teams", "url_env": "TEAMS_URL"}]
+    cli.changes["TEAMS_URL"] = "http://127.0.0.1:1/workflow"
+
+
 def policy_is_wrong_after_a_good_night(cli):
     done = cli.sweep("--metrics-file", "m.prom", INVITE_SWEEPER_INSTANCE="eu")
     assert done.code == ExitCode.DONE, done
@@ -80,6 +85,7 @@ SCENARIOS = {
     "one of two": (one_of_two_refused, ExitCode.PARTIAL, {NEVER, "OrganizationFailed"}),
     "deletions fail": (deletions_fail, ExitCode.PARTIAL, {NEVER, "DeletionsFailed"}),
     "unreadable project": (project_unreadable, ExitCode.PARTIAL, {NEVER, "ProjectsUnreadable"}),
+    "receiver down": (receiver_is_down, ExitCode.DONE, {LONG_AGO, "ReceiverFailed"}),
     "kept for 60 days": (kept_for_60_days, ExitCode.DONE, {LONG_AGO, "OldestPending"}),
     "list that ends soon": (list_ends_soon, ExitCode.DONE, {LONG_AGO, "SunsetNear"}),
 }

@@ -220,7 +220,8 @@ class TestAnnouncements:
         write(announced(), at=NOW + timedelta(hours=1), killed=True)
         write(announced(2), start=ELSEWHERE)
         found = write(announced(3), start={"now": "yesterday"})
-        assert found.announcements(HOST) == {announcement_key(invitation()): NOW}
+        (held,) = found.announcements(HOST).items()
+        assert held == (announcement_key(invitation()), (announced(), NOW, "r1"))
 
     def test_it_ends_with_a_line_and_can_begin_anew(self, write):
         write(announced(1), announced(2))
@@ -228,7 +229,7 @@ class TestAnnouncements:
         assert list(found.announcements(HOST)) == [announcement_key(invitation(2))]
         found = write(announced(1), start={"now": "2026-12-01T01:00:00Z"})
         instant = datetime(2026, 12, 1, 1, tzinfo=UTC)
-        assert found.announcements(HOST)[announcement_key(invitation(1))] == instant
+        assert found.announcements(HOST)[announcement_key(invitation(1))].announced_at == instant
 
     @pytest.mark.parametrize(("result", "left"), [("deleted", 0), ("failed", 1), ("unknown", 1)])
     def test_it_ends_with_a_deletion(self, write, result, left):

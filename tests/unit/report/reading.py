@@ -1,13 +1,20 @@
 """What a reader gets of a run, and of the report of an audit directory."""
 
+from collections.abc import Sequence
+from datetime import timedelta
 from html.parser import HTMLParser
 from io import StringIO
 
+from builders import NOW
 from rich.console import Console
 
 from invite_sweeper.audit import AuditDirectory, RunRecord, verify_directory
 from invite_sweeper.endings import Advisor
+from invite_sweeper.report.announcements import WaitingInvitation
 from invite_sweeper.report.page import Page, read_page
+from invite_sweeper.report.readback import read_rows
+from invite_sweeper.report.receivers import RunMessage
+from invite_sweeper.report.story import advisor_of, tell
 from invite_sweeper.report.terminal import show_result
 
 ADVISOR = Advisor(policy="policy.yaml")
@@ -43,6 +50,19 @@ def words(text: str) -> str:
 
 def page_of(directory: AuditDirectory, advisor: Advisor) -> Page:
     return read_page(directory.files(), verify_directory(directory), advisor)
+
+
+def run_message(record: RunRecord, waiting: Sequence[WaitingInvitation] | None = ()) -> RunMessage:
+    """Return what receivers are told about a run that ended a minute after NOW."""
+    return RunMessage(
+        record,
+        tell(record, ADVISOR),
+        NOW + timedelta(minutes=1),
+        read_rows(record),
+        waiting if waiting is None else tuple(waiting),
+        advisor_of(record, ADVISOR).show(),
+        ADVISOR.announced(),
+    )
 
 
 def on_terminal(record: RunRecord, width: int = 10_000, show=show_result) -> str:

@@ -22,6 +22,7 @@ from invite_sweeper.audit.directory import RunFile
 from invite_sweeper.audit.events import OrganizationResult
 from invite_sweeper.endings import REFUSAL_REASONS, Reason
 from invite_sweeper.errors import UsageError
+from invite_sweeper.policy import Notification
 from invite_sweeper.report.metrics import (
     Metrics,
     check_gateway_url,
@@ -30,6 +31,7 @@ from invite_sweeper.report.metrics import (
     last_success,
     textfile_of,
 )
+from invite_sweeper.report.notify import Notified
 
 MONITORING = Path(__file__).parents[3] / "deploy/helm/files"
 FINISHED_AT = datetime(2026, 11, 25, 1, 2, 3, tzinfo=UTC)
@@ -231,7 +233,8 @@ def expressions() -> list[str]:
 
 
 def test_alerts_and_dashboard_use_only_written_metrics(path):
-    known = {f"invite_sweeper_{name}" for name, _ in written(path)}
+    told = Notified(Notification(kind="ping", url_env="PING_URL"))
+    known = {f"invite_sweeper_{name}" for name, _ in written(path, receivers=[told])}
     text = (MONITORING / "alerts.yaml").read_text(encoding="utf-8")
     rules = [rule["expr"] for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
     used = set(re.findall(r"\binvite_sweeper_\w+", " ".join([*rules, *expressions()])))

@@ -5,33 +5,39 @@ import base64
 import hmac
 import json
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
+from typing import get_args
 
 import pytest
 from audit.runs import intent, outcome, planned
-from builders import ORG
+from builders import NOW, ORG
 from receiving import receiving
-from report.reading import ADVISOR
-from report.scenes import SCENES, recorded, run
+from report.reading import run_message
+from report.scenes import SCENES, error, recorded, run
 
-from invite_sweeper.audit.events import Announced, OrganizationResult
+from invite_sweeper.audit.events import OrganizationResult
 from invite_sweeper.endings import Reason
 from invite_sweeper.policy import Notification
-from invite_sweeper.report import notify
-from invite_sweeper.report.notify import MAX_USERS
-from invite_sweeper.report.story import tell
+from invite_sweeper.policy.model import ReceiverKind
+from invite_sweeper.report.announcements import WaitingInvitation
+from invite_sweeper.report.notify import is_due, notify
+from invite_sweeper.report.receivers import KINDS, receiver_of
+from invite_sweeper.report.receivers.chat import MAX_USERS
+from invite_sweeper.text import NAME
 
-FINISHED_AT = datetime(2026, 11, 25, 1, 2, 3, tzinfo=UTC)
+FINISHED_AT = NOW + timedelta(minutes=1)
 QUIET = run()
 DELETED = run(stale=3, deleted=3)
 FAILED = run(stale=1, failed=1, exit_code=4, reasons=(Reason.FAILED_DELETIONS,))
 SLACK = Notification(kind="slack", url_env="CHAT_URL")
+TEAMS = Notification(kind="teams", url_env="TEAMS_URL")
 WEBHOOK = Notification(kind="webhook", url_env="HOOK_URL", secret_env="HOOK_KEY")
 PING = Notification(kind="ping", url_env="PING_URL")
 
 
 def environment(receiver, **more: str) -> dict[str, str]:
     paths = {"CHAT_URL": "/services/T0/s3cret", "HOOK_URL": "/hook", "PING_URL": "/ping?create=1"}
+    paths |= {"TEAMS_URL": "/workflows/s3cret/triggers/manual/paths/invoke?sig=s3cret"}
     return {
         **{name: receiver.url + path for name, path in paths.items()},
         "HOOK_KEY": "k3y",
@@ -41,12 +47,14 @@ def environment(receiver, **more: str) -> dict[str, str]:
 
 @pytest.fixture
 def end(directory):
-    """Send the message about a run to one channel."""
+    """Send the message about a run to receivers, and return what was not sent."""
 
-    async def send(channels, environment, scene=DELETED, **more):
+    async def send(receivers, environment, scene=DELETED, waiting=(), **more):
         record = await asyncio.to_thread(recorded, scene, directory)
-        ended = (environment, record, tell(record, ADVISOR), FINISHED_AT)
-        return await notify.send(channels, lambda one: notify.end_message(one, *ended), **more)
+        run = run_message(record, waiting)
+        found = await notify(receivers, environment, run, None, **more)
+        assert all(each.is_told != each.has_failed for each in found)
+        return tuple(each.error for each in found if each.has_failed)
 
     return send
 
@@ -55,9 +63,9 @@ def end(directory):
 def sent(end):
     """Send the message about a run to one channel; return its path, headers and body."""
 
-    async def request(channel, scene=DELETED, **more):
+    async def request(channel, scene=DELETED, waiting=(), **more):
         with receiving() as receiver:
-            assert await end([channel], environment(receiver, **more), scene) == ()
+            assert await end([channel], environment(receiver, **more), scene, waiting) == ()
         (found,) = receiver.requests
         return found
 
@@ -68,8 +76,9 @@ def sent(end):
 def named(sent):
     """Send the message about a run to Slack with details, and return its text."""
 
-    async def text(*lines):
-        _, _, body = await sent(SLACK.model_copy(update={"details": True}), run(*lines))
+    async def text(*lines, waiting=()):
+        slack = SLACK.model_copy(update={"details": True})
+        _, _, body = await sent(slack, run(*lines), waiting)
         return json.loads(body)["text"]
 
     return text
@@ -85,12 +94,14 @@ def person(number, result="deleted", age_days=20.0, username=None):
     return [one, intent(one), outcome(one, result)]
 
 
-@pytest.mark.parametrize("channel", [SLACK, WEBHOOK, PING])
+@pytest.mark.parametrize("channel", [SLACK, TEAMS, WEBHOOK, PING])
 @pytest.mark.parametrize("details", [True, False])
 async def test_users_are_named_only_with_details(sent, channel, details):
     channel = channel.model_copy(update={"details": details})
-    _, _, body = await sent(channel, run(*person(1, "failed")))
+    _, _, body = await sent(channel, run(*person(1, "failed")), [waiting(2, "ada@x.org")])
     assert (b"p1@example.com" in body) is details
+    names = {b"p2@example.com", b"ada@x.org", waiting(2, None).invitation_id.encode()}
+    assert any(each in body for each in names) is (details and channel.kind != "ping")
     assert b"Acme" in body
 
 
@@ -103,36 +114,71 @@ async def test_at_most_10_users_are_named_those_that_need_attention_and_the_olde
     assert users[0][1] == "failed"
 
 
-def announced(number, inviter):
+def waiting(number, inviter, *, new=True, unread=False, days=1):
     one = planned(number, username=f"p{number}@example.com", project_name="Search", inviter=inviter)
-    return one.as_event(Announced, rule="forgotten", deletable_from="2026-12-04T01:00:00Z")
+    return one.as_event(
+        WaitingInvitation,
+        rule="forgotten",
+        deletable_from=f"2026-12-{3 + days:02}T01:00:00Z",
+        announced_at=f"2026-11-{26 + days:02}T01:00:00Z",
+        run_id="run-1",
+        new=new,
+        unread=unread,
+    )
 
 
-async def test_announced_users_are_named_by_inviter_and_the_rest_is_counted(named):
-    lines = [*person(9, "failed"), announced(1, "zoe@x.org"), announced(2, "ada@x.org")]
-    lines += [announced(3, None), *(announced(n, "zoe@x.org") for n in range(20, 29))]
-    text = await named(*lines)
-    day = "in Search: deletable from 2026-12-04 01:00 UTC, invited by"
-    assert text[text.index("- p9@") :].splitlines()[:4] == [
-        "- p9@example.com in Search: failed",
-        "Announced for a later deletion:",
-        f"- p3@example.com {day} (not known)",
-        f"- p2@example.com {day} ada@x.org",
+async def test_waiting_are_counted_the_new_ones_named_first_and_the_rest_has_a_command(named):
+    lines = [waiting(n, "zoe@x.org", new=False, unread=n == 20) for n in range(20, 32)]
+    lines += [waiting(1, None, days=2), waiting(2, "ada@x.org", days=3)]
+    text = await named(*person(9, "failed"), waiting=lines)
+    day = "in Search: deletable from 2026-12-"
+    first, *lines = text[text.index("Announced: ") :].splitlines()
+    assert first == (
+        "Announced: 14 invitations wait to be deleted, 2 not told here before, 1 in lists that "
+        "were not read this time; the first may be deleted from 2026-12-04 01:00 UTC."
+    )
+    assert lines[:3] == [
+        f"- p1@example.com {day}05 01:00 UTC, invited by (not known)",
+        f"- p2@example.com {day}06 01:00 UTC, invited by ada@x.org",
+        f"- p20@example.com {day}04 01:00 UTC, invited by zoe@x.org, told before",
     ]
     assert text.count("deletable from") == MAX_USERS
-    assert "And 2 more announced invitations." in text
+    command = f"`{NAME} audit show --event announced --policy policy.yaml`"
+    assert f"And 4 more announced invitations: {command}" in text
 
 
-async def test_webhook_with_details_has_the_planned_and_the_announced_invitations(sent):
-    scene = run(*person(1, "failed"), announced(2, "ada@x.org"))
-    _, _, body = await sent(WEBHOOK.model_copy(update={"details": True}), scene)
+@pytest.mark.parametrize("channel", [SLACK, TEAMS])
+async def test_without_details_what_waits_is_a_number_and_a_command(sent, channel):
+    _, _, body = await sent(channel, run(), [waiting(1, "ada@x.org"), waiting(2, None)])
+    text = body.decode()
+    assert "2 invitations wait to be deleted, 2 not told here before; the first" in text
+    assert "To list them:" in text
+    assert f"{NAME} audit show --event announced --policy policy.yaml" in text
+
+
+@pytest.mark.parametrize("details", [True, False])
+async def test_webhook_has_each_that_waits_and_names_it_only_with_details(sent, details):
+    scene = run(*person(1, "failed"))
+    ones = [waiting(2, "ada@x.org"), waiting(3, None, new=False, unread=True)]
+    _, _, body = await sent(WEBHOOK.model_copy(update={"details": details}), scene, ones)
     found = json.loads(body)
-    assert [(one["username"], one["outcome"]) for one in found["invitations"]] == [
-        ("p1@example.com", "failed")
-    ]
-    (one,) = found["announcements"]
-    assert (one["username"], one["inviter"]) == ("p2@example.com", "ada@x.org")
-    assert (one["rule"], one["deletable_from"]) == ("forgotten", "2026-12-04T01:00:00Z")
+    new, old = found["announcements"]
+    when = ("2026-11-27T01:00:00Z", "2026-12-04T01:00:00Z")
+    assert (new["announced_at"], new["deletable_from"]) == when
+    assert (new["new"], "unread" in new, new["rule"]) == (True, False, "forgotten")
+    assert (old["new"], old["unread"]) == (False, True)
+    assert ("username" in new) is ("inviter" in new) is ("invitation_id" in new) is details
+    if details:
+        assert (new["username"], new["inviter"]) == ("p2@example.com", "ada@x.org")
+        (one,) = found["invitations"]
+        assert (one["username"], one["outcome"]) == ("p1@example.com", "failed")
+    else:
+        assert "invitations" not in found
+
+
+async def test_webhook_says_null_where_announcements_are_not_known(sent):
+    _, _, body = await sent(WEBHOOK, DELETED, None)
+    assert json.loads(body)["announcements"] is None
 
 
 LINKS = ("https://evil.example/x", "HTTP://evil.example", "www.evil.test")
@@ -155,6 +201,74 @@ async def test_slack_message_is_bold_first_and_escapes_mentions_and_links(sent, 
     assert found == {"parse": "none", "unfurl_links": False, "unfurl_media": False}
 
 
+def card(body):
+    """Return the card of a message to Teams."""
+    found = json.loads(body)
+    (attachment,) = found["attachments"]
+    assert found["type"] == "message"
+    assert attachment["contentType"] == "application/vnd.microsoft.card.adaptive"
+    return attachment["content"]
+
+
+async def test_teams_message_is_a_card_of_text_runs_in_which_no_name_is_markup(sent):
+    name = "[x](http://evil.example) **b** <at>all</at>"
+    organizations = (OrganizationResult(id=ORG, name=name, plan_made=True),)
+    path, headers, body = await sent(TEAMS, run(organizations=organizations))
+    assert path.startswith("/workflows/")
+    assert headers["Content-Type"] == "application/json"
+    found = card(body)
+    assert (found["type"], found["version"]) == ("AdaptiveCard", "1.4")
+    runs = [each for block in found["body"] for each in block["inlines"]]
+    assert {block["type"] for block in found["body"]} == {"RichTextBlock"}
+    assert {each["type"] for each in runs} == {"TextRun"}
+    title = runs[0]
+    assert title["text"].startswith("invite-sweeper: Done: nothing stale")
+    assert name in title["text"]
+    assert (title["color"], title["weight"]) == ("Good", "Bolder")
+
+
+URL = "https://cloud.mongodbgov.com/www.x"
+
+
+@pytest.mark.parametrize("channel", [SLACK, TEAMS])
+@pytest.mark.parametrize("word", [URL, "'a`b & c'"])
+async def test_command_is_code_and_untouched(sent, channel, word):
+    advice = f"{NAME} doctor --policy policy.yaml --base-url {word}"
+    cause = error("It failed at https://evil.example.", hint=f"To list them: {advice}")
+    _, _, body = await sent(channel, run(exit_code=5, error=cause))
+    if channel is TEAMS:
+        runs = [each for block in card(body)["body"] for each in block["inlines"]]
+        texts = [each["text"] for each in runs if each.get("fontType") == "Monospace"]
+    else:
+        lines = json.loads(body)["text"].splitlines()
+        assert "://evil" not in "".join(lines)
+        code = [re.search(r"(```|`)(.*)\1$", line) for line in lines]
+        texts = [found[2].replace("&amp;", "&") for found in code if found]
+    assert texts == [advice]
+
+
+@pytest.mark.parametrize(("channel", "most"), [(SLACK, 40_000), (TEAMS, 28_000)])
+async def test_what_does_not_fit_is_counted_with_its_command_and_the_hash_stays(
+    sent, channel, most
+):
+    organizations = tuple(
+        OrganizationResult(id=f"{n:024x}", name="\u00e9" * 300, plan_made=True) for n in range(200)
+    )
+    _, _, body = await sent(channel, run(organizations=organizations))
+    text = body.decode()
+    found = re.search(r"And (\d+) more lines:", text)
+    shown = text.count("\u00e9" * 300)
+    assert len(body if channel is TEAMS else json.loads(body)["text"]) < most
+    assert 5 < shown < 200
+    assert int(found[1]) >= 200 - shown
+    assert f"{NAME} audit show 1 --policy policy.yaml" in text
+    assert "Last hash" not in text or text.index("Last hash") > found.start()
+
+
+def test_every_kind_of_the_policy_has_its_receiver():
+    assert KINDS.keys() == set(get_args(ReceiverKind))
+
+
 @pytest.mark.parametrize(
     ("secret", "key"),
     [("k3y", b"k3y"), ("whsec_" + base64.b64encode(bytes(range(32))).decode(), bytes(range(32)))],
@@ -170,7 +284,7 @@ async def test_webhook_contains_the_result_and_is_signed_as_standard_webhooks(se
     found = json.loads(body)
     assert (found["deleted"], found["exit_code"], found["succeeded"]) == (3, 0, True)
     assert (found["verdict"], found["retryable"]) == ("done", False)
-    assert found["finished_at"] == "2026-11-25T01:02:03Z"
+    assert found["finished_at"] == "2026-11-25T01:01:00Z"
 
 
 async def test_webhook_without_secret_env_is_not_signed(sent):
@@ -210,9 +324,7 @@ def test_when_selects_the_runs_to_notify_of(when, scene, notified, directory):
     channel = SLACK.model_copy(update={"when": when})
     if when.startswith("ping"):
         channel = PING.model_copy(update={"when": "failures"})
-    record, urls = recorded(scene, directory), {"CHAT_URL": "https://x", "PING_URL": "https://x"}
-    sent = notify.end_message(channel, urls, record, tell(record, ADVISOR), FINISHED_AT)
-    assert (sent is not None) is notified
+    assert is_due(receiver_of(channel, {}), run_message(recorded(scene, directory))) is notified
 
 
 async def test_failing_channel_does_not_stop_the_others(end):
@@ -232,7 +344,7 @@ async def test_error_or_redirect_is_reported_without_the_address_and_not_followe
     with receiving() as receiver:
         receiver.status = status
         (message,) = await end([SLACK], environment(receiver), DELETED)
-    fix = "The receiver failed; the next run notifies it again."
+    fix = "The receiver failed: check it there."
     if status < 500:
         fix = "Check the address in CHAT_URL."
     assert message == (

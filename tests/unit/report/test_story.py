@@ -10,7 +10,7 @@ import pytest
 from audit.runs import planned
 from builders import NOW
 from prometheus_client.parser import text_string_to_metric_families
-from report.reading import ADVISOR, Reader, on_terminal, page_of, words
+from report.reading import ADVISOR, Reader, on_terminal, page_of, run_message, words
 from report.scenes import SCENES, recorded, run
 from rich.cells import cell_len
 
@@ -20,9 +20,10 @@ from invite_sweeper.json_text import to_json
 from invite_sweeper.models import OUTCOMES_OF_DELETIONS
 from invite_sweeper.policy import Notification
 from invite_sweeper.report.metrics import Metrics
-from invite_sweeper.report.notify import end_message
+from invite_sweeper.report.notify import is_due
 from invite_sweeper.report.page import render_html, render_markdown
 from invite_sweeper.report.readback import result_json
+from invite_sweeper.report.receivers import receiver_of
 from invite_sweeper.report.story import Story, StoryLine, tell
 from invite_sweeper.report.terminal import attention_lines, show_question
 
@@ -38,18 +39,26 @@ def record(request, directory):
 
 def message(kind, record, when="always"):
     """Return the body of a message about a run; None if none is sent."""
-    channel = Notification(kind=kind, url_env="URL", when=when)
-    address, story = {"URL": "https://example.com/x"}, tell(record, ADVISOR)
-    sent = end_message(channel, address, record, story, FINISHED_AT)
-    return sent and sent.body.decode()
+    settings = Notification(kind=kind, url_env="URL", when=when)
+    receiver = receiver_of(settings, {"URL": "https://example.com/x"})
+    run = run_message(record)
+    return receiver.run_message(run).body.decode() if is_due(receiver, run) else None
 
 
 def slack(record):
     """Return the text of Slack as it is read."""
     text = json.loads(message("slack", record))["text"]
-    for written_as, read in (("\u200b", ""), ("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&")):
+    written = (("\u200b", ""), ("`", ""), ("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&"))
+    for written_as, read in written:
         text = text.replace(written_as, read)
     return text
+
+
+def teams(record):
+    """Return the text of a card as it is read."""
+    (card,) = json.loads(message("teams", record))["attachments"]
+    blocks = card["content"]["body"]
+    return "\n".join("".join(run["text"] for run in each["inlines"]) for each in blocks)
 
 
 def outputs(record, directory):
@@ -61,7 +70,7 @@ def outputs(record, directory):
         "terminal": on_terminal(record),
     }
     if record.end is not None:  # no message is sent about a killed run
-        texts |= {"slack": slack(record), "ping": message("ping", record)}
+        texts |= {"slack": slack(record), "teams": teams(record), "ping": message("ping", record)}
     return {name: words(text) for name, text in texts.items()}
 
 

@@ -1,0 +1,150 @@
+"""What is announced and waits for its deletion, after a run.
+
+An announcement that holds waits if the run saw its invitation, or could not read its list. What
+was deleted, accepted or kept meanwhile does not wait, nor does what the policy no longer reads.
+"""
+
+from collections.abc import Collection, Iterable, Iterator
+from datetime import timedelta
+from typing import Final
+
+from msgspec import structs
+
+from invite_sweeper.audit import HeldAnnouncement, History, RunRecord
+from invite_sweeper.audit.events import (
+    Announced,
+    AnnouncementKey,
+    RunFinished,
+    WouldBeAnnounced,
+    announcement_key,
+)
+from invite_sweeper.models import Invitation, Outcome, rfc3339
+from invite_sweeper.report.readback import RunRows
+
+_ENDED: Final = frozenset(
+    {
+        Outcome.DELETED,
+        Outcome.ALREADY_GONE,
+        Outcome.ACCEPTED_BEFORE,
+        Outcome.ACCEPTED_DURING,
+    }
+)
+"""Outcomes after which the invitation is not there."""
+
+
+class WaitingInvitation(Announced, frozen=True, kw_only=True, omit_defaults=True):
+    """An announced invitation that waits for its deletion.
+
+    Attributes:
+        announced_at: The instant of the sweep that announced it; None in a dry run that finds
+            that a sweep would.
+        run_id: Of the sweep that announced it; "" likewise.
+        new: The receiver was not told of it.
+        unread: Its list was not read this time.
+    """
+
+    announced_at: str | None
+    run_id: str
+    new: bool
+    unread: bool = False
+
+    def new_to(self, untold: Collection[AnnouncementKey]) -> "WaitingInvitation":
+        """Return it for a receiver that was not told of these; what would be announced is new."""
+        is_new = self.announced_at is None or announcement_key(self) in untold
+        return structs.replace(self, new=is_new)
+
+    def to_json(self, *, details: bool) -> dict[str, object]:
+        """Return it for a receiver; without `details`, without a person.
+
+        An id of a list of users is that of a person.
+        """
+        fields = structs.asdict(self)
+        del fields["run_id"]
+        names = fields if details else _NAMES_NOBODY
+        left_out = () if self.unread else ("unread",)
+        return {name: fields[name] for name in names if name not in left_out}
+
+
+_NAMES_NOBODY: Final = (
+    *("source", "org_id", "project_id", "project_name", "rule"),
+    *("announced_at", "deletable_from", "new", "unread"),
+)
+
+
+def find_waiting(
+    history: History,
+    record: RunRecord,
+    rows: RunRows,
+    seen: Collection[AnnouncementKey],
+    wait: timedelta,
+) -> tuple[WaitingInvitation, ...]:
+    """Return what waits after a run, the next to be deleted first; all of it `new`.
+
+    Args:
+        history: With the run itself, if it has a file.
+        rows: What the file of the run says of invitations.
+        seen: The announced invitations that the run saw and did not find fresh or kept.
+        wait: Of the policy in force: it counts from the announcement.
+    """
+    ended = {row.event.key for row in rows.rows.values() if row.outcome in _ENDED}
+    found = [*_would_wait(rows)]
+    for key, held in history.announcements(record.start.base_url).items():
+        if held.line.key in ended:
+            continue
+        is_seen = key in seen or held.run_id == record.run_id
+        if is_seen or _is_unread(held.line, record):
+            found.append(_waiting(held, wait, unread=not is_seen))
+    return tuple(sorted(found, key=_order))
+
+
+def _order(one: WaitingInvitation) -> tuple[str, ...]:
+    return one.deletable_from, one.inviter or "", one.username or "", one.invitation_id
+
+
+def _waiting(held: HeldAnnouncement, wait: timedelta, *, unread: bool) -> WaitingInvitation:
+    return held.line.as_event(
+        WaitingInvitation,
+        rule=held.line.rule,
+        deletable_from=rfc3339(held.announced_at + wait),
+        announced_at=rfc3339(held.announced_at),
+        run_id=held.run_id,
+        new=True,
+        unread=unread,
+    )
+
+
+def _would_wait(rows: RunRows) -> Iterator[WaitingInvitation]:
+    """Yield what a sweep would announce, from the file of a dry run."""
+    for row in rows.announced:
+        if isinstance(line := row.event, WouldBeAnnounced):
+            yield line.as_event(
+                WaitingInvitation,
+                rule=line.rule,
+                deletable_from=line.deletable_from,
+                announced_at=None,
+                run_id="",
+                new=True,
+            )
+
+
+def _is_unread(invitation: Invitation, record: RunRecord) -> bool:
+    """Return whether the run should have read the list of an invitation, and did not.
+
+    Of an organization that failed, no list is known to be read to its end.
+    """
+    if invitation.org_id not in record.start.organizations:
+        return False
+    end = record.end or RunFinished(exit_code=0)
+    of_source = [
+        each
+        for each in end.lists
+        if each.org_id == invitation.org_id and each.source is invitation.source
+    ]
+    if of_source:
+        return any(invitation.scope_id in each.unread for each in of_source)
+    return invitation.source not in end.sources_retired
+
+
+def count_unread(waiting: Iterable[WaitingInvitation]) -> int:
+    """Return how many are in lists that were not read this time."""
+    return sum(one.unread for one in waiting)

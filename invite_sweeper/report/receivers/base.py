@@ -1,0 +1,126 @@
+"""What every kind of receiver has: an address, and a message about the end of a run."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import ClassVar, NamedTuple
+from urllib.parse import urlsplit
+
+from invite_sweeper.atlas.http import is_loopback
+from invite_sweeper.audit import RunRecord
+from invite_sweeper.audit.events import AnnouncementKey
+from invite_sweeper.endings import Status, status_of
+from invite_sweeper.json_text import to_json
+from invite_sweeper.policy import Notification
+from invite_sweeper.redaction import SECRETS
+from invite_sweeper.report.announcements import WaitingInvitation
+from invite_sweeper.report.readback import RunRows
+from invite_sweeper.report.sending import Message, NotSent
+from invite_sweeper.report.story import Story
+
+
+class RunMessage(NamedTuple):
+    """What receivers are told about the end of a run.
+
+    Attributes:
+        rows: What the file of the run says of invitations.
+        waiting: What is announced and waits, `new` for this receiver; None if it is not known.
+        list_run: The command that lists the run.
+        list_announced: The command that lists what was announced.
+    """
+
+    record: RunRecord
+    story: Story
+    finished_at: datetime
+    rows: RunRows
+    waiting: tuple[WaitingInvitation, ...] | None
+    list_run: str
+    list_announced: str
+
+    @property
+    def has_succeeded(self) -> bool:
+        """Whether the run did everything."""
+        return status_of(self.record.exit_code) is Status.DONE
+
+    @property
+    def headline(self) -> str:
+        """How the run ended, in a line."""
+        return f"{self.story.headline.label}: {self.story.headline.text}"
+
+    def for_receiver(self, untold: Collection[AnnouncementKey]) -> "RunMessage":
+        """Return it with what is new to one receiver.
+
+        Args:
+            untold: The keys of the announcements that the receiver was not told of.
+        """
+        if self.waiting is None:
+            return self
+        return self._replace(waiting=tuple(one.new_to(untold) for one in self.waiting))
+
+
+class Receiver(ABC):
+    """A receiver of notifications: one kind, at the address in a variable of the environment.
+
+    Attributes:
+        is_monitor: It is told of every run, because it alerts on silence, and nothing else.
+    """
+
+    is_monitor: ClassVar[bool] = False
+
+    def __init__(self, settings: Notification, environment: Mapping[str, str]) -> None:
+        self.settings = settings
+        self._environment = environment
+
+    @property
+    def name(self) -> str:
+        """The kind and the variable with the address, which is secret."""
+        return f"{self.settings.kind} ({self.settings.url_env})"
+
+    @abstractmethod
+    def run_message(self, run: RunMessage) -> Message:
+        """Return the message about the end of a run.
+
+        Raises:
+            NotSent: A variable is not set, or the address is not allowed.
+        """
+
+    @abstractmethod
+    def test_message(self, text: str, now: datetime) -> Message:
+        """Return a message that proves the address and the key; raises as `run_message`."""
+
+    def address(self) -> str:
+        """Return the address; https, or loopback.
+
+        Raises:
+            NotSent: It is not set, or not allowed.
+        """
+        variable = self.settings.url_env
+        url = self._environment.get(variable, "").strip()
+        if not url:
+            raise NotSent(f"{variable} is not set")
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            raise NotSent(f"{variable} is not a valid URL") from None
+        is_local = parts.scheme == "http" and is_loopback(parts.hostname or "")
+        if parts.scheme != "https" and not is_local:
+            raise NotSent(f"{variable} does not start with https://")
+        return url
+
+    def json_message(self, value: Mapping[str, object]) -> Message:
+        """Return a message with a JSON body, without secrets."""
+        body = SECRETS.redact_bytes(to_json(value))
+        return Message(self.address(), body, {"Content-Type": "application/json"})
+
+
+def register_secrets(settings: Sequence[Notification], environment: Mapping[str, str]) -> None:
+    """Register the addresses and keys of the receivers, which no output may show."""
+    for each in settings:
+        SECRETS.add_url(environment.get(each.url_env, "").strip())
+        if each.secret_env is not None:
+            key = environment.get(each.secret_env, "")
+            SECRETS.add(key, key.removeprefix(KEY_PREFIX))
+
+
+KEY_PREFIX = "whsec_"
+"""Of a signing key in Base64, as Standard Webhooks writes it."""

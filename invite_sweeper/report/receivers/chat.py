@@ -1,0 +1,119 @@
+"""The message for a chat, a line at a time: what happened, what to do, numbers, people, evidence.
+
+Slack, Teams and ping monitors show these lines, each in its own markup.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final, NamedTuple
+
+from invite_sweeper.report.announcements import WaitingInvitation, count_unread
+from invite_sweeper.report.receivers.base import RunMessage
+from invite_sweeper.report.story import describe_instant, display_text
+from invite_sweeper.text import plural_form, pluralize, split_command
+
+MAX_USERS: Final = 10
+"""Users that a message with `details: true` names, and announced users likewise."""
+
+
+class ChatLine(NamedTuple):
+    """A line of a message.
+
+    Attributes:
+        command: Follows the text, to be copied as it is; empty if none does.
+    """
+
+    text: str
+    command: str = ""
+
+    @property
+    def plain(self) -> str:
+        """The line without markup."""
+        return f"{self.text} {self.command}".rstrip()
+
+
+def chat_lines(run: RunMessage, *, details: bool) -> Iterator[ChatLine]:
+    """Yield the lines of a message; the first one is the headline."""
+    yield ChatLine(f"invite-sweeper: {run.headline}")
+    for item in run.story.attention:
+        yield from map(ChatLine, item.text.split("\n"))
+        if item.advice:
+            yield ChatLine(*split_command(f"What to do: {item.advice}"))
+    for line in run.story.organizations:
+        yield ChatLine(f"• {line.label}: {line.text}")
+    for line in run.story.lines:
+        yield ChatLine(f"{line.label}: {line.text}")
+    if details:
+        yield from _deletions(run)
+    if run.waiting:
+        yield from _waiting(run, run.waiting, details=details)
+    if run.record.last_hash:
+        yield ChatLine(f"Last hash: {run.record.last_hash}")
+
+
+def _deletions(run: RunMessage) -> Iterator[ChatLine]:
+    """Yield a line for each planned deletion to name: those that need attention first."""
+    for row in run.rows.first(MAX_USERS):
+        outcome = display_text(row.outcome or "planned").replace("_", " ")
+        yield ChatLine(f"- {row.user} in {row.place}: {outcome}")
+    if (left := len(run.rows.rows) - MAX_USERS) > 0:
+        yield ChatLine(f"And {pluralize(left, 'more invitation')}:", run.list_run)
+
+
+def _waiting(
+    run: RunMessage, waiting: Sequence[WaitingInvitation], *, details: bool
+) -> Iterator[ChatLine]:
+    """Yield how many wait and how many of them are new, and with details the first, new first."""
+    new = [one for one in waiting if one.new]
+    old = [one for one in waiting if not one.new]
+    yield ChatLine(f"Announced: {_counts(waiting)}")
+    named = [*new, *old][:MAX_USERS] if details else []
+    for one in named:
+        row = run.rows.row(one)
+        inviter = display_text(one.inviter) or "(not known)"
+        marks = "" if one.new else ", told before"
+        until = f"deletable from {describe_instant(row.due)}, invited by {inviter}{marks}"
+        yield ChatLine(f"- {row.user} in {row.place}: {until}")
+    if (left := len(waiting) - len(named)) and named:
+        yield ChatLine(f"And {pluralize(left, 'more announced invitation')}:", run.list_announced)
+    elif left:
+        yield ChatLine("To list them:", run.list_announced)
+
+
+def _counts(waiting: Sequence[WaitingInvitation]) -> str:
+    """Return how many wait, how many of them are new, and from when the first may be deleted."""
+    announced = [one for one in waiting if one.announced_at is not None]
+    parts = []
+    if announced:
+        new = sum(one.new for one in announced)
+        verb = plural_form(len(announced), "waits", "wait")
+        parts.append(f"{pluralize(len(announced), 'invitation')} {verb} to be deleted")
+        parts.append(f"{new:,} not told here before")
+    if unread := count_unread(announced):
+        parts.append(f"{unread:,} in lists that were not read this time")
+    if would := len(waiting) - len(announced):
+        parts.append(f"a sweep would announce {would:,}{' more' if announced else ''}")
+    due = describe_instant(waiting[0].deletable_from)
+    return f"{', '.join(parts)}; the first may be deleted from {due}."
+
+
+def first_lines(
+    lines: Iterable[ChatLine], max_size: int, size: Callable[[ChatLine], int], command: str
+) -> list[ChatLine]:
+    """Return the lines that a message can have, and what counts those before the last one.
+
+    The last line is the evidence, so it is always there.
+
+    Args:
+        size: Returns what a line takes of `max_size`.
+        command: Lists everything.
+    """
+    *lines_before, last = lines
+    taken: list[ChatLine] = []
+    left = max_size - size(last)
+    for line in lines_before:
+        left -= size(line)
+        if left < 0:
+            more = pluralize(len(lines_before) - len(taken), "more line")
+            return [*taken, ChatLine(f"And {more}:", command), last]
+        taken.append(line)
+    return [*taken, last]

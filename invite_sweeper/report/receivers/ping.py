@@ -1,0 +1,35 @@
+"""A ping monitor, which alerts when no message comes: success, or `/fail` at the same address."""
+
+from datetime import datetime
+from urllib.parse import urlsplit, urlunsplit
+
+from typing_extensions import override
+
+from invite_sweeper.redaction import SECRETS
+from invite_sweeper.report.receivers.base import Receiver, RunMessage
+from invite_sweeper.report.receivers.chat import chat_lines
+from invite_sweeper.report.sending import Message
+
+
+class Ping(Receiver):
+    """A monitor such as Healthchecks. It is told of every run, and of no announcement."""
+
+    is_monitor = True
+
+    @override
+    def run_message(self, run: RunMessage) -> Message:
+        lines = chat_lines(run._replace(waiting=None), details=self.settings.details)
+        text = "\n".join(line.plain for line in lines)
+        return self._message(text, has_failed=not run.has_succeeded)
+
+    @override
+    def test_message(self, text: str, now: datetime) -> Message:
+        return self._message(text, has_failed=False)
+
+    def _message(self, text: str, *, has_failed: bool) -> Message:
+        url = self.address()
+        if has_failed:
+            parts = urlsplit(url)
+            url = urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/fail"))
+        body = SECRETS.redact(text).encode()
+        return Message(url, body, {"Content-Type": "text/plain; charset=utf-8"})

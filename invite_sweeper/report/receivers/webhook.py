@@ -1,0 +1,84 @@
+"""A webhook: the result of the run as JSON, signed as Standard Webhooks does.
+
+Source: the specification of Standard Webhooks 1.0. Read 2026-11-27.
+"""
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Mapping
+from datetime import datetime
+
+from typing_extensions import override
+
+from invite_sweeper.audit.events import Planned
+from invite_sweeper.endings import may_repeat, status_of
+from invite_sweeper.report.readback import planned_result, result_json
+from invite_sweeper.report.receivers.base import KEY_PREFIX, Receiver, RunMessage
+from invite_sweeper.report.receivers.chat import MAX_USERS
+from invite_sweeper.report.sending import Message, NotSent
+
+
+class Webhook(Receiver):
+    """A program of the operator's own. It is told of everything that waits, new or not."""
+
+    @override
+    def run_message(self, run: RunMessage) -> Message:
+        return self._signed(self._fields(run), run.finished_at)
+
+    @override
+    def test_message(self, text: str, now: datetime) -> Message:
+        return self._signed({"test": True, "headline": text}, now)
+
+    def _fields(self, run: RunMessage) -> Mapping[str, object]:
+        """Return the result as `--output json` has it, with the story and what waits.
+
+        People are named only with `details`: of the plan the first, of what waits all.
+        """
+        details, fields = self.settings.details, result_json(run.record)
+        del fields["lists"], fields["invitations"]
+        fields |= {
+            "headline": run.headline,
+            "attention": [each._asdict() for each in run.story.attention],
+            "succeeded": run.has_succeeded,
+            "verdict": status_of(run.record.exit_code),
+            "retryable": may_repeat(fields["reasons"]),
+            "finished_at": run.finished_at,
+            "announcements": None,
+        }
+        if run.waiting is not None:
+            fields["announcements"] = [one.to_json(details=details) for one in run.waiting]
+        if details:
+            rows = run.rows.first(MAX_USERS)
+            planned = (row for row in rows if isinstance(row.event, Planned))
+            fields["invitations"] = list(map(planned_result, planned))
+        return fields
+
+    def _signed(self, fields: Mapping[str, object], now: datetime) -> Message:
+        """Return a message whose body, identifier and time are signed.
+
+        Raises:
+            NotSent: The key is missing or not Base64, or as `address`.
+        """
+        message, variable = self.json_message(fields), self.settings.secret_env
+        if variable is None:
+            return message
+        key = self._environment.get(variable, "").encode()
+        if not key:
+            raise NotSent(f"the signing key is missing: {variable} is not set")
+        if key.startswith(KEY_PREFIX.encode()):
+            try:
+                key = base64.b64decode(key.removeprefix(KEY_PREFIX.encode()), validate=True)
+            except ValueError:
+                text = f"the signing key in {variable} is not Base64 after {KEY_PREFIX}"
+                raise NotSent(text) from None
+        identifier = f"msg_{hashlib.sha256(message.body).hexdigest()[:32]}"
+        timestamp = str(int(now.timestamp()))
+        signed = f"{identifier}.{timestamp}.".encode() + message.body
+        signature = base64.b64encode(hmac.digest(key, signed, "sha256")).decode()
+        signing = {
+            "webhook-id": identifier,
+            "webhook-timestamp": timestamp,
+            "webhook-signature": f"v1,{signature}",
+        }
+        return message._replace(headers={**message.headers, **signing})

@@ -1,0 +1,106 @@
+"""Send one message over HTTP: to a receiver of notifications, or to a Pushgateway.
+
+What fails is described without an address or a key.
+"""
+
+from collections.abc import Mapping
+from typing import Final, Literal, NamedTuple
+
+import aiohttp
+from yarl import URL
+
+from invite_sweeper.atlas.http import DaemonResolver, describe_error, find_proxy
+from invite_sweeper.atlas.responses import REDIRECT, SERVER_ERROR
+from invite_sweeper.errors import UsageError
+
+LIMIT_S: Final = 10.0
+"""For one message: name, connection, request and response together."""
+_MIN_LIMIT_S: Final = 0.1
+"""For aiohttp, 0 means unlimited."""
+
+
+class Message(NamedTuple):
+    """An HTTP request to one receiver.
+
+    Attributes:
+        url: Secret.
+    """
+
+    url: str
+    body: bytes = b""
+    headers: Mapping[str, str] = {}
+
+
+class NotSent(Exception):
+    """A message was not sent; the text is safe to show, and has no full stop.
+
+    Attributes:
+        fix: What to do, as a sentence; empty if nothing is known.
+    """
+
+    def __init__(self, reason: str, fix: str = "") -> None:
+        super().__init__(reason)
+        self.fix = fix
+
+    @property
+    def sentences(self) -> str:
+        """What happened, and what to do."""
+        return f"{self}. {self.fix}".rstrip()
+
+
+def open_session(limit_s: float) -> aiohttp.ClientSession:
+    """Return an HTTP session in which each message may take `limit_s` seconds in all."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(resolver=DaemonResolver()),
+        timeout=aiohttp.ClientTimeout(total=max(limit_s, _MIN_LIMIT_S)),
+        cookie_jar=aiohttp.DummyCookieJar(),
+    )
+
+
+async def request(
+    session: aiohttp.ClientSession,
+    method: Literal["POST", "PUT", "HEAD"],
+    message: Message,
+    setting: str,
+) -> None:
+    """Send a message through the proxy of the environment.
+
+    Args:
+        method: HEAD requests the root of the host alone, without the message.
+        setting: Where the address is set.
+
+    Raises:
+        NotSent: It was not accepted.
+    """
+    host, fix = "the receiver", f"Check the address in {setting}."
+    network = "Check the firewall, and the proxy in HTTPS_PROXY and NO_PROXY."
+    try:
+        address = URL(message.url)
+        host = address.host or host
+        proxy, proxy_headers = find_proxy(address)
+        is_head = method == "HEAD"
+        async with session.request(
+            method,
+            address.origin() if is_head else address,
+            data=b"" if is_head else message.body,
+            headers={} if is_head else message.headers,
+            proxy=proxy,
+            proxy_headers=proxy_headers,
+            allow_redirects=False,
+        ) as response:
+            if response.status < REDIRECT or is_head:  # none is followed: it could lead anywhere
+                return
+            reason = f"{host} responded with HTTP {response.status}"
+            if response.status >= SERVER_ERROR:
+                fix = "The receiver failed: check it there."
+    except UsageError as error:
+        reason, fix = error.message.rstrip("."), error.hint
+    except TimeoutError:
+        reason, fix = f"no response within {session.timeout.total:.0f} s from {host}", network
+    except (aiohttp.ClientError, OSError) as error:
+        reason, fix = describe_error(error, host, session.timeout).reason, network
+        if isinstance(error, aiohttp.ClientConnectorCertificateError):
+            fix = "Name the file of a private certificate authority in SSL_CERT_FILE."
+    except Exception as error:  # noqa: BLE001 - a receiver must not change the run's result
+        reason = type(error).__name__  # its text would repeat the address
+    raise NotSent(reason, fix)
