@@ -436,6 +436,8 @@ class WarningCode(StrEnum):
     AUDIT_LOG = "audit_log"
     """Earlier runs are not known, or not all."""
     CIRCUIT_BREAKER = "circuit_breaker"
+    KEEP_ENDS = "keep_ends"
+    """A keep entry ends soon or has just ended, and people are behind it."""
     MEMBERS = "members"
     NOTICE = "notice"
     PLAN_DIFFERS = "plan_differs"

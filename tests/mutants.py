@@ -56,6 +56,16 @@ class Mutant:
 # `? TESTS` begins the mutants that these tests catch, `= NAME: FILE` each of them; `-` and `+` mark
 # the lines of its old and new text.
 MUTANTS = r"""
+? tests/unit/sweep/test_keep_ends.py
+= a keep entry ends in silence in ANY_LIST: sweep/keep_ends.py
+-if reason in self._keys:
++if reason in self._keys and entry.source != 'ANY_LIST':
+= a keep entry that has ended is forgotten: sweep/keep_ends.py
+-if entry.until and abs(entry.until - today) <= DAYS
++if entry.until and timedelta() <= entry.until - today <= DAYS
+= a person is counted once for each list: sweep/keep_ends.py
+-return (casefold_lookalike(entry.username),) if entry.username else entry.key
++return entry.key
 ? tests/unit/sweep/test_selection.py tests/unit/sweep/test_every_list.py
 = keep is ignored in ANY_LIST: sweep/selection.py
 -for entry, conditions in self._keep:

@@ -236,13 +236,19 @@ class PlanChanges(msgspec.Struct, frozen=True, kw_only=True):
     not_read: int = 0
 
 
-class KeepEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """A keep entry of the policy, and how many invitations it kept."""
+class KeepEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A keep entry of the policy, and how many invitations it kept.
+
+    Attributes:
+        people: From 7 days before `until` to 7 days after it: the people whom it keeps, or would
+            keep had it not ended.
+    """
 
     name: str
     reason: str | None
     until: str | None
     matched: int
+    people: int | None = None
 
 
 class ListResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

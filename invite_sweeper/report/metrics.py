@@ -246,6 +246,15 @@ def _families(end: RunFinished, mode: str) -> Iterator[_Family]:
     yield "outcomes", "Planned deletions of the last run, by outcome.", outcomes
     kept = [({"reason": reason}, count) for reason, count in end.kept_by_reason.items()]
     yield "kept", "Invitations that the last run kept, by reason.", kept
+    ending = [
+        ({"entry": entry.name, "until": entry.until or ""}, entry.people)
+        for entry in end.keep_entries
+        if entry.people is not None
+    ]
+    text = (
+        "People whom a keep entry keeps that ends within 7 days, or kept that ended in the last 7."
+    )
+    yield "keep_ending_people", text, ending
     organizations = [({"organization": each.id}, each) for each in end.organizations]
     for name, text in _ORGANIZATION_COUNTS.items():
         counts = [(labels, getattr(each, name)) for labels, each in organizations]

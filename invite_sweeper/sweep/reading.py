@@ -23,8 +23,10 @@ from invite_sweeper.models import (
     SourceRetired,
     rfc3339,
 )
+from invite_sweeper.policy import Policy
 from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.invitations import combine, may_show_people
+from invite_sweeper.sweep.keep_ends import KeepEnds
 from invite_sweeper.sweep.organization import AtlasOrganization, Reading
 from invite_sweeper.sweep.scope import RunScope
 from invite_sweeper.sweep.selection import Decision, Selector
@@ -93,6 +95,7 @@ class ReadingBuilder:
             unread=tuple(self._unread),
             retired=self._retired,
             members=self.members,
+            ending=self._keep_ends.people,
             oldest=self._oldest,
             next_due=self._next_due,
             unverified=self.unverified,
@@ -130,14 +133,23 @@ class ReadingBuilder:
 
     @cached_property
     def _selector(self) -> Selector:
+        return self._selector_of(self._command.policy)
+
+    @cached_property
+    def _keep_ends(self) -> KeepEnds:
+        return KeepEnds(self._command.policy, self._command.now.date(), self._selector_of)
+
+    def _selector_of(self, policy: Policy) -> Selector:
+        """Return what decides by a policy, with what is known of the organization."""
         org_id = self.organization.id
         members = {org_id: self.members} if self.members else {}
         names = {org_id: self.told_name} if self.told_name else {}
-        return Selector(self._command.policy, self._command.now, members, names)
+        return Selector(policy, self._command.now, members, names)
 
     def _add_entries(self, ref: ListRef, found: Invitations) -> None:
         """Decide each entry of a list. Those of `invites` are invitations of their own."""
         decisions = [keep_unrecordable(self._selector.decide(entry)) for entry in found]
+        self._keep_ends.add(found)
         self._entries[ref] = len(decisions)
         self._counts = self._counts.plus(invitations_by_source={ref.source.value: len(decisions)})
         for entry in found:

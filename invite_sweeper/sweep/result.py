@@ -23,6 +23,7 @@ from invite_sweeper.endings import ExitCode, Reason, WarningCode, WarningLevel
 from invite_sweeper.errors import AuditLogError, CredentialsRefused, RunError
 from invite_sweeper.models import Invitation, Outcome, Source
 from invite_sweeper.sweep.command import Command
+from invite_sweeper.sweep.keep_ends import count_people
 from invite_sweeper.sweep.organization import AtlasOrganization, OrganizationPlan, Reading, Swept
 from invite_sweeper.text import pluralize, shorten_list
 
@@ -157,6 +158,10 @@ class Result:
             level=WarningLevel.URGENT,
         )
 
+    def people_of_ending_entries(self) -> dict[str, int]:
+        """Return how many people each keep entry that ends keeps, or would still keep."""
+        return count_people([reading.ending for reading in self.readings])
+
     async def finish(self, log: AuditLog) -> RunFinished:
         """Write the last line of the run, and return it."""
         count = sum(reading.unverified for reading in self.readings)
@@ -189,6 +194,7 @@ class Result:
         ends = [day for source, day in sunsets.items() if source in needed]
         errors = [*filter(None, map(self._error_of, self.organizations))]
         told = (*(reason for each in results for reason in each.reasons), *self.stopped_by)
+        ending = self.people_of_ending_entries()
         return RunFinished(
             **self._ending(
                 counts,
@@ -217,6 +223,7 @@ class Result:
                     reason=entry.reason,
                     until=entry.until.isoformat() if entry.until else None,
                     matched=counts.kept_by_reason.get(f"keep:{entry.name}", 0),
+                    people=ending.get(entry.name),
                 )
                 for entry in (policy.keep if self.plan_made else ())
             ),

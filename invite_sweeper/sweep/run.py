@@ -18,6 +18,7 @@ from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.discovery import Reader
 from invite_sweeper.sweep.executor import delete
 from invite_sweeper.sweep.guards import check_clock, check_limits, check_population
+from invite_sweeper.sweep.keep_ends import describe_ends
 from invite_sweeper.sweep.organization import AtlasOrganization, OrganizationPlan, Reading, Swept
 from invite_sweeper.sweep.plan import confirm_plan, lost_since, make_plans, plan_all
 from invite_sweeper.sweep.result import Result, View
@@ -161,7 +162,7 @@ def _report_left_out(result: Result, outcomes: Mapping[str, int]) -> None:
 
 
 def _report_plan(result: Result, compared: ChangeTracker | KeepOutsidePlan | None) -> None:
-    """Report how the plan differs from an earlier one, what is announced, and unused entries."""
+    """Report how the plan differs from an earlier one, what is announced, and keep entries."""
     command, plans, remark = result.command, result.plans, WarningLevel.REMARK
     # Else an entry may match where nothing was read.
     is_whole = len(plans) == len(result.organizations)
@@ -176,6 +177,9 @@ def _report_plan(result: Result, compared: ChangeTracker | KeepOutsidePlan | Non
     if due is not None:
         text = describe_notice(counts, due, dry_run=command.dry_run)
         result.warn_of(WarningCode.NOTICE, text, level=remark)
+    today, people = command.now.date(), result.people_of_ending_entries()
+    ends = describe_ends(command.policy, today, people, {})
+    result.warn_of(WarningCode.KEEP_ENDS, *ends, level=WarningLevel.URGENT)
     if command.dry_run and is_whole and counts.invitations_seen:
         unused = tuple(_unused_keep_entries(command, counts))
         result.warn_of(WarningCode.UNUSED_KEEP, *unused, level=remark)

@@ -52,6 +52,12 @@ def kept_for_60_days(cli):
     cli.keys["keep"] = [{"name": "board", "usernames": ["old@*"]}]
 
 
+def kept_until_tomorrow(cli):
+    day = datetime.now(UTC).date() + timedelta(days=1)
+    cli.sim.invite(cli.projects[0], "guest@example.com", age=timedelta(days=20))
+    cli.keys["keep"] = [{"name": "trip", "usernames": ["guest@*"], "until": day.isoformat()}]
+
+
 def list_ends_soon(cli):
     day = datetime.now(UTC) + timedelta(days=100)
     cli.sim.sunsets["invites"] = f"{day:%a}, {day.day} {day:%b %Y} 00:00:00 GMT"
@@ -87,6 +93,7 @@ SCENARIOS = {
     "unreadable project": (project_unreadable, ExitCode.PARTIAL, {NEVER, "ProjectsUnreadable"}),
     "receiver down": (receiver_is_down, ExitCode.DONE, {LONG_AGO, "ReceiverFailed"}),
     "kept for 60 days": (kept_for_60_days, ExitCode.DONE, {LONG_AGO, "OldestPending"}),
+    "kept until tomorrow": (kept_until_tomorrow, ExitCode.DONE, {LONG_AGO, "KeepEnds"}),
     "list that ends soon": (list_ends_soon, ExitCode.DONE, {LONG_AGO, "SunsetNear"}),
 }
 """What happens, the exit code, and the alerts that fire on the second day after it."""

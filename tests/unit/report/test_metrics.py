@@ -19,7 +19,7 @@ from receiving import receiving
 
 from invite_sweeper.audit import RunRecord
 from invite_sweeper.audit.directory import RunFile
-from invite_sweeper.audit.events import OrganizationResult
+from invite_sweeper.audit.events import KeepEntry, OrganizationResult
 from invite_sweeper.endings import REFUSAL_REASONS, Reason
 from invite_sweeper.errors import UsageError
 from invite_sweeper.policy import Notification
@@ -115,6 +115,14 @@ def test_another_user_may_read_the_textfile_whatever_the_mask_of_the_service_is(
     finally:
         os.umask(before)
     assert is_textfile(path.read_bytes())
+
+
+def test_people_of_a_keep_entry_that_ends_have_its_name_and_day(path):
+    day = "2026-12-02"
+    ends = KeepEntry(name="trip", reason=None, until=day, matched=4, people=3)
+    stays = KeepEntry(name="board", reason=None, until=None, matched=2)
+    found = written(path, record(keep_entries=(ends, stays)))
+    assert labelled(found, "keep_ending_people") == {("trip", day): 3}
 
 
 def test_mode_organizations_and_their_reasons_are_labels(path):

@@ -1,0 +1,116 @@
+"""Keep entries that end: how many people they keep, and would still keep.
+
+From 7 days before the last day of an entry, each run in which it keeps somebody names it; until 7
+days after it, each run in which it would still keep somebody, or whose earlier runs show that it
+did in those days. People are counted, not invitations.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from datetime import date, timedelta
+from typing import Final, TypeAlias
+
+from invite_sweeper.models import Invitation
+from invite_sweeper.policy import Keep, Policy
+from invite_sweeper.sweep.selection import Selector
+from invite_sweeper.text import casefold_lookalike, plural_form, pluralize
+
+DAYS: Final = timedelta(days=7)
+"""How long before and after its last day an entry is named."""
+
+Person: TypeAlias = tuple[str, ...]
+
+
+def ending_entries(policy: Policy, today: date) -> tuple[Keep, ...]:
+    """Return the keep entries whose last day is at most 7 days away, before or behind."""
+    return tuple(entry for entry in policy.keep if entry.until and abs(entry.until - today) <= DAYS)
+
+
+class KeepEnds:
+    """Finds the people of one organization whom an entry that ends keeps, or would still keep.
+
+    Who is kept by another entry too loses nothing, and is not counted for one that has ended.
+
+    Args:
+        today: The day of the run, in UTC.
+        selector_of: Makes what decides by another policy at the instant of the run.
+    """
+
+    def __init__(
+        self, policy: Policy, today: date, selector_of: Callable[[Policy], Selector]
+    ) -> None:
+        ending = ending_entries(policy, today)
+        self._keys = {f"keep:{entry.name}": entry.name for entry in ending}
+        self._people: dict[str, set[Person]] = {entry.name: set() for entry in ending}
+        self._selector: Selector | None = None
+        if ending:
+            # Entries that have ended come last: only who is kept by nothing else is theirs.
+            active = [entry for entry in policy.keep if entry.is_active(today)]
+            ended = [entry for entry in ending if not entry.is_active(today)]
+            prolonged = [entry.model_copy(update={"until": today}) for entry in ended]
+            self._selector = selector_of(policy.model_copy(update={"keep": (*active, *prolonged)}))
+
+    def add(self, entries: Iterable[Invitation]) -> None:
+        """Add the entries of a list."""
+        if self._selector is None:
+            return
+        for entry in entries:
+            reason = self._selector.decide(entry).keep_reason
+            if reason in self._keys:
+                self._people[self._keys[reason]].add(_person(entry))
+
+    @property
+    def people(self) -> Mapping[str, frozenset[Person]]:
+        """The people so far, by the name of the keep entry; those of nobody, too."""
+        return {name: frozenset(people) for name, people in self._people.items()}
+
+
+def _person(entry: Invitation) -> Person:
+    """Identify a person in all organizations, names folded as for `keep`."""
+    return (casefold_lookalike(entry.username),) if entry.username else entry.key
+
+
+def count_people(found: Collection[Mapping[str, frozenset[Person]]]) -> dict[str, int]:
+    """Return how many people all organizations together have for each entry."""
+    names = {name for people in found for name in people}
+    return {
+        name: len(frozenset().union(*(people.get(name, ()) for people in found))) for name in names
+    }
+
+
+def describe_ends(
+    policy: Policy, today: date, now: Mapping[str, int], earlier: Mapping[str, int]
+) -> Iterator[str]:
+    """Yield a sentence for each keep entry that ends or has ended with people behind it.
+
+    Args:
+        now: How many people this run saw, by the name of the entry.
+        earlier: How many people earlier runs saw in these days.
+    """
+    for entry in ending_entries(policy, today):
+        if entry.until is None:
+            continue
+        count = now.get(entry.name, 0)
+        people = pluralize(count, "person", "people")
+        if entry.is_active(today):
+            if count:
+                yield (
+                    f"The keep entry {entry.name!r} ends on {entry.until}, "
+                    f"{_days_left(entry.until - today)}: it keeps {people} until then. "
+                    "Move `until` if it should keep them longer."
+                )
+            continue
+        ended = f"The keep entry {entry.name!r} ended on {entry.until}"
+        if count:
+            are = plural_form(count, "is", "are")
+            yield (
+                f"{ended}: {people} {are} not kept by it any more. Move `until` if it should keep "
+                "them longer."
+            )
+        elif before := earlier.get(entry.name, 0):
+            yield f"{ended}: it kept {pluralize(before, 'person', 'people')} in its last days."
+
+
+def _days_left(left: timedelta) -> str:
+    if left < timedelta(days=1):
+        return "today"
+    return f"in {pluralize(left.days, 'day')}"
