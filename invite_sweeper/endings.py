@@ -290,7 +290,8 @@ class Reason(FactEnum):
     STILL_THERE = _partial(
         "still_there",
         "deleted invitations still listed",
-        advice="If the next run still lists the invitations, ask MongoDB support.",
+        advice="If the next run still lists the invitations, ask MongoDB support. To list them: "
+        "{failed}",
         retryable=True,
     )
     MADE_ACTIVE = _partial(

@@ -34,6 +34,8 @@ _AUTHORIZATION: Final = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 """Credentials of an echoed `Authorization` header, of this run or another."""
+_CLIENT_SECRET: Final = re.compile(r"\bmdb_sa_sk_[\w.~-]{8,}", re.IGNORECASE | re.ASCII)
+"""The secret of a service account, of this run or another."""
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _SURE_ESCAPES: Final = (
     r"(?P<percent>(?:%[0-9a-f]{2})+)"
@@ -122,6 +124,11 @@ class Redactor:
         if hidden:
             return MASK
         return _mask_unknown(_mask(text, shown) if shown else text)
+
+    def first_secret(self, text: str) -> int | None:
+        """Return where the first known secret begins that a text shows or hides; None without."""
+        shown, hidden = self._find_secrets(text)
+        return min((span.start for span in (*shown, *hidden)), default=None)
 
     def redact_bytes(self, data: bytes) -> bytes:
         """Return UTF-8 data, redacted as text; bytes of other encodings stay as they are."""
@@ -318,6 +325,8 @@ def _mask_unknown(text: str) -> str:
     if "@" in text and "://" in text:
         text = _USER_INFO.sub("", text)
     lower = text.lower()
+    if "mdb_sa_sk_" in lower:
+        text = _CLIENT_SECRET.sub(MASK, text)
     if "basic" in lower or "bearer" in lower or "response" in lower:
         text = _AUTHORIZATION.sub(_mask_authorization, text)
     return text

@@ -231,12 +231,52 @@ MUTANTS = r"""
 = a person whose other list cannot be read again has changed: sweep/plan.py
 -is_unknown = kept.get(planned.key) in UNKNOWN_REASONS or not _was_read(planned, again)
 +is_unknown = not _was_read(planned, again)
+= who is kept out after the question keeps the plan: sweep/plan.py
+-        if planned.key in still:
++        if planned.key in still or again.error is not None:
 = an error of the second reading is forgotten: sweep/plan.py
 -    return Swept(counts=counts, error=again.error, unread=unread)
 +    return Swept(counts=counts, unread=unread)
 = a list that cannot be read again has no line: sweep/run.py
 -        for unreadable in lost.unread:
 +        for unreadable in ():
+? tests/unit/atlas/test_limits_of_a_run.py
+= connect leaves no reserve: atlas/__init__.py
+-        reserve=execution.reserve,
+-
++
+= connect knows no max_requests_per_second: atlas/__init__.py
+-        max_requests_per_second=execution.max_requests_per_second,
+-
++
+= max_requests_per_second is that of each set of credentials: cli/session.py
+-                    limiter=limiter,
+-
++
+? tests/commands/test_misplaced_secrets.py
+= a secret in the place of an id is used: atlas/credentials.py
+-if SECRETS.first_secret(text) is not None:
++if not text:
+= what is no path is shown as one: atlas/credentials.py
+-        return "/" in text or Path(text).exists()
++        return True
+= a policy may hold a secret: cli/session.py
+-    if at is not None:
++    if at == -1:
+= the addresses of receivers are known after the policy alone: cli/session.py
+-    register_receivers(receiver_variables(text), environment)
+-
++
+= a file that is no policy is quoted: policy/issues.py
+-_describe(node.value, node.text) if path else _describe_type(node.value)
++_describe(node.value, node.text)
+? tests/unit/report/test_notification.py
+= a message without details names people: report/notify.py
+-        if not entry.details:
++        if not entry:
+= a webhook without details has the removed members: audit/history.py
+-warnings=warnings, removed_members=())
++warnings=warnings)
 ? tests/unit/sweep/test_sweep.py -k scope
 = the population of another scope is not compared: audit/history.py
 -runs = [run for run in self.runs if run.start.base_url == base_url]

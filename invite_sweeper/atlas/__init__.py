@@ -40,6 +40,16 @@ class AtlasClient(Client):
         return AtlasInviter(self)
 
 
+def open_limiter(execution: Execution) -> RateLimiter:
+    """Return the rate limits of a run, which all its clients share."""
+    return RateLimiter(
+        time.monotonic,
+        asyncio.sleep,
+        reserve=execution.reserve,
+        max_requests_per_second=execution.max_requests_per_second,
+    )
+
+
 @asynccontextmanager
 async def connect(
     base_url: URL,
@@ -61,7 +71,8 @@ async def connect(
         log: Each retry is logged at debug level, a long wait without a response at info level.
         retry_until_s: Nothing is retried after it, on the limiter's clock.
         connector: Connections that clients share; stays open. None for some of its own.
-        limiter: By default, one with the limits of the policy.
+        limiter: That of all clients of a run. None for one of its own, with the limits of the
+            policy.
     """
     proxy, proxy_headers = find_proxy(base_url)
     async with aiohttp.ClientSession(
@@ -75,13 +86,7 @@ async def connect(
         client = AtlasClient(
             HttpSession(session, base_url, proxy_headers),
             credentials,
-            limiter=limiter
-            or RateLimiter(
-                time.monotonic,
-                asyncio.sleep,
-                reserve=execution.reserve,
-                max_requests_per_second=execution.max_requests_per_second,
-            ),
+            limiter=limiter or open_limiter(execution),
             execution=execution,
             retry_until_s=retry_until_s,
             clock=clock,

@@ -1,6 +1,7 @@
 """Credentials, read from environment variables or mounted files.
 
-Error messages name variables and files, never a value.
+Error messages name variables and files, never a value: a secret may stand in any of them. So
+`register_credentials` comes before a command reads anything else.
 """
 
 import re
@@ -14,6 +15,7 @@ from typing_extensions import override
 from invite_sweeper.errors import UsageError
 from invite_sweeper.files import read_small_file
 from invite_sweeper.redaction import SECRETS
+from invite_sweeper.text import command
 
 
 @final
@@ -60,10 +62,86 @@ class Credentials(NamedTuple):
 
 _MAX_SECRET_BYTES: Final = 16 * 1024
 _VARIABLE: Final = re.compile(
-    rf"(?:{'|'.join(name for kind in CredentialsKind for name in kind.value)})"
-    r"(?:_(?!FILE$)(?P<name>[A-Z0-9_]+?))?(?:_FILE)?"
+    rf"(?:(?P<id>{'|'.join(name for kind in CredentialsKind for name in kind.value[:-1])})"
+    rf"|(?P<secret>{'|'.join(kind.value[-1] for kind in CredentialsKind)}))"
+    r"(?:_(?!FILE$)(?P<name>[A-Z0-9_]+?))?(?P<file>_FILE)?"
 )
 """A variable of a set of credentials; a set cannot be named `FILE`."""
+_PRIVATE_KEY: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+"""A UUID. Source: Atlas documentation of API keys (read 2026-11); public keys are 8 letters."""
+_SIGNED_TOKEN: Final = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]*", re.ASCII)
+"""A JSON Web Token, as an access token is."""
+
+
+def register_credentials(environment: Mapping[str, str]) -> None:
+    """Register what the variables of credentials hold, so that no output shows it.
+
+    Those of every set count, and the files that they name. Client ids and public keys may be
+    shown, and are not registered unless they are a secret.
+
+    Raises:
+        UsageError: Secrets stand in the wrong variables. It names them; all were registered.
+    """
+    ids: dict[str, str] = {}
+    misplaced: list[str] = []
+    for variable, value in environment.items():
+        match = _VARIABLE.fullmatch(variable)
+        if match is None or not value:
+            continue
+        if match["file"] and not _is_path(value):
+            SECRETS.add(value)
+            misplaced.append(f"{variable} does not name a file")
+            continue
+        text = (_readable_text(Path(value)) if match["file"] else value).strip()
+        if match["id"]:
+            ids[variable] = text
+            continue
+        SECRETS.add(text)
+        if match["secret"] in CredentialsKind.ACCESS_TOKEN.value and _is_client_secret(text):
+            misplaced.append(f"{variable} holds the secret of a service account, not a token")
+    for variable, text in ids.items():
+        if _is_secret(text):
+            SECRETS.add(text)
+        if SECRETS.first_secret(text) is not None:
+            misplaced.append(f"{variable} holds a secret, not an id")
+    if misplaced:
+        raise UsageError(
+            f"Credentials are in the wrong variables: {'; '.join(misplaced)}.",
+            hint=f"See which variable holds what: {command('help', 'credentials')}",
+        )
+
+
+def _is_client_secret(text: str) -> bool:
+    """Return whether a text begins as the secret of a service account does.
+
+    Source: Atlas documentation of service accounts (read 2026-11).
+    """
+    return text.startswith("mdb_sa_sk_")
+
+
+def _is_secret(text: str) -> bool:
+    """Return whether a text has the form of a secret, which no id has."""
+    forms = (_PRIVATE_KEY, _SIGNED_TOKEN)
+    return _is_client_secret(text) or any(form.fullmatch(text) for form in forms)
+
+
+def _is_path(text: str) -> bool:
+    """Return whether a text may be shown as a path: a secret may stand in its place."""
+    if _is_secret(text):
+        return False
+    try:
+        return "/" in text or Path(text).exists()
+    except (OSError, ValueError):  # too long for a name, or with a NUL
+        return False
+
+
+def _readable_text(path: Path) -> str:
+    """Return what can be read of a mounted file; `read_credentials` says what cannot."""
+    try:
+        data = read_small_file(path, _MAX_SECRET_BYTES)
+    except (OSError, ValueError):
+        return ""
+    return data.decode("utf-8", "replace")
 
 
 def credentials_variables(environment: Mapping[str, str]) -> Mapping[str, tuple[str, ...]]:

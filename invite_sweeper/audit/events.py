@@ -23,21 +23,31 @@ from invite_sweeper.models import (
     SourceRetired,
     rfc3339,
 )
-from invite_sweeper.text import organization_label
+from invite_sweeper.text import organization_label, shorten_list
 
 Mode: TypeAlias = Literal["dry-run", "sweep", "restore"]
+_MAX_NAMED: Final = 10
 
 
 class RunWarning(msgspec.Struct, frozen=True):
     """A warning of a run; with `-q`, remarks are not shown.
 
     Attributes:
-        message: One sentence for the operator.
+        message: For the operator, without the name of a person: messages to others have it.
+        people: Who it is about; `text` names them.
     """
 
     code: str
     message: str
     level: str = WarningLevel.WARNING
+    people: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The message with the people it is about, the first ten."""
+        if not self.people:
+            return self.message
+        return f"{self.message.removesuffix('.')}: {shorten_list(self.people, _MAX_NAMED)}."
 
 
 class RunStarted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -7,6 +7,7 @@ from datetime import date, datetime, timedelta
 from typing import Final, NamedTuple, TypeAlias, cast
 
 import msgspec
+from msgspec import structs
 
 from invite_sweeper.audit.directory import RunFile
 from invite_sweeper.audit.events import (
@@ -24,7 +25,7 @@ from invite_sweeper.audit.events import (
     format_timestamp,
 )
 from invite_sweeper.audit.reader import read_events
-from invite_sweeper.endings import COMPLETE_EXIT_CODES, ExitCode
+from invite_sweeper.endings import COMPLETE_EXIT_CODES, ExitCode, WarningCode
 from invite_sweeper.models import (
     Invitation,
     InvitationKey,
@@ -80,6 +81,21 @@ class RunRecord(msgspec.Struct, eq=False):
     outcomes: Counter[str] = msgspec.field(default_factory=Counter)
     ended: set[InvitationKey] = set()
     last_hash: str = ""
+
+    def without_people(self) -> "RunRecord":
+        """Return it for readers to whom no person is named.
+
+        Warnings about the policy are left out: a pattern of it may be a person's address.
+        """
+        if self.end is None:
+            return self
+        warnings = tuple(
+            structs.replace(warning, people=())
+            for warning in self.end.warnings
+            if warning.code != WarningCode.POLICY
+        )
+        end = structs.replace(self.end, warnings=warnings, removed_members=())
+        return structs.replace(self, end=end)
 
     @property
     def run_id(self) -> str:

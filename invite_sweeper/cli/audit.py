@@ -25,12 +25,12 @@ from invite_sweeper.audit.events import EVENTS
 from invite_sweeper.audit.reader import FileChain, Record
 from invite_sweeper.cli.console import json_line, stdout_console, write_json
 from invite_sweeper.cli.options import DOCUMENTATION, FILE, PRESENT, Command, option, options
+from invite_sweeper.cli.session import load_policy
 from invite_sweeper.endings import Advisor
 from invite_sweeper.errors import UsageError
 from invite_sweeper.files import check_distinct_files, replace_file, write_error
 from invite_sweeper.json_text import to_json
 from invite_sweeper.models import Invitation, Outcome
-from invite_sweeper.policy import load_policy
 from invite_sweeper.report import terminal
 from invite_sweeper.report.page import read_page, render_html, render_markdown
 from invite_sweeper.report.story import tell_verification

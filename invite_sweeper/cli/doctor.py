@@ -17,14 +17,13 @@ from invite_sweeper.audit.events import RunWarning
 from invite_sweeper.cli.checks import Checks, DiagnosisResult, OrganizationName, show
 from invite_sweeper.cli.console import run_async, stdout_console, write_json
 from invite_sweeper.cli.options import CONNECTED, Command, RunOptions, option, options
-from invite_sweeper.cli.session import Session
+from invite_sweeper.cli.session import Session, load_policy
 from invite_sweeper.cli.sweep import check_outputs
 from invite_sweeper.cli.view import Progress
 from invite_sweeper.counts import total
 from invite_sweeper.endings import ExitCode, WarningCode, WarningLevel
 from invite_sweeper.files import check_writable
 from invite_sweeper.models import ListRef, ListUnreadable, Source, SourceRetired, UserKey
-from invite_sweeper.policy import load_policy
 from invite_sweeper.report.receivers import receiver_of
 from invite_sweeper.report.sending import LIMIT_S, Message, open_session, request
 from invite_sweeper.report.story import tell
@@ -90,7 +89,7 @@ async def diagnose(
         UsageError: The policy or an option is invalid.
         Interrupted: A signal or the deadline stopped the checks.
     """
-    session = Session(options, load_policy(options.policy), environment)
+    session = Session(options, load_policy(options.policy, environment), environment)
     with session.working():
         return await session.stop.run_unless_stopped(_Doctor(session).run(notify=notify))
 
@@ -107,7 +106,7 @@ class _View(Progress):
         if warning.code != WarningCode.SUNSET:  # has a check of its own
             expected = (WarningCode.RETIRED_SOURCE, WarningLevel.REMARK)
             warns = (warning.code, warning.level) != expected
-            self._checks.add(warning.code.replace("_", " "), warning.message, warns=warns)
+            self._checks.add(warning.code.replace("_", " "), warning.text, warns=warns)
 
 
 class _Doctor(Checks):

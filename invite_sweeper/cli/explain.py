@@ -15,11 +15,10 @@ from rich.text import Text
 from invite_sweeper.cli.checks import OrganizationName
 from invite_sweeper.cli.console import run_async, stdout_console, write_json
 from invite_sweeper.cli.options import CONNECTED, Command, RunOptions, option, options
-from invite_sweeper.cli.session import Session
+from invite_sweeper.cli.session import Session, load_policy
 from invite_sweeper.cli.view import Progress
 from invite_sweeper.explain import Explainer, Explanation
 from invite_sweeper.models import ListUnreadable, Source
-from invite_sweeper.policy import load_policy
 from invite_sweeper.sweep.discovery import Reader
 from invite_sweeper.sweep.invitations import person_key
 from invite_sweeper.sweep.organization import Reading
@@ -90,7 +89,7 @@ async def search(
     terms: Sequence[str], options: RunOptions, environment: Mapping[str, str]
 ) -> Search:
     """Read as a dry run does, and explain the invitations that match a term."""
-    policy = load_policy(options.policy)
+    policy = load_policy(options.policy, environment)
     session = Session(options, policy, environment)
     session.credentials()
     with session.working():

@@ -18,7 +18,11 @@ import click
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from invite_sweeper.atlas import AtlasClient, connect
-from invite_sweeper.atlas.credentials import Credentials, credentials_variables
+from invite_sweeper.atlas.credentials import (
+    Credentials,
+    credentials_variables,
+    register_credentials,
+)
 from invite_sweeper.atlas.http import parse_base_url
 from invite_sweeper.audit import History
 from invite_sweeper.cli.console import configure_logging, run_async
@@ -127,6 +131,7 @@ def init(
     """
     asks, now = sys.stdin.isatty(), datetime.now(UTC)
     try:
+        register_credentials(os.environ)
         if os.path.lexists(path):
             hint = f"Name another file: {command('init', 'POLICY')}"
             raise UsageError(f"{path} already exists.", hint=hint)

@@ -21,6 +21,7 @@ from invite_sweeper.cli.console import stdout_console, write_json
 from invite_sweeper.cli.explain import Search
 from invite_sweeper.cli.main import app
 from invite_sweeper.cli.options import DEFAULT_POLICY, FILE, Command, options
+from invite_sweeper.cli.session import read_policy
 from invite_sweeper.endings import REFUSAL_REASONS, Advisor, ExitCode, Reason
 from invite_sweeper.errors import ErrorParts, ErrorResult, UsageError
 from invite_sweeper.json_text import to_json
@@ -30,7 +31,6 @@ from invite_sweeper.policy import (
     Severity,
     check_policy,
     json_schema,
-    read_policy,
 )
 from invite_sweeper.report.readback import RunResult
 from invite_sweeper.restore import RestorePlan

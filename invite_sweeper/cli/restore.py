@@ -9,10 +9,9 @@ from rich.console import Console
 from invite_sweeper.audit.events import OutcomeLine
 from invite_sweeper.cli.console import run_async, stdout_console, write_json
 from invite_sweeper.cli.options import CONNECTED, Command, RunOptions, options
-from invite_sweeper.cli.session import Session
+from invite_sweeper.cli.session import Session, load_policy
 from invite_sweeper.cli.view import Progress, confirm
 from invite_sweeper.errors import Cancelled, GuardRefused, RunError, UsageError
-from invite_sweeper.policy import load_policy
 from invite_sweeper.report import terminal
 from invite_sweeper.restore import RestorePlan, Restorer, plan_restore, read_deletions
 from invite_sweeper.sweep.result import Result

@@ -11,12 +11,18 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from invite_sweeper.atlas import AtlasClient, connect
-from invite_sweeper.atlas.credentials import Credentials, credentials_variables, read_credentials
+from invite_sweeper.atlas import AtlasClient, connect, open_limiter
+from invite_sweeper.atlas.credentials import (
+    Credentials,
+    credentials_variables,
+    read_credentials,
+    register_credentials,
+)
 from invite_sweeper.atlas.http import open_connector, parse_base_url
 from invite_sweeper.audit import AuditDirectory, AuditLog, History, RunRecord
 from invite_sweeper.audit.events import RunStarted
@@ -26,16 +32,56 @@ from invite_sweeper.cli.streams import audit_copy, print_error_parts
 from invite_sweeper.endings import Advisor
 from invite_sweeper.errors import UsageError
 from invite_sweeper.last_resort import LastResort
-from invite_sweeper.policy import Policy
+from invite_sweeper.policy import Policy, parse_duration_option, parse_policy
+from invite_sweeper.policy import read_policy as read_policy_file
+from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report import terminal
 from invite_sweeper.report.metrics import check_gateway_url
 from invite_sweeper.report.readback import result_json
-from invite_sweeper.report.receivers import register_secrets
+from invite_sweeper.report.receivers import receiver_variables, register_receivers
 from invite_sweeper.report.story import errors_of
 from invite_sweeper.shutdown import StopRequest, handle_signals
 from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.organization import AtlasOrganization
 from invite_sweeper.text import describe_duration
+
+
+def read_policy(path: Path, environment: Mapping[str, str] = os.environ) -> bytes:
+    """Return the bytes of a policy; every secret of the environment is registered before.
+
+    What is read may be no policy but the file of a token, and its errors are printed.
+
+    Raises:
+        UsageError: A secret is in the wrong variable or in the policy, or it cannot be read.
+    """
+    register_credentials(environment)
+    data = read_policy_file(path)
+    text = data.decode(errors="replace")
+    register_receivers(receiver_variables(text), environment)
+    at = SECRETS.first_secret(text)
+    if at is not None:
+        line = text.count("\n", 0, at) + 1
+        raise UsageError(
+            f"The policy {path} contains a secret of the environment in line {line}.",
+            hint="Remove it from the file, and replace the secret: others may have read it.",
+        )
+    return data
+
+
+def load_policy(
+    path: Path, environment: Mapping[str, str] = os.environ, *, deadline: str | None = None
+) -> Policy:
+    """Load a policy as `read_policy` reads it.
+
+    Raises:
+        UsageError: See `read_policy`; or the deadline is not a duration.
+        InvalidPolicy: The file has errors. It lists all of them.
+    """
+    policy = parse_policy(read_policy(path, environment), str(path))
+    if deadline is None:
+        return policy
+    changed = {"deadline": parse_duration_option("--deadline", deadline)}
+    return policy.model_copy(update={"execution": policy.execution.model_copy(update=changed)})
 
 
 def read_all_credentials(
@@ -78,8 +124,8 @@ class Session:
     def __init__(
         self, options: RunOptions, policy: Policy, environment: Mapping[str, str] = os.environ
     ) -> None:
-        if policy.notify:
-            register_secrets(policy.notify, environment)
+        for channel in policy.notify:
+            register_receivers(filter(None, (channel.url_env, channel.secret_env)), environment)
         if options.pushgateway is not None:
             check_gateway_url(options.pushgateway)
         self.options = options
@@ -211,7 +257,8 @@ class Session:
     ) -> AsyncIterator[Sequence[AtlasOrganization]]:
         """Yield the organizations of the policy, each with the client of its credentials.
 
-        Nothing is sent before a client is used. All clients share their connections.
+        Nothing is sent before a client is used. All clients share their connections and the rate
+        limits: `max_requests_per_second` is a ceiling over all of them.
 
         Args:
             history: Names the organizations until Atlas does.
@@ -219,6 +266,7 @@ class Session:
         """
         async with AsyncExitStack() as stack:
             connector = await stack.enter_async_context(open_connector())
+            limiter = open_limiter(self.policy.execution)
             clients: dict[str, AtlasClient] = {}
             for name, credentials in self.credentials().items():
                 client = connect(
@@ -229,6 +277,7 @@ class Session:
                     log=self.log,
                     retry_until_s=time.monotonic() + retry_for_s,
                     connector=connector,
+                    limiter=limiter,
                 )
                 clients[name] = await stack.enter_async_context(client)
             names = history.organization_names()

@@ -17,7 +17,7 @@ from invite_sweeper.audit.events import OrganizationResult, RunFinished
 from invite_sweeper.audit.reader import may_replace_plan
 from invite_sweeper.cli.console import run_async, write_json
 from invite_sweeper.cli.options import FILE, SWEEP, Command, RunOptions, options
-from invite_sweeper.cli.session import Session
+from invite_sweeper.cli.session import Session, load_policy
 from invite_sweeper.cli.streams import print_error, print_error_parts
 from invite_sweeper.cli.view import TerminalView
 from invite_sweeper.endings import COMPLETE_EXIT_CODES, Reason
@@ -28,7 +28,7 @@ from invite_sweeper.files import (
     check_writable,
     replace_file,
 )
-from invite_sweeper.policy import load_policy, parse_duration_option
+from invite_sweeper.policy import parse_duration_option
 from invite_sweeper.report import metrics
 from invite_sweeper.report.announcements import WaitingInvitation, find_waiting
 from invite_sweeper.report.delivery import Delivery
@@ -106,12 +106,12 @@ class _SweepCommand:
     """One command: the session, the checks of its options, and the outputs of its run."""
 
     def __init__(self, options: RunOptions, environment: Mapping[str, str]) -> None:
+        policy = load_policy(options.policy, environment, deadline=options.deadline)
         if options.plan_sha256 is not None and options.plan is None:
             raise UsageError(
                 "--plan-sha256 needs --plan.", hint="Name the plan that has this SHA-256."
             )
         self._max_age = parse_duration_option("--plan-max-age", options.plan_max_age)
-        policy = load_policy(options.policy, deadline=options.deadline)
         self._shard = _shard(options, environment)
         if self._shard is not None:
             policy = self._shard.part_of_policy(policy)
@@ -255,6 +255,7 @@ class _SweepCommand:
         run = RunMessage(
             record,
             tell(record, advisor),
+            tell(record.without_people(), advisor),
             finished_at,
             rows,
             waiting,

@@ -97,7 +97,7 @@ class Progress:
         say = self._log.error if warning.level == WarningLevel.URGENT else self._log.warning
         say = self._log.info if warning.level == WarningLevel.REMARK else say
         if warning.code != WarningCode.NOTICE:
-            say(warning.message)
+            say(warning.text)
 
     async def confirms(self, result: RunFinished) -> bool:
         """Return whether to go on with the plan: no question is asked."""

@@ -3,7 +3,6 @@
 from invite_sweeper.policy.issues import (
     InvalidPolicy,
     check_policy,
-    load_policy,
     parse_duration_option,
     parse_policy,
     read_policy,
@@ -25,7 +24,6 @@ __all__ = [
     "Severity",
     "check_policy",
     "json_schema",
-    "load_policy",
     "parse_duration",
     "parse_duration_option",
     "parse_policy",

@@ -56,20 +56,6 @@ class InvalidPolicy(UsageError):
         return tuple(each.text(self.name) for each in self.issues)
 
 
-def load_policy(path: Path, *, deadline: str | None = None) -> Policy:
-    """Load the policy at `path`.
-
-    Raises:
-        UsageError: The file cannot be read, or the deadline is not a duration.
-        InvalidPolicy: The file has errors. It lists all of them.
-    """
-    policy = parse_policy(read_policy(path), str(path))
-    if deadline is None:
-        return policy
-    changed = {"deadline": parse_duration_option("--deadline", deadline)}
-    return policy.model_copy(update={"execution": policy.execution.model_copy(update=changed)})
-
-
 def read_policy(path: Path) -> bytes:
     """Read the policy at `path`, up to more than is allowed."""
     try:
@@ -240,7 +226,8 @@ def _issue(
 
 
 def _message_and_hint(detail: ErrorDetails, path: KeyPath, node: Node) -> tuple[str, str]:
-    subject = _describe(node.value, node.text)
+    # What is no mapping is no policy: it may be the file of a token, which nothing may show.
+    subject = _describe(node.value, node.text) if path else _describe_type(node.value)
     if node.value is Placeholder.EMPTY:
         field = _last_described_key(path)[1]
         remove = "" if field is None or field.is_required() else "remove it, or "
@@ -253,6 +240,13 @@ def _message_and_hint(detail: ErrorDetails, path: KeyPath, node: Node) -> tuple[
     if expected := _EXPECTED_TYPES.get(detail["type"]):
         return f"is {subject}, not {expected}", _conversion_hint(expected, path, node)
     return _constraint_message(detail, subject)
+
+
+def _describe_type(value: object) -> str:
+    """Describe a value by its type alone, such as "a string"."""
+    if name := _TYPE_NAMES.get(type(value)):
+        return name.replace("the ", "a ", 1)
+    return "a list" if isinstance(value, tuple) else "a mapping"
 
 
 def _describe(value: object, text: str | None = None) -> str:

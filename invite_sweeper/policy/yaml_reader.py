@@ -169,14 +169,15 @@ class Document:
     def _node(self, event: yaml.Event, path: KeyPath) -> Node:
         node = Node(_mark(event).index)
         if isinstance(event, yaml.AliasEvent):
-            message = f"{quote(f'*{event.anchor}')} is an alias, which is not supported"
+            message = f"{_subject(path, f'*{event.anchor}')} is an alias, which is not supported"
             hint = "write the value out; strings that start with `*` need quotes"
             self.report(_mark(event).index, path, message, hint)
             return node
         tag = cast("yaml.ScalarEvent", event).tag  # List and mapping starts have one, too.
         if tag is not None:
             hint = "remove it; tags are not supported"
-            self.report(_mark(event).index, path, f"has the tag {quote(str(tag))}", hint)
+            message = f"has the tag {quote(str(tag))}" if path else "has a tag"
+            self.report(_mark(event).index, path, message, hint)
         if isinstance(event, yaml.ScalarEvent):
             node.text = event.value
             if tag is None:
@@ -198,7 +199,7 @@ class Document:
                 return text
             message, hint = "contains half a surrogate pair", "write the character itself"
         elif name in ("int", "float") and ":" in text:
-            message = f"{quote(text)} is read as a number in base 60"
+            message = f"{_subject(path, text)} is read as a number in base 60"
             hint = "write it without colons, or quote it if it is a string"
         else:
             try:
@@ -207,7 +208,7 @@ class Document:
                     return Placeholder.EMPTY if value is None else value
             except (ValueError, OverflowError, yaml.YAMLError):
                 pass
-            message = f"{quote(text)} is read as {_REJECTED_TYPES[name]}"
+            message = f"{_subject(path, text)} is read as {_REJECTED_TYPES[name]}"
             hint = "rewrite it, or quote it if it is a string"
         self.report(_mark(event).index, path, message, hint)
         return Placeholder.UNREADABLE
@@ -260,6 +261,11 @@ def quote(text: str) -> str:
 
 
 _MAX_QUOTED_LENGTH = 60
+
+
+def _subject(path: KeyPath, text: str) -> str:
+    """Return a value in backticks; the whole file is not shown, which may be that of a token."""
+    return quote(text) if path else "the whole file"
 
 
 def format_path(path: KeyPath) -> str:

@@ -54,6 +54,8 @@ async def notify(
     async def tell_one(entry: Notification) -> Notified:
         receiver = receiver_of(entry, environment)
         own = run if delivery is None else run.for_receiver(delivery.untold(entry.url_env))
+        if not entry.details:
+            own = own.without_people()
         is_missed = not receiver.is_monitor and has_untold(own)
         if not (is_missed or is_due(receiver, own)):
             return Notified(entry)

@@ -291,12 +291,12 @@ def _attention(end: RunFinished, advisor: Advisor) -> Iterator[Attention]:
         advice = " ".join(each for each in advisor.advise([reason]) if each in advised)
         count = f" ({counts[reason]})" if reason in counts else ""
         label = f"{reason.label[0].upper()}{reason.label[1:]}"
-        about = [escape_unprintable(each.message) for each in end.warnings if each.code == reason]
+        about = [escape_unprintable(each.text) for each in end.warnings if each.code == reason]
         yield Attention(f"{label}{count}", tuple(about), advice)
     for warning in end.warnings:
         if warning.level != WarningLevel.REMARK and warning.code not in reasons:
             title = "Urgent" if warning.level == WarningLevel.URGENT else "The run warned"
-            yield Attention(title, (escape_unprintable(warning.message),), kind="warning")
+            yield Attention(title, (escape_unprintable(warning.text),), kind="warning")
 
 
 def errors_of(end: RunFinished) -> Iterator[ErrorParts]:

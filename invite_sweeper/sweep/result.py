@@ -25,9 +25,7 @@ from invite_sweeper.models import Invitation, Outcome, Source
 from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.keep_ends import count_people
 from invite_sweeper.sweep.organization import AtlasOrganization, OrganizationPlan, Reading, Swept
-from invite_sweeper.text import pluralize, shorten_list
-
-_MAX_NAMED: Final = 10
+from invite_sweeper.text import pluralize
 
 
 class View(Protocol):
@@ -87,10 +85,14 @@ class Result:
                 self.view.warn(each)
 
     def warn_of(
-        self, code: WarningCode, *messages: str, level: WarningLevel = WarningLevel.WARNING
+        self,
+        code: WarningCode,
+        *messages: str,
+        level: WarningLevel = WarningLevel.WARNING,
+        people: Iterable[str] = (),
     ) -> None:
-        """Show warnings of one kind and record them."""
-        self.warn(*(RunWarning(code, message, level) for message in messages))
+        """Show warnings of one kind and record them; `people` are those that they are about."""
+        self.warn(*(RunWarning(code, message, level, tuple(people)) for message in messages))
 
     def add_swept(self, organization: AtlasOrganization, swept: Swept) -> None:
         """Add what became of some deletions of an organization."""
@@ -133,13 +135,13 @@ class Result:
 
     def removed_member(self, event: Invitation) -> None:
         """Report at once that a user accepted while the DELETE was in flight, and was removed."""
-        who, where = event.username or event.invitation_id, event.project_name or event.org_id
         self.removed_members.append(event.username or "")
         self.warn_of(
             WarningCode.REMOVED_MEMBER,
-            f"{who} accepted while the deletion was in flight and was removed from {where} as an "
-            "active member.",
+            "A person accepted while the deletion was in flight and was removed from "
+            f"{event.project_name or event.org_id} as an active member.",
             level=WarningLevel.URGENT,
+            people=[event.username or event.invitation_id],
         )
 
     def still_listed(self, found: Sequence[Planned]) -> None:
@@ -153,9 +155,9 @@ class Result:
         self.warn_of(
             WarningCode.STILL_THERE,
             f"Atlas's lists still contain {pluralize(len(found), 'invitation')} after a response "
-            f"that said otherwise: {shorten_list(named, _MAX_NAMED)}. Run the command again "
-            "later; if they stay, ask MongoDB support.",
+            "that said otherwise.",
             level=WarningLevel.URGENT,
+            people=named,
         )
 
     def people_of_ending_entries(self) -> dict[str, int]:

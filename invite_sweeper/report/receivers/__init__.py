@@ -4,7 +4,12 @@ from collections.abc import Mapping
 from typing import Final
 
 from invite_sweeper.policy import Notification
-from invite_sweeper.report.receivers.base import Receiver, RunMessage, register_secrets
+from invite_sweeper.report.receivers.base import (
+    Receiver,
+    RunMessage,
+    receiver_variables,
+    register_receivers,
+)
 from invite_sweeper.report.receivers.ping import Ping
 from invite_sweeper.report.receivers.slack import Slack
 from invite_sweeper.report.receivers.teams import Teams
@@ -24,4 +29,11 @@ def receiver_of(settings: Notification, environment: Mapping[str, str]) -> Recei
     return KINDS[settings.kind](settings, environment)
 
 
-__all__ = ["KINDS", "Receiver", "RunMessage", "receiver_of", "register_secrets"]
+__all__ = [
+    "KINDS",
+    "Receiver",
+    "RunMessage",
+    "receiver_of",
+    "receiver_variables",
+    "register_receivers",
+]

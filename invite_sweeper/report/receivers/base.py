@@ -1,9 +1,10 @@
 """What every kind of receiver has: an address, and a message about the end of a run."""
 
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from invite_sweeper.atlas.http import is_loopback
@@ -23,6 +24,7 @@ class RunMessage(NamedTuple):
     """What receivers are told about the end of a run.
 
     Attributes:
+        nameless: The story for receivers without `details`, which names no person.
         rows: What the file of the run says of invitations.
         waiting: What is announced and waits, `new` for this receiver; None if it is not known.
         list_run: The command that lists the run.
@@ -31,6 +33,7 @@ class RunMessage(NamedTuple):
 
     record: RunRecord
     story: Story
+    nameless: Story
     finished_at: datetime
     rows: RunRows
     waiting: tuple[WaitingInvitation, ...] | None
@@ -46,6 +49,10 @@ class RunMessage(NamedTuple):
     def headline(self) -> str:
         """How the run ended, in a line."""
         return f"{self.story.headline.label}: {self.story.headline.text}"
+
+    def without_people(self) -> "RunMessage":
+        """Return it with numbers, and the commands that list the names in place of them."""
+        return self._replace(record=self.record.without_people(), story=self.nameless)
 
     def for_receiver(self, untold: Collection[AnnouncementKey]) -> "RunMessage":
         """Return it with what is new to one receiver.
@@ -113,13 +120,22 @@ class Receiver(ABC):
         return Message(self.address(), body, {"Content-Type": "application/json"})
 
 
-def register_secrets(settings: Sequence[Notification], environment: Mapping[str, str]) -> None:
-    """Register the addresses and keys of the receivers, which no output may show."""
-    for each in settings:
-        SECRETS.add_url(environment.get(each.url_env, "").strip())
-        if each.secret_env is not None:
-            key = environment.get(each.secret_env, "")
-            SECRETS.add(key, key.removeprefix(KEY_PREFIX))
+_NAMED_VARIABLE: Final = re.compile(
+    r"""(?:url|secret)_env["']?\s*:\s*(?:[>|][-+0-9]*\s*)?["']?(\w+)""", re.ASCII
+)
+
+
+def receiver_variables(policy: str) -> list[str]:
+    """Return the variables that the text of a policy, which may have errors, names."""
+    return _NAMED_VARIABLE.findall(policy)
+
+
+def register_receivers(variables: Iterable[str], environment: Mapping[str, str]) -> None:
+    """Register the addresses and keys of receivers, which no output may show."""
+    for name in variables:
+        value = environment.get(name, "").strip()
+        SECRETS.add_url(value)
+        SECRETS.add(value.removeprefix(KEY_PREFIX))
 
 
 KEY_PREFIX = "whsec_"

@@ -57,6 +57,7 @@ def run_message(record: RunRecord, waiting: Sequence[WaitingInvitation] | None =
     return RunMessage(
         record,
         tell(record, ADVISOR),
+        tell(record.without_people(), ADVISOR),
         NOW + timedelta(minutes=1),
         read_rows(record),
         waiting if waiting is None else tuple(waiting),

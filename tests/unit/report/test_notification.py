@@ -15,8 +15,8 @@ from receiving import receiving
 from report.reading import run_message
 from report.scenes import SCENES, error, recorded, run
 
-from invite_sweeper.audit.events import OrganizationResult
-from invite_sweeper.endings import Reason
+from invite_sweeper.audit.events import OrganizationResult, RunWarning
+from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.policy import Notification
 from invite_sweeper.policy.model import ReceiverKind
 from invite_sweeper.report.announcements import WaitingInvitation
@@ -103,6 +103,43 @@ async def test_users_are_named_only_with_details(sent, channel, details):
     names = {b"p2@example.com", b"ada@x.org", waiting(2, None).invitation_id.encode()}
     assert any(each in body for each in names) is (details and channel.kind != "ping")
     assert b"Acme" in body
+
+
+URGENT = WarningLevel.URGENT
+ABOUT_PEOPLE = {
+    "accepted_during": run(
+        accepted_during=1,
+        exit_code=4,
+        reasons=(Reason.REMOVED_MEMBER,),
+        warnings=(RunWarning(WarningCode.REMOVED_MEMBER, "One.", URGENT, ("ada@x.org",)),),
+        removed_members=("ada@x.org",),
+    ),
+    "failed": run(
+        still_there=1,
+        exit_code=4,
+        reasons=(Reason.STILL_THERE,),
+        warnings=(RunWarning(WarningCode.STILL_THERE, "One.", URGENT, ("ada@x.org",)),),
+    ),
+}
+
+
+@pytest.mark.parametrize("channel", [SLACK, TEAMS, WEBHOOK, PING])
+@pytest.mark.parametrize("outcome", ABOUT_PEOPLE)
+async def test_without_details_a_warning_about_people_has_the_command_that_lists_them(
+    sent, channel, outcome
+):
+    for details in (True, False):
+        settings = channel.model_copy(update={"details": details})
+        _, _, body = await sent(settings, ABOUT_PEOPLE[outcome])
+        assert (b"ada@x.org" in body) is details
+    command = rf"invite-sweeper audit show \S+ --outcome {outcome}\b"
+    assert re.search(command, body.decode())
+
+
+async def test_without_details_a_webhook_has_no_pattern_of_the_policy(sent):
+    remark = RunWarning(WarningCode.POLICY, "`ada@x.org` matches nobody.", WarningLevel.REMARK)
+    _, _, body = await sent(WEBHOOK, run(warnings=(remark,)))
+    assert b"ada@x.org" not in body
 
 
 async def test_at_most_10_users_are_named_those_that_need_attention_and_the_oldest_first(named):

@@ -178,12 +178,18 @@ def test_removed_member_is_named_once_by_username_or_else_by_id_and_organization
     place = {"project_id": None, "project_name": None, "username": None}
     nameless = planned(7, source=Source.ORG_USERS, **place)
     found, finished = warnings_of(lambda r: [*map(r.removed_member, (person, person, nameless))])
-    text = (
-        "{} accepted while the deletion was in flight and was removed from {} as an active member."
+    message = (
+        "A person accepted while the deletion was in flight and was removed from {} as an active "
+        "member"
     )
-    assert [(each.code, each.level, each.message) for each in found] == [
-        (WarningCode.REMOVED_MEMBER, WarningLevel.URGENT, text.format(*named))
-        for named in (("person-1@example.com", "Sandbox Alpha"), (object_id(7), ORG))
+    assert [(each.code, each.level, each.message, each.text) for each in found] == [
+        (
+            WarningCode.REMOVED_MEMBER,
+            WarningLevel.URGENT,
+            f"{message.format(place)}.",
+            f"{message.format(place)}: {person}.",
+        )
+        for person, place in (("person-1@example.com", "Sandbox Alpha"), (object_id(7), ORG))
     ]
     assert finished.removed_members == ("person-1@example.com",)
 
@@ -207,8 +213,8 @@ async def test_users_who_could_not_be_checked_are_counted(directory, counts, sai
 def test_what_is_still_listed_is_named_up_to_ten(count, end):
     lines = [planned(n, source=Source.INVITES) for n in range(count)]
     found, _ = warnings_of(lambda result: result.still_listed(lines))
-    assert [(each.level, end in each.message) for each in found] == (
-        [(WarningLevel.URGENT, True)] if count else []
+    assert [(each.level, each.text.endswith(end), "@" in each.message) for each in found] == (
+        [(WarningLevel.URGENT, True, False)] if count else []
     )
 
 
