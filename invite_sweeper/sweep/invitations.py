@@ -15,7 +15,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, TypeAlias
 
-from invite_sweeper.models import Invitation, ListUnreadable, Source, SourceRetired
+from invite_sweeper.models import (
+    SOURCES_OF_USERS,
+    Invitation,
+    ListUnreadable,
+    Source,
+    SourceRetired,
+)
 from invite_sweeper.sweep.selection import Decision
 from invite_sweeper.text import casefold_lookalike
 
@@ -26,13 +32,40 @@ _DELETE_THROUGH: Final = (Source.ORG_USERS, Source.ORG_INVITES)
 
 
 def person_key(entry: Invitation) -> PersonKey:
-    """Identify the person of an entry in an organization; an entry without a username is alone.
+    """Identify the person of an entry in an organization by the name, without one by the entry.
 
     Names that look the same are the same, as for `keep`: so more is kept.
     """
     if not entry.username:
         return entry.key
     return entry.org_id, casefold_lookalike(entry.username)
+
+
+def _identities(entry: Invitation) -> tuple[PersonKey, ...]:
+    """Return what tells that another entry is the same person's: the name, or the user's id.
+
+    Lists of users show one id of a user in the organization and in its projects, also where one
+    of them has no name or an old one.
+    """
+    if entry.source not in SOURCES_OF_USERS or not entry.invitation_id:
+        return (person_key(entry),)
+    return person_key(entry), (entry.org_id, "id", entry.invitation_id)
+
+
+def _people(entries: Iterable[Decision]) -> Iterable[list[Decision]]:
+    """Return the entries of each person; two that share a name or a user's id are one person's."""
+    people: dict[PersonKey, list[Decision]] = {}
+    for decision in entries:
+        identities = _identities(decision.invitation)
+        known = [people[identity] for identity in identities if identity in people]
+        person = known[0] if known else []
+        person.append(decision)
+        for other in known[1:]:
+            if other is not person:
+                person += other
+                identities += tuple(key for one in other for key in _identities(one.invitation))
+        people |= dict.fromkeys(identities, person)
+    return {id(person): person for person in people.values()}.values()
 
 
 def may_show_people(unread: ListUnreadable) -> bool:
@@ -55,11 +88,10 @@ def combine(entries: Iterable[Decision], *, all_read: bool) -> tuple[Decision, .
         entries: The decisions about the entries of `users`, `org_users` and `org_invites`.
         all_read: Each list of the policy that could hold another entry was read to its end.
     """
-    people: dict[PersonKey, list[Decision]] = {}
-    for decision in entries:
-        people.setdefault(person_key(decision.invitation), []).append(decision)
     return tuple(
-        invitation for own in people.values() for invitation in _of_person(own, all_read=all_read)
+        invitation
+        for person in _people(entries)
+        for invitation in _of_person(person, all_read=all_read)
     )
 
 
