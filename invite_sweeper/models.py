@@ -172,18 +172,43 @@ UserKey: TypeAlias = tuple[str, str]
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Another entry of an invitation: what its DELETE ends in another list.
 
+    It has what a saved plan is compared by. Runs before 0.3 recorded its roles alone.
+
     Attributes:
         project_id: None in a list of an organization.
+        project_roles: As in `Invitation`; only in a list of an organization, as `team_ids`.
     """
 
     source: Source
     project_id: str | None
     invitation_id: str
     roles: tuple[str, ...] = ()
+    inviter: str | None = None
+    created_at: str | None = None
+    expires_at: str | None = None
+    status: str | None = MembershipStatus.PENDING
+    project_roles: tuple[tuple[str, str], ...] = ()
+    team_ids: tuple[str, ...] = ()
 
     def key(self, org_id: str) -> InvitationKey:
         """As `Invitation.key`."""
         return self.source.value, org_id, self.project_id or org_id, self.invitation_id
+
+    @property
+    def evidence(self) -> tuple[object, ...]:
+        """Everything that Atlas showed of it but the status, whatever the order."""
+        shown = (frozenset(e) if isinstance(e, tuple) else e for e in _shown_of_entry(self))
+        return tuple(shown)
+
+
+def is_status_within(approved: str | None, now: str | None) -> bool:
+    """Return whether a status is one that the approval of another one covers.
+
+    The end of an invitation that was PENDING passes by itself. A rejection is somebody's answer.
+    """
+    has_expired = approved == MembershipStatus.PENDING
+    has_expired = has_expired and now == MembershipStatus.INVITATION_EXPIRED
+    return approved == now or has_expired
 
 
 class Invitation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -298,7 +323,18 @@ class Invitation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     @property
     def entry(self) -> Entry:
         """As plans and the audit log name it among the entries of an invitation."""
-        return Entry(self.source, self.project_id, self.invitation_id, self.roles)
+        return Entry(
+            self.source,
+            self.project_id,
+            self.invitation_id,
+            self.roles,
+            self.inviter,
+            self.created_at,
+            self.expires_at,
+            self.status,
+            self.project_roles,
+            self.team_ids,
+        )
 
     def recorded(self, now: datetime, others: Iterable["Invitation"] = ()) -> "Invitation":
         """Return it as a run records it: with its age, and the other entries that end with it."""
@@ -311,6 +347,7 @@ class Invitation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 _NAMES: Final = Invitation.__struct_fields__
+_shown_of_entry: Final = attrgetter(*(name for name in Entry.__struct_fields__ if name != "status"))
 _NOT_EVIDENCE: Final = frozenset(
     {"username", "project_name", "age_days", "linked_projects", "entries", "links_out_of_scope"}
 )

@@ -168,6 +168,7 @@ def _with_roles_of_entries(line: Planned) -> Planned:
     for entry in line.entries:
         if entry.project_id is None:
             roles |= dict.fromkeys(entry.roles)
+            in_projects |= dict.fromkeys(entry.project_roles)
         else:
             in_projects |= dict.fromkeys((entry.project_id, role) for role in entry.roles)
     return structs.replace(line, roles=tuple(roles), project_roles=tuple(in_projects))

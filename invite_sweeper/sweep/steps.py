@@ -15,7 +15,14 @@ from msgspec import structs
 from invite_sweeper.audit import History, LastPlan, is_recordable
 from invite_sweeper.audit.events import AnnouncementKey, PlanChanges, Planned, announcement_key
 from invite_sweeper.counts import Counts
-from invite_sweeper.models import Invitation, InvitationKey, ListUnreadable, Source
+from invite_sweeper.models import (
+    Entry,
+    Invitation,
+    InvitationKey,
+    ListUnreadable,
+    Source,
+    is_status_within,
+)
 from invite_sweeper.sweep.selection import Announcement, Decision
 from invite_sweeper.text import plural_form, pluralize
 
@@ -150,8 +157,9 @@ class KeepOutsidePlan:
         """Return why a stale invitation is kept; None if the plan lists it as it is now.
 
         Approved is what was shown: an invitation is another one if its date is unknown or
-        differs, and it has changed if its roles, projects, inviter, expiry or rule differ, or if
-        its DELETE would end an entry that the plan did not show.
+        differs, and it has changed if its roles, projects, inviter, expiry or rule differ, if it
+        was rejected since, or if its DELETE would end an entry that the plan did not show, or
+        showed otherwise.
         """
         invitation = decision.invitation
         listed = self._remaining.pop(invitation.key, None)
@@ -161,9 +169,10 @@ class KeepOutsidePlan:
             return "not_in_plan"
         if (invitation.created_at, invitation.username) != (listed.created_at, listed.username):
             return "not_in_plan"
-        ends_no_more = {each.key for each in decision.entries} <= set(listed.keys)
+        approved = {each.key(listed.org_id): each for each in listed.entries}
+        ends_no_more = all(_is_approved(entry, approved) for entry in decision.entries)
         same = decision.rule == listed.rule and _evidence(invitation) == _evidence(listed)
-        if ends_no_more and same:
+        if ends_no_more and same and is_status_within(listed.status, invitation.status):
             return None
         self._changed += 1
         return "changed_since_plan"
@@ -183,8 +192,16 @@ class KeepOutsidePlan:
                 yield f"{count:,} of the plan's invitations {verb} {what}."
 
 
+def _is_approved(entry: Invitation, approved: Mapping[InvitationKey, Entry]) -> bool:
+    """Return whether a plan shows an entry that a DELETE would end, as it is now."""
+    shown = approved.get(entry.key)
+    if shown is None or not is_status_within(shown.status, entry.status):
+        return False
+    return shown.evidence == entry.entry.evidence
+
+
 def _evidence(invitation: Invitation) -> tuple[object, ...]:
-    """Return what a plan shows about an invitation; its status decides by the rule that matches."""
+    """Return what a plan shows about an invitation but its status."""
     shown = structs.replace(invitation, status=None)
     return (*shown.evidence, frozenset(invitation.linked_projects))
 

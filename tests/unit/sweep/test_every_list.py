@@ -12,11 +12,12 @@ from tempfile import TemporaryDirectory
 import pytest
 from audit.runs import intent, outcome, write_run
 from builders import NOW, ORG, OTHER_ORG, PROJECT, changed, entry_of, event_of, object_id, policy
+from msgspec import structs
 from sweep.night import line_of
 
 from invite_sweeper.audit import AuditDirectory, History
 from invite_sweeper.audit.events import Planned, announcement_key
-from invite_sweeper.models import Source
+from invite_sweeper.models import Entry, Source
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.sweep.invitations import combine
 from invite_sweeper.sweep.selection import Selector
@@ -232,3 +233,49 @@ def test_step_that_concerns_one_entry_keeps_the_whole_invitation(source):
     assert (bounced.keep_reason, len(bounced.all_entries)) == ("bounced", 3)
     without = [each for each in entries if each is not one]
     assert not any(each.stale for each in decide_all(*entries, planned=decide_all(*without)))
+
+
+SINCE_THE_PLAN = {
+    **{name: change for name, change in CHANGES.items() if name != "project"},
+    "date": {"created_at": NOW - 19 * DAY},
+    "rejection": {"status": "INVITATION_REJECTED"},
+}
+
+
+@pytest.mark.parametrize("source", OF_PERSON)
+@pytest.mark.parametrize("change", SINCE_THE_PLAN)
+def test_entry_of_one_list_that_changed_since_the_plan_keeps_the_whole_invitation(change, source):
+    """A plan is a ceiling for every entry, not only for the one that its DELETE names."""
+    planned = decide_all(*entries_of_person())
+    assert [each.stale for each in decide_all(*entries_of_person(), planned=planned)] == [True]
+    now = entries_of_person(source, **SINCE_THE_PLAN[change])
+    assert not any(each.stale for each in decide_all(*now, planned=planned))
+
+
+@pytest.mark.parametrize("source", OF_PERSON)
+@pytest.mark.parametrize(
+    ("approved", "now", "stale"),
+    [
+        ("PENDING", "INVITATION_EXPIRED", True),
+        ("INVITATION_EXPIRED", "INVITATION_EXPIRED", True),
+        ("INVITATION_REJECTED", "INVITATION_REJECTED", True),
+        ("INVITATION_EXPIRED", "INVITATION_REJECTED", False),
+        ("INVITATION_EXPIRED", "PENDING", False),
+        ("INVITATION_REJECTED", "INVITATION_EXPIRED", False),
+    ],
+)
+def test_end_that_has_passed_since_the_plan_is_covered_by_it_and_another_status_is_not(
+    approved, now, stale, source
+):
+    planned = decide_all(*entries_of_person(source, status=approved))
+    found = decide_all(*entries_of_person(source, status=now), planned=planned)
+    assert any(each.stale for each in found) is stale
+
+
+def test_plan_of_a_run_that_recorded_no_dates_of_entries_covers_none():
+    entries = entries_of_person()
+    planned = decide_all(*entries)
+    (line,) = map(line_of, planned)
+    bare = tuple(Entry(e.source, e.project_id, e.invitation_id, e.roles) for e in line.entries)
+    step = KeepOutsidePlan([structs.replace(line, entries=bare)])
+    assert step(planned[0]).keep_reason == "changed_since_plan"

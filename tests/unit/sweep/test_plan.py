@@ -12,7 +12,6 @@ from invite_sweeper.audit.events import Announced, Kept, WouldBeAnnounced
 from invite_sweeper.counts import Counts
 from invite_sweeper.models import (
     SOURCES_OF_USERS,
-    Entry,
     ListRef,
     ListUnreadable,
     Project,
@@ -175,7 +174,15 @@ def test_line_of_a_kept_invitation_has_its_reason_and_its_other_entries():
         "too_young",
         one(1, Source.ORG_USERS, username="ada@example.com", age=DAY),
     )
-    assert line.entries == (Entry(Source.USERS, PROJECT, object_id(2), ("GROUP_READ_ONLY",)),)
+    (other,) = line.entries
+    assert other == one(2, Source.USERS, username="ada@example.com", age=DAY).entry
+    assert (other.source, other.project_id, other.invitation_id) == (
+        Source.USERS,
+        PROJECT,
+        object_id(2),
+    )
+    assert (other.roles, other.inviter) == (("GROUP_READ_ONLY",), "nmtxqlkl")
+    assert (other.created_at, other.expires_at) == ("2026-11-24T01:00:00Z", "2026-12-24T01:00:00Z")
 
 
 @given(
