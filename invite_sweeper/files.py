@@ -45,6 +45,14 @@ def regular_file_target(path: Path) -> Path:
     return path.resolve()
 
 
+def is_file(name: str) -> bool:
+    """Return whether a path names a file; a text that no path can be does not."""
+    try:
+        return Path(name).is_file()
+    except OSError:  # longer than a name may be
+        return False
+
+
 def open_regular(path: Path, *, follow_links: bool = True) -> BinaryIO:
     """Open a regular file for reading.
 

@@ -6,17 +6,16 @@ without a clear answer is `unknown`: the next restore reads first who is there.
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
 from msgspec import structs
 
-from invite_sweeper.audit import AuditLog
+from invite_sweeper.audit import AuditLog, OpenIntent, RunFile
 from invite_sweeper.audit.events import Intent, OutcomeLine, Planned, RunFinished, RunStarted
-from invite_sweeper.audit.reader import read_events
+from invite_sweeper.audit.reader import FileChain
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import (
     AuditLogError,
@@ -52,12 +51,11 @@ class Deletions(NamedTuple):
 
 
 def read_deletions(
-    path: Path, *, username: str | None = None, unconfirmed: bool = False
+    file: RunFile, *, username: str | None = None, unconfirmed: bool = False
 ) -> Deletions:
     """Return what a run deleted.
 
     Args:
-        path: Its file.
         username: A glob for the addresses; None for all.
         unconfirmed: Also deletions that Atlas did not confirm: without a response, or found
             gone by a repeated request.
@@ -69,7 +67,7 @@ def read_deletions(
     start: RunStarted | None = None
     run_id = ""
     found: dict[tuple[str, ...], OutcomeLine | Intent] = {}
-    for header, event in read_events(path):
+    for header, event in FileChain(file).events():
         if isinstance(event, RunStarted):
             start, run_id = event, header.run_id
         elif isinstance(event, Intent) and unconfirmed:
@@ -83,7 +81,7 @@ def read_deletions(
             else:
                 found.pop(event.key, None)
     if start is None:
-        raise UsageError(f"{path} has no line.", hint="List the runs with `audit show`.")
+        raise UsageError(f"{file.path} has no line.", hint="List the runs with `audit show`.")
     by_user = {(*each.key[:3], *each.user_key): each for each in found.values()}
     globs = Globs([username or "*"])
     lines = (each for each in by_user.values() if globs.matches(each.username or ""))
@@ -209,10 +207,20 @@ class Restorer:
         self._report = report
         self._sent_s: deque[float] = deque(maxlen=MAX_PER_MINUTE)
 
-    async def run(self, plan: RestorePlan) -> RunFinished:
-        """Invite who is missing; each deletion gets one outcome. Return the last line."""
+    async def run(self, plan: RestorePlan, opened: Iterable[OpenIntent] = ()) -> RunFinished:
+        """Invite who is missing; each deletion gets one outcome. Return the last line.
+
+        Args:
+            opened: What earlier runs left open. Of a restore it is known who is there now, and not
+                who invited them.
+        """
         result = self._result
         self._log.write(result.command.run_started(result.organizations))
+        there = {one.key for one in plan.already_there}
+        for each in opened:
+            if each.run.mode == "restore":
+                outcome = Outcome.ALREADY_THERE if each.intent.key in there else Outcome.UNKNOWN
+                self._log.write(OutcomeLine.of(each.intent, outcome, recovers=each.run.run_id))
         for one in plan.already_there:
             self._record(OutcomeLine.of(one, Outcome.ALREADY_THERE))
         for barred in plan.barred:

@@ -1,7 +1,7 @@
 """The audit log: a directory with one hash-chained JSON Lines file for each run."""
 
 from invite_sweeper.audit.chain import is_recordable
-from invite_sweeper.audit.directory import AuditDirectory, RunFile
+from invite_sweeper.audit.directory import AuditDirectory
 from invite_sweeper.audit.history import (
     CompleteRun,
     HeldAnnouncement,
@@ -9,10 +9,11 @@ from invite_sweeper.audit.history import (
     LastPlan,
     OpenIntent,
     PlanScope,
-    RunRecord,
 )
 from invite_sweeper.audit.log import AuditLog, check_written_plan
-from invite_sweeper.audit.reader import SavedPlan, filter_lines, read_plan
+from invite_sweeper.audit.reader import LogReader, RunFile, SavedPlan, read_plan
+from invite_sweeper.audit.record import RunRecord
+from invite_sweeper.audit.search import LineFilter
 from invite_sweeper.audit.verify import Verdict, Verification, verify, verify_directory
 
 __all__ = [
@@ -22,6 +23,8 @@ __all__ = [
     "HeldAnnouncement",
     "History",
     "LastPlan",
+    "LineFilter",
+    "LogReader",
     "OpenIntent",
     "PlanScope",
     "RunFile",
@@ -30,7 +33,6 @@ __all__ = [
     "Verdict",
     "Verification",
     "check_written_plan",
-    "filter_lines",
     "is_recordable",
     "read_plan",
     "verify",

@@ -9,99 +9,39 @@ import errno
 import fcntl
 import os
 import pwd
-import re
 import shlex
 import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
 from invite_sweeper.audit.chain import GENESIS_HASH
 from invite_sweeper.audit.events import RunWarning, format_timestamp
-from invite_sweeper.audit.reader import DamagedFile, FileChain
+from invite_sweeper.audit.reader import DamagedFile, Head, LogReader, RunFile
 from invite_sweeper.endings import WarningCode, WarningLevel
 from invite_sweeper.errors import AuditLogError, LockHeld, UsageError
-from invite_sweeper.files import fsync_directory, is_same_file, read_small_file, replace_file
+from invite_sweeper.files import (
+    fsync_directory,
+    is_file,
+    is_same_file,
+    read_small_file,
+    replace_file,
+)
 from invite_sweeper.json_text import to_json
 from invite_sweeper.redaction import SECRETS
+from invite_sweeper.text import truncate
 
-_NAME: Final = re.compile(
-    r"(?P<number>\d{6,})-(?P<run>[\w-]+)\.jsonl(?:\.(?:gz|bz2|xz|zst|lz4|Z|zip))?", re.ASCII
-)
-"""Only gzip can be read; the other files are found so that a run is refused."""
 _MAX_SMALL_FILE_BYTES: Final = 1 << 16
 _SAFE_FLAGS: Final = os.O_NOFOLLOW | os.O_CLOEXEC
+MIN_RUNS: Final = 30
+"""A run judges at least by so many runs before it."""
+_MAX_SHOWN: Final = 80
+"""Characters of a name in an error."""
 _REPLACE_HINT: Final = "Replace it by the file itself."
-
-
-class RunFile(NamedTuple):
-    """The file of a run.
-
-    Attributes:
-        number: 0 for a file outside an audit directory with another name.
-        run_id: As the name says it.
-    """
-
-    number: int
-    run_id: str
-    path: Path
-
-    @classmethod
-    def of(cls, path: Path) -> "RunFile":
-        """Return the file at a path, whatever its name is."""
-        found = _NAME.fullmatch(path.name)
-        return cls(int(found["number"]) if found else 0, found["run"] if found else "", path)
-
-    @property
-    def name(self) -> str:
-        """Its name before it was compressed."""
-        return self.path.name.partition(".jsonl")[0] + ".jsonl"
-
-
-class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What `HEAD` says of the last run.
-
-    Attributes:
-        number: Of the run.
-        file: The name of its file, uncompressed.
-        last_hash: Of the last line; while the run has not ended, of the line that it continues.
-        ended: Whether the run wrote its last line.
-    """
-
-    number: int
-    file: str
-    last_hash: str
-    ended: bool
-
-    def check(self, file: RunFile, chain: FileChain) -> None:
-        """Raise DamagedFile if a file contradicts it.
-
-        Args:
-            chain: Of the file, read to its end.
-        """
-        if file.name != self.file:
-            if file.number >= self.number and chain.size:
-                raise DamagedFile(
-                    file.path,
-                    None,
-                    f"is not known to HEAD, which names {self.file}",
-                    "If HEAD was restored from an old copy, delete it: the next run makes it from "
-                    "the newest file. Otherwise move the file away.",
-                )
-            return
-        known = chain.last_hash if self.ended else chain.prev
-        if known != self.last_hash and (self.ended or chain.lines):
-            raise DamagedFile(
-                file.path,
-                (chain.lines or None) if self.ended else 1,
-                "is not as HEAD describes it: it was cut or changed after its run, or HEAD is from "
-                "another time",
-                "Restore the file or HEAD from a copy.",
-            )
 
 
 class AuditDirectory:
@@ -144,8 +84,8 @@ class AuditDirectory:
             ) from None
         found: dict[str, RunFile] = {}
         for name in sorted(names):  # `x.jsonl` is before `x.jsonl.gz`
-            if _NAME.fullmatch(name):
-                file = RunFile.of(self.path / name)
+            file = RunFile.of(self.path / name)
+            if file.number:
                 found.setdefault(file.name, file)
         return tuple(sorted(found.values()))
 
@@ -158,13 +98,14 @@ class AuditDirectory:
         Raises:
             UsageError: The run does not exist.
         """
+        number = run.lstrip("0") if run.isdecimal() else None
         for file in self.files():
-            if run == file.run_id or (run.isdecimal() and int(run) == file.number):
+            if run == file.run_id or number == str(file.number):
                 return file
-        if (path := Path(run)).is_file():
-            return RunFile.of(path.absolute())
+        if is_file(run):
+            return RunFile.of(Path(run).absolute())
         raise UsageError(
-            f"The audit directory {self.path} has no run {run or repr(run)}.",
+            f"The audit directory {self.path} has no run {truncate(run, _MAX_SHOWN) or repr(run)}.",
             hint="List the runs with `audit show`; name one by its number, its id or its file.",
         )
 
@@ -177,24 +118,49 @@ class AuditDirectory:
         path = self.path / "HEAD"
         try:
             data = read_small_file(path, _MAX_SMALL_FILE_BYTES, follow_links=False)
-            return msgspec.json.decode(data, type=Head)
+            head = msgspec.json.decode(data, type=Head)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, RecursionError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it was changed"
             hint = "Without HEAD, the next run makes it from the newest file."
             raise DamagedFile(path, None, f"cannot be read: {reason}", hint) from None
+        if RunFile.of(Path(head.file)).number != head.number:
+            what = f"names the file {truncate(head.file, _MAX_SHOWN)} as that of run {head.number}"
+            raise DamagedFile(path, None, what, "Restore HEAD from a copy, or delete it.")
+        return head
+
+    def reader(self, *, first: int = 0) -> LogReader:
+        """Return the reader of all files, or from the file with an index on.
+
+        Raises:
+            DamagedFile: `HEAD` cannot be read.
+            UsageError: The directory cannot be read.
+        """
+        return LogReader(self.files(), self.read_head(), first=first)
 
     def write_head(self, head: Head) -> None:
         """Replace `HEAD`; see `replace_file`."""
         replace_file(self.path / "HEAD", to_json(head) + b"\n", follow_links=False)
 
+    def recent(self, since: datetime) -> LogReader:
+        """Return the reader of the runs by which a run judges; raises as `reader`.
+
+        They are those since an instant, and at least the last 30. The names of the files have the
+        instants; a file whose name has none, or one of the future, is read, too.
+        """
+        files, stamp = self.files(), f"{since:%Y%m%dT%H%M%SZ}"
+        first = next((n for n, file in enumerate(files) if not file.is_before(stamp)), len(files))
+        first = max(0, min(first, len(files) - MIN_RUNS))
+        return LogReader(files, self.read_head(), first=first)
+
     def warnings(self) -> tuple[RunWarning, ...]:
-        """Return what is not known of earlier runs; raises as `files` and `read_head`."""
-        files, head = self.files(), self.read_head()
+        """Return what is not known of earlier runs; raises as `reader`."""
+        reader = self.reader()
+        files, head = reader.files, reader.head
+        if head is not None and not reader.is_last_file_missing:
+            return ()
         if head is not None:
-            if any(file.name == head.file for file in files):
-                return ()
             message = (
                 f"The file of the last run, {head.file}, is missing in {self.path}: the log goes "
                 "on after it, but without its deletions, announcements and open requests."
@@ -210,7 +176,7 @@ class AuditDirectory:
         return (RunWarning(WarningCode.AUDIT_LOG, message),)
 
     def next_run(self) -> tuple[int, str]:
-        """Return where the next run goes on; the whole chain of the last file is checked.
+        """Return where the next run goes on; the end of the log is checked.
 
         Returns:
             The number of its file, and the hash that its first line continues.
@@ -218,22 +184,20 @@ class AuditDirectory:
         Raises:
             DamagedLog: The last file was cut, changed or lengthened, or `HEAD` does not know it.
         """
-        files, head = self.files(), self.read_head()
+        end = self.reader()
+        files, head = end.files, end.head
         number = max((file.number for file in files), default=0)
-        prev = GENESIS_HASH
         if head is not None:
-            number, prev = max(number, head.number), head.last_hash
-        for file in reversed(files):
-            if head is not None and file.number < head.number:
+            number = max(number, head.number)
+        for first in reversed(range(len(files))):
+            if head is not None and files[first].number < head.number:
                 break
-            chain = FileChain(file.path).read()
-            if head is not None:
-                head.check(file, chain)
-            if chain.lines:
-                prev = chain.last_hash
-                if head is None:
-                    break
-        return number + 1, prev
+            end = LogReader(files, head, first=first).read()
+            if end.last_hash and head is None:
+                break
+        if head is not None and not end.last_hash:
+            return number + 1, head.last_hash
+        return number + 1, end.last_hash or GENESIS_HASH
 
     def create_file(self, run_id: str) -> tuple[RunFile, int, str]:
         """Create the file of a run that begins, and name it in `HEAD`. The lock must be held.

@@ -1,22 +1,26 @@
-"""What happened before: everything that the files of earlier runs say, from one pass over them."""
+"""What happened before: what a run needs of earlier runs, from one pass over the last of them.
 
+A run judges by the last 100 days, and by at least the last 30 runs; what is older was deleted,
+announced or planned too long ago to decide anything. So the cost of a run does not grow with the
+nights before it. What is kept of the past are the answers to the questions below: of deletions
+hashes and counts, of runs nothing but what a later one asks for.
+"""
+
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import date, datetime, timedelta
-from typing import Final, NamedTuple, TypeAlias, cast
+from typing import Final, NamedTuple, TypeAlias
 
-import msgspec
-from msgspec import structs
-
-from invite_sweeper.audit.directory import RunFile
+from invite_sweeper.audit.compact import EntryLog, Fate, HashCounts
+from invite_sweeper.audit.directory import AuditDirectory
 from invite_sweeper.audit.events import (
     Announced,
     AnnouncementEnded,
     AnnouncementKey,
     Event,
     Intent,
-    Mode,
     OutcomeLine,
     Planned,
     RunFinished,
@@ -24,8 +28,9 @@ from invite_sweeper.audit.events import (
     announcement_key,
     format_timestamp,
 )
-from invite_sweeper.audit.reader import read_events
-from invite_sweeper.endings import COMPLETE_EXIT_CODES, ExitCode, WarningCode
+from invite_sweeper.audit.reader import ChainLine, FileChain, LogReader, RunFile
+from invite_sweeper.audit.record import RunRecord
+from invite_sweeper.endings import COMPLETE_EXIT_CODES, ExitCode, Status, status_of
 from invite_sweeper.models import (
     Invitation,
     InvitationKey,
@@ -37,80 +42,21 @@ from invite_sweeper.models import (
 )
 from invite_sweeper.text import casefold_lookalike
 
+WINDOW: Final = timedelta(days=100)
+"""How far back a run judges: within it, `max_bounces` counts, and no wait of `notice` is longer."""
 _PLANNING_CODES: Final = COMPLETE_EXIT_CODES | {ExitCode.REFUSED}
 """Exit codes of runs with a whole plan; a run that a guard refused may have one."""
 _APPLIED_CODES: Final = frozenset({ExitCode.DONE, ExitCode.PARTIAL})
 """Exit codes of a sweep that completed a saved plan."""
 _NOTHING_SENT: Final = frozenset({Outcome.SKIPPED, Outcome.CHANGED, Outcome.ACCEPTED_BEFORE})
 _STILL_LISTED: Final = frozenset({Outcome.SKIPPED, Outcome.CHANGED, Outcome.FAILED})
-_Lists: TypeAlias = dict[ListKey, tuple[int, set[InvitationKey]]]
-"""The entries that a list had when it was last read, and those that requests have ended since."""
-
-
-_NOT_STARTED: Final = RunStarted(
-    mode=cast("Mode", ""),
-    tool_version="",
-    policy_sha256=None,
-    policy_path=None,
-    organizations=(),
-    actors={},
-    base_url="",
-    now="",
-    shard=None,
+_GONE: Final = frozenset({Outcome.DELETED, Outcome.ALREADY_GONE})
+_NEEDED: Final = frozenset(
+    each.event for each in (RunStarted, Announced, AnnouncementEnded, OutcomeLine, RunFinished)
 )
-
-
-class RunRecord(msgspec.Struct, eq=False):
-    """One run.
-
-    Attributes:
-        start: Its first line; one without values if it was killed before.
-        end: Its last line; None if the run did not finish, or is at work.
-        finished_at: When the last line was written, RFC 3339; "" without one.
-        planned: Its `planned` lines.
-        outcomes: Its outcomes, without those of an interrupted run that it resolved.
-        ended: The entries that its requests ended, or may have ended.
-        last_hash: Of the last line, of a run that has just ended; "" otherwise.
-    """
-
-    file: RunFile
-    start: RunStarted = _NOT_STARTED
-    end: RunFinished | None = None
-    finished_at: str = ""
-    planned: int = 0
-    outcomes: Counter[str] = msgspec.field(default_factory=Counter)
-    ended: set[InvitationKey] = set()
-    last_hash: str = ""
-
-    def without_people(self) -> "RunRecord":
-        """Return it for readers to whom no person is named.
-
-        Warnings about the policy are left out: a pattern of it may be a person's address.
-        """
-        if self.end is None:
-            return self
-        warnings = tuple(
-            structs.replace(warning, people=())
-            for warning in self.end.warnings
-            if warning.code != WarningCode.POLICY
-        )
-        end = structs.replace(self.end, warnings=warnings, removed_members=())
-        return structs.replace(self, end=end)
-
-    @property
-    def run_id(self) -> str:
-        """The id of the run."""
-        return self.file.run_id
-
-    @property
-    def mode(self) -> str:
-        """The mode; "" without a first line."""
-        return self.start.mode
-
-    @property
-    def exit_code(self) -> int | None:
-        """The exit code; None if the run did not finish."""
-        return self.end.exit_code if self.end is not None else None
+"""Events that a run decodes, and intents that stay open; of the others only the chain counts."""
+_Lists: TypeAlias = dict[ListKey, tuple[int, int]]
+"""The entries of each list when it was last read, and the position in the log of entries then."""
 
 
 class OpenIntent(NamedTuple):
@@ -172,63 +118,126 @@ class LastPlan(NamedTuple):
     start: RunStarted
     end: RunFinished
     keys: Mapping[InvitationKey, tuple[InvitationKey, ...]]
-    deleted: set[InvitationKey]
+    deleted: frozenset[InvitationKey]
+
+
+class _Reading(NamedTuple):
+    """What runs of one kind last read of an organization.
+
+    Attributes:
+        by_sweep: Whether it was a sweep; else a dry run.
+        projects: Those that it saw.
+    """
+
+    by_sweep: bool
+    projects: int
+    lists: _Lists
+
+
+class _Run:
+    """The run whose file is being read.
+
+    Attributes:
+        position: That of the entries that it ended.
+        is_old: It began more than 100 days ago, so that its deletions count for no `max_bounces`.
+        opened: Its intents without an outcome so far, by their bytes about the invitation. They
+            are decoded only if they stay open: nearly all have an outcome with the same bytes.
+        resolved: The keys of outcomes that belong to no intent with the same bytes.
+    """
+
+    def __init__(self, record: RunRecord, position: int) -> None:
+        self.record = record
+        self.position = position
+        self.is_old = False
+        self.opened: dict[bytes, ChainLine] = {}
+        self.resolved: set[InvitationKey] = set()
+
+
+def _fields(raw: bytes) -> bytes:
+    """Return the bytes of a line about its invitation: the same in its intent and its outcome."""
+    return raw[raw.find(b',"invitation_id":') : raw.rfind(b',"rule":')]
 
 
 class History:
     """The history of an audit directory. `read` builds it.
 
     Attributes:
-        runs: In the order in which they began.
+        run_ids: Of the runs that were read, in their order.
+        last: The last run; None without one.
+        last_sweep: The file of the last sweep, finished or not; None without one.
+        last_success: When the last sweep or dry run that succeeded ended; None without one.
+        read_s: Seconds that reading the files took.
     """
 
     def __init__(self) -> None:
-        self.runs: list[RunRecord] = []
+        self.run_ids: list[str] = []
+        self.last: RunRecord | None = None
+        self.last_sweep: RunFile | None = None
+        self.last_success: datetime | None = None
+        self.read_s = 0.0
+        self._sent_since = ""
+        self._bounced_since: datetime | None = None
+        self._applied: dict[str, RunFile] = {}
         self._open: dict[tuple[str, InvitationKey], OpenIntent] = {}
-        self._sent: dict[tuple[str, InvitationKey], tuple[str, str]] = {}  # to time and project
-        self._plans: dict[PlanScope, LastPlan] = {}
-        self._planned: dict[InvitationKey, tuple[InvitationKey, ...]] = {}  # by the run just read
-        self._deleted: set[InvitationKey] = set()
+        self._sent: dict[tuple[str, InvitationKey], tuple[str, str]] = {}  # to time and place
+        self._plans: dict[PlanScope, tuple[RunFile, int]] = {}
+        self._entries = EntryLog()
+        self._readings: dict[tuple[str, str | None], dict[str, _Reading]] = {}
         self._announcements: dict[str, dict[AnnouncementKey, HeldAnnouncement]] = {}  # by base URL
-        self._deletions: Counter[tuple[str, str, str]] = Counter()  # by organization, place, user
-        self._gone_users: set[UserKey] = set()
+        self._deletions = HashCounts()  # by organization, place, user
+        self._gone_users = HashCounts()
+        self._names: dict[str, str] = {}
+        self._sunsets: dict[str, dict[Source, date]] = {}
+        self._members: dict[tuple[str, str], dict[str, int]] = {}  # by base URL and mode
 
     @classmethod
-    def read(cls, files: Iterable[RunFile]) -> "History":
-        """Return the history of runs, whose files are in order; see `add`."""
-        history = cls()
-        for file in files:
-            history.add(file)
-        return history
+    def read(
+        cls,
+        directory: AuditDirectory,
+        *,
+        now: datetime | None = None,
+        period: timedelta = WINDOW,
+    ) -> "History":
+        """Return what the last runs of an audit directory did.
 
-    def add(self, file: RunFile) -> None:
-        """Add the next run; of a damaged file, what precedes the damage.
+        Args:
+            now: The instant of the run that asks; None to read all runs.
+            period: How far back it asks for what was sent, which may be longer than 100 days.
 
         Raises:
-            DamagedLog: A file or a line cannot be read; a run cannot rely on the rest.
+            DamagedLog: The log is damaged, so that a run cannot rely on it.
         """
-        run = RunRecord(file)
-        self.runs.append(run)
-        self._planned, self._deleted = {}, set()
-        for header, event in read_events(file.path):
-            self._add(run, header.ts, event)
-        if run.end is not None and (scope := _plan_scope(run.start, run.end)) is not None:
-            plan = LastPlan(run.run_id, run.start, run.end, self._planned, self._deleted)
-            self._plans[scope] = plan
+        history = cls()
+        if now is None:
+            history.add(directory.reader())
+        else:
+            history.add_recent(directory, now, period)
+        return history
 
-    def last_sweep(self) -> RunRecord | None:
-        """Return the last sweep, finished or not."""
-        return next((run for run in reversed(self.runs) if run.mode == "sweep"), None)
+    def add_recent(
+        self, directory: AuditDirectory, now: datetime, period: timedelta = WINDOW
+    ) -> None:
+        """Add the runs by which one judges that began now; as `read` and `add`."""
+        self._sent_since = format_timestamp(now - period)
+        self._bounced_since = now - WINDOW
+        started_s = time.perf_counter()
+        try:
+            self.add(directory.recent(now - max(period, WINDOW)))
+        finally:
+            self.read_s = time.perf_counter() - started_s
 
-    def applied_by(self, plan_sha256: str) -> RunRecord | None:
-        """Return the sweep that completed a saved plan."""
-        applied = (
-            run
-            for run in self.runs
-            if (run.mode, run.start.plan_sha256) == ("sweep", plan_sha256)
-            and run.exit_code in _APPLIED_CODES
-        )
-        return next(applied, None)
+    def add(self, reader: LogReader) -> None:
+        """Add the runs of a reader; of a damaged log, what precedes the damage.
+
+        Raises:
+            DamagedLog: The log is damaged.
+        """
+        for chain in reader:
+            self._add_run(chain)
+
+    def applied_by(self, plan_sha256: str) -> RunFile | None:
+        """Return the file of the sweep that completed a saved plan."""
+        return self._applied.get(plan_sha256)
 
     def open_intents(self, base_url: str) -> dict[str, tuple[OpenIntent, ...]]:
         """Return the intents without an outcome against a base URL, of organizations with some."""
@@ -265,149 +274,242 @@ class History:
         """
         org_id, user = entries[0].user_key
         user = casefold_lookalike(user)
-        return max(self._deletions[org_id, each.scope_id, user] for each in entries)
+        places = {each.scope_id for each in entries}
+        return max(self._deletions.count((org_id, place, user)) for place in places)
 
     def is_gone(self, user: UserKey) -> bool:
         """Return whether an invitation of the user was deleted, or was gone when it was to be."""
-        return user in self._gone_users
+        return self._gone_users.count(user) > 0
 
     def last_plan(self, scope: PlanScope) -> LastPlan | None:
-        """Return the last whole plan of a scope."""
-        return self._plans.get(scope)
+        """Return the last whole plan of a scope, which is read again from its file.
+
+        Raises:
+            DamagedLog: The file was changed since it was read.
+        """
+        if scope not in self._plans:
+            return None
+        file, position = self._plans[scope]
+        keys: dict[InvitationKey, tuple[InvitationKey, ...]] = {}
+        start: RunStarted | None = None
+        end: RunFinished | None = None
+        for _, event in FileChain(file).events():
+            if isinstance(event, Planned):
+                keys[event.key] = event.keys
+            elif isinstance(event, RunStarted):
+                start = event
+            elif isinstance(event, RunFinished):
+                end = event
+        if start is None or end is None:
+            return None  # it had both a moment ago
+        entries = {key for named in keys.values() for key in named}
+        deleted = frozenset(self._entries.deleted_since(position, entries))
+        return LastPlan(file.run_id, start, end, keys, deleted)
 
     def last_complete(self, scope_sha256: str, base_url: str) -> CompleteRun | None:
         """Return what the last complete runs left; None without one.
+
+        This is what the population guard compares a reading with: a list that suddenly has far
+        fewer entries than the program left in it was probably not read to its end, or the
+        credentials see less than they did, and then nothing may be deleted by it. So the numbers
+        are those of a run that read everything, less what runs ended since: their own deletions
+        are no drop, neither those that Atlas confirmed nor those that it may have done.
 
         A run is complete if it ended with exit code 0, 4 or 10: it was neither refused nor
         stopped. The same holds for each organization in it: one that a guard kept out, or that
         failed, has the numbers of the run before. A dry run counts until there is a sweep: later,
         one with `--accept-population` must not become what sweeps are compared with. Runs of
-        another scope count until there is one of this scope.
+        another scope count until there is one of this scope: after a change of the policy, the
+        projects that both read can still be compared.
         """
-        runs = [run for run in self.runs if run.start.base_url == base_url]
-        ranks: dict[str, tuple[bool, bool]] = {}
-        for run in runs:
-            rank = _rank(run, scope_sha256)
-            ranks |= {org_id: min(rank, ranks.get(org_id, rank)) for org_id in _projects(run)}
-        projects: dict[str, int] = {}
+        same = self._readings.get((base_url, scope_sha256), {})
+        readings = self._readings.get((base_url, None), {}) | same
+        if not readings:
+            return None
         lists: _Lists = {}
-        for run in runs:
-            for org_id, count in _projects(run).items():
-                if ranks[org_id] == _rank(run, scope_sha256):
-                    projects[org_id] = count
-                    lists = _read_lists(lists, run, org_id)
-            for key in run.ended:
-                if key[:3] in lists:
-                    lists[key[:3]][1].add(key)
-        left = {key: count - len(ended) for key, (count, ended) in lists.items()}
-        entries = {key: count for key, count in left.items() if count > 0}
-        others = frozenset(org_id for org_id, rank in ranks.items() if rank[0])
-        return CompleteRun(projects, entries, others) if ranks else None
+        for reading in readings.values():
+            lists |= reading.lists
+        positions = {(base_url, key): position for key, (_, position) in lists.items()}
+        ended = self._entries.ended_since(positions)
+        left = {key: count - ended[base_url, key] for key, (count, _) in lists.items()}
+        return CompleteRun(
+            projects={org_id: reading.projects for org_id, reading in readings.items()},
+            entries={key: count for key, count in left.items() if count > 0},
+            other_scope=frozenset(readings.keys() - same.keys()),
+        )
 
     def sunsets(self, base_url: str) -> dict[Source, date]:
         """Return the end of each source as the last runs against a base URL recorded it."""
-        found: dict[Source, date] = {}
-        for end in self._ended_runs(base_url):
-            for source, day in end.sunsets.items():
-                with suppress(ValueError):  # of a later version
-                    found[Source(source)] = date.fromisoformat(day)
-        return found
+        return self._sunsets.get(base_url, {})
 
     def members(self, base_url: str) -> dict[str, int]:
         """Return how many active members each organization last had, where it was read.
 
         As for `last_complete`, a dry run counts only where no sweep has read them.
         """
-        found: dict[str, int] = {}
-        for mode in ("dry-run", "sweep"):
-            for end in self._ended_runs(base_url, mode):
-                found |= end.members
-        return found
+        by_dry_runs = self._members.get((base_url, "dry-run"), {})
+        return by_dry_runs | self._members.get((base_url, "sweep"), {})
 
-    def organization_names(self) -> dict[str, str]:
+    def organization_names(self) -> Mapping[str, str]:
         """Return the names of organizations by id, as the last run that knew them recorded them."""
-        return {
-            each.id: each.name
-            for run in self.runs
-            if run.end is not None
-            for each in run.end.organizations
-            if each.name
-        }
+        return self._names
 
-    def _ended_runs(self, base_url: str, mode: str | None = None) -> list[RunFinished]:
-        return [
-            run.end
-            for run in self.runs
-            if run.end is not None and run.start.base_url == base_url and mode in {None, run.mode}
-        ]
+    def _add_run(self, chain: FileChain) -> None:
+        """Add a run: what it read counts before what it ended, which its last line says late."""
+        run = _Run(RunRecord(chain.file), len(self._entries))
+        self.last = run.record
+        self.run_ids.append(run.record.run_id)
+        for line in chain:
+            name = line.header.event
+            if name == Intent.event:
+                run.opened[_fields(line.raw)] = line
+            elif name == Planned.event:
+                run.record.planned += 1
+            elif name in _NEEDED and (event := chain.decode(line)) is not None:
+                self._add(run, line, event)
+        for line in run.opened.values():
+            intent = chain.decode(line)
+            if isinstance(intent, Intent):
+                self._add_open(run, line.header.ts, intent)
 
-    def _add(self, run: RunRecord, ts: str, line: Event) -> None:
-        match line:
-            case RunStarted() as event:
-                run.start = event
-            case RunFinished() as event:
-                run.end, run.finished_at = event, ts
-            case Planned() as event:
-                run.planned += 1
-                self._planned[event.key] = event.keys
-            case Intent() as event:
-                self._add_intent(run, ts, event)
-            case OutcomeLine() as event:
-                self._add_outcome(run, event)
-            case Announced() | AnnouncementEnded() as event:
-                self._add_announcement(run, event)
+    def _add(self, run: _Run, line: ChainLine, event: Event) -> None:
+        record = run.record
+        match event:
+            case OutcomeLine(recovers=None):
+                self._add_outcome(run, line, event)
+            case OutcomeLine():
+                self._add_recovered(event)
+            case Announced() | AnnouncementEnded():
+                self._add_announcement(record, event)
+            case RunStarted():
+                record.start = event
+                began_at, since = parse_timestamp(event.now), self._bounced_since
+                run.is_old = began_at is not None and since is not None and began_at < since
+                if event.mode == "sweep":
+                    self.last_sweep = record.file
+            case RunFinished():
+                record.end, record.finished_at = event, line.header.ts
+                self._add_end(record, event, run.position)
             case _:
                 pass
 
-    def _add_intent(self, run: RunRecord, ts: str, event: Intent) -> None:
-        key = run.run_id, event.key
-        self._open[key] = OpenIntent(run, event)
-        if run.mode != "restore":
-            self._sent[key] = ts, event.scope_id
-            run.ended.update(event.keys)
+    def _add_open(self, run: _Run, ts: str, intent: Intent) -> None:
+        """Add an intent that no outcome has the bytes of."""
+        record = run.record
+        if intent.key not in run.resolved:
+            self._open[record.run_id, intent.key] = OpenIntent(record, intent)
+        if record.mode != "restore":
+            self._add_entries(record.start.base_url, intent.keys, Fate.ENDED)
+            self._add_sent(record, ts, intent)
 
-    def _add_outcome(self, run: RunRecord, event: OutcomeLine) -> None:
-        if event.recovers is None:
-            run.outcomes[event.outcome] += 1
-        if event.replaces is not None:
-            run.outcomes[event.replaces] -= 1
-        key = event.recovers or run.run_id, event.key
-        opened = self._open.pop(key, None)
-        sender = run if opened is None else opened.run
-        if sender.mode == "restore":
+    def _add_sent(self, run: RunRecord, ts: str, request: Intent | OutcomeLine) -> None:
+        if ts > self._sent_since:
+            self._sent[run.run_id, request.key] = ts, request.scope_id
+
+    def _add_outcome(self, run: _Run, line: ChainLine, event: OutcomeLine) -> None:
+        """Add an outcome of the run's own request."""
+        record, outcome = run.record, event.outcome
+        record.count(event)
+        keys = event.keys
+        opened = run.opened.pop(_fields(line.raw), None)
+        if opened is None:
+            run.resolved.add(keys[0])
+        if record.mode == "restore":
             return
-        unsent = event.attempts == 0 or event.outcome in _NOTHING_SENT
-        if unsent and event.recovers is None and event.replaces is None:
-            self._sent.pop(key, None)
-        if event.outcome in _STILL_LISTED:
-            sender.ended.difference_update(event.keys)
+        if event.replaces is not None:
+            self._add_gone(run, event, event.replaces, times=-1)
+        elif opened is not None and event.attempts > 0 and outcome not in _NOTHING_SENT:
+            self._add_sent(record, opened.header.ts, event)
+        if outcome == Outcome.DELETED:
+            fate = Fate.DELETED
+        elif outcome in _STILL_LISTED:
+            fate = Fate.LISTED
         else:
-            sender.ended.update(event.keys)
-        if event.outcome in {Outcome.DELETED, Outcome.ALREADY_GONE}:
+            fate = Fate.ENDED
+        if fate is not Fate.LISTED or event.replaces is not None:
+            self._add_entries(record.start.base_url, keys, fate)
+        self._add_gone(run, event, outcome)
+
+    def _add_recovered(self, event: OutcomeLine) -> None:
+        """Add what a run found out about a request that an earlier one left open."""
+        sender = self._open.pop((event.recovers or "", event.key), None)
+        if sender is None or sender.run.mode == "restore":
+            return
+        if event.outcome in _STILL_LISTED:
+            self._add_entries(sender.run.start.base_url, event.keys, Fate.LISTED)
+        if event.outcome in _GONE:
             self._gone_users.add(event.user_key)
-        if event.outcome == Outcome.DELETED:
-            self._add_deletion(run, event)
 
-    def _add_deletion(self, run: RunRecord, event: OutcomeLine) -> None:
-        org_id, user = event.user_key
-        user = casefold_lookalike(user)
-        self._deletions.update((org_id, place, user) for place in {key[2] for key in event.keys})
-        for deleted in (self._deleted, *(plan.deleted for plan in self._plans.values())):
-            deleted.update(event.keys)
-        held = self._announcements.get(run.start.base_url, {})
-        held.pop(announcement_key(event), None)
+    def _add_entries(self, base_url: str, keys: Iterable[InvitationKey], fate: Fate) -> None:
+        for key in keys:
+            self._entries.add((base_url, key[:3]), key, fate)
 
-    def _add_announcement(self, run: RunRecord, event: Announced | AnnouncementEnded) -> None:
-        held = self._announcements.setdefault(run.start.base_url, {})
+    def _add_gone(self, run: _Run, event: OutcomeLine, outcome: str, *, times: int = 1) -> None:
+        """Count an invitation that is gone; -1 times where a later outcome counts in its place."""
+        if outcome not in _GONE:
+            return
+        org_id, user = user_key = event.user_key
+        self._gone_users.add(user_key, times)
+        if outcome != Outcome.DELETED:
+            return
+        held = self._announcements.get(run.record.start.base_url, {})
         held.pop(announcement_key(event), None)
-        instant = parse_timestamp(run.start.now)
+        if not run.is_old:
+            user = casefold_lookalike(user)
+            for place in {key[2] for key in event.keys}:
+                self._deletions.add((org_id, place, user), times)
+
+    def _add_announcement(self, record: RunRecord, event: Announced | AnnouncementEnded) -> None:
+        held = self._announcements.setdefault(record.start.base_url, {})
+        held.pop(announcement_key(event), None)
+        instant = parse_timestamp(record.start.now)
         if isinstance(event, Announced) and instant is not None:
-            held[announcement_key(event)] = HeldAnnouncement(event, instant, run.run_id)
+            held[announcement_key(event)] = HeldAnnouncement(event, instant, record.run_id)
+
+    def _add_end(self, record: RunRecord, end: RunFinished, position: int) -> None:
+        """Add what the last line of a run says; `position` is that of the entries that it ended."""
+        start = record.start
+        if record.mode == "sweep" and start.plan_sha256 and end.exit_code in _APPLIED_CODES:
+            self._applied.setdefault(start.plan_sha256, record.file)
+        if record.mode != "restore" and status_of(end.exit_code) is Status.DONE:
+            finished_at = parse_timestamp(record.finished_at)
+            instants = (each for each in (self.last_success, finished_at) if each is not None)
+            self.last_success = max(instants, default=None)
+        for source, day in end.sunsets.items():
+            with suppress(ValueError):  # of a later version
+                known = self._sunsets.setdefault(start.base_url, {})
+                known[Source(source)] = date.fromisoformat(day)
+        members = self._members.setdefault((start.base_url, start.mode), {})
+        members |= end.members
+        self._names |= {each.id: each.name for each in end.organizations if each.name}
+        if (scope := _plan_scope(start, end)) is not None:
+            self._plans[scope] = record.file, position
+        for org_id, projects in _projects(record).items():
+            for scope_sha256 in {start.scope_sha256, None}:
+                readings = self._readings.setdefault((start.base_url, scope_sha256), {})
+                before = readings.get(org_id, _Reading(by_sweep=False, projects=0, lists={}))
+                if start.mode == "sweep" and not before.by_sweep:
+                    before = _Reading(by_sweep=True, projects=0, lists={})
+                if before.by_sweep == (start.mode == "sweep"):
+                    lists = _read_lists(before.lists, end, org_id, position)
+                    readings[org_id] = _Reading(before.by_sweep, projects, lists)
 
 
-def _rank(run: RunRecord, scope_sha256: str) -> tuple[bool, bool]:
-    """Return how well a run can be compared; the lowest is best."""
-    return run.start.scope_sha256 != scope_sha256, run.mode == "dry-run"
+def _read_lists(before: _Lists, end: RunFinished, org_id: str, position: int) -> _Lists:
+    """Return the lists after a run that read those of an organization; an unread one stays."""
+    lists = before
+    for read in end.lists:
+        if read.org_id != org_id:
+            continue
+        own, unread = (read.source.value, org_id), frozenset(read.unread)
+        counts = read.by_project
+        if read.source.is_organization_level:
+            counts = {org_id: read.entries}
+        kept = {key: n for key, n in lists.items() if key[:2] != own or key[2] in unread}
+        lists = kept | {
+            (*own, id_): (count, position) for id_, count in counts.items() if id_ not in unread
+        }
+    return lists
 
 
 def _projects(run: RunRecord) -> dict[str, int]:
@@ -419,19 +521,6 @@ def _projects(run: RunRecord) -> dict[str, int]:
         for each in run.end.organizations
         if each.plan_made and each.exit_code in COMPLETE_EXIT_CODES
     }
-
-
-def _read_lists(lists: _Lists, run: RunRecord, org_id: str) -> _Lists:
-    """Return the lists after a run that read those of an organization; an unread one stays."""
-    for read in run.end.lists if run.end is not None else ():
-        if read.org_id != org_id:
-            continue
-        own, unread = (read.source.value, org_id), frozenset(read.unread)
-        counts = {org_id: read.entries} if read.source.is_organization_level else read.by_project
-        old = {key: found for key, found in lists.items() if key[:2] != own or key[2] in unread}
-        new: _Lists = {(*own, id_): (n, set()) for id_, n in counts.items() if id_ not in unread}
-        lists = old | new
-    return lists
 
 
 def _plan_scope(start: RunStarted, end: RunFinished) -> PlanScope | None:

@@ -14,9 +14,9 @@ from functools import partial
 from typing import Final
 
 from invite_sweeper.audit.chain import HashChain
-from invite_sweeper.audit.directory import AuditDirectory, Head
+from invite_sweeper.audit.directory import AuditDirectory
 from invite_sweeper.audit.events import Event, Planned, RunFinished
-from invite_sweeper.audit.reader import VERIFY_HINT, FileChain
+from invite_sweeper.audit.reader import VERIFY_HINT, FileChain, Head
 from invite_sweeper.errors import AuditLogError, DamagedLog
 from invite_sweeper.files import is_same_file
 
@@ -243,7 +243,7 @@ async def check_written_plan(log: AuditLog, written: Iterable[Planned]) -> None:
     """
     last_hash = log.last_hash
     await log.sync()
-    chain, left = FileChain(log.file.path), iter(written)
+    chain, left = FileChain(log.file), iter(written)
     cause: Exception | None = None
     try:
         for line in chain:

@@ -4,10 +4,8 @@ import errno
 import gzip
 import re
 import zlib
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
-from fnmatch import fnmatchcase
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -15,7 +13,7 @@ from typing import IO, Final, NamedTuple, Self, TypeAlias, cast
 
 import msgspec
 
-from invite_sweeper.audit.chain import line_hash, seal_holds
+from invite_sweeper.audit.chain import GENESIS_HASH, line_hash, seal_holds
 from invite_sweeper.audit.events import (
     DECODERS,
     Event,
@@ -24,7 +22,6 @@ from invite_sweeper.audit.events import (
     Planned,
     RunFinished,
     RunStarted,
-    format_timestamp,
 )
 from invite_sweeper.endings import COMPLETE_EXIT_CODES, Reason
 from invite_sweeper.errors import DamagedLog, GuardRefused
@@ -36,6 +33,14 @@ _MAX_LINE_BYTES: Final = 1 << 24
 VERIFY_HINT: Final = "Check the audit log with `audit verify`."
 _GZIP_SUFFIX: Final = ".gz"
 _OTHER_COMPRESSIONS: Final = frozenset({".bz2", ".xz", ".zst", ".lz4", ".Z", ".zip"})
+_NAME: Final = re.compile(
+    r"(?P<number>\d{6,})-(?P<run>[\w-]+)\.jsonl(?:\.(?:gz|bz2|xz|zst|lz4|Z|zip))?", re.ASCII
+)
+"""Only gzip can be read; the other files are found so that a run is refused."""
+_OF_VERSION_0_1: Final = re.compile(rb'"tool_version":"0\.1\.|^(?!.*"actors":).*"actor":"')
+"""What the first line of a log of version 0.1 has: one actor, as it knew one organization."""
+_STAMP: Final = re.compile(r"\d{8}T\d{6}Z", re.ASCII)
+"""How an id of a run begins."""
 _LINE_START: Final = b'{"ts":"'
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _HEADER: Final = msgspec.json.Decoder(LineHeader)
@@ -55,6 +60,95 @@ class DamagedFile(DamagedLog):
         super().__init__(
             f"{path}{'' if line is None else f' line {line}'} {what}.",
             hint=f"{VERIFY_HINT} {hint}".strip(),
+        )
+
+
+class RunFile(NamedTuple):
+    """The file of a run.
+
+    Attributes:
+        number: 0 for a file outside an audit directory with another name.
+        run_id: As the name says it.
+    """
+
+    number: int
+    run_id: str
+    path: Path
+
+    @classmethod
+    def of(cls, path: Path) -> "RunFile":
+        """Return the file at a path, whatever its name is."""
+        found = _NAME.fullmatch(path.name)
+        return cls(int(found["number"]) if found else 0, found["run"] if found else "", path)
+
+    def is_before(self, stamp: str) -> bool:
+        """Return whether its run began before an instant, as `20261125T010203Z`, by its name."""
+        found = _STAMP.match(self.run_id)
+        return found is not None and found[0] < stamp
+
+    @property
+    def name(self) -> str:
+        """Its name before it was compressed."""
+        return self.path.name.partition(".jsonl")[0] + ".jsonl"
+
+
+class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What `HEAD` says of the last run.
+
+    Attributes:
+        number: Of the run.
+        file: The name of its file, uncompressed.
+        last_hash: Of the last line; while the run has not ended, of the line that it continues.
+        ended: Whether the run wrote its last line.
+    """
+
+    number: int
+    file: str
+    last_hash: str
+    ended: bool
+
+    def check(self, chain: "FileChain", continued: str) -> None:
+        """Raise DamagedFile if a file contradicts it.
+
+        Args:
+            chain: Of the file, read to its end.
+            continued: Hash of the last line of the files before it; "" where it is not known.
+        """
+        file = chain.file
+        if file.name != self.file:
+            if file.number >= self.number and chain.size:
+                raise DamagedFile(
+                    file.path,
+                    None,
+                    f"is not known to HEAD, which names {self.file}",
+                    "If HEAD was restored from an old copy, delete it: the next run makes it from "
+                    "the newest file. Otherwise move the file away.",
+                )
+            return
+        if self.ended:
+            known, line = chain.last_hash, chain.lines or None
+        elif chain.lines:
+            known, line = chain.prev, 1
+        else:  # killed before its first line
+            known, line = continued or self.last_hash, None
+        if known != self.last_hash:
+            raise DamagedFile(
+                file.path,
+                line,
+                "is not as HEAD describes it: it was cut or changed after its run, or HEAD is from "
+                "another time",
+                "Restore the file or HEAD from a copy.",
+            )
+
+
+class OldLog(DamagedLog):
+    """A file is the log of version 0.1, which wrote all runs to one file."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"{path} is a log of version 0.1, which this version does not read.",
+            hint="Verify it with version 0.1, which wrote it, and keep it as it is. This version "
+            "begins a log of its own in an empty directory.",
         )
 
 
@@ -111,10 +205,28 @@ class ChainLine(NamedTuple):
     hash: str
 
 
+class Continued(NamedTuple):
+    """What the first line of a file must continue.
+
+    Attributes:
+        last_hash: Hash of the last whole line of the files before.
+        name: The file that has this line; "" where the log begins.
+    """
+
+    last_hash: str
+    name: str
+
+
 class FileChain:
-    """Reads the file of a run, and checks its chain; every reader of a file goes through it.
+    """Reads the file of a run once, and checks its chain.
 
     The torn line that a killed run left after its last whole one is skipped.
+
+    Args:
+        file: Its name has the run id of its lines; a file outside an audit directory may have
+            another name.
+        continued: None where the files before are not known.
+        hashed: Whether `sha256` is needed.
 
     Attributes:
         size: How many bytes were read, decompressed.
@@ -125,45 +237,46 @@ class FileChain:
         finished: Whether the last line is `run_finished`.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(
+        self, file: RunFile, continued: Continued | None = None, *, hashed: bool = False
+    ) -> None:
+        self.file = file
         self.size = self.lines = 0
         self.prev = self.last_hash = self.run_id = ""
         self.finished = False
-        self._digest = sha256()
+        self._continued = continued
+        self._digest = sha256() if hashed else None
+        self._left = self._read()
 
     @property
     def sha256(self) -> str:
         """Of the file before it was compressed, as far as it was read: 64 hex digits."""
+        assert self._digest is not None  # noqa: S101 - asked for with `hashed`
         return self._digest.hexdigest()
 
     def __iter__(self) -> Iterator[ChainLine]:
-        """Yield the whole lines.
+        """Return the whole lines that were not read yet.
 
         Raises:
             DamagedFile: A line does not follow the one before it.
             DamagedLog: The file cannot be read.
         """
-        with open_log(self.path) as file:
-            for number, line in enumerate(iter(partial(file.readline, _MAX_LINE_BYTES), b""), 1):
-                self._digest.update(line)
-                self.size += len(line)
-                if self.finished:
-                    raise DamagedFile(
-                        self.path, number, f"was added after the end of run {self.run_id}"
-                    )
-                if _is_torn(line):
-                    return
-                header, raw = self._parse(number, line), line[:-1]
-                self._check(number, raw, header)
-                self.lines, self.last_hash = number, line_hash(raw)
-                yield ChainLine(number, raw, header, self.last_hash)
+        return self._left
 
     def read(self) -> Self:
-        """Check the whole file; raises as the iterator does."""
-        for _ in self:
+        """Check the rest of the file; raises as the iterator does."""
+        for _ in self._left:
             pass
         return self
+
+    def events(self) -> Iterator[tuple[LineHeader, Event]]:
+        """Yield the events, without those of kept invitations and of later versions.
+
+        Raises as the iterator and `decode`.
+        """
+        for line in self._left:
+            if line.header.event != Kept.event and (event := self.decode(line)) is not None:
+                yield line.header, event
 
     def decode(self, line: ChainLine) -> Event | None:
         """Return the event of a line; None for one of a later version.
@@ -175,7 +288,32 @@ class FileChain:
         try:
             return None if decoder is None else decoder.decode(line.raw)
         except (ValueError, RecursionError):
-            raise DamagedFile(self.path, line.number, "cannot be decoded") from None
+            raise DamagedFile(self.file.path, line.number, "cannot be decoded") from None
+
+    def parse(self, line: ChainLine) -> Record:
+        """Return a line as it is; raises as `decode`."""
+        try:
+            record: Record = parse_json(line.raw)
+        except ValueError:
+            raise DamagedFile(self.file.path, line.number, "cannot be decoded") from None
+        return record
+
+    def _read(self) -> Iterator[ChainLine]:
+        with open_log(self.file.path) as file:
+            for number, line in enumerate(iter(partial(file.readline, _MAX_LINE_BYTES), b""), 1):
+                self.size += len(line)
+                if self._digest is not None:
+                    self._digest.update(line)
+                if self.finished:
+                    raise DamagedFile(
+                        self.file.path, number, f"was added after the end of run {self.run_id}"
+                    )
+                if not line.endswith(b"\n") and _is_torn(line):
+                    return
+                header, raw = self._parse(number, line), line[:-1]
+                self._check(number, raw, header)
+                self.lines, self.last_hash = number, line_hash(raw)
+                yield ChainLine(number, raw, header, self.last_hash)
 
     def _parse(self, number: int, line: bytes) -> LineHeader:
         try:
@@ -183,24 +321,125 @@ class FileChain:
                 return _HEADER.decode(line)
         except (ValueError, RecursionError):
             pass
-        raise DamagedFile(self.path, number, "is not a line of an audit log")
+        raise DamagedFile(self.file.path, number, "is not a line of an audit log")
 
     def _check(self, number: int, raw: bytes, header: LineHeader) -> None:
         if header.event == RunFinished.event:
             if not seal_holds(raw):  # first: its `prev`, too, may be what was changed
-                raise DamagedFile(self.path, number, "was changed: its seal does not hold")
+                raise DamagedFile(self.file.path, number, "was changed: its seal does not hold")
             self.finished = True
         if number == 1:
             self.prev, self.run_id = header.prev, header.run_id
-            if (header.seq, header.event) != (1, RunStarted.event):
-                raise DamagedFile(self.path, 1, "is not the first line of a run")
+            if header.event == RunStarted.event and _OF_VERSION_0_1.search(raw):
+                raise OldLog(self.file.path)
+            self._check_first(header)
         elif (header.prev, header.seq, header.run_id) != (self.last_hash, number, self.run_id):
-            raise DamagedFile(self.path, number, f"does not follow line {number - 1}")
+            raise DamagedFile(self.file.path, number, f"does not follow line {number - 1}")
+
+    def _check_first(self, header: LineHeader) -> None:
+        """Raise DamagedFile if the first line is not that of the next run in the log."""
+        if (header.seq, header.event) != (1, RunStarted.event):
+            raise DamagedFile(self.file.path, 1, "is not the first line of a run")
+        if self.file.run_id and header.run_id != self.file.run_id:
+            raise DamagedFile(self.file.path, 1, "is of another run than the name of its file")
+        if self._continued is None or header.prev == self._continued.last_hash:
+            return
+        if self._continued.name:
+            what = f"does not follow the last line of {self._continued.name}"
+        else:
+            what = "is not the first line of a log"
+        raise DamagedFile(self.file.path, 1, what)
+
+
+class LogReader:
+    """Reads the files of an audit log in their order, and checks that each continues the others.
+
+    There is no other reader of several files: `audit verify` reports what it raises, and what a
+    run relies on are its lines. Files that were removed from the beginning, the oldest first, are
+    not missed: the chain begins with the first file that is there.
+
+    Args:
+        files: In the order of their names.
+        head: What `HEAD` says; None where it is missing, and for files without a directory.
+        first: The index of the first file that is read. Of those before it, only the names are
+            checked.
+
+    Attributes:
+        last_hash: Hash of the last whole line that was read; "" before the first.
+    """
+
+    def __init__(
+        self, files: Sequence[RunFile], head: Head | None = None, *, first: int = 0
+    ) -> None:
+        self.files = files
+        self.head = head
+        self.first = first
+        self.last_hash = ""
+        self._last_name = ""
+
+    @property
+    def is_last_file_missing(self) -> bool:
+        """Whether the file of the last run, which `HEAD` names, is gone."""
+        return self.head is not None and all(file.name != self.head.file for file in self.files)
+
+    def __iter__(self) -> Iterator[FileChain]:
+        """Yield each file; what its caller leaves unread of it is checked before the next one.
+
+        Raises:
+            DamagedFile: A file or a line is not as a run wrote it, or a file is missing.
+            DamagedLog: A file cannot be opened.
+        """
+        for index, file in enumerate(self.files):
+            if index > 0:
+                _check_number(self.files[index - 1], file)
+            if index >= self.first:
+                yield from self._read(file)
+        if self.head is not None and self.is_last_file_missing and self.files:
+            _check_number(self.files[-1], RunFile(self.head.number, "", Path(self.head.file)))
+
+    def read(self) -> Self:
+        """Check all files; raises as the iterator does."""
+        for _ in self:
+            pass
+        return self
+
+    def _read(self, file: RunFile) -> Iterator[FileChain]:
+        chain = FileChain(file, self._continued())
+        yield chain
+        chain.read()
+        if self.head is not None:
+            self.head.check(chain, self.last_hash)
+        if chain.lines:
+            self.last_hash, self._last_name = chain.last_hash, file.name
+
+    def _continued(self) -> Continued | None:
+        if self.last_hash:
+            return Continued(self.last_hash, self._last_name)
+        if self.first == 0 and self.files[0].number == 1:
+            return Continued(GENESIS_HASH, "")
+        return None
+
+
+def _check_number(before: RunFile, file: RunFile) -> None:
+    """Raise DamagedFile if a number is missing before a file, or is taken twice."""
+    if 0 in {before.number, file.number}:
+        return
+    if file.number == before.number:
+        raise DamagedFile(file.path, None, f"has the number of {before.name}")
+    if file.number > before.number + 1:
+        missing = f"{before.number + 1:06d}"
+        raise DamagedFile(
+            file.path,
+            None,
+            f"follows {before.name}: file {missing} is missing",
+            f"Restore it from a copy, or move {before.name} and all files before it away: the log "
+            "then begins after it.",
+        )
 
 
 def _is_torn(line: bytes) -> bool:
     """Return whether these can be the first bytes of a line, or those of an unwritten block."""
-    if line.endswith(b"\n") or len(line) == _MAX_LINE_BYTES:
+    if len(line) == _MAX_LINE_BYTES:
         return False
     return _LINE_START.startswith(line[: len(_LINE_START)]) or not line.strip(b"\0")
 
@@ -220,17 +459,6 @@ def may_replace_plan(start: bytes, known_runs: Container[str]) -> bool:
     """
     found = _PLAN_START.match(start)
     return found is not None and (found[2] == b"dry-run" or found[1].decode() in known_runs)
-
-
-def read_events(path: Path) -> Iterator[tuple[LineHeader, Event]]:
-    """Yield the lines of a file, without those of kept invitations and of later versions.
-
-    Raises as `FileChain` and its `decode`.
-    """
-    chain = FileChain(path)
-    for each in chain:
-        if each.header.event != Kept.event and (event := chain.decode(each)) is not None:
-            yield each.header, event
 
 
 class SavedPlan(NamedTuple):
@@ -253,7 +481,7 @@ def read_plan(path: Path) -> SavedPlan:
     Raises:
         GuardRefused: It is not the whole file of a dry run that made a plan.
     """
-    chain, own = FileChain(path), RunStarted | Planned | RunFinished
+    chain, own = FileChain(RunFile.of(path), hashed=True), RunStarted | Planned | RunFinished
     try:
         events = [event for event in map(chain.decode, chain) if isinstance(event, own)]
     except DamagedFile as error:
@@ -272,37 +500,3 @@ def read_plan(path: Path) -> SavedPlan:
 
 def _refused(message: str) -> GuardRefused:
     return GuardRefused(message, hint="Create a new plan with `plan`.", reasons=(Reason.PLAN,))
-
-
-def filter_lines(
-    path: Path,
-    *,
-    event: str | None = None,
-    outcome: str | None = None,
-    username: str | None = None,
-    since: datetime | None = None,
-    until: datetime | None = None,
-) -> Iterator[tuple[Record, bytes]]:
-    """Yield the records of a run's file that match all criteria that are not None.
-
-    Args:
-        outcome: Lines without one do not match.
-        username: A glob for the invited user's name, case-insensitive.
-        since: The first instant.
-        until: The instant after the last one.
-
-    Yields:
-        Each record, and its line without the newline; raises as `FileChain`.
-    """
-    glob = None if username is None else username.casefold()
-    for line in FileChain(path):
-        record: Record = parse_json(line.raw)
-        name, ts = record.get("username"), line.header.ts  # all are UTC in one format
-        if (
-            event in {None, line.header.event}
-            and outcome in {None, record.get("outcome")}
-            and (glob is None or (isinstance(name, str) and fnmatchcase(name.casefold(), glob)))
-            and (since is None or ts >= format_timestamp(since))
-            and (until is None or ts < format_timestamp(until))
-        ):
-            yield record, line.raw

@@ -1,17 +1,15 @@
-"""Verify the files of runs: their chain, that each continues the one before, and their intents."""
+"""Verify the files of runs: what `LogReader` finds, and the intents without an outcome."""
 
-from collections import Counter
 from collections.abc import Sequence
 from enum import StrEnum
 
 import msgspec
 
 from invite_sweeper.audit.chain import GENESIS_HASH
-from invite_sweeper.audit.directory import AuditDirectory, RunFile
-from invite_sweeper.audit.events import Intent, OutcomeLine
-from invite_sweeper.audit.reader import DamagedFile, FileChain
+from invite_sweeper.audit.directory import AuditDirectory
+from invite_sweeper.audit.intents import IntentLedger, Recovered, Unfinished
+from invite_sweeper.audit.reader import DamagedFile, FileChain, LogReader, RunFile
 from invite_sweeper.endings import ExitCode
-from invite_sweeper.models import InvitationKey
 
 
 class Verdict(StrEnum):
@@ -19,24 +17,8 @@ class Verdict(StrEnum):
 
     SOUND = "sound"
     UNFINISHED = "unfinished"
-    """A run was killed; the next sweep resolves what it left."""
+    """A run was killed; the next sweep or restore resolves what it left."""
     DAMAGED = "damaged"
-
-
-class Unfinished(msgspec.Struct, frozen=True, kw_only=True):
-    """A run that left something open.
-
-    Attributes:
-        run: Its number; 0 for a file outside an audit directory.
-        run_id: As the name of its file says it.
-        file: The name of its file, uncompressed.
-        intents: Its intents without an outcome; 0 if it was only killed.
-    """
-
-    run: int
-    run_id: str
-    file: str
-    intents: int
 
 
 class Verification(msgspec.Struct, kw_only=True):
@@ -48,8 +30,10 @@ class Verification(msgspec.Struct, kw_only=True):
         first_run: The number of the first file; above 1 where the oldest files are gone.
         last_hash: Hash of the last of these lines, to compare with a copy kept elsewhere; 64
             zeros without one.
+        head_missing: `HEAD` is gone, so later files may be missing, too.
         damage: The first file or line that is wrong, in one sentence; None without one.
         unfinished: In the order of their files.
+        recovered: Runs that were killed, and whose requests have an outcome now.
         expected_at: Where the expected hash was found, `FILE line N`; None where it was not.
     """
 
@@ -58,8 +42,10 @@ class Verification(msgspec.Struct, kw_only=True):
     lines: int = 0
     first_run: int | None = None
     last_hash: str = GENESIS_HASH
+    head_missing: bool = False
     damage: str | None = None
     unfinished: tuple[Unfinished, ...] = ()
+    recovered: tuple[Recovered, ...] = ()
     expected_at: str | None = None
     exit_code: int = 0
 
@@ -85,25 +71,18 @@ def verify(
         DamagedLog: A file cannot be opened.
     """
     result = Verification(first_run=files[0].number if files else None)
-    opened: dict[tuple[str, InvitationKey], RunFile] = {}
-    killed: Sequence[RunFile] = ()
+    ledger = IntentLedger()
     try:
-        head = directory.read_head() if directory is not None else None
-        for before, file in zip((None, *files), files, strict=False):
-            chain = _verify_file(file, before, result, opened, expect_head)
-            killed = () if chain.finished else (file,)
-            if head is not None:
-                head.check(file, chain)
-        if head is not None and head.file not in {file.name for file in files}:
-            result.damage = f"{head.file} is missing: it is the last run that HEAD names."
+        reader = LogReader(files, directory.read_head() if directory is not None else None)
+        result.head_missing = directory is not None and reader.head is None and bool(files)
+        for chain in reader:
+            result.files += 1
+            _verify_file(chain, result, ledger, expect_head)
+        if reader.head is not None and reader.is_last_file_missing:
+            result.damage = f"{reader.head.file} is missing: it is the last run that HEAD names."
         elif expect_head is not None and result.expected_at is None:
             result.damage = f"No line has the expected hash {expect_head}."
-        intents = Counter(opened.values())
-        result.unfinished = tuple(
-            Unfinished(run=file.number, run_id=file.run_id, file=file.name, intents=intents[file])
-            for file in files
-            if intents[file] or file in killed
-        )
+        result.unfinished, result.recovered = ledger.unfinished(), ledger.recovered()
     except DamagedFile as error:
         result.damage = error.message
     if result.damage is not None:
@@ -116,50 +95,16 @@ def verify(
 
 
 def _verify_file(
-    file: RunFile,
-    before: RunFile | None,
-    result: Verification,
-    opened: dict[tuple[str, InvitationKey], RunFile],
-    expect_head: str | None,
-) -> FileChain:
-    """Verify a file, and that it continues the one before; `opened` are the intents so far."""
-    chain = FileChain(file.path)
-    if before is not None:
-        _check_number(before, file)
-    result.files += 1
+    chain: FileChain, result: Verification, ledger: IntentLedger, expect_head: str | None
+) -> None:
+    """Decode and count the lines of a file, and look for the expected hash."""
+    ledger.begin(chain.file)
     for line in chain:
-        if line.number == 1:
-            _check_first(result, before, file, chain)
         event = chain.decode(line)
-        if isinstance(event, Intent):
-            opened[chain.run_id, event.key] = file
-        elif isinstance(event, OutcomeLine):
-            opened.pop((event.recovers or chain.run_id, event.key), None)
+        if event is not None:
+            ledger.add(chain.run_id, event)
         result.lines += 1
         result.last_hash = line.hash
         if line.hash == expect_head:
-            result.expected_at = f"{file.path} line {line.number}"
-    return chain
-
-
-def _check_first(
-    result: Verification, before: RunFile | None, file: RunFile, chain: FileChain
-) -> None:
-    """Raise DamagedFile if the first line of a file does not continue the one before."""
-    if file.run_id and chain.run_id != file.run_id:
-        raise DamagedFile(file.path, 1, "is of another run than the name of its file")
-    if before is not None and result.lines and chain.prev != result.last_hash:
-        raise DamagedFile(file.path, 1, f"does not follow the last line of {before.name}")
-    if not result.lines and result.first_run == 1 and chain.prev != GENESIS_HASH:
-        raise DamagedFile(file.path, 1, "is not the first line of a log")
-
-
-def _check_number(before: RunFile, file: RunFile) -> None:
-    """Raise DamagedFile if a number is missing before a file, or taken twice."""
-    if 0 in {before.number, file.number}:
-        return
-    if file.number == before.number:
-        raise DamagedFile(file.path, None, f"has the number of {before.name}")
-    if file.number > before.number + 1:
-        missing = f"{before.number + 1:06d}"
-        raise DamagedFile(file.path, None, f"follows {before.name}: file {missing} is missing")
+            result.expected_at = f"{chain.file.path} line {line.number}"
+    ledger.end(finished=chain.finished)

@@ -4,37 +4,43 @@ import csv
 import io
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import click
 
 from invite_sweeper.audit import (
     AuditDirectory,
-    History,
+    LineFilter,
+    LogReader,
     RunFile,
+    RunRecord,
     Verification,
-    filter_lines,
     verify,
     verify_directory,
 )
-from invite_sweeper.audit.chain import line_hash
 from invite_sweeper.audit.events import EVENTS
-from invite_sweeper.audit.reader import FileChain, Record
+from invite_sweeper.audit.intents import IntentLedger
+from invite_sweeper.audit.reader import ChainLine, FileChain, Record
+from invite_sweeper.audit.record import read_run
+from invite_sweeper.audit.search import read_all
 from invite_sweeper.cli.console import json_line, stdout_console, write_json
 from invite_sweeper.cli.options import DOCUMENTATION, FILE, PRESENT, Command, option, options
 from invite_sweeper.cli.session import load_policy
-from invite_sweeper.endings import Advisor
-from invite_sweeper.errors import UsageError
-from invite_sweeper.files import check_distinct_files, replace_file, write_error
+from invite_sweeper.cli.streams import print_error
+from invite_sweeper.endings import DAMAGED_ADVICE, Advisor, ExitCode, WarningLevel
+from invite_sweeper.errors import DamagedLog, UsageError
+from invite_sweeper.files import check_distinct_files, is_file, replace_file, write_error
 from invite_sweeper.json_text import to_json
 from invite_sweeper.models import Invitation, Outcome
 from invite_sweeper.report import terminal
 from invite_sweeper.report.page import read_page, render_html, render_markdown
 from invite_sweeper.report.story import tell_verification
 from invite_sweeper.text import escape_unprintable
+
+T = TypeVar("T")
 
 
 def _parse_since(text: str, days: int = 0) -> datetime:
@@ -112,27 +118,95 @@ def show(
     Example: invite-sweeper audit show 42 --outcome failed
     """
     is_filtered = any(each is not None for each in criteria.values())
-    if runs and all(Path(each).is_file() for each in runs):
-        files = [RunFile.of(Path(each).absolute()) for each in runs]
-    else:
-        directory = _find_directory(policy, audit_dir)
-        files = [directory.find(each) for each in runs] or list(directory.files())
+    shown = _Shown(runs, policy, audit_dir)
     if output != "text":
-        lines = (line for file in files for line in filter_lines(file.path, **criteria))
-        as_json = (json_line({**record, "line_sha256": line_hash(line)}) for record, line in lines)
+        lines = shown.read(LineFilter(**criteria).matching)
+        as_json = (json_line({**record, "line_sha256": line.hash}) for record, line in lines)
         sys.stdout.buffer.writelines(as_json if output == "json" else _csv_lines(lines))
-        return
-    console, found = stdout_console(), History.read(files).runs
-    if not runs and not is_filtered:
-        terminal.show_runs(console, found)
-        return
-    for record in found:
-        if is_filtered:
-            matching = filter_lines(record.file.path, **criteria)
-            terminal.show_lines(console, (fields for fields, _ in matching))
-        else:
-            terminal.show_run(console, record)
-        console.print(f"SHA-256  {FileChain(record.file.path).read().sha256}", soft_wrap=True)
+    elif shown.is_wiped:
+        pass  # it was said
+    elif not runs and not is_filtered:
+        terminal.show_runs(stdout_console(), shown.all_records(), shown.ledger)
+    elif not runs:
+        matching = shown.read(LineFilter(**criteria).matching)
+        terminal.show_lines(stdout_console(), (record for record, _ in matching))
+    else:
+        for record in shown.records():
+            console = stdout_console()
+            if is_filtered:
+                matching = LineFilter(**criteria).matching(FileChain(record.file))
+                terminal.show_lines(console, (fields for fields, _ in matching))
+            else:
+                terminal.show_run(console, record)
+            sha256 = FileChain(record.file, hashed=True).read().sha256
+            console.print(f"SHA-256  {sha256}", soft_wrap=True)
+    raise SystemExit(shown.exit_code)
+
+
+class _Shown:
+    """The runs that `audit show` reads, and what is damaged.
+
+    A damaged log is said, and what can be read is shown: nothing is decided by it.
+
+    Attributes:
+        exit_code: Of the command.
+        ledger: The intents of the runs that were read.
+    """
+
+    def __init__(self, runs: Sequence[str], policy: Path, audit_dir: Path | None) -> None:
+        self.exit_code = int(ExitCode.DONE)
+        self.ledger = IntentLedger()
+        self._named: tuple[RunFile, ...] = ()
+        self._reader = LogReader(())
+        if runs and all(is_file(each) for each in runs):
+            self._named = tuple(RunFile.of(Path(each).absolute()) for each in runs)
+            return
+        directory = _find_directory(policy, audit_dir)
+        try:
+            self._reader = directory.reader()
+            for warning in directory.warnings():
+                if warning.level != WarningLevel.REMARK:
+                    click.echo(f"Warning: {escape_unprintable(warning.message)}", err=True)
+        except DamagedLog as error:  # HEAD
+            self._report(error)
+            self._reader = LogReader(directory.files())
+        self._named = tuple(directory.find(each) for each in runs)
+
+    @property
+    def is_wiped(self) -> bool:
+        """Whether all files of the directory are gone, of which `HEAD` names the last."""
+        return self._reader.is_last_file_missing and not self._reader.files
+
+    def read(self, read: Callable[[FileChain], Iterable[T]]) -> Iterator[T]:
+        """Yield what is read of each run."""
+        if not self._named:
+            yield from read_all(self._reader, read, self._report)
+            return
+        for _ in read_all(self._reader, lambda chain: (chain.read(),), self._report):
+            pass
+        for file in self._named:
+            yield from read_all(LogReader((file,)), read, self._report)
+
+    def all_records(self) -> Iterator[RunRecord]:
+        """Yield the records of all runs, and fill the ledger; memory holds one at a time."""
+        yield from read_all(
+            self._reader, lambda chain: (read_run(chain, self.ledger),), self._report
+        )
+
+    def records(self) -> Iterator[RunRecord]:
+        """Yield the records of the named runs, with how those that were killed were recovered."""
+        for _ in self.all_records():
+            pass
+        recovered = self.ledger.recovered_by_file()
+        for file in self._named:
+            alone = LogReader((file,))
+            for record in read_all(alone, lambda e: (read_run(e, IntentLedger()),), self._report):
+                record.recovered = recovered.get(record.file.name)
+                yield record
+
+    def _report(self, error: DamagedLog) -> None:
+        self.exit_code = int(error.exit_code)
+        print_error(error.having(consequence=""))
 
 
 _CSV_COLUMNS: Final = (
@@ -142,7 +216,7 @@ _CSV_COLUMNS: Final = (
 )
 
 
-def _csv_lines(lines: Iterable[tuple[Record, bytes]]) -> Iterator[bytes]:
+def _csv_lines(lines: Iterable[tuple[Record, ChainLine]]) -> Iterator[bytes]:
     """Yield a header and a row for each record; fields without a column are in `other`."""
 
     def row(*cells: str) -> bytes:
@@ -154,7 +228,7 @@ def _csv_lines(lines: Iterable[tuple[Record, bytes]]) -> Iterator[bytes]:
     for record, line in lines:
         other = {name: value for name, value in record.items() if name not in _CSV_COLUMNS}
         cells = [_cell(record.get(name)) for name in _CSV_COLUMNS]
-        yield row(*cells, _cell(other or None), line_hash(line))
+        yield row(*cells, _cell(other or None), line.hash)
 
 
 def _cell(value: object) -> str:
@@ -232,7 +306,8 @@ def _verify_runs(
         files = tuple(sorted(RunFile.of(each.absolute()) for each in paths))
         return files, verify(files, expect_head=expect_head)
     directory = AuditDirectory(paths[0]) if paths else _find_directory(policy, audit_dir)
-    if not (files := directory.files()):
+    files = directory.files()
+    if not files and directory.read_head() is None:
         raise UsageError(
             f"{directory.path} contains no file of a run.",
             hint="Name the audit directory: --audit-dir DIR",
@@ -263,6 +338,8 @@ def report(
     Example: invite-sweeper report --out report.html
     """
     files, verification = _verify_runs(paths, policy, audit_dir)
+    if not files:
+        raise DamagedLog(verification.damage or "", hint=DAMAGED_ADVICE)
     check_distinct_files({"--out": out}, (("the audit log", each.path) for each in files))
     advisor = Advisor(policy=str(policy))
     if paths or audit_dir is not None:

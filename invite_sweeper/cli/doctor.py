@@ -130,7 +130,7 @@ class _Doctor(Checks):
         self._check_files()
         history = History()
         with self.step("earlier runs"):
-            history = session.read_history()
+            history.add_recent(session.directory, session.now, session.policy.limits.period)
             self._check_earlier_runs(history)
         await self._check_receivers(notify=notify)
         names = [OrganizationName(each.id, None) for each in policy.organizations]
@@ -158,15 +158,14 @@ class _Doctor(Checks):
 
     def _check_earlier_runs(self, history: History) -> None:
         name, directory = "earlier runs", self._session.directory
-        directory.next_run()
         for warning in directory.warnings():
             if warning.level != WarningLevel.REMARK:
                 hint = "Restore the file from a copy, if it is not lost."
                 self.add(name, warning.message, hint, warns=True)
-        if not history.runs:
+        if history.last is None:
             self.add(name, "None yet.")
             return
-        last = history.runs[-1]
+        last = history.last
         story = tell(last, self._session.advisor)
         text, hint = f"{story.headline.label}: {story.headline.text}.", ""
         may_repeat = last.end is None or last.exit_code == ExitCode.REFUSED

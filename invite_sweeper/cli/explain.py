@@ -93,7 +93,7 @@ async def search(
     session = Session(options, policy, environment)
     session.credentials()
     with session.working():
-        history = session.read_history()
+        history = session.look_at_history()
         # No guard of a run changes a decision.
         command = session.command(history, dry_run=True, accept_population=True)
         # An address may contain characters special to globs, so it is also compared literally.
@@ -122,7 +122,6 @@ async def search(
         async with session.organizations(history) as organizations:
             view = Progress(session.log, session.terminal)
             result = Result(command, organizations, view)
-            result.warn(*session.directory.warnings())
             reader = Reader(result, organizations, None, observe=observe)
             try:
                 result.readings = await session.stop.run_unless_stopped(reader.read_all())

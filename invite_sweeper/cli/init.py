@@ -24,7 +24,6 @@ from invite_sweeper.atlas.credentials import (
     register_credentials,
 )
 from invite_sweeper.atlas.http import parse_base_url
-from invite_sweeper.audit import History
 from invite_sweeper.cli.console import configure_logging, run_async
 from invite_sweeper.cli.options import DEFAULT_POLICY, FILE, Command, RunOptions, options
 from invite_sweeper.cli.session import Session, read_all_credentials
@@ -347,8 +346,9 @@ def _echo_wrapped(text: str) -> None:
 async def _check_backlog(policy: Policy, path: Path, base_url: str) -> None:
     """Read what a sweep of the policy reads, and raise the error with which it would end."""
     options = RunOptions(policy=path, base_url=base_url, quiet=True)
-    session, history = Session(options, policy), History()
+    session = Session(options, policy)
     with session.working():
+        history = session.look_at_history()
         command = session.command(history, dry_run=True)
         async with session.organizations(history, retry_for_s=_DEADLINE_S) as organizations:
             view = Progress(session.log, None)

@@ -1,17 +1,20 @@
 """Command `restore`: re-invite people whose invitations a run deleted."""
 
 from functools import partial
+from itertools import chain
 from typing import Any, Final
 
 import click
 from rich.console import Console
 
+from invite_sweeper.audit import History, RunFile
 from invite_sweeper.audit.events import OutcomeLine
 from invite_sweeper.cli.console import run_async, stdout_console, write_json
 from invite_sweeper.cli.options import CONNECTED, Command, RunOptions, options
 from invite_sweeper.cli.session import Session, load_policy
 from invite_sweeper.cli.view import Progress, confirm
-from invite_sweeper.errors import Cancelled, GuardRefused, RunError, UsageError
+from invite_sweeper.endings import WarningLevel
+from invite_sweeper.errors import Cancelled, DamagedLog, GuardRefused, RunError, UsageError
 from invite_sweeper.report import terminal
 from invite_sweeper.restore import RestorePlan, Restorer, plan_restore, read_deletions
 from invite_sweeper.sweep.result import Result
@@ -61,15 +64,11 @@ async def _restore(
     """Restore, report, and return the exit code; a dry run writes nothing."""
     with session.working(locked=not session.options.dry_run):
         history = session.read_history()
-        last = history.last_sweep()
-        if run is not None:
-            path = session.directory.find(run).path
-        elif last is not None:
-            path = last.file.path
-        else:
-            hint = "List the runs with `audit show`."
-            raise UsageError("The audit directory has no sweep to undo.", hint=hint)
-        deletions = read_deletions(path, username=username, unconfirmed=unconfirmed)
+        for warning in session.directory.warnings():
+            if warning.level != WarningLevel.REMARK:
+                session.log.warning(warning.message)
+        file = session.directory.find(run) if run is not None else _last_sweep(session, history)
+        deletions = read_deletions(file, username=username, unconfirmed=unconfirmed)
         base_url = str(session.base_url)
         if deletions.start.base_url != base_url:
             raise GuardRefused(
@@ -87,10 +86,34 @@ async def _restore(
             result = Result(command, organizations, Progress(session.log, None))
             async with session.run(command.run_started(organizations)) as (log, record):
                 restorer = Restorer(result, log, session.stop, partial(_report, session))
-                record.end = end = await restorer.run(plan)
+                opened = chain.from_iterable(history.open_intents(base_url).values())
+                record.end = end = await restorer.run(plan, opened)
             session.last_resort.exit_code = end.exit_code
             session.show(record)
             return end.exit_code
+
+
+def _last_sweep(session: Session, history: History) -> RunFile:
+    """Return the file of the last sweep.
+
+    Raises:
+        UsageError: No sweep is known.
+        DamagedLog: The file of the last run is missing: which sweep was the last is not known.
+    """
+    last, reader = history.last_sweep, session.directory.reader()
+    if reader.head is not None and reader.is_last_file_missing:
+        hint = "Name the run to undo; list the runs with `audit show`."
+        if last is not None:
+            hint = f"To undo the last sweep that is known, name it: restore {last.number}"
+        raise DamagedLog(
+            f"The file of the last run, {reader.head.file}, is missing in "
+            f"{session.directory.path}: it may be that of the last sweep.",
+            hint=hint,
+        )
+    if last is None:
+        hint = "List the runs with `audit show`."
+        raise UsageError("The audit directory has no sweep to undo.", hint=hint)
+    return last
 
 
 def _report(session: Session, line: OutcomeLine, reason: str) -> None:

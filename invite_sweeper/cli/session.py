@@ -29,8 +29,8 @@ from invite_sweeper.audit.events import RunStarted
 from invite_sweeper.cli.console import configure_logging, stdout_console, write_json
 from invite_sweeper.cli.options import DEFAULT_BASE_URL, RunOptions
 from invite_sweeper.cli.streams import audit_copy, print_error_parts
-from invite_sweeper.endings import Advisor
-from invite_sweeper.errors import UsageError
+from invite_sweeper.endings import Advisor, WarningLevel
+from invite_sweeper.errors import DamagedLog, UsageError
 from invite_sweeper.last_resort import LastResort
 from invite_sweeper.policy import Policy, parse_duration_option, parse_policy
 from invite_sweeper.policy import read_policy as read_policy_file
@@ -156,13 +156,33 @@ class Session:
         """Return the time by `now`: a clock set meanwhile cannot hide that `now` was wrong."""
         return self.now + timedelta(seconds=time.monotonic() - self.started_s)
 
-    def read_history(self) -> History:
-        """Return what earlier runs of the audit directory did.
+    def read_history(self, *, max_age: timedelta = timedelta()) -> History:
+        """Return what earlier runs of the audit directory did, as far back as a run judges.
+
+        Args:
+            max_age: Of a plan that may have been used, if that is longer than 100 days.
 
         Raises:
-            DamagedLog: A file or a line cannot be read: a guard that misses a part of it fails.
+            DamagedLog: The log is damaged: a guard that misses a part of it fails.
         """
-        return History.read(self.directory.files())
+        period = max(self.policy.limits.period, max_age)
+        return History.read(self.directory, now=self.now, period=period)
+
+    def look_at_history(self) -> History:
+        """Return what earlier runs did, for a command that deletes and invites no one.
+
+        It warns of a damaged log, and of a file that is missing; of a damaged log, the history has
+        what precedes the damage.
+        """
+        history = History()
+        try:
+            history.add_recent(self.directory, self.now, self.policy.limits.period)
+            for warning in self.directory.warnings():
+                if warning.level != WarningLevel.REMARK:
+                    self.log.warning(warning.message)
+        except DamagedLog as error:
+            self.log.warning("the audit log is damaged", reason=error.message, hint=error.hint)
+        return history
 
     def credentials(self) -> dict[str, Credentials]:
         """Return the sets of credentials of the policy; see `read_all_credentials`."""

@@ -12,7 +12,7 @@ from typing import Any
 import click
 from msgspec import structs
 
-from invite_sweeper.audit import History, RunFile, RunRecord, read_plan
+from invite_sweeper.audit import History, LogReader, RunFile, RunRecord, read_plan
 from invite_sweeper.audit.events import OrganizationResult, RunFinished
 from invite_sweeper.audit.reader import may_replace_plan
 from invite_sweeper.cli.console import run_async, write_json
@@ -26,6 +26,7 @@ from invite_sweeper.files import (
     check_distinct_files,
     check_replaceable,
     check_writable,
+    is_file,
     replace_file,
 )
 from invite_sweeper.policy import parse_duration_option
@@ -156,7 +157,7 @@ class _SweepCommand:
     async def _sweep(self) -> tuple[RunRecord, TerminalView]:
         """Run the sweep; return its record, and what the operator saw of it."""
         session, options = self._session, self._session.options
-        self._history = history = session.read_history()
+        self._history = history = session.read_history(max_age=self._max_age)
         held = history.announcements(str(session.base_url))
         self._seen = SeenAnnouncements(held.keys())
         saved = None
@@ -229,7 +230,7 @@ class _SweepCommand:
         notified = await self._notify(record, finished_at)
         if not metrics_too or (options.metrics_file or options.pushgateway) is None:
             return
-        succeeded_at = metrics.last_success(self._history.runs if self._history is not None else ())
+        succeeded_at = self._history.last_success if self._history is not None else None
         metered = metrics.Metrics(self._labels, record, finished_at, succeeded_at, notified)
         messages: list[str] = []
         if options.metrics_file is not None:
@@ -278,7 +279,7 @@ class _SweepCommand:
         if self._history is None or not record.file.number:
             return self._history
         try:
-            self._history.add(record.file)
+            self._history.add(LogReader((record.file,)))
         except RunError:  # the run has said so: the log could not be written
             return None
         return self._history
@@ -310,7 +311,7 @@ def check_outputs(session: Session) -> None:
     options, directory = session.options, session.directory
     outputs = {"--out": options.out, "--metrics-file": options.metrics_file}
     inputs = [("the policy", options.policy)]
-    if options.plan is not None and Path(options.plan).is_file():
+    if options.plan is not None and is_file(options.plan):
         inputs.append(("the plan", Path(options.plan)))
     check_distinct_files(outputs, inputs)
     known_runs = {file.run_id for file in directory.files()} if options.out is not None else set()

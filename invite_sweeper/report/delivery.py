@@ -53,7 +53,7 @@ class Delivery:
         self._path = directory / FILE_NAME
         self._base_url = base_url
         self._held = history.announcements(base_url)
-        self._runs: Sequence[str] = [run.run_id for run in history.runs]
+        self._runs: Sequence[str] = history.run_ids
         self.warning = ""
         self._marks = self._read()
 

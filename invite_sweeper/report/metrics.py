@@ -21,13 +21,14 @@ from invite_sweeper.audit.events import RunFinished
 from invite_sweeper.endings import REFUSAL_REASONS, ExitCode, Status, status_of
 from invite_sweeper.errors import UsageError
 from invite_sweeper.files import regular_file_target, replace_file
-from invite_sweeper.models import OUTCOMES_OF_DELETIONS, parse_timestamp
+from invite_sweeper.models import OUTCOMES_OF_DELETIONS
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report.notify import Notified
 from invite_sweeper.report.sending import LIMIT_S, Message, NotSent, open_session, request
 
 INSTANCE_VARIABLE: Final = "INVITE_SWEEPER_INSTANCE"
 _JOB: Final = "invite_sweeper"
+_BYTES_PER_MIB: Final = 1 << 20
 _DAY_S: Final = 86_400.0
 _COUNTS: Final = {
     "projects_seen": "Projects in the policy's scope.",
@@ -83,16 +84,6 @@ def textfile_of(path: Path, labels: Mapping[str, str]) -> Path:
 def is_textfile(start: bytes) -> bool:
     """Return whether a file that starts so was written by `Metrics.write`."""
     return start.startswith(b"# HELP invite_sweeper_")
-
-
-def last_success(runs: Iterable[RunRecord]) -> datetime | None:
-    """Return when the last sweep or dry run that succeeded ended; None if none is known."""
-    ends = (
-        parse_timestamp(run.finished_at)
-        for run in runs
-        if run.mode != "restore" and status_of(run.exit_code) is Status.DONE
-    )
-    return max(filter(None, ends), default=None)
 
 
 def check_gateway_url(url: str) -> None:
@@ -231,6 +222,10 @@ def _values(
     yield "last_run_timestamp_seconds", "When the last run ended.", finished_at.timestamp()
     yield "last_run_exit_code", "Exit code of the last run.", end.exit_code
     yield "run_duration_seconds", "Time the last run took.", end.duration_s
+    text = "Time the last run took to read the files of earlier runs."
+    yield "history_read_seconds", text, end.history_s
+    text = "The most memory that the last run held."
+    yield "peak_memory_bytes", text, end.peak_mib * _BYTES_PER_MIB
     success_s = succeeded_at.timestamp() if succeeded_at is not None else None
     yield "last_success_timestamp_seconds", "When the last successful run ended.", success_s
     oldest_s = None if end.oldest_pending_days is None else end.oldest_pending_days * _DAY_S

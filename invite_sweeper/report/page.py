@@ -17,7 +17,10 @@ from typing import Final, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from invite_sweeper.audit import History, RunFile, RunRecord, Verdict, Verification
+from invite_sweeper.audit import RunFile, RunRecord, Verdict, Verification
+from invite_sweeper.audit.intents import IntentLedger
+from invite_sweeper.audit.reader import FileChain
+from invite_sweeper.audit.record import fill_run
 from invite_sweeper.endings import Advisor, ExitCode, Status, status_of
 from invite_sweeper.errors import RunError
 from invite_sweeper.models import parse_timestamp
@@ -146,14 +149,12 @@ def _read_runs(files: Sequence[RunFile], found: Verification) -> Iterator[_Run]:
     """Yield the runs of the last nights, the newest first."""
     since, left_open = None, {each.file for each in found.unfinished}
     for file in reversed(files):
-        history, status = History(), Status.DAMAGED
+        record, status = RunRecord(file), Status.DAMAGED
         with suppress(RunError):  # the verification names it
-            history.add(file)
-            status = status_of(history.runs[0].exit_code)
+            fill_run(record, FileChain(file), IntentLedger())
+            status = status_of(record.exit_code)
         if status is Status.UNFINISHED and found.damage is None and file.name not in left_open:
             status = Status.RECOVERED
-        record = history.runs[0]
-        record.ended.clear()  # it grows with the lines
         started = parse_timestamp(record.start.now)
         day = started.date() if started is not None else None
         if file == files[-1] and day is not None:

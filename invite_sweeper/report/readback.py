@@ -24,7 +24,7 @@ from invite_sweeper.audit.events import (
     RunStarted,
     WouldBeAnnounced,
 )
-from invite_sweeper.audit.reader import FileChain, read_events
+from invite_sweeper.audit.reader import FileChain
 from invite_sweeper.endings import Advisor
 from invite_sweeper.errors import RunError
 from invite_sweeper.models import (
@@ -112,7 +112,7 @@ def read_rows(record: RunRecord) -> RunRows:
     organizations = record.end.organizations if record.end is not None else ()
     found = RunRows({each.id: each.label for each in organizations})
     with suppress(RunError):  # the verification names the file, and the totals are known
-        for _, event in read_events(record.file.path):
+        for _, event in FileChain(record.file).events():
             found.add(event)
         found.is_whole = True
     found.announced = sorted(sorted_rows(found.announced), key=lambda row: row.due)
@@ -256,7 +256,7 @@ def tables_of(record: RunRecord, advisor: Advisor) -> Iterator[Table]:
 
 def kept_rows(record: RunRecord, found: RunRows) -> Iterator[Row]:
     """Yield the kept invitations, of a run that recorded them."""
-    chain = FileChain(record.file.path)
+    chain = FileChain(record.file)
     with suppress(RunError):  # as above
         for line in chain:
             if line.header.event == Kept.event and isinstance(kept := chain.decode(line), Kept):

@@ -12,7 +12,8 @@ from typing import Final, Literal, NamedTuple
 
 from invite_sweeper.audit import Verdict, Verification
 from invite_sweeper.audit.events import OrganizationResult, PlanChanges, RunFinished
-from invite_sweeper.audit.history import RunRecord
+from invite_sweeper.audit.intents import Recovered, Unfinished
+from invite_sweeper.audit.record import RunRecord
 from invite_sweeper.counts import Counts
 from invite_sweeper.endings import (
     DAMAGED_ADVICE,
@@ -140,9 +141,19 @@ def advisor_of(run: RunRecord, advisor: Advisor) -> Advisor:
 
 
 def _tell_killed(run: RunRecord) -> Story:
-    """Tell a run without an end, from what its lines say."""
+    """Tell a run without an end, from what its lines say, and a later run that recovered it."""
     parts = [f"{run.outcomes[name]:,} {text}" for name, text in _OUTCOMES if run.outcomes[name]]
+    if run.recovered is not None:
+        parts.append(_recovered_by(run.recovered))
+        done, where = ", ".join(parts), run.start.organizations
+        headline = _headline(run, Status.RECOVERED.label, done, where)
+        headline = headline._replace(style=Status.RECOVERED.style)
+        return Story(headline, (StoryLine("Run", _run_line(run)),), (), ())
     messages = ["The run has no last line: it is still running, or it was killed."]
+    if run.open_invitations:
+        people = pluralize(run.open_invitations, "invitation")
+        parts.append(f"{people} sent without an outcome")
+        messages.append(f"Without an outcome: {people}.")
     if (left := run.planned - run.outcomes.total()) > 0:
         parts.append(f"{left:,} of {run.planned:,} planned without an outcome")
         messages.append(f"Without an outcome: {pluralize(left, 'planned deletion')}.")
@@ -400,6 +411,9 @@ def tell_verification(found: Verification, folder: Path | None = None) -> Story:
     if found.expected_at is not None:
         that = escape_unprintable(f"that of {found.expected_at}")
         ends.insert(0, StoryLine("Expected hash", that))
+    ends.extend(_recovered(found))
+    if found.head_missing:
+        ends.append(StoryLine("HEAD", "It is missing: later files may be missing, too."))
     if found.verdict is Verdict.SOUND:
         return Story(StoryLine("Sound", intact, "good"), tuple(ends), (), ())
     left = tuple(_left_open(found))
@@ -410,10 +424,25 @@ def tell_verification(found: Verification, folder: Path | None = None) -> Story:
 
 def _left_open(found: Verification) -> Iterator[str]:
     for each in found.unfinished:
-        have, intents = plural_form(each.intents, "has", "have"), pluralize(each.intents, "intent")
+        noun = "invitation" if each.mode == "restore" else "deletion"
+        have, intents = plural_form(each.intents, "has", "have"), pluralize(each.intents, noun)
         open_ = f": {intents} {have} no outcome" if each.intents else " was killed"
-        name = f"{each.run} ({each.run_id})" if each.run else each.file
-        yield escape_unprintable(f"Run {name}{open_}.")
+        yield escape_unprintable(f"Run {_run_name(each)}{open_}.")
+
+
+def _recovered(found: Verification) -> Iterator[StoryLine]:
+    for each in found.recovered:
+        text = escape_unprintable(f"Run {_run_name(each)} was killed; {_recovered_by(each)}.")
+        yield StoryLine("Recovered", text)
+
+
+def _run_name(run: Unfinished | Recovered) -> str:
+    return f"{run.run} ({run.run_id})" if run.run else run.file
+
+
+def _recovered_by(run: Recovered) -> str:
+    """Return which run recorded what became of the requests of one that was killed."""
+    return f"recovered by run {run.by}" if run.by is not None else "it left nothing open"
 
 
 # Texts that the outputs share ---------------------------------------------------------------------

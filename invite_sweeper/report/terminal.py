@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from invite_sweeper.audit import RunRecord
+from invite_sweeper.audit.intents import IntentLedger
 from invite_sweeper.audit.reader import Record
 from invite_sweeper.endings import Advisor, ExitCode, Style
 from invite_sweeper.models import Invitation, ListUnreadable
@@ -126,18 +127,34 @@ def show_people(console: Console, people: Iterable[Invitation]) -> None:
     _write(console, _invitation_tables(list(_groups(rows, rows)), console.width))
 
 
-def show_runs(console: Console, records: Iterable[RunRecord]) -> None:
-    """Print a line for each run."""
-    rows = []
+def show_runs(console: Console, records: Iterable[RunRecord], ledger: IntentLedger) -> None:
+    """Print a line for each run.
+
+    Args:
+        ledger: Which runs were recovered, once all records were read.
+    """
+    # Of a year of nights, memory holds the lines and the records of the killed runs alone.
+    rows: list[tuple[Text, Text]] = []
+    killed: dict[int, RunRecord] = {}
     for record in records:
-        headline = tell(record, Advisor()).headline
-        when = describe_instant(record.start.now)
-        label = Text(f"{record.file.number}  {when}  {record.mode or 'run'}")
-        rows.append((label, Text.assemble(_label(headline), f"  {headline.text}")))
+        if record.end is None:
+            killed[len(rows)] = record
+        rows.append(_row_of_run(record))
+    recovered = ledger.recovered_by_file()
+    for index, record in killed.items():
+        record.recovered = recovered.get(record.file.name)
+        rows[index] = _row_of_run(record)
     if rows:
         _write(console, _entries(rows, console.width))
     else:
         console.print("No run.")
+
+
+def _row_of_run(record: RunRecord) -> tuple[Text, Text]:
+    headline = tell(record, Advisor()).headline
+    when = describe_instant(record.start.now)
+    label = Text(f"{record.file.number}  {when}  {record.mode or 'run'}")
+    return label, Text.assemble(_label(headline), f"  {headline.text}")
 
 
 def show_lines(console: Console, lines: Iterable[Record]) -> None:

@@ -6,7 +6,7 @@ Before the first DELETE, each `check_` function raises GuardRefused. During the 
 
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from fractions import Fraction
 from math import ceil
 from typing import Final
@@ -16,7 +16,7 @@ from invite_sweeper.audit import CompleteRun
 from invite_sweeper.counts import total
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused
-from invite_sweeper.models import MAX_CLOCK_SKEW_S, Outcome
+from invite_sweeper.models import MAX_CLOCK_SKEW_S, Outcome, parse_timestamp
 from invite_sweeper.policy import Limits
 from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.organization import OrganizationPlan, Reading
@@ -26,6 +26,7 @@ from invite_sweeper.text import (
     plural_form,
     pluralize,
     shorten_list,
+    truncate,
 )
 
 MIN_COUNT_FOR_SHARE = 10
@@ -251,8 +252,10 @@ def check_plan(command: Command, *, max_age: timedelta, sha256: str | None = Non
             reasons=(Reason.PLAN,),
         )
     start = saved.start
-    created_at = datetime.fromisoformat(start.now)
-    if created_at > now:
+    created_at = parse_timestamp(start.now)
+    if created_at is None:
+        message = f"The plan's creation time {truncate(start.now, 40)!r} cannot be read."
+    elif created_at > now:
         message = f"The plan's creation time {start.now} is in the future."
     elif now - created_at > max_age:
         message = (
@@ -266,7 +269,7 @@ def check_plan(command: Command, *, max_age: timedelta, sha256: str | None = Non
     elif start.policy_sha256 != policy.sha256:
         message = "The plan was created with another policy."
     elif (run := command.history.applied_by(saved.sha256)) is not None:
-        message = f"Run {run.file.number} has already applied the plan."
+        message = f"Run {run.number} has already applied the plan."
     else:
         return
     raise GuardRefused(

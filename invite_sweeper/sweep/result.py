@@ -5,6 +5,7 @@ It is the last line of the run's file, `RunFinished`, which every output takes a
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
+from resource import RUSAGE_SELF, getrusage
 from typing import Any, Final, Protocol
 
 from msgspec import structs
@@ -26,6 +27,8 @@ from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.keep_ends import count_people
 from invite_sweeper.sweep.organization import AtlasOrganization, OrganizationPlan, Reading, Swept
 from invite_sweeper.text import pluralize
+
+_KIB_PER_MIB: Final = 1024  # Linux counts `ru_maxrss` in KiB
 
 
 class View(Protocol):
@@ -205,6 +208,8 @@ class Result:
                 has_failed=self.error is not None or len(errors) == len(self.organizations),
             ),
             duration_s=round(command.clock() - command.started_s - self.question_s, 3),
+            history_s=round(command.history.read_s, 3),
+            peak_mib=round(getrusage(RUSAGE_SELF).ru_maxrss / _KIB_PER_MIB, 1),
             warnings=tuple(self.warnings),
             plan_made=self.plan_made,
             plan_complete=self.plan_made and all(each.plan_complete for each in results),

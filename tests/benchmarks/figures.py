@@ -12,6 +12,7 @@ from statistics import median
 from benchmarks.hot import ALONE, CONTENDED, Scenario, run_hot
 from benchmarks.load import KEPT_DAYS, Load
 from benchmarks.measuring import OURS, bare, entered, in_turn, swept, took_s
+from benchmarks.nights import write_nights
 from benchmarks.verifying import verified_s, write_log
 
 LARGEST = Load(projects=250, each=2, latency_s=0.055, organizations=51)
@@ -118,6 +119,23 @@ def verify() -> Figure:
     )
 
 
+def beside(nights: int, deletions: int, more_s: float) -> Figure:
+    """A sweep beside the files of many nights, against one in an empty directory."""
+    load = Load(projects=1, each=1)
+    with tempfile.TemporaryDirectory() as folder:
+        audit = Path(folder) / "audit"
+        write_nights(audit, nights, deletions)
+        found = in_turn(lambda: swept(load, earlier=audit), lambda: swept(load), pairs=3)
+    longer_s = median(one.wall_s - other.wall_s for one, other in found)
+    more_mib = max(one.peak_mib - other.peak_mib for one, other in found)
+    return Figure(
+        f"a sweep beside {nights:,} files of {deletions:,} deletions, and in an empty directory",
+        f"{longer_s:.2f} s longer, {more_mib:.0f} MiB more",
+        f"{more_s} s; 30 MiB",
+        longer_s <= more_s and more_mib <= 30,
+    )
+
+
 def warm() -> Figure:
     """One deletion of a sweep at work: 14,000 deletions less 2,000, against those of the script."""
     few, many = Load(200, 10), Load(200, 70)
@@ -172,6 +190,10 @@ ALL: dict[str, Callable[[], Figure]] = {
     "wide": partial(against_bare, "a sweep of 5,000 projects", WIDE, 2.0),
     "largest": partial(against_bare, "51 organizations", LARGEST, 1.35, peak_mib=128, pairs=1),
     **{each.__name__: each for each in (warm, start, version, structure, memory, verify)},
+    "nights_100": partial(beside, 365, 100, 0.3),
+    "nights_2000_files": partial(beside, 2_000, 100, 0.3),
+    "nights_1000": partial(beside, 365, 1_000, 1.5),
+    "nights_4000": partial(beside, 365, 4_000, 4.0),
     "hot": partial(of_buckets, ALONE, 0.01, 1.05),
     "no_headers": partial(of_buckets, replace(ALONE, **NO_HEADERS), 0.01, 1.25),
     "shared": partial(of_buckets, SHARED, 0.02, 1.15),

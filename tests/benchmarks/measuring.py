@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -91,9 +92,15 @@ def _measured(load: Load, command: Sequence[str], *, dry_run: bool) -> Took:
     return found
 
 
-def swept(load: Load, *, dry_run: bool = False) -> Took:
-    """Run the program with its audit directory in a new folder; TMPDIR should be on a disk."""
+def swept(load: Load, *, dry_run: bool = False, earlier: Path | None = None) -> Took:
+    """Run the program with its audit directory in a new folder; TMPDIR should be on a disk.
+
+    Args:
+        earlier: An audit directory on the same disk whose files the new one has, as links.
+    """
     with tempfile.TemporaryDirectory() as folder:
+        if earlier is not None:
+            shutil.copytree(earlier, Path(folder) / "audit", copy_function=os.link)
         policy = Path(folder) / "policy.yaml"
         policy.write_bytes(policy_bytes(wide_policy(load)))
         what = ["plan"] if dry_run else ["sweep", "--yes"]

@@ -142,3 +142,30 @@ def test_user_that_atlas_adds_at_once_is_active_loud_and_ends_with_4(cli):
     assert "--outcome active" in done.err
     assert {line["outcome"] for line in cli.lines("outcome")} == {"deleted", "active"}
     assert verify(cli) == 0
+
+
+def test_a_killed_restore_is_settled_by_the_next_one_and_told_alike_everywhere(cli):
+    swept(cli)
+    restore(cli)
+    path = cli.log_path
+    lines = path.read_bytes().splitlines(keepends=True)
+    first = next(number for number, line in enumerate(lines) if b'"event":"intent"' in line)
+    path.write_bytes(b"".join(lines[: first + 1]))
+    head = json.loads((cli.audit_dir / "HEAD").read_bytes())
+    head |= {"ended": False, "last_hash": json.loads(lines[0])["prev"]}
+    (cli.audit_dir / "HEAD").write_text(json.dumps(head))
+    done = cli.run("audit", "verify", "audit")
+    assert (done.code, "1 invitation has no outcome" in done.out) == (3, True)
+    shown = cli.run("audit", "show", "--audit-dir", "audit").out
+    assert "1 invitation sent without an outcome" in " ".join(shown.split())
+    restore(cli, "1")
+    (line,) = (line for line in cli.lines("outcome") if line.get("recovers"))
+    assert line["outcome"] == "already_there"
+    done = cli.run("audit", "verify", "audit")
+    assert done.code == 0
+    for words in (
+        ("audit", "verify", "audit"),
+        ("audit", "show", "--audit-dir", "audit"),
+        ("audit", "show", "2", "--audit-dir", "audit"),
+    ):
+        assert "recovered by run 3" in cli.run(*words).out

@@ -10,9 +10,9 @@ from sweep.night import QuietView, command_of
 from virtual_time import run_skipping_idle_time
 
 from invite_sweeper.atlas.http import RequestCounters
-from invite_sweeper.audit import AuditLog
+from invite_sweeper.audit import AuditLog, RunFile
 from invite_sweeper.audit.events import Intent, OutcomeLine
-from invite_sweeper.audit.reader import read_events
+from invite_sweeper.audit.reader import FileChain
 from invite_sweeper.errors import AuditLogError, CredentialsRefused, UsageError
 from invite_sweeper.models import Entry, ListUnreadable, Outcome, Project, Sending, Source
 from invite_sweeper.restore import (
@@ -68,7 +68,7 @@ def test_deletions_are_what_atlas_confirmed_and_on_request_what_may_have_been(
         lines.append(outcome(of_list()))
     lines += [outcome(of_list(), result, **changes)] if result else []
     path = write_run(directory, "r1", *lines, killed=result is None)
-    asked = read_deletions(path), read_deletions(path, unconfirmed=True)
+    asked = read_deletions(RunFile.of(path)), read_deletions(RunFile.of(path), unconfirmed=True)
     assert tuple(len(each.lines) for each in asked) == found
 
 
@@ -77,7 +77,8 @@ def test_deletions_are_what_atlas_confirmed_and_on_request_what_may_have_been(
 )
 def test_glob_selects_people_in_the_order_of_the_run_whatever_the_case(directory, glob, numbers):
     lines = [each for n in (2, 1) for each in deletion(n, source=Source.INVITES)]
-    found = read_deletions(write_run(directory, "r1", *lines), username=glob)
+    file = RunFile.of(write_run(directory, "r1", *lines))
+    found = read_deletions(file, username=glob)
     assert found.run_id == "r1"
     assert [each.invitation_id for each in found.lines] == [object_id(n) for n in numbers]
 
@@ -86,7 +87,7 @@ def test_file_that_a_killed_run_left_empty_has_nothing_to_undo(tmp_path):
     path = tmp_path / "000001-r1.jsonl"
     path.touch()
     with pytest.raises(UsageError, match="has no line"):
-        read_deletions(path)
+        read_deletions(RunFile.of(path))
 
 
 # Who is missing ----------------------------------------------------------------------------------
@@ -186,7 +187,7 @@ class Restore:
         self.said.append((line.outcome, reason))
 
     def lines(self, kind):
-        return [each for _, each in read_events(self.log.file.path) if type(each) is kind]
+        return [each for _, each in FileChain(self.log.file).events() if type(each) is kind]
 
 
 def answered(outcome):
@@ -234,7 +235,7 @@ def test_person_is_invited_once_to_a_place_with_the_roles_of_all_entries(directo
         directory, "r0", *(e for one in twice for e in (one, intent(one), outcome(one)))
     )
     run = Restore(directory)
-    run.run(*read_deletions(path).lines)
+    run.run(*read_deletions(RunFile.of(path)).lines)
     (sent,) = run.client.posts
     assert sent.project_roles == ((other, "GROUP_OWNER"),)
     assert sent.roles == ("GROUP_READ_ONLY", "ORG_BILLING_ADMIN")

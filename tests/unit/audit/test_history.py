@@ -16,7 +16,7 @@ from audit.runs import (
 )
 from builders import NOW, ORG, OTHER_ORG, PROJECT, event_of, listed_as, object_id
 
-from invite_sweeper.audit import History, PlanScope
+from invite_sweeper.audit import History, PlanScope, RunRecord
 from invite_sweeper.audit.events import (
     Announced,
     AnnouncementEnded,
@@ -24,6 +24,8 @@ from invite_sweeper.audit.events import (
     OrganizationResult,
     announcement_key,
 )
+from invite_sweeper.audit.intents import IntentLedger
+from invite_sweeper.audit.record import read_run
 from invite_sweeper.endings import ExitCode, Reason
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import Entry, Outcome, Source
@@ -47,9 +49,15 @@ def write(directory):
         ends = {"start": started(**start or {}), "end": finished(**{"lists": read, **end})}
         run_id = f"r{len(directory.files()) + 1}"
         write_run(directory, run_id, *written, killed=killed, at=at, **ends)
-        return History.read(directory.files())
+        return History.read(directory)
 
     return write
+
+
+def records(directory) -> list[RunRecord]:
+    """Return the runs as their files say them."""
+    ledger = IntentLedger()
+    return [read_run(chain, ledger) for chain in directory.reader()]
 
 
 def test_each_run_has_its_lines(directory, write):
@@ -59,7 +67,7 @@ def test_each_run_has_its_lines(directory, write):
     with directory.find("r3").path.open("ab") as file:
         file.write(b'{"ts":"2026')
     (directory.path / "000004-r4.jsonl").touch()  # killed before its first line
-    one, two, three, four = History.read(directory.files()).runs
+    one, two, three, four = records(directory)
     assert (one.run_id, one.mode, one.exit_code, one.planned) == ("r1", "sweep", 4, 2)
     assert one.outcomes == {"deleted": 1, "failed": 1}
     assert one.finished_at == "2026-11-25T01:00:00.007000Z"
@@ -70,17 +78,17 @@ def test_each_run_has_its_lines(directory, write):
 
 
 def test_the_last_sweep_may_have_been_killed(write):
-    assert History().last_sweep() is None
+    assert History().last_sweep is None
     write()
     write(killed=True)
-    assert write(start=DRY).last_sweep().run_id == "r2"
+    assert write(start=DRY).last_sweep.run_id == "r2"
 
 
 def test_an_outcome_needs_no_intent_and_one_that_replaces_another_is_counted_alone(write):
     skipped = outcome(planned(3), "skipped", attempts=0)
     again = outcome(planned(2), "failed", attempts=0, replaces="deleted")
     deletions = [line for number in (1, 2, 4) for line in deletion(number)]
-    (run,) = write(*deletions, planned(3), skipped, again).runs
+    run = write(*deletions, planned(3), skipped, again).last
     assert run.outcomes == {"deleted": 2, "failed": 1, "skipped": 1}
 
 
@@ -91,13 +99,13 @@ def test_a_changed_file_refuses_the_run(directory, write, old):
     path = directory.find("r1").path
     path.write_bytes(path.read_bytes().replace(old, b'"x":0', 1))
     with pytest.raises(GuardRefused, match=rf"{path.name} line \d") as caught:
-        History.read(directory.files())
+        History.read(directory)
     assert caught.value.reasons == (Reason.EARLIER_RUNS,)
 
 
 def test_a_file_that_cannot_be_opened_refuses_the_run(directory):
     (directory.path / "000001-r1.jsonl").mkdir(parents=True)
-    for read in (lambda: History.read(directory.files()), directory.next_run):
+    for read in (lambda: History.read(directory), directory.next_run):
         with pytest.raises(GuardRefused, match="cannot be read"):
             read()
 
@@ -121,7 +129,7 @@ class TestOpenIntents:
         assert len(write(*deletion(1)).open_intents(HOST)[ORG]) == 1
         found = write(outcome(planned(1), "already_gone", recovers="r1"))
         assert found.open_intents(HOST) == {}
-        assert found.runs[2].outcomes == {}
+        assert found.last.outcomes == {}
 
 
 UNSENT = {Outcome.SKIPPED, Outcome.CHANGED, Outcome.ACCEPTED_BEFORE}

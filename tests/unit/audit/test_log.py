@@ -357,7 +357,7 @@ class TestKill:
         content = b"".join(file.path.read_bytes() for file in directory.files())
         intents = [each for each in content.splitlines() if b'"event":"intent"' in each]
         assert all(any(each.encode() in line for line in intents) for each in sent)
-        history = History.read(directory.files())
+        history = History.read(directory)
         open_intents = history.open_intents(HOST).get(ORG, ())
         settled = [outcome(each.intent, recovers=each.run.run_id) for each in open_intents]
         write_run(directory, "r2", *settled)

@@ -8,10 +8,10 @@ import pytest
 from audit.runs import clock, deletion, invitation, planned, started, write_run
 from builders import NOW, event_of
 
-from invite_sweeper.audit import filter_lines
+from invite_sweeper.audit import LineFilter, RunFile
 from invite_sweeper.audit.chain import HashChain
 from invite_sweeper.audit.events import Kept
-from invite_sweeper.audit.reader import FileChain, read_events
+from invite_sweeper.audit.reader import FileChain, Record
 from invite_sweeper.errors import DamagedLog
 
 
@@ -21,12 +21,17 @@ def path(directory):
     return write_run(directory, "r1", *deletion(1), *deletion(2, "failed"), kept)
 
 
+def matching(path, **criteria) -> list[tuple[Record, bytes]]:
+    lines = LineFilter(**criteria).matching(FileChain(RunFile.of(path)))
+    return [(record, line.raw) for record, line in lines]
+
+
 def events(path, **criteria) -> list[str]:
-    return [record["event"] for record, _ in filter_lines(path, **criteria)]
+    return [record["event"] for record, _ in matching(path, **criteria)]
 
 
 def test_without_a_criterion_each_line_is_returned_as_it_is(path):
-    lines = [line for _, line in filter_lines(path)]
+    lines = [line for _, line in matching(path)]
     assert lines == path.read_bytes().splitlines()
 
 
@@ -52,16 +57,16 @@ def test_the_hash_of_a_file_is_that_of_all_its_bytes_compressed_or_not(directory
     whole = path.read_bytes() + b'{"ts":"2026'  # what a kill left
     for name, data in (("plain", whole), ("packed", gzip.compress(whole))):
         (tmp_path / name).write_bytes(data)
-        chain = FileChain(tmp_path / name).read()
+        chain = FileChain(RunFile.of(tmp_path / name), hashed=True).read()
         assert (chain.sha256, chain.size) == (sha256(whole).hexdigest(), len(whole))
         assert (chain.lines, chain.finished) == (4, False)
 
 
 def test_a_file_that_is_compressed_while_a_run_reads_is_found(path):
-    expected = list(filter_lines(path))
+    expected = list(matching(path))
     path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
     path.unlink()
-    assert list(filter_lines(path)) == expected
+    assert list(matching(path)) == expected
 
 
 @pytest.mark.parametrize(
@@ -82,14 +87,14 @@ def test_a_line_of_a_later_version_is_skipped_by_a_run(path):
     unknown = event_of(Kept, invitation(), reason="x")
     lines = log.add(started()), log.add(unknown).replace(b'"event":"kept"', b'"event":"held"')
     path.write_bytes(b"\n".join([*lines, b""]))
-    assert [event for _, event in read_events(path)] == [started()]
+    assert [event for _, event in FileChain(RunFile.of(path)).events()] == [started()]
 
 
 def test_a_line_that_is_longer_than_any_is_damage(directory, monkeypatch):
     monkeypatch.setattr("invite_sweeper.audit.reader._MAX_LINE_BYTES", 1_000)
     path = write_run(directory, "r1", planned(roles=("x" * 600, "y" * 600)))
     with pytest.raises(DamagedLog, match="line 2 is not a line"):
-        FileChain(path).read()
+        FileChain(RunFile.of(path)).read()
 
 
 @pytest.mark.parametrize(
@@ -104,4 +109,4 @@ def test_what_cannot_be_read_is_refused(tmp_path, name, reason):
     (tmp_path / "directory").mkdir()
     (tmp_path / "packed.zst").touch()
     with pytest.raises(DamagedLog, match=f"cannot be read: .*{reason}"):
-        FileChain(tmp_path / name).read()
+        FileChain(RunFile.of(tmp_path / name)).read()

@@ -10,7 +10,7 @@ from audit.runs import deletion, intent, outcome, planned, write_run
 
 from invite_sweeper.audit import AuditDirectory, RunFile, Verdict, verify, verify_directory
 from invite_sweeper.audit.chain import GENESIS_HASH, add_seal, line_hash
-from invite_sweeper.audit.directory import Head
+from invite_sweeper.audit.reader import Head
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import DamagedLog
 

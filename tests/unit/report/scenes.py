@@ -305,4 +305,4 @@ def write(scene: Run, directory: AuditDirectory, *, days_ago: float = 0) -> Path
 def recorded(scene: Run, directory: AuditDirectory) -> RunRecord:
     """Write the file of a run and return its record."""
     write(scene, directory)
-    return History.read(directory.files()).runs[-1]
+    return History.read(directory).last

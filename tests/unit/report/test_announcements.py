@@ -44,14 +44,14 @@ def write(directory):
         first = started(mode=mode, **{"now": at.isoformat(), **(start or {})})
         last = finished(**end)
         write_run(directory, f"r{number}", *lines, start=first, end=last, killed=killed, at=at)
-        return History.read(directory.files())
+        return History.read(directory)
 
     return write
 
 
 def waiting_after(history, seen=(), wait=WEEK):
     """Return what waits after the last run, which saw the announcements of these lines."""
-    record = history.runs[-1]
+    record = history.last
     keys = {key_of(each) for each in seen}
     return find_waiting(history, record, read_rows(record), keys, wait)
 

@@ -17,8 +17,7 @@ from msgspec import structs
 from prometheus_client.parser import text_string_to_metric_families
 from receiving import receiving
 
-from invite_sweeper.audit import RunRecord
-from invite_sweeper.audit.directory import RunFile
+from invite_sweeper.audit import RunFile, RunRecord
 from invite_sweeper.audit.events import KeepEntry, OrganizationResult
 from invite_sweeper.endings import REFUSAL_REASONS, Reason
 from invite_sweeper.errors import UsageError
@@ -28,7 +27,6 @@ from invite_sweeper.report.metrics import (
     check_gateway_url,
     is_textfile,
     labels_of,
-    last_success,
     textfile_of,
 )
 from invite_sweeper.report.notify import Notified
@@ -42,6 +40,8 @@ FINISHED = finished(
     **TOTALS,
     kept_by_reason={"too_young": 20, "keep:board": 1},
     duration_s=12.5,
+    history_s=0.25,
+    peak_mib=64.0,
     oldest_pending_days=45.5,
     sunset="2027-06-13",
     organizations=(OrganizationResult(id="a" * 24, name="Acme"),),
@@ -99,6 +99,8 @@ def test_all_totals_are_written_in_base_units(path):
         "last_run_timestamp_seconds": FINISHED_AT.timestamp(),
         "last_run_exit_code": 0,
         "run_duration_seconds": 12.5,
+        "history_read_seconds": 0.25,
+        "peak_memory_bytes": 64 * 2**20,
         "last_success_timestamp_seconds": FINISHED_AT.timestamp(),
         "oldest_pending_age_seconds": 45.5 * 86_400,
         "api_sunset_timestamp_seconds": datetime(2027, 6, 13, tzinfo=UTC).timestamp(),
@@ -158,14 +160,9 @@ def test_only_a_success_updates_the_last_success(path, exit_code):
     assert path.is_symlink()
 
 
-def test_last_success_is_that_of_the_last_sweep_or_dry_run_of_the_audit_directory(path):
-    days = [FINISHED_AT.replace(day=day) for day in range(1, 6)]
-    runs = [record(days[0]), record(days[1], "dry-run", exit_code=10)]
-    runs += [record(days[2], exit_code=4), record(days[3], "restore"), RunRecord(RUN.file)]
-    assert last_success(runs) == days[1]
-    assert last_success([]) is None
-    found = written(path, record(exit_code=4), succeeded_at=days[1])
-    assert found["last_success_timestamp_seconds", ()] == days[1].timestamp()
+def test_the_last_success_of_the_audit_directory_is_kept_after_another_end(path):
+    found = written(path, record(exit_code=4), succeeded_at=LATER)
+    assert found["last_success_timestamp_seconds", ()] == LATER.timestamp()
 
 
 @pytest.mark.parametrize("before", [b"", b"\xff\xfe", b"not metrics {", b"invite_sweeper_x{a="])
@@ -242,13 +239,16 @@ def expressions() -> list[str]:
 
 def test_alerts_and_dashboard_use_only_written_metrics(path):
     told = Notified(Notification(kind="ping", url_env="PING_URL"))
-    known = {f"invite_sweeper_{name}" for name, _ in written(path, receivers=[told])}
+    ends = KeepEntry(name="trip", reason=None, until="2026-12-02", matched=4, people=3)
+    found = written(path, record(keep_entries=(ends,)), receivers=[told])
+    known = {f"invite_sweeper_{name}" for name, _ in found}
     text = (MONITORING / "alerts.yaml").read_text(encoding="utf-8")
     rules = [rule["expr"] for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
     used = set(re.findall(r"\binvite_sweeper_\w+", " ".join([*rules, *expressions()])))
     assert used <= known
     assert known - used == {
         "invite_sweeper_run_mode", "invite_sweeper_announced", "invite_sweeper_notice_pending",
+        "invite_sweeper_history_read_seconds", "invite_sweeper_peak_memory_bytes",
     }  # fmt: skip
 
 

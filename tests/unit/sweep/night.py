@@ -10,7 +10,7 @@ from fakes import FakeAtlas
 from invite_sweeper.atlas.http import RequestCounters
 from invite_sweeper.audit import AuditLog, History, read_plan
 from invite_sweeper.audit.events import Planned
-from invite_sweeper.audit.reader import read_events
+from invite_sweeper.audit.reader import FileChain
 from invite_sweeper.endings import WarningLevel
 from invite_sweeper.models import Source
 from invite_sweeper.shutdown import StopRequest
@@ -121,7 +121,7 @@ class Night:
         """Run once more; return the last line of its file."""
         self.runs += 1
         self.view = QuietView() if answer is None else QuietView(answer)
-        history = History.read(self.directory.files())
+        history = History.read(self.directory)
         log = AuditLog(self.directory, f"run-{self.runs}", clock=clock(at))
         given = {"now": at, "history": history, "clock": lambda: self.clock_s, "saved": saved}
         command = command_of(self.policy, **given, **options)
@@ -145,7 +145,7 @@ class Night:
 
     def events(self, *kinds):
         """Return the events of the last run, of some kinds or all."""
-        lines = read_events(self.directory.files()[-1].path)
+        lines = FileChain(self.directory.files()[-1]).events()
         return [each for _, each in lines if not kinds or isinstance(each, kinds)]
 
 

@@ -38,7 +38,7 @@ def decided(one, *, stale=True):
 
 
 def tracker_of(directory):
-    return ChangeTracker(History.read(directory.files()).last_plan(SCOPE))
+    return ChangeTracker(History.read(directory).last_plan(SCOPE))
 
 
 def compare(directory, stale=(), kept=(), unread=(), retired=()):

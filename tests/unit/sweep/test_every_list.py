@@ -43,7 +43,7 @@ def history_of(deleted):
         for number, each in enumerate(deleted):
             own = event_of(Planned, each, rule="forgotten")
             write_run(directory, f"r{number}", own, intent(own), outcome(own))
-        return History.read(directory.files())
+        return History.read(directory)
 
 
 def decide_all(*entries, deleted=(), planned=None, announced=None, names=None, **keys):

@@ -19,7 +19,7 @@ from sweep.night import command_of
 
 from invite_sweeper.audit import AuditDirectory, AuditLog, History
 from invite_sweeper.audit.events import Announced, AnnouncementEnded, Planned, announcement_key
-from invite_sweeper.audit.reader import read_events
+from invite_sweeper.audit.reader import FileChain
 from invite_sweeper.counts import Counts
 from invite_sweeper.models import ListRef, ListUnreadable, Project, Source
 from invite_sweeper.sweep.organization import AtlasOrganization
@@ -80,8 +80,8 @@ async def night(directory, now, lists, rules, *, dry_run=False, deletes=False, k
         deletes: Atlas deletes what is planned.
         killed_at: The lines of the night that a kill leaves; None to let it end.
     """
-    history = History.read(directory.files())
-    log = AuditLog(directory, f"r{len(history.runs)}", clock=clock(now))
+    history = History.read(directory)
+    log = AuditLog(directory, f"r{len(directory.files())}", clock=clock(now))
     mode = "dry-run" if dry_run else "sweep"
     log.write(started(mode=mode, now=now.isoformat().replace("+00:00", "Z")))
     command = command_of(rules, now=now, history=history, dry_run=dry_run)
@@ -111,7 +111,7 @@ async def night(directory, now, lists, rules, *, dry_run=False, deletes=False, k
         await log.close()
         lines = log.file.path.read_bytes().splitlines(keepends=True)[:killed_at]
         os.truncate(log.file.path, sum(map(len, lines)))
-    events = [event for _, event in read_events(log.file.path)]
+    events = [event for _, event in FileChain(log.file).events()]
     return readings, [e for e in events if isinstance(e, (Announced, AnnouncementEnded, Planned))]
 
 
@@ -231,7 +231,7 @@ async def test_any_weeks_delete_exactly_what_the_model_says(nights):
                 path = directory.files()[-1].path
                 path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
                 path.unlink()
-        held = History.read(directory.files()).announcements(HOST)
+        held = History.read(directory).announcements(HOST)
         assert {key: each.announced_at for key, each in held.items()} == {
             (*key, created_at): since for (key, created_at), since in model.announced.items()
         }

@@ -213,7 +213,7 @@ async def test_open_intents_of_each_organization_are_settled_with_its_own_creden
         object_id(950): "already_gone",  # its project is not in scope any more
     }
     assert [each.recovered for each in result.organizations] == [2, 1]
-    assert History.read(directory.files()).open_intents(HOST) == {}
+    assert History.read(directory).open_intents(HOST) == {}
     assert (await night.run(at=later(48))).recovered == 0
 
 
@@ -222,7 +222,7 @@ async def test_dry_run_settles_nothing(directory):
     await kill_after_intents(directory, line)
     night = Night(directory, 1)
     assert (await night.run(dry_run=True)).recovered == 0
-    assert len(History.read(directory.files()).open_intents(HOST)[ORG]) == 1
+    assert len(History.read(directory).open_intents(HOST)[ORG]) == 1
 
 
 async def test_intents_stay_open_where_the_organization_cannot_be_read(directory):
@@ -231,7 +231,7 @@ async def test_intents_stay_open_where_the_organization_cannot_be_read(directory
     night = Night(directory, 1, 1)
     night.atlases[0].list_results = {object_id(1): ListUnreadable(object_id(1), "p0", "HTTP 503.")}
     result = await night.run(at=later())
-    assert (result.recovered, len(History.read(directory.files()).open_intents(HOST)[ORG])) == (
+    assert (result.recovered, len(History.read(directory).open_intents(HOST)[ORG])) == (
         0,
         1,
     )

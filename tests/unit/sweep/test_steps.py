@@ -41,7 +41,7 @@ def kept(number=1, reason="too_young"):
 def test_invitation_that_was_deleted_max_bounces_times_is_kept(directory, times, most, reason):
     for number in range(times):
         write_run(directory, f"r{number}", *deletion(1, source=Source.INVITES))
-    step = KeepBounced(History.read(directory.files()), most)
+    step = KeepBounced(History.read(directory), most)
     assert (step(stale()).keep_reason, step(stale()).bounced) == (reason, times)
     assert step(kept()) == kept()
 
@@ -220,9 +220,9 @@ def test_plan_that_is_old_or_was_made_for_something_else_is_refused(options, wor
 
 def test_plan_that_a_sweep_completed_is_refused(directory):
     for number, applied in enumerate(("6" * 64, SHA256), start=1):
-        apply(history=History.read(directory.files()))
+        apply(history=History.read(directory))
         write_run(directory, f"r{number}", start=started(plan_sha256=applied), end=finished())
-    history = History.read(directory.files())
+    history = History.read(directory)
     assert refusal(history=history) == "Run 2 has already applied the plan."
 
 

@@ -1,0 +1,108 @@
+"""What a run keeps of the deletions of a hundred nights: hashes and counts, a few bytes for each.
+
+Of a deletion of the past only three things are asked: how often this user's invitation was deleted
+there, whether it was deleted since a plan was made, and whether it left its list since that list
+was read. The hash of a key answers each; a struct for each would be a hundred times as large.
+The hashes are Python's own, 64 bits with a secret of the process: a key that is not among 400,000
+others has the hash of one of them once in 46 million million times.
+"""
+
+from array import array
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Collection, Hashable, Mapping
+from enum import IntEnum
+from typing import Final, TypeAlias
+
+from invite_sweeper.models import InvitationKey, ListKey
+
+_SORTED_TOGETHER: Final = 1 << 16
+"""Hashes that are sorted at once: sorting makes an object of each for a moment."""
+
+
+ListOf: TypeAlias = tuple[str, ListKey]
+"""The base URL, and the list there."""
+
+
+class HashCounts:
+    """How often each of many keys was added, in 8 bytes for each time."""
+
+    def __init__(self) -> None:
+        self._sorted: list[array[int]] = []
+        self._last = array("q")
+        self._taken: Counter[int] = Counter()
+
+    def add(self, key: Hashable, times: int = 1) -> None:
+        """Add a key once; -1 times takes it off again, which is rare."""
+        if times < 0:
+            self._taken[hash(key)] += 1
+            return
+        self._last.append(hash(key))
+        if len(self._last) == _SORTED_TOGETHER:
+            self._sort()
+
+    def count(self, key: Hashable) -> int:
+        """Return how often a key was added."""
+        if self._last:
+            self._sort()
+        value = hash(key)
+        added = sum(bisect_right(part, value) - bisect_left(part, value) for part in self._sorted)
+        return added - self._taken[value]
+
+    def _sort(self) -> None:
+        self._sorted.append(array("q", sorted(self._last)))
+        self._last = array("q")
+
+
+class Fate(IntEnum):
+    """What a run did to an entry of a list."""
+
+    ENDED = 0
+    """It may have ended it: a request was sent, and not refused."""
+    DELETED = 1
+    """Atlas confirmed that it ended it."""
+    LISTED = 2
+    """It is still in its list."""
+
+
+class EntryLog:
+    """What runs did to entries of lists, in order, in 12 bytes for each entry."""
+
+    def __init__(self) -> None:
+        self._hashes = array("q")
+        self._codes = array("i")  # the number of the list, and the fate
+        self._lists: dict[ListOf, int] = {}
+
+    def __len__(self) -> int:
+        """Return how many entries were added: the position of the next one."""
+        return len(self._hashes)
+
+    def add(self, in_list: ListOf, key: InvitationKey, fate: Fate) -> None:
+        """Add what a run did to an entry of a list."""
+        number = self._lists.setdefault(in_list, len(self._lists))
+        self._hashes.append(hash(key))
+        self._codes.append(number * len(Fate) + fate)
+
+    def deleted_since(self, position: int, keys: Collection[InvitationKey]) -> set[InvitationKey]:
+        """Return which of some keys were deleted at a position or later."""
+        wanted = {hash(key): key for key in keys}
+        found: set[InvitationKey] = set()
+        for index in range(position, len(self)):
+            if self._codes[index] % len(Fate) == Fate.DELETED and self._hashes[index] in wanted:
+                found.add(wanted[self._hashes[index]])
+        return found
+
+    def ended_since(self, positions: Mapping[ListOf, int]) -> dict[ListOf, int]:
+        """Return how many entries of some lists ended, of each at its position or later."""
+        lists = {self._lists[key]: key for key in positions if key in self._lists}
+        ended: dict[ListOf, set[int]] = {key: set() for key in positions}
+        for index in range(min(positions.values(), default=len(self)), len(self)):
+            number, fate = divmod(self._codes[index], len(Fate))
+            if number not in lists or index < positions[lists[number]]:
+                continue
+            of_list = ended[lists[number]]
+            if fate == Fate.LISTED:
+                of_list.discard(self._hashes[index])
+            else:
+                of_list.add(self._hashes[index])
+        return {key: len(hashes) for key, hashes in ended.items()}

@@ -1,0 +1,114 @@
+"""Which intents have no outcome, and which run recorded the outcomes that a killed one left open.
+
+A run that was killed is unfinished while an intent of it has no outcome, or no later run began. The
+next run that can find out what became of a request records its outcome, with `recovers`.
+"""
+
+import msgspec
+
+from invite_sweeper.audit.events import Event, Intent, Mode, OutcomeLine, RunStarted
+from invite_sweeper.audit.reader import RunFile
+from invite_sweeper.models import InvitationKey
+
+
+class Unfinished(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that left something open.
+
+    Attributes:
+        run: Its number; 0 for a file outside an audit directory.
+        run_id: As the name of its file says it.
+        file: The name of its file, uncompressed.
+        intents: Its intents without an outcome; 0 if it was only killed.
+        mode: Of the run; None if it was killed before its first line.
+    """
+
+    run: int
+    run_id: str
+    file: str
+    intents: int
+    mode: Mode | None = None
+
+
+class Recovered(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that was killed, and that left nothing open, or nothing any more.
+
+    Attributes:
+        run: Its number; 0 for a file outside an audit directory.
+        run_id: As the name of its file says it.
+        file: The name of its file, uncompressed.
+        by: The number of the run that recorded the last outcome; None if every intent had one.
+    """
+
+    run: int
+    run_id: str
+    file: str
+    by: int | None
+
+
+class IntentLedger:
+    """The intents without an outcome, from the events of runs in their order."""
+
+    def __init__(self) -> None:
+        self._open: dict[tuple[str, InvitationKey], RunFile] = {}
+        self._modes: dict[RunFile, Mode] = {}  # of runs that were killed, and of the one at hand
+        self._killed: dict[RunFile, int | None] = {}  # to the run that recorded the last outcome
+        self._file: RunFile | None = None
+        self._is_last_killed = False
+
+    def begin(self, file: RunFile) -> None:
+        """Begin the file of the next run."""
+        self._file = file
+
+    def add(self, run_id: str, event: Event) -> None:
+        """Add an event of that run."""
+        assert self._file is not None  # noqa: S101 - after `begin`
+        if isinstance(event, Intent):
+            self._open[run_id, event.key] = self._file
+        elif isinstance(event, OutcomeLine):
+            opened = self._open.pop((event.recovers or run_id, event.key), None)
+            if opened is not None and event.recovers is not None:
+                self._killed[opened] = self._file.number
+        elif isinstance(event, RunStarted):
+            self._modes[self._file] = event.mode
+
+    def end(self, *, finished: bool) -> None:
+        """End the file of that run."""
+        assert self._file is not None  # noqa: S101 - after `begin`
+        if not finished:
+            self._killed[self._file] = None
+        self._is_last_killed = not finished
+
+    def open_in(self, file: RunFile) -> int:
+        """Return how many intents of a file have no outcome so far."""
+        return sum(opened == file for opened in self._open.values())
+
+    def unfinished(self) -> tuple[Unfinished, ...]:
+        """Return the runs that left something open, in the order of their files."""
+        counts: dict[RunFile, int] = {}
+        for file in self._open.values():
+            counts[file] = counts.get(file, 0) + 1
+        if self._is_last_killed and self._file is not None:
+            counts.setdefault(self._file, 0)
+        return tuple(
+            Unfinished(
+                run=file.number,
+                run_id=file.run_id,
+                file=file.name,
+                intents=count,
+                mode=self._modes.get(file),
+            )
+            for file, count in sorted(counts.items())
+        )
+
+    def recovered_by_file(self) -> dict[str, Recovered]:
+        """Return what `recovered` does, by the name of the file."""
+        return {each.file: each for each in self.recovered()}
+
+    def recovered(self) -> tuple[Recovered, ...]:
+        """Return the runs that were killed and left nothing open, in the order of their files."""
+        left = {each.file for each in self.unfinished()}
+        return tuple(
+            Recovered(run=file.number, run_id=file.run_id, file=file.name, by=by)
+            for file, by in self._killed.items()
+            if file.name not in left
+        )

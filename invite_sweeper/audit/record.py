@@ -1,0 +1,128 @@
+"""One run, as its file or the run itself says it: the first and the last line, and counts."""
+
+from collections import Counter
+from typing import Final, cast
+
+import msgspec
+from msgspec import structs
+
+from invite_sweeper.audit.events import (
+    Mode,
+    OutcomeLine,
+    Planned,
+    RunFinished,
+    RunStarted,
+)
+from invite_sweeper.audit.intents import IntentLedger, Recovered
+from invite_sweeper.audit.reader import FileChain, RunFile
+from invite_sweeper.endings import WarningCode
+
+_NOT_STARTED: Final = RunStarted(
+    mode=cast("Mode", ""),
+    tool_version="",
+    policy_sha256=None,
+    policy_path=None,
+    organizations=(),
+    actors={},
+    base_url="",
+    now="",
+    shard=None,
+)
+
+
+class RunRecord(msgspec.Struct, eq=False):
+    """One run.
+
+    Attributes:
+        start: Its first line; one without values if it was killed before.
+        end: Its last line; None if the run did not finish, or is at work.
+        finished_at: When the last line was written, RFC 3339; "" without one.
+        planned: Its `planned` lines.
+        outcomes: Its outcomes, without those of an interrupted run that it resolved.
+        last_hash: Of the last line, of a run that has just ended; "" otherwise.
+        open_invitations: Of a restore, its requests without an outcome.
+        recovered: Of a run that was killed, where later files show that it left nothing open.
+    """
+
+    file: RunFile
+    start: RunStarted = _NOT_STARTED
+    end: RunFinished | None = None
+    finished_at: str = ""
+    planned: int = 0
+    outcomes: Counter[str] = msgspec.field(default_factory=Counter)
+    last_hash: str = ""
+    open_invitations: int = 0
+    recovered: Recovered | None = None
+
+    def count(self, event: OutcomeLine) -> None:
+        """Count an outcome; one that replaces another is counted in its place."""
+        if event.recovers is None:
+            self.outcomes[event.outcome] += 1
+        if event.replaces is not None:
+            self.outcomes[event.replaces] -= 1
+
+    def without_people(self) -> "RunRecord":
+        """Return it for readers to whom no person is named.
+
+        Warnings about the policy are left out: a pattern of it may be a person's address.
+        """
+        if self.end is None:
+            return self
+        warnings = tuple(
+            structs.replace(warning, people=())
+            for warning in self.end.warnings
+            if warning.code != WarningCode.POLICY
+        )
+        end = structs.replace(self.end, warnings=warnings, removed_members=())
+        return structs.replace(self, end=end)
+
+    @property
+    def run_id(self) -> str:
+        """The id of the run."""
+        return self.file.run_id
+
+    @property
+    def mode(self) -> str:
+        """The mode; "" without a first line."""
+        return self.start.mode
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code; None if the run did not finish."""
+        return self.end.exit_code if self.end is not None else None
+
+
+def read_run(chain: FileChain, ledger: IntentLedger) -> RunRecord:
+    """Return a run from its file, which is read to its end, and add its intents to a ledger.
+
+    Raises:
+        DamagedLog: The file is damaged.
+    """
+    run = RunRecord(chain.file)
+    fill_run(run, chain, ledger)
+    return run
+
+
+def fill_run(run: RunRecord, chain: FileChain, ledger: IntentLedger) -> None:
+    """Set the fields of a run from its file; of a damaged one, from what precedes the damage.
+
+    Raises:
+        DamagedLog: The file is damaged.
+    """
+    ledger.begin(chain.file)
+    for line in chain:
+        event = chain.decode(line)  # all of them: a line that cannot be decoded is damage
+        if event is None:
+            continue
+        ledger.add(chain.run_id, event)
+        if isinstance(event, Planned):
+            run.planned += 1
+        elif isinstance(event, OutcomeLine):
+            run.count(event)
+        elif isinstance(event, RunStarted):
+            run.start = event
+        elif isinstance(event, RunFinished):
+            run.end, run.finished_at = event, line.header.ts
+    ledger.end(finished=chain.finished)
+    if run.mode == "restore":
+        run.open_invitations = ledger.open_in(chain.file)

@@ -1,0 +1,116 @@
+"""What asks about a person or a period reads all files, one line at a time.
+
+Each function goes over `LogReader`, so that what it yields was checked. A line is decoded only if
+its bytes can match: a year of nights has a million lines, and few are about one person.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from fnmatch import fnmatchcase
+from typing import Final, TypeVar
+
+from invite_sweeper.audit.events import LineHeader, format_timestamp
+from invite_sweeper.audit.reader import ChainLine, FileChain, LogReader, Record
+from invite_sweeper.errors import DamagedLog
+
+T = TypeVar("T")
+_LITERAL: Final = re.compile(r"[a-z0-9@._+-]+")
+
+
+def read_all(
+    reader: LogReader,
+    read: Callable[[FileChain], Iterable[T]],
+    report: Callable[[DamagedLog], None],
+) -> Iterator[T]:
+    """Yield what is read from each file; a damage is reported, and the files after it are read.
+
+    A command that only shows a log uses it: nothing is decided by what follows a damage.
+
+    Args:
+        read: Called with each file.
+        report: Called with each damage; of those after the first, only with those in one file.
+    """
+    begun = 0
+    try:
+        for chain in reader:
+            begun += 1
+            yield from read(chain)
+    except DamagedLog as error:
+        report(error)
+    for file in reader.files[reader.first + begun :]:
+        try:
+            yield from read(FileChain(file))
+        except DamagedLog as error:
+            report(error)
+
+
+class LineFilter:
+    """Criteria for lines; one that is None matches all.
+
+    Args:
+        outcome: Lines without one do not match.
+        username: A glob for the invited user's name, case-insensitive.
+        since: The first instant.
+        until: The instant after the last one.
+    """
+
+    def __init__(
+        self,
+        *,
+        event: str | None = None,
+        outcome: str | None = None,
+        username: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> None:
+        self._event = event
+        self._outcome = outcome
+        self._username = None if username is None else username.casefold()
+        self._since = "" if since is None else format_timestamp(since)
+        self._until = None if until is None else format_timestamp(until)
+        self._literals = () if self._username is None else _literals(self._username)
+
+    def matching(self, chain: FileChain) -> Iterator[tuple[Record, ChainLine]]:
+        """Yield the lines of a file that match, parsed.
+
+        Raises:
+            DamagedFile: A line is not as a run wrote it, or cannot be decoded.
+        """
+        for line in chain:
+            if self._can_match(line.header, line.raw):
+                record = chain.parse(line)
+                if self._matches(record):
+                    yield record, line
+
+    def _can_match(self, header: LineHeader, raw: bytes) -> bool:
+        """Return whether a line can match, by its header and its bytes."""
+        if self._event not in {None, header.event}:
+            return False
+        ts = header.ts  # all are UTC in one format
+        if ts < self._since or (self._until is not None and ts >= self._until):
+            return False
+        # Letters outside ASCII can be equal to ASCII letters when their case is ignored.
+        if not self._literals or not raw.isascii():
+            return True
+        lower = raw.lower()
+        return all(literal in lower for literal in self._literals)
+
+    def _matches(self, record: Record) -> bool:
+        """Return whether a parsed line matches the criteria that its bytes do not decide."""
+        if self._outcome not in {None, record.get("outcome")}:
+            return False
+        if self._username is None:
+            return True
+        name = record.get("username")
+        return isinstance(name, str) and fnmatchcase(name.casefold(), self._username)
+
+
+def _literals(glob: str) -> tuple[bytes, ...]:
+    """Return parts that each name that matches a glob contains, as a line has them.
+
+    A glob with a class of characters has none: it is searched in each line.
+    """
+    if "[" in glob:
+        return ()
+    return tuple(part.encode() for part in _LITERAL.findall(glob))

@@ -1,0 +1,88 @@
+"""Words that name no run, and files that no run wrote: an error, and never a traceback."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from invite_sweeper.audit.chain import add_seal, line_hash
+
+POLICY = ("--policy", "policy.yaml")
+AUDIT = ("--audit-dir", "audit")
+LONG = {"digits": "7" * 5_000, "letters": "x" * 5_000, "path": "../" * 1_500 + "x", "odd": "\u0664"}
+
+
+def resealed(path: Path, old: bytes, new: bytes) -> bytes:
+    """Return a run's file with a change, whose chain and seal hold again."""
+    lines, last_hash = [], None
+    for raw in path.read_bytes().replace(old, new).splitlines():
+        line = raw
+        if last_hash is not None:
+            line = re.sub(rb'"prev":"[0-9a-f]{64}"', b'"prev":"%b"' % last_hash.encode(), line)
+        if b'"event":"run_finished"' in line:
+            line = add_seal(re.sub(rb',"seal":"[0-9a-f]{64}"\}$', b"}", line))
+        last_hash = line_hash(line)
+        lines.append(line + b"\n")
+    return b"".join(lines)
+
+
+@pytest.fixture
+def plan(cli):
+    """Make a plan in `plan.jsonl`."""
+    cli.stock(stale=2)
+    assert cli.plan("--out", "plan.jsonl").code == 0
+    return cli.folder / "plan.jsonl"
+
+
+@pytest.mark.parametrize("word", LONG.values(), ids=LONG)
+@pytest.mark.parametrize(
+    "words", [("sweep", *POLICY, "--plan"), ("audit", "show", *AUDIT), ("restore", *POLICY)]
+)
+def test_a_run_that_cannot_be_one_is_wrong_usage(cli, plan, words, word):
+    done = cli.run(*words, word)
+    assert (done.code, cli.deletes()) == (2, 0)
+    assert "Traceback" not in done.err
+    assert "has no run" in done.err
+    assert len(done.err) < 1_000
+
+
+@pytest.mark.parametrize(
+    "now", ["", "yesterday", "2026-11-25T01:00:00", "10000-01-01T00:00:00Z", "2026-13-01T00:00Z"]
+)
+def test_a_plan_whose_time_cannot_be_read_is_refused(cli, plan, now):
+    start = json.loads(plan.read_bytes().splitlines()[0])
+    old, new = (f'"now":"{each}"'.encode() for each in (start["now"], now))
+    plan.write_bytes(resealed(plan, old, new))
+    done = cli.sweep("--plan", "plan.jsonl")
+    assert (done.code, cli.deletes(), done.summary["reasons"]) == (3, 0, ["plan"])
+    assert "cannot be read" in done.summary["error"]["message"]
+
+
+@pytest.mark.parametrize("output", ["text", "json", "csv"])
+@pytest.mark.parametrize(
+    "new", [b'"rule":"\xff\xfe"', b'"rule":1' + b"0" * 400 + b"e999", b'"rule":' + b"[" * 9_999]
+)
+def test_a_line_that_cannot_be_decoded_is_named(cli, plan, output, new):
+    path = cli.folder / "odd.jsonl"
+    path.write_bytes(resealed(plan, b'"rule":"forgotten"', new))
+    for words in (("odd.jsonl",), ("odd.jsonl", "--event", "planned")):
+        done = cli.run("audit", "show", *words, "-o", output)
+        assert done.code == 3, done
+        assert "Traceback" not in done.err
+        assert re.search(r"odd\.jsonl line 2 (cannot be decoded|is not a line)", done.err)
+
+
+def test_a_log_of_version_0_1_is_not_called_damaged(cli):
+    old = cli.folder / "invite-sweeper.jsonl"
+    start = {
+        "ts": "2026-01-01T00:00:00.000000Z", "run_id": "r1", "seq": 1, "event": "run_started",
+        "prev": "0" * 64, "mode": "sweep", "tool_version": "0.1.0", "actor": "token",
+    }  # fmt: skip
+    old.write_text(f"{json.dumps(start, separators=(',', ':'))}\n")
+    for words in (("audit", "verify", old.name), ("audit", "show", old.name)):
+        done = cli.run(*words)
+        assert done.code == 3
+        assert "is a log of version 0.1" in done.err
+        assert "Verify it with version 0.1" in done.err
+        assert "amaged" not in done.err + done.out

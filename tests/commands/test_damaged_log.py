@@ -1,0 +1,103 @@
+"""No command deletes or invites upon a log that `audit verify` calls damaged; each says it."""
+
+import json
+
+import pytest
+
+AUDIT = ("--audit-dir", "audit")
+POLICY = ("--policy", "policy.yaml")
+JUDGING = {
+    "sweep": ("sweep", *POLICY),
+    "sweep --dry-run": ("sweep", "--dry-run", *POLICY),
+    "plan": ("plan", *POLICY),
+    "restore": ("restore", "2", *POLICY),
+    "restore --dry-run": ("restore", "--dry-run", "2", *POLICY),
+}
+SHOWING = {
+    "audit show": ("audit", "show", *AUDIT),
+    "audit show --event": ("audit", "show", *AUDIT, "--event", "planned"),
+    "audit show 3": ("audit", "show", "3", *AUDIT),
+    "audit show -o json": ("audit", "show", *AUDIT, "-o", "json"),
+    "doctor -q": ("doctor", "-q", *POLICY),
+    "explain": ("explain", "*", *POLICY),
+    "explain -q": ("explain", "-q", "*", *POLICY),
+}
+
+
+@pytest.fixture
+def nights(cli):
+    """Make a dry run, a sweep that deletes 6 people and one that a limit refuses."""
+    cli.keys["limits"] |= {"max_deletions": 6, "max_share": 1.0}
+    cli.stock(1, 6, 2)
+    assert cli.plan().code == 0
+    assert cli.sweep().summary["deleted"] == 6
+    cli.stock(1, 6)
+    assert cli.sweep().code == 3
+    return cli.run_files()
+
+
+@pytest.mark.parametrize("words", JUDGING.values(), ids=JUDGING)
+def test_command_that_judges_by_earlier_runs_refuses_a_missing_file(cli, nights, words):
+    nights[1].rename(cli.folder / "away")
+    done = cli.run(*words, "-o", "json")
+    assert (done.code, cli.deletes()) == (3, 6)
+    assert "file 000002 is missing" in json.loads(done.out)["error"]["message"]
+    assert len(cli.run_files()) == 2
+
+
+@pytest.mark.parametrize("words", SHOWING.values(), ids=SHOWING)
+def test_command_that_only_reads_says_that_a_file_is_missing(cli, nights, words):
+    nights[1].rename(cli.folder / "away")
+    done = cli.run(*words)
+    assert "file 000002 is missing" in done.err + done.out
+    if words[0] == "audit":
+        assert done.code == 3
+        assert done.out
+
+
+def test_head_of_another_number_than_its_file_is_refused_and_said(cli, nights):
+    head = json.loads((cli.audit_dir / "HEAD").read_bytes())
+    (cli.audit_dir / "HEAD").write_text(json.dumps({**head, "number": 1_000_000_000}))
+    for words in (*JUDGING.values(), *SHOWING.values(), ("audit", "verify", "audit")):
+        done = cli.run(*words)
+        assert f"HEAD names the file {nights[-1].name} as that of run" in done.err + done.out
+    assert (cli.deletes(), len(cli.run_files())) == (6, 3)
+
+
+@pytest.mark.parametrize("words", [*JUDGING.values(), *SHOWING.values()], ids=" ".join)
+def test_a_newest_file_that_is_gone_is_said_by_each_command(cli, nights, words):
+    nights[-1].unlink()
+    done = cli.run(*words)
+    said = " ".join((done.err + done.out).split())
+    assert f"The file of the last run, {nights[-1].name}, is missing" in said
+
+
+def test_restore_without_a_run_invites_no_one_where_the_last_run_is_not_known(cli, nights):
+    nights[-1].unlink()
+    done = cli.run("restore", "--yes", *POLICY, "-o", "json")
+    assert done.code == 3
+    assert nights[-1].name in done.summary["error"]["message"]
+    assert "restore 2" in done.summary["error"]["hint"]
+
+
+def test_wiped_directory_with_a_head_is_not_one_without_runs(cli, nights):
+    for path in nights:
+        path.unlink()
+    show = cli.run("audit", "show", *AUDIT)
+    assert f"{nights[-1].name}, is missing" in show.err
+    assert "No run." not in show.out
+    for words in (("audit", "verify", "audit"), ("report", "audit", "--format", "md")):
+        done = cli.run(*words)
+        assert f"{nights[-1].name} is missing" in done.out + done.err
+    assert cli.run("audit", "verify", "audit").code == 3
+
+
+def test_verify_without_head_is_sound_as_far_as_it_goes(cli, nights):
+    (cli.audit_dir / "HEAD").unlink()
+    nights[-1].unlink()
+    done = cli.run("audit", "verify", "audit")
+    assert (done.code, "later files may be missing" in done.out) == (0, True)
+    known = json.loads(nights[1].read_text().splitlines()[-1])
+    done = cli.run("audit", "verify", "audit", "--expect-head", known["prev"])
+    assert done.code == 0
+    assert cli.run("audit", "verify", "audit", "--expect-head", "f" * 64).code == 3
