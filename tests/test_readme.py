@@ -47,6 +47,7 @@ RUN_BY = {
     (OPERATORS, "Commands in the cluster"): CLUSTER,
     (OPERATORS, "A plan approved by a second person"): CLUSTER,
     (OPERATORS, "Helm"): CLUSTER,
+    (OPERATORS, "Mail to inviters"): "deploy/test_mail_inviters.py",
     (OPERATORS, "What an auditor gets"): "test_auditor_page.py",
     (ORGANIZATIONS, "kustomize"): "deploy/test_pages.py",
     (f"{HELP}/audit.md", "The audit log"): HERE,
@@ -59,6 +60,7 @@ RUN_BY = {
 The command that runs the tests is the last one of the gate. What a test cannot run is replaced:
 
 - kubectl and `helm install`, which need a cluster, by programs that run the Job with podman;
+- systemctl, docker and kubectl of the mail to inviters, by programs that note their arguments;
 - tests and tools that CONTRIBUTING.md runs for minutes or hours, by their collection, and by the
   same commands in the gate;
 - `gh attestation verify`, which needs a published release, by a comparison with build.yml.

@@ -76,6 +76,7 @@ COMPILE = re.compile(r"^uv pip compile (.*) -o (\S+)$")
     ("group", "lock"),
     [
         (None, "requirements.lock"),
+        (None, "deploy/mail-inviters/requirements.lock"),
         *(
             pytest.param(group, f".github/{group}.lock", marks=pytest.mark.weekly)
             for group in ("release", "publish", "audit")

@@ -1,0 +1,412 @@
+"""deploy/mail-inviters as a process, between real HTTP and a real SMTP server."""
+
+import base64
+import hashlib
+import hmac
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from email import message_from_bytes, policy
+
+import builders
+import pytest
+import yaml
+from aiosmtpd.controller import Controller
+from builders import object_id
+from deploy.containers import run
+from deploy.manifests import documents, night_of, overlaid
+from environment import ROOT
+from readmes import OPERATORS, section
+from running import cli_in, wait_until
+
+from invite_sweeper.simulator.seed import ORG_ID
+
+FOLDER = ROOT / "deploy/mail-inviters"
+SCRIPT = FOLDER / "mail_inviters.py"
+KEY = "k3y"
+TEAM = "atlas-team@example.com"
+
+
+class Mailbox:
+    """Takes mails, but those to addresses with an answer of their own."""
+
+    def __init__(self):
+        self.mails, self.answers = [], {}
+
+    async def handle_RCPT(self, server, session, envelope, address, options):  # noqa: N802
+        if address in self.answers:
+            return self.answers[address]
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server, session, envelope):  # noqa: N802
+        mail = message_from_bytes(envelope.content, policy=policy.default)
+        self.mails.append((envelope.rcpt_tos, mail))
+        return "250 OK"
+
+    def take(self):
+        """Return what came: the addresses and the texts, by recipient."""
+        found, self.mails = self.mails, []
+        assert all(len(to) == 1 for to, _ in found)
+        return {to[0]: mail for to, mail in found}
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+@pytest.fixture
+def mailbox():
+    return Mailbox()
+
+
+@pytest.fixture
+def smtp(mailbox):
+    """A server that is not started: its port is known."""
+    controller = Controller(mailbox, hostname="127.0.0.1", port=free_port())
+    yield controller
+    if controller.server is not None:
+        controller.stop()
+
+
+@contextmanager
+def hook_of(smtp, tmp_path, **more):
+    """Run the hook, and yield its address."""
+    (tmp_path / "hook-key").write_text(f"{KEY}\n", encoding="utf-8")
+    port = free_port()
+    settings = {
+        "HOOK_KEY_FILE": str(tmp_path / "hook-key"),
+        "SMTP_HOST": "127.0.0.1",
+        "SMTP_PORT": str(smtp.port),
+        "MAIL_FROM": "invite-sweeper@example.com",
+        "REPLY_TO": TEAM,
+        "PORT": str(port),
+        **more,
+    }
+    process = subprocess.Popen([sys.executable, SCRIPT], env=settings)
+    try:
+        wait_until(lambda: accepts(port) or process.poll() is not None)
+        yield f"http://127.0.0.1:{port}/"
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def accepts(port):
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture
+def hook(smtp, tmp_path):
+    smtp.start()
+    with hook_of(smtp, tmp_path) as url:
+        yield url
+
+
+def announcement(number=1, **changes):
+    defaults = {
+        "source": "users",
+        "org_id": ORG_ID,
+        "project_id": object_id(9),
+        "project_name": "Search",
+        "invitation_id": object_id(number),
+        "username": f"p{number}@example.com",
+        "inviter": "ada@example.com",
+        "announced_at": "2026-11-27T01:00:00Z",
+        "deletable_from": f"2026-12-0{number}T01:00:00Z",
+        "new": True,
+    }
+    return {**defaults, **changes}
+
+
+def post(url, *announcements, key=KEY, sent_at=None, signature=None, **fields):
+    """Send a message as the program does; return the status of the answer."""
+    body = json.dumps({"mode": "sweep", "announcements": announcements, **fields}).encode()
+    return send(url, body, key=key, sent_at=sent_at, signature=signature)
+
+
+def send(url, body, key=KEY, sent_at=None, signature=None):
+    identifier = f"msg_{hashlib.sha256(body).hexdigest()[:32]}"
+    timestamp = str(int(time.time()) if sent_at is None else sent_at)
+    signed = f"{identifier}.{timestamp}.".encode() + body
+    digest = base64.b64encode(hmac.digest(key.encode(), signed, "sha256")).decode()
+    headers = {
+        "webhook-id": identifier,
+        "webhook-timestamp": timestamp,
+        "webhook-signature": f"v1,{digest}" if signature is None else signature,
+    }
+    request = urllib.request.Request(url, body, headers)
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_each_inviter_gets_one_mail_with_what_goes_when_and_what_to_do(hook, mailbox):
+    one, two = announcement(1), announcement(2, project_id=None, project_name=None)
+    assert post(hook, one, two, announcement(3, inviter="eve@example.com")) == 204
+    found = mailbox.take()
+    assert found.keys() == {"ada@example.com", "eve@example.com"}
+    mail = found["ada@example.com"]
+    assert mail["Subject"] == "Invitations to MongoDB Atlas: 2 will be deleted from 2026-12-01 on"
+    assert (mail["From"], mail["Reply-To"]) == ("invite-sweeper@example.com", TEAM)
+    text = mail.get_content()
+    assert "sent by you" in text
+    assert [line for line in text.splitlines() if line.startswith("- ")] == [
+        "- p1@example.com to Search: from 2026-12-01 on",
+        f"- p2@example.com to organization {ORG_ID}: from 2026-12-02 on",
+    ]
+    assert "Ask the person to accept the invitation before that day." in text
+    assert f"Answer this mail before that day ({TEAM}): an entry under `keep`" in text
+    assert "p3@" not in text
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"key": "wrong"},
+        {"signature": ""},
+        {"signature": "v1,"},
+        {"signature": "v1,\u00e9"},
+        {"sent_at": 0},
+        {"sent_at": "-1"},
+        {"sent_at": "\u00b2"},
+        {"sent_at": ""},
+    ],
+    ids=str,
+)
+def test_wrong_signature_is_refused_and_mails_nobody(hook, mailbox, forged):
+    assert post(hook, announcement(), **forged) == 401
+    assert mailbox.take() == {}
+
+
+@pytest.mark.parametrize(("age_s", "status"), [(290, 204), (310, 401), (-310, 401)])
+def test_message_of_another_five_minutes_is_refused(hook, age_s, status):
+    assert post(hook, announcement(), sent_at=int(time.time()) - age_s) == status
+
+
+def test_hook_without_a_key_takes_nothing(smtp, mailbox, tmp_path):
+    smtp.start()
+    with hook_of(smtp, tmp_path, HOOK_KEY_FILE="/dev/null") as url:
+        assert post(url, announcement(), key="") == 401
+    assert mailbox.take() == {}
+
+
+def test_message_repeated_mails_nobody_again_and_what_is_new_beside_it_is_mailed(hook, mailbox):
+    assert post(hook, announcement(1)) == 204
+    assert mailbox.take().keys() == {"ada@example.com"}
+    assert post(hook, announcement(1)) == 204
+    assert mailbox.take() == {}
+    assert post(hook, announcement(1), announcement(2), announcement(3, new=False)) == 204
+    text = mailbox.take()["ada@example.com"].get_content()
+    assert re.findall(r"p\d@", text) == ["p2@"]
+
+
+def test_person_announced_anew_is_mailed_anew(hook, mailbox):
+    post(hook, announcement(1))
+    mailbox.take()
+    post(hook, announcement(1, announced_at="2027-01-01T01:00:00Z"))
+    assert mailbox.take().keys() == {"ada@example.com"}
+
+
+@pytest.mark.parametrize(
+    "inviter", [None, "", "wkzjqvtb", "mdb_sa_id_6b0e", "ada@x.org\nBcc: e@x.org"]
+)
+def test_inviter_without_an_address_is_mailed_to_who_answers(hook, mailbox, inviter):
+    assert post(hook, announcement(inviter=inviter)) == 204
+    found = mailbox.take()
+    assert found.keys() == {TEAM}
+    assert f"sent by {inviter!a}, were not" in found[TEAM].get_content()
+    assert found[TEAM]["Bcc"] is None
+
+
+def test_who_was_invited_gets_no_mail_as_an_inviter(hook, mailbox):
+    assert post(hook, announcement(1, inviter="p1@example.com")) == 204
+    assert mailbox.take().keys() == {TEAM}
+
+
+def test_name_with_line_breaks_adds_no_line_and_no_header(hook, mailbox):
+    name = "x\r\nBcc: eve@example.com\u2028\u202e\r\n\r\nPay here: \x00"
+    one = announcement(username=f"{name}@example.com", project_name=name)
+    assert post(hook, one) == 204
+    mail = mailbox.take()["ada@example.com"]
+    lines = mail.get_content().splitlines()
+    (line,) = [each for each in lines if "Bcc" in each]
+    assert line.startswith("- x  Bcc: eve@example.com  ")
+    assert line.endswith("on")
+    assert mail["Bcc"] is None
+
+
+@pytest.mark.parametrize(
+    "fields", [{"mode": "dry-run"}, {"announcements": None}, {"announcements": []}]
+)
+def test_dry_run_and_message_without_announcements_mail_nobody(hook, mailbox, fields):
+    assert post(hook, **{"announcements": [announcement()], **fields}) == 204
+    assert mailbox.take() == {}
+
+
+def test_test_message_of_doctor_is_accepted(hook, mailbox):
+    assert send(hook, b'{"test":true,"headline":"This is a test message."}') == 204
+    assert mailbox.take() == {}
+
+
+def test_receiver_without_details_is_told_what_it_needs(hook, mailbox):
+    one = {name: value for name, value in announcement().items() if name != "inviter"}
+    assert post(hook, one) == 422
+    assert mailbox.take() == {}
+
+
+def test_mail_server_that_is_down_is_503_and_the_next_message_mails(smtp, mailbox, tmp_path):
+    with hook_of(smtp, tmp_path) as url:
+        assert post(url, announcement()) == 503
+        smtp.start()
+        assert post(url, announcement()) == 204
+    assert mailbox.take().keys() == {"ada@example.com"}
+
+
+def test_inviter_whose_mail_was_accepted_gets_no_second_one_after_503(hook, mailbox):
+    mailbox.answers["eve@example.com"] = "451 try again later"
+    ones = announcement(1), announcement(2, inviter="eve@example.com")
+    assert post(hook, *ones) == 503
+    assert mailbox.take().keys() == {"ada@example.com"}
+    mailbox.answers.clear()
+    assert post(hook, *ones) == 204
+    assert mailbox.take().keys() == {"eve@example.com"}
+
+
+def test_inviter_whose_mailbox_is_gone_is_mailed_to_who_answers(hook, mailbox):
+    mailbox.answers["ada@example.com"] = "550 no such user"
+    assert post(hook, announcement()) == 204
+    assert mailbox.take().keys() == {TEAM}
+
+
+def test_password_is_not_sent_without_encryption(smtp, mailbox, tmp_path):
+    smtp.start()
+    with hook_of(smtp, tmp_path, SMTP_USERNAME="u", SMTP_PASSWORD="p") as url:
+        assert post(url, announcement()) == 503
+    assert mailbox.take() == {}
+
+
+def test_run_says_that_it_failed_and_the_next_quiet_one_is_mailed(smtp, mailbox, tmp_path):
+    with hook_of(smtp, tmp_path) as url, cli_in(tmp_path) as cli:
+        cli.stock(stale=2)
+        cli.keys["notice"] = {"wait": "7d"}
+        entry = {"kind": "webhook", "url_env": "HOOK_URL", "secret_env": "HOOK_KEY"}
+        cli.keys["notify"] = [{**entry, "when": "failures", "details": True}]
+        cli.changes |= {"HOOK_URL": url, "HOOK_KEY": KEY}
+        assert "responded with HTTP 503" in cli.sweep().err
+        smtp.start()
+        assert cli.sweep().code == 0
+        inviters = {line["inviter"] for line in cli.lines("announced")}
+        assert cli.sweep().code == 0
+    (mail,) = mailbox.take().values()
+    assert len(inviters) == 1
+    assert re.findall(r"- (p\d@example.com) to Project 0: from", mail.get_content()) == [
+        "p0@example.com",
+        "p1@example.com",
+    ]
+
+
+def test_hook_is_at_most_100_lines():
+    assert len(SCRIPT.read_text(encoding="utf-8").splitlines()) <= 100
+
+
+@pytest.mark.needs("kustomize")
+def test_component_adds_the_hook_beside_the_program_and_the_port_of_the_mail_server(tmp_path):
+    shutil.copytree(FOLDER, tmp_path / "deploy/mail-inviters")
+    found = documents(overlaid(tmp_path, components=["deploy/mail-inviters"]))
+    night = night_of(found)
+    (hook,) = night.pod["initContainers"]
+    assert hook["restartPolicy"] == "Always"
+    assert hook["securityContext"] == night.box["securityContext"]
+    assert night.environment["MAIL_INVITERS_URL"] == "http://127.0.0.1:8025/"
+    files = {each["name"]: each.get("value") for each in hook["env"]}
+    (mounted,) = (each["mountPath"] for each in hook["volumeMounts"])
+    (keys,) = (each["secret"] for each in night.pod["volumes"] if each["name"] == "mail-inviters")
+    assert keys["secretName"] == "mail-inviters"
+    assert files["HOOK_KEY_FILE"] == f"{mounted}/hook-key"
+    policy = found["NetworkPolicy", "invite-sweeper"]["spec"]["egress"]
+    assert policy[-1] == {"ports": [{"protocol": "TCP", "port": 587}]}
+    needed = {"SMTP_HOST", "SMTP_USERNAME", "SMTP_PASSWORD_FILE", "MAIL_FROM", "REPLY_TO"}
+    assert files.keys() == needed | {"HOOK_KEY_FILE"}
+
+
+@pytest.mark.needs("root", "systemd-analyze", "unshare")
+def test_unit_is_accepted_and_its_exposure_level_is_at_most_two():
+    unit = FOLDER / "mail-inviters.service"
+    script = (
+        "mount -t tmpfs none /opt && mkdir -p /opt/mail-inviters/bin && "
+        'ln -s "$0" /opt/mail-inviters/bin/python && systemd-analyze verify --man=no "$@"'
+    )
+    done = run("unshare", "--mount", "sh", "-c", script, sys.executable, unit, check=False)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    run("systemd-analyze", "security", "--offline=yes", "--threshold=20", "--no-pager", unit)
+
+
+def test_image_has_the_base_of_the_program():
+    bases = [
+        re.search(r"^FROM (python:\S+)", path.read_text("utf-8"), re.MULTILINE)[1]
+        for path in (FOLDER / "Dockerfile", ROOT / "deploy/docker/Dockerfile")
+    ]
+    assert bases[0] == bases[1]
+
+
+FAKE = (
+    '#!/bin/sh\n[ "$(basename "$0")" = sudo ] && exec "$@"\necho "$(basename "$0") $*" >>"$LOG"\n'
+)
+"""`sudo` runs a command; systemctl, docker and kubectl are only noted."""
+FOLLOW = """
+cp -a /etc etc && mount --bind etc /etc && mkdir -p /etc/invite-sweeper
+mount -t tmpfs none /opt
+cd checkout
+{}
+stat -c '%a %n' /etc/invite-sweeper/* /opt/mail-inviters/mail*
+cat /etc/invite-sweeper/*.env
+cd /opt/mail-inviters && bin/python -c 'import mail_inviters'
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.needs("root", "mount", "unshare")
+def test_commands_of_the_page_install_what_the_unit_and_the_component_need(tmp_path):
+    """In a namespace of its own, in which /etc and /opt are copies."""
+    shutil.copytree(FOLDER, tmp_path / "checkout/deploy/mail-inviters")
+    for name, text in (("hook-key", "whsec_a2V5"), ("smtp-password", "pw")):
+        (tmp_path / "checkout" / name).write_text(text, encoding="utf-8")
+    (tmp_path / "bin").mkdir()
+    for name in ("sudo", "systemctl", "docker", "kubectl"):
+        (tmp_path / "bin" / name).write_text(FAKE, encoding="utf-8")
+        (tmp_path / "bin" / name).chmod(0o755)
+    script = FOLLOW.format("\n".join(section(OPERATORS, "Mail to inviters").commands))
+    paths = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": paths, "LOG": str(tmp_path / "log")}
+    command = ("unshare", "--mount", "bash", "-euo", "pipefail", "-c", script)
+    found = run(*command, cwd=tmp_path, env=environment).stdout.splitlines()
+    assert {"400 /etc/invite-sweeper/hook-key", "400 /etc/invite-sweeper/receivers.env"} < {*found}
+    assert {"644 /opt/mail-inviters/mail.txt", "SMTP_HOST=smtp.example.com"} < {*found}
+    assert {"MAIL_INVITERS_URL=http://127.0.0.1:8025/", "MAIL_INVITERS_KEY=whsec_a2V5"} < {*found}
+    noted = (tmp_path / "log").read_text(encoding="utf-8")
+    assert "systemctl enable --now mail-inviters.service" in noted
+    assert "secret generic mail-inviters --from-file=hook-key" in noted
+
+
+def test_entry_of_the_page_is_valid_in_a_policy(tmp_path):
+    (text,) = section(OPERATORS, "Mail to inviters").blocks("yaml")
+    keys = yaml.safe_load(text)
+    (entry,) = builders.policy(notice={"wait": "7d"}, **keys).notify
+    assert (entry.kind, entry.details) == ("webhook", True)
+    component = (FOLDER / "kustomization.yaml").read_text(encoding="utf-8")
+    assert text.splitlines()[1].strip() in component
+    assert f"name: {entry.url_env}" in component
+    assert f"name: {entry.secret_env}" in component
