@@ -1,17 +1,12 @@
-"""Explains why invitations are stale or kept: the decision, the condition that made it, and when.
-
-When an invitation becomes stale is found by deciding it at each instant at which a key of the
-policy changes, with the decisions of a run.
-"""
+"""Explains why invitations are stale or kept: the decision, its condition, and the date."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
-from invite_sweeper.models import Invitation, Source, parse_timestamp
+from invite_sweeper.models import Invitation
 from invite_sweeper.policy import Keep, Policy, Rule
-from invite_sweeper.sweep.invitations import combine
+from invite_sweeper.sweep.dates import StaleDates
 from invite_sweeper.sweep.selection import (
     Decision,
     Explained,
@@ -22,7 +17,6 @@ from invite_sweeper.sweep.selection import (
     describe_keep_reason,
     status_at,
 )
-from invite_sweeper.sweep.steps import keep_unrecordable
 from invite_sweeper.text import organization_label, pluralize
 
 _DAY: Final = timedelta(days=1)
@@ -63,10 +57,10 @@ class Explainer:
     """
 
     def __init__(self, policy: Policy, now: datetime, members: Members, names: Names) -> None:
-        self._policy = policy
         self._members = members
         self._names = names
         self._selector = Selector(policy, now, members, names)
+        self._dates = StaleDates(policy, self._selector, now)
         self._now = now
 
     def explain(self, by_policy: Decision, decision: Decision) -> Explanation:
@@ -81,52 +75,18 @@ class Explainer:
             (entry, result, [(self._key_text(entry, key, invitation), each) for key, each in keys])
             for entry, result, keys in self._selector.explain(invitation)
         ]
-        stale_from, stale_by = self._stale_from(by_policy)
+        stale = self._dates.stale_from(by_policy)
         return invitation.recorded(self._now, decision.entries).as_event(
             Explanation,
             rule=by_policy.rule,
             kept=decision.keep_reason,
             description=describe_decision(by_policy, decision),
-            condition=_condition(by_policy, explained, stale_by),
-            stale_from=stale_from,
-            stale_by=stale_by,
+            condition=_condition(by_policy, explained, stale.rule if stale is not None else None),
+            stale_from=stale.instant if stale is not None else None,
+            stale_by=stale.rule if stale is not None else None,
             deletable_from=announcement.deletable_from if announcement is not None else None,
             policy=tuple(line for each in explained for line in _lines(*each)),
         )
-
-    def _stale_from(self, invited: Decision) -> tuple[datetime, str] | tuple[None, None]:
-        """Return since when the policy makes an invitation stale, or from when on, and the rule."""
-        if invited.keep_reason == "list_unread":
-            return None, None
-        since: datetime | None = None
-        instants = sorted({self._now, *self._instants(invited.all_entries)})
-        for instant in instants if invited.stale else instants[instants.index(self._now) :]:
-            rule = self._rule_at(instant, invited)
-            since = (since or instant) if rule is not None else None
-            if instant >= self._now and since is not None and rule is not None:
-                return since, rule
-        return None, None
-
-    def _rule_at(self, instant: datetime, invited: Decision) -> str | None:
-        """Return the rule that makes an invitation stale at an instant; None if it is kept."""
-        selector = Selector(self._policy, instant, self._members, self._names)
-        entries = [keep_unrecordable(selector.decide(each)) for each in invited.all_entries]
-        if invited.invitation.source is not Source.INVITES:
-            combined = combine(entries, all_read=True)
-            entries = [each for each in combined if invited.invitation in each.all_entries]
-        return entries[0].rule
-
-    def _instants(self, entries: Iterable[Invitation]) -> Iterator[datetime]:
-        """Yield when a key of the policy begins or ceases to match one of the entries."""
-        for each in (*self._policy.rules, *self._policy.keep):
-            if isinstance(each, Keep) and each.until is not None:
-                yield from _sum(datetime.combine(each.until, time(), UTC), _DAY)
-            for entry in entries:
-                yield from _sum(entry.sent_at, each.older_than)
-                if (each.expired, each.expires_within, each.statuses) != (None, None, None):
-                    ends_at = parse_timestamp(entry.expires_at)
-                    yield from _sum(ends_at, timedelta())
-                    yield from _sum(ends_at, -(each.expires_within or timedelta()))
 
     def _key_text(self, entry: Rule | Keep, key: str, invitation: Invitation) -> str:
         value: object = getattr(entry, key)
@@ -160,7 +120,7 @@ class Explainer:
             "roles": ", ".join(invitation.all_roles),
             "projects": ", ".join(f"{name} ({id_})".lstrip() for id_, name in projects),
             "organizations": organization_label(invitation.org_id, organization_name),
-            "statuses": status_at(self._now, invitation),
+            "statuses": status_at(invitation, self._now),
         }
         return values[key] or ""
 
@@ -217,13 +177,6 @@ def _result_text(result: MatchResult) -> str:
     if isinstance(result, str):
         return f"cannot be evaluated ({result.replace('_', ' ')})"
     return "matches" if result else "does not match"
-
-
-def _sum(instant: datetime | None, span: timedelta | None) -> Iterator[datetime]:
-    """Yield the sum; nothing without an instant or a span, or beyond the calendar."""
-    if instant is not None and span is not None:
-        with suppress(OverflowError):
-            yield instant + span
 
 
 def _days_text(span: timedelta) -> str:

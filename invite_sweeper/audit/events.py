@@ -246,6 +246,22 @@ class PlanChanges(msgspec.Struct, frozen=True, kw_only=True):
     not_read: int = 0
 
 
+class Forecast(msgspec.Struct, frozen=True, kw_only=True):
+    """What a dry run knows of the days to come, if nothing changes.
+
+    Attributes:
+        stale_within_7d: Invitations that are not stale now, and will be by the policy's rules; the
+            wait of `notice` is not counted.
+        stale_within_30d: The same.
+        nights: How many more sweeps the stale invitations take that the limits leave for later;
+            None where none are left, or a limit will never let them go.
+    """
+
+    stale_within_7d: int = 0
+    stale_within_30d: int = 0
+    nights: int | None = None
+
+
 class KeepEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A keep entry of the policy, and how many invitations it kept.
 
@@ -316,6 +332,12 @@ class RunFinished(Counts, frozen=True, kw_only=True):
             invitations is known; and the plan is on disk.
         plan_complete: Whether every list in scope was read.
         changes: None without an earlier plan of the same policy.
+        forecast: Of a dry run with a whole plan.
+        nights_left: As in the forecast, of a sweep as well.
+        deleted_before: What earlier runs deleted within `limits.period`; it counts for the limits.
+        max_deletions: The limit for it and this run together.
+        limit_free_at: Where something waits for the limits and `deleted_before` reduced one: the
+            earliest instant at which one more invitation may go, RFC 3339.
         sources_retired: Sources that Atlas no longer serves.
         oldest_pending_days: Age of the oldest invitation seen; None where no date was readable.
         sunset: The first day on which Atlas stops serving a list that the policy needs.
@@ -340,6 +362,11 @@ class RunFinished(Counts, frozen=True, kw_only=True):
     plan_made: bool = False
     plan_complete: bool = False
     changes: PlanChanges | None = None
+    forecast: Forecast | None = None
+    nights_left: int | None = None
+    deleted_before: int = 0
+    max_deletions: int = 0
+    limit_free_at: str | None = None
     sources_retired: tuple[str, ...] = ()
     oldest_pending_days: float | None = None
     sunset: str | None = None

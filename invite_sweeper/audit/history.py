@@ -84,6 +84,19 @@ class HeldAnnouncement(NamedTuple):
     run_id: str
 
 
+class SentDeletion(NamedTuple):
+    """A DELETE that counts for the limits.
+
+    Attributes:
+        instant: When it was sent.
+        place: The project of the entry that names the invitation; the organization for those of
+            its own lists.
+    """
+
+    instant: datetime
+    place: str
+
+
 class CompleteRun(NamedTuple):
     """What the last complete runs left, the projects by organization.
 
@@ -252,18 +265,24 @@ class History:
         """Return the announcements that hold against a base URL."""
         return self._announcements.get(base_url, {})
 
-    def deleted_within(self, period: timedelta, now: datetime) -> Counter[str]:
-        """Return how many invitations all runs of the directory deleted within a period before now.
+    def sent_within(self, period: timedelta, now: datetime) -> tuple[SentDeletion, ...]:
+        """Return the deletions that all runs of the directory sent within a period before now.
 
         Every intent counts whose DELETE is not proven unsent, whatever its outcome. One with a
         date after now counts as well: the clock was set back. A period of 0 has none.
-
-        Returns:
-            The numbers by the project of the entry that names the invitation; by the organization
-            for those of its own lists.
         """
+        if not period:
+            return ()
         since = format_timestamp(now - period)
-        return Counter(place for ts, place in self._sent.values() if period and ts > since)
+        return tuple(
+            SentDeletion(datetime.fromisoformat(ts), place)
+            for ts, place in self._sent.values()
+            if ts > since
+        )
+
+    def deleted_within(self, period: timedelta, now: datetime) -> Counter[str]:
+        """Return how many deletions `sent_within` has in each place."""
+        return Counter(deletion.place for deletion in self.sent_within(period, now))
 
     def times_deleted(self, *entries: Invitation) -> int:
         """Return how often this user's invitation to the same place was deleted.

@@ -20,20 +20,20 @@ from invite_sweeper.cli.options import CONNECTED, Command, RunOptions, option, o
 from invite_sweeper.cli.session import Session, load_policy
 from invite_sweeper.cli.sweep import check_outputs
 from invite_sweeper.cli.view import Progress
-from invite_sweeper.counts import total
 from invite_sweeper.endings import ExitCode, WarningCode, WarningLevel
 from invite_sweeper.files import check_writable
 from invite_sweeper.models import ListRef, ListUnreadable, Source, SourceRetired, UserKey
 from invite_sweeper.report.receivers import receiver_of
 from invite_sweeper.report.sending import LIMIT_S, Message, open_session, request
-from invite_sweeper.report.story import tell
+from invite_sweeper.report.story import describe_stale, tell
 from invite_sweeper.sweep.command import Command as SweepCommand
 from invite_sweeper.sweep.discovery import Reader, list_invitations
 from invite_sweeper.sweep.guards import check_limits, check_population
-from invite_sweeper.sweep.organization import AtlasOrganization, OrganizationPlan, Reading
+from invite_sweeper.sweep.organization import AtlasOrganization, Reading
 from invite_sweeper.sweep.plan import make_plans
 from invite_sweeper.sweep.reading import ListOutcome
 from invite_sweeper.sweep.result import Result, sunset_warnings
+from invite_sweeper.sweep.run import foretell
 from invite_sweeper.sweep.scope import RunScope
 from invite_sweeper.text import (
     describe_duration,
@@ -199,7 +199,10 @@ class _Doctor(Checks):
         result.readings = await Reader(result, organizations, None).read_all()
         self._check_sunsets(organizations)
         if plans := make_plans(result.readings, command):
-            self._check_guards(command, plans)
+            result.plans = plans
+            result.plan_made = True
+            foretell(result)
+            self._check_guards(result)
         for reading in result.readings:
             self.organization = reading.id
             if reading.error is not None:
@@ -223,7 +226,9 @@ class _Doctor(Checks):
                 text, warns = each.message, not source.is_replaced_by(sources)
             self.add(f"sunset {source}", text, warns=warns)
 
-    def _check_guards(self, command: SweepCommand, plans: Sequence[OrganizationPlan]) -> None:
+    def _check_guards(self, result: Result) -> None:
+        command = result.command
+        plans = result.plans
         before = command.before
         # A sweep has refused a clock that is further off.
         servers = [plan.organization.client.server for plan in plans]
@@ -243,12 +248,10 @@ class _Doctor(Checks):
             self.add("baselines", text)
         with self.step("limits"):
             check_limits(plans, command)
-            counts = total(plan.counts for plan in plans)
-            stale = f"{counts.stale:,} of {pluralize(counts.invitations_seen, 'invitation')}"
-            text = f"{stale} {plural_form(counts.stale, 'is', 'are')} stale, within the limits"
-            if counts.trimmed:
-                text = f"{text}; {counts.trimmed:,} are left for a later run"
-            self.add("limits", f"{text}.")
+            end = result.finished()
+            seen = pluralize(end.invitations_seen, "invitation")
+            text = f"Within the limits. Of {seen} are stale: {describe_stale(end)}."
+            self.add("limits", text)
 
     async def _check_organization(
         self, reading: Reading, scope: RunScope, history: History

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 from invite_sweeper.audit import Verdict, Verification
-from invite_sweeper.audit.events import OrganizationResult, PlanChanges, RunFinished
+from invite_sweeper.audit.events import Forecast, OrganizationResult, PlanChanges, RunFinished
 from invite_sweeper.audit.intents import Recovered, Unfinished
 from invite_sweeper.audit.record import RunRecord
 from invite_sweeper.counts import Counts
@@ -211,19 +211,27 @@ def _how(mode: str | None, end: RunFinished) -> tuple[str, str]:
 
 def _done(mode: str | None, end: RunFinished, status: Status) -> str:
     waits = "notice_pending" in end.kept_by_reason
+    later = f"{end.trimmed:,} stale wait for a limit" if end.trimmed else ""
     if mode == "restore":
         return _join_counts(_RESTORED, end) or "no one was invited"
     if mode == "dry-run":
         found = _NOT_ALL_READ if not end.plan_made else f"nothing {'due' if waits else 'stale'}"
-        rest = [f"{end.announced:,} would be announced"] if end.announced else []
+        rest = [later] if later else []
+        if end.announced:
+            rest.append(f"{end.announced:,} would be announced")
         if end.planned:
             is_refused = status is Status.REFUSED
             verb = "are stale" if is_refused else "would be deleted"
             found = f"{pluralize(end.planned, 'invitation')} {verb}"
             rest.append("none was deleted" if is_refused else "none was")
+        elif end.trimmed:
+            found = "nothing would be deleted now"
         return ", ".join([found, *rest])
     announced = f"{end.announced:,} announced" if end.announced else ""
-    if found := ", ".join(filter(None, (_join_counts(_OUTCOMES, end), announced))):
+    done = _join_counts(_OUTCOMES, end)
+    if later and not done:
+        done = "nothing was deleted now"
+    if found := ", ".join(filter(None, (done, later, announced))):
         return found
     is_idle = end.plan_made and not end.stale and not waits
     return "nothing stale" if is_idle else "nothing was deleted"
@@ -233,7 +241,9 @@ def _lines(run: RunRecord, end: RunFinished) -> Iterator[StoryLine]:
     """Yield what the run saw and did, a label and a text each."""
     if run.mode != "restore":
         yield StoryLine("Seen", _seen(end))
-        yield StoryLine("Stale", _stale(end))
+        yield StoryLine("Stale", describe_stale(end))
+        if end.forecast is not None:
+            yield StoryLine("Forecast", _forecast(end.forecast))
         if end.kept:
             by_count = sorted(end.kept_by_reason.items(), key=lambda item: (-item[1], item[0]))
             reasons = ", ".join(f"{n:,} {describe_keep_reason(reason)}" for reason, n in by_count)
@@ -369,12 +379,32 @@ def _seen(end: RunFinished) -> str:
     return ", ".join(parts)
 
 
-def _stale(end: RunFinished) -> str:
+def describe_stale(end: RunFinished) -> str:
+    """Return how many are stale, and where limits leave some for later, how many go when.
+
+    Both numbers have a name: "186: 10 now, 176 later (100 of 100 used until …; about 19 nights)".
+    """
     if not end.stale:
         return "none" if end.plan_made else f"unknown: {_NOT_ALL_READ}"
-    left = f", {end.trimmed:,} left for a later run" if end.trimmed else ""
-    so_far = "" if end.plan_made else f"; {_NOT_ALL_READ}"
-    return f"{end.planned:,}{left}{so_far}"
+    if not end.plan_made:
+        return f"{end.stale:,}; {_NOT_ALL_READ}"
+    if not end.trimmed:
+        return f"{end.stale:,}"
+    why = []
+    if end.limit_free_at is not None:
+        used = f"{end.deleted_before:,} of {end.max_deletions:,} used"
+        why.append(f"{used} until {describe_instant(end.limit_free_at)}")
+    if end.nights_left is None:
+        why.append("a limit never lets all of them go")
+    else:
+        why.append(f"about {pluralize(end.nights_left, 'night')}")
+    return f"{end.stale:,}: {end.planned:,} now, {end.trimmed:,} later ({'; '.join(why)})"
+
+
+def _forecast(forecast: Forecast) -> str:
+    """Return what becomes stale soon, by the policy's rules."""
+    week, month = forecast.stale_within_7d, forecast.stale_within_30d
+    return f"{week:,} more become stale within 7 days, {month:,} within 30"
 
 
 def _time(end: RunFinished) -> str:

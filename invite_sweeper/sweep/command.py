@@ -9,6 +9,7 @@ from functools import cached_property
 from invite_sweeper import __version__
 from invite_sweeper.audit import CompleteRun, History, PlanScope, SavedPlan
 from invite_sweeper.audit.events import Mode, RunStarted
+from invite_sweeper.audit.history import SentDeletion
 from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.sweep.organization import AtlasOrganization
 from invite_sweeper.sweep.scope import Shard, scope_sha256
@@ -64,6 +65,11 @@ class Command:
     def recent(self) -> Counter[str]:
         """How many the runs of the audit directory deleted in each place within `limits.period`."""
         return self.history.deleted_within(self.policy.limits.period, self.now)
+
+    @cached_property
+    def sent(self) -> tuple[SentDeletion, ...]:
+        """What the runs of the audit directory sent within `limits.period`."""
+        return self.history.sent_within(self.policy.limits.period, self.now)
 
     @cached_property
     def before(self) -> CompleteRun | None:

@@ -35,12 +35,15 @@ or two invitations are half of all. Shards divide it like a limit."""
 _MAX_SHOWN = 5
 
 
-def share_limit(command: Command, *, seen: int, stale: int) -> int | None:
+def share_limit(command: Command, *, seen: int, stale: int, recent: int) -> int | None:
     """Return how many of the seen invitations `max_share` allows to delete; None if it is ignored.
 
     Exact: 0.29 of 100 is 29, which floating-point multiplication misses.
+
+    Args:
+        recent: What earlier runs deleted within `limits.period`.
     """
-    shard, recent = command.shard, command.recent.total()
+    shard = command.shard
     ignored_up_to = MIN_COUNT_FOR_SHARE if shard is None else shard.part_of(MIN_COUNT_FOR_SHARE)
     if stale + recent <= ignored_up_to:
         return None
@@ -87,7 +90,7 @@ def _violations(
         more = f"; {others} over it, too" if len(over) > 1 else ""
         limit = f"max_deletions_per_project: {limits.max_deletions_per_project}"
         yield Reason.MAX_DELETIONS_PER_PROJECT, f"{found} over {limit}{more}.", together[most]
-    allowed = share_limit(command, seen=seen, stale=stale)
+    allowed = share_limit(command, seen=seen, stale=stale, recent=recent.total())
     if allowed is not None and stale > allowed:
         found = f"{stale:,} stale of {pluralize(seen, 'invitation')} ({stale / seen:.1%})"
         found = _with_recent(found, stale, recent.total(), limits)

@@ -60,6 +60,8 @@ class Reading:
         oldest: When the oldest invitation in scope was sent; None where none has a date.
         next_due: When the first announced invitation may be deleted; None without one.
         unverified: Users whom a killed run removed and whose status could not be read.
+        stale_within_7d: In a dry run, invitations that are not stale now, and will be.
+        stale_within_30d: The same.
     """
 
     organization: AtlasOrganization
@@ -76,6 +78,8 @@ class Reading:
     oldest: datetime | None = None
     next_due: datetime | None = None
     unverified: int = 0
+    stale_within_7d: int = 0
+    stale_within_30d: int = 0
 
     @property
     def id(self) -> str:

@@ -3,13 +3,15 @@
 Each function returns plans and changes none. The order in which lists were read decides nothing.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import NamedTuple
 
 from invite_sweeper.audit.events import OutcomeLine, Planned
 from invite_sweeper.counts import Counts, total
-from invite_sweeper.models import InvitationKey, Outcome
+from invite_sweeper.models import Invitation, InvitationKey, Outcome
 from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.guards import share_limit
 from invite_sweeper.sweep.organization import OrganizationPlan, Reading, Swept
@@ -36,19 +38,54 @@ def _trimmed(plans: Sequence[OrganizationPlan], command: Command) -> tuple[Organ
     The others are counted as `trimmed`. `guards` applies the same limits to the result.
     """
     whole = total(plan.counts for plan in plans)
-    most = max(0, command.limits.max_deletions - command.recent.total())
-    share = share_limit(command, seen=whole.invitations_seen, stale=whole.stale)
-    most = most if share is None else min(most, share)
-    stale = [planned for plan in plans for planned in plan.deletions]
-    stale.sort(key=lambda each: (each.sent_at or command.now, each.invitation_id, each.key))
-    chosen: set[InvitationKey] = set()
-    of_project = command.recent.copy()
-    for planned in stale:
-        place = planned.scope_id
-        if len(chosen) < most and of_project[place] < command.limits.max_deletions_per_project:
-            of_project[place] += 1
-            chosen.add(planned.key)
+    recent = command.recent
+    most = most_deletions(command, seen=whole.invitations_seen, stale=whole.stale, recent=recent)
+    stale = oldest_first((line for plan in plans for line in plan.deletions), command.now)
+    chosen = within_limits(stale, most, command, recent)
     return tuple(_cut(plan, chosen) for plan in plans)
+
+
+def oldest_first(invitations: Iterable[Invitation], now: datetime) -> list[Invitation]:
+    """Return invitations in the order in which the limits let them go."""
+    return sorted(
+        invitations,
+        key=lambda invitation: (
+            invitation.sent_at or now,
+            invitation.invitation_id,
+            invitation.key,
+        ),
+    )
+
+
+def most_deletions(command: Command, *, seen: int, stale: int, recent: Counter[str]) -> int:
+    """Return how many of the stale invitations one sweep may delete, by the limits of all places.
+
+    Args:
+        recent: What earlier runs deleted within `limits.period`, by place.
+    """
+    left = max(0, command.limits.max_deletions - recent.total())
+    share = share_limit(command, seen=seen, stale=stale, recent=recent.total())
+    return left if share is None else min(left, share)
+
+
+def within_limits(
+    stale: Iterable[Invitation], most: int, command: Command, recent: Counter[str]
+) -> set[InvitationKey]:
+    """Return the first invitations that the limits of all places and of each place allow.
+
+    Args:
+        stale: The oldest first.
+        most: How many in all.
+        recent: What earlier runs deleted within `limits.period`, by place.
+    """
+    chosen: set[InvitationKey] = set()
+    in_place = recent.copy()
+    for invitation in stale:
+        place = invitation.scope_id
+        if len(chosen) < most and in_place[place] < command.limits.max_deletions_per_project:
+            in_place[place] += 1
+            chosen.add(invitation.key)
+    return chosen
 
 
 def _cut(plan: OrganizationPlan, chosen: set[InvitationKey]) -> OrganizationPlan:

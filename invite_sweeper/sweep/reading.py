@@ -6,9 +6,9 @@ once the lists of an organization are read. Entries are counted by list, all els
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from invite_sweeper.atlas.responses import is_permission_error
 from invite_sweeper.audit import events
@@ -25,6 +25,7 @@ from invite_sweeper.models import (
 )
 from invite_sweeper.policy import Policy
 from invite_sweeper.sweep.command import Command
+from invite_sweeper.sweep.dates import StaleDates
 from invite_sweeper.sweep.invitations import combine, may_show_people
 from invite_sweeper.sweep.keep_ends import KeepEnds
 from invite_sweeper.sweep.organization import AtlasOrganization, Reading
@@ -32,6 +33,8 @@ from invite_sweeper.sweep.scope import RunScope
 from invite_sweeper.sweep.selection import Decision, Selector
 from invite_sweeper.sweep.steps import Step, keep_unrecordable
 
+_WEEK: Final = timedelta(days=7)
+_MONTH: Final = timedelta(days=30)
 ListOutcome: TypeAlias = Invitations | ListUnreadable | ProjectGone
 Observer: TypeAlias = Callable[[Decision, Decision], None]
 """Called with the decision of the policy about each invitation, and that after all steps."""
@@ -81,6 +84,7 @@ class ReadingBuilder:
         self._next_due: datetime | None = None
         self._gone: set[str] = set()
         self._people: list[Decision] = []
+        self._stale_within = Counter[timedelta]()
 
     def reading(self, error: RunError | None = None) -> Reading:
         """Return what was read so far; after an error nothing is stale."""
@@ -99,6 +103,8 @@ class ReadingBuilder:
             oldest=self._oldest,
             next_due=self._next_due,
             unverified=self.unverified,
+            stale_within_7d=self._stale_within[_WEEK],
+            stale_within_30d=self._stale_within[_MONTH],
         )
 
     def count(self, **counts: int) -> None:
@@ -146,6 +152,19 @@ class ReadingBuilder:
         names = {org_id: self.told_name} if self.told_name else {}
         return Selector(policy, self._command.now, members, names)
 
+    @cached_property
+    def _dates(self) -> StaleDates:
+        return StaleDates(self._command.policy, self._selector, self._command.now)
+
+    def _foretell(self, by_policy: Decision) -> None:
+        """Count an invitation that is not stale now and will be soon."""
+        if by_policy.stale:
+            return
+        stale = self._dates.stale_from(by_policy)
+        for span in (_WEEK, _MONTH):
+            if stale is not None and stale.instant <= self._command.now + span:
+                self._stale_within[span] += 1
+
     def _add_entries(self, ref: ListRef, found: Invitations) -> None:
         """Decide each entry of a list. Those of `invites` are invitations of their own."""
         decisions = [keep_unrecordable(self._selector.decide(entry)) for entry in found]
@@ -170,6 +189,8 @@ class ReadingBuilder:
                 decision = step(decision)
             if self._observe is not None:
                 self._observe(before, decision)
+            if self._command.dry_run:  # a sweep acts on what is stale now alone
+                self._foretell(before)
             announced += self._add_announcement(decision)
             invitation = decision.invitation.recorded(self._command.now, decision.entries)
             if (reason := decision.keep_reason) is None:

@@ -12,6 +12,7 @@ from msgspec import structs
 
 from invite_sweeper.audit import AuditLog
 from invite_sweeper.audit.events import (
+    Forecast,
     KeepEntry,
     OrganizationResult,
     PlanChanges,
@@ -22,7 +23,7 @@ from invite_sweeper.audit.events import (
 from invite_sweeper.counts import Counts, total
 from invite_sweeper.endings import ExitCode, Reason, WarningCode, WarningLevel
 from invite_sweeper.errors import AuditLogError, CredentialsRefused, RunError
-from invite_sweeper.models import Invitation, Outcome, Source
+from invite_sweeper.models import Invitation, Outcome, Source, rfc3339
 from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.keep_ends import count_people
 from invite_sweeper.sweep.organization import AtlasOrganization, OrganizationPlan, Reading, Swept
@@ -61,6 +62,7 @@ class Result:
         plan_made: The plan of the run is complete and on disk.
         changes: It compared with the last one; None if there is none.
         question_s: How long the question was open.
+        nights_left: As in `RunFinished`, like `limit_free_at` and `forecast`.
     """
 
     def __init__(
@@ -79,6 +81,9 @@ class Result:
         self.plan_made = False
         self.changes: PlanChanges | None = None
         self.question_s = 0.0
+        self.nights_left: int | None = None
+        self.limit_free_at: datetime | None = None
+        self.forecast: Forecast | None = None
 
     def warn(self, *warnings: RunWarning) -> None:
         """Show warnings and record them, each once."""
@@ -214,6 +219,11 @@ class Result:
             plan_made=self.plan_made,
             plan_complete=self.plan_made and all(each.plan_complete for each in results),
             changes=self.changes,
+            forecast=self.forecast,
+            nights_left=self.nights_left,
+            deleted_before=len(command.sent) if self.plan_made else 0,
+            max_deletions=command.limits.max_deletions,
+            limit_free_at=rfc3339(self.limit_free_at) if self.limit_free_at is not None else None,
             sources_retired=tuple({s.value: None for each in self.readings for s in each.retired}),
             oldest_pending_days=round((command.now - oldest) / _DAY, 1) if oldest else None,
             sunset=min(ends).isoformat() if ends else None,

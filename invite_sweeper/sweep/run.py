@@ -20,6 +20,7 @@ from invite_sweeper.sweep.executor import delete
 from invite_sweeper.sweep.guards import check_clock, check_limits, check_population
 from invite_sweeper.sweep.keep_ends import describe_ends
 from invite_sweeper.sweep.organization import AtlasOrganization, OrganizationPlan, Reading, Swept
+from invite_sweeper.sweep.outlook import forecast, limit_free_at, nights_left
 from invite_sweeper.sweep.plan import confirm_plan, lost_since, make_plans, plan_all
 from invite_sweeper.sweep.result import Result, View
 from invite_sweeper.sweep.steps import ChangeTracker, KeepOutsidePlan, describe_notice
@@ -63,6 +64,7 @@ async def sweep(
                 log.write(line)
             await check_written_plan(log, planned)
             result.plan_made = True
+            foretell(result)
             _report_plan(result, compared)
 
             # 3. Guards. A refusal ends the run; nothing was deleted.
@@ -90,6 +92,15 @@ def _check_guards(
             check_clock(skew_s)
     check_population((plan.reading for plan in plans), command)
     check_limits(plans, command)
+
+
+def foretell(result: Result) -> None:
+    """Set when what the limits leave for later goes, and in a dry run what becomes stale soon."""
+    command, plans = result.command, result.plans
+    result.nights_left = nights_left(plans, command)
+    result.limit_free_at = limit_free_at(plans, command)
+    if command.dry_run:
+        result.forecast = forecast(plans, result.nights_left)
 
 
 async def _confirm(result: Result, stop: StopRequest) -> None:

@@ -17,7 +17,6 @@ only keep more.
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
@@ -40,7 +39,8 @@ from invite_sweeper.text import (
 MatchResult: TypeAlias = bool | str
 """Whether a condition matches; a string is the reason why that is unknown."""
 
-Matcher: TypeAlias = Callable[[Invitation], MatchResult]
+Matcher: TypeAlias = Callable[[Invitation, datetime], MatchResult]
+"""Judges an invitation at an instant."""
 Condition: TypeAlias = tuple[str, Matcher]
 """A key of a rule or keep entry, and its matcher."""
 
@@ -72,11 +72,13 @@ Names: TypeAlias = Mapping[str, str]
 _NO_NAMES: Final[Names] = MappingProxyType({})
 
 
-def match_all(conditions: Iterable[Condition], invitation: Invitation) -> MatchResult:
+def match_all(
+    conditions: Iterable[Condition], invitation: Invitation, now: datetime
+) -> MatchResult:
     """Return True if all match, False if one does not, else the first reason for unknown."""
     unknown_reason = ""
     for _, matches in conditions:
-        result = matches(invitation)
+        result = matches(invitation, now)
         if result is False:
             return False
         if result is not True:
@@ -85,27 +87,27 @@ def match_all(conditions: Iterable[Condition], invitation: Invitation) -> MatchR
 
 
 def entry_conditions(
-    entry: Rule | Keep, now: datetime, members: Members = _NO_MEMBERS, names: Names = _NO_NAMES
+    entry: Rule | Keep, members: Members = _NO_MEMBERS, names: Names = _NO_NAMES
 ) -> Iterator[Condition]:
     """Yield one condition for each key that the entry has, in a fixed order.
 
-    An entry that no longer holds has `until` as its first one, which nothing matches.
+    `until` is the first one: an entry that no longer holds matches nothing.
     """
-    if isinstance(entry, Keep) and not entry.is_active(now.date()):
-        yield "until", lambda _: False
+    if isinstance(entry, Keep) and entry.until is not None:
+        yield "until", _until(entry)
     matchers: dict[str, Callable[[Any], Matcher]] = {
-        "older_than": lambda age: _date("created_at", lambda sent: sent <= now - age),
-        "expired": lambda wanted: _date("expires_at", lambda end: (end <= now) is wanted),
+        "older_than": lambda age: _date("created_at", lambda sent, now: sent <= now - age),
+        "expired": lambda wanted: _date("expires_at", lambda end, now: (end <= now) is wanted),
         "expires_within": lambda span: _date(
-            "expires_at", lambda end: timedelta() < end - now <= span
+            "expires_at", lambda end, now: timedelta() < end - now <= span
         ),
         "usernames": lambda globs: _name(entry, globs, "username"),
         "not_usernames": _not_username,
         "inviters": lambda globs: _name(entry, globs, "inviter"),
-        "roles": lambda wanted: _any_of(wanted, lambda one: one.all_roles, "no_roles"),
+        "roles": lambda wanted: _any_of(wanted, _roles_at, "no_roles"),
         "projects": lambda entries: _projects(entry, entries),
         "organizations": lambda entries: _organizations(entry, entries, names),
-        "statuses": lambda wanted: _any_of(wanted, partial(_statuses_at, now), "no_status"),
+        "statuses": lambda wanted: _any_of(wanted, _statuses_at, "no_status"),
         "inviter_gone": lambda _: _inviter_gone(members),
     }
     for key, matcher in matchers.items():
@@ -113,10 +115,21 @@ def entry_conditions(
             yield key, matcher(value)
 
 
-def _date(field: Literal["created_at", "expires_at"], test: Callable[[datetime], bool]) -> Matcher:
-    def matches(invitation: Invitation) -> MatchResult:
+def _until(entry: Keep) -> Matcher:
+    def matches(_: Invitation, now: datetime) -> MatchResult:
+        return entry.is_active(now.date())
+
+    return matches
+
+
+def _date(
+    field: Literal["created_at", "expires_at"], test: Callable[[datetime, datetime], bool]
+) -> Matcher:
+    """Match a date of the invitation; `test` gets it, and the instant."""
+
+    def matches(invitation: Invitation, now: datetime) -> MatchResult:
         date = _read_date(getattr(invitation, field))
-        return date if isinstance(date, str) else test(date)
+        return date if isinstance(date, str) else test(date, now)
 
     return matches
 
@@ -126,7 +139,7 @@ def _name(
 ) -> Matcher:
     globs = Globs(patterns, protects=isinstance(entry, Keep))
 
-    def matches(invitation: Invitation) -> MatchResult:
+    def matches(invitation: Invitation, _: datetime) -> MatchResult:
         name: str | None = getattr(invitation, field)
         return f"no_{field}" if name is None else globs.matches(name)
 
@@ -141,14 +154,14 @@ def _not_username(patterns: tuple[str, ...]) -> Matcher:
     """
     globs = Globs(patterns, protects=True)
 
-    def matches(invitation: Invitation) -> MatchResult:
+    def matches(invitation: Invitation, _: datetime) -> MatchResult:
         username = invitation.username
         return "no_username" if username is None else not globs.matches(username)
 
     return matches
 
 
-def status_at(now: datetime, invitation: Invitation) -> str | None:
+def status_at(invitation: Invitation, now: datetime) -> str | None:
     """Return the status of an invitation at an instant; None where it is not known.
 
     A list of users shows it. A row of the older lists is PENDING until its `expires_at`, and
@@ -162,18 +175,24 @@ def status_at(now: datetime, invitation: Invitation) -> str | None:
     return MembershipStatus.PENDING if now < ends_at else MembershipStatus.INVITATION_EXPIRED
 
 
-def _statuses_at(now: datetime, invitation: Invitation) -> tuple[str, ...]:
-    status = status_at(now, invitation)
+def _statuses_at(invitation: Invitation, now: datetime) -> tuple[str, ...]:
+    status = status_at(invitation, now)
     return () if status is None else (status,)
 
 
+def _roles_at(invitation: Invitation, _: datetime) -> tuple[str, ...]:
+    return invitation.all_roles
+
+
 def _any_of(
-    wanted: Iterable[str], values_of: Callable[[Invitation], tuple[str, ...]], unknown: str
+    wanted: Iterable[str],
+    values_at: Callable[[Invitation, datetime], tuple[str, ...]],
+    unknown: str,
 ) -> Matcher:
     folded = frozenset(map(casefold_visible, wanted))
 
-    def matches(invitation: Invitation) -> MatchResult:
-        values = values_of(invitation)
+    def matches(invitation: Invitation, now: datetime) -> MatchResult:
+        values = values_at(invitation, now)
         return not folded.isdisjoint(map(casefold_visible, values)) if values else unknown
 
     return matches
@@ -188,7 +207,7 @@ def _projects(entry: Rule | Keep, entries: tuple[str, ...]) -> Matcher:
     patterns = ProjectPatterns(entries, protects=isinstance(entry, Keep))
     quantifier: Callable[[Iterable[bool]], bool] = all if isinstance(entry, Rule) else any
 
-    def matches(invitation: Invitation) -> MatchResult:
+    def matches(invitation: Invitation, _: datetime) -> MatchResult:
         if not invitation.source.is_organization_level:
             return patterns.matches(invitation.scope_id, invitation.project_name or "")
         linked = invitation.linked_projects
@@ -204,7 +223,7 @@ def _organizations(entry: Rule | Keep, entries: tuple[str, ...], names: Names) -
     """
     patterns = ProjectPatterns(entries, protects=isinstance(entry, Keep))
 
-    def matches(invitation: Invitation) -> MatchResult:
+    def matches(invitation: Invitation, _: datetime) -> MatchResult:
         name = names.get(invitation.org_id) or None
         if patterns.matches(invitation.org_id, name):
             return True
@@ -219,7 +238,7 @@ def _inviter_gone(members: Members) -> Matcher:
         org_id: frozenset(map(casefold_lookalike, names)) for org_id, names in members.items()
     }
 
-    def matches(invitation: Invitation) -> MatchResult:
+    def matches(invitation: Invitation, _: datetime) -> MatchResult:
         known, inviter = members.get(invitation.org_id), (invitation.inviter or "").strip()
         if not known or _ADDRESS.fullmatch(inviter) is None:
             return "inviter_unknown"
@@ -338,27 +357,33 @@ class Selector:
     ) -> None:
         self._now = now
         self._keep = tuple(
-            (each, tuple(entry_conditions(each, now, members, names))) for each in policy.keep
+            (entry, tuple(entry_conditions(entry, members, names))) for entry in policy.keep
         )
         self._rules = tuple(
-            (each, tuple(entry_conditions(each, now, members, names))) for each in policy.rules
+            (rule, tuple(entry_conditions(rule, members, names))) for rule in policy.rules
         )
 
-    def decide(self, invitation: Invitation) -> Decision:
-        """Return the decision about one invitation; the module docstring lists the order."""
-        keep_reason = self._keep_reason(invitation)
+    def decide(self, invitation: Invitation, at: datetime | None = None) -> Decision:
+        """Return the decision about one invitation; the module docstring lists the order.
+
+        Args:
+            at: Another instant than that of the run: what a later sweep would decide.
+        """
+        now = at or self._now
+        keep_reason = self._keep_reason(invitation, now)
         if keep_reason is not None:
             return Decision(invitation, None, keep_reason)
         reason = "no_rule"
         for rule, conditions in self._rules:
-            result = match_all(conditions, invitation)
+            result = match_all(conditions, invitation, now)
             if result is True:
                 return Decision(invitation, rule.name, None, inviter_gone=bool(rule.inviter_gone))
             if isinstance(result, str):
                 reason = result
             elif reason == "no_rule":
-                ageless = [each for each in conditions if each[0] != "older_than"]
-                reason = "too_young" if match_all(ageless, invitation) is True else reason
+                ageless = [condition for condition in conditions if condition[0] != "older_than"]
+                if match_all(ageless, invitation, now) is True:
+                    reason = "too_young"
         return Decision(invitation, None, reason)
 
     def explain(self, invitation: Invitation) -> Iterator[Explained]:
@@ -366,10 +391,12 @@ class Selector:
         entries: tuple[tuple[Rule | Keep, tuple[Condition, ...]], ...]
         entries = (*self._keep, *self._rules)
         for entry, conditions in entries:
-            results = [(key, matches(invitation)) for key, matches in conditions]
-            yield entry, match_all(conditions, invitation), results
+            results = [(key, matches(invitation, self._now)) for key, matches in conditions]
+            if results[:1] == [("until", True)]:  # an entry that holds needs no word about its end
+                del results[0]
+            yield entry, match_all(conditions, invitation, self._now), results
 
-    def _keep_reason(self, invitation: Invitation) -> str | None:
+    def _keep_reason(self, invitation: Invitation, now: datetime) -> str | None:
         if _ID_PATTERN.fullmatch(invitation.invitation_id) is None:
             return "unreadable_id"
         if invitation.source in SOURCES_OF_USERS and invitation.status not in INVITED_STATUSES:
@@ -378,7 +405,7 @@ class Selector:
             return "reaches_out_of_scope"
         unknown_reason = None
         for entry, conditions in self._keep:
-            result = match_all(conditions, invitation)
+            result = match_all(conditions, invitation, now)
             if result is True:
                 return f"keep:{entry.name}"
             if isinstance(result, str):
@@ -386,4 +413,4 @@ class Selector:
         date = _read_date(invitation.created_at)
         if isinstance(date, str):
             return date
-        return "future_date" if date > self._now else unknown_reason
+        return "future_date" if date > now else unknown_reason

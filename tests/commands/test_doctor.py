@@ -70,7 +70,7 @@ async def test_sound_setup_ends_with_0_and_lists_every_check(cli):
     assert "1 pending in 1 list; the role Project Owner is granted" in messages(
         checks, "list invites"
     )
-    assert "1 of 1 invitation is stale, within the limits" in messages(checks, "limits")
+    assert "Within the limits. Of 1 invitation are stale: 1." in messages(checks, "limits")
     assert "2027-07-01" in messages(checks, "sunset invites")
     assert {check.organization for check in checks[-6:]} == {ORG_ID}
     assert {check.organization for check in checks[:-6]} == {None}
@@ -237,7 +237,7 @@ ENDS = {
     ),
     "a clock 2 minutes off": (clock_off(2), 4, "clock", "warning", "differs from Atlas's by"),
     "more stale invitations than a limit": (over_limit, 3, "limits", "failed", "max_deletions: 0"),
-    "a plan that is trimmed": (trimmed, 0, "limits", "ok", "1 are left for a later run"),
+    "a plan that is trimmed": (trimmed, 0, "limits", "ok", "now, 1 later (about 1 night)"),
     "a secret that the role may not read": (
         refused_look("*/serviceAccounts/*"),
         0, "secret", "ok", "requires the role Organization Read Only.",

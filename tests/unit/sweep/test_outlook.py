@@ -1,0 +1,149 @@
+"""What the nights to come bring is what they bring: foretold once, then swept night by night."""
+
+from collections import Counter
+from datetime import timedelta
+
+import pytest
+from builders import NOW, PROJECT, entry_of, object_id, policy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sweep.night import Earlier, Night, command_of
+from sweep.test_plan import Plan, listed
+
+from invite_sweeper.audit import AuditDirectory
+from invite_sweeper.audit.history import SentDeletion
+from invite_sweeper.models import Source
+from invite_sweeper.sweep.dates import first_night
+from invite_sweeper.sweep.outlook import DueInvitation, nights
+
+DAY = timedelta(days=1)
+TRIM = {"over_limit": "trim", "max_share": 1.0}
+
+
+class Swept(Earlier):
+    """A history of deletions that a test gives it."""
+
+    def __init__(self, sent=()):
+        super().__init__()
+        self.sent = list(sent)
+
+    def sent_within(self, period, now):
+        return tuple(each for each in self.sent if each.instant > now - period)
+
+    def deleted_within(self, period, now):
+        return Counter(each.place for each in self.sent_within(period, now))
+
+
+def due(count, *, place=PROJECT, night=0, first=0):
+    return [
+        DueInvitation(
+            entry_of(Source.INVITES, first + n, project_id=place, age=(40 - n) * DAY), night
+        )
+        for n in range(count)
+    ]
+
+
+def foretold(waiting, limits, *, sent=()):
+    """Return how many go in each night."""
+    command = command_of(policy(limits={**TRIM, **limits}), history=Swept(sent))
+    found = nights(waiting, command, seen=len(waiting))
+    return dict(sorted(Counter(found.values()).items()))
+
+
+def test_the_oldest_go_first_and_each_night_takes_the_limit():
+    assert foretold(due(7), {"max_deletions": 3}) == {0: 3, 1: 3, 2: 1}
+
+
+def test_the_limit_of_a_project_leaves_the_night_to_others():
+    waiting = due(4) + due(2, place=object_id(9), first=50)
+    limits = {"max_deletions": 5, "max_deletions_per_project": 2}
+    assert foretold(waiting, limits) == {0: 4, 1: 2}
+
+
+def test_with_refuse_no_limit_counts():
+    command = command_of(policy(limits={"max_deletions": 1, "over_limit": "refuse"}))
+    waiting = due(3) + due(1, night=4, first=50)
+    assert sorted(nights(waiting, command, seen=4).values()) == [0, 0, 0, 4]
+
+
+@pytest.mark.parametrize("key", ["max_deletions", "max_deletions_per_project", "max_share"])
+def test_what_a_limit_of_0_never_lets_go_has_no_night(key):
+    assert foretold(due(12), {key: 0}) == {}
+
+
+def test_what_earlier_runs_sent_counts_until_their_period_is_over():
+    sent = [SentDeletion(NOW - timedelta(hours=hours), PROJECT) for hours in (1, 1, 30)]
+    assert foretold(due(4), {"max_deletions": 2, "period": "40h"}, sent=sent) == {2: 2, 4: 2}
+    assert foretold(due(4), {"max_deletions": 2, "period": "0s"}, sent=sent) == {0: 2, 1: 2}
+
+
+@pytest.mark.parametrize(
+    ("later", "night"),
+    [(-DAY, 0), (timedelta(0), 0), (timedelta.resolution, 1), (DAY, 1), (DAY * 1.5, 2)],
+)
+def test_first_night_is_the_first_sweep_that_is_not_before_the_instant(later, night):
+    assert first_night(NOW + later, NOW) == night
+
+
+@settings(max_examples=25)
+@given(
+    st.lists(st.integers(0, 6), min_size=1, max_size=3).filter(any),
+    st.integers(1, 4),
+    st.integers(1, 4),
+    st.sampled_from(["0s", "20h", "50h"]),
+)
+async def test_foretold_nights_are_those_of_the_sweeps_that_follow(
+    tmp_path_factory, stale, most, most_in_place, period
+):
+    limits = {**TRIM, "max_deletions": most, "max_deletions_per_project": most_in_place}
+    directory = AuditDirectory(tmp_path_factory.mktemp("nights"))
+    night = Night(directory, *stale, limits={**limits, "period": period, "max_bounces": 0})
+    end = await night.run(dry_run=True)
+    assert end.forecast.nights == end.nights_left
+    took = 0
+    swept = await night.run()
+    while swept.trimmed:
+        took += 1
+        assert took < 60
+        swept = await night.run(at=NOW + took * DAY, accept_population=True)
+    assert end.nights_left == (took or None)
+    assert sum(stale) == sum(len(atlas.deleted) for atlas in night.atlases)
+
+
+async def test_limit_that_earlier_runs_used_says_when_it_is_free_again(tmp_path):
+    limits = {**TRIM, "max_deletions": 2, "max_deletions_per_project": 2}
+    night = Night(AuditDirectory(tmp_path), 5, limits=limits)
+    first = await night.run()
+    assert (first.stale, first.planned, first.nights_left) == (5, 2, 2)
+    assert (first.limit_free_at, first.deleted_before) == (None, 0)
+    again = await night.run(at=NOW + timedelta(hours=1))
+    assert (again.planned, again.trimmed) == (0, 3)
+    assert (again.deleted_before, again.max_deletions) == (2, 2)
+    assert again.limit_free_at.startswith("2026-11-25T21:00")
+
+
+async def test_refused_sweep_says_when_one_more_may_go(tmp_path):
+    limits = {"max_deletions": 2, "max_deletions_per_project": 9}
+    night = Night(AuditDirectory(tmp_path), 1, limits=limits)
+    assert (await night.run()).deleted == 1
+    atlas = night.atlases[0]
+    (place,) = atlas.lists
+    more = [item.invitation for item in due(2, place=place, first=70)]
+    atlas.lists[place] = (*atlas.lists[place], *more)
+    refused = await night.run(at=NOW + timedelta(hours=1), accept_population=True)
+    assert refused.reasons == ("max_deletions",)
+    assert refused.limit_free_at.startswith("2026-11-25T21:00")
+
+
+@pytest.mark.parametrize("source", Source)
+async def test_forecast_counts_what_becomes_stale_within_7_and_30_days(tmp_path, source):
+    ages = {1: 14 * DAY, 2: 7 * DAY, 3: 7 * DAY - timedelta.resolution, 4: DAY}
+    rows = [entry_of(source, number, age=age) for number, age in ages.items()]
+    plan = Plan(dry_run=True, sources=[source.value]).add(listed(*rows, source=source))
+    assert plan.counts.stale == 1
+    assert (plan.reading.stale_within_7d, plan.reading.stale_within_30d) == (1, 3)
+
+
+def test_a_sweep_foretells_nothing():
+    plan = Plan().add(listed(entry_of(Source.INVITES, 1, age=10 * DAY)))
+    assert plan.reading.stale_within_30d == 0
