@@ -8,12 +8,12 @@ import os
 import select
 import signal
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 from typing import Final, Self
 
+from invite_sweeper import clock
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import Interrupted
 
@@ -36,7 +36,7 @@ class LastResort:
     the lock, and the audit log is what the next run relies on.
 
     Args:
-        started_s: The start of the run on the monotonic clock; the deadline counts from it.
+        started_s: The start of the run on the run's clock; the deadline counts from it.
         grace_s: How long requests in flight may continue after a stop.
         as_json: Without a result, stdout gets the error as a JSON object.
 
@@ -66,11 +66,11 @@ class LastResort:
     @property
     def left_s(self) -> float:
         """Seconds that the run may use before its time limit, with a second to end itself."""
-        return max(0.0, self._limit_s - 1.0 - time.monotonic())
+        return max(0.0, self._limit_s - 1.0 - clock.seconds())
 
     def stop_requested(self) -> None:
         """Bring the time limit forward; safe in a signal handler."""
-        limit_s = time.monotonic() + self._grace_s + _MARGIN_S
+        limit_s = clock.seconds() + self._grace_s + _MARGIN_S
         if limit_s < self._limit_s:
             self._limit_s = limit_s
             self._watch()
@@ -84,7 +84,7 @@ class LastResort:
         install_handlers(signal.SIG_DFL if code is None else lambda *_: end_soon(code))
 
     def _watch(self) -> None:
-        left_s = max(0.0, self._limit_s - time.monotonic())
+        left_s = max(0.0, self._limit_s - clock.seconds())
         self._timers.append(_start_timer(left_s, self._end))
 
     def _end(self) -> None:

@@ -1,39 +1,70 @@
 """Early stop of a run, by a signal or the deadline."""
 
 import asyncio
+import math
 import signal
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from types import FrameType
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from structlog.typing import FilteringBoundLogger
 
+from invite_sweeper import clock
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import NOTHING_DELETED, Interrupted
 from invite_sweeper.last_resort import LastResort, install_handlers
 
 T = TypeVar("T")
+_DEADLINE_CHECK_S: Final = 10.0
+"""A timer does not count the time that the machine is suspended."""
 
 
 class StopRequest:
     """A request to stop, shared by all tasks of a run.
 
     Attributes:
-        reason: Why the run must stop; None while it need not.
         forced: Set by a second stop, which also cancels work in flight.
     """
 
     def __init__(self) -> None:
-        self.reason: str | None = None
         self.requested = asyncio.Event()
         self.forced = asyncio.Event()
+        self._reason: str | None = None
+        self._deadline_s = math.inf
+        self._too_late = ""
+
+    @property
+    def reason(self) -> str | None:
+        """Why the run must stop; None while it need not.
+
+        The deadline is compared each time: the timer of a machine that slept is late.
+        """
+        if clock.seconds() >= self._deadline_s:
+            self.request(self._too_late)
+        return self._reason
+
+    @contextmanager
+    def at_deadline(self, deadline_s: float, reason: str) -> Iterator[None]:
+        """Request a stop for this reason when the deadline passes during the block."""
+        self._deadline_s, self._too_late = deadline_s, reason
+        watching = asyncio.create_task(self._watch_deadline())
+        try:
+            yield
+        finally:
+            self._deadline_s = math.inf
+            watching.cancel()
+
+    async def _watch_deadline(self) -> None:
+        while self.reason is None:
+            left_s = self._deadline_s - clock.seconds()
+            await asyncio.sleep(min(max(left_s, 0.0), _DEADLINE_CHECK_S))
 
     def request(self, reason: str) -> None:
         """Request that no new work starts; later calls have no effect."""
-        if self.reason is None:
-            self.reason = reason
+        if self._reason is None:
+            self._reason = reason
             self.requested.set()
 
     async def grace_over(self, grace: timedelta) -> None:

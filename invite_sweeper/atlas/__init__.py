@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -12,6 +11,7 @@ import aiohttp
 from structlog.typing import FilteringBoundLogger
 from yarl import URL
 
+from invite_sweeper import clock as clocks
 from invite_sweeper.atlas.client import Client
 from invite_sweeper.atlas.credentials import Credentials
 from invite_sweeper.atlas.deleter import AtlasDeleter
@@ -43,7 +43,7 @@ class AtlasClient(Client):
 def open_limiter(execution: Execution) -> RateLimiter:
     """Return the rate limits of a run, which all its clients share."""
     return RateLimiter(
-        time.monotonic,
+        clocks.seconds,
         asyncio.sleep,
         reserve=execution.reserve,
         max_requests_per_second=execution.max_requests_per_second,
@@ -59,6 +59,9 @@ async def connect(
     clock: Callable[[], datetime],
     log: FilteringBoundLogger,
     retry_until_s: float = math.inf,
+    answer_until_s: float = math.inf,
+    read_again: Callable[[], Credentials] | None = None,
+    halt: Callable[[str], object] | None = None,
     connector: aiohttp.BaseConnector | None = None,
     limiter: RateLimiter | None = None,
 ) -> AsyncIterator[AtlasClient]:
@@ -70,6 +73,9 @@ async def connect(
         clock: Current time in UTC; compared with Atlas's `Date` header.
         log: Each retry is logged at debug level, a long wait without a response at info level.
         retry_until_s: Nothing is retried after it, on the limiter's clock.
+        answer_until_s: The same until there was a first response.
+        read_again: Reads the credentials again after Atlas refused them.
+        halt: Called with the reason when nothing more may be sent: the clock has moved.
         connector: Connections that clients share; stays open. None for some of its own.
         limiter: That of all clients of a run. None for one of its own, with the limits of the
             policy.
@@ -89,6 +95,9 @@ async def connect(
             limiter=limiter or open_limiter(execution),
             execution=execution,
             retry_until_s=retry_until_s,
+            answer_until_s=answer_until_s,
+            read_again=read_again,
+            halt=halt,
             clock=clock,
             log=log,
         )

@@ -70,11 +70,18 @@ class AccessTokens:
     Args:
         call: Sends a form with a header of its own, and retries it as the last argument decides.
         clock: Monotonic seconds.
+        renewed: Returns the account that is mounted now, if it is not the one that was refused.
     """
 
-    def __init__(self, account: Credentials, call: _Call, clock: Callable[[], float]) -> None:
-        pair = f"{account.actor}:{account.secret.get_secret_value()}".encode()
-        self._basic_header = Secret(f"Basic {base64.b64encode(pair).decode('ascii')}")
+    def __init__(
+        self,
+        account: Credentials,
+        call: _Call,
+        clock: Callable[[], float],
+        renewed: Callable[[], Credentials | None],
+    ) -> None:
+        self._basic_header = _basic_header(account)
+        self._renewed = renewed
         self._call = call
         self._clock = clock
         self._token: _Token | None = None
@@ -132,6 +139,10 @@ class AccessTokens:
         previous, body = self._token, {"grant_type": "client_credentials"}
         try:
             result = await self._call(self._basic_header, FETCH_TOKEN, body, _decide)
+            is_refused = result.status == UNAUTHORIZED
+            if is_refused and (account := self._renewed()) is not None:
+                self._basic_header = _basic_header(account)
+                result = await self._call(self._basic_header, FETCH_TOKEN, body, _decide)
             token = self._token_from(result)
         except AtlasUnavailable:
             # The previous token is still valid, and the endpoint may recover.
@@ -184,6 +195,11 @@ class AccessTokens:
                 await self._call(
                     self._basic_header, REVOKE_TOKEN, body, lambda _: RetryDecision.DONE
                 )
+
+
+def _basic_header(account: Credentials) -> Secret:
+    pair = f"{account.actor}:{account.secret.get_secret_value()}".encode()
+    return Secret(f"Basic {base64.b64encode(pair).decode('ascii')}")
 
 
 def _decide(result: ResponseOrFailure) -> RetryDecision:

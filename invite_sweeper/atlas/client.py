@@ -5,7 +5,7 @@ import math
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import partial
 from http.client import NO_CONTENT, OK, TOO_MANY_REQUESTS
 from typing import Final, TypeAlias
@@ -21,6 +21,7 @@ from tenacity import (
     wait_random,
     wait_random_exponential,
 )
+from tenacity.wait import wait_base
 
 from invite_sweeper.atlas.auth import AccessTokens, Decide, bearer_header
 from invite_sweeper.atlas.credentials import Credentials, CredentialsKind, Secret
@@ -50,8 +51,10 @@ from invite_sweeper.atlas.responses import (
     is_unprocessed,
     parse_rate_limit_error,
 )
-from invite_sweeper.models import Sending, Source
+from invite_sweeper.errors import UsageError
+from invite_sweeper.models import MAX_CLOCK_SKEW_S, Sending, Source
 from invite_sweeper.policy import Execution
+from invite_sweeper.text import describe_duration
 
 _BACKOFF: Final = wait_random_exponential(multiplier=0.5, max=30.0)
 """Waits after a response: up to 0.5, 1, 2 … 30 seconds."""
@@ -83,6 +86,7 @@ class ServerInfo:
         clock_skew_s: Local clock minus Atlas's at the first 2xx response with a `Date` header,
             to the second; None before that.
         sunsets: The last `Sunset` date of each list: Atlas may remove it from then on.
+        has_answered: There was a response, whatever it said.
 
     Source:
         Recorded responses (read 2026-08): responses about invitations have the header, also
@@ -93,6 +97,28 @@ class ServerInfo:
         self.clock = clock
         self.clock_skew_s: float | None = None
         self.sunsets: dict[Source, date] = {}
+        self.has_answered = False
+
+    def moved_s(self, response: Response, sent_at: datetime, method: str) -> float:
+        """Return by how much the run's clock has moved away from Atlas's, if that is too much.
+
+        0.0 within 5 minutes, and where the clock was off from the first response on, which the
+        guard on the clock refuses. The machine was paused in a way that no clock of it shows, or
+        its clock runs wrong: what was read is older than the run knows.
+
+        Args:
+            response: Only a GET may be answered from a cache, with an earlier `Date`.
+            sent_at: When its request was sent, by the run's clock.
+            method: Of the request.
+        """
+        theirs = parse_date(response.headers.get("Date", ""))
+        is_known = self.clock_skew_s is not None and abs(self.clock_skew_s) <= MAX_CLOCK_SKEW_S
+        if theirs is None or not is_known or not response.looks_like_atlas:
+            return 0.0
+        late_s = (theirs - self.clock()).total_seconds()
+        early_s = 0.0 if method == "GET" else (sent_at - theirs).total_seconds()
+        moved_s = max(late_s, early_s)
+        return moved_s if moved_s > MAX_CLOCK_SKEW_S else 0.0
 
     def age_s(self, headers: Mapping[str, str], sent_at: datetime) -> float:
         """Return how long before its request an answer was made; 0.0 for one that is fresh.
@@ -130,6 +156,7 @@ class _Attempts:
         first: The result of the first attempt, which was made.
         send_again: Sends the request again after a result; None if that is not allowed any more.
         decide: What to do with a result.
+        unanswered: The waits after an attempt without a response.
 
     Attributes:
         last: The last result.
@@ -140,10 +167,12 @@ class _Attempts:
         first: ResponseOrFailure,
         send_again: Callable[[ResponseOrFailure], Awaitable[ResponseOrFailure | None]],
         decide: Decide,
+        unanswered: wait_base,
     ) -> None:
         self.last = first
         self._send_again = send_again
         self._decide = decide
+        self._unanswered = unanswered
         self._decisions = Counter[RetryDecision]()
         self._is_over = False
 
@@ -180,7 +209,8 @@ class _Attempts:
 
         The `Retry-After` of a 429 or 503 blocks the bucket, whose token is acquired next.
         """
-        return _UNREACHABLE(state) if self.last.status is None else _BACKOFF(state)
+        wait = self._unanswered if self.last.status is None else _BACKOFF
+        return wait(state)
 
 
 class Client:
@@ -195,6 +225,9 @@ class Client:
     Args:
         execution: Its `attempts` include the first one of a request; a 429 does not count.
         retry_until_s: Nothing is retried after it, on the limiter's clock.
+        answer_until_s: The same until there was a first response: a person waits for it.
+        read_again: Reads the credentials again after Atlas refused them.
+        halt: Called with the reason when nothing more may be sent: the clock has moved.
     """
 
     def __init__(
@@ -207,6 +240,9 @@ class Client:
         retry_until_s: float,
         clock: Callable[[], datetime],
         log: FilteringBoundLogger,
+        answer_until_s: float = math.inf,
+        read_again: Callable[[], Credentials] | None = None,
+        halt: Callable[[str], object] | None = None,
     ) -> None:
         self.actor = credentials.actor
         self.limiter = limiter
@@ -214,13 +250,18 @@ class Client:
         self.counters = http.counters
         self._http = http
         self._slots = asyncio.Semaphore(execution.concurrency)
-        self._credentials = credentials
-        self._digests: list[aiohttp.DigestAuthMiddleware] = []
+        self._read_again = read_again
+        self._use(credentials)
         self._tokens: AccessTokens | None = None
         if credentials.kind is CredentialsKind.SERVICE_ACCOUNT:
-            self._tokens = AccessTokens(credentials, self._call_about_tokens, limiter.clock)
+            self._tokens = AccessTokens(
+                credentials, self._call_about_tokens, limiter.clock, self._renewed_credentials
+            )
         self._attempts = execution.attempts
-        self._retry_until_s = retry_until_s
+        self._limit_s = retry_until_s
+        self._answer_until_s = answer_until_s
+        self._halt = halt
+        self._is_halted = False
         self._log = log
         self._told_s = -math.inf
 
@@ -285,11 +326,14 @@ class Client:
 
         async def send_both(authorization: Authorization) -> ResponseOrFailure:
             nonlocal seen, answer
-            if request.is_cancelled():
+            if self._is_cancelled(request):
                 seen = answer = CANCELLED
                 return CANCELLED
             answer, started_s = None, self.limiter.clock()
             seen = await self._send(look, authorization)
+            if self._is_cancelled(request):  # the look may have shown that the clock moved
+                seen = answer = CANCELLED
+                return CANCELLED
             left_s = started_s + MAX_LOOK_AGE_S - self.limiter.clock()
             if left_s <= 0:
                 seen = RequestFailed(f"reading the user took longer than {MAX_LOOK_AGE_S:g} s")
@@ -331,7 +375,9 @@ class Client:
         first = await send()
         if decide(first) is RetryDecision.DONE:  # as for most requests
             return first
-        attempts = _Attempts(first, partial(self._send_again, request, send, requests), decide)
+        send_again = partial(self._send_again, request, send, requests)
+        unanswered = _BACKOFF if self._is_awaited else _UNREACHABLE
+        attempts = _Attempts(first, send_again, decide, unanswered)
         retrying = AsyncRetrying(
             retry=retry_if_result(attempts.may_repeat),
             wait=attempts.wait_s,
@@ -358,17 +404,35 @@ class Client:
         self.counters.retries += 1
         return await send()
 
+    def _is_cancelled(self, request: Request) -> bool:
+        """Return whether nothing more may be sent for a request, or at all."""
+        if self._is_halted and request.progress is not None:
+            request.progress.cancelled = True
+        return self._is_halted or request.is_cancelled()
+
+    @property
+    def _is_awaited(self) -> bool:
+        """Whether a person waits for the first response: the address may be wrong."""
+        return self._answer_until_s < math.inf and not self.server.has_answered
+
+    @property
+    def _retry_until_s(self) -> float:
+        return min(self._limit_s, self._answer_until_s) if self._is_awaited else self._limit_s
+
     async def _wait(self, request: Request, seconds: float) -> None:
         """Wait, but not after the request was cancelled."""
         until_s = min(self.limiter.clock() + seconds, self._retry_until_s)
         most_s = math.inf if request.progress is None else _CANCEL_CHECK_S
-        while (left_s := until_s - self.limiter.clock()) > 0 and not request.is_cancelled():
+        while (left_s := until_s - self.limiter.clock()) > 0 and not self._is_cancelled(request):
             await self.limiter.sleep(min(left_s, most_s))
 
     async def _acquire_again(self, request: Request, requests: int) -> bool:
         """Acquire the tokens of another attempt; return False if it may not be made any more."""
         since_s = self.limiter.clock()
-        while (now_s := self.limiter.clock()) < self._retry_until_s and not request.is_cancelled():
+        while not self._is_cancelled(request):
+            now_s = self.limiter.clock()
+            if now_s >= self._retry_until_s:
+                return False
             wait_s = request.bucket.retry_wait_s(now_s, since_s, requests)
             if wait_s == 0.0:
                 request.bucket.acquire(now_s, requests)
@@ -381,7 +445,8 @@ class Client:
         if request.progress is not None and request.progress.on_backoff is not None:
             request.progress.on_backoff()
         why = result.reason if isinstance(result, RequestFailed) else result.status
-        self._log.debug("retrying", path=request.path, wait_s=round(wait_s, 3), why=why)
+        path = _without_query(request.path)
+        self._log.debug("retrying", path=path, wait_s=round(wait_s, 3), why=why)
         now_s = self.limiter.clock()
         is_long = result.status is None and wait_s >= LONG_WAIT_S
         if is_long and now_s - self._told_s >= LONG_WAIT_S:  # of waits at the same time, one
@@ -396,27 +461,53 @@ class Client:
             for _ in range(requests + repeats):
                 await self.limiter.wait_for_spacing()
         async with self._slots:
+            digests = self._digests
             authorization = await self._authorization()
             try:
                 result = await send(authorization)
             finally:
                 if not isinstance(authorization, Secret):
-                    self._digests.append(authorization)
-        if self._tokens is not None and is_unauthenticated(result) and not request.is_cancelled():
-            await self._tokens.refresh(authorization)  # later requests need one, too
+                    digests.append(authorization)
+        if is_unauthenticated(result) and not self._is_cancelled(request):
+            if self._tokens is not None:
+                await self._tokens.refresh(authorization)  # later requests need one, too
+            elif (renewed := self._renewed_credentials()) is not None:
+                self._use(renewed)
         return result
 
     async def _authorization(self) -> Authorization:
         if self._tokens is not None:
             return await self._tokens.header()
-        _, user, secret = self._credentials
-        if self._credentials.kind is CredentialsKind.ACCESS_TOKEN:
-            return bearer_header(secret)
+        if self._bearer is not None:
+            return self._bearer
         # The middleware released last is used first, so that few need a challenge.
         # The challenge names the algorithm: MD5, or SHA-256 on the Government host.
         if self._digests:
             return self._digests.pop()
+        _, user, secret = self._credentials
         return aiohttp.DigestAuthMiddleware(user, secret.get_secret_value())
+
+    def _use(self, credentials: Credentials) -> None:
+        """Sign what is sent from now on with these credentials."""
+        self._credentials = credentials
+        self._digests: list[aiohttp.DigestAuthMiddleware] = []
+        is_ready = credentials.kind is CredentialsKind.ACCESS_TOKEN
+        self._bearer = bearer_header(credentials.secret) if is_ready else None
+
+    def _renewed_credentials(self) -> Credentials | None:
+        """Return the credentials that were mounted since these were read; None without others.
+
+        A secret may be rotated while a run is at work, and the earlier one revoked.
+        """
+        try:
+            found = self._read_again() if self._read_again is not None else self._credentials
+        except UsageError:
+            return None
+        if found.kind is not self._credentials.kind or found == self._credentials:
+            return None
+        self._credentials = found
+        self._log.info("credentials were refused and have changed: using the new ones")
+        return found
 
     async def _send(
         self,
@@ -425,15 +516,27 @@ class Client:
         connect_s: float | None = None,
     ) -> ResponseOrFailure:
         """Send a request without any wait before, and process its response."""
-        endpoint, sent_s = request.endpoint, self.limiter.clock()
-        sent_at = self.server.clock() if endpoint.method == "GET" else None
+        if self._is_cancelled(request):
+            request.bucket.release()
+            return CANCELLED
+        endpoint, sent_s, sent_at = request.endpoint, self.limiter.clock(), self.server.clock()
         result = await self._http.send(request, authorization, connect_s)
+        self._log.debug(
+            "request",
+            method=endpoint.method,
+            path=_without_query(request.path),
+            status=result.status if isinstance(result, Response) else result.reason,
+            ms=round((self.limiter.clock() - sent_s) * 1000),
+        )
         if not isinstance(result, Response):
             now_s = self.limiter.clock()
             request.bucket.on_response(now_s, sent_s, limit=None, remaining=None)
             return result
+        self.server.has_answered = True
         self._update_bucket(request.bucket, result, sent_s)
-        age_s = 0.0 if sent_at is None else self.server.age_s(result.headers, sent_at)
+        if moved_s := self.server.moved_s(result, sent_at, endpoint.method):
+            self._stop_sending(moved_s)
+        age_s = self.server.age_s(result.headers, sent_at) if endpoint.method == "GET" else 0.0
         if age_s > endpoint.max_age_s:
             reason = f"the response is from a cache, {age_s:.0f} s off the time of its request"
             return RequestFailed(reason, status=result.status)
@@ -442,6 +545,16 @@ class Client:
             is_explained = result.status != NO_CONTENT
             request.progress.error_code = result.code if is_explained else None
         return _parsed(request, result)
+
+    def _stop_sending(self, moved_s: float) -> None:
+        """Send nothing more, and tell the run: what it read may be long out of date."""
+        self._is_halted = True
+        if self._halt is not None:
+            moved = describe_duration(timedelta(seconds=round(moved_s)))
+            self._halt(
+                f"Atlas's clock and that of this run moved {moved} apart: this machine was paused "
+                "or its clock is wrong"
+            )
 
     def _update_bucket(self, bucket: TokenBucket, response: Response, sent_s: float) -> None:
         """Complete the request in its bucket: a 429, or a 503 with `Retry-After`, blocks it."""
@@ -463,6 +576,11 @@ class Client:
             limit=parse_int_header(headers, "RateLimit-Limit"),
             remaining=parse_int_header(headers, "RateLimit-Remaining"),
         )
+
+
+def _without_query(path: str) -> str:
+    """Return a path for the log; a query may hold a name."""
+    return path.partition("?")[0]
 
 
 def _parsed(request: Request, response: Response) -> ResponseOrFailure:

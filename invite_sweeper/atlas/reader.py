@@ -33,7 +33,6 @@ from invite_sweeper.atlas.responses import (
     ResponseOrFailure,
     fatal_error_for,
     is_already_gone,
-    is_project_gone,
     lacks_permission,
     list_error,
     run_list_error,
@@ -145,7 +144,10 @@ class AtlasReader:
         return listing.rows
 
     async def project_teams(self, project: Project) -> frozenset[str] | ListUnreadable:
-        """Return the ids of all teams with access to a project; none if the project is gone."""
+        """Return the ids of all teams with access to a project.
+
+        Also a project that seems to be gone is ListUnreadable: that a 404 is right is known later.
+        """
         listing = await read_list(
             self._client,
             endpoints.LIST_GROUP_TEAMS,
@@ -154,8 +156,6 @@ class AtlasReader:
             make=_itself,
             key=lambda row: row.team_id,
         )
-        if is_project_gone(listing.failure):
-            return frozenset()
         if listing.failure is not None:
             return unread(project, listing.failure)
         return frozenset(row.team_id for row in listing.rows)

@@ -23,7 +23,14 @@ from typing_extensions import override
 from invite_sweeper.atlas.endpoints import BucketLimit
 from invite_sweeper.errors import ApiVersionRetired, AtlasUnavailable, CredentialsRefused, RunError
 from invite_sweeper.json_text import parse_json
-from invite_sweeper.models import ListUnreadable, Project, ProjectGone, Source, SourceRetired
+from invite_sweeper.models import (
+    ListRef,
+    ListUnreadable,
+    Project,
+    ProjectGone,
+    Source,
+    SourceRetired,
+)
 from invite_sweeper.redaction import SECRETS
 
 _CODE: Final = re.compile(r"[A-Za-z0-9_]{1,100}")
@@ -195,6 +202,7 @@ def parse_rate_limit_error(response: Response) -> tuple[float | None, BucketLimi
 
 _DELETED_WITH_BODY: Final = frozenset({200, 202})
 _UPGRADE_CODE: Final = "WRITES_NOT_ALLOWED_DURING_APP_UPGRADES"
+_GROUP_GONE_CODE: Final = "GROUP_NOT_FOUND"
 _GONE_CODES: Final = frozenset({"INVALID_INVITATION_ID", "ALREADY_EXPIRED"})
 
 _ACCESS_LIST_HINT: Final = (
@@ -404,7 +412,7 @@ def is_project_gone(result: ResponseOrFailure | None) -> bool:
         The recordings (read 2026-08): 404 with `GROUP_NOT_FOUND`. Any other 404 may be from a
         proxy or a wrong base URL.
     """
-    return result is not None and is_already_gone(result) and result.code == "GROUP_NOT_FOUND"
+    return result is not None and is_already_gone(result) and result.code == _GROUP_GONE_CODE
 
 
 def describe(result: ResponseOrFailure) -> str:
@@ -447,6 +455,20 @@ def list_error(
         others = f"remove {source} from sources" if of else "exclude the project"
         reason = f"{reason} To go on, end that invitation in Atlas by hand, or {others}."
     return msgspec.structs.replace(found, reason=reason, source=source)
+
+
+def still_shown(ref: ListRef) -> ListUnreadable:
+    """Return why a list is not known that was answered by a 404, where another shows the project.
+
+    Such a 404 does not say that nobody is pending there.
+    """
+    project, source = ref
+    reason = (
+        f"Atlas answered {NOT_FOUND:d} to the list {source}, as if there were no such project, but "
+        "still shows the project in another list."
+    )
+    code = _GROUP_GONE_CODE
+    return ListUnreadable(project.id, project.name, reason, NOT_FOUND, code, source, project.org_id)
 
 
 def unread(

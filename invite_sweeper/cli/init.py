@@ -6,7 +6,6 @@ import shlex
 import shutil
 import sys
 import textwrap
-import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
@@ -17,6 +16,7 @@ from typing import NamedTuple
 import click
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from invite_sweeper import clock
 from invite_sweeper.atlas import AtlasClient, connect
 from invite_sweeper.atlas.credentials import (
     Credentials,
@@ -230,7 +230,7 @@ def _connected(base_url: str, credentials: Credentials) -> AbstractAsyncContextM
         Execution(),
         clock=lambda: datetime.now(UTC),
         log=configure_logging(quiet=True, verbose=False),
-        retry_until_s=time.monotonic() + _DEADLINE_S,
+        retry_until_s=clock.seconds() + _DEADLINE_S,
     )
 
 

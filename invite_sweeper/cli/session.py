@@ -1,21 +1,20 @@
 """A process at work: clock, id, signals, deadline, log on stderr, audit directory, clients."""
 
-import asyncio
 import math
 import os
 import secrets
 import shlex
 import sys
-import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 
+from invite_sweeper import clock
 from invite_sweeper.atlas import AtlasClient, connect, open_limiter
 from invite_sweeper.atlas.credentials import (
     Credentials,
@@ -44,6 +43,10 @@ from invite_sweeper.shutdown import StopRequest, handle_signals
 from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.organization import AtlasOrganization
 from invite_sweeper.text import describe_duration
+
+_PATIENCE_S: Final = 10.0
+"""How long a person at a terminal waits for the first response: the address may be wrong. A
+scheduled run outlasts a minute in which Atlas or the proxy is not reachable."""
 
 
 def read_policy(path: Path, environment: Mapping[str, str] = os.environ) -> bytes:
@@ -112,8 +115,8 @@ class Session:
         policy: With the deadline of the command.
 
     Attributes:
-        now: The one instant of the command, aware UTC; `started_s` on the monotonic clock, as
-            `deadline_s`.
+        now: The one instant of the command, aware UTC; `started_s` on the run's clock
+            (`invite_sweeper.clock`), as `deadline_s`.
         run_id: Unique, sorts by time.
         directory: The audit directory.
         terminal: Where progress is shown; None for log lines.
@@ -131,7 +134,7 @@ class Session:
         self.options = options
         self.policy = policy
         self.environment = environment
-        self.started_s = time.monotonic()
+        self.started_s = clock.seconds()
         self.now = datetime.now(UTC)
         self.run_id = f"{self.now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
         self.base_url = parse_base_url(options.base_url)
@@ -154,7 +157,7 @@ class Session:
 
     def clock(self) -> datetime:
         """Return the time by `now`: a clock set meanwhile cannot hide that `now` was wrong."""
-        return self.now + timedelta(seconds=time.monotonic() - self.started_s)
+        return self.now + timedelta(seconds=clock.seconds() - self.started_s)
 
     def read_history(self, *, max_age: timedelta = timedelta()) -> History:
         """Return what earlier runs of the audit directory did, as far back as a run judges.
@@ -196,19 +199,15 @@ class Session:
         Args:
             locked: Whether the lock is needed: the command writes there.
         """
-        with self.last_resort, handle_signals(self.stop, self.log, self.last_resort):
-            too_late = f"the deadline of {describe_duration(self.policy.execution.deadline)} passed"
-            timer = asyncio.get_running_loop().call_later(
-                self.deadline_s - time.monotonic(), self.stop.request, too_late
-            )
-            lock = self.directory.lock(
-                run_id=self.run_id, now=self.now, command=shlex.join(sys.argv)
-            )
-            try:
-                with lock if locked else nullcontext():
-                    yield
-            finally:
-                timer.cancel()
+        too_late = f"the deadline of {describe_duration(self.policy.execution.deadline)} passed"
+        lock = self.directory.lock(run_id=self.run_id, now=self.now, command=shlex.join(sys.argv))
+        with (
+            self.last_resort,
+            handle_signals(self.stop, self.log, self.last_resort),
+            self.stop.at_deadline(self.deadline_s, too_late),
+            lock if locked else nullcontext(),
+        ):
+            yield
 
     @property
     def advisor(self) -> Advisor:
@@ -266,7 +265,7 @@ class Session:
             now=self.now,
             base_url=str(self.base_url),
             history=history,
-            clock=time.monotonic,
+            clock=clock.seconds,
             started_s=self.started_s,
             **more,
         )
@@ -288,6 +287,7 @@ class Session:
             connector = await stack.enter_async_context(open_connector())
             limiter = open_limiter(self.policy.execution)
             clients: dict[str, AtlasClient] = {}
+            is_awaited = sys.stdin.isatty() and sys.stderr.isatty()
             for name, credentials in self.credentials().items():
                 client = connect(
                     self.base_url,
@@ -295,7 +295,10 @@ class Session:
                     self.policy.execution,
                     clock=self.clock,
                     log=self.log,
-                    retry_until_s=time.monotonic() + retry_for_s,
+                    retry_until_s=clock.seconds() + retry_for_s,
+                    answer_until_s=clock.seconds() + (_PATIENCE_S if is_awaited else math.inf),
+                    read_again=partial(read_credentials, self.environment, suffix=name),
+                    halt=self.stop.request,
                     connector=connector,
                     limiter=limiter,
                 )

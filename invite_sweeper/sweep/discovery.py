@@ -6,7 +6,7 @@ one organization is a value; an error that concerns the run is raised.
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final, TypeVar
@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 from msgspec import structs
 
 from invite_sweeper.atlas.reader import AtlasReader
+from invite_sweeper.atlas.responses import still_shown
 from invite_sweeper.audit import AuditLog
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.errors import (
@@ -120,7 +121,9 @@ async def list_invitations(
     """Read the lists of a scope concurrently, pass each result to `on_list`, return warnings.
 
     `on_list` is called once per list, in any order. When Atlas has retired a source (410), the
-    remaining lists of that source are skipped and `on_list` is called once for all of them.
+    remaining lists of that source are skipped and `on_list` is called once for all of them. A 404
+    is believed of a project alone that `/groups`, read once more at the end, no longer shows, and
+    in which no invitation of the organization names a role.
 
     Args:
         workers: The number of lists to read at a time, and so to hold in memory.
@@ -132,7 +135,8 @@ async def list_invitations(
     lists = scope.lists(sources)
     teams = TeamAccess(reader, scope, workers=workers)
     retired: dict[Source, SourceRetired] = {}
-    gone: Counter[Source] = Counter()
+    gone: list[ListRef] = []
+    named: set[str] = set()
 
     async def read(ref: ListRef) -> None:
         if ref.source in retired:
@@ -140,19 +144,41 @@ async def list_invitations(
         found = await reader.invitations(ref.project, ref.source)
         if isinstance(found, SourceRetired) and retired.setdefault(ref.source, found) is not found:
             return
-        gone[ref.source] += isinstance(found, ProjectGone)
+        if isinstance(found, ProjectGone):
+            gone.append(ref)
+            return
         if isinstance(found, tuple):
+            for invitation in found:
+                named.update(project_id for project_id, _ in invitation.linked_projects)
             found = await teams.link(found)
         await on_list(ref, found)
 
     await for_each(lists, read, workers=workers)
     counts = Counter(each.source for each in lists)
+    _check_not_all_retired(retired, counts)
+    _check_not_all_gone(gone, counts)
+    if gone:
+        named |= await _shown_projects(reader)
+    for ref in gone:
+        is_gone = ref.project.id not in named
+        await on_list(ref, ProjectGone(ref.project.id) if is_gone else still_shown(ref))
+    return tuple(teams.warnings())
+
+
+def _check_not_all_retired(
+    retired: Mapping[Source, SourceRetired], counts: Mapping[Source, int]
+) -> None:
+    """Raise AtlasUnavailable if Atlas no longer serves any of the lists."""
     if retired and retired.keys() == counts.keys():
         raise AtlasUnavailable(
             " ".join(each.reason for each in retired.values()),
             hint=" ".join(each.replacement_hint() for each in retired),
         )
-    for source, count in gone.items():
+
+
+def _check_not_all_gone(gone: Iterable[ListRef], counts: Mapping[Source, int]) -> None:
+    """Raise AtlasUnavailable if each of several projects answered 404 to a list."""
+    for source, count in Counter(each.source for each in gone).items():
         # A single project may have been deleted since it was listed. When all of several are
         # missing, the server does not know the endpoint, and nothing would seem to be stale.
         if 1 < count == counts[source]:
@@ -160,7 +186,20 @@ async def list_invitations(
                 f"Atlas listed {count} projects, then answered 404 to {source} for each one.",
                 hint="Check the base URL, the proxy, and Atlas's documentation of this list.",
             )
-    return tuple(teams.warnings())
+
+
+async def _shown_projects(reader: AtlasReader) -> set[str]:
+    """Return the ids of the projects that Atlas lists now.
+
+    Raises:
+        AtlasUnavailable: The list of projects is not known to be complete.
+    """
+    shown: set[str] = set()
+    for project in await reader.projects():
+        if isinstance(project, ListUnreadable):
+            raise AtlasUnavailable(project.reason, hint="Run the command again.")
+        shown.add(project.id)
+    return shown
 
 
 class TeamAccess:
@@ -326,7 +365,7 @@ class Reader:
         warnings = await list_invitations(reader, scope, sources, add_list, workers=self._workers)
         self._result.warn_of(WarningCode.TEAMS, *warnings)
         await recovery.settle_rest()
-        builder.finish()
+        builder.finish(has_ended=self._result.has_ended)
 
     async def _read_members(self, organization: AtlasOrganization) -> frozenset[str] | None:
         """Return the active members where a rule or keep entry needs them; None if not known."""

@@ -131,11 +131,20 @@ class ReadingBuilder:
         self._counts += unread_counts(unreadable)
         self._write(unreadable)
 
-    def finish(self) -> None:
-        """Decide the invitations of people, once all lists are added."""
+    def finish(self, has_ended: Callable[[Source], bool] = lambda _: True) -> None:
+        """Decide the invitations of people, once all lists are added.
+
+        Args:
+            has_ended: Whether the day has come on which a list ends. One that Atlas retired
+                before was not read: its people need not be in the other lists yet.
+        """
         unread = (*self._unread, *self._retired.values())
+        retired_early = (source for source in self._retired if not has_ended(source))
+        hides_people = any(map(may_show_people, unread)) or any(
+            source is not Source.INVITES for source in retired_early
+        )
         people, self._people = self._people, []
-        self._add_invitations(combine(people, all_read=not any(map(may_show_people, unread))))
+        self._add_invitations(combine(people, all_read=not hides_people))
 
     @cached_property
     def _selector(self) -> Selector:
@@ -183,6 +192,7 @@ class ReadingBuilder:
         kept = Counter[str]()
         announced = 0
         known = len(self._stale)
+        records_all = self._command.policy.audit.record == "all"
         for before in invitations:
             decision = before
             for step in self._steps:
@@ -192,20 +202,22 @@ class ReadingBuilder:
             if self._command.dry_run:  # a sweep acts on what is stale now alone
                 self._foretell(before)
             announced += self._add_announcement(decision)
-            invitation = decision.invitation.recorded(self._command.now, decision.entries)
-            if (reason := decision.keep_reason) is None:
-                planned = invitation.as_event(
-                    events.Planned,
-                    rule=decision.rule,
-                    bounced=decision.bounced,
-                    new=decision.new,
-                    inviter_gone=decision.inviter_gone,
-                )
-                self._stale.append(planned)
-            else:
+            if (reason := decision.keep_reason) is not None:
                 kept[reason] += 1
-                if self._command.policy.audit.record == "all":
-                    self._write(events.Kept.of(invitation, reason))
+                if not records_all:  # then no line names it
+                    continue
+            invitation = decision.invitation.recorded(self._command.now, decision.entries)
+            if reason is not None:
+                self._write(events.Kept.of(invitation, reason))
+                continue
+            planned = invitation.as_event(
+                events.Planned,
+                rule=decision.rule,
+                bounced=decision.bounced,
+                new=decision.new,
+                inviter_gone=decision.inviter_gone,
+            )
+            self._stale.append(planned)
         stale = len(self._stale) - known
         self._counts = self._counts.plus(
             invitations_seen=stale + kept.total(),

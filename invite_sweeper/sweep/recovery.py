@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from invite_sweeper.atlas.reader import UserStatus
+from invite_sweeper.atlas.responses import still_shown
 from invite_sweeper.audit import OpenIntent
 from invite_sweeper.audit.events import Event, OutcomeLine
 from invite_sweeper.endings import Reason, WarningCode
@@ -56,6 +57,8 @@ class Recovery:
         self._builder = builder
         self._reader = builder.organization.client.reader
         self._write = write
+        scope = builder.scope
+        self._shown = scope.project_names if scope is not None else {}
         self._by_list: defaultdict[ListKey, list[OpenIntent]] = defaultdict(list)
         for each in intents:
             if each.run.mode == "restore":
@@ -113,6 +116,8 @@ class Recovery:
         for opened in tuple(self._by_list.values()):
             one = opened[0].intent
             found = await self._reader.invitations(one.place, one.source)
+            if isinstance(found, ProjectGone) and one.scope_id in self._shown:
+                found = still_shown(ListRef(one.place, one.source))
             await self.settle(ListRef(one.place, one.source), found)
 
     def _record(self, opened: OpenIntent, outcome: Outcome, seen_after: str | None = None) -> None:

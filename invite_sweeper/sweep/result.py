@@ -123,10 +123,9 @@ class Result:
         """
         command, sources, sunsets = self.command, self.command.policy.sources, self._sunsets()
         retired = {s: each for reading in readings for s, each in reading.retired.items()}
-        last_days = LAST_KNOWN_ENDS | command.history.sunsets(command.base_url) | sunsets
         today = command.now.date()
         for source, each in retired.items():
-            ended = source in last_days and last_days[source] <= today
+            ended = self.has_ended(source)
             when = "as announced" if ended else "before the day that was announced"
             text = f"{each.reason.removesuffix('.')}, {when}. {source.replacement_hint(sources)}"
             level = WarningLevel.REMARK if ended else WarningLevel.URGENT
@@ -135,6 +134,13 @@ class Result:
                 self.stopped_by.append(Reason.RETIRED_SOURCE)
         upcoming = {source: day for source, day in sunsets.items() if source not in retired}
         self.warn(*sunset_warnings(upcoming, sources, today))
+
+    def has_ended(self, source: Source) -> bool:
+        """Return whether the last day that was announced for a list has come."""
+        command = self.command
+        earlier = command.history.sunsets(command.base_url)
+        last_day = (LAST_KNOWN_ENDS | earlier | self._sunsets()).get(source)
+        return last_day is not None and last_day <= command.now.date()
 
     def _sunsets(self) -> dict[Source, date]:
         """Return the last day of each list, as Atlas announced it to this run."""

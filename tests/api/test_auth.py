@@ -6,13 +6,19 @@ from datetime import timedelta
 
 import faults
 import pytest
+from builders import ORG
 from deleting import delete
 from virtual_time import run_skipping_idle_time
 
-from invite_sweeper.atlas.credentials import Credentials, CredentialsKind, Secret
+from invite_sweeper.atlas.credentials import (
+    Credentials,
+    CredentialsKind,
+    Secret,
+    read_credentials,
+)
 from invite_sweeper.endings import ExitCode
-from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
-from invite_sweeper.models import Outcome, Sending, Source
+from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused, UsageError
+from invite_sweeper.models import Outcome, Project, Sending, Source
 from invite_sweeper.simulator import serve
 from invite_sweeper.simulator.responses import SimulatedResponse
 
@@ -392,3 +398,62 @@ async def test_token_request_that_waits_to_retry_does_not_delay_the_end(sim, con
         assert not any("_fetch" in repr(task) for task in asyncio.all_tasks())
 
     assert request_count(sim, REVOKE_PATH) == 0
+
+
+# --- secrets that are rotated while a run is at work --------------------------------------------
+
+
+def rotate(sim, account, secret):
+    """Give an account another secret, and end what the earlier one gave access to."""
+    sim.oauth.tokens.clear()
+    account.secret = secret
+    if account.kind == "token":
+        sim.oauth.add_token(secret, account)
+
+
+@pytest.mark.parametrize("kind", ["service_account", "api_key", "token"])
+async def test_secret_that_was_rotated_in_mid_run_is_read_again_once_and_the_run_goes_on(
+    sim, online, kind
+):
+    add_projects(sim, projects=3)
+    account, readings = getattr(sim, f"add_{kind}")(), []
+
+    def read_again():
+        readings.append(account.secret)
+        return read_credentials(account.environment())
+
+    async with online(account, read_again=read_again) as atlas:
+        await atlas.reader.projects()
+        rotate(sim, account, "5ec4e700-0000-4000-8000-00000000ffff")
+        found = await list_all(atlas)
+
+    assert len(found) == 12
+    assert len(set(readings)) == 1
+    if kind == "service_account":
+        assert not sim.oauth.tokens  # each was revoked, with the new secret
+
+
+@pytest.mark.parametrize("mounted", ["unchanged", "unreadable", "another kind"])
+@pytest.mark.parametrize("kind", ["service_account", "api_key", "token"])
+async def test_refused_secret_without_another_one_mounted_fails_as_before(
+    sim, online, kind, mounted
+):
+    (project,) = add_projects(sim, projects=1)
+    account = getattr(sim, f"add_{kind}")()
+    credentials = read_credentials(account.environment())
+    other = sim.add_api_key() if kind == "token" else sim.add_token()
+
+    def read_again():
+        if mounted == "unreadable":
+            raise UsageError("The file is empty.")
+        return credentials if mounted == "unchanged" else read_credentials(other.environment())
+
+    async with online(credentials, read_again=read_again) as atlas:
+        await atlas.reader.projects()
+        rotate(sim, account, "5ec4e700-0000-4000-8000-00000000ffff")
+        if kind == "service_account":
+            with pytest.raises(CredentialsRefused):
+                await list_all(atlas)
+        else:
+            found = await atlas.reader.invitations(Project(project, "", ORG))
+            assert (found.http_status, found.error_code) == (401, "UNEXPECTED_ERROR")

@@ -19,7 +19,7 @@ LONG_S = 10_000.0
 
 def resort(*, left_s, grace_s=0.0, as_json=False):
     """Return a last resort whose time limit is `left_s` from now."""
-    started_s = last_resort.time.monotonic() - LONG_S - grace_s - 5.0 + left_s
+    started_s = last_resort.clock.seconds() - LONG_S - grace_s - 5.0 + left_s
     return LastResort(started_s=started_s, deadline_s=LONG_S, grace_s=grace_s, as_json=as_json)
 
 
@@ -41,7 +41,7 @@ def timers(monkeypatch):
             started.append(self)
 
     monkeypatch.setattr(last_resort, "threading", SimpleNamespace(Timer=Timer))
-    monkeypatch.setattr(last_resort, "time", SimpleNamespace(monotonic=lambda: 0.0))
+    monkeypatch.setattr(last_resort, "clock", SimpleNamespace(seconds=lambda: 0.0))
     return started
 
 

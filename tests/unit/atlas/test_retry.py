@@ -12,7 +12,12 @@ from virtual_time import FakeTime, run_skipping_idle_time
 
 from invite_sweeper.atlas.client import Client
 from invite_sweeper.atlas.credentials import Credentials, CredentialsKind, Secret
-from invite_sweeper.atlas.endpoints import DELETE_GROUP_INVITE, PROJECTS_GROUP, BucketLimit
+from invite_sweeper.atlas.endpoints import (
+    DELETE_GROUP_INVITE,
+    LIST_ORG_USERS,
+    PROJECTS_GROUP,
+    BucketLimit,
+)
 from invite_sweeper.atlas.http import RequestCounters
 from invite_sweeper.atlas.limits import RateLimiter
 from invite_sweeper.atlas.responses import (
@@ -55,10 +60,13 @@ class ScriptedHttp:
 
 class Log:
     def __init__(self):
-        self.told, self.retried = [], []
+        self.told, self.retried, self.requests = [], [], []
 
-    def debug(self, _event, *, path, wait_s, why):
-        self.retried.append(why)
+    def debug(self, event, **fields):
+        if event == "retrying":
+            self.retried.append(fields["why"])
+        else:
+            self.requests.append((event, fields))
 
     def info(self, _event, *, reason, next_attempt_in_s):
         self.told.append((reason, next_attempt_in_s))
@@ -67,7 +75,7 @@ class Log:
 class Deletion:
     """A deletion with predefined results; waits end at once."""
 
-    def __init__(self, *results, attempts=5, left_s=float("inf")):
+    def __init__(self, *results, attempts=5, left_s=float("inf"), answer_s=float("inf")):
         self.time, self.http, self.log = FakeTime(), ScriptedHttp(results), Log()
         self.progress = Sending()
         self.started_s = self.time.now_s
@@ -77,6 +85,7 @@ class Deletion:
             limiter=RateLimiter(self.time.monotonic, self.time.sleep),
             execution=Execution(concurrency=1, attempts=attempts),
             retry_until_s=self.time.now_s + left_s,
+            answer_until_s=self.time.now_s + answer_s,
             clock=lambda: NOW,
             log=self.log,
         )
@@ -143,6 +152,15 @@ CASES = {
     "wait ends when nothing more may be sent": case(LATER, sent=1, slept=[9], random=0.0, left_s=9),
     "wait that ends before is followed by a retry": case(
         LATER, GOOD, sent=2, slept=[10], random=0.0, left_s=10.1
+    ),
+    "a person waits for the first answer 10 s at most": case(
+        CUT, sent=5, slept=[0.5, 1, 2, 4], random=1.0, answer_s=10
+    ),
+    "no attempt begins 10 s after a person began to wait": case(
+        CUT, sent=3, slept=[0.5, 1, 0.5], random=1.0, answer_s=2
+    ),
+    "once Atlas has answered, a lost connection is no wrong address": case(
+        failed(503), CUT, sent=5, slept=[0.25, 11.25, 22.5, 33.75], answer_s=10
     ),
     "no wait where nothing may be sent": case(failed(503), sent=1, slept=[], left_s=0),
     "lasting 401 is retried twice": case(failed(401), sent=3),
@@ -266,3 +284,18 @@ async def test_limit_that_the_body_of_a_429_names_is_that_of_its_bucket():
     bucket = deletion.client.limiter.bucket(PROJECTS_GROUP, PROJECT)
     assert (bucket.limit, deletion.time.slept) == (BucketLimit(10, 5, 60), [55])
     assert deletion.client.counters.rate_limited == 1
+
+
+async def test_each_request_is_logged_with_method_path_status_and_duration_without_the_query():
+    deletion = Deletion(CUT, failed(404))
+    await deletion.send()
+    request = deletion.client.request(LIST_ORG_USERS, PROJECT, page=1)
+    await deletion.client.call(request)
+
+    path = f"/api/atlas/v2/groups/{PROJECT}/invites/{PROJECT}"
+    paths = [("DELETE", path, "cut"), ("DELETE", path, 404)]
+    paths += [("GET", f"/api/atlas/v2/orgs/{PROJECT}/users", 404)]
+    assert deletion.log.requests == [
+        ("request", {"method": method, "path": path, "status": status, "ms": 0})
+        for method, path, status in paths
+    ]

@@ -99,6 +99,60 @@ async def test_two_or_more_projects_that_are_all_gone_end_the_run(count, gone, e
         await list_all(atlas, count)
 
 
+OF_PROJECTS = [Source.INVITES, Source.USERS]
+
+
+async def gone_or_not(source, listed, *, lists=None):
+    """Return what becomes of a 404 of one of two projects."""
+    key = project(1).id if source is Source.INVITES else (source, project(1).id)
+    atlas = FakeAtlas(listed, lists or {}, list_results={key: ProjectGone(project(1).id)})
+    found = {}
+
+    async def add(ref, outcome):
+        assert (ref.project.id, ref.source) not in found
+        found[ref.project.id, ref.source] = outcome
+
+    scope = RunScope(ORG, projects=[project(1), project(2)])
+    await list_invitations(atlas, scope, [source, *lists_of(lists)], add, workers=2)
+    return found[project(1).id, source]
+
+
+def lists_of(lists):
+    return [source for source, _ in lists or {}]
+
+
+@pytest.mark.parametrize("source", OF_PROJECTS)
+async def test_404_is_believed_of_a_project_that_atlas_no_longer_lists(source):
+    assert await gone_or_not(source, [project(2)]) == ProjectGone(project(1).id)
+
+
+@pytest.mark.parametrize("source", OF_PROJECTS)
+async def test_404_of_a_project_that_atlas_lists_again_is_an_unreadable_list(source):
+    found = await gone_or_not(source, [project(1), project(2)])
+
+    assert isinstance(found, ListUnreadable)
+    shown = found.project_id, found.source, found.http_status, found.error_code
+    assert shown == (project(1).id, source, 404, "GROUP_NOT_FOUND")
+    assert "still shows the project" in found.reason
+
+
+@pytest.mark.parametrize("listing", [Source.ORG_USERS, Source.ORG_INVITES])
+@pytest.mark.parametrize("source", OF_PROJECTS)
+async def test_404_of_a_project_in_which_an_invitation_has_a_role_is_an_unreadable_list(
+    source, listing
+):
+    role = invitation(1, source=listing, linked_projects=((project(1).id, ""),))
+    found = await gone_or_not(source, [project(2)], lists={(listing, ORG): (role,)})
+
+    assert isinstance(found, ListUnreadable)
+
+
+@pytest.mark.parametrize("source", OF_PROJECTS)
+async def test_404_is_not_believed_where_the_list_of_projects_is_not_complete(source):
+    with pytest.raises(AtlasUnavailable, match="changed"):
+        await gone_or_not(source, [project(2), ListUnreadable("", "", "It changed.")])
+
+
 async def test_error_that_concerns_the_run_is_raised_unchanged_and_ends_the_reading():
     atlas = FakeAtlas(list_results={project(2).id: AtlasUnavailable("no longer served")})
     with pytest.raises(AtlasUnavailable, match="no longer served"):

@@ -166,6 +166,14 @@ def test_list_that_was_not_read_keeps_the_people_whom_it_may_show(unread, kept):
     assert plan.counts.kept_by_reason == ({"list_unread": 1} if kept else {})
 
 
+@pytest.mark.parametrize("source", Source)
+def test_list_that_atlas_ended_before_its_day_was_not_read(source):
+    plan = Plan(sources=["invites", *PEOPLE])
+    plan.add(*person("ada@example.com", Source.ORG_USERS), retired(source), finish=False)
+    plan.builder.finish(has_ended=lambda _: False)
+    assert (plan.stale() == []) is (source is not Source.INVITES)
+
+
 def test_line_of_a_kept_invitation_has_its_reason_and_its_other_entries():
     plan = Plan(sources=PEOPLE, audit={"record": "all"})
     plan.add(*person("ada@example.com", Source.ORG_USERS, Source.USERS, age=DAY))

@@ -1,0 +1,109 @@
+"""Once an answer shows that the run's clock is more than 5 minutes off, nothing more is sent."""
+
+from datetime import timedelta
+
+import faults
+import pytest
+from builders import ORG
+from deleting import delete, place_of
+
+from invite_sweeper.models import Outcome, Source
+
+OUTSIDE = [310, 36_000]
+"""Seconds by which Atlas's clock moves: by more than 5 minutes, and by a night."""
+
+
+@pytest.fixture
+def alpha(sim):
+    """A project with two people in each list."""
+    project = sim.add_project("Alpha")
+    for name in ("ada", "bob"):
+        sim.invite(project, f"{name}@example.com")
+        sim.add_user(f"{name}@example.org", group_roles={project: ["GROUP_OWNER"]})
+    return project
+
+
+def move(sim, seconds):
+    sim.date_offset = timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("seconds", OUTSIDE)
+@pytest.mark.parametrize("source", Source)
+async def test_answer_to_a_list_that_is_later_than_the_clock_stops_all_requests(
+    sim, online, alpha, source, seconds
+):
+    reasons = []
+    async with online(sim.add_service_account(), halt=reasons.append) as atlas:
+        listed = (await atlas.reader.invitations(place_of(source, alpha), source))[0]
+        move(sim, seconds)
+        found = await atlas.reader.invitations(place_of(source, alpha), source)
+        requests = len(sim.requests)
+        deletion = await delete(atlas, listed)
+        await atlas.reader.active_members(ORG)
+
+    assert not isinstance(found, tuple)
+    assert (deletion.outcome, deletion.attempts) == (Outcome.SKIPPED, 0)
+    assert (len(sim.requests), sim.deletes_received) == (requests, 0)
+    assert len(reasons) == 1
+    assert "moved" in reasons[0]
+
+
+@pytest.mark.parametrize("seconds", [*OUTSIDE, *(-each for each in OUTSIDE)])
+@pytest.mark.parametrize("source", [Source.INVITES, Source.ORG_INVITES])
+async def test_answer_to_a_deletion_that_is_off_the_clock_is_the_last_one(
+    sim, online, alpha, source, seconds
+):
+    reasons = []
+    async with online(halt=reasons.append) as atlas:
+        first, second = (await atlas.reader.invitations(place_of(source, alpha), source))[:2]
+        move(sim, seconds)
+        deletions = [await delete(atlas, first), await delete(atlas, second)]
+
+    assert [each.outcome for each in deletions] == [Outcome.DELETED, Outcome.SKIPPED]
+    assert (sim.deletes_received, len(reasons)) == (1, 1)
+
+
+@pytest.mark.parametrize("seconds", OUTSIDE)
+@pytest.mark.parametrize("source", [Source.USERS, Source.ORG_USERS])
+async def test_look_that_is_later_than_the_clock_is_followed_by_no_deletion(
+    sim, online, alpha, source, seconds
+):
+    reasons = []
+    async with online(halt=reasons.append) as atlas:
+        listed = (await atlas.reader.invitations(place_of(source, alpha), source))[0]
+        move(sim, seconds)
+        deletion = await delete(atlas, listed)
+
+    assert (deletion.outcome, sim.deletes_received, len(reasons)) == (Outcome.SKIPPED, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [(0, 290), (0, -290), (-10, 280), (400, 400), (400, 0), (-400, 36_000)],
+    ids=str,
+)
+async def test_clock_within_5_minutes_or_that_was_off_from_the_start_stops_nothing(
+    sim, online, alpha, first, then
+):
+    """A clock that was off from the start is refused by the guard on the clock."""
+    reasons = []
+    move(sim, first)
+    async with online(halt=reasons.append) as atlas:
+        listed = (await atlas.reader.invitations(place_of(Source.INVITES, alpha)))[0]
+        move(sim, then)
+        deletion = await delete(atlas, listed)
+
+    assert (deletion.outcome, reasons) == (Outcome.DELETED, [])
+
+
+async def test_page_of_a_proxy_with_another_date_stops_nothing(sim, online, alpha):
+    reasons = []
+    async with online(halt=reasons.append) as atlas:
+        await atlas.reader.projects()
+        move(sim, 900)
+        sim.faults.add(faults.with_effect(faults.mislabelled(), lambda _: None), times=1)
+        sim.faults.add(faults.after(lambda _: None), times=1)
+        sim.faults.add(faults.effect(before=lambda _: move(sim, 0)), nth=2, times=None)
+        found = await atlas.reader.invitations(place_of(Source.INVITES, alpha))
+
+    assert (len(found), reasons) == (2, [])
