@@ -102,7 +102,7 @@ class Explainer:
         return f"{key} is {expected}, the invitation has {has}"
 
     def _actual_text(self, invitation: Invitation, key: str) -> str:
-        sent_at, inviter = invitation.sent_at, invitation.inviter
+        sent_at, inviter = invitation.sent_at, invitation.inviter_label
         age = _days_text(self._now - sent_at) if sent_at is not None else ""
         projects = [(invitation.scope_id, invitation.project_name or "")]
         if invitation.source.is_organization_level:

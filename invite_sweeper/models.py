@@ -240,6 +240,8 @@ class Invitation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         entries: The other entries of the invitation, which end with it.
         links_out_of_scope: A linked project is not in the policy's scope or not visible, or it
             is unknown which projects are linked.
+        inviter_name: The description of the API key that is the inviter; None of a person, and
+            where it is not known.
     """
 
     invitation_id: str
@@ -259,6 +261,14 @@ class Invitation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     linked_projects: tuple[tuple[str, str], ...] = ()
     entries: tuple[Entry, ...] = ()
     links_out_of_scope: bool = False
+    inviter_name: str | None = None
+
+    @property
+    def inviter_label(self) -> str | None:
+        """The inviter as people know it: an address, or the name of an API key with its id."""
+        if self.inviter is None or self.inviter_name is None:
+            return self.inviter
+        return f"API key '{self.inviter_name}' ({self.inviter})"
 
     @property
     def scope_id(self) -> str:
@@ -349,7 +359,15 @@ class Invitation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 _NAMES: Final = Invitation.__struct_fields__
 _shown_of_entry: Final = attrgetter(*(name for name in Entry.__struct_fields__ if name != "status"))
 _NOT_EVIDENCE: Final = frozenset(
-    {"username", "project_name", "age_days", "linked_projects", "entries", "links_out_of_scope"}
+    {
+        "username",
+        "project_name",
+        "age_days",
+        "linked_projects",
+        "entries",
+        "links_out_of_scope",
+        "inviter_name",
+    }
 )
 _values: Final = attrgetter(*_NAMES)
 _shown: Final = attrgetter(*(name for name in _NAMES if name not in _NOT_EVIDENCE))

@@ -37,6 +37,8 @@ class FakeAtlas:
         waits_s: Waits that `try_acquire` returns, by project id; each one once.
         members: The active members of every organization, or why they are not known.
         statuses: What became of missing users, by id; an error is raised.
+        api_keys: Names of API keys by public key, or why they are not known.
+        keys_requested: The organizations whose API keys were read, in order.
         requested: Project ids of the lists that were read, in order.
         teams_requested: Project ids of the lists of teams that were read, in order.
         deleted: Ids of deleted invitations, in order.
@@ -53,6 +55,8 @@ class FakeAtlas:
     statuses: dict[str, object] = field(default_factory=dict)
     requested: list[str] = field(default_factory=list)
     teams_requested: list[str] = field(default_factory=list)
+    api_keys: dict[str, str] | ListUnreadable = field(default_factory=dict)
+    keys_requested: list[str] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
     in_flight: int = 0
     max_in_flight: int = 0
@@ -80,6 +84,11 @@ class FakeAtlas:
 
     async def secret_expiries(self, _org_id: str) -> tuple[datetime, ...]:
         return ()
+
+    async def api_key_names(self, org_id: str) -> dict[str, str] | ListUnreadable:
+        self.keys_requested.append(org_id)
+        await asyncio.sleep(0)
+        return self.api_keys
 
     async def project_teams(self, project: Project) -> frozenset[str] | ListUnreadable:
         self.teams_requested.append(project.id)

@@ -161,6 +161,10 @@ LIST_ORG_EVENTS: Final = _pages(
     "eventType=INVITED_TO_ORG&eventType=JOINED_ORG",
 )
 """Who was invited to an organization, and who joined. Requires Organization Member."""
+LIST_ORG_API_KEYS: Final = _pages(
+    f"{_API}/orgs/{{}}/apiKeys", V2023_01_01, EndpointSet("api_keys_org")
+)
+"""The API keys of an organization with their descriptions. Requires Organization Member."""
 GET_SERVICE_ACCOUNT: Final = Endpoint(
     "GET",
     f"{_API}/orgs/{{}}/serviceAccounts/mdb_sa_id_{{}}",

@@ -260,6 +260,13 @@ class MemberRow(Record):
             raise ValueError("a user has no username")
 
 
+class ApiKeyRow(Record):
+    """An API key: `ApiKeyUserDetails` of the OpenAPI document; `desc` has up to 250 characters."""
+
+    public_key: _Text
+    desc: str | None = None
+
+
 class OrgEvent(Record):
     """A user was invited to an organization, or joined it.
 

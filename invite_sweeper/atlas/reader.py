@@ -15,6 +15,7 @@ from invite_sweeper.atlas.client import Client
 from invite_sweeper.atlas.endpoints import Endpoint, is_id
 from invite_sweeper.atlas.http import Request
 from invite_sweeper.atlas.lists import (
+    ApiKeyRow,
     InvitedRow,
     Listing,
     MemberRow,
@@ -248,6 +249,20 @@ class AtlasReader:
         if listing.failure is not None:
             return unread(Project(org_id, "", org_id), listing.failure, _ORG_MEMBER)
         return listing.rows
+
+    async def api_key_names(self, org_id: str) -> Mapping[str, str] | ListUnreadable:
+        """Return the descriptions of an organization's API keys, by public key."""
+        listing = await read_list(
+            self._client,
+            endpoints.LIST_ORG_API_KEYS,
+            org_id,
+            row=ApiKeyRow,
+            make=_itself,
+            key=lambda row: row.public_key,
+        )
+        if listing.failure is not None:
+            return unread(Project(org_id, "", org_id), listing.failure, _ORG_MEMBER)
+        return {row.public_key: row.desc for row in listing.rows if row.desc}
 
     async def secret_expiries(self, org_id: str) -> tuple[datetime, ...] | ListUnreadable:
         """Return when the secrets of this run's service account expire, the first one first.

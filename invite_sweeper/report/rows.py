@@ -228,7 +228,7 @@ PLACE_WITH_ORGANIZATION: Final = Column[Row]("To", _place_cell)
 BECAUSE: Final = Column[Row]("Kept because", lambda row: text_cell(row.detail))
 RULE: Final = Column[Row]("Rule", lambda row: text_cell(getattr(row.event, "rule", "")))
 ROLES: Final = Column[Row]("Role", roles_cell)
-INVITER: Final = Column[Row]("Invited by", lambda row: text_cell(row.event.inviter))
+INVITER: Final = Column[Row]("Invited by", lambda row: text_cell(row.event.inviter_label))
 OUTCOME: Final = Column[Row]("Outcome", _outcome_cell, "state")
 FROM: Final = Column[Row](
     "Deletable from", lambda row: text_cell(row.due and describe_instant(row.due)), "date"

@@ -126,6 +126,15 @@ def _list_events(call: Call) -> SimulatedResponse:
     return call.respond_with_page(found[::-1], document)
 
 
+def _list_api_keys(call: Call) -> SimulatedResponse:
+    """Return the API keys with their descriptions. Source: the OpenAPI document; not recorded."""
+
+    def document(key: tuple[str, str]) -> Json:
+        return {"desc": key[1], "links": [], "publicKey": key[0], "roles": []}
+
+    return call.respond_with_page(tuple(sorted(call.organization.api_keys.items())), document)
+
+
 def _get_service_account(call: Call) -> SimulatedResponse:
     """Return the ends of its secrets alone. Source: the OpenAPI document; not recorded."""
     account = call.sim.find_account("service account", call.item_id)
@@ -387,6 +396,7 @@ ENDPOINTS: Final = (
     Endpoint("GET", f"{_ORG}{_USER_ID}", _READ, _get_user, throttling.ORG_USERS),
     Endpoint("DELETE", f"{_ORG}{_USER_ID}", _OWNER, _delete_user, throttling.ORG_USERS),
     Endpoint("GET", f"{_ORG}/events", _READ, _list_events, throttling.ORG),
+    Endpoint("GET", f"{_ORG}/apiKeys", _READ, _list_api_keys, throttling.API_KEYS),
     Endpoint("GET", _ACCOUNT, _READ, _get_service_account, throttling.SERVICE_ACCOUNTS),
 )
 _BY_REQUEST: Final = {

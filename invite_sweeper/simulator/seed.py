@@ -7,7 +7,7 @@ from datetime import timedelta
 from random import Random
 from typing import Final
 
-from invite_sweeper.simulator.state import SimulatedAtlas
+from invite_sweeper.simulator.state import DEFAULT_INVITER, SimulatedAtlas
 
 ORG_ID: Final = "5efda682a3f2ed2e7dd6cde4"
 ORG_NAME: Final = "Example Industries"
@@ -93,6 +93,7 @@ def fill(sim: SimulatedAtlas, size: Size, org_id: str = ORG_ID) -> None:
     rng = Random(size.seed)  # noqa: S311 - an example, not a secret
     if org_id not in sim.organizations:
         sim.add_organization(org_id, ORG_NAME)
+    sim.organizations[org_id].api_keys[DEFAULT_INVITER] = "terraform payments"
     endings = [""] * size.projects
     if size.projects > 1:
         endings[-1] = _PRODUCTION

@@ -94,6 +94,7 @@ class Organization:
     Attributes:
         federated: New users become active members at once, without an acceptance.
         events: Oldest first.
+        api_keys: The description of each API key, by public key.
     """
 
     id: str
@@ -101,6 +102,7 @@ class Organization:
     users: dict[str, User] = field(default_factory=dict)
     federated: bool = False
     events: list[Event] = field(default_factory=list)
+    api_keys: dict[str, str] = field(default_factory=dict)
 
     def find_user(self, username: str) -> User | None:
         """Return the user with that name, ignoring case, or None."""

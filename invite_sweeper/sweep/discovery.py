@@ -246,6 +246,40 @@ class TeamAccess:
             )
 
 
+class InviterNames:
+    """The API keys that invited people to an organization, by the names that people gave them.
+
+    Read once, and only if an invitation has a key as its inviter. Where they cannot be read, the
+    id alone is shown: nothing is decided by the name.
+    """
+
+    def __init__(self, reader: AtlasReader, org_id: str) -> None:
+        self._reader = reader
+        self._org_id = org_id
+        self._lock = asyncio.Lock()
+        self._names: Mapping[str, str] | None = None
+
+    async def add_to(self, invitations: tuple[Invitation, ...]) -> tuple[Invitation, ...]:
+        """Return the invitations of one list with the names of their inviters."""
+        if not any(_has_key_as_inviter(invitation) for invitation in invitations):
+            return invitations
+        async with self._lock:
+            if self._names is None:
+                names = await _optional(self._reader.api_key_names(self._org_id))
+                self._names = {} if names is None or isinstance(names, ListUnreadable) else names
+        if not self._names:
+            return invitations
+        return tuple(
+            structs.replace(invitation, inviter_name=self._names.get(invitation.inviter or ""))
+            for invitation in invitations
+        )
+
+
+def _has_key_as_inviter(invitation: Invitation) -> bool:
+    """Return whether the inviter is not a person: every person has an address."""
+    return bool(invitation.inviter) and "@" not in (invitation.inviter or "")
+
+
 _OPTIONAL_TIMEOUT_S: Final = 3.0
 _AT_A_TIME: Final = 4
 """Organizations that are read at the same time; together they have `execution.concurrency`
@@ -355,13 +389,16 @@ class Reader:
         lists = scope.lists(sources)
         self._result.view.started("Reading lists", len(lists), organization.label)
 
+        reader = organization.client.reader
+        inviters = InviterNames(reader, organization.id)
+
         async def add_list(ref: ListRef, found: ListOutcome) -> None:
             if isinstance(found, tuple):
+                found = await inviters.add_to(found)
                 await recovery.settle(ref, found)
             builder.add(ref, found)
             self._result.view.done()
 
-        reader = organization.client.reader
         warnings = await list_invitations(reader, scope, sources, add_list, workers=self._workers)
         self._result.warn_of(WarningCode.TEAMS, *warnings)
         await recovery.settle_rest()

@@ -514,6 +514,19 @@ async def test_active_members_that_are_not_all_known_are_unreadable(facts, scrip
     assert isinstance(await facts("active_members"), ListUnreadable)
 
 
+KEYS = f"{API}/orgs/{ORG}/apiKeys?{PAGE}&pageNum="
+
+
+async def test_api_keys_of_all_pages_are_returned_by_public_key_without_those_that_have_no_name(
+    facts, script
+):
+    first, second = {"publicKey": "wkzjqvtb", "desc": "terraform"}, {"publicKey": "qqqqqqqq"}
+    script.answer(KEYS + "1", page(first, second, has_next=True))
+    script.answer(KEYS + "2", page({"publicKey": "zzzzzzzz", "desc": ""}))
+
+    assert await facts("api_key_names") == {"wkzjqvtb": "terraform"}
+
+
 async def test_secrets_of_the_own_service_account_expire_in_order(facts, script):
     dates = [{"expiresAt": "2027-02-01T00:00:00Z"}, {"expiresAt": "2026-12-01T00:00:00Z"}]
     script.answer(ACCOUNT, {"clientId": ACCOUNT_ID, "secrets": dates})
@@ -543,6 +556,7 @@ async def test_other_credentials_have_no_secret_that_expires_and_nothing_is_requ
     [
         ("invitation_events", (SINCE,), EVENTS + "1", "Organization Member"),
         ("active_members", (), MEMBERS + "1", "Organization Member"),
+        ("api_key_names", (), KEYS + "1", "Organization Member"),
         ("secret_expiries", (), ACCOUNT, "Organization Read Only"),
     ],
 )

@@ -37,6 +37,7 @@ async def use_every_endpoint(sim, online):
         await atlas.reader.project_teams(project)
         await atlas.reader.active_members(ORG)
         await atlas.reader.invitation_events(ORG, datetime(2026, 10, 28, tzinfo=UTC))
+        await atlas.reader.api_key_names(ORG)
         await atlas.reader.secret_expiries(ORG)
         listed = {
             source: await atlas.reader.invitations(

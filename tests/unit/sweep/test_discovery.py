@@ -1,5 +1,6 @@
 """Every list in scope is read once; one that cannot be read is a value; teams link projects."""
 
+import asyncio
 from itertools import product
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from invite_sweeper.errors import AtlasUnavailable, AuditLogError, GuardRefused
 from invite_sweeper.models import ListUnreadable, ProjectGone, Source, SourceRetired
-from invite_sweeper.sweep.discovery import discover_projects, list_invitations
+from invite_sweeper.sweep.discovery import InviterNames, discover_projects, list_invitations
 from invite_sweeper.sweep.scope import ProjectFilter, RunScope
 from invite_sweeper.sweep.selection import Selector
 
@@ -355,3 +356,44 @@ async def test_no_invitation_that_may_reach_an_excluded_project_is_stale(
             for n, team in product(excluded, decision.invitation.team_ids)
         )
         assert decision.stale is not may_reach
+
+
+# API keys that invited people ---------------------------------------------------------------------
+
+
+def invited_by(*inviters, source=Source.INVITES):
+    return tuple(invitation(n, source=source, inviter=each) for n, each in enumerate(inviters))
+
+
+def labels(invitations):
+    return [each.inviter_label for each in invitations]
+
+
+@pytest.mark.parametrize("source", Source)
+async def test_inviter_that_is_an_api_key_gets_the_name_of_the_key_which_is_read_once(source):
+    atlas = FakeAtlas(api_keys={"wkzjqvtb": "terraform payments"})
+    names = InviterNames(atlas, ORG)
+    rows = invited_by("wkzjqvtb", "boss@example.com", "qqqqqqqq", None, source=source)
+    found, again = await asyncio.gather(names.add_to(rows), names.add_to(rows))
+
+    assert found == again
+    expected = ["API key 'terraform payments' (wkzjqvtb)", "boss@example.com", "qqqqqqqq", None]
+    assert labels(found) == expected
+    assert atlas.keys_requested == [ORG]
+
+
+async def test_api_keys_are_not_read_where_people_alone_invited():
+    atlas = FakeAtlas(api_keys={"wkzjqvtb": "terraform payments"})
+    rows = invited_by("boss@example.com", None, "")
+
+    assert await InviterNames(atlas, ORG).add_to(rows) is rows
+    assert atlas.keys_requested == []
+
+
+async def test_api_keys_that_cannot_be_read_leave_the_id_and_are_not_asked_for_again():
+    atlas = FakeAtlas(api_keys=ListUnreadable(None, None, "no role", 401))
+    names = InviterNames(atlas, ORG)
+    for _ in range(2):
+        assert labels(await names.add_to(invited_by("wkzjqvtb"))) == ["wkzjqvtb"]
+
+    assert atlas.keys_requested == [ORG]
