@@ -155,7 +155,9 @@ class AtlasDeleter:
             after, fatal_error = UserStatus(None, still_member=None), None
             try:
                 is_confirmed = answer is Outcome.DELETED
-                after, _ = await look_after(client, listed, is_confirmed=is_confirmed)
+                after, _ = await look_after(
+                    client, listed, is_confirmed=is_confirmed, token_taken=True
+                )
             except RunError as error:  # no access token; the answer stands
                 fatal_error = error
             sending.seen_after = after.status

@@ -90,26 +90,48 @@ class TokenBucket:
         self._kept = min(_KEPT_TOKENS, (limit.capacity - self._reserve) // 3)
 
     def wait_s(self, now_s: float, count: int = 1) -> float:
-        """Return 0.0 if `count` requests may be sent now, else the seconds until the next check."""
+        """Return 0.0 if `count` requests may be sent now, else the seconds until the next check.
+
+        In this order: the wait that Atlas requested after a 429; what must be answered before
+        more is sent; tokens that are free whatever the requests in flight do; else the next
+        request that asks for the level, one by one.
+        """
         if now_s < self.blocked_until_s:
             return max(self.blocked_until_s - now_s, _MIN_WAIT_S)
         self._advance(now_s)
-        in_flight = self.in_flight
-        soon_s = min(max(0.005, (now_s - self._acquired_s) / 2), 1.0)  # responses are expected
-        if self._rejections or not self._has_header:
-            others = 1 if self._rejections else max(MAX_UNCONFIRMED + 1 - count, 1)
-            if len(in_flight) >= others and in_flight[-others] >= now_s - MAX_WAIT_FOR_RESPONSE_S:
-                return soon_s
-            if self._rejections:  # one request is sent first
-                return 0.0
-        free = self.level - _WITH_OTHERS_IN_FLIGHT * len(in_flight) - self._reserve
+        # A response may come at any moment, so a wait for one is short, and longer each time.
+        until_response_s = min(max(0.005, (now_s - self._acquired_s) / 2), 1.0)
+        if self._must_wait_for_response(now_s, count):
+            return until_response_s
+        if self._rejections:
+            return 0.0  # one request is sent first; its response shows the level
+        # The level may or may not count what is in flight, here and in another program.
+        free = self.level - _WITH_OTHERS_IN_FLIGHT * len(self.in_flight) - self._reserve
         if free >= count + self._kept:
             self._plenty_s = now_s
             return 0.0
         wait_s = self._next_poll_s(count) - now_s
-        if wait_s <= 0.0:
-            return 0.0
-        return min(wait_s, soon_s) if in_flight else max(wait_s, _MIN_WAIT_S)
+        if self.in_flight:
+            wait_s = min(wait_s, until_response_s)
+        return max(wait_s, _MIN_WAIT_S) if wait_s > 0.0 else 0.0
+
+    def _must_wait_for_response(self, now_s: float, count: int) -> bool:
+        """Return whether a request in flight must be answered first.
+
+        After a 429 that is any request; before the first `RateLimit` header, it is the one that
+        would leave more than `MAX_UNCONFIRMED` without an answer. One that was acquired long ago
+        is not waited for: it may not be sent yet.
+        """
+        if self._rejections:
+            most = 0
+        elif not self._has_header:
+            most = max(MAX_UNCONFIRMED - count, 0)
+        else:
+            return False
+        if len(self.in_flight) <= most:
+            return False
+        first_too_many_s = self.in_flight[-(most + 1)]
+        return first_too_many_s >= now_s - MAX_WAIT_FOR_RESPONSE_S
 
     def retry_wait_s(self, now_s: float, since_s: float, count: int = 1) -> float:
         """Return 0.0 if `count` requests may be retried now, else the seconds until the next check.

@@ -283,7 +283,11 @@ class AtlasReader:
 
 
 async def look_after(
-    client: Client, invitation: Invitation, *, is_confirmed: bool | None = None
+    client: Client,
+    invitation: Invitation,
+    *,
+    is_confirmed: bool = False,
+    token_taken: bool = False,
 ) -> tuple[UserStatus, ResponseOrFailure]:
     """Read a user's status and whether the membership of an invitation still exists.
 
@@ -293,8 +297,8 @@ async def look_after(
 
     Args:
         invitation: From one of `SOURCES_OF_USERS`.
-        is_confirmed: After a removal, for which the caller has acquired the token of this look:
-            whether Atlas has confirmed it, so that the organization's word is enough.
+        is_confirmed: Atlas has confirmed the removal, so the organization's word is enough.
+        token_taken: The caller has acquired the token of the look in the organization.
 
     Returns:
         The status, and the response of the organization.
@@ -302,32 +306,58 @@ async def look_after(
     Raises:
         RunError: Also where the access list refuses this address.
     """
-
-    async def read(source: Source, place: Project, *, token_taken: bool) -> ResponseOrFailure:
-        request = user_request(client, source, place, invitation.invitation_id)
-        result = await client.call(request, token_taken=token_taken)
-        if isinstance(error := fatal_error_for(result), CredentialsRefused):
-            raise error
-        return result
-
-    org_id, of_org = invitation.org_id, invitation.source is Source.ORG_USERS
-    response = await read(
-        Source.ORG_USERS, Project(org_id, "", org_id), token_taken=is_confirmed is not None
+    organization = Project(invitation.org_id, "", invitation.org_id)
+    response = await _read_user(
+        client, invitation, Source.ORG_USERS, organization, token_taken=token_taken
     )
-    status, is_gone = status_in(response, invitation), is_already_gone(response)
-    is_member = None
-    if (user := user_in(response, invitation)) is not None:
-        if of_org or not user.links_out_of_scope:  # else its projects are not known
-            is_member = of_org or invitation.scope_id in dict(user.linked_projects)
-    elif is_gone:
-        is_member = False
-    if of_org or (is_member is not None and (is_confirmed or not is_gone)):
+    status = status_in(response, invitation)
+    is_member = _is_member(response, invitation)
+    of_organization = invitation.source is Source.ORG_USERS
+    is_enough = is_confirmed or not is_already_gone(response)
+    if of_organization or (is_member is not None and is_enough):
         return UserStatus(status, is_member), response
-    in_project = await read(Source.USERS, invitation.place, token_taken=False)
+    in_project = await _read_user(client, invitation, Source.USERS, invitation.place)
     if (user := user_in(in_project, invitation)) is not None:
         return UserStatus(user.status, still_member=True), response
     # A user who is missing there may have any status in the organization.
-    return UserStatus(status, False if is_already_gone(in_project) else None), response
+    still_member = False if is_already_gone(in_project) else None
+    return UserStatus(status, still_member), response
+
+
+async def _read_user(
+    client: Client,
+    invitation: Invitation,
+    source: Source,
+    place: Project,
+    *,
+    token_taken: bool = False,
+) -> ResponseOrFailure:
+    """Read the user of an invitation in an organization or project.
+
+    Raises:
+        CredentialsRefused: By the access list.
+    """
+    request = user_request(client, source, place, invitation.invitation_id)
+    result = await client.call(request, token_taken=token_taken)
+    error = fatal_error_for(result)
+    if isinstance(error, CredentialsRefused):
+        raise error
+    return result
+
+
+def _is_member(response: ResponseOrFailure, invitation: Invitation) -> bool | None:
+    """Return whether the membership of an invitation exists, by the organization's answer.
+
+    None if that does not say: it failed, or does not name all projects of the user.
+    """
+    user = user_in(response, invitation)
+    if user is None:
+        return False if is_already_gone(response) else None
+    if invitation.source is Source.ORG_USERS:
+        return True
+    if user.links_out_of_scope:
+        return None
+    return invitation.scope_id in dict(user.linked_projects)
 
 
 def user_request(client: Client, source: Source, place: Project, user_id: str) -> Request:
