@@ -53,6 +53,7 @@ class Sweep:
         org = f"{API}/orgs/{projects[0]['orgId']}"
         await self.get(f"{API}/orgs?{PAGE}", headers, V2023)
         await self.get(f"{org}/serviceAccounts/{client_id}", headers, V2024)
+        await self.get(f"{org}/apiKeys?{PAGE}", headers, V2023)
         self.lists += [Call(f"{API}/groups/{each['id']}/invites", headers) for each in projects]
 
     async def get(self, url: str, headers: Mapping[str, str], accept: str) -> None:
@@ -60,6 +61,11 @@ class Sweep:
             await response.read()
 
     async def projects(self, headers: Mapping[str, str]) -> list[dict[str, str]]:
+        """Read the projects; a list of several pages twice."""
+        projects = await self.projects_once(headers)
+        return projects if len(projects) <= 500 else await self.projects_once(headers)
+
+    async def projects_once(self, headers: Mapping[str, str]) -> list[dict[str, str]]:
         projects: list[dict[str, str]] = []
         number, more = 1, True
         while more:
