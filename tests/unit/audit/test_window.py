@@ -1,0 +1,96 @@
+"""What a run reads of earlier ones: the last 100 days, and at least the last 30 runs."""
+
+import os
+from datetime import datetime, timedelta
+
+import pytest
+from audit.runs import HOST, deletion, intent, invitation, planned, started, write_run
+from builders import NOW
+
+from invite_sweeper.audit import AuditDirectory, History
+from invite_sweeper.audit.directory import MIN_RUNS
+from invite_sweeper.errors import DamagedLog
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture(autouse=True)
+def fast_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", lambda _fd: None)
+
+
+def run_at(directory: AuditDirectory, at: datetime, *lines: object, **more: object) -> None:
+    """Write the run of an instant; its name has it, as a sweep's."""
+    run_id = f"{at:%Y%m%dT%H%M%SZ}-{len(directory.files()):08x}"
+    start = started(now=f"{at:%Y-%m-%dT%H:%M:%SZ}")
+    write_run(directory, run_id, *lines, start=start, at=at, **more)
+
+
+def first_read(directory: AuditDirectory, now: datetime = NOW) -> int:
+    """Return the number of the first run that one at an instant reads."""
+    reader = directory.recent(now - 100 * DAY)
+    return reader.files[reader.first].number
+
+
+def test_a_run_reads_the_last_hundred_days_however_many_they_have(directory):
+    for days in range(140, 0, -1):
+        run_at(directory, NOW - days * DAY)
+    assert first_read(directory) == 41
+    assert first_read(directory, NOW + 1000 * DAY) == 140 - MIN_RUNS + 1
+
+
+def test_a_clock_that_was_set_back_for_one_run_hides_none_before_it(directory):
+    for days in range(140, 0, -1):
+        run_at(directory, NOW - (9_000 if days == 20 else days) * DAY)
+    assert first_read(directory) == 41
+
+
+def test_fewer_than_thirty_runs_are_all_read_and_so_are_names_without_an_instant(directory):
+    for days in range(MIN_RUNS, 0, -1):
+        run_at(directory, NOW - (days + 500) * DAY)
+    assert first_read(directory) == 1
+    write_run(directory, "other")
+    run_at(directory, NOW - 400 * DAY)
+    assert first_read(directory) == 3
+
+
+def years(directory: AuditDirectory) -> None:
+    """Write a deletion of person 1 and an open intent of person 2, and a hundred nights later."""
+    run_at(directory, NOW - 300 * DAY, *deletion(1), intent(planned(2)), killed=True)
+    for days in range(110, 0, -1):
+        run_at(directory, NOW - days * DAY, *(deletion(1) if days in (99, 50) else ()))
+
+
+def test_what_is_older_decides_nothing_and_is_not_opened(directory):
+    years(directory)
+    oldest = directory.files()[0].path
+    oldest.write_bytes(b"x" * 100)
+    history = History.read(directory, now=NOW)
+    assert history.times_deleted(invitation(1)) == 2
+    assert history.open_intents(HOST) == {}
+    with pytest.raises(DamagedLog):
+        History.read(directory)
+
+
+def test_deletions_of_more_than_a_hundred_days_ago_are_no_bounce_where_their_run_is_read(directory):
+    run_at(directory, NOW - 300 * DAY, *deletion(1))
+    run_at(directory, NOW - 99 * DAY, *deletion(1))
+    assert History.read(directory, now=NOW).times_deleted(invitation(1)) == 1
+    assert History.read(directory).times_deleted(invitation(1)) == 2
+
+
+def test_a_longer_period_is_read_as_far_back_as_it_asks(directory):
+    years(directory)
+    period, now = 301 * DAY, NOW
+    assert History.read(directory, now=now).deleted_within(period, now).total() == 2
+    found = History.read(directory, now=now, period=period)
+    assert found.deleted_within(period, now).total() == 4
+
+
+def test_a_gap_in_the_numbers_is_seen_however_old_it_is(directory):
+    years(directory)
+    directory.files()[1].path.unlink()
+    with pytest.raises(DamagedLog, match="file 000002 is missing"):
+        History.read(directory, now=NOW)
+    directory.files()[0].path.unlink()
+    History.read(directory, now=NOW)
