@@ -58,11 +58,9 @@ class Fate(IntEnum):
     """What a run did to an entry of a list."""
 
     ENDED = 0
-    """It may have ended it: a request was sent, and not refused."""
+    """It may have ended it: an intent to send a request was on disk, whatever came of it."""
     DELETED = 1
     """Atlas confirmed that it ended it."""
-    LISTED = 2
-    """It is still in its list."""
 
 
 class EntryLog:
@@ -97,12 +95,7 @@ class EntryLog:
         lists = {self._lists[key]: key for key in positions if key in self._lists}
         ended: dict[ListOf, set[int]] = {key: set() for key in positions}
         for index in range(min(positions.values(), default=len(self)), len(self)):
-            number, fate = divmod(self._codes[index], len(Fate))
-            if number not in lists or index < positions[lists[number]]:
-                continue
-            of_list = ended[lists[number]]
-            if fate == Fate.LISTED:
-                of_list.discard(self._hashes[index])
-            else:
-                of_list.add(self._hashes[index])
+            number = self._codes[index] // len(Fate)
+            if number in lists and index >= positions[lists[number]]:
+                ended[lists[number]].add(self._hashes[index])
         return {key: len(hashes) for key, hashes in ended.items()}

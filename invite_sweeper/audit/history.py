@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Final, NamedTuple, TypeAlias
 
 from invite_sweeper.audit.compact import EntryLog, Fate, HashCounts
@@ -26,7 +26,6 @@ from invite_sweeper.audit.events import (
     RunFinished,
     RunStarted,
     announcement_key,
-    format_timestamp,
 )
 from invite_sweeper.audit.reader import ChainLine, FileChain, LogReader, RunFile
 from invite_sweeper.audit.record import RunRecord
@@ -46,10 +45,13 @@ WINDOW: Final = timedelta(days=100)
 """How far back a run judges: within it, `max_bounces` counts, and no wait of `notice` is longer."""
 _PLANNING_CODES: Final = COMPLETE_EXIT_CODES | {ExitCode.REFUSED}
 """Exit codes of runs with a whole plan; a run that a guard refused may have one."""
+_UNKNOWN_INSTANT: Final = datetime(9000, 1, 1, tzinfo=UTC)
+"""Of a run without a readable `now`: what it sent counts."""
 _APPLIED_CODES: Final = frozenset({ExitCode.DONE, ExitCode.PARTIAL})
 """Exit codes of a sweep that completed a saved plan."""
 _NOTHING_SENT: Final = frozenset({Outcome.SKIPPED, Outcome.CHANGED, Outcome.ACCEPTED_BEFORE})
-_STILL_LISTED: Final = frozenset({Outcome.SKIPPED, Outcome.CHANGED, Outcome.FAILED})
+_NOT_ENDED: Final = frozenset({Outcome.SKIPPED, Outcome.CHANGED, Outcome.FAILED})
+"""Outcomes that ended nothing, where no intent says that a request may have been sent."""
 _GONE: Final = frozenset({Outcome.DELETED, Outcome.ALREADY_GONE})
 _NEEDED: Final = frozenset(
     each.event for each in (RunStarted, Announced, AnnouncementEnded, OutcomeLine, RunFinished)
@@ -88,7 +90,7 @@ class SentDeletion(NamedTuple):
     """A DELETE that counts for the limits.
 
     Attributes:
-        instant: When it was sent.
+        instant: The `now` of the run that sent it, which was compared with Atlas's clock.
         place: The project of the entry that names the invitation; the organization for those of
             its own lists.
     """
@@ -152,6 +154,7 @@ class _Run:
 
     Attributes:
         position: That of the entries that it ended.
+        began_at: Its `now`.
         is_old: It began more than 100 days ago, so that its deletions count for no `max_bounces`.
         opened: Its intents without an outcome so far, by their bytes about the invitation. They
             are decoded only if they stay open: nearly all have an outcome with the same bytes.
@@ -161,6 +164,7 @@ class _Run:
     def __init__(self, record: RunRecord, position: int) -> None:
         self.record = record
         self.position = position
+        self.began_at = _UNKNOWN_INSTANT
         self.is_old = False
         self.opened: dict[bytes, ChainLine] = {}
         self.resolved: set[InvitationKey] = set()
@@ -188,11 +192,11 @@ class History:
         self.last_sweep: RunFile | None = None
         self.last_success: datetime | None = None
         self.read_s = 0.0
-        self._sent_since = ""
+        self._sent_since = datetime.min.replace(tzinfo=UTC)
         self._bounced_since: datetime | None = None
         self._applied: dict[str, RunFile] = {}
         self._open: dict[tuple[str, InvitationKey], OpenIntent] = {}
-        self._sent: dict[tuple[str, InvitationKey], tuple[str, str]] = {}  # to time and place
+        self._sent: dict[tuple[str, InvitationKey], SentDeletion] = {}
         self._plans: dict[PlanScope, tuple[RunFile, int]] = {}
         self._entries = EntryLog()
         self._readings: dict[tuple[str, str | None], dict[str, _Reading]] = {}
@@ -231,7 +235,7 @@ class History:
         self, directory: AuditDirectory, now: datetime, period: timedelta = WINDOW
     ) -> None:
         """Add the runs by which one judges that began now; as `read` and `add`."""
-        self._sent_since = format_timestamp(now - period)
+        self._sent_since = now - period
         self._bounced_since = now - WINDOW
         started_s = time.perf_counter()
         try:
@@ -268,17 +272,14 @@ class History:
     def sent_within(self, period: timedelta, now: datetime) -> tuple[SentDeletion, ...]:
         """Return the deletions that all runs of the directory sent within a period before now.
 
-        Every intent counts whose DELETE is not proven unsent, whatever its outcome. One with a
-        date after now counts as well: the clock was set back. A period of 0 has none.
+        Every intent counts whose DELETE is not proven unsent, whatever its outcome. The instant is
+        that of its run: the clock of a machine may step while the run is at work, so that the
+        times of its lines prove nothing. A period of 0 has none.
         """
         if not period:
             return ()
-        since = format_timestamp(now - period)
-        return tuple(
-            SentDeletion(datetime.fromisoformat(ts), place)
-            for ts, place in self._sent.values()
-            if ts > since
-        )
+        since = now - period
+        return tuple(deletion for deletion in self._sent.values() if deletion.instant > since)
 
     def deleted_within(self, period: timedelta, now: datetime) -> Counter[str]:
         """Return how many deletions `sent_within` has in each place."""
@@ -332,7 +333,8 @@ class History:
         fewer entries than the program left in it was probably not read to its end, or the
         credentials see less than they did, and then nothing may be deleted by it. So the numbers
         are those of a run that read everything, less what runs ended since: their own deletions
-        are no drop, neither those that Atlas confirmed nor those that it may have done.
+        are no drop, neither those that Atlas confirmed nor those that it may have done. Lists lag
+        behind deletions and answers get lost, so an intent counts whatever its outcome.
 
         A run is complete if it ended with exit code 0, 4 or 10: it was neither refused nor
         stopped. The same holds for each organization in it: one that a guard kept out, or that
@@ -389,7 +391,7 @@ class History:
         for line in run.opened.values():
             intent = chain.decode(line)
             if isinstance(intent, Intent):
-                self._add_open(run, line.header.ts, intent)
+                self._add_open(run, intent)
 
     def _add(self, run: _Run, line: ChainLine, event: Event) -> None:
         record = run.record
@@ -402,8 +404,9 @@ class History:
                 self._add_announcement(record, event)
             case RunStarted():
                 record.start = event
-                began_at, since = parse_timestamp(event.now), self._bounced_since
-                run.is_old = began_at is not None and since is not None and began_at < since
+                run.began_at = parse_timestamp(event.now) or _UNKNOWN_INSTANT
+                since = self._bounced_since
+                run.is_old = since is not None and run.began_at < since
                 if event.mode == "sweep":
                     self.last_sweep = record.file
             case RunFinished():
@@ -412,18 +415,19 @@ class History:
             case _:
                 pass
 
-    def _add_open(self, run: _Run, ts: str, intent: Intent) -> None:
+    def _add_open(self, run: _Run, intent: Intent) -> None:
         """Add an intent that no outcome has the bytes of."""
         record = run.record
         if intent.key not in run.resolved:
             self._open[record.run_id, intent.key] = OpenIntent(record, intent)
         if record.mode != "restore":
             self._add_entries(record.start.base_url, intent.keys, Fate.ENDED)
-            self._add_sent(record, ts, intent)
+            self._add_sent(run, intent)
 
-    def _add_sent(self, run: RunRecord, ts: str, request: Intent | OutcomeLine) -> None:
-        if ts > self._sent_since:
-            self._sent[run.run_id, request.key] = ts, request.scope_id
+    def _add_sent(self, run: _Run, request: Intent | OutcomeLine) -> None:
+        if run.began_at > self._sent_since:
+            key = run.record.run_id, request.key
+            self._sent[key] = SentDeletion(run.began_at, request.scope_id)
 
     def _add_outcome(self, run: _Run, line: ChainLine, event: OutcomeLine) -> None:
         """Add an outcome of the run's own request."""
@@ -438,15 +442,11 @@ class History:
         if event.replaces is not None:
             self._add_gone(run, event, event.replaces, times=-1)
         elif opened is not None and event.attempts > 0 and outcome not in _NOTHING_SENT:
-            self._add_sent(record, opened.header.ts, event)
+            self._add_sent(run, event)
         if outcome == Outcome.DELETED:
-            fate = Fate.DELETED
-        elif outcome in _STILL_LISTED:
-            fate = Fate.LISTED
-        else:
-            fate = Fate.ENDED
-        if fate is not Fate.LISTED or event.replaces is not None:
-            self._add_entries(record.start.base_url, keys, fate)
+            self._add_entries(record.start.base_url, keys, Fate.DELETED)
+        elif opened is not None or outcome not in _NOT_ENDED:
+            self._add_entries(record.start.base_url, keys, Fate.ENDED)
         self._add_gone(run, event, outcome)
 
     def _add_recovered(self, event: OutcomeLine) -> None:
@@ -454,8 +454,6 @@ class History:
         sender = self._open.pop((event.recovers or "", event.key), None)
         if sender is None or sender.run.mode == "restore":
             return
-        if event.outcome in _STILL_LISTED:
-            self._add_entries(sender.run.start.base_url, event.keys, Fate.LISTED)
         if event.outcome in _GONE:
             self._gone_users.add(event.user_key)
 

@@ -258,8 +258,8 @@ def check_plan(command: Command, *, max_age: timedelta, sha256: str | None = Non
     created_at = parse_timestamp(start.now)
     if created_at is None:
         message = f"The plan's creation time {truncate(start.now, 40)!r} cannot be read."
-    elif created_at > now:
-        message = f"The plan's creation time {start.now} is in the future."
+    elif created_at > now + timedelta(seconds=MAX_CLOCK_SKEW_S):
+        message = f"The plan's creation time {start.now} is more than 5 minutes ahead."
     elif now - created_at > max_age:
         message = (
             f"The plan is too old: it was created over {describe_duration(now - created_at)} ago, "

@@ -185,8 +185,8 @@ def refusal(**options):
     return caught.value.message.removeprefix("p.jsonl: ")
 
 
-@pytest.mark.parametrize("age", [DAY, timedelta()])
-def test_plan_may_be_applied_up_to_its_greatest_age(age):
+@pytest.mark.parametrize("age", [DAY, timedelta(), timedelta(minutes=-5)])
+def test_plan_may_be_applied_up_to_its_greatest_age_and_from_a_machine_5_minutes_ahead(age):
     apply(age=age)
     check_plan(command_of(RULES), max_age=DAY)  # no plan was given
 
@@ -199,8 +199,8 @@ def test_plan_may_be_applied_up_to_its_greatest_age(age):
             "The plan is too old: it was created over 24 hours ago, and the limit is 24 hours.",
         ),
         (
-            {"age": -timedelta(microseconds=1)},
-            "The plan's creation time 2026-11-25T01:00:00Z is in the future.",
+            {"age": -timedelta(minutes=5, microseconds=1)},
+            "The plan's creation time 2026-11-25T01:00:00Z is more than 5 minutes ahead.",
         ),
         (
             {"organizations": (ORG, "0" * 24)},
