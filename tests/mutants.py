@@ -615,6 +615,47 @@ MUTANTS = r"""
 = a shipped file deletes: ../deploy/docker/Dockerfile
 -CMD ["plan"]
 +CMD ["sweep"]
+? tests/unit/report/test_announcements.py
+= an announcement ends with a run that did not read its list: report/announcements.py
+-return any(invitation.scope_id in each.unread for each in of_source)
++return False
+= an organization that failed has nothing that waits: report/announcements.py
+-return invitation.source not in end.sources_retired
++return False
+= what was gone already is told as waiting: report/announcements.py
+-        Outcome.ALREADY_GONE,
++
+= the wait of the announcement counts, not that of the policy: report/announcements.py
+-deletable_from=rfc3339(held.announced_at + wait),
++deletable_from=held.line.deletable_from,
+= a run that was killed after the mark is told: report/delivery.py
+-: self._runs.index(mark.run) + 1]
++: self._runs.index(mark.run) + 2]
+= a mark of an unknown run is believed: report/delivery.py
+-is_known else set[str]()
++is_known else set(self._runs if mark.run else ())
+= what no message carried is told: report/delivery.py
+-if held.run_id not in told or key in mark.untold
++if held.run_id not in told
+= the mark of another host is taken: report/delivery.py
+-.get(self._base_url, Mark())
++.get(next(iter(self._marks.get(receiver, {"": 0}))), Mark())
+? tests/commands/test_told_announcements.py
+= a receiver of failures does not hear of an announcement: report/notify.py
+-if not (is_missed or is_due(receiver, own)):
++if not is_due(receiver, own):
+= a message that failed marks: report/notify.py
+-return Notified(entry, error=f"{text} {_AGAIN}" if is_missed else text)
++return Notified(entry, True, f"{text} {_AGAIN}" if is_missed else text)
+= a dry run marks: cli/sweep.py
+-if delivery is not None and waiting and record.mode == "sweep":
++if delivery is not None and waiting:
+= everything that waits is new: report/announcements.py
+-is_new = self.announced_at is None or announcement_key(self) in untold
++is_new = True
+= the log promises a repetition that does not come: report/notify.py
+-{_AGAIN}" if is_missed else text
++{_AGAIN}"
 """
 
 

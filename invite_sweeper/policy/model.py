@@ -227,7 +227,8 @@ class Notification(StrictModel):
     )
     details: bool = Field(
         default=False,
-        description="Name up to 10 of the planned invitations' users; otherwise no user is named.",
+        description="Name up to 10 users whose invitation is planned, and 10 whose is announced (a "
+        "webhook gets all that are announced); otherwise no user is named.",
         examples=[True],
     )
 

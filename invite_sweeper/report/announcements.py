@@ -59,7 +59,7 @@ class WaitingInvitation(Announced, frozen=True, kw_only=True, omit_defaults=True
         An id of a list of users is that of a person.
         """
         fields = structs.asdict(self)
-        del fields["run_id"]
+        del fields["run_id"], fields["age_days"]  # the age is that of the announcement
         names = fields if details else _NAMES_NOBODY
         left_out = () if self.unread else ("unread",)
         return {name: fields[name] for name in names if name not in left_out}

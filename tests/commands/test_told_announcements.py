@@ -4,6 +4,7 @@ A receiver is told by the run that announces, or by the next one whose message i
 """
 
 import json
+import re
 import signal
 from datetime import timedelta
 
@@ -11,7 +12,7 @@ import faults
 import pytest
 from builders import ORG, OTHER_ORG
 from receiving import receiving
-from running import end, wait_until
+from running import end, run_line, wait_until
 
 SLACK, HOOK = "SLACK_URL", "HOOK_URL"
 
@@ -172,6 +173,10 @@ def test_a_receiver_of_failures_hears_of_an_announcement_in_its_chat_once(cli, r
     text = json.loads(body)["text"]
     assert "Announced: 2 invitations wait to be deleted, 2 not told here before; the first" in text
     assert "@example.com" not in text
+    (command,) = re.findall(r"To list them: `(.*)`", text)
+    listed = run_line(command, cli.folder, cli.environment)
+    assert listed.code == 0
+    assert [name in listed.out for name in ("p0@example.com", "p1@example.com")] == [True, True]
     cli.sweep()
     assert len(receiver.requests) == 1
 

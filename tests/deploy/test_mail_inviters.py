@@ -167,8 +167,8 @@ def test_each_inviter_gets_one_mail_with_what_goes_when_and_what_to_do(hook, mai
         "- p1@example.com to Search: from 2026-12-01 on",
         f"- p2@example.com to organization {ORG_ID}: from 2026-12-02 on",
     ]
-    assert "Ask the person to accept the invitation before that day." in text
-    assert f"Answer this mail before that day ({TEAM}): an entry under `keep`" in text
+    assert "Ask the person to accept before that day." in text
+    assert f"Answer this mail before that day, to {TEAM}: an entry" in " ".join(text.split())
     assert "p3@" not in text
 
 

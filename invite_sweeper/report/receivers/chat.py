@@ -70,9 +70,10 @@ def _waiting(
     for one in named:
         row = run.rows.row(one)
         inviter = display_text(one.inviter) or "(not known)"
-        marks = "" if one.new else ", told before"
-        until = f"deletable from {describe_instant(row.due)}, invited by {inviter}{marks}"
-        yield ChatLine(f"- {row.user} in {row.place}: {until}")
+        parts = [f"deletable from {describe_instant(row.due)}", f"invited by {inviter}"]
+        parts += [] if one.new else ["told before"]
+        parts += ["its list was not read this time"] if one.unread else []
+        yield ChatLine(f"- {row.user} in {row.place}: {', '.join(parts)}")
     if (left := len(waiting) - len(named)) and named:
         yield ChatLine(f"And {pluralize(left, 'more announced invitation')}:", run.list_announced)
     elif left:

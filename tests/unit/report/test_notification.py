@@ -164,6 +164,9 @@ def waiting(number, inviter, *, new=True, unread=False, days=1):
     )
 
 
+OLD_AND_UNREAD = "told before, its list was not read this time"
+
+
 async def test_waiting_are_counted_the_new_ones_named_first_and_the_rest_has_a_command(named):
     lines = [waiting(n, "zoe@x.org", new=False, unread=n == 20) for n in range(20, 32)]
     lines += [waiting(1, None, days=2), waiting(2, "ada@x.org", days=3)]
@@ -177,7 +180,7 @@ async def test_waiting_are_counted_the_new_ones_named_first_and_the_rest_has_a_c
     assert lines[:3] == [
         f"- p1@example.com {day}05 01:00 UTC, invited by (not known)",
         f"- p2@example.com {day}06 01:00 UTC, invited by ada@x.org",
-        f"- p20@example.com {day}04 01:00 UTC, invited by zoe@x.org, told before",
+        f"- p20@example.com {day}04 01:00 UTC, invited by zoe@x.org, {OLD_AND_UNREAD}",
     ]
     assert text.count("deletable from") == MAX_USERS
     command = f"`{NAME} audit show --event announced --policy policy.yaml`"
