@@ -192,6 +192,12 @@ def test_what_no_message_could_carry_stays_untold_beyond_the_mark(directory, wri
     assert untold(directory, history) == []
 
 
+def test_a_mark_of_another_host_says_nothing(directory, write):
+    history = write(announced(1))
+    assert delivery(directory, history, "https://cloud.mongodbgov.com").record(["A_URL"], []) == ""
+    assert untold(directory, history, "A_URL") == [1]
+
+
 def test_marks_of_another_host_and_of_other_receivers_stay(directory, write):
     history = write(announced(1))
     tell(directory, history, announced(1), receivers=("A_URL",))
