@@ -34,8 +34,9 @@ _AUTHORIZATION: Final = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 """Credentials of an echoed `Authorization` header, of this run or another."""
-_CLIENT_SECRET: Final = re.compile(r"\bmdb_sa_sk_[\w.~-]{8,}", re.IGNORECASE | re.ASCII)
-"""The secret of a service account, of this run or another."""
+_CLIENT_SECRET: Final = re.compile(r"\bmdb_sa_sk_(?!0{30})[\w.~-]{8,}", re.IGNORECASE | re.ASCII)
+"""The secret of a service account, of this run or another; but for those of the simulated Atlas,
+which `simulate` prints: they begin with 30 zeros."""
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _SURE_ESCAPES: Final = (
     r"(?P<percent>(?:%[0-9a-f]{2})+)"

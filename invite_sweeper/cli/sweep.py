@@ -107,11 +107,11 @@ class _SweepCommand:
     """One command: the session, the checks of its options, and the outputs of its run."""
 
     def __init__(self, options: RunOptions, environment: Mapping[str, str]) -> None:
-        policy = load_policy(options.policy, environment, deadline=options.deadline)
         if options.plan_sha256 is not None and options.plan is None:
             raise UsageError(
                 "--plan-sha256 needs --plan.", hint="Name the plan that has this SHA-256."
             )
+        policy = load_policy(options.policy, environment, deadline=options.deadline)
         self._max_age = parse_duration_option("--plan-max-age", options.plan_max_age)
         self._shard = _shard(options, environment)
         if self._shard is not None:
