@@ -16,6 +16,7 @@ from invite_sweeper.models import (
     Outcome,
     Project,
     ProjectGone,
+    Seats,
     Sending,
     Source,
 )
@@ -35,6 +36,7 @@ class FakeAtlas:
         teams: Ids of the teams of a project, by project id; none by default.
         results: Results of deletions other than `deleted`, by invitation id.
         waits_s: Waits that `try_acquire` returns, by project id; each one once.
+        people: The seats of every organization; None if they are not known.
         members: The active members of every organization, or why they are not known.
         statuses: What became of missing users, by id; an error is raised.
         api_keys: Names of API keys by public key, or why they are not known.
@@ -52,6 +54,7 @@ class FakeAtlas:
     results: dict[str, Sending] = field(default_factory=dict)
     waits_s: dict[str, list[float]] = field(default_factory=dict)
     members: frozenset[str] | ListUnreadable = frozenset()
+    people: Seats | None = None
     statuses: dict[str, object] = field(default_factory=dict)
     requested: list[str] = field(default_factory=list)
     teams_requested: list[str] = field(default_factory=list)
@@ -81,6 +84,9 @@ class FakeAtlas:
 
     async def organizations(self) -> dict[str, str]:
         return {ORG: "Alpha"}
+
+    async def seats(self, org_id: str) -> Seats | ListUnreadable:
+        return self.people or ListUnreadable(org_id, "", "the role is missing.")
 
     async def secret_expiries(self, _org_id: str) -> tuple[datetime, ...]:
         return ()

@@ -47,6 +47,7 @@ from invite_sweeper.models import (
     MembershipStatus,
     Project,
     ProjectGone,
+    Seats,
     Source,
 )
 from invite_sweeper.text import casefold_visible
@@ -219,6 +220,14 @@ class AtlasReader:
             return invited
         pending = {casefold_visible(each.username) for each in invited if each.username}
         return dict.fromkeys(pending, MembershipStatus.PENDING.value) | found
+
+    async def seats(self, org_id: str) -> Seats | ListUnreadable:
+        """Return how many people count towards the limit of an organization."""
+        listing = await self._members(endpoints.LIST_ORG_MEMBERS, org_id)
+        if listing.failure is not None:
+            return unread(Project(org_id, "", org_id), listing.failure, _ORG_MEMBER)
+        statuses = [row.org_membership_status for row in listing.rows]
+        return Seats(len(statuses), statuses.count(MembershipStatus.PENDING))
 
     async def _members(self, endpoint: Endpoint, place_id: str) -> Listing[MemberRow]:
         return await read_list(

@@ -18,6 +18,7 @@ from invite_sweeper.models import (
     SOURCES_OF_USERS,
     Invitation,
     ListUnreadable,
+    Seats,
     Sending,
     Source,
     SourceRetired,
@@ -301,6 +302,8 @@ class OrganizationResult(Counts, frozen=True, kw_only=True):
     Attributes:
         name: None where Atlas did not return it.
         exit_code: What the run would have ended with without the other organizations.
+        people: Active and pending people, who count towards Atlas's limit; None if not known.
+        people_pending: Those of them who are pending.
     """
 
     id: str
@@ -310,6 +313,15 @@ class OrganizationResult(Counts, frozen=True, kw_only=True):
     reasons: tuple[str, ...] = ()
     plan_made: bool = False
     plan_complete: bool = False
+    people: int | None = None
+    people_pending: int | None = None
+
+    @property
+    def seats(self) -> Seats | None:
+        """How many people it has; None where that is not known."""
+        if self.people is None or self.people_pending is None:
+            return None
+        return Seats(self.people, self.people_pending)
 
     @property
     def label(self) -> str:

@@ -267,6 +267,8 @@ class _Doctor(Checks):
             elif isinstance(found, ListUnreadable) and not isinstance(found, SourceRetired):
                 unread.append(found)
 
+        if reading.seats is not None:
+            self.add("people", f"{reading.seats}: Atlas's limit counts both.")
         whole = replace(scope, projects=[*scope.projects, *scope.excluded], team_projects=[])
         workers = self._session.policy.execution.concurrency
         await list_invitations(reader, whole, Source, add, workers=workers)

@@ -54,6 +54,11 @@ _ORGANIZATION_COUNTS: Final = {
     "skipped": "Deletions in the organization that the last run did not send.",
 }
 """Attributes of `OrganizationResult`; the metric name adds `invite_sweeper_organization_`."""
+_PEOPLE_COUNTS: Final = {
+    "people": "Active and pending people of the organization, whom Atlas's limit counts.",
+    "people_pending": "Pending people of the organization.",
+}
+"""Attributes of `OrganizationResult` that are not always known, as the counts above."""
 _TEXTFILE_MODE: Final = 0o644
 """The node exporter reads it as another user; it has counts and names of organizations only."""
 _EARLIER_SUCCESS: Final = re.compile(
@@ -253,6 +258,10 @@ def _families(end: RunFinished, mode: str) -> Iterator[_Family]:
     organizations = [({"organization": each.id}, each) for each in end.organizations]
     for name, text in _ORGANIZATION_COUNTS.items():
         counts = [(labels, getattr(each, name)) for labels, each in organizations]
+        yield f"organization_{name}", text, counts
+    for name, text in _PEOPLE_COUNTS.items():
+        known = [(labels, getattr(each, name)) for labels, each in organizations]
+        counts = [(labels, count) for labels, count in known if count is not None]
         yield f"organization_{name}", text, counts
     text = "Always 1; the name of the organization, empty if Atlas did not return it."
     names = [(labels | {"name": each.name or ""}, 1) for labels, each in organizations]

@@ -264,6 +264,8 @@ def _lines(run: RunRecord, end: RunFinished) -> Iterator[StoryLine]:
         lists = ", ".join(map(escape_unprintable, end.sources_retired))
         style: Style = "bad" if Reason.RETIRED_SOURCE in end.reasons else "plain"
         yield StoryLine("Retired", f"Atlas no longer serves these lists: {lists}", style)
+    if len(end.organizations) == 1 and (seats := end.organizations[0].seats) is not None:
+        yield StoryLine("People", str(seats))
     yield StoryLine("Run", _run_line(run))
     yield StoryLine("Time", _time(end))
 
@@ -359,7 +361,8 @@ def _counts_of(organization: OrganizationResult, mode: str | None) -> str:
     seen = pluralize(organization.invitations_seen, "invitation")
     projects = pluralize(organization.projects_seen, "project")
     outcomes = _join_counts(_OUTCOMES, organization)
-    parts = (f"{seen} in {projects}", f"{organization.stale:,} stale", outcomes)
+    people = str(organization.seats) if organization.seats is not None else ""
+    parts = (f"{seen} in {projects}", f"{organization.stale:,} stale", outcomes, people)
     return ", ".join(filter(None, parts))
 
 

@@ -30,6 +30,7 @@ from invite_sweeper.models import (
     ListUnreadable,
     Project,
     ProjectGone,
+    Seats,
     Source,
     SourceRetired,
 )
@@ -366,10 +367,13 @@ class Reader:
         client = organization.client
         scope = await discover_projects(client.reader, self._filter, organization.id)
         check_clock(client.server.clock_skew_s)
-        names, expiries = await asyncio.gather(
+        names, expiries, seats = await asyncio.gather(
             _optional(client.reader.organizations()),
             _optional(client.reader.secret_expiries(organization.id)),
+            _optional(client.reader.seats(organization.id)),
         )
+        if isinstance(seats, Seats):
+            builder.seats = seats
         if isinstance(expiries, tuple):
             self._result.warn(*secret_warnings(expiries, self._command.now))
         if name := (names or {}).get(organization.id):

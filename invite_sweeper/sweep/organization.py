@@ -14,7 +14,7 @@ from invite_sweeper.atlas import AtlasClient
 from invite_sweeper.audit.events import ListResult, Planned
 from invite_sweeper.counts import Counts
 from invite_sweeper.errors import RunError
-from invite_sweeper.models import ListRef, ListUnreadable, Source, SourceRetired
+from invite_sweeper.models import ListRef, ListUnreadable, Seats, Source, SourceRetired
 from invite_sweeper.sweep.keep_ends import Person
 from invite_sweeper.sweep.scope import RunScope
 from invite_sweeper.text import organization_label
@@ -56,6 +56,7 @@ class Reading:
         unread: The lists that could not be read, with the names of their projects.
         retired: The lists that Atlas no longer serves.
         members: Its active members, where a rule or keep entry judges by them and they are known.
+        seats: How many people it has; None where that is not known.
         ending: The people of each keep entry that ends soon, or has just ended.
         oldest: When the oldest invitation in scope was sent; None where none has a date.
         next_due: When the first announced invitation may be deleted; None without one.
@@ -74,6 +75,7 @@ class Reading:
     unread: tuple[ListUnreadable, ...] = ()
     retired: Mapping[Source, SourceRetired] = field(default_factory=dict)
     members: frozenset[str] | None = None
+    seats: Seats | None = None
     ending: Mapping[str, frozenset[Person]] = field(default_factory=dict)
     oldest: datetime | None = None
     next_due: datetime | None = None

@@ -19,6 +19,7 @@ from invite_sweeper.models import (
     ListRef,
     ListUnreadable,
     ProjectGone,
+    Seats,
     Source,
     SourceRetired,
     rfc3339,
@@ -55,6 +56,7 @@ class ReadingBuilder:
         told_name: As in `Reading`.
         scope: Its projects, once they are listed.
         members: Its active members, once they are known; before the first list is added.
+        seats: As in `Reading`.
         unverified: As in `Reading`.
     """
 
@@ -70,6 +72,7 @@ class ReadingBuilder:
         self.told_name: str | None = None
         self.scope: RunScope | None = None
         self.members: frozenset[str] | None = None
+        self.seats: Seats | None = None
         self.unverified = 0
         self._command = command
         self._write = write
@@ -100,6 +103,7 @@ class ReadingBuilder:
             retired=self._retired,
             members=self.members,
             ending=self._keep_ends.people,
+            seats=self.seats,
             oldest=self._oldest,
             next_due=self._next_due,
             unverified=self.unverified,

@@ -292,6 +292,8 @@ class Result:
             name=reading.organization.name,
             plan_made=made,
             plan_complete=made and not (unread or retired_early),
+            people=reading.seats.people if reading.seats is not None else None,
+            people_pending=reading.seats.pending if reading.seats is not None else None,
         )
 
     def _ending(

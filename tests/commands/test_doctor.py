@@ -24,7 +24,7 @@ OTHER = "0123456789abcdef01234567"
 
 @pytest.fixture
 def cli(cli):
-    cli.keys["sources"] = ["invites", "users"]
+    cli.keys["sources"] = ["invites", "users", "org_users"]
     cli.keys["rules"].append({"name": "p", "older_than": "21d", "statuses": ["PENDING"]})
     cli.project = cli.sim.add_project("Search")
     cli.sim.invite(cli.project, "ada@example.com", age=20 * DAYS)
@@ -65,15 +65,16 @@ async def test_sound_setup_ends_with_0_and_lists_every_check(cli):
     assert [check.check for check in checks] == [
         *("policy", "audit directory", "earlier runs", "credentials"),
         *("sunset invites", "clock", "baselines", "limits"),
-        *("scope", "list invites", "list users", "coverage", "coverage", "events"),
+        *("people", "scope", "list invites", "list users", "list org_users", "coverage", "events"),
     ]
     assert "1 pending in 1 list; the role Project Owner is granted" in messages(
         checks, "list invites"
     )
     assert "Within the limits. Of 1 invitation are stale: 1." in messages(checks, "limits")
     assert "2027-07-01" in messages(checks, "sunset invites")
-    assert {check.organization for check in checks[-6:]} == {ORG_ID}
-    assert {check.organization for check in checks[:-6]} == {None}
+    assert "0 of 500 people, 0 pending" in messages(checks, "people")
+    assert {check.organization for check in checks[-7:]} == {ORG_ID}
+    assert {check.organization for check in checks[:-7]} == {None}
 
 
 async def test_doctor_sends_only_gets_and_creates_no_file(cli):
@@ -193,7 +194,7 @@ def covered(cli):
 
 def out_of_scope(cli):
     """A person of a project that the policy excludes is also in a list of the organization."""
-    cli.keys["sources"] = ["users"]
+    cli.keys["sources"] = ["users", "org_invites"]
     cli.keys["projects"] = {"exclude": ["prod-*"]}
     prod = cli.sim.add_project("prod-billing")
     cli.sim.add_user("bo@example.com", age=DAYS, group_roles={prod: ("GROUP_OWNER",)})
@@ -266,7 +267,8 @@ ENDS = {
     ),
     "a list that ends in 181 days": (ending(181), 0, "sunset invites", "ok", "last day"),
     "a list that ends in 180 days": (
-        ending(180), 4, "sunset invites", "warning", "write users and org_users instead",
+        lambda cli: (ending(180)(cli), cli.keys.update(sources=["invites", "users"])),
+        4, "sunset invites", "warning", "write users and org_users instead",
     ),
     "a retired list": (retired, 4, "retired source", "warning", ""),
     "a retired list alone": (

@@ -119,6 +119,14 @@ def test_another_user_may_read_the_textfile_whatever_the_mask_of_the_service_is(
     assert is_textfile(path.read_bytes())
 
 
+def test_people_of_an_organization_are_written_where_they_are_known(path):
+    first = OrganizationResult(id="a" * 24, people=312, people_pending=74)
+    second = OrganizationResult(id="b" * 24)
+    found = written(path, record(organizations=(first, second)))
+    assert labelled(found, "organization_people") == {("a" * 24,): 312}
+    assert labelled(found, "organization_people_pending") == {("a" * 24,): 74}
+
+
 def test_people_of_a_keep_entry_that_ends_have_its_name_and_day(path):
     day = "2026-12-02"
     ends = KeepEntry(name="trip", reason=None, until=day, matched=4, people=3)

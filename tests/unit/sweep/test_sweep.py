@@ -13,7 +13,7 @@ from invite_sweeper.audit.events import Announced, Intent, OutcomeLine, Planned,
 from invite_sweeper.audit.verify import Verdict, verify_directory
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.errors import AtlasUnavailable, AuditLogError
-from invite_sweeper.models import ListUnreadable, Outcome, Sending, Source
+from invite_sweeper.models import ListUnreadable, Outcome, Seats, Sending, Source
 from invite_sweeper.sweep.scope import Shard, scope_sha256
 
 REFUSED = int(Reason.MAX_DELETIONS.exit_code)
@@ -347,6 +347,16 @@ async def test_name_that_no_organization_has_is_a_warning_if_all_names_are_known
 
 async def named(names):
     return names
+
+
+@pytest.mark.parametrize("people", [Seats(312, 74), None])
+async def test_people_of_an_organization_are_told_where_they_can_be_read(directory, people):
+    night = Night(directory, 1)
+    night.atlases[0].people = people
+    result = await night.run(dry_run=True)
+    (only,) = result.organizations
+    assert only.seats == people
+    assert str(Seats(1312, 74)) == "1,312 of 500 people, 74 pending"
 
 
 async def test_notice_says_what_is_due_after_the_trim(directory):
