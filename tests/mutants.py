@@ -221,10 +221,10 @@ MUTANTS = r"""
 -if planned and not command.dry_run:
 +if planned:
 = a list that was not read is forgotten: sweep/reading.py
--all_read=not any(map(may_show_people, unread))
-+all_read=bool(unread) or not unread
+-hides_people = any(map(may_show_people, unread)) or any(
++hides_people = any(
 = each entry is an invitation: sweep/reading.py
--self._add_invitations(combine(people, all_read=not any(map(may_show_people, unread))))
+-self._add_invitations(combine(people, all_read=not hides_people))
 +self._add_invitations(people)
 ? tests/unit/sweep/test_question.py
 = what changed while the question was open is deleted: sweep/run.py
@@ -438,6 +438,12 @@ MUTANTS = r"""
 - or not all(map(_ID.fullmatch, ids)):
 +:
 ? tests/unit/sweep/test_discovery.py
+= API keys are read for each list: sweep/discovery.py
+-            if self._names is None:
++            if self._names is None or self._names:
+= the name of a key that invited somebody is not shown: models.py
+-        if self.inviter is None or self.inviter_name is None:
++        if self.inviter is None or self.inviter_name != "":
 = a 404 is believed of a project that is listed again: sweep/discovery.py
 -        named |= await _shown_projects(reader)
 +        await _shown_projects(reader)
@@ -467,6 +473,9 @@ MUTANTS = r"""
 -found = self._read_again() if self._read_again is not None else self._credentials
 +found = self._credentials
 ? tests/api/test_lists.py
+= a 404 of teams means that there are none: atlas/reader.py
+-            return unread(project, listing.failure)
++            return frozenset()
 = a list whose pages repeat is complete: atlas/lists.py
 -        if has_next and len(found) == known and failure is None:
 +        if has_next and len(found) == known and (has_next := False):
@@ -542,7 +551,7 @@ MUTANTS = r"""
 +os.O_RDWR | os.O_CREAT, fcntl.LOCK_UN)
 ? tests/unit/atlas/test_limits.py
 = the bucket admits whatever is left: atlas/limits.py
--free = self.level - _WITH_OTHERS_IN_FLIGHT * len(in_flight) - self._reserve
+-free = self.level - _WITH_OTHERS_IN_FLIGHT * len(self.in_flight) - self._reserve
 +free = self.level + 2 * count
 ? tests/commands/test_company_network.py
 = requests pass the proxy by: atlas/http.py
