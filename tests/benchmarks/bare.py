@@ -16,9 +16,11 @@ import msgspec
 IN_FLIGHT = 50
 V2023 = "application/vnd.atlas.2023-01-01+json"
 V2024 = "application/vnd.atlas.2024-08-05+json"
+V2025 = "application/vnd.atlas.2025-02-19+json"
 CLIENT_ID, SECRET = "MONGODB_ATLAS_CLIENT_ID", "MONGODB_ATLAS_CLIENT_SECRET"
 BASE = os.environ["MONGODB_ATLAS_BASE_URL"]
 API = f"{BASE}/api/atlas/v2"
+PRESENT = "orgMembershipStatuses=PENDING&orgMembershipStatuses=ACTIVE"
 PAGE = "itemsPerPage=500&includeCount=false&pageNum=1"
 T = TypeVar("T")
 
@@ -53,6 +55,7 @@ class Sweep:
         org = f"{API}/orgs/{projects[0]['orgId']}"
         await self.get(f"{API}/orgs?{PAGE}", headers, V2023)
         await self.get(f"{org}/serviceAccounts/{client_id}", headers, V2024)
+        await self.get(f"{org}/users?{PRESENT}&{PAGE}", headers, V2025)
         await self.get(f"{org}/apiKeys?{PAGE}", headers, V2023)
         self.lists += [Call(f"{API}/groups/{each['id']}/invites", headers) for each in projects]
 
