@@ -224,8 +224,33 @@ MUTANTS = r"""
 -hides_people = any(map(may_show_people, unread)) or any(
 +hides_people = any(
 = each entry is an invitation: sweep/reading.py
--self._add_invitations(combine(people, all_read=not hides_people))
-+self._add_invitations(people)
+-invitations = combine((*self._people, *self._outside), all_read=not hides_people)
++invitations = (*self._people, *self._outside)
+? tests/unit/sweep/test_excluded_projects.py
+= an excluded project does not keep: sweep/scope.py
+-outside = self.excluded if own and Source.USERS in of_projects else []
++outside: list[Project] = []
+= an excluded project keeps beside one list of the organization alone: sweep/scope.py
+-outside = self.excluded if own and Source.USERS in of_projects else []
++outside = self.excluded if Source.ORG_USERS in own and Source.USERS in of_projects else []
+= an excluded project is read where no list of the organization is: sweep/scope.py
+-outside = self.excluded if own and Source.USERS in of_projects else []
++outside = self.excluded
+= people of excluded projects are in scope: sweep/reading.py
+-            case _ if is_outside:
++            case _ if is_outside and False:
+= people of excluded projects are counted: sweep/reading.py
+-            if any(entry.key not in outside for entry in invitation.all_entries)
++            if outside or not outside
+= an excluded project that is gone is counted: sweep/reading.py
+-            case ProjectGone() if is_outside:
++            case ProjectGone() if is_outside and False:
+= a project that moves is swept twice: sweep/discovery.py
+-for project in scope.projects if shown[project.id] > 1]:
++for project in scope.projects if shown[project.id] > 2]:
+= a project that moves is swept where the other organization excludes it: sweep/discovery.py
+-        project.id for scope in scopes for project in (*scope.projects, *scope.excluded)
++        project.id for scope in scopes for project in scope.projects
 ? tests/unit/sweep/test_question.py
 = what changed while the question was open is deleted: sweep/run.py
 -if result.question_s > MAX_QUESTION_S:

@@ -269,7 +269,8 @@ class _Doctor(Checks):
 
         if reading.seats is not None:
             self.add("people", f"{reading.seats}: Atlas's limit counts both.")
-        whole = replace(scope, projects=[*scope.projects, *scope.excluded], team_projects=[])
+        projects = [*scope.projects, *scope.excluded]
+        whole = replace(scope, projects=projects, excluded=[], team_projects=[])
         workers = self._session.policy.execution.concurrency
         await list_invitations(reader, whole, Source, add, workers=workers)
         are = plural_form(len(scope.projects), "is", "are")

@@ -7,7 +7,7 @@ one organization is a value; an error that concerns the run is raised.
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Final, TypeVar
 
@@ -281,6 +281,31 @@ def _has_key_as_inviter(invitation: Invitation) -> bool:
     return bool(invitation.inviter) and "@" not in (invitation.inviter or "")
 
 
+def leave_out_moving(builders: Iterable[ReadingBuilder], sources: Iterable[Source]) -> None:
+    """Count the lists of projects as unreadable that two organizations show: they move.
+
+    Atlas moves a project while a run reads, so that both may list it. Its invitations would be
+    counted in both, and get two DELETEs.
+
+    Args:
+        builders: Of organizations whose projects are listed, or could not be.
+        sources: Of the policy.
+    """
+    scopes = [builder.scope for builder in builders if builder.scope is not None]
+    shown = Counter(
+        project.id for scope in scopes for project in (*scope.projects, *scope.excluded)
+    )
+    of_projects = [source for source in sources if not source.is_organization_level]
+    for scope in scopes:
+        for project in [project for project in scope.projects if shown[project.id] > 1]:
+            scope.projects.remove(project)
+            reason = "Two organizations show the project: it is being moved."
+            scope.unreadable += (
+                ListUnreadable(project.id, project.name, reason, source=source, org_id=scope.org_id)
+                for source in of_projects
+            )
+
+
 _OPTIONAL_TIMEOUT_S: Final = 3.0
 _AT_A_TIME: Final = 4
 """Organizations that are read at the same time; together they have `execution.concurrency`
@@ -325,62 +350,68 @@ class Reader:
         Raises:
             RunError: The audit log failed, or a stop was requested. Nothing was deleted.
         """
-        readings: dict[str, Reading] = {}
-
-        async def read(organization: AtlasOrganization) -> None:
-            readings[organization.id] = await self._read(organization)
-
+        builders = [
+            ReadingBuilder(organization, self._command, self._write, self._steps, self._observe)
+            for organization in self._organizations
+        ]
         try:
-            await for_each(self._organizations, read, workers=self._at_a_time)
+            await for_each(builders, self._list_projects, workers=self._at_a_time)
+            leave_out_moving(builders, self._command.policy.sources)
+            await for_each(builders, self._read, workers=self._at_a_time)
         finally:
-            self._result.report_ends(readings.values())
+            readings = tuple(builder.reading() for builder in builders)
+            self._result.report_ends(readings)
         # A pattern that matched nothing may match where the projects are not known.
-        if all(reading.scope is not None for reading in readings.values()):
+        if all(reading.scope is not None for reading in readings):
             unused = self._filter.unused_patterns()
             self._result.warn_of(WarningCode.UNUSED_PATTERN, *unused, level=WarningLevel.REMARK)
-        names = [reading.told_name for reading in readings.values() if reading.told_name]
+        names = [reading.told_name for reading in readings if reading.told_name]
         is_whole = self._command.shard is None and len(names) == len(self._organizations)
         if is_whole:  # else the name may be that of another one
             unmatched = unmatched_organizations(self._command.policy, names)
             self._result.warn_of(WarningCode.UNUSED_PATTERN, *unmatched)
-        return tuple(readings[organization.id] for organization in self._organizations)
+        return readings
 
-    async def _read(self, organization: AtlasOrganization) -> Reading:
-        """Return what is read of one organization; raise an error of the whole run."""
-        command = self._command
-        builder = ReadingBuilder(organization, command, self._write, self._steps, self._observe)
+    @contextmanager
+    def _errors_of(self, builder: ReadingBuilder) -> Iterator[None]:
+        """Let an error end the reading of one organization; raise that of the whole run."""
         try:
-            builder.scope = await self._list_projects(builder)
-            builder.members = await self._read_members(builder.organization)
-            await self._read_lists(builder, builder.scope)
-            reading = builder.reading()
-            check_population([reading], command)
+            yield
         except (AuditLogError, Interrupted):
             raise
         except RunError as error:
-            return builder.reading(self._result.error_in(builder.organization, error))
-        return reading
+            builder.error = self._result.error_in(builder.organization, error)
 
-    async def _list_projects(self, builder: ReadingBuilder) -> RunScope:
-        """Return the projects of an organization, once the clock is known to be right."""
+    async def _list_projects(self, builder: ReadingBuilder) -> None:
+        """List the projects of an organization, once the clock is known to be right."""
         organization = builder.organization
         client = organization.client
-        scope = await discover_projects(client.reader, self._filter, organization.id)
-        check_clock(client.server.clock_skew_s)
-        names, expiries, seats = await asyncio.gather(
-            _optional(client.reader.organizations()),
-            _optional(client.reader.secret_expiries(organization.id)),
-            _optional(client.reader.seats(organization.id)),
-        )
-        if isinstance(seats, Seats):
-            builder.seats = seats
-        if isinstance(expiries, tuple):
-            self._result.warn(*secret_warnings(expiries, self._command.now))
-        if name := (names or {}).get(organization.id):
-            builder.told_name = name
-            builder.organization = replace(organization, name=name)
-        builder.count(projects_seen=len(scope.projects) + len(scope.unreadable))
-        return scope
+        with self._errors_of(builder):
+            scope = await discover_projects(client.reader, self._filter, organization.id)
+            check_clock(client.server.clock_skew_s)
+            names, expiries, seats = await asyncio.gather(
+                _optional(client.reader.organizations()),
+                _optional(client.reader.secret_expiries(organization.id)),
+                _optional(client.reader.seats(organization.id)),
+            )
+            if isinstance(seats, Seats):
+                builder.seats = seats
+            if isinstance(expiries, tuple):
+                self._result.warn(*secret_warnings(expiries, self._command.now))
+            if name := (names or {}).get(organization.id):
+                builder.told_name = name
+                builder.organization = replace(organization, name=name)
+            builder.count(projects_seen=len(scope.projects) + len(scope.unreadable))
+            builder.scope = scope
+
+    async def _read(self, builder: ReadingBuilder) -> None:
+        """Read what one organization has, unless its projects could not be listed."""
+        if builder.scope is None:
+            return
+        with self._errors_of(builder):
+            builder.members = await self._read_members(builder.organization)
+            await self._read_lists(builder, builder.scope)
+            check_population([builder.reading()], self._command)
 
     async def _read_lists(self, builder: ReadingBuilder, scope: RunScope) -> None:
         """Read the lists of one organization, and settle what is open there."""

@@ -44,7 +44,8 @@ Observer: TypeAlias = Callable[[Decision, Decision], None]
 class ReadingBuilder:
     """Decides the invitations of one organization, list by list; `reading` is what they add up to.
 
-    Memory holds the people of the organization until `finish`, and what is stale.
+    Memory holds the people of the organization until `finish`, and what is stale. An entry of a
+    project out of scope only keeps: it is counted nowhere, but in the invitation that it keeps.
 
     Args:
         write: Writes a line of the run.
@@ -55,6 +56,7 @@ class ReadingBuilder:
         organization: With its name, once Atlas has told it.
         told_name: As in `Reading`.
         scope: Its projects, once they are listed.
+        error: What ended the reading.
         members: Its active members, once they are known; before the first list is added.
         seats: As in `Reading`.
         unverified: As in `Reading`.
@@ -71,6 +73,7 @@ class ReadingBuilder:
         self.organization = organization
         self.told_name: str | None = None
         self.scope: RunScope | None = None
+        self.error: RunError | None = None
         self.members: frozenset[str] | None = None
         self.seats: Seats | None = None
         self.unverified = 0
@@ -88,16 +91,17 @@ class ReadingBuilder:
         self._gone: set[str] = set()
         self._people: list[Decision] = []
         self._stale_within = Counter[timedelta]()
+        self._outside: list[Decision] = []
 
-    def reading(self, error: RunError | None = None) -> Reading:
+    def reading(self) -> Reading:
         """Return what was read so far; after an error nothing is stale."""
         return Reading(
             organization=self.organization,
             told_name=self.told_name,
             scope=self.scope,
-            error=error,
+            error=self.error,
             counts=self._counts,
-            stale=() if error is not None else tuple(self._stale),
+            stale=() if self.error is not None else tuple(self._stale),
             entries=self._entries,
             unread=tuple(self._unread),
             retired=self._retired,
@@ -117,7 +121,10 @@ class ReadingBuilder:
 
     def add(self, ref: ListRef, found: ListOutcome) -> None:
         """Add one list; a project that no longer exists has no invitations."""
+        is_outside = self.scope is not None and self.scope.is_outside(ref)
         match found:
+            case ProjectGone() if is_outside:
+                pass
             case ProjectGone():
                 self.count(projects_gone=int(found.project_id not in self._gone))
                 self._gone.add(found.project_id)
@@ -126,6 +133,8 @@ class ReadingBuilder:
                 self._write(found)
             case ListUnreadable():
                 self.add_unreadable(found)
+            case _ if is_outside:
+                self._outside += (Decision(entry, None, "reaches_out_of_scope") for entry in found)
             case _:
                 self._add_entries(ref, found)
 
@@ -147,8 +156,15 @@ class ReadingBuilder:
         hides_people = any(map(may_show_people, unread)) or any(
             source is not Source.INVITES for source in retired_early
         )
-        people, self._people = self._people, []
-        self._add_invitations(combine(people, all_read=not hides_people))
+        outside = {decision.invitation.key for decision in self._outside}
+        invitations = combine((*self._people, *self._outside), all_read=not hides_people)
+        self._people.clear()
+        self._outside.clear()
+        self._add_invitations(
+            invitation
+            for invitation in invitations
+            if any(entry.key not in outside for entry in invitation.all_entries)
+        )
 
     @cached_property
     def _selector(self) -> Selector:

@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
 
 from msgspec import structs
@@ -63,7 +64,7 @@ def _fold_tags(tags: Iterable[tuple[str, str]]) -> frozenset[tuple[str, str]]:
     return frozenset((casefold_visible(key), casefold_visible(value)) for key, value in tags)
 
 
-@dataclass(slots=True)
+@dataclass
 class RunScope:
     """The projects of one organization that a run sees, and its lists.
 
@@ -85,15 +86,29 @@ class RunScope:
     project_names: dict[str, str] = field(default_factory=dict)
 
     def lists(self, sources: Iterable[Source]) -> list[ListRef]:
-        """Return the lists to read: first those of the organization, then project by project."""
+        """Return the lists to read: first those of the organization, then project by project.
+
+        The last ones are the `users` of `excluded` projects, where a list of the organization is
+        read, too: they are read only to keep. A DELETE in the organization ends them.
+        """
         wanted = tuple(sources)
         own = [source for source in wanted if source.is_organization_level]
         of_projects = [source for source in wanted if not source.is_organization_level]
+        outside = self.excluded if own and Source.USERS in of_projects else []
         organization = Project(self.org_id, "", self.org_id)
         return [
             *(ListRef(organization, source) for source in own),
             *(ListRef(project, source) for project in self.projects for source in of_projects),
+            *(ListRef(project, Source.USERS) for project in outside),
         ]
+
+    def is_outside(self, ref: ListRef) -> bool:
+        """Return whether a list is read only to keep."""
+        return ref.project.id in self._outside
+
+    @cached_property
+    def _outside(self) -> frozenset[str]:
+        return frozenset(project.id for project in self.excluded)
 
     def with_links(
         self, invitation: Invitation, teams: Mapping[str, frozenset[str] | ListUnreadable]

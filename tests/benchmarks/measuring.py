@@ -92,17 +92,20 @@ def _measured(load: Load, command: Sequence[str], *, dry_run: bool) -> Took:
     return found
 
 
-def swept(load: Load, *, dry_run: bool = False, earlier: Path | None = None) -> Took:
+def swept(
+    load: Load, *, dry_run: bool = False, earlier: Path | None = None, **keys: object
+) -> Took:
     """Run the program with its audit directory in a new folder; TMPDIR should be on a disk.
 
     Args:
         earlier: An audit directory on the same disk whose files the new one has, as links.
+        keys: Of the policy, instead of those of `wide_policy`.
     """
     with tempfile.TemporaryDirectory() as folder:
         if earlier is not None:
             shutil.copytree(earlier, Path(folder) / "audit", copy_function=os.link)
         policy = Path(folder) / "policy.yaml"
-        policy.write_bytes(policy_bytes(wide_policy(load)))
+        policy.write_bytes(policy_bytes({**wide_policy(load), **keys}))
         what = ["plan"] if dry_run else ["sweep", "--yes"]
         return _measured(load, [*OURS, *what, "--policy", str(policy), "-q"], dry_run=dry_run)
 

@@ -1,0 +1,187 @@
+"""Excluded projects keep a person in the organization, also where no row names a role in them.
+
+A DELETE in the organization ends what `users` of every project shows of the person, so `users` of
+projects out of scope is read where both are read, only to keep.
+"""
+
+import json
+
+import pytest
+from builders import NOW, ORG, OTHER_ORG, PROJECT, entry_of, object_id, project
+from msgspec import structs
+from sweep.night import Night, later
+
+from invite_sweeper.audit.events import Planned
+from invite_sweeper.models import ListUnreadable, ProjectGone, Source
+
+SANDBOX, PAYMENTS = object_id(1), PROJECT
+OUT = {"project_id": PAYMENTS, "project_name": "prod-pay", "roles": ("GROUP_OWNER",)}
+IN = {"project_id": SANDBOX, "project_name": "sandbox"}
+NO_ROLES = {"project_roles": (), "linked_projects": ()}
+OF_ORGANIZATION = [Source.ORG_USERS, Source.ORG_INVITES]
+ALL = [str(source) for source in Source]
+
+
+def night_of(directory, *entries, sources=ALL, users=None, **keys):
+    """Return a night over a sandbox and the excluded project prod-pay.
+
+    Args:
+        users: What reading `users` of prod-pay gives instead.
+    """
+    night = Night(directory, 0, sources=sources, projects={"exclude": ["prod-*"]}, **keys)
+    (atlas,) = night.atlases
+    atlas.listed = [project(1, name="sandbox"), project(id=PAYMENTS, name="prod-pay")]
+    atlas.lists = {}
+    for entry in entries:
+        key = entry.scope_id if entry.source is Source.INVITES else (entry.source, entry.scope_id)
+        atlas.lists[key] = (*atlas.lists.get(key, ()), entry)
+    if users is not None:
+        atlas.list_results[Source.USERS, PAYMENTS] = users
+    return night
+
+
+def person(*sources, number=1):
+    """Return the entries of a person whose rows name no role in a project."""
+    place = {Source.USERS: IN, Source.INVITES: IN}
+    name = f"ada{number}@example.com"
+    return [entry_of(e, number, username=name, **place.get(e, NO_ROLES)) for e in sources]
+
+
+def kept_lines(night):
+    lines = night.directory.files()[-1].path.read_text(encoding="utf-8").splitlines()
+    return [line for line in map(json.loads, lines) if line["event"] == "kept"]
+
+
+@pytest.mark.parametrize("source", OF_ORGANIZATION)
+async def test_role_in_an_excluded_project_keeps_the_invitation_of_the_organization(
+    directory, source
+):
+    outside = entry_of(Source.USERS, 1, username="ada1@example.com", **OUT)
+    night = night_of(directory, *person(source, Source.USERS), outside, audit={"record": "all"})
+    result = await night.run()
+    ended = [(each.source, each.project_id) for each in night.events(Planned)]
+    assert ended == [(Source.USERS, SANDBOX)]
+    assert result.kept_by_reason == {"reaches_out_of_scope": 1}
+    (kept,) = kept_lines(night)
+    assert (kept["project_name"], [e["source"] for e in kept["entries"]]) == ("prod-pay", [source])
+
+
+@pytest.mark.parametrize("source", OF_ORGANIZATION)
+async def test_the_same_person_without_a_role_there_is_deleted_in_the_organization(
+    directory, source
+):
+    night = night_of(directory, *person(source, Source.USERS))
+    assert [each.source for each in (await night.run() and night.events(Planned))] == [source]
+
+
+async def test_people_of_excluded_projects_alone_are_counted_nowhere_and_never_deleted(directory):
+    outside = [entry_of(Source.USERS, number, **OUT) for number in (7, 8)]
+    night = night_of(directory, *person(Source.ORG_USERS), *outside, audit={"record": "all"})
+    result = await night.run()
+    assert night.deleted == [1]
+    assert (result.invitations_seen, result.kept, kept_lines(night)) == (1, 0, [])
+    assert result.invitations_by_source["users"] == 0
+    assert result.projects_seen == 1
+    again = await night.run(at=later())
+    assert (again.error, again.invitations_seen) == (None, 0)  # nor in the population
+
+
+@pytest.mark.parametrize("source", OF_ORGANIZATION)
+async def test_excluded_project_whose_users_cannot_be_read_keeps_like_any_other(directory, source):
+    unread = ListUnreadable(PAYMENTS, "prod-pay", "HTTP 500.", 500, None, Source.USERS, ORG)
+    night = night_of(directory, *person(source), users=unread)
+    result = await night.run()
+    assert (night.deleted, result.kept_by_reason) == ([0], {"list_unread": 1})
+    assert night.events(ListUnreadable) == [unread]
+    assert (result.projects_unreadable, result.exit_code) == (1, 4)
+
+
+async def test_excluded_project_that_is_gone_keeps_nobody_and_is_no_project_of_the_run(directory):
+    night = night_of(directory, *person(Source.ORG_USERS), users=ProjectGone(PAYMENTS))
+    result = await night.run()
+    assert (night.deleted, result.projects_gone) == ([1], 0)
+
+
+@pytest.mark.parametrize(
+    ("sources", "reads"),
+    [
+        (ALL, [Source.USERS]),
+        (["users", "org_users"], [Source.USERS]),
+        (["users", "org_invites"], [Source.USERS]),
+        (["invites", "users"], []),
+        (["invites", "org_users", "org_invites"], []),
+    ],
+)
+async def test_users_of_an_excluded_project_are_read_once_beside_a_list_of_the_organization(
+    directory, sources, reads
+):
+    night = night_of(directory, sources=sources)
+    (atlas,) = night.atlases
+    await night.run(dry_run=True)
+    assert atlas.requested.count(PAYMENTS) == len(reads)
+
+
+async def test_user_who_is_named_otherwise_in_the_excluded_project_is_the_same_by_the_id(directory):
+    one, *_ = person(Source.ORG_USERS)
+    outside = entry_of(Source.USERS, 1, username=None, **OUT)
+    assert one.invitation_id == outside.invitation_id
+    night = night_of(directory, one, outside)
+    result = await night.run()
+    assert (night.deleted, result.kept_by_reason) == ([0], {"reaches_out_of_scope": 1})
+
+
+async def test_young_row_of_an_excluded_project_decides_nothing_but_that_it_keeps(directory):
+    outside = entry_of(Source.USERS, 1, username="ada1@example.com", created_at=NOW, **OUT)
+    night = night_of(directory, *person(Source.ORG_USERS), outside)
+    result = await night.run()
+    assert (night.deleted, result.kept_by_reason) == ([0], {"reaches_out_of_scope": 1})
+
+
+# A project that moves ----------------------------------------------------------------------------
+
+
+PLACE = {"project_id": SANDBOX, "project_name": "p0"}
+OF_PROJECTS = [Source.INVITES, Source.USERS]
+
+
+def moving_night(directory, sources, name):
+    """Return a night in which the second organization shows the project of the first, too."""
+    keys = {"sources": sources, "projects": {"exclude": ["old"]}}
+    night = Night(directory, 0, 1, **keys)
+    first, second = night.atlases
+    own = {source: entry_of(source, 10, **PLACE) for source in OF_PROJECTS}
+    first.lists = {SANDBOX: (own[Source.INVITES],), (Source.USERS, SANDBOX): (own[Source.USERS],)}
+    moved = {key: (structs.replace(one, org_id=OTHER_ORG),) for key, (one,) in first.lists.items()}
+    second.lists |= moved
+    second.listed.append(project(1, name=name, org_id=OTHER_ORG))
+    return night
+
+
+@pytest.mark.parametrize("sources", [["invites"], ["invites", "users"], ALL])
+@pytest.mark.parametrize("name", ["p0", "old"])
+async def test_project_that_two_organizations_show_while_it_moves_is_kept_in_both_and_said(
+    directory, name, sources
+):
+    """Also where one of them excludes it by another name."""
+    night = moving_night(directory, sources, name)
+    result = await night.run()
+    assert night.deleted == [0, 1]  # its own project
+    assert (result.invitations_seen, result.exit_code) == (1, 4)
+    shown = [ORG, OTHER_ORG] if name == "p0" else [ORG]
+    found = [(each.org_id, each.source.value) for each in night.events(ListUnreadable)]
+    lists = [each for each in sources if not Source(each).is_organization_level]
+    assert sorted(found) == sorted((org_id, each) for org_id in shown for each in lists)
+    assert {each.project_id for each in night.events(ListUnreadable)} == {SANDBOX}
+    assert "being moved" in night.events(ListUnreadable)[0].reason
+
+
+@pytest.mark.parametrize("source", OF_ORGANIZATION)
+async def test_person_with_a_role_in_a_project_that_moves_is_kept_in_both_organizations(
+    directory, source
+):
+    night = moving_night(directory, [str(source)], "p0")
+    role = {"project_roles": ((SANDBOX, "R"),), "linked_projects": ((SANDBOX, "p0"),)}
+    for org_id, atlas in zip((ORG, OTHER_ORG), night.atlases, strict=True):
+        atlas.lists[source, org_id] = (entry_of(source, 20, org_id=org_id, **role),)
+    result = await night.run()
+    assert (night.deleted, result.kept_by_reason) == ([0, 0], {"reaches_out_of_scope": 2})
