@@ -108,7 +108,9 @@ class Explainer:
         if invitation.source.is_organization_level:
             projects = list(invitation.linked_projects)
         organization_name = self._names.get(invitation.org_id)
-        members = pluralize(len(self._members.get(invitation.org_id, ())), "known active member")
+        known = self._members.get(invitation.org_id)
+        count = len(known.names) if known is not None else 0
+        members = pluralize(count, "known active member")
         values = {
             "older_than": age or invitation.created_at,
             "expired": invitation.expires_at,

@@ -38,6 +38,8 @@ class FakeAtlas:
         waits_s: Waits that `try_acquire` returns, by project id; each one once.
         people: The seats of every organization; None if they are not known.
         members: The active members of every organization, or why they are not known.
+        answers: Whether a person is an active member, asked for by name; by default nobody is.
+        asked: The names that were asked for, in order.
         statuses: What became of missing users, by id; an error is raised.
         api_keys: Names of API keys by public key, or why they are not known.
         keys_requested: The organizations whose API keys were read, in order.
@@ -55,6 +57,8 @@ class FakeAtlas:
     waits_s: dict[str, list[float]] = field(default_factory=dict)
     members: frozenset[str] | ListUnreadable = frozenset()
     people: Seats | None = None
+    answers: dict[str, bool | ListUnreadable] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
     statuses: dict[str, object] = field(default_factory=dict)
     requested: list[str] = field(default_factory=list)
     teams_requested: list[str] = field(default_factory=list)
@@ -103,6 +107,11 @@ class FakeAtlas:
 
     async def active_members(self, _org_id: str) -> frozenset[str] | ListUnreadable:
         return self.members
+
+    async def is_active_member(self, _org_id: str, username: str) -> bool | ListUnreadable:
+        self.asked.append(username)
+        await asyncio.sleep(0)
+        return self.answers.get(username, False)
 
     async def membership_status(self, invitation: Invitation) -> UserStatus | ListUnreadable:
         found = self.statuses[invitation.invitation_id]

@@ -276,12 +276,13 @@ class Client:
         *ids: str,
         page: int | None = None,
         since: datetime | None = None,
+        username: str | None = None,
         parse: Callable[[bytes], object] | None = None,
         progress: Sending | None = None,
         body: Body | None = None,
     ) -> Request:
-        """Return a request; `build_path` describes and checks the first four arguments."""
-        path = build_path(endpoint, *ids, page=page, since=since)
+        """Return a request; `build_path` describes and checks the first five arguments."""
+        path = build_path(endpoint, *ids, page=page, since=since, username=username)
         scope_id = ids[0] if ids else self.actor
         bucket = self.limiter.bucket(endpoint.endpoint_set, scope_id)
         return Request(endpoint, path, bucket, parse, progress, body)

@@ -5,11 +5,12 @@ A request that is not built from `ENDPOINTS` with well-formed ids is never sent.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from types import MappingProxyType
 from typing import Final, NamedTuple
+from urllib.parse import quote
 
 from invite_sweeper.models import INVITED_STATUSES, MAX_CLOCK_SKEW_S, MembershipStatus, Source
 
@@ -78,6 +79,7 @@ class Endpoint:
         endpoint_set: The rate limit that applies.
         query: Pinned parameters, URL-encoded.
         paged: Whether it takes a `pageNum`.
+        by_username: Whether it takes the name of one user.
         max_age_s: An answer that was made longer before its request is from a cache.
     """
 
@@ -87,6 +89,7 @@ class Endpoint:
     endpoint_set: EndpointSet
     query: str = ""
     paged: bool = False
+    by_username: bool = False
     max_age_s: float = MAX_CLOCK_SKEW_S
 
     @cached_property
@@ -152,6 +155,8 @@ LIST_GROUP_MEMBERS: Final = _pages(_GROUP_USERS, V2025_02_19, CLOUD_USERS_GROUP,
 """Members and pending users: read before a re-invitation, never for a deletion."""
 LIST_ORG_MEMBERS: Final = _pages(_ORG_USERS, V2025_02_19, CLOUD_USERS_ORG, _PRESENT)
 LIST_ORG_ACTIVE_MEMBERS: Final = _pages(_ORG_USERS, V2025_02_19, CLOUD_USERS_ORG, _ACTIVE)
+FIND_ORG_ACTIVE_MEMBER: Final = replace(LIST_ORG_ACTIVE_MEMBERS, by_username=True, max_age_s=0.0)
+"""Whether a person is an active member. It is not documented whether the name must be exact."""
 LIST_GROUP_TEAMS: Final = _pages(f"{_API}/groups/{{}}/teams", V2023_01_01, TEAMS_GROUP)
 """The teams with access to a project. Requires Project Read Only."""
 LIST_ORG_EVENTS: Final = _pages(
@@ -227,7 +232,11 @@ def is_id(text: str) -> bool:
 
 
 def build_path(
-    endpoint: Endpoint, *ids: str, page: int | None = None, since: datetime | None = None
+    endpoint: Endpoint,
+    *ids: str,
+    page: int | None = None,
+    since: datetime | None = None,
+    username: str | None = None,
 ) -> str:
     """Return the path and query of a request. No other function builds one.
 
@@ -238,18 +247,22 @@ def build_path(
         ids: One for each `{}` of its template, in order.
         page: From 1; for a paged endpoint, and no other one.
         since: Aware UTC: only events since then.
+        username: For an endpoint that takes one, and no other one.
 
     Raises:
         InvalidRequest: The endpoint is unknown, an id is malformed, the number of ids is wrong,
-            or `page` is missing or not allowed.
+            or `page` or `username` is missing or not allowed.
     """
     is_known = endpoint in ENDPOINTS and len(ids) == endpoint.template.count("{}")
     is_paged = page is not None and page > 0
+    is_known = is_known and bool(username) is endpoint.by_username
     if not is_known or is_paged is not endpoint.paged or not all(map(_ID.fullmatch, ids)):
         raise InvalidRequest(f"invalid request: {endpoint.method} {endpoint.template}")
     path, query = endpoint.template.format(*ids), endpoint.query
     if since is not None:
         query = f"{query}&minDate={since:%Y-%m-%dT%H:%M:%SZ}"
+    if username is not None:
+        query = f"{query}&username={quote(username, safe='')}"
     if is_paged:
         query = f"{query}&pageNum={page}"
     return f"{path}?{query}" if query else path

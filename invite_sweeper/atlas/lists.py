@@ -407,6 +407,7 @@ async def read_list(
     make: Callable[[Row], Item],
     key: Callable[[Item], Hashable],
     since: datetime | None = None,
+    username: str | None = None,
 ) -> Listing[Item]:
     """Read a list to its end, and again until two readings in a row show the same.
 
@@ -414,18 +415,21 @@ async def read_list(
     a page that was read already, and is not shown. One page is a list as it was at one instant.
 
     Args:
-        client: Sends the requests; it checks endpoint, ids and date.
+        client: Sends the requests; it checks endpoint, ids, date and name.
         row: The type of its rows.
         make: Makes an entry of a row; may raise UnexpectedContent.
         key: Tells entries apart.
     """
     parse = partial(_parse_page, row_type=row, make=make, paged=endpoint.paged)
-    listing = await _read_once(client, endpoint, *ids, parse=parse, key=key, since=since)
+    read_once = partial(
+        _read_once, client, endpoint, *ids, parse=parse, key=key, since=since, username=username
+    )
+    listing = await read_once()
     for _ in range(1, MAX_READINGS):
         if listing.failure is not None or listing.pages == 1:
             return listing
         before = listing
-        listing = await _read_once(client, endpoint, *ids, parse=parse, key=key, since=since)
+        listing = await read_once()
         if listing.failure is not None:
             return listing._replace(pages=before.pages + listing.pages)
         if sorted(map(repr, listing.rows)) == sorted(map(repr, before.rows)):
@@ -440,6 +444,7 @@ async def _read_once(
     parse: Callable[[bytes], _Rows[Item]],
     key: Callable[[Item], Hashable],
     since: datetime | None,
+    username: str | None,
 ) -> Listing[Item]:
     """Read all pages of a list, by number; one that is not paged with one request.
 
@@ -453,7 +458,9 @@ async def _read_once(
     while has_next and failure is None:
         number = pages + 1 if endpoint.paged else None
         try:
-            request = client.request(endpoint, *ids, page=number, since=since, parse=parse)
+            request = client.request(
+                endpoint, *ids, page=number, since=since, username=username, parse=parse
+            )
         except InvalidRequest as error:
             failure = RequestFailed(str(error), retryable=False)
             break

@@ -30,6 +30,7 @@ from invite_sweeper.atlas.lists import (
 )
 from invite_sweeper.atlas.responses import (
     ListChanged,
+    ListIncomplete,
     Response,
     ResponseOrFailure,
     fatal_error_for,
@@ -180,12 +181,35 @@ class AtlasReader:
     async def active_members(self, org_id: str) -> frozenset[str] | ListUnreadable:
         """Return the folded usernames (`casefold_visible`) of all active members.
 
-        A member without a name makes the list incomplete.
+        A member without a name makes the list incomplete, and so does a row of somebody who is
+        not active, as a cache sends that ignores the query. Two readings must show the same.
         """
-        listing = await self._members(endpoints.LIST_ORG_ACTIVE_MEMBERS, org_id)
+        place = Project(org_id, "", org_id)
+        readings: list[frozenset[str]] = []
+        for _ in range(2):
+            listing = await self._members(endpoints.LIST_ORG_ACTIVE_MEMBERS, org_id)
+            if listing.failure is not None:
+                return unread(place, listing.failure, _ORG_MEMBER)
+            if not all(map(_is_active, listing.rows)):
+                return unread(place, ListIncomplete("the list shows people who are not active"))
+            readings.append(frozenset(row.username for row in listing.rows))
+        if readings[0] != readings[1]:
+            return unread(place, ListChanged("the list changed while it was read"))
+        return readings[0]
+
+    async def is_active_member(self, org_id: str, username: str) -> bool | ListUnreadable:
+        """Return whether an active member has a name, asked for by it.
+
+        An answer that shows anybody else, or somebody who is not active, says nothing.
+        """
+        place = Project(org_id, "", org_id)
+        listing = await self._members(endpoints.FIND_ORG_ACTIVE_MEMBER, org_id, username=username)
         if listing.failure is not None:
-            return unread(Project(org_id, "", org_id), listing.failure, _ORG_MEMBER)
-        return frozenset(row.username for row in listing.rows)
+            return unread(place, listing.failure, _ORG_MEMBER)
+        names = {row.username for row in listing.rows}
+        if not names <= {casefold_visible(username)} or not all(map(_is_active, listing.rows)):
+            return unread(place, ListIncomplete("the answer is about other people than asked for"))
+        return bool(names)
 
     async def statuses(self, invitation: Invitation) -> Mapping[str, str] | ListUnreadable:
         """Return the `orgMembershipStatus` of all pending and active users of a target.
@@ -229,7 +253,9 @@ class AtlasReader:
         statuses = [row.org_membership_status for row in listing.rows]
         return Seats(len(statuses), statuses.count(MembershipStatus.PENDING))
 
-    async def _members(self, endpoint: Endpoint, place_id: str) -> Listing[MemberRow]:
+    async def _members(
+        self, endpoint: Endpoint, place_id: str, *, username: str | None = None
+    ) -> Listing[MemberRow]:
         return await read_list(
             self._client,
             endpoint,
@@ -237,6 +263,7 @@ class AtlasReader:
             row=MemberRow,
             make=_itself,
             key=lambda row: row.username,
+            username=username,
         )
 
     async def invitation_events(
@@ -289,6 +316,10 @@ class AtlasReader:
         if isinstance(result, Response) and isinstance(result.value, tuple):
             return result.value
         return unread(Project(org_id, "", org_id), result, "Organization Read Only")
+
+
+def _is_active(row: MemberRow) -> bool:
+    return row.org_membership_status == MembershipStatus.ACTIVE
 
 
 async def look_after(

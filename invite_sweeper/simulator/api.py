@@ -227,6 +227,8 @@ def _list_users(call: Call) -> SimulatedResponse:
     statuses = _statuses(call)
     users = call.organization.users.values()
     shown = [each for each in users if each.status in statuses and _is_in_scope(call, each)]
+    if names := call.query.get("username"):
+        shown = [each for each in shown if each.username.lower() == names[0].lower()]
     shown.sort(key=lambda user: user.username)
     return call.respond_with_page(shown, lambda user: _user(call, user))
 

@@ -34,7 +34,8 @@ from invite_sweeper.models import (
     Source,
     SourceRetired,
 )
-from invite_sweeper.sweep.guards import check_clock, check_members, check_population
+from invite_sweeper.sweep.guards import check_clock, check_population
+from invite_sweeper.sweep.members import MemberCheck
 from invite_sweeper.sweep.organization import AtlasOrganization, Reading
 from invite_sweeper.sweep.reading import ListOutcome, Observer, ReadingBuilder
 from invite_sweeper.sweep.recovery import Recovery
@@ -409,7 +410,6 @@ class Reader:
         if builder.scope is None:
             return
         with self._errors_of(builder):
-            builder.members = await self._read_members(builder.organization)
             await self._read_lists(builder, builder.scope)
             check_population([builder.reading()], self._command)
 
@@ -421,6 +421,8 @@ class Reader:
             builder.add_unreadable(project)
         opened = self._opened.get(organization.id, ())
         recovery = Recovery(self._result, builder, self._write, opened)
+        members = MemberCheck(self._result, builder)
+        await members.read()
         lists = scope.lists(sources)
         self._result.view.started("Reading lists", len(lists), organization.label)
 
@@ -431,26 +433,12 @@ class Reader:
             if isinstance(found, tuple):
                 found = await inviters.add_to(found)
                 await recovery.settle(ref, found)
+                await members.ask_for_inviters(found)
             builder.add(ref, found)
             self._result.view.done()
 
         warnings = await list_invitations(reader, scope, sources, add_list, workers=self._workers)
         self._result.warn_of(WarningCode.TEAMS, *warnings)
+        members.report()
         await recovery.settle_rest()
         builder.finish(has_ended=self._result.has_ended)
-
-    async def _read_members(self, organization: AtlasOrganization) -> frozenset[str] | None:
-        """Return the active members where a rule or keep entry needs them; None if not known."""
-        policy = self._command.policy
-        if not any(entry.inviter_gone for entry in (*policy.rules, *policy.keep)):
-            return None
-        members = await organization.client.reader.active_members(organization.id)
-        if isinstance(members, ListUnreadable):
-            self._result.warn_of(
-                WarningCode.MEMBERS,
-                f"The active members of the organization {organization.label} are not known: "
-                f"{members.reason.rstrip('.')}. Nothing is deleted there by inviter_gone.",
-            )
-            return None
-        check_members(organization.id, len(members), self._command)
-        return members

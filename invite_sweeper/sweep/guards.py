@@ -213,29 +213,36 @@ def _compared(
             yield ("entry", "entries", where), sum(then.values()), found
 
 
-def check_members(org_id: str, count: int, command: Command) -> None:
-    """Raise GuardRefused if active members dropped by more than `max_population_drop`.
+def drop_of_members(org_id: str, count: int, command: Command) -> str:
+    """Return a sentence if active members dropped by more than `max_population_drop`, else "".
 
-    The list may be incomplete, and every invitation by a missing member would be stale. So small
-    numbers are compared, too.
+    The list may be incomplete, and every inviter who is missing would be gone. So small numbers
+    are compared, too. It concerns what `inviter_gone` judges and refuses nothing else.
     """
-    if not command.accept_population:
-        what = ("active member", "active members", "")
-        before = command.history.members(command.base_url)
-        _check_drop(what, before.get(org_id, 0), count, command)
+    if command.accept_population:
+        return ""
+    before = command.history.members(command.base_url)
+    what = ("active member", "active members", "")
+    return _describe_drop(what, before.get(org_id, 0), count, command)
 
 
 def _check_drop(what: tuple[str, str, str], was: int, now: int, command: Command) -> None:
-    """Raise GuardRefused for a drop; `what` are a noun, its plural, and where they are."""
+    """Raise GuardRefused for a drop."""
+    if message := _describe_drop(what, was, now, command):
+        reasons = (Reason.MAX_POPULATION_DROP,)
+        raise GuardRefused(message, hint=Reason.MAX_POPULATION_DROP.advice, reasons=reasons)
+
+
+def _describe_drop(what: tuple[str, str, str], was: int, now: int, command: Command) -> str:
+    """Return a sentence for a drop, else ""; `what` are a noun, its plural, and where they are."""
     drop = command.limits.max_population_drop
-    if was - now > Fraction(str(drop)) * was:
-        *noun, where = what
-        raise GuardRefused(
-            f"{pluralize(now, *noun)}{where} {plural_form(now, 'was', 'were')} found, {was:,} "
-            f"before: the drop is over max_population_drop: {drop}.",
-            hint=Reason.MAX_POPULATION_DROP.advice,
-            reasons=(Reason.MAX_POPULATION_DROP,),
-        )
+    if was - now <= Fraction(str(drop)) * was:
+        return ""
+    *noun, where = what
+    return (
+        f"{pluralize(now, *noun)}{where} {plural_form(now, 'was', 'were')} found, {was:,} before: "
+        f"the drop is over max_population_drop: {drop}."
+    )
 
 
 def check_plan(command: Command, *, max_age: timedelta, sha256: str | None = None) -> None:

@@ -41,20 +41,20 @@ class KeepEnds:
         ending = ending_entries(policy, today)
         self._keys = {f"keep:{entry.name}": entry.name for entry in ending}
         self._people: dict[str, set[Person]] = {entry.name: set() for entry in ending}
-        self._selector: Selector | None = None
-        if ending:
-            # Entries that have ended come last: only who is kept by nothing else is theirs.
-            active = [entry for entry in policy.keep if entry.is_active(today)]
-            ended = [entry for entry in ending if not entry.is_active(today)]
-            prolonged = [entry.model_copy(update={"until": today}) for entry in ended]
-            self._selector = selector_of(policy.model_copy(update={"keep": (*active, *prolonged)}))
+        self._selector_of = selector_of
+        # Entries that have ended come last: only who is kept by nothing else is theirs.
+        active = [entry for entry in policy.keep if entry.is_active(today)]
+        ended = [entry for entry in ending if not entry.is_active(today)]
+        prolonged = [entry.model_copy(update={"until": today}) for entry in ended]
+        self._prolonged = policy.model_copy(update={"keep": (*active, *prolonged)})
 
     def add(self, entries: Iterable[Invitation]) -> None:
         """Add the entries of a list."""
-        if self._selector is None:
+        if not self._keys:
             return
+        selector = self._selector_of(self._prolonged)  # more may be known than for the last list
         for entry in entries:
-            reason = self._selector.decide(entry).keep_reason
+            reason = selector.decide(entry).keep_reason
             if reason in self._keys:
                 self._people[self._keys[reason]].add(_person(entry))
 

@@ -17,6 +17,7 @@ from invite_sweeper.errors import RunError
 from invite_sweeper.models import ListRef, ListUnreadable, Seats, Source, SourceRetired
 from invite_sweeper.sweep.keep_ends import Person
 from invite_sweeper.sweep.scope import RunScope
+from invite_sweeper.sweep.selection import ActiveMembers
 from invite_sweeper.text import organization_label
 
 
@@ -57,6 +58,7 @@ class Reading:
         retired: The lists that Atlas no longer serves.
         members: Its active members, where a rule or keep entry judges by them and they are known.
         seats: How many people it has; None where that is not known.
+        member_count: How many a complete list of them has, also if it is not judged by.
         ending: The people of each keep entry that ends soon, or has just ended.
         oldest: When the oldest invitation in scope was sent; None where none has a date.
         next_due: When the first announced invitation may be deleted; None without one.
@@ -74,8 +76,9 @@ class Reading:
     entries: Mapping[ListRef, int] = field(default_factory=dict)
     unread: tuple[ListUnreadable, ...] = ()
     retired: Mapping[Source, SourceRetired] = field(default_factory=dict)
-    members: frozenset[str] | None = None
     seats: Seats | None = None
+    members: ActiveMembers | None = None
+    member_count: int | None = None
     ending: Mapping[str, frozenset[Person]] = field(default_factory=dict)
     oldest: datetime | None = None
     next_due: datetime | None = None

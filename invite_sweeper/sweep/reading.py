@@ -10,11 +10,14 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Final, TypeAlias
 
+from msgspec import structs
+
 from invite_sweeper.atlas.responses import is_permission_error
 from invite_sweeper.audit import events
 from invite_sweeper.counts import Counts
 from invite_sweeper.errors import RunError
 from invite_sweeper.models import (
+    Invitation,
     Invitations,
     ListRef,
     ListUnreadable,
@@ -31,7 +34,7 @@ from invite_sweeper.sweep.invitations import combine, may_show_people
 from invite_sweeper.sweep.keep_ends import KeepEnds
 from invite_sweeper.sweep.organization import AtlasOrganization, Reading
 from invite_sweeper.sweep.scope import RunScope
-from invite_sweeper.sweep.selection import Decision, Selector
+from invite_sweeper.sweep.selection import ActiveMembers, Decision, Selector
 from invite_sweeper.sweep.steps import Step, keep_unrecordable
 
 _WEEK: Final = timedelta(days=7)
@@ -57,7 +60,8 @@ class ReadingBuilder:
         told_name: As in `Reading`.
         scope: Its projects, once they are listed.
         error: What ended the reading.
-        members: Its active members, once they are known; before the first list is added.
+        members: Its active members, see `know_members`.
+        member_count: As in `Reading`.
         seats: As in `Reading`.
         unverified: As in `Reading`.
     """
@@ -74,13 +78,14 @@ class ReadingBuilder:
         self.told_name: str | None = None
         self.scope: RunScope | None = None
         self.error: RunError | None = None
-        self.members: frozenset[str] | None = None
         self.seats: Seats | None = None
+        self.member_count: int | None = None
         self.unverified = 0
         self._command = command
         self._write = write
         self._steps = steps
         self._observe = observe
+        self.members: ActiveMembers | None = None
         self._counts = Counts()
         self._stale: list[events.Planned] = []
         self._entries: dict[ListRef, int] = {}
@@ -106,6 +111,7 @@ class ReadingBuilder:
             unread=tuple(self._unread),
             retired=self._retired,
             members=self.members,
+            member_count=self.member_count,
             ending=self._keep_ends.people,
             seats=self.seats,
             oldest=self._oldest,
@@ -134,7 +140,7 @@ class ReadingBuilder:
             case ListUnreadable():
                 self.add_unreadable(found)
             case _ if is_outside:
-                self._outside += (Decision(entry, None, "reaches_out_of_scope") for entry in found)
+                self._outside += map(_kept_outside, found)
             case _:
                 self._add_entries(ref, found)
 
@@ -166,6 +172,12 @@ class ReadingBuilder:
             if any(entry.key not in outside for entry in invitation.all_entries)
         )
 
+    def know_members(self, members: ActiveMembers) -> None:
+        """Decide by these active members from now on."""
+        self.members = members
+        for made_before in ("_selector", "_dates"):
+            vars(self).pop(made_before, None)
+
     @cached_property
     def _selector(self) -> Selector:
         return self._selector_of(self._command.policy)
@@ -177,7 +189,7 @@ class ReadingBuilder:
     def _selector_of(self, policy: Policy) -> Selector:
         """Return what decides by a policy, with what is known of the organization."""
         org_id = self.organization.id
-        members = {org_id: self.members} if self.members else {}
+        members = {org_id: self.members} if self.members is not None else {}
         names = {org_id: self.told_name} if self.told_name else {}
         return Selector(policy, self._command.now, members, names)
 
@@ -267,6 +279,12 @@ class ReadingBuilder:
                 line = invitation.as_event(kind, rule=announcement.rule, deletable_from=due_at)
                 self._write(line)
         return announcement.rule is not None
+
+
+def _kept_outside(entry: Invitation) -> Decision:
+    """Return the decision about an entry in a project out of scope, whatever the policy says."""
+    outside = structs.replace(entry, links_out_of_scope=True)
+    return Decision(outside, None, "reaches_out_of_scope")
 
 
 def unread_counts(unreadable: ListUnreadable) -> Counts:

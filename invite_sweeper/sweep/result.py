@@ -235,9 +235,9 @@ class Result:
             sunset=min(ends).isoformat() if ends else None,
             sunsets={source.value: day.isoformat() for source, day in sunsets.items()},
             members={
-                reading.id: len(reading.members)
+                reading.id: reading.member_count
                 for reading in self.readings
-                if reading.members is not None
+                if reading.member_count is not None
             },
             removed_members=tuple(dict.fromkeys(filter(None, self.removed_members))),
             keep_entries=tuple(

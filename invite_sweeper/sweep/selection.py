@@ -16,6 +16,7 @@ only keep more.
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
@@ -63,9 +64,22 @@ Source: MongoDB announced Atlas on 2016-06-28.
 """
 
 
-Members: TypeAlias = Mapping[str, frozenset[str]]
-"""The folded usernames (`casefold_visible`) of the active members, by organization; only
-organizations whose list was read to its end and did not shrink too much."""
+@dataclass(frozen=True, slots=True)
+class ActiveMembers:
+    """The active members of one organization; names are folded (`casefold_visible`).
+
+    Attributes:
+        names: Of a list that was read to its end and did not shrink too much.
+        gone: Inviters who are not among them, and whom Atlas, asked for by name, does not know
+            as active members either.
+    """
+
+    names: frozenset[str]
+    gone: frozenset[str] = frozenset()
+
+
+Members: TypeAlias = Mapping[str, ActiveMembers]
+"""Those of each organization where they are known."""
 _NO_MEMBERS: Final[Members] = MappingProxyType({})
 Names: TypeAlias = Mapping[str, str]
 """The name of each organization that Atlas told in this run, by id."""
@@ -233,19 +247,50 @@ def _organizations(entry: Rule | Keep, entries: tuple[str, ...], names: Names) -
 
 
 def _inviter_gone(members: Members) -> Matcher:
-    """Match an inviter who is a person and no active member; names that look the same are one."""
+    """Match an inviter who is a person and no active member, by the list and asked for by name."""
     lookalikes = {
-        org_id: frozenset(map(casefold_lookalike, names)) for org_id, names in members.items()
+        org_id: frozenset(map(casefold_lookalike, known.names)) for org_id, known in members.items()
     }
 
     def matches(invitation: Invitation, _: datetime) -> MatchResult:
-        known, inviter = members.get(invitation.org_id), (invitation.inviter or "").strip()
-        if not known or _ADDRESS.fullmatch(inviter) is None:
+        known = members.get(invitation.org_id)
+        inviter = inviter_address(invitation)
+        if known is None or not known.names or inviter is None:
             return "inviter_unknown"
-        is_member = casefold_visible(inviter) in known
-        return not is_member and casefold_lookalike(inviter) not in lookalikes[invitation.org_id]
+        if inviter in known.gone:
+            return True
+        is_member = inviter in known.names
+        is_member = is_member or casefold_lookalike(inviter) in lookalikes[invitation.org_id]
+        return False if is_member else "inviter_unknown"
 
     return matches
+
+
+def inviter_address(invitation: Invitation) -> str | None:
+    """Return the folded address of an inviter who is a person; None of any other."""
+    inviter = (invitation.inviter or "").strip()
+    return casefold_visible(inviter) if _ADDRESS.fullmatch(inviter) is not None else None
+
+
+def inviters_who_seem_gone(
+    invitations: Iterable[Invitation], members: ActiveMembers
+) -> dict[str, str]:
+    """Return the inviters who are not in a list of active members, nor known to be gone.
+
+    Names that look the same are one.
+
+    Returns:
+        The name of each as Atlas shows it, by the folded one.
+    """
+    lookalikes = frozenset(map(casefold_lookalike, members.names))
+    seem_gone: dict[str, str] = {}
+    for invitation in invitations:
+        inviter = inviter_address(invitation)
+        if inviter is None or inviter in members.names or inviter in members.gone:
+            continue
+        if casefold_lookalike(inviter) not in lookalikes:
+            seem_gone[inviter] = (invitation.inviter or "").strip()
+    return seem_gone
 
 
 _ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")

@@ -461,6 +461,10 @@ MEMBERS = f"{API}/orgs/{ORG}/users?orgMembershipStatuses=ACTIVE&{PAGE}&pageNum="
 ACCOUNT = f"{API}/orgs/{ORG}/serviceAccounts/{ACCOUNT_ID}"
 
 
+def member(username, status="ACTIVE"):
+    return {"username": username, "orgMembershipStatus": status}
+
+
 @pytest.fixture
 def facts(script):
     async def read(method, *arguments, client_id=None):
@@ -523,13 +527,21 @@ async def test_only_active_members_of_all_pages_are_returned_folded(sim, online)
 
 
 @pytest.mark.parametrize(
-    "second",
-    [page({"username": None}), page({}), page({"username": " "})],
-    ids=["null", "missing", "blank"],
+    ("username", "status"),
+    [
+        *((name, "ACTIVE") for name in (None, " ", "missing")),
+        *(("b@x.org", status) for status in ("PENDING", "INVITATION_EXPIRED", "NEW", None)),
+    ],
 )
-async def test_active_members_that_are_not_all_known_are_unreadable(facts, script, second):
-    script.answer(MEMBERS + "1", page({"username": "A@x.org"}, has_next=True))
-    script.answer(MEMBERS + "2", second)
+async def test_active_members_that_are_not_all_known_and_active_are_unreadable(
+    facts, script, username, status
+):
+    """A cache that ignores the query shows pending people."""
+    row = {"username": username, "orgMembershipStatus": status}
+    if username == "missing":
+        del row["username"]
+    script.answer(MEMBERS + "1", page(member("A@x.org"), has_next=True))
+    script.answer(MEMBERS + "2", page(row))
 
     assert isinstance(await facts("active_members"), ListUnreadable)
 
@@ -545,6 +557,51 @@ async def test_api_keys_of_all_pages_are_returned_by_public_key_without_those_th
     script.answer(KEYS + "2", page({"publicKey": "zzzzzzzz", "desc": ""}))
 
     assert await facts("api_key_names") == {"wkzjqvtb": "terraform"}
+
+
+async def test_active_members_of_one_page_that_two_readings_do_not_both_show_are_unreadable(
+    sim, online
+):
+    users = sim.organizations[ORG].users
+    ada = sim.add_user("ada@example.com", status="ACTIVE")
+    sim.faults.add(faults.after(lambda _: users.pop(ada)), path="*/orgs/*/users")
+    async with online() as atlas:
+        found = await atlas.reader.active_members(ORG)
+
+    assert isinstance(found, ListUnreadable)
+    assert "changed while it was read" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("rows", "found"),
+    [
+        ((), False),
+        ((("Gone+1@x.org", "ACTIVE"),), True),
+        ((("gone+1@x.org", "PENDING"),), None),
+        ((("gone+1@x.org", None),), None),
+        ((("other@x.org", "ACTIVE"),), None),
+        ((("gone+1@x.org", "ACTIVE"), ("other@x.org", "ACTIVE")), None),
+    ],
+)
+async def test_answer_for_one_name_counts_only_if_it_is_about_it_and_about_active_members(
+    facts, script, rows, found
+):
+    named = MEMBERS.replace("&pageNum=", "&username=gone%2B1%40x.org&pageNum=1")
+    script.answer(named, page(*(member(*row) for row in rows)))
+
+    answer = await facts("is_active_member", "gone+1@x.org")
+
+    assert answer is found if found is not None else isinstance(answer, ListUnreadable)
+
+
+async def test_person_is_asked_for_by_name_in_any_case(sim, online):
+    sim.add_user("Ada@Example.com", status="ACTIVE")
+    sim.add_user("pending@example.com")
+    async with online() as atlas:
+        names = ("ada@example.com", "pending@example.com", "gone@example.com")
+        found = [await atlas.reader.is_active_member(ORG, name) for name in names]
+
+    assert found == [True, False, False]
 
 
 async def test_secrets_of_the_own_service_account_expire_in_order(facts, script):

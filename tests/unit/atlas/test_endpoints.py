@@ -1,6 +1,7 @@
 """Paths of the client: only known endpoints, versions and queries, with well-formed ids."""
 
 from dataclasses import replace
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -49,10 +50,12 @@ def test_malformed_id_is_refused_at_every_place_of_every_endpoint(malformed_id):
     for endpoint in ALL:
         page = 1 if endpoint.paged else None
         ids = [PROJECT] * endpoint.template.count("{}")
-        assert build_path(endpoint, *ids, page=page)
+        named = {"username": "ada@example.com"} if endpoint.by_username else {}
+        assert build_path(endpoint, *ids, page=page, **named)
         for place in range(len(ids)):
+            changed = (*ids[:place], malformed_id, *ids[place + 1 :])
             with pytest.raises(InvalidRequest):
-                build_path(endpoint, *ids[:place], malformed_id, *ids[place + 1 :], page=page)
+                build_path(endpoint, *changed, page=page, **named)
 
 
 @pytest.mark.parametrize(
@@ -73,6 +76,21 @@ def test_malformed_id_is_refused_at_every_place_of_every_endpoint(malformed_id):
 def test_wrong_number_of_ids_wrong_page_or_unknown_endpoint_is_refused(endpoint, ids, page):
     with pytest.raises(InvalidRequest):
         build_path(endpoint, *ids, page=page)
+
+
+@pytest.mark.parametrize("username", [None, ""])
+def test_name_is_needed_where_an_endpoint_takes_one_and_refused_elsewhere(username):
+    with pytest.raises(InvalidRequest):
+        build_path(endpoints.FIND_ORG_ACTIVE_MEMBER, PROJECT, page=1, username=username)
+    with pytest.raises(InvalidRequest):
+        build_path(endpoints.LIST_ORG_USERS, PROJECT, page=1, username="ada@example.com")
+
+
+def test_name_cannot_add_a_parameter():
+    name = "a+b&orgMembershipStatuses=PENDING#@x.org/../"
+    path = build_path(endpoints.FIND_ORG_ACTIVE_MEMBER, PROJECT, page=1, username=name)
+    query = parse_qs(urlsplit(path).query)
+    assert (query["username"], query["orgMembershipStatuses"]) == ([name], ["ACTIVE"])
 
 
 def test_only_deletions_are_those_of_the_four_lists():

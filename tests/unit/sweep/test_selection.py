@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invite_sweeper.models import Source
-from invite_sweeper.sweep.selection import ATLAS_LAUNCHED_AT, Selector
+from invite_sweeper.sweep.selection import ATLAS_LAUNCHED_AT, ActiveMembers, Selector
 
 MICROSECOND, SECOND, DAY = timedelta(microseconds=1), timedelta(seconds=1), timedelta(days=1)
 NO_TIME = timedelta()
@@ -304,7 +304,10 @@ def test_row_of_the_older_lists_is_pending_until_it_expires(expires_at, status, 
 
 # Inviters who left -------------------------------------------------------------------------------
 
-MEMBERS = {ORG: frozenset({"ada@example.com", "zoë@example.com", "bo@example.com"})}
+NAMES = frozenset({"ada@example.com", "zoë@example.com", "bo@example.com"})
+ASKED = frozenset({"gone@example.com", "a.b+c@x.example"})
+"""Inviters of whom Atlas says that no active member has their name."""
+MEMBERS = {ORG: ActiveMembers(NAMES, ASKED)}
 LEFT = {"inviter_gone": True}
 SOON = {"age": timedelta(minutes=1)}
 
@@ -319,6 +322,7 @@ SOON = {"age": timedelta(minutes=1)}
         *((each, "no_rule") for each in ("ada\u200b@example.com", "ada@example.com.")),
         *((each, "inviter_unknown") for each in (None, "", " ", "nmtxqlkl", "a@b", "a b@c.d")),
         ("mdb_sa_id_5efda682a3f2ed2e7dd6cde4", "inviter_unknown"),
+        ("left@example.com", "inviter_unknown"),  # not asked for, or without an answer
     ],
 )
 def test_person_is_gone_whose_address_no_active_member_has_in_any_spelling(
@@ -332,7 +336,16 @@ def test_person_is_gone_whose_address_no_active_member_has_in_any_spelling(
     assert kept == {"r": "keep:k", "no_rule": "too_young"}.get(expected, expected)
 
 
-@pytest.mark.parametrize("members", [{}, {OTHER_ORG: frozenset({"x@y.z"})}, {ORG: frozenset()}])
+@pytest.mark.parametrize(
+    "members",
+    [
+        {},
+        {OTHER_ORG: ActiveMembers(frozenset({"x@y.z"}), ASKED)},
+        {ORG: ActiveMembers(frozenset(), ASKED)},
+        {ORG: ActiveMembers(NAMES)},
+    ],
+    ids=["none", "another's", "empty", "not asked"],
+)
 def test_inviter_is_unknown_where_the_members_are(members):
     one = entry_of(Source.USERS, inviter="gone@example.com")
     assert verdict(one, members=members, **rule(**LEFT)) == "inviter_unknown"

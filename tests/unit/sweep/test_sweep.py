@@ -13,7 +13,7 @@ from invite_sweeper.audit.events import Announced, Intent, OutcomeLine, Planned,
 from invite_sweeper.audit.verify import Verdict, verify_directory
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.errors import AtlasUnavailable, AuditLogError
-from invite_sweeper.models import ListUnreadable, Outcome, Seats, Sending, Source
+from invite_sweeper.models import Outcome, Seats, Sending, Source
 from invite_sweeper.sweep.scope import Shard, scope_sha256
 
 REFUSED = int(Reason.MAX_DELETIONS.exit_code)
@@ -202,60 +202,6 @@ async def test_changed_scope_is_compared_in_what_both_cover(directory, keys):
     result = await changed.run(at=later())
     assert changed.deleted[:2] == [0, 10]
     assert "13 entries were found, 20" in errors(result)[0]
-
-
-LEFT = {"rules": [{"name": "left", "inviter_gone": True}, {"name": "old", "older_than": "14d"}]}
-
-
-def members(count):
-    return frozenset(f"p{number}@example.com" for number in range(count))
-
-
-@pytest.mark.parametrize(
-    ("now", "accepts", "deleted"), [(13, False, [0, 2]), (14, False, [2, 2]), (1, True, [2, 2])]
-)
-async def test_drop_of_the_members_keeps_this_organization_out_alone(
-    directory, now, accepts, deleted
-):
-    first, night = (Night(directory, count, count, **LEFT) for count in (0, 2))
-    for atlas in (*first.atlases, *night.atlases):
-        atlas.members = members(20)
-    await first.run()
-    night.atlases[0].members = members(now)
-    result = await night.run(at=later(), accept_population=accepts)
-    assert night.deleted == deleted
-    if not deleted[0]:
-        assert errors(result) == [
-            (
-                f"Organization Alpha ({ORG}): 13 active members were found, 20 before: "
-                "the drop is over max_population_drop: 0.3."
-            ),
-            None,
-        ]
-    assert result.members == {ORG: now, OTHER_ORG: 20} if deleted[0] else {OTHER_ORG: 20}
-
-
-async def test_invitations_are_judged_by_the_members_of_their_own_organization(directory):
-    night = Night(directory, 1, 1, rules=LEFT["rules"][:1])
-    for atlas, member in zip(night.atlases, ("bo@example.com", "ada@example.com"), strict=True):
-        ((key, (one,)),) = atlas.lists.items()
-        atlas.lists[key] = (changed(one, inviter="ada@example.com"),)
-        atlas.members = frozenset({member})
-    result = await night.run()
-    assert night.deleted == [1, 0]
-    assert result.kept_by_reason == {"no_rule": 1}
-
-
-async def test_unreadable_members_are_said_and_delete_nobody(directory):
-    night = Night(directory, 1, rules=LEFT["rules"][:1])
-    night.atlases[0].members = ListUnreadable(ORG, "", "the role is missing.")
-    result = await night.run()
-    (warning,) = [each for each in result.warnings if each.code == WarningCode.MEMBERS]
-    assert warning.message == (
-        f"The active members of the organization Alpha ({ORG}) are not known: the role is "
-        "missing. Nothing is deleted there by inviter_gone."
-    )
-    assert (night.deleted, result.kept_by_reason) == ([0], {"inviter_unknown": 1})
 
 
 # Warnings ----------------------------------------------------------------------------------------

@@ -1,0 +1,102 @@
+"""Who of an organization's inviters is no active member any more, for `inviter_gone`.
+
+An inviter is gone only where two things say so: the list of active members, read to its end and
+not smaller than before, and Atlas's answer when it is asked for that name. Whatever is not known
+keeps the invitation (`inviter_unknown`) and refuses nothing else.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import replace
+
+from invite_sweeper.endings import WarningCode
+from invite_sweeper.models import Invitation, ListUnreadable
+from invite_sweeper.sweep.guards import drop_of_members
+from invite_sweeper.sweep.reading import ReadingBuilder
+from invite_sweeper.sweep.result import Result
+from invite_sweeper.sweep.selection import ActiveMembers, inviters_who_seem_gone
+from invite_sweeper.text import plural_form, pluralize
+
+
+class MemberCheck:
+    """Reads the active members of one organization, where an entry of the policy needs them.
+
+    Args:
+        result: Is told why members or inviters are not known.
+        builder: Gets the members, and each inviter who is gone.
+    """
+
+    def __init__(self, result: Result, builder: ReadingBuilder) -> None:
+        self._result = result
+        self._builder = builder
+        self._lock = asyncio.Lock()
+        self._asked: set[str] = set()
+        self._unknown: dict[str, ListUnreadable] = {}
+
+    async def read(self) -> None:
+        """Read the list of active members.
+
+        Raises:
+            RunError: A response concerned the run, not the list.
+        """
+        command, organization = self._result.command, self._builder.organization
+        policy = command.policy
+        if not any(entry.inviter_gone for entry in (*policy.rules, *policy.keep)):
+            return
+        names = await organization.client.reader.active_members(organization.id)
+        if isinstance(names, ListUnreadable):
+            self._warn(
+                f"The active members of the organization {organization.label} are not known: "
+                f"{names.reason.rstrip('.')}."
+            )
+            return
+        self._builder.member_count = len(names)
+        if dropped := drop_of_members(organization.id, len(names), command):
+            self._warn(
+                f"The active members of the organization {organization.label} may not all be "
+                f"known: {dropped} The next run compares with {len(names):,}."
+            )
+            return
+        self._builder.know_members(ActiveMembers(names))
+
+    async def ask_for_inviters(self, invitations: Iterable[Invitation]) -> None:
+        """Ask Atlas for each inviter of some invitations who seems gone, by name and once.
+
+        Raises:
+            RunError: A response concerned the run, not the inviter.
+        """
+        organization = self._builder.organization
+        async with self._lock:
+            members = self._builder.members
+            if members is None or not members.names:
+                return
+            gone: set[str] = set()
+            for inviter, name in inviters_who_seem_gone(invitations, members).items():
+                if inviter in self._asked:
+                    continue
+                self._asked.add(inviter)
+                reader = organization.client.reader
+                is_member = await reader.is_active_member(organization.id, name)
+                if isinstance(is_member, ListUnreadable):
+                    self._unknown[inviter] = is_member
+                elif not is_member:
+                    gone.add(inviter)
+            if gone:
+                self._builder.know_members(replace(members, gone=members.gone | gone))
+
+    def report(self) -> None:
+        """Warn of inviters of whom it is not known whether they are active members."""
+        if not self._unknown:
+            return
+        count = len(self._unknown)
+        are = plural_form(count, "is", "are")
+        why = next(iter(self._unknown.values())).reason.rstrip(".")
+        self._warn(
+            f"{pluralize(count, 'inviter')} in the organization {self._builder.organization.label} "
+            f"{are} not in the list of active members, and the answer for the name does not say "
+            f"whether they left: {why}.",
+            "Their invitations are kept.",
+        )
+
+    def _warn(self, found: str, then: str = "Nothing is deleted there by inviter_gone.") -> None:
+        self._result.warn_of(WarningCode.MEMBERS, f"{found} {then}")
