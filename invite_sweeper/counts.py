@@ -28,7 +28,7 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         still_there: Of `failed`, those whose answer said deleted or gone and that a list still
             shows.
         missing_role: Lists not read and deletions that failed, because a role is missing.
-        recovered: Intents that an interrupted run left open, resolved by this run.
+        recovered: Deletions that an interrupted run left without an outcome, and that took place.
         restored: Invited by a restore, and pending again.
         active: Added by Atlas as members at once in a restore, without an acceptance.
         already_there: Invited or members without the restore.

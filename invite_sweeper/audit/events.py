@@ -63,6 +63,7 @@ class RunStarted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         scope_sha256: The hash of what the run reads; runs with the same can be compared.
         plan_sha256: Of the plan that is applied; None without one.
         restores: The run whose deletions a restore undoes; None of any other run.
+        reason: What `--reason` says, without secrets; None without it. It proves nothing.
     """
 
     event: ClassVar[str] = "run_started"
@@ -79,6 +80,7 @@ class RunStarted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     scope_sha256: str | None = None
     plan_sha256: str | None = None
     restores: str | None = None
+    reason: str | None = None
 
 
 class Planned(Invitation, frozen=True, kw_only=True):

@@ -92,6 +92,7 @@ class RunOptions(NamedTuple):
     accept_population: bool = False
     deadline: str | None = None
     yes: bool = False
+    reason: str | None = None
     audit_dir: Path | None = None
     out: Path | None = None
     output: str = "text"
@@ -138,6 +139,11 @@ _OPTIONS: Final[dict[str, Callable[..., Decorator]]] = {
         help="Stop the run after this time, such as 30m or 1h.",
     ),
     "yes": partial(option, "Safety", help="Do not ask for confirmation."),
+    "reason": partial(
+        option, "Safety", metavar="TEXT", envvar="INVITE_SWEEPER_REASON",
+        help="Why or for whom: a ticket, a name. It is recorded with the run and proves nothing by "
+        "itself.",
+    ),
     "audit_dir": partial(
         option, "Output", metavar="DIR", type=FILE, envvar="INVITE_SWEEPER_AUDIT_DIR",
         help="The audit directory; overrides the policy's.",

@@ -28,7 +28,7 @@ _NOTHING_INVITED: Final = "No one was invited."
     "run", help="The run to undo: its number, id or file; without it the last sweep.",
     required=False, metavar="[RUN]",
 )  # fmt: skip
-@options(*CONNECTED, "deadline", "yes")
+@options(*CONNECTED, "deadline", "yes", "reason")
 @click.option("--dry-run", is_flag=True, help="Show who would be invited; write nothing.")
 @click.option("--username", metavar="GLOB", help="Only people with this address.")
 @click.option("--include-unconfirmed", is_flag=True,

@@ -42,7 +42,7 @@ from invite_sweeper.report.story import errors_of
 from invite_sweeper.shutdown import StopRequest, handle_signals
 from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.organization import AtlasOrganization
-from invite_sweeper.text import describe_duration
+from invite_sweeper.text import describe_duration, escape_unprintable
 
 _PATIENCE_S: Final = 10.0
 """How long a person at a terminal waits for the first response: the address may be wrong. A
@@ -108,6 +108,29 @@ def read_all_credentials(
     return found
 
 
+MAX_REASON_LENGTH: Final = 500
+
+
+def check_reason(text: str | None) -> str | None:
+    """Return the reason of a run without blanks around it; None without any other character.
+
+    Raises:
+        UsageError: It is too long, or has characters that are not printable, such as a newline.
+    """
+    reason = (text or "").strip()
+    if len(reason) > MAX_REASON_LENGTH:
+        raise UsageError(
+            f"--reason has {len(reason):,} characters; at most {MAX_REASON_LENGTH} are allowed.",
+            hint="Name a ticket that says more.",
+        )
+    if (shown := escape_unprintable(reason)) != reason:
+        raise UsageError(
+            f"--reason has a character that is not printable: {shown}",
+            hint="Write it on one line, without control characters.",
+        )
+    return reason or None
+
+
 class Session:
     """What `sweep`, `plan`, `restore`, `explain` and `doctor` need while they run.
 
@@ -115,6 +138,7 @@ class Session:
         policy: With the deadline of the command.
 
     Attributes:
+        reason: Why or for whom the command runs, as the operator wrote it; None without one.
         now: The one instant of the command, aware UTC; `started_s` on the run's clock
             (`invite_sweeper.clock`), as `deadline_s`.
         run_id: Unique, sorts by time.
@@ -132,6 +156,7 @@ class Session:
         if options.pushgateway is not None:
             check_gateway_url(options.pushgateway)
         self.options = options
+        self.reason = check_reason(options.reason)
         self.policy = policy
         self.environment = environment
         self.started_s = clock.seconds()
@@ -267,6 +292,7 @@ class Session:
             history=history,
             clock=clock.seconds,
             started_s=self.started_s,
+            reason=self.reason,
             **more,
         )
 

@@ -164,7 +164,7 @@ def _tell_killed(run: RunRecord) -> Story:
             ", ".join(parts) or "it has no last line",
             run.start.organizations,
         ),
-        (StoryLine("Run", _run_line(run)),),
+        tuple(_which_run(run)),
         (),
         (Attention("The run has no end", tuple(messages), UNFINISHED_ADVICE),),
     )
@@ -182,6 +182,13 @@ def _headline(run: RunRecord, ended: str, done: str, organizations: Sequence[str
         where = pluralize(len(organizations), "organization")
     text = f"{done} · {where}" if where else done
     return StoryLine(ended, escape_unprintable(text), status.style)
+
+
+def _which_run(run: RunRecord) -> Iterator[StoryLine]:
+    """Yield which run it was, and why or for whom the operator started it."""
+    yield StoryLine("Run", _run_line(run))
+    if run.start.reason is not None:
+        yield StoryLine("Reason", escape_unprintable(run.start.reason))
 
 
 def _run_line(run: RunRecord) -> str:
@@ -266,7 +273,7 @@ def _lines(run: RunRecord, end: RunFinished) -> Iterator[StoryLine]:
         yield StoryLine("Retired", f"Atlas no longer serves these lists: {lists}", style)
     if len(end.organizations) == 1 and (seats := end.organizations[0].seats) is not None:
         yield StoryLine("People", str(seats))
-    yield StoryLine("Run", _run_line(run))
+    yield from _which_run(run)
     yield StoryLine("Time", _time(end))
 
 

@@ -11,6 +11,7 @@ from invite_sweeper.audit import CompleteRun, History, PlanScope, SavedPlan
 from invite_sweeper.audit.events import Mode, RunStarted
 from invite_sweeper.audit.history import SentDeletion
 from invite_sweeper.policy import Limits, Policy
+from invite_sweeper.redaction import SECRETS
 from invite_sweeper.sweep.organization import AtlasOrganization
 from invite_sweeper.sweep.scope import Shard, scope_sha256
 from invite_sweeper.sweep.steps import ChangeTracker, KeepBounced, KeepOutsidePlan, Notice, Step
@@ -34,6 +35,7 @@ class Command:
         detailed_exit_code: A dry run that finds stale invitations ends with 10.
         restores: The run whose deletions a restore undoes; None of any other run.
         observers: Steps after those of `notice`: each sees every decision and changes none.
+        reason: Why or for whom it runs, as the operator wrote it; None without one.
     """
 
     policy: Policy
@@ -50,6 +52,7 @@ class Command:
     detailed_exit_code: bool = False
     restores: str | None = None
     observers: tuple[Step, ...] = ()
+    reason: str | None = None
 
     @cached_property
     def limits(self) -> Limits:
@@ -111,4 +114,5 @@ class Command:
             scope_sha256=scope_sha256(self.policy) if is_sweep else None,
             plan_sha256=self.saved.sha256 if self.saved is not None else None,
             restores=self.restores,
+            reason=SECRETS.redact(self.reason) if self.reason is not None else None,
         )

@@ -30,6 +30,7 @@ from invite_sweeper.sweep.reading import ReadingBuilder
 from invite_sweeper.sweep.result import Result
 from invite_sweeper.text import plural_form, pluralize
 
+_GONE: Final = frozenset({Outcome.ALREADY_GONE, Outcome.ACCEPTED_DURING})
 _NOT_MEMBERS: Final = frozenset({*INVITED_STATUSES, MembershipStatus.GONE})
 
 
@@ -123,7 +124,8 @@ class Recovery:
     def _record(self, opened: OpenIntent, outcome: Outcome, seen_after: str | None = None) -> None:
         sent, recovers = Sending(seen_after=seen_after), opened.run.run_id
         self._write(OutcomeLine.of(opened.intent, outcome, sent, recovers=recovers))
-        self._builder.count(recovered=1)
+        # One that is still listed was no deletion: this run plans it anew.
+        self._builder.count(recovered=int(outcome in _GONE))
         if outcome is Outcome.ACCEPTED_DURING:
             self._result.removed_member(opened.intent)
             self._result.stopped_by.append(Reason.REMOVED_MEMBER)

@@ -1,0 +1,90 @@
+"""`--reason`: why or for whom a run was started, told wherever the run is told."""
+
+import json
+
+import pytest
+
+TEXT = "OPS-1234: Łukasz asked, <b> & all"
+
+
+def started(cli):
+    return cli.lines("run_started")[-1]
+
+
+def test_reason_is_told_wherever_the_run_is_told(cli, receiver):
+    cli.stock()
+    hook = {"kind": "webhook", "url_env": "HOOK_URL", "secret_env": "HOOK_KEY", "when": "always"}
+    cli.keys["notify"] = [hook]
+    done = cli.sweep("--reason", f"  {TEXT} ", HOOK_URL=receiver.url, HOOK_KEY="k" * 32)
+    assert (done.code, done.summary["reason"], started(cli)["reason"]) == (0, TEXT, TEXT)
+    (_, _, message) = receiver.requests[-1]
+    assert json.loads(message)["reason"] == TEXT
+    assert TEXT in cli.run("audit", "show", "1", "--audit-dir", "audit").out
+    assert "OPS-1234: Łukasz asked, &lt;b&gt; &amp; all" in cli.run("report", "audit").out
+    assert "Łukasz asked" in cli.run("report", "audit", "--format", "md").out
+
+
+def test_text_messages_and_a_killed_run_have_the_reason(cli, receiver):
+    cli.stock()
+    cli.keys["notify"] = [{"kind": "slack", "url_env": "SLACK_URL", "when": "always"}]
+    assert cli.sweep("--reason", TEXT, SLACK_URL=receiver.url).code == 0
+    assert "Reason: OPS-1234: Łukasz asked" in json.loads(receiver.requests[-1][2])["text"]
+    lines = cli.log_path.read_bytes().splitlines(keepends=True)
+    cli.log_path.write_bytes(b"".join(lines[:-1]))
+    (cli.audit_dir / "HEAD").unlink()
+    assert TEXT in cli.run("audit", "show", "1", "--audit-dir", "audit").out
+
+
+@pytest.mark.parametrize("command", ["plan", "sweep", "restore"])
+def test_each_command_that_writes_a_run_takes_it_from_the_environment(cli, command):
+    cli.stock()
+    assert cli.sweep(INVITE_SWEEPER_REASON="").code == 0
+    assert "reason" not in started(cli)
+    words = ("1",) if command == "restore" else ()
+    yes = () if command == "plan" else ("--yes",)
+    done = cli.run(
+        command, *words, *yes, "--policy", "policy.yaml", "-o", "json",
+        INVITE_SWEEPER_REASON="OPS-1",
+    )  # fmt: skip
+    assert (done.code, done.summary["reason"]) == (0, "OPS-1"), done.err
+    assert (started(cli)["reason"], len(cli.run_files())) == ("OPS-1", 2)
+
+
+@pytest.mark.parametrize("command", ["plan", "sweep", "restore"])
+@pytest.mark.parametrize(
+    ("reason", "message"),
+    [
+        ("x" * 501, "--reason has 501 characters; at most 500 are allowed."),
+        ("two\nlines", "--reason has a character that is not printable: two[U+000A]lines"),
+        ("a\x1b[2Jb", "--reason has a character that is not printable: a[U+001B][2Jb"),
+        ("\u202egpj.exe", "--reason has a character that is not printable: [U+202E]gpj.exe"),
+    ],
+    ids=["501 characters", "newline", "escape", "direction mark"],
+)
+def test_a_reason_that_cannot_be_told_is_wrong_usage(cli, command, reason, message):
+    cli.stock()
+    done = cli.run(command, "--policy", "policy.yaml", "--reason", reason)
+    assert (done.code, cli.run_files(), cli.sim.requests) == (2, [], ())
+    assert message in done.err
+
+
+@pytest.mark.parametrize(
+    ("reason", "recorded"),
+    [("é" * 500, "é" * 500), (f" {'x' * 500}\t", "x" * 500), (" \t ", None), ("", None)],
+    ids=["500 characters", "500 and blanks", "blanks", "empty"],
+)
+def test_at_most_500_characters_are_recorded_and_blanks_are_none(cli, reason, recorded):
+    cli.stock()
+    done = cli.plan("--reason", reason)
+    assert (done.code, done.summary["reason"]) == (0, recorded)
+    assert started(cli).get("reason") == recorded
+
+
+def test_a_secret_in_the_reason_is_redacted_everywhere(cli):
+    cli.stock()
+    (secret,) = cli.account.environment().values()
+    done = cli.plan("--reason", f"with {secret}, see https://ada:hunter2@example.com/x")
+    told = "with ***, see https://example.com/x"
+    assert (done.summary["reason"], started(cli)["reason"]) == (told, told)
+    page = cli.run("report", "audit").out
+    assert not {s for s in (secret, "hunter2") if s in done.out + done.err + page}
