@@ -14,6 +14,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -36,6 +37,9 @@ from invite_sweeper.redaction import SECRETS
 from invite_sweeper.text import truncate
 
 _MAX_SMALL_FILE_BYTES: Final = 1 << 16
+_MAX_POLICY_BYTES: Final = 1 << 20
+"""`policy` refuses a longer file."""
+_POLICY_NAME: Final = re.compile(r"[0-9a-f]{64}\.yaml")
 _SAFE_FLAGS: Final = os.O_NOFOLLOW | os.O_CLOEXEC
 MIN_RUNS: Final = 30
 """A run judges at least by so many runs before it."""
@@ -228,6 +232,44 @@ class AuditDirectory:
             raise
         return RunFile(number, run_id, path), fd, prev
 
+    def policy_path(self, sha256: str) -> Path:
+        """Return where the copy of a policy with this hash is, or will be."""
+        return self.path / "policies" / f"{sha256}.yaml"
+
+    def keep_policy(self, policy: bytes) -> None:
+        """Write a copy of a policy, if there is none, and sync it. The lock must be held.
+
+        A run records the hash of its policy; the copy says which rules were in force then.
+
+        Raises:
+            DamagedFile: There is one, and it was changed.
+            AuditLogError: The copy is not safe, or cannot be written.
+        """
+        path = self.policy_path(sha256(policy).hexdigest())
+        with _writing(path, self.path):
+            _make_private(self.path)
+            _make_private(path.parent)
+            if not os.path.lexists(path):
+                replace_file(path, policy, follow_links=False)
+                return
+            _check_owner(path, self.path)
+        check_policy_copy(path)
+
+    def policy_copies(self) -> tuple[Path, ...]:
+        """Return the copies of policies; other files are left alone.
+
+        Raises:
+            DamagedFile: Their directory cannot be read.
+        """
+        folder = self.path / "policies"
+        try:
+            found = sorted(each for each in folder.iterdir() if _POLICY_NAME.fullmatch(each.name))
+        except FileNotFoundError:
+            return ()
+        except OSError as error:
+            raise DamagedFile(folder, None, f"cannot be read: {error.strerror}") from None
+        return tuple(found)
+
     def check(self) -> None:
         """Check what a run needs to begin; changes nothing, and takes no lock.
 
@@ -253,13 +295,7 @@ class AuditDirectory:
         """
         for path in (self.path / "HEAD", *(file.path for file in self.files()[-1:])):
             with suppress(FileNotFoundError):
-                status = path.lstat()
-                if not stat.S_ISREG(status.st_mode):
-                    raise AuditLogError(f"{path} is not a regular file.", hint=_REPLACE_HINT)
-                if status.st_uid not in {os.geteuid(), 0}:
-                    raise _owned_by_another(path, status.st_uid, self.path)
-                if status.st_mode & stat.S_IWOTH:
-                    raise AuditLogError(f"Every user can write to {path}.", hint=_chmod_hint(path))
+                _check_owner(path, self.path)
 
     @contextmanager
     def lock(self, *, run_id: str, now: datetime, command: str) -> Iterator[None]:
@@ -306,6 +342,39 @@ class AuditDirectory:
                 hint="Let no other program change the audit directory. Run the same command again "
                 "when no other run is at work.",
             )
+
+
+def check_policy_copy(path: Path) -> None:
+    """Raise DamagedFile if the copy of a policy cannot be read, or has not the hash of its name."""
+    try:
+        data = read_small_file(path, _MAX_POLICY_BYTES, follow_links=False)
+    except OSError as error:
+        raise DamagedFile(path, None, f"cannot be read: {error.strerror}") from None
+    if sha256(data).hexdigest() != path.stem:
+        raise DamagedFile(
+            path,
+            None,
+            "was changed: it does not have the hash that its name says",
+            "Restore it from a copy, or move it away: a run with that policy writes it again.",
+        )
+
+
+def _check_owner(path: Path, directory: Path) -> None:
+    """Raise AuditLogError unless a file is a regular one that no other user can have written.
+
+    Args:
+        directory: The audit directory.
+
+    Raises:
+        OSError: It is missing, or cannot be examined.
+    """
+    status = path.lstat()
+    if not stat.S_ISREG(status.st_mode):
+        raise AuditLogError(f"{path} is not a regular file.", hint=_REPLACE_HINT)
+    if status.st_uid not in {os.geteuid(), 0}:
+        raise _owned_by_another(path, status.st_uid, directory)
+    if status.st_mode & stat.S_IWOTH:
+        raise AuditLogError(f"Every user can write to {path}.", hint=_chmod_hint(path))
 
 
 @contextmanager
@@ -358,11 +427,14 @@ def _make_private(directory: Path) -> None:
 
 
 @contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def _writing(path: Path, directory: Path | None = None) -> Iterator[None]:
     """Raise AuditLogError for a file of the audit directory that cannot be written.
 
     Where the file, or else the nearest directory above it, belongs to another user, the error
     names the owner and the command that repairs it.
+
+    Args:
+        directory: The audit directory; None where the file is in it, and not below it.
     """
     try:
         yield
@@ -373,7 +445,7 @@ def _writing(path: Path) -> Iterator[None]:
             for each in (path, *path.parents):
                 with suppress(OSError):
                     if (owner := each.lstat().st_uid) != os.geteuid():
-                        raise _owned_by_another(each, owner, path.parent) from error
+                        raise _owned_by_another(each, owner, directory or path.parent) from error
                     break
         raise AuditLogError(
             f"{path} cannot be written: {error.strerror or error}.",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
+from rich.console import Console
 
 from invite_sweeper.audit import (
     AuditDirectory,
@@ -138,6 +139,7 @@ def show(
                 terminal.show_lines(console, (fields for fields, _ in matching))
             else:
                 terminal.show_run(console, record)
+                _show_policy(console, record)
             sha256 = FileChain(record.file, hashed=True).read().sha256
             console.print(f"SHA-256  {sha256}", soft_wrap=True)
     raise SystemExit(shown.exit_code)
@@ -207,6 +209,15 @@ class _Shown:
     def _report(self, error: DamagedLog) -> None:
         self.exit_code = int(error.exit_code)
         print_error(error.having(consequence=""))
+
+
+def _show_policy(console: Console, record: RunRecord) -> None:
+    """Name the file with the rules that were in force, if it is beside the run's file."""
+    if record.start.policy_sha256 is None:
+        return
+    path = AuditDirectory(record.file.path.parent).policy_path(record.start.policy_sha256)
+    if path.is_file():
+        console.print(f"Policy   {escape_unprintable(str(path))}", soft_wrap=True, markup=False)
 
 
 _CSV_COLUMNS: Final = (

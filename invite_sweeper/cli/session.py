@@ -268,6 +268,8 @@ class Session:
         """Yield the log and the record of this run, whose lock is held; warn of a failed copy."""
         writer = audit_copy() if self.policy.audit.stdout else None
         clock = partial(datetime.now, UTC)
+        if start.policy_sha256 is not None:
+            self.directory.keep_policy(self.policy.source)
         log = AuditLog(self.directory, self.run_id, clock=clock, copy=writer)
         record = RunRecord(log.file, start=start)
         try:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Iterator
 from datetime import date, timedelta
+from hashlib import sha256
 from itertools import permutations
 from typing import Final, NamedTuple
 
@@ -126,16 +127,21 @@ class Policy(model.StrictModel):
         [{"kind": "slack", "url_env": "SLACK_URL", "when": "failures"}],
     )
 
-    _sha256: str = PrivateAttr("")
+    _source: bytes = PrivateAttr(b"")
 
     @override
-    def model_post_init(self, context: str | None, /) -> None:
-        self._sha256 = context or ""
+    def model_post_init(self, context: bytes | None, /) -> None:
+        self._source = context or b""
+
+    @property
+    def source(self) -> bytes:
+        """Return the file's bytes."""
+        return self._source
 
     @property
     def sha256(self) -> str:
         """Return the hash of the file's bytes, 64 hex digits."""
-        return self._sha256
+        return sha256(self._source).hexdigest()
 
     @property
     def organization_ids(self) -> frozenset[str]:

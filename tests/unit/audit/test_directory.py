@@ -7,6 +7,7 @@ import stat
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -281,6 +282,73 @@ class TestNextRun:
         (directory.path / SECOND).touch()
         assert write_run(directory, "r3").name == "000003-r3.jsonl"
         assert verify_directory(directory).verdict is Verdict.SOUND
+
+
+POLICY = b"version: 1\n"
+COPY = f"policies/{sha256(POLICY).hexdigest()}.yaml"
+
+
+class TestPolicies:
+    def test_the_copy_has_the_bytes_of_the_policy_and_its_hash_as_name(self, directory):
+        directory.keep_policy(POLICY)
+        directory.keep_policy(b"")
+        copy = directory.path / COPY
+        assert copy.read_bytes() == POLICY
+        assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+        assert stat.S_IMODE(copy.parent.stat().st_mode) == 0o700
+        assert len(directory.policy_copies()) == 2
+
+    def test_a_copy_is_written_once_and_on_disk_with_its_name(self, directory, monkeypatch):
+        synced, real = [], os.fsync
+
+        def fsync(fd: int) -> None:
+            synced.append(str(Path(f"/proc/self/fd/{fd}").readlink()))
+            real(fd)
+
+        monkeypatch.setattr(os, "fsync", fsync)
+        directory.keep_policy(POLICY)
+        copies = directory.path / "policies"
+        assert {str(copies), str(directory.path)} <= set(synced)
+        assert any(Path(each).parent == copies for each in synced)
+        before = (directory.path / COPY).stat()
+        synced.clear()
+        directory.keep_policy(POLICY)
+        assert (synced, (directory.path / COPY).stat()) == ([], before)
+
+    @pytest.mark.parametrize("changed", [b"", POLICY + b"#", POLICY[:-1]])
+    def test_a_changed_copy_is_damage_and_is_not_written_over(self, directory, changed):
+        directory.keep_policy(POLICY)
+        (directory.path / COPY).write_bytes(changed)
+        with pytest.raises(DamagedLog, match="was changed"):
+            directory.keep_policy(POLICY)
+        assert (directory.path / COPY).read_bytes() == changed
+
+    @pytest.mark.parametrize("place", ["policies", COPY])
+    def test_links_are_not_followed_to_write_or_to_trust_a_copy(self, directory, tmp_path, place):
+        directory.keep_policy(POLICY)
+        moved = (directory.path / place).rename(tmp_path / "elsewhere")
+        (directory.path / place).symlink_to(moved)
+        with pytest.raises(AuditLogError, match=r"symbolic link|regular file"):
+            directory.keep_policy(POLICY)
+
+    @pytest.mark.parametrize("place", ["policies", COPY])
+    def test_a_copy_that_every_user_can_write_is_not_trusted(self, directory, place):
+        directory.keep_policy(POLICY)
+        (directory.path / place).chmod(0o777)
+        with pytest.raises(AuditLogError, match="Every user can write"):
+            directory.keep_policy(POLICY)
+
+    @pytest.mark.parametrize("name", ["write", "fsync", "open"])
+    def test_a_full_disk_is_an_error_and_leaves_no_copy(self, directory, monkeypatch, name):
+        directory.keep_policy(b"another")
+        with monkeypatch.context() as patch:
+            fail(patch, name, errno.ENOSPC)
+            with pytest.raises(AuditLogError, match="No space left") as caught:
+                directory.keep_policy(POLICY)
+        assert caught.value.exit_code == 7
+        assert len(directory.policy_copies()) == 1
+        directory.keep_policy(POLICY)
+        assert (directory.path / COPY).read_bytes() == POLICY
 
 
 class TestLock:
