@@ -48,6 +48,7 @@ RUN_BY = {
     (OPERATORS, "A plan approved by a second person"): CLUSTER,
     (OPERATORS, "Helm"): CLUSTER,
     (OPERATORS, "Mail to inviters"): "deploy/test_mail_inviters.py",
+    (OPERATORS, "How long files stay"): "deploy/test_systemd_machine.py",
     (OPERATORS, "What an auditor gets"): "test_auditor_page.py",
     (ORGANIZATIONS, "kustomize"): "deploy/test_pages.py",
     (f"{HELP}/audit.md", "The audit log"): HERE,

@@ -99,6 +99,22 @@ def test_service_can_access_only_its_folder_and_credentials(machine):
     assert re.search(r"^Seccomp: 2$", log, re.MULTILINE)
 
 
+def test_archive_of_the_page_has_every_run_and_a_timer(followed, machine):
+    machine.follow(section(OPERATORS, "How long files stay"))
+    unit = "invite-sweeper-archive.service"
+    machine.write(f"/etc/systemd/system/{unit}.d/test.conf", "[Service]\nPrivateUsers=no\n")
+    machine.run("systemctl", "daemon-reload")
+    machine.run("systemctl", "start", unit)
+    log = machine.run("journalctl", f"--unit={unit}", "--output=cat").stdout
+    kept = machine.run("sh", "-c", f"ls {STATE}/audit | grep -c jsonl").stdout
+    archive = "/srv/invite-sweeper-archive"
+    assert machine.run("sh", "-c", f"ls {archive} | grep -c 'jsonl.gz$'").stdout == kept, log
+    verify = ("/opt/invite-sweeper/bin/invite-sweeper", "audit", "verify", archive)
+    assert machine.run("runuser", "-u", "invite-sweeper", "--", *verify).stdout.startswith("Sound")
+    timer = machine.run("systemctl", "list-timers", "--no-pager", "invite-sweeper-archive.timer")
+    assert re.search(r"0[56]:(4[7-9]|5\d|[01]\d):\d\d ", timer.stdout)
+
+
 def test_timer_is_scheduled_for_the_night(followed, machine):
     listed = machine.run("systemctl", "list-timers", "--no-pager", "invite-sweeper.timer").stdout
 
