@@ -224,7 +224,8 @@ class Restorer:
         for one in plan.already_there:
             self._record(OutcomeLine.of(one, Outcome.ALREADY_THERE))
         for barred in plan.barred:
-            self._record(OutcomeLine.of(barred, Outcome.FAILED), barred.reason)
+            line = OutcomeLine.of(barred, Outcome.FAILED, reason=barred.reason)
+            self._record(line, barred.reason)
         for one in plan.to_invite:
             try:
                 await self._restore(one)

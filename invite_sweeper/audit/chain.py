@@ -94,7 +94,7 @@ def to_loggable_json(event: Event) -> bytes:
     if isinstance(event, (Planned, Intent)):
         new = b""
     elif isinstance(event, OutcomeLine):
-        told = event.error_code, event.seen_before, event.seen_after
+        told = event.error_code, event.seen_before, event.seen_after, event.reason
         new = to_json(told) if any(told) else b""
     if not new or _is_loggable(new):
         return data

@@ -18,6 +18,7 @@ from invite_sweeper.models import (
     SOURCES_OF_USERS,
     Invitation,
     ListUnreadable,
+    Outcome,
     Seats,
     Sending,
     Source,
@@ -184,6 +185,7 @@ class OutcomeLine(Invitation, frozen=True, kw_only=True):
         recovers: The interrupted run whose intent this outcome resolves; None of an own one.
         replaces: The outcome that the answer to the DELETE claimed, where a list that was read
             again at the end of the run still shows the invitation; no request was sent then.
+        reason: Why it is not `deleted` or `restored`, in words; None where it is.
     """
 
     event: ClassVar[str] = "outcome"
@@ -198,6 +200,7 @@ class OutcomeLine(Invitation, frozen=True, kw_only=True):
     seen_after: str | None = None
     recovers: str | None = None
     replaces: str | None = None
+    reason: str | None = None
 
     @classmethod
     def of(
@@ -206,10 +209,17 @@ class OutcomeLine(Invitation, frozen=True, kw_only=True):
         outcome: str,
         sending: Sending | None = None,
         elapsed_s: float | None = None,
-        **more: str | None,
+        *,
+        recovers: str | None = None,
+        replaces: str | None = None,
+        reason: str | None = None,
     ) -> Self:
         """Return the outcome of a planned deletion; without `sending`, no request was sent."""
         sent = sending or Sending()
+        if replaces is not None:
+            reason = "a list that was read again still shows it"
+        elif recovers is not None:
+            reason = _WHY_RECOVERED.get(outcome)
         return planned.as_event(
             cls,
             rule=planned.rule,
@@ -220,8 +230,37 @@ class OutcomeLine(Invitation, frozen=True, kw_only=True):
             duration_ms=None if elapsed_s is None else round(elapsed_s * 1000, 1),
             seen_before=sent.seen_before,
             seen_after=sent.seen_after,
-            **more,
+            recovers=recovers,
+            replaces=replaces,
+            reason=reason or _why(outcome, sent),
         )
+
+
+_WHY: Final[Mapping[str, str]] = {
+    Outcome.ALREADY_GONE: "not there any more: accepted, revoked or expired since",
+    Outcome.SKIPPED: "the run stopped before it was sent",
+    Outcome.CHANGED: "not what the plan lists: nothing was sent",
+    Outcome.ACCEPTED_BEFORE: "an active member: nothing was sent",
+    Outcome.ACCEPTED_DURING: "accepted meanwhile; the active member was removed",
+    Outcome.ACTIVE: "Atlas added an active member at once",
+    Outcome.ALREADY_THERE: "invited or a member already",
+}
+_WHY_RECOVERED: Final[Mapping[str, str]] = {
+    Outcome.ALREADY_GONE: "not there any more: deleted by the interrupted run, or gone since",
+    Outcome.FAILED: "still there: the interrupted run did not delete it",
+}
+
+
+def _why(outcome: str, sent: Sending) -> str | None:
+    """Return why an invitation is not deleted, or not restored; None where it is."""
+    if outcome in {Outcome.DELETED, Outcome.RESTORED}:
+        return None
+    return _WHY.get(outcome) or describe_answer(sent.http_status, sent.error_code)
+
+
+def describe_answer(http_status: int | None, error_code: str | None) -> str:
+    """Return the last answer to a request, such as `400 CANNOT_REMOVE_INVITATION`."""
+    return f"{http_status or ''} {error_code or ''}".strip() or "no response"
 
 
 class PlanChanges(msgspec.Struct, frozen=True, kw_only=True):

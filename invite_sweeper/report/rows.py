@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Final, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 from invite_sweeper.atlas.responses import is_permission_error
-from invite_sweeper.audit.events import OutcomeLine
+from invite_sweeper.audit.events import OutcomeLine, describe_answer
 from invite_sweeper.endings import Style
-from invite_sweeper.models import Invitation, ListUnreadable, Outcome
+from invite_sweeper.models import Invitation, ListUnreadable
 from invite_sweeper.report.story import describe_instant, display_text
 from invite_sweeper.text import pluralize
 
@@ -134,10 +134,9 @@ _OWNER: Final = "OWNER"
 
 
 def _detail(event: OutcomeLine) -> str:
-    if event.outcome == Outcome.ACCEPTED_DURING:
-        return "accepted meanwhile; the active member was removed"
     status, code = event.http_status, event.error_code
-    text = f"{status or ''} {display_text(code)}".strip() or "no response"
+    # Version 0.2 recorded no reason.
+    text = display_text(event.reason or describe_answer(status, code))
     if is_permission_error(status, code):
         text += f"; deleting requires the role {event.source.roles[1]}"
     return text

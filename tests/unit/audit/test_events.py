@@ -14,9 +14,11 @@ from invite_sweeper.audit.events import (
     Announced,
     AnnouncementEnded,
     Event,
+    Intent,
     Kept,
     ListResult,
     OrganizationResult,
+    OutcomeLine,
     PlanChanges,
     Planned,
     RunWarning,
@@ -26,7 +28,7 @@ from invite_sweeper.audit.events import (
 )
 from invite_sweeper.counts import Counts, total
 from invite_sweeper.endings import Reason, WarningCode
-from invite_sweeper.models import Entry, ListUnreadable, Source, SourceRetired
+from invite_sweeper.models import Entry, ListUnreadable, Outcome, Sending, Source, SourceRetired
 from invite_sweeper.redaction import SECRETS
 
 OTHERS = (
@@ -240,3 +242,28 @@ def test_counts_add_up_by_name_and_by_key() -> None:
     both = Counts(stale=3, kept_by_reason={"no_rule": 0, "too_young": 3})
     assert total([one, two]) == both
     assert total([OrganizationResult(id="a", deleted=1), Counts(deleted=2)]).deleted == 3
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_each_outcome_but_deleted_and_restored_says_why_in_words(outcome):
+    one = event_of(Intent, invitation(), rule="forgotten")
+    line = OutcomeLine.of(one, outcome)
+    assert (line.reason is None) == (outcome in {"deleted", "restored"})
+    assert read(line_of(line)) == line
+
+
+@pytest.mark.parametrize(
+    ("outcome", "more", "reason"),
+    [
+        ("failed", {"sending": Sending(http_status=400, error_code="CANNOT")}, "400 CANNOT"),
+        ("failed", {"sending": Sending(http_status=503)}, "503"),
+        ("unknown", {"sending": Sending()}, "no response"),
+        ("failed", {"replaces": "deleted"}, "a list that was read again still shows it"),
+        ("failed", {"recovers": "r"}, "still there: the interrupted run did not delete it"),
+        ("unknown", {"recovers": "r"}, "no response"),
+        ("failed", {"reason": "not in scope"}, "not in scope"),
+    ],
+)
+def test_reason_of_an_outcome_is_the_answer_or_what_was_found(outcome, more, reason):
+    one = event_of(Intent, invitation(), rule="forgotten")
+    assert OutcomeLine.of(one, outcome, **more).reason == reason

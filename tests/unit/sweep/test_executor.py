@@ -136,6 +136,7 @@ async def test_outcome_is_recorded_with_what_was_sent_and_seen_and_how_long_it_t
     await run.run([line])
     facts = {"attempts": 3, "http_status": 500, "error_code": "UNEXPECTED_ERROR"}
     facts |= {"duration_ms": 1234.6, "seen_before": "PENDING", "seen_after": "gone"}
+    facts |= {"reason": "500 UNEXPECTED_ERROR"}
     assert log.events == [intent(line), outcome(line, "failed", **facts)]
 
 
