@@ -21,7 +21,7 @@ def test_reason_is_told_wherever_the_run_is_told(cli, receiver):
     assert json.loads(message)["reason"] == TEXT
     assert TEXT in cli.run("audit", "show", "1", "--audit-dir", "audit").out
     assert "OPS-1234: Łukasz asked, &lt;b&gt; &amp; all" in cli.run("report", "audit").out
-    assert "Łukasz asked" in cli.run("report", "audit", "--format", "md").out
+    assert "`Łukasz` asked" in cli.run("report", "audit", "--format", "md").out
 
 
 def test_text_messages_and_a_killed_run_have_the_reason(cli, receiver):
