@@ -9,6 +9,7 @@ import errno
 import fcntl
 import os
 import pwd
+import re
 import shlex
 import stat
 from collections.abc import Iterator
@@ -138,9 +139,10 @@ class AuditDirectory:
         """Return the reader of all files, or from the file with an index on.
 
         Raises:
-            DamagedFile: `HEAD` cannot be read.
+            DamagedFile: `HEAD` cannot be read, or the copy of a policy was changed.
             UsageError: The directory cannot be read.
         """
+        self.check_policies()
         return LogReader(self.files(), self.read_head(), first=first)
 
     def write_head(self, head: Head) -> None:
@@ -254,6 +256,11 @@ class AuditDirectory:
                 return
             _check_owner(path, self.path)
         check_policy_copy(path)
+
+    def check_policies(self) -> None:
+        """Raise DamagedFile if the copy of a policy was changed, or cannot be read."""
+        for path in self.policy_copies():
+            check_policy_copy(path)
 
     def policy_copies(self) -> tuple[Path, ...]:
         """Return the copies of policies; other files are left alone.

@@ -7,6 +7,7 @@ import msgspec
 
 from invite_sweeper.audit.chain import GENESIS_HASH
 from invite_sweeper.audit.directory import AuditDirectory
+from invite_sweeper.audit.events import RunStarted
 from invite_sweeper.audit.intents import IntentLedger, Recovered, Unfinished
 from invite_sweeper.audit.reader import DamagedFile, FileChain, LogReader, RunFile
 from invite_sweeper.endings import ExitCode
@@ -35,6 +36,8 @@ class Verification(msgspec.Struct, kw_only=True):
         unfinished: In the order of their files.
         recovered: Runs that were killed, and whose requests have an outcome now.
         expected_at: Where the expected hash was found, `FILE line N`; None where it was not.
+        missing_policies: Hashes of the policies of runs of which the directory has no copy, in the
+            order of the runs.
     """
 
     verdict: Verdict = Verdict.SOUND
@@ -47,6 +50,7 @@ class Verification(msgspec.Struct, kw_only=True):
     unfinished: tuple[Unfinished, ...] = ()
     recovered: tuple[Recovered, ...] = ()
     expected_at: str | None = None
+    missing_policies: tuple[str, ...] = ()
     exit_code: int = 0
 
 
@@ -72,16 +76,21 @@ def verify(
     """
     result = Verification(first_run=files[0].number if files else None)
     ledger = IntentLedger()
+    policies: dict[str, None] = {}
     try:
         reader = LogReader(files, directory.read_head() if directory is not None else None)
         result.head_missing = directory is not None and reader.head is None and bool(files)
         for chain in reader:
             result.files += 1
-            _verify_file(chain, result, ledger, expect_head)
+            _verify_file(chain, result, ledger, policies, expect_head)
         if reader.head is not None and reader.is_last_file_missing:
             result.damage = f"{reader.head.file} is missing: it is the last run that HEAD names."
         elif expect_head is not None and result.expected_at is None:
             result.damage = f"No line has the expected hash {expect_head}."
+        if directory is not None:
+            directory.check_policies()
+            copies = {path.stem for path in directory.policy_copies()}
+            result.missing_policies = tuple(each for each in policies if each not in copies)
         result.unfinished, result.recovered = ledger.unfinished(), ledger.recovered()
     except DamagedFile as error:
         result.damage = error.message
@@ -95,14 +104,20 @@ def verify(
 
 
 def _verify_file(
-    chain: FileChain, result: Verification, ledger: IntentLedger, expect_head: str | None
+    chain: FileChain,
+    result: Verification,
+    ledger: IntentLedger,
+    policies: dict[str, None],
+    expect_head: str | None,
 ) -> None:
-    """Decode and count the lines of a file, and look for the expected hash."""
+    """Decode and count the lines of a file, and look for its policy and the expected hash."""
     ledger.begin(chain.file)
     for line in chain:
         event = chain.decode(line)
         if event is not None:
             ledger.add(chain.run_id, event)
+        if isinstance(event, RunStarted) and event.policy_sha256 is not None:
+            policies[event.policy_sha256] = None
         result.lines += 1
         result.last_hash = line.hash
         if line.hash == expect_head:

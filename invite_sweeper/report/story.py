@@ -37,6 +37,7 @@ from invite_sweeper.text import (
     escape_unprintable,
     plural_form,
     pluralize,
+    shorten_list,
     truncate,
 )
 
@@ -432,6 +433,9 @@ def _time(end: RunFinished) -> str:
 # The verification of an audit log ----------------------------------------------------------------
 
 
+_MAX_COPIES: Final = 3
+
+
 def tell_verification(found: Verification, folder: Path | None = None) -> Story:
     """Return what was found, as a story: headline, lines, and what needs attention.
 
@@ -454,6 +458,9 @@ def tell_verification(found: Verification, folder: Path | None = None) -> Story:
     ends.extend(_recovered(found))
     if found.head_missing:
         ends.append(StoryLine("HEAD", "It is missing: later files may be missing, too."))
+    if found.missing_policies:
+        copies = [f"policies/{sha256}.yaml" for sha256 in found.missing_policies]
+        ends.append(StoryLine("Missing", shorten_list(copies, _MAX_COPIES)))
     if found.verdict is Verdict.SOUND:
         return Story(StoryLine("Sound", intact, "good"), tuple(ends), (), ())
     left = tuple(_left_open(found))

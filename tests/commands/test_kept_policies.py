@@ -1,6 +1,7 @@
 """The policy of each run is kept beside its file: which rules were in force that night."""
 
 import hashlib
+import json
 import stat
 
 import pytest
@@ -46,6 +47,30 @@ def test_a_changed_copy_refuses_the_next_run_with_that_policy(cli):
     done = cli.sweep()
     assert (done.code, len(cli.run_files()), len(cli.sim.requests)) == (3, 1, requests)
     assert f"{copy.name} was changed" in done.err
+
+
+def test_a_changed_copy_of_any_policy_is_damage_and_a_missing_one_is_said(cli):
+    cli.stock()
+    assert cli.plan().code == 0
+    (copy,) = copies(cli)
+    before = copy.read_bytes()
+    cli.keys["keep"] = [{"name": "board", "usernames": ["*@board.example.com"]}]
+    assert cli.sweep().code == 0
+    copy.write_bytes(before + b"#")
+    done = cli.run("audit", "verify", "audit")
+    assert (done.code, f"{copy.name} was changed" in done.out) == (3, True), done.out
+    assert cli.sweep().code == 3
+    assert f"{copy.name} was changed" in cli.run("restore", "2", "--policy", "policy.yaml").err
+    assert f"{copy.name} was changed" in cli.run("audit", "show", "--audit-dir", "audit").err
+    copy.unlink()
+    done = cli.run("audit", "verify", "audit")
+    assert (done.code, done.out.startswith("Sound")) == (0, True)
+    assert f"Missing  policies/{copy.name}\n" in done.out
+    found = json.loads(cli.run("audit", "verify", "audit", "-o", "json").out)
+    assert found["missing_policies"] == [copy.name.removesuffix(".yaml")]
+    assert cli.sweep().code == 0
+    copy.write_bytes(before)
+    assert "Missing" not in cli.run("audit", "verify", "audit").out
 
 
 def test_a_restore_has_no_policy_of_its_own_and_keeps_none(cli):
