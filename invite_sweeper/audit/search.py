@@ -5,14 +5,15 @@ its bytes can match: a year of nights has a million lines, and few are about one
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Final, TypeVar
 
-from invite_sweeper.audit.events import LineHeader, format_timestamp
+from invite_sweeper.audit.events import LineHeader, OutcomeLine, format_timestamp
 from invite_sweeper.audit.reader import ChainLine, FileChain, LogReader, Record
 from invite_sweeper.errors import DamagedLog
+from invite_sweeper.models import InvitationKey, Outcome
 
 T = TypeVar("T")
 _LITERAL: Final = re.compile(r"[a-z0-9@._+-]+")
@@ -49,7 +50,8 @@ class LineFilter:
     """Criteria for lines; one that is None matches all.
 
     Args:
-        outcome: Lines without one do not match.
+        outcome: Lines without one do not match, nor one that a later line of its file replaces.
+            `deleted` matches also what a later run found gone after a request of a killed one.
         username: A glob for the invited user's name, case-insensitive.
         since: The first instant.
         until: The instant after the last one.
@@ -77,11 +79,25 @@ class LineFilter:
         Raises:
             DamagedFile: A line is not as a run wrote it, or cannot be decoded.
         """
+        superseded = self._superseded(chain)
         for line in chain:
             if self._can_match(line.header, line.raw):
                 record = chain.parse(line)
-                if self._matches(record):
+                if self._matches(record) and not _is_in(superseded, record):
                     yield record, line
+
+    def _superseded(self, chain: FileChain) -> frozenset[InvitationKey]:
+        """Return whose first outcome does not count in a file, because a second one replaces it.
+
+        The file is read once more for it, where lines are chosen by their outcome.
+        """
+        if self._outcome is None:
+            return frozenset()
+        lines = (line for line in FileChain(chain.file) if b'"replaces":"' in line.raw)
+        events = (chain.decode(line) for line in lines)
+        return frozenset(
+            event.key for event in events if isinstance(event, OutcomeLine) and event.replaces
+        )
 
     def _can_match(self, header: LineHeader, raw: bytes) -> bool:
         """Return whether a line can match, by its header and its bytes."""
@@ -98,12 +114,31 @@ class LineFilter:
 
     def _matches(self, record: Record) -> bool:
         """Return whether a parsed line matches the criteria that its bytes do not decide."""
-        if self._outcome not in {None, record.get("outcome")}:
+        if self._outcome not in {None, *_outcomes(record)}:
             return False
         if self._username is None:
             return True
         name = record.get("username")
         return isinstance(name, str) and fnmatchcase(name.casefold(), self._username)
+
+
+def _outcomes(record: Record) -> Iterator[object]:
+    """Yield by which outcomes a line is found.
+
+    A request of a killed run whose invitation was gone when the next run looked is a deletion, too.
+    """
+    yield record.get("outcome")
+    if record.get("outcome") == Outcome.ALREADY_GONE and record.get("recovers") is not None:
+        yield Outcome.DELETED.value
+
+
+def _is_in(superseded: Container[InvitationKey], record: Record) -> bool:
+    """Return whether a later line of the same file replaces this one."""
+    if record.get("replaces") is not None:
+        return False
+    place = record.get("project_id") or record.get("org_id")
+    key = (record.get("source"), record.get("org_id"), place, record.get("invitation_id"))
+    return key in superseded
 
 
 def _literals(glob: str) -> tuple[bytes, ...]:

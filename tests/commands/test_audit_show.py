@@ -1,9 +1,12 @@
 """`audit show`: what a run recorded, with names that other people chose."""
 
 import csv
+import json
 from datetime import timedelta
 
+import faults
 import pytest
+from running import wait_until
 from terminals import terminal_of
 
 HOSTILE = "\x1b[2J\x85\u202e@example.com"
@@ -54,3 +57,20 @@ def test_csv_escapes_what_clears_or_reverses_a_screen(cli):
     kept = next(row for row in rows if row["username"] == f"a{ESCAPED}")
     assert (kept["event"], kept["reason"]) == ("kept", "too_young")
     assert next(row for row in rows if row["source"] == "users")["status"] == "PENDING"
+
+
+def test_deletions_of_a_killed_run_are_among_the_deleted_and_recovered_counts_them(cli):
+    cli.keys["limits"] = {"canary": 3, "max_share": 1.0}
+    cli.stock(stale=6)
+    cli.sim.faults.add(faults.hang(late=True), method="DELETE", times=99)
+    process = cli.fork("sweep", "--policy", "policy.yaml")
+    wait_until(lambda: len(cli.sim.deleted) == 3)
+    process.kill()
+    process.communicate()
+    cli.sim.faults.clear()
+    done = cli.sweep()
+    assert (done.code, done.summary["recovered"], len(cli.sim.deleted)) == (0, 3, 7), done.err
+    query = ("audit", "show", "--audit-dir", "audit", "--outcome", "deleted")
+    lines = [json.loads(line) for line in cli.run(*query, "-o", "json").out.splitlines()]
+    assert sorted(line["invitation_id"] for line in lines) == sorted(cli.sim.deleted)
+    assert sum("recovers" in line for line in lines) == 3
