@@ -4,11 +4,13 @@ A run that was killed is unfinished while an intent of it has no outcome, or no 
 next run that can find out what became of a request records its outcome, with `recovers`.
 """
 
+from collections import Counter
+
 import msgspec
 
 from invite_sweeper.audit.events import Event, Intent, Mode, OutcomeLine, RunStarted
 from invite_sweeper.audit.reader import RunFile
-from invite_sweeper.models import InvitationKey
+from invite_sweeper.models import InvitationKey, Outcome
 
 
 class Unfinished(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,12 +39,14 @@ class Recovered(msgspec.Struct, frozen=True, kw_only=True):
         run_id: As the name of its file says it.
         file: The name of its file, uncompressed.
         by: The number of the run that recorded the last outcome; None if every intent had one.
+        deleted: Its deletions that a later run found gone, beside those with an outcome of its own.
     """
 
     run: int
     run_id: str
     file: str
     by: int | None
+    deleted: int = 0
 
 
 class IntentLedger:
@@ -52,6 +56,7 @@ class IntentLedger:
         self._open: dict[tuple[str, InvitationKey], RunFile] = {}
         self._modes: dict[RunFile, Mode] = {}  # of runs that were killed, and of the one at hand
         self._killed: dict[RunFile, int | None] = {}  # to the run that recorded the last outcome
+        self._gone: Counter[RunFile] = Counter()
         self._file: RunFile | None = None
         self._is_last_killed = False
 
@@ -68,6 +73,7 @@ class IntentLedger:
             opened = self._open.pop((event.recovers or run_id, event.key), None)
             if opened is not None and event.recovers is not None:
                 self._killed[opened] = self._file.number
+                self._gone[opened] += event.outcome == Outcome.ALREADY_GONE
         elif isinstance(event, RunStarted):
             self._modes[self._file] = event.mode
 
@@ -108,7 +114,13 @@ class IntentLedger:
         """Return the runs that were killed and left nothing open, in the order of their files."""
         left = {each.file for each in self.unfinished()}
         return tuple(
-            Recovered(run=file.number, run_id=file.run_id, file=file.name, by=by)
+            Recovered(
+                run=file.number,
+                run_id=file.run_id,
+                file=file.name,
+                by=by,
+                deleted=self._gone[file],
+            )
             for file, by in self._killed.items()
             if file.name not in left
         )

@@ -23,7 +23,7 @@ from invite_sweeper.audit.reader import FileChain
 from invite_sweeper.audit.record import fill_run
 from invite_sweeper.endings import Advisor, ExitCode, Status, status_of
 from invite_sweeper.errors import RunError
-from invite_sweeper.models import parse_timestamp
+from invite_sweeper.models import Outcome, parse_timestamp
 from invite_sweeper.report.readback import Table, tables_of
 from invite_sweeper.report.story import (
     Attention,
@@ -148,8 +148,9 @@ def read_page(files: Sequence[RunFile], found: Verification, advisor: Advisor) -
 def _read_runs(files: Sequence[RunFile], found: Verification) -> Iterator[_Run]:
     """Yield the runs of the last nights, the newest first."""
     since, left_open = None, {each.file for each in found.unfinished}
+    recovered = {each.file: each for each in found.recovered}
     for file in reversed(files):
-        record, status = RunRecord(file), Status.DAMAGED
+        record, status = RunRecord(file, recovered=recovered.get(file.name)), Status.DAMAGED
         with suppress(RunError):  # the verification names it
             fill_run(record, FileChain(file), IntentLedger())
             status = status_of(record.exit_code)
@@ -190,10 +191,17 @@ def _night(day: date, runs: Sequence[_Run]) -> Night:
     numbers = ", ".join(str(run.record.file.number) for run in runs)
     ended = "no last line" if code is None else f"exit code {code}"
     text = f"{day}: {status}, {ended}, {meaning}; {mode or 'run'} {numbers}"
-    records = (run.record for run in runs)
-    deleted = sum(r.outcomes["deleted"] if r.end is None else r.end.deleted for r in records)
+    deleted = sum(_deleted(run.record) for run in runs)
     text += f"; {deleted:,} deleted" if mode == "sweep" else ""
     return Night(day, status, "!" if code is None else str(code), meaning, text, deleted)
+
+
+def _deleted(run: RunRecord) -> int:
+    """Return how many a run deleted; of a killed one, with what a later run found gone."""
+    if run.end is not None:
+        return run.end.deleted
+    found_gone = run.recovered.deleted if run.recovered is not None else 0
+    return run.outcomes[Outcome.DELETED] + found_gone
 
 
 def _period(nights: Sequence[Night]) -> Iterator[str]:

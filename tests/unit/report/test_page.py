@@ -226,6 +226,19 @@ def test_killed_sweep_needs_attention_until_a_later_run_has_settled_it(directory
     assert "recovered, no last line" in page.nights[0].text
 
 
+@pytest.mark.parametrize(("outcome_of", "deleted"), [("already_gone", 2), ("failed", 1)])
+def test_night_of_a_killed_sweep_counts_what_a_later_run_found_gone(directory, outcome_of, deleted):
+    killed = run(*deletion(1), planned(2), intent(planned(2)))._replace(end=None)
+    write(killed, directory, days_ago=1)
+    settled = outcome(planned(2), outcome_of, recovers="run-1")
+    write(run(settled, recovered=1, deleted=0), directory)
+    page = page_of(directory)
+    assert [night.deleted for night in page.nights] == [deleted, 0]
+    assert "Deleted in that time: " + ("2 invitations." if deleted == 2 else "1 invitation.") in (
+        page.period
+    )
+
+
 # Damage -------------------------------------------------------------------------------------------
 
 
