@@ -1,7 +1,7 @@
 """Explains why invitations are stale or kept: the decision, its condition, and the date."""
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Final
 
 from invite_sweeper.models import Invitation
@@ -34,6 +34,8 @@ class Explanation(Invitation, frozen=True, kw_only=True):
             never is, or where no rule decides.
         stale_by: The rule that matches then.
         deletable_from: When the `notice` of the policy is over, of an invitation that waits.
+        goes_at: The day on which a sweep at this hour each day ends it; None where nothing
+            foretells it.
         policy: Each keep entry and each rule, with its keys, whether it matches, and why not.
     """
 
@@ -44,6 +46,7 @@ class Explanation(Invitation, frozen=True, kw_only=True):
     stale_from: datetime | None
     stale_by: str | None
     deletable_from: datetime | None
+    goes_at: date | None
     policy: tuple[str, ...]
 
 
@@ -63,12 +66,15 @@ class Explainer:
         self._dates = StaleDates(policy, self._selector, now)
         self._now = now
 
-    def explain(self, by_policy: Decision, decision: Decision) -> Explanation:
+    def explain(
+        self, by_policy: Decision, decision: Decision, goes_at: date | None = None
+    ) -> Explanation:
         """Return why an invitation is deleted or kept.
 
         Args:
             by_policy: Before the steps of a run.
             decision: After them.
+            goes_at: The day on which it goes, by the limits and the wait of `notice`.
         """
         announcement, invitation = decision.announcement, decision.invitation
         explained = [
@@ -80,13 +86,21 @@ class Explainer:
             Explanation,
             rule=by_policy.rule,
             kept=decision.keep_reason,
-            description=describe_decision(by_policy, decision),
+            description=describe_decision(by_policy, decision) + self._waiting(decision, goes_at),
             condition=_condition(by_policy, explained, stale.rule if stale is not None else None),
             stale_from=stale.instant if stale is not None else None,
             stale_by=stale.rule if stale is not None else None,
             deletable_from=announcement.deletable_from if announcement is not None else None,
+            goes_at=goes_at,
             policy=tuple(line for each in explained for line in _lines(*each)),
         )
+
+    def _waiting(self, decision: Decision, goes_at: date | None) -> str:
+        """Return that a stale invitation waits for the limits, and about how long."""
+        if not decision.stale or goes_at == self._now.date():
+            return ""
+        until = f", about until {goes_at}" if goes_at is not None else ""
+        return f"; waits for the limit{until}"
 
     def _key_text(self, entry: Rule | Keep, key: str, invitation: Invitation) -> str:
         value: object = getattr(entry, key)

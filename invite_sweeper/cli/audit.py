@@ -1,7 +1,5 @@
 """Commands `audit show`, `audit verify` and `report`: what an audit directory has."""
 
-import csv
-import io
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,13 +26,13 @@ from invite_sweeper.audit.reader import ChainLine, FileChain, Record
 from invite_sweeper.audit.record import read_run
 from invite_sweeper.audit.search import read_all
 from invite_sweeper.cli.console import json_line, stdout_console, write_json
+from invite_sweeper.cli.csv_rows import csv_cell, csv_row
 from invite_sweeper.cli.options import DOCUMENTATION, FILE, PRESENT, Command, option, options
 from invite_sweeper.cli.session import load_policy
 from invite_sweeper.cli.streams import print_error
 from invite_sweeper.endings import DAMAGED_ADVICE, Advisor, ExitCode, WarningLevel
 from invite_sweeper.errors import DamagedLog, UsageError
 from invite_sweeper.files import check_distinct_files, is_file, replace_file, write_error
-from invite_sweeper.json_text import to_json
 from invite_sweeper.models import Invitation, Outcome
 from invite_sweeper.report import terminal
 from invite_sweeper.report.page import read_page, render_html, render_markdown
@@ -229,42 +227,11 @@ _CSV_COLUMNS: Final = (
 
 def _csv_lines(lines: Iterable[tuple[Record, ChainLine]]) -> Iterator[bytes]:
     """Yield a header and a row for each record; fields without a column are in `other`."""
-
-    def row(*cells: str) -> bytes:
-        file = io.StringIO()
-        csv.writer(file).writerow(cells)
-        return file.getvalue().encode("utf-8", "backslashreplace")
-
-    yield row(*_CSV_COLUMNS, "other", "line_sha256")
+    yield csv_row((*_CSV_COLUMNS, "other", "line_sha256"))
     for record, line in lines:
         other = {name: value for name, value in record.items() if name not in _CSV_COLUMNS}
-        cells = [_cell(record.get(name)) for name in _CSV_COLUMNS]
-        yield row(*cells, _cell(other or None), line.hash)
-
-
-def _cell(value: object) -> str:
-    """Return the text of a value: lists of texts separated by spaces, other values as JSON.
-
-    Control characters and direction marks are escaped, as in text: names come from other people,
-    and a file is shown on a terminal sooner or later.
-    """
-    if isinstance(value, list) and all(isinstance(part, str) for part in value):
-        value = " ".join(value)
-    if value is None or isinstance(value, str):
-        return escape_unprintable(neutralize_formula(value or ""))
-    return escape_unprintable(to_json(value).decode())
-
-
-_FORMULA_START = re.compile(r"[\t\r\n]|\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
-"""How a cell begins that a spreadsheet may evaluate, full-width forms included.
-
-Source: OWASP, "CSV Injection". Read 2026-11-26.
-"""
-
-
-def neutralize_formula(text: str) -> str:
-    """Return a text for a CSV cell: an apostrophe before what a spreadsheet could evaluate."""
-    return f"'{text}" if _FORMULA_START.match(text) else text
+        cells = [csv_cell(record.get(name)) for name in _CSV_COLUMNS]
+        yield csv_row((*cells, csv_cell(other or None), line.hash))
 
 
 @audit.command("verify", cls=Command)

@@ -14,16 +14,12 @@ from rich.text import Text
 
 from invite_sweeper.cli.checks import OrganizationName
 from invite_sweeper.cli.console import run_async, stdout_console, write_json
+from invite_sweeper.cli.looking import Judged, Look, look
 from invite_sweeper.cli.options import CONNECTED, Command, RunOptions, option, options
 from invite_sweeper.cli.session import Session, load_policy
-from invite_sweeper.cli.view import Progress
 from invite_sweeper.explain import Explainer, Explanation
 from invite_sweeper.models import ListUnreadable, Source
-from invite_sweeper.sweep.discovery import Reader
 from invite_sweeper.sweep.invitations import person_key
-from invite_sweeper.sweep.organization import Reading
-from invite_sweeper.sweep.result import Result
-from invite_sweeper.sweep.selection import Decision
 from invite_sweeper.text import (
     Globs,
     casefold_visible,
@@ -93,46 +89,11 @@ async def search(
     session = Session(options, policy, environment)
     session.credentials()
     with session.working():
-        history = session.look_at_history()
-        # No guard of a run changes a decision.
-        command = session.command(history, dry_run=True, accept_population=True)
-        # An address may contain characters special to globs, so it is also compared literally.
-        globs, literal = Globs(terms), set(map(casefold_visible, terms))
-        found: list[tuple[Decision, Decision]] = []
-
-        def observe(by_policy: Decision, decision: Decision) -> None:
-            ids = (each.invitation_id for each in decision.all_entries)
-            usernames = (each.username or "" for each in decision.all_entries)
-            names = filter(None, (*ids, *usernames))
-            if any(casefold_visible(each) in literal or globs.matches(each) for each in names):
-                found.append((by_policy, decision))
-
-        async def explain_all() -> list[Explanation]:
-            members = {each.id: each.members for each in result.readings if each.members}
-            names = {each.id: each.told_name for each in result.readings if each.told_name}
-            explainer = Explainer(policy, session.now, members, names)
-            explanations: list[Explanation] = []
-            for by_policy, decision in found:
-                explanations.append(explainer.explain(by_policy, decision))
-                await asyncio.sleep(0)  # thousands take seconds, and a signal ends them
-            return sorted(
-                explanations, key=lambda each: (person_key(each), each.project_name or "")
-            )
-
-        async with session.organizations(history) as organizations:
-            view = Progress(session.log, session.terminal)
-            result = Result(command, organizations, view)
-            reader = Reader(result, organizations, None, observe=observe)
-            try:
-                result.readings = await session.stop.run_unless_stopped(reader.read_all())
-            finally:
-                view.close()
-            explanations = await session.stop.run_unless_stopped(explain_all())
-    end = result.finished()
-    errors = [each.error for each in result.readings if each.error is not None]
-    if len(errors) == len(result.readings):
-        raise errors[0]
-    scopes = [each.scope for each in result.readings if each.scope is not None]
+        found = await look(session)
+        explanations = await session.stop.run_unless_stopped(_explain_all(found, terms))
+    end = found.result.finished()
+    readings = found.result.readings
+    scopes = [reading.scope for reading in readings if reading.scope is not None]
     return Search(
         terms=tuple(terms),
         now=session.now,
@@ -140,21 +101,37 @@ async def search(
         projects=end.projects_seen,
         invitations=end.invitations_seen,
         organizations=[
-            OrganizationName(each.id, each.organization.name) for each in result.readings
+            OrganizationName(reading.id, reading.organization.name) for reading in readings
         ],
         out_of_scope=[project.name for scope in scopes for project in scope.excluded],
-        unreadable=[lost for each in result.readings for lost in _unread(each)],
+        unreadable=[*found.unread()],
         found=explanations,
         exit_code=end.exit_code,
     )
 
 
-def _unread(reading: Reading) -> Iterator[ListUnreadable]:
-    if reading.error is not None:
-        name = f"organization {reading.organization.label}"
-        yield ListUnreadable(None, name, reading.error.message, org_id=reading.id)
-    yield from reading.unread
-    yield from reading.retired.values()
+async def _explain_all(found: Look, terms: Sequence[str]) -> list[Explanation]:
+    """Return the explanations of the invitations of which an entry matches a term."""
+    command = found.result.command
+    explainer = Explainer(command.policy, command.now, found.members, found.names)
+    # An address may contain characters special to globs, so it is also compared literally.
+    globs, literal = Globs(terms), set(map(casefold_visible, terms))
+
+    def is_wanted(judged: Judged) -> bool:
+        entries = judged.decision.all_entries
+        ids = (entry.invitation_id for entry in entries)
+        usernames = (entry.username or "" for entry in entries)
+        names = filter(None, (*ids, *usernames))
+        return any(casefold_visible(name) in literal or globs.matches(name) for name in names)
+
+    explanations: list[Explanation] = []
+    wanted = list(filter(is_wanted, found.judged))
+    days = found.days() if wanted else {}
+    for by_policy, decision in wanted:
+        goes_at = days.get(decision.invitation.key)
+        explanations.append(explainer.explain(by_policy, decision, goes_at))
+        await asyncio.sleep(0)  # thousands take seconds, and a signal ends them
+    return sorted(explanations, key=lambda each: (person_key(each), each.project_name or ""))
 
 
 def show(console: Console, found: Search, *, verbose: bool = False) -> None:

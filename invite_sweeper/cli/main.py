@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "init": ("init", "Write a first policy that is safe to run."),
     "sweep": ("sweep", "Find stale invitations and delete them."),
     "plan": ("sweep", "Show what a sweep would delete, and delete nothing."),
+    "list": ("list", "List every pending invitation in scope, and the day on which it goes."),
     "explain": ("explain", "Explain why an invitation is kept or deleted."),
     "restore": ("restore", "Re-invite people whose invitations a run deleted."),
     "doctor": ("doctor", "Check that a sweep can run."),

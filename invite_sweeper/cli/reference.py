@@ -19,6 +19,7 @@ from invite_sweeper.audit.events import EVENTS, LineHeader
 from invite_sweeper.cli.checks import DiagnosisResult
 from invite_sweeper.cli.console import stdout_console, write_json
 from invite_sweeper.cli.explain import Search
+from invite_sweeper.cli.list import ListedInvitation
 from invite_sweeper.cli.main import app
 from invite_sweeper.cli.options import DEFAULT_POLICY, FILE, Command, options
 from invite_sweeper.cli.session import read_policy
@@ -107,6 +108,7 @@ _RESULTS: Final[Mapping[str, tuple[str, Any]]] = {
     "validate": ("validate", Validation),
     "doctor": ("doctor", DiagnosisResult),
     "explain": ("explain", Search),
+    "list": ("list, a line for each invitation", ListedInvitation),
     "audit-verify": ("audit verify", Verification),
 }
 NAMES: Final = ("policy", *_RESULTS, _AUDIT_LINE)

@@ -14,6 +14,7 @@ from invite_sweeper.audit.events import OutcomeLine, describe_answer
 from invite_sweeper.endings import Style
 from invite_sweeper.models import Invitation, ListUnreadable
 from invite_sweeper.report.story import describe_instant, display_text
+from invite_sweeper.sweep.selection import describe_keep_reason
 from invite_sweeper.text import pluralize
 
 T = TypeVar("T")
@@ -82,6 +83,23 @@ class Row:
     def due(self) -> str:
         """When a later sweep may delete an announced invitation; empty for any other."""
         return getattr(self.event, "deletable_from", "")
+
+    @property
+    def goes(self) -> str:
+        """The day on which a listed invitation goes; empty where nothing foretells it."""
+        return getattr(self.event, "goes_at", None) or ""
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether a rule makes it stale and nothing keeps it."""
+        return getattr(self.event, "rule", None) is not None
+
+    @property
+    def decision(self) -> str:
+        """What a sweep decides about a listed invitation, in a few words."""
+        if self.is_stale:
+            return f"stale: {getattr(self.event, 'rule', '')}"
+        return f"kept: {describe_keep_reason(getattr(self.event, 'reason', ''))}"
 
     @property
     def history(self) -> str:
@@ -232,8 +250,22 @@ OUTCOME: Final = Column[Row]("Outcome", _outcome_cell, "state")
 FROM: Final = Column[Row](
     "Deletable from", lambda row: text_cell(row.due and describe_instant(row.due)), "date"
 )
+GOES: Final = Column[Row]("Goes", lambda row: text_cell(row.goes or "-"), "date")
+DECISION: Final = Column[Row]("Decision", lambda row: text_cell(row.decision))
 LIST: Final = Column[Row]("List", lambda row: text_cell(row.event.source))
 ID: Final = Column[Row]("Id", lambda row: text_cell(row.event.invitation_id), "code")
+
+
+def listed_columns(rows: Iterable[Row], *, short: bool = False) -> tuple[Column[Row], ...]:
+    """Return the columns of `list`.
+
+    Args:
+        short: Those that are read at 80 columns: the day, the person, where, and the decision.
+    """
+    several = len({row.event.org_id for row in rows}) > 1
+    place = PLACE_WITH_ORGANIZATION if several else PLACE
+    more = () if short else (AGE, ROLES, INVITER)
+    return (GOES, INVITED, DECISION, place, *more)
 
 
 def invitation_columns(rows: Iterable[Row], *, grouped: bool = False) -> tuple[Column[Row], ...]:

@@ -29,6 +29,7 @@ from invite_sweeper.report.readback import (
 from invite_sweeper.report.rows import (
     AGE,
     FROM,
+    GOES,
     INVITED,
     INVITER,
     OUTCOME,
@@ -36,6 +37,7 @@ from invite_sweeper.report.rows import (
     Column,
     Row,
     invitation_columns,
+    listed_columns,
     place_name,
     sorted_rows,
 )
@@ -125,6 +127,30 @@ def show_people(console: Console, people: Iterable[Invitation]) -> None:
     """Print people below their projects."""
     rows = sorted_rows(map(RunRows().row, people))
     _write(console, _invitation_tables(list(_groups(rows, rows)), console.width))
+
+
+def show_listed(
+    console: Console, invitations: Iterable[Invitation], names: Mapping[str, str]
+) -> None:
+    """Print a row for each invitation, in the order given, and how many are stale and kept.
+
+    Args:
+        names: Of the organizations, by id.
+    """
+    rows = [Row(invitation, names[invitation.org_id]) for invitation in invitations]
+    if not rows:
+        console.print("No invitation matches.")
+        return
+    columns = listed_columns(rows)
+    cells = [[_cell_text(column.cell(row)) for column in columns] for row in rows]
+    widths = _column_widths(columns, cells, console.width)
+    table = _narrow_rows(listed_columns(rows, short=True), rows, console.width, label=GOES)
+    if widths:
+        headings = [Text(column.heading.upper(), style="dim") for column in columns]
+        table = _table(widths, [headings, *cells])
+    stale = sum(row.is_stale for row in rows)
+    count = f"{pluralize(len(rows), 'invitation')}: {stale:,} stale, {len(rows) - stale:,} kept."
+    _write(console, (table, Text(count)))
 
 
 def show_runs(console: Console, records: Iterable[RunRecord], ledger: IntentLedger) -> None:
@@ -342,20 +368,27 @@ def _table(widths: Sequence[int], rows: Iterable[Sequence[Text]]) -> Table:
     return table
 
 
-def _narrow_rows(columns: Sequence[Column[Row]], rows: Iterable[Row], width: int) -> Table:
-    """Return rows with the address on the first line and the other values, each whole, below it."""
-    below = [column for column in columns if column not in {AGE, INVITED}]
+def _narrow_rows(
+    columns: Sequence[Column[Row]], rows: Iterable[Row], width: int, *, label: Column[Row] = AGE
+) -> Table:
+    """Return rows with the address on the first line and the other values, each whole, below it.
+
+    Args:
+        label: What stands before the address.
+    """
+    below = [column for column in columns if column not in {label, INVITED}]
     below.sort(key=lambda column: column is not OUTCOME)  # the outcome is the first
     lines = []
     for row in rows:
-        age, texts = _cell_text(AGE.cell(row)), [_cell_text(INVITED.cell(row)), Text()]
+        first = _cell_text(label.cell(row))
+        texts = [_cell_text(INVITED.cell(row)), Text()]
         for column in below:
             for line in column.cell(row):
                 part = Text.assemble(_PREFIXES.get(column, ""), _cell_text((line,)))
                 longer = Text.assemble(texts[-1], " · ", part) if texts[-1] else part
-                fits = longer.cell_len <= width - age.cell_len - _GAP
+                fits = longer.cell_len <= width - first.cell_len - _GAP
                 texts[-1:] = [longer] if fits or not texts[-1] else [texts[-1], part]
-        lines.append((age, Text("\n").join(texts)))
+        lines.append((first, Text("\n").join(texts)))
     return two_columns(lines, justify="right")
 
 

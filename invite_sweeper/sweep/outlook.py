@@ -16,9 +16,10 @@ from invite_sweeper.audit.history import SentDeletion
 from invite_sweeper.counts import total
 from invite_sweeper.models import Invitation, InvitationKey
 from invite_sweeper.sweep.command import Command
-from invite_sweeper.sweep.dates import NIGHT
+from invite_sweeper.sweep.dates import NIGHT, StaleDates, first_night
 from invite_sweeper.sweep.organization import OrganizationPlan
 from invite_sweeper.sweep.plan import most_deletions, oldest_first, within_limits
+from invite_sweeper.sweep.selection import Decision
 
 
 class DueInvitation(NamedTuple):
@@ -30,6 +31,33 @@ class DueInvitation(NamedTuple):
 
     invitation: Invitation
     night: int
+
+
+def due_night(
+    by_policy: Decision, decision: Decision, dates: StaleDates, command: Command
+) -> int | None:
+    """Return the first sweep that may delete an invitation; 0 is that of now.
+
+    Args:
+        by_policy: The decision about it, before the steps of a run.
+        decision: After them.
+
+    Returns:
+        None where nothing foretells it: it never is stale, or a step keeps it for good.
+    """
+    now = command.now
+    if decision.stale:
+        return 0
+    announcement = decision.announcement
+    if announcement is not None and announcement.deletable_from is not None:
+        return first_night(announcement.deletable_from, now)
+    stale = None if by_policy.stale else dates.stale_from(by_policy)
+    if stale is None:
+        return None
+    night = first_night(stale.instant, now)
+    if command.policy.notice is not None:  # that sweep announces it
+        night += first_night(now + command.policy.notice.wait, now)
+    return night
 
 
 def nights(

@@ -82,6 +82,7 @@ def results(tmp_path_factory) -> list[tuple[str, str, dict]]:
         sim.add_user("bo@example.com", age=20 * DAYS, group_roles={project: ["GROUP_OWNER"]})
         run("found", "explain", "*", *POLICY, code=0)
         run("not found", "explain", "x", *POLICY, code=0)
+        run("listed", "list", "--username", "ada*", *POLICY, code=0)
         run("planned", "plan", *POLICY, code=0)
         cli.keys["limits"]["max_deletions"] = 0
         run("refused", "sweep", *POLICY, "--yes", code=3)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invite_sweeper.cli.audit import neutralize_formula
+from invite_sweeper.cli.csv_rows import neutralize_formula
 from invite_sweeper.models import parse_timestamp
 from invite_sweeper.text import (
     Globs,

@@ -1,0 +1,104 @@
+"""What `explain` and `list` read: what a dry run reads, without a log, a guard or a plan."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+from typing import NamedTuple
+
+from invite_sweeper.cli.session import Session
+from invite_sweeper.cli.view import Progress
+from invite_sweeper.models import InvitationKey, ListUnreadable
+from invite_sweeper.sweep.dates import NIGHT, StaleDates
+from invite_sweeper.sweep.discovery import Reader
+from invite_sweeper.sweep.organization import Reading
+from invite_sweeper.sweep.outlook import DueInvitation, due_night, nights
+from invite_sweeper.sweep.result import Result
+from invite_sweeper.sweep.selection import Decision, Members, Names, Selector
+
+
+class Judged(NamedTuple):
+    """An invitation: what the policy decides about it, and what a sweep would do."""
+
+    by_policy: Decision
+    decision: Decision
+
+
+class Look(NamedTuple):
+    """What was read.
+
+    Attributes:
+        result: With the readings of all organizations.
+        judged: Every invitation in scope, in no order.
+    """
+
+    result: Result
+    judged: Sequence[Judged]
+
+    @property
+    def members(self) -> Members:
+        """The active members of the organizations where they are known."""
+        readings = self.result.readings
+        return {reading.id: reading.members for reading in readings if reading.members}
+
+    @property
+    def names(self) -> Names:
+        """The names of the organizations that Atlas told."""
+        readings = self.result.readings
+        return {reading.id: reading.told_name for reading in readings if reading.told_name}
+
+    def unread(self) -> Iterator[ListUnreadable]:
+        """Yield the lists that may hold more invitations, and the organizations that failed."""
+        for reading in self.result.readings:
+            yield from _unread(reading)
+
+    def days(self) -> Mapping[InvitationKey, date]:
+        """Return the day on which a sweep at this hour each day ends each invitation.
+
+        Those that nothing foretells are missing. With `over_limit: trim` the limits count.
+        """
+        command = self.result.command
+        selector = Selector(command.policy, command.now, self.members, self.names)
+        dates = StaleDates(command.policy, selector, command.now)
+        due = []
+        for by_policy, decision in self.judged:
+            night = due_night(by_policy, decision, dates, command)
+            if night is not None:
+                due.append(DueInvitation(decision.invitation, night))
+        found = nights(due, command, seen=len(self.judged))
+        return {key: (command.now + night * NIGHT).date() for key, night in found.items()}
+
+
+async def look(session: Session) -> Look:
+    """Read what a sweep reads; nothing is written.
+
+    Raises:
+        RunError: No organization could be read, or a stop was requested.
+    """
+    history = session.look_at_history()
+    # No guard of a run changes a decision.
+    command = session.command(history, dry_run=True, accept_population=True)
+    judged: list[Judged] = []
+    async with session.organizations(history) as organizations:
+        view = Progress(session.log, session.terminal)
+        result = Result(command, organizations, view)
+        reader = Reader(
+            result,
+            organizations,
+            None,
+            observe=lambda by_policy, decision: judged.append(Judged(by_policy, decision)),
+        )
+        try:
+            result.readings = await session.stop.run_unless_stopped(reader.read_all())
+        finally:
+            view.close()
+    errors = [reading.error for reading in result.readings if reading.error is not None]
+    if errors and len(errors) == len(result.readings):
+        raise errors[0]
+    return Look(result, judged)
+
+
+def _unread(reading: Reading) -> Iterator[ListUnreadable]:
+    if reading.error is not None:
+        name = f"organization {reading.organization.label}"
+        yield ListUnreadable(None, name, reading.error.message, org_id=reading.id)
+    yield from reading.unread
+    yield from reading.retired.values()

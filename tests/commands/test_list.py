@@ -1,0 +1,141 @@
+"""`list`: every pending invitation in scope, a row each, with the day on which it goes."""
+
+import csv
+import io
+import json
+from datetime import UTC, datetime, timedelta
+
+import faults
+import pytest
+
+from invite_sweeper.simulator.seed import ORG_ID
+
+DAYS = timedelta(days=1)
+POLICY = ("--policy", "policy.yaml")
+
+
+@pytest.fixture
+def cli(cli):
+    project = cli.sim.add_project("Search")
+    for name, age in (("old", 20), ("older", 25), ("young", 10), ("new", 0.5)):
+        cli.sim.invite(project, f"{name}@example.com", age=age * DAYS)
+    cli.sim.invite(project, "chair@board.example.com", age=40 * DAYS)
+    cli.keys["rules"] = [{"name": "forgotten", "older_than": "14d"}]
+    cli.keys["keep"] = [{"name": "board", "usernames": ["*@board.example.com"]}]
+    return cli
+
+
+def listed(cli, *words):
+    """Return the name, the decision and in how many days each invitation goes."""
+    done = cli.run("list", *POLICY, "-o", "json", *words)
+    assert done.code == 0, done.err
+    rows = [json.loads(line) for line in done.out.splitlines()]
+    today = datetime.now(UTC).date()
+    return [
+        (
+            row["username"].partition("@")[0],
+            row["rule"] or row["reason"],
+            row["goes_at"] and (datetime.fromisoformat(row["goes_at"]).date() - today).days,
+        )
+        for row in rows
+    ]
+
+
+def test_each_invitation_has_its_decision_and_is_sorted_by_the_day_on_which_it_goes(cli):
+    assert listed(cli) == [
+        ("old", "forgotten", 0),
+        ("older", "forgotten", 0),
+        ("young", "too_young", 4),
+        ("new", "too_young", 14),
+        ("chair", "keep:board", None),
+    ]
+
+
+def test_with_trim_the_oldest_go_first_and_the_limit_of_a_night_counts(cli):
+    cli.keys["limits"] = {"max_deletions": 1, "over_limit": "trim"}
+    assert listed(cli)[:3] == [
+        ("older", "forgotten", 0),
+        ("old", "forgotten", 1),
+        ("young", "too_young", 4),
+    ]
+
+
+def test_with_refuse_the_limits_do_not_count(cli):
+    cli.keys["limits"] = {"max_deletions": 1}
+    assert [day for *_, day in listed(cli, "--stale")] == [0, 0]
+
+
+def test_the_wait_of_notice_counts_from_the_sweep_that_announces(cli):
+    cli.keys["notice"] = {"wait": "7d"}
+    assert [day for *_, day in listed(cli)] == [7, 7, 11, 21, None]
+    assert cli.sweep().code == 0  # announces what is stale
+    done = cli.run("list", *POLICY, "-o", "json", "--username", "old*")
+    rows = [json.loads(line) for line in done.out.splitlines()]
+    assert {row["reason"] for row in rows} == {"notice_pending"}
+    assert all(row["announced_at"] for row in rows)
+
+
+def test_a_limit_of_0_lets_nothing_go_and_foretells_no_day(cli):
+    cli.keys["limits"] = {"max_deletions": 0, "over_limit": "trim"}
+    assert {day for *_, day in listed(cli)} == {None}
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (("--stale",), {"old", "older"}),
+        (("--kept",), {"young", "new", "chair"}),
+        (("--stale", "--kept"), {"old", "older", "young", "new", "chair"}),
+        (("--username", "OLD*", "--username", "new@*"), {"old", "older", "new"}),
+        (("--inviter", "nobody-*"), set()),
+        (("--organization", ORG_ID, "--kept"), {"young", "new", "chair"}),
+    ],
+)
+def test_filters_leave_what_matches_all_of_them(cli, words, names):
+    assert {name for name, *_ in listed(cli, *words)} == names
+
+
+def test_csv_and_json_lines_have_the_same_fields(cli):
+    as_json = cli.run("list", *POLICY, "-o", "json").out.splitlines()
+    as_csv = list(csv.reader(io.StringIO(cli.run("list", *POLICY, "-o", "csv").out)))
+    assert as_csv[0] == list(json.loads(as_json[0]))
+    assert [row[as_csv[0].index("goes_at")] for row in as_csv[1:]] == [
+        json.loads(line)["goes_at"] or "" for line in as_json
+    ]
+
+
+def test_text_shows_person_place_decision_and_day_at_80_columns(cli):
+    done = cli.run("list", *POLICY, COLUMNS="80")
+    assert done.code == 0
+    first = done.out.splitlines()
+    assert first[0].split() == [f"{datetime.now(UTC):%Y-%m-%d}", "old@example.com"]
+    assert first[1].split(" · ") == ["            stale: forgotten", "Search"]
+    assert max(map(len, first)) <= 80
+    assert first[-1] == "5 invitations: 2 stale, 3 kept."
+
+
+def test_what_matches_nothing_is_one_sentence_and_0(cli):
+    done = cli.run("list", *POLICY, "--username", "nobody@example.com")
+    assert (done.code, done.out) == (0, "No invitation matches.\n")
+
+
+def test_an_organization_that_the_policy_does_not_have_is_wrong_usage(cli):
+    done = cli.run("list", *POLICY, "--organization", "f" * 24)
+    assert done.code == 2
+    assert f"has no organization {'f' * 24}" in done.err
+    assert ORG_ID in done.err
+
+
+def test_a_list_that_cannot_be_read_is_4_and_named(cli):
+    cli.sim.faults.add(faults.fail_with(403), path="*/invites", times=None)
+    cli.keys["sources"] = ["invites", "org_users"]
+    done = cli.run("list", *POLICY)
+    assert done.code == 4
+    assert "Search" in done.err
+
+
+def test_it_writes_nothing_and_sends_only_gets(cli):
+    assert listed(cli)
+    assert {name.name for name in cli.folder.iterdir()} == {"policy.yaml"}
+    sent = {request.method for request in cli.sim.requests if "/oauth/" not in request.path}
+    assert sent == {"GET"}
