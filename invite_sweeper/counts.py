@@ -25,6 +25,7 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         accepted_during: Became active members while the DELETE was in flight.
         verified: Deleted, and in none of its lists when they were read again after the sweep;
             not counted where one could not be read again, or not in time.
+        not_verified: The other deleted ones.
         still_there: Of `failed`, those whose answer said deleted or gone and that a list still
             shows.
         missing_role: Lists not read and deletions that failed, because a role is missing.
@@ -57,6 +58,7 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     accepted_before: int = 0
     accepted_during: int = 0
     verified: int = 0
+    not_verified: int = 0
     still_there: int = 0
     missing_role: int = 0
     recovered: int = 0

@@ -495,6 +495,7 @@ class Sending(msgspec.Struct, eq=False):
         seen_before: The user's status just before the DELETE; None if not requested.
         seen_after: The status after it, or `gone`.
         response_pending: The last request has no response yet.
+        reason: Why it is not `deleted`, in words; None where the outcome says it.
         cancelled: Set by the sweep when nothing more may be sent. The deleter checks it before
             each request.
         on_backoff: Called by the deleter before it waits for a retry.
@@ -507,6 +508,7 @@ class Sending(msgspec.Struct, eq=False):
     fatal_error: RunError | None = None
     seen_before: str | None = None
     seen_after: str | None = None
+    reason: str | None = None
     response_pending: bool = False
     cancelled: bool = False
     on_backoff: Callable[[], None] | None = None

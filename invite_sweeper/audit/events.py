@@ -216,9 +216,7 @@ class OutcomeLine(Invitation, frozen=True, kw_only=True):
     ) -> Self:
         """Return the outcome of a planned deletion; without `sending`, no request was sent."""
         sent = sending or Sending()
-        if replaces is not None:
-            reason = "a list that was read again still shows it"
-        elif recovers is not None:
+        if recovers is not None:
             reason = _WHY_RECOVERED.get(outcome)
         return planned.as_event(
             cls,
@@ -255,7 +253,8 @@ def _why(outcome: str, sent: Sending) -> str | None:
     """Return why an invitation is not deleted, or not restored; None where it is."""
     if outcome in {Outcome.DELETED, Outcome.RESTORED}:
         return None
-    return _WHY.get(outcome) or describe_answer(sent.http_status, sent.error_code)
+    answer = describe_answer(sent.http_status, sent.error_code)
+    return sent.reason or _WHY.get(outcome) or answer
 
 
 def describe_answer(http_status: int | None, error_code: str | None) -> str:

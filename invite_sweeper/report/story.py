@@ -236,7 +236,7 @@ def _done(mode: str | None, end: RunFinished, status: Status) -> str:
             found = "nothing would be deleted now"
         return ", ".join([found, *rest])
     announced = f"{end.announced:,} announced" if end.announced else ""
-    done = _join_counts(_OUTCOMES, end)
+    done = _join_outcomes(end)
     if later and not done:
         done = "nothing was deleted now"
     if found := ", ".join(filter(None, (done, later, announced))):
@@ -361,6 +361,19 @@ def _join_counts(names: Iterable[tuple[str, str]], counts: Counts | PlanChanges)
     return ", ".join(f"{getattr(counts, n):,} {text}" for n, text in names if getattr(counts, n))
 
 
+def _join_outcomes(counts: Counts) -> str:
+    """Return what became of the deletions, and how many of them could not be read again."""
+    parts: list[str] = []
+    for name, text in _OUTCOMES:
+        count = getattr(counts, name)
+        if count:
+            parts.append(f"{count:,} {text}")
+        if name == "deleted" and counts.not_verified:
+            is_all = counts.not_verified == count
+            parts.append("not verified" if is_all else f"{counts.not_verified:,} not verified")
+    return ", ".join(parts)
+
+
 def _counts_of(organization: OrganizationResult, mode: str | None) -> str:
     if mode == "restore":
         return _join_counts(_RESTORED, organization) or "no one was invited"
@@ -368,7 +381,7 @@ def _counts_of(organization: OrganizationResult, mode: str | None) -> str:
         return _NOT_ALL_READ
     seen = pluralize(organization.invitations_seen, "invitation")
     projects = pluralize(organization.projects_seen, "project")
-    outcomes = _join_counts(_OUTCOMES, organization)
+    outcomes = _join_outcomes(organization)
     people = str(organization.seats) if organization.seats is not None else ""
     parts = (f"{seen} in {projects}", f"{organization.stale:,} stale", outcomes, people)
     return ", ".join(filter(None, parts))

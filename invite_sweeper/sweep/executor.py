@@ -1,4 +1,4 @@
-"""Delete what the plan contains, and read again what was deleted.
+"""Delete what the plan contains.
 
 For each deletion the order is: a rate-limit token, the `intent` on disk, the DELETE, the
 `outcome`. One task reads the project queues and writes intents in groups, with one sync per
@@ -10,7 +10,6 @@ import contextlib
 import heapq
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Container, Coroutine, Iterable, Iterator, Sequence
-from datetime import datetime
 
 from invite_sweeper.atlas.responses import is_permission_error
 from invite_sweeper.audit import AuditLog
@@ -21,19 +20,16 @@ from invite_sweeper.errors import ApiVersionRetired, AuditLogError, RunError
 from invite_sweeper.models import (
     SOURCES_OF_USERS,
     Invitation,
-    Invitations,
     ListKey,
-    ListRef,
     Outcome,
-    Project,
     Sending,
     Source,
 )
 from invite_sweeper.shutdown import StopRequest
-from invite_sweeper.sweep.discovery import for_each
 from invite_sweeper.sweep.guards import CircuitBreaker
-from invite_sweeper.sweep.organization import OrganizationPlan, Swept
+from invite_sweeper.sweep.organization import AtlasOrganization, OrganizationPlan, Swept
 from invite_sweeper.sweep.result import Result
+from invite_sweeper.sweep.verification import WAITS_S, Ended, read_again
 from invite_sweeper.text import pluralize
 
 _SYNC_INTERVAL_S = 1.0
@@ -44,14 +40,14 @@ async def delete(
 ) -> None:
     """Delete what is planned; each deletion gets an outcome, added to the result.
 
-    One breaker watches all. Then the lists of what was deleted are read again: what they show is
-    true, whatever an answer said.
+    One breaker watches all. Then the lists of what was deleted are read again.
 
     Raises:
         RunError: The audit log failed, or a stop came. The rest is `skipped`.
     """
     breaker = CircuitBreaker(result.command.limits)
     failure: AuditLogError | None = None
+    ended: list[tuple[AtlasOrganization, Sequence[Ended]]] = []
     for plan in plans:
         organization = plan.organization
         if failure is not None:
@@ -67,15 +63,18 @@ async def delete(
                 failure = raised
             except RunError as raised:
                 error = result.error_in(organization, executor.error_so_far(raised))
-            if failure is None:
-                await executor.read_again()
             result.add_swept(organization, executor.swept(error))
+            ended.append((organization, executor.ended))
     if breaker.reason is not None:
         result.stopped_by.append(Reason.CIRCUIT_BREAKER)
         result.warn_of(WarningCode.CIRCUIT_BREAKER, f"The sweep stopped itself: {breaker.reason}")
     if failure is not None:
         count = sum(swept.outcomes[Outcome.DELETED] for swept in result.swept.values())
         raise failure.having(consequence=_deleted_by_then(count))
+    waits_s = iter(WAITS_S)
+    for organization, deletions in ended:
+        swept = await read_again(result, organization, deletions, log, stop, waits_s)
+        result.add_swept(organization, swept)
     open_ends = (Outcome.SKIPPED, Outcome.UNKNOWN, Outcome.FAILED)
     is_unfinished = any(
         swept.outcomes[outcome] for swept in result.swept.values() for outcome in open_ends
@@ -155,7 +154,7 @@ class Executor:
     """Executes the plan of one organization once; `swept` is what became of it.
 
     Attributes:
-        ended: The deletions after which the invitation should be gone, with their outcomes.
+        ended: The deletions after which the invitation should be gone.
         retired: Sources that Atlas retired during the sweep, which goes on with the others.
         error: What ended the sweep; None while nothing did.
     """
@@ -187,7 +186,7 @@ class Executor:
         self._outcomes: Counter[str] = Counter()
         self._counts = Counts()
         self._unverified = 0
-        self.ended: list[tuple[Planned, Outcome]] = []
+        self.ended: list[Ended] = []
         self.retired: set[Source] = set()
         self.error: Exception | None = None
 
@@ -334,7 +333,7 @@ class Executor:
             refused = is_permission_error(result.http_status, result.error_code)
             self._counts = self._counts.plus(missing_role=int(refused))
         elif outcome in {Outcome.DELETED, Outcome.ALREADY_GONE}:
-            self.ended.append((planned, outcome))
+            self.ended.append(Ended(planned, outcome, result.http_status))
             is_seen = outcome is not Outcome.DELETED or result.seen_after is not None
             self._unverified += planned.source in SOURCES_OF_USERS and not is_seen
 
@@ -376,55 +375,3 @@ class Executor:
             await self._log.sync()
         except Exception as error:  # noqa: BLE001 - after any error nothing more may be sent
             self._abort(error)
-
-    async def read_again(self) -> None:
-        """Read each list again that showed a deleted invitation, once; count what it shows."""
-        reader, ended, now = (
-            self._plan.organization.client.reader,
-            self.ended,
-            self._result.command.now,
-        )
-        entries: defaultdict[ListRef, dict[str, int]] = defaultdict(dict)  # number of each deletion
-        for number, (planned, _) in enumerate(ended):
-            for source, org_id, place, id_ in planned.keys:
-                # Without a name, so that each list is read once, whatever line names it.
-                entries[ListRef(Project(place, "", org_id), Source(source))][id_] = number
-        again: dict[ListRef, Invitations] = {}
-
-        async def read(ref: ListRef) -> None:
-            found = await reader.invitations(ref.project, ref.source)
-            if isinstance(found, tuple):
-                again[ref] = found
-
-        if ended and self._stop.reason is None:
-            reading = for_each(tuple(entries), read, workers=self._execution.concurrency)
-            with contextlib.suppress(RunError):  # Atlas or the credentials, or a stop
-                await self._stop.run_unless_stopped(reading)
-        # A list that was not read again proves nothing about its deletions.
-        unread = {n for ref, own in entries.items() if ref not in again for n in own.values()}
-        found_again = {
-            n
-            for ref, found in again.items()
-            for one in found
-            if (n := entries[ref].get(one.invitation_id)) is not None
-            and _is_same(ended[n][0], one, now)
-        }
-        for number, (planned, outcome) in enumerate(ended):
-            if number in found_again:
-                self._log.write(OutcomeLine.of(planned, Outcome.FAILED, replaces=outcome))
-                self._outcomes[outcome] -= 1
-                self._outcomes[Outcome.FAILED] += 1
-            elif number not in unread:
-                self._counts = self._counts.plus(verified=int(outcome is Outcome.DELETED))
-        self._counts = self._counts.plus(still_there=len(found_again))
-        self._result.still_listed([ended[number][0] for number in sorted(found_again)])
-
-
-def _is_same(planned: Planned, found: Invitation, now: datetime) -> bool:
-    """Return whether an entry is not that of a person who was invited again meanwhile.
-
-    Of other entries than the named one no date is known: they are older than the run.
-    """
-    if found.key == planned.key:
-        return found.is_dated(planned.sent_at)
-    return found.sent_at is None or found.sent_at <= now

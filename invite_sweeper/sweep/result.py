@@ -280,6 +280,7 @@ class Result:
         more |= structs.asdict(client.counters) if is_first else {}
         read = reading.counts if plan is None else plan.counts
         counts = read + swept.counts + Counts(**more)
+        counts = counts.plus(not_verified=counts.deleted - counts.verified)
         is_told = counts.skipped or len(self.organizations) == 1
         reasons = self._reasons(counts, self.stopped_by if is_told else ())
         was_read = reading.error is None and reading.scope is not None

@@ -258,7 +258,11 @@ def test_each_outcome_but_deleted_and_restored_says_why_in_words(outcome):
         ("failed", {"sending": Sending(http_status=400, error_code="CANNOT")}, "400 CANNOT"),
         ("failed", {"sending": Sending(http_status=503)}, "503"),
         ("unknown", {"sending": Sending()}, "no response"),
-        ("failed", {"replaces": "deleted"}, "a list that was read again still shows it"),
+        (
+            "failed",
+            {"sending": Sending(http_status=200, reason="another person")},
+            "another person",
+        ),
         ("failed", {"recovers": "r"}, "still there: the interrupted run did not delete it"),
         ("unknown", {"recovers": "r"}, "no response"),
         ("failed", {"reason": "not in scope"}, "not in scope"),

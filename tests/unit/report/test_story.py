@@ -89,6 +89,19 @@ def test_every_output_has_the_headline_the_lines_and_the_advice(record, director
         assert words(remark) in found["markdown"]
 
 
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ({"deleted": 3, "not_verified": 3}, "3 deleted, not verified"),
+        ({"deleted": 3, "not_verified": 1, "failed": 1}, "3 deleted, 1 not verified, 1 failed"),
+        ({"deleted": 3}, "3 deleted"),
+    ],
+)
+def test_headline_says_what_could_not_be_read_again(directory, counts, said):
+    story = tell(recorded(run(**counts), directory), ADVISOR)
+    assert story.headline.text.startswith(f"{said} · ")
+
+
 def test_quiet_names_what_stderr_does_not_and_is_silent_after_a_good_run(record):
     story, quiet = tell(record, ADVISOR), "\n".join(attention_lines(record, ADVISOR))
     for each in story.attention:  # errors and warnings are on stderr by themselves

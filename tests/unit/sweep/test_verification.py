@@ -1,6 +1,7 @@
 """After a sweep the lists are read again: verified, still there, or not verified."""
 
 import asyncio
+from collections import Counter
 from datetime import timedelta
 
 import pytest
@@ -19,17 +20,17 @@ from builders import (
 from fakes import FakeAtlas, FakeDeletionLog
 from hypothesis import given
 from hypothesis import strategies as st
-from sweep.night import FakeClient, QuietView, command_of
+from sweep.night import FakeClient, Night, QuietView, command_of
+from virtual_time import run_skipping_idle_time
 
 from invite_sweeper.audit.events import Planned
 from invite_sweeper.endings import WarningCode
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
 from invite_sweeper.models import ListUnreadable, Outcome, ProjectGone, Source
 from invite_sweeper.shutdown import StopRequest
-from invite_sweeper.sweep.executor import Executor
-from invite_sweeper.sweep.guards import CircuitBreaker
-from invite_sweeper.sweep.organization import AtlasOrganization, OrganizationPlan, Reading
+from invite_sweeper.sweep.organization import AtlasOrganization, Swept
 from invite_sweeper.sweep.result import Result
+from invite_sweeper.sweep.verification import WAITS_S, Ended, read_again
 
 UNREADABLE = ListUnreadable(PROJECT, "Sandbox Alpha", "503")
 SECOND = timedelta(seconds=1)
@@ -43,20 +44,19 @@ def deleted(number, place=1):
     return line(invitation(number, project_id=object_id(place), source=Source.INVITES))
 
 
-async def verify(atlas, *lines, stop=None, workers=4, outcome=Outcome.DELETED):
+async def verify(atlas, *lines, stop=None, workers=4, outcome=Outcome.DELETED, waits_s=()):
     """Return how many are verified, and the numbers of those that are still listed."""
     organization, log = AtlasOrganization(ORG, FakeClient(atlas)), FakeDeletionLog()
-    plan = OrganizationPlan(Reading(organization), lines)
     result = Result(command_of(policy(execution={"concurrency": workers})), [], QuietView())
-    breaker = CircuitBreaker(result.command.limits)
-    executor = Executor(result, plan, log, stop or StopRequest(), breaker)
-    executor.ended = [(each, outcome) for each in lines]
-    executor._outcomes[outcome] = len(lines)
-    await executor.read_again()
-    swept = executor.swept()
+    ended = [Ended(each, outcome, 204) for each in lines]
+    stop = stop or StopRequest()
+    later = await read_again(result, organization, ended, log, stop, iter(waits_s))
+    swept = Swept(Counter({outcome: len(lines)})) + later
     left = [int(id_, 16) for kind, id_ in log.lines if kind == "failed"]
     assert swept.counts.still_there == len(left) == len(log.lines)
-    assert {each.replaces for each in log.events} <= {outcome}
+    assert {(each.replaces, each.reason) for each in log.events} <= {
+        (outcome, "still listed after 204")
+    }
     assert swept.outcomes[outcome] == len(lines) - len(left)
     assert swept.outcomes[Outcome.FAILED] == len(left)
     assert (WarningCode.STILL_THERE in result.view.codes()) is bool(left)
@@ -83,6 +83,19 @@ async def test_gone_invitation_is_read_again_and_not_called_verified():
     atlas = FakeAtlas(lists={object_id(1): (listed_as(deleted(1)),)})
     found = await verify(atlas, deleted(1), deleted(2), outcome=Outcome.ALREADY_GONE)
     assert (found, atlas.requested) == ((0, [1]), [object_id(1)])
+
+
+async def test_what_could_not_be_read_again_is_counted_by_organization(directory):
+    night = Night(directory, 2, 1)
+
+    def answer(_):
+        night.atlases[0].list_results = dict.fromkeys(night.atlases[0].lists, UNREADABLE)
+        return True
+
+    result = await night.run(answer=answer)
+    counts = [(each.deleted, each.verified, each.not_verified) for each in result.organizations]
+    assert counts == [(2, 0, 2), (1, 1, 0)]
+    assert (result.deleted, result.not_verified) == (3, 2)
 
 
 # An invitation of several entries ----------------------------------------------------------------
@@ -139,6 +152,73 @@ async def test_user_is_still_there_unless_listed_with_another_date(moved, still_
     listed = changed(one, created_at=None if moved is None else one.sent_at + moved)
     atlas = FakeAtlas(lists={(Source.USERS, PROJECT): (listed,)})
     assert await verify(atlas, line(one)) == (int(not still_there), [1] * still_there)
+
+
+# Lists that lag behind deletions ------------------------------------------------------------------
+
+
+class Lagging(FakeAtlas):
+    """Lists show what was deleted for some seconds more; `read_at_s` has when they were read."""
+
+    def __init__(self, lag_s, *lines):
+        super().__init__()
+        self.lag_s, self.read_at_s = lag_s, []
+        self.shown = {(one.source, one.scope_id): (listed_as(one),) for one in lines}
+        self.started_s = asyncio.get_running_loop().time()
+
+    async def invitations(self, project, source=Source.INVITES):
+        elapsed_s = asyncio.get_running_loop().time() - self.started_s
+        self.read_at_s.append(elapsed_s)
+        if elapsed_s < self.lag_s:
+            return self.shown.get((source, project.id), ())
+        return await super().invitations(project, source)
+
+
+def verify_after(lag_s, source, **options):
+    """Verify the deletion of one invitation in virtual time; return that, and when it was read."""
+
+    async def scenario():
+        one = line(entry_of(source))
+        atlas = Lagging(lag_s, one)
+        return await verify(atlas, one, waits_s=WAITS_S, **options), atlas.read_at_s
+
+    (found, read_at_s), _ = run_skipping_idle_time(scenario)
+    return found, read_at_s
+
+
+@pytest.mark.parametrize("source", Source)
+@pytest.mark.parametrize(
+    ("lag_s", "found", "last_s"),
+    [(0, (1, []), 0), (0.5, (1, []), 1), (8, (1, []), 15), (30, (1, []), 30), (31, (0, [1]), 30)],
+)
+def test_list_is_read_again_for_half_a_minute_before_it_contradicts_an_answer(
+    source, lag_s, found, last_s
+):
+    verified, read_at_s = verify_after(lag_s, source)
+    assert (verified, round(read_at_s[-1])) == (found, last_s)
+
+
+@pytest.mark.parametrize("source", Source)
+def test_list_that_cannot_be_read_while_it_lags_contradicts_nothing(source):
+    async def scenario():
+        one = line(entry_of(source))
+        atlas = Lagging(1, one)
+        key = one.project_id if source is Source.INVITES else (source, one.scope_id)
+        atlas.list_results[key] = UNREADABLE
+        return await verify(atlas, one, waits_s=WAITS_S)
+
+    assert run_skipping_idle_time(scenario)[0] == (0, [])
+
+
+def test_stop_while_a_list_lags_leaves_its_deletion_unverified():
+    async def scenario():
+        one, stop = line(entry_of(Source.USERS)), StopRequest()
+        asyncio.get_running_loop().call_later(2, stop.request, "SIGTERM received")
+        return await verify(Lagging(60, one), one, waits_s=WAITS_S, stop=stop)
+
+    found, seconds = run_skipping_idle_time(scenario)
+    assert found == (0, [])
+    assert seconds < 3
 
 
 # Bounds ------------------------------------------------------------------------------------------

@@ -1,0 +1,157 @@
+"""Read again what was deleted: what a list shows is true, whatever an answer said.
+
+Atlas's lists lag behind its deletions by seconds. So a list that still shows an invitation is
+read again for half a minute, before it contradicts the answer to the DELETE. A list that could not
+be read again, or not in time, proves nothing: its deletions are counted as not verified.
+"""
+
+import asyncio
+import contextlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Final, NamedTuple, TypeAlias
+
+from invite_sweeper.audit import AuditLog
+from invite_sweeper.audit.events import OutcomeLine, Planned
+from invite_sweeper.counts import Counts
+from invite_sweeper.errors import RunError
+from invite_sweeper.models import Invitation, ListRef, Outcome, Project, Source
+from invite_sweeper.shutdown import StopRequest
+from invite_sweeper.sweep.discovery import for_each
+from invite_sweeper.sweep.organization import AtlasOrganization, Swept
+from invite_sweeper.sweep.result import Result
+
+WAITS_S: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
+"""How long a run waits before it reads a list once more, in all of its organizations together:
+what the later ones deleted is older by then."""
+_Numbers: TypeAlias = dict[str, int]
+"""The numbers of deletions by the ids of their entries in one list."""
+
+
+class Ended(NamedTuple):
+    """A deletion after which its invitation should be gone.
+
+    Attributes:
+        http_status: Of the answer that said so; None if no answer did.
+    """
+
+    planned: Planned
+    outcome: Outcome
+    http_status: int | None = None
+
+
+async def read_again(
+    result: Result,
+    organization: AtlasOrganization,
+    ended: Sequence[Ended],
+    log: AuditLog,
+    stop: StopRequest,
+    waits_s: Iterator[float],
+) -> Swept:
+    """Read each list again that showed a deleted invitation; return what that changes.
+
+    What is still listed is written as `failed`, with the outcome that it replaces.
+
+    Args:
+        waits_s: The waits that are left of the run's.
+
+    Raises:
+        AuditLogError: A line could not be written.
+    """
+    lists = _lists_of(ended)
+    shown: dict[ListRef, set[int]] = {}
+    if ended and stop.reason is None:
+        reading = _read_until_gone(result, organization, lists, ended, shown, waits_s)
+        with contextlib.suppress(RunError):  # Atlas or the credentials, or a stop
+            await stop.run_unless_stopped(reading)
+    unread = {n for ref, numbers in lists.items() if ref not in shown for n in numbers.values()}
+    still_listed = {number for numbers in shown.values() for number in numbers}
+    outcomes = Counter[str]()
+    verified = 0
+    for number, deletion in enumerate(ended):
+        if number in still_listed:
+            log.write(_contradiction(deletion))
+            outcomes[deletion.outcome] -= 1
+            outcomes[Outcome.FAILED] += 1
+        elif number not in unread:
+            verified += deletion.outcome is Outcome.DELETED
+    result.still_listed([ended[number].planned for number in sorted(still_listed)])
+    return Swept(outcomes, Counts(verified=verified, still_there=len(still_listed)))
+
+
+def _lists_of(ended: Iterable[Ended]) -> Mapping[ListRef, _Numbers]:
+    """Return the lists that showed the deleted invitations, with their entries there."""
+    lists: defaultdict[ListRef, _Numbers] = defaultdict(dict)
+    for number, deletion in enumerate(ended):
+        for source, org_id, place, id_ in deletion.planned.keys:
+            # Without a name, so that each list is read once, whatever line names it.
+            lists[ListRef(Project(place, "", org_id), Source(source))][id_] = number
+    return lists
+
+
+async def _read_until_gone(
+    result: Result,
+    organization: AtlasOrganization,
+    lists: Mapping[ListRef, _Numbers],
+    ended: Sequence[Ended],
+    shown: dict[ListRef, set[int]],
+    waits_s: Iterator[float],
+) -> None:
+    """Read lists until none shows a deleted invitation any more, or no wait is left.
+
+    Args:
+        shown: Gets the numbers of the deletions that each list still shows. A list that was not
+            read, or that still showed some when a wait was cancelled, is not in it.
+    """
+    command, reader = result.command, organization.client.reader
+
+    async def read(ref: ListRef) -> None:
+        entries = await reader.invitations(ref.project, ref.source)
+        if isinstance(entries, tuple):
+            shown[ref] = set(_shown(entries, lists[ref], ended, command.now))
+
+    left = tuple(lists)
+    while True:
+        await for_each(left, read, workers=command.policy.execution.concurrency)
+        left = tuple(ref for ref in left if shown.get(ref))
+        wait_s = next(waits_s, None) if left else None
+        if wait_s is None:
+            return
+        result.view.started("Waiting for Atlas's lists", len(left), organization.label)
+        for ref in left:
+            del shown[ref]
+        await asyncio.sleep(wait_s)
+
+
+def _shown(
+    entries: Iterable[Invitation], numbers: _Numbers, ended: Sequence[Ended], now: datetime
+) -> Iterator[int]:
+    """Yield the numbers of the deletions whose entries a list still shows."""
+    for entry in entries:
+        number = numbers.get(entry.invitation_id)
+        if number is not None and _is_same(ended[number].planned, entry, now):
+            yield number
+
+
+def _is_same(planned: Planned, found: Invitation, now: datetime) -> bool:
+    """Return whether an entry is not that of a person who was invited again meanwhile.
+
+    Of other entries than the named one no date is known: they are older than the run.
+    """
+    if found.key == planned.key:
+        return found.is_dated(planned.sent_at)
+    return found.sent_at is None or found.sent_at <= now
+
+
+def _contradiction(deletion: Ended) -> OutcomeLine:
+    """Return the line of a deletion whose invitation is still listed."""
+    status = deletion.http_status
+    return OutcomeLine.of(
+        deletion.planned,
+        Outcome.FAILED,
+        replaces=deletion.outcome,
+        reason=f"still listed after {status}"
+        if status
+        else f"still listed after {deletion.outcome}",
+    )

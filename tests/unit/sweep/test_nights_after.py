@@ -1,0 +1,83 @@
+"""The nights after a sweep: what it sent, and what ended by itself, is no drop."""
+
+from datetime import timedelta
+
+import pytest
+from builders import ORG, entry_of, object_id, project
+from fakes import FakeAtlas
+from sweep.night import FakeClient, Night, later, message
+from virtual_time import run_skipping_idle_time
+
+from invite_sweeper.models import Outcome, Sending, Source
+
+DAY = timedelta(days=1)
+NIGHTS = 5
+PLACE = object_id(1)
+
+
+class SlowAtlas(FakeAtlas):
+    """Shows what it deleted until the next night, if it lags; answers each DELETE the same way."""
+
+    def __init__(self, source, entries, answer, *, lags):
+        place = ORG if source.is_organization_level else PLACE
+        key = PLACE if source is Source.INVITES else (source, place)
+        listed = [project(1, name="p0")]
+        super().__init__(listed=listed, lists={key: entries})
+        self.answer, self.lags, self.gone = answer, lags, set()
+
+    async def invitations(self, project, source=Source.INVITES):
+        found = await super().invitations(project, source)
+        return tuple(one for one in found if self.lags or one.invitation_id not in self.gone)
+
+    async def delete(self, invitation, progress):
+        self.gone.add(invitation.invitation_id)
+        outcome, status = self.answer
+        return Sending(outcome, 1, status)
+
+
+def night_over(directory, atlas, source, **keys):
+    limits = {"canary": 0, "max_failure_share": 1.0, **keys.pop("limits", {})}
+    night = Night(directory, 0, sources=[str(source)], limits=limits, **keys)
+    night.atlases, night.clients = [atlas], [FakeClient(atlas)]
+    return night
+
+
+def entries_of(source, ages):
+    place = {} if source.is_organization_level else {"project_id": PLACE, "project_name": "p0"}
+    names = {"project_roles": (), "linked_projects": ()} if source.is_organization_level else {}
+    return tuple(
+        entry_of(source, number, age=age, **place, **names) for number, age in enumerate(ages)
+    )
+
+
+@pytest.mark.parametrize("source", Source)
+@pytest.mark.parametrize("lags", [False, True])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (Outcome.DELETED, 204),
+        (Outcome.ALREADY_GONE, 404),
+        (Outcome.FAILED, 502),
+        (Outcome.FAILED, 504),
+        (Outcome.UNKNOWN, None),
+    ],
+)
+def test_five_nights_after_deletions_that_a_list_or_an_answer_hid_none_is_refused(
+    directory, source, lags, answer
+):
+    atlas = SlowAtlas(source, entries_of(source, [20 * DAY] * 16 + [DAY] * 6), answer, lags=lags)
+    night = night_over(directory, atlas, source)
+
+    async def scenario():
+        results = []
+        for number in range(1 + NIGHTS):
+            results.append(await night.run(at=later(24 * number)))
+            atlas.lags = False
+        return results
+
+    (first, *others), _ = run_skipping_idle_time(scenario)
+    is_contradicted = lags and answer[0] in {Outcome.DELETED, Outcome.ALREADY_GONE}
+    assert (first.stale, first.still_there) == (16, 16 * is_contradicted)
+    is_deleted = answer[0] is Outcome.DELETED and not lags
+    assert (first.deleted, first.verified, first.not_verified) == (16 * is_deleted,) * 2 + (0,)
+    assert [(each.exit_code, each.stale, message(each)) for each in others] == [(0, 0, None)] * 5
