@@ -35,7 +35,8 @@ from invite_sweeper.errors import DamagedLog, UsageError
 from invite_sweeper.files import check_distinct_files, is_file, replace_file, write_error
 from invite_sweeper.models import Invitation, Outcome
 from invite_sweeper.report import terminal
-from invite_sweeper.report.page import read_page, render_html, render_markdown
+from invite_sweeper.report.markdown import render_markdown
+from invite_sweeper.report.page import read_page, render_html
 from invite_sweeper.report.story import tell_verification
 from invite_sweeper.text import escape_unprintable
 

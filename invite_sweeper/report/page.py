@@ -1,4 +1,4 @@
-"""The report of an audit directory: one HTML page, or Markdown for a pull request.
+"""The report of an audit directory as one HTML page; `markdown.py` has it for a pull request.
 
 What it says of the newest run is its story; the page adds the verification of the files, the
 nights before, earlier runs that still need attention, and the people.
@@ -8,10 +8,9 @@ import base64
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import date, timedelta
-from itertools import groupby
 from typing import Final, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -35,9 +34,7 @@ from invite_sweeper.report.story import (
 )
 from invite_sweeper.text import escape_unprintable, pluralize
 
-_MARKDOWN_ROWS: Final = 50
-"""Rows of a Markdown table; a pull request accepts 65,536 characters."""
-_DOUBT: Final = "The log is damaged: what follows comes from it and may be wrong."
+DOUBT: Final = "The log is damaged: what follows comes from it and may be wrong."
 _NIGHTS: Final = 30
 _NIGHT_MODES: Final = ("sweep", "dry-run", "restore")
 """A day's sweeps count for its night; without one, its dry runs, then its restores."""
@@ -247,7 +244,7 @@ def _about(record: RunRecord) -> Iterator[tuple[str, str]]:
     yield "File", record.file.path.name
 
 
-# HTML and Markdown -------------------------------------------------------------------------------
+# HTML --------------------------------------------------------------------------------------------
 
 
 def render_html(page: Page) -> str:
@@ -267,7 +264,7 @@ def render_html(page: Page) -> str:
     style, *_ = loader.get_source(environment, "page.css")
     style_hash = f"sha256-{base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()}"
     return environment.get_template("page.html.j2").render(
-        page=page, legend=_legend(page), doubt=_DOUBT, style=style, style_hash=style_hash
+        page=page, legend=legend(page), doubt=DOUBT, style=style, style_hash=style_hash
     )
 
 
@@ -291,107 +288,6 @@ def breakable(value: str) -> Markup:
     return Markup(_OPTION.sub(r'<span class="whole">\g<0></span>', str(broken)))  # noqa: S704 - escaped
 
 
-def _legend(page: Page) -> tuple[tuple[str, str, str], ...]:
+def legend(page: Page) -> tuple[tuple[str, str, str], ...]:
     """Return each mark of the nights with its meaning and style."""
     return tuple(sorted({(n.mark, n.meaning, n.status.style) for n in page.nights}))
-
-
-def render_markdown(page: Page) -> str:
-    """Return the whole report as Markdown; what comes from Atlas is in code spans."""
-    return "\n".join(_markdown(page)) + "\n"
-
-
-def _markdown(page: Page) -> Iterator[str]:
-    yield f"# {page.title}: {markdown_text(page.verdict.label)}"
-    yield from ("", markdown_text(page.verdict.text), "")
-    if page.is_damaged:
-        yield _DOUBT
-    else:
-        log = page.log.headline
-        yield f"Audit log: {log.label.lower()}. {markdown_text(log.text)}"
-    if page.attention:
-        yield from ("", "## Needs attention")
-    for item in page.attention:
-        yield from ("", f"**{markdown_text(item.title)}**", "")
-        yield from (f"- {markdown_text(each)}" for each in item.messages[:_MARKDOWN_ROWS])
-        if item.advice:
-            yield f"- What to do: {markdown_text(item.advice)}"
-    yield from ("", "## Figures", "")
-    for label, text, _ in (*page.story.lines, *page.story.organizations, *page.log.lines):
-        yield f"- {markdown_text(label)}: {markdown_text(text)}"
-    if page.nights:
-        yield from ("", f"## The nights from {page.nights[0].day} to {page.nights[-1].day}", "")
-        yield from (" ".join(page.period), "", f"`{' '.join(n.mark for n in page.nights)}`", "")
-        yield from (f"- `{mark}`: {markdown_text(meaning)}" for mark, meaning, _ in _legend(page))
-    for table in page.tables:
-        yield from _fold(table.caption, table.total, _markdown_table(table))
-    if page.story.remarks:
-        remarks = [f"- {markdown_text(each)}" for each in page.story.remarks]
-        yield from _fold("Remarks", len(remarks), remarks)
-    about = [f"- {each.label}: {code_span(each.text)}" for each in page.about]
-    yield from _fold("About this run", len(about), about)
-
-
-def _fold(summary: str, count: int, lines: Iterable[str]) -> Iterator[str]:
-    yield from ("", "<details>", f"<summary>{summary} ({count:,})</summary>", "")
-    yield from lines
-    yield from ("", "</details>")
-
-
-def _markdown_table(table: Table) -> Iterator[str]:
-    yield f"| {' | '.join(column.heading for column in table.columns)} |"
-    yield f"| {' | '.join('--:' if c.kind == 'number' else '---' for c in table.columns)} |"
-    for row in table.rows[:_MARKDOWN_ROWS]:
-        cells = (
-            escape_unprintable(", ".join(line.text for line in column.cell(row)))
-            for column in table.columns
-        )
-        yield f"| {' | '.join(code_span(cell, in_table=True) for cell in cells)} |"
-    count = min(len(table.rows), _MARKDOWN_ROWS)
-    if count < table.total:
-        command = f" Show all: {code_span(escape_unprintable(table.command))}"
-        yield from ("", f"{count:,} of {table.total:,} rows are shown.{command}")
-
-
-_SAFE_WORD: Final = re.compile(r"[A-Za-z0-9,;:'()%/.+·-]*")
-_LINK: Final = re.compile(r"://|www\.|\.[A-Za-z]", re.IGNORECASE)
-_LIST_ITEM: Final = re.compile(r"[-+]+|[0-9]+[.)]")
-_FENCES: Final = re.compile(r"`+")
-
-
-def code_span(value: str, *, in_table: bool = False) -> str:
-    """Return the text as a code span, which cannot become markup; empty stays empty.
-
-    Args:
-        value: Escaped text, without line breaks or control characters.
-        in_table: Escape `|`, because a table row is split before code spans are parsed.
-
-    Source:
-        GitHub Flavored Markdown, version 0.29, 6.3 "Code spans" and 4.10 "Tables".
-    """
-    if not value.strip():
-        return ""
-    longest = max((len(fence) for fence in _FENCES.findall(value)), default=0)
-    fence = "`" * (longest + 1)
-    pad = " " if value[0] in "` " or value[-1] in "` " else ""
-    span = f"{fence}{pad}{value}{pad}{fence}"
-    return span.replace("|", "\\|") if in_table else span
-
-
-def markdown_text(value: str) -> str:
-    """Return a sentence in which words that could become markup or a link are code spans."""
-    words = escape_unprintable(value).split()
-    parts = []
-    for is_safe, group in groupby(enumerate(words), lambda each: _is_safe(*each)):
-        text = " ".join(word for _, word in group)
-        if not is_safe:
-            core = text.rstrip(".,;:")
-            text = code_span(core) + text[len(core) :]
-        parts.append(text)
-    return " ".join(parts)
-
-
-def _is_safe(position: int, word: str) -> bool:
-    if _SAFE_WORD.fullmatch(word) is None or _LINK.search(word):
-        return False
-    return position > 0 or _LIST_ITEM.fullmatch(word) is None

@@ -27,14 +27,15 @@ from invite_sweeper.cli.audit import report
 from invite_sweeper.endings import DAMAGED_ADVICE, Advisor, Status
 from invite_sweeper.errors import UsageError
 from invite_sweeper.models import Source
-from invite_sweeper.report.page import (
-    breakable,
+from invite_sweeper.report.markdown import (
     code_span,
+    markdown_name,
     markdown_text,
-    render_html,
     render_markdown,
 )
+from invite_sweeper.report.page import breakable, render_html
 from invite_sweeper.report.story import display_text
+from invite_sweeper.text import command as command_line
 from invite_sweeper.text import escape_unprintable
 
 ADVISOR = Advisor(audit_dir="audit")
@@ -156,10 +157,32 @@ def test_code_span_round_trips(value):
         ("Open report.html of @team <b>", "Open `report.html` of `@team <b>`"),
         ("1. is not a list", "`1`. is not a list"),
         ("- is not a list", "`-` is not a list"),
+        ("The rule 'old ones <b>' ended.", "The rule `'old ones <b>'` ended."),
+        (
+            "List them: invite-sweeper audit show 4 --policy 'my policy.yaml'",
+            "List them: `invite-sweeper audit show 4 --policy 'my policy.yaml'`",
+        ),
     ],
 )
 def test_words_that_could_become_markup_are_code(sentence, shown):
     assert markdown_text(sentence) == shown
+
+
+def test_a_name_of_several_words_is_one_code_span_or_none():
+    assert markdown_name("Blue Lagoon") == "Blue Lagoon"
+    assert markdown_name("Blue & <b> Lagoon") == "`Blue & <b> Lagoon`"
+
+
+@given(st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=30))
+def test_a_command_can_be_pasted_whatever_its_values_are(value):
+    pasted = command_line("audit", "show", "--policy", value)
+    (paragraph,) = (
+        token
+        for token in MarkdownIt("commonmark").parse(markdown_text(f"List them: {pasted}"))
+        if token.type == "inline"
+    )
+    *_, code = paragraph.children
+    assert (code.type, code.content) == ("code_inline", escape_unprintable(pasted))
 
 
 def test_long_names_may_break_after_signs_and_after_16_characters():
