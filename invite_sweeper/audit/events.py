@@ -344,6 +344,8 @@ class OrganizationResult(Counts, frozen=True, kw_only=True):
         exit_code: What the run would have ended with without the other organizations.
         people: Active and pending people, who count towards Atlas's limit; None if not known.
         people_pending: Those of them who are pending.
+        credentials_expire: When the first secret of its service account ends, RFC 3339; None where
+            Atlas did not return it.
     """
 
     id: str
@@ -355,6 +357,7 @@ class OrganizationResult(Counts, frozen=True, kw_only=True):
     plan_complete: bool = False
     people: int | None = None
     people_pending: int | None = None
+    credentials_expire: str | None = None
 
     @property
     def seats(self) -> Seats | None:

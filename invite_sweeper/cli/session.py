@@ -24,11 +24,11 @@ from invite_sweeper.atlas.credentials import (
 )
 from invite_sweeper.atlas.http import open_connector, parse_base_url
 from invite_sweeper.audit import AuditDirectory, AuditLog, History, RunRecord
-from invite_sweeper.audit.events import RunStarted
+from invite_sweeper.audit.events import RunStarted, RunWarning
 from invite_sweeper.cli.console import configure_logging, stdout_console, write_json
 from invite_sweeper.cli.options import DEFAULT_BASE_URL, RunOptions
 from invite_sweeper.cli.streams import audit_copy, print_error_parts
-from invite_sweeper.endings import Advisor, WarningLevel
+from invite_sweeper.endings import Advisor, WarningCode, WarningLevel
 from invite_sweeper.errors import DamagedLog, UsageError
 from invite_sweeper.last_resort import LastResort
 from invite_sweeper.policy import Policy, parse_duration_option, parse_policy
@@ -264,14 +264,29 @@ class Session:
             print_error_parts(parts)
 
     @asynccontextmanager
-    async def run(self, start: RunStarted) -> AsyncIterator[tuple[AuditLog, RunRecord]]:
-        """Yield the log and the record of this run, whose lock is held; warn of a failed copy."""
+    async def run(
+        self, start: RunStarted, *, known_run: int = 0
+    ) -> AsyncIterator[tuple[AuditLog, RunRecord]]:
+        """Yield the log and the record of this run, whose lock is held; warn of a failed copy.
+
+        Args:
+            known_run: The number of the last run that the metrics know; 0 without one.
+        """
         writer = audit_copy() if self.policy.audit.stdout else None
         clock = partial(datetime.now, UTC)
         if start.policy_sha256 is not None:
             self.directory.keep_policy(self.policy.source)
         log = AuditLog(self.directory, self.run_id, clock=clock, copy=writer)
         record = RunRecord(log.file, start=start)
+        if known_run >= log.file.number:
+            message = (
+                f"The metrics know run {known_run:,} of this installation, and the next one of "
+                f"{self.directory.path} is run {log.file.number:,}: the audit log is lost, or an "
+                "older copy. Limits, notice and the comparison with earlier runs go on without "
+                "the missing runs. Mount the directory with the log, or keep the last hash that "
+                "was printed as the end of the lost one."
+            )
+            log.warnings += (RunWarning(WarningCode.AUDIT_LOG, message, WarningLevel.URGENT),)
         try:
             yield log, record
         finally:

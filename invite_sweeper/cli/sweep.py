@@ -173,9 +173,15 @@ class _SweepCommand:
             observers=(self._seen,),
         )
         check_plan(command, max_age=self._max_age, sha256=options.plan_sha256)
+        known_run = await metrics.read_known_run(
+            self._labels,
+            file=options.metrics_file,
+            gateway=options.pushgateway,
+            limit_s=min(LIMIT_S, session.last_resort.left_s),
+        )
         async with (
             session.organizations(history) as organizations,
-            session.run(command.run_started(organizations)) as (log, record),
+            session.run(command.run_started(organizations), known_run=known_run) as (log, record),
         ):
             view = TerminalView(session, record)
             try:
@@ -230,8 +236,15 @@ class _SweepCommand:
         notified = await self._notify(record, finished_at)
         if not metrics_too or (options.metrics_file or options.pushgateway) is None:
             return
-        succeeded_at = self._history.last_success if self._history is not None else None
-        metered = metrics.Metrics(self._labels, record, finished_at, succeeded_at, notified)
+        history = self._history
+        metered = metrics.Metrics(
+            self._labels,
+            record,
+            finished_at,
+            succeeded_at=history.last_success if history is not None else None,
+            receivers=notified,
+            continues=history is not None and history.last is not None,
+        )
         messages: list[str] = []
         if options.metrics_file is not None:
             messages += metered.write(options.metrics_file)

@@ -12,16 +12,22 @@ from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
+import aiohttp
+from yarl import URL
+
+from invite_sweeper import __version__
+from invite_sweeper.atlas.http import find_proxy
 from invite_sweeper.audit import RunRecord
 from invite_sweeper.audit.events import RunFinished
 from invite_sweeper.endings import REFUSAL_REASONS, ExitCode, Status, status_of
 from invite_sweeper.errors import UsageError
 from invite_sweeper.files import regular_file_target, replace_file
-from invite_sweeper.models import OUTCOMES_OF_DELETIONS
+from invite_sweeper.models import OUTCOMES_OF_DELETIONS, parse_timestamp
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report.notify import Notified
 from invite_sweeper.report.sending import LIMIT_S, Message, NotSent, open_session, request
@@ -65,7 +71,8 @@ _EARLIER_SUCCESS: Final = re.compile(
     rb"^invite_sweeper_last_success_timestamp_seconds(?:\{.*\})? ([0-9.e+]+)$", re.MULTILINE
 )
 
-
+_LABEL: Final = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+_MAX_GATEWAY_BYTES: Final = 1 << 24
 _Family: TypeAlias = tuple[str, str, Iterable[tuple[dict[str, str], float]]]
 """A name without prefix, a help text, and the labels and values."""
 
@@ -91,6 +98,56 @@ def is_textfile(start: bytes) -> bool:
     return start.startswith(b"# HELP invite_sweeper_")
 
 
+def known_run(exposition: str, labels: Mapping[str, str]) -> int:
+    """Return the number of the last run that metrics of these labels name; 0 without one."""
+    for line in exposition.splitlines():
+        name, _, value = line.rpartition(" ")
+        own, _, rest = name.partition("{")
+        found = dict(_LABEL.findall(rest))
+        found.pop("job", None)  # that of the Pushgateway's group
+        if own == f"{_JOB}_run_number" and found == {k: _escape(v) for k, v in labels.items()}:
+            with suppress(ValueError, OverflowError):
+                return int(float(value))
+    return 0
+
+
+async def read_known_run(
+    labels: Mapping[str, str], *, file: Path | None, gateway: str | None, limit_s: float
+) -> int:
+    """Return the number of the last run that the textfile or the Pushgateway knows; 0 without one.
+
+    A file or gateway that cannot be read knows none: writing the metrics reports its error.
+    """
+    texts = [] if file is None else [_read_textfile(file)]
+    if gateway is not None:
+        texts.append(await _read_gateway(gateway, limit_s))
+    return max((known_run(text, labels) for text in texts), default=0)
+
+
+def _read_textfile(file: Path) -> str:
+    """Return all metrics of a textfile; "" if it cannot be read."""
+    with suppress(OSError):
+        return file.read_text("utf-8", "replace")
+    return ""
+
+
+async def _read_gateway(url: str, limit_s: float) -> str:
+    """Return all metrics of a Pushgateway; "" if it cannot be read."""
+    with suppress(UsageError, ValueError, OSError, TimeoutError, aiohttp.ClientError):
+        address = URL(f"{url.rstrip('/')}/metrics")
+        proxy, proxy_headers = find_proxy(address)
+        async with (
+            open_session(limit_s) as session,
+            session.get(
+                address, proxy=proxy, proxy_headers=proxy_headers, allow_redirects=False
+            ) as response,
+        ):
+            if response.status == HTTPStatus.OK:
+                body = await response.content.read(_MAX_GATEWAY_BYTES)
+                return body.decode("utf-8", "replace")
+    return ""
+
+
 def check_gateway_url(url: str) -> None:
     """Raise UsageError unless this is the URL of a Pushgateway. It is not repeated."""
     SECRETS.add_user_info(url)
@@ -112,6 +169,7 @@ class Metrics(NamedTuple):
     Attributes:
         succeeded_at: When an earlier run succeeded; None if it is not known.
         receivers: What became of the notification of each receiver.
+        continues: Whether the audit directory knew an earlier run.
     """
 
     labels: Mapping[str, str]
@@ -119,6 +177,7 @@ class Metrics(NamedTuple):
     finished_at: datetime
     succeeded_at: datetime | None = None
     receivers: Sequence[Notified] = ()
+    continues: bool = False
 
     def write(self, path: Path) -> tuple[str, ...]:
         """Write all metrics to a file atomically.
@@ -185,7 +244,7 @@ class Metrics(NamedTuple):
             (name, text, [({}, v)]) for name, text, v in values if v is not None
         ]
         families = _families(end, self.record.mode or "run")
-        for name, text, samples in (*totals, *families, self._receivers()):
+        for name, text, samples in (*totals, *self._run(), *families, self._receivers()):
             metric = f"{_JOB}_{name}"
             lines += [f"# HELP {metric} {text}", f"# TYPE {metric} gauge"]
             for labels, value in samples:
@@ -201,6 +260,22 @@ class Metrics(NamedTuple):
             samples.append((labels, each.has_failed))
         text = "1 for a receiver that was to be told of the last run and was not, otherwise 0."
         return "receiver_failed", text, samples
+
+    def _run(self) -> Iterator[_Family]:
+        """Yield the metrics of the run's file; of a command that began no run, the version."""
+        record, number = self.record, self.record.file.number
+        info = {
+            "version": record.start.tool_version or __version__,
+            "run_number": str(number or ""),
+            "run_id": record.run_id if number else "",
+            "last_hash": record.last_hash,
+        }
+        yield "run_info", "Always 1; the last run, and the version of its program.", [(info, 1)]
+        if number:
+            text = "Number of the last run in its audit directory; it only grows."
+            yield "run_number", text, [({}, number)]
+            text = "1 if the audit directory knew an earlier run when the last one began, else 0."
+            yield "earlier_run_known", text, [({}, self.continues)]
 
 
 def _read_success(target: Path) -> datetime | None:
@@ -263,6 +338,13 @@ def _families(end: RunFinished, mode: str) -> Iterator[_Family]:
         known = [(labels, getattr(each, name)) for labels, each in organizations]
         counts = [(labels, count) for labels, count in known if count is not None]
         yield f"organization_{name}", text, counts
+    text = "When the first secret of the organization's service account ends."
+    ends = [
+        (labels, ends_at.timestamp())
+        for labels, each in organizations
+        if (ends_at := parse_timestamp(each.credentials_expire)) is not None
+    ]
+    yield "credentials_expire_timestamp_seconds", text, ends
     text = "Always 1; the name of the organization, empty if Atlas did not return it."
     names = [(labels | {"name": each.name or ""}, 1) for labels, each in organizations]
     yield "organization_info", text, names

@@ -398,7 +398,9 @@ class Reader:
             if isinstance(seats, Seats):
                 builder.seats = seats
             if isinstance(expiries, tuple):
-                self._result.warn(*secret_warnings(expiries, self._command.now))
+                live = [each for each in expiries if each > self._command.now]
+                builder.credentials_expire = min(live, default=None)
+                self._result.warn(*secret_warnings(live, self._command.now))
             if name := (names or {}).get(organization.id):
                 builder.told_name = name
                 builder.organization = replace(organization, name=name)

@@ -65,6 +65,7 @@ class Reading:
         unverified: Users whom a killed run removed and whose status could not be read.
         stale_within_7d: In a dry run, invitations that are not stale now, and will be.
         stale_within_30d: The same.
+        credentials_expire: When the first secret of its service account ends; None if not known.
     """
 
     organization: AtlasOrganization
@@ -85,6 +86,7 @@ class Reading:
     unverified: int = 0
     stale_within_7d: int = 0
     stale_within_30d: int = 0
+    credentials_expire: datetime | None = None
 
     @property
     def id(self) -> str:

@@ -64,6 +64,7 @@ class ReadingBuilder:
         member_count: As in `Reading`.
         seats: As in `Reading`.
         unverified: As in `Reading`.
+        credentials_expire: As in `Reading`.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class ReadingBuilder:
         self.seats: Seats | None = None
         self.member_count: int | None = None
         self.unverified = 0
+        self.credentials_expire: datetime | None = None
         self._command = command
         self._write = write
         self._steps = steps
@@ -119,6 +121,7 @@ class ReadingBuilder:
             unverified=self.unverified,
             stale_within_7d=self._stale_within[_WEEK],
             stale_within_30d=self._stale_within[_MONTH],
+            credentials_expire=self.credentials_expire,
         )
 
     def count(self, **counts: int) -> None:

@@ -287,6 +287,7 @@ class Result:
         made = was_read and (self.plan_made or error is None)
         retired_early = Reason.RETIRED_SOURCE in self.stopped_by
         unread = (*reading.unread, *swept.unread)
+        ends = reading.credentials_expire
         return OrganizationResult(
             **self._ending(counts, error, reasons if error is None else error.reasons),
             id=org_id,
@@ -295,6 +296,7 @@ class Result:
             plan_complete=made and not (unread or retired_early),
             people=reading.seats.people if reading.seats is not None else None,
             people_pending=reading.seats.pending if reading.seats is not None else None,
+            credentials_expire=None if ends is None else rfc3339(ends),
         )
 
     def _ending(
@@ -388,25 +390,28 @@ def sunset_warnings(
 
 
 SECRET_WARNING_DAYS: Final = 14
+SECRET_URGENT_DAYS: Final = 3
 
 
-def secret_warnings(expiries: Sequence[datetime], now: datetime) -> Iterator[RunWarning]:
-    """Warn about a secret that ends soon, unless it has ended: then another one is in use.
+def secret_warnings(live: Sequence[datetime], now: datetime) -> Iterator[RunWarning]:
+    """Warn about a secret that ends soon, from 14 days before; from 3 days before it is urgent.
 
     Args:
-        expiries: When the secrets of the service account expire, the first one first.
+        live: When the secrets of the service account that have not ended expire, the first one
+            first. Of one that has ended another one is in use.
         now: The instant of the run.
 
     Source: Atlas documentation of service accounts (read 2026-11).
     """
-    live = [each for each in expiries if each > now]
     if not live or live[0] - now >= (SECRET_WARNING_DAYS + 1) * _DAY:
         return
     left = pluralize((live[0] - now) // _DAY, "day")
+    is_urgent = live[0] - now < SECRET_URGENT_DAYS * _DAY
     other = f"; another one ends on {live[-1]:%Y-%m-%d}" if len(live) > 1 else ""
     yield RunWarning(
         WarningCode.SECRET,
         f"A secret of the service account ends on {live[0]:%Y-%m-%d}, in {left}{other}. A new "
         "secret leaves the old one at most 7 days. Atlas's own alert covers service accounts of "
         "an organization only.",
+        WarningLevel.URGENT if is_urgent else WarningLevel.WARNING,
     )

@@ -2,10 +2,12 @@
 
 import fcntl
 import json
+import shutil
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from invite_sweeper.endings import ExitCode
 from invite_sweeper.simulator.seed import ORG_ID
 
 
@@ -120,3 +122,26 @@ def test_receiver_that_failed_is_a_metric_and_is_named_with_quiet(cli, receiver)
     done = cli.run("sweep", *options, **urls, PING_URL=receiver.url)
     assert (done.code, done.err) == (0, "")
     assert set(failed_receivers(cli).values()) == {0}
+
+
+def test_audit_log_that_is_lost_or_an_older_copy_needs_attention_and_the_first_night_does_not(cli):
+    def night():
+        return cli.sweep("--metrics-file", "run.prom", "-q")
+
+    audit = cli.folder / "audit"
+    first = night()
+    shutil.copytree(audit, cli.folder / "copy")
+    second = night()
+    shutil.rmtree(audit)
+    (cli.folder / "copy").rename(audit)
+    older = night()
+    night()
+    shutil.rmtree(audit)
+    lost = night()
+
+    assert [each.code for each in (first, second, older, lost)] == [ExitCode.DONE] * 4
+    assert "the audit log is lost" not in first.err + second.err
+    assert "The metrics know run 2 of this installation" in older.err
+    assert "is run 2: the audit log is lost, or an older copy." in older.err
+    assert "The metrics know run 3 of this installation" in lost.err
+    assert "is run 1: the audit log is lost" in lost.err

@@ -68,6 +68,14 @@ def receiver_is_down(cli):
     cli.changes["TEAMS_URL"] = "http://127.0.0.1:1/workflow"
 
 
+def secret_ends_in(days):
+    def scenario(cli):
+        cli.account = cli.sim.add_service_account()
+        cli.account.secrets_expire_at = (datetime.now(UTC) + timedelta(days=days),)
+
+    return scenario
+
+
 def policy_is_wrong_after_a_good_night(cli):
     done = cli.sweep("--metrics-file", "m.prom", INVITE_SWEEPER_INSTANCE="eu")
     assert done.code == ExitCode.DONE, done
@@ -79,6 +87,7 @@ def nothing(cli):
 
 
 NEVER, LONG_AGO = "NeverSucceeded", "NoSuccess"
+ENDS, ENDS_SOON = "CredentialsExpire", "CredentialsExpireSoon"
 SCENARIOS = {
     "one night and no other": (nothing, ExitCode.DONE, {LONG_AGO}),
     "refused by a limit": (refused, ExitCode.REFUSED, {NEVER, "GuardRefused"}),
@@ -94,6 +103,9 @@ SCENARIOS = {
     "receiver down": (receiver_is_down, ExitCode.DONE, {LONG_AGO, "ReceiverFailed"}),
     "kept for 60 days": (kept_for_60_days, ExitCode.DONE, {LONG_AGO, "OldestPending"}),
     "kept until tomorrow": (kept_until_tomorrow, ExitCode.DONE, {LONG_AGO, "KeepEnds"}),
+    "secret that ends in 16 days": (secret_ends_in(16), ExitCode.DONE, {LONG_AGO}),
+    "secret that ends in 10 days": (secret_ends_in(10), ExitCode.DONE, {LONG_AGO, ENDS}),
+    "secret that ends in 4 days": (secret_ends_in(4), ExitCode.DONE, {LONG_AGO, ENDS, ENDS_SOON}),
     "list that ends soon": (list_ends_soon, ExitCode.DONE, {LONG_AGO, "SunsetNear"}),
 }
 """What happens, the exit code, and the alerts that fire on the second day after it."""
@@ -120,12 +132,16 @@ def night(folder, scenario, code):
 
 
 def samples(text):
-    """Return the values by name and labels, and times as seconds after the end of the run."""
+    """Return the values by name and labels, and times as seconds after the end of the run.
+
+    Without the run itself: the nights of one series are the first ones of different directories.
+    """
     found = {
         name: float(value)
         for name, value in re.findall(
             r"^(invite_sweeper_\S+(?:\{.*\})?) (\S+)$", text, re.MULTILINE
         )
+        if not name.startswith("invite_sweeper_run_info")
     }
     (ended_s,) = (v for n, v in found.items() if n.startswith("invite_sweeper_last_run_time"))
     return {n: v - ended_s if "_timestamp_seconds" in n else v for n, v in found.items()}
@@ -235,8 +251,8 @@ def test_alerts_of_each_release_are_about_that_release(tmp_path):
         instance = night_of(text).environment["INVITE_SWEEPER_INSTANCE"]
         for name in ("last_run_timestamp_seconds", "last_success_timestamp_seconds"):
             metric = f'invite_sweeper_{name}{{instance="{instance}"}}'
-            samples = "0x24 _x1000" if release == "gone" else "0x1000"
-            series.append({"series": metric, "values": samples})
+            shown = "0x24 _x1000" if release == "gone" else "0x1000"
+            series.append({"series": metric, "values": shown})
     cases = [
         {"eval_time": f"{hours}h", "alertname": f"InviteSweeper{name}", "exp_alerts": []}
         for hours in (20, 40, 80)
@@ -257,6 +273,47 @@ def test_alerts_of_each_release_are_about_that_release(tmp_path):
     assert fired == gone | late
 
 
+LOST = "AuditLogLost"
+LOGS = {
+    "first night of all": ([1], False),
+    "nights that go on": ([1, 2, 3, 4], False),
+    "lost volume": ([400, 401, 1, 2], True),
+    "lost volume of the first night": ([1, 1], True),
+    "copy of the night before": ([400, 401, 401], True),
+    "copy of an earlier week": ([400, 401, 394], True),
+    "lost a week ago": ([400, 1, 2, 3, 4, 5, 6], False),
+}
+"""The numbers of the runs of one night after the other, and whether the alert fires at the end."""
+
+
+def log_series(name, numbers):
+    """Yield what is shown of the run number and of the run itself, in 24 samples a day."""
+    label = f'instance="{name}"'
+    shown = " ".join(f"{number}x23" for number in numbers)
+    yield {"series": f"invite_sweeper_run_number{{{label}}}", "values": f"{shown} {shown[-4]}x9"}
+    for night, number in enumerate(numbers):
+        info = f'{label}, run_number="{number}", run_id="{night}", last_hash="{night}"'
+        before = f"_x{night * 24} " if night else ""
+        series = f"invite_sweeper_run_info{{{info}}}"
+        yield {"series": series, "values": f"{before}1x23"}
+
+
+@pytest.mark.parametrize("name", LOGS)
+def test_log_that_does_not_go_on_where_it_ended_is_alarmed(name, tmp_path):
+    numbers, is_lost = LOGS[name]
+    case = {"eval_time": f"{len(numbers) * 24 - 2}h", "alertname": f"InviteSweeper{LOST}"}
+    test = {
+        "interval": "1h",
+        "input_series": [*log_series(name, numbers)],
+        "alert_rule_test": [case | {"exp_alerts": []}],
+    }
+    whole = {"rule_files": [str(ALERTS)], "evaluation_interval": "5m", "tests": [test]}
+    (tmp_path / "test.yaml").write_text(yaml.safe_dump(whole), encoding="utf-8")
+    done = run("promtool", "test", "rules", tmp_path / "test.yaml", check=False)
+
+    assert (f'instance="{name}"' in done.stdout + done.stderr) == is_lost
+
+
 def test_each_selector_is_one_of_an_installation():
     text = ALERTS.read_text(encoding="utf-8")
     selectors = re.findall(r"invite_sweeper_\w+(\S*)", text.partition("groups:")[2])
@@ -267,7 +324,7 @@ def test_each_selector_is_one_of_an_installation():
 
 def test_every_alert_is_seen_to_fire():
     shown = set().union(*(expected for _, _, expected in SCENARIOS.values()))
-    assert shown | {"NoMetrics"} == set(RULES)
+    assert shown | {"NoMetrics", LOST} == set(RULES)
 
 
 def test_exit_codes_that_fire_have_no_alert_of_their_own(fired):

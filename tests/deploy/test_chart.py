@@ -332,9 +332,8 @@ def test_command_of_the_values_wins_also_without_the_schema(tmp_path):
     """Kubernetes takes the last of two variables of one name."""
     given = {"extraEnv": [{"name": "INVITE_SWEEPER_COMMAND", "value": "sweep"}]}
     refused = render(given, tmp_path, "--skip-schema-validation", check=False)
-    (*_, last) = night_of(rendered({"extraEnv": [{"name": "A", "value": "b"}]}, tmp_path)).box[
-        "env"
-    ]
+    allowed = {"extraEnv": [{"name": "A", "value": "b"}]}
+    (*_, last) = night_of(rendered(allowed, tmp_path)).box["env"]
 
     assert "INVITE_SWEEPER_COMMAND is that of the chart: set mode" in refused.stderr
     assert last["name"] == "INVITE_SWEEPER_COMMAND"

@@ -13,7 +13,7 @@ from invite_sweeper.audit.events import Announced, Intent, OutcomeLine, Planned,
 from invite_sweeper.audit.verify import Verdict, verify_directory
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.errors import AtlasUnavailable, AuditLogError
-from invite_sweeper.models import Outcome, Seats, Sending, Source
+from invite_sweeper.models import Outcome, Seats, Sending, Source, rfc3339
 from invite_sweeper.sweep.scope import Shard, scope_sha256
 
 REFUSED = int(Reason.MAX_DELETIONS.exit_code)
@@ -366,10 +366,12 @@ async def test_run_goes_on_without_names_and_says_that_a_secret_ends_soon(direct
         raise AtlasUnavailable("No connection.")
 
     async def expiries(_org_id):
-        return (NOW + timedelta(days=3),)
+        return (NOW - timedelta(days=3), NOW + timedelta(days=3), NOW + timedelta(days=90))
 
     night.atlases[0].organizations, night.atlases[0].secret_expiries = names, expiries
     result = await night.run()
+    ends = rfc3339(NOW + timedelta(days=3))
+    assert result.organizations[0].credentials_expire == ends
     assert (night.deleted, result.organizations[0].name) == ([1], None)
     assert WarningCode.SECRET in night.view.codes()
 
