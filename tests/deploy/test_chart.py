@@ -1,6 +1,7 @@
 """The chart renders what its values say, or refuses them for a stated reason."""
 
 import json
+import math
 import random
 import re
 
@@ -23,6 +24,7 @@ from deploy.pods import check
 from running import cli_in
 from seeds import seeds
 
+from invite_sweeper.atlas.endpoints import CLOUD_USERS_ORG
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.policy import parse_policy
 
@@ -51,6 +53,7 @@ FOR_A_REASON = [
     ("credentials.secret", "x", "additional properties 'secret' not allowed"),
     ("credentials", {"secretName": ""}, "at '/credentials/secretName': minLength"),
     ("job.args", ["audit", "verify"], "at '/job/name': minLength"),
+    ("credentials", {"kind": "none"}, "at '/extraEnv': no items match contains schema"),
     ("podLabels", {LINE: "a"}, "invalid propertyName 'x\\nkind"),
     ("jobAnnotations", {f"a: b{LINE}": "c"}, "invalid propertyName 'a: bx\\nkind"),
 ]
@@ -70,6 +73,12 @@ WRONG = {
     "retries": (-1,),
     "deadlineMinutes": ("60", 301),
     "suspend": ("yes",),
+    "successfulJobsHistoryLimit": (-1,),
+    "failedJobsHistoryLimit": ("7",),
+    "ttlSecondsAfterFinished": (-1, "1d"),
+    "activeDeadlineSeconds": (86401,),
+    "terminationGracePeriodSeconds": (20,),
+    "topologySpreadConstraints": ([{"maxSkew": 1}],),
     "startingDeadlineSeconds": (86400,),
     "credentials.secretName": (f"a{LINE}",),
     "credentials.named": ([BAD_ACCOUNT], [BAD_ACCOUNT | {"name": "P_"}]),
@@ -126,9 +135,16 @@ RIGHT = {
     "retries": (0, 6),
     "deadlineMinutes": (1, 300),
     "suspend": (True,),
+    "successfulJobsHistoryLimit": (0,),
+    "ttlSecondsAfterFinished": (0, 86400),
+    "activeDeadlineSeconds": (43200,),
+    "terminationGracePeriodSeconds": (90,),
+    "topologySpreadConstraints": (
+        [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}],
+    ),
     "credentials": (
         {"kind": "api-key"},
-        {"kind": "none"},
+        {"kind": "none", "named": [BAD_ACCOUNT | {"name": "EU_1"}]},
         {"named": [BAD_ACCOUNT | {"name": "EU_1"}]},
         {"secretName": "", "named": [BAD_ACCOUNT | {"name": "US_1"}]},
     ),
@@ -267,7 +283,8 @@ def test_free_text_stays_one_string(text, tmp_path):
     assert found["ConfigMap", f"{NAME}-policy"]["data"] == {"policy.yaml": text}
     assert night.environment["A"] == text
     assert night.job["template"]["metadata"]["annotations"] == {"a": text}
-    (once,) = found["Job", f"{NAME}-once"]["spec"]["template"]["spec"]["containers"]
+    (job,) = (each for (kind, _), each in found.items() if kind == "Job")
+    (once,) = job["spec"]["template"]["spec"]["containers"]
     assert once["args"] == [text]
 
 
@@ -306,6 +323,22 @@ def test_alerts_know_the_schedule_and_the_release_and_are_silent_while_it_is_sus
 
     assert repr(rule["spec"]) == text.replace('=~".+"', f'="{NAME}/{NAME}"') != text
     assert "PrometheusRule" not in rendered(weekdays | {"suspend": True}, tmp_path)
+
+
+def test_deadline_of_the_values_is_long_enough_for_the_people_that_they_name():
+    """Each person of `org_users` takes three requests of one bucket: read, DELETE, read."""
+    limit, text = CLOUD_USERS_ORG.limit, (CHART / "values.yaml").read_text(encoding="utf-8")
+    burst = limit.capacity - limit.reserve(0.1)  # the default of execution.reserve
+
+    def minutes(people):
+        return (3 * people - burst) / limit.refill * (60 / limit.period_s)
+
+    words = " ".join(text.replace("# ", "").split())
+    assert f"Atlas's limits allow {limit.refill // 3:.0f} people of one organization" in words
+    assert f"{limit.refill:.0f} a minute after a burst of {limit.capacity:.0f}" in words
+    assert f"4,000 people take about {math.ceil(minutes(4000))} minutes" in words
+    assert "5,000 fit into the hour" in words
+    assert minutes(5000) < load(CHART / "values.yaml")["deadlineMinutes"] < minutes(5200)
 
 
 def test_each_release_has_a_dashboard_of_its_own(tmp_path):

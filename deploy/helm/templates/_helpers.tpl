@@ -12,6 +12,43 @@ has it already. A CronJob's name has at most 52 characters.
 {{- .Values.metrics.instance | default (printf "%s/%s" .Release.Namespace (include "invite-sweeper.fullname" .)) }}
 {{- end }}
 
+{{- /* The name of the Job of one command, with at most 63 characters. */ -}}
+{{- define "invite-sweeper.job-name" -}}
+{{- $template := include "invite-sweeper.pod" (dict "root" . "args" .Values.job.args) }}
+{{- printf "%s-%s-%s" (include "invite-sweeper.fullname" . | trunc 33 | trimSuffix "-") .Values.job.name (sha256sum $template | trunc 8) }}
+{{- end }}
+
+{{- /*
+What a NetworkPolicy must allow besides DNS and HTTPS: a warning with the rule by value, unless a
+rule names the port. Of `url`, for `what`.
+*/ -}}
+{{- define "invite-sweeper.egress-warning" -}}
+{{- $url := urlParse .url }}
+{{- $port := regexFind "[0-9]+$" (regexFind ":[0-9]+$" $url.host) | default (eq $url.scheme "https" | ternary "443" "80") }}
+{{- $host := trimSuffix (printf ":%s" $port) $url.host }}
+{{- $ports := regexMatch "\\.svc|^10\\.|^172\\.|^192\\.168\\." $host | ternary (list) (list "443") }}
+{{- range .root.Values.networkPolicy.egress }}
+{{- range .ports }}
+{{- $ports = append $ports (toString .port) }}
+{{- end }}
+{{- end }}
+{{- if and .root.Values.networkPolicy.enabled (not (has $port $ports)) }}
+
+WARNING: the NetworkPolicy allows DNS and HTTPS to public addresses, and not {{ .what }}, {{ $host }}:{{ $port }}. Add
+to the values, with the address or the labels that select it:
+  networkPolicy:
+    egress:
+      {{- if regexMatch "^[0-9.]+$" $host }}
+      - to: [{ipBlock: {cidr: {{ $host }}/32}}]
+      {{- else if regexMatch "^[^.]+\\.[^.]+(\\.svc(\\..*)?)?$" $host }}
+      - to: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: {{ index (splitList "." $host) 1 }}}}}]
+      {{- else }}
+      - to: [{ipBlock: {cidr: ADDRESS/32}}]
+      {{- end }}
+        ports: [{port: {{ $port }}}]
+{{- end }}
+{{- end }}
+
 {{- /* What the NetworkPolicy selects: the pods of this release and alias alone. */ -}}
 {{- define "invite-sweeper.selector" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}
