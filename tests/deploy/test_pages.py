@@ -2,17 +2,22 @@
 
 import re
 import shlex
-from datetime import date
+from datetime import UTC, date, datetime
+from pathlib import Path
 
 import pytest
 import yaml
 from deploy.containers import run
 from deploy.manifests import DEPLOY, night_of, overlaid, rendered
-from readmes import ORGANIZATIONS, section
+from readmes import OPERATORS, ORGANIZATIONS, section, sections
+from receiving import Receiver, receiving
 
 from invite_sweeper.atlas.credentials import credentials_variables
+from invite_sweeper.audit import RunFile, RunRecord
+from invite_sweeper.audit.events import RunFinished
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.policy import check_policy
+from invite_sweeper.report.metrics import Metrics
 from invite_sweeper.sweep.scope import Shard
 
 PAGE = (DEPLOY / "several-organizations.md").read_text(encoding="utf-8")
@@ -106,3 +111,45 @@ def test_matrix_sweeps_the_organizations_of_the_policy_once_in_a_directory_each(
     assert job["strategy"]["fail-fast"] is False
     assert dealt == list(NAMES)
     assert len(directories) == len(NAMES)
+
+
+NOT_TYPED = {
+    "In pull requests": "the hook of pre-commit is run from a repository in test_pull_requests.py",
+}
+"""Sections of the operators' README whose blocks no test takes from the page, and why."""
+
+
+def test_each_block_of_the_operators_page_is_typed_by_a_test():
+    tests = Path(__file__).parents[1]
+    text = "".join(path.read_text(encoding="utf-8") for path in tests.rglob("*.py"))
+    taken = set(re.findall(r'section\(OPERATORS, "(.+?)"\)', text))
+    taken |= {each for names in re.findall(r"for \w+ in \((.+?)\)", text) for each in quoted(names)}
+    shown = {each.heading for each in sections(OPERATORS) if "```" in each.text}
+
+    assert shown - taken == NOT_TYPED.keys()
+
+
+def quoted(text):
+    return re.findall(r'"(.+?)"', text)
+
+
+@pytest.mark.needs("curl")
+@pytest.mark.parametrize("instance", ["shared/eu", "a/b?c>d"])
+async def test_command_of_the_page_deletes_the_group_that_a_run_pushes(instance):
+    (command,) = re.findall(r"`(curl .+?)`", section(OPERATORS, "Uninstalling").text)
+    end = RunRecord(RunFile(0, "", Path()), end=RunFinished(exit_code=0))
+    with receiving(Gateway) as gateway:
+        metrics = Metrics({"instance": instance}, end, datetime.now(UTC))
+        assert await metrics.push(gateway.url) == ()
+        typed = command.replace("http://GATEWAY", gateway.url)
+        run("bash", "-c", typed.replace("NAMESPACE/NAME", f"'{instance}'"))
+
+    (pushed, _, _), (deleted, _, _) = gateway.requests
+    assert gateway.methods == ["PUT", "DELETE"]
+    assert deleted == pushed
+
+
+class Gateway(Receiver):
+    """A Pushgateway that deletes groups."""
+
+    do_DELETE = Receiver.do_POST  # noqa: N815

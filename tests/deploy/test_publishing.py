@@ -6,9 +6,11 @@ import re
 import shutil
 import sys
 import tarfile
+from sysconfig import get_path
 
 import pytest
 import yaml
+from deploy.add_dependencies import main
 from deploy.containers import IMAGE, run
 from deploy.manifests import DEPLOY, ROOT, night_of
 from deploy.walk import served_registry
@@ -18,7 +20,10 @@ from environment import find_command
 WORKFLOWS = ROOT / ".github/workflows"
 RELEASE = "1.2.3"
 TITLE = "org.opencontainers.image.title"
+LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
 LOGIN = {"USERNAME": "someone", "PASSWORD": "something"}
+
+BILLS = ("bill-of-materials-amd64", "bill-of-materials-arm64")
 
 pytestmark = pytest.mark.needs("helm", "oras", "docker-registry")
 
@@ -32,7 +37,7 @@ def registry(tmp_path):
 
 def publish(runner, part, digest, folder):
     """Run the steps that push a part and attach its attestations."""
-    bundles = {"chart": ["provenance"], "image": ["provenance", "bill-of-materials"]}[part]
+    bundles = {"chart": ["provenance"], "image": ["provenance", *BILLS]}[part]
     (folder / "attestations" / part).mkdir(parents=True)
     for name in bundles:
         (folder / "attestations" / part / f"{name}.json").write_text("{}", encoding="utf-8")
@@ -108,6 +113,39 @@ def test_notes_of_a_release_are_its_section_of_the_changelog(job, tmp_path):
     assert job("build", VERSION="v9.9.9").run(name).returncode != 0
 
 
+def test_bill_gets_licences_of_classifiers_hashes_of_the_lock_and_dependencies(tmp_path):
+    names = ["Jinja2", "markdown-it-py", "mdurl", "MarkupSafe"]
+    locked = dict(re.findall(r"^([\w.-]+)==(\S+)", LOCK, re.MULTILINE))
+    versions = {name: locked[name.lower()] for name in names}
+    needs = {"Jinja2": ["MarkupSafe>=2.0", "Babel ; extra == 'i18n'"]}
+    bill = {
+        "components": [
+            {"name": n, "version": v, "bom-ref": f"pkg?package-id={n}"} for n, v in versions.items()
+        ]
+    }
+    scan = {
+        "artifacts": [
+            {"id": n, "name": n, "type": "python", "metadata": {"requiresDist": needs.get(n)}}
+            for n in names
+        ]
+    }
+    for name, content in (("bill", bill), ("scan", scan)):
+        (tmp_path / name).write_text(json.dumps(content), encoding="utf-8")
+    main(tmp_path / "bill", tmp_path / "scan", ROOT / "requirements.lock", get_path("purelib"))
+    made = json.loads((tmp_path / "bill").read_text(encoding="utf-8"))
+    parts = {each["name"]: each for each in made["components"]}
+
+    found = {name: each["licenses"] for name, each in parts.items() if "licenses" in each}
+    assert {name: each[0]["license"]["id"] for name, each in found.items()} == {
+        "Jinja2": "BSD-3-Clause", "markdown-it-py": "MIT", "mdurl": "MIT",
+    }  # fmt: skip
+    (first, *_) = parts["mdurl"]["externalReferences"]
+    assert first["hashes"][0]["content"] in LOCK
+    assert made["dependencies"] == [
+        {"ref": "pkg?package-id=Jinja2", "dependsOn": ["pkg?package-id=MarkupSafe"]}
+    ]
+
+
 @pytest.mark.weekly
 @pytest.mark.needs("root", "podman", "buildah", "runc", "base", "pyproject-build", "syft")
 def test_image_is_listed_with_licences_and_dependencies_and_pushed_as_it_was_built(
@@ -118,12 +156,16 @@ def test_image_is_listed_with_licences_and_dependencies_and_pushed_as_it_was_bui
     (tmp_path / "tools/bin").mkdir(parents=True)
     (tmp_path / "tools/bin/syft").symlink_to(find_command("syft"))
     (tmp_path / "tools/bin/python").symlink_to(sys.executable)
-    for name in (".github/publish.lock", "tests/deploy/add_dependencies.py"):
-        (tmp_path / name).parent.mkdir(parents=True)
+    for name in (".github/publish.lock", "tests/deploy/add_dependencies.py", "requirements.lock"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
-    done = job("build", **containers.environment).run("Write the bill of materials")
+    (tmp_path / "fresh").symlink_to(sys.prefix)
+    build = job("build", **containers.environment)
+    done = build.run("Write the bills of materials", ARCHITECTURES="amd64")
     assert done.returncode == 0, done.stderr
-    bill = json.loads((tmp_path / "bill/invite-sweeper.cdx.json").read_text(encoding="utf-8"))
+    assert (tmp_path / "bill/invite-sweeper-package.cdx.json").exists()
+    path = tmp_path / "bill/invite-sweeper-amd64.cdx.json"
+    bill = json.loads(path.read_text(encoding="utf-8"))
     parts = {each["name"]: each for each in bill["components"] if "version" in each}
     edges = {each["ref"]: each["dependsOn"] for each in bill["dependencies"]}
 
@@ -132,12 +174,18 @@ def test_image_is_listed_with_licences_and_dependencies_and_pushed_as_it_was_bui
         assert parts[name]["licenses"], name
         assert not needs or parts[needs]["bom-ref"] in edges[parts[name]["bom-ref"]]
 
+    locked = re.findall(r"^([\w.-]+)==", LOCK, re.MULTILINE)
+    assert [each for each in locked if not parts[each].get("licenses")] == []
+    assert [each for each in locked if not parts[each].get("externalReferences")] == []
+
     with tarfile.open(archive) as opened:
         (entry,) = json.load(opened.extractfile("index.json"))["manifests"]
     repository = f"{registry}/team/invite-sweeper"
     publish(job("publish-image", IMAGE=repository), "image", entry["digest"], tmp_path)
 
-    assert attestations(repository, tmp_path) == ["bill-of-materials.json", "provenance.json"]
+    assert attestations(repository, tmp_path) == [
+        *(f"{name}.json" for name in BILLS), "provenance.json"
+    ]  # fmt: skip
     home = os.environ | {"HOME": str(tmp_path)}
     found = run("oras", "resolve", f"{repository}:{RELEASE}", env=home).stdout.strip()
     assert found == entry["digest"]

@@ -153,6 +153,18 @@ def test_service_reaches_atlas_through_the_proxy_of_the_guide(followed, machine,
     assert set(network.asked) == {f"CONNECT {ATLAS}:443"}
 
 
+def test_secret_is_encrypted_as_the_guide_says_and_the_plain_file_is_gone(followed, machine):
+    text = section(OPERATORS, "systemd").text
+    encrypt, setting = re.findall(r"`(systemd-creds [^`]+|LoadCredentialEncrypted=[^`]+)`", text)
+    machine.run("sh", "-ec", f"cd /etc/invite-sweeper; {encrypt}; mv client-secret /root/plain")
+    machine.write(f"{UNIT}.d/encrypted.conf", f"[Service]\n{setting}\n")
+    code, log = start(machine, SERVICE)
+    machine.run("mv", "/root/plain", "/etc/invite-sweeper/client-secret")
+    machine.run("rm", f"{UNIT}.d/encrypted.conf")
+
+    assert code == ExitCode.DONE, log
+
+
 def test_wrong_credentials_are_not_retried(machine):
     machine.write("/etc/invite-sweeper/client-secret", "mdb_sa_sk_wrong", mode="0400")
     code, log = start(machine, SERVICE)

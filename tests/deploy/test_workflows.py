@@ -54,6 +54,25 @@ def test_every_supported_version_of_python_is_tested():
     assert [version for version in classifiers if version not in platforms] == []
 
 
+def test_security_policy_verifies_the_same_without_access_to_the_internet():
+    commands = section("SECURITY.md", "Without access to the internet").commands
+    (verify, *_) = section("SECURITY.md", "Verifying a release").commands
+    offline = " --bundle sha256:DIGEST.jsonl --custom-trusted-root trusted_root.jsonl"
+
+    assert f"{verify}{offline}" in commands
+    assert any(each.startswith("gh attestation trusted-root >") for each in commands)
+
+
+def test_locks_are_renewed_each_week_with_the_commands_of_contributing():
+    steps = {each.get("name"): each.get("run", "") for each in JOBS["weekly.yml"]["locks"]["steps"]}
+    given = " ".join(steps["Renew the locks"].split()).replace(" --upgrade", "")
+    commands = section("CONTRIBUTING.md", "Dependencies").commands
+    compiled = [each for each in commands if each.startswith("uv pip compile")]
+
+    assert len(compiled) == 2
+    assert [each for each in compiled if f"tools/bin/{each}" not in given] == []
+
+
 def test_security_policy_verifies_what_the_build_attests():
     verify = re.compile(
         r"gh attestation verify (\S+) --repo REPOSITORY"
@@ -68,6 +87,7 @@ def test_security_policy_verifies_what_the_build_attests():
     ]  # fmt: skip
     assert {each.get("subject-path") or each["subject-digest"] for each in attested} == {
         "dist/*\nchart/*.tgz\n",
+        "dist/*",
         "${{ steps.image.outputs.digest }}",
         "${{ steps.chart.outputs.digest }}",
     }
