@@ -314,6 +314,25 @@ def test_log_that_does_not_go_on_where_it_ended_is_alarmed(name, tmp_path):
     assert (f'instance="{name}"' in done.stdout + done.stderr) == is_lost
 
 
+def test_copy_for_an_installation_is_what_the_command_in_the_file_makes(tmp_path):
+    text = ALERTS.read_text(encoding="utf-8")
+    (command,) = re.findall(r"^#   (sed .*)$", text, re.MULTILINE)
+    typed = command.replace("NAME", "shared/eu")
+    copy = run("sh", "-c", typed, cwd=ALERTS.parent).stdout
+
+    assert yaml.safe_load(copy) == yaml.safe_load(text.replace('=~".+"', '="shared/eu"'))
+
+
+def test_alert_of_a_missing_run_names_the_memory_and_where_a_kill_is_shown():
+    (group,) = yaml.safe_load(ALERTS.read_text(encoding="utf-8"))["groups"]
+    (missing,) = (each for each in group["rules"] if each["alert"].endswith("NoSuccess"))
+    words = missing["annotations"]["description"]
+
+    assert [
+        each for each in ("137", "143", "memory", "`kubectl describe`") if each not in words
+    ] == []
+
+
 def test_each_selector_is_one_of_an_installation():
     text = ALERTS.read_text(encoding="utf-8")
     selectors = re.findall(r"invite_sweeper_\w+(\S*)", text.partition("groups:")[2])

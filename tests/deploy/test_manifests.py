@@ -4,6 +4,7 @@ import re
 
 import pytest
 import yaml
+from deploy.containers import run
 from deploy.manifests import (
     CHART,
     DEPLOY,
@@ -139,6 +140,17 @@ def test_second_installation_of_the_examples_selects_its_own_pods(tmp_path):
     assert selector <= labels
     assert not selector <= others
     assert what_is_shared(text) & what_is_shared(overlaid(tmp_path)) == set()
+
+
+def test_claim_of_the_second_installation_is_the_one_that_its_comment_makes():
+    """`kubectl apply -f -` would create what the command writes."""
+    folder = KUBERNETES / "examples/second"
+    comment = (folder / "kustomization.yaml").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^#   (sed .*) \| kubectl apply -f -$", comment, re.MULTILINE)
+    claim = yaml.safe_load(run("sh", "-c", command, cwd=KUBERNETES).stdout)
+    (volume,) = night_of(built(folder)).pod["volumes"][-1:]
+
+    assert claim["metadata"]["name"] == volume["persistentVolumeClaim"]["claimName"]
 
 
 def what_is_shared(text):
