@@ -39,6 +39,7 @@ RUN_BY = {
     (README, "A second person"): HERE,
     (README, "Which command answers which question"): GATE,
     ("SECURITY.md", "Verifying a release"): "deploy/test_workflows.py",
+    ("SECURITY.md", "Without access to the internet"): "deploy/test_workflows.py",
     (OPERATORS, "Prerequisites in Atlas"): MACHINE,
     (OPERATORS, "cron"): MACHINE,
     (OPERATORS, "systemd"): "deploy/test_systemd_machine.py",
@@ -64,7 +65,8 @@ The command that runs the tests is the last one of the gate. What a test cannot 
 - systemctl, docker and kubectl of the mail to inviters, by programs that note their arguments;
 - tests and tools that CONTRIBUTING.md runs for minutes or hours, by their collection, and by the
   same commands in the gate;
-- `gh attestation verify`, which needs a published release, by a comparison with build.yml.
+- `gh attestation verify`, which needs a published release, by a comparison with build.yml, as what
+  fetches the attestations and the image for a machine without access to the internet.
 
 Blocks of other languages are not commands.
 """

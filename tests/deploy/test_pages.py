@@ -9,7 +9,7 @@ import pytest
 import yaml
 from deploy.containers import run
 from deploy.manifests import DEPLOY, night_of, overlaid, rendered
-from readmes import OPERATORS, ORGANIZATIONS, section, sections
+from readmes import OPERATORS, ORGANIZATIONS, section
 from receiving import Receiver, receiving
 
 from invite_sweeper.atlas.credentials import credentials_variables
@@ -111,26 +111,6 @@ def test_matrix_sweeps_the_organizations_of_the_policy_once_in_a_directory_each(
     assert job["strategy"]["fail-fast"] is False
     assert dealt == list(NAMES)
     assert len(directories) == len(NAMES)
-
-
-NOT_TYPED = {
-    "In pull requests": "the hook of pre-commit is run from a repository in test_pull_requests.py",
-}
-"""Sections of the operators' README whose blocks no test takes from the page, and why."""
-
-
-def test_each_block_of_the_operators_page_is_typed_by_a_test():
-    tests = Path(__file__).parents[1]
-    text = "".join(path.read_text(encoding="utf-8") for path in tests.rglob("*.py"))
-    taken = set(re.findall(r'section\(OPERATORS, "(.+?)"\)', text))
-    taken |= {each for names in re.findall(r"for \w+ in \((.+?)\)", text) for each in quoted(names)}
-    shown = {each.heading for each in sections(OPERATORS) if "```" in each.text}
-
-    assert shown - taken == NOT_TYPED.keys()
-
-
-def quoted(text):
-    return re.findall(r'"(.+?)"', text)
 
 
 @pytest.mark.needs("curl")
