@@ -466,6 +466,21 @@ MUTANTS = r"""
 -            del shown[ref]
 +            pass
 ? tests/unit/sweep/test_nights_after.py tests/unit/audit/test_history.py
+= an entry that has expired is a drop in ANY_LIST: sweep/reading.py
+-        if expiring:
++        if expiring and ref.source != 'ANY_LIST':
+? tests/unit/sweep/test_population.py
+= an entry that has expired makes up for a drop: sweep/guards.py
+-    entries = reading.unexpired(command.now.date())
++    entries = reading.entries
+? tests/unit/audit/test_history.py
+= an entry that has expired is taken off twice: audit/compact.py
+-            has_expired = 0 < self._last_days[index] <= day
++            has_expired = False
+= an entry that will expire is no drop: audit/events.py
+-    last = today.isoformat()
++    last = "9999-12-31"
+? tests/unit/sweep/test_nights_after.py tests/unit/audit/test_history.py
 = an intent that failed counts as missing: audit/history.py
 -elif opened is not None or outcome not in _NOT_ENDED:
 +elif outcome not in _NOT_ENDED:

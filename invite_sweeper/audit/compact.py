@@ -11,6 +11,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Collection, Hashable, Mapping
+from datetime import date
 from enum import IntEnum
 from typing import Final, TypeAlias
 
@@ -64,10 +65,11 @@ class Fate(IntEnum):
 
 
 class EntryLog:
-    """What runs did to entries of lists, in order, in 12 bytes for each entry."""
+    """What runs did to entries of lists, in order, in 16 bytes for each entry."""
 
     def __init__(self) -> None:
         self._hashes = array("q")
+        self._last_days = array("i")  # on which they expire, as ordinals; 0 where none is known
         self._codes = array("i")  # the number of the list, and the fate
         self._lists: dict[ListOf, int] = {}
 
@@ -75,8 +77,11 @@ class EntryLog:
         """Return how many entries were added: the position of the next one."""
         return len(self._hashes)
 
-    def add(self, in_list: ListOf, key: InvitationKey, fate: Fate) -> None:
+    def add(
+        self, in_list: ListOf, key: InvitationKey, fate: Fate, expires_on: date | None = None
+    ) -> None:
         """Add what a run did to an entry of a list."""
+        self._last_days.append(0 if expires_on is None else expires_on.toordinal())
         number = self._lists.setdefault(in_list, len(self._lists))
         self._hashes.append(hash(key))
         self._codes.append(number * len(Fate) + fate)
@@ -90,12 +95,17 @@ class EntryLog:
                 found.add(wanted[self._hashes[index]])
         return found
 
-    def ended_since(self, positions: Mapping[ListOf, int]) -> dict[ListOf, int]:
-        """Return how many entries of some lists ended, of each at its position or later."""
+    def ended_since(self, positions: Mapping[ListOf, int], today: date) -> dict[ListOf, int]:
+        """Return how many entries of some lists ended, of each at its position or later.
+
+        Those that have expired by today are left out: they are counted as expired.
+        """
         lists = {self._lists[key]: key for key in positions if key in self._lists}
         ended: dict[ListOf, set[int]] = {key: set() for key in positions}
+        day = today.toordinal()
         for index in range(min(positions.values(), default=len(self)), len(self)):
             number = self._codes[index] // len(Fate)
-            if number in lists and index >= positions[lists[number]]:
+            has_expired = 0 < self._last_days[index] <= day
+            if number in lists and index >= positions[lists[number]] and not has_expired:
                 ended[lists[number]].add(self._hashes[index])
         return {key: len(hashes) for key, hashes in ended.items()}

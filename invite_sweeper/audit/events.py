@@ -6,7 +6,7 @@ the first and the last line.
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
 from typing import ClassVar, Final, Literal, Self, TypeAlias, get_args
 
 import msgspec
@@ -325,6 +325,8 @@ class ListResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         complete: Whether each of its lists was read to its end.
         entries: The entries of all lists.
         by_project: The entries of each project that has some; empty for a list of the organization.
+        expiring: How many entries of each list reach their `expires_at` on each day in UTC, the
+            past ones included; by the id of the project, or of the organization for its own list.
         unread: The ids of the projects whose list was not read; of the organization for its own.
     """
 
@@ -333,7 +335,17 @@ class ListResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     complete: bool
     entries: int
     by_project: Mapping[str, int] = {}
+    expiring: Mapping[str, Mapping[str, int]] = {}
     unread: tuple[str, ...] = ()
+
+
+def expired_by(expiring: Mapping[str, int], today: date) -> int:
+    """Return how many entries of a list have reached their `expires_at`, this day included.
+
+    The day on which one passes is known, and not the hour: an entry that ends later today counts.
+    """
+    last = today.isoformat()
+    return sum(count for day, count in expiring.items() if day <= last)
 
 
 class OrganizationResult(Counts, frozen=True, kw_only=True):

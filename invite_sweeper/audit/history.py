@@ -8,7 +8,7 @@ hashes and counts, of runs nothing but what a later one asks for.
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from typing import Final, NamedTuple, TypeAlias
@@ -26,6 +26,7 @@ from invite_sweeper.audit.events import (
     RunFinished,
     RunStarted,
     announcement_key,
+    expired_by,
 )
 from invite_sweeper.audit.reader import ChainLine, FileChain, LogReader, RunFile
 from invite_sweeper.audit.record import RunRecord
@@ -57,8 +58,22 @@ _NEEDED: Final = frozenset(
     each.event for each in (RunStarted, Announced, AnnouncementEnded, OutcomeLine, RunFinished)
 )
 """Events that a run decodes, and intents that stay open; of the others only the chain counts."""
-_Lists: TypeAlias = dict[ListKey, tuple[int, int]]
-"""The entries of each list when it was last read, and the position in the log of entries then."""
+
+
+class _ListRead(NamedTuple):
+    """What a list had when it was last read.
+
+    Attributes:
+        position: In the log of entries, then.
+        expiring: How many entries reach their `expires_at` on each day.
+    """
+
+    entries: int
+    position: int
+    expiring: Mapping[str, int]
+
+
+_Lists: TypeAlias = dict[ListKey, _ListRead]
 
 
 class OpenIntent(NamedTuple):
@@ -103,7 +118,8 @@ class CompleteRun(NamedTuple):
     """What the last complete runs left, the projects by organization.
 
     Attributes:
-        entries: By list; without those that a run has ended since, and only lists that have some.
+        entries: By list; without those that a run has ended since, or that expired; only lists
+            that have some.
             Where the last run could not read a list, the number is that of the one before.
         other_scope: The organizations that only runs with other projects or sources read.
     """
@@ -326,7 +342,7 @@ class History:
         deleted = frozenset(self._entries.deleted_since(position, entries))
         return LastPlan(file.run_id, start, end, keys, deleted)
 
-    def last_complete(self, scope_sha256: str, base_url: str) -> CompleteRun | None:
+    def last_complete(self, scope_sha256: str, base_url: str, today: date) -> CompleteRun | None:
         """Return what the last complete runs left; None without one.
 
         This is what the population guard compares a reading with: a list that suddenly has far
@@ -334,7 +350,8 @@ class History:
         credentials see less than they did, and then nothing may be deleted by it. So the numbers
         are those of a run that read everything, less what runs ended since: their own deletions
         are no drop, neither those that Atlas confirmed nor those that it may have done. Lists lag
-        behind deletions and answers get lost, so an intent counts whatever its outcome.
+        behind deletions and answers get lost, so an intent counts whatever its outcome. Nor are
+        entries that have expired, which leave the lists by themselves.
 
         A run is complete if it ended with exit code 0, 4 or 10: it was neither refused nor
         stopped. The same holds for each organization in it: one that a guard kept out, or that
@@ -350,9 +367,12 @@ class History:
         lists: _Lists = {}
         for reading in readings.values():
             lists |= reading.lists
-        positions = {(base_url, key): position for key, (_, position) in lists.items()}
-        ended = self._entries.ended_since(positions)
-        left = {key: count - ended[base_url, key] for key, (count, _) in lists.items()}
+        positions = {(base_url, key): read.position for key, read in lists.items()}
+        ended = self._entries.ended_since(positions, today)
+        left = {
+            key: read.entries - expired_by(read.expiring, today) - ended[base_url, key]
+            for key, read in lists.items()
+        }
         return CompleteRun(
             projects={org_id: reading.projects for org_id, reading in readings.items()},
             entries={key: count for key, count in left.items() if count > 0},
@@ -421,7 +441,7 @@ class History:
         if intent.key not in run.resolved:
             self._open[record.run_id, intent.key] = OpenIntent(record, intent)
         if record.mode != "restore":
-            self._add_entries(record.start.base_url, intent.keys, Fate.ENDED)
+            self._add_entries(record.start.base_url, intent, Fate.ENDED)
             self._add_sent(run, intent)
 
     def _add_sent(self, run: _Run, request: Intent | OutcomeLine) -> None:
@@ -444,9 +464,9 @@ class History:
         elif opened is not None and event.attempts > 0 and outcome not in _NOTHING_SENT:
             self._add_sent(run, event)
         if outcome == Outcome.DELETED:
-            self._add_entries(record.start.base_url, keys, Fate.DELETED)
+            self._add_entries(record.start.base_url, event, Fate.DELETED)
         elif opened is not None or outcome not in _NOT_ENDED:
-            self._add_entries(record.start.base_url, keys, Fate.ENDED)
+            self._add_entries(record.start.base_url, event, Fate.ENDED)
         self._add_gone(run, event, outcome)
 
     def _add_recovered(self, event: OutcomeLine) -> None:
@@ -457,9 +477,13 @@ class History:
         if event.outcome in _GONE:
             self._gone_users.add(event.user_key)
 
-    def _add_entries(self, base_url: str, keys: Iterable[InvitationKey], fate: Fate) -> None:
-        for key in keys:
-            self._entries.add((base_url, key[:3]), key, fate)
+    def _add_entries(self, base_url: str, request: Intent | OutcomeLine, fate: Fate) -> None:
+        """Add what a request did to each entry of its invitation."""
+        ends = (request.expires_at, *(entry.expires_at for entry in request.entries))
+        for key, expires_at in zip(request.keys, ends, strict=True):
+            expires = parse_timestamp(expires_at)
+            expires_on = expires.date() if expires is not None else None
+            self._entries.add((base_url, key[:3]), key, fate, expires_on)
 
     def _add_gone(self, run: _Run, event: OutcomeLine, outcome: str, *, times: int = 1) -> None:
         """Count an invitation that is gone; -1 times where a later outcome counts in its place."""
@@ -524,7 +548,9 @@ def _read_lists(before: _Lists, end: RunFinished, org_id: str, position: int) ->
             counts = {org_id: read.entries}
         kept = {key: n for key, n in lists.items() if key[:2] != own or key[2] in unread}
         lists = kept | {
-            (*own, id_): (count, position) for id_, count in counts.items() if id_ not in unread
+            (*own, id_): _ListRead(count, position, read.expiring.get(id_, {}))
+            for id_, count in counts.items()
+            if id_ not in unread
         }
     return lists
 

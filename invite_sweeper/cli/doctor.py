@@ -242,7 +242,8 @@ class _Doctor(Checks):
             check_population(readings, command)
             text = "No complete run yet with which a sweep is compared."
             if before is not None:
-                found = sum(sum(each.entries.values()) for each in readings)
+                today = command.now.date()
+                found = sum(sum(each.unexpired(today).values()) for each in readings)
                 left = pluralize(sum(before.entries.values()), "entry", "entries")
                 text = f"{found:,} found; the last complete run left {left}."
             self.add("baselines", text)

@@ -77,7 +77,8 @@ class Command:
     @cached_property
     def before(self) -> CompleteRun | None:
         """What the last complete runs of the same scope left; None without one."""
-        return self.history.last_complete(scope_sha256(self.policy), self.base_url)
+        scope, today = scope_sha256(self.policy), self.now.date()
+        return self.history.last_complete(scope, self.base_url, today)
 
     def steps(self) -> tuple[Step, ...]:
         """Return the steps that follow the policy's decision; each can only keep more."""

@@ -185,7 +185,8 @@ def _compared(
 
     A list that was not read now, or that Atlas has retired, is not compared: it is said already.
     With a run of another scope, what both read is compared: neither what the policy leaves out
-    now, nor entries in lists that had none, which the run may not have read.
+    now, nor entries in lists that had none, which the run may not have read. An entry that has
+    expired counts on neither side: it leaves its list by itself.
     """
     counts, org_id = reading.counts, reading.id
     before = command.before or CompleteRun({}, {})
@@ -193,6 +194,7 @@ def _compared(
     is_other = org_id in before.other_scope
     listed = counts.projects_seen + (len(excluded) if is_other else 0)
     was = max(listed, before.projects.get(org_id, 0))
+    entries = reading.unexpired(command.now.date())
     yield ("project", "projects", ""), was, listed - counts.projects_gone
     for source in command.policy.sources:
         left_out = {each.list_key[2] for each in reading.unread if each.source is source}
@@ -206,7 +208,7 @@ def _compared(
             continue
         found = sum(
             count
-            for ref, count in reading.entries.items()
+            for ref, count in entries.items()
             if ref.source is source and (not is_other or ref.project.id in then)
         )
         for where in ("", f" in the list {source}"):

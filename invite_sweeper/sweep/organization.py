@@ -8,10 +8,10 @@ executed, and an organization that failed has none.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 
 from invite_sweeper.atlas import AtlasClient
-from invite_sweeper.audit.events import ListResult, Planned
+from invite_sweeper.audit.events import ListResult, Planned, expired_by
 from invite_sweeper.counts import Counts
 from invite_sweeper.errors import RunError
 from invite_sweeper.models import ListRef, ListUnreadable, Seats, Source, SourceRetired
@@ -54,6 +54,7 @@ class Reading:
         counts: Of projects, entries and invitations, as far as they were read.
         stale: The invitations that the policy would delete; none after an error.
         entries: Entries of each list that was read to its end.
+        expiring: How many of them reach their `expires_at` on each day, as in `ListResult`.
         unread: The lists that could not be read, with the names of their projects.
         retired: The lists that Atlas no longer serves.
         members: Its active members, where a rule or keep entry judges by them and they are known.
@@ -75,6 +76,7 @@ class Reading:
     counts: Counts = field(default_factory=Counts)
     stale: tuple[Planned, ...] = ()
     entries: Mapping[ListRef, int] = field(default_factory=dict)
+    expiring: Mapping[ListRef, Mapping[str, int]] = field(default_factory=dict)
     unread: tuple[ListUnreadable, ...] = ()
     retired: Mapping[Source, SourceRetired] = field(default_factory=dict)
     seats: Seats | None = None
@@ -93,6 +95,13 @@ class Reading:
         """The organization's id."""
         return self.organization.id
 
+    def unexpired(self, today: date) -> dict[ListRef, int]:
+        """Return the entries of each list without those that have expired."""
+        return {
+            ref: count - expired_by(self.expiring.get(ref, {}), today)
+            for ref, count in self.entries.items()
+        }
+
     def list_results(
         self, sources: Iterable[Source], unread_later: Iterable[ListUnreadable] = ()
     ) -> Iterator[ListResult]:
@@ -108,12 +117,16 @@ class Reading:
             unread = tuple(each.list_key[2] for each in lost if each.source is source)
             counts = {ref.project.id: n for ref, n in self.entries.items() if ref.source is source}
             by_project = {project_id: count for project_id, count in counts.items() if count}
+            expiring = {
+                ref.project.id: days for ref, days in self.expiring.items() if ref.source is source
+            }
             yield ListResult(
                 org_id=self.id,
                 source=source,
                 complete=not unread,
                 entries=sum(counts.values()),
                 by_project={} if source.is_organization_level else by_project,
+                expiring=expiring,
                 unread=unread,
             )
 

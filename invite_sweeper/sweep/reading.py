@@ -25,6 +25,7 @@ from invite_sweeper.models import (
     Seats,
     Source,
     SourceRetired,
+    parse_timestamp,
     rfc3339,
 )
 from invite_sweeper.policy import Policy
@@ -91,6 +92,7 @@ class ReadingBuilder:
         self._counts = Counts()
         self._stale: list[events.Planned] = []
         self._entries: dict[ListRef, int] = {}
+        self._expiring: dict[ListRef, Counter[str]] = {}
         self._unread: list[ListUnreadable] = []
         self._retired: dict[Source, SourceRetired] = {}
         self._oldest: datetime | None = None
@@ -110,6 +112,7 @@ class ReadingBuilder:
             counts=self._counts,
             stale=() if self.error is not None else tuple(self._stale),
             entries=self._entries,
+            expiring=self._expiring,
             unread=tuple(self._unread),
             retired=self._retired,
             members=self.members,
@@ -215,9 +218,14 @@ class ReadingBuilder:
         self._keep_ends.add(found)
         self._entries[ref] = len(decisions)
         self._counts = self._counts.plus(invitations_by_source={ref.source.value: len(decisions)})
+        expiring = Counter[str]()
         for entry in found:
             if (sent_at := entry.sent_at) is not None:
                 self._oldest = min(self._oldest or sent_at, sent_at)
+            if (expires := parse_timestamp(entry.expires_at)) is not None:
+                expiring[expires.date().isoformat()] += 1
+        if expiring:
+            self._expiring[ref] = expiring
         if ref.source is Source.INVITES:
             self._add_invitations(decisions)
         else:

@@ -31,6 +31,7 @@ from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import Entry, Outcome, Source
 
 SCOPE = "b" * 64
+TODAY = NOW.date()
 OTHER_PROJECT = object_id(500)
 IN_ORGANIZATION = {"source": Source.ORG_USERS, "project_id": None, "project_name": None}
 ROW = Entry(Source.USERS, OTHER_PROJECT, object_id(41))
@@ -321,9 +322,9 @@ class TestLastComplete:
     def run(self, write):
         """Write a run that wrote some lines and read some lists; return what is compared."""
 
-        def run(*lines, **more):
+        def run(*lines, today=TODAY, **more):
             found = write(*lines, **{"organizations": (organization(),), **more})
-            return found.last_complete(SCOPE, HOST)
+            return found.last_complete(SCOPE, HOST, today)
 
         return run
 
@@ -369,6 +370,25 @@ class TestLastComplete:
     def test_an_entry_without_an_intent_counts_unless_it_is_gone(self, run, result):
         line = outcome(planned(1, source=Source.USERS), result, attempts=0)
         assert run(line, users({PROJECT: 4})).entries == {IN_PROJECT: 4}
+
+    @pytest.mark.parametrize("source", Source)
+    @pytest.mark.parametrize(
+        ("days", "left"), [(-1, 5), (0, 3), (1, 2), (300, 2)]
+    )  # before its day, on it and later
+    def test_an_entry_that_has_expired_is_no_drop_and_counts_once(self, run, source, days, left):
+        """Of five entries two expire on a day, one of them after an intent, and one a day later."""
+        expires = NOW + timedelta(days=3)
+        place = {"project_id": None} if source.is_organization_level else {}
+        by_project = {} if place else {PROJECT: 6}
+        id_ = ORG if place else PROJECT
+        expiring = {id_: {"2026-11-28": 3, "2026-11-29": 1}}
+        lines = deletion(1, "failed", source=source, expires_at=expires, **place)
+        found = run(
+            *lines,
+            read(source, 6, by_project=by_project, expiring=expiring),
+            today=(expires + timedelta(days=days)).date(),
+        )
+        assert list(found.entries.values()) == [left]
 
     def test_what_was_ended_before_a_list_was_read_is_not_taken_off_again(self, run):
         elsewhere = {"source": Source.USERS, "project_id": OTHER_PROJECT}

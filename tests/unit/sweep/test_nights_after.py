@@ -8,7 +8,8 @@ from fakes import FakeAtlas
 from sweep.night import FakeClient, Night, later, message
 from virtual_time import run_skipping_idle_time
 
-from invite_sweeper.models import Outcome, Sending, Source
+from invite_sweeper.endings import Reason
+from invite_sweeper.models import Outcome, Sending, Source, parse_timestamp
 
 DAY = timedelta(days=1)
 NIGHTS = 5
@@ -48,6 +49,48 @@ def entries_of(source, ages):
     return tuple(
         entry_of(source, number, age=age, **place, **names) for number, age in enumerate(ages)
     )
+
+
+class Expiring(SlowAtlas):
+    """Shows no entry whose `expires_at` has passed."""
+
+    async def invitations(self, project, source=Source.INVITES):
+        found = await super().invitations(project, source)
+        return tuple(one for one in found if parse_timestamp(one.expires_at) > self.now)
+
+
+@pytest.mark.parametrize("source", Source)
+@pytest.mark.parametrize("over_limit", ["refuse", "trim"])
+async def test_nights_in_which_kept_and_trimmed_invitations_expire_are_not_refused(
+    directory, source, over_limit
+):
+    ages = [*[27.5 * DAY] * 8, *[28.5 * DAY] * 8, *[DAY] * 6]
+    atlas = Expiring(source, entries_of(source, ages), (Outcome.DELETED, 204), lags=False)
+    keep = [] if over_limit == "trim" else [{"name": "all", "usernames": ["*"]}]
+    limits = {"over_limit": over_limit, "max_deletions": 0, "max_deletions_per_project": 0}
+    night = night_over(directory, atlas, source, limits=limits, keep=keep)
+    seen = []
+    for number in range(1 + NIGHTS):
+        atlas.now = later(24 * number)
+        result = await night.run(at=atlas.now)
+        assert (result.exit_code, message(result)) == (0, None)
+        seen.append(result.invitations_seen)
+    assert seen == [22, 22, 14, 6, 6, 6]
+
+
+@pytest.mark.parametrize("source", Source)
+async def test_list_that_lost_a_page_is_refused_also_on_a_day_on_which_entries_expire(
+    directory, source
+):
+    ages = [*[29.5 * DAY] * 8, *[DAY] * 14]
+    atlas = Expiring(source, entries_of(source, ages), (Outcome.DELETED, 204), lags=False)
+    night = night_over(directory, atlas, source, keep=[{"name": "all", "usernames": ["*"]}])
+    atlas.now = later(0)
+    await night.run(at=atlas.now)
+    atlas.now = later(24)
+    atlas.lists = {key: found[:17] for key, found in atlas.lists.items()}
+    result = await night.run(at=atlas.now)
+    assert (result.exit_code, result.reasons) == (3, (Reason.MAX_POPULATION_DROP,))
 
 
 @pytest.mark.parametrize("source", Source)

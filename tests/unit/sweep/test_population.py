@@ -23,7 +23,16 @@ def rules(drop=0.3, sources=tuple(Source)):
 
 
 def organization(
-    org_id=ORG, *, projects=100, gone=0, unread=(), retired=(), excluded=(), place=1, **by_source
+    org_id=ORG,
+    *,
+    projects=100,
+    gone=0,
+    unread=(),
+    retired=(),
+    excluded=(),
+    place=1,
+    expiring=None,
+    **by_source,
 ):
     """Return what a run read of an organization, with this number of entries of each source."""
     return Reading(
@@ -33,6 +42,7 @@ def organization(
         entries={
             ListRef(project(place), Source(source)): count for source, count in by_source.items()
         },
+        expiring={ListRef(project(place), Source(source)): expiring or {} for source in by_source},
         unread=tuple(
             ListUnreadable(object_id(number), "p", "503", source=source, org_id=org_id)
             for source, number in unread
@@ -104,6 +114,22 @@ def test_each_source_is_compared_alone_and_all_of_them_together():
     small = before(invites=5, users=5, org_users=5)
     assert refusal(small, organization(invites=5)).startswith("5 entries were found, 15 before")
     refusal(before(invites=100), organization(invites=50, users=50))  # what is new does not count
+
+
+@pytest.mark.parametrize("source", Source)
+@pytest.mark.parametrize(
+    ("days", "allowed"),
+    [
+        ({}, True),
+        ({"2026-11-26": 31}, True),  # tomorrow
+        ({"2026-11-25": 30, "2026-11-26": 70}, True),
+        ({"2026-11-25": 31}, False),
+        ({"2026-11-24": 20, "2026-01-01": 11}, False),
+    ],
+)
+def test_entries_that_have_expired_make_up_for_no_drop_of_the_others(source, days, allowed):
+    found = organization(expiring=days, **{source.value: 100})
+    (check if allowed else refusal)(before(**{source.value: 100}), found)
 
 
 def test_list_that_is_retired_or_not_read_now_is_waived_alone():
