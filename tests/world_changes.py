@@ -93,12 +93,12 @@ def make_teams_unreadable(world: World, project_id: str, fault: faults.Fault) ->
 
 
 def _fail_one_list(world: World) -> None:
-    """Make one list of a project or organization endless, or ambiguous."""
+    """Make one list of a project or organization endless, or give its rows a wrong type."""
     source, scope_id = world.dice.choice(sorted({key[:2] for key in world.items}))
-    ambiguous = faults.altered(lambda body: body.replace(b'"roles":', b'"roles":[],"roles":'))
-    ambiguous_user = faults.altered(lambda body: body.replace(b'"id":', b'"id":"","id":'))
-    of_users = (no_end(), no_end(repeats=True), ambiguous_user)
-    fault = ambiguous if source.endswith("invites") else world.dice.choice(of_users)
+    wrong_roles = faults.altered(lambda body: body.replace(b'"roles":', b'"roles":7,"were":'))
+    wrong_id = faults.altered(lambda body: body.replace(b'"id":', b'"id":7,"was":'))
+    of_users = (no_end(), no_end(repeats=True), wrong_id)
+    fault = wrong_roles if source.endswith("invites") else world.dice.choice(of_users)
     make_unreadable(world, {(source, scope_id)}, fault)
 
 

@@ -251,7 +251,7 @@ class _Doctor(Checks):
             check_limits(plans, command)
             end = result.finished()
             seen = pluralize(end.invitations_seen, "invitation")
-            text = f"Within the limits. Of {seen} are stale: {describe_stale(end)}."
+            text = f"Within the limits. {seen}; stale {describe_stale(end)}."
             self.add("limits", text)
 
     async def _check_organization(

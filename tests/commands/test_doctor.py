@@ -70,7 +70,7 @@ async def test_sound_setup_ends_with_0_and_lists_every_check(cli):
     assert "1 pending in 1 list; the role Project Owner is granted" in messages(
         checks, "list invites"
     )
-    assert "Within the limits. Of 1 invitation are stale: 1." in messages(checks, "limits")
+    assert "Within the limits. 1 invitation; stale 1." in messages(checks, "limits")
     assert "2027-07-01" in messages(checks, "sunset invites")
     assert "0 of 500 people, 0 pending" in messages(checks, "people")
     assert {check.organization for check in checks[-7:]} == {ORG_ID}
@@ -238,7 +238,7 @@ ENDS = {
     ),
     "a clock 2 minutes off": (clock_off(2), 4, "clock", "warning", "differs from Atlas's by"),
     "more stale invitations than a limit": (over_limit, 3, "limits", "failed", "max_deletions: 0"),
-    "a plan that is trimmed": (trimmed, 0, "limits", "ok", "now, 1 later (about 1 night)"),
+    "a plan that is trimmed": (trimmed, 0, "limits", "ok", "stale 1: 0 now, 1 later (a limit"),
     "a secret that the role may not read": (
         refused_look("*/serviceAccounts/*"),
         0, "secret", "ok", "requires the role Organization Read Only.",
