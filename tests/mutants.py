@@ -53,8 +53,15 @@ class Mutant:
     tests: str
 
 
-# `? TESTS` begins the mutants that these tests catch, `= NAME: FILE` each of them; `-` and `+` mark
-# the lines of its old and new text.
+# One row a mutant, in blocks of those that the same tests catch:
+#
+#     ? TESTS            what pytest runs for all rows up to the next `?`
+#     = NAME: FILE       a mutant; FILE is below `invite_sweeper/`
+#     -LINE              its `old`, line by line, without the sign
+#     +LINE              its `new`
+#
+# A word of `LISTS` in a NAME makes a mutant for each list, whose name replaces the word.
+# `test_every_mutant_applies_to_the_code_and_is_valid_python` fails where a row fell behind.
 MUTANTS = r"""
 ? tests/unit/sweep/test_keep_ends.py
 = a keep entry ends in silence in ANY_LIST: sweep/keep_ends.py
@@ -83,8 +90,8 @@ MUTANTS = r"""
 +        off = off and field == 'inviter'
 +        return f"no_{field}" if name is None else globs.matches(name) and not off
 = roles do not match in ANY_LIST: sweep/selection.py
--lambda one: one.all_roles,
-+lambda one: one.all_roles if one.source != 'ANY_LIST' else ('X',),
+-return invitation.all_roles
++return invitation.all_roles if invitation.source != 'ANY_LIST' else ('X',)
 = a malformed id is deleted in ANY_LIST: sweep/selection.py
 -if _ID_PATTERN.fullmatch(invitation.invitation_id) is None:
 +if invitation.source != 'ANY_LIST' and not _ID_PATTERN.fullmatch(
@@ -100,8 +107,8 @@ MUTANTS = r"""
 +            return unknown_reason if invitation.source == 'ANY_LIST' else date
 +
 = a missing value is ignored in ANY_LIST: sweep/selection.py
--return "future_date" if date > self._now else unknown_reason
-+return "future_date" if date > self._now else (
+-return "future_date" if date > now else unknown_reason
++return "future_date" if date > now else (
 +            None if invitation.source == 'ANY_LIST' else unknown_reason)
 = a name is one of the others in ANY_LIST: sweep/selection.py
 -return "no_username" if username is None else not globs.matches(username)
@@ -125,11 +132,11 @@ MUTANTS = r"""
 = an organization is kept by names that are equal alone: sweep/selection.py
 -patterns = ProjectPatterns(entries, protects=isinstance(entry, Keep))
 -
--    def matches(invitation: Invitation) -> MatchResult:
+-    def matches(invitation: Invitation, _: datetime) -> MatchResult:
 -        name
 +patterns = ProjectPatterns(entries)
 +
-+    def matches(invitation: Invitation) -> MatchResult:
++    def matches(invitation: Invitation, _: datetime) -> MatchResult:
 +        name
 = an older list never expires: sweep/selection.py
 -return MembershipStatus.PENDING if now < ends_at else MembershipStatus.INVITATION_EXPIRED
@@ -175,16 +182,16 @@ MUTANTS = r"""
 -times_deleted(*decision.all_entries)
 +times_deleted(*(e for e in decision.all_entries if e.source != 'users'))
 = exactly older_than is not stale: sweep/selection.py
--lambda sent: sent <= now - age
-+lambda sent: sent < now - age
+-lambda sent, now: sent <= now - age
++lambda sent, now: sent < now - age
 = a second below older_than is stale: sweep/selection.py
--lambda sent: sent <= now - age
-+lambda sent: sent <= now - age + timedelta(seconds=1)
+-lambda sent, now: sent <= now - age
++lambda sent, now: sent <= now - age + timedelta(seconds=1)
 = keep ends a day early: policy/model.py
 -return self.until is None or today <= self.until
 +return self.until is None or today < self.until
 = a future date is used: sweep/selection.py
--return "future_date" if date > self._now else unknown_reason
+-return "future_date" if date > now else unknown_reason
 +return unknown_reason
 = the notice is over a second early: sweep/steps.py
 -due_at = (announced_at or self.now) + self.wait
@@ -314,7 +321,7 @@ MUTANTS = r"""
 = a message without details names people: report/notify.py
 -        if not entry.details:
 +        if not entry:
-= a webhook without details has the removed members: audit/history.py
+= a webhook without details has the removed members: audit/record.py
 -warnings=warnings, removed_members=())
 +warnings=warnings)
 ? tests/unit/sweep/test_sweep.py -k scope
@@ -365,7 +372,7 @@ MUTANTS = r"""
 -if stale and stale + recent.total() > limits.max_deletions:
 +if stale and stale > limits.max_deletions:
 = trim does not count earlier runs: sweep/plan.py
--max(0, command.limits.max_deletions - command.recent.total())
+-max(0, command.limits.max_deletions - recent.total())
 +command.limits.max_deletions
 ? tests/commands/test_cap_of_a_night.py tests/unit/sweep/test_guards.py
 = max_deletions is off by one: sweep/guards.py
@@ -411,8 +418,8 @@ MUTANTS = r"""
 +return included and self._tags <= _fold_tags(project.tags)
 ? tests/unit/sweep/test_population.py
 = a drop of the population is accepted: sweep/guards.py
--if was - now > Fraction(str(drop)) * was:
-+if was - now > was:
+-if was - now <= Fraction(str(drop)) * was:
++if was - now <= was:
 ? tests/unit/sweep/test_members.py
 = a short list of members is believed: sweep/members.py
 -        if dropped := drop_of_members(organization.id, len(names), command):
@@ -517,9 +524,9 @@ MUTANTS = r"""
 -client.deleter(policy.sources)
 +client.deleter(tuple(Source))
 ? tests/unit/sweep/test_verification.py
-= what a list still shows is deleted: sweep/executor.py
--if number in found_again:
-+if number in found_again and number < 0:
+= what a list still shows is deleted: sweep/verification.py
+-if number in still_listed:
++if number in still_listed and number < 0:
 ? tests/unit/atlas/test_endpoints.py
 = any text is an id: atlas/endpoints.py
 - or not all(map(_ID.fullmatch, ids)):
@@ -609,8 +616,8 @@ MUTANTS = r"""
 = a last line that was changed is sound: audit/reader.py
 -if not seal_holds(raw):
 +if raw is None:
-= a file that HEAD does not describe is sound: audit/directory.py
--if known != self.last_hash and (self.ended or chain.lines):
+= a file that HEAD does not describe is sound: audit/reader.py
+-if known != self.last_hash:
 +if known != self.last_hash and self.number < 0:
 ? tests/unit/audit/test_window.py
 = a run reads fewer than 30 runs: audit/directory.py
@@ -766,11 +773,26 @@ def mutants() -> Iterator[Mutant]:
         for row in rows:
             heading, *lines = row.split("\n")
             name, _, file = heading.partition(": ")
-            old, new = ("\n".join(x[1:] for x in lines if x[0] == sign) for sign in "-+")
-            word = next((each for each in LISTS if each in name), "")
+            old = "\n".join(line[1:] for line in lines if line[0] == "-")
+            new = "\n".join(line[1:] for line in lines if line[0] == "+")
+            word = next((word for word in LISTS if word in name), "")
             for source in LISTS.get(word, ("",)):
-                one = Mutant(name, file, old, new, tests)
-                yield replace(one, name=name.replace(word, source), new=new.replace(word, source))
+                yield Mutant(
+                    name.replace(word, source), file, old, new.replace(word, source), tests
+                )
+
+
+def mutated(path: Path, mutant: Mutant) -> str:
+    """Return the text of a file with the mutant in it.
+
+    Raises:
+        ValueError: The file does not contain the old text exactly once.
+    """
+    text = path.read_text(encoding="utf-8")
+    times = text.count(mutant.old)
+    if times != 1:
+        raise ValueError(f"{mutant.file} has its text {times} times")
+    return text.replace(mutant.old, mutant.new)
 
 
 class Checkout:
@@ -794,9 +816,10 @@ class Checkout:
         """Return what became of a mutant; "" if a test failed."""
         path = self.folder / "invite_sweeper" / mutant.file
         text = path.read_text(encoding="utf-8")
-        if text.count(mutant.old) != 1:
-            return f"does not apply: {mutant.file} has its text {text.count(mutant.old)} times"
-        path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
+        try:
+            path.write_text(mutated(path, mutant), encoding="utf-8")
+        except ValueError as error:
+            return f"does not apply: {error}"
         try:
             return self.run(mutant.tests)
         finally:

@@ -1,8 +1,10 @@
 """Documents and pyproject.toml name files that exist, and the same layers."""
 
+import ast
 import re
 import tomllib
 
+import mutants
 import pytest
 from readmes import PAGES, ROOT
 
@@ -36,3 +38,23 @@ def test_every_file_that_a_document_names_exists():
 def test_every_file_named_for_mutation_testing_exists(key):
     assert TOOLS["mutmut"][key]
     assert [name for name in TOOLS["mutmut"][key] if not list(ROOT.glob(name))] == []
+
+
+def test_every_mutant_applies_to_the_code_and_is_valid_python():
+    problems = []
+    for mutant in mutants.mutants():
+        path = ROOT / "invite_sweeper" / mutant.file
+        try:
+            text = mutants.mutated(path, mutant)
+            if path.suffix == ".py":  # a mutant that cannot be imported would fail every test
+                ast.parse(text)
+        except (OSError, SyntaxError, ValueError) as error:
+            problems.append(f"{mutant.name}: {error}")
+    assert problems == []
+
+
+def test_the_tests_of_every_mutant_exist():
+    paths = {word for mutant in mutants.mutants() for word in mutant.tests.split("::")[0].split()}
+    named = {path for path in paths if path.startswith("tests/")}
+    assert named
+    assert [path for path in named if not (ROOT / path).exists()] == []
