@@ -31,7 +31,7 @@ def refused(cli, done):
     return done.summary["error"]["message"]
 
 
-@pytest.mark.parametrize("name", ["number", "run id", "copy"])
+@pytest.mark.parametrize("name", ["number", "run id", "file", "copy"])
 def test_plan_is_the_file_of_the_run_and_a_sweep_by_it_deletes_just_what_it_lists(cli, name):
     project, ids = stock(cli)
     copy = saved(cli)
