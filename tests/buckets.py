@@ -1,7 +1,7 @@
 """Token buckets of a simulated Atlas with other limits and levels than the documented ones."""
 
 from invite_sweeper.simulator import SimulatedAtlas
-from invite_sweeper.simulator.throttling import INVITES, BucketLimit, SimulatedBucket
+from invite_sweeper.simulator.throttling import INVITES, BucketSize, SimulatedBucket
 
 
 def set_bucket(
@@ -18,7 +18,7 @@ def set_bucket(
 
     Its first period starts at `anchor_s`; by default now, or with the first use.
     """
-    limit = BucketLimit(capacity, refill, period_s)
+    limit = BucketSize(capacity, refill, period_s)
     throttling = sim.throttling
     if scope_id is not None:
         start_s = sim.monotonic() if anchor_s is None else anchor_s

@@ -22,19 +22,19 @@ from invite_sweeper.simulator.responses import (
     format_atlas_time,
     invalid_parameter,
     missing_role,
-    parse_object,
+    json_object,
     resource_not_found,
     strings,
-    to_json,
+    render_json,
     unauthorized,
 )
 from invite_sweeper.simulator.state import (
     DEFAULT_STATUSES,
     STATUSES,
-    Event,
+    FeedEvent,
     Group,
     GroupInvite,
-    Organization,
+    SimulatedOrganization,
     User,
 )
 from invite_sweeper.simulator.throttling import Family
@@ -79,7 +79,7 @@ def _list_orgs(call: Call) -> SimulatedResponse:
     found = [call.sim.organizations[each] for each in call.account.org_ids]
     found.sort(key=lambda organization: organization.name.encode())
 
-    def document(organization: Organization) -> Json:
+    def document(organization: SimulatedOrganization) -> Json:
         return {
             "id": organization.id,
             "isDeleted": False,
@@ -109,7 +109,7 @@ def _list_events(call: Call) -> SimulatedResponse:
         if (not types or event.type in types) and start <= event.created_at
     )
 
-    def document(numbered: tuple[datetime, int, Event]) -> Json:
+    def document(numbered: tuple[datetime, int, FeedEvent]) -> Json:
         _, number, event = numbered
         return {
             "username" if "@" in event.actor else "publicKey": event.actor,
@@ -152,7 +152,7 @@ def _invites(call: Call) -> dict[str, GroupInvite]:
     if call.group is not None:
         return call.group.invites
     return {
-        user.invitation_id: GroupInvite(user.username, to_json(_invitation(user, call)))
+        user.invitation_id: GroupInvite(user.username, render_json(_invitation(user, call)))
         for user in call.organization.users.values()
         if user.status is MembershipStatus.PENDING and not user.by_web_interface
     }
@@ -198,7 +198,7 @@ def _delete_invite(call: Call) -> SimulatedResponse:
 
 def _create_invite(call: Call) -> SimulatedResponse:
     """Return 200, not 201, without `Location`."""
-    fields, invites = parse_object(call.body), _invites(call)
+    fields, invites = json_object(call.body), _invites(call)
     username, roles = _username(fields), strings(fields.get("roles"))
     if not username or not roles:
         return _missing_attribute()
@@ -259,7 +259,7 @@ def _create_user(call: Call) -> SimulatedResponse:
     An expired or rejected invitation of the same user is replaced; a pending or active user is
     a 409. Source: descriptions in the OpenAPI document.
     """
-    fields, organization = parse_object(call.body), call.organization
+    fields, organization = json_object(call.body), call.organization
     name, roles = _username(fields), fields.get("roles")
     org_roles, group_roles = strings(roles), {call.scope_id: strings(roles)}
     if call.group is None:
@@ -361,7 +361,7 @@ def _assignments(roles: dict[object, object]) -> dict[str, tuple[str, ...]]:
     }
 
 
-class Endpoint(NamedTuple):
+class ServedEndpoint(NamedTuple):
     """One method of one path.
 
     Attributes:
@@ -380,29 +380,29 @@ _NONE, _READ, _OWNER = Access
 _GROUP, _ORG = "/groups/{groupId}", "/orgs/{orgId}"
 _INVITE, _USER_ID = "/invites/{invitationId}", "/users/{userId}"
 _ACCOUNT = f"{_ORG}/serviceAccounts/{{clientId}}"
-ENDPOINTS: Final = (
-    Endpoint("GET", "/groups", _NONE, _list_groups, throttling.GROUPS),
-    Endpoint("GET", f"{_GROUP}/invites", _OWNER, _list_invites, throttling.INVITES),
-    Endpoint("POST", f"{_GROUP}/invites", _OWNER, _create_invite, throttling.INVITES),
-    Endpoint("DELETE", f"{_GROUP}{_INVITE}", _OWNER, _delete_invite, throttling.INVITES),
-    Endpoint("GET", f"{_GROUP}/teams", _READ, _list_teams, throttling.TEAMS),
-    Endpoint("GET", f"{_GROUP}/users", _READ, _list_users, throttling.USERS),
-    Endpoint("POST", f"{_GROUP}/users", _OWNER, _create_user, throttling.USERS),
-    Endpoint("GET", f"{_GROUP}{_USER_ID}", _READ, _get_user, throttling.USERS),
-    Endpoint("DELETE", f"{_GROUP}{_USER_ID}", _OWNER, _delete_user, throttling.USERS),
-    Endpoint("GET", "/orgs", _NONE, _list_orgs, throttling.ORGS),
-    Endpoint("GET", f"{_ORG}/invites", _OWNER, _list_invites, throttling.ORG_INVITES),
-    Endpoint("DELETE", f"{_ORG}{_INVITE}", _OWNER, _delete_invite, throttling.ORG_INVITES),
-    Endpoint("GET", f"{_ORG}/users", _READ, _list_users, throttling.ORG_USERS),
-    Endpoint("POST", f"{_ORG}/users", _OWNER, _create_user, throttling.ORG_USERS),
-    Endpoint("GET", f"{_ORG}{_USER_ID}", _READ, _get_user, throttling.ORG_USERS),
-    Endpoint("DELETE", f"{_ORG}{_USER_ID}", _OWNER, _delete_user, throttling.ORG_USERS),
-    Endpoint("GET", f"{_ORG}/events", _READ, _list_events, throttling.ORG),
-    Endpoint("GET", f"{_ORG}/apiKeys", _READ, _list_api_keys, throttling.API_KEYS),
-    Endpoint("GET", _ACCOUNT, _READ, _get_service_account, throttling.SERVICE_ACCOUNTS),
+SERVED_ENDPOINTS: Final = (
+    ServedEndpoint("GET", "/groups", _NONE, _list_groups, throttling.GROUPS),
+    ServedEndpoint("GET", f"{_GROUP}/invites", _OWNER, _list_invites, throttling.INVITES),
+    ServedEndpoint("POST", f"{_GROUP}/invites", _OWNER, _create_invite, throttling.INVITES),
+    ServedEndpoint("DELETE", f"{_GROUP}{_INVITE}", _OWNER, _delete_invite, throttling.INVITES),
+    ServedEndpoint("GET", f"{_GROUP}/teams", _READ, _list_teams, throttling.TEAMS),
+    ServedEndpoint("GET", f"{_GROUP}/users", _READ, _list_users, throttling.USERS),
+    ServedEndpoint("POST", f"{_GROUP}/users", _OWNER, _create_user, throttling.USERS),
+    ServedEndpoint("GET", f"{_GROUP}{_USER_ID}", _READ, _get_user, throttling.USERS),
+    ServedEndpoint("DELETE", f"{_GROUP}{_USER_ID}", _OWNER, _delete_user, throttling.USERS),
+    ServedEndpoint("GET", "/orgs", _NONE, _list_orgs, throttling.ORGS),
+    ServedEndpoint("GET", f"{_ORG}/invites", _OWNER, _list_invites, throttling.ORG_INVITES),
+    ServedEndpoint("DELETE", f"{_ORG}{_INVITE}", _OWNER, _delete_invite, throttling.ORG_INVITES),
+    ServedEndpoint("GET", f"{_ORG}/users", _READ, _list_users, throttling.ORG_USERS),
+    ServedEndpoint("POST", f"{_ORG}/users", _OWNER, _create_user, throttling.ORG_USERS),
+    ServedEndpoint("GET", f"{_ORG}{_USER_ID}", _READ, _get_user, throttling.ORG_USERS),
+    ServedEndpoint("DELETE", f"{_ORG}{_USER_ID}", _OWNER, _delete_user, throttling.ORG_USERS),
+    ServedEndpoint("GET", f"{_ORG}/events", _READ, _list_events, throttling.ORG),
+    ServedEndpoint("GET", f"{_ORG}/apiKeys", _READ, _list_api_keys, throttling.API_KEYS),
+    ServedEndpoint("GET", _ACCOUNT, _READ, _get_service_account, throttling.SERVICE_ACCOUNTS),
 )
 _BY_REQUEST: Final = {
-    (each.method, re.sub(r"\{\w+\}", "{}", each.template)): each for each in ENDPOINTS
+    (each.method, re.sub(r"\{\w+\}", "{}", each.template)): each for each in SERVED_ENDPOINTS
 }
 
 
@@ -470,7 +470,7 @@ def _check_version(call: Call, family: Family) -> None:
         raise Rejected(api_error(410, "VERSION_GONE", detail, family.version, resource))
 
 
-def _find_scope(call: Call, endpoint: Endpoint) -> None:
+def _find_scope(call: Call, endpoint: ServedEndpoint) -> None:
     """Find the project or organization in the path.
 
     Raises:

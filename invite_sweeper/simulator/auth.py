@@ -12,7 +12,7 @@ from re import compile as pattern
 from typing import Final, Literal, TypeAlias
 from urllib.parse import parse_qs
 
-from invite_sweeper.simulator.responses import ERROR_MEDIA, Json, SimulatedResponse, to_json
+from invite_sweeper.simulator.responses import ERROR_MEDIA, Json, SimulatedResponse, render_json
 
 SECRET_LIFETIME: Final = timedelta(days=365)
 """The longest that Atlas allows. Source: Atlas documentation, service accounts. Read 2026-11."""
@@ -145,7 +145,7 @@ class OAuthServer:
         self.add_token(token, account, self._monotonic() + lifetime_s)
         self.issued += 1
         fields: Json = {"access_token": token, "expires_in": lifetime_s, "token_type": "Bearer"}
-        return SimulatedResponse(200, to_json(fields), ERROR_MEDIA)
+        return SimulatedResponse(200, render_json(fields), ERROR_MEDIA)
 
     def revoke_token(self, header: str, body: bytes) -> SimulatedResponse:
         """Handle `POST /api/oauth/revoke`: an empty 200, even if the token was not live."""
@@ -173,4 +173,4 @@ def _form_value(body: bytes, name: str) -> str:
 def _invalid_client() -> SimulatedResponse:
     """Return an OAuth error. Its `error` is a string; in an `ApiError` it is a number."""
     fields = {"error": "invalid_client", "error_description": "Invalid credentials provided."}
-    return SimulatedResponse(401, to_json(fields), ERROR_MEDIA)
+    return SimulatedResponse(401, render_json(fields), ERROR_MEDIA)

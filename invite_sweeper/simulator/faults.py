@@ -9,7 +9,13 @@ from itertools import count
 from random import Random
 from typing import TypeAlias
 
-from invite_sweeper.simulator.responses import Call, Delivery, Json, SimulatedResponse, api_error
+from invite_sweeper.simulator.responses import (
+    Call,
+    Transmission,
+    Json,
+    SimulatedResponse,
+    api_error,
+)
 
 Send: TypeAlias = Callable[[], Awaitable[SimulatedResponse]]
 Fault: TypeAlias = Callable[[Call, Send], Awaitable[SimulatedResponse]]
@@ -64,8 +70,8 @@ def fail_with(
 def reset(*, late: bool = False) -> Fault:
     """Reset the connection before the request is executed, or after if `late`."""
 
-    async def deliver(delivery: Delivery) -> None:
-        delivery.reset()
+    async def deliver(transmission: Transmission) -> None:
+        transmission.reset()
 
     return respond_with(SimulatedResponse(500, deliver=deliver), late=late)
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from invite_sweeper.simulator.auth import Account
-    from invite_sweeper.simulator.state import Group, Organization, SimulatedAtlas
+    from invite_sweeper.simulator.state import Group, SimulatedAtlas, SimulatedOrganization
 
 Json: TypeAlias = bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"] | None
 API_PREFIX: Final = "/api/atlas/v2"
@@ -22,7 +22,7 @@ ERROR_MEDIA: Final = "application/json"
 _Item = TypeVar("_Item")
 
 
-def to_json(document: Json) -> bytes:
+def render_json(document: Json) -> bytes:
     """Return compact JSON with sorted keys, as in every recorded response.
 
     Source: the recordings of 2025-03-28 to 2026-08-10.
@@ -30,7 +30,7 @@ def to_json(document: Json) -> bytes:
     return msgspec.json.encode(document, order="sorted")
 
 
-def parse_object(body: bytes) -> dict[str, object]:
+def json_object(body: bytes) -> dict[str, object]:
     """Return the JSON object in a body; an empty one if it is not one."""
     try:
         value: object = msgspec.json.decode(body)
@@ -52,7 +52,7 @@ def format_atlas_time(timestamp: datetime) -> str:
     return timestamp.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-class Delivery(NamedTuple):
+class Transmission(NamedTuple):
     """What sends a response, for a fault that does it in another way.
 
     Attributes:
@@ -84,7 +84,7 @@ class SimulatedResponse:
     media: str | None = None
     headers: tuple[tuple[str, str], ...] = ()
     dated: bool = True
-    deliver: Callable[[Delivery], Awaitable[None]] | None = None
+    deliver: Callable[[Transmission], Awaitable[None]] | None = None
 
 
 class Rejected(Exception):
@@ -126,7 +126,7 @@ class Call:
     item_id: str = field(init=False, default="")
     account: "Account" = field(init=False)
     group: "Group | None" = field(init=False, default=None)
-    organization: "Organization" = field(init=False)
+    organization: "SimulatedOrganization" = field(init=False)
     version: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -150,7 +150,7 @@ class Call:
 
         Source: the recordings; no space before `charset`.
         """
-        body = document if isinstance(document, bytes) else to_json(document)
+        body = document if isinstance(document, bytes) else render_json(document)
         media = f"application/vnd.atlas.{self.version}+json;charset=utf-8"
         return SimulatedResponse(status, body, media)
 
@@ -192,7 +192,7 @@ def api_error(
     headers = [] if retry_after is None else [("Retry-After", retry_after)]
     if status not in {HTTPStatus.UNAUTHORIZED, HTTPStatus.METHOD_NOT_ALLOWED}:
         headers.append(("X-Error-Code", code))
-    return SimulatedResponse(status, to_json(body), ERROR_MEDIA, tuple(headers))
+    return SimulatedResponse(status, render_json(body), ERROR_MEDIA, tuple(headers))
 
 
 def unauthorized(challenge: str) -> SimulatedResponse:

@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from invite_sweeper.simulator.api import handle
 from invite_sweeper.simulator.faults import Send
-from invite_sweeper.simulator.responses import Call, Delivery, SimulatedResponse
+from invite_sweeper.simulator.responses import Call, Transmission, SimulatedResponse
 from invite_sweeper.simulator.state import SimulatedAtlas
 
 _HOST: Final = "127.0.0.1"
@@ -49,7 +49,7 @@ class _Payload(web.StreamResponse):
             await write(self._payload)
         else:
             reset = partial(_reset_connection, request)
-            await self._deliver(Delivery(self._payload, write, reset, self._stopped))
+            await self._deliver(Transmission(self._payload, write, reset, self._stopped))
 
     @override
     async def write_eof(self, data: bytes = b"") -> None:

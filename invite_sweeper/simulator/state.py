@@ -19,7 +19,7 @@ from invite_sweeper.simulator.auth import (
     OAuthServer,
 )
 from invite_sweeper.simulator.faults import FaultPlan
-from invite_sweeper.simulator.responses import format_atlas_time, parse_object, strings, to_json
+from invite_sweeper.simulator.responses import format_atlas_time, json_object, strings, render_json
 from invite_sweeper.simulator.throttling import Throttling
 
 INVITATION_LIFETIME: Final = timedelta(days=30)
@@ -73,7 +73,7 @@ class User:
     by_web_interface: bool = False
 
 
-class Event(NamedTuple):
+class FeedEvent(NamedTuple):
     """One event of an organization's feed: a user was invited, or joined.
 
     Attributes:
@@ -88,7 +88,7 @@ class Event(NamedTuple):
 
 
 @dataclass(slots=True)
-class Organization:
+class SimulatedOrganization:
     """An organization and its users. Its projects refer to it by id.
 
     Attributes:
@@ -101,7 +101,7 @@ class Organization:
     name: str
     users: dict[str, User] = field(default_factory=dict)
     federated: bool = False
-    events: list[Event] = field(default_factory=list)
+    events: list[FeedEvent] = field(default_factory=list)
     api_keys: dict[str, str] = field(default_factory=dict)
 
     def find_user(self, username: str) -> User | None:
@@ -154,7 +154,7 @@ class SimulatedAtlas:
         self._clock = clock or partial(datetime.now, UTC)
         self.monotonic = monotonic
         self.date_offset = timedelta(0)
-        self.organizations: dict[str, Organization] = {}
+        self.organizations: dict[str, SimulatedOrganization] = {}
         self.groups: dict[str, Group] = {}
         self.accounts: dict[str, Account] = {}
         self.digest = DigestServer()
@@ -240,12 +240,12 @@ class SimulatedAtlas:
         seconds = int(timestamp.timestamp()) & 0xFFFFFFFF
         return f"{seconds:08x}{_MACHINE_PART}{next(self._numbers) & 0xFFFFFF:06x}"
 
-    def add_organization(self, org_id: str, name: str) -> Organization:
+    def add_organization(self, org_id: str, name: str) -> SimulatedOrganization:
         """Add an organization without projects or users."""
-        self.organizations[org_id] = Organization(org_id, name)
+        self.organizations[org_id] = SimulatedOrganization(org_id, name)
         return self.organizations[org_id]
 
-    def _organization(self, org_id: str | None) -> Organization:
+    def _organization(self, org_id: str | None) -> SimulatedOrganization:
         return self.organizations[org_id or next(iter(self.organizations))]
 
     def add_project(
@@ -294,8 +294,8 @@ class SimulatedAtlas:
             "roles": tuple(roles),
             "username": username,
         }
-        group.invites[invitation_id] = GroupInvite(username, to_json(document))
-        event = Event(created_at, "INVITED_TO_ORG", username, inviter)
+        group.invites[invitation_id] = GroupInvite(username, render_json(document))
+        event = FeedEvent(created_at, "INVITED_TO_ORG", username, inviter)
         self.organizations[group.org_id].events.append(event)
         return invitation_id
 
@@ -339,9 +339,9 @@ class SimulatedAtlas:
             team_ids=tuple(team_ids),
             by_web_interface=by_web_interface,
         )
-        organization.events.append(Event(created_at, "INVITED_TO_ORG", username, inviter))
+        organization.events.append(FeedEvent(created_at, "INVITED_TO_ORG", username, inviter))
         if status == MembershipStatus.ACTIVE:
-            organization.events.append(Event(created_at, "JOINED_ORG", username, username))
+            organization.events.append(FeedEvent(created_at, "JOINED_ORG", username, username))
         return user_id
 
     def invited_users(self) -> Iterator[User]:
@@ -376,7 +376,7 @@ class SimulatedAtlas:
             return
         user.status = MembershipStatus(status)
         if user.status is MembershipStatus.ACTIVE:
-            event = Event(self.clock(), "JOINED_ORG", user.username, user.username)
+            event = FeedEvent(self.clock(), "JOINED_ORG", user.username, user.username)
             self.organizations[user.org_id].events.append(event)
         if user.status is _REJECTED:
             user.expires_at = None
@@ -397,4 +397,4 @@ class SimulatedAtlas:
             user = self.user(self.add_user(invite.username, group.org_id, status="ACTIVE"))
         elif user.status is not MembershipStatus.ACTIVE:
             self.set_status(user.id, "ACTIVE")
-        user.group_roles[project_id] = strings(parse_object(invite.document).get("roles"))
+        user.group_roles[project_id] = strings(json_object(invite.document).get("roles"))

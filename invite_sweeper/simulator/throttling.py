@@ -8,7 +8,7 @@ from typing import Final, Literal, NamedTuple
 from invite_sweeper.simulator.responses import SimulatedResponse, api_error
 
 
-class BucketLimit(NamedTuple):
+class BucketSize(NamedTuple):
     """The requests in a full bucket, and those added at once every `period_s`."""
 
     capacity: int
@@ -30,25 +30,25 @@ class Family(NamedTuple):
     name: str
     bucket: str
     scope: Literal["GROUP", "ORGANIZATION", "USER", "IP"]
-    limit: BucketLimit
+    limit: BucketSize
     version: str = "2023-01-01"
 
 
-_LIMIT = BucketLimit(1200, 500)
+_LIMIT = BucketSize(1200, 500)
 _USERS = "2025-02-19"
 GROUPS: Final = Family("groups", "projects_user", "USER", _LIMIT)
 INVITES: Final = Family("invites", "projects_group", "GROUP", _LIMIT)
 USERS: Final = Family("users", "mongoDbCloudUsers_group", "GROUP", _LIMIT, _USERS)
 TEAMS: Final = Family("teams", "teams_group", "GROUP", _LIMIT)
-ORGS: Final = Family("orgs", "organizations_user", "USER", BucketLimit(300, 100))
-ORG: Final = Family("orgs", "organizations_organization", "ORGANIZATION", BucketLimit(500, 250))
+ORGS: Final = Family("orgs", "organizations_user", "USER", BucketSize(300, 100))
+ORG: Final = Family("orgs", "organizations_organization", "ORGANIZATION", BucketSize(500, 250))
 ORG_INVITES: Final = ORG._replace(name="org_invites")
 SERVICE_ACCOUNTS: Final = ORG._replace(name="service_accounts", version="2024-08-05")
 API_KEYS: Final = ORG._replace(name="api_keys", bucket="api_keys_organization")
 ORG_USERS: Final = ORG._replace(
     name="org_users", bucket="mongoDbCloudUsers_organization", version=_USERS
 )
-NEW_INVITATIONS: Final = Family("", "invitations_ip", "IP", BucketLimit(10, 10))
+NEW_INVITATIONS: Final = Family("", "invitations_ip", "IP", BucketSize(10, 10))
 """Counted beside the bucket of their endpoint. Source: quoted in an issue, 10 a minute."""
 
 
@@ -62,7 +62,7 @@ class SimulatedBucket:
     Source: in the recordings the level falls for up to a minute and then jumps.
     """
 
-    limit: BucketLimit
+    limit: BucketSize
     anchor_s: float
     tokens: int = field(init=False)
     _refills: int = field(init=False, default=0)
@@ -109,7 +109,7 @@ class Throttling:
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self.enforced = True
-        self.limits: dict[str, BucketLimit] = {}
+        self.limits: dict[str, BucketSize] = {}
         self.buckets: dict[tuple[str, str], SimulatedBucket] = {}
         self._monotonic = monotonic
 
