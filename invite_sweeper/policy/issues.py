@@ -15,9 +15,9 @@ from typing_extensions import override
 
 from invite_sweeper.errors import UsageError
 from invite_sweeper.files import read_small_file
-from invite_sweeper.models import Source
+from invite_sweeper.models import INVITATION_LIFETIME, Source
 from invite_sweeper.policy.model import CONDITIONS, SELECTIONS, SIGNING_KIND, ReceiverKind
-from invite_sweeper.policy.policy import INVITATION_LIFETIME, Finding, Policy, only_pending
+from invite_sweeper.policy.policy import Finding, Policy, only_pending
 from invite_sweeper.policy.types import PATTERNS, InvalidValue, join_or, parse_duration, suggest
 from invite_sweeper.policy.yaml_reader import (
     MAX_BYTES,

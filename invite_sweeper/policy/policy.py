@@ -13,6 +13,7 @@ from pydantic_core import core_schema
 from typing_extensions import override
 
 from invite_sweeper.models import (
+    INVITATION_LIFETIME,
     INVITED_STATUSES,
     SOURCES_OF_USERS,
     MembershipStatus,
@@ -25,8 +26,6 @@ from invite_sweeper.policy.yaml_reader import KeyPath, quote
 
 PLACEHOLDER_ORGANIZATION: Final = "0" * 24
 """In the policies of `config/`; no organization has this id."""
-INVITATION_LIFETIME: Final = timedelta(days=30)
-"""Lifetime of an invitation. Source: every recorded response."""
 
 
 class Finding(NamedTuple):

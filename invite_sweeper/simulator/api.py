@@ -21,11 +21,11 @@ from invite_sweeper.simulator.responses import (
     api_error,
     format_atlas_time,
     invalid_parameter,
-    missing_role,
     json_object,
+    missing_role,
+    render_json,
     resource_not_found,
     strings,
-    render_json,
     unauthorized,
 )
 from invite_sweeper.simulator.state import (
@@ -43,11 +43,11 @@ from invite_sweeper.simulator.throttling import Family
 def _list_groups(call: Call) -> SimulatedResponse:
     """Return the projects that the account can see, in byte order of the name."""
     sim = call.sim
-    visible = [
-        each
-        for each in sim.groups.values()
-        if sim.access_to(call.account, each.org_id, each.id) > Access.NONE
-    ]
+
+    def is_visible(group: Group) -> bool:
+        return sim.access_to(call.account, group.org_id, group.id) > Access.NONE
+
+    visible = [group for group in sim.groups.values() if is_visible(group)]
     visible.sort(key=lambda group: group.name.encode())
 
     def document(group: Group) -> Json:
@@ -69,15 +69,16 @@ def _list_teams(call: Call) -> SimulatedResponse:
     """Return the teams with access. Source: the OpenAPI document; not recorded."""
 
     def document(team: tuple[str, tuple[str, ...]]) -> Json:
-        return {"links": [], "roleNames": team[1], "teamId": team[0]}
+        team_id, roles = team
+        return {"links": [], "roleNames": roles, "teamId": team_id}
 
     teams = call.group.teams if call.group is not None else {}
     return call.respond_with_page(tuple(teams.items()), document)
 
 
 def _list_orgs(call: Call) -> SimulatedResponse:
-    found = [call.sim.organizations[each] for each in call.account.org_ids]
-    found.sort(key=lambda organization: organization.name.encode())
+    visible = [call.sim.organizations[org_id] for org_id in call.account.org_ids]
+    visible.sort(key=lambda organization: organization.name.encode())
 
     def document(organization: SimulatedOrganization) -> Json:
         return {
@@ -88,7 +89,7 @@ def _list_orgs(call: Call) -> SimulatedResponse:
             "skipDefaultAlertsSettings": False,
         }
 
-    return call.respond_with_page(found, document)
+    return call.respond_with_page(visible, document)
 
 
 def _list_events(call: Call) -> SimulatedResponse:
@@ -103,14 +104,15 @@ def _list_events(call: Call) -> SimulatedResponse:
         start = datetime.fromisoformat(since)
     except ValueError:
         raise invalid_parameter("minDate") from None
-    found = sorted(
-        (event.created_at, number, event)
-        for number, event in enumerate(call.organization.events)
-        if (not types or event.type in types) and start <= event.created_at
-    )
+    selected: list[tuple[int, FeedEvent]] = []
+    for number, event in enumerate(call.organization.events):
+        has_type = not types or event.type in types
+        if has_type and start <= event.created_at:
+            selected.append((number, event))
+    selected.sort(key=_age_order, reverse=True)
 
-    def document(numbered: tuple[datetime, int, FeedEvent]) -> Json:
-        _, number, event = numbered
+    def document(numbered: tuple[int, FeedEvent]) -> Json:
+        number, event = numbered
         return {
             "username" if "@" in event.actor else "publicKey": event.actor,
             "created": format_atlas_time(event.created_at),
@@ -123,16 +125,24 @@ def _list_events(call: Call) -> SimulatedResponse:
             "targetUsername": event.username,
         }
 
-    return call.respond_with_page(found[::-1], document)
+    return call.respond_with_page(selected, document)
+
+
+def _age_order(numbered: tuple[int, FeedEvent]) -> tuple[datetime, int]:
+    """Return what puts the oldest event first; of one instant, the one that was added first."""
+    number, event = numbered
+    return event.created_at, number
 
 
 def _list_api_keys(call: Call) -> SimulatedResponse:
     """Return the API keys with their descriptions. Source: the OpenAPI document; not recorded."""
 
     def document(key: tuple[str, str]) -> Json:
-        return {"desc": key[1], "links": [], "publicKey": key[0], "roles": []}
+        public_key, description = key
+        return {"desc": description, "links": [], "publicKey": public_key, "roles": []}
 
-    return call.respond_with_page(tuple(sorted(call.organization.api_keys.items())), document)
+    keys = sorted(call.organization.api_keys.items())
+    return call.respond_with_page(keys, document)
 
 
 def _get_service_account(call: Call) -> SimulatedResponse:
@@ -140,8 +150,10 @@ def _get_service_account(call: Call) -> SimulatedResponse:
     account = call.sim.find_account("service account", call.item_id)
     if account is None or call.scope_id not in account.org_ids:
         return resource_not_found(call.path)
-    ends: list[Json] = [{"expiresAt": format_atlas_time(e)} for e in account.secrets_expire_at]
-    return call.respond({"clientId": account.name, "secrets": ends})
+    secrets: list[Json] = [
+        {"expiresAt": format_atlas_time(end)} for end in account.secrets_expire_at
+    ]
+    return call.respond({"clientId": account.name, "secrets": secrets})
 
 
 # Invitations ----------------------------------------------------------------------------------
@@ -151,23 +163,23 @@ def _invites(call: Call) -> dict[str, GroupInvite]:
     """Return the rows of a list of invitations by id; an organization's are pending users."""
     if call.group is not None:
         return call.group.invites
-    return {
-        user.invitation_id: GroupInvite(user.username, render_json(_invitation(user, call)))
-        for user in call.organization.users.values()
-        if user.status is MembershipStatus.PENDING and not user.by_web_interface
-    }
+    invites: dict[str, GroupInvite] = {}
+    for user in call.organization.users.values():
+        if user.status is MembershipStatus.PENDING and not user.by_web_interface:
+            document = render_json(_invitation(user, call))
+            invites[user.invitation_id] = GroupInvite(user.username, document)
+    return invites
 
 
 def _invitation(user: User, call: Call) -> Json:
     """Return the ten keys of the recordings."""
+    assignments: list[Json] = []
+    for group_id, roles in user.group_roles.items():
+        assignments += [{"groupId": group_id, "groupRole": role} for role in roles]
     return {
         "createdAt": format_atlas_time(user.created_at),
         "expiresAt": _end(user),
-        "groupRoleAssignments": [
-            {"groupId": group_id, "groupRole": role}
-            for group_id, roles in user.group_roles.items()
-            for role in roles
-        ],
+        "groupRoleAssignments": assignments,
         "id": user.invitation_id,
         "inviterUsername": user.inviter,
         "orgId": call.organization.id,
@@ -180,8 +192,9 @@ def _invitation(user: User, call: Call) -> Json:
 
 def _list_invites(call: Call) -> SimulatedResponse:
     """Return an array sorted by username, never paged."""
-    invites = sorted(_invites(call).values(), key=lambda each: each.username)
-    return call.respond(b"[%b]" % b",".join(each.document for each in invites))
+    invites = sorted(_invites(call).values(), key=lambda invite: invite.username)
+    rows = b",".join(invite.document for invite in invites)
+    return call.respond(b"[%b]" % rows)
 
 
 def _delete_invite(call: Call) -> SimulatedResponse:
@@ -190,20 +203,23 @@ def _delete_invite(call: Call) -> SimulatedResponse:
         return resource_not_found(call.path)
     if call.group is not None:
         del call.group.invites[call.item_id]
-    else:
-        users = call.organization.users
-        del users[next(each.id for each in users.values() if each.invitation_id == call.item_id)]
+        return call.respond(b"", 204)
+    users = call.organization.users
+    (invited,) = (user for user in users.values() if user.invitation_id == call.item_id)
+    del users[invited.id]
     return call.respond(b"", 204)
 
 
 def _create_invite(call: Call) -> SimulatedResponse:
     """Return 200, not 201, without `Location`."""
-    fields, invites = json_object(call.body), _invites(call)
-    username, roles = _username(fields), strings(fields.get("roles"))
+    fields = json_object(call.body)
+    username = _username(fields)
+    roles = strings(fields.get("roles"))
     if not username or not roles:
         return _missing_attribute()
     _count_invitation(call)
-    if any(each.username.lower() == username.lower() for each in invites.values()):
+    invites = _invites(call)
+    if any(invite.username.lower() == username.lower() for invite in invites.values()):
         detail = f"User {username} has already been invited to this project."
         return api_error(409, "USER_ALREADY_INVITED", detail, username)
     key = call.sim.invite(call.scope_id, username, roles=roles, inviter=call.account.name)
@@ -226,9 +242,11 @@ def _list_users(call: Call) -> SimulatedResponse:
     """Return active and pending users, others only on request."""
     statuses = _statuses(call)
     users = call.organization.users.values()
-    shown = [each for each in users if each.status in statuses and _is_in_scope(call, each)]
+    with_status = [user for user in users if user.status in statuses]
+    shown = [user for user in with_status if _is_in_scope(call, user)]
     if names := call.query.get("username"):
-        shown = [each for each in shown if each.username.lower() == names[0].lower()]
+        wanted = names[0].lower()
+        shown = [user for user in shown if user.username.lower() == wanted]
     shown.sort(key=lambda user: user.username)
     return call.respond_with_page(shown, lambda user: _user(call, user))
 
@@ -259,21 +277,19 @@ def _create_user(call: Call) -> SimulatedResponse:
     An expired or rejected invitation of the same user is replaced; a pending or active user is
     a 409. Source: descriptions in the OpenAPI document.
     """
-    fields, organization = json_object(call.body), call.organization
-    name, roles = _username(fields), fields.get("roles")
-    org_roles, group_roles = strings(roles), {call.scope_id: strings(roles)}
-    if call.group is None:
-        named = roles if isinstance(roles, dict) else {}
-        org_roles, group_roles = strings(named.get("orgRoles")), _assignments(named)
-    if not name or not org_roles:
+    fields = json_object(call.body)
+    name = _username(fields)
+    roles = _requested_roles(call, fields.get("roles"))
+    if not name or roles is None:
         return _missing_attribute()
+    organization = call.organization
     user = organization.find_user(name)
     if user is not None and user.status in DEFAULT_STATUSES:
         if call.group is None or call.group.id in user.group_roles:
             # The code is assumed.
             detail = f"The user {user.username} is already in the organization or invited to it."
             return api_error(409, "USER_ALREADY_EXISTS", detail, user.username)
-        user.group_roles |= group_roles
+        user.group_roles |= roles.in_groups
         return call.respond(_user(call, user), 201)
     _count_invitation(call)
     if user is not None:
@@ -283,12 +299,33 @@ def _create_user(call: Call) -> SimulatedResponse:
         organization.id,
         # Source: Atlas documentation, invitations (read 2026-11).
         status="ACTIVE" if organization.federated else "PENDING",
-        org_roles=org_roles if call.group is None else ("ORG_MEMBER",),
-        group_roles=group_roles,
+        org_roles=roles.in_organization,
+        group_roles=roles.in_groups,
         team_ids=strings(fields.get("teamIds")),
         inviter=call.account.name,
     )
     return call.respond(_user(call, organization.users[user_id]), 201)
+
+
+class _Roles(NamedTuple):
+    """The roles of a new user: in the organization, and in projects by their id."""
+
+    in_organization: tuple[str, ...]
+    in_groups: dict[str, tuple[str, ...]]
+
+
+def _requested_roles(call: Call, roles: object) -> _Roles | None:
+    """Return the roles of a request; None if it names none for the place in its path.
+
+    A project gets a list of roles, and its new users are members of the organization; an
+    organization gets an object with its own roles and those in projects.
+    """
+    if call.group is not None:
+        in_group = strings(roles)
+        return _Roles(("ORG_MEMBER",), {call.group.id: in_group}) if in_group else None
+    named = roles if isinstance(roles, dict) else {}
+    in_organization = strings(named.get("orgRoles"))
+    return _Roles(in_organization, _assignments(named)) if in_organization else None
 
 
 def _user(call: Call, user: User) -> Json:
@@ -309,7 +346,8 @@ def _user(call: Call, user: User) -> Json:
         fields["teamIds"] = user.team_ids
     since = format_atlas_time(user.created_at)
     if user.status is MembershipStatus.ACTIVE:
-        first, _, last = user.username.partition("@")[0].partition(".")
+        local_part = user.username.partition("@")[0]
+        first, _, last = local_part.partition(".")
         names: dict[str, Json] = {"firstName": first.title(), "lastName": last.title()}
         dates: dict[str, Json] = {"createdAt": since, "lastAuth": since}
         return fields | names | dates | {"country": "US", "mobileNumber": None}
@@ -329,10 +367,10 @@ def _is_in_scope(call: Call, user: User) -> bool:
 
 
 def _statuses(call: Call) -> frozenset[str]:
-    asked = frozenset(call.query.get("orgMembershipStatuses", []))
-    if not asked <= STATUSES:
+    requested = frozenset(call.query.get("orgMembershipStatuses", []))
+    if not requested <= STATUSES:
         raise invalid_parameter("orgMembershipStatuses")
-    return asked or DEFAULT_STATUSES
+    return requested or DEFAULT_STATUSES
 
 
 def _user_not_found(call: Call) -> SimulatedResponse:
@@ -354,11 +392,11 @@ def _username(fields: dict[str, object]) -> str:
 def _assignments(roles: dict[object, object]) -> dict[str, tuple[str, ...]]:
     """Return roles by project id."""
     sent = roles.get("groupRoleAssignments")
-    return {
-        str(each["groupId"]): strings(each.get("groupRoles"))
-        for each in (sent if isinstance(sent, list) else ())
-        if isinstance(each, dict) and "groupId" in each
-    }
+    roles_by_id: dict[str, tuple[str, ...]] = {}
+    for assignment in sent if isinstance(sent, list) else ():
+        if isinstance(assignment, dict) and "groupId" in assignment:
+            roles_by_id[str(assignment["groupId"])] = strings(assignment.get("groupRoles"))
+    return roles_by_id
 
 
 class ServedEndpoint(NamedTuple):
@@ -377,8 +415,10 @@ class ServedEndpoint(NamedTuple):
 
 
 _NONE, _READ, _OWNER = Access
-_GROUP, _ORG = "/groups/{groupId}", "/orgs/{orgId}"
-_INVITE, _USER_ID = "/invites/{invitationId}", "/users/{userId}"
+_GROUP = "/groups/{groupId}"
+_ORG = "/orgs/{orgId}"
+_INVITE = "/invites/{invitationId}"
+_USER_ID = "/users/{userId}"
 _ACCOUNT = f"{_ORG}/serviceAccounts/{{clientId}}"
 SERVED_ENDPOINTS: Final = (
     ServedEndpoint("GET", "/groups", _NONE, _list_groups, throttling.GROUPS),
@@ -402,8 +442,10 @@ SERVED_ENDPOINTS: Final = (
     ServedEndpoint("GET", _ACCOUNT, _READ, _get_service_account, throttling.SERVICE_ACCOUNTS),
 )
 _BY_REQUEST: Final = {
-    (each.method, re.sub(r"\{\w+\}", "{}", each.template)): each for each in SERVED_ENDPOINTS
+    (endpoint.method, re.sub(r"\{\w+\}", "{}", endpoint.template)): endpoint
+    for endpoint in SERVED_ENDPOINTS
 }
+"""By method and template, with `{}` for each id as in `Call.template`."""
 
 
 async def handle(call: Call) -> SimulatedResponse:
@@ -428,7 +470,8 @@ async def handle(call: Call) -> SimulatedResponse:
 
 
 def _execute(call: Call) -> SimulatedResponse:
-    sim, endpoint = call.sim, _BY_REQUEST.get((call.method, call.template))
+    sim = call.sim
+    endpoint = _BY_REQUEST.get((call.method, call.template))
     if endpoint is None:
         # Source: `DELETE /groups/` in the recordings of 2025-04-15.
         is_known = any(template == call.template for _, template in _BY_REQUEST)
@@ -446,10 +489,12 @@ def _execute(call: Call) -> SimulatedResponse:
             response = endpoint.handler(call)
         except Rejected as rejected:
             response = rejected.response
-    headers = [("RateLimit-Limit", str(bucket.limit.capacity))]
-    headers += [("RateLimit-Remaining", str(bucket.tokens))]
+    headers = [
+        ("RateLimit-Limit", str(bucket.limit.capacity)),
+        ("RateLimit-Remaining", str(bucket.tokens)),
+    ]
     if sunset := sim.sunsets.get(family.name):
-        headers += [("Sunset", sunset)]
+        headers.append(("Sunset", sunset))
     return replace(response, headers=(*response.headers, *headers))
 
 
@@ -476,20 +521,28 @@ def _find_scope(call: Call, endpoint: ServedEndpoint) -> None:
     Raises:
         Rejected: There is none, or the account has no access to it.
     """
-    sim, scope_id = call.sim, call.scope_id
+    sim = call.sim
+    scope_id = call.scope_id
     if endpoint.family.scope == "USER":
         return
+    org_id = scope_id
     if endpoint.family.scope == "GROUP":
         call.group = sim.groups.get(scope_id)
         if call.group is None:
-            code, detail = "GROUP_NOT_FOUND", f"No group with ID {scope_id} exists."
-            if not re.fullmatch("[a-f0-9]{24}", scope_id):
-                code, detail = "INVALID_GROUP_ID", f"An invalid group ID {scope_id} was specified."
-            raise Rejected(api_error(404, code, detail, scope_id))
-    elif scope_id not in sim.organizations:
-        detail = f"No organization with ID {scope_id} exists."
-        raise Rejected(api_error(404, "ORG_NOT_FOUND", detail, scope_id))
-    call.organization = sim.organizations[scope_id if call.group is None else call.group.org_id]
-    access = sim.access_to(call.account, call.organization.id, scope_id)
+            raise Rejected(_group_not_found(scope_id))
+        org_id = call.group.org_id
+    elif org_id not in sim.organizations:
+        detail = f"No organization with ID {org_id} exists."
+        raise Rejected(api_error(404, "ORG_NOT_FOUND", detail, org_id))
+    call.organization = sim.organizations[org_id]
+    access = sim.access_to(call.account, org_id, scope_id)
     if access < endpoint.access:
         raise Rejected(missing_role("NOT_IN_GROUP" if access is _NONE else "USER_UNAUTHORIZED"))
+
+
+def _group_not_found(group_id: str) -> SimulatedResponse:
+    if re.fullmatch("[a-f0-9]{24}", group_id):
+        detail = f"No group with ID {group_id} exists."
+        return api_error(404, "GROUP_NOT_FOUND", detail, group_id)
+    detail = f"An invalid group ID {group_id} was specified."
+    return api_error(404, "INVALID_GROUP_ID", detail, group_id)

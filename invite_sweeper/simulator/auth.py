@@ -52,13 +52,13 @@ class Account:
 
     def environment(self) -> dict[str, str]:
         """Return the environment variables for this credential."""
-        name, secret = {
-            "service account": ("CLIENT_ID", "CLIENT_SECRET"),
-            "API key": ("PUBLIC_API_KEY", "PRIVATE_API_KEY"),
-            "token": ("", "ACCESS_TOKEN"),
-        }[self.kind]
-        named = {f"MONGODB_ATLAS_{name}": self.name} if name else {}
-        return named | {f"MONGODB_ATLAS_{secret}": self.secret}
+        if self.kind == "service account":
+            variables = {"CLIENT_ID": self.name, "CLIENT_SECRET": self.secret}
+        elif self.kind == "API key":
+            variables = {"PUBLIC_API_KEY": self.name, "PRIVATE_API_KEY": self.secret}
+        else:
+            variables = {"ACCESS_TOKEN": self.secret}
+        return {f"MONGODB_ATLAS_{name}": value for name, value in variables.items()}
 
 
 class DigestServer:
@@ -91,7 +91,8 @@ class DigestServer:
     def is_valid(self, fields: Mapping[str, str], password: str, method: str, uri: str) -> bool:
         """Return whether the fields of a header prove the password for this request."""
         required = {"realm": REALM, "qop": "auth", "uri": uri, "algorithm": self.algorithm}
-        if not required.items() <= ({"algorithm": "MD5"} | dict(fields)).items():
+        sent = {"algorithm": "MD5", **fields}  # MD5 is Digest's default (RFC 7616)
+        if not required.items() <= sent.items():
             return False
         expected = self.response(fields, password, method)
         is_right = secrets.compare_digest(expected, fields.get("response", ""))
@@ -141,7 +142,8 @@ class OAuthServer:
         account = self._find_client(header)
         if account is None or _form_value(body, "grant_type") != "client_credentials":
             return _invalid_client()
-        token, lifetime_s = secrets.token_urlsafe(48), self.expires_in_s
+        token = secrets.token_urlsafe(48)
+        lifetime_s = self.expires_in_s
         self.add_token(token, account, self._monotonic() + lifetime_s)
         self.issued += 1
         fields: Json = {"access_token": token, "expires_in": lifetime_s, "token_type": "Bearer"}

@@ -7,13 +7,13 @@ from fnmatch import fnmatchcase
 from functools import partial
 from itertools import count
 from random import Random
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from invite_sweeper.simulator.responses import (
     Call,
-    Transmission,
     Json,
     SimulatedResponse,
+    Transmission,
     api_error,
 )
 
@@ -76,11 +76,28 @@ def reset(*, late: bool = False) -> Fault:
     return respond_with(SimulatedResponse(500, deliver=deliver), late=late)
 
 
+class _ScheduledFault(NamedTuple):
+    """A fault and the requests that it is for.
+
+    Attributes:
+        occurs: Counts a matching request, and returns whether the fault affects it.
+    """
+
+    fault: Fault
+    method: str
+    path: str
+    occurs: Callable[[], bool]
+
+    def matches(self, method: str, path: str) -> bool:
+        """Return whether the method and the path of a request match."""
+        return self.method in {"*", method} and fnmatchcase(path, self.path)
+
+
 class FaultPlan:
     """Scheduled faults. If several apply to a request, each is around those added after it."""
 
     def __init__(self, seed: int = 0) -> None:
-        self._rules: list[tuple[Fault, str, str, Callable[[], bool]]] = []
+        self._rules: list[_ScheduledFault] = []
         self._rng = Random(seed)  # noqa: S311 - faults, not secrets
 
     def add(
@@ -102,12 +119,15 @@ class FaultPlan:
             times: Number of requests to affect; None for all that follow.
             rate: Affect a random share of all instead, from 0 to 1.
         """
-        numbers, end = count(1), math.inf if times is None else nth + times
+        numbers = count(1)
+        end = math.inf if times is None else nth + times
 
         def occurs() -> bool:
-            return self._rng.random() < rate if rate is not None else nth <= next(numbers) < end
+            if rate is not None:
+                return self._rng.random() < rate
+            return nth <= next(numbers) < end
 
-        self._rules.append((fault, method, path, occurs))
+        self._rules.append(_ScheduledFault(fault, method, path, occurs))
 
     def clear(self) -> None:
         """Remove all faults."""
@@ -115,8 +135,10 @@ class FaultPlan:
 
     def faults_for(self, method: str, path: str) -> tuple[Fault, ...]:
         """Return the faults of this request, in the order they were added."""
-        return tuple(
-            fault
-            for fault, of_method, glob, occurs in self._rules
-            if of_method in {"*", method} and fnmatchcase(path, glob) and occurs()
-        )
+        faults: list[Fault] = []
+        for rule in self._rules:
+            if not rule.matches(method, path):
+                continue
+            if rule.occurs():  # counts the request, so only matching ones may ask
+                faults.append(rule.fault)
+        return tuple(faults)

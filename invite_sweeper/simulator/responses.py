@@ -139,8 +139,9 @@ class Call:
         self.query = parse_qs(query)
         start, _, resource = self.path.partition(f"{API_PREFIX}/")
         if not start:
+            # Every other part is an id: `groups/{}/invites/{}`.
             parts = resource.removesuffix("/").split("/")
-            ids = [unquote(each) for each in parts[1::2]]
+            ids = [unquote(part) for part in parts[1::2]]
             parts[1::2] = ["{}"] * len(ids)
             self.template = "/" + "/".join(parts)
             self.scope_id, self.item_id = (*ids, "", "")[:2]
@@ -158,9 +159,11 @@ class Call:
         self, items: Sequence[_Item], document: Callable[[_Item], Json]
     ) -> SimulatedResponse:
         """Return one page of `items`. Of its links, clients read whether there is a next page."""
-        number, size = self._number("pageNum", 1, 1 << 31), self._number("itemsPerPage", 100, 500)
-        start, end = (number - 1) * size, number * size
-        page: dict[str, Json] = {"results": [*map(document, items[start:end])], "links": []}
+        number = self._number("pageNum", 1, 1 << 31)
+        size = self._number("itemsPerPage", 100, 500)
+        end = number * size
+        shown = items[end - size : end]
+        page: dict[str, Json] = {"results": [document(item) for item in shown], "links": []}
         if end < len(items):
             page["links"] = [{"href": f"{self.path}?pageNum={number + 1}", "rel": "next"}]
         if self.query.get("includeCount") != ["false"]:
@@ -170,7 +173,8 @@ class Call:
     def _number(self, name: str, default: int, max_value: int) -> int:
         """Return a paging parameter. Source: bounds from the OpenAPI document."""
         text = self.query.get(name, [str(default)])[0]
-        if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= max_value:
+        is_number = text.isascii() and text.isdigit()
+        if not is_number or not 1 <= int(text) <= max_value:
             raise invalid_parameter(name)
         return int(text)
 

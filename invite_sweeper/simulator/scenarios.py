@@ -41,11 +41,10 @@ class Scenario:
 
     def policy(self) -> str:
         """Return the YAML of a policy that fits."""
-        named = (
-            f'  - {{id: "{org_id}", credentials: {name}}}\n' if name else f'  - "{org_id}"\n'
-            for name, org_id in self.organizations
-        )
-        organizations = "".join(named)
+        organizations = ""
+        for name, org_id in self.organizations:
+            entry = f'{{id: "{org_id}", credentials: {name}}}' if name else f'"{org_id}"'
+            organizations += f"  - {entry}\n"
         return _POLICY.format(organizations=organizations, sources=self.sources, keys=self.keys)
 
 
@@ -110,8 +109,8 @@ def _accepting(sim: SimulatedAtlas, size: Size) -> None:
     def accept_first(call: Call) -> None:
         """Make the first pending user of a GET an active one, and that of a DELETE."""
         user = sim.organizations[ORG_ID].users.get(call.item_id)
-        pending = user is not None and user.status is MembershipStatus.PENDING
-        if pending and call.method not in accepted:
+        is_pending = user is not None and user.status is MembershipStatus.PENDING
+        if is_pending and call.method not in accepted:
             accepted.add(call.method)
             sim.set_status(call.item_id, "ACTIVE")
 
@@ -235,4 +234,6 @@ SCENARIOS: Final[dict[str, Scenario]] = {
 def describe_scenarios() -> str:
     """Return one line for each scenario: name and description."""
     width = max(map(len, SCENARIOS))
-    return "\n".join(f"{name:{width}}  {each.description}" for name, each in SCENARIOS.items())
+    return "\n".join(
+        f"{name:{width}}  {scenario.description}" for name, scenario in SCENARIOS.items()
+    )

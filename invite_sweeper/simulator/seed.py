@@ -53,6 +53,10 @@ _ROLE_COUNTS: Final = {
 _ROLES: Final = tuple(Counter(_ROLE_COUNTS).elements())
 _STATUSES: Final = ("PENDING", "ACTIVE", "INVITATION_EXPIRED", "PENDING", "INVITATION_REJECTED")
 _USERS_PER_PROJECT: Final = 3
+_TAGGED_SHARE: Final = 0.8
+"""Of projects."""
+_API_KEY_SHARE: Final = 0.6
+"""Of inviters."""
 _DAY_S: Final = 86_400
 _MONTH_S: Final = 30 * _DAY_S
 _AGES_S: Final = {
@@ -97,7 +101,9 @@ def fill(sim: SimulatedAtlas, size: Size, org_id: str = ORG_ID) -> None:
     endings = [""] * size.projects
     if size.projects > 1:
         endings[-1] = _PRODUCTION
-    project_ids = [_add_project(sim, *each, rng, org_id) for each in enumerate(endings)]
+    project_ids = [
+        _add_project(sim, number, ending, rng, org_id) for number, ending in enumerate(endings)
+    ]
     for project_id in project_ids:
         for index in range(size.invitations):
             sim.invite(
@@ -109,9 +115,11 @@ def fill(sim: SimulatedAtlas, size: Size, org_id: str = ORG_ID) -> None:
             )
     for number in range(_USERS_PER_PROJECT * size.projects):
         _add_user(sim, number, project_ids, rng, org_id)
-    outside = project_ids[: max(1, size.projects - 1)]
-    teams = (sim.add_team(*outside[:2]), sim.add_team(*project_ids))
-    for number, user_id in enumerate(sim.users(org_id)[::4]):
+    # One team has access to two projects that are not for production, the other one to all.
+    outside_production = project_ids[: max(1, size.projects - 1)]
+    teams = (sim.add_team(*outside_production[:2]), sim.add_team(*project_ids))
+    every_fourth_user = sim.users(org_id)[::4]
+    for number, user_id in enumerate(every_fourth_user):
         sim.user(user_id).team_ids = (teams[number % 2],)
     # A project invitation and the organization invitation that was created with it.
     for project_id in project_ids[::4]:
@@ -123,8 +131,12 @@ def fill(sim: SimulatedAtlas, size: Size, org_id: str = ORG_ID) -> None:
 def _add_project(sim: SimulatedAtlas, number: int, ending: str, rng: Random, org_id: str) -> str:
     cycle, index = divmod(number, len(_AREAS) * len(_STAGES))
     env, suffix = _STAGES[index // len(_AREAS)]
-    name = _AREAS[index % len(_AREAS)] + suffix + (f" {cycle + 1}" if cycle else "") + ending
-    tags = {"env": env, "team": rng.choice(("core", "data", "web"))} if rng.random() < 0.8 else {}  # noqa: PLR2004 - most are tagged
+    area = _AREAS[index % len(_AREAS)]
+    counter = f" {cycle + 1}" if cycle else ""
+    name = f"{area}{suffix}{counter}{ending}"
+    tags: dict[str, str] = {}
+    if rng.random() < _TAGGED_SHARE:
+        tags = {"env": env, "team": rng.choice(("core", "data", "web"))}
     age = timedelta(days=rng.randint(60, 1500), seconds=rng.randint(0, 86_399))
     return sim.add_project(name, org_id, tags=tags, created=sim.clock() - age)
 
@@ -147,12 +159,13 @@ def _add_user(
 
 
 def _email_address(index: int, rng: Random) -> str:
-    first, last = rng.choice(_FIRST_NAMES), rng.choice(_LAST_NAMES)
+    first = rng.choice(_FIRST_NAMES)
+    last = rng.choice(_LAST_NAMES)
     return f"{first}.{last}{index + 1}@{rng.choice(_DOMAINS)}"
 
 
 def _inviter(rng: Random) -> str:
     """Return an inviter: an API key's public key more often than a user, as in the recordings."""
-    if rng.random() < 0.6:  # noqa: PLR2004 - more often than not
+    if rng.random() < _API_KEY_SHARE:
         return rng.choice(("wkzjqvtb", "hnqpxrsd", "ybtfmcle"))
     return f"{rng.choice(_FIRST_NAMES)}.{rng.choice(_LAST_NAMES)}@example.com"

@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from invite_sweeper.simulator.api import handle
 from invite_sweeper.simulator.faults import Send
-from invite_sweeper.simulator.responses import Call, Transmission, SimulatedResponse
+from invite_sweeper.simulator.responses import Call, SimulatedResponse, Transmission
 from invite_sweeper.simulator.state import SimulatedAtlas
 
 _HOST: Final = "127.0.0.1"
@@ -37,9 +37,11 @@ class _Payload(web.StreamResponse):
         self, response: SimulatedResponse, date: datetime, stopped: asyncio.Event, *, closes: bool
     ) -> None:
         super().__init__()
+        # A fault that sends the response itself may leave the connection in any state.
         closes |= response.deliver is not None or _CLOSE in response.headers
         self._payload = _render(response, date, closes=closes)
-        self._deliver, self._stopped = response.deliver, stopped
+        self._deliver = response.deliver
+        self._stopped = stopped
         self._keep_alive = not closes
 
     @override
@@ -94,6 +96,7 @@ async def serve(
         body = await request.read() if request.body_exists else b""
         address = request.remote or ""
         call = Call(sim, request.method, request.raw_path, request.headers, body, address)
+        # The fault that was added first is the outermost: it sees what the others answered.
         answer: Send = partial(handle, call)
         for fault in reversed(sim.faults.faults_for(call.method, call.path)):
             answer = partial(fault, call, answer)

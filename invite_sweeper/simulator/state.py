@@ -9,7 +9,7 @@ from functools import partial
 from itertools import count
 from typing import Final, Literal, NamedTuple
 
-from invite_sweeper.models import INVITED_STATUSES, MembershipStatus
+from invite_sweeper.models import INVITATION_LIFETIME, INVITED_STATUSES, MembershipStatus
 from invite_sweeper.simulator.auth import (
     SECRET_LIFETIME,
     Access,
@@ -19,11 +19,9 @@ from invite_sweeper.simulator.auth import (
     OAuthServer,
 )
 from invite_sweeper.simulator.faults import FaultPlan
-from invite_sweeper.simulator.responses import format_atlas_time, json_object, strings, render_json
+from invite_sweeper.simulator.responses import format_atlas_time, json_object, render_json, strings
 from invite_sweeper.simulator.throttling import Throttling
 
-INVITATION_LIFETIME: Final = timedelta(days=30)
-"""From invitation to expiry. Source: all 2,225 invitations in the recordings."""
 DEFAULT_INVITER: Final = "wkzjqvtb"
 """An API key's public key. Source: `inviterUsername` in every recording of a project."""
 STATUSES: Final = frozenset({MembershipStatus.ACTIVE, *INVITED_STATUSES})
@@ -107,7 +105,10 @@ class SimulatedOrganization:
     def find_user(self, username: str) -> User | None:
         """Return the user with that name, ignoring case, or None."""
         folded = username.lower()
-        return next((each for each in self.users.values() if each.username.lower() == folded), None)
+        for user in self.users.values():
+            if user.username.lower() == folded:
+                return user
+        return None
 
 
 @dataclass(slots=True)
@@ -171,7 +172,8 @@ class SimulatedAtlas:
     def add_service_account(self, *org_ids: str) -> Account:
         """Add a service account of the organizations (default: the first one)."""
         number = len(self.accounts)
-        name, secret = f"mdb_sa_id_{number:024x}", f"mdb_sa_sk_{number:040x}"
+        name = f"mdb_sa_id_{number:024x}"
+        secret = f"mdb_sa_sk_{number:040x}"
         account = self.add_account("service account", name, secret, org_ids)
         account.secrets_expire_at = (self.clock() + SECRET_LIFETIME,)
         return account
@@ -261,7 +263,8 @@ class SimulatedAtlas:
         created_at = created or self.clock()
         # Source: the id's timestamp is 1 to 8 s before `created` in the recordings.
         new_id = project_id or self.new_id(created_at - timedelta(seconds=2))
-        owner, pairs = self._organization(org_id), tuple((tags or {}).items())
+        owner = self._organization(org_id)
+        pairs = tuple((tags or {}).items())
         self.groups[new_id] = Group(new_id, name, owner.id, created_at, pairs)
         return new_id
 
@@ -282,7 +285,8 @@ class SimulatedAtlas:
         inviter: str = DEFAULT_INVITER,
     ) -> str:
         """Add an invitation of the `invites` list, created `age` ago, and return its id."""
-        group, created_at = self.groups[project_id], self.clock() - age
+        group = self.groups[project_id]
+        created_at = self.clock() - age
         invitation_id = self.new_id(created_at)
         document = {
             "createdAt": format_atlas_time(created_at),
@@ -322,7 +326,8 @@ class SimulatedAtlas:
         (`user(user_id).invitation_id`), unless it was invited in the web interface.
         `group_roles` are roles by project id.
         """
-        organization, created_at = self._organization(org_id), self.clock() - age
+        organization = self._organization(org_id)
+        created_at = self.clock() - age
         user_id = self.new_id(created_at)
         organization.users[user_id] = User(
             id=user_id,
@@ -346,7 +351,7 @@ class SimulatedAtlas:
 
     def invited_users(self) -> Iterator[User]:
         """Return the users of all organizations who are not active."""
-        return (each for each in self._people().values() if each.status in INVITED_STATUSES)
+        return (user for user in self._people().values() if user.status in INVITED_STATUSES)
 
     def expire_invitations(self) -> None:
         """Let the users expire whose invitation has ended by now."""
@@ -356,7 +361,7 @@ class SimulatedAtlas:
 
     def _people(self) -> Mapping[str, User]:
         """Return the users of all organizations by id."""
-        return ChainMap(*(each.users for each in self.organizations.values()))
+        return ChainMap(*(organization.users for organization in self.organizations.values()))
 
     def user(self, user_id: str) -> User:
         """Return a user of any organization."""

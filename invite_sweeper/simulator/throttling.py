@@ -77,9 +77,10 @@ class SimulatedBucket:
             gained = (refills - self._refills) * self.limit.refill
             self.tokens = min(self.limit.capacity, self.tokens + gained)
             self._refills = refills
-        has_one = self.tokens > 0
-        self.tokens -= has_one
-        return has_one
+        if self.tokens == 0:
+            return False
+        self.tokens -= 1
+        return True
 
     def rate_limited_response(self, now_s: float, path: str) -> SimulatedResponse:
         """Return the 429 with the documented text.
@@ -87,7 +88,9 @@ class SimulatedBucket:
         Source: Atlas documentation, API rate limits of 2026-04-10.
         """
         capacity, refill, period_s = self.limit
-        wait_s = max(0, ceil((self._refills + 1) * period_s - (now_s - self.anchor_s)))
+        elapsed_s = now_s - self.anchor_s
+        next_refill_s = (self._refills + 1) * period_s
+        wait_s = max(0, ceil(next_refill_s - elapsed_s))
         resource = path.lstrip("/")
         detail = (
             f"Rate limit exceeded for {resource}. Please retry after {wait_s} seconds."
