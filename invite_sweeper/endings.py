@@ -389,6 +389,14 @@ class Advisor(NamedTuple):
         """Return the command that lists the announcements of all runs."""
         return self._offline("audit", "show", "--event", "announced")
 
+    def read_plan(self, file: str) -> str:
+        """Return the command with which a second person reads a plan."""
+        return command("audit", "show", file)
+
+    def apply_plan(self, file: str, sha256: str, *more: str) -> str:
+        """Return the command that applies the plan that was read; `more` are further options."""
+        return self._connected("sweep", "--plan", file, "--plan-sha256", sha256, *more)
+
     def restore(self, username: str) -> str:
         """Return the command that invites again one person whom the run removed, no one else."""
         user = username.translate(_GLOB_CHARACTERS)

@@ -215,7 +215,8 @@ class Restorer:
                 who invited them.
         """
         result = self._result
-        self._log.write(result.command.run_started(result.organizations))
+        number = self._log.file.number
+        self._log.write(result.command.run_started(result.organizations, number))
         there = {one.key for one in plan.already_there}
         for each in opened:
             if each.run.mode == "restore":

@@ -63,6 +63,13 @@ class Mutant:
 # A word of `LISTS` in a NAME makes a mutant for each list, whose name replaces the word.
 # `test_every_mutant_applies_to_the_code_and_is_valid_python` fails where a row fell behind.
 MUTANTS = r"""
+? tests/unit/report/test_handover.py
+= a plan that was used is passed on: report/handover.py
+-if not refusal and (history := read_history()) is not None:
++if not refusal and (history := read_history()) is None:
+= a plan that is too old is passed on: report/handover.py
+-refusal = why_expired(saved.start, max_age=max_age, now=now)
++refusal = why_expired(saved.start, max_age=2 * max_age, now=now)
 ? tests/unit/sweep/test_keep_ends.py
 = a keep entry ends in silence in ANY_LIST: sweep/keep_ends.py
 -if reason in self._keys:

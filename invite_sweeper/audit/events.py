@@ -65,6 +65,8 @@ class RunStarted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         plan_sha256: Of the plan that is applied; None without one.
         restores: The run whose deletions a restore undoes; None of any other run.
         reason: What `--reason` says, without secrets; None without it. It proves nothing.
+        number: Of the run in its audit directory, as a copy of its file has another name; 0 where
+            an earlier version wrote the line.
     """
 
     event: ClassVar[str] = "run_started"
@@ -82,6 +84,7 @@ class RunStarted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     plan_sha256: str | None = None
     restores: str | None = None
     reason: str | None = None
+    number: int = 0
 
 
 class Planned(Invitation, frozen=True, kw_only=True):

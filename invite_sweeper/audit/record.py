@@ -124,5 +124,7 @@ def fill_run(run: RunRecord, chain: FileChain, ledger: IntentLedger) -> None:
         elif isinstance(event, RunFinished):
             run.end, run.finished_at = event, line.header.ts
     ledger.end(finished=chain.finished)
+    if not run.file.run_id:  # a copy has another name; its lines say which run it is
+        run.file = RunFile(run.start.number, chain.run_id, run.file.path)
     if run.mode == "restore":
         run.open_invitations = ledger.open_in(chain.file)

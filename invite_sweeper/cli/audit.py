@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -12,6 +13,7 @@ from rich.console import Console
 
 from invite_sweeper.audit import (
     AuditDirectory,
+    History,
     LineFilter,
     LogReader,
     RunFile,
@@ -27,17 +29,27 @@ from invite_sweeper.audit.record import read_run
 from invite_sweeper.audit.search import read_all
 from invite_sweeper.cli.console import json_line, stdout_console, write_json
 from invite_sweeper.cli.csv_rows import csv_cell, csv_row
-from invite_sweeper.cli.options import DOCUMENTATION, FILE, PRESENT, Command, option, options
+from invite_sweeper.cli.options import (
+    DOCUMENTATION,
+    FILE,
+    PRESENT,
+    Command,
+    RunOptions,
+    option,
+    options,
+)
 from invite_sweeper.cli.session import load_policy
 from invite_sweeper.cli.streams import print_error
 from invite_sweeper.endings import DAMAGED_ADVICE, Advisor, ExitCode, WarningLevel
-from invite_sweeper.errors import DamagedLog, UsageError
+from invite_sweeper.errors import DamagedLog, RunError, UsageError
 from invite_sweeper.files import check_distinct_files, is_file, replace_file, write_error
 from invite_sweeper.models import Invitation, Outcome
+from invite_sweeper.policy import parse_duration_option
 from invite_sweeper.report import terminal
+from invite_sweeper.report.handover import lines_to_approve, read_plan_to_apply
 from invite_sweeper.report.markdown import render_markdown
 from invite_sweeper.report.page import read_page, render_html
-from invite_sweeper.report.story import tell_verification
+from invite_sweeper.report.story import StoryLine, tell_verification
 from invite_sweeper.text import escape_unprintable
 
 T = TypeVar("T")
@@ -112,8 +124,9 @@ def show(
 ) -> None:
     """List the runs, or show the plan and the outcomes of some.
 
-    Ends with the SHA-256 of the file: what `sweep --plan-sha256` asks for. JSON lines and CSV have
-    every line of the file, with its SHA-256.
+    Ends with the SHA-256 of the file. That of a dry run is what `sweep --plan-sha256` asks for, and
+    is left out where the plan cannot be applied. JSON lines and CSV have every line of the file,
+    with its SHA-256.
 
     Example: invite-sweeper audit show 42 --outcome failed
     """
@@ -139,8 +152,12 @@ def show(
             else:
                 terminal.show_run(console, record)
                 _show_policy(console, record)
-            sha256 = FileChain(record.file, hashed=True).read().sha256
-            console.print(f"SHA-256  {sha256}", soft_wrap=True)
+            if record.mode == "dry-run":
+                about = tuple(_about_plan(record, policy, audit_dir))
+                terminal.show_whole(console, about)
+            else:
+                sha256 = FileChain(record.file, hashed=True).read().sha256
+                console.print(f"SHA-256  {sha256}", soft_wrap=True)
     raise SystemExit(shown.exit_code)
 
 
@@ -217,6 +234,40 @@ def _show_policy(console: Console, record: RunRecord) -> None:
     path = AuditDirectory(record.file.path.parent).policy_path(record.start.policy_sha256)
     if path.is_file():
         console.print(f"Policy   {escape_unprintable(str(path))}", soft_wrap=True, markup=False)
+
+
+def _about_plan(record: RunRecord, policy: Path, audit_dir: Path | None) -> Iterator[StoryLine]:
+    """Yield what a second person needs of a plan, or why it cannot be applied."""
+    now = datetime.now(UTC)
+    max_age = parse_duration_option("--plan-max-age", RunOptions().plan_max_age)
+
+    def read_history() -> History | None:
+        directory = _directory_of_plan(record, policy, audit_dir)
+        return History.read(directory, now=now) if directory is not None else None
+
+    try:
+        plan = read_plan_to_apply(record.file.path, read_history, max_age=max_age, now=now)
+    except RunError as refusal:
+        yield StoryLine("Plan", f"It cannot be applied. {refusal.message}")
+    else:
+        yield from lines_to_approve(record.start, plan)
+
+
+def _directory_of_plan(
+    record: RunRecord, policy: Path, audit_dir: Path | None
+) -> AuditDirectory | None:
+    """Return the audit directory in which a plan may have been used; None where none is known.
+
+    It is the one that has the file; of a copy, that of the options or of the plan's own policy.
+    """
+    path = record.file.path
+    if audit_dir is None and RunFile.of(path).number and path.with_name("HEAD").is_file():
+        return AuditDirectory(path.parent)
+    if audit_dir is None and not policy.is_file():
+        policy = Path(record.start.policy_path or "")
+    with suppress(UsageError):  # a policy that cannot be read says nothing about a copy
+        return _find_directory(policy, audit_dir)
+    return None
 
 
 _CSV_COLUMNS: Final = (

@@ -84,7 +84,7 @@ async def _restore(
                 raise Cancelled("Cancelled.")
             command = session.command(history, restores=deletions.run_id)
             result = Result(command, organizations, Progress(session.log, None))
-            async with session.run(command.run_started(organizations)) as (log, record):
+            async with session.run(command, organizations) as (log, record):
                 restorer = Restorer(result, log, session.stop, partial(_report, session))
                 opened = chain.from_iterable(history.open_intents(base_url).values())
                 record.end = end = await restorer.run(plan, opened)

@@ -24,7 +24,7 @@ from invite_sweeper.atlas.credentials import (
 )
 from invite_sweeper.atlas.http import open_connector, parse_base_url
 from invite_sweeper.audit import AuditDirectory, AuditLog, History, RunRecord
-from invite_sweeper.audit.events import RunStarted, RunWarning
+from invite_sweeper.audit.events import RunWarning
 from invite_sweeper.cli.console import configure_logging, stdout_console, write_json
 from invite_sweeper.cli.options import DEFAULT_BASE_URL, RunOptions
 from invite_sweeper.cli.streams import audit_copy, print_error_parts
@@ -35,10 +35,11 @@ from invite_sweeper.policy import Policy, parse_duration_option, parse_policy
 from invite_sweeper.policy import read_policy as read_policy_file
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report import terminal
+from invite_sweeper.report.handover import PlanToApply, lines_to_pass_on
 from invite_sweeper.report.metrics import check_gateway_url
 from invite_sweeper.report.readback import result_json
 from invite_sweeper.report.receivers import receiver_variables, register_receivers
-from invite_sweeper.report.story import errors_of
+from invite_sweeper.report.story import StoryLine, errors_of
 from invite_sweeper.shutdown import StopRequest, handle_signals
 from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.organization import AtlasOrganization
@@ -244,28 +245,56 @@ class Session:
             base_url="" if base_url == DEFAULT_BASE_URL else base_url,
         )
 
-    def show(self, record: RunRecord, *, has_shown_plan: bool = False) -> None:
+    def show(
+        self,
+        record: RunRecord,
+        *,
+        plan: PlanToApply | None = None,
+        has_shown_plan: bool = False,
+    ) -> None:
         """Write the result to stdout; what needs attention, and each error once, to stderr.
 
         Args:
+            plan: Of a dry run, if a sweep can apply it.
             has_shown_plan: A question has shown the plan on this terminal.
         """
         options, is_json = self.options, self.options.output == "json"
         if is_json:
-            write_json(result_json(record))
+            write_json(result_json(record, plan))
         elif not options.quiet:
             console = stdout_console()
             differing_only = has_shown_plan and console.is_terminal
-            terminal.show_result(console, record, self.advisor, differing_only=differing_only)
+            terminal.show_result(
+                console,
+                record,
+                self.advisor,
+                plan=tuple(self._pass_on(record, plan)) if plan is not None else (),
+                differing_only=differing_only,
+            )
         if is_json or options.quiet:
             for message in terminal.attention_lines(record, self.advisor):
                 self.log.warning(message)
         for parts in errors_of(record.end) if record.end is not None else ():
             print_error_parts(parts)
 
+    def _pass_on(self, record: RunRecord, plan: PlanToApply) -> Iterator[StoryLine]:
+        """Yield how a plan is passed on; its sweep has the options that decided about it."""
+        options, more = self.options, []
+        if record.start.shard is not None:
+            more += ["--shard", record.start.shard]
+        if options.plan_max_age != RunOptions().plan_max_age:
+            more += ["--plan-max-age", options.plan_max_age]
+        if options.accept_population:
+            more += ["--accept-population"]
+        return lines_to_pass_on(plan, self.advisor, *more)
+
     @asynccontextmanager
     async def run(
-        self, start: RunStarted, *, known_run: int = 0
+        self,
+        command: Command,
+        organizations: Sequence[AtlasOrganization],
+        *,
+        known_run: int = 0,
     ) -> AsyncIterator[tuple[AuditLog, RunRecord]]:
         """Yield the log and the record of this run, whose lock is held; warn of a failed copy.
 
@@ -274,9 +303,10 @@ class Session:
         """
         writer = audit_copy() if self.policy.audit.stdout else None
         clock = partial(datetime.now, UTC)
-        if start.policy_sha256 is not None:
+        if command.restores is None:
             self.directory.keep_policy(self.policy.source)
         log = AuditLog(self.directory, self.run_id, clock=clock, copy=writer)
+        start = command.run_started(organizations, log.file.number)
         record = RunRecord(log.file, start=start)
         if known_run >= log.file.number:
             message = (

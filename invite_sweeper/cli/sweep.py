@@ -33,6 +33,7 @@ from invite_sweeper.policy import parse_duration_option
 from invite_sweeper.report import metrics
 from invite_sweeper.report.announcements import WaitingInvitation, find_waiting
 from invite_sweeper.report.delivery import Delivery
+from invite_sweeper.report.handover import PlanToApply, read_plan_to_apply
 from invite_sweeper.report.notify import Notified, notify
 from invite_sweeper.report.readback import RunRows, read_rows, result_json
 from invite_sweeper.report.receivers import RunMessage
@@ -145,12 +146,12 @@ class _SweepCommand:
         except RunError as error:
             await self._tell_others(self._without_run(error))
             raise
-        self._copy_plan(record)
+        plan = self._plan_to_apply(self._copy_plan(record))
         session.last_resort.exit_code = code = record.exit_code or 0
         if view.has_shown_plan and not view.has_agreed:
             _show_end_at_question(session, record)
         else:
-            session.show(record, has_shown_plan=view.has_shown_plan)
+            session.show(record, plan=plan, has_shown_plan=view.has_shown_plan)
         await self._tell_others(record)
         return code
 
@@ -181,7 +182,7 @@ class _SweepCommand:
         )
         async with (
             session.organizations(history) as organizations,
-            session.run(command.run_started(organizations), known_run=known_run) as (log, record),
+            session.run(command, organizations, known_run=known_run) as (log, record),
         ):
             view = TerminalView(session, record)
             try:
@@ -190,14 +191,28 @@ class _SweepCommand:
                 view.close()
         return record, view
 
-    def _copy_plan(self, record: RunRecord) -> None:
+    def _plan_to_apply(self, path: Path) -> PlanToApply | None:
+        """Return the plan of a dry run that has just ended; None where no sweep can apply it."""
+        session = self._session
+        if not session.options.dry_run:
+            return None
+        try:
+            # No sweep can have completed it: this run holds the lock.
+            return read_plan_to_apply(path, lambda: None, max_age=self._max_age, now=session.now)
+        except RunError:  # the result says why: its exit code, or the log cannot be read
+            return None
+
+    def _copy_plan(self, record: RunRecord) -> Path:
         """Copy the file of the run for `--out`, if it has a plan that no guard refused.
 
         A copy that fails is an error of the command: the run is over, and its file stays.
+
+        Returns:
+            The copy; the file of the run where there is none.
         """
         out, end = self._session.options.out, record.end
         if not (out and end and end.plan_made and end.exit_code in COMPLETE_EXIT_CODES):
-            return
+            return record.file.path
         try:
             replace_file(out, record.file.path.read_bytes())
         except OSError as error:
@@ -212,6 +227,8 @@ class _SweepCommand:
                 error=failed.to_json(),
                 reasons=(*end.reasons, *failed.reasons),
             )
+            return record.file.path
+        return out
 
     def _without_run(self, error: RunError) -> RunRecord:
         session, code, reasons = self._session, int(error.exit_code), tuple(error.reasons)

@@ -34,6 +34,7 @@ from invite_sweeper.models import (
     Outcome,
     SourceRetired,
 )
+from invite_sweeper.report.handover import PlanToApply
 from invite_sweeper.report.rows import (
     ID,
     LIST,
@@ -152,6 +153,7 @@ RunResult: Final = msgspec.defstruct(
         ("audit_last_hash", str),
         ("invitations", tuple[PlannedResult, ...], ()),
         ("truncated", bool, False),
+        ("plan", PlanToApply | None, None),
     ],
     bases=(RunFinished,),
     namespace={
@@ -162,6 +164,7 @@ RunResult: Final = msgspec.defstruct(
             audit_last_hash: SHA-256 of its last line, to be kept elsewhere.
             invitations: The planned invitations, at most 10,000.
             truncated: There are more, or the file could not be read; it has all.
+            plan: Of a dry run; None where no sweep can apply it.
         """
     },
     frozen=True,
@@ -169,7 +172,7 @@ RunResult: Final = msgspec.defstruct(
 )
 
 
-def result_json(record: RunRecord) -> dict[str, Any]:
+def result_json(record: RunRecord, plan: PlanToApply | None = None) -> dict[str, Any]:
     """Return what `--output json` prints of a run that has ended, a `RunResult`."""
     assert record.end is not None  # noqa: S101 - it has ended
     found, end = read_rows(record), structs.asdict(record.end)
@@ -184,6 +187,7 @@ def result_json(record: RunRecord) -> dict[str, Any]:
         "audit_last_hash": record.last_hash,
         "invitations": list(map(planned_result, planned[:MAX_PLANNED])),
         "truncated": len(planned) > MAX_PLANNED or not is_whole,
+        "plan": plan,
     }
 
 

@@ -63,11 +63,17 @@ _STYLES: Final[Mapping[Style, str]] = {
 
 
 def show_result(
-    console: Console, record: RunRecord, advisor: Advisor, *, differing_only: bool = False
+    console: Console,
+    record: RunRecord,
+    advisor: Advisor,
+    *,
+    plan: Sequence[StoryLine] = (),
+    differing_only: bool = False,
 ) -> None:
     """Print the plan, what failed, what could not be read, and how the run went.
 
     Args:
+        plan: How the plan is passed on; empty where there is none.
         differing_only: Of the plan, print only what was not deleted: the question above has shown
             all of it.
     """
@@ -76,6 +82,16 @@ def show_result(
     if differing_only:
         found.leave_out_deleted()
     _write(console, _run(console.width, record, found, advisor, told))
+    show_whole(console, plan)
+
+
+def show_whole(console: Console, lines: Sequence[StoryLine]) -> None:
+    """Print lines below an empty one, each on one line so that it can be copied."""
+    width = _GAP + max((len(line.label) for line in lines), default=0)
+    for line in (StoryLine("", ""), *lines) if lines else ():
+        text = Text.assemble((line.label.ljust(width), "bold"), escape_unprintable(line.text))
+        text.rstrip()
+        console.print(text, soft_wrap=True)
 
 
 def show_run(console: Console, record: RunRecord) -> None:
@@ -282,7 +298,7 @@ def _story(
     yield _labelled(story.lines, label_width)
     path = escape_unprintable(str(record.file.path))
     yield Text.assemble(("Audit".ljust(label_width + _GAP), "bold"), path, no_wrap=True)
-    if record.last_hash:
+    if record.last_hash and record.mode != "dry-run":  # it is not the SHA-256 of a plan
         label = "Last hash".ljust(label_width + _GAP)
         yield Text.assemble((label, "bold"), (record.last_hash, "dim"), no_wrap=True)
     for each in story.attention:

@@ -98,8 +98,14 @@ class Command:
         previous = self.history.last_plan(scope)
         return ChangeTracker(previous) if previous is not None else None
 
-    def run_started(self, organizations: Iterable[AtlasOrganization] = ()) -> RunStarted:
-        """Return the first line of the run; without organizations, none was connected."""
+    def run_started(
+        self, organizations: Iterable[AtlasOrganization] = (), number: int = 0
+    ) -> RunStarted:
+        """Return the first line of the run; without organizations, none was connected.
+
+        Args:
+            number: Of the run in its audit directory; 0 where no run began.
+        """
         mode: Mode = "dry-run" if self.dry_run else "sweep"
         is_sweep = self.restores is None
         return RunStarted(
@@ -116,4 +122,5 @@ class Command:
             plan_sha256=self.saved.sha256 if self.saved is not None else None,
             restores=self.restores,
             reason=SECRETS.redact(self.reason) if self.reason is not None else None,
+            number=number,
         )

@@ -6,13 +6,14 @@ Before the first DELETE, each `check_` function raises GuardRefused. During the 
 
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from fractions import Fraction
 from math import ceil
 from typing import Final
 
 from invite_sweeper import text
-from invite_sweeper.audit import CompleteRun
+from invite_sweeper.audit import CompleteRun, History, SavedPlan
+from invite_sweeper.audit.events import RunStarted
 from invite_sweeper.counts import total
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused
@@ -264,31 +265,46 @@ def check_plan(command: Command, *, max_age: timedelta, sha256: str | None = Non
             reasons=(Reason.PLAN,),
         )
     start = saved.start
-    created_at = parse_timestamp(start.now)
-    if created_at is None:
-        message = f"The plan's creation time {truncate(start.now, 40)!r} cannot be read."
-    elif created_at > now + timedelta(seconds=MAX_CLOCK_SKEW_S):
-        message = f"The plan's creation time {start.now} is more than 5 minutes ahead."
-    elif now - created_at > max_age:
-        message = (
-            f"The plan is too old: it was created over {describe_duration(now - created_at)} ago, "
-            f"and the limit is {describe_duration(max_age)}."
-        )
+    if message := why_expired(start, max_age=max_age, now=now):
+        pass
     elif frozenset(start.organizations) != policy.organization_ids:
         message = "The plan was created for other organizations than the policy's."
     elif start.base_url != command.base_url:
         message = f"The plan was created for {start.base_url}, not {command.base_url}."
     elif start.policy_sha256 != policy.sha256:
         message = "The plan was created with another policy."
-    elif (run := command.history.applied_by(saved.sha256)) is not None:
-        message = f"Run {run.number} has already applied the plan."
     else:
-        return
-    raise GuardRefused(
-        f"{saved.path}: {message}",
-        hint=f"Create a new plan with: {text.command('plan', '--policy', command.policy_path)}",
-        reasons=(Reason.PLAN,),
-    )
+        message = why_used(saved, command.history)
+    if message:
+        raise GuardRefused(
+            f"{saved.path}: {message}",
+            hint=f"Create a new plan with: {text.command('plan', '--policy', command.policy_path)}",
+            reasons=(Reason.PLAN,),
+        )
+
+
+def why_expired(start: RunStarted, *, max_age: timedelta, now: datetime) -> str:
+    """Return why the instant of a dry run forbids to apply its plan now; "" where it does not.
+
+    Exactly `max_age` old is still valid.
+    """
+    created_at = parse_timestamp(start.now)
+    if created_at is None:
+        return f"The plan's creation time {truncate(start.now, 40)!r} cannot be read."
+    if created_at > now + timedelta(seconds=MAX_CLOCK_SKEW_S):
+        return f"The plan's creation time {start.now} is more than 5 minutes ahead."
+    if now - created_at > max_age:
+        return (
+            f"The plan is too old: it was created over {describe_duration(now - created_at)} ago, "
+            f"and the limit is {describe_duration(max_age)}."
+        )
+    return ""
+
+
+def why_used(saved: SavedPlan, history: History) -> str:
+    """Return which sweep of an audit directory has completed a plan; "" where none has."""
+    run = history.applied_by(saved.sha256)
+    return f"Run {run.number} has already applied the plan." if run is not None else ""
 
 
 _JUDGED: Final = (

@@ -46,7 +46,7 @@ async def sweep(
     result, remark = Result(command, organizations, view), WarningLevel.REMARK
     result.warn_of(WarningCode.POLICY, *command.policy.warnings(command.now.date()), level=remark)
     try:
-        log.write(command.run_started(organizations))
+        log.write(command.run_started(organizations, log.file.number))
         await log.sync()
         result.warn(*log.warnings)
 

@@ -76,7 +76,7 @@ def test_plan_that_was_not_the_one_a_second_person_read_is_refused(cli):
     stock(cli)
     sha256 = hashlib.sha256(saved(cli).read_bytes()).hexdigest()
     shown = cli.run("audit", "show", "plan.jsonl").out
-    assert shown.endswith(f"SHA-256  {sha256}\n")
+    assert shown.endswith(f"SHA-256      {sha256}\n")
     message = refused(cli, by_plan(cli, "--plan-sha256", "0" * 64))
     assert f"has the SHA-256 {sha256}, not {'0' * 64}." in message
     assert by_plan(cli, "--plan-sha256", sha256.upper()).code == 0

@@ -36,7 +36,7 @@ class Webhook(Receiver):
         People are named only with `details`: of the plan the first, of what waits all.
         """
         details, fields = self.settings.details, result_json(run.record)
-        del fields["lists"], fields["invitations"]
+        del fields["lists"], fields["invitations"], fields["plan"]
         fields |= {
             "headline": run.headline,
             "attention": [each._asdict() for each in run.story.attention],

@@ -1,0 +1,91 @@
+"""A plan that one person makes and another one reads: what `plan` and `audit show` end with.
+
+The file of a dry run can be applied if it is whole, no guard refused it, it is not too old, and no
+sweep has completed it. Only then its SHA-256 is shown, which `sweep --plan-sha256` asks for.
+"""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import msgspec
+
+from invite_sweeper.audit import History, read_plan
+from invite_sweeper.audit.events import RunStarted
+from invite_sweeper.endings import Advisor
+from invite_sweeper.errors import GuardRefused
+from invite_sweeper.models import parse_timestamp, rfc3339
+from invite_sweeper.report.story import StoryLine, describe_instant, display_text
+from invite_sweeper.sweep.guards import why_expired, why_used
+
+
+class PlanToApply(msgspec.Struct, frozen=True, kw_only=True):
+    """A plan that `sweep --plan` may be given.
+
+    Attributes:
+        file: The copy of `--out`, else the file of the run.
+        sha256: Of the file before it was compressed, 64 hex digits: `--plan-sha256`.
+        valid_until: The last instant at which a sweep takes it, RFC 3339.
+    """
+
+    file: str
+    sha256: str
+    valid_until: str
+
+
+def read_plan_to_apply(
+    path: Path,
+    read_history: Callable[[], History | None],
+    *,
+    max_age: timedelta,
+    now: datetime,
+) -> PlanToApply:
+    """Return what a second person needs of the plan in the file of a dry run.
+
+    Whether a policy still fits is not asked: the plan may be applied elsewhere.
+
+    Args:
+        read_history: Returns that of the audit directory in which the plan may have been used; None
+            if that is not known. It is called if nothing else forbids to apply the plan.
+        max_age: How long a plan is valid.
+
+    Raises:
+        GuardRefused: It cannot be applied, by any policy.
+        DamagedLog: The log of that audit directory is damaged, so that a sweep is refused.
+    """
+    saved = read_plan(path)
+    refusal = why_expired(saved.start, max_age=max_age, now=now)
+    if not refusal and (history := read_history()) is not None:
+        refusal = why_used(saved, history)
+    created_at = parse_timestamp(saved.start.now)
+    if refusal or created_at is None:
+        raise GuardRefused(refusal)
+    valid_until = rfc3339(created_at + max_age)
+    return PlanToApply(file=str(path), sha256=saved.sha256, valid_until=valid_until)
+
+
+def lines_to_pass_on(plan: PlanToApply, advisor: Advisor, *more: str) -> Iterator[StoryLine]:
+    """Yield what `plan` ends with: the plan, and the commands that read and apply it.
+
+    Args:
+        more: Further options of the sweep that applies it.
+    """
+    file = _as_argument(plan.file)
+    yield StoryLine("Plan", file)
+    yield StoryLine("SHA-256", plan.sha256)
+    yield StoryLine("Valid until", describe_instant(plan.valid_until))
+    yield StoryLine("To read it", advisor.read_plan(file))
+    yield StoryLine("To apply it", advisor.apply_plan(file, plan.sha256, *more))
+
+
+def lines_to_approve(start: RunStarted, plan: PlanToApply) -> Iterator[StoryLine]:
+    """Yield what `audit show` ends with: the policy, until when it is valid, its SHA-256."""
+    policy = f"{display_text(start.policy_path)}, whose SHA-256 is {start.policy_sha256}"
+    yield StoryLine("Made with", policy)
+    yield StoryLine("Valid until", describe_instant(plan.valid_until))
+    yield StoryLine("SHA-256", plan.sha256)
+
+
+def _as_argument(path: str) -> str:
+    """Return a path as no command takes it for an option, or for the number or id of a run."""
+    return f"./{path}" if path[0] == "-" or path[0].isdecimal() else path

@@ -1,0 +1,193 @@
+"""A plan that is passed on: what `plan` and `audit show` end with works as it is printed."""
+
+import hashlib
+import json
+import re
+import shlex
+from datetime import datetime, timedelta
+
+import faults
+import pytest
+from running import run_line
+
+from invite_sweeper.audit.chain import line_hash
+
+SHA256 = re.compile(r"\b[0-9a-f]{64}\b")
+DAY = timedelta(days=1)
+
+
+def text_plan(cli, *options):
+    """Return the lines with which `plan` ends, by label."""
+    done = cli.run("plan", "--policy", "policy.yaml", *options)
+    assert done.code == 0, done.err
+    assert "Last hash" not in done.out
+    block = done.out.rpartition("\n\n")[2].splitlines()
+    return dict(re.split("  +", line, maxsplit=1) for line in block)
+
+
+def typed(cli, command):
+    """Run a printed command: stdin is no terminal, so that a sweep does not ask."""
+    return run_line(command, cli.folder, cli.environment)
+
+
+def sha256_of(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def refusal(cli, *words):
+    """Return why `audit show` says that a plan cannot be applied; it prints no SHA-256."""
+    done = cli.run("audit", "show", *words)
+    assert done.code == 0, done.err
+    last = done.out.splitlines()[-1]
+    assert "SHA-256" not in done.out
+    assert last.startswith("Plan  It cannot be applied. ")
+    return last.removeprefix("Plan  It cannot be applied. ")
+
+
+@pytest.mark.parametrize(
+    ("options", "file"),
+    [
+        ((), None),
+        (("--out", "plan.jsonl"), "plan.jsonl"),
+        (("--out", "a plan's copy.jsonl"), "a plan's copy.jsonl"),
+        (("--out", "1"), "./1"),
+        (("--out=-x.jsonl",), "./-x.jsonl"),
+        (("--audit-dir", "other dir", "--out", "plan.jsonl"), "plan.jsonl"),
+        (("--shard", "1/2", "--plan-max-age", "36h", "--out", "plan.jsonl"), "plan.jsonl"),
+    ],
+)
+def test_plan_ends_with_its_file_and_the_commands_that_read_and_apply_it(cli, options, file):
+    cli.stock(stale=2)
+    lines = text_plan(cli, *options)
+    assert list(lines) == ["Plan", "SHA-256", "Valid until", "To read it", "To apply it"]
+    run_file = next(cli.folder.rglob("000001-*.jsonl"))
+    assert lines["Plan"] == (file or str(run_file))
+    assert lines["SHA-256"] == sha256_of(cli.folder / lines["Plan"]) == sha256_of(run_file)
+    hours = 36 if "36h" in options else 24
+    began = datetime.fromisoformat(json.loads(run_file.read_bytes().splitlines()[0])["now"])
+    assert lines["Valid until"] == f"{began + timedelta(hours=hours):%Y-%m-%d %H:%M} UTC"
+    assert cli.base_url in lines["To apply it"]
+    assert SHA256.findall(lines["To apply it"]) == [lines["SHA-256"]]
+
+    shown = typed(cli, lines["To read it"])
+    assert shown.code == 0, shown.err
+    assert shown.out.splitlines()[-1] == f"SHA-256      {lines['SHA-256']}"
+    applied = typed(cli, lines["To apply it"])
+    assert applied.code == 0, applied.err
+    assert len(cli.sim.deleted) == 2
+
+
+def test_sweep_of_a_plan_with_an_accepted_drop_accepts_it_too(cli):
+    projects = cli.stock(stale=0, young=30)
+    assert cli.sweep().code == 0
+    for id_ in list(cli.sim.invitations(projects[0]))[:20]:
+        cli.sim.groups[projects[0]].invites.pop(id_)
+    cli.sim.invite(projects[0], "old@example.com", age=20 * DAY)
+    assert cli.plan().code == 3
+    lines = text_plan(cli, "--accept-population")
+    assert "--accept-population" in shlex.split(lines["To apply it"])
+    assert typed(cli, lines["To apply it"]).code == 0
+    assert len(cli.sim.deleted) == 1
+
+
+def test_json_of_a_dry_run_has_the_file_its_sha256_and_the_end_of_its_validity(cli):
+    cli.stock(stale=2)
+    plan = cli.plan().summary["plan"]
+    assert plan["file"] == str(cli.log_path)
+    assert plan["sha256"] == sha256_of(cli.log_path)
+    done = cli.plan("--out", "plan.jsonl")
+    assert done.summary["plan"]["file"] == "plan.jsonl"
+    assert done.summary["number"] == 2
+    until = datetime.fromisoformat(done.summary["plan"]["valid_until"])
+    assert until - datetime.fromisoformat(done.summary["now"]) == DAY
+    assert cli.sweep().summary["plan"] is None
+
+
+@pytest.mark.parametrize("way", ["refused", "stopped", "unreadable organization"])
+def test_dry_run_whose_plan_cannot_be_applied_passes_on_none(cli, way):
+    cli.stock(stale=2)
+    options = []
+    if way == "refused":
+        cli.keys["limits"]["max_deletions"] = 1
+    elif way == "stopped":
+        cli.sim.faults.add(faults.hang(), method="GET", path="*/invites", times=None)
+        options = ["--deadline", "1s"]
+    else:
+        cli.keys["organizations"] = ["f" * 24]
+    done = cli.plan("--out", "plan.jsonl", *options)
+    assert done.code not in {0, 4}
+    assert done.summary["plan"] is None
+    assert not (cli.folder / "plan.jsonl").exists()
+    text = cli.run("plan", "--policy", "policy.yaml", *options).out
+    assert not {"To apply it", "SHA-256", "Last hash"} & set(re.split(r"\n|  +", text))
+    assert "ended with exit code" in refusal(cli, "1", "--audit-dir", "audit")
+
+
+def test_copy_of_a_plan_has_number_and_id_from_its_lines_and_its_policy(cli):
+    cli.stock()
+    cli.plan()
+    cli.plan("--out", "plan.jsonl")
+    shown = cli.run("audit", "show", "plan.jsonl").out
+    run_id = cli.log_path.stem.partition("-")[2]
+    assert re.search(rf"^Run +2, {run_id}, ", shown, re.MULTILINE)
+    policy = hashlib.sha256((cli.folder / "policy.yaml").read_bytes()).hexdigest()
+    *_, made, until, last = shown.splitlines()
+    assert made == f"Made with    policy.yaml, whose SHA-256 is {policy}"
+    assert until.startswith("Valid until  20")
+    assert last == f"SHA-256      {sha256_of(cli.folder / 'plan.jsonl')}"
+
+
+def test_copy_whose_lines_have_no_number_is_named_by_its_id(cli):
+    cli.stock()
+    cli.plan()
+    lines = cli.log_path.read_bytes().splitlines()
+    first = lines[0].replace(b',"number":1', b"")
+    assert first != lines[0]
+    second = lines[1].replace(line_hash(lines[0]).encode(), line_hash(first).encode())
+    old = cli.folder / "old.jsonl"
+    old.write_bytes(b"\n".join((first, second, b"")))
+    shown = cli.run("audit", "show", "old.jsonl").out
+    assert re.search(rf"^Run +{json.loads(first)['run_id']}, ", shown, re.MULTILINE)
+
+
+def test_plan_that_was_cut_or_whose_run_was_killed_says_so_and_shows_no_sha256(cli):
+    cli.stock(stale=2)
+    cli.plan("--out", "plan.jsonl")
+    copy = cli.folder / "plan.jsonl"
+    copy.write_bytes(b"".join(copy.read_bytes().splitlines(keepends=True)[:-1]))
+    assert "was cut off, or its dry run did not finish." in refusal(cli, "plan.jsonl")
+
+
+@pytest.mark.parametrize("named", [(), ("--audit-dir", "audit"), ("--policy", "policy.yaml")])
+def test_plan_that_a_sweep_completed_says_so_and_shows_no_sha256(cli, named):
+    cli.stock(stale=2)
+    cli.plan("--out", "plan.jsonl")
+    elsewhere = ("--audit-dir", "other")
+    assert cli.sweep("--plan", "plan.jsonl", *elsewhere).code == 0
+    assert "SHA-256" in cli.run("audit", "show", "plan.jsonl", *named).out
+    assert refusal(cli, "plan.jsonl", *elsewhere) == "Run 1 has already applied the plan."
+    assert cli.sweep("--plan", "plan.jsonl").code == 0
+    used = "Run 2 has already applied the plan."
+    assert refusal(cli, "plan.jsonl", *named) == used
+    assert refusal(cli, "1", "--audit-dir", "audit") == used
+    assert refusal(cli, str(cli.run_files()[0])) == used
+    assert refusal(cli, "1", "--audit-dir", "audit", "--event", "planned") == used
+
+
+def test_file_of_a_sweep_ends_with_its_sha256_and_nothing_about_a_plan(cli):
+    cli.stock()
+    assert cli.sweep().code == 0
+    shown = cli.run("audit", "show", "1", "--audit-dir", "audit").out
+    assert shown.splitlines()[-1] == f"SHA-256  {sha256_of(cli.log_path)}"
+    assert "Made with" not in shown
+
+
+def test_copy_is_shown_where_no_policy_and_no_audit_directory_is(cli):
+    cli.stock()
+    cli.plan("--out", "plan.jsonl")
+    away = cli.folder / "away"
+    away.mkdir()
+    (cli.folder / "plan.jsonl").rename(away / "plan.jsonl")
+    shown = run_line("invite-sweeper audit show plan.jsonl", away, cli.environment)
+    assert shown.code == 0, shown.err
+    assert shown.out.splitlines()[-1].startswith("SHA-256      ")

@@ -1,0 +1,78 @@
+"""A plan is passed on only while a sweep would take it."""
+
+from datetime import timedelta
+from hashlib import sha256
+
+import pytest
+from audit.runs import finished, planned, started, write_run
+from builders import NOW
+
+from invite_sweeper.audit import History
+from invite_sweeper.errors import DamagedLog, GuardRefused
+from invite_sweeper.report.handover import read_plan_to_apply
+
+DAY = timedelta(days=1)
+MOMENT = timedelta(microseconds=1)
+
+
+def dry_run(directory, **options):
+    start = options.pop("start", started(mode="dry-run"))
+    return write_run(directory, "r1", planned(1), start=start, **options)
+
+
+def read(path, age=timedelta(), history=None):
+    return read_plan_to_apply(path, lambda: history, max_age=DAY, now=NOW + age)
+
+
+@pytest.mark.parametrize("age", [timedelta(), DAY, timedelta(minutes=-5)])
+def test_it_has_its_file_its_sha256_and_the_last_instant_at_which_a_sweep_takes_it(directory, age):
+    path = dry_run(directory)
+    found = read(path, age)
+    assert found.file == str(path)
+    assert found.sha256 == sha256(path.read_bytes()).hexdigest()
+    assert found.valid_until == "2026-11-26T01:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("age", "options", "message"),
+    [
+        (DAY + MOMENT, {}, "The plan is too old: it was created over 24 hours ago"),
+        (-timedelta(minutes=5) - MOMENT, {}, "is more than 5 minutes ahead"),
+        (timedelta(), {"start": started(mode="dry-run", now="soon")}, "cannot be read"),
+        (timedelta(), {"killed": True}, "was cut off, or its dry run did not finish"),
+        (timedelta(), {"end": finished(exit_code=3)}, "ended with exit code 3"),
+        (timedelta(), {"start": started(mode="sweep")}, "is not the file of a dry run"),
+    ],
+)
+def test_a_plan_that_no_sweep_takes_is_refused_without_a_look_at_other_runs(
+    directory, age, options, message
+):
+    path = dry_run(directory, **options)
+
+    def fail():
+        raise AssertionError
+
+    with pytest.raises(GuardRefused, match=message):
+        read_plan_to_apply(path, fail, max_age=DAY, now=NOW + age)
+
+
+@pytest.mark.parametrize(("code", "is_used"), [(0, True), (4, True), (3, False), (8, False)])
+def test_a_plan_is_used_once_a_sweep_has_completed_it(directory, code, is_used):
+    path = dry_run(directory)
+    start = started(plan_sha256=read(path).sha256)
+    write_run(directory, "r2", start=start, end=finished(exit_code=code))
+    history = History.read(directory)
+    if not is_used:
+        assert read(path, history=history) == read(path)
+        return
+    with pytest.raises(GuardRefused) as caught:
+        read(path, history=history)
+    assert caught.value.message == "Run 2 has already applied the plan."
+
+
+def test_a_damaged_log_of_its_audit_directory_is_an_error(directory):
+    path = dry_run(directory)
+    last = write_run(directory, "r2")
+    last.write_bytes(last.read_bytes()[:-2])
+    with pytest.raises(DamagedLog):
+        read_plan_to_apply(path, lambda: History.read(directory), max_age=DAY, now=NOW)
