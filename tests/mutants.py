@@ -179,8 +179,8 @@ MUTANTS = r"""
 +if decision.invitation.source == 'ANY_LIST' or (
 +            announced_at is not None and due_at <= self.now):
 = a kept entry does not keep the person in ANY_OF_PEOPLE: sweep/invitations.py
--kept = [each for each in entries if not each.stale]
-+kept = [e for e in entries if not e.stale and e.invitation.source != 'ANY_OF_PEOPLE']
+-is_all_stale = all(entry.stale for entry in entries)
++is_all_stale = all(e.stale or e.invitation.source == 'ANY_OF_PEOPLE' for e in entries)
 = a person with any status is deleted in ANY_OF_USERS: sweep/selection.py
 -if invitation.source in SOURCES_OF_USERS and invitation.status not in INVITED_STATUSES:
 +if (invitation.source in SOURCES_OF_USERS and invitation.source != 'ANY_OF_USERS'
@@ -363,8 +363,8 @@ MUTANTS = r"""
 -    if entry.source not in SOURCES_OF_USERS or not entry.invitation_id:
 +    if entry.source not in SOURCES_OF_USERS - {"ANY_OF_USERS"} or not entry.invitation_id:
 = a list that was not read does not keep a person: sweep/invitations.py
--if kept or (of_organization and not all_read):
-+if kept:
+-if not is_all_stale or (of_organization and not all_read):
++if not is_all_stale:
 ? tests/commands/test_cap_of_a_night.py
 = what earlier runs deleted does not count: audit/history.py
 -for deletion in self._sent.values() if deletion.instant > since)

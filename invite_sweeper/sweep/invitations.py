@@ -56,16 +56,21 @@ def _people(entries: Iterable[Decision]) -> Iterable[list[Decision]]:
     """Return the entries of each person; two that share a name or a user's id are one person's."""
     people: dict[PersonKey, list[Decision]] = {}
     for decision in entries:
-        identities = _identities(decision.invitation)
+        identities = list(_identities(decision.invitation))
         known = [people[identity] for identity in identities if identity in people]
         person = known[0] if known else []
         person.append(decision)
+        # An entry with the name of one person and the id of another shows that both are one.
         for other in known[1:]:
-            if other is not person:
-                person += other
-                identities += tuple(key for one in other for key in _identities(one.invitation))
-        people |= dict.fromkeys(identities, person)
-    return {id(person): person for person in people.values()}.values()
+            if other is person:
+                continue
+            person += other
+            for joined in other:
+                identities += _identities(joined.invitation)
+        for identity in identities:
+            people[identity] = person
+    distinct = {id(person): person for person in people.values()}
+    return distinct.values()
 
 
 def may_show_people(unread: ListUnreadable) -> bool:
@@ -98,55 +103,76 @@ def combine(entries: Iterable[Decision], *, all_read: bool) -> tuple[Decision, .
 def _of_person(entries: Sequence[Decision], *, all_read: bool) -> Iterator[Decision]:
     """Yield the invitations of one person."""
     entries = sorted(entries, key=_order)
-    kept = [each for each in entries if not each.stale]
-    of_organization = any(each.invitation.source.is_organization_level for each in entries)
-    if kept or (of_organization and not all_read):
-        rows = Counter(map(_list_of, entries))
-        # A name that a list shows twice may be two people: then nothing of it is deleted.
-        alone = (e for e in entries if e.stale and e.invitation.source is Source.USERS)
-        ended = [each for each in alone if rows[_list_of(each)] == 1]
-        yield from ended
-        left = [each for each in entries if each not in ended]
-        named = kept[0] if kept else left[0].keep("list_unread")
-        others = (e.invitation for e in left if e.invitation is not named.invitation)
-        yield named._replace(entries=tuple(others))
+    is_all_stale = all(entry.stale for entry in entries)
+    of_organization = any(entry.invitation.source.is_organization_level for entry in entries)
+    if not is_all_stale or (of_organization and not all_read):
+        yield from _kept(entries)
     elif of_organization:
         yield from _all_stale(entries)
-    else:
+    else:  # in no list of the organization: each waits in a project of its own
         yield from entries
 
 
-def _all_stale(entries: Sequence[Decision]) -> Iterator[Decision]:
-    """Yield the invitations of an organization all of whose entries of a person are stale.
+def _kept(entries: Sequence[Decision]) -> Iterator[Decision]:
+    """Yield the invitations of a person whose invitation of the organization is kept.
 
-    Each row of the list that the DELETE goes through ends the entries with its id, and the first
-    one what has another id; a list that shows the person more often has invitations of its own.
+    A stale role in a project is an invitation of that project. Everything else is one kept
+    invitation, so that a person who is kept is counted once.
     """
-    rows = Counter(map(_list_of, entries))
-    count = rows[_list_of(entries[0])]
-    ended: dict[str, list[Invitation]] = {
-        each.invitation.invitation_id: [] for each in entries[:count]
-    }
-    first = ended[entries[0].invitation.invitation_id]
-    for each in entries[count:]:
-        others = ended.get(
-            each.invitation.invitation_id, first if rows[_list_of(each)] <= count else None
-        )
-        if others is None:
-            yield each
+    rows = _rows_by_list(entries)
+    left: list[Decision] = []
+    for entry in entries:
+        # A name that a list shows twice may be two people: then nothing of it is deleted.
+        is_alone = rows[_list_of(entry)] == 1
+        if entry.stale and entry.invitation.source is Source.USERS and is_alone:
+            yield entry
         else:
-            others.append(each.invitation)
-    for each in entries[:count]:
-        yield each._replace(entries=tuple(ended[each.invitation.invitation_id]))
+            left.append(entry)
+    # For whose sake it is kept: the first entry that is, else the list that was not read.
+    named = next((entry for entry in left if not entry.stale), None)
+    if named is None:
+        named = left[0].keep("list_unread")
+    others = [entry.invitation for entry in left if entry.invitation is not named.invitation]
+    yield named._replace(entries=tuple(others))
 
 
-def _list_of(decision: Decision) -> PersonKey:
+def _all_stale(entries: Sequence[Decision]) -> Iterator[Decision]:
+    """Yield the invitations of a person of the organization all of whose entries are stale.
+
+    The DELETE goes through the first list that shows the person, and each row of that list is an
+    invitation. Its DELETE ends what other lists show under its id. What they show under another
+    id ends with the first row, unless such a list shows the person more often than the first one
+    does: then it is not known whose row is whose, and each of them is an invitation of its own.
+    """
+    rows = _rows_by_list(entries)
+    count = rows[_list_of(entries[0])]
+    deleted_rows, other_entries = entries[:count], entries[count:]
+    ended: dict[str, list[Invitation]] = {row.invitation.invitation_id: [] for row in deleted_rows}
+    first_id = deleted_rows[0].invitation.invitation_id
+    for entry in other_entries:
+        entry_id = entry.invitation.invitation_id
+        if entry_id in ended:
+            ended[entry_id].append(entry.invitation)
+        elif rows[_list_of(entry)] <= count:
+            ended[first_id].append(entry.invitation)
+        else:
+            yield entry
+    for row in deleted_rows:
+        yield row._replace(entries=tuple(ended[row.invitation.invitation_id]))
+
+
+def _rows_by_list(entries: Iterable[Decision]) -> Counter[PersonKey]:
+    """Return how many entries each list shows."""
+    return Counter(_list_of(entry) for entry in entries)
+
+
+def _list_of(entry: Decision) -> PersonKey:
     """Return the list that shows an entry."""
-    return decision.invitation.key[:3]
+    return entry.invitation.key[:3]
 
 
-def _order(decision: Decision) -> tuple[int, str, str]:
-    """Sort the entries of an organization first; independent of the order of the answers."""
-    one = decision.invitation
-    of_organization = _DELETE_THROUGH.index(one.source) if one.source in _DELETE_THROUGH else 2
-    return of_organization, one.scope_id, one.invitation_id
+def _order(entry: Decision) -> tuple[int, str, str]:
+    """Sort the list first through which the DELETE goes; the order of the answers is no matter."""
+    invitation = entry.invitation
+    lists = [*_DELETE_THROUGH, Source.USERS]
+    return lists.index(invitation.source), invitation.scope_id, invitation.invitation_id
