@@ -28,6 +28,7 @@ from invite_sweeper.models import (
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.guards import CircuitBreaker
 from invite_sweeper.sweep.organization import AtlasOrganization, OrganizationPlan, Swept
+from invite_sweeper.sweep.pauses import PauseWatch
 from invite_sweeper.sweep.result import Result
 from invite_sweeper.sweep.verification import WAITS_S, Ended, read_again
 from invite_sweeper.text import pluralize
@@ -36,7 +37,11 @@ _SYNC_INTERVAL_S = 1.0
 
 
 async def delete(
-    result: Result, plans: Sequence[OrganizationPlan], log: AuditLog, stop: StopRequest
+    result: Result,
+    plans: Sequence[OrganizationPlan],
+    log: AuditLog,
+    stop: StopRequest,
+    pauses: PauseWatch,
 ) -> None:
     """Delete what is planned; each deletion gets an outcome, added to the result.
 
@@ -55,7 +60,7 @@ async def delete(
             result.add_swept(organization, Swept(skipped))
         elif plan.deletions:
             result.view.started("Deleting invitations", len(plan.deletions), organization.label)
-            executor = Executor(result, plan, log, stop, breaker)
+            executor = Executor(result, plan, log, stop, breaker, pauses)
             error: RunError | None = None
             try:
                 await executor.run()
@@ -166,6 +171,7 @@ class Executor:
         log: AuditLog,
         stop: StopRequest,
         breaker: CircuitBreaker,
+        pauses: PauseWatch,
     ) -> None:
         policy = result.command.policy
         self._result = result
@@ -173,6 +179,7 @@ class Executor:
         self._log = log
         self._stop = stop
         self._breaker = breaker
+        self._pauses = pauses
         self._clock = result.command.clock
         self._execution = policy.execution
         self._has_other_sources = len(policy.sources) > 1
@@ -231,6 +238,7 @@ class Executor:
     @property
     def _is_stopping(self) -> bool:
         """Whether nothing new may be sent."""
+        self._pauses.check(self._stop)
         return bool(self.error or self._breaker.reason or self._stop.reason)
 
     def _start(self, coroutine: Coroutine[object, object, None]) -> None:

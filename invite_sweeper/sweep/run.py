@@ -21,13 +21,11 @@ from invite_sweeper.sweep.guards import check_clock, check_limits, check_populat
 from invite_sweeper.sweep.keep_ends import describe_ends
 from invite_sweeper.sweep.organization import AtlasOrganization, OrganizationPlan, Reading, Swept
 from invite_sweeper.sweep.outlook import forecast, limit_free_at, nights_left
+from invite_sweeper.sweep.pauses import MAX_PAUSE_S, PauseWatch
 from invite_sweeper.sweep.plan import confirm_plan, lost_since, make_plans, plan_all
 from invite_sweeper.sweep.result import Result, View
 from invite_sweeper.sweep.steps import ChangeTracker, KeepOutsidePlan, describe_notice
 from invite_sweeper.text import pluralize, shorten_list
-
-MAX_QUESTION_S: Final = 60.0
-"""After a longer question, everything is read again before anything is deleted."""
 
 
 async def sweep(
@@ -46,40 +44,48 @@ async def sweep(
     result, remark = Result(command, organizations, view), WarningLevel.REMARK
     result.warn_of(WarningCode.POLICY, *command.policy.warnings(command.now.date()), level=remark)
     try:
-        log.write(command.run_started(organizations, log.file.number))
-        await log.sync()
-        result.warn(*log.warnings)
-
-        # 1. Read everything. An organization that fails is a value, and loses nothing.
-        compared = command.comparison()
-        steps = (compared,) if compared is not None else ()
-        reader = Reader(result, organizations, log, steps)
-        result.readings = await stop.run_unless_stopped(reader.read_all())
-        result.plans = make_plans(result.readings, command)
-
-        if result.plans or not organizations:  # of a shard, there may be none
-            # 2. One plan over all organizations, complete and on disk.
-            planned = [line for plan in result.plans for line in plan.deletions]
-            for line in planned:
-                log.write(line)
-            await check_written_plan(log, planned)
-            result.plan_made = True
-            foretell(result)
-            _report_plan(result, compared)
-
-            # 3. Guards. A refusal ends the run; nothing was deleted.
-            _check_guards(command, result.readings, result.plans)
-
-            # 4. Stop here, or ask; then delete, and read again what was deleted.
-            if planned and not command.dry_run:
-                await _confirm(result, stop)
-                plans = result.plans
-                if result.question_s > MAX_QUESTION_S:
-                    plans = await _read_anew(result, log, stop)
-                await delete(result, plans, log, stop)
+        async with PauseWatch(command.clock) as pauses:
+            await _take_steps(result, log, stop, pauses)
     except RunError as error:
         result.error = error
     return await result.finish(log)
+
+
+async def _take_steps(result: Result, log: AuditLog, stop: StopRequest, pauses: PauseWatch) -> None:
+    """Take the steps of a sweep in their order; each may raise the error that ends the run."""
+    command, organizations = result.command, result.organizations
+    log.write(command.run_started(organizations, log.file.number))
+    await log.sync()
+    result.warn(*log.warnings)
+
+    # 1. Read everything. An organization that fails is a value, and loses nothing.
+    compared = command.comparison()
+    steps = (compared,) if compared is not None else ()
+    reader = Reader(result, organizations, log, steps)
+    result.readings = await stop.run_unless_stopped(reader.read_all())
+    read_s = command.clock()
+    result.plans = make_plans(result.readings, command)
+
+    if result.plans or not organizations:  # of a shard, there may be none
+        # 2. One plan over all organizations, complete and on disk.
+        planned = [line for plan in result.plans for line in plan.deletions]
+        for line in planned:
+            log.write(line)
+        await check_written_plan(log, planned)
+        result.plan_made = True
+        foretell(result)
+        _report_plan(result, compared)
+
+        # 3. Guards. A refusal ends the run; nothing was deleted.
+        _check_guards(command, result.readings, result.plans)
+
+        # 4. Stop here, or ask; then delete, and read again what was deleted.
+        if planned and not command.dry_run:
+            await _confirm(result, stop)
+            plans = result.plans
+            if pauses.take() or command.clock() - read_s > MAX_PAUSE_S:
+                plans = await _read_anew(result, log, stop)
+            await delete(result, plans, log, stop, pauses)
 
 
 def _check_guards(
@@ -162,13 +168,13 @@ def _report_left_out(result: Result, outcomes: Mapping[str, int]) -> None:
         result.warn_of(
             WarningCode.PLAN_DIFFERS,
             f"{pluralize(changed, 'planned invitation')} changed or left the lists after the plan "
-            f"was shown: {judged}",
+            f"was made: {judged}",
         )
     if unknown:
         result.warn_of(
             WarningCode.PLAN_DIFFERS,
             f"{pluralize(unknown, 'planned invitation')} could not be read again after the plan "
-            f"was shown: {judged}",
+            f"was made: {judged}",
         )
 
 

@@ -17,7 +17,7 @@ from types import CodeType, FrameType
 import invite_sweeper
 
 PACKAGE = f"{Path(invite_sweeper.__file__).parent}/"
-FIRST, AFTER = "ProjectQueues.take", "Executor.read_again"
+FIRST, AFTER = "ProjectQueues.take", "read_again"
 """Where the part of the deletions begins, and what the sweep enters after it."""
 RESUME = dis.opmap["RESUME"]
 entered: dict[str, set[CodeType]] = {"command": set(), "delete": set()}

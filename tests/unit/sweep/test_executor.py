@@ -25,6 +25,7 @@ from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.executor import Executor, ProjectQueues, delete
 from invite_sweeper.sweep.guards import CircuitBreaker
 from invite_sweeper.sweep.organization import AtlasOrganization, OrganizationPlan, Reading
+from invite_sweeper.sweep.pauses import PauseWatch
 from invite_sweeper.sweep.result import Result
 
 FAILED = Sending(Outcome.FAILED, 5, 500)
@@ -74,8 +75,9 @@ class Run:
 
     async def run(self, lines):
         plan = OrganizationPlan(Reading(self.organization), tuple(lines))
-        self.executor = Executor(self.result, plan, self.log, self.stop, self.breaker)
-        await self.executor.run()
+        async with PauseWatch(asyncio.get_running_loop().time) as pauses:
+            self.executor = Executor(self.result, plan, self.log, self.stop, self.breaker, pauses)
+            await self.executor.run()
 
     @property
     def swept(self):
@@ -536,7 +538,7 @@ async def delete_in(plans, log):
     command = command_of(rules, clock=asyncio.get_running_loop().time)
     result = Result(command, [each.organization for each in plans], view)
     try:
-        await delete(result, plans, log, StopRequest())
+        await delete(result, plans, log, StopRequest(), PauseWatch(command.clock))
     except AuditLogError as error:
         result.error = error
     return begun, result

@@ -3,9 +3,9 @@
 from datetime import timedelta
 
 import pytest
-from builders import ORG, entry_of, object_id, project
+from builders import ORG, object_id, project
 from fakes import FakeAtlas
-from sweep.night import FakeClient, Night, later, message
+from sweep.night import entries_of, later, message, night_over
 from virtual_time import run_skipping_idle_time
 
 from invite_sweeper.endings import Reason
@@ -34,21 +34,6 @@ class SlowAtlas(FakeAtlas):
         self.gone.add(invitation.invitation_id)
         outcome, status = self.answer
         return Sending(outcome, 1, status)
-
-
-def night_over(directory, atlas, source, **keys):
-    limits = {"canary": 0, "max_failure_share": 1.0, **keys.pop("limits", {})}
-    night = Night(directory, 0, sources=[str(source)], limits=limits, **keys)
-    night.atlases, night.clients = [atlas], [FakeClient(atlas)]
-    return night
-
-
-def entries_of(source, ages):
-    place = {} if source.is_organization_level else {"project_id": PLACE, "project_name": "p0"}
-    names = {"project_roles": (), "linked_projects": ()} if source.is_organization_level else {}
-    return tuple(
-        entry_of(source, number, age=age, **place, **names) for number, age in enumerate(ages)
-    )
 
 
 class Expiring(SlowAtlas):
