@@ -5,7 +5,7 @@ from functools import cache
 
 import jsonschema
 
-from invite_sweeper.cli.reference import schema_of
+from invite_sweeper.cli.schema import schema_of
 
 
 @cache

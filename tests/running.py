@@ -17,7 +17,7 @@ import forked
 from builders import policy_bytes
 from observed import ObservedAtlas
 
-from invite_sweeper.cli.simulate import serve_in_thread
+from invite_sweeper.cli.demo import serve_in_thread
 from invite_sweeper.simulator import Account, SimulatedAtlas
 from invite_sweeper.simulator.seed import ORG_ID
 

@@ -24,22 +24,22 @@ from invite_sweeper.last_resort import STDERR_FD, end_soon, install_handlers, wr
 
 _NAME: Final = "invite-sweeper"
 COMMANDS: Final = {
-    "demo": ("simulate", "Show a dry run and two sweeps against a simulated Atlas."),
-    "init": ("init", "Write a first policy that is safe to run."),
-    "sweep": ("sweep", "Find stale invitations and delete them."),
-    "plan": ("sweep", "Show what a sweep would delete, and delete nothing."),
-    "list": ("list", "List every pending invitation in scope, and the day on which it goes."),
-    "explain": ("explain", "Explain why an invitation is kept or deleted."),
-    "restore": ("restore", "Re-invite people whose invitations a run deleted."),
-    "doctor": ("doctor", "Check that a sweep can run."),
-    "validate": ("reference", "Check a policy offline and list all errors."),
-    "schema": ("reference", "Print a JSON Schema: of the policy, a result or an audit line."),
-    "audit": ("audit", "List, show and verify the runs of an audit directory."),
-    "report": ("audit", "Write a report of the runs: an HTML page, or Markdown."),
-    "simulate": ("simulate", "Serve a simulated Atlas on a port, for tests."),
-    "help": ("reference", "Show the documentation that ships with the program."),
+    "demo": "Show a dry run and two sweeps against a simulated Atlas.",
+    "init": "Write a first policy that is safe to run.",
+    "sweep": "Find stale invitations and delete them.",
+    "plan": "Show what a sweep would delete, and delete nothing.",
+    "list": "List every pending invitation in scope, and the day on which it goes.",
+    "explain": "Explain why an invitation is kept or deleted.",
+    "restore": "Re-invite people whose invitations a run deleted.",
+    "doctor": "Check that a sweep can run.",
+    "validate": "Check a policy offline and list all errors.",
+    "schema": "Print a JSON Schema: of the policy, a result or an audit line.",
+    "audit": "List, show and verify the runs of an audit directory.",
+    "report": "Write a report of the runs: an HTML page, or Markdown.",
+    "simulate": "Serve a simulated Atlas on a port, for tests.",
+    "help": "Show the documentation that ships with the program.",
 }
-"""The module of each command, and the first sentence of its `--help`."""
+"""The first sentence of the `--help` of each command; its module has its name."""
 
 
 class LazyCommands(click.Group):
@@ -49,14 +49,14 @@ class LazyCommands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = import_module(f"invite_sweeper.cli.{COMMANDS[cmd_name][0]}")
+        module = import_module(f"invite_sweeper.cli.{cmd_name}")
         found: click.Command = getattr(module, cmd_name)
         return found
 
     @override
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+            formatter.write_dl(list(COMMANDS.items()))
 
 
 @click.group(

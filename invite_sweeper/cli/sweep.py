@@ -1,4 +1,4 @@
-"""Commands `sweep` and `plan`: put a run together, show its result, tell others."""
+"""Command `sweep`, and `plan` with it: put a run together, show its result, tell others."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +16,7 @@ from invite_sweeper.audit import History, LogReader, RunFile, RunRecord, read_pl
 from invite_sweeper.audit.events import OrganizationResult, RunFinished
 from invite_sweeper.audit.reader import may_replace_plan
 from invite_sweeper.cli.console import run_async, write_json
-from invite_sweeper.cli.options import FILE, SWEEP, Command, RunOptions, options
+from invite_sweeper.cli.options import SWEEP, Command, RunOptions, options
 from invite_sweeper.cli.session import Session, load_policy
 from invite_sweeper.cli.streams import print_error, print_error_parts
 from invite_sweeper.cli.view import TerminalView
@@ -56,23 +56,6 @@ def sweep(**given: Any) -> None:  # noqa: ANN401
     Example: invite-sweeper sweep --policy policy.yaml
     """
     raise SystemExit(run_command(RunOptions(**given)))
-
-
-@click.command(cls=Command)
-@click.argument(
-    "policy_argument", help="The policy file.", metavar="[POLICY]", required=False, type=FILE
-)
-@options(*(name for name in SWEEP if name not in {"dry_run", "yes"}))
-def plan(policy_argument: Path | None, **given: Any) -> None:  # noqa: ANN401
-    """Show what a sweep would delete, and delete nothing.
-
-    The file that the run leaves in the audit directory is the plan: `sweep --plan` takes it.
-
-    Example: invite-sweeper plan policy.yaml
-    """
-    if policy_argument is not None:
-        given["policy"] = policy_argument
-    raise SystemExit(run_command(RunOptions(**given, dry_run=True)))
 
 
 def run_command(options: RunOptions, environment: Mapping[str, str] = os.environ) -> int:

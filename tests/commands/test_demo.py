@@ -9,7 +9,7 @@ from pathlib import Path
 from forked import Fork
 from running import end
 
-from invite_sweeper.cli.simulate import INVITED
+from invite_sweeper.cli.demo import INVITED
 
 REPOSITORY = Path(__file__).parents[2]
 

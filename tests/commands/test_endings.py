@@ -11,8 +11,8 @@ import faults
 import pytest
 
 import invite_sweeper
+from invite_sweeper.cli.help import TOPICS
 from invite_sweeper.cli.main import COMMANDS, app
-from invite_sweeper.cli.reference import TOPICS
 from invite_sweeper.endings import Advisor, Reason
 
 OLD = timedelta(days=20)

@@ -12,7 +12,7 @@ import pytest
 from result_schemas import mismatches, schema_name
 from running import cli_in
 
-from invite_sweeper.cli.reference import NAMES, schema_of
+from invite_sweeper.cli.schema import NAMES, schema_of
 from invite_sweeper.simulator.seed import ORG_ID
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -12,7 +12,7 @@ from deleting import deletes_after_confirmation
 from observed import ObservedAtlas
 
 from invite_sweeper.audit import AuditDirectory, verify_directory
-from invite_sweeper.cli.simulate import serve_in_thread
+from invite_sweeper.cli.demo import serve_in_thread
 from invite_sweeper.simulator import SimulatedAtlas
 
 ORGANIZATION = "5efda682a3f2ed2e7dd6cde4"

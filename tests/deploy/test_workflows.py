@@ -7,7 +7,7 @@ import yaml
 from deploy.manifests import ROOT
 from readmes import section
 
-from invite_sweeper.cli.reference import page
+from invite_sweeper.cli.help import page
 
 TEXTS = {
     path.name: path.read_text(encoding="utf-8")

@@ -1,0 +1,95 @@
+"""Command `demo`: a dry run and two sweeps against a simulated Atlas in this process."""
+
+import asyncio
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import click
+from rich.rule import Rule
+
+from invite_sweeper.cli.console import stdout_console
+from invite_sweeper.cli.options import Command, RunOptions
+from invite_sweeper.cli.simulate import build
+from invite_sweeper.cli.sweep import run_command
+from invite_sweeper.simulator import SimulatedAtlas, serve
+from invite_sweeper.simulator.scenarios import DEFAULT_SCENARIO, SCENARIOS
+from invite_sweeper.text import command
+
+
+@contextmanager
+def serve_in_thread(sim: SimulatedAtlas) -> Iterator[str]:
+    """Serve from a thread while the block runs; yield the base URL."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="simulated-atlas", daemon=True)
+    thread.start()
+    stack = AsyncExitStack()
+    try:
+        serving = stack.enter_async_context(serve(sim))
+        yield asyncio.run_coroutine_threadsafe(serving, loop).result()
+    finally:
+        asyncio.run_coroutine_threadsafe(stack.aclose(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+INVITED = "mira.web@partner.example.net"
+"""Whom the demo invites as the web interface of Atlas does."""
+_STEPS = (
+    ("1  A dry run", "It lists what a sweep would delete, and deletes nothing.", True),
+    ("2  The sweep", "It deletes what the dry run listed; every outcome is Atlas's answer.", False),
+    ("3  A second sweep", "Nothing is left to delete, so it sends no DELETE.", False),
+)
+
+
+@click.command(cls=Command)
+def demo() -> None:
+    """Show a dry run and two sweeps against a simulated Atlas.
+
+    The second sweep finds nothing left to delete.
+
+    Example: invite-sweeper demo
+    """
+    folder = Path(tempfile.mkdtemp(prefix="invite-sweeper-demo-"))
+    policy = folder / "policy.yaml"
+    policy.write_text(SCENARIOS[DEFAULT_SCENARIO].policy(), "utf-8")
+    sim, credentials = build(projects=5, invitations=3)
+    sim.add_user(
+        INVITED,
+        age=timedelta(days=23),
+        group_roles={next(iter(sim.groups)): ("GROUP_OWNER",)},
+        inviter="olga.admin@example.com",
+        by_web_interface=True,
+    )
+    console = stdout_console()
+    codes = []
+    click.echo("This Atlas is simulated: it runs in this process, and no account is used.")
+    click.echo(
+        f"{INVITED} was invited in its web interface 23 days ago: the lists of users show "
+        "that\ninvitation, the older lists of invitations do not. The policy reads all four lists:"
+        f"\n\n{policy.read_text('utf-8')}",
+        nl=False,
+    )
+    with serve_in_thread(sim) as base_url:
+        for title, explanation, dry_run in _STEPS:
+            console.print()
+            console.print(Rule(title, style="dim"), "")
+            click.echo(f"{explanation}\n")
+            options = RunOptions(
+                policy=policy, base_url=base_url, dry_run=dry_run, yes=True, quiet_progress=True
+            )
+            codes.append(run_command(options, credentials))
+    console.print(Rule(style="dim"))
+    click.echo("To try next:")
+    for words in (
+        ("audit", "show", "--policy", str(policy)),
+        ("audit", "verify", "--policy", str(policy)),
+        ("report", "--policy", str(policy), "--out", "report.html"),
+        ("init", "policy.yaml"),
+    ):
+        click.echo(f"  {command(*words)}")
+    raise SystemExit(max(codes))

@@ -1,0 +1,103 @@
+"""Command `help`: the documentation that ships with the program; its tables are made from it."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from importlib.resources import files
+from typing import Any, Final
+
+import click
+from rich.markdown import Markdown
+
+from invite_sweeper.cli.console import stdout_console
+from invite_sweeper.cli.main import app
+from invite_sweeper.cli.options import Command
+from invite_sweeper.endings import REFUSAL_REASONS, Advisor, ExitCode, Reason
+from invite_sweeper.errors import UsageError
+from invite_sweeper.json_text import to_json
+from invite_sweeper.policy import json_schema
+from invite_sweeper.text import command
+
+TOPICS: Final = {
+    "credentials": "how to pass credentials, and which roles are needed",
+    "policy": "every key of the policy with its default",
+    "sources": "Atlas's four lists, and what a deletion does in each",
+    "limits": "the limits and guards, and what to do when one refuses",
+    "audit": "the audit log, its chain, and how to restore",
+    "exit-codes": "what each exit code means and what to do",
+    "deployment": "cron, systemd, Kubernetes, monitoring",
+}
+
+
+@click.command(cls=Command)
+@click.argument(
+    "name", help=f"One of {', '.join(TOPICS)}, or a command.", metavar="[TOPIC]", required=False
+)
+@click.pass_context
+def help(context: click.Context, name: str | None) -> None:  # noqa: A001 - the command's name
+    """Show the documentation that ships with the program.
+
+    Example: invite-sweeper help exit-codes
+    """
+    if name is None:
+        for each, summary in TOPICS.items():
+            click.echo(f"  {command('help', each):<32}  {summary}")
+        click.echo(f"Options of a command: {command('COMMAND', '--help')}")
+        return
+    if name not in TOPICS:  # `audit` is the topic: errors name it
+        if (found := app.get_command(context, name)) is None:
+            raise UsageError(
+                f"{name!r} is not a topic.",
+                hint=f"Topics: {', '.join(TOPICS)}; or a command's name.",
+            )
+        click.echo(found.get_help(click.Context(found, context.parent, name)))
+        return
+    text = page(name)
+    if sys.stdout.isatty():
+        stdout_console().print(Markdown(text, hyperlinks=False))
+    else:
+        click.echo(text, nl=False)
+
+
+def page(topic: str) -> str:
+    """Return a topic's page as Markdown; tables come from the program itself."""
+    text = files("invite_sweeper").joinpath("help", f"{topic}.md").read_text("utf-8")
+    for name, lines in _TABLES.items():
+        marker = f"<!-- {name} -->\n"
+        if marker in text:
+            text = text.replace(marker, "".join(f"{line}\n" for line in lines()))
+    return text
+
+
+def _exit_codes() -> Iterator[str]:
+    yield from ("| code | meaning | what to do |", "|---|---|---|")
+    for code in ExitCode:
+        yield f"| {code:d} | {code.meaning} | {code.advice} |"
+
+
+def _reasons() -> Iterator[str]:
+    advisor = Advisor(run="RUN", policy="POLICY")
+    yield from ("| reason | exit code | what to do |", "|---|---|---|")
+    for each in Reason:
+        yield f"| `{each}` | {each.exit_code:d} | {' '.join(advisor.advise([each]))} |"
+
+
+def _keys(part: Any = None, depth: int = 0) -> Iterator[str]:  # noqa: ANN401 - JSON
+    """Yield a line for each key of the policy or a part of it, with nested ones below it."""
+    whole: Any = json_schema()
+    for name, key in (part or whole).get("properties", {}).items():
+        default = key.get("default")
+        text = default if isinstance(default, str) else to_json(default).decode()
+        shown = f" Default: `{text}`." if isinstance(default, str | int | float) else ""
+        yield f"{'  ' * depth}- `{name}`: {key.get('description', '')}{shown}"
+        items = key.get("items", {})
+        for each in (key, items, *items.get("anyOf", ())):
+            if "$ref" in each:
+                yield from _keys(whole["$defs"][each["$ref"].rpartition("/")[2]], depth + 1)
+
+
+_TABLES: Mapping[str, Callable[[], Iterator[str]]] = {
+    "exit codes": _exit_codes,
+    "policy keys": _keys,
+    "refusal reasons": lambda: iter((f"{', '.join(f'`{each}`' for each in REFUSAL_REASONS)}.",)),
+    "reasons": _reasons,
+}

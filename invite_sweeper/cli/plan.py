@@ -1,0 +1,26 @@
+"""Command `plan`: a sweep that stops before its first DELETE."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from invite_sweeper.cli.options import FILE, SWEEP, Command, RunOptions, options
+from invite_sweeper.cli.sweep import run_command
+
+
+@click.command(cls=Command)
+@click.argument(
+    "policy_argument", help="The policy file.", metavar="[POLICY]", required=False, type=FILE
+)
+@options(*(name for name in SWEEP if name not in {"dry_run", "yes"}))
+def plan(policy_argument: Path | None, **given: Any) -> None:  # noqa: ANN401
+    """Show what a sweep would delete, and delete nothing.
+
+    The file that the run leaves in the audit directory is the plan: `sweep --plan` takes it.
+
+    Example: invite-sweeper plan policy.yaml
+    """
+    if policy_argument is not None:
+        given["policy"] = policy_argument
+    raise SystemExit(run_command(RunOptions(**given, dry_run=True)))

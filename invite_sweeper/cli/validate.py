@@ -1,0 +1,79 @@
+"""Command `validate`: every error of a policy at once, without a network."""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import msgspec
+
+from invite_sweeper.atlas.credentials import credentials_variables
+from invite_sweeper.cli.console import write_json
+from invite_sweeper.cli.options import DEFAULT_POLICY, FILE, Command, options
+from invite_sweeper.cli.session import read_policy
+from invite_sweeper.endings import ExitCode
+from invite_sweeper.errors import ErrorParts
+from invite_sweeper.policy import InvalidPolicy, PolicyIssue, Severity, check_policy
+from invite_sweeper.text import escape_unprintable
+
+
+class Validation(msgspec.Struct, frozen=True):
+    """The result of `validate`.
+
+    Attributes:
+        policy_sha256: SHA-256 of a valid policy's bytes.
+        errors: Number of errors.
+        warnings: Number of warnings; of a policy with errors, those about its valid parts.
+        findings: The errors and the warnings, in the order of the file.
+        error: None for a valid policy.
+    """
+
+    file: str
+    valid: bool
+    policy_sha256: str | None
+    errors: int
+    warnings: int
+    findings: tuple[PolicyIssue, ...]
+    exit_code: int
+    error: ErrorParts | None
+
+
+@click.command(cls=Command)
+@click.argument(
+    "path", help="The policy file.", metavar="[POLICY]", envvar="INVITE_SWEEPER_POLICY",
+    type=FILE, default=DEFAULT_POLICY,
+)  # fmt: skip
+@options("output")
+def validate(path: Path, output: str) -> None:
+    """Check a policy offline and list all errors.
+
+    Warnings are about valid parts, such as a pattern that is a regular expression. If the
+    environment has credentials, organizations without any are among them.
+
+    Example: invite-sweeper validate config/policy.yaml
+    """
+    today, names = datetime.now(UTC).date(), credentials_variables(os.environ)
+    policy, issues = check_policy(read_policy(path), today, names)
+    errors = tuple(each for each in issues if each.severity is Severity.ERROR)
+    # The hint of other commands is to run this one.
+    error = InvalidPolicy(str(path), errors).having(hint="") if errors else None
+    if output == "json":
+        result = Validation(
+            file=str(path),
+            valid=policy is not None,
+            policy_sha256=policy.sha256 if policy is not None else None,
+            errors=len(errors),
+            warnings=len(issues) - len(errors),
+            findings=issues,
+            exit_code=int(ExitCode.DONE if error is None else error.exit_code),
+            error=error.to_json() if error is not None else None,
+        )
+        write_json(result)
+    else:
+        for each in issues:
+            if each.severity is Severity.WARNING:
+                click.echo(escape_unprintable(each.text(str(path))), err=True)
+    if error is not None:
+        raise error
+    if output == "text" and policy is not None:
+        click.echo(f"{path} is a valid policy (SHA-256 {policy.sha256}).")
