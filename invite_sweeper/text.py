@@ -13,6 +13,17 @@ from typing import Final
 from unicodedata import category, normalize
 
 NAME: Final = "invite-sweeper"
+ATLAS_ID: Final = "[0-9a-f]{24}"
+"""The regular expression of an id of a project, an organization, a user or an invitation.
+
+Source: the ids in all recordings, and the patterns of Atlas's OpenAPI document.
+"""
+_ATLAS_ID: Final = re.compile(ATLAS_ID)
+
+
+def is_atlas_id(text: str) -> bool:
+    """Return whether a text is an id of Atlas: 24 lower-case hex digits."""
+    return _ATLAS_ID.fullmatch(text) is not None
 
 
 def pluralize(number: int, singular: str, plural: str | None = None) -> str:
@@ -23,6 +34,11 @@ def pluralize(number: int, singular: str, plural: str | None = None) -> str:
 def plural_form(number: int, singular: str, plural: str) -> str:
     """Return the word that agrees with a number: `is` or `are`, `has` or `have`."""
     return singular if number == 1 else plural
+
+
+def upper_first(sentence: str) -> str:
+    """Return a text whose first letter is upper case."""
+    return sentence[:1].upper() + sentence[1:]
 
 
 def shorten_list(names: Sequence[str], max_names: int) -> str:
@@ -157,9 +173,14 @@ class ProjectPatterns:
     """
 
     def __init__(self, patterns: Iterable[str], *, protects: bool = False) -> None:
-        globs = list(patterns)
-        self._ids = {each.strip().lower() for each in globs if _PROJECT_ID.fullmatch(each)}
-        globs = [each for each in globs if not _PROJECT_ID.fullmatch(each)]
+        self._ids: set[str] = set()
+        globs: list[str] = []
+        for pattern in patterns:
+            possible_id = pattern.strip().lower()
+            if is_atlas_id(possible_id):
+                self._ids.add(possible_id)
+            else:
+                globs.append(pattern)
         self.has_globs = bool(globs)
         self._globs = Globs(globs, protects=protects)
 
@@ -168,9 +189,6 @@ class ProjectPatterns:
         if project_id.lower() in self._ids:
             return True
         return name is not None and self._globs.matches(name)
-
-
-_PROJECT_ID = re.compile(r"\s*[0-9a-fA-F]{24}\s*")
 
 
 _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})

@@ -31,8 +31,12 @@ from invite_sweeper.cli.streams import audit_copy, print_error_parts
 from invite_sweeper.endings import Advisor, WarningCode, WarningLevel
 from invite_sweeper.errors import DamagedLog, UsageError
 from invite_sweeper.last_resort import LastResort
-from invite_sweeper.policy import Policy, parse_duration_option, parse_policy
-from invite_sweeper.policy import read_policy as read_policy_file
+from invite_sweeper.policy import (
+    Policy,
+    parse_duration_option,
+    parse_policy,
+    read_policy_file,
+)
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report import terminal
 from invite_sweeper.report.handover import PlanToApply, lines_to_pass_on

@@ -5,7 +5,7 @@ from invite_sweeper.policy.issues import (
     check_policy,
     parse_duration_option,
     parse_policy,
-    read_policy,
+    read_policy_file,
 )
 from invite_sweeper.policy.model import Execution, Keep, Limits, Notification, Rule
 from invite_sweeper.policy.policy import Policy, json_schema
@@ -27,5 +27,5 @@ __all__ = [
     "parse_duration",
     "parse_duration_option",
     "parse_policy",
-    "read_policy",
+    "read_policy_file",
 ]

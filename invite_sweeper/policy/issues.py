@@ -2,10 +2,10 @@
 
 import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import get_args
+from typing import NamedTuple, get_args
 
 from msgspec import structs
 from pydantic import BaseModel, ValidationError
@@ -30,7 +30,7 @@ from invite_sweeper.policy.yaml_reader import (
     parse_yaml,
     quote,
 )
-from invite_sweeper.text import command, pluralize
+from invite_sweeper.text import command, is_atlas_id, pluralize, upper_first
 
 
 class InvalidPolicy(UsageError):
@@ -52,11 +52,11 @@ class InvalidPolicy(UsageError):
     @override
     def lines(self) -> tuple[str, ...]:
         """Return one line per error: `file:line:column: where: message; hint`."""
-        return tuple(each.text(self.name) for each in self.issues)
+        return tuple(issue.text(self.name) for issue in self.issues)
 
 
-def read_policy(path: Path) -> bytes:
-    """Read the policy at `path`, up to more than is allowed."""
+def read_policy_file(path: Path) -> bytes:
+    """Return the bytes of the policy at `path`, at most one more than is allowed."""
     try:
         return read_small_file(path, MAX_BYTES)
     except OSError as error:
@@ -76,9 +76,8 @@ def parse_duration_option(option: str, text: str) -> timedelta:
     try:
         return parse_duration(text)
     except InvalidValue as error:
-        raise UsageError(
-            f"{option} {text!r} {error.message}.", hint=f"{error.hint[:1].upper()}{error.hint[1:]}."
-        ) from None
+        hint = f"{upper_first(error.hint)}."
+        raise UsageError(f"{option} {text!r} {error.message}.", hint=hint) from None
 
 
 def parse_policy(data: bytes, name: str) -> Policy:
@@ -113,10 +112,11 @@ def check_policy(
         findings += [*policy.suspicious_entries(today), *policy.unread_list()]
         if credentials and not errors:
             findings += policy.unseen_organizations(credentials)
-    warnings = (
-        structs.replace(_issue(document, *each), severity=Severity.WARNING) for each in findings
-    )
-    return None if errors else policy, tuple(sorted([*errors, *warnings]))
+    issues = list(errors)
+    for finding in findings:
+        issue = _finding_issue(document, finding)
+        issues.append(structs.replace(issue, severity=Severity.WARNING))
+    return None if errors else policy, tuple(sorted(issues))
 
 
 def _parse(data: bytes, document: Document) -> tuple[Policy | None, set[PolicyIssue]]:
@@ -124,19 +124,21 @@ def _parse(data: bytes, document: Document) -> tuple[Policy | None, set[PolicyIs
 
     With errors, the policy serves for warnings alone: stand-ins replace what is not valid.
     """
-    errors = {*document.issues}
+    errors = set(document.issues)
     if document.root is None:
         return None, errors
     values = document.root.value
+    findings: list[Finding] = []
     try:
         policy = Policy.model_validate(values, context=data)
-        errors.update(_issue(document, *each) for each in _notice_too_long(policy))
+        findings += _notice_too_long(policy)
     except ValidationError as error:
         errors.update(_model_issues(document, error))
         if not isinstance(values, dict):
             return None, errors
         policy = _valid_parts(values, error)
-    errors.update(_issue(document, *each) for each in _across_fields(values))
+    findings += _across_fields(values)
+    errors.update(_finding_issue(document, finding) for finding in findings)
     return policy, errors
 
 
@@ -154,10 +156,12 @@ def _valid_parts(values: dict[str | int, object], error: ValidationError) -> Pol
     """Return the policy with stand-ins for the keys, rules and keep entries that have errors."""
     valid = {**values}
     for detail in error.errors(include_url=False):
-        key, *rest = detail["loc"]
-        entries = valid.pop(key, None)
-        if key in ("rules", "keep") and rest and isinstance(entries, tuple):
-            valid[key] = tuple(_ENTRY if n == rest[0] else each for n, each in enumerate(entries))
+        key, *inner_path = detail["loc"]
+        value = valid.pop(key, None)
+        if key in ("rules", "keep") and inner_path and isinstance(value, tuple):
+            entries = list(value)
+            entries[int(inner_path[0])] = _ENTRY
+            valid[key] = tuple(entries)
         elif key in _STAND_INS:
             valid[key] = _STAND_INS[key]
     return Policy.model_validate(valid)
@@ -198,21 +202,33 @@ def _model_issues(document: Document, error: ValidationError) -> Iterator[Policy
     """Yield the errors of the models, with position, message and hint."""
     for detail in error.errors(include_url=False):
         path = tuple(step for step in detail["loc"] if step != _KEY_MARKER)
-        is_key = detail["loc"][-1:] == (_KEY_MARKER,)
+        is_about_key = detail["loc"][-1:] == (_KEY_MARKER,)
         if detail["type"] == "extra_forbidden":
-            is_key, found = True, ("is not a known key", _suggest_key(path))
+            yield _issue(document, path, "is not a known key", _suggest_key(path), at_key=True)
         elif detail["type"] == "missing":
-            found = "is missing", f"add {_example(path)}"
-        elif is_key:
-            found = _constraint_message(detail, _describe(path[-1]))
+            yield _issue(document, path, "is missing", f"add {_example(path)}")
+        elif is_about_key:
+            message, hint = _constraint_message(detail, _describe(path[-1]))
+            yield _issue(document, path, message, hint, at_key=True)
         else:
-            # A bare organization id was validated as a mapping; report the entry itself.
-            node, path = document.find(path)
-            is_reported = detail["input"] is Placeholder.UNREADABLE
-            if is_reported or (detail["type"] == "too_short" and node.children):
-                continue
-            found = _message_and_hint(detail, path, node)
-        yield _issue(document, path, *found, at_key=is_key)
+            yield from _value_issues(document, path, detail)
+
+
+def _value_issues(document: Document, path: KeyPath, detail: ErrorDetails) -> Iterator[PolicyIssue]:
+    """Yield the error of a value, unless another one says it already."""
+    # A bare organization id was validated as a mapping; report the entry itself.
+    node, path = document.find(path)
+    is_reported = detail["input"] is Placeholder.UNREADABLE
+    # Invalid entries do not count for pydantic, and each of them has an error of its own.
+    has_invalid_entries = detail["type"] == "too_short" and node.children
+    if not is_reported and not has_invalid_entries:
+        message, hint = _message_and_hint(detail, path, node)
+        yield _issue(document, path, message, hint)
+
+
+def _finding_issue(document: Document, finding: Finding) -> PolicyIssue:
+    """Return the issue of a finding, with the position of its value."""
+    return _issue(document, finding.path, finding.message, finding.hint)
 
 
 def _issue(
@@ -228,7 +244,7 @@ def _message_and_hint(detail: ErrorDetails, path: KeyPath, node: Node) -> tuple[
     # What is no mapping is no policy: it may be the file of a token, which nothing may show.
     subject = _describe(node.value, node.text) if path else _describe_type(node.value)
     if node.value is Placeholder.EMPTY:
-        field = _last_described_key(path)[1]
+        field = _last_described_key(path).field
         remove = "" if field is None or field.is_required() else "remove it, or "
         return "is empty", f"{remove}write {_example(path)}"
     if detail["type"] == "too_short":
@@ -292,7 +308,7 @@ def _number(text: str, expected: str) -> str | None:
 
 
 def _suggest_key(path: KeyPath) -> str:
-    *_, model = _last_described_key(path[:-1])
+    model = _last_described_key(path[:-1]).model
     allowed = tuple(model.model_fields) if model else ()
     remove = f"remove it, or write {join_or(allowed)}"
     return suggest(path[-1], allowed, remove, cutoff=_KEY_SIMILARITY)
@@ -300,22 +316,35 @@ def _suggest_key(path: KeyPath) -> str:
 
 def _example(path: KeyPath) -> str:
     """Return the last described key on a path with an example value, in YAML."""
-    name, field, _ = _last_described_key(path)
-    if field is None:
+    key = _last_described_key(path)
+    if key.field is None:
         return "`version: 1`"
-    example = (field.examples or [""])[0]
+    example = (key.field.examples or [""])[0]
     value = example if isinstance(example, str) else json.dumps(example, ensure_ascii=False)
-    return f"`{name}: {value}`"
+    return f"`{key.name}: {value}`"
 
 
-def _last_described_key(path: KeyPath) -> tuple[str, FieldInfo | None, type[BaseModel] | None]:
-    """Return the last key on a path that a model describes, its field, and the model below it."""
-    name, field, model = "", None, _find_model(Policy)
+class _DescribedKey(NamedTuple):
+    """A key that a model describes.
+
+    Attributes:
+        field: None for the whole file.
+        model: That of its value; None if its value is not a mapping, nor a list of them.
+    """
+
+    name: str
+    field: FieldInfo | None
+    model: type[BaseModel] | None
+
+
+def _last_described_key(path: KeyPath) -> _DescribedKey:
+    """Return the last key on a path that a model describes."""
+    key = _DescribedKey("", None, Policy)
     for step in path:
-        if model is not None and isinstance(step, str):
-            name, field = step, model.model_fields[step]
-            model = _find_model(field.annotation)
-    return name, field, model
+        if key.model is not None and isinstance(step, str):
+            field = key.model.model_fields[step]
+            key = _DescribedKey(step, field, _find_model(field.annotation))
+    return key
 
 
 def _find_model(annotation: object) -> type[BaseModel] | None:
@@ -337,18 +366,28 @@ def _across_fields(data: object) -> Iterator[Finding]:
     lists = data if isinstance(data, dict) else {}
     ids = _listed_ids(lists.get("organizations"))
     for key in ("organizations", "sources", "rules", "keep", "notify"):
-        entries, seen = lists.get(key), dict[str, int]()
-        for number, entry in enumerate(entries if isinstance(entries, tuple) else ()):
-            path, name = (key, number), entry
+        value = lists.get(key)
+        entries = value if isinstance(value, tuple) else ()
+        for number, entry in enumerate(entries):
             if isinstance(entry, dict):
+                path = (key, number)
                 yield from _entry_errors(path, entry)
                 yield from _unlisted_organizations(path, entry, ids)
-                name = entry.get(_IDENTITIES.get(key, "name"))
-            if isinstance(name, str):
-                first = seen.setdefault(name.casefold(), number)
-                if first != number:
-                    message = f"repeats {quote(name)} of {key}[{first}]"
-                    yield Finding(path, message, _REPEAT_HINTS.get(key, "keep one of the two"))
+        yield from _repeated_entries(key, entries)
+
+
+def _repeated_entries(key: str, entries: Iterable[object]) -> Iterator[Finding]:
+    """Yield each entry of a list that has the name of an earlier one, whatever the case."""
+    first_numbers: dict[str, int] = {}
+    for number, entry in enumerate(entries):
+        name = entry.get(_IDENTITIES.get(key, "name")) if isinstance(entry, dict) else entry
+        if not isinstance(name, str):
+            continue
+        first = first_numbers.setdefault(name.casefold(), number)
+        if first != number:
+            message = f"repeats {quote(name)} of {key}[{first}]"
+            hint = _REPEAT_HINTS.get(key, "keep one of the two")
+            yield Finding((key, number), message, hint)
 
 
 _IDENTITIES = {"organizations": "id", "notify": "url_env"}
@@ -370,33 +409,51 @@ def _unlisted_organizations(
 ) -> Iterator[Finding]:
     """Yield each id in a rule or keep entry of an organization that the policy does not read."""
     values = entry.get("organizations")
-    for number, value in enumerate(values if isinstance(values, tuple) and ids else ()):
-        is_id = isinstance(value, str) and re.fullmatch("[0-9a-f]{24}", value)
-        if is_id and value not in ids:
+    if not isinstance(values, tuple) or not ids:  # what is wrong there is an error of its own
+        return
+    for number, value in enumerate(values):
+        if isinstance(value, str) and is_atlas_id(value) and value not in ids:
             message = f"{quote(value)} is not under the policy's `organizations`"
             hint = "add it there, or remove it here"
             yield Finding((*path, "organizations", number), message, hint)
 
 
 def _entry_errors(path: KeyPath, entry: dict[str, object]) -> Iterator[Finding]:
-    matchers = (*CONDITIONS, *SELECTIONS)
-    conditions = entry.keys() & set(CONDITIONS)
-    has_condition = conditions - {"expired"} or entry.get("expired", False) is not False
-    if path[0] == "rules" and not has_condition:
+    """Yield what an entry lacks, or has without a use."""
+    if path[0] == "rules" and not _has_condition(entry):
         hint = (
             "add `older_than`, `expired: true`, `expires_within`, `statuses` or "
             "`inviter_gone: true`"
         )
         yield Finding(path, "has no time or status condition", hint)
-    if path[0] == "keep" and not entry.keys() & set(matchers):
-        yield Finding(path, "would keep everything", f"add one of {join_or(matchers)}")
+    keep_keys = (*CONDITIONS, *SELECTIONS)
+    if path[0] == "keep" and entry.keys().isdisjoint(keep_keys):
+        yield Finding(path, "would keep everything", f"add one of {join_or(keep_keys)}")
     if path[0] == "notify":
-        at_secret, kind = (*path, "secret_env"), entry.get("kind")
-        if kind == SIGNING_KIND and "secret_env" not in entry:
-            yield Finding(at_secret, "is missing", "name the variable with the signing key")
-        others = set(get_args(ReceiverKind)) - {SIGNING_KIND}
-        if isinstance(kind, str) and kind in others and "secret_env" in entry:
-            yield Finding(at_secret, f"applies to `{SIGNING_KIND}`, not to `{kind}`", "remove it")
+        yield from _signing_errors(path, entry)
+
+
+def _has_condition(rule: dict[str, object]) -> bool:
+    """Return whether a rule says what makes an invitation stale.
+
+    `expired: false` does not: it would make every invitation stale that has not expired.
+    """
+    conditions = rule.keys() & set(CONDITIONS)
+    if conditions == {"expired"}:
+        return rule["expired"] is not False
+    return bool(conditions)
+
+
+def _signing_errors(path: KeyPath, entry: dict[str, object]) -> Iterator[Finding]:
+    """Yield a missing signing key, and one of a receiver whose messages are not signed."""
+    key_path = (*path, "secret_env")
+    kind = entry.get("kind")
+    has_key = "secret_env" in entry
+    if kind == SIGNING_KIND and not has_key:
+        yield Finding(key_path, "is missing", "name the variable with the signing key")
+    unsigned_kinds = set(get_args(ReceiverKind)) - {SIGNING_KIND}
+    if has_key and isinstance(kind, str) and kind in unsigned_kinds:
+        yield Finding(key_path, f"applies to `{SIGNING_KIND}`, not to `{kind}`", "remove it")
 
 
 def _notice_too_long(policy: Policy) -> Iterator[Finding]:

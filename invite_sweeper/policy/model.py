@@ -1,4 +1,9 @@
-"""The parts of the policy as frozen models, named as the keys of the file."""
+"""The parts of the policy as frozen models, named as the keys of the file.
+
+An invitation is deleted only if a rule matches it and no keep entry does. Of a rule or an entry,
+all conditions must match; a condition about a value that Atlas did not send keeps the invitation.
+Limits, notice and guards can only keep more.
+"""
 
 from datetime import date, timedelta
 from typing import Annotated, Any, Literal, TypeAlias
@@ -34,7 +39,7 @@ def _any_required(*keys: str) -> list[JsonValue]:
     return [{"required": [key]} for key in keys]
 
 
-class Matcher(StrictModel):
+class Conditions(StrictModel):
     """Selects invitations. All given conditions must match."""
 
     name: types.Text = key(..., "Name in the audit log.", "forgotten")
@@ -72,7 +77,7 @@ class Matcher(StrictModel):
     organizations: types.OneOrMore[types.OrganizationPattern] | None = key(
         None, "Globs on the organization's name, or ids; one must match.", ["Acme Sandbox*"]
     )
-    statuses: types.OneOrMore[types.Status] | None = key(
+    statuses: types.OneOrMore[types.InvitedStatus] | None = key(
         None,
         "Statuses; the invitation must have one of them. All by default. Rows of invites and "
         "org_invites are PENDING until they expire.",
@@ -86,13 +91,13 @@ class Matcher(StrictModel):
     )
 
 
-class Rule(Matcher):
+class Rule(Conditions):
     """Makes an invitation stale. Needs at least one time or status condition."""
 
     model_config = ConfigDict(json_schema_extra={"anyOf": _any_required(*CONDITIONS)})
 
 
-class Keep(Matcher):
+class Keep(Conditions):
     """Keeps an invitation; overrides the rules."""
 
     model_config = ConfigDict(json_schema_extra={"anyOf": _any_required(*CONDITIONS, *SELECTIONS)})
@@ -192,7 +197,7 @@ class AuditSettings(StrictModel):
     )
 
 
-class Notice(StrictModel):
+class NoticeSettings(StrictModel):
     """Announces an invitation before a later sweep deletes it."""
 
     wait: types.Duration = key(..., "Minimum time between the announcement and the deletion.", "7d")

@@ -1,7 +1,7 @@
 """The policy: its keys, warnings about its entries, and its JSON Schema."""
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import date, timedelta
 from hashlib import sha256
 from itertools import permutations
@@ -23,6 +23,7 @@ from invite_sweeper.models import (
 from invite_sweeper.policy import model, types
 from invite_sweeper.policy.model import Keep, Rule, key
 from invite_sweeper.policy.yaml_reader import KeyPath, quote
+from invite_sweeper.text import upper_first
 
 PLACEHOLDER_ORGANIZATION: Final = "0" * 24
 """In the policies of `config/`; no organization has this id."""
@@ -76,7 +77,7 @@ def _suspicious_role(role: str) -> types.Suspicion | None:
         return None
     spelled = re.sub(r"\W+", "_", role.upper())
     for word, prefix in (("PROJECT_", "GROUP_"), ("ORGANIZATION_", "ORG_")):
-        if spelled.startswith(word):  # As the web interface names it.
+        if spelled.startswith(word):  # as the web interface names it
             spelled = prefix + spelled.removeprefix(word)
     unknown = "check its spelling; Atlas may add roles"
     hint = types.suggest(spelled, KNOWN_ROLES, unknown, cutoff=_ROLE_SIMILARITY)
@@ -117,7 +118,7 @@ class Policy(model.StrictModel):
         "Where the audit log is, and what it records.",
         {"directory": "audit", "record": "all"},
     )
-    notice: model.Notice | None = key(
+    notice: model.NoticeSettings | None = key(
         None, "Announce an invitation first, and delete it in a later sweep.", {"wait": "7d"}
     )
     notify: tuple[model.Notification, ...] = key(
@@ -159,8 +160,8 @@ class Policy(model.StrictModel):
 
     def warnings(self, today: date) -> tuple[str, ...]:
         """Return warnings about entries that are valid but probably not intended."""
-        found = self.suspicious_entries(today)
-        return tuple(f"{each.message} {each.hint}".rstrip() for each in found)
+        findings = self.suspicious_entries(today)
+        return tuple(f"{finding.message} {finding.hint}".rstrip() for finding in findings)
 
     def suspicious_entries(self, today: date) -> Iterator[Finding]:
         """Yield each warning with the place of its entry."""
@@ -203,12 +204,14 @@ class Policy(model.StrictModel):
             )
         for read, unread in permutations((Source.ORG_USERS, Source.ORG_INVITES)):
             if read in self.sources and unread not in self.sources:
-                ends = ", or leave it out once Atlas has ended that list"
+                hint = f"Add {unread}."
+                if unread.replacements:
+                    hint = f"Add {unread}, or leave it out once Atlas has ended that list."
                 yield Finding(
                     ("sources",),
                     f"The policy reads {read} and not {unread}: what {unread} shows of a person "
                     "is not judged, not even by `keep`, and it ends with the invitation.",
-                    f"Add {unread}{ends if unread.replacements else ''}.",
+                    hint,
                 )
 
     def unseen_organizations(self, names: Collection[str]) -> Iterator[Finding]:
@@ -218,8 +221,9 @@ class Policy(model.StrictModel):
             names: Of the sets of credentials, "" for the one without a name.
         """
         for number, organization in enumerate(self.organizations):
-            suffix = f"_{organization.credentials}" if organization.credentials else ""
-            if (organization.credentials or "") not in names:
+            name = organization.credentials or ""
+            suffix = f"_{name}" if name else ""
+            if name not in names:
                 yield Finding(
                     ("organizations", number),
                     f"No credential in this environment sees {organization.id}.",
@@ -228,6 +232,7 @@ class Policy(model.StrictModel):
                 )
 
     def _scope_warnings(self) -> Iterator[Finding]:
+        """Yield warnings about the organizations and the lists."""
         sharing: dict[str | None, list[int]] = {}
         for number, organization in enumerate(self.organizations):
             sharing.setdefault(organization.credentials, []).append(number)
@@ -262,6 +267,7 @@ class Policy(model.StrictModel):
             )
 
     def _rule_warnings(self, path: KeyPath, rule: Rule) -> Iterator[Finding]:
+        """Yield warnings about a rule that can match nobody, or not those that it seems to."""
         age = rule.older_than or timedelta()
         if only_pending(rule, self.sources) and age >= INVITATION_LIFETIME:
             yield Finding(
@@ -293,14 +299,15 @@ class Policy(model.StrictModel):
         """
         if self.notice is None or only_pending(rule, self.sources) or not _is_late(rule, self):
             return False
-        others = (each for each in self.rules if _selects_all(each) and not _is_late(each, self))
-        return next(others, None) is None
+        rules_for_all = (other for other in self.rules if _selects_all(other))
+        return all(_is_late(other, self) for other in rules_for_all)
 
     def _spelling_warnings(self) -> Iterator[Finding]:
         """Yield the roles that do not exist here or at all, and the globs that are not globs."""
         has_organization_list = any(source.is_organization_level for source in self.sources)
         for path, where, value in self._values():
-            text, is_role = f"{quote(value)} in {where}", path[-2] == "roles"
+            text = f"{quote(value)} in {where}"
+            is_role = path[-2] == "roles"
             if is_role and value.upper().startswith("ORG_") and not has_organization_list:
                 yield Finding(
                     path,
@@ -308,16 +315,20 @@ class Policy(model.StrictModel):
                     "Read `org_users` too, or remove the role.",
                 )
             check = _suspicious_role if is_role else types.suspicious_pattern
-            if (found := check(value)) is not None:
-                message, hint = found
-                yield Finding(path, f"{text} {message}.", f"{hint[:1].upper()}{hint[1:]}.")
+            suspicion = check(value)
+            if suspicion is not None:
+                message, hint = suspicion
+                yield Finding(path, f"{text} {message}.", f"{upper_first(hint)}.")
 
     def _values(self) -> Iterator[tuple[KeyPath, str, str]]:
         """Yield each role and each glob with its path and what contains it."""
-        for path, where, part in ((("projects",), "", self.projects), *self._entries()):
-            for name in ("include", "exclude", *model.SELECTIONS):
-                for number, value in enumerate(getattr(part, name, None) or ()):
-                    yield (*path, name, number), where or f"`projects.{name}`", value
+        for name in ("include", "exclude"):
+            for number, value in enumerate(getattr(self.projects, name)):
+                yield ("projects", name, number), f"`projects.{name}`", value
+        for path, where, entry in self._entries():
+            for name in model.SELECTIONS:
+                for number, value in enumerate(getattr(entry, name) or ()):
+                    yield (*path, name, number), where, value
 
     def _entries(self) -> Iterator[tuple[KeyPath, str, Rule | Keep]]:
         """Yield each rule and keep entry with its path and what it is called in a sentence."""
@@ -353,23 +364,22 @@ def _is_late(rule: Rule, policy: Policy) -> bool:
 
 def _selects_all(rule: Rule) -> bool:
     """Return whether a rule matches every PENDING invitation of some age."""
-    narrows = rule.inviter_gone or any(getattr(rule, each) for each in model.SELECTIONS)
+    narrows = rule.inviter_gone or any(getattr(rule, key) for key in model.SELECTIONS)
     return _includes_pending(rule) and not narrows
 
 
 def _matches_everything(keep: Keep, organization_ids: Collection[str]) -> bool:
     """Return whether the entry has only patterns as conditions, each with one for any text."""
     conditions = keep.model_dump(exclude_none=True, include={*model.CONDITIONS, *model.SELECTIONS})
-    of_organizations = conditions.pop("organizations", ("*",))
-    has_all = "*" in of_organizations or set(organization_ids) <= set(of_organizations)
-    return (
-        has_all
-        and conditions.keys() <= {"usernames", "inviters", "projects"}
-        and all(
-            any(set(pattern) <= {"*", "@"} for pattern in patterns)
-            for patterns in conditions.values()
-        )
-    )
+    organizations = conditions.pop("organizations", ("*",))
+    has_all = "*" in organizations or set(organization_ids) <= set(organizations)
+    has_only_patterns = conditions.keys() <= {"usernames", "inviters", "projects"}
+    return has_all and has_only_patterns and all(map(_has_catch_all, conditions.values()))
+
+
+def _has_catch_all(patterns: Iterable[str]) -> bool:
+    """Return whether one of the patterns matches any text: `*`, or `*@*` for addresses."""
+    return any(set(pattern) <= {"*", "@"} for pattern in patterns)
 
 
 _SCHEMA_DRAFT = "http://json-schema.org/draft-07/schema#"

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, Wi
 
 from invite_sweeper.models import MembershipStatus, Source
 from invite_sweeper.policy.yaml_reader import Placeholder, quote
+from invite_sweeper.text import ATLAS_ID, is_atlas_id
 
 _MAX_COUNT: Final = 1_000_000_000
 _MAX_DURATION: Final = timedelta(days=36_500)
@@ -61,10 +62,11 @@ def suggest(
         cutoff: Minimum difflib ratio; 1 means identical. The default matches `EXPIRED` with
             `INVITATION_EXPIRED`.
     """
-    folded = {candidate.casefold(): candidate for candidate in candidates}
+    by_folded = {candidate.casefold(): candidate for candidate in candidates}
     if isinstance(word, str) and len(word) <= _MAX_COMPARED_LENGTH:
-        for found in difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=cutoff):
-            return f"write `{folded[found]}`"
+        closest = difflib.get_close_matches(word.casefold(), by_folded, n=1, cutoff=cutoff)
+        if closest:
+            return f"write `{by_folded[closest[0]]}`"
     return otherwise or f"write {join_or(candidates)}"
 
 
@@ -99,9 +101,12 @@ def parse_duration(text: str, *, zero: bool = False) -> timedelta:
 def format_duration(duration: timedelta) -> str:
     """Return a duration of whole seconds as a policy writes it, in the largest unit that fits."""
     seconds = round(duration.total_seconds())
-    units = (unit for unit in ("d", "h", "m") if seconds and seconds % _SECONDS[unit] == 0)
-    unit = next(units, "s")
-    return f"{seconds // _SECONDS[unit]}{unit}"
+    if seconds == 0:
+        return "0s"
+    for unit in ("d", "h", "m"):
+        if seconds % _SECONDS[unit] == 0:
+            return f"{seconds // _SECONDS[unit]}{unit}"
+    return f"{seconds}s"
 
 
 def _clean_text(value: str) -> str:
@@ -119,9 +124,9 @@ _INVISIBLE_CATEGORIES = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
 def _atlas_id(value: str) -> str:
-    if re.fullmatch(r"[0-9a-f]{24}", value):
+    if is_atlas_id(value):
         return value
-    if re.fullmatch(r"[0-9a-f]{24}", value.lower()):
+    if is_atlas_id(value.lower()):
         raise InvalidValue("has upper-case letters", f"write `{value.lower()}`")
     raise InvalidValue("is not an organization id", "write 24 hex digits (0-9, a-f)")
 
@@ -205,11 +210,19 @@ _UNMATCHED_USERNAMES: Final = (
 
 def _username(pattern: str) -> str:
     for regex, message, hint in _UNMATCHED_USERNAMES:
-        if found := re.fullmatch(regex, pattern):
-            parts = found.groups()
-            suspicion = message.format(*parts), hint.format(*parts)
-            raise InvalidValue(*(suspicious_pattern(pattern) or suspicion))
+        if match := re.fullmatch(regex, pattern):
+            _reject_regex(pattern)
+            parts = match.groups()
+            raise InvalidValue(message.format(*parts), hint.format(*parts))
     return pattern
+
+
+def _reject_regex(pattern: str) -> None:
+    """Raise InvalidValue for a pattern that is not a glob: what else is wrong follows from that."""
+    suspicion = suspicious_pattern(pattern)
+    if suspicion is not None:
+        message, hint = suspicion
+        raise InvalidValue(message, hint)
 
 
 def _own_username(pattern: str) -> str:
@@ -225,13 +238,14 @@ _UNLIKE_ADDRESSES: Final = ("a@b.cd", "efg.hij+12@klm-34.nopq.rstuvw")
 
 
 def _organization(pattern: str) -> str:
-    if re.fullmatch("[0-9a-fA-F]{24}", pattern):
+    if is_atlas_id(pattern.lower()):
         return _atlas_id(pattern)
     return _check_id_length(pattern)
 
 
 def _check_id_length(pattern: str) -> str:
-    if re.fullmatch("(?!.{24}$)[0-9a-fA-F]{20,28}", pattern):
+    """Reject what is probably an id with a missing or doubled digit."""
+    if re.fullmatch("[0-9a-fA-F]{20,28}", pattern) and not is_atlas_id(pattern.lower()):
         raise InvalidValue(f"has {len(pattern)} hex digits; an id has 24", "check the id")
     return pattern
 
@@ -242,8 +256,9 @@ def _project(pattern: str) -> str:
         hint = f"write {name}, under `include` to read it or under `exclude` to skip it"
         raise InvalidValue("starts with `!`, which does not negate", hint)
     if pattern.endswith("/"):
-        suspicion = "ends with `/`, and no project's name does", f"write {quote(pattern[:-1])}"
-        raise InvalidValue(*(suspicious_pattern(pattern) or suspicion))
+        _reject_regex(pattern)
+        hint = f"write {quote(pattern[:-1])}"
+        raise InvalidValue("ends with `/`, and no project's name does", hint)
     return _check_id_length(pattern)
 
 
@@ -269,8 +284,8 @@ def _null(value: object) -> object:
     return None if value is Placeholder.EMPTY else value
 
 
-T = TypeVar("T")
-OneOrMore: TypeAlias = Annotated[tuple[T, ...], Field(min_length=1)]
+_T = TypeVar("_T")
+OneOrMore: TypeAlias = Annotated[tuple[_T, ...], Field(min_length=1)]
 Text: TypeAlias = Annotated[
     str, AfterValidator(_clean_text), Field(json_schema_extra={"minLength": 1})
 ]
@@ -284,7 +299,7 @@ OwnPattern: TypeAlias = Annotated[UsernamePattern, AfterValidator(_own_username)
 OrganizationPattern: TypeAlias = Annotated[Text, AfterValidator(_organization)]
 ProjectPattern: TypeAlias = Annotated[Text, AfterValidator(_project)]
 AtlasId: TypeAlias = Annotated[
-    str, AfterValidator(_atlas_id), Field(json_schema_extra={"pattern": "^[0-9a-f]{24}$"})
+    str, AfterValidator(_atlas_id), Field(json_schema_extra={"pattern": f"^{ATLAS_ID}$"})
 ]
 CredentialsName: TypeAlias = Annotated[str, Field(pattern="^[A-Z0-9_]+$")]
 Variable: TypeAlias = Annotated[str, Field(pattern="^[A-Z_][A-Z0-9_]*$")]
@@ -314,7 +329,7 @@ Day: TypeAlias = Annotated[
 KnownSource: TypeAlias = Annotated[
     Source, Field(strict=False), WithJsonSchema({"enum": [str(source) for source in Source]})
 ]
-Status: TypeAlias = Literal[
+InvitedStatus: TypeAlias = Literal[
     MembershipStatus.PENDING,
     MembershipStatus.INVITATION_EXPIRED,
     MembershipStatus.INVITATION_REJECTED,

@@ -202,12 +202,9 @@ class Document:
             message = f"{_subject(path, text)} is read as a number in base 60"
             hint = "write it without colons, or quote it if it is a string"
         else:
-            try:
-                if len(text) <= _MAX_VALUE_LENGTH:
-                    value = _CONSTRUCTOR.construct_object(yaml.ScalarNode(tag, text))
-                    return Placeholder.EMPTY if value is None else value
-            except (ValueError, OverflowError, yaml.YAMLError):
-                pass
+            value = _construct(tag, text)
+            if value is not Placeholder.UNREADABLE:
+                return value
             message = f"{_subject(path, text)} is read as {_REJECTED_TYPES[name]}"
             hint = "rewrite it, or quote it if it is a string"
         self.report(_mark(event).index, path, message, hint)
@@ -250,14 +247,29 @@ class Document:
         return None
 
 
+def _construct(tag: str, text: str) -> object:
+    """Return the number, boolean, date or null that a text means; UNREADABLE if it means none."""
+    if len(text) > _MAX_VALUE_LENGTH:
+        return Placeholder.UNREADABLE
+    try:
+        value = _CONSTRUCTOR.construct_object(yaml.ScalarNode(tag, text))
+    except (ValueError, OverflowError, yaml.YAMLError):
+        return Placeholder.UNREADABLE
+    return Placeholder.EMPTY if value is None else value
+
+
 def quote(text: str) -> str:
     """Return a text in backticks, shortened, with unprintable characters escaped."""
     cut = text if len(text) <= _MAX_QUOTED_LENGTH else f"{text[:_MAX_QUOTED_LENGTH]}…"
-    shown = (
-        each if each.isprintable() else each.encode("unicode_escape", "backslashreplace").decode()
-        for each in cut
-    )
-    return f"`{''.join(shown)}`"
+    shown = "".join(map(_escape, cut))
+    return f"`{shown}`"
+
+
+def _escape(character: str) -> str:
+    """Return a character as it can be shown."""
+    if character.isprintable():
+        return character
+    return character.encode("unicode_escape", "backslashreplace").decode()
 
 
 _MAX_QUOTED_LENGTH = 60
@@ -270,8 +282,10 @@ def _subject(path: KeyPath, text: str) -> str:
 
 def format_path(path: KeyPath) -> str:
     """Format a path, such as `rules[0].older_than`; the top of the file is `policy`."""
-    steps = (f"[{each}]" if isinstance(each, int) else f".{quote(each)[1:-1]}" for each in path)
-    return "".join(steps).removeprefix(".") or "policy"
+    text = ""
+    for step in path:
+        text += f"[{step}]" if isinstance(step, int) else f".{quote(step)[1:-1]}"
+    return text.removeprefix(".") or "policy"
 
 
 def parse_yaml(data: bytes, loader: type[yaml.SafeLoader] = LOADER) -> Document:
@@ -284,10 +298,13 @@ def parse_yaml(data: bytes, loader: type[yaml.SafeLoader] = LOADER) -> Document:
         before = data[: error.start].decode()
         return _unreadable(before, "the file is not UTF-8 text", "save it as UTF-8")
     if forbidden := _FORBIDDEN.search(text):
-        name, hint = quote(forbidden[0]), "remove it"
+        name = quote(forbidden[0])
+        hint = "remove it"
         if forbidden[0] == "\r":
-            name, hint = "a carriage return without a line feed", "end each line with LF or CR LF"
-        return _unreadable(text[: forbidden.start()], f"{name} is not allowed in a policy", hint)
+            name = "a carriage return without a line feed"
+            hint = "end each line with LF or CR LF"
+        before = text[: forbidden.start()]
+        return _unreadable(before, f"{name} is not allowed in a policy", hint)
     document = Document(text)
     try:
         document.build(yaml.parse(text, Loader=loader))
@@ -361,9 +378,12 @@ def _syntax_error(error: Exception, text: str) -> tuple[int, str, str]:
     index = error.problem_mark.index
     problem = f"{error.context or ''} {error.problem or ''}"
     if "cannot start any token" in problem:
-        if text[index : index + 1] == "\t":
+        character = text[index : index + 1]
+        if character == "\t":
             return index, "a tab is used for indentation", "indent with spaces"
-        return index, f"a string that starts with `{text[index : index + 1]}` is not quoted", _QUOTE
+        return index, f"a string that starts with `{character}` is not quoted", _QUOTE
     if _REPORTED_AT_START.match(problem) and error.context_mark:
         index = error.context_mark.index
-    return next((index, cause, fix) for part, cause, fix in _SYNTAX_ERRORS if part in problem)
+    # The last row is part of every text.
+    cause, fix = next((cause, fix) for part, cause, fix in _SYNTAX_ERRORS if part in problem)
+    return index, cause, fix
