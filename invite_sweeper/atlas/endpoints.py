@@ -3,7 +3,6 @@
 A request that is not built from `ENDPOINTS` with well-formed ids is never sent.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -13,6 +12,7 @@ from typing import Final, NamedTuple
 from urllib.parse import quote
 
 from invite_sweeper.models import INVITED_STATUSES, MAX_CLOCK_SKEW_S, MembershipStatus, Source
+from invite_sweeper.text import is_atlas_id
 
 _MAX_REFILLS_RESERVED: Final = 10
 
@@ -63,9 +63,6 @@ V2023_01_01: Final = "application/vnd.atlas.2023-01-01+json"
 V2024_08_05: Final = "application/vnd.atlas.2024-08-05+json"
 V2025_02_19: Final = "application/vnd.atlas.2025-02-19+json"
 """For every call about users: the previous version lists and deletes only active members."""
-
-
-_ID: Final = re.compile(r"[a-f0-9]{24}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,11 +223,6 @@ class InvalidRequest(ValueError):
     """The request is not in `ENDPOINTS`, or one of its ids is malformed. Nothing is sent."""
 
 
-def is_id(text: str) -> bool:
-    """Return whether `text` is an Atlas id: 24 lower-case hex digits."""
-    return _ID.fullmatch(text) is not None
-
-
 def build_path(
     endpoint: Endpoint,
     *ids: str,
@@ -256,7 +248,7 @@ def build_path(
     is_known = endpoint in ENDPOINTS and len(ids) == endpoint.template.count("{}")
     is_paged = page is not None and page > 0
     is_known = is_known and bool(username) is endpoint.by_username
-    if not is_known or is_paged is not endpoint.paged or not all(map(_ID.fullmatch, ids)):
+    if not is_known or is_paged is not endpoint.paged or not all(map(is_atlas_id, ids)):
         raise InvalidRequest(f"invalid request: {endpoint.method} {endpoint.template}")
     path, query = endpoint.template.format(*ids), endpoint.query
     if since is not None:

@@ -4,7 +4,7 @@ from http.client import CONFLICT
 from typing import Final
 
 from invite_sweeper.atlas.client import Client
-from invite_sweeper.atlas.endpoints import ADD_ORG_USER, SOURCES, InvalidRequest, is_id
+from invite_sweeper.atlas.endpoints import ADD_ORG_USER, SOURCES, InvalidRequest
 from invite_sweeper.atlas.lists import parse_object
 from invite_sweeper.atlas.responses import (
     REDIRECT,
@@ -20,6 +20,7 @@ from invite_sweeper.atlas.responses import (
 from invite_sweeper.errors import RunError
 from invite_sweeper.json_text import to_json
 from invite_sweeper.models import Invitation, MembershipStatus, Outcome, Sending
+from invite_sweeper.text import is_atlas_id
 
 _RATE_LIMITED_CODE: Final = "RATE_LIMITED_IP"
 _MEMBERSHIPS: Final = {
@@ -106,7 +107,7 @@ def _created_outcome(response: Response) -> Outcome:
         return Outcome.UNKNOWN
     if "orgMembershipStatus" in body:
         return _MEMBERSHIPS.get(str(body["orgMembershipStatus"]), Outcome.UNKNOWN)
-    is_invitation = is_id(str(body.get("id"))) and "expiresAt" in body and "username" in body
+    is_invitation = is_atlas_id(str(body.get("id"))) and "expiresAt" in body and "username" in body
     return Outcome.RESTORED if is_invitation else Outcome.UNKNOWN
 
 
@@ -114,7 +115,7 @@ def _of_organization(invitation: Invitation) -> dict[str, object]:
     """Return the same organization roles, project roles and teams as before."""
     groups: dict[str, list[str]] = {}
     for group_id, role in invitation.project_roles:
-        if is_id(group_id) and role:
+        if is_atlas_id(group_id) and role:
             groups.setdefault(group_id, []).append(role)
     roles: dict[str, object] = {"orgRoles": invitation.roles}
     if groups:

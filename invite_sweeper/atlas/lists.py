@@ -14,7 +14,7 @@ import msgspec
 from msgspec import structs
 
 from invite_sweeper.atlas.client import Client
-from invite_sweeper.atlas.endpoints import Endpoint, InvalidRequest, is_id
+from invite_sweeper.atlas.endpoints import Endpoint, InvalidRequest
 from invite_sweeper.atlas.responses import (
     InvalidResponse,
     ListChanged,
@@ -35,13 +35,13 @@ from invite_sweeper.models import (
     rfc3339,
 )
 from invite_sweeper.redaction import SECRETS
-from invite_sweeper.text import casefold_visible
+from invite_sweeper.text import ATLAS_ID, casefold_visible, is_atlas_id
 
 _MAX_RAW_LENGTH: Final = 200
 Row = TypeVar("Row")
 Item = TypeVar("Item")
 _RFC3339: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
-_Id = Annotated[str, msgspec.Meta(pattern=r"\A[a-f0-9]{24}\Z")]
+_Id = Annotated[str, msgspec.Meta(pattern=rf"\A{ATLAS_ID}\Z")]
 _Text = Annotated[str, msgspec.Meta(min_length=1)]
 
 
@@ -199,7 +199,7 @@ def _with_links(
         for role in ((each.group_role,) if each.group_role else each.group_roles or ("",))
     )
     linked = dict.fromkeys(group_id for group_id, _ in project_roles)
-    is_known = assignments is not None and team_ids is not None and all(map(is_id, team_ids))
+    is_known = assignments is not None and team_ids is not None and all(map(is_atlas_id, team_ids))
     return structs.replace(
         found,
         team_ids=team_ids or (),
@@ -225,7 +225,7 @@ class ProjectRow(Record):
     def project(self) -> Project | ListUnreadable:
         """Return the project; ListUnreadable if its id is malformed."""
         group_id = self.id or ""
-        if not is_id(group_id):
+        if not is_atlas_id(group_id):
             return ListUnreadable(_shortened(group_id), self.name, "The project id is malformed.")
         tags = tuple((tag.key, tag.value) for tag in self.tags or ())
         return Project(group_id, self.name, _shared(self.org_id), tags)
@@ -374,7 +374,7 @@ def _of_row(fields: object, number: int, what: str) -> UnexpectedContent:
     known = fields if isinstance(fields, dict) else {}
     row_id, username = known.get("id"), known.get("username")
     name = f"number {number}"
-    if isinstance(row_id, str) and is_id(row_id):
+    if isinstance(row_id, str) and is_atlas_id(row_id):
         name = f"with the id {row_id}"
     elif isinstance(username, str) and username:
         name = f"of {_shortened(username)}"

@@ -12,7 +12,7 @@ from msgspec.structs import astuple
 
 from invite_sweeper.atlas import endpoints
 from invite_sweeper.atlas.client import Client
-from invite_sweeper.atlas.endpoints import Endpoint, is_id
+from invite_sweeper.atlas.endpoints import Endpoint
 from invite_sweeper.atlas.http import Request
 from invite_sweeper.atlas.lists import (
     ApiKeyRow,
@@ -51,7 +51,7 @@ from invite_sweeper.models import (
     Seats,
     Source,
 )
-from invite_sweeper.text import casefold_visible
+from invite_sweeper.text import casefold_visible, is_atlas_id
 
 Named = TypeVar("Named", ProjectRow, OrganizationRow)
 _CLIENT_ID_PREFIX: Final = "mdb_sa_id_"
@@ -306,7 +306,7 @@ class AtlasReader:
         There are at most two; an expired one stays. Empty for other credentials.
         """
         account_id = self._client.actor.removeprefix(_CLIENT_ID_PREFIX)
-        if not is_id(account_id):
+        if not is_atlas_id(account_id):
             return ()
         result = await self._client.call(
             self._client.request(

@@ -43,7 +43,7 @@ from invite_sweeper.sweep.discovery import Reader
 from invite_sweeper.sweep.guards import check_limits
 from invite_sweeper.sweep.plan import plan_all
 from invite_sweeper.sweep.result import Result
-from invite_sweeper.text import command, escape_unprintable, shorten_list
+from invite_sweeper.text import command, escape_unprintable, is_atlas_id, shorten_list
 
 _DEFAULT_AGE = "14d"
 _OUTSIDERS_AGE = "3d"
@@ -286,7 +286,7 @@ def _ask_for_organizations(visible: Sequence[Choice]) -> Sequence[Choice]:
         words = answer.lower().replace(",", " ").split()
         if words == ["all"] and visible:
             return visible
-        if not all(word in known or re.fullmatch("[0-9a-f]{24}", word) for word in words):
+        if not all(word in known or is_atlas_id(word) for word in words):
             raise click.BadParameter("Type numbers of the list, or ids of 24 hex digits.")
         return list(dict.fromkeys(known.get(word, Choice(word)) for word in words))
 

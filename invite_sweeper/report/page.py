@@ -32,7 +32,7 @@ from invite_sweeper.report.story import (
     tell,
     tell_verification,
 )
-from invite_sweeper.text import escape_unprintable, pluralize
+from invite_sweeper.text import ATLAS_ID, escape_unprintable, pluralize
 
 DOUBT: Final = "The log is damaged: what follows comes from it and may be wrong."
 _NIGHTS: Final = 30
@@ -268,7 +268,7 @@ def render_html(page: Page) -> str:
     )
 
 
-_LONG_WORD: Final = re.compile(r"(?<!\S)(?!\(?[0-9a-f]{24}\)?(?!\S))\S{17,}")
+_LONG_WORD: Final = re.compile(rf"(?<!\S)(?!\(?{ATLAS_ID}\)?(?!\S))\S{{17,}}")
 """Other than an id of Atlas."""
 _OPTION: Final = re.compile(r"(?<!\S)--[a-z][a-z-]{1,24}(?!\S)")
 """Of a command that can be copied: a browser would break it after its hyphens."""

@@ -35,6 +35,7 @@ from invite_sweeper.text import (
     casefold_lookalike,
     casefold_visible,
     escape_unprintable,
+    is_atlas_id,
 )
 
 MatchResult: TypeAlias = bool | str
@@ -297,7 +298,6 @@ _ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 """A person's address; API keys and service accounts have other names."""
 
 
-_ID_PATTERN = re.compile(r"[a-f0-9]{24}")
 KEEP_REASONS: Final = {
     "too_young": "too young for every rule",
     "no_rule": "no rule matches",
@@ -442,7 +442,7 @@ class Selector:
             yield entry, match_all(conditions, invitation, self._now), results
 
     def _keep_reason(self, invitation: Invitation, now: datetime) -> str | None:
-        if _ID_PATTERN.fullmatch(invitation.invitation_id) is None:
+        if not is_atlas_id(invitation.invitation_id):
             return "unreadable_id"
         if invitation.source in SOURCES_OF_USERS and invitation.status not in INVITED_STATUSES:
             return "not_pending"
