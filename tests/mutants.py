@@ -404,6 +404,12 @@ MUTANTS = r"""
 -    await check_written_plan(log,
 +    await log.sync() or (log,
 ? tests/unit/sweep/test_guards.py
+= a refusal by unreadable projects names the person of a row: sweep/guards.py
+-'an answer that is not a complete list' if _is_odd(unreadable) else reason
++reason
+= a missing role among unreadable projects is no advice: sweep/guards.py
+-    if any(is_permission_error(each.http_status, each.error_code) for each in unread):
++    if False:
 = max_unreadable_projects is off by one: sweep/guards.py
 -if counts.projects_unreadable > limits.max_unreadable_projects:
 +if counts.projects_unreadable > limits.max_unreadable_projects + 1:

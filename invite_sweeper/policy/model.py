@@ -119,9 +119,13 @@ class Limits(StrictModel):
     `max_share` when 10 or fewer are stale, `max_population_drop` for a count of 10 or fewer.
     """
 
-    max_deletions: types.Count = key(100, "Maximum deletions within `period`.")
+    max_deletions: types.Count = key(
+        100, "Maximum deletions within `period`, by all runs of the audit directory together."
+    )
     max_deletions_per_project: types.Count = key(
-        25, "Maximum deletions in one project within `period`."
+        25,
+        "Maximum deletions in one project, or in the lists of one organization, within `period`, "
+        "by all runs of the audit directory together.",
     )
     max_share: types.Share = key(
         0.5, "Maximum stale share of all invitations; ignored when 10 or fewer are stale."

@@ -12,12 +12,13 @@ from math import ceil
 from typing import Final
 
 from invite_sweeper import text
+from invite_sweeper.atlas.responses import REDIRECT, SERVER_ERROR, is_permission_error
 from invite_sweeper.audit import CompleteRun, History, SavedPlan
 from invite_sweeper.audit.events import RunStarted
 from invite_sweeper.counts import total
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused
-from invite_sweeper.models import MAX_CLOCK_SKEW_S, Outcome, parse_timestamp
+from invite_sweeper.models import MAX_CLOCK_SKEW_S, ListUnreadable, Outcome, parse_timestamp
 from invite_sweeper.policy import Limits
 from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.organization import OrganizationPlan, Reading
@@ -66,14 +67,10 @@ def _violations(
     planned = Counter(line.scope_id for plan in plans for line in plan.deletions)
     stale, seen = planned.total(), counts.invitations_seen
     if counts.projects_unreadable > limits.max_unreadable_projects:
-        unread = [
-            _describe_place(each.list_key[2], each.project_name or "", each.org_id or "", labels)
-            for plan in plans
-            for each in plan.reading.unread
-        ]
+        unread = [_describe_unread(each, labels) for plan in plans for each in plan.reading.unread]
         found = f"{pluralize(counts.projects_unreadable, 'project')} could not be read"
         limit = f"max_unreadable_projects: {limits.max_unreadable_projects}{part}"
-        message = f"{found}: {shorten_list(unread, _MAX_SHOWN)}, over {limit}."
+        message = f"{found}, over {limit}: {shorten_list(unread, _MAX_SHOWN)}."
         yield Reason.MAX_UNREADABLE_PROJECTS, message, None
     if stale and stale + recent.total() > limits.max_deletions:
         found = _with_recent(pluralize(stale, "stale invitation"), stale, recent.total(), limits)
@@ -108,7 +105,7 @@ def check_limits(plans: Sequence[OrganizationPlan], command: Command) -> None:
     if not violations:
         return
     reasons, messages, _ = zip(*violations, strict=True)
-    hints = list(dict.fromkeys(reason.advice for reason in reasons))
+    hints = list(dict.fromkeys(_advice(reason, plans, command) for reason in reasons))
     needed = [f"{reason}: {value}" for reason, _, value in violations if value is not None]
     if needed and command.shard is None:
         keys = f"{', '.join(needed)}, or over_limit: trim"
@@ -124,6 +121,46 @@ def _describe_place(id_: str, name: str, org_id: str, labels: Mapping[str, str])
         return f"the lists of {organization}"
     of = f" of {organization}" if org_id and len(labels) > 1 else ""
     return f"project {escape_unprintable(name)} ({id_}){of}"
+
+
+def _describe_unread(unreadable: ListUnreadable, labels: Mapping[str, str]) -> str:
+    """Return a list that could not be read, with its reason.
+
+    The reason of a row of a wrong type names a person, who is in no message to others.
+    """
+    org_id, name = unreadable.org_id or "", unreadable.project_name or ""
+    place = _describe_place(unreadable.list_key[2], name, org_id, labels)
+    reason = unreadable.reason.removesuffix(".")
+    return f"{place}: {'an answer that is not a complete list' if _is_odd(unreadable) else reason}"
+
+
+def _advice(reason: Reason, plans: Iterable[OrganizationPlan], command: Command) -> str:
+    """Return what to do about a limit; about unreadable lists, what fits their causes."""
+    if reason is not Reason.MAX_UNREADABLE_PROJECTS:
+        return reason.advice
+    advice: list[str] = []
+    unread = [unreadable for plan in plans for unreadable in plan.reading.unread]
+    if any(is_permission_error(each.http_status, each.error_code) for each in unread):
+        advice.append("Grant the credentials the role that is missing, or exclude the projects.")
+    if any(_may_pass(each) for each in unread):
+        advice.append("Run the command again: an outage passes.")
+    if any(_is_odd(each) for each in unread):
+        advice.append("An answer was not a complete list: check for a proxy or cache.")
+    doctor = text.command("doctor", "--policy", command.policy_path)
+    advice.append(f"Each list with its reason: {doctor}. Else raise max_unreadable_projects.")
+    return " ".join(advice)
+
+
+def _may_pass(unreadable: ListUnreadable) -> bool:
+    """Return whether a list was not read because of an outage."""
+    status = unreadable.http_status
+    return status is None or status >= SERVER_ERROR
+
+
+def _is_odd(unreadable: ListUnreadable) -> bool:
+    """Return whether a list was answered with 2xx, and not believed."""
+    status = unreadable.http_status
+    return status is not None and status < REDIRECT
 
 
 def _with_recent(found: str, count: int, recent: int, limits: Limits) -> str:

@@ -120,20 +120,21 @@ def test_each_limit_is_inclusive_and_a_violation_names_count_place_and_limit(
     assert violations(plan(*over, seen=seen), given) == [(name, message)]
 
 
-UNREAD = ", ".join(f"project P{n} ({object_id(500 + n)})" for n in range(5))
+UNREAD = ", ".join(f"project P{n} ({object_id(500 + n)}): 503" for n in range(5))
 
 
 @pytest.mark.parametrize(
     ("limit", "found"),
     [
-        (6, f"7 projects could not be read: {UNREAD} and 2 more"),
-        (0, f"1 project could not be read: project P0 ({object_id(500)})"),
+        (6, f"{UNREAD} and 2 more"),
+        (0, f"project P0 ({object_id(500)}): 503"),
     ],
 )
-def test_projects_that_could_not_be_read_are_counted_and_named_up_to_five(limit, found):
+def test_projects_that_could_not_be_read_are_named_with_their_reasons_up_to_five(limit, found):
     name = "max_unreadable_projects"
     assert violations(plan(unreadable=limit), limits(**{name: limit})) == []
-    message = f"{found}, over {name}: {limit}."
+    counted = f"{limit + 1} project{'s' if limit else ''} could not be read"
+    message = f"{counted}, over {name}: {limit}: {found}."
     assert violations(plan(unreadable=limit + 1), limits(**{name: limit})) == [(name, message)]
 
 
@@ -157,7 +158,7 @@ def test_place_is_named_with_its_id_and_with_its_organization_among_several(plac
     own = {"project_id": object_id(1), "project_name": "Project 1", "org_id": ORG, **place}
     found = [organization(name="Acme", unread=[ListUnreadable(reason="503", **own)])]
     found += [organization(org_id=OTHER_ORG)] * several
-    with pytest.raises(GuardRefused, match=re.escape(f"could not be read: {text}, over")):
+    with pytest.raises(GuardRefused, match=re.escape(f"_projects: 0: {text}: 503.")):
         check_limits(found, command(limits(max_unreadable_projects=0)))
 
 
@@ -180,9 +181,10 @@ def test_refusal_names_every_exceeded_limit_its_reason_and_each_hint_once():
         Reason.MAX_DELETIONS_PER_PROJECT,
         Reason.MAX_SHARE,
     )
-    one, other = Reason.MAX_UNREADABLE_PROJECTS.advice, Reason.MAX_DELETIONS.advice
+    doctor = "Each list with its reason: invite-sweeper doctor --policy policy.yaml."
+    one = f"{AGAIN} {doctor} Else raise max_unreadable_projects."
     assert caught.value.hint == (
-        f"{one} {other} Under limits in the policy, set max_deletions: 11, "
+        f"{one} {Reason.MAX_DELETIONS.advice} Under limits in the policy, set max_deletions: 11, "
         "max_deletions_per_project: 11, max_share: 1.0, or over_limit: trim."
     )
     assert len(caught.value.message.split("\n")) == 4
@@ -190,16 +192,40 @@ def test_refusal_names_every_exceeded_limit_its_reason_and_each_hint_once():
     check_limits([plan(1)], command(limits()))
 
 
-@pytest.mark.parametrize(
-    ("found", "shard"),
-    [(plan(unreadable=1), None), (plan(1), Shard(1, 2))],
-    ids=["unread", "shard"],
-)
-def test_hint_names_no_keys_where_none_would_be_enough(found, shard):
-    tight = limits(max_deletions=0, max_unreadable_projects=0)
+def test_hint_names_no_keys_where_none_would_be_enough():
     with pytest.raises(GuardRefused) as caught:
-        check_limits([found], command(tight, shard=shard))
+        check_limits([plan(1)], command(limits(max_deletions=0), shard=Shard(1, 2)))
     assert caught.value.hint == caught.value.reasons[0].advice
+
+
+GRANT = "Grant the credentials the role that is missing, or exclude the projects."
+AGAIN = "Run the command again: an outage passes."
+PROXY = "An answer was not a complete list: check for a proxy or cache."
+
+
+@pytest.mark.parametrize(
+    ("answers", "advice"),
+    [
+        ([(500, None)], [AGAIN]),
+        ([(None, None)], [AGAIN]),
+        ([(401, "USER_UNAUTHORIZED")], [GRANT]),
+        ([(200, None)], [PROXY]),
+        ([(404, "GROUP_NOT_FOUND")], []),
+        ([(200, None), (500, None), (401, "NOT_IN_GROUP")], [GRANT, AGAIN, PROXY]),
+    ],
+)
+def test_advice_about_unreadable_projects_fits_their_reasons(answers, advice):
+    unread = [
+        ListUnreadable(object_id(n), "p", "Row of ada@example.com.", status, code, org_id=ORG)
+        for n, (status, code) in enumerate(answers)
+    ]
+    with pytest.raises(GuardRefused) as caught:
+        check_limits([organization(unread=unread)], command(limits(max_unreadable_projects=0)))
+    doctor = "Each list with its reason: invite-sweeper doctor --policy policy.yaml."
+    expected = [*advice, f"{doctor} Else raise max_unreadable_projects."]
+    assert caught.value.hint == " ".join(expected)
+    is_odd = [status == 200 for status, _ in answers]
+    assert ("ada@example.com" in caught.value.message) == (not all(is_odd))
 
 
 @pytest.mark.parametrize(
@@ -245,7 +271,7 @@ def test_limits_count_over_all_organizations_together():
 def test_only_divided_limits_are_reported_as_the_part_of_the_shard():
     tight = limits(**dict.fromkeys(WIDE, 0))
     found = violations(plan(11, seen=11, unreadable=1), tight, shard=Shard(1, 3))
-    parts = [message.endswith(", the part of shard 1/3.") for _, message in found]
+    parts = [", the part of shard 1/3" in message for _, message in found]
     assert parts == [True, True, False, False]
 
 
