@@ -8,6 +8,9 @@ ROOT = Path(__file__).parent.parent
 README = "README.md"
 OPERATORS = "deploy/README.md"
 ORGANIZATIONS = "deploy/several-organizations.md"
+INSTALLATIONS = "deploy/two-installations.md"
+ARCHIVE = "deploy/archive.md"
+MAIL = "deploy/mail-inviters/README.md"
 PAGES = [
     str(path.relative_to(ROOT))
     for pattern in ("*.md", ".github/*.md", "deploy/**/*.md", "invite_sweeper/help/*.md")

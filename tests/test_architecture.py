@@ -6,7 +6,7 @@ import tomllib
 
 import mutants
 import pytest
-from readmes import PAGES, ROOT
+from readmes import PAGES, ROOT, sections
 
 TOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]
 PARTS = "(?:cli|sweep|report|atlas|audit|policy|simulator)"
@@ -32,6 +32,25 @@ def test_every_file_that_a_document_names_exists():
             named |= {(folder or page.parent) / name for name in re.findall(pattern, text)}
     assert len(named) > 100
     assert [path for path in named if not path.exists()] == []
+
+
+def anchor(heading):
+    """Return the anchor that a forge gives a heading."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+def test_every_link_to_a_section_leads_to_one():
+    dead, seen = [], 0
+    for page in map(ROOT.joinpath, PAGES):
+        text = page.read_text("utf-8")
+        for name, link in re.findall(r"\]\(([^):#]*)#([\w-]+)\)", text):
+            target = page.parent / name if name else page
+            headings = [each.heading for each in sections(target)]
+            seen += 1
+            if link not in map(anchor, headings):
+                dead.append(f"{page.name}: {name}#{link}")
+    assert seen > 10
+    assert dead == []
 
 
 @pytest.mark.parametrize("key", ["only_mutate", "pytest_add_cli_args_test_selection"])

@@ -24,7 +24,7 @@ from builders import object_id
 from deploy.containers import run
 from deploy.manifests import documents, night_of, overlaid
 from environment import ROOT
-from readmes import OPERATORS, section
+from readmes import MAIL, section
 from running import cli_in, wait_until
 
 from invite_sweeper.simulator.seed import ORG_ID
@@ -388,7 +388,8 @@ def test_commands_of_the_page_install_what_the_unit_and_the_component_need(tmp_p
     for name in ("sudo", "systemctl", "docker", "kubectl"):
         (tmp_path / "bin" / name).write_text(FAKE, encoding="utf-8")
         (tmp_path / "bin" / name).chmod(0o755)
-    script = FOLLOW.format("\n".join(section(OPERATORS, "Mail to inviters").commands))
+    commands = [c for way in ("systemd", "Kubernetes") for c in section(MAIL, way).commands]
+    script = FOLLOW.format("\n".join(commands))
     paths = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
     environment = {**os.environ, "PATH": paths, "LOG": str(tmp_path / "log")}
     command = ("unshare", "--mount", "bash", "-euo", "pipefail", "-c", script)
@@ -402,7 +403,7 @@ def test_commands_of_the_page_install_what_the_unit_and_the_component_need(tmp_p
 
 
 def test_entry_of_the_page_is_valid_in_a_policy(tmp_path):
-    (text,) = section(OPERATORS, "Mail to inviters").blocks("yaml")
+    (text,) = section(MAIL, "Mail to inviters").blocks("yaml")
     keys = yaml.safe_load(text)
     (entry,) = builders.policy(notice={"wait": "7d"}, **keys).notify
     assert (entry.kind, entry.details) == ("webhook", True)

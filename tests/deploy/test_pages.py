@@ -9,7 +9,7 @@ import pytest
 import yaml
 from deploy.containers import run
 from deploy.manifests import DEPLOY, night_of, overlaid, rendered
-from readmes import OPERATORS, ORGANIZATIONS, section
+from readmes import INSTALLATIONS, ORGANIZATIONS, section
 from receiving import Receiver, receiving
 
 from invite_sweeper.atlas.credentials import credentials_variables
@@ -116,7 +116,7 @@ def test_matrix_sweeps_the_organizations_of_the_policy_once_in_a_directory_each(
 @pytest.mark.needs("curl")
 @pytest.mark.parametrize("instance", ["shared/eu", "a/b?c>d"])
 async def test_command_of_the_page_deletes_the_group_that_a_run_pushes(instance):
-    (command,) = re.findall(r"`(curl .+?)`", section(OPERATORS, "Uninstalling").text)
+    (command,) = section(INSTALLATIONS, "Removing or renaming one").commands
     end = RunRecord(RunFile(0, "", Path()), end=RunFinished(exit_code=0))
     with receiving(Gateway) as gateway:
         metrics = Metrics({"instance": instance}, end, datetime.now(UTC))

@@ -6,7 +6,7 @@ import pytest
 from company_network import ATLAS, company_network
 from deploy.machine import STATE, started
 from deploy.manifests import DEPLOY
-from readmes import OPERATORS, section
+from readmes import ARCHIVE, OPERATORS, section
 
 from invite_sweeper.endings import ExitCode
 
@@ -100,7 +100,7 @@ def test_service_can_access_only_its_folder_and_credentials(machine):
 
 
 def test_archive_of_the_page_has_every_run_and_a_timer(followed, machine):
-    machine.follow(section(OPERATORS, "How long files stay"))
+    machine.follow(section(ARCHIVE, "The archive"))
     unit = "invite-sweeper-archive.service"
     machine.write(f"/etc/systemd/system/{unit}.d/test.conf", "[Service]\nPrivateUsers=no\n")
     machine.run("systemctl", "daemon-reload")
