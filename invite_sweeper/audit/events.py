@@ -409,7 +409,8 @@ class RunFinished(Counts, frozen=True, kw_only=True):
         limit_free_at: Where something waits for the limits and `deleted_before` reduced one: the
             earliest instant at which one more invitation may go, RFC 3339.
         sources_retired: Sources that Atlas no longer serves.
-        oldest_pending_days: Age of the oldest invitation seen; None where no date was readable.
+        oldest_pending_days: Age of the oldest entry that is PENDING; None where no date was
+            readable.
         sunset: The first day on which Atlas stops serving a list that the policy needs.
         sunsets: The announced end of each list that has one, by source.
         members: Active members by organization, where a rule has `inviter_gone`.

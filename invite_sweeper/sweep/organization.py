@@ -61,7 +61,8 @@ class Reading:
         seats: How many people it has; None where that is not known.
         member_count: How many a complete list of them has, also if it is not judged by.
         ending: The people of each keep entry that ends soon, or has just ended.
-        oldest: When the oldest invitation in scope was sent; None where none has a date.
+        oldest: When the oldest entry that is still PENDING was sent; None where none has a date.
+            Atlas never removes people whose invitation has expired.
         next_due: When the first announced invitation may be deleted; None without one.
         unverified: Users whom a killed run removed and whose status could not be read.
         stale_within_7d: In a dry run, invitations that are not stale now, and will be.

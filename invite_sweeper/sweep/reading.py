@@ -21,6 +21,7 @@ from invite_sweeper.models import (
     Invitations,
     ListRef,
     ListUnreadable,
+    MembershipStatus,
     ProjectGone,
     Seats,
     Source,
@@ -220,10 +221,14 @@ class ReadingBuilder:
         self._counts = self._counts.plus(invitations_by_source={ref.source.value: len(decisions)})
         expiring = Counter[str]()
         for entry in found:
-            if (sent_at := entry.sent_at) is not None:
+            expires_at = parse_timestamp(entry.expires_at)
+            if expires_at is not None:
+                expiring[expires_at.date().isoformat()] += 1
+            # Atlas never removes people whose invitation has expired: they are not the oldest.
+            has_expired = expires_at is not None and expires_at <= self._command.now
+            sent_at = entry.sent_at
+            if sent_at is not None and entry.status == MembershipStatus.PENDING and not has_expired:
                 self._oldest = min(self._oldest or sent_at, sent_at)
-            if (expires := parse_timestamp(entry.expires_at)) is not None:
-                expiring[expires.date().isoformat()] += 1
         if expiring:
             self._expiring[ref] = expiring
         if ref.source is Source.INVITES:

@@ -111,8 +111,19 @@ def test_oldest_is_the_earliest_date_of_all_lists_and_ignores_unreadable_ones():
     plan = Plan()
     plan.add(listed(one(1, created_at=None)), finish=False)
     assert plan.reading.oldest is None
-    plan.add(listed(one(2), one(3, age=90 * DAY)), listed(one(4, age=DAY)))
-    assert plan.reading.oldest == NOW - 90 * DAY
+    plan.add(listed(one(2), one(3, age=29 * DAY)), listed(one(4, age=DAY)))
+    assert plan.reading.oldest == NOW - 29 * DAY
+
+
+@pytest.mark.parametrize("source", Source)
+def test_oldest_leaves_out_whose_invitation_has_expired(source):
+    rows = [
+        one(1, source, age=60 * DAY, status="INVITATION_EXPIRED"),
+        one(2, source, age=30 * DAY),  # until this instant
+        one(3, source, age=30 * DAY - timedelta.resolution),
+    ]
+    reading = Plan(sources=[source.value]).add(listed(*rows, source=source)).reading
+    assert reading.oldest == NOW - 30 * DAY + timedelta.resolution
 
 
 def test_planned_line_says_whether_it_is_new_bounced_or_judged_by_members():
