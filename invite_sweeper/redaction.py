@@ -24,6 +24,10 @@ MIN_SECRET_LENGTH: Final = 8
 """A shorter value would be found everywhere; as part of a URL it is removed all the same."""
 
 _MIN_TOKEN_LENGTH: Final = 16
+_BLOCK: Final = 16
+"""Characters of a block, of which a text is asked whether it may contain a long secret at all."""
+_MIN_LONG: Final = 2 * _BLOCK - 1
+"""Of a form this long, wherever it begins in a text, a whole block of the text is a part."""
 _MAX_DECODINGS: Final = 4
 """Three that others made, and the JSON of an output."""
 _USER_INFO: Final = re.compile(r"""(?<=://)(?!USER:PASSWORD@)[^\s/?#"'<>\\|]*@""")
@@ -90,11 +94,18 @@ class Redactor:
 
     def __init__(self) -> None:
         self._forms: set[str] = set()
+        self._short_forms: set[str] = set()
+        self._blocks: set[str] = set()  # of the other forms
 
     def add(self, *secrets: str) -> None:
         """Register secrets; values under 8 characters are ignored."""
         for secret in secrets:
-            self._forms.update(_forms(secret.removeprefix("Bearer ").removeprefix("Basic ")))
+            for form in _forms(secret.removeprefix("Bearer ").removeprefix("Basic ")):
+                self._forms.add(form)
+                if len(form) < _MIN_LONG:
+                    self._short_forms.add(form)
+                else:
+                    self._blocks.update(form[start : start + _BLOCK] for start in range(_BLOCK))
 
     def add_url(self, url: str) -> None:
         """Register a URL that is itself a secret: the whole, its user information and tokens."""
@@ -153,8 +164,15 @@ class Redactor:
         return shown, [span for span in hidden if not _covers(shown, span)]
 
     def _find(self, folded: str) -> list[str]:
-        """Return the forms in a text."""
-        return [form for form in self._forms if form in folded]
+        """Return the forms in a text.
+
+        A process with the credentials of 51 organizations knows 600 forms. The blocks of a text
+        are looked up in one set, so that a line without a secret, as nearly all are, takes the
+        same time for any number of them.
+        """
+        blocks = [folded[start : start + _BLOCK] for start in range(0, len(folded), _BLOCK)]
+        forms = self._short_forms if self._blocks.isdisjoint(blocks) else self._forms
+        return [form for form in forms if form in folded]
 
 
 SECRETS: Final = Redactor()

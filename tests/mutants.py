@@ -678,6 +678,9 @@ MUTANTS = r"""
 +        if not text:
 +            text = _mask
 ? tests/unit/test_redaction.py
+= a long secret is found in some places only: redaction.py
+-_MIN_LONG: Final = 2 * _BLOCK - 1
++_MIN_LONG: Final = 2 * _BLOCK - 2
 = a secret beside one that is shown stays hidden: redaction.py
 -return shown, [span for span in hidden if not _covers(shown, span)]
 +return shown, [] if shown else hidden

@@ -314,6 +314,7 @@ class HttpSession:
             except TimeoutError:
                 raise
             except (aiohttp.ServerDisconnectedError, OSError):
+                # Of these two, aiohttp would send the request again and say nothing.
                 raise AttemptFailed(RequestFailed(_LOST)) from None
             progress.response_pending, progress.http_status = False, response.status
             if response.status == UNAUTHORIZED:

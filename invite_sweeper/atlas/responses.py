@@ -126,7 +126,8 @@ class Response(NamedTuple):
 
         Source: The recordings (read 2026-08): Atlas sends JSON, or no content type.
         """
-        return not self.media_type or self.media_type.endswith(("/json", "+json"))
+        media_type = self.media_type
+        return not media_type or media_type.endswith(("/json", "+json"))
 
     @property
     def is_html(self) -> bool:

@@ -46,6 +46,8 @@ class HashCounts:
         """Return how often a key was added."""
         if self._last:
             self._sort()
+        if not self._sorted:  # as in a new directory
+            return 0
         value = hash(key)
         added = sum(bisect_right(part, value) - bisect_left(part, value) for part in self._sorted)
         return added - self._taken[value]

@@ -81,13 +81,23 @@ def configure_logging(
             _as_text if is_text else structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        # A progress bar replaces stderr in order to write above itself.
-        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+        logger_factory=lambda *_: _CurrentStderr(),
         cache_logger_on_first_use=False,
     )
-    log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+    # Bound once: the logger that `get_logger` returns binds itself anew for each line.
+    log: structlog.typing.FilteringBoundLogger = structlog.get_logger().bind()
     OUTPUTS.json_log = None if is_text else log
     return log
+
+
+class _CurrentStderr:
+    """Writes log lines to stderr, which a progress bar replaces in order to write above itself."""
+
+    def msg(self, line: str) -> None:
+        """Write one line."""
+        print(line, file=sys.stderr, flush=True)  # noqa: T201 - the lines of the log
+
+    debug = info = warning = error = msg
 
 
 def _as_text(_log: object, _method: str, fields: structlog.typing.EventDict) -> str:

@@ -65,11 +65,12 @@ class MemberCheck:
         Raises:
             RunError: A response concerned the run, not the inviter.
         """
+        known = self._builder.members
+        if known is None or not known.names:
+            return
         organization = self._builder.organization
         async with self._lock:
-            members = self._builder.members
-            if members is None or not members.names:
-                return
+            members = self._builder.members or known
             gone: set[str] = set()
             for inviter, name in inviters_who_seem_gone(invitations, members).items():
                 if inviter in self._asked:

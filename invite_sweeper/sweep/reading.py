@@ -5,7 +5,7 @@ once the lists of an organization are read. Entries are counted by list, all els
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Final, TypeAlias
@@ -91,6 +91,8 @@ class ReadingBuilder:
         self._observe = observe
         self.members: ActiveMembers | None = None
         self._counts = Counts()
+        self._kept_by_reason = Counter[str]()
+        self._announced = 0
         self._stale: list[events.Planned] = []
         self._entries: dict[ListRef, int] = {}
         self._expiring: dict[ListRef, Counter[str]] = {}
@@ -110,7 +112,7 @@ class ReadingBuilder:
             told_name=self.told_name,
             scope=self.scope,
             error=self.error,
-            counts=self._counts,
+            counts=self._counts.plus(**self._decided()),
             stale=() if self.error is not None else tuple(self._stale),
             entries=self._entries,
             expiring=self._expiring,
@@ -127,6 +129,22 @@ class ReadingBuilder:
             stale_within_30d=self._stale_within[_MONTH],
             credentials_expire=self.credentials_expire,
         )
+
+    def _decided(self) -> dict[str, int | Mapping[str, int]]:
+        """Return the counts of what was decided so far: entries by list, all else by invitation."""
+        entries = Counter[str]()
+        for ref, number in self._entries.items():
+            entries[ref.source.value] += number
+        stale = len(self._stale)
+        kept = self._kept_by_reason.total()
+        return {
+            "invitations_by_source": entries,
+            "invitations_seen": stale + kept,
+            "stale": stale,
+            "kept": kept,
+            "kept_by_reason": self._kept_by_reason,
+            "announced": self._announced,
+        }
 
     def count(self, **counts: int) -> None:
         """Add to the counts."""
@@ -218,7 +236,6 @@ class ReadingBuilder:
         decisions = [keep_unrecordable(self._selector.decide(entry)) for entry in found]
         self._keep_ends.add(found)
         self._entries[ref] = len(decisions)
-        self._counts = self._counts.plus(invitations_by_source={ref.source.value: len(decisions)})
         expiring = Counter[str]()
         for entry in found:
             expires_at = parse_timestamp(entry.expires_at)
@@ -237,9 +254,6 @@ class ReadingBuilder:
             self._people += decisions
 
     def _add_invitations(self, invitations: Iterable[Decision]) -> None:
-        kept = Counter[str]()
-        announced = 0
-        known = len(self._stale)
         records_all = self._command.policy.audit.record == "all"
         for before in invitations:
             decision = before
@@ -249,9 +263,9 @@ class ReadingBuilder:
                 self._observe(before, decision)
             if self._command.dry_run:  # a sweep acts on what is stale now alone
                 self._foretell(before)
-            announced += self._add_announcement(decision)
+            self._announced += self._add_announcement(decision)
             if (reason := decision.keep_reason) is not None:
-                kept[reason] += 1
+                self._kept_by_reason[reason] += 1
                 if not records_all:  # then no line names it
                     continue
             invitation = decision.invitation.recorded(self._command.now, decision.entries)
@@ -266,14 +280,6 @@ class ReadingBuilder:
                 inviter_gone=decision.inviter_gone,
             )
             self._stale.append(planned)
-        stale = len(self._stale) - known
-        self._counts = self._counts.plus(
-            invitations_seen=stale + kept.total(),
-            stale=stale,
-            kept=kept.total(),
-            kept_by_reason=kept,
-            announced=announced,
-        )
 
     def _add_announcement(self, decision: Decision) -> bool:
         """Record what a decision means for announcements; return whether it is a new one."""

@@ -173,6 +173,17 @@ def test_no_character_before_a_secret_hides_it_in_any_spelling(before, secret, e
     assert shown == f"{before}*** end"
 
 
+@pytest.mark.parametrize("length", [8, 15, 16, 30, 31, 32, 47, 48])
+def test_secret_of_any_length_is_found_wherever_it_begins_among_those_of_51_organizations(length):
+    alphabet = string.ascii_lowercase + string.digits
+    secrets = [
+        "".join(alphabet[(n * 7 + i * (n + 1)) % 36] for i in range(length)) for n in range(51)
+    ]
+    redactor = knowing(*secrets, "another-one-of-more-than-thirty-characters")
+    for start in range(40):
+        assert redactor.redact(f"{'.' * start}{secrets[start]} .") == f"{'.' * start}{MASK} ."
+
+
 @pytest.mark.parametrize("before", ["", "a", "ab", "abc"])
 def test_base64_shows_only_characters_that_also_depend_on_the_text_around(before):
     encoded = base64.b64encode(f"{before}0123456789-1x".encode()).decode().rstrip("=")
