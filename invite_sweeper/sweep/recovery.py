@@ -61,11 +61,11 @@ class Recovery:
         scope = builder.scope
         self._shown = scope.project_names if scope is not None else {}
         self._by_list: defaultdict[ListKey, list[OpenIntent]] = defaultdict(list)
-        for each in intents:
-            if each.run.mode == "restore":
-                self._record(each, Outcome.UNKNOWN)
+        for opened in intents:
+            if opened.run.mode == "restore":
+                self._record(opened, Outcome.UNKNOWN)
             else:
-                self._by_list[each.intent.key[:3]].append(each)
+                self._by_list[opened.intent.key[:3]].append(opened)
 
     async def settle(
         self, list_ref: ListRef, found: Invitations | ListUnreadable | ProjectGone
@@ -79,34 +79,46 @@ class Recovery:
         opened = self._by_list.pop((source.value, project.org_id, project.id), [])
         if not opened:
             return
-        left: Counter[str] = Counter()
-        is_of_users = source in SOURCES_OF_USERS and not isinstance(found, ProjectGone)
-        # A deleted project has no memberships left that the DELETE could have removed.
-        listed = {each.invitation_id: each for each in found} if isinstance(found, tuple) else {}
-        for each in opened:
-            intent = each.intent
-            if isinstance(found, ListUnreadable):
-                left[found.reason] += 1
-            elif (present := listed.get(intent.invitation_id)) is not None:
-                is_same = present.is_dated(intent.sent_at)
-                self._record(each, Outcome.FAILED if is_same else Outcome.ALREADY_GONE)
-            elif not is_of_users:
-                self._record(each, Outcome.ALREADY_GONE)
-            else:
-                status = await self._reader.membership_status(intent)
-                if isinstance(status, ListUnreadable):
-                    left[status.reason] += 1
-                else:
-                    self._record(each, _outcome_of_missing_user(status), status.status)
-        for reason, count in left.items():
-            one = opened[0].intent
-            where = one.project_name or f"organization {one.org_id}"
+        unresolved: Counter[str] = Counter()
+        for open_intent in opened:
+            reason = await self._resolve(open_intent, found)
+            if reason is not None:
+                unresolved[reason] += 1
+        for reason, count in unresolved.items():
+            first = opened[0].intent
+            where = first.project_name or f"organization {first.org_id}"
             remain = plural_form(count, "remains", "remain")
             self._result.warn_of(
                 WarningCode.RECOVERY,
                 f"{pluralize(count, 'deletion')} of an earlier run in {where} {remain} "
                 f"unresolved: {reason}",
             )
+
+    async def _resolve(
+        self, opened: OpenIntent, found: Invitations | ListUnreadable | ProjectGone
+    ) -> str | None:
+        """Record what became of an intent; return why that is not known, if it is not."""
+        if isinstance(found, ListUnreadable):
+            return found.reason
+        if isinstance(found, ProjectGone):  # no membership is left that the DELETE removed
+            self._record(opened, Outcome.ALREADY_GONE)
+            return None
+        intent = opened.intent
+        same_id = (row for row in found if row.invitation_id == intent.invitation_id)
+        present = next(same_id, None)
+        if present is not None:
+            # A person who was invited anew keeps the id, and has another date.
+            is_same = present.is_dated(intent.sent_at)
+            self._record(opened, Outcome.FAILED if is_same else Outcome.ALREADY_GONE)
+            return None
+        if intent.source not in SOURCES_OF_USERS:
+            self._record(opened, Outcome.ALREADY_GONE)
+            return None
+        status = await self._reader.membership_status(intent)
+        if isinstance(status, ListUnreadable):
+            return status.reason
+        self._record(opened, _outcome_of_missing_user(status), status.status)
+        return None
 
     async def settle_rest(self) -> None:
         """Read the lists that the run does not read, and resolve their intents.
@@ -115,15 +127,16 @@ class Recovery:
             RunError: As `settle`.
         """
         for opened in tuple(self._by_list.values()):
-            one = opened[0].intent
-            found = await self._reader.invitations(one.place, one.source)
-            if isinstance(found, ProjectGone) and one.scope_id in self._shown:
-                found = still_shown(ListRef(one.place, one.source))
-            await self.settle(ListRef(one.place, one.source), found)
+            intent = opened[0].intent
+            list_ref = ListRef(intent.place, intent.source)
+            found = await self._reader.invitations(intent.place, intent.source)
+            if isinstance(found, ProjectGone) and intent.scope_id in self._shown:
+                found = still_shown(list_ref)
+            await self.settle(list_ref, found)
 
     def _record(self, opened: OpenIntent, outcome: Outcome, seen_after: str | None = None) -> None:
-        sent, recovers = Sending(seen_after=seen_after), opened.run.run_id
-        self._write(OutcomeLine.of(opened.intent, outcome, sent, recovers=recovers))
+        sent = Sending(seen_after=seen_after)
+        self._write(OutcomeLine.of(opened.intent, outcome, sent, recovers=opened.run.run_id))
         # One that is still listed was no deletion: this run plans it anew.
         self._builder.count(recovered=int(outcome in _GONE))
         if outcome is Outcome.ACCEPTED_DURING:

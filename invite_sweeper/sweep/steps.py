@@ -19,6 +19,7 @@ from invite_sweeper.models import (
     Entry,
     Invitation,
     InvitationKey,
+    ListKey,
     ListUnreadable,
     Source,
     is_status_within,
@@ -179,17 +180,25 @@ class KeepOutsidePlan:
 
     def differences(self) -> Iterator[str]:
         """Yield sentences about what the plan lists and this run does not delete."""
-        changed = "kept because the roles, projects, inviter, expiry or rule changed since the plan"
-        unseen = "not seen: gone, or in a list that was not read"
-        by_reason = sorted(Counter(self.kept.values()).items())
-        for count, verbs, what in (
-            *((n, ("is", "are"), f"kept now: {reason}") for reason, n in by_reason),
-            (self._changed, ("is", "are"), f"{changed} was created"),
-            (len(self._remaining), ("was", "were"), unseen),
-        ):
-            if count:
-                verb = plural_form(count, *verbs)
-                yield f"{count:,} of the plan's invitations {verb} {what}."
+        for reason, count in sorted(Counter(self.kept.values()).items()):
+            yield _difference(count, plural_form(count, "is", "are"), f"kept now: {reason}")
+        if self._changed:
+            yield _difference(
+                self._changed,
+                plural_form(self._changed, "is", "are"),
+                "kept because the roles, projects, inviter, expiry or rule changed since the plan "
+                "was created",
+            )
+        if unseen := len(self._remaining):
+            yield _difference(
+                unseen,
+                plural_form(unseen, "was", "were"),
+                "not seen: gone, or in a list that was not read",
+            )
+
+
+def _difference(count: int, verb: str, what: str) -> str:
+    return f"{count:,} of the plan's invitations {verb} {what}."
 
 
 def _is_approved(entry: Invitation, approved: Mapping[InvitationKey, Entry]) -> bool:
@@ -207,32 +216,54 @@ def _evidence(invitation: Invitation) -> tuple[object, ...]:
 
 
 class ChangeTracker:
-    """Compares the decisions of a run with the last plan of the same scope."""
+    """Compares the decisions of a run with the last plan of the same scope.
+
+    What is stale now was planned then, is new, or is in a list that the other run did not read.
+    What was planned then is stale now, was deleted, is not stale any more, or is in a list that
+    this run did not read. The same membership may be named by another entry than then.
+    """
 
     def __init__(self, previous: LastPlan) -> None:
-        self._previous, end = previous, previous.end
-        self._then = {key: named for named, keys in previous.keys.items() for key in keys}
-        self._left = set(previous.keys)
-        self._failed = {each.id for each in end.organizations if not each.plan_made}
+        self._previous = previous
+        self._planned_as: dict[InvitationKey, InvitationKey] = {}
+        """The entry that named the invitation then, by each of its entries."""
+        for named, entries in previous.keys.items():
+            self._planned_as |= dict.fromkeys(entries, named)
+        self._not_seen_yet = set(previous.keys)
+        end = previous.end
+        self._failed = {
+            organization.id for organization in end.organizations if not organization.plan_made
+        }
         self._retired = end.sources_retired
-        self._unread = {(e.source.value, e.org_id, id_) for e in end.lists for id_ in e.unread}
-        self._new = self._still_stale = self._not_read = 0
+        self._unread: set[ListKey] = set()
+        for list_result in end.lists:
+            for place in list_result.unread:
+                self._unread.add((list_result.source.value, list_result.org_id, place))
+        self._new = 0
+        self._still_stale = 0
+        self._not_read = 0
 
     def __call__(self, decision: Decision) -> Decision:
         """Record one decision; mark what is stale and was not planned then as new."""
         if not decision.stale:
             return decision
-        known = {self._then[e.key] for e in decision.all_entries if e.key in self._then}
-        self._left -= known
-        source, org_id, *_ = key = decision.invitation.key
-        if known:
+        planned = {self._planned_as.get(entry.key) for entry in decision.all_entries} - {None}
+        self._not_seen_yet -= planned
+        if planned:
             self._still_stale += 1
-        elif source in self._retired or key[:3] in self._unread or org_id in self._failed:
+        elif self._was_not_read(decision.invitation):
             self._not_read += 1
         else:
             self._new += 1
             return decision._replace(new=True)
         return decision
+
+    def _was_not_read(self, invitation: Invitation) -> bool:
+        """Return whether the run of the plan did not read the list that shows an invitation."""
+        source, org_id, place, _ = invitation.key
+        if source in self._retired or org_id in self._failed:
+            return True
+        return (source, org_id, place) in self._unread
 
     def result(self, unread: Iterable[ListUnreadable], retired: Iterable[Source]) -> PlanChanges:
         """Return the comparison, once every decision is recorded.
@@ -241,16 +272,17 @@ class ChangeTracker:
             unread: The lists that this run could not read.
             retired: The sources that Atlas no longer serves.
         """
-        lists = {each.list_key for each in unread}
-        deleted = self._left & self._previous.deleted
-        sources = set(retired)
-        not_read = {key for key in self._left - deleted if key[:3] in lists or key[0] in sources}
+        lists = {unreadable.list_key for unreadable in unread}
+        sources = {source.value for source in retired}
+        deleted = self._not_seen_yet & self._previous.deleted
+        left = self._not_seen_yet - deleted
+        not_read = {key for key in left if key[:3] in lists or key[0] in sources}
         return PlanChanges(
             run_id=self._previous.run_id,
             now=self._previous.start.now,
             new=self._new,
             still_stale=self._still_stale,
             deleted=len(deleted),
-            no_longer_stale=len(self._left) - len(deleted) - len(not_read),
+            no_longer_stale=len(left) - len(not_read),
             not_read=self._not_read + len(not_read),
         )
