@@ -480,6 +480,10 @@ MUTANTS = r"""
 = what a sweep ended is missed by the next night: audit/history.py
 -read.entries - expired_by(read.expiring, today) - ended[base_url, key]
 +read.entries - expired_by(read.expiring, today)
+? tests/api/test_user_removal.py
+= another person under an id is no reason: atlas/deleter.py
+-            sending.reason = why_not_sent(before, listed)
++            pass
 ? tests/unit/sweep/test_verification.py
 = a list that lags contradicts at once: sweep/verification.py
 -        wait_s = next(waits_s, None) if left else None

@@ -18,6 +18,7 @@ from invite_sweeper.atlas.responses import (
     SERVER_ERROR,
     Response,
     ResponseOrFailure,
+    describe,
     fatal_error_for,
     is_already_gone,
     is_deleted,
@@ -55,6 +56,16 @@ def judge_before(look: ResponseOrFailure, listed: Invitation) -> Outcome | None:
     return None if is_same else Outcome.CHANGED
 
 
+def why_not_sent(look: ResponseOrFailure, listed: Invitation) -> str:
+    """Return why a look lets a removal fail before it is sent, for the operator."""
+    seen = user_in(look, listed)
+    if seen is None:
+        return f"the user could not be read: {describe(look)}; nothing sent"
+    if seen.status not in INVITED_STATUSES:
+        return f"Atlas shows the unknown status {seen.status}; nothing sent"
+    return "Atlas shows another person under this id; nothing sent"
+
+
 def judge_after(answer: Outcome, after: UserStatus) -> Outcome:
     """Return the outcome of a removal that may have been processed, from the look after it."""
     if after.still_member:
@@ -77,6 +88,19 @@ def _read_answer(result: ResponseOrFailure) -> Outcome:
     if is_already_gone(result):
         return Outcome.ALREADY_GONE
     return Outcome.FAILED if REDIRECT <= result.status < SERVER_ERROR else Outcome.UNKNOWN
+
+
+def _why_unclear(result: ResponseOrFailure) -> str | None:
+    """Return what was wrong with an answer; None where its status and code say it."""
+    if isinstance(result, Response) and result.status >= REDIRECT:
+        return None
+    return describe(result)
+
+
+def _why_still_there(result: ResponseOrFailure | None, after: UserStatus) -> str:
+    """Return what contradicts the answer to a DELETE, if there was one."""
+    answer = f"the answer {result.status}" if isinstance(result, Response) else "a lost answer"
+    return f"Atlas still shows the user as {after.status or 'a member'} after {answer}"
 
 
 class AtlasDeleter:
@@ -123,10 +147,12 @@ class AtlasDeleter:
             return await self._remove_user(api, invitation, sending)
         except InvalidRequest:
             # Selection keeps invitations with a malformed id; this is the second line of defence.
+            sending.reason = "the id is not of Atlas's form; nothing sent"
             return sending.end(Outcome.FAILED)
         except RunError as error:
             if sending.cancelled and isinstance(error, AtlasUnavailable):
                 return sending.interrupt()  # no time left for an access token
+            sending.reason = error.message
             return sending.end(Outcome.FAILED, error)
 
     async def _revoke(self, api: SourceApi, listed: Invitation, sending: Sending) -> Sending:
@@ -139,6 +165,8 @@ class AtlasDeleter:
         answer = _read_answer(result)
         if answer is Outcome.UNKNOWN:  # the invitation may still be there
             answer = Outcome.FAILED
+        if answer is Outcome.FAILED:
+            sending.reason = _why_unclear(result)
         return sending.end(answer, fatal_error_for(result, listed.source))
 
     async def _remove_user(self, api: SourceApi, listed: Invitation, sending: Sending) -> Sending:
@@ -161,13 +189,17 @@ class AtlasDeleter:
             except RunError as error:  # no access token; the answer stands
                 fatal_error = error
             sending.seen_after = after.status
+            if after.still_member:
+                sending.reason = _why_still_there(result, after)
             return sending.end(judge_after(answer, after), fatal_error)
         client.limiter.bucket(GET_ORG_USER.endpoint_set, listed.org_id).release()
         if result is CANCELLED or (result is None and sending.cancelled):
             return sending.interrupt()
         if result is not None:
+            sending.reason = _why_unclear(result)
             return sending.end(Outcome.FAILED, fatal_error_for(result))
         outcome = judge_before(before, listed) or Outcome.FAILED
         if outcome is Outcome.FAILED:  # the audit log says why
             sending.http_status, sending.error_code = before.status, before.code
+            sending.reason = why_not_sent(before, listed)
         return sending.end(outcome, fatal_error_for(before))

@@ -128,19 +128,30 @@ async def test_other_order_and_a_missing_name_are_no_change(sim, remove, invite,
 
 
 @pytest.mark.parametrize(
-    ("answer", "seen"),
+    ("answer", "seen", "reason"),
     [
-        *((status, None) for status in (400, 401, 403, 500)),
-        (b"[]", None),
-        (b"{}", None),
-        (b'{"id":"%b","username":"ada@example.com"}', None),
-        (b'{"id":"%b","username":"ada@example.com","orgMembershipStatus":"NEW"}', "NEW"),
-        (b'{"id":"%b","username":"bob@example.com","orgMembershipStatus":"PENDING"}', "PENDING"),
-        (b'{"id":"000000000000000000000000","orgMembershipStatus":"PENDING"}', None),
+        *(
+            (status, None, f"the user could not be read: Atlas answered {status} USER_UNAUTHORIZED")
+            for status in (400, 401, 403, 500)
+        ),
+        (b"[]", None, "the user could not be read: "),
+        (b"{}", None, "the user could not be read: "),
+        (b'{"id":"%b","username":"ada@example.com"}', None, ""),
+        (
+            b'{"id":"%b","username":"ada@example.com","orgMembershipStatus":"NEW"}',
+            "NEW",
+            "Atlas shows the unknown status NEW",
+        ),
+        (
+            b'{"id":"%b","username":"bob@example.com","orgMembershipStatus":"PENDING"}',
+            "PENDING",
+            "Atlas shows another person under this id",
+        ),
+        (b'{"id":"000000000000000000000000","orgMembershipStatus":"PENDING"}', None, ""),
     ],
 )
 async def test_user_who_is_not_read_as_listed_is_not_removed_and_the_answer_is_recorded(
-    sim, remove, invite, answer, seen
+    sim, remove, invite, answer, seen, reason
 ):
     user = invite()
     if isinstance(answer, bytes):
@@ -153,6 +164,8 @@ async def test_user_who_is_not_read_as_listed_is_not_removed_and_the_answer_is_r
     assert (result.outcome, result.seen_before, result.fatal_error) == (Outcome.FAILED, seen, None)
     assert (result.attempts, sim.deletes_received) == (0, 0)
     assert (result.http_status, result.error_code) == recorded
+    assert result.reason.startswith(reason)
+    assert result.reason.endswith("; nothing sent")
 
 
 SERVER_ERROR_IN_200 = replace(faults.api_error(500, "UNEXPECTED_ERROR", "Unexpected."), status=200)
@@ -306,6 +319,10 @@ async def test_outcome_of_a_removal_by_its_answer_and_the_look_after_it(
         sim.faults.add(faults.fail_with(404, "USER_NOT_FOUND"), method="GET", path=IN_ORG)
     result = await remove()
     assert (result.outcome, result.seen_after) == AFTER[answer, place]
+    is_contradicted = result.outcome is Outcome.FAILED
+    after = {CONFIRMED: "the answer 204", GONE: "the answer 404", LOST_ANSWER: "a lost answer"}
+    contradiction = f"Atlas still shows the user as PENDING after {after[answer]}"
+    assert result.reason == (contradiction if is_contradicted else None)
     assert (result.attempts, sim.deletes_received) == (1, 1)
 
 
