@@ -308,6 +308,8 @@ class Reason(FactEnum):
         retryable=True,
     )
     """A restore whose invitations failed, were not sent, or have an unknown result."""
+    NOT_FOUND = _Row("not_found", ExitCode.PARTIAL)
+    """A restore of people whom no run deleted."""
     CREDENTIALS = _Row(
         "credentials",
         ExitCode.CREDENTIALS,
@@ -359,6 +361,11 @@ def status_of(exit_code: int | None) -> Status:
 _GLOB_CHARACTERS: Final = str.maketrans({each: f"[{each}]" for each in "*?["})
 
 
+def exact_glob(username: str) -> str:
+    """Return the glob that matches this name and no other."""
+    return username.translate(_GLOB_CHARACTERS)
+
+
 class Advisor(NamedTuple):
     """Builds advice about one run from its facts: exact commands that can be copied.
 
@@ -397,10 +404,19 @@ class Advisor(NamedTuple):
         """Return the command that applies the plan that was read; `more` are further options."""
         return self._connected("sweep", "--plan", file, "--plan-sha256", sha256, *more)
 
-    def restore(self, username: str) -> str:
-        """Return the command that invites again one person whom the run removed, no one else."""
-        user = username.translate(_GLOB_CHARACTERS)
-        return self._connected("restore", self.run, "--username", user)
+    def restore(self, username: str = "", *words: str) -> str:
+        """Return the command that invites people again whom the run deleted.
+
+        Args:
+            username: A glob; empty for all. Without a run, it is the last deletion of each.
+            words: Further options.
+        """
+        run = (self.run,) if self.run else ()
+        return self._connected("restore", *run, *_option("--username", username), *words)
+
+    def history(self, username: str) -> str:
+        """Return the command that shows what all runs did with people; `username` is a glob."""
+        return self._offline("audit", "show", "--username", username)
 
     def _connected(self, *words: str) -> str:
         """Return a command that calls Atlas."""
@@ -413,7 +429,7 @@ class Advisor(NamedTuple):
         return command(*words, *directory)
 
     def _sentence(self, reason: Reason) -> str:
-        restore = " && ".join(map(self.restore, self.removed))
+        restore = " && ".join(self.restore(exact_glob(name)) for name in self.removed)
         listed = self.show("--outcome", "accepted_during")
         return reason.advice.format(
             report=self._offline("report", "--out", "report.html"),

@@ -143,6 +143,12 @@ class DamagedLog(GuardRefused):
     help_topic = "audit"
 
 
+class NobodyFound(RunError):
+    """No run of the audit directory deleted who is to be invited again; no run began."""
+
+    reason = Reason.NOT_FOUND
+
+
 class Cancelled(GuardRefused):
     """The operator answered the confirmation question with anything but yes."""
 

@@ -15,7 +15,7 @@ from typing_extensions import override
 from invite_sweeper.endings import FactEnum
 from invite_sweeper.errors import RunError
 from invite_sweeper.json_text import to_json
-from invite_sweeper.text import casefold_visible
+from invite_sweeper.text import casefold_lookalike, casefold_visible
 
 EventT = TypeVar("EventT", bound="Invitation")
 _TENTH_OF_A_DAY_S: Final = 8640
@@ -192,6 +192,8 @@ InvitationKey: TypeAlias = tuple[str, str, str, str]
 """Source, organization, project (the organization for its own lists) and id."""
 ListKey: TypeAlias = tuple[str, str, str]
 """A list: its source, the organization, and the project (the organization for its own lists)."""
+PersonKey: TypeAlias = tuple[str, ...]
+"""A person, in whichever organizations and lists."""
 UserKey: TypeAlias = tuple[str, str]
 """Organization and user."""
 
@@ -322,6 +324,11 @@ class Invitation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         """Identifies the user within an organization, by the id if there is no username."""
         user = casefold_visible(self.username) if self.username else f"#{self.invitation_id}"
         return self.org_id, user
+
+    @property
+    def person(self) -> PersonKey:
+        """Identifies the person in all organizations: names that look the same are one."""
+        return (casefold_lookalike(self.username),) if self.username else self.key
 
     @property
     def sent_at(self) -> datetime | None:

@@ -1,4 +1,4 @@
-"""Re-invite people whose invitations a run deleted: read the run, leave out who is there, POST.
+"""Re-invite people whose invitations runs deleted: find them, leave out who is there, POST.
 
 As in a sweep, each invitation is an `intent` on disk, then a request, then an `outcome`. A POST
 without a clear answer is `unknown`: the next restore reads first who is there.
@@ -6,30 +6,40 @@ without a clear answer is `unknown`: the next restore reads first who is there.
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import chain
 from typing import Final, NamedTuple
 
 import msgspec
 from msgspec import structs
 
-from invite_sweeper.audit import AuditLog, OpenIntent, RunFile
-from invite_sweeper.audit.events import Intent, OutcomeLine, Planned, RunFinished, RunStarted
+from invite_sweeper.audit import AuditDirectory, AuditLog, LineFilter, OpenIntent, RunFile
+from invite_sweeper.audit.events import Intent, OutcomeLine, Planned, RunFinished
+from invite_sweeper.audit.person import (
+    HistoryLine,
+    HistoryReader,
+    close_names,
+    last_deletions,
+    names_of,
+    runs_of,
+)
 from invite_sweeper.audit.reader import FileChain
-from invite_sweeper.endings import ExitCode
+from invite_sweeper.endings import Advisor, ExitCode
 from invite_sweeper.errors import (
     AuditLogError,
     CredentialsRefused,
+    DamagedLog,
     GuardRefused,
     Interrupted,
+    NobodyFound,
     RunError,
-    UsageError,
 )
 from invite_sweeper.models import Invitation, ListUnreadable, Outcome, Project, Sending
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.organization import AtlasOrganization, Swept
 from invite_sweeper.sweep.result import Result
-from invite_sweeper.text import Globs, casefold_lookalike
+from invite_sweeper.text import casefold_lookalike, plural_form, pluralize
 
 MAX_PER_MINUTE: Final = 10
 """Invitations a minute from one IP address.
@@ -39,54 +49,152 @@ Source: 400 `RATE_LIMITED_IP` of https://www.mongodb.com/docs/atlas/reference/ap
 """
 _WINDOW_S: Final = 61.0  # one second longer, as Atlas's clock may differ
 _BACKOFF_S: Final = (10.0, 20.0, 40.0)
-_CONFIRMED: Final = frozenset({Outcome.DELETED, Outcome.ACCEPTED_DURING})
+
+
+class Wanted(NamedTuple):
+    """Whom a restore is asked for.
+
+    Attributes:
+        run: The number, id or file of the run to undo; None for whichever runs deleted them.
+        username: A glob for the addresses; None for all.
+        unconfirmed: Also deletions that Atlas did not confirm: without a response, or found gone
+            by a repeated request.
+    """
+
+    run: str | None = None
+    username: str | None = None
+    unconfirmed: bool = False
 
 
 class Deletions(NamedTuple):
-    """What a run deleted, in its order, each user of a place once."""
+    """What a restore undoes: of each person the last deletion in each place.
 
-    run_id: str
-    start: RunStarted
+    Attributes:
+        runs: Which runs deleted them, in their order.
+        lines: In the order of these runs.
+        left_out: Deletions of people who are asked for that Atlas did not confirm.
+    """
+
+    runs: tuple[RunFile, ...]
     lines: tuple[Planned, ...]
+    left_out: int = 0
+
+    @property
+    def run_ids(self) -> tuple[str, ...]:
+        """The ids of the runs."""
+        return tuple(run.run_id for run in self.runs)
 
 
-def read_deletions(
-    file: RunFile, *, username: str | None = None, unconfirmed: bool = False
+def find_deletions(
+    directory: AuditDirectory, wanted: Wanted, base_url: str, advisor: Advisor
 ) -> Deletions:
-    """Return what a run deleted.
+    """Return what a restore undoes.
+
+    With a run, what it deleted. Without one, of the people with a name the last deletion of each
+    in each place, in whichever runs; of all people, what the last sweep deleted that deleted any.
 
     Args:
-        username: A glob for the addresses; None for all.
-        unconfirmed: Also deletions that Atlas did not confirm: without a response, or found
-            gone by a repeated request.
+        base_url: Of the Atlas that is asked to invite them.
+        advisor: Makes the commands of hints.
 
     Raises:
-        UsageError: The file has no line.
-        GuardRefused: It was changed, or cannot be read.
+        NobodyFound: No run that was searched deleted them.
+        GuardRefused: They were deleted in another Atlas.
+        DamagedLog: The log is damaged, or the file of the last run is missing.
+        UsageError: The run does not exist, or there is none.
     """
-    start: RunStarted | None = None
-    run_id = ""
-    found: dict[tuple[str, ...], OutcomeLine | Intent] = {}
-    for header, event in FileChain(file).events():
-        if isinstance(event, RunStarted):
-            start, run_id = event, header.run_id
-        elif isinstance(event, Intent) and unconfirmed:
-            found[event.key] = event
-        elif isinstance(event, OutcomeLine):
-            repeated = event.outcome == Outcome.ALREADY_GONE and event.attempts > 1
-            doubtful = event.recovers is None and (repeated or event.outcome == Outcome.UNKNOWN)
-            # Confirmed is also what this run found of an interrupted one.
-            if event.outcome in _CONFIRMED or (unconfirmed and doubtful):
-                found[event.key] = event
-            else:
-                found.pop(event.key, None)
-    if start is None:
-        raise UsageError(f"{file.path} has no line.", hint="List the runs with `audit show`.")
-    by_user = {(*each.key[:3], *each.user_key): each for each in found.values()}
-    globs = Globs([username or "*"])
-    lines = (each for each in by_user.values() if globs.matches(each.username or ""))
-    planned = tuple(each.as_event(Planned, rule=each.rule) for each in lines)
-    return Deletions(run_id, start, planned)
+    directory.check_not_empty()
+    files = directory.files() if wanted.run is None else (directory.find(wanted.run),)
+    reader = HistoryReader(LineFilter(events=_DECISIVE, username=wanted.username))
+    if wanted.run is not None or wanted.username is not None:
+        chains = map(FileChain, files) if wanted.run is not None else iter(directory.reader())
+        lines = [line for chain in chains for line in reader.read(chain)]
+    else:
+        lines = []
+        for file in reversed(files):
+            lines = [*reader.read(FileChain(file)), *lines]
+            if last_deletions(lines, unconfirmed=wanted.unconfirmed):
+                break
+    found = last_deletions(lines, unconfirmed=wanted.unconfirmed)
+    if wanted.run is None:
+        _check_last_file(directory, found, advisor)
+    if not found:
+        raise _nobody(directory, wanted, lines, reader.runs, advisor)
+    here = [line for line in found if line.start.base_url == base_url]
+    if not here:
+        raise GuardRefused(
+            f"Run {found[-1].run.run_id} used {found[-1].start.base_url}, not {base_url}.",
+            hint="Set --base-url to the URL of that run.",
+        )
+    everyone = last_deletions(lines, unconfirmed=True)
+    left_out = sum(not line.is_deletion(unconfirmed=wanted.unconfirmed) for line in everyone)
+    return Deletions(runs_of(here), tuple(map(_planned, here)), left_out)
+
+
+_DECISIVE: Final = frozenset({Intent.event, OutcomeLine.event})
+"""The events that say what became of a deletion."""
+
+
+def _planned(line: HistoryLine) -> Planned:
+    event = line.event
+    assert isinstance(event, Intent | OutcomeLine)  # noqa: S101 - others are no deletions
+    return event.as_event(Planned, rule=event.rule)
+
+
+def _check_last_file(
+    directory: AuditDirectory, found: Sequence[HistoryLine], advisor: Advisor
+) -> None:
+    """Raise DamagedLog if the file of the last run is missing: it may have the last deletion."""
+    reader = directory.reader()
+    if reader.head is None or not reader.is_last_file_missing:
+        return
+    hint = f"Name the run to undo. {directory.list_hint()}"
+    if found:
+        last = str(runs_of(found)[-1].number)
+        hint = f"To undo the last sweep that is known: {advisor._replace(run=last).restore()}"
+    raise DamagedLog(
+        f"The file of the last run, {reader.head.file}, is missing in {directory.path}: it may "
+        "have the last deletion.",
+        hint=hint,
+    )
+
+
+def _nobody(
+    directory: AuditDirectory,
+    wanted: Wanted,
+    lines: Sequence[HistoryLine],
+    searched: Iterable[RunFile],
+    advisor: Advisor,
+) -> NobodyFound:
+    """Return the error where no run deleted who is asked for: what was searched, who is meant."""
+    runs = sorted(searched)
+    where = f"runs {runs[0].number} to {runs[-1].number} of {directory.path}"
+    if len(runs) == 1:
+        where = f"run {runs[0].number or runs[0].path.name}"
+    whom = "anyone" if wanted.username is None else f"a person named {wanted.username!r}"
+    message = f"No sweep deleted {whom}: {where} {plural_form(len(runs), 'was', 'were')} searched."
+    name, advisor = wanted.username or "", advisor._replace(run=wanted.run or "")
+    if unconfirmed := last_deletions(lines, unconfirmed=True):
+        people = pluralize(count_people(map(_planned, unconfirmed)), "person", "people")
+        command = advisor.restore(name, "--include-unconfirmed")
+        hint = f"Atlas did not confirm the deletion of {people}. To invite them again: {command}"
+    elif lines:
+        hint = f"What runs did with them: {advisor.history(name)}"
+    elif close := close_names([name], _names(directory, runs) if name else ()):
+        hint = f"Did you mean {', '.join(close)}?"
+    else:
+        hint = directory.list_hint()
+    return NobodyFound(message, hint=hint)
+
+
+def _names(directory: AuditDirectory, runs: Sequence[RunFile]) -> Iterator[str]:
+    chains = map(FileChain, runs) if len(runs) == 1 else iter(directory.reader())
+    return chain.from_iterable(map(names_of, chains))
+
+
+def count_people(invitations: Iterable[Invitation]) -> int:
+    """Return how many people have these invitations: one may have several."""
+    return len({invitation.person for invitation in invitations})
 
 
 class Barred(Planned, frozen=True, kw_only=True):
@@ -99,14 +207,14 @@ class RestorePlan(msgspec.Struct, frozen=True, kw_only=True):
     """Whom a restore invites again; the result of `restore --dry-run`.
 
     Attributes:
-        restores: The run to undo.
+        restores: The ids of the runs that are undone.
         to_invite: Who would be invited again.
         already_there: Who is invited or a member already.
         barred: Who gets no invitation: the list of members could not be read, or a project is
             in another organization now.
     """
 
-    restores: str
+    restores: tuple[str, ...]
     to_invite: tuple[Planned, ...]
     already_there: tuple[Planned, ...]
     barred: tuple[Barred, ...]
@@ -152,7 +260,7 @@ async def plan_restore(
         else:
             to_invite.append(one)
     return RestorePlan(
-        restores=deletions.run_id,
+        restores=deletions.run_ids,
         to_invite=tuple(to_invite),
         already_there=tuple(there),
         barred=tuple(barred),
@@ -221,7 +329,9 @@ class Restorer:
         for each in opened:
             if each.run.mode == "restore":
                 outcome = Outcome.ALREADY_THERE if each.intent.key in there else Outcome.UNKNOWN
-                self._log.write(OutcomeLine.of(each.intent, outcome, recovers=each.run.run_id))
+                line = OutcomeLine.of(each.intent, outcome, recovers=each.run.run_id)
+                self._log.write(line)
+                self._report(line, f"sent by run {each.run.file.number}, which was killed")
         for one in plan.already_there:
             self._record(OutcomeLine.of(one, Outcome.ALREADY_THERE))
         for barred in plan.barred:

@@ -35,7 +35,7 @@ from invite_sweeper.files import (
 )
 from invite_sweeper.json_text import to_json
 from invite_sweeper.redaction import SECRETS
-from invite_sweeper.text import truncate
+from invite_sweeper.text import command, truncate
 
 _MAX_SMALL_FILE_BYTES: Final = 1 << 16
 _MAX_POLICY_BYTES: Final = 1 << 20
@@ -111,8 +111,20 @@ class AuditDirectory:
             return RunFile.of(Path(run).absolute())
         raise UsageError(
             f"The audit directory {self.path} has no run {truncate(run, _MAX_SHOWN) or repr(run)}.",
-            hint="List the runs with `audit show`; name one by its number, its id or its file.",
+            hint=f"Name a run by its number, its id or its file. {self.list_hint()}",
         )
+
+    def list_hint(self) -> str:
+        """Return the advice to list the runs."""
+        return f"List the runs with: {command('audit', 'show', '--audit-dir', str(self.path))}"
+
+    def check_not_empty(self) -> None:
+        """Raise UsageError if no run is known: the directory is a wrong one, or is new."""
+        if not self.files() and self.read_head() is None:
+            raise UsageError(
+                f"{self.path} contains no file of a run.",
+                hint="Name the audit directory: --audit-dir DIR",
+            )
 
     def read_head(self) -> Head | None:
         """Return what `HEAD` says; None where it is missing.

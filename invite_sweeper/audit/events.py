@@ -63,7 +63,8 @@ class RunStarted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         shard: `I/N`; None where the run is not one of several.
         scope_sha256: The hash of what the run reads; runs with the same can be compared.
         plan_sha256: Of the plan that is applied; None without one.
-        restores: The run whose deletions a restore undoes; None of any other run.
+        restores: The ids of the runs whose deletions a restore undoes, of one before 0.3 the id
+            alone; None of any other run.
         reason: What `--reason` says, without secrets; None without it. It proves nothing.
         number: Of the run in its audit directory, as a copy of its file has another name; 0 where
             an earlier version wrote the line.
@@ -82,9 +83,15 @@ class RunStarted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     shard: str | None
     scope_sha256: str | None = None
     plan_sha256: str | None = None
-    restores: str | None = None
+    restores: tuple[str, ...] | str | None = None
     reason: str | None = None
     number: int = 0
+
+    @property
+    def restored_runs(self) -> tuple[str, ...]:
+        """The ids of the runs whose deletions a restore undoes."""
+        restores = self.restores or ()
+        return (restores,) if isinstance(restores, str) else restores
 
 
 class Planned(Invitation, frozen=True, kw_only=True):

@@ -197,7 +197,6 @@ class History:
     Attributes:
         run_ids: Of the runs that were read, in their order.
         last: The last run; None without one.
-        last_sweep: The file of the last sweep, finished or not; None without one.
         last_success: When the last sweep or dry run that succeeded ended; None without one.
         read_s: Seconds that reading the files took.
     """
@@ -205,7 +204,6 @@ class History:
     def __init__(self) -> None:
         self.run_ids: list[str] = []
         self.last: RunRecord | None = None
-        self.last_sweep: RunFile | None = None
         self.last_success: datetime | None = None
         self.read_s = 0.0
         self._sent_since = datetime.min.replace(tzinfo=UTC)
@@ -427,8 +425,6 @@ class History:
                 run.began_at = parse_timestamp(event.now) or _UNKNOWN_INSTANT
                 since = self._bounced_since
                 run.is_old = since is not None and run.began_at < since
-                if event.mode == "sweep":
-                    self.last_sweep = record.file
             case RunFinished():
                 record.end, record.finished_at = event, line.header.ts
                 self._add_end(record, event, run.position)

@@ -16,7 +16,7 @@ from typing import Final
 from invite_sweeper.audit.chain import HashChain
 from invite_sweeper.audit.directory import AuditDirectory
 from invite_sweeper.audit.events import Event, Planned, RunFinished
-from invite_sweeper.audit.reader import VERIFY_HINT, FileChain, Head
+from invite_sweeper.audit.reader import FileChain, Head, verify_hint
 from invite_sweeper.errors import AuditLogError, DamagedLog
 from invite_sweeper.files import is_same_file
 
@@ -193,7 +193,7 @@ class AuditLog:
                 consequence="No further deletion is sent. The file does not have every line of "
                 "this run; its totals are in this result.",
                 hint="Exclude the audit directory from the program that changed it, such as "
-                "logrotate, and check the log with `audit verify`.",
+                f"logrotate. {verify_hint(path)}",
             )
 
     def _fsync(self) -> None:
@@ -254,5 +254,6 @@ async def check_written_plan(log: AuditLog, written: Iterable[Planned]) -> None:
     except DamagedLog as error:
         cause = error
     raise AuditLogError(
-        "The plan in the audit log was changed after this run wrote it.", hint=VERIFY_HINT
+        "The plan in the audit log was changed after this run wrote it.",
+        hint=verify_hint(log.file.path),
     ) from cause

@@ -27,10 +27,10 @@ from invite_sweeper.endings import COMPLETE_EXIT_CODES, Reason
 from invite_sweeper.errors import DamagedLog, GuardRefused
 from invite_sweeper.files import open_regular
 from invite_sweeper.json_text import parse_json
+from invite_sweeper.text import command
 
 _MAX_LINE_BYTES: Final = 1 << 24
 """A longer line is damaged; the totals of the largest estate have 1 MiB."""
-VERIFY_HINT: Final = "Check the audit log with `audit verify`."
 _GZIP_SUFFIX: Final = ".gz"
 _OTHER_COMPRESSIONS: Final = frozenset({".bz2", ".xz", ".zst", ".lz4", ".Z", ".zip"})
 _NAME: Final = re.compile(
@@ -59,8 +59,15 @@ class DamagedFile(DamagedLog):
     def __init__(self, path: Path, line: int | None, what: str, hint: str = "") -> None:
         super().__init__(
             f"{path}{'' if line is None else f' line {line}'} {what}.",
-            hint=f"{VERIFY_HINT} {hint}".strip(),
+            hint=f"{hint} {verify_hint(path)}".strip(),
         )
+
+
+def verify_hint(path: Path) -> str:
+    """Return the advice to verify the audit directory of a file, or a file outside of one."""
+    in_directory = path.name == "HEAD" or RunFile.of(path).number
+    target = path.parent if in_directory else path
+    return f"Check the audit log with: {command('audit', 'verify', str(target))}"
 
 
 class RunFile(NamedTuple):
@@ -235,6 +242,8 @@ class FileChain:
         last_hash: Hash of the last whole line.
         run_id: Of all lines.
         finished: Whether the last line is `run_finished`.
+        first: The first whole line that was read; None before it.
+        last: The last one.
     """
 
     def __init__(
@@ -244,6 +253,8 @@ class FileChain:
         self.size = self.lines = 0
         self.prev = self.last_hash = self.run_id = ""
         self.finished = False
+        self.first: ChainLine | None = None
+        self.last: ChainLine | None = None
         self._continued = continued
         self._digest = sha256() if hashed else None
         self._left = self._read()
@@ -313,7 +324,9 @@ class FileChain:
                 header, raw = self._parse(number, line), line[:-1]
                 self._check(number, raw, header)
                 self.lines, self.last_hash = number, line_hash(raw)
-                yield ChainLine(number, raw, header, self.last_hash)
+                self.last = ChainLine(number, raw, header, self.last_hash)
+                self.first = self.first or self.last
+                yield self.last
 
     def _parse(self, number: int, line: bytes) -> LineHeader:
         try:
@@ -389,6 +402,7 @@ class LogReader:
             DamagedFile: A file or a line is not as a run wrote it, or a file is missing.
             DamagedLog: A file cannot be opened.
         """
+        self.last_hash = self._last_name = ""
         for index, file in enumerate(self.files):
             if index > 0:
                 _check_number(self.files[index - 1], file)

@@ -5,15 +5,15 @@ its bytes can match: a year of nights has a million lines, and few are about one
 """
 
 import re
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from datetime import datetime
-from fnmatch import fnmatchcase
 from typing import Final, TypeVar
 
 from invite_sweeper.audit.events import LineHeader, OutcomeLine, format_timestamp
 from invite_sweeper.audit.reader import ChainLine, FileChain, LogReader, Record
 from invite_sweeper.errors import DamagedLog
 from invite_sweeper.models import InvitationKey, Outcome
+from invite_sweeper.text import Globs, casefold_visible
 
 T = TypeVar("T")
 _LITERAL: Final = re.compile(r"[a-z0-9@._+-]+")
@@ -50,9 +50,11 @@ class LineFilter:
     """Criteria for lines; one that is None matches all.
 
     Args:
+        events: The names of events.
         outcome: Lines without one do not match, nor one that a later line of its file replaces.
             `deleted` matches also what a later run found gone after a request of a killed one.
-        username: A glob for the invited user's name, case-insensitive.
+        username: A glob for the invited user's name, compared as those of the policy are.
+        terms: Globs for the name or the id of an entry; one must match.
         since: The first instant.
         until: The instant after the last one.
     """
@@ -60,18 +62,23 @@ class LineFilter:
     def __init__(
         self,
         *,
-        event: str | None = None,
+        events: Container[str] | None = None,
         outcome: str | None = None,
         username: str | None = None,
+        terms: Iterable[str] | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
     ) -> None:
-        self._event = event
+        self._events = events
         self._outcome = outcome
-        self._username = None if username is None else username.casefold()
+        self._has_ids = terms is not None
         self._since = "" if since is None else format_timestamp(since)
         self._until = None if until is None else format_timestamp(until)
-        self._literals = () if self._username is None else _literals(self._username)
+        globs = None if terms is None else tuple(terms)
+        if username is not None:
+            globs = (username,)
+        self._globs = None if globs is None else Globs(globs)
+        self._literals = tuple(_literals(casefold_visible(glob)) for glob in globs or ())
 
     def matching(self, chain: FileChain) -> Iterator[tuple[Record, ChainLine]]:
         """Yield the lines of a file that match, parsed.
@@ -101,7 +108,7 @@ class LineFilter:
 
     def _can_match(self, header: LineHeader, raw: bytes) -> bool:
         """Return whether a line can match, by its header and its bytes."""
-        if self._event not in {None, header.event}:
+        if self._events is not None and header.event not in self._events:
             return False
         ts = header.ts  # all are UTC in one format
         if ts < self._since or (self._until is not None and ts >= self._until):
@@ -110,16 +117,27 @@ class LineFilter:
         if not self._literals or not raw.isascii():
             return True
         lower = raw.lower()
-        return all(literal in lower for literal in self._literals)
+        return any(all(part in lower for part in parts) for parts in self._literals)
 
     def _matches(self, record: Record) -> bool:
         """Return whether a parsed line matches the criteria that its bytes do not decide."""
         if self._outcome not in {None, *_outcomes(record)}:
             return False
-        if self._username is None:
+        if self._globs is None:
             return True
-        name = record.get("username")
-        return isinstance(name, str) and fnmatchcase(name.casefold(), self._username)
+        names = [record.get("username")]
+        if self._has_ids:
+            names += _ids(record)
+        return any(isinstance(name, str) and self._globs.matches(name) for name in names)
+
+
+def _ids(record: Record) -> Iterator[object]:
+    """Yield the ids of all entries of an invitation."""
+    yield record.get("invitation_id")
+    entries = record.get("entries")
+    for entry in entries if isinstance(entries, list) else ():
+        if isinstance(entry, Mapping):
+            yield entry.get("invitation_id")
 
 
 def _outcomes(record: Record) -> Iterator[object]:

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -24,6 +25,7 @@ from invite_sweeper.audit import (
 )
 from invite_sweeper.audit.events import EVENTS
 from invite_sweeper.audit.intents import IntentLedger
+from invite_sweeper.audit.person import HistoryReader, close_names, names_of
 from invite_sweeper.audit.reader import ChainLine, FileChain, Record
 from invite_sweeper.audit.record import read_run
 from invite_sweeper.audit.search import read_all
@@ -50,7 +52,7 @@ from invite_sweeper.report.handover import lines_to_approve, read_plan_to_apply
 from invite_sweeper.report.markdown import render_markdown
 from invite_sweeper.report.page import read_page, render_html
 from invite_sweeper.report.story import StoryLine, tell_verification
-from invite_sweeper.text import escape_unprintable
+from invite_sweeper.text import escape_unprintable, pluralize
 
 T = TypeVar("T")
 
@@ -120,38 +122,38 @@ def show(
     policy: Path,
     audit_dir: Path | None,
     output: str,
+    event: str | None,
     **criteria: Any,  # noqa: ANN401
 ) -> None:
-    """List the runs, or show the plan and the outcomes of some.
+    """List the runs, show the plan and the outcomes of some, or what runs did with people.
 
-    Ends with the SHA-256 of the file. That of a dry run is what `sweep --plan-sha256` asks for, and
-    is left out where the plan cannot be applied. JSON lines and CSV have every line of the file,
-    with its SHA-256.
+    With a filter and without RUN, all runs are searched: --username shows what became of a
+    person. Of each deletion the text has the outcome, JSON lines and CSV every line.
+    The text of a RUN ends with the SHA-256 of the file. That of a dry run is what
+    `sweep --plan-sha256` asks for, and is left out where the plan cannot be applied. JSON lines
+    and CSV have every line of the file, with its SHA-256.
 
-    Example: invite-sweeper audit show 42 --outcome failed
+    Example: invite-sweeper audit show --username 'ada@*'
     """
-    is_filtered = any(each is not None for each in criteria.values())
+    is_filtered = any(each is not None for each in (event, *criteria.values()))
+    _check_period(criteria["since"], criteria["until"])
     shown = _Shown(runs, policy, audit_dir)
+    wanted = LineFilter(events=None if event is None else {event}, **criteria)
     if output != "text":
-        lines = shown.read(LineFilter(**criteria).matching)
+        lines = shown.read(partial(_with_run, wanted))
         as_json = (json_line({**record, "line_sha256": line.hash}) for record, line in lines)
         sys.stdout.buffer.writelines(as_json if output == "json" else _csv_lines(lines))
     elif shown.is_wiped:
         pass  # it was said
     elif not runs and not is_filtered:
         terminal.show_runs(stdout_console(), shown.all_records(), shown.ledger)
-    elif not runs:
-        matching = shown.read(LineFilter(**criteria).matching)
-        terminal.show_lines(stdout_console(), (record for record, _ in matching))
+    elif is_filtered:
+        _show_matching(shown, HistoryReader(wanted), criteria["username"])
     else:
         for record in shown.records():
             console = stdout_console()
-            if is_filtered:
-                matching = LineFilter(**criteria).matching(FileChain(record.file))
-                terminal.show_lines(console, (fields for fields, _ in matching))
-            else:
-                terminal.show_run(console, record)
-                _show_policy(console, record)
+            terminal.show_run(console, record)
+            _show_policy(console, record)
             if record.mode == "dry-run":
                 about = tuple(_about_plan(record, policy, audit_dir))
                 terminal.show_whole(console, about)
@@ -159,6 +161,39 @@ def show(
                 sha256 = FileChain(record.file, hashed=True).read().sha256
                 console.print(f"SHA-256  {sha256}", soft_wrap=True)
     raise SystemExit(shown.exit_code)
+
+
+def _check_period(since: datetime | None, until: datetime | None) -> None:
+    if since is not None and until is not None and since >= until:
+        raise click.BadParameter("--since is not before --until: no line can be between them.")
+
+
+def _with_run(wanted: LineFilter, chain: FileChain) -> Iterator[tuple[Record, ChainLine]]:
+    """Yield the lines of a run that match, each with the run's number and mode."""
+    mode: object = None
+    for record, line in wanted.matching(chain):
+        if mode is None and chain.first is not None:
+            mode = chain.parse(chain.first).get("mode")
+        yield {**record, "run": chain.file.number, "mode": mode}, line
+
+
+def _show_matching(shown: "_Shown", history: HistoryReader, username: str | None) -> None:
+    """Print what runs did with the people who are asked for; say it where no line matches."""
+    console, is_any = stdout_console(), False
+    for lines in shown.read(lambda chain: (history.read(chain),)):
+        terminal.show_lines(console, lines, history.names)
+        is_any = is_any or bool(lines)
+    if is_any:
+        return
+    message = f"No line of {pluralize(len(history.runs), 'run')} matches."
+    is_sound = shown.exit_code == ExitCode.DONE
+    if (
+        username is not None
+        and is_sound
+        and (close := close_names([username], shown.read(names_of)))
+    ):
+        message = f"{message} Did you mean {', '.join(close)}?"
+    click.echo(escape_unprintable(message), err=True)
 
 
 class _Shown:
@@ -181,6 +216,7 @@ class _Shown:
             return
         directory = _find_directory(policy, audit_dir)
         try:
+            directory.check_not_empty()
             self._reader = directory.reader()
             for warning in directory.warnings():
                 if warning.level != WarningLevel.REMARK:
@@ -271,7 +307,7 @@ def _directory_of_plan(
 
 
 _CSV_COLUMNS: Final = (
-    *("ts", "run_id", "seq", "event"),
+    *("ts", "run", "run_id", "mode", "seq", "event"),
     *Invitation.__struct_fields__,
     *("rule", "reason", "outcome", "attempts", "http_status", "error_code", "duration_ms", "prev"),
 )
@@ -336,13 +372,8 @@ def _verify_runs(
         files = tuple(sorted(RunFile.of(each.absolute()) for each in paths))
         return files, verify(files, expect_head=expect_head)
     directory = AuditDirectory(paths[0]) if paths else _find_directory(policy, audit_dir)
-    files = directory.files()
-    if not files and directory.read_head() is None:
-        raise UsageError(
-            f"{directory.path} contains no file of a run.",
-            hint="Name the audit directory: --audit-dir DIR",
-        )
-    return files, verify_directory(directory, expect_head)
+    directory.check_not_empty()
+    return directory.files(), verify_directory(directory, expect_head)
 
 
 @click.command(cls=Command)

@@ -1,5 +1,6 @@
 """Command `restore`: re-invite people whose invitations a run deleted."""
 
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any, Final
@@ -7,25 +8,34 @@ from typing import Any, Final
 import click
 from rich.console import Console
 
-from invite_sweeper.audit import History, RunFile
 from invite_sweeper.audit.events import OutcomeLine
 from invite_sweeper.cli.console import run_async, stdout_console, write_json
 from invite_sweeper.cli.options import CONNECTED, Command, RunOptions, options
 from invite_sweeper.cli.session import Session, load_policy
 from invite_sweeper.cli.view import Progress, confirm
 from invite_sweeper.endings import WarningLevel
-from invite_sweeper.errors import Cancelled, DamagedLog, GuardRefused, RunError, UsageError
+from invite_sweeper.errors import Cancelled, RunError, UsageError
+from invite_sweeper.models import Invitation
 from invite_sweeper.report import terminal
-from invite_sweeper.restore import RestorePlan, Restorer, plan_restore, read_deletions
+from invite_sweeper.restore import (
+    Deletions,
+    RestorePlan,
+    Restorer,
+    Wanted,
+    count_people,
+    find_deletions,
+    plan_restore,
+)
 from invite_sweeper.sweep.result import Result
-from invite_sweeper.text import pluralize
+from invite_sweeper.text import plural_form, pluralize, shorten_list
 
 _NOTHING_INVITED: Final = "No one was invited."
+_MAX_RUNS: Final = 10
 
 
 @click.command(cls=Command)
 @click.argument(
-    "run", help="The run to undo: its number, id or file; without it the last sweep.",
+    "run", help="The run to undo: its number, id or file; default: the last that deleted them.",
     required=False, metavar="[RUN]",
 )  # fmt: skip
 @options(*CONNECTED, "deadline", "yes", "reason")
@@ -42,15 +52,17 @@ def restore(
 ) -> None:
     """Re-invite people whose invitations a run deleted.
 
+    Without RUN, what the last sweep deleted that deleted any; with --username, what was last
+    deleted of each person, by whichever run.
     At most ten a minute. Leaves out who is invited or a member already. In a federated
     organization Atlas adds people at once as active members: the exit code is then 4.
 
-    Example: invite-sweeper restore 42 --dry-run
+    Example: invite-sweeper restore --username 'ada.*' --dry-run
     """
     options = RunOptions(**given)
     session = Session(options, load_policy(options.policy, deadline=options.deadline))
     try:
-        code = run_async(_restore(session, run, username, unconfirmed=include_unconfirmed))
+        code = run_async(_restore(session, Wanted(run, username, include_unconfirmed)))
     except UsageError:
         raise
     except RunError as error:  # the errors after the first invitation are part of the result
@@ -58,31 +70,30 @@ def restore(
     raise SystemExit(code)
 
 
-async def _restore(
-    session: Session, run: str | None, username: str | None, *, unconfirmed: bool
-) -> int:
+async def _restore(session: Session, wanted: Wanted) -> int:
     """Restore, report, and return the exit code; a dry run writes nothing."""
     with session.working(locked=not session.options.dry_run):
         history = session.read_history()
         for warning in session.directory.warnings():
             if warning.level != WarningLevel.REMARK:
                 session.log.warning(warning.message)
-        file = session.directory.find(run) if run is not None else _last_sweep(session, history)
-        deletions = read_deletions(file, username=username, unconfirmed=unconfirmed)
         base_url = str(session.base_url)
-        if deletions.start.base_url != base_url:
-            raise GuardRefused(
-                f"Run {deletions.run_id} used {deletions.start.base_url}, not {base_url}.",
-                hint="Set --base-url to the URL of that run.",
+        deletions = find_deletions(session.directory, wanted, base_url, session.advisor)
+        if deletions.left_out:
+            session.log.warning(
+                "deletions that Atlas did not confirm are left out",
+                count=deletions.left_out,
+                hint="To invite these people again, too: --include-unconfirmed",
             )
         async with session.organizations(history) as organizations:
             plan = await session.stop.run_unless_stopped(plan_restore(organizations, deletions))
+            show_people = partial(_show_people, plan, deletions, history.organization_names())
             if session.options.dry_run:
-                _show_plan(session, plan)
+                _show_plan(session, plan, show_people)
                 return plan.exit_code
-            if plan.to_invite and not await confirm(session, partial(_ask, plan)):
+            if plan.to_invite and not await confirm(session, partial(_ask, plan, show_people)):
                 raise Cancelled("Cancelled.")
-            command = session.command(history, restores=deletions.run_id)
+            command = session.command(history, restores=deletions.run_ids)
             result = Result(command, organizations, Progress(session.log, None))
             async with session.run(command, organizations) as (log, record):
                 restorer = Restorer(result, log, session.stop, partial(_report, session))
@@ -93,29 +104,6 @@ async def _restore(
             return end.exit_code
 
 
-def _last_sweep(session: Session, history: History) -> RunFile:
-    """Return the file of the last sweep.
-
-    Raises:
-        UsageError: No sweep is known.
-        DamagedLog: The file of the last run is missing: which sweep was the last is not known.
-    """
-    last, reader = history.last_sweep, session.directory.reader()
-    if reader.head is not None and reader.is_last_file_missing:
-        hint = "Name the run to undo; list the runs with `audit show`."
-        if last is not None:
-            hint = f"To undo the last sweep that is known, name it: restore {last.number}"
-        raise DamagedLog(
-            f"The file of the last run, {reader.head.file}, is missing in "
-            f"{session.directory.path}: it may be that of the last sweep.",
-            hint=hint,
-        )
-    if last is None:
-        hint = "List the runs with `audit show`."
-        raise UsageError("The audit directory has no sweep to undo.", hint=hint)
-    return last
-
-
 def _report(session: Session, line: OutcomeLine, reason: str) -> None:
     loud = line.outcome in {"active", "failed", "unknown"}
     say = session.log.warning if loud else session.log.info
@@ -124,22 +112,40 @@ def _report(session: Session, line: OutcomeLine, reason: str) -> None:
     say(line.outcome.replace("_", " "), user=line.username, place=place, **more)
 
 
-def _show_plan(session: Session, plan: RestorePlan) -> None:
+def _show_plan(session: Session, plan: RestorePlan, show_people: Callable[[Console], None]) -> None:
     if session.options.output == "json":
         write_json(plan)
     elif not session.options.quiet:
         console = stdout_console()
-        terminal.show_people(console, plan.to_invite)
+        show_people(console)
         console.print(
-            f"Dry run: {pluralize(len(plan.to_invite), 'person', 'people')} would be invited "
-            f"again, {len(plan.already_there):,} there already. {_NOTHING_INVITED}",
+            f"Dry run: {_describe_people(plan.to_invite)} would be invited again, "
+            f"{count_people(plan.already_there):,} there already. {_NOTHING_INVITED}",
             soft_wrap=True,
         )
     for each in plan.barred:
         session.log.warning("would not be invited", user=each.username, reason=each.reason)
 
 
-def _ask(plan: RestorePlan, console: Console) -> None:
-    terminal.show_people(console, plan.to_invite)
-    count = pluralize(len(plan.to_invite), "person", "people")
-    console.print(f"Invite {count} again? Atlas sends each an e-mail.", style="bold")
+def _show_people(
+    plan: RestorePlan, deletions: Deletions, names: Mapping[str, str], console: Console
+) -> None:
+    """Print who is to be invited again, and which runs deleted them."""
+    terminal.show_people(console, plan.to_invite, names)
+    runs = [str(run.number or run.run_id or run.path.name) for run in deletions.runs]
+    noun = plural_form(len(runs), "run", "runs")
+    console.print(f"Deleted by {noun} {shorten_list(runs, _MAX_RUNS)}.", soft_wrap=True)
+
+
+def _ask(plan: RestorePlan, show_people: Callable[[Console], None], console: Console) -> None:
+    show_people(console)
+    people, mails = _describe_people(plan.to_invite), pluralize(len(plan.to_invite), "e-mail")
+    console.print(f"Invite {people} again? Atlas sends {mails}.", style="bold")
+
+
+def _describe_people(invitations: Sequence[Invitation]) -> str:
+    """Return how many people are invited, and how often where one is to several places."""
+    people = pluralize(count_people(invitations), "person", "people")
+    if count_people(invitations) == len(invitations):
+        return people
+    return f"{people} ({pluralize(len(invitations), 'invitation')})"

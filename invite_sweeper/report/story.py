@@ -43,6 +43,7 @@ from invite_sweeper.text import (
 
 _NOT_ALL_READ: Final = "the lists were not all read"
 _LONG_S: Final = 120
+_MAX_RUNS: Final = 3
 _OUTCOMES: Final[tuple[tuple[str, str], ...]] = (
     ("deleted", "deleted"),
     ("already_gone", "already gone"),
@@ -143,7 +144,8 @@ def advisor_of(run: RunRecord, advisor: Advisor) -> Advisor:
 
 def _tell_killed(run: RunRecord) -> Story:
     """Tell a run without an end, from what its lines say, and a later run that recovered it."""
-    parts = [f"{run.outcomes[name]:,} {text}" for name, text in _OUTCOMES if run.outcomes[name]]
+    outcomes = _RESTORED if run.mode == "restore" else _OUTCOMES
+    parts = [f"{run.outcomes[name]:,} {text}" for name, text in outcomes if run.outcomes[name]]
     if run.recovered is not None:
         parts.append(_recovered_by(run.recovered))
         done, where = ", ".join(parts), run.start.organizations
@@ -152,9 +154,9 @@ def _tell_killed(run: RunRecord) -> Story:
         return Story(headline, (StoryLine("Run", _run_line(run)),), (), ())
     messages = ["The run has no last line: it is still running, or it was killed."]
     if run.open_invitations:
-        people = pluralize(run.open_invitations, "invitation")
-        parts.append(f"{people} sent without an outcome")
-        messages.append(f"Without an outcome: {people}.")
+        invitations = pluralize(run.open_invitations, "invitation")
+        parts.append(f"{invitations} sent without an outcome")
+        messages.append(f"Without an outcome: {invitations}.")
     if (left := run.planned - run.outcomes.total()) > 0:
         parts.append(f"{left:,} of {run.planned:,} planned without an outcome")
         messages.append(f"Without an outcome: {pluralize(left, 'planned deletion')}.")
@@ -199,8 +201,8 @@ def _run_line(run: RunRecord) -> str:
     parts.append(describe_instant(start.now))
     if start.plan_sha256 is not None:
         parts.append(f"of the plan {start.plan_sha256}")
-    if start.restores is not None:
-        parts.append(f"undoes {start.restores}")
+    if start.restored_runs:
+        parts.append(f"undoes {shorten_list(start.restored_runs, _MAX_RUNS)}")
     return ", ".join(parts)
 
 

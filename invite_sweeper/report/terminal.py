@@ -15,9 +15,10 @@ from rich.text import Text
 
 from invite_sweeper.audit import RunRecord
 from invite_sweeper.audit.intents import IntentLedger
-from invite_sweeper.audit.reader import Record
+from invite_sweeper.audit.person import HistoryLine
 from invite_sweeper.endings import Advisor, ExitCode, Style
 from invite_sweeper.models import Invitation, ListUnreadable
+from invite_sweeper.report.person import describe_line
 from invite_sweeper.report.readback import (
     KEPT_CAPTION,
     UNREAD_CAPTION,
@@ -42,7 +43,7 @@ from invite_sweeper.report.rows import (
     sorted_rows,
 )
 from invite_sweeper.report.story import Story, StoryLine, advisor_of, describe_instant, tell
-from invite_sweeper.text import escape_unprintable, pluralize
+from invite_sweeper.text import escape_unprintable, organization_label, pluralize
 
 _MAX_ROWS: Final = 50
 _MAX_NAMED: Final = 10
@@ -139,9 +140,10 @@ def attention_lines(record: RunRecord, advisor: Advisor) -> Iterator[str]:
         yield f"{who} may still be invited: {row.outcome}, {row.detail}"
 
 
-def show_people(console: Console, people: Iterable[Invitation]) -> None:
-    """Print people below their projects."""
-    rows = sorted_rows(map(RunRows().row, people))
+def show_people(console: Console, people: Iterable[Invitation], names: Mapping[str, str]) -> None:
+    """Print people below their projects; `names` are those of organizations by id."""
+    found = RunRows({org_id: organization_label(org_id, name) for org_id, name in names.items()})
+    rows = sorted_rows(map(found.row, people))
     _write(console, _invitation_tables(list(_groups(rows, rows)), console.width))
 
 
@@ -188,8 +190,6 @@ def show_runs(console: Console, records: Iterable[RunRecord], ledger: IntentLedg
         rows[index] = _row_of_run(record)
     if rows:
         _write(console, _entries(rows, console.width))
-    else:
-        console.print("No run.")
 
 
 def _row_of_run(record: RunRecord) -> tuple[Text, Text]:
@@ -199,15 +199,20 @@ def _row_of_run(record: RunRecord) -> tuple[Text, Text]:
     return label, Text.assemble(_label(headline), f"  {headline.text}")
 
 
-def show_lines(console: Console, lines: Iterable[Record]) -> None:
-    """Print lines of a run's file, each on a line."""
-    for fields in lines:
-        who = fields.get("username") or fields.get("invitation_id") or ""
-        what = fields.get("outcome") or fields.get("reason") or fields.get("rule") or ""
-        where = fields.get("project_name") or fields.get("org_id") or ""
-        parts = (fields["ts"], fields["event"], what, who, where, fields.get("source") or "")
-        text = "  ".join(escape_unprintable(str(each)) for each in parts if each)
-        console.print(Text(text), soft_wrap=True)
+def show_lines(console: Console, lines: Iterable[HistoryLine], names: Mapping[str, str]) -> None:
+    """Print what runs did, a line each with its run; in a file on one line, as `grep` needs it.
+
+    Args:
+        names: The names of organizations by id.
+    """
+    for line in lines:
+        number = f"{line.run.number:>3}" if line.run.number else line.run.path.name
+        label = f"{number}  {describe_instant(line.ts)}  {line.start.mode:<7}"
+        text = describe_line(line, names)
+        if console.is_terminal:
+            _write(console, _entries([(Text(label), Text(text))], console.width))
+        else:
+            console.print(Text(f"{label}  {text}"), soft_wrap=True)
 
 
 def _write(console: Console, parts: Iterable[RenderableType]) -> None:

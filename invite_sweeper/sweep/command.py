@@ -33,7 +33,7 @@ class Command:
         shard: Which part of the organizations this is; None for all.
         accept_population: Ignore a drop in projects, entries or members for this run.
         detailed_exit_code: A dry run that finds stale invitations ends with 10.
-        restores: The run whose deletions a restore undoes; None of any other run.
+        restores: The ids of the runs whose deletions a restore undoes; None of any other run.
         observers: Steps after those of `notice`: each sees every decision and changes none.
         reason: Why or for whom it runs, as the operator wrote it; None without one.
     """
@@ -50,7 +50,7 @@ class Command:
     shard: Shard | None = None
     accept_population: bool = False
     detailed_exit_code: bool = False
-    restores: str | None = None
+    restores: tuple[str, ...] | None = None
     observers: tuple[Step, ...] = ()
     reason: str | None = None
 

@@ -7,17 +7,15 @@ did in those days. People are counted, not invitations.
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import date, timedelta
-from typing import Final, TypeAlias
+from typing import Final
 
-from invite_sweeper.models import Invitation
+from invite_sweeper.models import Invitation, PersonKey
 from invite_sweeper.policy import Keep, Policy
 from invite_sweeper.sweep.selection import Selector
-from invite_sweeper.text import casefold_lookalike, plural_form, pluralize
+from invite_sweeper.text import plural_form, pluralize
 
 DAYS: Final = timedelta(days=7)
 """How long before and after its last day an entry is named."""
-
-Person: TypeAlias = tuple[str, ...]
 
 
 def ending_entries(policy: Policy, today: date) -> tuple[Keep, ...]:
@@ -40,7 +38,7 @@ class KeepEnds:
     ) -> None:
         ending = ending_entries(policy, today)
         self._keys = {f"keep:{entry.name}": entry.name for entry in ending}
-        self._people: dict[str, set[Person]] = {entry.name: set() for entry in ending}
+        self._people: dict[str, set[PersonKey]] = {entry.name: set() for entry in ending}
         self._selector_of = selector_of
         # Entries that have ended come last: only who is kept by nothing else is theirs.
         active = [entry for entry in policy.keep if entry.is_active(today)]
@@ -56,20 +54,15 @@ class KeepEnds:
         for entry in entries:
             reason = selector.decide(entry).keep_reason
             if reason in self._keys:
-                self._people[self._keys[reason]].add(_person(entry))
+                self._people[self._keys[reason]].add(entry.person)
 
     @property
-    def people(self) -> Mapping[str, frozenset[Person]]:
+    def people(self) -> Mapping[str, frozenset[PersonKey]]:
         """The people so far, by the name of the keep entry; those of nobody, too."""
         return {name: frozenset(people) for name, people in self._people.items()}
 
 
-def _person(entry: Invitation) -> Person:
-    """Identify a person in all organizations, names folded as for `keep`."""
-    return (casefold_lookalike(entry.username),) if entry.username else entry.key
-
-
-def count_people(found: Collection[Mapping[str, frozenset[Person]]]) -> dict[str, int]:
+def count_people(found: Collection[Mapping[str, frozenset[PersonKey]]]) -> dict[str, int]:
     """Return how many people all organizations together have for each entry."""
     names = {name for people in found for name in people}
     return {

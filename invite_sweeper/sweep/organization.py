@@ -14,8 +14,14 @@ from invite_sweeper.atlas import AtlasClient
 from invite_sweeper.audit.events import ListResult, Planned, expired_by
 from invite_sweeper.counts import Counts
 from invite_sweeper.errors import RunError
-from invite_sweeper.models import ListRef, ListUnreadable, Seats, Source, SourceRetired
-from invite_sweeper.sweep.keep_ends import Person
+from invite_sweeper.models import (
+    ListRef,
+    ListUnreadable,
+    PersonKey,
+    Seats,
+    Source,
+    SourceRetired,
+)
 from invite_sweeper.sweep.scope import RunScope
 from invite_sweeper.sweep.selection import ActiveMembers
 from invite_sweeper.text import organization_label
@@ -83,7 +89,7 @@ class Reading:
     seats: Seats | None = None
     members: ActiveMembers | None = None
     member_count: int | None = None
-    ending: Mapping[str, frozenset[Person]] = field(default_factory=dict)
+    ending: Mapping[str, frozenset[PersonKey]] = field(default_factory=dict)
     oldest: datetime | None = None
     next_due: datetime | None = None
     unverified: int = 0

@@ -1,6 +1,8 @@
 """`restore` as a process: what is restored, what is not, and how it is reported."""
 
 import json
+import re
+import shlex
 from datetime import timedelta
 
 import faults
@@ -60,7 +62,7 @@ def test_restore_brings_back_exactly_what_the_last_sweep_deleted_once(cli):
     roles = ["GROUP_READ_ONLY", "GROUP_DATA_ACCESS_READ_ONLY"]
     result = restore(cli)
     assert (result["mode"], result["restored"], result["already_there"]) == ("restore", 3, 0)
-    assert result["restores"] == cli.lines()[0]["run_id"]
+    assert result["restores"] == [cli.lines()[0]["run_id"]]
     people = {f"person-{n}@example.com": roles for n in range(3)}
     assert invited(cli, project) == {"young@example.com": ["GROUP_READ_ONLY"], **people}
     again = restore(cli)
@@ -79,11 +81,114 @@ def test_dry_run_shows_who_would_be_invited_and_writes_and_sends_nothing(cli):
     assert "3 people would be invited again" in shown
 
 
-def test_sweep_without_a_deletion_restores_no_one_and_ends_with_0(cli):
+def test_sweeps_without_a_deletion_have_nobody_and_no_run_begins(cli):
     cli.sim.invite(cli.sim.add_project("Project"), "young@example.com", age=DAYS)
+    assert (cli.sweep().code, cli.sweep().code) == (0, 0)
+    for words, searched in (((), "runs 1 to 2"), (("2",), "run 2")):
+        error = restore(cli, *words, code=4)["error"]
+        assert error["message"].startswith(f"No sweep deleted anyone: {searched} ")
+        assert error["consequence"] == "No one was invited."
+        (listed,) = re.findall("List the runs with: invite-sweeper (.*)", error["hint"])
+        assert cli.run(*shlex.split(listed)).out.count("sweep") == 2
+    assert (len(cli.run_files()), posts(cli)) == (2, 0)
+
+
+def test_directory_without_a_run_is_wrong_usage(cli):
+    assert "contains no file of a run" in restore(cli, code=2)["error"]["message"]
+
+
+# People in whichever runs ----------------------------------------------------------------------
+
+KOFI = "kofi.ito33@example.com"
+
+
+@pytest.fixture
+def nights(cli):
+    """Delete Kofi from two projects, then from a third with Ada; then nobody twice."""
+    names = ("Payments", "Search", "Vault")
+    projects = {name: cli.sim.add_project(name) for name in names}
+    for name in ("Payments", "Search"):
+        cli.sim.invite(projects[name], KOFI, age=20 * DAYS)
+    assert cli.sweep().summary["deleted"] == 2
+    for name in (KOFI, "ada@example.com"):
+        cli.sim.invite(projects["Vault"], name, age=20 * DAYS)
+    assert cli.sweep().summary["deleted"] == 2
+    assert (cli.plan().code, cli.sweep().code) == (0, 0)
+    return projects
+
+
+def runs(cli, *numbers):
+    return [path.name.partition("-")[2].removesuffix(".jsonl") for path in cli.run_files()
+            if int(path.name[:6]) in numbers]  # fmt: skip
+
+
+def test_without_a_run_the_last_sweep_that_deleted_anyone_is_undone(cli, nights):
+    result = restore(cli)
+    assert (result["restored"], result["restores"]) == (2, runs(cli, 2))
+    assert set(invited(cli, nights["Vault"])) == {KOFI, "ada@example.com"}
+    assert invited(cli, nights["Payments"]) == {}
+
+
+def test_a_person_is_found_in_whichever_runs_and_all_of_them_are_said(cli, nights):
+    shown = cli.run("restore", *POLICY, "--username", "kofi.*", "--dry-run").out
+    assert "Deleted by runs 1, 2." in shown
+    assert "1 person (3 invitations) would be invited again, 0 there already" in shown
+    result = restore(cli, "--username", "kofi.*")
+    assert (result["restored"], result["restores"]) == (3, runs(cli, 1, 2))
+    assert all(set(invited(cli, project)) == {KOFI} for project in nights.values())
+    again = restore(cli, "--username", "kofi.*")
+    assert (again["restored"], again["already_there"]) == (0, 3)
+
+
+def test_of_several_deletions_in_a_place_the_last_one_counts(cli, nights):
+    cli.sim.invite(nights["Payments"], KOFI, age=20 * DAYS, roles=("GROUP_OWNER",))
+    assert cli.sweep().summary["deleted"] == 1
+    result = restore(cli, "--username", KOFI)
+    assert (result["restored"], result["restores"]) == (3, runs(cli, 1, 2, 5))
+    assert invited(cli, nights["Payments"]) == {KOFI: ["GROUP_OWNER"]}
+
+
+@pytest.mark.parametrize("name", ["kofi.itoo33@example.com", "kofi.ito3*", "Kofy.ito33"])
+def test_a_mistyped_address_invites_nobody_and_names_who_comes_close(cli, nights, name):
+    mistyped = name.replace("ito3*", "itto3*")
+    for words in ((), ("--dry-run",), ("1",)):
+        done = cli.run("restore", *words, *POLICY, "--username", mistyped)
+        assert (done.code, done.out) == (4, "")
+        (error,) = done.errors
+        assert error.startswith(f"No sweep deleted a person named {mistyped!r}: run")
+        assert f"Did you mean {KOFI}?" in done.err
+    assert (len(cli.run_files()), posts(cli)) == (4, 0)
+
+
+def test_a_person_whom_no_run_deleted_is_found_by_the_command_that_is_printed(cli, nights):
+    cli.sim.invite(nights["Search"], "bo@example.com", age=20 * DAYS)
+    cli.sim.faults.add(faults.role_missing(), method="DELETE", times=99)
+    assert cli.sweep().code == 4
+    error = restore(cli, "--username", "bo@*", code=4)["error"]
+    (words,) = re.findall("What runs did with them: invite-sweeper (.*)", error["hint"])
+    shown = cli.run(*shlex.split(words)).out
+    assert "sweep    failed: 401 USER_UNAUTHORIZED · bo@example.com" in shown
+
+
+def test_what_atlas_did_not_confirm_is_left_out_and_said_with_the_command(cli):
+    (project,) = cli.stock(stale=1)
+    cli.sim.faults.add(faults.hang(late=True), method="DELETE", times=99)
+    process = cli.fork("sweep", *POLICY)
+    wait_until(lambda: not cli.sim.invitations(project))
+    process.kill()
+    process.communicate()
+    cli.sim.faults.clear()
     assert cli.sweep().code == 0
-    done = cli.run("restore", *POLICY)
-    assert (done.code, "no one was invited" in done.out, posts(cli)) == (0, True, 0)
+    for words in ((), ("--username", "p0*"), ("1",)):
+        error = restore(cli, *words, code=4)["error"]
+        assert "Atlas did not confirm the deletion of 1 person." in error["hint"]
+    (words,) = re.findall("To invite them again: invite-sweeper (.*)", error["hint"])
+    assert cli.run(*shlex.split(words)).code == 0
+    assert list(invited(cli, project)) == ["p0@example.com"]
+    cli.sim.invite(project, "p1@example.com", age=20 * DAYS)
+    assert cli.sweep().summary["deleted"] == 1
+    done = cli.run("restore", "--username", "p*", *POLICY)
+    assert (done.code, "deletions that Atlas did not confirm are left out" in done.err) == (0, True)
 
 
 def test_run_of_another_atlas_is_refused_and_one_that_there_is_not_wrong_usage(cli):

@@ -20,6 +20,7 @@ from invite_sweeper.endings import (
     Status,
     WarningCode,
     WarningLevel,
+    exact_glob,
     known_reasons,
     may_repeat,
     status_of,
@@ -95,7 +96,7 @@ def test_known_reasons_are_in_the_order_of_urgency():
 
 @given(st.text(min_size=1))
 def test_pattern_of_the_command_matches_this_username_and_no_other(username):
-    pattern = shlex.split(Advisor("7").restore(username))[-1]
+    pattern = shlex.split(Advisor("7").restore(exact_glob(username)))[-1]
     assert fnmatchcase(username, pattern)
     assert not fnmatchcase(f"{username}x", pattern)
 

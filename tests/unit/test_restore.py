@@ -2,9 +2,10 @@
 
 import asyncio
 from copy import copy
+from pathlib import Path
 
 import pytest
-from audit.runs import clock, deletion, intent, outcome, planned, started, write_run
+from audit.runs import HOST, clock, deletion, intent, outcome, planned, write_run
 from builders import ORG, OTHER_ORG, PROJECT, object_id
 from sweep.night import QuietView, command_of
 from virtual_time import run_skipping_idle_time
@@ -13,20 +14,23 @@ from invite_sweeper.atlas.http import RequestCounters
 from invite_sweeper.audit import AuditLog, RunFile
 from invite_sweeper.audit.events import Intent, OutcomeLine
 from invite_sweeper.audit.reader import FileChain
-from invite_sweeper.errors import AuditLogError, CredentialsRefused, UsageError
+from invite_sweeper.endings import Advisor
+from invite_sweeper.errors import AuditLogError, CredentialsRefused, NobodyFound
 from invite_sweeper.models import Entry, ListUnreadable, Outcome, Project, Sending, Source
 from invite_sweeper.restore import (
     Barred,
     Deletions,
     RestorePlan,
     Restorer,
+    Wanted,
+    find_deletions,
     plan_restore,
-    read_deletions,
 )
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.organization import AtlasOrganization
 from invite_sweeper.sweep.result import Result
 
+R0 = RunFile(1, "r0", Path("000001-r0.jsonl"))
 CREATED = Sending(Outcome.RESTORED, 1, 200)
 LATER = Sending(None, 1, 400, "RATE_LIMITED_IP")
 
@@ -35,6 +39,15 @@ LATER = Sending(None, 1, 400, "RATE_LIMITED_IP")
 
 
 NEVER, ON_REQUEST, ALWAYS = (0, 0), (0, 1), (1, 1)
+
+
+def found_in(directory, wanted):
+    """Return what is to be undone; () where nobody is found."""
+    try:
+        found = find_deletions(directory, wanted, HOST, Advisor(audit_dir="audit"))
+    except NobodyFound:
+        return ()
+    return found.lines
 
 
 def of_list(number=1, **changes):
@@ -68,8 +81,8 @@ def test_deletions_are_what_atlas_confirmed_and_on_request_what_may_have_been(
         lines.append(outcome(of_list()))
     lines += [outcome(of_list(), result, **changes)] if result else []
     path = write_run(directory, "r1", *lines, killed=result is None)
-    asked = read_deletions(RunFile.of(path)), read_deletions(RunFile.of(path), unconfirmed=True)
-    assert tuple(len(each.lines) for each in asked) == found
+    asked = (found_in(directory, Wanted(str(path), unconfirmed=each)) for each in (False, True))
+    assert tuple(map(len, asked)) == found
 
 
 @pytest.mark.parametrize(
@@ -77,17 +90,15 @@ def test_deletions_are_what_atlas_confirmed_and_on_request_what_may_have_been(
 )
 def test_glob_selects_people_in_the_order_of_the_run_whatever_the_case(directory, glob, numbers):
     lines = [each for n in (2, 1) for each in deletion(n, source=Source.INVITES)]
-    file = RunFile.of(write_run(directory, "r1", *lines))
-    found = read_deletions(file, username=glob)
-    assert found.run_id == "r1"
-    assert [each.invitation_id for each in found.lines] == [object_id(n) for n in numbers]
+    write_run(directory, "r1", *lines)
+    found = found_in(directory, Wanted("1", glob))
+    assert [each.invitation_id for each in found] == [object_id(n) for n in numbers]
 
 
-def test_file_that_a_killed_run_left_empty_has_nothing_to_undo(tmp_path):
-    path = tmp_path / "000001-r1.jsonl"
-    path.touch()
-    with pytest.raises(UsageError, match="has no line"):
-        read_deletions(RunFile.of(path))
+def test_file_that_a_killed_run_left_empty_has_nothing_to_undo(directory):
+    directory.path.mkdir()
+    (directory.path / "000001-r1.jsonl").touch()
+    assert found_in(directory, Wanted("1")) == ()
 
 
 # Who is missing ----------------------------------------------------------------------------------
@@ -126,7 +137,7 @@ class FakeClient:
 
 async def plan_of(clients, *lines):
     organizations = [AtlasOrganization(org_id, each) for org_id, each in clients.items()]
-    return await plan_restore(organizations, Deletions("r0", started(), lines))
+    return await plan_restore(organizations, Deletions((R0,), lines))
 
 
 async def test_each_list_is_read_once_and_who_is_there_in_another_spelling_is_left_out():
@@ -173,10 +184,10 @@ class Restore:
 
         async def scenario():
             organizations = [AtlasOrganization(ORG, self.client)]
-            result = Result(command_of(restores="r0"), organizations, QuietView())
+            result = Result(command_of(restores=("r0",)), organizations, QuietView())
             restorer = Restorer(result, self.log, self.stop, self._report)
             try:
-                return await restorer.run(RestorePlan(restores="r0", exit_code=0, **given))
+                return await restorer.run(RestorePlan(restores=("r0",), exit_code=0, **given))
             finally:
                 await self.log.close()
 
@@ -231,11 +242,9 @@ def test_person_is_invited_once_to_a_place_with_the_roles_of_all_entries(directo
         Entry(Source.ORG_INVITES, None, object_id(8), ("ORG_BILLING_ADMIN",)),
     )
     twice = [planned(n, source=Source.ORG_USERS, username="a@b.c", entries=entries) for n in (1, 2)]
-    path = write_run(
-        directory, "r0", *(e for one in twice for e in (one, intent(one), outcome(one)))
-    )
+    write_run(directory, "r0", *(e for one in twice for e in (one, intent(one), outcome(one))))
     run = Restore(directory)
-    run.run(*read_deletions(RunFile.of(path)).lines)
+    run.run(*found_in(directory, Wanted("1")))
     (sent,) = run.client.posts
     assert sent.project_roles == ((other, "GROUP_OWNER"),)
     assert sent.roles == ("GROUP_READ_ONLY", "ORG_BILLING_ADMIN")

@@ -78,13 +78,6 @@ def test_each_run_has_its_lines(directory, write):
     assert (four.mode, four.start.base_url, four.start.now, four.finished_at) == ("", "", "", "")
 
 
-def test_the_last_sweep_may_have_been_killed(write):
-    assert History().last_sweep is None
-    write()
-    write(killed=True)
-    assert write(start=DRY).last_sweep.run_id == "r2"
-
-
 def test_an_outcome_needs_no_intent_and_one_that_replaces_another_is_counted_alone(write):
     skipped = outcome(planned(3), "skipped", attempts=0)
     again = outcome(planned(2), "failed", attempts=0, replaces="deleted")

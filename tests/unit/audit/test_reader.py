@@ -38,10 +38,10 @@ def test_without_a_criterion_each_line_is_returned_as_it_is(path):
 @pytest.mark.parametrize(
     ("criteria", "found"),
     [
-        ({"event": "kept"}, ["kept"]),
+        ({"events": {"kept"}}, ["kept"]),
         ({"outcome": "failed"}, ["outcome"]),
         ({"username": "PERSON-1@*"}, ["planned", "intent", "outcome"]),
-        ({"username": "person-1@*", "event": "planned"}, ["planned"]),
+        ({"username": "person-1@*", "events": {"planned"}}, ["planned"]),
         ({"username": "nobody"}, []),
         ({"until": NOW + timedelta(milliseconds=2)}, ["run_started", "planned"]),
         ({"since": NOW + timedelta(milliseconds=7)}, ["kept", "run_finished"]),

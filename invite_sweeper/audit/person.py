@@ -1,0 +1,177 @@
+"""What became of people: what the runs of an audit directory did with them, and when.
+
+Of each invitation a run has a line for the plan, the request and the outcome. The last of them
+counts: it says what the run did. A person was deleted by a sweep that Atlas confirmed it of, and by
+a run that found it out for a killed one. `restore`, `explain` and `audit show` ask here.
+"""
+
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
+from typing import Final, NamedTuple, TypeAlias
+
+from invite_sweeper.audit.events import (
+    Event,
+    Intent,
+    OutcomeLine,
+    Planned,
+    RunFinished,
+    RunStarted,
+)
+from invite_sweeper.audit.reader import ChainLine, FileChain, RunFile
+from invite_sweeper.audit.search import LineFilter
+from invite_sweeper.models import Invitation, Outcome
+
+Place: TypeAlias = tuple[str, ...]
+"""Where a person was deleted: the project or organization, and the user there."""
+_CONFIRMED: Final = frozenset({Outcome.DELETED, Outcome.ACCEPTED_DURING})
+_MAX_CLOSE: Final = 3
+_MIN_RATIO: Final = 0.8
+"""Of two addresses of one domain more than half is always equal."""
+
+
+class HistoryLine(NamedTuple):
+    """What a run did with an invitation, or another line of its file.
+
+    Attributes:
+        run: The file of the run.
+        start: The first line of the run.
+        ts: When the line was written.
+        event: The line itself; of what is deleted or invited, the last that the run has.
+    """
+
+    run: RunFile
+    start: RunStarted
+    ts: str
+    event: Event
+
+    def is_deletion(self, *, unconfirmed: bool = False) -> bool:
+        """Return whether the run deleted the person.
+
+        Args:
+            unconfirmed: Whether deletions count that Atlas did not confirm: without a response,
+                or found gone by a repeated request.
+        """
+        event = self.event
+        if self.start.mode != "sweep":
+            return False
+        if isinstance(event, Intent):  # the run was killed
+            return unconfirmed
+        if not isinstance(event, OutcomeLine):
+            return False
+        if event.outcome in _CONFIRMED:
+            return True
+        is_repeated = event.outcome == Outcome.ALREADY_GONE and event.attempts > 1
+        is_doubtful = is_repeated or event.outcome == Outcome.UNKNOWN
+        # What a later run found out about a killed one is in the file of the killed one, too.
+        return unconfirmed and is_doubtful and event.recovers is None
+
+
+class HistoryReader:
+    """Reads what runs did, one file after the other.
+
+    Args:
+        wanted: Which lines are read.
+
+    Attributes:
+        runs: The files that were read so far.
+        names: The names of organizations by id, as these runs recorded them.
+    """
+
+    def __init__(self, wanted: LineFilter) -> None:
+        self.runs: list[RunFile] = []
+        self.names: dict[str, str] = {}
+        self._wanted = wanted
+
+    def read(self, chain: FileChain) -> tuple[HistoryLine, ...]:
+        """Return what one run did, in the order of its lines.
+
+        Raises:
+            DamagedLog: The file is damaged.
+        """
+        self.runs.append(chain.file)
+        found: dict[object, HistoryLine] = {}
+        start: RunStarted | None = None
+        for _, line in self._wanted.matching(chain):
+            start = start or _start_of(chain)
+            event = chain.decode(line)
+            if start is None or event is None:
+                continue  # of a later version
+            subject = _subject(event, line)
+            found.pop(subject, None)
+            found[subject] = HistoryLine(chain.file, start, line.header.ts, event)
+        if chain.last is not None and isinstance(end := chain.decode(chain.last), RunFinished):
+            self.names |= {each.id: each.name for each in end.organizations if each.name}
+        return tuple(found.values())
+
+
+def _start_of(chain: FileChain) -> RunStarted | None:
+    """Return the first line of a run, of which a line was read."""
+    start = None if chain.first is None else chain.decode(chain.first)
+    return start if isinstance(start, RunStarted) else None
+
+
+def _subject(event: Event, line: ChainLine) -> object:
+    """Return what a line is about: the plan, the request and the outcome are about one deletion."""
+    if isinstance(event, OutcomeLine):
+        return event.key, event.recovers
+    if isinstance(event, Planned | Intent):
+        return event.key, None
+    return line.number
+
+
+def last_deletions(
+    lines: Iterable[HistoryLine], *, unconfirmed: bool = False
+) -> tuple[HistoryLine, ...]:
+    """Return the last deletion of each person in each place, in the order of the runs.
+
+    A person whom one run deleted from several lists of a place has a deletion for each list; one
+    whom a list shows twice has one.
+
+    Args:
+        lines: In the order of the runs.
+        unconfirmed: As in `HistoryLine.is_deletion`.
+    """
+    last: dict[Place, dict[str, HistoryLine]] = {}
+    for line in lines:
+        event = line.event
+        if not isinstance(event, Invitation) or not line.is_deletion(unconfirmed=unconfirmed):
+            continue
+        place = (event.scope_id, *event.user_key)
+        by_list = last.pop(place, {})
+        if any(earlier.run != line.run for earlier in by_list.values()):
+            by_list = {}
+        by_list[event.source.value] = line
+        last[place] = by_list
+    return tuple(line for by_list in last.values() for line in by_list.values())
+
+
+def runs_of(lines: Iterable[HistoryLine]) -> tuple[RunFile, ...]:
+    """Return the runs that did something, in their order."""
+    return tuple(sorted({line.run for line in lines}))
+
+
+def names_of(chain: FileChain) -> Iterator[str]:
+    """Yield the name of each person whom a run planned to delete or sent a request for."""
+    for line in chain:
+        if line.header.event not in {Planned.event, OutcomeLine.event}:
+            continue
+        event = chain.decode(line)
+        if isinstance(event, Invitation) and event.username:
+            yield event.username
+
+
+def close_names(terms: Iterable[str], names: Iterable[str]) -> tuple[str, ...]:
+    """Return the names that a mistyped one may mean, the closest first, each once.
+
+    A term is compared with each name and with its part before the `@`, as a glob often has only
+    that.
+    """
+    folded: dict[str, str] = {}
+    for name in names:
+        folded[name.casefold()] = name
+        folded.setdefault(name.casefold().partition("@")[0], name)
+    close: dict[str, None] = {}
+    for term in terms:
+        matches = get_close_matches(term.casefold().strip("*"), folded, _MAX_CLOSE, _MIN_RATIO)
+        close |= dict.fromkeys(folded[match] for match in matches)
+    return tuple(close)[:_MAX_CLOSE]
