@@ -80,6 +80,18 @@ MUTANTS = r"""
 = a person is counted once for each list: sweep/keep_ends.py
 -return (casefold_lookalike(entry.username),) if entry.username else entry.key
 +return entry.key
+= a keep entry that has ended is forgotten once nobody is left: sweep/run.py
+-ends = describe_ends(command.policy, today, people, result.people_before())
++ends = describe_ends(command.policy, today, people, {})
+= a keep entry that holds counts whom earlier runs saw: sweep/keep_ends.py
+-if not entry.is_active(today)
+-    }
++if True
++    }
+? tests/unit/audit/test_history.py
+= a keep entry that has ended counts whom the last run saw: audit/history.py
+-people[key] = max(people.get(key, 0), entry.people)
++people[key] = entry.people
 ? tests/unit/sweep/test_selection.py tests/unit/sweep/test_every_list.py
 = keep is ignored in ANY_LIST: sweep/selection.py
 -for entry, conditions in self._keep:

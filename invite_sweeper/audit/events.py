@@ -319,6 +319,8 @@ class KeepEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     Attributes:
         people: From 7 days before `until` to 7 days after it: the people whom it keeps, or would
             keep had it not ended.
+        people_before: Where it has ended and `people` is 0: the most whom one of the earlier runs
+            saw in these days; 0 without any.
     """
 
     name: str
@@ -326,6 +328,7 @@ class KeepEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     until: str | None
     matched: int
     people: int | None = None
+    people_before: int = 0
 
 
 class ListResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

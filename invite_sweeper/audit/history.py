@@ -220,6 +220,7 @@ class History:
         self._names: dict[str, str] = {}
         self._sunsets: dict[str, dict[Source, date]] = {}
         self._members: dict[tuple[str, str], dict[str, int]] = {}  # by base URL and mode
+        self._keep_entries: dict[str, dict[tuple[str, str], int]] = {}  # by base URL
 
     @classmethod
     def read(
@@ -389,6 +390,14 @@ class History:
         by_dry_runs = self._members.get((base_url, "dry-run"), {})
         return by_dry_runs | self._members.get((base_url, "sweep"), {})
 
+    def people_of_keep_entries(self, base_url: str) -> Mapping[tuple[str, str], int]:
+        """Return the most people whom one run saw behind each keep entry, by name and last day.
+
+        A run counts them from 7 days before the last day of an entry to 7 days after it. Entries
+        of nobody are left out, and one whose last day was moved is another entry.
+        """
+        return self._keep_entries.get(base_url, {})
+
     def organization_names(self) -> Mapping[str, str]:
         """Return the names of organizations by id, as the last run that knew them recorded them."""
         return self._names
@@ -518,6 +527,7 @@ class History:
                 known[Source(source)] = date.fromisoformat(day)
         members = self._members.setdefault((start.base_url, start.mode), {})
         members |= end.members
+        self._add_keep_entries(start.base_url, end)
         self._names |= {each.id: each.name for each in end.organizations if each.name}
         if (scope := _plan_scope(start, end)) is not None:
             self._plans[scope] = record.file, position
@@ -530,6 +540,13 @@ class History:
                 if before.by_sweep == (start.mode == "sweep"):
                     lists = _read_lists(before.lists, end, org_id, position)
                     readings[org_id] = _Reading(before.by_sweep, projects, lists)
+
+    def _add_keep_entries(self, base_url: str, end: RunFinished) -> None:
+        people = self._keep_entries.setdefault(base_url, {})
+        for entry in end.keep_entries:
+            if entry.people and entry.until is not None:
+                key = entry.name, entry.until
+                people[key] = max(people.get(key, 0), entry.people)
 
 
 def _read_lists(before: _Lists, end: RunFinished, org_id: str, position: int) -> _Lists:

@@ -322,7 +322,7 @@ def _families(end: RunFinished, mode: str) -> Iterator[_Family]:
     kept = [({"reason": reason}, count) for reason, count in end.kept_by_reason.items()]
     yield "kept", "Invitations that the last run kept, by reason.", kept
     ending = [
-        ({"entry": entry.name, "until": entry.until or ""}, entry.people)
+        ({"entry": entry.name, "until": entry.until or ""}, entry.people or entry.people_before)
         for entry in end.keep_entries
         if entry.people is not None
     ]

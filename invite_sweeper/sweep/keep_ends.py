@@ -70,6 +70,21 @@ def count_people(found: Collection[Mapping[str, frozenset[PersonKey]]]) -> dict[
     }
 
 
+def count_before(
+    policy: Policy, today: date, seen: Mapping[tuple[str, str], int]
+) -> dict[str, int]:
+    """Return how many people earlier runs saw behind each entry that has ended.
+
+    Args:
+        seen: By the name and the last day of the entry, as `History.people_of_keep_entries`.
+    """
+    return {
+        entry.name: seen.get((entry.name, str(entry.until)), 0)
+        for entry in ending_entries(policy, today)
+        if not entry.is_active(today)
+    }
+
+
 def describe_ends(
     policy: Policy, today: date, now: Mapping[str, int], earlier: Mapping[str, int]
 ) -> Iterator[str]:

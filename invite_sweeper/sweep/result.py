@@ -25,7 +25,7 @@ from invite_sweeper.endings import ExitCode, Reason, WarningCode, WarningLevel
 from invite_sweeper.errors import AuditLogError, CredentialsRefused, RunError
 from invite_sweeper.models import Invitation, Outcome, Source, rfc3339
 from invite_sweeper.sweep.command import Command
-from invite_sweeper.sweep.keep_ends import count_people
+from invite_sweeper.sweep.keep_ends import count_before, count_people
 from invite_sweeper.sweep.organization import AtlasOrganization, OrganizationPlan, Reading, Swept
 from invite_sweeper.text import pluralize
 
@@ -178,6 +178,12 @@ class Result:
         """Return how many people each keep entry that ends keeps, or would still keep."""
         return count_people([reading.ending for reading in self.readings])
 
+    def people_before(self) -> dict[str, int]:
+        """Return how many people earlier runs saw behind each keep entry that has ended."""
+        command = self.command
+        seen = command.history.people_of_keep_entries(command.base_url)
+        return count_before(command.policy, command.now.date(), seen)
+
     async def finish(self, log: AuditLog) -> RunFinished:
         """Write the last line of the run, and return it."""
         count = sum(reading.unverified for reading in self.readings)
@@ -211,6 +217,7 @@ class Result:
         errors = [*filter(None, map(self._error_of, self.organizations))]
         told = (*(reason for each in results for reason in each.reasons), *self.stopped_by)
         ending = self.people_of_ending_entries()
+        before = self.people_before()
         return RunFinished(
             **self._ending(
                 counts,
@@ -247,6 +254,7 @@ class Result:
                     until=entry.until.isoformat() if entry.until else None,
                     matched=counts.kept_by_reason.get(f"keep:{entry.name}", 0),
                     people=ending.get(entry.name),
+                    people_before=0 if ending.get(entry.name) else before.get(entry.name, 0),
                 )
                 for entry in (policy.keep if self.plan_made else ())
             ),

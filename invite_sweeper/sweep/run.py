@@ -195,7 +195,7 @@ def _report_plan(result: Result, compared: ChangeTracker | KeepOutsidePlan | Non
         text = describe_notice(counts, due, dry_run=command.dry_run)
         result.warn_of(WarningCode.NOTICE, text, level=remark)
     today, people = command.now.date(), result.people_of_ending_entries()
-    ends = describe_ends(command.policy, today, people, {})
+    ends = describe_ends(command.policy, today, people, result.people_before())
     result.warn_of(WarningCode.KEEP_ENDS, *ends, level=WarningLevel.URGENT)
     if command.dry_run and is_whole and counts.invitations_seen:
         unused = tuple(_unused_keep_entries(command, counts))

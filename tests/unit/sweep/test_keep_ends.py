@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 from builders import NOW, ORG, OTHER_ORG, entry_of, policy
-from sweep.night import Night
+from sweep.night import Night, later
 
 from invite_sweeper.endings import WarningCode, WarningLevel
 from invite_sweeper.models import Source
@@ -102,6 +102,47 @@ async def test_run_needs_attention_over_several_organizations(directory, days, d
     assert all("3 people" in each.message for each in found)
     assert [each.people for each in result.keep_entries] == [3 if abs(days) <= 7 else None]
     assert sum(night.deleted) == deleted * (not dry_run)
+
+
+def ends_of(result):
+    """Return the sentences of a run about keep entries that end, and whom its file counts."""
+    texts = [each.message for each in result.warnings if each.code == WarningCode.KEEP_ENDS]
+    (entry,) = result.keep_entries
+    return texts, entry.people, entry.people_before
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+async def test_entry_is_named_to_the_7th_day_after_it_by_what_earlier_runs_saw(directory, dry_run):
+    keep = [{"name": "trip", "usernames": ["person-*"], "until": TODAY}]
+    night = Night(directory, 1, 2, keep=keep)
+    (text,), *counts = ends_of(await night.run())
+    assert ("it keeps 3 people until then" in text, counts) == (True, [3, 0])
+    (text,), *counts = ends_of(await night.run(at=later(24)))
+    assert ("3 people are not kept by it any more" in text, counts) == (True, [3, 0])
+    assert sum(night.deleted) == 3
+    for atlas in night.atlases:
+        atlas.lists = dict.fromkeys(atlas.lists, ())
+    before = "The keep entry 'trip' ended on 2026-11-25: it kept 3 people in its last days."
+    for day in (2, 7):
+        assert ends_of(await night.run(at=later(24 * day), dry_run=dry_run)) == ([before], 0, 3)
+    assert ends_of(await night.run(at=later(24 * 8), dry_run=dry_run)) == ([], None, 0)
+
+
+@pytest.mark.parametrize("change", [{"name": "trips"}, {"until": TODAY - DAY}])
+async def test_another_entry_or_another_last_day_is_not_named_by_earlier_runs(directory, change):
+    keep = {"name": "trip", "usernames": ["person-*"], "until": TODAY}
+    night = Night(directory, 1, keep=[keep])
+    await night.run()
+    after = Night(directory, 0, keep=[{**keep, **change}])
+    assert ends_of(await after.run(at=later(24))) == ([], 0, 0)
+
+
+async def test_entry_that_holds_is_not_named_for_whom_it_kept_before(directory):
+    keep = [{"name": "trip", "usernames": ["person-*"], "until": TODAY + DAY}]
+    await Night(directory, 2, keep=keep).run()
+    for hours, named in ((24, 0), (48, 1)):  # its last day, and the day after
+        texts, people, before = ends_of(await Night(directory, 0, keep=keep).run(at=later(hours)))
+        assert (len(texts), people, before) == (named, 0, 2 * named)
 
 
 async def test_organization_that_failed_hides_nobody_of_the_others(directory):
