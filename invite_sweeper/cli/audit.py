@@ -147,13 +147,16 @@ def show(
         pass  # it was said
     elif not runs and not is_filtered:
         terminal.show_runs(stdout_console(), shown.all_records(), shown.ledger)
-    elif is_filtered:
-        _show_matching(shown, HistoryReader(wanted), criteria["username"])
+    elif not runs:
+        _show_history(shown, HistoryReader(wanted), criteria["username"])
     else:
         for record in shown.records():
             console = stdout_console()
-            terminal.show_run(console, record)
-            _show_policy(console, record)
+            if not is_filtered:
+                terminal.show_run(console, record)
+                _show_policy(console, record)
+            elif not _show_history_of(record, HistoryReader(wanted)):
+                continue
             if record.mode == "dry-run":
                 about = tuple(_about_plan(record, policy, audit_dir))
                 terminal.show_whole(console, about)
@@ -177,8 +180,17 @@ def _with_run(wanted: LineFilter, chain: FileChain) -> Iterator[tuple[Record, Ch
         yield {**record, "run": chain.file.number, "mode": mode}, line
 
 
-def _show_matching(shown: "_Shown", history: HistoryReader, username: str | None) -> None:
-    """Print what runs did with the people who are asked for; say it where no line matches."""
+def _show_history_of(record: RunRecord, history: HistoryReader) -> bool:
+    """Print what one run did with the people who are asked for; False where no line matches."""
+    lines = history.read(FileChain(record.file))
+    terminal.show_lines(stdout_console(), lines, history.names)
+    if not lines:
+        click.echo(f"No line of run {record.file.number or record.file.path} matches.", err=True)
+    return bool(lines)
+
+
+def _show_history(shown: "_Shown", history: HistoryReader, username: str | None) -> None:
+    """Print what all runs did with the people who are asked for; say it where no line matches."""
     console, is_any = stdout_console(), False
     for lines in shown.read(lambda chain: (history.read(chain),)):
         terminal.show_lines(console, lines, history.names)
