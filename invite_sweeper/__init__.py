@@ -4,8 +4,8 @@ import sys
 
 try:
     from invite_sweeper._version import __version__
-except ImportError:  # never built
-    __version__ = "0.2.0.dev0"
+except ImportError:  # never built; pyproject.toml knows the version of a build
+    __version__ = "0+unknown"
 
 __all__ = ["__version__"]
 

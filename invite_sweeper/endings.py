@@ -330,7 +330,7 @@ class Reason(FactEnum):
     DEFECT = _Row("defect", ExitCode.DEFECT, ExitCode.DEFECT.advice)
 
 
-REFUSAL_REASONS: Final = tuple(each for each in Reason if each.exit_code is ExitCode.REFUSED)
+REFUSAL_REASONS: Final = tuple(reason for reason in Reason if reason.exit_code is ExitCode.REFUSED)
 """Why a guard refuses a run."""
 _SAID_BETTER: Final = {
     Reason.FAILED_DELETIONS: {Reason.CIRCUIT_BREAKER, Reason.MISSING_ROLE},
@@ -342,23 +342,27 @@ _SAID_BETTER: Final = {
 def may_repeat(reasons: Iterable[str]) -> bool:
     """Return whether the same command, repeated without a change, may do the rest."""
     known = known_reasons(reasons)
-    return bool(known) and all(each.retryable for each in known)
+    return bool(known) and all(reason.retryable for reason in known)
 
 
 def known_reasons(reasons: Iterable[str]) -> tuple[Reason, ...]:
     """Return the reasons that this version knows, in the order of the table, each once."""
     names = frozenset(reasons)
-    return tuple(each for each in Reason if each in names)
+    return tuple(reason for reason in Reason if reason in names)
 
 
 def status_of(exit_code: int | None) -> Status:
     """Return the status of a run: FAILED for an unknown code, UNFINISHED without a last line."""
     if exit_code is None:
         return Status.UNFINISHED
-    return next((code.status for code in ExitCode if code == exit_code), Status.FAILED)
+    for code in ExitCode:
+        if code == exit_code:
+            return code.status
+    return Status.FAILED
 
 
-_GLOB_CHARACTERS: Final = str.maketrans({each: f"[{each}]" for each in "*?["})
+_GLOB_CHARACTERS: Final = str.maketrans({"*": "[*]", "?": "[?]", "[": "[[]"})
+"""As characters of a glob that stand for themselves."""
 
 
 def exact_glob(username: str) -> str:
@@ -385,8 +389,12 @@ class Advisor(NamedTuple):
     def advise(self, reasons: Iterable[str]) -> tuple[str, ...]:
         """Return what to do about the reasons, the most urgent first, each sentence once."""
         known = known_reasons(reasons)
-        wanted = (each for each in known if _SAID_BETTER.get(each, set()).isdisjoint(known))
-        return tuple(dict.fromkeys(self._sentence(each) for each in wanted if each.advice))
+        sentences: dict[str, None] = {}
+        for reason in known:
+            is_said_better = not _SAID_BETTER.get(reason, set()).isdisjoint(known)
+            if reason.advice and not is_said_better:
+                sentences[self._sentence(reason)] = None
+        return tuple(sentences)
 
     def show(self, *words: str) -> str:
         """Return the command that lists the lines of the run."""
@@ -420,8 +428,10 @@ class Advisor(NamedTuple):
 
     def _connected(self, *words: str) -> str:
         """Return a command that calls Atlas."""
-        policy, directory = _option("--policy", self.policy), _option("--audit-dir", self.audit_dir)
-        return command(*words, *policy, *_option("--base-url", self.base_url), *directory)
+        policy = _option("--policy", self.policy)
+        base_url = _option("--base-url", self.base_url)
+        directory = _option("--audit-dir", self.audit_dir)
+        return command(*words, *policy, *base_url, *directory)
 
     def _offline(self, *words: str) -> str:
         """Return a command that reads the audit log; the policy only names its directory."""

@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from itertools import combinations
+from itertools import combinations, product
 from os.path import realpath
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -96,7 +96,8 @@ def replace_file(path: Path, data: bytes, *, follow_links: bool = True) -> None:
     try:
         left = memoryview(data)
         while left:
-            left = left[os.write(descriptor, left) :]
+            written = os.write(descriptor, left)  # fewer than asked for on a full disk
+            left = left[written:]
         os.fsync(descriptor)
         partial.replace(target)
     except BaseException:
@@ -145,12 +146,12 @@ def check_distinct_files(
 
     Args:
         outputs: By option.
-        others: With a description of each.
+        others: A description of each, and its path.
     """
     named = [(option, path) for option, path in outputs.items() if path is not None]
     if not named:
         return
-    pairs = [*combinations(named, 2), *((one, other) for other in others for one in named)]
+    pairs = [*combinations(named, 2), *product(named, others)]
     for (option, path), (what, other) in pairs:
         if _is_same_file(path, other):
             raise UsageError(f"{option} {path} would overwrite {what} {other}.", hint=_OTHER_FILE)

@@ -81,7 +81,10 @@ class LastResort:
         What is left is to end the process: a signal now limits the time for that.
         """
         code = self.exit_code
-        install_handlers(signal.SIG_DFL if code is None else lambda *_: end_soon(code))
+        if code is None:
+            install_handlers(signal.SIG_DFL)
+        else:
+            install_handlers(lambda *_: end_soon(code))
 
     def _watch(self) -> None:
         left_s = max(0.0, self._limit_s - clock.seconds())
@@ -91,10 +94,11 @@ class LastResort:
         code = self.exit_code
         if code is None:
             code = ExitCode.INTERRUPTED
-            parts = _OVERDUE.message, _OVERDUE.consequence, _OVERDUE.hint
-            write_if_ready(STDERR_FD, "Error: {}\n  {}\n  {}\n".format(*parts).encode())
+            error = _OVERDUE
+            lines = f"Error: {error.message}\n  {error.consequence}\n  {error.hint}\n"
+            write_if_ready(STDERR_FD, lines.encode())
             if self._as_json:
-                write_if_ready(STDOUT_FD, json.dumps(_OVERDUE.result()).encode() + b"\n")
+                write_if_ready(STDOUT_FD, json.dumps(error.result()).encode() + b"\n")
         os._exit(code)
 
 
@@ -120,12 +124,14 @@ def write_if_ready(fd: int, data: bytes) -> None:
     with suppress(OSError, ValueError):
         poll = select.poll()
         poll.register(fd, select.POLLOUT)
-        if any(event & select.POLLOUT for _, event in poll.poll(0)):
+        is_ready = any(event & select.POLLOUT for _, event in poll.poll(0))
+        if is_ready:
             os.write(fd, data)
 
 
 def install_handlers(handle: Callable[[int, FrameType | None], object] | signal.Handlers) -> None:
     """Handle the signals that end a program; a SIGHUP that is ignored, as under nohup, stays so."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, handle)
+    signal.signal(signal.SIGINT, handle)
+    signal.signal(signal.SIGTERM, handle)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, handle)

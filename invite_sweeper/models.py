@@ -17,7 +17,7 @@ from invite_sweeper.errors import RunError
 from invite_sweeper.json_text import to_json
 from invite_sweeper.text import casefold_lookalike, casefold_visible
 
-EventT = TypeVar("EventT", bound="Invitation")
+_EventT = TypeVar("_EventT", bound="Invitation")
 _TENTH_OF_A_DAY_S: Final = 8640
 MAX_CLOCK_SKEW_S: Final = 300.0
 """Local time and Atlas's may differ by this much, and the answers of Atlas may be this old."""
@@ -226,8 +226,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     @property
     def evidence(self) -> tuple[object, ...]:
         """Everything that Atlas showed of it but the status, whatever the order."""
-        shown = (frozenset(e) if isinstance(e, tuple) else e for e in _shown_of_entry(self))
-        return tuple(shown)
+        return tuple(map(_without_order, _shown_of_entry(self)))
 
 
 def is_status_within(approved: str | None, now: str | None) -> bool:
@@ -235,9 +234,14 @@ def is_status_within(approved: str | None, now: str | None) -> bool:
 
     The end of an invitation that was PENDING passes by itself. A rejection is somebody's answer.
     """
-    has_expired = approved == MembershipStatus.PENDING
-    has_expired = has_expired and now == MembershipStatus.INVITATION_EXPIRED
-    return approved == now or has_expired
+    if approved == now:
+        return True
+    return approved == MembershipStatus.PENDING and now == MembershipStatus.INVITATION_EXPIRED
+
+
+def _without_order(value: object) -> object:
+    """Return a value to compare: Atlas lists roles, teams and projects in any order."""
+    return frozenset(value) if isinstance(value, tuple) else value
 
 
 class Invitation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -317,7 +321,7 @@ class Invitation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     @property
     def keys(self) -> tuple[InvitationKey, ...]:
         """The keys of all entries; the one that names the invitation is first."""
-        return (self.key, *(each.key(self.org_id) for each in self.entries))
+        return (self.key, *(entry.key(self.org_id) for entry in self.entries))
 
     @property
     def user_key(self) -> UserKey:
@@ -337,7 +341,8 @@ class Invitation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     def age_at(self, now: datetime) -> float | None:
         """Return its `age_days` at an instant."""
-        if (sent_at := self.sent_at) is None:
+        sent_at = self.sent_at
+        if sent_at is None:
             return None
         age = now - sent_at  # for a date in the future, only `days` is negative
         return (age.days * 10 + age.seconds // _TENTH_OF_A_DAY_S) / 10
@@ -356,8 +361,7 @@ class Invitation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
         Two answers about an unchanged invitation have the same. What the scope adds is left out.
         """
-        shown = (frozenset(e) if isinstance(e, tuple) else e for e in _shown(self))
-        return (casefold_visible(self.username or ""), *shown)
+        return (casefold_visible(self.username or ""), *map(_without_order, _shown(self)))
 
     @property
     def all_roles(self) -> tuple[str, ...]:
@@ -382,10 +386,10 @@ class Invitation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     def recorded(self, now: datetime, others: Iterable["Invitation"] = ()) -> "Invitation":
         """Return it as a run records it: with its age, and the other entries that end with it."""
-        entries = tuple(each.entry for each in others)
+        entries = tuple(other.entry for other in others)
         return msgspec.structs.replace(self, age_days=self.age_at(now), entries=entries)
 
-    def as_event(self, kind: type[EventT], **more: Any) -> EventT:  # noqa: ANN401  its own fields
+    def as_event(self, kind: type[_EventT], **more: Any) -> _EventT:  # noqa: ANN401  its own fields
         """Return an event of the audit log about it, with the fields of that event alone."""
         return kind(*_values(self), **more)  # by position: each deletion has three events
 
@@ -480,7 +484,7 @@ class Outcome(StrEnum):
 
 
 _OF_RESTORES: Final = frozenset({Outcome.RESTORED, Outcome.ACTIVE, Outcome.ALREADY_THERE})
-OUTCOMES_OF_DELETIONS: Final = tuple(each for each in Outcome if each not in _OF_RESTORES)
+OUTCOMES_OF_DELETIONS: Final = tuple(outcome for outcome in Outcome if outcome not in _OF_RESTORES)
 
 
 _FIRST_REFUSAL: Final = 300
@@ -529,7 +533,8 @@ class Sending(msgspec.Struct, eq=False):
 
     def end(self, outcome: Outcome | None, fatal_error: RunError | None = None) -> Self:
         """Set how it ended."""
-        self.outcome, self.fatal_error = outcome, fatal_error
+        self.outcome = outcome
+        self.fatal_error = fatal_error
         return self
 
     def interrupt(self) -> Self:

@@ -16,6 +16,7 @@ import json
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from math import ceil
 from typing import Final, NamedTuple, TypeAlias
 from urllib.parse import quote, quote_plus, unquote
 
@@ -150,17 +151,16 @@ class Redactor:
 
     def _find_secrets(self, text: str) -> tuple[list[_Span], list[_Span]]:
         """Return where a text shows secrets as they are, and where else it hides some."""
-        views = [(view, self._find(view.text)) for view in _views(text)]
-        if not any(forms for _, forms in views):
+        suspicious = [view for view in _views(text) if self._find(view.text)]
+        if not suspicious:  # as nearly always
             return [], []
         folded = _fold(text)
         shown = _join(_occurrences(folded, self._find(folded)))
         hidden: list[_Span] = []
-        for view, forms in views:
-            if forms:
-                origins = _origins(text, view.changes)
-                for start, end in _occurrences(view.text, forms):
-                    hidden.append(_Span(origins[start].start, origins[end - 1].end))
+        for view in suspicious:
+            origins = _origins(text, view.changes)
+            for start, end in _occurrences(view.text, self._find(view.text)):
+                hidden.append(_Span(origins[start].start, origins[end - 1].end))
         return shown, [span for span in hidden if not _covers(shown, span)]
 
     def _find(self, folded: str) -> list[str]:
@@ -203,10 +203,12 @@ def _forms(secret: str) -> Iterator[str]:
         }
         decoded = secret  # of a secret with escapes, decoding a text leaves this
         for _ in range(_MAX_DECODINGS):
-            spellings.add(decoded := _ESCAPE.sub(_decode, _without_blanks(decoded)))
-    for each in spellings:
-        if len(each) >= MIN_SECRET_LENGTH:
-            yield from {_fold(each), _fold(_without_blanks(each) or each)}
+            decoded = _ESCAPE.sub(_decode, _without_blanks(decoded))
+            spellings.add(decoded)
+    for spelling in spellings:
+        if len(spelling) >= MIN_SECRET_LENGTH:
+            yield _fold(spelling)
+            yield _fold(_without_blanks(spelling) or spelling)
 
 
 def _base64_forms(data: bytes, start: int) -> Iterator[str]:
@@ -215,8 +217,10 @@ def _base64_forms(data: bytes, start: int) -> Iterator[str]:
     Args:
         start: Bytes of other text, modulo 3, before the data: `user:password` in Basic.
     """
+    # A character has 6 bits of the 8 of a byte. Those at both ends that have bits of the other
+    # text, too, are left out: the first is rounded up, the last down.
     padded = bytes(start) + data
-    first = -(-start * 8 // 6)  # the characters before it depend on the other text as well
+    first = ceil(start * 8 / 6)
     last = len(padded) * 8 // 6
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         yield encode(padded)[first:last].decode()
@@ -248,13 +252,14 @@ def _origins(text: str, changes: Iterable[_Change]) -> list[_Span]:
         kept: list[_Span] = []
         pieces: list[str] = []
         end = 0
-        for found in pattern.finditer(text):
-            new = replacement if isinstance(replacement, str) else replacement(found)
-            pieces += text[end : found.start()], new
-            origin = _Span(origins[found.start()].start, origins[found.end() - 1].end)
-            kept += origins[end : found.start()]
+        for match in pattern.finditer(text):
+            new = replacement if isinstance(replacement, str) else replacement(match)
+            pieces += text[end : match.start()], new
+            kept += origins[end : match.start()]
+            # Each new character comes from all that was replaced.
+            origin = _Span(origins[match.start()].start, origins[match.end() - 1].end)
             kept += [origin] * len(new)
-            end = found.end()
+            end = match.end()
         origins = kept + origins[end:]
         text = "".join((*pieces, text[end:]))
     return origins
@@ -282,21 +287,23 @@ def _join(spans: Iterable[_Span]) -> list[_Span]:
 
 def _covers(joined: Sequence[_Span], span: _Span) -> bool:
     """Return whether one of the spans, which are in order and apart, contains another one."""
-    before = bisect_right(joined, span.start, key=lambda each: each.start)
-    return before > 0 and span.end <= joined[before - 1].end
+    count = bisect_right(joined, span.start, key=lambda other: other.start)
+    return count > 0 and span.end <= joined[count - 1].end
 
 
 def _widen(text: str, spans: Iterable[_Span]) -> Iterator[_Span]:
     """Yield each span with the rest of the lines, or values in quotes, that it touches."""
-    values = [_Span(*found.span()) for found in _VALUE.finditer(text)]
+    values = [_Span(*match.span()) for match in _VALUE.finditer(text)]
     for span in spans:
+        # The values that end after its start and begin before its end.
         first = bisect_right(values, span.start, key=lambda value: value.end)
         last = bisect_left(values, span.end, key=lambda value: value.start) - 1
-        if first <= last:
-            start = min(span.start, values[first].start)
-            yield _Span(start, max(span.end, values[last].end))
-        else:
+        if first > last:  # between two values
             yield span
+            continue
+        start = min(span.start, values[first].start)
+        end = max(span.end, values[last].end)
+        yield _Span(start, end)
 
 
 def _fold(text: str) -> str:
@@ -304,12 +311,19 @@ def _fold(text: str) -> str:
     lower = text.lower()
     if len(lower) == len(text):
         return lower
-    return "".join(low if len(low := char.lower()) == 1 else char for char in text)
+    return "".join(map(_lower_character, text))
+
+
+def _lower_character(character: str) -> str:
+    """Return a character in lower case; one that would become two, as `İ` does, stays."""
+    lower = character.lower()
+    return lower if len(lower) == 1 else character
 
 
 def _decode(escape: re.Match[str]) -> str:
-    kind, value = escape.lastgroup, escape[escape.lastindex or 0]
-    match kind:
+    """Return what an escape stands for."""
+    value = escape[escape.lastindex or 0]
+    match escape.lastgroup:
         case "percent" | "quoted":
             data = bytes.fromhex(re.sub("[%=]", "", value))
             return data.decode(errors="surrogateescape")
@@ -351,6 +365,6 @@ def _mask_unknown(text: str) -> str:
     return text
 
 
-def _mask_authorization(found: re.Match[str]) -> str:
-    scheme, response = found.groups()
+def _mask_authorization(header: re.Match[str]) -> str:
+    scheme, response = header.groups()
     return f"{scheme} {MASK}" if scheme else f"{response}{MASK}"

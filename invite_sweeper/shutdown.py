@@ -16,7 +16,7 @@ from invite_sweeper.endings import Reason
 from invite_sweeper.errors import NOTHING_DELETED, Interrupted
 from invite_sweeper.last_resort import LastResort, install_handlers
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 _DEADLINE_CHECK_S: Final = 10.0
 """A timer does not count the time that the machine is suspended."""
 
@@ -48,7 +48,8 @@ class StopRequest:
     @contextmanager
     def at_deadline(self, deadline_s: float, reason: str) -> Iterator[None]:
         """Request a stop for this reason when the deadline passes during the block."""
-        self._deadline_s, self._too_late = deadline_s, reason
+        self._deadline_s = deadline_s
+        self._too_late = reason
         watching = asyncio.create_task(self._watch_deadline())
         try:
             yield
@@ -82,8 +83,8 @@ class StopRequest:
         )
 
     async def run_unless_stopped(
-        self, step: Coroutine[object, object, T], *, grace: timedelta = timedelta()
-    ) -> T:
+        self, step: Coroutine[object, object, _T], *, grace: timedelta = timedelta()
+    ) -> _T:
         """Run a step that changes nothing in Atlas, or has a grace; a stop then cancels it.
 
         Raises:
@@ -99,6 +100,7 @@ class StopRequest:
         finally:
             stop_task.cancel()
             task.cancel()
+            # Both have ended before the caller goes on: the step may hold a lock or a connection.
             await asyncio.gather(task, stop_task, return_exceptions=True)
 
 

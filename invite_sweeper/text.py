@@ -1,14 +1,14 @@
-"""Text: plurals, names and globs that ignore case, values that are shown, and printed commands."""
+"""Text: plurals, names and globs that ignore case, values that are shown, and printed commands.
+
+What protects an invitation compares names as people see them: names that look the same are the
+same. What makes one stale compares them as they are written, but for case and what is invisible.
+"""
 
 import fnmatch
-import os
 import re
 import shlex
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
-from functools import cache
-from pathlib import Path
 from typing import Final
 from unicodedata import category, normalize
 
@@ -72,7 +72,8 @@ def casefold_visible(name: str) -> str:
     """
     if name.isascii():
         return name.strip().lower()
-    visible_text = "".join(char for char in normalize("NFC", name) if category(char) != "Cf")
+    composed = normalize("NFC", name)
+    visible_text = "".join(char for char in composed if category(char) != "Cf")
     return normalize("NFC", visible_text.casefold()).strip()
 
 
@@ -89,13 +90,15 @@ def casefold_lookalike(name: str) -> str:
     """
     if len(name) > _MAX_LOOKALIKE_LENGTH or _PLAIN_NAME.fullmatch(name):
         return casefold_visible(name)
-    text = "".join(c for c in normalize("NFKC", name) if not _is_invisible(c))
-    local_part, at, domain = text.strip().rpartition("@")
-    domain = domain.replace("\u3002", ".")
-    labels = (domain.removesuffix(".") if at else domain).split(".")
-    text = f"{local_part}{at}{'.'.join(map(_decode_label, labels))}"
-    text = normalize("NFKC", text.casefold())
-    return "".join(c for c in text if not _is_invisible(c)).strip()
+    text = _visible(normalize("NFKC", name)).strip()
+    local_part, at, domain = text.rpartition("@")
+    domain = domain.replace("\u3002", ".")  # the full stop of Chinese and Japanese
+    if at:
+        domain = domain.removesuffix(".")
+    labels = [_decode_label(label) for label in domain.split(".")]
+    # Decoded labels and folded letters may be of another form again.
+    text = f"{local_part}{at}{'.'.join(labels)}"
+    return _visible(normalize("NFKC", text.casefold())).strip()
 
 
 _MAX_LOOKALIKE_LENGTH = 4096
@@ -103,14 +106,19 @@ _PLAIN_NAME = re.compile(r"(?i)(?!.*xn--)[ -~]*(?<!\.)")
 """Most names: printable ASCII without punycode and closing dot, the same in each form."""
 
 
+def _visible(text: str) -> str:
+    return "".join(character for character in text if not _is_invisible(character))
+
+
 def _is_invisible(character: str) -> bool:
+    if category(character) in ("Cc", "Cf"):
+        return True
     code = ord(character)
-    return category(character) in ("Cc", "Cf") or any(
-        low <= code <= high for low, high in _INVISIBLE
-    )
+    return any(low <= code <= high for low, high in _INVISIBLE)
 
 
 def _decode_label(label: str) -> str:
+    """Return a label of a domain without punycode; one that cannot be decoded stays."""
     if label[:4].lower() != "xn--":
         return label
     try:
@@ -141,12 +149,12 @@ class Globs:
 
     def __init__(self, patterns: Iterable[str], *, protects: bool = False) -> None:
         globs = tuple(patterns)
-        folds = (casefold_visible, casefold_lookalike) if protects else (casefold_visible,)
-        self._regexes = tuple(
-            (fold, re.compile("|".join(f"(?:{_glob_regex(fold(glob))})" for glob in globs)))
-            for fold in folds
-            if globs
-        )
+        self._regexes: list[tuple[Callable[[str], str], re.Pattern[str]]] = []
+        if not globs:  # an empty regular expression would match an empty name
+            return
+        for fold in (casefold_visible, casefold_lookalike) if protects else (casefold_visible,):
+            alternatives = [f"(?:{_glob_regex(fold(glob))})" for glob in globs]
+            self._regexes.append((fold, re.compile("|".join(alternatives))))
 
     def matches(self, name: str) -> bool:
         """Return whether any glob matches the name."""
@@ -215,9 +223,24 @@ def escape_unprintable(value: str) -> str:
     )
 
 
+class Program:
+    """This program as printed commands call it.
+
+    Attributes:
+        called_as: Its name, or the path of its script where the name finds another program.
+    """
+
+    def __init__(self) -> None:
+        self.called_as = NAME
+
+
+PROGRAM: Final = Program()
+"""Of this process; `cli.main` sets how it was called before anything is printed."""
+
+
 def command(*words: str) -> str:
     """Return a command of this program that can be copied into a shell."""
-    return shlex.join((called_as(sys.argv[0]), *words))
+    return shlex.join((PROGRAM.called_as, *words))
 
 
 def split_command(sentence: str) -> tuple[str, str]:
@@ -225,20 +248,7 @@ def split_command(sentence: str) -> tuple[str, str]:
 
     A command follows a colon, and nothing follows it; without one the second text is empty.
     """
-    start = sentence.find(f": {command()} ")
-    return (sentence, "") if start < 0 else (sentence[: start + 1], sentence[start + 2 :])
-
-
-@cache
-def called_as(script: str) -> str:
-    """Return the name of the program, or the path of its script where the name finds another.
-
-    Args:
-        script: As in `sys.argv[0]`; of `python -m invite_sweeper` it names a module.
-    """
-    if os.sep not in script or Path(script).name != NAME:
-        return NAME
-    # Not `shutil.which`: shutil imports each format of an archive, and `--version` waits for it.
-    paths = (Path(folder, NAME) for folder in os.get_exec_path())
-    found = next((path for path in paths if os.access(path, os.X_OK)), None)
-    return NAME if found is not None and found.samefile(script) else script
+    colon = sentence.find(f": {command()} ")
+    if colon < 0:
+        return sentence, ""
+    return sentence[: colon + 1], sentence[colon + 2 :]

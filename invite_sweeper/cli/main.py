@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from types import FrameType
 from typing import Final
 
@@ -21,8 +22,8 @@ from invite_sweeper.cli.streams import OUTPUTS, json_requested, print_error, sec
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import Interrupted, RunError, UsageError
 from invite_sweeper.last_resort import STDERR_FD, end_soon, install_handlers, write_if_ready
+from invite_sweeper.text import NAME, PROGRAM
 
-_NAME: Final = "invite-sweeper"
 COMMANDS: Final = {
     "demo": "Show a dry run and two sweeps against a simulated Atlas.",
     "init": "Write a first policy that is safe to run.",
@@ -60,7 +61,7 @@ class LazyCommands(click.Group):
 
 
 @click.group(
-    name=_NAME,
+    name=NAME,
     cls=LazyCommands,
     commands={name: click.Command(name) for name in COMMANDS},  # what an unknown name is near to
     epilog=(
@@ -91,11 +92,12 @@ def main() -> None:
     # Nearly everything in this process is freed without the collector or lives to its end.
     gc.set_threshold(_OBJECTS_PER_COLLECTION)
     secure()
+    PROGRAM.called_as = called_as(sys.argv[0])
     install_handlers(_exit_interrupted)
     OUTPUTS.is_json = json_requested(sys.argv[1:])
     try:
         _check_arguments(sys.argv[1:])
-        sys.exit(app(prog_name=_NAME, standalone_mode=False))
+        sys.exit(app(prog_name=NAME, standalone_mode=False))
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         sys.exit(int(ExitCode.USAGE))
@@ -118,6 +120,20 @@ def main() -> None:
         gc.freeze()
 
 
+def called_as(script: str) -> str:
+    """Return the name of the program, or the path of its script where the name finds another.
+
+    Args:
+        script: As in `sys.argv[0]`; of `python -m invite_sweeper` it names a module.
+    """
+    if os.sep not in script or Path(script).name != NAME:
+        return NAME
+    # Not `shutil.which`: shutil imports each format of an archive, and `--version` waits for it.
+    paths = (Path(folder, NAME) for folder in os.get_exec_path())
+    found = next((path for path in paths if os.access(path, os.X_OK)), None)
+    return NAME if found is not None and found.samefile(script) else script
+
+
 def _check_arguments(arguments: Sequence[str]) -> None:
     """Raise UsageError if an argument cannot be written to a log or a result."""
     for each in arguments:
@@ -133,7 +149,7 @@ def _usage_error(error: click.ClickException) -> UsageError:
     message = " ".join(error.format_message().split())
     return UsageError(
         message if message.endswith((".", "?", ")")) else f"{message}.",
-        hint=f"See: {context.command_path if context is not None else _NAME} --help",
+        hint=f"See: {context.command_path if context is not None else NAME} --help",
     )
 
 

@@ -1,27 +1,20 @@
 """Printed commands begin as the program was called."""
 
 import shutil
-import sys
 
 import pytest
 
 from invite_sweeper import text
-
-
-@pytest.fixture(autouse=True)
-def no_memory():
-    text.called_as.cache_clear()
-    yield
-    text.called_as.cache_clear()
+from invite_sweeper.cli.main import called_as
 
 
 @pytest.fixture
 def script(tmp_path):
-    found = tmp_path / "bin" / "invite-sweeper"
-    found.parent.mkdir()
-    found.write_text("#!/bin/sh\n", encoding="utf-8")
-    found.chmod(0o755)
-    return found
+    path = tmp_path / "bin" / "invite-sweeper"
+    path.parent.mkdir()
+    path.write_text("#!/bin/sh\n", encoding="utf-8")
+    path.chmod(0o755)
+    return path
 
 
 @pytest.mark.parametrize(
@@ -36,11 +29,15 @@ def test_script_is_named_if_the_path_finds_it_and_else_printed_as_it_was_called(
     if found == "another":
         shutil.copy(script, folder)
     monkeypatch.setenv("PATH", str(script.parent if found == "same" else folder))
-    monkeypatch.setattr(sys, "argv", [str(script)])
-    program = shown.format(script=script)
-    assert text.command("plan", "--out", "a b") == f"{program} plan --out 'a b'"
+    assert called_as(str(script)) == shown.format(script=script)
 
 
 @pytest.mark.parametrize("name", ["/x/invite_sweeper/__main__.py", "invite-sweeper", ""])
 def test_module_and_name_are_printed_as_the_name(name):
-    assert text.called_as(name) == "invite-sweeper"
+    assert called_as(name) == "invite-sweeper"
+
+
+def test_printed_command_begins_as_the_program_was_called_and_can_be_pasted(monkeypatch):
+    monkeypatch.setattr(text.PROGRAM, "called_as", "/opt/my tools/invite-sweeper")
+    printed = text.command("plan", "--out", "a b")
+    assert printed == "'/opt/my tools/invite-sweeper' plan --out 'a b'"
