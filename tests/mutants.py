@@ -77,9 +77,9 @@ MUTANTS = r"""
 = a keep entry that has ended is forgotten: sweep/keep_ends.py
 -if entry.until and abs(entry.until - today) <= DAYS
 +if entry.until and timedelta() <= entry.until - today <= DAYS
-= a person is counted once for each list: sweep/keep_ends.py
--return (casefold_lookalike(entry.username),) if entry.username else entry.key
-+return entry.key
+= a person is counted once for each list: models.py
+-return (casefold_lookalike(self.username),) if self.username else self.key
++return self.key
 = a keep entry that has ended is forgotten once nobody is left: sweep/run.py
 -ends = describe_ends(command.policy, today, people, result.people_before())
 +ends = describe_ends(command.policy, today, people, {})
