@@ -400,9 +400,13 @@ class Advisor(NamedTuple):
         """Return the command that lists the lines of the run."""
         return self._offline("audit", "show", self.run, *words)
 
+    def show_all(self, *words: str) -> str:
+        """Return the command that lists the runs, or with a filter their lines."""
+        return self._offline("audit", "show", *words)
+
     def announced(self) -> str:
         """Return the command that lists the announcements of all runs."""
-        return self._offline("audit", "show", "--event", "announced")
+        return self.show_all("--event", "announced")
 
     def read_plan(self, file: str) -> str:
         """Return the command with which a second person reads a plan."""

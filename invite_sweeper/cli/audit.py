@@ -392,6 +392,14 @@ def _verify_runs(
 @_PATHS
 @options("policy", "audit_dir")
 @option(
+    "Filter", "--since", metavar="TIME", type=_parse_since,
+    help="From this date (UTC) or instant on; default: the 30 nights up to the newest run.",
+)  # fmt: skip
+@option(
+    "Filter", "--until", metavar="TIME", type=lambda text: _parse_since(text, days=1),
+    help="Up to this date, or before this instant; default: the newest run.",
+)  # fmt: skip
+@option(
     "Output", "--out", metavar="FILE", type=FILE,
     help="Write the report to this file; default: stdout.",
 )  # fmt: skip
@@ -401,14 +409,21 @@ def _verify_runs(
     help="html or md; default: the suffix of --out, else html.",
 )  # fmt: skip
 def report(
-    paths: Sequence[Path], policy: Path, audit_dir: Path | None, out: Path | None, form: str | None
+    paths: Sequence[Path],
+    policy: Path,
+    audit_dir: Path | None,
+    since: datetime | None,
+    until: datetime | None,
+    out: Path | None,
+    form: str | None,
 ) -> None:
-    """Write a report of the runs: an HTML page, or Markdown.
+    """Write a report of a period: an HTML page, or Markdown.
 
-    It shows how the newest run and the 30 nights before it ended, what needs attention, who was
-    deleted, and whether the audit log is sound.
+    It shows each night with its counts, who was announced, deleted, restored and kept by which
+    entry, how long due invitations waited, the policies in force, what is pending, what needs
+    attention, and whether the audit log is sound. A night is a day in UTC.
 
-    Example: invite-sweeper report --out report.html
+    Example: invite-sweeper report --since 2026-11-01 --until 2026-11-30 --out november.html
     """
     files, verification = _verify_runs(paths, policy, audit_dir)
     if not files:
@@ -417,7 +432,7 @@ def report(
     advisor = Advisor(policy=str(policy))
     if paths or audit_dir is not None:
         advisor = Advisor(audit_dir=str(files[0].path.parent))
-    page = read_page(files, verification, advisor)
+    page = read_page(files, verification, advisor, since, until)
     if form is None and out is not None:
         form = out.suffix.lower().removeprefix(".")
     text = render_markdown(page) if form == "md" else render_html(page)

@@ -36,7 +36,7 @@ COMMANDS: Final = {
     "validate": "Check a policy offline and list all errors.",
     "schema": "Print a JSON Schema: of the policy, a result or an audit line.",
     "audit": "List, show and verify the runs of an audit directory.",
-    "report": "Write a report of the runs: an HTML page, or Markdown.",
+    "report": "Write a report of a period: an HTML page, or Markdown.",
     "simulate": "Serve a simulated Atlas on a port, for tests.",
     "help": "Show the documentation that ships with the program.",
 }

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Final
 
-from invite_sweeper.report.page import DOUBT, Page, legend
-from invite_sweeper.report.readback import Table
+from invite_sweeper.report.page import DOUBT, Page
+from invite_sweeper.report.story import StoryLine
+from invite_sweeper.report.tables import Table
 from invite_sweeper.text import escape_unprintable, split_command
 
 _MARKDOWN_ROWS: Final = 50
@@ -30,20 +31,8 @@ def _markdown(page: Page) -> Iterator[str]:
     else:
         log = page.log.headline
         yield f"Audit log: {log.label.lower()}. {markdown_text(log.text)}"
-    if page.attention:
-        yield from ("", "## Needs attention")
-    for item in page.attention:
-        yield from ("", f"**{markdown_text(item.title)}**", "")
-        yield from (f"- {markdown_text(each)}" for each in item.messages[:_MARKDOWN_ROWS])
-        if item.advice:
-            yield f"- What to do: {markdown_text(item.advice)}"
-    yield from ("", "## Figures", "")
-    for label, text, _ in (*page.story.lines, *page.story.organizations, *page.log.lines):
-        yield f"- {markdown_name(label)}: {markdown_text(text)}"
-    if page.nights:
-        yield from ("", f"## The nights from {page.nights[0].day} to {page.nights[-1].day}", "")
-        yield from (" ".join(page.period), "", f"`{' '.join(n.mark for n in page.nights)}`", "")
-        yield from (f"- `{mark}`: {markdown_text(meaning)}" for mark, meaning, _ in legend(page))
+    yield from _attention(page)
+    yield from _figures(page)
     for table in page.tables:
         yield from _fold(table.caption, table.total, _markdown_table(table))
     if page.story.remarks:
@@ -51,6 +40,42 @@ def _markdown(page: Page) -> Iterator[str]:
         yield from _fold("Remarks", len(remarks), remarks)
     about = [f"- {each.label}: {code_span(each.text)}" for each in page.about]
     yield from _fold("About this run", len(about), about)
+
+
+def _attention(page: Page) -> Iterator[str]:
+    if page.attention:
+        yield from ("", "## Needs attention")
+    for item in page.attention:
+        yield from ("", f"**{markdown_text(item.title)}**", "")
+        yield from (f"- {markdown_text(each)}" for each in item.messages[:_MARKDOWN_ROWS])
+        if item.advice:
+            yield f"- {markdown_text(f'What to do: {item.advice}')}"
+
+
+def _figures(page: Page) -> Iterator[str]:
+    """Yield what the period comes to, its newest run, and the numbers of the two pictures."""
+    if page.nights:
+        yield from ("", f"## The nights from {page.nights[0].day} to {page.nights[-1].day}", "")
+        yield from (" ".join(page.period), "")
+        yield from _lines(page.figures)
+        yield from ("", "## The newest run", "")
+        yield from _lines([page.story.headline])
+    else:
+        yield from ("", "## Figures", "")
+    yield from _lines((*page.story.lines, *page.story.organizations, *page.log.lines))
+    for picture in (page.nights_picture, page.ages_picture):
+        if picture is not None:
+            sentences = [mark.text for mark in picture.chart.marks]
+            sentences += [picture.note] if picture.note else []
+            lines = ["", *(f"- {markdown_text(each)}" for each in sentences)] if sentences else []
+            numbers = picture.table
+            rows = [*_markdown_table(numbers), *lines]
+            yield from _fold(numbers.caption, numbers.total, rows)
+
+
+def _lines(lines: Iterable[StoryLine]) -> Iterator[str]:
+    for label, text, _ in lines:
+        yield f"- {markdown_name(label)}: {markdown_text(text)}"
 
 
 def _fold(summary: str, count: int, lines: Iterable[str]) -> Iterator[str]:

@@ -1,62 +1,68 @@
 """The report of an audit directory as one HTML page; `markdown.py` has it for a pull request.
 
-What it says of the newest run is its story; the page adds the verification of the files, the
-nights before, earlier runs that still need attention, and the people.
+It is about a period: what was done night by night and to whom, what is pending, the policies. What
+it says of the newest run is its story; the page adds the verification of the files, and an earlier
+sweep that still needs attention.
 """
 
 import base64
 import hashlib
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from datetime import date, timedelta
+from datetime import datetime
 from typing import Final, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from invite_sweeper.audit import RunFile, RunRecord, Verdict, Verification
-from invite_sweeper.audit.intents import IntentLedger
-from invite_sweeper.audit.reader import FileChain
-from invite_sweeper.audit.record import fill_run
-from invite_sweeper.endings import Advisor, ExitCode, Status, status_of
-from invite_sweeper.errors import RunError
-from invite_sweeper.models import Outcome, parse_timestamp
-from invite_sweeper.report.readback import Table, tables_of
+from invite_sweeper.endings import Advisor, Status, status_of
+from invite_sweeper.errors import UsageError
+from invite_sweeper.report.charts import Ages, Chart, nights_chart, read_ages
+from invite_sweeper.report.period import (
+    COUNTED,
+    Night,
+    PeriodReader,
+    find_period,
+    nights_of,
+    tell_counts,
+    tell_nights,
+)
 from invite_sweeper.report.story import (
     Attention,
     Story,
     StoryLine,
+    describe_instant,
     display_text,
     tell,
     tell_verification,
 )
-from invite_sweeper.text import ATLAS_ID, escape_unprintable, pluralize
+from invite_sweeper.report.tables import (
+    Table,
+    ages_table,
+    nights_table,
+    pending_tables,
+    period_tables,
+    unread_table,
+)
+from invite_sweeper.text import ATLAS_ID, escape_unprintable, pluralize, split_command
 
 DOUBT: Final = "The log is damaged: what follows comes from it and may be wrong."
-_NIGHTS: Final = 30
-_NIGHT_MODES: Final = ("sweep", "dry-run", "restore")
-"""A day's sweeps count for its night; without one, its dry runs, then its restores."""
 _TITLES: Final = {"restore": "Invitation restore", "dry-run": "Invitation sweep, dry run"}
+_TILES: Final = 31
+"""Nights with a tile; the table has all."""
 
 
-class Night(NamedTuple):
-    """One day (UTC): its sweeps, or its other runs if it had no sweep.
+class Picture(NamedTuple):
+    """A picture and the table with its numbers.
 
     Attributes:
-        status: The worst; EMPTY of a day without a run.
-        mark: The exit code of the worst run; `!` without one, `-` for a day without a run.
-        meaning: What the mark means.
-        text: The night in words, for screen readers and as a tooltip.
+        note: What the numbers leave out; empty for nothing.
     """
 
-    day: date
-    status: Status
-    mark: str
-    meaning: str
-    text: str
-    deleted: int = 0
+    chart: Chart
+    table: Table
+    note: str = ""
 
 
 class Page(NamedTuple):
@@ -64,13 +70,17 @@ class Page(NamedTuple):
 
     Attributes:
         log: The result of the verification.
-        story: Of the newest run.
+        story: Of the newest run of the period.
         attention: Of the verification, of that run, and of the last sweep if it is another one.
-        verdict: The headline of the story, or that of the verification if the log is damaged.
+        verdict: What the period comes to; of a single run the headline of its story; that of the
+            verification if the log is damaged.
         is_damaged: Everything that follows comes from a damaged log.
-        nights: The last days up to that of the newest run, the oldest first.
-        period: How the nights ended, a sentence each; empty for a single day.
-        tables: Of the newest run.
+        figures: What the period comes to, a label and a text each; empty for a single run.
+        nights: Those of the period up to the newest run, the oldest first; empty for a single run.
+        period: How the nights ended, a sentence each.
+        nights_picture: None for a single run.
+        ages_picture: Of what is pending; None where no line says an age.
+        tables: What is pending, and what was done to whom.
         about: What else is known of the newest run.
     """
 
@@ -80,152 +90,162 @@ class Page(NamedTuple):
     is_damaged: bool
     story: Story
     attention: tuple[Attention, ...]
+    figures: tuple[StoryLine, ...]
     nights: tuple[Night, ...]
     period: tuple[str, ...]
+    nights_picture: Picture | None
+    ages_picture: Picture | None
     tables: tuple[Table, ...]
     about: tuple[StoryLine, ...]
 
-
-class _Run(NamedTuple):
-    """A run and how it ended.
-
-    Attributes:
-        day: On which it started, in UTC; None if it is not known.
-        status: DAMAGED if its file could not be read to its end: the record has what its lines
-            say up to there. RECOVERED if it was killed, and a later run has recorded each outcome.
-    """
-
-    record: RunRecord
-    day: date | None
-    status: Status
+    @property
+    def tiles(self) -> tuple[Night, ...]:
+        """The nights that have a tile, the newest ones."""
+        return self.nights[-_TILES:]
 
 
-def read_page(files: Sequence[RunFile], found: Verification, advisor: Advisor) -> Page:
-    """Return the report of runs, about the newest of them.
+def read_page(
+    files: Sequence[RunFile],
+    found: Verification,
+    advisor: Advisor,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> Page:
+    """Return the report of a period.
 
-    Memory holds one run at a time, and of each run its first and last line and its counts.
+    Memory holds one run at a time, and beyond it the counts of each run and 500 rows of each table.
 
     Args:
         files: The files of the runs, oldest first; at least one.
         found: Their verification.
+        since: The first instant; None for 30 nights.
+        until: The instant after the last one; None for the night of the newest run.
+
+    Raises:
+        UsageError: The period ends before it begins, or no run began in it.
     """
-    log = tell_verification(found, files[0].path.parent)
+    period = find_period(files, since, until)
+    runs = PeriodReader(period, files[0].path.parent, found)
+    runs.read(files)
+    newest = runs.newest
+    if newest is None:
+        raise UsageError(
+            f"No run of {files[0].path.parent} began from {period.first} to {period.last}.",
+            hint=f"Name another period with --since and --until; list the runs: "
+            f"{advisor.show_all()}",
+        )
+    log, story = tell_verification(found, files[0].path.parent), tell(newest, advisor)
     is_damaged = found.verdict is Verdict.DAMAGED
-    runs = tuple(_read_runs(files, found))
-    newest, nights = runs[0], tuple(_nights(runs))
-    story = tell(newest.record, advisor)
-    earlier = tuple(_last_sweep(runs, advisor))
-    is_of_others = any(each.file != newest.record.file.name for each in found.unfinished)
-    verdict = story.headline
+    is_read = runs.runs[-1].status is not Status.DAMAGED
+    is_of_others = any(each.file != newest.file.name for each in found.unfinished)
+    nights = tuple(nights_of(runs.runs, period, runs.first)) if len(runs.runs) > 1 else ()
+    attention = (
+        *(log.attention if is_damaged or is_of_others else ()),
+        *(story.attention if is_read else ()),
+        *_last_sweep(runs, advisor),
+    )
+    verdict = _verdict(story, nights, attention, runs)
     if is_damaged:
         verdict = log.headline._replace(label=Status.DAMAGED.label)
-    elif earlier and verdict.style == "good":
-        verdict = verdict._replace(style="warning")
-    is_read = newest.status is not Status.DAMAGED
-    name = _TITLES.get(newest.record.mode, "Invitation sweep")
-    several = len(nights) > 1
     return Page(
-        title=f"{name}, {newest.day}" if newest.day is not None else name,
+        title=_title(runs, nights),
         verdict=verdict,
         log=log,
         is_damaged=is_damaged,
         story=story,
-        attention=(
-            *(log.attention if is_damaged or is_of_others else ()),
-            *(story.attention if is_read else ()),
-            *earlier,
+        attention=attention,
+        figures=tuple(_figures(runs, nights)) if nights else (),
+        nights=nights,
+        period=tuple(tell_nights(nights)) if nights else (),
+        nights_picture=(
+            Picture(nights_chart(nights), nights_table(nights, advisor)) if nights else None
         ),
-        nights=nights if several else (),
-        period=tuple(_period(nights)) if several else (),
-        tables=tuple(tables_of(newest.record, advisor)) if is_read else (),
-        about=tuple(StoryLine(k, display_text(text)) for k, text in _about(newest.record) if text),
+        ages_picture=_ages_picture(runs, advisor),
+        tables=tuple(_tables(runs, advisor, is_read=is_read)),
+        about=tuple(StoryLine(k, display_text(text)) for k, text in _about(newest) if text),
     )
 
 
-def _read_runs(files: Sequence[RunFile], found: Verification) -> Iterator[_Run]:
-    """Yield the runs of the last nights, the newest first."""
-    since, left_open = None, {each.file for each in found.unfinished}
-    recovered = {each.file: each for each in found.recovered}
-    for file in reversed(files):
-        record, status = RunRecord(file, recovered=recovered.get(file.name)), Status.DAMAGED
-        with suppress(RunError):  # the verification names it
-            fill_run(record, FileChain(file), IntentLedger())
-            status = status_of(record.exit_code)
-        if status is Status.UNFINISHED and found.damage is None and file.name not in left_open:
-            status = Status.RECOVERED
-        started = parse_timestamp(record.start.now)
-        day = started.date() if started is not None else None
-        if file == files[-1] and day is not None:
-            since = day - timedelta(days=_NIGHTS)
-        if since is not None and day is not None and day <= since:
-            return
-        yield _Run(record, day, status)
+def _title(runs: PeriodReader, nights: Sequence[Night]) -> str:
+    if len(nights) > 1:
+        return f"Invitation sweeps from {nights[0].day} to {nights[-1].day}"
+    mode = runs.runs[-1].mode if len(runs.runs) == 1 else ""
+    name, night = _TITLES.get(mode, "Invitation sweep"), runs.runs[-1].night
+    return f"{name}, {night}" if night is not None else name
 
 
-# The nights, and the last sweep -----------------------------------------------------------------
+def _verdict(
+    story: Story, nights: Sequence[Night], attention: Sequence[Attention], runs: PeriodReader
+) -> StoryLine:
+    """Return what a period comes to; of a single run the headline of its story."""
+    if not nights:
+        return story.headline
+    label, style = "Nothing needs attention", Status.DONE.style
+    if attention:
+        is_bad = story.headline.style == "bad"
+        label, style = "Needs attention", "bad" if is_bad else Status.PARTLY_DONE.style
+    during = pluralize(len(runs.runs), "run")
+    return StoryLine(label, f"{tell_counts(nights)} by {during}", style)
 
 
-def _nights(runs: Sequence[_Run]) -> Iterator[Night]:
-    """Yield the last 30 days up to that of the newest run, from the first day with a run on."""
-    days = {run.day for run in runs if run.day is not None}
-    if not days:
-        return
-    first = max(min(days), max(days) - timedelta(days=_NIGHTS - 1))
-    for number in range((max(days) - first).days + 1):
-        day = first + timedelta(days=number)
-        of_day = [run for run in reversed(runs) if run.day == day]
-        modes = {run.record.mode for run in of_day}
-        mode = next((each for each in _NIGHT_MODES if each in modes), None)
-        yield _night(day, [run for run in of_day if run.record.mode == mode])
+def _figures(runs: PeriodReader, nights: Sequence[Night]) -> Iterator[StoryLine]:
+    """Yield what a period comes to."""
+    yield StoryLine("Done", tell_counts(nights))
+    if runs.scan is not None and runs.scan_pending is not None:
+        mode = "dry run" if runs.scan.mode == "dry-run" else runs.scan.mode
+        scan = f"{mode} {runs.scan.file.number or runs.scan.run_id}"
+        at = describe_instant(runs.scan.start.now)
+        yield StoryLine("Pending", f"{runs.scan_pending:,} after {scan} of {at}")
+    if runs.waits.text:
+        yield StoryLine("Due to deleted", runs.waits.text)
 
 
-def _night(day: date, runs: Sequence[_Run]) -> Night:
-    if not runs:
-        return Night(day, Status.EMPTY, "-", "no run in these files", f"{day}: no run")
-    worst = min(runs, key=lambda run: tuple(Status).index(run.status))
-    status, mode, code = worst.status, worst.record.mode, worst.record.exit_code
-    meaning = next((each.label for each in ExitCode if each == code), str(status))
-    numbers = ", ".join(str(run.record.file.number) for run in runs)
-    ended = "no last line" if code is None else f"exit code {code}"
-    text = f"{day}: {status}, {ended}, {meaning}; {mode or 'run'} {numbers}"
-    deleted = sum(_deleted(run.record) for run in runs)
-    text += f"; {deleted:,} deleted" if mode == "sweep" else ""
-    return Night(day, status, "!" if code is None else str(code), meaning, text, deleted)
+def _ages_picture(runs: PeriodReader, advisor: Advisor) -> Picture | None:
+    """Return the ages of what is pending, and how many of them are known."""
+    if runs.scan is None or runs.scan_pending is None:
+        return None
+    ages = read_ages(runs.scan, runs.policies.policy_of(runs.scan))
+    if ages is None:
+        return None
+    command = advisor.show_all()
+    return Picture(ages.chart, ages_table(ages.groups, command), _ages_note(ages, runs))
 
 
-def _deleted(run: RunRecord) -> int:
-    """Return how many a run deleted; of a killed one, with what a later run found gone."""
-    if run.end is not None:
-        return run.end.deleted
-    found_gone = run.recovered.deleted if run.recovered is not None else 0
-    return run.outcomes[Outcome.DELETED] + found_gone
+def _ages_note(ages: Ages, runs: PeriodReader) -> str:
+    parts = []
+    if runs.scan_pending is not None and ages.known < runs.scan_pending:
+        parts.append(
+            f"The ages of {ages.known:,} of {runs.scan_pending:,} are in the log: it has the "
+            "others with audit.record: all, and with a date."
+        )
+    if not ages.chart.marks:
+        parts.append("No copy of the policy says from which age on a rule matches.")
+    return " ".join(parts)
 
 
-def _period(nights: Sequence[Night]) -> Iterator[str]:
-    ran = [each for each in nights if each.status is not Status.EMPTY]
-    ended = Counter(each.status for each in ran)
-    done = ended.pop(Status.DONE, 0)
-    counts = "".join(f", {number} {status}" for status, number in ended.items())
-    yield f"From {ran[0].day} to {ran[-1].day}, {done} of {len(ran)} nights were done{counts}."
-    if deleted := sum(each.deleted for each in ran):
-        yield f"Deleted in that time: {pluralize(deleted, 'invitation')}."
-    if missing := len(nights) - len(ran):
-        yield f"Days of that period without a run in these files: {missing}."
+def _tables(runs: PeriodReader, advisor: Advisor, *, is_read: bool) -> Iterator[Table]:
+    if runs.newest is not None and is_read:
+        yield from unread_table(runs.newest, advisor)
+    if runs.scan is not None:
+        yield from pending_tables(runs.scan, advisor)
+    yield from period_tables(runs, advisor)
 
 
-def _last_sweep(runs: Sequence[_Run], advisor: Advisor) -> Iterator[Attention]:
+def _last_sweep(runs: PeriodReader, advisor: Advisor) -> Iterator[Attention]:
     """Yield the last sweep if it needs attention, and a dry run or a restore is the newest run.
 
     A damaged file and a killed sweep are left to the verification.
     """
-    last = next((run for run in runs if run.record.mode == "sweep"), runs[0])
-    if last is runs[0] or last.record.end is None or last.status is Status.DONE:
+    last = runs.last_sweep
+    if last is None or last is runs.newest or last.end is None:
         return
-    story = tell(last.record, advisor)
+    if status_of(last.exit_code) is Status.DONE:
+        return
+    story = tell(last, advisor)
     headline = f"{story.headline.label}: {story.headline.text}"
     messages = (message for item in story.attention for message in item.messages)
     advice = next((item.advice for item in story.attention if item.advice), "")
-    title = f"The last sweep, run {last.record.file.number or last.record.run_id}"
+    title = f"The last sweep, run {last.file.number or last.run_id}"
     yield Attention(title, (headline, *messages), advice)
 
 
@@ -261,10 +281,16 @@ def render_html(page: Page) -> str:
         lstrip_blocks=True,
     )
     environment.filters["breakable"] = breakable
+    environment.filters["split_command"] = split_command
     style, *_ = loader.get_source(environment, "page.css")
     style_hash = f"sha256-{base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()}"
     return environment.get_template("page.html.j2").render(
-        page=page, legend=legend(page), doubt=DOUBT, style=style, style_hash=style_hash
+        page=page,
+        legend=_legend(page),
+        counted=COUNTED,
+        doubt=DOUBT,
+        style=style,
+        style_hash=style_hash,
     )
 
 
@@ -288,6 +314,7 @@ def breakable(value: str) -> Markup:
     return Markup(_OPTION.sub(r'<span class="whole">\g<0></span>', str(broken)))  # noqa: S704 - escaped
 
 
-def legend(page: Page) -> tuple[tuple[str, str, str], ...]:
-    """Return each mark of the nights with its meaning and style."""
-    return tuple(sorted({(n.mark, n.meaning, n.status.style) for n in page.nights}))
+def _legend(page: Page) -> tuple[tuple[str, str, str], ...]:
+    """Return each mark of the nights with its meaning and style; a night that was done has none."""
+    marked = (night for night in page.nights if night.mark)
+    return tuple(sorted({(n.mark, n.meaning, n.status.style) for n in marked}))

@@ -1,11 +1,11 @@
 """Read a run back from its file, for the terminal, for JSON and as tables for the report."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from itertools import count, islice
-from typing import Any, Final, NamedTuple
+from itertools import count
+from typing import Any, Final
 
 import msgspec
 from msgspec import structs
@@ -15,7 +15,6 @@ from invite_sweeper.audit.events import (
     Announced,
     Event,
     Intent,
-    KeepEntry,
     Kept,
     OrganizationResult,
     OutcomeLine,
@@ -25,7 +24,6 @@ from invite_sweeper.audit.events import (
     WouldBeAnnounced,
 )
 from invite_sweeper.audit.reader import FileChain
-from invite_sweeper.endings import Advisor
 from invite_sweeper.errors import RunError
 from invite_sweeper.models import (
     Invitation,
@@ -36,18 +34,12 @@ from invite_sweeper.models import (
 )
 from invite_sweeper.report.handover import PlanToApply
 from invite_sweeper.report.rows import (
-    ID,
-    LIST,
     NO_OUTCOME,
-    Column,
-    Line,
     Row,
-    invitation_columns,
     place_name,
     sorted_rows,
-    text_cell,
 )
-from invite_sweeper.report.story import StoryLine, advisor_of
+from invite_sweeper.report.story import StoryLine
 from invite_sweeper.sweep.selection import describe_keep_reason
 from invite_sweeper.text import escape_unprintable, truncate
 
@@ -61,6 +53,7 @@ class RunRows:
         rows: The planned deletions with their outcomes; of a restore, who was invited again.
         announced: For a later deletion, or would be; the next to be deleted is first.
         unread: The project or organization of each list that could not be read, and why.
+        recovering: What the run found out about requests of an earlier one that was killed.
         is_whole: False if the file could not be read to its end.
     """
 
@@ -68,6 +61,7 @@ class RunRows:
     rows: dict[InvitationKey, Row] = field(default_factory=dict)
     announced: list[Row] = field(default_factory=list)
     unread: list[StoryLine] = field(default_factory=list)
+    recovering: list[OutcomeLine] = field(default_factory=list)
     is_whole: bool = False
 
     def add(self, event: Event) -> None:
@@ -77,8 +71,10 @@ class RunRows:
                 self.rows[event.key] = self.row(event)
             case Intent():
                 self.rows.setdefault(event.key, self.row(event)).outcome = NO_OUTCOME
-            case OutcomeLine(recovers=None):  # else of another run, which planned it
+            case OutcomeLine(recovers=None):
                 self.rows.setdefault(event.key, self.row(event)).take(event)
+            case OutcomeLine():  # of another run, which planned it
+                self.recovering.append(event)
             case Announced() | WouldBeAnnounced():
                 self.announced.append(self.row(event))
             case SourceRetired():
@@ -197,65 +193,8 @@ def planned_result(row: Row) -> PlannedResult:
     return PlannedResult(**structs.asdict(row.event), outcome=outcome)
 
 
-# The tables of the report -------------------------------------------------------------------------
-
-_MAX_TABLE_ROWS: Final = 500
-_PLAN_CAPTIONS: Final = {
-    "dry-run": "Invitations that would be deleted",
-    "restore": "Deleted invitations and what became of them",
-}
-
-
-class Table(NamedTuple):
-    """A table: rows, and the columns that return their cells.
-
-    Attributes:
-        key: Unique on the page; lower-case letters and hyphens.
-        total: Number of rows, shown or not.
-        command: Lists all rows.
-    """
-
-    key: str
-    caption: str
-    columns: tuple[Column[Any], ...]
-    rows: Sequence[Any]
-    total: int
-    command: str
-
-
-_UNREAD: Final = (
-    Column[StoryLine]("Project", lambda each: (Line(each.label),)),
-    Column[StoryLine]("Reason", lambda each: (Line(each.text),)),
-)
-_KEEP_ENTRIES: Final = (
-    Column[KeepEntry]("Name", lambda entry: text_cell(entry.name)),
-    Column[KeepEntry]("Reason", lambda entry: text_cell(entry.reason)),
-    Column[KeepEntry]("Until", lambda entry: text_cell(entry.until), "date"),
-    Column[KeepEntry]("Kept", lambda entry: text_cell(f"{entry.matched:,}"), "number"),
-)
-
-
-def tables_of(record: RunRecord, advisor: Advisor) -> Iterator[Table]:
-    """Yield the people of a run, and the lists that were not read; tables that are not empty."""
-    end, found = record.end or RunFinished(exit_code=0), read_rows(record)
-    show, keep = advisor_of(record, advisor).show, end.keep_entries
-    rows, announced = found.first(_MAX_TABLE_ROWS), found.announced[:_MAX_TABLE_ROWS]
-    kept = tuple(islice(kept_rows(record, found), _MAX_TABLE_ROWS))
-    caption = _PLAN_CAPTIONS.get(record.mode, "Planned deletions and what became of them")
-    due_caption, due = announced_as(record)
-    unread, unread_event = found.unread[:_MAX_TABLE_ROWS], ListUnreadable.event
-    tables: tuple[tuple[str, str, tuple[Column[Any], ...], Sequence[Any], int, str], ...] = (
-        ("unreadable", UNREAD_CAPTION, _UNREAD, unread, end.projects_unreadable, unread_event),
-        ("invitations", caption, (), rows, len(found.rows), ""),
-        ("announced", due_caption, (), announced, end.announced, due),
-        ("kept", KEPT_CAPTION, (), kept, end.kept, Kept.event),
-        ("keep-entries", "Keep entries of the policy", _KEEP_ENTRIES, keep, len(keep), ""),
-    )
-    for key, title, columns, shown, total, event in tables:
-        command = show("--event", event) if event else show()
-        if shown:
-            every = columns or (*invitation_columns(shown), LIST, ID)
-            yield Table(key, title, every, shown, total, command)
+MAX_TABLE_ROWS: Final = 500
+"""Rows of a table of the report; the audit log has all."""
 
 
 def kept_rows(record: RunRecord, found: RunRows) -> Iterator[Row]:
@@ -265,3 +204,18 @@ def kept_rows(record: RunRecord, found: RunRows) -> Iterator[Row]:
         for line in chain:
             if line.header.event == Kept.event and isinstance(kept := chain.decode(line), Kept):
                 yield replace(found.row(kept), detail=describe_keep_reason(kept.reason))
+
+
+def kept_by_entry(record: RunRecord, found: RunRows) -> Iterator[Row]:
+    """Yield the invitations that a keep entry kept, of a run that recorded them."""
+    chain, marker = FileChain(record.file), f'"reason":"{_KEEP_ENTRY}'.encode()
+    with suppress(RunError):  # as above
+        for line in chain:
+            if line.header.event != Kept.event or marker not in line.raw:
+                continue
+            kept = chain.decode(line)
+            if isinstance(kept, Kept) and kept.reason.startswith(_KEEP_ENTRY):
+                yield replace(found.row(kept), detail=describe_keep_reason(kept.reason))
+
+
+_KEEP_ENTRY: Final = "keep:"

@@ -123,6 +123,9 @@ class Row:
         self.detail = _detail(line) if self.has_failed else ""
 
 
+RowT = TypeVar("RowT", bound=Row)
+
+
 def place_name(event: Invitation | ListUnreadable, organization: str, *, full: bool = False) -> str:
     """Return the project's name, or the organization's with its id for a list of its own.
 
@@ -135,7 +138,7 @@ def place_name(event: Invitation | ListUnreadable, organization: str, *, full: b
     return f"{name} of organization {organization}".rstrip() if full else name
 
 
-def sorted_rows(rows: Iterable[Row]) -> list[Row]:
+def sorted_rows(rows: Iterable[RowT]) -> list[RowT]:
     """Return rows in their order: failures, owners, then the oldest, then by project and user."""
 
     def order(row: Row) -> tuple[object, ...]:

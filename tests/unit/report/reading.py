@@ -1,7 +1,7 @@
 """What a reader gets of a run, and of the report of an audit directory."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from html.parser import HTMLParser
 from io import StringIO
 
@@ -48,8 +48,8 @@ def words(text: str) -> str:
     return " ".join(text.replace("`", "").split())
 
 
-def page_of(directory: AuditDirectory, advisor: Advisor) -> Page:
-    return read_page(directory.files(), verify_directory(directory), advisor)
+def page_of(directory: AuditDirectory, advisor: Advisor, **period: datetime) -> Page:
+    return read_page(directory.files(), verify_directory(directory), advisor, **period)
 
 
 def run_message(record: RunRecord, waiting: Sequence[WaitingInvitation] | None = ()) -> RunMessage:

@@ -19,7 +19,7 @@ from msgspec import structs
 from report import reading
 from report.hostile import HOSTILE
 from report.reading import Reader, words
-from report.scenes import ERROR, REFUSED, SCENES, UNREADABLE, run, write
+from report.scenes import ERROR, REFUSED, SCENES, UNREADABLE, run, write, write_nights
 
 from invite_sweeper.audit import AuditDirectory
 from invite_sweeper.audit.events import Announced, KeepEntry, Kept, OrganizationResult, RunWarning
@@ -211,10 +211,12 @@ def test_thirty_nights_show_each_end_and_the_nights_without_a_run(directory):
     assert (marks.count("3"), marks.count("!"), marks.count("-")) == (3, 1, 1)
     assert page.period == (
         "From 2026-10-27 to 2026-11-25, 25 of 29 nights were done, 3 refused, 1 recovered.",
-        "Deleted in that time: 51 invitations.",
         "Days of that period without a run in these files: 1.",
     )
-    assert page.nights[-1].text == "2026-11-25: done, exit code 0, done; sweep 41; 2 deleted"
+    assert page.figures[0].text == "51 deleted"
+    assert page.nights[-1].text == (
+        "2026-11-25: done, exit code 0, done; sweep 41; 2 deleted; 18 pending"
+    )
     assert page.attention == ()  # good nights came after
     html = render_html(page)
     assert "2026-11-20: refused, exit code 3, refused by a guard" in html
@@ -254,12 +256,13 @@ def test_night_of_a_killed_sweep_counts_what_a_later_run_found_gone(directory, o
     killed = run(*deletion(1), planned(2), intent(planned(2)))._replace(end=None)
     write(killed, directory, days_ago=1)
     settled = outcome(planned(2), outcome_of, recovers="run-1")
-    write(run(settled, recovered=1, deleted=0), directory)
+    write(run(settled, recovered=1, deleted=0, failed=0), directory)
     page = page_of(directory)
     assert [night.deleted for night in page.nights] == [deleted, 0]
-    assert "Deleted in that time: " + ("2 invitations." if deleted == 2 else "1 invitation.") in (
-        page.period
-    )
+    assert page.figures[0].text == f"{deleted} deleted"
+    (table,) = (table for table in page.tables if table.key == "deletions")
+    assert (len(table.rows), table.total) == (2, 2)  # told once, in the night of its request
+    assert "recovered by run 2" in Reader(render_html(page)).text
 
 
 # Damage -------------------------------------------------------------------------------------------
@@ -320,15 +323,15 @@ print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 
 @pytest.mark.slow
 def test_memory_and_page_do_not_grow_with_a_year_of_nights(directory, tmp_path):
-    scene = clean(90)
-    for night in range(365):
-        write(scene, directory, days_ago=365 - night)
+    write_nights([clean(90)] * 365, directory)
     out = tmp_path / "report.html"
-    words_ = [sys.executable, "-c", MEASURE, directory.path, "--out", out]
+    words_ = [sys.executable, "-c", MEASURE, directory.path, "--since", "2025-11-26", "--out", out]
     done = subprocess.run(words_, check=True, capture_output=True, encoding="utf-8")
     assert int(done.stdout) / 1024 < 130
     assert out.stat().st_size < 1 << 20
-    assert "365 runs" in Reader(out.read_text(encoding="utf-8")).text
+    page = Reader(out.read_text(encoding="utf-8")).text
+    assert "365 runs" in page
+    assert f"{365 * 90:,} deleted" in page
 
 
 # The command --------------------------------------------------------------------------------------

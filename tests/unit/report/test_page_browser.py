@@ -117,7 +117,7 @@ def test_hostile_names_are_text_and_the_page_requests_nothing(opened, pages):
         assert tab.evaluate("window.pwned") is None
         assert tab.locator("h1").count() == 1
         assert tab.locator("img, iframe, object, script, link[rel=stylesheet]").count() == 0
-        shown = set(tab.locator("#t-invitations bdi").all_text_contents())
+        shown = set(tab.locator("#t-deletions bdi").all_text_contents())
         assert {display_text(name) for name in TEXTS} <= shown
 
 
@@ -161,7 +161,7 @@ def test_numbers_ids_and_addresses_do_not_break_inside_words(opened, pages):
               }).map(node => node.data)"""
         )
         assert broken == []
-        assert tab.locator("#t-invitations tbody tr").count() == 1
+        assert tab.locator("#t-deletions tbody tr").count() == 1
 
 
 def test_page_is_usable_by_keyboard_and_its_links_lead_to_sections(opened, pages):
@@ -179,8 +179,8 @@ def test_print_shows_everything_and_no_navigation(opened, pages):
         tab.emulate_media(media="print")
         assert tab.evaluate("document.documentElement.scrollWidth") <= 979
         assert not tab.locator("nav").is_visible()
-        assert tab.locator("#t-invitations tbody tr").first.is_visible()
-        assert tab.locator("#t-invitations thead").is_visible()
+        assert tab.locator("#t-deletions tbody tr").first.is_visible()
+        assert tab.locator("#t-deletions thead").is_visible()
         assert tab.pdf(prefer_css_page_size=True).startswith(b"%PDF")
 
 

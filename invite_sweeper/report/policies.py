@@ -1,0 +1,121 @@
+"""The policies under which runs worked, from the copies beside their files.
+
+A run records the hash of its policy, and keeps the policy as `policies/SHA256.yaml` beside its file
+(`audit.AuditDirectory.policy_path`). Without the copy, what the hash stands for is not known.
+"""
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from invite_sweeper.audit import AuditDirectory, RunRecord
+from invite_sweeper.errors import UsageError
+from invite_sweeper.policy import Keep, Policy, Rule, parse_policy, read_policy_file
+from invite_sweeper.policy.types import format_duration
+
+_WORDS: Final = frozenset({"name", "reason", "until"})
+"""Keys of an entry that are not conditions."""
+
+
+class PolicyPart(NamedTuple):
+    """A rule or a keep entry of a policy, or the policy itself where its text is not known.
+
+    Attributes:
+        sha256: Of the policy's bytes.
+        path: Of the policy, as the last run with it was given it.
+        first: The first night of the period with a run under it.
+        last: The last one.
+        name: With its kind: `rule forgotten`, `keep board`, `notice`.
+        text: Its conditions.
+    """
+
+    sha256: str
+    path: str
+    first: date
+    last: date
+    name: str
+    text: str
+
+
+class PoliciesInForce:
+    """The policies of a period, in the order in which they came into force.
+
+    Args:
+        folder: Of the files of the runs.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._directory = AuditDirectory(folder)
+        self._policies: dict[str, Policy | None] = {}
+        self._nights: dict[str, tuple[str, date, date]] = {}
+
+    def add(self, run: RunRecord, night: date) -> None:
+        """Add the policy of a run; a restore has none."""
+        sha256 = run.start.policy_sha256
+        if sha256 is not None:
+            _, first, _ = self._nights.get(sha256, ("", night, night))
+            self._nights[sha256] = (run.start.policy_path or "", first, night)
+
+    def policy_of(self, run: RunRecord) -> Policy | None:
+        """Return the policy of a run; None where its copy is missing or cannot be read."""
+        sha256 = run.start.policy_sha256
+        if sha256 is None:
+            return None
+        if sha256 not in self._policies:
+            self._policies[sha256] = self._read(sha256)
+        return self._policies[sha256]
+
+    def parts(self) -> Iterator[PolicyPart]:
+        """Yield the rules and keep entries of each policy."""
+        for sha256, (path, first, last) in self._nights.items():
+            if sha256 not in self._policies:
+                self._policies[sha256] = self._read(sha256)
+            policy = self._policies[sha256]
+            texts = (
+                [("rules", "not known: its copy is not beside the files, or cannot be read")]
+                if policy is None
+                else list(_texts(policy))
+            )
+            for name, text in texts:
+                yield PolicyPart(sha256, path, first, last, name, text)
+
+    def _read(self, sha256: str) -> Policy | None:
+        path = self._directory.policy_path(sha256)
+        try:
+            policy = parse_policy(read_policy_file(path), path.name)
+        except UsageError:  # missing, or of another version
+            return None
+        return policy if policy.sha256 == sha256 else None
+
+
+def _texts(policy: Policy) -> Iterator[tuple[str, str]]:
+    """Yield a name and a text for each rule and keep entry, and for the notice."""
+    for rule in policy.rules:
+        yield f"rule {rule.name}", _conditions(rule)
+    for entry in policy.keep:
+        text = _conditions(entry)
+        if entry.until is not None:
+            text += f"; until {entry.until}"
+        if entry.reason is not None:
+            text += f"; reason: {entry.reason}"
+        yield f"keep {entry.name}", text
+    if policy.notice is not None:
+        yield "notice", f"wait: {format_duration(policy.notice.wait)}"
+
+
+def _conditions(entry: Rule | Keep) -> str:
+    """Return the conditions of an entry as the policy writes them, on one line."""
+    parts = []
+    for key in type(entry).model_fields:
+        value = getattr(entry, key)
+        if value is None or key in _WORDS:
+            continue
+        if isinstance(value, timedelta):
+            text = format_duration(value)
+        elif isinstance(value, tuple):
+            text = ", ".join(map(str, value))
+        else:
+            text = str(value).lower()
+        parts.append(f"{key}: {text}")
+    return "; ".join(parts)

@@ -1,0 +1,414 @@
+"""The report of a period: its nights, who was concerned, how long, and under which policy."""
+
+import hashlib
+from datetime import timedelta
+from functools import partial
+
+import pytest
+from audit.runs import deletion, intent, outcome, planned
+from builders import NOW, ORG, policy_bytes
+from click.testing import CliRunner
+from report import reading
+from report.reading import Reader
+from report.scenes import NOT_SEEN, REFUSED, run, write
+
+from invite_sweeper.audit.events import Announced, Kept
+from invite_sweeper.cli.audit import report
+from invite_sweeper.endings import Advisor
+from invite_sweeper.errors import UsageError
+from invite_sweeper.report.markdown import render_markdown
+from invite_sweeper.report.page import render_html
+from invite_sweeper.report.waits import Waits
+
+page_of = partial(reading.page_of, advisor=Advisor(audit_dir="audit"))
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+POLICY = {
+    "version": 1,
+    "organizations": [ORG],
+    "rules": [{"name": "forgotten", "older_than": "14d"}],
+    "keep": [{"name": "board", "usernames": ["*@board.example.com"], "reason": "they travel"}],
+}
+
+
+def deleted(*numbers, **end):
+    return run(*(line for number in numbers for line in deletion(number)), **end)
+
+
+def restored(number, **start):
+    invited = intent(planned(number)), outcome(planned(number), "restored")
+    return run(*invited, mode="restore", start={"restores": "run-1", **start}, **NOT_SEEN)
+
+
+def table(page, key):
+    """Return the cells of a table as text, a dictionary for each row; empty without the table."""
+    pictures = (page.nights_picture, page.ages_picture)
+    tables = (*page.tables, *(each.table for each in pictures if each is not None))
+    return [
+        {column.heading: cell_text(column.cell(row)) for column in one.columns}
+        for one in tables
+        if one.key == key
+        for row in one.rows
+    ]
+
+
+def cell_text(cell):
+    return "; ".join(line.text for line in cell)
+
+
+def figure(page, label):
+    return next((line.text for line in page.figures if line.label == label), None)
+
+
+def keep_policy(directory, keys=POLICY):
+    """Keep the copy of a policy beside the files, and return the first line's field."""
+    data = policy_bytes(keys)
+    directory.keep_policy(data)
+    return {"policy_sha256": hashlib.sha256(data).hexdigest()}
+
+
+def created(age, days_ago=0):
+    return (NOW - timedelta(days=days_ago) - age).isoformat().replace("+00:00", "Z")
+
+
+# The nights --------------------------------------------------------------------------------------
+
+
+def test_deletions_and_a_restore_are_told_where_a_refused_dry_run_came_last(directory):
+    write(deleted(*range(100)), directory, days_ago=2)
+    write(restored(1), directory, days_ago=1)
+    write(run(planned(1), mode="dry-run", stale=30, kept=0, **REFUSED), directory)
+    page = page_of(directory)
+    assert page.verdict.text == "100 deleted, 1 restored by 3 runs"
+    assert page.verdict.label == "Needs attention"
+    assert page.title == "Invitation sweeps from 2026-11-23 to 2026-11-25"
+    assert len(table(page, "deletions")) == 100
+    assert [row["Outcome"] for row in table(page, "restored")] == ["restored"]
+    for text in (Reader(render_html(page)).text, render_markdown(page)):
+        assert "a sweep would be refused" in text
+
+
+def test_runs_of_one_day_add_up_and_midnight_in_utc_begins_the_next_night(directory):
+    since_midnight = NOW.hour / 24 + NOW.minute / 1440 + NOW.second / 86_400
+    write(deleted(1), directory, days_ago=since_midnight + 1)  # the first instant of a night
+    write(deleted(2, 3), directory, days_ago=since_midnight + 0.001)
+    write(deleted(4), directory, days_ago=since_midnight)
+    page = page_of(directory)
+    nights = [(night.day.day, night.deleted, night.runs) for night in page.nights]
+    assert nights == [(24, 3, ("sweep 1", "sweep 2")), (25, 1, ("sweep 3",))]
+    assert [row["Deleted"] for row in table(page, "nights")] == ["1", "3"]
+
+
+def test_the_default_is_the_30_nights_up_to_the_newest_run(directory):
+    for days_ago in (30, 29, 0):
+        write(deleted(days_ago), directory, days_ago=days_ago)
+    page = page_of(directory)
+    assert (len(page.nights), figure(page, "Done")) == (30, "2 deleted")
+
+
+def test_since_and_until_include_their_first_instant_and_exclude_the_last(directory):
+    for days_ago in (3, 2, 1, 0):
+        write(deleted(days_ago), directory, days_ago=days_ago)
+    page = page_of(directory, since=NOW - 2 * DAY, until=NOW)
+    assert [night.deleted for night in page.nights] == [1, 1]
+    later = page_of(directory, since=NOW - 2 * DAY + timedelta(microseconds=1), until=NOW)
+    assert later.title == "Invitation sweep, 2026-11-24"  # a single run is told as it is
+    assert later.nights == ()
+
+
+def test_until_alone_is_the_30_nights_up_to_it(directory):
+    for days_ago in (60, 40, 31, 0):
+        write(deleted(days_ago), directory, days_ago=days_ago)
+    page = page_of(directory, until=NOW - 30 * DAY)
+    assert figure(page, "Done") == "2 deleted"
+
+
+def test_what_was_announced_in_a_dry_run_or_planned_in_a_refused_sweep_is_not_counted(directory):
+    due = {"rule": "forgotten", "deletable_from": "2026-12-02T00:00:00Z"}
+    write(run(planned(1), stale=15, **REFUSED), directory, days_ago=1)
+    write(run(planned(2).as_event(Announced, **due)), directory, days_ago=0.5)
+    write(run(planned(3), mode="dry-run", announced=5), directory)
+    page = page_of(directory)
+    assert figure(page, "Done") == "1 announced"
+    assert len(table(page, "announced")) == 1
+    assert table(page, "deletions") == []
+
+
+def test_pending_is_what_the_newest_run_that_read_its_lists_left(directory):
+    write(deleted(1, 2, invitations_seen=20), directory, days_ago=1)
+    unread = {"plan_made": False, "plan_complete": False, "exit_code": 6, **NOT_SEEN}
+    write(run(**unread), directory)
+    page = page_of(directory)
+    assert figure(page, "Pending") == "18 after sweep 1 of 2026-11-24 01:00 UTC"
+    assert [row["Pending"] for row in table(page, "nights")] == ["not known", "18"]
+
+
+def test_a_night_with_lists_that_were_not_read_says_so(directory):
+    write(deleted(1), directory, days_ago=1)
+    write(deleted(2, plan_complete=False, exit_code=4), directory)
+    newest, *_ = table(page_of(directory), "nights")
+    assert newest["Pending"] == "19; not all lists read"
+
+
+# Killed runs -------------------------------------------------------------------------------------
+
+
+def killed(number):
+    return run(planned(number), intent(planned(number)))._replace(end=None)
+
+
+@pytest.mark.parametrize("until", [None, NOW - HOUR])
+def test_a_request_that_a_later_run_settled_counts_once_and_names_that_run(directory, until):
+    write(killed(1), directory, days_ago=2)
+    write(deleted(5), directory, days_ago=1)
+    settled = outcome(planned(1), "already_gone", recovers="run-1")
+    write(run(settled, recovered=1, already_gone=0), directory)
+    page = page_of(directory, until=until)
+    assert [night.deleted for night in page.nights][:2] == [1, 1]
+    assert figure(page, "Done") == "2 deleted"
+    rows = table(page, "deletions")
+    assert len(rows) == 2
+    assert rows[1]["Outcome"].endswith("recovered by run 3")
+    assert rows[1]["Night"] == "2026-11-23; run 1"
+
+
+def test_a_killed_restore_that_the_next_one_settled_is_told_once(directory):
+    invited = (intent(planned(1)),)
+    start = {"mode": "restore", "start": {"restores": "run-0"}}
+    write(run(*invited, **start, **NOT_SEEN)._replace(end=None), directory, days_ago=1)
+    settled = outcome(planned(1), "unknown", recovers="run-1")
+    write(run(settled, unknown=0, **start, **NOT_SEEN), directory)
+    (row,) = table(page_of(directory), "restored")
+    assert row["Outcome"].startswith("unknown")
+    assert row["Outcome"].endswith("recovered by run 2")
+
+
+def test_an_outcome_that_another_replaces_is_told_once(directory):
+    again = outcome(planned(1), "failed", attempts=0, http_status=None, replaces="deleted")
+    write(run(*deletion(1), again, deleted=0, failed=1, still_there=1), directory, days_ago=1)
+    write(run(), directory)
+    page = page_of(directory)
+    assert figure(page, "Done") == "1 failed"
+    (row,) = table(page, "deletions")
+    assert row["Outcome"].startswith("failed")
+
+
+# People ------------------------------------------------------------------------------------------
+
+
+def test_500_rows_are_held_the_failed_ones_first_and_all_are_counted(directory):
+    for days_ago in (2, 1, 0):
+        failed = deletion(days_ago, "failed")
+        lines = (line for n in range(299) for line in deletion(10 + 300 * days_ago + n))
+        write(run(*failed, *lines), directory, days_ago=days_ago)
+    page = page_of(directory)
+    rows = table(page, "deletions")
+    assert len(rows) == 500
+    assert [row["Night"][-1] for row in rows[:4]] == ["3", "2", "1", "3"]
+    assert "500 of 900 rows are shown." in Reader(render_html(page)).text
+
+
+def test_who_was_kept_by_an_entry_is_told_once_as_of_the_last_night(directory):
+    kept = [Kept.of(planned(number), reason="keep:board") for number in (1, 2)]
+    young = Kept.of(planned(3), reason="too_young")
+    write(run(*kept, young, kept_by_reason={"keep:board": 2}, kept=2), directory, days_ago=2)
+    write(run(kept[0], kept_by_reason={"keep:board": 1}, kept=1), directory, days_ago=1)
+    write(run(), directory)
+    rows = table(page_of(directory), "kept-by")
+    assert [row["Night"] for row in rows] == ["2026-11-24; run 2", "2026-11-23; run 1"]
+    assert {row["Kept because"] for row in rows} == {"keep entry board"}
+
+
+def test_reasons_that_were_given_are_told_with_their_runs(directory):
+    write(run(start={"reason": "OPS-12 <b>"}), directory, days_ago=1)
+    write(restored(1, reason="she asked"), directory)
+    page = page_of(directory)
+    assert [(row["Run"], row["Reason"]) for row in table(page, "reasons")] == [
+        ("restore 2", "she asked"),
+        ("sweep 1", "OPS-12 <b>"),
+    ]
+    assert "OPS-12 &lt;b&gt;" in render_html(page)
+
+
+# How long due invitations waited -----------------------------------------------------------------
+
+
+def test_due_is_the_instant_at_which_the_rule_matched(directory):
+    start = keep_policy(directory)
+    ages = (14 * DAY, 15 * DAY, 16 * DAY)
+    lines = [
+        line
+        for number, age in enumerate(ages)
+        for line in deletion(number, created_at=created(age))
+    ]
+    write(run(start=start), directory, days_ago=1)
+    write(run(*lines, start=start), directory)
+    text = "median 24 hours, 95 % within 2 days, of 3 deletions"
+    assert figure(page_of(directory), "Due to deleted") == text
+
+
+@pytest.mark.parametrize("announced_in_period", [True, False])
+def test_due_is_not_before_the_notice_is_over(directory, announced_in_period):
+    start = keep_policy(directory, POLICY | {"notice": {"wait": "7d"}})
+    plan = planned(1, created_at=created(30 * DAY))
+    over = created(-7 * DAY, days_ago=10)
+    announced = plan.as_event(Announced, rule="forgotten", deletable_from=over)
+    write(run(announced, start=start), directory, days_ago=10)
+    write(run(start=start), directory, days_ago=1)
+    write(run(plan, intent(plan), outcome(plan), start=start), directory)
+    since = None if announced_in_period else NOW - 2 * DAY
+    text = "median 3 days, 95 % within 3 days, of 1 deletion"
+    assert figure(page_of(directory, since=since), "Due to deleted") == text
+
+
+def test_without_the_copy_of_the_policy_the_wait_is_not_known(directory):
+    write(deleted(1, 2), directory, days_ago=1)
+    write(run(), directory)
+    page = page_of(directory)
+    assert figure(page, "Due to deleted") == "of 2 deletions it is not known"
+    (row,) = table(page, "policies")
+    assert row["Conditions"].startswith("not known")
+
+
+def test_percentiles_are_exact_at_their_edges():
+    waits = Waits()
+    for hours in range(1, 101):
+        waits.add(hours * HOUR)
+    assert (waits.within(50), waits.within(95)) == (50 * HOUR, 95 * HOUR)
+    waits.add(-HOUR)  # a policy that became stricter since: deleted at once
+    assert waits.within(1) == HOUR
+    assert Waits().within(50) is None
+
+
+# Policies ----------------------------------------------------------------------------------------
+
+
+def test_each_policy_is_told_with_its_rules_as_text_and_its_nights(directory):
+    first = keep_policy(directory)
+    changed = POLICY | {
+        "rules": [{"name": "outsiders", "older_than": "72h", "usernames": ["*@gmail.com"]}],
+        "keep": [],
+        "notice": {"wait": "7d"},
+    }
+    second = keep_policy(directory, changed)
+    for days_ago, start in ((3, first), (2, first), (1, second)):
+        write(run(start=start), directory, days_ago=days_ago)
+    write(restored(1, policy_sha256=None), directory)
+    rows = table(page_of(directory), "policies")
+    assert [(row["In force"], row["Rule or entry"], row["Conditions"]) for row in rows] == [
+        ("2026-11-22; to 2026-11-23", "rule forgotten", "older_than: 14d"),
+        (
+            "2026-11-22; to 2026-11-23",
+            "keep board",
+            "usernames: *@board.example.com; reason: they travel",
+        ),
+        ("2026-11-24", "rule outsiders", "older_than: 3d; usernames: *@gmail.com"),
+        ("2026-11-24", "notice", "wait: 7d"),
+    ]
+
+
+# The pictures ------------------------------------------------------------------------------------
+
+
+def test_columns_are_counts_and_the_line_breaks_where_nothing_is_known(
+    directory,
+):
+    write(deleted(1, 2, 3, 4, invitations_seen=24), directory, days_ago=3)
+    write(run(*deletion(5), *deletion(6, "failed"), invitations_seen=11), directory, days_ago=2)
+    write(run(plan_made=False, exit_code=6, **NOT_SEEN), directory, days_ago=1)
+    write(run(invitations_seen=5), directory)
+    chart = page_of(directory).nights_picture.chart
+    columns = [(int(bar.x), bar.style, bar.y, bar.height) for bar in chart.bars]
+    assert columns == [
+        (0, "deleted", 0, 100),
+        (1, "deleted", 75, 25),
+        (1, "failed", 50, 25),
+    ]
+    assert (chart.highest, chart.highest_of_line, chart.width) == (4, 20, 4)
+    assert chart.lines == ("0.5,0.0 1.5,50.0", "3.1,75.0 3.9,75.0")
+
+
+def test_ages_are_those_of_what_is_left_and_the_line_is_where_the_rule_begins_to_match(directory):
+    start = keep_policy(directory)
+
+    def plan(number, days):
+        return planned(number, created_at=created(days * DAY), age_days=float(days))
+
+    gone = plan(1, 20)
+    failed = plan(2, 15)
+    kept = [Kept.of(plan(number, 3), reason="too_young") for number in (3, 4)]
+    write(
+        run(
+            *(gone, intent(gone), outcome(gone)),
+            *(failed, intent(failed), outcome(failed, "failed")),
+            *kept,
+            start=start,
+            invitations_seen=5,
+        ),
+        directory,
+    )
+    page = page_of(directory)
+    ages = [row for row in table(page, "ages") if (row["Stale"], row["Kept"]) != ("0", "0")]
+    assert ages == [
+        {"Age": "3 days", "Stale": "0", "Kept": "2"},
+        {"Age": "15 days", "Stale": "1", "Kept": "0"},
+    ]
+    (mark,) = page.ages_picture.chart.marks
+    assert (mark.x, mark.text) == (14, "Rule forgotten: stale from 14 days on")
+    assert page.ages_picture.note.startswith("The ages of 3 of 4 are in the log")
+
+
+def test_a_tile_shows_the_deletions_and_an_exit_code_only_where_it_is_not_0(directory):
+    write(deleted(*range(7)), directory, days_ago=1)
+    write(run(planned(1), stale=15, **REFUSED), directory)
+    html = render_html(page_of(directory))
+    strip = html[html.index('<ol class="strip">') : html.index("</ol>")]
+    first, second = strip.split("</li>")[:2]
+    assert ">7</span>" in first
+    assert "exit" not in Reader(f"<body>{first}").cells[0]
+    assert 'class="code"' not in first
+    assert ">0</span>" in second
+    assert ">exit 3</span>" in second
+    assert "style=" not in html
+    assert "<script" not in html
+
+
+# Bad input ---------------------------------------------------------------------------------------
+
+
+def command(*arguments):
+    return CliRunner().invoke(report, [str(each) for each in arguments])
+
+
+def test_a_period_that_ends_before_it_begins_is_one_sentence(directory):
+    write(run(), directory)
+    done = command(directory.path, "--since", "2026-11-26", "--until", "2026-11-24")
+    assert isinstance(done.exception, UsageError)
+    assert done.exception.exit_code == 2
+    assert done.exception.message == (
+        "The period from 2026-11-26T00:00:00Z to 2026-11-25T00:00:00Z ends before it begins."
+    )
+
+
+@pytest.mark.parametrize("option", ["--since", "--until"])
+def test_a_time_that_is_none_is_wrong_usage(directory, option):
+    write(run(), directory)
+    assert command(directory.path, option, "yesterday").exit_code == 2
+
+
+def test_a_period_without_a_run_is_one_sentence_and_names_the_command_for_the_runs(directory):
+    write(run(), directory)
+    for period in (("--since", "2026-11-26"), ("--until", "2026-11-24")):
+        error = command(directory.path, *period).exception
+        assert isinstance(error, UsageError)
+        assert error.message.startswith(f"No run of {directory.path} began from 2026-")
+        assert error.hint.endswith(f"invite-sweeper audit show --audit-dir {directory.path}")
+
+
+def test_a_date_of_until_is_included(directory):
+    write(run(), directory)
+    done = command(
+        directory.path, "--since", "2026-11-25", "--until", "2026-11-25", "--format", "md"
+    )
+    assert done.exit_code == 0
+    assert "2026-11-25" in done.stdout
