@@ -1,8 +1,8 @@
 """How a run ends and what to do about it: one table for every output.
 
 An exit code says how a command ended, a reason why it did not do everything, and a status sums up
-runs for a person. Terminal, report, notifications, metrics, JSON, `doctor`, README.md and the
-manifests in deploy/ take their words from here; programs decide by the codes and never by a
+runs for a person. Terminal, report, notifications, metrics, JSON, `doctor`, and the pages and
+manifests of deploy/ take their words from here; programs decide by the codes and never by a
 sentence.
 """
 
@@ -73,7 +73,7 @@ UNFINISHED_ADVICE: Final = (
 class ExitCode(IntEnum):
     """An exit code and its meaning.
 
-    A test compares the tables of `--help`, README.md and deploy/ with it.
+    A test compares the tables of `--help`, `help exit-codes` and deploy/ with it.
 
     Attributes:
         label: For `--help`, notifications and lists.

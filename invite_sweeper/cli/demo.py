@@ -80,7 +80,7 @@ def demo() -> None:
             console.print(Rule(title, style="dim"), "")
             click.echo(f"{explanation}\n")
             options = RunOptions(
-                policy=policy, base_url=base_url, dry_run=dry_run, yes=True, quiet_progress=True
+                policy=policy, base_url=base_url, dry_run=dry_run, yes=True, is_demo=True
             )
             codes.append(run_command(options, credentials))
     console.print(Rule(style="dim"))

@@ -79,7 +79,8 @@ class RunOptions(NamedTuple):
 
     Attributes:
         plan: A path, or the number of a run in the audit directory.
-        quiet_progress: Not an option: print neither progress nor messages below a warning.
+        is_demo: Not an option: print neither progress nor messages below a warning, and no command
+            that applies the plan, because its Atlas ends with the demo.
     """
 
     policy: Path = DEFAULT_POLICY
@@ -102,7 +103,7 @@ class RunOptions(NamedTuple):
     verbose: bool = False
     metrics_file: Path | None = None
     pushgateway: str | None = None
-    quiet_progress: bool = False
+    is_demo: bool = False
 
 
 _OPTIONS: Final[dict[str, Callable[..., Decorator]]] = {

@@ -170,7 +170,7 @@ class Session:
         self.base_url = parse_base_url(options.base_url)
         in_policy = options.policy.parent / policy.audit.directory
         self.directory = AuditDirectory(options.audit_dir or in_policy)
-        quiet = options.quiet or options.quiet_progress
+        quiet = options.quiet or options.is_demo
         self.terminal = Console(stderr=True) if sys.stderr.isatty() and not quiet else None
         self.log = configure_logging(
             quiet=quiet, verbose=options.verbose, log_format=options.log_format

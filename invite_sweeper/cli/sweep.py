@@ -177,7 +177,7 @@ class _SweepCommand:
     def _plan_to_apply(self, path: Path) -> PlanToApply | None:
         """Return the plan of a dry run that has just ended; None where no sweep can apply it."""
         session = self._session
-        if not session.options.dry_run:
+        if not session.options.dry_run or session.options.is_demo:
             return None
         try:
             # No sweep can have completed it: this run holds the lock.

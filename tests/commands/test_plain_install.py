@@ -39,3 +39,17 @@ def test_plugin_of_the_library_that_reads_policies_is_not_loaded(cli, packages):
     environment = {**os.environ, "PYTHONPATH": str(packages)}
     subprocess.run([sys.executable, "-c", model], env=environment, check=False)
     assert seen.exists()  # by another program
+
+
+@pytest.mark.parametrize("words", [("--version",), ("sweep",), ("plan", "--output", "json")])
+def test_without_the_locks_of_posix_as_on_windows_it_says_so_in_one_sentence(words):
+    start = "import runpy, sys; sys.modules['fcntl'] = None; sys.argv[1:] = {words!r}; "
+    script = start.format(words=list(words)) + "runpy.run_module('invite_sweeper')"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, encoding="utf-8", check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    first, *_, last = done.stderr.splitlines()
+    assert first.startswith("Error: invite-sweeper runs on Linux and macOS: ")
+    assert last == "  On Windows, run it in WSL or in a container."
+    assert "Traceback" not in done.stderr
