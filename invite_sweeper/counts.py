@@ -28,6 +28,8 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         not_verified: The other deleted ones.
         still_there: Of `failed`, those whose answer said deleted or gone and that a list still
             shows.
+        still_invited: People deleted from projects who stay invited to the organization, where the
+            policy reads no list of it.
         missing_role: Lists not read and deletions that failed, because a role is missing.
         recovered: Deletions that an interrupted run left without an outcome, and that took place.
         restored: Invited by a restore, and pending again.
@@ -60,6 +62,7 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     verified: int = 0
     not_verified: int = 0
     still_there: int = 0
+    still_invited: int = 0
     missing_role: int = 0
     recovered: int = 0
     restored: int = 0

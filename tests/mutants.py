@@ -497,6 +497,12 @@ MUTANTS = r"""
 -            sending.reason = why_not_sent(before, listed)
 +            pass
 ? tests/unit/sweep/test_verification.py
+= who stays invited is not counted: sweep/verification.py
+-            if deletion.planned.source is Source.USERS:
++            if False:
+= who stays invited is counted whatever the policy reads: sweep/verification.py
+-        still_invited=len(people) if leaves_invited else 0,
++        still_invited=len(people),
 = a list that lags contradicts at once: sweep/verification.py
 -        wait_s = next(waits_s, None) if left else None
 +        wait_s = None

@@ -98,6 +98,7 @@ class _SweepCommand:
         policy = load_policy(options.policy, environment, deadline=options.deadline)
         self._max_age = parse_duration_option("--plan-max-age", options.plan_max_age)
         self._shard = _shard(options, environment)
+        self._organizations_of_all_shards = len(policy.organizations)
         if self._shard is not None:
             policy = self._shard.part_of_policy(policy)
         self._labels: Mapping[str, str] = {}
@@ -152,6 +153,7 @@ class _SweepCommand:
             dry_run=options.dry_run,
             saved=saved,
             shard=self._shard,
+            organizations_of_all_shards=self._organizations_of_all_shards,
             accept_population=options.accept_population,
             detailed_exit_code=options.detailed_exitcode,
             observers=(self._seen,),

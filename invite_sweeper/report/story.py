@@ -119,13 +119,17 @@ def tell(run: RunRecord, advisor: Advisor) -> Story:
     end = run.end
     if end is None:
         return _tell_killed(run)
+    ended, done = _how(run.mode, end)
+    if run.start.shards_used is not None and end.error is None:
+        used = pluralize(run.start.shards_used, "shard")
+        done = f"the shard {run.start.shard} has no organization; {used} would be used"
     remarks = (
         escape_unprintable(each.message)
         for each in end.warnings
         if each.level == WarningLevel.REMARK and each.code != WarningCode.NOTICE
     )
     return Story(
-        _headline(run, *_how(run.mode, end), [each.label for each in end.organizations]),
+        _headline(run, ended, done, [each.label for each in end.organizations]),
         tuple(_lines(run, end)),
         tuple(_organizations(run.mode, end)),
         tuple(_attention(end, advisor_of(run, advisor))),
@@ -364,16 +368,22 @@ def _join_counts(names: Iterable[tuple[str, str]], counts: Counts | PlanChanges)
 
 
 def _join_outcomes(counts: Counts) -> str:
-    """Return what became of the deletions, and how many of them could not be read again."""
+    """Return what became of the deletions, which were not read again, and who stays invited."""
     parts: list[str] = []
     for name, text in _OUTCOMES:
         count = getattr(counts, name)
-        if count:
+        if name == "deleted" and counts.still_invited:
+            parts.append(f"{count:,} deleted from their projects")
+        elif count:
             parts.append(f"{count:,} {text}")
         if name == "deleted" and counts.not_verified:
             is_all = counts.not_verified == count
             parts.append("not verified" if is_all else f"{counts.not_verified:,} not verified")
-    return ", ".join(parts)
+    done = ", ".join(parts)
+    if counts.still_invited:
+        stay = plural_form(counts.still_invited, "stays", "stay")
+        done += f"; {counts.still_invited:,} {stay} invited to the organization"
+    return done
 
 
 def _counts_of(organization: OrganizationResult, mode: str | None) -> str:

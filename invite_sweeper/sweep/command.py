@@ -30,6 +30,7 @@ class Command:
         clock: Monotonic seconds; the command began at `started_s`.
         dry_run: Stop before the first DELETE.
         saved: The plan that limits the deletions; None without one.
+        organizations_of_all_shards: How many the whole policy lists.
         shard: Which part of the organizations this is; None for all.
         accept_population: Ignore a drop in projects, entries or members for this run.
         detailed_exit_code: A dry run that finds stale invitations ends with 10.
@@ -48,6 +49,7 @@ class Command:
     dry_run: bool = False
     saved: SavedPlan | None = None
     shard: Shard | None = None
+    organizations_of_all_shards: int = 0
     accept_population: bool = False
     detailed_exit_code: bool = False
     restores: tuple[str, ...] | None = None
@@ -108,6 +110,7 @@ class Command:
         """
         mode: Mode = "dry-run" if self.dry_run else "sweep"
         is_sweep = self.restores is None
+        is_unused = self.shard is not None and not self.policy.organizations
         return RunStarted(
             mode=mode if is_sweep else "restore",
             tool_version=__version__,
@@ -118,6 +121,7 @@ class Command:
             base_url=self.base_url,
             now=self.now.isoformat().replace("+00:00", "Z"),
             shard=str(self.shard) if self.shard is not None else None,
+            shards_used=self.organizations_of_all_shards if is_unused else None,
             scope_sha256=scope_sha256(self.policy) if is_sweep else None,
             plan_sha256=self.saved.sha256 if self.saved is not None else None,
             restores=self.restores,

@@ -16,7 +16,7 @@ from invite_sweeper.audit import AuditLog
 from invite_sweeper.audit.events import OutcomeLine, Planned
 from invite_sweeper.counts import Counts
 from invite_sweeper.errors import RunError
-from invite_sweeper.models import Invitation, ListRef, Outcome, Project, Source
+from invite_sweeper.models import Invitation, ListRef, Outcome, Project, Source, UserKey
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.discovery import for_each
 from invite_sweeper.sweep.organization import AtlasOrganization, Swept
@@ -68,16 +68,25 @@ async def read_again(
     unread = {n for ref, numbers in lists.items() if ref not in shown for n in numbers.values()}
     still_listed = {number for numbers in shown.values() for number in numbers}
     outcomes = Counter[str]()
+    people: set[UserKey] = set()
     verified = 0
     for number, deletion in enumerate(ended):
         if number in still_listed:
             log.write(_contradiction(deletion))
             outcomes[deletion.outcome] -= 1
             outcomes[Outcome.FAILED] += 1
-        elif number not in unread:
-            verified += deletion.outcome is Outcome.DELETED
+        elif deletion.outcome is Outcome.DELETED:
+            verified += number not in unread
+            if deletion.planned.source is Source.USERS:
+                people.add(deletion.planned.user_key)
     result.still_listed([ended[number].planned for number in sorted(still_listed)])
-    return Swept(outcomes, Counts(verified=verified, still_there=len(still_listed)))
+    leaves_invited = result.command.policy.leaves_invited
+    counts = Counts(
+        verified=verified,
+        still_there=len(still_listed),
+        still_invited=len(people) if leaves_invited else 0,
+    )
+    return Swept(outcomes, counts)
 
 
 def _lists_of(ended: Iterable[Ended]) -> Mapping[ListRef, _Numbers]:

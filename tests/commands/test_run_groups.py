@@ -106,5 +106,9 @@ def test_shard_without_an_organization_is_done_and_says_so(cli):
     done = cli.sweep("--shard", "1000000000/1000000000", "--metrics-file", "sweeper.prom")
     assert (done.code, done.summary["exit_code"], done.summary["organizations"]) == (0, 0, [])
     assert (done.summary["invitations"], done.summary["requests"]) == ([], 0)
+    text = cli.run("sweep", "--policy", "policy.yaml", "--shard", "5/5").out
+    said = "Done the shard 5/5 has no organization; 3 shards would be used"
+    assert " ".join(text.split()).startswith(said)
+    assert done.summary["shards_used"] == 3
     assert left(cli) == [1, 1, 1]
     assert (cli.folder / "sweeper-1000000000-of-1000000000.prom").exists()

@@ -16,6 +16,7 @@ from builders import (
     listed_as,
     object_id,
     policy,
+    project,
 )
 from fakes import FakeAtlas, FakeDeletionLog
 from hypothesis import given
@@ -26,7 +27,7 @@ from virtual_time import run_skipping_idle_time
 from invite_sweeper.audit.events import Planned
 from invite_sweeper.endings import WarningCode
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
-from invite_sweeper.models import ListUnreadable, Outcome, ProjectGone, Source
+from invite_sweeper.models import ListUnreadable, Outcome, ProjectGone, Sending, Source
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.organization import AtlasOrganization, Swept
 from invite_sweeper.sweep.result import Result
@@ -96,6 +97,36 @@ async def test_what_could_not_be_read_again_is_counted_by_organization(directory
     counts = [(each.deleted, each.verified, each.not_verified) for each in result.organizations]
     assert counts == [(2, 0, 2), (1, 1, 0)]
     assert (result.deleted, result.not_verified) == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("sources", "still_invited"),
+    [
+        (["users"], 2),
+        (["invites", "users"], 2),
+        (["users", "org_users"], 0),
+        (["users", "org_invites"], 0),
+        (["invites"], 0),
+    ],
+)
+async def test_people_deleted_from_projects_alone_are_counted_once_each(
+    directory, sources, still_invited
+):
+    """One is in two projects, one is still listed, and one has an invitation of a project."""
+    night = Night(directory, 0, sources=sources)
+    (atlas,) = night.atlases
+    atlas.listed.append(project(2))
+    places = [{"project_id": object_id(n), "project_name": f"p{n}"} for n in (1, 2)]
+    twice = [entry_of(Source.USERS, 1, **place) for place in places]
+    other, stays = (entry_of(Source.USERS, n, **places[0]) for n in (2, 3))
+    atlas.lists = {
+        (Source.USERS, object_id(1)): (twice[0], other, stays),
+        (Source.USERS, object_id(2)): (twice[1],),
+        object_id(1): (entry_of(Source.INVITES, 4, **places[0]),),
+    }
+    atlas.results = {stays.invitation_id: Sending(Outcome.FAILED, 1, 403)}
+    result = await night.run()
+    assert result.still_invited == still_invited
 
 
 # An invitation of several entries ----------------------------------------------------------------
