@@ -14,16 +14,23 @@ from invite_sweeper.report.story import StoryLine
 from invite_sweeper.report.tables import Table
 from invite_sweeper.text import escape_unprintable, split_command
 
-_MARKDOWN_ROWS: Final = 50
-"""Rows of a table; a pull request accepts 65,536 characters."""
+_MAX_CHARACTERS: Final = 65_536
+"""Of a comment of a pull request. Source: GitHub refuses a longer one."""
+_ROWS: Final = (50, 20, 5)
+"""Rows of a table: the first number with which the whole report is short enough."""
 
 
 def render_markdown(page: Page) -> str:
     """Return the whole report as Markdown; what comes from Atlas is in code spans."""
-    return "\n".join(_markdown(page)) + "\n"
+    text = ""
+    for max_rows in _ROWS:
+        text = "\n".join(_markdown(page, max_rows)) + "\n"
+        if len(text) <= _MAX_CHARACTERS:
+            break
+    return text
 
 
-def _markdown(page: Page) -> Iterator[str]:
+def _markdown(page: Page, max_rows: int) -> Iterator[str]:
     yield f"# {page.title}: {markdown_text(page.verdict.label)}"
     yield from ("", markdown_text(page.verdict.text), "")
     if page.is_damaged:
@@ -31,10 +38,10 @@ def _markdown(page: Page) -> Iterator[str]:
     else:
         log = page.log.headline
         yield f"Audit log: {log.label.lower()}. {markdown_text(log.text)}"
-    yield from _attention(page)
-    yield from _figures(page)
+    yield from _attention(page, max_rows)
+    yield from _figures(page, max_rows)
     for table in page.tables:
-        yield from _fold(table.caption, table.total, _markdown_table(table))
+        yield from _fold(table.caption, table.total, _markdown_table(table, max_rows))
     if page.story.remarks:
         remarks = [f"- {markdown_text(each)}" for each in page.story.remarks]
         yield from _fold("Remarks", len(remarks), remarks)
@@ -42,17 +49,17 @@ def _markdown(page: Page) -> Iterator[str]:
     yield from _fold("About this run", len(about), about)
 
 
-def _attention(page: Page) -> Iterator[str]:
+def _attention(page: Page, max_rows: int) -> Iterator[str]:
     if page.attention:
         yield from ("", "## Needs attention")
     for item in page.attention:
         yield from ("", f"**{markdown_text(item.title)}**", "")
-        yield from (f"- {markdown_text(each)}" for each in item.messages[:_MARKDOWN_ROWS])
+        yield from (f"- {markdown_text(each)}" for each in item.messages[:max_rows])
         if item.advice:
             yield f"- {markdown_text(f'What to do: {item.advice}')}"
 
 
-def _figures(page: Page) -> Iterator[str]:
+def _figures(page: Page, max_rows: int) -> Iterator[str]:
     """Yield what the period comes to, its newest run, and the numbers of the two pictures."""
     if page.nights:
         yield from ("", f"## The nights from {page.nights[0].day} to {page.nights[-1].day}", "")
@@ -69,7 +76,7 @@ def _figures(page: Page) -> Iterator[str]:
             sentences += [picture.note] if picture.note else []
             lines = ["", *(f"- {markdown_text(each)}" for each in sentences)] if sentences else []
             numbers = picture.table
-            rows = [*_markdown_table(numbers), *lines]
+            rows = [*_markdown_table(numbers, max_rows), *lines]
             yield from _fold(numbers.caption, numbers.total, rows)
 
 
@@ -84,16 +91,16 @@ def _fold(summary: str, count: int, lines: Iterable[str]) -> Iterator[str]:
     yield from ("", "</details>")
 
 
-def _markdown_table(table: Table) -> Iterator[str]:
+def _markdown_table(table: Table, max_rows: int) -> Iterator[str]:
     yield f"| {' | '.join(column.heading for column in table.columns)} |"
     yield f"| {' | '.join('--:' if c.kind == 'number' else '---' for c in table.columns)} |"
-    for row in table.rows[:_MARKDOWN_ROWS]:
+    for row in table.rows[:max_rows]:
         cells = (
             escape_unprintable(", ".join(line.text for line in column.cell(row)))
             for column in table.columns
         )
         yield f"| {' | '.join(code_span(cell, in_table=True) for cell in cells)} |"
-    count = min(len(table.rows), _MARKDOWN_ROWS)
+    count = min(len(table.rows), max_rows)
     if count < table.total:
         command = f" Show all: {code_span(escape_unprintable(table.command))}"
         yield from ("", f"{count:,} of {table.total:,} rows are shown.{command}")

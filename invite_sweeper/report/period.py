@@ -79,14 +79,15 @@ def find_period(files: Sequence[RunFile], since: datetime | None, until: datetim
         newest = next((at for at in began if at is not None), None) or since or _EARLIEST
         until = _midnight(max(newest, since or newest).date()) + _NIGHT
     if since is None:
-        since = _midnight((until - _INSTANT).date()) - (DEFAULT_NIGHTS - 1) * _NIGHT
-    return Period(since, until)
+        last_night = _midnight((max(until, _EARLIEST) - _INSTANT).date())
+        since = last_night - (DEFAULT_NIGHTS - 1) * _NIGHT
+    return Period(max(since, _EARLIEST), until)
 
 
 _NIGHT: Final = timedelta(days=1)
 _INSTANT: Final = timedelta(microseconds=1)
 _EARLIEST: Final = datetime(2016, 6, 1, tzinfo=UTC)
-"""Atlas has existed since that month; for files that do not say when their run began."""
+"""Atlas has existed since that month: no run is older."""
 
 
 def _midnight(night: date) -> datetime:
@@ -270,7 +271,7 @@ class PeriodReader:
                     self._read_announcements(file)
             elif began is None or began < self._period.until:
                 self._read_run(file, began)
-            else:
+            elif self._open:
                 self._settle(read_rows(RunRecord(file)).recovering, file.number)
 
     def _read_announcements(self, file: RunFile) -> None:
@@ -497,4 +498,5 @@ def tell_nights(nights: Sequence[Night]) -> Iterator[str]:
 def tell_counts(nights: Sequence[Night]) -> str:
     """Return what was done in a period, in a few words."""
     counts = ((sum(getattr(night, name) for night in nights), name) for name in COUNTED)
-    return ", ".join(f"{count:,} {name}" for count, name in counts if count) or "nobody was deleted"
+    done = ", ".join(f"{count:,} {name}" for count, name in counts if count)
+    return done or "nothing was deleted"

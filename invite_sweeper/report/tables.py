@@ -44,8 +44,6 @@ from invite_sweeper.report.rows import (
 )
 from invite_sweeper.report.story import StoryLine, advisor_of
 
-_NOTHING_SENT: Final = {"dry-run": "Invitations that would be deleted"}
-
 
 class Table(NamedTuple):
     """A table: rows, and the columns that return their cells.
@@ -93,10 +91,11 @@ def pending_tables(record: RunRecord, advisor: Advisor) -> Iterator[Table]:
     end, found = record.end or RunFinished(exit_code=0), read_rows(record)
     show, keep = advisor_of(record, advisor).show, end.keep_entries
     found.rows = {key: row for key, row in found.rows.items() if not row.outcome}
-    caption = _NOTHING_SENT.get(record.mode, "Planned, and nothing was sent")
+    is_dry_run = record.mode == "dry-run"
+    caption = "Invitations that would be deleted" if is_dry_run else "Planned, and nothing was sent"
     rows, total = found.first(MAX_TABLE_ROWS), len(found.rows)
     yield from _invitations("invitations", caption, rows, total, show())
-    if record.mode == "dry-run":
+    if is_dry_run:
         caption, event = announced_as(record)
         rows = found.announced[:MAX_TABLE_ROWS]
         yield from _invitations("due", caption, rows, end.announced, show("--event", event))

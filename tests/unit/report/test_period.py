@@ -208,6 +208,22 @@ def test_500_rows_are_held_the_failed_ones_first_and_all_are_counted(directory):
     assert "500 of 900 rows are shown." in Reader(render_html(page)).text
 
 
+def test_markdown_of_many_long_tables_is_short_enough_for_a_pull_request(directory):
+    name = f"{'x' * 108}@example.com"
+    names = {"username": name, "project_name": name, "inviter": name}
+    for days_ago in (1, 0):
+        lines = [
+            line for number in range(100) for line in deletion(number + 100 * days_ago, **names)
+        ]
+        kept = [
+            Kept.of(planned(number, **names), reason="keep:board") for number in range(300, 400)
+        ]
+        write(run(*lines, *kept, kept_by_reason={"keep:board": 100}), directory, days_ago=days_ago)
+    markdown = render_markdown(page_of(directory))
+    assert len(markdown) <= 65_536
+    assert "20 of 200 rows are shown." in markdown
+
+
 def test_who_was_kept_by_an_entry_is_told_once_as_of_the_last_night(directory):
     kept = [Kept.of(planned(number), reason="keep:board") for number in (1, 2)]
     young = Kept.of(planned(3), reason="too_young")
@@ -388,6 +404,13 @@ def test_a_period_that_ends_before_it_begins_is_one_sentence(directory):
     assert done.exception.message == (
         "The period from 2026-11-26T00:00:00Z to 2026-11-25T00:00:00Z ends before it begins."
     )
+
+
+@pytest.mark.parametrize("period", [("--since", "0001-01-01"), ("--until", "0001-01-05")])
+def test_a_time_at_the_edge_of_the_calendar_is_no_traceback(directory, period):
+    write(run(), directory)
+    done = command(directory.path, *period)
+    assert done.exit_code == 0 or isinstance(done.exception, UsageError)
 
 
 @pytest.mark.parametrize("option", ["--since", "--until"])
