@@ -150,6 +150,8 @@ def parse_timestamp(text: str | None) -> datetime | None:
     """
     try:
         moment = datetime.fromisoformat(text or "")
+        if moment.tzinfo is UTC:  # as all that Atlas sends
+            return moment
         return moment.astimezone(UTC) if moment.tzinfo else None
     except (ValueError, OverflowError):
         return None
@@ -221,7 +223,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     def key(self, org_id: str) -> InvitationKey:
         """As `Invitation.key`."""
-        return self.source.value, org_id, self.project_id or org_id, self.invitation_id
+        return self.source, org_id, self.project_id or org_id, self.invitation_id
 
     @property
     def evidence(self) -> tuple[object, ...]:
@@ -316,7 +318,8 @@ class Invitation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     @property
     def key(self) -> InvitationKey:
         """Identifies the invitation: a user has the same id in two organizations."""
-        return self.source.value, self.org_id, self.scope_id, self.invitation_id
+        # A source equals its value, and `value` takes as long as all else here.
+        return self.source, self.org_id, self.scope_id, self.invitation_id
 
     @property
     def keys(self) -> tuple[InvitationKey, ...]:

@@ -15,7 +15,7 @@ from datetime import date
 from enum import IntEnum
 from typing import Final, TypeAlias
 
-from invite_sweeper.models import InvitationKey, ListKey
+from invite_sweeper.models import InvitationKey, ListKey, parse_timestamp
 
 _SORTED_TOGETHER: Final = 1 << 16
 """Hashes that are sorted at once: sorting makes an object of each for a moment."""
@@ -66,6 +66,9 @@ class Fate(IntEnum):
     """Atlas confirmed that it ended it."""
 
 
+_FATES: Final = len(Fate)
+
+
 class EntryLog:
     """What runs did to entries of lists, in order, in 16 bytes for each entry."""
 
@@ -79,21 +82,24 @@ class EntryLog:
         """Return how many entries were added: the position of the next one."""
         return len(self._hashes)
 
-    def add(
-        self, in_list: ListOf, key: InvitationKey, fate: Fate, expires_on: date | None = None
-    ) -> None:
-        """Add what a run did to an entry of a list."""
-        self._last_days.append(0 if expires_on is None else expires_on.toordinal())
-        number = self._lists.setdefault(in_list, len(self._lists))
+    def add(self, base_url: str, key: InvitationKey, fate: Fate, expires_at: str | None) -> None:
+        """Add what a run did to an entry of a list.
+
+        Args:
+            expires_at: Of the entry, as Atlas sent it.
+        """
+        expires = parse_timestamp(expires_at)
+        self._last_days.append(0 if expires is None else expires.toordinal())
+        number = self._lists.setdefault((base_url, key[:3]), len(self._lists))
         self._hashes.append(hash(key))
-        self._codes.append(number * len(Fate) + fate)
+        self._codes.append(number * _FATES + fate)
 
     def deleted_since(self, position: int, keys: Collection[InvitationKey]) -> set[InvitationKey]:
         """Return which of some keys were deleted at a position or later."""
         wanted = {hash(key): key for key in keys}
         found: set[InvitationKey] = set()
         for index in range(position, len(self)):
-            if self._codes[index] % len(Fate) == Fate.DELETED and self._hashes[index] in wanted:
+            if self._codes[index] % _FATES == Fate.DELETED and self._hashes[index] in wanted:
                 found.add(wanted[self._hashes[index]])
         return found
 
@@ -106,7 +112,7 @@ class EntryLog:
         ended: dict[ListOf, set[int]] = {key: set() for key in positions}
         day = today.toordinal()
         for index in range(min(positions.values(), default=len(self)), len(self)):
-            number = self._codes[index] // len(Fate)
+            number = self._codes[index] // _FATES
             has_expired = 0 < self._last_days[index] <= day
             if number in lists and index >= positions[lists[number]] and not has_expired:
                 ended[lists[number]].add(self._hashes[index])

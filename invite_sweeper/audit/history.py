@@ -456,12 +456,12 @@ class History:
 
     def _add_outcome(self, run: _Run, line: ChainLine, event: OutcomeLine) -> None:
         """Add an outcome of the run's own request."""
-        record, outcome = run.record, event.outcome
+        record = run.record
+        outcome = event.outcome
         record.count(event)
-        keys = event.keys
         opened = run.opened.pop(_fields(line.raw), None)
         if opened is None:
-            run.resolved.add(keys[0])
+            run.resolved.add(event.key)
         if record.mode == "restore":
             return
         if event.replaces is not None:
@@ -484,11 +484,9 @@ class History:
 
     def _add_entries(self, base_url: str, request: Intent | OutcomeLine, fate: Fate) -> None:
         """Add what a request did to each entry of its invitation."""
-        ends = (request.expires_at, *(entry.expires_at for entry in request.entries))
-        for key, expires_at in zip(request.keys, ends, strict=True):
-            expires = parse_timestamp(expires_at)
-            expires_on = expires.date() if expires is not None else None
-            self._entries.add((base_url, key[:3]), key, fate, expires_on)
+        self._entries.add(base_url, request.key, fate, request.expires_at)
+        for entry in request.entries:
+            self._entries.add(base_url, entry.key(request.org_id), fate, entry.expires_at)
 
     def _add_gone(self, run: _Run, event: OutcomeLine, outcome: str, *, times: int = 1) -> None:
         """Count an invitation that is gone; -1 times where a later outcome counts in its place."""
@@ -498,11 +496,14 @@ class History:
         self._gone_users.add(user_key, times)
         if outcome != Outcome.DELETED:
             return
-        held = self._announcements.get(run.record.start.base_url, {})
-        held.pop(announcement_key(event), None)
+        if held := self._announcements.get(run.record.start.base_url):
+            held.pop(announcement_key(event), None)
         if not run.is_old:
             user = casefold_lookalike(user)
-            for place in {key[2] for key in event.keys}:
+            places = {event.scope_id}
+            for entry in event.entries:
+                places.add(entry.project_id or org_id)
+            for place in places:
                 self._deletions.add((org_id, place, user), times)
 
     def _add_announcement(self, record: RunRecord, event: Announced | AnnouncementEnded) -> None:
