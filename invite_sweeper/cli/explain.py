@@ -12,17 +12,20 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
+from invite_sweeper.audit.person import close_names, names_of
 from invite_sweeper.cli.checks import OrganizationName
 from invite_sweeper.cli.console import run_async, stdout_console, write_json
 from invite_sweeper.cli.looking import Judged, Look, look
 from invite_sweeper.cli.options import CONNECTED, Command, RunOptions, option, options
+from invite_sweeper.cli.past import Deed, PersonHistory, person_in, read_past
 from invite_sweeper.cli.session import Session, load_policy
+from invite_sweeper.endings import ExitCode, exact_glob
 from invite_sweeper.explain import Explainer, Explanation
 from invite_sweeper.models import ListUnreadable, Source
 from invite_sweeper.sweep.invitations import person_key
 from invite_sweeper.text import (
     Globs,
-    casefold_visible,
+    casefold_lookalike,
     escape_unprintable,
     organization_label,
     pluralize,
@@ -40,11 +43,12 @@ _MAX_NAMES = 20
 @options(*(each for each in CONNECTED if each != "verbose"))
 @option("Output", "-v", "--verbose", is_flag=True, help="Show each rule and keep entry, too.")
 def explain(terms: tuple[str, ...], verbose: bool, **given: Any) -> None:  # noqa: ANN401
-    """Explain why an invitation is kept or deleted.
+    """Explain why an invitation is kept or deleted, and what earlier runs did with the person.
 
-    Shows for each person the decision, the condition that made it, and from which day the
-    invitation is stale or may be deleted. Reads what a sweep reads; writes and deletes nothing.
-    Exit code 4: a list could not be read, so an invitation may be missing from the result.
+    Shows for each person the decision, the condition that made it, from which day the
+    invitation is stale or may be deleted, and what the runs of the audit directory did. Reads
+    what a sweep reads; writes and deletes nothing. Exit code 4: a list could not be read, so an
+    invitation may be missing from the result; or neither Atlas nor a run knows any of the terms.
 
     Example: invite-sweeper explain ada@example.com
     """
@@ -67,6 +71,8 @@ class Search(msgspec.Struct, frozen=True):
         out_of_scope: Projects in the policy's organizations that it excludes.
         unreadable: Lists that may contain more invitations, and organizations.
         found: The invitations of which an entry matches a term, those of a person together.
+        history: What earlier runs did with the people who match.
+        close: Where nobody matches, the names that may be meant.
     """
 
     terms: tuple[str, ...]
@@ -78,6 +84,8 @@ class Search(msgspec.Struct, frozen=True):
     out_of_scope: list[str]
     unreadable: list[ListUnreadable]
     found: list[Explanation]
+    history: list[PersonHistory]
+    close: tuple[str, ...]
     exit_code: int
 
 
@@ -91,6 +99,11 @@ async def search(
     with session.working():
         found = await look(session)
         explanations = await session.stop.run_unless_stopped(_explain_all(found, terms))
+        names = {each.username for each in explanations if each.username}
+        pending = frozenset(map(person_in, explanations))
+        past = read_past(session, (*terms, *map(exact_glob, names)), pending)
+        is_known = bool(explanations or past)
+        close = () if is_known else close_names(terms, _all_names(session, found))
     end = found.result.finished()
     readings = found.result.readings
     scopes = [reading.scope for reading in readings if reading.scope is not None]
@@ -106,23 +119,31 @@ async def search(
         out_of_scope=[project.name for scope in scopes for project in scope.excluded],
         unreadable=[*found.unread()],
         found=explanations,
-        exit_code=end.exit_code,
+        history=list(past),
+        close=close,
+        exit_code=end.exit_code if is_known else int(ExitCode.PARTIAL),
     )
+
+
+def _all_names(session: Session, found: Look) -> Iterator[str]:
+    """Yield the name of each person whom Atlas shows, or a run recorded."""
+    for judged in found.judged:
+        yield from (entry.username for entry in judged.decision.all_entries if entry.username)
+    yield from session.recall(names_of)
 
 
 async def _explain_all(found: Look, terms: Sequence[str]) -> list[Explanation]:
     """Return the explanations of the invitations of which an entry matches a term."""
     command = found.result.command
     explainer = Explainer(command.policy, command.now, found.members, found.names)
-    # An address may contain characters special to globs, so it is also compared literally.
-    globs, literal = Globs(terms), set(map(casefold_visible, terms))
+    globs = Globs(terms)
 
     def is_wanted(judged: Judged) -> bool:
         entries = judged.decision.all_entries
         ids = (entry.invitation_id for entry in entries)
         usernames = (entry.username or "" for entry in entries)
         names = filter(None, (*ids, *usernames))
-        return any(casefold_visible(name) in literal or globs.matches(name) for name in names)
+        return any(globs.matches(name) for name in names)
 
     explanations: list[Explanation] = []
     wanted = list(filter(is_wanted, found.judged))
@@ -140,34 +161,66 @@ def show(console: Console, found: Search, *, verbose: bool = False) -> None:
     def write(text: str, style: str = "") -> None:
         console.print(Text(escape_unprintable(text), style), soft_wrap=True)
 
-    names = {each.id: each.name for each in found.organizations}
+    labels = {each.id: organization_label(each.id, each.name) for each in found.organizations}
+    past = {_person(each.org_id, each.username, each.last): each for each in found.history}
     for _, invitations in groupby(found.found, key=person_key):
         group = tuple(invitations)
-        label = organization_label(group[0].org_id, names.get(group[0].org_id))
-        write(f"{group[0].username or '(no address)'} in organization {label}", "bold")
+        first = group[0]
+        write(_heading(first.username, labels[first.org_id]), "bold")
         for each in group:
-            text = each.description
             style = "bold red" if each.kept is None else "bold green"
-            write(f"  {text[:1].upper()}{text[1:]}{_when(each)}.", style)
-            for line in filter(None, (each.condition, *_entries(each))):
+            write(f"  {each.description[:1].upper()}{each.description[1:]}{_when(each)}.", style)
+            for line in (*_entries(each), *(each.policy if verbose else ())):
                 write(f"    {line}")
-            for line in each.policy if verbose else ():
-                write(f"    {line}")
+        earlier = past.pop(_person(first.org_id, first.username, first), None)
+        for line in earlier.lines() if earlier is not None else ():
+            write(f"    {line}")
         write("")
-    if not found.found:
-        write(f"Nothing found for {' '.join(map(repr, found.terms))}.", "bold")
-    read = pluralize(found.invitations, "invitation"), pluralize(found.projects, "project")
-    write(f"Searched: {read[0]} in {read[1]} ({', '.join(found.sources)}).")
+    where = "the lists that were read" if found.unreadable else "any list"
+    for earlier in past.values():
+        write(_heading(earlier.username, labels.get(earlier.org_id, earlier.org_id)), "bold")
+        day = earlier.last.now[:10]
+        write(f"  Not in {where}. Run {earlier.last.run} on {day}: {earlier.last.text}.", "bold")
+        for line in earlier.lines():
+            write(f"    {line}")
+        write("")
+    if not (found.found or found.history):
+        meant = f" Did you mean {', '.join(found.close)}?" if found.close else ""
+        terms = " ".join(map(repr, found.terms))
+        write(f"Nothing found for {terms} in {where}, nor in an earlier run.{meant}", "bold")
+    for text, style in _searched(found):
+        write(text, style)
+
+
+def _heading(username: str | None, organization: str) -> str:
+    return f"{username or '(no address)'} in organization {organization}"
+
+
+def _person(org_id: str, username: str | None, shown: Explanation | Deed) -> tuple[str, str]:
+    """Identify a person in an organization, without a name by the id."""
+    return org_id, casefold_lookalike(username) if username else f"#{shown.invitation_id}"
+
+
+def _searched(found: Search) -> Iterator[tuple[str, str]]:
+    """Yield what was searched and what was not, each with its style."""
+    invitations = pluralize(found.invitations, "invitation")
+    projects = pluralize(found.projects, "project")
+    yield f"Searched: {invitations} in {projects} ({', '.join(found.sources)}).", ""
     if found.out_of_scope:
         excluded = shorten_list(found.out_of_scope, _MAX_NAMES)
-        write(f"Not searched, as the policy excludes them: {excluded}.")
+        yield f"Not searched, as the policy excludes them: {excluded}.", ""
     for lost in found.unreadable:
         where = lost.project_name or f"the list {lost.source}"
-        write(f"Could not be read: {where}: {lost.reason}", "yellow")
+        yield f"Could not be read: {where}: {lost.reason}", "yellow"
 
 
 def _entries(found: Explanation) -> Iterator[str]:
-    """Yield each entry with its place; the first has its status and the name of its project."""
+    """Yield the condition, then each entry with its place.
+
+    The first entry has its status and the name of its project.
+    """
+    if found.condition:
+        yield found.condition
     name, status = found.project_name or found.project_id, found.status or "no status"
     place = f", project {name}" if found.project_id is not None else ""
     yield f"{found.source}{place}, id {found.invitation_id}, {status}"

@@ -5,12 +5,12 @@ import os
 import secrets
 import shlex
 import sys
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from rich.console import Console
 
@@ -25,6 +25,8 @@ from invite_sweeper.atlas.credentials import (
 from invite_sweeper.atlas.http import open_connector, parse_base_url
 from invite_sweeper.audit import AuditDirectory, AuditLog, History, RunRecord
 from invite_sweeper.audit.events import RunWarning
+from invite_sweeper.audit.reader import FileChain, LogReader
+from invite_sweeper.audit.search import read_all
 from invite_sweeper.cli.console import configure_logging, stdout_console, write_json
 from invite_sweeper.cli.options import DEFAULT_BASE_URL, RunOptions
 from invite_sweeper.cli.streams import audit_copy, print_error_parts
@@ -49,6 +51,7 @@ from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.organization import AtlasOrganization
 from invite_sweeper.text import describe_duration, escape_unprintable
 
+T = TypeVar("T")
 _PATIENCE_S: Final = 10.0
 """How long a person at a terminal waits for the first response: the address may be wrong. A
 scheduled run outlasts a minute in which Atlas or the proxy is not reachable."""
@@ -175,6 +178,7 @@ class Session:
         self.log = configure_logging(
             quiet=quiet, verbose=options.verbose, log_format=options.log_format
         )
+        self._damages: set[str] = set()
         self.stop = StopRequest()
         execution = policy.execution
         self.deadline_s = self.started_s + execution.deadline.total_seconds()
@@ -214,8 +218,23 @@ class Session:
                 if warning.level != WarningLevel.REMARK:
                     self.log.warning(warning.message)
         except DamagedLog as error:
-            self.log.warning("the audit log is damaged", reason=error.message, hint=error.hint)
+            self._warn_of_damage(error)
         return history
+
+    def recall(self, read: Callable[[FileChain], Iterable[T]]) -> Iterator[T]:
+        """Yield what is read of all runs of the directory; as `look_at_history`, it warns."""
+        try:
+            reader = self.directory.reader()
+        except DamagedLog as error:  # HEAD
+            self._warn_of_damage(error)
+            reader = LogReader(self.directory.files())
+        yield from read_all(reader, read, self._warn_of_damage)
+
+    def _warn_of_damage(self, error: DamagedLog) -> None:
+        """Warn of a damage, once of each."""
+        if error.message not in self._damages:
+            self._damages.add(error.message)
+            self.log.warning("the audit log is damaged", reason=error.message, hint=error.hint)
 
     def credentials(self) -> dict[str, Credentials]:
         """Return the sets of credentials of the policy; see `read_all_credentials`."""

@@ -2,11 +2,14 @@
 
 import io
 import json
+import re
+import shlex
 from datetime import timedelta
 
 import faults
 import pytest
 from rich.console import Console
+from running import wait_until
 
 from invite_sweeper.cli.explain import search, show
 from invite_sweeper.cli.options import RunOptions
@@ -152,6 +155,95 @@ async def test_error_of_every_organization_is_the_error_of_the_command(several):
     wrong = {f"MONGODB_ATLAS_ACCESS_TOKEN_{name}": "wrong" for name in ("ALPHA", "BETA")}
     with pytest.raises(CredentialsRefused):
         await ask(several, "p0*", **wrong)
+
+
+# What earlier runs did ---------------------------------------------------------------------------
+
+
+def command_in(text, label):
+    (line,) = re.findall(f"{label}: invite-sweeper (.*)", text)
+    return shlex.split(line)
+
+
+async def test_deleted_person_has_what_the_runs_did_and_the_command_that_brings_back(cli):
+    cli.sim.invite(cli.sim.add_project("Search"), "Ada@example.com", age=20 * DAYS)
+    cli.keys["notice"] = {"wait": "7d"}
+    assert cli.sweep().summary["announced"] == 1
+    del cli.keys["notice"]
+    assert (cli.sweep().summary["deleted"], cli.sweep().code) == (1, 0)
+    result = await ask(cli, "ada@example.com")
+    (past,) = result.history
+    assert (result.exit_code, result.found, past.restores) == (0, [], True)
+    assert [(deed.run, deed.event, deed.outcome) for deed in past.deeds] == [
+        (1, "announced", None),
+        (2, "outcome", "deleted"),
+    ]
+    text = text_of(result)
+    head, decision, announced, deleted, _, *_ = text.splitlines()
+    assert head == f"Ada@example.com in organization Example Industries ({ORG_ID})"
+    day = past.last.now[:10]
+    assert decision == f"  Not in any list. Run 2 on {day}: deleted by rule forgotten."
+    assert re.fullmatch(
+        r"    Run 1, .* UTC, sweep: announced, may be .*, project Search", announced
+    )
+    assert deleted.endswith("sweep: deleted by rule forgotten, project Search")
+    assert cli.run(*command_in(text, "Invite again")).code == 0
+
+    result = await ask(cli, "ada@example.com")
+    assert result.found[0].kept == "too_young"
+    assert [deed.outcome for deed in result.history[0].deeds] == [None, "deleted", "restored"]
+    text = text_of(result)
+    assert text.splitlines()[1].startswith("  Kept: too young for every rule")
+    assert "restore: restored, project Search" in cli.run(*command_in(text, "All lines")).out + text
+
+
+async def test_person_whose_deletion_atlas_did_not_confirm_is_brought_back_on_request(cli):
+    (project,) = cli.stock(stale=1)
+    cli.sim.faults.add(faults.hang(late=True), method="DELETE", times=99)
+    process = cli.fork("sweep", "--policy", "policy.yaml")
+    wait_until(lambda: not cli.sim.invitations(project))
+    process.kill()
+    process.communicate()
+    cli.sim.faults.clear()
+    assert cli.sweep().code == 0
+    text = text_of(await ask(cli, "p0*"))
+    assert "deletion sent, no outcome" in text
+    command = command_in(text, "Invite again")
+    assert "--include-unconfirmed" in command
+    assert cli.run(*command).code == 0
+    assert len(cli.sim.invitations(project)) == 1
+
+
+async def test_person_whom_a_run_only_saw_is_known(cli):
+    (project,) = cli.stock(stale=1)
+    assert cli.plan().code == 0
+    (invitation_id,) = cli.sim.invitations(project)
+    cli.sim.accept(project, invitation_id)
+    result = await ask(cli, invitation_id)
+    assert (result.exit_code, result.history[0].restores) == (0, False)
+    text = text_of(result)
+    assert "dry-run: would be deleted by rule forgotten" in text
+    assert "p0@example.com" in cli.run(*command_in(text, "All lines")).out
+
+
+async def test_nobody_known_to_either_ends_with_4_and_names_who_comes_close(cli):
+    cli.sim.invite(cli.sim.add_project("Search"), "kofi.ito33@example.com", age=20 * DAYS)
+    result = await ask(cli, "kofi.itoo33@example.com", "zed*")
+    assert (result.exit_code, result.found, result.history) == (4, [], [])
+    assert "in any list, nor in an earlier run. Did you mean kofi.ito33@" in text_of(result)
+    assert cli.sweep().summary["deleted"] == 1
+    result = await ask(cli, "kofi.itoo33@example.com")
+    assert (result.exit_code, result.close) == (4, ("kofi.ito33@example.com",))
+    assert (await ask(cli, "kofi.itoo33@example.com", "kofi.ito33@*")).exit_code == 0
+
+
+async def test_damage_is_said_once_and_what_can_be_read_is_shown(cli):
+    cli.stock(stale=2)
+    assert [cli.sweep().code for _ in range(3)] == [0, 0, 0]
+    cli.run_files()[1].unlink()
+    done = cli.run("explain", "p0*", "--policy", "policy.yaml")
+    assert (done.code, done.err.count("file 000002 is missing")) == (0, 1)
+    assert "deleted by rule forgotten" in done.out
 
 
 # As a process ----------------------------------------------------------------------------------

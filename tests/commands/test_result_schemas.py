@@ -81,13 +81,14 @@ def results(tmp_path_factory) -> list[tuple[str, str, dict]]:
         sim.invite(project, "undated@example.com", age=20 * DAYS, createdAt="soon", inviter=None)
         sim.add_user("bo@example.com", age=20 * DAYS, group_roles={project: ["GROUP_OWNER"]})
         run("found", "explain", "*", *POLICY, code=0)
-        run("not found", "explain", "x", *POLICY, code=0)
+        run("not found", "explain", "x", *POLICY, code=4)
         run("listed", "list", "--username", "ada*", *POLICY, code=0)
         run("planned", "plan", *POLICY, code=0)
         cli.keys["limits"]["max_deletions"] = 0
         run("refused", "sweep", *POLICY, "--yes", code=3)
         del cli.keys["limits"]["max_deletions"]
         run("failed deletion", "sweep", *POLICY, "--yes", code=4)
+        run("deleted", "explain", "ada*", *POLICY, code=0)
         run("dry", "restore", *POLICY, "--dry-run", code=0)
         run("restored", "restore", *POLICY, "--yes", code=0)
         run("sound", "audit verify", *POLICY, code=0)

@@ -1,0 +1,162 @@
+"""What earlier runs did with the people whom `explain` is asked about."""
+
+from collections.abc import Container, Iterable, Iterator, Sequence
+from typing import Final
+
+import msgspec
+
+from invite_sweeper.audit import LineFilter
+from invite_sweeper.audit.events import (
+    Announced,
+    AnnouncementEnded,
+    Intent,
+    Kept,
+    OutcomeLine,
+    Planned,
+    WouldBeAnnounced,
+)
+from invite_sweeper.audit.person import HistoryLine, HistoryReader, last_deletions
+from invite_sweeper.cli.session import Session
+from invite_sweeper.endings import exact_glob
+from invite_sweeper.models import Invitation, Outcome, PersonKey, Source
+from invite_sweeper.report.person import what_happened
+from invite_sweeper.report.story import describe_instant
+
+_DONE: Final = (Announced, AnnouncementEnded, Intent, OutcomeLine)
+"""What a run did with a person; the other lines say what it saw."""
+_EVENTS: Final = frozenset(each.event for each in (*_DONE, Planned, Kept, WouldBeAnnounced))
+_MAX_SHOWN: Final = 10
+_RESTORED: Final = frozenset({Outcome.RESTORED, Outcome.ACTIVE, Outcome.ALREADY_THERE})
+
+
+class Deed(msgspec.Struct, frozen=True, kw_only=True):
+    """What one run did with one invitation of a person.
+
+    Attributes:
+        run: The number of the run.
+        now: Its instant, RFC 3339.
+        text: What it did, in words.
+    """
+
+    run: int
+    run_id: str
+    mode: str
+    now: str
+    event: str
+    outcome: str | None
+    rule: str | None
+    text: str
+    source: Source
+    project_id: str | None
+    project_name: str | None
+    invitation_id: str
+
+
+class PersonHistory(msgspec.Struct, frozen=True, kw_only=True):
+    """What earlier runs did with a person in an organization.
+
+    Attributes:
+        deeds: In the order of the runs; where none did anything, what the last one saw.
+        restores: Whether the command invites the person again; else it shows all lines.
+        command: Empty for a person without a username.
+    """
+
+    org_id: str
+    username: str | None
+    deeds: list[Deed]
+    restores: bool
+    command: str
+
+    @property
+    def last(self) -> Deed:
+        """What was done or seen last."""
+        return self.deeds[-1]
+
+    def lines(self) -> Iterator[str]:
+        """Yield what the runs did, the last ten times, and the next command."""
+        if len(self.deeds) > _MAX_SHOWN:
+            yield f"{len(self.deeds) - _MAX_SHOWN:,} earlier lines"
+        for deed in self.deeds[-_MAX_SHOWN:]:
+            place = f", project {deed.project_name}" if deed.project_name else ""
+            yield f"Run {deed.run}, {describe_instant(deed.now)}, {deed.mode}: {deed.text}{place}"
+        if self.command:
+            yield f"{'Invite again' if self.restores else 'All lines'}: {self.command}"
+
+
+def person_in(invitation: Invitation) -> PersonKey:
+    """Identify a person in an organization."""
+    return invitation.org_id, *invitation.person
+
+
+def read_past(
+    session: Session, terms: Iterable[str], pending: Container[PersonKey]
+) -> tuple[PersonHistory, ...]:
+    """Return what runs against this Atlas did with the people whose name or id a glob matches.
+
+    All runs of the audit directory are read; of a damaged log, what can be read, and it is said.
+
+    Args:
+        pending: The people whom Atlas shows: nobody has to invite them again.
+    """
+    history = HistoryReader(LineFilter(events=_EVENTS, terms=terms))
+    people: dict[PersonKey, list[HistoryLine]] = {}
+    for line in session.recall(history.read):
+        if isinstance(line.event, Invitation) and line.start.base_url == str(session.base_url):
+            people.setdefault(person_in(line.event), []).append(line)
+    return tuple(
+        _history(session, lines, is_pending=person in pending) for person, lines in people.items()
+    )
+
+
+def _history(session: Session, lines: Sequence[HistoryLine], *, is_pending: bool) -> PersonHistory:
+    last = lines[-1].event
+    assert isinstance(last, Invitation)  # noqa: S101 - no other line has a person
+    done = [line for line in lines if isinstance(line.event, _DONE)]
+    is_back, words = _way_back(lines)
+    is_in_policy = last.org_id in session.policy.organization_ids
+    restores = last.username is not None and is_in_policy and not (is_back or is_pending)
+    command, advisor = "", session.advisor
+    if last.username is not None:
+        glob = exact_glob(last.username)
+        command = advisor.restore(glob, *words) if restores else advisor.history(glob)
+    return PersonHistory(
+        org_id=last.org_id,
+        username=last.username,
+        deeds=[_deed(line) for line in done or lines[-1:]],
+        restores=restores,
+        command=command,
+    )
+
+
+def _way_back(lines: Sequence[HistoryLine]) -> tuple[bool, tuple[str, ...]]:
+    """Return whether nothing is to be invited again, and else the options that a restore needs."""
+    deletions = last_deletions(lines, unconfirmed=True)
+    if not deletions:
+        return True, ()
+    last = max(line.run for line in deletions)
+    is_restored = any(
+        isinstance(line.event, OutcomeLine) and line.event.outcome in _RESTORED
+        for line in lines
+        if line.run > last
+    )
+    is_confirmed = all(line.is_deletion() for line in deletions)
+    return is_restored, () if is_confirmed else ("--include-unconfirmed",)
+
+
+def _deed(line: HistoryLine) -> Deed:
+    event = line.event
+    assert isinstance(event, Invitation)  # noqa: S101 - as above
+    return Deed(
+        run=line.run.number,
+        run_id=line.run.run_id,
+        mode=line.start.mode,
+        now=line.start.now,
+        event=line.event.event,
+        outcome=getattr(event, "outcome", None),
+        rule=getattr(event, "rule", None),
+        text=what_happened(line),
+        source=event.source,
+        project_id=event.project_id,
+        project_name=event.project_name,
+        invitation_id=event.invitation_id,
+    )
