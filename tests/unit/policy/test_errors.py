@@ -1,9 +1,6 @@
 """Each error and warning of a policy has a position, a message and a fix.
 
-The cases are in errors.txt and warnings.txt. `== FRAME | TEMPLATE` begins a section; a case is
-`TEXT => LINE`, its further lines follow indented, and `ok` stands for none. The text replaces `§`
-in the template, the template in the frame. `⏎` is a line's end, `ID` an organization, `…` stands
-for anything: a sentence is written out once.
+The cases are in errors.txt and warnings.txt, which say at their top how they are read.
 """
 
 import re
@@ -42,6 +39,8 @@ def cases(name: str) -> Iterator[Case]:
     frame, found = "", None
     text = (Path(__file__).parent / name).read_text("utf-8")
     for number, line in enumerate(text.split("\n"), 1):
+        if not frame and not line.startswith("== "):
+            continue  # how to read the file
         if line.startswith("== "):
             kind, _, template = line[3:].partition(" | ")
             frame = FRAMES[kind].replace("§", template)

@@ -10,13 +10,12 @@ from hypothesis import strategies as st
 from invite_sweeper.models import Outcome
 from invite_sweeper.sweep.guards import CircuitBreaker
 
-OUTCOMES = {
-    "D": Outcome.DELETED,
-    "F": Outcome.FAILED,
-    "G": Outcome.ALREADY_GONE,
-    "R": Outcome.ACCEPTED_DURING,
-    "A": Outcome.ACCEPTED_BEFORE,
-}
+# The outcomes of a sweep are a tuple: 2 * FAILED + DELETED are two that failed and a third one.
+DELETED = (Outcome.DELETED,)
+FAILED = (Outcome.FAILED,)
+GONE = (Outcome.ALREADY_GONE,)
+REMOVED_MEMBER = (Outcome.ACCEPTED_DURING,)
+ALREADY_MEMBER = (Outcome.ACCEPTED_BEFORE,)
 
 
 def opens_after(outcomes, **limits):
@@ -24,7 +23,7 @@ def opens_after(outcomes, **limits):
     limits = {"canary": 0, "breaker_window": 10, **limits}
     breaker = CircuitBreaker(policy(limits=limits).limits)
     for number, outcome in enumerate(outcomes, start=1):
-        if breaker.opens_at(OUTCOMES[outcome]):
+        if breaker.opens_at(outcome):
             return number, breaker.reason
     return None
 
@@ -32,29 +31,37 @@ def opens_after(outcomes, **limits):
 @pytest.mark.parametrize(
     ("outcomes", "limits", "opened"),
     [
-        ("FDFDF", {"canary": 5}, (5, "3 of the first 5 deletions (the canary) failed.")),
-        ("FFDD", {"canary": 4}, None),  # half of them
-        ("FFFD", {"canary": 4, "breaker_window": 1, "max_failure_share": 1.0}, (4, "3 of")),
-        ("RRR", {"canary": 3}, (3, "3 of the first 3")),  # removed members
-        ("A" * 50, {"canary": 3}, None),
-        ("F" * 9, {}, None),  # the window is not full
-        ("F" * 10, {}, (10, "10 of the last 10 deletions failed")),
-        ("FFF" + "D" * 7, {"max_failure_share": 0.3}, None),
-        ("GGG" + "D" * 7, {"max_already_gone_share": 0.3}, None),
-        ("FFFF" + "D" * 6, {"max_failure_share": 0.3}, (10, "4 of the last 10")),
         (
-            "GGGG" + "D" * 6,
+            FAILED + DELETED + FAILED + DELETED + FAILED,
+            {"canary": 5},
+            (5, "3 of the first 5 deletions (the canary) failed."),
+        ),
+        (2 * FAILED + 2 * DELETED, {"canary": 4}, None),  # half of them
+        (
+            3 * FAILED + DELETED,
+            {"canary": 4, "breaker_window": 1, "max_failure_share": 1.0},
+            (4, "3 of"),
+        ),
+        (3 * REMOVED_MEMBER, {"canary": 3}, (3, "3 of the first 3")),  # removed members
+        (50 * ALREADY_MEMBER, {"canary": 3}, None),
+        (9 * FAILED, {}, None),  # the window is not full
+        (10 * FAILED, {}, (10, "10 of the last 10 deletions failed")),
+        (3 * FAILED + 7 * DELETED, {"max_failure_share": 0.3}, None),
+        (3 * GONE + 7 * DELETED, {"max_already_gone_share": 0.3}, None),
+        (4 * FAILED + 6 * DELETED, {"max_failure_share": 0.3}, (10, "4 of the last 10")),
+        (
+            4 * GONE + 6 * DELETED,
             {"max_already_gone_share": 0.3},
             (10, "4 of the last 10 deletions were"),
         ),
-        ("FF" + "D" * 20, {}, None),  # they have left the window
-        ("FF" + "D" * 10 + "FF", {}, None),
+        (2 * FAILED + 20 * DELETED, {}, None),  # they have left the window
+        (2 * FAILED + 10 * DELETED + 2 * FAILED, {}, None),
         (
-            "FF" + "D" * 10 + "FFF",
+            2 * FAILED + 10 * DELETED + 3 * FAILED,
             {},
             (15, "3 of the last 10 deletions failed, over max_failure_share: 0.2."),
         ),
-        ("F" * 29 + "D" * 71, {"breaker_window": 100, "max_failure_share": 0.29}, None),
+        (29 * FAILED + 71 * DELETED, {"breaker_window": 100, "max_failure_share": 0.29}, None),
     ],
 )
 def test_breaker_opens_only_over_a_limit(outcomes, limits, opened):
@@ -64,7 +71,7 @@ def test_breaker_opens_only_over_a_limit(outcomes, limits, opened):
 
 
 @given(
-    st.text("DFG", max_size=60),
+    st.lists(st.sampled_from(DELETED + FAILED + GONE), max_size=60),
     st.integers(1, 12),
     st.sampled_from([0.0, 0.1, 0.29, 0.5, 1.0]),
 )
@@ -72,7 +79,8 @@ def test_running_counts_equal_a_recount_of_the_window(outcomes, window, share):
     def exceeds_limit(number):
         last = outcomes[max(0, number - window) : number]
         allowed = Fraction(str(share)) * window
-        return len(last) == window and max(last.count("F"), last.count("G")) > allowed
+        most = max(last.count(Outcome.FAILED), last.count(Outcome.ALREADY_GONE))
+        return len(last) == window and most > allowed
 
     first = next((n for n in range(1, len(outcomes) + 1) if exceeds_limit(n)), None)
     limits = dict.fromkeys(("max_failure_share", "max_already_gone_share"), share)

@@ -60,6 +60,9 @@ def sign(found):
     return " -" if own else f" {found.keep_reason}"
 
 
+# `"user+ a- b-", "a user b -"`: in a list the user is stale, and the entries of the projects A and
+# B are kept. They make one invitation, which is kept (`-`); it has the name of the entry `a`, and
+# its other entries are `user` and `b`. `|` stands between two invitations.
 RULES = [
     # Every entry of the person is stale: one DELETE, through org_users where the person is there.
     ("user+ invite+ a+ b+", "user invite a b +"),
