@@ -41,12 +41,12 @@ def _markdown(page: Page, max_rows: int) -> Iterator[str]:
     yield from _attention(page, max_rows)
     yield from _figures(page, max_rows)
     for table in page.tables:
-        yield from _fold(table.caption, table.total, _markdown_table(table, max_rows))
+        yield from _fold(f"{table.caption} ({table.total:,})", _markdown_table(table, max_rows))
     if page.story.remarks:
         remarks = [f"- {markdown_text(each)}" for each in page.story.remarks]
-        yield from _fold("Remarks", len(remarks), remarks)
+        yield from _fold(f"Remarks ({len(remarks):,})", remarks)
     about = [f"- {each.label}: {code_span(each.text)}" for each in page.about]
-    yield from _fold("About this run", len(about), about)
+    yield from _fold("About this run", about)
 
 
 def _attention(page: Page, max_rows: int) -> Iterator[str]:
@@ -77,7 +77,7 @@ def _figures(page: Page, max_rows: int) -> Iterator[str]:
             lines = ["", *(f"- {markdown_text(each)}" for each in sentences)] if sentences else []
             numbers = picture.table
             rows = [*_markdown_table(numbers, max_rows), *lines]
-            yield from _fold(numbers.caption, numbers.total, rows)
+            yield from _fold(numbers.caption, rows)
 
 
 def _lines(lines: Iterable[StoryLine]) -> Iterator[str]:
@@ -85,8 +85,8 @@ def _lines(lines: Iterable[StoryLine]) -> Iterator[str]:
         yield f"- {markdown_name(label)}: {markdown_text(text)}"
 
 
-def _fold(summary: str, count: int, lines: Iterable[str]) -> Iterator[str]:
-    yield from ("", "<details>", f"<summary>{summary} ({count:,})</summary>", "")
+def _fold(summary: str, lines: Iterable[str]) -> Iterator[str]:
+    yield from ("", "<details>", f"<summary>{summary}</summary>", "")
     yield from lines
     yield from ("", "</details>")
 

@@ -19,13 +19,14 @@ from invite_sweeper.models import Entry, Invitation, parse_timestamp
 from invite_sweeper.policy import Policy
 from invite_sweeper.sweep.dates import StaleDates
 from invite_sweeper.sweep.selection import Decision, Selector
-from invite_sweeper.text import describe_duration, pluralize
+from invite_sweeper.text import pluralize
 
 _HOUR: Final = timedelta(hours=1)
+_DAY: Final = timedelta(days=1)
 
 
 class Waits:
-    """Durations to the hour, a count for each: memory does not grow with the deletions."""
+    """Durations in hours, rounded up, a count for each: memory does not grow with the deletions."""
 
     def __init__(self) -> None:
         self._hours: Counter[int] = Counter()
@@ -36,7 +37,7 @@ class Waits:
         if wait is None:
             self._unknown += 1
         else:
-            self._hours[max(wait, timedelta()) // _HOUR] += 1
+            self._hours[-(-max(wait, timedelta()) // _HOUR)] += 1
 
     def within(self, percent: int) -> timedelta | None:
         """Return the shortest wait within which so many percent were deleted; None without any."""
@@ -60,7 +61,10 @@ class Waits:
 
 
 def _text(wait: timedelta) -> str:
-    return describe_duration(wait) if wait else "less than an hour"
+    """Return whole hours, and whole days above two; rounded up, as "within" must be true."""
+    if wait < 2 * _DAY:
+        return pluralize(wait // _HOUR, "hour")
+    return pluralize(-(-wait // _DAY), "day")
 
 
 class DueDates:

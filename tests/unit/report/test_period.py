@@ -291,8 +291,19 @@ def test_percentiles_are_exact_at_their_edges():
     for hours in range(1, 101):
         waits.add(hours * HOUR)
     assert (waits.within(50), waits.within(95)) == (50 * HOUR, 95 * HOUR)
+    assert waits.within(96) == 96 * HOUR
+
+
+def test_waits_are_rounded_up_so_that_within_is_true():
+    waits = Waits()
     waits.add(-HOUR)  # a policy that became stricter since: deleted at once
-    assert waits.within(1) == HOUR
+    assert waits.text == "median 0 hours, 95 % within 0 hours, of 1 deletion"
+    for _ in range(2):
+        waits.add(2 * DAY + timedelta(seconds=1))
+    assert waits.text == "median 3 days, 95 % within 3 days, of 3 deletions"
+
+
+def test_without_a_deletion_there_is_no_wait():
     assert Waits().within(50) is None
 
 
