@@ -1,5 +1,6 @@
 """The steps of the release workflow, run against a registry on this machine."""
 
+import hashlib
 import json
 import os
 import re
@@ -10,9 +11,10 @@ from sysconfig import get_path
 
 import pytest
 import yaml
-from deploy.add_dependencies import main
+from deploy.add_dependencies import main as add_dependencies
 from deploy.containers import IMAGE, run
-from deploy.manifests import DEPLOY, ROOT, night_of
+from deploy.list_chart import main as list_chart
+from deploy.manifests import DEPLOY, ROOT, night_of, packaged
 from deploy.walk import served_registry
 from deploy.workflows import Runner
 from environment import find_command
@@ -24,6 +26,7 @@ LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
 LOGIN = {"USERNAME": "someone", "PASSWORD": "something"}
 
 BILLS = ("bill-of-materials-amd64", "bill-of-materials-arm64")
+CHART_BUNDLES = ("bill-of-materials", "provenance")
 
 pytestmark = pytest.mark.needs("helm", "oras", "docker-registry")
 
@@ -37,7 +40,7 @@ def registry(tmp_path):
 
 def publish(runner, part, digest, folder):
     """Run the steps that push a part and attach its attestations."""
-    bundles = {"chart": ["provenance"], "image": ["provenance", *BILLS]}[part]
+    bundles = {"chart": CHART_BUNDLES, "image": ["provenance", *BILLS]}[part]
     (folder / "attestations" / part).mkdir(parents=True)
     for name in bundles:
         (folder / "attestations" / part / f"{name}.json").write_text("{}", encoding="utf-8")
@@ -89,7 +92,7 @@ def test_chart_is_built_tested_pushed_and_installable(job, registry, tmp_path):
         assert done.returncode == 0, done.stderr
     publish(job("publish-chart", CHART=chart), "chart", build.outputs()["digest"], tmp_path)
 
-    assert attestations(chart, tmp_path) == ["provenance.json"]
+    assert attestations(chart, tmp_path) == [f"{name}.json" for name in CHART_BUNDLES]
     oci = (f"oci://{chart}", f"--version={RELEASE}", "--plain-http")
     text = run("helm", "template", "invite-sweeper", *oci, cwd=tmp_path).stdout
     assert night_of(text).box["image"] == f"{image}@{digest}"
@@ -131,7 +134,9 @@ def test_bill_gets_licences_of_classifiers_hashes_of_the_lock_and_dependencies(t
     }
     for name, content in (("bill", bill), ("scan", scan)):
         (tmp_path / name).write_text(json.dumps(content), encoding="utf-8")
-    main(tmp_path / "bill", tmp_path / "scan", ROOT / "requirements.lock", get_path("purelib"))
+    add_dependencies(
+        tmp_path / "bill", tmp_path / "scan", ROOT / "requirements.lock", get_path("purelib")
+    )
     made = json.loads((tmp_path / "bill").read_text(encoding="utf-8"))
     parts = {each["name"]: each for each in made["components"]}
 
@@ -146,6 +151,24 @@ def test_bill_gets_licences_of_classifiers_hashes_of_the_lock_and_dependencies(t
     ]
 
 
+def test_bill_of_the_chart_has_its_files_with_hashes_and_its_image(tmp_path):
+    package, digest = packaged(tmp_path), f"sha256:{'a' * 64}"
+    list_chart(package, digest, tmp_path / "bill")
+    bill = json.loads((tmp_path / "bill").read_text(encoding="utf-8"))
+    parts = {each["bom-ref"]: each for each in bill["components"]}
+    image = parts.pop("image")
+    (hashed,) = bill["metadata"]["component"]["hashes"]
+
+    with tarfile.open(package) as archive:
+        files = {each.name: archive.extractfile(each).read() for each in archive if each.isfile()}
+    assert {name: each["hashes"][0]["content"] for name, each in parts.items()} == {
+        name: hashlib.sha256(content).hexdigest() for name, content in files.items()
+    }
+    assert hashed["content"] == hashlib.sha256(package.read_bytes()).hexdigest()
+    assert image["purl"] == f"pkg:oci/invite-sweeper@sha256%3A{'a' * 64}"
+    assert bill["dependencies"] == [{"ref": "chart", "dependsOn": ["image", *sorted(files)]}]
+
+
 @pytest.mark.weekly
 @pytest.mark.needs("root", "podman", "buildah", "runc", "base", "pyproject-build", "syft")
 def test_image_is_listed_with_licences_and_dependencies_and_pushed_as_it_was_built(
@@ -156,13 +179,18 @@ def test_image_is_listed_with_licences_and_dependencies_and_pushed_as_it_was_bui
     (tmp_path / "tools/bin").mkdir(parents=True)
     (tmp_path / "tools/bin/syft").symlink_to(find_command("syft"))
     (tmp_path / "tools/bin/python").symlink_to(sys.executable)
-    for name in (".github/publish.lock", "tests/deploy/add_dependencies.py", "requirements.lock"):
+    scripts = ("tests/deploy/add_dependencies.py", "tests/deploy/list_chart.py")
+    for name in (".github/publish.lock", *scripts, "requirements.lock"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     (tmp_path / "fresh").symlink_to(sys.prefix)
     build = job("build", **containers.environment)
-    done = build.run("Write the bills of materials", ARCHITECTURES="amd64")
+    (tmp_path / "chart").mkdir()
+    package = packaged(tmp_path / "chart")
+    package.rename(tmp_path / f"chart/invite-sweeper-{RELEASE}.tgz")
+    done = build.run("Write the bills of materials", ARCHITECTURES="amd64", DIGEST="sha256:0")
     assert done.returncode == 0, done.stderr
+    assert (tmp_path / "bill/invite-sweeper-chart.cdx.json").exists()
     assert (tmp_path / "bill/invite-sweeper-package.cdx.json").exists()
     path = tmp_path / "bill/invite-sweeper-amd64.cdx.json"
     bill = json.loads(path.read_text(encoding="utf-8"))

@@ -88,6 +88,7 @@ def test_security_policy_verifies_what_the_build_attests():
     assert {each.get("subject-path") or each["subject-digest"] for each in attested} == {
         "dist/*\nchart/*.tgz\n",
         "dist/*",
+        "chart/*.tgz",
         "${{ steps.image.outputs.digest }}",
         "${{ steps.chart.outputs.digest }}",
     }
