@@ -8,8 +8,10 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from aiosmtpd.controller import Controller
 from deploy.containers import run, stored
 from deploy.machine import follow_pages
+from deploy.mailing import Mailbox, free_port
 from deploy.manifests import ROOT
 from deploy.stage import staged
 from deploy.walk import opened
@@ -86,3 +88,17 @@ def image(terminal):
 def fresh(containers, checkout):
     """A plain Debian in which the README files were followed until cron is installed."""
     return follow_pages(containers, checkout)
+
+
+@pytest.fixture
+def mailbox():
+    return Mailbox()
+
+
+@pytest.fixture
+def smtp(mailbox):
+    """A server that is not started: its port is known."""
+    controller = Controller(mailbox, hostname="127.0.0.1", port=free_port())
+    yield controller
+    if controller.server is not None:
+        controller.stop()

@@ -1,0 +1,92 @@
+"""A mail server, and the messages of which deploy/mail-inviters makes mails."""
+
+import base64
+import hashlib
+import hmac
+import json
+import socket
+import time
+import urllib.error
+import urllib.request
+from email import message_from_bytes, policy
+
+from builders import object_id
+
+from invite_sweeper.simulator.seed import ORG_ID
+
+KEY = "k3y"
+TEAM = "atlas-team@example.com"
+
+
+class Mailbox:
+    """Takes mails, but those to addresses with an answer of their own."""
+
+    def __init__(self):
+        self.mails, self.answers = [], {}
+
+    async def handle_RCPT(self, server, session, envelope, address, options):  # noqa: N802
+        if address in self.answers:
+            return self.answers[address]
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server, session, envelope):  # noqa: N802
+        mail = message_from_bytes(envelope.content, policy=policy.default)
+        self.mails.append((envelope.rcpt_tos, mail))
+        return "250 OK"
+
+    def take(self):
+        """Return what came: the addresses and the texts, by recipient."""
+        found, self.mails = self.mails, []
+        assert all(len(to) == 1 for to, _ in found)
+        return {to[0]: mail for to, mail in found}
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+def accepts(port):
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+def announcement(number=1, **changes):
+    defaults = {
+        "source": "users",
+        "org_id": ORG_ID,
+        "project_id": object_id(9),
+        "project_name": "Search",
+        "invitation_id": object_id(number),
+        "username": f"p{number}@example.com",
+        "inviter": "ada@example.com",
+        "announced_at": "2026-11-27T01:00:00Z",
+        "deletable_from": f"2026-12-0{number}T01:00:00Z",
+        "new": True,
+    }
+    return {**defaults, **changes}
+
+
+def post(url, *announcements, key=KEY, sent_at=None, signature=None, **fields):
+    """Send a message as the program does; return the status of the answer."""
+    body = json.dumps({"mode": "sweep", "announcements": announcements, **fields}).encode()
+    return send(url, body, key=key, sent_at=sent_at, signature=signature)
+
+
+def send(url, body, key=KEY, sent_at=None, signature=None):
+    identifier = f"msg_{hashlib.sha256(body).hexdigest()[:32]}"
+    timestamp = str(int(time.time()) if sent_at is None else sent_at)
+    signed = f"{identifier}.{timestamp}.".encode() + body
+    digest = base64.b64encode(hmac.digest(key.encode(), signed, "sha256")).decode()
+    headers = {
+        "webhook-id": identifier,
+        "webhook-timestamp": timestamp,
+        "webhook-signature": f"v1,{digest}" if signature is None else signature,
+    }
+    request = urllib.request.Request(url, body, headers)
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
