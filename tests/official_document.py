@@ -11,7 +11,10 @@ KINDS = {
     "in": "query",
     "schema": {
         "type": "array",
-        "items": {"type": "string", "enum": ["INVITED_TO_ORG", "JOINED_ORG"]},
+        "items": {
+            "type": "string",
+            "enum": ["INVITED_TO_ORG", "JOINED_ORG", "ORG_INVITATION_DELETED", "REMOVED_FROM_ORG"],
+        },
     },
 }
 SINCE = {
@@ -29,6 +32,7 @@ MISSING = {
     "/groups/{groupId}/teams": ("2023-01-01", {"groupId"} | PAGING, ()),
     "/orgs/{orgId}/events": ("2023-01-01", {"orgId"} | PAGING, (KINDS, SINCE)),
     "/orgs/{orgId}/apiKeys": ("2023-01-01", {"orgId"} | PAGING, ()),
+    "/orgs/{orgId}/activityFeed": ("2025-03-12", {"orgId"}, (KINDS, SINCE)),
     "/orgs/{orgId}/serviceAccounts/{clientId}": ("2024-08-05", {"orgId"}, (CLIENT,)),
 }
 """Operations that the excerpt lacks: version, shared and own parameters.

@@ -125,7 +125,7 @@ def show(
     event: str | None,
     **criteria: Any,  # noqa: ANN401
 ) -> None:
-    """List the runs, show the plan and the outcomes of some, or what runs did with people.
+    """List the runs, show what some of them did, or what became of people.
 
     With a filter and without RUN, all runs are searched: --username shows what became of a
     person. Of each deletion the text has the outcome, JSON lines and CSV every line.

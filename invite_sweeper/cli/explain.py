@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 from typing import Any
@@ -15,7 +15,7 @@ from rich.text import Text
 from invite_sweeper.audit.person import close_names, names_of
 from invite_sweeper.cli.checks import OrganizationName
 from invite_sweeper.cli.console import run_async, stdout_console, write_json
-from invite_sweeper.cli.looking import Judged, Look, look
+from invite_sweeper.cli.looking import Judged, Look, look, read_activity_links
 from invite_sweeper.cli.options import CONNECTED, Command, RunOptions, option, options
 from invite_sweeper.cli.past import Deed, PersonHistory, person_in, read_past
 from invite_sweeper.cli.session import Session, load_policy
@@ -41,9 +41,12 @@ _MAX_NAMES = 20
     nargs=-1, required=True,
 )  # fmt: skip
 @options(*(each for each in CONNECTED if each != "verbose"))
-@option("Output", "-v", "--verbose", is_flag=True, help="Show each rule and keep entry, too.")
+@option(
+    "Output", "-v", "--verbose", is_flag=True,
+    help="Show each rule and keep entry, too, and a link to Atlas's own record.",
+)  # fmt: skip
 def explain(terms: tuple[str, ...], verbose: bool, **given: Any) -> None:  # noqa: ANN401
-    """Explain why an invitation is kept or deleted, and what earlier runs did with the person.
+    """Explain why an invitation is kept or deleted.
 
     Shows for each person the decision, the condition that made it, from which day the
     invitation is stale or may be deleted, and what the runs of the audit directory did. Reads
@@ -53,7 +56,7 @@ def explain(terms: tuple[str, ...], verbose: bool, **given: Any) -> None:  # noq
     Example: invite-sweeper explain ada@example.com
     """
     options = RunOptions(**given)
-    found = run_async(search(terms, options, os.environ))
+    found = run_async(search(terms, options, os.environ, verbose=verbose))
     if options.output == "json":
         write_json(found)
     else:
@@ -73,6 +76,7 @@ class Search(msgspec.Struct, frozen=True):
         found: The invitations of which an entry matches a term, those of a person together.
         history: What earlier runs did with the people who match.
         close: Where nobody matches, the names that may be meant.
+        activity: With `-v`, links to Atlas's own record of their organizations, by id.
     """
 
     terms: tuple[str, ...]
@@ -86,19 +90,30 @@ class Search(msgspec.Struct, frozen=True):
     found: list[Explanation]
     history: list[PersonHistory]
     close: tuple[str, ...]
+    activity: dict[str, str]
     exit_code: int
 
 
 async def search(
-    terms: Sequence[str], options: RunOptions, environment: Mapping[str, str]
+    terms: Sequence[str],
+    options: RunOptions,
+    environment: Mapping[str, str],
+    *,
+    verbose: bool = False,
 ) -> Search:
-    """Read as a dry run does, and explain the invitations that match a term."""
+    """Read as a dry run does, and explain the invitations that match a term.
+
+    Args:
+        verbose: Ask for the links to Atlas's own record, a request for each organization.
+    """
     policy = load_policy(options.policy, environment)
     session = Session(options, policy, environment)
     session.credentials()
     with session.working():
         found = await look(session)
         explanations = await session.stop.run_unless_stopped(_explain_all(found, terms))
+        since = _first_sent(explanations) if verbose else {}
+        activity = await session.stop.run_unless_stopped(read_activity_links(session, since))
         names = {each.username for each in explanations if each.username}
         pending = frozenset(map(person_in, explanations))
         past = read_past(session, (*terms, *map(exact_glob, names)), pending)
@@ -121,6 +136,7 @@ async def search(
         found=explanations,
         history=list(past),
         close=close,
+        activity=activity,
         exit_code=end.exit_code if is_known else int(ExitCode.PARTIAL),
     )
 
@@ -130,6 +146,15 @@ def _all_names(session: Session, found: Look) -> Iterator[str]:
     for judged in found.judged:
         yield from (entry.username for entry in judged.decision.all_entries if entry.username)
     yield from session.recall(names_of)
+
+
+def _first_sent(explanations: Iterable[Explanation]) -> dict[str, datetime]:
+    """Return when the oldest of the invitations in each organization was sent, if that is known."""
+    since: dict[str, datetime] = {}
+    for each in explanations:
+        if each.sent_at is not None:
+            since[each.org_id] = min(each.sent_at, since.get(each.org_id, each.sent_at))
+    return since
 
 
 async def _explain_all(found: Look, terms: Sequence[str]) -> list[Explanation]:
@@ -202,7 +227,7 @@ def _person(org_id: str, username: str | None, shown: Explanation | Deed) -> tup
 
 
 def _searched(found: Search) -> Iterator[tuple[str, str]]:
-    """Yield what was searched and what was not, each with its style."""
+    """Yield what was searched and what was not, and where more is told, each with its style."""
     invitations = pluralize(found.invitations, "invitation")
     projects = pluralize(found.projects, "project")
     yield f"Searched: {invitations} in {projects} ({', '.join(found.sources)}).", ""
@@ -212,6 +237,10 @@ def _searched(found: Search) -> Iterator[tuple[str, str]]:
     for lost in found.unreadable:
         where = lost.project_name or f"the list {lost.source}"
         yield f"Could not be read: {where}: {lost.reason}", "yellow"
+    for each in found.organizations:
+        if (link := found.activity.get(each.id)) is not None:
+            label = organization_label(each.id, each.name)
+            yield f"Atlas's own record of organization {label}: {link}", ""
 
 
 def _entries(found: Explanation) -> Iterator[str]:

@@ -1,9 +1,10 @@
 """What `explain` and `list` read: what a dry run reads, without a log, a guard or a plan."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date
-from typing import NamedTuple
+from datetime import date, datetime
+from typing import Final, NamedTuple
 
+from invite_sweeper.audit import History
 from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.view import Progress
 from invite_sweeper.models import InvitationKey, ListUnreadable
@@ -13,6 +14,9 @@ from invite_sweeper.sweep.organization import Reading
 from invite_sweeper.sweep.outlook import DueInvitation, due_night, nights
 from invite_sweeper.sweep.result import Result
 from invite_sweeper.sweep.selection import Decision, Members, Names, Selector
+
+_PATIENCE_S: Final = 5.0
+"""How long a request is retried whose answer decides nothing."""
 
 
 class Judged(NamedTuple):
@@ -94,6 +98,26 @@ async def look(session: Session) -> Look:
     if errors and len(errors) == len(result.readings):
         raise errors[0]
     return Look(result, judged)
+
+
+async def read_activity_links(session: Session, since: Mapping[str, datetime]) -> dict[str, str]:
+    """Return the links to Atlas's own record of organizations, of those that it returns.
+
+    Args:
+        since: From when on, by the organization's id.
+
+    Raises:
+        RunError: The credentials are refused, or a stop was requested.
+    """
+    links: dict[str, str] = {}
+    async with session.organizations(History(), retry_for_s=_PATIENCE_S) as organizations:
+        for organization in organizations:
+            if organization.id in since:
+                reader = organization.client.reader
+                link = await reader.activity_link(organization.id, since[organization.id])
+                if isinstance(link, str):
+                    links[organization.id] = link
+    return links
 
 
 def _unread(reading: Reading) -> Iterator[ListUnreadable]:

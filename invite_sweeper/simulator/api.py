@@ -145,6 +145,11 @@ def _list_api_keys(call: Call) -> SimulatedResponse:
     return call.respond_with_page(keys, document)
 
 
+def _get_activity_feed(call: Call) -> SimulatedResponse:
+    """Return a link as Atlas's. Source: the OpenAPI document; not recorded."""
+    return call.respond({"link": f"https://cloud.mongodb.com/redirect/{call.scope_id}"})
+
+
 def _get_service_account(call: Call) -> SimulatedResponse:
     """Return the ends of its secrets alone. Source: the OpenAPI document; not recorded."""
     account = call.sim.find_account("service account", call.item_id)
@@ -438,6 +443,7 @@ SERVED_ENDPOINTS: Final = (
     ServedEndpoint("GET", f"{_ORG}{_USER_ID}", _READ, _get_user, throttling.ORG_USERS),
     ServedEndpoint("DELETE", f"{_ORG}{_USER_ID}", _OWNER, _delete_user, throttling.ORG_USERS),
     ServedEndpoint("GET", f"{_ORG}/events", _READ, _list_events, throttling.ORG),
+    ServedEndpoint("GET", f"{_ORG}/activityFeed", _READ, _get_activity_feed, throttling.ACTIVITY),
     ServedEndpoint("GET", f"{_ORG}/apiKeys", _READ, _list_api_keys, throttling.API_KEYS),
     ServedEndpoint("GET", _ACCOUNT, _READ, _get_service_account, throttling.SERVICE_ACCOUNTS),
 )

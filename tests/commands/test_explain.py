@@ -33,10 +33,10 @@ def cli(cli):
     return cli
 
 
-async def ask(cli, *terms, **changes):
+async def ask(cli, *terms, verbose=False, **changes):
     """Return the result of a search in this process."""
     options = RunOptions(cli.write_policy(), cli.base_url, quiet=True)
-    return await search(terms, options, cli.environment_with(changes))
+    return await search(terms, options, cli.environment_with(changes), verbose=verbose)
 
 
 def text_of(result, *, verbose=False):
@@ -255,3 +255,34 @@ def test_command_sends_no_delete_and_writes_no_file(cli):
     assert (done.code, len(json.loads(done.out)["found"])) == (0, 1)
     assert {asked.method for asked in cli.sim.requests} == {"GET"}
     assert [path.name for path in cli.folder.iterdir()] == ["policy.yaml"]
+
+
+FEED = "/activityFeed"
+
+
+async def test_verbose_result_links_to_the_record_of_atlas_since_the_oldest_invitation(cli):
+    for days in (20, 30):
+        cli.sim.invite(cli.sim.add_project("Search"), "ada@example.com", age=days * DAYS)
+    result = await ask(cli, "ada@example.com", verbose=True)
+    (request,) = (each for each in cli.sim.requests if FEED in each.path)
+    first = min(each.sent_at for each in result.found)
+    assert f"minDate={first:%Y-%m-%dT%H:%M:%SZ}" in request.path.replace("%3A", ":")
+    link = f"https://cloud.mongodb.com/redirect/{ORG_ID}"
+    label = f"Example Industries ({ORG_ID})"
+    line = f"Atlas's own record of organization {label}: {link}\n"
+    assert text_of(result, verbose=True).endswith(line)
+
+
+async def test_record_of_atlas_is_asked_for_only_where_it_is_shown(cli):
+    cli.sim.invite(cli.sim.add_project("Search"), "ada@example.com", age=20 * DAYS)
+    assert (await ask(cli, "ada@example.com")).activity == {}
+    assert (await ask(cli, "no.one@example.com", verbose=True)).activity == {}
+    assert not [each for each in cli.sim.requests if FEED in each.path]
+
+
+@pytest.mark.parametrize("fault", [faults.role_missing(), faults.fail_with(404)])
+async def test_record_of_atlas_that_cannot_be_read_is_left_out(cli, fault):
+    cli.sim.invite(cli.sim.add_project("Search"), "ada@example.com", age=20 * DAYS)
+    cli.sim.faults.add(fault, path=f"*{FEED}", times=None)
+    result = await ask(cli, "ada@example.com", verbose=True)
+    assert (len(result.found), result.activity, result.exit_code) == (1, {}, 0)
