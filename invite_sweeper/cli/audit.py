@@ -428,6 +428,9 @@ def report(
     files, verification = _verify_runs(paths, policy, audit_dir)
     if not files:
         raise DamagedLog(verification.damage or "", hint=DAMAGED_ADVICE)
+    if verification.damage is not None:
+        damage = escape_unprintable(verification.damage)
+        click.echo(f"Warning: The audit log is damaged: {damage}", err=True)
     check_distinct_files({"--out": out}, (("the audit log", each.path) for each in files))
     advisor = Advisor(policy=str(policy))
     if paths or audit_dir is not None:

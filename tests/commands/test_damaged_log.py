@@ -1,8 +1,13 @@
 """No command deletes or invites upon a log that `audit verify` calls damaged; each says it."""
 
 import json
+import re
+import shlex
+import shutil
 
 import pytest
+
+from invite_sweeper.simulator.seed import ORG_ID
 
 AUDIT = ("--audit-dir", "audit")
 POLICY = ("--policy", "policy.yaml")
@@ -53,6 +58,83 @@ def test_command_that_only_reads_says_that_a_file_is_missing(cli, nights, words)
     if words[0] == "audit":
         assert done.code == 3
         assert done.out
+
+
+def cut_the_newest(files):
+    lines = files[-1].read_bytes().splitlines(keepends=True)
+    files[-1].write_bytes(b"".join(lines[:-1]))
+
+
+def forge_one_above_head(files):
+    run_id = files[-1].name.partition("-")[2].replace("T", "Z", 1)
+    text = files[-1].read_text().replace(files[-1].name[7:-6], run_id[:-6])
+    files[-1].with_name(f"000004-{run_id}").write_text(text)
+
+
+def empty_an_earlier_one(files):
+    files[1].write_bytes(b"")
+
+
+def swap_two(files):
+    first, second = (path.read_bytes() for path in files[:2])
+    files[0].write_bytes(second)
+    files[1].write_bytes(first)
+
+
+def copy_as_the_next(files):
+    shutil.copy(files[-1], files[-1].with_name(files[-1].name.replace("000003", "000004")))
+
+
+KINDS = (cut_the_newest, forge_one_above_head, empty_an_earlier_one, swap_two, copy_as_the_next)
+
+
+@pytest.mark.parametrize("damage", KINDS, ids=lambda damage: damage.__name__)
+@pytest.mark.parametrize("words", JUDGING.values(), ids=JUDGING)
+def test_command_that_judges_refuses_each_kind_of_damage_and_prints_how_to_check_it(
+    cli, nights, words, damage
+):
+    damage(nights)
+    files = cli.run_files()
+    done = cli.run(*words, "-o", "json")
+    assert (done.code, cli.deletes(), cli.run_files()) == (3, 6, files)
+    assert done.summary["reasons"] == ["earlier_runs"]
+    (command,) = re.findall("Check the audit log with: invite-sweeper (.*)", done.err)
+    verified = cli.run(*shlex.split(command.partition('"')[0]))
+    assert (verified.code, verified.out.startswith("Damaged")) == (3, True)
+
+
+@pytest.fixture
+def used_plan(cli):
+    """Apply a plan that deletes two people; one of them is invited again."""
+    (project,) = cli.stock(stale=2)
+    assert cli.plan("--out", "plan.jsonl").code == 0
+    assert cli.sweep("--plan", "plan.jsonl").summary["deleted"] == 2
+    cli.sim.invite(project, "p0@example.com")
+    return cli
+
+
+@pytest.mark.parametrize("plan", ["plan.jsonl", "1"])
+def test_used_plan_is_refused_after_the_file_of_the_sweep_that_used_it_is_removed(used_plan, plan):
+    assert used_plan.sweep().code == 0
+    used_plan.run_files()[1].unlink()
+    done = used_plan.sweep("--plan", plan)
+    assert (done.code, done.summary["reasons"], used_plan.deletes()) == (3, ["earlier_runs"], 2)
+
+
+def test_used_plan_deletes_nothing_again_where_the_newest_file_is_gone_and_that_is_said(used_plan):
+    used_plan.run_files()[1].unlink()
+    done = used_plan.sweep("--plan", "plan.jsonl")
+    assert ("The file of the last run, 000002-" in done.err, used_plan.deletes()) == (True, 2)
+
+
+def test_init_and_report_say_the_damage_on_stderr_too(cli, nights):
+    nights[1].rename(cli.folder / "away")
+    done = cli.run("init", "fresh.yaml", "--organization", ORG_ID)
+    assert (done.code, "file 000002 is missing" in done.err) == (0, True)
+    for words in (("--out", "report.html"), ("--format", "md")):
+        done = cli.run("report", "audit", *words)
+        assert "Warning: The audit log is damaged: " in done.err
+        assert "file 000002 is missing" in done.err
 
 
 def test_head_of_another_number_than_its_file_is_refused_and_said(cli, nights):
