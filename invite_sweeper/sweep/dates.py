@@ -20,6 +20,8 @@ from invite_sweeper.sweep.steps import keep_unrecordable
 NIGHT: Final = timedelta(days=1)
 """Between two sweeps: what is foretold is foretold of a sweep at this hour each day."""
 
+FOREVER: Final = datetime.max.replace(tzinfo=UTC)
+
 
 class StaleFrom(NamedTuple):
     """Since when an invitation is stale, or from when on if nothing changes, by which rule."""
@@ -41,21 +43,24 @@ class StaleDates:
         self._selector = selector
         self._now = now
 
-    def stale_from(self, by_policy: Decision) -> StaleFrom | None:
+    def stale_from(self, by_policy: Decision, until: datetime = FOREVER) -> StaleFrom | None:
         """Return since when the policy makes an invitation stale, or from when on.
 
         Args:
             by_policy: The decision about it, before the steps of a run.
+            until: The last instant that is asked about; of what is kept now, nothing is decided
+                at a later one.
 
         Returns:
-            None where it never is stale, and where a list that was not read decides.
+            None where it is not stale by then, and where a list that was not read decides.
         """
         if by_policy.keep_reason == "list_unread":
             return None
-        instants = sorted({self._now, *self._instants(by_policy.all_entries)})
+        changes = self._instants(by_policy.all_entries)
         if not by_policy.stale:  # whether it ever was does not matter
-            later = (instant for instant in instants if instant > self._now)
-            return self._first_stale(later, by_policy)
+            later = {instant for instant in changes if self._now < instant <= until}
+            return self._first_stale(sorted(later), by_policy)
+        instants = sorted({self._now, *changes})
         since: datetime | None = None
         for instant in instants:
             rule = self._rule_at(instant, by_policy)

@@ -226,9 +226,12 @@ class ReadingBuilder:
         """Count an invitation that is not stale now and will be soon."""
         if by_policy.stale:
             return
-        stale = self._dates.stale_from(by_policy)
+        now = self._command.now
+        stale = self._dates.stale_from(by_policy, until=now + _MONTH)
+        if stale is None:
+            return
         for span in (_WEEK, _MONTH):
-            if stale is not None and stale.instant <= self._command.now + span:
+            if stale.instant <= now + span:
                 self._stale_within[span] += 1
 
     def _add_entries(self, ref: ListRef, found: Invitations) -> None:
