@@ -111,7 +111,8 @@ class AccessTokens:
         if self._token is not None and self._token.header is rejected:
             if now_s - self._refreshed_s < _REFRESH_COOLDOWN_S:
                 return
-            self._token, self._refreshed_s = None, now_s
+            self._token = None
+            self._refreshed_s = now_s
         if self._token is None:
             await self._refresh()
 
@@ -136,7 +137,8 @@ class AccessTokens:
         return await asyncio.shield(self._refresh_task)
 
     async def _fetch(self) -> _Token:
-        previous, body = self._token, {"grant_type": "client_credentials"}
+        previous = self._token
+        body = {"grant_type": "client_credentials"}
         try:
             result = await self._call(self._basic_header, FETCH_TOKEN, body, _decide)
             is_refused = result.status == UNAUTHORIZED
@@ -167,16 +169,18 @@ class AccessTokens:
                 f"Could not get an access token: {describe(result)}.", hint=connection_hint(result)
             )
         try:
-            found = msgspec.json.decode(result.body, type=_TokenResponse)
+            answer = msgspec.json.decode(result.body, type=_TokenResponse)
         except (ValueError, RecursionError):  # not shown: it may contain a token
-            found = None
-        if found is None:
+            answer = None
+        if answer is None:
             raise AtlasUnavailable(
                 "Could not get an access token: the response contains no valid bearer token."
             )
-        until_s, secret = self._clock() + found.expires_in, Secret(found.access_token)
-        margin_s = min(_REFRESH_MARGIN_S, _REFRESH_MARGIN_SHARE * found.expires_in)
-        token = _Token(secret, bearer_header(secret), until_s - margin_s, until_s)
+        secret = Secret(answer.access_token)
+        expires_at_s = self._clock() + answer.expires_in
+        # Ten minutes before it expires, and of one that lives shortly after 80 % of its life.
+        margin_s = min(_REFRESH_MARGIN_S, _REFRESH_MARGIN_SHARE * answer.expires_in)
+        token = _Token(secret, bearer_header(secret), expires_at_s - margin_s, expires_at_s)
         self._issued.append(token)
         return token
 

@@ -73,10 +73,10 @@ _EARLY_TOLERANCE_S: Final = 5.0
 _LATE_TOLERANCE_S: Final = 120.0
 """The known skew contains the duration of the first response."""
 
-
-_SOURCE_OF: Final = {
-    endpoint: source for source, api in SOURCES.items() for endpoint in (api.list, api.delete)
+_SOURCE_OF: Final = {api.list: source for source, api in SOURCES.items()} | {
+    api.delete: source for source, api in SOURCES.items()
 }
+"""The list that the `Sunset` header of an endpoint is about."""
 
 
 class ServerInfo:
@@ -139,9 +139,10 @@ class ServerInfo:
         """Record the headers of one response; `good` if its status was 2xx."""
         if good and self.clock_skew_s is None and (theirs := parse_date(headers.get("Date", ""))):
             self.clock_skew_s = (self.clock() - theirs).total_seconds()
-        source, moment = _SOURCE_OF.get(endpoint), parse_date(headers.get("Sunset", ""))
-        if source is not None and moment is not None:
-            self.sunsets[source] = moment.date()
+        source = _SOURCE_OF.get(endpoint)
+        sunset = parse_date(headers.get("Sunset", ""))
+        if source is not None and sunset is not None:
+            self.sunsets[source] = sunset.date()
 
 
 _Send: TypeAlias = Callable[[Authorization], Awaitable[ResponseOrFailure]]
@@ -330,7 +331,8 @@ class Client:
             if self._is_cancelled(request):
                 seen = answer = CANCELLED
                 return CANCELLED
-            answer, started_s = None, self.limiter.clock()
+            answer = None
+            started_s = self.limiter.clock()
             seen = await self._send(look, authorization)
             if self._is_cancelled(request):  # the look may have shown that the clock moved
                 seen = answer = CANCELLED
@@ -458,7 +460,8 @@ class Client:
         """Wait for all that can take time, then send: nothing waits between requests of `send`."""
         if self.limiter.is_spaced:
             # Requests that a digest middleware repeated are accounted for before the next one.
-            repeats, self._http.repeats = self._http.repeats, 0
+            repeats = self._http.repeats
+            self._http.repeats = 0
             for _ in range(requests + repeats):
                 await self.limiter.wait_for_spacing()
         async with self._slots:
@@ -501,14 +504,14 @@ class Client:
         A secret may be rotated while a run is at work, and the earlier one revoked.
         """
         try:
-            found = self._read_again() if self._read_again is not None else self._credentials
+            mounted = self._read_again() if self._read_again is not None else self._credentials
         except UsageError:
             return None
-        if found.kind is not self._credentials.kind or found == self._credentials:
+        if mounted.kind is not self._credentials.kind or mounted == self._credentials:
             return None
-        self._credentials = found
+        self._credentials = mounted
         self._log.info("credentials were refused and have changed: using the new ones")
-        return found
+        return mounted
 
     async def _send(
         self,
@@ -520,7 +523,9 @@ class Client:
         if self._is_cancelled(request):
             request.bucket.release()
             return CANCELLED
-        endpoint, sent_s, sent_at = request.endpoint, self.limiter.clock(), self.server.clock()
+        endpoint = request.endpoint
+        sent_s = self.limiter.clock()  # for its bucket, which counts suspended time
+        sent_at = self.server.clock()  # to compare it with Atlas's `Date`
         result = await self._http.send(request, authorization, connect_s)
         self._log.debug(
             "request",
@@ -559,9 +564,11 @@ class Client:
 
     def _update_bucket(self, bucket: TokenBucket, response: Response, sent_s: float) -> None:
         """Complete the request in its bucket: a 429, or a 503 with `Retry-After`, blocks it."""
-        now_s, headers = self.limiter.clock(), response.headers
+        now_s = self.limiter.clock()
+        headers = response.headers
         if response.status in _BACK_OFF_STATUSES:
-            wait_s, limit = retry_after_s(headers, self.server.clock), None
+            wait_s = retry_after_s(headers, self.server.clock)
+            limit = None
             if response.status == TOO_MANY_REQUESTS:
                 self.counters.rate_limited += 1
                 named_s, limit = parse_rate_limit_error(response)
@@ -594,7 +601,8 @@ def _parsed(request: Request, response: Response) -> ResponseOrFailure:
     """
     if response.status != OK or request.parse is None:
         return response
-    requested, received = request.endpoint.media_type, response.media_type
+    requested = request.endpoint.media_type
+    received = response.media_type
     what = "unexpected response from Atlas"
     if received != requested:
         shown = f"its type is {received[:_MAX_TYPE]}" if received else "it has no type"

@@ -47,8 +47,8 @@ def judge_before(look: ResponseOrFailure, listed: Invitation) -> Outcome | None:
         return Outcome.ALREADY_GONE if is_already_gone(look) else Outcome.FAILED
     if seen.status == MembershipStatus.ACTIVE:
         return Outcome.ACCEPTED_BEFORE
-    name, listed_name = seen.username or "", listed.username or ""
-    is_same_user = casefold_visible(name) == casefold_visible(listed_name)
+    name = casefold_visible(seen.username or "")
+    is_same_user = name == casefold_visible(listed.username or "")
     if seen.status not in INVITED_STATUSES or not is_same_user:
         return Outcome.FAILED
     # With links out of scope, Atlas did not return the user's projects or teams.
@@ -171,18 +171,19 @@ class AtlasDeleter:
 
     async def _remove_user(self, api: SourceApi, listed: Invitation, sending: Sending) -> Sending:
         """Look, judge, DELETE once, look, judge. Nothing was processed where it raises."""
-        client, ids = self._client, (listed.scope_id, listed.invitation_id)
+        client = self._client
+        look = user_request(client, listed.source, listed.place, listed.invitation_id)
+        delete = client.request(api.delete, listed.scope_id, listed.invitation_id, progress=sending)
         before, result = await client.call_after(
-            user_request(client, listed.source, listed.place, listed.invitation_id),
-            lambda seen: judge_before(seen, listed) is None,
-            client.request(api.delete, *ids, progress=sending),
+            look, lambda seen: judge_before(seen, listed) is None, delete
         )
         sending.seen_before = status_in(before, listed)
         answer = Outcome.FAILED if result is None else _read_answer(result)
         if answer is not Outcome.FAILED:
-            after, fatal_error = UserStatus(None, still_member=None), None
+            after = UserStatus(None, still_member=None)
+            fatal_error = None
+            is_confirmed = answer is Outcome.DELETED
             try:
-                is_confirmed = answer is Outcome.DELETED
                 after, _ = await look_after(
                     client, listed, is_confirmed=is_confirmed, token_taken=True
                 )
@@ -192,6 +193,7 @@ class AtlasDeleter:
             if after.still_member:
                 sending.reason = _why_still_there(result, after)
             return sending.end(judge_after(answer, after), fatal_error)
+        # Nothing was processed, so there is no look afterwards: its token goes back.
         client.limiter.bucket(GET_ORG_USER.endpoint_set, listed.org_id).release()
         if result is CANCELLED or (result is None and sending.cancelled):
             return sending.interrupt()
@@ -200,6 +202,7 @@ class AtlasDeleter:
             return sending.end(Outcome.FAILED, fatal_error_for(result))
         outcome = judge_before(before, listed) or Outcome.FAILED
         if outcome is Outcome.FAILED:  # the audit log says why
-            sending.http_status, sending.error_code = before.status, before.code
+            sending.http_status = before.status
+            sending.error_code = before.code
             sending.reason = why_not_sent(before, listed)
         return sending.end(outcome, fatal_error_for(before))

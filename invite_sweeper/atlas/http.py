@@ -88,7 +88,7 @@ def describe_error(error: Exception, host: str, timeout: aiohttp.ClientTimeout) 
     """Return an exception of one attempt as text without library class names."""
     if isinstance(error, AttemptFailed):
         return error.failure
-    kind, reason = next(each for each in _REASONS if isinstance(error, each[0]))
+    kind, reason = next(row for row in _REASONS if isinstance(error, row[0]))
     cause: object = getattr(error, "os_error", error)
     why = getattr(cause, "strerror", None) or "unknown reason"
     if isinstance(cause, ConnectionRefusedError):
@@ -144,13 +144,15 @@ class DaemonResolver(AbstractResolver):
 
 
 def _addresses(host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
-    found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+    addresses = socket.getaddrinfo(
+        host, port, family, socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
+    )
     numeric = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
     return [
         ResolveResult(
             hostname=host, host=str(address[0]), port=port, family=kind, proto=proto, flags=numeric
         )
-        for kind, _, proto, _, address in found
+        for kind, _, proto, _, address in addresses
     ]
 
 
@@ -238,7 +240,8 @@ class HttpSession:
             connect_s: Without a connection after this time, by default the session's limit,
                 the request is not sent.
         """
-        method, headers = request.endpoint.method, request.endpoint.headers
+        method = request.endpoint.method
+        headers = request.endpoint.headers
         bodies_of_401: list[bytes] = []
         middlewares = [self._recording(request.progress or Sending(), bodies_of_401)]
         if isinstance(authorization, Secret):
@@ -301,7 +304,8 @@ class HttpSession:
             if progress.cancelled:
                 raise AttemptFailed(CANCELLED)
             progress.attempts += sent == 0  # a digest repeat is the same attempt
-            was_pending, progress.response_pending = progress.response_pending, True
+            was_pending = progress.response_pending
+            progress.response_pending = True
             self.counters.requests += 1
             self.repeats += sent > 0
             sent += 1
@@ -316,7 +320,8 @@ class HttpSession:
             except (aiohttp.ServerDisconnectedError, OSError):
                 # Of these two, aiohttp would send the request again and say nothing.
                 raise AttemptFailed(RequestFailed(_LOST)) from None
-            progress.response_pending, progress.http_status = False, response.status
+            progress.response_pending = False
+            progress.http_status = response.status
             if response.status == UNAUTHORIZED:
                 # Read here, to free the connection before the request is repeated.
                 try:
@@ -350,7 +355,8 @@ def parse_base_url(text: str) -> URL:
         UsageError: It is not an `https` URL with a host (`http` is allowed for loopback), or
             it contains a user name, query or fragment. The message never repeats those.
     """
-    hint, url = "Write it as https://cloud.mongodb.com.", _parse_url(text.strip().rstrip("/"))
+    hint = "Write it as https://cloud.mongodb.com."
+    url = _parse_url(text.strip().rstrip("/"))
     host = url.host
     if not host or url.port == 0:
         raise UsageError("The base URL is not an HTTP URL with a host.", hint=hint)

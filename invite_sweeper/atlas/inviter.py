@@ -1,4 +1,9 @@
-"""Re-invite users. Code without an `AtlasInviter` cannot invite."""
+"""Re-invite users. Code without an `AtlasInviter` cannot invite.
+
+Each person is invited with one POST, with the roles and teams of the deleted invitation. It is
+not repeated where Atlas may have accepted it: a second one could send a second message. What
+became of a person is what Atlas's answer shows, not its status code.
+"""
 
 from http.client import CONFLICT
 from typing import Final

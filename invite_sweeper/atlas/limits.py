@@ -16,7 +16,6 @@ MIN_RETRY_AFTER_S: Final = 1.0
 """Atlas has sent `Please retry after 0 seconds`."""
 MAX_RETRY_AFTER_S: Final = 120.0
 
-
 MAX_UNCONFIRMED: Final = 8
 """Requests in flight until a response has a `RateLimit` header.
 
@@ -169,19 +168,35 @@ class TokenBucket:
             self.level = max(0.0, self.level - 1)
         else:
             if limit is not None and 0 < limit != self.limit.capacity:
-                # The refill is assumed to be in proportion, or less.
-                share = max(1.0, limit / self.limit.capacity)
-                refill = min(self.limit.refill * share, limit)
-                self.use_limit(BucketLimit(limit, refill, self.limit.period_s))
-                self.level, self._is_guessed = limit, True
-            remaining = min(max(remaining, 0.0), self.limit.capacity)
-            if not self._has_header or remaining <= self.level or sent_s >= self._received_s:
-                if self._has_header and remaining > self.level:
-                    self._refill_by_s = now_s + self.limit.period_s
-                self._has_header = True
-                self.level, self._received_s = remaining, now_s
-        if (remaining is not None or not self._has_header) and sent_s >= self._blocked_since_s:
+                self._guess_limit(limit)
+            self._use_level(now_s, sent_s, min(max(remaining, 0.0), self.limit.capacity))
+        # An answer to a request that was sent before the 429 does not say that the wait is over.
+        # Nor does one without a header, where Atlas sends headers: it may be from a proxy.
+        is_from_bucket = remaining is not None or not self._has_header
+        if is_from_bucket and sent_s >= self._blocked_since_s:
             self._rejections = 0
+
+    def _guess_limit(self, capacity: float) -> None:
+        """Use a capacity that a header names; of the refill, headers say nothing.
+
+        It is assumed to grow with the capacity, and not to shrink with it.
+        """
+        share = max(1.0, capacity / self.limit.capacity)
+        refill = min(self.limit.refill * share, capacity)
+        self.use_limit(BucketLimit(capacity, refill, self.limit.period_s))
+        self.level = capacity
+        self._is_guessed = True
+
+    def _use_level(self, now_s: float, sent_s: float, remaining: float) -> None:
+        """Use the level of a response, unless it may be older than the known one."""
+        is_higher = self._has_header and remaining > self.level
+        if is_higher and sent_s < self._received_s:
+            return
+        if is_higher:  # since the lower level was received, there was a refill
+            self._refill_by_s = now_s + self.limit.period_s
+        self._has_header = True
+        self.level = remaining
+        self._received_s = now_s
 
     def on_429(
         self,
@@ -212,18 +227,24 @@ class TokenBucket:
             wait_s = step_s * (1 + _BACKOFF_JITTER * jitter)
         self.blocked_until_s = max(self.blocked_until_s, now_s + wait_s)
         self._refill_by_s = self.blocked_until_s
-        self.level, self._received_s = 0.0, now_s
+        self.level = 0.0
+        self._received_s = now_s
 
     def _next_poll_s(self, count: int) -> float:
         """Return when to send the next request; its response shows whether there was a refill."""
-        last_s, refill_s = self._acquired_s, self._refill_by_s + _CLOCK_MARGIN_S
+        last_s = self._acquired_s
+        refill_s = self._refill_by_s + _CLOCK_MARGIN_S
+        is_refill_ahead = last_s < refill_s
         left = self.level - len(self.in_flight)
+        # Half of the reserve may be spent to ask: a header is worth a token, as the refill may
+        # come earlier than known. A guessed limit is worth one in any case.
         may_ask = self._has_header and (left - count >= self._reserve / 2 or self._is_guessed)
-        if left < self._reserve + count and not may_ask and last_s < refill_s:
+        if left < self._reserve + count and not may_ask and is_refill_ahead:
             return refill_s
-        grown_s = max(_FIRST_POLL_S, (last_s - self._plenty_s) / 4)
-        next_s = last_s + min(grown_s, MAX_POLL_INTERVAL_S)
-        return min(next_s, refill_s) if last_s < refill_s else next_s
+        # The longer the tokens have been scarce, the less often it asks.
+        interval_s = max(_FIRST_POLL_S, (last_s - self._plenty_s) / 4)
+        next_s = last_s + min(interval_s, MAX_POLL_INTERVAL_S)
+        return min(next_s, refill_s) if is_refill_ahead else next_s
 
     def _advance(self, now_s: float) -> None:
         """Apply what depends on time only: lost responses, and refills without headers."""
@@ -270,11 +291,11 @@ class RateLimiter:
     def bucket(self, endpoint_set: EndpointSet, scope_id: str) -> TokenBucket:
         """Return a bucket; at first it is full and has the documented limit."""
         key = endpoint_set, scope_id
-        found = self._buckets.get(key)
-        if found is None:
-            found = TokenBucket(endpoint_set.limit, self._reserve, self.clock())
-            self._buckets[key] = found
-        return found
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            bucket = TokenBucket(endpoint_set.limit, self._reserve, self.clock())
+            self._buckets[key] = bucket
+        return bucket
 
     def try_acquire(self, *buckets: TokenBucket) -> float:
         """Acquire one token of each and return 0.0, or none and return the seconds to wait.

@@ -153,7 +153,8 @@ class InvitedRow(Record):
             UnexpectedContent: It belongs to another place, or its roles have the form of another
                 list. Without roles, the projects of an organization's user would be unknown.
         """
-        of_org, of_user = source.is_organization_level, source in SOURCES_OF_USERS
+        of_org = source.is_organization_level
+        of_user = source in SOURCES_OF_USERS
         if (self.org_id if of_org else self.group_id) not in {None, place.id}:
             what = "organization" if of_org else "project"
             raise UnexpectedContent(f"it is an invitation to another {what}")
@@ -161,11 +162,13 @@ class InvitedRow(Record):
         if isinstance(roles, OrganizationRoles) is not (source is Source.ORG_USERS):
             raise UnexpectedContent("its roles are not as documented")
         if isinstance(roles, OrganizationRoles):
-            held, assignments = roles.org_roles, roles.group_role_assignments
+            held = roles.org_roles
+            assignments = roles.group_role_assignments
         else:
-            held, assignments = roles, self.group_role_assignments
+            held = roles
+            assignments = self.group_role_assignments
         status = self.org_membership_status if of_user else MembershipStatus.PENDING
-        found = Invitation(
+        invitation = Invitation(
             invitation_id=self.id or "",
             project_id=None if of_org else place.id,
             project_name=None if of_org else place.name,
@@ -180,11 +183,11 @@ class InvitedRow(Record):
             # A default is known by its identity, and not written in each line.
             status=MembershipStatus.PENDING if status == MembershipStatus.PENDING else status,
         )
-        return _with_links(found, assignments, self.team_ids) if of_org else found
+        return _with_links(invitation, assignments, self.team_ids) if of_org else invitation
 
 
 def _with_links(
-    found: Invitation, assignments: Assignments | None, team_ids: tuple[str, ...] | None
+    invitation: Invitation, assignments: Assignments | None, team_ids: tuple[str, ...] | None
 ) -> Invitation:
     """Return an invitation to an organization with its teams and its roles in projects.
 
@@ -193,17 +196,20 @@ def _with_links(
 
     Source: the recordings (read 2026-08): both arrays are in every row, also when empty.
     """
-    project_roles = tuple(
-        (each.group_id or "", role)
-        for each in assignments or ()
-        for role in ((each.group_role,) if each.group_role else each.group_roles or ("",))
-    )
+    project_roles: list[tuple[str, str]] = []
+    for assignment in assignments or ():
+        group_id = assignment.group_id or ""
+        if assignment.group_role:
+            roles: tuple[str, ...] = (assignment.group_role,)
+        else:  # of an assignment without roles, the project counts all the same
+            roles = assignment.group_roles or ("",)
+        project_roles += ((group_id, role) for role in roles)
     linked = dict.fromkeys(group_id for group_id, _ in project_roles)
     is_known = assignments is not None and team_ids is not None and all(map(is_atlas_id, team_ids))
     return structs.replace(
-        found,
+        invitation,
         team_ids=team_ids or (),
-        project_roles=project_roles,
+        project_roles=tuple(project_roles),
         linked_projects=tuple((group_id, "") for group_id in linked),
         links_out_of_scope=not is_known,
     )
@@ -298,7 +304,7 @@ class _Link(Record):
     rel: str | None = None
 
 
-class Page(Record, Generic[Row]):
+class ListPage(Record, Generic[Row]):
     """One page of a list.
 
     Attributes:
@@ -337,9 +343,9 @@ def _parse_page(
     """
     try:
         if paged:
-            page: Page[Row] = parse_object(body, Page[row_type])  # type: ignore[valid-type]
+            page: ListPage[Row] = parse_object(body, ListPage[row_type])  # type: ignore[valid-type]
         else:
-            page = Page(parse_object(body, list[row_type]))  # type: ignore[valid-type]
+            page = ListPage(parse_object(body, list[row_type]))  # type: ignore[valid-type]
     except UnexpectedContent:
         _check_rows(body, row_type, paged=paged)
         raise  # it is about the page
@@ -356,7 +362,7 @@ def _parse_page(
 def _check_rows(body: bytes, row_type: type[Row], *, paged: bool) -> None:
     """Raise UnexpectedContent for the first row that is not as documented, if one is not."""
     if paged:
-        rows = parse_object(body, Page[msgspec.Raw]).results
+        rows = parse_object(body, ListPage[msgspec.Raw]).results
     else:
         rows = parse_object(body, list[msgspec.Raw])
     for number, raw in enumerate(rows, start=1):
@@ -372,7 +378,8 @@ def _of_row(fields: object, number: int, what: str) -> UnexpectedContent:
     The id is preferred: messages without details name no person.
     """
     known = fields if isinstance(fields, dict) else {}
-    row_id, username = known.get("id"), known.get("username")
+    row_id = known.get("id")
+    username = known.get("username")
     name = f"number {number}"
     if isinstance(row_id, str) and is_atlas_id(row_id):
         name = f"with the id {row_id}"
@@ -451,7 +458,7 @@ async def _read_once(
     Only a missing `next` link ends the list. A page that names a next one and has no new entry
     makes it incomplete, and so does an entry that is listed again with other contents.
     """
-    found: dict[Hashable, Item] = {}
+    entries: dict[Hashable, Item] = {}
     pages = 0
     failure: ResponseOrFailure | None = None
     has_next = True
@@ -469,14 +476,14 @@ async def _read_once(
             failure = result
             break
         pages += 1
-        known = len(found)
+        known = len(entries)
         for entry in result.value.entries:
-            if found.setdefault(key(entry), entry) != entry:
+            if entries.setdefault(key(entry), entry) != entry:
                 failure = ListIncomplete("an entry is listed twice with different contents")
         has_next = result.value.has_next
-        if has_next and len(found) == known and failure is None:
+        if has_next and len(entries) == known and failure is None:
             failure = ListIncomplete(
                 f"page {pages} has no new entry and names a next page, so the list may not be "
                 "complete"
             )
-    return Listing(tuple(found.values()), pages, failure)
+    return Listing(tuple(entries.values()), pages, failure)

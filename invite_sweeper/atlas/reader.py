@@ -92,11 +92,11 @@ class AtlasReader:
             AtlasUnavailable: The list could not be read to the end, or is invalid.
         """
         listing = await self._visible("projects", endpoints.LIST_GROUPS, ProjectRow)
-        found = tuple(row.project() for row in listing.rows)
+        projects = tuple(row.project() for row in listing.rows)
         if listing.failure is not None:
             reason = "The list of projects changed while it was read."
-            return (*found, ListUnreadable("", "", reason))
-        return found
+            return (*projects, ListUnreadable("", "", reason))
+        return projects
 
     async def organizations(self) -> Mapping[str, str]:
         """Return the names of the organizations that the credentials can see, by id.
@@ -112,7 +112,7 @@ class AtlasReader:
         Raises as `projects`.
         """
         listing = await read_list(
-            self._client, endpoint, row=row, make=_itself, key=lambda each: each.id or each.name
+            self._client, endpoint, row=row, make=_itself, key=lambda entry: entry.id or entry.name
         )
         if not isinstance(listing.failure, ListChanged | None):
             raise run_list_error(what, listing.failure, is_first=listing.pages == 0)
@@ -172,11 +172,13 @@ class AtlasReader:
         Raises:
             CredentialsRefused: By the access list.
         """
-        found, response = await look_after(self._client, invitation)
-        if found.still_member is None or (found.status is None and not lacks_permission(response)):
+        user, response = await look_after(self._client, invitation)
+        # Without the permission to read the organization, no later attempt finds out more.
+        is_open = user.status is None and not lacks_permission(response)
+        if user.still_member is None or is_open:
             what = "The status of the user could not be read: "
             return unread(invitation.place, response, what=what)
-        return found
+        return user
 
     async def active_members(self, org_id: str) -> frozenset[str] | ListUnreadable:
         """Return the folded usernames (`casefold_visible`) of all active members.
@@ -234,16 +236,17 @@ class AtlasReader:
             if fatal_error := fatal_error_for(failure):
                 raise fatal_error
             return unread(place, failure)
-        found = {row.username: row.org_membership_status or "" for row in listing.rows}
+        statuses = {row.username: row.org_membership_status or "" for row in listing.rows}
         if invitation.source is not Source.INVITES:
-            return found
+            return statuses
         invited = await self.invitations(place)
         if isinstance(invited, ProjectGone):
             return ListUnreadable(place.id, place.name, "The project no longer exists.", 404)
         if isinstance(invited, ListUnreadable):
             return invited
-        pending = {casefold_visible(each.username) for each in invited if each.username}
-        return dict.fromkeys(pending, MembershipStatus.PENDING.value) | found
+        pending = {casefold_visible(entry.username) for entry in invited if entry.username}
+        # Who is in both lists has accepted since: what the users say is newer.
+        return dict.fromkeys(pending, MembershipStatus.PENDING.value) | statuses
 
     async def seats(self, org_id: str) -> Seats | ListUnreadable:
         """Return how many people count towards the limit of an organization."""

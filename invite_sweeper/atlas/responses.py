@@ -85,10 +85,10 @@ class Response(NamedTuple):
     def content(self) -> dict[str, object] | None:
         """The body if it is a JSON object."""
         try:
-            found: object = parse_json(self.body)
+            body: object = parse_json(self.body)
         except ValueError:
             return None
-        return found if isinstance(found, dict) else None
+        return body if isinstance(body, dict) else None
 
     @property
     def code(self) -> str | None:
@@ -101,7 +101,10 @@ class Response(NamedTuple):
         content = self.content or {}
         # `error` is a string in OAuth, and the numeric status in Atlas.
         codes = content.get("errorCode"), self.headers.get("X-Error-Code"), content.get("error")
-        return next((e for e in codes if isinstance(e, str) and _CODE.fullmatch(e)), None)
+        for code in codes:
+            if isinstance(code, str) and _CODE.fullmatch(code):
+                return code
+        return None
 
     @property
     def detail(self) -> str:
@@ -112,7 +115,8 @@ class Response(NamedTuple):
             return ""
         # Before the cut, after which a part of a secret would not be found.
         text = SECRETS.redact_field(text[:_MAX_REDACTED])
-        shown = "".join(c if c.isprintable() else " " for c in text[: _MAX_DETAIL + 1])
+        begin = text[: _MAX_DETAIL + 1]
+        shown = "".join(char if char.isprintable() else " " for char in begin)
         return shown if len(shown) <= _MAX_DETAIL else f"{shown[:_MAX_DETAIL]}…"
 
     @property
@@ -450,12 +454,12 @@ def list_error(
         return ProjectGone(project.id)
     of = f" of organization {project.id}" if source.is_organization_level else ""
     what = "" if source is Source.INVITES else f"The list {source}{of}: "
-    found = unread(project, result, source.roles[0], what=what)
-    reason = found.reason
+    unreadable = unread(project, result, source.roles[0], what=what)
+    reason = unreadable.reason
     if isinstance(result, ContentInvalid) and result.of_entry:
         others = f"remove {source} from sources" if of else "exclude the project"
         reason = f"{reason} To go on, end that invitation in Atlas by hand, or {others}."
-    return msgspec.structs.replace(found, reason=reason, source=source)
+    return msgspec.structs.replace(unreadable, reason=reason, source=source)
 
 
 def still_shown(ref: ListRef) -> ListUnreadable:

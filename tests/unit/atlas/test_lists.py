@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invite_sweeper.atlas.endpoints import SOURCES
-from invite_sweeper.atlas.lists import InvitedRow, Page, ProjectRow, parse_object
+from invite_sweeper.atlas.lists import InvitedRow, ListPage, ProjectRow, parse_object
 from invite_sweeper.atlas.responses import InvalidResponse
 from invite_sweeper.models import Invitation, ListUnreadable, Project, Source, rfc3339
 
@@ -62,7 +62,7 @@ def parse(source, *rows):
 
 def invitations_in(source, body):
     if SOURCES[source].list.paged:
-        rows = parse_object(body, Page[InvitedRow]).results
+        rows = parse_object(body, ListPage[InvitedRow]).results
     else:
         rows = parse_object(body, list[InvitedRow])
     return [row.invitation(place_of(source, PROJECT), source) for row in rows]
@@ -250,7 +250,7 @@ def test_date_is_in_utc_or_as_atlas_sent_it_and_never_guessed(sent, expected):
 )
 def test_page_has_a_next_page_only_if_it_has_a_next_link(links, has_next):
     page = {"results": [], "totalCount": 900, "links": links}
-    assert parse_object(json.dumps(page).encode(), Page[InvitedRow]).has_next is has_next
+    assert parse_object(json.dumps(page).encode(), ListPage[InvitedRow]).has_next is has_next
 
 
 def parse_project(**changes):

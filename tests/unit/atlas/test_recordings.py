@@ -6,7 +6,7 @@ import pytest
 from builders import project
 from recordings import recording
 
-from invite_sweeper.atlas.lists import InvitedRow, Page, ProjectRow, parse_object
+from invite_sweeper.atlas.lists import InvitedRow, ListPage, ProjectRow, parse_object
 from invite_sweeper.atlas.responses import (
     RetryDecision,
     classify,
@@ -41,7 +41,7 @@ def test_list_of_invitations_is_parsed(name):
     [("200-smallest", False), ("200-latest", False), ("200-page1-of-3-next-250", True)],
 )
 def test_page_of_projects_is_parsed(name, has_next):
-    page = parse_object(recording(f"groups-list-{name}").body, Page[ProjectRow])
+    page = parse_object(recording(f"groups-list-{name}").body, ListPage[ProjectRow])
 
     assert page.has_next is has_next
     assert all(isinstance(row.project(), Project) for row in page.results)
