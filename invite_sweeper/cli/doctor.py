@@ -27,7 +27,7 @@ from invite_sweeper.report.receivers import receiver_of
 from invite_sweeper.report.sending import LIMIT_S, Message, open_session, request
 from invite_sweeper.report.story import describe_stale, tell
 from invite_sweeper.sweep.command import Command as SweepCommand
-from invite_sweeper.sweep.discovery import Reader, list_invitations
+from invite_sweeper.sweep.discovery import OrganizationReader, list_invitations
 from invite_sweeper.sweep.guards import check_limits, check_population
 from invite_sweeper.sweep.organization import AtlasOrganization, Reading
 from invite_sweeper.sweep.plan import make_plans
@@ -196,7 +196,7 @@ class _Doctor(Checks):
     ) -> Sequence[Reading]:
         """Read as a sweep does, check the guards and each organization; return the readings."""
         result = Result(command, organizations, _View(self, self._session))
-        result.readings = await Reader(result, organizations, None).read_all()
+        result.readings = await OrganizationReader(result, organizations, None).read_all()
         self._check_sunsets(organizations)
         if plans := make_plans(result.readings, command):
             result.plans = plans

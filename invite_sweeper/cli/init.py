@@ -39,7 +39,7 @@ from invite_sweeper.policy import (
     parse_duration_option,
     parse_policy,
 )
-from invite_sweeper.sweep.discovery import Reader
+from invite_sweeper.sweep.discovery import OrganizationReader
 from invite_sweeper.sweep.guards import check_limits
 from invite_sweeper.sweep.plan import plan_all
 from invite_sweeper.sweep.result import Result
@@ -352,7 +352,7 @@ async def _check_backlog(policy: Policy, path: Path, base_url: str) -> None:
         command = session.command(history, dry_run=True)
         async with session.organizations(history, retry_for_s=_DEADLINE_S) as organizations:
             view = Progress(session.log, None)
-            reader = Reader(Result(command, organizations, view), organizations, None)
+            reader = OrganizationReader(Result(command, organizations, view), organizations, None)
             readings = await session.stop.run_unless_stopped(reader.read_all())
     for reading in readings:
         if reading.error is not None:

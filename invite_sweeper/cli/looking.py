@@ -9,7 +9,7 @@ from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.view import Progress
 from invite_sweeper.models import InvitationKey, ListUnreadable
 from invite_sweeper.sweep.dates import NIGHT, StaleDates
-from invite_sweeper.sweep.discovery import Reader
+from invite_sweeper.sweep.discovery import OrganizationReader
 from invite_sweeper.sweep.organization import Reading
 from invite_sweeper.sweep.outlook import DueInvitation, due_night, nights
 from invite_sweeper.sweep.result import Result
@@ -84,7 +84,7 @@ async def look(session: Session) -> Look:
     async with session.organizations(history) as organizations:
         view = Progress(session.log, session.terminal)
         result = Result(command, organizations, view)
-        reader = Reader(
+        reader = OrganizationReader(
             result,
             organizations,
             None,

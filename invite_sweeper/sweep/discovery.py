@@ -313,7 +313,7 @@ _AT_A_TIME: Final = 4
 requests in flight."""
 
 
-class Reader:
+class OrganizationReader:
     """Reads organizations: each becomes a `Reading`.
 
     Args:

@@ -15,7 +15,7 @@ from invite_sweeper.errors import Cancelled, RunError
 from invite_sweeper.models import Outcome
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.command import Command
-from invite_sweeper.sweep.discovery import Reader
+from invite_sweeper.sweep.discovery import OrganizationReader
 from invite_sweeper.sweep.executor import delete
 from invite_sweeper.sweep.guards import check_clock, check_limits, check_population
 from invite_sweeper.sweep.keep_ends import describe_ends
@@ -61,7 +61,7 @@ async def _take_steps(result: Result, log: AuditLog, stop: StopRequest, pauses: 
     # 1. Read everything. An organization that fails is a value, and loses nothing.
     compared = command.comparison()
     steps = (compared,) if compared is not None else ()
-    reader = Reader(result, organizations, log, steps)
+    reader = OrganizationReader(result, organizations, log, steps)
     result.readings = await stop.run_unless_stopped(reader.read_all())
     read_s = command.clock()
     result.plans = make_plans(result.readings, command)
@@ -137,7 +137,7 @@ async def _read_anew(
     planned = [line for plan in result.plans for line in plan.deletions]
     shown = KeepOutsidePlan(planned)
     organizations = [plan.organization for plan in result.plans]
-    reader = Reader(result, organizations, None, [shown])
+    reader = OrganizationReader(result, organizations, None, [shown])
     readings = await stop.run_unless_stopped(reader.read_all())
     pairs = tuple(zip(result.plans, readings, strict=True))
     for plan, again in pairs:
