@@ -88,7 +88,7 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             if isinstance(value, Mapping):
                 keys = sorted({*known, *value})
                 changes[name] = {key: known.get(key, 0) + value.get(key, 0) for key in keys}
-            elif value:
+            elif value:  # most calls add to few of the counts
                 changes[name] = known + value
         return msgspec.structs.replace(self, **changes)
 

@@ -25,6 +25,7 @@ def new_member(cls: Any, value: Any, facts: Sequence[object]) -> Any:  # noqa: A
     """
     member = cls._member_type_.__new__(cls, value)
     member._value_ = value
+    # The annotations of the class, in their order, are the columns of the table.
     for number, (name, kind) in enumerate(cls.__annotations__.items()):
         setattr(member, name, facts[number] if number < len(facts) else kind())
     return member

@@ -86,6 +86,7 @@ class RunError(Exception):
         """Return the error with other parts, for a caller that knows more."""
         parts = {"consequence": consequence, "hint": hint, "organization": organization}
         given = {name: text for name, text in parts.items() if text is not None}
+        # Without its constructor: that of a subclass may take other arguments, or check them.
         other = type(self).__new__(type(self), *self.args)
         vars(other).update(vars(self), **given)
         other.__cause__ = self.__cause__

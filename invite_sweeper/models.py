@@ -399,6 +399,8 @@ class Invitation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 _NAMES: Final = Invitation.__struct_fields__
 _shown_of_entry: Final = attrgetter(*(name for name in Entry.__struct_fields__ if name != "status"))
+# What the program adds, and names, which may change while the invitation stays the same one; the
+# username is compared as people see it.
 _NOT_EVIDENCE: Final = frozenset(
     {
         "username",
@@ -542,7 +544,7 @@ class Sending(msgspec.Struct, eq=False):
 
     def interrupt(self) -> Self:
         """End with what is certain now."""
-        if self.attempts == 0:
+        if self.attempts == 0:  # nothing was sent
             return self.end(Outcome.SKIPPED)
         # A 2xx that was not read to its end, or not followed by the look after it, proves nothing.
         was_refused = self.http_status is not None and self.http_status >= _FIRST_REFUSAL

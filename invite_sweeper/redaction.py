@@ -110,6 +110,7 @@ class Redactor:
 
     def add_url(self, url: str) -> None:
         """Register a URL that is itself a secret: the whole, its user information and tokens."""
+        # Receivers have their secret in the path or the query; the host is known to many.
         _host, *tokens = re.split(r"[/?&=#]", url.partition("://")[2])
         self.add(url, *(token for token in tokens if len(token) >= _MIN_TOKEN_LENGTH))
         self.add_user_info(url)
@@ -117,7 +118,7 @@ class Redactor:
     def add_user_info(self, url: str) -> None:
         """Register the user information of a URL; the rest of the URL is not secret."""
         user_info, at, _ = url.partition("://")[2].rpartition("@")
-        if at:
+        if at:  # `token@host` has no name before its password
             password = user_info.partition(":")[2] or user_info
             self.add(user_info, unquote(user_info), password, unquote(password))
 

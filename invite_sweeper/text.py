@@ -59,7 +59,7 @@ def describe_duration(duration: timedelta) -> str:
     """Return a duration in whole units that suit its size: `90 seconds`, `25 hours`, `29 days`."""
     seconds = duration.total_seconds()
     for unit, size_s in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
-        if seconds >= 2 * size_s:
+        if seconds >= 2 * size_s:  # 90 minutes are not "1 hour"
             return pluralize(int(seconds // size_s), unit)
     return pluralize(int(seconds), "second")
 

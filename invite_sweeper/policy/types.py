@@ -89,7 +89,7 @@ def parse_duration(text: str, *, zero: bool = False) -> timedelta:
         raise InvalidValue("is negative", "write a duration above zero, such as `14d`")
     else:
         raise InvalidValue("is not a duration", f"write a whole {_UNITS.removeprefix('a ')}")
-    # `int` refuses more than 4,300 digits, a float is infinite.
+    # `int` refuses more than 4,300 digits (Python 3.11), a float is infinite, which is too long.
     seconds = sum(_SECONDS[unit] * float(number) for unit, number in numbers.items())
     if seconds == 0 and not zero:
         raise InvalidValue("is zero", "write a duration above zero, such as `14d`")

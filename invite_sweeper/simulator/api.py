@@ -482,6 +482,7 @@ def _execute(call: Call) -> SimulatedResponse:
         # Source: `DELETE /groups/` in the recordings of 2025-04-15.
         is_known = any(template == call.template for _, template in _BY_REQUEST)
         return SimulatedResponse(405) if is_known else resource_not_found(call.path)
+    # The order is that of `handle`: what fails before the bucket takes no token.
     family = endpoint.family
     call.version = family.version
     _check_version(call, family)
@@ -512,6 +513,7 @@ def _check_version(call: Call, family: Family) -> None:
     """
     accept = call.headers.get("Accept", "")
     requested = re.search(r"application/vnd\.atlas\.(\d{4}-\d{2}-\d{2})\+json", accept)
+    # Dates of RFC 3339 sort as texts. A later date means the last version before it.
     if requested is None or requested[1] < family.version:
         detail = "Invalid accept header or version date."
         raise Rejected(api_error(406, "INVALID_VERSION_DATE", detail))

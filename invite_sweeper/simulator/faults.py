@@ -47,7 +47,7 @@ def respond_with(response: SimulatedResponse, *, late: bool = False) -> Fault:
     """Send this response before the request is executed, or after if `late`."""
 
     async def answer(_call: Call, send: Send) -> SimulatedResponse:
-        if late:
+        if late:  # Atlas did it, and its answer is lost
             await send()
         return response
 
