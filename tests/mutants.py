@@ -604,15 +604,15 @@ MUTANTS = r"""
 +if clock.seconds() < 0:
 ? tests/api/test_auth.py
 = a refused secret is not read again: atlas/client.py
--found = self._read_again() if self._read_again is not None else self._credentials
-+found = self._credentials
+-mounted = self._read_again() if self._read_again is not None else self._credentials
++mounted = self._credentials
 ? tests/api/test_lists.py
 = a 404 of teams means that there are none: atlas/reader.py
 -            return unread(project, listing.failure)
 +            return frozenset()
 = a list whose pages repeat is complete: atlas/lists.py
--        if has_next and len(found) == known and failure is None:
-+        if has_next and len(found) == known and (has_next := False):
+-        if has_next and len(entries) == known and failure is None:
++        if has_next and len(entries) == known and (has_next := False):
 = a list of several pages is read once: atlas/lists.py
 -if listing.failure is not None or listing.pages == 1:
 +if listing.failure is not None or listing.pages >= 1:
