@@ -5,10 +5,12 @@ of their own about how a run went. Everything comes from the first and the last 
 file; a killed run, which has no last line, is told from what its lines say.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
+
+from msgspec import structs
 
 from invite_sweeper.audit import Verdict, Verification
 from invite_sweeper.audit.events import Forecast, OrganizationResult, PlanChanges, RunFinished
@@ -55,14 +57,15 @@ _OUTCOMES: Final[tuple[tuple[str, str], ...]] = (
     ("skipped", "skipped"),
 )
 """Outcomes as counts in words."""
-_RESTORED: Final[tuple[tuple[str, str], ...]] = (
-    ("restored", "invited again"),
-    ("active", "became active members at once"),
-    ("already_there", "there already"),
-    ("failed", "failed"),
-    ("unknown", "without a response"),
-    ("skipped", "skipped"),
+_RESTORED: Final[tuple[tuple[str, str, str], ...]] = (
+    ("restored", "invitation sent again", "invitations sent again"),
+    ("active", "active membership at once", "active memberships at once"),
+    ("already_there", "there already", "there already"),
+    ("failed", "failed", "failed"),
+    ("unknown", "without a response", "without a response"),
+    ("skipped", "skipped", "skipped"),
 )
+"""Outcomes of a restore: a person may have several invitations."""
 
 
 class StoryLine(NamedTuple):
@@ -148,8 +151,10 @@ def advisor_of(run: RunRecord, advisor: Advisor) -> Advisor:
 
 def _tell_killed(run: RunRecord) -> Story:
     """Tell a run without an end, from what its lines say, and a later run that recovered it."""
-    outcomes = _RESTORED if run.mode == "restore" else _OUTCOMES
-    parts = [f"{run.outcomes[name]:,} {text}" for name, text in outcomes if run.outcomes[name]]
+    parts = [f"{run.outcomes[name]:,} {text}" for name, text in _OUTCOMES if run.outcomes[name]]
+    if run.mode == "restore":
+        restored = _restored(run.outcomes)
+        parts = [restored] if restored else []
     if run.recovered is not None:
         parts.append(_recovered_by(run.recovered))
         done, where = ", ".join(parts), run.start.organizations
@@ -227,7 +232,7 @@ def _done(mode: str | None, end: RunFinished, status: Status) -> str:
     waits = "notice_pending" in end.kept_by_reason
     later = f"{end.trimmed:,} stale wait for a limit" if end.trimmed else ""
     if mode == "restore":
-        return _join_counts(_RESTORED, end) or "no one was invited"
+        return _restored(structs.asdict(end)) or "no one was invited"
     if mode == "dry-run":
         found = _NOT_ALL_READ if not end.plan_made else f"nothing {'due' if waits else 'stale'}"
         rest = [later] if later else []
@@ -318,9 +323,11 @@ def _attention(end: RunFinished, advisor: Advisor) -> Iterator[Attention]:
         Reason.UNREADABLE_PROJECTS: pluralize(end.projects_unreadable, "list"),
         Reason.FAILED_DELETIONS: pluralize(end.failed, "deletion"),
         Reason.UNKNOWN_DELETIONS: pluralize(end.unknown, "deletion"),
-        Reason.REMOVED_MEMBER: pluralize(end.accepted_during, "active member"),
+        Reason.REMOVED_MEMBER: pluralize(
+            len(end.removed_members) or end.accepted_during, "active member"
+        ),
         Reason.STILL_THERE: pluralize(end.still_there, "invitation"),
-        Reason.MADE_ACTIVE: pluralize(end.active, "person", "people"),
+        Reason.MADE_ACTIVE: pluralize(end.active, "membership"),
     }
     reasons = [each for each in known if each.exit_code is ExitCode.PARTIAL]
     advised = advisor.advise(known)
@@ -386,9 +393,15 @@ def _join_outcomes(counts: Counts) -> str:
     return done
 
 
+def _restored(counts: Mapping[str, int]) -> str:
+    """Return the outcomes of a restore as counts of invitations."""
+    found = ((counts.get(name, 0), one, many) for name, one, many in _RESTORED)
+    return ", ".join(pluralize(count, one, many) for count, one, many in found if count)
+
+
 def _counts_of(organization: OrganizationResult, mode: str | None) -> str:
     if mode == "restore":
-        return _join_counts(_RESTORED, organization) or "no one was invited"
+        return _restored(structs.asdict(organization)) or "no one was invited"
     if not organization.plan_made:
         return _NOT_ALL_READ
     seen = pluralize(organization.invitations_seen, "invitation")
