@@ -29,6 +29,7 @@ KINDS = {
     "FILE": r".*\.(?:yaml|jsonl|pem|pub|html|csv)|PATH|FILE",
 }
 """What a word of a command is, by its form."""
+YES = (("Type yes or no", "yes"),)
 CLOCK = "clock"
 FAKETIME = "/usr/$LIB/faketime/libfaketimeMT.so.1"
 
@@ -114,12 +115,19 @@ class Walk:
         self.position = min(later, default=self.position)
         self.typed.add(plain)
 
-    def type_printed(self, *beginning: str, code: int = 0) -> str:
+    def leave_plan(self) -> None:
+        """Apply no plan by the command that was printed for it."""
+        self.printed = [each for each in self.printed if each[1:3] != ("sweep", "--plan")]
+
+    def type_printed(
+        self, *beginning: str, code: int = 0, answers: tuple[tuple[str, str], ...] = ()
+    ) -> str:
         """Run the printed commands that begin with these words, at least one."""
         found = [each for each in self.printed if each[1 : len(beginning) + 1] == beginning]
         assert found, (beginning, self.printed)
         assert {each[0] for each in found} == {PROGRAM.name}
-        return "\n".join(self.type(shlex.join(each), code=code) for each in found)
+        commands = map(shlex.join, found)
+        return "\n".join(self.type(each, code=code, answers=answers) for each in commands)
 
 
 def _split(command: str) -> tuple[str, ...]:
@@ -155,8 +163,14 @@ def walk(tmp_path):
 @pytest.mark.slow
 @pytest.mark.needs("faketime")
 def test_walk_from_a_first_refusal_to_an_upgrade_over_three_organizations(walk):
-    questions = ("Numbers or ids", "Age, such as", "Lists, separated", "(over_limit: trim)?")
-    answers = tuple(zip(questions, ("", "", "", "n"), strict=True))
+    questions = (
+        "Numbers or ids",
+        "Age, such as",
+        "Lists, separated",
+        "[y/N]",
+        "(over_limit: trim)?",
+    )
+    answers = tuple(zip(questions, ("", "", "", "", "n"), strict=True))
     walk.type("invite-sweeper init policy.yaml", answers=answers)
     policy = (walk.folder / "policy.yaml").read_text(encoding="utf-8")
     assert all(f"credentials: {name}" in policy for name in ("NORTH", "SOUTH"))
@@ -171,29 +185,32 @@ def test_walk_from_a_first_refusal_to_an_upgrade_over_three_organizations(walk):
     )
     walk.type("invite-sweeper validate policy.yaml")
     walk.type("invite-sweeper plan --policy policy.yaml")
+    walk.type_printed("audit", "show")
+    walk.leave_plan()
 
-    # The first sweep, and one person back.
+    # The first sweep, the second night, and every night.
     screen = walk.type("invite-sweeper sweep --policy policy.yaml --yes")
     assert "10 deleted" in screen
+    walk.wait_until_the_next_night()
+    night = "invite-sweeper sweep --policy policy.yaml -q --log-format text"
+    assert walk.run_by_cron(night) == ""
+
+    # One person back, whom a run before the last one deleted.
     name = re.search(r"d  (\S+)@", screen)[1]
     back = f"invite-sweeper restore --policy policy.yaml --username '{name}@*'"
     assert "would be invited again" in walk.type(f"{back} --dry-run")
-    assert "restored" in walk.type(back, answers=(("Type yes or no", "yes"),))
-
-    # The second night, and every night.
-    walk.wait_until_the_next_night()
-    night = "invite-sweeper sweep --policy policy.yaml -q"
-    assert walk.run_by_cron(night) == ""
+    assert "restored" in walk.type(back, answers=YES)
 
     # One plan over three organizations, applied by the hash that a second person read.
     walk.wait_until_the_next_night()
     walk.type("invite-sweeper plan --policy policy.yaml --out plan.jsonl")
     sha256 = walk.type("invite-sweeper audit show plan.jsonl").split()[-1]
-    by_plan = f"--plan plan.jsonl --plan-sha256 {sha256} --yes"
-    walk.type(f"invite-sweeper sweep --policy policy.yaml {by_plan}")
+    assert all(sha256 in each for each in walk.printed)
+    walk.type_printed("sweep", "--plan", "plan.jsonl", answers=YES)
 
     # The questions, and the auditor's.
     walk.type("invite-sweeper explain 'ada.*@example.com' --policy policy.yaml")
+    walk.type_printed("restore", answers=YES)
     walk.type("invite-sweeper doctor --policy policy.yaml")
     screen = walk.type("invite-sweeper audit show --audit-dir audit")
     assert screen.count("10 deleted") == 3
@@ -206,6 +223,8 @@ def test_walk_from_a_first_refusal_to_an_upgrade_over_three_organizations(walk):
     walk.wait_until_the_next_night()
     walk.type("invite-sweeper validate policy.yaml")
     walk.type("invite-sweeper plan --policy policy.yaml")
+    walk.type_printed("audit", "show")
+    walk.leave_plan()
     assert walk.run_by_cron(night) == ""
     walk.type("invite-sweeper audit verify audit")
     assert not walk.printed
