@@ -4,7 +4,7 @@ import errno
 import gzip
 import re
 import zlib
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from hashlib import sha256
@@ -281,6 +281,10 @@ class FileChain:
             pass
         return self
 
+    def close(self) -> None:
+        """Close the file before its end: a chain that is only let go keeps it open for a while."""
+        self._left.close()
+
     def events(self) -> Iterator[tuple[LineHeader, Event]]:
         """Yield the events, without those of kept invitations and of later versions.
 
@@ -310,7 +314,7 @@ class FileChain:
             raise DamagedFile(self.file.path, line.number, "cannot be decoded") from None
         return record
 
-    def _read(self) -> Iterator[ChainLine]:
+    def _read(self) -> Generator[ChainLine, None, None]:
         with open_log(self.file.path) as file:
             for number, line in enumerate(iter(partial(file.readline, _MAX_LINE_BYTES), b""), 1):
                 self.size += len(line)

@@ -10,7 +10,7 @@ Memory holds one run at a time, and beyond it the counts of each run and the new
 
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -101,10 +101,10 @@ def _written(moment: datetime) -> str:
 def _began_at(file: RunFile) -> datetime | None:
     """Return the instant of a run from its first line; None where it cannot be read."""
     chain = FileChain(file)
-    with suppress(RunError):
-        for line in chain:
-            first = chain.decode(line)
-            return parse_timestamp(first.now) if isinstance(first, RunStarted) else None
+    with closing(chain), suppress(RunError):
+        line = next(iter(chain), None)
+        first = chain.decode(line) if line is not None else None
+        return parse_timestamp(first.now) if isinstance(first, RunStarted) else None
     return None
 
 

@@ -1,8 +1,10 @@
 """The report of a period: its nights, who was concerned, how long, and under which policy."""
 
+import gc
 import hashlib
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 
 import pytest
 from audit.runs import deletion, intent, outcome, planned
@@ -222,6 +224,18 @@ def test_markdown_of_many_long_tables_is_short_enough_for_a_pull_request(directo
     markdown = render_markdown(page_of(directory))
     assert len(markdown) <= 65_536
     assert "20 of 200 rows are shown." in markdown
+
+
+def test_reading_a_period_leaves_no_file_open(directory):
+    for days_ago in (50, 3, 2, 1):
+        write(deleted(days_ago), directory, days_ago=days_ago)
+    gc.disable()  # it would close them, some time
+    try:
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        assert page_of(directory, until=NOW - 2 * DAY + HOUR).nights
+        assert len(list(Path("/proc/self/fd").iterdir())) == before
+    finally:
+        gc.enable()
 
 
 def test_who_was_kept_by_an_entry_is_told_once_as_of_the_last_night(directory):
