@@ -84,7 +84,7 @@ def start(world: World, *arguments: str, **streams: object) -> Fork:
     return Fork(words, cli.folder, environment, short_waits=True, **streams)
 
 
-LONG_QUESTION = "from invite_sweeper.sweep import run; run.MAX_QUESTION_S = 0.0"
+LONG_QUESTION = "from invite_sweeper.sweep import run; run.MAX_PAUSE_S = 0.0"
 """Executed before the program: any question is a long one."""
 
 
