@@ -188,6 +188,18 @@ def test_no_secret_of_an_invitation_is_written_and_nothing_with_one_is_planned(n
     assert not is_recordable(invitation(), f"rule {SECRET}")
 
 
+@pytest.mark.parametrize("escaped", ["", 'a "quoted" name'])
+@pytest.mark.parametrize("secret", [SECRET, "s3cr\u200b3t-value", '"s3cr3t-value'])
+def test_no_secret_is_in_a_line_with_many_values(secret: str, escaped: str) -> None:
+    SECRETS.add(SECRET)
+    roles = (*(f"ROLE_{number}" for number in range(200)), secret, escaped)
+    one = invitation(source=Source.USERS, roles=roles)
+    line = line_of(event_of(Kept, one, reason="unrecordable")).decode()
+    assert "***" in line
+    assert not any(part in line for part in (SECRET, "s3cr", "value"))
+    assert not is_recordable(one, "forgotten")
+
+
 @pytest.mark.parametrize("name", ["error_code", "seen_before", "seen_after"])
 def test_no_secret_of_an_answer_is_written(name: str) -> None:
     SECRETS.add(SECRET)
@@ -196,7 +208,12 @@ def test_no_secret_of_an_answer_is_written(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("length", "shown"), [(1_024, "x" * 1_024), (2_000, "x" * 1_024 + "… (2,000 characters)")]
+    ("length", "shown"),
+    [
+        (1_024, "x" * 1_024),
+        (1_025, "x" * 1_024 + "… (1,025 characters)"),
+        (2_000, "x" * 1_024 + "… (2,000 characters)"),
+    ],
 )
 def test_a_long_value_is_cut_visibly_and_not_planned(length: int, shown: str) -> None:
     one = invitation(username="x" * length)
