@@ -2,10 +2,13 @@
 
 import csv
 import json
+import re
+import shlex
 from datetime import timedelta
 
 import faults
 import pytest
+from builders import ORG
 from running import wait_until
 from terminals import terminal_of
 
@@ -74,3 +77,88 @@ def test_deletions_of_a_killed_run_are_among_the_deleted_and_recovered_counts_th
     lines = [json.loads(line) for line in cli.run(*query, "-o", "json").out.splitlines()]
     assert sorted(line["invitation_id"] for line in lines) == sorted(cli.sim.deleted)
     assert sum("recovers" in line for line in lines) == 3
+
+
+# What became of people, in all runs --------------------------------------------------------------
+
+
+def lines_of(done):
+    """Return the run, the mode and the rest of each line."""
+    return [re.split("  +", line.strip(), maxsplit=3) for line in done.out.splitlines()]
+
+
+@pytest.fixture
+def nights(cli):
+    """Plan, delete and restore the same person; another one stays."""
+    assert cli.plan().code == 0
+    assert cli.sweep().summary["deleted"] == 1
+    assert cli.run("restore", "--policy", "policy.yaml").code == 0
+    assert cli.sweep().code == 0
+    return cli
+
+
+def test_a_username_without_a_run_is_the_history_of_the_person_a_line_each_with_its_run(nights):
+    done = nights.run("audit", "show", "--audit-dir", "audit", "--username", "OLD@*")
+    where = f"old@example.com · Sandbox of organization Example Industries ({ORG}) · invites"
+    assert [(run, mode, what) for run, _, mode, what in lines_of(done)] == [
+        ("1", "dry-run", f"would be deleted by rule forgotten · {where}"),
+        ("2", "sweep", f"deleted by rule forgotten · {where}"),
+        ("3", "restore", f"restored · {where}"),
+        ("4", "sweep", f"kept: too young for every rule · {where}"),
+    ]
+    assert (done.code, done.err, "SHA-256" in done.out) == (0, "", False)
+
+
+def test_json_and_csv_have_every_line_with_its_run_and_mode(nights):
+    words = ("audit", "show", "--audit-dir", "audit", "--username", "old@*")
+    rows = [json.loads(line) for line in nights.run(*words, "-o", "json").out.splitlines()]
+    expected = [
+        (1, "dry-run", "planned"),
+        (2, "sweep", "planned"),
+        (2, "sweep", "intent"),
+        (2, "sweep", "outcome"),
+        (3, "restore", "intent"),
+        (3, "restore", "outcome"),
+        (4, "sweep", "kept"),
+    ]
+    assert [(row["run"], row["mode"], row["event"]) for row in rows] == expected
+    table = csv.DictReader(nights.run(*words, "-o", "csv").out.splitlines())
+    assert [(int(row["run"]), row["mode"], row["event"]) for row in table] == expected
+
+
+def test_history_fits_a_terminal_of_80_columns(nights):
+    words = ("audit", "show", "--audit-dir", "audit", "--username", "old@*")
+    with terminal_of(nights, *words, columns=80) as screen:
+        _, shown = screen.end()
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "old@example.com" in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("--username", "olt@example.com"), 0, "No line of 4 runs matches. Did you mean old@exam"),
+        (("--username", "zed@*"), 0, "No line of 4 runs matches."),
+        (("2", "--username", "zed@*"), 0, "No line of run 2 matches."),
+        (("--outcome", "failed"), 0, "No line of 4 runs matches."),
+        (("--since", "2026-12-02", "--until", "2026-12-01"), 2, "--since is not before --until"),
+    ],
+)
+def test_what_matches_nothing_is_said_in_a_sentence(nights, words, code, said):
+    done = nights.run("audit", "show", "--audit-dir", "audit", *words)
+    assert (done.code, done.out, said in done.err) == (code, "", True)
+    assert "SHA-256" not in done.out
+
+
+def test_directory_without_a_run_is_wrong_usage(cli):
+    for words in (("audit", "show"), ("audit", "verify"), ("report",)):
+        done = cli.run(*words, "--audit-dir", "nowhere")
+        (error,) = done.errors
+        assert (done.code, error.endswith("/nowhere contains no file of a run.")) == (2, True)
+
+
+def test_run_that_is_not_there_is_answered_with_the_command_that_lists_them(nights):
+    done = nights.run("audit", "show", "99", "--audit-dir", "audit")
+    (command,) = re.findall("List the runs with: invite-sweeper (.*)", done.err)
+    assert done.code == 2
+    assert nights.run(*shlex.split(command)).out.count(" UTC  ") == 4
