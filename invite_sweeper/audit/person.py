@@ -20,13 +20,12 @@ from invite_sweeper.audit.events import (
 from invite_sweeper.audit.reader import ChainLine, FileChain, RunFile
 from invite_sweeper.audit.search import LineFilter
 from invite_sweeper.models import Invitation, Outcome
+from invite_sweeper.text import casefold_visible
 
 Place: TypeAlias = tuple[str, ...]
 """Where a person was deleted: the project or organization, and the user there."""
 _CONFIRMED: Final = frozenset({Outcome.DELETED, Outcome.ACCEPTED_DURING})
 _MAX_CLOSE: Final = 3
-_MIN_RATIO: Final = 0.8
-"""Of two addresses of one domain more than half is always equal."""
 
 
 class HistoryLine(NamedTuple):
@@ -163,15 +162,18 @@ def names_of(chain: FileChain) -> Iterator[str]:
 def close_names(terms: Iterable[str], names: Iterable[str]) -> tuple[str, ...]:
     """Return the names that a mistyped one may mean, the closest first, each once.
 
-    A term is compared with each name and with its part before the `@`, as a glob often has only
-    that.
+    The parts before the `@` are compared: two addresses of one domain are always similar, and a
+    mistyped domain leaves them equal.
     """
-    folded: dict[str, str] = {}
+    by_local_part: dict[str, dict[str, None]] = {}
     for name in names:
-        folded[name.casefold()] = name
-        folded.setdefault(name.casefold().partition("@")[0], name)
+        by_local_part.setdefault(_local_part(name), {})[name] = None
     close: dict[str, None] = {}
     for term in terms:
-        matches = get_close_matches(term.casefold().strip("*"), folded, _MAX_CLOSE, _MIN_RATIO)
-        close |= dict.fromkeys(folded[match] for match in matches)
+        for match in get_close_matches(_local_part(term), by_local_part, _MAX_CLOSE):
+            close |= by_local_part[match]
     return tuple(close)[:_MAX_CLOSE]
+
+
+def _local_part(name: str) -> str:
+    return casefold_visible(name).partition("@")[0].strip("*")

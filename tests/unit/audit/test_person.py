@@ -1,0 +1,131 @@
+"""What runs did with people: what counts of each run, the last deletion, and close names."""
+
+import pytest
+from audit.runs import deletion, intent, outcome, planned, started, write_run
+from hypothesis import given
+from hypothesis import strategies as st
+
+from invite_sweeper.audit import AuditDirectory, LineFilter, RunFile
+from invite_sweeper.audit.person import (
+    HistoryReader,
+    close_names,
+    last_deletions,
+    names_of,
+    runs_of,
+)
+from invite_sweeper.audit.reader import FileChain
+from invite_sweeper.models import Entry, Source
+from invite_sweeper.text import Globs
+
+
+def history_of(directory, **criteria):
+    """Return what all runs of a directory did."""
+    reader = HistoryReader(LineFilter(**criteria))
+    return [line for file in directory.files() for line in reader.read(FileChain(file))]
+
+
+def runs(lines):
+    return [(line.run.number, line.event.invitation_id[-1:]) for line in lines]
+
+
+def test_of_each_invitation_the_last_line_of_a_run_counts(directory):
+    write_run(
+        directory, "r1", *deletion(1), planned(2), planned(3), intent(planned(3)), killed=True
+    )
+    settled = outcome(planned(3), "already_gone", recovers="r1")
+    replaced = outcome(planned(4), "failed", replaces="deleted")
+    write_run(directory, "r2", settled, *deletion(4), replaced, *deletion(3))
+    found = [
+        (line.run.number, line.event.event, getattr(line.event, "outcome", None))
+        for line in history_of(directory, username="*")
+    ]
+    assert found == [
+        (1, "outcome", "deleted"),
+        (1, "planned", None),
+        (1, "intent", None),
+        (2, "outcome", "already_gone"),
+        (2, "outcome", "failed"),
+        (2, "outcome", "deleted"),
+    ]
+
+
+def test_last_deletion_of_each_person_in_each_place_counts_in_the_order_of_the_runs(directory):
+    write_run(directory, "r1", *deletion(1), *deletion(2))
+    write_run(directory, "r2", *deletion(3, username="PERSON-1@example.com"))
+    write_run(directory, "r3", *deletion(2, "failed"))
+    lines = history_of(directory)
+    found = last_deletions(lines)
+    assert runs(found) == [(1, "2"), (2, "3")]
+    assert [run.number for run in runs_of(found)] == [1, 2]
+
+
+def test_several_lists_of_a_place_count_if_one_run_deleted_from_them(directory):
+    project = planned().project_id
+    users = {"source": Source.USERS, "project_id": project, "username": "ada@example.com"}
+    invites = {**users, "source": Source.INVITES}
+    write_run(directory, "r1", *deletion(1, **users), *deletion(2, **invites))
+    assert runs(last_deletions(history_of(directory))) == [(1, "1"), (1, "2")]
+    write_run(directory, "r2", *deletion(3, **users))
+    assert runs(last_deletions(history_of(directory))) == [(2, "3")]
+
+
+@pytest.mark.parametrize("mode", ["restore", "dry-run"])
+def test_an_open_request_of_another_mode_is_no_deletion(directory, mode):
+    write_run(directory, "r1", intent(planned()), start=started(mode=mode), killed=True)
+    assert last_deletions(history_of(directory), unconfirmed=True) == ()
+
+
+def test_terms_match_the_id_of_each_entry_and_the_name(directory):
+    entry = Entry(Source.USERS, "a" * 24, "f" * 24)
+    write_run(directory, "r1", *deletion(1, entries=(entry,)), *deletion(2))
+    for term in ("F" * 24, planned(1).invitation_id, "Person-1@*"):
+        assert [line.event.username for line in history_of(directory, terms=[term])] == [
+            "person-1@example.com"
+        ]
+    both = history_of(directory, terms=["f" * 24, "person-2*"])
+    assert runs(both) == [(1, "1"), (1, "2")]
+    assert history_of(directory, username="f" * 24) == []
+
+
+NAMES = st.text(st.sampled_from("aA.b*?[]-@\u212a\u0131\u00df "), min_size=1, max_size=8)
+
+
+@given(name=NAMES, globs=st.lists(NAMES, min_size=1, max_size=3))
+def test_what_a_glob_matches_is_found_whatever_the_letters(tmp_path_factory, name, globs):
+    directory = AuditDirectory(tmp_path_factory.mktemp("log"))
+    write_run(directory, "r1", *deletion(1, username=name))
+    is_found = bool(history_of(directory, terms=globs))
+    assert is_found == (
+        Globs(globs).matches(name) or Globs(globs).matches(planned(1).invitation_id)
+    )
+
+
+@pytest.mark.parametrize(
+    ("term", "found"),
+    [
+        ("kofi.itoo33@example.com", ("Kofi.Ito33@example.com",)),
+        ("KOFI.ITTO33*", ("Kofi.Ito33@example.com",)),
+        ("bo@exmaple.org", ("bo@example.com",)),
+        ("lena@example.com", ()),  # the domain alone is not close
+        ("*", ()),
+        ("", ()),
+    ],
+)
+def test_names_that_come_close_are_found_by_the_part_before_the_domain(term, found):
+    names = ["Kofi.Ito33@example.com", "Kofi.Ito33@example.com", "bo@example.com"]
+    assert close_names([term], names) == found
+
+
+def test_at_most_three_names_are_close():
+    assert (
+        len(close_names(["person-1@example.com"], [f"person-{n}@example.com" for n in range(9)]))
+        == 3
+    )
+
+
+def test_names_are_those_of_planned_people_and_requests(directory):
+    path = write_run(directory, "r1", *deletion(1), planned(2))
+    assert sorted({*names_of(FileChain(RunFile.of(path)))}) == [
+        "person-1@example.com",
+        "person-2@example.com",
+    ]
