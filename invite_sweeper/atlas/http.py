@@ -8,6 +8,7 @@ import asyncio
 import ipaddress
 import os
 import platform
+import re
 import socket
 import threading
 import urllib.request
@@ -17,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from http.client import NO_CONTENT, PROXY_AUTHENTICATION_REQUIRED, UNAUTHORIZED
+from http.client import NO_CONTENT, OK, PROXY_AUTHENTICATION_REQUIRED, UNAUTHORIZED
 from typing import Final, NamedTuple, TypeAlias
 
 import aiohttp
@@ -33,7 +34,7 @@ from invite_sweeper.atlas.limits import TokenBucket
 from invite_sweeper.atlas.responses import CANCELLED, RequestFailed, Response, ResponseOrFailure
 from invite_sweeper.errors import UsageError
 from invite_sweeper.models import Sending
-from invite_sweeper.redaction import SECRETS
+from invite_sweeper.redaction import SECRETS, Redactor
 
 USER_AGENT: Final = (
     f"invite-sweeper/{__version__} ({platform.system().lower()}; {platform.machine()})"
@@ -42,6 +43,8 @@ TIMEOUT: Final = aiohttp.ClientTimeout(total=120.0, connect=10.0)
 """For one attempt. Some responses take more than 50 s; `connect` includes DNS and TLS."""
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 """Of one response, decompressed."""
+_DIGEST_RESPONSE: Final = re.compile(r'\bresponse="([0-9a-f]+)"')
+"""In the header `Authorization`. Source: RFC 7616, section 3.4."""
 
 NOT_SENT_ERRORS: Final = (
     aiohttp.ClientConnectorError,
@@ -173,6 +176,23 @@ async def read_body(response: aiohttp.ClientResponse) -> bytes:
     return b"".join(chunks)
 
 
+def without_digest_response(body: bytes, authorization: str) -> bytes:
+    """Return a body without the digest response of its request, in whatever spelling it echoes it.
+
+    Each request has a response of its own, so it is no secret of the process (`SECRETS`): what
+    echoes it is the answer to that request, where it is removed before anybody reads the answer.
+
+    Args:
+        authorization: The header of the request.
+    """
+    found = _DIGEST_RESPONSE.search(authorization)
+    if found is None or not body:
+        return body
+    redactor = Redactor()
+    redactor.add(found[1])
+    return redactor.redact_bytes(body)
+
+
 Body: TypeAlias = Mapping[str, str] | bytes
 Authorization: TypeAlias = Secret | aiohttp.DigestAuthMiddleware
 
@@ -192,6 +212,10 @@ class Request(NamedTuple):
     parse: Callable[[bytes], object] | None = None
     progress: Sending | None = None
     body: Body | None = None
+
+    def is_parsed(self, status: int) -> bool:
+        """Return whether the body of a response with this status is parsed: no error quotes it."""
+        return self.parse is not None and status == OK
 
     def is_cancelled(self) -> bool:
         """Return whether nothing more may be sent."""
@@ -268,6 +292,9 @@ class HttpSession:
                 done = method == "DELETE" and response.status == NO_CONTENT
                 content = b"" if done else await read_body(response)
                 content = content or b"".join(bodies_of_401[-1:])
+                if not isinstance(authorization, Secret) and not request.is_parsed(response.status):
+                    signed = response.request_info.headers.get("Authorization", "")
+                    content = without_digest_response(content, signed)
                 return Response(response.status, response.headers, content)
             finally:
                 if not response.closed:  # without a body, the connection is released already
