@@ -7,10 +7,11 @@ import zipfile
 import pytest
 from benchmarks.figures import LARGEST
 from benchmarks.measuring import fresh_atlas, wide_policy
+from benchmarks.nights import write_nights
 from builders import policy_bytes
 from company_network import ATLAS, company_network
 from deploy.containers import BASE, HARDENED, IMAGE, until
-from deploy.manifests import ROOT
+from deploy.manifests import KUBERNETES, ROOT, load
 from deploy.stage import USER, staged
 
 from invite_sweeper.endings import ExitCode
@@ -151,6 +152,36 @@ def test_largest_estate_that_atlas_allows_is_swept_in_the_memory_of_the_pod(
 
     assert deleted == {"sweep": LARGEST.invitations, "plan": 0}
     assert LARGEST.invitations > 25_000
+
+
+@pytest.mark.parametrize("deletions", [100, pytest.param(1_000, marks=pytest.mark.weekly)])
+def test_year_of_nights_is_read_in_the_memory_of_the_pod(containers, image, tmp_path, deletions):
+    night_job = load(KUBERNETES / "base/cronjob.yaml")["spec"]["jobTemplate"]["spec"]
+    (box,) = night_job["template"]["spec"]["containers"]
+    limit = box["resources"]["limits"]["memory"].removesuffix("i").lower()
+    with staged(tmp_path, projects=2, stale=3) as stage:
+        write_nights(stage.audit / "audit", 365, deletions)
+        for path in (stage.audit / "audit", *(stage.audit / "audit").iterdir()):
+            os.chown(path, USER, USER)
+        before = (*RUN, f"--memory={limit}", f"--memory-swap={limit}", "--network=host")
+        shown = {
+            name: containers.podman(*before, *stage.mounts, IMAGE, *words, check=False)
+            for name, words in {
+                "doctor": ["doctor"],
+                "sweep": ["sweep", "--output=json"],
+                "list": ["audit", "show"],
+                "run": ["audit", "show", "365", "--output=csv"],
+            }.items()
+        }
+
+        codes = {name: done.returncode for name, done in shown.items()}
+        # doctor warns of the policy's one list, which Atlas will retire.
+        assert codes == {"doctor": ExitCode.PARTIAL, "sweep": 0, "list": 0, "run": 0}, shown
+        assert "a sweep would run" in shown["doctor"].stdout
+        assert json.loads(shown["sweep"].stdout)["deleted"] == 6
+        assert shown["run"].stdout.count("\n") > deletions
+        stage.assert_swept_once()
+        assert stage.assert_sound() == 366
 
 
 @pytest.mark.weekly
