@@ -69,10 +69,10 @@ def run(*command, check=True, **options):
     return done
 
 
-def fetch_wheels(folder, machine):
-    """Download the wheels of the lock for the image's Python; pip checks their hashes."""
+def fetch_wheels(folder, machine, lock=ROOT / "requirements.lock"):
+    """Download the wheels of a lock for the image's Python; pip checks their hashes."""
     platforms = ["--platform=any", *(f"--platform={name}_{machine}" for name in MANYLINUX)]
-    run(*DOWNLOAD, "-d", folder, *WHEELS, *platforms, "-r", ROOT / "requirements.lock")
+    run(*DOWNLOAD, "-d", folder, *WHEELS, *platforms, "-r", lock)
 
 
 @dataclass(frozen=True)
