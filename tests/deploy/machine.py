@@ -107,7 +107,7 @@ def started(containers, folder):
         containers.podman(
             "run", "--detach", "--pull=never", f"--name={NAME}", "--systemd=always", "--user=0",
             "--network=host", "--cap-add=SYS_ADMIN", "--security-opt=seccomp=unconfined",
-            INSTALLED, *INIT,
+            *containers.wheels, INSTALLED, *INIT,
         )  # fmt: skip
         try:
             yield Machine(containers, stage).set_up()

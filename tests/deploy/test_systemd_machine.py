@@ -4,9 +4,11 @@ import re
 
 import pytest
 from company_network import ATLAS, company_network
-from deploy.machine import STATE, started
+from deploy.containers import fetch_wheels, until
+from deploy.machine import HOME, STATE, started
+from deploy.mailing import KEY, accepts, announcement, post
 from deploy.manifests import DEPLOY
-from readmes import ARCHIVE, OPERATORS, section
+from readmes import ARCHIVE, MAIL, OPERATORS, section
 
 from invite_sweeper.endings import ExitCode
 
@@ -113,6 +115,28 @@ def test_archive_of_the_page_has_every_run_and_a_timer(followed, machine):
     assert machine.run("runuser", "-u", "invite-sweeper", "--", *verify).stdout.startswith("Sound")
     timer = machine.run("systemctl", "list-timers", "--no-pager", "invite-sweeper-archive.timer")
     assert re.search(r"0[56]:(4[7-9]|5\d|[01]\d):\d\d ", timer.stdout)
+
+
+def test_webhook_of_the_page_mails_an_inviter(followed, machine, containers, mailbox, smtp):
+    smtp.start()
+    fetch_wheels(containers.folder / "wheels", "x86_64", DEPLOY / "mail-inviters/requirements.lock")
+    for name, text in (("hook-key", KEY), ("smtp-password", "pw")):
+        machine.write(f"{HOME}/{name}", text)
+    # The mail server of the test has no users.
+    unit = "mail-inviters.service"
+    more = f"Environment=SMTP_PORT={smtp.port}\nPrivateUsers=no\n"
+    machine.write(f"/etc/systemd/system/{unit}.d/test.conf", f"[Service]\n{more}")
+    machine.follow(section(MAIL, "systemd"))
+    settings = "/etc/invite-sweeper/mail-inviters.env"
+    machine.run("sed", "-i", "s/smtp.example.com/127.0.0.1/; /SMTP_USERNAME/d", settings)
+    machine.run("systemctl", "restart", unit)
+    until(lambda: accepts(8025), within_s=60)
+    answer = post("http://127.0.0.1:8025/", announcement())
+    log = machine.run("journalctl", f"--unit={unit}", "--output=cat").stdout
+    machine.run("systemctl", "disable", "--now", unit)
+
+    assert answer == 204, log
+    assert mailbox.take().keys() == {"ada@example.com"}
 
 
 def test_timer_is_scheduled_for_the_night(followed, machine):
