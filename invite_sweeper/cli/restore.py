@@ -91,7 +91,14 @@ async def _restore(session: Session, wanted: Wanted) -> int:
             if session.options.dry_run:
                 _show_plan(session, plan, show_people)
                 return plan.exit_code
-            if plan.to_invite and not await confirm(session, partial(_ask, plan, show_people)):
+            has_asked = False
+
+            def ask(console: Console) -> None:
+                nonlocal has_asked
+                has_asked = True
+                _ask(plan, show_people, console)
+
+            if plan.to_invite and not await confirm(session, ask):
                 raise Cancelled("Cancelled.")
             command = session.command(history, restores=deletions.run_ids)
             result = Result(command, organizations, Progress(session.log, None))
@@ -100,7 +107,7 @@ async def _restore(session: Session, wanted: Wanted) -> int:
                 opened = chain.from_iterable(history.open_intents(base_url).values())
                 record.end = end = await restorer.run(plan, opened)
             session.last_resort.exit_code = end.exit_code
-            session.show(record)
+            session.show(record, has_shown_plan=has_asked)
             return end.exit_code
 
 

@@ -92,9 +92,10 @@ class RunRows:
     def _label(self, org_id: str) -> str:
         return escape_unprintable(self.labels.get(org_id, org_id))
 
-    def leave_out_deleted(self) -> None:
+    def leave_out_done(self) -> None:
         """Leave only what became of the plan otherwise than planned."""
-        self.rows = {key: row for key, row in self.rows.items() if row.outcome != Outcome.DELETED}
+        done = {Outcome.DELETED, Outcome.RESTORED}
+        self.rows = {key: row for key, row in self.rows.items() if row.outcome not in done}
 
     def first(self, max_rows: int) -> list[Row]:
         """Return the first rows in their order: what failed, then of each organization as many."""

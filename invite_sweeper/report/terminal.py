@@ -81,7 +81,7 @@ def show_result(
     told = {"error", "warning"} if console.is_terminal else {"error"}
     found = read_rows(record)
     if differing_only:
-        found.leave_out_deleted()
+        found.leave_out_done()
     _write(console, _run(console.width, record, found, advisor, told))
     show_whole(console, plan)
 

@@ -230,6 +230,8 @@ def test_question_lists_the_users_and_only_yes_invites_them(cli, answer, code):
         terminal.type(answer)
         ended, text = terminal.end()
     assert (ended, posts(cli)) == (code, 3 if code == 0 else 0)
+    after = text.rpartition("again?")[2]
+    assert "AGE  INVITED" not in after  # the list was shown above the question
     assert code == 0 or "Cancelled. No one was invited." in text
 
 
