@@ -35,8 +35,8 @@ from invite_sweeper.cli.options import (
     DOCUMENTATION,
     FILE,
     PRESENT,
-    Command,
     RunOptions,
+    SectionedCommand,
     option,
     options,
 )
@@ -90,7 +90,7 @@ def audit() -> None:
     """List, show and verify the runs of an audit directory."""
 
 
-@audit.command(cls=Command)
+@audit.command(cls=SectionedCommand)
 @click.argument(
     "runs", help="Numbers, ids or files of runs; without one, all are listed.", nargs=-1
 )
@@ -334,7 +334,7 @@ def _csv_lines(lines: Iterable[tuple[Record, ChainLine]]) -> Iterator[bytes]:
         yield csv_row((*cells, csv_cell(other or None), line.hash))
 
 
-@audit.command("verify", cls=Command)
+@audit.command("verify", cls=SectionedCommand)
 @_PATHS
 @options("policy", "audit_dir", "output")
 @click.option(
@@ -388,7 +388,7 @@ def _verify_runs(
     return directory.files(), verify_directory(directory, expect_head)
 
 
-@click.command(cls=Command)
+@click.command(cls=SectionedCommand)
 @_PATHS
 @options("policy", "audit_dir")
 @option(

@@ -12,7 +12,7 @@ import click
 from rich.rule import Rule
 
 from invite_sweeper.cli.console import stdout_console
-from invite_sweeper.cli.options import Command, RunOptions
+from invite_sweeper.cli.options import RunOptions, SectionedCommand
 from invite_sweeper.cli.simulate import build
 from invite_sweeper.cli.sweep import run_command
 from invite_sweeper.simulator import SimulatedAtlas, serve
@@ -46,7 +46,7 @@ _STEPS = (
 )
 
 
-@click.command(cls=Command)
+@click.command(cls=SectionedCommand)
 def demo() -> None:
     """Show a dry run and two sweeps against a simulated Atlas.
 

@@ -16,7 +16,7 @@ from invite_sweeper.audit import History
 from invite_sweeper.audit.events import RunWarning
 from invite_sweeper.cli.checks import Checks, DiagnosisResult, OrganizationName, show
 from invite_sweeper.cli.console import run_async, stdout_console, write_json
-from invite_sweeper.cli.options import CONNECTED, Command, RunOptions, option, options
+from invite_sweeper.cli.options import CONNECTED, RunOptions, SectionedCommand, option, options
 from invite_sweeper.cli.session import Session, load_policy
 from invite_sweeper.cli.sweep import check_outputs
 from invite_sweeper.cli.view import Progress
@@ -56,7 +56,7 @@ _KINDS: Final = {
 }
 
 
-@click.command(cls=Command)
+@click.command(cls=SectionedCommand)
 @options(*CONNECTED[:3], "out", *CONNECTED[3:], "metrics_file", "pushgateway")
 @option("Integration", "--notify", is_flag=True, help="Send a test message to each receiver.")
 def doctor(notify: bool, **given: Any) -> None:  # noqa: ANN401

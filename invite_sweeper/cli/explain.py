@@ -16,7 +16,7 @@ from invite_sweeper.audit.person import close_names, names_of
 from invite_sweeper.cli.checks import OrganizationName
 from invite_sweeper.cli.console import run_async, stdout_console, write_json
 from invite_sweeper.cli.looking import Judged, Look, look, read_activity_links
-from invite_sweeper.cli.options import CONNECTED, Command, RunOptions, option, options
+from invite_sweeper.cli.options import CONNECTED, RunOptions, SectionedCommand, option, options
 from invite_sweeper.cli.past import Deed, PersonHistory, person_in, read_past
 from invite_sweeper.cli.session import Session, load_policy
 from invite_sweeper.endings import ExitCode, exact_glob
@@ -35,7 +35,7 @@ from invite_sweeper.text import (
 _MAX_NAMES = 20
 
 
-@click.command(cls=Command)
+@click.command(cls=SectionedCommand)
 @click.argument(
     "terms", help="The id or username of an invitation, or a glob for either.", metavar="TERM...",
     nargs=-1, required=True,

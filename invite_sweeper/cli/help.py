@@ -10,7 +10,7 @@ from rich.markdown import Markdown
 
 from invite_sweeper.cli.console import stdout_console
 from invite_sweeper.cli.main import app
-from invite_sweeper.cli.options import Command
+from invite_sweeper.cli.options import SectionedCommand
 from invite_sweeper.endings import REFUSAL_REASONS, Advisor, ExitCode, Reason
 from invite_sweeper.errors import UsageError
 from invite_sweeper.json_text import to_json
@@ -28,7 +28,7 @@ TOPICS: Final = {
 }
 
 
-@click.command(cls=Command)
+@click.command(cls=SectionedCommand)
 @click.argument(
     "name", help=f"One of {', '.join(TOPICS)}, or a command.", metavar="[TOPIC]", required=False
 )

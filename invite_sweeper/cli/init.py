@@ -25,7 +25,7 @@ from invite_sweeper.atlas.credentials import (
 )
 from invite_sweeper.atlas.http import parse_base_url
 from invite_sweeper.cli.console import configure_logging, run_async
-from invite_sweeper.cli.options import DEFAULT_POLICY, FILE, Command, RunOptions, options
+from invite_sweeper.cli.options import DEFAULT_POLICY, FILE, RunOptions, SectionedCommand, options
 from invite_sweeper.cli.session import Session, read_all_credentials
 from invite_sweeper.cli.view import Progress
 from invite_sweeper.endings import Reason
@@ -93,7 +93,7 @@ def _parse_age(text: str) -> str:
     return text.strip()
 
 
-@click.command(cls=Command)
+@click.command(cls=SectionedCommand)
 @click.argument(
     "path", help="The file to write; it must not exist.", metavar="[POLICY]",
     type=FILE, default=DEFAULT_POLICY,

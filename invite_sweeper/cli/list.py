@@ -11,7 +11,7 @@ from msgspec import structs
 from invite_sweeper.cli.console import json_line, run_async, stdout_console
 from invite_sweeper.cli.csv_rows import csv_cell, csv_row
 from invite_sweeper.cli.looking import Look, look
-from invite_sweeper.cli.options import CONNECTED, Command, RunOptions, option, options
+from invite_sweeper.cli.options import CONNECTED, RunOptions, SectionedCommand, option, options
 from invite_sweeper.cli.session import Session, load_policy
 from invite_sweeper.cli.streams import OUTPUTS
 from invite_sweeper.errors import UsageError
@@ -46,7 +46,7 @@ class ListedInvitation(Invitation, frozen=True, kw_only=True, omit_defaults=Fals
     goes_at: str | None
 
 
-@click.command(cls=Command)
+@click.command(cls=SectionedCommand)
 @options(*_SHARED)
 @option("Filter", "--stale", is_flag=True, help="Only invitations that are stale.")
 @option("Filter", "--kept", is_flag=True, help="Only invitations that are kept.")

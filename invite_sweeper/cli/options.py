@@ -30,7 +30,7 @@ class SectionOption(click.Option):
         self.section = section
 
 
-class Command(click.Command):
+class SectionedCommand(click.Command):
     """A command whose `--help` has sections, and never breaks an option's name at a hyphen."""
 
     def __init__(self, *args: Any, **more: Any) -> None:  # noqa: ANN401

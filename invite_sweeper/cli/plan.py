@@ -5,11 +5,11 @@ from typing import Any
 
 import click
 
-from invite_sweeper.cli.options import FILE, SWEEP, Command, RunOptions, options
+from invite_sweeper.cli.options import FILE, SWEEP, RunOptions, SectionedCommand, options
 from invite_sweeper.cli.sweep import run_command
 
 
-@click.command(cls=Command)
+@click.command(cls=SectionedCommand)
 @click.argument(
     "policy_argument", help="The policy file.", metavar="[POLICY]", required=False, type=FILE
 )

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from invite_sweeper.audit.events import OutcomeLine
 from invite_sweeper.cli.console import run_async, stdout_console, write_json
-from invite_sweeper.cli.options import CONNECTED, Command, RunOptions, options
+from invite_sweeper.cli.options import CONNECTED, RunOptions, SectionedCommand, options
 from invite_sweeper.cli.session import Session, load_policy
 from invite_sweeper.cli.view import Progress, confirm
 from invite_sweeper.endings import WarningLevel
@@ -33,7 +33,7 @@ _NOTHING_INVITED: Final = "No one was invited."
 _MAX_RUNS: Final = 10
 
 
-@click.command(cls=Command)
+@click.command(cls=SectionedCommand)
 @click.argument(
     "run", help="The run to undo: its number, id or file; default: the last that deleted them.",
     required=False, metavar="[RUN]",

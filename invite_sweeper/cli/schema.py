@@ -13,7 +13,7 @@ from invite_sweeper.audit.events import EVENTS, LineHeader
 from invite_sweeper.cli.checks import DiagnosisResult
 from invite_sweeper.cli.explain import Search
 from invite_sweeper.cli.list import ListedInvitation
-from invite_sweeper.cli.options import Command
+from invite_sweeper.cli.options import SectionedCommand
 from invite_sweeper.cli.validate import Validation
 from invite_sweeper.errors import ErrorResult
 from invite_sweeper.json_text import to_json
@@ -35,7 +35,7 @@ _RESULTS: Final[Mapping[str, tuple[str, Any]]] = {
 NAMES: Final = ("policy", *_RESULTS, _AUDIT_LINE)
 
 
-@click.command(cls=Command)
+@click.command(cls=SectionedCommand)
 @click.argument(
     "name", help=f"One of {', '.join(NAMES)}.", metavar="[NAME]", type=click.Choice(NAMES),
     default="policy",

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from invite_sweeper.cli.console import run_async
-from invite_sweeper.cli.options import DOCUMENTATION, FILE, Command
+from invite_sweeper.cli.options import DOCUMENTATION, FILE, SectionedCommand
 from invite_sweeper.errors import UsageError
 from invite_sweeper.simulator import SimulatedAtlas, Size, faults, serve
 from invite_sweeper.simulator.scenarios import (
@@ -46,7 +46,10 @@ def build(
     return sim, environment
 
 
-@click.command(cls=Command, epilog=f"\b\nScenarios:\n{describe_scenarios()}\n\n{DOCUMENTATION}")
+@click.command(
+    cls=SectionedCommand,
+    epilog=f"\b\nScenarios:\n{describe_scenarios()}\n\n{DOCUMENTATION}",
+)
 @click.option(
     "--projects", metavar="N", type=click.IntRange(1), default=12, help="Number of projects."
 )

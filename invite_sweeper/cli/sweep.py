@@ -16,7 +16,7 @@ from invite_sweeper.audit import History, LogReader, RunFile, RunRecord, read_pl
 from invite_sweeper.audit.events import OrganizationResult, RunFinished
 from invite_sweeper.audit.reader import may_replace_plan
 from invite_sweeper.cli.console import run_async, write_json
-from invite_sweeper.cli.options import SWEEP, Command, RunOptions, options
+from invite_sweeper.cli.options import SWEEP, RunOptions, SectionedCommand, options
 from invite_sweeper.cli.session import Session, load_policy
 from invite_sweeper.cli.streams import print_error, print_error_parts
 from invite_sweeper.cli.view import TerminalView
@@ -45,7 +45,7 @@ from invite_sweeper.sweep.scope import Shard
 from invite_sweeper.sweep.steps import SeenAnnouncements
 
 
-@click.command(cls=Command)
+@click.command(cls=SectionedCommand)
 @options(*SWEEP)
 def sweep(**given: Any) -> None:  # noqa: ANN401
     """Find stale invitations and delete them.

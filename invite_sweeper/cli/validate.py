@@ -9,7 +9,7 @@ import msgspec
 
 from invite_sweeper.atlas.credentials import credentials_variables
 from invite_sweeper.cli.console import write_json
-from invite_sweeper.cli.options import DEFAULT_POLICY, FILE, Command, options
+from invite_sweeper.cli.options import DEFAULT_POLICY, FILE, SectionedCommand, options
 from invite_sweeper.cli.session import read_policy
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import ErrorParts
@@ -38,7 +38,7 @@ class Validation(msgspec.Struct, frozen=True):
     error: ErrorParts | None
 
 
-@click.command(cls=Command)
+@click.command(cls=SectionedCommand)
 @click.argument(
     "path", help="The policy file.", metavar="[POLICY]", envvar="INVITE_SWEEPER_POLICY",
     type=FILE, default=DEFAULT_POLICY,
