@@ -38,7 +38,7 @@ from invite_sweeper.redaction import SECRETS
 from invite_sweeper.text import ATLAS_ID, casefold_visible, is_atlas_id
 
 _MAX_RAW_LENGTH: Final = 200
-Row = TypeVar("Row")
+AtlasRow = TypeVar("AtlasRow")
 Item = TypeVar("Item")
 _RFC3339: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 _Id = Annotated[str, msgspec.Meta(pattern=rf"\A{ATLAS_ID}\Z")]
@@ -48,7 +48,7 @@ _Text = Annotated[str, msgspec.Meta(min_length=1)]
 # --- values ----------------------------------------------------------------------------------
 
 
-def parse_object(body: bytes, row_type: type[Row]) -> Row:
+def parse_object(body: bytes, row_type: type[AtlasRow]) -> AtlasRow:
     """Parse the body of a response.
 
     Raises:
@@ -56,7 +56,7 @@ def parse_object(body: bytes, row_type: type[Row]) -> Row:
         InvalidResponse: It is not JSON.
     """
     try:
-        row: Row = _decoder(cast("Hashable", row_type)).decode(body)
+        row: AtlasRow = _decoder(cast("Hashable", row_type)).decode(body)
     except msgspec.ValidationError as error:
         raise UnexpectedContent(f"not as documented: {error}") from None
     except (ValueError, RecursionError):
@@ -82,7 +82,7 @@ def _date(value: str | None) -> str | None:
 
 
 @lru_cache(maxsize=1024)
-def _shared(value: Row) -> Row:
+def _shared(value: AtlasRow) -> AtlasRow:
     """Return an equal value: most invitations of a run have the roles and inviters of others."""
     return value
 
@@ -95,11 +95,11 @@ def _shortened(value: str) -> str:
 # --- rows ------------------------------------------------------------------------------------
 
 
-class Record(msgspec.Struct, rename="camel", gc=False):
+class AtlasObject(msgspec.Struct, rename="camel", gc=False):
     """An object of Atlas: its keys are in camel case, and unknown ones are ignored."""
 
 
-class Assignment(Record):
+class Assignment(AtlasObject):
     """Roles in a project. Invitations have one string `groupRole`, users an array `groupRoles`."""
 
     group_id: str | None = None
@@ -110,14 +110,14 @@ class Assignment(Record):
 Assignments: TypeAlias = tuple[Assignment, ...]
 
 
-class OrganizationRoles(Record):
+class OrganizationRoles(AtlasObject):
     """The roles of a user of an organization."""
 
     org_roles: tuple[str, ...] | None = None
     group_role_assignments: Assignments | None = None
 
 
-class InvitedRow(Record):
+class InvitedRow(AtlasObject):
     """A row of one of the four lists, or one user. No field is required: selection keeps such rows.
 
     `GroupInvitation`, `OrganizationInvitation`, `GroupUserResponse` and `OrgUserResponse` of the
@@ -215,12 +215,12 @@ def _with_links(
     )
 
 
-class _Tag(Record):
+class _Tag(AtlasObject):
     key: str
     value: str
 
 
-class ProjectRow(Record):
+class ProjectRow(AtlasObject):
     """A result of `GET /groups`: of `Group`, `name` and `orgId` are required, `id` is not."""
 
     name: _Text
@@ -237,20 +237,20 @@ class ProjectRow(Record):
         return Project(group_id, self.name, _shared(self.org_id), tags)
 
 
-class OrganizationRow(Record):
+class OrganizationRow(AtlasObject):
     """A result of `GET /orgs`."""
 
     id: _Id
     name: _Text
 
 
-class TeamRow(Record):
+class TeamRow(AtlasObject):
     """A result of `GET /groups/{groupId}/teams`: a team with access (`TeamRole`, 2023-01-01)."""
 
     team_id: _Id
 
 
-class MemberRow(Record):
+class MemberRow(AtlasObject):
     """A user of a project or organization.
 
     Attributes:
@@ -266,14 +266,14 @@ class MemberRow(Record):
             raise ValueError("a user has no username")
 
 
-class ApiKeyRow(Record):
+class ApiKeyRow(AtlasObject):
     """An API key: `ApiKeyUserDetails` of the OpenAPI document; `desc` has up to 250 characters."""
 
     public_key: _Text
     desc: str | None = None
 
 
-class OrgEvent(Record):
+class OrgEvent(AtlasObject):
     """A user was invited to an organization, or joined it.
 
     Source: `UserEventViewForOrg` of the OpenAPI document: `targetUsername` is the user whom the
@@ -300,11 +300,11 @@ class OrgEvent(Record):
 # --- pages -----------------------------------------------------------------------------------
 
 
-class _Link(Record):
+class _Link(AtlasObject):
     rel: str | None = None
 
 
-class ListPage(Record, Generic[Row]):
+class ListPage(AtlasObject, Generic[AtlasRow]):
     """One page of a list.
 
     Attributes:
@@ -313,7 +313,7 @@ class ListPage(Record, Generic[Row]):
         links: To other pages. They are never followed: one could lead to another host.
     """
 
-    results: list[Row]
+    results: list[AtlasRow]
     links: list[_Link] | None = None
 
     @property
@@ -334,7 +334,7 @@ class _Rows(NamedTuple, Generic[Item]):
 
 
 def _parse_page(
-    body: bytes, row_type: type[Row], make: Callable[[Row], Item], *, paged: bool
+    body: bytes, row_type: type[AtlasRow], make: Callable[[AtlasRow], Item], *, paged: bool
 ) -> _Rows[Item]:
     """Parse one page, and make an entry of each row.
 
@@ -343,7 +343,7 @@ def _parse_page(
     """
     try:
         if paged:
-            page: ListPage[Row] = parse_object(body, ListPage[row_type])  # type: ignore[valid-type]
+            page: ListPage[AtlasRow] = parse_object(body, ListPage[row_type])  # type: ignore[valid-type]
         else:
             page = ListPage(parse_object(body, list[row_type]))  # type: ignore[valid-type]
     except UnexpectedContent:
@@ -359,7 +359,7 @@ def _parse_page(
     return _Rows(tuple(entries), page.has_next)
 
 
-def _check_rows(body: bytes, row_type: type[Row], *, paged: bool) -> None:
+def _check_rows(body: bytes, row_type: type[AtlasRow], *, paged: bool) -> None:
     """Raise UnexpectedContent for the first row that is not as documented, if one is not."""
     if paged:
         rows = parse_object(body, ListPage[msgspec.Raw]).results
@@ -410,8 +410,8 @@ async def read_list(
     client: Client,
     endpoint: Endpoint,
     *ids: str,
-    row: type[Row],
-    make: Callable[[Row], Item],
+    row: type[AtlasRow],
+    make: Callable[[AtlasRow], Item],
     key: Callable[[Item], Hashable],
     since: datetime | None = None,
     username: str | None = None,

@@ -16,14 +16,14 @@ from invite_sweeper.atlas.endpoints import Endpoint
 from invite_sweeper.atlas.http import Request
 from invite_sweeper.atlas.lists import (
     ApiKeyRow,
+    AtlasObject,
+    AtlasRow,
     InvitedRow,
     Listing,
     MemberRow,
     OrganizationRow,
     OrgEvent,
     ProjectRow,
-    Record,
-    Row,
     TeamRow,
     parse_object,
     read_list,
@@ -441,22 +441,22 @@ def status_in(result: ResponseOrFailure, listed: Invitation) -> str | None:
     return MembershipStatus.GONE.value if is_already_gone(result) else None
 
 
-def _itself(row: Row) -> Row:
+def _itself(row: AtlasRow) -> AtlasRow:
     """Return the row of a list whose entries are its rows."""
     return row
 
 
-class _Secret(Record):
+class _Secret(AtlasObject):
     expires_at: Annotated[datetime, Meta(tz=True)]
 
 
-class _ServiceAccount(Record):
+class _ServiceAccount(AtlasObject):
     """`OrgServiceAccount` of the OpenAPI document, 2024-08-05."""
 
     secrets: tuple[_Secret, ...]
 
 
-class _ActivityFeed(Record):
+class _ActivityFeed(AtlasObject):
     """`ActivityFeedLinkResponse` of the OpenAPI document, 2025-03-12."""
 
     link: Annotated[str, Meta(pattern=r"^https://[!-~]{1,500}$")]
