@@ -15,15 +15,15 @@ from invite_sweeper.errors import DamagedLog
 from invite_sweeper.models import InvitationKey, Outcome
 from invite_sweeper.text import Globs, casefold_visible
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 _LITERAL: Final = re.compile(r"[a-z0-9@._+-]+")
 
 
 def read_all(
     reader: LogReader,
-    read: Callable[[FileChain], Iterable[T]],
+    read: Callable[[FileChain], Iterable[_T]],
     report: Callable[[DamagedLog], None],
-) -> Iterator[T]:
+) -> Iterator[_T]:
     """Yield what is read from each file; a damage is reported, and the files after it are read.
 
     A command that only shows a log uses it: nothing is decided by what follows a damage.

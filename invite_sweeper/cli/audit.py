@@ -54,7 +54,7 @@ from invite_sweeper.report.page import read_page, render_html
 from invite_sweeper.report.story import StoryLine, tell_verification
 from invite_sweeper.text import escape_unprintable, pluralize
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 def _parse_since(text: str, days: int = 0) -> datetime:
@@ -243,7 +243,7 @@ class _Shown:
         """Whether all files of the directory are gone, of which `HEAD` names the last."""
         return self._reader.is_last_file_missing and not self._reader.files
 
-    def read(self, read: Callable[[FileChain], Iterable[T]]) -> Iterator[T]:
+    def read(self, read: Callable[[FileChain], Iterable[_T]]) -> Iterator[_T]:
         """Yield what is read of each run."""
         if not self._named:
             yield from read_all(self._reader, read, self._report)

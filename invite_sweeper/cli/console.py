@@ -21,7 +21,7 @@ from invite_sweeper.json_text import to_json
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.text import escape_unprintable
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 _PLAIN_WIDTH: Final = 120
 _COLOURS: Final = {"error": "red", "warning": "yellow"}
 _INVISIBLE: Final = re.compile("[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
@@ -124,7 +124,7 @@ except ImportError:
     _loop_factory = None
 
 
-def run_async(main: Coroutine[object, object, T]) -> T:
+def run_async(main: Coroutine[object, object, _T]) -> _T:
     """Run a coroutine to its end and return its result."""
     with asyncio.Runner(loop_factory=_loop_factory) as runner:
         return runner.run(main)

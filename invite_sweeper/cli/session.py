@@ -51,7 +51,7 @@ from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.organization import AtlasOrganization
 from invite_sweeper.text import describe_duration, escape_unprintable
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 _PATIENCE_S: Final = 10.0
 """How long a person at a terminal waits for the first response: the address may be wrong. A
 scheduled run outlasts a minute in which Atlas or the proxy is not reachable."""
@@ -221,7 +221,7 @@ class Session:
             self._warn_of_damage(error)
         return history
 
-    def recall(self, read: Callable[[FileChain], Iterable[T]]) -> Iterator[T]:
+    def recall(self, read: Callable[[FileChain], Iterable[_T]]) -> Iterator[_T]:
         """Yield what is read of all runs of the directory; as `look_at_history`, it warns."""
         try:
             reader = self.directory.reader()

@@ -17,7 +17,7 @@ from invite_sweeper.report.story import describe_instant, display_text
 from invite_sweeper.sweep.selection import describe_keep_reason
 from invite_sweeper.text import pluralize
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 Kind: TypeAlias = Literal["text", "number", "date", "state", "code"]
 NO_OUTCOME: Final = "no_outcome"
 """Of a request that was sent, or may have been, and whose result is not in the file."""
@@ -36,7 +36,7 @@ class Line(NamedTuple):
 Cell: TypeAlias = tuple[Line, ...]
 
 
-class Column(NamedTuple, Generic[T]):
+class Column(NamedTuple, Generic[_T]):
     """A column of a table.
 
     Attributes:
@@ -44,7 +44,7 @@ class Column(NamedTuple, Generic[T]):
     """
 
     heading: str
-    cell: Callable[[T], Cell]
+    cell: Callable[[_T], Cell]
     kind: Kind = "text"
 
 
