@@ -62,7 +62,7 @@ class KeepEnds:
         return {name: frozenset(people) for name, people in self._people.items()}
 
 
-def count_people(found: Collection[Mapping[str, frozenset[PersonKey]]]) -> dict[str, int]:
+def count_by_entry(found: Collection[Mapping[str, frozenset[PersonKey]]]) -> dict[str, int]:
     """Return how many people all organizations together have for each entry."""
     names = {name for people in found for name in people}
     return {

@@ -25,7 +25,7 @@ from invite_sweeper.endings import ExitCode, Reason, WarningCode, WarningLevel
 from invite_sweeper.errors import AuditLogError, CredentialsRefused, RunError
 from invite_sweeper.models import Invitation, Outcome, Source, rfc3339
 from invite_sweeper.sweep.command import Command
-from invite_sweeper.sweep.keep_ends import count_before, count_people
+from invite_sweeper.sweep.keep_ends import count_before, count_by_entry
 from invite_sweeper.sweep.organization import AtlasOrganization, OrganizationPlan, Reading, Swept
 from invite_sweeper.text import pluralize
 
@@ -176,7 +176,7 @@ class Result:
 
     def people_of_ending_entries(self) -> dict[str, int]:
         """Return how many people each keep entry that ends keeps, or would still keep."""
-        return count_people([reading.ending for reading in self.readings])
+        return count_by_entry([reading.ending for reading in self.readings])
 
     def people_before(self) -> dict[str, int]:
         """Return how many people earlier runs saw behind each keep entry that has ended."""

@@ -8,7 +8,7 @@ from sweep.night import Night, later
 
 from invite_sweeper.endings import WarningCode, WarningLevel
 from invite_sweeper.models import Source
-from invite_sweeper.sweep.keep_ends import KeepEnds, count_people, describe_ends
+from invite_sweeper.sweep.keep_ends import KeepEnds, count_by_entry, describe_ends
 from invite_sweeper.sweep.selection import Selector
 
 DAY = timedelta(days=1)
@@ -25,7 +25,7 @@ def people(rules, *entries):
     """Return how many people each entry has."""
     ends = KeepEnds(rules, TODAY, lambda prolonged: Selector(prolonged, NOW))
     ends.add(entries)
-    return count_people([ends.people])
+    return count_by_entry([ends.people])
 
 
 @pytest.mark.parametrize("source", Source)
@@ -50,7 +50,7 @@ def test_people_are_counted_and_not_invitations(days):
         ends = KeepEnds(trip(days), TODAY, lambda prolonged: Selector(prolonged, NOW))
         ends.add([one])
         found.append(ends.people)
-    assert count_people(found) == {"trip": 1}
+    assert count_by_entry(found) == {"trip": 1}
     assert people(trip(days), *(entry_of(Source.USERS, number) for number in range(3)))["trip"] == 3
 
 
