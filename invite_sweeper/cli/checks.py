@@ -120,7 +120,7 @@ class Checks:
 _STYLES: Final = {"ok": "green", "warning": "yellow", "failed": "bold red"}
 
 
-def show(console: Console, result: DiagnosisResult, *, quiet: bool = False) -> None:
+def show_checks(console: Console, result: DiagnosisResult, *, quiet: bool = False) -> None:
     """Write each check with its hint below, and the verdict; control characters are escaped.
 
     The checks of each organization have a heading. A terminal gets lines that are wrapped at

@@ -37,7 +37,7 @@ def serve_in_thread(sim: SimulatedAtlas) -> Iterator[str]:
         loop.close()
 
 
-INVITED = "mira.web@partner.example.net"
+INVITED_IN_WEB = "mira.web@partner.example.net"
 """Whom the demo invites as the web interface of Atlas does."""
 _STEPS = (
     ("1  A dry run", "It lists what a sweep would delete, and deletes nothing.", True),
@@ -59,7 +59,7 @@ def demo() -> None:
     policy.write_text(SCENARIOS[DEFAULT_SCENARIO].policy(), "utf-8")
     sim, credentials = build(projects=5, invitations=3)
     sim.add_user(
-        INVITED,
+        INVITED_IN_WEB,
         age=timedelta(days=23),
         group_roles={next(iter(sim.groups)): ("GROUP_OWNER",)},
         inviter="olga.admin@example.com",
@@ -69,7 +69,7 @@ def demo() -> None:
     codes = []
     click.echo("This Atlas is simulated: it runs in this process, and no account is used.")
     click.echo(
-        f"{INVITED} was invited in its web interface 23 days ago: the lists of users show "
+        f"{INVITED_IN_WEB} was invited in its web interface 23 days ago: the lists of users show "
         "that\ninvitation, the older lists of invitations do not. The policy reads all four lists:"
         f"\n\n{policy.read_text('utf-8')}",
         nl=False,

@@ -14,7 +14,7 @@ from invite_sweeper.atlas.credentials import CredentialsKind
 from invite_sweeper.atlas.responses import is_permission_error
 from invite_sweeper.audit import History
 from invite_sweeper.audit.events import RunWarning
-from invite_sweeper.cli.checks import Checks, DiagnosisResult, OrganizationName, show
+from invite_sweeper.cli.checks import Checks, DiagnosisResult, OrganizationName, show_checks
 from invite_sweeper.cli.console import run_async, stdout_console, write_json
 from invite_sweeper.cli.options import CONNECTED, RunOptions, SectionedCommand, option, options
 from invite_sweeper.cli.session import Session, load_policy
@@ -73,7 +73,7 @@ def doctor(notify: bool, **given: Any) -> None:  # noqa: ANN401
     if options.output == "json":
         write_json(result)
     else:
-        show(stdout_console(), result, quiet=options.quiet)
+        show_checks(stdout_console(), result, quiet=options.quiet)
     raise SystemExit(result.exit_code)
 
 

@@ -60,7 +60,7 @@ def explain(terms: tuple[str, ...], verbose: bool, **given: Any) -> None:  # noq
     if options.output == "json":
         write_json(found)
     else:
-        show(stdout_console(), found, verbose=verbose)
+        show_explained(stdout_console(), found, verbose=verbose)
     raise SystemExit(found.exit_code)
 
 
@@ -180,7 +180,7 @@ async def _explain_all(found: Look, terms: Sequence[str]) -> list[Explanation]:
     return sorted(explanations, key=lambda each: (person_key(each), each.project_name or ""))
 
 
-def show(console: Console, found: Search, *, verbose: bool = False) -> None:
+def show_explained(console: Console, found: Search, *, verbose: bool = False) -> None:
     """Write the result; control characters in names are escaped."""
 
     def write(text: str, style: str = "") -> None:

@@ -40,7 +40,7 @@ class Bar(NamedTuple):
     style: str
 
 
-class Mark(NamedTuple):
+class VerticalMark(NamedTuple):
     """A vertical line with what it stands for."""
 
     x: float
@@ -63,7 +63,7 @@ class Chart(NamedTuple):
     width: float
     bars: tuple[Bar, ...]
     lines: tuple[str, ...]
-    marks: tuple[Mark, ...]
+    marks: tuple[VerticalMark, ...]
     highest: int
     highest_of_line: int
     text: str
@@ -187,10 +187,10 @@ def _groups(stale: Counter[int], kept: Counter[int], oldest: int, size: int) -> 
         yield AgeGroup(label, sum(stale[day] for day in days), sum(kept[day] for day in days))
 
 
-def _marks(policy: Policy | None, size: int, groups: int) -> Iterator[Mark]:
+def _marks(policy: Policy | None, size: int, groups: int) -> Iterator[VerticalMark]:
     """Yield the age from which each rule makes an invitation stale."""
     for rule in policy.rules if policy is not None else ():
         if rule.older_than is not None:
             days = rule.older_than / timedelta(days=1)
             text = f"Rule {rule.name}: stale from {days:g} days on"
-            yield Mark(min(round(days / size, 2), groups), text)
+            yield VerticalMark(min(round(days / size, 2), groups), text)

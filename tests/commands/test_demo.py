@@ -9,7 +9,7 @@ from pathlib import Path
 from forked import Fork
 from running import end
 
-from invite_sweeper.cli.demo import INVITED
+from invite_sweeper.cli.demo import INVITED_IN_WEB
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -21,7 +21,7 @@ def test_demo_finds_and_deletes_who_was_invited_in_the_web_interface_and_then_no
     assert out.startswith("This Atlas is simulated")
     steps = re.split(r"─+ \d  .* ─+\n", out)
     assert len(steps) == 4
-    assert [INVITED in step for step in steps] == [True, True, True, False]
+    assert [INVITED_IN_WEB in step for step in steps] == [True, True, True, False]
     assert "nothing stale" in steps[3]
     (policy,) = set(re.findall(r"(\S+/policy\.yaml)", out))
     files = sorted((Path(policy).parent / "audit").glob("*.jsonl"))
@@ -30,7 +30,7 @@ def test_demo_finds_and_deletes_who_was_invited_in_the_web_interface_and_then_no
     outcomes = {
         (line["source"], line["outcome"])
         for line in lines
-        if line["event"] == "outcome" and line["username"] == INVITED
+        if line["event"] == "outcome" and line["username"] == INVITED_IN_WEB
     }
     assert outcomes == {("org_users", "deleted")}
     hints = [shlex.split(line)[1:] for line in steps[3].partition("To try next:")[2].splitlines()]

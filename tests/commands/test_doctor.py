@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 from running import add_account, wait_until
 
-from invite_sweeper.cli.checks import Checks, show
+from invite_sweeper.cli.checks import Checks, show_checks
 from invite_sweeper.cli.doctor import diagnose
 from invite_sweeper.cli.options import RunOptions
 from invite_sweeper.errors import GuardRefused
@@ -365,7 +365,7 @@ def test_terminal_wraps_at_words_with_the_state_beside_them():
     with checks.step("clock"):
         raise GuardRefused("Off.", hint="Set it.")
     console = Console(file=file, force_terminal=True, color_system=None, width=40)
-    show(console, checks.result([]))
+    show_checks(console, checks.result([]))
     lines = file.getvalue().splitlines()
     assert max(map(len, lines)) <= 40
     text = " ".join(" ".join(line.split()) for line in lines)

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 from running import wait_until
 
-from invite_sweeper.cli.explain import search, show
+from invite_sweeper.cli.explain import search, show_explained
 from invite_sweeper.cli.options import RunOptions
 from invite_sweeper.errors import CredentialsRefused
 from invite_sweeper.simulator.seed import ORG_ID
@@ -41,7 +41,7 @@ async def ask(cli, *terms, verbose=False, **changes):
 
 def text_of(result, *, verbose=False):
     file = io.StringIO()
-    show(Console(file=file, width=120), result, verbose=verbose)
+    show_explained(Console(file=file, width=120), result, verbose=verbose)
     return file.getvalue()
 
 
