@@ -40,7 +40,7 @@ from invite_sweeper.report.receivers import RunMessage
 from invite_sweeper.report.sending import LIMIT_S
 from invite_sweeper.report.story import advisor_of, errors_of, tell
 from invite_sweeper.sweep.guards import check_plan
-from invite_sweeper.sweep.run import sweep as run_sweep
+from invite_sweeper.sweep.run import run_sweep
 from invite_sweeper.sweep.scope import Shard
 from invite_sweeper.sweep.steps import SeenAnnouncements
 

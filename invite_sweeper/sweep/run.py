@@ -28,7 +28,7 @@ from invite_sweeper.sweep.steps import ChangeTracker, KeepOutsidePlan, describe_
 from invite_sweeper.text import pluralize, shorten_list
 
 
-async def sweep(
+async def run_sweep(
     command: Command,
     organizations: Sequence[AtlasOrganization],
     log: AuditLog,

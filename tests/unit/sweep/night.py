@@ -16,7 +16,7 @@ from invite_sweeper.models import Source
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.organization import AtlasOrganization
-from invite_sweeper.sweep.run import sweep
+from invite_sweeper.sweep.run import run_sweep
 
 ORGS = (ORG, OTHER_ORG, "89abcdef0123456789abcdef")
 WIDE = {"max_deletions": 1000, "max_deletions_per_project": 1000, "max_share": 1.0}
@@ -130,7 +130,7 @@ class Night:
             for each, client in zip(self.policy.organizations, self.clients, strict=True)
         ]
         try:
-            return await sweep(command, organizations, log, self.view, self.stop)
+            return await run_sweep(command, organizations, log, self.view, self.stop)
         finally:
             await log.close()
 
