@@ -167,7 +167,7 @@ def _glob_regex(glob: str) -> str:
     return rf"(?:{regex}|{re.escape(glob)}\Z)" if "[" in glob else regex
 
 
-class ProjectPatterns:
+class IdsAndGlobs:
     """Entries that select projects or organizations: ids of 24 hex digits, globs on the name.
 
     An id is compared with ids alone and a glob with names alone, so that no glob selects a

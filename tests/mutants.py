@@ -174,11 +174,11 @@ MUTANTS = r"""
 +known = name is not None or invitation.source == 'ANY_LIST'
 +        return "no_organization_name" if not known and patterns.has_globs else False
 = an organization is kept by names that are equal alone: sweep/selection.py
--patterns = ProjectPatterns(entries, protects=isinstance(entry, Keep))
+-patterns = IdsAndGlobs(entries, protects=isinstance(entry, Keep))
 -
 -    def matches(invitation: Invitation, _: datetime) -> MatchResult:
 -        name
-+patterns = ProjectPatterns(entries)
++patterns = IdsAndGlobs(entries)
 +
 +    def matches(invitation: Invitation, _: datetime) -> MatchResult:
 +        name

@@ -14,7 +14,7 @@ from typing_extensions import override
 from invite_sweeper.errors import UsageError
 from invite_sweeper.models import Invitation, ListRef, ListUnreadable, Project, Source
 from invite_sweeper.policy import Policy
-from invite_sweeper.text import ProjectPatterns, casefold_visible
+from invite_sweeper.text import IdsAndGlobs, casefold_visible
 
 
 class ProjectFilter:
@@ -31,8 +31,8 @@ class ProjectFilter:
 
     def __init__(self, policy: Policy) -> None:
         projects = policy.projects
-        self._include = ProjectPatterns(projects.include)
-        self._exclude = ProjectPatterns(projects.exclude, protects=True)
+        self._include = IdsAndGlobs(projects.include)
+        self._exclude = IdsAndGlobs(projects.exclude, protects=True)
         self.names_projects_in_entries = any(
             entry.projects is not None for entry in (*policy.rules, *policy.keep)
         )
@@ -40,7 +40,7 @@ class ProjectFilter:
         self.unplaced_source = Source.USERS if reads_people else Source.INVITES
         self._tags = _fold_tags(dict(projects.tags or {}).items())
         self._unused = {
-            (f"projects.{key}", pattern): ProjectPatterns([pattern], protects=key == "exclude")
+            (f"projects.{key}", pattern): IdsAndGlobs([pattern], protects=key == "exclude")
             for key, patterns in (("include", projects.include), ("exclude", projects.exclude))
             for pattern in patterns
             if (key, pattern) != ("include", "*")
@@ -150,7 +150,7 @@ def unmatched_organizations(policy: Policy, names: Collection[str]) -> Iterator[
     ]
     for kind, entry, patterns in entries:
         for pattern in patterns or ():
-            globs = ProjectPatterns([pattern], protects=kind == "keep entry")
+            globs = IdsAndGlobs([pattern], protects=kind == "keep entry")
             if globs.has_globs and not any(globs.matches("", name) for name in names):
                 known = ", ".join(map(repr, sorted(names)))
                 yield (

@@ -31,7 +31,7 @@ from invite_sweeper.models import (
 from invite_sweeper.policy import Keep, Policy, Rule
 from invite_sweeper.text import (
     Globs,
-    ProjectPatterns,
+    IdsAndGlobs,
     casefold_lookalike,
     casefold_visible,
     escape_unprintable,
@@ -219,7 +219,7 @@ def _projects(entry: Rule | Keep, entries: tuple[str, ...]) -> Matcher:
     A rule must match every linked project, because a deletion takes all of them away; a keep
     entry protects the invitation if it matches one.
     """
-    patterns = ProjectPatterns(entries, protects=isinstance(entry, Keep))
+    patterns = IdsAndGlobs(entries, protects=isinstance(entry, Keep))
     quantifier: Callable[[Iterable[bool]], bool] = all if isinstance(entry, Rule) else any
 
     def matches(invitation: Invitation, _: datetime) -> MatchResult:
@@ -236,7 +236,7 @@ def _organizations(entry: Rule | Keep, entries: tuple[str, ...], names: Names) -
 
     Where the name is not known, a glob makes nothing stale and keeps what it may protect.
     """
-    patterns = ProjectPatterns(entries, protects=isinstance(entry, Keep))
+    patterns = IdsAndGlobs(entries, protects=isinstance(entry, Keep))
 
     def matches(invitation: Invitation, _: datetime) -> MatchResult:
         name = names.get(invitation.org_id) or None

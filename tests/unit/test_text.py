@@ -10,7 +10,7 @@ from invite_sweeper.cli.csv_rows import neutralize_formula
 from invite_sweeper.models import parse_timestamp
 from invite_sweeper.text import (
     Globs,
-    ProjectPatterns,
+    IdsAndGlobs,
     casefold_lookalike,
     casefold_visible,
     describe_duration,
@@ -173,7 +173,7 @@ NO_ID = "0" * 24
     ],
 )
 def test_id_is_compared_with_ids_alone_and_a_glob_with_names(entry, matching, others):
-    found = ProjectPatterns([entry])
+    found = IdsAndGlobs([entry])
     assert [each for each in (*matching, *others) if found.matches(*each)] == matching
 
 
@@ -185,4 +185,4 @@ def test_every_name_that_a_plain_glob_matches_is_protected(name):
 
 
 def test_protective_project_patterns_also_match_names_that_look_the_same():
-    assert ProjectPatterns(["prod-*"], protects=True).matches(PROJECT, "\uff50rod-web")
+    assert IdsAndGlobs(["prod-*"], protects=True).matches(PROJECT, "\uff50rod-web")
