@@ -3,6 +3,7 @@
 import ast
 import re
 import tomllib
+from collections import defaultdict
 
 import mutants
 import pytest
@@ -57,6 +58,29 @@ def test_every_link_to_a_section_leads_to_one():
 def test_every_file_named_for_mutation_testing_exists(key):
     assert TOOLS["mutmut"][key]
     assert [name for name in TOOLS["mutmut"][key] if not list(ROOT.glob(name))] == []
+
+
+def test_each_public_name_of_the_package_is_defined_once():
+    """A name means one thing in the whole package, so a reader need not look at the import."""
+    places = defaultdict(list)
+    for path in sorted((ROOT / "invite_sweeper").rglob("*.py")):
+        for name in public_names(ast.parse(path.read_text("utf-8"))):
+            places[name].append(path.relative_to(ROOT / "invite_sweeper").as_posix())
+    assert len(places) > 500
+    assert {name: files for name, files in places.items() if len(files) > 1} == {}
+
+
+def public_names(module):
+    """Return the names that a module defines at its top level, without those of `_private`."""
+    names = set()
+    for node in module.body:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign):
+            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+        elif isinstance(node, ast.AnnAssign):
+            names.add(node.target.id)
+    return {name for name in names if not name.startswith("_")}
 
 
 def test_every_mutant_applies_to_the_code_and_is_valid_python():

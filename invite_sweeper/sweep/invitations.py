@@ -13,19 +13,19 @@ it. Source: `deleteGroupInvite` in Atlas's OpenAPI document, read 2026-08.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, TypeAlias
+from typing import Final
 
 from invite_sweeper.models import (
     SOURCES_OF_USERS,
     Invitation,
+    ListKey,
     ListUnreadable,
+    PersonKey,
     Source,
     SourceRetired,
 )
 from invite_sweeper.sweep.selection import Decision
 from invite_sweeper.text import casefold_lookalike
-
-PersonKey: TypeAlias = tuple[str, ...]
 
 _DELETE_THROUGH: Final = (Source.ORG_USERS, Source.ORG_INVITES)
 """The list whose DELETE ends the organization's invitation: the first that shows the person."""
@@ -161,12 +161,12 @@ def _all_stale(entries: Sequence[Decision]) -> Iterator[Decision]:
         yield row._replace(entries=tuple(ended[row.invitation.invitation_id]))
 
 
-def _rows_by_list(entries: Iterable[Decision]) -> Counter[PersonKey]:
+def _rows_by_list(entries: Iterable[Decision]) -> Counter[ListKey]:
     """Return how many entries each list shows."""
     return Counter(_list_of(entry) for entry in entries)
 
 
-def _list_of(entry: Decision) -> PersonKey:
+def _list_of(entry: Decision) -> ListKey:
     """Return the list that shows an entry."""
     return entry.invitation.key[:3]
 
