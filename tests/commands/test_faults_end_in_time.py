@@ -100,12 +100,10 @@ def gateway(fault):
 
 def channels(case, url):
     """Notify every kind of channel at one address."""
-    case.cli.keys["notify"] = [
-        {"kind": "ping", "url_env": "TELL"},
-        {"kind": "slack", "url_env": "TELL"},
-        {"kind": "webhook", "url_env": "TELL", "secret_env": "TELL"},
-    ]
-    case.environment["TELL"] = url
+    kinds = ("ping", "slack", "teams", "webhook")
+    case.cli.keys["notify"] = [{"kind": kind, "url_env": f"TELL_{kind.upper()}"} for kind in kinds]
+    case.cli.keys["notify"][-1]["secret_env"] = "TELL_WEBHOOK"
+    case.environment |= {f"TELL_{kind.upper()}": url for kind in kinds}
 
 
 def notifications(fault):
