@@ -77,7 +77,7 @@ def find_period(files: Sequence[RunFile], since: datetime | None, until: datetim
     if until is None:
         began = (_began_at(file) for file in reversed(files))
         newest = next((at for at in began if at is not None), None) or since or _EARLIEST
-        until = _midnight(max(newest, since or newest).date()) + _NIGHT
+        until = _midnight(min(max(newest, since or newest), _LATEST).date()) + _NIGHT
     if since is None:
         last_night = _midnight((max(until, _EARLIEST) - _INSTANT).date())
         since = last_night - (DEFAULT_NIGHTS - 1) * _NIGHT
@@ -88,6 +88,8 @@ _NIGHT: Final = timedelta(days=1)
 _INSTANT: Final = timedelta(microseconds=1)
 _EARLIEST: Final = datetime(2016, 6, 1, tzinfo=UTC)
 """Atlas has existed since that month: no run is older."""
+_LATEST: Final = datetime(9999, 12, 30, tzinfo=UTC)
+"""The calendar ends with the night after this one; a run with such a `now` is forged."""
 
 
 def _midnight(night: date) -> datetime:
@@ -99,12 +101,13 @@ def _written(moment: datetime) -> str:
 
 
 def _began_at(file: RunFile) -> datetime | None:
-    """Return the instant of a run from its first line; None where it cannot be read."""
+    """Return the instant of a run from its first line; None where it cannot be read or be true."""
     chain = FileChain(file)
     with closing(chain), suppress(RunError):
         line = next(iter(chain), None)
         first = chain.decode(line) if line is not None else None
-        return parse_timestamp(first.now) if isinstance(first, RunStarted) else None
+        at = parse_timestamp(first.now) if isinstance(first, RunStarted) else None
+        return at if at is not None and _EARLIEST <= at < _LATEST else None
     return None
 
 

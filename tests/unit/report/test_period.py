@@ -7,9 +7,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from audit.runs import deletion, intent, outcome, planned
+from audit.runs import deletion, intent, outcome, planned, write_run
 from builders import NOW, ORG, policy_bytes
 from click.testing import CliRunner
+from msgspec import structs
 from report import reading
 from report.reading import Reader
 from report.scenes import NOT_SEEN, REFUSED, run, write
@@ -431,7 +432,9 @@ def test_a_period_that_ends_before_it_begins_is_one_sentence(directory):
     )
 
 
-@pytest.mark.parametrize("period", [("--since", "0001-01-01"), ("--until", "0001-01-05")])
+@pytest.mark.parametrize(
+    "period", [("--since", "0001-01-01"), ("--until", "0001-01-05"), ("--since", "9999-12-31")]
+)
 def test_a_time_at_the_edge_of_the_calendar_is_no_traceback(directory, period):
     write(run(), directory)
     done = command(directory.path, *period)
@@ -460,3 +463,13 @@ def test_a_date_of_until_is_included(directory):
     )
     assert done.exit_code == 0
     assert "2026-11-25" in done.stdout
+
+
+@pytest.mark.parametrize("now", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"])
+def test_forged_instant_of_a_run_does_not_move_the_period(directory, now):
+    write(deleted(1), directory)
+    scene = deleted(2)
+    start = structs.replace(scene.start, now=now)
+    write_run(directory, "run-2", *scene.lines, start=start, end=scene.end)
+    page = page_of(directory)
+    assert [(night.day.isoformat(), night.deleted) for night in page.nights] == [("2026-11-25", 1)]
