@@ -288,3 +288,10 @@ def test_each_outcome_but_deleted_and_restored_says_why_in_words(outcome):
 def test_reason_of_an_outcome_is_the_answer_or_what_was_found(outcome, more, reason):
     one = event_of(Intent, invitation(), rule="forgotten")
     assert OutcomeLine.of(one, outcome, **more).reason == reason
+
+
+@pytest.mark.parametrize("restores", [("r1", "r2"), ("r1",), "r1", None])
+def test_a_restore_lists_the_runs_that_it_undoes_and_one_of_0_2_named_a_single_one(restores):
+    line = msgspec.json.encode(started(mode="restore", restores=restores))
+    runs = msgspec.json.decode(line, type=type(started())).restored_runs
+    assert runs == (("r1",) if restores == "r1" else restores or ())
