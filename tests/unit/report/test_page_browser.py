@@ -21,7 +21,7 @@ from invite_sweeper.report.page import render_html
 from invite_sweeper.report.story import display_text
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs("chromium")]
-WIDTHS = (320, 380, 768, 1280, 1440, 1920)
+WIDTHS = (320, 360, 768, 1280, 1440, 1920)
 LONG = "bartholomew.montgomery-featherstone@research.department.example.com"
 
 
@@ -185,7 +185,7 @@ def test_print_shows_everything_and_no_navigation(opened, pages):
 
 
 @pytest.mark.needs("axe")
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 380)])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 360)])
 def test_axe_reports_no_violations(opened, pages, scheme, width):
     rules = "['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']"
     for path in pages:

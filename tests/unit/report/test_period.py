@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from msgspec import structs
 from report import reading
 from report.reading import Reader
-from report.scenes import NOT_SEEN, REFUSED, run, write
+from report.scenes import NOT_SEEN, REFUSED, run, write, write_nights
 
 from invite_sweeper.audit.events import Announced, Kept
 from invite_sweeper.cli.audit import report
@@ -173,6 +173,16 @@ def test_a_request_that_a_later_run_settled_counts_once_and_names_that_run(direc
     assert len(rows) == 2
     assert rows[1]["Outcome"].endswith("recovered by run 3")
     assert rows[1]["Night"] == "2026-11-23; run 1"
+
+
+def test_in_a_damaged_log_no_killed_run_is_told_as_recovered(directory):
+    path = write(deleted(7), directory, days_ago=2)
+    write(killed(1), directory, days_ago=1)
+    write(run(), directory)
+    path.write_bytes(path.read_bytes().replace(b"person-7", b"person-8", 1))
+    page = page_of(directory)
+    assert page.is_damaged
+    assert [str(night.status) for night in page.nights] == ["damaged", "unfinished", "done"]
 
 
 def test_a_killed_restore_that_the_next_one_settled_is_told_once(directory):
@@ -349,6 +359,17 @@ def test_each_policy_is_told_with_its_rules_as_text_and_its_nights(directory):
     ]
 
 
+def test_rules_of_a_copy_that_was_changed_are_not_told(directory):
+    start = keep_policy(directory)
+    path = directory.policy_path(start["policy_sha256"])
+    path.write_bytes(path.read_bytes().replace(b"14d", b"90d"))
+    write_nights([run(start=start)], directory)
+    page = page_of(directory)
+    assert page.is_damaged
+    (row,) = table(page, "policies")
+    assert row["Conditions"].startswith("not known")
+
+
 # The pictures ------------------------------------------------------------------------------------
 
 
@@ -398,6 +419,15 @@ def test_ages_are_those_of_what_is_left_and_the_line_is_where_the_rule_begins_to
     (mark,) = page.ages_picture.chart.marks
     assert (mark.x, mark.text) == (14, "Rule forgotten: stale from 14 days on")
     assert page.ages_picture.note.startswith("The ages of 3 of 4 are in the log")
+
+
+def test_the_line_stands_where_its_age_is_among_wider_columns(directory):
+    old = planned(1, created_at=created(59 * DAY), age_days=59.0)
+    write(run(old, mode="dry-run", start=keep_policy(directory)), directory)
+    page = page_of(directory)
+    assert page.ages_picture.table.rows[-1].label == "58 to 59 days"
+    (mark,) = page.ages_picture.chart.marks
+    assert mark.x == 7
 
 
 def test_a_tile_shows_the_deletions_and_an_exit_code_only_where_it_is_not_0(directory):
