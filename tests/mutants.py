@@ -510,7 +510,7 @@ MUTANTS = r"""
 +username={username}
 ? tests/commands/test_twenty_nights.py
 = what a sweep ended is missed by the next night: audit/history.py
--read.entries - expired_by(read.expiring, today) - ended[base_url, key]
+-read.entries - expired_by(read.expiring, today) - gone[base_url, key]
 +read.entries - expired_by(read.expiring, today)
 ? tests/api/test_user_removal.py
 = another person under an id is no reason: atlas/deleter.py
@@ -755,8 +755,8 @@ MUTANTS = r"""
 +value.start) - 1 - (first + 1 < len(values))
 ? tests/unit/report/test_story.py
 = a run is called done that was refused: report/story.py
--    ended, done = status.label, _done(
-+    ended, done = Status.DONE.label, _done(
+-    label = status.label
++    label = Status.DONE.label
 ? tests/unit/report/test_rows.py
 = owners are not first: report/rows.py
 -(not row.has_failed, not row.is_owner,

@@ -109,11 +109,11 @@ class EntryLog:
         Those that have expired by today are left out: they are counted as expired.
         """
         lists = {self._lists[key]: key for key in positions if key in self._lists}
-        ended: dict[ListOf, set[int]] = {key: set() for key in positions}
+        hashes_by_list: dict[ListOf, set[int]] = {key: set() for key in positions}
         day = today.toordinal()
         for index in range(min(positions.values(), default=len(self)), len(self)):
             number = self._codes[index] // _FATES
             has_expired = 0 < self._last_days[index] <= day
             if number in lists and index >= positions[lists[number]] and not has_expired:
-                ended[lists[number]].add(self._hashes[index])
-        return {key: len(hashes) for key, hashes in ended.items()}
+                hashes_by_list[lists[number]].add(self._hashes[index])
+        return {key: len(hashes) for key, hashes in hashes_by_list.items()}

@@ -367,9 +367,9 @@ class History:
         for reading in readings.values():
             lists |= reading.lists
         positions = {(base_url, key): read.position for key, read in lists.items()}
-        ended = self._entries.ended_since(positions, today)
+        gone = self._entries.ended_since(positions, today)
         left = {
-            key: read.entries - expired_by(read.expiring, today) - ended[base_url, key]
+            key: read.entries - expired_by(read.expiring, today) - gone[base_url, key]
             for key, read in lists.items()
         }
         return CompleteRun(

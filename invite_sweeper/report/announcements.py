@@ -86,10 +86,10 @@ def find_waiting(
         seen: The announced invitations that the run saw and did not find fresh or kept.
         wait: Of the policy in force: it counts from the announcement.
     """
-    ended = {row.event.key for row in rows.rows.values() if row.outcome in _ENDED}
+    ended_keys = {row.event.key for row in rows.rows.values() if row.outcome in _ENDED}
     found = [*_would_wait(rows)]
     for key, held in history.announcements(record.start.base_url).items():
-        if held.line.key in ended:
+        if held.line.key in ended_keys:
             continue
         is_seen = key in seen or held.run_id == record.run_id
         if is_seen or _is_unread(held.line, record):

@@ -122,7 +122,7 @@ def tell(run: RunRecord, advisor: Advisor) -> Story:
     end = run.end
     if end is None:
         return _tell_killed(run)
-    ended, done = _how(run.mode, end)
+    label, done = _how(run.mode, end)
     if run.start.shards_used is not None and end.error is None:
         used = pluralize(run.start.shards_used, "shard")
         done = f"the shard {run.start.shard} has no organization; {used} would be used"
@@ -132,7 +132,7 @@ def tell(run: RunRecord, advisor: Advisor) -> Story:
         if each.level == WarningLevel.REMARK and each.code != WarningCode.NOTICE
     )
     return Story(
-        _headline(run, ended, done, [each.label for each in end.organizations]),
+        _headline(run, label, done, [each.label for each in end.organizations]),
         tuple(_lines(run, end)),
         tuple(_organizations(run.mode, end)),
         tuple(_attention(end, advisor_of(run, advisor))),
@@ -182,18 +182,18 @@ def _tell_killed(run: RunRecord) -> Story:
     )
 
 
-def _headline(run: RunRecord, ended: str, done: str, organizations: Sequence[str]) -> StoryLine:
+def _headline(run: RunRecord, label: str, done: str, organizations: Sequence[str]) -> StoryLine:
     """Return how a run ended, what it did, and the only organization or how many there are."""
     status = status_of(run.exit_code)
     if run.mode == "dry-run":
-        ended = "Dry run" if status is Status.DONE else f"Dry run: {ended.lower()}"
+        label = "Dry run" if status is Status.DONE else f"Dry run: {label.lower()}"
     elif run.mode == "restore":
-        ended = f"Restore: {ended.lower()}"
+        label = f"Restore: {label.lower()}"
     where = "".join(organizations)
     if len(organizations) > 1:
         where = pluralize(len(organizations), "organization")
     text = f"{done} · {where}" if where else done
-    return StoryLine(ended, escape_unprintable(text), status.style)
+    return StoryLine(label, escape_unprintable(text), status.style)
 
 
 def _which_run(run: RunRecord) -> Iterator[StoryLine]:
@@ -216,16 +216,18 @@ def _run_line(run: RunRecord) -> str:
 
 
 def _how(mode: str | None, end: RunFinished) -> tuple[str, str]:
+    """Return how a run ended, as a label, and what it did."""
     status = status_of(end.exit_code)
-    ended, done = status.label, _done(mode, end, status)
+    label = status.label
+    done = _done(mode, end, status)
     if Reason.CIRCUIT_BREAKER in end.reasons:  # after this stop, the rest is not done
-        ended = Reason.CIRCUIT_BREAKER.label.capitalize()
+        label = Reason.CIRCUIT_BREAKER.label.capitalize()
     elif mode == "dry-run" and status is Status.REFUSED:
-        ended = "a sweep would be refused"
+        label = "a sweep would be refused"
     failed = sum(each.error is not None for each in end.organizations)
     if failed not in {0, len(end.organizations)}:
         done += f"; {failed:,} of {len(end.organizations):,} organizations failed"
-    return ended, done
+    return label, done
 
 
 def _done(mode: str | None, end: RunFinished, status: Status) -> str:

@@ -52,7 +52,7 @@ async def delete(
     """
     breaker = CircuitBreaker(result.command.limits)
     failure: AuditLogError | None = None
-    ended: list[tuple[AtlasOrganization, Sequence[Ended]]] = []
+    to_verify: list[tuple[AtlasOrganization, Sequence[Ended]]] = []
     for plan in plans:
         organization = plan.organization
         if failure is not None:
@@ -69,7 +69,7 @@ async def delete(
             except RunError as raised:
                 error = result.error_in(organization, executor.error_so_far(raised))
             result.add_swept(organization, executor.swept(error))
-            ended.append((organization, executor.ended))
+            to_verify.append((organization, executor.gone))
     if breaker.reason is not None:
         result.stopped_by.append(Reason.CIRCUIT_BREAKER)
         result.warn_of(WarningCode.CIRCUIT_BREAKER, f"The sweep stopped itself: {breaker.reason}")
@@ -77,7 +77,7 @@ async def delete(
         count = sum(swept.outcomes[Outcome.DELETED] for swept in result.swept.values())
         raise failure.having(consequence=_deleted_by_then(count))
     waits_s = iter(WAITS_S)
-    for organization, deletions in ended:
+    for organization, deletions in to_verify:
         swept = await read_again(result, organization, deletions, log, stop, waits_s)
         result.add_swept(organization, swept)
     open_ends = (Outcome.SKIPPED, Outcome.UNKNOWN, Outcome.FAILED)
@@ -159,7 +159,7 @@ class Executor:
     """Executes the plan of one organization once; `swept` is what became of it.
 
     Attributes:
-        ended: The deletions after which the invitation should be gone.
+        gone: The deletions after which the invitation should be gone.
         retired: Sources that Atlas retired during the sweep, which goes on with the others.
         error: What ended the sweep; None while nothing did.
     """
@@ -193,7 +193,7 @@ class Executor:
         self._outcomes: Counter[str] = Counter()
         self._counts = Counts()
         self._unverified = 0
-        self.ended: list[Ended] = []
+        self.gone: list[Ended] = []
         self.retired: set[Source] = set()
         self.error: Exception | None = None
 
@@ -341,7 +341,7 @@ class Executor:
             refused = is_permission_error(result.http_status, result.error_code)
             self._counts = self._counts.plus(missing_role=int(refused))
         elif outcome in {Outcome.DELETED, Outcome.ALREADY_GONE}:
-            self.ended.append(Ended(planned, outcome, result.http_status))
+            self.gone.append(Ended(planned, outcome, result.http_status))
             is_seen = outcome is not Outcome.DELETED or result.seen_after is not None
             self._unverified += planned.source in SOURCES_OF_USERS and not is_seen
 

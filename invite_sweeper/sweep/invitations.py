@@ -147,18 +147,20 @@ def _all_stale(entries: Sequence[Decision]) -> Iterator[Decision]:
     rows = _rows_by_list(entries)
     count = rows[_list_of(entries[0])]
     deleted_rows, other_entries = entries[:count], entries[count:]
-    ended: dict[str, list[Invitation]] = {row.invitation.invitation_id: [] for row in deleted_rows}
+    other_rows: dict[str, list[Invitation]] = {
+        row.invitation.invitation_id: [] for row in deleted_rows
+    }
     first_id = deleted_rows[0].invitation.invitation_id
     for entry in other_entries:
         entry_id = entry.invitation.invitation_id
-        if entry_id in ended:
-            ended[entry_id].append(entry.invitation)
+        if entry_id in other_rows:
+            other_rows[entry_id].append(entry.invitation)
         elif rows[_list_of(entry)] <= count:
-            ended[first_id].append(entry.invitation)
+            other_rows[first_id].append(entry.invitation)
         else:
             yield entry
     for row in deleted_rows:
-        yield row._replace(entries=tuple(ended[row.invitation.invitation_id]))
+        yield row._replace(entries=tuple(other_rows[row.invitation.invitation_id]))
 
 
 def _rows_by_list(entries: Iterable[Decision]) -> Counter[ListKey]:

@@ -44,7 +44,7 @@ class Ended(NamedTuple):
 async def read_again(
     result: Result,
     organization: AtlasOrganization,
-    ended: Sequence[Ended],
+    deletions: Sequence[Ended],
     log: AuditLog,
     stop: StopRequest,
     waits_s: Iterator[float],
@@ -59,10 +59,10 @@ async def read_again(
     Raises:
         AuditLogError: A line could not be written.
     """
-    lists = _lists_of(ended)
+    lists = _lists_of(deletions)
     shown: dict[ListRef, set[int]] = {}
-    if ended and stop.reason is None:
-        reading = _read_until_gone(result, organization, lists, ended, shown, waits_s)
+    if deletions and stop.reason is None:
+        reading = _read_until_gone(result, organization, lists, deletions, shown, waits_s)
         with contextlib.suppress(RunError):  # Atlas or the credentials, or a stop
             await stop.run_unless_stopped(reading)
     unread = {n for ref, numbers in lists.items() if ref not in shown for n in numbers.values()}
@@ -70,7 +70,7 @@ async def read_again(
     outcomes = Counter[str]()
     people: set[UserKey] = set()
     verified = 0
-    for number, deletion in enumerate(ended):
+    for number, deletion in enumerate(deletions):
         if number in still_listed:
             log.write(_contradiction(deletion))
             outcomes[deletion.outcome] -= 1
@@ -79,7 +79,7 @@ async def read_again(
             verified += number not in unread
             if deletion.planned.source is Source.USERS:
                 people.add(deletion.planned.user_key)
-    result.still_listed([ended[number].planned for number in sorted(still_listed)])
+    result.still_listed([deletions[number].planned for number in sorted(still_listed)])
     leaves_invited = result.command.policy.leaves_invited
     counts = Counts(
         verified=verified,
@@ -89,10 +89,10 @@ async def read_again(
     return Swept(outcomes, counts)
 
 
-def _lists_of(ended: Iterable[Ended]) -> Mapping[ListRef, _Numbers]:
+def _lists_of(deletions: Iterable[Ended]) -> Mapping[ListRef, _Numbers]:
     """Return the lists that showed the deleted invitations, with their entries there."""
     lists: defaultdict[ListRef, _Numbers] = defaultdict(dict)
-    for number, deletion in enumerate(ended):
+    for number, deletion in enumerate(deletions):
         for source, org_id, place, id_ in deletion.planned.keys:
             # Without a name, so that each list is read once, whatever line names it.
             lists[ListRef(Project(place, "", org_id), Source(source))][id_] = number
@@ -103,7 +103,7 @@ async def _read_until_gone(
     result: Result,
     organization: AtlasOrganization,
     lists: Mapping[ListRef, _Numbers],
-    ended: Sequence[Ended],
+    deletions: Sequence[Ended],
     shown: dict[ListRef, set[int]],
     waits_s: Iterator[float],
 ) -> None:
@@ -118,7 +118,7 @@ async def _read_until_gone(
     async def read(ref: ListRef) -> None:
         entries = await reader.invitations(ref.project, ref.source)
         if isinstance(entries, tuple):
-            shown[ref] = set(_shown(entries, lists[ref], ended, command.now))
+            shown[ref] = set(_shown(entries, lists[ref], deletions, command.now))
 
     left = tuple(lists)
     while True:
@@ -134,12 +134,12 @@ async def _read_until_gone(
 
 
 def _shown(
-    entries: Iterable[Invitation], numbers: _Numbers, ended: Sequence[Ended], now: datetime
+    entries: Iterable[Invitation], numbers: _Numbers, deletions: Sequence[Ended], now: datetime
 ) -> Iterator[int]:
     """Yield the numbers of the deletions whose entries a list still shows."""
     for entry in entries:
         number = numbers.get(entry.invitation_id)
-        if number is not None and _is_same(ended[number].planned, entry, now):
+        if number is not None and _is_same(deletions[number].planned, entry, now):
             yield number
 
 

@@ -126,7 +126,7 @@ async def test_only_what_should_be_gone_is_read_again(outcome, seen_after):
     run = Run(FakeAtlas(results=results(result, 1)), FakeDeletionLog(), sources=["users"])
     await run.run(plan(1, source=Source.USERS))
     is_read = outcome in {Outcome.DELETED, Outcome.ALREADY_GONE}
-    assert [each.outcome for each in run.executor.ended] == [outcome] * is_read
+    assert [each.outcome for each in run.executor.gone] == [outcome] * is_read
     assert run.swept.unverified == (outcome is Outcome.DELETED and seen_after is None)
 
 
