@@ -1,24 +1,35 @@
 """Guards: checks that refuse a plan, and the circuit breaker that stops a sweep.
 
-Before the first DELETE, each `check_` function raises GuardRefused. During the sweep,
-`CircuitBreaker` watches the outcomes. Limits are inclusive; 0 means none.
+A plan is refused whole, before its first DELETE, if it deletes more than a limit allows, or if
+the clock, the population or the saved plan shows that it cannot be trusted: each `check_` function
+raises GuardRefused. During the sweep, `CircuitBreaker` watches the outcomes. Limits are inclusive;
+0 means none.
 """
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from fractions import Fraction
+from itertools import chain
 from math import ceil
-from typing import Final
+from typing import Final, NamedTuple
 
 from invite_sweeper import text
 from invite_sweeper.atlas.responses import REDIRECT, SERVER_ERROR, is_permission_error
 from invite_sweeper.audit import CompleteRun, History, SavedPlan
-from invite_sweeper.audit.events import RunStarted
+from invite_sweeper.audit.events import Planned, RunStarted
 from invite_sweeper.counts import total
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused
-from invite_sweeper.models import MAX_CLOCK_SKEW_S, ListUnreadable, Outcome, parse_timestamp
+from invite_sweeper.models import (
+    MAX_CLOCK_SKEW_S,
+    ListRef,
+    ListUnreadable,
+    Outcome,
+    Project,
+    Source,
+    parse_timestamp,
+)
 from invite_sweeper.policy import Limits
 from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.organization import OrganizationPlan, Reading
@@ -37,6 +48,20 @@ or two invitations are half of all. Shards divide it like a limit."""
 _MAX_SHOWN = 5
 
 
+class _Violation(NamedTuple):
+    """A limit that the plans exceed.
+
+    Attributes:
+        message: A sentence for the operator.
+        needed: The value of the limit with which the plans would pass; None if deletions are not
+            what it limits.
+    """
+
+    reason: Reason
+    message: str
+    needed: float | None
+
+
 def share_limit(command: Command, *, seen: int, stale: int, recent: int) -> int | None:
     """Return how many of the seen invitations `max_share` allows to delete; None if it is ignored.
 
@@ -45,55 +70,90 @@ def share_limit(command: Command, *, seen: int, stale: int, recent: int) -> int 
     Args:
         recent: What earlier runs deleted within `limits.period`.
     """
-    shard = command.shard
-    ignored_up_to = MIN_COUNT_FOR_SHARE if shard is None else shard.part_of(MIN_COUNT_FOR_SHARE)
+    ignored_up_to = MIN_COUNT_FOR_SHARE
+    if command.shard is not None:
+        ignored_up_to = command.shard.part_of(MIN_COUNT_FOR_SHARE)
     if stale + recent <= ignored_up_to:
         return None
-    return max(0, int(Fraction(str(command.limits.max_share)) * (seen + recent)) - recent)
+    # Atlas no longer shows what was deleted recently: it counts among the seen, and as used up.
+    share = Fraction(str(command.limits.max_share))
+    allowed_within_period = int(share * (seen + recent))
+    return max(0, allowed_within_period - recent)
 
 
-def _violations(
-    plans: Sequence[OrganizationPlan], command: Command
-) -> Iterator[tuple[Reason, str, float | None]]:
-    """Yield each limit that the plan exceeds: its reason, a sentence, and what would be enough.
-
-    The last is the value of the limit with which the plan would pass; None if deletions are not
-    what it limits. The limits of the organizations are counted together.
-    """
-    limits, recent = command.limits, command.recent
+def _violations(plans: Sequence[OrganizationPlan], command: Command) -> Iterator[_Violation]:
+    """Yield each limit that the plans of all organizations together exceed."""
+    limits = command.limits
+    recent = command.recent.total()
     part = f", the part of shard {command.shard}" if command.shard is not None else ""
     counts = total(plan.counts for plan in plans)
-    labels = {plan.organization.id: plan.organization.label for plan in plans}
-    planned = Counter(line.scope_id for plan in plans for line in plan.deletions)
-    stale, seen = planned.total(), counts.invitations_seen
+    seen = counts.invitations_seen
+    deletions = _deletions(plans)
+    stale = len(deletions)
     if counts.projects_unreadable > limits.max_unreadable_projects:
-        unread = [_describe_unread(each, labels) for plan in plans for each in plan.reading.unread]
         found = f"{pluralize(counts.projects_unreadable, 'project')} could not be read"
         limit = f"max_unreadable_projects: {limits.max_unreadable_projects}{part}"
-        message = f"{found}, over {limit}: {shorten_list(unread, _MAX_SHOWN)}."
-        yield Reason.MAX_UNREADABLE_PROJECTS, message, None
-    if stale and stale + recent.total() > limits.max_deletions:
-        found = _with_recent(pluralize(stale, "stale invitation"), stale, recent.total(), limits)
+        labels = _labels(plans)
+        lists = [_describe_unread(unreadable, labels) for unreadable in _unread(plans)]
+        message = f"{found}, over {limit}: {shorten_list(lists, _MAX_SHOWN)}."
+        yield _Violation(Reason.MAX_UNREADABLE_PROJECTS, message, None)
+    # Without a stale invitation nothing is exceeded, however much earlier runs deleted.
+    if stale and stale + recent > limits.max_deletions:
+        found = _with_recent(pluralize(stale, "stale invitation"), stale, recent, limits)
         message = f"{found} over max_deletions: {limits.max_deletions}{part}."
-        yield Reason.MAX_DELETIONS, message, stale + recent.total()
-    together = {id_: count + recent[id_] for id_, count in planned.items()}
-    over = [id_ for id_, n in together.items() if n > limits.max_deletions_per_project]
-    if over:
-        most = max(over, key=together.__getitem__)
-        one = next(line for plan in plans for line in plan.deletions if line.scope_id == most)
-        where = _describe_place(most, one.project_name or "", one.org_id, labels)
-        found = f"{pluralize(planned[most], 'stale invitation')} in {where}"
-        found = _with_recent(found, planned[most], together[most] - planned[most], limits)
-        others = pluralize(len(over) - 1, "other place is", "other places are")
-        more = f"; {others} over it, too" if len(over) > 1 else ""
-        limit = f"max_deletions_per_project: {limits.max_deletions_per_project}"
-        yield Reason.MAX_DELETIONS_PER_PROJECT, f"{found} over {limit}{more}.", together[most]
-    allowed = share_limit(command, seen=seen, stale=stale, recent=recent.total())
+        yield _Violation(Reason.MAX_DELETIONS, message, stale + recent)
+    yield from _violations_of_places(plans, deletions, command)
+    allowed = share_limit(command, seen=seen, stale=stale, recent=recent)
     if allowed is not None and stale > allowed:
         found = f"{stale:,} stale of {pluralize(seen, 'invitation')} ({stale / seen:.1%})"
-        found = _with_recent(found, stale, recent.total(), limits)
-        needed = ceil(Fraction(100 * (stale + recent.total()), seen + recent.total())) / 100
-        yield Reason.MAX_SHARE, f"{found} over max_share: {limits.max_share}.", needed
+        found = _with_recent(found, stale, recent, limits)
+        message = f"{found} over max_share: {limits.max_share}."
+        # In whole percents, rounded up: the policy is to be set to it.
+        percent = ceil(Fraction(100 * (stale + recent), seen + recent))
+        yield _Violation(Reason.MAX_SHARE, message, percent / 100)
+
+
+def _violations_of_places(
+    plans: Sequence[OrganizationPlan], deletions: Sequence[Planned], command: Command
+) -> Iterator[_Violation]:
+    """Yield `max_deletions_per_project` once, with the place that exceeds it most.
+
+    A place is a project, or the lists of an organization.
+    """
+    limits = command.limits
+    planned = Counter(deletion.scope_id for deletion in deletions)
+    with_recent = {place: count + command.recent[place] for place, count in planned.items()}
+    limit = limits.max_deletions_per_project
+    over = [place for place, count in with_recent.items() if count > limit]
+    if not over:
+        return
+    most = max(over, key=with_recent.__getitem__)
+    example = next(deletion for deletion in deletions if deletion.scope_id == most)
+    name = example.project_name or ""
+    where = _describe_place(most, name, example.org_id, _labels(plans))
+    found = f"{pluralize(planned[most], 'stale invitation')} in {where}"
+    found = _with_recent(found, planned[most], command.recent[most], limits)
+    more = ""
+    if len(over) > 1:
+        others = pluralize(len(over) - 1, "other place is", "other places are")
+        more = f"; {others} over it, too"
+    message = f"{found} over max_deletions_per_project: {limit}{more}."
+    yield _Violation(Reason.MAX_DELETIONS_PER_PROJECT, message, with_recent[most])
+
+
+def _deletions(plans: Iterable[OrganizationPlan]) -> list[Planned]:
+    """Return the deletions of all plans."""
+    return list(chain.from_iterable(plan.deletions for plan in plans))
+
+
+def _unread(plans: Iterable[OrganizationPlan]) -> list[ListUnreadable]:
+    """Return the lists of all plans that could not be read."""
+    return list(chain.from_iterable(plan.reading.unread for plan in plans))
+
+
+def _labels(plans: Iterable[OrganizationPlan]) -> dict[str, str]:
+    """Return the labels of the organizations by id."""
+    return {plan.organization.id: plan.organization.label for plan in plans}
 
 
 def check_limits(plans: Sequence[OrganizationPlan], command: Command) -> None:
@@ -104,14 +164,20 @@ def check_limits(plans: Sequence[OrganizationPlan], command: Command) -> None:
     violations = tuple(_violations(plans, command))
     if not violations:
         return
-    reasons, messages, _ = zip(*violations, strict=True)
+    reasons = tuple(violation.reason for violation in violations)
+    messages = "\n".join(violation.message for violation in violations)
+    # Several limits may have the same advice, which is said once.
     hints = list(dict.fromkeys(_advice(reason, plans, command) for reason in reasons))
-    needed = [f"{reason}: {value}" for reason, _, value in violations if value is not None]
-    if needed and command.shard is None:
-        keys = f"{', '.join(needed)}, or over_limit: trim"
-        hints.append(f"Under limits in the policy, set {keys}.")
+    keys = [
+        f"{violation.reason}: {violation.needed}"
+        for violation in violations
+        if violation.needed is not None
+    ]
+    # A shard's limits are parts of the policy's: its numbers are no values for the policy.
+    if keys and command.shard is None:
+        hints.append(f"Under limits in the policy, set {', '.join(keys)}, or over_limit: trim.")
     where = f"In {len(plans)} organizations together: " if len(plans) > 1 else ""
-    raise GuardRefused(where + "\n".join(messages), hint=" ".join(hints), reasons=reasons)
+    raise GuardRefused(where + messages, hint=" ".join(hints), reasons=reasons)
 
 
 def _describe_place(id_: str, name: str, org_id: str, labels: Mapping[str, str]) -> str:
@@ -128,10 +194,13 @@ def _describe_unread(unreadable: ListUnreadable, labels: Mapping[str, str]) -> s
 
     The reason of a row of a wrong type names a person, who is in no message to others.
     """
-    org_id, name = unreadable.org_id or "", unreadable.project_name or ""
+    org_id = unreadable.org_id or ""
+    name = unreadable.project_name or ""
     place = _describe_place(unreadable.list_key[2], name, org_id, labels)
     reason = unreadable.reason.removesuffix(".")
-    return f"{place}: {'an answer that is not a complete list' if _is_odd(unreadable) else reason}"
+    if _is_odd(unreadable):
+        reason = "an answer that is not a complete list"
+    return f"{place}: {reason}"
 
 
 def _advice(reason: Reason, plans: Iterable[OrganizationPlan], command: Command) -> str:
@@ -139,16 +208,21 @@ def _advice(reason: Reason, plans: Iterable[OrganizationPlan], command: Command)
     if reason is not Reason.MAX_UNREADABLE_PROJECTS:
         return reason.advice
     advice: list[str] = []
-    unread = [unreadable for plan in plans for unreadable in plan.reading.unread]
-    if any(is_permission_error(each.http_status, each.error_code) for each in unread):
+    unread = _unread(plans)
+    if any(_is_refused(unreadable) for unreadable in unread):
         advice.append("Grant the credentials the role that is missing, or exclude the projects.")
-    if any(_may_pass(each) for each in unread):
+    if any(_may_pass(unreadable) for unreadable in unread):
         advice.append("Run the command again: an outage passes.")
-    if any(_is_odd(each) for each in unread):
+    if any(_is_odd(unreadable) for unreadable in unread):
         advice.append("An answer was not a complete list: check for a proxy or cache.")
     doctor = text.command("doctor", "--policy", command.policy_path)
     advice.append(f"Each list with its reason: {doctor}. Else raise max_unreadable_projects.")
     return " ".join(advice)
+
+
+def _is_refused(unreadable: ListUnreadable) -> bool:
+    """Return whether the credentials may not read a list."""
+    return is_permission_error(unreadable.http_status, unreadable.error_code)
 
 
 def _may_pass(unreadable: ListUnreadable) -> bool:
@@ -165,9 +239,12 @@ def _is_odd(unreadable: ListUnreadable) -> bool:
 
 def _with_recent(found: str, count: int, recent: int, limits: Limits) -> str:
     """Return what was found, and what earlier runs deleted, with the policy's key."""
+    verb = plural_form(count + recent, "is", "are")
+    if not recent:
+        return f"{found} {verb}"
     period = describe_duration(limits.period)
-    also = f" and {recent:,} that earlier runs deleted within {period} (limits.period)"
-    return f"{found}{also if recent else ''} {plural_form(count + recent, 'is', 'are')}"
+    earlier = f"{recent:,} that earlier runs deleted within {period} (limits.period)"
+    return f"{found} and {earlier} {verb}"
 
 
 def check_clock(skew_s: float | None) -> None:
@@ -183,13 +260,30 @@ def check_clock(skew_s: float | None) -> None:
         hint = "Check for a proxy that removes the Date header."
     elif abs(skew_s) > MAX_CLOCK_SKEW_S:
         difference = describe_duration(timedelta(seconds=abs(skew_s)))
-        message = (
-            f"The local clock is {difference} {'ahead of' if skew_s > 0 else 'behind'} Atlas's."
-        )
+        direction = "ahead of" if skew_s > 0 else "behind"
+        message = f"The local clock is {difference} {direction} Atlas's."
         hint = "Synchronize the clock (NTP): ages are computed with it."
     else:
         return
     raise GuardRefused(message, hint=hint, reasons=(Reason.CLOCK,))
+
+
+class _Population(NamedTuple):
+    """What is counted tonight and was counted before.
+
+    Attributes:
+        singular: What one of it is called.
+        where: In which list; "" for all together.
+    """
+
+    singular: str
+    plural: str
+    where: str = ""
+
+
+_PROJECTS: Final = _Population("project", "projects")
+_ENTRIES: Final = _Population("entry", "entries")
+_MEMBERS: Final = _Population("active member", "active members")
 
 
 def check_population(readings: Iterable[Reading], command: Command) -> None:
@@ -205,52 +299,84 @@ def check_population(readings: Iterable[Reading], command: Command) -> None:
     """
     if command.accept_population:
         return
-    was: Counter[tuple[str, str, str]] = Counter()
-    now: Counter[tuple[str, str, str]] = Counter()
+    before: Counter[_Population] = Counter()
+    tonight: Counter[_Population] = Counter()
     for reading in readings:
-        for what, then, found in _compared(reading, command):
-            was[what] += then
-            now[what] += found
-    for what, count in was.items():
-        if count > MIN_COUNT_FOR_SHARE:
-            _check_drop(what, count, now[what], command)
-
-
-def _compared(
-    reading: Reading, command: Command
-) -> Iterator[tuple[tuple[str, str, str], int, int]]:
-    """Yield what is compared, with the number before and now.
-
-    A list that was not read now, or that Atlas has retired, is not compared: it is said already.
-    With a run of another scope, what both read is compared: neither what the policy leaves out
-    now, nor entries in lists that had none, which the run may not have read. An entry that has
-    expired counts on neither side: it leaves its list by itself.
-    """
-    counts, org_id = reading.counts, reading.id
-    before = command.before or CompleteRun({}, {})
-    excluded = reading.scope.excluded if reading.scope is not None else []
-    is_other = org_id in before.other_scope
-    listed = counts.projects_seen + (len(excluded) if is_other else 0)
-    was = max(listed, before.projects.get(org_id, 0))
-    entries = reading.unexpired(command.now.date())
-    yield ("project", "projects", ""), was, listed - counts.projects_gone
-    for source in command.policy.sources:
-        left_out = {each.list_key[2] for each in reading.unread if each.source is source}
-        left_out |= {project.id for project in excluded} if is_other else set()
-        then = {
-            place: count
-            for (name, org, place), count in before.entries.items()
-            if (name, org) == (source.value, org_id) and place not in left_out
-        }
-        if not then or source in reading.retired:
+        for population, was, now in _compared(reading, command):
+            before[population] += was
+            tonight[population] += now
+    for population, was in before.items():
+        if was <= MIN_COUNT_FOR_SHARE:
             continue
-        found = sum(
-            count
-            for ref, count in entries.items()
-            if ref.source is source and (not is_other or ref.project.id in then)
-        )
-        for where in ("", f" in the list {source}"):
-            yield ("entry", "entries", where), sum(then.values()), found
+        message = _describe_drop(population, was, tonight[population], command)
+        if message:
+            advice = Reason.MAX_POPULATION_DROP.advice
+            raise GuardRefused(message, hint=advice, reasons=(Reason.MAX_POPULATION_DROP,))
+
+
+def _compared(reading: Reading, command: Command) -> Iterator[tuple[_Population, int, int]]:
+    """Yield what is compared in an organization, with its number before and now.
+
+    An entry that has expired counts on neither side: it leaves its list by itself.
+    """
+    counts = reading.counts
+    before = command.before or CompleteRun({}, {})
+    is_other = reading.id in before.other_scope
+    # A run of another scope may have seen projects that the policy leaves out now. They are listed
+    # still, so they are no drop.
+    listed = counts.projects_seen + (len(_excluded(reading)) if is_other else 0)
+    # What was just listed is a number before, too: projects that are gone when their lists are
+    # read may be projects that the credentials see no longer.
+    was = max(listed, before.projects.get(reading.id, 0))
+    yield _PROJECTS, was, listed - counts.projects_gone
+    entries = reading.unexpired(command.now.date())
+    for source in command.policy.sources:
+        lists_before = _entries_before(reading, source, before)
+        # Of a list that Atlas has retired, the run says already that it has nothing.
+        if not lists_before or source in reading.retired:
+            continue
+        was = sum(lists_before.values())
+        # A run of another scope may not have read a list that had no entries then: what that list
+        # has now would hide what another one lost.
+        now = _entries_now(entries, source, only=lists_before if is_other else None)
+        # All sources together, because lists that are too small to be compared may all be short;
+        # and each by itself, because what one lost hides among the others.
+        yield _ENTRIES, was, now
+        yield _ENTRIES._replace(where=f" in the list {source}"), was, now
+
+
+def _entries_before(reading: Reading, source: Source, before: CompleteRun) -> dict[str, int]:
+    """Return the entries that the last complete run left in a source, by project or organization.
+
+    Left out are lists that could not be read now, which `max_unreadable_projects` judges, and
+    after a run of another scope those of the projects that the policy excludes now.
+    """
+    left_out = {
+        unreadable.list_key[2] for unreadable in reading.unread if unreadable.source is source
+    }
+    if reading.id in before.other_scope:
+        left_out |= {project.id for project in _excluded(reading)}
+    entries: dict[str, int] = {}
+    for (name, org_id, place), count in before.entries.items():
+        if (name, org_id) == (source.value, reading.id) and place not in left_out:
+            entries[place] = count
+    return entries
+
+
+def _entries_now(
+    entries: Mapping[ListRef, int], source: Source, *, only: Container[str] | None
+) -> int:
+    """Return how many of the entries are in a source, or in those lists of it that `only` has."""
+    now = 0
+    for ref, count in entries.items():
+        if ref.source is source and (only is None or ref.project.id in only):
+            now += count
+    return now
+
+
+def _excluded(reading: Reading) -> Sequence[Project]:
+    """Return the projects that were listed and that the policy leaves out."""
+    return reading.scope.excluded if reading.scope is not None else ()
 
 
 def drop_of_members(org_id: str, count: int, command: Command) -> str:
@@ -262,26 +388,19 @@ def drop_of_members(org_id: str, count: int, command: Command) -> str:
     if command.accept_population:
         return ""
     before = command.history.members(command.base_url)
-    what = ("active member", "active members", "")
-    return _describe_drop(what, before.get(org_id, 0), count, command)
+    return _describe_drop(_MEMBERS, before.get(org_id, 0), count, command)
 
 
-def _check_drop(what: tuple[str, str, str], was: int, now: int, command: Command) -> None:
-    """Raise GuardRefused for a drop."""
-    if message := _describe_drop(what, was, now, command):
-        reasons = (Reason.MAX_POPULATION_DROP,)
-        raise GuardRefused(message, hint=Reason.MAX_POPULATION_DROP.advice, reasons=reasons)
-
-
-def _describe_drop(what: tuple[str, str, str], was: int, now: int, command: Command) -> str:
-    """Return a sentence for a drop, else ""; `what` are a noun, its plural, and where they are."""
-    drop = command.limits.max_population_drop
-    if was - now <= Fraction(str(drop)) * was:
+def _describe_drop(population: _Population, was: int, now: int, command: Command) -> str:
+    """Return a sentence if a number dropped by more than `max_population_drop`, else ""."""
+    allowed = command.limits.max_population_drop
+    if was - now <= Fraction(str(allowed)) * was:
         return ""
-    *noun, where = what
+    found = pluralize(now, population.singular, population.plural)
+    verb = plural_form(now, "was", "were")
     return (
-        f"{pluralize(now, *noun)}{where} {plural_form(now, 'was', 'were')} found, {was:,} before: "
-        f"the drop is over max_population_drop: {drop}."
+        f"{found}{population.where} {verb} found, {was:,} before: "
+        f"the drop is over max_population_drop: {allowed}."
     )
 
 
@@ -292,7 +411,7 @@ def check_plan(command: Command, *, max_age: timedelta, sha256: str | None = Non
         max_age: From which a plan is refused.
         sha256: Of the file that a second person read; None without one.
     """
-    saved, policy, now = command.saved, command.policy, command.now
+    saved = command.saved
     if saved is None:
         return
     if sha256 is not None and saved.sha256 != sha256.strip().lower():
@@ -301,23 +420,28 @@ def check_plan(command: Command, *, max_age: timedelta, sha256: str | None = Non
             hint=f"Read it again: {text.command('audit', 'show', str(saved.path))}",
             reasons=(Reason.PLAN,),
         )
-    start = saved.start
-    if message := why_expired(start, max_age=max_age, now=now):
-        pass
-    elif frozenset(start.organizations) != policy.organization_ids:
-        message = "The plan was created for other organizations than the policy's."
-    elif start.base_url != command.base_url:
-        message = f"The plan was created for {start.base_url}, not {command.base_url}."
-    elif start.policy_sha256 != policy.sha256:
-        message = "The plan was created with another policy."
-    else:
-        message = why_used(saved, command.history)
+    message = (
+        why_expired(saved.start, max_age=max_age, now=command.now)
+        or _why_other(saved.start, command)
+        or why_used(saved, command.history)
+    )
     if message:
         raise GuardRefused(
             f"{saved.path}: {message}",
             hint=f"Create a new plan with: {text.command('plan', '--policy', command.policy_path)}",
             reasons=(Reason.PLAN,),
         )
+
+
+def _why_other(start: RunStarted, command: Command) -> str:
+    """Return why a plan was not made for what a command is given; "" where it was."""
+    if frozenset(start.organizations) != command.policy.organization_ids:
+        return "The plan was created for other organizations than the policy's."
+    if start.base_url != command.base_url:
+        return f"The plan was created for {start.base_url}, not {command.base_url}."
+    if start.policy_sha256 != command.policy.sha256:
+        return "The plan was created with another policy."
+    return ""
 
 
 def why_expired(start: RunStarted, *, max_age: timedelta, now: datetime) -> str:
@@ -328,11 +452,13 @@ def why_expired(start: RunStarted, *, max_age: timedelta, now: datetime) -> str:
     created_at = parse_timestamp(start.now)
     if created_at is None:
         return f"The plan's creation time {truncate(start.now, 40)!r} cannot be read."
+    # The clocks of the machines that plan and apply may differ as much as one may from Atlas's.
     if created_at > now + timedelta(seconds=MAX_CLOCK_SKEW_S):
         return f"The plan's creation time {start.now} is more than 5 minutes ahead."
-    if now - created_at > max_age:
+    age = now - created_at
+    if age > max_age:
         return (
-            f"The plan is too old: it was created over {describe_duration(now - created_at)} ago, "
+            f"The plan is too old: it was created over {describe_duration(age)} ago, "
             f"and the limit is {describe_duration(max_age)}."
         )
     return ""
@@ -382,24 +508,31 @@ class CircuitBreaker:
         """Record one outcome; return whether the sweep must stop from now on."""
         if self.reason is not None:
             return False
-        outcome = Outcome.FAILED if outcome is Outcome.ACCEPTED_DURING else outcome
+        if outcome is Outcome.ACCEPTED_DURING:
+            outcome = Outcome.FAILED
         self._window.append(outcome)
         self._counts[outcome] += 1
         if len(self._window) > self._limits.breaker_window:
             self._counts[self._window.popleft()] -= 1
         self._seen += 1
         self._failed += outcome is Outcome.FAILED
+        self.reason = self._why_open()
+        return self.reason is not None
+
+    def _why_open(self) -> str | None:
+        """Return why the outcomes so far are too bad to go on; None where they are not."""
         limits = self._limits
         if self._seen == limits.canary:
-            if self._failed * 2 > self._seen:
-                self.reason = (
-                    f"{self._failed} of the first {self._seen} deletions (the canary) failed."
-                )
-        elif len(self._window) == limits.breaker_window:
-            for judged, did, key in _JUDGED:
-                count, share = self._counts[judged], getattr(limits, key)
-                if count and count > Fraction(str(share)) * limits.breaker_window:
-                    found = f"{count} of the last {len(self._window)} deletions {did}"
-                    self.reason = f"{found}, over {key}: {share}."
-                    break
-        return self.reason is not None
+            if self._failed * 2 <= self._seen:
+                return None
+            return f"{self._failed} of the first {self._seen} deletions (the canary) failed."
+        # Of a few outcomes, one is a large share: nothing is judged before the window is full.
+        if len(self._window) != limits.breaker_window:
+            return None
+        for outcome, did, key in _JUDGED:
+            count = self._counts[outcome]
+            share = getattr(limits, key)
+            if count and count > Fraction(str(share)) * limits.breaker_window:
+                found = f"{count} of the last {len(self._window)} deletions {did}"
+                return f"{found}, over {key}: {share}."
+        return None
