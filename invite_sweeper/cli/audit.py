@@ -423,7 +423,7 @@ def report(
     entry, how long due invitations waited, the policies in force, what is pending, what needs
     attention, and whether the audit log is sound. A night is a day in UTC.
 
-    Example: invite-sweeper report --since 2026-11-01 --until 2026-11-30 --out november.html
+    Example: invite-sweeper report --since 2026-11-01 --out november.html
     """
     files, verification = _verify_runs(paths, policy, audit_dir)
     if not files:

@@ -71,7 +71,8 @@ def find_period(files: Sequence[RunFile], since: datetime | None, until: datetim
     """
     if since is not None and until is not None and since >= until:
         raise UsageError(
-            f"The period from {_written(since)} to {_written(until)} ends before it begins.",
+            f"The period from {_written(since)} to {_written(until, end=True)} ends before it "
+            "begins.",
             hint="Name the earlier time with --since, and the later one with --until.",
         )
     if until is None:
@@ -96,8 +97,11 @@ def _midnight(night: date) -> datetime:
     return datetime.combine(night, time(), UTC)
 
 
-def _written(moment: datetime) -> str:
-    return moment.isoformat().replace("+00:00", "Z")
+def _written(moment: datetime, *, end: bool = False) -> str:
+    """Return an instant as it was typed: at midnight a date, of an end the night before it."""
+    if moment.time() != time():
+        return moment.isoformat().replace("+00:00", "Z")
+    return str((max(moment, _EARLIEST) - _INSTANT).date() if end else moment.date())
 
 
 def _began_at(file: RunFile) -> datetime | None:

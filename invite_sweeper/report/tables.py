@@ -221,6 +221,6 @@ _POLICIES: Final = (
     Column[PolicyPart]("In force", _in_force, "date"),
     Column[PolicyPart]("Policy", lambda part: text_cell(part.path)),
     Column[PolicyPart]("Rule or entry", lambda part: text_cell(part.name)),
-    Column[PolicyPart]("Conditions", lambda part: text_cell(part.text)),
+    Column[PolicyPart]("Conditions", lambda part: (Line(part.text),)),
     Column[PolicyPart]("SHA-256", lambda part: text_cell(part.sha256), "code"),
 )

@@ -359,6 +359,14 @@ def test_each_policy_is_told_with_its_rules_as_text_and_its_nights(directory):
     ]
 
 
+def test_a_rule_of_many_globs_is_told_whole(directory):
+    globs = [f"*@team-{number}.example.com" for number in range(40)]
+    keys = POLICY | {"rules": [{"name": "teams", "older_than": "14d", "usernames": globs}]}
+    write(run(start=keep_policy(directory, keys)), directory)
+    rule, *_ = table(page_of(directory), "policies")
+    assert rule["Conditions"] == f"older_than: 14d; usernames: {', '.join(globs)}"
+
+
 def test_rules_of_a_copy_that_was_changed_are_not_told(directory):
     start = keep_policy(directory)
     path = directory.policy_path(start["policy_sha256"])
@@ -458,7 +466,7 @@ def test_a_period_that_ends_before_it_begins_is_one_sentence(directory):
     assert isinstance(done.exception, UsageError)
     assert done.exception.exit_code == 2
     assert done.exception.message == (
-        "The period from 2026-11-26T00:00:00Z to 2026-11-25T00:00:00Z ends before it begins."
+        "The period from 2026-11-26 to 2026-11-24 ends before it begins."
     )
 
 
