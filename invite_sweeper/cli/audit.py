@@ -1,10 +1,10 @@
-"""Commands `audit show`, `audit verify` and `report`: what an audit directory has."""
+"""Commands `audit show` and `audit verify`: what an audit directory has."""
 
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -19,9 +19,6 @@ from invite_sweeper.audit import (
     LogReader,
     RunFile,
     RunRecord,
-    Verification,
-    verify,
-    verify_directory,
 )
 from invite_sweeper.audit.events import EVENTS
 from invite_sweeper.audit.intents import IntentLedger
@@ -29,47 +26,28 @@ from invite_sweeper.audit.person import HistoryReader, close_names, names_of
 from invite_sweeper.audit.reader import ChainLine, FileChain, Record
 from invite_sweeper.audit.record import read_run
 from invite_sweeper.audit.search import read_all
+from invite_sweeper.cli.audit_files import PATHS, find_directory, parse_time, verify_runs
 from invite_sweeper.cli.console import json_line, stdout_console, write_json
 from invite_sweeper.cli.csv_rows import csv_cell, csv_row
 from invite_sweeper.cli.options import (
     DOCUMENTATION,
-    FILE,
-    PRESENT,
     RunOptions,
     SectionedCommand,
     option,
     options,
 )
-from invite_sweeper.cli.session import load_policy
 from invite_sweeper.cli.streams import print_error
-from invite_sweeper.endings import DAMAGED_ADVICE, Advisor, ExitCode, WarningLevel
+from invite_sweeper.endings import ExitCode, WarningLevel
 from invite_sweeper.errors import DamagedLog, RunError, UsageError
-from invite_sweeper.files import check_distinct_files, is_file, replace_file, write_error
+from invite_sweeper.files import is_file
 from invite_sweeper.models import Invitation, Outcome
 from invite_sweeper.policy import parse_duration_option
 from invite_sweeper.report import terminal
 from invite_sweeper.report.handover import lines_to_approve, read_plan_to_apply
-from invite_sweeper.report.markdown import render_markdown
-from invite_sweeper.report.page import read_page, render_html
 from invite_sweeper.report.story import StoryLine, tell_verification
 from invite_sweeper.text import escape_unprintable, pluralize
 
 _T = TypeVar("_T")
-
-
-def _parse_since(text: str, days: int = 0) -> datetime:
-    """Return an instant; a date is the beginning of that day in UTC, plus `days`."""
-    try:
-        if len(text) == len("2026-11-25"):
-            return datetime.fromisoformat(f"{text}T00:00Z") + timedelta(days)
-        moment = datetime.fromisoformat(text)
-        if moment.tzinfo is not None:
-            return moment.astimezone(UTC)
-    except (ValueError, OverflowError):
-        pass
-    raise click.BadParameter(
-        f"{text!r} is not a date such as 2026-11-25 or an instant such as 2026-11-25T01:00:00Z."
-    )
 
 
 def _parse_hash(text: str) -> str:
@@ -77,12 +55,6 @@ def _parse_hash(text: str) -> str:
     if re.fullmatch("[0-9a-f]{64}", digits) is None:
         raise click.BadParameter("A last hash has 64 hex digits.")
     return digits
-
-
-_PATHS: Final = click.argument(
-    "paths", help="An audit directory, or files of runs.", metavar="[DIR or FILE…]",
-    nargs=-1, type=PRESENT,
-)  # fmt: skip
 
 
 @click.group(epilog=DOCUMENTATION)
@@ -105,11 +77,11 @@ def audit() -> None:
 )  # fmt: skip
 @option("Filter", "--username", metavar="GLOB", help="A glob for the invited address.")
 @option(
-    "Filter", "--since", metavar="TIME", type=_parse_since,
+    "Filter", "--since", metavar="TIME", type=parse_time,
     help="From this date (UTC) or instant on.",
 )  # fmt: skip
 @option(
-    "Filter", "--until", metavar="TIME", type=lambda text: _parse_since(text, days=1),
+    "Filter", "--until", metavar="TIME", type=lambda text: parse_time(text, days=1),
     help="Up to this date, or before this instant.",
 )  # fmt: skip
 @option(
@@ -226,7 +198,7 @@ class _Shown:
         if runs and all(is_file(each) for each in runs):
             self._named = tuple(RunFile.of(Path(each).absolute()) for each in runs)
             return
-        directory = _find_directory(policy, audit_dir)
+        directory = find_directory(policy, audit_dir)
         try:
             directory.check_not_empty()
             self._reader = directory.reader()
@@ -314,7 +286,7 @@ def _directory_of_plan(
     if audit_dir is None and not policy.is_file():
         policy = Path(record.start.policy_path or "")
     with suppress(UsageError):  # a policy that cannot be read says nothing about a copy
-        return _find_directory(policy, audit_dir)
+        return find_directory(policy, audit_dir)
     return None
 
 
@@ -335,7 +307,7 @@ def _csv_lines(lines: Iterable[tuple[Record, ChainLine]]) -> Iterator[bytes]:
 
 
 @audit.command("verify", cls=SectionedCommand)
-@_PATHS
+@PATHS
 @options("policy", "audit_dir", "output")
 @click.option(
     "--expect-head", metavar="HASH", type=_parse_hash,
@@ -355,7 +327,7 @@ def verify_command(
 
     Example: invite-sweeper audit verify --expect-head HASH
     """
-    _, found = _verify_runs(paths, policy, audit_dir, expect_head)
+    _, found = verify_runs(paths, policy, audit_dir, expect_head)
     if output == "json":
         write_json(found)
     else:
@@ -366,84 +338,3 @@ def verify_command(
         for item in story.attention:
             click.echo(f"What to do: {item.advice}")
     raise SystemExit(found.exit_code)
-
-
-def _find_directory(policy: Path, audit_dir: Path | None) -> AuditDirectory:
-    return AuditDirectory(audit_dir or policy.parent / load_policy(policy).audit.directory)
-
-
-def _verify_runs(
-    paths: Sequence[Path], policy: Path, audit_dir: Path | None, expect_head: str | None = None
-) -> tuple[Sequence[RunFile], Verification]:
-    """Verify the files that a command reads: all of a directory, or those that are named.
-
-    Raises:
-        UsageError: There are none; the policy that names the directory cannot be read.
-    """
-    if len(paths) > 1 or (paths and not paths[0].is_dir()):
-        files = tuple(sorted(RunFile.of(each.absolute()) for each in paths))
-        return files, verify(files, expect_head=expect_head)
-    directory = AuditDirectory(paths[0]) if paths else _find_directory(policy, audit_dir)
-    directory.check_not_empty()
-    return directory.files(), verify_directory(directory, expect_head)
-
-
-@click.command(cls=SectionedCommand)
-@_PATHS
-@options("policy", "audit_dir")
-@option(
-    "Filter", "--since", metavar="TIME", type=_parse_since,
-    help="From this date (UTC) or instant on; default: the 30 nights up to the newest run.",
-)  # fmt: skip
-@option(
-    "Filter", "--until", metavar="TIME", type=lambda text: _parse_since(text, days=1),
-    help="Up to this date, or before this instant; default: the newest run.",
-)  # fmt: skip
-@option(
-    "Output", "--out", metavar="FILE", type=FILE,
-    help="Write the report to this file; default: stdout.",
-)  # fmt: skip
-@option(
-    "Output", "--format", "form", metavar="FORMAT",
-    type=click.Choice(("html", "md")),
-    help="html or md; default: the suffix of --out, else html.",
-)  # fmt: skip
-def report(
-    paths: Sequence[Path],
-    policy: Path,
-    audit_dir: Path | None,
-    since: datetime | None,
-    until: datetime | None,
-    out: Path | None,
-    form: str | None,
-) -> None:
-    """Write a report of a period: an HTML page, or Markdown.
-
-    It shows each night with its counts, who was announced, deleted, restored and kept by which
-    entry, how long due invitations waited, the policies in force, what is pending, what needs
-    attention, and whether the audit log is sound. A night is a day in UTC.
-
-    Example: invite-sweeper report --since 2026-11-01 --out november.html
-    """
-    files, verification = _verify_runs(paths, policy, audit_dir)
-    if not files:
-        raise DamagedLog(verification.damage or "", hint=DAMAGED_ADVICE)
-    if verification.damage is not None:
-        damage = escape_unprintable(verification.damage)
-        click.echo(f"Warning: The audit log is damaged: {damage}", err=True)
-    check_distinct_files({"--out": out}, (("the audit log", each.path) for each in files))
-    advisor = Advisor(policy=str(policy))
-    if paths or audit_dir is not None:
-        advisor = Advisor(audit_dir=str(files[0].path.parent))
-    page = read_page(files, verification, advisor, since, until)
-    if form is None and out is not None:
-        form = out.suffix.lower().removeprefix(".")
-    text = render_markdown(page) if form == "md" else render_html(page)
-    if out is None:
-        sys.stdout.write(text)
-        return
-    try:
-        replace_file(out, text.encode())
-    except OSError as error:
-        raise write_error("The report", out, error) from error
-    click.echo(f"Report written to {out}.", err=True)

@@ -1,5 +1,78 @@
-"""Command `report`."""
+"""Command `report`: a page about the runs of a period, as HTML or Markdown."""
 
-from invite_sweeper.cli.audit import report
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
 
-__all__ = ["report"]
+import click
+
+from invite_sweeper.cli.audit_files import PATHS, parse_time, verify_runs
+from invite_sweeper.cli.options import FILE, SectionedCommand, option, options
+from invite_sweeper.endings import DAMAGED_ADVICE, Advisor
+from invite_sweeper.errors import DamagedLog
+from invite_sweeper.files import check_distinct_files, replace_file, write_error
+from invite_sweeper.report.markdown import render_markdown
+from invite_sweeper.report.page import read_page, render_html
+from invite_sweeper.text import escape_unprintable
+
+
+@click.command(cls=SectionedCommand)
+@PATHS
+@options("policy", "audit_dir")
+@option(
+    "Filter", "--since", metavar="TIME", type=parse_time,
+    help="From this date (UTC) or instant on; default: the 30 nights up to the newest run.",
+)  # fmt: skip
+@option(
+    "Filter", "--until", metavar="TIME", type=lambda text: parse_time(text, days=1),
+    help="Up to this date, or before this instant; default: the newest run.",
+)  # fmt: skip
+@option(
+    "Output", "--out", metavar="FILE", type=FILE,
+    help="Write the report to this file; default: stdout.",
+)  # fmt: skip
+@option(
+    "Output", "--format", "form", metavar="FORMAT",
+    type=click.Choice(("html", "md")),
+    help="html or md; default: the suffix of --out, else html.",
+)  # fmt: skip
+def report(
+    paths: Sequence[Path],
+    policy: Path,
+    audit_dir: Path | None,
+    since: datetime | None,
+    until: datetime | None,
+    out: Path | None,
+    form: str | None,
+) -> None:
+    """Write a report of a period: an HTML page, or Markdown.
+
+    It shows each night with its counts, who was announced, deleted, restored and kept by which
+    entry, how long due invitations waited, the policies in force, what is pending, what needs
+    attention, and whether the audit log is sound. A night is a day in UTC.
+
+    Example: invite-sweeper report --since 2026-11-01 --out november.html
+    """
+    files, verification = verify_runs(paths, policy, audit_dir)
+    if not files:
+        raise DamagedLog(verification.damage or "", hint=DAMAGED_ADVICE)
+    if verification.damage is not None:
+        damage = escape_unprintable(verification.damage)
+        click.echo(f"Warning: The audit log is damaged: {damage}", err=True)
+    check_distinct_files({"--out": out}, (("the audit log", each.path) for each in files))
+    advisor = Advisor(policy=str(policy))
+    if paths or audit_dir is not None:
+        advisor = Advisor(audit_dir=str(files[0].path.parent))
+    page = read_page(files, verification, advisor, since, until)
+    if form is None and out is not None:
+        form = out.suffix.lower().removeprefix(".")
+    text = render_markdown(page) if form == "md" else render_html(page)
+    if out is None:
+        sys.stdout.write(text)
+        return
+    try:
+        replace_file(out, text.encode())
+    except OSError as error:
+        raise write_error("The report", out, error) from error
+    click.echo(f"Report written to {out}.", err=True)

@@ -23,7 +23,7 @@ from report.scenes import ERROR, REFUSED, SCENES, UNREADABLE, run, write, write_
 
 from invite_sweeper.audit import AuditDirectory
 from invite_sweeper.audit.events import Announced, KeepEntry, Kept, OrganizationResult, RunWarning
-from invite_sweeper.cli.audit import report
+from invite_sweeper.cli.report import report
 from invite_sweeper.endings import DAMAGED_ADVICE, Advisor, Status
 from invite_sweeper.errors import UsageError
 from invite_sweeper.models import Source
@@ -315,7 +315,7 @@ def test_rows_that_are_not_shown_are_counted_with_the_command_for_all(directory,
 MEASURE = """
 import sys
 from pathlib import Path
-from invite_sweeper.cli.audit import report
+from invite_sweeper.cli.report import report
 report(sys.argv[1:], standalone_mode=False)
 print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 """
