@@ -4,9 +4,8 @@ Names from Atlas can neither move the cursor nor start a new line.
 """
 
 import sys
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 from rich.console import Console, JustifyMethod, RenderableType
 from rich.padding import Padding
@@ -42,13 +41,21 @@ from invite_sweeper.report.rows import (
     place_name,
     sorted_rows,
 )
-from invite_sweeper.report.story import Story, StoryLine, advisor_of, describe_instant, tell
+from invite_sweeper.report.story import (
+    Attention,
+    Story,
+    StoryLine,
+    advisor_of,
+    describe_instant,
+    tell,
+)
 from invite_sweeper.text import escape_unprintable, organization_label, pluralize
 
 _MAX_ROWS: Final = 50
 _MAX_NAMED: Final = 10
 _GAP: Final = 2
 _INDENT: Final = 2
+_LAST_HASH: Final = "Last hash"
 _PREFIXES: Final = {INVITER: "by ", FROM: "from "}
 """Columns whose values need a word without their heading."""
 _STYLES: Final[Mapping[Style, str]] = {
@@ -79,42 +86,49 @@ def show_result(
             all of it.
     """
     told = {"error", "warning"} if console.is_terminal else {"error"}
-    found = read_rows(record)
+    run_rows = read_rows(record)
     if differing_only:
-        found.leave_out_done()
-    _write(console, _run(console.width, record, found, advisor, told))
+        run_rows.leave_out_done()
+    _write(console, _run(console.width, record, run_rows, advisor, told))
     show_whole(console, plan)
 
 
 def show_whole(console: Console, lines: Sequence[StoryLine]) -> None:
     """Print lines below an empty one, each on one line so that it can be copied."""
-    width = _GAP + max((len(line.label) for line in lines), default=0)
-    for line in (StoryLine("", ""), *lines) if lines else ():
-        text = Text.assemble((line.label.ljust(width), "bold"), escape_unprintable(line.text))
+    if not lines:
+        return
+    console.print()
+    width = _GAP + max(len(line.label) for line in lines)
+    for line in lines:
+        label = line.label.ljust(width)
+        text = Text.assemble((label, "bold"), escape_unprintable(line.text))
         text.rstrip()
         console.print(text, soft_wrap=True)
 
 
 def show_run(console: Console, record: RunRecord) -> None:
     """Print all that an earlier run planned, did and recorded as kept, and how it went."""
-    found = read_rows(record)
-    _write(console, _kept(console.width, record, found))
-    _write(console, _run(console.width, record, found, Advisor(), max_rows=sys.maxsize))
+    run_rows = read_rows(record)
+    _write(console, _kept(console.width, record, run_rows))
+    _write(console, _run(console.width, record, run_rows, Advisor(), max_rows=sys.maxsize))
 
 
 def show_question(console: Console, record: RunRecord, advisor: Advisor) -> None:
     """Print the plan as it is on disk, and the question whether to delete."""
-    found = read_rows(record)
-    rows = found.rows.values()
-    where = ", ".join(sorted({row.organization for row in rows}))
-    lines = [StoryLine("In", where), *tell(record, advisor).lines]
-    if owners := sum(row.is_owner for row in rows):
+    run_rows = read_rows(record)
+    _write(console, _plan(console.width, run_rows, advisor_of(record, advisor)))
+    rows = run_rows.rows.values()
+    organizations = {row.organization for row in rows}
+    lines = [StoryLine("In", ", ".join(sorted(organizations)))]
+    lines += tell(record, advisor).lines
+    owners = sum(row.is_owner for row in rows)
+    if owners:
         lines.append(StoryLine("Owners", f"{owners:,} of the stale invitations"))
-    if bounced := sum(bool(row.history) for row in rows):
+    bounced = sum(bool(row.history) for row in rows)
+    if bounced:
         lines.append(StoryLine("History", f"{bounced:,} of them deleted before"))
-    _write(console, _plan(console.width, found, advisor_of(record, advisor)))
-    title = Text(f"Delete {pluralize(len(rows), 'invitation')}?", style="bold")
-    _write(console, (_labelled(lines), title, Text("This cannot be undone.")))
+    question = Text(f"Delete {pluralize(len(rows), 'invitation')}?", style="bold")
+    _write(console, (_labelled(lines), question, Text("This cannot be undone.")))
 
 
 def attention_lines(record: RunRecord, advisor: Advisor) -> Iterator[str]:
@@ -123,18 +137,20 @@ def attention_lines(record: RunRecord, advisor: Advisor) -> Iterator[str]:
     Errors are printed by themselves, and so are warnings as they come.
     """
     story = tell(record, advisor)
-    if record.exit_code != ExitCode.PARTIAL and all(e.kind == "error" for e in story.attention):
+    has_only_errors = all(attention.kind == "error" for attention in story.attention)
+    if has_only_errors and record.exit_code != ExitCode.PARTIAL:
         return
     yield f"{story.headline.label}: {story.headline.text}"
-    for each in story.attention:
-        if each.kind == "reason":
-            yield from each.text.split("\n")
-            if each.advice:
-                yield f"What to do: {each.advice}"
-    found = read_rows(record)
-    for unread in found.unread[:_MAX_NAMED]:
+    for attention in story.attention:
+        if attention.kind != "reason":
+            continue
+        yield from attention.text.split("\n")
+        if attention.advice:
+            yield f"What to do: {attention.advice}"
+    run_rows = read_rows(record)
+    for unread in run_rows.unread[:_MAX_NAMED]:
         yield f"{unread.label} was not read: {unread.text}"
-    left = [row for row in found.rows.values() if row.outcome in {"failed", "unknown"}]
+    left = [row for row in run_rows.rows.values() if row.outcome in {"failed", "unknown"}]
     for row in sorted_rows(left)[:_MAX_NAMED]:
         who = f"{row.user} in {place_name(row.event, row.organization, full=True)}"
         yield f"{who} may still be invited: {row.outcome}, {row.detail}"
@@ -142,9 +158,11 @@ def attention_lines(record: RunRecord, advisor: Advisor) -> Iterator[str]:
 
 def show_people(console: Console, people: Iterable[Invitation], names: Mapping[str, str]) -> None:
     """Print people below their projects; `names` are those of organizations by id."""
-    found = RunRows({org_id: organization_label(org_id, name) for org_id, name in names.items()})
-    rows = sorted_rows(map(found.row, people))
-    _write(console, _invitation_tables(list(_groups(rows, rows)), console.width))
+    labels = {org_id: organization_label(org_id, name) for org_id, name in names.items()}
+    run_rows = RunRows(labels)
+    rows = sorted_rows(run_rows.row(person) for person in people)
+    groups = _groups(rows, _rows_by_place(rows))
+    _write(console, _invitation_tables(list(groups), console.width))
 
 
 def show_listed(
@@ -160,12 +178,13 @@ def show_listed(
         console.print("No invitation matches.")
         return
     columns = listed_columns(rows)
-    cells = [[_cell_text(column.cell(row)) for column in columns] for row in rows]
+    cells = [_cells(columns, row) for row in rows]
     widths = _column_widths(columns, cells, console.width)
-    table = _narrow_rows(listed_columns(rows, short=True), rows, console.width, label=GOES)
     if widths:
-        headings = [Text(column.heading.upper(), style="dim") for column in columns]
-        table = _table(widths, [headings, *cells])
+        table = _table(widths, [_headings(columns), *cells])
+    else:
+        short_columns = listed_columns(rows, short=True)
+        table = _narrow_rows(short_columns, rows, console.width, label=GOES)
     stale = sum(row.is_stale for row in rows)
     count = f"{pluralize(len(rows), 'invitation')}: {stale:,} stale, {len(rows) - stale:,} kept."
     _write(console, (table, Text(count)))
@@ -193,10 +212,12 @@ def show_runs(console: Console, records: Iterable[RunRecord], ledger: IntentLedg
 
 
 def _row_of_run(record: RunRecord) -> tuple[Text, Text]:
-    headline = tell(record, Advisor()).headline
+    """Return the number, instant and mode of a run, and how it ended."""
     when = describe_instant(record.start.now)
     label = Text(f"{record.file.number}  {when}  {record.mode or 'run'}")
-    return label, Text.assemble(_label(headline), f"  {headline.text}")
+    headline = tell(record, Advisor()).headline
+    text = Text.assemble(_label(headline), f"  {headline.text}")
+    return label, text
 
 
 def show_lines(console: Console, lines: Iterable[HistoryLine], names: Mapping[str, str]) -> None:
@@ -206,8 +227,9 @@ def show_lines(console: Console, lines: Iterable[HistoryLine], names: Mapping[st
         names: The names of organizations by id.
     """
     for line in lines:
-        number = f"{line.run.number:>3}" if line.run.number else line.run.path.name
-        label = f"{number}  {describe_instant(line.ts)}  {line.start.mode:<7}"
+        # A file that was named on the command line may have no number.
+        run = f"{line.run.number:>3}" if line.run.number else line.run.path.name
+        label = f"{run}  {describe_instant(line.ts)}  {line.start.mode:<7}"
         text = describe_line(line, names)
         if console.is_terminal:
             _write(console, _entries([(Text(label), Text(text))], console.width))
@@ -217,6 +239,7 @@ def show_lines(console: Console, lines: Iterable[HistoryLine], names: Mapping[st
 
 def _write(console: Console, parts: Iterable[RenderableType]) -> None:
     for part in parts:
+        # What is copied, such as a command, stays on one line, which the terminal wraps.
         if isinstance(part, Text) and part.no_wrap:
             console.print(part, soft_wrap=True)
         else:
@@ -226,7 +249,7 @@ def _write(console: Console, parts: Iterable[RenderableType]) -> None:
 def _run(
     width: int,
     record: RunRecord,
-    found: RunRows,
+    run_rows: RunRows,
     advisor: Advisor,
     told: Collection[str] = (),
     max_rows: int = _MAX_ROWS,
@@ -237,37 +260,42 @@ def _run(
         told: Kinds of attention that the operator has read already.
     """
     about = advisor_of(record, advisor)
-    yield from _plan(width, found, about, max_rows)
-    if found.announced:
+    yield from _plan(width, run_rows, about, max_rows)
+    announced = run_rows.announced
+    if announced:
         title, event = announced_as(record)
-        rows = found.announced[:max_rows]
-        heading = _heading(title, len(rows), len(found.announced))
+        rows = announced[:max_rows]
+        heading = _heading(title, len(rows), len(announced))
         yield from _invitation_tables([(heading, rows)], width, with_place=True)
-        yield from _rest(len(found.announced) - len(rows), about.show("--event", event))
-    if found.unread:
-        shown = found.unread[:max_rows]
-        yield _heading(UNREAD_CAPTION, len(shown), len(found.unread), "bold yellow")
-        yield from (_indented(Text(f"{each.label}: {each.text}")) for each in shown)
+        yield from _rest(len(announced) - len(rows), about.show("--event", event))
+    unread = run_rows.unread
+    if unread:
+        shown = unread[:max_rows]
+        yield _heading(UNREAD_CAPTION, len(shown), len(unread), "bold yellow")
+        for line in shown:
+            yield _indented(Text(f"{line.label}: {line.text}"))
         yield Text("")
         command = about.show("--event", ListUnreadable.event)
-        yield from _rest(len(found.unread) - len(shown), command)
+        yield from _rest(len(unread) - len(shown), command)
     yield from _story(record, tell(record, advisor), width, told)
 
 
-def _kept(width: int, record: RunRecord, found: RunRows) -> Iterator[RenderableType]:
+def _kept(width: int, record: RunRecord, run_rows: RunRows) -> Iterator[RenderableType]:
     """Yield what a run kept, where it recorded that: the policy has `audit.record: all`."""
-    rows = sorted_rows(kept_rows(record, found))
+    rows = sorted_rows(kept_rows(record, run_rows))
     if rows:
         heading = _heading(KEPT_CAPTION, len(rows), len(rows))
         yield from _invitation_tables([(heading, rows)], width, with_place=True)
 
 
 def _plan(
-    width: int, found: RunRows, about: Advisor, max_rows: int = _MAX_ROWS
+    width: int, run_rows: RunRows, about: Advisor, max_rows: int = _MAX_ROWS
 ) -> Iterator[RenderableType]:
-    rows = found.first(max_rows)
-    yield from _invitation_tables(list(_groups(rows, found.rows.values())), width)
-    yield from _rest(len(found.rows) - len(rows), about.show())
+    """Yield the first rows of the plan below their projects, and how to see the others."""
+    rows = run_rows.first(max_rows)
+    groups = _groups(rows, _rows_by_place(run_rows.rows.values()))
+    yield from _invitation_tables(list(groups), width)
+    yield from _rest(len(run_rows.rows) - len(rows), about.show())
 
 
 def _rest(count: int, command: str) -> Iterator[RenderableType]:
@@ -277,48 +305,78 @@ def _rest(count: int, command: str) -> Iterator[RenderableType]:
         yield Text("")
 
 
-def _groups(rows: Iterable[Row], every: Iterable[Row]) -> Iterator[tuple[Text, list[Row]]]:
-    """Yield rows below their projects with the number of all their rows, by organization."""
-    counts = Counter((row.organization, row.event.scope_id) for row in every)
-    several = len({organization for organization, _ in counts}) > 1
-    places: dict[tuple[str, str], list[Row]] = {}
+_Place: TypeAlias = tuple[str, str]
+"""The organization, and the id of the project, or of the organization for a list of its own."""
+
+
+def _rows_by_place(rows: Iterable[Row]) -> dict[_Place, list[Row]]:
+    """Return rows by their place; the places are in the order of their first rows."""
+    places: dict[_Place, list[Row]] = {}
     for row in rows:
-        places.setdefault((row.organization, row.event.scope_id), []).append(row)
-    for place, shown in sorted(places.items(), key=lambda item: item[0][0]):
-        first = shown[0]
-        name = place_name(first.event, first.organization, full=several)
-        yield _heading(name, len(shown), counts[place]), shown
+        place = (row.organization, row.event.scope_id)
+        places.setdefault(place, []).append(row)
+    return places
+
+
+def _groups(
+    rows: Iterable[Row], all_rows: Mapping[_Place, Sequence[Row]]
+) -> Iterator[tuple[Text, list[Row]]]:
+    """Yield a heading and rows for each place that has some, by organization.
+
+    Args:
+        rows: Those that are shown.
+        all_rows: By place; the headings count them.
+    """
+    organizations = {organization for organization, _ in all_rows}
+    shown_by_place = _rows_by_place(rows)
+    # Sorting is stable: the places of one organization stay in the order of their first rows.
+    for place in sorted(shown_by_place, key=lambda place: place[0]):
+        shown = shown_by_place[place]
+        name = place_name(shown[0].event, shown[0].organization, full=len(organizations) > 1)
+        yield _heading(name, len(shown), len(all_rows[place])), shown
 
 
 def _story(
     record: RunRecord, story: Story, width: int, told: Collection[str]
 ) -> Iterator[RenderableType]:
+    """Yield how the run went, where its file is, and what needs attention.
+
+    Args:
+        told: As in `_run`.
+    """
     if story.organizations:
-        rows = [(Text(each.label), Text(each.text)) for each in story.organizations]
+        rows = [(Text(line.label), Text(line.text)) for line in story.organizations]
         yield _heading("Organizations", len(rows), len(rows))
-        yield from map(_indented, _entries(rows, width - _INDENT))
+        for part in _entries(rows, width - _INDENT):
+            yield _indented(part)
         yield Text("")
-    label_width = max(len(each.label) for each in (*story.lines, StoryLine("Last hash", "")))
+    label_width = max(len(label) for label in (_LAST_HASH, *(line.label for line in story.lines)))
     yield _labelled((story.headline,), max(label_width, len(story.headline.label)))
     yield _labelled(story.lines, label_width)
+    label = "Audit".ljust(label_width + _GAP)
     path = escape_unprintable(str(record.file.path))
-    yield Text.assemble(("Audit".ljust(label_width + _GAP), "bold"), path, no_wrap=True)
+    yield Text.assemble((label, "bold"), path, no_wrap=True)
     if record.last_hash and record.mode != "dry-run":  # it is not the SHA-256 of a plan
-        label = "Last hash".ljust(label_width + _GAP)
+        label = _LAST_HASH.ljust(label_width + _GAP)
         yield Text.assemble((label, "bold"), (record.last_hash, "dim"), no_wrap=True)
-    for each in story.attention:
-        if each.kind in told:
-            continue
-        title, rest = each.text[: len(each.title) + 1], each.text[len(each.title) + 1 :]
-        yield Text.assemble((title, "bold yellow"), rest)
-        if each.advice:
-            yield Text.assemble(
-                ("What to do: ", "bold"), escape_unprintable(each.advice), no_wrap=True
-            )
+    for attention in story.attention:
+        if attention.kind not in told:
+            yield from _attention(attention)
+
+
+def _attention(attention: Attention) -> Iterator[Text]:
+    """Yield what needs attention, its title highlighted, and what to do."""
+    title_end = len(attention.title) + 1  # with the colon or full stop
+    text = Text(attention.text)
+    text.stylize("bold yellow", 0, title_end)
+    yield text
+    if attention.advice:
+        advice = escape_unprintable(attention.advice)
+        yield Text.assemble(("What to do: ", "bold"), advice, no_wrap=True)
 
 
 def _labelled(lines: Iterable[StoryLine], width: int | None = None) -> Table:
-    rows = ((_label(each), Text(each.text)) for each in lines)
+    rows = [(_label(line), Text(line.text)) for line in lines]
     return two_columns(rows, width=width)
 
 
@@ -335,7 +393,16 @@ def _heading(title: str, shown: int, total: int, style: str = "bold") -> Text:
 
 
 def _cell_text(cell: Cell) -> Text:
-    return Text("\n").join(Text(line.text, style=_STYLES[line.style]) for line in cell)
+    lines = [Text(line.text, style=_STYLES[line.style]) for line in cell]
+    return Text("\n").join(lines)
+
+
+def _cells(columns: Iterable[Column[Row]], row: Row) -> list[Text]:
+    return [_cell_text(column.cell(row)) for column in columns]
+
+
+def _headings(columns: Iterable[Column[Row]]) -> list[Text]:
+    return [Text(column.heading.upper(), style="dim") for column in columns]
 
 
 def _invitation_tables(
@@ -350,19 +417,24 @@ def _invitation_tables(
     """
     if not groups:
         return
-    every = [row for _, rows in groups for row in rows]
-    columns = invitation_columns(every, grouped=not with_place)
-    cells = {id(row): [_cell_text(column.cell(row)) for column in columns] for row in every}
-    widths = _column_widths(columns, list(cells.values()), width)
+    all_rows: list[Row] = []
+    for _, rows in groups:
+        all_rows += rows
+    columns = invitation_columns(all_rows, grouped=not with_place)
+    all_cells = [_cells(columns, row) for row in all_rows]
+    widths = _column_widths(columns, all_cells, width)
     if widths:
-        yield _indented(_table(widths, [[Text(c.heading.upper(), style="dim") for c in columns]]))
+        yield _indented(_table(widths, [_headings(columns)]))
+    first = 0
     for heading, rows in groups:
         yield heading
+        end = first + len(rows)
         if widths:
-            yield _indented(_table(widths, [cells[id(row)] for row in rows]))
+            yield _indented(_table(widths, all_cells[first:end]))
         else:
             yield _indented(_narrow_rows(columns, rows, width - _INDENT))
         yield Text("")
+        first = end
 
 
 def _indented(part: RenderableType) -> Padding:
@@ -372,12 +444,23 @@ def _indented(part: RenderableType) -> Padding:
 def _column_widths(
     columns: Sequence[Column[Row]], rows: Sequence[Sequence[Text]], width: int
 ) -> tuple[int, ...]:
-    """Return the column widths; empty if the terminal is too narrow for whole lines."""
-    widths = tuple(
-        max([len(column.heading), *(line.cell_len for row in rows for line in row[number].split())])
-        for number, column in enumerate(columns)
-    )
-    return widths if _INDENT + sum(widths) + _GAP * (len(widths) - 1) <= width else ()
+    """Return the column widths; empty if the terminal is too narrow for whole lines.
+
+    Args:
+        rows: The cells of each row, in the order of the columns.
+        width: Of the terminal.
+    """
+    widths: list[int] = []
+    for number, column in enumerate(columns):
+        column_width = len(column.heading)
+        for row in rows:
+            cell_lines = row[number].split()
+            for line in cell_lines:
+                column_width = max(column_width, line.cell_len)
+        widths.append(column_width)
+    gaps = _GAP * (len(widths) - 1)
+    table_width = _INDENT + sum(widths) + gaps
+    return tuple(widths) if table_width <= width else ()
 
 
 def _table(widths: Sequence[int], rows: Iterable[Sequence[Text]]) -> Table:
@@ -399,18 +482,32 @@ def _narrow_rows(
     """
     below = [column for column in columns if column not in {label, INVITED}]
     below.sort(key=lambda column: column is not OUTCOME)  # the outcome is the first
-    lines = []
+    entries = []
     for row in rows:
-        first = _cell_text(label.cell(row))
-        texts = [_cell_text(INVITED.cell(row)), Text()]
+        row_label = _cell_text(label.cell(row))
+        parts: list[Text] = []
         for column in below:
-            for line in column.cell(row):
-                part = Text.assemble(_PREFIXES.get(column, ""), _cell_text((line,)))
-                longer = Text.assemble(texts[-1], " · ", part) if texts[-1] else part
-                fits = longer.cell_len <= width - first.cell_len - _GAP
-                texts[-1:] = [longer] if fits or not texts[-1] else [texts[-1], part]
-        lines.append((first, Text("\n").join(texts)))
-    return two_columns(lines, justify="right")
+            prefix = _PREFIXES.get(column, "")
+            parts += [Text.assemble(prefix, _cell_text((line,))) for line in column.cell(row)]
+        lines = [_cell_text(INVITED.cell(row))]
+        lines += _joined(parts, width - row_label.cell_len - _GAP)
+        entries.append((row_label, Text("\n").join(lines)))
+    return two_columns(entries, justify="right")
+
+
+def _joined(parts: Iterable[Text], width: int) -> list[Text]:
+    """Return lines with as many parts as fit; a part that is wider has a line of its own."""
+    line = Text()
+    lines = [line]
+    for part in parts:
+        longer = Text.assemble(line, " · ", part) if line else part
+        if longer.cell_len <= width or not line:
+            line = longer
+            lines[-1] = line
+        else:
+            line = part
+            lines.append(line)
+    return lines
 
 
 def _entries(rows: Sequence[tuple[Text, Text]], width: int) -> Iterator[RenderableType]:
@@ -440,7 +537,9 @@ def two_columns(
 
 def print_trimmed(console: Console, part: RenderableType) -> None:
     """Print a renderable without trailing blanks."""
-    for line in console.render_lines(part, pad=False):
-        text = Text.assemble(*((each.text, each.style or "") for each in line))
+    for segments in console.render_lines(part, pad=False):
+        text = Text()
+        for segment in segments:
+            text.append(segment.text, segment.style)
         text.rstrip()
         console.print(text, soft_wrap=True)
