@@ -55,7 +55,7 @@ _NOT_ENDED: Final = frozenset({Outcome.SKIPPED, Outcome.CHANGED, Outcome.FAILED}
 """Outcomes that ended nothing, where no intent says that a request may have been sent."""
 _GONE: Final = frozenset({Outcome.DELETED, Outcome.ALREADY_GONE})
 _NEEDED: Final = frozenset(
-    each.event for each in (RunStarted, Announced, AnnouncementEnded, OutcomeLine, RunFinished)
+    kind.event for kind in (RunStarted, Announced, AnnouncementEnded, OutcomeLine, RunFinished)
 )
 """Events that a run decodes, and intents that stay open; of the others only the chain counts."""
 
@@ -273,12 +273,11 @@ class History:
 
     def open_intents(self, base_url: str) -> dict[str, tuple[OpenIntent, ...]]:
         """Return the intents without an outcome against a base URL, of organizations with some."""
-        found: dict[str, tuple[OpenIntent, ...]] = {}
-        for each in self._open.values():
-            if each.run.start.base_url == base_url:
-                org_id = each.intent.org_id
-                found[org_id] = (*found.get(org_id, ()), each)
-        return found
+        by_organization: dict[str, list[OpenIntent]] = {}
+        for opened in self._open.values():
+            if opened.run.start.base_url == base_url:
+                by_organization.setdefault(opened.intent.org_id, []).append(opened)
+        return {org_id: tuple(intents) for org_id, intents in by_organization.items()}
 
     def announcements(self, base_url: str) -> Mapping[AnnouncementKey, HeldAnnouncement]:
         """Return the announcements that hold against a base URL."""
@@ -309,7 +308,7 @@ class History:
         """
         org_id, user = entries[0].user_key
         user = casefold_lookalike(user)
-        places = {each.scope_id for each in entries}
+        places = {entry.scope_id for entry in entries}
         return max(self._deletions.count((org_id, place, user)) for place in places)
 
     def is_gone(self, user: UserKey) -> bool:
@@ -360,21 +359,25 @@ class History:
         projects that both read can still be compared.
         """
         same = self._readings.get((base_url, scope_sha256), {})
+        # None: of any scope. An organization that this scope has read counts as it was read there.
         readings = self._readings.get((base_url, None), {}) | same
         if not readings:
             return None
         lists: _Lists = {}
         for reading in readings.values():
             lists |= reading.lists
+        # Each list has a position of its own: one that the last run could not read has the number
+        # of an earlier run, and what ended in between is missing in it, too.
         positions = {(base_url, key): read.position for key, read in lists.items()}
         gone = self._entries.ended_since(positions, today)
-        left = {
-            key: read.entries - expired_by(read.expiring, today) - gone[base_url, key]
-            for key, read in lists.items()
-        }
+        left: dict[ListKey, int] = {}
+        for key, read in lists.items():
+            count = read.entries - expired_by(read.expiring, today) - gone[base_url, key]
+            if count > 0:
+                left[key] = count
         return CompleteRun(
             projects={org_id: reading.projects for org_id, reading in readings.items()},
-            entries={key: count for key, count in left.items() if count > 0},
+            entries=left,
             other_scope=frozenset(readings.keys() - same.keys()),
         )
 
@@ -435,7 +438,8 @@ class History:
                 since = self._bounced_since
                 run.is_old = since is not None and run.began_at < since
             case RunFinished():
-                record.end, record.finished_at = event, line.header.ts
+                record.end = event
+                record.finished_at = line.header.ts
                 self._add_end(record, event, run.position)
             case _:
                 pass
@@ -464,7 +468,7 @@ class History:
             run.resolved.add(event.key)
         if record.mode == "restore":
             return
-        if event.replaces is not None:
+        if event.replaces is not None:  # its request was counted with the outcome that it replaces
             self._add_gone(run, event, event.replaces, times=-1)
         elif opened is not None and event.attempts > 0 and outcome not in _NOTHING_SENT:
             self._add_sent(run, event)
@@ -492,14 +496,14 @@ class History:
         """Count an invitation that is gone; -1 times where a later outcome counts in its place."""
         if outcome not in _GONE:
             return
-        org_id, user = user_key = event.user_key
-        self._gone_users.add(user_key, times)
+        self._gone_users.add(event.user_key, times)
         if outcome != Outcome.DELETED:
             return
         if held := self._announcements.get(run.record.start.base_url):
             held.pop(announcement_key(event), None)
         if not run.is_old:
-            user = casefold_lookalike(user)
+            org_id, name = event.user_key
+            user = casefold_lookalike(name)
             places = {event.scope_id}
             for entry in event.entries:
                 places.add(entry.project_id or org_id)
@@ -507,11 +511,13 @@ class History:
                 self._deletions.add((org_id, place, user), times)
 
     def _add_announcement(self, record: RunRecord, event: Announced | AnnouncementEnded) -> None:
+        """Add or end an announcement; one of a run without a readable instant does not hold."""
         held = self._announcements.setdefault(record.start.base_url, {})
-        held.pop(announcement_key(event), None)
+        key = announcement_key(event)
+        held.pop(key, None)  # a new one comes last
         instant = parse_timestamp(record.start.now)
         if isinstance(event, Announced) and instant is not None:
-            held[announcement_key(event)] = HeldAnnouncement(event, instant, record.run_id)
+            held[key] = HeldAnnouncement(event, instant, record.run_id)
 
     def _add_end(self, record: RunRecord, end: RunFinished, position: int) -> None:
         """Add what the last line of a run says; `position` is that of the entries that it ended."""
@@ -519,9 +525,7 @@ class History:
         if record.mode == "sweep" and start.plan_sha256 and end.exit_code in _APPLIED_CODES:
             self._applied.setdefault(start.plan_sha256, record.file)
         if record.mode != "restore" and status_of(end.exit_code) is Status.DONE:
-            finished_at = parse_timestamp(record.finished_at)
-            instants = (each for each in (self.last_success, finished_at) if each is not None)
-            self.last_success = max(instants, default=None)
+            self._add_success(parse_timestamp(record.finished_at))
         for source, day in end.sunsets.items():
             with suppress(ValueError):  # of a later version
                 known = self._sunsets.setdefault(start.base_url, {})
@@ -529,20 +533,45 @@ class History:
         members = self._members.setdefault((start.base_url, start.mode), {})
         members |= end.members
         self._add_keep_entries(start.base_url, end)
-        self._names |= {each.id: each.name for each in end.organizations if each.name}
-        if (scope := _plan_scope(start, end)) is not None:
+        for organization in end.organizations:
+            if organization.name:
+                self._names[organization.id] = organization.name
+        scope = _plan_scope(start, end)
+        if scope is not None:
             self._plans[scope] = record.file, position
         for org_id, projects in _projects(record).items():
-            for scope_sha256 in {start.scope_sha256, None}:
-                readings = self._readings.setdefault((start.base_url, scope_sha256), {})
-                before = readings.get(org_id, _Reading(by_sweep=False, projects=0, lists={}))
-                if start.mode == "sweep" and not before.by_sweep:
-                    before = _Reading(by_sweep=True, projects=0, lists={})
-                if before.by_sweep == (start.mode == "sweep"):
-                    lists = _read_lists(before.lists, end, org_id, position)
-                    readings[org_id] = _Reading(before.by_sweep, projects, lists)
+            self._add_reading(record, end, org_id, projects, position)
+
+    def _add_success(self, finished_at: datetime | None) -> None:
+        """Add when a run succeeded; the clock of an earlier run may have been ahead."""
+        if finished_at is None:
+            return
+        if self.last_success is None or finished_at > self.last_success:
+            self.last_success = finished_at
+
+    def _add_reading(
+        self, record: RunRecord, end: RunFinished, org_id: str, projects: int, position: int
+    ) -> None:
+        """Add what a complete run read of an organization, for its scope and for any scope.
+
+        The first sweep takes the place of all dry runs, and after it no dry run counts: one with
+        `--accept-population` must not become what sweeps are compared with.
+        """
+        start = record.start
+        is_sweep = start.mode == "sweep"
+        for scope_sha256 in {start.scope_sha256, None}:
+            readings = self._readings.setdefault((start.base_url, scope_sha256), {})
+            before = readings.get(org_id)
+            lists: _Lists = {}
+            if before is not None and before.by_sweep == is_sweep:
+                lists = before.lists
+            elif before is not None and before.by_sweep:
+                continue  # a dry run after a sweep
+            lists = _read_lists(lists, end, org_id, position)
+            readings[org_id] = _Reading(is_sweep, projects, lists)
 
     def _add_keep_entries(self, base_url: str, end: RunFinished) -> None:
+        """Add how many people a run saw behind the keep entries that end; the most count."""
         people = self._keep_entries.setdefault(base_url, {})
         for entry in end.keep_entries:
             if entry.people and entry.until is not None:
@@ -551,21 +580,27 @@ class History:
 
 
 def _read_lists(before: _Lists, end: RunFinished, org_id: str, position: int) -> _Lists:
-    """Return the lists after a run that read those of an organization; an unread one stays."""
-    lists = before
+    """Return the lists after a run that read those of an organization; an unread one stays.
+
+    A source that the run did not read stays whole. Of one that it read, only the lists that it
+    could not read stay: the others are as it found them, and gone where they had nothing.
+    """
+    lists = dict(before)
     for read in end.lists:
         if read.org_id != org_id:
             continue
-        own, unread = (read.source.value, org_id), frozenset(read.unread)
+        source = read.source.value
+        unread = frozenset(read.unread)
+        for key in tuple(lists):
+            if key[:2] == (source, org_id) and key[2] not in unread:
+                del lists[key]
         counts = read.by_project
         if read.source.is_organization_level:
             counts = {org_id: read.entries}
-        kept = {key: n for key, n in lists.items() if key[:2] != own or key[2] in unread}
-        lists = kept | {
-            (*own, id_): _ListRead(count, position, read.expiring.get(id_, {}))
-            for id_, count in counts.items()
-            if id_ not in unread
-        }
+        for place, count in counts.items():
+            if place not in unread:
+                expiring = read.expiring.get(place, {})
+                lists[source, org_id, place] = _ListRead(count, position, expiring)
     return lists
 
 
@@ -573,11 +608,11 @@ def _projects(run: RunRecord) -> dict[str, int]:
     """Return the projects of each organization that a complete run read and no guard kept out."""
     if run.end is None or run.exit_code not in COMPLETE_EXIT_CODES or run.mode == "restore":
         return {}
-    return {
-        each.id: each.projects_seen - each.projects_gone
-        for each in run.end.organizations
-        if each.plan_made and each.exit_code in COMPLETE_EXIT_CODES
-    }
+    projects: dict[str, int] = {}
+    for organization in run.end.organizations:
+        if organization.plan_made and organization.exit_code in COMPLETE_EXIT_CODES:
+            projects[organization.id] = organization.projects_seen - organization.projects_gone
+    return projects
 
 
 def _plan_scope(start: RunStarted, end: RunFinished) -> PlanScope | None:
