@@ -43,7 +43,8 @@ def credentials(sim: SimulatedAtlas, load: Load) -> dict[str, str]:
     found = {}
     for org_id, name in load.organization_ids.items():
         suffix = f"_{name}" if load.organizations > 1 else ""
-        for variable, value in sim.add_service_account(org_id).environment().items():
+        account = sim.add_token(org_id) if load.ready_token else sim.add_service_account(org_id)
+        for variable, value in account.environment().items():
             found[f"{variable}{suffix}"] = value
     return found
 

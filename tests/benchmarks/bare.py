@@ -18,6 +18,7 @@ V2023 = "application/vnd.atlas.2023-01-01+json"
 V2024 = "application/vnd.atlas.2024-08-05+json"
 V2025 = "application/vnd.atlas.2025-02-19+json"
 CLIENT_ID, SECRET = "MONGODB_ATLAS_CLIENT_ID", "MONGODB_ATLAS_CLIENT_SECRET"
+TOKEN = "MONGODB_ATLAS_ACCESS_TOKEN"
 BASE = os.environ["MONGODB_ATLAS_BASE_URL"]
 API = f"{BASE}/api/atlas/v2"
 PRESENT = "orgMembershipStatuses=PENDING&orgMembershipStatuses=ACTIVE"
@@ -50,11 +51,16 @@ class Sweep:
         async with self._session.post(url, data=form, headers=signed) as response:
             token = msgspec.json.decode(await response.read())["access_token"]
         self.tokens.append((token, signed))
+        await self.start(token, client_id)
+
+    async def start(self, token: str, client_id: str = "") -> None:
+        """Read what a run reads first, with a token of a service account, or a ready one."""
         headers = {"Accept": V2023, "Authorization": f"Bearer {token}"}
         projects = await self.projects(headers)
         org = f"{API}/orgs/{projects[0]['orgId']}"
         await self.get(f"{API}/orgs?{PAGE}", headers, V2023)
-        await self.get(f"{org}/serviceAccounts/{client_id}", headers, V2024)
+        if client_id:
+            await self.get(f"{org}/serviceAccounts/{client_id}", headers, V2024)
         await self.get(f"{org}/users?{PRESENT}&{PAGE}", headers, V2025)
         await self.get(f"{org}/apiKeys?{PAGE}", headers, V2023)
         self.lists += [Call(f"{API}/groups/{each['id']}/invites", headers) for each in projects]
@@ -109,6 +115,8 @@ async def main(*, dry_run: bool) -> None:
     async with aiohttp.ClientSession(connector=connector) as session:
         sweep = Sweep(session)
         await in_flight(suffixes, sweep.sign_in)
+        if TOKEN in os.environ:
+            await sweep.start(os.environ[TOKEN])
         await in_flight(sweep.lists, sweep.read)
         if not dry_run:
             await in_flight(sweep.to_delete, sweep.delete)

@@ -19,6 +19,7 @@ LARGEST = Load(projects=250, each=2, latency_s=0.055, organizations=51)
 """The largest estate that Atlas's published limits allow: 250 projects in an organization, and a
 paying organization with 50 linked ones."""
 WIDE = Load(projects=5_000, each=1)
+WIDE_TOKEN = replace(WIDE, ready_token=True)
 
 
 @dataclass(frozen=True)
@@ -198,9 +199,13 @@ FAR, ATLAS = Load(200, 20, latency_s=0.010), Load(200, 40, latency_s=0.055)
 ALL: dict[str, Callable[[], Figure]] = {
     "loopback": partial(against_bare, "12,000 deletions, loopback", Load(200, 60), 2.0, pairs=5),
     "distant": partial(against_bare, "4,000 deletions, 10 ms", FAR, 1.10, pairs=5),
-    "atlas_median": partial(against_bare, "8,000 deletions, 55 ms", ATLAS, 1.10),
-    "wide_dry_run": partial(against_bare, "a dry run of 5,000 projects", WIDE, 2.0, dry_run=True),
-    "wide": partial(against_bare, "a sweep of 5,000 projects", WIDE, 2.0),
+    "atlas_median": partial(against_bare, "8,000 deletions, 55 ms", ATLAS, 1.07),
+    "wide_dry_run": partial(against_bare, "a dry run of 5,000 projects", WIDE, 1.5, dry_run=True),
+    "wide_dry_run_token": partial(
+        against_bare, "the same with a ready token", WIDE_TOKEN, 1.5, dry_run=True
+    ),
+    "wide": partial(against_bare, "a sweep of 5,000 projects", WIDE, 1.4),
+    "wide_token": partial(against_bare, "the same with a ready token", WIDE_TOKEN, 1.4),
     "largest": partial(against_bare, "51 organizations", LARGEST, 1.35, peak_mib=128, pairs=1),
     **{each.__name__: each for each in (warm, start, version, structure, excluded, memory, verify)},
     "nights_100": partial(beside, 365, 100, 0.3),

@@ -15,6 +15,7 @@ class Load:
         projects: In each organization.
         each: Invitations per project.
         organizations: Each has its own credentials.
+        ready_token: These are a ready token, of one organization, instead of a service account.
     """
 
     projects: int
@@ -22,6 +23,7 @@ class Load:
     age_days: float = STALE_DAYS
     latency_s: float = 0.0
     organizations: int = 1
+    ready_token: bool = False
 
     @property
     def invitations(self) -> int:
