@@ -11,7 +11,9 @@ from deploy.manifests import DEPLOY
 CRONTAB = (DEPLOY / "cron/invite-sweeper.crontab").read_text(encoding="utf-8")
 NIGHTLY = re.compile(r"^17 3 (?=\* \* \* invite-sweeper )", re.MULTILINE)
 END = "--end of mail--\n"
+# Two jobs of one minute may end together.
 SENDMAIL = """#!/bin/sh
+exec 9>/tmp/sending && flock 9
 { echo "Arguments: $*"; cat; echo; echo "--end of mail--"; } >> /tmp/sent
 """
 

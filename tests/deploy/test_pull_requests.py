@@ -137,8 +137,8 @@ def test_program_is_installed_from_the_base_branch(job):
 @pytest.mark.parametrize(
     ("text", "code", "errors", "warnings"),
     [
-        (INVALID, ExitCode.USAGE, [("1", "1"), ("2", "17"), ("3", "1")], [("1", "1")]),
-        (UNUSUAL, ExitCode.DONE, [], [("1", "1"), ("3", "31")]),
+        (INVALID, ExitCode.USAGE, [("1", "1"), ("2", "17"), ("3", "1")], [("1", "1")] * 2),
+        (UNUSUAL, ExitCode.DONE, [], [("1", "1"), ("1", "1"), ("3", "31")]),
     ],
 )
 def test_problem_matcher_finds_every_error_and_no_warning_as_an_error(
