@@ -84,10 +84,11 @@ class Echo:
     def _next(self) -> str:
         while True:
             if not self._turns:
-                self._turns = list(product(tuple(self.secrets), SPELLINGS))
+                names = dict.fromkeys((*self.secrets, "response"))
+                self._turns = list(product(names, SPELLINGS))
                 self._random.shuffle(self._turns)
             name, spelling = turn = self._turns.pop()
-            if name not in self.hidden:
+            if name in self.secrets and name not in self.hidden:
                 break
         spelled = SPELLINGS[spelling](self.secrets[name])
         self.covered.add(turn)
@@ -162,6 +163,7 @@ class EchoingReceiver(Receiver):
 
     def answer(self):
         echo = self.server.echo
+        echo.secrets.pop("response", None)  # no receiver was sent one
         self.send_response(400, echo.header())
         self.send_header("X-Echo", echo.header())
         self.end_headers()
@@ -292,8 +294,10 @@ def world(request, tmp_path):
         admit(token, *account)
 
     def note_response(header, *arguments):
-        for found in re.findall(r'response="([0-9a-f]+)"', header):
-            echo.secrets["response"] = found
+        found = re.search(r'response="([0-9a-f]+)"', header)
+        echo.secrets.pop("response", None)  # only what this request was signed with is echoed
+        if found is not None:
+            echo.secrets["response"] = found[1]
         return authenticate(header, *arguments)
 
     add = sim.add_account
