@@ -1,10 +1,9 @@
 """Read a run back from its file, for the terminal, for JSON and as tables for the report."""
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from itertools import count
 from typing import Any, Final
 
 import msgspec
@@ -99,22 +98,30 @@ class RunRows:
 
     def first(self, max_rows: int) -> list[Row]:
         """Return the first rows in their order: what failed, then of each organization as many."""
-        turns = defaultdict[str, Iterator[int]](count)
         ordered = sorted_rows(self.rows.values())
-        ordered.sort(key=lambda row: (not row.has_failed, next(turns[row.event.org_id])))
+        rows_before = Counter[str]()
+        turns: dict[InvitationKey, int] = {}
+        for row in ordered:
+            turns[row.event.key] = rows_before[row.event.org_id]
+            rows_before[row.event.org_id] += 1
+        # The first row of each organization, then the second ones: a large one hides no small one.
+        ordered.sort(key=lambda row: (not row.has_failed, turns[row.event.key]))
         return sorted_rows(ordered[:max_rows])
 
 
 def read_rows(record: RunRecord) -> RunRows:
     """Return what is known of a run; of a file that cannot be read, what comes before."""
     organizations = record.end.organizations if record.end is not None else ()
-    found = RunRows({each.id: each.label for each in organizations})
+    labels = {organization.id: organization.label for organization in organizations}
+    run_rows = RunRows(labels)
     with suppress(RunError):  # the verification names the file, and the totals are known
         for _, event in FileChain(record.file).events():
-            found.add(event)
-        found.is_whole = True
-    found.announced = sorted(sorted_rows(found.announced), key=lambda row: row.due)
-    return found
+            run_rows.add(event)
+        run_rows.is_whole = True
+    # Sorting is stable: what is due at the same instant stays in the order of rows.
+    run_rows.announced = sorted_rows(run_rows.announced)
+    run_rows.announced.sort(key=lambda row: row.due)
+    return run_rows
 
 
 def announced_as(record: RunRecord) -> tuple[str, str]:
@@ -140,11 +147,12 @@ class PlannedResult(Planned, frozen=True, kw_only=True):
     outcome: str | None = None
 
 
+_FIELDS_OF_START: Final = structs.fields(RunStarted)
 RunResult: Final = msgspec.defstruct(
     "RunResult",
     [
         ("run_id", str),
-        *((each.name, each.type, each.default) for each in structs.fields(RunStarted)),
+        *((of_start.name, of_start.type, of_start.default) for of_start in _FIELDS_OF_START),
         ("organizations", tuple[OrganizationResult, ...], ()),
         ("audit_file", str),
         ("audit_last_hash", str),
@@ -172,17 +180,20 @@ RunResult: Final = msgspec.defstruct(
 def result_json(record: RunRecord, plan: PlanToApply | None = None) -> dict[str, Any]:
     """Return what `--output json` prints of a run that has ended, a `RunResult`."""
     assert record.end is not None  # noqa: S101 - it has ended
-    found, end = read_rows(record), structs.asdict(record.end)
-    planned = [row for row in found.rows.values() if isinstance(row.event, Planned)]
-    is_whole = found.is_whole or not record.file.number
+    run_rows = read_rows(record)
+    planned = [row for row in run_rows.rows.values() if isinstance(row.event, Planned)]
+    is_whole = (
+        run_rows.is_whole or not record.file.number
+    )  # a command that began no run has no file
+    end = structs.asdict(record.end)
     return {
         **end,
         "run_id": record.run_id,
         **structs.asdict(record.start),
-        "organizations": end["organizations"],
+        "organizations": end["organizations"],  # the first line has their ids alone
         "audit_file": str(record.file.path),
         "audit_last_hash": record.last_hash,
-        "invitations": list(map(planned_result, planned[:MAX_PLANNED])),
+        "invitations": [planned_result(row) for row in planned[:MAX_PLANNED]],
         "truncated": len(planned) > MAX_PLANNED or not is_whole,
         "plan": plan,
     }
@@ -198,25 +209,30 @@ MAX_TABLE_ROWS: Final = 500
 """Rows of a table of the report; the audit log has all."""
 
 
-def kept_rows(record: RunRecord, found: RunRows) -> Iterator[Row]:
+def kept_rows(record: RunRecord, run_rows: RunRows) -> Iterator[Row]:
     """Yield the kept invitations, of a run that recorded them."""
+    for kept in _kept_lines(record, b""):
+        yield replace(run_rows.row(kept), detail=describe_keep_reason(kept.reason))
+
+
+def kept_by_entry(record: RunRecord, run_rows: RunRows) -> Iterator[Row]:
+    """Yield the invitations that a keep entry kept, of a run that recorded them."""
+    # Of a year of nights most kept lines are of other reasons: they are not decoded.
+    for kept in _kept_lines(record, f'"reason":"{_KEEP_ENTRY}'.encode()):
+        if kept.reason.startswith(_KEEP_ENTRY):
+            yield replace(run_rows.row(kept), detail=describe_keep_reason(kept.reason))
+
+
+def _kept_lines(record: RunRecord, part: bytes) -> Iterator[Kept]:
+    """Yield the lines about kept invitations that contain some bytes, as far as can be read."""
     chain = FileChain(record.file)
     with suppress(RunError):  # as above
         for line in chain:
-            if line.header.event == Kept.event and isinstance(kept := chain.decode(line), Kept):
-                yield replace(found.row(kept), detail=describe_keep_reason(kept.reason))
-
-
-def kept_by_entry(record: RunRecord, found: RunRows) -> Iterator[Row]:
-    """Yield the invitations that a keep entry kept, of a run that recorded them."""
-    chain, marker = FileChain(record.file), f'"reason":"{_KEEP_ENTRY}'.encode()
-    with suppress(RunError):  # as above
-        for line in chain:
-            if line.header.event != Kept.event or marker not in line.raw:
+            if line.header.event != Kept.event or part not in line.raw:
                 continue
             kept = chain.decode(line)
-            if isinstance(kept, Kept) and kept.reason.startswith(_KEEP_ENTRY):
-                yield replace(found.row(kept), detail=describe_keep_reason(kept.reason))
+            if isinstance(kept, Kept):
+                yield kept
 
 
 _KEEP_ENTRY: Final = "keep:"

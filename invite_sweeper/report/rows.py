@@ -143,10 +143,18 @@ def sorted_rows(rows: Iterable[RowT]) -> list[RowT]:
 
     def order(row: Row) -> tuple[object, ...]:
         event = row.event
-        age = float("inf") if event.age_days is None else -event.age_days
-        texts = (event.created_at, event.project_name, event.username)
-        names = (*(each or "" for each in texts), event.source.value, event.invitation_id)
-        return (not row.has_failed, not row.is_owner, age, *names)
+        oldest_first = float("inf") if event.age_days is None else -event.age_days
+        return (
+            not row.has_failed,
+            not row.is_owner,
+            oldest_first,
+            event.created_at or "",
+            event.project_name or "",
+            event.username or "",
+            # No two rows are equal: the order does not depend on that of Atlas's answers.
+            event.source.value,
+            event.invitation_id,
+        )
 
     return sorted(rows, key=order)
 
@@ -187,18 +195,23 @@ def roles_cell(row: Row) -> Cell:
     capitals and are highlighted.
     """
     names = dict(row.event.linked_projects)
-    found = [(role, "") for role in dict.fromkeys(row.event.roles)]
-    in_projects: dict[str, list[str]] = {}
+    lines = [_role_line(role) for role in dict.fromkeys(row.event.roles)]
+    projects_by_role: dict[str, list[str]] = {}
     for project_id, role in row.event.project_roles:
-        in_projects.setdefault(role, []).append(names.get(project_id) or project_id)
-    for role, projects in in_projects.items():
-        several = len(projects) > 1
-        where = pluralize(len(projects), "project") if several else display_text(projects[0])
-        found.append((role, f" in {where}"))
-    return tuple(
-        Line(f"{_ORDINARY_ROLES.get(role, display_text(role))}{where}", _role_style(role))
-        for role, where in found[:_MAX_ROLES]
-    )
+        project = names.get(project_id) or project_id
+        projects_by_role.setdefault(role, []).append(project)
+    for role, projects in projects_by_role.items():
+        if len(projects) > 1:
+            where = pluralize(len(projects), "project")
+        else:
+            where = display_text(projects[0])
+        lines.append(_role_line(role, f" in {where}"))
+    return tuple(lines[:_MAX_ROLES])
+
+
+def _role_line(role: str, where: str = "") -> Line:
+    name = _ORDINARY_ROLES.get(role, display_text(role))
+    return Line(f"{name}{where}", _role_style(role))
 
 
 def _role_style(role: str) -> Style:
@@ -222,25 +235,33 @@ def _age_cell(row: Row) -> Cell:
 
 def _invited_cell(row: Row) -> Cell:
     """Return the address, the history, and the lists if several show the invitation."""
-    lines = [Line(f"{row.user} (new)" if getattr(row.event, "new", False) else row.user)]
+    is_new = getattr(row.event, "new", False)
+    lines = [Line(f"{row.user} (new)" if is_new else row.user)]
     if row.history:
         lines.append(Line(row.history, "warning"))
-    sources = Counter([row.event.source.value, *(each.source.value for each in row.event.entries)])
-    if len(sources) > 1:
-        names = ", ".join(f"{name} ({n})" if n > 1 else name for name, n in sources.items())
-        lines.append(Line(f"in {len(sources)} lists: {names}", "note"))
+    sources = [row.event.source.value]
+    sources += [entry.source.value for entry in row.event.entries]
+    counts = Counter(sources)
+    if len(counts) > 1:
+        lists = [f"{source} ({count})" if count > 1 else source for source, count in counts.items()]
+        lines.append(Line(f"in {len(lists)} lists: {', '.join(lists)}", "note"))
     return tuple(lines)
 
 
 def _place_cell(row: Row) -> Cell:
+    """Return the place; below a project, its organization, which any other place names itself."""
     place = Line(row.place)
-    return (place,) if row.event.project_id is None else (place, Line(row.organization, "note"))
+    if row.event.project_id is None:
+        return (place,)
+    return (place, Line(row.organization, "note"))
 
 
 def _outcome_cell(row: Row) -> Cell:
-    found = display_text(row.outcome) or "skipped"  # a deletion without an outcome was not sent
-    state = Line(found.replace("_", " "), _OUTCOME_STYLES.get(found, "plain"))
-    return (state, Line(row.detail, "strong")) if row.detail else (state,)
+    outcome = display_text(row.outcome) or "skipped"  # a deletion without an outcome was not sent
+    state = Line(outcome.replace("_", " "), _OUTCOME_STYLES.get(outcome, "plain"))
+    if not row.detail:
+        return (state,)
+    return (state, Line(row.detail, "strong"))
 
 
 AGE: Final = Column[Row]("Age", _age_cell, "number")
@@ -267,10 +288,10 @@ def listed_columns(rows: Iterable[Row], *, short: bool = False) -> tuple[Column[
     Args:
         short: Those that are read at 80 columns: the day, the person, where, and the decision.
     """
-    several = len({row.event.org_id for row in rows}) > 1
-    place = PLACE_WITH_ORGANIZATION if several else PLACE
-    more = () if short else (AGE, ROLES, INVITER)
-    return (GOES, INVITED, DECISION, place, *more)
+    columns = (GOES, INVITED, DECISION, _place_column(rows))
+    if short:
+        return columns
+    return (*columns, AGE, ROLES, INVITER)
 
 
 def invitation_columns(rows: Iterable[Row], *, grouped: bool = False) -> tuple[Column[Row], ...]:
@@ -280,9 +301,20 @@ def invitation_columns(rows: Iterable[Row], *, grouped: bool = False) -> tuple[C
         grouped: The place is a heading above its rows, not a column.
     """
     rows = tuple(rows)
-    several = len({row.event.org_id for row in rows}) > 1
-    place = (PLACE_WITH_ORGANIZATION if several else PLACE,) if not grouped else ()
-    due = (FROM,) if any(row.due for row in rows) else ()
-    why = BECAUSE if any(row.detail and not row.outcome for row in rows) else RULE
-    outcome = (OUTCOME,) if any(row.outcome for row in rows) else ()
-    return (AGE, INVITED, *place, *due, why, ROLES, INVITER, *outcome)
+    columns = [AGE, INVITED]
+    if not grouped:
+        columns.append(_place_column(rows))
+    if any(row.due for row in rows):
+        columns.append(FROM)
+    # The detail of a row without an outcome is why it is kept.
+    has_kept = any(row.detail and not row.outcome for row in rows)
+    columns += [BECAUSE if has_kept else RULE, ROLES, INVITER]
+    if any(row.outcome for row in rows):
+        columns.append(OUTCOME)
+    return tuple(columns)
+
+
+def _place_column(rows: Iterable[Row]) -> Column[Row]:
+    """Return the column of the place, with the organization where the rows are of several."""
+    organizations = {row.event.org_id for row in rows}
+    return PLACE_WITH_ORGANIZATION if len(organizations) > 1 else PLACE
