@@ -208,7 +208,11 @@ class _Shown:
         except DamagedLog as error:  # HEAD
             self._report(error)
             self._reader = LogReader(directory.files())
-        self._named = tuple(directory.find(each) for each in runs)
+        try:
+            self._named = tuple(directory.find(each) for each in runs)
+        except UsageError:
+            self._check()  # says which file is missing
+            raise
 
     @property
     def is_wiped(self) -> bool:
@@ -220,10 +224,14 @@ class _Shown:
         if not self._named:
             yield from read_all(self._reader, read, self._report)
             return
-        for _ in read_all(self._reader, lambda chain: (chain.read(),), self._report):
-            pass
+        self._check()
         for file in self._named:
             yield from read_all(LogReader((file,)), read, self._report)
+
+    def _check(self) -> None:
+        """Say what is damaged in the whole log."""
+        for _ in read_all(self._reader, lambda chain: (chain.read(),), self._report):
+            pass
 
     def all_records(self) -> Iterator[RunRecord]:
         """Yield the records of all runs, and fill the ledger; memory holds one at a time."""

@@ -137,6 +137,14 @@ def test_init_and_report_say_the_damage_on_stderr_too(cli, nights):
         assert "file 000002 is missing" in done.err
 
 
+def test_run_whose_file_is_missing_is_not_only_unknown(cli, nights):
+    nights[1].rename(cli.folder / "away")
+    done = cli.run("audit", "show", "2", *AUDIT)
+    assert done.code == 2
+    assert "has no run 2" in done.err
+    assert "file 000002 is missing" in done.err
+
+
 def test_head_of_another_number_than_its_file_is_refused_and_said(cli, nights):
     head = json.loads((cli.audit_dir / "HEAD").read_bytes())
     (cli.audit_dir / "HEAD").write_text(json.dumps({**head, "number": 1_000_000_000}))
