@@ -282,7 +282,7 @@ class _Population(NamedTuple):
 
 
 _PROJECTS: Final = _Population("project", "projects")
-_ENTRIES: Final = _Population("entry", "entries")
+_ENTRIES: Final = _Population("unexpired entry", "unexpired entries")
 _MEMBERS: Final = _Population("active member", "active members")
 
 

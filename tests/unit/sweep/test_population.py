@@ -79,7 +79,7 @@ def test_drop_is_named_with_both_numbers():
     )
     assert refusal(before(projects=20), organization(projects=1)).startswith("1 project was found,")
     found = refusal(before(invites=2000), organization(invites=1))
-    assert found.startswith("1 entry was found, 2,000 before: ")
+    assert found.startswith("1 unexpired entry was found, 2,000 before: ")
 
 
 @pytest.mark.parametrize(
@@ -108,11 +108,13 @@ def test_drop_is_inclusive_and_exact_and_numbers_up_to_10_are_not_compared(was, 
 def test_each_source_is_compared_alone_and_all_of_them_together():
     was = before(invites=100, users=11)
     assert refusal(was, organization(invites=100, users=0)).startswith(
-        "0 entries in the list users were found, 11 before: "
+        "0 unexpired entries in the list users were found, 11 before: "
     )
     refusal(was, organization(invites=100))  # a source without any entry
     small = before(invites=5, users=5, org_users=5)
-    assert refusal(small, organization(invites=5)).startswith("5 entries were found, 15 before")
+    assert refusal(small, organization(invites=5)).startswith(
+        "5 unexpired entries were found, 15 before"
+    )
     refusal(before(invites=100), organization(invites=50, users=50))  # what is new does not count
 
 
@@ -147,7 +149,7 @@ def test_list_that_is_retired_or_not_read_now_is_waived_alone():
 def test_numbers_of_several_organizations_are_added_up():
     was = both(before(projects=8, invites=8), before(OTHER_ORG, projects=8, invites=8))
     now = [organization(projects=8, invites=6), organization(OTHER_ORG, projects=8, invites=5)]
-    assert refusal(was, *now).startswith("11 entries were found, 16 before")
+    assert refusal(was, *now).startswith("11 unexpired entries were found, 16 before")
     now = [organization(projects=6, invites=8), organization(OTHER_ORG, projects=5, invites=8)]
     assert refusal(was, *now).startswith("11 projects were found")
 

@@ -107,7 +107,7 @@ async def test_organization_that_a_guard_keeps_out_only_after_a_long_question_lo
     result = await night.run(at=later(), answer=answer)
     assert (night.deleted, result.exit_code) == ([0, 1], 4)
     error = result.organizations[0].error
-    assert error["message"].startswith("13 entries were found, 20 before")
+    assert error["message"].startswith("13 unexpired entries were found, 20 before")
     assert (error["organization"], error["consequence"]) == (
         f"Alpha ({ORG})",
         "Nothing was deleted there.",
@@ -158,7 +158,7 @@ async def test_population_is_compared_again_after_a_long_question(directory):
         drop(night, 0, 6), drop(night, 1, 7)
 
     result = await night.run(at=later(), answer=after(night, 61, change))
-    assert "13 entries were found, 20" in message(result)
+    assert "13 unexpired entries were found, 20" in message(result)
     assert (night.deleted, result.exit_code) == ([0, 0], 3)
 
 

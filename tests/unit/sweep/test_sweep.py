@@ -172,7 +172,7 @@ async def test_drop_of_one_population_keeps_this_organization_out_alone(
     assert night.deleted == deleted
     if not deleted[0]:
         assert errors(result)[0].startswith(
-            f"Organization Alpha ({ORG}): 13 entries were found, 20"
+            f"Organization Alpha ({ORG}): 13 unexpired entries were found, 20"
         )
         assert result.organizations[0].error["consequence"] == "Nothing was deleted there."
         assert result.exit_code == 4
@@ -184,7 +184,7 @@ async def test_population_of_all_organizations_together_is_compared(directory):
     night = await kept_then(directory, 10, 10)
     drop(night, 0, 5), drop(night, 1, 5)
     result = await night.run(at=later())
-    assert "10 entries were found, 20" in message(result)
+    assert "10 unexpired entries were found, 20" in message(result)
     assert night.deleted == [0, 0]
 
 
@@ -201,7 +201,7 @@ async def test_changed_scope_is_compared_in_what_both_cover(directory, keys):
     changed.atlases[:2], changed.clients[:2] = night.atlases, night.clients
     result = await changed.run(at=later())
     assert changed.deleted[:2] == [0, 10]
-    assert "13 entries were found, 20" in errors(result)[0]
+    assert "13 unexpired entries were found, 20" in errors(result)[0]
 
 
 # Warnings ----------------------------------------------------------------------------------------
