@@ -46,7 +46,7 @@ def chat_lines(run: RunMessage, *, details: bool) -> Iterator[ChatLine]:
         yield from _deletions(run)
     if run.waiting:
         yield from _waiting(run, run.waiting, details=details)
-    if run.record.last_hash:
+    if run.record.last_hash and run.record.mode != "dry-run":  # it is not the SHA-256 of a plan
         yield ChatLine(f"Last hash: {run.record.last_hash}")
 
 
@@ -102,7 +102,7 @@ def first_lines(
 ) -> list[ChatLine]:
     """Return the lines that a message can have, and what counts those before the last one.
 
-    The last line is the evidence, so it is always there.
+    The last line is always there: it is the evidence of what was done.
 
     Args:
         size: Returns what a line takes of `max_size`.

@@ -11,6 +11,7 @@ from typing import get_args
 import pytest
 from audit.runs import intent, outcome, planned
 from builders import NOW, ORG
+from msgspec import structs
 from receiving import receiving
 from report.reading import run_message
 from report.scenes import SCENES, error, recorded, run
@@ -22,7 +23,7 @@ from invite_sweeper.policy.model import ReceiverKind
 from invite_sweeper.report.announcements import WaitingInvitation
 from invite_sweeper.report.notify import is_due, notify
 from invite_sweeper.report.receivers import KINDS, receiver_of
-from invite_sweeper.report.receivers.chat import MAX_USERS
+from invite_sweeper.report.receivers.chat import MAX_USERS, chat_lines
 from invite_sweeper.text import NAME
 
 FINISHED_AT = NOW + timedelta(minutes=1)
@@ -303,6 +304,15 @@ async def test_what_does_not_fit_is_counted_with_its_command_and_the_hash_stays(
     assert int(found[1]) >= 200 - shown
     assert f"{NAME} audit show 1 --policy policy.yaml" in text
     assert "Last hash" not in text or text.index("Last hash") > found.start()
+
+
+@pytest.mark.parametrize(
+    ("mode", "shown"), [("sweep", True), ("restore", True), ("dry-run", False)]
+)
+def test_last_hash_is_evidence_of_what_was_done_and_not_that_of_a_plan(directory, mode, shown):
+    record = structs.replace(recorded(run(mode=mode), directory), last_hash="f" * 64)
+    *_, last = chat_lines(run_message(record, ()), details=False)
+    assert (last.plain == f"Last hash: {'f' * 64}") is shown
 
 
 def test_every_kind_of_the_policy_has_its_receiver():
