@@ -48,8 +48,11 @@ def add_seal(line: bytes) -> bytes:
 
 def seal_holds(line: bytes) -> bool:
     """Return whether a `run_finished` line has the seal of its other bytes."""
-    found = _SEAL.search(line)
-    return found is not None and found[1].decode() == line_hash(line[: found.start()] + b"}")
+    seal = _SEAL.search(line)
+    if seal is None:
+        return False
+    unsealed = line[: seal.start()] + b"}"
+    return seal[1].decode() == line_hash(unsealed)
 
 
 class HashChain:
@@ -90,19 +93,20 @@ def to_loggable_json(event: Event) -> bytes:
     the outcome has nothing more from outside than the answer of Atlas.
     """
     data = to_json(event)
-    new = data
+    searched = data
     if isinstance(event, (Planned, Intent)):
-        new = b""
+        searched = b""
     elif isinstance(event, OutcomeLine):
-        told = event.error_code, event.seen_before, event.seen_after, event.reason
-        new = to_json(told) if any(told) else b""
-    if not new or _is_loggable(new):
+        answer = (event.error_code, event.seen_before, event.seen_after, event.reason)
+        searched = to_json(answer) if any(answer) else b""
+    if not searched or _is_loggable(searched):
         return data
-    found = _loggable(parse_json(data), None)
-    cut = to_json(found)
+    fields = _loggable(parse_json(data), None)
+    cut = to_json(fields)
+    # The last line has the totals of each project, however many there are.
     if len(cut) <= MAX_LINE_BYTES or isinstance(event, RunFinished):
         return cut
-    return to_json(_loggable(found, _MAX_ITEMS))
+    return to_json(_loggable(fields, _MAX_ITEMS))
 
 
 def is_recordable(invitation: Invitation, rule: str | None) -> bool:
@@ -113,8 +117,8 @@ def is_recordable(invitation: Invitation, rule: str | None) -> bool:
     data = to_json((astuple(invitation), rule))
     if _is_loggable(data):
         return True
-    found = parse_json(data)
-    return len(data) <= MAX_LINE_BYTES and _loggable(found, None) == found
+    fields = parse_json(data)
+    return len(data) <= MAX_LINE_BYTES and _loggable(fields, None) == fields
 
 
 def _is_loggable(data: bytes) -> bool:
@@ -132,6 +136,7 @@ def _is_loggable(data: bytes) -> bool:
 
 
 def _loggable(value: object, max_items: int | None) -> object:
+    """Return a parsed value without secrets, its texts cut, and its lists to `max_items`."""
     match value:
         case str():
             return truncate(SECRETS.redact_field(value), MAX_VALUE_LENGTH)

@@ -48,9 +48,11 @@ class HashCounts:
             self._sort()
         if not self._sorted:  # as in a new directory
             return 0
-        value = hash(key)
-        added = sum(bisect_right(part, value) - bisect_left(part, value) for part in self._sorted)
-        return added - self._taken[value]
+        key_hash = hash(key)
+        added = 0
+        for hashes in self._sorted:
+            added += bisect_right(hashes, key_hash) - bisect_left(hashes, key_hash)
+        return added - self._taken[key_hash]
 
     def _sort(self) -> None:
         self._sorted.append(array("q", sorted(self._last)))
@@ -89,31 +91,38 @@ class EntryLog:
             expires_at: Of the entry, as Atlas sent it.
         """
         expires = parse_timestamp(expires_at)
-        self._last_days.append(0 if expires is None else expires.toordinal())
-        number = self._lists.setdefault((base_url, key[:3]), len(self._lists))
+        last_day = 0 if expires is None else expires.toordinal()
+        list_number = self._lists.setdefault((base_url, key[:3]), len(self._lists))
         self._hashes.append(hash(key))
-        self._codes.append(number * _FATES + fate)
+        self._last_days.append(last_day)
+        self._codes.append(list_number * _FATES + fate)
 
     def deleted_since(self, position: int, keys: Collection[InvitationKey]) -> set[InvitationKey]:
         """Return which of some keys were deleted at a position or later."""
-        wanted = {hash(key): key for key in keys}
-        found: set[InvitationKey] = set()
+        keys_by_hash = {hash(key): key for key in keys}
+        deleted: set[InvitationKey] = set()
         for index in range(position, len(self)):
-            if self._codes[index] % _FATES == Fate.DELETED and self._hashes[index] in wanted:
-                found.add(wanted[self._hashes[index]])
-        return found
+            fate = self._codes[index] % _FATES
+            entry_hash = self._hashes[index]
+            if fate == Fate.DELETED and entry_hash in keys_by_hash:
+                deleted.add(keys_by_hash[entry_hash])
+        return deleted
 
     def ended_since(self, positions: Mapping[ListOf, int], today: date) -> dict[ListOf, int]:
         """Return how many entries of some lists ended, of each at its position or later.
 
-        Those that have expired by today are left out: they are counted as expired.
+        Those that have expired by today are left out: they are counted as expired. One that several
+        runs tried to end counts once.
         """
-        lists = {self._lists[key]: key for key in positions if key in self._lists}
+        wanted = {self._lists[key]: key for key in positions if key in self._lists}
         hashes_by_list: dict[ListOf, set[int]] = {key: set() for key in positions}
         day = today.toordinal()
-        for index in range(min(positions.values(), default=len(self)), len(self)):
-            number = self._codes[index] // _FATES
+        first = min(positions.values(), default=len(self))
+        for index in range(first, len(self)):
+            key = wanted.get(self._codes[index] // _FATES)
+            if key is None or index < positions[key]:  # before this list was last read
+                continue
             has_expired = 0 < self._last_days[index] <= day
-            if number in lists and index >= positions[lists[number]] and not has_expired:
-                hashes_by_list[lists[number]].add(self._hashes[index])
+            if not has_expired:
+                hashes_by_list[key].add(self._hashes[index])
         return {key: len(hashes) for key, hashes in hashes_by_list.items()}

@@ -79,7 +79,7 @@ class AuditDirectory:
             UsageError: The directory cannot be read.
         """
         try:
-            names = [each.name for each in self.path.iterdir()]
+            names = [path.name for path in self.path.iterdir()]
         except FileNotFoundError:
             return ()
         except OSError as error:
@@ -87,12 +87,12 @@ class AuditDirectory:
                 f"The audit directory {self.path} cannot be read: {error.strerror}.",
                 hint="Name the directory with the files of the runs.",
             ) from None
-        found: dict[str, RunFile] = {}
+        files: dict[str, RunFile] = {}
         for name in sorted(names):  # `x.jsonl` is before `x.jsonl.gz`
             file = RunFile.of(self.path / name)
             if file.number:
-                found.setdefault(file.name, file)
-        return tuple(sorted(found.values()))
+                files.setdefault(file.name, file)
+        return tuple(sorted(files.values()))
 
     def find(self, run: str) -> RunFile:
         """Return the file of a run.
@@ -167,8 +167,11 @@ class AuditDirectory:
         They are those since an instant, and at least the last 30. The names of the files have the
         instants; a file whose name has none, or one of the future, is read, too.
         """
-        files, stamp = self.files(), f"{since:%Y%m%dT%H%M%SZ}"
-        first = next((n for n, file in enumerate(files) if not file.is_before(stamp)), len(files))
+        files = self.files()
+        stamp = f"{since:%Y%m%dT%H%M%SZ}"
+        first = 0
+        while first < len(files) and files[first].is_before(stamp):
+            first += 1
         first = max(0, min(first, len(files) - MIN_RUNS))
         return LogReader(files, self.read_head(), first=first)
 
@@ -207,6 +210,8 @@ class AuditDirectory:
         number = max((file.number for file in files), default=0)
         if head is not None:
             number = max(number, head.number)
+        # Back from the newest file: one without a whole line, of a run that was killed at once,
+        # says nothing. With HEAD, all files from the one that it names on are checked.
         for first in reversed(range(len(files))):
             if head is not None and files[first].number < head.number:
                 break
@@ -282,12 +287,12 @@ class AuditDirectory:
         """
         folder = self.path / "policies"
         try:
-            found = sorted(each for each in folder.iterdir() if _POLICY_NAME.fullmatch(each.name))
+            paths = sorted(folder.iterdir())
         except FileNotFoundError:
             return ()
         except OSError as error:
             raise DamagedFile(folder, None, f"cannot be read: {error.strerror}") from None
-        return tuple(found)
+        return tuple(path for path in paths if _POLICY_NAME.fullmatch(path.name))
 
     def check(self) -> None:
         """Check what a run needs to begin; changes nothing, and takes no lock.
@@ -297,7 +302,8 @@ class AuditDirectory:
             LockHeld: A run holds the lock.
         """
         path = self.path / "lock"
-        existing = next(each for each in (self.path, *self.path.parents) if os.path.lexists(each))
+        above = (self.path, *self.path.parents)
+        existing = next(folder for folder in above if os.path.lexists(folder))
         with _writing(path):
             _make_private(existing)  # exists, so nothing is created
             if not os.access(existing, os.W_OK | os.X_OK):
@@ -426,22 +432,24 @@ def _make_private(directory: Path) -> None:
         AuditLogError: The directory is not safe. Missing directories may have been created.
         OSError: The directory cannot be created or read.
     """
-    missing = [each for each in (directory, *directory.parents) if not os.path.lexists(each)]
-    for each in reversed(missing):
-        each.mkdir(mode=0o700, exist_ok=True)
-        fsync_directory(each.parent)
+    above = (directory, *directory.parents)
+    missing = [folder for folder in above if not os.path.lexists(folder)]
+    for folder in reversed(missing):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        fsync_directory(folder.parent)
     if directory.is_symlink():
         raise AuditLogError(
             f"The audit directory {directory} is a symbolic link.",
             hint="Name the directory itself.",
         )
-    child_owner = None
-    for each in (resolved := directory.resolve(), *resolved.parents):
-        status = each.stat()
+    child_owner = None  # of the directory below; nobody's below the audit directory itself
+    resolved = directory.resolve()
+    for folder in (resolved, *resolved.parents):
+        status = folder.stat()
         is_world_writable = status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX
         if is_world_writable and child_owner != os.geteuid():
-            message = f"Every user can write to {each}, which contains the audit log."
-            raise AuditLogError(message, hint=_chmod_hint(each))
+            message = f"Every user can write to {folder}, which contains the audit log."
+            raise AuditLogError(message, hint=_chmod_hint(folder))
         child_owner = status.st_uid
 
 
@@ -461,10 +469,12 @@ def _writing(path: Path, directory: Path | None = None) -> Iterator[None]:
         if error.errno == errno.ELOOP:
             raise AuditLogError(f"{path} is a symbolic link.", hint=_REPLACE_HINT) from error
         if error.errno in {errno.EACCES, errno.EPERM}:
-            for each in (path, *path.parents):
-                with suppress(OSError):
-                    if (owner := each.lstat().st_uid) != os.geteuid():
-                        raise _owned_by_another(each, owner, directory or path.parent) from error
+            for nearest in (path, *path.parents):
+                with suppress(OSError):  # it is missing, or may not be examined: look above it
+                    owner = nearest.lstat().st_uid
+                    if owner != os.geteuid():
+                        audit_directory = directory or path.parent
+                        raise _owned_by_another(nearest, owner, audit_directory) from error
                     break
         raise AuditLogError(
             f"{path} cannot be written: {error.strerror or error}.",
@@ -478,7 +488,8 @@ def _owned_by_another(path: Path, owner: int, directory: Path) -> AuditLogError:
     Args:
         directory: The audit directory. Where it is missing, no directory above it is given away.
     """
-    user, name = _user_name(os.geteuid()), shlex.quote(str(directory))
+    user = _user_name(os.geteuid())
+    name = shlex.quote(str(directory))
     command = f"sudo chown -R {user} {name}"
     if not directory.is_dir():
         command = f"sudo install -d -m 0700 -o {user} {name}"

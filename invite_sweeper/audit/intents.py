@@ -70,10 +70,12 @@ class IntentLedger:
         if isinstance(event, Intent):
             self._open[run_id, event.key] = self._file
         elif isinstance(event, OutcomeLine):
-            opened = self._open.pop((event.recovers or run_id, event.key), None)
+            sender = event.recovers or run_id
+            opened = self._open.pop((sender, event.key), None)
             if opened is not None and event.recovers is not None:
                 self._killed[opened] = self._file.number
-                self._gone[opened] += event.outcome == Outcome.ALREADY_GONE
+                if event.outcome == Outcome.ALREADY_GONE:
+                    self._gone[opened] += 1
         elif isinstance(event, RunStarted):
             self._modes[self._file] = event.mode
 
@@ -90,9 +92,8 @@ class IntentLedger:
 
     def unfinished(self) -> tuple[Unfinished, ...]:
         """Return the runs that left something open, in the order of their files."""
-        counts: dict[RunFile, int] = {}
-        for file in self._open.values():
-            counts[file] = counts.get(file, 0) + 1
+        counts = dict(Counter(self._open.values()))
+        # A killed run that left no intent open is unfinished until the next one begins.
         if self._is_last_killed and self._file is not None:
             counts.setdefault(self._file, 0)
         return tuple(
@@ -108,11 +109,11 @@ class IntentLedger:
 
     def recovered_by_file(self) -> dict[str, Recovered]:
         """Return what `recovered` does, by the name of the file."""
-        return {each.file: each for each in self.recovered()}
+        return {run.file: run for run in self.recovered()}
 
     def recovered(self) -> tuple[Recovered, ...]:
         """Return the runs that were killed and left nothing open, in the order of their files."""
-        left = {each.file for each in self.unfinished()}
+        left = {run.file for run in self.unfinished()}
         return tuple(
             Recovered(
                 run=file.number,

@@ -90,12 +90,12 @@ class AuditLog:
             AuditLogError: The log has failed. The caller must not send any request.
         """
         wanted = self._size
-        async with self._lock:  # after the wait, the lines may be on disk
+        async with self._lock:  # after the wait, another caller's fsync may have written the lines
             self._check_not_failed()
             if self._synced >= wanted:
                 return
             self._flush()
-            end = self._written
+            end = self._written  # others may write more while the thread syncs
             await asyncio.get_running_loop().run_in_executor(self._thread, self._fsync)
             self._fail_on_error(self._check_own)
             self._check_not_failed()
@@ -160,7 +160,8 @@ class AuditLog:
                 written += os.write(self._fd, memoryview(data)[written:])
         except OSError:
             with suppress(OSError):
-                os.ftruncate(self._fd, self._written + data.rfind(b"\n", 0, written) + 1)
+                whole_lines = data.rfind(b"\n", 0, written) + 1
+                os.ftruncate(self._fd, self._written + whole_lines)
                 os.fsync(self._fd)
             raise
         self._written += written
@@ -185,7 +186,8 @@ class AuditLog:
                 consequence=_NOTHING_MORE.replace("the log", "the original file"),
                 hint="Restore the original file, then run the same command again.",
             )
-        if (size := os.fstat(self._fd).st_size) != self._written:
+        size = os.fstat(self._fd).st_size
+        if size != self._written:
             done = "shortened" if size < self._written else "lengthened"
             raise AuditLogError(
                 f"The audit log {path} was {done} by another program while it was being written: "
@@ -206,11 +208,13 @@ class AuditLog:
         self._fail_on_error(partial(os.fsync, self._fd))
 
     def _write_copy(self) -> None:
+        """Copy the lines that were written; after its first error, no more."""
         while self._uncopied and self._copy is not None:
             try:
                 self._copy(self._uncopied.popleft())
             except (OSError, ValueError) as error:
-                self.copy_failure, self._copy = error, None
+                self.copy_failure = error
+                self._copy = None
                 self._uncopied.clear()
 
     def _fail_on_error(self, action: Callable[[], None]) -> None:
@@ -243,13 +247,15 @@ async def check_written_plan(log: AuditLog, written: Iterable[Planned]) -> None:
     """
     last_hash = log.last_hash
     await log.sync()
-    chain, left = FileChain(log.file), iter(written)
+    chain = FileChain(log.file)
+    left = iter(written)
     cause: Exception | None = None
     try:
         for line in chain:
             if line.header.event == Planned.event and chain.decode(line) != next(left, None):
                 break
-            if line.hash == last_hash and next(left, None) is None:
+            is_last = line.hash == last_hash
+            if is_last and next(left, None) is None:  # the file has the whole plan
                 return
     except DamagedLog as error:
         cause = error

@@ -58,10 +58,8 @@ class DamagedFile(DamagedLog):
     """
 
     def __init__(self, path: Path, line: int | None, what: str, hint: str = "") -> None:
-        super().__init__(
-            f"{path}{'' if line is None else f' line {line}'} {what}.",
-            hint=f"{hint} {verify_hint(path)}".strip(),
-        )
+        where = str(path) if line is None else f"{path} line {line}"
+        super().__init__(f"{where} {what}.", hint=f"{hint} {verify_hint(path)}".strip())
 
 
 def verify_hint(path: Path) -> str:
@@ -86,13 +84,15 @@ class RunFile(NamedTuple):
     @classmethod
     def of(cls, path: Path) -> "RunFile":
         """Return the file at a path, whatever its name is."""
-        found = _NAME.fullmatch(path.name)
-        return cls(int(found["number"]) if found else 0, found["run"] if found else "", path)
+        name = _NAME.fullmatch(path.name)
+        if name is None:
+            return cls(0, "", path)
+        return cls(int(name["number"]), name["run"], path)
 
     def is_before(self, stamp: str) -> bool:
         """Return whether its run began before an instant, as `20261125T010203Z`, by its name."""
-        found = _STAMP.match(self.run_id)
-        return found is not None and found[0] < stamp
+        begun = _STAMP.match(self.run_id)
+        return begun is not None and begun[0] < stamp
 
     @property
     def name(self) -> str:
@@ -133,12 +133,16 @@ class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                     "the newest file. Otherwise move the file away.",
                 )
             return
+        line: int | None
         if self.ended:
-            known, line = chain.last_hash, chain.lines or None
+            known = chain.last_hash
+            line = chain.lines or None
         elif chain.lines:
-            known, line = chain.prev, 1
+            known = chain.prev
+            line = 1
         else:  # killed before its first line
-            known, line = continued or self.last_hash, None
+            known = continued or self.last_hash
+            line = None
         if known != self.last_hash:
             raise DamagedFile(
                 file.path,
@@ -191,11 +195,14 @@ def _open_regular(path: Path) -> IO[bytes]:
 
 
 def _decompressed(path: Path, file: IO[bytes]) -> IO[bytes]:
+    """Return a file as it was before it was compressed; its first bytes say so, not its name."""
     start = file.read(len(_GZIP_MAGIC))
     file.seek(0)
     if not start and path.suffix == _GZIP_SUFFIX:
         raise EOFError  # `gzip` would read it as an empty log
-    return cast("IO[bytes]", gzip.open(file)) if start == _GZIP_MAGIC else file
+    if start == _GZIP_MAGIC:
+        return cast("IO[bytes]", gzip.open(file))
+    return file
 
 
 class ChainLine(NamedTuple):
@@ -422,6 +429,7 @@ class LogReader:
                 _check_number(self.files[index - 1], file)
             if index >= self.first:
                 yield from self._read(file)
+        # The file of the last run may be gone, which `audit verify` says; those before it must not.
         if self.head is not None and self.is_last_file_missing and self.files:
             _check_number(self.files[-1], RunFile(self.head.number, "", Path(self.head.file)))
 
@@ -441,6 +449,7 @@ class LogReader:
             self.last_hash, self._last_name = chain.last_hash, file.name
 
     def _continued(self) -> Continued | None:
+        """Return what the next file must continue; None where the files before are not known."""
         if self.last_hash:
             return Continued(self.last_hash, self._last_name)
         if self.first == 0 and self.files[0].number == 1:
@@ -485,8 +494,11 @@ def may_replace_plan(start: bytes, known_runs: Container[str]) -> bool:
         known_runs: The ids of the runs whose files are in the audit directory: nothing is lost
             where a copy of one of them is replaced.
     """
-    found = _PLAN_START.match(start)
-    return found is not None and (found[2] == b"dry-run" or found[1].decode() in known_runs)
+    first_line = _PLAN_START.match(start)
+    if first_line is None:
+        return False
+    run_id, mode = first_line.groups()
+    return mode == b"dry-run" or run_id.decode() in known_runs
 
 
 class SavedPlan(NamedTuple):
@@ -509,16 +521,20 @@ def read_plan(path: Path) -> SavedPlan:
     Raises:
         GuardRefused: It is not the whole file of a dry run that made a plan.
     """
-    chain, own = FileChain(RunFile.of(path), hashed=True), RunStarted | Planned | RunFinished
+    chain = FileChain(RunFile.of(path), hashed=True)
+    events: list[Event] = []
     try:
-        events = [event for event in map(chain.decode, chain) if isinstance(event, own)]
+        for line in chain:  # to the end: each line is decoded, or the plan is refused
+            event = chain.decode(line)
+            if isinstance(event, RunStarted | Planned | RunFinished):
+                events.append(event)
     except DamagedFile as error:
         raise _refused(f"The plan {path} was changed: {error.message}") from None
     match events:
         case [RunStarted(mode="dry-run") as start, *between, RunFinished() as end]:
             if not end.plan_made or end.exit_code not in COMPLETE_EXIT_CODES:
                 raise _refused(f"The dry run of {path} ended with exit code {end.exit_code}.")
-            planned = tuple(each for each in between if isinstance(each, Planned))
+            planned = tuple(event for event in between if isinstance(event, Planned))
             return SavedPlan(path, start, planned, chain.sha256)
         case [RunStarted(mode="dry-run"), *_]:
             raise _refused(f"The plan {path} was cut off, or its dry run did not finish.")

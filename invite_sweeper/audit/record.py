@@ -122,7 +122,8 @@ def fill_run(run: RunRecord, chain: FileChain, ledger: IntentLedger) -> None:
         elif isinstance(event, RunStarted):
             run.start = event
         elif isinstance(event, RunFinished):
-            run.end, run.finished_at = event, line.header.ts
+            run.end = event
+            run.finished_at = line.header.ts
     ledger.end(finished=chain.finished)
     if not run.file.run_id:  # a copy has another name; its lines say which run it is
         run.file = RunFile(run.start.number, chain.run_id, run.file.path)

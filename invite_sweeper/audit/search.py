@@ -100,18 +100,23 @@ class LineFilter:
         """
         if self._outcome is None:
             return frozenset()
-        lines = (line for line in FileChain(chain.file) if b'"replaces":"' in line.raw)
-        events = (chain.decode(line) for line in lines)
-        return frozenset(
-            event.key for event in events if isinstance(event, OutcomeLine) and event.replaces
-        )
+        superseded: set[InvitationKey] = set()
+        for line in FileChain(chain.file):
+            if b'"replaces":"' not in line.raw:
+                continue
+            event = chain.decode(line)
+            if isinstance(event, OutcomeLine) and event.replaces:
+                superseded.add(event.key)
+        return frozenset(superseded)
 
     def _can_match(self, header: LineHeader, raw: bytes) -> bool:
         """Return whether a line can match, by its header and its bytes."""
         if self._events is not None and header.event not in self._events:
             return False
-        ts = header.ts  # all are UTC in one format
-        if ts < self._since or (self._until is not None and ts >= self._until):
+        ts = header.ts  # all are UTC in one format, so that texts are in the order of instants
+        if ts < self._since:
+            return False
+        if self._until is not None and ts >= self._until:
             return False
         # Letters outside ASCII can be equal to ASCII letters when their case is ignored.
         if not self._literals or not raw.isascii():

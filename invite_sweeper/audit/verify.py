@@ -76,9 +76,10 @@ def verify(
     """
     result = Verification(first_run=files[0].number if files else None)
     ledger = IntentLedger()
-    policies: dict[str, None] = {}
+    policies: dict[str, None] = {}  # a set that keeps the order of the runs
     try:
-        reader = LogReader(files, directory.read_head() if directory is not None else None)
+        head = directory.read_head() if directory is not None else None
+        reader = LogReader(files, head)
         result.head_missing = directory is not None and reader.head is None and bool(files)
         for chain in reader:
             result.files += 1
@@ -90,16 +91,18 @@ def verify(
         if directory is not None:
             directory.check_policies()
             copies = {path.stem for path in directory.policy_copies()}
-            result.missing_policies = tuple(each for each in policies if each not in copies)
-        result.unfinished, result.recovered = ledger.unfinished(), ledger.recovered()
+            missing = [sha256 for sha256 in policies if sha256 not in copies]
+            result.missing_policies = tuple(missing)
+        result.unfinished = ledger.unfinished()
+        result.recovered = ledger.recovered()
     except DamagedFile as error:
         result.damage = error.message
     if result.damage is not None:
         result.verdict = Verdict.DAMAGED
     elif result.unfinished:
         result.verdict = Verdict.UNFINISHED
-    is_sound = result.verdict is Verdict.SOUND
-    result.exit_code = int(ExitCode.DONE if is_sound else ExitCode.REFUSED)
+    exit_code = ExitCode.DONE if result.verdict is Verdict.SOUND else ExitCode.REFUSED
+    result.exit_code = int(exit_code)
     return result
 
 
