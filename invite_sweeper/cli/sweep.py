@@ -337,9 +337,13 @@ def check_outputs(session: Session) -> None:
     for option, path in outputs.items():
         if path is None:
             continue
-        if Path(realpath(path)).parent == Path(realpath(directory.path)):
+        target = Path(realpath(path))
+        folder = target.parent
+        # A file that is named as that of a run would be one of another directory, or damage it.
+        is_of_others = RunFile.of(target).number > 0 and (folder / "HEAD").exists()
+        if folder == Path(realpath(directory.path)) or is_of_others:
             raise UsageError(
-                f"{option} {path} is in the audit directory {directory.path}.",
+                f"{option} {path} is in the audit directory {folder}.",
                 hint="Choose a file elsewhere.",
             )
         what, is_ours = ours[option]

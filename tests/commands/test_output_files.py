@@ -1,5 +1,7 @@
 """Outputs to files: none overwrites a file that a run needs, or a foreign one, under any name."""
 
+import shutil
+
 import pytest
 
 
@@ -102,7 +104,8 @@ def test_a_plan_replaces_a_plan_and_a_copy_of_its_own_run_and_no_other_sweep(cli
     assert cli.sweep("--out", "plan.jsonl").code == 0  # over the plan of another directory
     assert cli.sweep("--out", "plan.jsonl").code == 0  # over the copy of a sweep of its own
     assert cli.sweep(*other).code == 0
-    swept = next((cli.folder / "elsewhere/audit").glob("000002-*"))
+    swept = cli.folder / "swept.jsonl"
+    shutil.copy(next((cli.folder / "elsewhere/audit").glob("000002-*")), swept)
     (cli.folder / "link").symlink_to(swept)
     before = swept.read_bytes()
     for name in (str(swept), "link"):
@@ -111,3 +114,17 @@ def test_a_plan_replaces_a_plan_and_a_copy_of_its_own_run_and_no_other_sweep(cli
             assert (done.code, done.has_result) == (2, False)
             assert f"--out {name} would overwrite a file that is not a plan" in done.err
     assert swept.read_bytes() == before
+
+
+@pytest.mark.parametrize("number", ["000001", "000009"])
+def test_output_to_a_file_of_a_run_in_another_audit_directory_is_refused(cli, number):
+    assert cli.sweep().code == 0
+    shutil.copytree(cli.audit_dir, cli.folder / "copy")
+    taken = cli.folder / "copy" / cli.log_path.name
+    before = taken.read_bytes()
+    file = taken.with_name(f"{number}{taken.name[6:]}")
+    done = cli.plan("--out", str(file))
+    assert done.code == 2
+    assert f"--out {file} is in the audit directory" in done.err
+    assert taken.read_bytes() == before
+    assert len(list(taken.parent.glob("*.jsonl"))) == 1
