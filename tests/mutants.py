@@ -806,7 +806,7 @@ MUTANTS = r"""
 +CMD ["sweep"]
 ? tests/unit/report/test_announcements.py
 = an announcement ends with a run that did not read its list: report/announcements.py
--return any(invitation.scope_id in each.unread for each in of_source)
+-return invitation.scope_id in result.unread
 +return False
 = an organization that failed has nothing that waits: report/announcements.py
 -return invitation.source not in end.sources_retired
@@ -821,11 +821,11 @@ MUTANTS = r"""
 -: self._runs.index(mark.run) + 1]
 +: self._runs.index(mark.run) + 2]
 = a mark of an unknown run is believed: report/delivery.py
--is_known else set[str]()
-+is_known else set(self._runs if mark.run else ())
+-            return set()
++            return set(self._runs if mark.run else ())
 = what no message carried is told: report/delivery.py
--if held.run_id not in told or key in mark.untold
-+if held.run_id not in told
+-if held.run_id not in told_runs or key in mark.untold:
++if held.run_id not in told_runs:
 = the mark of another host is taken: report/delivery.py
 -.get(self._base_url, Mark())
 +.get(next(iter(self._marks.get(receiver, {"": 0}))), Mark())

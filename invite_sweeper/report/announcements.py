@@ -87,18 +87,24 @@ def find_waiting(
         wait: Of the policy in force: it counts from the announcement.
     """
     ended_keys = {row.event.key for row in rows.rows.values() if row.outcome in _ENDED}
-    found = [*_would_wait(rows)]
+    waiting = list(_would_wait(rows))
     for key, held in history.announcements(record.start.base_url).items():
         if held.line.key in ended_keys:
             continue
         is_seen = key in seen or held.run_id == record.run_id
         if is_seen or _is_unread(held.line, record):
-            found.append(_waiting(held, wait, unread=not is_seen))
-    return tuple(sorted(found, key=_order))
+            waiting.append(_waiting(held, wait, unread=not is_seen))
+    return tuple(sorted(waiting, key=_order))
 
 
-def _order(one: WaitingInvitation) -> tuple[str, ...]:
-    return one.deletable_from, one.inviter or "", one.username or "", one.invitation_id
+def _order(invitation: WaitingInvitation) -> tuple[str, ...]:
+    """Sort the next to be deleted first, and of one instant those of one inviter together."""
+    return (
+        invitation.deletable_from,
+        invitation.inviter or "",
+        invitation.username or "",
+        invitation.invitation_id,
+    )
 
 
 def _waiting(held: HeldAnnouncement, wait: timedelta, *, unread: bool) -> WaitingInvitation:
@@ -116,7 +122,8 @@ def _waiting(held: HeldAnnouncement, wait: timedelta, *, unread: bool) -> Waitin
 def _would_wait(rows: RunRows) -> Iterator[WaitingInvitation]:
     """Yield what a sweep would announce, from the file of a dry run."""
     for row in rows.announced:
-        if isinstance(line := row.event, WouldBeAnnounced):
+        line = row.event
+        if isinstance(line, WouldBeAnnounced):
             yield line.as_event(
                 WaitingInvitation,
                 rule=line.rule,
@@ -135,16 +142,12 @@ def _is_unread(invitation: Invitation, record: RunRecord) -> bool:
     if invitation.org_id not in record.start.organizations:
         return False
     end = record.end or RunFinished(exit_code=0)
-    of_source = [
-        each
-        for each in end.lists
-        if each.org_id == invitation.org_id and each.source is invitation.source
-    ]
-    if of_source:
-        return any(invitation.scope_id in each.unread for each in of_source)
+    for result in end.lists:  # one for each organization that was read and each of its sources
+        if (result.org_id, result.source) == (invitation.org_id, invitation.source):
+            return invitation.scope_id in result.unread
     return invitation.source not in end.sources_retired
 
 
 def count_unread(waiting: Iterable[WaitingInvitation]) -> int:
     """Return how many are in lists that were not read this time."""
-    return sum(one.unread for one in waiting)
+    return sum(invitation.unread for invitation in waiting)

@@ -4,7 +4,8 @@ A receiver was told of an announcement if the mark of the receiver is at its run
 Where the mark is missing or unreadable, everything is new: told twice rather than never.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Final
 
@@ -74,12 +75,19 @@ class Delivery:
     def untold(self, receiver: str) -> frozenset[AnnouncementKey]:
         """Return the announcements that hold and that a receiver was not told of."""
         mark = self._marks.get(receiver, {}).get(self._base_url, Mark())
+        told_runs = self._runs_until(mark)
+        untold: set[AnnouncementKey] = set()
+        for key, held in self._held.items():
+            if held.run_id not in told_runs or key in mark.untold:
+                untold.add(key)
+        return frozenset(untold)
+
+    def _runs_until(self, mark: Mark) -> AbstractSet[str]:
+        """Return the runs up to that of a mark."""
         # A mark whose run is not known says nothing: the directory is another one, or older.
-        is_known = mark.run in self._runs
-        told = set(self._runs[: self._runs.index(mark.run) + 1]) if is_known else set[str]()
-        return frozenset(
-            key for key, held in self._held.items() if held.run_id not in told or key in mark.untold
-        )
+        if mark.run not in self._runs:
+            return set()
+        return set(self._runs[: self._runs.index(mark.run) + 1])
 
     def record(self, receivers: Iterable[str], carried: Iterable[Invitation]) -> str:
         """Record that receivers were told by the message of a sweep.
@@ -91,15 +99,14 @@ class Delivery:
         Returns:
             What went wrong, for the log: then the next run tells it again. Empty if nothing did.
         """
-        keys = {announcement_key(one) for one in carried}
-        marks: Mapping[str, Mark] = {
-            receiver: Mark(self._runs[-1], tuple(sorted(self.untold(receiver) - keys, key=str)))
-            for receiver in (receivers if self._runs else ())
-        }
-        changed = {
-            receiver: {**self._marks.get(receiver, {}), self._base_url: mark}
-            for receiver, mark in marks.items()
-        }
+        if not self._runs:
+            return ""
+        keys = {announcement_key(invitation) for invitation in carried}
+        changed: _Marks = {}
+        for receiver in receivers:
+            untold = sorted(self.untold(receiver) - keys, key=str)
+            mark = Mark(self._runs[-1], tuple(untold))
+            changed[receiver] = {**self._marks.get(receiver, {}), self._base_url: mark}
         if not changed:
             return ""
         self._marks |= changed

@@ -14,7 +14,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -23,7 +23,7 @@ from yarl import URL
 from invite_sweeper import __version__
 from invite_sweeper.atlas.http import find_proxy
 from invite_sweeper.audit import RunRecord
-from invite_sweeper.audit.events import RunFinished
+from invite_sweeper.audit.events import OrganizationResult, RunFinished
 from invite_sweeper.endings import REFUSAL_REASONS, ExitCode, Status, status_of
 from invite_sweeper.errors import UsageError
 from invite_sweeper.files import regular_file_target, replace_file
@@ -75,8 +75,10 @@ _EARLIER_SUCCESS: Final = re.compile(
 
 _LABEL: Final = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 _MAX_GATEWAY_BYTES: Final = 1 << 24
-_Family: TypeAlias = tuple[str, str, Iterable[tuple[dict[str, str], float]]]
-"""A name without prefix, a help text, and the labels and values."""
+_Sample: TypeAlias = tuple[dict[str, str], float]
+"""The labels of its own and the value."""
+_Family: TypeAlias = tuple[str, str, Iterable[_Sample]]
+"""A name without prefix, a help text, and the samples."""
 
 
 def labels_of(policy: Path, shard: object, environment: Mapping[str, str]) -> dict[str, str]:
@@ -102,12 +104,15 @@ def is_textfile(start: bytes) -> bool:
 
 def known_run(exposition: str, labels: Mapping[str, str]) -> int:
     """Return the number of the last run that metrics of these labels name; 0 without one."""
+    escaped = {name: _escape(value) for name, value in labels.items()}
     for line in exposition.splitlines():
-        name, _, value = line.rpartition(" ")
-        own, _, rest = name.partition("{")
-        found = dict(_LABEL.findall(rest))
+        name_and_labels, _, value = line.rpartition(" ")
+        name, _, labels_of_line = name_and_labels.partition("{")
+        if name != f"{_JOB}_run_number":
+            continue
+        found = dict(_LABEL.findall(labels_of_line))
         found.pop("job", None)  # that of the Pushgateway's group
-        if own == f"{_JOB}_run_number" and found == {k: _escape(v) for k, v in labels.items()}:
+        if found == escaped:
             with suppress(ValueError, OverflowError):
                 return int(float(value))
     return 0
@@ -155,10 +160,11 @@ def check_gateway_url(url: str) -> None:
     SECRETS.add_user_info(url)
     try:
         parts = urlsplit(url)
-        valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        is_http = parts.scheme in {"http", "https"}
+        is_valid = is_http and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        valid = False
-    if not valid:
+        is_valid = False
+    if not is_valid:
         raise UsageError(
             "--pushgateway is not an http(s) URL with a host.",
             hint="Write it as http://HOST:9091, or https://USER:PASSWORD@HOST.",
@@ -190,14 +196,13 @@ class Metrics(NamedTuple):
         Returns:
             Error messages; empty if the file was written.
         """
-        failed = f"The metrics could not be written to {path}"
         try:
             target = regular_file_target(path)
             earlier = self.succeeded_at or _read_success(target)
             replace_file(target, self._replace(succeeded_at=earlier).exposition())
             target.chmod(_TEXTFILE_MODE)
         except OSError as error:
-            return (f"{failed}: {error.strerror}.",)
+            return (f"The metrics could not be written to {path}: {error.strerror}.",)
         return ()
 
     async def push(self, url: str, *, limit_s: float = LIMIT_S) -> tuple[str, ...]:
@@ -213,19 +218,21 @@ class Metrics(NamedTuple):
         Returns:
             Error messages; empty if the gateway accepted the metrics.
         """
-        group = "".join(  # Base64, because a name may contain a slash
-            f"/{name}@base64/{urlsafe_b64encode(value.encode()).decode()}"
-            for name, value in self.labels.items()
-        )
+        group = ""
+        for name, value in self.labels.items():
+            # Base64, because a name may contain a slash.
+            encoded = urlsafe_b64encode(value.encode()).decode()
+            group += f"/{name}@base64/{encoded}"
         message = Message(
             f"{url.rstrip('/')}/metrics/job/{_JOB}{group}",
             self.exposition(),
             {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},
         )
-        is_known = self._last_success is not None
+        # PUT replaces the whole group, POST only what the message has.
+        method: Literal["PUT", "POST"] = "PUT" if self._last_success is not None else "POST"
         try:
             async with open_session(limit_s) as session:
-                await request(session, "PUT" if is_known else "POST", message, "--pushgateway")
+                await request(session, method, message, "--pushgateway")
         except NotSent as error:
             return (f"The metrics could not be pushed: {error.sentences}",)
         return ()
@@ -240,26 +247,33 @@ class Metrics(NamedTuple):
 
         Source: Prometheus, "Exposition formats", text format 0.0.4. Read 2026-11-28.
         """
-        end, lines = self.record.end or RunFinished(exit_code=int(ExitCode.DEFECT)), []
-        values = _values(end, self.finished_at, self._last_success)
-        totals: list[_Family] = [
-            (name, text, [({}, v)]) for name, text, v in values if v is not None
-        ]
-        families = _families(end, self.record.mode or "run")
-        for name, text, samples in (*totals, *self._run(), *families, self._receivers()):
+        lines: list[str] = []
+        for name, text, samples in self._all_families():
             metric = f"{_JOB}_{name}"
             lines += [f"# HELP {metric} {text}", f"# TYPE {metric} gauge"]
-            for labels, value in samples:
-                pairs = (f'{k}="{_escape(v)}"' for k, v in {**self.labels, **labels}.items())
+            for own_labels, value in samples:
+                labels = {**self.labels, **own_labels}
+                pairs = [f'{label}="{_escape(content)}"' for label, content in labels.items()]
                 lines.append(f"{metric}{{{','.join(pairs)}}} {float(value)!r}")
         return ("\n".join(lines) + "\n").encode()
 
+    def _all_families(self) -> Iterator[_Family]:
+        """Yield all metrics; of a run without an end, those of a defect."""
+        end = self.record.end or RunFinished(exit_code=int(ExitCode.DEFECT))
+        for name, text, value in _values(end, self.finished_at, self._last_success):
+            if value is not None:
+                yield name, text, [({}, value)]
+        yield from self._run()
+        yield from _families(end, self.record.mode or "run")
+        yield self._receivers()
+
     def _receivers(self) -> _Family:
         """Return whether each receiver of the policy failed."""
-        samples: list[tuple[dict[str, str], float]] = []
-        for each in self.receivers:
-            labels = {"receiver": each.settings.url_env, "kind": each.settings.kind}
-            samples.append((labels, each.has_failed))
+        samples: list[_Sample] = []
+        for notified in self.receivers:
+            settings = notified.settings
+            labels = {"receiver": settings.url_env, "kind": settings.kind}
+            samples.append((labels, notified.has_failed))
         text = "1 for a receiver that was to be told of the last run and was not, otherwise 0."
         return "receiver_failed", text, samples
 
@@ -283,8 +297,9 @@ class Metrics(NamedTuple):
 def _read_success(target: Path) -> datetime | None:
     """Return the last success in the existing file; None if it is missing or has none."""
     with suppress(OSError, ValueError, OverflowError):
-        if (found := _EARLIER_SUCCESS.search(target.read_bytes())) is not None:
-            return datetime.fromtimestamp(float(found[1]), UTC)
+        success = _EARLIER_SUCCESS.search(target.read_bytes())
+        if success is not None:
+            return datetime.fromtimestamp(float(success[1]), UTC)
     return None
 
 
@@ -298,7 +313,8 @@ def _values(
     end: RunFinished, finished_at: datetime, succeeded_at: datetime | None
 ) -> Iterator[tuple[str, str, float | None]]:
     """Yield the metrics of the whole run; a value that is not known is None."""
-    yield from ((name, text, getattr(end, name)) for name, text in _COUNTS.items())
+    for name, text in _COUNTS.items():
+        yield name, text, getattr(end, name)
     text = "Announced invitations whose notice was not over in the last run."
     yield "notice_pending", text, end.kept_by_reason.get("notice_pending", 0)
     yield "last_run_timestamp_seconds", "When the last run ended.", finished_at.timestamp()
@@ -319,42 +335,55 @@ def _values(
 def _families(end: RunFinished, mode: str) -> Iterator[_Family]:
     """Yield the metrics with a sample for each mode, outcome, reason or organization."""
     yield "run_mode", "1 for the mode of the last run.", [({"mode": mode}, 1)]
-    outcomes = [({"outcome": each.value}, getattr(end, each)) for each in OUTCOMES_OF_DELETIONS]
+    outcomes = [
+        ({"outcome": outcome.value}, getattr(end, outcome)) for outcome in OUTCOMES_OF_DELETIONS
+    ]
     yield "outcomes", "Planned deletions of the last run, by outcome.", outcomes
     kept = [({"reason": reason}, count) for reason, count in end.kept_by_reason.items()]
     yield "kept", "Invitations that the last run kept, by reason.", kept
-    ending = [
-        ({"entry": entry.name, "until": entry.until or ""}, entry.people or entry.people_before)
-        for entry in end.keep_entries
-        if entry.people is not None
-    ]
     text = (
         "People whom a keep entry keeps that ends within 7 days, or kept that ended in the last 7."
     )
-    yield "keep_ending_people", text, ending
-    organizations = [({"organization": each.id}, each) for each in end.organizations]
+    yield "keep_ending_people", text, list(_ending_entries(end))
+    yield from _families_of_organizations(end.organizations)
+
+
+def _ending_entries(end: RunFinished) -> Iterator[_Sample]:
+    """Yield how many people each keep entry keeps that ends, or kept that has ended."""
+    for entry in end.keep_entries:
+        if entry.people is not None:
+            labels = {"entry": entry.name, "until": entry.until or ""}
+            yield labels, entry.people or entry.people_before
+
+
+def _families_of_organizations(organizations: Sequence[OrganizationResult]) -> Iterator[_Family]:
+    """Yield the metrics with a sample for each organization."""
+    labelled = [({"organization": organization.id}, organization) for organization in organizations]
     for name, text in _ORGANIZATION_COUNTS.items():
-        counts = [(labels, getattr(each, name)) for labels, each in organizations]
+        counts = [(labels, getattr(organization, name)) for labels, organization in labelled]
         yield f"organization_{name}", text, counts
     for name, text in _PEOPLE_COUNTS.items():
-        known = [(labels, getattr(each, name)) for labels, each in organizations]
-        counts = [(labels, count) for labels, count in known if count is not None]
-        yield f"organization_{name}", text, counts
+        counts = [(labels, getattr(organization, name)) for labels, organization in labelled]
+        known = [(labels, count) for labels, count in counts if count is not None]
+        yield f"organization_{name}", text, known
     text = "When the first secret of the organization's service account ends."
-    ends = [
-        (labels, ends_at.timestamp())
-        for labels, each in organizations
-        if (ends_at := parse_timestamp(each.credentials_expire)) is not None
-    ]
+    ends: list[_Sample] = []
+    for labels, organization in labelled:
+        ends_at = parse_timestamp(organization.credentials_expire)
+        if ends_at is not None:
+            ends.append((labels, ends_at.timestamp()))
     yield "credentials_expire_timestamp_seconds", text, ends
     text = "Always 1; the name of the organization, empty if Atlas did not return it."
-    names = [(labels | {"name": each.name or ""}, 1) for labels, each in organizations]
+    names: list[_Sample] = [
+        (labels | {"name": organization.name or ""}, 1) for labels, organization in labelled
+    ]
     yield "organization_info", text, names
     # A sample for each reason, also those that do not apply: alerts need the change to 1.
     text = "1 for each reason for which a guard refused the last run, otherwise 0."
-    refused = [
-        (labels | {"reason": reason}, reason in each.reasons)
-        for labels, each in organizations
-        for reason in REFUSAL_REASONS
-    ]
+    refused: list[_Sample] = []
+    for labels, organization in labelled:
+        refused += [
+            (labels | {"reason": reason}, reason in organization.reasons)
+            for reason in REFUSAL_REASONS
+        ]
     yield "refused", text, refused

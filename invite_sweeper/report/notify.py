@@ -56,6 +56,7 @@ async def notify(
         own = run if delivery is None else run.for_receiver(delivery.untold(entry.url_env))
         if not entry.details:
             own = own.without_people()
+        # An announcement that a receiver was not told of is told whatever its `when` is.
         is_missed = not receiver.is_monitor and has_untold(own)
         if not (is_missed or is_due(receiver, own)):
             return Notified(entry)
@@ -72,7 +73,11 @@ async def notify(
 
 def has_untold(run: RunMessage) -> bool:
     """Return whether a sweep announced something that the receiver of a message was not told."""
-    return any(one.new and one.announced_at is not None for one in run.waiting or ())
+    for invitation in run.waiting or ():
+        # A dry run announces nothing: an invitation that a sweep would announce has no instant.
+        if invitation.new and invitation.announced_at is not None:
+            return True
+    return False
 
 
 def is_due(receiver: Receiver, run: RunMessage) -> bool:
@@ -81,12 +86,16 @@ def is_due(receiver: Receiver, run: RunMessage) -> bool:
     `changes` covers runs that deleted or announced something, dry runs that found something
     stale, and failures. `failures` covers runs that did not complete, and urgent warnings.
     """
-    end, when = run.record.end, receiver.settings.when
+    end = run.record.end
+    when = receiver.settings.when
     if receiver.is_monitor or when == "always" or end is None:
         return True
     has_failed = status_of(end.exit_code) is not Status.DONE
-    if has_failed or any(each.level == WarningLevel.URGENT for each in end.warnings):
+    is_urgent = any(warning.level == WarningLevel.URGENT for warning in end.warnings)
+    if has_failed or is_urgent:
         return True
+    if when != "changes":
+        return False
     has_found = run.record.mode == "dry-run" and end.stale > 0
-    has_changed = end.announced > 0 or any(getattr(end, each) for each in OUTCOMES_OF_DELETIONS)
-    return when == "changes" and (has_found or has_changed)
+    has_deleted = any(getattr(end, outcome) for outcome in OUTCOMES_OF_DELETIONS)
+    return has_found or has_deleted or end.announced > 0
