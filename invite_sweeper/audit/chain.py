@@ -99,7 +99,8 @@ def to_loggable_json(event: Event) -> bytes:
     elif isinstance(event, OutcomeLine):
         answer = (event.error_code, event.seen_before, event.seen_after, event.reason)
         searched = to_json(answer) if any(answer) else b""
-    if not searched or _is_loggable(searched):
+    may_be_long = isinstance(event, RunFinished) or len(searched) <= MAX_LINE_BYTES
+    if may_be_long and (not searched or _is_loggable(searched)):
         return data
     fields = _loggable(parse_json(data), None)
     cut = to_json(fields)
@@ -115,10 +116,12 @@ def is_recordable(invitation: Invitation, rule: str | None) -> bool:
     A deletion that the log cannot describe could be neither reviewed nor restored.
     """
     data = to_json((astuple(invitation), rule))
+    if len(data) > MAX_LINE_BYTES:
+        return False
     if _is_loggable(data):
         return True
     fields = parse_json(data)
-    return len(data) <= MAX_LINE_BYTES and _loggable(fields, None) == fields
+    return bool(_loggable(fields, None) == fields)
 
 
 def _is_loggable(data: bytes) -> bool:
@@ -128,10 +131,9 @@ def _is_loggable(data: bytes) -> bool:
     to be changed. In a text without escapes, each value ends at the next quote.
     """
     text = data.decode()
-    if len(data) > MAX_VALUE_LENGTH:
-        is_plain = "\\" not in text and len(data) <= MAX_LINE_BYTES
-        if not is_plain or max(map(len, text.split('"'))) > MAX_VALUE_LENGTH:
-            return False
+    is_long = len(data) > MAX_VALUE_LENGTH
+    if is_long and ("\\" in text or max(map(len, text.split('"'))) > MAX_VALUE_LENGTH):
+        return False
     return SECRETS.redact(text) is text
 
 

@@ -96,6 +96,7 @@ class ReadingBuilder:
         self._stale: list[events.Planned] = []
         self._entries: dict[ListRef, int] = {}
         self._expiring: dict[ListRef, Counter[str]] = {}
+        self._same_days: dict[tuple[tuple[str, int], ...], Counter[str]] = {}
         self._unread: list[ListUnreadable] = []
         self._retired: dict[Source, SourceRetired] = {}
         self._oldest: datetime | None = None
@@ -249,8 +250,9 @@ class ReadingBuilder:
             sent_at = entry.sent_at
             if sent_at is not None and entry.status == MembershipStatus.PENDING and not has_expired:
                 self._oldest = min(self._oldest or sent_at, sent_at)
-        if expiring:
-            self._expiring[ref] = expiring
+        if expiring:  # thousands of lists have the same days: they share one value
+            days = tuple(sorted(expiring.items()))
+            self._expiring[ref] = self._same_days.setdefault(days, expiring)
         if ref.source is Source.INVITES:
             self._add_invitations(decisions)
         else:
