@@ -14,6 +14,7 @@ from invite_sweeper.audit import AuditLog
 from invite_sweeper.audit.events import (
     Forecast,
     KeepEntry,
+    ListResult,
     OrganizationResult,
     PlanChanges,
     Planned,
@@ -23,7 +24,7 @@ from invite_sweeper.audit.events import (
 from invite_sweeper.counts import Counts, total
 from invite_sweeper.endings import ExitCode, Reason, WarningCode, WarningLevel
 from invite_sweeper.errors import AuditLogError, CredentialsRefused, RunError
-from invite_sweeper.models import Invitation, Outcome, Source, rfc3339
+from invite_sweeper.models import Invitation, Outcome, Source, SourceRetired, rfc3339
 from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.keep_ends import count_before, count_by_entry
 from invite_sweeper.sweep.organization import AtlasOrganization, OrganizationPlan, Reading, Swept
@@ -87,10 +88,10 @@ class Result:
 
     def warn(self, *warnings: RunWarning) -> None:
         """Show warnings and record them, each once."""
-        for each in warnings:
-            if each not in self.warnings:
-                self.warnings.append(each)
-                self.view.warn(each)
+        for warning in warnings:
+            if warning not in self.warnings:
+                self.warnings.append(warning)
+                self.view.warn(warning)
 
     def warn_of(
         self,
@@ -100,7 +101,9 @@ class Result:
         people: Iterable[str] = (),
     ) -> None:
         """Show warnings of one kind and record them; `people` are those that they are about."""
-        self.warn(*(RunWarning(code, message, level, tuple(people)) for message in messages))
+        named = tuple(people)
+        for message in messages:
+            self.warn(RunWarning(code, message, level, named))
 
     def add_swept(self, organization: AtlasOrganization, swept: Swept) -> None:
         """Add what became of some deletions of an organization."""
@@ -112,6 +115,7 @@ class Result:
             error = error.of_variables(organization.variables)
         if len(self.organizations) == 1:
             return error
+        # The other organizations go on: what was not deleted was not deleted in this one.
         there = error.consequence.replace(" deleted", " deleted there")
         return error.having(organization=organization.label, consequence=there)
 
@@ -121,31 +125,40 @@ class Result:
         The last announcement of a day counts. One that is retired before it is a reason of the
         run's end; after it nothing is wrong, and the other lists of the policy go on.
         """
-        command, sources, sunsets = self.command, self.command.policy.sources, self._sunsets()
-        retired = {s: each for reading in readings for s, each in reading.retired.items()}
-        today = command.now.date()
-        for source, each in retired.items():
-            ended = self.has_ended(source)
-            when = "as announced" if ended else "before the day that was announced"
-            text = f"{each.reason.removesuffix('.')}, {when}. {source.replacement_hint(sources)}"
-            level = WarningLevel.REMARK if ended else WarningLevel.URGENT
-            self.warn_of(WarningCode.RETIRED_SOURCE, text, level=level)
-            if not ended:
+        sources = self.command.policy.sources
+        retired: dict[Source, SourceRetired] = {}
+        for reading in readings:
+            retired |= reading.retired
+        for source, event in retired.items():
+            if self.has_ended(source):
+                when = "as announced"
+                level = WarningLevel.REMARK
+            else:
+                when = "before the day that was announced"
+                level = WarningLevel.URGENT
                 self.stopped_by.append(Reason.RETIRED_SOURCE)
-        upcoming = {source: day for source, day in sunsets.items() if source not in retired}
-        self.warn(*sunset_warnings(upcoming, sources, today))
+            text = f"{event.reason.removesuffix('.')}, {when}. {source.replacement_hint(sources)}"
+            self.warn_of(WarningCode.RETIRED_SOURCE, text, level=level)
+        upcoming = self._sunsets()
+        for source in retired:
+            upcoming.pop(source, None)
+        self.warn(*sunset_warnings(upcoming, sources, self.command.now.date()))
 
     def has_ended(self, source: Source) -> bool:
         """Return whether the last day that was announced for a list has come."""
         command = self.command
         earlier = command.history.sunsets(command.base_url)
-        last_day = (LAST_KNOWN_ENDS | earlier | self._sunsets()).get(source)
+        # The day has moved before, so the last announcement counts.
+        last_days = LAST_KNOWN_ENDS | earlier | self._sunsets()
+        last_day = last_days.get(source)
         return last_day is not None and last_day <= command.now.date()
 
     def _sunsets(self) -> dict[Source, date]:
         """Return the last day of each list, as Atlas announced it to this run."""
-        servers = [each.client.server for each in self.organizations]
-        return {source: day for each in servers for source, day in each.sunsets.items()}
+        sunsets: dict[Source, date] = {}
+        for organization in self.organizations:
+            sunsets |= organization.client.server.sunsets
+        return sunsets
 
     def removed_member(self, event: Invitation) -> None:
         """Report at once that a user accepted while the DELETE was in flight, and was removed."""
@@ -158,20 +171,20 @@ class Result:
             people=[event.username or event.invitation_id],
         )
 
-    def still_listed(self, found: Sequence[Planned]) -> None:
+    def still_listed(self, deletions: Sequence[Planned]) -> None:
         """Warn that invitations are still in a list although an answer said otherwise."""
-        if not found:
+        if not deletions:
             return
-        named = [
-            f"{each.username or each.invitation_id} ({each.project_name or each.org_id})"
-            for each in found
-        ]
+        people: list[str] = []
+        for planned in deletions:
+            name = planned.username or planned.invitation_id
+            people.append(f"{name} ({planned.project_name or planned.org_id})")
+        count = pluralize(len(deletions), "invitation")
         self.warn_of(
             WarningCode.STILL_THERE,
-            f"Atlas's lists still contain {pluralize(len(found), 'invitation')} after a response "
-            "that said otherwise.",
+            f"Atlas's lists still contain {count} after a response that said otherwise.",
             level=WarningLevel.URGENT,
-            people=named,
+            people=people,
         )
 
     def people_of_ending_entries(self) -> dict[str, int]:
@@ -186,8 +199,9 @@ class Result:
 
     async def finish(self, log: AuditLog) -> RunFinished:
         """Write the last line of the run, and return it."""
-        count = sum(reading.unverified for reading in self.readings)
-        count += sum(swept.unverified for swept in self.swept.values())
+        unverified_before = sum(reading.unverified for reading in self.readings)
+        unverified_now = sum(swept.unverified for swept in self.swept.values())
+        count = unverified_before + unverified_now
         if count:
             self.warn_of(
                 WarningCode.UNVERIFIED,
@@ -205,66 +219,104 @@ class Result:
 
     def finished(self) -> RunFinished:
         """Return what is known so far, as the last line of the run says it."""
-        command, policy = self.command, self.command.policy
-        results = tuple(map(self._organization_result, self.organizations))
-        counts, sources = total(results), policy.sources
-        planned = [plan.reading for plan in self.plans]
-        oldest = min((reading.oldest for reading in planned if reading.oldest), default=None)
-        # A list whose replacements the policy reads can end without a change of the policy.
-        needed = [each for each in sources if not each.is_replaced_by(sources)]
+        command = self.command
+        results = tuple(
+            self._organization_result(organization) for organization in self.organizations
+        )
+        counts = total(results)
         sunsets = self._sunsets()
-        ends = [day for source, day in sunsets.items() if source in needed]
-        errors = [*filter(None, map(self._error_of, self.organizations))]
-        told = (*(reason for each in results for reason in each.reasons), *self.stopped_by)
-        ending = self.people_of_ending_entries()
-        before = self.people_before()
+        oldest = self._oldest_pending()
+        sunset = self._first_sunset(sunsets)
+        free_at = self.limit_free_at
+        members: dict[str, int] = {}
+        for reading in self.readings:
+            if reading.member_count is not None:
+                members[reading.id] = reading.member_count
+        usernames = [username for username in self.removed_members if username]
+        retired: dict[str, None] = {}  # a set that keeps the order of the organizations
+        for reading in self.readings:
+            retired |= {source.value: None for source in reading.retired}
         return RunFinished(
-            **self._ending(
-                counts,
-                self.error or max(errors, key=lambda each: each.exit_code, default=None),
-                told if self.error is None else self.error.reasons,
-                has_failed=self.error is not None or len(errors) == len(self.organizations),
-            ),
+            **self._run_ending(counts, results),
             duration_s=round(command.clock() - command.started_s - self.question_s, 3),
             history_s=round(command.history.read_s, 3),
             peak_mib=round(getrusage(RUSAGE_SELF).ru_maxrss / _KIB_PER_MIB, 1),
             warnings=tuple(self.warnings),
             plan_made=self.plan_made,
-            plan_complete=self.plan_made and all(each.plan_complete for each in results),
+            plan_complete=self.plan_made and all(part.plan_complete for part in results),
             changes=self.changes,
             forecast=self.forecast,
             nights_left=self.nights_left,
             deleted_before=len(command.sent) if self.plan_made else 0,
             max_deletions=command.limits.max_deletions,
-            limit_free_at=rfc3339(self.limit_free_at) if self.limit_free_at is not None else None,
-            sources_retired=tuple({s.value: None for each in self.readings for s in each.retired}),
+            limit_free_at=rfc3339(free_at) if free_at is not None else None,
+            sources_retired=tuple(retired),
             oldest_pending_days=round((command.now - oldest) / _DAY, 1) if oldest else None,
-            sunset=min(ends).isoformat() if ends else None,
+            sunset=sunset.isoformat() if sunset is not None else None,
             sunsets={source.value: day.isoformat() for source, day in sunsets.items()},
-            members={
-                reading.id: reading.member_count
-                for reading in self.readings
-                if reading.member_count is not None
-            },
-            removed_members=tuple(dict.fromkeys(filter(None, self.removed_members))),
-            keep_entries=tuple(
-                KeepEntry(
-                    name=entry.name,
-                    reason=entry.reason,
-                    until=entry.until.isoformat() if entry.until else None,
-                    matched=counts.kept_by_reason.get(f"keep:{entry.name}", 0),
-                    people=ending.get(entry.name),
-                    people_before=0 if ending.get(entry.name) else before.get(entry.name, 0),
-                )
-                for entry in (policy.keep if self.plan_made else ())
-            ),
+            members=members,
+            removed_members=tuple(dict.fromkeys(usernames)),
+            keep_entries=tuple(self._keep_entries(counts)) if self.plan_made else (),
             organizations=results,
-            lists=tuple(
-                found
-                for reading in planned
-                for found in reading.list_results(sources, self._swept_of(reading.id).unread)
-            ),
+            lists=tuple(self._lists()),
         )
+
+    def _run_ending(self, counts: Counts, results: Sequence[OrganizationResult]) -> dict[str, Any]:
+        """Return the fields that say how the whole run ended.
+
+        The error of the run is its own, else the gravest one of an organization. Where another
+        organization was swept, that error is told, and the run is partial.
+        """
+        errors: list[RunError] = []
+        for organization in self.organizations:
+            error = self._error_of(organization)
+            if error is not None:
+                errors.append(error)
+        if self.error is not None:
+            return self._ending(counts, self.error, self.error.reasons)
+        reasons: list[Reason | str] = []
+        for result in results:
+            reasons += result.reasons
+        reasons += self.stopped_by
+        gravest = max(errors, key=lambda error: error.exit_code, default=None)
+        have_all_failed = len(errors) == len(self.organizations)
+        return self._ending(counts, gravest, reasons, has_failed=have_all_failed)
+
+    def _oldest_pending(self) -> datetime | None:
+        """Return when the oldest entry that is PENDING was sent; None where none has a date."""
+        dates = [plan.reading.oldest for plan in self.plans if plan.reading.oldest is not None]
+        return min(dates, default=None)
+
+    def _first_sunset(self, sunsets: Mapping[Source, date]) -> date | None:
+        """Return the first day on which a list ends that the policy needs; None without one.
+
+        A list whose replacements the policy reads can end without a change of the policy.
+        """
+        sources = self.command.policy.sources
+        needed = [source for source in sources if not source.is_replaced_by(sources)]
+        return min((day for source, day in sunsets.items() if source in needed), default=None)
+
+    def _keep_entries(self, counts: Counts) -> Iterator[KeepEntry]:
+        """Yield what each keep entry of the policy kept; people are counted near its last day."""
+        ending = self.people_of_ending_entries()
+        before = self.people_before()
+        for entry in self.command.policy.keep:
+            people = ending.get(entry.name)
+            yield KeepEntry(
+                name=entry.name,
+                reason=entry.reason,
+                until=entry.until.isoformat() if entry.until else None,
+                matched=counts.kept_by_reason.get(f"keep:{entry.name}", 0),
+                people=people,
+                people_before=0 if people else before.get(entry.name, 0),
+            )
+
+    def _lists(self) -> Iterator[ListResult]:
+        """Yield what was read of each source of each organization that has a plan."""
+        sources = self.command.policy.sources
+        for plan in self.plans:
+            reading = plan.reading
+            yield from reading.list_results(sources, self._swept_of(reading.id).unread)
 
     def _swept_of(self, org_id: str) -> Swept:
         return self.swept.get(org_id, Swept())
@@ -278,17 +330,22 @@ class Result:
 
     def _organization_result(self, organization: AtlasOrganization) -> OrganizationResult:
         """Return the result of one organization; the requests of a client count for its first."""
-        org_id, client = organization.id, organization.client
-        reading = next((each for each in self.readings if each.id == org_id), Reading(organization))
-        plan = next((each for each in self.plans if each.reading.id == org_id), None)
+        org_id = organization.id
+        client = organization.client
+        readings = {reading.id: reading for reading in self.readings}
+        plans = {plan.reading.id: plan for plan in self.plans}
+        reading = readings.get(org_id, Reading(organization))
+        plan = plans.get(org_id)
         swept = self._swept_of(org_id)
         error = self._error_of(organization) or self.error
-        is_first = organization is next(e for e in self.organizations if e.client is client)
         more = dict[str, Any](swept.outcomes)
-        more |= structs.asdict(client.counters) if is_first else {}
+        first = next(other for other in self.organizations if other.client is client)
+        if organization is first:
+            more |= structs.asdict(client.counters)
         read = reading.counts if plan is None else plan.counts
         counts = read + swept.counts + Counts(**more)
         counts = counts.plus(not_verified=counts.deleted - counts.verified)
+        # What stopped the run is told where it left something undone.
         is_told = counts.skipped or len(self.organizations) == 1
         reasons = self._reasons(counts, self.stopped_by if is_told else ())
         was_read = reading.error is None and reading.scope is not None
@@ -320,13 +377,14 @@ class Result:
         Args:
             has_failed: The error stopped all of it.
         """
-        detailed = self.command.detailed_exit_code and self.command.dry_run
-        code, reasons = ExitCode.DONE, tuple(dict.fromkeys(reasons))
+        command = self.command
+        code = ExitCode.DONE
+        reasons = tuple(dict.fromkeys(reasons))
         if error is not None and has_failed:
             code = error.exit_code
         elif reasons or counts.skipped:
             code = ExitCode.PARTIAL
-        elif detailed and counts.stale:
+        elif command.detailed_exit_code and command.dry_run and counts.stale:
             code = ExitCode.STALE
         return {
             **structs.asdict(counts),
@@ -337,7 +395,7 @@ class Result:
 
     def _reasons(self, counts: Counts, stopped_by: Iterable[Reason]) -> Iterator[Reason]:
         """Yield why a run without an error did not do everything, or more than was wanted."""
-        found = {
+        causes = {
             Reason.MISSING_ROLE: counts.missing_role,
             Reason.UNREADABLE_PROJECTS: counts.projects_unreadable,
             Reason.FAILED_DELETIONS: counts.failed,
@@ -346,11 +404,13 @@ class Result:
             Reason.STILL_THERE: counts.still_there,
         }
         if self.command.restores is not None:
-            found = {
+            causes = {
                 Reason.MADE_ACTIVE: counts.active,
                 Reason.NOT_INVITED: counts.failed + counts.unknown + counts.skipped,
             }
-        yield from (reason for reason, count in found.items() if count)
+        for reason, count in causes.items():
+            if count:
+                yield reason
         yield from stopped_by
 
 
@@ -411,14 +471,19 @@ def secret_warnings(live: Sequence[datetime], now: datetime) -> Iterator[RunWarn
 
     Source: Atlas documentation of service accounts (read 2026-11).
     """
-    if not live or live[0] - now >= (SECRET_WARNING_DAYS + 1) * _DAY:
+    if not live:
         return
-    left = pluralize((live[0] - now) // _DAY, "day")
-    is_urgent = live[0] - now < SECRET_URGENT_DAYS * _DAY
+    first_end = live[0]
+    left = first_end - now
+    # Whole days, rounded down: less than 15 days are 14.
+    if left >= (SECRET_WARNING_DAYS + 1) * _DAY:
+        return
+    days = pluralize(left // _DAY, "day")
+    is_urgent = left < SECRET_URGENT_DAYS * _DAY
     other = f"; another one ends on {live[-1]:%Y-%m-%d}" if len(live) > 1 else ""
     yield RunWarning(
         WarningCode.SECRET,
-        f"A secret of the service account ends on {live[0]:%Y-%m-%d}, in {left}{other}. A new "
+        f"A secret of the service account ends on {first_end:%Y-%m-%d}, in {days}{other}. A new "
         "secret leaves the old one at most 7 days. Atlas's own alert covers service accounts of "
         "an organization only.",
         WarningLevel.URGENT if is_urgent else WarningLevel.WARNING,
