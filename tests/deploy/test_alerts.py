@@ -47,8 +47,8 @@ def project_unreadable(cli):
     )
 
 
-def kept_for_60_days(cli):
-    cli.sim.invite(cli.projects[0], "old@example.com", age=timedelta(days=60))
+def kept_for_26_days(cli):
+    cli.sim.invite(cli.projects[0], "old@example.com", age=timedelta(days=26))
     cli.keys["keep"] = [{"name": "board", "usernames": ["old@*"]}]
 
 
@@ -101,7 +101,7 @@ SCENARIOS = {
     "deletions fail": (deletions_fail, ExitCode.PARTIAL, {NEVER, "DeletionsFailed"}),
     "unreadable project": (project_unreadable, ExitCode.PARTIAL, {NEVER, "ProjectsUnreadable"}),
     "receiver down": (receiver_is_down, ExitCode.DONE, {LONG_AGO, "ReceiverFailed"}),
-    "kept for 60 days": (kept_for_60_days, ExitCode.DONE, {LONG_AGO, "OldestPending"}),
+    "kept for 26 days": (kept_for_26_days, ExitCode.DONE, {LONG_AGO, "OldestPending"}),
     "kept until tomorrow": (kept_until_tomorrow, ExitCode.DONE, {LONG_AGO, "KeepEnds"}),
     "secret that ends in 16 days": (secret_ends_in(16), ExitCode.DONE, {LONG_AGO}),
     "secret that ends in 10 days": (secret_ends_in(10), ExitCode.DONE, {LONG_AGO, ENDS}),
