@@ -82,13 +82,15 @@ class Explainer:
             for entry, result, keys in self._selector.explain(invitation)
         ]
         stale = self._dates.stale_from(by_policy)
+        stale_from = stale.instant if stale is not None else None
         return invitation.recorded(self._now, decision.entries).as_event(
             Explanation,
             rule=by_policy.rule,
             kept=decision.keep_reason,
-            description=describe_decision(by_policy, decision) + self._waiting(decision, goes_at),
+            description=describe_decision(by_policy, decision, stale_from)
+            + self._waiting(decision, goes_at),
             condition=_condition(by_policy, explained, stale.rule if stale is not None else None),
-            stale_from=stale.instant if stale is not None else None,
+            stale_from=stale_from,
             stale_by=stale.rule if stale is not None else None,
             deletable_from=announcement.deletable_from if announcement is not None else None,
             goes_at=goes_at,
@@ -141,24 +143,28 @@ class Explainer:
         return values[key] or ""
 
 
-def describe_decision(by_policy: Decision, decision: Decision) -> str:
+def describe_decision(
+    by_policy: Decision, decision: Decision, stale_from: datetime | None = None
+) -> str:
     """Return what a sweep would do with an invitation, and why.
 
     Args:
         by_policy: Before the steps of a run.
         decision: After them.
+        stale_from: Since when a rule matches; None if that is not known.
     """
+    since = f" since {stale_from:%Y-%m-%d}" if stale_from is not None else ""
     if decision.rule is not None:
         times = pluralize(decision.bounced, "time")
         note = f"; it was deleted {times} before and came back" if decision.bounced else ""
-        return f"stale by rule {decision.rule}{note}"
+        return f"stale by rule {decision.rule}{since}{note}"
     announcement = decision.announcement
     if announcement is not None and announcement.deletable_from is not None:
         begun = "the next sweep announces it"
         if announcement.announced_at is not None:
             begun = f"announced {announcement.announced_at:%Y-%m-%d}"
         return f"kept: {begun}; stale by rule {by_policy.rule}"
-    although = f", although rule {by_policy.rule} matches" if by_policy.stale else ""
+    although = f", although rule {by_policy.rule} matches{since}" if by_policy.stale else ""
     return f"kept: {describe_keep_reason(decision.keep_reason or '')}{although}"
 
 

@@ -259,12 +259,10 @@ def _entries(found: Explanation) -> Iterator[str]:
 
 
 def _when(explanation: Explanation) -> str:
-    """Return from which day an invitation is stale, or may be deleted."""
+    """Return from which day a kept invitation is stale, or may be deleted."""
     due, stale_from = explanation.deletable_from, explanation.stale_from
     if due is not None:
         return f", may be deleted from {due:%Y-%m-%d}"
-    if stale_from is None:
+    if stale_from is None or explanation.rule is not None:  # of a stale one it is said before
         return ""
-    if explanation.rule is not None:
-        return f" since {stale_from:%Y-%m-%d}"
     return f"; stale from {stale_from:%Y-%m-%d} by rule {explanation.stale_by}"

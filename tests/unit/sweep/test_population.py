@@ -184,7 +184,9 @@ def test_entries_of_lists_that_the_policy_leaves_out_now_are_not_compared():
     was = elsewhere(invites=50, users=50)
     check(was, organization(users=50), sources=["users"])
     check(was, organization(place=2, users=1, excluded=[1]))
-    assert refusal(was, organization(users=34), sources=["users"]).startswith("34 unexpired entries")
+    assert refusal(was, organization(users=34), sources=["users"]).startswith(
+        "34 unexpired entries"
+    )
 
 
 def test_entries_of_lists_that_are_new_do_not_make_up_for_a_drop():
