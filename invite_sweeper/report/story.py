@@ -5,7 +5,7 @@ of their own about how a run went. Everything comes from the first and the last 
 file; a killed run, which has no last line, is told from what its lines say.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
@@ -126,18 +126,21 @@ def tell(run: RunRecord, advisor: Advisor) -> Story:
     if run.start.shards_used is not None and end.error is None:
         used = pluralize(run.start.shards_used, "shard")
         done = f"the shard {run.start.shard} has no organization; {used} would be used"
-    remarks = (
-        escape_unprintable(each.message)
-        for each in end.warnings
-        if each.level == WarningLevel.REMARK and each.code != WarningCode.NOTICE
-    )
+    organizations = [organization.label for organization in end.organizations]
     return Story(
-        _headline(run, label, done, [each.label for each in end.organizations]),
-        tuple(_lines(run, end)),
-        tuple(_organizations(run.mode, end)),
-        tuple(_attention(end, advisor_of(run, advisor))),
-        tuple(remarks),
+        headline=_headline(run, label, done, organizations),
+        lines=tuple(_lines(run, end)),
+        organizations=tuple(_organizations(run.mode, end)),
+        attention=tuple(_attention(end, advisor_of(run, advisor))),
+        remarks=tuple(_remarks(end)),
     )
+
+
+def _remarks(end: RunFinished) -> Iterator[str]:
+    for warning in end.warnings:
+        has_line = warning.code == WarningCode.NOTICE
+        if warning.level == WarningLevel.REMARK and not has_line:
+            yield escape_unprintable(warning.message)
 
 
 def advisor_of(run: RunRecord, advisor: Advisor) -> Advisor:
@@ -151,14 +154,15 @@ def advisor_of(run: RunRecord, advisor: Advisor) -> Advisor:
 
 def _tell_killed(run: RunRecord) -> Story:
     """Tell a run without an end, from what its lines say, and a later run that recovered it."""
-    parts = [f"{run.outcomes[name]:,} {text}" for name, text in _OUTCOMES if run.outcomes[name]]
     if run.mode == "restore":
-        restored = _restored(run.outcomes)
-        parts = [restored] if restored else []
+        done = _restored(run.outcomes)
+    else:
+        counts = [(run.outcomes[name], text) for name, text in _OUTCOMES]
+        done = ", ".join(f"{count:,} {text}" for count, text in counts if count)
+    parts = [done] if done else []
     if run.recovered is not None:
         parts.append(_recovered_by(run.recovered))
-        done, where = ", ".join(parts), run.start.organizations
-        headline = _headline(run, Status.RECOVERED.label, done, where)
+        headline = _headline(run, Status.RECOVERED.label, ", ".join(parts), run.start.organizations)
         headline = headline._replace(style=Status.RECOVERED.style)
         return Story(headline, (StoryLine("Run", _run_line(run)),), (), ())
     messages = ["The run has no last line: it is still running, or it was killed."]
@@ -166,19 +170,17 @@ def _tell_killed(run: RunRecord) -> Story:
         invitations = pluralize(run.open_invitations, "invitation")
         parts.append(f"{invitations} sent without an outcome")
         messages.append(f"Without an outcome: {invitations}.")
-    if (left := run.planned - run.outcomes.total()) > 0:
+    left = run.planned - run.outcomes.total()
+    if left > 0:
         parts.append(f"{left:,} of {run.planned:,} planned without an outcome")
         messages.append(f"Without an outcome: {pluralize(left, 'planned deletion')}.")
+    done = ", ".join(parts) or "it has no last line"
+    attention = Attention("The run has no end", tuple(messages), UNFINISHED_ADVICE)
     return Story(
-        _headline(
-            run,
-            Status.UNFINISHED.label,
-            ", ".join(parts) or "it has no last line",
-            run.start.organizations,
-        ),
-        tuple(_which_run(run)),
-        (),
-        (Attention("The run has no end", tuple(messages), UNFINISHED_ADVICE),),
+        headline=_headline(run, Status.UNFINISHED.label, done, run.start.organizations),
+        lines=tuple(_which_run(run)),
+        organizations=(),
+        attention=(attention,),
     )
 
 
@@ -204,10 +206,10 @@ def _which_run(run: RunRecord) -> Iterator[StoryLine]:
 
 
 def _run_line(run: RunRecord) -> str:
-    start, parts = run.start, [run.run_id]
-    if run.file.number:
-        parts.insert(0, f"{run.file.number}")
-    parts.append(describe_instant(start.now))
+    """Return the number, id and instant of a run, and which runs or plan it goes back to."""
+    start = run.start
+    parts = [f"{run.file.number}"] if run.file.number else []
+    parts += [run.run_id, describe_instant(start.now)]
     if start.plan_sha256 is not None:
         parts.append(f"of the plan {start.plan_sha256}")
     if start.restored_runs:
@@ -231,52 +233,63 @@ def _how(mode: str | None, end: RunFinished) -> tuple[str, str]:
 
 
 def _done(mode: str | None, end: RunFinished, status: Status) -> str:
-    waits = "notice_pending" in end.kept_by_reason
-    later = f"{end.trimmed:,} stale wait for a limit" if end.trimmed else ""
     if mode == "restore":
         return _restored(structs.asdict(end)) or "no one was invited"
     if mode == "dry-run":
-        found = _NOT_ALL_READ if not end.plan_made else f"nothing {'due' if waits else 'stale'}"
-        rest = [later] if later else []
-        if end.announced:
-            rest.append(f"{end.announced:,} would be announced")
-        if end.planned:
-            is_refused = status is Status.REFUSED
-            verb = "are stale" if is_refused else "would be deleted"
-            found = f"{pluralize(end.planned, 'invitation')} {verb}"
-            rest.append("none was deleted" if is_refused else "none was")
-        elif end.trimmed:
-            found = "nothing would be deleted now"
-        return ", ".join([found, *rest])
-    announced = f"{end.announced:,} announced" if end.announced else ""
-    done = _join_outcomes(end)
-    if later and not done:
-        done = "nothing was deleted now"
-    if found := ", ".join(filter(None, (done, later, announced))):
-        return found
-    is_idle = end.plan_made and not end.stale and not waits
+        return _would_be_done(end, is_refused=status is Status.REFUSED)
+    parts = []
+    deleted = _join_outcomes(end)
+    if deleted:
+        parts.append(deleted)
+    elif end.trimmed:
+        parts.append("nothing was deleted now")
+    parts += _waits_for_limit(end)
+    if end.announced:
+        parts.append(f"{end.announced:,} announced")
+    if parts:
+        return ", ".join(parts)
+    is_idle = end.plan_made and not end.stale and not _has_pending_notice(end)
     return "nothing stale" if is_idle else "nothing was deleted"
+
+
+def _would_be_done(end: RunFinished, *, is_refused: bool) -> str:
+    """Return what a sweep would do, after a dry run.
+
+    Args:
+        is_refused: A guard would refuse the sweep.
+    """
+    parts = []
+    if end.planned:
+        verb = "are stale" if is_refused else "would be deleted"
+        parts.append(f"{pluralize(end.planned, 'invitation')} {verb}")
+    elif end.trimmed:
+        parts.append("nothing would be deleted now")
+    elif not end.plan_made:
+        parts.append(_NOT_ALL_READ)
+    else:
+        parts.append("nothing due" if _has_pending_notice(end) else "nothing stale")
+    parts += _waits_for_limit(end)
+    if end.announced:
+        parts.append(f"{end.announced:,} would be announced")
+    if end.planned:
+        parts.append("none was deleted" if is_refused else "none was")
+    return ", ".join(parts)
+
+
+def _waits_for_limit(end: RunFinished) -> Iterator[str]:
+    if end.trimmed:
+        yield f"{end.trimmed:,} stale wait for a limit"
+
+
+def _has_pending_notice(end: RunFinished) -> bool:
+    """Return whether an announced invitation is kept until its notice is over."""
+    return "notice_pending" in end.kept_by_reason
 
 
 def _lines(run: RunRecord, end: RunFinished) -> Iterator[StoryLine]:
     """Yield what the run saw and did, a label and a text each."""
     if run.mode != "restore":
-        yield StoryLine("Seen", _seen(end))
-        yield StoryLine("Stale", describe_stale(end))
-        if end.forecast is not None:
-            yield StoryLine("Forecast", _forecast(end.forecast))
-        if end.kept:
-            by_count = sorted(end.kept_by_reason.items(), key=lambda item: (-item[1], item[0]))
-            reasons = ", ".join(f"{n:,} {describe_keep_reason(reason)}" for reason, n in by_count)
-            yield StoryLine("Kept", f"{end.kept:,}: {reasons}")
-        for warning in end.warnings:
-            if warning.code == WarningCode.NOTICE:
-                yield StoryLine("Notice", escape_unprintable(warning.message))
-        if (changes := end.changes) is not None:
-            new = f"{changes.new:,} new" if changes.new else "nothing new"
-            since = f"{new} since the plan of {describe_instant(changes.now)}"
-            earlier = _join_counts(_EARLIER, changes)
-            yield StoryLine("Changes", "; ".join(filter(None, (since, earlier))))
+        yield from _decision_lines(end)
     if end.recovered:
         deletions = pluralize(end.recovered, "deletion")
         text = f"{deletions} that an interrupted run left without an outcome"
@@ -285,26 +298,49 @@ def _lines(run: RunRecord, end: RunFinished) -> Iterator[StoryLine]:
         lists = ", ".join(map(escape_unprintable, end.sources_retired))
         style: Style = "bad" if Reason.RETIRED_SOURCE in end.reasons else "plain"
         yield StoryLine("Retired", f"Atlas no longer serves these lists: {lists}", style)
-    if len(end.organizations) == 1 and (seats := end.organizations[0].seats) is not None:
-        yield StoryLine("People", str(seats))
+    if len(end.organizations) == 1:  # several have them in their own lines
+        seats = end.organizations[0].seats
+        if seats is not None:
+            yield StoryLine("People", str(seats))
     yield from _which_run(run)
     yield StoryLine("Time", _time(end))
+
+
+def _decision_lines(end: RunFinished) -> Iterator[StoryLine]:
+    """Yield what a sweep or dry run read, and what the policy decides about it."""
+    yield StoryLine("Seen", _seen(end))
+    yield StoryLine("Stale", describe_stale(end))
+    if end.forecast is not None:
+        yield StoryLine("Forecast", _forecast(end.forecast))
+    if end.kept:
+        yield StoryLine("Kept", _kept(end))
+    for warning in end.warnings:
+        if warning.code == WarningCode.NOTICE:
+            yield StoryLine("Notice", escape_unprintable(warning.message))
+    if end.changes is not None:
+        yield StoryLine("Changes", _changes(end.changes))
 
 
 def _organizations(mode: str | None, end: RunFinished) -> Iterator[StoryLine]:
     """Yield a line for each of several organizations: how it ended, and its counts."""
     if len(end.organizations) <= 1:
         return
-    is_shared = all(each.error == end.error for each in end.organizations)
-    for each in end.organizations:
-        status = ExitCode(each.exit_code).status
-        label = "Dry run" if each.error is None and mode == "dry-run" else status.label
-        parts = [_counts_of(each, mode)]
-        if each.error is not None and not is_shared:
-            cause = each.error["message"].rstrip(".")
-            parts = [*(parts if each.plan_made else ()), cause]
-        text = escape_unprintable(f"{label}: {'; '.join(parts)}")
-        yield StoryLine(escape_unprintable(each.label), text, status.style)
+    # An error that all share is that of the run, and its cause is told there.
+    is_shared = all(organization.error == end.error for organization in end.organizations)
+    for organization in end.organizations:
+        status = ExitCode(organization.exit_code).status
+        ending = status.label
+        if mode == "dry-run" and organization.error is None:
+            ending = "Dry run"
+        text = _counts_of(organization, mode)
+        if organization.error is not None and not is_shared:
+            cause = organization.error["message"].rstrip(".")
+            text = f"{text}; {cause}" if organization.plan_made else cause
+        yield StoryLine(
+            escape_unprintable(organization.label),
+            escape_unprintable(f"{ending}: {text}"),
+            status.style,
+        )
 
 
 def _attention(end: RunFinished, advisor: Advisor) -> Iterator[Attention]:
@@ -312,15 +348,35 @@ def _attention(end: RunFinished, advisor: Advisor) -> Iterator[Attention]:
 
     A warning whose code is that of a reason says more about it.
     """
-    code, known = ExitCode(end.exit_code), known_reasons(end.reasons)
+    code = ExitCode(end.exit_code)
+    known = known_reasons(end.reasons)
     for error in errors_of(end):
-        parts = (*error["message"].split("\n"), error["consequence"])
-        own = advisor.advise(each for each in known if each.exit_code is code)
-        advice = error["hint"] or " ".join(own) or code.advice
         title = f"Exit code {end.exit_code}: {code.label}"
-        messages = tuple(map(escape_unprintable, filter(None, parts)))
+        sentences = [*error["message"].split("\n"), error["consequence"]]
+        messages = tuple(escape_unprintable(sentence) for sentence in sentences if sentence)
+        # The advice of the error, else that of the reasons for its code, else that of the code.
+        own = advisor.advise(reason for reason in known if reason.exit_code is code)
+        advice = error["hint"] or " ".join(own) or code.advice
         yield Attention(title, messages, advice, "error")
-    counts = {
+    reasons = [reason for reason in known if reason.exit_code is ExitCode.PARTIAL]
+    counts = _counts_by_reason(end)
+    advised = advisor.advise(known)
+    for reason in reasons:
+        label = f"{reason.label[0].upper()}{reason.label[1:]}"
+        count = f" ({counts[reason]})" if reason in counts else ""
+        about = [warning.text for warning in end.warnings if warning.code == reason]
+        # What another reason of the run says better is not in `advised`.
+        advice = " ".join(part for part in advisor.advise([reason]) if part in advised)
+        yield Attention(f"{label}{count}", tuple(map(escape_unprintable, about)), advice)
+    for warning in end.warnings:
+        if warning.level != WarningLevel.REMARK and warning.code not in reasons:
+            title = "Urgent" if warning.level == WarningLevel.URGENT else "The run warned"
+            yield Attention(title, (escape_unprintable(warning.text),), kind="warning")
+
+
+def _counts_by_reason(end: RunFinished) -> Mapping[Reason, str]:
+    """Return how many a reason concerns, for those that concern some."""
+    return {
         Reason.MISSING_ROLE: pluralize(end.missing_role, "request"),
         Reason.UNREADABLE_PROJECTS: pluralize(end.projects_unreadable, "list"),
         Reason.FAILED_DELETIONS: pluralize(end.failed, "deletion"),
@@ -331,18 +387,6 @@ def _attention(end: RunFinished, advisor: Advisor) -> Iterator[Attention]:
         Reason.STILL_THERE: pluralize(end.still_there, "invitation"),
         Reason.MADE_ACTIVE: pluralize(end.active, "membership"),
     }
-    reasons = [each for each in known if each.exit_code is ExitCode.PARTIAL]
-    advised = advisor.advise(known)
-    for reason in reasons:
-        advice = " ".join(each for each in advisor.advise([reason]) if each in advised)
-        count = f" ({counts[reason]})" if reason in counts else ""
-        label = f"{reason.label[0].upper()}{reason.label[1:]}"
-        about = [escape_unprintable(each.text) for each in end.warnings if each.code == reason]
-        yield Attention(f"{label}{count}", tuple(about), advice)
-    for warning in end.warnings:
-        if warning.level != WarningLevel.REMARK and warning.code not in reasons:
-            title = "Urgent" if warning.level == WarningLevel.URGENT else "The run warned"
-            yield Attention(title, (escape_unprintable(warning.text),), kind="warning")
 
 
 def errors_of(end: RunFinished) -> Iterator[ErrorParts]:
@@ -350,16 +394,19 @@ def errors_of(end: RunFinished) -> Iterator[ErrorParts]:
 
     Organizations that failed for the same cause, with the same advice, share one error.
     """
-    errors = [each.error for each in end.organizations if each.error is not None]
+    errors = [
+        organization.error for organization in end.organizations if organization.error is not None
+    ]
     if end.error is not None and end.error not in errors:
         errors.insert(0, end.error)
-    found: dict[tuple[str, str, str], list[str]] = {}
+    labels_by_parts: dict[tuple[str, str, str], list[str]] = {}
     for error in errors:
-        parts = error["message"], error["consequence"], error["hint"]
-        labels = found.setdefault(parts, [])
-        if label := error.get("organization"):
+        parts = (error["message"], error["consequence"], error["hint"])
+        labels = labels_by_parts.setdefault(parts, [])
+        label = error.get("organization")
+        if label:
             labels.append(label)
-    for (cause, consequence, hint), labels in found.items():
+    for (cause, consequence, hint), labels in labels_by_parts.items():
         message = of_organizations(cause, labels)
         yield {"message": message, "consequence": consequence, "hint": hint}
 
@@ -372,8 +419,23 @@ _EARLIER: Final = (
 )
 
 
-def _join_counts(names: Iterable[tuple[str, str]], counts: Counts | PlanChanges) -> str:
-    return ", ".join(f"{getattr(counts, n):,} {text}" for n, text in names if getattr(counts, n))
+def _changes(changes: PlanChanges) -> str:
+    """Return what is new since the last plan, and what became of what it listed."""
+    new = f"{changes.new:,} new" if changes.new else "nothing new"
+    since = f"{new} since the plan of {describe_instant(changes.now)}"
+    counts = [(getattr(changes, name), text) for name, text in _EARLIER]
+    earlier = ", ".join(f"{count:,} {text}" for count, text in counts if count)
+    return f"{since}; {earlier}" if earlier else since
+
+
+def _kept(end: RunFinished) -> str:
+    """Return how many are kept and why, the most frequent reason first."""
+    reasons = sorted(end.kept_by_reason)
+    reasons.sort(key=lambda reason: -end.kept_by_reason[reason])
+    counts = [
+        f"{end.kept_by_reason[reason]:,} {describe_keep_reason(reason)}" for reason in reasons
+    ]
+    return f"{end.kept:,}: {', '.join(counts)}"
 
 
 def _join_outcomes(counts: Counts) -> str:
@@ -397,8 +459,12 @@ def _join_outcomes(counts: Counts) -> str:
 
 def _restored(counts: Mapping[str, int]) -> str:
     """Return the outcomes of a restore as counts of invitations."""
-    found = ((counts.get(name, 0), one, many) for name, one, many in _RESTORED)
-    return ", ".join(pluralize(count, one, many) for count, one, many in found if count)
+    parts = []
+    for name, singular, plural in _RESTORED:
+        count = counts.get(name, 0)
+        if count:
+            parts.append(pluralize(count, singular, plural))
+    return ", ".join(parts)
 
 
 def _counts_of(organization: OrganizationResult, mode: str | None) -> str:
@@ -408,10 +474,13 @@ def _counts_of(organization: OrganizationResult, mode: str | None) -> str:
         return _NOT_ALL_READ
     seen = pluralize(organization.invitations_seen, "invitation")
     projects = pluralize(organization.projects_seen, "project")
+    parts = [f"{seen} in {projects}", f"{organization.stale:,} stale"]
     outcomes = _join_outcomes(organization)
-    people = str(organization.seats) if organization.seats is not None else ""
-    parts = (f"{seen} in {projects}", f"{organization.stale:,} stale", outcomes, people)
-    return ", ".join(filter(None, parts))
+    if outcomes:
+        parts.append(outcomes)
+    if organization.seats is not None:
+        parts.append(str(organization.seats))
+    return ", ".join(parts)
 
 
 def _seen(end: RunFinished) -> str:
@@ -419,8 +488,9 @@ def _seen(end: RunFinished) -> str:
     projects = pluralize(end.projects_seen, "project")
     if not end.plan_made:
         return f"{invitations}; the lists of {projects} were not all read"
-    if any(Source(each).is_organization_level for each in end.invitations_by_source):
-        read = sum(each.plan_made for each in end.organizations)
+    sources = map(Source, end.invitations_by_source)
+    if any(source.is_organization_level for source in sources):
+        read = sum(organization.plan_made for organization in end.organizations)
         projects += f" and {pluralize(read, 'organization')}"
     parts = [f"{invitations} in {projects}"]
     if end.projects_unreadable:
@@ -486,11 +556,12 @@ def tell_verification(found: Verification, folder: Path | None = None) -> Story:
     if found.damage is not None:
         text = found.damage if folder is None else found.damage.replace(f"{folder}/", "")
         headline = StoryLine("Damaged", escape_unprintable(text), "bad")
-        item = Attention("The audit log does not verify", (), DAMAGED_ADVICE)
-        return Story(headline, (), (), (item,))
-    lines, runs = pluralize(found.lines, "line"), pluralize(found.files, "run")
-    since = f", from run {found.first_run} on" if (found.first_run or 1) > 1 else ""
-    intact = f"{lines} of {runs}{since}."
+        attention = Attention("The audit log does not verify", (), DAMAGED_ADVICE)
+        return Story(headline, (), (), (attention,))
+    intact = f"{pluralize(found.lines, 'line')} of {pluralize(found.files, 'run')}"
+    if found.first_run is not None and found.first_run > 1:  # earlier files were moved away
+        intact += f", from run {found.first_run} on"
+    intact += "."
     ends = [StoryLine("Last hash", found.last_hash)]
     if found.expected_at is not None:
         that = escape_unprintable(f"that of {found.expected_at}")
@@ -505,21 +576,23 @@ def tell_verification(found: Verification, folder: Path | None = None) -> Story:
         return Story(StoryLine("Sound", intact, "good"), tuple(ends), (), ())
     left = tuple(_left_open(found))
     headline = StoryLine("Unfinished", " ".join(left), "warning")
-    item = Attention("Runs left something open", left, UNFINISHED_ADVICE)
-    return Story(headline, (StoryLine("Chain", intact), *ends), (), (item,))
+    attention = Attention("Runs left something open", left, UNFINISHED_ADVICE)
+    return Story(headline, (StoryLine("Chain", intact), *ends), (), (attention,))
 
 
 def _left_open(found: Verification) -> Iterator[str]:
-    for each in found.unfinished:
-        noun = "invitation" if each.mode == "restore" else "deletion"
-        have, intents = plural_form(each.intents, "has", "have"), pluralize(each.intents, noun)
-        open_ = f": {intents} {have} no outcome" if each.intents else " was killed"
-        yield escape_unprintable(f"Run {_run_name(each)}{open_}.")
+    for run in found.unfinished:
+        text = " was killed"
+        if run.intents:
+            noun = "invitation" if run.mode == "restore" else "deletion"
+            have = plural_form(run.intents, "has", "have")
+            text = f": {pluralize(run.intents, noun)} {have} no outcome"
+        yield escape_unprintable(f"Run {_run_name(run)}{text}.")
 
 
 def _recovered(found: Verification) -> Iterator[StoryLine]:
-    for each in found.recovered:
-        text = escape_unprintable(f"Run {_run_name(each)} was killed; {_recovered_by(each)}.")
+    for run in found.recovered:
+        text = escape_unprintable(f"Run {_run_name(run)} was killed; {_recovered_by(run)}.")
         yield StoryLine("Recovered", text)
 
 
