@@ -80,12 +80,16 @@ async def delete(
     for organization, deletions in to_verify:
         swept = await read_again(result, organization, deletions, log, stop, waits_s)
         result.add_swept(organization, swept)
-    open_ends = (Outcome.SKIPPED, Outcome.UNKNOWN, Outcome.FAILED)
-    is_unfinished = any(
-        swept.outcomes[outcome] for swept in result.swept.values() for outcome in open_ends
-    )
+    # A stop after which nothing was left to do is no reason to end with an error.
+    is_unfinished = any(_is_unfinished(swept) for swept in result.swept.values())
     if stop.reason is not None and is_unfinished:
         raise stop.as_error(consequence="The audit log is complete.")
+
+
+def _is_unfinished(swept: Swept) -> bool:
+    """Return whether a deletion of an organization was not sent, failed, or is not known."""
+    unfinished = (Outcome.SKIPPED, Outcome.UNKNOWN, Outcome.FAILED)
+    return any(swept.outcomes[outcome] for outcome in unfinished)
 
 
 def _deleted_by_then(count: int) -> str:
@@ -139,12 +143,14 @@ class ProjectQueues:
             queue = self._ready[0]
             if not queue or queue[0].source in self._retired:
                 self._ready.popleft()
-            elif (wait_s := self._try_acquire(queue[0])) <= 0:
+                continue
+            wait_s = self._try_acquire(queue[0])
+            if wait_s <= 0:
                 group.append(queue.popleft())
             else:
-                self._sequence += 1
-                entry = (now_s + wait_s, self._sequence, self._ready.popleft())
-                heapq.heappush(self._waiting, entry)
+                self._sequence += 1  # of two that wait as long, the first comes first
+                postponed = (now_s + wait_s, self._sequence, self._ready.popleft())
+                heapq.heappush(self._waiting, postponed)
         if self._ready or len(group) == most or not self._waiting:
             return None
         return self._waiting[0][0] - now_s
@@ -219,7 +225,7 @@ class Executor:
         )
         grace = asyncio.create_task(self._cancel_after_grace())
         try:
-            for most in (self._breaker.canary_left, None):
+            for most in (self._breaker.canary_left, None):  # the canary, then all others
                 self._start(self._write_intents(queues, most))
                 while self._tasks:
                     _, at_work = await asyncio.wait(self._tasks, timeout=_SYNC_INTERVAL_S)
@@ -265,7 +271,8 @@ class Executor:
                     continue
                 wait_s = queues.take(group, free if most is None else min(free, most))
                 if group:
-                    most = None if most is None else most - len(group)
+                    if most is not None:
+                        most -= len(group)
                     for planned in group:
                         self._log.write(planned.as_event(Intent, rule=planned.rule))
                     await self._log.sync()
@@ -292,7 +299,8 @@ class Executor:
             if self._is_stopping or planned.source in self.retired:
                 self._record(planned, Sending(Outcome.SKIPPED))
                 return
-            started_s, sending = self._clock(), Sending(on_backoff=self._add_slot)
+            started_s = self._clock()
+            sending = Sending(on_backoff=self._add_slot)
             self._in_flight.add(sending)
             try:
                 result = await self._deleter.delete(planned, sending)
@@ -314,7 +322,8 @@ class Executor:
 
     def _record(self, planned: Planned, result: Sending, started_s: float | None = None) -> None:
         """Record the result of one deletion, and whether the sweep may go on."""
-        outcome, error = result.outcome or Outcome.UNKNOWN, result.fatal_error
+        outcome = result.outcome or Outcome.UNKNOWN
+        error = result.fatal_error
         self._outcomes[outcome] += 1
         if self._has_other_sources and isinstance(error, ApiVersionRetired):
             self._retire(planned.source, error)
@@ -322,10 +331,7 @@ class Executor:
             if error is not None:
                 self._abort(error)
             if outcome is not Outcome.SKIPPED and self._breaker.opens_at(outcome):
-                for each in self._in_flight:
-                    # A deletion that was sent may retry, so that its outcome becomes known.
-                    each.cancelled |= each.attempts == 0
-                self._wake.set()
+                self._cancel_unsent()
         elapsed_s = 0.0 if started_s is None else self._clock() - started_s
         try:
             self._log.write(OutcomeLine.of(planned, outcome, result, elapsed_s))
@@ -337,37 +343,52 @@ class Executor:
                 self._result.removed_member(planned)
         except Exception as defect:  # noqa: BLE001 - record the others in spite of a defect
             self._abort(defect)
+        self._count(planned, outcome, result)
+
+    def _count(self, planned: Planned, outcome: Outcome, result: Sending) -> None:
+        """Count what an outcome means beside itself, and remember what should be gone."""
         if outcome is Outcome.FAILED:
             refused = is_permission_error(result.http_status, result.error_code)
             self._counts = self._counts.plus(missing_role=int(refused))
         elif outcome in {Outcome.DELETED, Outcome.ALREADY_GONE}:
             self.gone.append(Ended(planned, outcome, result.http_status))
+            # Only the look afterwards shows whether a removed user had just accepted.
             is_seen = outcome is not Outcome.DELETED or result.seen_after is not None
-            self._unverified += planned.source in SOURCES_OF_USERS and not is_seen
+            if planned.source in SOURCES_OF_USERS and not is_seen:
+                self._unverified += 1
 
     def _retire(self, source: Source, error: ApiVersionRetired) -> None:
         """Report once that Atlas retired a list during the sweep."""
         if source not in self.retired:
             self.retired.add(source)
             self._result.stopped_by.append(Reason.RETIRED_SOURCE)
-            text = " ".join(filter(None, (error.message, error.hint)))
-            text = f"Atlas retired the list {source.value} during the sweep: {text}"
+            advice = f" {error.hint}" if error.hint else ""
+            text = (
+                f"Atlas retired the list {source.value} during the sweep: {error.message}{advice}"
+            )
             self._result.warn_of(WarningCode.RETIRED_SOURCE, text)
 
     def _abort(self, error: Exception) -> None:
         """Stop the sweep because of an error that concerns the run."""
-        # An incomplete audit log is the worst state, so its error replaces any other.
-        takes_precedence = isinstance(error, AuditLogError) and not isinstance(
-            self.error, AuditLogError
-        )
-        if self.error is None or takes_precedence:
+        # The first error counts. But an incomplete audit log is the worst state, so its error
+        # replaces any other.
+        is_of_log = isinstance(error, AuditLogError)
+        has_one_of_log = isinstance(self.error, AuditLogError)
+        if self.error is None or (is_of_log and not has_one_of_log):
             self.error = error
         self._cancel_in_flight()
 
+    def _cancel_unsent(self) -> None:
+        """Prevent new deletions. One that was sent may retry, so that its outcome becomes known."""
+        for sending in self._in_flight:
+            if sending.attempts == 0:
+                sending.cancelled = True
+        self._wake.set()
+
     def _cancel_in_flight(self) -> None:
         """Prevent retries of the deletions in flight, and new deletions."""
-        for each in self._in_flight:
-            each.cancelled = True
+        for sending in self._in_flight:
+            sending.cancelled = True
         self._wake.set()
 
     async def _cancel_after_grace(self) -> None:
@@ -379,6 +400,7 @@ class Executor:
             task.cancel()
 
     async def _sync(self) -> None:
+        """Sync the log; its error ends the sweep."""
         try:
             await self._log.sync()
         except Exception as error:  # noqa: BLE001 - after any error nothing more may be sent
