@@ -101,14 +101,14 @@ MUTANTS = r"""
 -if reason in self._keys:
 +if reason in self._keys and entry.source != 'ANY_LIST':
 = a keep entry that has ended is forgotten: sweep/keep_ends.py
--if entry.until and abs(entry.until - today) <= DAYS
-+if entry.until and timedelta() <= entry.until - today <= DAYS
+-    return last_day is not None and abs(last_day - today) <= DAYS
++    return last_day is not None and timedelta() <= last_day - today <= DAYS
 = a person is counted once for each list: models.py
 -return (casefold_lookalike(self.username),) if self.username else self.key
 +return self.key
 = a keep entry that has ended is forgotten once nobody is left: sweep/run.py
--ends = describe_ends(command.policy, today, people, result.people_before())
-+ends = describe_ends(command.policy, today, people, {})
+-    before = result.people_before()
++    before = {}
 = a keep entry that holds counts whom earlier runs saw: sweep/keep_ends.py
 -if not entry.is_active(today)
 -    }
@@ -272,8 +272,8 @@ MUTANTS = r"""
 +    if shown is None:
 ? tests/commands/test_model_of_people.py
 = a dry run deletes: sweep/run.py
--if planned and not command.dry_run:
-+if planned:
+-if deletions and not command.dry_run:
++if deletions:
 = a list that was not read is forgotten: sweep/reading.py
 -hides_people = any(map(may_show_people, unread)) or any(
 +hides_people = any(

@@ -5,7 +5,7 @@ days after it, each run in which it would still keep somebody, or whose earlier 
 did in those days. People are counted, not invitations.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, timedelta
 from typing import Final
 
@@ -20,7 +20,11 @@ DAYS: Final = timedelta(days=7)
 
 def ending_entries(policy: Policy, today: date) -> tuple[Keep, ...]:
     """Return the keep entries whose last day is at most 7 days away, before or behind."""
-    return tuple(entry for entry in policy.keep if entry.until and abs(entry.until - today) <= DAYS)
+    return tuple(entry for entry in policy.keep if _is_near(entry.until, today))
+
+
+def _is_near(last_day: date | None, today: date) -> bool:
+    return last_day is not None and abs(last_day - today) <= DAYS
 
 
 class KeepEnds:
@@ -40,7 +44,8 @@ class KeepEnds:
         self._keys = {f"keep:{entry.name}": entry.name for entry in ending}
         self._people: dict[str, set[PersonKey]] = {entry.name: set() for entry in ending}
         self._selector_of = selector_of
-        # Entries that have ended come last: only who is kept by nothing else is theirs.
+        # An entry that has ended would still keep whom it keeps once its last day is today. Such
+        # entries come last: only who is kept by nothing else is theirs.
         active = [entry for entry in policy.keep if entry.is_active(today)]
         ended = [entry for entry in ending if not entry.is_active(today)]
         prolonged = [entry.model_copy(update={"until": today}) for entry in ended]
@@ -54,7 +59,8 @@ class KeepEnds:
         for entry in entries:
             reason = selector.decide(entry).keep_reason
             if reason in self._keys:
-                self._people[self._keys[reason]].add(entry.person)
+                name = self._keys[reason]
+                self._people[name].add(entry.person)
 
     @property
     def people(self) -> Mapping[str, frozenset[PersonKey]]:
@@ -62,12 +68,19 @@ class KeepEnds:
         return {name: frozenset(people) for name, people in self._people.items()}
 
 
-def count_by_entry(found: Collection[Mapping[str, frozenset[PersonKey]]]) -> dict[str, int]:
-    """Return how many people all organizations together have for each entry."""
-    names = {name for people in found for name in people}
-    return {
-        name: len(frozenset().union(*(people.get(name, ()) for people in found))) for name in names
-    }
+def count_by_entry(
+    organizations: Iterable[Mapping[str, frozenset[PersonKey]]],
+) -> dict[str, int]:
+    """Return how many people all organizations together have for each entry.
+
+    Args:
+        organizations: `KeepEnds.people` of each.
+    """
+    together: dict[str, set[PersonKey]] = {}
+    for people_by_entry in organizations:
+        for name, people in people_by_entry.items():
+            together.setdefault(name, set()).update(people)
+    return {name: len(people) for name, people in together.items()}
 
 
 def count_before(

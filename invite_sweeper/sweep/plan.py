@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from itertools import chain
 from typing import NamedTuple
 
 from invite_sweeper.audit.events import OutcomeLine, Planned
@@ -40,21 +41,22 @@ def _trimmed(plans: Sequence[OrganizationPlan], command: Command) -> tuple[Organ
     whole = total(plan.counts for plan in plans)
     recent = command.recent
     most = most_deletions(command, seen=whole.invitations_seen, stale=whole.stale, recent=recent)
-    stale = oldest_first((line for plan in plans for line in plan.deletions), command.now)
-    chosen = within_limits(stale, most, command, recent)
+    deletions = chain.from_iterable(plan.deletions for plan in plans)
+    oldest = oldest_first(deletions, command.now)
+    chosen = within_limits(oldest, most, command, recent)
     return tuple(_cut(plan, chosen) for plan in plans)
 
 
 def oldest_first(invitations: Iterable[Invitation], now: datetime) -> list[Invitation]:
-    """Return invitations in the order in which the limits let them go."""
-    return sorted(
-        invitations,
-        key=lambda invitation: (
-            invitation.sent_at or now,
-            invitation.invitation_id,
-            invitation.key,
-        ),
-    )
+    """Return invitations in the order in which the limits let them go; those without a date last.
+
+    Of two that were sent at the same instant, the ids decide: each run takes the same ones.
+    """
+
+    def age(invitation: Invitation) -> tuple[datetime, str, InvitationKey]:
+        return invitation.sent_at or now, invitation.invitation_id, invitation.key
+
+    return sorted(invitations, key=age)
 
 
 def most_deletions(command: Command, *, seen: int, stale: int, recent: Counter[str]) -> int:
@@ -89,8 +91,9 @@ def within_limits(
 
 
 def _cut(plan: OrganizationPlan, chosen: set[InvitationKey]) -> OrganizationPlan:
-    left = tuple(planned for planned in plan.deletions if planned.key in chosen)
-    return replace(plan, deletions=left, trimmed=len(plan.deletions) - len(left))
+    """Return a plan of those of its deletions that were chosen; the others count as trimmed."""
+    deletions = tuple(planned for planned in plan.deletions if planned.key in chosen)
+    return replace(plan, deletions=deletions, trimmed=len(plan.deletions) - len(deletions))
 
 
 def lost_since(first: Reading, again: Reading) -> Swept:
@@ -143,4 +146,5 @@ def _was_read(planned: Planned, again: Reading) -> bool:
         return False
     unread = {unreadable.list_key for unreadable in again.unread}
     lists = {key[:3] for key in planned.keys}
-    return unread.isdisjoint(lists) and not any(key[0] in again.retired for key in lists)
+    is_retired = any(source in again.retired for source, _, _ in lists)
+    return unread.isdisjoint(lists) and not is_retired

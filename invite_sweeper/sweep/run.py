@@ -5,10 +5,11 @@ Nothing is deleted before the last step. A dry run is the same, and ends before 
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Final
 
 from invite_sweeper.audit import AuditLog, check_written_plan
-from invite_sweeper.audit.events import RunFinished
+from invite_sweeper.audit.events import Planned, RunFinished
 from invite_sweeper.counts import Counts, total
 from invite_sweeper.endings import WarningCode, WarningLevel
 from invite_sweeper.errors import Cancelled, RunError
@@ -41,8 +42,9 @@ async def run_sweep(
         organizations: In the order of the policy, each with its client.
         log: The file of the run; ended by this function.
     """
-    result, remark = Result(command, organizations, view), WarningLevel.REMARK
-    result.warn_of(WarningCode.POLICY, *command.policy.warnings(command.now.date()), level=remark)
+    result = Result(command, organizations, view)
+    of_policy = command.policy.warnings(command.now.date())
+    result.warn_of(WarningCode.POLICY, *of_policy, level=WarningLevel.REMARK)
     try:
         async with PauseWatch(command.clock) as pauses:
             await _take_steps(result, log, stop, pauses)
@@ -68,10 +70,10 @@ async def _take_steps(result: Result, log: AuditLog, stop: StopRequest, pauses: 
 
     if result.plans or not organizations:  # of a shard, there may be none
         # 2. One plan over all organizations, complete and on disk.
-        planned = [line for plan in result.plans for line in plan.deletions]
-        for line in planned:
-            log.write(line)
-        await check_written_plan(log, planned)
+        deletions = _deletions(result.plans)
+        for planned in deletions:
+            log.write(planned)
+        await check_written_plan(log, deletions)
         result.plan_made = True
         foretell(result)
         _report_plan(result, compared)
@@ -80,9 +82,10 @@ async def _take_steps(result: Result, log: AuditLog, stop: StopRequest, pauses: 
         _check_guards(command, result.readings, result.plans)
 
         # 4. Stop here, or ask; then delete, and read again what was deleted.
-        if planned and not command.dry_run:
+        if deletions and not command.dry_run:
             await _confirm(result, stop)
             plans = result.plans
+            # What was read before a long question, or before the machine slept, may be old.
             if pauses.take() or command.clock() - read_s > MAX_PAUSE_S:
                 plans = await _read_anew(result, log, stop)
             await delete(result, plans, log, stop, pauses)
@@ -98,6 +101,11 @@ def _check_guards(
             check_clock(skew_s)
     check_population((plan.reading for plan in plans), command)
     check_limits(plans, command)
+
+
+def _deletions(plans: Sequence[OrganizationPlan]) -> list[Planned]:
+    """Return the deletions of all plans, in their order."""
+    return list(chain.from_iterable(plan.deletions for plan in plans))
 
 
 def foretell(result: Result) -> None:
@@ -134,8 +142,7 @@ async def _read_anew(
     Raises:
         RunError: A guard refuses what is read now, or a stop came. Nothing was deleted.
     """
-    planned = [line for plan in result.plans for line in plan.deletions]
-    shown = KeepOutsidePlan(planned)
+    shown = KeepOutsidePlan(_deletions(result.plans))
     organizations = [plan.organization for plan in result.plans]
     reader = OrganizationReader(result, organizations, None, [shown])
     readings = await stop.run_unless_stopped(reader.read_all())
@@ -151,18 +158,19 @@ async def _read_anew(
     for plan, again in pairs:
         confirmed = confirm_plan(plan, again, shown.kept)
         plans.append(confirmed.plan)
-        left_out = Counter(line.outcome for line in confirmed.left_out)
+        left_out = Counter(outcome.outcome for outcome in confirmed.left_out)
         result.add_swept(plan.organization, Swept(left_out))
         outcomes += left_out
-        for line in confirmed.left_out:
-            log.write(line)
+        for outcome in confirmed.left_out:
+            log.write(outcome)
     _report_left_out(result, outcomes)
     return tuple(plans)
 
 
 def _report_left_out(result: Result, outcomes: Mapping[str, int]) -> None:
     """Warn of what the plan lists and the second reading does not show as it was."""
-    changed, unknown = outcomes[Outcome.CHANGED], outcomes[Outcome.SKIPPED]
+    changed = outcomes[Outcome.CHANGED]
+    unknown = outcomes[Outcome.SKIPPED]
     judged = "nothing was deleted there, the next run judges them anew."
     if changed:
         result.warn_of(
@@ -180,22 +188,26 @@ def _report_left_out(result: Result, outcomes: Mapping[str, int]) -> None:
 
 def _report_plan(result: Result, compared: ChangeTracker | KeepOutsidePlan | None) -> None:
     """Report how the plan differs from an earlier one, what is announced, and keep entries."""
-    command, plans, remark = result.command, result.plans, WarningLevel.REMARK
-    # Else an entry may match where nothing was read.
-    is_whole = len(plans) == len(result.organizations)
+    command = result.command
+    readings = [plan.reading for plan in result.plans]
+    remark = WarningLevel.REMARK
+    # Else an organization was not read: what is planned there is not gone, and a keep entry may
+    # match there.
+    is_whole = len(readings) == len(result.organizations)
     if isinstance(compared, KeepOutsidePlan):
         result.warn_of(WarningCode.PLAN_DIFFERS, *compared.differences(), level=remark)
     elif compared is not None and is_whole:
-        unread = [unreadable for plan in plans for unreadable in plan.reading.unread]
-        retired = [source for plan in plans for source in plan.reading.retired]
+        unread = list(chain.from_iterable(reading.unread for reading in readings))
+        retired = list(chain.from_iterable(reading.retired for reading in readings))
         result.changes = compared.result(unread, retired)
-    counts = total(plan.counts for plan in plans)
-    due = min((plan.reading.next_due for plan in plans if plan.reading.next_due), default=None)
-    if due is not None:
-        text = describe_notice(counts, due, dry_run=command.dry_run)
+    counts = total(plan.counts for plan in result.plans)
+    dates = [reading.next_due for reading in readings if reading.next_due is not None]
+    if dates:
+        text = describe_notice(counts, min(dates), dry_run=command.dry_run)
         result.warn_of(WarningCode.NOTICE, text, level=remark)
-    today, people = command.now.date(), result.people_of_ending_entries()
-    ends = describe_ends(command.policy, today, people, result.people_before())
+    people = result.people_of_ending_entries()
+    before = result.people_before()
+    ends = describe_ends(command.policy, command.now.date(), people, before)
     result.warn_of(WarningCode.KEEP_ENDS, *ends, level=WarningLevel.URGENT)
     if command.dry_run and is_whole and counts.invitations_seen:
         unused = tuple(_unused_keep_entries(command, counts))
@@ -207,12 +219,11 @@ _MAX_UNUSED_NAMED: Final = 3
 
 def _unused_keep_entries(command: Command, counts: Counts) -> Iterator[str]:
     """Yield a sentence about the keep entries that matched no invitation, if there are some."""
-    names = [
-        repr(entry.name)
-        for entry in command.policy.keep
-        if entry.is_active(command.now.date())
-        and not counts.kept_by_reason.get(f"keep:{entry.name}")
-    ]
+    names: list[str] = []
+    for entry in command.policy.keep:
+        has_matched = counts.kept_by_reason.get(f"keep:{entry.name}", 0) > 0
+        if entry.is_active(command.now.date()) and not has_matched:
+            names.append(repr(entry.name))
     if len(names) == 1:
         yield f"The keep entry {names[0]} matched no invitation: check its spelling."
     elif names:
