@@ -91,7 +91,10 @@ async def discover_projects(
         if project.org_id != org_id:
             continue
         is_included = project_filter.includes(project)
-        (scope.projects if is_included else scope.excluded).append(project)
+        if is_included:
+            scope.projects.append(project)
+        else:
+            scope.excluded.append(project)
         if not is_included or project_filter.names_projects_in_entries:
             scope.team_projects.append(project)
     if not (scope.projects or scope.excluded):
@@ -143,20 +146,22 @@ async def list_invitations(
     async def read(ref: ListRef) -> None:
         if ref.source in retired:
             return
-        found = await reader.invitations(ref.project, ref.source)
-        if isinstance(found, SourceRetired) and retired.setdefault(ref.source, found) is not found:
-            return
-        if isinstance(found, ProjectGone):
+        answer = await reader.invitations(ref.project, ref.source)
+        if isinstance(answer, SourceRetired):
+            if ref.source in retired:  # since this list was asked for, another one was told so
+                return
+            retired[ref.source] = answer
+        if isinstance(answer, ProjectGone):  # believed once all lists are read
             gone.append(ref)
             return
-        if isinstance(found, tuple):
-            for invitation in found:
+        if isinstance(answer, tuple):
+            for invitation in answer:
                 named.update(project_id for project_id, _ in invitation.linked_projects)
-            found = await teams.link(found)
-        await on_list(ref, found)
+            answer = await teams.link(answer)
+        await on_list(ref, answer)
 
     await for_each(lists, read, workers=workers)
-    counts = Counter(each.source for each in lists)
+    counts = Counter(ref.source for ref in lists)
     _check_not_all_retired(retired, counts)
     _check_not_all_gone(gone, counts)
     if gone:
@@ -173,14 +178,14 @@ def _check_not_all_retired(
     """Raise AtlasUnavailable if Atlas no longer serves any of the lists."""
     if retired and retired.keys() == counts.keys():
         raise AtlasUnavailable(
-            " ".join(each.reason for each in retired.values()),
-            hint=" ".join(each.replacement_hint() for each in retired),
+            " ".join(event.reason for event in retired.values()),
+            hint=" ".join(source.replacement_hint() for source in retired),
         )
 
 
 def _check_not_all_gone(gone: Iterable[ListRef], counts: Mapping[Source, int]) -> None:
     """Raise AtlasUnavailable if each of several projects answered 404 to a list."""
-    for source, count in Counter(each.source for each in gone).items():
+    for source, count in Counter(ref.source for ref in gone).items():
         # A single project may have been deleted since it was listed. When all of several are
         # missing, the server does not know the endpoint, and nothing would seem to be stale.
         if 1 < count == counts[source]:
@@ -220,32 +225,38 @@ class TeamAccess:
 
     async def link(self, invitations: tuple[Invitation, ...]) -> tuple[Invitation, ...]:
         """Return the invitations of one list with all projects that they link."""
-        linked = tuple(self._scope.with_links(each, {}) for each in invitations)
-        if not any(each.team_ids and not each.links_out_of_scope for each in linked):
+        linked = tuple(self._scope.with_links(invitation, {}) for invitation in invitations)
+        if not any(_needs_teams(invitation) for invitation in linked):
             return linked
         async with self._lock:
             if not self._teams:
                 self._teams = await self._read()  # all or none
-        return tuple(self._scope.with_links(each, self._teams) for each in linked)
+        return tuple(self._scope.with_links(invitation, self._teams) for invitation in linked)
 
     async def _read(self) -> dict[str, frozenset[str] | ListUnreadable]:
-        found: dict[str, frozenset[str] | ListUnreadable] = {}
+        """Return the ids of the teams of each project, by project id."""
+        by_project: dict[str, frozenset[str] | ListUnreadable] = {}
 
         async def read(project: Project) -> None:
-            found[project.id] = await self._reader.project_teams(project)
+            by_project[project.id] = await self._reader.project_teams(project)
 
         await for_each(self._scope.team_projects, read, workers=self._workers)
-        return found
+        return by_project
 
     def warnings(self) -> Iterator[str]:
         """Yield a warning about the projects with unreadable teams, or nothing."""
-        unread = [each for each in self._teams.values() if isinstance(each, ListUnreadable)]
+        unread = [teams for teams in self._teams.values() if isinstance(teams, ListUnreadable)]
         if unread:
             yield (
                 f"The teams of {pluralize(len(unread), 'project')} could not be read, so every "
                 f"invitation with a team is kept. {unread[0].project_name}: {unread[0].reason} "
                 "Reading teams requires the role Project Read Only."
             )
+
+
+def _needs_teams(invitation: Invitation) -> bool:
+    """Return whether the projects of its teams can make a difference to an invitation."""
+    return bool(invitation.team_ids) and not invitation.links_out_of_scope
 
 
 class InviterNames:
@@ -293,12 +304,13 @@ def leave_out_moving(builders: Iterable[ReadingBuilder], sources: Iterable[Sourc
         sources: Of the policy.
     """
     scopes = [builder.scope for builder in builders if builder.scope is not None]
-    shown = Counter(
-        project.id for scope in scopes for project in (*scope.projects, *scope.excluded)
-    )
+    shown: Counter[str] = Counter()
+    for scope in scopes:
+        shown.update(project.id for project in (*scope.projects, *scope.excluded))
     of_projects = [source for source in sources if not source.is_organization_level]
     for scope in scopes:
-        for project in [project for project in scope.projects if shown[project.id] > 1]:
+        moving = [project for project in scope.projects if shown[project.id] > 1]
+        for project in moving:
             scope.projects.remove(project)
             reason = "Two organizations show the project: it is being moved."
             scope.unreadable += (
@@ -398,10 +410,11 @@ class OrganizationReader:
             if isinstance(seats, Seats):
                 builder.seats = seats
             if isinstance(expiries, tuple):
-                live = [each for each in expiries if each > self._command.now]
+                live = [expiry for expiry in expiries if expiry > self._command.now]
                 builder.credentials_expire = min(live, default=None)
                 self._result.warn(*secret_warnings(live, self._command.now))
-            if name := (names or {}).get(organization.id):
+            name = (names or {}).get(organization.id)
+            if name:
                 builder.told_name = name
                 builder.organization = replace(organization, name=name)
             builder.count(projects_seen=len(scope.projects) + len(scope.unreadable))
@@ -431,12 +444,12 @@ class OrganizationReader:
         reader = organization.client.reader
         inviters = InviterNames(reader, organization.id)
 
-        async def add_list(ref: ListRef, found: ListOutcome) -> None:
-            if isinstance(found, tuple):
-                found = await inviters.add_to(found)
-                await recovery.settle(ref, found)
-                await members.ask_for_inviters(found)
-            builder.add(ref, found)
+        async def add_list(ref: ListRef, answer: ListOutcome) -> None:
+            if isinstance(answer, tuple):
+                answer = await inviters.add_to(answer)
+                await recovery.settle(ref, answer)
+                await members.ask_for_inviters(answer)
+            builder.add(ref, answer)
             self._result.view.done()
 
         warnings = await list_invitations(reader, scope, sources, add_list, workers=self._workers)

@@ -5,7 +5,7 @@ once the lists of an organization are read. Entries are counted by list, all els
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Final, TypeAlias
@@ -134,8 +134,8 @@ class ReadingBuilder:
     def _decided(self) -> dict[str, int | Mapping[str, int]]:
         """Return the counts of what was decided so far: entries by list, all else by invitation."""
         entries = Counter[str]()
-        for ref, number in self._entries.items():
-            entries[ref.source.value] += number
+        for ref, count in self._entries.items():
+            entries[ref.source.value] += count
         stale = len(self._stale)
         kept = self._kept_by_reason.total()
         return {
@@ -184,23 +184,24 @@ class ReadingBuilder:
                 before was not read: its people need not be in the other lists yet.
         """
         unread = (*self._unread, *self._retired.values())
-        retired_early = (source for source in self._retired if not has_ended(source))
-        hides_people = any(map(may_show_people, unread)) or any(
-            source is not Source.INVITES for source in retired_early
-        )
+        hides_people = any(may_show_people(unreadable) for unreadable in unread)
+        for source in self._retired:
+            if source is not Source.INVITES and not has_ended(source):
+                hides_people = True
         outside = {decision.invitation.key for decision in self._outside}
         invitations = combine((*self._people, *self._outside), all_read=not hides_people)
-        self._people.clear()
+        self._people.clear()  # before the lines are made: memory holds them once
         self._outside.clear()
-        self._add_invitations(
-            invitation
-            for invitation in invitations
-            if any(entry.key not in outside for entry in invitation.all_entries)
-        )
+        for invitation in invitations:
+            # One whose entries are all in projects out of scope is not of this run.
+            is_in_scope = any(entry.key not in outside for entry in invitation.all_entries)
+            if is_in_scope:
+                self._add_invitation(invitation)
 
     def know_members(self, members: ActiveMembers) -> None:
         """Decide by these active members from now on."""
         self.members = members
+        # What was made with the members of before is made anew when it is asked next.
         for made_before in ("_selector", "_dates"):
             vars(self).pop(made_before, None)
 
@@ -235,13 +236,13 @@ class ReadingBuilder:
             if stale.instant <= now + span:
                 self._stale_within[span] += 1
 
-    def _add_entries(self, ref: ListRef, found: Invitations) -> None:
+    def _add_entries(self, ref: ListRef, entries: Invitations) -> None:
         """Decide each entry of a list. Those of `invites` are invitations of their own."""
-        decisions = [keep_unrecordable(self._selector.decide(entry)) for entry in found]
-        self._keep_ends.add(found)
+        decisions = [keep_unrecordable(self._selector.decide(entry)) for entry in entries]
+        self._keep_ends.add(entries)
         self._entries[ref] = len(decisions)
         expiring = Counter[str]()
-        for entry in found:
+        for entry in entries:
             expires_at = parse_timestamp(entry.expires_at)
             if expires_at is not None:
                 expiring[expires_at.date().isoformat()] += 1
@@ -254,37 +255,39 @@ class ReadingBuilder:
             days = tuple(sorted(expiring.items()))
             self._expiring[ref] = self._same_days.setdefault(days, expiring)
         if ref.source is Source.INVITES:
-            self._add_invitations(decisions)
+            for decision in decisions:
+                self._add_invitation(decision)
         else:
             self._people += decisions
 
-    def _add_invitations(self, invitations: Iterable[Decision]) -> None:
-        records_all = self._command.policy.audit.record == "all"
-        for before in invitations:
-            decision = before
-            for step in self._steps:
-                decision = step(decision)
-            if self._observe is not None:
-                self._observe(before, decision)
-            if self._command.dry_run:  # a sweep acts on what is stale now alone
-                self._foretell(before)
-            self._announced += self._add_announcement(decision)
-            if (reason := decision.keep_reason) is not None:
-                self._kept_by_reason[reason] += 1
-                if not records_all:  # then no line names it
-                    continue
-            invitation = decision.invitation.recorded(self._command.now, decision.entries)
-            if reason is not None:
-                self._write(events.Kept.of(invitation, reason))
-                continue
-            planned = invitation.as_event(
-                events.Planned,
-                rule=decision.rule,
-                bounced=decision.bounced,
-                new=decision.new,
-                inviter_gone=decision.inviter_gone,
-            )
-            self._stale.append(planned)
+    def _add_invitation(self, by_policy: Decision) -> None:
+        """Take the steps after the policy's decision, and count and record what comes of it."""
+        decision = by_policy
+        for step in self._steps:
+            decision = step(decision)
+        if self._observe is not None:
+            self._observe(by_policy, decision)
+        if self._command.dry_run:  # a sweep acts on what is stale now alone
+            self._foretell(by_policy)
+        if self._add_announcement(decision):
+            self._announced += 1
+        reason = decision.keep_reason
+        if reason is not None:
+            self._kept_by_reason[reason] += 1
+            if self._command.policy.audit.record != "all":  # then no line names it
+                return
+        invitation = decision.invitation.recorded(self._command.now, decision.entries)
+        if reason is not None:
+            self._write(events.Kept.of(invitation, reason))
+            return
+        planned = invitation.as_event(
+            events.Planned,
+            rule=decision.rule,
+            bounced=decision.bounced,
+            new=decision.new,
+            inviter_gone=decision.inviter_gone,
+        )
+        self._stale.append(planned)
 
     def _add_announcement(self, decision: Decision) -> bool:
         """Record what a decision means for announcements; return whether it is a new one."""
@@ -293,10 +296,12 @@ class ReadingBuilder:
         now = self._command.now
         if announcement is None:
             return False
-        for entry in () if dry_run else announcement.ended:
-            reason = decision.keep_reason
-            self._write(entry.recorded(now).as_event(events.AnnouncementEnded, reason=reason))
-        if (due := announcement.deletable_from) is not None:
+        if not dry_run:  # which announces nothing, and ends nothing
+            for entry in announcement.ended:
+                reason = decision.keep_reason
+                self._write(entry.recorded(now).as_event(events.AnnouncementEnded, reason=reason))
+        due = announcement.deletable_from
+        if due is not None:
             self._next_due = min(self._next_due or due, due)
             if announcement.rule is not None:
                 kind: type[events.Announced | events.WouldBeAnnounced]

@@ -39,21 +39,22 @@ class ProjectFilter:
         reads_people = Source.USERS in policy.sources
         self.unplaced_source = Source.USERS if reads_people else Source.INVITES
         self._tags = _fold_tags(dict(projects.tags or {}).items())
-        self._unused = {
-            (f"projects.{key}", pattern): IdsAndGlobs([pattern], protects=key == "exclude")
-            for key, patterns in (("include", projects.include), ("exclude", projects.exclude))
-            for pattern in patterns
-            if (key, pattern) != ("include", "*")
-        }
+        self._unused: dict[tuple[str, str], IdsAndGlobs] = {}
+        for pattern in projects.include:
+            if pattern != "*":  # the default, which nobody can misspell
+                self._unused["projects.include", pattern] = IdsAndGlobs([pattern])
+        for pattern in projects.exclude:
+            self._unused["projects.exclude", pattern] = IdsAndGlobs([pattern], protects=True)
 
     def includes(self, project: Project) -> bool:
         """Return whether a project of the policy's organizations is in its scope."""
-        for key, pattern in [*self._unused.items()]:
+        for key, pattern in tuple(self._unused.items()):
             if pattern.matches(project.id, project.name):
                 del self._unused[key]
         included = self._include.matches(project.id, project.name)
         excluded = self._exclude.matches(project.id, project.name)
-        return included and not excluded and self._tags <= _fold_tags(project.tags)
+        has_tags = self._tags <= _fold_tags(project.tags)
+        return included and not excluded and has_tags
 
     def unused_patterns(self) -> tuple[str, ...]:
         """Return a warning for each pattern that has matched no project so far."""
@@ -96,11 +97,11 @@ class RunScope:
         of_projects = [source for source in wanted if not source.is_organization_level]
         outside = self.excluded if own and Source.USERS in of_projects else []
         organization = Project(self.org_id, "", self.org_id)
-        return [
-            *(ListRef(organization, source) for source in own),
-            *(ListRef(project, source) for project in self.projects for source in of_projects),
-            *(ListRef(project, Source.USERS) for project in outside),
-        ]
+        lists = [ListRef(organization, source) for source in own]
+        for project in self.projects:
+            lists += [ListRef(project, source) for source in of_projects]
+        lists += [ListRef(project, Source.USERS) for project in outside]
+        return lists
 
     def is_outside(self, ref: ListRef) -> bool:
         """Return whether a list is read only to keep."""
@@ -121,13 +122,17 @@ class RunScope:
         Args:
             teams: The ids of the teams of each of `team_projects`, by project id.
         """
-        linked, joined = dict(invitation.linked_projects), frozenset(invitation.team_ids)
+        linked = dict(invitation.linked_projects)
+        joined = frozenset(invitation.team_ids)
         if not linked and not joined:
             return invitation
-        outside = invitation.links_out_of_scope or bool(joined and self.unreadable)
+        outside = invitation.links_out_of_scope
+        # A team may have access to a project that cannot be read.
+        if joined and self.unreadable:
+            outside = True
         for project_id, team_ids in teams.items():
             if isinstance(team_ids, ListUnreadable):
-                outside |= bool(joined)
+                outside = outside or bool(joined)
             elif not joined.isdisjoint(team_ids):
                 linked[project_id] = ""
         in_scope = {project.id for project in self.projects}
@@ -144,19 +149,27 @@ def unmatched_organizations(policy: Policy, names: Collection[str]) -> Iterator[
     Args:
         names: Those of all organizations of the policy.
     """
-    entries = [
-        *(("rule", each.name, each.organizations) for each in policy.rules),
-        *(("keep entry", each.name, each.organizations) for each in policy.keep),
-    ]
-    for kind, entry, patterns in entries:
-        for pattern in patterns or ():
-            globs = IdsAndGlobs([pattern], protects=kind == "keep entry")
-            if globs.has_globs and not any(globs.matches("", name) for name in names):
-                known = ", ".join(map(repr, sorted(names)))
-                yield (
-                    f"The {kind} {entry!r} is for the organization {pattern!r}, and none of the "
-                    f"policy has that name: {known}."
-                )
+    for rule in policy.rules:
+        for pattern in rule.organizations or ():
+            if _matches_none(IdsAndGlobs([pattern]), names):
+                yield _unmatched(f"rule {rule.name!r}", pattern, names)
+    for entry in policy.keep:
+        for pattern in entry.organizations or ():
+            if _matches_none(IdsAndGlobs([pattern], protects=True), names):
+                yield _unmatched(f"keep entry {entry.name!r}", pattern, names)
+
+
+def _matches_none(pattern: IdsAndGlobs, names: Iterable[str]) -> bool:
+    """Return whether a glob is the name of no organization; an id is checked with the policy."""
+    return pattern.has_globs and not any(pattern.matches("", name) for name in names)
+
+
+def _unmatched(entry: str, pattern: str, names: Iterable[str]) -> str:
+    known = ", ".join(repr(name) for name in sorted(names))
+    return (
+        f"The {entry} is for the organization {pattern!r}, and none of the policy has that name: "
+        f"{known}."
+    )
 
 
 def scope_sha256(policy: Policy) -> str:
@@ -201,7 +214,9 @@ class Shard:
         first, _, second = text.partition("/")
         index = (completion_index or "") if first == "auto" else first
         if _NUMBER.fullmatch(index) and _NUMBER.fullmatch(second):
-            shard = cls(int(index) + (first == "auto"), int(second))
+            shard = cls(int(index), int(second))
+            if first == "auto":  # Kubernetes counts from 0
+                shard = cls(shard.index + 1, shard.count)
             if 1 <= shard.index <= shard.count:
                 return shard if shard.count > 1 else None
         raise UsageError(
