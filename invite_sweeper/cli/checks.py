@@ -77,9 +77,11 @@ class Checks:
 
     def failed(self, name: str, error: RunError, exit_code: int) -> None:
         """Add a check that failed with the error that a sweep would end with, each once."""
-        parts, where = error.to_json(), self.organization
-        check = Check(name, "failed", parts["message"], parts["hint"], where, exit_code)
-        if all(each.message != check.message for each in self.found):
+        messages = {check.message for check in self.found}
+        parts = error.to_json()
+        message = parts["message"]
+        if message not in messages:
+            check = Check(name, "failed", message, parts["hint"], self.organization, exit_code)
             self.found.append(check)
 
     @contextmanager
@@ -103,17 +105,23 @@ class Checks:
 
     def result(self, organizations: Sequence[OrganizationName]) -> DiagnosisResult:
         """Return the checks with the verdict."""
-        failed = [each for each in self.found if each.state == "failed"]
-        warnings = sum(each.state == "warning" for each in self.found)
-        code, does = ExitCode.DONE, "run"
+        failed = [check for check in self.found if check.state == "failed"]
+        warnings = sum(check.state == "warning" for check in self.found)
         if failed:
-            code = ExitCode(failed[0].exit_code)
-            does = f"end with exit code {code} ({code.label})"
+            code = ExitCode(failed[0].exit_code)  # where the sweep would stop
+            ending = f"end with exit code {code} ({code.label})"
         elif warnings:
-            code, does = ExitCode.PARTIAL, "run, but may not do everything that is expected"
-        counts = [pluralize(warnings, "warning")] if warnings else []
-        counts += [f"{len(failed)} failed"] if failed else []
-        verdict = f"{', '.join(counts) or 'All checks passed'}: a sweep would {does}."
+            code = ExitCode.PARTIAL
+            ending = "run, but may not do everything that is expected"
+        else:
+            code = ExitCode.DONE
+            ending = "run"
+        counts = []
+        if warnings:
+            counts.append(pluralize(warnings, "warning"))
+        if failed:
+            counts.append(f"{len(failed)} failed")
+        verdict = f"{', '.join(counts) or 'All checks passed'}: a sweep would {ending}."
         return DiagnosisResult(datetime.now(UTC), verdict, organizations, self.found, code)
 
 
@@ -129,12 +137,17 @@ def show_checks(console: Console, result: DiagnosisResult, *, quiet: bool = Fals
     Args:
         quiet: Leave out what is right, and the verdict if everything is.
     """
-    checks = [each for each in result.checks if not quiet or each.state != "ok"]
-    if quiet and not checks:
-        return
+    checks = result.checks
+    if quiet:
+        checks = [check for check in checks if check.state != "ok"]
+        if not checks:
+            return
     if not console.is_terminal:
         console.width = 1_000_000
-    labels = {each.id: organization_label(each.id, each.name) for each in result.organizations}
+    labels = {
+        organization.id: organization_label(organization.id, organization.name)
+        for organization in result.organizations
+    }
     for org_id, group in groupby(checks, key=lambda check: check.organization):
         if org_id is not None:
             console.print(Text(escape_unprintable(f"organization {labels[org_id]}"), "bold"))
@@ -143,8 +156,7 @@ def show_checks(console: Console, result: DiagnosisResult, *, quiet: bool = Fals
 
 
 def _row(check: Check) -> tuple[Text, Text]:
-    lines = filter(None, (*check.message.split("\n"), check.hint))
-    text = "\n".join(map(escape_unprintable, lines))
-    return Text(check.state, _STYLES[check.state]), Text.assemble(
-        (f"{check.check}: ", "bold"), text
-    )
+    lines = [*check.message.split("\n"), check.hint]
+    text = "\n".join(escape_unprintable(line) for line in lines if line)
+    state = Text(check.state, _STYLES[check.state])
+    return state, Text.assemble((f"{check.check}: ", "bold"), text)

@@ -40,7 +40,8 @@ class RedactingConsole(Console):
     ) -> Iterable[Segment]:
         if isinstance(renderable, Text):
             plain = renderable.plain
-            if (redacted := SECRETS.redact(plain)) is not plain:
+            redacted = SECRETS.redact(plain)
+            if redacted is not plain:
                 renderable = Text(redacted, renderable.style, no_wrap=renderable.no_wrap)
         return super().render(renderable, options)
 
@@ -57,8 +58,13 @@ def json_line(value: object) -> bytes:
     """Return one line of JSON that a terminal can show: names in it come from other people."""
     data = to_json(value)
     if not data.isascii() or b"\x7f" in data:
-        data = _INVISIBLE.sub(lambda found: f"\\u{ord(found[0]):04x}", data.decode()).encode()
+        text = _INVISIBLE.sub(_as_json_escape, data.decode())
+        data = text.encode()
     return data + b"\n"
+
+
+def _as_json_escape(character: re.Match[str]) -> str:
+    return f"\\u{ord(character[0]):04x}"
 
 
 def write_json(result: object) -> None:
@@ -70,7 +76,9 @@ def configure_logging(
     *, quiet: bool, verbose: bool, log_format: str = "auto"
 ) -> structlog.typing.FilteringBoundLogger:
     """Configure and return the program's log; the audit log is separate."""
-    level = logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO
+    level = logging.DEBUG if verbose else logging.INFO
+    if quiet:
+        level = logging.WARNING
     is_text = log_format == "text" or (log_format == "auto" and sys.stderr.isatty())
     structlog.configure(
         processors=[
@@ -102,18 +110,26 @@ class _CurrentStderr:
 
 def _as_text(_log: object, _method: str, fields: structlog.typing.EventDict) -> str:
     """Return an entry as text: control characters are escaped, and no word is broken."""
-    level, when = str(fields.pop("level")), fields.pop("timestamp")
+    level = str(fields.pop("level"))
+    when = fields.pop("timestamp")
     exception = str(fields.pop("exception", ""))
-    parts = [str(fields.pop("event")), *(f"{name}={value}" for name, value in fields.items())]
-    text, label = escape_unprintable("  ".join(parts)), f"[{level:<7}]"
+    event = str(fields.pop("event"))
+    others = [f"{name}={value}" for name, value in fields.items()]
+    text = escape_unprintable("  ".join((event, *others)))
+    label = f"[{level:<7}]"
     if sys.stderr.isatty():
-        console, indent = Console(stderr=True), " " * len(f"{when} {label} ")
+        console = Console(stderr=True)
+        indent = " " * len(f"{when} {label} ")
+        # On a very narrow terminal the text is wider than what is left of the line.
         width = max(console.width - len(indent), len(indent))
-        lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
-        text = f"\n{indent}".join(lines)
-        if level in _COLOURS and not (console.no_color or console.is_dumb_terminal):
+        text_lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
+        text = f"\n{indent}".join(text_lines)
+        has_colours = not (console.no_color or console.is_dumb_terminal)
+        if level in _COLOURS and has_colours:
             label = click.style(label, _COLOURS[level])
-    return "\n".join((f"{when} {label} {text}", *map(escape_unprintable, exception.splitlines())))
+    lines = [f"{when} {label} {text}"]
+    lines += [escape_unprintable(line) for line in exception.splitlines()]
+    return "\n".join(lines)
 
 
 _loop_factory: Callable[[], asyncio.AbstractEventLoop] | None

@@ -39,17 +39,18 @@ def help(context: click.Context, name: str | None) -> None:  # noqa: A001 - the 
     Example: invite-sweeper help exit-codes
     """
     if name is None:
-        for each, summary in TOPICS.items():
-            click.echo(f"  {command('help', each):<32}  {summary}")
+        for topic, summary in TOPICS.items():
+            click.echo(f"  {command('help', topic):<32}  {summary}")
         click.echo(f"Options of a command: {command('COMMAND', '--help')}")
         return
     if name not in TOPICS:  # `audit` is the topic: errors name it
-        if (found := app.get_command(context, name)) is None:
+        subcommand = app.get_command(context, name)
+        if subcommand is None:
             raise UsageError(
                 f"{name!r} is not a topic.",
                 hint=f"Topics: {', '.join(TOPICS)}; or a command's name.",
             )
-        click.echo(found.get_help(click.Context(found, context.parent, name)))
+        click.echo(subcommand.get_help(click.Context(subcommand, context.parent, name)))
         return
     text = page(name)
     if sys.stdout.isatty():
@@ -77,8 +78,9 @@ def _exit_codes() -> Iterator[str]:
 def _reasons() -> Iterator[str]:
     advisor = Advisor(run="RUN", policy="POLICY")
     yield from ("| reason | exit code | what to do |", "|---|---|---|")
-    for each in Reason:
-        yield f"| `{each}` | {each.exit_code:d} | {' '.join(advisor.advise([each]))} |"
+    for reason in Reason:
+        advice = " ".join(advisor.advise([reason]))
+        yield f"| `{reason}` | {reason.exit_code:d} | {advice} |"
 
 
 def _keys(part: Any = None, depth: int = 0) -> Iterator[str]:  # noqa: ANN401 - JSON
@@ -86,18 +88,29 @@ def _keys(part: Any = None, depth: int = 0) -> Iterator[str]:  # noqa: ANN401 - 
     whole: Any = json_schema()
     for name, key in (part or whole).get("properties", {}).items():
         default = key.get("default")
-        text = default if isinstance(default, str) else to_json(default).decode()
-        shown = f" Default: `{text}`." if isinstance(default, str | int | float) else ""
-        yield f"{'  ' * depth}- `{name}`: {key.get('description', '')}{shown}"
+        end = ""
+        if isinstance(default, str):
+            end = f" Default: `{default}`."
+        elif isinstance(default, int | float):
+            end = f" Default: `{to_json(default).decode()}`."
+        indent = "  " * depth
+        yield f"{indent}- `{name}`: {key.get('description', '')}{end}"
+        # The key is a part itself, or a list of parts of one kind or of several.
         items = key.get("items", {})
-        for each in (key, items, *items.get("anyOf", ())):
-            if "$ref" in each:
-                yield from _keys(whole["$defs"][each["$ref"].rpartition("/")[2]], depth + 1)
+        for schema in (key, items, *items.get("anyOf", ())):
+            if "$ref" in schema:
+                _, _, nested = schema["$ref"].rpartition("/")
+                yield from _keys(whole["$defs"][nested], depth + 1)
+
+
+def _refusal_reasons() -> Iterator[str]:
+    names = ", ".join(f"`{reason}`" for reason in REFUSAL_REASONS)
+    yield f"{names}."
 
 
 _TABLES: Mapping[str, Callable[[], Iterator[str]]] = {
     "exit codes": _exit_codes,
     "policy keys": _keys,
-    "refusal reasons": lambda: iter((f"{', '.join(f'`{each}`' for each in REFUSAL_REASONS)}.",)),
+    "refusal reasons": _refusal_reasons,
     "reasons": _reasons,
 }

@@ -45,8 +45,11 @@ class Progress:
         console: Console | None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._log, self._clock = log, clock
-        self._activity, self._total, self._done = "", 0, 0
+        self._log = log
+        self._clock = clock
+        self._activity = ""
+        self._total = 0
+        self._done = 0
         self._outcomes: Counter[str] = Counter()
         self._logged_s = clock()
         self._bar: Bar | None = None
@@ -66,12 +69,15 @@ class Progress:
         """Show that `count` steps of an activity begin in an organization."""
         self._log.debug(activity.lower(), organization=where, count=count)
         if activity != self._activity:
-            self._activity, self._total, self._done = activity, 0, 0
+            self._activity = activity
+            self._total = 0
+            self._done = 0
             self._logged_s = self._clock()
-        self._total += count
+        self._total += count  # organizations are read at the same time, and share one bar
         if self._bar is not None and self._total:
-            total, done = self._total, self._done
-            self._bar.reset(self._task, total=total, completed=done, description=activity)
+            self._bar.reset(
+                self._task, total=self._total, completed=self._done, description=activity
+            )
             self._bar.start()
 
     def done(self, outcome: Outcome | None = None) -> None:
@@ -94,10 +100,14 @@ class Progress:
 
     def warn(self, warning: RunWarning) -> None:
         """Log a warning or remark; the run continues. What is announced is a line of its story."""
-        say = self._log.error if warning.level == WarningLevel.URGENT else self._log.warning
-        say = self._log.info if warning.level == WarningLevel.REMARK else say
-        if warning.code != WarningCode.NOTICE:
-            say(warning.text)
+        if warning.code == WarningCode.NOTICE:
+            return
+        if warning.level == WarningLevel.URGENT:
+            self._log.error(warning.text)
+        elif warning.level == WarningLevel.REMARK:
+            self._log.info(warning.text)
+        else:
+            self._log.warning(warning.text)
 
     async def confirms(self, result: RunFinished) -> bool:
         """Return whether to go on with the plan: no question is asked."""
@@ -143,14 +153,17 @@ async def confirm(session: Session, present: Callable[[Console], None]) -> bool:
             sys.stderr.write("\n")
     if session.stop.reason is not None:
         raise session.stop.as_error()
-    if answer.strip().lower() == b"y":
+    word = answer.strip().lower()
+    if word == b"y":
         sys.stderr.write("Only the whole word yes confirms.\n")
-    return answer.endswith(b"\n") and answer.strip().lower() == b"yes"
+    is_sent = answer.endswith(b"\n")  # end of input after the word confirms nothing
+    return is_sent and word == b"yes"
 
 
 async def _read_line() -> bytes:
     """Return a line, or what came before the end of input."""
-    descriptor, received = sys.stdin.fileno(), bytearray()
+    descriptor = sys.stdin.fileno()
+    received = bytearray()
     loop = asyncio.get_running_loop()
     line: asyncio.Future[bytes] = loop.create_future()
 
