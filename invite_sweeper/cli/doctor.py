@@ -4,7 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any, Final, Literal
 
 import click
@@ -103,10 +103,12 @@ class _View(Progress):
 
     @override
     def warn(self, warning: RunWarning) -> None:
-        if warning.code != WarningCode.SUNSET:  # has a check of its own
-            expected = (WarningCode.RETIRED_SOURCE, WarningLevel.REMARK)
-            warns = (warning.code, warning.level) != expected
-            self._checks.add(warning.code.replace("_", " "), warning.text, warns=warns)
+        if warning.code == WarningCode.SUNSET:  # has a check of its own
+            return
+        # A remark about a list that has ended says that the policy does not need it.
+        is_retired = warning.code == WarningCode.RETIRED_SOURCE
+        is_harmless = is_retired and warning.level == WarningLevel.REMARK
+        self._checks.add(warning.code.replace("_", " "), warning.text, warns=not is_harmless)
 
 
 class _Doctor(Checks):
@@ -133,15 +135,18 @@ class _Doctor(Checks):
             history.add_recent(session.directory, session.now, session.policy.limits.period)
             self._check_earlier_runs(history)
         await self._check_receivers(notify=notify)
-        names = [OrganizationName(each.id, None) for each in policy.organizations]
+        names = [OrganizationName(organization.id, None) for organization in policy.organizations]
         with self.step("credentials"):
-            for name, each in session.credentials().items():
-                self.add(f"credentials {name}".rstrip(), _KINDS[each.kind].format(each.actor))
+            for name, credentials in session.credentials().items():
+                text = _KINDS[credentials.kind].format(credentials.actor)
+                self.add(f"credentials {name}".rstrip(), text)
         with self.step("proxy"):
             async with session.organizations(history, retry_for_s=_RETRY_S) as organizations:
                 command = session.command(history, dry_run=True)
                 readings = await self._check_atlas(command, organizations)
-                names = [OrganizationName(each.id, each.organization.name) for each in readings]
+                names = [
+                    OrganizationName(reading.id, reading.organization.name) for reading in readings
+                ]
         return self.result(names)
 
     def _check_files(self) -> None:
@@ -167,10 +172,13 @@ class _Doctor(Checks):
             return
         last = history.last
         story = tell(last, self._session.advisor)
-        text, hint = f"{story.headline.label}: {story.headline.text}.", ""
+        text = f"{story.headline.label}: {story.headline.text}."
+        hint = ""
+        # What stopped the last run, killed or refused, may stop the next one, too.
         may_repeat = last.end is None or last.exit_code == ExitCode.REFUSED
         if may_repeat:
-            text, hint = story.attention[0].text, story.attention[0].advice
+            text = story.attention[0].text
+            hint = story.attention[0].advice
         self.add(name, f"The last run, {last.run_id}: {text}", hint, warns=may_repeat)
 
     async def _check_receivers(self, *, notify: bool) -> None:
@@ -178,13 +186,14 @@ class _Doctor(Checks):
         text = "It accepted a test message." if notify else "Its host can be reached."
         method: Literal["POST", "HEAD"] = "POST" if notify else "HEAD"
         async with open_session(LIMIT_S) as http:
-            for each in self._session.policy.notify:
-                receiver = receiver_of(each, session.environment)
+            for settings in session.policy.notify:
+                receiver = receiver_of(settings, session.environment)
                 with self.step(receiver.name):
                     message = receiver.test_message(_TEST_MESSAGE, session.now)
-                    await request(http, method, message, each.url_env)
+                    await request(http, method, message, settings.url_env)
                     self.add(receiver.name, text)
-            if (gateway := session.options.pushgateway) is not None:
+            gateway = session.options.pushgateway
+            if gateway is not None:
                 with self.step("pushgateway"):
                     await request(http, "HEAD", Message(gateway), "--pushgateway")
                     self.add("pushgateway", "Its host can be reached. Nothing was pushed.")
@@ -198,7 +207,8 @@ class _Doctor(Checks):
         result = Result(command, organizations, _View(self, self._session))
         result.readings = await OrganizationReader(result, organizations, None).read_all()
         self._check_sunsets(organizations)
-        if plans := make_plans(result.readings, command):
+        plans = make_plans(result.readings, command)
+        if plans:
             result.plans = plans
             result.plan_made = True
             foretell(result)
@@ -216,14 +226,20 @@ class _Doctor(Checks):
 
     def _check_sunsets(self, organizations: Iterable[AtlasOrganization]) -> None:
         """Show until when Atlas serves each list; warn if the policy needs one that ends."""
-        sources, today = self._session.policy.sources, self._session.now.date()
-        sunsets = {
-            s: day for each in organizations for s, day in each.client.server.sunsets.items()
-        }
+        sources = self._session.policy.sources
+        today = self._session.now.date()
+        sunsets: dict[Source, date] = {}
+        for organization in organizations:
+            sunsets |= organization.client.server.sunsets
         for source, day in sorted(sunsets.items()):
-            text, warns = f"Atlas announced {day} as the last day of this list.", False
-            for each in sunset_warnings({source: day}, sources, today) if source in sources else ():
-                text, warns = each.message, not source.is_replaced_by(sources)
+            text = f"Atlas announced {day} as the last day of this list."
+            warns = False
+            if source in sources:
+                for warning in sunset_warnings(
+                    {source: day}, sources, today
+                ):  # none if it is far off
+                    text = warning.message
+                    warns = not source.is_replaced_by(sources)
             self.add(f"sunset {source}", text, warns=warns)
 
     def _check_guards(self, result: Result) -> None:
@@ -243,7 +259,9 @@ class _Doctor(Checks):
             text = "No complete run yet with which a sweep is compared."
             if before is not None:
                 today = command.now.date()
-                found = sum(sum(each.unexpired(today).values()) for each in readings)
+                found = 0
+                for reading in readings:
+                    found += sum(reading.unexpired(today).values())
                 left = pluralize(sum(before.entries.values()), "entry", "entries")
                 text = f"{found:,} found; the last complete run left {left}."
             self.add("baselines", text)
@@ -264,7 +282,7 @@ class _Doctor(Checks):
 
         async def add(ref: ListRef, found: ListOutcome) -> None:
             if isinstance(found, tuple):
-                users.setdefault(ref.source, set()).update(each.user_key for each in found)
+                users.setdefault(ref.source, set()).update(entry.user_key for entry in found)
             elif isinstance(found, ListUnreadable) and not isinstance(found, SourceRetired):
                 unread.append(found)
 
@@ -276,20 +294,22 @@ class _Doctor(Checks):
         await list_invitations(reader, whole, Source, add, workers=workers)
         are = plural_form(len(scope.projects), "is", "are")
         text = f"{len(scope.projects)} of {pluralize(len(whole.projects), 'project')} {are} in"
-        excluded = {each.id: each.name for each in scope.excluded}
+        excluded = {project.id: project.name for project in scope.excluded}
         left_out = f" Out of scope: {_shorten(excluded.values())}." if excluded else ""
         self.add("scope", f"{text} scope.{left_out}")
-        in_scope = (each for each in unread if each.project_id not in excluded)
-        missing = tuple(filter(_is_role_missing, in_scope))
+        in_scope = [list_ for list_ in unread if list_.project_id not in excluded]
+        missing = [list_ for list_ in in_scope if _is_role_missing(list_)]
         for source in self._session.policy.sources:
             if source not in reading.retired:  # the run has warned
                 self._check_list(source, reading, users, missing)
-        self._check_beside(users, Counter(each.source for each in unread))
+        self._check_beside(users, Counter(list_.source for list_ in unread))
         await self._check_events(reading, set().union(*users.values()), history)
         expiries = await reader.secret_expiries(reading.id)
         if isinstance(expiries, ListUnreadable):
             self.add("secret", f"Not checked. {expiries.reason}")
-        elif live := [each for each in expiries if each > self._session.now]:
+            return
+        live = [ends_at for ends_at in expiries if ends_at > self._session.now]
+        if live:
             self.add("secret", f"The secret of the service account ends on {live[0]:%Y-%m-%d}.")
 
     def _check_beside(
@@ -297,8 +317,12 @@ class _Doctor(Checks):
     ) -> None:
         """Check whether people are pending only in lists that the policy does not read."""
         sources = self._session.policy.sources
-        known = set().union(*(users.get(each, ()) for each in sources))
-        for source in (each for each in Source if each not in sources):
+        known: set[UserKey] = set()
+        for source in sources:
+            known |= users.get(source, set())
+        for source in Source:
+            if source in sources:
+                continue
             if source in users:
                 count = len(users[source] - known)
                 are = f"{pluralize(count, 'user')} {plural_form(count, 'is', 'are')}"
@@ -316,26 +340,33 @@ class _Doctor(Checks):
         missing: Iterable[ListUnreadable],
     ) -> None:
         """Check that a list of the policy can be read, and that its invitations be deleted."""
-        name, deleting = f"list {source}", source.roles[1]
-        unread = [each for each in reading.unread if each.source is source]
+        name = f"list {source}"
+        deleting = source.roles[1]
+        unread = [list_ for list_ in reading.unread if list_.source is source]
         if unread:
-            instead, hint, why = "exclude the projects", "", unread[0].reason
-            if source.is_organization_level:
-                instead = f"remove {source} from sources"
+            why = unread[0].reason
+            hint = ""
             if any(map(_is_role_missing, unread)):
-                hint = f"Grant the credentials the role {deleting} there, or {instead}."
                 why = "The role is missing."
+                instead = "exclude the projects"
+                if source.is_organization_level:
+                    instead = f"remove {source} from sources"
+                hint = f"Grant the credentials the role {deleting} there, or {instead}."
             text = f"{pluralize(len(unread), 'list')} cannot be read: {_places(unread)}. {why}"
             self.add(name, text, hint, warns=True)
             return
-        counts = [n for ref, n in reading.entries.items() if ref.source is source]
+        counts = [count for ref, count in reading.entries.items() if ref.source is source]
         text = f"{sum(counts):,} pending in {pluralize(len(counts), 'list')}"
         # The older list of the same project or organization is shown only to its owners.
         older = Source.ORG_INVITES if source.is_organization_level else Source.INVITES
-        owner, hint = older.roles[1], ""
-        if refused := [each for each in missing if each.source is older]:
-            text += f", but the credentials can probably not delete: the role {owner}, which shows "
-            text += f"the list {older}, is missing in {_places(refused)}."
+        owner = older.roles[1]
+        hint = ""
+        refused = [list_ for list_ in missing if list_.source is older]
+        if refused:
+            text += (
+                f", but the credentials can probably not delete: the role {owner}, which shows "
+                f"the list {older}, is missing in {_places(refused)}."
+            )
             hint = f"Grant the credentials the role {owner} there."
         elif older in users:
             text += f"; the role {owner} is granted."
@@ -353,18 +384,22 @@ class _Doctor(Checks):
         if isinstance(events, ListUnreadable):
             self.add("events", f"Not checked. {events.reason}")
             return
-        named = {(each.kind, (org_id, each.subject)) for each in events if each.subject is not None}
-        invited = {user for kind, user in named if kind == "INVITED_TO_ORG"}
-        joined = {user for user in invited - listed if ("JOINED_ORG", user) in named}
+        users_by_kind: dict[str, set[UserKey]] = {}
+        for event in events:
+            if event.subject is not None:
+                users_by_kind.setdefault(event.kind, set()).add((org_id, event.subject))
+        invited = users_by_kind.get("INVITED_TO_ORG", set())
+        joined = (invited - listed) & users_by_kind.get("JOINED_ORG", set())
         rest = invited - listed - joined
-        deleted = set(filter(history.is_gone, rest))
+        deleted = {user for user in rest if history.is_gone(user)}
         text = (
             f"Atlas's events of the last {_EVENT_DAYS} days name "
             f"{pluralize(len(invited), 'address', 'addresses')} as invited: "
             f"{len(invited & listed)} in the lists, {len(joined)} joined, {len(deleted)} deleted "
             "according to the audit log"
         )
-        if left := sorted(escape_unprintable(name) for _, name in rest - deleted):
+        left = sorted(escape_unprintable(name) for _, name in rest - deleted)
+        if left:
             are = f"{len(left)} {plural_form(len(left), 'is', 'are')}"
             text = f"{text}; {are} in no list that could be read: {', '.join(left)}"
         hint = (
@@ -382,7 +417,7 @@ def _is_role_missing(unread: ListUnreadable) -> bool:
 
 
 def _places(unread: Iterable[ListUnreadable]) -> str:
-    return _shorten(each.project_name or each.list_key[2] for each in unread)
+    return _shorten(list_.project_name or list_.list_key[2] for list_ in unread)
 
 
 def _shorten(names: Iterable[str]) -> str:
