@@ -111,8 +111,9 @@ def read_all_credentials(
         except UsageError as error:
             errors.append(error)
     if errors:
-        messages = dict.fromkeys(each.message for each in errors)
-        raise UsageError(" ".join(messages), hint=" ".join(each.hint for each in errors))
+        messages = dict.fromkeys(error.message for error in errors)  # sets may share one
+        hints = [error.hint for error in errors]
+        raise UsageError(" ".join(messages), hint=" ".join(hints))
     return found
 
 
@@ -131,7 +132,8 @@ def check_reason(text: str | None) -> str | None:
             f"--reason has {len(reason):,} characters; at most {MAX_REASON_LENGTH} are allowed.",
             hint="Name a ticket that says more.",
         )
-    if (shown := escape_unprintable(reason)) != reason:
+    shown = escape_unprintable(reason)
+    if shown != reason:
         raise UsageError(
             f"--reason has a character that is not printable: {shown}",
             hint="Write it on one line, without control characters.",
@@ -238,7 +240,8 @@ class Session:
 
     def credentials(self) -> dict[str, Credentials]:
         """Return the sets of credentials of the policy; see `read_all_credentials`."""
-        names = dict.fromkeys(each.credentials or "" for each in self.policy.organizations)
+        organizations = self.policy.organizations
+        names = dict.fromkeys(organization.credentials or "" for organization in organizations)
         return read_all_credentials(self.environment, names)
 
     @contextmanager
@@ -261,7 +264,8 @@ class Session:
     @property
     def advisor(self) -> Advisor:
         """What makes exact commands of this session."""
-        options, base_url = self.options, str(self.base_url)
+        options = self.options
+        base_url = str(self.base_url)
         return Advisor(
             policy=str(options.policy),
             audit_dir=str(options.audit_dir) if options.audit_dir is not None else "",
@@ -281,28 +285,32 @@ class Session:
             plan: Of a dry run, if a sweep can apply it.
             has_shown_plan: A question has shown the plan on this terminal.
         """
-        options, is_json = self.options, self.options.output == "json"
+        options = self.options
+        is_json = options.output == "json"
         if is_json:
             write_json(result_json(record, plan))
         elif not options.quiet:
             console = stdout_console()
-            differing_only = has_shown_plan and console.is_terminal
+            lines_of_plan = self._pass_on(record, plan) if plan is not None else ()
             terminal.show_result(
                 console,
                 record,
                 self.advisor,
-                plan=tuple(self._pass_on(record, plan)) if plan is not None else (),
-                differing_only=differing_only,
+                plan=tuple(lines_of_plan),
+                # The question was on stderr: stdout may be a file, which has all of the plan.
+                differing_only=has_shown_plan and console.is_terminal,
             )
         if is_json or options.quiet:
             for message in terminal.attention_lines(record, self.advisor):
                 self.log.warning(message)
-        for parts in errors_of(record.end) if record.end is not None else ():
-            print_error_parts(parts)
+        if record.end is not None:
+            for parts in errors_of(record.end):
+                print_error_parts(parts)
 
     def _pass_on(self, record: RunRecord, plan: PlanToApply) -> Iterator[StoryLine]:
         """Yield how a plan is passed on; its sweep has the options that decided about it."""
-        options, more = self.options, []
+        options = self.options
+        more: list[str] = []
         if record.start.shard is not None:
             more += ["--shard", record.start.shard]
         if options.plan_max_age != RunOptions().plan_max_age:
@@ -345,12 +353,21 @@ class Session:
         finally:
             await log.close()
         record.last_hash = log.last_hash
-        copy = "the copy of the audit log on standard output is incomplete; the file is complete"
-        head = "HEAD could not be written: the next run goes on after the last line of the file"
-        for text, failure in ((copy, log.copy_failure), (head, log.head_failure)):
-            if failure is not None:
-                reason = getattr(failure, "strerror", None) or "it is closed"
-                self.log.warning(text, reason=reason, audit_file=str(log.file.path))
+        self._warn_of_failure(
+            "the copy of the audit log on standard output is incomplete; the file is complete",
+            log.copy_failure,
+            log.file.path,
+        )
+        self._warn_of_failure(
+            "HEAD could not be written: the next run goes on after the last line of the file",
+            log.head_failure,
+            log.file.path,
+        )
+
+    def _warn_of_failure(self, text: str, failure: Exception | None, path: Path) -> None:
+        if failure is not None:
+            reason = getattr(failure, "strerror", None) or "it is closed"
+            self.log.warning(text, reason=reason, audit_file=str(path))
 
     def command(self, history: History, **more: Any) -> Command:  # noqa: ANN401
         """Return what a run of this session is given; `more` are further fields."""
@@ -401,12 +418,15 @@ class Session:
                 clients[name] = await stack.enter_async_context(client)
             names = history.organization_names()
             variables = credentials_variables(self.environment)
-            yield tuple(
-                AtlasOrganization(
-                    each.id,
-                    clients[each.credentials or ""],
-                    variables.get(each.credentials or "", ()),
-                    names.get(each.id),
+            organizations = []
+            for settings in self.policy.organizations:
+                name = settings.credentials or ""
+                organizations.append(
+                    AtlasOrganization(
+                        settings.id,
+                        clients[name],
+                        variables.get(name, ()),
+                        names.get(settings.id),
+                    )
                 )
-                for each in self.policy.organizations
-            )
+            yield tuple(organizations)

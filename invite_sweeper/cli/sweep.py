@@ -131,7 +131,8 @@ class _SweepCommand:
             await self._tell_others(self._without_run(error))
             raise
         plan = self._plan_to_apply(self._copy_plan(record))
-        session.last_resort.exit_code = code = record.exit_code or 0
+        code = record.exit_code or 0
+        session.last_resort.exit_code = code  # from now on, a late end has this one
         if view.has_shown_plan and not view.has_agreed:
             _show_end_at_question(session, record)
         else:
@@ -195,8 +196,11 @@ class _SweepCommand:
         Returns:
             The copy; the file of the run where there is none.
         """
-        out, end = self._session.options.out, record.end
-        if not (out and end and end.plan_made and end.exit_code in COMPLETE_EXIT_CODES):
+        out = self._session.options.out
+        end = record.end
+        if out is None or end is None:
+            return record.file.path
+        if not end.plan_made or end.exit_code not in COMPLETE_EXIT_CODES:
             return record.file.path
         try:
             replace_file(out, record.file.path.read_bytes())
@@ -216,10 +220,13 @@ class _SweepCommand:
         return out
 
     def _without_run(self, error: RunError) -> RunRecord:
-        session, code, reasons = self._session, int(error.exit_code), tuple(error.reasons)
+        """Return the record of a command that an error ended before it began a run."""
+        session = self._session
+        code = int(error.exit_code)
+        reasons = tuple(error.reasons)
         organizations = tuple(
-            OrganizationResult(id=each.id, exit_code=code, reasons=reasons)
-            for each in session.policy.organizations
+            OrganizationResult(id=organization.id, exit_code=code, reasons=reasons)
+            for organization in session.policy.organizations
         )
         end = RunFinished(
             exit_code=code, error=error.to_json(), reasons=reasons, organizations=organizations
@@ -236,7 +243,8 @@ class _SweepCommand:
         session, options = self._session, self._session.options
         finished_at = datetime.now(UTC)
         notified = await self._notify(record, finished_at)
-        if not metrics_too or (options.metrics_file or options.pushgateway) is None:
+        has_metrics = options.metrics_file is not None or options.pushgateway is not None
+        if not metrics_too or not has_metrics:
             return
         history = self._history
         metered = metrics.Metrics(
@@ -258,11 +266,16 @@ class _SweepCommand:
 
     async def _notify(self, record: RunRecord, finished_at: datetime) -> Sequence[Notified]:
         """Tell the receivers how the run ended and what waits, and remember whom it told."""
-        session, settings = self._session, self._session.policy.notify
+        session = self._session
+        settings = session.policy.notify
         if not settings:
             return ()
-        advisor, rows, waiting, delivery = session.advisor, read_rows(record), None, None
-        if (history := self._history_with(record)) is not None:
+        advisor = session.advisor
+        rows = read_rows(record)
+        waiting: tuple[WaitingInvitation, ...] | None = None
+        delivery: Delivery | None = None
+        history = self._history_with(record)
+        if history is not None:
             waiting = self._waiting(record, rows, history)
             base_url = str(session.base_url)
             delivery = Delivery(session.directory.path, history, base_url)
@@ -280,12 +293,13 @@ class _SweepCommand:
         )
         limit_s = min(LIMIT_S, session.last_resort.left_s)
         notified = await notify(settings, session.environment, run, delivery, limit_s=limit_s)
-        for each in notified:
-            if each.error:
-                session.log.warning(each.error)
+        for receiver in notified:
+            if receiver.error:
+                session.log.warning(receiver.error)
         if delivery is not None and waiting and record.mode == "sweep":
-            told = [each.settings.url_env for each in notified if each.is_told]
-            if failure := delivery.record(told, waiting):
+            told = [receiver.settings.url_env for receiver in notified if receiver.is_told]
+            failure = delivery.record(told, waiting)
+            if failure:
                 session.log.warning(failure)
         return notified
 
