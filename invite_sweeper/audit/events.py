@@ -500,5 +500,5 @@ def format_timestamp(moment: datetime) -> str:
 
 EVENTS: Final[tuple[type[Event], ...]] = get_args(Event)
 DECODERS: Final[Mapping[str, msgspec.json.Decoder[Event]]] = {
-    each.event: msgspec.json.Decoder(each) for each in EVENTS
+    kind.event: msgspec.json.Decoder(kind) for kind in EVENTS
 }

@@ -309,7 +309,8 @@ class History:
         org_id, user = entries[0].user_key
         user = casefold_lookalike(user)
         places = {entry.scope_id for entry in entries}
-        return max(self._deletions.count((org_id, place, user)) for place in places)
+        counts = [self._deletions.count((org_id, place, user)) for place in places]
+        return max(counts)
 
     def is_gone(self, user: UserKey) -> bool:
         """Return whether an invitation of the user was deleted, or was gone when it was to be."""
