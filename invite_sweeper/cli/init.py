@@ -128,7 +128,8 @@ def init(
 
     Example: invite-sweeper init --organization 5efda682a3f2ed2e7dd6cde4 --older-than 14d
     """
-    asks, now = sys.stdin.isatty(), datetime.now(UTC)
+    asks = sys.stdin.isatty()
+    now = datetime.now(UTC)
     try:
         register_credentials(os.environ)
         if os.path.lexists(path):
@@ -173,6 +174,7 @@ def render_policy(
     Args:
         own_domains: People outside them go sooner; empty for no such rule.
     """
+    has_organization_list = any(source.is_organization_level for source in sources)
     return _TEMPLATES.get_template("policy.yaml.j2").render(
         organizations=organizations,
         older_than=older_than,
@@ -183,7 +185,7 @@ def render_policy(
         sooner=min(older_than, "7d", key=parse_duration),
         outsiders_age=_OUTSIDERS_AGE,
         own_people=", ".join(f'"*@{domain}"' for domain in own_domains),
-        roles=_OWNERS if any(each.is_organization_level for each in sources) else "GROUP_OWNER",
+        roles=_OWNERS if has_organization_list else "GROUP_OWNER",
         with_users=not SOURCES_OF_USERS.isdisjoint(sources),
     )
 
@@ -197,15 +199,17 @@ def _choose_organizations(
         visible: What the credentials of the environment can see.
     """
     if ids:
-        known = {each.id: each for each in visible}
-        return [known.get(each, Choice(each)) for each in dict.fromkeys(ids)]
+        known = {organization.id: organization for organization in visible}
+        return [known.get(org_id, Choice(org_id)) for org_id in dict.fromkeys(ids)]
     if asks:
         return _ask_for_organizations(visible)
-    if visible and len({each.credentials for each in visible}) == len(visible):
+    # Where each set of credentials can see one organization alone, there is nothing to choose.
+    sets = {organization.credentials for organization in visible}
+    if visible and len(sets) == len(visible):
         return visible
     message = "No organization was named, and no credentials are set to look it up."
     if visible:
-        labels = ", ".join(each.label for each in visible)
+        labels = ", ".join(organization.label for organization in visible)
         message = f"The credentials can see several organizations: {labels}."
     raise UsageError(message, hint="Add --organization ID.")
 
@@ -246,8 +250,10 @@ def _choose_own_domains(
         names: Of the sets of credentials in the environment.
         age: From which an invitation of anybody is stale.
     """
-    has_credentials = {each.credentials for each in organizations} <= set(names)
-    if not has_credentials or parse_duration(age) <= parse_duration(_OUTSIDERS_AGE):
+    needed = {organization.credentials for organization in organizations}
+    if not needed <= set(names):
+        return ()
+    if parse_duration(age) <= parse_duration(_OUTSIDERS_AGE):  # nobody would go sooner
         return ()
     counts = run_async(_count_domains(base_url, organizations))
     domains = [domain for domain, _ in counts.most_common()]
@@ -262,7 +268,8 @@ def _choose_own_domains(
 async def _count_domains(base_url: str, organizations: Sequence[Choice]) -> Counter[str]:
     """Return how many active members each domain has; empty where they cannot all be read."""
     counts = Counter[str]()
-    sets = read_all_credentials(os.environ, {each.credentials for each in organizations})
+    names = {organization.credentials for organization in organizations}
+    sets = read_all_credentials(os.environ, names)
     for organization in organizations:
         async with _connected(base_url, sets[organization.credentials]) as client:
             try:
@@ -271,16 +278,19 @@ async def _count_domains(base_url: str, organizations: Sequence[Choice]) -> Coun
                 return Counter()
         if isinstance(members, ListUnreadable):
             return Counter()
-        counts.update(username.rpartition("@")[2] for username in members if "@" in username)
+        for username in members:
+            _, at, domain = username.rpartition("@")
+            if at:
+                counts[domain] += 1
     return counts
 
 
 def _ask_for_organizations(visible: Sequence[Choice]) -> Sequence[Choice]:
     click.echo("Which organizations? Projects of others are never changed.")
-    known = {each.id: each for each in visible}
-    for number, each in enumerate(visible, 1):
-        click.echo(f"  {number}  {each.label}")
-        known[str(number)] = each
+    known = {organization.id: organization for organization in visible}
+    for number, organization in enumerate(visible, 1):
+        click.echo(f"  {number}  {organization.label}")
+        known[str(number)] = organization
 
     def parse(answer: str) -> Sequence[Choice]:
         words = answer.lower().replace(",", " ").split()
@@ -320,11 +330,11 @@ def _choose_trim(policy: Policy, path: Path, base_url: str, *, asks: bool) -> bo
     except Interrupted:
         raise
     except RunError as error:
-        may_trim = _OVER.issuperset(error.reasons) and asks
         click.echo("No:", err=True)
         for line in error.message.splitlines():
             _echo_wrapped(line)
-        if not may_trim:
+        may_trim = _OVER.issuperset(error.reasons)
+        if not (asks and may_trim):
             _echo_wrapped(error.hint)
             return False
         question = "Delete the oldest up to the limits each night (over_limit: trim)?"

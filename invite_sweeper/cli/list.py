@@ -93,11 +93,14 @@ def list(  # noqa: A001 - a command has the name of its function
         stale=stale, kept=kept, username=username, inviter=inviter, organization=organization
     )
     found = run_async(_look(session))
-    rows = [row for row in _rows(found) if all(test(row) for test in tests)]
+    rows = [row for row in _rows(found) if _passes(row, tests)]
     rows.sort(key=lambda row: (row.goes_at or _LAST, row.username or "", row.key))
     if output == "text":
         organizations = [reading.organization for reading in found.result.readings]
-        names = {each.id: escape_unprintable(each.name or each.id) for each in organizations}
+        names = {
+            organization.id: escape_unprintable(organization.name or organization.id)
+            for organization in organizations
+        }
         terminal.show_listed(stdout_console(), rows, names)
     elif output == "json":
         for row in rows:
@@ -117,7 +120,7 @@ async def _look(session: Session) -> Look:
 
 def _check_organizations(policy: Policy, wanted: Sequence[str], given: RunOptions) -> None:
     """Raise UsageError for an organization that the policy does not name."""
-    known = [each.id for each in policy.organizations]
+    known = [organization.id for organization in policy.organizations]
     unknown = [org_id for org_id in wanted if org_id not in known]
     if unknown:
         raise UsageError(
@@ -152,6 +155,10 @@ def _tests(
     if organization:
         tests += (lambda row: row.org_id in organization,)
     return tests
+
+
+def _passes(row: ListedInvitation, tests: Sequence[Test]) -> bool:
+    return all(test(row) for test in tests)
 
 
 def _names_of_inviter(row: ListedInvitation) -> Iterator[str]:

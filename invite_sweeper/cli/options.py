@@ -39,12 +39,14 @@ class SectionedCommand(click.Command):
     @override
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         sections: dict[str, list[tuple[str, str]]] = {name: [] for name in _SECTIONS}
-        for each in self.get_params(ctx):
-            record = each.get_help_record(ctx) if isinstance(each, click.Option) else None
-            if record is not None:
-                name, text = record
-                section = sections[getattr(each, "section", "Options")]
-                section.append((name, text.replace("-", _UNBREAKABLE)))
+        for parameter in self.get_params(ctx):
+            if not isinstance(parameter, click.Option):
+                continue
+            record = parameter.get_help_record(ctx)
+            if record is not None:  # a hidden option has none
+                names, text = record
+                section = sections[getattr(parameter, "section", "Options")]
+                section.append((names, text.replace("-", _UNBREAKABLE)))
         for title, records in sections.items():
             if records:
                 with formatter.section(title):
@@ -188,9 +190,10 @@ def options(*names: str) -> Decorator:
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         for name in reversed(names):
-            flag, default = f"--{name.replace('_', '-')}", RunOptions._field_defaults[name]
-            row = _OPTIONS[name](flag, default=default, is_flag=default is False)
-            function = row(function)
+            flag = f"--{name.replace('_', '-')}"
+            default = RunOptions._field_defaults[name]
+            add_option = _OPTIONS[name](flag, default=default, is_flag=default is False)
+            function = add_option(function)
         return function
 
     return decorate

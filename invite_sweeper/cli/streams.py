@@ -58,10 +58,12 @@ class _Stream(io.FileIO):
             return memoryview(data).nbytes
 
     def _wait(self) -> None:
-        started_s, patience_s = time.monotonic(), self.patience_s
-        ready = self._poll.poll(None if patience_s is None else max(0.0, patience_s) * 1000)
-        if patience_s is not None:
-            self.patience_s = patience_s - (time.monotonic() - started_s)
+        if self.patience_s is None:
+            self._poll.poll()
+            return
+        started_s = time.monotonic()
+        ready = self._poll.poll(max(0.0, self.patience_s) * 1000)
+        self.patience_s -= time.monotonic() - started_s
         if not ready:
             raise TimeoutError(errno.ETIMEDOUT, "its reader does not read")
 
@@ -90,7 +92,8 @@ def secure() -> None:
             # A user at a terminal may pause the output; nothing is in flight behind a result.
             patience_s = PATIENCE_S if name == "stderr" and not stream.isatty() else None
             raw = _Stream(number, patience_s)
-            OUTPUTS.stdout = raw if name == "stdout" else OUTPUTS.stdout
+            if name == "stdout":
+                OUTPUTS.stdout = raw
             stream = io.TextIOWrapper(
                 _RedactingBuffer(raw),
                 stream.encoding,
@@ -180,7 +183,8 @@ def print_error_parts(error: ErrorParts, help_topic: str = "") -> None:
     message = of_organizations(error["message"], [organization] if organization else ())
     if OUTPUTS.json_log is not None:
         parts = {"consequence": error["consequence"], "hint": error["hint"], "more": more}
-        OUTPUTS.json_log.error(message, **{key: part for key, part in parts.items() if part})
+        told = {key: part for key, part in parts.items() if part}
+        OUTPUTS.json_log.error(message, **told)
         return
     first, *lines = message.split("\n")
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
