@@ -88,4 +88,5 @@ def lines_to_approve(start: RunStarted, plan: PlanToApply) -> Iterator[StoryLine
 
 def _as_argument(path: str) -> str:
     """Return a path as no command takes it for an option, or for the number or id of a run."""
-    return f"./{path}" if path[0] == "-" or path[0].isdecimal() else path
+    is_ambiguous = path[0] == "-" or path[0].isdecimal()
+    return f"./{path}" if is_ambiguous else path

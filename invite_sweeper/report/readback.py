@@ -177,10 +177,17 @@ RunResult: Final = msgspec.defstruct(
 )
 
 
-def result_json(record: RunRecord, plan: PlanToApply | None = None) -> dict[str, Any]:
-    """Return what `--output json` prints of a run that has ended, a `RunResult`."""
+def result_json(
+    record: RunRecord, plan: PlanToApply | None = None, *, run_rows: RunRows | None = None
+) -> dict[str, Any]:
+    """Return what `--output json` prints of a run that has ended, a `RunResult`.
+
+    Args:
+        plan: Of a dry run, if a sweep can apply it.
+        run_rows: What the run's file says; None to read it.
+    """
     assert record.end is not None  # noqa: S101 - it has ended
-    run_rows = read_rows(record)
+    run_rows = run_rows or read_rows(record)
     planned = [row for row in run_rows.rows.values() if isinstance(row.event, Planned)]
     is_whole = (
         run_rows.is_whole or not record.file.number

@@ -72,7 +72,8 @@ async def request(
     Raises:
         NotSent: It was not accepted.
     """
-    host, fix = "the receiver", f"Check the address in {setting}."
+    host = "the receiver"
+    fix = f"Check the address in {setting}."
     network = "Check the firewall, and the proxy in HTTPS_PROXY and NO_PROXY."
     try:
         address = URL(message.url)
@@ -94,11 +95,14 @@ async def request(
             if response.status >= SERVER_ERROR:
                 fix = "The receiver failed: check it there."
     except UsageError as error:
-        reason, fix = error.message.rstrip("."), error.hint
+        reason = error.message.rstrip(".")
+        fix = error.hint
     except TimeoutError:
-        reason, fix = f"no response within {session.timeout.total:.0f} s from {host}", network
+        reason = f"no response within {session.timeout.total:.0f} s from {host}"
+        fix = network
     except (aiohttp.ClientError, OSError) as error:
-        reason, fix = describe_error(error, host, session.timeout).reason, network
+        reason = describe_error(error, host, session.timeout).reason
+        fix = network
         if isinstance(error, aiohttp.ClientConnectorCertificateError):
             fix = "Name the file of a private certificate authority in SSL_CERT_FILE."
     except Exception as error:  # noqa: BLE001 - a receiver must not change the run's result

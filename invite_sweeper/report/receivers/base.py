@@ -62,7 +62,8 @@ class RunMessage(NamedTuple):
         """
         if self.waiting is None:
             return self
-        return self._replace(waiting=tuple(one.new_to(untold) for one in self.waiting))
+        waiting = tuple(invitation.new_to(untold) for invitation in self.waiting)
+        return self._replace(waiting=waiting)
 
 
 class Receiver(ABC):

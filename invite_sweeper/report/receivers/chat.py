@@ -55,44 +55,51 @@ def _deletions(run: RunMessage) -> Iterator[ChatLine]:
     for row in run.rows.first(MAX_USERS):
         outcome = display_text(row.outcome or "planned").replace("_", " ")
         yield ChatLine(f"- {row.user} in {row.place}: {outcome}")
-    if (left := len(run.rows.rows) - MAX_USERS) > 0:
+    left = len(run.rows.rows) - MAX_USERS
+    if left > 0:
         yield ChatLine(f"And {pluralize(left, 'more invitation')}:", run.list_run)
 
 
 def _waiting(
     run: RunMessage, waiting: Sequence[WaitingInvitation], *, details: bool
 ) -> Iterator[ChatLine]:
-    """Yield how many wait and how many of them are new, and with details the first, new first."""
-    new = [one for one in waiting if one.new]
-    old = [one for one in waiting if not one.new]
+    """Yield how many wait, of at least one, and with details the first of them, new ones first."""
     yield ChatLine(f"Announced: {_counts(waiting)}")
-    named = [*new, *old][:MAX_USERS] if details else []
-    for one in named:
-        row = run.rows.row(one)
-        inviter = display_text(one.inviter) or "(not known)"
-        parts = [f"deletable from {describe_instant(row.due)}", f"invited by {inviter}"]
-        parts += [] if one.new else ["told before"]
-        parts += ["its list was not read this time"] if one.unread else []
-        yield ChatLine(f"- {row.user} in {row.place}: {', '.join(parts)}")
-    if (left := len(waiting) - len(named)) and named:
-        yield ChatLine(f"And {pluralize(left, 'more announced invitation')}:", run.list_announced)
-    elif left:
+    if not details:
         yield ChatLine("To list them:", run.list_announced)
+        return
+    new_first = sorted(waiting, key=lambda invitation: not invitation.new)
+    for invitation in new_first[:MAX_USERS]:
+        row = run.rows.row(invitation)
+        inviter = display_text(invitation.inviter) or "(not known)"
+        parts = [f"deletable from {describe_instant(row.due)}", f"invited by {inviter}"]
+        if not invitation.new:
+            parts.append("told before")
+        if invitation.unread:
+            parts.append("its list was not read this time")
+        yield ChatLine(f"- {row.user} in {row.place}: {', '.join(parts)}")
+    left = len(waiting) - MAX_USERS
+    if left > 0:
+        yield ChatLine(f"And {pluralize(left, 'more announced invitation')}:", run.list_announced)
 
 
 def _counts(waiting: Sequence[WaitingInvitation]) -> str:
     """Return how many wait, how many of them are new, and from when the first may be deleted."""
-    announced = [one for one in waiting if one.announced_at is not None]
+    # What a sweep would announce, after a dry run, has no instant yet.
+    announced = [invitation for invitation in waiting if invitation.announced_at is not None]
     parts = []
     if announced:
-        new = sum(one.new for one in announced)
+        new = sum(invitation.new for invitation in announced)
         verb = plural_form(len(announced), "waits", "wait")
         parts.append(f"{pluralize(len(announced), 'invitation')} {verb} to be deleted")
         parts.append(f"{new:,} not told here before")
-    if unread := count_unread(announced):
+    unread = count_unread(announced)
+    if unread:
         parts.append(f"{unread:,} in lists that were not read this time")
-    if would := len(waiting) - len(announced):
-        parts.append(f"a sweep would announce {would:,}{' more' if announced else ''}")
+    would_be_announced = len(waiting) - len(announced)
+    if would_be_announced:
+        more = " more" if announced else ""
+        parts.append(f"a sweep would announce {would_be_announced:,}{more}")
     due = describe_instant(waiting[0].deletable_from)
     return f"{', '.join(parts)}; the first may be deleted from {due}."
 

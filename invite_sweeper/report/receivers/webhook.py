@@ -35,11 +35,12 @@ class Webhook(Receiver):
 
         People are named only with `details`: of the plan the first, of what waits all.
         """
-        details, fields = self.settings.details, result_json(run.record)
+        details = self.settings.details
+        fields = result_json(run.record, run_rows=run.rows)
         del fields["lists"], fields["invitations"], fields["plan"]
         fields |= {
             "headline": run.headline,
-            "attention": [each._asdict() for each in run.story.attention],
+            "attention": [attention._asdict() for attention in run.story.attention],
             "succeeded": run.has_succeeded,
             "verdict": status_of(run.record.exit_code),
             "retryable": may_repeat(fields["reasons"]),
@@ -47,11 +48,13 @@ class Webhook(Receiver):
             "announcements": None,
         }
         if run.waiting is not None:
-            fields["announcements"] = [one.to_json(details=details) for one in run.waiting]
+            fields["announcements"] = [
+                invitation.to_json(details=details) for invitation in run.waiting
+            ]
         if details:
             rows = run.rows.first(MAX_USERS)
-            planned = (row for row in rows if isinstance(row.event, Planned))
-            fields["invitations"] = list(map(planned_result, planned))
+            planned = [row for row in rows if isinstance(row.event, Planned)]
+            fields["invitations"] = [planned_result(row) for row in planned]
         return fields
 
     def _signed(self, fields: Mapping[str, object], now: datetime) -> Message:
@@ -60,7 +63,8 @@ class Webhook(Receiver):
         Raises:
             NotSent: The key is missing or not Base64, or as `address`.
         """
-        message, variable = self.json_message(fields), self.settings.secret_env
+        message = self.json_message(fields)
+        variable = self.settings.secret_env
         if variable is None:
             return message
         key = self._environment.get(variable, "").encode()
