@@ -114,7 +114,7 @@ async def search(
         explanations = await session.stop.run_unless_stopped(_explain_all(found, terms))
         since = _first_sent(explanations) if verbose else {}
         activity = await session.stop.run_unless_stopped(read_activity_links(session, since))
-        names = {each.username for each in explanations if each.username}
+        names = {explanation.username for explanation in explanations if explanation.username}
         pending = frozenset(map(person_in, explanations))
         past = read_past(session, (*terms, *map(exact_glob, names)), pending)
         is_known = bool(explanations or past)
@@ -151,9 +151,11 @@ def _all_names(session: Session, found: Look) -> Iterator[str]:
 def _first_sent(explanations: Iterable[Explanation]) -> dict[str, datetime]:
     """Return when the oldest of the invitations in each organization was sent, if that is known."""
     since: dict[str, datetime] = {}
-    for each in explanations:
-        if each.sent_at is not None:
-            since[each.org_id] = min(each.sent_at, since.get(each.org_id, each.sent_at))
+    for explanation in explanations:
+        sent_at = explanation.sent_at
+        if sent_at is not None:
+            earliest = since.get(explanation.org_id, sent_at)
+            since[explanation.org_id] = min(sent_at, earliest)
     return since
 
 
@@ -164,11 +166,11 @@ async def _explain_all(found: Look, terms: Sequence[str]) -> list[Explanation]:
     globs = Globs(terms)
 
     def is_wanted(judged: Judged) -> bool:
-        entries = judged.decision.all_entries
-        ids = (entry.invitation_id for entry in entries)
-        usernames = (entry.username or "" for entry in entries)
-        names = filter(None, (*ids, *usernames))
-        return any(globs.matches(name) for name in names)
+        for entry in judged.decision.all_entries:
+            names = (entry.invitation_id, entry.username)
+            if any(globs.matches(name) for name in names if name):
+                return True
+        return False
 
     explanations: list[Explanation] = []
     wanted = list(filter(is_wanted, found.judged))
@@ -192,11 +194,9 @@ def show_explained(console: Console, found: Search, *, verbose: bool = False) ->
         group = tuple(invitations)
         first = group[0]
         write(_heading(first.username, labels[first.org_id]), "bold")
-        for each in group:
-            style = "bold red" if each.kept is None else "bold green"
-            write(f"  {each.description[:1].upper()}{each.description[1:]}{_when(each)}.", style)
-            for line in (*_entries(each), *(each.policy if verbose else ())):
-                write(f"    {line}")
+        for explanation in group:
+            for text, style in _lines(explanation, verbose=verbose):
+                write(text, style)
         earlier = past.pop(_person(first.org_id, first.username, first), None)
         for line in earlier.lines() if earlier is not None else ():
             write(f"    {line}")
@@ -215,6 +215,18 @@ def show_explained(console: Console, found: Search, *, verbose: bool = False) ->
         write(f"Nothing found for {terms} in {where}, nor in an earlier run.{meant}", "bold")
     for text, style in _searched(found):
         write(text, style)
+
+
+def _lines(explanation: Explanation, *, verbose: bool) -> Iterator[tuple[str, str]]:
+    """Yield the decision about an invitation, its entries and with `-v` the policy, each styled."""
+    style = "bold red" if explanation.kept is None else "bold green"
+    text = explanation.description
+    yield f"  {text[:1].upper()}{text[1:]}{_when(explanation)}.", style
+    for line in _entries(explanation):
+        yield f"    {line}", ""
+    if verbose:
+        for line in explanation.policy:
+            yield f"    {line}", ""
 
 
 def _heading(username: str | None, organization: str) -> str:
@@ -237,9 +249,10 @@ def _searched(found: Search) -> Iterator[tuple[str, str]]:
     for lost in found.unreadable:
         where = lost.project_name or f"the list {lost.source}"
         yield f"Could not be read: {where}: {lost.reason}", "yellow"
-    for each in found.organizations:
-        if (link := found.activity.get(each.id)) is not None:
-            label = organization_label(each.id, each.name)
+    for organization in found.organizations:
+        link = found.activity.get(organization.id)
+        if link is not None:
+            label = organization_label(organization.id, organization.name)
             yield f"Atlas's own record of organization {label}: {link}", ""
 
 
@@ -250,8 +263,9 @@ def _entries(found: Explanation) -> Iterator[str]:
     """
     if found.condition:
         yield found.condition
-    name, status = found.project_name or found.project_id, found.status or "no status"
+    name = found.project_name or found.project_id
     place = f", project {name}" if found.project_id is not None else ""
+    status = found.status or "no status"
     yield f"{found.source}{place}, id {found.invitation_id}, {status}"
     for other in found.entries:
         place = f", project {other.project_id}" if other.project_id is not None else ""
@@ -260,7 +274,8 @@ def _entries(found: Explanation) -> Iterator[str]:
 
 def _when(explanation: Explanation) -> str:
     """Return from which day a kept invitation is stale, or may be deleted."""
-    due, stale_from = explanation.deletable_from, explanation.stale_from
+    due = explanation.deletable_from
+    stale_from = explanation.stale_from
     if due is not None:
         return f", may be deleted from {due:%Y-%m-%d}"
     if stale_from is None or explanation.rule is not None:  # of a stale one it is said before

@@ -105,15 +105,16 @@ async def _restore(session: Session, wanted: Wanted) -> int:
             async with session.run(command, organizations) as (log, record):
                 restorer = Restorer(result, log, session.stop, partial(_report, session))
                 opened = chain.from_iterable(history.open_intents(base_url).values())
-                record.end = end = await restorer.run(plan, opened)
+                end = await restorer.run(plan, opened)
+                record.end = end
             session.last_resort.exit_code = end.exit_code
             session.show(record, has_shown_plan=has_asked)
             return end.exit_code
 
 
 def _report(session: Session, line: OutcomeLine, reason: str) -> None:
-    loud = line.outcome in {"active", "failed", "unknown"}
-    say = session.log.warning if loud else session.log.info
+    needs_attention = line.outcome in {"active", "failed", "unknown"}
+    say = session.log.warning if needs_attention else session.log.info
     more = {"reason": reason} if reason else {}
     place = line.project_name or line.org_id
     say(line.outcome.replace("_", " "), user=line.username, place=place, **more)
@@ -130,8 +131,8 @@ def _show_plan(session: Session, plan: RestorePlan, show_people: Callable[[Conso
             f"{count_people(plan.already_there):,} there already. {_NOTHING_INVITED}",
             soft_wrap=True,
         )
-    for each in plan.barred:
-        session.log.warning("would not be invited", user=each.username, reason=each.reason)
+    for barred in plan.barred:
+        session.log.warning("would not be invited", user=barred.username, reason=barred.reason)
 
 
 def _show_people(
@@ -146,13 +147,15 @@ def _show_people(
 
 def _ask(plan: RestorePlan, show_people: Callable[[Console], None], console: Console) -> None:
     show_people(console)
-    people, mails = _describe_people(plan.to_invite), pluralize(len(plan.to_invite), "e-mail")
+    people = _describe_people(plan.to_invite)
+    mails = pluralize(len(plan.to_invite), "e-mail")
     console.print(f"Invite {people} again? Atlas sends {mails}.", style="bold")
 
 
 def _describe_people(invitations: Sequence[Invitation]) -> str:
     """Return how many people are invited, and how often where one is to several places."""
-    people = pluralize(count_people(invitations), "person", "people")
-    if count_people(invitations) == len(invitations):
+    count = count_people(invitations)
+    people = pluralize(count, "person", "people")
+    if count == len(invitations):
         return people
     return f"{people} ({pluralize(len(invitations), 'invitation')})"
