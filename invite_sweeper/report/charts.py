@@ -147,17 +147,20 @@ def read_ages(record: RunRecord, policy: Policy | None) -> Ages | None:
     Args:
         policy: Of the run, whose rules draw the line; None without its copy.
     """
-    stale, kept = Counter[int](), Counter[int]()
+    stale = Counter[int]()
+    kept = Counter[int]()
     for row in read_rows(record).rows.values():
         age_days = row.event.age_days
-        if isinstance(row.event, Planned) and row.outcome not in GONE and age_days is not None:
+        is_left = isinstance(row.event, Planned) and row.outcome not in GONE
+        if is_left and age_days is not None:
             stale[int(age_days)] += 1
     for age_days in _kept_ages(record):
         kept[int(age_days)] += 1
     if not stale and not kept:
         return None
     oldest = max(*stale, *kept, 0, 0)
-    size = next((each for each in _WIDTHS if oldest < each * _MAX_GROUPS), oldest + 1)
+    # The narrowest groups of days that fit into the chart; of ages beyond all of them, one group.
+    size = next((width for width in _WIDTHS if oldest < width * _MAX_GROUPS), oldest + 1)
     groups = tuple(_groups(stale, kept, oldest, size))
     highest = max(group.stale + group.kept for group in groups)
     columns = [(("kept", group.kept), ("stale", group.stale)) for group in groups]
@@ -173,9 +176,11 @@ def _kept_ages(record: RunRecord) -> Iterator[float]:
     chain = FileChain(record.file)
     try:
         for line in chain:
-            event = chain.decode(line) if line.header.event == Kept.event else None
-            if isinstance(event, Kept) and event.age_days is not None:
-                yield event.age_days
+            if line.header.event != Kept.event:
+                continue
+            kept = chain.decode(line)
+            if isinstance(kept, Kept) and kept.age_days is not None:
+                yield kept.age_days
     except RunError:  # the verification names the file
         return
 
@@ -183,13 +188,19 @@ def _kept_ages(record: RunRecord) -> Iterator[float]:
 def _groups(stale: Counter[int], kept: Counter[int], oldest: int, size: int) -> Iterator[AgeGroup]:
     for first in range(0, oldest + 1, size):
         days = range(first, first + size)
-        label = f"{first} to {first + size - 1} days" if size > 1 else f"{first} days"
-        yield AgeGroup(label, sum(stale[day] for day in days), sum(kept[day] for day in days))
+        label = f"{first} days"
+        if size > 1:
+            label = f"{first} to {days[-1]} days"
+        stale_count = sum(stale[day] for day in days)
+        kept_count = sum(kept[day] for day in days)
+        yield AgeGroup(label, stale_count, kept_count)
 
 
 def _marks(policy: Policy | None, size: int, groups: int) -> Iterator[VerticalMark]:
     """Yield the age from which each rule makes an invitation stale."""
-    for rule in policy.rules if policy is not None else ():
+    if policy is None:
+        return
+    for rule in policy.rules:
         if rule.older_than is not None:
             days = rule.older_than / timedelta(days=1)
             text = f"Rule {rule.name}: stale from {days:g} days on"
