@@ -188,8 +188,14 @@ def show_explained(console: Console, found: Search, *, verbose: bool = False) ->
     def write(text: str, style: str = "") -> None:
         console.print(Text(escape_unprintable(text), style), soft_wrap=True)
 
-    labels = {each.id: organization_label(each.id, each.name) for each in found.organizations}
-    past = {_person(each.org_id, each.username, each.last): each for each in found.history}
+    labels = {
+        organization.id: organization_label(organization.id, organization.name)
+        for organization in found.organizations
+    }
+    past = {
+        _person(history.org_id, history.username, history.last): history
+        for history in found.history
+    }
     for _, invitations in groupby(found.found, key=person_key):
         group = tuple(invitations)
         first = group[0]

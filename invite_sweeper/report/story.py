@@ -226,7 +226,7 @@ def _how(mode: str | None, end: RunFinished) -> tuple[str, str]:
         label = Reason.CIRCUIT_BREAKER.label.capitalize()
     elif mode == "dry-run" and status is Status.REFUSED:
         label = "a sweep would be refused"
-    failed = sum(each.error is not None for each in end.organizations)
+    failed = sum(organization.error is not None for organization in end.organizations)
     if failed not in {0, len(end.organizations)}:
         done += f"; {failed:,} of {len(end.organizations):,} organizations failed"
     return label, done
