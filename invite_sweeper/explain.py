@@ -76,7 +76,8 @@ class Explainer:
             decision: After them.
             goes_at: The day on which it goes, by the limits and the wait of `notice`.
         """
-        announcement, invitation = decision.announcement, decision.invitation
+        announcement = decision.announcement
+        invitation = decision.invitation
         explained = [
             (entry, result, [(self._key_text(entry, key, invitation), each) for key, each in keys])
             for entry, result, keys in self._selector.explain(invitation)
@@ -118,7 +119,8 @@ class Explainer:
         return f"{key} is {expected}, the invitation has {has}"
 
     def _actual_text(self, invitation: Invitation, key: str) -> str:
-        sent_at, inviter = invitation.sent_at, invitation.inviter_label
+        sent_at = invitation.sent_at
+        inviter = invitation.inviter_label
         age = _days_text(self._now - sent_at) if sent_at is not None else ""
         projects = [(invitation.scope_id, invitation.project_name or "")]
         if invitation.source.is_organization_level:

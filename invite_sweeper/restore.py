@@ -238,9 +238,12 @@ async def plan_restore(
         )
     owners: dict[str, Mapping[str, str]] = {}
     members: dict[tuple[str, ...], Mapping[str, str] | ListUnreadable] = {}
-    to_invite, there, barred = [], [], []
+    to_invite = []
+    there = []
+    barred = []
     for one in deletions.lines:
-        place, organization = one.key[:3], by_id[one.org_id]
+        place = one.key[:3]
+        organization = by_id[one.org_id]
         reader = organization.client.reader
         try:
             if one.org_id not in owners:
@@ -270,7 +273,8 @@ async def plan_restore(
 
 def _with_roles_of_entries(line: Planned) -> Planned:
     """Return what is invited again: with the roles of all entries."""
-    roles, in_projects = dict.fromkeys(line.roles), dict.fromkeys(line.project_roles)
+    roles = dict.fromkeys(line.roles)
+    in_projects = dict.fromkeys(line.project_roles)
     for entry in line.entries:
         if entry.project_id is None:
             roles |= dict.fromkeys(entry.roles)
@@ -363,7 +367,9 @@ class Restorer:
         self._sent_s.append(now_s())
         self._log.write(one.as_event(Intent, rule=one.rule))
         await self._log.sync()
-        started_s, attempts, sending = now_s(), 0, Sending()
+        started_s = now_s()
+        attempts = 0
+        sending = Sending()
         for wait_s in (*_BACKOFF_S, 0.0):
             sending = await self._post(one)
             attempts += sending.attempts
@@ -383,7 +389,8 @@ class Restorer:
 
     async def _post(self, one: Planned) -> Sending:
         """Send one POST; a stop may cut it off before its response."""
-        inviter, sending = self._organizations[one.org_id].client.inviter(), Sending()
+        inviter = self._organizations[one.org_id].client.inviter()
+        sending = Sending()
         grace = self._result.command.policy.execution.grace
         send = inviter.invite(_with_roles_of_entries(one), sending)
         try:

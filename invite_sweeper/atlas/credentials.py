@@ -200,7 +200,8 @@ def read_credentials(environment: Mapping[str, str], *, suffix: str = "") -> Cre
             hint=f"Set {missing[0]} or {missing[0]}_FILE as well.",
         )
     *ids, secret = (values[name] for name in kinds[kind])
-    actor, name = (ids or ["token"])[0], found[kind][0]
+    actor = (ids or ["token"])[0]
+    name = found[kind][0]
     if ":" in actor:  # the separator in Basic and Digest
         raise UsageError(f"The value of {name} contains a colon.")
     if kind is CredentialsKind.API_KEY and actor.startswith("mdb_sa_"):
@@ -218,7 +219,8 @@ def _variable(name: str, environment: Mapping[str, str]) -> str:
 
 def _read_value(name: str, environment: Mapping[str, str]) -> str:
     """Return the value of a variable, or of the file that its `_FILE` names; "" without one."""
-    text, variable = environment.get(name, ""), _variable(name, environment)
+    text = environment.get(name, "")
+    variable = _variable(name, environment)
     if variable != name:
         if text:
             raise UsageError(f"{name} and {variable} are both set.", hint="Set only one of them.")

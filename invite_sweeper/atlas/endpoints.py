@@ -260,7 +260,8 @@ def build_path(
     is_known = is_known and bool(username) is endpoint.by_username
     if not is_known or is_paged is not endpoint.paged or not all(map(is_atlas_id, ids)):
         raise InvalidRequest(f"invalid request: {endpoint.method} {endpoint.template}")
-    path, query = endpoint.template.format(*ids), endpoint.query
+    path = endpoint.template.format(*ids)
+    query = endpoint.query
     if since is not None:
         query = f"{query}&minDate={since:%Y-%m-%dT%H:%M:%SZ}"
     if username is not None:

@@ -178,7 +178,8 @@ class AuditDirectory:
     def warnings(self) -> tuple[RunWarning, ...]:
         """Return what is not known of earlier runs; raises as `reader`."""
         reader = self.reader()
-        files, head = reader.files, reader.head
+        files = reader.files
+        head = reader.head
         if head is not None and not reader.is_last_file_missing:
             return ()
         if head is not None:
@@ -206,7 +207,8 @@ class AuditDirectory:
             DamagedLog: The last file was cut, changed or lengthened, or `HEAD` does not know it.
         """
         end = self.reader()
-        files, head = end.files, end.head
+        files = end.files
+        head = end.head
         number = max((file.number for file in files), default=0)
         if head is not None:
             number = max(number, head.number)

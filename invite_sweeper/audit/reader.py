@@ -446,7 +446,8 @@ class LogReader:
         if self.head is not None:
             self.head.check(chain, self.last_hash)
         if chain.lines:
-            self.last_hash, self._last_name = chain.last_hash, file.name
+            self.last_hash = chain.last_hash
+            self._last_name = file.name
 
     def _continued(self) -> Continued | None:
         """Return what the next file must continue; None where the files before are not known."""

@@ -163,7 +163,8 @@ def _show_history_of(record: RunRecord, history: HistoryReader) -> bool:
 
 def _show_history(shown: "_Shown", history: HistoryReader, username: str | None) -> None:
     """Print what all runs did with the people who are asked for; say it where no line matches."""
-    console, is_any = stdout_console(), False
+    console = stdout_console()
+    is_any = False
     for lines in shown.read(lambda chain: (history.read(chain),)):
         terminal.show_lines(console, lines, history.names)
         is_any = is_any or bool(lines)

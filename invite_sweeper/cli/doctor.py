@@ -120,7 +120,8 @@ class _Doctor(Checks):
 
     async def run(self, *, notify: bool) -> DiagnosisResult:
         """Check this machine and the receivers, then make a dry run without a log."""
-        session, policy = self._session, self._session.policy
+        session = self._session
+        policy = self._session.policy
         self.add(
             "policy",
             f"{session.options.policy} is valid: {pluralize(len(policy.rules), 'rule')}, "
@@ -150,7 +151,8 @@ class _Doctor(Checks):
         return self.result(names)
 
     def _check_files(self) -> None:
-        options, directory = self._session.options, self._session.directory
+        options = self._session.options
+        directory = self._session.directory
         with self.step("outputs"):
             check_outputs(self._session)
         if (path := options.metrics_file) is not None:
@@ -162,7 +164,8 @@ class _Doctor(Checks):
             self.add("audit directory", f"{directory.path} can be written; no run holds its lock.")
 
     def _check_earlier_runs(self, history: History) -> None:
-        name, directory = "earlier runs", self._session.directory
+        name = "earlier runs"
+        directory = self._session.directory
         for warning in directory.warnings():
             if warning.level != WarningLevel.REMARK:
                 hint = "Restore the file from a copy, if it is not lost."
@@ -379,7 +382,8 @@ class _Doctor(Checks):
 
         The events are an account of who was invited that does not depend on any list.
         """
-        org_id, since = reading.id, self._session.now - timedelta(days=_EVENT_DAYS)
+        org_id = reading.id
+        since = self._session.now - timedelta(days=_EVENT_DAYS)
         events = await reading.organization.client.reader.invitation_events(org_id, since)
         if isinstance(events, ListUnreadable):
             self.add("events", f"Not checked. {events.reason}")

@@ -115,7 +115,8 @@ def _history(session: Session, lines: Sequence[HistoryLine], *, is_pending: bool
     is_back, words = _way_back(lines)
     is_in_policy = last.org_id in session.policy.organization_ids
     restores = last.username is not None and is_in_policy and not (is_back or is_pending)
-    command, advisor = "", session.advisor
+    command = ""
+    advisor = session.advisor
     if last.username is not None:
         glob = exact_glob(last.username)
         command = advisor.restore(glob, *words) if restores else advisor.history(glob)

@@ -142,7 +142,8 @@ class _SweepCommand:
 
     async def _sweep(self) -> tuple[RunRecord, TerminalView]:
         """Run the sweep; return its record, and what the operator saw of it."""
-        session, options = self._session, self._session.options
+        session = self._session
+        options = self._session.options
         self._history = history = session.read_history(max_age=self._max_age)
         held = history.announcements(str(session.base_url))
         self._seen = SeenAnnouncements(held.keys())
@@ -240,7 +241,8 @@ class _SweepCommand:
 
         The metrics say which receiver failed, so they come after the notifications.
         """
-        session, options = self._session, self._session.options
+        session = self._session
+        options = self._session.options
         finished_at = datetime.now(UTC)
         notified = await self._notify(record, finished_at)
         has_metrics = options.metrics_file is not None or options.pushgateway is not None
@@ -337,7 +339,8 @@ def _show_end_at_question(session: Session, record: RunRecord) -> None:
 
 def check_outputs(session: Session) -> None:
     """Raise RunError if an output is an input, another output, not ours, or cannot be written."""
-    options, directory = session.options, session.directory
+    options = session.options
+    directory = session.directory
     outputs = {"--out": options.out, "--metrics-file": options.metrics_file}
     inputs = [("the policy", options.policy)]
     if options.plan is not None and is_file(options.plan):

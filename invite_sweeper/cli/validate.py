@@ -52,7 +52,8 @@ def validate(path: Path, output: str) -> None:
 
     Example: invite-sweeper validate config/policy.yaml
     """
-    today, names = datetime.now(UTC).date(), credentials_variables(os.environ)
+    today = datetime.now(UTC).date()
+    names = credentials_variables(os.environ)
     policy, issues = check_policy(read_policy(path), today, names)
     errors = tuple(each for each in issues if each.severity is Severity.ERROR)
     # The hint of other commands is to run this one.

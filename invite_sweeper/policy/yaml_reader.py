@@ -197,7 +197,8 @@ class Document:
         if name == "str":
             if not _SURROGATE.search(text):
                 return text
-            message, hint = "contains half a surrogate pair", "write the character itself"
+            message = "contains half a surrogate pair"
+            hint = "write the character itself"
         elif name in ("int", "float") and ":" in text:
             message = f"{_subject(path, text)} is read as a number in base 60"
             hint = "write it without colons, or quote it if it is a string"

@@ -279,7 +279,8 @@ class Metrics(NamedTuple):
 
     def _run(self) -> Iterator[_Family]:
         """Yield the metrics of the run's file; of a command that began no run, the version."""
-        record, number = self.record, self.record.file.number
+        record = self.record
+        number = self.record.file.number
         info = {
             "version": record.start.tool_version or __version__,
             "run_number": str(number or ""),

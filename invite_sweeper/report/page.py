@@ -134,7 +134,8 @@ def read_page(
             hint=f"Name another period with --since and --until; list the runs: "
             f"{advisor.show_all()}",
         )
-    log, story = tell_verification(found, files[0].path.parent), tell(newest, advisor)
+    log = tell_verification(found, files[0].path.parent)
+    story = tell(newest, advisor)
     is_damaged = found.verdict is Verdict.DAMAGED
     is_read = runs.runs[-1].status is not Status.DAMAGED
     is_of_others = any(each.file != newest.file.name for each in found.unfinished)
@@ -170,7 +171,8 @@ def _title(runs: PeriodReader, nights: Sequence[Night]) -> str:
     if len(nights) > 1:
         return f"Invitation sweeps from {nights[0].day} to {nights[-1].day}"
     mode = runs.runs[-1].mode if len(runs.runs) == 1 else ""
-    name, night = _TITLES.get(mode, "Invitation sweep"), runs.runs[-1].night
+    name = _TITLES.get(mode, "Invitation sweep")
+    night = runs.runs[-1].night
     return f"{name}, {night}" if night is not None else name
 
 
@@ -180,10 +182,12 @@ def _verdict(
     """Return what a period comes to; of a single run the headline of its story."""
     if not nights:
         return story.headline
-    label, style = "Nothing needs attention", Status.DONE.style
+    label = "Nothing needs attention"
+    style = Status.DONE.style
     if attention:
         is_bad = story.headline.style == "bad"
-        label, style = "Needs attention", "bad" if is_bad else Status.PARTLY_DONE.style
+        label = "Needs attention"
+        style = "bad" if is_bad else Status.PARTLY_DONE.style
     during = pluralize(len(runs.runs), "run")
     return StoryLine(label, f"{tell_counts(nights)} by {during}", style)
 
@@ -250,7 +254,8 @@ def _last_sweep(runs: PeriodReader, advisor: Advisor) -> Iterator[Attention]:
 
 
 def _about(record: RunRecord) -> Iterator[tuple[str, str]]:
-    start, end = record.start, record.end
+    start = record.start
+    end = record.end
     yield "Mode", start.mode
     yield "Atlas", start.base_url
     yield "Credentials", ", ".join(dict.fromkeys(start.actors.values()))

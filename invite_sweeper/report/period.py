@@ -307,7 +307,8 @@ class PeriodReader:
         if record.mode == "sweep":
             self.last_sweep = record
         if run.pending is not None:
-            self.scan, self.scan_pending = record, run.pending
+            self.scan = record
+            self.scan_pending = run.pending
         if run.night is not None:
             self.policies.add(record, run.night)
         self._settle(found.recovering, file.number)
@@ -338,7 +339,8 @@ class PeriodReader:
         """Add each request of a sweep, and how long its invitation had been due."""
         organizations = record.end.organizations if record.end is not None else ()
         names = {each.id: each.name for each in organizations if each.name is not None}
-        policy, dates = self.policies.policy_of(record), None
+        policy = self.policies.policy_of(record)
+        dates = None
         if policy is not None and began is not None:
             dates = dates_of(policy, began, names)
         for key, row in found.rows.items():
@@ -373,15 +375,21 @@ def _night_run(
     record: RunRecord, began: datetime | None, status: Status, announced: int
 ) -> NightRun:
     """Return what is kept of a run; of a killed one its counts are those of its lines."""
-    end, outcomes, mode = record.end, record.outcomes, record.mode
-    is_sweep, is_restore = mode == "sweep", mode == "restore"
+    end = record.end
+    outcomes = record.outcomes
+    mode = record.mode
+    is_sweep = mode == "sweep"
+    is_restore = mode == "restore"
     if end is not None:
-        deleted, restored, failed = end.deleted, end.restored, end.failed
+        deleted = end.deleted
+        restored = end.restored
+        failed = end.failed
         announced = end.announced
     else:
         deleted = outcomes[Outcome.DELETED]
         deleted += record.recovered.deleted if record.recovered is not None else 0
-        restored, failed = outcomes[Outcome.RESTORED], outcomes[Outcome.FAILED]
+        restored = outcomes[Outcome.RESTORED]
+        failed = outcomes[Outcome.FAILED]
     return NightRun(
         number=record.file.number,
         mode=mode,
@@ -450,7 +458,8 @@ def nights_of(runs: Sequence[NightRun], period: Period, first: date | None) -> I
             by_day.setdefault(run.night, []).append(run)
     if not by_day:
         return
-    day, last = max(period.first, first or min(by_day)), max(by_day)
+    day = max(period.first, first or min(by_day))
+    last = max(by_day)
     while day <= last:
         yield _night(day, by_day.get(day, ()))
         day += _NIGHT

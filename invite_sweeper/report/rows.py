@@ -163,7 +163,8 @@ _OWNER: Final = "OWNER"
 
 
 def _detail(event: OutcomeLine) -> str:
-    status, code = event.http_status, event.error_code
+    status = event.http_status
+    code = event.error_code
     reason = event.reason or describe_answer(status, code)
     if event.reason is None and event.replaces is not None:  # version 0.2 recorded no reason
         reason = f"still listed after {event.replaces}"

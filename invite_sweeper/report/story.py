@@ -524,7 +524,8 @@ def describe_stale(end: RunFinished) -> str:
 
 def _forecast(forecast: Forecast) -> str:
     """Return what becomes stale soon, by the policy's rules."""
-    week, month = forecast.stale_within_7d, forecast.stale_within_30d
+    week = forecast.stale_within_7d
+    month = forecast.stale_within_30d
     return f"{week:,} more become stale within 7 days, {month:,} within 30"
 
 

@@ -88,12 +88,15 @@ def pending_tables(record: RunRecord, advisor: Advisor) -> Iterator[Table]:
 
     Whom a sweep sent a request for is in the tables of the period.
     """
-    end, found = record.end or RunFinished(exit_code=0), read_rows(record)
-    show, keep = advisor_of(record, advisor).show, end.keep_entries
+    end = record.end or RunFinished(exit_code=0)
+    found = read_rows(record)
+    show = advisor_of(record, advisor).show
+    keep = end.keep_entries
     found.rows = {key: row for key, row in found.rows.items() if not row.outcome}
     is_dry_run = record.mode == "dry-run"
     caption = "Invitations that would be deleted" if is_dry_run else "Planned, and nothing was sent"
-    rows, total = found.first(MAX_TABLE_ROWS), len(found.rows)
+    rows = found.first(MAX_TABLE_ROWS)
+    total = len(found.rows)
     yield from _invitations("invitations", caption, rows, total, show())
     if is_dry_run:
         caption, event = announced_as(record)

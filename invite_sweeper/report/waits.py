@@ -51,7 +51,8 @@ class Waits:
     @property
     def text(self) -> str:
         """The median, and what 95 % took at most; empty without a deletion."""
-        median, longest = self.within(50), self.within(95)
+        median = self.within(50)
+        longest = self.within(95)
         not_known = f"of {pluralize(self._unknown, 'deletion')} it is not known"
         if median is None or longest is None:
             return not_known if self._unknown else ""

@@ -59,7 +59,8 @@ class Command:
     @cached_property
     def limits(self) -> Limits:
         """The limits of the command; with shards, this shard's part of them."""
-        limits, shard = self.policy.limits, self.shard
+        limits = self.policy.limits
+        shard = self.shard
         if shard is None:
             return limits
         divided = ("max_deletions", "max_unreadable_projects")
@@ -79,7 +80,8 @@ class Command:
     @cached_property
     def before(self) -> CompleteRun | None:
         """What the last complete runs of the same scope left; None without one."""
-        scope, today = scope_sha256(self.policy), self.now.date()
+        scope = scope_sha256(self.policy)
+        today = self.now.date()
         return self.history.last_complete(scope, self.base_url, today)
 
     def steps(self) -> tuple[Step, ...]:

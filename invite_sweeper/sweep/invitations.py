@@ -146,7 +146,8 @@ def _all_stale(entries: Sequence[Decision]) -> Iterator[Decision]:
     """
     rows = _rows_by_list(entries)
     count = rows[_list_of(entries[0])]
-    deleted_rows, other_entries = entries[:count], entries[count:]
+    deleted_rows = entries[:count]
+    other_entries = entries[count:]
     other_rows: dict[str, list[Invitation]] = {
         row.invitation.invitation_id: [] for row in deleted_rows
     }

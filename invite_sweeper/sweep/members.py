@@ -39,7 +39,8 @@ class MemberCheck:
         Raises:
             RunError: A response concerned the run, not the list.
         """
-        command, organization = self._result.command, self._builder.organization
+        command = self._result.command
+        organization = self._builder.organization
         policy = command.policy
         if not any(entry.inviter_gone for entry in (*policy.rules, *policy.keep)):
             return

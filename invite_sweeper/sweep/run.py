@@ -55,7 +55,8 @@ async def run_sweep(
 
 async def _take_steps(result: Result, log: AuditLog, stop: StopRequest, pauses: PauseWatch) -> None:
     """Take the steps of a sweep in their order; each may raise the error that ends the run."""
-    command, organizations = result.command, result.organizations
+    command = result.command
+    organizations = result.organizations
     log.write(command.run_started(organizations, log.file.number))
     await log.sync()
     result.warn(*log.warnings)
@@ -110,7 +111,8 @@ def _deletions(plans: Sequence[OrganizationPlan]) -> list[Planned]:
 
 def foretell(result: Result) -> None:
     """Set when what the limits leave for later goes, and in a dry run what becomes stale soon."""
-    command, plans = result.command, result.plans
+    command = result.command
+    plans = result.plans
     result.nights_left = nights_left(plans, command)
     result.limit_free_at = limit_free_at(plans, command)
     if command.dry_run:

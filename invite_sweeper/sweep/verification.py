@@ -113,7 +113,8 @@ async def _read_until_gone(
         shown: Gets the numbers of the deletions that each list still shows. A list that was not
             read, or that still showed some when a wait was cancelled, is not in it.
     """
-    command, reader = result.command, organization.client.reader
+    command = result.command
+    reader = organization.client.reader
 
     async def read(ref: ListRef) -> None:
         entries = await reader.invitations(ref.project, ref.source)
