@@ -516,12 +516,21 @@ class SavedPlan(NamedTuple):
     sha256: str
 
 
-def read_plan(path: Path) -> SavedPlan:
+def read_plan(path: Path, *, policy: str = "") -> SavedPlan:
     """Return the plan in the file of a dry run, whose whole chain is checked.
+
+    Args:
+        policy: The policy file, for the command that makes another plan; empty if not known.
 
     Raises:
         GuardRefused: It is not the whole file of a dry run that made a plan.
     """
+
+    def refused(message: str) -> GuardRefused:
+        option = ("--policy", policy) if policy else ()
+        hint = f"Create a new plan with: {command('plan', *option)}"
+        return GuardRefused(message, hint=hint, reasons=(Reason.PLAN,))
+
     chain = FileChain(RunFile.of(path), hashed=True)
     events: list[Event] = []
     try:
@@ -530,18 +539,14 @@ def read_plan(path: Path) -> SavedPlan:
             if isinstance(event, RunStarted | Planned | RunFinished):
                 events.append(event)
     except DamagedFile as error:
-        raise _refused(f"The plan {path} was changed: {error.message}") from None
+        raise refused(f"The plan {path} was changed: {error.message}") from None
     match events:
         case [RunStarted(mode="dry-run") as start, *between, RunFinished() as end]:
             if not end.plan_made or end.exit_code not in COMPLETE_EXIT_CODES:
-                raise _refused(f"The dry run of {path} ended with exit code {end.exit_code}.")
+                raise refused(f"The dry run of {path} ended with exit code {end.exit_code}.")
             planned = tuple(event for event in between if isinstance(event, Planned))
             return SavedPlan(path, start, planned, chain.sha256)
         case [RunStarted(mode="dry-run"), *_]:
-            raise _refused(f"The plan {path} was cut off, or its dry run did not finish.")
+            raise refused(f"The plan {path} was cut off, or its dry run did not finish.")
         case _:
-            raise _refused(f"{path} is not the file of a dry run.")
-
-
-def _refused(message: str) -> GuardRefused:
-    return GuardRefused(message, hint="Create a new plan with `plan`.", reasons=(Reason.PLAN,))
+            raise refused(f"{path} is not the file of a dry run.")

@@ -23,6 +23,7 @@ from invite_sweeper.endings import ExitCode, exact_glob
 from invite_sweeper.explain import Explainer, Explanation
 from invite_sweeper.models import ListUnreadable, Source
 from invite_sweeper.sweep.invitations import person_key
+from invite_sweeper.sweep.organization import Reading
 from invite_sweeper.text import (
     Globs,
     casefold_lookalike,
@@ -121,7 +122,6 @@ async def search(
         close = () if is_known else close_names(terms, _all_names(session, found))
     end = found.result.finished()
     readings = found.result.readings
-    scopes = [reading.scope for reading in readings if reading.scope is not None]
     return Search(
         terms=tuple(terms),
         now=session.now,
@@ -131,7 +131,7 @@ async def search(
         organizations=[
             OrganizationName(reading.id, reading.organization.name) for reading in readings
         ],
-        out_of_scope=[project.name for scope in scopes for project in scope.excluded],
+        out_of_scope=[*_excluded_projects(readings)],
         unreadable=[*found.unread()],
         found=explanations,
         history=list(past),
@@ -157,6 +157,14 @@ def _first_sent(explanations: Iterable[Explanation]) -> dict[str, datetime]:
             earliest = since.get(explanation.org_id, sent_at)
             since[explanation.org_id] = min(sent_at, earliest)
     return since
+
+
+def _excluded_projects(readings: Sequence[Reading]) -> Iterator[str]:
+    """Yield the projects that the policy excludes; of several organizations with theirs."""
+    for reading in readings:
+        for project in reading.scope.excluded if reading.scope is not None else ():
+            where = reading.organization.name or reading.id
+            yield project.name if len(readings) == 1 else f"{project.name} of {where}"
 
 
 async def _explain_all(found: Look, terms: Sequence[str]) -> list[Explanation]:

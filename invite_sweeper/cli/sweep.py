@@ -149,7 +149,8 @@ class _SweepCommand:
         self._seen = SeenAnnouncements(held.keys())
         saved = None
         if options.plan is not None:  # an empty name, such as of an unset variable, is an error
-            saved = read_plan(session.directory.find(options.plan).path)
+            path = session.directory.find(options.plan).path
+            saved = read_plan(path, policy=str(options.policy))
         command = session.command(
             history,
             dry_run=options.dry_run,

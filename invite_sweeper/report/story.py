@@ -20,6 +20,7 @@ from invite_sweeper.counts import Counts
 from invite_sweeper.endings import (
     DAMAGED_ADVICE,
     UNFINISHED_ADVICE,
+    UNFINISHED_PLAN_ADVICE,
     Advisor,
     ExitCode,
     Reason,
@@ -170,12 +171,16 @@ def _tell_killed(run: RunRecord) -> Story:
         invitations = pluralize(run.open_invitations, "invitation")
         parts.append(f"{invitations} sent without an outcome")
         messages.append(f"Without an outcome: {invitations}.")
+    advice = UNFINISHED_ADVICE
     left = run.planned - run.outcomes.total()
-    if left > 0:
+    if run.mode == "dry-run":
+        advice = UNFINISHED_PLAN_ADVICE
+        parts.append(f"{run.planned:,} planned so far")
+    elif left > 0:
         parts.append(f"{left:,} of {run.planned:,} planned without an outcome")
         messages.append(f"Without an outcome: {pluralize(left, 'planned deletion')}.")
     done = ", ".join(parts) or "it has no last line"
-    attention = Attention("The run has no end", tuple(messages), UNFINISHED_ADVICE)
+    attention = Attention("The run has no end", tuple(messages), advice)
     return Story(
         headline=_headline(run, Status.UNFINISHED.label, done, run.start.organizations),
         lines=tuple(_which_run(run)),

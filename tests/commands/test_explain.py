@@ -300,3 +300,17 @@ async def test_record_of_atlas_that_cannot_be_read_is_left_out(cli, fault):
     cli.sim.faults.add(fault, path=f"*{FEED}", times=None)
     result = await ask(cli, "ada@example.com", verbose=True)
     assert (len(result.found), result.activity, result.exit_code) == (1, {}, 0)
+
+
+async def test_excluded_projects_of_several_organizations_are_named_with_theirs(cli):
+    cli.sim.add_project("vault-prod")
+    cli.sim.add_organization(OTHER, "Elsewhere")
+    cli.sim.add_project("vault-prod", org_id=OTHER)
+    token = cli.sim.add_token(OTHER).environment()
+    cli.keys["organizations"] = [ORG_ID, {"id": OTHER, "credentials": "OTHER"}]
+    cli.keys["projects"] = {"exclude": ["vault-*"]}
+    result = await ask(cli, "nobody", **{f"{key}_OTHER": value for key, value in token.items()})
+    assert result.out_of_scope == [
+        "vault-prod of Example Industries",
+        "vault-prod of Elsewhere",
+    ]

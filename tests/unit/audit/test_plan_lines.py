@@ -133,3 +133,11 @@ class TestSavedPlan:
         path = dry_run(directory)
         path.write_bytes(path.read_bytes().replace(old, new, 1) if old else new)
         check_refused(path, message)
+
+
+def test_a_file_that_is_no_plan_is_refused_with_the_command_that_makes_one(tmp_path):
+    path = tmp_path / "other.jsonl"
+    path.write_text("not a plan\n", encoding="utf-8")
+    with pytest.raises(GuardRefused) as refusal:
+        read_plan(path, policy="my policy.yaml")
+    assert refusal.value.hint.endswith("plan --policy 'my policy.yaml'")

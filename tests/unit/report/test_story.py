@@ -7,11 +7,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from audit.runs import planned
+from audit.runs import planned, started
 from builders import NOW
 from prometheus_client.parser import text_string_to_metric_families
 from report.reading import ADVISOR, Reader, on_terminal, page_of, run_message, words
-from report.scenes import SCENES, recorded, run
+from report.scenes import SCENES, Run, recorded, run
 from rich.cells import cell_len
 
 from invite_sweeper.audit import AuditDirectory
@@ -217,3 +217,13 @@ def as_text(story: Story, seen: tuple[StoryLine, ...]) -> str:
         texts.append(f"! {each.text}")
         texts += [f"  -> {each.advice}"] if each.advice else []
     return "\n".join([*texts, *(f"({each})" for each in story.remarks), ""])
+
+
+def test_dry_run_that_was_killed_has_no_outcomes_and_its_advice_is_another_plan(tmp_path):
+    scene = Run((planned(1), planned(2)), None, started(mode="dry-run"))
+    record = recorded(scene, AuditDirectory(tmp_path))
+    story = tell(record, ADVISOR)
+    text = " ".join(message for item in story.attention for message in item.messages)
+    assert "outcome" not in text + story.headline.text
+    assert story.headline.text.startswith(f"{record.planned} planned so far")
+    assert "make another one" in story.attention[0].advice
