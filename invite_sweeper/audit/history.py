@@ -497,13 +497,14 @@ class History:
         """Count an invitation that is gone; -1 times where a later outcome counts in its place."""
         if outcome not in _GONE:
             return
-        self._gone_users.add(event.user_key, times)
+        user_key = event.user_key
+        self._gone_users.add(user_key, times)
         if outcome != Outcome.DELETED:
             return
         if held := self._announcements.get(run.record.start.base_url):
             held.pop(announcement_key(event), None)
         if not run.is_old:
-            org_id, name = event.user_key
+            org_id, name = user_key
             user = casefold_lookalike(name)
             places = {event.scope_id}
             for entry in event.entries:

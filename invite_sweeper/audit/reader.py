@@ -205,7 +205,7 @@ def _decompressed(path: Path, file: IO[bytes]) -> IO[bytes]:
     return file
 
 
-class ChainLine(NamedTuple):
+class ChainLine(msgspec.Struct, frozen=True, gc=False):
     """A line whose place in its file was checked.
 
     Attributes:
@@ -345,6 +345,7 @@ class FileChain:
                     self._check_last(number, raw)
                 if number == 1:
                     self._check_first(raw, header)
+                    self.first = ChainLine(1, raw, header, line_hash(raw))
                 elif (
                     header.prev != self.last_hash
                     or header.seq != number
@@ -352,9 +353,8 @@ class FileChain:
                 ):
                     raise DamagedFile(self.file.path, number, f"does not follow line {number - 1}")
                 self.lines = number
-                self.last_hash = line_hash(raw)
+                self.last_hash = sha256(raw).hexdigest()  # `line_hash`, without its call
                 self.last = ChainLine(number, raw, header, self.last_hash)
-                self.first = self.first or self.last
                 yield self.last
 
     def _check_last(self, number: int, raw: bytes) -> None:
