@@ -116,9 +116,8 @@ def test_sweep_of_a_scenario_with_problems_meets_them(simulated, words, codes, r
     assert len(simulation.lines("outcome")) == summary["stale"] * (code != 3)
 
 
-@pytest.mark.needs("faketime")
-def test_printed_nights_announce_first_and_delete_three_days_later(simulated):
-    simulation = simulated("nights")
+def run_printed_nights(simulation):
+    """Run the loop that `simulate` prints for the scenario nights."""
     wait_until(lambda: "# A policy that fits:" in simulation.printed.read_text("utf-8"))
     lines = simulation.printed.read_text("utf-8").splitlines()
     (line,) = [each for each in lines if "faketime" in each and "for" in each.split()]
@@ -130,6 +129,12 @@ def test_printed_nights_announce_first_and_delete_three_days_later(simulated):
         check=True,
         timeout=120,
     )
+
+
+@pytest.mark.needs("faketime")
+def test_printed_nights_announce_first_and_delete_three_days_later(simulated):
+    simulation = simulated("nights")
+    run_printed_nights(simulation)
     days = [each["ts"][:10] for each in simulation.lines("run_started")]
     assert len(days) == len(set(days)) == 5
     announced = {each["invitation_id"]: each["ts"][:10] for each in simulation.lines("announced")}
@@ -143,17 +148,7 @@ def test_printed_nights_announce_first_and_delete_three_days_later(simulated):
 @pytest.mark.needs("faketime")
 def test_plan_and_its_approved_sweep_are_rehearsed_within_one_night(simulated):
     simulation = simulated("nights", "--runs-per-night", "2")
-    wait_until(lambda: "# A policy that fits:" in simulation.printed.read_text("utf-8"))
-    lines = simulation.printed.read_text("utf-8").splitlines()
-    (line,) = [each for each in lines if "faketime" in each and "for" in each.split()]
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    subprocess.run(
-        ["sh", "-c", line],
-        cwd=simulation.folder,
-        env=simulation.environment | {"PATH": path},
-        check=True,
-        timeout=120,
-    )
+    run_printed_nights(simulation)
     runs = [(each["mode"], each["now"][:10]) for each in simulation.lines("run_started")]
     nights = [runs[number : number + 2] for number in range(0, len(runs), 2)]
     assert [[mode for mode, _ in night] for night in nights] == [["dry-run", "sweep"]] * 5
