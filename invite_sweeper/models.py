@@ -1,19 +1,18 @@
-"""The values that all parts share: projects, invitations, sources, outcomes and results.
+"""The values that all parts share: sources, projects, invitations, and lists that were not read.
 
 A value claims only what Atlas returned; what it did not return is None or empty.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from operator import attrgetter
-from typing import Any, ClassVar, Final, NamedTuple, Self, TypeAlias, TypeVar
+from typing import Any, ClassVar, Final, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 from typing_extensions import override
 
 from invite_sweeper.endings import FactEnum
-from invite_sweeper.errors import RunError
 from invite_sweeper.json_text import to_json
 from invite_sweeper.text import casefold_lookalike, casefold_visible
 
@@ -98,6 +97,13 @@ class MembershipStatus(StrEnum):
     """Not a value of Atlas: recorded when Atlas responds that the user does not exist."""
 
 
+MAX_PEOPLE: Final = 500
+"""How many people an organization may have by default, pending ones included.
+
+Source: the Atlas documentation, "Atlas Service Limits" (read 2026-11).
+"""
+
+
 class Seats(NamedTuple):
     """The people who count towards the limit of an organization.
 
@@ -113,13 +119,6 @@ class Seats(NamedTuple):
     def __str__(self) -> str:
         """Return it in words: `312 of 500 people, 74 pending`."""
         return f"{self.people:,} of {MAX_PEOPLE:,} people, {self.pending:,} pending"
-
-
-MAX_PEOPLE: Final = 500
-"""How many people an organization may have by default, pending ones included.
-
-Source: the Atlas documentation, "Atlas Service Limits" (read 2026-11).
-"""
 
 
 INVITATION_LIFETIME: Final = timedelta(days=30)
@@ -228,13 +227,13 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     @property
     def evidence(self) -> tuple[object, ...]:
         """Everything that Atlas showed of it but the status, whatever the order."""
-        return tuple(map(_without_order, _shown_of_entry(self)))
+        return tuple(map(_without_order, _evidence_of_entry(self)))
 
 
 def is_status_within(approved: str | None, now: str | None) -> bool:
     """Return whether a status is one that the approval of another one covers.
 
-    The end of an invitation that was PENDING passes by itself. A rejection is somebody's answer.
+    The end of an invitation that was PENDING passes by itself. A rejection is the person's answer.
     """
     if approved == now:
         return True
@@ -364,7 +363,10 @@ class Invitation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
         Two answers about an unchanged invitation have the same. What the scope adds is left out.
         """
-        return (casefold_visible(self.username or ""), *map(_without_order, _shown(self)))
+        return (
+            casefold_visible(self.username or ""),
+            *map(_without_order, _evidence_of_invitation(self)),
+        )
 
     @property
     def all_roles(self) -> tuple[str, ...]:
@@ -394,11 +396,14 @@ class Invitation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     def as_event(self, kind: type[_EventT], **more: Any) -> _EventT:  # noqa: ANN401  its own fields
         """Return an event of the audit log about it, with the fields of that event alone."""
-        return kind(*_values(self), **more)  # by position: each deletion has three events
+        return kind(*_field_values(self), **more)  # by position: each deletion has three events
 
 
-_NAMES: Final = Invitation.__struct_fields__
-_shown_of_entry: Final = attrgetter(*(name for name in Entry.__struct_fields__ if name != "status"))
+_field_values: Final = attrgetter(*Invitation.__struct_fields__)
+# The status is compared by `is_status_within`.
+_evidence_of_entry: Final = attrgetter(
+    *(name for name in Entry.__struct_fields__ if name != "status")
+)
 # What the program adds, and names, which may change while the invitation stays the same one; the
 # username is compared as people see it.
 _NOT_EVIDENCE: Final = frozenset(
@@ -412,8 +417,9 @@ _NOT_EVIDENCE: Final = frozenset(
         "inviter_name",
     }
 )
-_values: Final = attrgetter(*_NAMES)
-_shown: Final = attrgetter(*(name for name in _NAMES if name not in _NOT_EVIDENCE))
+_evidence_of_invitation: Final = attrgetter(
+    *(name for name in Invitation.__struct_fields__ if name not in _NOT_EVIDENCE)
+)
 
 Invitations: TypeAlias = tuple[Invitation, ...]
 """The invitations of a list, each once and in Atlas's order."""
@@ -458,95 +464,3 @@ class ProjectGone(msgspec.Struct, frozen=True):
     """A project that no longer exists (404 with `GROUP_NOT_FOUND`); not an error."""
 
     project_id: str
-
-
-class Outcome(StrEnum):
-    """What became of one planned deletion, or of one person in a restore, as the log records it."""
-
-    DELETED = "deleted"
-    """Atlas confirmed it: 204, or 200 or 202 with a JSON object without an error."""
-    ALREADY_GONE = "already_gone"
-    """404, or 400 with `INVALID_INVITATION_ID` or `ALREADY_EXPIRED`; or a removal without a clear
-    answer, after which the user was gone."""
-    FAILED = "failed"
-    """Rejected, or retries are exhausted: the invitation may still exist, or was not sent."""
-    UNKNOWN = "unknown"
-    """No clear response, and nothing that shows what became of the invitation."""
-    SKIPPED = "skipped"
-    """The circuit breaker, the deadline or a signal stopped the sweep before it was sent."""
-    CHANGED = "changed"
-    """The user was read just before, with other facts than in the list: nothing was sent."""
-    ACCEPTED_BEFORE = "accepted_before"
-    """The user is already an active member, and was not removed."""
-    ACCEPTED_DURING = "accepted_during"
-    """The user became an active member while the DELETE was in flight, and was removed."""
-    RESTORED = "restored"
-    """Invited by a restore, and pending again."""
-    ACTIVE = "active"
-    """Added at once by Atlas in a restore, as an active member without an acceptance."""
-    ALREADY_THERE = "already_there"
-    """Invited or a member without the restore (409)."""
-
-
-_OF_RESTORES: Final = frozenset({Outcome.RESTORED, Outcome.ACTIVE, Outcome.ALREADY_THERE})
-OUTCOMES_OF_DELETIONS: Final = tuple(outcome for outcome in Outcome if outcome not in _OF_RESTORES)
-
-
-_FIRST_REFUSAL: Final = 300
-
-
-class Sending(msgspec.Struct, eq=False):
-    """One DELETE, or one POST of a restore: what was sent so far, and what became of it.
-
-    It is mutable because a cancelled deletion returns nothing, and the audit log must still
-    record what was sent and which response had arrived.
-
-    Attributes:
-        outcome: None before the end, and of a POST that Atlas may accept later: a rate limit, no
-            connection.
-        attempts: Requests sent, including those answered with 429, which the policy's
-            `attempts` does not count; the unsigned request of a sign-in is not counted.
-        http_status: Of the last response.
-        error_code: Atlas's `errorCode` in it.
-        fatal_error: Set when the response concerned the run, not this invitation (credentials
-            refused, API version retired): nothing more may be sent.
-        seen_before: The user's status just before the DELETE; None if not requested.
-        seen_after: The status after it, or `gone`.
-        response_pending: The last request has no response yet.
-        reason: Why it is not `deleted`, in words; None where the outcome says it.
-        cancelled: Set by the sweep when nothing more may be sent. The deleter checks it before
-            each request.
-        on_backoff: Called by the deleter before it waits for a retry.
-    """
-
-    outcome: Outcome | None = None
-    attempts: int = 0
-    http_status: int | None = None
-    error_code: str | None = None
-    fatal_error: RunError | None = None
-    seen_before: str | None = None
-    seen_after: str | None = None
-    reason: str | None = None
-    response_pending: bool = False
-    cancelled: bool = False
-    on_backoff: Callable[[], None] | None = None
-
-    @property
-    def may_be_processed(self) -> bool:
-        """Whether Atlas may have received the request."""
-        return self.response_pending or self.http_status is not None
-
-    def end(self, outcome: Outcome | None, fatal_error: RunError | None = None) -> Self:
-        """Set how it ended."""
-        self.outcome = outcome
-        self.fatal_error = fatal_error
-        return self
-
-    def interrupt(self) -> Self:
-        """End with what is certain now."""
-        if self.attempts == 0:  # nothing was sent
-            return self.end(Outcome.SKIPPED)
-        # A 2xx that was not read to its end, or not followed by the look after it, proves nothing.
-        was_refused = self.http_status is not None and self.http_status >= _FIRST_REFUSAL
-        is_unknown = self.response_pending or not was_refused
-        return self.end(Outcome.UNKNOWN if is_unknown else Outcome.FAILED)

@@ -35,7 +35,8 @@ from invite_sweeper.errors import (
     NobodyFound,
     RunError,
 )
-from invite_sweeper.models import Invitation, ListUnreadable, Outcome, Project, Sending
+from invite_sweeper.models import Invitation, ListUnreadable, Project
+from invite_sweeper.outcomes import Outcome, Sending
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.organization import AtlasOrganization, Swept
 from invite_sweeper.sweep.result import Result

@@ -1,6 +1,7 @@
 """One deletion, as a sweep sends it: all its tokens first."""
 
-from invite_sweeper.models import Project, Sending, Source
+from invite_sweeper.models import Project, Source
+from invite_sweeper.outcomes import Sending
 
 
 def place_of(source, project_id, org_id="5efda682a3f2ed2e7dd6cde4"):

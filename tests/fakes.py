@@ -13,13 +13,12 @@ from invite_sweeper.models import (
     Invitation,
     Invitations,
     ListUnreadable,
-    Outcome,
     Project,
     ProjectGone,
     Seats,
-    Sending,
     Source,
 )
+from invite_sweeper.outcomes import Outcome, Sending
 
 
 @dataclass

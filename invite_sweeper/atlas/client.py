@@ -52,7 +52,8 @@ from invite_sweeper.atlas.responses import (
     parse_rate_limit_error,
 )
 from invite_sweeper.errors import UsageError
-from invite_sweeper.models import MAX_CLOCK_SKEW_S, Sending, Source
+from invite_sweeper.models import MAX_CLOCK_SKEW_S, Source
+from invite_sweeper.outcomes import Sending
 from invite_sweeper.policy import Execution
 from invite_sweeper.text import describe_duration
 

@@ -24,14 +24,8 @@ from invite_sweeper.atlas.responses import (
     is_deleted,
 )
 from invite_sweeper.errors import AtlasUnavailable, RunError
-from invite_sweeper.models import (
-    INVITED_STATUSES,
-    Invitation,
-    MembershipStatus,
-    Outcome,
-    Sending,
-    Source,
-)
+from invite_sweeper.models import INVITED_STATUSES, Invitation, MembershipStatus, Source
+from invite_sweeper.outcomes import Outcome, Sending
 from invite_sweeper.text import casefold_visible
 
 

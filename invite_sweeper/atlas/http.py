@@ -33,7 +33,7 @@ from invite_sweeper.atlas.endpoints import Endpoint
 from invite_sweeper.atlas.limits import TokenBucket
 from invite_sweeper.atlas.responses import CANCELLED, RequestFailed, Response, ResponseOrFailure
 from invite_sweeper.errors import UsageError
-from invite_sweeper.models import Sending
+from invite_sweeper.outcomes import Sending
 from invite_sweeper.redaction import SECRETS, Redactor
 
 USER_AGENT: Final = (

@@ -18,13 +18,12 @@ from invite_sweeper.models import (
     SOURCES_OF_USERS,
     Invitation,
     ListUnreadable,
-    Outcome,
     Seats,
-    Sending,
     Source,
     SourceRetired,
     rfc3339,
 )
+from invite_sweeper.outcomes import Outcome, Sending
 from invite_sweeper.text import organization_label, shorten_list
 
 Mode: TypeAlias = Literal["dry-run", "sweep", "restore"]

@@ -35,11 +35,11 @@ from invite_sweeper.models import (
     Invitation,
     InvitationKey,
     ListKey,
-    Outcome,
     Source,
     UserKey,
     parse_timestamp,
 )
+from invite_sweeper.outcomes import Outcome
 from invite_sweeper.text import casefold_lookalike
 
 WINDOW: Final = timedelta(days=100)

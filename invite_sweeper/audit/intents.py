@@ -10,7 +10,8 @@ import msgspec
 
 from invite_sweeper.audit.events import Event, Intent, Mode, OutcomeLine, RunStarted
 from invite_sweeper.audit.reader import RunFile
-from invite_sweeper.models import InvitationKey, Outcome
+from invite_sweeper.models import InvitationKey
+from invite_sweeper.outcomes import Outcome
 
 
 class Unfinished(msgspec.Struct, frozen=True, kw_only=True):

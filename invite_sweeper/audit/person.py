@@ -19,7 +19,8 @@ from invite_sweeper.audit.events import (
 )
 from invite_sweeper.audit.reader import ChainLine, FileChain, RunFile
 from invite_sweeper.audit.search import LineFilter
-from invite_sweeper.models import Invitation, Outcome
+from invite_sweeper.models import Invitation
+from invite_sweeper.outcomes import Outcome
 from invite_sweeper.text import casefold_visible
 
 Place: TypeAlias = tuple[str, ...]

@@ -12,7 +12,8 @@ from typing import Final, TypeVar
 from invite_sweeper.audit.events import LineHeader, OutcomeLine, format_timestamp
 from invite_sweeper.audit.reader import ChainLine, FileChain, LogReader, Record
 from invite_sweeper.errors import DamagedLog
-from invite_sweeper.models import InvitationKey, Outcome
+from invite_sweeper.models import InvitationKey
+from invite_sweeper.outcomes import Outcome
 from invite_sweeper.text import Globs, casefold_visible
 
 _T = TypeVar("_T")

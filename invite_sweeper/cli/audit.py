@@ -40,7 +40,8 @@ from invite_sweeper.cli.streams import print_error
 from invite_sweeper.endings import ExitCode, WarningLevel
 from invite_sweeper.errors import DamagedLog, RunError, UsageError
 from invite_sweeper.files import is_file
-from invite_sweeper.models import Invitation, Outcome
+from invite_sweeper.models import Invitation
+from invite_sweeper.outcomes import Outcome
 from invite_sweeper.policy import parse_duration_option
 from invite_sweeper.report import terminal
 from invite_sweeper.report.handover import lines_to_approve, read_plan_to_apply

@@ -25,7 +25,7 @@ from invite_sweeper.cli.console import RedactingConsole
 from invite_sweeper.cli.session import Session
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.errors import GuardRefused
-from invite_sweeper.models import Outcome
+from invite_sweeper.outcomes import Outcome
 from invite_sweeper.report.terminal import show_question
 
 _LINE_INTERVAL_S: Final = 30.0

@@ -18,7 +18,8 @@ from invite_sweeper.audit.events import (
     WouldBeAnnounced,
     announcement_key,
 )
-from invite_sweeper.models import Invitation, Outcome, rfc3339
+from invite_sweeper.models import Invitation, rfc3339
+from invite_sweeper.outcomes import Outcome
 from invite_sweeper.report.readback import RunRows
 
 _ENDED: Final = frozenset(

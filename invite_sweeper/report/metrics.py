@@ -27,7 +27,8 @@ from invite_sweeper.audit.events import OrganizationResult, RunFinished
 from invite_sweeper.endings import REFUSAL_REASONS, ExitCode, Status, status_of
 from invite_sweeper.errors import UsageError
 from invite_sweeper.files import regular_file_target, replace_file
-from invite_sweeper.models import OUTCOMES_OF_DELETIONS, parse_timestamp
+from invite_sweeper.models import parse_timestamp
+from invite_sweeper.outcomes import OUTCOMES_OF_DELETIONS
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report.notify import Notified
 from invite_sweeper.report.sending import LIMIT_S, Message, NotSent, open_session, request

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from invite_sweeper.endings import Status, WarningLevel, status_of
-from invite_sweeper.models import OUTCOMES_OF_DELETIONS
+from invite_sweeper.outcomes import OUTCOMES_OF_DELETIONS
 from invite_sweeper.policy import Notification
 from invite_sweeper.report.delivery import Delivery
 from invite_sweeper.report.receivers import Receiver, RunMessage, receiver_of

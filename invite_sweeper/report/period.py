@@ -23,7 +23,8 @@ from invite_sweeper.audit.reader import FileChain
 from invite_sweeper.audit.record import fill_run
 from invite_sweeper.endings import ExitCode, Status, status_of
 from invite_sweeper.errors import RunError, UsageError
-from invite_sweeper.models import InvitationKey, Outcome, parse_timestamp
+from invite_sweeper.models import InvitationKey, parse_timestamp
+from invite_sweeper.outcomes import Outcome
 from invite_sweeper.report.policies import PoliciesInForce
 from invite_sweeper.report.readback import MAX_TABLE_ROWS, RunRows, kept_by_entry, read_rows
 from invite_sweeper.report.rows import NO_OUTCOME, Row, sorted_rows

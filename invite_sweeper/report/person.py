@@ -13,7 +13,8 @@ from invite_sweeper.audit.events import (
     WouldBeAnnounced,
 )
 from invite_sweeper.audit.person import HistoryLine
-from invite_sweeper.models import Invitation, ListUnreadable, Outcome, parse_timestamp
+from invite_sweeper.models import Invitation, ListUnreadable, parse_timestamp
+from invite_sweeper.outcomes import Outcome
 from invite_sweeper.report.rows import place_name
 from invite_sweeper.report.story import display_text
 from invite_sweeper.sweep.selection import describe_keep_reason

@@ -24,13 +24,8 @@ from invite_sweeper.audit.events import (
 )
 from invite_sweeper.audit.reader import FileChain
 from invite_sweeper.errors import RunError
-from invite_sweeper.models import (
-    Invitation,
-    InvitationKey,
-    ListUnreadable,
-    Outcome,
-    SourceRetired,
-)
+from invite_sweeper.models import Invitation, InvitationKey, ListUnreadable, SourceRetired
+from invite_sweeper.outcomes import Outcome
 from invite_sweeper.report.handover import PlanToApply
 from invite_sweeper.report.rows import (
     NO_OUTCOME,

@@ -17,14 +17,8 @@ from invite_sweeper.audit.events import Intent, OutcomeLine, Planned
 from invite_sweeper.counts import Counts
 from invite_sweeper.endings import Reason, WarningCode
 from invite_sweeper.errors import ApiVersionRetired, AuditLogError, RunError
-from invite_sweeper.models import (
-    SOURCES_OF_USERS,
-    Invitation,
-    ListKey,
-    Outcome,
-    Sending,
-    Source,
-)
+from invite_sweeper.models import SOURCES_OF_USERS, Invitation, ListKey, Source
+from invite_sweeper.outcomes import Outcome, Sending
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.guards import CircuitBreaker
 from invite_sweeper.sweep.organization import AtlasOrganization, OrganizationPlan, Swept

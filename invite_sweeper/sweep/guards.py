@@ -25,11 +25,11 @@ from invite_sweeper.models import (
     MAX_CLOCK_SKEW_S,
     ListRef,
     ListUnreadable,
-    Outcome,
     Project,
     Source,
     parse_timestamp,
 )
+from invite_sweeper.outcomes import Outcome
 from invite_sweeper.policy import Limits
 from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.organization import OrganizationPlan, Reading

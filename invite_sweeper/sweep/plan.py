@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from invite_sweeper.audit.events import OutcomeLine, Planned
 from invite_sweeper.counts import Counts, total
-from invite_sweeper.models import Invitation, InvitationKey, Outcome
+from invite_sweeper.models import Invitation, InvitationKey
+from invite_sweeper.outcomes import Outcome
 from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.guards import share_limit
 from invite_sweeper.sweep.organization import OrganizationPlan, Reading, Swept

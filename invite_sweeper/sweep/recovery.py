@@ -22,10 +22,9 @@ from invite_sweeper.models import (
     ListRef,
     ListUnreadable,
     MembershipStatus,
-    Outcome,
     ProjectGone,
-    Sending,
 )
+from invite_sweeper.outcomes import Outcome, Sending
 from invite_sweeper.sweep.reading import ReadingBuilder
 from invite_sweeper.sweep.result import Result
 from invite_sweeper.text import plural_form, pluralize

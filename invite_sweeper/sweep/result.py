@@ -24,7 +24,8 @@ from invite_sweeper.audit.events import (
 from invite_sweeper.counts import Counts, total
 from invite_sweeper.endings import ExitCode, Reason, WarningCode, WarningLevel
 from invite_sweeper.errors import AuditLogError, CredentialsRefused, RunError
-from invite_sweeper.models import Invitation, Outcome, Source, SourceRetired, rfc3339
+from invite_sweeper.models import Invitation, Source, SourceRetired, rfc3339
+from invite_sweeper.outcomes import Outcome
 from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.keep_ends import count_before, count_by_entry
 from invite_sweeper.sweep.organization import AtlasOrganization, OrganizationPlan, Reading, Swept

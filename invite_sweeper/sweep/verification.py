@@ -16,7 +16,8 @@ from invite_sweeper.audit import AuditLog
 from invite_sweeper.audit.events import OutcomeLine, Planned
 from invite_sweeper.counts import Counts
 from invite_sweeper.errors import RunError
-from invite_sweeper.models import Invitation, ListRef, Outcome, Project, Source, UserKey
+from invite_sweeper.models import Invitation, ListRef, Project, Source, UserKey
+from invite_sweeper.outcomes import Outcome
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.discovery import for_each
 from invite_sweeper.sweep.organization import AtlasOrganization, Swept

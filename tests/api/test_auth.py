@@ -18,7 +18,8 @@ from invite_sweeper.atlas.credentials import (
 )
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused, UsageError
-from invite_sweeper.models import Outcome, Project, Sending, Source
+from invite_sweeper.models import Project, Source
+from invite_sweeper.outcomes import Outcome, Sending
 from invite_sweeper.simulator import serve
 from invite_sweeper.simulator.responses import SimulatedResponse
 

@@ -8,7 +8,8 @@ import faults
 import pytest
 from deleting import delete_first, place_of
 
-from invite_sweeper.models import ListUnreadable, Outcome, Source
+from invite_sweeper.models import ListUnreadable, Source
+from invite_sweeper.outcomes import Outcome
 
 
 @pytest.fixture

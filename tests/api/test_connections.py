@@ -17,7 +17,8 @@ from deleting import delete
 from invite_sweeper.atlas.http import open_connector
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import AtlasUnavailable, UsageError
-from invite_sweeper.models import Outcome, Source
+from invite_sweeper.models import Source
+from invite_sweeper.outcomes import Outcome
 from invite_sweeper.simulator import serve
 
 NAME = "atlas.example.com"

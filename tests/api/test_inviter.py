@@ -7,7 +7,8 @@ import pytest
 from builders import ORG, PROJECT, invitation
 
 from invite_sweeper.errors import CredentialsRefused
-from invite_sweeper.models import ListUnreadable, Outcome, Sending, Source
+from invite_sweeper.models import ListUnreadable, Source
+from invite_sweeper.outcomes import Outcome, Sending
 
 V2023, V2025 = "application/vnd.atlas.2023-01-01+json", "application/vnd.atlas.2025-02-19+json"
 OF_ORGANIZATION = {

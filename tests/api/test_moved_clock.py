@@ -7,7 +7,8 @@ import pytest
 from builders import ORG
 from deleting import delete, place_of
 
-from invite_sweeper.models import Outcome, Source
+from invite_sweeper.models import Source
+from invite_sweeper.outcomes import Outcome
 
 OUTSIDE = [310, 36_000]
 """Seconds by which Atlas's clock moves: by more than 5 minutes, and by a night."""

@@ -14,7 +14,8 @@ import pytest
 
 from invite_sweeper.atlas.credentials import Credentials, CredentialsKind, Secret
 from invite_sweeper.errors import RunError
-from invite_sweeper.models import Sending, Source
+from invite_sweeper.models import Source
+from invite_sweeper.outcomes import Sending
 from invite_sweeper.simulator import serve
 from invite_sweeper.simulator.responses import api_error
 

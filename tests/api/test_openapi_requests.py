@@ -12,7 +12,8 @@ from official_document import find_operation, official_document, resolved
 from openapi_schema_validator import OAS30Validator, oas30_format_checker
 
 from invite_sweeper.atlas.endpoints import ENDPOINTS, FETCH_TOKEN, REVOKE_TOKEN
-from invite_sweeper.models import Project, Sending, Source
+from invite_sweeper.models import Project, Source
+from invite_sweeper.outcomes import Sending
 
 pytestmark = pytest.mark.needs("document")
 

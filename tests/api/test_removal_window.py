@@ -22,7 +22,8 @@ from invite_sweeper.atlas import connect
 from invite_sweeper.atlas.credentials import read_credentials
 from invite_sweeper.atlas.http import HttpSession, parse_base_url
 from invite_sweeper.atlas.limits import RateLimiter
-from invite_sweeper.models import Outcome, Sending, Source
+from invite_sweeper.models import Source
+from invite_sweeper.outcomes import Outcome, Sending
 from invite_sweeper.policy import Execution
 from invite_sweeper.simulator import serve
 

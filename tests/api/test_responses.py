@@ -13,7 +13,8 @@ from deleting import delete, delete_first, deletes_after_confirmation
 from invite_sweeper import __version__
 from invite_sweeper.atlas.endpoints import PROJECTS_GROUP
 from invite_sweeper.errors import ApiVersionRetired
-from invite_sweeper.models import ListUnreadable, Outcome, Project, Sending, Source
+from invite_sweeper.models import ListUnreadable, Project, Source
+from invite_sweeper.outcomes import Outcome, Sending
 
 DELETED, GONE, FAILED = Outcome.DELETED, Outcome.ALREADY_GONE, Outcome.FAILED
 INVITES = "/api/atlas/v2/groups/*/invites"

@@ -13,7 +13,8 @@ from aioresponses import core
 from builders import ORG, PROJECT, invitation
 from deleting import delete
 
-from invite_sweeper.models import ListUnreadable, Outcome, Project, Source
+from invite_sweeper.models import ListUnreadable, Project, Source
+from invite_sweeper.outcomes import Outcome
 
 BASE = "https://atlas.example.com"
 LISTED = invitation(7, source=Source.INVITES)

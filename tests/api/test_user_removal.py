@@ -14,7 +14,8 @@ from deleting import delete_first, place_of
 from invite_sweeper.atlas.endpoints import CLOUD_USERS_GROUP, CLOUD_USERS_ORG
 from invite_sweeper.atlas.limits import MAX_RETRY_DELAY_S
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
-from invite_sweeper.models import Outcome, Sending, Source
+from invite_sweeper.models import Source
+from invite_sweeper.outcomes import Outcome, Sending
 
 IN_PROJECT, IN_ORG = "*/groups/*/users/*", "*/orgs/*/users/*"
 STATUSES = ("PENDING", "INVITATION_EXPIRED", "INVITATION_REJECTED")

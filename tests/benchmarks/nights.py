@@ -18,7 +18,8 @@ from invite_sweeper.audit.events import (
     RunStarted,
 )
 from invite_sweeper.audit.reader import Head
-from invite_sweeper.models import Outcome, Sending, Source
+from invite_sweeper.models import Source
+from invite_sweeper.outcomes import Outcome, Sending
 from invite_sweeper.simulator.seed import ORG_ID
 
 

@@ -9,7 +9,8 @@ from builders import NOW, event_of, invitation
 
 from invite_sweeper.audit import AuditDirectory, AuditLog
 from invite_sweeper.audit.events import Intent, OutcomeLine, Planned, RunFinished, RunStarted
-from invite_sweeper.models import Outcome, Sending, Source
+from invite_sweeper.models import Source
+from invite_sweeper.outcomes import Outcome, Sending
 
 IN_FLIGHT = 50
 

@@ -9,7 +9,7 @@ from structlog.testing import CapturingLogger
 from invite_sweeper.audit.events import RunWarning
 from invite_sweeper.cli.view import Progress
 from invite_sweeper.endings import WarningCode, WarningLevel
-from invite_sweeper.models import Outcome
+from invite_sweeper.outcomes import Outcome
 
 
 class Log(CapturingLogger):

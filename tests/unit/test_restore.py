@@ -16,7 +16,8 @@ from invite_sweeper.audit.events import Intent, OutcomeLine
 from invite_sweeper.audit.reader import FileChain
 from invite_sweeper.endings import Advisor
 from invite_sweeper.errors import AuditLogError, CredentialsRefused, NobodyFound
-from invite_sweeper.models import Entry, ListUnreadable, Outcome, Project, Sending, Source
+from invite_sweeper.models import Entry, ListUnreadable, Project, Source
+from invite_sweeper.outcomes import Outcome, Sending
 from invite_sweeper.restore import (
     Barred,
     Deletions,

@@ -27,7 +27,7 @@ from invite_sweeper.atlas.responses import (
     classify,
     parse_rate_limit_error,
 )
-from invite_sweeper.models import Sending
+from invite_sweeper.outcomes import Sending
 from invite_sweeper.policy import Execution
 
 NOW = datetime(2026, 11, 25, 1, 0, 0, tzinfo=UTC)

@@ -28,7 +28,8 @@ from invite_sweeper.audit.events import (
 )
 from invite_sweeper.counts import Counts, total
 from invite_sweeper.endings import Reason, WarningCode
-from invite_sweeper.models import Entry, ListUnreadable, Outcome, Sending, Source, SourceRetired
+from invite_sweeper.models import Entry, ListUnreadable, Source, SourceRetired
+from invite_sweeper.outcomes import Outcome, Sending
 from invite_sweeper.redaction import SECRETS
 
 OTHERS = (

@@ -29,7 +29,8 @@ from invite_sweeper.audit.intents import IntentLedger
 from invite_sweeper.audit.record import read_run
 from invite_sweeper.endings import ExitCode, Reason
 from invite_sweeper.errors import GuardRefused
-from invite_sweeper.models import Entry, Outcome, Source
+from invite_sweeper.models import Entry, Source
+from invite_sweeper.outcomes import Outcome
 
 SCOPE = "b" * 64
 TODAY = NOW.date()

@@ -21,7 +21,7 @@ from invite_sweeper.audit import AuditDirectory, AuditLog, History, Verdict, ver
 from invite_sweeper.audit.events import Announced
 from invite_sweeper.audit.reader import Head
 from invite_sweeper.errors import DamagedLog
-from invite_sweeper.models import Outcome
+from invite_sweeper.outcomes import Outcome
 
 Content = dict[str, bytes]
 """The files of a directory by name."""

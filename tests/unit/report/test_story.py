@@ -17,7 +17,7 @@ from rich.cells import cell_len
 from invite_sweeper.audit import AuditDirectory
 from invite_sweeper.audit.events import WouldBeAnnounced
 from invite_sweeper.json_text import to_json
-from invite_sweeper.models import OUTCOMES_OF_DELETIONS
+from invite_sweeper.outcomes import OUTCOMES_OF_DELETIONS
 from invite_sweeper.policy import Notification
 from invite_sweeper.report.markdown import render_markdown
 from invite_sweeper.report.metrics import Metrics

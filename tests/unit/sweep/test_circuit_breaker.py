@@ -7,7 +7,7 @@ from builders import policy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invite_sweeper.models import Outcome
+from invite_sweeper.outcomes import Outcome
 from invite_sweeper.sweep.guards import CircuitBreaker
 
 # The outcomes of a sweep are a tuple: 2 * FAILED + DELETED are two that failed and a third one.

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invite_sweeper.counts import Counts, total
-from invite_sweeper.models import Outcome
+from invite_sweeper.outcomes import Outcome
 
 KEYED = {"invitations_by_source", "kept_by_reason"}
 NUMBERS = [each for each in Counts.__struct_fields__ if each not in KEYED]

@@ -20,7 +20,8 @@ from invite_sweeper.errors import (
     AuditLogError,
     CredentialsRefused,
 )
-from invite_sweeper.models import Outcome, Sending, Source
+from invite_sweeper.models import Source
+from invite_sweeper.outcomes import Outcome, Sending
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.executor import Executor, ProjectQueues, delete
 from invite_sweeper.sweep.guards import CircuitBreaker

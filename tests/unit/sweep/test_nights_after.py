@@ -9,7 +9,8 @@ from sweep.night import entries_of, later, message, night_over
 from virtual_time import run_skipping_idle_time
 
 from invite_sweeper.endings import Reason
-from invite_sweeper.models import Outcome, Sending, Source, parse_timestamp
+from invite_sweeper.models import Source, parse_timestamp
+from invite_sweeper.outcomes import Outcome, Sending
 
 DAY = timedelta(days=1)
 NIGHTS = 5

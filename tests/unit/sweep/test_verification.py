@@ -27,7 +27,8 @@ from virtual_time import run_skipping_idle_time
 from invite_sweeper.audit.events import Planned
 from invite_sweeper.endings import WarningCode
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
-from invite_sweeper.models import ListUnreadable, Outcome, ProjectGone, Sending, Source
+from invite_sweeper.models import ListUnreadable, ProjectGone, Source
+from invite_sweeper.outcomes import Outcome, Sending
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.organization import AtlasOrganization, Swept
 from invite_sweeper.sweep.result import Result
