@@ -17,6 +17,7 @@ from invite_sweeper.endings import WarningLevel
 from invite_sweeper.errors import Cancelled, RunError, UsageError
 from invite_sweeper.models import Invitation
 from invite_sweeper.report import terminal
+from invite_sweeper.report.readback import RecordedRun
 from invite_sweeper.restore import (
     Deletions,
     RestorePlan,
@@ -108,7 +109,7 @@ async def _restore(session: Session, wanted: Wanted) -> int:
                 end = await restorer.run(plan, opened)
                 record.end = end
             session.last_resort.exit_code = end.exit_code
-            session.show(record, has_shown_plan=has_asked)
+            session.show(RecordedRun(record), has_shown_plan=has_asked)
             return end.exit_code
 
 

@@ -43,7 +43,7 @@ from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report import terminal
 from invite_sweeper.report.handover import PlanToApply, lines_to_pass_on
 from invite_sweeper.report.metrics import check_gateway_url
-from invite_sweeper.report.readback import result_json
+from invite_sweeper.report.readback import RecordedRun, result_json
 from invite_sweeper.report.receivers import receiver_variables, register_receivers
 from invite_sweeper.report.story import StoryLine, errors_of
 from invite_sweeper.shutdown import StopRequest, handle_signals
@@ -274,7 +274,7 @@ class Session:
 
     def show(
         self,
-        record: RunRecord,
+        run: RecordedRun,
         *,
         plan: PlanToApply | None = None,
         has_shown_plan: bool = False,
@@ -288,23 +288,23 @@ class Session:
         options = self.options
         is_json = options.output == "json"
         if is_json:
-            write_json(result_json(record, plan))
+            write_json(result_json(run.record, run.rows, plan))
         elif not options.quiet:
             console = stdout_console()
-            lines_of_plan = self._pass_on(record, plan) if plan is not None else ()
+            lines_of_plan = self._pass_on(run.record, plan) if plan is not None else ()
             terminal.show_result(
                 console,
-                record,
+                run,
                 self.advisor,
                 plan=tuple(lines_of_plan),
                 # The question was on stderr: stdout may be a file, which has all of the plan.
                 differing_only=has_shown_plan and console.is_terminal,
             )
         if is_json or options.quiet:
-            for message in terminal.attention_lines(record, self.advisor):
+            for message in terminal.attention_lines(run, self.advisor):
                 self.log.warning(message)
-        if record.end is not None:
-            for parts in errors_of(record.end):
+        if run.record.end is not None:
+            for parts in errors_of(run.record.end):
                 print_error_parts(parts)
 
     def _pass_on(self, record: RunRecord, plan: PlanToApply) -> Iterator[StoryLine]:

@@ -35,7 +35,7 @@ from invite_sweeper.report.announcements import WaitingInvitation, find_waiting
 from invite_sweeper.report.delivery import Delivery
 from invite_sweeper.report.handover import PlanToApply, read_plan_to_apply
 from invite_sweeper.report.notify import Notified, notify
-from invite_sweeper.report.readback import RunRows, read_rows, result_json
+from invite_sweeper.report.readback import RecordedRun, result_json
 from invite_sweeper.report.receivers import RunMessage
 from invite_sweeper.report.sending import LIMIT_S
 from invite_sweeper.report.story import advisor_of, errors_of, tell
@@ -133,11 +133,12 @@ class _SweepCommand:
         plan = self._plan_to_apply(self._copy_plan(record))
         code = record.exit_code or 0
         session.last_resort.exit_code = code  # from now on, a late end has this one
+        run = RecordedRun(record)
         if view.has_shown_plan and not view.has_agreed:
-            _show_end_at_question(session, record)
+            _show_end_at_question(session, run)
         else:
-            session.show(record, plan=plan, has_shown_plan=view.has_shown_plan)
-        await self._tell_others(record)
+            session.show(run, plan=plan, has_shown_plan=view.has_shown_plan)
+        await self._tell_others(run)
         return code
 
     async def _sweep(self) -> tuple[RunRecord, TerminalView]:
@@ -221,8 +222,8 @@ class _SweepCommand:
             return record.file.path
         return out
 
-    def _without_run(self, error: RunError) -> RunRecord:
-        """Return the record of a command that an error ended before it began a run."""
+    def _without_run(self, error: RunError) -> RecordedRun:
+        """Return the result of a command that an error ended before it began a run."""
         session = self._session
         code = int(error.exit_code)
         reasons = tuple(error.reasons)
@@ -235,9 +236,9 @@ class _SweepCommand:
         )
         command = session.command(History(), dry_run=session.options.dry_run, shard=self._shard)
         file = RunFile(0, session.run_id, session.directory.path)
-        return RunRecord(file, start=command.run_started(), end=end)
+        return RecordedRun(RunRecord(file, start=command.run_started(), end=end))
 
-    async def _tell_others(self, record: RunRecord, *, metrics_too: bool = True) -> None:
+    async def _tell_others(self, run: RecordedRun, *, metrics_too: bool = True) -> None:
         """Tell the receivers, then write and push the metrics; failures are warnings.
 
         The metrics say which receiver failed, so they come after the notifications.
@@ -245,14 +246,14 @@ class _SweepCommand:
         session = self._session
         options = self._session.options
         finished_at = datetime.now(UTC)
-        notified = await self._notify(record, finished_at)
+        notified = await self._notify(run, finished_at)
         has_metrics = options.metrics_file is not None or options.pushgateway is not None
         if not metrics_too or not has_metrics:
             return
         history = self._history
         metered = metrics.Metrics(
             self._labels,
-            record,
+            run.record,
             finished_at,
             succeeded_at=history.last_success if history is not None else None,
             receivers=notified,
@@ -267,35 +268,35 @@ class _SweepCommand:
         for message in messages:
             session.log.warning(message)
 
-    async def _notify(self, record: RunRecord, finished_at: datetime) -> Sequence[Notified]:
+    async def _notify(self, run: RecordedRun, finished_at: datetime) -> Sequence[Notified]:
         """Tell the receivers how the run ended and what waits, and remember whom it told."""
         session = self._session
         settings = session.policy.notify
         if not settings:
             return ()
         advisor = session.advisor
-        rows = read_rows(record)
+        record = run.record
         waiting: tuple[WaitingInvitation, ...] | None = None
         delivery: Delivery | None = None
         history = self._history_with(record)
         if history is not None:
-            waiting = self._waiting(record, rows, history)
+            waiting = self._waiting(run, history)
             base_url = str(session.base_url)
             delivery = Delivery(session.directory.path, history, base_url)
             if delivery.warning and waiting:
                 session.log.warning(delivery.warning)
-        run = RunMessage(
+        message = RunMessage(
             record,
             tell(record, advisor),
             tell(record.without_people(), advisor),
             finished_at,
-            rows,
+            run.rows,
             waiting,
             list_run=advisor_of(record, advisor).show(),
             list_announced=advisor.announced(),
         )
         limit_s = min(LIMIT_S, session.last_resort.left_s)
-        notified = await notify(settings, session.environment, run, delivery, limit_s=limit_s)
+        notified = await notify(settings, session.environment, message, delivery, limit_s=limit_s)
         for receiver in notified:
             if receiver.error:
                 session.log.warning(receiver.error)
@@ -316,25 +317,24 @@ class _SweepCommand:
             return None
         return self._history
 
-    def _waiting(
-        self, record: RunRecord, rows: RunRows, history: History
-    ) -> tuple[WaitingInvitation, ...]:
+    def _waiting(self, run: RecordedRun, history: History) -> tuple[WaitingInvitation, ...]:
         """Return what is announced and waits; nothing without `notice` in the policy."""
         notice = self._session.policy.notice
         if notice is None:
             return ()
         seen = self._seen.keys if self._seen is not None else frozenset()
-        return find_waiting(history, record, rows, seen, notice.wait)
+        return find_waiting(history, run.record, run.rows, seen, notice.wait)
 
 
-def _show_end_at_question(session: Session, record: RunRecord) -> None:
+def _show_end_at_question(session: Session, run: RecordedRun) -> None:
     """Show why a run ended at its question, below which nothing has changed: no, or a stop."""
     if session.options.output == "json":
-        write_json(result_json(record))
-    if record.end is not None and Reason.NOT_CONFIRMED in record.end.reasons:
+        write_json(result_json(run.record, run.rows))
+    end = run.record.end
+    if end is not None and Reason.NOT_CONFIRMED in end.reasons:
         print_error(Cancelled("Cancelled."))
-    elif record.end is not None:
-        for parts in errors_of(record.end):
+    elif end is not None:
+        for parts in errors_of(end):
             print_error_parts(parts)
 
 

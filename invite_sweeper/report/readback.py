@@ -1,9 +1,10 @@
-"""Read a run back from its file, for the terminal, for JSON and as tables for the report."""
+"""Read a run back from its file, once for all outputs: terminal, JSON, messages and page."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Final
 
 import msgspec
@@ -86,10 +87,16 @@ class RunRows:
     def _label(self, org_id: str) -> str:
         return escape_unprintable(self.labels.get(org_id, org_id))
 
-    def leave_out_done(self) -> None:
-        """Leave only what became of the plan otherwise than planned."""
+    def without_done(self) -> "RunRows":
+        """Return a copy without the planned deletions that took place as planned."""
         done = {Outcome.DELETED, Outcome.RESTORED}
-        self.rows = {key: row for key, row in self.rows.items() if row.outcome not in done}
+        rows = {key: row for key, row in self.rows.items() if row.outcome not in done}
+        return replace(self, rows=rows)
+
+    def without_sent(self) -> "RunRows":
+        """Return a copy with the planned deletions for which no request was sent."""
+        rows = {key: row for key, row in self.rows.items() if not row.outcome}
+        return replace(self, rows=rows)
 
     def first(self, max_rows: int) -> list[Row]:
         """Return the first rows in their order: what failed, then of each organization as many."""
@@ -117,6 +124,21 @@ def read_rows(record: RunRecord) -> RunRows:
     run_rows.announced = sorted_rows(run_rows.announced)
     run_rows.announced.sort(key=lambda row: row.due)
     return run_rows
+
+
+class RecordedRun:
+    """A run, and what its file says of invitations: read once, when the first output needs it.
+
+    Many runs need no output that names people: a quiet one that succeeded reads nothing.
+    """
+
+    def __init__(self, record: RunRecord) -> None:
+        self.record = record
+
+    @cached_property
+    def rows(self) -> RunRows:
+        """What the file says; outputs share it, and none changes it."""
+        return read_rows(self.record)
 
 
 def announced_as(record: RunRecord) -> tuple[str, str]:
@@ -173,16 +195,15 @@ RunResult: Final = msgspec.defstruct(
 
 
 def result_json(
-    record: RunRecord, plan: PlanToApply | None = None, *, run_rows: RunRows | None = None
+    record: RunRecord, run_rows: RunRows, plan: PlanToApply | None = None
 ) -> dict[str, Any]:
     """Return what `--output json` prints of a run that has ended, a `RunResult`.
 
     Args:
+        run_rows: What the run's file says of invitations.
         plan: Of a dry run, if a sweep can apply it.
-        run_rows: What the run's file says; None to read it.
     """
     assert record.end is not None  # noqa: S101 - it has ended
-    run_rows = run_rows or read_rows(record)
     planned = [row for row in run_rows.rows.values() if isinstance(row.event, Planned)]
     is_whole = (
         run_rows.is_whole or not record.file.number

@@ -89,10 +89,9 @@ def pending_tables(record: RunRecord, advisor: Advisor) -> Iterator[Table]:
     Whom a sweep sent a request for is in the tables of the period.
     """
     end = record.end or RunFinished(exit_code=0)
-    found = read_rows(record)
+    found = read_rows(record).without_sent()
     show = advisor_of(record, advisor).show
     keep = end.keep_entries
-    found.rows = {key: row for key, row in found.rows.items() if not row.outcome}
     is_dry_run = record.mode == "dry-run"
     caption = "Invitations that would be deleted" if is_dry_run else "Planned, and nothing was sent"
     rows = found.first(MAX_TABLE_ROWS)

@@ -21,6 +21,7 @@ from invite_sweeper.report.person import describe_line
 from invite_sweeper.report.readback import (
     KEPT_CAPTION,
     UNREAD_CAPTION,
+    RecordedRun,
     RunRows,
     announced_as,
     kept_rows,
@@ -72,7 +73,7 @@ _STYLES: Final[Mapping[Style, str]] = {
 
 def show_result(
     console: Console,
-    record: RunRecord,
+    run: RecordedRun,
     advisor: Advisor,
     *,
     plan: Sequence[StoryLine] = (),
@@ -86,10 +87,8 @@ def show_result(
             all of it.
     """
     told = {"error", "warning"} if console.is_terminal else {"error"}
-    run_rows = read_rows(record)
-    if differing_only:
-        run_rows.leave_out_done()
-    _write(console, _run(console.width, record, run_rows, advisor, told))
+    run_rows = run.rows.without_done() if differing_only else run.rows
+    _write(console, _run(console.width, run.record, run_rows, advisor, told))
     show_whole(console, plan)
 
 
@@ -131,14 +130,14 @@ def show_question(console: Console, record: RunRecord, advisor: Advisor) -> None
     _write(console, (_labelled(lines), question, Text("This cannot be undone.")))
 
 
-def attention_lines(record: RunRecord, advisor: Advisor) -> Iterator[str]:
+def attention_lines(run: RecordedRun, advisor: Advisor) -> Iterator[str]:
     """Yield what needs attention besides errors, and the first places and people concerned.
 
     Errors are printed by themselves, and so are warnings as they come.
     """
-    story = tell(record, advisor)
+    story = tell(run.record, advisor)
     has_only_errors = all(attention.kind == "error" for attention in story.attention)
-    if has_only_errors and record.exit_code != ExitCode.PARTIAL:
+    if has_only_errors and run.record.exit_code != ExitCode.PARTIAL:
         return
     yield f"{story.headline.label}: {story.headline.text}"
     for attention in story.attention:
@@ -147,10 +146,9 @@ def attention_lines(record: RunRecord, advisor: Advisor) -> Iterator[str]:
         yield from attention.text.split("\n")
         if attention.advice:
             yield f"What to do: {attention.advice}"
-    run_rows = read_rows(record)
-    for unread in run_rows.unread[:_MAX_NAMED]:
+    for unread in run.rows.unread[:_MAX_NAMED]:
         yield f"{unread.label} was not read: {unread.text}"
-    left = [row for row in run_rows.rows.values() if row.outcome in {"failed", "unknown"}]
+    left = [row for row in run.rows.rows.values() if row.outcome in {"failed", "unknown"}]
     for row in sorted_rows(left)[:_MAX_NAMED]:
         who = f"{row.user} in {place_name(row.event, row.organization, full=True)}"
         yield f"{who} may still be invited: {row.outcome}, {row.detail}"

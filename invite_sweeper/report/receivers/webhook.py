@@ -36,7 +36,7 @@ class Webhook(Receiver):
         People are named only with `details`: of the plan the first, of what waits all.
         """
         details = self.settings.details
-        fields = result_json(run.record, run_rows=run.rows)
+        fields = result_json(run.record, run.rows)
         del fields["lists"], fields["invitations"], fields["plan"]
         fields |= {
             "headline": run.headline,

@@ -12,10 +12,10 @@ from invite_sweeper.audit import AuditDirectory, RunRecord, verify_directory
 from invite_sweeper.endings import Advisor
 from invite_sweeper.report.announcements import WaitingInvitation
 from invite_sweeper.report.page import Page, read_page
-from invite_sweeper.report.readback import read_rows
+from invite_sweeper.report.readback import RecordedRun, read_rows
 from invite_sweeper.report.receivers import RunMessage
 from invite_sweeper.report.story import advisor_of, tell
-from invite_sweeper.report.terminal import show_result
+from invite_sweeper.report.terminal import show_question, show_result
 
 ADVISOR = Advisor(policy="policy.yaml")
 
@@ -66,8 +66,15 @@ def run_message(record: RunRecord, waiting: Sequence[WaitingInvitation] | None =
     )
 
 
-def on_terminal(record: RunRecord, width: int = 10_000, show=show_result) -> str:
-    """Return what a terminal shows of a run."""
+def on_terminal(record: RunRecord, width: int = 10_000) -> str:
+    """Return what a terminal shows of a run that has ended."""
     console = Console(file=StringIO(), width=width, color_system=None)
-    show(console, record, ADVISOR)
+    show_result(console, RecordedRun(record), ADVISOR)
+    return console.file.getvalue()
+
+
+def question_about(record: RunRecord, width: int = 10_000) -> str:
+    """Return the question about the plan of a run."""
+    console = Console(file=StringIO(), width=width, color_system=None)
+    show_question(console, record, ADVISOR)
     return console.file.getvalue()

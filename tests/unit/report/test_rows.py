@@ -11,14 +11,13 @@ from audit.runs import outcome
 from builders import ORG, changed, event_of, invitation, object_id
 from hypothesis import given
 from hypothesis import strategies as st
-from report.reading import on_terminal
+from report.reading import on_terminal, question_about
 from report.scenes import recorded, run
 
 from invite_sweeper.audit.events import Planned
 from invite_sweeper.models import Source
 from invite_sweeper.report.readback import RunRows
 from invite_sweeper.report.rows import roles_cell, sorted_rows
-from invite_sweeper.report.terminal import show_question
 
 OWNER = invitation(
     1,
@@ -59,7 +58,7 @@ def test_narrow_terminal_breaks_no_value_of_a_row(record, width):
 
 
 def test_question_has_the_plan_and_counts_owners_and_who_came_back(record):
-    text = on_terminal(record, 200, show_question)
+    text = question_about(record, 200)
     assert text.index("owner@example.com") < text.index("reader@example.com")
     assert re.search(rf"In +Acme \({ORG}\)\n", text)
     assert re.search(r"Stale +2\n", text)

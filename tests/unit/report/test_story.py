@@ -4,15 +4,25 @@ import json
 import os
 import re
 from datetime import timedelta
+from io import StringIO
 from pathlib import Path
 
 import pytest
 from audit.runs import planned, started
 from builders import NOW
 from prometheus_client.parser import text_string_to_metric_families
-from report.reading import ADVISOR, Reader, on_terminal, page_of, run_message, words
+from report.reading import (
+    ADVISOR,
+    Reader,
+    on_terminal,
+    page_of,
+    question_about,
+    run_message,
+    words,
+)
 from report.scenes import SCENES, Run, recorded, run
 from rich.cells import cell_len
+from rich.console import Console
 
 from invite_sweeper.audit import AuditDirectory
 from invite_sweeper.audit.events import WouldBeAnnounced
@@ -23,10 +33,10 @@ from invite_sweeper.report.markdown import render_markdown
 from invite_sweeper.report.metrics import Metrics
 from invite_sweeper.report.notify import is_due
 from invite_sweeper.report.page import render_html
-from invite_sweeper.report.readback import result_json
+from invite_sweeper.report.readback import RecordedRun, read_rows, result_json
 from invite_sweeper.report.receivers import receiver_of
 from invite_sweeper.report.story import Story, StoryLine, tell
-from invite_sweeper.report.terminal import attention_lines, show_question
+from invite_sweeper.report.terminal import attention_lines, show_result
 
 STORIES = Path(__file__).with_name("stories.txt")
 FINISHED_AT = NOW + timedelta(minutes=1)
@@ -112,7 +122,8 @@ def test_headline_says_what_was_not_read_again_and_who_stays_invited(directory, 
 
 
 def test_quiet_names_what_stderr_does_not_and_is_silent_after_a_good_run(record):
-    story, quiet = tell(record, ADVISOR), "\n".join(attention_lines(record, ADVISOR))
+    story = tell(record, ADVISOR)
+    quiet = "\n".join(attention_lines(RecordedRun(record), ADVISOR))
     for each in story.attention:  # errors and warnings are on stderr by themselves
         assert (each.text in quiet) == (each.kind == "reason")
         assert each.kind != "reason" or each.advice in quiet
@@ -129,7 +140,8 @@ def test_numbers_are_the_same_in_json_webhook_metrics_and_question(record, tmp_p
     families = text_string_to_metric_families(path.read_text(encoding="utf-8"))
     every = [sample for family in families for sample in family.samples]
     samples = {each.name: each.value for each in every if len(each.labels) == 1}
-    result, story = json.loads(to_json(result_json(record))), tell(record, ADVISOR)
+    result = json.loads(to_json(result_json(record, read_rows(record))))
+    story = tell(record, ADVISOR)
     sent = json.loads(message("webhook", record))
     for name in COUNTS:
         assert result[name] == sent[name]
@@ -144,11 +156,25 @@ def test_numbers_are_the_same_in_json_webhook_metrics_and_question(record, tmp_p
     assert sent["attention"] == json.loads(to_json([each._asdict() for each in story.attention]))
     if record.mode != "restore":
         planned = len(result["invitations"])
-        question = on_terminal(record, 10_000, show_question)
+        question = question_about(record)
         assert re.search(rf"^Delete {planned} invitations?\?$", question, re.MULTILINE)
     if record.end.plan_made and record.mode != "restore":
         assert result["stale"] + result["kept"] == result["invitations_seen"]
         assert sum(result["kept_by_reason"].values()) == result["kept"]
+
+
+def test_outputs_of_a_run_read_its_file_once_and_leave_what_they_read_as_it_is(directory):
+    run = RecordedRun(recorded(SCENES["failed"], directory))
+    first = to_json(result_json(run.record, run.rows))
+    for file in directory.files():
+        file.path.unlink()
+    console = Console(file=StringIO(), width=200)
+    show_result(console, run, ADVISOR, differing_only=True)
+    shown = console.file.getvalue()
+    assert "person-3@example.com" in shown
+    assert "person-1@example.com" not in shown  # it was deleted as planned
+    assert any("person-3@example.com" in line for line in attention_lines(run, ADVISOR))
+    assert to_json(result_json(run.record, run.rows)) == first
 
 
 @pytest.mark.parametrize("width", [60, 80, 140])
@@ -169,7 +195,7 @@ def test_terminal_shows_no_control_character_and_keeps_to_its_width(record, widt
 )
 def test_what_was_not_done_is_named_with_quiet_and_on_the_terminal(directory, name, named):
     record = recorded(SCENES[name], directory)
-    for text in (on_terminal(record), "\n".join(attention_lines(record, ADVISOR))):
+    for text in (on_terminal(record), "\n".join(attention_lines(RecordedRun(record), ADVISOR))):
         assert all(each in text for each in named)
 
 
