@@ -1,4 +1,8 @@
-"""How the package reads: a mirror, not a limit. `python tests/benchmarks prose` prints it."""
+"""How the package reads: a mirror, not a limit. `python tests/benchmarks prose` prints it.
+
+Own frames are the functions of the package that wait for the executor when it begins. Holders are
+the classes whose objects lead from their arguments to a text of the command line (`traced.py`).
+"""
 
 import ast
 import builtins
@@ -6,6 +10,9 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+
+from benchmarks.load import Load
+from benchmarks.measuring import entered
 
 PACKAGE = Path(__file__).parents[2] / "invite_sweeper"
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
@@ -79,6 +86,10 @@ def table() -> Iterator[str]:
         if re.fullmatch("[a-z_]{2,}", name) and not is_builtin(name)
     ]
     yield f"\nThe most frequent names: {', '.join(own[:10])}."
+    way = entered(Load(projects=1, each=1))
+    frames = [function for _, function in way["stack"]]
+    yield f"Own frames from argv to the executor: {len(frames)} ({', '.join(frames)})."
+    yield f"Holders on this way: {len(way['holders'])} ({', '.join(way['holders'])})."
 
 
 def is_builtin(name: str) -> bool:
