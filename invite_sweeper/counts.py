@@ -1,5 +1,6 @@
 """What a run counts: one additive value, for an organization or a whole run."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -78,19 +79,26 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return self.stale - self.trimmed
 
     def __add__(self, other: "Counts") -> "Counts":
+        # The fields of `Counts` alone: the other one may be a struct with more of its own.
         return self.plus(**{name: getattr(other, name) for name in Counts.__struct_fields__})
 
     def plus(self, **more: int | Mapping[str, int]) -> "Counts":
         """Return the sum with some counts."""
-        changes: dict[str, Any] = {}
-        for name, value in more.items():
-            known = getattr(self, name)
-            if isinstance(value, Mapping):
-                keys = sorted({*known, *value})
-                changes[name] = {key: known.get(key, 0) + value.get(key, 0) for key in keys}
-            elif value:  # most calls add to few of the counts
-                changes[name] = known + value
-        return msgspec.structs.replace(self, **changes)
+        sums: dict[str, Any] = {}
+        for name, count in more.items():
+            own_count = getattr(self, name)
+            if isinstance(count, Mapping):
+                sums[name] = _sum_by_key(own_count, count)
+            elif count:  # most calls add to few of the counts
+                sums[name] = own_count + count
+        return msgspec.structs.replace(self, **sums)
+
+
+def _sum_by_key(first: Mapping[str, int], second: Mapping[str, int]) -> dict[str, int]:
+    """Return the sums of the counts of each key, sorted, so that equal runs write equal lines."""
+    sums = Counter(first)
+    sums.update(second)
+    return dict(sorted(sums.items()))
 
 
 def total(counts: Iterable[Counts]) -> Counts:

@@ -6,7 +6,6 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from itertools import combinations, product
 from os.path import realpath
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -149,12 +148,15 @@ def check_distinct_files(
         others: A description of each, and its path.
     """
     named = [(option, path) for option, path in outputs.items() if path is not None]
-    if not named:
+    if not named:  # the others may be the files of many nights
         return
-    pairs = [*combinations(named, 2), *product(named, others)]
-    for (option, path), (what, other) in pairs:
-        if _is_same_file(path, other):
-            raise UsageError(f"{option} {path} would overwrite {what} {other}.", hint=_OTHER_FILE)
+    other_files = tuple(others)
+    for number, (option, path) in enumerate(named):
+        further_outputs = named[number + 1 :]
+        for what, other in (*further_outputs, *other_files):
+            if _is_same_file(path, other):
+                message = f"{option} {path} would overwrite {what} {other}."
+                raise UsageError(message, hint=_OTHER_FILE)
 
 
 def _is_same_file(path: Path, other: Path) -> bool:

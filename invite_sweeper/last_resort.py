@@ -124,9 +124,9 @@ def write_if_ready(fd: int, data: bytes) -> None:
     with suppress(OSError, ValueError):
         poll = select.poll()
         poll.register(fd, select.POLLOUT)
-        is_ready = any(event & select.POLLOUT for _, event in poll.poll(0))
-        if is_ready:
-            os.write(fd, data)
+        for _, event in poll.poll(0):  # one descriptor, so one event or none
+            if event & select.POLLOUT:
+                os.write(fd, data)
 
 
 def install_handlers(handle: Callable[[int, FrameType | None], object] | signal.Handlers) -> None:

@@ -152,7 +152,10 @@ class Globs:
         self._regexes: list[tuple[Callable[[str], str], re.Pattern[str]]] = []
         if not globs:  # an empty regular expression would match an empty name
             return
-        for fold in (casefold_visible, casefold_lookalike) if protects else (casefold_visible,):
+        folds = [casefold_visible]
+        if protects:
+            folds.append(casefold_lookalike)
+        for fold in folds:
             alternatives = [f"(?:{_glob_regex(fold(glob))})" for glob in globs]
             self._regexes.append((fold, re.compile("|".join(alternatives))))
 
@@ -164,7 +167,9 @@ class Globs:
 def _glob_regex(glob: str) -> str:
     """Return the regular expression of a glob; a name with brackets also equals itself."""
     regex = fnmatch.translate(glob)
-    return rf"(?:{regex}|{re.escape(glob)}\Z)" if "[" in glob else regex
+    if "[" not in glob:
+        return regex
+    return rf"(?:{regex}|{re.escape(glob)}\Z)"
 
 
 class IdsAndGlobs:

@@ -241,7 +241,7 @@ def _issue(
 
 
 def _message_and_hint(detail: ErrorDetails, path: KeyPath, node: Node) -> tuple[str, str]:
-    # What is no mapping is no policy: it may be the file of a token, which nothing may show.
+    # A file that is not a mapping is not a policy. It may hold a token, so its text is not shown.
     subject = _describe(node.value, node.text) if path else _describe_type(node.value)
     if node.value is Placeholder.EMPTY:
         field = _last_described_key(path).field
@@ -252,7 +252,8 @@ def _message_and_hint(detail: ErrorDetails, path: KeyPath, node: Node) -> tuple[
     if detail["type"] in ("literal_error", "enum"):
         allowed = re.findall("'([^']*)'", detail["ctx"]["expected"])
         return f"{subject} is not an allowed value", suggest(node.value, allowed)
-    if expected := _EXPECTED_TYPES.get(detail["type"]):
+    expected = _EXPECTED_TYPES.get(detail["type"])
+    if expected is not None:
         return f"is {subject}, not {expected}", _conversion_hint(expected, path, node)
     return _constraint_message(detail, subject)
 
@@ -272,12 +273,13 @@ def _describe(value: object, text: str | None = None) -> str:
 
 
 def _constraint_message(detail: ErrorDetails, subject: str) -> tuple[str, str]:
-    """Return the text of an error of a validator or a bound, with the value as subject."""
+    """Return the message and the hint of a validator, a pattern or a bound."""
     context = detail.get("ctx", {})
-    if isinstance(wrong := context.get("error"), InvalidValue):
-        return f"{subject} {wrong.message}", wrong.hint
-    if pattern := context.get("pattern"):
-        message, hint = PATTERNS[pattern]
+    invalid = context.get("error")
+    if isinstance(invalid, InvalidValue):
+        return f"{subject} {invalid.message}", invalid.hint
+    if "pattern" in context:
+        message, hint = PATTERNS[context["pattern"]]
         return f"the value {message}", hint
     message, hint = _BOUND_MESSAGES[detail["type"]]
     bounds = {name: f"{bound:.10g}" for name, bound in context.items()}
@@ -286,10 +288,11 @@ def _constraint_message(detail: ErrorDetails, subject: str) -> tuple[str, str]:
 
 def _conversion_hint(expected: str, path: KeyPath, node: Node) -> str:
     """Return how to convert a value to the expected type, or an example."""
-    if node.text is not None:
-        if expected == "a string":
-            return f"quote it: {json.dumps(node.text, ensure_ascii=False)}"
-        if number := _number(node.text, expected) if "number" in expected else None:
+    if node.text is not None and expected == "a string":
+        return f"quote it: {json.dumps(node.text, ensure_ascii=False)}"
+    if node.text is not None and "number" in expected:
+        number = _number(node.text, expected)
+        if number is not None:
             return f"write `{path[-1]}: {number}`"
     return f"write {_example(path)}"
 
@@ -302,9 +305,12 @@ def _number(text: str, expected: str) -> str | None:
         return text
     if expected != "a number":
         return None
-    if share := re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,3})?) ?%", text):
-        return f"{float(share[1]) / 100:g}"
-    return text.replace(",", ".") if re.fullmatch(r"[0-9]{1,9}[,.][0-9]{1,9}", text) else None
+    percentage = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,3})?) ?%", text)
+    if percentage is not None:
+        return f"{float(percentage[1]) / 100:g}"
+    if re.fullmatch(r"[0-9]{1,9}[,.][0-9]{1,9}", text):
+        return text.replace(",", ".")
+    return None
 
 
 def _suggest_key(path: KeyPath) -> str:
@@ -350,8 +356,11 @@ def _last_described_key(path: KeyPath) -> _DescribedKey:
 def _find_model(annotation: object) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    models = (_find_model(argument) for argument in get_args(annotation))
-    return next((model for model in models if model is not None), None)
+    for argument in get_args(annotation):
+        model = _find_model(argument)
+        if model is not None:
+            return model
+    return None
 
 
 # --- errors that involve several values ----------------------------------------------------
@@ -378,10 +387,11 @@ def _across_fields(data: object) -> Iterator[Finding]:
 
 def _repeated_entries(key: str, entries: Iterable[object]) -> Iterator[Finding]:
     """Yield each entry of a list that has the name of an earlier one, whatever the case."""
+    identity = _IDENTITIES.get(key, "name")
     first_numbers: dict[str, int] = {}
     for number, entry in enumerate(entries):
-        name = entry.get(_IDENTITIES.get(key, "name")) if isinstance(entry, dict) else entry
-        if not isinstance(name, str):
+        name = entry.get(identity) if isinstance(entry, dict) else entry
+        if not isinstance(name, str):  # an error of its own
             continue
         first = first_numbers.setdefault(name.casefold(), number)
         if first != number:
@@ -400,8 +410,12 @@ _REPEAT_HINTS = {
 def _listed_ids(organizations: object) -> frozenset[str]:
     """Return the ids under `organizations`; empty where the value is not a list."""
     entries = organizations if isinstance(organizations, tuple) else ()
-    ids = (entry.get("id") if isinstance(entry, dict) else entry for entry in entries)
-    return frozenset(id_ for id_ in ids if isinstance(id_, str))
+    ids: set[str] = set()
+    for entry in entries:
+        org_id = entry.get("id") if isinstance(entry, dict) else entry
+        if isinstance(org_id, str):
+            ids.add(org_id)
+    return frozenset(ids)
 
 
 def _unlisted_organizations(

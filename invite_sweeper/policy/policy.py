@@ -267,7 +267,7 @@ class Policy(model.StrictModel):
             )
 
     def _rule_warnings(self, path: KeyPath, rule: Rule) -> Iterator[Finding]:
-        """Yield warnings about a rule that can match nobody, or not those that it seems to."""
+        """Yield warnings about a rule that can match no person, or not those that it seems to."""
         age = rule.older_than or timedelta()
         if only_pending(rule, self.sources) and age >= INVITATION_LIFETIME:
             yield Finding(
@@ -322,12 +322,14 @@ class Policy(model.StrictModel):
 
     def _values(self) -> Iterator[tuple[KeyPath, str, str]]:
         """Yield each role and each glob with its path and what contains it."""
-        for name in ("include", "exclude"):
-            for number, value in enumerate(getattr(self.projects, name)):
-                yield ("projects", name, number), f"`projects.{name}`", value
+        for number, value in enumerate(self.projects.include):
+            yield ("projects", "include", number), "`projects.include`", value
+        for number, value in enumerate(self.projects.exclude):
+            yield ("projects", "exclude", number), "`projects.exclude`", value
         for path, where, entry in self._entries():
             for name in model.SELECTIONS:
-                for number, value in enumerate(getattr(entry, name) or ()):
+                patterns = getattr(entry, name) or ()
+                for number, value in enumerate(patterns):
                     yield (*path, name, number), where, value
 
     def _entries(self) -> Iterator[tuple[KeyPath, str, Rule | Keep]]:
@@ -364,17 +366,20 @@ def _is_late(rule: Rule, policy: Policy) -> bool:
 
 def _selects_all(rule: Rule) -> bool:
     """Return whether a rule matches every PENDING invitation of some age."""
-    narrows = rule.inviter_gone or any(getattr(rule, key) for key in model.SELECTIONS)
-    return _includes_pending(rule) and not narrows
+    selections = [getattr(rule, name) for name in model.SELECTIONS]
+    is_narrowed = bool(rule.inviter_gone) or any(selections)
+    return _includes_pending(rule) and not is_narrowed
 
 
 def _matches_everything(keep: Keep, organization_ids: Collection[str]) -> bool:
     """Return whether the entry has only patterns as conditions, each with one for any text."""
     conditions = keep.model_dump(exclude_none=True, include={*model.CONDITIONS, *model.SELECTIONS})
     organizations = conditions.pop("organizations", ("*",))
-    has_all = "*" in organizations or set(organization_ids) <= set(organizations)
-    has_only_patterns = conditions.keys() <= {"usernames", "inviters", "projects"}
-    return has_all and has_only_patterns and all(map(_has_catch_all, conditions.values()))
+    if "*" not in organizations and not set(organization_ids) <= set(organizations):
+        return False
+    if not conditions.keys() <= {"usernames", "inviters", "projects"}:
+        return False
+    return all(_has_catch_all(patterns) for patterns in conditions.values())
 
 
 def _has_catch_all(patterns: Iterable[str]) -> bool:

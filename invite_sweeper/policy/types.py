@@ -49,7 +49,9 @@ _MAX_COMPARED_LENGTH: Final = 64
 def join_or(words: Iterable[str]) -> str:
     """Join words as alternatives: `a`, `b` or `c`."""
     *others, last = [f"`{word}`" for word in words]
-    return f"{', '.join(others)} or {last}" if others else last
+    if not others:
+        return last
+    return f"{', '.join(others)} or {last}"
 
 
 def suggest(
@@ -226,7 +228,7 @@ def _reject_regex(pattern: str) -> None:
 
 
 def _own_username(pattern: str) -> str:
-    """Reject a glob that matches every address: a condition that nobody meets."""
+    """Reject a glob that matches every address: a condition that no person meets."""
     if all(fnmatch.fnmatchcase(address, pattern.lower()) for address in _UNLIKE_ADDRESSES):
         hint = "write globs for the people to leave out, such as `*@example.com`"
         raise InvalidValue("matches everybody, so nobody is left", hint)

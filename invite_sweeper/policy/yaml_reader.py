@@ -158,9 +158,10 @@ class Document:
         if isinstance(next(events), yaml.DocumentStartEvent):
             root = self._node(next(events), ())
             next(events)
-            if isinstance(event := next(events), yaml.DocumentStartEvent):
+            following = next(events)
+            if isinstance(following, yaml.DocumentStartEvent):
                 hint = "keep one document in the file"
-                self.report(_mark(event).index, (), "a second document starts here", hint)
+                self.report(_mark(following).index, (), "a second document starts here", hint)
         if root is None or root.value is Placeholder.EMPTY:
             self.report(0, (), "the file is empty", "start with `version: 1`")
             return
@@ -193,7 +194,7 @@ class Document:
     def _scalar(self, event: yaml.ScalarEvent, path: KeyPath) -> object:
         text = event.value
         tag = _resolve(yaml.ScalarNode, text, event.implicit)
-        name = tag.rpartition(":")[2]
+        name = tag.rpartition(":")[2]  # `int` of `tag:yaml.org,2002:int`
         if name == "str":
             if not _SURROGATE.search(text):
                 return text
