@@ -210,8 +210,9 @@ def _delete_invite(call: Call) -> SimulatedResponse:
         del call.group.invites[call.item_id]
         return call.respond(b"", 204)
     users = call.organization.users
-    (invited,) = (user for user in users.values() if user.invitation_id == call.item_id)
-    del users[invited.id]
+    for user in tuple(users.values()):
+        if user.invitation_id == call.item_id:
+            del users[user.id]
     return call.respond(b"", 204)
 
 
@@ -249,9 +250,9 @@ def _list_users(call: Call) -> SimulatedResponse:
     users = call.organization.users.values()
     with_status = [user for user in users if user.status in statuses]
     shown = [user for user in with_status if _is_in_scope(call, user)]
-    if names := call.query.get("username"):
-        wanted = names[0].lower()
-        shown = [user for user in shown if user.username.lower() == wanted]
+    if "username" in call.query:
+        username = call.query["username"][0].lower()
+        shown = [user for user in shown if user.username.lower() == username]
     shown.sort(key=lambda user: user.username)
     return call.respond_with_page(shown, lambda user: _user(call, user))
 

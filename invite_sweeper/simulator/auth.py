@@ -94,16 +94,21 @@ class DigestServer:
         sent = {"algorithm": "MD5", **fields}  # MD5 is Digest's default (RFC 7616)
         if not required.items() <= sent.items():
             return False
+        if fields.get("nonce") not in self.nonces:
+            return False
         expected = self.response(fields, password, method)
-        is_right = secrets.compare_digest(expected, fields.get("response", ""))
-        return is_right and fields.get("nonce") in self.nonces
+        return secrets.compare_digest(expected, fields.get("response", ""))
 
     def response(self, fields: Mapping[str, str], password: str, method: str) -> str:
-        """Return the `response` of a header with the other fields."""
-        ha1 = self._hash(f"{fields.get('username', '')}:{REALM}:{password}")
-        ha2 = self._hash(f"{method}:{fields['uri']}")
-        middle = ":".join(fields.get(name, "") for name in ("nonce", "nc", "cnonce", "qop"))
-        return self._hash(f"{ha1}:{middle}:{ha2}")
+        """Return the `response` of a header with the other fields.
+
+        Source: RFC 7616, section 3.4.1, which calls the hashes A1 and A2.
+        """
+        username = fields.get("username", "")
+        credentials = self._hash(f"{username}:{REALM}:{password}")
+        request = self._hash(f"{method}:{fields['uri']}")
+        challenge = ":".join(fields.get(name, "") for name in ("nonce", "nc", "cnonce", "qop"))
+        return self._hash(f"{credentials}:{challenge}:{request}")
 
     def _hash(self, text: str) -> str:
         name = self.algorithm.replace("-", "")

@@ -94,10 +94,10 @@ def _roles(sim: SimulatedAtlas, size: Size) -> None:
     """
     fill(sim, size)
     sim.limit_access(ORG_ID, Access.READ)
-    for number, project_id in enumerate(tuple(sim.groups)):
+    for number, project_id in enumerate(sim.groups):
         if number % 3 == 1:
             sim.limit_access(project_id, Access.READ)
-        elif number % 4 == 0 and number:
+        elif number > 0 and number % 4 == 0:  # the first project stays visible
             sim.limit_access(project_id, Access.NONE)
 
 

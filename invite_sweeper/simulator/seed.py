@@ -123,12 +123,13 @@ def fill(sim: SimulatedAtlas, size: Size, org_id: str = ORG_ID) -> None:
         sim.user(user_id).team_ids = (teams[number % 2],)
     # A project invitation and the organization invitation that was created with it.
     for project_id in project_ids[::4]:
-        for invite in tuple(sim.groups[project_id].invites.values())[:1]:
-            if sim.organizations[org_id].find_user(invite.username) is None:
-                sim.add_user(invite.username, org_id, age=timedelta(days=20))
+        invites = tuple(sim.groups[project_id].invites.values())
+        if invites and sim.organizations[org_id].find_user(invites[0].username) is None:
+            sim.add_user(invites[0].username, org_id, age=timedelta(days=20))
 
 
 def _add_project(sim: SimulatedAtlas, number: int, ending: str, rng: Random, org_id: str) -> str:
+    # Each area in the first stage, then each in the next; after the last one they get a number.
     cycle, index = divmod(number, len(_AREAS) * len(_STAGES))
     env, suffix = _STAGES[index // len(_AREAS)]
     area = _AREAS[index % len(_AREAS)]
