@@ -197,7 +197,7 @@ _TOO_MANY: Final = (
 )
 
 
-class _Row(NamedTuple):
+class _ReasonRow(NamedTuple):
     value: str
     exit_code: ExitCode
     advice: str = ""
@@ -205,12 +205,12 @@ class _Row(NamedTuple):
     label: str = ""
 
 
-def _refused(value: str, advice: str = "", *, retryable: bool = False) -> _Row:
-    return _Row(value, ExitCode.REFUSED, advice, retryable)
+def _refused(value: str, advice: str = "", *, retryable: bool = False) -> _ReasonRow:
+    return _ReasonRow(value, ExitCode.REFUSED, advice, retryable)
 
 
-def _partial(value: str, label: str, *, advice: str, retryable: bool = False) -> _Row:
-    return _Row(value, ExitCode.PARTIAL, advice, retryable, label)
+def _partial(value: str, label: str, *, advice: str, retryable: bool = False) -> _ReasonRow:
+    return _ReasonRow(value, ExitCode.PARTIAL, advice, retryable, label)
 
 
 class Reason(FactEnum):
@@ -315,26 +315,26 @@ class Reason(FactEnum):
         retryable=True,
     )
     """A restore whose invitations failed, were not sent, or have an unknown result."""
-    NOT_FOUND = _Row("not_found", ExitCode.PARTIAL)
+    NOT_FOUND = _ReasonRow("not_found", ExitCode.PARTIAL)
     """A restore of people whom no run deleted."""
-    CREDENTIALS = _Row(
+    CREDENTIALS = _ReasonRow(
         "credentials",
         ExitCode.CREDENTIALS,
         "Check the credentials, their role and the access list: {doctor}",
     )
-    UNREACHABLE = _Row(
+    UNREACHABLE = _ReasonRow(
         "unreachable",
         ExitCode.UNREACHABLE,
         "Run the command again. If it fails again: {doctor}",
         retryable=True,
     )
-    AUDIT_LOG = _Row("audit_log", ExitCode.AUDIT, ExitCode.AUDIT.advice)
-    INTERRUPTED = _Row(
+    AUDIT_LOG = _ReasonRow("audit_log", ExitCode.AUDIT, ExitCode.AUDIT.advice)
+    INTERRUPTED = _ReasonRow(
         "interrupted", ExitCode.INTERRUPTED, ExitCode.INTERRUPTED.advice, retryable=True
     )
-    LOCKED = _Row("locked", ExitCode.LOCKED, "Wait for that run to end, or stop it.")
-    USAGE = _Row("usage", ExitCode.USAGE)
-    DEFECT = _Row("defect", ExitCode.DEFECT, ExitCode.DEFECT.advice)
+    LOCKED = _ReasonRow("locked", ExitCode.LOCKED, "Wait for that run to end, or stop it.")
+    USAGE = _ReasonRow("usage", ExitCode.USAGE)
+    DEFECT = _ReasonRow("defect", ExitCode.DEFECT, ExitCode.DEFECT.advice)
 
 
 REFUSAL_REASONS: Final = tuple(reason for reason in Reason if reason.exit_code is ExitCode.REFUSED)
@@ -403,17 +403,17 @@ class Advisor(NamedTuple):
                 sentences[self._sentence(reason)] = None
         return tuple(sentences)
 
-    def show(self, *words: str) -> str:
+    def list_run(self, *words: str) -> str:
         """Return the command that lists the lines of the run."""
         return self._offline("audit", "show", self.run, *words)
 
-    def show_all(self, *words: str) -> str:
+    def list_runs(self, *words: str) -> str:
         """Return the command that lists the runs, or with a filter their lines."""
         return self._offline("audit", "show", *words)
 
     def announced(self) -> str:
         """Return the command that lists the announcements of all runs."""
-        return self.show_all("--event", "announced")
+        return self.list_runs("--event", "announced")
 
     def read_plan(self, file: str) -> str:
         """Return the command with which a second person reads a plan."""
@@ -431,7 +431,7 @@ class Advisor(NamedTuple):
             words: Further options.
         """
         run = (self.run,) if self.run else ()
-        return self._connected("restore", *run, *_option("--username", username), *words)
+        return self._connected("restore", *run, *_option_words("--username", username), *words)
 
     def history(self, username: str) -> str:
         """Return the command that shows what all runs did with people; `username` is a glob."""
@@ -439,31 +439,33 @@ class Advisor(NamedTuple):
 
     def _connected(self, *words: str) -> str:
         """Return a command that calls Atlas."""
-        policy = _option("--policy", self.policy)
-        base_url = _option("--base-url", self.base_url)
-        directory = _option("--audit-dir", self.audit_dir)
+        policy = _option_words("--policy", self.policy)
+        base_url = _option_words("--base-url", self.base_url)
+        directory = _option_words("--audit-dir", self.audit_dir)
         return command(*words, *policy, *base_url, *directory)
 
     def _offline(self, *words: str) -> str:
         """Return a command that reads the audit log; the policy only names its directory."""
-        directory = _option("--audit-dir", self.audit_dir) or _option("--policy", self.policy)
+        directory = _option_words("--audit-dir", self.audit_dir) or _option_words(
+            "--policy", self.policy
+        )
         return command(*words, *directory)
 
     def _sentence(self, reason: Reason) -> str:
         restore = " && ".join(self.restore(exact_glob(name)) for name in self.removed)
-        listed = self.show("--outcome", "accepted_during")
+        listed = self.list_run("--outcome", "accepted_during")
         return reason.advice.format(
             report=self._offline("report", "--out", "report.html"),
             doctor=self._connected("doctor"),
             verify=self._offline("audit", "verify"),
             plan=self._connected("plan"),
-            failed=self.show("--outcome", "failed"),
-            active=self.show("--outcome", "active"),
+            failed=self.list_run("--outcome", "failed"),
+            active=self.list_run("--outcome", "active"),
             restore=f": {restore}" if restore else f". To list them: {listed}",
         )
 
 
-def _option(name: str, value: str) -> tuple[str, ...]:
+def _option_words(name: str, value: str) -> tuple[str, ...]:
     return (name, value) if value else ()
 
 

@@ -73,7 +73,7 @@ def open_regular(path: Path, *, follow_links: bool = True) -> BinaryIO:
     raise OSError(errno.EINVAL, "it is not a regular file")
 
 
-def is_same_file(path: Path, descriptor: int) -> bool:
+def names_open_file(path: Path, descriptor: int) -> bool:
     """Return whether a path, whose last part is not followed, still names an open file."""
     try:
         return os.path.samestat(path.lstat(), os.fstat(descriptor))

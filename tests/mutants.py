@@ -774,8 +774,8 @@ MUTANTS = r"""
 -            self._check_not_failed()
 +            self._check_not_failed()
 = a lost lock is not seen: audit/directory.py
--if self._lock_fd is not None and not is_same_file
-+if self._lock_fd is None and not is_same_file
+-if self._lock_fd is not None and not names_open_file
++if self._lock_fd is None and not names_open_file
 = HEAD is written without the lock: audit/log.py
 -        self._directory.check_lock()  # else
 +        # else

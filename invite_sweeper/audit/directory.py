@@ -29,7 +29,7 @@ from invite_sweeper.errors import AuditLogError, LockHeld, UsageError
 from invite_sweeper.files import (
     fsync_directory,
     is_file,
-    is_same_file,
+    names_open_file,
     read_small_file,
     replace_file,
 )
@@ -362,7 +362,7 @@ class AuditDirectory:
                 nor write to the directory.
         """
         path = self.path / "lock"
-        if self._lock_fd is not None and not is_same_file(path, self._lock_fd):
+        if self._lock_fd is not None and not names_open_file(path, self._lock_fd):
             raise AuditLogError(
                 f"The lock {path} was removed or replaced during the run.",
                 consequence="Another run may have begun. This one sends no further deletion.",

@@ -152,7 +152,7 @@ class LastPlan(NamedTuple):
     deleted: frozenset[InvitationKey]
 
 
-class _Reading(NamedTuple):
+class _LastReading(NamedTuple):
     """What runs of one kind last read of an organization.
 
     Attributes:
@@ -213,7 +213,7 @@ class History:
         self._sent: dict[tuple[str, InvitationKey], SentDeletion] = {}
         self._plans: dict[PlanScope, tuple[RunFile, int]] = {}
         self._entries = EntryLog()
-        self._readings: dict[tuple[str, str | None], dict[str, _Reading]] = {}
+        self._readings: dict[tuple[str, str | None], dict[str, _LastReading]] = {}
         self._announcements: dict[str, dict[AnnouncementKey, HeldAnnouncement]] = {}  # by base URL
         self._deletions = HashCounts()  # by organization, place, user
         self._gone_users = HashCounts()
@@ -570,7 +570,7 @@ class History:
             elif before is not None and before.by_sweep:
                 continue  # a dry run after a sweep
             lists = _read_lists(lists, end, org_id, position)
-            readings[org_id] = _Reading(is_sweep, projects, lists)
+            readings[org_id] = _LastReading(is_sweep, projects, lists)
 
     def _add_keep_entries(self, base_url: str, end: RunFinished) -> None:
         """Add how many people a run saw behind the keep entries that end; the most count."""

@@ -18,7 +18,7 @@ from invite_sweeper.audit.directory import AuditDirectory
 from invite_sweeper.audit.events import Event, Planned, RunFinished
 from invite_sweeper.audit.reader import FileChain, Head, verify_hint
 from invite_sweeper.errors import AuditLogError, DamagedLog
-from invite_sweeper.files import is_same_file
+from invite_sweeper.files import names_open_file
 
 _NOTHING_MORE: Final = (
     "Every deletion that was sent has its intent in the log. No further deletion is sent."
@@ -180,7 +180,7 @@ class AuditLog:
         """
         self._directory.check_lock()
         path = self.file.path
-        if not is_same_file(path, self._fd):
+        if not names_open_file(path, self._fd):
             raise AuditLogError(
                 f"The audit log {path} was moved or deleted while it was being written.",
                 consequence=_NOTHING_MORE.replace("the log", "the original file"),

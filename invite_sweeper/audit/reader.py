@@ -173,7 +173,7 @@ def open_log(path: Path) -> Iterator[IO[bytes]]:
         DamagedFile: The compressed file is damaged or cut off; found while it is read.
     """
     try:
-        with _open_regular(path) as file:
+        with _open_log_file(path) as file:
             yield _decompressed(path, file)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         what = "is cut off" if isinstance(error, EOFError) else "cannot be decompressed"
@@ -185,7 +185,7 @@ def open_log(path: Path) -> Iterator[IO[bytes]]:
         ) from error
 
 
-def _open_regular(path: Path) -> IO[bytes]:
+def _open_log_file(path: Path) -> IO[bytes]:
     if path.suffix in _OTHER_COMPRESSIONS:
         raise OSError(errno.ENOTSUP, "only gzip can be decompressed")
     try:

@@ -94,7 +94,7 @@ async def diagnose(
         return await session.stop.run_unless_stopped(_Doctor(session).run(notify=notify))
 
 
-class _View(Progress):
+class _WarningChecks(Progress):
     """Makes checks of the warnings of a run."""
 
     def __init__(self, checks: Checks, session: Session) -> None:
@@ -207,7 +207,7 @@ class _Doctor(Checks):
         self, command: SweepCommand, organizations: Sequence[AtlasOrganization]
     ) -> Sequence[Reading]:
         """Read as a sweep does, check the guards and each organization; return the readings."""
-        result = Result(command, organizations, _View(self, self._session))
+        result = Result(command, organizations, _WarningChecks(self, self._session))
         result.readings = await OrganizationReader(result, organizations, None).read_all()
         self._check_sunsets(organizations)
         plans = make_plans(result.readings, command)
@@ -411,8 +411,8 @@ class _Doctor(Checks):
             "else deletes invitations."
         )
         if reading.retired:
-            ended = ", ".join(source.value for source in reading.retired)
-            hint = f"Atlas no longer shows who is in the ended lists: {ended}."
+            names = ", ".join(source.value for source in reading.retired)
+            hint = f"Atlas no longer shows who is in the ended lists: {names}."
         self.add("events", f"{text}.", hint, warns=bool(left))
 
 

@@ -109,7 +109,7 @@ async def _restore(session: Session, wanted: Wanted) -> int:
                 end = await restorer.run(plan, opened)
                 record.end = end
             session.last_resort.exit_code = end.exit_code
-            session.show(RecordedRun(record), has_shown_plan=has_asked)
+            session.print_result(RecordedRun(record), has_shown_plan=has_asked)
             return end.exit_code
 
 

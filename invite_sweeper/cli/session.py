@@ -272,7 +272,7 @@ class Session:
             base_url="" if base_url == DEFAULT_BASE_URL else base_url,
         )
 
-    def show(
+    def print_result(
         self,
         run: RecordedRun,
         *,

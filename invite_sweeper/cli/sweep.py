@@ -137,7 +137,7 @@ class _SweepCommand:
         if view.has_shown_plan and not view.has_agreed:
             _show_end_at_question(session, run)
         else:
-            session.show(run, plan=plan, has_shown_plan=view.has_shown_plan)
+            session.print_result(run, plan=plan, has_shown_plan=view.has_shown_plan)
         await self._tell_others(run)
         return code
 
@@ -292,7 +292,7 @@ class _SweepCommand:
             finished_at,
             run.rows,
             waiting,
-            list_run=advisor_of(record, advisor).show(),
+            list_run=advisor_of(record, advisor).list_run(),
             list_announced=advisor.announced(),
         )
         limit_s = min(LIMIT_S, session.last_resort.left_s)

@@ -132,7 +132,7 @@ def read_page(
         raise UsageError(
             f"No run of {files[0].path.parent} began from {period.first} to {period.last}.",
             hint=f"Name another period with --since and --until; list the runs: "
-            f"{advisor.show_all()}",
+            f"{advisor.list_runs()}",
         )
     log = tell_verification(found, files[0].path.parent)
     story = tell(newest, advisor)
@@ -211,7 +211,7 @@ def _ages_picture(runs: PeriodReader, advisor: Advisor) -> Picture | None:
     ages = read_ages(runs.scan, runs.policies.policy_of(runs.scan))
     if ages is None:
         return None
-    command = advisor.show_all()
+    command = advisor.list_runs()
     return Picture(ages.chart, ages_table(ages.groups, command), _ages_note(ages, runs))
 
 

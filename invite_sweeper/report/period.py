@@ -475,7 +475,7 @@ def _night(day: date, runs: Sequence[NightRun]) -> Night:
     worst = min(deciding, key=lambda run: tuple(Status).index(run.status))
     code = worst.exit_code
     meaning = next((each.label for each in ExitCode if each == code), str(worst.status))
-    ended = "no last line" if code is None else f"exit code {code}"
+    exit_text = "no last line" if code is None else f"exit code {code}"
     scans = [run for run in runs if run.pending is not None]
     night = Night(
         day=day,
@@ -493,7 +493,7 @@ def _night(day: date, runs: Sequence[NightRun]) -> Night:
     counts = [f"{getattr(night, name):,} {name}" for name in COUNTED if getattr(night, name)]
     if night.pending is not None:
         counts.append(f"{night.pending:,} pending")
-    parts = (f"{day}: {worst.status}, {ended}, {meaning}", ", ".join(night.runs), *counts)
+    parts = (f"{day}: {worst.status}, {exit_text}, {meaning}", ", ".join(night.runs), *counts)
     return night._replace(text="; ".join(parts))
 
 
@@ -504,9 +504,9 @@ COUNTED: Final = ("deleted", "announced", "restored", "failed")
 def tell_nights(nights: Sequence[Night]) -> Iterator[str]:
     """Yield how the nights ended, a sentence each."""
     ran = [night for night in nights if night.status is not Status.EMPTY]
-    ended = Counter(night.status for night in ran)
-    done = ended.pop(Status.DONE, 0)
-    counts = "".join(f", {number} {status}" for status, number in ended.items())
+    by_status = Counter(night.status for night in ran)
+    done = by_status.pop(Status.DONE, 0)
+    counts = "".join(f", {number} {status}" for status, number in by_status.items())
     yield f"From {ran[0].day} to {ran[-1].day}, {done} of {len(ran)} nights were done{counts}."
     if missing := len(nights) - len(ran):
         yield f"Days of that period without a run in these files: {missing}."

@@ -78,7 +78,7 @@ def unread_table(record: RunRecord, advisor: Advisor) -> Iterator[Table]:
     """Yield the lists that a run could not read, if there are any."""
     unread = read_rows(record).unread[:MAX_TABLE_ROWS]
     total = record.end.projects_unreadable if record.end is not None else len(unread)
-    command = advisor_of(record, advisor).show("--event", ListUnreadable.event)
+    command = advisor_of(record, advisor).list_run("--event", ListUnreadable.event)
     if unread:
         yield Table("unreadable", UNREAD_CAPTION, _UNREAD, unread, total, command)
 
@@ -90,45 +90,45 @@ def pending_tables(record: RunRecord, advisor: Advisor) -> Iterator[Table]:
     """
     end = record.end or RunFinished(exit_code=0)
     found = read_rows(record).without_sent()
-    show = advisor_of(record, advisor).show
+    list_run = advisor_of(record, advisor).list_run
     keep = end.keep_entries
     is_dry_run = record.mode == "dry-run"
     caption = "Invitations that would be deleted" if is_dry_run else "Planned, and nothing was sent"
     rows = found.first(MAX_TABLE_ROWS)
     total = len(found.rows)
-    yield from _invitations("invitations", caption, rows, total, show())
+    yield from _invitations("invitations", caption, rows, total, list_run())
     if is_dry_run:
         caption, event = announced_as(record)
         rows = found.announced[:MAX_TABLE_ROWS]
-        yield from _invitations("due", caption, rows, end.announced, show("--event", event))
+        yield from _invitations("due", caption, rows, end.announced, list_run("--event", event))
     kept = tuple(islice(kept_rows(record, found), MAX_TABLE_ROWS))
-    yield from _invitations("kept", KEPT_CAPTION, kept, end.kept, show("--event", Kept.event))
+    yield from _invitations("kept", KEPT_CAPTION, kept, end.kept, list_run("--event", Kept.event))
     if keep:
         caption = "Keep entries of the policy"
-        yield Table("keep-entries", caption, _KEEP_ENTRIES, keep, len(keep), show())
+        yield Table("keep-entries", caption, _KEEP_ENTRIES, keep, len(keep), list_run())
 
 
 def period_tables(found: PeriodReader, advisor: Advisor) -> Iterator[Table]:
     """Yield what the runs of a period did to whom, the newest first; tables that are not empty."""
-    show = advisor.show_all
+    list_runs = advisor.list_runs
     parts = (
         (
             "deletions",
             "Planned deletions and what became of them",
             found.deletions,
-            show("--event", OutcomeLine.event),
+            list_runs("--event", OutcomeLine.event),
         ),
         (
             "announced",
             "Announced for a later deletion",
             found.announced,
-            show("--event", Announced.event),
+            list_runs("--event", Announced.event),
         ),
         (
             "restored",
             "Deleted invitations and what became of them",
             found.restored,
-            show("--event", Intent.event),
+            list_runs("--event", Intent.event),
         ),
     )
     for key, caption, people, command in parts:
@@ -138,24 +138,26 @@ def period_tables(found: PeriodReader, advisor: Advisor) -> Iterator[Table]:
             yield Table(key, caption, columns, rows, people.total, command)
     if len(found.runs) > 1 and (kept := found.kept.rows()):
         by_entry: tuple[Column[Any], ...] = (_WHEN, INVITED, PLACE_WITH_ORGANIZATION, BECAUSE)
-        command = show("--event", Kept.event)
+        command = list_runs("--event", Kept.event)
         caption = "Kept by an entry of the policy, last on"
         yield Table("kept-by", caption, by_entry, kept, found.kept.total, command)
     if reasons := [run for run in found.runs if run.reason is not None]:
         newest = reasons[: -MAX_TABLE_ROWS - 1 : -1]
         caption = "Reasons that were given"
-        yield Table("reasons", caption, _REASONS, newest, len(reasons), show())
+        yield Table("reasons", caption, _REASONS, newest, len(reasons), list_runs())
     if parts_of_policies := list(found.policies.parts()):
         newest_parts = parts_of_policies[-MAX_TABLE_ROWS:]
         caption = "Policies in force"
-        yield Table("policies", caption, _POLICIES, newest_parts, len(parts_of_policies), show())
+        yield Table(
+            "policies", caption, _POLICIES, newest_parts, len(parts_of_policies), list_runs()
+        )
 
 
 def nights_table(nights: Sequence[Night], advisor: Advisor) -> Table:
     """Return the nights, the newest first."""
     shown = nights[: -MAX_TABLE_ROWS - 1 : -1]
     caption = f"The nights from {nights[0].day} to {nights[-1].day}"
-    return Table("nights", caption, _NIGHTS, shown, len(nights), advisor.show_all())
+    return Table("nights", caption, _NIGHTS, shown, len(nights), advisor.list_runs())
 
 
 def ages_table(ages: Sequence[AgeGroup], command: str) -> Table:

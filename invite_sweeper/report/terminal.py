@@ -265,7 +265,7 @@ def _run(
         rows = announced[:max_rows]
         heading = _heading(title, len(rows), len(announced))
         yield from _invitation_tables([(heading, rows)], width, with_place=True)
-        yield from _rest(len(announced) - len(rows), about.show("--event", event))
+        yield from _rest(len(announced) - len(rows), about.list_run("--event", event))
     unread = run_rows.unread
     if unread:
         shown = unread[:max_rows]
@@ -273,7 +273,7 @@ def _run(
         for line in shown:
             yield _indented(Text(f"{line.label}: {line.text}"))
         yield Text("")
-        command = about.show("--event", ListUnreadable.event)
+        command = about.list_run("--event", ListUnreadable.event)
         yield from _rest(len(unread) - len(shown), command)
     yield from _story(record, tell(record, advisor), width, told)
 
@@ -293,7 +293,7 @@ def _plan(
     rows = run_rows.first(max_rows)
     groups = _groups(rows, _rows_by_place(run_rows.rows.values()))
     yield from _invitation_tables(list(groups), width)
-    yield from _rest(len(run_rows.rows) - len(rows), about.show())
+    yield from _rest(len(run_rows.rows) - len(rows), about.list_run())
 
 
 def _rest(count: int, command: str) -> Iterator[RenderableType]:

@@ -38,6 +38,7 @@ from invite_sweeper.simulator.state import (
     User,
 )
 from invite_sweeper.simulator.throttling import Family
+from invite_sweeper.text import is_atlas_id
 
 
 def _list_groups(call: Call) -> SimulatedResponse:
@@ -550,7 +551,7 @@ def _find_scope(call: Call, endpoint: ServedEndpoint) -> None:
 
 
 def _group_not_found(group_id: str) -> SimulatedResponse:
-    if re.fullmatch("[a-f0-9]{24}", group_id):
+    if is_atlas_id(group_id):
         detail = f"No group with ID {group_id} exists."
         return api_error(404, "GROUP_NOT_FOUND", detail, group_id)
     detail = f"An invalid group ID {group_id} was specified."

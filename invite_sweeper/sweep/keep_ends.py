@@ -47,8 +47,8 @@ class KeepEnds:
         # An entry that has ended would still keep whom it keeps once its last day is today. Such
         # entries come last: only who is kept by nothing else is theirs.
         active = [entry for entry in policy.keep if entry.is_active(today)]
-        ended = [entry for entry in ending if not entry.is_active(today)]
-        prolonged = [entry.model_copy(update={"until": today}) for entry in ended]
+        ended_entries = [entry for entry in ending if not entry.is_active(today)]
+        prolonged = [entry.model_copy(update={"until": today}) for entry in ended_entries]
         self._prolonged = policy.model_copy(update={"keep": (*active, *prolonged)})
 
     def add(self, entries: Iterable[Invitation]) -> None:
@@ -120,15 +120,15 @@ def describe_ends(
                     "Move `until` if it should keep them longer."
                 )
             continue
-        ended = f"The keep entry {entry.name!r} ended on {entry.until}"
+        beginning = f"The keep entry {entry.name!r} ended on {entry.until}"
         if count:
             are = plural_form(count, "is", "are")
             yield (
-                f"{ended}: {people} {are} not kept by it any more. Move `until` if it should keep "
-                "them longer."
+                f"{beginning}: {people} {are} not kept by it any more. "
+                "Move `until` if it should keep them longer."
             )
         elif before := earlier.get(entry.name, 0):
-            yield f"{ended}: it kept {pluralize(before, 'person', 'people')} in its last days."
+            yield f"{beginning}: it kept {pluralize(before, 'person', 'people')} in its last days."
 
 
 def _days_left(left: timedelta) -> str:

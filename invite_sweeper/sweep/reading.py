@@ -297,7 +297,7 @@ class ReadingBuilder:
         if announcement is None:
             return False
         if not dry_run:  # which announces nothing, and ends nothing
-            for entry in announcement.ended:
+            for entry in announcement.ended_entries:
                 reason = decision.keep_reason
                 self._write(entry.recorded(now).as_event(events.AnnouncementEnded, reason=reason))
         due = announcement.deletable_from

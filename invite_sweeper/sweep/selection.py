@@ -334,13 +334,13 @@ class Announcement(NamedTuple):
         announced_at: The instant of the sweep that announced it; None if this run does.
         deletable_from: When a sweep may delete it, while it waits.
         rule: The rule for which it is announced by this run; None if it was announced before.
-        ended: Entries that were announced, and whose invitation is kept now.
+        ended_entries: Entries that were announced, and whose invitation is kept now.
     """
 
     announced_at: datetime | None = None
     deletable_from: datetime | None = None
     rule: str | None = None
-    ended: tuple[Invitation, ...] = ()
+    ended_entries: tuple[Invitation, ...] = ()
 
 
 class Decision(NamedTuple):

@@ -76,10 +76,10 @@ class Notice:
     def __call__(self, decision: Decision) -> Decision:
         """Return the decision with what it means for the announcement."""
         if not decision.stale:
-            ended = tuple(one for one in decision.all_entries if self._announced_at(one))
-            if not ended or decision.keep_reason in UNKNOWN_REASONS:
+            announced = tuple(one for one in decision.all_entries if self._announced_at(one))
+            if not announced or decision.keep_reason in UNKNOWN_REASONS:
                 return decision
-            return decision._replace(announcement=Announcement(ended=ended))
+            return decision._replace(announcement=Announcement(ended_entries=announced))
         announced_at = self._announced_at(decision.invitation)
         due_at = (announced_at or self.now) + self.wait
         if announced_at is not None and due_at <= self.now:
@@ -108,7 +108,7 @@ class SeenAnnouncements:
     def __call__(self, decision: Decision) -> Decision:
         """Record one decision, and return it."""
         key = announcement_key(decision.invitation)
-        has_ended = decision.announcement is not None and decision.announcement.ended
+        has_ended = decision.announcement is not None and decision.announcement.ended_entries
         if key in self._announced and not has_ended:
             self.keys.add(key)
         return decision

@@ -44,7 +44,7 @@ def test_every_command_of_the_advice_runs(cli, audit_dir):
     facts = ("2", "policy.yaml", audit_dir, cli.base_url)
     advisors = Advisor(*facts), Advisor(*facts, ("p0@example.com", "*[x]@example.com"))
     texts = {text for each in advisors for reason in Reason for text in each.advise([reason])}
-    texts |= {advisors[0].show(), advisors[0].show("--event", "planned")}
+    texts |= {advisors[0].list_run(), advisors[0].list_run("--event", "planned")}
     found = {
         words for text in texts for words in re.findall(r"invite-sweeper (.+?)(?= && |$)", text)
     }

@@ -61,7 +61,7 @@ def run_message(record: RunRecord, waiting: Sequence[WaitingInvitation] | None =
         NOW + timedelta(minutes=1),
         read_rows(record),
         waiting if waiting is None else tuple(waiting),
-        advisor_of(record, ADVISOR).show(),
+        advisor_of(record, ADVISOR).list_run(),
         ADVISOR.announced(),
     )
 
