@@ -37,7 +37,7 @@ class FakeAtlas:
         waits_s: Waits that `try_acquire` returns, by project id; each one once.
         people: The seats of every organization; None if they are not known.
         members: The active members of every organization, or why they are not known.
-        answers: Whether a person is an active member, asked for by name; by default nobody is.
+        answers: Whether a person is an active member, asked for by name; by default none is.
         asked: The names that were asked for, in order.
         statuses: What became of missing users, by id; an error is raised.
         api_keys: Names of API keys by public key, or why they are not known.

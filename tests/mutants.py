@@ -83,7 +83,7 @@ MUTANTS = r"""
 -if not self._literals or not raw.isascii():
 +if not self._literals:
 ? tests/commands/test_restore.py
-= a restore of nobody begins a run: restore.py
+= a restore that finds no person begins a run: restore.py
 -if not found:
 +if not found and wanted.username is None:
 = deletions that Atlas did not confirm are left out in silence: restore.py
@@ -106,7 +106,7 @@ MUTANTS = r"""
 = a person is counted once for each list: models.py
 -return (casefold_lookalike(self.username),) if self.username else self.key
 +return self.key
-= a keep entry that has ended is forgotten once nobody is left: sweep/run.py
+= a keep entry that has ended is forgotten once no person is left: sweep/run.py
 -    before = result.people_before()
 +    before = {}
 = a keep entry that holds counts whom earlier runs saw: sweep/keep_ends.py
@@ -188,7 +188,7 @@ MUTANTS = r"""
 = an unknown inviter is gone in ANY_LIST: sweep/selection.py
 -            return "inviter_unknown"
 +            return invitation.source == 'ANY_LIST' or "inviter_unknown"
-= an inviter nobody was asked for is gone in ANY_LIST: sweep/selection.py
+= an inviter is gone in ANY_LIST who was not asked for: sweep/selection.py
 -return False if is_member else "inviter_unknown"
 +return False if is_member else invitation.source == 'ANY_LIST' or "inviter_unknown"
 = an inviter who is a member is gone in ANY_LIST: sweep/selection.py
@@ -478,7 +478,7 @@ MUTANTS = r"""
 -        self._builder.member_count = len(names)
 -        if dropped
 +        if dropped
-= an inviter is gone whom nobody was asked for: sweep/selection.py
+= an inviter is gone who was not asked for: sweep/selection.py
 -return False if is_member else "inviter_unknown"
 +return not is_member
 = an answer that says nothing is believed: sweep/members.py
@@ -602,7 +602,7 @@ MUTANTS = r"""
 = API keys are read for each list: sweep/discovery.py
 -            if self._names is None:
 +            if self._names is None or self._names:
-= the name of a key that invited somebody is not shown: models.py
+= the name of a key that invited a person is not shown: models.py
 -        if self.inviter is None or self.inviter_name is None:
 +        if self.inviter is None or self.inviter_name != "":
 = a 404 is believed of a project that is listed again: sweep/discovery.py
@@ -612,7 +612,7 @@ MUTANTS = r"""
 -                named.update(project_id for project_id, _ in invitation.linked_projects)
 +                named.update(())
 ? tests/unit/sweep/test_plan.py
-= a list that Atlas ended early shows nobody: sweep/reading.py
+= a list that Atlas ended early is empty: sweep/reading.py
 -            if source is not Source.INVITES and not has_ended(source):
 +            if source is None:
 ? tests/api/test_moved_clock.py

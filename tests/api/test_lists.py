@@ -228,7 +228,7 @@ async def test_row_with_a_wrong_type_once_is_read_by_the_second_try(
 
 
 def leaves_after_first_page(sim, leave):
-    """Serve pages of two rows; once, after the first page of any list, somebody leaves it."""
+    """Serve pages of two rows; once, after the first page of any list, a person leaves it."""
     sim.faults.add(faults.short_pages(2), path="*/*s/*/*s", times=None)
     sim.faults.add(faults.after(leave), path="*/*s/*/*s", times=1)
 

@@ -196,9 +196,9 @@ def test_terminal_offers_to_treat_people_outside_the_domains_of_the_members_soon
         assert rule.not_usernames == ("*@corp.example", "*@partner.example")
 
 
-@pytest.mark.parametrize("case", ["young", "unreadable", "nobody"])
+@pytest.mark.parametrize("case", ["young", "unreadable", "memberless"])
 def test_terminal_offers_nothing_where_it_changes_nothing_or_the_members_are_not_known(cli, case):
-    if case != "nobody":
+    if case != "memberless":
         cli.sim.add_user("ada@corp.example", status="ACTIVE")
     if case == "unreadable":
         cli.sim.faults.add(faults.fail_with(403), path=f"*/orgs/{ORG_ID}/users", times=None)

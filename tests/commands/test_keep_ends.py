@@ -1,4 +1,4 @@
-"""A keep entry that has ended is named wherever an operator looks, though nobody is left."""
+"""A keep entry that has ended is named in each output, also where no person is left."""
 
 import json
 from datetime import UTC, datetime, timedelta

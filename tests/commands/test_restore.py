@@ -104,7 +104,7 @@ KOFI = "kofi.ito33@example.com"
 
 @pytest.fixture
 def nights(cli):
-    """Delete Kofi from two projects, then from a third with Ada; then nobody twice."""
+    """Delete Kofi from two projects, then from a third with Ada; then no person twice."""
     names = ("Payments", "Search", "Vault")
     projects = {name: cli.sim.add_project(name) for name in names}
     for name in ("Payments", "Search"):

@@ -49,7 +49,7 @@ def plural(kind):
 
 
 class Cluster(Receiver):
-    """Stores objects as an API server does, and lets nobody change the template of a Job."""
+    """Stores objects as an API server does, and refuses a change of the template of a Job."""
 
     def answer(self):
         code, found = self.store(urlsplit(self.path).path, self.server.requests[-1][2])

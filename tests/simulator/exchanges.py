@@ -46,7 +46,7 @@ class World:
             "invitation": sim.invite(self.project, "ada@example.com"),
             "org_invitation": sim.user(users["PENDING"]).invitation_id,
             "account": sim.add_service_account().name,
-            "nobody": "0" * 24,
+            "unknown": "0" * 24,
         }
         sim.invite(self.project, "bob@example.com")
         sim.add_team(self.project)

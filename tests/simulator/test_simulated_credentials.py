@@ -41,7 +41,7 @@ class Digest:
         {"algorithm": "SHA-256"},
         {"nc": "00000003"},
         {"response": ""},
-        {"username": "nobody"},
+        {"username": "unknown"},
         {"nonce": "A" * 32},
     ],
     ids=str,

@@ -98,12 +98,12 @@ async def test_project_invitation_is_deleted_once_and_leaves_the_membership(sim,
 async def test_users_lists_show_active_and_pending_users_and_others_only_on_request():
     world = World()
     users = {status: world.ids[status] for status in ("ACTIVE", "PENDING", "INVITATION_EXPIRED")}
-    everybody = {*users.values(), world.ids["INVITATION_REJECTED"]}
+    all_users = {*users.values(), world.ids["INVITATION_REJECTED"]}
     async with open_client(world.sim) as request:
         for query, expected in (
             ("", {users["ACTIVE"], users["PENDING"]}),
             ("orgMembershipStatuses=INVITATION_EXPIRED", {users["INVITATION_EXPIRED"]}),
-            (ALL, everybody),
+            (ALL, all_users),
         ):
             shown = await rows(request, world.sim, query)
             assert shown[f"/groups/{world.project}/users"] == expected

@@ -43,7 +43,7 @@ NEVER, ON_REQUEST, ALWAYS = (0, 0), (0, 1), (1, 1)
 
 
 def found_in(directory, wanted):
-    """Return what is to be undone; () where nobody is found."""
+    """Return what is to be undone; () where no person is found."""
     try:
         found = find_deletions(directory, wanted, HOST, Advisor(audit_dir="audit"))
     except NobodyFound:

@@ -206,8 +206,8 @@ def test_people_of_a_keep_entry_that_ends_have_its_name_and_day(path):
 def test_people_of_a_keep_entry_that_has_ended_are_those_whom_earlier_runs_saw(path):
     day = "2026-11-20"
     gone = KeepEntry(name="trip", reason=None, until=day, matched=0, people=0, people_before=5)
-    nobody = KeepEntry(name="tour", reason=None, until=day, matched=0, people=0)
-    found = written(path, record(keep_entries=(gone, nobody)))
+    unseen = KeepEntry(name="tour", reason=None, until=day, matched=0, people=0)
+    found = written(path, record(keep_entries=(gone, unseen)))
     assert labelled(found, "keep_ending_people") == {("trip", day): 5, ("tour", day): 0}
 
 

@@ -87,7 +87,7 @@ DECISIONS = [
     ({}, old(projects=[PROJECT]), "r"),
     ({}, old(projects=["sandbox"]), "no_rule"),
     ({}, old(projects=["*cd*"]), "no_rule"),  # digits of the id
-    # Everybody but one's own people.
+    # All but the company's own people.
     (NAMED, old(not_usernames=["*@example.com"]), "r"),
     (NAMED, old(not_usernames=["*@example.com", "*@gmail.COM"]), "no_rule"),
     (NAMED, old(not_usernames=["ann@gmail.com"]), "no_rule"),
