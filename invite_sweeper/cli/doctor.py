@@ -28,9 +28,10 @@ from invite_sweeper.report.sending import LIMIT_S, Message, open_session, reques
 from invite_sweeper.report.story import describe_stale, tell
 from invite_sweeper.sweep.command import Command as SweepCommand
 from invite_sweeper.sweep.discovery import OrganizationReader, list_invitations
-from invite_sweeper.sweep.guards import check_limits, check_population
+from invite_sweeper.sweep.guards import check_limits
 from invite_sweeper.sweep.organization import AtlasOrganization, Reading
 from invite_sweeper.sweep.plan import make_plans
+from invite_sweeper.sweep.population import check_population
 from invite_sweeper.sweep.reading import ListOutcome
 from invite_sweeper.sweep.result import Result, sunset_warnings
 from invite_sweeper.sweep.run import foretell

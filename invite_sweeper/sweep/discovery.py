@@ -34,9 +34,10 @@ from invite_sweeper.models import (
     Source,
     SourceRetired,
 )
-from invite_sweeper.sweep.guards import check_clock, check_population
+from invite_sweeper.sweep.guards import check_clock
 from invite_sweeper.sweep.members import MemberCheck
 from invite_sweeper.sweep.organization import AtlasOrganization, Reading
+from invite_sweeper.sweep.population import check_population
 from invite_sweeper.sweep.reading import ListOutcome, Observer, ReadingBuilder
 from invite_sweeper.sweep.recovery import Recovery
 from invite_sweeper.sweep.result import Result, secret_warnings

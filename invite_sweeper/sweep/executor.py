@@ -20,7 +20,7 @@ from invite_sweeper.errors import ApiVersionRetired, AuditLogError, RunError
 from invite_sweeper.models import SOURCES_OF_USERS, Invitation, ListKey, Source
 from invite_sweeper.outcomes import Outcome, Sending
 from invite_sweeper.shutdown import StopRequest
-from invite_sweeper.sweep.guards import CircuitBreaker
+from invite_sweeper.sweep.breaker import CircuitBreaker
 from invite_sweeper.sweep.organization import AtlasOrganization, OrganizationPlan, Swept
 from invite_sweeper.sweep.pauses import PauseWatch
 from invite_sweeper.sweep.result import Result

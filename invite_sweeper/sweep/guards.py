@@ -1,13 +1,18 @@
-"""Guards: checks that refuse a plan, and the circuit breaker that stops a sweep.
+"""Guards: checks that refuse a plan whole, before its first DELETE.
 
-A plan is refused whole, before its first DELETE, if it deletes more than a limit allows, or if
-the clock, the population or the saved plan shows that it cannot be trusted: each `check_` function
-raises GuardRefused. During the sweep, `CircuitBreaker` watches the outcomes. Limits are inclusive;
-0 means none.
+- Limits: the plans of all organizations together delete no more than each limit of the policy
+  allows, what earlier runs deleted within `limits.period` included. Limits are inclusive; 0 means
+  none.
+- Clock: ages are computed with the local clock, so it is at most 5 minutes off Atlas's.
+- Saved plan: what `sweep --plan` applies was made for the same policy, organizations and host, is
+  not too old, and was not applied before.
+
+Each `check_` function raises GuardRefused. The population guard is in `population`, the breaker
+that stops a sweep at work in `breaker`.
 """
 
-from collections import Counter, deque
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from fractions import Fraction
 from itertools import chain
@@ -16,23 +21,14 @@ from typing import Final, NamedTuple
 
 from invite_sweeper import text
 from invite_sweeper.atlas.responses import REDIRECT, SERVER_ERROR, is_permission_error
-from invite_sweeper.audit import CompleteRun, History, SavedPlan
+from invite_sweeper.audit import History, SavedPlan
 from invite_sweeper.audit.events import Planned, RunStarted
 from invite_sweeper.counts import total
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused
-from invite_sweeper.models import (
-    MAX_CLOCK_SKEW_S,
-    ListRef,
-    ListUnreadable,
-    Project,
-    Source,
-    parse_timestamp,
-)
-from invite_sweeper.outcomes import Outcome
-from invite_sweeper.policy import Limits
+from invite_sweeper.models import MAX_CLOCK_SKEW_S, ListUnreadable, parse_timestamp
 from invite_sweeper.sweep.command import Command
-from invite_sweeper.sweep.organization import OrganizationPlan, Reading
+from invite_sweeper.sweep.organization import OrganizationPlan
 from invite_sweeper.text import (
     describe_duration,
     escape_unprintable,
@@ -42,10 +38,10 @@ from invite_sweeper.text import (
     truncate,
 )
 
-MIN_COUNT_FOR_SHARE = 10
+MIN_COUNT_FOR_SHARE: Final = 10
 """Up to this number of stale invitations, `max_share` is ignored: in a small organization one
 or two invitations are half of all. Shards divide it like a limit."""
-_MAX_SHOWN = 5
+_MAX_SHOWN: Final = 5
 
 
 class _Violation(NamedTuple):
@@ -83,67 +79,86 @@ def share_limit(command: Command, *, seen: int, stale: int, recent: int) -> int 
 
 def _violations(plans: Sequence[OrganizationPlan], command: Command) -> Iterator[_Violation]:
     """Yield each limit that the plans of all organizations together exceed."""
-    limits = command.limits
-    recent = command.recent.total()
-    part = f", the part of shard {command.shard}" if command.shard is not None else ""
-    counts = total(plan.counts for plan in plans)
-    seen = counts.invitations_seen
-    deletions = _deletions(plans)
-    stale = len(deletions)
-    if counts.projects_unreadable > limits.max_unreadable_projects:
-        found = f"{pluralize(counts.projects_unreadable, 'project')} could not be read"
-        limit = f"max_unreadable_projects: {limits.max_unreadable_projects}{part}"
+    deletions = list(chain.from_iterable(plan.deletions for plan in plans))
+    yield from _too_many_unreadable(plans, command)
+    # Without a stale invitation nothing more is exceeded, however much earlier runs deleted.
+    if deletions:
+        yield from _too_many_deletions(len(deletions), command)
+        yield from _too_many_in_a_place(deletions, _labels(plans), command)
+        yield from _too_large_a_share(plans, len(deletions), command)
+
+
+def _too_many_unreadable(
+    plans: Sequence[OrganizationPlan], command: Command
+) -> Iterator[_Violation]:
+    """Yield `max_unreadable_projects`, if more lists and projects could not be read."""
+    limit = command.limits.max_unreadable_projects
+    count = total(plan.counts for plan in plans).projects_unreadable
+    if count > limit:
         labels = _labels(plans)
         lists = [_describe_unread(unreadable, labels) for unreadable in _unread(plans)]
-        message = f"{found}, over {limit}: {shorten_list(lists, _MAX_SHOWN)}."
+        message = (
+            f"{pluralize(count, 'project')} could not be read, over max_unreadable_projects: "
+            f"{limit}{_part(command)}: {shorten_list(lists, _MAX_SHOWN)}."
+        )
         yield _Violation(Reason.MAX_UNREADABLE_PROJECTS, message, None)
-    # Without a stale invitation nothing is exceeded, however much earlier runs deleted.
-    if stale and stale + recent > limits.max_deletions:
-        found = _with_recent(pluralize(stale, "stale invitation"), stale, recent, limits)
-        message = f"{found} over max_deletions: {limits.max_deletions}{part}."
+
+
+def _too_many_deletions(stale: int, command: Command) -> Iterator[_Violation]:
+    """Yield `max_deletions`, if the stale invitations and earlier deletions exceed it."""
+    limit = command.limits.max_deletions
+    recent = command.recent.total()
+    if stale + recent > limit:
+        counted = _with_recent(pluralize(stale, "stale invitation"), stale, recent, command)
+        message = f"{counted} over max_deletions: {limit}{_part(command)}."
         yield _Violation(Reason.MAX_DELETIONS, message, stale + recent)
-    yield from _violations_of_places(plans, deletions, command)
-    allowed = share_limit(command, seen=seen, stale=stale, recent=recent)
-    if allowed is not None and stale > allowed:
-        found = f"{stale:,} stale of {pluralize(seen, 'invitation')} ({stale / seen:.1%})"
-        found = _with_recent(found, stale, recent, limits)
-        message = f"{found} over max_share: {limits.max_share}."
-        # In whole percents, rounded up: the policy is to be set to it.
-        percent = ceil(Fraction(100 * (stale + recent), seen + recent))
-        yield _Violation(Reason.MAX_SHARE, message, percent / 100)
 
 
-def _violations_of_places(
-    plans: Sequence[OrganizationPlan], deletions: Sequence[Planned], command: Command
+def _too_many_in_a_place(
+    deletions: Sequence[Planned], labels: Mapping[str, str], command: Command
 ) -> Iterator[_Violation]:
     """Yield `max_deletions_per_project` once, with the place that exceeds it most.
 
     A place is a project, or the lists of an organization.
     """
-    limits = command.limits
-    planned = Counter(deletion.scope_id for deletion in deletions)
-    with_recent = {place: count + command.recent[place] for place, count in planned.items()}
-    limit = limits.max_deletions_per_project
+    limit = command.limits.max_deletions_per_project
+    stale = Counter(deletion.scope_id for deletion in deletions)
+    with_recent = {place: count + command.recent[place] for place, count in stale.items()}
     over = [place for place, count in with_recent.items() if count > limit]
     if not over:
         return
     most = max(over, key=with_recent.__getitem__)
     example = next(deletion for deletion in deletions if deletion.scope_id == most)
-    name = example.project_name or ""
-    where = _describe_place(most, name, example.org_id, _labels(plans))
-    found = f"{pluralize(planned[most], 'stale invitation')} in {where}"
-    found = _with_recent(found, planned[most], command.recent[most], limits)
-    more = ""
+    where = _describe_place(most, example.project_name or "", example.org_id, labels)
+    counted = f"{pluralize(stale[most], 'stale invitation')} in {where}"
+    counted = _with_recent(counted, stale[most], command.recent[most], command)
+    others = ""
     if len(over) > 1:
-        others = pluralize(len(over) - 1, "other place is", "other places are")
-        more = f"; {others} over it, too"
-    message = f"{found} over max_deletions_per_project: {limit}{more}."
+        count = pluralize(len(over) - 1, "other place is", "other places are")
+        others = f"; {count} over it, too"
+    message = f"{counted} over max_deletions_per_project: {limit}{others}."
     yield _Violation(Reason.MAX_DELETIONS_PER_PROJECT, message, with_recent[most])
 
 
-def _deletions(plans: Iterable[OrganizationPlan]) -> list[Planned]:
-    """Return the deletions of all plans."""
-    return list(chain.from_iterable(plan.deletions for plan in plans))
+def _too_large_a_share(
+    plans: Sequence[OrganizationPlan], stale: int, command: Command
+) -> Iterator[_Violation]:
+    """Yield `max_share`, if the stale invitations are a larger share of those seen."""
+    seen = total(plan.counts for plan in plans).invitations_seen
+    recent = command.recent.total()
+    allowed = share_limit(command, seen=seen, stale=stale, recent=recent)
+    if allowed is not None and stale > allowed:
+        counted = f"{stale:,} stale of {pluralize(seen, 'invitation')} ({stale / seen:.1%})"
+        counted = _with_recent(counted, stale, recent, command)
+        message = f"{counted} over max_share: {command.limits.max_share}."
+        # In whole percents, rounded up: the policy is to be set to it.
+        percent = ceil(Fraction(100 * (stale + recent), seen + recent))
+        yield _Violation(Reason.MAX_SHARE, message, percent / 100)
+
+
+def _part(command: Command) -> str:
+    """Return what follows a limit that shards divide."""
+    return f", the part of shard {command.shard}" if command.shard is not None else ""
 
 
 def _unread(plans: Iterable[OrganizationPlan]) -> list[ListUnreadable]:
@@ -164,43 +179,51 @@ def check_limits(plans: Sequence[OrganizationPlan], command: Command) -> None:
     violations = tuple(_violations(plans, command))
     if not violations:
         return
+    hints: list[str] = []
+    needed: list[str] = []
+    for violation in violations:
+        advice = _advice(violation.reason, plans, command)
+        if advice not in hints:  # several limits have the same
+            hints.append(advice)
+        if violation.needed is not None:
+            needed.append(f"{violation.reason}: {violation.needed}")
+    # A shard's limits are parts of the policy's: its numbers are not values for the policy.
+    if needed and command.shard is None:
+        hints.append(f"Under limits in the policy, set {', '.join(needed)}, or over_limit: trim.")
+    message = "\n".join(violation.message for violation in violations)
+    if len(plans) > 1:
+        message = f"In {len(plans)} organizations together: {message}"
     reasons = tuple(violation.reason for violation in violations)
-    messages = "\n".join(violation.message for violation in violations)
-    # Several limits may have the same advice, which is said once.
-    hints = list(dict.fromkeys(_advice(reason, plans, command) for reason in reasons))
-    keys = [
-        f"{violation.reason}: {violation.needed}"
-        for violation in violations
-        if violation.needed is not None
-    ]
-    # A shard's limits are parts of the policy's: its numbers are no values for the policy.
-    if keys and command.shard is None:
-        hints.append(f"Under limits in the policy, set {', '.join(keys)}, or over_limit: trim.")
-    where = f"In {len(plans)} organizations together: " if len(plans) > 1 else ""
-    raise GuardRefused(where + messages, hint=" ".join(hints), reasons=reasons)
+    raise GuardRefused(message, hint=" ".join(hints), reasons=reasons)
 
 
-def _describe_place(id_: str, name: str, org_id: str, labels: Mapping[str, str]) -> str:
-    """Return a project, or the lists of an organization, by name and id, on one line."""
+def _describe_place(place: str, name: str, org_id: str, labels: Mapping[str, str]) -> str:
+    """Return a project, or the lists of an organization, by name and id, on one line.
+
+    Args:
+        place: The id of the project, or of the organization.
+        name: Of the project.
+        org_id: "" where it is not known.
+        labels: Of all organizations; a single one need not be named.
+    """
     organization = labels.get(org_id, org_id)
-    if id_ == org_id:
+    if place == org_id:
         return f"the lists of {organization}"
-    of = f" of {organization}" if org_id and len(labels) > 1 else ""
-    return f"project {escape_unprintable(name)} ({id_}){of}"
+    project = f"project {escape_unprintable(name)} ({place})"
+    if org_id and len(labels) > 1:
+        return f"{project} of {organization}"
+    return project
 
 
 def _describe_unread(unreadable: ListUnreadable, labels: Mapping[str, str]) -> str:
-    """Return a list that could not be read, with its reason.
-
-    The reason of a row of a wrong type names a person, who is in no message to others.
-    """
+    """Return a list that could not be read, with its reason."""
     org_id = unreadable.org_id or ""
     name = unreadable.project_name or ""
     place = _describe_place(unreadable.list_key[2], name, org_id, labels)
-    reason = unreadable.reason.removesuffix(".")
     if _is_odd(unreadable):
-        reason = "an answer that is not a complete list"
-    return f"{place}: {reason}"
+        # The reason of a row of a wrong type names a person, and the messages of `notify` do not.
+        return f"{place}: an answer that is not a complete list"
+    return f"{place}: {unreadable.reason.removesuffix('.')}"
 
 
 def _advice(reason: Reason, plans: Iterable[OrganizationPlan], command: Command) -> str:
@@ -237,14 +260,14 @@ def _is_odd(unreadable: ListUnreadable) -> bool:
     return status is not None and status < REDIRECT
 
 
-def _with_recent(found: str, count: int, recent: int, limits: Limits) -> str:
-    """Return what was found, and what earlier runs deleted, with the policy's key."""
-    verb = plural_form(count + recent, "is", "are")
+def _with_recent(stale_text: str, stale: int, recent: int, command: Command) -> str:
+    """Return what is stale, what earlier runs deleted with the policy's key, and "is" or "are"."""
+    are = plural_form(stale + recent, "is", "are")
     if not recent:
-        return f"{found} {verb}"
-    period = describe_duration(limits.period)
+        return f"{stale_text} {are}"
+    period = describe_duration(command.limits.period)
     earlier = f"{recent:,} that earlier runs deleted within {period} (limits.period)"
-    return f"{found} and {earlier} {verb}"
+    return f"{stale_text} and {earlier} {are}"
 
 
 def check_clock(skew_s: float | None) -> None:
@@ -268,147 +291,11 @@ def check_clock(skew_s: float | None) -> None:
     raise GuardRefused(message, hint=hint, reasons=(Reason.CLOCK,))
 
 
-class _Population(NamedTuple):
-    """What is counted tonight and was counted before.
-
-    Attributes:
-        singular: What one of it is called.
-        where: In which list; "" for all together.
-    """
-
-    singular: str
-    plural: str
-    where: str = ""
-
-
-_PROJECTS: Final = _Population("project", "projects")
-_ENTRIES: Final = _Population("unexpired entry", "unexpired entries")
-_MEMBERS: Final = _Population("active member", "active members")
-
-
-def check_population(readings: Iterable[Reading], command: Command) -> None:
-    """Raise GuardRefused if projects or entries dropped by more than `max_population_drop`.
-
-    A list that lost a page looks like a small organization. The numbers of projects, of entries
-    and of the entries of each source are compared with what the last complete run left, without
-    what was deleted since; that of projects also with those that were just listed. Numbers up to
-    10 are not compared: there, a single acceptance is a tenth.
-
-    Args:
-        readings: Of one organization, or of all that are left, whose numbers are added up.
-    """
-    if command.accept_population:
-        return
-    before: Counter[_Population] = Counter()
-    tonight: Counter[_Population] = Counter()
-    for reading in readings:
-        for population, was, now in _compared(reading, command):
-            before[population] += was
-            tonight[population] += now
-    for population, was in before.items():
-        if was <= MIN_COUNT_FOR_SHARE:
-            continue
-        message = _describe_drop(population, was, tonight[population], command)
-        if message:
-            advice = Reason.MAX_POPULATION_DROP.advice
-            raise GuardRefused(message, hint=advice, reasons=(Reason.MAX_POPULATION_DROP,))
-
-
-def _compared(reading: Reading, command: Command) -> Iterator[tuple[_Population, int, int]]:
-    """Yield what is compared in an organization, with its number before and now.
-
-    An entry that has expired counts on neither side: it leaves its list by itself.
-    """
-    counts = reading.counts
-    before = command.before or CompleteRun({}, {})
-    is_other = reading.id in before.other_scope
-    # A run of another scope may have seen projects that the policy leaves out now. They are listed
-    # still, so they are no drop.
-    listed = counts.projects_seen + (len(_excluded(reading)) if is_other else 0)
-    # What was just listed is a number before, too: projects that are gone when their lists are
-    # read may be projects that the credentials see no longer.
-    was = max(listed, before.projects.get(reading.id, 0))
-    yield _PROJECTS, was, listed - counts.projects_gone
-    entries = reading.unexpired(command.now.date())
-    for source in command.policy.sources:
-        lists_before = _entries_before(reading, source, before)
-        # Of a list that Atlas has retired, the run says already that it has nothing.
-        if not lists_before or source in reading.retired:
-            continue
-        was = sum(lists_before.values())
-        # A run of another scope may not have read a list that had no entries then: what that list
-        # has now would hide what another one lost.
-        now = _entries_now(entries, source, only=lists_before if is_other else None)
-        # All sources together, because lists that are too small to be compared may all be short;
-        # and each by itself, because what one lost hides among the others.
-        yield _ENTRIES, was, now
-        yield _ENTRIES._replace(where=f" in the list {source}"), was, now
-
-
-def _entries_before(reading: Reading, source: Source, before: CompleteRun) -> dict[str, int]:
-    """Return the entries that the last complete run left in a source, by project or organization.
-
-    Left out are lists that could not be read now, which `max_unreadable_projects` judges, and
-    after a run of another scope those of the projects that the policy excludes now.
-    """
-    left_out = {
-        unreadable.list_key[2] for unreadable in reading.unread if unreadable.source is source
-    }
-    if reading.id in before.other_scope:
-        left_out |= {project.id for project in _excluded(reading)}
-    entries: dict[str, int] = {}
-    for (name, org_id, place), count in before.entries.items():
-        if (name, org_id) == (source.value, reading.id) and place not in left_out:
-            entries[place] = count
-    return entries
-
-
-def _entries_now(
-    entries: Mapping[ListRef, int], source: Source, *, only: Container[str] | None
-) -> int:
-    """Return how many of the entries are in a source, or in those lists of it that `only` has."""
-    now = 0
-    for ref, count in entries.items():
-        if ref.source is source and (only is None or ref.project.id in only):
-            now += count
-    return now
-
-
-def _excluded(reading: Reading) -> Sequence[Project]:
-    """Return the projects that were listed and that the policy leaves out."""
-    return reading.scope.excluded if reading.scope is not None else ()
-
-
-def drop_of_members(org_id: str, count: int, command: Command) -> str:
-    """Return a sentence if active members dropped by more than `max_population_drop`, else "".
-
-    The list may be incomplete, and every inviter who is missing would be gone. So small numbers
-    are compared, too. It concerns what `inviter_gone` judges and refuses nothing else.
-    """
-    if command.accept_population:
-        return ""
-    before = command.history.members(command.base_url)
-    return _describe_drop(_MEMBERS, before.get(org_id, 0), count, command)
-
-
-def _describe_drop(population: _Population, was: int, now: int, command: Command) -> str:
-    """Return a sentence if a number dropped by more than `max_population_drop`, else ""."""
-    allowed = command.limits.max_population_drop
-    if was - now <= Fraction(str(allowed)) * was:
-        return ""
-    found = pluralize(now, population.singular, population.plural)
-    verb = plural_form(now, "was", "were")
-    return (
-        f"{found}{population.where} {verb} found, {was:,} before: "
-        f"the drop is over max_population_drop: {allowed}."
-    )
-
-
 def check_plan(command: Command, *, max_age: timedelta, sha256: str | None = None) -> None:
     """Raise GuardRefused if the saved plan of a command does not apply to it.
 
     Args:
-        max_age: From which a plan is refused.
+        max_age: The oldest that a plan may be.
         sha256: Of the file that a second person read; None without one.
     """
     saved = command.saved
@@ -468,71 +355,3 @@ def why_used(saved: SavedPlan, history: History) -> str:
     """Return which sweep of an audit directory has completed a plan; "" where none has."""
     run = history.applied_by(saved.sha256)
     return f"Run {run.number} has already applied the plan." if run is not None else ""
-
-
-_JUDGED: Final = (
-    (Outcome.FAILED, "failed", "max_failure_share"),
-    (Outcome.ALREADY_GONE, "were already gone", "max_already_gone_share"),
-)
-
-
-class CircuitBreaker:
-    """Decides from the last outcomes whether a sweep must stop.
-
-    One command has one breaker. When it opens in one organization, nothing more is deleted in
-    any: what was decided about the others came from the same program, policy and Atlas.
-
-    After the canary (the first deletions, which are sent before all others), it opens if more
-    than half of them failed. After that, once the window is full, it opens if the share of
-    failed or of already gone invitations in the window exceeds its limit. The removal of a
-    user who had just accepted counts as a failure.
-
-    Attributes:
-        reason: Why it opened; None while it is closed.
-    """
-
-    def __init__(self, limits: Limits) -> None:
-        self.reason: str | None = None
-        self._limits = limits
-        self._seen = 0
-        self._failed = 0
-        self._window: deque[Outcome] = deque()
-        self._counts = Counter[Outcome]()  # of the window
-
-    @property
-    def canary_left(self) -> int:
-        """How many of the first deletions must still end before any other is sent."""
-        return max(0, self._limits.canary - self._seen)
-
-    def opens_at(self, outcome: Outcome) -> bool:
-        """Record one outcome; return whether the sweep must stop from now on."""
-        if self.reason is not None:
-            return False
-        if outcome is Outcome.ACCEPTED_DURING:
-            outcome = Outcome.FAILED
-        self._window.append(outcome)
-        self._counts[outcome] += 1
-        if len(self._window) > self._limits.breaker_window:
-            self._counts[self._window.popleft()] -= 1
-        self._seen += 1
-        self._failed += outcome is Outcome.FAILED
-        self.reason = self._why_open()
-        return self.reason is not None
-
-    def _why_open(self) -> str | None:
-        """Return why the outcomes so far are too bad to go on; None where they are not."""
-        limits = self._limits
-        if self._seen == limits.canary:
-            if self._failed * 2 <= self._seen:
-                return None
-            return f"{self._failed} of the first {self._seen} deletions (the canary) failed."
-        # Of a few outcomes, one is a large share: nothing is judged before the window is full.
-        if len(self._window) != limits.breaker_window:
-            return None
-        for outcome, did, key in _JUDGED:
-            count = self._counts[outcome]
-            share = getattr(limits, key)
-            if count and count > Fraction(str(share)) * limits.breaker_window:
-                found = f"{count} of the last {len(self._window)} deletions {did}"
-                return f"{found}, over {key}: {share}."
-        return None

@@ -18,12 +18,13 @@ from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.discovery import OrganizationReader
 from invite_sweeper.sweep.executor import delete
-from invite_sweeper.sweep.guards import check_clock, check_limits, check_population
+from invite_sweeper.sweep.guards import check_clock, check_limits
 from invite_sweeper.sweep.keep_ends import describe_ends
 from invite_sweeper.sweep.organization import AtlasOrganization, OrganizationPlan, Reading, Swept
 from invite_sweeper.sweep.outlook import forecast, limit_free_at, nights_left
 from invite_sweeper.sweep.pauses import MAX_PAUSE_S, PauseWatch
 from invite_sweeper.sweep.plan import confirm_plan, lost_since, make_plans, plan_all
+from invite_sweeper.sweep.population import check_population
 from invite_sweeper.sweep.result import Result, View
 from invite_sweeper.sweep.steps import ChangeTracker, KeepOutsidePlan, describe_notice
 from invite_sweeper.text import pluralize, shorten_list

@@ -23,8 +23,8 @@ from invite_sweeper.errors import (
 from invite_sweeper.models import Source
 from invite_sweeper.outcomes import Outcome, Sending
 from invite_sweeper.shutdown import StopRequest
+from invite_sweeper.sweep.breaker import CircuitBreaker
 from invite_sweeper.sweep.executor import Executor, ProjectQueues, delete
-from invite_sweeper.sweep.guards import CircuitBreaker
 from invite_sweeper.sweep.organization import AtlasOrganization, OrganizationPlan, Reading
 from invite_sweeper.sweep.pauses import PauseWatch
 from invite_sweeper.sweep.result import Result

@@ -11,8 +11,8 @@ from invite_sweeper.counts import Counts
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import ListRef, ListUnreadable, Source, SourceRetired
-from invite_sweeper.sweep.guards import check_population, drop_of_members
 from invite_sweeper.sweep.organization import AtlasOrganization, Reading
+from invite_sweeper.sweep.population import check_population, drop_of_members
 from invite_sweeper.sweep.scope import RunScope
 from invite_sweeper.text import pluralize
 

@@ -1,0 +1,80 @@
+"""The circuit breaker: a sweep stops when its deletions turn out badly.
+
+It opens if more than half of the canary, the first deletions, failed; after that if, of the last
+`breaker_window` outcomes, more than `max_failure_share` failed or more than
+`max_already_gone_share` were already gone. Then the rest of the plan is `skipped`.
+"""
+
+from collections import Counter, deque
+from fractions import Fraction
+from typing import Final
+
+from invite_sweeper.outcomes import Outcome
+from invite_sweeper.policy import Limits
+
+_JUDGED: Final = (
+    (Outcome.FAILED, "failed", "max_failure_share"),
+    (Outcome.ALREADY_GONE, "were already gone", "max_already_gone_share"),
+)
+"""The outcomes that are judged, each with its words and the limit of its share."""
+
+
+class CircuitBreaker:
+    """Decides from the last outcomes whether a sweep must stop.
+
+    One command has one breaker. When it opens in one organization, nothing more is deleted in
+    any: what was decided about the others came from the same program, policy and Atlas.
+
+    Attributes:
+        reason: Why it opened; None while it is closed.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.reason: str | None = None
+        self._limits = limits
+        self._seen = 0
+        self._failed = 0
+        self._window: deque[Outcome] = deque()
+        self._in_window = Counter[Outcome]()
+
+    @property
+    def canary_left(self) -> int:
+        """How many of the first deletions must still end before any other is sent."""
+        return max(0, self._limits.canary - self._seen)
+
+    def opens_at(self, outcome: Outcome) -> bool:
+        """Record one outcome; return whether the sweep must stop from now on.
+
+        The removal of a user who had just accepted counts as a failure.
+        """
+        if self.reason is not None:
+            return False
+        if outcome is Outcome.ACCEPTED_DURING:
+            outcome = Outcome.FAILED
+        self._window.append(outcome)
+        self._in_window[outcome] += 1
+        if len(self._window) > self._limits.breaker_window:
+            oldest = self._window.popleft()
+            self._in_window[oldest] -= 1
+        self._seen += 1
+        self._failed += outcome is Outcome.FAILED
+        self.reason = self._why_open()
+        return self.reason is not None
+
+    def _why_open(self) -> str | None:
+        """Return why the outcomes so far are too bad to go on; None where they are not."""
+        limits = self._limits
+        if self._seen == limits.canary:
+            if self._failed * 2 <= self._seen:
+                return None
+            return f"{self._failed} of the first {self._seen} deletions (the canary) failed."
+        # Of a few outcomes, one is a large share: nothing is judged before the window is full.
+        if len(self._window) != limits.breaker_window:
+            return None
+        for outcome, did, key in _JUDGED:
+            count = self._in_window[outcome]
+            share = getattr(limits, key)
+            if count > Fraction(str(share)) * limits.breaker_window:
+                counted = f"{count} of the last {limits.breaker_window} deletions {did}"
+                return f"{counted}, over {key}: {share}."
+        return None
