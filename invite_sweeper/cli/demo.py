@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 from rich.rule import Rule
 
-from invite_sweeper.cli.console import stdout_console
+from invite_sweeper.cli.console import run_async, stdout_console
 from invite_sweeper.cli.options import RunOptions, SectionedCommand
 from invite_sweeper.cli.simulate import build
 from invite_sweeper.cli.sweep import run_command
@@ -82,7 +82,7 @@ def demo() -> None:
             options = RunOptions(
                 policy=policy, base_url=base_url, dry_run=dry_run, yes=True, is_demo=True
             )
-            codes.append(run_command(options, credentials))
+            codes.append(run_async(run_command(options, credentials)))
     console.print(Rule(style="dim"))
     click.echo("To try next:")
     for words in (

@@ -17,7 +17,7 @@ from invite_sweeper.audit.events import RunWarning
 from invite_sweeper.cli.checks import Checks, DiagnosisResult, OrganizationName, show_checks
 from invite_sweeper.cli.console import run_async, stdout_console, write_json
 from invite_sweeper.cli.options import CONNECTED, RunOptions, SectionedCommand, option, options
-from invite_sweeper.cli.session import Session, load_policy
+from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.sweep import check_outputs
 from invite_sweeper.cli.view import Progress
 from invite_sweeper.endings import ExitCode, WarningCode, WarningLevel
@@ -90,7 +90,7 @@ async def diagnose(
         UsageError: The policy or an option is invalid.
         Interrupted: A signal or the deadline stopped the checks.
     """
-    session = Session(options, load_policy(options.policy, environment), environment)
+    session = Session.of(options, environment)
     with session.working():
         return await session.stop.run_unless_stopped(_Doctor(session).run(notify=notify))
 

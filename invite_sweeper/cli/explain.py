@@ -18,7 +18,7 @@ from invite_sweeper.cli.console import run_async, stdout_console, write_json
 from invite_sweeper.cli.looking import Judged, Look, look, read_activity_links
 from invite_sweeper.cli.options import CONNECTED, RunOptions, SectionedCommand, option, options
 from invite_sweeper.cli.past import Deed, PersonHistory, person_in, read_past
-from invite_sweeper.cli.session import Session, load_policy
+from invite_sweeper.cli.session import Session
 from invite_sweeper.endings import ExitCode, exact_glob
 from invite_sweeper.explain import Explainer, Explanation
 from invite_sweeper.models import ListUnreadable, Source
@@ -107,8 +107,7 @@ async def search(
     Args:
         verbose: Ask for the links to Atlas's own record, a request for each organization.
     """
-    policy = load_policy(options.policy, environment)
-    session = Session(options, policy, environment)
+    session = Session.of(options, environment)
     session.credentials()
     with session.working():
         found = await look(session)
@@ -125,7 +124,7 @@ async def search(
     return Search(
         terms=tuple(terms),
         now=session.now,
-        sources=tuple(policy.sources),
+        sources=tuple(session.policy.sources),
         projects=end.projects_seen,
         invitations=end.invitations_seen,
         organizations=[

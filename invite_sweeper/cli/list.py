@@ -1,6 +1,5 @@
 """Command `list`: every pending invitation in scope, a row each, with the day on which it goes."""
 
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -12,11 +11,10 @@ from invite_sweeper.cli.console import json_line, run_async, stdout_console
 from invite_sweeper.cli.csv_rows import csv_cell, csv_row
 from invite_sweeper.cli.looking import Look, look
 from invite_sweeper.cli.options import CONNECTED, RunOptions, SectionedCommand, option, options
-from invite_sweeper.cli.session import Session, load_policy
+from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.streams import OUTPUTS
 from invite_sweeper.errors import UsageError
 from invite_sweeper.models import Invitation
-from invite_sweeper.policy import Policy
 from invite_sweeper.report import terminal
 from invite_sweeper.sweep.selection import Decision
 from invite_sweeper.text import Globs, command, escape_unprintable, shorten_list
@@ -85,9 +83,8 @@ def list(  # noqa: A001 - a command has the name of its function
     Example: invite-sweeper list --stale --username '*@example.com'
     """
     options_ = RunOptions(**given, output=output)
-    policy = load_policy(options_.policy, os.environ)
-    _check_organizations(policy, organization, options_)
-    session = Session(options_, policy, os.environ)
+    session = Session.of(options_)
+    _check_organizations(session, organization)
     session.credentials()
     tests = _tests(
         stale=stale, kept=kept, username=username, inviter=inviter, organization=organization
@@ -118,15 +115,16 @@ async def _look(session: Session) -> Look:
         return await look(session)
 
 
-def _check_organizations(policy: Policy, wanted: Sequence[str], given: RunOptions) -> None:
+def _check_organizations(session: Session, wanted: Sequence[str]) -> None:
     """Raise UsageError for an organization that the policy does not name."""
-    known = [organization.id for organization in policy.organizations]
+    policy = session.options.policy
+    known = [organization.id for organization in session.policy.organizations]
     unknown = [org_id for org_id in wanted if org_id not in known]
     if unknown:
         raise UsageError(
-            f"The policy {given.policy} has no organization {', '.join(unknown)}.",
+            f"The policy {policy} has no organization {', '.join(unknown)}.",
             hint=f"Its organizations: {shorten_list(known, _MAX_NAMED)}. "
-            f"All of them: {command('list', '--policy', str(given.policy))}",
+            f"All of them: {command('list', '--policy', str(policy))}",
         )
 
 

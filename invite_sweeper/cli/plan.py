@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from invite_sweeper.cli.console import run_async
 from invite_sweeper.cli.options import FILE, SWEEP, RunOptions, SectionedCommand, options
 from invite_sweeper.cli.sweep import run_command
 
@@ -23,4 +24,4 @@ def plan(policy_argument: Path | None, **given: Any) -> None:  # noqa: ANN401
     """
     if policy_argument is not None:
         given["policy"] = policy_argument
-    raise SystemExit(run_command(RunOptions(**given, dry_run=True)))
+    raise SystemExit(run_async(run_command(RunOptions(**given, dry_run=True))))

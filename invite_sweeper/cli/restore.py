@@ -11,7 +11,7 @@ from rich.console import Console
 from invite_sweeper.audit.events import OutcomeLine
 from invite_sweeper.cli.console import run_async, stdout_console, write_json
 from invite_sweeper.cli.options import CONNECTED, RunOptions, SectionedCommand, options
-from invite_sweeper.cli.session import Session, load_policy
+from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.view import Progress, confirm
 from invite_sweeper.endings import WarningLevel
 from invite_sweeper.errors import Cancelled, RunError, UsageError
@@ -61,7 +61,7 @@ def restore(
     Example: invite-sweeper restore --username 'ada.*' --dry-run
     """
     options = RunOptions(**given)
-    session = Session(options, load_policy(options.policy, deadline=options.deadline))
+    session = Session.of(options)
     try:
         code = run_async(_restore(session, Wanted(run, username, include_unconfirmed)))
     except UsageError:

@@ -42,13 +42,14 @@ from invite_sweeper.policy import (
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report import terminal
 from invite_sweeper.report.handover import PlanToApply, lines_to_pass_on
-from invite_sweeper.report.metrics import check_gateway_url
+from invite_sweeper.report.metrics import check_gateway_url, labels_of, textfile_of
 from invite_sweeper.report.readback import RecordedRun, result_json
 from invite_sweeper.report.receivers import receiver_variables, register_receivers
 from invite_sweeper.report.story import StoryLine, errors_of
 from invite_sweeper.shutdown import StopRequest, handle_signals
 from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.organization import AtlasOrganization
+from invite_sweeper.sweep.scope import Shard
 from invite_sweeper.text import describe_duration, escape_unprintable
 
 _T = TypeVar("_T")
@@ -141,6 +142,15 @@ def check_reason(text: str | None) -> str | None:
     return reason or None
 
 
+def shard_of(options: RunOptions, environment: Mapping[str, str]) -> Shard | None:
+    """Return the part of the organizations that a command processes; None for all.
+
+    Raises:
+        UsageError: It is not a part.
+    """
+    return Shard.parse(options.shard, completion_index=environment.get("JOB_COMPLETION_INDEX"))
+
+
 class Session:
     """What `sweep`, `plan`, `restore`, `explain` and `doctor` need while they run.
 
@@ -148,6 +158,11 @@ class Session:
         policy: With the deadline of the command.
 
     Attributes:
+        policy: With the organizations of the command's shard.
+        shard: Which part of the organizations this is; None for all.
+        plan_max_age: Of a plan that is applied.
+        labels: Of the metrics, which are written to `metrics_file`; None without one.
+        history: What earlier runs did; None until it is read.
         reason: Why or for whom the command runs, as the operator wrote it; None without one.
         now: The one instant of the command, aware UTC; `started_s` on the run's clock
             (`invite_sweeper.clock`), as `deadline_s`.
@@ -166,9 +181,17 @@ class Session:
         if options.pushgateway is not None:
             check_gateway_url(options.pushgateway)
         self.options = options
-        self.reason = check_reason(options.reason)
-        self.policy = policy
         self.environment = environment
+        self.plan_max_age = parse_duration_option("--plan-max-age", options.plan_max_age)
+        self.shard = shard_of(options, environment)
+        self.policy = policy if self.shard is None else self.shard.part_of_policy(policy)
+        self._organizations_of_all_shards = len(policy.organizations)
+        self.labels = labels_of(options.policy, self.shard, environment)
+        self.metrics_file: Path | None = None
+        if options.metrics_file is not None:
+            self.metrics_file = textfile_of(options.metrics_file, self.labels)
+        self.history: History | None = None
+        self.reason = check_reason(options.reason)
         self.started_s = clock.seconds()
         self.now = datetime.now(UTC)
         self.run_id = f"{self.now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
@@ -191,21 +214,32 @@ class Session:
             as_json=options.output == "json",
         )
 
+    @classmethod
+    def of(cls, options: RunOptions, environment: Mapping[str, str] = os.environ) -> "Session":
+        """Load the policy of a command and return its session; nothing is opened or sent.
+
+        Raises:
+            UsageError: See `load_policy`; or an option is invalid.
+            InvalidPolicy: See `load_policy`.
+        """
+        policy = load_policy(options.policy, environment, deadline=options.deadline)
+        return cls(options, policy, environment)
+
     def clock(self) -> datetime:
         """Return the time by `now`: a clock set meanwhile cannot hide that `now` was wrong."""
         return self.now + timedelta(seconds=clock.seconds() - self.started_s)
 
-    def read_history(self, *, max_age: timedelta = timedelta()) -> History:
+    def read_history(self) -> History:
         """Return what earlier runs of the audit directory did, as far back as a run judges.
 
-        Args:
-            max_age: Of a plan that may have been used, if that is longer than 100 days.
+        It may judge by a plan that is older than 100 days.
 
         Raises:
             DamagedLog: The log is damaged: a guard that misses a part of it fails.
         """
-        period = max(self.policy.limits.period, max_age)
-        return History.read(self.directory, now=self.now, period=period)
+        period = max(self.policy.limits.period, self.plan_max_age)
+        self.history = History.read(self.directory, now=self.now, period=period)
+        return self.history
 
     def look_at_history(self) -> History:
         """Return what earlier runs did, for a command that deletes and invites no one.
@@ -379,6 +413,8 @@ class Session:
             history=history,
             clock=clock.seconds,
             started_s=self.started_s,
+            shard=self.shard,
+            organizations_of_all_shards=self._organizations_of_all_shards,
             reason=self.reason,
             **more,
         )

@@ -1,23 +1,23 @@
 """Command `sweep`, and `plan` with it: put a run together, show its result, tell others."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from os.path import realpath
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 from msgspec import structs
 
 from invite_sweeper.audit import History, LogReader, RunFile, RunRecord, read_plan
-from invite_sweeper.audit.events import OrganizationResult, RunFinished
+from invite_sweeper.audit.events import AnnouncementKey, OrganizationResult, RunFinished
 from invite_sweeper.audit.reader import may_replace_plan
 from invite_sweeper.cli.console import run_async, write_json
 from invite_sweeper.cli.options import SWEEP, RunOptions, SectionedCommand, options
-from invite_sweeper.cli.session import Session, load_policy
+from invite_sweeper.cli.session import Session, shard_of
 from invite_sweeper.cli.streams import print_error, print_error_parts
 from invite_sweeper.cli.view import TerminalView
 from invite_sweeper.endings import COMPLETE_EXIT_CODES, Reason
@@ -29,7 +29,6 @@ from invite_sweeper.files import (
     is_file,
     replace_file,
 )
-from invite_sweeper.policy import parse_duration_option
 from invite_sweeper.report import metrics
 from invite_sweeper.report.announcements import WaitingInvitation, find_waiting
 from invite_sweeper.report.delivery import Delivery
@@ -41,7 +40,6 @@ from invite_sweeper.report.sending import LIMIT_S
 from invite_sweeper.report.story import advisor_of, errors_of, tell
 from invite_sweeper.sweep.guards import check_plan
 from invite_sweeper.sweep.run import run_sweep
-from invite_sweeper.sweep.scope import Shard
 from invite_sweeper.sweep.steps import SeenAnnouncements
 
 
@@ -55,278 +53,158 @@ def sweep(**given: Any) -> None:  # noqa: ANN401
 
     Example: invite-sweeper sweep --policy policy.yaml
     """
-    raise SystemExit(run_command(RunOptions(**given)))
+    raise SystemExit(run_async(run_command(RunOptions(**given))))
 
 
-def run_command(options: RunOptions, environment: Mapping[str, str] = os.environ) -> int:
-    """Run `sweep` or `plan`, show the result and return the exit code."""
+async def run_command(options: RunOptions, environment: Mapping[str, str] = os.environ) -> int:
+    """Run `sweep` or `plan`, show the result, report it to others, and return the exit code."""
     try:
-        command = _SweepCommand(options, environment)
+        session = _open_checked_session(options, environment)
     except RunError as error:
         with suppress(OSError, UsageError):
-            run_async(_measure(error, options, environment))
+            await _measure(error, options, environment)
         raise
-    return run_async(command.run())
-
-
-async def _measure(error: RunError, options: RunOptions, environment: Mapping[str, str]) -> None:
-    """Write and push the exit code of a command with wrong options or policy, for the alerts.
-
-    Of files only one with earlier metrics is replaced, because the outputs were not checked.
-    """
-    labels = metrics.labels_of(options.policy, _shard(options, environment), environment)
-    end = RunFinished(exit_code=int(error.exit_code), reasons=tuple(error.reasons))
-    record = RunRecord(RunFile(0, "", Path()), end=end)
-    metered = metrics.Metrics(labels, record, datetime.now(UTC))
-    if options.metrics_file is not None:
-        path = metrics.textfile_of(options.metrics_file, labels)
-        if path.is_file() and metrics.is_textfile(path.read_bytes()):
-            metered.write(path)
-    if options.pushgateway is not None:
-        metrics.check_gateway_url(options.pushgateway)
-        await metered.push(options.pushgateway)
-
-
-class _SweepCommand:
-    """One command: the session, the checks of its options, and the outputs of its run."""
-
-    def __init__(self, options: RunOptions, environment: Mapping[str, str]) -> None:
-        if options.plan_sha256 is not None and options.plan is None:
-            raise UsageError(
-                "--plan-sha256 needs --plan.", hint="Name the plan that has this SHA-256."
-            )
-        policy = load_policy(options.policy, environment, deadline=options.deadline)
-        self._max_age = parse_duration_option("--plan-max-age", options.plan_max_age)
-        self._shard = _shard(options, environment)
-        self._organizations_of_all_shards = len(policy.organizations)
-        if self._shard is not None:
-            policy = self._shard.part_of_policy(policy)
-        self._labels: Mapping[str, str] = {}
-        if options.metrics_file is not None or options.pushgateway is not None:
-            self._labels = metrics.labels_of(options.policy, self._shard, environment)
-        if options.metrics_file is not None:
-            path = metrics.textfile_of(options.metrics_file, self._labels)
-            options = options._replace(metrics_file=path)
-        self._history: History | None = None
-        self._seen: SeenAnnouncements | None = None
-        self._session = Session(options, policy, environment)
-        self._session.credentials()  # all that are missing are named before anything is opened
-        check_outputs(self._session)
-
-    async def run(self) -> int:
-        """Run while the lock is held, report, and return the exit code."""
-        try:
-            with self._session.working(locked=True):
-                return await self._run_locked()
-        except LockHeld as error:
-            # The run that holds the lock writes the metrics.
-            await self._tell_others(self._without_run(error), metrics_too=False)
-            raise
-
-    async def _run_locked(self) -> int:
-        session = self._session
-        try:
-            record, view = await self._sweep()
-        except RunError as error:
-            await self._tell_others(self._without_run(error))
-            raise
-        plan = self._plan_to_apply(self._copy_plan(record))
-        code = record.exit_code or 0
-        session.last_resort.exit_code = code  # from now on, a late end has this one
-        run = RecordedRun(record)
-        if view.has_shown_plan and not view.has_agreed:
-            _show_end_at_question(session, run)
-        else:
-            session.print_result(run, plan=plan, has_shown_plan=view.has_shown_plan)
-        await self._tell_others(run)
-        return code
-
-    async def _sweep(self) -> tuple[RunRecord, TerminalView]:
-        """Run the sweep; return its record, and what the operator saw of it."""
-        session = self._session
-        options = self._session.options
-        self._history = history = session.read_history(max_age=self._max_age)
-        held = history.announcements(str(session.base_url))
-        self._seen = SeenAnnouncements(held.keys())
-        saved = None
-        if options.plan is not None:  # an empty name, such as of an unset variable, is an error
-            path = session.directory.find(options.plan).path
-            saved = read_plan(path, policy=str(options.policy))
-        command = session.command(
-            history,
-            dry_run=options.dry_run,
-            saved=saved,
-            shard=self._shard,
-            organizations_of_all_shards=self._organizations_of_all_shards,
-            accept_population=options.accept_population,
-            detailed_exit_code=options.detailed_exitcode,
-            observers=(self._seen,),
-        )
-        check_plan(command, max_age=self._max_age, sha256=options.plan_sha256)
-        known_run = await metrics.read_known_run(
-            self._labels,
-            file=options.metrics_file,
-            gateway=options.pushgateway,
-            limit_s=min(LIMIT_S, session.last_resort.left_s),
-        )
-        async with (
-            session.organizations(history) as organizations,
-            session.run(command, organizations, known_run=known_run) as (log, record),
-        ):
-            view = TerminalView(session, record)
+    try:
+        with session.working(locked=True):
             try:
-                record.end = await run_sweep(command, organizations, log, view, session.stop)
-            finally:
-                view.close()
-        return record, view
+                swept = await _sweep(session)
+            except RunError as error:
+                await _report_to_others(session, _without_run(session, error))
+                raise
+            code = _print_result(session, swept)
+            await _report_to_others(session, swept.run, swept.seen)
+            return code
+    except LockHeld as error:
+        # The run that holds the lock writes the metrics.
+        await _notify(session, _without_run(session, error), datetime.now(UTC))
+        raise
 
-    def _plan_to_apply(self, path: Path) -> PlanToApply | None:
-        """Return the plan of a dry run that has just ended; None where no sweep can apply it."""
-        session = self._session
-        if not session.options.dry_run or session.options.is_demo:
-            return None
+
+def _open_checked_session(options: RunOptions, environment: Mapping[str, str]) -> Session:
+    """Return the session of a command whose options, policy and outputs are valid.
+
+    Raises:
+        RunError: One of them is not. Nothing was opened or sent.
+    """
+    if options.plan_sha256 is not None and options.plan is None:
+        raise UsageError("--plan-sha256 needs --plan.", hint="Name the plan that has this SHA-256.")
+    session = Session.of(options, environment)
+    session.credentials()  # all that are missing are named before anything is opened
+    check_outputs(session)
+    return session
+
+
+class _SweptRun(NamedTuple):
+    """A run that is over.
+
+    Attributes:
+        seen: The announced invitations that it saw and did not find fresh or kept.
+        view: What the operator saw of it, and answered.
+    """
+
+    run: RecordedRun
+    seen: Collection[AnnouncementKey]
+    view: TerminalView
+
+
+async def _sweep(session: Session) -> _SweptRun:
+    """Put the run of a session together, and run it to its end.
+
+    Raises:
+        RunError: No run began; the errors of a run are in its record.
+    """
+    options = session.options
+    history = session.read_history()
+    saved = None
+    if options.plan is not None:  # an empty name, such as of an unset variable, is an error
+        path = session.directory.find(options.plan).path
+        saved = read_plan(path, policy=str(options.policy))
+    held = history.announcements(str(session.base_url))
+    seen = SeenAnnouncements(held.keys())
+    command = session.command(
+        history,
+        dry_run=options.dry_run,
+        saved=saved,
+        accept_population=options.accept_population,
+        detailed_exit_code=options.detailed_exitcode,
+        observers=(seen,),
+    )
+    check_plan(command, max_age=session.plan_max_age, sha256=options.plan_sha256)
+    known_run = await metrics.read_known_run(
+        session.labels,
+        file=session.metrics_file,
+        gateway=options.pushgateway,
+        limit_s=min(LIMIT_S, session.last_resort.left_s),
+    )
+    async with (
+        session.organizations(history) as organizations,
+        session.run(command, organizations, known_run=known_run) as (log, record),
+    ):
+        view = TerminalView(session, record)
         try:
-            # No sweep can have completed it: this run holds the lock.
-            return read_plan_to_apply(path, lambda: None, max_age=self._max_age, now=session.now)
-        except RunError:  # the result says why: its exit code, or the log cannot be read
-            return None
+            record.end = await run_sweep(command, organizations, log, view, session.stop)
+        finally:
+            view.close()
+    return _SweptRun(RecordedRun(record), seen.keys, view)
 
-    def _copy_plan(self, record: RunRecord) -> Path:
-        """Copy the file of the run for `--out`, if it has a plan that no guard refused.
 
-        A copy that fails is an error of the command: the run is over, and its file stays.
+def _print_result(session: Session, swept: _SweptRun) -> int:
+    """Copy the plan, show the result, and return the exit code."""
+    record = swept.run.record
+    plan = _plan_to_apply(session, _copy_plan(record, session.options.out))
+    code = record.exit_code or 0
+    session.last_resort.exit_code = code  # from now on, a late end has this one
+    view = swept.view
+    if view.has_shown_plan and not view.has_agreed:
+        _print_end_at_question(session, swept.run)
+    else:
+        session.print_result(swept.run, plan=plan, has_shown_plan=view.has_shown_plan)
+    return code
 
-        Returns:
-            The copy; the file of the run where there is none.
-        """
-        out = self._session.options.out
-        end = record.end
-        if out is None or end is None:
-            return record.file.path
-        if not end.plan_made or end.exit_code not in COMPLETE_EXIT_CODES:
-            return record.file.path
-        try:
-            replace_file(out, record.file.path.read_bytes())
-        except OSError as error:
-            failed = AuditLogError(
-                f"The plan was not copied to {out}: {error.strerror}.",
-                consequence=f"The run is complete, and its file is the plan: {record.file.path}",
-                hint="Copy that file to a place that can be written.",
-            )
-            record.end = structs.replace(
-                end,
-                exit_code=int(failed.exit_code),
-                error=failed.to_json(),
-                reasons=(*end.reasons, *failed.reasons),
-            )
-            return record.file.path
-        return out
 
-    def _without_run(self, error: RunError) -> RecordedRun:
-        """Return the result of a command that an error ended before it began a run."""
-        session = self._session
-        code = int(error.exit_code)
-        reasons = tuple(error.reasons)
-        organizations = tuple(
-            OrganizationResult(id=organization.id, exit_code=code, reasons=reasons)
-            for organization in session.policy.organizations
+def _copy_plan(record: RunRecord, out: Path | None) -> Path:
+    """Copy the file of the run for `--out`, if it has a plan that no guard refused.
+
+    A copy that fails is an error of the command: the run is over, and its file stays.
+
+    Returns:
+        The copy; the file of the run where there is none.
+    """
+    end = record.end
+    if out is None or end is None:
+        return record.file.path
+    if not end.plan_made or end.exit_code not in COMPLETE_EXIT_CODES:
+        return record.file.path
+    try:
+        replace_file(out, record.file.path.read_bytes())
+    except OSError as error:
+        failed = AuditLogError(
+            f"The plan was not copied to {out}: {error.strerror}.",
+            consequence=f"The run is complete, and its file is the plan: {record.file.path}",
+            hint="Copy that file to a place that can be written.",
         )
-        end = RunFinished(
-            exit_code=code, error=error.to_json(), reasons=reasons, organizations=organizations
+        record.end = structs.replace(
+            end,
+            exit_code=int(failed.exit_code),
+            error=failed.to_json(),
+            reasons=(*end.reasons, *failed.reasons),
         )
-        command = session.command(History(), dry_run=session.options.dry_run, shard=self._shard)
-        file = RunFile(0, session.run_id, session.directory.path)
-        return RecordedRun(RunRecord(file, start=command.run_started(), end=end))
-
-    async def _tell_others(self, run: RecordedRun, *, metrics_too: bool = True) -> None:
-        """Tell the receivers, then write and push the metrics; failures are warnings.
-
-        The metrics say which receiver failed, so they come after the notifications.
-        """
-        session = self._session
-        options = self._session.options
-        finished_at = datetime.now(UTC)
-        notified = await self._notify(run, finished_at)
-        has_metrics = options.metrics_file is not None or options.pushgateway is not None
-        if not metrics_too or not has_metrics:
-            return
-        history = self._history
-        metered = metrics.Metrics(
-            self._labels,
-            run.record,
-            finished_at,
-            succeeded_at=history.last_success if history is not None else None,
-            receivers=notified,
-            continues=history is not None and history.last is not None,
-        )
-        messages: list[str] = []
-        if options.metrics_file is not None:
-            messages += metered.write(options.metrics_file)
-        if options.pushgateway is not None:
-            limit_s = min(LIMIT_S, session.last_resort.left_s)
-            messages += await metered.push(options.pushgateway, limit_s=limit_s)
-        for message in messages:
-            session.log.warning(message)
-
-    async def _notify(self, run: RecordedRun, finished_at: datetime) -> Sequence[Notified]:
-        """Tell the receivers how the run ended and what waits, and remember whom it told."""
-        session = self._session
-        settings = session.policy.notify
-        if not settings:
-            return ()
-        advisor = session.advisor
-        record = run.record
-        waiting: tuple[WaitingInvitation, ...] | None = None
-        delivery: Delivery | None = None
-        history = self._history_with(record)
-        if history is not None:
-            waiting = self._waiting(run, history)
-            base_url = str(session.base_url)
-            delivery = Delivery(session.directory.path, history, base_url)
-            if delivery.warning and waiting:
-                session.log.warning(delivery.warning)
-        message = RunMessage(
-            record,
-            tell(record, advisor),
-            tell(record.without_people(), advisor),
-            finished_at,
-            run.rows,
-            waiting,
-            list_run=advisor_of(record, advisor).list_run(),
-            list_announced=advisor.announced(),
-        )
-        limit_s = min(LIMIT_S, session.last_resort.left_s)
-        notified = await notify(settings, session.environment, message, delivery, limit_s=limit_s)
-        for receiver in notified:
-            if receiver.error:
-                session.log.warning(receiver.error)
-        if delivery is not None and waiting and record.mode == "sweep":
-            told = [receiver.settings.url_env for receiver in notified if receiver.is_told]
-            failure = delivery.record(told, waiting)
-            if failure:
-                session.log.warning(failure)
-        return notified
-
-    def _history_with(self, record: RunRecord) -> History | None:
-        """Return the history with the run that has just ended; None where it cannot be read."""
-        if self._history is None or not record.file.number:
-            return self._history
-        try:
-            self._history.add(LogReader((record.file,)))
-        except RunError:  # the run has said so: the log could not be written
-            return None
-        return self._history
-
-    def _waiting(self, run: RecordedRun, history: History) -> tuple[WaitingInvitation, ...]:
-        """Return what is announced and waits; nothing without `notice` in the policy."""
-        notice = self._session.policy.notice
-        if notice is None:
-            return ()
-        seen = self._seen.keys if self._seen is not None else frozenset()
-        return find_waiting(history, run.record, run.rows, seen, notice.wait)
+        return record.file.path
+    return out
 
 
-def _show_end_at_question(session: Session, run: RecordedRun) -> None:
+def _plan_to_apply(session: Session, path: Path) -> PlanToApply | None:
+    """Return the plan of a dry run that has just ended; None where no sweep can apply it."""
+    if not session.options.dry_run or session.options.is_demo:
+        return None
+    try:
+        # No sweep can have completed it: this run holds the lock.
+        return read_plan_to_apply(path, lambda: None, max_age=session.plan_max_age, now=session.now)
+    except RunError:  # the result says why: its exit code, or the log cannot be read
+        return None
+
+
+def _print_end_at_question(session: Session, run: RecordedRun) -> None:
     """Show why a run ended at its question, below which nothing has changed: no, or a stop."""
     if session.options.output == "json":
         write_json(result_json(run.record, run.rows))
@@ -342,7 +220,7 @@ def check_outputs(session: Session) -> None:
     """Raise RunError if an output is an input, another output, not ours, or cannot be written."""
     options = session.options
     directory = session.directory
-    outputs = {"--out": options.out, "--metrics-file": options.metrics_file}
+    outputs = {"--out": options.out, "--metrics-file": session.metrics_file}
     inputs = [("the policy", options.policy)]
     if options.plan is not None and is_file(options.plan):
         inputs.append(("the plan", Path(options.plan)))
@@ -370,5 +248,128 @@ def check_outputs(session: Session) -> None:
         check_writable(options.out, "The plan")
 
 
-def _shard(options: RunOptions, environment: Mapping[str, str]) -> Shard | None:
-    return Shard.parse(options.shard, completion_index=environment.get("JOB_COMPLETION_INDEX"))
+# What others get: the receivers of the policy, and the metrics.
+
+
+def _without_run(session: Session, error: RunError) -> RecordedRun:
+    """Return the result of a command that an error ended before it began a run."""
+    code = int(error.exit_code)
+    reasons = tuple(error.reasons)
+    organizations = tuple(
+        OrganizationResult(id=organization.id, exit_code=code, reasons=reasons)
+        for organization in session.policy.organizations
+    )
+    end = RunFinished(
+        exit_code=code, error=error.to_json(), reasons=reasons, organizations=organizations
+    )
+    command = session.command(History(), dry_run=session.options.dry_run)
+    file = RunFile(0, session.run_id, session.directory.path)
+    return RecordedRun(RunRecord(file, start=command.run_started(), end=end))
+
+
+async def _measure(error: RunError, options: RunOptions, environment: Mapping[str, str]) -> None:
+    """Write and push the exit code of a command with wrong options or policy, for the alerts.
+
+    Of files only one with earlier metrics is replaced, because the outputs were not checked.
+    """
+    labels = metrics.labels_of(options.policy, shard_of(options, environment), environment)
+    end = RunFinished(exit_code=int(error.exit_code), reasons=tuple(error.reasons))
+    record = RunRecord(RunFile(0, "", Path()), end=end)
+    metered = metrics.Metrics(labels, record, datetime.now(UTC))
+    if options.metrics_file is not None:
+        path = metrics.textfile_of(options.metrics_file, labels)
+        if path.is_file() and metrics.is_textfile(path.read_bytes()):
+            metered.write(path)
+    if options.pushgateway is not None:
+        metrics.check_gateway_url(options.pushgateway)
+        await metered.push(options.pushgateway)
+
+
+async def _report_to_others(
+    session: Session, run: RecordedRun, seen: Collection[AnnouncementKey] = ()
+) -> None:
+    """Notify the receivers, then write and push the metrics; failures are warnings.
+
+    The metrics have which receiver failed, so they come after the notifications.
+
+    Args:
+        seen: As in `_SweptRun`.
+    """
+    options = session.options
+    finished_at = datetime.now(UTC)
+    notified = await _notify(session, run, finished_at, seen)
+    history = session.history
+    metered = metrics.Metrics(
+        session.labels,
+        run.record,
+        finished_at,
+        succeeded_at=history.last_success if history is not None else None,
+        receivers=notified,
+        continues=history is not None and history.last is not None,
+    )
+    messages: list[str] = []
+    if session.metrics_file is not None:
+        messages += metered.write(session.metrics_file)
+    if options.pushgateway is not None:
+        limit_s = min(LIMIT_S, session.last_resort.left_s)
+        messages += await metered.push(options.pushgateway, limit_s=limit_s)
+    for message in messages:
+        session.log.warning(message)
+
+
+async def _notify(
+    session: Session,
+    run: RecordedRun,
+    finished_at: datetime,
+    seen: Collection[AnnouncementKey] = (),
+) -> Sequence[Notified]:
+    """Notify the receivers how the run ended and what waits, and record whom it reached."""
+    settings = session.policy.notify
+    if not settings:
+        return ()
+    advisor = session.advisor
+    record = run.record
+    waiting: tuple[WaitingInvitation, ...] | None = None
+    delivery: Delivery | None = None
+    history = _history_with(session, record)
+    if history is not None:
+        notice = session.policy.notice
+        waiting = ()
+        if notice is not None:
+            waiting = find_waiting(history, record, run.rows, seen, notice.wait)
+        base_url = str(session.base_url)
+        delivery = Delivery(session.directory.path, history, base_url)
+        if delivery.warning and waiting:
+            session.log.warning(delivery.warning)
+    message = RunMessage(
+        record,
+        tell(record, advisor),
+        tell(record.without_people(), advisor),
+        finished_at,
+        run.rows,
+        waiting,
+        list_run=advisor_of(record, advisor).list_run(),
+        list_announced=advisor.announced(),
+    )
+    limit_s = min(LIMIT_S, session.last_resort.left_s)
+    notified = await notify(settings, session.environment, message, delivery, limit_s=limit_s)
+    for receiver in notified:
+        if receiver.error:
+            session.log.warning(receiver.error)
+    if delivery is not None and waiting and record.mode == "sweep":
+        told = [receiver.settings.url_env for receiver in notified if receiver.is_told]
+        failure = delivery.record(told, waiting)
+        if failure:
+            session.log.warning(failure)
+    return notified
+
+
+def _history_with(session: Session, record: RunRecord) -> History | None:
+    """Return the history with the run that has just ended; None where it cannot be read."""
+    history = session.history
+    if history is not None and record.file.number:
+        try:
+            history.add(LogReader((record.file,)))
+        except RunError:  # the run has reported it: the log could not be written
+            return None
+    return history
