@@ -812,6 +812,10 @@ MUTANTS = r"""
 -        OUTPUTS.write_error(failed)
 -
 +
+? tests/commands/test_metrics_and_notifications.py
+= the first run of a directory with a receiver knows an earlier one: cli/sweep.py
+-        continues=continues,
++        continues=history is not None and history.last is not None,
 ? tests/deploy/test_manifests.py -k one_place
 = a shipped file deletes: ../deploy/docker/Dockerfile
 -CMD ["plan"]

@@ -297,15 +297,16 @@ async def _report_to_others(
     """
     options = session.options
     finished_at = datetime.now(UTC)
-    notified = await _notify(session, run, finished_at, seen)
     history = session.history
+    continues = history is not None and history.last is not None  # before this run is added
+    notified = await _notify(session, run, finished_at, seen)
     metered = metrics.Metrics(
         session.labels,
         run.record,
         finished_at,
         succeeded_at=history.last_success if history is not None else None,
         receivers=notified,
-        continues=history is not None and history.last is not None,
+        continues=continues,
     )
     messages: list[str] = []
     if session.metrics_file is not None:

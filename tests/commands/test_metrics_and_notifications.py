@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import re
 import shutil
 
 import pytest
@@ -145,3 +146,19 @@ def test_audit_log_that_is_lost_or_an_older_copy_needs_attention_and_the_first_n
     assert "is run 2: the audit log is lost, or an older copy." in older.err
     assert "The metrics know run 3 of this installation" in lost.err
     assert "is run 1: the audit log is lost" in lost.err
+
+
+@pytest.mark.parametrize("has_receiver", [False, True], ids=["no receiver", "a receiver"])
+def test_metrics_of_the_first_run_know_no_earlier_one_also_with_a_receiver(
+    cli, receiver, has_receiver
+):
+    """A receiver is told with this run in the history."""
+    if has_receiver:
+        cli.keys["notify"] = [{"kind": "slack", "url_env": "SLACK_URL", "when": "always"}]
+    known = []
+    for _ in range(2):
+        cli.sweep("--metrics-file", "run.prom", SLACK_URL=receiver.url)
+        text = (cli.folder / "run.prom").read_text("utf-8")
+        (line,) = re.findall(r"^invite_sweeper_earlier_run_known\{.*\} (.*)$", text, re.MULTILINE)
+        known.append(float(line))
+    assert known == [0, 1]
