@@ -100,7 +100,9 @@ class ServerInfo:
         self.sunsets: dict[Source, date] = {}
         self.has_answered = False
 
-    def moved_s(self, response: Response, sent_at: datetime, method: str) -> float:
+    def moved_s(
+        self, response: Response, sent_at: datetime, received_at: datetime, method: str
+    ) -> float:
         """Return by how much the run's clock has moved away from Atlas's, if that is too much.
 
         0.0 within 5 minutes, and where the clock was off from the first response on, which the
@@ -110,38 +112,41 @@ class ServerInfo:
         Args:
             response: Only a GET may be answered from a cache, with an earlier `Date`.
             sent_at: When its request was sent, by the run's clock.
+            received_at: When it was received, by the same clock.
             method: Of the request.
         """
         theirs = parse_date(response.headers.get("Date", ""))
         is_known = self.clock_skew_s is not None and abs(self.clock_skew_s) <= MAX_CLOCK_SKEW_S
         if theirs is None or not is_known or not response.looks_like_atlas:
             return 0.0
-        late_s = (theirs - self.clock()).total_seconds()
+        late_s = (theirs - received_at).total_seconds()
         early_s = 0.0 if method == "GET" else (sent_at - theirs).total_seconds()
         moved_s = max(late_s, early_s)
         return moved_s if moved_s > MAX_CLOCK_SKEW_S else 0.0
 
-    def age_s(self, headers: Mapping[str, str], sent_at: datetime) -> float:
+    def age_s(self, headers: Mapping[str, str], sent_at: datetime, received_at: datetime) -> float:
         """Return how long before its request an answer was made; 0.0 for one that is fresh.
 
         Only a cache returns an older one. It tells by `Age`, or by a `Date` that Atlas's clock
-        did not show between the request, at `sent_at` by the local clock, and now.
+        did not show between request and answer, at `sent_at` and `received_at` by the local clock.
         """
         age_s = float(parse_int_header(headers, "Age") or 0)
         theirs = parse_date(headers.get("Date", ""))
         if theirs is None or self.clock_skew_s is None:
             return age_s
         early_s = (sent_at - theirs).total_seconds() - self.clock_skew_s
-        late_s = (theirs - self.clock()).total_seconds() + self.clock_skew_s
+        late_s = (theirs - received_at).total_seconds() + self.clock_skew_s
         is_off = early_s > _EARLY_TOLERANCE_S or late_s > _LATE_TOLERANCE_S
         return max(age_s, early_s, late_s) if is_off else age_s
 
-    def update(self, headers: Mapping[str, str], endpoint: Endpoint, *, good: bool) -> None:
-        """Record the headers of one response; `good` if its status was 2xx."""
-        if good and self.clock_skew_s is None and (theirs := parse_date(headers.get("Date", ""))):
-            self.clock_skew_s = (self.clock() - theirs).total_seconds()
+    def update(self, response: Response, received_at: datetime, endpoint: Endpoint) -> None:
+        """Record the headers of one response."""
+        theirs = parse_date(response.headers.get("Date", ""))
+        is_first = self.clock_skew_s is None and response.status < REDIRECT
+        if is_first and theirs is not None:
+            self.clock_skew_s = (received_at - theirs).total_seconds()
         source = _SOURCE_OF.get(endpoint)
-        sunset = parse_date(headers.get("Sunset", ""))
+        sunset = parse_date(response.headers.get("Sunset", ""))
         if source is not None and sunset is not None:
             self.sunsets[source] = sunset.date()
 
@@ -284,10 +289,10 @@ class Client:
         body: Body | None = None,
     ) -> Request:
         """Return a request; `build_path` describes and checks the first five arguments."""
-        path = build_path(endpoint, *ids, page=page, since=since, username=username)
+        path, query = build_path(endpoint, *ids, page=page, since=since, username=username)
         scope_id = ids[0] if ids else self.actor
         bucket = self.limiter.bucket(endpoint.endpoint_set, scope_id)
-        return Request(endpoint, path, bucket, parse, progress, body)
+        return Request(endpoint, path, query, bucket, parse, progress, body)
 
     async def call(
         self,
@@ -449,8 +454,7 @@ class Client:
         if request.progress is not None and request.progress.on_backoff is not None:
             request.progress.on_backoff()
         why = result.reason if isinstance(result, RequestFailed) else result.status
-        path = _without_query(request.path)
-        self._log.debug("retrying", path=path, wait_s=round(wait_s, 3), why=why)
+        self._log.debug("retrying", path=request.path, wait_s=round(wait_s, 3), why=why)
         now_s = self.limiter.clock()
         is_long = result.status is None and wait_s >= LONG_WAIT_S
         if is_long and now_s - self._told_s >= LONG_WAIT_S:  # of waits at the same time, one
@@ -528,26 +532,28 @@ class Client:
         sent_s = self.limiter.clock()  # for its bucket, which counts suspended time
         sent_at = self.server.clock()  # to compare it with Atlas's `Date`
         result = await self._http.send(request, authorization, connect_s)
+        received_s = self.limiter.clock()
+        received_at = self.server.clock()
         self._log.debug(
             "request",
             method=endpoint.method,
-            path=_without_query(request.path),
+            path=request.path,
             status=result.status if isinstance(result, Response) else result.reason,
-            ms=round((self.limiter.clock() - sent_s) * 1000),
+            ms=round((received_s - sent_s) * 1000),
         )
         if not isinstance(result, Response):
-            now_s = self.limiter.clock()
-            request.bucket.on_response(now_s, sent_s, limit=None, remaining=None)
+            request.bucket.on_response(received_s, sent_s, limit=None, remaining=None)
             return result
         self.server.has_answered = True
-        self._update_bucket(request.bucket, result, sent_s)
-        if moved_s := self.server.moved_s(result, sent_at, endpoint.method):
+        self._update_bucket(request.bucket, result, sent_s, received_s)
+        if moved_s := self.server.moved_s(result, sent_at, received_at, endpoint.method):
             self._stop_sending(moved_s)
-        age_s = self.server.age_s(result.headers, sent_at) if endpoint.method == "GET" else 0.0
-        if age_s > endpoint.max_age_s:
-            reason = f"the response is from a cache, {age_s:.0f} s off the time of its request"
-            return RequestFailed(reason, status=result.status)
-        self.server.update(result.headers, endpoint, good=result.status < REDIRECT)
+        if endpoint.method == "GET":
+            age_s = self.server.age_s(result.headers, sent_at, received_at)
+            if age_s > endpoint.max_age_s:
+                reason = f"the response is from a cache, {age_s:.0f} s off the time of its request"
+                return RequestFailed(reason, status=result.status)
+        self.server.update(result, received_at, endpoint)
         if request.progress is not None:
             is_explained = result.status != NO_CONTENT
             request.progress.error_code = result.code if is_explained else None
@@ -563,9 +569,10 @@ class Client:
                 "or its clock is wrong"
             )
 
-    def _update_bucket(self, bucket: TokenBucket, response: Response, sent_s: float) -> None:
+    def _update_bucket(
+        self, bucket: TokenBucket, response: Response, sent_s: float, received_s: float
+    ) -> None:
         """Complete the request in its bucket: a 429, or a 503 with `Retry-After`, blocks it."""
-        now_s = self.limiter.clock()
         headers = response.headers
         if response.status in _BACK_OFF_STATUSES:
             wait_s = retry_after_s(headers, self.server.clock)
@@ -577,19 +584,14 @@ class Client:
             if wait_s is not None:
                 # Jitter, so that two clients do not retry at the same time.
                 jitter = random.random()  # noqa: S311
-                bucket.on_429(now_s, sent_s, wait_s, jitter=jitter, limit=limit)
+                bucket.on_429(received_s, sent_s, wait_s, jitter=jitter, limit=limit)
                 return
         bucket.on_response(
-            now_s,
+            received_s,
             sent_s,
             limit=parse_int_header(headers, "RateLimit-Limit"),
             remaining=parse_int_header(headers, "RateLimit-Remaining"),
         )
-
-
-def _without_query(path: str) -> str:
-    """Return a path for the log; a query may hold a name."""
-    return path.partition("?")[0]
 
 
 def _parsed(request: Request, response: Response) -> ResponseOrFailure:

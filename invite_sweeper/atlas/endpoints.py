@@ -239,8 +239,8 @@ def build_path(
     page: int | None = None,
     since: datetime | None = None,
     username: str | None = None,
-) -> str:
-    """Return the path and query of a request. No other function builds one.
+) -> tuple[str, str]:
+    """Return the path and the query of a request. No other function builds one.
 
     Each id is checked, because an empty one would turn the path into another endpoint.
 
@@ -268,4 +268,4 @@ def build_path(
         query = f"{query}&username={quote(username, safe='')}"
     if is_paged:
         query = f"{query}&pageNum={page}"
-    return f"{path}?{query}" if query else path
+    return path, query

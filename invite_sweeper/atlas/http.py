@@ -201,6 +201,8 @@ class Request(NamedTuple):
     """A request that `Client.request` made.
 
     Attributes:
+        path: Encoded; the log names it.
+        query: Encoded; "" without one. It may hold a name, so the log does not name it.
         parse: Converts the body of a 200. When it raises InvalidResponse, the request is retried.
         progress: Updated as the request is sent; None for a read.
         body: A form, or JSON; None without a body.
@@ -208,6 +210,7 @@ class Request(NamedTuple):
 
     endpoint: Endpoint
     path: str
+    query: str
     bucket: TokenBucket
     parse: Callable[[bytes], object] | None = None
     progress: Sending | None = None
@@ -278,7 +281,7 @@ class HttpSession:
         try:
             response = await self.session.request(
                 method,
-                self._url(request.path),
+                self._url(request),
                 data=request.body,
                 headers=headers,
                 middlewares=middlewares,
@@ -302,15 +305,14 @@ class HttpSession:
         except (aiohttp.ClientError, OSError, AttemptFailed) as error:
             return describe_error(error, self.base_url.host or "", timeout)
 
-    def _url(self, path_and_query: str) -> URL:
-        """Return the URL of an encoded path; building it takes less time than parsing it."""
-        path, _, query = path_and_query.partition("?")
+    def _url(self, request: Request) -> URL:
+        """Return the URL of a request; building it takes less time than parsing it."""
         base = self.base_url
         return URL.build(
             scheme=base.scheme,
             authority=base.raw_authority,
-            path=f"{base.raw_path.rstrip('/')}{path}",
-            query_string=query,
+            path=f"{base.raw_path.rstrip('/')}{request.path}",
+            query_string=request.query,
             encoded=True,
         )
 

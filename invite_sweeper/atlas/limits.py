@@ -7,6 +7,7 @@ failed without a response (`limit=None, remaining=None`).
 
 import asyncio
 import math
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -57,7 +58,8 @@ class TokenBucket:
         limit: Capacity, refill and period.
         level: Tokens according to the last response, which may or may not count the requests
             in flight.
-        in_flight: When each token without a response was acquired, oldest first.
+        in_flight: When each token without a response was acquired, oldest first. A tuple, because
+            most of thousands of buckets have none, and share the empty one.
         blocked_until_s: The end of the wait after a 429.
         queue: Of callers that wait; None until there is one.
     """
@@ -75,7 +77,7 @@ class TokenBucket:
         self.use_limit(limit)
         self.level = limit.capacity
         self.queue: asyncio.Lock | None = None
-        self.in_flight: list[float] = []  # an empty deque takes 0.7 KiB
+        self.in_flight: tuple[float, ...] = ()
         self._has_header = self._is_guessed = False
         self._acquired_s = self._plenty_s = self._received_s = now_s
         self._refill_by_s = math.inf  # there is a refill until then; set by the first response
@@ -144,12 +146,11 @@ class TokenBucket:
     def acquire(self, now_s: float, count: int = 1) -> None:
         """Acquire tokens; `wait_s` or `retry_wait_s` must have returned 0.0."""
         self._acquired_s = now_s
-        self.in_flight += [now_s] * count
+        self.in_flight += (now_s,) * count
 
     def release(self) -> None:
         """Release an acquired token that was not used."""
-        if self.in_flight:
-            self.in_flight.pop()
+        self.in_flight = self.in_flight[:-1]
 
     def on_response(
         self, now_s: float, sent_s: float, *, limit: float | None, remaining: float | None
@@ -161,7 +162,7 @@ class TokenBucket:
         `remaining` are the headers; None without them or any response.
         """
         self._advance(now_s)
-        del self.in_flight[:1]
+        self.in_flight = self.in_flight[1:]
         if self._refill_by_s == math.inf:  # refills of a full bucket cannot be observed
             self._refill_by_s = now_s + self.limit.period_s
         if remaining is None:
@@ -213,7 +214,7 @@ class TokenBucket:
         Atlas requested no wait, `jitter` from 0 up to 1, and `limit` what the response names.
         """
         self._advance(now_s)
-        del self.in_flight[:1]
+        self.in_flight = self.in_flight[1:]
         if limit is not None:
             self.use_limit(limit)
             self._is_guessed = False
@@ -249,7 +250,7 @@ class TokenBucket:
     def _advance(self, now_s: float) -> None:
         """Apply what depends on time only: lost responses, and refills without headers."""
         while self.in_flight and now_s - self.in_flight[0] > ASSUME_LOST_AFTER_S:
-            self.in_flight.pop(0)
+            self.in_flight = self.in_flight[1:]
             self.level = max(0.0, self.level - 1)
         if now_s >= self._refill_by_s and not self._has_header:
             refills = 1 + int((now_s - self._refill_by_s) / self.limit.period_s)
@@ -282,7 +283,7 @@ class RateLimiter:
         self.clock = clock
         self.sleep = sleep
         self.is_spaced = max_requests_per_second is not None
-        self._buckets: dict[tuple[EndpointSet, str], TokenBucket] = {}
+        self._buckets: defaultdict[EndpointSet, dict[str, TokenBucket]] = defaultdict(dict)
         self._reserve = reserve
         self._spacing = asyncio.Lock()
         self._interval_s = 1 / max_requests_per_second if max_requests_per_second else 0.0
@@ -290,11 +291,11 @@ class RateLimiter:
 
     def bucket(self, endpoint_set: EndpointSet, scope_id: str) -> TokenBucket:
         """Return a bucket; at first it is full and has the documented limit."""
-        key = endpoint_set, scope_id
-        bucket = self._buckets.get(key)
+        buckets = self._buckets[endpoint_set]
+        bucket = buckets.get(scope_id)
         if bucket is None:
             bucket = TokenBucket(endpoint_set.limit, self._reserve, self.clock())
-            self._buckets[key] = bucket
+            buckets[scope_id] = bucket
         return bucket
 
     def try_acquire(self, *buckets: TokenBucket) -> float:

@@ -155,7 +155,7 @@ async def list_invitations(
         if isinstance(answer, ProjectGone):  # believed once all lists are read
             gone.append(ref)
             return
-        if isinstance(answer, tuple):
+        if isinstance(answer, tuple) and ref.source.is_organization_level:
             for invitation in answer:
                 named.update(project_id for project_id, _ in invitation.linked_projects)
             answer = await teams.link(answer)
@@ -275,7 +275,8 @@ class InviterNames:
 
     async def add_to(self, invitations: tuple[Invitation, ...]) -> tuple[Invitation, ...]:
         """Return the invitations of one list with the names of their inviters."""
-        if not any(_has_key_as_inviter(invitation) for invitation in invitations):
+        invited_by_key = [each for each in invitations if _has_key_as_inviter(each)]
+        if not invited_by_key:
             return invitations
         async with self._lock:
             if self._names is None:

@@ -95,8 +95,8 @@ class ReadingBuilder:
         self._announced = 0
         self._stale: list[events.Planned] = []
         self._entries: dict[ListRef, int] = {}
-        self._expiring: dict[ListRef, Counter[str]] = {}
-        self._same_days: dict[tuple[tuple[str, int], ...], Counter[str]] = {}
+        self._expiring: dict[ListRef, Mapping[str, int]] = {}
+        self._same_days: dict[tuple[tuple[str, int], ...], Mapping[str, int]] = {}
         self._unread: list[ListUnreadable] = []
         self._retired: dict[Source, SourceRetired] = {}
         self._oldest: datetime | None = None
@@ -241,11 +241,12 @@ class ReadingBuilder:
         decisions = [keep_unrecordable(self._selector.decide(entry)) for entry in entries]
         self._keep_ends.add(entries)
         self._entries[ref] = len(decisions)
-        expiring = Counter[str]()
+        expiring: dict[str, int] = {}
         for entry in entries:
             expires_at = parse_timestamp(entry.expires_at)
             if expires_at is not None:
-                expiring[expires_at.date().isoformat()] += 1
+                day = expires_at.date().isoformat()
+                expiring[day] = expiring.get(day, 0) + 1
             # Atlas never removes people whose invitation has expired: they are not the oldest.
             has_expired = expires_at is not None and expires_at <= self._command.now
             sent_at = entry.sent_at

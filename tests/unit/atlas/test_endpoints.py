@@ -88,8 +88,8 @@ def test_name_is_needed_where_an_endpoint_takes_one_and_refused_elsewhere(userna
 
 def test_name_cannot_add_a_parameter():
     name = "a+b&orgMembershipStatuses=PENDING#@x.org/../"
-    path = build_path(endpoints.FIND_ORG_ACTIVE_MEMBER, PROJECT, page=1, username=name)
-    query = parse_qs(urlsplit(path).query)
+    _, encoded = build_path(endpoints.FIND_ORG_ACTIVE_MEMBER, PROJECT, page=1, username=name)
+    query = parse_qs(urlsplit(f"?{encoded}").query)
     assert (query["username"], query["orgMembershipStatuses"]) == ([name], ["ACTIVE"])
 
 
