@@ -224,12 +224,12 @@ def _run(request: bytes, streams: list[int]) -> None:
     if on_terminal:
         os.setsid()
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-    client = importlib.import_module("invite_sweeper.atlas.client")
-    client._UNREACHABLE = client._BACKOFF  # the real one outlasts a minute
+    retries = importlib.import_module("invite_sweeper.atlas.retries")
+    retries._UNREACHABLE = retries._BACKOFF  # the real one outlasts a minute
     executor = importlib.import_module("invite_sweeper.sweep.executor")
     executor.WAITS_S = (0.01,) * len(executor.WAITS_S)  # the real ones are half a minute
     if short_waits:
-        client._BACKOFF = client._UNREACHABLE = client.wait_random(0, 0.05)
+        retries._BACKOFF = retries._UNREACHABLE = retries.wait_random(0, 0.05)
         bucket = importlib.import_module("invite_sweeper.atlas.limits")
         importlib.import_module("invite_sweeper.cli.streams").PATIENCE_S = 0.4
         bucket.MIN_RETRY_AFTER_S, bucket.BACKOFF_STEPS_S = 0.04, (0.4, 0.8, 1.6)

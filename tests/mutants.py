@@ -628,10 +628,10 @@ MUTANTS = r"""
 -            if source is not Source.INVITES and not has_ended(source):
 +            if source is None:
 ? tests/api/test_moved_clock.py
-= an answer that is later than the clock is believed: atlas/client.py
+= an answer that is later than the clock is believed: atlas/server.py
 -moved_s = max(late_s, early_s)
 +moved_s = early_s
-= an answer to a deletion that is earlier than the clock is believed: atlas/client.py
+= an answer to a deletion that is earlier than the clock is believed: atlas/server.py
 -moved_s = max(late_s, early_s)
 +moved_s = late_s
 = a clock that moved stops the run and not the requests: atlas/client.py

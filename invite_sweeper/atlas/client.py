@@ -1,44 +1,31 @@
-"""One call to Atlas: path, rate-limit token, connection slot, credentials, send, retries."""
+"""One call to Atlas: path, rate-limit token, connection slot, credentials, send; then retries."""
 
 import asyncio
 import math
 import random
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from http.client import NO_CONTENT, OK, TOO_MANY_REQUESTS
 from typing import Final, TypeAlias
 
 import aiohttp
 from structlog.typing import FilteringBoundLogger
-from tenacity import (
-    AsyncRetrying,
-    RetryCallState,
-    retry_if_result,
-    stop_after_attempt,
-    wait_chain,
-    wait_random,
-    wait_random_exponential,
-)
-from tenacity.wait import wait_base
 
 from invite_sweeper.atlas.auth import AccessTokens, Decide, bearer_header
 from invite_sweeper.atlas.credentials import Credentials, CredentialsKind, Secret
-from invite_sweeper.atlas.endpoints import SOURCES, Endpoint, build_path
+from invite_sweeper.atlas.endpoints import Endpoint, build_path
 from invite_sweeper.atlas.http import (
     Authorization,
     Body,
     HttpSession,
     Request,
-    parse_date,
     parse_int_header,
     retry_after_s,
 )
 from invite_sweeper.atlas.limits import RateLimiter, TokenBucket
 from invite_sweeper.atlas.responses import (
     CANCELLED,
-    REDIRECT,
     ContentInvalid,
     InvalidResponse,
     RequestFailed,
@@ -51,17 +38,13 @@ from invite_sweeper.atlas.responses import (
     is_unprocessed,
     parse_rate_limit_error,
 )
+from invite_sweeper.atlas.retries import Attempts
+from invite_sweeper.atlas.server import ServerInfo
 from invite_sweeper.errors import UsageError
-from invite_sweeper.models import MAX_CLOCK_SKEW_S, Source
 from invite_sweeper.outcomes import Sending
 from invite_sweeper.policy import Execution
 from invite_sweeper.text import describe_duration
 
-_BACKOFF: Final = wait_random_exponential(multiplier=0.5, max=30.0)
-"""Waits after a response: up to 0.5, 1, 2 … 30 seconds."""
-_UNREACHABLE: Final = wait_chain(*(wait_random(s, 1.25 * s) for s in (0.5, 10, 20, 30)))
-"""Waits after a request without a response: with the default of 5 attempts they outlast a minute
-in which Atlas or the proxy is not reachable."""
 LONG_WAIT_S: Final = 6.0
 _CANCEL_CHECK_S: Final = 1.0
 _MAX_TYPE: Final = 60
@@ -69,155 +52,8 @@ _BACK_OFF_STATUSES: Final = frozenset({TOO_MANY_REQUESTS, 503})
 
 MAX_LOOK_AGE_S: Final = 1.0
 """Of the look that a request depends on when the request is sent, counted from its start."""
-_EARLY_TOLERANCE_S: Final = 5.0
-"""`Date` has no fraction, and the servers behind one address may differ."""
-_LATE_TOLERANCE_S: Final = 120.0
-"""The known skew contains the duration of the first response."""
-
-_SOURCE_OF: Final = {api.list: source for source, api in SOURCES.items()} | {
-    api.delete: source for source, api in SOURCES.items()
-}
-"""The list that the `Sunset` header of an endpoint is about."""
-
-
-class ServerInfo:
-    """Collected from every response.
-
-    Attributes:
-        clock_skew_s: Local clock minus Atlas's at the first 2xx response with a `Date` header,
-            to the second; None before that.
-        sunsets: The last `Sunset` date of each list: Atlas may remove it from then on.
-        has_answered: There was a response, whatever it said.
-
-    Source:
-        Recorded responses (read 2026-08): responses about invitations have the header, also
-        errors and 204; the sunset has moved three times.
-    """
-
-    def __init__(self, clock: Callable[[], datetime]) -> None:
-        self.clock = clock
-        self.clock_skew_s: float | None = None
-        self.sunsets: dict[Source, date] = {}
-        self.has_answered = False
-
-    def moved_s(
-        self, response: Response, sent_at: datetime, received_at: datetime, method: str
-    ) -> float:
-        """Return by how much the run's clock has moved away from Atlas's, if that is too much.
-
-        0.0 within 5 minutes, and where the clock was off from the first response on, which the
-        guard on the clock refuses. The machine was paused in a way that no clock of it shows, or
-        its clock runs wrong: what was read is older than the run knows.
-
-        Args:
-            response: Only a GET may be answered from a cache, with an earlier `Date`.
-            sent_at: When its request was sent, by the run's clock.
-            received_at: When it was received, by the same clock.
-            method: Of the request.
-        """
-        theirs = parse_date(response.headers.get("Date", ""))
-        is_known = self.clock_skew_s is not None and abs(self.clock_skew_s) <= MAX_CLOCK_SKEW_S
-        if theirs is None or not is_known or not response.looks_like_atlas:
-            return 0.0
-        late_s = (theirs - received_at).total_seconds()
-        early_s = 0.0 if method == "GET" else (sent_at - theirs).total_seconds()
-        moved_s = max(late_s, early_s)
-        return moved_s if moved_s > MAX_CLOCK_SKEW_S else 0.0
-
-    def age_s(self, headers: Mapping[str, str], sent_at: datetime, received_at: datetime) -> float:
-        """Return how long before its request an answer was made; 0.0 for one that is fresh.
-
-        Only a cache returns an older one. It tells by `Age`, or by a `Date` that Atlas's clock
-        did not show between request and answer, at `sent_at` and `received_at` by the local clock.
-        """
-        age_s = float(parse_int_header(headers, "Age") or 0)
-        theirs = parse_date(headers.get("Date", ""))
-        if theirs is None or self.clock_skew_s is None:
-            return age_s
-        early_s = (sent_at - theirs).total_seconds() - self.clock_skew_s
-        late_s = (theirs - received_at).total_seconds() + self.clock_skew_s
-        is_off = early_s > _EARLY_TOLERANCE_S or late_s > _LATE_TOLERANCE_S
-        return max(age_s, early_s, late_s) if is_off else age_s
-
-    def update(self, response: Response, received_at: datetime, endpoint: Endpoint) -> None:
-        """Record the headers of one response."""
-        theirs = parse_date(response.headers.get("Date", ""))
-        is_first = self.clock_skew_s is None and response.status < REDIRECT
-        if is_first and theirs is not None:
-            self.clock_skew_s = (received_at - theirs).total_seconds()
-        source = _SOURCE_OF.get(endpoint)
-        sunset = parse_date(response.headers.get("Sunset", ""))
-        if source is not None and sunset is not None:
-            self.sunsets[source] = sunset.date()
-
 
 _Send: TypeAlias = Callable[[Authorization], Awaitable[ResponseOrFailure]]
-
-
-class _Attempts:
-    """The attempts of one request, as tenacity makes them.
-
-    A 429 is not an attempt of its own: Atlas may answer with it as often as it likes.
-
-    Args:
-        first: The result of the first attempt, which was made.
-        send_again: Sends the request again after a result; None if that is not allowed any more.
-        decide: What to do with a result.
-        unanswered: The waits after an attempt without a response.
-
-    Attributes:
-        last: The last result.
-    """
-
-    def __init__(
-        self,
-        first: ResponseOrFailure,
-        send_again: Callable[[ResponseOrFailure], Awaitable[ResponseOrFailure | None]],
-        decide: Decide,
-        unanswered: wait_base,
-    ) -> None:
-        self.last = first
-        self._send_again = send_again
-        self._decide = decide
-        self._unanswered = unanswered
-        self._decisions = Counter[RetryDecision]()
-        self._is_over = False
-
-    async def make(self) -> ResponseOrFailure:
-        """Return the result of the next attempt."""
-        if self._decisions:  # else it is the first one
-            await self._send()
-        while not self._is_over and self._decide(self.last) is RetryDecision.RATE_LIMITED:
-            await self._send()
-        self._decisions[self._decide(self.last)] += 1
-        return self.last
-
-    async def _send(self) -> None:
-        result = await self._send_again(self.last)
-        if result is None:
-            self._is_over = True
-        else:
-            self.last = result
-
-    def may_repeat(self, result: ResponseOrFailure) -> bool:
-        """Return whether another attempt may be made after a result."""
-        decision = self._decide(result)
-        if self._is_over or decision is RetryDecision.DONE:
-            return False
-        if decision is RetryDecision.ONCE_MORE:
-            return self._decisions[decision] <= 1
-        if decision is RetryDecision.REAUTHENTICATE:
-            # A new access token may be rejected as well.
-            return self._decisions[decision] <= 1 + is_unauthenticated(result)
-        return True
-
-    def wait_s(self, state: RetryCallState) -> float:
-        """Return the seconds before the next attempt.
-
-        The `Retry-After` of a 429 or 503 blocks the bucket, whose token is acquired next.
-        """
-        wait = self._unanswered if self.last.status is None else _BACKOFF
-        return wait(state)
 
 
 class Client:
@@ -270,7 +106,7 @@ class Client:
         self._halt = halt
         self._is_halted = False
         self._log = log
-        self._told_s = -math.inf
+        self._reported_s = -math.inf
 
     async def close(self) -> None:
         """Revoke the access tokens that were fetched."""
@@ -385,17 +221,10 @@ class Client:
         if decide(first) is RetryDecision.DONE:  # as for most requests
             return first
         send_again = partial(self._send_again, request, send, requests)
-        unanswered = _BACKOFF if self._is_awaited else _UNREACHABLE
-        attempts = _Attempts(first, send_again, decide, unanswered)
-        retrying = AsyncRetrying(
-            retry=retry_if_result(attempts.may_repeat),
-            wait=attempts.wait_s,
-            stop=stop_after_attempt(self._attempts),
-            sleep=partial(self._wait, request),
-            before_sleep=lambda state: self._tell(request, attempts.last, state.upcoming_sleep),
-            retry_error_callback=lambda _: attempts.last,
+        attempts = Attempts(first, send_again, decide, is_awaited=self._is_awaited)
+        return await attempts.finish(
+            self._attempts, partial(self._wait, request), partial(self._report_wait, request)
         )
-        return await retrying(attempts.make)
 
     async def _send_again(
         self,
@@ -407,7 +236,7 @@ class Client:
         """Send again, with tokens of its own; return None if that is not allowed any more."""
         if last.status == TOO_MANY_REQUESTS:
             wait_s = request.bucket.blocked_until_s - self.limiter.clock()
-            self._tell(request, last, max(0.0, wait_s))
+            self._report_wait(request, last, max(0.0, wait_s))
         if not await self._acquire_again(request, requests):
             return None
         self.counters.retries += 1
@@ -449,16 +278,16 @@ class Client:
             await self._wait(request, wait_s)
         return False
 
-    def _tell(self, request: Request, result: ResponseOrFailure, wait_s: float) -> None:
-        """Tell the run, and the owner of a deletion, of a wait."""
+    def _report_wait(self, request: Request, result: ResponseOrFailure, wait_s: float) -> None:
+        """Report a wait to the run, and to the owner of a deletion."""
         if request.progress is not None and request.progress.on_backoff is not None:
             request.progress.on_backoff()
         why = result.reason if isinstance(result, RequestFailed) else result.status
         self._log.debug("retrying", path=request.path, wait_s=round(wait_s, 3), why=why)
         now_s = self.limiter.clock()
         is_long = result.status is None and wait_s >= LONG_WAIT_S
-        if is_long and now_s - self._told_s >= LONG_WAIT_S:  # of waits at the same time, one
-            self._told_s = now_s
+        if is_long and now_s - self._reported_s >= LONG_WAIT_S:  # of waits at the same time, one
+            self._reported_s = now_s
             self._log.info("no response from Atlas", reason=why, next_attempt_in_s=round(wait_s))
 
     async def _in_slot(self, request: Request, send: _Send, requests: int = 1) -> ResponseOrFailure:

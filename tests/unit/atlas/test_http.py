@@ -10,7 +10,6 @@ import pytest
 from aiohttp.client_reqrep import ConnectionKey
 from spellings import SPELLINGS
 
-from invite_sweeper.atlas.client import ServerInfo
 from invite_sweeper.atlas.endpoints import LIST_GROUP_INVITES, LIST_GROUPS
 from invite_sweeper.atlas.http import (
     DaemonResolver,
@@ -22,6 +21,7 @@ from invite_sweeper.atlas.http import (
     without_digest_response,
 )
 from invite_sweeper.atlas.responses import Response
+from invite_sweeper.atlas.server import ServerInfo
 from invite_sweeper.errors import UsageError
 from invite_sweeper.models import Source
 

@@ -1,0 +1,96 @@
+"""What responses say of Atlas itself: its clock, the age of an answer, the end of its lists.
+
+Atlas's `Date` is compared with the run's clock: a machine that was paused, or a clock that is
+wrong, shows in it, and so does an answer out of a cache. Both make what was read older than it
+seems, so nothing may be deleted by it.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import date, datetime
+from typing import Final
+
+from invite_sweeper.atlas.endpoints import SOURCES, Endpoint
+from invite_sweeper.atlas.http import parse_date, parse_int_header
+from invite_sweeper.atlas.responses import REDIRECT, Response
+from invite_sweeper.models import MAX_CLOCK_SKEW_S, Source
+
+_EARLY_TOLERANCE_S: Final = 5.0
+"""`Date` has no fraction, and the servers behind one address may differ."""
+_LATE_TOLERANCE_S: Final = 120.0
+"""The known skew contains the duration of the first response."""
+
+_SOURCE_OF: Final = {api.list: source for source, api in SOURCES.items()} | {
+    api.delete: source for source, api in SOURCES.items()
+}
+"""The list that the `Sunset` header of an endpoint is about."""
+
+
+class ServerInfo:
+    """Collected from every response.
+
+    Attributes:
+        clock_skew_s: Local clock minus Atlas's at the first 2xx response with a `Date` header,
+            to the second; None before that.
+        sunsets: The last `Sunset` date of each list: Atlas may remove it from then on.
+        has_answered: There was a response, whatever it said.
+
+    Source:
+        Recorded responses (read 2026-08): responses about invitations have the header, also
+        errors and 204; the sunset has moved three times.
+    """
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self.clock = clock
+        self.clock_skew_s: float | None = None
+        self.sunsets: dict[Source, date] = {}
+        self.has_answered = False
+
+    def moved_s(
+        self, response: Response, sent_at: datetime, received_at: datetime, method: str
+    ) -> float:
+        """Return by how much the run's clock has moved away from Atlas's, if that is too much.
+
+        0.0 within 5 minutes, and where the clock was off from the first response on, which the
+        guard on the clock refuses. The machine was paused in a way that no clock of it shows, or
+        its clock runs wrong: what was read is older than the run knows.
+
+        Args:
+            response: Only a GET may be answered from a cache, with an earlier `Date`.
+            sent_at: When its request was sent, by the run's clock.
+            received_at: When it was received, by the same clock.
+            method: Of the request.
+        """
+        theirs = parse_date(response.headers.get("Date", ""))
+        is_known = self.clock_skew_s is not None and abs(self.clock_skew_s) <= MAX_CLOCK_SKEW_S
+        if theirs is None or not is_known or not response.looks_like_atlas:
+            return 0.0
+        late_s = (theirs - received_at).total_seconds()
+        early_s = 0.0 if method == "GET" else (sent_at - theirs).total_seconds()
+        moved_s = max(late_s, early_s)
+        return moved_s if moved_s > MAX_CLOCK_SKEW_S else 0.0
+
+    def age_s(self, headers: Mapping[str, str], sent_at: datetime, received_at: datetime) -> float:
+        """Return how long before its request an answer was made; 0.0 for one that is fresh.
+
+        Only a cache returns an older one. It tells by `Age`, or by a `Date` that Atlas's clock
+        did not show between request and answer, at `sent_at` and `received_at` by the local clock.
+        """
+        age_s = float(parse_int_header(headers, "Age") or 0)
+        theirs = parse_date(headers.get("Date", ""))
+        if theirs is None or self.clock_skew_s is None:
+            return age_s
+        early_s = (sent_at - theirs).total_seconds() - self.clock_skew_s
+        late_s = (theirs - received_at).total_seconds() + self.clock_skew_s
+        is_off = early_s > _EARLY_TOLERANCE_S or late_s > _LATE_TOLERANCE_S
+        return max(age_s, early_s, late_s) if is_off else age_s
+
+    def update(self, response: Response, received_at: datetime, endpoint: Endpoint) -> None:
+        """Record the headers of one response."""
+        theirs = parse_date(response.headers.get("Date", ""))
+        is_first = self.clock_skew_s is None and response.status < REDIRECT
+        if is_first and theirs is not None:
+            self.clock_skew_s = (received_at - theirs).total_seconds()
+        source = _SOURCE_OF.get(endpoint)
+        sunset = parse_date(response.headers.get("Sunset", ""))
+        if source is not None and sunset is not None:
+            self.sunsets[source] = sunset.date()
