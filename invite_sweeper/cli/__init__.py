@@ -2,17 +2,20 @@
 
 import sys
 
-from invite_sweeper.endings import ExitCode
+from invite_sweeper.cli.streams import OUTPUTS, json_requested, print_error
+from invite_sweeper.errors import UsageError
 
 try:  # before the modules that need it, among them the lock of the audit directory
     import fcntl as _fcntl  # noqa: F401
 except ModuleNotFoundError:
-    sys.stderr.write(
-        "Error: invite-sweeper runs on Linux and macOS: this Python has no file locks of POSIX.\n"
-        "  Nothing was read or deleted.\n"
-        "  On Windows, run it in WSL or in a container.\n"
+    _error = UsageError(
+        "invite-sweeper runs on Linux: this Python has no file locks of POSIX.",
+        hint="On Windows, run it in WSL or in a container.",
     )
-    sys.exit(int(ExitCode.USAGE))
+    OUTPUTS.is_json = json_requested(sys.argv[1:])
+    print_error(_error)
+    OUTPUTS.write_error(_error)
+    sys.exit(int(_error.exit_code))
 
 from invite_sweeper.cli.main import main
 
