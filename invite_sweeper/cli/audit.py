@@ -26,15 +26,17 @@ from invite_sweeper.audit.person import HistoryReader, close_names, names_of
 from invite_sweeper.audit.reader import ChainLine, FileChain, Record
 from invite_sweeper.audit.record import read_run
 from invite_sweeper.audit.search import read_all
-from invite_sweeper.cli.audit_files import PATHS, find_directory, parse_time, verify_runs
+from invite_sweeper.cli.audit_files import PATHS, find_directory, verify_runs
 from invite_sweeper.cli.console import json_line, stdout_console, write_json
 from invite_sweeper.cli.csv_rows import csv_cell, csv_row
 from invite_sweeper.cli.options import (
     DOCUMENTATION,
+    ROWS_OUTPUT,
     RunOptions,
     SectionedCommand,
     option,
     options,
+    period_options,
 )
 from invite_sweeper.cli.streams import print_error
 from invite_sweeper.endings import ExitCode, WarningLevel
@@ -77,19 +79,8 @@ def audit() -> None:
     help="deleted, failed, …",
 )  # fmt: skip
 @option("Filter", "--username", metavar="GLOB", help="A glob for the invited address.")
-@option(
-    "Filter", "--since", metavar="TIME", type=parse_time,
-    help="From this date (UTC) or instant on.",
-)  # fmt: skip
-@option(
-    "Filter", "--until", metavar="TIME", type=lambda text: parse_time(text, days=1),
-    help="Up to this date, or before this instant.",
-)  # fmt: skip
-@option(
-    "Output", "-o", "--output", metavar="FORMAT", default="text",
-    type=click.Choice(("text", "json", "csv")),
-    help="Format of the result on stdout: text, json (lines) or csv.",
-)  # fmt: skip
+@period_options()
+@ROWS_OUTPUT
 def show(
     runs: Sequence[str],
     policy: Path,
@@ -98,7 +89,7 @@ def show(
     event: str | None,
     **criteria: Any,  # noqa: ANN401
 ) -> None:
-    """List the runs, show what some of them did, or what became of people.
+    """List runs, show what they did, or what became of people.
 
     With a filter and without RUN, all runs are searched: --username shows what became of a
     person. Of each deletion the text has the outcome, JSON lines and CSV every line.

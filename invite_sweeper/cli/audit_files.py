@@ -1,7 +1,6 @@
-"""Which files of an audit directory a command reads, and of which time."""
+"""Which files of an audit directory a command reads."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -21,21 +20,6 @@ PATHS: Final = click.argument(
     "paths", help="An audit directory, or files of runs.", metavar="[DIR or FILE…]",
     nargs=-1, type=PRESENT,
 )  # fmt: skip
-
-
-def parse_time(text: str, days: int = 0) -> datetime:
-    """Return an instant; a date is the beginning of that day in UTC, plus `days`."""
-    try:
-        if len(text) == len("2026-11-25"):
-            return datetime.fromisoformat(f"{text}T00:00Z") + timedelta(days)
-        moment = datetime.fromisoformat(text)
-        if moment.tzinfo is not None:
-            return moment.astimezone(UTC)
-    except (ValueError, OverflowError):
-        pass
-    raise click.BadParameter(
-        f"{text!r} is not a date such as 2026-11-25 or an instant such as 2026-11-25T01:00:00Z."
-    )
 
 
 def find_directory(policy: Path, audit_dir: Path | None) -> AuditDirectory:

@@ -10,7 +10,14 @@ from msgspec import structs
 from invite_sweeper.cli.console import json_line, run_async, stdout_console
 from invite_sweeper.cli.csv_rows import csv_cell, csv_row
 from invite_sweeper.cli.looking import Look, look
-from invite_sweeper.cli.options import CONNECTED, RunOptions, SectionedCommand, option, options
+from invite_sweeper.cli.options import (
+    CONNECTED,
+    ROWS_OUTPUT,
+    RunOptions,
+    SectionedCommand,
+    option,
+    options,
+)
 from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.streams import OUTPUTS
 from invite_sweeper.errors import UsageError
@@ -60,11 +67,7 @@ class ListedInvitation(Invitation, frozen=True, kw_only=True, omit_defaults=Fals
     "Filter", "--organization", metavar="ID", multiple=True,
     help="Only this organization; may be repeated.",
 )  # fmt: skip
-@option(
-    "Output", "-o", "--output", metavar="FORMAT", default="text",
-    type=click.Choice(("text", "json", "csv")),
-    help="Format of the result on stdout: text, json (lines) or csv.",
-)  # fmt: skip
+@ROWS_OUTPUT
 def list(  # noqa: A001 - a command has the name of its function
     *,
     output: str,

@@ -1,6 +1,8 @@
 """The options that several commands share, one row each, and the layout of `--help`."""
 
 from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -35,6 +37,15 @@ class SectionedCommand(click.Command):
 
     def __init__(self, *args: Any, **more: Any) -> None:  # noqa: ANN401
         super().__init__(*args, **{"epilog": DOCUMENTATION, **more})
+
+    @override
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            # An option without its value has no context: the hint would name no command.
+            error.ctx = error.ctx or ctx
+            raise
 
     @override
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -197,3 +208,51 @@ def options(*names: str) -> Decorator:
         return function
 
     return decorate
+
+
+ROWS_OUTPUT: Final = option(
+    "Output", "-o", "--output", metavar="FORMAT", default="text",
+    type=click.Choice(("text", "json", "csv")),
+    help="Format of the result on stdout: text, json (lines) or csv.",
+)  # fmt: skip
+"""Of commands whose result is rows."""
+
+
+def _parse_since(text: str, days: int = 0) -> datetime:
+    """Return an instant; a date is the beginning of that day in UTC, plus `days`."""
+    with suppress(ValueError, OverflowError):
+        if len(text) == len("2026-11-25"):
+            return datetime.fromisoformat(f"{text}T00:00Z") + timedelta(days)
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+    raise click.BadParameter(
+        f"{text!r} is not a date such as 2026-11-25 or an instant such as 2026-11-25T01:00:00Z."
+    )
+
+
+def _parse_until(text: str) -> datetime:
+    """Return the instant before which a period ends; a date is a day of the period."""
+    return _parse_since(text, days=1)
+
+
+def period_options(*, since: str = "", until: str = "") -> Decorator:
+    """Return the decorator of `--since` and `--until`: a period from one instant to before another.
+
+    Args:
+        since: The default, as `--help` has it; "" for a period without a beginning.
+        until: Likewise.
+    """
+    from_when = option(
+        "Filter", "--since", metavar="TIME", type=_parse_since,
+        help=f"From this date (UTC) or instant on{_default(since)}.",
+    )  # fmt: skip
+    up_to = option(
+        "Filter", "--until", metavar="TIME", type=_parse_until,
+        help=f"Up to this date, or before this instant{_default(until)}.",
+    )  # fmt: skip
+    return lambda function: from_when(up_to(function))
+
+
+def _default(words: str) -> str:
+    return f"; default: {words}" if words else ""

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from invite_sweeper.cli.audit_files import PATHS, parse_time, verify_runs
-from invite_sweeper.cli.options import FILE, SectionedCommand, option, options
+from invite_sweeper.cli.audit_files import PATHS, verify_runs
+from invite_sweeper.cli.options import FILE, SectionedCommand, option, options, period_options
 from invite_sweeper.endings import DAMAGED_ADVICE, Advisor
 from invite_sweeper.errors import DamagedLog
 from invite_sweeper.files import check_distinct_files, replace_file, write_error
@@ -20,14 +20,7 @@ from invite_sweeper.text import escape_unprintable
 @click.command(cls=SectionedCommand)
 @PATHS
 @options("policy", "audit_dir")
-@option(
-    "Filter", "--since", metavar="TIME", type=parse_time,
-    help="From this date (UTC) or instant on; default: the 30 nights up to the newest run.",
-)  # fmt: skip
-@option(
-    "Filter", "--until", metavar="TIME", type=lambda text: parse_time(text, days=1),
-    help="Up to this date, or before this instant; default: the newest run.",
-)  # fmt: skip
+@period_options(since="the 30 nights up to the newest run", until="the newest run")
 @option(
     "Output", "--out", metavar="FILE", type=FILE,
     help="Write the report to this file; default: stdout.",

@@ -47,6 +47,25 @@ def test_a_run_that_cannot_be_one_is_wrong_usage(cli, plan, words, word):
     assert len(done.err) < 1_000
 
 
+TIMES = {
+    "no such day": ("--since", "2026-02-30"),
+    "no zone": ("--since", "2026-11-25T01:00:00"),
+    "before the first year in UTC": ("--since", "0001-01-01T00:00:00+05:00"),
+    "after the last year in UTC": ("--since", "9999-12-31T23:00:00-05:00"),
+    "a last day without a next one": ("--until", "9999-12-31"),
+}
+
+
+@pytest.mark.parametrize("words", TIMES.values(), ids=TIMES)
+@pytest.mark.parametrize("command", [("audit", "show"), ("report",)], ids=" ".join)
+def test_a_time_that_cannot_be_one_is_wrong_usage(cli, command, words):
+    option, time = words
+    done = cli.run(*command, *AUDIT, *words)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith(f"Error: Invalid value for '{option}': '{time}' is not a date")
+    assert done.err.endswith(f"  See: invite-sweeper {' '.join(command)} --help\n")
+
+
 @pytest.mark.parametrize(
     "now", ["", "yesterday", "2026-11-25T01:00:00", "10000-01-01T00:00:00Z", "2026-13-01T00:00Z"]
 )

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 from forked import Fork
@@ -58,6 +59,7 @@ def test_page_is_plain_text_that_fits_a_terminal(pages, path):
     assert lines[0].startswith("Usage: ")
     assert re.fullmatch(r"  [A-Z](?:[^.]|\.\w)*\.", lines[2]), "one sentence says what it does"
     assert "  -h, --help" in pages[path]
+    assert "..." not in pages[path].replace("]...", "").replace("TERM...", ""), "no cut sentence"
     assert lines[-1].strip() == "Documentation: invite-sweeper help TOPIC"
     for parameter in ALL[path].params:
         assert getattr(parameter, "help", None), parameter.name
@@ -79,6 +81,18 @@ def test_page_has_an_example_that_the_command_accepts(pages, path):
         assert not context.args
     known = {option for parameter in ALL[path].params for option in parameter.opts}
     assert {word for word in arguments if word.startswith("-")} <= known
+
+
+@pytest.mark.parametrize("path", RUN, ids=" ".join)
+def test_error_about_an_option_points_to_the_help_of_its_command(path):
+    """An unknown one, one without its value, and a flag with one: click names not all of them."""
+    options = [parameter for parameter in RUN[path].params if isinstance(parameter, click.Option)]
+    valued = [option.opts[0] for option in options if not option.is_flag]
+    flags = [f"{option.opts[0]}=1" for option in options if option.is_flag]
+    for word in ("--nope", "--help=1", *valued, *flags):
+        done = run(*path, word)
+        assert (done.code, done.out) == (ExitCode.USAGE, ""), word
+        assert done.err.endswith(f"  See: invite-sweeper {' '.join(path)} --help\n"), word
 
 
 def test_plan_takes_every_option_of_a_dry_run():
