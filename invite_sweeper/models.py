@@ -36,6 +36,11 @@ class Source(FactEnum):
 
     Source: the descriptions of the deprecated operations in Atlas's OpenAPI document.
     """
+    stands_for_itself: bool
+    """No other list shows its entries, and no DELETE of another list ends them.
+
+    Source: `deleteGroupInvite` and `listGroupUsers` in Atlas's OpenAPI document, read 2026-08.
+    """
 
     INVITES = (
         "invites",
@@ -43,6 +48,7 @@ class Source(FactEnum):
         ("Project Owner", "Project Owner"),
         False,
         ("users", "org_users"),
+        True,
     )
     USERS = (
         "users",

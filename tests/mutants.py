@@ -625,7 +625,7 @@ MUTANTS = r"""
 +                named.update(())
 ? tests/unit/sweep/test_plan.py
 = a list that Atlas ended early is empty: sweep/reading.py
--            if source is not Source.INVITES and not has_ended(source):
+-            if not source.stands_for_itself and not has_ended(source):
 +            if source is None:
 ? tests/api/test_moved_clock.py
 = an answer that is later than the clock is believed: atlas/server.py

@@ -237,7 +237,7 @@ class AtlasReader:
                 raise fatal_error
             return unread(place, failure)
         statuses = {row.username: row.org_membership_status or "" for row in listing.rows}
-        if invitation.source is not Source.INVITES:
+        if not invitation.source.stands_for_itself:
             return statuses
         invited = await self.invitations(place)
         if isinstance(invited, ProjectGone):

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, time, timedelta
 from math import ceil
 from typing import Final, NamedTuple
 
-from invite_sweeper.models import Invitation, Source, parse_timestamp
+from invite_sweeper.models import Invitation, parse_timestamp
 from invite_sweeper.policy import Keep, Policy
 from invite_sweeper.sweep.invitations import combine
 from invite_sweeper.sweep.selection import Decision, Selector
@@ -82,7 +82,7 @@ class StaleDates:
             keep_unrecordable(self._selector.decide(entry, instant))
             for entry in by_policy.all_entries
         ]
-        if by_policy.invitation.source is Source.INVITES:
+        if by_policy.invitation.source.stands_for_itself:
             return entries[0].rule
         combined = combine(entries, all_read=True)
         own = (each for each in combined if by_policy.invitation in each.all_entries)

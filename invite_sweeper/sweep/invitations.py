@@ -80,7 +80,7 @@ def may_show_people(unread: ListUnreadable) -> bool:
     """
     if isinstance(unread, SourceRetired):
         return not unread.source.replacements
-    return unread.source is not Source.INVITES
+    return not unread.source.stands_for_itself
 
 
 def combine(entries: Iterable[Decision], *, all_read: bool) -> tuple[Decision, ...]:
@@ -90,7 +90,7 @@ def combine(entries: Iterable[Decision], *, all_read: bool) -> tuple[Decision, .
     in `entries`.
 
     Args:
-        entries: The decisions about the entries of `users`, `org_users` and `org_invites`.
+        entries: The decisions about the entries of lists that do not stand for themselves.
         all_read: Each list of the policy that could hold another entry was read to its end.
     """
     return tuple(

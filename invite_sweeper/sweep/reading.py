@@ -186,7 +186,7 @@ class ReadingBuilder:
         unread = (*self._unread, *self._retired.values())
         hides_people = any(may_show_people(unreadable) for unreadable in unread)
         for source in self._retired:
-            if source is not Source.INVITES and not has_ended(source):
+            if not source.stands_for_itself and not has_ended(source):
                 hides_people = True
         outside = {decision.invitation.key for decision in self._outside}
         invitations = combine((*self._people, *self._outside), all_read=not hides_people)
@@ -255,7 +255,7 @@ class ReadingBuilder:
         if expiring:  # thousands of lists have the same days: they share one value
             days = tuple(sorted(expiring.items()))
             self._expiring[ref] = self._same_days.setdefault(days, expiring)
-        if ref.source is Source.INVITES:
+        if ref.source.stands_for_itself:
             for decision in decisions:
                 self._add_invitation(decision)
         else:
