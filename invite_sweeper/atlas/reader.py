@@ -239,7 +239,7 @@ class AtlasReader:
         statuses = {row.username: row.org_membership_status or "" for row in listing.rows}
         if not invitation.source.stands_for_itself:
             return statuses
-        invited = await self.invitations(place)
+        invited = await self.invitations(place, invitation.source)
         if isinstance(invited, ProjectGone):
             return ListUnreadable(place.id, place.name, "The project no longer exists.", 404)
         if isinstance(invited, ListUnreadable):

@@ -62,7 +62,7 @@ def decide_all(*entries, deleted=(), planned=None, announced=None, names=None, *
         steps.append(Notice(announced, 7 * DAY, NOW))
     selector = Selector(policy(**keys), NOW, names=names or {})
     decisions = [keep_unrecordable(selector.decide(each)) for each in entries]
-    if entries[0].source is not Source.INVITES:
+    if not entries[0].source.stands_for_itself:
         decisions = combine(decisions, all_read=True)
     return [reduce(lambda found, step: step(found), steps, each) for each in decisions]
 

@@ -164,7 +164,7 @@ def retired(source):
 @pytest.mark.parametrize(
     ("unread", "kept"),
     [
-        *((unread(each), each is not Source.INVITES) for each in Source),
+        *((unread(each), not each.stands_for_itself) for each in Source),
         (unread(Source.USERS, org_id=None), True),  # a malformed id: it may be of any organization
         # The older lists are replaced: their people are in the newer ones once Atlas ends them.
         *((retired(each), each in SOURCES_OF_USERS) for each in Source),
