@@ -20,6 +20,7 @@ from invite_sweeper.atlas.http import (
     Body,
     HttpSession,
     Request,
+    parse_date,
     parse_int_header,
     retry_after_s,
 )
@@ -39,7 +40,7 @@ from invite_sweeper.atlas.responses import (
     parse_rate_limit_error,
 )
 from invite_sweeper.atlas.retries import Attempts
-from invite_sweeper.atlas.server import ServerInfo
+from invite_sweeper.atlas.server import ServerInfo, Times
 from invite_sweeper.errors import UsageError
 from invite_sweeper.outcomes import Sending
 from invite_sweeper.policy import Execution
@@ -362,7 +363,6 @@ class Client:
         sent_at = self.server.clock()  # to compare it with Atlas's `Date`
         result = await self._http.send(request, authorization, connect_s)
         received_s = self.limiter.clock()
-        received_at = self.server.clock()
         self._log.debug(
             "request",
             method=endpoint.method,
@@ -375,14 +375,16 @@ class Client:
             return result
         self.server.has_answered = True
         self._update_bucket(request.bucket, result, sent_s, received_s)
-        if moved_s := self.server.moved_s(result, sent_at, received_at, endpoint.method):
+        dated = parse_date(result.headers.get("Date", ""))
+        times = Times(sent_at, self.server.clock(), dated)
+        if moved_s := self.server.moved_s(result, times, endpoint.method):
             self._stop_sending(moved_s)
         if endpoint.method == "GET":
-            age_s = self.server.age_s(result.headers, sent_at, received_at)
+            age_s = self.server.age_s(result.headers, times)
             if age_s > endpoint.max_age_s:
                 reason = f"the response is from a cache, {age_s:.0f} s off the time of its request"
                 return RequestFailed(reason, status=result.status)
-        self.server.update(result, received_at, endpoint)
+        self.server.update(result, times, endpoint)
         if request.progress is not None:
             is_explained = result.status != NO_CONTENT
             request.progress.error_code = result.code if is_explained else None

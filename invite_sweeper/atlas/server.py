@@ -7,7 +7,7 @@ seems, so nothing may be deleted by it.
 
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from invite_sweeper.atlas.endpoints import SOURCES, Endpoint
 from invite_sweeper.atlas.http import parse_date, parse_int_header
@@ -23,6 +23,20 @@ _SOURCE_OF: Final = {api.list: source for source, api in SOURCES.items()} | {
     api.delete: source for source, api in SOURCES.items()
 }
 """The list that the `Sunset` header of an endpoint is about."""
+
+
+class Times(NamedTuple):
+    """When a response was made and received.
+
+    Attributes:
+        sent_at: When its request was sent, by the run's clock.
+        received_at: By the same clock.
+        dated: Its `Date`, by Atlas's clock; None if that is missing or unreadable.
+    """
+
+    sent_at: datetime
+    received_at: datetime
+    dated: datetime | None
 
 
 class ServerInfo:
@@ -45,9 +59,7 @@ class ServerInfo:
         self.sunsets: dict[Source, date] = {}
         self.has_answered = False
 
-    def moved_s(
-        self, response: Response, sent_at: datetime, received_at: datetime, method: str
-    ) -> float:
+    def moved_s(self, response: Response, times: Times, method: str) -> float:
         """Return by how much the run's clock has moved away from Atlas's, if that is too much.
 
         0.0 within 5 minutes, and where the clock was off from the first response on, which the
@@ -56,40 +68,37 @@ class ServerInfo:
 
         Args:
             response: Only a GET may be answered from a cache, with an earlier `Date`.
-            sent_at: When its request was sent, by the run's clock.
-            received_at: When it was received, by the same clock.
+            times: Of the response.
             method: Of the request.
         """
-        theirs = parse_date(response.headers.get("Date", ""))
         is_known = self.clock_skew_s is not None and abs(self.clock_skew_s) <= MAX_CLOCK_SKEW_S
-        if theirs is None or not is_known or not response.looks_like_atlas:
+        if times.dated is None or not is_known:
             return 0.0
-        late_s = (theirs - received_at).total_seconds()
-        early_s = 0.0 if method == "GET" else (sent_at - theirs).total_seconds()
+        late_s = (times.dated - times.received_at).total_seconds()
+        early_s = 0.0 if method == "GET" else (times.sent_at - times.dated).total_seconds()
         moved_s = max(late_s, early_s)
-        return moved_s if moved_s > MAX_CLOCK_SKEW_S else 0.0
+        has_moved = moved_s > MAX_CLOCK_SKEW_S and response.looks_like_atlas
+        return moved_s if has_moved else 0.0
 
-    def age_s(self, headers: Mapping[str, str], sent_at: datetime, received_at: datetime) -> float:
+    def age_s(self, headers: Mapping[str, str], times: Times) -> float:
         """Return how long before its request an answer was made; 0.0 for one that is fresh.
 
         Only a cache returns an older one. It tells by `Age`, or by a `Date` that Atlas's clock
-        did not show between request and answer, at `sent_at` and `received_at` by the local clock.
+        did not show between request and answer.
         """
         age_s = float(parse_int_header(headers, "Age") or 0)
-        theirs = parse_date(headers.get("Date", ""))
-        if theirs is None or self.clock_skew_s is None:
+        if times.dated is None or self.clock_skew_s is None:
             return age_s
-        early_s = (sent_at - theirs).total_seconds() - self.clock_skew_s
-        late_s = (theirs - received_at).total_seconds() + self.clock_skew_s
+        early_s = (times.sent_at - times.dated).total_seconds() - self.clock_skew_s
+        late_s = (times.dated - times.received_at).total_seconds() + self.clock_skew_s
         is_off = early_s > _EARLY_TOLERANCE_S or late_s > _LATE_TOLERANCE_S
         return max(age_s, early_s, late_s) if is_off else age_s
 
-    def update(self, response: Response, received_at: datetime, endpoint: Endpoint) -> None:
+    def update(self, response: Response, times: Times, endpoint: Endpoint) -> None:
         """Record the headers of one response."""
-        theirs = parse_date(response.headers.get("Date", ""))
         is_first = self.clock_skew_s is None and response.status < REDIRECT
-        if is_first and theirs is not None:
-            self.clock_skew_s = (received_at - theirs).total_seconds()
+        if is_first and times.dated is not None:
+            self.clock_skew_s = (times.received_at - times.dated).total_seconds()
         source = _SOURCE_OF.get(endpoint)
         sunset = parse_date(response.headers.get("Sunset", ""))
         if source is not None and sunset is not None:

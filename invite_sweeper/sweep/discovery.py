@@ -275,19 +275,23 @@ class InviterNames:
 
     async def add_to(self, invitations: tuple[Invitation, ...]) -> tuple[Invitation, ...]:
         """Return the invitations of one list with the names of their inviters."""
-        invited_by_key = [each for each in invitations if _has_key_as_inviter(each)]
-        if not invited_by_key:
+        if not any(_has_key_as_inviter(invitation) for invitation in invitations):
             return invitations
-        async with self._lock:
-            if self._names is None:
-                names = await _optional(self._reader.api_key_names(self._org_id))
-                self._names = {} if names is None or isinstance(names, ListUnreadable) else names
+        if self._names is None:
+            await self._read_names()
         if not self._names:
             return invitations
         return tuple(
             structs.replace(invitation, inviter_name=self._names.get(invitation.inviter or ""))
             for invitation in invitations
         )
+
+    async def _read_names(self) -> None:
+        """Read the names once, however many lists wait for them."""
+        async with self._lock:
+            if self._names is None:
+                names = await _optional(self._reader.api_key_names(self._org_id))
+                self._names = {} if names is None or isinstance(names, ListUnreadable) else names
 
 
 def _has_key_as_inviter(invitation: Invitation) -> bool:

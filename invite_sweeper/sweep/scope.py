@@ -57,7 +57,7 @@ class ProjectFilter:
                 del self._unused[key]
         included = self._include.matches(project.id, project.name)
         excluded = self._exclude.matches(project.id, project.name)
-        has_tags = self._tags <= _fold_tags(project.tags)
+        has_tags = not self._tags or self._tags <= _fold_tags(project.tags)
         return included and not excluded and has_tags
 
     def unused_patterns(self) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from invite_sweeper.atlas.http import (
     without_digest_response,
 )
 from invite_sweeper.atlas.responses import Response
-from invite_sweeper.atlas.server import ServerInfo
+from invite_sweeper.atlas.server import ServerInfo, Times
 from invite_sweeper.errors import UsageError
 from invite_sweeper.models import Source
 
@@ -68,31 +68,33 @@ def test_date_header_is_a_timestamp_in_utc_or_none(raw, moment):
     assert parse_date(raw) == moment
 
 
+def update(server, status, headers, endpoint):
+    """Let a response that was received at NOW update what is known of Atlas."""
+    times = Times(NOW, NOW, parse_date(headers.get("Date", "")))
+    server.update(Response(status, headers, b""), times, endpoint)
+
+
 def test_clock_skew_is_from_the_first_successful_response_with_a_date():
     server = ServerInfo(lambda: NOW)
 
-    server.update(Response(404, {"Date": "Wed, 25 Nov 2026 02:00:00 GMT"}, b""), NOW, LIST_GROUPS)
+    update(server, 404, {"Date": "Wed, 25 Nov 2026 02:00:00 GMT"}, LIST_GROUPS)
     assert server.clock_skew_s is None
-    server.update(Response(200, {}, b""), NOW, LIST_GROUPS)
-    server.update(Response(200, {"Date": "some day"}, b""), NOW, LIST_GROUPS)
+    update(server, 200, {}, LIST_GROUPS)
+    update(server, 200, {"Date": "some day"}, LIST_GROUPS)
     assert server.clock_skew_s is None
-    server.update(Response(200, {"Date": "Wed, 25 Nov 2026 00:54:59 GMT"}, b""), NOW, LIST_GROUPS)
-    server.update(Response(200, {"Date": "Wed, 25 Nov 2026 02:00:00 GMT"}, b""), NOW, LIST_GROUPS)
+    update(server, 200, {"Date": "Wed, 25 Nov 2026 00:54:59 GMT"}, LIST_GROUPS)
+    update(server, 200, {"Date": "Wed, 25 Nov 2026 02:00:00 GMT"}, LIST_GROUPS)
     assert server.clock_skew_s == 301.0
 
 
 def test_last_readable_sunset_of_a_list_is_kept():
     server = ServerInfo(lambda: NOW)
 
-    server.update(
-        Response(200, {"Sunset": "Thu, 1 Jul 2027 00:00:00 GMT"}, b""), NOW, LIST_GROUP_INVITES
-    )
-    server.update(
-        Response(404, {"Sunset": "Wed, 1 Sep 2027 00:00:00 GMT"}, b""), NOW, LIST_GROUP_INVITES
-    )
-    server.update(Response(200, {"Sunset": "one day"}, b""), NOW, LIST_GROUP_INVITES)
-    server.update(Response(200, {}, b""), NOW, LIST_GROUP_INVITES)
-    server.update(Response(200, {"Sunset": "Wed, 1 Sep 2026 00:00:00 GMT"}, b""), NOW, LIST_GROUPS)
+    update(server, 200, {"Sunset": "Thu, 1 Jul 2027 00:00:00 GMT"}, LIST_GROUP_INVITES)
+    update(server, 404, {"Sunset": "Wed, 1 Sep 2027 00:00:00 GMT"}, LIST_GROUP_INVITES)
+    update(server, 200, {"Sunset": "one day"}, LIST_GROUP_INVITES)
+    update(server, 200, {}, LIST_GROUP_INVITES)
+    update(server, 200, {"Sunset": "Wed, 1 Sep 2026 00:00:00 GMT"}, LIST_GROUPS)
 
     assert server.sunsets == {Source.INVITES: date(2027, 9, 1)}
 
