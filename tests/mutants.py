@@ -107,8 +107,8 @@ MUTANTS = r"""
 -return (casefold_lookalike(self.username),) if self.username else self.key
 +return self.key
 = a keep entry that has ended is forgotten once no person is left: sweep/run.py
--    before = result.people_before()
-+    before = {}
+-    people_before = result.people_before()
++    people_before = {}
 = a keep entry that holds counts whom earlier runs saw: sweep/keep_ends.py
 -if not entry.is_active(today)
 -    }
@@ -307,10 +307,10 @@ MUTANTS = r"""
 +        shown.update(project.id for project in scope.projects)
 ? tests/unit/sweep/test_question.py
 = what changed while the question was open is deleted: sweep/run.py
--if pauses.take() or command.clock() - read_s > MAX_PAUSE_S:
+-if pauses.take() or command.clock() - read_at_s > MAX_PAUSE_S:
 +if False:
 = what is stale again after the question is not compared: sweep/run.py
--Reader(result, organizations, None, [shown])
+-Reader(result, organizations, None, [bound])
 +Reader(result, organizations, None)
 = no guard is asked about what is read after the question: sweep/run.py
 -    _check_guards(result.command, readings, plan_all(readings))
@@ -546,8 +546,8 @@ MUTANTS = r"""
 +            pass
 ? tests/unit/sweep/test_pauses.py
 = a pause while the lists are read is not noticed: sweep/run.py
--if pauses.take() or command.clock() - read_s > MAX_PAUSE_S:
-+if command.clock() - read_s > MAX_PAUSE_S:
+-if pauses.take() or command.clock() - read_at_s > MAX_PAUSE_S:
++if command.clock() - read_at_s > MAX_PAUSE_S:
 = a pause while deleting is not noticed: sweep/executor.py
 -        self._pauses.check(self._stop)
 +        pass

@@ -44,8 +44,8 @@ async def run_sweep(
         log: The file of the run; ended by this function.
     """
     result = Result(command, organizations, view)
-    of_policy = command.policy.warnings(command.now.date())
-    result.warn_of(WarningCode.POLICY, *of_policy, level=WarningLevel.REMARK)
+    policy_warnings = command.policy.warnings(command.now.date())
+    result.warn_of(WarningCode.POLICY, *policy_warnings, level=WarningLevel.REMARK)
     try:
         async with PauseWatch(command.clock) as pauses:
             await _take_steps(result, log, stop, pauses)
@@ -63,46 +63,35 @@ async def _take_steps(result: Result, log: AuditLog, stop: StopRequest, pauses: 
     result.warn(*log.warnings)
 
     # 1. Read everything. An organization that fails is a value, and loses nothing.
-    compared = command.comparison()
-    steps = (compared,) if compared is not None else ()
-    reader = OrganizationReader(result, organizations, log, steps)
+    comparison = command.comparison()  # sees each decision, as the steps do that keep more
+    more_steps = [] if comparison is None else [comparison]
+    reader = OrganizationReader(result, organizations, log, more_steps)
     result.readings = await stop.run_unless_stopped(reader.read_all())
-    read_s = command.clock()
+    read_at_s = command.clock()
+
+    # 2. One plan over all organizations, complete and on disk.
     result.plans = make_plans(result.readings, command)
+    if organizations and not result.plans:
+        return  # each has failed; of a shard, there may be none
+    deletions = _deletions(result.plans)
+    for planned in deletions:
+        log.write(planned)
+    await check_written_plan(log, deletions)
+    result.plan_made = True
+    foretell(result)
+    _report_plan(result, comparison)
 
-    if result.plans or not organizations:  # of a shard, there may be none
-        # 2. One plan over all organizations, complete and on disk.
-        deletions = _deletions(result.plans)
-        for planned in deletions:
-            log.write(planned)
-        await check_written_plan(log, deletions)
-        result.plan_made = True
-        foretell(result)
-        _report_plan(result, compared)
+    # 3. Guards. A refusal ends the run; nothing was deleted.
+    _check_guards(command, result.readings, result.plans)
 
-        # 3. Guards. A refusal ends the run; nothing was deleted.
-        _check_guards(command, result.readings, result.plans)
-
-        # 4. Stop here, or ask; then delete, and read again what was deleted.
-        if deletions and not command.dry_run:
-            await _confirm(result, stop)
-            plans = result.plans
-            # What was read before a long question, or before the machine slept, may be old.
-            if pauses.take() or command.clock() - read_s > MAX_PAUSE_S:
-                plans = await _read_anew(result, log, stop)
-            await delete(result, plans, log, stop, pauses)
-
-
-def _check_guards(
-    command: Command, readings: Sequence[Reading], plans: Sequence[OrganizationPlan]
-) -> None:
-    """Raise GuardRefused if the clock, or what all organizations together show, is refused."""
-    for reading in readings:
-        skew_s = reading.organization.client.server.clock_skew_s
-        if reading.error is None or skew_s is not None:  # also by an answer to one that failed
-            check_clock(skew_s)
-    check_population((plan.reading for plan in plans), command)
-    check_limits(plans, command)
+    # 4. A dry run ends here. A sweep asks, deletes, and reads again what it deleted.
+    if deletions and not command.dry_run:
+        await _confirm(result, stop)
+        plans = result.plans
+        # What was read before a long question, or before the machine slept, may be old.
+        if pauses.take() or command.clock() - read_at_s > MAX_PAUSE_S:
+            plans = await _read_anew(result, log, stop)
+        await delete(result, plans, log, stop, pauses)
 
 
 def _deletions(plans: Sequence[OrganizationPlan]) -> list[Planned]:
@@ -120,20 +109,33 @@ def foretell(result: Result) -> None:
         result.forecast = forecast(plans, result.nights_left)
 
 
+def _check_guards(
+    command: Command, readings: Sequence[Reading], plans: Sequence[OrganizationPlan]
+) -> None:
+    """Raise GuardRefused if the clock, or what all organizations together show, is refused."""
+    for reading in readings:
+        skew_s = reading.organization.client.server.clock_skew_s
+        # Of an organization that failed, no answer may have come that shows Atlas's clock.
+        if reading.error is None or skew_s is not None:
+            check_clock(skew_s)
+    check_population((plan.reading for plan in plans), command)
+    check_limits(plans, command)
+
+
 async def _confirm(result: Result, stop: StopRequest) -> None:
     """Ask whether to delete.
 
     Raises:
         RunError: The answer is no, or a stop came. Nothing was deleted.
     """
-    asked_s = result.command.clock()
+    asked_at_s = result.command.clock()
     try:
-        agreed = await result.view.confirms(result.finished())
+        is_confirmed = await result.view.confirms(result.finished())
     finally:
-        result.question_s = result.command.clock() - asked_s
+        result.question_s = result.command.clock() - asked_at_s
     if stop.reason is not None:
         raise stop.as_error()
-    if not agreed:
+    if not is_confirmed:
         raise Cancelled("Cancelled.")
 
 
@@ -145,76 +147,88 @@ async def _read_anew(
     Raises:
         RunError: A guard refuses what is read now, or a stop came. Nothing was deleted.
     """
-    shown = KeepOutsidePlan(_deletions(result.plans))
+    bound = KeepOutsidePlan(_deletions(result.plans))
     organizations = [plan.organization for plan in result.plans]
-    reader = OrganizationReader(result, organizations, None, [shown])
+    # Without the log: what this reading finds beside the plan is for the next run to record.
+    reader = OrganizationReader(result, organizations, None, [bound])
     readings = await stop.run_unless_stopped(reader.read_all())
-    pairs = tuple(zip(result.plans, readings, strict=True))
-    for plan, again in pairs:
+    for plan, again in zip(result.plans, readings, strict=True):
         lost = lost_since(plan.reading, again)
         result.add_swept(plan.organization, lost)
         for unreadable in lost.unread:
             log.write(unreadable)
     _check_guards(result.command, readings, plan_all(readings))
-    plans: list[OrganizationPlan] = []
-    outcomes = Counter[str]()
-    for plan, again in pairs:
-        confirmed = confirm_plan(plan, again, shown.kept)
-        plans.append(confirmed.plan)
-        left_out = Counter(outcome.outcome for outcome in confirmed.left_out)
-        result.add_swept(plan.organization, Swept(left_out))
-        outcomes += left_out
-        for outcome in confirmed.left_out:
-            log.write(outcome)
-    _report_left_out(result, outcomes)
-    return tuple(plans)
+    confirmed_plans: list[OrganizationPlan] = []
+    left_out = Counter[str]()
+    for plan, again in zip(result.plans, readings, strict=True):
+        confirmed = confirm_plan(plan, again, bound.kept)
+        confirmed_plans.append(confirmed.plan)
+        outcomes = Counter(line.outcome for line in confirmed.left_out)
+        result.add_swept(plan.organization, Swept(outcomes))
+        left_out += outcomes
+        for line in confirmed.left_out:
+            log.write(line)
+    _report_left_out(result, left_out)
+    return tuple(confirmed_plans)
 
 
 def _report_left_out(result: Result, outcomes: Mapping[str, int]) -> None:
     """Warn of what the plan lists and the second reading does not show as it was."""
-    changed = outcomes[Outcome.CHANGED]
-    unknown = outcomes[Outcome.SKIPPED]
-    judged = "nothing was deleted there, the next run judges them anew."
-    if changed:
-        result.warn_of(
-            WarningCode.PLAN_DIFFERS,
-            f"{pluralize(changed, 'planned invitation')} changed or left the lists after the plan "
-            f"was made: {judged}",
-        )
-    if unknown:
-        result.warn_of(
-            WarningCode.PLAN_DIFFERS,
-            f"{pluralize(unknown, 'planned invitation')} could not be read again after the plan "
-            f"was made: {judged}",
-        )
+    what_it_did = {
+        Outcome.CHANGED: "changed or left the lists",
+        Outcome.SKIPPED: "could not be read again",
+    }
+    for outcome, did in what_it_did.items():
+        count = outcomes[outcome]
+        if count:
+            result.warn_of(
+                WarningCode.PLAN_DIFFERS,
+                f"{pluralize(count, 'planned invitation')} {did} after the plan was made: nothing "
+                "was deleted there, the next run judges them anew.",
+            )
 
 
-def _report_plan(result: Result, compared: ChangeTracker | KeepOutsidePlan | None) -> None:
+def _report_plan(result: Result, comparison: ChangeTracker | KeepOutsidePlan | None) -> None:
     """Report how the plan differs from an earlier one, what is announced, and keep entries."""
-    command = result.command
-    readings = [plan.reading for plan in result.plans]
-    remark = WarningLevel.REMARK
-    # Else an organization was not read: what is planned there is not gone, and a keep entry may
+    # Where an organization was not read, what was planned there is not gone, and a keep entry may
     # match there.
-    is_whole = len(readings) == len(result.organizations)
-    if isinstance(compared, KeepOutsidePlan):
-        result.warn_of(WarningCode.PLAN_DIFFERS, *compared.differences(), level=remark)
-    elif compared is not None and is_whole:
+    is_whole = len(result.plans) == len(result.organizations)
+    if isinstance(comparison, KeepOutsidePlan):
+        differences = comparison.differences()
+        result.warn_of(WarningCode.PLAN_DIFFERS, *differences, level=WarningLevel.REMARK)
+    elif comparison is not None and is_whole:
+        readings = [plan.reading for plan in result.plans]
         unread = list(chain.from_iterable(reading.unread for reading in readings))
         retired = list(chain.from_iterable(reading.retired for reading in readings))
-        result.changes = compared.result(unread, retired)
+        result.changes = comparison.result(unread, retired)
     counts = total(plan.counts for plan in result.plans)
-    dates = [reading.next_due for reading in readings if reading.next_due is not None]
-    if dates:
-        text = describe_notice(counts, min(dates), dry_run=command.dry_run)
-        result.warn_of(WarningCode.NOTICE, text, level=remark)
+    _report_notice(result, counts)
+    _report_keep_entries(result, counts, is_whole=is_whole)
+
+
+def _report_notice(result: Result, counts: Counts) -> None:
+    """Report what is announced and what waits, if something does."""
+    readings = [plan.reading for plan in result.plans]
+    due_dates = [reading.next_due for reading in readings if reading.next_due is not None]
+    if due_dates:
+        text = describe_notice(counts, min(due_dates), dry_run=result.command.dry_run)
+        result.warn_of(WarningCode.NOTICE, text, level=WarningLevel.REMARK)
+
+
+def _report_keep_entries(result: Result, counts: Counts, *, is_whole: bool) -> None:
+    """Warn of keep entries that end; in a dry run report those that matched no invitation.
+
+    Args:
+        is_whole: Every organization was read.
+    """
+    command = result.command
     people = result.people_of_ending_entries()
-    before = result.people_before()
-    ends = describe_ends(command.policy, command.now.date(), people, before)
+    people_before = result.people_before()
+    ends = describe_ends(command.policy, command.now.date(), people, people_before)
     result.warn_of(WarningCode.KEEP_ENDS, *ends, level=WarningLevel.URGENT)
     if command.dry_run and is_whole and counts.invitations_seen:
-        unused = tuple(_unused_keep_entries(command, counts))
-        result.warn_of(WarningCode.UNUSED_KEEP, *unused, level=remark)
+        unused = _unused_keep_entries(command, counts)
+        result.warn_of(WarningCode.UNUSED_KEEP, *unused, level=WarningLevel.REMARK)
 
 
 _MAX_UNUSED_NAMED: Final = 3
