@@ -323,11 +323,14 @@ MUTANTS = r"""
 -is_unknown = kept.get(planned.key) in UNKNOWN_REASONS or not _was_read(planned, again)
 +is_unknown = not _was_read(planned, again)
 = who is kept out after the question keeps the plan: sweep/plan.py
--        if planned.key in still:
-+        if planned.key in still or again.error is not None:
+-        if planned.key in still_stale:
++        if planned.key in still_stale or again.error is not None:
 = an error of the second reading is forgotten: sweep/plan.py
--    return Swept(counts=counts, error=again.error, unread=unread)
-+    return Swept(counts=counts, unread=unread)
+-    return Swept(counts=counts, error=again.error, unread=lost)
++    return Swept(counts=counts, unread=lost)
+= a list that neither reading could read counts twice: sweep/plan.py
+-if unreadable.list_key not in known)
++if unreadable not in first.unread)
 = a list that cannot be read again has no line: sweep/run.py
 -        for unreadable in lost.unread:
 +        for unreadable in ():

@@ -16,7 +16,7 @@ from invite_sweeper.audit.history import SentDeletion
 from invite_sweeper.counts import total
 from invite_sweeper.models import Invitation, InvitationKey
 from invite_sweeper.sweep.command import Command
-from invite_sweeper.sweep.dates import NIGHT, StaleDates, first_night
+from invite_sweeper.sweep.dates import FOREVER, NIGHT, StaleDates, first_night
 from invite_sweeper.sweep.organization import OrganizationPlan
 from invite_sweeper.sweep.plan import most_deletions, oldest_first, within_limits
 from invite_sweeper.sweep.selection import Decision
@@ -51,13 +51,21 @@ def due_night(
     announcement = decision.announcement
     if announcement is not None and announcement.deletable_from is not None:
         return first_night(announcement.deletable_from, now)
-    stale = None if by_policy.stale else dates.stale_from(by_policy)
+    if by_policy.stale:  # a step keeps it, and no date ends that
+        return None
+    stale = dates.stale_from(by_policy)
     if stale is None:
         return None
     night = first_night(stale.instant, now)
-    if command.policy.notice is not None:  # that sweep announces it
+    if command.policy.notice is not None:
+        # The sweep that finds it stale announces it. One a wait later deletes it.
         night += first_night(now + command.policy.notice.wait, now)
-    return night
+    return night if night <= _last_night(now) else None
+
+
+def _last_night(now: datetime) -> int:
+    """Return the last night that has a date: `until` may be the last day of the calendar."""
+    return (FOREVER - now) // NIGHT
 
 
 def nights(
@@ -70,36 +78,46 @@ def nights(
 
     Returns:
         The numbers by the key of the entry that names the invitation, without those that no
-        night takes: a limit is 0.
+        night takes, as where a limit is 0.
     """
-    night_of = {item.invitation.key: item.night for item in due}
+    due_in = {item.invitation.key: item.night for item in due}
     if command.limits.over_limit != "trim":
-        return night_of
-    left = oldest_first((item.invitation for item in due), command.now)
+        return due_in
+    oldest = oldest_first((item.invitation for item in due), command.now)
+    waiting = {invitation.key: invitation for invitation in oldest}
     sent = list(command.sent)
-    gone: dict[InvitationKey, int] = {}
+    gone_in: dict[InvitationKey, int] = {}
     night = 0
-    while left:
+    while waiting and night <= _last_night(command.now):
         instant = command.now + night * NIGHT
-        recent = _counted_at(instant, sent, command)
-        ready = [invitation for invitation in left if night_of[invitation.key] <= night]
-        most = most_deletions(command, seen=seen - len(gone), stale=len(ready), recent=recent)
+        sent = _still_counted(sent, instant, command)
+        recent = Counter(deletion.place for deletion in sent)
+        ready = [invitation for key, invitation in waiting.items() if due_in[key] <= night]
+        most = most_deletions(command, seen=seen - len(gone_in), stale=len(ready), recent=recent)
         chosen = within_limits(ready, most, command, recent)
-        if not chosen and len(ready) == len(left) and not recent:
-            break  # what this night does not take, no other one will
-        gone |= dict.fromkeys(chosen, night)
-        sent += (SentDeletion(instant, each.scope_id) for each in ready if each.key in chosen)
-        left = [invitation for invitation in left if invitation.key not in chosen]
-        night += 1
-    return gone
+        for key in chosen:
+            gone_in[key] = night
+            sent.append(SentDeletion(instant, waiting.pop(key).scope_id))
+        if chosen or recent:
+            night += 1
+            continue
+        # No earlier deletion uses the limits up, and still they let none go: that changes only
+        # when one more is due. Where none is, no night will take what is left.
+        due_later = [due_in[key] for key in waiting if due_in[key] > night]
+        if not due_later:
+            break
+        night = min(due_later)
+    return gone_in
 
 
-def _counted_at(instant: datetime, sent: Iterable[SentDeletion], command: Command) -> Counter[str]:
-    """Return the deletions that count for the limits at an instant, by place."""
+def _still_counted(
+    sent: Iterable[SentDeletion], instant: datetime, command: Command
+) -> list[SentDeletion]:
+    """Return the deletions that count for the limits of a sweep at an instant."""
     period = command.limits.period
     if not period:
-        return Counter()
-    return Counter(deletion.place for deletion in sent if deletion.instant > instant - period)
+        return []
+    return [deletion for deletion in sent if deletion.instant > instant - period]
 
 
 def nights_left(plans: Sequence[OrganizationPlan], command: Command) -> int | None:
@@ -110,10 +128,11 @@ def nights_left(plans: Sequence[OrganizationPlan], command: Command) -> int | No
     counts = total(plan.counts for plan in plans)
     if not counts.trimmed:
         return None
-    stale = [line for plan in plans for line in plan.reading.stale]
-    due = [DueInvitation(line, 0) for line in stale]
-    found = nights(due, command, seen=counts.invitations_seen)
-    return max(found.values()) if len(found) == len(stale) else None
+    due: list[DueInvitation] = []
+    for plan in plans:
+        due += (DueInvitation(stale, 0) for stale in plan.reading.stale)
+    gone_in = nights(due, command, seen=counts.invitations_seen)
+    return max(gone_in.values()) if len(gone_in) == len(due) else None
 
 
 def limit_free_at(plans: Sequence[OrganizationPlan], command: Command) -> datetime | None:
@@ -124,44 +143,55 @@ def limit_free_at(plans: Sequence[OrganizationPlan], command: Command) -> dateti
         one of them.
     """
     limits = command.limits
-    planned = [line.scope_id for plan in plans for line in plan.deletions]
+    planned = _planned_in_places(plans)
     is_refused = _exceeds_limits(planned, command)
-    places = set(planned) if is_refused else _trimmed_places(plans)
-    if not places or not command.sent:
+    waiting_places = set(planned) if is_refused else _trimmed_places(plans)
+    if not waiting_places or not command.sent:
         return None
     sent = list(command.sent)
-    if not is_refused:
-        sent += (SentDeletion(command.now, place) for place in planned)
+    if not is_refused:  # then this run sends what is planned
+        sent += (SentDeletion(command.now, place) for place in planned.elements())
+    # A limit has room again at the instant from which one of these deletions does not count.
     for instant in sorted({deletion.instant + limits.period for deletion in sent}):
-        recent = _counted_at(instant, sent, command)
-        has_room = recent.total() < limits.max_deletions
-        if has_room and any(recent[place] < limits.max_deletions_per_project for place in places):
+        recent = Counter(deletion.place for deletion in _still_counted(sent, instant, command))
+        if recent.total() >= limits.max_deletions:
+            continue
+        if any(recent[place] < limits.max_deletions_per_project for place in waiting_places):
             return instant
     return None
 
 
-def _exceeds_limits(planned: Sequence[str], command: Command) -> bool:
+def _planned_in_places(plans: Iterable[OrganizationPlan]) -> Counter[str]:
+    """Return how many deletions are planned in each place."""
+    planned = Counter[str]()
+    for plan in plans:
+        planned.update(deletion.scope_id for deletion in plan.deletions)
+    return planned
+
+
+def _exceeds_limits(planned: Counter[str], command: Command) -> bool:
     """Return whether earlier deletions and these together exceed a limit of their number."""
-    limits = command.limits
-    together = command.recent + Counter(planned)
-    in_place = (together[place] for place in planned)
-    most_in_place = max(in_place, default=0)
-    return bool(planned) and (
-        together.total() > limits.max_deletions or most_in_place > limits.max_deletions_per_project
-    )
+    if not planned:  # nothing is exceeded, however much earlier runs deleted
+        return False
+    together = command.recent + planned
+    most_in_place = max(together[place] for place in planned)
+    exceeds_total = together.total() > command.limits.max_deletions
+    return exceeds_total or most_in_place > command.limits.max_deletions_per_project
 
 
 def _trimmed_places(plans: Iterable[OrganizationPlan]) -> set[str]:
     """Return the places of the stale invitations that the limits leave for later."""
     places: set[str] = set()
     for plan in plans:
-        planned = {line.key for line in plan.deletions}
-        places.update(line.scope_id for line in plan.reading.stale if line.key not in planned)
+        planned = {deletion.key for deletion in plan.deletions}
+        for stale in plan.reading.stale:
+            if stale.key not in planned:
+                places.add(stale.scope_id)
     return places
 
 
 def forecast(plans: Iterable[OrganizationPlan], nights_of_rest: int | None) -> Forecast:
-    """Return what becomes stale within 7 and 30 days, and the nights that the rest takes."""
+    """Return how many become stale within 7 and 30 days, and the nights that the rest takes."""
     readings = [plan.reading for plan in plans]
     return Forecast(
         stale_within_7d=sum(reading.stale_within_7d for reading in readings),

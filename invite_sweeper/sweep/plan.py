@@ -1,5 +1,9 @@
 """The plan: what is deleted of what was read, within the limits, and after a second reading.
 
+A plan has what is stale in an organization that was read without an error. With `over_limit: trim`
+the oldest invitations over all organizations stay in it, as far as each limit allows. A second
+reading, after a long question, can only make it smaller.
+
 Each function returns plans and changes none. The order in which lists were read decides nothing.
 """
 
@@ -39,13 +43,17 @@ def _trimmed(plans: Sequence[OrganizationPlan], command: Command) -> tuple[Organ
 
     The others are counted as `trimmed`. `guards` applies the same limits to the result.
     """
-    whole = total(plan.counts for plan in plans)
     recent = command.recent
-    most = most_deletions(command, seen=whole.invitations_seen, stale=whole.stale, recent=recent)
-    deletions = chain.from_iterable(plan.deletions for plan in plans)
-    oldest = oldest_first(deletions, command.now)
-    chosen = within_limits(oldest, most, command, recent)
-    return tuple(_cut(plan, chosen) for plan in plans)
+    counts = total(plan.counts for plan in plans)
+    most = most_deletions(command, seen=counts.invitations_seen, stale=counts.stale, recent=recent)
+    stale = chain.from_iterable(plan.deletions for plan in plans)
+    chosen = within_limits(oldest_first(stale, command.now), most, command, recent)
+    trimmed_plans: list[OrganizationPlan] = []
+    for plan in plans:
+        deletions = tuple(planned for planned in plan.deletions if planned.key in chosen)
+        trimmed = len(plan.deletions) - len(deletions)
+        trimmed_plans.append(replace(plan, deletions=deletions, trimmed=trimmed))
+    return tuple(trimmed_plans)
 
 
 def oldest_first(invitations: Iterable[Invitation], now: datetime) -> list[Invitation]:
@@ -67,8 +75,8 @@ def most_deletions(command: Command, *, seen: int, stale: int, recent: Counter[s
         recent: What earlier runs deleted within `limits.period`, by place.
     """
     left = max(0, command.limits.max_deletions - recent.total())
-    share = share_limit(command, seen=seen, stale=stale, recent=recent.total())
-    return left if share is None else min(left, share)
+    of_share = share_limit(command, seen=seen, stale=stale, recent=recent.total())
+    return left if of_share is None else min(left, of_share)
 
 
 def within_limits(
@@ -84,25 +92,24 @@ def within_limits(
     chosen: set[InvitationKey] = set()
     in_place = recent.copy()
     for invitation in stale:
+        if len(chosen) >= most:
+            break
         place = invitation.scope_id
-        if len(chosen) < most and in_place[place] < command.limits.max_deletions_per_project:
+        if in_place[place] < command.limits.max_deletions_per_project:
             in_place[place] += 1
             chosen.add(invitation.key)
     return chosen
 
 
-def _cut(plan: OrganizationPlan, chosen: set[InvitationKey]) -> OrganizationPlan:
-    """Return a plan of those of its deletions that were chosen; the others count as trimmed."""
-    deletions = tuple(planned for planned in plan.deletions if planned.key in chosen)
-    return replace(plan, deletions=deletions, trimmed=len(plan.deletions) - len(deletions))
-
-
 def lost_since(first: Reading, again: Reading) -> Swept:
     """Return what a second reading could not read, which the first one could, and its error."""
-    known = set(first.unread)
-    unread = tuple(unreadable for unreadable in again.unread if unreadable not in known)
-    counts = sum(map(unread_counts, unread), start=Counts())
-    return Swept(counts=counts, error=again.error, unread=unread)
+    # By the list, not by its answer: a list may fail with 503 in one reading, 500 in the other.
+    known = {unreadable.list_key for unreadable in first.unread}
+    lost = tuple(unreadable for unreadable in again.unread if unreadable.list_key not in known)
+    counts = Counts()
+    for unreadable in lost:
+        counts += unread_counts(unreadable)
+    return Swept(counts=counts, error=again.error, unread=lost)
 
 
 class Confirmed(NamedTuple):
@@ -126,13 +133,14 @@ def confirm_plan(
     `skipped`: nothing is known of it, as where the second reading ended with an error.
 
     Args:
-        kept: Why the second reading keeps planned invitations, by the key of the entry named.
+        again: The second reading, which keeps what the plan does not list as it is now.
+        kept: Why it keeps planned invitations, by the key of the entry named.
     """
-    still = {planned.key for planned in again.stale}
+    still_stale = {planned.key for planned in again.stale}
     deletions: list[Planned] = []
     left_out: list[OutcomeLine] = []
     for planned in plan.deletions:
-        if planned.key in still:
+        if planned.key in still_stale:
             deletions.append(planned)
             continue
         is_unknown = kept.get(planned.key) in UNKNOWN_REASONS or not _was_read(planned, again)
@@ -146,6 +154,7 @@ def _was_read(planned: Planned, again: Reading) -> bool:
     if again.error is not None:
         return False
     unread = {unreadable.list_key for unreadable in again.unread}
-    lists = {key[:3] for key in planned.keys}
-    is_retired = any(source in again.retired for source, _, _ in lists)
-    return unread.isdisjoint(lists) and not is_retired
+    for source, org_id, place, _ in planned.keys:
+        if source in again.retired or (source, org_id, place) in unread:
+            return False
+    return True

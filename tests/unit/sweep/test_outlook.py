@@ -13,8 +13,9 @@ from sweep.test_plan import Plan, listed
 from invite_sweeper.audit import AuditDirectory
 from invite_sweeper.audit.history import SentDeletion
 from invite_sweeper.models import Source
-from invite_sweeper.sweep.dates import first_night
-from invite_sweeper.sweep.outlook import DueInvitation, nights
+from invite_sweeper.sweep.dates import FOREVER, StaleDates, first_night
+from invite_sweeper.sweep.outlook import DueInvitation, due_night, nights
+from invite_sweeper.sweep.selection import Selector
 
 DAY = timedelta(days=1)
 TRIM = {"over_limit": "trim", "max_share": 1.0}
@@ -75,6 +76,36 @@ def test_what_earlier_runs_sent_counts_until_their_period_is_over():
     sent = [SentDeletion(NOW - timedelta(hours=hours), PROJECT) for hours in (1, 1, 30)]
     assert foretold(due(4), {"max_deletions": 2, "period": "40h"}, sent=sent) == {2: 2, 4: 2}
     assert foretold(due(4), {"max_deletions": 2, "period": "0s"}, sent=sent) == {0: 2, 1: 2}
+
+
+LAST_NIGHT = (FOREVER - NOW) // DAY
+
+
+def test_nights_without_anything_due_are_passed_over_and_none_is_after_the_last_day():
+    """`until: 9999-12-30` is how some write "for good"."""
+    waiting = due(2) + due(3, night=LAST_NIGHT, first=50)
+    assert foretold(waiting, {"max_deletions": 1}) == {0: 1, 1: 1, LAST_NIGHT: 1}
+    assert foretold(waiting, {"max_deletions": 0}) == {}
+
+
+@pytest.mark.parametrize(
+    ("until", "notice", "night"),
+    [
+        ("9999-12-30", None, LAST_NIGHT),
+        ("9999-12-30", {"wait": "1d"}, None),
+        ("9999-12-29", {"wait": "1d"}, LAST_NIGHT),
+        ("9999-12-31", None, None),
+    ],
+)
+def test_what_is_kept_until_the_last_days_of_the_calendar_goes_in_no_night_after_them(
+    until, notice, night
+):
+    keep = [{"name": "for good", "usernames": ["*"], "until": until}]
+    rules = policy(keep=keep, **({"notice": notice} if notice else {}))
+    selector = Selector(rules, NOW)
+    kept = selector.decide(entry_of(Source.INVITES, 1, age=40 * DAY))
+    dates = StaleDates(rules, selector, NOW)
+    assert due_night(kept, kept, dates, command_of(rules)) == night
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,21 @@ async def test_long_question_deletes_nothing_in_a_list_that_cannot_be_read_again
     assert result.exit_code == (0 if outcome == "changed" else 4)
 
 
+@pytest.mark.parametrize("again", [UNREAD, changed(UNREAD, reason="HTTP 503.", http_status=503)])
+async def test_list_that_neither_reading_could_read_counts_once_whatever_the_second_answer_says(
+    directory, again
+):
+    night = Night(directory, 0, 1)
+    (first, _) = night.atlases
+    first.list_results[object_id(1)] = UNREAD
+    change = {object_id(1): again}
+    result = await night.run(answer=after(night, 61, lambda: first.list_results.update(change)))
+    assert (night.deleted, result.projects_unreadable) == ([0, 1], 1)
+    assert night.events(ListUnreadable) == [UNREAD]
+    (unread,) = (read.unread for read in result.lists if read.org_id == ORG)
+    assert unread == (object_id(1),)
+
+
 async def test_organization_that_a_guard_keeps_out_only_after_a_long_question_loses_nothing(
     directory,
 ):
