@@ -35,6 +35,24 @@ def test_every_file_that_a_document_names_exists():
     assert [path for path in named if not path.exists()] == []
 
 
+def test_every_name_that_the_architecture_gives_to_a_file_is_in_it():
+    page = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
+    named = []
+    # `cli/options.py` (its row, and a field of `RunOptions`)
+    for file, text in re.findall(r"`([\w/]+\.py)` \(([^)]*)\)", page):
+        named += [(file, name) for name in re.findall(r"`([\w.]+)`", text)]
+    # `Invitation.key` and `Invitation.user_key` in `models.py`
+    for text, file in re.findall(r"((?:`\S+`\W+)+)in `([\w/]+\.py)`", page):
+        named += [(file, name) for name in re.findall(r"`([\w.]+)`", text)]
+    assert len(named) > 20
+    assert [pair for pair in named if not has_word(*pair)] == []
+
+
+def has_word(file, name):
+    text = (ROOT / "invite_sweeper" / file).read_text("utf-8")
+    return re.search(rf"\b{name.rpartition('.')[2]}\b", text) is not None
+
+
 def anchor(heading):
     """Return the anchor that a forge gives a heading."""
     return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
