@@ -529,8 +529,8 @@ MUTANTS = r"""
 +read.entries - expired_by(read.expiring, today)
 ? tests/api/test_user_removal.py
 = another person under an id is no reason: atlas/deleter.py
--            sending.reason = why_not_sent(before, listed)
-+            pass
+-        sending.reason = why_not_sent(before, listed)
++        pass
 ? tests/unit/sweep/test_verification.py
 = who stays invited is not counted: sweep/verification.py
 -            if deletion.planned.source is Source.USERS:

@@ -4,6 +4,7 @@ Error messages name variables and files, never a value: a secret may stand in an
 `register_credentials` comes before a command reads anything else.
 """
 
+import itertools
 import re
 from collections.abc import Mapping
 from enum import Enum
@@ -149,12 +150,14 @@ def credentials_variables(environment: Mapping[str, str]) -> Mapping[str, tuple[
 
     The plain set has the name "". A set may be incomplete: `read_credentials` says what is missing.
     """
-    found: dict[str, tuple[str, ...]] = {}
-    for variable, value in sorted(environment.items()):
-        if value and (match := _VARIABLE.fullmatch(variable)):
-            name = match["name"] or ""
-            found[name] = (*found.get(name, ()), variable)
-    return dict(sorted(found.items()))
+    sets: dict[str, tuple[str, ...]] = {}
+    for variable in sorted(environment):
+        match = _VARIABLE.fullmatch(variable)
+        if match is None or not environment[variable]:
+            continue
+        name = match["name"] or ""
+        sets[name] = (*sets.get(name, ()), variable)
+    return dict(sorted(sets.items()))
 
 
 def read_credentials(environment: Mapping[str, str], *, suffix: str = "") -> Credentials:
@@ -172,45 +175,68 @@ def read_credentials(environment: Mapping[str, str], *, suffix: str = "") -> Cre
         UsageError: Credentials are missing, of two kinds, or half a pair; a variable and its
             `_FILE` are both set; a file cannot be read; or a value is not valid.
     """
-    kinds = {
-        kind: [f"{name}_{suffix}" if suffix else name for name in kind.value]
-        for kind in CredentialsKind
-    }
-    values = {name: _read_value(name, environment) for names in kinds.values() for name in names}
-    found = {
-        kind: [_variable(name, environment) for name in names if values[name]]
-        for kind, names in kinds.items()
-    }
-    given = [kind for kind in kinds if found[kind]]
+    kinds = [_Variables.read(kind, environment, suffix) for kind in CredentialsKind]
+    given = [variables for variables in kinds if variables.set]
     if not given:
-        choices = ", or ".join(" and ".join(names) for names in kinds.values())
+        choices = ", or ".join(" and ".join(variables.names) for variables in kinds)
         raise UsageError(
             "No credentials found.", hint=f"Set {choices} (or the same names with _FILE)."
         )
     if len(given) > 1:
+        all_set = itertools.chain.from_iterable(variables.set for variables in given)
         raise UsageError(
-            "More than one kind of credentials is set: "
-            f"{', '.join(name for kind in given for name in found[kind])}.",
+            f"More than one kind of credentials is set: {', '.join(all_set)}.",
             hint="Set the variables of one kind only.",
         )
-    (kind,) = given
-    if missing := [name for name in kinds[kind] if not values[name]]:
+    variables = given[0]
+    missing = [name for name in variables.names if not variables.values[name]]
+    if missing:
         raise UsageError(
-            f"{found[kind][0]} is set, but {missing[0]} is not.",
+            f"{variables.set[0]} is set, but {missing[0]} is not.",
             hint=f"Set {missing[0]} or {missing[0]}_FILE as well.",
         )
-    *ids, secret = (values[name] for name in kinds[kind])
-    actor = (ids or ["token"])[0]
-    name = found[kind][0]
+    *ids, secret = (variables.values[name] for name in variables.names)
+    actor = ids[0] if ids else "token"
+    first = variables.set[0]
     if ":" in actor:  # the separator in Basic and Digest
-        raise UsageError(f"The value of {name} contains a colon.")
-    if kind is CredentialsKind.API_KEY and actor.startswith("mdb_sa_"):
-        account_id = kinds[CredentialsKind.SERVICE_ACCOUNT][0]
+        raise UsageError(f"The value of {first} contains a colon.")
+    if variables.kind is CredentialsKind.API_KEY and actor.startswith("mdb_sa_"):
+        account_id = _names(CredentialsKind.SERVICE_ACCOUNT, suffix)[0]
         raise UsageError(
-            f"The value of {name} is the client ID of a service account.",
+            f"The value of {first} is the client ID of a service account.",
             hint=f"Set {account_id} to it, and the matching client secret.",
         )
-    return Credentials(kind, actor, Secret(secret))
+    return Credentials(variables.kind, actor, Secret(secret))
+
+
+class _Variables(NamedTuple):
+    """The variables of one kind of credentials.
+
+    Attributes:
+        names: Of those that belong to the kind, the secret last; without `_FILE`.
+        values: Of each by its name; "" of one that is not set.
+        set: Those that are set, as they are: with `_FILE` where a file has the value.
+    """
+
+    kind: CredentialsKind
+    names: tuple[str, ...]
+    values: Mapping[str, str]
+    set: tuple[str, ...]
+
+    @classmethod
+    def read(
+        cls, kind: CredentialsKind, environment: Mapping[str, str], suffix: str
+    ) -> "_Variables":
+        """Read the variables of a kind; raises as `read_credentials`."""
+        names = _names(kind, suffix)
+        values = {name: _read_value(name, environment) for name in names}
+        are_set = tuple(_variable(name, environment) for name in names if values[name])
+        return cls(kind, names, values, are_set)
+
+
+def _names(kind: CredentialsKind, suffix: str) -> tuple[str, ...]:
+    """Return the variables of a kind of one set of credentials."""
+    return tuple(f"{name}_{suffix}" if suffix else name for name in kind.value)
 
 
 def _variable(name: str, environment: Mapping[str, str]) -> str:

@@ -173,30 +173,43 @@ class AtlasDeleter:
         )
         sending.seen_before = status_in(before, listed)
         answer = Outcome.FAILED if result is None else _read_answer(result)
-        if answer is not Outcome.FAILED:
-            after = UserStatus(None, still_member=None)
-            fatal_error = None
-            is_confirmed = answer is Outcome.DELETED
-            try:
-                after, _ = await look_after(
-                    client, listed, is_confirmed=is_confirmed, token_taken=True
-                )
-            except RunError as error:  # no access token; the answer stands
-                fatal_error = error
-            sending.seen_after = after.status
-            if after.still_member:
-                sending.reason = _why_still_there(result, after)
-            return sending.end(judge_after(answer, after), fatal_error)
-        # Nothing was processed, so there is no look afterwards: its token goes back.
-        client.limiter.bucket(GET_ORG_USER.endpoint_set, listed.org_id).release()
-        if result is CANCELLED or (result is None and sending.cancelled):
-            return sending.interrupt()
-        if result is not None:
-            sending.reason = _why_unclear(result)
-            return sending.end(Outcome.FAILED, fatal_error_for(result))
-        outcome = judge_before(before, listed) or Outcome.FAILED
-        if outcome is Outcome.FAILED:  # the audit log says why
-            sending.http_status = before.status
-            sending.error_code = before.code
-            sending.reason = why_not_sent(before, listed)
-        return sending.end(outcome, fatal_error_for(before))
+        if answer is Outcome.FAILED:
+            # Nothing was processed, so there is no look afterwards: its token goes back.
+            client.limiter.bucket(GET_ORG_USER.endpoint_set, listed.org_id).release()
+            return _end_unprocessed(listed, before, result, sending)
+        after = UserStatus(None, still_member=None)
+        fatal_error = None
+        is_confirmed = answer is Outcome.DELETED
+        try:
+            after, _ = await look_after(client, listed, is_confirmed=is_confirmed, token_taken=True)
+        except RunError as error:  # no access token; the answer stands
+            fatal_error = error
+        sending.seen_after = after.status
+        if after.still_member:
+            sending.reason = _why_still_there(result, after)
+        return sending.end(judge_after(answer, after), fatal_error)
+
+
+def _end_unprocessed(
+    listed: Invitation,
+    before: ResponseOrFailure,
+    result: ResponseOrFailure | None,
+    sending: Sending,
+) -> Sending:
+    """End a removal that Atlas did not process.
+
+    Args:
+        before: The look before it.
+        result: The answer to the DELETE; None if that was not sent.
+    """
+    if result is CANCELLED or (result is None and sending.cancelled):
+        return sending.interrupt()
+    if result is not None:
+        sending.reason = _why_unclear(result)
+        return sending.end(Outcome.FAILED, fatal_error_for(result))
+    outcome = judge_before(before, listed) or Outcome.FAILED
+    if outcome is Outcome.FAILED:  # the audit log says why
+        sending.http_status = before.status
+        sending.error_code = before.code
+        sending.reason = why_not_sent(before, listed)
+    return sending.end(outcome, fatal_error_for(before))
