@@ -59,7 +59,7 @@ class Conditions(StrictModel):
     )
     not_usernames: types.OneOrMore[types.OwnPattern] | None = key(
         None,
-        "Quoted globs on the invited address; none may match, as for everybody outside the "
+        "Quoted globs on the invited address; none may match, as for all people outside the "
         "company's own domains.",
         ["*@example.com"],
     )
