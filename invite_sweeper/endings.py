@@ -1,6 +1,6 @@
 """How a run ends and what to do about it: one table for every output.
 
-An exit code says how a command ended, a reason why it did not do everything, and a status sums up
+An exit code is how a command ended, a reason is why it did not do everything, and a status sums up
 runs for a person. Terminal, report, notifications, metrics, JSON, `doctor`, and the pages and
 manifests of deploy/ take their words from here; programs decide by the codes and never by a
 sentence.
@@ -220,7 +220,7 @@ class Reason(FactEnum):
 
     Attributes:
         exit_code: What a run ends with for this reason.
-        advice: What to do, with commands in braces; empty if nothing, or if the error says it.
+        advice: What to do, with commands in braces; empty if nothing, or if the error has a hint.
         retryable: Whether the same command, repeated without a change, may succeed.
         label: A few words, of a reason that is not an error.
     """
@@ -339,7 +339,7 @@ class Reason(FactEnum):
 
 REFUSAL_REASONS: Final = tuple(reason for reason in Reason if reason.exit_code is ExitCode.REFUSED)
 """Why a guard refuses a run."""
-_SAID_BETTER: Final = {
+_OVERRIDDEN_BY: Final = {
     Reason.FAILED_DELETIONS: {Reason.CIRCUIT_BREAKER, Reason.MISSING_ROLE},
     Reason.UNREADABLE_PROJECTS: {Reason.MISSING_ROLE},
 }
@@ -398,8 +398,8 @@ class Advisor(NamedTuple):
         known = known_reasons(reasons)
         sentences: dict[str, None] = {}
         for reason in known:
-            is_said_better = not _SAID_BETTER.get(reason, set()).isdisjoint(known)
-            if reason.advice and not is_said_better:
+            is_overridden = not _OVERRIDDEN_BY.get(reason, set()).isdisjoint(known)
+            if reason.advice and not is_overridden:
                 sentences[self._sentence(reason)] = None
         return tuple(sentences)
 

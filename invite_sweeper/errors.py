@@ -48,8 +48,8 @@ class RunError(Exception):
 
     Attributes:
         reason: Why, as one word for programs; the exit code is that of the reason.
-        help_topic: The topic of `invite-sweeper help` that says more; empty if there is none.
-        reasons: `reason`, or those that say it better: a plan can exceed several limits.
+        help_topic: The topic of `invite-sweeper help` about it; empty if there is none.
+        reasons: `reason`, or more exact ones: a plan can exceed several limits.
         organization: As in `ErrorParts`; empty if it is about the run.
     """
 

@@ -141,7 +141,7 @@ def possible_statuses(sources: Iterable[Source]) -> frozenset[MembershipStatus]:
     """Return the statuses that invitations of these lists can have.
 
     Rows of `invites` and `org_invites` have no status of their own: they are PENDING until their
-    `expires_at`, and expired from then on. Nothing in them says that a person has rejected.
+    `expires_at`, and expired from then on. Nothing in them shows that a person has rejected.
     """
     if not SOURCES_OF_USERS.isdisjoint(sources):
         return frozenset(INVITED_STATUSES)

@@ -1,6 +1,6 @@
 """What becomes of one planned deletion, or of one person in a restore.
 
-An outcome claims only what Atlas said: without a clear answer it is UNKNOWN.
+An outcome claims only what Atlas confirmed: without a clear response it is UNKNOWN.
 """
 
 from collections.abc import Callable
@@ -64,7 +64,7 @@ class Sending(msgspec.Struct, eq=False):
         seen_before: The user's status just before the DELETE; None if not requested.
         seen_after: The status after it, or `gone`.
         response_pending: The last request has no response yet.
-        reason: Why it is not `deleted`, in words; None where the outcome says it.
+        reason: Why it is not `deleted`, in words; None where the outcome is enough.
         cancelled: Set by the sweep when nothing more may be sent. The deleter checks it before
             each request.
         on_backoff: Called by the deleter before it waits for a retry.

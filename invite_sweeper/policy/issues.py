@@ -215,7 +215,7 @@ def _model_issues(document: Document, error: ValidationError) -> Iterator[Policy
 
 
 def _value_issues(document: Document, path: KeyPath, detail: ErrorDetails) -> Iterator[PolicyIssue]:
-    """Yield the error of a value, unless another one says it already."""
+    """Yield the error of a value, unless it has been reported."""
     # A bare organization id was validated as a mapping; report the entry itself.
     node, path = document.find(path)
     is_reported = detail["input"] is Placeholder.UNREADABLE
@@ -448,7 +448,7 @@ def _entry_errors(path: KeyPath, entry: dict[str, object]) -> Iterator[Finding]:
 
 
 def _has_condition(rule: dict[str, object]) -> bool:
-    """Return whether a rule says what makes an invitation stale.
+    """Return whether a rule has a condition that makes an invitation stale.
 
     `expired: false` does not: it would make every invitation stale that has not expired.
     """

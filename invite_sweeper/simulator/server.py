@@ -27,7 +27,7 @@ _NO_LINGER: Final = struct.pack("ii", 1, 0)
 
 
 class _Payload(web.StreamResponse):
-    """A response of bytes as given.
+    """A response that consists of these bytes.
 
     aiohttp's `web.Response` adds headers of its own, which Atlas leaves out in some cases, and
     a fault needs the bytes to send only a part of them.
