@@ -774,8 +774,8 @@ MUTANTS = r"""
 +    label = Status.DONE.label
 ? tests/unit/report/test_rows.py
 = owners are not first: report/rows.py
--            not row.is_owner,
-+            row.is_owner,
+-        not row.is_owner,
++        row.is_owner,
 ? tests/unit/audit/test_verify.py
 = a run builds on a log whose files do not continue each other: audit/reader.py
 -                _check_number(self.files[index - 1], file)

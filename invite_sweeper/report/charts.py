@@ -8,19 +8,18 @@ top down.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
-from invite_sweeper.audit import RunRecord
-from invite_sweeper.audit.events import Kept, Planned
-from invite_sweeper.audit.reader import FileChain
-from invite_sweeper.errors import RunError
+from invite_sweeper.audit.events import Planned
 from invite_sweeper.policy import Policy
-from invite_sweeper.report.period import COUNTED, GONE, Night
-from invite_sweeper.report.readback import read_rows
+from invite_sweeper.report.nights import COUNTED, Night
+from invite_sweeper.report.readback import RecordedRun, kept_lines
 
 HEIGHT: Final = 100
 _GAP: Final = 0.1
 """Of a column, left free on each side."""
+_STROKE: Final = 0.4
+"""To each side of the middle of a column."""
 _MAX_GROUPS: Final = 30
 _WIDTHS: Final = (1, 2, 5, 7, 10, 14, 30, 60, 100, 365)
 """Days in a group of ages."""
@@ -71,43 +70,83 @@ class Chart(NamedTuple):
 
 def nights_chart(nights: Sequence[Night]) -> Chart:
     """Return the nights: what was done as columns, what was pending as a line."""
-    counts = [[(name, getattr(night, name)) for name in COUNTED] for night in nights]
+    columns = [_parts_of(night) for night in nights]
     pending = [night.pending for night in nights]
-    highest_of_line = max((each for each in pending if each is not None), default=0)
-    highest = max(sum(number for _, number in night) for night in counts)
+    highest_of_line = max((count for count in pending if count is not None), default=0)
+    highest = max(_height(column) for column in columns)
     text = (
         f"Columns: {', '.join(COUNTED)} in each night, {highest:,} at most. "
         f"Line: pending after it, {highest_of_line:,} at most."
     )
-    bars = tuple(_columns(counts, highest))
-    lines = tuple(_lines(pending, highest_of_line))
-    return Chart(len(nights), bars, lines, (), highest, highest_of_line, text)
+    return Chart(
+        width=len(nights),
+        bars=tuple(_bars(columns, highest)),
+        lines=tuple(_lines(pending, highest_of_line)),
+        marks=(),
+        highest=highest,
+        highest_of_line=highest_of_line,
+        text=text,
+    )
 
 
-def _columns(columns: Iterable[Iterable[tuple[str, int]]], highest: int) -> Iterator[Bar]:
+class _Part(NamedTuple):
+    """A part of a column: what it counts, and how much."""
+
+    style: str
+    number: int
+
+
+_Column: TypeAlias = Sequence[_Part]
+"""The lowest part first."""
+
+
+def _parts_of(night: Night) -> _Column:
+    return [_Part(name, getattr(night, name)) for name in COUNTED]
+
+
+def _height(column: _Column) -> int:
+    return sum(part.number for part in column)
+
+
+def _bars(columns: Iterable[_Column], highest: int) -> Iterator[Bar]:
     """Yield the parts of columns that are one unit wide."""
-    for x, column in enumerate(columns):
-        y = float(HEIGHT)
-        for style, number in column:
-            height = HEIGHT * number / max(highest, 1)
-            y -= height
-            if number:
-                width = 1 - 2 * _GAP
-                yield Bar(round(x + _GAP, 2), round(y, 2), width, round(height, 2), style)
+    unit = HEIGHT / max(highest, 1)
+    width = 1 - 2 * _GAP
+    for number, column in enumerate(columns):
+        x = round(number + _GAP, 2)
+        top = float(HEIGHT)  # downwards, as in the view box
+        for part in column:
+            height = part.number * unit
+            top -= height
+            if part.number:
+                yield Bar(x, round(top, 2), width, round(height, 2), part.style)
 
 
 def _lines(values: Sequence[int | None], highest: int) -> Iterator[str]:
     """Yield each piece of a line through the middles of the columns; None interrupts it."""
-    points: list[str] = []
-    for x, value in enumerate((*values, None)):
+    unit = HEIGHT / max(highest, 1)
+    points: list[_Point] = []
+    for number, value in enumerate(values):
         if value is not None:
-            points.append(f"{x + 0.5},{round(HEIGHT - HEIGHT * value / max(highest, 1), 2)}")
+            points.append(_Point(number + 0.5, round(HEIGHT - value * unit, 2)))
         elif points:
-            start, _, y = points[0].partition(",")
-            if len(points) == 1:  # a single night is a short stroke
-                points = [f"{float(start) - 0.4},{y}", f"{float(start) + 0.4},{y}"]
-            yield " ".join(points)
+            yield _polyline(points)
             points = []
+    if points:
+        yield _polyline(points)
+
+
+class _Point(NamedTuple):
+    x: float
+    y: float
+
+
+def _polyline(points: Sequence[_Point]) -> str:
+    """Return the points of a line; a single night is a short stroke."""
+    if len(points) == 1:
+        x, y = points[0]
+        points = (_Point(x - _STROKE, y), _Point(x + _STROKE, y))
+    return " ".join(f"{point.x},{point.y}" for point in points)
 
 
 # Ages --------------------------------------------------------------------------------------------
@@ -139,7 +178,7 @@ class Ages(NamedTuple):
     chart: Chart
 
 
-def read_ages(record: RunRecord, policy: Policy | None) -> Ages | None:
+def read_ages(run: RecordedRun, policy: Policy | None) -> Ages | None:
     """Return the ages of what a run left pending; None where no line says one.
 
     Its `planned` lines are what is stale. The others have lines with `audit.record: all` alone.
@@ -149,40 +188,49 @@ def read_ages(record: RunRecord, policy: Policy | None) -> Ages | None:
     """
     stale = Counter[int]()
     kept = Counter[int]()
-    for row in read_rows(record).rows.values():
+    for row in run.rows.rows.values():
         age_days = row.event.age_days
-        is_left = isinstance(row.event, Planned) and row.outcome not in GONE
+        is_left = isinstance(row.event, Planned) and not row.is_gone
         if is_left and age_days is not None:
             stale[int(age_days)] += 1
-    for age_days in _kept_ages(record):
-        kept[int(age_days)] += 1
+    for line in kept_lines(run.record):
+        if line.age_days is not None:
+            kept[int(line.age_days)] += 1
     if not stale and not kept:
         return None
-    oldest = max(*stale, *kept, 0, 0)
-    # The narrowest groups of days that fit into the chart; of ages beyond all of them, one group.
-    size = next((width for width in _WIDTHS if oldest < width * _MAX_GROUPS), oldest + 1)
-    groups = tuple(_groups(stale, kept, oldest, size))
-    highest = max(group.stale + group.kept for group in groups)
-    columns = [(("kept", group.kept), ("stale", group.stale)) for group in groups]
-    marks = tuple(sorted(_marks(policy, size, len(groups))))
+    oldest = max(0, *stale, *kept)
+    days_in_group = _days_in_group(oldest)
+    groups = tuple(_groups(stale, kept, oldest, days_in_group))
+    marks = tuple(sorted(_marks(policy, days_in_group, len(groups))))
+    return Ages(
+        groups=groups,
+        known=stale.total() + kept.total(),
+        chart=_ages_chart(groups, marks, oldest),
+    )
+
+
+def _days_in_group(oldest: int) -> int:
+    """Return the narrowest groups that fit into the chart; all in one for ages beyond them."""
+    for days in _WIDTHS:
+        if oldest < days * _MAX_GROUPS:
+            return days
+    return oldest + 1
+
+
+def _ages_chart(groups: Sequence[AgeGroup], marks: tuple[VerticalMark, ...], oldest: int) -> Chart:
+    columns = [(_Part("kept", group.kept), _Part("stale", group.stale)) for group in groups]
+    highest = max(_height(column) for column in columns)
     text = f"Pending invitations by age up to {oldest} days, {highest:,} at most in a column."
     text += "".join(f" {mark.text}." for mark in marks)
-    bars = tuple(_columns(columns, highest))
-    chart = Chart(len(groups), bars, (), marks, highest, 0, text)
-    return Ages(groups, stale.total() + kept.total(), chart)
-
-
-def _kept_ages(record: RunRecord) -> Iterator[float]:
-    chain = FileChain(record.file)
-    try:
-        for line in chain:
-            if line.header.event != Kept.event:
-                continue
-            kept = chain.decode(line)
-            if isinstance(kept, Kept) and kept.age_days is not None:
-                yield kept.age_days
-    except RunError:  # the verification names the file
-        return
+    return Chart(
+        width=len(groups),
+        bars=tuple(_bars(columns, highest)),
+        lines=(),
+        marks=marks,
+        highest=highest,
+        highest_of_line=0,
+        text=text,
+    )
 
 
 def _groups(stale: Counter[int], kept: Counter[int], oldest: int, size: int) -> Iterator[AgeGroup]:

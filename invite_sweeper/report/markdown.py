@@ -62,7 +62,7 @@ def _attention(page: Page, max_rows: int) -> Iterator[str]:
 def _figures(page: Page, max_rows: int) -> Iterator[str]:
     """Yield what the period comes to, its newest run, and the numbers of the two pictures."""
     if page.nights:
-        yield from ("", f"## The nights from {page.nights[0].day} to {page.nights[-1].day}", "")
+        yield from ("", f"## {page.nights_title}", "")
         yield from (" ".join(page.period), "")
         yield from _lines(page.figures)
         yield from ("", "## The newest run", "")

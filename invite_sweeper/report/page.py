@@ -16,18 +16,19 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from invite_sweeper.audit import RunFile, RunRecord, Verdict, Verification
-from invite_sweeper.endings import Advisor, Status, status_of
+from invite_sweeper.endings import Advisor, Status, Style, status_of
 from invite_sweeper.errors import UsageError
 from invite_sweeper.report.charts import Ages, Chart, nights_chart, read_ages
-from invite_sweeper.report.period import (
+from invite_sweeper.report.nights import (
     COUNTED,
     Night,
-    PeriodReader,
-    find_period,
+    describe_counts,
+    describe_endings,
     nights_of,
-    tell_counts,
-    tell_nights,
 )
+from invite_sweeper.report.period import find_period
+from invite_sweeper.report.period_reader import PeriodReader
+from invite_sweeper.report.readback import RecordedRun
 from invite_sweeper.report.story import (
     Attention,
     Story,
@@ -49,6 +50,7 @@ from invite_sweeper.text import ATLAS_ID, escape_unprintable, pluralize, split_c
 
 DOUBT: Final = "The log is damaged: what follows comes from it and may be wrong."
 _TITLES: Final = {"restore": "Invitation restore", "dry-run": "Invitation sweep, dry run"}
+_FEWEST_NIGHTS_OF_PICTURE: Final = 2
 _TILES: Final = 31
 """Nights with a tile; the table has all."""
 
@@ -78,7 +80,7 @@ class Page(NamedTuple):
         figures: What the period comes to, a label and a text each; empty for a single run.
         nights: Those of the period up to the newest run, the oldest first; empty for a single run.
         period: How the nights ended, a sentence each.
-        nights_picture: None for a single run.
+        nights_picture: None for a single run, and for a single night.
         ages_picture: Of what is pending; None where no line says an age.
         tables: What is pending, and what was done to whom.
         about: What else is known of the newest run.
@@ -103,6 +105,17 @@ class Page(NamedTuple):
         """The nights that have a tile, the newest ones."""
         return self.nights[-_TILES:]
 
+    @property
+    def nights_title(self) -> str:
+        """The heading of the nights; empty for a single run."""
+        if not self.nights:
+            return ""
+        first = self.nights[0].day
+        last = self.nights[-1].day
+        if first == last:
+            return f"The night of {first}"
+        return f"The nights from {first} to {last}"
+
 
 def read_page(
     files: Sequence[RunFile],
@@ -124,30 +137,29 @@ def read_page(
     Raises:
         UsageError: The period ends before it begins, or no run began in it.
     """
+    folder = files[0].path.parent
     period = find_period(files, since, until)
-    runs = PeriodReader(period, files[0].path.parent, found)
+    runs = PeriodReader(period, folder, found)
     runs.read(files)
     newest = runs.newest
     if newest is None:
         raise UsageError(
-            f"No run of {files[0].path.parent} began from {period.first} to {period.last}.",
+            f"No run of {folder} began from {period.first} to {period.last}.",
             hint=f"Name another period with --since and --until; list the runs: "
             f"{advisor.list_runs()}",
         )
-    log = tell_verification(found, files[0].path.parent)
+    log = tell_verification(found, folder)
     story = tell(newest, advisor)
     is_damaged = found.verdict is Verdict.DAMAGED
-    is_read = runs.runs[-1].status is not Status.DAMAGED
-    is_of_others = any(each.file != newest.file.name for each in found.unfinished)
     nights = tuple(nights_of(runs.runs, period, runs.first)) if len(runs.runs) > 1 else ()
-    attention = (
-        *(log.attention if is_damaged or is_of_others else ()),
-        *(story.attention if is_read else ()),
-        *_last_sweep(runs, advisor),
-    )
+    attention = tuple(_attention(runs, newest, story, log, found, advisor))
     verdict = _verdict(story, nights, attention, runs)
     if is_damaged:
         verdict = log.headline._replace(label=Status.DAMAGED.label)
+    newest_run = RecordedRun(newest)
+    scan = None
+    if runs.scan is not None:
+        scan = newest_run if runs.scan is newest else RecordedRun(runs.scan)
     return Page(
         title=_title(runs, nights),
         verdict=verdict,
@@ -157,14 +169,40 @@ def read_page(
         attention=attention,
         figures=tuple(_figures(runs, nights)) if nights else (),
         nights=nights,
-        period=tuple(tell_nights(nights)) if nights else (),
-        nights_picture=(
-            Picture(nights_chart(nights), nights_table(nights, advisor)) if nights else None
-        ),
-        ages_picture=_ages_picture(runs, advisor),
-        tables=tuple(_tables(runs, advisor, is_read=is_read)),
-        about=tuple(StoryLine(k, display_text(text)) for k, text in _about(newest) if text),
+        period=tuple(describe_endings(nights)) if nights else (),
+        nights_picture=_nights_picture(nights, advisor),
+        ages_picture=_ages_picture(scan, runs, advisor),
+        tables=tuple(_tables(newest_run, scan, runs, advisor)),
+        about=tuple(_about(newest)),
     )
+
+
+def _attention(
+    runs: PeriodReader,
+    newest: RunRecord,
+    story: Story,
+    log: Story,
+    found: Verification,
+    advisor: Advisor,
+) -> Iterator[Attention]:
+    """Yield what needs attention: the log, the newest run, and the last sweep if that is earlier.
+
+    Args:
+        newest: The newest run, and `story` its story.
+        log: The verification `found` as a story.
+    """
+    # The story of a killed run says itself that the run has no end.
+    is_earlier_run_open = any(run.file != newest.file.name for run in found.unfinished)
+    if found.verdict is Verdict.DAMAGED or is_earlier_run_open:
+        yield from log.attention
+    if _is_read(runs):
+        yield from story.attention
+    yield from _last_sweep(runs, advisor)
+
+
+def _is_read(runs: PeriodReader) -> bool:
+    """Return whether the file of the newest run could be read to its end."""
+    return runs.runs[-1].status is not Status.DAMAGED
 
 
 def _title(runs: PeriodReader, nights: Sequence[Night]) -> str:
@@ -188,38 +226,47 @@ def _verdict(
         is_bad = story.headline.style == "bad"
         label = "Needs attention"
         style = "bad" if is_bad else Status.PARTLY_DONE.style
-    during = pluralize(len(runs.runs), "run")
-    return StoryLine(label, f"{tell_counts(nights)} by {during}", style)
+    number = pluralize(len(runs.runs), "run")
+    return StoryLine(label, f"{describe_counts(nights)} by {number}", style)
 
 
 def _figures(runs: PeriodReader, nights: Sequence[Night]) -> Iterator[StoryLine]:
     """Yield what a period comes to."""
-    yield StoryLine("Done", tell_counts(nights))
+    yield StoryLine("Done", describe_counts(nights))
     if runs.scan is not None and runs.scan_pending is not None:
-        mode = "dry run" if runs.scan.mode == "dry-run" else runs.scan.mode
-        scan = f"{mode} {runs.scan.file.number or runs.scan.run_id}"
         at = describe_instant(runs.scan.start.now)
-        yield StoryLine("Pending", f"{runs.scan_pending:,} after {scan} of {at}")
+        yield StoryLine("Pending", f"{runs.scan_pending:,} after {_run_name(runs.scan)} of {at}")
     if runs.waits.text:
-        yield StoryLine("Due to deleted", runs.waits.text)
+        yield StoryLine("From due to deleted", runs.waits.text)
 
 
-def _ages_picture(runs: PeriodReader, advisor: Advisor) -> Picture | None:
-    """Return the ages of what is pending, and how many of them are known."""
-    if runs.scan is None or runs.scan_pending is None:
+def _run_name(run: RunRecord) -> str:
+    mode = "dry run" if run.mode == "dry-run" else run.mode
+    return f"{mode} {run.file.number or run.run_id}"
+
+
+def _nights_picture(nights: Sequence[Night], advisor: Advisor) -> Picture | None:
+    if len(nights) < _FEWEST_NIGHTS_OF_PICTURE:
         return None
-    ages = read_ages(runs.scan, runs.policies.policy_of(runs.scan))
+    return Picture(nights_chart(nights), nights_table(nights, advisor))
+
+
+def _ages_picture(scan: RecordedRun | None, runs: PeriodReader, advisor: Advisor) -> Picture | None:
+    """Return the ages of what is pending, and how many of them are known."""
+    if scan is None or runs.scan_pending is None:
+        return None
+    ages = read_ages(scan, runs.policies.policy_of(scan.record))
     if ages is None:
         return None
-    command = advisor.list_runs()
-    return Picture(ages.chart, ages_table(ages.groups, command), _ages_note(ages, runs))
+    table = ages_table(ages.groups, advisor.list_runs())
+    return Picture(ages.chart, table, _ages_note(ages, runs.scan_pending))
 
 
-def _ages_note(ages: Ages, runs: PeriodReader) -> str:
+def _ages_note(ages: Ages, pending: int) -> str:
     parts = []
-    if runs.scan_pending is not None and ages.known < runs.scan_pending:
+    if ages.known < pending:
         parts.append(
-            f"The ages of {ages.known:,} of {runs.scan_pending:,} are in the log: it has the "
+            f"The ages of {ages.known:,} of {pending:,} are in the log: it has the "
             "others with audit.record: all, and with a date."
         )
     if not ages.chart.marks:
@@ -227,11 +274,16 @@ def _ages_note(ages: Ages, runs: PeriodReader) -> str:
     return " ".join(parts)
 
 
-def _tables(runs: PeriodReader, advisor: Advisor, *, is_read: bool) -> Iterator[Table]:
-    if runs.newest is not None and is_read:
-        yield from unread_table(runs.newest, advisor)
-    if runs.scan is not None:
-        yield from pending_tables(runs.scan, advisor)
+def _tables(
+    newest: RecordedRun, scan: RecordedRun | None, runs: PeriodReader, advisor: Advisor
+) -> Iterator[Table]:
+    if _is_read(runs):
+        yield from unread_table(newest, advisor)
+    if scan is not None:
+        # What the newest sweep or dry run left pending, where a later run is told above it.
+        as_of = "" if scan is newest else f", as of {_run_name(scan.record)}"
+        several = len(runs.organizations) > 1
+        yield from pending_tables(scan, advisor, as_of=as_of, with_organization=several)
     yield from period_tables(runs, advisor)
 
 
@@ -246,27 +298,34 @@ def _last_sweep(runs: PeriodReader, advisor: Advisor) -> Iterator[Attention]:
     if status_of(last.exit_code) is Status.DONE:
         return
     story = tell(last, advisor)
-    headline = f"{story.headline.label}: {story.headline.text}"
-    messages = (message for item in story.attention for message in item.messages)
-    advice = next((item.advice for item in story.attention if item.advice), "")
+    messages = [f"{story.headline.label}: {story.headline.text}"]
+    advice = ""
+    for attention in story.attention:
+        messages += attention.messages
+        advice = advice or attention.advice
     title = f"The last sweep, run {last.file.number or last.run_id}"
-    yield Attention(title, (headline, *messages), advice)
+    yield Attention(title, tuple(messages), advice)
 
 
-def _about(record: RunRecord) -> Iterator[tuple[str, str]]:
+def _about(record: RunRecord) -> Iterator[StoryLine]:
+    """Yield what else is known of a run, a label and a text each."""
     start = record.start
     end = record.end
-    yield "Mode", start.mode
-    yield "Atlas", start.base_url
-    yield "Credentials", ", ".join(dict.fromkeys(start.actors.values()))
-    yield "Policy", start.policy_path or ""
-    yield "Policy SHA-256", start.policy_sha256 or ""
-    yield "Shard", start.shard or ""
-    yield "Version", start.tool_version
-    if end is not None:
-        yield "Exit code", str(end.exit_code)
-        yield "Lists end", end.sunset or ""
-    yield "File", record.file.path.name
+    texts = {
+        "Mode": start.mode,
+        "Atlas": start.base_url,
+        "Credentials": ", ".join(dict.fromkeys(start.actors.values())),
+        "Policy": start.policy_path,
+        "Policy SHA-256": start.policy_sha256,
+        "Shard": start.shard,
+        "Version": start.tool_version,
+        "Exit code": str(end.exit_code) if end is not None else None,
+        "Lists end": end.sunset if end is not None else None,
+        "File": record.file.path.name,
+    }
+    for label, text in texts.items():
+        if text:
+            yield StoryLine(label, display_text(text))
 
 
 # HTML --------------------------------------------------------------------------------------------
@@ -301,9 +360,16 @@ def render_html(page: Page) -> str:
 
 _LONG_WORD: Final = re.compile(rf"(?<!\S)(?!\(?{ATLAS_ID}\)?(?!\S))\S{{17,}}")
 """Other than an id of Atlas."""
-_OPTION: Final = re.compile(r"(?<!\S)--[a-z][a-z-]{1,24}(?!\S)")
-"""Of a command that can be copied: a browser would break it after its hyphens."""
 _PIECE: Final = re.compile(r"[^@.+/:_-]{0,16}[@.+/:_-]{0,16}")
+"""Up to 16 characters and the signs after them: a line may break behind it."""
+_WHOLE: Final = re.compile(
+    r"""
+    (?<!\S) --[a-z][a-z-]{1,24} (?!\S)  # an option of a command that can be copied
+    | (?<!\S) \d{4}-\d\d-\d\d (?![^\s,;.])  # a date
+    """,
+    re.VERBOSE,
+)
+"""What a browser would break after a hyphen."""
 
 
 def breakable(value: str) -> Markup:
@@ -312,14 +378,32 @@ def breakable(value: str) -> Markup:
     That is after a sign, and after 16 characters without one: nine columns fit on a laptop's
     screen, whatever the names are.
     """
-    marked = _LONG_WORD.sub(
-        lambda word: "\0".join(filter(None, _PIECE.findall(word[0]))), escape_unprintable(value)
-    )
-    broken = Markup("<wbr>").join(marked.split("\0"))
-    return Markup(_OPTION.sub(r'<span class="whole">\g<0></span>', str(broken)))  # noqa: S704 - escaped
+    marked = _LONG_WORD.sub(_mark_breaks, escape_unprintable(value))
+    html = Markup("<wbr>").join(marked.split(_BREAK))
+    return Markup(_WHOLE.sub(r'<span class="whole">\g<0></span>', str(html)))  # noqa: S704 - escaped
 
 
-def _legend(page: Page) -> tuple[tuple[str, str, str], ...]:
-    """Return each mark of the nights with its meaning and style; a night that was done has none."""
-    marked = (night for night in page.nights if night.mark)
-    return tuple(sorted({(n.mark, n.meaning, n.status.style) for n in marked}))
+_BREAK: Final = "\0"
+"""Stands for a possible break: no text has it once unprintable characters are escaped."""
+
+
+def _mark_breaks(word: re.Match[str]) -> str:
+    return _BREAK.join(filter(None, _PIECE.findall(word[0])))
+
+
+class LegendEntry(NamedTuple):
+    """A mark of the nights with its meaning."""
+
+    mark: str
+    meaning: str
+    style: Style
+
+
+def _legend(page: Page) -> tuple[LegendEntry, ...]:
+    """Return the marks of the nights, once each; a night that was done has none."""
+    entries = {
+        LegendEntry(night.mark, night.meaning, night.status.style)
+        for night in page.nights
+        if night.mark
+    }
+    return tuple(sorted(entries))

@@ -67,7 +67,7 @@ class RunRows:
             case Intent():
                 self.rows.setdefault(event.key, self.row(event)).outcome = NO_OUTCOME
             case OutcomeLine(recovers=None):
-                self.rows.setdefault(event.key, self.row(event)).take(event)
+                self.rows.setdefault(event.key, self.row(event)).set_outcome(event)
             case OutcomeLine():  # of another run, which planned it
                 self.recovering.append(event)
             case Announced() | WouldBeAnnounced():
@@ -232,30 +232,42 @@ MAX_TABLE_ROWS: Final = 500
 """Rows of a table of the report; the audit log has all."""
 
 
+_KEEP_ENTRY: Final = "keep:"
+"""How the reason of an invitation begins that a keep entry kept."""
+
+
 def kept_rows(record: RunRecord, run_rows: RunRows) -> Iterator[Row]:
     """Yield the kept invitations, of a run that recorded them."""
-    for kept in _kept_lines(record, b""):
-        yield replace(run_rows.row(kept), detail=describe_keep_reason(kept.reason))
+    for kept in kept_lines(record):
+        yield _kept_row(kept, run_rows)
 
 
 def kept_by_entry(record: RunRecord, run_rows: RunRows) -> Iterator[Row]:
     """Yield the invitations that a keep entry kept, of a run that recorded them."""
     # Of a year of nights most kept lines are of other reasons: they are not decoded.
-    for kept in _kept_lines(record, f'"reason":"{_KEEP_ENTRY}'.encode()):
+    for kept in kept_lines(record, f'"reason":"{_KEEP_ENTRY}'.encode()):
         if kept.reason.startswith(_KEEP_ENTRY):
-            yield replace(run_rows.row(kept), detail=describe_keep_reason(kept.reason))
+            yield _kept_row(kept, run_rows)
 
 
-def _kept_lines(record: RunRecord, part: bytes) -> Iterator[Kept]:
-    """Yield the lines about kept invitations that contain some bytes, as far as can be read."""
+def _kept_row(kept: Kept, run_rows: RunRows) -> Row:
+    return replace(run_rows.row(kept), detail=describe_keep_reason(kept.reason))
+
+
+def kept_lines(record: RunRecord, part: bytes = b"") -> Iterator[Kept]:
+    """Yield the lines about kept invitations, as far as the file can be read.
+
+    They are read anew each time, and not held in memory: a run may keep far more invitations than
+    it deletes.
+
+    Args:
+        part: Bytes that a line must contain.
+    """
     chain = FileChain(record.file)
-    with suppress(RunError):  # as above
+    with suppress(RunError):  # the verification names the file
         for line in chain:
             if line.header.event != Kept.event or part not in line.raw:
                 continue
             kept = chain.decode(line)
             if isinstance(kept, Kept):
                 yield kept
-
-
-_KEEP_ENTRY: Final = "keep:"

@@ -13,6 +13,7 @@ from invite_sweeper.atlas.responses import is_permission_error
 from invite_sweeper.audit.events import OutcomeLine, describe_answer
 from invite_sweeper.endings import Style
 from invite_sweeper.models import Invitation, ListUnreadable
+from invite_sweeper.outcomes import Outcome
 from invite_sweeper.report.story import describe_instant, display_text
 from invite_sweeper.sweep.selection import describe_keep_reason
 from invite_sweeper.text import pluralize
@@ -117,8 +118,13 @@ class Row:
         """Whether its outcome needs the operator's attention."""
         return self.outcome in FAILED_OUTCOMES
 
-    def take(self, line: OutcomeLine) -> None:
-        """Take over an outcome."""
+    @property
+    def is_gone(self) -> bool:
+        """Whether its outcome says that it is not there any more."""
+        return self.outcome in {Outcome.DELETED, Outcome.ALREADY_GONE}
+
+    def set_outcome(self, line: OutcomeLine) -> None:
+        """Set the outcome, with its detail where it needs attention."""
         self.outcome = line.outcome
         self.detail = _detail(line) if self.has_failed else ""
 
@@ -138,25 +144,26 @@ def place_name(event: Invitation | ListUnreadable, organization: str, *, full: b
     return f"{name} of organization {organization}".rstrip() if full else name
 
 
+def row_order(row: Row) -> tuple[object, ...]:
+    """Return what rows are sorted by: failures, owners, the oldest, then by project and user."""
+    event = row.event
+    oldest_first = float("inf") if event.age_days is None else -event.age_days
+    return (
+        not row.has_failed,
+        not row.is_owner,
+        oldest_first,
+        event.created_at or "",
+        event.project_name or "",
+        event.username or "",
+        # No two rows are equal: the order does not depend on that of Atlas's answers.
+        event.source.value,
+        event.invitation_id,
+    )
+
+
 def sorted_rows(rows: Iterable[RowT]) -> list[RowT]:
-    """Return rows in their order: failures, owners, then the oldest, then by project and user."""
-
-    def order(row: Row) -> tuple[object, ...]:
-        event = row.event
-        oldest_first = float("inf") if event.age_days is None else -event.age_days
-        return (
-            not row.has_failed,
-            not row.is_owner,
-            oldest_first,
-            event.created_at or "",
-            event.project_name or "",
-            event.username or "",
-            # No two rows are equal: the order does not depend on that of Atlas's answers.
-            event.source.value,
-            event.invitation_id,
-        )
-
-    return sorted(rows, key=order)
+    """Return rows in their order, that of `row_order`."""
+    return sorted(rows, key=row_order)
 
 
 _OWNER: Final = "OWNER"
@@ -265,6 +272,11 @@ def _outcome_cell(row: Row) -> Cell:
     return (state, Line(row.detail, "strong"))
 
 
+def _list_cell(row: Row) -> Cell:
+    """Return the list that shows the invitation, and its id there: it means nothing elsewhere."""
+    return (Line(row.event.source), Line(display_text(row.event.invitation_id), "note"))
+
+
 AGE: Final = Column[Row]("Age", _age_cell, "number")
 INVITED: Final = Column[Row]("Invited", _invited_cell)
 PLACE: Final = Column[Row]("To", lambda row: (Line(row.place),))
@@ -279,8 +291,7 @@ FROM: Final = Column[Row](
 )
 GOES: Final = Column[Row]("Goes", lambda row: text_cell(row.goes or "-"), "date")
 DECISION: Final = Column[Row]("Decision", lambda row: text_cell(row.decision))
-LIST: Final = Column[Row]("List", lambda row: text_cell(row.event.source))
-ID: Final = Column[Row]("Id", lambda row: text_cell(row.event.invitation_id), "code")
+LIST_AND_ID: Final = Column[Row]("List and id", _list_cell, "code")
 
 
 def listed_columns(rows: Iterable[Row], *, short: bool = False) -> tuple[Column[Row], ...]:
@@ -295,16 +306,19 @@ def listed_columns(rows: Iterable[Row], *, short: bool = False) -> tuple[Column[
     return (*columns, AGE, ROLES, INVITER)
 
 
-def invitation_columns(rows: Iterable[Row], *, grouped: bool = False) -> tuple[Column[Row], ...]:
+def invitation_columns(
+    rows: Iterable[Row], *, grouped: bool = False, with_organization: bool = False
+) -> tuple[Column[Row], ...]:
     """Return the columns of a table of invitations.
 
     Args:
         grouped: The place is a heading above its rows, not a column.
+        with_organization: Each place names its organization, even if all rows are of one.
     """
     rows = tuple(rows)
     columns = [AGE, INVITED]
     if not grouped:
-        columns.append(_place_column(rows))
+        columns.append(PLACE_WITH_ORGANIZATION if with_organization else _place_column(rows))
     if any(row.due for row in rows):
         columns.append(FROM)
     # The detail of a row without an outcome is why it is kept.

@@ -5,10 +5,9 @@ there are, and the command that lists all of them.
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from heapq import nsmallest
 from typing import Any, Final, NamedTuple
 
-from invite_sweeper.audit import RunRecord
 from invite_sweeper.audit.events import (
     Announced,
     Intent,
@@ -20,26 +19,29 @@ from invite_sweeper.audit.events import (
 from invite_sweeper.endings import Advisor
 from invite_sweeper.models import ListUnreadable
 from invite_sweeper.report.charts import AgeGroup
-from invite_sweeper.report.period import Night, NightRow, NightRun, PeriodReader
+from invite_sweeper.report.nights import Night, NightRun
+from invite_sweeper.report.period_reader import PeriodReader
+from invite_sweeper.report.period_rows import NewestRows, NightRow
 from invite_sweeper.report.policies import PolicyPart
 from invite_sweeper.report.readback import (
     KEPT_CAPTION,
     MAX_TABLE_ROWS,
     UNREAD_CAPTION,
+    RecordedRun,
     announced_as,
     kept_rows,
-    read_rows,
 )
 from invite_sweeper.report.rows import (
     BECAUSE,
-    ID,
     INVITED,
-    LIST,
+    LIST_AND_ID,
     PLACE_WITH_ORGANIZATION,
     Cell,
     Column,
     Line,
+    Row,
     invitation_columns,
+    row_order,
     text_cell,
 )
 from invite_sweeper.report.story import StoryLine, advisor_of
@@ -61,10 +63,15 @@ class Table(NamedTuple):
     total: int
     command: str
 
+    @property
+    def is_of_people(self) -> bool:
+        """Whether it has all columns of invitations, which are wide."""
+        return LIST_AND_ID in self.columns
+
 
 _UNREAD: Final = (
-    Column[StoryLine]("Project", lambda each: (Line(each.label),)),
-    Column[StoryLine]("Reason", lambda each: (Line(each.text),)),
+    Column[StoryLine]("Project", lambda line: (Line(line.label),)),
+    Column[StoryLine]("Reason", lambda line: (Line(line.text),)),
 )
 _KEEP_ENTRIES: Final = (
     Column[KeepEntry]("Name", lambda entry: text_cell(entry.name)),
@@ -74,102 +81,113 @@ _KEEP_ENTRIES: Final = (
 )
 
 
-def unread_table(record: RunRecord, advisor: Advisor) -> Iterator[Table]:
+def unread_table(run: RecordedRun, advisor: Advisor) -> Iterator[Table]:
     """Yield the lists that a run could not read, if there are any."""
-    unread = read_rows(record).unread[:MAX_TABLE_ROWS]
-    total = record.end.projects_unreadable if record.end is not None else len(unread)
-    command = advisor_of(record, advisor).list_run("--event", ListUnreadable.event)
+    unread = run.rows.unread[:MAX_TABLE_ROWS]
+    end = run.record.end
+    total = end.projects_unreadable if end is not None else len(unread)
+    command = advisor_of(run.record, advisor).list_run("--event", ListUnreadable.event)
     if unread:
         yield Table("unreadable", UNREAD_CAPTION, _UNREAD, unread, total, command)
 
 
-def pending_tables(record: RunRecord, advisor: Advisor) -> Iterator[Table]:
+def pending_tables(
+    run: RecordedRun, advisor: Advisor, *, as_of: str = "", with_organization: bool = False
+) -> Iterator[Table]:
     """Yield who was pending in a sweep or a dry run; tables that are not empty.
 
     Whom a sweep sent a request for is in the tables of the period.
+
+    Args:
+        as_of: Follows the captions, where a later run is the newest of the report.
+        with_organization: See `invitation_columns`.
     """
-    end = record.end or RunFinished(exit_code=0)
-    found = read_rows(record).without_sent()
-    list_run = advisor_of(record, advisor).list_run
-    keep = end.keep_entries
-    is_dry_run = record.mode == "dry-run"
-    caption = "Invitations that would be deleted" if is_dry_run else "Planned, and nothing was sent"
-    rows = found.first(MAX_TABLE_ROWS)
-    total = len(found.rows)
-    yield from _invitations("invitations", caption, rows, total, list_run())
+    end = run.record.end or RunFinished(exit_code=0)
+    list_run = advisor_of(run.record, advisor).list_run
+    is_dry_run = run.record.mode == "dry-run"
+
+    def invitations(
+        key: str, caption: str, rows: Sequence[Row], total: int, command: str
+    ) -> Iterator[Table]:
+        if rows:
+            columns = invitation_columns(rows, with_organization=with_organization)
+            yield Table(key, f"{caption}{as_of}", (*columns, LIST_AND_ID), rows, total, command)
+
+    planned = run.rows.without_sent()
+    yield from invitations(
+        "invitations",
+        "Invitations that would be deleted" if is_dry_run else "Planned, and nothing was sent",
+        planned.first(MAX_TABLE_ROWS),
+        len(planned.rows),
+        list_run(),
+    )
     if is_dry_run:
-        caption, event = announced_as(record)
-        rows = found.announced[:MAX_TABLE_ROWS]
-        yield from _invitations("due", caption, rows, end.announced, list_run("--event", event))
-    kept = tuple(islice(kept_rows(record, found), MAX_TABLE_ROWS))
-    yield from _invitations("kept", KEPT_CAPTION, kept, end.kept, list_run("--event", Kept.event))
-    if keep:
-        caption = "Keep entries of the policy"
-        yield Table("keep-entries", caption, _KEEP_ENTRIES, keep, len(keep), list_run())
+        caption, event = announced_as(run.record)
+        due = run.rows.announced[:MAX_TABLE_ROWS]
+        yield from invitations("due", caption, due, end.announced, list_run("--event", event))
+    kept = nsmallest(MAX_TABLE_ROWS, kept_rows(run.record, run.rows), key=row_order)
+    yield from invitations("kept", KEPT_CAPTION, kept, end.kept, list_run("--event", Kept.event))
+    entries = end.keep_entries
+    if entries:
+        caption = f"Keep entries of the policy{as_of}"
+        yield Table("keep-entries", caption, _KEEP_ENTRIES, entries, len(entries), list_run())
 
 
-def period_tables(found: PeriodReader, advisor: Advisor) -> Iterator[Table]:
+def period_tables(period: PeriodReader, advisor: Advisor) -> Iterator[Table]:
     """Yield what the runs of a period did to whom, the newest first; tables that are not empty."""
     list_runs = advisor.list_runs
-    parts = (
-        (
-            "deletions",
-            "Planned deletions and what became of them",
-            found.deletions,
-            list_runs("--event", OutcomeLine.event),
-        ),
-        (
-            "announced",
-            "Announced for a later deletion",
-            found.announced,
-            list_runs("--event", Announced.event),
-        ),
-        (
-            "restored",
-            "Deleted invitations and what became of them",
-            found.restored,
-            list_runs("--event", Intent.event),
-        ),
-    )
-    for key, caption, people, command in parts:
-        rows = people.rows()
+    with_organization = len(period.organizations) > 1
+
+    def people(key: str, caption: str, newest: NewestRows, event: str) -> Iterator[Table]:
+        rows = newest.rows()
         if rows:
-            columns: tuple[Column[Any], ...] = (_WHEN, *invitation_columns(rows), LIST, ID)
-            yield Table(key, caption, columns, rows, people.total, command)
-    if len(found.runs) > 1 and (kept := found.kept.rows()):
-        by_entry: tuple[Column[Any], ...] = (_WHEN, INVITED, PLACE_WITH_ORGANIZATION, BECAUSE)
+            columns = invitation_columns(rows, with_organization=with_organization)
+            columns_of_runs: tuple[Column[Any], ...] = (_WHEN, *columns, LIST_AND_ID)
+            command = list_runs("--event", event)
+            yield Table(key, caption, columns_of_runs, rows, newest.total, command)
+
+    yield from people(
+        "deletions",
+        "Planned deletions and what became of them",
+        period.deletions,
+        OutcomeLine.event,
+    )
+    yield from people(
+        "announced", "Announced for a later deletion", period.announced, Announced.event
+    )
+    yield from people(
+        "restored",
+        "Invitations of restores and what became of them",
+        period.restored,
+        Intent.event,
+    )
+    kept = period.kept.rows()
+    if kept and len(period.runs) > 1:  # of a single run, the table of what it kept has them
         command = list_runs("--event", Kept.event)
-        caption = "Kept by an entry of the policy, last on"
-        yield Table("kept-by", caption, by_entry, kept, found.kept.total, command)
-    if reasons := [run for run in found.runs if run.reason is not None]:
-        newest = reasons[: -MAX_TABLE_ROWS - 1 : -1]
-        caption = "Reasons that were given"
-        yield Table("reasons", caption, _REASONS, newest, len(reasons), list_runs())
-    if parts_of_policies := list(found.policies.parts()):
-        newest_parts = parts_of_policies[-MAX_TABLE_ROWS:]
-        caption = "Policies in force"
-        yield Table(
-            "policies", caption, _POLICIES, newest_parts, len(parts_of_policies), list_runs()
-        )
+        caption = "Kept by an entry of the policy"
+        yield Table("kept-by", caption, _KEPT_BY, kept, period.kept.total, command)
+    with_reason = [run for run in period.runs if run.reason is not None]
+    if with_reason:
+        newest = with_reason[: -MAX_TABLE_ROWS - 1 : -1]
+        total = len(with_reason)
+        yield Table("reasons", "Reasons that were given", _REASONS, newest, total, list_runs())
+    parts = list(period.policies.parts())
+    if parts:
+        newest_parts = parts[-MAX_TABLE_ROWS:]
+        total = len(parts)
+        yield Table("policies", "Policies in force", _POLICIES, newest_parts, total, list_runs())
 
 
 def nights_table(nights: Sequence[Night], advisor: Advisor) -> Table:
     """Return the nights, the newest first."""
-    shown = nights[: -MAX_TABLE_ROWS - 1 : -1]
+    newest = nights[: -MAX_TABLE_ROWS - 1 : -1]
     caption = f"The nights from {nights[0].day} to {nights[-1].day}"
-    return Table("nights", caption, _NIGHTS, shown, len(nights), advisor.list_runs())
+    return Table("nights", caption, _NIGHTS, newest, len(nights), advisor.list_runs())
 
 
 def ages_table(ages: Sequence[AgeGroup], command: str) -> Table:
     """Return the ages of what is pending, the youngest first."""
     return Table("ages", "Ages of what is pending", _AGES, ages, len(ages), command)
-
-
-def _invitations(
-    key: str, caption: str, rows: Sequence[Any], total: int, command: str
-) -> Iterator[Table]:
-    if rows:
-        yield Table(key, caption, (*invitation_columns(rows), LIST, ID), rows, total, command)
 
 
 def _when(row: NightRow) -> Cell:
@@ -188,11 +206,18 @@ def _pending_cell(night: Night) -> Cell:
 
 
 def _ended(night: Night) -> Cell:
-    meaning = night.meaning if not night.mark.isdecimal() else f"{night.mark}: {night.meaning}"
+    has_code = night.mark.isdecimal()
+    meaning = f"{night.mark}: {night.meaning}" if has_code else night.meaning
     return (Line(meaning, night.status.style),)
 
 
 _WHEN: Final = Column[NightRow]("Night", _when, "date")
+_KEPT_BY: Final = (
+    Column[NightRow]("Last on", _when, "date"),
+    INVITED,
+    PLACE_WITH_ORGANIZATION,
+    BECAUSE,
+)
 _NIGHTS: Final = (
     Column[Night]("Night", lambda night: text_cell(str(night.day)), "date"),
     Column[Night]("Runs", lambda night: text_cell(", ".join(night.runs) or "none")),

@@ -53,12 +53,13 @@ class Waits:
         """The median, and what 95 % took at most; empty without a deletion."""
         median = self.within(50)
         longest = self.within(95)
-        not_known = f"of {pluralize(self._unknown, 'deletion')} it is not known"
-        if median is None or longest is None:
-            return not_known if self._unknown else ""
-        text = f"median {_text(median)}, 95 % within {_text(longest)}, of "
-        text += pluralize(self._hours.total(), "deletion")
-        return f"{text}; {not_known}" if self._unknown else text
+        parts = []
+        if median is not None and longest is not None:
+            count = pluralize(self._hours.total(), "deletion")
+            parts.append(f"median {_text(median)}, 95 % within {_text(longest)}, of {count}")
+        if self._unknown:
+            parts.append(f"not known of {pluralize(self._unknown, 'deletion')}")
+        return "; ".join(parts)
 
 
 def _text(wait: timedelta) -> str:

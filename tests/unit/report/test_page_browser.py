@@ -21,7 +21,7 @@ from invite_sweeper.report.page import render_html
 from invite_sweeper.report.story import display_text
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs("chromium")]
-WIDTHS = (320, 360, 768, 1280, 1440, 1920)
+WIDTHS = (320, 360, 768, 1000, 1249, 1280, 1440, 1920)
 LONG = "bartholomew.montgomery-featherstone@research.department.example.com"
 
 

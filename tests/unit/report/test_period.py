@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from audit.runs import deletion, intent, outcome, planned, write_run
-from builders import NOW, ORG, policy_bytes
+from builders import NOW, ORG, OTHER_ORG, policy_bytes
 from click.testing import CliRunner
 from msgspec import structs
 from report import reading
@@ -102,6 +102,18 @@ def test_runs_of_one_day_add_up_and_midnight_in_utc_begins_the_next_night(direct
     assert [row["Deleted"] for row in table(page, "nights")] == ["1", "3"]
 
 
+def test_several_runs_of_a_single_night_are_told_without_a_picture_of_nights(directory):
+    write(deleted(1), directory, days_ago=0.01)
+    write(run(stale=15, **REFUSED), directory)
+    page = page_of(directory)
+    assert page.nights_title == "The night of 2026-11-25"
+    assert page.period == ("The night of 2026-11-25 was refused.",)
+    assert page.nights_picture is None
+    assert figure(page, "Done") == "1 deleted"
+    assert "The night of 2026-11-25" in Reader(render_html(page)).text
+    assert "## The night of 2026-11-25" in render_markdown(page)
+
+
 def test_the_default_is_the_30_nights_up_to_the_newest_run(directory):
     for days_ago in (30, 29, 0):
         write(deleted(days_ago), directory, days_ago=days_ago)
@@ -135,6 +147,31 @@ def test_what_was_announced_in_a_dry_run_or_planned_in_a_refused_sweep_is_not_co
     assert figure(page, "Done") == "1 announced"
     assert len(table(page, "announced")) == 1
     assert table(page, "deletions") == []
+
+
+def test_who_was_kept_before_a_restore_is_told_as_of_the_sweep_and_the_oldest_first(directory):
+    kept = [
+        Kept.of(planned(number, created_at=created(number * DAY)), reason="too_young")
+        for number in (1, 3, 2)
+    ]
+    write(run(*kept, kept=3), directory, days_ago=1)
+    write(restored(1), directory)
+    page = page_of(directory)
+    (caption,) = (one.caption for one in page.tables if one.key == "kept")
+    assert caption == "Kept invitations, as of sweep 1"
+    ages = [row["Age"] for row in table(page, "kept")]
+    assert ages == sorted(ages, reverse=True)
+
+
+@pytest.mark.parametrize("several", [True, False])
+def test_each_place_names_its_organization_where_the_report_is_about_several(directory, several):
+    organizations = (ORG, OTHER_ORG) if several else (ORG,)
+    write(deleted(1, start={"organizations": organizations}), directory, days_ago=1)
+    write(restored(1), directory)
+    page = page_of(directory)
+    for key in ("deletions", "restored"):
+        (row,) = table(page, key)
+        assert row["To"] == ("Sandbox Alpha; Acme (" + ORG + ")" if several else "Sandbox Alpha")
 
 
 def test_pending_is_what_the_newest_run_that_read_its_lists_left(directory):
@@ -256,7 +293,7 @@ def test_who_was_kept_by_an_entry_is_told_once_as_of_the_last_night(directory):
     write(run(kept[0], kept_by_reason={"keep:board": 1}, kept=1), directory, days_ago=1)
     write(run(), directory)
     rows = table(page_of(directory), "kept-by")
-    assert [row["Night"] for row in rows] == ["2026-11-24; run 2", "2026-11-23; run 1"]
+    assert [row["Last on"] for row in rows] == ["2026-11-24; run 2", "2026-11-23; run 1"]
     assert {row["Kept because"] for row in rows} == {"keep entry board"}
 
 
@@ -285,7 +322,7 @@ def test_due_is_the_instant_at_which_the_rule_matched(directory):
     write(run(start=start), directory, days_ago=1)
     write(run(*lines, start=start), directory)
     text = "median 24 hours, 95 % within 2 days, of 3 deletions"
-    assert figure(page_of(directory), "Due to deleted") == text
+    assert figure(page_of(directory), "From due to deleted") == text
 
 
 @pytest.mark.parametrize("announced_in_period", [True, False])
@@ -299,14 +336,14 @@ def test_due_is_not_before_the_notice_is_over(directory, announced_in_period):
     write(run(plan, intent(plan), outcome(plan), start=start), directory)
     since = None if announced_in_period else NOW - 2 * DAY
     text = "median 3 days, 95 % within 3 days, of 1 deletion"
-    assert figure(page_of(directory, since=since), "Due to deleted") == text
+    assert figure(page_of(directory, since=since), "From due to deleted") == text
 
 
 def test_without_the_copy_of_the_policy_the_wait_is_not_known(directory):
     write(deleted(1, 2), directory, days_ago=1)
     write(run(), directory)
     page = page_of(directory)
-    assert figure(page, "Due to deleted") == "of 2 deletions it is not known"
+    assert figure(page, "From due to deleted") == "not known of 2 deletions"
     (row,) = table(page, "policies")
     assert row["Conditions"].startswith("not known")
 

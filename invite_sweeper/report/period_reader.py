@@ -1,0 +1,216 @@
+"""What the runs of a period did, and to whom, from one pass over their files.
+
+1. A request of a run that was killed counts once, in its night, with the outcome that a later run
+   recorded, be it after the period.
+2. What is pending is what the newest sweep or dry run left that read its lists.
+3. An announcement before the period counts for how long an invitation waited, and for nothing else.
+
+Memory holds one run at a time, and beyond it the counts of each run and the newest rows.
+"""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from invite_sweeper.audit import RunFile, RunRecord, Verification
+from invite_sweeper.audit.events import Announced, OutcomeLine
+from invite_sweeper.audit.intents import IntentLedger
+from invite_sweeper.audit.reader import FileChain
+from invite_sweeper.audit.record import fill_run
+from invite_sweeper.endings import Status, status_of
+from invite_sweeper.errors import RunError
+from invite_sweeper.models import InvitationKey
+from invite_sweeper.outcomes import Outcome
+from invite_sweeper.report.nights import NightRun, night_run
+from invite_sweeper.report.period import Period, began_at
+from invite_sweeper.report.period_rows import KeptRows, NewestRows, NightRow
+from invite_sweeper.report.policies import PoliciesInForce
+from invite_sweeper.report.readback import RunRows, kept_by_entry, read_rows
+from invite_sweeper.report.rows import NO_OUTCOME
+from invite_sweeper.report.waits import DueDates, Waits, dates_of
+from invite_sweeper.sweep.dates import StaleDates
+
+_LONGEST_NOTICE: Final = timedelta(days=100)
+"""An announcement is at most so old when its invitation is deleted: `validate` refuses a longer
+`notice.wait` than 90 days."""
+
+
+class _OpenRequest(NamedTuple):
+    """A request of a killed run whose outcome a later run may record.
+
+    Attributes:
+        is_deletion: Of a sweep, and not of a restore.
+        wait: How long the invitation had been due; None where that is not known.
+    """
+
+    row: NightRow
+    is_deletion: bool = False
+    wait: timedelta | None = None
+
+
+class PeriodReader:
+    """Reads the runs of a period, oldest first.
+
+    Attributes:
+        runs: The runs of the period, oldest first.
+        newest: The newest of them; None before one was read.
+        last_sweep: The newest sweep.
+        scan: The newest sweep or dry run whose lists were read: it says what is pending.
+        scan_pending: What it left pending.
+        first: The night of the first run of all files; None if it is not known.
+        organizations: The ids of those that the runs were about.
+        deletions: What became of each deletion that was due to be sent.
+        announced: Whom sweeps announced for a later deletion.
+        restored: What became of each invitation of a restore.
+        kept: Whom a keep entry kept, the last time that it did.
+        waits: How long due invitations waited until they were deleted.
+        policies: Under which the runs worked.
+
+    Args:
+        found: The verification of the files.
+    """
+
+    def __init__(self, period: Period, folder: Path, found: Verification) -> None:
+        self.runs: list[NightRun] = []
+        self.newest: RunRecord | None = None
+        self.last_sweep: RunRecord | None = None
+        self.scan: RunRecord | None = None
+        self.scan_pending: int | None = None
+        self.first: date | None = None
+        self.organizations: set[str] = set()
+        self.deletions = NewestRows()
+        self.announced = NewestRows()
+        self.restored = NewestRows()
+        self.kept = KeptRows()
+        self.waits = Waits()
+        self.policies = PoliciesInForce(folder)
+        self._period = period
+        self._is_damaged = found.damage is not None
+        self._left_open = {unfinished.file for unfinished in found.unfinished}
+        self._recovered = {recovered.file: recovered for recovered in found.recovered}
+        self._due_dates = DueDates()
+        self._open: dict[tuple[str, InvitationKey], _OpenRequest] = {}
+
+    def read(self, files: Iterable[RunFile]) -> None:
+        """Read the files; of a damaged one, which the verification names, what comes before."""
+        notices_since = f"{self._period.since - _LONGEST_NOTICE:%Y%m%dT%H%M%SZ}"
+        for file in files:
+            began = began_at(file)
+            if began is not None and self.first is None:
+                self.first = began.date()
+            if began is not None and began < self._period.since:
+                if not file.is_before(notices_since):
+                    self._read_announcements(file)
+            elif began is None or began < self._period.until:
+                self._read_run(file, began)
+            elif self._open:  # a run after the period may have settled a request of it
+                self._settle(read_rows(RunRecord(file)).recovering, file.number)
+
+    def _read_announcements(self, file: RunFile) -> None:
+        """Read whom a run before the period announced."""
+        chain = FileChain(file)
+        with suppress(RunError):
+            for line in chain:
+                if line.header.event != Announced.event:
+                    continue
+                event = chain.decode(line)
+                if isinstance(event, Announced):
+                    self._due_dates.announce(event)
+
+    def _read_run(self, file: RunFile, began: datetime | None) -> None:
+        record = RunRecord(file, recovered=self._recovered.get(file.name))
+        is_whole = False
+        with suppress(RunError):
+            fill_run(record, FileChain(file), IntentLedger())
+            is_whole = True
+        run_rows = read_rows(record)
+        status = self._status(record) if is_whole else Status.DAMAGED
+        run = night_run(record, began, status, len(run_rows.announced))
+        self._add_run(record, run)
+        self._settle(run_rows.recovering, file.number)
+        if record.mode == "sweep":
+            self._add_deletions(record, run, run_rows)
+            self._add_announced(run, run_rows)
+            for row in kept_by_entry(record, run_rows):
+                self.kept.add(NightRow.of(row, run))
+        elif record.mode == "restore":  # a dry run did nothing to a person
+            self._add_restored(record, run, run_rows)
+
+    def _status(self, record: RunRecord) -> Status:
+        """Return how a run ended whose file is whole."""
+        status = status_of(record.exit_code)
+        # Of a damaged log it is not known what later runs recorded.
+        is_open = record.file.name in self._left_open or self._is_damaged
+        if status is Status.UNFINISHED and not is_open:
+            return Status.RECOVERED
+        return status
+
+    def _add_run(self, record: RunRecord, run: NightRun) -> None:
+        self.runs.append(run)
+        self.newest = record
+        self.organizations.update(record.start.organizations)
+        if record.mode == "sweep":
+            self.last_sweep = record
+        if run.pending is not None:
+            self.scan = record
+            self.scan_pending = run.pending
+        if run.night is not None:
+            self.policies.add(record, run.night)
+
+    def _add_announced(self, run: NightRun, run_rows: RunRows) -> None:
+        for row in run_rows.announced:
+            self.announced.add(NightRow.of(row, run))
+            if isinstance(row.event, Announced):
+                self._due_dates.announce(row.event)
+
+    def _add_restored(self, record: RunRecord, run: NightRun, run_rows: RunRows) -> None:
+        for key, row in run_rows.rows.items():
+            invited = NightRow.of(row, run)
+            self.restored.add(invited)
+            if row.outcome == NO_OUTCOME:
+                self._open[record.run_id, key] = _OpenRequest(invited)
+
+    def _add_deletions(self, record: RunRecord, run: NightRun, run_rows: RunRows) -> None:
+        """Add each request of a sweep, and how long its invitation had been due."""
+        dates = self._stale_dates(record, run)
+        for key, row in run_rows.rows.items():
+            if not row.outcome:  # planned, and nothing was sent
+                continue
+            deletion = NightRow.of(row, run)
+            self.deletions.add(deletion)
+            if row.outcome not in {Outcome.DELETED, NO_OUTCOME}:
+                continue
+            due = self._due_dates.due(row.event, dates)
+            wait = None
+            if run.began is not None and due is not None:
+                wait = run.began - due
+            if row.outcome == Outcome.DELETED:
+                self.waits.add(wait)
+            else:
+                self._open[record.run_id, key] = _OpenRequest(deletion, is_deletion=True, wait=wait)
+
+    def _stale_dates(self, record: RunRecord, run: NightRun) -> StaleDates | None:
+        """Return what finds since when invitations were stale; None without the run's policy."""
+        policy = self.policies.policy_of(record)
+        if policy is None or run.began is None:
+            return None
+        names: dict[str, str] = {}
+        for organization in record.end.organizations if record.end is not None else ():
+            if organization.name is not None:
+                names[organization.id] = organization.name
+        return dates_of(policy, run.began, names)
+
+    def _settle(self, recovering: Iterable[OutcomeLine], run: int) -> None:
+        """Set the outcomes that a run recorded for the open requests of one that was killed."""
+        for line in recovering:
+            request = self._open.pop((line.recovers or "", line.key), None)
+            if request is None:
+                continue
+            row = request.row
+            row.set_outcome(line)
+            settled = f"recovered by run {run}"
+            row.detail = f"{row.detail}; {settled}" if row.detail else settled
+            if request.is_deletion and row.is_gone:
+                self.waits.add(request.wait)

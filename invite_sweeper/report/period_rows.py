@@ -1,0 +1,83 @@
+"""The rows of tables over many runs: the newest of them, and how many there were.
+
+Memory holds as many rows as a table shows, whatever the number of nights is.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from datetime import date
+from typing import Self
+
+from invite_sweeper.report.nights import NightRun
+from invite_sweeper.report.readback import MAX_TABLE_ROWS
+from invite_sweeper.report.rows import Row, sorted_rows
+
+
+@dataclass(slots=True)
+class NightRow(Row):
+    """A row of a table over many runs.
+
+    Attributes:
+        run: The number of its run.
+        night: On which that run began.
+    """
+
+    run: int = 0
+    night: date | None = None
+
+    @classmethod
+    def of(cls, row: Row, run: NightRun) -> Self:
+        """Return the row of a run."""
+        return cls(row.event, row.organization, row.outcome, row.detail, run.number, run.night)
+
+
+class NewestRows:
+    """The newest rows of a table, those that failed before all others, and how many there were."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self._failed = deque[NightRow](maxlen=MAX_TABLE_ROWS)
+        self._others = deque[NightRow](maxlen=MAX_TABLE_ROWS)
+
+    def add(self, row: NightRow) -> None:
+        """Add a row of the newest run so far."""
+        self.total += 1
+        kind = self._failed if row.has_failed else self._others
+        kind.append(row)
+
+    def rows(self) -> list[NightRow]:
+        """Return the rows: what failed, then the newest run first."""
+        rows = sorted_rows([*self._failed, *self._others])
+        # Sorting is stable: rows of one run stay in their order.
+        rows.sort(key=lambda row: (not row.has_failed, -row.run))
+        return rows[:MAX_TABLE_ROWS]
+
+
+class KeptRows:
+    """Whom a keep entry kept, once for each entry, as of the last run that recorded it.
+
+    Of all that were kept, memory holds a hash each, and the rows of the newest.
+    """
+
+    def __init__(self) -> None:
+        self._hashes: set[int] = set()
+        self._newest: dict[int, NightRow] = {}
+
+    @property
+    def total(self) -> int:
+        """How many there were."""
+        return len(self._hashes)
+
+    def add(self, row: NightRow) -> None:
+        """Add whom a keep entry kept in the newest run so far."""
+        key = hash((row.event.key, row.detail))
+        self._hashes.add(key)
+        self._newest.pop(key, None)
+        self._newest[key] = row  # the last one in the order of insertion
+        if len(self._newest) > MAX_TABLE_ROWS:
+            oldest = next(iter(self._newest))
+            del self._newest[oldest]
+
+    def rows(self) -> list[NightRow]:
+        """Return the rows, the newest run first."""
+        return sorted(sorted_rows(self._newest.values()), key=lambda row: -row.run)
