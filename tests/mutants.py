@@ -352,7 +352,7 @@ MUTANTS = r"""
 -if SECRETS.first_secret(text) is not None:
 +if not text:
 = what is no path is shown as one: atlas/credentials.py
--        return "/" in text or Path(text).exists()
+-        return path.exists() or (first_folder != path and first_folder.is_dir())
 +        return True
 = a policy may hold a secret: cli/session.py
 -    if at is not None:
@@ -649,6 +649,9 @@ MUTANTS = r"""
 -not request.is_parsed(response.status)
 +False
 ? tests/api/test_auth.py
+= two readings of one secret differ: atlas/credentials.py
+-        return isinstance(other, Secret) and self._value == other._value
++        return self is other
 = a refused secret is not read again: atlas/client.py
 -mounted = self._read_again() if self._read_again is not None else self._credentials
 +mounted = self._credentials

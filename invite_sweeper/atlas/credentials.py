@@ -34,6 +34,14 @@ class Secret:
         return self._value
 
     @override
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._value == other._value
+
+    @override
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    @override
     def __repr__(self) -> str:
         return "***"
 
@@ -68,6 +76,8 @@ _VARIABLE: Final = re.compile(
     r"(?:_(?!FILE$)(?P<name>[A-Z0-9_]+?))?(?P<file>_FILE)?"
 )
 """A variable of a set of credentials; a set cannot be named `FILE`."""
+_CLIENT_KEY_PREFIX: Final = "mdb_sa_sk_"
+"""Source: Atlas documentation of service accounts (read 2026-11)."""
 _PRIVATE_KEY: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 """A UUID. Source: Atlas documentation of API keys (read 2026-11); public keys are 8 letters."""
 _SIGNED_TOKEN: Final = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]*", re.ASCII)
@@ -113,11 +123,8 @@ def register_credentials(environment: Mapping[str, str]) -> None:
 
 
 def _is_client_secret(text: str) -> bool:
-    """Return whether a text begins as the secret of a service account does.
-
-    Source: Atlas documentation of service accounts (read 2026-11).
-    """
-    return text.startswith("mdb_sa_sk_")
+    """Return whether a text begins as the secret of a service account does."""
+    return text.startswith(_CLIENT_KEY_PREFIX)
 
 
 def _is_secret(text: str) -> bool:
@@ -128,10 +135,13 @@ def _is_secret(text: str) -> bool:
 
 def _is_path(text: str) -> bool:
     """Return whether a text may be shown as a path: a secret may stand in its place."""
-    if _is_secret(text):
+    if _is_secret(text) or _CLIENT_KEY_PREFIX in text:
         return False
+    path = Path(text)
+    # A token may have slashes. The first folder of a path is there, even if the file is not.
+    first_folder = Path(*path.parts[: 2 if path.is_absolute() else 1])
     try:
-        return "/" in text or Path(text).exists()
+        return path.exists() or (first_folder != path and first_folder.is_dir())
     except (OSError, ValueError):  # too long for a name, or with a NUL
         return False
 

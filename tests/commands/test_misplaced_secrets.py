@@ -14,6 +14,7 @@ CLIENT_ID = "mdb_sa_id_" + "1" * 24
 PRIVATE_KEY = "0f8fad5b-d9cb-469f-a165-70867728950e"
 JWT = "eyJhbGciOiJFUzUxMiJ9.eyJjaWQiOiJtZGIifQ.Zx9-Qw_8Zx9-Qw_8"
 OTHER = "a-secret-of-no-known-form-0123"
+WITH_SLASHES = "c2VjcmV0/dG9rZW4rdmFs/dWU5MDEyMzQ1Njc4OQ=="
 COMMANDS = {
     "sweep": ("sweep", "--policy", "policy.yaml"),
     "sweep of JSON": ("sweep", "--policy", "policy.yaml", "--output", "json", "-v"),
@@ -48,9 +49,21 @@ CASES = {
         f"{SECRET}_FILE does not name a file",
     ),
     "any secret as a file": ({f"{TOKEN}_FILE": OTHER}, f"{TOKEN}_FILE does not name a file"),
+    "a token with slashes as a file": (
+        {f"{TOKEN}_FILE": WITH_SLASHES},
+        f"{TOKEN}_FILE does not name a file",
+    ),
+    "a token that begins with a slash as a file": (
+        {f"{TOKEN}_FILE": f"/{WITH_SLASHES}"},
+        f"{TOKEN}_FILE does not name a file",
+    ),
+    "client secret in a folder as a file": (
+        {ID: CLIENT_ID, f"{SECRET}_FILE": f"/tmp/{CLIENT_SECRET}"},
+        f"{SECRET}_FILE does not name a file",
+    ),
     "id file with a secret": ({f"{ID}_FILE": "./secret.mounted"}, f"{ID}_FILE holds a secret"),
 }
-SECRETS = (CLIENT_SECRET, PRIVATE_KEY, JWT, OTHER)
+SECRETS = (CLIENT_SECRET, PRIVATE_KEY, JWT, OTHER, WITH_SLASHES)
 
 
 @pytest.fixture
