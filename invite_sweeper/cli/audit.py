@@ -47,7 +47,8 @@ from invite_sweeper.outcomes import Outcome
 from invite_sweeper.policy import parse_duration_option
 from invite_sweeper.report import terminal
 from invite_sweeper.report.handover import lines_to_approve, read_plan_to_apply
-from invite_sweeper.report.story import StoryLine, tell_verification
+from invite_sweeper.report.story_lines import StoryLine
+from invite_sweeper.report.verification import story_of_verification
 from invite_sweeper.text import escape_unprintable, pluralize
 
 _T = TypeVar("_T")
@@ -332,7 +333,7 @@ def verify_command(
     if output == "json":
         write_json(found)
     else:
-        story = tell_verification(found)
+        story = story_of_verification(found)
         click.echo(f"{story.headline.label}: {story.headline.text}")
         for line in story.lines:
             click.echo(f"{line.label}  {line.text}")

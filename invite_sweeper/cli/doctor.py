@@ -25,7 +25,8 @@ from invite_sweeper.files import check_writable
 from invite_sweeper.models import ListRef, ListUnreadable, Source, SourceRetired, UserKey
 from invite_sweeper.report.receivers import receiver_of
 from invite_sweeper.report.sending import LIMIT_S, Message, open_session, request
-from invite_sweeper.report.story import describe_stale, tell
+from invite_sweeper.report.story import story_of
+from invite_sweeper.report.story_lines import describe_stale
 from invite_sweeper.sweep.command import Command as SweepCommand
 from invite_sweeper.sweep.discovery import OrganizationReader, list_invitations
 from invite_sweeper.sweep.guards import check_limits
@@ -175,7 +176,7 @@ class _Doctor(Checks):
             self.add(name, "None yet.")
             return
         last = history.last
-        story = tell(last, self._session.advisor)
+        story = story_of(last, self._session.advisor)
         text = f"{story.headline.label}: {story.headline.text}."
         hint = ""
         # What stopped the last run, killed or refused, may stop the next one, too.

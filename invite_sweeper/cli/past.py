@@ -21,7 +21,7 @@ from invite_sweeper.endings import exact_glob
 from invite_sweeper.models import Invitation, PersonKey, Source
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.report.person import what_happened
-from invite_sweeper.report.story import describe_instant
+from invite_sweeper.report.wording import describe_instant
 
 _DONE: Final = (Announced, AnnouncementEnded, Intent, OutcomeLine)
 """What a run did with a person; the other lines say what it saw."""

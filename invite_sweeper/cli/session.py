@@ -45,7 +45,8 @@ from invite_sweeper.report.handover import PlanToApply, lines_to_pass_on
 from invite_sweeper.report.metrics import check_gateway_url, labels_of, textfile_of
 from invite_sweeper.report.readback import RecordedRun, result_json
 from invite_sweeper.report.receivers import receiver_variables, register_receivers
-from invite_sweeper.report.story import StoryLine, errors_of
+from invite_sweeper.report.story import errors_of
+from invite_sweeper.report.story_lines import StoryLine
 from invite_sweeper.shutdown import StopRequest, handle_signals
 from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.organization import AtlasOrganization

@@ -37,7 +37,7 @@ from invite_sweeper.report.notify import Notified, notify
 from invite_sweeper.report.readback import RecordedRun, result_json
 from invite_sweeper.report.receivers import RunMessage
 from invite_sweeper.report.sending import LIMIT_S
-from invite_sweeper.report.story import advisor_of, errors_of, tell
+from invite_sweeper.report.story import advisor_of, errors_of, story_of
 from invite_sweeper.sweep.guards import check_plan
 from invite_sweeper.sweep.run import run_sweep
 from invite_sweeper.sweep.steps import SeenAnnouncements
@@ -344,8 +344,8 @@ async def _notify(
             session.log.warning(delivery.warning)
     message = RunMessage(
         record,
-        tell(record, advisor),
-        tell(record.without_people(), advisor),
+        story_of(record, advisor),
+        story_of(record.without_people(), advisor),
         finished_at,
         run.rows,
         waiting,

@@ -15,7 +15,8 @@ from invite_sweeper.audit.events import RunStarted
 from invite_sweeper.endings import Advisor
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import parse_timestamp, rfc3339
-from invite_sweeper.report.story import StoryLine, describe_instant, display_text
+from invite_sweeper.report.story_lines import StoryLine
+from invite_sweeper.report.wording import describe_instant, display_text
 from invite_sweeper.sweep.guards import why_expired, why_used
 
 

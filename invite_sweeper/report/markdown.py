@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import Final
 
 from invite_sweeper.report.page import DOUBT, Page
-from invite_sweeper.report.story import StoryLine
+from invite_sweeper.report.story_lines import StoryLine
 from invite_sweeper.report.tables import Table
 from invite_sweeper.text import escape_unprintable, split_command
 

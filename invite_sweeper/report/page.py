@@ -29,15 +29,8 @@ from invite_sweeper.report.nights import (
 from invite_sweeper.report.period import find_period
 from invite_sweeper.report.period_reader import PeriodReader
 from invite_sweeper.report.readback import RecordedRun
-from invite_sweeper.report.story import (
-    Attention,
-    Story,
-    StoryLine,
-    describe_instant,
-    display_text,
-    tell,
-    tell_verification,
-)
+from invite_sweeper.report.story import Attention, Story, story_of
+from invite_sweeper.report.story_lines import StoryLine
 from invite_sweeper.report.tables import (
     Table,
     ages_table,
@@ -46,6 +39,8 @@ from invite_sweeper.report.tables import (
     period_tables,
     unread_table,
 )
+from invite_sweeper.report.verification import story_of_verification
+from invite_sweeper.report.wording import describe_instant, display_text
 from invite_sweeper.text import ATLAS_ID, escape_unprintable, pluralize, split_command
 
 DOUBT: Final = "The log is damaged: what follows comes from it and may be wrong."
@@ -148,8 +143,8 @@ def read_page(
             hint=f"Name another period with --since and --until; list the runs: "
             f"{advisor.list_runs()}",
         )
-    log = tell_verification(found, folder)
-    story = tell(newest, advisor)
+    log = story_of_verification(found, folder)
+    story = story_of(newest, advisor)
     is_damaged = found.verdict is Verdict.DAMAGED
     nights = tuple(nights_of(runs.runs, period, runs.first)) if len(runs.runs) > 1 else ()
     attention = tuple(_attention(runs, newest, story, log, found, advisor))
@@ -297,7 +292,7 @@ def _last_sweep(runs: PeriodReader, advisor: Advisor) -> Iterator[Attention]:
         return
     if status_of(last.exit_code) is Status.DONE:
         return
-    story = tell(last, advisor)
+    story = story_of(last, advisor)
     messages = [f"{story.headline.label}: {story.headline.text}"]
     advice = ""
     for attention in story.attention:

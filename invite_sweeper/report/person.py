@@ -16,7 +16,7 @@ from invite_sweeper.audit.person import HistoryLine
 from invite_sweeper.models import Invitation, ListUnreadable, parse_timestamp
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.report.rows import place_name
-from invite_sweeper.report.story import display_text
+from invite_sweeper.report.wording import display_text
 from invite_sweeper.sweep.selection import describe_keep_reason
 from invite_sweeper.text import organization_label
 

@@ -34,7 +34,7 @@ from invite_sweeper.report.rows import (
     place_name,
     sorted_rows,
 )
-from invite_sweeper.report.story import StoryLine
+from invite_sweeper.report.story_lines import StoryLine
 from invite_sweeper.sweep.selection import describe_keep_reason
 from invite_sweeper.text import escape_unprintable, truncate
 

@@ -14,7 +14,7 @@ from invite_sweeper.audit.events import OutcomeLine, describe_answer
 from invite_sweeper.endings import Style
 from invite_sweeper.models import Invitation, ListUnreadable
 from invite_sweeper.outcomes import Outcome
-from invite_sweeper.report.story import describe_instant, display_text
+from invite_sweeper.report.wording import describe_instant, display_text
 from invite_sweeper.sweep.selection import describe_keep_reason
 from invite_sweeper.text import pluralize
 

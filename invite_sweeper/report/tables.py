@@ -44,7 +44,8 @@ from invite_sweeper.report.rows import (
     row_order,
     text_cell,
 )
-from invite_sweeper.report.story import StoryLine, advisor_of
+from invite_sweeper.report.story import advisor_of
+from invite_sweeper.report.story_lines import StoryLine
 
 
 class Table(NamedTuple):

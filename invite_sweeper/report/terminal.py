@@ -42,14 +42,9 @@ from invite_sweeper.report.rows import (
     place_name,
     sorted_rows,
 )
-from invite_sweeper.report.story import (
-    Attention,
-    Story,
-    StoryLine,
-    advisor_of,
-    describe_instant,
-    tell,
-)
+from invite_sweeper.report.story import Attention, Story, advisor_of, story_of
+from invite_sweeper.report.story_lines import StoryLine
+from invite_sweeper.report.wording import describe_instant
 from invite_sweeper.text import escape_unprintable, organization_label, pluralize
 
 _MAX_ROWS: Final = 50
@@ -119,7 +114,7 @@ def show_question(console: Console, record: RunRecord, advisor: Advisor) -> None
     rows = run_rows.rows.values()
     organizations = {row.organization for row in rows}
     lines = [StoryLine("In", ", ".join(sorted(organizations)))]
-    lines += tell(record, advisor).lines
+    lines += story_of(record, advisor).lines
     owners = sum(row.is_owner for row in rows)
     if owners:
         lines.append(StoryLine("Owners", f"{owners:,} of the stale invitations"))
@@ -135,7 +130,7 @@ def attention_lines(run: RecordedRun, advisor: Advisor) -> Iterator[str]:
 
     Errors are printed by themselves, and so are warnings as they come.
     """
-    story = tell(run.record, advisor)
+    story = story_of(run.record, advisor)
     has_only_errors = all(attention.kind == "error" for attention in story.attention)
     if has_only_errors and run.record.exit_code != ExitCode.PARTIAL:
         return
@@ -213,7 +208,7 @@ def _row_of_run(record: RunRecord) -> tuple[Text, Text]:
     """Return the number, instant and mode of a run, and how it ended."""
     when = describe_instant(record.start.now)
     label = Text(f"{record.file.number}  {when}  {record.mode or 'run'}")
-    headline = tell(record, Advisor()).headline
+    headline = story_of(record, Advisor()).headline
     text = Text.assemble(_label(headline), f"  {headline.text}")
     return label, text
 
@@ -275,7 +270,7 @@ def _run(
         yield Text("")
         command = about.list_run("--event", ListUnreadable.event)
         yield from _rest(len(unread) - len(shown), command)
-    yield from _story(record, tell(record, advisor), width, told)
+    yield from _story(record, story_of(record, advisor), width, told)
 
 
 def _kept(width: int, record: RunRecord, run_rows: RunRows) -> Iterator[RenderableType]:

@@ -14,7 +14,7 @@ from invite_sweeper.report.announcements import WaitingInvitation
 from invite_sweeper.report.page import Page, read_page
 from invite_sweeper.report.readback import RecordedRun, read_rows
 from invite_sweeper.report.receivers import RunMessage
-from invite_sweeper.report.story import advisor_of, tell
+from invite_sweeper.report.story import advisor_of, story_of
 from invite_sweeper.report.terminal import show_question, show_result
 
 ADVISOR = Advisor(policy="policy.yaml")
@@ -56,8 +56,8 @@ def run_message(record: RunRecord, waiting: Sequence[WaitingInvitation] | None =
     """Return what receivers are told about a run that ended a minute after NOW."""
     return RunMessage(
         record,
-        tell(record, ADVISOR),
-        tell(record.without_people(), ADVISOR),
+        story_of(record, ADVISOR),
+        story_of(record.without_people(), ADVISOR),
         NOW + timedelta(minutes=1),
         read_rows(record),
         waiting if waiting is None else tuple(waiting),

@@ -34,7 +34,7 @@ from invite_sweeper.report.markdown import (
     render_markdown,
 )
 from invite_sweeper.report.page import breakable, render_html
-from invite_sweeper.report.story import display_text
+from invite_sweeper.report.wording import display_text
 from invite_sweeper.text import command as command_line
 from invite_sweeper.text import escape_unprintable
 

@@ -35,7 +35,8 @@ from invite_sweeper.report.notify import is_due
 from invite_sweeper.report.page import render_html
 from invite_sweeper.report.readback import RecordedRun, read_rows, result_json
 from invite_sweeper.report.receivers import receiver_of
-from invite_sweeper.report.story import Story, StoryLine, tell
+from invite_sweeper.report.story import Story, story_of
+from invite_sweeper.report.story_lines import StoryLine
 from invite_sweeper.report.terminal import attention_lines, show_result
 
 STORIES = Path(__file__).with_name("stories.txt")
@@ -86,7 +87,7 @@ def outputs(record, directory):
 
 
 def test_every_output_has_the_headline_the_lines_and_the_advice(record, directory):
-    story, found = tell(record, ADVISOR), outputs(record, directory)
+    story, found = story_of(record, ADVISOR), outputs(record, directory)
     for line in (story.headline, *story.lines, *story.organizations):
         for name, text in found.items():
             assert words(line.label) in text, name
@@ -117,12 +118,12 @@ def test_every_output_has_the_headline_the_lines_and_the_advice(record, director
     ],
 )
 def test_headline_says_what_was_not_read_again_and_who_stays_invited(directory, counts, said):
-    story = tell(recorded(run(**counts), directory), ADVISOR)
+    story = story_of(recorded(run(**counts), directory), ADVISOR)
     assert story.headline.text.startswith(f"{said} · ")
 
 
 def test_quiet_names_what_stderr_does_not_and_is_silent_after_a_good_run(record):
-    story = tell(record, ADVISOR)
+    story = story_of(record, ADVISOR)
     quiet = "\n".join(attention_lines(RecordedRun(record), ADVISOR))
     for each in story.attention:  # errors and warnings are on stderr by themselves
         assert (each.text in quiet) == (each.kind == "reason")
@@ -141,7 +142,7 @@ def test_numbers_are_the_same_in_json_webhook_metrics_and_question(record, tmp_p
     every = [sample for family in families for sample in family.samples]
     samples = {each.name: each.value for each in every if len(each.labels) == 1}
     result = json.loads(to_json(result_json(record, read_rows(record))))
-    story = tell(record, ADVISOR)
+    story = story_of(record, ADVISOR)
     sent = json.loads(message("webhook", record))
     for name in COUNTS:
         assert result[name] == sent[name]
@@ -211,7 +212,7 @@ def test_whom_a_dry_run_would_announce_is_named_with_the_day_and_the_rest_by_a_c
 @pytest.mark.parametrize(("width", "between"), [(60, "\n    "), (140, "  +")])
 def test_text_of_an_organization_is_beside_its_name_or_below_it(directory, width, between):
     record = recorded(SCENES["three organizations"], directory)
-    for each in tell(record, ADVISOR).organizations:
+    for each in story_of(record, ADVISOR).organizations:
         line = f"  {re.escape(each.label)}{between}{re.escape(each.text)}\n"
         assert re.search(line, on_terminal(record, width))
 
@@ -224,7 +225,7 @@ def test_stories_are_as_they_were_reviewed(tmp_path):
     parts, seen = [], ()
     for number, name in enumerate(SCENES):
         record = recorded(SCENES[name], AuditDirectory(tmp_path / str(number)))
-        story = tell(record, ADVISOR)
+        story = story_of(record, ADVISOR)
         parts.append(f"== {name}\n{as_text(story, seen)}")
         seen = seen or story.lines
     text = "\n".join(parts)
@@ -248,7 +249,7 @@ def as_text(story: Story, seen: tuple[StoryLine, ...]) -> str:
 def test_dry_run_that_was_killed_has_no_outcomes_and_its_advice_is_another_plan(tmp_path):
     scene = Run((planned(1), planned(2)), None, started(mode="dry-run"))
     record = recorded(scene, AuditDirectory(tmp_path))
-    story = tell(record, ADVISOR)
+    story = story_of(record, ADVISOR)
     text = " ".join(message for item in story.attention for message in item.messages)
     assert "outcome" not in text + story.headline.text
     assert story.headline.text.startswith(f"{record.planned} planned so far")

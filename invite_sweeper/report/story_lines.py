@@ -1,0 +1,188 @@
+"""The lines of a story: what a run saw and did, a label and a text each.
+
+Every number has a name, and where a line can mislead, such as where lists were not read or a limit
+left some for later, the line says so.
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from typing import Final, NamedTuple
+
+from invite_sweeper.audit.events import Forecast, PlanChanges, RunFinished
+from invite_sweeper.audit.record import RunRecord
+from invite_sweeper.endings import Reason, Style, WarningCode
+from invite_sweeper.models import Source
+from invite_sweeper.report.wording import describe_instant
+from invite_sweeper.sweep.selection import describe_keep_reason
+from invite_sweeper.text import (
+    describe_duration,
+    escape_unprintable,
+    pluralize,
+    shorten_list,
+)
+
+NOT_ALL_READ: Final = "the lists were not all read"
+_LONG_S: Final = 120
+_MAX_RUNS: Final = 3
+
+
+class StoryLine(NamedTuple):
+    """One line: a label, a text, and the role of the label's colour."""
+
+    label: str
+    text: str
+    style: Style = "plain"
+
+
+def run_lines(run: RunRecord, end: RunFinished) -> Iterator[StoryLine]:
+    """Yield what a run saw and did.
+
+    Args:
+        end: The last line of the run.
+    """
+    if run.mode != "restore":
+        yield from _decision_lines(end)
+    if end.recovered:
+        deletions = pluralize(end.recovered, "deletion")
+        text = f"{deletions} that an interrupted run left without an outcome"
+        yield StoryLine("Recovered", text)
+    if end.sources_retired:
+        lists = ", ".join(map(escape_unprintable, end.sources_retired))
+        style: Style = "bad" if Reason.RETIRED_SOURCE in end.reasons else "plain"
+        yield StoryLine("Retired", f"Atlas no longer serves these lists: {lists}", style)
+    if len(end.organizations) == 1:  # several have them in their own lines
+        seats = end.organizations[0].seats
+        if seats is not None:
+            yield StoryLine("People", str(seats))
+    yield from which_run(run)
+    yield StoryLine("Time", _time(end))
+
+
+def which_run(run: RunRecord) -> Iterator[StoryLine]:
+    """Yield which run it was, and why or for whom the operator started it."""
+    yield run_line(run)
+    if run.start.reason is not None:
+        yield StoryLine("Reason", escape_unprintable(run.start.reason))
+
+
+def run_line(run: RunRecord) -> StoryLine:
+    """Return the number, id and instant of a run, and which runs or plan it goes back to."""
+    start = run.start
+    parts = [f"{run.file.number}"] if run.file.number else []
+    parts += [run.run_id, describe_instant(start.now)]
+    if start.plan_sha256 is not None:
+        parts.append(f"of the plan {start.plan_sha256}")
+    if start.restored_runs:
+        parts.append(f"undoes {shorten_list(start.restored_runs, _MAX_RUNS)}")
+    return StoryLine("Run", ", ".join(parts))
+
+
+def _decision_lines(end: RunFinished) -> Iterator[StoryLine]:
+    """Yield what a sweep or dry run read, and what the policy decides about it."""
+    yield StoryLine("Seen", _seen(end))
+    yield StoryLine("Stale", describe_stale(end))
+    if end.forecast is not None:
+        yield StoryLine("Forecast", _forecast(end.forecast))
+    if end.kept:
+        yield StoryLine("Kept", _kept(end))
+    for warning in end.warnings:
+        if warning.code == WarningCode.NOTICE:
+            yield StoryLine("Notice", escape_unprintable(warning.message))
+    if end.changes is not None:
+        yield StoryLine("Changes", _changes(end.changes))
+
+
+def _seen(end: RunFinished) -> str:
+    """Return how many invitations a run saw and where, and what it could not read."""
+    invitations = pluralize(end.invitations_seen, "invitation")
+    projects = pluralize(end.projects_seen, "project")
+    if not end.plan_made and not end.projects_seen and not end.invitations_seen:
+        return "nothing: no list was read"
+    if not end.plan_made:
+        return f"{invitations}; the lists of {projects} were not all read"
+    where = projects
+    sources = map(Source, end.invitations_by_source)
+    if any(source.is_organization_level for source in sources):
+        read = sum(organization.plan_made for organization in end.organizations)
+        where += f" and {pluralize(read, 'organization')}"
+    parts = [f"{invitations} in {where}"]
+    if end.projects_unreadable:
+        parts.append(f"{pluralize(end.projects_unreadable, 'list')} not read")
+    if end.projects_gone:
+        parts.append(f"{pluralize(end.projects_gone, 'project')} deleted since it was listed")
+    return ", ".join(parts)
+
+
+def describe_stale(end: RunFinished) -> str:
+    """Return how many are stale, and where limits leave some for later, how many go when.
+
+    Both numbers have a name: "186: 10 now, 176 later (100 of 100 used until …; about 19 nights)".
+    """
+    if not end.stale:
+        return "none" if end.plan_made else f"unknown: {NOT_ALL_READ}"
+    if not end.plan_made:
+        return f"{end.stale:,}; {NOT_ALL_READ}"
+    if not end.trimmed:
+        return f"{end.stale:,}"
+    why = []
+    if end.limit_free_at is not None:
+        used = f"{end.deleted_before:,} of {end.max_deletions:,} used"
+        why.append(f"{used} until {describe_instant(end.limit_free_at)}")
+    if end.nights_left is None:
+        why.append("a limit never lets all of them go")
+    else:
+        why.append(f"about {pluralize(end.nights_left, 'night')}")
+    return f"{end.stale:,}: {end.planned:,} now, {end.trimmed:,} later ({'; '.join(why)})"
+
+
+def _forecast(forecast: Forecast) -> str:
+    """Return what becomes stale soon, by the policy's rules."""
+    week = forecast.stale_within_7d
+    month = forecast.stale_within_30d
+    return f"{week:,} more become stale within 7 days, {month:,} within 30"
+
+
+def _kept(end: RunFinished) -> str:
+    """Return how many are kept and why, the most frequent reason first."""
+    reasons = sorted(end.kept_by_reason)
+    # Sorting is stable: reasons that are equally frequent stay in alphabetical order.
+    reasons.sort(key=lambda reason: end.kept_by_reason[reason], reverse=True)
+    parts = [f"{end.kept_by_reason[reason]:,} {describe_keep_reason(reason)}" for reason in reasons]
+    return f"{end.kept:,}: {', '.join(parts)}"
+
+
+_EARLIER: Final[Mapping[str, str]] = {
+    "still_stale": "stale already then",
+    "deleted": "deleted",
+    "no_longer_stale": "no longer stale",
+    "not_read": "in lists that one of the two runs did not read",
+}
+"""The words behind the counts of `PlanChanges` about what was planned before."""
+
+
+def _changes(changes: PlanChanges) -> str:
+    """Return what is new since the last whole plan, and what became of what it listed.
+
+    A plan that a limit trimmed is not whole, so after such nights an earlier one is compared.
+    """
+    new = f"{changes.new:,} new" if changes.new else "nothing new"
+    text = f"{new} since the last whole plan, of {describe_instant(changes.now)}"
+    parts = []
+    for name, words in _EARLIER.items():
+        count = getattr(changes, name)
+        if count:
+            parts.append(f"{count:,} {words}")
+    return f"{text}; {', '.join(parts)}" if parts else text
+
+
+def _time(end: RunFinished) -> str:
+    """Return how long a run took, and how many requests it sent."""
+    took = f"{end.duration_s:.1f} s"
+    if end.duration_s >= _LONG_S:
+        took = describe_duration(timedelta(seconds=end.duration_s))
+    parts = [took, pluralize(end.requests, "request")]
+    if end.retries:
+        parts.append(pluralize(end.retries, "retry", "retries"))
+    if end.rate_limited:
+        parts.append(f"{end.rate_limited:,} rate-limited")
+    return ", ".join(parts)

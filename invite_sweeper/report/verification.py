@@ -1,0 +1,79 @@
+"""The verification of an audit log as a story: sound, unfinished or damaged, and what to do."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from invite_sweeper.audit import Verdict, Verification
+from invite_sweeper.audit.intents import Recovered, Unfinished
+from invite_sweeper.endings import DAMAGED_ADVICE, UNFINISHED_ADVICE
+from invite_sweeper.report.story import Attention, Story, describe_recovery
+from invite_sweeper.report.story_lines import StoryLine
+from invite_sweeper.text import escape_unprintable, plural_form, pluralize, shorten_list
+
+_MAX_COPIES: Final = 3
+
+
+def story_of_verification(found: Verification, folder: Path | None = None) -> Story:
+    """Return what a verification found, as a story: headline, lines, and what needs attention.
+
+    Args:
+        folder: Files in it are named without it.
+    """
+    if found.damage is not None:
+        return _story_of_damage(found.damage, folder)
+    lines = (StoryLine("Last hash", found.last_hash), *_recovered(found), *_missing(found))
+    if found.expected_at is not None:
+        expected = escape_unprintable(f"that of {found.expected_at}")
+        lines = (StoryLine("Expected hash", expected), *lines)
+    if found.verdict is Verdict.SOUND:
+        return Story(StoryLine("Sound", _intact(found), "good"), lines, (), ())
+    left_open = tuple(_left_open(found))
+    headline = StoryLine("Unfinished", " ".join(left_open), "warning")
+    attention = Attention("Runs left something open", left_open, UNFINISHED_ADVICE)
+    chain = StoryLine("Chain", _intact(found))
+    return Story(headline, (chain, *lines), (), (attention,))
+
+
+def _story_of_damage(damage: str, folder: Path | None) -> Story:
+    text = damage if folder is None else damage.replace(f"{folder}/", "")
+    headline = StoryLine("Damaged", escape_unprintable(text), "bad")
+    attention = Attention("The audit log does not verify", (), DAMAGED_ADVICE)
+    return Story(headline, (), (), (attention,))
+
+
+def _intact(found: Verification) -> str:
+    """Return how many lines of how many runs are intact, and from which run on."""
+    text = f"{pluralize(found.lines, 'line')} of {pluralize(found.files, 'run')}"
+    if found.first_run is not None and found.first_run > 1:  # earlier files were moved away
+        text += f", from run {found.first_run} on"
+    return f"{text}."
+
+
+def _recovered(found: Verification) -> Iterator[StoryLine]:
+    for run in found.recovered:
+        text = f"Run {_run_name(run)} was killed; {describe_recovery(run)}."
+        yield StoryLine("Recovered", escape_unprintable(text))
+
+
+def _missing(found: Verification) -> Iterator[StoryLine]:
+    if found.head_missing:
+        yield StoryLine("HEAD", "It is missing: later files may be missing, too.")
+    if found.missing_policies:
+        copies = [f"policies/{sha256}.yaml" for sha256 in found.missing_policies]
+        yield StoryLine("Missing", shorten_list(copies, _MAX_COPIES))
+
+
+def _left_open(found: Verification) -> Iterator[str]:
+    """Yield a sentence for each run that left something open."""
+    for run in found.unfinished:
+        text = " was killed"
+        if run.intents:
+            noun = "invitation" if run.mode == "restore" else "deletion"
+            have = plural_form(run.intents, "has", "have")
+            text = f": {pluralize(run.intents, noun)} {have} no outcome"
+        yield escape_unprintable(f"Run {_run_name(run)}{text}.")
+
+
+def _run_name(run: Unfinished | Recovered) -> str:
+    return f"{run.run} ({run.run_id})" if run.run else run.file

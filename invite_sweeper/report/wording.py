@@ -1,0 +1,97 @@
+"""Words that several outputs share: names, instants, and what became of invitations as counts."""
+
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple
+
+from invite_sweeper.counts import Counts
+from invite_sweeper.models import parse_timestamp
+from invite_sweeper.redaction import SECRETS
+from invite_sweeper.text import escape_unprintable, plural_form, pluralize, truncate
+
+_MAX_NAME_LENGTH: Final = 120
+
+
+def display_text(value: str | None) -> str:
+    """Return a name as it is shown: without secrets, truncated, unprintable characters escaped."""
+    return escape_unprintable(truncate(SECRETS.redact_field(value or ""), _MAX_NAME_LENGTH))
+
+
+def describe_instant(text: str) -> str:
+    """Return an instant of the log to the minute."""
+    instant = parse_timestamp(text)
+    return f"{instant:%Y-%m-%d %H:%M} UTC" if instant is not None else "an unknown time"
+
+
+_DELETIONS: Final[Mapping[str, str]] = {
+    "deleted": "deleted",
+    "already_gone": "already gone",
+    "changed": "changed since the list was read, nothing sent",
+    "accepted_before": "accepted before the deletion, nothing sent",
+    "accepted_during": "accepted during the deletion and removed",
+    "failed": "failed",
+    "unknown": "without a response",
+    "skipped": "skipped",
+}
+"""The words behind the number of each outcome, in the order in which they are shown."""
+
+
+def describe_deletions(counts: Counts) -> str:
+    """Return what became of the deletions, which were not read again, and who stays invited."""
+    parts = list(_describe_deleted(counts))
+    for outcome, words in _DELETIONS.items():
+        count = getattr(counts, outcome)
+        if count and outcome != "deleted":
+            parts.append(f"{count:,} {words}")
+    text = ", ".join(parts)
+    if counts.still_invited:
+        stay = plural_form(counts.still_invited, "stays", "stay")
+        text += f"; {counts.still_invited:,} {stay} invited to the organization"
+    return text
+
+
+def _describe_deleted(counts: Counts) -> Iterator[str]:
+    if counts.still_invited:
+        yield f"{counts.deleted:,} deleted from their projects"
+    elif counts.deleted:
+        yield f"{counts.deleted:,} deleted"
+    if counts.not_verified:
+        is_all = counts.not_verified == counts.deleted
+        yield "not verified" if is_all else f"{counts.not_verified:,} not verified"
+
+
+def describe_recorded_deletions(outcomes: Mapping[str, int]) -> str:
+    """Return what the lines of a killed run say of its deletions; empty without an outcome."""
+    parts = []
+    for outcome, words in _DELETIONS.items():
+        count = outcomes.get(outcome, 0)
+        if count:
+            parts.append(f"{count:,} {words}")
+    return ", ".join(parts)
+
+
+class _Words(NamedTuple):
+    """The words behind a number of invitations: a person may have several."""
+
+    singular: str
+    plural: str
+
+
+_INVITATIONS: Final[Mapping[str, _Words]] = {
+    "restored": _Words("invitation sent again", "invitations sent again"),
+    "active": _Words("active membership at once", "active memberships at once"),
+    "already_there": _Words("there already", "there already"),
+    "failed": _Words("failed", "failed"),
+    "unknown": _Words("without a response", "without a response"),
+    "skipped": _Words("skipped", "skipped"),
+}
+"""Outcomes of a restore, in the order in which they are shown."""
+
+
+def describe_restored(counts: Mapping[str, int]) -> str:
+    """Return what became of the invitations of a restore; empty without an outcome."""
+    parts = []
+    for outcome, words in _INVITATIONS.items():
+        count = counts.get(outcome, 0)
+        if count:
+            parts.append(pluralize(count, words.singular, words.plural))
+    return ", ".join(parts)
