@@ -88,8 +88,9 @@ def casefold_lookalike(name: str) -> str:
 
     Source: UAX #44, `Default_Ignorable_Code_Point`; RFC 3492 for punycode.
     """
-    if len(name) > _MAX_LOOKALIKE_LENGTH or _PLAIN_NAME.fullmatch(name):
-        return casefold_visible(name)
+    folded = casefold_visible(name)
+    if len(name) > _MAX_LOOKALIKE_LENGTH or _is_plain(name, folded):
+        return folded
     text = _visible(normalize("NFKC", name)).strip()
     local_part, at, domain = text.rpartition("@")
     domain = domain.replace("\u3002", ".")  # the full stop of Chinese and Japanese
@@ -102,8 +103,11 @@ def casefold_lookalike(name: str) -> str:
 
 
 _MAX_LOOKALIKE_LENGTH = 4096
-_PLAIN_NAME = re.compile(r"(?i)(?!.*xn--)[ -~]*(?<!\.)")
-"""Most names: printable ASCII without punycode and closing dot, the same in each form."""
+
+
+def _is_plain(name: str, folded: str) -> bool:
+    """Return whether a name is the same in each form, as most are: no punycode, no closing dot."""
+    return name.isascii() and name.isprintable() and "xn--" not in folded and not name.endswith(".")
 
 
 def _visible(text: str) -> str:

@@ -372,8 +372,8 @@ MUTANTS = r"""
 -warnings=warnings, removed_members=())
 +warnings=warnings)
 ? tests/unit/sweep/test_sweep.py -k scope
-= the population of another scope is not compared: audit/history.py
--readings = self._readings.get((base_url, None), {}) | same
+= the population of another scope is not compared: audit/population.py
+-readings = self._readings.get(None, {}) | same
 +readings = same
 ? tests/commands/test_intent_first.py
 = the intent comes after the DELETE: sweep/executor.py
@@ -410,8 +410,8 @@ MUTANTS = r"""
 -for deletion in self._sent.values() if deletion.instant > since)
 +for deletion in ())
 = an intent without an outcome does not count within the period: audit/history.py
--            self._add_sent(run, intent)
-+            pass
+-                self._add_sent(run, intent)
++                pass
 = only what was deleted counts within the period: audit/history.py
 -event.attempts > 0 and outcome not in _NOTHING_SENT:
 +event.attempts > 0 and outcome == Outcome.DELETED:
@@ -524,8 +524,8 @@ MUTANTS = r"""
 -username={quote(username, safe='')}
 +username={username}
 ? tests/commands/test_twenty_nights.py
-= what a sweep ended is missed by the next night: audit/history.py
--read.entries - expired_by(read.expiring, today) - gone[base_url, key]
+= what a sweep ended is missed by the next night: audit/population.py
+-read.entries - expired_by(read.expiring, today) - ended[key]
 +read.entries - expired_by(read.expiring, today)
 ? tests/api/test_user_removal.py
 = another person under an id is no reason: atlas/deleter.py
@@ -571,11 +571,11 @@ MUTANTS = r"""
 +    last = "9999-12-31"
 ? tests/unit/sweep/test_nights_after.py tests/unit/audit/test_history.py
 = an intent that failed counts as missing: audit/history.py
--elif opened is not None or outcome not in _NOT_ENDED:
+-elif had_intent or outcome not in _NOT_ENDED:
 +elif outcome not in _NOT_ENDED:
 = the clock of each line decides what counts within the period: audit/history.py
--            self._sent[key] = SentDeletion(run.began_at, request.scope_id)
-+            self._sent[key] = SentDeletion(datetime.now(UTC), request.scope_id)
+-        self._sent[key] = SentDeletion(run.began_at, request.scope_id)
++        self._sent[key] = SentDeletion(datetime.now(UTC), request.scope_id)
 ? tests/commands/test_protected_invitations.py
 = the oracle meets projects that the policy excludes: sweep/scope.py
 -return included and not excluded and has_tags
@@ -707,12 +707,12 @@ MUTANTS = r"""
 +    return len(data) > MAX_VALUE_LENGTH or SECRETS.redact(text) is text
 ? tests/unit/audit/test_verify.py
 = a line that does not follow is read: audit/reader.py
--                    header.prev != self.last_hash
+-                    header.prev != before.hash
 -                    or header.seq != number
 +                    header.seq != number
 = a last line that was changed is sound: audit/reader.py
--if not seal_holds(raw):
-+if raw is None:
+-if not seal_holds(line.raw):
++if line.raw is None:
 = a file that HEAD does not describe is sound: audit/reader.py
 -if known != self.last_hash:
 +if known != self.last_hash and self.number < 0:
@@ -721,8 +721,8 @@ MUTANTS = r"""
 -first = max(0, min(first, len(files) - MIN_RUNS))
 +first = max(0, first)
 = a deletion of long ago is a bounce: audit/history.py
--        if not run.is_old:
-+        if True:
+-        if run.is_old:
++        if False:
 ? tests/unit/audit/test_log.py
 = a full disk is not noticed: audit/log.py
 -        self._fail_on_error(partial(os.fsync, self._fd))

@@ -3,7 +3,6 @@
 from invite_sweeper.audit.chain import is_recordable
 from invite_sweeper.audit.directory import AuditDirectory
 from invite_sweeper.audit.history import (
-    CompleteRun,
     HeldAnnouncement,
     History,
     LastPlan,
@@ -11,6 +10,7 @@ from invite_sweeper.audit.history import (
     PlanScope,
 )
 from invite_sweeper.audit.log import AuditLog, check_written_plan
+from invite_sweeper.audit.population import CompleteRun
 from invite_sweeper.audit.reader import LogReader, RunFile, SavedPlan, read_plan
 from invite_sweeper.audit.record import RunRecord
 from invite_sweeper.audit.search import LineFilter

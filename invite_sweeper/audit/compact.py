@@ -13,16 +13,12 @@ from collections import Counter
 from collections.abc import Collection, Hashable, Mapping
 from datetime import date
 from enum import IntEnum
-from typing import Final, TypeAlias
+from typing import Final
 
-from invite_sweeper.models import InvitationKey, ListKey, parse_timestamp
+from invite_sweeper.models import Invitation, InvitationKey, ListKey, parse_timestamp
 
 _SORTED_TOGETHER: Final = 1 << 16
 """Hashes that are sorted at once: sorting makes an object of each for a moment."""
-
-
-ListOf: TypeAlias = tuple[str, ListKey]
-"""The base URL, and the list there."""
 
 
 class HashCounts:
@@ -30,33 +26,31 @@ class HashCounts:
 
     def __init__(self) -> None:
         self._sorted: list[array[int]] = []
-        self._last = array("q")
-        self._taken: Counter[int] = Counter()
+        self._unsorted = array("q")
+        self._taken_off: Counter[int] = Counter()
 
-    def add(self, key: Hashable, times: int = 1) -> None:
+    def add(self, key: Hashable, times: int) -> None:
         """Add a key once; -1 times takes it off again, which is rare."""
         if times < 0:
-            self._taken[hash(key)] += 1
-            return
-        self._last.append(hash(key))
-        if len(self._last) == _SORTED_TOGETHER:
-            self._sort()
+            self._taken_off[hash(key)] += 1
+        else:
+            self._unsorted.append(hash(key))
 
     def count(self, key: Hashable) -> int:
         """Return how often a key was added."""
-        if self._last:
-            self._sort()
-        if not self._sorted:  # as in a new directory
-            return 0
+        self._sort()
         key_hash = hash(key)
         added = 0
         for hashes in self._sorted:
             added += bisect_right(hashes, key_hash) - bisect_left(hashes, key_hash)
-        return added - self._taken[key_hash]
+        return added - self._taken_off[key_hash]
 
     def _sort(self) -> None:
-        self._sorted.append(array("q", sorted(self._last)))
-        self._last = array("q")
+        """Sort what was added since the last question, in parts."""
+        for first in range(0, len(self._unsorted), _SORTED_TOGETHER):
+            part = self._unsorted[first : first + _SORTED_TOGETHER]
+            self._sorted.append(array("q", sorted(part)))
+        del self._unsorted[:]
 
 
 class Fate(IntEnum):
@@ -68,58 +62,55 @@ class Fate(IntEnum):
     """Atlas confirmed that it ended it."""
 
 
-_FATES: Final = len(Fate)
-
-
 class EntryLog:
-    """What runs did to entries of lists, in order, in 16 bytes for each entry."""
+    """What runs did to entries of lists, in order, in 17 bytes for each entry."""
 
     def __init__(self) -> None:
         self._hashes = array("q")
         self._last_days = array("i")  # on which they expire, as ordinals; 0 where none is known
-        self._codes = array("i")  # the number of the list, and the fate
-        self._lists: dict[ListOf, int] = {}
+        self._list_numbers = array("i")
+        self._fates = array("b")
+        self._lists: dict[ListKey, int] = {}
 
     def __len__(self) -> int:
         """Return how many entries were added: the position of the next one."""
         return len(self._hashes)
 
-    def add(self, base_url: str, key: InvitationKey, fate: Fate, expires_at: str | None) -> None:
-        """Add what a run did to an entry of a list.
+    def add(self, invitation: Invitation, fate: Fate) -> None:
+        """Add what a run did to each entry of an invitation."""
+        self._add_entry(invitation.key, invitation.expires_at, fate)
+        for entry in invitation.entries:
+            self._add_entry(entry.key(invitation.org_id), entry.expires_at, fate)
 
-        Args:
-            expires_at: Of the entry, as Atlas sent it.
-        """
+    def _add_entry(self, key: InvitationKey, expires_at: str | None, fate: Fate) -> None:
         expires = parse_timestamp(expires_at)
-        last_day = 0 if expires is None else expires.toordinal()
-        list_number = self._lists.setdefault((base_url, key[:3]), len(self._lists))
         self._hashes.append(hash(key))
-        self._last_days.append(last_day)
-        self._codes.append(list_number * _FATES + fate)
+        self._last_days.append(0 if expires is None else expires.toordinal())
+        self._list_numbers.append(self._lists.setdefault(key[:3], len(self._lists)))
+        self._fates.append(fate)
 
     def deleted_since(self, position: int, keys: Collection[InvitationKey]) -> set[InvitationKey]:
         """Return which of some keys were deleted at a position or later."""
         keys_by_hash = {hash(key): key for key in keys}
         deleted: set[InvitationKey] = set()
         for index in range(position, len(self)):
-            fate = self._codes[index] % _FATES
             entry_hash = self._hashes[index]
-            if fate == Fate.DELETED and entry_hash in keys_by_hash:
+            if self._fates[index] == Fate.DELETED and entry_hash in keys_by_hash:
                 deleted.add(keys_by_hash[entry_hash])
         return deleted
 
-    def ended_since(self, positions: Mapping[ListOf, int], today: date) -> dict[ListOf, int]:
+    def ended_since(self, positions: Mapping[ListKey, int], today: date) -> dict[ListKey, int]:
         """Return how many entries of some lists ended, of each at its position or later.
 
         Those that have expired by today are left out: they are counted as expired. One that several
         runs tried to end counts once.
         """
         wanted = {self._lists[key]: key for key in positions if key in self._lists}
-        hashes_by_list: dict[ListOf, set[int]] = {key: set() for key in positions}
+        hashes_by_list: dict[ListKey, set[int]] = {key: set() for key in positions}
         day = today.toordinal()
         first = min(positions.values(), default=len(self))
         for index in range(first, len(self)):
-            key = wanted.get(self._codes[index] // _FATES)
+            key = wanted.get(self._list_numbers[index])
             if key is None or index < positions[key]:  # before this list was last read
                 continue
             has_expired = 0 < self._last_days[index] <= day

@@ -7,13 +7,13 @@ hashes and counts, of runs nothing but what a later one asks for.
 """
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from typing import Final, NamedTuple, TypeAlias
 
-from invite_sweeper.audit.compact import EntryLog, Fate, HashCounts
+from invite_sweeper.audit.compact import Fate, HashCounts
 from invite_sweeper.audit.directory import AuditDirectory
 from invite_sweeper.audit.events import (
     Announced,
@@ -26,17 +26,15 @@ from invite_sweeper.audit.events import (
     RunFinished,
     RunStarted,
     announcement_key,
-    expired_by,
 )
+from invite_sweeper.audit.population import CompleteRun, Population
 from invite_sweeper.audit.reader import ChainLine, FileChain, LogReader, RunFile
 from invite_sweeper.audit.record import RunRecord
 from invite_sweeper.endings import COMPLETE_EXIT_CODES, ExitCode, Status, status_of
 from invite_sweeper.models import (
     Invitation,
     InvitationKey,
-    ListKey,
     Source,
-    UserKey,
     parse_timestamp,
 )
 from invite_sweeper.outcomes import Outcome
@@ -53,27 +51,12 @@ _APPLIED_CODES: Final = frozenset({ExitCode.DONE, ExitCode.PARTIAL})
 _NOTHING_SENT: Final = frozenset({Outcome.SKIPPED, Outcome.CHANGED, Outcome.ACCEPTED_BEFORE})
 _NOT_ENDED: Final = frozenset({Outcome.SKIPPED, Outcome.CHANGED, Outcome.FAILED})
 """Outcomes that ended nothing, where no intent says that a request may have been sent."""
-_GONE: Final = frozenset({Outcome.DELETED, Outcome.ALREADY_GONE})
-_NEEDED: Final = frozenset(
+_PLANNED: Final = Planned.event
+_INTENT: Final = Intent.event
+_DECODED: Final = frozenset(
     kind.event for kind in (RunStarted, Announced, AnnouncementEnded, OutcomeLine, RunFinished)
 )
-"""Events that a run decodes, and intents that stay open; of the others only the chain counts."""
-
-
-class _ListRead(NamedTuple):
-    """What a list had when it was last read.
-
-    Attributes:
-        position: In the log of entries, then.
-        expiring: How many entries reach their `expires_at` on each day.
-    """
-
-    entries: int
-    position: int
-    expiring: Mapping[str, int]
-
-
-_Lists: TypeAlias = dict[ListKey, _ListRead]
+"""Beside these, intents that stay open are decoded; of other lines only the chain counts."""
 
 
 class OpenIntent(NamedTuple):
@@ -101,6 +84,9 @@ class HeldAnnouncement(NamedTuple):
     run_id: str
 
 
+_Announcements: TypeAlias = dict[AnnouncementKey, HeldAnnouncement]
+
+
 class SentDeletion(NamedTuple):
     """A DELETE that counts for the limits.
 
@@ -112,21 +98,6 @@ class SentDeletion(NamedTuple):
 
     instant: datetime
     place: str
-
-
-class CompleteRun(NamedTuple):
-    """What the last complete runs left, the projects by organization.
-
-    Attributes:
-        entries: By list; without those that a run has ended since, or that expired; only lists
-            that have some.
-            Where the last run could not read a list, the number is that of the one before.
-        other_scope: The organizations that only runs with other projects or sources read.
-    """
-
-    projects: Mapping[str, int]
-    entries: Mapping[ListKey, int]
-    other_scope: frozenset[str] = frozenset()
 
 
 class PlanScope(NamedTuple):
@@ -152,35 +123,28 @@ class LastPlan(NamedTuple):
     deleted: frozenset[InvitationKey]
 
 
-class _LastReading(NamedTuple):
-    """What runs of one kind last read of an organization.
-
-    Attributes:
-        by_sweep: Whether it was a sweep; else a dry run.
-        projects: Those that it saw.
-    """
-
-    by_sweep: bool
-    projects: int
-    lists: _Lists
-
-
 class _Run:
     """The run whose file is being read.
 
     Attributes:
-        position: That of the entries that it ended.
+        announcements: Those that hold against its base URL.
+        population: Of its base URL.
+        position: In the log of entries there, before those that the run ended.
         began_at: Its `now`.
+        is_recent: What it sent counts for the limits of the run that asks.
         is_old: It began more than 100 days ago, so that its deletions count for no `max_bounces`.
         opened: Its intents without an outcome so far, by their bytes about the invitation. They
             are decoded only if they stay open: nearly all have an outcome with the same bytes.
         resolved: The keys of outcomes that belong to no intent with the same bytes.
     """
 
-    def __init__(self, record: RunRecord, position: int) -> None:
+    def __init__(self, record: RunRecord) -> None:
         self.record = record
-        self.position = position
+        self.announcements: _Announcements = {}
+        self.population = Population()
+        self.position = 0
         self.began_at = _UNKNOWN_INSTANT
+        self.is_recent = True
         self.is_old = False
         self.opened: dict[bytes, ChainLine] = {}
         self.resolved: set[InvitationKey] = set()
@@ -212,11 +176,9 @@ class History:
         self._open: dict[tuple[str, InvitationKey], OpenIntent] = {}
         self._sent: dict[tuple[str, InvitationKey], SentDeletion] = {}
         self._plans: dict[PlanScope, tuple[RunFile, int]] = {}
-        self._entries = EntryLog()
-        self._readings: dict[tuple[str, str | None], dict[str, _LastReading]] = {}
-        self._announcements: dict[str, dict[AnnouncementKey, HeldAnnouncement]] = {}  # by base URL
-        self._deletions = HashCounts()  # by organization, place, user
-        self._gone_users = HashCounts()
+        self._populations: defaultdict[str, Population] = defaultdict(Population)  # by base URL
+        self._announcements: defaultdict[str, _Announcements] = defaultdict(dict)  # by base URL
+        self._bounces = HashCounts()  # of deletions by organization, place, user
         self._names: dict[str, str] = {}
         self._sunsets: dict[str, dict[Source, date]] = {}
         self._members: dict[tuple[str, str], dict[str, int]] = {}  # by base URL and mode
@@ -306,15 +268,10 @@ class History:
         places are those of its entries; the highest number counts. Names that look the same are
         one, as for `keep`.
         """
-        org_id, user = entries[0].user_key
-        user = casefold_lookalike(user)
+        org_id = entries[0].org_id
+        user = _bounced_user(entries[0])
         places = {entry.scope_id for entry in entries}
-        counts = [self._deletions.count((org_id, place, user)) for place in places]
-        return max(counts)
-
-    def is_gone(self, user: UserKey) -> bool:
-        """Return whether an invitation of the user was deleted, or was gone when it was to be."""
-        return self._gone_users.count(user) > 0
+        return max(self._bounces.count((org_id, place, user)) for place in places)
 
     def last_plan(self, scope: PlanScope) -> LastPlan | None:
         """Return the last whole plan of a scope, which is read again from its file.
@@ -338,49 +295,15 @@ class History:
         if start is None or end is None:
             return None  # it had both a moment ago
         entries = {key for named in keys.values() for key in named}
-        deleted = frozenset(self._entries.deleted_since(position, entries))
+        ended = self._populations[scope.base_url].ended
+        deleted = frozenset(ended.deleted_since(position, entries))
         return LastPlan(file.run_id, start, end, keys, deleted)
 
     def last_complete(self, scope_sha256: str, base_url: str, today: date) -> CompleteRun | None:
-        """Return what the last complete runs left; None without one.
-
-        This is what the population guard compares a reading with: a list that suddenly has far
-        fewer entries than the program left in it was probably not read to its end, or the
-        credentials see less than they did, and then nothing may be deleted by it. So the numbers
-        are those of a run that read everything, less what runs ended since: their own deletions
-        are no drop, neither those that Atlas confirmed nor those that it may have done. Lists lag
-        behind deletions and answers get lost, so an intent counts whatever its outcome. Nor are
-        entries that have expired, which leave the lists by themselves.
-
-        A run is complete if it ended with exit code 0, 4 or 10: it was neither refused nor
-        stopped. The same holds for each organization in it: one that a guard kept out, or that
-        failed, has the numbers of the run before. A dry run counts until there is a sweep: later,
-        one with `--accept-population` must not become what sweeps are compared with. Runs of
-        another scope count until there is one of this scope: after a change of the policy, the
-        projects that both read can still be compared.
-        """
-        same = self._readings.get((base_url, scope_sha256), {})
-        # None: of any scope. An organization that this scope has read counts as it was read there.
-        readings = self._readings.get((base_url, None), {}) | same
-        if not readings:
+        """Return what the last complete runs left; see `Population.last_complete`."""
+        if base_url not in self._populations:
             return None
-        lists: _Lists = {}
-        for reading in readings.values():
-            lists |= reading.lists
-        # Each list has a position of its own: one that the last run could not read has the number
-        # of an earlier run, and what ended in between is missing in it, too.
-        positions = {(base_url, key): read.position for key, read in lists.items()}
-        gone = self._entries.ended_since(positions, today)
-        left: dict[ListKey, int] = {}
-        for key, read in lists.items():
-            count = read.entries - expired_by(read.expiring, today) - gone[base_url, key]
-            if count > 0:
-                left[key] = count
-        return CompleteRun(
-            projects={org_id: reading.projects for org_id, reading in readings.items()},
-            entries=left,
-            other_scope=frozenset(readings.keys() - same.keys()),
-        )
+        return self._populations[base_url].last_complete(scope_sha256, today)
 
     def sunsets(self, base_url: str) -> dict[Source, date]:
         """Return the end of each source as the last runs against a base URL recorded it."""
@@ -408,17 +331,22 @@ class History:
 
     def _add_run(self, chain: FileChain) -> None:
         """Add a run: what it read counts before what it ended, which its last line says late."""
-        run = _Run(RunRecord(chain.file), len(self._entries))
-        self.last = run.record
-        self.run_ids.append(run.record.run_id)
+        record = RunRecord(chain.file)
+        run = _Run(record)
+        self.last = record
+        self.run_ids.append(record.run_id)
         for line in chain:
             name = line.header.event
-            if name == Intent.event:
+            if name == _PLANNED:
+                record.planned += 1
+            elif name == _INTENT:
                 run.opened[_fields(line.raw)] = line
-            elif name == Planned.event:
-                run.record.planned += 1
-            elif name in _NEEDED and (event := chain.decode(line)) is not None:
-                self._add(run, line, event)
+            elif name in _DECODED:
+                event = chain.decode(line)
+                if isinstance(event, OutcomeLine):
+                    self._add_outcome(run, line, event)
+                elif event is not None:
+                    self._add(run, line, event)
         for line in run.opened.values():
             intent = chain.decode(line)
             if isinstance(intent, Intent):
@@ -427,23 +355,26 @@ class History:
     def _add(self, run: _Run, line: ChainLine, event: Event) -> None:
         record = run.record
         match event:
-            case OutcomeLine(recovers=None):
-                self._add_outcome(run, line, event)
-            case OutcomeLine():
-                self._add_recovered(event)
             case Announced() | AnnouncementEnded():
-                self._add_announcement(record, event)
+                self._add_announcement(run, event)
             case RunStarted():
-                record.start = event
-                run.began_at = parse_timestamp(event.now) or _UNKNOWN_INSTANT
-                since = self._bounced_since
-                run.is_old = since is not None and run.began_at < since
+                self._add_start(run, event)
             case RunFinished():
                 record.end = event
                 record.finished_at = line.header.ts
-                self._add_end(record, event, run.position)
+                self._add_end(run, event)
             case _:
                 pass
+
+    def _add_start(self, run: _Run, start: RunStarted) -> None:
+        """Add the first line of a run."""
+        run.record.start = start
+        run.announcements = self._announcements[start.base_url]
+        run.population = self._populations[start.base_url]
+        run.position = len(run.population.ended)
+        run.began_at = parse_timestamp(start.now) or _UNKNOWN_INSTANT
+        run.is_recent = run.began_at > self._sent_since
+        run.is_old = self._bounced_since is not None and run.began_at < self._bounced_since
 
     def _add_open(self, run: _Run, intent: Intent) -> None:
         """Add an intent that no outcome has the bytes of."""
@@ -451,78 +382,60 @@ class History:
         if intent.key not in run.resolved:
             self._open[record.run_id, intent.key] = OpenIntent(record, intent)
         if record.mode != "restore":
-            self._add_entries(record.start.base_url, intent, Fate.ENDED)
-            self._add_sent(run, intent)
+            run.population.ended.add(intent, Fate.ENDED)
+            if run.is_recent:
+                self._add_sent(run, intent)
 
     def _add_sent(self, run: _Run, request: Intent | OutcomeLine) -> None:
-        if run.began_at > self._sent_since:
-            key = run.record.run_id, request.key
-            self._sent[key] = SentDeletion(run.began_at, request.scope_id)
+        key = run.record.run_id, request.key
+        self._sent[key] = SentDeletion(run.began_at, request.scope_id)
 
     def _add_outcome(self, run: _Run, line: ChainLine, event: OutcomeLine) -> None:
-        """Add an outcome of the run's own request."""
-        record = run.record
-        outcome = event.outcome
-        record.count(event)
+        """Add what became of a request of the run, or of one that an earlier run left open."""
+        if event.recovers is not None:
+            self._open.pop((event.recovers, event.key), None)
+            return
+        run.record.count(event)
         opened = run.opened.pop(_fields(line.raw), None)
         if opened is None:
             run.resolved.add(event.key)
-        if record.mode == "restore":
-            return
+        if run.record.mode != "restore":
+            self._add_deletion(run, event, had_intent=opened is not None)
+
+    def _add_deletion(self, run: _Run, event: OutcomeLine, *, had_intent: bool) -> None:
+        """Add what became of a planned deletion of the run."""
+        outcome = event.outcome
         if event.replaces is not None:  # its request was counted with the outcome that it replaces
-            self._add_gone(run, event, event.replaces, times=-1)
-        elif opened is not None and event.attempts > 0 and outcome not in _NOTHING_SENT:
+            if event.replaces == Outcome.DELETED:
+                self._count_bounces(run, event, -1)
+        elif run.is_recent and had_intent and event.attempts > 0 and outcome not in _NOTHING_SENT:
             self._add_sent(run, event)
         if outcome == Outcome.DELETED:
-            self._add_entries(record.start.base_url, event, Fate.DELETED)
-        elif opened is not None or outcome not in _NOT_ENDED:
-            self._add_entries(record.start.base_url, event, Fate.ENDED)
-        self._add_gone(run, event, outcome)
+            run.population.ended.add(event, Fate.DELETED)
+            self._count_bounces(run, event, 1)
+            if run.announcements:
+                run.announcements.pop(announcement_key(event), None)
+        elif had_intent or outcome not in _NOT_ENDED:
+            run.population.ended.add(event, Fate.ENDED)
 
-    def _add_recovered(self, event: OutcomeLine) -> None:
-        """Add what a run found out about a request that an earlier one left open."""
-        sender = self._open.pop((event.recovers or "", event.key), None)
-        if sender is None or sender.run.mode == "restore":
+    def _count_bounces(self, run: _Run, event: OutcomeLine, times: int) -> None:
+        """Count a deletion, once or, where a later outcome counts in its place, -1 times."""
+        if run.is_old:
             return
-        if event.outcome in _GONE:
-            self._gone_users.add(event.user_key)
+        user = _bounced_user(event)
+        for place in _places(event):
+            self._bounces.add((event.org_id, place, user), times)
 
-    def _add_entries(self, base_url: str, request: Intent | OutcomeLine, fate: Fate) -> None:
-        """Add what a request did to each entry of its invitation."""
-        self._entries.add(base_url, request.key, fate, request.expires_at)
-        for entry in request.entries:
-            self._entries.add(base_url, entry.key(request.org_id), fate, entry.expires_at)
-
-    def _add_gone(self, run: _Run, event: OutcomeLine, outcome: str, *, times: int = 1) -> None:
-        """Count an invitation that is gone; -1 times where a later outcome counts in its place."""
-        if outcome not in _GONE:
-            return
-        user_key = event.user_key
-        self._gone_users.add(user_key, times)
-        if outcome != Outcome.DELETED:
-            return
-        if held := self._announcements.get(run.record.start.base_url):
-            held.pop(announcement_key(event), None)
-        if not run.is_old:
-            org_id, name = user_key
-            user = casefold_lookalike(name)
-            places = {event.scope_id}
-            for entry in event.entries:
-                places.add(entry.project_id or org_id)
-            for place in places:
-                self._deletions.add((org_id, place, user), times)
-
-    def _add_announcement(self, record: RunRecord, event: Announced | AnnouncementEnded) -> None:
+    def _add_announcement(self, run: _Run, event: Announced | AnnouncementEnded) -> None:
         """Add or end an announcement; one of a run without a readable instant does not hold."""
-        held = self._announcements.setdefault(record.start.base_url, {})
         key = announcement_key(event)
-        held.pop(key, None)  # a new one comes last
-        instant = parse_timestamp(record.start.now)
-        if isinstance(event, Announced) and instant is not None:
-            held[key] = HeldAnnouncement(event, instant, record.run_id)
+        run.announcements.pop(key, None)  # a new one comes last
+        if isinstance(event, Announced) and run.began_at != _UNKNOWN_INSTANT:
+            run.announcements[key] = HeldAnnouncement(event, run.began_at, run.record.run_id)
 
-    def _add_end(self, record: RunRecord, end: RunFinished, position: int) -> None:
-        """Add what the last line of a run says; `position` is that of the entries that it ended."""
+    def _add_end(self, run: _Run, end: RunFinished) -> None:
+        """Add what the last line of a run says."""
+        record = run.record
         start = record.start
         if record.mode == "sweep" and start.plan_sha256 and end.exit_code in _APPLIED_CODES:
             self._applied.setdefault(start.plan_sha256, record.file)
@@ -540,9 +453,8 @@ class History:
                 self._names[organization.id] = organization.name
         scope = _plan_scope(start, end)
         if scope is not None:
-            self._plans[scope] = record.file, position
-        for org_id, projects in _projects(record).items():
-            self._add_reading(record, end, org_id, projects, position)
+            self._plans[scope] = record.file, run.position
+        run.population.add(record, end, run.position)
 
     def _add_success(self, finished_at: datetime | None) -> None:
         """Add when a run succeeded; the clock of an earlier run may have been ahead."""
@@ -550,27 +462,6 @@ class History:
             return
         if self.last_success is None or finished_at > self.last_success:
             self.last_success = finished_at
-
-    def _add_reading(
-        self, record: RunRecord, end: RunFinished, org_id: str, projects: int, position: int
-    ) -> None:
-        """Add what a complete run read of an organization, for its scope and for any scope.
-
-        The first sweep takes the place of all dry runs, and after it no dry run counts: one with
-        `--accept-population` must not become what sweeps are compared with.
-        """
-        start = record.start
-        is_sweep = start.mode == "sweep"
-        for scope_sha256 in {start.scope_sha256, None}:
-            readings = self._readings.setdefault((start.base_url, scope_sha256), {})
-            before = readings.get(org_id)
-            lists: _Lists = {}
-            if before is not None and before.by_sweep == is_sweep:
-                lists = before.lists
-            elif before is not None and before.by_sweep:
-                continue  # a dry run after a sweep
-            lists = _read_lists(lists, end, org_id, position)
-            readings[org_id] = _LastReading(is_sweep, projects, lists)
 
     def _add_keep_entries(self, base_url: str, end: RunFinished) -> None:
         """Add how many people a run saw behind the keep entries that end; the most count."""
@@ -581,40 +472,19 @@ class History:
                 people[key] = max(people.get(key, 0), entry.people)
 
 
-def _read_lists(before: _Lists, end: RunFinished, org_id: str, position: int) -> _Lists:
-    """Return the lists after a run that read those of an organization; an unread one stays.
-
-    A source that the run did not read stays whole. Of one that it read, only the lists that it
-    could not read stay: the others are as it found them, and gone where they had nothing.
-    """
-    lists = dict(before)
-    for read in end.lists:
-        if read.org_id != org_id:
-            continue
-        source = read.source.value
-        unread = frozenset(read.unread)
-        for key in tuple(lists):
-            if key[:2] == (source, org_id) and key[2] not in unread:
-                del lists[key]
-        counts = read.by_project
-        if read.source.is_organization_level:
-            counts = {org_id: read.entries}
-        for place, count in counts.items():
-            if place not in unread:
-                expiring = read.expiring.get(place, {})
-                lists[source, org_id, place] = _ListRead(count, position, expiring)
-    return lists
+def _bounced_user(invitation: Invitation) -> str:
+    """Return the user as `times_deleted` counts: names that look the same are one."""
+    if invitation.username:
+        return casefold_lookalike(invitation.username)
+    return f"#{invitation.invitation_id}"
 
 
-def _projects(run: RunRecord) -> dict[str, int]:
-    """Return the projects of each organization that a complete run read and no guard kept out."""
-    if run.end is None or run.exit_code not in COMPLETE_EXIT_CODES or run.mode == "restore":
-        return {}
-    projects: dict[str, int] = {}
-    for organization in run.end.organizations:
-        if organization.plan_made and organization.exit_code in COMPLETE_EXIT_CODES:
-            projects[organization.id] = organization.projects_seen - organization.projects_gone
-    return projects
+def _places(invitation: Invitation) -> set[str]:
+    """Return the places of all entries of an invitation."""
+    places = {invitation.scope_id}
+    for entry in invitation.entries:
+        places.add(entry.project_id or invitation.org_id)
+    return places
 
 
 def _plan_scope(start: RunStarted, end: RunFinished) -> PlanScope | None:

@@ -19,13 +19,14 @@ from invite_sweeper.audit.events import (
 )
 from invite_sweeper.audit.reader import ChainLine, FileChain, RunFile
 from invite_sweeper.audit.search import LineFilter
-from invite_sweeper.models import Invitation
+from invite_sweeper.models import Invitation, UserKey
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.text import casefold_visible
 
 Place: TypeAlias = tuple[str, ...]
 """Where a person was deleted: the project or organization, and the user there."""
 _CONFIRMED: Final = frozenset({Outcome.DELETED, Outcome.ACCEPTED_DURING})
+_GONE: Final = frozenset({Outcome.DELETED, Outcome.ALREADY_GONE})
 _MAX_CLOSE: Final = 3
 
 
@@ -158,6 +159,24 @@ def names_of(chain: FileChain) -> Iterator[str]:
         event = chain.decode(line)
         if isinstance(event, Invitation) and event.username:
             yield event.username
+
+
+def users_gone(chain: FileChain) -> Iterator[UserKey]:
+    """Yield the users whose invitations a run deleted, or found gone when it was to delete them.
+
+    Raises:
+        DamagedLog: The file is damaged.
+    """
+    last_outcomes: dict[object, OutcomeLine] = {}
+    for line in chain:
+        if line.header.event != OutcomeLine.event:
+            continue
+        event = chain.decode(line)
+        if isinstance(event, OutcomeLine):
+            last_outcomes[_subject(event, line)] = event
+    for outcome in last_outcomes.values():
+        if outcome.outcome in _GONE:
+            yield outcome.user_key
 
 
 def close_names(terms: Iterable[str], names: Iterable[str]) -> tuple[str, ...]:

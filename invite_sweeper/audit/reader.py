@@ -13,7 +13,7 @@ from typing import IO, Final, NamedTuple, Self, TypeAlias, cast
 
 import msgspec
 
-from invite_sweeper.audit.chain import GENESIS_HASH, line_hash, seal_holds
+from invite_sweeper.audit.chain import GENESIS_HASH, seal_holds
 from invite_sweeper.audit.events import (
     DECODERS,
     Event,
@@ -45,6 +45,7 @@ _LINE_START: Final = b'{"ts":"'
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _NO_LINE: Final = "is not a line of an audit log"
 _HEADER: Final = msgspec.json.Decoder(LineHeader)
+_LAST_EVENT: Final = RunFinished.event
 
 Record: TypeAlias = Mapping[str, object]
 """One parsed line."""
@@ -123,8 +124,9 @@ class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             continued: Hash of the last line of the files before it; "" where it is not known.
         """
         file = chain.file
+        last = chain.last
         if file.name != self.file:
-            if file.number >= self.number and chain.size:
+            if file.number >= self.number and (last is not None or chain.is_torn):
                 raise DamagedFile(
                     file.path,
                     None,
@@ -135,10 +137,10 @@ class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return
         line: int | None
         if self.ended:
-            known = chain.last_hash
-            line = chain.lines or None
-        elif chain.lines:
-            known = chain.prev
+            known = "" if last is None else last.hash
+            line = None if last is None else last.number
+        elif chain.first is not None:
+            known = chain.first.header.prev
             line = 1
         else:  # killed before its first line
             known = continued or self.last_hash
@@ -244,28 +246,28 @@ class FileChain:
         hashed: Whether `sha256` is needed.
 
     Attributes:
-        size: How many bytes were read, decompressed.
-        lines: How many whole lines were read; without any, the next three are "".
-        prev: `prev` of the first line: the hash of the last one of the file before.
-        last_hash: Hash of the last whole line.
-        run_id: Of all lines.
-        finished: Whether the last line is `run_finished`.
         first: The first whole line that was read; None before it.
-        last: The last one.
+        last: The last whole line that was read.
+        finished: Whether the last line is `run_finished`.
+        is_torn: Whether a torn line was skipped.
     """
 
     def __init__(
         self, file: RunFile, continued: Continued | None = None, *, hashed: bool = False
     ) -> None:
         self.file = file
-        self.size = self.lines = 0
-        self.prev = self.last_hash = self.run_id = ""
-        self.finished = False
         self.first: ChainLine | None = None
         self.last: ChainLine | None = None
+        self.finished = False
+        self.is_torn = False
         self._continued = continued
         self._digest = sha256() if hashed else None
         self._left = self._read()
+
+    @property
+    def run_id(self) -> str:
+        """The run id of all lines; "" before the first."""
+        return "" if self.first is None else self.first.header.run_id
 
     @property
     def sha256(self) -> str:
@@ -322,55 +324,55 @@ class FileChain:
         return record
 
     def _read(self) -> Generator[ChainLine, None, None]:
-        with open_log(self.file.path) as file:
-            for number, line in enumerate(iter(partial(file.readline, _MAX_LINE_BYTES), b""), 1):
-                self.size += len(line)
-                if self._digest is not None:
-                    self._digest.update(line)
+        """Yield the lines. A year of nights has a million of them: each takes a few steps alone."""
+        path = self.file.path
+        digest = self._digest
+        before: ChainLine | None = None
+        with open_log(path) as file:
+            for number, data in enumerate(iter(partial(file.readline, _MAX_LINE_BYTES), b""), 1):
+                if digest is not None:
+                    digest.update(data)
                 if self.finished:
-                    raise DamagedFile(
-                        self.file.path, number, f"was added after the end of run {self.run_id}"
-                    )
-                if not line.endswith(b"\n"):
-                    if _is_torn(line):
-                        return
-                    raise DamagedFile(self.file.path, number, _NO_LINE)
+                    raise DamagedFile(path, number, f"was added after the end of run {self.run_id}")
+                if not data.endswith(b"\n"):
+                    if not _is_torn(data):
+                        raise DamagedFile(path, number, _NO_LINE)
+                    self.is_torn = True
+                    return
                 try:
-                    header = _HEADER.decode(line)
+                    header = _HEADER.decode(data)
                 except (ValueError, RecursionError):
-                    raise DamagedFile(self.file.path, number, _NO_LINE) from None
-                raw = line[:-1]
-                # A year of nights has a million lines: nearly all take these few steps alone.
-                if header.event == RunFinished.event:
-                    self._check_last(number, raw)
-                if number == 1:
-                    self._check_first(raw, header)
-                    self.first = ChainLine(1, raw, header, line_hash(raw))
+                    raise DamagedFile(path, number, _NO_LINE) from None
+                raw = data[:-1]
+                line = ChainLine(number, raw, header, sha256(raw).hexdigest())
+                if header.event == _LAST_EVENT:
+                    self._check_last(line)
+                if before is None:
+                    self._check_first(line)
                 elif (
-                    header.prev != self.last_hash
+                    header.prev != before.hash
                     or header.seq != number
-                    or header.run_id != self.run_id
+                    or header.run_id != before.header.run_id
                 ):
-                    raise DamagedFile(self.file.path, number, f"does not follow line {number - 1}")
-                self.lines = number
-                self.last_hash = sha256(raw).hexdigest()  # `line_hash`, without its call
-                self.last = ChainLine(number, raw, header, self.last_hash)
-                yield self.last
+                    raise DamagedFile(path, number, f"does not follow line {number - 1}")
+                self.last = before = line
+                yield line
 
-    def _check_last(self, number: int, raw: bytes) -> None:
+    def _check_last(self, line: ChainLine) -> None:
         """Raise DamagedFile if a `run_finished` does not have its seal.
 
         Before its `prev`, which may be what was changed.
         """
-        if not seal_holds(raw):
-            raise DamagedFile(self.file.path, number, "was changed: its seal does not hold")
+        if not seal_holds(line.raw):
+            what = "was changed: its seal does not hold"
+            raise DamagedFile(self.file.path, line.number, what)
         self.finished = True
 
-    def _check_first(self, raw: bytes, header: LineHeader) -> None:
+    def _check_first(self, line: ChainLine) -> None:
         """Raise DamagedFile if the first line is not that of the next run in the log."""
-        self.prev = header.prev
-        self.run_id = header.run_id
-        if header.event == RunStarted.event and _OF_VERSION_0_1.search(raw):
+        self.first = line
+        header = line.header
+        if header.event == RunStarted.event and _OF_VERSION_0_1.search(line.raw):
             raise OldLog(self.file.path)
         if (header.seq, header.event) != (1, RunStarted.event):
             raise DamagedFile(self.file.path, 1, "is not the first line of a run")
@@ -445,8 +447,8 @@ class LogReader:
         chain.read()
         if self.head is not None:
             self.head.check(chain, self.last_hash)
-        if chain.lines:
-            self.last_hash = chain.last_hash
+        if chain.last is not None:
+            self.last_hash = chain.last.hash
             self._last_name = file.name
 
     def _continued(self) -> Continued | None:

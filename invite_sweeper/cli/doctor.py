@@ -14,6 +14,7 @@ from invite_sweeper.atlas.credentials import CredentialsKind
 from invite_sweeper.atlas.responses import is_permission_error
 from invite_sweeper.audit import History
 from invite_sweeper.audit.events import RunWarning
+from invite_sweeper.audit.person import users_gone
 from invite_sweeper.cli.checks import Checks, DiagnosisResult, OrganizationName, show_checks
 from invite_sweeper.cli.console import run_async, stdout_console, write_json
 from invite_sweeper.cli.options import CONNECTED, RunOptions, SectionedCommand, option, options
@@ -225,7 +226,7 @@ class _Doctor(Checks):
                 self.failed(name, reading.error, result.finished().exit_code)
             elif reading.scope is not None:
                 with self.step("lists", warns=True):  # a sweep has read its own
-                    await self._check_organization(reading, reading.scope, command.history)
+                    await self._check_organization(reading, reading.scope)
         self.organization = None
         return result.readings
 
@@ -277,9 +278,7 @@ class _Doctor(Checks):
             text = f"Within the limits. {seen}; stale {describe_stale(end)}."
             self.add("limits", text)
 
-    async def _check_organization(
-        self, reading: Reading, scope: RunScope, history: History
-    ) -> None:
+    async def _check_organization(self, reading: Reading, scope: RunScope) -> None:
         """Check each list, also those that a sweep does not read, the events and the secret."""
         reader = reading.organization.client.reader
         users: dict[Source, set[UserKey]] = {}  # also of an empty list, if it was read
@@ -308,7 +307,7 @@ class _Doctor(Checks):
             if source not in reading.retired:  # the run has warned
                 self._check_list(source, reading, users, missing)
         self._check_beside(users, Counter(list_.source for list_ in unread))
-        await self._check_events(reading, set().union(*users.values()), history)
+        await self._check_events(reading, set().union(*users.values()))
         expiries = await reader.secret_expiries(reading.id)
         if isinstance(expiries, ListUnreadable):
             self.add("secret", f"Not checked. {expiries.reason}")
@@ -379,7 +378,7 @@ class _Doctor(Checks):
             text += f"; deleting requires {deleting}: only a deletion can prove it."
         self.add(name, text, hint, warns=bool(refused))
 
-    async def _check_events(self, reading: Reading, listed: set[UserKey], history: History) -> None:
+    async def _check_events(self, reading: Reading, listed: set[UserKey]) -> None:
         """Check that each person whom Atlas's events name is in a list, joined or was deleted.
 
         The events are an account of who was invited that does not depend on any list.
@@ -397,7 +396,9 @@ class _Doctor(Checks):
         invited = users_by_kind.get("INVITED_TO_ORG", set())
         joined = (invited - listed) & users_by_kind.get("JOINED_ORG", set())
         rest = invited - listed - joined
-        deleted = {user for user in rest if history.is_gone(user)}
+        deleted: set[UserKey] = set()
+        if rest:
+            deleted = rest.intersection(self._session.recall(users_gone, since=since))
         text = (
             f"Atlas's events of the last {_EVENT_DAYS} days name "
             f"{pluralize(len(invited), 'address', 'addresses')} as invited: "

@@ -258,10 +258,16 @@ class Session:
             self._warn_of_damage(error)
         return history
 
-    def recall(self, read: Callable[[FileChain], Iterable[_T]]) -> Iterator[_T]:
-        """Yield what is read of all runs of the directory; as `look_at_history`, it warns."""
+    def recall(
+        self, read: Callable[[FileChain], Iterable[_T]], *, since: datetime | None = None
+    ) -> Iterator[_T]:
+        """Yield what is read of the runs of the directory; as `look_at_history`, it warns.
+
+        Args:
+            since: What began long before it is left out; None reads all runs.
+        """
         try:
-            reader = self.directory.reader()
+            reader = self.directory.reader() if since is None else self.directory.recent(since)
         except DamagedLog as error:  # HEAD
             self._warn_of_damage(error)
             reader = LogReader(self.directory.files())

@@ -213,11 +213,6 @@ class TestBounces:
         ):
             assert found.times_deleted(*entries) == times
 
-    @pytest.mark.parametrize("result", Outcome)
-    def test_a_user_is_gone_whose_invitation_ended(self, write, result):
-        is_gone = write(*deletion(1, result)).is_gone(invitation(1).user_key)
-        assert is_gone == (result in {"deleted", "already_gone"})
-
 
 def announced(number: int = 1) -> Announced:
     deletable_from = "2026-12-02T01:00:00Z"

@@ -12,9 +12,11 @@ from invite_sweeper.audit.person import (
     last_deletions,
     names_of,
     runs_of,
+    users_gone,
 )
 from invite_sweeper.audit.reader import FileChain
 from invite_sweeper.models import Entry, Source
+from invite_sweeper.outcomes import Outcome
 from invite_sweeper.text import Globs
 
 
@@ -129,3 +131,18 @@ def test_names_are_those_of_planned_people_and_requests(directory):
         "person-1@example.com",
         "person-2@example.com",
     ]
+
+
+@pytest.mark.parametrize("result", Outcome)
+def test_a_user_is_gone_whose_invitation_a_run_deleted_or_found_gone(directory, result):
+    path = write_run(directory, "r1", *deletion(1, result), planned(2), intent(planned(2)))
+    gone = {planned(1).user_key} if result in {"deleted", "already_gone"} else set()
+    assert {*users_gone(FileChain(RunFile.of(path)))} == gone
+
+
+def test_the_last_outcome_of_each_invitation_says_whether_its_user_is_gone(directory):
+    write_run(directory, "r1", planned(1), intent(planned(1)), killed=True)
+    found_gone = outcome(planned(1), "already_gone", recovers="r1")
+    still_listed = outcome(planned(2), "failed", attempts=0, replaces="deleted")
+    path = write_run(directory, "r2", found_gone, *deletion(2), still_listed)
+    assert {*users_gone(FileChain(RunFile.of(path)))} == {planned(1).user_key}

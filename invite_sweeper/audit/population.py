@@ -1,0 +1,171 @@
+"""What complete runs read: the numbers with which the population guard compares a new reading.
+
+A list that suddenly has far fewer entries than the program left in it was probably not read to its
+end, or the credentials see less than they did, and then nothing may be deleted by it. So what is
+kept are the numbers of runs that read everything, less what runs ended since and what expired.
+"""
+
+from collections.abc import Mapping
+from datetime import date
+from typing import NamedTuple, TypeAlias
+
+from invite_sweeper.audit.compact import EntryLog
+from invite_sweeper.audit.events import RunFinished, expired_by
+from invite_sweeper.audit.record import RunRecord
+from invite_sweeper.endings import COMPLETE_EXIT_CODES
+from invite_sweeper.models import ListKey
+
+
+class CompleteRun(NamedTuple):
+    """What the last complete runs left, the projects by organization.
+
+    Attributes:
+        entries: By list; without those that a run has ended since, or that expired; only lists
+            that have some.
+            Where the last run could not read a list, the number is that of the one before.
+        other_scope: The organizations that only runs with other projects or sources read.
+    """
+
+    projects: Mapping[str, int]
+    entries: Mapping[ListKey, int]
+    other_scope: frozenset[str] = frozenset()
+
+
+class _ListRead(NamedTuple):
+    """What a list had when it was last read.
+
+    Attributes:
+        position: In the log of entries, then.
+        expiring: How many entries reach their `expires_at` on each day.
+    """
+
+    entries: int
+    position: int
+    expiring: Mapping[str, int]
+
+
+_Lists: TypeAlias = dict[ListKey, _ListRead]
+
+
+class _LastReading(NamedTuple):
+    """What runs of one kind last read of an organization.
+
+    Attributes:
+        by_sweep: Whether it was a sweep; else a dry run.
+        projects: Those that it saw.
+    """
+
+    by_sweep: bool
+    projects: int
+    lists: _Lists
+
+
+class Population:
+    """What runs against one base URL read there.
+
+    Attributes:
+        ended: The entries that runs ended, or may have ended. An intent counts whatever its
+            outcome: lists lag behind deletions, and answers get lost.
+    """
+
+    def __init__(self) -> None:
+        self.ended = EntryLog()
+        # By scope, where None is any scope, and by organization.
+        self._readings: dict[str | None, dict[str, _LastReading]] = {}
+
+    def add(self, run: RunRecord, end: RunFinished, position: int) -> None:
+        """Add what a run read of each organization, if it is complete there.
+
+        Args:
+            position: In the log of entries when the run read its lists: before what it ended.
+        """
+        for org_id, projects in _projects(run, end).items():
+            self._add_reading(run, end, org_id, projects, position)
+
+    def _add_reading(
+        self, run: RunRecord, end: RunFinished, org_id: str, projects: int, position: int
+    ) -> None:
+        """Add what a complete run read of an organization, for its scope and for any scope.
+
+        The first sweep takes the place of all dry runs, and after it no dry run counts: one with
+        `--accept-population` must not become what sweeps are compared with.
+        """
+        is_sweep = run.mode == "sweep"
+        for scope_sha256 in {run.start.scope_sha256, None}:
+            readings = self._readings.setdefault(scope_sha256, {})
+            before = readings.get(org_id)
+            lists: _Lists = {}
+            if before is not None and before.by_sweep == is_sweep:
+                lists = before.lists
+            elif before is not None and before.by_sweep:
+                continue  # a dry run after a sweep
+            lists = _read_lists(lists, end, org_id, position)
+            readings[org_id] = _LastReading(is_sweep, projects, lists)
+
+    def last_complete(self, scope_sha256: str, today: date) -> CompleteRun | None:
+        """Return what the last complete runs left; None without one.
+
+        A run is complete if it ended with exit code 0, 4 or 10: it was neither refused nor
+        stopped. The same holds for each organization in it: one that a guard kept out, or that
+        failed, has the numbers of the run before. A dry run counts until there is a sweep. Runs of
+        another scope count until there is one of this scope: after a change of the policy, the
+        projects that both read can still be compared.
+        """
+        same = self._readings.get(scope_sha256, {})
+        # An organization that this scope has read counts as it was read there.
+        readings = self._readings.get(None, {}) | same
+        if not readings:
+            return None
+        lists: _Lists = {}
+        for reading in readings.values():
+            lists |= reading.lists
+        # Each list has a position of its own: one that the last run could not read has the number
+        # of an earlier run, and what ended in between is missing in it, too.
+        positions = {key: read.position for key, read in lists.items()}
+        ended = self.ended.ended_since(positions, today)
+        left: dict[ListKey, int] = {}
+        for key, read in lists.items():
+            count = read.entries - expired_by(read.expiring, today) - ended[key]
+            if count > 0:
+                left[key] = count
+        return CompleteRun(
+            projects={org_id: reading.projects for org_id, reading in readings.items()},
+            entries=left,
+            other_scope=frozenset(readings.keys() - same.keys()),
+        )
+
+
+def _projects(run: RunRecord, end: RunFinished) -> dict[str, int]:
+    """Return the projects of each organization that a complete run read and no guard kept out."""
+    if end.exit_code not in COMPLETE_EXIT_CODES or run.mode == "restore":
+        return {}
+    projects: dict[str, int] = {}
+    for organization in end.organizations:
+        if organization.plan_made and organization.exit_code in COMPLETE_EXIT_CODES:
+            projects[organization.id] = organization.projects_seen - organization.projects_gone
+    return projects
+
+
+def _read_lists(before: _Lists, end: RunFinished, org_id: str, position: int) -> _Lists:
+    """Return the lists after a run that read those of an organization; an unread one stays.
+
+    A source that the run did not read stays whole. Of one that it read, only the lists that it
+    could not read stay: the others are as it found them, and gone where they had nothing.
+    """
+    lists = dict(before)
+    for read in end.lists:
+        if read.org_id != org_id:
+            continue
+        source = read.source.value
+        unread = frozenset(read.unread)
+        for key in tuple(lists):
+            if key[:2] == (source, org_id) and key[2] not in unread:
+                del lists[key]
+        counts = read.by_project
+        if read.source.is_organization_level:
+            counts = {org_id: read.entries}
+        for place, count in counts.items():
+            if place not in unread:
+                expiring = read.expiring.get(place, {})
+                lists[source, org_id, place] = _ListRead(count, position, expiring)
+    return lists
