@@ -372,7 +372,7 @@ MUTANTS = r"""
 -warnings=warnings, removed_members=())
 +warnings=warnings)
 ? tests/unit/sweep/test_sweep.py -k scope
-= the population of another scope is not compared: audit/population.py
+= the population of another scope is not compared: audit/last_readings.py
 -readings = self._readings.get(None, {}) | same
 +readings = same
 ? tests/commands/test_intent_first.py
@@ -524,7 +524,7 @@ MUTANTS = r"""
 -username={quote(username, safe='')}
 +username={username}
 ? tests/commands/test_twenty_nights.py
-= what a sweep ended is missed by the next night: audit/population.py
+= what a sweep ended is missed by the next night: audit/last_readings.py
 -read.entries - expired_by(read.expiring, today) - ended[key]
 +read.entries - expired_by(read.expiring, today)
 ? tests/api/test_user_removal.py

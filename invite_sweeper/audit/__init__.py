@@ -9,8 +9,8 @@ from invite_sweeper.audit.history import (
     OpenIntent,
     PlanScope,
 )
+from invite_sweeper.audit.last_readings import CompleteRun
 from invite_sweeper.audit.log import AuditLog, check_written_plan
-from invite_sweeper.audit.population import CompleteRun
 from invite_sweeper.audit.reader import LogReader, RunFile, SavedPlan, read_plan
 from invite_sweeper.audit.record import RunRecord
 from invite_sweeper.audit.search import LineFilter

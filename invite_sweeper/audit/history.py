@@ -27,7 +27,7 @@ from invite_sweeper.audit.events import (
     RunStarted,
     announcement_key,
 )
-from invite_sweeper.audit.population import CompleteRun, Population
+from invite_sweeper.audit.last_readings import CompleteRun, LastReadings
 from invite_sweeper.audit.reader import ChainLine, FileChain, LogReader, RunFile
 from invite_sweeper.audit.record import RunRecord
 from invite_sweeper.endings import COMPLETE_EXIT_CODES, ExitCode, Status, status_of
@@ -128,7 +128,7 @@ class _Run:
 
     Attributes:
         announcements: Those that hold against its base URL.
-        population: Of its base URL.
+        readings: Of its base URL.
         position: In the log of entries there, before those that the run ended.
         began_at: Its `now`.
         is_recent: What it sent counts for the limits of the run that asks.
@@ -141,7 +141,7 @@ class _Run:
     def __init__(self, record: RunRecord) -> None:
         self.record = record
         self.announcements: _Announcements = {}
-        self.population = Population()
+        self.readings = LastReadings()
         self.position = 0
         self.began_at = _UNKNOWN_INSTANT
         self.is_recent = True
@@ -176,7 +176,7 @@ class History:
         self._open: dict[tuple[str, InvitationKey], OpenIntent] = {}
         self._sent: dict[tuple[str, InvitationKey], SentDeletion] = {}
         self._plans: dict[PlanScope, tuple[RunFile, int]] = {}
-        self._populations: defaultdict[str, Population] = defaultdict(Population)  # by base URL
+        self._readings: defaultdict[str, LastReadings] = defaultdict(LastReadings)  # by base URL
         self._announcements: defaultdict[str, _Announcements] = defaultdict(dict)  # by base URL
         self._bounces = HashCounts()  # of deletions by organization, place, user
         self._names: dict[str, str] = {}
@@ -295,15 +295,15 @@ class History:
         if start is None or end is None:
             return None  # it had both a moment ago
         entries = {key for named in keys.values() for key in named}
-        ended = self._populations[scope.base_url].ended
+        ended = self._readings[scope.base_url].ended
         deleted = frozenset(ended.deleted_since(position, entries))
         return LastPlan(file.run_id, start, end, keys, deleted)
 
     def last_complete(self, scope_sha256: str, base_url: str, today: date) -> CompleteRun | None:
-        """Return what the last complete runs left; see `Population.last_complete`."""
-        if base_url not in self._populations:
+        """Return what the last complete runs left; see `LastReadings.last_complete`."""
+        if base_url not in self._readings:
             return None
-        return self._populations[base_url].last_complete(scope_sha256, today)
+        return self._readings[base_url].last_complete(scope_sha256, today)
 
     def sunsets(self, base_url: str) -> dict[Source, date]:
         """Return the end of each source as the last runs against a base URL recorded it."""
@@ -370,8 +370,8 @@ class History:
         """Add the first line of a run."""
         run.record.start = start
         run.announcements = self._announcements[start.base_url]
-        run.population = self._populations[start.base_url]
-        run.position = len(run.population.ended)
+        run.readings = self._readings[start.base_url]
+        run.position = len(run.readings.ended)
         run.began_at = parse_timestamp(start.now) or _UNKNOWN_INSTANT
         run.is_recent = run.began_at > self._sent_since
         run.is_old = self._bounced_since is not None and run.began_at < self._bounced_since
@@ -382,7 +382,7 @@ class History:
         if intent.key not in run.resolved:
             self._open[record.run_id, intent.key] = OpenIntent(record, intent)
         if record.mode != "restore":
-            run.population.ended.add(intent, Fate.ENDED)
+            run.readings.ended.add(intent, Fate.ENDED)
             if run.is_recent:
                 self._add_sent(run, intent)
 
@@ -411,20 +411,25 @@ class History:
         elif run.is_recent and had_intent and event.attempts > 0 and outcome not in _NOTHING_SENT:
             self._add_sent(run, event)
         if outcome == Outcome.DELETED:
-            run.population.ended.add(event, Fate.DELETED)
+            run.readings.ended.add(event, Fate.DELETED)
             self._count_bounces(run, event, 1)
             if run.announcements:
                 run.announcements.pop(announcement_key(event), None)
         elif had_intent or outcome not in _NOT_ENDED:
-            run.population.ended.add(event, Fate.ENDED)
+            run.readings.ended.add(event, Fate.ENDED)
 
     def _count_bounces(self, run: _Run, event: OutcomeLine, times: int) -> None:
         """Count a deletion, once or, where a later outcome counts in its place, -1 times."""
         if run.is_old:
             return
+        org_id = event.org_id
         user = _bounced_user(event)
-        for place in _places(event):
-            self._bounces.add((event.org_id, place, user), times)
+        place = event.scope_id
+        self._bounces.add((org_id, place, user), times)
+        if event.entries:
+            others = {entry.project_id or org_id for entry in event.entries}
+            for other in others - {place}:
+                self._bounces.add((org_id, other, user), times)
 
     def _add_announcement(self, run: _Run, event: Announced | AnnouncementEnded) -> None:
         """Add or end an announcement; one of a run without a readable instant does not hold."""
@@ -454,7 +459,7 @@ class History:
         scope = _plan_scope(start, end)
         if scope is not None:
             self._plans[scope] = record.file, run.position
-        run.population.add(record, end, run.position)
+        run.readings.add(record, end, run.position)
 
     def _add_success(self, finished_at: datetime | None) -> None:
         """Add when a run succeeded; the clock of an earlier run may have been ahead."""
@@ -477,14 +482,6 @@ def _bounced_user(invitation: Invitation) -> str:
     if invitation.username:
         return casefold_lookalike(invitation.username)
     return f"#{invitation.invitation_id}"
-
-
-def _places(invitation: Invitation) -> set[str]:
-    """Return the places of all entries of an invitation."""
-    places = {invitation.scope_id}
-    for entry in invitation.entries:
-        places.add(entry.project_id or invitation.org_id)
-    return places
 
 
 def _plan_scope(start: RunStarted, end: RunFinished) -> PlanScope | None:

@@ -60,7 +60,7 @@ class _LastReading(NamedTuple):
     lists: _Lists
 
 
-class Population:
+class LastReadings:
     """What runs against one base URL read there.
 
     Attributes:
