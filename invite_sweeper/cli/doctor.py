@@ -251,7 +251,7 @@ class _Doctor(Checks):
     def _check_guards(self, result: Result) -> None:
         command = result.command
         plans = result.plans
-        before = command.before
+        before = command.last_complete
         # A sweep has refused a clock that is further off.
         servers = [plan.organization.client.server for plan in plans]
         skew_s = max((server.clock_skew_s or 0.0 for server in servers), key=abs)

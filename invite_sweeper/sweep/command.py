@@ -1,4 +1,7 @@
-"""What a run is given."""
+"""What a run is given: the policy, the options of the operator, one instant, and the past.
+
+All of it is known before Atlas is asked for anything, and nothing of it changes during the run.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -8,7 +11,7 @@ from functools import cached_property
 
 from invite_sweeper import __version__
 from invite_sweeper.audit import CompleteRun, History, PlanScope, SavedPlan
-from invite_sweeper.audit.events import Mode, RunStarted
+from invite_sweeper.audit.events import AnnouncementKey, Mode, RunStarted
 from invite_sweeper.audit.history import SentDeletion
 from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.redaction import SECRETS
@@ -63,8 +66,10 @@ class Command:
         shard = self.shard
         if shard is None:
             return limits
-        divided = ("max_deletions", "max_unreadable_projects")
-        parts = {key: shard.part_of(getattr(limits, key)) for key in divided}
+        parts = {
+            "max_deletions": shard.part_of(limits.max_deletions),
+            "max_unreadable_projects": shard.part_of(limits.max_unreadable_projects),
+        }
         return limits.model_copy(update=parts)
 
     @cached_property
@@ -78,24 +83,29 @@ class Command:
         return self.history.sent_within(self.policy.limits.period, self.now)
 
     @cached_property
-    def before(self) -> CompleteRun | None:
-        """What the last complete runs of the same scope left; None without one."""
+    def last_complete(self) -> CompleteRun | None:
+        """What the last complete runs left, with which the population guard compares; or None."""
         scope = scope_sha256(self.policy)
         today = self.now.date()
         return self.history.last_complete(scope, self.base_url, today)
 
     def steps(self) -> tuple[Step, ...]:
         """Return the steps that follow the policy's decision; each can only keep more."""
-        bounced = KeepBounced(self.history, self.policy.limits.max_bounces)
+        keep_bounced = KeepBounced(self.history, self.policy.limits.max_bounces)
         if self.policy.notice is None:
-            return (bounced,)
-        held = self.history.announcements(self.base_url)
-        announced = {key: each.announced_at for key, each in held.items()}
-        notice = Notice(announced, self.policy.notice.wait, self.now)
-        return bounced, notice, *self.observers
+            return (keep_bounced,)
+        announced_at: dict[AnnouncementKey, datetime] = {}
+        for key, announcement in self.history.announcements(self.base_url).items():
+            announced_at[key] = announcement.announced_at
+        notice = Notice(announced_at, self.policy.notice.wait, self.now)
+        return keep_bounced, notice, *self.observers
 
     def comparison(self) -> ChangeTracker | KeepOutsidePlan | None:
-        """Return what compares the plan with the saved one, or the last one; None without one."""
+        """Return the step that compares the plan with an earlier one; None without one.
+
+        With a saved plan it keeps what that does not list. Else it marks what is new since the
+        last plan of the same policy.
+        """
         if self.saved is not None:
             return KeepOutsidePlan(self.saved.planned)
         scope = PlanScope(self.policy.sha256, self.policy.organization_ids, self.base_url)
@@ -110,21 +120,22 @@ class Command:
         Args:
             number: Of the run in its audit directory; 0 where no run began.
         """
+        is_restore = self.restores is not None
         mode: Mode = "dry-run" if self.dry_run else "sweep"
-        is_sweep = self.restores is None
+        # A policy with fewer organizations than there are shards leaves the last shards empty.
         is_unused = self.shard is not None and not self.policy.organizations
         return RunStarted(
-            mode=mode if is_sweep else "restore",
+            mode="restore" if is_restore else mode,
             tool_version=__version__,
-            policy_sha256=self.policy.sha256 if is_sweep else None,
+            policy_sha256=None if is_restore else self.policy.sha256,
             policy_path=self.policy_path,
-            organizations=tuple(each.id for each in self.policy.organizations),
-            actors={each.id: each.client.actor for each in organizations},
+            organizations=tuple(organization.id for organization in self.policy.organizations),
+            actors={organization.id: organization.client.actor for organization in organizations},
             base_url=self.base_url,
             now=self.now.isoformat().replace("+00:00", "Z"),
             shard=str(self.shard) if self.shard is not None else None,
             shards_used=self.organizations_of_all_shards if is_unused else None,
-            scope_sha256=scope_sha256(self.policy) if is_sweep else None,
+            scope_sha256=None if is_restore else scope_sha256(self.policy),
             plan_sha256=self.saved.sha256 if self.saved is not None else None,
             restores=self.restores,
             reason=SECRETS.redact(self.reason) if self.reason is not None else None,

@@ -34,7 +34,7 @@ class AtlasOrganization:
     Attributes:
         client: Of its credentials; organizations with the same credentials share it.
         variables: The environment variables of these credentials.
-        name: As Atlas or an earlier run told it; None where neither did.
+        name: As Atlas or an earlier run has it; None where neither does.
     """
 
     id: str
@@ -53,8 +53,8 @@ class Reading:
     """What was read of one organization, and what the policy decided about it.
 
     Attributes:
-        organization: With the name that Atlas told, or an earlier run.
-        told_name: The name that Atlas told in this run; None where it did not.
+        organization: With its name, as Atlas or an earlier run has it.
+        told_name: The name that Atlas returned in this run; None where it returned none.
         scope: Its projects; None if they could not be listed.
         error: What ended the run for this organization; nothing is deleted there then.
         counts: Of projects, entries and invitations, as far as they were read.
@@ -104,10 +104,10 @@ class Reading:
 
     def unexpired(self, today: date) -> dict[ListRef, int]:
         """Return the entries of each list without those that have expired."""
-        return {
-            ref: count - expired_by(self.expiring.get(ref, {}), today)
-            for ref, count in self.entries.items()
-        }
+        unexpired: dict[ListRef, int] = {}
+        for ref, count in self.entries.items():
+            unexpired[ref] = count - expired_by(self.expiring.get(ref, {}), today)
+        return unexpired
 
     def list_results(
         self, sources: Iterable[Source], unread_later: Iterable[ListUnreadable] = ()
@@ -121,9 +121,17 @@ class Reading:
         for source in sources:
             if source in self.retired:
                 continue
-            unread = tuple(each.list_key[2] for each in lost if each.source is source)
-            counts = {ref.project.id: n for ref, n in self.entries.items() if ref.source is source}
-            by_project = {project_id: count for project_id, count in counts.items() if count}
+            unread = tuple(
+                unreadable.list_key[2] for unreadable in lost if unreadable.source is source
+            )
+            total = 0
+            by_project: dict[str, int] = {}
+            for ref, count in self.entries.items():
+                if ref.source is not source:
+                    continue
+                total += count
+                if count and not source.is_organization_level:
+                    by_project[ref.project.id] = count
             expiring = {
                 ref.project.id: days for ref, days in self.expiring.items() if ref.source is source
             }
@@ -131,8 +139,8 @@ class Reading:
                 org_id=self.id,
                 source=source,
                 complete=not unread,
-                entries=sum(counts.values()),
-                by_project={} if source.is_organization_level else by_project,
+                entries=total,
+                by_project=by_project,
                 expiring=expiring,
                 unread=unread,
             )

@@ -86,11 +86,11 @@ def check_population(readings: Iterable[Reading], command: Command) -> None:
 
 def _compare(reading: Reading, command: Command) -> Iterator[_Comparison]:
     """Yield what is compared in one organization."""
-    last_run = command.before or CompleteRun({}, {})
+    last_run = command.last_complete or CompleteRun({}, {})
     yield _compare_projects(reading, last_run)
     unexpired = reading.unexpired(command.now.date())
     for source in command.policy.sources:
-        # Atlas may have retired a list (410): the run reports it, and nobody is deleted there.
+        # Atlas may have retired a list (410): the run reports it, and deletes nothing there.
         if source in reading.retired:
             continue
         lists_before = _lists_before(reading, source, last_run)
