@@ -201,16 +201,16 @@ MUTANTS = r"""
 +if decision.stale and decision.invitation.source != 'ANY_LIST' and not is_recordable(
 +        decision.invitation, decision.rule):
 = max_bounces is ignored in ANY_LIST: sweep/steps.py
--return marked.keep("bounced") if 0 < count >= self.max_bounces else marked
+-return marked.keep("bounced") if count >= self.max_bounces else marked
 +return marked.keep("bounced") if (
-+            0 < count >= self.max_bounces and decision.invitation.source != 'ANY_LIST'
++            count >= self.max_bounces and decision.invitation.source != 'ANY_LIST'
 +        ) else marked
 = a plan is not a bound in ANY_LIST: sweep/steps.py
 -return decision if reason is None else
 +return decision if reason is None or decision.invitation.source == 'ANY_LIST' else
 = a change since the plan is ignored in ANY_LIST: sweep/steps.py
--if ends_no_more and same and is_status
-+if ends_no_more and (same or invitation.source == 'ANY_LIST') and is_status
+-if ends_no_more and is_same and is_status
++if ends_no_more and (is_same or invitation.source == 'ANY_LIST') and is_status
 = notice does not wait in ANY_LIST: sweep/steps.py
 -if announced_at is not None and due_at <= self.now:
 +if decision.invitation.source == 'ANY_LIST' or (
@@ -244,8 +244,8 @@ MUTANTS = r"""
 -due_at <= self.now
 +due_at < self.now
 = an announcement later than now counts: sweep/steps.py
--return found if found is not None and found <= self.now else None
-+return found
+-if announced_at is None or announced_at > self.now:
++if announced_at is None:
 = max_bounces is off by one: sweep/steps.py
 -count >= self.max_bounces
 +count > self.max_bounces
@@ -256,8 +256,8 @@ MUTANTS = r"""
 -return entry.org_id, casefold_lookalike(entry.username)
 +return "", casefold_lookalike(entry.username)
 = a plan does not bound the entries: sweep/steps.py
--if ends_no_more and same and is_status_within(listed.status, invitation.status):
-+if same and is_status_within(listed.status, invitation.status):
+-if ends_no_more and is_same and is_status_within(listed.status, invitation.status):
++if is_same and is_status_within(listed.status, invitation.status):
 = a plan covers an entry of users whatever became of it: sweep/steps.py
 -    return shown.evidence == entry.entry.evidence
 +    return shown.evidence == entry.entry.evidence or entry.source == "users"
@@ -265,8 +265,8 @@ MUTANTS = r"""
 -    return shown.evidence == entry.entry.evidence
 +    return shown.evidence == entry.entry.evidence or entry.source == "org_invites"
 = a plan covers what was rejected since: sweep/steps.py
--if ends_no_more and same and is_status_within(listed.status, invitation.status):
-+if ends_no_more and same:
+-if ends_no_more and is_same and is_status_within(listed.status, invitation.status):
++if ends_no_more and is_same:
 = a plan covers an entry that was rejected since: sweep/steps.py
 -    if shown is None or not is_status_within(shown.status, entry.status):
 +    if shown is None:

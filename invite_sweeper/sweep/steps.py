@@ -1,7 +1,12 @@
 """The steps that follow the policy's decision about an invitation: each can only keep more.
 
-`keep_unrecordable` follows the decision about each entry, the others that about an invitation.
-`ChangeTracker` keeps nothing: it says what is new since the last plan.
+- `keep_unrecordable`: what the audit log cannot record is kept. It follows the decision about each
+  entry, the others that about an invitation.
+- `KeepBounced`: what was deleted `max_bounces` times and came back is kept.
+- `Notice`: what is stale is kept until it was announced for `notice.wait`.
+- `KeepOutsidePlan`: what a saved plan does not list as it is now is kept.
+
+`ChangeTracker` and `SeenAnnouncements` are steps that keep nothing: they record.
 """
 
 from collections import Counter
@@ -49,8 +54,10 @@ class KeepBounced:
         if not decision.stale:
             return decision
         count = self.history.times_deleted(*decision.all_entries)
-        marked = decision._replace(bounced=count) if count else decision
-        return marked.keep("bounced") if 0 < count >= self.max_bounces else marked
+        if not count:  # with `max_bounces: 0`, too, the first deletion is allowed
+            return decision
+        marked = decision._replace(bounced=count)
+        return marked.keep("bounced") if count >= self.max_bounces else marked
 
 
 UNKNOWN_REASONS: Final = frozenset({"inviter_unknown", "list_unread"})
@@ -76,22 +83,30 @@ class Notice:
     def __call__(self, decision: Decision) -> Decision:
         """Return the decision with what it means for the announcement."""
         if not decision.stale:
-            announced = tuple(one for one in decision.all_entries if self._announced_at(one))
-            if not announced or decision.keep_reason in UNKNOWN_REASONS:
-                return decision
-            return decision._replace(announcement=Announcement(ended_entries=announced))
+            return self._with_ended_announcements(decision)
         announced_at = self._announced_at(decision.invitation)
         due_at = (announced_at or self.now) + self.wait
         if announced_at is not None and due_at <= self.now:
             return decision
-        rule = decision.rule if announced_at is None else None
-        announcement = Announcement(announced_at, due_at, rule)
+        new_rule = decision.rule if announced_at is None else None
+        announcement = Announcement(announced_at, due_at, new_rule)
         return decision.keep("notice_pending")._replace(announcement=announcement)
+
+    def _with_ended_announcements(self, kept: Decision) -> Decision:
+        """Return the decision to keep an invitation, with the announcements that it ends."""
+        if kept.keep_reason in UNKNOWN_REASONS:
+            return kept
+        announced = tuple(entry for entry in kept.all_entries if self._announced_at(entry))
+        if not announced:
+            return kept
+        return kept._replace(announcement=Announcement(ended_entries=announced))
 
     def _announced_at(self, entry: Invitation) -> datetime | None:
         """Return when an entry was announced; None if it was not, or only later than now."""
-        found = self.announced.get(announcement_key(entry))
-        return found if found is not None and found <= self.now else None
+        announced_at = self.announced.get(announcement_key(entry))
+        if announced_at is None or announced_at > self.now:
+            return None
+        return announced_at
 
 
 class SeenAnnouncements:
@@ -121,15 +136,18 @@ def describe_notice(counts: Counts, next_due: datetime, *, dry_run: bool) -> str
         counts: Of the whole plan.
         next_due: When the first of those that are announced or wait may be deleted.
     """
+    new = pluralize(counts.announced, "invitation")
+    text = f"{new} announced, {counts.planned:,} due"
+    if dry_run:
+        text = f"{new} would be announced, {counts.planned:,} would be deleted"
+    first_due = f"{next_due:%Y-%m-%d %H:%M} UTC"
+    # The new ones are pending, too; "wait" counts those that were announced before.
     waiting = counts.kept_by_reason.get("notice_pending", 0) - counts.announced
-    verbs = ("would be announced", "would be deleted") if dry_run else ("announced", "due")
-    day = f"{next_due:%Y-%m-%d %H:%M} UTC"
-    rest = f"; the first may be deleted from {day}"
-    if waiting:
-        until = f"until {day}" if waiting == 1 else f"until {day} or later"
-        rest = f", {waiting:,} {plural_form(waiting, 'waits', 'wait')} {until}"
-    announced = pluralize(counts.announced, "invitation")
-    return f"{announced} {verbs[0]}, {counts.planned:,} {verbs[1]}{rest}."
+    if not waiting:
+        return f"{text}; the first may be deleted from {first_due}."
+    if waiting == 1:
+        return f"{text}, 1 waits until {first_due}."
+    return f"{text}, {waiting:,} wait until {first_due} or later."
 
 
 class KeepOutsidePlan:
@@ -141,7 +159,7 @@ class KeepOutsidePlan:
 
     def __init__(self, planned: Iterable[Planned]) -> None:
         self.kept: dict[InvitationKey, str] = {}
-        self._remaining: dict[InvitationKey, Planned] = {each.key: each for each in planned}
+        self._not_seen_yet = {invitation.key: invitation for invitation in planned}
         self._changed = 0
 
     def __call__(self, decision: Decision) -> Decision:
@@ -150,7 +168,7 @@ class KeepOutsidePlan:
             reason = self._keep_reason(decision)
             return decision if reason is None else decision.keep(reason)
         for entry in decision.all_entries:
-            if self._remaining.pop(entry.key, None) is not None:
+            if self._not_seen_yet.pop(entry.key, None) is not None:
                 self.kept[entry.key] = decision.keep_reason
         return decision
 
@@ -163,17 +181,19 @@ class KeepOutsidePlan:
         showed otherwise.
         """
         invitation = decision.invitation
-        listed = self._remaining.pop(invitation.key, None)
-        for entry in decision.entries:  # it was another invitation when the plan was made
-            self._changed += self._remaining.pop(entry.key, None) is not None
+        listed = self._not_seen_yet.pop(invitation.key, None)
+        for entry in decision.entries:
+            # Where the plan lists one of the other entries, that was an invitation of its own.
+            if self._not_seen_yet.pop(entry.key, None) is not None:
+                self._changed += 1
         if listed is None or invitation.sent_at is None:
             return "not_in_plan"
         if (invitation.created_at, invitation.username) != (listed.created_at, listed.username):
             return "not_in_plan"
-        approved = {each.key(listed.org_id): each for each in listed.entries}
-        ends_no_more = all(_is_approved(entry, approved) for entry in decision.entries)
-        same = decision.rule == listed.rule and _evidence(invitation) == _evidence(listed)
-        if ends_no_more and same and is_status_within(listed.status, invitation.status):
+        shown_entries = {entry.key(listed.org_id): entry for entry in listed.entries}
+        ends_no_more = all(_is_approved(entry, shown_entries) for entry in decision.entries)
+        is_same = decision.rule == listed.rule and _evidence(invitation) == _evidence(listed)
+        if ends_no_more and is_same and is_status_within(listed.status, invitation.status):
             return None
         self._changed += 1
         return "changed_since_plan"
@@ -181,29 +201,26 @@ class KeepOutsidePlan:
     def differences(self) -> Iterator[str]:
         """Yield sentences about what the plan lists and this run does not delete."""
         for reason, count in sorted(Counter(self.kept.values()).items()):
-            yield _difference(count, plural_form(count, "is", "are"), f"kept now: {reason}")
+            are = plural_form(count, "is", "are")
+            yield f"{count:,} of the plan's invitations {are} kept now: {reason}."
         if self._changed:
-            yield _difference(
-                self._changed,
-                plural_form(self._changed, "is", "are"),
-                "kept because the roles, projects, inviter, expiry or rule changed since the plan "
-                "was created",
+            are = plural_form(self._changed, "is", "are")
+            yield (
+                f"{self._changed:,} of the plan's invitations {are} kept because the roles, "
+                "projects, inviter, expiry or rule changed since the plan was created."
             )
-        if unseen := len(self._remaining):
-            yield _difference(
-                unseen,
-                plural_form(unseen, "was", "were"),
-                "not seen: gone, or in a list that was not read",
+        not_seen = len(self._not_seen_yet)
+        if not_seen:
+            were = plural_form(not_seen, "was", "were")
+            yield (
+                f"{not_seen:,} of the plan's invitations {were} not seen: gone, or in a list that "
+                "was not read."
             )
 
 
-def _difference(count: int, verb: str, what: str) -> str:
-    return f"{count:,} of the plan's invitations {verb} {what}."
-
-
-def _is_approved(entry: Invitation, approved: Mapping[InvitationKey, Entry]) -> bool:
+def _is_approved(entry: Invitation, shown_entries: Mapping[InvitationKey, Entry]) -> bool:
     """Return whether a plan shows an entry that a DELETE would end, as it is now."""
-    shown = approved.get(entry.key)
+    shown = shown_entries.get(entry.key)
     if shown is None or not is_status_within(shown.status, entry.status):
         return False
     return shown.evidence == entry.entry.evidence
@@ -225,11 +242,12 @@ class ChangeTracker:
 
     def __init__(self, previous: LastPlan) -> None:
         self._previous = previous
-        self._planned_as: dict[InvitationKey, InvitationKey] = {}
-        """The entry that named the invitation then, by each of its entries."""
+        self._named_then: dict[InvitationKey, InvitationKey] = {}
+        """For each entry the one that named its invitation then."""
         for named, entries in previous.keys.items():
-            self._planned_as |= dict.fromkeys(entries, named)
+            self._named_then |= dict.fromkeys(entries, named)
         self._not_seen_yet = set(previous.keys)
+        # What the other run did not read. What is stale there now need not be new.
         end = previous.end
         self._failed = {
             organization.id for organization in end.organizations if not organization.plan_made
@@ -247,9 +265,12 @@ class ChangeTracker:
         """Record one decision; mark what is stale and was not planned then as new."""
         if not decision.stale:
             return decision
-        planned = {self._planned_as.get(entry.key) for entry in decision.all_entries} - {None}
-        self._not_seen_yet -= planned
-        if planned:
+        planned_then: set[InvitationKey] = set()
+        for entry in decision.all_entries:
+            if entry.key in self._named_then:
+                planned_then.add(self._named_then[entry.key])
+        self._not_seen_yet -= planned_then
+        if planned_then:
             self._still_stale += 1
         elif self._was_not_read(decision.invitation):
             self._not_read += 1
@@ -272,17 +293,20 @@ class ChangeTracker:
             unread: The lists that this run could not read.
             retired: The sources that Atlas no longer serves.
         """
-        lists = {unreadable.list_key for unreadable in unread}
-        sources = {source.value for source in retired}
+        unread_lists = {unreadable.list_key for unreadable in unread}
+        retired_sources = {source.value for source in retired}
         deleted = self._not_seen_yet & self._previous.deleted
         left = self._not_seen_yet - deleted
-        not_read = {key for key in left if key[:3] in lists or key[0] in sources}
+        not_read = 0
+        for source, org_id, place, _ in left:
+            if source in retired_sources or (source, org_id, place) in unread_lists:
+                not_read += 1
         return PlanChanges(
             run_id=self._previous.run_id,
             now=self._previous.start.now,
             new=self._new,
             still_stale=self._still_stale,
             deleted=len(deleted),
-            no_longer_stale=len(left) - len(not_read),
-            not_read=self._not_read + len(not_read),
+            no_longer_stale=len(left) - not_read,
+            not_read=self._not_read + not_read,
         )
