@@ -42,7 +42,7 @@ def person_key(entry: Invitation) -> PersonKey:
 
 
 def _identities(entry: Invitation) -> tuple[PersonKey, ...]:
-    """Return what tells that another entry is the same person's: the name, or the user's id.
+    """Return what another entry of the same person shares: the name, or the user's id.
 
     Lists of users show one id of a user in the organization and in its projects, also where one
     of them has no name or an old one.
@@ -60,7 +60,8 @@ def _people(entries: Iterable[Decision]) -> Iterable[list[Decision]]:
         known = [people[identity] for identity in identities if identity in people]
         person = known[0] if known else []
         person.append(decision)
-        # An entry with the name of one person and the id of another shows that both are one.
+        # An entry with the name of one person and the id of another shows that both are one: the
+        # entries of the second join those of the first, under all of their names and ids.
         for other in known[1:]:
             if other is person:
                 continue
@@ -69,7 +70,7 @@ def _people(entries: Iterable[Decision]) -> Iterable[list[Decision]]:
                 identities += _identities(joined.invitation)
         for identity in identities:
             people[identity] = person
-    distinct = {id(person): person for person in people.values()}
+    distinct = {id(person): person for person in people.values()}  # each has several identities
     return distinct.values()
 
 
@@ -119,20 +120,23 @@ def _kept(entries: Sequence[Decision]) -> Iterator[Decision]:
     A stale role in a project is an invitation of that project. Everything else is one kept
     invitation, so that a person who is kept is counted once.
     """
-    rows = _rows_by_list(entries)
-    left: list[Decision] = []
+    rows_in = _rows_by_list(entries)
+    kept_entries: list[Decision] = []
     for entry in entries:
         # A name that a list shows twice may be two people: then nothing of it is deleted.
-        is_alone = rows[_list_of(entry)] == 1
+        is_alone = rows_in[_list_of(entry)] == 1
         if entry.stale and entry.invitation.source is Source.USERS and is_alone:
             yield entry
         else:
-            left.append(entry)
-    # For whose sake it is kept: the first entry that is, else the list that was not read.
-    named = next((entry for entry in left if not entry.stale), None)
+            kept_entries.append(entry)
+    # The invitation has the reason of the first entry that the policy keeps. Where it keeps none,
+    # a list that was not read does.
+    named = next((entry for entry in kept_entries if not entry.stale), None)
     if named is None:
-        named = left[0].keep("list_unread")
-    others = [entry.invitation for entry in left if entry.invitation is not named.invitation]
+        named = kept_entries[0].keep("list_unread")
+    others = [
+        entry.invitation for entry in kept_entries if entry.invitation is not named.invitation
+    ]
     yield named._replace(entries=tuple(others))
 
 
@@ -144,24 +148,25 @@ def _all_stale(entries: Sequence[Decision]) -> Iterator[Decision]:
     id ends with the first row, unless such a list shows the person more often than the first one
     does: then it is not known whose row is whose, and each of them is an invitation of its own.
     """
-    rows = _rows_by_list(entries)
-    count = rows[_list_of(entries[0])]
-    deleted_rows = entries[:count]
-    other_entries = entries[count:]
-    other_rows: dict[str, list[Invitation]] = {
-        row.invitation.invitation_id: [] for row in deleted_rows
-    }
+    rows_in = _rows_by_list(entries)
+    # The entries are sorted by `_order`: the list through which the DELETE goes comes first.
+    deleted_count = rows_in[_list_of(entries[0])]
+    deleted_rows = entries[:deleted_count]
+    other_entries = entries[deleted_count:]
+    ends_with: dict[str, list[Invitation]] = {}  # what the DELETE of each row ends, by its id
+    for row in deleted_rows:
+        ends_with[row.invitation.invitation_id] = []
     first_id = deleted_rows[0].invitation.invitation_id
     for entry in other_entries:
         entry_id = entry.invitation.invitation_id
-        if entry_id in other_rows:
-            other_rows[entry_id].append(entry.invitation)
-        elif rows[_list_of(entry)] <= count:
-            other_rows[first_id].append(entry.invitation)
+        if entry_id in ends_with:
+            ends_with[entry_id].append(entry.invitation)
+        elif rows_in[_list_of(entry)] <= deleted_count:
+            ends_with[first_id].append(entry.invitation)
         else:
             yield entry
     for row in deleted_rows:
-        yield row._replace(entries=tuple(other_rows[row.invitation.invitation_id]))
+        yield row._replace(entries=tuple(ends_with[row.invitation.invitation_id]))
 
 
 def _rows_by_list(entries: Iterable[Decision]) -> Counter[ListKey]:
@@ -175,7 +180,7 @@ def _list_of(entry: Decision) -> ListKey:
 
 
 def _order(entry: Decision) -> tuple[int, str, str]:
-    """Sort the list first through which the DELETE goes; the order of the answers is no matter."""
+    """Sort the list through which the DELETE goes first; in which order lists came is no matter."""
     invitation = entry.invitation
     lists = [*_DELETE_THROUGH, Source.USERS]
     return lists.index(invitation.source), invitation.scope_id, invitation.invitation_id
