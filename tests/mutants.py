@@ -170,9 +170,8 @@ MUTANTS = r"""
 -name = names.get(invitation.org_id) or None
 +name = names.get(invitation.org_id) or ('' if invitation.source == 'ANY_LIST' else None)
 = an unknown organization is another one in ANY_LIST: sweep/selection.py
--return "no_organization_name" if name is None and patterns.has_globs else False
-+known = name is not None or invitation.source == 'ANY_LIST'
-+        return "no_organization_name" if not known and patterns.has_globs else False
+-if name is None and patterns.has_globs:
++if name is None and patterns.has_globs and invitation.source != 'ANY_LIST':
 = an organization is kept by names that are equal alone: sweep/selection.py
 -patterns = IdsAndGlobs(entries, protects=isinstance(entry, Keep))
 -

@@ -39,7 +39,11 @@ from invite_sweeper.text import (
 )
 
 MatchResult: TypeAlias = bool | str
-"""Whether a condition matches; a string is the reason why that is unknown."""
+"""Whether a condition matches; a string is the reason why that is unknown.
+
+Unknown makes nothing stale: a rule with an unknown condition does not match, and an invitation is
+kept whose keep entry has one.
+"""
 
 Matcher: TypeAlias = Callable[[Invitation, datetime], MatchResult]
 """Judges an invitation at an instant."""
@@ -49,20 +53,21 @@ Condition: TypeAlias = tuple[str, Matcher]
 Explained: TypeAlias = tuple[Rule | Keep, MatchResult, list[tuple[str, MatchResult]]]
 """A rule or keep entry, whether it matches, and its keys with their results."""
 
-
-def _read_date(text: str | None) -> datetime | str:
-    """Return a date; without one, the reason."""
-    date = parse_timestamp(text)
-    if date is not None and date >= ATLAS_LAUNCHED_AT:
-        return date
-    return "no_date" if text is None or date is not None else "unreadable_date"
-
-
 ATLAS_LAUNCHED_AT: Final = datetime(2016, 6, 1, tzinfo=UTC)
 """Before it no invitation can have been sent: 0001-01-01 or 1970-01-01 stand for "no date".
 
 Source: MongoDB announced Atlas on 2016-06-28.
 """
+
+
+def _read_date(text: str | None) -> datetime | str:
+    """Return a date; without one, the reason."""
+    if text is None:
+        return "no_date"
+    date = parse_timestamp(text)
+    if date is None:
+        return "unreadable_date"
+    return date if date >= ATLAS_LAUNCHED_AT else "no_date"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +76,8 @@ class ActiveMembers:
 
     Attributes:
         names: Of a list that was read to its end and did not shrink too much.
-        gone: Inviters who are not among them, and whom Atlas, asked for by name, does not know
-            as active members either.
+        gone: Inviters who are not among them, and of whom Atlas's answer to their name does not
+            show an active member either.
     """
 
     names: frozenset[str]
@@ -83,7 +88,7 @@ Members: TypeAlias = Mapping[str, ActiveMembers]
 """Those of each organization where they are known."""
 _NO_MEMBERS: Final[Members] = MappingProxyType({})
 Names: TypeAlias = Mapping[str, str]
-"""The name of each organization that Atlas told in this run, by id."""
+"""The names of organizations by id, as Atlas returned them in this run."""
 _NO_NAMES: Final[Names] = MappingProxyType({})
 
 
@@ -107,6 +112,11 @@ def entry_conditions(
     """Yield one condition for each key that the entry has, in a fixed order.
 
     `until` is the first one: an entry that no longer holds matches nothing.
+
+    Args:
+        entry: A rule or a keep entry of the policy.
+        members: For `inviter_gone`.
+        names: For `organizations`.
     """
     if isinstance(entry, Keep) and entry.until is not None:
         yield "until", _until(entry)
@@ -125,12 +135,15 @@ def entry_conditions(
         "statuses": lambda wanted: _any_of(wanted, _statuses_at, "no_status"),
         "inviter_gone": lambda _: _inviter_gone(members),
     }
-    for key, matcher in matchers.items():
-        if (value := getattr(entry, key)) is not None:
-            yield key, matcher(value)
+    for key, make_matcher in matchers.items():
+        value = getattr(entry, key)
+        if value is not None:
+            yield key, make_matcher(value)
 
 
 def _until(entry: Keep) -> Matcher:
+    """Match everything up to the last day of a keep entry."""
+
     def matches(_: Invitation, now: datetime) -> MatchResult:
         return entry.is_active(now.date())
 
@@ -152,6 +165,10 @@ def _date(
 def _name(
     entry: Rule | Keep, patterns: tuple[str, ...], field: Literal["username", "inviter"]
 ) -> Matcher:
+    """Match a name that any of the globs matches; for a keep entry, also one that looks the same.
+
+    So a look-alike of a protected name is kept, and a rule deletes only what it names.
+    """
     globs = Globs(patterns, protects=isinstance(entry, Keep))
 
     def matches(invitation: Invitation, _: datetime) -> MatchResult:
@@ -164,8 +181,8 @@ def _name(
 def _not_username(patterns: tuple[str, ...]) -> Matcher:
     """Match a username that none of the globs matches.
 
-    Rules and keep entries fold alike: who only looks like a colleague is treated as one, so that
-    a rule for everybody else leaves both alone.
+    Rules and keep entries fold alike: a name that only looks like a colleague's is treated as
+    one, so that a rule for all other people leaves both alone.
     """
     globs = Globs(patterns, protects=True)
 
@@ -202,13 +219,16 @@ def _roles_at(invitation: Invitation, _: datetime) -> tuple[str, ...]:
 def _any_of(
     wanted: Iterable[str],
     values_at: Callable[[Invitation, datetime], tuple[str, ...]],
-    unknown: str,
+    unknown_reason: str,
 ) -> Matcher:
+    """Match an invitation one of whose values is wanted; without a value, that is unknown."""
     folded = frozenset(map(casefold_visible, wanted))
 
     def matches(invitation: Invitation, now: datetime) -> MatchResult:
         values = values_at(invitation, now)
-        return not folded.isdisjoint(map(casefold_visible, values)) if values else unknown
+        if not values:
+            return unknown_reason
+        return not folded.isdisjoint(map(casefold_visible, values))
 
     return matches
 
@@ -220,19 +240,21 @@ def _projects(entry: Rule | Keep, entries: tuple[str, ...]) -> Matcher:
     entry protects the invitation if it matches one.
     """
     patterns = IdsAndGlobs(entries, protects=isinstance(entry, Keep))
-    quantifier: Callable[[Iterable[bool]], bool] = all if isinstance(entry, Rule) else any
+    must_match_all = isinstance(entry, Rule)
 
     def matches(invitation: Invitation, _: datetime) -> MatchResult:
         if not invitation.source.is_organization_level:
             return patterns.matches(invitation.scope_id, invitation.project_name or "")
-        linked = invitation.linked_projects
-        return bool(linked) and quantifier(patterns.matches(*each) for each in linked)
+        results = [patterns.matches(id_, name) for id_, name in invitation.linked_projects]
+        if must_match_all:
+            return bool(results) and all(results)
+        return any(results)
 
     return matches
 
 
 def _organizations(entry: Rule | Keep, entries: tuple[str, ...], names: Names) -> Matcher:
-    """Match the organization by its id, or by its name as Atlas told it in this run.
+    """Match the organization by its id, or by its name as Atlas returned it in this run.
 
     Where the name is not known, a glob makes nothing stale and keeps what it may protect.
     """
@@ -242,16 +264,18 @@ def _organizations(entry: Rule | Keep, entries: tuple[str, ...], names: Names) -
         name = names.get(invitation.org_id) or None
         if patterns.matches(invitation.org_id, name):
             return True
-        return "no_organization_name" if name is None and patterns.has_globs else False
+        if name is None and patterns.has_globs:
+            return "no_organization_name"
+        return False
 
     return matches
 
 
 def _inviter_gone(members: Members) -> Matcher:
     """Match an inviter who is a person and no active member, by the list and asked for by name."""
-    lookalikes = {
-        org_id: frozenset(map(casefold_lookalike, known.names)) for org_id, known in members.items()
-    }
+    lookalikes: dict[str, frozenset[str]] = {}
+    for org_id, known in members.items():
+        lookalikes[org_id] = frozenset(map(casefold_lookalike, known.names))
 
     def matches(invitation: Invitation, _: datetime) -> MatchResult:
         known = members.get(invitation.org_id)
@@ -262,6 +286,7 @@ def _inviter_gone(members: Members) -> Matcher:
             return True
         is_member = inviter in known.names
         is_member = is_member or casefold_lookalike(inviter) in lookalikes[invitation.org_id]
+        # Neither a member nor known to be gone: Atlas was not asked for the name, or not clear.
         return False if is_member else "inviter_unknown"
 
     return matches
@@ -271,6 +296,10 @@ def inviter_address(invitation: Invitation) -> str | None:
     """Return the folded address of an inviter who is a person; None of any other."""
     inviter = (invitation.inviter or "").strip()
     return casefold_visible(inviter) if _ADDRESS.fullmatch(inviter) is not None else None
+
+
+_ADDRESS: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+"""A person's address; API keys and service accounts have other names."""
 
 
 def inviters_who_seem_gone(
@@ -292,10 +321,6 @@ def inviters_who_seem_gone(
         if casefold_lookalike(inviter) not in lookalikes:
             seem_gone[inviter] = (invitation.inviter or "").strip()
     return seem_gone
-
-
-_ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
-"""A person's address; API keys and service accounts have other names."""
 
 
 KEEP_REASONS: Final = {
@@ -418,6 +443,8 @@ class Selector:
         keep_reason = self._keep_reason(invitation, now)
         if keep_reason is not None:
             return Decision(invitation, None, keep_reason)
+        # Why no rule matches: a value that Atlas did not send says most, then an age that is
+        # still to come.
         reason = "no_rule"
         for rule, conditions in self._rules:
             result = match_all(conditions, invitation, now)
@@ -425,10 +452,8 @@ class Selector:
                 return Decision(invitation, rule.name, None, inviter_gone=bool(rule.inviter_gone))
             if isinstance(result, str):
                 reason = result
-            elif reason == "no_rule":
-                ageless = [condition for condition in conditions if condition[0] != "older_than"]
-                if match_all(ageless, invitation, now) is True:
-                    reason = "too_young"
+            elif reason == "no_rule" and _is_too_young(conditions, invitation, now):
+                reason = "too_young"
         return Decision(invitation, None, reason)
 
     def explain(self, invitation: Invitation) -> Iterator[Explained]:
@@ -436,12 +461,16 @@ class Selector:
         entries: tuple[tuple[Rule | Keep, tuple[Condition, ...]], ...]
         entries = (*self._keep, *self._rules)
         for entry, conditions in entries:
-            results = [(key, matches(invitation, self._now)) for key, matches in conditions]
-            if results[:1] == [("until", True)]:  # an entry that holds needs no word about its end
-                del results[0]
+            results: list[tuple[str, MatchResult]] = []
+            for key, matches in conditions:
+                result = matches(invitation, self._now)
+                has_not_ended = key == "until" and result is True
+                if not has_not_ended:  # the end of an entry that holds explains nothing
+                    results.append((key, result))
             yield entry, match_all(conditions, invitation, self._now), results
 
     def _keep_reason(self, invitation: Invitation, now: datetime) -> str | None:
+        """Return why an invitation is kept whatever the rules say: 1 to 4 of the order."""
         if not is_atlas_id(invitation.invitation_id):
             return "unreadable_id"
         if invitation.source in SOURCES_OF_USERS and invitation.status not in INVITED_STATUSES:
@@ -459,3 +488,9 @@ class Selector:
         if isinstance(date, str):
             return date
         return "future_date" if date > now else unknown_reason
+
+
+def _is_too_young(conditions: Iterable[Condition], invitation: Invitation, now: datetime) -> bool:
+    """Return whether all conditions of a rule match but its `older_than`."""
+    ageless = [condition for condition in conditions if condition[0] != "older_than"]
+    return match_all(ageless, invitation, now) is True
