@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from enum import IntEnum, StrEnum
 from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias
 
-from invite_sweeper.text import command
+from invite_sweeper.text import shell_command
 
 Style: TypeAlias = Literal[
     "plain", "note", "strong", "privileged", "good", "info", "warning", "bad"
@@ -417,7 +417,7 @@ class Advisor(NamedTuple):
 
     def read_plan(self, file: str) -> str:
         """Return the command with which a second person reads a plan."""
-        return command("audit", "show", file)
+        return shell_command("audit", "show", file)
 
     def apply_plan(self, file: str, sha256: str, *more: str) -> str:
         """Return the command that applies the plan that was read; `more` are further options."""
@@ -442,14 +442,14 @@ class Advisor(NamedTuple):
         policy = _option_words("--policy", self.policy)
         base_url = _option_words("--base-url", self.base_url)
         directory = _option_words("--audit-dir", self.audit_dir)
-        return command(*words, *policy, *base_url, *directory)
+        return shell_command(*words, *policy, *base_url, *directory)
 
     def _offline(self, *words: str) -> str:
         """Return a command that reads the audit log; the policy only names its directory."""
         directory = _option_words("--audit-dir", self.audit_dir) or _option_words(
             "--policy", self.policy
         )
-        return command(*words, *directory)
+        return shell_command(*words, *directory)
 
     def _sentence(self, reason: Reason) -> str:
         restore = " && ".join(self.restore(exact_glob(name)) for name in self.removed)

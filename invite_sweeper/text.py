@@ -247,7 +247,7 @@ PROGRAM: Final = Program()
 """Of this process; `cli.main` sets how it was called before anything is printed."""
 
 
-def command(*words: str) -> str:
+def shell_command(*words: str) -> str:
     """Return a command of this program that can be copied into a shell."""
     return shlex.join((PROGRAM.called_as, *words))
 
@@ -257,7 +257,7 @@ def split_command(sentence: str) -> tuple[str, str]:
 
     A command follows a colon, and nothing follows it; without one the second text is empty.
     """
-    colon = sentence.find(f": {command()} ")
+    colon = sentence.find(f": {shell_command()} ")
     if colon < 0:
         return sentence, ""
     return sentence[: colon + 1], sentence[colon + 2 :]

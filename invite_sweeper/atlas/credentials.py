@@ -16,7 +16,7 @@ from typing_extensions import override
 from invite_sweeper.errors import UsageError
 from invite_sweeper.files import read_small_file
 from invite_sweeper.redaction import SECRETS
-from invite_sweeper.text import command
+from invite_sweeper.text import shell_command
 
 
 @final
@@ -118,7 +118,7 @@ def register_credentials(environment: Mapping[str, str]) -> None:
     if misplaced:
         raise UsageError(
             f"Credentials are in the wrong variables: {'; '.join(misplaced)}.",
-            hint=f"See which variable holds what: {command('help', 'credentials')}",
+            hint=f"See which variable holds what: {shell_command('help', 'credentials')}",
         )
 
 

@@ -35,7 +35,7 @@ from invite_sweeper.files import (
 )
 from invite_sweeper.json_text import to_json
 from invite_sweeper.redaction import SECRETS
-from invite_sweeper.text import command, truncate
+from invite_sweeper.text import shell_command, truncate
 
 _MAX_SMALL_FILE_BYTES: Final = 1 << 16
 _MAX_POLICY_BYTES: Final = 1 << 20
@@ -116,7 +116,9 @@ class AuditDirectory:
 
     def list_hint(self) -> str:
         """Return the advice to list the runs."""
-        return f"List the runs with: {command('audit', 'show', '--audit-dir', str(self.path))}"
+        return (
+            f"List the runs with: {shell_command('audit', 'show', '--audit-dir', str(self.path))}"
+        )
 
     def check_not_empty(self) -> None:
         """Raise UsageError if no run is known: the directory is a wrong one, or is new."""

@@ -27,7 +27,7 @@ from invite_sweeper.endings import COMPLETE_EXIT_CODES, Reason
 from invite_sweeper.errors import DamagedLog, GuardRefused
 from invite_sweeper.files import open_regular
 from invite_sweeper.json_text import parse_json
-from invite_sweeper.text import command
+from invite_sweeper.text import shell_command
 
 _MAX_LINE_BYTES: Final = 1 << 24
 """A longer line is damaged; the totals of the largest estate have 1 MiB."""
@@ -67,7 +67,7 @@ def verify_hint(path: Path) -> str:
     """Return the advice to verify the audit directory of a file, or a file outside of one."""
     in_directory = path.name == "HEAD" or RunFile.of(path).number
     target = path.parent if in_directory else path
-    return f"Check the audit log with: {command('audit', 'verify', str(target))}"
+    return f"Check the audit log with: {shell_command('audit', 'verify', str(target))}"
 
 
 class RunFile(NamedTuple):
@@ -530,7 +530,7 @@ def read_plan(path: Path, *, policy: str = "") -> SavedPlan:
 
     def refused(message: str) -> GuardRefused:
         option = ("--policy", policy) if policy else ()
-        hint = f"Create a new plan with: {command('plan', *option)}"
+        hint = f"Create a new plan with: {shell_command('plan', *option)}"
         return GuardRefused(message, hint=hint, reasons=(Reason.PLAN,))
 
     chain = FileChain(RunFile.of(path), hashed=True)

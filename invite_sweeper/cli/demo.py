@@ -17,7 +17,7 @@ from invite_sweeper.cli.simulate import build
 from invite_sweeper.cli.sweep import run_command
 from invite_sweeper.simulator import SimulatedAtlas, serve
 from invite_sweeper.simulator.scenarios import DEFAULT_SCENARIO, SCENARIOS
-from invite_sweeper.text import command
+from invite_sweeper.text import shell_command
 
 
 @contextmanager
@@ -91,5 +91,5 @@ def demo() -> None:
         ("report", "--policy", str(policy), "--out", "report.html"),
         ("init", "policy.yaml"),
     ):
-        click.echo(f"  {command(*words)}")
+        click.echo(f"  {shell_command(*words)}")
     raise SystemExit(max(codes))

@@ -28,7 +28,7 @@ from invite_sweeper.report.receivers import receiver_of
 from invite_sweeper.report.sending import LIMIT_S, Message, open_session, request
 from invite_sweeper.report.story import story_of
 from invite_sweeper.report.story_lines import describe_stale
-from invite_sweeper.sweep.command import Command as SweepCommand
+from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.discovery import OrganizationReader, list_invitations
 from invite_sweeper.sweep.guards import check_limits
 from invite_sweeper.sweep.organization import AtlasOrganization, Reading
@@ -207,7 +207,7 @@ class _Doctor(Checks):
     # What Atlas shows: a dry run without a log, and what lies beside it.
 
     async def _check_atlas(
-        self, command: SweepCommand, organizations: Sequence[AtlasOrganization]
+        self, command: Command, organizations: Sequence[AtlasOrganization]
     ) -> Sequence[Reading]:
         """Read as a sweep does, check the guards and each organization; return the readings."""
         result = Result(command, organizations, _WarningChecks(self, self._session))

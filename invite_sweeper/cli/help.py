@@ -15,7 +15,7 @@ from invite_sweeper.endings import REFUSAL_REASONS, Advisor, ExitCode, Reason
 from invite_sweeper.errors import UsageError
 from invite_sweeper.json_text import to_json
 from invite_sweeper.policy import json_schema
-from invite_sweeper.text import command
+from invite_sweeper.text import shell_command
 
 TOPICS: Final = {
     "credentials": "how to pass credentials, and which roles are needed",
@@ -40,8 +40,8 @@ def help(context: click.Context, name: str | None) -> None:  # noqa: A001 - the 
     """
     if name is None:
         for topic, summary in TOPICS.items():
-            click.echo(f"  {command('help', topic):<32}  {summary}")
-        click.echo(f"Options of a command: {command('COMMAND', '--help')}")
+            click.echo(f"  {shell_command('help', topic):<32}  {summary}")
+        click.echo(f"Options of a command: {shell_command('COMMAND', '--help')}")
         return
     if name not in TOPICS:  # `audit` is the topic: errors name it
         subcommand = app.get_command(context, name)

@@ -43,7 +43,7 @@ from invite_sweeper.sweep.discovery import OrganizationReader
 from invite_sweeper.sweep.guards import check_limits
 from invite_sweeper.sweep.plan import plan_all
 from invite_sweeper.sweep.result import Result
-from invite_sweeper.text import command, escape_unprintable, is_atlas_id, shorten_list
+from invite_sweeper.text import escape_unprintable, is_atlas_id, shell_command, shorten_list
 
 _DEFAULT_AGE = "14d"
 _OUTSIDERS_AGE = "3d"
@@ -133,7 +133,7 @@ def init(
     try:
         register_credentials(os.environ)
         if os.path.lexists(path):
-            hint = f"Name another file: {command('init', 'POLICY')}"
+            hint = f"Name another file: {shell_command('init', 'POLICY')}"
             raise UsageError(f"{path} already exists.", hint=hint)
         names = tuple(credentials_variables(os.environ))
         visible = run_async(_read_organizations(base_url, names)) if names else []
@@ -158,7 +158,7 @@ def init(
     for remark in policy.warnings(now.date()):
         click.echo(f"Warning: {remark}", err=True)
     click.echo(f"{path} is a valid policy. It deletes at most 10 invitations in a run.")
-    click.echo(f"Next: {command('plan', '--policy', str(path))}")
+    click.echo(f"Next: {shell_command('plan', '--policy', str(path))}")
 
 
 def render_policy(

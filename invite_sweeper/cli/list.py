@@ -24,7 +24,7 @@ from invite_sweeper.errors import UsageError
 from invite_sweeper.models import Invitation
 from invite_sweeper.report import terminal
 from invite_sweeper.sweep.selection import Decision
-from invite_sweeper.text import Globs, command, escape_unprintable, shorten_list
+from invite_sweeper.text import Globs, escape_unprintable, shell_command, shorten_list
 
 _MAX_NAMED: Final = 10
 _SHARED: Final = tuple(name for name in CONNECTED if name != "output")
@@ -127,7 +127,7 @@ def _check_organizations(session: Session, wanted: Sequence[str]) -> None:
         raise UsageError(
             f"The policy {policy} has no organization {', '.join(unknown)}.",
             hint=f"Its organizations: {shorten_list(known, _MAX_NAMED)}. "
-            f"All of them: {command('list', '--policy', str(policy))}",
+            f"All of them: {shell_command('list', '--policy', str(policy))}",
         )
 
 

@@ -19,7 +19,7 @@ from invite_sweeper.simulator.scenarios import (
     Scenario,
     describe_scenarios,
 )
-from invite_sweeper.text import command, pluralize
+from invite_sweeper.text import pluralize, shell_command
 
 
 def build(
@@ -133,12 +133,12 @@ def _instructions(
     if scenario.is_nightly:
         # The program refuses a clock that differs from Atlas's and has no setting for another one.
         policy = str(policy_file or "policy.yaml")
-        commands = [command("sweep", "--policy", policy, "--yes")]
+        commands = [shell_command("sweep", "--policy", policy, "--yes")]
         runs = "Each run is a night"
         if runs_per_night > 1:
             runs = f"{runs_per_night} runs are a night"
-            plan = command("plan", "--policy", policy, "--out", "plan.jsonl")
-            approved = command("sweep", "--policy", policy, "--plan", "plan.jsonl", "--yes")
+            plan = shell_command("plan", "--policy", policy, "--out", "plan.jsonl")
+            approved = shell_command("sweep", "--policy", policy, "--plan", "plan.jsonl", "--yes")
             commands = [*[plan] * (runs_per_night - 1), approved]
         line = "; ".join(f'faketime -f "+${{night}}d" {each}' for each in commands)
         nights = (

@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from invite_sweeper.errors import Cancelled, ErrorParts, RunError, of_organizations
 from invite_sweeper.redaction import SECRETS
-from invite_sweeper.text import command, escape_unprintable
+from invite_sweeper.text import escape_unprintable, shell_command
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -178,7 +178,7 @@ def print_error(error: RunError) -> None:
 
 def print_error_parts(error: ErrorParts, help_topic: str = "") -> None:
     """Write the three parts of an error to stderr; control characters are escaped."""
-    more = f"More: {command('help', help_topic)}" if help_topic else ""
+    more = f"More: {shell_command('help', help_topic)}" if help_topic else ""
     organization = error.get("organization")
     message = of_organizations(error["message"], [organization] if organization else ())
     if OUTPUTS.json_log is not None:

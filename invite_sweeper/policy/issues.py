@@ -30,7 +30,7 @@ from invite_sweeper.policy.yaml_reader import (
     parse_yaml,
     quote,
 )
-from invite_sweeper.text import command, is_atlas_id, pluralize, upper_first
+from invite_sweeper.text import is_atlas_id, pluralize, shell_command, upper_first
 
 
 class InvalidPolicy(UsageError):
@@ -46,7 +46,7 @@ class InvalidPolicy(UsageError):
     def __init__(self, name: str, issues: tuple[PolicyIssue, ...]) -> None:
         self.name = name
         self.issues = issues
-        hint = f"List them with: {command('validate', name)}"
+        hint = f"List them with: {shell_command('validate', name)}"
         super().__init__(f"{name} has {pluralize(len(issues), 'error')}.", hint=hint)
 
     @override
@@ -63,7 +63,7 @@ def read_policy_file(path: Path) -> bytes:
         raise UsageError(
             f"The policy {path} cannot be read: {error.strerror or error}.",
             hint="Set the path with --policy PATH or INVITE_SWEEPER_POLICY, or write a first "
-            f"policy: {command('init', 'PATH')}",
+            f"policy: {shell_command('init', 'PATH')}",
         ) from None
 
 

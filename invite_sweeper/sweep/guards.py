@@ -238,7 +238,7 @@ def _advice(reason: Reason, plans: Iterable[OrganizationPlan], command: Command)
         advice.append("Run the command again: an outage passes.")
     if any(_is_odd(unreadable) for unreadable in unread):
         advice.append("An answer was not a complete list: check for a proxy or cache.")
-    doctor = text.command("doctor", "--policy", command.policy_path)
+    doctor = text.shell_command("doctor", "--policy", command.policy_path)
     advice.append(f"Each list with its reason: {doctor}. Else raise max_unreadable_projects.")
     return " ".join(advice)
 
@@ -304,7 +304,7 @@ def check_plan(command: Command, *, max_age: timedelta, sha256: str | None = Non
     if sha256 is not None and saved.sha256 != sha256.strip().lower():
         raise GuardRefused(
             f"The plan {saved.path} has the SHA-256 {saved.sha256}, not {sha256}.",
-            hint=f"Read it again: {text.command('audit', 'show', str(saved.path))}",
+            hint=f"Read it again: {text.shell_command('audit', 'show', str(saved.path))}",
             reasons=(Reason.PLAN,),
         )
     message = (
@@ -313,9 +313,10 @@ def check_plan(command: Command, *, max_age: timedelta, sha256: str | None = Non
         or why_used(saved, command.history)
     )
     if message:
+        new_plan = text.shell_command("plan", "--policy", command.policy_path)
         raise GuardRefused(
             f"{saved.path}: {message}",
-            hint=f"Create a new plan with: {text.command('plan', '--policy', command.policy_path)}",
+            hint=f"Create a new plan with: {new_plan}",
             reasons=(Reason.PLAN,),
         )
 

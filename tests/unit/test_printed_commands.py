@@ -39,5 +39,5 @@ def test_module_and_name_are_printed_as_the_name(name):
 
 def test_printed_command_begins_as_the_program_was_called_and_can_be_pasted(monkeypatch):
     monkeypatch.setattr(text.PROGRAM, "called_as", "/opt/my tools/invite-sweeper")
-    printed = text.command("plan", "--out", "a b")
+    printed = text.shell_command("plan", "--out", "a b")
     assert printed == "'/opt/my tools/invite-sweeper' plan --out 'a b'"

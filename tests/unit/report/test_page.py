@@ -35,8 +35,7 @@ from invite_sweeper.report.markdown import (
 )
 from invite_sweeper.report.page import breakable, render_html
 from invite_sweeper.report.wording import display_text
-from invite_sweeper.text import command as command_line
-from invite_sweeper.text import escape_unprintable
+from invite_sweeper.text import escape_unprintable, shell_command
 
 ADVISOR = Advisor(audit_dir="audit")
 TEXTS = [value for value in HOSTILE.values() if len(value) < 1_000 and "\ud800" not in value]
@@ -175,7 +174,7 @@ def test_a_name_of_several_words_is_one_code_span_or_none():
 
 @given(st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=30))
 def test_a_command_can_be_pasted_whatever_its_values_are(value):
-    pasted = command_line("audit", "show", "--policy", value)
+    pasted = shell_command("audit", "show", "--policy", value)
     (paragraph,) = (
         token
         for token in MarkdownIt("commonmark").parse(markdown_text(f"List them: {pasted}"))
