@@ -376,7 +376,7 @@ class Session:
         writer = audit_copy() if self.policy.audit.stdout else None
         clock = partial(datetime.now, UTC)
         if command.restores is None:
-            self.directory.keep_policy(self.policy.source)
+            self.directory.keep_policy(self.policy.file_bytes)
         log = AuditLog(self.directory, self.run_id, clock=clock, copy=writer)
         start = command.run_started(organizations, log.file.number)
         record = RunRecord(log.file, start=start)

@@ -127,21 +127,21 @@ class Policy(model.StrictModel):
         [{"kind": "slack", "url_env": "SLACK_URL", "when": "failures"}],
     )
 
-    _source: bytes = PrivateAttr(b"")
+    _file_bytes: bytes = PrivateAttr(b"")
 
     @override
     def model_post_init(self, context: bytes | None, /) -> None:
-        self._source = context or b""
+        self._file_bytes = context or b""
 
     @property
-    def source(self) -> bytes:
-        """Return the file's bytes."""
-        return self._source
+    def file_bytes(self) -> bytes:
+        """Return the bytes of the file."""
+        return self._file_bytes
 
     @property
     def sha256(self) -> str:
         """Return the hash of the file's bytes, 64 hex digits."""
-        return sha256(self._source).hexdigest()
+        return sha256(self._file_bytes).hexdigest()
 
     @property
     def organization_ids(self) -> frozenset[str]:

@@ -130,7 +130,7 @@ class Document:
         column = index - self._line_starts[line - 1] + 1
         return PolicyIssue(line, column, format_path(path), message, hint)
 
-    def report(self, index: int, path: KeyPath, message: str, hint: str) -> None:
+    def add_issue(self, index: int, path: KeyPath, message: str, hint: str) -> None:
         """Add an issue."""
         self.issues.append(self.issue(index, path, message, hint))
 
@@ -161,9 +161,9 @@ class Document:
             following = next(events)
             if isinstance(following, yaml.DocumentStartEvent):
                 hint = "keep one document in the file"
-                self.report(_mark(following).index, (), "a second document starts here", hint)
+                self.add_issue(_mark(following).index, (), "a second document starts here", hint)
         if root is None or root.value is Placeholder.EMPTY:
-            self.report(0, (), "the file is empty", "start with `version: 1`")
+            self.add_issue(0, (), "the file is empty", "start with `version: 1`")
             return
         self.root = root
 
@@ -172,13 +172,13 @@ class Document:
         if isinstance(event, yaml.AliasEvent):
             message = f"{_subject(path, f'*{event.anchor}')} is an alias, which is not supported"
             hint = "write the value out; strings that start with `*` need quotes"
-            self.report(_mark(event).index, path, message, hint)
+            self.add_issue(_mark(event).index, path, message, hint)
             return node
         tag = cast("yaml.ScalarEvent", event).tag  # List and mapping starts have one, too.
         if tag is not None:
             hint = "remove it; tags are not supported"
             message = f"has the tag {quote(str(tag))}" if path else "has a tag"
-            self.report(_mark(event).index, path, message, hint)
+            self.add_issue(_mark(event).index, path, message, hint)
         if isinstance(event, yaml.ScalarEvent):
             node.text = event.value
             if tag is None:
@@ -209,7 +209,7 @@ class Document:
                 return value
             message = f"{_subject(path, text)} is read as {_REJECTED_TYPES[name]}"
             hint = "rewrite it, or quote it if it is a string"
-        self.report(_mark(event).index, path, message, hint)
+        self.add_issue(_mark(event).index, path, message, hint)
         return Placeholder.UNREADABLE
 
     def _add_items(self, node: Node, path: KeyPath) -> None:
@@ -230,7 +230,7 @@ class Document:
             if first := node.children.get(key):
                 line = bisect_right(self._line_starts, first.key_index)
                 message = f"is set twice (first in line {line})"
-                self.report(_mark(event).index, (*path, key), message, "keep one")
+                self.add_issue(_mark(event).index, (*path, key), message, "keep one")
             else:
                 node.children[key] = child
         node.value = {key: child.value for key, child in node.children.items()}
@@ -245,7 +245,7 @@ class Document:
             hint = "write a string, quoted if necessary"
             if type(key.value) is int:
                 hint += ", and numbers without commas"
-            self.report(_mark(event).index, path, f"{message} is used as a key", hint)
+            self.add_issue(_mark(event).index, path, f"{message} is used as a key", hint)
         return None
 
 
@@ -312,14 +312,14 @@ def parse_yaml(data: bytes, loader: type[yaml.SafeLoader] = LOADER) -> Document:
         document.build(yaml.parse(text, Loader=loader))
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         index, message, hint = _syntax_error(error, text)
-        document.report(index, (), message, hint)
+        document.add_issue(index, (), message, hint)
     return document
 
 
 def _unreadable(before: str, message: str, hint: str) -> Document:
     """Return a document with one issue, at the end of the text before it."""
     document = Document(before)
-    document.report(len(before), (), message, hint)
+    document.add_issue(len(before), (), message, hint)
     return document
 
 
