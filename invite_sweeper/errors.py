@@ -144,7 +144,7 @@ class DamagedLog(GuardRefused):
     help_topic = "audit"
 
 
-class NobodyFound(RunError):
+class NoDeletionFound(RunError):
     """No run of the audit directory deleted who is to be invited again; no run began."""
 
     reason = Reason.NOT_FOUND

@@ -32,7 +32,7 @@ from invite_sweeper.errors import (
     DamagedLog,
     GuardRefused,
     Interrupted,
-    NobodyFound,
+    NoDeletionFound,
     RunError,
 )
 from invite_sweeper.models import Invitation, ListUnreadable, Project
@@ -99,7 +99,7 @@ def find_deletions(
         advisor: Makes the commands of hints.
 
     Raises:
-        NobodyFound: No run that was searched deleted them.
+        NoDeletionFound: No run that was searched deleted them.
         GuardRefused: They were deleted in another Atlas.
         DamagedLog: The log is damaged, or the file of the last run is missing.
         UsageError: The run does not exist, or there is none.
@@ -120,15 +120,15 @@ def find_deletions(
     if wanted.run is None:
         _check_last_file(directory, found, advisor)
     if not found:
-        raise _nobody(directory, wanted, lines, reader.runs, advisor)
+        raise _no_deletion_found(directory, wanted, lines, reader.runs, advisor)
     here = [line for line in found if line.start.base_url == base_url]
     if not here:
         raise GuardRefused(
             f"Run {found[-1].run.run_id} used {found[-1].start.base_url}, not {base_url}.",
             hint="Set --base-url to the URL of that run.",
         )
-    everyone = last_deletions(lines, unconfirmed=True)
-    left_out = sum(not line.is_deletion(unconfirmed=wanted.unconfirmed) for line in everyone)
+    all_deletions = last_deletions(lines, unconfirmed=True)
+    left_out = sum(not line.is_deletion(unconfirmed=wanted.unconfirmed) for line in all_deletions)
     return Deletions(runs_of(here), tuple(map(_planned, here)), left_out)
 
 
@@ -160,13 +160,13 @@ def _check_last_file(
     )
 
 
-def _nobody(
+def _no_deletion_found(
     directory: AuditDirectory,
     wanted: Wanted,
     lines: Sequence[HistoryLine],
     searched: Iterable[RunFile],
     advisor: Advisor,
-) -> NobodyFound:
+) -> NoDeletionFound:
     """Return the error where no run deleted who is asked for: what was searched, who is meant."""
     runs = sorted(searched)
     where = f"runs {runs[0].number} to {runs[-1].number} of {directory.path}"
@@ -185,7 +185,7 @@ def _nobody(
         hint = f"Did you mean {', '.join(close)}?"
     else:
         hint = directory.list_hint()
-    return NobodyFound(message, hint=hint)
+    return NoDeletionFound(message, hint=hint)
 
 
 def _names(directory: AuditDirectory, runs: Sequence[RunFile]) -> Iterator[str]:
