@@ -355,7 +355,7 @@ def _mask(text: str, spans: Iterable[_Span]) -> str:
 
 
 def _mask_unknown(text: str) -> str:
-    """Return the text without credentials that nobody registered: of URLs and echoed headers."""
+    """Return the text without credentials that are not registered: of URLs and echoed headers."""
     if "@" in text and "://" in text:
         text = _USER_INFO.sub("", text)
     lower = text.lower()

@@ -180,16 +180,16 @@ def without_digest_response(body: bytes, authorization: str) -> bytes:
     """Return a body without the digest response of its request, in whatever spelling it echoes it.
 
     Each request has a response of its own, so it is no secret of the process (`SECRETS`): what
-    echoes it is the answer to that request, where it is removed before anybody reads the answer.
+    echoes it is the answer to that request, from which it is removed before that is read.
 
     Args:
         authorization: The header of the request.
     """
-    found = _DIGEST_RESPONSE.search(authorization)
-    if found is None or not body:
+    digest = _DIGEST_RESPONSE.search(authorization)
+    if digest is None or not body:
         return body
     redactor = Redactor()
-    redactor.add(found[1])
+    redactor.add(digest[1])
     return redactor.redact_bytes(body)
 
 

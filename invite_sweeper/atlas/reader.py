@@ -183,7 +183,7 @@ class AtlasReader:
     async def active_members(self, org_id: str) -> frozenset[str] | ListUnreadable:
         """Return the folded usernames (`casefold_visible`) of all active members.
 
-        A member without a name makes the list incomplete, and so does a row of somebody who is
+        A member without a name makes the list incomplete, and so does a row of a user who is
         not active, as a cache sends that ignores the query. Two readings must show the same.
         """
         place = Project(org_id, "", org_id)
@@ -202,7 +202,7 @@ class AtlasReader:
     async def is_active_member(self, org_id: str, username: str) -> bool | ListUnreadable:
         """Return whether an active member has a name, asked for by it.
 
-        An answer that shows anybody else, or somebody who is not active, says nothing.
+        An answer that shows another user, or one who is not active, proves nothing.
         """
         place = Project(org_id, "", org_id)
         listing = await self._members(endpoints.FIND_ORG_ACTIVE_MEMBER, org_id, username=username)

@@ -465,7 +465,7 @@ def list_error(
 def still_shown(ref: ListRef) -> ListUnreadable:
     """Return why a list is not known that was answered by a 404, where another shows the project.
 
-    Such a 404 does not say that nobody is pending there.
+    Such a 404 does not prove that the list is empty.
     """
     project, source = ref
     reason = (

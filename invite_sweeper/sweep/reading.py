@@ -151,24 +151,24 @@ class ReadingBuilder:
         """Add to the counts."""
         self._counts = self._counts.plus(**counts)
 
-    def add(self, ref: ListRef, found: ListOutcome) -> None:
+    def add(self, ref: ListRef, answer: ListOutcome) -> None:
         """Add one list; a project that no longer exists has no invitations."""
         is_outside = self.scope is not None and self.scope.is_outside(ref)
-        match found:
+        match answer:
             case ProjectGone() if is_outside:
                 pass
             case ProjectGone():
-                self.count(projects_gone=int(found.project_id not in self._gone))
-                self._gone.add(found.project_id)
+                self.count(projects_gone=int(answer.project_id not in self._gone))
+                self._gone.add(answer.project_id)
             case SourceRetired():
-                self._retired[found.source] = found
-                self._write(found)
+                self._retired[answer.source] = answer
+                self._write(answer)
             case ListUnreadable():
-                self.add_unreadable(found)
+                self.add_unreadable(answer)
             case _ if is_outside:
-                self._outside += map(_kept_outside, found)
+                self._outside += map(_kept_outside, answer)
             case _:
-                self._add_entries(ref, found)
+                self._add_entries(ref, answer)
 
     def add_unreadable(self, unreadable: ListUnreadable) -> None:
         """Add a list or project that cannot be read: nothing is deleted there."""
