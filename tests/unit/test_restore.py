@@ -15,7 +15,7 @@ from invite_sweeper.audit import AuditLog, RunFile
 from invite_sweeper.audit.events import Intent, OutcomeLine
 from invite_sweeper.audit.reader import FileChain
 from invite_sweeper.endings import Advisor
-from invite_sweeper.errors import AuditLogError, CredentialsRefused, NobodyFound
+from invite_sweeper.errors import AuditLogError, CredentialsRefused, NoDeletionFound
 from invite_sweeper.models import Entry, ListUnreadable, Project, Source
 from invite_sweeper.outcomes import Outcome, Sending
 from invite_sweeper.restore import (
@@ -46,7 +46,7 @@ def found_in(directory, wanted):
     """Return what is to be undone; () where no person is found."""
     try:
         found = find_deletions(directory, wanted, HOST, Advisor(audit_dir="audit"))
-    except NobodyFound:
+    except NoDeletionFound:
         return ()
     return found.lines
 
