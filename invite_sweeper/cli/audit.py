@@ -38,7 +38,7 @@ from invite_sweeper.cli.options import (
     options,
     period_options,
 )
-from invite_sweeper.cli.streams import print_error
+from invite_sweeper.cli.streams import fit_terminal, print_error
 from invite_sweeper.endings import ExitCode, WarningLevel
 from invite_sweeper.errors import DamagedLog, RunError, UsageError
 from invite_sweeper.files import is_file
@@ -171,7 +171,7 @@ def _show_history(shown: "_Shown", history: HistoryReader, username: str | None)
         and (close := close_names([username], shown.read(names_of)))
     ):
         message = f"{message} Did you mean {', '.join(close)}?"
-    click.echo(escape_unprintable(message), err=True)
+    click.echo(fit_terminal(message, others="  "), err=True)
 
 
 class _Shown:
@@ -198,7 +198,7 @@ class _Shown:
             self._reader = directory.reader()
             for warning in directory.warnings():
                 if warning.level != WarningLevel.REMARK:
-                    click.echo(f"Warning: {escape_unprintable(warning.message)}", err=True)
+                    click.echo(fit_terminal(warning.message, "Warning: ", "  "), err=True)
         except DamagedLog as error:  # HEAD
             self._report(error)
             self._reader = LogReader(directory.files())

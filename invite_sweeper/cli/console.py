@@ -5,7 +5,6 @@ import logging
 import os
 import re
 import sys
-import textwrap
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Final, TypeVar
 
@@ -16,7 +15,7 @@ from rich.segment import Segment
 from rich.text import Text
 from typing_extensions import override
 
-from invite_sweeper.cli.streams import OUTPUTS
+from invite_sweeper.cli.streams import OUTPUTS, fit_terminal
 from invite_sweeper.json_text import to_json
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.text import escape_unprintable
@@ -103,6 +102,7 @@ class _CurrentStderr:
 
     def msg(self, line: str) -> None:
         """Write one line."""
+        OUTPUTS.end_question()
         print(line, file=sys.stderr, flush=True)  # noqa: T201 - the lines of the log
 
     debug = info = warning = error = msg
@@ -115,19 +115,14 @@ def _as_text(_log: object, _method: str, fields: structlog.typing.EventDict) -> 
     exception = str(fields.pop("exception", ""))
     event = str(fields.pop("event"))
     others = [f"{name}={value}" for name, value in fields.items()]
-    text = escape_unprintable("  ".join((event, *others)))
     label = f"[{level:<7}]"
-    if sys.stderr.isatty():
+    start = f"{when} {label} "
+    text = fit_terminal("  ".join((event, *others)), start, " " * len(start))
+    if level in _COLOURS and sys.stderr.isatty():
         console = Console(stderr=True)
-        indent = " " * len(f"{when} {label} ")
-        # On a very narrow terminal the text is wider than what is left of the line.
-        width = max(console.width - len(indent), len(indent))
-        text_lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
-        text = f"\n{indent}".join(text_lines)
-        has_colours = not (console.no_color or console.is_dumb_terminal)
-        if level in _COLOURS and has_colours:
-            label = click.style(label, _COLOURS[level])
-    lines = [f"{when} {label} {text}"]
+        if not (console.no_color or console.is_dumb_terminal):
+            text = text.replace(label, click.style(label, _COLOURS[level]), 1)
+    lines = [text]
     lines += [escape_unprintable(line) for line in exception.splitlines()]
     return "\n".join(lines)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
@@ -19,6 +20,7 @@ from invite_sweeper.cli.looking import Judged, Look, look, read_activity_links
 from invite_sweeper.cli.options import CONNECTED, RunOptions, SectionedCommand, option, options
 from invite_sweeper.cli.past import Deed, PersonHistory, person_in, read_past
 from invite_sweeper.cli.session import Session
+from invite_sweeper.cli.streams import fit_terminal
 from invite_sweeper.endings import ExitCode, exact_glob
 from invite_sweeper.explain import Explainer, Explanation
 from invite_sweeper.models import ListUnreadable, Source
@@ -27,7 +29,6 @@ from invite_sweeper.sweep.organization import Reading
 from invite_sweeper.text import (
     Globs,
     casefold_lookalike,
-    escape_unprintable,
     organization_label,
     pluralize,
     shorten_list,
@@ -190,11 +191,16 @@ async def _explain_all(found: Look, terms: Sequence[str]) -> list[Explanation]:
 
 
 def show_explained(console: Console, found: Search, *, verbose: bool = False) -> None:
-    """Write the result; control characters in names are escaped."""
+    """Write the result to stdout; control characters in names are escaped."""
+    for line in _result_lines(found, verbose=verbose):
+        text = line.plain.lstrip(" ")
+        indent = " " * (len(line.plain) - len(text))
+        fitted = fit_terminal(text, indent, f"{indent}  ", copyable=True, stream=sys.stdout)
+        console.print(Text(fitted, line.style), soft_wrap=True)
 
-    def write(text: str, style: str = "") -> None:
-        console.print(Text(escape_unprintable(text), style), soft_wrap=True)
 
+def _result_lines(found: Search, *, verbose: bool) -> Iterator[Text]:
+    """Yield a block for each person: those whom Atlas shows, then those whom only a run knows."""
     labels = {
         organization.id: organization_label(organization.id, organization.name)
         for organization in found.organizations
@@ -203,47 +209,46 @@ def show_explained(console: Console, found: Search, *, verbose: bool = False) ->
         _person(history.org_id, history.username, history.last): history
         for history in found.history
     }
-    for _, invitations in groupby(found.found, key=person_key):
-        group = tuple(invitations)
-        first = group[0]
-        write(_heading(first.username, labels[first.org_id]), "bold")
-        for explanation in group:
-            for text, style in _lines(explanation, verbose=verbose):
-                write(text, style)
-        earlier = past.pop(_person(first.org_id, first.username, first), None)
-        for line in earlier.lines() if earlier is not None else ():
-            write(f"    {line}")
-        write("")
+    for _, group in groupby(found.found, key=person_key):
+        explanations = tuple(group)
+        first = explanations[0]
+        yield _heading(first.username, labels[first.org_id])
+        for explanation in explanations:
+            yield from _lines(explanation, verbose=verbose)
+        history = past.pop(_person(first.org_id, first.username, first), None)
+        if history is not None:
+            yield from map(_detail, history.lines())
+        yield Text()
     where = "the lists that were read" if found.unreadable else "any list"
-    for earlier in past.values():
-        write(_heading(earlier.username, labels.get(earlier.org_id, earlier.org_id)), "bold")
-        day = earlier.last.now[:10]
-        write(f"  Not in {where}. Run {earlier.last.run} on {day}: {earlier.last.text}.", "bold")
-        for line in earlier.lines():
-            write(f"    {line}")
-        write("")
+    for history in past.values():
+        yield _heading(history.username, labels.get(history.org_id, history.org_id))
+        last = history.last
+        yield Text(f"  Not in {where}. Run {last.run} on {last.now[:10]}: {last.text}.", "bold")
+        yield from map(_detail, history.lines())
+        yield Text()
     if not (found.found or found.history):
         meant = f" Did you mean {', '.join(found.close)}?" if found.close else ""
         terms = " ".join(map(repr, found.terms))
-        write(f"Nothing found for {terms} in {where}, nor in an earlier run.{meant}", "bold")
-    for text, style in _searched(found):
-        write(text, style)
+        yield Text(f"Nothing found for {terms} in {where}, nor in an earlier run.{meant}", "bold")
+    yield from _searched(found)
 
 
-def _lines(explanation: Explanation, *, verbose: bool) -> Iterator[tuple[str, str]]:
-    """Yield the decision about an invitation, its entries and with `-v` the policy, each styled."""
+def _lines(explanation: Explanation, *, verbose: bool) -> Iterator[Text]:
+    """Yield the decision about an invitation, its entries and with `-v` the policy."""
     style = "bold red" if explanation.kept is None else "bold green"
-    text = explanation.description
-    yield f"  {text[:1].upper()}{text[1:]}{_when(explanation)}.", style
-    for line in _entries(explanation):
-        yield f"    {line}", ""
+    decision = explanation.description
+    yield Text(f"  {decision[:1].upper()}{decision[1:]}{_when(explanation)}.", style)
+    yield from map(_detail, _entries(explanation))
     if verbose:
-        for line in explanation.policy:
-            yield f"    {line}", ""
+        yield from map(_detail, explanation.policy)
 
 
-def _heading(username: str | None, organization: str) -> str:
-    return f"{username or '(no address)'} in organization {organization}"
+def _detail(text: str) -> Text:
+    return Text(f"    {text}")
+
+
+def _heading(username: str | None, organization: str) -> Text:
+    return Text(f"{username or '(no address)'} in organization {organization}", "bold")
 
 
 def _person(org_id: str, username: str | None, shown: Explanation | Deed) -> tuple[str, str]:
@@ -251,22 +256,22 @@ def _person(org_id: str, username: str | None, shown: Explanation | Deed) -> tup
     return org_id, casefold_lookalike(username) if username else f"#{shown.invitation_id}"
 
 
-def _searched(found: Search) -> Iterator[tuple[str, str]]:
-    """Yield what was searched and what was not, and where more is told, each with its style."""
+def _searched(found: Search) -> Iterator[Text]:
+    """Yield what was searched and what was not, and where Atlas has more."""
     invitations = pluralize(found.invitations, "invitation")
     projects = pluralize(found.projects, "project")
-    yield f"Searched: {invitations} in {projects} ({', '.join(found.sources)}).", ""
+    yield Text(f"Searched: {invitations} in {projects} ({', '.join(found.sources)}).")
     if found.out_of_scope:
         excluded = shorten_list(found.out_of_scope, _MAX_NAMES)
-        yield f"Not searched, as the policy excludes them: {excluded}.", ""
+        yield Text(f"Not searched, as the policy excludes them: {excluded}.")
     for lost in found.unreadable:
         where = lost.project_name or f"the list {lost.source}"
-        yield f"Could not be read: {where}: {lost.reason}", "yellow"
+        yield Text(f"Could not be read: {where}: {lost.reason}", "yellow")
     for organization in found.organizations:
         link = found.activity.get(organization.id)
         if link is not None:
             label = organization_label(organization.id, organization.name)
-            yield f"Atlas's own record of organization {label}: {link}", ""
+            yield Text(f"Atlas's own record of organization {label}: {link}")
 
 
 def _entries(found: Explanation) -> Iterator[str]:

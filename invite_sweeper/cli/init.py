@@ -3,9 +3,7 @@
 import os
 import re
 import shlex
-import shutil
 import sys
-import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
@@ -27,6 +25,7 @@ from invite_sweeper.atlas.http import parse_base_url
 from invite_sweeper.cli.console import configure_logging, run_async
 from invite_sweeper.cli.options import DEFAULT_POLICY, FILE, RunOptions, SectionedCommand, options
 from invite_sweeper.cli.session import Session, read_all_credentials
+from invite_sweeper.cli.streams import fit_terminal
 from invite_sweeper.cli.view import Progress
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import Cancelled, CredentialsRefused, Interrupted, RunError, UsageError
@@ -156,7 +155,7 @@ def init(
     except RunError as error:
         raise error.having(consequence="No file was written.") from error
     for remark in policy.warnings(now.date()):
-        click.echo(f"Warning: {remark}", err=True)
+        click.echo(fit_terminal(remark, "Warning: ", _INDENT), err=True)
     click.echo(f"{path} is a valid policy. It deletes at most 10 invitations in a run.")
     click.echo(f"Next: {shell_command('plan', '--policy', str(path))}")
 
@@ -260,7 +259,8 @@ def _choose_own_domains(
     if not domains or not all(map(_DOMAIN.fullmatch, domains)):
         return ()
     labels = [f"{domain} ({count:,})" for domain, count in counts.most_common()]
-    click.echo(f"Active members are of {shorten_list(labels, _MAX_DOMAINS_NAMED)}.")
+    listed = shorten_list(labels, _MAX_DOMAINS_NAMED)
+    click.echo(fit_terminal(f"Active members are of {listed}.", others=_INDENT, stream=sys.stdout))
     question = f"Treat people outside these domains sooner, after {_OUTSIDERS_AGE}?"
     return domains if click.confirm(question, default=False) else ()
 
@@ -332,25 +332,15 @@ def _choose_trim(policy: Policy, path: Path, base_url: str, *, asks: bool) -> bo
     except RunError as error:
         click.echo("No:", err=True)
         for line in error.message.splitlines():
-            _echo_wrapped(line)
+            click.echo(fit_terminal(line, _INDENT, _INDENT), err=True)
         may_trim = _OVER.issuperset(error.reasons)
         if not (asks and may_trim):
-            _echo_wrapped(error.hint)
+            click.echo(fit_terminal(error.hint, _INDENT, _INDENT, copyable=True), err=True)
             return False
         question = "Delete the oldest up to the limits each night (over_limit: trim)?"
         return click.confirm(question, default=True)
     click.echo("Yes.", err=True)
     return False
-
-
-def _echo_wrapped(text: str) -> None:
-    """Print an indented text to stderr; a terminal breaks no word of it, a file no line."""
-    lines = [escape_unprintable(text)]
-    if sys.stderr.isatty():
-        width = shutil.get_terminal_size().columns - len(_INDENT)
-        lines = textwrap.wrap(lines[0], width, break_long_words=False, break_on_hyphens=False)
-    for line in lines:
-        click.echo(f"{_INDENT}{line}", err=True)
 
 
 async def _check_backlog(policy: Policy, path: Path, base_url: str) -> None:

@@ -169,6 +169,7 @@ class _InterruptedExit(SystemExit):
 
 def _exit_interrupted(_number: int, _frame: FrameType | None) -> None:
     """Exit, in 5 seconds at the latest: the signal may have interrupted a blocked write."""
-    write_if_ready(STDERR_FD, b"Interrupted. Nothing was deleted.\n")
+    at_prompt = b"\n" if os.isatty(STDERR_FD) else b""
+    write_if_ready(STDERR_FD, at_prompt + b"Interrupted. Nothing was deleted.\n")
     end_soon(ExitCode.INTERRUPTED)
     raise _InterruptedExit(int(ExitCode.INTERRUPTED))

@@ -9,12 +9,12 @@ import click
 
 from invite_sweeper.cli.audit_files import PATHS, verify_runs
 from invite_sweeper.cli.options import FILE, SectionedCommand, option, options, period_options
+from invite_sweeper.cli.streams import fit_terminal
 from invite_sweeper.endings import DAMAGED_ADVICE, Advisor
 from invite_sweeper.errors import DamagedLog
 from invite_sweeper.files import check_distinct_files, replace_file, write_error
 from invite_sweeper.report.markdown import render_markdown
 from invite_sweeper.report.page import read_page, render_html
-from invite_sweeper.text import escape_unprintable
 
 
 @click.command(cls=SectionedCommand)
@@ -51,8 +51,8 @@ def report(
     if not files:
         raise DamagedLog(verification.damage or "", hint=DAMAGED_ADVICE)
     if verification.damage is not None:
-        damage = escape_unprintable(verification.damage)
-        click.echo(f"Warning: The audit log is damaged: {damage}", err=True)
+        warning = f"The audit log is damaged: {verification.damage}"
+        click.echo(fit_terminal(warning, "Warning: ", "  "), err=True)
     check_distinct_files({"--out": out}, (("the audit log", each.path) for each in files))
     advisor = Advisor(policy=str(policy))
     if paths or audit_dir is not None:

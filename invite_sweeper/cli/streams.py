@@ -7,17 +7,19 @@ import os
 import re
 import select
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import takewhile
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TextIO
 
 import click
 from typing_extensions import override
 
 from invite_sweeper.errors import Cancelled, ErrorParts, RunError, of_organizations
 from invite_sweeper.redaction import SECRETS
-from invite_sweeper.text import escape_unprintable, shell_command
+from invite_sweeper.text import NAME, escape_unprintable, shell_command
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -28,6 +30,8 @@ _ATOMIC_BYTES: Final = 4096
 """A pipe that is ready for writing takes this number of bytes without blocking (`PIPE_BUF`)."""
 PATIENCE_S: Final = 10.0
 """How long a run waits, in all, for the reader of its stderr or of a copy of its log."""
+_INDENT: Final = "  "
+_DEFAULT_COLUMNS: Final = 80
 
 
 class _Stream(io.FileIO):
@@ -143,12 +147,14 @@ class Outputs:
         is_json: Whether the command line asks for JSON.
         json_log: The program's log if it writes JSON lines: then errors are lines of it, too.
         stdout: What is below `sys.stdout`; None where this is not the process's own.
+        is_asking: Whether a question on stderr waits for its answer, at the end of its line.
     """
 
     def __init__(self) -> None:
         self.is_json = False
         self.json_log: FilteringBoundLogger | None = None
         self.stdout: _Stream | None = None
+        self.is_asking = False
         self._written = False
 
     def write(self, data: bytes) -> None:
@@ -156,6 +162,12 @@ class Outputs:
         self._written = True
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
+
+    def end_question(self) -> None:
+        """End the line of a question that nothing has answered, before something else is shown."""
+        if self.is_asking:
+            self.is_asking = False
+            sys.stderr.write("\n")
 
     def write_error(self, error: RunError) -> None:
         """Write an error if JSON is asked for, unless the result, which says more, was written."""
@@ -166,10 +178,52 @@ class Outputs:
 OUTPUTS: Final = Outputs()
 
 
+def fit_terminal(
+    text: str,
+    first: str = "",
+    others: str = "",
+    *,
+    copyable: bool = False,
+    stream: TextIO | None = None,
+) -> str:
+    """Return a text with unprintable characters escaped, of which a terminal breaks no word.
+
+    Args:
+        first: What precedes the text.
+        others: How the lines after the first one begin on a terminal.
+        copyable: Leave a text with a command on one line: its lines would be several commands.
+        stream: Where it is written; default: stderr.
+    """
+    stream = stream or sys.stderr
+    escaped = escape_unprintable(text)
+    if not stream.isatty() or (copyable and NAME in escaped):
+        return first + escaped
+    # A secret is masked before a line ends within it, and no line is narrower than its beginning.
+    return textwrap.fill(
+        SECRETS.redact(escaped),
+        max(_columns(stream), 2 * len(others)),
+        initial_indent=first,
+        subsequent_indent=others,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _columns(terminal: TextIO) -> int:
+    """Return the width of a terminal."""
+    # Not `shutil.get_terminal_size`: see `called_as` in `main`.
+    wanted = os.environ.get("COLUMNS", "")
+    if wanted.isdecimal() and int(wanted):
+        return int(wanted)
+    with suppress(OSError):
+        return os.get_terminal_size(terminal.fileno()).columns or _DEFAULT_COLUMNS
+    return _DEFAULT_COLUMNS
+
+
 def print_error(error: RunError) -> None:
     """Write message, consequence and hint of an error to stderr; control characters are escaped."""
     for line in error.lines():
-        click.echo(escape_unprintable(line), err=True)
+        click.echo(fit_terminal(line, others=_INDENT), err=True)
     if isinstance(error, Cancelled):  # the person at the terminal knows why
         click.echo(f"{error.message} {error.consequence}", err=True)
         return
@@ -187,12 +241,14 @@ def print_error_parts(error: ErrorParts, help_topic: str = "") -> None:
         OUTPUTS.json_log.error(message, **told)
         return
     first, *lines = message.split("\n")
-    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-    label = "Error:" if plain else click.style("Error:", "red", bold=True)
-    click.echo(f"{label} {escape_unprintable(first)}", err=True)
+    label = "Error:"
+    text = fit_terminal(first, f"{label} ", _INDENT)
+    if not (os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"):
+        text = click.style(label, "red", bold=True) + text.removeprefix(label)
+    click.echo(text, err=True)
     for part in (*lines, error["consequence"], error["hint"], more):
         if part:
-            click.echo(f"  {escape_unprintable(part)}", err=True)
+            click.echo(fit_terminal(part, _INDENT, _INDENT, copyable=True), err=True)
 
 
 _ASKS_FOR_JSON: Final = re.compile(r"(?:^|\0)(?:--output[=\0]|-o\0?)json(?:\0|$)", re.IGNORECASE)

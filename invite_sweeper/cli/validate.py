@@ -11,10 +11,10 @@ from invite_sweeper.atlas.credentials import credentials_variables
 from invite_sweeper.cli.console import write_json
 from invite_sweeper.cli.options import DEFAULT_POLICY, FILE, SectionedCommand, options
 from invite_sweeper.cli.session import read_policy
+from invite_sweeper.cli.streams import fit_terminal
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import ErrorParts
 from invite_sweeper.policy import InvalidPolicy, PolicyIssue, Severity, check_policy
-from invite_sweeper.text import escape_unprintable
 
 
 class Validation(msgspec.Struct, frozen=True):
@@ -73,7 +73,7 @@ def validate(path: Path, output: str) -> None:
     else:
         for each in issues:
             if each.severity is Severity.WARNING:
-                click.echo(escape_unprintable(each.text(str(path))), err=True)
+                click.echo(fit_terminal(each.text(str(path)), others="  "), err=True)
     if error is not None:
         raise error
     if output == "text" and policy is not None:

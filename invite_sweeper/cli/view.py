@@ -23,6 +23,7 @@ from invite_sweeper.audit import RunRecord
 from invite_sweeper.audit.events import RunFinished, RunWarning
 from invite_sweeper.cli.console import RedactingConsole
 from invite_sweeper.cli.session import Session
+from invite_sweeper.cli.streams import OUTPUTS
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.outcomes import Outcome
@@ -145,12 +146,13 @@ async def confirm(session: Session, present: Callable[[Console], None]) -> bool:
     termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
     sys.stderr.write("Type yes or no: ")
     sys.stderr.flush()
+    OUTPUTS.is_asking = True
     answer = b""
     try:
         answer = await session.stop.run_unless_stopped(_read_line())
     finally:
-        if not answer.endswith(b"\n"):
-            sys.stderr.write("\n")
+        OUTPUTS.is_asking = OUTPUTS.is_asking and not answer.endswith(b"\n")
+        OUTPUTS.end_question()
     if session.stop.reason is not None:
         raise session.stop.as_error()
     word = answer.strip().lower()

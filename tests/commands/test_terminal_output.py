@@ -77,6 +77,28 @@ def test_log_on_a_terminal_breaks_between_words(cli):
     assert all(len(line) <= 50 or len(line.split()) == 1 for line in log)
 
 
+def test_errors_on_a_terminal_break_between_words_and_leave_a_command_whole(cli):
+    """Two lines of a command would be two commands."""
+    cli.keys["sources"] = ["invitations"]
+    words = ("validate", "policy.yaml")
+    with terminal_of(cli, *words, columns=40, NO_COLOR="1") as terminal:
+        code, text = terminal.end()
+    finding, _ = text.split("Error: ")
+    lines = finding.splitlines()
+    assert (code, len(lines) > 2) == (2, True)
+    assert all(len(line) <= 40 for line in lines)
+    assert all(line.startswith("  ") for line in lines[1:])
+    words = " ".join(line.strip() for line in lines)
+    piped = cli.run("validate", "policy.yaml").err.splitlines()
+    assert words == piped[0]
+    with terminal_of(cli, "sweep", "--nothing", columns=24, NO_COLOR="1") as terminal:
+        _, text = terminal.end()
+    assert text == (
+        "Error: No such option\n  '--nothing'.\n  Atlas was not called.\n"
+        "  See: invite-sweeper sweep --help\n"
+    )
+
+
 def test_no_color_and_a_dumb_terminal_remove_the_colours(cli):
     cli.keys |= {"limits": {"max_deletions": 1}, "notify": [{"kind": "ping", "url_env": "NOT_SET"}]}
     for changes, coloured in (({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)):

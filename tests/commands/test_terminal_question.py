@@ -1,6 +1,7 @@
 """The confirmation before a deletion, on a pseudo-terminal."""
 
 import os
+import re
 import signal
 from datetime import timedelta
 
@@ -169,3 +170,5 @@ def test_control_c_at_the_question_prints_no_plan_and_no_summary_again(cli):
     assert "aged-" not in after
     assert "Seen" not in after
     assert after.count("Nothing was deleted.") == 1
+    assert re.match(r"\^C\n\d\d:\d\d:\d\d \[warning\] stopping: ", after)
+    assert "\n\n" not in after
