@@ -45,7 +45,7 @@ from invite_sweeper.files import is_file
 from invite_sweeper.models import Invitation
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.policy import parse_duration_option
-from invite_sweeper.report import terminal
+from invite_sweeper.report import listings, terminal
 from invite_sweeper.report.handover import lines_to_approve, read_plan_to_apply
 from invite_sweeper.report.story_lines import StoryLine
 from invite_sweeper.report.verification import story_of_verification
@@ -111,7 +111,7 @@ def show(
     elif shown.is_wiped:
         pass  # it was said
     elif not runs and not is_filtered:
-        terminal.show_runs(stdout_console(), shown.all_records(), shown.ledger)
+        listings.show_runs(stdout_console(), shown.all_records(), shown.ledger)
     elif not runs:
         _show_history(shown, HistoryReader(wanted), criteria["username"])
     else:
@@ -148,7 +148,7 @@ def _with_run(wanted: LineFilter, chain: FileChain) -> Iterator[tuple[Record, Ch
 def _show_history_of(record: RunRecord, history: HistoryReader) -> bool:
     """Print what one run did with the people who are asked for; False where no line matches."""
     lines = history.read(FileChain(record.file))
-    terminal.show_lines(stdout_console(), lines, history.names)
+    listings.show_lines(stdout_console(), lines, history.names)
     if not lines:
         click.echo(f"No line of run {record.file.number or record.file.path} matches.", err=True)
     return bool(lines)
@@ -159,7 +159,7 @@ def _show_history(shown: "_Shown", history: HistoryReader, username: str | None)
     console = stdout_console()
     is_any = False
     for lines in shown.read(lambda chain: (history.read(chain),)):
-        terminal.show_lines(console, lines, history.names)
+        listings.show_lines(console, lines, history.names)
         is_any = is_any or bool(lines)
     if is_any:
         return

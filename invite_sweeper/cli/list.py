@@ -22,7 +22,7 @@ from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.streams import OUTPUTS
 from invite_sweeper.errors import UsageError
 from invite_sweeper.models import Invitation
-from invite_sweeper.report import terminal
+from invite_sweeper.report.listings import show_listed
 from invite_sweeper.sweep.selection import Decision
 from invite_sweeper.text import Globs, escape_unprintable, shell_command, shorten_list
 
@@ -101,7 +101,7 @@ def list(  # noqa: A001 - a command has the name of its function
             organization.id: escape_unprintable(organization.name or organization.id)
             for organization in organizations
         }
-        terminal.show_listed(stdout_console(), rows, names)
+        show_listed(stdout_console(), rows, names)
     elif output == "json":
         for row in rows:
             OUTPUTS.write(json_line(row))

@@ -16,7 +16,7 @@ from invite_sweeper.cli.view import Progress, confirm
 from invite_sweeper.endings import WarningLevel
 from invite_sweeper.errors import Cancelled, RunError, UsageError
 from invite_sweeper.models import Invitation
-from invite_sweeper.report import terminal
+from invite_sweeper.report import listings
 from invite_sweeper.report.readback import RecordedRun
 from invite_sweeper.restore import (
     Deletions,
@@ -140,7 +140,7 @@ def _show_people(
     plan: RestorePlan, deletions: Deletions, names: Mapping[str, str], console: Console
 ) -> None:
     """Print who is to be invited again, and which runs deleted them."""
-    terminal.show_people(console, plan.to_invite, names)
+    listings.show_people(console, plan.to_invite, names)
     runs = [str(run.number or run.run_id or run.path.name) for run in deletions.runs]
     noun = plural_form(len(runs), "run", "runs")
     console.print(f"Deleted by {noun} {shorten_list(runs, _MAX_RUNS)}.", soft_wrap=True)

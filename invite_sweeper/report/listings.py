@@ -1,0 +1,104 @@
+"""Print lists on a terminal: pending people, the runs of a directory, what runs did with people."""
+
+from collections.abc import Iterable, Mapping
+
+from rich.console import Console, RenderableType
+from rich.text import Text
+
+from invite_sweeper.audit import RunRecord
+from invite_sweeper.audit.intents import IntentLedger
+from invite_sweeper.audit.person import HistoryLine
+from invite_sweeper.endings import Advisor
+from invite_sweeper.models import Invitation
+from invite_sweeper.report.layout import (
+    entries,
+    invitation_groups,
+    label_text,
+    narrow_rows,
+    print_parts,
+    wide_table,
+)
+from invite_sweeper.report.person import describe_line
+from invite_sweeper.report.readback import RunRows
+from invite_sweeper.report.rows import GOES, Row, listed_columns, sorted_rows
+from invite_sweeper.report.story import story_of
+from invite_sweeper.report.terminal import groups_by_place
+from invite_sweeper.report.wording import describe_instant
+from invite_sweeper.text import organization_label, pluralize
+
+
+def show_people(console: Console, people: Iterable[Invitation], names: Mapping[str, str]) -> None:
+    """Print people below their projects; `names` are those of organizations by id."""
+    labels = {org_id: organization_label(org_id, name) for org_id, name in names.items()}
+    run_rows = RunRows(labels)
+    rows = sorted_rows(run_rows.row(person) for person in people)
+    print_parts(console, invitation_groups(groups_by_place(rows, rows), console.width))
+
+
+def show_listed(
+    console: Console, invitations: Iterable[Invitation], names: Mapping[str, str]
+) -> None:
+    """Print a row for each invitation, in the order given, and how many are stale and kept.
+
+    Args:
+        names: Of the organizations, by id.
+    """
+    rows = [Row(invitation, names[invitation.org_id]) for invitation in invitations]
+    if not rows:
+        console.print("No invitation matches.")
+        return
+    table: RenderableType | None = wide_table(listed_columns(rows), rows, console.width)
+    if table is None:
+        short_columns = listed_columns(rows, short=True)
+        table = narrow_rows(short_columns, rows, console.width, label=GOES)
+    stale = sum(row.is_stale for row in rows)
+    kept = len(rows) - stale
+    count = f"{pluralize(len(rows), 'invitation')}: {stale:,} stale, {kept:,} kept."
+    print_parts(console, (table, Text(count)))
+
+
+def show_runs(console: Console, records: Iterable[RunRecord], ledger: IntentLedger) -> None:
+    """Print a line for each run.
+
+    Args:
+        ledger: Which runs were recovered, once all records were read.
+    """
+    # Of a year of nights, memory holds the lines and the records of the killed runs alone.
+    rows: list[tuple[Text, Text]] = []
+    killed: dict[int, RunRecord] = {}
+    for record in records:
+        if record.end is None:
+            killed[len(rows)] = record
+        rows.append(_row_of_run(record))
+    recovered = ledger.recovered_by_file()
+    for index, record in killed.items():
+        record.recovered = recovered.get(record.file.name)
+        rows[index] = _row_of_run(record)
+    if rows:
+        print_parts(console, entries(rows, console.width))
+
+
+def _row_of_run(record: RunRecord) -> tuple[Text, Text]:
+    """Return the number, instant and mode of a run, and how it ended."""
+    began = describe_instant(record.start.now)
+    label = Text(f"{record.file.number}  {began}  {record.mode or 'run'}")
+    headline = story_of(record, Advisor()).headline
+    text = Text.assemble(label_text(headline), f"  {headline.text}")
+    return label, text
+
+
+def show_lines(console: Console, lines: Iterable[HistoryLine], names: Mapping[str, str]) -> None:
+    """Print what runs did, a line each with its run; in a file on one line, as `grep` needs it.
+
+    Args:
+        names: The names of organizations by id.
+    """
+    for line in lines:
+        # A file that was named on the command line may have no number.
+        run = f"{line.run.number:>3}" if line.run.number else line.run.path.name
+        label = f"{run}  {describe_instant(line.ts)}  {line.start.mode:<7}"
+        text = describe_line(line, names)
+        if console.is_terminal:
+            print_parts(console, entries([(Text(label), Text(text))], console.width))
+        else:
+            console.print(Text(f"{label}  {text}"), soft_wrap=True)
