@@ -43,8 +43,10 @@ def upper_first(sentence: str) -> str:
 
 def shorten_list(names: Sequence[str], max_names: int) -> str:
     """Return names as one text; those after the first ones are only counted."""
-    rest = f" and {len(names) - max_names:,} more" if len(names) > max_names else ""
-    return ", ".join(names[:max_names]) + rest
+    shown = ", ".join(names[:max_names])
+    if len(names) <= max_names:
+        return shown
+    return f"{shown} and {len(names) - max_names:,} more"
 
 
 def organization_label(org_id: str, name: str | None) -> str:
@@ -91,15 +93,15 @@ def casefold_lookalike(name: str) -> str:
     folded = casefold_visible(name)
     if len(name) > _MAX_LOOKALIKE_LENGTH or _is_plain(name, folded):
         return folded
-    text = _visible(normalize("NFKC", name)).strip()
-    local_part, at, domain = text.rpartition("@")
+    visible_name = _visible(normalize("NFKC", name)).strip()
+    local_part, at, domain = visible_name.rpartition("@")
     domain = domain.replace("\u3002", ".")  # the full stop of Chinese and Japanese
-    if at:
+    if at:  # a name without an address may end with a dot
         domain = domain.removesuffix(".")
-    labels = [_decode_label(label) for label in domain.split(".")]
+    decoded_domain = ".".join(_decode_label(label) for label in domain.split("."))
+    folded = f"{local_part}{at}{decoded_domain}".casefold()
     # Decoded labels and folded letters may be of another form again.
-    text = f"{local_part}{at}{'.'.join(labels)}"
-    return _visible(normalize("NFKC", text.casefold())).strip()
+    return _visible(normalize("NFKC", folded)).strip()
 
 
 _MAX_LOOKALIKE_LENGTH = 4096

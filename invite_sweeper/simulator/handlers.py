@@ -220,7 +220,8 @@ def create_invite(call: Call) -> SimulatedResponse:
         return _missing_attribute()
     _count_invitation(call)
     invites = _invites(call)
-    if any(invite.username.lower() == username.lower() for invite in invites.values()):
+    invited = {invite.username.lower() for invite in invites.values()}
+    if username.lower() in invited:
         detail = f"User {username} has already been invited to this project."
         return api_error(409, "USER_ALREADY_INVITED", detail, username)
     key = call.sim.invite(call.scope_id, username, roles=roles, inviter=call.account.name)
@@ -242,12 +243,12 @@ def _count_invitation(call: Call) -> None:
 def list_users(call: Call) -> SimulatedResponse:
     """Return active and pending users, others only on request."""
     statuses = _statuses(call)
-    users = call.organization.users.values()
-    with_status = [user for user in users if user.status in statuses]
-    shown = [user for user in with_status if _is_in_scope(call, user)]
-    if "username" in call.query:
-        username = call.query["username"][0].lower()
-        shown = [user for user in shown if user.username.lower() == username]
+    username = call.query.get("username", [""])[0].lower()
+    shown: list[User] = []
+    for user in call.organization.users.values():
+        has_name = not username or user.username.lower() == username
+        if has_name and user.status in statuses and _is_in_scope(call, user):
+            shown.append(user)
     shown.sort(key=lambda user: user.username)
     return call.respond_with_page(shown, lambda user: _user(call, user))
 
