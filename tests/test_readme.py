@@ -9,6 +9,7 @@ import sys
 from datetime import date, timedelta
 from pathlib import Path
 
+import click
 import pytest
 from environment import KEPT
 from forked import Fork
@@ -25,6 +26,7 @@ from readmes import (
 )
 from running import cli_in, end, run_line
 
+from invite_sweeper.cli.main import app
 from invite_sweeper.models import Source
 from invite_sweeper.policy import parse_policy
 
@@ -135,6 +137,29 @@ def test_every_command_of_the_readme_and_of_the_help_pages_works(cli):
         results[command] = (done.code, done.err[-300:])
     assert {c: r for c, r in results.items() if r[0] != 0} == {}
     assert len(cli.sim.deleted) == 4
+
+
+def parse(words):
+    """Parse a command without running it; return the words of its name."""
+    names, parsed = [], app
+    while isinstance(parsed, click.Group) and words and not words[0].startswith("-"):
+        names.append(words.pop(0))
+        parsed = parsed.get_command(click.Context(parsed), names[-1])
+    parsed.make_parser(click.Context(parsed)).parse_args(words)
+    return names
+
+
+def test_commands_in_the_sentences_of_every_document_have_known_names_and_options():
+    found = {}
+    for page in PAGES:
+        text = (ROOT / page).read_text("utf-8")
+        for command in re.findall(r"`invite-sweeper ([^`\n]*)`", text):
+            words, _, _ = command.partition(" > ")
+            found[page, command] = parse(shlex.split(words))
+    assert len(found) > 30
+    assert [command for command, names in found.items() if not names] == [
+        ("CONTRIBUTING.md", "--version")
+    ]
 
 
 def test_picture_of_the_readme_is_what_the_demo_prints(tmp_path):
