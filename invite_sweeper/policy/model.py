@@ -204,7 +204,9 @@ class AuditSettings(StrictModel):
 class NoticeSettings(StrictModel):
     """Announces an invitation before a later sweep deletes it."""
 
-    wait: types.Duration = key(..., "Minimum time between the announcement and the deletion.", "7d")
+    wait: types.Wait = key(
+        ..., "Minimum time between the announcement and the deletion, up to 90 days.", "7d"
+    )
 
 
 ReceiverKind: TypeAlias = Literal["slack", "teams", "webhook", "ping"]

@@ -146,6 +146,17 @@ def _duration(value: object, *, zero: bool = False) -> object:
     return parse_duration(value, zero=zero)
 
 
+def _wait(value: timedelta) -> timedelta:
+    """Reject a wait after which the announcement is older than what a run reads of the past."""
+    if value > _MAX_WAIT:
+        raise InvalidValue(f"is longer than {_MAX_WAIT.days} days", "write `90d` or less")
+    return value
+
+
+_MAX_WAIT: Final = timedelta(days=90)
+"""A run reads the audit files of 100 days, and a sweep may be days late."""
+
+
 def _day(value: object) -> object:
     if isinstance(value, date) and not isinstance(value, datetime):
         return value
@@ -200,7 +211,8 @@ _NO_ADDRESS: Final = "is not an address and has no wildcard"
 _UNMATCHED_USERNAMES: Final = (
     (r"(?i:mailto:)(.*)", "starts with `mailto:`", 'write "{}"'),
     (r".*<([^>]*)>?.*", "contains `<`", 'write "{}"'),
-    (r"(.*?)\s*#.*", "contains `#`", 'write "{}"'),
+    (r"(.+?)\s*#.*", "contains `#`", 'write "{}"'),
+    (r"#.*", "contains `#`", "remove it"),
     (r".*([,;]).*", "contains `{}`", _ONE_EACH),
     (r".*\s.*", "contains white space", f"remove it, or {_ONE_EACH}"),
     (r"@(.*)", "starts with `@`, and an address never does", 'write "*@{}"'),
@@ -243,6 +255,14 @@ def _organization(pattern: str) -> str:
     if is_atlas_id(pattern.lower()):
         return _atlas_id(pattern)
     return _check_id_length(pattern)
+
+
+def _credentials_name(name: str) -> str:
+    """Reject a name whose variables would be those that name the file of another set."""
+    if name == "FILE" or name.endswith("_FILE"):
+        hint = "choose another name: a variable that ends with `_FILE` names a file"
+        raise InvalidValue("ends with `FILE`", hint)
+    return name
 
 
 def _check_id_length(pattern: str) -> str:
@@ -303,7 +323,9 @@ ProjectPattern: TypeAlias = Annotated[Text, AfterValidator(_project)]
 AtlasId: TypeAlias = Annotated[
     str, AfterValidator(_atlas_id), Field(json_schema_extra={"pattern": f"^{ATLAS_ID}$"})
 ]
-CredentialsName: TypeAlias = Annotated[str, Field(pattern="^[A-Z0-9_]+$")]
+CredentialsName: TypeAlias = Annotated[
+    str, Field(pattern="^[A-Z0-9_]+$"), AfterValidator(_credentials_name)
+]
 Variable: TypeAlias = Annotated[str, Field(pattern="^[A-Z_][A-Z0-9_]*$")]
 PATTERNS: Final = {
     "^[A-Z0-9_]+$": (
@@ -322,6 +344,7 @@ _DurationText = WithJsonSchema(
 )
 _AsWritten = PlainSerializer(format_duration, return_type=str, when_used="json")
 Duration: TypeAlias = Annotated[timedelta, BeforeValidator(_duration), _DurationText, _AsWritten]
+Wait: TypeAlias = Annotated[Duration, AfterValidator(_wait)]
 DurationOrZero: TypeAlias = Annotated[
     timedelta, BeforeValidator(partial(_duration, zero=True)), _DurationText, _AsWritten
 ]
