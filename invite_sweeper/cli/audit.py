@@ -7,10 +7,9 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import click
-from rich.console import Console
 
 from invite_sweeper.audit import (
     AuditDirectory,
@@ -23,7 +22,7 @@ from invite_sweeper.audit import (
 from invite_sweeper.audit.events import EVENTS
 from invite_sweeper.audit.intents import IntentLedger
 from invite_sweeper.audit.person import HistoryReader, close_names, names_of
-from invite_sweeper.audit.reader import ChainLine, FileChain, Record
+from invite_sweeper.audit.reader import FileChain, Record
 from invite_sweeper.audit.record import read_run
 from invite_sweeper.audit.search import read_all
 from invite_sweeper.cli.audit_files import PATHS, find_directory, verify_runs
@@ -49,7 +48,7 @@ from invite_sweeper.report import listings, terminal
 from invite_sweeper.report.handover import lines_to_approve, read_plan_to_apply
 from invite_sweeper.report.story_lines import StoryLine
 from invite_sweeper.report.verification import story_of_verification
-from invite_sweeper.text import escape_unprintable, pluralize
+from invite_sweeper.text import pluralize
 
 _T = TypeVar("_T")
 
@@ -100,49 +99,34 @@ def show(
 
     Example: invite-sweeper audit show --username 'ada@*'
     """
-    is_filtered = any(each is not None for each in (event, *criteria.values()))
+    is_filtered = event is not None or any(value is not None for value in criteria.values())
     _check_period(criteria["since"], criteria["until"])
-    shown = _Shown(runs, policy, audit_dir)
+    shown = _ShownRuns(runs, policy, audit_dir)
     wanted = LineFilter(events=None if event is None else {event}, **criteria)
-    if output != "text":
-        lines = shown.read(partial(_with_run, wanted))
-        as_json = (json_line({**record, "line_sha256": line.hash}) for record, line in lines)
-        sys.stdout.buffer.writelines(as_json if output == "json" else _csv_lines(lines))
+    if output == "json":
+        sys.stdout.buffer.writelines(_json_lines(shown, wanted))
+    elif output == "csv":
+        sys.stdout.buffer.writelines(_csv_lines(shown, wanted))
     elif shown.is_wiped:
-        pass  # it was said
+        pass  # the warning about the directory says so
     elif not runs and not is_filtered:
         listings.show_runs(stdout_console(), shown.all_records(), shown.ledger)
     elif not runs:
         _show_history(shown, HistoryReader(wanted), criteria["username"])
     else:
         for record in shown.records():
-            console = stdout_console()
             if not is_filtered:
-                terminal.show_run(console, record)
-                _show_policy(console, record)
+                terminal.show_run(stdout_console(), record)
             elif not _show_history_of(record, HistoryReader(wanted)):
                 continue
-            if record.mode == "dry-run":
-                about = tuple(_about_plan(record, policy, audit_dir))
-                terminal.show_whole(console, about)
-            else:
-                sha256 = FileChain(record.file, hashed=True).read().sha256
-                console.print(f"SHA-256  {sha256}", soft_wrap=True)
+            end = _lines_about_file(record, policy, audit_dir, is_whole=not is_filtered)
+            terminal.show_whole(stdout_console(), tuple(end))
     raise SystemExit(shown.exit_code)
 
 
 def _check_period(since: datetime | None, until: datetime | None) -> None:
     if since is not None and until is not None and since >= until:
         raise click.BadParameter("--since is not before --until: no line can be between them.")
-
-
-def _with_run(wanted: LineFilter, chain: FileChain) -> Iterator[tuple[Record, ChainLine]]:
-    """Yield the lines of a run that match, each with the run's number and mode."""
-    mode: object = None
-    for record, line in wanted.matching(chain):
-        if mode is None and chain.first is not None:
-            mode = chain.parse(chain.first).get("mode")
-        yield {**record, "run": chain.file.number, "mode": mode}, line
 
 
 def _show_history_of(record: RunRecord, history: HistoryReader) -> bool:
@@ -154,8 +138,8 @@ def _show_history_of(record: RunRecord, history: HistoryReader) -> bool:
     return bool(lines)
 
 
-def _show_history(shown: "_Shown", history: HistoryReader, username: str | None) -> None:
-    """Print what all runs did with the people who are asked for; say it where no line matches."""
+def _show_history(shown: "_ShownRuns", history: HistoryReader, username: str | None) -> None:
+    """Print what all runs did with the people who are asked for, or that no line matches."""
     console = stdout_console()
     is_any = False
     for lines in shown.read(lambda chain: (history.read(chain),)):
@@ -164,20 +148,17 @@ def _show_history(shown: "_Shown", history: HistoryReader, username: str | None)
     if is_any:
         return
     message = f"No line of {pluralize(len(history.runs), 'run')} matches."
-    is_sound = shown.exit_code == ExitCode.DONE
-    if (
-        username is not None
-        and is_sound
-        and (close := close_names([username], shown.read(names_of)))
-    ):
-        message = f"{message} Did you mean {', '.join(close)}?"
+    if username is not None and shown.exit_code == ExitCode.DONE:
+        close = close_names([username], shown.read(names_of))
+        if close:
+            message = f"{message} Did you mean {', '.join(close)}?"
     click.echo(fit_terminal(message, others="  "), err=True)
 
 
-class _Shown:
+class _ShownRuns:
     """The runs that `audit show` reads, and what is damaged.
 
-    A damaged log is said, and what can be read is shown: nothing is decided by it.
+    A damaged log is reported, and what can be read is shown: nothing is decided by it.
 
     Attributes:
         exit_code: Of the command.
@@ -189,8 +170,8 @@ class _Shown:
         self.ledger = IntentLedger()
         self._named: tuple[RunFile, ...] = ()
         self._reader = LogReader(())
-        if runs and all(is_file(each) for each in runs):
-            self._named = tuple(RunFile.of(Path(each).absolute()) for each in runs)
+        if runs and all(is_file(run) for run in runs):
+            self._named = tuple(RunFile.of(Path(run).absolute()) for run in runs)
             return
         directory = find_directory(policy, audit_dir)
         try:
@@ -203,9 +184,9 @@ class _Shown:
             self._report(error)
             self._reader = LogReader(directory.files())
         try:
-            self._named = tuple(directory.find(each) for each in runs)
+            self._named = tuple(directory.find(run) for run in runs)
         except UsageError:
-            self._check()  # says which file is missing
+            self._report_damage()  # a file that is missing may be that of the run
             raise
 
     @property
@@ -213,52 +194,68 @@ class _Shown:
         """Whether all files of the directory are gone, of which `HEAD` names the last."""
         return self._reader.is_last_file_missing and not self._reader.files
 
-    def read(self, read: Callable[[FileChain], Iterable[_T]]) -> Iterator[_T]:
-        """Yield what is read of each run."""
+    def read(self, read_run_file: Callable[[FileChain], Iterable[_T]]) -> Iterator[_T]:
+        """Yield what is read of the file of each run."""
         if not self._named:
-            yield from read_all(self._reader, read, self._report)
+            yield from read_all(self._reader, read_run_file, self._report)
             return
-        self._check()
+        self._report_damage()
         for file in self._named:
-            yield from read_all(LogReader((file,)), read, self._report)
+            yield from read_all(LogReader((file,)), read_run_file, self._report)
 
-    def _check(self) -> None:
-        """Say what is damaged in the whole log."""
+    def _report_damage(self) -> None:
+        """Report what is damaged in the whole log, for which all of it is read."""
         for _ in read_all(self._reader, lambda chain: (chain.read(),), self._report):
             pass
 
     def all_records(self) -> Iterator[RunRecord]:
         """Yield the records of all runs, and fill the ledger; memory holds one at a time."""
-        yield from read_all(
-            self._reader, lambda chain: (read_run(chain, self.ledger),), self._report
-        )
+        return self._records_of(self._reader, self.ledger)
 
     def records(self) -> Iterator[RunRecord]:
         """Yield the records of the named runs, with how those that were killed were recovered."""
-        for _ in self.all_records():
+        for _ in self.all_records():  # what a killed run left open, a later one settled
             pass
         recovered = self.ledger.recovered_by_file()
         for file in self._named:
-            alone = LogReader((file,))
-            for record in read_all(alone, lambda e: (read_run(e, IntentLedger()),), self._report):
+            for record in self._records_of(LogReader((file,)), IntentLedger()):
                 record.recovered = recovered.get(record.file.name)
                 yield record
+
+    def _records_of(self, reader: LogReader, ledger: IntentLedger) -> Iterator[RunRecord]:
+        yield from read_all(reader, lambda chain: (read_run(chain, ledger),), self._report)
 
     def _report(self, error: DamagedLog) -> None:
         self.exit_code = int(error.exit_code)
         print_error(error.having(consequence=""))
 
 
-def _show_policy(console: Console, record: RunRecord) -> None:
-    """Name the file with the rules that were in force, if it is beside the run's file."""
-    if record.start.policy_sha256 is None:
-        return
-    path = AuditDirectory(record.file.path.parent).policy_path(record.start.policy_sha256)
-    if path.is_file():
-        console.print(f"Policy   {escape_unprintable(str(path))}", soft_wrap=True, markup=False)
+# What follows a run: the rules that were in force, and the hash of its file.
 
 
-def _about_plan(record: RunRecord, policy: Path, audit_dir: Path | None) -> Iterator[StoryLine]:
+def _lines_about_file(
+    record: RunRecord, policy: Path, audit_dir: Path | None, *, is_whole: bool
+) -> Iterator[StoryLine]:
+    """Yield the file of the policy, if it is kept, and the SHA-256, or what is true of a plan.
+
+    Args:
+        is_whole: All of the run was shown, not the lines about some people.
+    """
+    policy_sha256 = record.start.policy_sha256
+    if is_whole and policy_sha256 is not None:
+        kept_policy = AuditDirectory(record.file.path.parent).policy_path(policy_sha256)
+        if kept_policy.is_file():
+            yield StoryLine("Policy", str(kept_policy))
+    if record.mode == "dry-run":
+        yield from _lines_about_plan(record, policy, audit_dir)
+    else:
+        read_file = FileChain(record.file, hashed=True).read()
+        yield StoryLine("SHA-256", read_file.sha256)
+
+
+def _lines_about_plan(
+    record: RunRecord, policy: Path, audit_dir: Path | None
+) -> Iterator[StoryLine]:
     """Yield what a second person needs of a plan, or why it cannot be applied."""
     now = datetime.now(UTC)
     max_age = parse_duration_option("--plan-max-age", RunOptions().plan_max_age)
@@ -292,6 +289,36 @@ def _directory_of_plan(
     return None
 
 
+# The lines of runs, as JSON lines and as CSV.
+
+
+class _RunLine(NamedTuple):
+    """A line of a run's file.
+
+    Attributes:
+        fields: With the run's number and mode.
+        sha256: Of the line's bytes.
+    """
+
+    fields: Record
+    sha256: str
+
+
+def _lines_of_run(wanted: LineFilter, chain: FileChain) -> Iterator[_RunLine]:
+    """Yield the lines of a run that match."""
+    mode: object = None
+    for record, line in wanted.matching(chain):
+        if mode is None and chain.first is not None:  # it was read before any line matched
+            mode = chain.parse(chain.first).get("mode")
+        yield _RunLine({**record, "run": chain.file.number, "mode": mode}, line.hash)
+
+
+def _json_lines(shown: _ShownRuns, wanted: LineFilter) -> Iterator[bytes]:
+    """Yield the lines that match."""
+    for line in shown.read(partial(_lines_of_run, wanted)):
+        yield json_line({**line.fields, "line_sha256": line.sha256})
+
+
 _CSV_COLUMNS: Final = (
     *("ts", "run", "run_id", "mode", "seq", "event"),
     *Invitation.__struct_fields__,
@@ -299,13 +326,18 @@ _CSV_COLUMNS: Final = (
 )
 
 
-def _csv_lines(lines: Iterable[tuple[Record, ChainLine]]) -> Iterator[bytes]:
-    """Yield a header and a row for each record; fields without a column are in `other`."""
+def _csv_lines(shown: _ShownRuns, wanted: LineFilter) -> Iterator[bytes]:
+    """Yield a header and a row for each line that matches.
+
+    The fields without a column are together in `other`.
+    """
     yield csv_row((*_CSV_COLUMNS, "other", "line_sha256"))
-    for record, line in lines:
-        other = {name: value for name, value in record.items() if name not in _CSV_COLUMNS}
-        cells = [csv_cell(record.get(name)) for name in _CSV_COLUMNS]
-        yield csv_row((*cells, csv_cell(other or None), line.hash))
+    for line in shown.read(partial(_lines_of_run, wanted)):
+        other = {name: value for name, value in line.fields.items() if name not in _CSV_COLUMNS}
+        cells = [csv_cell(line.fields.get(name)) for name in _CSV_COLUMNS]
+        cells.append(csv_cell(other or None))
+        cells.append(line.sha256)
+        yield csv_row(cells)
 
 
 @audit.command("verify", cls=SectionedCommand)

@@ -40,8 +40,9 @@ def refusal(cli, *words):
     assert done.code == 0, done.err
     last = done.out.splitlines()[-1]
     assert "SHA-256" not in done.out
-    assert last.startswith("Plan  It cannot be applied. ")
-    return last.removeprefix("Plan  It cannot be applied. ")
+    found = re.fullmatch(r"Plan +It cannot be applied\. (.+)", last)
+    assert found, last
+    return found[1]
 
 
 @pytest.mark.parametrize(
