@@ -380,6 +380,8 @@ class Result:
         """
         command = self.command
         code = ExitCode.DONE
+        if counts.active:  # of a restore, also of one that stopped: these people have access
+            reasons = (*reasons, Reason.MADE_ACTIVE)
         reasons = tuple(dict.fromkeys(reasons))
         if error is not None and has_failed:
             code = error.exit_code

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import signal
 from datetime import timedelta
 
 import faults
@@ -249,6 +250,24 @@ def test_user_that_atlas_adds_at_once_is_active_loud_and_ends_with_4(cli):
     assert "--outcome active" in done.err
     assert {line["outcome"] for line in cli.lines("outcome")} == {"deleted", "active"}
     assert verify(cli) == 0
+
+
+def test_restore_that_is_stopped_still_says_who_became_an_active_member(cli):
+    cli.keys["sources"] = ["org_users"]
+    cli.sim.add_project("Search")
+    for name in ("ada", "bo"):
+        cli.sim.add_user(f"{name}@example.com", age=20 * DAYS)
+    assert cli.sweep().summary["deleted"] == 2
+    cli.sim.organizations[ORG_ID].federated = True
+    set_bucket(cli.sim, "invitations_ip", capacity=1, refill=1, period_s=3600)
+    process = cli.fork("restore", *POLICY, "--quiet")
+    wait_until(lambda: any(line["outcome"] == "active" for line in cli.lines("outcome")))
+    process.send_signal(signal.SIGTERM)
+    told = process.communicate(timeout=60)[1].decode()
+    assert process.returncode == 8
+    assert "1 active membership at once" in told
+    assert "--outcome active" in told
+    assert cli.lines("run_finished")[-1]["reasons"] == ["interrupted", "made_active"]
 
 
 def test_a_killed_restore_is_settled_by_the_next_one_and_told_alike_everywhere(cli):
