@@ -176,6 +176,14 @@ def test_policy_of_the_readme_is_valid():
     assert found.warnings(date(2026, 11, 27)) == ()
 
 
+@pytest.mark.parametrize("source", Source)
+def test_roles_of_a_list_are_those_that_the_program_names(source):
+    reading, deleting = source.roles
+    assert re.search(rf"^\| `{source}` \| .* \| {deleting} \|$", PAGE, re.MULTILINE)
+    page = (ROOT / HELP / "credentials.md").read_text("utf-8")
+    assert f"| `{source}` | {reading} | {deleting} |\n" in page
+
+
 def test_commands_of_contributing_name_what_exists_and_settings_that_tests_see():
     """They are tests and tools that take minutes or hours."""
     headings = ("The gate", "Tests by what they protect", "Mutation testing")
