@@ -60,16 +60,27 @@ class WaitingInvitation(Announced, frozen=True, kw_only=True, omit_defaults=True
         An id of a list of users is that of a person.
         """
         fields = structs.asdict(self)
-        del fields["run_id"], fields["age_days"]  # the age is that of the announcement
-        names = fields if details else _NAMES_NOBODY
-        left_out = () if self.unread else ("unread",)
-        return {name: fields[name] for name in names if name not in left_out}
+        del fields["run_id"]
+        del fields["age_days"]  # that of the announcement
+        if not self.unread:
+            del fields["unread"]
+        if details:
+            return fields
+        return {name: fields[name] for name in _WITHOUT_PEOPLE if name in fields}
 
 
-_NAMES_NOBODY: Final = (
-    *("source", "org_id", "project_id", "project_name", "rule"),
-    *("announced_at", "deletable_from", "new", "unread"),
+_WITHOUT_PEOPLE: Final = (
+    "source",
+    "org_id",
+    "project_id",
+    "project_name",
+    "rule",
+    "announced_at",
+    "deletable_from",
+    "new",
+    "unread",
 )
+"""Fields that name no person."""
 
 
 def find_waiting(

@@ -7,9 +7,10 @@ mention. A command is one code span, so that it can be pasted into a shell as it
 import re
 from collections.abc import Iterable, Iterator
 from itertools import groupby
-from typing import Final
+from typing import Final, NamedTuple
 
-from invite_sweeper.report.page import DOUBT, Page
+from invite_sweeper.report.page import DOUBT, Page, Picture
+from invite_sweeper.report.rows import Cell
 from invite_sweeper.report.story_lines import StoryLine
 from invite_sweeper.report.tables import Table
 from invite_sweeper.text import escape_unprintable, split_command
@@ -31,6 +32,7 @@ def render_markdown(page: Page) -> str:
 
 
 def _markdown(page: Page, max_rows: int) -> Iterator[str]:
+    """Yield the lines of the report."""
     yield f"# {page.title}: {markdown_text(page.verdict.label)}"
     yield from ("", markdown_text(page.verdict.text), "")
     if page.is_damaged:
@@ -43,9 +45,9 @@ def _markdown(page: Page, max_rows: int) -> Iterator[str]:
     for table in page.tables:
         yield from _fold(f"{table.caption} ({table.total:,})", _markdown_table(table, max_rows))
     if page.story.remarks:
-        remarks = [f"- {markdown_text(each)}" for each in page.story.remarks]
+        remarks = [f"- {markdown_text(remark)}" for remark in page.story.remarks]
         yield from _fold(f"Remarks ({len(remarks):,})", remarks)
-    about = [f"- {each.label}: {code_span(each.text)}" for each in page.about]
+    about = [f"- {line.label}: {code_span(line.text)}" for line in page.about]
     yield from _fold("About this run", about)
 
 
@@ -54,7 +56,8 @@ def _attention(page: Page, max_rows: int) -> Iterator[str]:
         yield from ("", "## Needs attention")
     for item in page.attention:
         yield from ("", f"**{markdown_text(item.title)}**", "")
-        yield from (f"- {markdown_text(each)}" for each in item.messages[:max_rows])
+        for message in item.messages[:max_rows]:
+            yield f"- {markdown_text(message)}"
         if item.advice:
             yield f"- {markdown_text(f'What to do: {item.advice}')}"
 
@@ -72,17 +75,24 @@ def _figures(page: Page, max_rows: int) -> Iterator[str]:
     yield from _lines((*page.story.lines, *page.story.organizations, *page.log.lines))
     for picture in (page.nights_picture, page.ages_picture):
         if picture is not None:
-            sentences = [mark.text for mark in picture.chart.marks]
-            sentences += [picture.note] if picture.note else []
-            lines = ["", *(f"- {markdown_text(each)}" for each in sentences)] if sentences else []
-            numbers = picture.table
-            rows = [*_markdown_table(numbers, max_rows), *lines]
-            yield from _fold(numbers.caption, rows)
+            yield from _fold(picture.table.caption, _numbers(picture, max_rows))
+
+
+def _numbers(picture: Picture, max_rows: int) -> Iterator[str]:
+    """Yield the table of a picture, and the sentences about it."""
+    yield from _markdown_table(picture.table, max_rows)
+    sentences = [mark.text for mark in picture.chart.marks]
+    if picture.note:
+        sentences.append(picture.note)
+    if sentences:
+        yield ""
+    for sentence in sentences:
+        yield f"- {markdown_text(sentence)}"
 
 
 def _lines(lines: Iterable[StoryLine]) -> Iterator[str]:
-    for label, text, _ in lines:
-        yield f"- {markdown_name(label)}: {markdown_text(text)}"
+    for line in lines:
+        yield f"- {markdown_name(line.label)}: {markdown_text(line.text)}"
 
 
 def _fold(summary: str, lines: Iterable[str]) -> Iterator[str]:
@@ -92,18 +102,24 @@ def _fold(summary: str, lines: Iterable[str]) -> Iterator[str]:
 
 
 def _markdown_table(table: Table, max_rows: int) -> Iterator[str]:
-    yield f"| {' | '.join(column.heading for column in table.columns)} |"
-    yield f"| {' | '.join('--:' if c.kind == 'number' else '---' for c in table.columns)} |"
+    yield _table_line(column.heading for column in table.columns)
+    yield _table_line("--:" if column.kind == "number" else "---" for column in table.columns)
     for row in table.rows[:max_rows]:
-        cells = (
-            escape_unprintable(", ".join(line.text for line in column.cell(row)))
-            for column in table.columns
-        )
-        yield f"| {' | '.join(code_span(cell, in_table=True) for cell in cells)} |"
-    count = min(len(table.rows), max_rows)
-    if count < table.total:
-        command = f" Show all: {code_span(escape_unprintable(table.command))}"
-        yield from ("", f"{count:,} of {table.total:,} rows are shown.{command}")
+        yield _table_line(_markdown_cell(column.cell(row)) for column in table.columns)
+    shown = min(len(table.rows), max_rows)
+    if shown < table.total:
+        command = code_span(escape_unprintable(table.command))
+        yield from ("", f"{shown:,} of {table.total:,} rows are shown. Show all: {command}")
+
+
+def _table_line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _markdown_cell(cell: Cell) -> str:
+    """Return the lines of a cell on one line, as a code span."""
+    text = ", ".join(line.text for line in cell)
+    return code_span(escape_unprintable(text), in_table=True)
 
 
 _SAFE_WORD: Final = re.compile(r"[A-Za-z0-9,;:'()%/.+·-]*")
@@ -124,9 +140,12 @@ def code_span(value: str, *, in_table: bool = False) -> str:
     """
     if not value.strip():
         return ""
-    longest = max((len(fence) for fence in _FENCES.findall(value)), default=0)
+    fences = _FENCES.findall(value)
+    longest = max(map(len, fences), default=0)
     fence = "`" * (longest + 1)
-    pad = " " if value[0] in "` " or value[-1] in "` " else ""
+    # One blank at each end is taken away by the parser, and separates a value from the fence.
+    needs_pad = value[0] in "` " or value[-1] in "` "
+    pad = " " if needs_pad else ""
     span = f"{fence}{pad}{value}{pad}{fence}"
     return span.replace("|", "\\|") if in_table else span
 
@@ -138,14 +157,20 @@ def markdown_text(value: str) -> str:
     a value that stands in code of its own would be a command substitution in a shell.
     """
     sentence, command = split_command(escape_unprintable(value))
+    words = [_Word(text, position) for position, text in enumerate(_WORD.findall(sentence))]
     parts = []
-    for is_safe, group in groupby(enumerate(_WORD.findall(sentence)), lambda each: _is_safe(*each)):
-        text = " ".join(word for _, word in group)
-        if not is_safe:
-            core = text.rstrip(".,;:")
-            text = code_span(core) + text[len(core) :]
-        parts.append(text)
-    return " ".join([*parts, code_span(command)] if command else parts)
+    for is_safe, neighbours in groupby(words, key=_is_safe):
+        text = " ".join(word.text for word in neighbours)
+        parts.append(text if is_safe else _code_before_sign(text))
+    if command:
+        parts.append(code_span(command))
+    return " ".join(parts)
+
+
+def _code_before_sign(text: str) -> str:
+    """Return a code span of some words; the sign that ends them stands behind it."""
+    words = text.rstrip(".,;:")
+    return code_span(words) + text[len(words) :]
 
 
 def markdown_name(value: str) -> str:
@@ -158,7 +183,17 @@ _WORD: Final = re.compile(r"""(?:'[^']*'|"[^"]*")(?=[\s.,;:)]|$)[.,;:)]*|\S+""")
 """A word, or a name in quotation marks."""
 
 
-def _is_safe(position: int, word: str) -> bool:
-    if not all(_SAFE_WORD.fullmatch(part) and not _LINK.search(part) for part in word.split()):
-        return False
-    return position > 0 or _LIST_ITEM.fullmatch(word) is None
+class _Word(NamedTuple):
+    """A word of a sentence, or a name in quotation marks; `position` counts from 0."""
+
+    text: str
+    position: int
+
+
+def _is_safe(word: _Word) -> bool:
+    """Return whether a word can become neither markup nor a link."""
+    for part in word.text.split():
+        if _SAFE_WORD.fullmatch(part) is None or _LINK.search(part) is not None:
+            return False
+    is_list_item = word.position == 0 and _LIST_ITEM.fullmatch(word.text) is not None
+    return not is_list_item

@@ -56,19 +56,20 @@ def place_of(event: Event, names: Mapping[str, str]) -> str:
     """
     if not isinstance(event, Invitation | ListUnreadable) or event.org_id is None:
         return ""
-    label = organization_label(event.org_id, names.get(event.org_id))
-    return place_name(event, label, full=True)
+    organization = organization_label(event.org_id, names.get(event.org_id))
+    return place_name(event, organization, full=True)
 
 
 def describe_line(line: HistoryLine, names: Mapping[str, str]) -> str:
     """Return what happened to whom, where, and in which list."""
     event = line.event
-    who = ""
+    parts = [display_text(what_happened(line))]
     if isinstance(event, Invitation):
-        who = display_text(event.username) or f"id {display_text(event.invitation_id)}"
-    source = event.source if isinstance(event, Invitation | ListUnreadable) else ""
-    parts = (display_text(what_happened(line)), who, place_of(event, names), source)
-    return " · ".join(part for part in parts if part)
+        parts.append(display_text(event.username) or f"id {display_text(event.invitation_id)}")
+    parts.append(place_of(event, names))
+    if isinstance(event, Invitation | ListUnreadable):
+        parts.append(event.source)
+    return " · ".join(filter(None, parts))
 
 
 def _outcome(event: OutcomeLine) -> str:

@@ -4,7 +4,7 @@ A run records the hash of its policy, and keeps the policy as `policies/SHA256.y
 (`audit.AuditDirectory.policy_path`). Without the copy, what the hash stands for is not known.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -38,6 +38,14 @@ class PolicyPart(NamedTuple):
     text: str
 
 
+class _InForce(NamedTuple):
+    """When a policy was in force, and its path in the last run with it."""
+
+    path: str
+    first: date
+    last: date
+
+
 class PoliciesInForce:
     """The policies of a period, in the order in which they came into force.
 
@@ -48,37 +56,45 @@ class PoliciesInForce:
     def __init__(self, folder: Path) -> None:
         self._directory = AuditDirectory(folder)
         self._policies: dict[str, Policy | None] = {}
-        self._nights: dict[str, tuple[str, date, date]] = {}
+        self._in_force: dict[str, _InForce] = {}  # by SHA-256, as the policies
 
     def add(self, run: RunRecord, night: date) -> None:
         """Add the policy of a run; a restore has none."""
         sha256 = run.start.policy_sha256
-        if sha256 is not None:
-            _, first, _ = self._nights.get(sha256, ("", night, night))
-            self._nights[sha256] = (run.start.policy_path or "", first, night)
+        if sha256 is None:
+            return
+        earlier = self._in_force.get(sha256)
+        self._in_force[sha256] = _InForce(
+            path=run.start.policy_path or "",
+            first=earlier.first if earlier is not None else night,
+            last=night,
+        )
 
     def policy_of(self, run: RunRecord) -> Policy | None:
         """Return the policy of a run; None where its copy is missing or cannot be read."""
         sha256 = run.start.policy_sha256
-        if sha256 is None:
-            return None
+        return self._policy(sha256) if sha256 is not None else None
+
+    def parts(self) -> Iterator[PolicyPart]:
+        """Yield the rules and keep entries of each policy, and its notice."""
+        for sha256, in_force in self._in_force.items():
+            policy = self._policy(sha256)
+            texts = _texts(policy) if policy is not None else _NOT_KNOWN
+            for name, text in texts.items():
+                yield PolicyPart(
+                    sha256=sha256,
+                    path=in_force.path,
+                    first=in_force.first,
+                    last=in_force.last,
+                    name=name,
+                    text=text,
+                )
+
+    def _policy(self, sha256: str) -> Policy | None:
+        """Return a policy, whose copy is read once; None where that cannot be read."""
         if sha256 not in self._policies:
             self._policies[sha256] = self._read(sha256)
         return self._policies[sha256]
-
-    def parts(self) -> Iterator[PolicyPart]:
-        """Yield the rules and keep entries of each policy."""
-        for sha256, (path, first, last) in self._nights.items():
-            if sha256 not in self._policies:
-                self._policies[sha256] = self._read(sha256)
-            policy = self._policies[sha256]
-            texts = (
-                [("rules", "not known: its copy is not beside the files, or cannot be read")]
-                if policy is None
-                else list(_texts(policy))
-            )
-            for name, text in texts:
-                yield PolicyPart(sha256, path, first, last, name, text)
 
     def _read(self, sha256: str) -> Policy | None:
         path = self._directory.policy_path(sha256)
@@ -89,19 +105,24 @@ class PoliciesInForce:
         return policy if policy.sha256 == sha256 else None
 
 
-def _texts(policy: Policy) -> Iterator[tuple[str, str]]:
-    """Yield a name and a text for each rule and keep entry, and for the notice."""
-    for rule in policy.rules:
-        yield f"rule {rule.name}", _conditions(rule)
+_NOT_KNOWN: Final[Mapping[str, str]] = {
+    "rules": "not known: its copy is not beside the files, or cannot be read"
+}
+
+
+def _texts(policy: Policy) -> Mapping[str, str]:
+    """Return the conditions of each rule and keep entry, and the notice, by unique names."""
+    texts = {f"rule {rule.name}": _conditions(rule) for rule in policy.rules}
     for entry in policy.keep:
         text = _conditions(entry)
         if entry.until is not None:
             text += f"; until {entry.until}"
         if entry.reason is not None:
             text += f"; reason: {entry.reason}"
-        yield f"keep {entry.name}", text
+        texts[f"keep {entry.name}"] = text
     if policy.notice is not None:
-        yield "notice", f"wait: {format_duration(policy.notice.wait)}"
+        texts["notice"] = f"wait: {format_duration(policy.notice.wait)}"
+    return texts
 
 
 def _conditions(entry: Rule | Keep) -> str:

@@ -5,7 +5,7 @@ unprintable characters escaped. Which fields a table has is decided here.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
@@ -57,6 +57,9 @@ def text_cell(text: str | None) -> Cell:
 @dataclass(slots=True)
 class Row:
     """One invitation, and what became of it.
+
+    What only some lines have, such as the rule of a planned invitation or the day of an announced
+    one, is empty for the others.
 
     Attributes:
         event: The line that describes it.
@@ -136,12 +139,15 @@ def place_name(event: Invitation | ListUnreadable, organization: str, *, full: b
     """Return the project's name, or the organization's with its id for a list of its own.
 
     Args:
+        organization: Its name with its id; empty if neither is known.
         full: Whether the organization follows the name of a project.
     """
-    if event.project_id is None and event.project_name is None:
-        return f"organization {organization}".rstrip()
-    name = display_text(event.project_name) or "(no name)"
-    return f"{name} of organization {organization}".rstrip() if full else name
+    organization_name = f"organization {organization}".rstrip()
+    is_of_organization = event.project_id is None and event.project_name is None
+    if is_of_organization:
+        return organization_name
+    project = display_text(event.project_name) or "(no name)"
+    return f"{project} of {organization_name}" if full else project
 
 
 def row_order(row: Row) -> tuple[object, ...]:
@@ -202,19 +208,24 @@ def roles_cell(row: Row) -> Cell:
     Ordinary roles are spelled out. Owner, administrator and unknown roles keep Atlas's
     capitals and are highlighted.
     """
-    names = dict(row.event.linked_projects)
-    lines = [_role_line(role) for role in dict.fromkeys(row.event.roles)]
-    projects_by_role: dict[str, list[str]] = {}
-    for project_id, role in row.event.project_roles:
-        project = names.get(project_id) or project_id
-        projects_by_role.setdefault(role, []).append(project)
-    for role, projects in projects_by_role.items():
+    roles = dict.fromkeys(row.event.roles)  # a list may show one twice
+    lines = [_role_line(role) for role in roles]
+    for role, projects in _projects_by_role(row.event).items():
+        where = display_text(projects[0])
         if len(projects) > 1:
             where = pluralize(len(projects), "project")
-        else:
-            where = display_text(projects[0])
         lines.append(_role_line(role, f" in {where}"))
     return tuple(lines[:_MAX_ROLES])
+
+
+def _projects_by_role(event: Invitation) -> Mapping[str, list[str]]:
+    """Return the projects in which an organization user has a role: their names, else their ids."""
+    names = dict(event.linked_projects)
+    projects_by_role: dict[str, list[str]] = {}
+    for project_id, role in event.project_roles:
+        project = names.get(project_id) or project_id
+        projects_by_role.setdefault(role, []).append(project)
+    return projects_by_role
 
 
 def _role_line(role: str, where: str = "") -> Line:
@@ -247,21 +258,25 @@ def _invited_cell(row: Row) -> Cell:
     lines = [Line(f"{row.user} (new)" if is_new else row.user)]
     if row.history:
         lines.append(Line(row.history, "warning"))
-    sources = [row.event.source.value]
-    sources += [entry.source.value for entry in row.event.entries]
-    counts = Counter(sources)
-    if len(counts) > 1:
-        lists = [f"{source} ({count})" if count > 1 else source for source, count in counts.items()]
+    lists = list(_lists_of(row.event))
+    if len(lists) > 1:
         lines.append(Line(f"in {len(lists)} lists: {', '.join(lists)}", "note"))
     return tuple(lines)
+
+
+def _lists_of(event: Invitation) -> Iterator[str]:
+    """Yield the lists that show an invitation, each with how often where that is several times."""
+    entries_by_list = Counter([event.source.value])
+    entries_by_list.update(entry.source.value for entry in event.entries)
+    for name, count in entries_by_list.items():
+        yield f"{name} ({count})" if count > 1 else name
 
 
 def _place_cell(row: Row) -> Cell:
     """Return the place; below a project, its organization, which any other place names itself."""
     place = Line(row.place)
-    if row.event.project_id is None:
-        return (place,)
-    return (place, Line(row.organization, "note"))
+    is_project = row.event.project_id is not None
+    return (place, Line(row.organization, "note")) if is_project else (place,)
 
 
 def _outcome_cell(row: Row) -> Cell:

@@ -58,10 +58,14 @@ class Teams(Receiver):
         return self.json_message({"type": "message", "attachments": [attachment]})
 
 
-def _block(line: ChatLine, **look: str) -> dict[str, object]:
-    """Return the block of a line; `look` are properties of its text."""
-    runs: list[dict[str, object]] = [{"type": "TextRun", "text": line.text, **look}]
+def _block(line: ChatLine, **properties: str) -> dict[str, object]:
+    """Return the block of a line.
+
+    Args:
+        properties: Of its text, as of a `TextRun`.
+    """
+    text = f"{line.text} " if line.command else line.text
+    runs = [{"type": "TextRun", "text": text, **properties}]
     if line.command:
-        runs[0]["text"] = f"{line.text} "
         runs.append({"type": "TextRun", "text": line.command, "fontType": "Monospace"})
     return {"type": "RichTextBlock", "inlines": runs, "spacing": "Small"}
