@@ -281,14 +281,14 @@ MUTANTS = r"""
 +invitations = (*self._people, *self._outside)
 ? tests/unit/sweep/test_excluded_projects.py
 = an excluded project does not keep: sweep/scope.py
--outside = self.excluded if own and Source.USERS in of_projects else []
-+outside: list[Project] = []
+-if of_organization and Source.USERS in of_projects:
++if False:
 = an excluded project keeps beside one list of the organization alone: sweep/scope.py
--outside = self.excluded if own and Source.USERS in of_projects else []
-+outside = self.excluded if Source.ORG_USERS in own and Source.USERS in of_projects else []
+-if of_organization and Source.USERS in of_projects:
++if Source.ORG_USERS in of_organization and Source.USERS in of_projects:
 = an excluded project is read where no list of the organization is: sweep/scope.py
--outside = self.excluded if own and Source.USERS in of_projects else []
-+outside = self.excluded
+-if of_organization and Source.USERS in of_projects:
++if True:
 = people of excluded projects are in scope: sweep/reading.py
 -            case _ if is_outside:
 +            case _ if is_outside and False:

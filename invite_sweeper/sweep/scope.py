@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from invite_sweeper.errors import UsageError
 from invite_sweeper.models import Invitation, ListRef, ListUnreadable, Project, Source
-from invite_sweeper.policy import Policy
+from invite_sweeper.policy import Keep, Policy
 from invite_sweeper.text import IdsAndGlobs, casefold_visible
 
 
@@ -45,7 +45,7 @@ class ProjectFilter:
         self._tags = _fold_tags(dict(projects.tags or {}).items())
         self._unused: dict[tuple[str, str], IdsAndGlobs] = {}
         for pattern in projects.include:
-            if pattern != "*":  # the default, which nobody can misspell
+            if pattern != "*":  # the default, which cannot be misspelt
                 self._unused["projects.include", pattern] = IdsAndGlobs([pattern])
         for pattern in projects.exclude:
             self._unused["projects.exclude", pattern] = IdsAndGlobs([pattern], protects=True)
@@ -73,13 +73,15 @@ def _fold_tags(tags: Iterable[tuple[str, str]]) -> frozenset[tuple[str, str]]:
 class RunScope:
     """The projects of one organization that a run sees, and its lists.
 
+    Made when the projects are listed. A project that two organizations show is taken out later.
+
     Attributes:
         projects: Those in scope, in Atlas's order.
         excluded: Those that the policy's filter leaves out.
         team_projects: Those whose teams must be known to decide about an invitation with a team:
             `excluded`, and all of them if rules or keep entries name projects.
-        unreadable: Projects that Atlas listed with an invalid id, and
-            the list of projects if it changed while it was read: they may be of any organization.
+        unreadable: Projects that Atlas listed with an invalid id, and the list of projects if it
+            changed while it was read: they may be of any organization.
         project_names: Of every project that the credentials see, by id.
     """
 
@@ -96,15 +98,16 @@ class RunScope:
         The last ones are the `users` of `excluded` projects, where a list of the organization is
         read, too: they are read only to keep. A DELETE in the organization ends them.
         """
-        wanted = tuple(sources)
-        own = [source for source in wanted if source.is_organization_level]
-        of_projects = [source for source in wanted if not source.is_organization_level]
-        outside = self.excluded if own and Source.USERS in of_projects else []
+        of_organization: list[Source] = []
+        of_projects: list[Source] = []
+        for source in sources:
+            (of_organization if source.is_organization_level else of_projects).append(source)
         organization = Project(self.org_id, "", self.org_id)
-        lists = [ListRef(organization, source) for source in own]
+        lists = [ListRef(organization, source) for source in of_organization]
         for project in self.projects:
             lists += [ListRef(project, source) for source in of_projects]
-        lists += [ListRef(project, Source.USERS) for project in outside]
+        if of_organization and Source.USERS in of_projects:
+            lists += [ListRef(project, Source.USERS) for project in self.excluded]
         return lists
 
     def is_outside(self, ref: ListRef) -> bool:
@@ -127,23 +130,23 @@ class RunScope:
             teams: The ids of the teams of each of `team_projects`, by project id.
         """
         linked = dict(invitation.linked_projects)
-        joined = frozenset(invitation.team_ids)
-        if not linked and not joined:
+        own_teams = frozenset(invitation.team_ids)
+        if not linked and not own_teams:
             return invitation
-        outside = invitation.links_out_of_scope
+        may_reach_outside = invitation.links_out_of_scope
         # A team may have access to a project that cannot be read.
-        if joined and self.unreadable:
-            outside = True
+        if own_teams and self.unreadable:
+            may_reach_outside = True
         for project_id, team_ids in teams.items():
             if isinstance(team_ids, ListUnreadable):
-                outside = outside or bool(joined)
-            elif not joined.isdisjoint(team_ids):
+                may_reach_outside = may_reach_outside or bool(own_teams)
+            elif not own_teams.isdisjoint(team_ids):
                 linked[project_id] = ""
         in_scope = {project.id for project in self.projects}
         return structs.replace(
             invitation,
             linked_projects=tuple((id_, self.project_names.get(id_, "")) for id_ in linked),
-            links_out_of_scope=outside or not linked.keys() <= in_scope,
+            links_out_of_scope=may_reach_outside or not linked.keys() <= in_scope,
         )
 
 
@@ -153,27 +156,18 @@ def unmatched_organizations(policy: Policy, names: Collection[str]) -> Iterator[
     Args:
         names: Those of all organizations of the policy.
     """
-    for rule in policy.rules:
-        for pattern in rule.organizations or ():
-            if _matches_none(IdsAndGlobs([pattern]), names):
-                yield _unmatched(f"rule {rule.name!r}", pattern, names)
-    for entry in policy.keep:
-        for pattern in entry.organizations or ():
-            if _matches_none(IdsAndGlobs([pattern], protects=True), names):
-                yield _unmatched(f"keep entry {entry.name!r}", pattern, names)
-
-
-def _matches_none(pattern: IdsAndGlobs, names: Iterable[str]) -> bool:
-    """Return whether a glob is the name of no organization; an id is checked with the policy."""
-    return pattern.has_globs and not any(pattern.matches("", name) for name in names)
-
-
-def _unmatched(entry: str, pattern: str, names: Iterable[str]) -> str:
     known = ", ".join(repr(name) for name in sorted(names))
-    return (
-        f"The {entry} is for the organization {pattern!r}, and none of the policy has that name: "
-        f"{known}."
-    )
+    for entry in (*policy.rules, *policy.keep):
+        is_keep = isinstance(entry, Keep)
+        for pattern in entry.organizations or ():
+            globs = IdsAndGlobs([pattern], protects=is_keep)
+            is_matched = any(globs.matches("", name) for name in names)
+            if is_matched or not globs.has_globs:  # an id is checked with the policy
+                continue
+            yield (
+                f"The {'keep entry' if is_keep else 'rule'} {entry.name!r} is for the organization "
+                f"{pattern!r}, and none of the policy has that name: {known}."
+            )
 
 
 def scope_sha256(policy: Policy) -> str:
@@ -182,6 +176,7 @@ def scope_sha256(policy: Policy) -> str:
     Two runs with the same scope see the same invitations, whatever their rules are.
     """
     projects = policy.projects
+    # Sorted and folded, so that another order or spelling of the same is the same scope.
     parts = (
         sorted(set(map(casefold_visible, projects.include))),
         sorted(set(map(casefold_visible, projects.exclude))),
@@ -215,14 +210,15 @@ class Shard:
         Raises:
             UsageError: The format is wrong, or I is not from 1 to N.
         """
-        first, _, second = text.partition("/")
-        index = (completion_index or "") if first == "auto" else first
-        if _NUMBER.fullmatch(index) and _NUMBER.fullmatch(second):
-            shard = cls(int(index), int(second))
-            if first == "auto":  # Kubernetes counts from 0
-                shard = cls(shard.index + 1, shard.count)
-            if 1 <= shard.index <= shard.count:
-                return shard if shard.count > 1 else None
+        written_index, _, written_count = text.partition("/")
+        is_auto = written_index == "auto"
+        if is_auto:
+            written_index = completion_index or ""
+        if _NUMBER.fullmatch(written_index) and _NUMBER.fullmatch(written_count):
+            index = int(written_index) + int(is_auto)  # Kubernetes counts from 0
+            count = int(written_count)
+            if 1 <= index <= count:
+                return cls(index, count) if count > 1 else None
         raise UsageError(
             f"--shard {text!r} is not valid.",
             hint="Write I/N with I from 1 to N, such as 2/3, or auto/N inside an Indexed Job, "
