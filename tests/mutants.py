@@ -486,12 +486,12 @@ MUTANTS = r"""
 +        only = None
 ? tests/unit/sweep/test_members.py
 = a short list of members is believed: sweep/members.py
--        if dropped := drop_of_members(organization.id, len(names), command):
-+        if dropped := "":
+-        drop = drop_of_members(organization.id, len(names), command)
++        drop = ""
 = a short list of members is never believed: sweep/members.py
 -        self._builder.member_count = len(names)
--        if dropped
-+        if dropped
+-        drop =
++        drop =
 = an inviter is gone who was not asked for: sweep/selection.py
 -return False if is_member else "inviter_unknown"
 +return not is_member

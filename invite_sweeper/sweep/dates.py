@@ -2,10 +2,10 @@
 
 It is found by deciding the invitation again at each instant at which a key of the policy begins or
 ceases to match one of its entries. `explain`, `list` and the forecast of a plan all ask here; in
-which night it goes follows from this date, the wait of `notice` and the limits (`plan.nights`).
+which night it goes follows from this date, the wait of `notice` and the limits (`outlook.nights`).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, time, timedelta
 from math import ceil
@@ -18,7 +18,7 @@ from invite_sweeper.sweep.selection import Decision, Selector
 from invite_sweeper.sweep.steps import keep_unrecordable
 
 NIGHT: Final = timedelta(days=1)
-"""Between two sweeps: what is foretold is foretold of a sweep at this hour each day."""
+"""Between two sweeps: what is foretold assumes a sweep at this hour each day."""
 
 FOREVER: Final = datetime.max.replace(tzinfo=UTC)
 
@@ -56,47 +56,49 @@ class StaleDates:
         """
         if by_policy.keep_reason == "list_unread":
             return None
-        changes = self._instants(by_policy.all_entries)
-        if not by_policy.stale:  # whether it ever was does not matter
-            later = {instant for instant in changes if self._now < instant <= until}
-            return self._first_stale(sorted(later), by_policy)
-        instants = sorted({self._now, *changes})
-        since: datetime | None = None
-        for instant in instants:
+        changes = set(self._instants(by_policy.all_entries))
+        if not by_policy.stale:
+            # Whether it was stale in the past does not matter: its date is the next one.
+            changes = {instant for instant in changes if self._now < instant <= until}
+        else:
+            changes.add(self._now)
+        stale_since: datetime | None = None
+        for instant in sorted(changes):
             rule = self._rule_at(instant, by_policy)
-            since = (since or instant) if rule is not None else None
-            if instant >= self._now and since is not None and rule is not None:
-                return StaleFrom(since, rule)
-        return None
-
-    def _first_stale(self, instants: Iterable[datetime], by_policy: Decision) -> StaleFrom | None:
-        """Return the first of the instants at which an invitation is stale."""
-        for instant in instants:
-            if (rule := self._rule_at(instant, by_policy)) is not None:
-                return StaleFrom(instant, rule)
+            if rule is None:  # something keeps it again
+                stale_since = None
+                continue
+            if stale_since is None:
+                stale_since = instant
+            if instant >= self._now:
+                return StaleFrom(stale_since, rule)
         return None
 
     def _rule_at(self, instant: datetime, by_policy: Decision) -> str | None:
         """Return the rule that makes an invitation stale at an instant; None if it is kept."""
-        entries = [
-            keep_unrecordable(self._selector.decide(entry, instant))
-            for entry in by_policy.all_entries
-        ]
+        entries: list[Decision] = []
+        for entry in by_policy.all_entries:
+            decision = self._selector.decide(entry, instant)
+            entries.append(keep_unrecordable(decision))
         if by_policy.invitation.source.stands_for_itself:
             return entries[0].rule
-        combined = combine(entries, all_read=True)
-        own = (each for each in combined if by_policy.invitation in each.all_entries)
+        # At another instant its entries may be several invitations: that of the named one counts.
+        named = by_policy.invitation
+        invitations = combine(entries, all_read=True)
+        own = (invitation for invitation in invitations if named in invitation.all_entries)
         return next(own).rule
 
-    def _instants(self, entries: Iterable[Invitation]) -> Iterator[datetime]:
+    def _instants(self, entries: Sequence[Invitation]) -> Iterator[datetime]:
         """Yield when a key of the policy begins or ceases to match one of the entries."""
         for part in (*self._policy.rules, *self._policy.keep):
             if isinstance(part, Keep) and part.until is not None:
-                yield from _sum(datetime.combine(part.until, time(), UTC), NIGHT)
-            has_end = part.expired is not None or part.expires_within is not None
+                last_day = datetime.combine(part.until, time(), UTC)
+                yield from _sum(last_day, timedelta(days=1))
+            keys_of_end = (part.expired, part.expires_within, part.statuses)
+            judges_end = any(value is not None for value in keys_of_end)
             for entry in entries:
                 yield from _sum(entry.sent_at, part.older_than)
-                if has_end or part.statuses is not None:
+                if judges_end:
                     ends_at = parse_timestamp(entry.expires_at)
                     yield from _sum(ends_at, timedelta())
                     yield from _sum(ends_at, -(part.expires_within or timedelta()))

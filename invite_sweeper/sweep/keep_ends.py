@@ -1,8 +1,8 @@
 """Keep entries that end: how many people they keep, and would still keep.
 
-From 7 days before the last day of an entry, each run in which it keeps somebody names it; until 7
-days after it, each run in which it would still keep somebody, or whose earlier runs show that it
-did in those days. People are counted, not invitations.
+From 7 days before the last day of an entry, each run in which it keeps an invitation names it;
+until 7 days after it, each run in which it would still keep one, or whose earlier runs show that
+it did in those days. People are counted, not invitations.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -30,7 +30,8 @@ def _is_near(last_day: date | None, today: date) -> bool:
 class KeepEnds:
     """Finds the people of one organization whom an entry that ends keeps, or would still keep.
 
-    Who is kept by another entry too loses nothing, and is not counted for one that has ended.
+    A person whom another entry keeps, too, loses nothing, and does not count for one that has
+    ended.
 
     Args:
         today: The day of the run, in UTC.
@@ -44,8 +45,8 @@ class KeepEnds:
         self._keys = {f"keep:{entry.name}": entry.name for entry in ending}
         self._people: dict[str, set[PersonKey]] = {entry.name: set() for entry in ending}
         self._selector_of = selector_of
-        # An entry that has ended would still keep whom it keeps once its last day is today. Such
-        # entries come last: only who is kept by nothing else is theirs.
+        # An entry that has ended would still keep what it keeps once its last day is today. Such
+        # entries come last, so that theirs is only what no other entry keeps.
         active = [entry for entry in policy.keep if entry.is_active(today)]
         ended_entries = [entry for entry in ending if not entry.is_active(today)]
         prolonged = [entry.model_copy(update={"until": today}) for entry in ended_entries]
@@ -64,7 +65,7 @@ class KeepEnds:
 
     @property
     def people(self) -> Mapping[str, frozenset[PersonKey]]:
-        """The people so far, by the name of the keep entry; those of nobody, too."""
+        """The people so far, by the name of the keep entry; entries without people, too."""
         return {name: frozenset(people) for name, people in self._people.items()}
 
 

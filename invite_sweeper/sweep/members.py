@@ -1,8 +1,8 @@
-"""Who of an organization's inviters is no active member any more, for `inviter_gone`.
+"""Which inviters of an organization are not active members any more, for `inviter_gone`.
 
-An inviter is gone only where two things say so: the list of active members, read to its end and
-not smaller than before, and Atlas's answer when it is asked for that name. Whatever is not known
-keeps the invitation (`inviter_unknown`) and refuses nothing else.
+An inviter is gone only where two answers agree: the list of active members, read to its end and
+not smaller than before, and the answer of Atlas for that name. What is not known keeps the
+invitation (`inviter_unknown`) and refuses nothing else.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ class MemberCheck:
     """Reads the active members of one organization, where an entry of the policy needs them.
 
     Args:
-        result: Is told why members or inviters are not known.
+        result: Gets the warnings about members and inviters that are not known.
         builder: Gets the members, and each inviter who is gone.
     """
 
@@ -52,16 +52,17 @@ class MemberCheck:
             )
             return
         self._builder.member_count = len(names)
-        if dropped := drop_of_members(organization.id, len(names), command):
+        drop = drop_of_members(organization.id, len(names), command)
+        if drop:
             self._warn(
                 f"The active members of the organization {organization.label} may not all be "
-                f"known: {dropped} The next run compares with {len(names):,}."
+                f"known: {drop} The next run compares with {len(names):,}."
             )
             return
         self._builder.know_members(ActiveMembers(names))
 
     async def ask_for_inviters(self, invitations: Iterable[Invitation]) -> None:
-        """Ask Atlas for each inviter of some invitations who seems gone, by name and once.
+        """Request by name, once each, the inviters of some invitations who seem gone.
 
         Raises:
             RunError: A response concerned the run, not the inviter.
@@ -70,7 +71,7 @@ class MemberCheck:
         if known is None or not known.names:
             return
         organization = self._builder.organization
-        async with self._lock:
+        async with self._lock:  # lists are read at the same time, and have the same inviters
             members = self._builder.members or known
             gone: set[str] = set()
             for inviter, name in inviters_who_seem_gone(invitations, members).items():
@@ -92,7 +93,8 @@ class MemberCheck:
             return
         count = len(self._unknown)
         are = plural_form(count, "is", "are")
-        why = next(iter(self._unknown.values())).reason.rstrip(".")
+        first_unknown = next(iter(self._unknown.values()))
+        why = first_unknown.reason.rstrip(".")
         self._warn(
             f"{pluralize(count, 'inviter')} in the organization {self._builder.organization.label} "
             f"{are} not in the list of active members, and the answer for the name does not say "
@@ -100,5 +102,7 @@ class MemberCheck:
             "Their invitations are kept.",
         )
 
-    def _warn(self, found: str, then: str = "Nothing is deleted there by inviter_gone.") -> None:
-        self._result.warn_of(WarningCode.MEMBERS, f"{found} {then}")
+    def _warn(
+        self, what: str, consequence: str = "Nothing is deleted there by inviter_gone."
+    ) -> None:
+        self._result.warn_of(WarningCode.MEMBERS, f"{what} {consequence}")

@@ -1,6 +1,6 @@
 """Notice that the machine, or the process, stood still: a closed lid, a stopped process.
 
-What was read before a pause is older than the work since suggests: somebody may have accepted, or
+What was read before a pause is older than the work since suggests: people may have accepted, or
 been invited anew. So a sweep reads everything again before it deletes, and a pause while it does
 that, or while it deletes, stops it: the next run reads everything anew.
 """
@@ -46,7 +46,8 @@ class PauseWatch:
     def take(self) -> bool:
         """Return whether there was a pause, and forget it: everything is read again."""
         self._tick()
-        has_paused, self._has_paused = self._has_paused, False
+        has_paused = self._has_paused
+        self._has_paused = False
         return has_paused
 
     def check(self, stop: StopRequest) -> None:
@@ -61,6 +62,7 @@ class PauseWatch:
             self._tick()
 
     def _tick(self) -> None:
+        """Compare with the last tick: the task ticks every few seconds, unless it stood still."""
         now_s = self._clock()
         self._has_paused |= now_s - self._last_s > MAX_PAUSE_S
         self._last_s = now_s

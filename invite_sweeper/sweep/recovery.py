@@ -38,11 +38,11 @@ class Recovery:
 
     A list of users omits users who accepted as well as removed ones. The status of a missing
     user is requested separately, which finds members whom the DELETE removed. An intent of a
-    restore is `unknown`: it was a POST, and a user who is there may have been invited by someone
-    else.
+    restore is `unknown`: it was a POST, and another administrator may have invited a user who is
+    there.
 
     Args:
-        result: Is told at once of members whom a run removed, and why intents stay open.
+        result: Gets the members whom a run removed, and why intents stay open, as warnings.
         builder: Counts what became of the intents.
     """
 
@@ -67,7 +67,7 @@ class Recovery:
                 self._by_list[opened.intent.key[:3]].append(opened)
 
     async def settle(
-        self, list_ref: ListRef, found: Invitations | ListUnreadable | ProjectGone
+        self, list_ref: ListRef, answer: Invitations | ListUnreadable | ProjectGone
     ) -> None:
         """Resolve the intents of a list that was read.
 
@@ -75,17 +75,17 @@ class Recovery:
             RunError: A response concerned the run, or the log cannot be written.
         """
         project, source = list_ref
-        opened = self._by_list.pop((source.value, project.org_id, project.id), [])
-        if not opened:
+        open_intents = self._by_list.pop((source.value, project.org_id, project.id), [])
+        if not open_intents:
             return
-        unresolved: Counter[str] = Counter()
-        for open_intent in opened:
-            reason = await self._resolve(open_intent, found)
+        first = open_intents[0].intent
+        where = first.project_name or f"organization {first.org_id}"
+        unresolved = Counter[str]()
+        for open_intent in open_intents:
+            reason = await self._resolve(open_intent, answer)
             if reason is not None:
                 unresolved[reason] += 1
         for reason, count in unresolved.items():
-            first = opened[0].intent
-            where = first.project_name or f"organization {first.org_id}"
             remain = plural_form(count, "remains", "remain")
             self._result.warn_of(
                 WarningCode.RECOVERY,
@@ -94,22 +94,21 @@ class Recovery:
             )
 
     async def _resolve(
-        self, opened: OpenIntent, found: Invitations | ListUnreadable | ProjectGone
+        self, opened: OpenIntent, answer: Invitations | ListUnreadable | ProjectGone
     ) -> str | None:
         """Record what became of an intent; return why that is not known, if it is not."""
-        if isinstance(found, ListUnreadable):
-            return found.reason
-        if isinstance(found, ProjectGone):  # no membership is left that the DELETE removed
+        if isinstance(answer, ListUnreadable):
+            return answer.reason
+        if isinstance(answer, ProjectGone):  # no membership is left that the DELETE removed
             self._record(opened, Outcome.ALREADY_GONE)
             return None
         intent = opened.intent
-        same_id = (row for row in found if row.invitation_id == intent.invitation_id)
-        present = next(same_id, None)
-        if present is not None:
-            # A person who was invited anew keeps the id, and has another date.
-            is_same = present.is_dated(intent.sent_at)
-            self._record(opened, Outcome.FAILED if is_same else Outcome.ALREADY_GONE)
-            return None
+        for entry in answer:
+            if entry.invitation_id == intent.invitation_id:
+                # A person who was invited anew keeps the id, and has another date.
+                is_same = entry.is_dated(intent.sent_at)
+                self._record(opened, Outcome.FAILED if is_same else Outcome.ALREADY_GONE)
+                return None
         if intent.source not in SOURCES_OF_USERS:
             self._record(opened, Outcome.ALREADY_GONE)
             return None
@@ -125,15 +124,21 @@ class Recovery:
         Raises:
             RunError: As `settle`.
         """
-        for opened in tuple(self._by_list.values()):
-            intent = opened[0].intent
+        for open_intents in tuple(self._by_list.values()):
+            intent = open_intents[0].intent
             list_ref = ListRef(intent.place, intent.source)
-            found = await self._reader.invitations(intent.place, intent.source)
-            if isinstance(found, ProjectGone) and intent.scope_id in self._shown:
-                found = still_shown(list_ref)
-            await self.settle(list_ref, found)
+            answer = await self._reader.invitations(intent.place, intent.source)
+            # A 404 is not believed of a project that Atlas listed in this run.
+            if isinstance(answer, ProjectGone) and intent.scope_id in self._shown:
+                answer = still_shown(list_ref)
+            await self.settle(list_ref, answer)
 
     def _record(self, opened: OpenIntent, outcome: Outcome, seen_after: str | None = None) -> None:
+        """Write the outcome of an intent, and count it.
+
+        Args:
+            seen_after: The status that Atlas shows of the user now.
+        """
         sent = Sending(seen_after=seen_after)
         self._write(OutcomeLine.of(opened.intent, outcome, sent, recovers=opened.run.run_id))
         # One that is still listed was no deletion: this run plans it anew.
