@@ -1,6 +1,7 @@
 """Which files of an audit directory a command reads."""
 
 from collections.abc import Sequence
+from os.path import realpath
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +16,7 @@ from invite_sweeper.audit import (
 )
 from invite_sweeper.cli.options import PRESENT
 from invite_sweeper.cli.session import load_policy
+from invite_sweeper.errors import UsageError
 
 PATHS: Final = click.argument(
     "paths", help="An audit directory, or files of runs.", metavar="[DIR or FILE…]",
@@ -25,6 +27,19 @@ PATHS: Final = click.argument(
 def find_directory(policy: Path, audit_dir: Path | None) -> AuditDirectory:
     """Return the audit directory: of the option, else that of the policy."""
     return AuditDirectory(audit_dir or policy.parent / load_policy(policy).audit.directory)
+
+
+def check_outside(option: str, path: Path, directory: Path) -> None:
+    """Raise UsageError if an output would be in an audit directory, or a run of another one."""
+    target = Path(realpath(path))
+    folder = target.parent
+    # A file that is named as that of a run would be one of another directory, or damage it.
+    is_of_others = RunFile.of(target).number > 0 and (folder / "HEAD").exists()
+    if folder == Path(realpath(directory)) or is_of_others:
+        raise UsageError(
+            f"{option} {path} is in the audit directory {folder}.",
+            hint="Choose a file elsewhere.",
+        )
 
 
 def verify_runs(

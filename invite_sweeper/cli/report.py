@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from invite_sweeper.cli.audit_files import PATHS, verify_runs
+from invite_sweeper.cli.audit_files import PATHS, check_outside, verify_runs
 from invite_sweeper.cli.options import FILE, SectionedCommand, option, options, period_options
 from invite_sweeper.cli.streams import fit_terminal
 from invite_sweeper.endings import DAMAGED_ADVICE, Advisor
@@ -53,7 +53,11 @@ def report(
     if verification.damage is not None:
         warning = f"The audit log is damaged: {verification.damage}"
         click.echo(fit_terminal(warning, "Warning: ", "  "), err=True)
-    check_distinct_files({"--out": out}, (("the audit log", each.path) for each in files))
+    inputs = [("the audit log", file.path) for file in files]
+    check_distinct_files({"--out": out}, [("the policy", policy), *inputs])
+    is_directory = not paths or paths[0].is_dir()
+    if out is not None and is_directory:  # files that are named may be copies in any folder
+        check_outside("--out", out, files[0].path.parent)
     advisor = Advisor(policy=str(policy))
     if paths or audit_dir is not None:
         advisor = Advisor(audit_dir=str(files[0].path.parent))

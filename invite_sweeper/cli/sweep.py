@@ -5,7 +5,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
-from os.path import realpath
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ from msgspec import structs
 from invite_sweeper.audit import History, LogReader, RunFile, RunRecord, read_plan
 from invite_sweeper.audit.events import AnnouncementKey, OrganizationResult, RunFinished
 from invite_sweeper.audit.reader import may_replace_plan
+from invite_sweeper.cli.audit_files import check_outside
 from invite_sweeper.cli.console import run_async, write_json
 from invite_sweeper.cli.options import SWEEP, RunOptions, SectionedCommand, options
 from invite_sweeper.cli.session import Session, shard_of
@@ -233,15 +233,7 @@ def check_outputs(session: Session) -> None:
     for option, path in outputs.items():
         if path is None:
             continue
-        target = Path(realpath(path))
-        folder = target.parent
-        # A file that is named as that of a run would be one of another directory, or damage it.
-        is_of_others = RunFile.of(target).number > 0 and (folder / "HEAD").exists()
-        if folder == Path(realpath(directory.path)) or is_of_others:
-            raise UsageError(
-                f"{option} {path} is in the audit directory {folder}.",
-                hint="Choose a file elsewhere.",
-            )
+        check_outside(option, path, directory.path)
         what, is_ours = ours[option]
         check_replaceable(option, path, what, is_ours)
     if options.out is not None:

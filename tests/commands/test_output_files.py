@@ -98,6 +98,33 @@ def test_report_over_a_file_that_it_reads_is_refused(cli, named):
     assert cli.log_path.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ("policy.yaml", "--out policy.yaml would overwrite the policy policy.yaml"),
+        ("audit/HEAD", "--out audit/HEAD is in the audit directory"),
+        ("audit/report.html", "--out audit/report.html is in the audit directory"),
+    ],
+)
+def test_report_over_the_policy_or_in_the_audit_directory_is_refused(cli, out, message):
+    assert cli.sweep().code == 0
+    path = cli.folder / out
+    before = path.read_bytes() if path.exists() else None
+    done = cli.run("report", "--policy", "policy.yaml", "--out", out)
+    assert done.code == 2
+    assert message in done.err
+    assert (path.read_bytes() if path.exists() else None) == before
+
+
+def test_report_of_a_copied_file_is_written_beside_it(cli):
+    assert cli.sweep().code == 0
+    copy = cli.folder / "copies" / cli.log_path.name
+    copy.parent.mkdir()
+    copy.write_bytes(cli.log_path.read_bytes())
+    done = cli.run("report", str(copy), "--out", "copies/report.html")
+    assert (done.code, (copy.parent / "report.html").exists()) == (0, True)
+
+
 def test_a_plan_replaces_a_plan_and_a_copy_of_its_own_run_and_no_other_sweep(cli):
     other = ("--audit-dir", "elsewhere/audit")
     assert cli.plan(*other, "--out", "plan.jsonl").code == 0
