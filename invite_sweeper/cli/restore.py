@@ -7,15 +7,17 @@ from typing import Any, Final
 
 import click
 from rich.console import Console
+from rich.text import Text
+from structlog.typing import FilteringBoundLogger
 
 from invite_sweeper.audit.events import OutcomeLine
 from invite_sweeper.cli.console import run_async, stdout_console, write_json
 from invite_sweeper.cli.options import CONNECTED, RunOptions, SectionedCommand, options
 from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.view import Progress, confirm
-from invite_sweeper.endings import WarningLevel
 from invite_sweeper.errors import Cancelled, RunError, UsageError
 from invite_sweeper.models import Invitation
+from invite_sweeper.outcomes import Outcome
 from invite_sweeper.report import listings
 from invite_sweeper.report.readback import RecordedRun
 from invite_sweeper.restore import (
@@ -31,6 +33,7 @@ from invite_sweeper.sweep.result import Result
 from invite_sweeper.text import plural_form, pluralize, shorten_list
 
 _NOTHING_INVITED: Final = "No one was invited."
+_NEEDING_ATTENTION: Final = frozenset({Outcome.ACTIVE, Outcome.FAILED, Outcome.UNKNOWN})
 _MAX_RUNS: Final = 10
 
 
@@ -73,11 +76,10 @@ def restore(
 
 async def _restore(session: Session, wanted: Wanted) -> int:
     """Restore, report, and return the exit code; a dry run writes nothing."""
-    with session.working(locked=not session.options.dry_run):
+    options = session.options
+    with session.working(locked=not options.dry_run):
         history = session.read_history()
-        for warning in session.directory.warnings():
-            if warning.level != WarningLevel.REMARK:
-                session.log.warning(warning.message)
+        session.warn_of_missing_files()
         base_url = str(session.base_url)
         deletions = find_deletions(session.directory, wanted, base_url, session.advisor)
         if deletions.left_out:
@@ -86,52 +88,61 @@ async def _restore(session: Session, wanted: Wanted) -> int:
                 count=deletions.left_out,
                 hint="To invite these people again, too: --include-unconfirmed",
             )
+        names = history.organization_names()
         async with session.organizations(history) as organizations:
             plan = await session.stop.run_unless_stopped(plan_restore(organizations, deletions))
-            show_people = partial(_show_people, plan, deletions, history.organization_names())
-            if session.options.dry_run:
+            show_people = partial(_show_people, plan, deletions, names)
+            if options.dry_run:
                 _show_plan(session, plan, show_people)
                 return plan.exit_code
-            has_asked = False
-
-            def ask(console: Console) -> None:
-                nonlocal has_asked
-                has_asked = True
-                _ask(plan, show_people, console)
-
-            if plan.to_invite and not await confirm(session, ask):
-                raise Cancelled("Cancelled.")
+            if plan.to_invite:
+                ask = partial(_ask, plan, show_people)
+                if not await confirm(session, ask):
+                    raise Cancelled("Cancelled.")
             command = session.command(history, restores=deletions.run_ids)
             result = Result(command, organizations, Progress(session.log, None))
+            report = partial(_report, session.log, names)
             async with session.run(command, organizations) as (log, record):
-                restorer = Restorer(result, log, session.stop, partial(_report, session))
+                restorer = Restorer(result, log, session.stop, report)
+                # What a killed restore left open: these people may be invited already.
                 opened = chain.from_iterable(history.open_intents(base_url).values())
                 end = await restorer.run(plan, opened)
                 record.end = end
             session.last_resort.exit_code = end.exit_code
+            has_asked = session.asks and bool(plan.to_invite)
             session.print_result(RecordedRun(record), has_shown_plan=has_asked)
             return end.exit_code
 
 
-def _report(session: Session, line: OutcomeLine, reason: str) -> None:
-    needs_attention = line.outcome in {"active", "failed", "unknown"}
-    say = session.log.warning if needs_attention else session.log.info
-    more = {"reason": reason} if reason else {}
-    place = line.project_name or line.org_id
-    say(line.outcome.replace("_", " "), user=line.username, place=place, **more)
+def _report(
+    log: FilteringBoundLogger, names: Mapping[str, str], line: OutcomeLine, reason: str
+) -> None:
+    """Log what became of one invitation.
+
+    Args:
+        names: Of the organizations, by id.
+    """
+    place = line.project_name or names.get(line.org_id, line.org_id)
+    fields = {"user": line.username, "place": place}
+    if reason:
+        fields["reason"] = reason
+    words = line.outcome.replace("_", " ")
+    if line.outcome in _NEEDING_ATTENTION:
+        log.warning(words, **fields)
+    else:
+        log.info(words, **fields)
 
 
 def _show_plan(session: Session, plan: RestorePlan, show_people: Callable[[Console], None]) -> None:
+    """Show what a dry run found."""
     if session.options.output == "json":
         write_json(plan)
     elif not session.options.quiet:
         console = stdout_console()
         show_people(console)
-        console.print(
-            f"Dry run: {_describe_people(plan.to_invite)} would be invited again, "
-            f"{count_people(plan.already_there):,} there already. {_NOTHING_INVITED}",
-            soft_wrap=True,
-        )
+        people = _describe_people(plan.to_invite)
+        there = f"{count_people(plan.already_there):,} there already"
+        _print(console, f"Dry run: {people} would be invited again, {there}. {_NOTHING_INVITED}")
     for barred in plan.barred:
         session.log.warning("would not be invited", user=barred.username, reason=barred.reason)
 
@@ -143,14 +154,20 @@ def _show_people(
     listings.show_people(console, plan.to_invite, names)
     runs = [str(run.number or run.run_id or run.path.name) for run in deletions.runs]
     noun = plural_form(len(runs), "run", "runs")
-    console.print(f"Deleted by {noun} {shorten_list(runs, _MAX_RUNS)}.", soft_wrap=True)
+    _print(console, f"Deleted by {noun} {shorten_list(runs, _MAX_RUNS)}.")
 
 
 def _ask(plan: RestorePlan, show_people: Callable[[Console], None], console: Console) -> None:
+    """Print who is to be invited again, and the question."""
     show_people(console)
     people = _describe_people(plan.to_invite)
     mails = pluralize(len(plan.to_invite), "e-mail")
-    console.print(f"Invite {people} again? Atlas sends {mails}.", style="bold")
+    _print(console, f"Invite {people} again? Atlas sends {mails}.", style="bold")
+
+
+def _print(console: Console, sentence: str, style: str = "") -> None:
+    """Print a sentence: a terminal breaks it between words, a file has it on one line."""
+    console.print(Text(sentence, style), soft_wrap=not console.is_terminal)
 
 
 def _describe_people(invitations: Sequence[Invitation]) -> str:

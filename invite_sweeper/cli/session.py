@@ -251,12 +251,16 @@ class Session:
         history = History()
         try:
             history.add_recent(self.directory, self.now, self.policy.limits.period)
-            for warning in self.directory.warnings():
-                if warning.level != WarningLevel.REMARK:
-                    self.log.warning(warning.message)
+            self.warn_of_missing_files()
         except DamagedLog as error:
             self._warn_of_damage(error)
         return history
+
+    def warn_of_missing_files(self) -> None:
+        """Warn of what the audit directory does not have of earlier runs; raises as its reader."""
+        for warning in self.directory.warnings():
+            if warning.level != WarningLevel.REMARK:
+                self.log.warning(warning.message)
 
     def recall(
         self, read: Callable[[FileChain], Iterable[_T]], *, since: datetime | None = None
@@ -301,6 +305,11 @@ class Session:
             lock if locked else nullcontext(),
         ):
             yield
+
+    @property
+    def asks(self) -> bool:
+        """Whether a question is asked before something is deleted or sent."""
+        return sys.stdin.isatty() and not self.options.yes
 
     @property
     def advisor(self) -> Advisor:

@@ -133,7 +133,7 @@ async def confirm(session: Session, present: Callable[[Console], None]) -> bool:
         GuardRefused: stderr is not a terminal, which would show the question.
         Interrupted: A signal or the deadline came first.
     """
-    if session.options.yes or not sys.stdin.isatty():
+    if not session.asks:
         return True
     if not sys.stderr.isatty():
         raise GuardRefused(
