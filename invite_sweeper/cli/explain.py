@@ -16,11 +16,11 @@ from rich.text import Text
 from invite_sweeper.audit.person import close_names, names_of
 from invite_sweeper.cli.checks import OrganizationName
 from invite_sweeper.cli.console import run_async, stdout_console, write_json
-from invite_sweeper.cli.looking import Judged, Look, look, read_activity_links
 from invite_sweeper.cli.options import CONNECTED, RunOptions, SectionedCommand, option, options
 from invite_sweeper.cli.past import Deed, PersonHistory, person_in, read_past
 from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.streams import fit_terminal
+from invite_sweeper.cli.survey import Judged, Survey, read_activity_links, read_survey
 from invite_sweeper.endings import ExitCode, exact_glob
 from invite_sweeper.explain import Explainer, Explanation
 from invite_sweeper.models import ListUnreadable, Source
@@ -42,7 +42,7 @@ _MAX_NAMES = 20
     "terms", help="The id or username of an invitation, or a glob for either.", metavar="TERM...",
     nargs=-1, required=True,
 )  # fmt: skip
-@options(*(each for each in CONNECTED if each != "verbose"))
+@options(*(name for name in CONNECTED if name != "verbose"))
 @option(
     "Output", "-v", "--verbose", is_flag=True,
     help="Show each rule and keep entry, too, and a link to Atlas's own record.",
@@ -58,12 +58,12 @@ def explain(terms: tuple[str, ...], verbose: bool, **given: Any) -> None:  # noq
     Example: invite-sweeper explain ada@example.com
     """
     options = RunOptions(**given)
-    found = run_async(search(terms, options, os.environ, verbose=verbose))
+    result = run_async(search(terms, options, os.environ, verbose=verbose))
     if options.output == "json":
-        write_json(found)
+        write_json(result)
     else:
-        show_explained(stdout_console(), found, verbose=verbose)
-    raise SystemExit(found.exit_code)
+        show_explained(stdout_console(), result, verbose=verbose)
+    raise SystemExit(result.exit_code)
 
 
 class Search(msgspec.Struct, frozen=True):
@@ -77,7 +77,7 @@ class Search(msgspec.Struct, frozen=True):
         unreadable: Lists that may contain more invitations, and organizations.
         found: The invitations of which an entry matches a term, those of a person together.
         history: What earlier runs did with the people who match.
-        close: Where nobody matches, the names that may be meant.
+        close: Where no one matches, the names that may be meant.
         activity: With `-v`, links to Atlas's own record of their organizations, by id.
     """
 
@@ -111,17 +111,17 @@ async def search(
     session = Session.of(options, environment)
     session.credentials()
     with session.working():
-        found = await look(session)
-        explanations = await session.stop.run_unless_stopped(_explain_all(found, terms))
+        survey = await read_survey(session)
+        explanations = await session.stop.run_unless_stopped(_explain_all(survey, terms))
         since = _first_sent(explanations) if verbose else {}
         activity = await session.stop.run_unless_stopped(read_activity_links(session, since))
         names = {explanation.username for explanation in explanations if explanation.username}
         pending = frozenset(map(person_in, explanations))
         past = read_past(session, (*terms, *map(exact_glob, names)), pending)
         is_known = bool(explanations or past)
-        close = () if is_known else close_names(terms, _all_names(session, found))
-    end = found.result.finished()
-    readings = found.result.readings
+        close = () if is_known else close_names(terms, _all_names(session, survey))
+    end = survey.result.finished()
+    readings = survey.result.readings
     return Search(
         terms=tuple(terms),
         now=session.now,
@@ -131,8 +131,8 @@ async def search(
         organizations=[
             OrganizationName(reading.id, reading.organization.name) for reading in readings
         ],
-        out_of_scope=[*_excluded_projects(readings)],
-        unreadable=[*found.unread()],
+        out_of_scope=list(_excluded_projects(readings)),
+        unreadable=list(survey.unread()),
         found=explanations,
         history=list(past),
         close=close,
@@ -141,9 +141,9 @@ async def search(
     )
 
 
-def _all_names(session: Session, found: Look) -> Iterator[str]:
+def _all_names(session: Session, survey: Survey) -> Iterator[str]:
     """Yield the name of each person whom Atlas shows, or a run recorded."""
-    for judged in found.judged:
+    for judged in survey.judged:
         yield from (entry.username for entry in judged.decision.all_entries if entry.username)
     yield from session.recall(names_of)
 
@@ -162,15 +162,19 @@ def _first_sent(explanations: Iterable[Explanation]) -> dict[str, datetime]:
 def _excluded_projects(readings: Sequence[Reading]) -> Iterator[str]:
     """Yield the projects that the policy excludes; of several organizations with theirs."""
     for reading in readings:
-        for project in reading.scope.excluded if reading.scope is not None else ():
-            where = reading.organization.name or reading.id
-            yield project.name if len(readings) == 1 else f"{project.name} of {where}"
+        if reading.scope is None:  # its projects could not be listed
+            continue
+        of_organization = ""
+        if len(readings) > 1:
+            of_organization = f" of {reading.organization.name or reading.id}"
+        for project in reading.scope.excluded:
+            yield f"{project.name}{of_organization}"
 
 
-async def _explain_all(found: Look, terms: Sequence[str]) -> list[Explanation]:
+async def _explain_all(survey: Survey, terms: Sequence[str]) -> list[Explanation]:
     """Return the explanations of the invitations of which an entry matches a term."""
-    command = found.result.command
-    explainer = Explainer(command.policy, command.now, found.members, found.names)
+    command = survey.result.command
+    explainer = Explainer(command.policy, command.now, survey.members, survey.names)
     globs = Globs(terms)
 
     def is_wanted(judged: Judged) -> bool:
@@ -181,35 +185,39 @@ async def _explain_all(found: Look, terms: Sequence[str]) -> list[Explanation]:
         return False
 
     explanations: list[Explanation] = []
-    wanted = list(filter(is_wanted, found.judged))
-    days = found.days() if wanted else {}
+    wanted = list(filter(is_wanted, survey.judged))
+    days = survey.days() if wanted else {}  # for all, as the limits count all
     for by_policy, decision in wanted:
         goes_at = days.get(decision.invitation.key)
         explanations.append(explainer.explain(by_policy, decision, goes_at))
         await asyncio.sleep(0)  # thousands take seconds, and a signal ends them
-    return sorted(explanations, key=lambda each: (person_key(each), each.project_name or ""))
+
+    def person_and_place(explanation: Explanation) -> tuple[object, str]:
+        return person_key(explanation), explanation.project_name or ""
+
+    return sorted(explanations, key=person_and_place)
 
 
-def show_explained(console: Console, found: Search, *, verbose: bool = False) -> None:
+def show_explained(console: Console, result: Search, *, verbose: bool = False) -> None:
     """Write the result to stdout; control characters in names are escaped."""
-    for line in _result_lines(found, verbose=verbose):
+    for line in _result_lines(result, verbose=verbose):
         text = line.plain.lstrip(" ")
         indent = " " * (len(line.plain) - len(text))
         fitted = fit_terminal(text, indent, f"{indent}  ", copyable=True, stream=sys.stdout)
         console.print(Text(fitted, line.style), soft_wrap=True)
 
 
-def _result_lines(found: Search, *, verbose: bool) -> Iterator[Text]:
+def _result_lines(result: Search, *, verbose: bool) -> Iterator[Text]:
     """Yield a block for each person: those whom Atlas shows, then those whom only a run knows."""
     labels = {
         organization.id: organization_label(organization.id, organization.name)
-        for organization in found.organizations
+        for organization in result.organizations
     }
     past = {
         _person(history.org_id, history.username, history.last): history
-        for history in found.history
+        for history in result.history
     }
-    for _, group in groupby(found.found, key=person_key):
+    for _, group in groupby(result.found, key=person_key):
         explanations = tuple(group)
         first = explanations[0]
         yield _heading(first.username, labels[first.org_id])
@@ -219,18 +227,18 @@ def _result_lines(found: Search, *, verbose: bool) -> Iterator[Text]:
         if history is not None:
             yield from map(_detail, history.lines())
         yield Text()
-    where = "the lists that were read" if found.unreadable else "any list"
+    where = "the lists that were read" if result.unreadable else "any list"
     for history in past.values():
         yield _heading(history.username, labels.get(history.org_id, history.org_id))
         last = history.last
         yield Text(f"  Not in {where}. Run {last.run} on {last.now[:10]}: {last.text}.", "bold")
         yield from map(_detail, history.lines())
         yield Text()
-    if not (found.found or found.history):
-        meant = f" Did you mean {', '.join(found.close)}?" if found.close else ""
-        terms = " ".join(map(repr, found.terms))
+    if not (result.found or result.history):
+        meant = f" Did you mean {', '.join(result.close)}?" if result.close else ""
+        terms = " ".join(map(repr, result.terms))
         yield Text(f"Nothing found for {terms} in {where}, nor in an earlier run.{meant}", "bold")
-    yield from _searched(found)
+    yield from _searched(result)
 
 
 def _lines(explanation: Explanation, *, verbose: bool) -> Iterator[Text]:
@@ -256,36 +264,36 @@ def _person(org_id: str, username: str | None, shown: Explanation | Deed) -> tup
     return org_id, casefold_lookalike(username) if username else f"#{shown.invitation_id}"
 
 
-def _searched(found: Search) -> Iterator[Text]:
+def _searched(result: Search) -> Iterator[Text]:
     """Yield what was searched and what was not, and where Atlas has more."""
-    invitations = pluralize(found.invitations, "invitation")
-    projects = pluralize(found.projects, "project")
-    yield Text(f"Searched: {invitations} in {projects} ({', '.join(found.sources)}).")
-    if found.out_of_scope:
-        excluded = shorten_list(found.out_of_scope, _MAX_NAMES)
+    invitations = pluralize(result.invitations, "invitation")
+    projects = pluralize(result.projects, "project")
+    yield Text(f"Searched: {invitations} in {projects} ({', '.join(result.sources)}).")
+    if result.out_of_scope:
+        excluded = shorten_list(result.out_of_scope, _MAX_NAMES)
         yield Text(f"Not searched, as the policy excludes them: {excluded}.")
-    for lost in found.unreadable:
+    for lost in result.unreadable:
         where = lost.project_name or f"the list {lost.source}"
         yield Text(f"Could not be read: {where}: {lost.reason}", "yellow")
-    for organization in found.organizations:
-        link = found.activity.get(organization.id)
+    for organization in result.organizations:
+        link = result.activity.get(organization.id)
         if link is not None:
             label = organization_label(organization.id, organization.name)
             yield Text(f"Atlas's own record of organization {label}: {link}")
 
 
-def _entries(found: Explanation) -> Iterator[str]:
+def _entries(explanation: Explanation) -> Iterator[str]:
     """Yield the condition, then each entry with its place.
 
     The first entry has its status and the name of its project.
     """
-    if found.condition:
-        yield found.condition
-    name = found.project_name or found.project_id
-    place = f", project {name}" if found.project_id is not None else ""
-    status = found.status or "no status"
-    yield f"{found.source}{place}, id {found.invitation_id}, {status}"
-    for other in found.entries:
+    if explanation.condition:
+        yield explanation.condition
+    name = explanation.project_name or explanation.project_id
+    place = f", project {name}" if explanation.project_id is not None else ""
+    status = explanation.status or "no status"
+    yield f"{explanation.source}{place}, id {explanation.invitation_id}, {status}"
+    for other in explanation.entries:
         place = f", project {other.project_id}" if other.project_id is not None else ""
         yield f"{other.source}{place}, id {other.invitation_id}"
 
@@ -296,6 +304,8 @@ def _when(explanation: Explanation) -> str:
     stale_from = explanation.stale_from
     if due is not None:
         return f", may be deleted from {due:%Y-%m-%d}"
-    if stale_from is None or explanation.rule is not None:  # of a stale one it is said before
+    if (
+        stale_from is None or explanation.rule is not None
+    ):  # the decision has the day of a stale one
         return ""
     return f"; stale from {stale_from:%Y-%m-%d} by rule {explanation.stale_by}"

@@ -348,7 +348,7 @@ async def _check_backlog(policy: Policy, path: Path, base_url: str) -> None:
     options = RunOptions(policy=path, base_url=base_url, quiet=True)
     session = Session(options, policy)
     with session.working():
-        history = session.look_at_history()
+        history = session.read_sound_history()
         command = session.command(history, dry_run=True)
         async with session.organizations(history, retry_for_s=_DEADLINE_S) as organizations:
             view = Progress(session.log, None)

@@ -1,15 +1,13 @@
 """Command `list`: every pending invitation in scope, a row each, with the day on which it goes."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import click
-from msgspec import structs
 
 from invite_sweeper.cli.console import json_line, run_async, stdout_console
 from invite_sweeper.cli.csv_rows import csv_cell, csv_row
-from invite_sweeper.cli.looking import Look, look
 from invite_sweeper.cli.options import (
     CONNECTED,
     ROWS_OUTPUT,
@@ -20,6 +18,7 @@ from invite_sweeper.cli.options import (
 )
 from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.streams import OUTPUTS
+from invite_sweeper.cli.survey import Survey, read_survey
 from invite_sweeper.errors import UsageError
 from invite_sweeper.models import Invitation
 from invite_sweeper.report.listings import show_listed
@@ -85,37 +84,35 @@ def list(  # noqa: A001 - a command has the name of its function
 
     Example: invite-sweeper list --stale --username '*@example.com'
     """
-    options_ = RunOptions(**given, output=output)
-    session = Session.of(options_)
+    run_options = RunOptions(**given, output=output)
+    session = Session.of(run_options)
     _check_organizations(session, organization)
     session.credentials()
-    tests = _tests(
+    wanted = _RowFilter(
         stale=stale, kept=kept, username=username, inviter=inviter, organization=organization
     )
-    found = run_async(_look(session))
-    rows = [row for row in _rows(found) if _passes(row, tests)]
+    survey = run_async(_read(session))
+    rows = [row for row in _rows(survey) if wanted.matches(row)]
     rows.sort(key=lambda row: (row.goes_at or _LAST, row.username or "", row.key))
     if output == "text":
-        organizations = [reading.organization for reading in found.result.readings]
-        names = {
-            organization.id: escape_unprintable(organization.name or organization.id)
-            for organization in organizations
-        }
+        names: dict[str, str] = {}
+        for reading in survey.result.readings:
+            names[reading.id] = escape_unprintable(reading.organization.name or reading.id)
         show_listed(stdout_console(), rows, names)
     elif output == "json":
         for row in rows:
             OUTPUTS.write(json_line(row))
     else:
         sys.stdout.buffer.writelines(_csv_lines(rows))
-    for lost in found.unread():
-        where = lost.project_name or f"the list {lost.source}"
-        session.log.warning("not read", list=escape_unprintable(where), reason=lost.reason)
-    raise SystemExit(found.result.finished().exit_code)
+    for unread in survey.unread():
+        where = unread.project_name or f"the list {unread.source}"
+        session.log.warning("not read", list=escape_unprintable(where), reason=unread.reason)
+    raise SystemExit(survey.result.finished().exit_code)
 
 
-async def _look(session: Session) -> Look:
+async def _read(session: Session) -> Survey:
     with session.working():
-        return await look(session)
+        return await read_survey(session)
 
 
 def _check_organizations(session: Session, wanted: Sequence[str]) -> None:
@@ -131,48 +128,44 @@ def _check_organizations(session: Session, wanted: Sequence[str]) -> None:
         )
 
 
-Test = Callable[[ListedInvitation], bool]
+class _RowFilter:
+    """Which rows are listed: those that meet every option that was given."""
+
+    def __init__(
+        self,
+        *,
+        stale: bool,
+        kept: bool,
+        username: Sequence[str],
+        inviter: Sequence[str],
+        organization: Sequence[str],
+    ) -> None:
+        self._decision: str | None = None
+        if stale != kept:  # both together are all
+            self._decision = "stale" if stale else "kept"
+        self._usernames = Globs(username) if username else None
+        self._inviters = Globs(inviter) if inviter else None
+        self._organizations = organization
+
+    def matches(self, row: ListedInvitation) -> bool:
+        """Return whether a row is listed."""
+        if self._decision is not None and row.decision != self._decision:
+            return False
+        if self._usernames is not None and not self._usernames.matches(row.username or ""):
+            return False
+        if self._inviters is not None:
+            # The address or key of the inviter, and the name of the key where it is known.
+            names = (row.inviter or "", row.inviter_name or "")
+            if not any(map(self._inviters.matches, names)):
+                return False
+        return not self._organizations or row.org_id in self._organizations
 
 
-def _tests(
-    *,
-    stale: bool,
-    kept: bool,
-    username: Sequence[str],
-    inviter: Sequence[str],
-    organization: Sequence[str],
-) -> Sequence[Test]:
-    """Return what a row must pass; both `--stale` and `--kept` are all."""
-    tests: tuple[Test, ...] = ()
-    if stale != kept:
-        wanted = "stale" if stale else "kept"
-        tests += (lambda row: row.decision == wanted,)
-    if username:
-        usernames = Globs(username)
-        tests += (lambda row: usernames.matches(row.username or ""),)
-    if inviter:
-        inviters = Globs(inviter)
-        tests += (lambda row: any(map(inviters.matches, _names_of_inviter(row))),)
-    if organization:
-        tests += (lambda row: row.org_id in organization,)
-    return tests
-
-
-def _passes(row: ListedInvitation, tests: Sequence[Test]) -> bool:
-    return all(test(row) for test in tests)
-
-
-def _names_of_inviter(row: ListedInvitation) -> Iterator[str]:
-    """Yield the address or key of an inviter, and the name of the key where it is known."""
-    yield row.inviter or ""
-    yield row.inviter_name or ""
-
-
-def _rows(found: Look) -> Iterator[ListedInvitation]:
+def _rows(survey: Survey) -> Iterator[ListedInvitation]:
     """Yield a row for each invitation in scope."""
-    days = found.days()
-    now = found.result.command.now
-    for _, decision in found.judged:
+    days = survey.days()
+    now = survey.result.command.now
+    for _, decision in survey.judged:
         day = days.get(decision.invitation.key)
         invitation = decision.invitation.recorded(now, decision.entries)
         yield invitation.as_event(
@@ -194,8 +187,8 @@ def _announced_at(decision: Decision) -> str | None:
 
 def _csv_lines(rows: Sequence[ListedInvitation]) -> Iterator[bytes]:
     """Yield a header and a row for each invitation, with the fields of the JSON lines."""
-    names = ListedInvitation.__struct_fields__
-    yield csv_row(names)
+    columns = ListedInvitation.__struct_fields__
+    yield csv_row(columns)
     for row in rows:
-        fields: Mapping[str, object] = structs.asdict(row)
-        yield csv_row([csv_cell(fields[name]) for name in names])
+        cells = [csv_cell(getattr(row, column)) for column in columns]
+        yield csv_row(cells)

@@ -242,7 +242,7 @@ class Session:
         self.history = History.read(self.directory, now=self.now, period=period)
         return self.history
 
-    def look_at_history(self) -> History:
+    def read_sound_history(self) -> History:
         """Return what earlier runs did, for a command that deletes and invites no one.
 
         It warns of a damaged log, and of a file that is missing; of a damaged log, the history has
@@ -265,7 +265,7 @@ class Session:
     def recall(
         self, read: Callable[[FileChain], Iterable[_T]], *, since: datetime | None = None
     ) -> Iterator[_T]:
-        """Yield what is read of the runs of the directory; as `look_at_history`, it warns.
+        """Yield what is read of the runs of the directory; as `read_sound_history`, it warns.
 
         Args:
             since: What began long before it is left out; None reads all runs.

@@ -10,7 +10,6 @@ from invite_sweeper.cli.view import Progress
 from invite_sweeper.models import InvitationKey, ListUnreadable
 from invite_sweeper.sweep.dates import NIGHT, StaleDates
 from invite_sweeper.sweep.discovery import OrganizationReader
-from invite_sweeper.sweep.organization import Reading
 from invite_sweeper.sweep.outlook import DueInvitation, due_night, nights
 from invite_sweeper.sweep.result import Result
 from invite_sweeper.sweep.selection import Decision, Members, Names, Selector
@@ -26,11 +25,11 @@ class Judged(NamedTuple):
     decision: Decision
 
 
-class Look(NamedTuple):
-    """What was read.
+class Survey(NamedTuple):
+    """What was read of all organizations.
 
     Attributes:
-        result: With the readings of all organizations.
+        result: With their readings.
         judged: Every invitation in scope, in no order.
     """
 
@@ -45,14 +44,18 @@ class Look(NamedTuple):
 
     @property
     def names(self) -> Names:
-        """The names of the organizations that Atlas told."""
+        """The names of the organizations that Atlas returned."""
         readings = self.result.readings
         return {reading.id: reading.told_name for reading in readings if reading.told_name}
 
     def unread(self) -> Iterator[ListUnreadable]:
         """Yield the lists that may hold more invitations, and the organizations that failed."""
         for reading in self.result.readings:
-            yield from _unread(reading)
+            if reading.error is not None:
+                name = f"organization {reading.organization.label}"
+                yield ListUnreadable(None, name, reading.error.message, org_id=reading.id)
+            yield from reading.unread
+            yield from reading.retired.values()
 
     def days(self) -> Mapping[InvitationKey, date]:
         """Return the day on which a sweep at this hour each day ends each invitation.
@@ -62,34 +65,35 @@ class Look(NamedTuple):
         command = self.result.command
         selector = Selector(command.policy, command.now, self.members, self.names)
         dates = StaleDates(command.policy, selector, command.now)
-        due = []
+        due: list[DueInvitation] = []
         for by_policy, decision in self.judged:
             night = due_night(by_policy, decision, dates, command)
             if night is not None:
                 due.append(DueInvitation(decision.invitation, night))
-        found = nights(due, command, seen=len(self.judged))
-        return {key: (command.now + night * NIGHT).date() for key, night in found.items()}
+        days: dict[InvitationKey, date] = {}
+        for key, night in nights(due, command, seen=len(self.judged)).items():
+            days[key] = (command.now + night * NIGHT).date()
+        return days
 
 
-async def look(session: Session) -> Look:
+async def read_survey(session: Session) -> Survey:
     """Read what a sweep reads; nothing is written.
 
     Raises:
         RunError: No organization could be read, or a stop was requested.
     """
-    history = session.look_at_history()
+    history = session.read_sound_history()
     # No guard of a run changes a decision.
     command = session.command(history, dry_run=True, accept_population=True)
     judged: list[Judged] = []
+
+    def observe(by_policy: Decision, decision: Decision) -> None:
+        judged.append(Judged(by_policy, decision))
+
     async with session.organizations(history) as organizations:
         view = Progress(session.log, session.terminal)
         result = Result(command, organizations, view)
-        reader = OrganizationReader(
-            result,
-            organizations,
-            None,
-            observe=lambda by_policy, decision: judged.append(Judged(by_policy, decision)),
-        )
+        reader = OrganizationReader(result, organizations, None, observe=observe)
         try:
             result.readings = await session.stop.run_unless_stopped(reader.read_all())
         finally:
@@ -97,7 +101,7 @@ async def look(session: Session) -> Look:
     errors = [reading.error for reading in result.readings if reading.error is not None]
     if errors and len(errors) == len(result.readings):
         raise errors[0]
-    return Look(result, judged)
+    return Survey(result, judged)
 
 
 async def read_activity_links(session: Session, since: Mapping[str, datetime]) -> dict[str, str]:
@@ -118,11 +122,3 @@ async def read_activity_links(session: Session, since: Mapping[str, datetime]) -
                 if isinstance(link, str):
                     links[organization.id] = link
     return links
-
-
-def _unread(reading: Reading) -> Iterator[ListUnreadable]:
-    if reading.error is not None:
-        name = f"organization {reading.organization.label}"
-        yield ListUnreadable(None, name, reading.error.message, org_id=reading.id)
-    yield from reading.unread
-    yield from reading.retired.values()
