@@ -845,26 +845,26 @@ MUTANTS = r"""
 -            return set()
 +            return set(self._runs if mark.run else ())
 = what no message carried is told: report/delivery.py
--if held.run_id not in told_runs or key in mark.untold:
-+if held.run_id not in told_runs:
+-if held.run_id not in runs_until_mark or key in mark.missed:
++if held.run_id not in runs_until_mark:
 = the mark of another host is taken: report/delivery.py
 -.get(self._base_url, Mark())
 +.get(next(iter(self._marks.get(receiver, {"": 0}))), Mark())
 ? tests/commands/test_told_announcements.py
 = a receiver of failures does not hear of an announcement: report/notify.py
--if not (is_missed or is_due(receiver, own)):
+-if not (has_announcement or is_due(receiver, own)):
 +if not is_due(receiver, own):
 = a message that failed marks: report/notify.py
--return Notified(entry, error=f"{text} {_AGAIN}" if is_missed else text)
-+return Notified(entry, True, f"{text} {_AGAIN}" if is_missed else text)
+-return Notified(entry, error=f"{text} {_AGAIN}" if has_announcement else text)
++return Notified(entry, True, f"{text} {_AGAIN}" if has_announcement else text)
 = a dry run marks: cli/sweep.py
 -if delivery is not None and waiting and record.mode == "sweep":
 +if delivery is not None and waiting:
 = everything that waits is new: report/announcements.py
--is_new = self.announced_at is None or announcement_key(self) in untold
+-is_new = self.announced_at is None or announcement_key(self) in missed
 +is_new = True
 = the log promises a repetition that does not come: report/notify.py
--{_AGAIN}" if is_missed else text
+-{_AGAIN}" if has_announcement else text
 +{_AGAIN}"
 """
 

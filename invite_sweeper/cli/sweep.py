@@ -350,8 +350,8 @@ async def _notify(
         if receiver.error:
             session.log.warning(receiver.error)
     if delivery is not None and waiting and record.mode == "sweep":
-        told = [receiver.settings.url_env for receiver in notified if receiver.is_told]
-        failure = delivery.record(told, waiting)
+        reached = [receiver.settings.url_env for receiver in notified if receiver.was_sent]
+        failure = delivery.record(reached, waiting)
         if failure:
             session.log.warning(failure)
     return notified

@@ -40,7 +40,7 @@ class WaitingInvitation(Announced, frozen=True, kw_only=True, omit_defaults=True
         announced_at: The instant of the sweep that announced it; None in a dry run that finds
             that a sweep would.
         run_id: Of the sweep that announced it; "" likewise.
-        new: The receiver was not told of it.
+        new: It did not reach the receiver before.
         unread: Its list was not read this time.
     """
 
@@ -49,9 +49,9 @@ class WaitingInvitation(Announced, frozen=True, kw_only=True, omit_defaults=True
     new: bool
     unread: bool = False
 
-    def new_to(self, untold: Collection[AnnouncementKey]) -> "WaitingInvitation":
-        """Return it for a receiver that was not told of these; what would be announced is new."""
-        is_new = self.announced_at is None or announcement_key(self) in untold
+    def new_to(self, missed: Collection[AnnouncementKey]) -> "WaitingInvitation":
+        """Return it for a receiver that missed these; what would be announced is new to all."""
+        is_new = self.announced_at is None or announcement_key(self) in missed
         return structs.replace(self, new=is_new)
 
     def to_json(self, *, details: bool) -> dict[str, object]:
@@ -94,7 +94,7 @@ def find_waiting(
 
     Args:
         history: With the run itself, if it has a file.
-        rows: What the file of the run says of invitations.
+        rows: The invitations in the file of the run.
         seen: The announced invitations that the run saw and did not find fresh or kept.
         wait: Of the policy in force: it counts from the announcement.
     """

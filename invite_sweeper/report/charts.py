@@ -179,7 +179,7 @@ class Ages(NamedTuple):
 
 
 def read_ages(run: RecordedRun, policy: Policy | None) -> Ages | None:
-    """Return the ages of what a run left pending; None where no line says one.
+    """Return the ages of what a run left pending; None where no line has one.
 
     Its `planned` lines are what is stale. The others have lines with `audit.record: all` alone.
 

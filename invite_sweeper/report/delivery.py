@@ -1,7 +1,8 @@
-"""What each receiver was told of announcements: `receivers.json` in an audit directory.
+"""Which announcements reached each receiver: `receivers.json` in an audit directory.
 
-A receiver was told of an announcement if the mark of the receiver is at its run or a later one.
-Where the mark is missing or unreadable, everything is new: told twice rather than never.
+1. An announcement reached a receiver if the mark of the receiver is at its run or a later one.
+2. What no message up to the mark could carry is listed beside it.
+3. Where the mark is missing or unreadable, everything is new: sent twice rather than never.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,16 +23,16 @@ _MAX_BYTES: Final = 1 << 24
 
 
 class Mark(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How far a receiver was told.
+    """How far a receiver was notified.
 
     Attributes:
-        run: The last run whose announcements it was told.
-        untold: Announcements up to that run that no message could carry, because the run did not
-            read their project or organization.
+        run: The last run whose announcements reached it.
+        missed: Announcements up to that run that no message could carry, because the run did not
+            read their project or organization; `untold` in the file.
     """
 
     run: str = ""
-    untold: tuple[AnnouncementKey, ...] = ()
+    missed: tuple[AnnouncementKey, ...] = msgspec.field(default=(), name="untold")
 
 
 _Marks = dict[str, dict[str, Mark]]
@@ -39,7 +40,7 @@ _Marks = dict[str, dict[str, Mark]]
 
 
 class Delivery:
-    """What the receivers were told until now, and what the message of a sweep adds.
+    """What reached the receivers until now, and what the message of a sweep adds.
 
     Args:
         directory: The audit directory.
@@ -67,45 +68,45 @@ class Delivery:
         except (OSError, ValueError, RecursionError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is damaged"
             self.warning = (
-                f"{self._path} cannot be read: {reason}. Receivers are told again of all "
+                f"{self._path} cannot be read: {reason}. Receivers are notified again of all "
                 "announcements that wait."
             )
             return {}
 
-    def untold(self, receiver: str) -> frozenset[AnnouncementKey]:
-        """Return the announcements that hold and that a receiver was not told of."""
+    def missed(self, receiver: str) -> frozenset[AnnouncementKey]:
+        """Return the announcements that hold and that did not reach a receiver."""
         mark = self._marks.get(receiver, {}).get(self._base_url, Mark())
-        told_runs = self._runs_until(mark)
-        untold: set[AnnouncementKey] = set()
+        runs_until_mark = self._runs_until(mark)
+        missed: set[AnnouncementKey] = set()
         for key, held in self._held.items():
-            if held.run_id not in told_runs or key in mark.untold:
-                untold.add(key)
-        return frozenset(untold)
+            if held.run_id not in runs_until_mark or key in mark.missed:
+                missed.add(key)
+        return frozenset(missed)
 
     def _runs_until(self, mark: Mark) -> AbstractSet[str]:
         """Return the runs up to that of a mark."""
-        # A mark whose run is not known says nothing: the directory is another one, or older.
+        # A mark whose run is not known proves nothing: the directory is another one, or older.
         if mark.run not in self._runs:
             return set()
         return set(self._runs[: self._runs.index(mark.run) + 1])
 
     def record(self, receivers: Iterable[str], carried: Iterable[Invitation]) -> str:
-        """Record that receivers were told by the message of a sweep.
+        """Record that the message of a sweep reached receivers.
 
         Args:
             receivers: The names of their variables.
-            carried: What the message told.
+            carried: The announcements in the message.
 
         Returns:
-            What went wrong, for the log: then the next run tells it again. Empty if nothing did.
+            What went wrong, for the log: then the next run sends them again. Empty if nothing did.
         """
         if not self._runs:
             return ""
         keys = {announcement_key(invitation) for invitation in carried}
         changed: _Marks = {}
         for receiver in receivers:
-            untold = sorted(self.untold(receiver) - keys, key=str)
-            mark = Mark(self._runs[-1], tuple(untold))
+            missed = sorted(self.missed(receiver) - keys, key=str)
+            mark = Mark(self._runs[-1], tuple(missed))
             changed[receiver] = {**self._marks.get(receiver, {}), self._base_url: mark}
         if not changed:
             return ""
@@ -114,7 +115,7 @@ class Delivery:
             replace_file(self._path, to_json(self._marks) + b"\n", follow_links=False)
         except OSError as error:
             return (
-                f"{self._path} cannot be written: {error.strerror}. The next run tells the "
-                "receivers again what was announced."
+                f"{self._path} cannot be written: {error.strerror}. The next run notifies the "
+                "receivers again of what was announced."
             )
         return ""

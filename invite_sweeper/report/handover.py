@@ -21,7 +21,7 @@ from invite_sweeper.sweep.guards import why_expired, why_used
 
 
 class PlanToApply(msgspec.Struct, frozen=True, kw_only=True):
-    """A plan that `sweep --plan` may be given.
+    """A plan that `sweep --plan` accepts.
 
     Attributes:
         file: The copy of `--out`, else the file of the run.

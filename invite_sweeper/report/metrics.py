@@ -75,9 +75,9 @@ def known_run(exposition: str, labels: Mapping[str, str]) -> int:
         name, _, labels_of_line = name_and_labels.partition("{")
         if name != f"{_JOB}_run_number":
             continue
-        found = dict(_LABEL.findall(labels_of_line))
-        found.pop("job", None)  # that of the Pushgateway's group
-        if found == escaped:
+        own_labels = dict(_LABEL.findall(labels_of_line))
+        own_labels.pop("job", None)  # that of the Pushgateway's group
+        if own_labels == escaped:
             with suppress(ValueError, OverflowError):
                 return int(float(value))
     return 0
@@ -86,9 +86,9 @@ def known_run(exposition: str, labels: Mapping[str, str]) -> int:
 async def read_known_run(
     labels: Mapping[str, str], *, file: Path | None, gateway: str | None, limit_s: float
 ) -> int:
-    """Return the number of the last run that the textfile or the Pushgateway knows; 0 without one.
+    """Return the number of the last run in the textfile or the Pushgateway; 0 without one.
 
-    A file or gateway that cannot be read knows none: writing the metrics reports its error.
+    A file or gateway that cannot be read has none: writing the metrics reports its error.
     """
     texts = [] if file is None else [_read_textfile(file)]
     if gateway is not None:

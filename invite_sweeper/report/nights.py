@@ -36,7 +36,7 @@ class NightRun(NamedTuple):
         pending: What it left pending where it read; None where it did not read all that it
             planned by, and of a restore.
         is_whole: Whether every list in scope was read.
-        reason: What `--reason` said.
+        reason: The text of `--reason`.
     """
 
     number: int

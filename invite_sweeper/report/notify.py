@@ -1,4 +1,4 @@
-"""Tell receivers how a run ended, and what is announced; remember what each was told.
+"""Notify receivers of how a run ended, and of what is announced.
 
 Errors never change the result of a run: they are returned as messages for the log, which name
 the receiver and its host, and never repeat an address or a key.
@@ -6,7 +6,7 @@ the receiver and its host, and never repeat an address or a key.
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from invite_sweeper.endings import Status, WarningLevel, status_of
 from invite_sweeper.outcomes import OUTCOMES_OF_DELETIONS
@@ -15,7 +15,7 @@ from invite_sweeper.report.delivery import Delivery
 from invite_sweeper.report.receivers import Receiver, RunMessage, receiver_of
 from invite_sweeper.report.sending import LIMIT_S, NotSent, open_session, request
 
-_AGAIN = "The next run notifies it again of what was announced."
+_AGAIN: Final = "The next run notifies it again of what was announced."
 
 
 class Notified(NamedTuple):
@@ -23,12 +23,12 @@ class Notified(NamedTuple):
 
     Attributes:
         settings: Of the receiver.
-        is_told: It accepted the message; False as well if none was due.
+        was_sent: It accepted the message; False as well if none was due.
         error: Why a message that was due was not sent, as sentences; empty if it was.
     """
 
     settings: Notification
-    is_told: bool = False
+    was_sent: bool = False
     error: str = ""
 
     @property
@@ -45,34 +45,34 @@ async def notify(
     *,
     limit_s: float = LIMIT_S,
 ) -> tuple[Notified, ...]:
-    """Send the message about a run to each receiver that is to be told of it.
+    """Send the message about a run to each receiver for which it is due.
 
     Args:
-        delivery: What the receivers were told before; None if announcements are not known.
+        delivery: What reached the receivers before; None if announcements are not known.
     """
 
-    async def tell_one(entry: Notification) -> Notified:
+    async def notify_one(entry: Notification) -> Notified:
         receiver = receiver_of(entry, environment)
-        own = run if delivery is None else run.for_receiver(delivery.untold(entry.url_env))
+        own = run if delivery is None else run.for_receiver(delivery.missed(entry.url_env))
         if not entry.details:
             own = own.without_people()
-        # An announcement that a receiver was not told of is told whatever its `when` is.
-        is_missed = not receiver.is_monitor and has_untold(own)
-        if not (is_missed or is_due(receiver, own)):
+        # An announcement that did not reach a receiver is sent whatever its `when` is.
+        has_announcement = not receiver.is_monitor and has_new_announcement(own)
+        if not (has_announcement or is_due(receiver, own)):
             return Notified(entry)
         try:
             await request(session, "POST", receiver.run_message(own), entry.url_env)
         except NotSent as error:
             text = f"Notification to {receiver.name} was not sent: {error.sentences}"
-            return Notified(entry, error=f"{text} {_AGAIN}" if is_missed else text)
-        return Notified(entry, is_told=True)
+            return Notified(entry, error=f"{text} {_AGAIN}" if has_announcement else text)
+        return Notified(entry, was_sent=True)
 
     async with open_session(limit_s) as session:
-        return tuple(await asyncio.gather(*map(tell_one, settings)))
+        return tuple(await asyncio.gather(*map(notify_one, settings)))
 
 
-def has_untold(run: RunMessage) -> bool:
-    """Return whether a sweep announced something that the receiver of a message was not told."""
+def has_new_announcement(run: RunMessage) -> bool:
+    """Return whether a sweep announced something that is new to the receiver of a message."""
     for invitation in run.waiting or ():
         # A dry run announces nothing: an invitation that a sweep would announce has no instant.
         if invitation.new and invitation.announced_at is not None:
@@ -96,6 +96,6 @@ def is_due(receiver: Receiver, run: RunMessage) -> bool:
         return True
     if when != "changes":
         return False
-    has_found = run.record.mode == "dry-run" and end.stale > 0
-    has_deleted = any(getattr(end, outcome) for outcome in OUTCOMES_OF_DELETIONS)
-    return has_found or has_deleted or end.announced > 0
+    would_delete = run.record.mode == "dry-run" and end.stale > 0
+    has_planned = any(getattr(end, outcome) for outcome in OUTCOMES_OF_DELETIONS)
+    return would_delete or has_planned or end.announced > 0

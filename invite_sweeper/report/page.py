@@ -1,7 +1,7 @@
 """The report of an audit directory as one HTML page; `markdown.py` has it for a pull request.
 
 It is about a period: what was done night by night and to whom, what is pending, the policies. What
-it says of the newest run is its story; the page adds the verification of the files, and an earlier
+it has of the newest run is its story; the page adds the verification of the files, and an earlier
 sweep that still needs attention.
 """
 
@@ -76,7 +76,7 @@ class Page(NamedTuple):
         nights: Those of the period up to the newest run, the oldest first; empty for a single run.
         period: How the nights ended, a sentence each.
         nights_picture: None for a single run, and for a single night.
-        ages_picture: Of what is pending; None where no line says an age.
+        ages_picture: Of what is pending; None where no line has an age.
         tables: What is pending, and what was done to whom.
         about: What else is known of the newest run.
     """
@@ -186,7 +186,7 @@ def _attention(
         newest: The newest run, and `story` its story.
         log: The verification `found` as a story.
     """
-    # The story of a killed run says itself that the run has no end.
+    # The story of a killed run has that itself.
     is_earlier_run_open = any(run.file != newest.file.name for run in found.unfinished)
     if found.verdict is Verdict.DAMAGED or is_earlier_run_open:
         yield from log.attention
@@ -275,7 +275,7 @@ def _tables(
     if _is_read(runs):
         yield from unread_table(newest, advisor)
     if scan is not None:
-        # What the newest sweep or dry run left pending, where a later run is told above it.
+        # Of an earlier run than the one that the page is about.
         as_of = "" if scan is newest else f", as of {_run_name(scan.record)}"
         several = len(runs.organizations) > 1
         yield from pending_tables(scan, advisor, as_of=as_of, with_organization=several)

@@ -57,7 +57,7 @@ class PeriodReader:
         runs: The runs of the period, oldest first.
         newest: The newest of them; None before one was read.
         last_sweep: The newest sweep.
-        scan: The newest sweep or dry run whose lists were read: it says what is pending.
+        scan: The newest sweep or dry run whose lists were read: what is pending is from it.
         scan_pending: What it left pending.
         first: The night of the first run of all files; None if it is not known.
         organizations: The ids of those that the runs were about.

@@ -22,7 +22,7 @@ from invite_sweeper.text import organization_label
 
 
 def what_happened(line: HistoryLine) -> str:
-    """Return what a run did, or what a line of its file says, without who and where."""
+    """Return what a run did, or what a line of its file records, without person and place."""
     text = line.event.event.replace("_", " ")
     match line.event:
         case OutcomeLine() as outcome:

@@ -23,7 +23,7 @@ class PolicyPart(NamedTuple):
 
     Attributes:
         sha256: Of the policy's bytes.
-        path: Of the policy, as the last run with it was given it.
+        path: Of the policy, as in the last run with it.
         first: The first night of the period with a run under it.
         last: The last one.
         name: With its kind: `rule forgotten`, `keep board`, `notice`.

@@ -41,14 +41,14 @@ from invite_sweeper.text import escape_unprintable, truncate
 
 @dataclass(slots=True)
 class RunRows:
-    """What the file of a run says of invitations, in the order of its lines.
+    """The invitations in the file of a run, in the order of its lines.
 
     Attributes:
         labels: The organizations' names with their ids, by id.
         rows: The planned deletions with their outcomes; of a restore, who was invited again.
         announced: For a later deletion, or would be; the next to be deleted is first.
         unread: The project or organization of each list that could not be read, and why.
-        recovering: What the run found out about requests of an earlier one that was killed.
+        recovering: The outcomes that the run recorded of an earlier one that was killed.
         is_whole: False if the file could not be read to its end.
     """
 
@@ -127,7 +127,7 @@ def read_rows(record: RunRecord) -> RunRows:
 
 
 class RecordedRun:
-    """A run, and what its file says of invitations: read once, when the first output needs it.
+    """A run, and the invitations in its file: read once, when the first output needs them.
 
     Many runs need no output that names people: a quiet one that succeeded reads nothing.
     """
@@ -137,7 +137,7 @@ class RecordedRun:
 
     @cached_property
     def rows(self) -> RunRows:
-        """What the file says; outputs share it, and none changes it."""
+        """The invitations in the file; outputs share them, and none changes them."""
         return read_rows(self.record)
 
 
@@ -200,7 +200,7 @@ def result_json(
     """Return what `--output json` prints of a run that has ended, a `RunResult`.
 
     Args:
-        run_rows: What the run's file says of invitations.
+        run_rows: The invitations in the run's file.
         plan: Of a dry run, if a sweep can apply it.
     """
     assert record.end is not None  # noqa: S101 - it has ended

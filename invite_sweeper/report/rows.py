@@ -1,4 +1,4 @@
-"""Rows of invitations as data: what a run's file says of each, the columns, and their cells.
+"""Rows of invitations as data: what a run's file has of each, the columns, and their cells.
 
 Terminal, page and Markdown lay them out. A cell holds text that is safe to show: cut, with
 unprintable characters escaped. Which fields a table has is decided here.

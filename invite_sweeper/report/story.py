@@ -2,7 +2,7 @@
 
 Terminal, page, Markdown, Slack, webhook, `-q` and the question print it, and have no sentences of
 their own about how a run went. Everything comes from the first and the last line of the run's
-file; the story of a killed run, which has no last line, comes from what its lines say.
+file; the story of a killed run, which has no last line, comes from its lines.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -47,7 +47,7 @@ class Attention(NamedTuple):
     Attributes:
         messages: What happened, a sentence each.
         advice: What to do, with the exact command; empty if nothing.
-        kind: An error and a warning are on stderr by themselves; a reason only says why the run
+        kind: An error and a warning are on stderr by themselves; a reason only explains why the run
             did not do everything.
     """
 
@@ -116,7 +116,7 @@ def advisor_of(run: RunRecord, advisor: Advisor) -> Advisor:
 
 
 def _story_of_killed(run: RunRecord) -> Story:
-    """Return the story of a run without an end: what its lines say, and a run that recovered it."""
+    """Return the story of a run without an end: from its lines, and a run that recovered it."""
     if run.mode == "restore":
         outcomes = describe_restored(run.outcomes)
     else:
@@ -259,7 +259,7 @@ def _organizations(mode: str | None, end: RunFinished) -> Iterator[StoryLine]:
     """Yield a line for each of several organizations: how it ended, and its counts."""
     if len(end.organizations) <= 1:
         return
-    # An error that all share is that of the run, and its cause is told there.
+    # An error that all share is that of the run, and its cause is shown there.
     is_shared = all(organization.error == end.error for organization in end.organizations)
     for organization in end.organizations:
         status = ExitCode(organization.exit_code).status
@@ -299,13 +299,13 @@ def _attention(end: RunFinished, advisor: Advisor) -> Iterator[Attention]:
     partial = [reason for reason in known if reason.exit_code is ExitCode.PARTIAL]
     for error in errors_of(end):
         yield _attention_to_error(error, end, advisor, known)
-    # What another reason of the run says better is not in the advice for all of them.
+    # Advice that another reason of the run makes needless is not in that for all of them.
     advice_for_all = advisor.advise(known)
     for reason in partial:
         advice = [part for part in advisor.advise([reason]) if part in advice_for_all]
         yield _attention_to_reason(reason, end, " ".join(advice))
     for warning in end.warnings:
-        # A warning whose code is that of a reason says more about it, and is shown there.
+        # A warning whose code is that of a reason is shown below the reason.
         if warning.level != WarningLevel.REMARK and warning.code not in partial:
             yield _attention_to_warning(warning)
 

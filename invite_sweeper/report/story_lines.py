@@ -1,7 +1,7 @@
 """The lines of a story: what a run saw and did, a label and a text each.
 
 Every number has a name, and where a line can mislead, such as where lists were not read or a limit
-left some for later, the line says so.
+left some for later, the line names that.
 """
 
 from collections.abc import Iterator, Mapping
@@ -66,7 +66,7 @@ def which_run(run: RunRecord) -> Iterator[StoryLine]:
 
 
 def run_line(run: RunRecord) -> StoryLine:
-    """Return the number, id and instant of a run, and which runs or plan it goes back to."""
+    """Return the number, id and instant of a run, and the plan or the runs that it is based on."""
     start = run.start
     parts = [f"{run.file.number}"] if run.file.number else []
     parts += [run.run_id, describe_instant(start.now)]

@@ -60,7 +60,7 @@ def _describe_deleted(counts: Counts) -> Iterator[str]:
 
 
 def describe_recorded_deletions(outcomes: Mapping[str, int]) -> str:
-    """Return what the lines of a killed run say of its deletions; empty without an outcome."""
+    """Return the outcomes in the lines of a killed sweep; empty without one."""
     parts = []
     for outcome, words in _DELETIONS.items():
         count = outcomes.get(outcome, 0)

@@ -171,7 +171,7 @@ def test_a_receiver_of_failures_hears_of_an_announcement_in_its_chat_once(cli, r
     cli.sweep()
     ((_, _, body),) = receiver.requests
     text = json.loads(body)["text"]
-    assert "Announced: 2 invitations wait to be deleted, 2 not told here before; the first" in text
+    assert "2 invitations wait to be deleted, 2 not announced here before; the first" in text
     assert "@example.com" not in text
     (command,) = re.findall(r"To list them: `(.*)`", text)
     listed = run_line(command, cli.folder, cli.environment)

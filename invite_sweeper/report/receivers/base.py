@@ -21,11 +21,11 @@ from invite_sweeper.report.story import Story
 
 
 class RunMessage(NamedTuple):
-    """What receivers are told about the end of a run.
+    """What a message to receivers has about the end of a run.
 
     Attributes:
         nameless: The story for receivers without `details`, which names no person.
-        rows: What the file of the run says of invitations.
+        rows: The invitations in the file of the run.
         waiting: What is announced and waits, `new` for this receiver; None if it is not known.
         list_run: The command that lists the run.
         list_announced: The command that lists what was announced.
@@ -54,15 +54,15 @@ class RunMessage(NamedTuple):
         """Return it with numbers, and the commands that list the names in place of them."""
         return self._replace(record=self.record.without_people(), story=self.nameless)
 
-    def for_receiver(self, untold: Collection[AnnouncementKey]) -> "RunMessage":
+    def for_receiver(self, missed: Collection[AnnouncementKey]) -> "RunMessage":
         """Return it with what is new to one receiver.
 
         Args:
-            untold: The keys of the announcements that the receiver was not told of.
+            missed: The keys of the announcements that did not reach the receiver.
         """
         if self.waiting is None:
             return self
-        waiting = tuple(invitation.new_to(untold) for invitation in self.waiting)
+        waiting = tuple(invitation.new_to(missed) for invitation in self.waiting)
         return self._replace(waiting=waiting)
 
 
@@ -70,7 +70,7 @@ class Receiver(ABC):
     """A receiver of notifications: one kind, at the address in a variable of the environment.
 
     Attributes:
-        is_monitor: It is told of every run, because it alerts on silence, and nothing else.
+        is_monitor: It receives every run, because it alerts on silence, and no announcement.
     """
 
     is_monitor: ClassVar[bool] = False

@@ -74,7 +74,7 @@ def _waiting(
         inviter = display_text(invitation.inviter) or "(not known)"
         parts = [f"deletable from {describe_instant(row.due)}", f"invited by {inviter}"]
         if not invitation.new:
-            parts.append("told before")
+            parts.append("announced before")
         if invitation.unread:
             parts.append("its list was not read this time")
         yield ChatLine(f"- {row.user} in {row.place}: {', '.join(parts)}")
@@ -92,7 +92,7 @@ def _counts(waiting: Sequence[WaitingInvitation]) -> str:
         new = sum(invitation.new for invitation in announced)
         verb = plural_form(len(announced), "waits", "wait")
         parts.append(f"{pluralize(len(announced), 'invitation')} {verb} to be deleted")
-        parts.append(f"{new:,} not told here before")
+        parts.append(f"{new:,} not announced here before")
     unread = count_unread(announced)
     if unread:
         parts.append(f"{unread:,} in lists that were not read this time")

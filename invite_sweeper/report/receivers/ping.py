@@ -12,7 +12,7 @@ from invite_sweeper.report.sending import Message
 
 
 class Ping(Receiver):
-    """A monitor such as Healthchecks. It is told of every run, and of no announcement."""
+    """A monitor such as Healthchecks. It receives every run, and no announcement."""
 
     is_monitor = True
 

@@ -20,7 +20,7 @@ from invite_sweeper.report.sending import Message, NotSent
 
 
 class Webhook(Receiver):
-    """A program of the operator's own. It is told of everything that waits, new or not."""
+    """A program of the operator's own. It receives everything that waits, new or not."""
 
     @override
     def run_message(self, run: RunMessage) -> Message:

@@ -160,8 +160,8 @@ def delivery(directory, history, host=HOST):
     return Delivery(directory.path, history, host)
 
 
-def untold(directory, history, receiver="SLACK_URL"):
-    found = delivery(directory, history).untold(receiver)
+def missed(directory, history, receiver="SLACK_URL"):
+    found = delivery(directory, history).missed(receiver)
     return sorted(int(key[3], 16) for key in found)
 
 
@@ -171,31 +171,31 @@ def tell(directory, history, *lines, receivers=("SLACK_URL",)):
 
 def test_a_receiver_is_told_of_what_was_announced_since_its_mark(directory, write):
     history = write(announced(1))
-    assert untold(directory, history) == [1]
+    assert missed(directory, history) == [1]
     tell(directory, history, announced(1))
-    assert untold(directory, history) == []
+    assert missed(directory, history) == []
     history = write(announced(2))
     history = write(announced(3), killed=True)  # its message was never sent
-    assert untold(directory, history) == [2, 3]
-    assert untold(directory, history, "OTHER_URL") == [1, 2, 3]
+    assert missed(directory, history) == [2, 3]
+    assert missed(directory, history, "OTHER_URL") == [1, 2, 3]
 
 
-def test_what_no_message_could_carry_stays_untold_beyond_the_mark(directory, write):
+def test_what_no_message_could_carry_stays_missed_beyond_the_mark(directory, write):
     """The run read neither the organization nor the project, such as one that is excluded now."""
     history = write(announced(1), announced(2))
     tell(directory, history, announced(1))
-    assert untold(directory, history) == [2]
+    assert missed(directory, history) == [2]
     history = write(announced(3))
     tell(directory, history, announced(3))
-    assert untold(directory, history) == [2]
+    assert missed(directory, history) == [2]
     tell(directory, history, announced(2))
-    assert untold(directory, history) == []
+    assert missed(directory, history) == []
 
 
 def test_a_mark_of_another_host_says_nothing(directory, write):
     history = write(announced(1))
     assert delivery(directory, history, "https://cloud.mongodbgov.com").record(["A_URL"], []) == ""
-    assert untold(directory, history, "A_URL") == [1]
+    assert missed(directory, history, "A_URL") == [1]
 
 
 def test_marks_of_another_host_and_of_other_receivers_stay(directory, write):
@@ -203,7 +203,7 @@ def test_marks_of_another_host_and_of_other_receivers_stay(directory, write):
     tell(directory, history, announced(1), receivers=("A_URL",))
     delivery(directory, history, "https://cloud.mongodbgov.com").record(["A_URL"], [])
     tell(directory, history, announced(1), receivers=("B_URL",))
-    assert untold(directory, history, "A_URL") == untold(directory, history, "B_URL") == []
+    assert missed(directory, history, "A_URL") == missed(directory, history, "B_URL") == []
 
 
 def test_a_mark_of_a_run_that_the_directory_does_not_have_says_nothing(directory, write):
@@ -212,7 +212,7 @@ def test_a_mark_of_a_run_that_the_directory_does_not_have_says_nothing(directory
     tell(directory, history, announced(1))
     path = directory.path / FILE_NAME
     path.write_text(path.read_text(encoding="utf-8").replace('"r1"', '"r9"'), encoding="utf-8")
-    assert untold(directory, history) == [1]
+    assert missed(directory, history) == [1]
 
 
 def put_link(path):
@@ -239,10 +239,10 @@ def test_a_file_that_is_damaged_or_gone_makes_everything_new_and_is_replaced(
     tell(directory, history, announced(1))
     DAMAGE[damage](directory.path / FILE_NAME)
     found = delivery(directory, history)
-    assert untold(directory, history) == [1]
-    assert ("Receivers are told again of all" in found.warning) is (damage != "gone")
+    assert missed(directory, history) == [1]
+    assert ("Receivers are notified again of all" in found.warning) is (damage != "gone")
     tell(directory, history, announced(1))
-    assert untold(directory, history) == []
+    assert missed(directory, history) == []
     assert not (directory.path / "elsewhere").exists()
 
 
@@ -262,5 +262,5 @@ def test_a_file_that_cannot_be_written_is_said_and_tells_again(directory, write)
     history = write(announced(1))
     (directory.path / FILE_NAME).mkdir()
     said = delivery(directory, history).record(["SLACK_URL"], [announced(1)])
-    assert "The next run tells the receivers again what was announced." in said
-    assert untold(directory, history) == [1]
+    assert "The next run notifies the receivers again of what was announced." in said
+    assert missed(directory, history) == [1]

@@ -54,7 +54,7 @@ def end(directory):
         record = await asyncio.to_thread(recorded, scene, directory)
         run = run_message(record, waiting)
         found = await notify(receivers, environment, run, None, **more)
-        assert all(each.is_told != each.has_failed for each in found)
+        assert all(each.was_sent != each.has_failed for each in found)
         return tuple(each.error for each in found if each.has_failed)
 
     return send
@@ -165,7 +165,7 @@ def waiting(number, inviter, *, new=True, unread=False, days=1):
     )
 
 
-OLD_AND_UNREAD = "told before, its list was not read this time"
+OLD_AND_UNREAD = "announced before, its list was not read this time"
 
 
 async def test_waiting_are_counted_the_new_ones_named_first_and_the_rest_has_a_command(named):
@@ -175,8 +175,8 @@ async def test_waiting_are_counted_the_new_ones_named_first_and_the_rest_has_a_c
     day = "in Search: deletable from 2026-12-"
     first, *lines = text[text.index("Announced: ") :].splitlines()
     assert first == (
-        "Announced: 14 invitations wait to be deleted, 2 not told here before, 1 in lists that "
-        "were not read this time; the first may be deleted from 2026-12-04 01:00 UTC."
+        "Announced: 14 invitations wait to be deleted, 2 not announced here before, 1 in lists "
+        "that were not read this time; the first may be deleted from 2026-12-04 01:00 UTC."
     )
     assert lines[:3] == [
         f"- p1@example.com {day}05 01:00 UTC, invited by (not known)",
@@ -192,7 +192,7 @@ async def test_waiting_are_counted_the_new_ones_named_first_and_the_rest_has_a_c
 async def test_without_details_what_waits_is_a_number_and_a_command(sent, channel):
     _, _, body = await sent(channel, run(), [waiting(1, "ada@x.org"), waiting(2, None)])
     text = body.decode()
-    assert "2 invitations wait to be deleted, 2 not told here before; the first" in text
+    assert "2 invitations wait to be deleted, 2 not announced here before; the first" in text
     assert "To list them:" in text
     assert f"{NAME} audit show --event announced --policy policy.yaml" in text
 
