@@ -368,10 +368,10 @@ class _Doctor(Checks):
         refused = [list_ for list_ in missing if list_.source is older]
         if refused:
             text += (
-                f", but the credentials can probably not delete: the role {owner}, which shows "
-                f"the list {older}, is missing in {_places(refused)}."
+                f", but deleting requires {deleting}, and the role {owner}, which shows the list "
+                f"{older}, is missing in {_places(refused)}."
             )
-            hint = f"Grant the credentials the role {owner} there."
+            hint = f"Grant the credentials the role {deleting} there."
         elif older in users:
             text += f"; the role {owner} is granted."
         else:

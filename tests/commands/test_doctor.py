@@ -249,7 +249,9 @@ ENDS = {
         "1 list cannot be read: Vault. The role is missing. Grant the credentials the role Project",
     ),
     "a role that reads and does not delete": (
-        only_read, 4, "list users", "warning", "is missing in Search",
+        only_read, 4, "list users", "warning",
+        "deleting requires Project Access Manager or Project Owner, and the role Project Owner, "
+        "which shows the list invites, is missing in Search.",
     ),
     "the role of an owner": (
         lambda cli: cli.keys.update(sources=["users"]),
