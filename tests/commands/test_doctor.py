@@ -250,8 +250,8 @@ ENDS = {
     ),
     "a role that reads and does not delete": (
         only_read, 4, "list users", "warning",
-        "deleting requires Project Access Manager or Project Owner, and the role Project Owner, "
-        "which shows the list invites, is missing in Search.",
+        ("deleting requires Project Access Manager or Project Owner, and the role Project Owner, "
+        "which shows the list invites, is missing in Search."),
     ),
     "the role of an owner": (
         lambda cli: cli.keys.update(sources=["users"]),
