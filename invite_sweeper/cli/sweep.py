@@ -30,7 +30,7 @@ from invite_sweeper.files import (
     replace_file,
 )
 from invite_sweeper.report import metrics
-from invite_sweeper.report.announcements import WaitingInvitation, find_waiting
+from invite_sweeper.report.announcements import WaitingInvitation, command_listing, find_waiting
 from invite_sweeper.report.delivery import Delivery
 from invite_sweeper.report.handover import PlanToApply, read_plan_to_apply
 from invite_sweeper.report.notify import Notified, notify
@@ -322,6 +322,7 @@ async def _notify(
         return ()
     advisor = session.advisor
     record = run.record
+    about = advisor_of(record, advisor)
     waiting: tuple[WaitingInvitation, ...] | None = None
     delivery: Delivery | None = None
     history = _history_with(session, record)
@@ -341,8 +342,8 @@ async def _notify(
         finished_at,
         run.rows,
         waiting,
-        list_run=advisor_of(record, advisor).list_run(),
-        list_announced=advisor.announced(),
+        list_run=about.list_run(),
+        list_announced=command_listing(waiting or (), about),
     )
     limit_s = min(LIMIT_S, session.last_resort.left_s)
     notified = await notify(settings, session.environment, message, delivery, limit_s=limit_s)

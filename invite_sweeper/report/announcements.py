@@ -18,6 +18,7 @@ from invite_sweeper.audit.events import (
     WouldBeAnnounced,
     announcement_key,
 )
+from invite_sweeper.endings import Advisor
 from invite_sweeper.models import Invitation, rfc3339
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.report.readback import RunRows
@@ -107,6 +108,21 @@ def find_waiting(
         if is_seen or _is_unread(held.line, record):
             waiting.append(_waiting(held, wait, unread=not is_seen))
     return tuple(sorted(waiting, key=_order))
+
+
+def command_listing(waiting: Iterable[WaitingInvitation], advisor: Advisor) -> str:
+    """Return the command that lists what waits; empty where nothing does.
+
+    Args:
+        advisor: Of the run: what a sweep would announce stands in the file of a dry run alone.
+    """
+    states = {invitation.announced_at is not None for invitation in waiting}
+    commands = []
+    if False in states:
+        commands.append(advisor.list_run("--event", WouldBeAnnounced.event))
+    if True in states:
+        commands.append(advisor.announced())
+    return " && ".join(commands)
 
 
 def _order(invitation: WaitingInvitation) -> tuple[str, ...]:

@@ -214,8 +214,9 @@ def _done(mode: str | None, end: RunFinished, status: Status) -> str:
         parts.append(f"{end.announced:,} announced")
     if parts:
         return ", ".join(parts)
-    is_idle = end.plan_made and not end.stale and not _has_pending_notice(end)
-    return "nothing stale" if is_idle else "nothing was deleted"
+    if not end.plan_made or end.stale:
+        return "nothing was deleted"
+    return _nothing_to_delete(end)
 
 
 def _would_be_done(end: RunFinished, *, is_refused: bool) -> str:
@@ -233,7 +234,7 @@ def _would_be_done(end: RunFinished, *, is_refused: bool) -> str:
     elif not end.plan_made:
         parts.append(NOT_ALL_READ)
     else:
-        parts.append("nothing due" if _has_pending_notice(end) else "nothing stale")
+        parts.append(_nothing_to_delete(end))
     parts += _waits_for_limit(end)
     if end.announced:
         parts.append(f"{end.announced:,} would be announced")
@@ -247,9 +248,9 @@ def _waits_for_limit(end: RunFinished) -> Iterator[str]:
         yield f"{end.trimmed:,} stale wait for a limit"
 
 
-def _has_pending_notice(end: RunFinished) -> bool:
-    """Return whether an announced invitation is kept until its notice is over."""
-    return "notice_pending" in end.kept_by_reason
+def _nothing_to_delete(end: RunFinished) -> str:
+    """Return what a whole plan without deletions means: what is announced is stale, and waits."""
+    return "nothing due" if "notice_pending" in end.kept_by_reason else "nothing stale"
 
 
 # Organizations, and what needs attention ---------------------------------------------------------

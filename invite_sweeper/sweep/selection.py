@@ -333,7 +333,7 @@ KEEP_REASONS: Final = {
     "not_pending": "not pending",
     "reaches_out_of_scope": "linked to a project outside the policy's scope, or to an unknown one",
     "bounced": "deleted and re-invited too often (max_bounces)",
-    "notice_pending": "announced, and the policy's notice is not over",
+    "notice_pending": "waiting until the policy's notice is over",
     "list_unread": "another list that may show the person could not be read",
     "inviter_unknown": "not known whether the inviter is still a member",
     "not_in_plan": "not in the saved plan",

@@ -3,8 +3,10 @@
 A receiver is told by the run that announces, or by the next one whose message it accepts.
 """
 
+import html
 import json
 import re
+import shlex
 import signal
 from datetime import timedelta
 
@@ -67,6 +69,23 @@ def test_a_message_that_failed_is_made_good_by_the_next_quiet_run_and_then_never
     assert take(receiver) == [NEW]
     assert cli.sweep().code == 0
     assert take(receiver) == []
+
+
+def test_the_command_of_a_message_lists_what_a_sweep_would_announce_and_what_one_announced(
+    cli, receiver
+):
+    slack = {"kind": "slack", "url_env": SLACK, "when": "always"}
+    cli.keys["notify"] = [slack]
+    cli.changes[SLACK] = f"{receiver.url}/slack"
+    counts = []
+    for words in (("plan",), ("sweep", "--yes"), ("plan",)):
+        cli.run(*words, "--policy", "policy.yaml")
+        text = json.loads(receiver.requests.pop()[2])["text"]
+        commands = re.search(r"To list them: `(.+)`", html.unescape(text))[1].split(" && ")
+        shown = [cli.run(*shlex.split(command)[1:]).out for command in commands]
+        counts.append([lines.count("announced, ") for lines in shown])
+        cli.stock(stale=1)
+    assert counts == [[2], [3], [1, 3]]
 
 
 def test_the_log_promises_no_repetition_of_a_message_without_announcements(cli, receiver):
