@@ -116,23 +116,32 @@ def test_command_may_be_repeated_only_if_every_reason_allows_it(reasons, again):
 
 
 def table_of_endings():
-    """Return every row of the table, for comparison with the file beside this test."""
+    """Yield every row of the table, for comparison with the file beside this test."""
+    yield "# Status: label | style"
     for status in Status:
-        yield f"status {status}: {status.label} | {status.style}"
+        yield f"{status}: {status.label} | {status.style}"
+    yield ""
+    yield "# Exit code and label | status | again: the same command may succeed | meaning | advice"
     for code in ExitCode:
         again = "again" if code.retryable else "final"
         row = f"{code:d} {code.label} | {code.status} | {again} | {code.meaning} | {code.advice}"
         yield row.rstrip()
+    yield ""
+    yield "# Reason: label | exit code | again: the same command may succeed | advice"
     for reason in Reason:
         assert reason.exit_code.status is not Status.DONE
         again = "again" if reason.retryable else "final"
         row = f"{reason}: {reason.label or '-'} | {reason.exit_code:d} | {again} | {reason.advice}"
         yield row.rstrip()
+    yield ""
+    yield "# Reason: advice, with the commands of ADVISOR in test_endings.py in place of the braces"
     for reason in Reason:
-        if (advice := " ".join(ADVISOR.advise([reason]))) != reason.advice:
-            yield f"advice {reason}: {advice}"
-    yield f"warning levels: {'|'.join(WarningLevel)}"
-    yield f"warning codes: {'|'.join(WarningCode)}"
+        advice = " ".join(ADVISOR.advise([reason]))
+        if advice != reason.advice:
+            yield f"{reason}: {advice}"
+    yield ""
+    yield f"warning levels: {', '.join(WarningLevel)}"
+    yield f"warning codes: {', '.join(WarningCode)}"
     yield f"damaged: {DAMAGED_ADVICE}"
     yield f"unfinished: {UNFINISHED_ADVICE}"
 

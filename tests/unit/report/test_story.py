@@ -40,6 +40,16 @@ from invite_sweeper.report.story_lines import StoryLine
 from invite_sweeper.report.terminal import attention_lines, show_result
 
 STORIES = Path(__file__).with_name("stories.txt")
+HOW_TO_READ_IT = """\
+# What the outputs say about each scene of scenes.py. How to read it:
+#
+#     == SCENE         begins a story: its headline and lines, each with its label
+#     = LABEL, LABEL   the lines that are the same as those of the first story
+#     ! TEXT           what needs attention
+#       -> ADVICE      what to do about it
+#     (TEXT)           a remark
+
+"""
 FINISHED_AT = NOW + timedelta(minutes=1)
 COUNTS = ("invitations_seen", "stale", "kept", "deleted", "failed", "unknown", "skipped")
 
@@ -218,32 +228,33 @@ def test_text_of_an_organization_is_beside_its_name_or_below_it(directory, width
 
 
 def test_stories_are_as_they_were_reviewed(tmp_path):
-    """Each word of an output is here once; `UPDATE_SNAPSHOTS=1` writes the file again.
-
-    Of lines that are those of the first story there are the labels.
-    """
+    """Each word of an output is here once; `UPDATE_SNAPSHOTS=1` writes the file again."""
     parts, seen = [], ()
     for number, name in enumerate(SCENES):
         record = recorded(SCENES[name], AuditDirectory(tmp_path / str(number)))
         story = story_of(record, ADVISOR)
         parts.append(f"== {name}\n{as_text(story, seen)}")
         seen = seen or story.lines
-    text = "\n".join(parts)
+    text = HOW_TO_READ_IT + "\n".join(parts)
     if os.environ.get("UPDATE_SNAPSHOTS"):
         STORIES.write_text(text, encoding="utf-8")
     assert text == STORIES.read_text(encoding="utf-8")
 
 
 def as_text(story: Story, seen: tuple[StoryLine, ...]) -> str:
-    lines = [each for each in story.lines if each not in seen]
-    texts = [f"{each.label}: {each.text}" for each in (story.headline, *lines)]
-    if same := [each.label for each in story.lines if each in seen]:
-        texts.append(f"= {', '.join(same)}")
-    texts += [f"{each.label}: {each.text}" for each in story.organizations]
-    for each in story.attention:
-        texts.append(f"! {each.text}")
-        texts += [f"  -> {each.advice}"] if each.advice else []
-    return "\n".join([*texts, *(f"({each})" for each in story.remarks), ""])
+    """Return a story as `stories.txt` has it."""
+    new_lines = [line for line in story.lines if line not in seen]
+    texts = [f"{line.label}: {line.text}" for line in (story.headline, *new_lines)]
+    known_labels = [line.label for line in story.lines if line in seen]
+    if known_labels:
+        texts.append(f"= {', '.join(known_labels)}")
+    texts += [f"{line.label}: {line.text}" for line in story.organizations]
+    for attention in story.attention:
+        texts.append(f"! {attention.text}")
+        if attention.advice:
+            texts.append(f"  -> {attention.advice}")
+    texts += [f"({remark})" for remark in story.remarks]
+    return "\n".join([*texts, ""])
 
 
 def test_dry_run_that_was_killed_has_no_outcomes_and_its_advice_is_another_plan(tmp_path):
