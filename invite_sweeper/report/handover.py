@@ -56,10 +56,12 @@ def read_plan_to_apply(
     """
     saved = read_plan(path)
     refusal = why_expired(saved.start, max_age=max_age, now=now)
-    if not refusal and (history := read_history()) is not None:
-        refusal = why_used(saved, history)
+    if not refusal:
+        history = read_history()
+        if history is not None:
+            refusal = why_used(saved, history)
     created_at = parse_timestamp(saved.start.now)
-    if refusal or created_at is None:
+    if refusal or created_at is None:  # a plan without an instant has expired
         raise GuardRefused(refusal)
     valid_until = rfc3339(created_at + max_age)
     return PlanToApply(file=str(path), sha256=saved.sha256, valid_until=valid_until)

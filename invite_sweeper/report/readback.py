@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from msgspec import structs
@@ -141,11 +141,18 @@ class RecordedRun:
         return read_rows(self.record)
 
 
-def announced_as(record: RunRecord) -> tuple[str, str]:
-    """Return what the announced invitations of a run are, and the event that records them."""
+class AnnouncedAs(NamedTuple):
+    """What the announced invitations of a run are, and the event that records them."""
+
+    caption: str
+    event: str
+
+
+def announced_as(record: RunRecord) -> AnnouncedAs:
+    """Return what the announced invitations of a run are."""
     if record.mode == "dry-run":
-        return "Would be announced", WouldBeAnnounced.event
-    return "Announced for a later deletion", Announced.event
+        return AnnouncedAs("Would be announced", WouldBeAnnounced.event)
+    return AnnouncedAs("Announced for a later deletion", Announced.event)
 
 
 KEPT_CAPTION: Final = "Kept invitations"
@@ -224,7 +231,8 @@ def result_json(
 
 def planned_result(row: Row) -> PlannedResult:
     """Return a planned invitation, and what became of it."""
-    outcome = None if row.outcome in {"", NO_OUTCOME} else row.outcome
+    is_known = row.outcome not in {"", NO_OUTCOME}
+    outcome = row.outcome if is_known else None
     return PlannedResult(**structs.asdict(row.event), outcome=outcome)
 
 

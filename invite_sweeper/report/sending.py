@@ -17,6 +17,7 @@ LIMIT_S: Final = 10.0
 """For one message: name, connection, request and response together."""
 _MIN_LIMIT_S: Final = 0.1
 """For aiohttp, 0 means unlimited."""
+_CHECK_NETWORK: Final = "Check the firewall, and the proxy in HTTPS_PROXY and NO_PROXY."
 
 
 class Message(NamedTuple):
@@ -74,37 +75,45 @@ async def request(
     """
     host = "the receiver"
     fix = f"Check the address in {setting}."
-    network = "Check the firewall, and the proxy in HTTPS_PROXY and NO_PROXY."
     try:
         address = URL(message.url)
         host = address.host or host
-        proxy, proxy_headers = find_proxy(address)
-        is_head = method == "HEAD"
-        async with session.request(
-            method,
-            address.origin() if is_head else address,
-            data=b"" if is_head else message.body,
-            headers={} if is_head else message.headers,
-            proxy=proxy,
-            proxy_headers=proxy_headers,
-            allow_redirects=False,
-        ) as response:
-            if response.status < REDIRECT or is_head:  # none is followed: it could lead anywhere
-                return
-            reason = f"{host} responded with HTTP {response.status}"
-            if response.status >= SERVER_ERROR:
-                fix = "The receiver failed: check it there."
+        if method == "HEAD":  # any response proves that the host is there
+            await _send(session, method, address.origin(), Message(message.url))
+            return
+        status = await _send(session, method, address, message)
+        if status < REDIRECT:
+            return
+        reason = f"{host} responded with HTTP {status}"
+        if status >= SERVER_ERROR:
+            fix = "The receiver failed: check it there."
     except UsageError as error:
         reason = error.message.rstrip(".")
         fix = error.hint
     except TimeoutError:
         reason = f"no response within {session.timeout.total:.0f} s from {host}"
-        fix = network
+        fix = _CHECK_NETWORK
+    except aiohttp.ClientConnectorCertificateError as error:
+        reason = describe_error(error, host, session.timeout).reason
+        fix = "Name the file of a private certificate authority in SSL_CERT_FILE."
     except (aiohttp.ClientError, OSError) as error:
         reason = describe_error(error, host, session.timeout).reason
-        fix = network
-        if isinstance(error, aiohttp.ClientConnectorCertificateError):
-            fix = "Name the file of a private certificate authority in SSL_CERT_FILE."
+        fix = _CHECK_NETWORK
     except Exception as error:  # noqa: BLE001 - a receiver must not change the run's result
         reason = type(error).__name__  # its text would repeat the address
     raise NotSent(reason, fix)
+
+
+async def _send(session: aiohttp.ClientSession, method: str, address: URL, message: Message) -> int:
+    """Send a message and return the status of the response."""
+    proxy, proxy_headers = find_proxy(address)
+    async with session.request(
+        method,
+        address,
+        data=message.body,
+        headers=message.headers,
+        proxy=proxy,
+        proxy_headers=proxy_headers,
+        allow_redirects=False,  # a redirect could lead anywhere
+    ) as response:
+        return response.status

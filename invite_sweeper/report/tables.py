@@ -123,9 +123,10 @@ def pending_tables(
         list_run(),
     )
     if is_dry_run:
-        caption, event = announced_as(run.record)
+        kind = announced_as(run.record)
         due = run.rows.announced[:MAX_TABLE_ROWS]
-        yield from invitations("due", caption, due, end.announced, list_run("--event", event))
+        command = list_run("--event", kind.event)
+        yield from invitations("due", kind.caption, due, end.announced, command)
     kept = nsmallest(MAX_TABLE_ROWS, kept_rows(run.record, run.rows), key=row_order)
     yield from invitations("kept", KEPT_CAPTION, kept, end.kept, list_run("--event", Kept.event))
     entries = end.keep_entries

@@ -171,11 +171,11 @@ def _announced(
     total = len(run_rows.announced)
     if not total:
         return
-    title, event = announced_as(record)
+    kind = announced_as(record)
     rows = run_rows.announced[:max_rows]
-    group = RowGroup(heading(title, len(rows), total), rows)
+    group = RowGroup(heading(kind.caption, len(rows), total), rows)
     yield from invitation_groups([group], width, with_place=True)
-    yield from _rest(total - len(rows), about.list_run("--event", event))
+    yield from _rest(total - len(rows), about.list_run("--event", kind.event))
 
 
 def _unread(run_rows: RunRows, about: Advisor, max_rows: int) -> Iterator[RenderableType]:

@@ -10,6 +10,8 @@
 from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from fractions import Fraction
+from math import ceil
 from typing import Final
 
 from msgspec import structs
@@ -37,14 +39,16 @@ class Waits:
         if wait is None:
             self._unknown += 1
         else:
-            self._hours[-(-max(wait, timedelta()) // _HOUR)] += 1
+            # Below zero where `notice.wait` was shortened after the announcement.
+            self._hours[_rounded_up(max(wait, timedelta()), _HOUR)] += 1
 
     def within(self, percent: int) -> timedelta | None:
         """Return the shortest wait within which so many percent were deleted; None without any."""
-        wanted = -(-self._hours.total() * percent // 100)
+        wanted = ceil(Fraction(self._hours.total() * percent, 100))
+        deletions = 0
         for hours, count in sorted(self._hours.items()):
-            wanted -= count
-            if wanted <= 0:
+            deletions += count
+            if deletions >= wanted:
                 return hours * _HOUR
         return None
 
@@ -66,7 +70,12 @@ def _text(wait: timedelta) -> str:
     """Return whole hours, and whole days above two; rounded up, as "within" must be true."""
     if wait < 2 * _DAY:
         return pluralize(wait // _HOUR, "hour")
-    return pluralize(-(-wait // _DAY), "day")
+    return pluralize(_rounded_up(wait, _DAY), "day")
+
+
+def _rounded_up(wait: timedelta, unit: timedelta) -> int:
+    """Return how many whole units contain a wait."""
+    return -(-wait // unit)
 
 
 class DueDates:
@@ -77,8 +86,9 @@ class DueDates:
 
     def announce(self, event: Announced) -> None:
         """Remember when the notice of an announced invitation is over."""
-        if (over := parse_timestamp(event.deletable_from)) is not None:
-            self._notice_over[hash(announcement_key(event))] = over
+        notice_over = parse_timestamp(event.deletable_from)
+        if notice_over is not None:
+            self._notice_over[hash(announcement_key(event))] = notice_over
 
     def due(self, deleted: Invitation, dates: StaleDates | None) -> datetime | None:
         """Return since when a deleted invitation had been due; None where that is not known.
