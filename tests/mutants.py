@@ -91,8 +91,8 @@ MUTANTS = r"""
 +return Deletions(runs_of(here), tuple(map(_planned, here)), 0)
 ? tests/unit/report/test_handover.py
 = a plan that was used is passed on: report/handover.py
--if not refusal and (history := read_history()) is not None:
-+if not refusal and (history := read_history()) is None:
+-if history is not None:
++if history is None:
 = a plan that is too old is passed on: report/handover.py
 -refusal = why_expired(saved.start, max_age=max_age, now=now)
 +refusal = why_expired(saved.start, max_age=2 * max_age, now=now)

@@ -99,7 +99,7 @@ def find_waiting(
         seen: The announced invitations that the run saw and did not find fresh or kept.
         wait: Of the policy in force: it counts from the announcement.
     """
-    ended_keys = {row.event.key for row in rows.rows.values() if row.outcome in _ENDED}
+    ended_keys = {row.event.key for row in rows.invitations.values() if row.outcome in _ENDED}
     waiting = list(_would_wait(rows))
     for key, held in history.announcements(record.start.base_url).items():
         if held.line.key in ended_keys:

@@ -188,7 +188,7 @@ def read_ages(run: RecordedRun, policy: Policy | None) -> Ages | None:
     """
     stale = Counter[int]()
     kept = Counter[int]()
-    for row in run.rows.rows.values():
+    for row in run.rows.invitations.values():
         age_days = row.event.age_days
         is_left = isinstance(row.event, Planned) and not row.is_gone
         if is_left and age_days is not None:

@@ -166,7 +166,7 @@ class PeriodReader:
                 self._due_dates.announce(row.event)
 
     def _add_restored(self, record: RunRecord, run: NightRun, run_rows: RunRows) -> None:
-        for key, row in run_rows.rows.items():
+        for key, row in run_rows.invitations.items():
             invited = NightRow.of(row, run)
             self.restored.add(invited)
             if row.outcome == NO_OUTCOME:
@@ -175,7 +175,7 @@ class PeriodReader:
     def _add_deletions(self, record: RunRecord, run: NightRun, run_rows: RunRows) -> None:
         """Add each request of a sweep, and how long its invitation had been due."""
         dates = self._stale_dates(record, run)
-        for key, row in run_rows.rows.items():
+        for key, row in run_rows.invitations.items():
             if not row.outcome:  # planned, and nothing was sent
                 continue
             deletion = NightRow.of(row, run)

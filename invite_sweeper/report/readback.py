@@ -45,7 +45,7 @@ class RunRows:
 
     Attributes:
         labels: The organizations' names with their ids, by id.
-        rows: The planned deletions with their outcomes; of a restore, who was invited again.
+        invitations: The planned deletions with their outcomes; of a restore, who was invited again.
         announced: For a later deletion, or would be; the next to be deleted is first.
         unread: The project or organization of each list that could not be read, and why.
         recovering: The outcomes that the run recorded of an earlier one that was killed.
@@ -53,7 +53,7 @@ class RunRows:
     """
 
     labels: Mapping[str, str] = field(default_factory=dict)
-    rows: dict[InvitationKey, Row] = field(default_factory=dict)
+    invitations: dict[InvitationKey, Row] = field(default_factory=dict)
     announced: list[Row] = field(default_factory=list)
     unread: list[StoryLine] = field(default_factory=list)
     recovering: list[OutcomeLine] = field(default_factory=list)
@@ -63,22 +63,26 @@ class RunRows:
         """Add a line."""
         match event:
             case Planned():
-                self.rows[event.key] = self.row(event)
+                self.invitations[event.key] = self.row(event)
             case Intent():
-                self.rows.setdefault(event.key, self.row(event)).outcome = NO_OUTCOME
+                self._known_row(event).outcome = NO_OUTCOME
             case OutcomeLine(recovers=None):
-                self.rows.setdefault(event.key, self.row(event)).set_outcome(event)
+                self._known_row(event).set_outcome(event)
             case OutcomeLine():  # of another run, which planned it
                 self.recovering.append(event)
             case Announced() | WouldBeAnnounced():
                 self.announced.append(self.row(event))
-            case SourceRetired():
+            case SourceRetired():  # a line of the story, not a list that could not be read
                 pass
             case ListUnreadable():
                 place = place_name(event, self._label(event.org_id or ""), full=True)
                 self.unread.append(StoryLine(place, escape_unprintable(truncate(event.reason))))
             case _:
                 pass
+
+    def _known_row(self, event: Invitation) -> Row:
+        """Return the row of an invitation; a restore has no lines that plan them."""
+        return self.invitations.setdefault(event.key, self.row(event))
 
     def row(self, event: Invitation) -> Row:
         """Return the row of an event."""
@@ -90,24 +94,24 @@ class RunRows:
     def without_done(self) -> "RunRows":
         """Return a copy without the planned deletions that took place as planned."""
         done = {Outcome.DELETED, Outcome.RESTORED}
-        rows = {key: row for key, row in self.rows.items() if row.outcome not in done}
-        return replace(self, rows=rows)
+        rows = {key: row for key, row in self.invitations.items() if row.outcome not in done}
+        return replace(self, invitations=rows)
 
     def without_sent(self) -> "RunRows":
         """Return a copy with the planned deletions for which no request was sent."""
-        rows = {key: row for key, row in self.rows.items() if not row.outcome}
-        return replace(self, rows=rows)
+        rows = {key: row for key, row in self.invitations.items() if not row.outcome}
+        return replace(self, invitations=rows)
 
     def first(self, max_rows: int) -> list[Row]:
         """Return the first rows in their order: what failed, then of each organization as many."""
-        ordered = sorted_rows(self.rows.values())
-        rows_before = Counter[str]()
-        turns: dict[InvitationKey, int] = {}
+        ordered = sorted_rows(self.invitations.values())
+        rows_of_organization = Counter[str]()
+        rank: dict[InvitationKey, int] = {}  # of a row in its organization
         for row in ordered:
-            turns[row.event.key] = rows_before[row.event.org_id]
-            rows_before[row.event.org_id] += 1
+            rank[row.event.key] = rows_of_organization[row.event.org_id]
+            rows_of_organization[row.event.org_id] += 1
         # The first row of each organization, then the second ones: a large one hides no small one.
-        ordered.sort(key=lambda row: (not row.has_failed, turns[row.event.key]))
+        ordered.sort(key=lambda row: (not row.has_failed, rank[row.event.key]))
         return sorted_rows(ordered[:max_rows])
 
 
@@ -211,7 +215,7 @@ def result_json(
         plan: Of a dry run, if a sweep can apply it.
     """
     assert record.end is not None  # noqa: S101 - it has ended
-    planned = [row for row in run_rows.rows.values() if isinstance(row.event, Planned)]
+    planned = [row for row in run_rows.invitations.values() if isinstance(row.event, Planned)]
     is_whole = (
         run_rows.is_whole or not record.file.number
     )  # a command that began no run has no file

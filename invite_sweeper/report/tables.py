@@ -119,7 +119,7 @@ def pending_tables(
         "invitations",
         "Invitations that would be deleted" if is_dry_run else "Planned, and nothing was sent",
         planned.first(MAX_TABLE_ROWS),
-        len(planned.rows),
+        len(planned.invitations),
         list_run(),
     )
     if is_dry_run:

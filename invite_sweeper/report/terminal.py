@@ -87,7 +87,7 @@ def show_question(console: Console, record: RunRecord, advisor: Advisor) -> None
     """Print the plan as it is on disk, and the question whether to delete."""
     run_rows = read_rows(record)
     print_parts(console, _plan(console.width, run_rows, advisor_of(record, advisor)))
-    rows = run_rows.rows.values()
+    rows = run_rows.invitations.values()
     organizations = {row.organization for row in rows}
     lines = [StoryLine("In", ", ".join(sorted(organizations)))]
     lines += story_of(record, advisor).lines
@@ -119,7 +119,7 @@ def attention_lines(run: RecordedRun, advisor: Advisor) -> Iterator[str]:
             yield f"What to do: {attention.advice}"
     for unread in run.rows.unread[:_MAX_NAMED]:
         yield f"{unread.label} was not read: {unread.text}"
-    left = [row for row in run.rows.rows.values() if row.outcome in {"failed", "unknown"}]
+    left = [row for row in run.rows.invitations.values() if row.outcome in {"failed", "unknown"}]
     for row in sorted_rows(left)[:_MAX_NAMED]:
         person = f"{row.user} in {place_name(row.event, row.organization, full=True)}"
         yield f"{person} may still be invited: {row.outcome}, {row.detail}"
@@ -159,9 +159,9 @@ def _plan(
 ) -> Iterator[RenderableType]:
     """Yield the first rows of the plan below their projects, and how to see the others."""
     rows = run_rows.first(max_rows)
-    groups = groups_by_place(rows, run_rows.rows.values())
+    groups = groups_by_place(rows, run_rows.invitations.values())
     yield from invitation_groups(groups, width)
-    yield from _rest(len(run_rows.rows) - len(rows), about.list_run())
+    yield from _rest(len(run_rows.invitations) - len(rows), about.list_run())
 
 
 def _announced(

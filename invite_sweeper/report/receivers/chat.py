@@ -55,7 +55,7 @@ def _deletions(run: RunMessage) -> Iterator[ChatLine]:
     for row in run.rows.first(MAX_USERS):
         outcome = display_text(row.outcome or "planned").replace("_", " ")
         yield ChatLine(f"- {row.user} in {row.place}: {outcome}")
-    left = len(run.rows.rows) - MAX_USERS
+    left = len(run.rows.invitations) - MAX_USERS
     if left > 0:
         yield ChatLine(f"And {pluralize(left, 'more invitation')}:", run.list_run)
 
