@@ -1,8 +1,11 @@
 """Delete what the plan contains.
 
 For each deletion the order is: a rate-limit token, the `intent` on disk, the DELETE, the
-`outcome`. One task reads the project queues and writes intents in groups, with one sync per
-group; a deletion whose intent is on disk is a task that waits for a slot.
+`outcome`. Each planned deletion gets exactly one outcome; what was not sent is `skipped`. After an
+error that concerns the run, a stop or the circuit breaker, nothing new is sent.
+
+One task reads the project queues and writes intents in groups, with one sync per group; a deletion
+whose intent is on disk is a task that waits for a slot.
 """
 
 import asyncio
@@ -10,6 +13,7 @@ import contextlib
 import heapq
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Container, Coroutine, Iterable, Iterator, Sequence
+from typing import Final
 
 from invite_sweeper.atlas.responses import is_permission_error
 from invite_sweeper.audit import AuditLog
@@ -27,7 +31,8 @@ from invite_sweeper.sweep.result import Result
 from invite_sweeper.sweep.verification import WAITS_S, Ended, read_again
 from invite_sweeper.text import pluralize
 
-_SYNC_INTERVAL_S = 1.0
+_SYNC_INTERVAL_S: Final = 1.0
+"""How long outcomes may wait for the disk while no intents are written."""
 
 
 async def delete(
@@ -45,31 +50,33 @@ async def delete(
         RunError: The audit log failed, or a stop came. The rest is `skipped`.
     """
     breaker = CircuitBreaker(result.command.limits)
-    failure: AuditLogError | None = None
+    log_failure: AuditLogError | None = None
     to_verify: list[tuple[AtlasOrganization, Sequence[Ended]]] = []
     for plan in plans:
         organization = plan.organization
-        if failure is not None:
+        if log_failure is not None:  # in no organization is anything more deleted
             skipped = Counter[str]({Outcome.SKIPPED: len(plan.deletions)})
             result.add_swept(organization, Swept(skipped))
-        elif plan.deletions:
-            result.view.started("Deleting invitations", len(plan.deletions), organization.label)
-            executor = Executor(result, plan, log, stop, breaker, pauses)
-            error: RunError | None = None
-            try:
-                await executor.run()
-            except AuditLogError as raised:
-                failure = raised
-            except RunError as raised:
-                error = result.error_in(organization, executor.error_so_far(raised))
-            result.add_swept(organization, executor.swept(error))
-            to_verify.append((organization, executor.gone))
+            continue
+        if not plan.deletions:
+            continue
+        result.view.started("Deleting invitations", len(plan.deletions), organization.label)
+        executor = Executor(result, plan, log, stop, breaker, pauses)
+        error: RunError | None = None
+        try:
+            await executor.run()
+        except AuditLogError as raised:
+            log_failure = raised
+        except RunError as raised:  # of this organization: the others go on
+            error = result.error_in(organization, executor.error_so_far(raised))
+        result.add_swept(organization, executor.swept(error))
+        to_verify.append((organization, executor.gone))
     if breaker.reason is not None:
         result.stopped_by.append(Reason.CIRCUIT_BREAKER)
         result.warn_of(WarningCode.CIRCUIT_BREAKER, f"The sweep stopped itself: {breaker.reason}")
-    if failure is not None:
+    if log_failure is not None:
         count = sum(swept.outcomes[Outcome.DELETED] for swept in result.swept.values())
-        raise failure.having(consequence=_deleted_by_then(count))
+        raise log_failure.having(consequence=_deleted_by_then(count))
     waits_s = iter(WAITS_S)
     for organization, deletions in to_verify:
         swept = await read_again(result, organization, deletions, log, stop, waits_s)
@@ -132,7 +139,8 @@ class ProjectQueues:
         """
         now_s = self._clock()
         while self._waiting and self._waiting[0][0] <= now_s:
-            self._ready.appendleft(heapq.heappop(self._waiting)[2])
+            _, _, queue = heapq.heappop(self._waiting)
+            self._ready.appendleft(queue)
         while self._ready and len(group) < most:
             queue = self._ready[0]
             if not queue or queue[0].source in self._retired:
@@ -142,12 +150,14 @@ class ProjectQueues:
             if wait_s <= 0:
                 group.append(queue.popleft())
             else:
-                self._sequence += 1  # of two that wait as long, the first comes first
+                # The sequence decides between two that wait as long: the first comes first.
+                self._sequence += 1
                 postponed = (now_s + wait_s, self._sequence, self._ready.popleft())
                 heapq.heappush(self._waiting, postponed)
         if self._ready or len(group) == most or not self._waiting:
             return None
-        return self._waiting[0][0] - now_s
+        first_ready_s = self._waiting[0][0]
+        return first_ready_s - now_s
 
     def left(self) -> Iterator[Planned]:
         """Yield what was not taken."""
@@ -219,8 +229,8 @@ class Executor:
         )
         grace = asyncio.create_task(self._cancel_after_grace())
         try:
-            for most in (self._breaker.canary_left, None):  # the canary, then all others
-                self._start(self._write_intents(queues, most))
+            for canary in (self._breaker.canary_left, None):  # the canary, then all others
+                self._start(self._write_intents(queues, canary))
                 while self._tasks:
                     _, at_work = await asyncio.wait(self._tasks, timeout=_SYNC_INTERVAL_S)
                     if at_work:  # outcomes reach the disk also while no intents are written
@@ -246,27 +256,28 @@ class Executor:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _write_intents(self, queues: ProjectQueues, most: int | None) -> None:
+    async def _write_intents(self, queues: ProjectQueues, canary: int | None) -> None:
         """Write the intents of deletions that may be sent, in groups, and start them.
 
         Each group costs one sync to disk. So the next one is written while deletions wait for
         as many slots as there are, and only once half of them have got one.
 
         Args:
-            most: The canary, which ends before any other deletion begins; None for no limit.
+            canary: How many deletions are left of the canary, which ends before any other one
+                begins; None for all others.
         """
         group: list[Planned] = []
         try:
-            while most != 0 and not self._is_stopping:
+            while canary != 0 and not self._is_stopping:
                 self._wake.clear()
                 free = self._execution.concurrency - len(self._ready)
                 if free * 2 < self._execution.concurrency:
                     await self._wake.wait()
                     continue
-                wait_s = queues.take(group, free if most is None else min(free, most))
+                wait_s = queues.take(group, free if canary is None else min(free, canary))
                 if group:
-                    if most is not None:
-                        most -= len(group)
+                    if canary is not None:
+                        canary -= len(group)
                     for planned in group:
                         self._log.write(planned.as_event(Intent, rule=planned.rule))
                     await self._log.sync()
@@ -274,7 +285,7 @@ class Executor:
                     for _ in group:
                         self._start(self._send())
                     group.clear()
-                elif wait_s is None:
+                elif wait_s is None:  # no deletion is left
                     return
                 else:
                     with contextlib.suppress(TimeoutError):
@@ -297,16 +308,16 @@ class Executor:
             sending = Sending(on_backoff=self._add_slot)
             self._in_flight.add(sending)
             try:
-                result = await self._deleter.delete(planned, sending)
+                sent = await self._deleter.delete(planned, sending)
             except asyncio.CancelledError:
                 self._record(planned, sending.interrupt(), started_s)
                 raise
             except Exception as error:  # noqa: BLE001 - a defect
                 self._abort(error)
-                result = sending.interrupt()
+                sent = sending.interrupt()
             finally:
                 self._in_flight.discard(sending)
-            self._record(planned, result, started_s)
+            self._record(planned, sent, started_s)
 
     def _add_slot(self) -> None:
         """Let another deletion be sent while one backs off."""
@@ -314,10 +325,10 @@ class Executor:
             self._extra_slots -= 1
             self._slots.release()
 
-    def _record(self, planned: Planned, result: Sending, started_s: float | None = None) -> None:
-        """Record the result of one deletion, and whether the sweep may go on."""
-        outcome = result.outcome or Outcome.UNKNOWN
-        error = result.fatal_error
+    def _record(self, planned: Planned, sent: Sending, started_s: float | None = None) -> None:
+        """Record what became of one deletion, and stop the sweep if it may not go on."""
+        outcome = sent.outcome or Outcome.UNKNOWN
+        error = sent.fatal_error
         self._outcomes[outcome] += 1
         if self._has_other_sources and isinstance(error, ApiVersionRetired):
             self._retire(planned.source, error)
@@ -328,7 +339,7 @@ class Executor:
                 self._cancel_unsent()
         elapsed_s = 0.0 if started_s is None else self._clock() - started_s
         try:
-            self._log.write(OutcomeLine.of(planned, outcome, result, elapsed_s))
+            self._log.write(OutcomeLine.of(planned, outcome, sent, elapsed_s))
         except RunError as failure:
             self._abort(failure)
         try:
@@ -337,30 +348,28 @@ class Executor:
                 self._result.removed_member(planned)
         except Exception as defect:  # noqa: BLE001 - record the others in spite of a defect
             self._abort(defect)
-        self._count(planned, outcome, result)
+        self._count(planned, outcome, sent)
 
-    def _count(self, planned: Planned, outcome: Outcome, result: Sending) -> None:
+    def _count(self, planned: Planned, outcome: Outcome, sent: Sending) -> None:
         """Count what an outcome means beside itself, and remember what should be gone."""
         if outcome is Outcome.FAILED:
-            refused = is_permission_error(result.http_status, result.error_code)
-            self._counts = self._counts.plus(missing_role=int(refused))
+            is_refused = is_permission_error(sent.http_status, sent.error_code)
+            self._counts = self._counts.plus(missing_role=int(is_refused))
         elif outcome in {Outcome.DELETED, Outcome.ALREADY_GONE}:
-            self.gone.append(Ended(planned, outcome, result.http_status))
-            # Only the look afterwards shows whether a removed user had just accepted.
-            is_seen = outcome is not Outcome.DELETED or result.seen_after is not None
-            if planned.source in SOURCES_OF_USERS and not is_seen:
-                self._unverified += 1
+            self.gone.append(Ended(planned, outcome, sent.http_status))
+        # Only the look afterwards shows whether a removed user had just accepted.
+        if outcome is Outcome.DELETED and planned.source in SOURCES_OF_USERS:
+            self._unverified += sent.seen_after is None
 
     def _retire(self, source: Source, error: ApiVersionRetired) -> None:
         """Report once that Atlas retired a list during the sweep."""
-        if source not in self.retired:
-            self.retired.add(source)
-            self._result.stopped_by.append(Reason.RETIRED_SOURCE)
-            advice = f" {error.hint}" if error.hint else ""
-            text = (
-                f"Atlas retired the list {source.value} during the sweep: {error.message}{advice}"
-            )
-            self._result.warn_of(WarningCode.RETIRED_SOURCE, text)
+        if source in self.retired:
+            return
+        self.retired.add(source)
+        self._result.stopped_by.append(Reason.RETIRED_SOURCE)
+        advice = f" {error.hint}" if error.hint else ""
+        text = f"Atlas retired the list {source.value} during the sweep: {error.message}{advice}"
+        self._result.warn_of(WarningCode.RETIRED_SOURCE, text)
 
     def _abort(self, error: Exception) -> None:
         """Stop the sweep because of an error that concerns the run."""
