@@ -27,7 +27,8 @@ WAITS_S: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
 """How long a run waits before it reads a list once more, in all of its organizations together:
 what the later ones deleted is older by then."""
 _Numbers: TypeAlias = dict[str, int]
-"""The numbers of deletions by the ids of their entries in one list."""
+"""By the ids of entries of one list, the numbers of the deletions that should have ended them: a
+deletion is known by its place in the sequence of all."""
 
 
 class Ended(NamedTuple):
@@ -64,10 +65,16 @@ async def read_again(
     shown: dict[ListRef, set[int]] = {}
     if deletions and stop.reason is None:
         reading = _read_until_gone(result, organization, lists, deletions, shown, waits_s)
-        with contextlib.suppress(RunError):  # Atlas or the credentials, or a stop
+        # An error of Atlas or of the credentials, or a stop: what is not in `shown` was not read.
+        with contextlib.suppress(RunError):
             await stop.run_unless_stopped(reading)
-    unread = {n for ref, numbers in lists.items() if ref not in shown for n in numbers.values()}
-    still_listed = {number for numbers in shown.values() for number in numbers}
+    still_listed: set[int] = set()
+    unread: set[int] = set()
+    for ref, numbers in lists.items():
+        if ref in shown:
+            still_listed |= shown[ref]
+        else:
+            unread.update(numbers.values())
     outcomes = Counter[str]()
     people: set[UserKey] = set()
     verified = 0
@@ -94,9 +101,11 @@ def _lists_of(deletions: Iterable[Ended]) -> Mapping[ListRef, _Numbers]:
     """Return the lists that showed the deleted invitations, with their entries there."""
     lists: defaultdict[ListRef, _Numbers] = defaultdict(dict)
     for number, deletion in enumerate(deletions):
-        for source, org_id, place, id_ in deletion.planned.keys:
-            # Without a name, so that each list is read once, whatever line names it.
-            lists[ListRef(Project(place, "", org_id), Source(source))][id_] = number
+        for source, org_id, place, entry_id in deletion.planned.keys:
+            # Without a name: two lines may name a project that was renamed, and have one list.
+            project = Project(place, "", org_id)
+            numbers = lists[ListRef(project, Source(source))]
+            numbers[entry_id] = number
     return lists
 
 
@@ -119,7 +128,7 @@ async def _read_until_gone(
 
     async def read(ref: ListRef) -> None:
         entries = await reader.invitations(ref.project, ref.source)
-        if isinstance(entries, tuple):
+        if isinstance(entries, tuple):  # else the list could not be read
             shown[ref] = set(_shown(entries, lists[ref], deletions, command.now))
 
     left = tuple(lists)
@@ -145,24 +154,23 @@ def _shown(
             yield number
 
 
-def _is_same(planned: Planned, found: Invitation, now: datetime) -> bool:
+def _is_same(planned: Planned, entry: Invitation, now: datetime) -> bool:
     """Return whether an entry is not that of a person who was invited again meanwhile.
 
-    Of other entries than the named one no date is known: they are older than the run.
+    The entry that the DELETE named keeps its date. Of the others it is enough that they were
+    there when the run began.
     """
-    if found.key == planned.key:
-        return found.is_dated(planned.sent_at)
-    return found.sent_at is None or found.sent_at <= now
+    if entry.key == planned.key:
+        return entry.is_dated(planned.sent_at)
+    return entry.sent_at is None or entry.sent_at <= now
 
 
 def _contradiction(deletion: Ended) -> OutcomeLine:
     """Return the line of a deletion whose invitation is still listed."""
-    status = deletion.http_status
+    answer = deletion.http_status or deletion.outcome
     return OutcomeLine.of(
         deletion.planned,
         Outcome.FAILED,
         replaces=deletion.outcome,
-        reason=f"still listed after {status}"
-        if status
-        else f"still listed after {deletion.outcome}",
+        reason=f"still listed after {answer}",
     )
