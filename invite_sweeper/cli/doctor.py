@@ -30,12 +30,13 @@ from invite_sweeper.report.story import story_of
 from invite_sweeper.report.story_lines import describe_stale
 from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.discovery import OrganizationReader, list_invitations
+from invite_sweeper.sweep.expiries import sunset_warnings
 from invite_sweeper.sweep.guards import check_limits
 from invite_sweeper.sweep.organization import AtlasOrganization, Reading
 from invite_sweeper.sweep.plan import make_plans
 from invite_sweeper.sweep.population import check_population
 from invite_sweeper.sweep.reading import ListOutcome
-from invite_sweeper.sweep.result import Result, sunset_warnings
+from invite_sweeper.sweep.result import Result
 from invite_sweeper.sweep.run import foretell
 from invite_sweeper.sweep.scope import RunScope
 from invite_sweeper.text import (

@@ -1,8 +1,13 @@
 """The pipeline of one run.
 
-`scope` decides which projects and lists a run covers, `discovery` reads them, `selection` decides
-which entries are stale, `invitations` which entries one DELETE ends, `steps` what else keeps one,
-`plan` counts, `guards` checks the plan, `executor` deletes and reads again, `result` is the last
-line, and `run` calls these in order. No DELETE is sent before the whole plan is on disk and has
-passed the guards.
+`run` is the sweep on one page and calls the others in this order:
+
+1. `discovery` reads the lists that `scope` names; of the result, `reading` makes a `Reading`.
+   In it, `selection` decides which entries are stale, `invitations` which of them one DELETE ends,
+   and `steps` what else is kept.
+2. `plan` applies the limits. The whole plan is on disk before it is checked.
+3. `guards` and `population` check the plan.
+4. `executor` deletes, under the eye of `breaker`; `verification` reads again what was deleted.
+
+`result` is the last line of the run's file.
 """

@@ -34,13 +34,14 @@ from invite_sweeper.models import (
     Source,
     SourceRetired,
 )
+from invite_sweeper.sweep.expiries import secret_warnings
 from invite_sweeper.sweep.guards import check_clock
 from invite_sweeper.sweep.members import MemberCheck
 from invite_sweeper.sweep.organization import AtlasOrganization, Reading
 from invite_sweeper.sweep.population import check_population
 from invite_sweeper.sweep.reading import ListOutcome, Observer, ReadingBuilder
 from invite_sweeper.sweep.recovery import Recovery
-from invite_sweeper.sweep.result import Result, secret_warnings
+from invite_sweeper.sweep.result import Result
 from invite_sweeper.sweep.scope import ProjectFilter, RunScope, unmatched_organizations
 from invite_sweeper.sweep.steps import Step
 from invite_sweeper.text import pluralize

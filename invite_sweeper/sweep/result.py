@@ -1,9 +1,10 @@
 """The result of a run: what it saw and did, why it did not do everything, and its exit code.
 
-It is the last line of the run's file, `RunFinished`, which every output takes as it is.
+`Result` collects while the run is at work. What it adds up to is the last line of the run's file,
+`RunFinished`, which every output takes as it is.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from resource import RUSAGE_SELF, getrusage
 from typing import Any, Final, Protocol
@@ -27,6 +28,7 @@ from invite_sweeper.errors import AuditLogError, CredentialsRefused, RunError
 from invite_sweeper.models import Invitation, Source, SourceRetired, rfc3339
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.sweep.command import Command
+from invite_sweeper.sweep.expiries import LAST_KNOWN_ENDS, sunset_warnings
 from invite_sweeper.sweep.keep_ends import count_before, count_by_entry
 from invite_sweeper.sweep.organization import AtlasOrganization, OrganizationPlan, Reading, Swept
 from invite_sweeper.text import pluralize
@@ -116,15 +118,15 @@ class Result:
             error = error.of_variables(organization.variables)
         if len(self.organizations) == 1:
             return error
-        # The other organizations go on: what was not deleted was not deleted in this one.
+        # The other organizations go on: "Nothing was deleted" is true of this one.
         there = error.consequence.replace(" deleted", " deleted there")
         return error.having(organization=organization.label, consequence=there)
 
     def report_ends(self, readings: Iterable[Reading]) -> None:
         """Report lists that Atlas has retired or will retire soon.
 
-        The last announcement of a day counts. One that is retired before it is a reason of the
-        run's end; after it nothing is wrong, and the other lists of the policy go on.
+        A list that is retired before the day that was announced for it is a reason why the run
+        did not do everything. From that day on it is none: the other lists of the policy go on.
         """
         sources = self.command.policy.sources
         retired: dict[Source, SourceRetired] = {}
@@ -200,9 +202,9 @@ class Result:
 
     async def finish(self, log: AuditLog) -> RunFinished:
         """Write the last line of the run, and return it."""
-        unverified_before = sum(reading.unverified for reading in self.readings)
-        unverified_now = sum(swept.unverified for swept in self.swept.values())
-        count = unverified_before + unverified_now
+        by_earlier_runs = sum(reading.unverified for reading in self.readings)
+        by_this_run = sum(swept.unverified for swept in self.swept.values())
+        count = by_earlier_runs + by_this_run
         if count:
             self.warn_of(
                 WarningCode.UNVERIFIED,
@@ -221,22 +223,18 @@ class Result:
     def finished(self) -> RunFinished:
         """Return what is known so far, as the last line of the run says it."""
         command = self.command
-        results = tuple(
-            self._organization_result(organization) for organization in self.organizations
-        )
+        results = tuple(map(self._organization_result, self.organizations))
         counts = total(results)
         sunsets = self._sunsets()
-        oldest = self._oldest_pending()
-        sunset = self._first_sunset(sunsets)
+        first_sunset = self._first_sunset(sunsets)
         free_at = self.limit_free_at
         members: dict[str, int] = {}
+        retired: list[str] = []
         for reading in self.readings:
             if reading.member_count is not None:
                 members[reading.id] = reading.member_count
+            retired += (source.value for source in reading.retired)
         usernames = [username for username in self.removed_members if username]
-        retired: dict[str, None] = {}  # a set that keeps the order of the organizations
-        for reading in self.readings:
-            retired |= {source.value: None for source in reading.retired}
         return RunFinished(
             **self._run_ending(counts, results),
             duration_s=round(command.clock() - command.started_s - self.question_s, 3),
@@ -244,16 +242,16 @@ class Result:
             peak_mib=round(getrusage(RUSAGE_SELF).ru_maxrss / _KIB_PER_MIB, 1),
             warnings=tuple(self.warnings),
             plan_made=self.plan_made,
-            plan_complete=self.plan_made and all(part.plan_complete for part in results),
+            plan_complete=self.plan_made and all(result.plan_complete for result in results),
             changes=self.changes,
             forecast=self.forecast,
             nights_left=self.nights_left,
             deleted_before=len(command.sent) if self.plan_made else 0,
             max_deletions=command.limits.max_deletions,
             limit_free_at=rfc3339(free_at) if free_at is not None else None,
-            sources_retired=tuple(retired),
-            oldest_pending_days=round((command.now - oldest) / _DAY, 1) if oldest else None,
-            sunset=sunset.isoformat() if sunset is not None else None,
+            sources_retired=tuple(dict.fromkeys(retired)),
+            oldest_pending_days=self._oldest_pending_days(),
+            sunset=first_sunset.isoformat() if first_sunset is not None else None,
             sunsets={source.value: day.isoformat() for source, day in sunsets.items()},
             members=members,
             removed_members=tuple(dict.fromkeys(usernames)),
@@ -266,15 +264,15 @@ class Result:
         """Return the fields that say how the whole run ended.
 
         The error of the run is its own, else the gravest one of an organization. Where another
-        organization was swept, that error is told, and the run is partial.
+        organization was swept, the run has that error, and is partial.
         """
+        if self.error is not None:
+            return self._ending(counts, self.error, self.error.reasons)
         errors: list[RunError] = []
         for organization in self.organizations:
             error = self._error_of(organization)
             if error is not None:
                 errors.append(error)
-        if self.error is not None:
-            return self._ending(counts, self.error, self.error.reasons)
         reasons: list[Reason | str] = []
         for result in results:
             reasons += result.reasons
@@ -283,10 +281,13 @@ class Result:
         have_all_failed = len(errors) == len(self.organizations)
         return self._ending(counts, gravest, reasons, has_failed=have_all_failed)
 
-    def _oldest_pending(self) -> datetime | None:
-        """Return when the oldest entry that is PENDING was sent; None where none has a date."""
+    def _oldest_pending_days(self) -> float | None:
+        """Return the age of the oldest entry that is PENDING; None where none has a date."""
         dates = [plan.reading.oldest for plan in self.plans if plan.reading.oldest is not None]
-        return min(dates, default=None)
+        if not dates:
+            return None
+        age = self.command.now - min(dates)
+        return round(age / timedelta(days=1), 1)
 
     def _first_sunset(self, sunsets: Mapping[Source, date]) -> date | None:
         """Return the first day on which a list ends that the policy needs; None without one.
@@ -295,7 +296,8 @@ class Result:
         """
         sources = self.command.policy.sources
         needed = [source for source in sources if not source.is_replaced_by(sources)]
-        return min((day for source, day in sunsets.items() if source in needed), default=None)
+        last_days = [sunsets[source] for source in needed if source in sunsets]
+        return min(last_days, default=None)
 
     def _keep_entries(self, counts: Counts) -> Iterator[KeepEntry]:
         """Yield what each keep entry of the policy kept; people are counted near its last day."""
@@ -319,50 +321,64 @@ class Result:
             reading = plan.reading
             yield from reading.list_results(sources, self._swept_of(reading.id).unread)
 
+    def _reading_of(self, organization: AtlasOrganization) -> Reading:
+        """Return what was read of an organization; an empty reading while it was not read."""
+        for reading in self.readings:
+            if reading.id == organization.id:
+                return reading
+        return Reading(organization)
+
     def _swept_of(self, org_id: str) -> Swept:
+        """Return what became of the plan of an organization; nothing before it was swept."""
         return self.swept.get(org_id, Swept())
 
     def _error_of(self, organization: AtlasOrganization) -> RunError | None:
         """Return what ended the run for one organization, while it was read or swept."""
-        for reading in self.readings:
-            if reading.id == organization.id and reading.error is not None:
-                return reading.error
-        return self._swept_of(organization.id).error
+        reading = self._reading_of(organization)
+        return reading.error or self._swept_of(organization.id).error
 
-    def _organization_result(self, organization: AtlasOrganization) -> OrganizationResult:
-        """Return the result of one organization; the requests of a client count for its first."""
-        org_id = organization.id
+    def _counts_of(self, organization: AtlasOrganization) -> Counts:
+        """Return the counts of one organization; the requests of a client count for its first."""
+        counts = self._reading_of(organization).counts
+        for plan in self.plans:
+            if plan.organization.id == organization.id:
+                counts = plan.counts
+        swept = self._swept_of(organization.id)
+        more = dict[str, Any](swept.outcomes)  # each outcome is a field of the counts
         client = organization.client
-        readings = {reading.id: reading for reading in self.readings}
-        plans = {plan.reading.id: plan for plan in self.plans}
-        reading = readings.get(org_id, Reading(organization))
-        plan = plans.get(org_id)
-        swept = self._swept_of(org_id)
-        error = self._error_of(organization) or self.error
-        more = dict[str, Any](swept.outcomes)
         first = next(other for other in self.organizations if other.client is client)
         if organization is first:
             more |= structs.asdict(client.counters)
-        read = reading.counts if plan is None else plan.counts
-        counts = read + swept.counts + Counts(**more)
-        counts = counts.plus(not_verified=counts.deleted - counts.verified)
-        # What stopped the run is told where it left something undone.
-        is_told = counts.skipped or len(self.organizations) == 1
-        reasons = self._reasons(counts, self.stopped_by if is_told else ())
+        counts += swept.counts + Counts(**more)
+        return counts.plus(not_verified=counts.deleted - counts.verified)
+
+    def _organization_result(self, organization: AtlasOrganization) -> OrganizationResult:
+        """Return the result of one organization, which has the error of the run, too."""
+        reading = self._reading_of(organization)
+        swept = self._swept_of(organization.id)
+        counts = self._counts_of(organization)
+        error = self._error_of(organization) or self.error
+        reasons: Iterable[Reason | str]
+        if error is not None:
+            reasons = error.reasons
+        else:
+            # What stopped the run is a reason of the organizations where it left something undone.
+            is_concerned = counts.skipped or len(self.organizations) == 1
+            reasons = self._reasons(counts, self.stopped_by if is_concerned else ())
         was_read = reading.error is None and reading.scope is not None
-        made = was_read and (self.plan_made or error is None)
+        plan_made = was_read and (self.plan_made or error is None)
         retired_early = Reason.RETIRED_SOURCE in self.stopped_by
-        unread = (*reading.unread, *swept.unread)
-        ends = reading.credentials_expire
+        has_unread = bool(reading.unread or swept.unread)
+        secret_ends = reading.credentials_expire
         return OrganizationResult(
-            **self._ending(counts, error, reasons if error is None else error.reasons),
-            id=org_id,
+            **self._ending(counts, error, reasons),
+            id=organization.id,
             name=reading.organization.name,
-            plan_made=made,
-            plan_complete=made and not (unread or retired_early),
+            plan_made=plan_made,
+            plan_complete=plan_made and not has_unread and not retired_early,
             people=reading.seats.people if reading.seats is not None else None,
             people_pending=reading.seats.pending if reading.seats is not None else None,
-            credentials_expire=None if ends is None else rfc3339(ends),
+            credentials_expire=rfc3339(secret_ends) if secret_ends is not None else None,
         )
 
     def _ending(
@@ -407,87 +423,9 @@ class Result:
             Reason.STILL_THERE: counts.still_there,
         }
         if self.command.restores is not None:
-            causes = {
-                Reason.MADE_ACTIVE: counts.active,
-                Reason.NOT_INVITED: counts.failed + counts.unknown + counts.skipped,
-            }
+            not_invited = counts.failed + counts.unknown + counts.skipped
+            causes = {Reason.MADE_ACTIVE: counts.active, Reason.NOT_INVITED: not_invited}
         for reason, count in causes.items():
             if count:
                 yield reason
         yield from stopped_by
-
-
-_DAY: Final = timedelta(days=1)
-
-# What ends: a list, as Atlas announces it and as its 410 says, and the secret of an account.
-
-LAST_KNOWN_ENDS: Final = {
-    Source.INVITES: date(2027, 7, 1),
-    Source.ORG_INVITES: date(2027, 7, 1),
-}
-"""The ends that Atlas had announced when this version was made.
-
-Source: `x-sunset` in the OpenAPI document of 2026-08-21. The day has moved three times, so it
-holds only where neither a `Sunset` header nor the audit log has another one.
-"""
-SUNSET_WARNING_DAYS: Final = 180
-"""Runs warn this long before a list ends: time to change a policy and to watch the result."""
-SUNSET_URGENT_DAYS: Final = 30
-
-
-def sunset_warnings(
-    sunsets: Mapping[Source, date], sources: Collection[Source], today: date
-) -> Iterator[RunWarning]:
-    """Warn about each list that Atlas will stop serving, from 180 days before.
-
-    It is a remark for a policy that has nothing to change.
-
-    Args:
-        sunsets: The day that Atlas named, by source.
-        sources: Of the policy.
-        today: The day of the run.
-    """
-    for source, day in sorted(sunsets.items()):
-        left = (day - today).days
-        if left > SUNSET_WARNING_DAYS:
-            continue
-        text = f"Atlas announced {day} as the last day of the list {source}."
-        if left > 0:
-            text = f"Atlas stops serving the list {source} on {day}, in {pluralize(left, 'day')}."
-        is_urgent = left <= SUNSET_URGENT_DAYS and not source.is_replaced_by(sources)
-        level = WarningLevel.URGENT if is_urgent else WarningLevel.REMARK
-        text = f"{text} {source.replacement_hint(sources)}"
-        yield RunWarning(WarningCode.SUNSET, text, level)
-
-
-SECRET_WARNING_DAYS: Final = 14
-SECRET_URGENT_DAYS: Final = 3
-
-
-def secret_warnings(live: Sequence[datetime], now: datetime) -> Iterator[RunWarning]:
-    """Warn about a secret that ends soon, from 14 days before; from 3 days before it is urgent.
-
-    Args:
-        live: When the secrets of the service account that have not ended expire, the first one
-            first. Of one that has ended another one is in use.
-        now: The instant of the run.
-
-    Source: Atlas documentation of service accounts (read 2026-11).
-    """
-    if not live:
-        return
-    first_end = live[0]
-    left = first_end - now
-    # Whole days, rounded down: less than 15 days are 14.
-    if left >= (SECRET_WARNING_DAYS + 1) * _DAY:
-        return
-    days = pluralize(left // _DAY, "day")
-    is_urgent = left < SECRET_URGENT_DAYS * _DAY
-    other = f"; another one ends on {live[-1]:%Y-%m-%d}" if len(live) > 1 else ""
-    yield RunWarning(
-        WarningCode.SECRET,
-        f"A secret of the service account ends on {first_end:%Y-%m-%d}, in {days}{other}. A new "
-        "secret leaves the old one at most 7 days. Atlas's own alert covers service accounts of "
-        "an organization only.",
-        WarningLevel.URGENT if is_urgent else WarningLevel.WARNING,
-    )

@@ -22,8 +22,9 @@ from invite_sweeper.errors import (
     Interrupted,
 )
 from invite_sweeper.models import ListRef, ListUnreadable, Source, SourceRetired
+from invite_sweeper.sweep.expiries import LAST_KNOWN_ENDS, secret_warnings, sunset_warnings
 from invite_sweeper.sweep.organization import AtlasOrganization, OrganizationPlan, Reading, Swept
-from invite_sweeper.sweep.result import LAST_KNOWN_ENDS, Result, secret_warnings, sunset_warnings
+from invite_sweeper.sweep.result import Result
 from invite_sweeper.sweep.scope import RunScope
 
 NOTHING = {}
