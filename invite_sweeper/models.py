@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from invite_sweeper.endings import FactEnum
 from invite_sweeper.json_text import to_json
-from invite_sweeper.text import casefold_lookalike, casefold_visible
+from invite_sweeper.names import casefold_lookalike, casefold_visible
 
 _EventT = TypeVar("_EventT", bound="Invitation")
 _TENTH_OF_A_DAY_S: Final = 8640

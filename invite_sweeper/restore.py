@@ -36,11 +36,12 @@ from invite_sweeper.errors import (
     RunError,
 )
 from invite_sweeper.models import Invitation, ListUnreadable, Project
+from invite_sweeper.names import casefold_lookalike
 from invite_sweeper.outcomes import Outcome, Sending
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.organization import AtlasOrganization, Swept
 from invite_sweeper.sweep.result import Result
-from invite_sweeper.text import casefold_lookalike, plural_form, pluralize
+from invite_sweeper.text import plural_form, pluralize
 
 MAX_PER_MINUTE: Final = 10
 """Invitations a minute from one IP address.

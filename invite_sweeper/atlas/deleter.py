@@ -25,8 +25,8 @@ from invite_sweeper.atlas.responses import (
 )
 from invite_sweeper.errors import AtlasUnavailable, RunError
 from invite_sweeper.models import INVITED_STATUSES, Invitation, MembershipStatus, Source
+from invite_sweeper.names import casefold_visible
 from invite_sweeper.outcomes import Outcome, Sending
-from invite_sweeper.text import casefold_visible
 
 
 def judge_before(look: ResponseOrFailure, listed: Invitation) -> Outcome | None:

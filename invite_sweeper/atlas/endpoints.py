@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from urllib.parse import quote
 
 from invite_sweeper.models import INVITED_STATUSES, MAX_CLOCK_SKEW_S, MembershipStatus, Source
-from invite_sweeper.text import is_atlas_id
+from invite_sweeper.names import is_atlas_id
 
 _MAX_REFILLS_RESERVED: Final = 10
 

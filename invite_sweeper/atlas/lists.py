@@ -34,8 +34,8 @@ from invite_sweeper.models import (
     parse_timestamp,
     rfc3339,
 )
+from invite_sweeper.names import ATLAS_ID, casefold_visible, is_atlas_id
 from invite_sweeper.redaction import SECRETS
-from invite_sweeper.text import ATLAS_ID, casefold_visible, is_atlas_id
 
 _MAX_RAW_LENGTH: Final = 200
 AtlasRow = TypeVar("AtlasRow")

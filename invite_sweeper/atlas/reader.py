@@ -51,7 +51,7 @@ from invite_sweeper.models import (
     Seats,
     Source,
 )
-from invite_sweeper.text import casefold_visible, is_atlas_id
+from invite_sweeper.names import casefold_visible, is_atlas_id
 
 Named = TypeVar("Named", ProjectRow, OrganizationRow)
 _CLIENT_ID_PREFIX: Final = "mdb_sa_id_"

@@ -37,8 +37,8 @@ from invite_sweeper.models import (
     Source,
     parse_timestamp,
 )
+from invite_sweeper.names import casefold_lookalike
 from invite_sweeper.outcomes import Outcome
-from invite_sweeper.text import casefold_lookalike
 
 WINDOW: Final = timedelta(days=100)
 """How far back a run judges: within it, `max_bounces` counts, and no wait of `notice` is longer."""

@@ -20,8 +20,8 @@ from invite_sweeper.audit.events import (
 from invite_sweeper.audit.reader import ChainLine, FileChain, RunFile
 from invite_sweeper.audit.search import LineFilter
 from invite_sweeper.models import Invitation, UserKey
+from invite_sweeper.names import casefold_visible
 from invite_sweeper.outcomes import Outcome
-from invite_sweeper.text import casefold_visible
 
 Place: TypeAlias = tuple[str, ...]
 """Where a person was deleted: the project or organization, and the user there."""

@@ -13,8 +13,8 @@ from invite_sweeper.audit.events import LineHeader, OutcomeLine, format_timestam
 from invite_sweeper.audit.reader import ChainLine, FileChain, LogReader, Record
 from invite_sweeper.errors import DamagedLog
 from invite_sweeper.models import InvitationKey
+from invite_sweeper.names import Globs, casefold_visible
 from invite_sweeper.outcomes import Outcome
-from invite_sweeper.text import Globs, casefold_visible
 
 _T = TypeVar("_T")
 _LITERAL: Final = re.compile(r"[a-z0-9@._+-]+")

@@ -24,15 +24,10 @@ from invite_sweeper.cli.survey import Judged, Survey, read_activity_links, read_
 from invite_sweeper.endings import ExitCode, exact_glob
 from invite_sweeper.explain import Explainer, Explanation
 from invite_sweeper.models import ListUnreadable, Source
+from invite_sweeper.names import Globs, casefold_lookalike
 from invite_sweeper.sweep.invitations import person_key
 from invite_sweeper.sweep.organization import Reading
-from invite_sweeper.text import (
-    Globs,
-    casefold_lookalike,
-    organization_label,
-    pluralize,
-    shorten_list,
-)
+from invite_sweeper.text import organization_label, pluralize, shorten_list
 
 _MAX_NAMES = 20
 

@@ -31,6 +31,7 @@ from invite_sweeper.endings import Reason
 from invite_sweeper.errors import Cancelled, CredentialsRefused, Interrupted, RunError, UsageError
 from invite_sweeper.files import write_error
 from invite_sweeper.models import SOURCES_OF_USERS, ListUnreadable, Source
+from invite_sweeper.names import is_atlas_id
 from invite_sweeper.policy import (
     Execution,
     Policy,
@@ -42,7 +43,7 @@ from invite_sweeper.sweep.discovery import OrganizationReader
 from invite_sweeper.sweep.guards import check_limits
 from invite_sweeper.sweep.plan import plan_all
 from invite_sweeper.sweep.result import Result
-from invite_sweeper.text import escape_unprintable, is_atlas_id, shell_command, shorten_list
+from invite_sweeper.text import escape_unprintable, shell_command, shorten_list
 
 _DEFAULT_AGE = "14d"
 _OUTSIDERS_AGE = "3d"

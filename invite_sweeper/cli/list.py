@@ -21,9 +21,10 @@ from invite_sweeper.cli.streams import OUTPUTS
 from invite_sweeper.cli.survey import Survey, read_survey
 from invite_sweeper.errors import UsageError
 from invite_sweeper.models import Invitation
+from invite_sweeper.names import Globs
 from invite_sweeper.report.listings import show_listed
 from invite_sweeper.sweep.selection import Decision
-from invite_sweeper.text import Globs, escape_unprintable, shell_command, shorten_list
+from invite_sweeper.text import escape_unprintable, shell_command, shorten_list
 
 _MAX_NAMED: Final = 10
 _SHARED: Final = tuple(name for name in CONNECTED if name != "output")

@@ -16,6 +16,7 @@ from typing_extensions import override
 from invite_sweeper.errors import UsageError
 from invite_sweeper.files import read_small_file
 from invite_sweeper.models import INVITATION_LIFETIME, Source
+from invite_sweeper.names import is_atlas_id
 from invite_sweeper.policy.model import CONDITIONS, SELECTIONS, SIGNING_KIND, ReceiverKind
 from invite_sweeper.policy.policy import Finding, Policy, only_pending
 from invite_sweeper.policy.types import PATTERNS, InvalidValue, join_or, parse_duration, suggest
@@ -30,7 +31,7 @@ from invite_sweeper.policy.yaml_reader import (
     parse_yaml,
     quote,
 )
-from invite_sweeper.text import is_atlas_id, pluralize, shell_command, upper_first
+from invite_sweeper.text import pluralize, shell_command, upper_first
 
 
 class InvalidPolicy(UsageError):

@@ -12,8 +12,8 @@ from typing import Annotated, Final, Literal, TypeAlias, TypeVar
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 from invite_sweeper.models import MembershipStatus, Source
+from invite_sweeper.names import ATLAS_ID, is_atlas_id
 from invite_sweeper.policy.yaml_reader import Placeholder, quote
-from invite_sweeper.text import ATLAS_ID, is_atlas_id
 
 _MAX_COUNT: Final = 1_000_000_000
 _MAX_DURATION: Final = timedelta(days=36_500)

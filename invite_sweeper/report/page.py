@@ -18,6 +18,7 @@ from markupsafe import Markup
 from invite_sweeper.audit import RunFile, RunRecord, Verdict, Verification
 from invite_sweeper.endings import Advisor, Status, Style, status_of
 from invite_sweeper.errors import UsageError
+from invite_sweeper.names import ATLAS_ID
 from invite_sweeper.report.charts import Ages, Chart, nights_chart, read_ages
 from invite_sweeper.report.nights import (
     COUNTED,
@@ -41,7 +42,7 @@ from invite_sweeper.report.tables import (
 )
 from invite_sweeper.report.verification import story_of_verification
 from invite_sweeper.report.wording import describe_instant, display_text
-from invite_sweeper.text import ATLAS_ID, escape_unprintable, pluralize, split_command
+from invite_sweeper.text import escape_unprintable, pluralize, split_command
 
 DOUBT: Final = "The log is damaged: what follows comes from it and may be wrong."
 _TITLES: Final = {"restore": "Invitation restore", "dry-run": "Invitation sweep, dry run"}

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, NamedTuple
 
+from invite_sweeper.names import is_atlas_id
 from invite_sweeper.simulator import handlers
 from invite_sweeper.simulator.auth import REVOKE_PATH, TOKEN_PATH, Access
 from invite_sweeper.simulator.responses import (
@@ -33,7 +34,6 @@ from invite_sweeper.simulator.throttling import (
     USERS,
     Family,
 )
-from invite_sweeper.text import is_atlas_id
 
 
 class ServedEndpoint(NamedTuple):

@@ -24,8 +24,8 @@ from invite_sweeper.models import (
     Source,
     SourceRetired,
 )
+from invite_sweeper.names import casefold_lookalike
 from invite_sweeper.sweep.selection import Decision
-from invite_sweeper.text import casefold_lookalike
 
 _DELETE_THROUGH: Final = (Source.ORG_USERS, Source.ORG_INVITES)
 """The list whose DELETE ends the organization's invitation: the first that shows the person."""

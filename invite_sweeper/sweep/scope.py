@@ -17,8 +17,8 @@ from typing_extensions import override
 
 from invite_sweeper.errors import UsageError
 from invite_sweeper.models import Invitation, ListRef, ListUnreadable, Project, Source
+from invite_sweeper.names import IdsAndGlobs, casefold_visible
 from invite_sweeper.policy import Keep, Policy
-from invite_sweeper.text import IdsAndGlobs, casefold_visible
 
 
 class ProjectFilter:

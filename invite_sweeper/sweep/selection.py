@@ -28,15 +28,15 @@ from invite_sweeper.models import (
     MembershipStatus,
     parse_timestamp,
 )
-from invite_sweeper.policy import Keep, Policy, Rule
-from invite_sweeper.text import (
+from invite_sweeper.names import (
     Globs,
     IdsAndGlobs,
     casefold_lookalike,
     casefold_visible,
-    escape_unprintable,
     is_atlas_id,
 )
+from invite_sweeper.policy import Keep, Policy, Rule
+from invite_sweeper.text import escape_unprintable
 
 MatchResult: TypeAlias = bool | str
 """Whether a condition matches; a string is the reason why that is unknown.

@@ -16,8 +16,8 @@ from invite_sweeper.audit.person import (
 )
 from invite_sweeper.audit.reader import FileChain
 from invite_sweeper.models import Entry, Source
+from invite_sweeper.names import Globs
 from invite_sweeper.outcomes import Outcome
-from invite_sweeper.text import Globs
 
 
 def history_of(directory, **criteria):
