@@ -341,6 +341,9 @@ class ListResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         by_project: The entries of each project that has some; empty for a list of the organization.
         expiring: How many entries of each list reach their `expires_at` on each day in UTC, the
             past ones included; by the id of the project, or of the organization for its own list.
+        may_be_gone: How many entries of each list a run of the last day ended, or may have ended:
+            lists lag behind deletions. By id and day as `expiring`; those without a readable
+            `expires_at` under "never".
         unread: The ids of the projects whose list was not read; of the organization for its own.
     """
 
@@ -350,6 +353,7 @@ class ListResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     entries: int
     by_project: Mapping[str, int] = {}
     expiring: Mapping[str, Mapping[str, int]] = {}
+    may_be_gone: Mapping[str, Mapping[str, int]] = {}
     unread: tuple[str, ...] = ()
 
 
@@ -357,6 +361,7 @@ def expired_by(expiring: Mapping[str, int], today: date) -> int:
     """Return how many entries of a list have reached their `expires_at`, this day included.
 
     The day on which one passes is known, and not the hour: an entry that ends later today counts.
+    "never" is after each day.
     """
     last = today.isoformat()
     return sum(count for day, count in expiring.items() if day <= last)

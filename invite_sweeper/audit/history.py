@@ -27,7 +27,7 @@ from invite_sweeper.audit.events import (
     RunStarted,
     announcement_key,
 )
-from invite_sweeper.audit.last_readings import CompleteRun, LastReadings
+from invite_sweeper.audit.last_readings import CompleteRun, EndedEntry, LastReadings
 from invite_sweeper.audit.reader import ChainLine, FileChain, LogReader, RunFile
 from invite_sweeper.audit.record import RunRecord
 from invite_sweeper.endings import COMPLETE_EXIT_CODES, ExitCode, Status, status_of
@@ -42,6 +42,9 @@ from invite_sweeper.outcomes import Outcome
 
 WINDOW: Final = timedelta(days=100)
 """How far back a run judges: within it, `max_bounces` counts, and no wait of `notice` is longer."""
+_LAG: Final = timedelta(days=1)
+"""How long a list may show what a run ended. Atlas's lists lag behind by seconds; what one still
+shows after a day is there."""
 _PLANNING_CODES: Final = COMPLETE_EXIT_CODES | {ExitCode.REFUSED}
 """Exit codes of runs with a whole plan; a run that a guard refused may have one."""
 _UNKNOWN_INSTANT: Final = datetime(9000, 1, 1, tzinfo=UTC)
@@ -132,6 +135,7 @@ class _Run:
         position: In the log of entries there, before those that the run ended.
         began_at: Its `now`.
         is_recent: What it sent counts for the limits of the run that asks.
+        ended_at: Its `now`, where lists may still show what it ended; else None.
         is_old: It began more than 100 days ago, so that its deletions count for no `max_bounces`.
         opened: Its intents without an outcome so far, by their bytes about the invitation. They
             are decoded only if they stay open: nearly all have an outcome with the same bytes.
@@ -145,6 +149,7 @@ class _Run:
         self.position = 0
         self.began_at = _UNKNOWN_INSTANT
         self.is_recent = True
+        self.ended_at: datetime | None = None
         self.is_old = False
         self.opened: dict[bytes, ChainLine] = {}
         self.resolved: set[InvitationKey] = set()
@@ -170,7 +175,7 @@ class History:
         self.last: RunRecord | None = None
         self.last_success: datetime | None = None
         self.read_s = 0.0
-        self._sent_since = datetime.min.replace(tzinfo=UTC)
+        self._sent_since = self._lag_since = datetime.min.replace(tzinfo=UTC)
         self._bounced_since: datetime | None = None
         self._applied: dict[str, RunFile] = {}
         self._open: dict[tuple[str, InvitationKey], OpenIntent] = {}
@@ -213,6 +218,7 @@ class History:
     ) -> None:
         """Add the runs by which one judges that began now; as `read` and `add`."""
         self._sent_since = now - period
+        self._lag_since = now - _LAG
         self._bounced_since = now - WINDOW
         started_s = time.perf_counter()
         try:
@@ -305,6 +311,17 @@ class History:
             return None
         return self._readings[base_url].last_complete(scope_sha256, today)
 
+    def may_be_gone(self, base_url: str, now: datetime) -> Mapping[InvitationKey, EndedEntry]:
+        """Return the entries that runs of the last day ended, or may have ended.
+
+        A list that shows one of them with the same date lags, or the answer was wrong.
+        """
+        if base_url not in self._readings:
+            return {}
+        since = now - _LAG
+        entries = self._readings[base_url].may_be_gone
+        return {key: ended for key, ended in entries.items() if ended.instant >= since}
+
     def sunsets(self, base_url: str) -> dict[Source, date]:
         """Return the end of each source as the last runs against a base URL recorded it."""
         return self._sunsets.get(base_url, {})
@@ -374,6 +391,7 @@ class History:
         run.position = len(run.readings.ended)
         run.began_at = parse_timestamp(start.now) or _UNKNOWN_INSTANT
         run.is_recent = run.began_at > self._sent_since
+        run.ended_at = run.began_at if run.began_at >= self._lag_since else None
         run.is_old = self._bounced_since is not None and run.began_at < self._bounced_since
 
     def _add_open(self, run: _Run, intent: Intent) -> None:
@@ -382,7 +400,7 @@ class History:
         if intent.key not in run.resolved:
             self._open[record.run_id, intent.key] = OpenIntent(record, intent)
         if record.mode != "restore":
-            run.readings.ended.add(intent, Fate.ENDED)
+            run.readings.add_ended(intent, Fate.ENDED, run.ended_at)
             if run.is_recent:
                 self._add_sent(run, intent)
 
@@ -411,12 +429,12 @@ class History:
         elif run.is_recent and had_intent and event.attempts > 0 and outcome not in _NOTHING_SENT:
             self._add_sent(run, event)
         if outcome == Outcome.DELETED:
-            run.readings.ended.add(event, Fate.DELETED)
+            run.readings.add_ended(event, Fate.DELETED, run.ended_at)
             self._count_bounces(run, event, 1)
             if run.announcements:
                 run.announcements.pop(announcement_key(event), None)
         elif had_intent or outcome not in _NOT_ENDED:
-            run.readings.ended.add(event, Fate.ENDED)
+            run.readings.add_ended(event, Fate.ENDED, run.ended_at)
 
     def _count_bounces(self, run: _Run, event: OutcomeLine, times: int) -> None:
         """Count a deletion, once or, where a later outcome counts in its place, -1 times."""

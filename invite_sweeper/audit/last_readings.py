@@ -3,17 +3,20 @@
 A list that suddenly has far fewer entries than the program left in it was probably not read to its
 end, or the credentials see less than they did, and then nothing may be deleted by it. So what is
 kept are the numbers of runs that read everything, less what runs ended since and what expired.
+
+Lists lag behind deletions: an entry that a run of the last day ended, or may have ended, may be
+listed still. A run records how many there are of them (`may_be_gone`), and they are not counted.
 """
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, datetime
 from typing import NamedTuple, TypeAlias
 
-from invite_sweeper.audit.compact import EntryLog
+from invite_sweeper.audit.compact import EntryLog, Fate
 from invite_sweeper.audit.events import RunFinished, expired_by
 from invite_sweeper.audit.record import RunRecord
 from invite_sweeper.endings import COMPLETE_EXIT_CODES
-from invite_sweeper.models import ListKey
+from invite_sweeper.models import Invitation, InvitationKey, ListKey
 
 
 class CompleteRun(NamedTuple):
@@ -37,11 +40,26 @@ class _ListRead(NamedTuple):
     Attributes:
         position: In the log of entries, then.
         expiring: How many entries reach their `expires_at` on each day.
+        may_be_gone: How many of them an earlier run may have ended, by the same day.
     """
 
     entries: int
     position: int
     expiring: Mapping[str, int]
+    may_be_gone: Mapping[str, int]
+
+    def left(self, ended: int, today: date) -> int:
+        """Return how many entries it should still have.
+
+        Those that may be gone can be among those that ended since, where a run tried again. Only
+        the larger number is taken off, so that the guard never compares with too few.
+
+        Args:
+            ended: How many ended since, without those that have expired by today.
+        """
+        expired = expired_by(self.expiring, today)
+        may_be_gone = sum(self.may_be_gone.values()) - expired_by(self.may_be_gone, today)
+        return self.entries - expired - max(ended, may_be_gone)
 
 
 _Lists: TypeAlias = dict[ListKey, _ListRead]
@@ -60,18 +78,46 @@ class _LastReading(NamedTuple):
     lists: _Lists
 
 
+class EndedEntry(NamedTuple):
+    """An entry that a run ended, or may have ended.
+
+    Attributes:
+        instant: The `now` of that run.
+        created_at: As the run recorded it: a user who is invited anew keeps the id.
+    """
+
+    instant: datetime
+    created_at: str | None
+
+
 class LastReadings:
     """What runs against one base URL read there.
 
     Attributes:
         ended: The entries that runs ended, or may have ended. An intent counts whatever its
             outcome: lists lag behind deletions, and answers get lost.
+        may_be_gone: Those of the last day, which a list may still show.
     """
 
     def __init__(self) -> None:
         self.ended = EntryLog()
+        self.may_be_gone: dict[InvitationKey, EndedEntry] = {}
         # By scope, where None is any scope, and by organization.
         self._readings: dict[str | None, dict[str, _LastReading]] = {}
+
+    def add_ended(self, request: Invitation, fate: Fate, since: datetime | None) -> None:
+        """Add the entries that a request ended, or may have ended.
+
+        Args:
+            since: The `now` of its run; None where that is over a day ago, so that no list shows
+                them any more.
+        """
+        self.ended.add(request, fate)
+        if since is None:
+            return
+        self.may_be_gone[request.key] = EndedEntry(since, request.created_at)
+        for entry in request.entries:
+            self.may_be_gone[entry.key(request.org_id)] = EndedEntry(since, entry.created_at)
 
     def add(self, run: RunRecord, end: RunFinished, position: int) -> None:
         """Add what a run read of each organization, if it is complete there.
@@ -125,7 +171,7 @@ class LastReadings:
         ended = self.ended.ended_since(positions, today)
         left: dict[ListKey, int] = {}
         for key, read in lists.items():
-            count = read.entries - expired_by(read.expiring, today) - ended[key]
+            count = read.left(ended[key], today)
             if count > 0:
                 left[key] = count
         return CompleteRun(
@@ -167,5 +213,6 @@ def _read_lists(before: _Lists, end: RunFinished, org_id: str, position: int) ->
         for place, count in counts.items():
             if place not in unread:
                 expiring = read.expiring.get(place, {})
-                lists[source, org_id, place] = _ListRead(count, position, expiring)
+                may_be_gone = read.may_be_gone.get(place, {})
+                lists[source, org_id, place] = _ListRead(count, position, expiring, may_be_gone)
     return lists

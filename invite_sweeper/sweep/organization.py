@@ -61,6 +61,7 @@ class Reading:
         stale: The invitations that the policy would delete; none after an error.
         entries: Entries of each list that was read to its end.
         expiring: How many of them reach their `expires_at` on each day, as in `ListResult`.
+        may_be_gone: How many of them a run of the last day may have ended, as in `ListResult`.
         unread: The lists that could not be read, with the names of their projects.
         retired: The lists that Atlas no longer serves.
         members: Its active members, where a rule or keep entry judges by them and they are known.
@@ -84,6 +85,7 @@ class Reading:
     stale: tuple[Planned, ...] = ()
     entries: Mapping[ListRef, int] = field(default_factory=dict)
     expiring: Mapping[ListRef, Mapping[str, int]] = field(default_factory=dict)
+    may_be_gone: Mapping[ListRef, Mapping[str, int]] = field(default_factory=dict)
     unread: tuple[ListUnreadable, ...] = ()
     retired: Mapping[Source, SourceRetired] = field(default_factory=dict)
     seats: Seats | None = None
@@ -135,6 +137,11 @@ class Reading:
             expiring = {
                 ref.project.id: days for ref, days in self.expiring.items() if ref.source is source
             }
+            may_be_gone = {
+                ref.project.id: days
+                for ref, days in self.may_be_gone.items()
+                if ref.source is source
+            }
             yield ListResult(
                 org_id=self.id,
                 source=source,
@@ -142,6 +149,7 @@ class Reading:
                 entries=total,
                 by_project=by_project,
                 expiring=expiring,
+                may_be_gone=may_be_gone,
                 unread=unread,
             )
 

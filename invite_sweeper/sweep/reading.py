@@ -14,10 +14,12 @@ from msgspec import structs
 
 from invite_sweeper.atlas.responses import is_permission_error
 from invite_sweeper.audit import events
+from invite_sweeper.audit.last_readings import EndedEntry
 from invite_sweeper.counts import Counts
 from invite_sweeper.errors import RunError
 from invite_sweeper.models import (
     Invitation,
+    InvitationKey,
     Invitations,
     ListRef,
     ListUnreadable,
@@ -96,6 +98,7 @@ class ReadingBuilder:
         self._stale: list[events.Planned] = []
         self._entries: dict[ListRef, int] = {}
         self._expiring: dict[ListRef, Mapping[str, int]] = {}
+        self._may_be_gone: dict[ListRef, dict[str, int]] = {}
         self._same_days: dict[tuple[tuple[str, int], ...], Mapping[str, int]] = {}
         self._unread: list[ListUnreadable] = []
         self._retired: dict[Source, SourceRetired] = {}
@@ -117,6 +120,7 @@ class ReadingBuilder:
             stale=() if self.error is not None else tuple(self._stale),
             entries=self._entries,
             expiring=self._expiring,
+            may_be_gone=self._may_be_gone,
             unread=tuple(self._unread),
             retired=self._retired,
             members=self.members,
@@ -241,6 +245,8 @@ class ReadingBuilder:
         decisions = [keep_unrecordable(self._selector.decide(entry)) for entry in entries]
         self._keep_ends.add(entries)
         self._entries[ref] = len(decisions)
+        if self._ended_lately:
+            self._count_ended_lately(ref, entries)
         expiring: dict[str, int] = {}
         for entry in entries:
             expires_at = parse_timestamp(entry.expires_at)
@@ -260,6 +266,23 @@ class ReadingBuilder:
                 self._add_invitation(decision)
         else:
             self._people += decisions
+
+    @cached_property
+    def _ended_lately(self) -> Mapping[InvitationKey, EndedEntry]:
+        return self._command.history.may_be_gone(self._command.base_url, self._command.now)
+
+    def _count_ended_lately(self, ref: ListRef, entries: Invitations) -> None:
+        """Count the entries that a run of the last day may have ended, by the day of their end."""
+        days: dict[str, int] = {}
+        for entry in entries:
+            ended = self._ended_lately.get(entry.key)
+            if ended is None or not entry.is_dated(parse_timestamp(ended.created_at)):
+                continue
+            expires_at = parse_timestamp(entry.expires_at)
+            day = "never" if expires_at is None else expires_at.date().isoformat()
+            days[day] = days.get(day, 0) + 1
+        if days:
+            self._may_be_gone[ref] = days
 
     def _add_invitation(self, by_policy: Decision) -> None:
         """Take the steps after the policy's decision, and count and record what comes of it."""

@@ -380,6 +380,29 @@ class TestLastComplete:
         )
         assert list(found.entries.values()) == [left]
 
+    @pytest.mark.parametrize("source", Source)
+    @pytest.mark.parametrize(
+        ("days", "left"), [(-1, 6), (0, 4), (1, 4)]
+    )  # before the day on which two of the four that may be gone expire, on it and later
+    def test_entries_that_may_be_gone_are_no_drop_and_count_once_when_they_expire(
+        self, run, source, days, left
+    ):
+        place = ORG if source.is_organization_level else PROJECT
+        may_be_gone = {place: {"2026-11-28": 2, "never": 2}}
+        expiring = {place: {"2026-11-28": 4}}
+        by_project = {} if source.is_organization_level else {PROJECT: 10}
+        today = date(2026, 11, 28) + timedelta(days=days)
+        more = {"by_project": by_project, "expiring": expiring, "may_be_gone": may_be_gone}
+        found = run(read(source, 10, **more), today=today)
+        assert list(found.entries.values()) == [left]
+
+    @pytest.mark.parametrize(("again", "left"), [(0, 6), (1, 6), (4, 6), (5, 5)])
+    def test_entries_that_may_be_gone_and_are_ended_again_count_once(self, run, again, left):
+        lines = [e for n in range(again) for e in deletion(n, source=Source.USERS)]
+        shown = {"by_project": {PROJECT: 10}, "may_be_gone": {PROJECT: {"never": 4}}}
+        listed = read(Source.USERS, 10, **shown)
+        assert run(*lines, listed).entries == {IN_PROJECT: left}
+
     def test_what_was_ended_before_a_list_was_read_is_not_taken_off_again(self, run):
         elsewhere = {"source": Source.USERS, "project_id": OTHER_PROJECT}
         for number, entries in enumerate((20, 2)):
@@ -423,6 +446,33 @@ class TestLastComplete:
         assert run(own_list(9), **other).other_scope == {ORG, OTHER_ORG}
         run(own_list(5), start=DRY)
         assert run(own_list(9), **other) == ({ORG: 3, OTHER_ORG: 9}, {OWN: 5}, {OTHER_ORG})
+
+
+class TestEntriesThatMayBeGone:
+    def test_they_are_all_that_a_run_of_the_last_day_may_have_ended_with_their_dates(self, write):
+        row = Entry(Source.USERS, OTHER_PROJECT, object_id(41), created_at="2026-11-01T00:00:00Z")
+        write(*deletion(1, entries=(row,), **IN_ORGANIZATION), *deletion(2, "failed"))
+        write(*deletion(3)[:2], killed=True)
+        keys = [*planned(1, entries=(row,), **IN_ORGANIZATION).keys, *planned(2).keys]
+        unsent = outcome(planned(4), "skipped", attempts=0)
+        found = write(unsent, *deletion(5, "restored"), start=RESTORE)
+        may_be_gone = found.may_be_gone(HOST, NOW)
+        assert [*may_be_gone] == [*keys, planned(3).key]
+        assert {ended.created_at for ended in may_be_gone.values()} == {
+            planned(1).created_at,
+            "2026-11-01T00:00:00Z",
+        }
+        assert found.may_be_gone(ELSEWHERE["base_url"], NOW) == {}
+
+    @pytest.mark.parametrize("wanted", [None, "now"])
+    def test_after_exactly_a_day_they_may_be_listed_still_and_after_more_not(
+        self, directory, write, wanted
+    ):
+        write(*deletion(1))
+        day_later = NOW + timedelta(days=1)
+        for now, count in ((day_later, 1), (day_later + timedelta.resolution, 0)):
+            found = History.read(directory, now=now if wanted else None)
+            assert len(found.may_be_gone(HOST, now)) == count
 
 
 def test_the_names_of_organizations_are_the_last_known(write):

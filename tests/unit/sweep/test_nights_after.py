@@ -5,9 +5,11 @@ from datetime import timedelta
 import pytest
 from builders import ORG, object_id, project
 from fakes import FakeAtlas
+from msgspec import structs
 from sweep.night import entries_of, later, message, night_over
 from virtual_time import run_skipping_idle_time
 
+from invite_sweeper.audit.events import RunFinished
 from invite_sweeper.endings import Reason
 from invite_sweeper.models import Source, parse_timestamp
 from invite_sweeper.outcomes import Outcome, Sending
@@ -110,3 +112,98 @@ def test_five_nights_after_deletions_that_a_list_or_an_answer_hid_none_is_refuse
     is_deleted = answer[0] is Outcome.DELETED and not lags
     assert (first.deleted, first.verified, first.not_verified) == (16 * is_deleted,) * 2 + (0,)
     assert [(each.exit_code, each.stale, message(each)) for each in others] == [(0, 0, None)] * 5
+
+
+async def _delete_then_read_while_lists_lag(night, atlas, hours=(0, 1)):
+    """Run a sweep whose lists show what it deleted, and another one that reads them so."""
+    first, second = [await night.run(at=later(hour)) for hour in hours]
+    atlas.lags = False
+    return first, second
+
+
+@pytest.mark.parametrize("source", Source)
+@pytest.mark.parametrize("answer", [(Outcome.DELETED, 204), (Outcome.UNKNOWN, None)])
+@pytest.mark.parametrize("hour", [1, 23])
+def test_nights_after_a_second_run_that_reads_lists_that_lag_and_deletes_nothing_are_not_refused(
+    directory, source, answer, hour
+):
+    """The limits are used up: the second run leaves what it still reads for another night."""
+    atlas = SlowAtlas(source, entries_of(source, [20 * DAY] * 16 + [DAY] * 6), answer, lags=True)
+    limits = {"over_limit": "trim", "max_deletions": 16, "period": "24h"}
+    night = night_over(directory, atlas, source, limits=limits)
+
+    async def scenario():
+        first, second = await _delete_then_read_while_lists_lag(night, atlas, (0, hour))
+        return first, second, [await night.run(at=later(24 * number)) for number in (1, 2, 3)]
+
+    (first, second, others), _ = run_skipping_idle_time(scenario)
+    assert (first.stale, second.stale, second.trimmed) == (16, 16, 16)
+    assert second.invitations_seen == 22  # as Atlas showed it
+    assert [(each.exit_code, each.stale, message(each)) for each in others] == [(0, 0, None)] * 3
+
+
+@pytest.mark.parametrize("source", Source)
+def test_nights_after_lists_that_lag_are_not_refused_where_an_announcement_ended(directory, source):
+    """What was deleted is announced anew: the second run does not delete it once more."""
+    ages = [20 * DAY] * 16 + [DAY] * 6
+    atlas = SlowAtlas(source, entries_of(source, ages), (Outcome.DELETED, 204), lags=True)
+    night = night_over(directory, atlas, source, notice={"wait": "1d"})
+
+    async def scenario():
+        await night.run()
+        first, second = await _delete_then_read_while_lists_lag(night, atlas, (24, 25))
+        return first, second, [await night.run(at=later(24 * number)) for number in (2, 3, 4)]
+
+    (first, second, others), _ = run_skipping_idle_time(scenario)
+    assert (first.stale, second.stale) == (16, 0)
+    assert [(each.exit_code, message(each)) for each in others] == [(0, None)] * 3
+
+
+@pytest.mark.parametrize("source", Source)
+@pytest.mark.parametrize("again", [False, True], ids=["left", "deleted again"])
+@pytest.mark.parametrize("age", [20 * DAY, 28.9 * DAY], ids=["valid", "expires"])
+def test_list_that_lost_a_page_is_refused_also_after_a_run_that_read_lists_that_lag(
+    directory, source, again, age
+):
+    """What the lists still showed is taken off once, also if it is deleted again or expires."""
+    atlas = SlowAtlas(
+        source, entries_of(source, [age] * 8 + [DAY] * 22), (Outcome.DELETED, 204), lags=True
+    )
+    limits = {"over_limit": "trim", "max_deletions": 8, "period": "0s" if again else "20h"}
+    night = night_over(directory, atlas, source, limits=limits)
+
+    async def scenario():
+        _, second = await _delete_then_read_while_lists_lag(night, atlas)
+        atlas.lists = {key: found[:23] for key, found in atlas.lists.items()}  # 15 of the 22
+        return second, await night.run(at=later(36))
+
+    (second, third), _ = run_skipping_idle_time(scenario)
+    assert second.trimmed == (0 if again else 8)
+    assert (third.exit_code, third.reasons) == (3, (Reason.MAX_POPULATION_DROP,))
+
+
+@pytest.mark.parametrize("source", Source)
+@pytest.mark.parametrize(("hours", "is_counted"), [(24, False), (25, True)])
+@pytest.mark.parametrize("anew", [False, True], ids=["same", "invited anew"])
+def test_entry_counts_if_it_was_ended_over_a_day_ago_or_was_invited_anew_since(
+    directory, source, hours, is_counted, anew
+):
+    """Lists lag by seconds: what one shows after a day was not ended, whatever the answer said."""
+    entries = entries_of(source, [20 * DAY] * 16 + [DAY] * 6)
+    atlas = SlowAtlas(source, entries, (Outcome.DELETED, 204), lags=True)
+    keep = {"keep": [{"name": "all", "usernames": ["*"]}]}
+    night = night_over(directory, atlas, source)
+
+    async def scenario():
+        await night.run()
+        if anew:
+            created = {"created_at": "2026-11-25T01:00:00Z"}
+            shown = tuple(structs.replace(entry, **created) for entry in entries)
+            atlas.lists = dict.fromkeys(atlas.lists, shown)
+        night.policy = night_over(directory, atlas, source, **keep).policy
+        return await night.run(at=later(hours))
+
+    run_skipping_idle_time(scenario)
+    (read,) = night.events(RunFinished)[0].lists
+    may_be_gone = sum(sum(days.values()) for days in read.may_be_gone.values())
+    assert (read.entries, may_be_gone) == (22, 0 if anew or is_counted else 16)
