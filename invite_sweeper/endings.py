@@ -311,7 +311,8 @@ class Reason(FactEnum):
     NOT_INVITED = _partial(
         "not_invited",
         "people not invited",
-        advice="Run the same restore again: it leaves out people who are there already.",
+        advice="Run the same restore again: it leaves out people who are there already. Invite "
+        "those who fail again in Atlas itself.",
         retryable=True,
     )
     """A restore whose invitations failed, were not sent, or have an unknown result."""

@@ -229,6 +229,7 @@ class OutcomeLine(Invitation, frozen=True, kw_only=True):
         sent = sending or Sending()
         if recovers is not None:
             reason = _WHY_RECOVERED.get(outcome)
+        reason = reason or _why(outcome, sent)
         return planned.as_event(
             cls,
             rule=planned.rule,
@@ -241,7 +242,7 @@ class OutcomeLine(Invitation, frozen=True, kw_only=True):
             seen_after=sent.seen_after,
             recovers=recovers,
             replaces=replaces,
-            reason=reason or _why(outcome, sent),
+            reason=reason and reason.removesuffix("."),  # a phrase that others go on after
         )
 
 

@@ -295,3 +295,13 @@ def test_a_killed_restore_is_settled_by_the_next_one_and_told_alike_everywhere(c
         ("audit", "show", "2", "--audit-dir", "audit"),
     ):
         assert "recovered by run 3" in cli.run(*words).out
+
+
+def test_restore_from_a_retired_list_fails_with_one_phrase_and_the_advice_that_is_left(cli):
+    swept(cli, users=1)
+    cli.sim.retired.add("invites")
+    done = cli.run("restore", *POLICY, "--yes")
+    assert done.code == 4
+    assert "Invite those who fail again in Atlas itself." in " ".join(done.out.split())
+    history = cli.run("audit", "show", "--username", "person-0*", "--audit-dir", "audit").out
+    assert "failed: Atlas no longer serves the list invites (410) · person-0" in history
