@@ -122,7 +122,7 @@ def read_page(
 ) -> Page:
     """Return the report of a period.
 
-    Memory holds one run at a time, and beyond it the counts of each run and 500 rows of each table.
+    Memory holds three runs at most, and beyond them counts of each run and 500 rows of each table.
 
     Args:
         files: The files of the runs, oldest first; at least one.
@@ -145,17 +145,13 @@ def read_page(
             f"{advisor.list_runs()}",
         )
     log = story_of_verification(found, folder)
-    story = story_of(newest, advisor)
+    story = story_of(newest.record, advisor)
     is_damaged = found.verdict is Verdict.DAMAGED
     nights = tuple(nights_of(runs.runs, period, runs.first)) if len(runs.runs) > 1 else ()
-    attention = tuple(_attention(runs, newest, story, log, found, advisor))
+    attention = tuple(_attention(runs, newest.record, story, log, found, advisor))
     verdict = _verdict(story, nights, attention, runs)
     if is_damaged:
         verdict = log.headline._replace(label=Status.DAMAGED.label)
-    newest_run = RecordedRun(newest)
-    scan = None
-    if runs.scan is not None:
-        scan = newest_run if runs.scan is newest else RecordedRun(runs.scan)
     return Page(
         title=_title(runs, nights),
         verdict=verdict,
@@ -167,9 +163,9 @@ def read_page(
         nights=nights,
         period=tuple(describe_endings(nights)) if nights else (),
         nights_picture=_nights_picture(nights, advisor),
-        ages_picture=_ages_picture(scan, runs, advisor),
-        tables=tuple(_tables(newest_run, scan, runs, advisor)),
-        about=tuple(_about(newest)),
+        ages_picture=_ages_picture(runs, advisor),
+        tables=tuple(_tables(newest, runs, advisor)),
+        about=tuple(_about(newest.record)),
     )
 
 
@@ -230,8 +226,9 @@ def _figures(runs: PeriodReader, nights: Sequence[Night]) -> Iterator[StoryLine]
     """Yield what a period comes to."""
     yield StoryLine("Done", describe_counts(nights))
     if runs.scan is not None and runs.scan_pending is not None:
-        at = describe_instant(runs.scan.start.now)
-        yield StoryLine("Pending", f"{runs.scan_pending:,} after {_run_name(runs.scan)} of {at}")
+        scan = runs.scan.record
+        at = describe_instant(scan.start.now)
+        yield StoryLine("Pending", f"{runs.scan_pending:,} after {_run_name(scan)} of {at}")
     if runs.waits.text:
         yield StoryLine("From due to deleted", runs.waits.text)
 
@@ -247,11 +244,11 @@ def _nights_picture(nights: Sequence[Night], advisor: Advisor) -> Picture | None
     return Picture(nights_chart(nights), nights_table(nights, advisor))
 
 
-def _ages_picture(scan: RecordedRun | None, runs: PeriodReader, advisor: Advisor) -> Picture | None:
+def _ages_picture(runs: PeriodReader, advisor: Advisor) -> Picture | None:
     """Return the ages of what is pending, and how many of them are known."""
-    if scan is None or runs.scan_pending is None:
+    if runs.scan is None or runs.scan_pending is None:
         return None
-    ages = read_ages(scan, runs.policies.policy_of(scan.record))
+    ages = read_ages(runs.scan, runs.policies.policy_of(runs.scan.record))
     if ages is None:
         return None
     table = ages_table(ages.groups, advisor.list_runs())
@@ -270,16 +267,15 @@ def _ages_note(ages: Ages, pending: int) -> str:
     return " ".join(parts)
 
 
-def _tables(
-    newest: RecordedRun, scan: RecordedRun | None, runs: PeriodReader, advisor: Advisor
-) -> Iterator[Table]:
+def _tables(newest: RecordedRun, runs: PeriodReader, advisor: Advisor) -> Iterator[Table]:
     if _is_read(runs):
         yield from unread_table(newest, advisor)
-    if scan is not None:
-        # Of an earlier run than the one that the page is about.
-        as_of = "" if scan is newest else f", as of {_run_name(scan.record)}"
+    if runs.scan is not None:
+        as_of = ""
+        if runs.scan is not newest:  # such as before a restore
+            as_of = f", as of {_run_name(runs.scan.record)}"
         several = len(runs.organizations) > 1
-        yield from pending_tables(scan, advisor, as_of=as_of, with_organization=several)
+        yield from pending_tables(runs.scan, advisor, as_of=as_of, with_organization=several)
     yield from period_tables(runs, advisor)
 
 
@@ -289,7 +285,8 @@ def _last_sweep(runs: PeriodReader, advisor: Advisor) -> Iterator[Attention]:
     A damaged file and a killed sweep are left to the verification.
     """
     last = runs.last_sweep
-    if last is None or last is runs.newest or last.end is None:
+    is_newest = runs.newest is not None and last is runs.newest.record
+    if last is None or is_newest or last.end is None:
         return
     if status_of(last.exit_code) is Status.DONE:
         return

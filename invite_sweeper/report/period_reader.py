@@ -5,7 +5,8 @@
 2. What is pending is what the newest sweep or dry run left that read its lists.
 3. An announcement before the period counts for how long an invitation waited, and for nothing else.
 
-Memory holds one run at a time, and beyond it the counts of each run and the newest rows.
+Memory holds the run that is read, the newest one and that of what is pending, and beyond them the
+counts of each run and the newest rows.
 """
 
 from collections.abc import Iterable
@@ -27,7 +28,7 @@ from invite_sweeper.report.nights import NightRun, night_run
 from invite_sweeper.report.period import Period, began_at
 from invite_sweeper.report.period_rows import KeptRows, NewestRows, NightRow
 from invite_sweeper.report.policies import PoliciesInForce
-from invite_sweeper.report.readback import RunRows, kept_by_entry, read_rows
+from invite_sweeper.report.readback import RecordedRun, RunRows, kept_by_entry, read_rows
 from invite_sweeper.report.rows import NO_OUTCOME
 from invite_sweeper.report.waits import DueDates, Waits, dates_of
 from invite_sweeper.sweep.dates import StaleDates
@@ -74,9 +75,9 @@ class PeriodReader:
 
     def __init__(self, period: Period, folder: Path, found: Verification) -> None:
         self.runs: list[NightRun] = []
-        self.newest: RunRecord | None = None
+        self.newest: RecordedRun | None = None
         self.last_sweep: RunRecord | None = None
-        self.scan: RunRecord | None = None
+        self.scan: RecordedRun | None = None
         self.scan_pending: int | None = None
         self.first: date | None = None
         self.organizations: set[str] = set()
@@ -125,10 +126,11 @@ class PeriodReader:
         with suppress(RunError):
             fill_run(record, FileChain(file), IntentLedger())
             is_whole = True
-        run_rows = read_rows(record)
+        recorded = RecordedRun(record)
+        run_rows = recorded.rows
         status = self._status(record) if is_whole else Status.DAMAGED
         run = night_run(record, began, status, len(run_rows.announced))
-        self._add_run(record, run)
+        self._add_run(recorded, run)
         self._settle(run_rows.recovering, file.number)
         if record.mode == "sweep":
             self._add_deletions(record, run, run_rows)
@@ -147,14 +149,15 @@ class PeriodReader:
             return Status.RECOVERED
         return status
 
-    def _add_run(self, record: RunRecord, run: NightRun) -> None:
+    def _add_run(self, recorded: RecordedRun, run: NightRun) -> None:
+        record = recorded.record
         self.runs.append(run)
-        self.newest = record
+        self.newest = recorded
         self.organizations.update(record.start.organizations)
         if record.mode == "sweep":
             self.last_sweep = record
         if run.pending is not None:
-            self.scan = record
+            self.scan = recorded
             self.scan_pending = run.pending
         if run.night is not None:
             self.policies.add(record, run.night)
