@@ -1,27 +1,19 @@
-"""The report of an audit directory as one HTML page; `markdown.py` has it for a pull request.
+"""The content of the report of an audit directory; `html_page.py` and `markdown.py` render it.
 
 It is about a period: what was done night by night and to whom, what is pending, the policies. What
 it has of the newest run is its story; the page adds the verification of the files, and an earlier
 sweep that still needs attention.
 """
 
-import base64
-import hashlib
-import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
 from invite_sweeper.audit import RunFile, RunRecord, Verdict, Verification
-from invite_sweeper.endings import Advisor, Status, Style, status_of
+from invite_sweeper.endings import Advisor, Status, status_of
 from invite_sweeper.errors import UsageError
-from invite_sweeper.names import ATLAS_ID
 from invite_sweeper.report.charts import Ages, Chart, nights_chart, read_ages
 from invite_sweeper.report.nights import (
-    COUNTED,
     Night,
     describe_counts,
     describe_endings,
@@ -42,7 +34,7 @@ from invite_sweeper.report.tables import (
 )
 from invite_sweeper.report.verification import story_of_verification
 from invite_sweeper.report.wording import describe_instant, display_text
-from invite_sweeper.text import escape_unprintable, pluralize, split_command
+from invite_sweeper.text import pluralize
 
 DOUBT: Final = "The log is damaged: what follows comes from it and may be wrong."
 _TITLES: Final = {"restore": "Invitation restore", "dry-run": "Invitation sweep, dry run"}
@@ -135,9 +127,9 @@ def read_page(
     """
     folder = files[0].path.parent
     period = find_period(files, since, until)
-    runs = PeriodReader(period, folder, found)
-    runs.read(files)
-    newest = runs.newest
+    reader = PeriodReader(period, folder, found)
+    reader.read(files)
+    newest = reader.newest
     if newest is None:
         raise UsageError(
             f"No run of {folder} began from {period.first} to {period.last}.",
@@ -147,30 +139,30 @@ def read_page(
     log = story_of_verification(found, folder)
     story = story_of(newest.record, advisor)
     is_damaged = found.verdict is Verdict.DAMAGED
-    nights = tuple(nights_of(runs.runs, period, runs.first)) if len(runs.runs) > 1 else ()
-    attention = tuple(_attention(runs, newest.record, story, log, found, advisor))
-    verdict = _verdict(story, nights, attention, runs)
+    nights = tuple(nights_of(reader.runs, period, reader.first)) if len(reader.runs) > 1 else ()
+    attention = tuple(_attention(reader, newest.record, story, log, found, advisor))
+    verdict = _verdict(story, nights, attention, reader)
     if is_damaged:
         verdict = log.headline._replace(label=Status.DAMAGED.label)
     return Page(
-        title=_title(runs, nights),
+        title=_title(reader, nights),
         verdict=verdict,
         log=log,
         is_damaged=is_damaged,
         story=story,
         attention=attention,
-        figures=tuple(_figures(runs, nights)) if nights else (),
+        figures=tuple(_figures(reader, nights)) if nights else (),
         nights=nights,
         period=tuple(describe_endings(nights)) if nights else (),
         nights_picture=_nights_picture(nights, advisor),
-        ages_picture=_ages_picture(runs, advisor),
-        tables=tuple(_tables(newest, runs, advisor)),
+        ages_picture=_ages_picture(reader, advisor),
+        tables=tuple(_tables(newest, reader, advisor)),
         about=tuple(_about(newest.record)),
     )
 
 
 def _attention(
-    runs: PeriodReader,
+    reader: PeriodReader,
     newest: RunRecord,
     story: Story,
     log: Story,
@@ -187,27 +179,27 @@ def _attention(
     is_earlier_run_open = any(run.file != newest.file.name for run in found.unfinished)
     if found.verdict is Verdict.DAMAGED or is_earlier_run_open:
         yield from log.attention
-    if _is_read(runs):
+    if _is_read(reader):
         yield from story.attention
-    yield from _last_sweep(runs, advisor)
+    yield from _last_sweep(reader, advisor)
 
 
-def _is_read(runs: PeriodReader) -> bool:
+def _is_read(reader: PeriodReader) -> bool:
     """Return whether the file of the newest run could be read to its end."""
-    return runs.runs[-1].status is not Status.DAMAGED
+    return reader.runs[-1].status is not Status.DAMAGED
 
 
-def _title(runs: PeriodReader, nights: Sequence[Night]) -> str:
+def _title(reader: PeriodReader, nights: Sequence[Night]) -> str:
     if len(nights) > 1:
         return f"Invitation sweeps from {nights[0].day} to {nights[-1].day}"
-    mode = runs.runs[-1].mode if len(runs.runs) == 1 else ""
+    mode = reader.runs[-1].mode if len(reader.runs) == 1 else ""
     name = _TITLES.get(mode, "Invitation sweep")
-    night = runs.runs[-1].night
+    night = reader.runs[-1].night
     return f"{name}, {night}" if night is not None else name
 
 
 def _verdict(
-    story: Story, nights: Sequence[Night], attention: Sequence[Attention], runs: PeriodReader
+    story: Story, nights: Sequence[Night], attention: Sequence[Attention], reader: PeriodReader
 ) -> StoryLine:
     """Return what a period comes to; of a single run the headline of its story."""
     if not nights:
@@ -218,19 +210,19 @@ def _verdict(
         is_bad = story.headline.style == "bad"
         label = "Needs attention"
         style = "bad" if is_bad else Status.PARTLY_DONE.style
-    number = pluralize(len(runs.runs), "run")
+    number = pluralize(len(reader.runs), "run")
     return StoryLine(label, f"{describe_counts(nights)} by {number}", style)
 
 
-def _figures(runs: PeriodReader, nights: Sequence[Night]) -> Iterator[StoryLine]:
+def _figures(reader: PeriodReader, nights: Sequence[Night]) -> Iterator[StoryLine]:
     """Yield what a period comes to."""
     yield StoryLine("Done", describe_counts(nights))
-    if runs.scan is not None and runs.scan_pending is not None:
-        scan = runs.scan.record
+    if reader.scan is not None and reader.scan_pending is not None:
+        scan = reader.scan.record
         at = describe_instant(scan.start.now)
-        yield StoryLine("Pending", f"{runs.scan_pending:,} after {_run_name(scan)} of {at}")
-    if runs.waits.text:
-        yield StoryLine("From due to deleted", runs.waits.text)
+        yield StoryLine("Pending", f"{reader.scan_pending:,} after {_run_name(scan)} of {at}")
+    if reader.waits.text:
+        yield StoryLine("From due to deleted", reader.waits.text)
 
 
 def _run_name(run: RunRecord) -> str:
@@ -244,15 +236,15 @@ def _nights_picture(nights: Sequence[Night], advisor: Advisor) -> Picture | None
     return Picture(nights_chart(nights), nights_table(nights, advisor))
 
 
-def _ages_picture(runs: PeriodReader, advisor: Advisor) -> Picture | None:
+def _ages_picture(reader: PeriodReader, advisor: Advisor) -> Picture | None:
     """Return the ages of what is pending, and how many of them are known."""
-    if runs.scan is None or runs.scan_pending is None:
+    if reader.scan is None or reader.scan_pending is None:
         return None
-    ages = read_ages(runs.scan, runs.policies.policy_of(runs.scan.record))
+    ages = read_ages(reader.scan, reader.policies.policy_of(reader.scan.record))
     if ages is None:
         return None
     table = ages_table(ages.groups, advisor.list_runs())
-    return Picture(ages.chart, table, _ages_note(ages, runs.scan_pending))
+    return Picture(ages.chart, table, _ages_note(ages, reader.scan_pending))
 
 
 def _ages_note(ages: Ages, pending: int) -> str:
@@ -267,25 +259,25 @@ def _ages_note(ages: Ages, pending: int) -> str:
     return " ".join(parts)
 
 
-def _tables(newest: RecordedRun, runs: PeriodReader, advisor: Advisor) -> Iterator[Table]:
-    if _is_read(runs):
+def _tables(newest: RecordedRun, reader: PeriodReader, advisor: Advisor) -> Iterator[Table]:
+    if _is_read(reader):
         yield from unread_table(newest, advisor)
-    if runs.scan is not None:
+    if reader.scan is not None:
         as_of = ""
-        if runs.scan is not newest:  # such as before a restore
-            as_of = f", as of {_run_name(runs.scan.record)}"
-        several = len(runs.organizations) > 1
-        yield from pending_tables(runs.scan, advisor, as_of=as_of, with_organization=several)
-    yield from period_tables(runs, advisor)
+        if reader.scan is not newest:  # such as before a restore
+            as_of = f", as of {_run_name(reader.scan.record)}"
+        several = len(reader.organizations) > 1
+        yield from pending_tables(reader.scan, advisor, as_of=as_of, with_organization=several)
+    yield from period_tables(reader, advisor)
 
 
-def _last_sweep(runs: PeriodReader, advisor: Advisor) -> Iterator[Attention]:
+def _last_sweep(reader: PeriodReader, advisor: Advisor) -> Iterator[Attention]:
     """Yield the last sweep if it needs attention, and a dry run or a restore is the newest run.
 
     A damaged file and a killed sweep are left to the verification.
     """
-    last = runs.last_sweep
-    is_newest = runs.newest is not None and last is runs.newest.record
+    last = reader.last_sweep
+    is_newest = reader.newest is not None and last is reader.newest.record
     if last is None or is_newest or last.end is None:
         return
     if status_of(last.exit_code) is Status.DONE:
@@ -319,84 +311,3 @@ def _about(record: RunRecord) -> Iterator[StoryLine]:
     for label, text in texts.items():
         if text:
             yield StoryLine(label, display_text(text))
-
-
-# HTML --------------------------------------------------------------------------------------------
-
-
-def render_html(page: Page) -> str:
-    """Return one self-contained page that makes no network requests.
-
-    Its Content-Security-Policy allows only its own style sheet, by hash, and no script.
-    """
-    loader = PackageLoader("invite_sweeper.report")
-    environment = Environment(
-        loader=loader,
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["breakable"] = breakable
-    environment.filters["split_command"] = split_command
-    style, *_ = loader.get_source(environment, "page.css")
-    style_hash = f"sha256-{base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()}"
-    return environment.get_template("page.html.j2").render(
-        page=page,
-        legend=_legend(page),
-        counted=COUNTED,
-        doubt=DOUBT,
-        style=style,
-        style_hash=style_hash,
-    )
-
-
-_LONG_WORD: Final = re.compile(rf"(?<!\S)(?!\(?{ATLAS_ID}\)?(?!\S))\S{{17,}}")
-"""Other than an id of Atlas."""
-_PIECE: Final = re.compile(r"[^@.+/:_-]{0,16}[@.+/:_-]{0,16}")
-"""Up to 16 characters and the signs after them: a line may break behind it."""
-_WHOLE: Final = re.compile(
-    r"""
-    (?<!\S) --[a-z][a-z-]{1,24} (?!\S)  # an option of a command that can be copied
-    | (?<!\S) \d{4}-\d\d-\d\d (?![^\s,;.])  # a date
-    """,
-    re.VERBOSE,
-)
-"""What a browser would break after a hyphen."""
-
-
-def breakable(value: str) -> Markup:
-    """Return a text with the places where a line may break in its long words.
-
-    That is after a sign, and after 16 characters without one: nine columns fit on a laptop's
-    screen, whatever the names are.
-    """
-    marked = _LONG_WORD.sub(_mark_breaks, escape_unprintable(value))
-    html = Markup("<wbr>").join(marked.split(_BREAK))
-    return Markup(_WHOLE.sub(r'<span class="whole">\g<0></span>', str(html)))  # noqa: S704 - escaped
-
-
-_BREAK: Final = "\0"
-"""Stands for a possible break: no text has it once unprintable characters are escaped."""
-
-
-def _mark_breaks(word: re.Match[str]) -> str:
-    return _BREAK.join(filter(None, _PIECE.findall(word[0])))
-
-
-class LegendEntry(NamedTuple):
-    """A mark of the nights with its meaning."""
-
-    mark: str
-    meaning: str
-    style: Style
-
-
-def _legend(page: Page) -> tuple[LegendEntry, ...]:
-    """Return the marks of the nights, once each; a night that was done has none."""
-    entries = {
-        LegendEntry(night.mark, night.meaning, night.status.style)
-        for night in page.nights
-        if night.mark
-    }
-    return tuple(sorted(entries))

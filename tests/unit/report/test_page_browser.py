@@ -17,7 +17,7 @@ from invite_sweeper.audit import AuditDirectory
 from invite_sweeper.audit.events import KeepEntry, Kept, OrganizationResult
 from invite_sweeper.endings import Reason
 from invite_sweeper.models import Source
-from invite_sweeper.report.page import render_html
+from invite_sweeper.report.html_page import render_html
 from invite_sweeper.report.wording import display_text
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs("chromium")]

@@ -19,8 +19,8 @@ from invite_sweeper.audit.events import Announced, Kept
 from invite_sweeper.cli.report import report
 from invite_sweeper.endings import Advisor
 from invite_sweeper.errors import UsageError
+from invite_sweeper.report.html_page import render_html
 from invite_sweeper.report.markdown import render_markdown
-from invite_sweeper.report.page import render_html
 from invite_sweeper.report.waits import Waits
 
 page_of = partial(reading.page_of, advisor=Advisor(audit_dir="audit"))

@@ -1,0 +1,93 @@
+"""A report as one HTML page."""
+
+import base64
+import hashlib
+import re
+from typing import Final, NamedTuple
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from invite_sweeper.endings import Style
+from invite_sweeper.names import ATLAS_ID
+from invite_sweeper.report.nights import COUNTED
+from invite_sweeper.report.page import DOUBT, Page
+from invite_sweeper.text import escape_unprintable, split_command
+
+
+def render_html(page: Page) -> str:
+    """Return one self-contained page that makes no network requests.
+
+    Its Content-Security-Policy allows only its own style sheet, by hash, and no script.
+    """
+    loader = PackageLoader("invite_sweeper.report")
+    environment = Environment(
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["breakable"] = breakable
+    environment.filters["split_command"] = split_command
+    style, *_ = loader.get_source(environment, "page.css")
+    style_hash = f"sha256-{base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()}"
+    return environment.get_template("page.html.j2").render(
+        page=page,
+        legend=_legend(page),
+        counted=COUNTED,
+        doubt=DOUBT,
+        style=style,
+        style_hash=style_hash,
+    )
+
+
+_LONG_WORD: Final = re.compile(rf"(?<!\S)(?!\(?{ATLAS_ID}\)?(?!\S))\S{{17,}}")
+"""Other than an id of Atlas."""
+_PIECE: Final = re.compile(r"[^@.+/:_-]{0,16}[@.+/:_-]{0,16}")
+"""Up to 16 characters and the signs after them: a line may break behind it."""
+_WHOLE: Final = re.compile(
+    r"""
+    (?<!\S) --[a-z][a-z-]{1,24} (?!\S)  # an option of a command that can be copied
+    | (?<!\S) \d{4}-\d\d-\d\d (?![^\s,;.])  # a date
+    """,
+    re.VERBOSE,
+)
+"""What a browser would break after a hyphen."""
+
+
+def breakable(value: str) -> Markup:
+    """Return a text with the places where a line may break in its long words.
+
+    That is after a sign, and after 16 characters without one: nine columns fit on a laptop's
+    screen, whatever the names are.
+    """
+    marked = _LONG_WORD.sub(_mark_breaks, escape_unprintable(value))
+    html = Markup("<wbr>").join(marked.split(_BREAK))
+    return Markup(_WHOLE.sub(r'<span class="whole">\g<0></span>', str(html)))  # noqa: S704 - escaped
+
+
+_BREAK: Final = "\0"
+"""Stands for a possible break: no text has it once unprintable characters are escaped."""
+
+
+def _mark_breaks(word: re.Match[str]) -> str:
+    return _BREAK.join(filter(None, _PIECE.findall(word[0])))
+
+
+class LegendEntry(NamedTuple):
+    """A mark of the nights with its meaning."""
+
+    mark: str
+    meaning: str
+    style: Style
+
+
+def _legend(page: Page) -> tuple[LegendEntry, ...]:
+    """Return the marks of the nights, once each; a night that was done has none."""
+    entries = {
+        LegendEntry(night.mark, night.meaning, night.status.style)
+        for night in page.nights
+        if night.mark
+    }
+    return tuple(sorted(entries))
