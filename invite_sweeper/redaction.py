@@ -78,7 +78,7 @@ class _Span(NamedTuple):
     end: int
 
 
-class _View(NamedTuple):
+class _Rendering(NamedTuple):
     """A text as a reader may see it, folded, and the changes that made it of the original."""
 
     text: str
@@ -227,9 +227,9 @@ def _base64_forms(data: bytes, start: int) -> Iterator[str]:
         yield encode(padded)[first:last].decode()
 
 
-def _views(text: str) -> Iterator[_View]:
+def _views(text: str) -> Iterator[_Rendering]:
     """Yield the text without blanks, as it is and decoded up to `_MAX_DECODINGS` times."""
-    yield _View(_fold(_without_blanks(text)), ((_BLANK, ""),))
+    yield _Rendering(_fold(_without_blanks(text)), ((_BLANK, ""),))
     if not any(map(text.__contains__, ("%", "&", "\\", "=", "[U+", "[u+"))):
         return
     for escape, blanks in _READINGS:
@@ -238,7 +238,7 @@ def _views(text: str) -> Iterator[_View]:
         changes: tuple[_Change, ...] = (remove,)
         view = blanks.sub("", text)
         for _ in range(_MAX_DECODINGS + 1):
-            yield _View(_fold(view), changes)
+            yield _Rendering(_fold(view), changes)
             decoded = blanks.sub("", escape.sub(_decode, view))
             if decoded == view:
                 break

@@ -446,14 +446,14 @@ def _itself(row: AtlasRow) -> AtlasRow:
     return row
 
 
-class _Secret(AtlasObject):
+class _SecretDates(AtlasObject):
     expires_at: Annotated[datetime, Meta(tz=True)]
 
 
 class _ServiceAccount(AtlasObject):
     """`OrgServiceAccount` of the OpenAPI document, 2024-08-05."""
 
-    secrets: tuple[_Secret, ...]
+    secrets: tuple[_SecretDates, ...]
 
 
 class _ActivityFeed(AtlasObject):
