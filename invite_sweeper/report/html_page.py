@@ -12,7 +12,7 @@ from invite_sweeper.endings import Style
 from invite_sweeper.names import ATLAS_ID
 from invite_sweeper.report.nights import COUNTED
 from invite_sweeper.report.page import DOUBT, Page
-from invite_sweeper.text import escape_unprintable, split_command
+from invite_sweeper.text import escape_unprintable, pluralize, split_command
 
 
 def render_html(page: Page) -> str:
@@ -29,6 +29,7 @@ def render_html(page: Page) -> str:
         lstrip_blocks=True,
     )
     environment.filters["breakable"] = breakable
+    environment.filters["pluralize"] = pluralize
     environment.filters["split_command"] = split_command
     style, *_ = loader.get_source(environment, "page.css")
     style_hash = f"sha256-{base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()}"

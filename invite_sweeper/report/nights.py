@@ -18,9 +18,12 @@ from invite_sweeper.endings import ExitCode, Status
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.report.period import Period
 from invite_sweeper.sweep.dates import NIGHT
+from invite_sweeper.text import shorten_list
 
 COUNTED: Final = ("deleted", "announced", "restored", "failed")
 """What a night counts, in the order in which it is shown."""
+_MAX_RUNS: Final = 10
+"""Runs that the sentence about a single night names."""
 _DECIDING_MODES: Final = ("sweep", "dry-run", "restore")
 """Of the modes of a night, the first decides how it ended."""
 
@@ -224,7 +227,8 @@ def describe_endings(nights: Sequence[Night]) -> Iterator[str]:
     first = with_runs[0].day
     last = with_runs[-1].day
     if len(nights) == 1:
-        yield f"The night of {first} was {with_runs[0].status}."
+        runs = shorten_list(with_runs[0].runs, _MAX_RUNS)
+        yield f"Its runs were {runs}. The night was {with_runs[0].status}."
         return
     numbers = Counter(night.status for night in with_runs)
     done = numbers.pop(Status.DONE, 0)

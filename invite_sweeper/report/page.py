@@ -192,8 +192,9 @@ def _is_read(reader: PeriodReader) -> bool:
 def _title(reader: PeriodReader, nights: Sequence[Night]) -> str:
     if len(nights) > 1:
         return f"Invitation sweeps from {nights[0].day} to {nights[-1].day}"
-    mode = reader.runs[-1].mode if len(reader.runs) == 1 else ""
-    name = _TITLES.get(mode, "Invitation sweep")
+    name = "Invitation sweeps"
+    if len(reader.runs) == 1:
+        name = _TITLES.get(reader.runs[0].mode, "Invitation sweep")
     night = reader.runs[-1].night
     return f"{name}, {night}" if night is not None else name
 

@@ -107,7 +107,7 @@ def test_several_runs_of_a_single_night_are_told_without_a_picture_of_nights(dir
     write(run(stale=15, **REFUSED), directory)
     page = page_of(directory)
     assert page.nights_title == "The night of 2026-11-25"
-    assert page.period == ("The night of 2026-11-25 was refused.",)
+    assert page.period == ("Its runs were sweep 1, sweep 2. The night was refused.",)
     assert page.nights_picture is None
     assert figure(page, "Done") == "1 deleted"
     assert "The night of 2026-11-25" in Reader(render_html(page)).text
