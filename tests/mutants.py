@@ -819,6 +819,10 @@ MUTANTS = r"""
 = --out replaces the sweep of another directory: audit/reader.py
 -return mode == b"dry-run" or
 +return mode != b"restore" or
+? tests/unit/sweep/test_steps.py
+= a plan is applied that a missing run may have used: sweep/guards.py
+-    if missing is None or missing.run_id == saved.run_id:
++    if missing is None or missing:
 ? tests/commands/test_saved_plans.py
 = a plan is applied that was not read: sweep/guards.py
 -if sha256 is not None and saved.sha256 != sha256.strip().lower():

@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
 
 from invite_sweeper.audit.compact import Fate, HashCounts
@@ -165,7 +166,8 @@ class History:
 
     Attributes:
         run_ids: Of the runs that were read, in their order.
-        last: The last run; None without one.
+        last: The last run whose file is there; None without one.
+        missing: The file of the last run, where `HEAD` names it and it is gone; else None.
         last_success: When the last sweep or dry run that succeeded ended; None without one.
         read_s: Seconds that reading the files took.
     """
@@ -173,6 +175,7 @@ class History:
     def __init__(self) -> None:
         self.run_ids: list[str] = []
         self.last: RunRecord | None = None
+        self.missing: RunFile | None = None
         self.last_success: datetime | None = None
         self.read_s = 0.0
         self._sent_since = self._lag_since = datetime.min.replace(tzinfo=UTC)
@@ -232,6 +235,8 @@ class History:
         Raises:
             DamagedLog: The log is damaged.
         """
+        if reader.head is not None and reader.is_last_file_missing:
+            self.missing = RunFile.of(Path(reader.head.file))
         for chain in reader:
             self._add_run(chain)
 

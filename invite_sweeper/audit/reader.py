@@ -508,11 +508,13 @@ class SavedPlan(NamedTuple):
     """The plan of a finished dry run.
 
     Attributes:
+        run_id: Of the dry run.
         sha256: Of the file before it was compressed, 64 hex digits; what `sha256sum FILE` prints,
             or `gzip -dc FILE | sha256sum`.
     """
 
     path: Path
+    run_id: str
     start: RunStarted
     planned: tuple[Planned, ...]
     sha256: str
@@ -547,7 +549,7 @@ def read_plan(path: Path, *, policy: str = "") -> SavedPlan:
             if not end.plan_made or end.exit_code not in COMPLETE_EXIT_CODES:
                 raise refused(f"The dry run of {path} ended with exit code {end.exit_code}.")
             planned = tuple(event for event in between if isinstance(event, Planned))
-            return SavedPlan(path, start, planned, chain.sha256)
+            return SavedPlan(path, chain.run_id, start, planned, chain.sha256)
         case [RunStarted(mode="dry-run"), *_]:
             raise refused(f"The plan {path} was cut off, or its dry run did not finish.")
         case _:

@@ -17,7 +17,7 @@ from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import parse_timestamp, rfc3339
 from invite_sweeper.report.story_lines import StoryLine
 from invite_sweeper.report.wording import describe_instant, display_text
-from invite_sweeper.sweep.guards import why_expired, why_used
+from invite_sweeper.sweep.guards import why_expired, why_possibly_used, why_used
 
 
 class PlanToApply(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,7 +59,7 @@ def read_plan_to_apply(
     if not refusal:
         history = read_history()
         if history is not None:
-            refusal = why_used(saved, history)
+            refusal = why_used(saved, history) or why_possibly_used(saved, history)
     created_at = parse_timestamp(saved.start.now)
     if refusal or created_at is None:  # a plan without an instant has expired
         raise GuardRefused(refusal)

@@ -307,18 +307,18 @@ def check_plan(command: Command, *, max_age: timedelta, sha256: str | None = Non
             hint=f"Read it again: {text.shell_command('audit', 'show', str(saved.path))}",
             reasons=(Reason.PLAN,),
         )
+    new_plan = text.shell_command("plan", "--policy", command.policy_path)
+    hint = f"Create a new plan with: {new_plan}"
     message = (
         why_expired(saved.start, max_age=max_age, now=command.now)
         or _why_other(saved.start, command)
         or why_used(saved, command.history)
     )
+    if not message:
+        message = why_possibly_used(saved, command.history)
+        hint = f"Restore that file from a copy. If it is lost, create a new plan with: {new_plan}"
     if message:
-        new_plan = text.shell_command("plan", "--policy", command.policy_path)
-        raise GuardRefused(
-            f"{saved.path}: {message}",
-            hint=f"Create a new plan with: {new_plan}",
-            reasons=(Reason.PLAN,),
-        )
+        raise GuardRefused(f"{saved.path}: {message}", hint=hint, reasons=(Reason.PLAN,))
 
 
 def _why_other(start: RunStarted, command: Command) -> str:
@@ -356,3 +356,18 @@ def why_used(saved: SavedPlan, history: History) -> str:
     """Return which sweep of an audit directory has completed a plan; "" where none has."""
     run = history.applied_by(saved.sha256)
     return f"Run {run.number} has already applied the plan." if run is not None else ""
+
+
+def why_possibly_used(saved: SavedPlan, history: History) -> str:
+    """Return why it is not known whether a sweep has completed a plan; "" where none has.
+
+    After the dry run that made the plan no sweep has used it, so that the file of that run alone
+    may be missing: a copy of it is applied.
+    """
+    missing = history.missing
+    if missing is None or missing.run_id == saved.run_id:
+        return ""
+    return (
+        f"The file of the last run, {missing.name}, is missing in the audit directory: whether "
+        "that run has applied the plan is not known."
+    )

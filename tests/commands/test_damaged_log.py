@@ -121,10 +121,19 @@ def test_used_plan_is_refused_after_the_file_of_the_sweep_that_used_it_is_remove
     assert (done.code, done.summary["reasons"], used_plan.deletes()) == (3, ["earlier_runs"], 2)
 
 
-def test_used_plan_deletes_nothing_again_where_the_newest_file_is_gone_and_that_is_said(used_plan):
+@pytest.mark.parametrize("plan", ["plan.jsonl", "1"])
+def test_used_plan_is_refused_where_the_newest_file_is_gone_and_a_new_one_deletes(used_plan, plan):
     used_plan.run_files()[1].unlink()
-    done = used_plan.sweep("--plan", "plan.jsonl")
-    assert ("The file of the last run, 000002-" in done.err, used_plan.deletes()) == (True, 2)
+    for _ in range(2):
+        done = used_plan.sweep("--plan", plan)
+        assert (done.code, done.summary["reasons"], used_plan.deletes()) == (3, ["plan"], 2)
+        assert "The file of the last run, 000002-" in done.summary["error"]["message"]
+    shown = used_plan.run("audit", "show", plan, *AUDIT).out
+    assert "It cannot be applied. The file of the last run, 000002-" in " ".join(shown.split())
+    (command,) = re.findall(
+        "create a new plan with: invite-sweeper (.*)", done.summary["error"]["hint"]
+    )
+    assert used_plan.run(*shlex.split(command)).code == 0
 
 
 def test_init_and_report_say_the_damage_on_stderr_too(cli, nights):

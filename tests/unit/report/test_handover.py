@@ -70,6 +70,13 @@ def test_a_plan_is_used_once_a_sweep_has_completed_it(directory, code, is_used):
     assert caught.value.message == "Run 2 has already applied the plan."
 
 
+def test_a_plan_is_not_passed_on_where_the_last_run_is_missing_and_may_have_used_it(directory):
+    path = dry_run(directory)
+    write_run(directory, "r2").unlink()
+    with pytest.raises(GuardRefused, match="whether that run has applied the plan is not known"):
+        read(path, history=History.read(directory))
+
+
 def test_a_damaged_log_of_its_audit_directory_is_an_error(directory):
     path = dry_run(directory)
     last = write_run(directory, "r2")

@@ -61,7 +61,7 @@ def outside(*decisions):
 
 def saved(*decisions, start=None, sha256=SHA256):
     start = start or started(mode="dry-run")
-    return SavedPlan(Path("p.jsonl"), start, tuple(map(line_of, decisions)), sha256)
+    return SavedPlan(Path("p.jsonl"), "dry", start, tuple(map(line_of, decisions)), sha256)
 
 
 @pytest.mark.parametrize(
@@ -176,12 +176,15 @@ def apply(*, age=DAY, history=None, expected=None, **start):
     check_plan(command, max_age=DAY, sha256=expected)
 
 
-def refusal(**options):
+NEW_PLAN = "Create a new plan with: invite-sweeper plan --policy policy.yaml"
+
+
+def refusal(*, hint=NEW_PLAN, **options):
     with pytest.raises(GuardRefused) as caught:
         apply(**options)
     assert caught.value.reasons == (Reason.PLAN,)
     assert caught.value.consequence == "Nothing was deleted."
-    assert caught.value.hint == "Create a new plan with: invite-sweeper plan --policy policy.yaml"
+    assert caught.value.hint == hint
     return caught.value.message.removeprefix("p.jsonl: ")
 
 
@@ -224,6 +227,26 @@ def test_plan_that_a_sweep_completed_is_refused(directory):
         write_run(directory, f"r{number}", start=started(plan_sha256=applied), end=finished())
     history = History.read(directory)
     assert refusal(history=history) == "Run 2 has already applied the plan."
+
+
+@pytest.mark.parametrize(
+    ("last", "is_refused"), [("r2", True), ("dry", False)], ids=["a later run", "its own run"]
+)
+@pytest.mark.parametrize("options", [{}, {"killed": True}], ids=["ended", "killed"])
+def test_plan_is_refused_where_the_file_of_the_last_run_is_missing_unless_it_is_its_own(
+    directory, last, options, is_refused
+):
+    write_run(directory, "r1")
+    write_run(directory, last, **options).unlink()
+    history = History.read(directory, now=NOW)
+    if not is_refused:
+        apply(history=history)
+        return
+    hint = f"Restore that file from a copy. If it is lost, c{NEW_PLAN[1:]}"
+    assert refusal(history=history, hint=hint) == (
+        "The file of the last run, 000002-r2.jsonl, is missing in the audit directory: whether "
+        "that run has applied the plan is not known."
+    )
 
 
 def test_hash_of_a_plan_is_compared_as_a_person_may_write_it():
