@@ -284,7 +284,7 @@ def _directory_of_plan(
         return AuditDirectory(path.parent)
     if audit_dir is None and not policy.is_file():
         policy = Path(record.start.policy_path or "")
-    with suppress(UsageError):  # a policy that cannot be read says nothing about a copy
+    with suppress(UsageError):  # a policy that cannot be read names no directory
         return find_directory(policy, audit_dir)
     return None
 

@@ -50,9 +50,10 @@ def verify_runs(
     Raises:
         UsageError: There are none; the policy that names the directory cannot be read.
     """
-    if len(paths) > 1 or (paths and not paths[0].is_dir()):
-        files = tuple(sorted(RunFile.of(each.absolute()) for each in paths))
-        return files, verify(files, expect_head=expect_head)
+    is_directory = len(paths) == 1 and paths[0].is_dir()
+    if paths and not is_directory:
+        files = sorted(RunFile.of(path.absolute()) for path in paths)
+        return tuple(files), verify(files, expect_head=expect_head)
     directory = AuditDirectory(paths[0]) if paths else find_directory(policy, audit_dir)
     directory.check_not_empty()
     return directory.files(), verify_directory(directory, expect_head)

@@ -89,7 +89,7 @@ class Checks:
         """Take a step of a sweep: an error is a failed check, and the rest of the step is left.
 
         Args:
-            warns: A sweep only warns of the error and goes on, as it does of a message not sent.
+            warns: A sweep only warns of the error and continues, as of a message that is not sent.
         """
         try:
             yield

@@ -30,9 +30,13 @@ def csv_cell(value: object) -> str:
     """
     if isinstance(value, list | tuple) and all(isinstance(part, str) for part in value):
         value = " ".join(value)
-    if value is None or isinstance(value, str):
-        return escape_unprintable(neutralize_formula(value or ""))
-    return escape_unprintable(to_json(value).decode())
+    if value is None:
+        text = ""
+    elif isinstance(value, str):
+        text = neutralize_formula(value)
+    else:
+        text = to_json(value).decode()
+    return escape_unprintable(text)
 
 
 def neutralize_formula(text: str) -> str:

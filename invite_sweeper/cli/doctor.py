@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import click
 from typing_extensions import override
@@ -109,10 +109,24 @@ class _WarningChecks(Progress):
     def warn(self, warning: RunWarning) -> None:
         if warning.code == WarningCode.SUNSET:  # has a check of its own
             return
-        # A remark about a list that has ended says that the policy does not need it.
+        # A remark is about a list that has ended and that the policy does not need.
         is_retired = warning.code == WarningCode.RETIRED_SOURCE
         is_harmless = is_retired and warning.level == WarningLevel.REMARK
         self._checks.add(warning.code.replace("_", " "), warning.text, warns=not is_harmless)
+
+
+class _AllLists(NamedTuple):
+    """What all lists of an organization show, also those that a sweep does not read.
+
+    Attributes:
+        users: In each list that could be read, also in an empty one.
+        unread: The lists that could not be read, but for those that Atlas has retired.
+        role_missing: Those in scope that the credentials may not read.
+    """
+
+    users: Mapping[Source, set[UserKey]]
+    unread: Sequence[ListUnreadable]
+    role_missing: Sequence[ListUnreadable]
 
 
 class _Doctor(Checks):
@@ -242,9 +256,8 @@ class _Doctor(Checks):
             text = f"Atlas announced {day} as the last day of this list."
             warns = False
             if source in sources:
-                for warning in sunset_warnings(
-                    {source: day}, sources, today
-                ):  # none if it is far off
+                # None if the day is far off.
+                for warning in sunset_warnings({source: day}, sources, today):
                     text = warning.message
                     warns = not source.is_replaced_by(sources)
             self.add(f"sunset {source}", text, warns=warns)
@@ -266,11 +279,9 @@ class _Doctor(Checks):
             text = "No complete run yet with which a sweep is compared."
             if before is not None:
                 today = command.now.date()
-                found = 0
-                for reading in readings:
-                    found += sum(reading.unexpired(today).values())
+                now = sum(sum(reading.unexpired(today).values()) for reading in readings)
                 left = pluralize(sum(before.entries.values()), "entry", "entries")
-                text = f"{found:,} found; the last complete run left {left}."
+                text = f"{now:,} found; the last complete run left {left}."
             self.add("baselines", text)
         with self.step("limits"):
             check_limits(plans, command)
@@ -281,35 +292,55 @@ class _Doctor(Checks):
 
     async def _check_organization(self, reading: Reading, scope: RunScope) -> None:
         """Check each list, also those that a sweep does not read, the events and the secret."""
-        reader = reading.organization.client.reader
-        users: dict[Source, set[UserKey]] = {}  # also of an empty list, if it was read
-        unread: list[ListUnreadable] = []
-
-        async def add(ref: ListRef, found: ListOutcome) -> None:
-            if isinstance(found, tuple):
-                users.setdefault(ref.source, set()).update(entry.user_key for entry in found)
-            elif isinstance(found, ListUnreadable) and not isinstance(found, SourceRetired):
-                unread.append(found)
-
         if reading.seats is not None:
             self.add("people", f"{reading.seats}: Atlas's limit counts both.")
+        lists = await self._read_all_lists(reading, scope)
+        self._check_scope(scope)
+        for source in self._session.policy.sources:
+            if source not in reading.retired:  # the run has warned
+                self._check_list(source, reading, lists)
+        self._check_coverage(lists)
+        await self._check_events(reading, set().union(*lists.users.values()))
+        await self._check_secret(reading)
+
+    async def _read_all_lists(self, reading: Reading, scope: RunScope) -> "_AllLists":
+        """Read all four lists, of the projects out of scope, too."""
+        users: dict[Source, set[UserKey]] = {}
+        unread: list[ListUnreadable] = []
+
+        async def add(ref: ListRef, outcome: ListOutcome) -> None:
+            if isinstance(outcome, tuple):
+                users.setdefault(ref.source, set()).update(entry.user_key for entry in outcome)
+            elif isinstance(outcome, ListUnreadable) and not isinstance(outcome, SourceRetired):
+                unread.append(outcome)
+
         projects = [*scope.projects, *scope.excluded]
         whole = replace(scope, projects=projects, excluded=[], team_projects=[])
         workers = self._session.policy.execution.concurrency
+        reader = reading.organization.client.reader
         await list_invitations(reader, whole, Source, add, workers=workers)
-        are = plural_form(len(scope.projects), "is", "are")
-        text = f"{len(scope.projects)} of {pluralize(len(whole.projects), 'project')} {are} in"
+        excluded = {project.id for project in scope.excluded}
+        missing = [
+            list_
+            for list_ in unread
+            if list_.project_id not in excluded and _is_role_missing(list_)
+        ]
+        return _AllLists(users, unread, missing)
+
+    def _check_scope(self, scope: RunScope) -> None:
+        """Show how many projects are in scope, and which are not."""
+        count = len(scope.projects)
+        are = plural_form(count, "is", "are")
+        projects = pluralize(count + len(scope.excluded), "project")
+        text = f"{count} of {projects} {are} in scope."
         excluded = {project.id: project.name for project in scope.excluded}
-        left_out = f" Out of scope: {_shorten(excluded.values())}." if excluded else ""
-        self.add("scope", f"{text} scope.{left_out}")
-        in_scope = [list_ for list_ in unread if list_.project_id not in excluded]
-        missing = [list_ for list_ in in_scope if _is_role_missing(list_)]
-        for source in self._session.policy.sources:
-            if source not in reading.retired:  # the run has warned
-                self._check_list(source, reading, users, missing)
-        self._check_beside(users, Counter(list_.source for list_ in unread))
-        await self._check_events(reading, set().union(*users.values()))
-        expiries = await reader.secret_expiries(reading.id)
+        if excluded:
+            text = f"{text} Out of scope: {_shorten(excluded.values())}."
+        self.add("scope", text)
+
+    async def _check_secret(self, reading: Reading) -> None:
+        """Show when the secret of the service account ends; the run has warned of one that does."""
+        expiries = await reading.organization.client.reader.secret_expiries(reading.id)
         if isinstance(expiries, ListUnreadable):
             self.add("secret", f"Not checked. {expiries.reason}")
             return
@@ -317,19 +348,18 @@ class _Doctor(Checks):
         if live:
             self.add("secret", f"The secret of the service account ends on {live[0]:%Y-%m-%d}.")
 
-    def _check_beside(
-        self, users: Mapping[Source, set[UserKey]], unread: Mapping[Source, int]
-    ) -> None:
+    def _check_coverage(self, lists: "_AllLists") -> None:
         """Check whether people are pending only in lists that the policy does not read."""
         sources = self._session.policy.sources
         known: set[UserKey] = set()
         for source in sources:
-            known |= users.get(source, set())
+            known |= lists.users.get(source, set())
+        unread = Counter(list_.source for list_ in lists.unread)
         for source in Source:
             if source in sources:
                 continue
-            if source in users:
-                count = len(users[source] - known)
+            if source in lists.users:
+                count = len(lists.users[source] - known)
                 are = f"{pluralize(count, 'user')} {plural_form(count, 'is', 'are')}"
                 text = f"{are} pending only in the list {source}, which is not among sources."
                 self.add("coverage", text, f"Add {source} to sources.", warns=count > 0)
@@ -337,16 +367,10 @@ class _Doctor(Checks):
                 text = f"The list {source}, not among sources, cannot be read in {unread[source]}."
                 self.add("coverage", text)
 
-    def _check_list(
-        self,
-        source: Source,
-        reading: Reading,
-        users: Mapping[Source, object],
-        missing: Iterable[ListUnreadable],
-    ) -> None:
-        """Check that a list of the policy can be read, and that its invitations be deleted."""
+    def _check_list(self, source: Source, reading: Reading, lists: "_AllLists") -> None:
+        """Check that a list of the policy can be read, and its invitations can be deleted."""
         name = f"list {source}"
-        deleting = source.roles[1]
+        _, deleting = source.roles
         unread = [list_ for list_ in reading.unread if list_.source is source]
         if unread:
             why = unread[0].reason
@@ -364,16 +388,16 @@ class _Doctor(Checks):
         text = f"{sum(counts):,} pending in {pluralize(len(counts), 'list')}"
         # The older list of the same project or organization is shown only to its owners.
         older = Source.ORG_INVITES if source.is_organization_level else Source.INVITES
-        owner = older.roles[1]
+        _, owner = older.roles
         hint = ""
-        refused = [list_ for list_ in missing if list_.source is older]
+        refused = [list_ for list_ in lists.role_missing if list_.source is older]
         if refused:
             text += (
                 f", but deleting requires {deleting}, and the role {owner}, which shows the list "
                 f"{older}, is missing in {_places(refused)}."
             )
             hint = f"Grant the credentials the role {deleting} there."
-        elif older in users:
+        elif older in lists.users:
             text += f"; the role {owner} is granted."
         else:
             text += f"; deleting requires {deleting}: only a deletion can prove it."

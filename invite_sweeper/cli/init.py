@@ -51,7 +51,7 @@ _DOMAIN = re.compile(r"[\w-]+(\.[\w-]+)+")
 _MAX_DOMAINS_NAMED = 10
 _INDENT = "  "
 _DEADLINE_S = 60.0
-"""For the look-up of the organizations, and for an answer to each request about the backlog."""
+"""For the request of the organizations, and for an answer to each request about the backlog."""
 _OVER = frozenset({Reason.MAX_DELETIONS, Reason.MAX_DELETIONS_PER_PROJECT, Reason.MAX_SHARE})
 """Why a sweep would be refused that may delete the oldest instead."""
 
@@ -81,8 +81,8 @@ class Choice(NamedTuple):
     @property
     def label(self) -> str:
         """The organization as it is listed."""
-        of = f", credentials {self.credentials}" if self.credentials else ""
-        return f"{self.name} ({self.id}{of})"
+        credentials = f", credentials {self.credentials}" if self.credentials else ""
+        return f"{self.name} ({self.id}{credentials})"
 
 
 def _parse_age(text: str) -> str:
@@ -123,8 +123,8 @@ def init(
 
     Asks on a terminal, elsewhere takes options. It asks Atlas which organizations each set of
     credentials in the environment can see: the plain variables, and those of each suffix _NAME.
-    Then it reads what a sweep would, and says whether the limits allow it. It never overwrites a
-    file.
+    Then it reads what a sweep would, and checks whether the limits allow it. It never overwrites
+    a file.
 
     Example: invite-sweeper init --organization 5efda682a3f2ed2e7dd6cde4 --older-than 14d
     """
@@ -215,7 +215,7 @@ def _choose_organizations(
 
 
 async def _read_organizations(base_url: str, names: Sequence[str]) -> list[Choice]:
-    found: dict[str, Choice] = {}
+    choices: dict[str, Choice] = {}
     for name, credentials in read_all_credentials(os.environ, names).items():
         async with _connected(base_url, credentials) as client:
             try:
@@ -223,8 +223,9 @@ async def _read_organizations(base_url: str, names: Sequence[str]) -> list[Choic
             except CredentialsRefused as error:
                 raise error.of_variables(credentials_variables(os.environ)[name]) from error
         for org_id, label in visible.items():
-            found.setdefault(org_id, Choice(org_id, escape_unprintable(label), name))
-    return list(found.values())
+            # The first set that can see an organization is named in the policy.
+            choices.setdefault(org_id, Choice(org_id, escape_unprintable(label), name))
+    return list(choices.values())
 
 
 def _connected(base_url: str, credentials: Credentials) -> AbstractAsyncContextManager[AtlasClient]:
@@ -248,12 +249,12 @@ def _choose_own_domains(
 
     Args:
         names: Of the sets of credentials in the environment.
-        age: From which an invitation of anybody is stale.
+        age: From which every invitation is stale.
     """
     needed = {organization.credentials for organization in organizations}
     if not needed <= set(names):
         return ()
-    if parse_duration(age) <= parse_duration(_OUTSIDERS_AGE):  # nobody would go sooner
+    if parse_duration(age) <= parse_duration(_OUTSIDERS_AGE):  # all go as soon
         return ()
     counts = run_async(_count_domains(base_url, organizations))
     domains = [domain for domain, _ in counts.most_common()]
@@ -299,7 +300,8 @@ def _ask_for_organizations(visible: Sequence[Choice]) -> Sequence[Choice]:
             return visible
         if not all(word in known or is_atlas_id(word) for word in words):
             raise click.BadParameter("Type numbers of the list, or ids of 24 hex digits.")
-        return list(dict.fromkeys(known.get(word, Choice(word)) for word in words))
+        choices = [known.get(word, Choice(word)) for word in words]
+        return list(dict.fromkeys(choices))  # each once
 
     question = "Numbers or ids, separated by commas"
     return tuple(click.prompt(question, "all" if visible else None, value_proc=parse))
@@ -312,10 +314,12 @@ def _ask_for_age() -> str:
 
 def _ask_for_sources() -> Sequence[Source]:
     def parse(answer: str) -> Sequence[Source]:
+        names = answer.replace(",", " ").split()
         try:
-            return [Source(name) for name in answer.replace(",", " ").split()] or list(Source)
+            sources = [Source(name) for name in names]
         except ValueError:
             raise click.BadParameter(f"The lists are {', '.join(Source)}.") from None
+        return sources or list(Source)
 
     click.echo("Which lists? Deleting from users or org_users removes the invited person.")
     for source in Source:

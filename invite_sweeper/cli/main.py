@@ -51,8 +51,8 @@ class LazyCommands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = import_module(f"invite_sweeper.cli.{cmd_name}")
-        found: click.Command = getattr(module, cmd_name)
-        return found
+        command: click.Command = getattr(module, cmd_name)
+        return command
 
     @override
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -129,35 +129,40 @@ def called_as(script: str) -> str:
     if os.sep not in script or Path(script).name != NAME:
         return NAME
     # Not `shutil.which`: shutil imports each format of an archive, and `--version` waits for it.
-    paths = (Path(folder, NAME) for folder in os.get_exec_path())
-    found = next((path for path in paths if os.access(path, os.X_OK)), None)
-    return NAME if found is not None and found.samefile(script) else script
+    for folder in os.get_exec_path():
+        path = Path(folder, NAME)
+        if os.access(path, os.X_OK):  # the first one is what a shell runs
+            return NAME if path.samefile(script) else script
+    return script
 
 
 def _check_arguments(arguments: Sequence[str]) -> None:
     """Raise UsageError if an argument cannot be written to a log or a result."""
-    for each in arguments:
-        if any("\udc80" <= character <= "\udcff" for character in each):
-            shown = os.fsencode(each).decode(errors="backslashreplace")
+    for argument in arguments:
+        # Python decodes a byte that is not UTF-8 as one of these (PEP 383).
+        if any("\udc80" <= character <= "\udcff" for character in argument):
+            shown = os.fsencode(argument).decode(errors="backslashreplace")
             raise UsageError(
                 f"An argument is not valid UTF-8: {shown}.", hint="Use names in UTF-8."
             )
 
 
 def _usage_error(error: click.ClickException) -> UsageError:
-    context: click.Context | None = getattr(error, "ctx", None)
+    """Return an error of click as one of the program, with the `--help` of its command as hint."""
     message = " ".join(error.format_message().split())
-    return UsageError(
-        message if message.endswith((".", "?", ")")) else f"{message}.",
-        hint=f"See: {context.command_path if context is not None else NAME} --help",
-    )
+    if not message.endswith((".", "?", ")")):
+        message = f"{message}."
+    context: click.Context | None = getattr(error, "ctx", None)
+    command_path = context.command_path if context is not None else NAME
+    return UsageError(message, hint=f"See: {command_path} --help")
 
 
 def _defect(error: Exception) -> RunError:
     """Return a defect of the program as an error; its traceback is on stderr."""
     text = " ".join(str(error).split())
+    what = f"{type(error).__name__}: {text}" if text else type(error).__name__
     return RunError(
-        f"Internal error: {type(error).__name__}{f': {text}' if text else ''}.",
+        f"Internal error: {what}.",
         consequence="What was sent to Atlas has its intent in the audit log.",
         hint="Please report it, with the traceback on standard error.",
     )

@@ -188,7 +188,7 @@ _OPTIONS: Final[dict[str, Callable[..., Decorator]]] = {
         option, "Integration", metavar="URL", help="Push the metrics to this URL."
     ),
 }  # fmt: skip
-"""One row an option: what its field does not say."""
+"""One row an option: what its field does not have."""
 
 
 SWEEP: Final = RunOptions._fields[:-1]

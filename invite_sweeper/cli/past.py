@@ -24,8 +24,9 @@ from invite_sweeper.report.person import what_happened
 from invite_sweeper.report.wording import describe_instant
 
 _DONE: Final = (Announced, AnnouncementEnded, Intent, OutcomeLine)
-"""What a run did with a person; the other lines say what it saw."""
-_EVENTS: Final = frozenset(each.event for each in (*_DONE, Planned, Kept, WouldBeAnnounced))
+"""What a run did with a person; the other lines have what it saw."""
+_SEEN: Final = (Planned, Kept, WouldBeAnnounced)
+_EVENTS: Final = frozenset(line.event for line in (*_DONE, *_SEEN))
 _MAX_SHOWN: Final = 10
 _RESTORED: Final = frozenset({Outcome.RESTORED, Outcome.ACTIVE, Outcome.ALREADY_THERE})
 
@@ -75,13 +76,16 @@ class PersonHistory(msgspec.Struct, frozen=True, kw_only=True):
 
     def lines(self) -> Iterator[str]:
         """Yield what the runs did, the last ten times, and the next command."""
-        if len(self.deeds) > _MAX_SHOWN:
-            yield f"{len(self.deeds) - _MAX_SHOWN:,} earlier lines"
+        left_out = len(self.deeds) - _MAX_SHOWN
+        if left_out > 0:
+            yield f"{left_out:,} earlier lines"
         for deed in self.deeds[-_MAX_SHOWN:]:
+            when = describe_instant(deed.now)
             place = f", project {deed.project_name}" if deed.project_name else ""
-            yield f"Run {deed.run}, {describe_instant(deed.now)}, {deed.mode}: {deed.text}{place}"
+            yield f"Run {deed.run}, {when}, {deed.mode}: {deed.text}{place}"
         if self.command:
-            yield f"{'Invite again' if self.restores else 'All lines'}: {self.command}"
+            label = "Invite again" if self.restores else "All lines"
+            yield f"{label}: {self.command}"
 
 
 def person_in(invitation: Invitation) -> PersonKey:
@@ -94,33 +98,39 @@ def read_past(
 ) -> tuple[PersonHistory, ...]:
     """Return what runs against this Atlas did with the people whose name or id a glob matches.
 
-    All runs of the audit directory are read; of a damaged log, what can be read, and it is said.
+    All runs of the audit directory are read; of a damaged log what can be read, with a warning.
 
     Args:
-        pending: The people whom Atlas shows: nobody has to invite them again.
+        pending: The people whom Atlas shows, and who need no second invitation.
     """
     history = HistoryReader(LineFilter(events=_EVENTS, terms=terms))
+    base_url = str(session.base_url)
     people: dict[PersonKey, list[HistoryLine]] = {}
     for line in session.recall(history.read):
-        if isinstance(line.event, Invitation) and line.start.base_url == str(session.base_url):
+        if isinstance(line.event, Invitation) and line.start.base_url == base_url:
             people.setdefault(person_in(line.event), []).append(line)
-    return tuple(
-        _history(session, lines, is_pending=person in pending) for person, lines in people.items()
-    )
+    histories: list[PersonHistory] = []
+    for person, lines in people.items():
+        histories.append(_history(session, lines, is_pending=person in pending))
+    return tuple(histories)
 
 
 def _history(session: Session, lines: Sequence[HistoryLine], *, is_pending: bool) -> PersonHistory:
+    """Return the history of one person in one organization."""
     last = lines[-1].event
     assert isinstance(last, Invitation)  # noqa: S101 - no other line has a person
     done = [line for line in lines if isinstance(line.event, _DONE)]
-    is_back, words = _way_back(lines)
+    deletions = last_deletions(lines, unconfirmed=True)
+    is_deleted = bool(deletions) and not (is_pending or _is_restored(lines, deletions))
     is_in_policy = last.org_id in session.policy.organization_ids
-    restores = last.username is not None and is_in_policy and not (is_back or is_pending)
+    restores = last.username is not None and is_in_policy and is_deleted
     command = ""
-    advisor = session.advisor
-    if last.username is not None:
-        glob = exact_glob(last.username)
-        command = advisor.restore(glob, *words) if restores else advisor.history(glob)
+    if restores:
+        is_confirmed = all(line.is_deletion() for line in deletions)
+        words = () if is_confirmed else ("--include-unconfirmed",)
+        command = session.advisor.restore(exact_glob(last.username or ""), *words)
+    elif last.username is not None:
+        command = session.advisor.history(exact_glob(last.username))
     return PersonHistory(
         org_id=last.org_id,
         username=last.username,
@@ -130,19 +140,15 @@ def _history(session: Session, lines: Sequence[HistoryLine], *, is_pending: bool
     )
 
 
-def _way_back(lines: Sequence[HistoryLine]) -> tuple[bool, tuple[str, ...]]:
-    """Return whether nothing is to be invited again, and else the options that a restore needs."""
-    deletions = last_deletions(lines, unconfirmed=True)
-    if not deletions:
-        return True, ()
+def _is_restored(lines: Iterable[HistoryLine], deletions: Iterable[HistoryLine]) -> bool:
+    """Return whether a run after the last deletion invited the person again."""
     last = max(line.run for line in deletions)
-    is_restored = any(
-        isinstance(line.event, OutcomeLine) and line.event.outcome in _RESTORED
-        for line in lines
-        if line.run > last
-    )
-    is_confirmed = all(line.is_deletion() for line in deletions)
-    return is_restored, () if is_confirmed else ("--include-unconfirmed",)
+    for line in lines:
+        event = line.event
+        is_later = line.run > last
+        if is_later and isinstance(event, OutcomeLine) and event.outcome in _RESTORED:
+            return True
+    return False
 
 
 def _deed(line: HistoryLine) -> Deed:

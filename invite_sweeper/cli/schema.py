@@ -56,13 +56,13 @@ def schema_of(name: str) -> dict[str, object]:
     if name == "policy":
         return json_schema()
     if name == _AUDIT_LINE:
-        found = _any_of(LineHeader, *EVENTS)
-        header, *events = found["anyOf"]
+        schemas = _any_of(LineHeader, *EVENTS)
+        header, *lines_of_events = schemas["anyOf"]
         named = [
-            {**fields, "properties": {"event": {"const": each.event}}}
-            for fields, each in zip(events, EVENTS, strict=True)
+            {**line, "properties": {"event": {"const": event.event}}}
+            for line, event in zip(lines_of_events, EVENTS, strict=True)
         ]
-        lines = {"allOf": [header, {"anyOf": named}], "$defs": found["$defs"]}
+        lines = {"allOf": [header, {"anyOf": named}], "$defs": schemas["$defs"]}
         return {"$schema": _DRAFT, "title": "A line of the audit log", **lines}
     words, result = _RESULTS[name]
     title = f"Result of invite-sweeper {words}"

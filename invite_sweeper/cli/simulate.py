@@ -128,32 +128,40 @@ def _instructions(
     policy_file: Path | None,
     runs_per_night: int,
 ) -> str:
+    """Return what another terminal needs, as lines that it can paste, and a policy that fits."""
     quoted = {name: shlex.quote(value) for name, value in variables.items()}  # for fish, too
+    exports = " ".join(f"{name}={value}" for name, value in quoted.items())
+    fish_exports = "; ".join(f"set -gx {name} {value}" for name, value in quoted.items())
+    invitations = pluralize(sim.invitation_count(), "invitation")
+    projects = pluralize(len(sim.groups), "project")
+    users = pluralize(sum(1 for _ in sim.invited_users()), "user")
     nights = ""
     if scenario.is_nightly:
-        # The program refuses a clock that differs from Atlas's and has no setting for another one.
-        policy = str(policy_file or "policy.yaml")
-        commands = [shell_command("sweep", "--policy", policy, "--yes")]
-        runs = "Each run is a night"
-        if runs_per_night > 1:
-            runs = f"{runs_per_night} runs are a night"
-            plan = shell_command("plan", "--policy", policy, "--out", "plan.jsonl")
-            approved = shell_command("sweep", "--policy", policy, "--plan", "plan.jsonl", "--yes")
-            commands = [*[plan] * (runs_per_night - 1), approved]
-        line = "; ".join(f'faketime -f "+${{night}}d" {each}' for each in commands)
-        nights = (
-            f"# {runs}: the clock of this Atlas moves by a day before the next one.\n"
-            "# The program needs the same clock, which faketime gives it (Debian: faketime; "
-            "macOS:\n# brew install libfaketime). Five nights:\n"
-            f"for night in 0 1 2 3 4; do {line}; done\n"
-        )
+        nights = _describe_nights(str(policy_file or "policy.yaml"), runs_per_night)
     return (
         f"# Simulated Atlas at {variables['MONGODB_ATLAS_BASE_URL']}; Ctrl-C stops it. It has "
-        f"{pluralize(sim.invitation_count(), 'invitation')} in "
-        f"{pluralize(len(sim.groups), 'project')}.\n"
-        f"# {pluralize(sum(1 for _ in sim.invited_users()), 'user')} of the organizations "
+        f"{invitations} in {projects}.\n"
+        f"# {users} of the organizations "
         "have not accepted. In another terminal, paste the line of its shell.\n"
-        f"# sh, bash, zsh:\nexport {' '.join(f'{k}={v}' for k, v in quoted.items())}\n"
-        f"# fish:\n{'; '.join(f'set -gx {k} {v}' for k, v in quoted.items())}\n"
+        f"# sh, bash, zsh:\nexport {exports}\n"
+        f"# fish:\n{fish_exports}\n"
         f"{nights}# A policy that fits:\n{scenario.policy()}"
+    )
+
+
+def _describe_nights(policy: str, runs_per_night: int) -> str:
+    """Return how the program gets the clock of an Atlas whose nights pass: it has no setting."""
+    commands = [shell_command("sweep", "--policy", policy, "--yes")]
+    runs = "Each run is a night"
+    if runs_per_night > 1:
+        runs = f"{runs_per_night} runs are a night"
+        plan = shell_command("plan", "--policy", policy, "--out", "plan.jsonl")
+        approved = shell_command("sweep", "--policy", policy, "--plan", "plan.jsonl", "--yes")
+        commands = [*[plan] * (runs_per_night - 1), approved]
+    line = "; ".join(f'faketime -f "+${{night}}d" {command}' for command in commands)
+    return (
+        f"# {runs}: the clock of this Atlas moves by a day before the next one.\n"
+        "# The program needs the same clock, which faketime gives it (Debian: faketime; "
+        "macOS:\n# brew install libfaketime). Five nights:\n"
+        f"for night in 0 1 2 3 4; do {line}; done\n"
     )

@@ -170,7 +170,7 @@ class Outputs:
             sys.stderr.write("\n")
 
     def write_error(self, error: RunError) -> None:
-        """Write an error if JSON is asked for, unless the result, which says more, was written."""
+        """Write an error if JSON is asked for, unless the result, which has more, was written."""
         if self.is_json and not self._written:
             self.write(json.dumps(error.result()).encode() + b"\n")
 
@@ -237,8 +237,8 @@ def print_error_parts(error: ErrorParts, help_topic: str = "") -> None:
     message = of_organizations(error["message"], [organization] if organization else ())
     if OUTPUTS.json_log is not None:
         parts = {"consequence": error["consequence"], "hint": error["hint"], "more": more}
-        told = {key: part for key, part in parts.items() if part}
-        OUTPUTS.json_log.error(message, **told)
+        fields = {key: part for key, part in parts.items() if part}
+        OUTPUTS.json_log.error(message, **fields)
         return
     first, *lines = message.split("\n")
     label = "Error:"

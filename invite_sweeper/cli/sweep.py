@@ -1,4 +1,4 @@
-"""Command `sweep`, and `plan` with it: put a run together, show its result, tell others."""
+"""Command `sweep`, and `plan` with it: put a run together, show its result, report it to others."""
 
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -200,7 +200,7 @@ def _plan_to_apply(session: Session, path: Path) -> PlanToApply | None:
     try:
         # No sweep can have completed it: this run holds the lock.
         return read_plan_to_apply(path, lambda: None, max_age=session.plan_max_age, now=session.now)
-    except RunError:  # the result says why: its exit code, or the log cannot be read
+    except RunError:  # the result has the reason: its exit code, or the log cannot be read
         return None
 
 

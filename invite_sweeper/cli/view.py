@@ -111,7 +111,7 @@ class Progress:
             self._log.warning(warning.text)
 
     async def confirms(self, result: RunFinished) -> bool:
-        """Return whether to go on with the plan: no question is asked."""
+        """Return whether the plan may be executed: no question is asked."""
         del result
         return True
 
