@@ -433,7 +433,9 @@ class LogReader:
                 yield from self._read(file)
         # The file of the last run may be gone, which `audit verify` says; those before it must not.
         if self.head is not None and self.is_last_file_missing and self.files:
-            _check_number(self.files[-1], RunFile(self.head.number, "", Path(self.head.file)))
+            last = self.files[-1]
+            missing = last.path.with_name(self.head.file)
+            _check_number(last, RunFile(self.head.number, "", missing))
 
     def read(self) -> Self:
         """Check all files; raises as the iterator does."""

@@ -146,6 +146,16 @@ def test_init_and_report_say_the_damage_on_stderr_too(cli, nights):
         assert "file 000002 is missing" in done.err
 
 
+def test_advice_where_the_last_files_are_missing_names_the_directory(cli, nights):
+    for night in nights[1:]:
+        night.rename(cli.folder / f"away-{night.name}")
+    done = cli.run("audit", "show", "1", *AUDIT)
+    assert f"audit/{nights[2].name} follows {nights[0].name}: file 000002 is missing" in done.err
+    advice = re.search(r"Check the audit log with: invite-sweeper (.+)", done.err)
+    found = cli.run(*shlex.split(advice[1]))
+    assert (found.code, "file 000002 is missing" in found.out) == (3, True)
+
+
 def test_run_whose_file_is_missing_is_not_only_unknown(cli, nights):
     nights[1].rename(cli.folder / "away")
     done = cli.run("audit", "show", "2", *AUDIT)
