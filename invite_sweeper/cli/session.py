@@ -62,7 +62,7 @@ scheduled run outlasts a minute in which Atlas or the proxy is not reachable."""
 def read_policy(path: Path, environment: Mapping[str, str] = os.environ) -> bytes:
     """Return the bytes of a policy; every secret of the environment is registered before.
 
-    What is read may be no policy but the file of a token, and its errors are printed.
+    The file may be that of a token, and the errors of a policy quote it.
 
     Raises:
         UsageError: A secret is in the wrong variable or in the policy, or it cannot be read.
@@ -105,18 +105,18 @@ def read_all_credentials(
     Raises:
         UsageError: Sets are missing or cannot be read; it names every variable at once.
     """
-    found: dict[str, Credentials] = {}
+    credentials: dict[str, Credentials] = {}
     errors: list[UsageError] = []
     for name in names:
         try:
-            found[name] = read_credentials(environment, suffix=name)
+            credentials[name] = read_credentials(environment, suffix=name)
         except UsageError as error:
             errors.append(error)
     if errors:
         messages = dict.fromkeys(error.message for error in errors)  # sets may share one
         hints = [error.hint for error in errors]
         raise UsageError(" ".join(messages), hint=" ".join(hints))
-    return found
+    return credentials
 
 
 MAX_REASON_LENGTH: Final = 500
@@ -316,6 +316,7 @@ class Session:
         """What makes exact commands of this session."""
         options = self.options
         base_url = str(self.base_url)
+        # What is the default, or in the policy, is left out of a command.
         return Advisor(
             policy=str(options.policy),
             audit_dir=str(options.audit_dir) if options.audit_dir is not None else "",
@@ -382,22 +383,15 @@ class Session:
         Args:
             known_run: The number of the last run that the metrics know; 0 without one.
         """
-        writer = audit_copy() if self.policy.audit.stdout else None
-        clock = partial(datetime.now, UTC)
-        if command.restores is None:
+        copy = audit_copy() if self.policy.audit.stdout else None
+        if command.restores is None:  # a restore follows no rules
             self.directory.keep_policy(self.policy.file_bytes)
-        log = AuditLog(self.directory, self.run_id, clock=clock, copy=writer)
+        # The lines have the time of the machine: only `now` was compared with Atlas's.
+        log = AuditLog(self.directory, self.run_id, clock=partial(datetime.now, UTC), copy=copy)
         start = command.run_started(organizations, log.file.number)
         record = RunRecord(log.file, start=start)
         if known_run >= log.file.number:
-            message = (
-                f"The metrics know run {known_run:,} of this installation, and the next one of "
-                f"{self.directory.path} is run {log.file.number:,}: the audit log is lost, or an "
-                "older copy. Limits, notice and the comparison with earlier runs go on without "
-                "the missing runs. Mount the directory with the log, or keep the last hash that "
-                "was printed as the end of the lost one."
-            )
-            log.warnings += (RunWarning(WarningCode.AUDIT_LOG, message, WarningLevel.URGENT),)
+            log.warnings += (self._warning_of_lost_log(known_run, log.file.number),)
         try:
             yield log, record
         finally:
@@ -413,6 +407,17 @@ class Session:
             log.head_failure,
             log.file.path,
         )
+
+    def _warning_of_lost_log(self, known_run: int, next_run: int) -> RunWarning:
+        """Return a warning that the metrics know a run which the audit directory does not have."""
+        message = (
+            f"The metrics know run {known_run:,} of this installation, and the next one of "
+            f"{self.directory.path} is run {next_run:,}: the audit log is lost, or an older copy. "
+            "Limits, notice and the comparison with earlier runs go on without the missing runs. "
+            "Mount the directory with the log, or keep the last hash that was printed as the end "
+            "of the lost one."
+        )
+        return RunWarning(WarningCode.AUDIT_LOG, message, WarningLevel.URGENT)
 
     def _warn_of_failure(self, text: str, failure: Exception | None, path: Path) -> None:
         if failure is not None:
@@ -451,8 +456,9 @@ class Session:
         async with AsyncExitStack() as stack:
             connector = await stack.enter_async_context(open_connector())
             limiter = open_limiter(self.policy.execution)
-            clients: dict[str, AtlasClient] = {}
             is_awaited = sys.stdin.isatty() and sys.stderr.isatty()
+            patience_s = _PATIENCE_S if is_awaited else math.inf
+            clients: dict[str, AtlasClient] = {}  # by the name of their credentials
             for name, credentials in self.credentials().items():
                 client = connect(
                     self.base_url,
@@ -461,24 +467,26 @@ class Session:
                     clock=self.clock,
                     log=self.log,
                     retry_until_s=clock.seconds() + retry_for_s,
-                    answer_until_s=clock.seconds() + (_PATIENCE_S if is_awaited else math.inf),
+                    answer_until_s=clock.seconds() + patience_s,
                     read_again=partial(read_credentials, self.environment, suffix=name),
                     halt=self.stop.request,
                     connector=connector,
                     limiter=limiter,
                 )
                 clients[name] = await stack.enter_async_context(client)
-            names = history.organization_names()
-            variables = credentials_variables(self.environment)
-            organizations = []
-            for settings in self.policy.organizations:
-                name = settings.credentials or ""
-                organizations.append(
-                    AtlasOrganization(
-                        settings.id,
-                        clients[name],
-                        variables.get(name, ()),
-                        names.get(settings.id),
-                    )
-                )
-            yield tuple(organizations)
+            yield tuple(self._organizations_of(clients, history))
+
+    def _organizations_of(
+        self, clients: Mapping[str, AtlasClient], history: History
+    ) -> Iterator[AtlasOrganization]:
+        """Yield the organizations of the policy, each with the client of its credentials."""
+        names = history.organization_names()
+        variables = credentials_variables(self.environment)
+        for settings in self.policy.organizations:
+            credentials = settings.credentials or ""
+            yield AtlasOrganization(
+                settings.id,
+                clients[credentials],
+                variables.get(credentials, ()),
+                names.get(settings.id),
+            )
