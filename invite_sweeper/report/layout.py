@@ -127,23 +127,36 @@ class RowGroup(NamedTuple):
     rows: Sequence[Row]
 
 
-def invitation_groups(
-    groups: Sequence[RowGroup], width: int, *, with_place: bool = False
+def single_group(
+    group: RowGroup, width: int, *, with_organization: bool
 ) -> Iterator[RenderableType]:
-    """Yield invitations, with columns aligned across the groups.
+    """Yield invitations of which each names its place.
+
+    Args:
+        width: Terminal width in cells.
+        with_organization: See `invitation_columns`.
+    """
+    columns = invitation_columns(group.rows, with_organization=with_organization)
+    yield from _groups([group], columns, width)
+
+
+def invitation_groups(groups: Sequence[RowGroup], width: int) -> Iterator[RenderableType]:
+    """Yield invitations below their places, with columns aligned across the groups.
 
     Args:
         groups: With a row each, at least.
         width: Terminal width in cells.
-        with_place: Whether each row names its place; else the heading does.
     """
     if not groups:
         return
-    all_rows: list[Row] = []
-    for group in groups:
-        all_rows += group.rows
-    columns = invitation_columns(all_rows, grouped=not with_place)
-    widths = _column_widths(columns, all_rows, width)
+    columns = invitation_columns(_rows_of(groups), grouped=True)
+    yield from _groups(groups, columns, width)
+
+
+def _groups(
+    groups: Sequence[RowGroup], columns: Sequence[Column[Row]], width: int
+) -> Iterator[RenderableType]:
+    widths = _column_widths(columns, _rows_of(groups), width)
     if widths:
         yield indented(_grid(widths, [_headings(columns)]))
     for group in groups:
@@ -154,6 +167,13 @@ def invitation_groups(
         else:
             yield indented(narrow_rows(columns, group.rows, width - INDENT, label=AGE))
         yield Text("")
+
+
+def _rows_of(groups: Iterable[RowGroup]) -> list[Row]:
+    rows: list[Row] = []
+    for group in groups:
+        rows += group.rows
+    return rows
 
 
 def wide_table(columns: Sequence[Column[Row]], rows: Sequence[Row], width: int) -> Grid | None:

@@ -91,6 +91,15 @@ class RunRows:
     def _label(self, org_id: str) -> str:
         return escape_unprintable(self.labels.get(org_id, org_id))
 
+    @property
+    def is_of_several(self) -> bool:
+        """Whether the run was about several organizations, which each place then names."""
+        return len(self.labels) > 1
+
+    def place(self, row: Row) -> str:
+        """Return the place of a row, with its organization where the run is about several."""
+        return place_name(row.event, row.organization, full=self.is_of_several)
+
     def without_done(self) -> "RunRows":
         """Return a copy without the planned deletions that took place as planned."""
         done = {Outcome.DELETED, Outcome.RESTORED}

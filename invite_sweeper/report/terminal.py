@@ -20,6 +20,7 @@ from invite_sweeper.report.layout import (
     invitation_groups,
     labelled,
     print_parts,
+    single_group,
 )
 from invite_sweeper.report.readback import (
     KEPT_CAPTION,
@@ -159,7 +160,8 @@ def _plan(
 ) -> Iterator[RenderableType]:
     """Yield the first rows of the plan below their projects, and how to see the others."""
     rows = run_rows.first(max_rows)
-    groups = groups_by_place(rows, run_rows.invitations.values())
+    all_rows = run_rows.invitations.values()
+    groups = groups_by_place(rows, all_rows, with_organization=run_rows.is_of_several)
     yield from invitation_groups(groups, width)
     yield from _rest(len(run_rows.invitations) - len(rows), about.list_run())
 
@@ -174,7 +176,7 @@ def _announced(
     kind = announced_as(record)
     rows = run_rows.announced[:max_rows]
     group = RowGroup(heading(kind.caption, len(rows), total), rows)
-    yield from invitation_groups([group], width, with_place=True)
+    yield from single_group(group, width, with_organization=run_rows.is_of_several)
     yield from _rest(total - len(rows), about.list_run("--event", kind.event))
 
 
@@ -196,7 +198,7 @@ def _kept(width: int, record: RunRecord, run_rows: RunRows) -> Iterator[Renderab
     rows = sorted_rows(kept_rows(record, run_rows))
     if rows:
         group = RowGroup(heading(KEPT_CAPTION, len(rows), len(rows)), rows)
-        yield from invitation_groups([group], width, with_place=True)
+        yield from single_group(group, width, with_organization=run_rows.is_of_several)
 
 
 def _rest(count: int, command: str) -> Iterator[RenderableType]:
@@ -256,21 +258,25 @@ class _Place(NamedTuple):
     scope_id: str
 
 
-def groups_by_place(rows: Iterable[Row], all_rows: Iterable[Row]) -> list[RowGroup]:
+def groups_by_place(
+    rows: Iterable[Row], all_rows: Iterable[Row], *, with_organization: bool = False
+) -> list[RowGroup]:
     """Return a group for each place that has some rows, by organization.
 
     Args:
         rows: Those that are shown.
         all_rows: The headings count them.
+        with_organization: Headings name the organization even if all rows are of one.
     """
     places = _rows_by_place(all_rows)
     organizations = {place.organization for place in places}
+    is_full = with_organization or len(organizations) > 1
     shown_by_place = _rows_by_place(rows)
     groups = []
     # Sorting is stable: the places of one organization stay in the order of their first rows.
     for place in sorted(shown_by_place, key=lambda place: place.organization):
         shown = shown_by_place[place]
-        name = place_name(shown[0].event, place.organization, full=len(organizations) > 1)
+        name = place_name(shown[0].event, place.organization, full=is_full)
         groups.append(RowGroup(heading(name, len(shown), len(places[place])), shown))
     return groups
 

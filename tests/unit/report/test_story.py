@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from audit.runs import planned, started
-from builders import NOW
+from builders import NOW, ORG
 from prometheus_client.parser import text_string_to_metric_families
 from report.reading import (
     ADVISOR,
@@ -59,17 +59,17 @@ def record(request, directory):
     return recorded(SCENES[request.param], directory)
 
 
-def message(kind, record, when="always"):
+def message(kind, record, when="always", **settings):
     """Return the body of a message about a run; None if none is sent."""
-    settings = Notification(kind=kind, url_env="URL", when=when)
+    settings = Notification(kind=kind, url_env="URL", when=when, **settings)
     receiver = receiver_of(settings, {"URL": "https://example.com/x"})
     run = run_message(record)
     return receiver.run_message(run).body.decode() if is_due(receiver, run) else None
 
 
-def slack(record):
+def slack(record, **settings):
     """Return the text of Slack as it is read."""
-    text = json.loads(message("slack", record))["text"]
+    text = json.loads(message("slack", record, **settings))["text"]
     written = (("\u200b", ""), ("`", ""), ("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&"))
     for written_as, read in written:
         text = text.replace(written_as, read)
@@ -172,6 +172,13 @@ def test_numbers_are_the_same_in_json_webhook_metrics_and_question(record, tmp_p
     if record.end.plan_made and record.mode != "restore":
         assert result["stale"] + result["kept"] == result["invitations_seen"]
         assert sum(result["kept_by_reason"].values()) == result["kept"]
+
+
+def test_places_name_their_organization_where_the_run_is_about_several(directory):
+    record = recorded(SCENES["three organizations"], directory)  # all rows are of one of them
+    place = f"Sandbox Alpha of organization Acme ({ORG})"
+    assert f"{place}  2\n" in on_terminal(record)
+    assert f"- person-1@example.com in {place}: deleted\n" in slack(record, details=True)
 
 
 def test_outputs_of_a_run_read_its_file_once_and_leave_what_they_read_as_it_is(directory):
