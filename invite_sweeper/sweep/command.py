@@ -39,7 +39,7 @@ class Command:
         detailed_exit_code: A dry run that finds stale invitations ends with 10.
         restores: The ids of the runs whose deletions a restore undoes; None of any other run.
         observers: Steps after those of `notice`: each sees every decision and changes none.
-        reason: Why or for whom it runs, as the operator wrote it; None without one.
+        reason: Why it runs, as the operator wrote it: a ticket, a name; None without one.
     """
 
     policy: Policy

@@ -1,4 +1,4 @@
-"""What expires whatever a policy says: lists that Atlas stops serving, secrets of service accounts.
+"""What expires, whatever the policy is: lists that Atlas stops serving, secrets of accounts.
 
 Runs warn from 180 and from 14 days before, and the warning becomes urgent near the end.
 """

@@ -28,7 +28,7 @@ def _is_near(last_day: date | None, today: date) -> bool:
 
 
 class KeepEnds:
-    """Finds the people of one organization whom an entry that ends keeps, or would still keep.
+    """Finds the people of one organization that an entry which ends keeps, or would still keep.
 
     A person whom another entry keeps, too, loses nothing, and does not count for one that has
     ended.

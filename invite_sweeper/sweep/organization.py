@@ -1,6 +1,6 @@
 """What an organization is in a run, in four parts, each a frozen value that one step makes.
 
-`AtlasOrganization` says who it is, `Reading` what was read there, `OrganizationPlan` what is to
+`AtlasOrganization` is its identity, `Reading` what was read there, `OrganizationPlan` what is to
 be deleted, `Swept` what became of that. A step takes the part before its own. Only a plan can be
 executed, and an organization that failed has none.
 """
@@ -71,7 +71,7 @@ class Reading:
         oldest: When the oldest entry that is still PENDING was sent; None where none has a date.
             Atlas never removes people whose invitation has expired.
         next_due: When the first announced invitation may be deleted; None without one.
-        unverified: Users whom a killed run removed and whose status could not be read.
+        unverified: Users that a killed run removed and whose status could not be read.
         stale_within_7d: In a dry run, invitations that are not stale now, and will be.
         stale_within_30d: The same.
         credentials_expire: When the first secret of its service account ends; None if not known.
@@ -180,7 +180,7 @@ class OrganizationPlan:
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What became of the plan of one organization, or of whom a restore invited there.
+    """What became of the plan of one organization, or of the people that a restore invited there.
 
     Attributes:
         outcomes: How many by outcome.

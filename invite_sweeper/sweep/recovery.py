@@ -37,12 +37,12 @@ class Recovery:
     """Resolves the open intents of one organization and writes their outcomes.
 
     A list of users omits users who accepted as well as removed ones. The status of a missing
-    user is requested separately, which finds members whom the DELETE removed. An intent of a
+    user is requested separately, which finds members that the DELETE removed. An intent of a
     restore is `unknown`: it was a POST, and another administrator may have invited a user who is
     there.
 
     Args:
-        result: Gets the members whom a run removed, and why intents stay open, as warnings.
+        result: Gets the members that a run removed, and why intents stay open, as warnings.
         builder: Counts what became of the intents.
     """
 

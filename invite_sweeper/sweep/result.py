@@ -221,7 +221,7 @@ class Result:
         return finished
 
     def finished(self) -> RunFinished:
-        """Return what is known so far, as the last line of the run says it."""
+        """Return what is known so far, in the form of the last line of the run."""
         command = self.command
         results = tuple(map(self._organization_result, self.organizations))
         counts = total(results)

@@ -443,8 +443,8 @@ class Selector:
         keep_reason = self._keep_reason(invitation, now)
         if keep_reason is not None:
             return Decision(invitation, None, keep_reason)
-        # Why no rule matches: a value that Atlas did not send says most, then an age that is
-        # still to come.
+        # Why no rule matches: a value that Atlas did not send comes first, then an age that is
+        # not yet reached.
         reason = "no_rule"
         for rule, conditions in self._rules:
             result = match_all(conditions, invitation, now)
@@ -470,7 +470,7 @@ class Selector:
             yield entry, match_all(conditions, invitation, self._now), results
 
     def _keep_reason(self, invitation: Invitation, now: datetime) -> str | None:
-        """Return why an invitation is kept whatever the rules say: 1 to 4 of the order."""
+        """Return why an invitation is kept before any rule is asked: steps 1 to 4 of the order."""
         if not is_atlas_id(invitation.invitation_id):
             return "unreadable_id"
         if invitation.source in SOURCES_OF_USERS and invitation.status not in INVITED_STATUSES:

@@ -60,8 +60,9 @@ class KeepBounced:
         return marked.keep("bounced") if count >= self.max_bounces else marked
 
 
-UNKNOWN_REASONS: Final = frozenset({"inviter_unknown", "list_unread"})
-"""Reasons that say nothing about whether the invitation is still stale: nothing changes."""
+UNKNOWN_REASONS: Final = frozenset({"inviter_unknown", "list_unread", "no_organization_name"})
+"""Reasons of something that could not be read in this run: whether the invitation is still stale is
+not known, and its announcement holds."""
 
 
 @dataclass(frozen=True, slots=True)

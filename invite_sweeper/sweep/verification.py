@@ -1,4 +1,4 @@
-"""Read again what was deleted: what a list shows is true, whatever an answer said.
+"""Read again what was deleted: what a list shows counts, and not the answer to the DELETE.
 
 Atlas's lists lag behind its deletions by seconds. So a list that still shows an invitation is
 read again for half a minute, before it contradicts the answer to the DELETE. A list that could not

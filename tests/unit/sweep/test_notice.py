@@ -32,11 +32,23 @@ LEFT = {"inviter_gone": True}
 CASES = int(os.environ.get("INVITE_SWEEPER_CASES", "30"))
 
 
-def test_unknown_inviter_neither_ends_nor_deletes():
-    one, rules = invitation(source=Source.INVITES), policy(rules=[{"name": "r", **LEFT}])
-    step = Notice({announcement_key(one): NOW - DAY}, WEEK, NOW)
-    decision = step(Selector(rules, NOW).decide(one))
-    assert (decision.keep_reason, decision.announcement) == ("inviter_unknown", None)
+OF_ACME = {"organizations": ["Acme*"]}
+OLD = {"older_than": "1d"}
+
+
+@pytest.mark.parametrize(
+    ("keys", "reason"),
+    [
+        ({"rules": [{"name": "r", **LEFT}]}, "inviter_unknown"),
+        ({"rules": [{"name": "r", **OLD, **OF_ACME}]}, "no_organization_name"),
+        ({"keep": [{"name": "k", **OF_ACME}]}, "no_organization_name"),
+    ],
+)
+def test_what_is_not_known_in_this_run_neither_ends_an_announcement_nor_deletes(keys, reason):
+    announced = invitation(source=Source.INVITES)
+    step = Notice({announcement_key(announced): NOW - WEEK}, WEEK, NOW)
+    decision = step(Selector(policy(**keys), NOW).decide(announced))
+    assert (decision.keep_reason, decision.announcement) == (reason, None)
 
 
 @pytest.mark.parametrize(
