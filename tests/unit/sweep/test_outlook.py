@@ -4,7 +4,7 @@ from collections import Counter
 from datetime import timedelta
 
 import pytest
-from builders import NOW, PROJECT, entry_of, object_id, policy
+from builders import NOW, OTHER_ORG, PROJECT, entry_of, object_id, policy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sweep.night import Earlier, Night, command_of
@@ -70,6 +70,13 @@ def test_with_refuse_no_limit_counts():
 @pytest.mark.parametrize("key", ["max_deletions", "max_deletions_per_project", "max_share"])
 def test_what_a_limit_of_0_never_lets_go_has_no_night(key):
     assert foretold(due(12), {key: 0}) == {}
+
+
+def test_the_share_of_each_night_is_that_of_what_is_left():
+    """A quarter of 40, of 30, of 23 and so on, until ten or fewer are stale."""
+    nights_of_a_quarter = {0: 10, 1: 7, 2: 5, 3: 4, 4: 3, 5: 2, 6: 9}
+    limits = {"max_share": 0.25, "max_deletions_per_project": 100}
+    assert foretold(due(40), limits) == nights_of_a_quarter
 
 
 def test_what_earlier_runs_sent_counts_until_their_period_is_over():
@@ -151,6 +158,20 @@ async def test_limit_that_earlier_runs_used_says_when_it_is_free_again(tmp_path)
     assert (again.planned, again.trimmed) == (0, 3)
     assert (again.deleted_before, again.max_deletions) == (2, 2)
     assert again.limit_free_at.startswith("2026-11-25T21:00")
+
+
+async def test_limit_of_a_project_is_free_when_what_this_run_sends_there_counts_no_more(tmp_path):
+    """An hour before, a deletion in another project leaves room for others, and not there."""
+    limits = {**TRIM, "max_deletions_per_project": 2}
+    night = Night(AuditDirectory(tmp_path), 1, 0, limits=limits)
+    assert (await night.run()).deleted == 1
+    atlas = night.atlases[1]
+    (place,) = atlas.lists
+    own = {"org_id": OTHER_ORG, "project_id": place}
+    atlas.lists[place] = tuple(entry_of(Source.INVITES, 50 + n, **own) for n in range(5))
+    result = await night.run(at=NOW + timedelta(hours=1), accept_population=True)
+    assert (result.planned, result.trimmed) == (2, 3)
+    assert result.limit_free_at.startswith("2026-11-25T22:00")
 
 
 async def test_refused_sweep_says_when_one_more_may_go(tmp_path):

@@ -9,7 +9,7 @@ from sweep.night import Night, drop, kept_then, later, message
 from invite_sweeper.audit.events import Intent, OutcomeLine, Planned
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import AtlasUnavailable
-from invite_sweeper.models import ListUnreadable, Source
+from invite_sweeper.models import ListUnreadable, Source, SourceRetired
 
 
 async def test_question_has_the_counts_of_all_and_its_time_is_not_the_runs(directory):
@@ -96,6 +96,16 @@ async def test_long_question_deletes_nothing_in_a_list_that_cannot_be_read_again
     assert night.events(ListUnreadable) == ([UNREAD] if unread else [])
     assert (first.projects_unreadable, first.plan_complete) == (int(unread), not unread)
     assert result.exit_code == (0 if outcome == "changed" else 4)
+
+
+async def test_list_that_atlas_retires_during_a_long_question_is_not_called_changed(directory):
+    night = Night(directory, 2, sources=["invites", "org_users"])
+    retired = SourceRetired(None, None, "Atlas retired the list.", 410, source=Source.INVITES)
+    change = {object_id(1): retired}
+    (atlas,) = night.atlases
+    result = await night.run(answer=after(night, 61, lambda: atlas.list_results.update(change)))
+    assert (night.deleted, result.changed, result.skipped) == ([0], 0, 2)
+    assert result.reasons == (Reason.RETIRED_SOURCE,)
 
 
 @pytest.mark.parametrize("again", [UNREAD, changed(UNREAD, reason="HTTP 503.", http_status=503)])

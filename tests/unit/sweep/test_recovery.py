@@ -26,6 +26,7 @@ from invite_sweeper.sweep.organization import AtlasOrganization
 from invite_sweeper.sweep.reading import ReadingBuilder
 from invite_sweeper.sweep.recovery import Recovery
 from invite_sweeper.sweep.result import Result
+from invite_sweeper.sweep.scope import RunScope
 
 BOTH = sorted(SOURCES_OF_USERS)
 UNREADABLE = ListUnreadable(PROJECT, "Sandbox Alpha", "Atlas answered 500.")
@@ -43,16 +44,17 @@ def opened(source, number=1, *, mode="sweep"):
 class Recovered:
     """A recovery of these intents, with the lines that it writes."""
 
-    def __init__(self, atlas, *intents):
+    def __init__(self, atlas, *intents, scope=None):
         self.lines, organization = [], AtlasOrganization(ORG, FakeClient(atlas))
         self.result = Result(command_of(), [organization], QuietView())
         self.builder = ReadingBuilder(organization, self.result.command, self.lines.append)
+        self.builder.scope = scope
         self.recovery = Recovery(self.result, self.builder, self.lines.append, intents)
 
 
-async def recover(atlas, *intents):
+async def recover(atlas, *intents, scope=None):
     """Settle intents in lists that the run does not read; return their lines and the messages."""
-    found = Recovered(atlas, *intents)
+    found = Recovered(atlas, *intents, scope=scope)
     await found.recovery.settle_rest()
     gone = sum(each.outcome in {"already_gone", "accepted_during"} for each in found.lines)
     assert found.builder.reading().counts.recovered == gone
@@ -111,6 +113,17 @@ async def test_invitation_of_a_deleted_project_or_missing_without_a_status_is_go
     gone = {key: ProjectGone(PROJECT)} if source in SOURCES_OF_USERS else {}
     (line,), _ = await recover(FakeAtlas(list_results=gone), opened(source))
     assert (line.outcome, line.seen_after) == ("already_gone", None)
+
+
+@pytest.mark.parametrize("source", [Source.INVITES, Source.USERS])
+async def test_404_for_a_project_that_this_run_has_listed_leaves_the_intent_open(source):
+    key = PROJECT if source is Source.INVITES else (source, PROJECT)
+    atlas = FakeAtlas(list_results={key: ProjectGone(PROJECT)})
+    scope = RunScope(ORG, project_names={PROJECT: "Sandbox Alpha"})
+    lines, (message,) = await recover(atlas, opened(source), scope=scope)
+    assert lines == []
+    assert message.startswith("1 deletion of an earlier run in Sandbox Alpha remains unresolved: ")
+    assert "still shows the project" in message
 
 
 @pytest.mark.parametrize("source", BOTH)

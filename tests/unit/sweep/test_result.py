@@ -108,6 +108,19 @@ def test_run_fails_only_if_every_organization_did_and_then_with_the_highest_code
     assert [each.plan_made for each in finished.organizations] == [e is None for e in errors]
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_refused_credentials_are_named_by_their_variables_and_of_several_by_the_organization(
+    several,
+):
+    found = [organization()] + [organization(OTHER_ORG)] * several
+    owner = AtlasOrganization(ORG, None, ("MONGODB_ATLAS_CLIENT_ID_A", "MONGODB_ATLAS_B"), "Acme")
+    error = result_of(*found).error_in(owner, CredentialsRefused("Refused."))
+    assert "those of MONGODB_ATLAS_CLIENT_ID_A and MONGODB_ATLAS_B." in error.hint
+    there = " there" if several else ""
+    assert error.consequence == f"Nothing was deleted{there}."
+    assert error.organization == (f"Acme ({ORG})" if several else "")
+
+
 @pytest.mark.parametrize("error", [Interrupted("Stopped."), AuditLogError("Full.")])
 def test_error_of_the_run_is_that_of_each_organization(error):
     finished = ended(organization(), organization(OTHER_ORG), error=error)

@@ -425,6 +425,18 @@ async def test_breaker_that_opens_in_one_organization_skips_the_deletions_of_the
     assert Reason.CIRCUIT_BREAKER in second.reasons
 
 
+async def test_breaker_is_no_reason_of_an_organization_that_was_swept_before_it_opened(directory):
+    night = Night(directory, 1, 7, limits={"canary": 6})
+    found = night.atlases[1].lists[object_id(2)]
+    failed = Sending(Outcome.FAILED, 1, 500)
+    night.atlases[1].results = {each.invitation_id: failed for each in found}
+    result = await night.run()
+    first, second = result.organizations
+    assert (first.deleted, first.reasons, first.exit_code) == (1, (), 0)
+    assert (second.failed, second.skipped) == (5, 2)
+    assert Reason.CIRCUIT_BREAKER in second.reasons
+
+
 async def test_canary_is_that_of_the_whole_command(directory):
     """After one deletion in the first organization, one more is its second and last."""
     night = Night(directory, 1, 5, limits={"canary": 2})
