@@ -71,7 +71,7 @@ def _waiting(
     new_first = sorted(waiting, key=lambda invitation: not invitation.new)
     for invitation in new_first[:MAX_USERS]:
         row = run.rows.row(invitation)
-        inviter = display_text(invitation.inviter) or "(not known)"
+        inviter = display_text(invitation.inviter_label) or "(not known)"
         parts = [f"deletable from {describe_instant(row.due)}", f"invited by {inviter}"]
         if not invitation.new:
             parts.append("announced before")

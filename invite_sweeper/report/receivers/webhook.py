@@ -67,22 +67,32 @@ class Webhook(Receiver):
         variable = self.settings.secret_env
         if variable is None:
             return message
-        key = self._environment.get(variable, "").encode()
-        if not key:
-            raise NotSent(f"the signing key is missing: {variable} is not set")
-        if key.startswith(KEY_PREFIX.encode()):
-            try:
-                key = base64.b64decode(key.removeprefix(KEY_PREFIX.encode()), validate=True)
-            except ValueError:
-                text = f"the signing key in {variable} is not Base64 after {KEY_PREFIX}"
-                raise NotSent(text) from None
+        # One identifier for one content: a receiver recognizes a message that is sent twice.
         identifier = f"msg_{hashlib.sha256(message.body).hexdigest()[:32]}"
         timestamp = str(int(now.timestamp()))
         signed = f"{identifier}.{timestamp}.".encode() + message.body
-        signature = base64.b64encode(hmac.digest(key, signed, "sha256")).decode()
+        digest = hmac.digest(self._key(variable), signed, "sha256")
+        signature = base64.b64encode(digest).decode()
         signing = {
             "webhook-id": identifier,
             "webhook-timestamp": timestamp,
             "webhook-signature": f"v1,{signature}",
         }
         return message._replace(headers={**message.headers, **signing})
+
+    def _key(self, variable: str) -> bytes:
+        """Return the signing key: the bytes of the variable, or what it has in Base64.
+
+        Raises:
+            NotSent: It is missing, or not Base64.
+        """
+        key = self._environment.get(variable, "")
+        if not key:
+            raise NotSent(f"the signing key is missing: {variable} is not set")
+        if not key.startswith(KEY_PREFIX):
+            return key.encode()
+        try:
+            return base64.b64decode(key.removeprefix(KEY_PREFIX), validate=True)
+        except ValueError:
+            text = f"the signing key in {variable} is not Base64 after {KEY_PREFIX}"
+            raise NotSent(text) from None

@@ -152,8 +152,9 @@ async def test_at_most_10_users_are_named_those_that_need_attention_and_the_olde
     assert users[0][1] == "failed"
 
 
-def waiting(number, inviter, *, new=True, unread=False, days=1):
-    one = planned(number, username=f"p{number}@example.com", project_name="Search", inviter=inviter)
+def waiting(number, inviter, *, new=True, unread=False, days=1, **changes):
+    names = {"username": f"p{number}@example.com", "project_name": "Search", "inviter": inviter}
+    one = planned(number, **names, **changes)
     return one.as_event(
         WaitingInvitation,
         rule="forgotten",
@@ -170,7 +171,8 @@ OLD_AND_UNREAD = "announced before, its list was not read this time"
 
 async def test_waiting_are_counted_the_new_ones_named_first_and_the_rest_has_a_command(named):
     lines = [waiting(n, "zoe@x.org", new=False, unread=n == 20) for n in range(20, 32)]
-    lines += [waiting(1, None, days=2), waiting(2, "ada@x.org", days=3)]
+    lines += [waiting(1, None, days=2)]
+    lines += [waiting(2, "wkzjqvtb", days=3, inviter_name="terraform")]
     text = await named(*person(9, "failed"), waiting=lines)
     day = "in Search: deletable from 2026-12-"
     first, *lines = text[text.index("Announced: ") :].splitlines()
@@ -180,7 +182,7 @@ async def test_waiting_are_counted_the_new_ones_named_first_and_the_rest_has_a_c
     )
     assert lines[:3] == [
         f"- p1@example.com {day}05 01:00 UTC, invited by (not known)",
-        f"- p2@example.com {day}06 01:00 UTC, invited by ada@x.org",
+        f"- p2@example.com {day}06 01:00 UTC, invited by API key 'terraform' (wkzjqvtb)",
         f"- p20@example.com {day}04 01:00 UTC, invited by zoe@x.org, {OLD_AND_UNREAD}",
     ]
     assert text.count("deletable from") == MAX_USERS
