@@ -18,10 +18,10 @@ from invite_sweeper.policy import json_schema
 from invite_sweeper.text import shell_command
 
 TOPICS: Final = {
-    "credentials": "how to pass credentials, and which roles are needed",
+    "credentials": "how to pass credentials, and the roles",
     "policy": "every key of the policy with its default",
-    "sources": "Atlas's four lists, and what a deletion does in each",
-    "limits": "the limits and guards, and what to do when one refuses",
+    "sources": "Atlas's four lists, and deletions in each",
+    "limits": "limits and guards, and what to do",
     "audit": "the audit log, its chain, and how to restore",
     "exit-codes": "what each exit code means and what to do",
     "deployment": "cron, systemd, Kubernetes, monitoring",

@@ -222,6 +222,7 @@ def test_each_topic_is_a_page_with_a_heading_and_no_marker_left(topic):
 def test_help_lists_all_topics_and_shows_the_options_of_a_command():
     shown = RUNNER.invoke(app, ["help"])
     assert all(topic in shown.stdout for topic in TOPICS)
+    assert max(map(len, shown.stdout.splitlines())) <= WIDTH
     assert RUNNER.invoke(app, ["help", "plan"]).stdout.startswith("Usage: ")
 
 
