@@ -198,7 +198,7 @@ def show_explained(console: Console, result: Search, *, verbose: bool = False) -
     for line in _result_lines(result, verbose=verbose):
         text = line.plain.lstrip(" ")
         indent = " " * (len(line.plain) - len(text))
-        fitted = fit_terminal(text, indent, f"{indent}  ", copyable=True, stream=sys.stdout)
+        fitted = fit_terminal(text, indent, f"{indent}  ", stream=sys.stdout)
         console.print(Text(fitted, line.style), soft_wrap=True)
 
 

@@ -340,7 +340,7 @@ def _choose_trim(policy: Policy, path: Path, base_url: str, *, asks: bool) -> bo
             click.echo(fit_terminal(line, _INDENT, _INDENT), err=True)
         may_trim = _OVER.issuperset(error.reasons)
         if not (asks and may_trim):
-            click.echo(fit_terminal(error.hint, _INDENT, _INDENT, copyable=True), err=True)
+            click.echo(fit_terminal(error.hint, _INDENT, _INDENT), err=True)
             return False
         question = "Delete the oldest up to the limits each night (over_limit: trim)?"
         return click.confirm(question, default=True)

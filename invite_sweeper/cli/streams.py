@@ -19,7 +19,7 @@ from typing_extensions import override
 
 from invite_sweeper.errors import Cancelled, ErrorParts, RunError, of_organizations
 from invite_sweeper.redaction import SECRETS
-from invite_sweeper.text import NAME, escape_unprintable, shell_command
+from invite_sweeper.text import escape_unprintable, shell_command, split_command
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -179,34 +179,36 @@ OUTPUTS: Final = Outputs()
 
 
 def fit_terminal(
-    text: str,
-    first: str = "",
-    others: str = "",
-    *,
-    copyable: bool = False,
-    stream: TextIO | None = None,
+    text: str, first: str = "", others: str = "", *, stream: TextIO | None = None
 ) -> str:
     """Return a text with unprintable characters escaped, of which a terminal breaks no word.
+
+    A command at its end stays on one line, which the terminal breaks: so it can be copied.
 
     Args:
         first: What precedes the text.
         others: How the lines after the first one begin on a terminal.
-        copyable: Leave a text with a command on one line: its lines would be several commands.
         stream: Where it is written; default: stderr.
     """
     stream = stream or sys.stderr
     escaped = escape_unprintable(text)
-    if not stream.isatty() or (copyable and NAME in escaped):
+    if not stream.isatty():
         return first + escaped
-    # A secret is masked before a line ends within it, and no line is narrower than its beginning.
-    return textwrap.fill(
-        SECRETS.redact(escaped),
-        max(_columns(stream), 2 * len(others)),
+    width = max(_columns(stream), 2 * len(others))  # no line is narrower than its beginning
+    sentence, command = split_command(escaped)
+    filled = textwrap.fill(
+        SECRETS.redact(sentence),  # before a line ends within a secret
+        width,
         initial_indent=first,
         subsequent_indent=others,
         break_long_words=False,
         break_on_hyphens=False,
     )
+    if not command:
+        return filled
+    *_, last_line = filled.split("\n")
+    fits = len(f"{last_line} {command}") <= width
+    return f"{filled} {command}" if fits else f"{filled}\n{others}{command}"
 
 
 def _columns(terminal: TextIO) -> int:
@@ -248,7 +250,7 @@ def print_error_parts(error: ErrorParts, help_topic: str = "") -> None:
     click.echo(text, err=True)
     for part in (*lines, error["consequence"], error["hint"], more):
         if part:
-            click.echo(fit_terminal(part, _INDENT, _INDENT, copyable=True), err=True)
+            click.echo(fit_terminal(part, _INDENT, _INDENT), err=True)
 
 
 _ASKS_FOR_JSON: Final = re.compile(r"(?:^|\0)(?:--output[=\0]|-o\0?)json(?:\0|$)", re.IGNORECASE)

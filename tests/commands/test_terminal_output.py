@@ -95,7 +95,7 @@ def test_errors_on_a_terminal_break_between_words_and_leave_a_command_whole(cli)
         _, text = terminal.end()
     assert text == (
         "Error: No such option\n  '--nothing'.\n  Atlas was not called.\n"
-        "  See: invite-sweeper sweep --help\n"
+        "  See:\n  invite-sweeper sweep --help\n"
     )
 
 
