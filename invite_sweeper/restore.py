@@ -16,6 +16,7 @@ from msgspec import structs
 
 from invite_sweeper.audit import AuditDirectory, AuditLog, LineFilter, OpenIntent, RunFile
 from invite_sweeper.audit.events import Intent, OutcomeLine, Planned, RunFinished
+from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.person import (
     HistoryLine,
     HistoryReader,
@@ -24,7 +25,6 @@ from invite_sweeper.audit.person import (
     names_of,
     runs_of,
 )
-from invite_sweeper.audit.reader import FileChain
 from invite_sweeper.endings import Advisor, ExitCode
 from invite_sweeper.errors import (
     AuditLogError,
@@ -147,15 +147,15 @@ def _check_last_file(
     directory: AuditDirectory, found: Sequence[HistoryLine], advisor: Advisor
 ) -> None:
     """Raise DamagedLog if the file of the last run is missing: it may have the last deletion."""
-    reader = directory.reader()
-    if reader.head is None or not reader.is_last_file_missing:
+    missing = directory.reader().missing
+    if missing is None:
         return
     hint = f"Name the run to undo. {directory.list_hint()}"
     if found:
         last = str(runs_of(found)[-1].number)
         hint = f"To undo the last sweep that is known: {advisor._replace(run=last).restore()}"
     raise DamagedLog(
-        f"The file of the last run, {reader.head.file}, is missing in {directory.path}: it may "
+        f"The file of the last run, {missing.name}, is missing in {directory.path}: it may "
         "have the last deletion.",
         hint=hint,
     )

@@ -720,16 +720,16 @@ MUTANTS = r"""
 -    return SECRETS.redact(text) is text
 +    return len(data) > MAX_VALUE_LENGTH or SECRETS.redact(text) is text
 ? tests/unit/audit/test_verify.py
-= a line that does not follow is read: audit/reader.py
+= a line that does not follow is read: audit/file_chain.py
 -                    header.prev != before.hash
 -                    or header.seq != number
 +                    header.seq != number
-= a last line that was changed is sound: audit/reader.py
+= a last line that was changed is sound: audit/file_chain.py
 -if not seal_holds(line.raw):
 +if line.raw is None:
 = a file that HEAD does not describe is sound: audit/reader.py
--if known != self.last_hash:
-+if known != self.last_hash and self.number < 0:
+-if known_hash != self.last_hash:
++if known_hash != self.last_hash and self.number < 0:
 ? tests/unit/audit/test_window.py
 = a run reads fewer than 30 runs: audit/directory.py
 -first = max(0, min(first, len(files) - MIN_RUNS))
@@ -816,7 +816,7 @@ MUTANTS = r"""
 -if sha256(data).hexdigest() != path.stem:
 +if not path.stem:
 ? tests/commands/test_output_files.py
-= --out replaces the sweep of another directory: audit/reader.py
+= --out replaces the sweep of another directory: audit/plans.py
 -return mode == b"dry-run" or
 +return mode != b"restore" or
 ? tests/unit/sweep/test_steps.py

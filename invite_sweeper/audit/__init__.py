@@ -2,17 +2,13 @@
 
 from invite_sweeper.audit.chain import is_recordable
 from invite_sweeper.audit.directory import AuditDirectory
-from invite_sweeper.audit.history import (
-    HeldAnnouncement,
-    History,
-    LastPlan,
-    OpenIntent,
-    PlanScope,
-)
+from invite_sweeper.audit.history import HeldAnnouncement, History, OpenIntent
 from invite_sweeper.audit.last_readings import CompleteRun
 from invite_sweeper.audit.log import AuditLog, check_written_plan
-from invite_sweeper.audit.reader import LogReader, RunFile, SavedPlan, read_plan
+from invite_sweeper.audit.plans import LastPlan, PlanScope, SavedPlan, read_plan
+from invite_sweeper.audit.reader import LogReader
 from invite_sweeper.audit.record import RunRecord
+from invite_sweeper.audit.run_file import RunFile
 from invite_sweeper.audit.search import LineFilter
 from invite_sweeper.audit.verify import Verdict, Verification, verify, verify_directory
 

@@ -23,7 +23,8 @@ import msgspec
 
 from invite_sweeper.audit.chain import GENESIS_HASH
 from invite_sweeper.audit.events import RunWarning, format_timestamp
-from invite_sweeper.audit.reader import DamagedFile, Head, LogReader, RunFile
+from invite_sweeper.audit.reader import Head, LogReader
+from invite_sweeper.audit.run_file import DamagedFile, RunFile
 from invite_sweeper.endings import WarningCode, WarningLevel
 from invite_sweeper.errors import AuditLogError, LockHeld, UsageError
 from invite_sweeper.files import (
@@ -181,14 +182,13 @@ class AuditDirectory:
         """Return what is not known of earlier runs; raises as `reader`."""
         reader = self.reader()
         files = reader.files
-        head = reader.head
-        if head is not None and not reader.is_last_file_missing:
-            return ()
-        if head is not None:
+        if reader.missing is not None:
             message = (
-                f"The file of the last run, {head.file}, is missing in {self.path}: the log goes "
-                "on after it, but without its deletions, announcements and open requests."
+                f"The file of the last run, {reader.missing.name}, is missing in {self.path}: the "
+                "log goes on after it, but without its deletions, announcements and open requests."
             )
+        elif reader.head is not None:
+            return ()
         elif any(file.path.lstat().st_size for file in files):
             message = (
                 f"HEAD is missing in {self.path}: the log goes on after its newest file, "

@@ -11,7 +11,6 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
 
 from invite_sweeper.audit.compact import Fate, HashCounts
@@ -28,10 +27,13 @@ from invite_sweeper.audit.events import (
     RunStarted,
     announcement_key,
 )
+from invite_sweeper.audit.file_chain import ChainLine, FileChain
 from invite_sweeper.audit.last_readings import CompleteRun, EndedEntry, LastReadings
-from invite_sweeper.audit.reader import ChainLine, FileChain, LogReader, RunFile
+from invite_sweeper.audit.plans import LastPlan, PlanScope, read_last_plan, scope_of_plan
+from invite_sweeper.audit.reader import LogReader
 from invite_sweeper.audit.record import RunRecord
-from invite_sweeper.endings import COMPLETE_EXIT_CODES, ExitCode, Status, status_of
+from invite_sweeper.audit.run_file import RunFile
+from invite_sweeper.endings import ExitCode, Status, status_of
 from invite_sweeper.models import (
     Invitation,
     InvitationKey,
@@ -46,8 +48,6 @@ WINDOW: Final = timedelta(days=100)
 _LAG: Final = timedelta(days=1)
 """How long a list may show what a run ended. Atlas's lists lag behind by seconds; what one still
 shows after a day is there."""
-_PLANNING_CODES: Final = COMPLETE_EXIT_CODES | {ExitCode.REFUSED}
-"""Exit codes of runs with a whole plan; a run that a guard refused may have one."""
 _UNKNOWN_INSTANT: Final = datetime(9000, 1, 1, tzinfo=UTC)
 """Of a run without a readable `now`: what it sent counts."""
 _APPLIED_CODES: Final = frozenset({ExitCode.DONE, ExitCode.PARTIAL})
@@ -102,29 +102,6 @@ class SentDeletion(NamedTuple):
 
     instant: datetime
     place: str
-
-
-class PlanScope(NamedTuple):
-    """What two runs have in common if their plans can be compared."""
-
-    policy_sha256: str
-    organizations: frozenset[str]
-    base_url: str
-
-
-class LastPlan(NamedTuple):
-    """The last whole plan of a scope.
-
-    Attributes:
-        keys: Of all entries of each planned invitation, by the key that names it.
-        deleted: The entries that its run or a later one has deleted.
-    """
-
-    run_id: str
-    start: RunStarted
-    end: RunFinished
-    keys: Mapping[InvitationKey, tuple[InvitationKey, ...]]
-    deleted: frozenset[InvitationKey]
 
 
 class _Run:
@@ -235,8 +212,7 @@ class History:
         Raises:
             DamagedLog: The log is damaged.
         """
-        if reader.head is not None and reader.is_last_file_missing:
-            self.missing = RunFile.of(Path(reader.head.file))
+        self.missing = reader.missing
         for chain in reader:
             self._add_run(chain)
 
@@ -293,22 +269,8 @@ class History:
         if scope not in self._plans:
             return None
         file, position = self._plans[scope]
-        keys: dict[InvitationKey, tuple[InvitationKey, ...]] = {}
-        start: RunStarted | None = None
-        end: RunFinished | None = None
-        for _, event in FileChain(file).events():
-            if isinstance(event, Planned):
-                keys[event.key] = event.keys
-            elif isinstance(event, RunStarted):
-                start = event
-            elif isinstance(event, RunFinished):
-                end = event
-        if start is None or end is None:
-            return None  # it had both a moment ago
-        entries = {key for named in keys.values() for key in named}
         ended = self._readings[scope.base_url].ended
-        deleted = frozenset(ended.deleted_since(position, entries))
-        return LastPlan(file.run_id, start, end, keys, deleted)
+        return read_last_plan(file, ended, position)
 
     def last_complete(self, scope_sha256: str, base_url: str, today: date) -> CompleteRun | None:
         """Return what the last complete runs left; see `LastReadings.last_complete`."""
@@ -479,7 +441,7 @@ class History:
         for organization in end.organizations:
             if organization.name:
                 self._names[organization.id] = organization.name
-        scope = _plan_scope(start, end)
+        scope = scope_of_plan(start, end)
         if scope is not None:
             self._plans[scope] = record.file, run.position
         run.readings.add(record, end, run.position)
@@ -505,20 +467,3 @@ def _bounced_user(invitation: Invitation) -> str:
     if invitation.username:
         return casefold_lookalike(invitation.username)
     return f"#{invitation.invitation_id}"
-
-
-def _plan_scope(start: RunStarted, end: RunFinished) -> PlanScope | None:
-    """Return the scope in which a run planned everything that is stale; None if it did not.
-
-    A sweep of a saved plan and a trimmed plan list only a part of it.
-    """
-    if (
-        start.mode == "restore"
-        or start.plan_sha256 is not None
-        or start.policy_sha256 is None
-        or end.exit_code not in _PLANNING_CODES
-        or not end.plan_made
-        or end.trimmed
-    ):
-        return None
-    return PlanScope(start.policy_sha256, frozenset(start.organizations), start.base_url)

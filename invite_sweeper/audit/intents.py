@@ -9,7 +9,7 @@ from collections import Counter
 import msgspec
 
 from invite_sweeper.audit.events import Event, Intent, Mode, OutcomeLine, RunStarted
-from invite_sweeper.audit.reader import RunFile
+from invite_sweeper.audit.run_file import RunFile
 from invite_sweeper.models import InvitationKey
 from invite_sweeper.outcomes import Outcome
 

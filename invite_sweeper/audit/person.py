@@ -17,7 +17,8 @@ from invite_sweeper.audit.events import (
     RunFinished,
     RunStarted,
 )
-from invite_sweeper.audit.reader import ChainLine, FileChain, RunFile
+from invite_sweeper.audit.file_chain import ChainLine, FileChain
+from invite_sweeper.audit.run_file import RunFile
 from invite_sweeper.audit.search import LineFilter
 from invite_sweeper.models import Invitation, UserKey
 from invite_sweeper.names import casefold_visible

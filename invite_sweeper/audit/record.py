@@ -13,8 +13,9 @@ from invite_sweeper.audit.events import (
     RunFinished,
     RunStarted,
 )
+from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.intents import IntentLedger, Recovered
-from invite_sweeper.audit.reader import FileChain, RunFile
+from invite_sweeper.audit.run_file import RunFile
 from invite_sweeper.endings import WarningCode
 
 _NOT_STARTED: Final = RunStarted(

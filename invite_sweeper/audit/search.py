@@ -10,7 +10,8 @@ from datetime import datetime
 from typing import Final, TypeVar
 
 from invite_sweeper.audit.events import LineHeader, OutcomeLine, format_timestamp
-from invite_sweeper.audit.reader import ChainLine, FileChain, LogReader, Record
+from invite_sweeper.audit.file_chain import ChainLine, FileChain, Record
+from invite_sweeper.audit.reader import LogReader
 from invite_sweeper.errors import DamagedLog
 from invite_sweeper.models import InvitationKey
 from invite_sweeper.names import Globs, casefold_visible

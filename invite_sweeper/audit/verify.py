@@ -8,8 +8,10 @@ import msgspec
 from invite_sweeper.audit.chain import GENESIS_HASH
 from invite_sweeper.audit.directory import AuditDirectory
 from invite_sweeper.audit.events import RunStarted
+from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.intents import IntentLedger, Recovered, Unfinished
-from invite_sweeper.audit.reader import DamagedFile, FileChain, LogReader, RunFile
+from invite_sweeper.audit.reader import LogReader
+from invite_sweeper.audit.run_file import DamagedFile, RunFile
 from invite_sweeper.endings import ExitCode
 
 
@@ -84,8 +86,8 @@ def verify(
         for chain in reader:
             result.files += 1
             _verify_file(chain, result, ledger, policies, expect_head)
-        if reader.head is not None and reader.is_last_file_missing:
-            result.damage = f"{reader.head.file} is missing: it is the last run that HEAD names."
+        if reader.missing is not None:
+            result.damage = f"{reader.missing.name} is missing: it is the last run that HEAD names."
         elif expect_head is not None and result.expected_at is None:
             result.damage = f"No line has the expected hash {expect_head}."
         if directory is not None:

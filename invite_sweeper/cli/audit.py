@@ -20,9 +20,9 @@ from invite_sweeper.audit import (
     RunRecord,
 )
 from invite_sweeper.audit.events import EVENTS
+from invite_sweeper.audit.file_chain import FileChain, Record
 from invite_sweeper.audit.intents import IntentLedger
 from invite_sweeper.audit.person import HistoryReader, close_names, names_of
-from invite_sweeper.audit.reader import FileChain, Record
 from invite_sweeper.audit.record import read_run
 from invite_sweeper.audit.search import read_all
 from invite_sweeper.cli.audit_files import PATHS, find_directory, verify_runs
@@ -192,7 +192,7 @@ class _ShownRuns:
     @property
     def is_wiped(self) -> bool:
         """Whether all files of the directory are gone, of which `HEAD` names the last."""
-        return self._reader.is_last_file_missing and not self._reader.files
+        return self._reader.missing is not None and not self._reader.files
 
     def read(self, read_run_file: Callable[[FileChain], Iterable[_T]]) -> Iterator[_T]:
         """Yield what is read of the file of each run."""

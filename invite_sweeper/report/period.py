@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from invite_sweeper.audit import RunFile
 from invite_sweeper.audit.events import RunStarted
-from invite_sweeper.audit.reader import FileChain
+from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.errors import RunError, UsageError
 from invite_sweeper.models import parse_timestamp
 from invite_sweeper.sweep.dates import NIGHT

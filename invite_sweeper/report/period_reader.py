@@ -17,8 +17,8 @@ from typing import Final, NamedTuple
 
 from invite_sweeper.audit import RunFile, RunRecord, Verification
 from invite_sweeper.audit.events import Announced, OutcomeLine
+from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.intents import IntentLedger
-from invite_sweeper.audit.reader import FileChain
 from invite_sweeper.audit.record import fill_run
 from invite_sweeper.endings import Status, status_of
 from invite_sweeper.errors import RunError

@@ -23,7 +23,7 @@ from invite_sweeper.audit.events import (
     RunStarted,
     WouldBeAnnounced,
 )
-from invite_sweeper.audit.reader import FileChain
+from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.errors import RunError
 from invite_sweeper.models import Invitation, InvitationKey, ListUnreadable, SourceRetired
 from invite_sweeper.outcomes import Outcome

@@ -13,7 +13,7 @@ from virtual_time import run_skipping_idle_time
 from invite_sweeper.atlas.http import RequestCounters
 from invite_sweeper.audit import AuditLog, RunFile
 from invite_sweeper.audit.events import Intent, OutcomeLine
-from invite_sweeper.audit.reader import FileChain
+from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.endings import Advisor
 from invite_sweeper.errors import AuditLogError, CredentialsRefused, NoDeletionFound
 from invite_sweeper.models import Entry, ListUnreadable, Project, Source

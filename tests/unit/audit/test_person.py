@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invite_sweeper.audit import AuditDirectory, LineFilter, RunFile
+from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.person import (
     HistoryReader,
     close_names,
@@ -14,7 +15,6 @@ from invite_sweeper.audit.person import (
     runs_of,
     users_gone,
 )
-from invite_sweeper.audit.reader import FileChain
 from invite_sweeper.models import Entry, Source
 from invite_sweeper.names import Globs
 from invite_sweeper.outcomes import Outcome

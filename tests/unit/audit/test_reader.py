@@ -11,7 +11,7 @@ from builders import NOW, event_of
 from invite_sweeper.audit import LineFilter, RunFile
 from invite_sweeper.audit.chain import HashChain
 from invite_sweeper.audit.events import Kept
-from invite_sweeper.audit.reader import FileChain, Record
+from invite_sweeper.audit.file_chain import FileChain, Record
 from invite_sweeper.errors import DamagedLog
 
 
@@ -91,7 +91,7 @@ def test_a_line_of_a_later_version_is_skipped_by_a_run(path):
 
 
 def test_a_line_that_is_longer_than_any_is_damage(directory, monkeypatch):
-    monkeypatch.setattr("invite_sweeper.audit.reader._MAX_LINE_BYTES", 1_000)
+    monkeypatch.setattr("invite_sweeper.audit.file_chain._MAX_LINE_BYTES", 1_000)
     path = write_run(directory, "r1", planned(roles=("x" * 600, "y" * 600)))
     with pytest.raises(DamagedLog, match="line 2 is not a line"):
         FileChain(RunFile.of(path)).read()

@@ -3,7 +3,7 @@
 from audit.runs import deletion, intent, outcome, planned, write_run
 
 from invite_sweeper.audit import AuditDirectory, LineFilter
-from invite_sweeper.audit.reader import FileChain
+from invite_sweeper.audit.file_chain import FileChain
 
 
 def found(directory: AuditDirectory, name: str) -> list[str]:

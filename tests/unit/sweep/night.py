@@ -10,7 +10,7 @@ from fakes import FakeAtlas
 from invite_sweeper.atlas.http import RequestCounters
 from invite_sweeper.audit import AuditLog, History, read_plan
 from invite_sweeper.audit.events import Planned
-from invite_sweeper.audit.reader import FileChain
+from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.endings import WarningLevel
 from invite_sweeper.models import Source
 from invite_sweeper.shutdown import StopRequest

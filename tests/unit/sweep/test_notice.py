@@ -19,7 +19,7 @@ from sweep.night import command_of
 
 from invite_sweeper.audit import AuditDirectory, AuditLog, History
 from invite_sweeper.audit.events import Announced, AnnouncementEnded, Planned, announcement_key
-from invite_sweeper.audit.reader import FileChain
+from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.counts import Counts
 from invite_sweeper.models import ListRef, ListUnreadable, Project, Source
 from invite_sweeper.sweep.organization import AtlasOrganization

@@ -1,0 +1,237 @@
+"""Read the file of a run once, a line at a time, and check that each follows the one before.
+
+A line that does not follow is not yielded, so that nothing is built on it. What a killed run left
+after its last whole line is skipped.
+"""
+
+import re
+from collections.abc import Generator, Iterator, Mapping
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Final, NamedTuple, Self, TypeAlias
+
+import msgspec
+
+from invite_sweeper.audit.chain import seal_holds
+from invite_sweeper.audit.events import (
+    DECODERS,
+    Event,
+    Kept,
+    LineHeader,
+    RunFinished,
+    RunStarted,
+)
+from invite_sweeper.audit.run_file import DamagedFile, RunFile, open_log
+from invite_sweeper.errors import DamagedLog
+from invite_sweeper.json_text import parse_json
+
+_MAX_LINE_BYTES: Final = 1 << 24
+"""A longer line is damaged; the totals of the largest estate have 1 MiB."""
+_OF_VERSION_0_1: Final = re.compile(rb'"tool_version":"0\.1\.|^(?!.*"actors":).*"actor":"')
+"""What the first line of a log of version 0.1 has: one actor, as it knew one organization."""
+_LINE_START: Final = b'{"ts":"'
+_NO_LINE: Final = "is not a line of an audit log"
+_HEADER: Final = msgspec.json.Decoder(LineHeader)
+_LAST_EVENT: Final = RunFinished.event
+
+Record: TypeAlias = Mapping[str, object]
+"""One parsed line."""
+
+
+class OldLog(DamagedLog):
+    """A file is the log of version 0.1, which wrote all runs to one file."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"{path} is a log of version 0.1, which this version does not read.",
+            hint="Verify it with version 0.1, which wrote it, and keep it as it is. This version "
+            "begins a log of its own in an empty directory.",
+        )
+
+
+class ChainLine(msgspec.Struct, frozen=True, gc=False):
+    """A line whose place in its file was checked.
+
+    Attributes:
+        number: From 1.
+        raw: Its bytes without the newline.
+        hash: `prev` of the line after it.
+    """
+
+    number: int
+    raw: bytes
+    header: LineHeader
+    hash: str
+
+
+class Continued(NamedTuple):
+    """What the first line of a file must continue.
+
+    Attributes:
+        last_hash: Hash of the last whole line of the files before.
+        name: The file that has this line; "" where the log begins.
+    """
+
+    last_hash: str
+    name: str
+
+
+class FileChain:
+    """Reads the file of a run once, and checks its chain.
+
+    The torn line that a killed run left after its last whole one is skipped.
+
+    Args:
+        file: Its name has the run id of its lines; a file outside an audit directory may have
+            another name.
+        continued: None where the files before are not known.
+        hashed: Whether `sha256` is needed.
+
+    Attributes:
+        first: The first whole line that was read; None before it.
+        last: The last whole line that was read.
+        finished: Whether the last line is `run_finished`.
+        is_torn: Whether a torn line was skipped.
+    """
+
+    def __init__(
+        self, file: RunFile, continued: Continued | None = None, *, hashed: bool = False
+    ) -> None:
+        self.file = file
+        self.first: ChainLine | None = None
+        self.last: ChainLine | None = None
+        self.finished = False
+        self.is_torn = False
+        self._continued = continued
+        self._digest = sha256() if hashed else None
+        self._left = self._read()
+
+    @property
+    def run_id(self) -> str:
+        """The run id of all lines; "" before the first."""
+        return "" if self.first is None else self.first.header.run_id
+
+    @property
+    def sha256(self) -> str:
+        """Of the file before it was compressed, as far as it was read: 64 hex digits."""
+        assert self._digest is not None  # noqa: S101 - asked for with `hashed`
+        return self._digest.hexdigest()
+
+    def __iter__(self) -> Iterator[ChainLine]:
+        """Return the whole lines that were not read yet.
+
+        Raises:
+            DamagedFile: A line does not follow the one before it.
+            DamagedLog: The file cannot be read.
+        """
+        return self._left
+
+    def read(self) -> Self:
+        """Check the rest of the file; raises as the iterator does."""
+        for _ in self._left:
+            pass
+        return self
+
+    def close(self) -> None:
+        """Close the file before its end: a chain that is only let go keeps it open for a while."""
+        self._left.close()
+
+    def events(self) -> Iterator[tuple[LineHeader, Event]]:
+        """Yield the events, without those of kept invitations and of later versions.
+
+        Raises as the iterator and `decode`.
+        """
+        for line in self._left:
+            if line.header.event != Kept.event and (event := self.decode(line)) is not None:
+                yield line.header, event
+
+    def decode(self, line: ChainLine) -> Event | None:
+        """Return the event of a line; None for one of a later version.
+
+        Raises:
+            DamagedFile: A field is missing or has another type.
+        """
+        decoder = DECODERS.get(line.header.event)
+        try:
+            return None if decoder is None else decoder.decode(line.raw)
+        except (ValueError, RecursionError):
+            raise DamagedFile(self.file.path, line.number, "cannot be decoded") from None
+
+    def parse(self, line: ChainLine) -> Record:
+        """Return a line as it is; raises as `decode`."""
+        try:
+            record: Record = parse_json(line.raw)
+        except ValueError:
+            raise DamagedFile(self.file.path, line.number, "cannot be decoded") from None
+        return record
+
+    def _read(self) -> Generator[ChainLine, None, None]:
+        """Yield the lines. A year of nights has a million of them: each takes a few steps alone."""
+        path = self.file.path
+        digest = self._digest
+        before: ChainLine | None = None
+        with open_log(path) as file:
+            for number, data in enumerate(iter(partial(file.readline, _MAX_LINE_BYTES), b""), 1):
+                if digest is not None:
+                    digest.update(data)
+                if self.finished:
+                    raise DamagedFile(path, number, f"was added after the end of run {self.run_id}")
+                if not data.endswith(b"\n"):
+                    if not _is_torn(data):
+                        raise DamagedFile(path, number, _NO_LINE)
+                    self.is_torn = True
+                    return
+                try:
+                    header = _HEADER.decode(data)
+                except (ValueError, RecursionError):
+                    raise DamagedFile(path, number, _NO_LINE) from None
+                raw = data[:-1]
+                line = ChainLine(number, raw, header, sha256(raw).hexdigest())
+                if header.event == _LAST_EVENT:
+                    self._check_last(line)
+                if before is None:
+                    self._check_first(line)
+                elif (
+                    header.prev != before.hash
+                    or header.seq != number
+                    or header.run_id != before.header.run_id
+                ):
+                    raise DamagedFile(path, number, f"does not follow line {number - 1}")
+                self.last = before = line
+                yield line
+
+    def _check_last(self, line: ChainLine) -> None:
+        """Raise DamagedFile if a `run_finished` does not have its seal.
+
+        Before its `prev`, which may be what was changed.
+        """
+        if not seal_holds(line.raw):
+            what = "was changed: its seal does not hold"
+            raise DamagedFile(self.file.path, line.number, what)
+        self.finished = True
+
+    def _check_first(self, line: ChainLine) -> None:
+        """Raise DamagedFile if the first line is not that of the next run in the log."""
+        self.first = line
+        header = line.header
+        if header.event == RunStarted.event and _OF_VERSION_0_1.search(line.raw):
+            raise OldLog(self.file.path)
+        if (header.seq, header.event) != (1, RunStarted.event):
+            raise DamagedFile(self.file.path, 1, "is not the first line of a run")
+        if self.file.run_id and header.run_id != self.file.run_id:
+            raise DamagedFile(self.file.path, 1, "is of another run than the name of its file")
+        if self._continued is None or header.prev == self._continued.last_hash:
+            return
+        if self._continued.name:
+            what = f"does not follow the last line of {self._continued.name}"
+        else:
+            what = "is not the first line of a log"
+        raise DamagedFile(self.file.path, 1, what)
+
+
+def _is_torn(line: bytes) -> bool:
+    """Return whether these can be the first bytes of a line, or those of an unwritten block."""
+    if len(line) == _MAX_LINE_BYTES:
+        return False
+    return _LINE_START.startswith(line[: len(_LINE_START)]) or not line.strip(b"\0")
