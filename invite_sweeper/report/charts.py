@@ -236,12 +236,12 @@ def _ages_chart(groups: Sequence[AgeGroup], marks: tuple[VerticalMark, ...], old
 def _groups(stale: Counter[int], kept: Counter[int], oldest: int, size: int) -> Iterator[AgeGroup]:
     for first in range(0, oldest + 1, size):
         days = range(first, first + size)
-        label = f"{first} days"
-        if size > 1:
-            label = f"{first} to {days[-1]} days"
-        stale_count = sum(stale[day] for day in days)
-        kept_count = sum(kept[day] for day in days)
-        yield AgeGroup(label, stale_count, kept_count)
+        label = f"{first} days" if size == 1 else f"{first} to {days[-1]} days"
+        yield AgeGroup(
+            label,
+            stale=sum(stale[day] for day in days),
+            kept=sum(kept[day] for day in days),
+        )
 
 
 def _marks(policy: Policy | None, size: int, groups: int) -> Iterator[VerticalMark]:

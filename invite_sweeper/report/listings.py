@@ -31,8 +31,9 @@ def show_people(console: Console, people: Iterable[Invitation], names: Mapping[s
     """Print people below their projects; `names` are those of organizations by id."""
     labels = {org_id: organization_label(org_id, name) for org_id, name in names.items()}
     run_rows = RunRows(labels)
-    rows = sorted_rows(run_rows.row(person) for person in people)
-    print_parts(console, invitation_groups(groups_by_place(rows, rows), console.width))
+    rows = sorted_rows(map(run_rows.row, people))
+    groups = groups_by_place(rows, rows)
+    print_parts(console, invitation_groups(groups, console.width))
 
 
 def show_listed(
@@ -81,10 +82,11 @@ def show_runs(console: Console, records: Iterable[RunRecord], ledger: IntentLedg
 def _row_of_run(record: RunRecord) -> tuple[Text, Text]:
     """Return the number, instant and mode of a run, and how it ended."""
     began = describe_instant(record.start.now)
-    label = Text(f"{record.file.number}  {began}  {record.mode or 'run'}")
+    mode = record.mode or "run"  # one that was killed before its first line
+    label = f"{record.file.number}  {began}  {mode}"
     headline = story_of(record, Advisor()).headline
     text = Text.assemble(label_text(headline), f"  {headline.text}")
-    return label, text
+    return Text(label), text
 
 
 def show_lines(console: Console, lines: Iterable[HistoryLine], names: Mapping[str, str]) -> None:

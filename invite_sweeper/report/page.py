@@ -192,10 +192,11 @@ def _is_read(reader: PeriodReader) -> bool:
 def _title(reader: PeriodReader, nights: Sequence[Night]) -> str:
     if len(nights) > 1:
         return f"Invitation sweeps from {nights[0].day} to {nights[-1].day}"
+    newest = reader.runs[-1]
     name = "Invitation sweeps"
     if len(reader.runs) == 1:
-        name = _TITLES.get(reader.runs[0].mode, "Invitation sweep")
-    night = reader.runs[-1].night
+        name = _TITLES.get(newest.mode, "Invitation sweep")
+    night = newest.night
     return f"{name}, {night}" if night is not None else name
 
 

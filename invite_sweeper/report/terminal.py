@@ -221,16 +221,24 @@ def _organizations(story: Story, width: int) -> Iterator[RenderableType]:
 
 def _summary(record: RunRecord, story: Story) -> Iterator[RenderableType]:
     """Yield how the run went, where its file is, and its last hash."""
-    labels = [_LAST_HASH, *(line.label for line in story.lines)]
-    label_width = max(map(len, labels))
-    yield labelled((story.headline,), max(label_width, len(story.headline.label)))
-    yield labelled(story.lines, label_width)
-    label = "Audit".ljust(label_width + GAP)
-    path = escape_unprintable(str(record.file.path))
-    yield Text.assemble((label, "bold"), path, no_wrap=True)
+    width = len(_LAST_HASH)
+    for line in story.lines:
+        width = max(width, len(line.label))
+    # The label of a headline may be longer: it does not move the texts below it.
+    yield labelled([story.headline], max(width, len(story.headline.label)))
+    yield labelled(story.lines, width)
+    yield _to_copy("Audit", escape_unprintable(str(record.file.path)), width)
     if record.last_hash and record.mode != "dry-run":  # it is not the SHA-256 of a plan
-        label = _LAST_HASH.ljust(label_width + GAP)
-        yield Text.assemble((label, "bold"), (record.last_hash, "dim"), no_wrap=True)
+        yield _to_copy(_LAST_HASH, record.last_hash, width, "dim")
+
+
+def _to_copy(label: str, text: str, width: int, style: str = "") -> Text:
+    """Return a line that stays on one line, so that its text can be copied.
+
+    Args:
+        width: Of the labels.
+    """
+    return Text.assemble((label.ljust(width + GAP), "bold"), (text, style), no_wrap=True)
 
 
 def _attention(attention: Attention) -> Iterator[Text]:
