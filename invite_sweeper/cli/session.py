@@ -44,8 +44,9 @@ from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report import terminal
 from invite_sweeper.report.handover import PlanToApply, lines_to_pass_on
 from invite_sweeper.report.metrics import check_gateway_url, labels_of, textfile_of
-from invite_sweeper.report.readback import RecordedRun, result_json
+from invite_sweeper.report.readback import RecordedRun
 from invite_sweeper.report.receivers import receiver_variables, register_receivers
+from invite_sweeper.report.run_result import result_json
 from invite_sweeper.report.story import errors_of
 from invite_sweeper.report.story_lines import StoryLine
 from invite_sweeper.shutdown import StopRequest, handle_signals

@@ -34,8 +34,9 @@ from invite_sweeper.report.announcements import WaitingInvitation, command_listi
 from invite_sweeper.report.delivery import Delivery
 from invite_sweeper.report.handover import PlanToApply, read_plan_to_apply
 from invite_sweeper.report.notify import Notified, notify
-from invite_sweeper.report.readback import RecordedRun, result_json
+from invite_sweeper.report.readback import RecordedRun
 from invite_sweeper.report.receivers import RunMessage
+from invite_sweeper.report.run_result import result_json
 from invite_sweeper.report.sending import LIMIT_S
 from invite_sweeper.report.story import advisor_of, errors_of, story_of
 from invite_sweeper.sweep.guards import check_plan

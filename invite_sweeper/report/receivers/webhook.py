@@ -13,9 +13,9 @@ from typing_extensions import override
 
 from invite_sweeper.audit.events import Planned
 from invite_sweeper.endings import may_repeat, status_of
-from invite_sweeper.report.readback import planned_result, result_json
 from invite_sweeper.report.receivers.base import KEY_PREFIX, Receiver, RunMessage
 from invite_sweeper.report.receivers.chat import MAX_USERS
+from invite_sweeper.report.run_result import planned_result, result_json
 from invite_sweeper.report.sending import Message, NotSent
 
 

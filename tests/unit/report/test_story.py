@@ -33,8 +33,9 @@ from invite_sweeper.report.html_page import render_html
 from invite_sweeper.report.markdown import render_markdown
 from invite_sweeper.report.metrics import Metrics
 from invite_sweeper.report.notify import is_due
-from invite_sweeper.report.readback import RecordedRun, read_rows, result_json
+from invite_sweeper.report.readback import RecordedRun, read_rows
 from invite_sweeper.report.receivers import receiver_of
+from invite_sweeper.report.run_result import result_json
 from invite_sweeper.report.story import Story, story_of
 from invite_sweeper.report.story_lines import StoryLine
 from invite_sweeper.report.terminal import attention_lines, show_result
