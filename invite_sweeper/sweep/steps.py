@@ -182,7 +182,7 @@ class KeepOutsidePlan:
         showed otherwise.
         """
         invitation = decision.invitation
-        listed = self._not_seen_yet.pop(invitation.key, None)
+        listed = self._not_seen_yet.get(invitation.key)
         for entry in decision.entries:
             # Where the plan lists one of the other entries, that was an invitation of its own.
             if self._not_seen_yet.pop(entry.key, None) is not None:
@@ -190,7 +190,8 @@ class KeepOutsidePlan:
         if listed is None or invitation.sent_at is None:
             return "not_in_plan"
         if (invitation.created_at, invitation.username) != (listed.created_at, listed.username):
-            return "not_in_plan"
+            return "not_in_plan"  # the one that the plan lists is gone
+        del self._not_seen_yet[invitation.key]
         shown_entries = {entry.key(listed.org_id): entry for entry in listed.entries}
         ends_no_more = all(_is_approved(entry, shown_entries) for entry in decision.entries)
         is_same = decision.rule == listed.rule and _evidence(invitation) == _evidence(listed)

@@ -180,6 +180,31 @@ async def test_retired_source_is_skipped_without_intents_and_other_sources_go_on
     assert (intents, len(log.outcomes())) == (ids(1, 5, 6, 7, 8), 8)
 
 
+class FirstIsRetired(FakeAtlas):
+    """Answers the first DELETE with 410, once all other slots are taken."""
+
+    async def delete(self, one, progress):
+        if one.invitation_id == object_id(1):
+            await until(lambda: self.in_flight == 3)
+            return RETIRED
+        return await super().delete(one, progress)
+
+
+async def test_deletion_whose_intent_is_on_disk_is_not_sent_once_its_list_is_retired():
+    """The fifth to eighth have their intents before the first is answered, and wait for a slot."""
+    atlas, log = FirstIsRetired(), FakeDeletionLog()
+    atlas.gate.clear()  # the second to fourth keep their slots
+    run = Run(atlas, log, sources=["invites", "users"], workers=4)
+    task = asyncio.create_task(run.run(plan(8)))
+    await until(lambda: run.executor is not None and run.executor.retired)
+    atlas.gate.set()
+    await task
+    intents = [each for event, each in log.lines if event == "intent"]
+    assert intents == ids(*range(1, 9))
+    assert atlas.deleted == ids(2, 3, 4)
+    assert run.outcomes == {Outcome.FAILED: 1, Outcome.DELETED: 3, Outcome.SKIPPED: 4}
+
+
 async def test_canary_is_sent_before_other_deletions():
     atlas, in_flight = FakeAtlas(), []
     note = lambda *_: in_flight.append(atlas.in_flight)  # noqa: E731

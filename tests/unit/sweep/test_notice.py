@@ -51,6 +51,21 @@ def test_what_is_not_known_in_this_run_neither_ends_an_announcement_nor_deletes(
     assert (decision.keep_reason, decision.announcement) == (reason, None)
 
 
+def test_observer_sees_what_notice_has_decided():
+    seen = []
+
+    def observer(decision):
+        seen.append(decision.keep_reason)
+        return decision
+
+    rules = policy(notice={"wait": "7d"})
+    command = command_of(rules, observers=(observer,))
+    decision = Selector(rules, NOW).decide(invitation(source=Source.INVITES))
+    for step in command.steps():
+        decision = step(decision)
+    assert seen == ["notice_pending"]
+
+
 @pytest.mark.parametrize(
     ("since", "is_new"), [(timedelta(), False), (timedelta(microseconds=-1), True)], ids=str
 )

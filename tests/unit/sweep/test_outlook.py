@@ -4,17 +4,19 @@ from collections import Counter
 from datetime import timedelta
 
 import pytest
-from builders import NOW, OTHER_ORG, PROJECT, entry_of, object_id, policy
+from builders import NOW, ORG, OTHER_ORG, PROJECT, entry_of, event_of, object_id, policy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sweep.night import Earlier, Night, command_of
 from sweep.test_plan import Plan, listed
 
 from invite_sweeper.audit import AuditDirectory
+from invite_sweeper.audit.events import Planned
 from invite_sweeper.audit.history import SentDeletion
 from invite_sweeper.models import Source
 from invite_sweeper.sweep.dates import FOREVER, StaleDates, first_night
-from invite_sweeper.sweep.outlook import DueInvitation, due_night, nights
+from invite_sweeper.sweep.organization import AtlasOrganization, OrganizationPlan, Reading
+from invite_sweeper.sweep.outlook import DueInvitation, due_night, limit_free_at, nights
 from invite_sweeper.sweep.selection import Selector
 
 DAY = timedelta(days=1)
@@ -172,6 +174,16 @@ async def test_limit_of_a_project_is_free_when_what_this_run_sends_there_counts_
     result = await night.run(at=NOW + timedelta(hours=1), accept_population=True)
     assert (result.planned, result.trimmed) == (2, 3)
     assert result.limit_free_at.startswith("2026-11-25T22:00")
+
+
+def test_limit_that_was_lowered_is_free_when_fewer_than_it_allows_count():
+    """Three were sent an hour after the first three, and the limit is three now."""
+    sent = [SentDeletion(NOW - timedelta(hours=hours), object_id(9)) for hours in [2] * 3 + [1] * 3]
+    waiting = event_of(Planned, entry_of(Source.INVITES), rule="forgotten")
+    reading = Reading(AtlasOrganization(ORG, None), stale=(waiting,))
+    command = command_of(policy(limits={**TRIM, "max_deletions": 3}), history=Swept(sent))
+    plan = OrganizationPlan(reading, (), trimmed=1)
+    assert limit_free_at([plan], command) == NOW + timedelta(hours=19)
 
 
 async def test_refused_sweep_says_when_one_more_may_go(tmp_path):

@@ -95,6 +95,8 @@ async def test_long_question_deletes_nothing_in_a_list_that_cannot_be_read_again
     unread = UNREAD in change.get("list_results", {}).values()
     assert night.events(ListUnreadable) == ([UNREAD] if unread else [])
     assert (first.projects_unreadable, first.plan_complete) == (int(unread), not unread)
+    (not_read,) = (read.unread for read in result.lists if read.org_id == ORG)
+    assert not_read == ((object_id(1),) if unread else ())
     assert result.exit_code == (0 if outcome == "changed" else 4)
 
 

@@ -108,6 +108,12 @@ def test_run_fails_only_if_every_organization_did_and_then_with_the_highest_code
     assert [each.plan_made for each in finished.organizations] == [e is None for e in errors]
 
 
+def test_first_error_of_an_organization_is_the_one_that_it_has():
+    first, second = AtlasUnavailable("First."), GuardRefused("Second.")
+    assert (Swept(error=first) + Swept(error=second)).error is first
+    assert (Swept() + Swept(error=second)).error is second
+
+
 @pytest.mark.parametrize("several", [False, True])
 def test_refused_credentials_are_named_by_their_variables_and_of_several_by_the_organization(
     several,
@@ -345,6 +351,15 @@ def test_secret_of_the_credentials_is_reported_from_14_days_before_its_end(days,
     assert [each.level for each in found] == levels
     assert {each.code for each in found} <= {WarningCode.SECRET}
     assert all(f"in {days} day" in each.message for each in found)
+
+
+@pytest.mark.parametrize(
+    ("days", "levels"), [(15, []), (3, [WarningLevel.WARNING])], ids="exactly {}".format
+)
+def test_secret_that_ends_in_exactly_15_or_3_days_is_not_yet_nearer(days, levels):
+    now = datetime(2026, 11, 25, 3, tzinfo=UTC)
+    found = [*secret_warnings([now + timedelta(days=days)], now)]
+    assert [each.level for each in found] == levels
 
 
 def test_second_secret_is_named():

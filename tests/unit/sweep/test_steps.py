@@ -80,6 +80,13 @@ def test_invitation_with_another_name_date_or_place_is_not_in_the_plan(changes):
     assert outside(stale())(stale(**changes)).keep_reason == "not_in_plan"
 
 
+def test_planned_invitation_is_said_to_be_gone_where_another_one_has_its_id():
+    step = outside(stale())
+    assert step(stale(created_at=NOW - 15 * DAY)).keep_reason == "not_in_plan"
+    (sentence,) = step.differences()
+    assert sentence.startswith("1 of the plan's invitations was not seen: gone,")
+
+
 @pytest.mark.parametrize(("count", "are"), [(1, "is"), (3, "are")])
 def test_invitations_that_have_changed_since_they_were_approved_are_kept_and_counted(count, are):
     """`test_every_list` has the other changes."""

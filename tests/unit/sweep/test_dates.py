@@ -1,0 +1,73 @@
+"""The one date of an invitation: since when it is stale, or from when on if nothing changes."""
+
+from datetime import timedelta
+
+import pytest
+from builders import NOW, entry_of, policy
+
+from invite_sweeper.models import Source
+from invite_sweeper.sweep.dates import FOREVER, StaleDates
+from invite_sweeper.sweep.invitations import combine
+from invite_sweeper.sweep.selection import Selector
+
+DAY = timedelta(days=1)
+ENDLESS = {"expires_at": None}
+YOUNG = {"name": "young", "older_than": "3d", "statuses": ["PENDING"]}
+ENDED = {"name": "ended", "older_than": "20d", "expired": True}
+
+
+def stale_from(entry, *, until=FOREVER, **keys):
+    """Return the days from now at which an entry becomes or became stale, and the rule."""
+    rules = policy(**keys)
+    selector = Selector(rules, NOW)
+    found = StaleDates(rules, selector, NOW).stale_from(selector.decide(entry), until)
+    return None if found is None else ((found.instant - NOW) / DAY, found.rule)
+
+
+@pytest.mark.parametrize("source", Source)
+@pytest.mark.parametrize(
+    ("age", "days"), [(14, 0), (15, -1), (30, -16), (13, 1), (0, 14)], ids="{} days".format
+)
+def test_invitation_is_stale_from_the_instant_at_which_it_is_older_than_14_days(source, age, days):
+    """Also where no key of the policy changes its answer at a later instant."""
+    entry = entry_of(source, age=age * DAY, **ENDLESS)
+    assert stale_from(entry) == (days, "forgotten")
+
+
+def test_it_is_stale_since_it_was_kept_last_and_not_since_an_earlier_time():
+    """Pending it was stale after 3 days, from its end after 10 days on kept until it was 20."""
+    entry = entry_of(Source.INVITES, age=25 * DAY, expires_at=NOW - 15 * DAY)
+    assert stale_from(entry, rules=[YOUNG, ENDED]) == (-5, "ended")
+
+
+def test_what_was_stale_once_and_is_kept_now_has_its_next_date():
+    entry = entry_of(Source.INVITES, age=15 * DAY, expires_at=NOW - 5 * DAY)
+    assert stale_from(entry, rules=[YOUNG, ENDED]) == (5, "ended")
+    assert stale_from(entry, rules=[YOUNG]) is None
+
+
+def test_date_of_a_person_is_that_of_the_invitation_and_not_of_a_role_that_is_stale_sooner():
+    """The role in the project is stale in a day, and then an invitation of its own."""
+    user = entry_of(Source.ORG_USERS, age=8 * DAY, **ENDLESS)
+    role = entry_of(Source.USERS, age=13 * DAY, **ENDLESS)
+    selector = Selector(policy(), NOW)
+    (kept,) = combine(map(selector.decide, (role, user)), all_read=True)
+    assert kept.all_entries == (user, role)
+    found = StaleDates(policy(), selector, NOW).stale_from(kept)
+    assert found.instant == NOW + 6 * DAY
+
+
+@pytest.mark.parametrize(("until", "found"), [(4, (4, "forgotten")), (3.9, None)])
+def test_nothing_is_asked_about_what_comes_after_the_last_instant(until, found):
+    entry = entry_of(Source.INVITES, age=10 * DAY)
+    assert stale_from(entry, until=NOW + until * DAY) == found
+
+
+@pytest.mark.parametrize(("last_day", "days"), [(0, 1), (2, 3)])
+def test_keep_entry_ends_with_its_last_day(last_day, days):
+    """From midnight, in UTC, on."""
+    keep = [{"name": "trip", "usernames": ["*"], "until": (NOW + last_day * DAY).date()}]
+    midnight = NOW.replace(hour=0, minute=0, second=0, microsecond=0)
+    since_midnight = (NOW - midnight) / DAY
+    found, rule = stale_from(entry_of(Source.INVITES, age=40 * DAY), keep=keep)
+    assert (found + since_midnight, rule) == (pytest.approx(days), "forgotten")
