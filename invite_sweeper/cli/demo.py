@@ -83,8 +83,8 @@ def demo() -> None:
                 policy=policy, base_url=base_url, dry_run=dry_run, yes=True, is_demo=True
             )
             codes.append(run_async(run_command(options, credentials)))
-    console.print(Rule(style="dim"))
-    click.echo("To try next:")
+    console.print()
+    console.print(Rule("To try next", style="dim"), "")
     for words in (
         ("audit", "show", "--policy", str(policy)),
         ("audit", "verify", "--policy", str(policy)),

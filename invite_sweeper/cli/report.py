@@ -66,11 +66,12 @@ def report(
     if form is None and out is not None:
         form = out.suffix.lower().removeprefix(".")
     text = render_markdown(page) if form == "md" else render_html(page)
+    data = text.encode()  # also where the locale has another encoding: the page names UTF-8
     if out is None:
-        sys.stdout.write(text)
+        sys.stdout.buffer.write(data)
         return
     try:
-        replace_file(out, text.encode())
+        replace_file(out, data)
     except OSError as error:
         raise write_error("The report", out, error) from error
     click.echo(f"Report written to {out}.", err=True)

@@ -1,7 +1,7 @@
 """`python tests/benchmarks [NAME…]`: measure and print a Markdown table.
 
 The names are those of `figures.ALL`; without names all are measured. The name `prose` prints how
-the package reads, and measures nothing.
+the package reads, and which functions and objects lead from argv to the executor.
 """
 
 import os

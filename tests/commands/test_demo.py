@@ -33,7 +33,7 @@ def test_demo_finds_and_deletes_who_was_invited_in_the_web_interface_and_then_no
         if line["event"] == "outcome" and line["username"] == INVITED_IN_WEB
     }
     assert outcomes == {("org_users", "deleted")}
-    hints = [shlex.split(line)[1:] for line in steps[3].partition("To try next:")[2].splitlines()]
+    hints = [shlex.split(line)[1:] for line in steps[3].partition("To try next")[2].splitlines()]
     *offline, init = filter(None, hints)
     assert [end(Fork(words, tmp_path, dict(os.environ))).code for words in offline] == [0, 0, 0]
     assert init[0] == "init"

@@ -1,6 +1,7 @@
 """Files of an unexpected kind or content: an error with a hint, and nothing is lost."""
 
 import os
+from datetime import timedelta
 
 import pytest
 
@@ -41,3 +42,14 @@ def test_file_that_the_locale_cannot_name_is_wrong_usage(cli):
     assert (done.code, cli.sim.deleted) == (2, ()), done.err
     assert done.errors == ["A file cannot be named protokoll-ü in this locale."]
     assert "LC_ALL=C.UTF-8" in done.err
+
+
+@pytest.mark.parametrize("form", ["html", "md"])
+def test_report_is_utf8_in_a_locale_without_it(cli, form):
+    project = cli.sim.add_project("Büro")
+    cli.sim.invite(project, "ada@example.com", age=timedelta(days=20))
+    assert cli.sweep().code == 0
+    words = ("report", "--policy", "policy.yaml", "--format", form)
+    done = cli.run(*words, LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    assert done.code == 0, done.err
+    assert "Büro" in done.out
