@@ -751,7 +751,7 @@ MUTANTS = r"""
 -if seen.still_member else Outcome.ACCEPTED_DURING
 +if seen.still_member else Outcome.ALREADY_GONE
 ? tests/unit/audit/test_directory.py
-= two runs share a directory: audit/directory.py
+= two runs share a directory: audit/lock.py
 -os.O_RDWR | os.O_CREAT, fcntl.LOCK_EX)
 +os.O_RDWR | os.O_CREAT, fcntl.LOCK_UN)
 ? tests/unit/atlas/test_limits.py
@@ -805,14 +805,14 @@ MUTANTS = r"""
 -            self._fail_on_error(self._check_own)
 -            self._check_not_failed()
 +            self._check_not_failed()
-= a lost lock is not seen: audit/directory.py
--if self._lock_fd is not None and not names_open_file
-+if self._lock_fd is None and not names_open_file
+= a lost lock is not seen: audit/lock.py
+-if self._fd is not None and not names_open_file
++if self._fd is None and not names_open_file
 = HEAD is written without the lock: audit/log.py
--        self._directory.check_lock()  # else
+-        self._directory.lock.check_held()  # else
 +        # else
 ? tests/commands/test_kept_policies.py
-= the changed copy of a policy is sound: audit/directory.py
+= the changed copy of a policy is sound: audit/policy_copies.py
 -if sha256(data).hexdigest() != path.stem:
 +if not path.stem:
 ? tests/commands/test_output_files.py

@@ -115,7 +115,7 @@ class AuditLog:
             await self.sync()
         finally:
             await self.close()
-        self._directory.check_lock()  # else HEAD may be that of another run
+        self._directory.lock.check_held()  # else HEAD may be that of another run
         head = Head(self.file.number, self.file.name, self.last_hash, ended=True)
         try:
             self._directory.write_head(head)
@@ -180,7 +180,7 @@ class AuditLog:
             AuditLogError: The file was moved, deleted, shortened or lengthened, or the lock was
                 lost.
         """
-        self._directory.check_lock()
+        self._directory.lock.check_held()
         path = self.file.path
         if not names_open_file(path, self._fd):
             raise AuditLogError(

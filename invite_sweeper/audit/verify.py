@@ -91,8 +91,8 @@ def verify(
         elif expect_head is not None and result.expected_at is None:
             result.damage = f"No line has the expected hash {expect_head}."
         if directory is not None:
-            directory.check_policies()
-            copies = {path.stem for path in directory.policy_copies()}
+            directory.policies.check()
+            copies = {path.stem for path in directory.policies.paths()}
             missing = [sha256 for sha256 in policies if sha256 not in copies]
             result.missing_policies = tuple(missing)
         result.unfinished = ledger.unfinished()

@@ -243,7 +243,7 @@ def _lines_about_file(
     """
     policy_sha256 = record.start.policy_sha256
     if is_whole and policy_sha256 is not None:
-        kept_policy = AuditDirectory(record.file.path.parent).policy_path(policy_sha256)
+        kept_policy = AuditDirectory(record.file.path.parent).policies.path_of(policy_sha256)
         if kept_policy.is_file():
             yield StoryLine("Policy", str(kept_policy))
     if record.mode == "dry-run":

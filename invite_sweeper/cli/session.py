@@ -299,7 +299,9 @@ class Session:
             locked: Whether the lock is needed: the command writes there.
         """
         too_late = f"the deadline of {describe_duration(self.policy.execution.deadline)} passed"
-        lock = self.directory.lock(run_id=self.run_id, now=self.now, command=shlex.join(sys.argv))
+        lock = self.directory.lock.hold(
+            run_id=self.run_id, now=self.now, command=shlex.join(sys.argv)
+        )
         with (
             self.last_resort,
             handle_signals(self.stop, self.log, self.last_resort),
@@ -387,7 +389,7 @@ class Session:
         """
         copy = audit_copy() if self.policy.audit.stdout else None
         if command.restores is None:  # a restore follows no rules
-            self.directory.keep_policy(self.policy.file_bytes)
+            self.directory.policies.keep(self.policy.file_bytes)
         # The lines have the time of the machine: only `now` was compared with Atlas's.
         log = AuditLog(self.directory, self.run_id, clock=partial(datetime.now, UTC), copy=copy)
         start = command.run_started(organizations, log.file.number)

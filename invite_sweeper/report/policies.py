@@ -97,7 +97,7 @@ class PoliciesInForce:
         return self._policies[sha256]
 
     def _read(self, sha256: str) -> Policy | None:
-        path = self._directory.policy_path(sha256)
+        path = self._directory.policies.path_of(sha256)
         try:
             policy = parse_policy(read_policy_file(path), path.name)
         except UsageError:  # missing, or of another version

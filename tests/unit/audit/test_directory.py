@@ -93,7 +93,7 @@ class TestNames:
 class TestAccess:
     def test_only_the_owner_can_read_files_and_directories(self, directory):
         inner = AuditDirectory(directory.path / "deep" / "er")
-        with inner.lock(run_id="r1", now=NOW, command="sweep"):
+        with inner.lock.hold(run_id="r1", now=NOW, command="sweep"):
             write_run(inner, "r1")
         for each in (*inner.path.iterdir(), inner.path, directory.path):
             assert stat.S_IMODE(each.stat().st_mode) == (0o700 if each.is_dir() else 0o600)
@@ -145,7 +145,7 @@ class TestAccess:
 
         def begin() -> AuditLogError | None:
             try:
-                with directory.lock(run_id="r2", now=NOW, command="sweep"):
+                with directory.lock.hold(run_id="r2", now=NOW, command="sweep"):
                     return None
             except AuditLogError as error:
                 return error
@@ -170,7 +170,7 @@ class TestAccess:
         (directory.path / "lock").symlink_to(tmp_path / "real" / "lock")
         with (
             pytest.raises(AuditLogError, match="is a symbolic link"),
-            directory.lock(run_id="r1", now=NOW, command="sweep"),
+            directory.lock.hold(run_id="r1", now=NOW, command="sweep"),
         ):
             pass
         (directory.path / FIRST).symlink_to(tmp_path / "real" / "file")
@@ -202,7 +202,7 @@ class TestAccess:
         path = write_run(directory, "r1", *deletion())
         opened = Mock(wraps=os.open)
         monkeypatch.setattr(os, "open", opened)
-        with directory.lock(run_id="r2", now=NOW, command="sweep"):
+        with directory.lock.hold(run_id="r2", now=NOW, command="sweep"):
             second = write_run(directory, "r2")
         calls = [each.args[:2] for each in opened.mock_calls]
         written = {name for name, flags in calls if flags & (os.O_WRONLY | os.O_RDWR)}
@@ -302,13 +302,13 @@ COPY = f"policies/{sha256(POLICY).hexdigest()}.yaml"
 
 class TestPolicies:
     def test_the_copy_has_the_bytes_of_the_policy_and_its_hash_as_name(self, directory):
-        directory.keep_policy(POLICY)
-        directory.keep_policy(b"")
+        directory.policies.keep(POLICY)
+        directory.policies.keep(b"")
         copy = directory.path / COPY
         assert copy.read_bytes() == POLICY
         assert stat.S_IMODE(copy.stat().st_mode) == 0o600
         assert stat.S_IMODE(copy.parent.stat().st_mode) == 0o700
-        assert len(directory.policy_copies()) == 2
+        assert len(directory.policies.paths()) == 2
 
     def test_a_copy_is_written_once_and_on_disk_with_its_name(self, directory, monkeypatch):
         synced, real = [], os.fsync
@@ -318,58 +318,58 @@ class TestPolicies:
             real(fd)
 
         monkeypatch.setattr(os, "fsync", fsync)
-        directory.keep_policy(POLICY)
+        directory.policies.keep(POLICY)
         copies = directory.path / "policies"
         assert {str(copies), str(directory.path)} <= set(synced)
         assert any(Path(each).parent == copies for each in synced)
         before = (directory.path / COPY).stat()
         synced.clear()
-        directory.keep_policy(POLICY)
+        directory.policies.keep(POLICY)
         after = (directory.path / COPY).stat()  # without the time of the last reading
         assert synced == []
         assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
     @pytest.mark.parametrize("changed", [b"", POLICY + b"#", POLICY[:-1]])
     def test_a_changed_copy_is_damage_and_is_not_written_over(self, directory, changed):
-        directory.keep_policy(POLICY)
+        directory.policies.keep(POLICY)
         (directory.path / COPY).write_bytes(changed)
         with pytest.raises(DamagedLog, match="was changed"):
-            directory.keep_policy(POLICY)
+            directory.policies.keep(POLICY)
         assert (directory.path / COPY).read_bytes() == changed
 
     @pytest.mark.parametrize("place", ["policies", COPY])
     def test_links_are_not_followed_to_write_or_to_trust_a_copy(self, directory, tmp_path, place):
-        directory.keep_policy(POLICY)
+        directory.policies.keep(POLICY)
         moved = (directory.path / place).rename(tmp_path / "elsewhere")
         (directory.path / place).symlink_to(moved)
         with pytest.raises(AuditLogError, match=r"symbolic link|regular file"):
-            directory.keep_policy(POLICY)
+            directory.policies.keep(POLICY)
 
     @pytest.mark.parametrize("place", ["policies", COPY])
     def test_a_copy_that_every_user_can_write_is_not_trusted(self, directory, place):
-        directory.keep_policy(POLICY)
+        directory.policies.keep(POLICY)
         (directory.path / place).chmod(0o777)
         with pytest.raises(AuditLogError, match="Every user can write"):
-            directory.keep_policy(POLICY)
+            directory.policies.keep(POLICY)
 
     @pytest.mark.parametrize("name", ["write", "fsync", "open"])
     def test_a_full_disk_is_an_error_and_leaves_no_copy(self, directory, monkeypatch, name):
-        directory.keep_policy(b"another")
+        directory.policies.keep(b"another")
         with monkeypatch.context() as patch:
             fail(patch, name, errno.ENOSPC)
             with pytest.raises(AuditLogError, match="No space left") as caught:
-                directory.keep_policy(POLICY)
+                directory.policies.keep(POLICY)
         assert caught.value.exit_code == 7
-        assert len(directory.policy_copies()) == 1
-        directory.keep_policy(POLICY)
+        assert len(directory.policies.paths()) == 1
+        directory.policies.keep(POLICY)
         assert (directory.path / COPY).read_bytes() == POLICY
 
 
 class TestLock:
     def test_a_second_run_is_told_which_run_holds_it_until_it_ends(self, directory):
-        with directory.lock(run_id="r1", now=NOW, command="sweep --policy p.yaml"):
+        with directory.lock.hold(run_id="r1", now=NOW, command="sweep --policy p.yaml"):
             for second in (
-                directory.lock(run_id="r2", now=NOW, command="plan").__enter__,
+                directory.lock.hold(run_id="r2", now=NOW, command="plan").__enter__,
                 directory.check,
             ):
                 with pytest.raises(LockHeld) as caught:
@@ -377,15 +377,15 @@ class TestLock:
                 assert "run r1, process" in caught.value.message
                 since = "since 2026-11-25T01:00:00.000000Z (sweep --policy p.yaml)"
                 assert since in caught.value.message
-        with directory.lock(run_id="r2", now=NOW, command="sweep"):
+        with directory.lock.hold(run_id="r2", now=NOW, command="sweep"):
             pass
 
     def test_a_full_disk_does_not_prevent_it(self, directory, monkeypatch):
         directory.path.mkdir(mode=0o700)
         fail(monkeypatch, "write", errno.ENOSPC)
         with (
-            directory.lock(run_id="r1", now=NOW, command="sweep"),
+            directory.lock.hold(run_id="r1", now=NOW, command="sweep"),
             pytest.raises(LockHeld, match="unknown"),
-            directory.lock(run_id="r2", now=NOW, command="x"),
+            directory.lock.hold(run_id="r2", now=NOW, command="x"),
         ):
             pass

@@ -264,7 +264,7 @@ class TestFailure:
 
     @pytest.mark.parametrize("how", ["removed", "replaced"])
     async def test_a_lock_that_is_gone_stops_it_and_the_other_run_goes_on(self, directory, how):
-        with directory.lock(run_id="r1", now=NOW, command="sweep"):
+        with directory.lock.hold(run_id="r1", now=NOW, command="sweep"):
             log = begin(directory)
             log.write(started())
             await log.sync()
@@ -272,7 +272,7 @@ class TestFailure:
             lock.unlink()
             other = AuditDirectory(directory.path)
             if how == "replaced":
-                with other.lock(run_id="r2", now=NOW, command="sweep"):
+                with other.lock.hold(run_id="r2", now=NOW, command="sweep"):
                     await write_lines(begin(other, "r2"), [started(), finished()])
             log.write(planned())
             with pytest.raises(AuditLogError, match="was removed or replaced") as caught:
@@ -281,14 +281,14 @@ class TestFailure:
             with suppress(AuditLogError):
                 await log.close()
         if how == "removed":
-            with other.lock(run_id="r2", now=NOW, command="sweep"):
+            with other.lock.hold(run_id="r2", now=NOW, command="sweep"):
                 await write_lines(begin(other, "r2"), [started(), finished()])
         await write_lines(begin(other, "r3"), [started(), finished()])
         assert verify_directory(other).damage is None
         assert directory.read_head().file == "000003-r3.jsonl"
 
     async def test_a_lock_that_is_gone_at_the_end_leaves_head_alone(self, directory, monkeypatch):
-        with directory.lock(run_id="r1", now=NOW, command="sweep"):
+        with directory.lock.hold(run_id="r1", now=NOW, command="sweep"):
             log = begin(directory)
             log.write(started())
             real = AuditLog.close

@@ -66,7 +66,7 @@ def figure(page, label):
 def keep_policy(directory, keys=POLICY):
     """Keep the copy of a policy beside the files, and return the first line's field."""
     data = policy_bytes(keys)
-    directory.keep_policy(data)
+    directory.policies.keep(data)
     return {"policy_sha256": hashlib.sha256(data).hexdigest()}
 
 
@@ -406,7 +406,7 @@ def test_a_rule_of_many_globs_is_told_whole(directory):
 
 def test_rules_of_a_copy_that_was_changed_are_not_told(directory):
     start = keep_policy(directory)
-    path = directory.policy_path(start["policy_sha256"])
+    path = directory.policies.path_of(start["policy_sha256"])
     path.write_bytes(path.read_bytes().replace(b"14d", b"90d"))
     write_nights([run(start=start)], directory)
     page = page_of(directory)

@@ -1,0 +1,140 @@
+"""Check that no other user can write what a run continues, and explain what cannot be written.
+
+A file that another user can write or replace proves nothing: that user can make its hashes, too.
+So a run begins only in a directory, and after a file, that this user or root alone can change. A
+group may: Kubernetes sets mode 0660 on every file of a volume mounted with an `fsGroup`.
+"""
+
+import errno
+import os
+import pwd
+import shlex
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from invite_sweeper.errors import AuditLogError
+from invite_sweeper.files import fsync_directory
+
+SAFE_FLAGS: Final = os.O_NOFOLLOW | os.O_CLOEXEC
+"""For `os.open` of a file of the audit directory: no symbolic link is followed."""
+_REPLACE_HINT: Final = "Replace it by the file itself."
+
+
+def check_file_access(path: Path, directory: Path) -> None:
+    """Raise AuditLogError unless a file is a regular one that no other user can have written.
+
+    A group may write to it. Source: `SetVolumeOwnership` in pkg/volume/volume_linux.go of
+    Kubernetes.
+
+    Args:
+        directory: The audit directory.
+
+    Raises:
+        OSError: It is missing, or cannot be examined.
+    """
+    status = path.lstat()
+    if not stat.S_ISREG(status.st_mode):
+        raise AuditLogError(f"{path} is not a regular file.", hint=_REPLACE_HINT)
+    if status.st_uid not in {os.geteuid(), 0}:
+        raise _owned_by_another(path, status.st_uid, directory)
+    if status.st_mode & stat.S_IWOTH:
+        raise AuditLogError(f"Every user can write to {path}.", hint=_chmod_hint(path))
+
+
+def make_private(directory: Path) -> None:
+    """Create a missing directory with mode 0700, and check that others cannot replace files in it.
+
+    A world-writable directory needs the sticky bit (as /tmp has), with which users can only
+    rename their own files. The same is required of its parents, with one exception: a directory
+    owned by this user may be in a world-writable one. It can be moved, but that is detected.
+
+    Raises:
+        AuditLogError: The directory is not safe. Missing directories may have been created.
+        OSError: The directory cannot be created or read.
+    """
+    above = (directory, *directory.parents)
+    missing = [folder for folder in above if not os.path.lexists(folder)]
+    for folder in reversed(missing):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        fsync_directory(folder.parent)
+    if directory.is_symlink():
+        raise AuditLogError(
+            f"The audit directory {directory} is a symbolic link.",
+            hint="Name the directory itself.",
+        )
+    child_owner: int | None = None  # of the directory below; the audit directory itself has none
+    resolved = directory.resolve()
+    for folder in (resolved, *resolved.parents):
+        status = folder.stat()
+        is_world_writable = status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX
+        if is_world_writable and child_owner != os.geteuid():
+            message = f"Every user can write to {folder}, which contains the audit log."
+            raise AuditLogError(message, hint=_chmod_hint(folder))
+        child_owner = status.st_uid
+
+
+@contextmanager
+def explain_write_errors(path: Path, directory: Path | None = None) -> Iterator[None]:
+    """Raise AuditLogError for a file of the audit directory that cannot be written.
+
+    Where the file, or else the nearest directory above it, belongs to another user, the error
+    names the owner and the command that repairs it.
+
+    Args:
+        directory: The audit directory; None where the file is in it, and not below it.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise AuditLogError(f"{path} is a symbolic link.", hint=_REPLACE_HINT) from error
+        if error.errno in {errno.EACCES, errno.EPERM}:
+            nearest, owner = _nearest_owner(path)
+            if owner != os.geteuid():
+                raise _owned_by_another(nearest, owner, directory or path.parent) from error
+        raise AuditLogError(
+            f"{path} cannot be written: {error.strerror or error}.",
+            hint="Use a disk with free space and a directory that this user can write to.",
+        ) from error
+
+
+def _nearest_owner(path: Path) -> tuple[Path, int]:
+    """Return a file, or the nearest directory above it that can be examined, and its owner."""
+    for nearest in (path, *path.parents):
+        try:
+            return nearest, nearest.lstat().st_uid
+        except OSError:  # it is missing, or is in a directory that this user may not enter
+            continue
+    return path, os.geteuid()
+
+
+def _owned_by_another(path: Path, owner: int, directory: Path) -> AuditLogError:
+    """Return the error of a file or directory that this user may not, or must not, write to.
+
+    Args:
+        directory: The audit directory. Where it is missing, no directory above it is given away.
+    """
+    user = _user_name(os.geteuid())
+    name = shlex.quote(str(directory))
+    command = f"sudo chown -R {user} {name}"
+    if not directory.is_dir():
+        command = f"sudo install -d -m 0700 -o {user} {name}"
+    return AuditLogError(
+        f"{path} belongs to {_user_name(owner)}, and this run is of {user}.",
+        hint=f"Run as the owner, or give the audit directory to {user}: {command}",
+    )
+
+
+def _user_name(uid: int) -> str:
+    """Return the name of a user; its number where the system knows none, as in a container."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _chmod_hint(path: Path) -> str:
+    return f"Remove that permission: chmod o-w {path}"
