@@ -14,7 +14,7 @@ from report.scenes import SCENES, THREE_ORGANIZATIONS, UNREADABLE, run, write
 from report.test_page import REFUSED_SWEEP, TEXTS, clean, page_of
 
 from invite_sweeper.audit import AuditDirectory
-from invite_sweeper.audit.events import KeepEntry, Kept, OrganizationResult
+from invite_sweeper.audit.events import Announced, KeepEntry, Kept, OrganizationResult
 from invite_sweeper.endings import Reason
 from invite_sweeper.models import Source
 from invite_sweeper.report.html_page import render_html
@@ -32,7 +32,8 @@ def everything():
         names = {"username": name, "project_name": name, "inviter": name, "roles": (name, name)}
         plan = planned(number, source=Source.ORG_USERS if number % 3 else Source.USERS, **names)
         failed = outcome(plan, "failed" if number % 2 else "deleted", http_status=500)
-        lines += [plan, failed, Kept.of(plan, reason=f"keep:{name}")]
+        due = plan.as_event(Announced, rule=name, deletable_from="2026-12-15T01:00:00Z")
+        lines += [plan, failed, Kept.of(plan, reason=f"keep:{name}"), due]
     entries = tuple(
         KeepEntry(name=name, reason=name, until="2027-01-01", matched=1) for name in (*TEXTS, LONG)
     )
@@ -43,11 +44,11 @@ def everything():
     return run(
         UNREADABLE,
         *lines,
-        stale=len(lines) // 3,
-        failed=len(lines) // 6,
+        stale=len(lines) // 4,
+        failed=len(lines) // 8,
         projects_unreadable=1,
-        kept=len(lines) // 3,
-        kept_by_reason={f"keep:{LONG}": len(lines) // 3},
+        kept=len(lines) // 4,
+        kept_by_reason={f"keep:{LONG}": len(lines) // 4},
         exit_code=4,
         reasons=(Reason.FAILED_DELETIONS, Reason.UNREADABLE_PROJECTS),
         keep_entries=entries,
