@@ -353,6 +353,14 @@ def _counts_by_reason(end: RunFinished) -> Mapping[Reason, str]:
     }
 
 
+class _Cause(NamedTuple):
+    """What organizations share that failed in the same way."""
+
+    message: str
+    consequence: str
+    hint: str
+
+
 def errors_of(end: RunFinished) -> Iterator[ErrorParts]:
     """Yield each error that stopped a run or an organization, once.
 
@@ -363,13 +371,13 @@ def errors_of(end: RunFinished) -> Iterator[ErrorParts]:
     ]
     if end.error is not None and end.error not in errors:
         errors.insert(0, end.error)
-    labels_by_parts: dict[tuple[str, str, str], list[str]] = {}
+    labels_by_cause: dict[_Cause, list[str]] = {}
     for error in errors:
-        parts = (error["message"], error["consequence"], error["hint"])
-        labels = labels_by_parts.setdefault(parts, [])
+        cause = _Cause(error["message"], error["consequence"], error["hint"])
+        labels = labels_by_cause.setdefault(cause, [])
         label = error.get("organization")
         if label:
             labels.append(label)
-    for (cause, consequence, hint), labels in labels_by_parts.items():
-        message = of_organizations(cause, labels)
-        yield {"message": message, "consequence": consequence, "hint": hint}
+    for cause, labels in labels_by_cause.items():
+        message = of_organizations(cause.message, labels)
+        yield {"message": message, "consequence": cause.consequence, "hint": cause.hint}
