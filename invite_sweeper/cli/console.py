@@ -47,8 +47,6 @@ class RedactingConsole(Console):
 
 def stdout_console() -> Console:
     """Return the console for results: as wide as the terminal, or 120 columns in a file."""
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="backslashreplace")
     is_known = sys.stdout.isatty() or "COLUMNS" in os.environ
     return RedactingConsole(width=None if is_known else _PLAIN_WIDTH)
 

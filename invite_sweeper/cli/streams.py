@@ -101,7 +101,7 @@ def secure() -> None:
             stream = io.TextIOWrapper(
                 _RedactingBuffer(raw),
                 stream.encoding,
-                stream.errors,
+                "backslashreplace",  # names have characters that a locale may not have
                 line_buffering=stream.line_buffering,
             )
         setattr(sys, name, stream)

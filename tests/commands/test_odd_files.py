@@ -5,6 +5,8 @@ from datetime import timedelta
 
 import pytest
 
+from invite_sweeper.cli.help import TOPICS
+
 
 def test_secret_file_of_another_kind_is_wrong_usage(cli):
     (cli.folder / "secret").symlink_to("/dev/zero")
@@ -44,12 +46,26 @@ def test_file_that_the_locale_cannot_name_is_wrong_usage(cli):
     assert "LC_ALL=C.UTF-8" in done.err
 
 
+ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+def test_names_are_escaped_in_a_locale_without_their_characters(cli):
+    project = cli.sim.add_project("Büro")
+    cli.sim.invite(project, "ada@example.com", age=timedelta(days=20))
+    for words in (("plan",), ("list",), ("explain", "ada@*"), ("sweep",), ("audit", "show", "1")):
+        done = cli.run(*words, "--policy", "policy.yaml", **ASCII)
+        assert done.code == 0, (words, done.err)
+        assert "B\\xfcro" in done.out, words
+    for topic in TOPICS:
+        assert cli.run("help", topic, **ASCII).code == 0
+
+
 @pytest.mark.parametrize("form", ["html", "md"])
 def test_report_is_utf8_in_a_locale_without_it(cli, form):
     project = cli.sim.add_project("Büro")
     cli.sim.invite(project, "ada@example.com", age=timedelta(days=20))
     assert cli.sweep().code == 0
     words = ("report", "--policy", "policy.yaml", "--format", form)
-    done = cli.run(*words, LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    done = cli.run(*words, **ASCII)
     assert done.code == 0, done.err
     assert "Büro" in done.out
