@@ -38,9 +38,6 @@ from invite_sweeper.text import (
     truncate,
 )
 
-MIN_COUNT_FOR_SHARE: Final = 10
-"""Up to this number of stale invitations, `max_share` is ignored: in a small organization one
-or two invitations are half of all. Shards divide it like a limit."""
 _MAX_SHOWN: Final = 5
 
 
@@ -58,23 +55,30 @@ class _Violation(NamedTuple):
     needed: float | None
 
 
-def share_limit(command: Command, *, seen: int, stale: int, recent: int) -> int | None:
-    """Return how many of the seen invitations `max_share` allows to delete; None if it is ignored.
+def check_limits(plans: Sequence[OrganizationPlan], command: Command) -> None:
+    """Raise GuardRefused if the plans of all organizations together exceed a limit.
 
-    Exact: 0.29 of 100 is 29, which floating-point multiplication misses.
-
-    Args:
-        recent: What earlier runs deleted within `limits.period`.
+    Its message has a line for each limit, and its hint the keys with which it would not be refused.
     """
-    ignored_up_to = MIN_COUNT_FOR_SHARE
-    if command.shard is not None:
-        ignored_up_to = command.shard.part_of(MIN_COUNT_FOR_SHARE)
-    if stale + recent <= ignored_up_to:
-        return None
-    # Atlas no longer shows what was deleted recently: it counts among the seen, and as used up.
-    share = Fraction(str(command.limits.max_share))
-    allowed_within_period = int(share * (seen + recent))
-    return max(0, allowed_within_period - recent)
+    violations = tuple(_violations(plans, command))
+    if not violations:
+        return
+    hints: list[str] = []
+    needed: list[str] = []
+    for violation in violations:
+        advice = _advice(violation.reason, plans, command)
+        if advice not in hints:  # several limits have the same
+            hints.append(advice)
+        if violation.needed is not None:
+            needed.append(f"{violation.reason}: {violation.needed}")
+    # A shard's limits are parts of the policy's: its numbers are not values for the policy.
+    if needed and command.shard is None:
+        hints.append(f"Under limits in the policy, set {', '.join(needed)}, or over_limit: trim.")
+    message = "\n".join(violation.message for violation in violations)
+    if len(plans) > 1:
+        message = f"In {len(plans)} organizations together: {message}"
+    reasons = tuple(violation.reason for violation in violations)
+    raise GuardRefused(message, hint=" ".join(hints), reasons=reasons)
 
 
 def _violations(plans: Sequence[OrganizationPlan], command: Command) -> Iterator[_Violation]:
@@ -156,6 +160,30 @@ def _too_large_a_share(
         yield _Violation(Reason.MAX_SHARE, message, percent / 100)
 
 
+MIN_COUNT_FOR_SHARE: Final = 10
+"""Up to this number of stale invitations, `max_share` is ignored: in a small organization one
+or two invitations are half of all. Shards divide it like a limit."""
+
+
+def share_limit(command: Command, *, seen: int, stale: int, recent: int) -> int | None:
+    """Return how many of the seen invitations `max_share` allows to delete; None if it is ignored.
+
+    Exact: 0.29 of 100 is 29, which floating-point multiplication misses.
+
+    Args:
+        recent: What earlier runs deleted within `limits.period`.
+    """
+    ignored_up_to = MIN_COUNT_FOR_SHARE
+    if command.shard is not None:
+        ignored_up_to = command.shard.part_of(MIN_COUNT_FOR_SHARE)
+    if stale + recent <= ignored_up_to:
+        return None
+    # Atlas no longer shows what was deleted recently: it counts among the seen, and as used up.
+    share = Fraction(str(command.limits.max_share))
+    allowed_within_period = int(share * (seen + recent))
+    return max(0, allowed_within_period - recent)
+
+
 def _part(command: Command) -> str:
     """Return what follows a limit that shards divide."""
     return f", the part of shard {command.shard}" if command.shard is not None else ""
@@ -169,32 +197,6 @@ def _unread(plans: Iterable[OrganizationPlan]) -> list[ListUnreadable]:
 def _labels(plans: Iterable[OrganizationPlan]) -> dict[str, str]:
     """Return the labels of the organizations by id."""
     return {plan.organization.id: plan.organization.label for plan in plans}
-
-
-def check_limits(plans: Sequence[OrganizationPlan], command: Command) -> None:
-    """Raise GuardRefused if the plans of all organizations together exceed a limit.
-
-    Its message has a line for each limit, and its hint the keys with which it would not be refused.
-    """
-    violations = tuple(_violations(plans, command))
-    if not violations:
-        return
-    hints: list[str] = []
-    needed: list[str] = []
-    for violation in violations:
-        advice = _advice(violation.reason, plans, command)
-        if advice not in hints:  # several limits have the same
-            hints.append(advice)
-        if violation.needed is not None:
-            needed.append(f"{violation.reason}: {violation.needed}")
-    # A shard's limits are parts of the policy's: its numbers are not values for the policy.
-    if needed and command.shard is None:
-        hints.append(f"Under limits in the policy, set {', '.join(needed)}, or over_limit: trim.")
-    message = "\n".join(violation.message for violation in violations)
-    if len(plans) > 1:
-        message = f"In {len(plans)} organizations together: {message}"
-    reasons = tuple(violation.reason for violation in violations)
-    raise GuardRefused(message, hint=" ".join(hints), reasons=reasons)
 
 
 def _describe_place(place: str, name: str, org_id: str, labels: Mapping[str, str]) -> str:
