@@ -109,30 +109,35 @@ def describe_ends(
         earlier: How many people earlier runs saw in these days.
     """
     for entry in ending_entries(policy, today):
-        if entry.until is None:
-            continue
-        count = now.get(entry.name, 0)
-        people = pluralize(count, "person", "people")
+        people = now.get(entry.name, 0)
         if entry.is_active(today):
-            if count:
-                yield (
-                    f"The keep entry {entry.name!r} ends on {entry.until}, "
-                    f"{_days_left(entry.until - today)}: it keeps {people} until then. "
-                    "Move `until` if it should keep them longer."
-                )
-            continue
-        beginning = f"The keep entry {entry.name!r} ended on {entry.until}"
-        if count:
-            are = plural_form(count, "is", "are")
-            yield (
-                f"{beginning}: {people} {are} not kept by it any more. "
-                "Move `until` if it should keep them longer."
-            )
-        elif before := earlier.get(entry.name, 0):
-            yield f"{beginning}: it kept {pluralize(before, 'person', 'people')} in its last days."
+            yield from _ends_soon(entry, people, today)
+        else:
+            yield from _has_ended(entry, people, earlier.get(entry.name, 0))
 
 
-def _days_left(left: timedelta) -> str:
-    if left < timedelta(days=1):
-        return "today"
-    return f"in {pluralize(left.days, 'day')}"
+def _ends_soon(entry: Keep, people: int, today: date) -> Iterator[str]:
+    """Yield a sentence about an entry that holds still and keeps people."""
+    if entry.until is None or not people:
+        return
+    days_left = (entry.until - today).days
+    when = f"in {pluralize(days_left, 'day')}" if days_left else "today"
+    yield (
+        f"The keep entry {entry.name!r} ends on {entry.until}, {when}: "
+        f"it keeps {pluralize(people, 'person', 'people')} until then. "
+        "Move `until` if it should keep them longer."
+    )
+
+
+def _has_ended(entry: Keep, people: int, people_before: int) -> Iterator[str]:
+    """Yield a sentence about an entry that has ended, if it would keep people, or did."""
+    ended = f"The keep entry {entry.name!r} ended on {entry.until}"
+    if people:
+        are = plural_form(people, "is", "are")
+        yield (
+            f"{ended}: {pluralize(people, 'person', 'people')} {are} not kept by it any more. "
+            "Move `until` if it should keep them longer."
+        )
+    elif people_before:
+        kept = pluralize(people_before, "person", "people")
+        yield f"{ended}: it kept {kept} in its last days."
