@@ -95,14 +95,14 @@ def _violations(plans: Sequence[OrganizationPlan], command: Command) -> Iterator
 def _too_many_unreadable(
     plans: Sequence[OrganizationPlan], command: Command
 ) -> Iterator[_Violation]:
-    """Yield `max_unreadable_projects`, if more lists and projects could not be read."""
+    """Yield `max_unreadable_projects`, if more lists could not be read: each list counts."""
     limit = command.limits.max_unreadable_projects
     count = total(plan.counts for plan in plans).projects_unreadable
     if count > limit:
         labels = _labels(plans)
         lists = [_describe_unread(unreadable, labels) for unreadable in _unread(plans)]
         message = (
-            f"{pluralize(count, 'project')} could not be read, over max_unreadable_projects: "
+            f"{pluralize(count, 'list')} could not be read, over max_unreadable_projects: "
             f"{limit}{_part(command)}: {shorten_list(lists, _MAX_SHOWN)}."
         )
         yield _Violation(Reason.MAX_UNREADABLE_PROJECTS, message, None)

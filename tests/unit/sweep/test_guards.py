@@ -130,10 +130,10 @@ UNREAD = ", ".join(f"project P{n} ({object_id(500 + n)}): 503" for n in range(5)
         (0, f"project P0 ({object_id(500)}): 503"),
     ],
 )
-def test_projects_that_could_not_be_read_are_named_with_their_reasons_up_to_five(limit, found):
+def test_lists_that_could_not_be_read_are_named_with_their_reasons_up_to_five(limit, found):
     name = "max_unreadable_projects"
     assert violations(plan(unreadable=limit), limits(**{name: limit})) == []
-    counted = f"{limit + 1} project{'s' if limit else ''} could not be read"
+    counted = f"{limit + 1} list{'s' if limit else ''} could not be read"
     message = f"{counted}, over {name}: {limit}: {found}."
     assert violations(plan(unreadable=limit + 1), limits(**{name: limit})) == [(name, message)]
 
