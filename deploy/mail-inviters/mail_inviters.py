@@ -11,7 +11,7 @@ import json
 import os
 import re
 import time
-from email.message import EmailMessage
+from email import message, utils
 from pathlib import Path
 
 import aiosmtplib
@@ -50,27 +50,27 @@ def describe(one):
 def mail_to(inviter, ones):
     """Return the mail about the invitations of one inviter, never to one of the invited."""
     is_person = ADDRESS.fullmatch(inviter or "") and inviter not in {o["username"] for o in ones}
-    message, day = EmailMessage(), min(one["deletable_from"] for one in ones)[:10]
-    message["From"], message["Reply-To"] = setting("MAIL_FROM"), setting("REPLY_TO")
-    message["To"] = inviter if is_person else setting("REPLY_TO")
-    message["Subject"] = f"Invitations to MongoDB Atlas: {len(ones)} will be deleted from {day} on"
+    mail, day = message.EmailMessage(), min(one["deletable_from"] for one in ones)[:10]
+    mail["From"], mail["Reply-To"] = setting("MAIL_FROM"), setting("REPLY_TO")
+    mail["To"], mail["Date"] = inviter if is_person else setting("REPLY_TO"), utils.formatdate()
+    mail["Subject"] = f"Invitations to MongoDB Atlas: {len(ones)} will be deleted from {day} on"
     names = {"who": "you" if is_person else f"{inviter!a}", "reply_to": setting("REPLY_TO")}
-    message.set_content(TEXT.format(lines="\n".join(map(describe, ones)), **names))
-    return message
+    mail.set_content(TEXT.format(lines="\n".join(map(describe, ones)), **names))
+    return mail
 
 
-async def send(message):
+async def send(mail):
     """Send a mail; to REPLY_TO where the server says that it does not know the inviter."""
     server = {"hostname": setting("SMTP_HOST"), "port": int(setting("SMTP_PORT", "587"))}
     if user := setting("SMTP_USERNAME"):
         server |= {"username": user, "password": setting("SMTP_PASSWORD"), "start_tls": True}
     try:
-        await aiosmtplib.send(message, **server)
+        await aiosmtplib.send(mail, **server)
     except aiosmtplib.SMTPRecipientsRefused as error:
-        if error.recipients[0].code < 500 or message["To"] == setting("REPLY_TO"):
+        if error.recipients[0].code < 500 or mail["To"] == setting("REPLY_TO"):
             raise
-        message.replace_header("To", setting("REPLY_TO"))
-        await aiosmtplib.send(message, **server)
+        mail.replace_header("To", setting("REPLY_TO"))
+        await aiosmtplib.send(mail, **server)
 
 
 async def hook(request):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 
 import builders
 import pytest
@@ -62,6 +63,8 @@ def test_each_inviter_gets_one_mail_with_what_goes_when_and_what_to_do(hook, mai
     mail = found["ada@example.com"]
     assert mail["Subject"] == "Invitations to MongoDB Atlas: 2 will be deleted from 2026-12-01 on"
     assert (mail["From"], mail["Reply-To"]) == ("invite-sweeper@example.com", TEAM)
+    sent_at = mail["Date"].datetime.replace(tzinfo=UTC)
+    assert abs(datetime.now(UTC) - sent_at) < timedelta(minutes=5)  # RFC 5322 3.6 requires it
     text = mail.get_content()
     assert "sent by you" in text
     assert [line for line in text.splitlines() if line.startswith("- ")] == [
