@@ -15,7 +15,7 @@ import msgspec
 from msgspec import structs
 
 from invite_sweeper.audit import AuditDirectory, AuditLog, LineFilter, OpenIntent, RunFile
-from invite_sweeper.audit.events import Intent, OutcomeLine, Planned, RunFinished
+from invite_sweeper.audit.events import Intent, OutcomeLine, Planned
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.person import (
     HistoryLine,
@@ -25,6 +25,7 @@ from invite_sweeper.audit.person import (
     names_of,
     runs_of,
 )
+from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.endings import Advisor, ExitCode
 from invite_sweeper.errors import (
     AuditLogError,

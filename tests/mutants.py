@@ -580,7 +580,7 @@ MUTANTS = r"""
 = an entry that has expired is taken off twice: audit/compact.py
 -            has_expired = 0 < self._last_days[index] <= day
 +            has_expired = False
-= an entry that will expire is no drop: audit/events.py
+= an entry that will expire is no drop: audit/totals.py
 -    last = today.isoformat()
 +    last = "9999-12-31"
 ? tests/unit/sweep/test_nights_after.py tests/unit/audit/test_history.py

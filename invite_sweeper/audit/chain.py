@@ -8,14 +8,8 @@ from typing import Final
 
 from msgspec.structs import astuple
 
-from invite_sweeper.audit.events import (
-    Event,
-    Intent,
-    OutcomeLine,
-    Planned,
-    RunFinished,
-    format_timestamp,
-)
+from invite_sweeper.audit.events import Event, Intent, OutcomeLine, Planned, format_timestamp
+from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.json_text import parse_json, to_json
 from invite_sweeper.models import Invitation
 from invite_sweeper.redaction import SECRETS

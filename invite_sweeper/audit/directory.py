@@ -20,11 +20,11 @@ from invite_sweeper.audit.access import (
     make_private,
 )
 from invite_sweeper.audit.chain import GENESIS_HASH
-from invite_sweeper.audit.events import RunWarning
 from invite_sweeper.audit.lock import DirectoryLock
 from invite_sweeper.audit.policy_copies import PolicyCopies
 from invite_sweeper.audit.reader import Head, LogReader
 from invite_sweeper.audit.run_file import DamagedFile, RunFile
+from invite_sweeper.audit.totals import RunWarning
 from invite_sweeper.endings import WarningCode, WarningLevel
 from invite_sweeper.errors import AuditLogError, UsageError
 from invite_sweeper.files import fsync_directory, is_file, read_small_file, replace_file

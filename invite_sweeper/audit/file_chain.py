@@ -14,15 +14,9 @@ from typing import Final, NamedTuple, Self, TypeAlias
 import msgspec
 
 from invite_sweeper.audit.chain import seal_holds
-from invite_sweeper.audit.events import (
-    DECODERS,
-    Event,
-    Kept,
-    LineHeader,
-    RunFinished,
-    RunStarted,
-)
+from invite_sweeper.audit.events import DECODERS, Event, Kept, LineHeader, RunStarted
 from invite_sweeper.audit.run_file import DamagedFile, RunFile, open_log
+from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.errors import DamagedLog
 from invite_sweeper.json_text import parse_json
 

@@ -23,7 +23,6 @@ from invite_sweeper.audit.events import (
     Intent,
     OutcomeLine,
     Planned,
-    RunFinished,
     RunStarted,
     announcement_key,
 )
@@ -33,6 +32,7 @@ from invite_sweeper.audit.plans import LastPlan, PlanScope, read_last_plan, scop
 from invite_sweeper.audit.reader import LogReader
 from invite_sweeper.audit.record import RunRecord
 from invite_sweeper.audit.run_file import RunFile
+from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.endings import ExitCode, Status, status_of
 from invite_sweeper.models import (
     Invitation,

@@ -13,8 +13,8 @@ from datetime import date, datetime
 from typing import NamedTuple, TypeAlias
 
 from invite_sweeper.audit.compact import EntryLog, Fate
-from invite_sweeper.audit.events import RunFinished, expired_by
 from invite_sweeper.audit.record import RunRecord
+from invite_sweeper.audit.totals import RunFinished, expired_by
 from invite_sweeper.endings import COMPLETE_EXIT_CODES
 from invite_sweeper.models import Invitation, InvitationKey, ListKey
 

@@ -15,10 +15,11 @@ from typing import Final
 
 from invite_sweeper.audit.chain import HashChain
 from invite_sweeper.audit.directory import AuditDirectory
-from invite_sweeper.audit.events import Event, Planned, RunFinished
+from invite_sweeper.audit.events import Event, Planned
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.reader import Head
 from invite_sweeper.audit.run_file import verify_hint
+from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.errors import AuditLogError, DamagedLog
 from invite_sweeper.files import names_open_file
 

@@ -9,17 +9,11 @@ from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from typing import Final, NamedTuple, TypeAlias
 
-from invite_sweeper.audit.events import (
-    Event,
-    Intent,
-    OutcomeLine,
-    Planned,
-    RunFinished,
-    RunStarted,
-)
+from invite_sweeper.audit.events import Event, Intent, OutcomeLine, Planned, RunStarted
 from invite_sweeper.audit.file_chain import ChainLine, FileChain
 from invite_sweeper.audit.run_file import RunFile
 from invite_sweeper.audit.search import LineFilter
+from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.models import Invitation, UserKey
 from invite_sweeper.names import casefold_visible
 from invite_sweeper.outcomes import Outcome

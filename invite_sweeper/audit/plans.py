@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from invite_sweeper.audit.compact import EntryLog
-from invite_sweeper.audit.events import Planned, RunFinished, RunStarted
+from invite_sweeper.audit.events import Planned, RunStarted
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.run_file import DamagedFile, RunFile
+from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.endings import COMPLETE_EXIT_CODES, ExitCode, Reason
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import InvitationKey

@@ -6,16 +6,11 @@ from typing import Final, cast
 import msgspec
 from msgspec import structs
 
-from invite_sweeper.audit.events import (
-    Mode,
-    OutcomeLine,
-    Planned,
-    RunFinished,
-    RunStarted,
-)
+from invite_sweeper.audit.events import Mode, OutcomeLine, Planned, RunStarted
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.intents import IntentLedger, Recovered
 from invite_sweeper.audit.run_file import RunFile
+from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.endings import WarningCode
 
 _NOT_STARTED: Final = RunStarted(

@@ -13,8 +13,8 @@ from typing_extensions import override
 from invite_sweeper.atlas.credentials import CredentialsKind
 from invite_sweeper.atlas.responses import is_permission_error
 from invite_sweeper.audit import History
-from invite_sweeper.audit.events import RunWarning
 from invite_sweeper.audit.person import users_gone
+from invite_sweeper.audit.totals import RunWarning
 from invite_sweeper.cli.checks import Checks, DiagnosisResult, OrganizationName, show_checks
 from invite_sweeper.cli.console import run_async, stdout_console, write_json
 from invite_sweeper.cli.options import CONNECTED, RunOptions, SectionedCommand, option, options

@@ -12,8 +12,9 @@ import click
 from msgspec import structs
 
 from invite_sweeper.audit import History, LogReader, RunFile, RunRecord, read_plan
-from invite_sweeper.audit.events import AnnouncementKey, OrganizationResult, RunFinished
+from invite_sweeper.audit.events import AnnouncementKey
 from invite_sweeper.audit.plans import may_replace_plan
+from invite_sweeper.audit.totals import OrganizationResult, RunFinished
 from invite_sweeper.cli.audit_files import check_outside
 from invite_sweeper.cli.console import run_async, write_json
 from invite_sweeper.cli.options import SWEEP, RunOptions, SectionedCommand, options

@@ -20,7 +20,7 @@ from structlog.typing import FilteringBoundLogger
 from typing_extensions import override
 
 from invite_sweeper.audit import RunRecord
-from invite_sweeper.audit.events import RunFinished, RunWarning
+from invite_sweeper.audit.totals import RunFinished, RunWarning
 from invite_sweeper.cli.console import RedactingConsole
 from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.streams import OUTPUTS

@@ -14,10 +14,10 @@ from invite_sweeper.audit import HeldAnnouncement, History, RunRecord
 from invite_sweeper.audit.events import (
     Announced,
     AnnouncementKey,
-    RunFinished,
     WouldBeAnnounced,
     announcement_key,
 )
+from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.endings import Advisor
 from invite_sweeper.models import Invitation, rfc3339
 from invite_sweeper.outcomes import Outcome

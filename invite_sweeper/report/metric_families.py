@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from invite_sweeper import __version__
 from invite_sweeper.audit import RunRecord
-from invite_sweeper.audit.events import OrganizationResult, RunFinished
+from invite_sweeper.audit.totals import OrganizationResult, RunFinished
 from invite_sweeper.endings import REFUSAL_REASONS, ExitCode
 from invite_sweeper.models import parse_timestamp
 from invite_sweeper.outcomes import OUTCOMES_OF_DELETIONS

@@ -13,7 +13,7 @@ from datetime import date, datetime
 from typing import Final, NamedTuple
 
 from invite_sweeper.audit import RunRecord
-from invite_sweeper.audit.events import RunFinished
+from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.endings import ExitCode, Status
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.report.period import Period

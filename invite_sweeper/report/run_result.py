@@ -6,7 +6,8 @@ import msgspec
 from msgspec import structs
 
 from invite_sweeper.audit import RunRecord
-from invite_sweeper.audit.events import OrganizationResult, Planned, RunFinished, RunStarted
+from invite_sweeper.audit.events import Planned, RunStarted
+from invite_sweeper.audit.totals import OrganizationResult, RunFinished
 from invite_sweeper.report.handover import PlanToApply
 from invite_sweeper.report.readback import RunRows
 from invite_sweeper.report.rows import NO_OUTCOME, Row

@@ -10,9 +10,9 @@ from typing import Literal, NamedTuple
 
 from msgspec import structs
 
-from invite_sweeper.audit.events import OrganizationResult, RunFinished, RunWarning
 from invite_sweeper.audit.intents import Recovered
 from invite_sweeper.audit.record import RunRecord
+from invite_sweeper.audit.totals import OrganizationResult, RunFinished, RunWarning
 from invite_sweeper.endings import (
     UNFINISHED_ADVICE,
     UNFINISHED_PLAN_ADVICE,

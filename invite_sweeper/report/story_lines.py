@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Final, NamedTuple
 
-from invite_sweeper.audit.events import Forecast, PlanChanges, RunFinished
 from invite_sweeper.audit.record import RunRecord
+from invite_sweeper.audit.totals import Forecast, PlanChanges, RunFinished
 from invite_sweeper.endings import Reason, Style, WarningCode
 from invite_sweeper.models import Source
 from invite_sweeper.report.wording import describe_instant

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Final
 
-from invite_sweeper.audit.events import RunWarning
+from invite_sweeper.audit.totals import RunWarning
 from invite_sweeper.endings import WarningCode, WarningLevel
 from invite_sweeper.models import Source
 from invite_sweeper.text import pluralize

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 
 from invite_sweeper.atlas import AtlasClient
-from invite_sweeper.audit.events import ListResult, Planned, expired_by
+from invite_sweeper.audit.events import Planned
+from invite_sweeper.audit.totals import ListResult, expired_by
 from invite_sweeper.counts import Counts
 from invite_sweeper.errors import RunError
 from invite_sweeper.models import (

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from invite_sweeper.audit.events import Forecast
 from invite_sweeper.audit.history import SentDeletion
+from invite_sweeper.audit.totals import Forecast
 from invite_sweeper.counts import total
 from invite_sweeper.models import Invitation, InvitationKey
 from invite_sweeper.sweep.command import Command

@@ -12,13 +12,13 @@ from typing import Any, Final, Protocol
 from msgspec import structs
 
 from invite_sweeper.audit import AuditLog
-from invite_sweeper.audit.events import (
+from invite_sweeper.audit.events import Planned
+from invite_sweeper.audit.totals import (
     Forecast,
     KeepEntry,
     ListResult,
     OrganizationResult,
     PlanChanges,
-    Planned,
     RunFinished,
     RunWarning,
 )

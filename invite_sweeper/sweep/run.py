@@ -9,7 +9,8 @@ from itertools import chain
 from typing import Final
 
 from invite_sweeper.audit import AuditLog, check_written_plan
-from invite_sweeper.audit.events import Planned, RunFinished
+from invite_sweeper.audit.events import Planned
+from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.counts import Counts, total
 from invite_sweeper.endings import WarningCode, WarningLevel
 from invite_sweeper.errors import Cancelled, RunError

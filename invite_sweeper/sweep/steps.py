@@ -18,7 +18,8 @@ from typing import Final, TypeAlias
 from msgspec import structs
 
 from invite_sweeper.audit import History, LastPlan, is_recordable
-from invite_sweeper.audit.events import AnnouncementKey, PlanChanges, Planned, announcement_key
+from invite_sweeper.audit.events import AnnouncementKey, Planned, announcement_key
+from invite_sweeper.audit.totals import PlanChanges
 from invite_sweeper.counts import Counts
 from invite_sweeper.models import (
     Entry,

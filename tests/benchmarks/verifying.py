@@ -8,7 +8,8 @@ from benchmarks.measuring import OURS, took_s
 from builders import NOW, event_of, invitation
 
 from invite_sweeper.audit import AuditDirectory, AuditLog
-from invite_sweeper.audit.events import Intent, OutcomeLine, Planned, RunFinished, RunStarted
+from invite_sweeper.audit.events import Intent, OutcomeLine, Planned, RunStarted
+from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.models import Source
 from invite_sweeper.outcomes import Outcome, Sending
 

@@ -10,7 +10,8 @@ import builders
 from builders import NOW, ORG, event_of
 
 from invite_sweeper.audit import AuditDirectory, AuditLog
-from invite_sweeper.audit.events import Event, Intent, OutcomeLine, Planned, RunFinished, RunStarted
+from invite_sweeper.audit.events import Event, Intent, OutcomeLine, Planned, RunStarted
+from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.models import Entry, Invitation, Source
 
 HOST = "https://cloud.mongodb.com"

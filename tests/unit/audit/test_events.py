@@ -16,16 +16,13 @@ from invite_sweeper.audit.events import (
     Event,
     Intent,
     Kept,
-    ListResult,
-    OrganizationResult,
     OutcomeLine,
-    PlanChanges,
     Planned,
-    RunWarning,
     WouldBeAnnounced,
     announcement_key,
     format_timestamp,
 )
+from invite_sweeper.audit.totals import ListResult, OrganizationResult, PlanChanges, RunWarning
 from invite_sweeper.counts import Counts, total
 from invite_sweeper.endings import Reason, WarningCode
 from invite_sweeper.models import Entry, ListUnreadable, Source, SourceRetired

@@ -17,16 +17,10 @@ from audit.runs import (
 from builders import NOW, ORG, OTHER_ORG, PROJECT, event_of, listed_as, object_id
 
 from invite_sweeper.audit import History, PlanScope, RunRecord
-from invite_sweeper.audit.events import (
-    Announced,
-    AnnouncementEnded,
-    KeepEntry,
-    ListResult,
-    OrganizationResult,
-    announcement_key,
-)
+from invite_sweeper.audit.events import Announced, AnnouncementEnded, announcement_key
 from invite_sweeper.audit.intents import IntentLedger
 from invite_sweeper.audit.record import read_run
+from invite_sweeper.audit.totals import KeepEntry, ListResult, OrganizationResult
 from invite_sweeper.endings import ExitCode, Reason
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import Entry, Source

@@ -13,18 +13,9 @@ from report.hostile import HOSTILE
 
 from invite_sweeper.audit import AuditDirectory, History, RunRecord
 from invite_sweeper.audit.chain import GENESIS_HASH, HashChain
-from invite_sweeper.audit.events import (
-    Announced,
-    Event,
-    OrganizationResult,
-    PlanChanges,
-    Planned,
-    RunFinished,
-    RunStarted,
-    RunWarning,
-    WouldBeAnnounced,
-)
+from invite_sweeper.audit.events import Announced, Event, Planned, RunStarted, WouldBeAnnounced
 from invite_sweeper.audit.reader import Head
+from invite_sweeper.audit.totals import OrganizationResult, PlanChanges, RunFinished, RunWarning
 from invite_sweeper.counts import Counts
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.models import ListUnreadable, Source

@@ -12,10 +12,10 @@ from invite_sweeper.audit import History
 from invite_sweeper.audit.events import (
     Announced,
     AnnouncementEnded,
-    ListResult,
     WouldBeAnnounced,
     announcement_key,
 )
+from invite_sweeper.audit.totals import ListResult
 from invite_sweeper.models import Source
 from invite_sweeper.report.announcements import find_waiting
 from invite_sweeper.report.delivery import FILE_NAME, Delivery

@@ -19,7 +19,7 @@ from receiving import Receiver, receiving
 
 from invite_sweeper import __version__
 from invite_sweeper.audit import RunFile, RunRecord
-from invite_sweeper.audit.events import KeepEntry, OrganizationResult
+from invite_sweeper.audit.totals import KeepEntry, OrganizationResult
 from invite_sweeper.endings import REFUSAL_REASONS, Reason
 from invite_sweeper.errors import UsageError
 from invite_sweeper.policy import Notification

@@ -16,7 +16,7 @@ from receiving import receiving
 from report.reading import run_message
 from report.scenes import SCENES, error, recorded, run
 
-from invite_sweeper.audit.events import OrganizationResult, RunWarning
+from invite_sweeper.audit.totals import OrganizationResult, RunWarning
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.policy import Notification
 from invite_sweeper.policy.model import ReceiverKind

@@ -22,7 +22,8 @@ from report.reading import Reader, words
 from report.scenes import ERROR, REFUSED, SCENES, UNREADABLE, run, write, write_nights
 
 from invite_sweeper.audit import AuditDirectory
-from invite_sweeper.audit.events import Announced, KeepEntry, Kept, OrganizationResult, RunWarning
+from invite_sweeper.audit.events import Announced, Kept
+from invite_sweeper.audit.totals import KeepEntry, OrganizationResult, RunWarning
 from invite_sweeper.cli.report import report
 from invite_sweeper.endings import DAMAGED_ADVICE, Advisor, Status
 from invite_sweeper.errors import UsageError

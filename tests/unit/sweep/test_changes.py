@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from invite_sweeper.audit import AuditDirectory, History, PlanScope
-from invite_sweeper.audit.events import ListResult, OrganizationResult, PlanChanges, Planned
+from invite_sweeper.audit.events import Planned
+from invite_sweeper.audit.totals import ListResult, OrganizationResult, PlanChanges
 from invite_sweeper.models import ListUnreadable, Source
 from invite_sweeper.sweep.selection import Decision
 from invite_sweeper.sweep.steps import ChangeTracker

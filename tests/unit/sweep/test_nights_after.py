@@ -9,7 +9,7 @@ from msgspec import structs
 from sweep.night import entries_of, later, message, night_over
 from virtual_time import run_skipping_idle_time
 
-from invite_sweeper.audit.events import RunFinished
+from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.endings import Reason
 from invite_sweeper.models import Source, parse_timestamp
 from invite_sweeper.outcomes import Outcome, Sending
