@@ -34,7 +34,7 @@ def test_invitation_is_stale_from_the_instant_at_which_it_is_older_than_14_days(
     assert stale_from(entry) == (days, "forgotten")
 
 
-def test_it_is_stale_since_it_was_kept_last_and_not_since_an_earlier_time():
+def test_invitation_is_stale_since_it_was_kept_last_and_not_since_an_earlier_time():
     """Pending it was stale after 3 days, from its end after 10 days on kept until it was 20."""
     entry = entry_of(Source.INVITES, age=25 * DAY, expires_at=NOW - 15 * DAY)
     assert stale_from(entry, rules=[YOUNG, ENDED]) == (-5, "ended")

@@ -169,7 +169,7 @@ def test_keep_entry_by_organization_or_for_all_others_keeps_in_each_list(
     ],
     ids=str,
 )
-def test_rule_for_others_leaves_out_whom_it_may_not_mean_in_each_list(
+def test_rule_for_others_leaves_out_names_that_it_may_not_mean_in_each_list(
     changes, condition, reason, source
 ):
     found = decide(

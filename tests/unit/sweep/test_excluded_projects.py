@@ -96,7 +96,9 @@ async def test_excluded_project_whose_users_cannot_be_read_keeps_like_any_other(
     assert (result.projects_unreadable, result.exit_code) == (1, 4)
 
 
-async def test_excluded_project_that_is_gone_keeps_nobody_and_is_no_project_of_the_run(directory):
+async def test_excluded_project_that_is_gone_keeps_nothing_and_is_not_a_project_of_the_run(
+    directory,
+):
     night = night_of(directory, *person(Source.ORG_USERS), users=ProjectGone(PAYMENTS))
     (atlas,) = night.atlases
     shown = [tuple(atlas.listed), tuple(atlas.listed[:1])]  # the second time it is gone
@@ -128,7 +130,7 @@ async def test_users_of_an_excluded_project_are_read_once_beside_a_list_of_the_o
     assert atlas.requested.count(PAYMENTS) == len(reads)
 
 
-async def test_user_who_is_named_otherwise_in_the_excluded_project_is_the_same_by_the_id(directory):
+async def test_user_with_another_name_in_the_excluded_project_is_the_same_by_the_id(directory):
     one, *_ = person(Source.ORG_USERS)
     outside = entry_of(Source.USERS, 1, username=None, **OUT)
     assert one.invitation_id == outside.invitation_id
@@ -166,7 +168,7 @@ def moving_night(directory, sources, name):
 
 @pytest.mark.parametrize("sources", [["invites"], ["invites", "users"], ALL])
 @pytest.mark.parametrize("name", ["p0", "old"])
-async def test_project_that_two_organizations_show_while_it_moves_is_kept_in_both_and_said(
+async def test_project_that_two_organizations_show_while_it_moves_is_kept_in_both_and_reported(
     directory, name, sources
 ):
     """Also where one of them excludes it by another name."""

@@ -55,13 +55,13 @@ def test_people_are_counted_and_not_invitations(days):
 
 
 @pytest.mark.parametrize("days", [3, -3])
-def test_people_whom_the_entry_does_not_match_are_not_counted(days):
+def test_people_that_the_entry_does_not_match_are_not_counted(days):
     assert people(trip(days), entry_of(Source.USERS, username="x@y.z")) == {"trip": 0}
     nameless = entry_of(Source.USERS, username=None)
     assert people(trip(days), nameless) == {"trip": 0}
 
 
-def test_who_is_kept_by_another_entry_too_loses_nothing_when_one_has_ended():
+def test_person_kept_by_another_entry_too_loses_nothing_when_one_has_ended():
     other = {"name": "all", "usernames": ["*"]}
     ended = {"name": "trip", "usernames": ["person-*"], "until": TODAY - DAY}
     assert people(policy(keep=[ended, other]), entry_of(Source.USERS)) == {"trip": 0}
@@ -137,7 +137,7 @@ async def test_another_entry_or_another_last_day_is_not_named_by_earlier_runs(di
     assert ends_of(await after.run(at=later(24))) == ([], 0, 0)
 
 
-async def test_entry_that_holds_is_not_named_for_whom_it_kept_before(directory):
+async def test_entry_that_holds_is_not_named_for_people_that_it_kept_before(directory):
     keep = [{"name": "trip", "usernames": ["person-*"], "until": TODAY + DAY}]
     await Night(directory, 2, keep=keep).run()
     for hours, named in ((24, 0), (48, 1)):  # its last day, and the day after
@@ -145,7 +145,7 @@ async def test_entry_that_holds_is_not_named_for_whom_it_kept_before(directory):
         assert (len(texts), people, before) == (named, 0, 2 * named)
 
 
-async def test_organization_that_failed_hides_nobody_of_the_others(directory):
+async def test_organization_that_failed_hides_no_person_of_the_others(directory):
     keep = [{"name": "trip", "usernames": ["person-*"], "until": TODAY}]
     night = Night(directory, 1, 2, keep=keep)
     night.atlases[0].listed = []

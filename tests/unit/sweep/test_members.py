@@ -38,7 +38,7 @@ def warnings(result):
 @pytest.mark.parametrize(
     ("answer", "reason"), [(False, None), (True, "inviter_unknown"), (NOT_SAID, "inviter_unknown")]
 )
-async def test_inviter_is_gone_only_if_the_list_and_the_answer_for_the_name_say_so(
+async def test_inviter_is_gone_only_if_the_list_and_the_answer_for_the_name_agree(
     directory, answer, reason
 ):
     night = night_of(directory, GONE)
@@ -49,7 +49,7 @@ async def test_inviter_is_gone_only_if_the_list_and_the_answer_for_the_name_say_
     assert night.atlases[0].asked == [GONE]
 
 
-async def test_answer_that_says_nothing_is_warned_of_with_its_reason(directory):
+async def test_unclear_answer_is_a_warning_with_its_reason(directory):
     night = night_of(directory, GONE, "left@example.com", GONE)
     night.atlases[0].answers = {GONE: NOT_SAID}
     result = await night.run()
@@ -62,7 +62,7 @@ async def test_answer_that_says_nothing_is_warned_of_with_its_reason(directory):
     )
 
 
-async def test_each_inviter_who_seems_gone_is_asked_for_once_and_nobody_else(directory):
+async def test_each_inviter_who_seems_gone_is_asked_for_once_and_no_other_is(directory):
     others = ("p1@example.com", "P1@Example.com ", "nmtxqlkl", None, "\uff50" + "1@example.com")
     night = night_of(directory, GONE, " Gone@Example.com", GONE, *others)
     await night.run(dry_run=True)
@@ -86,7 +86,7 @@ async def test_inviters_of_lists_that_are_read_at_the_same_time_are_asked_for_on
 
 
 @pytest.mark.parametrize("known", [UNREAD, frozenset()], ids=["unread", "none"])
-async def test_nobody_is_asked_for_where_the_list_is_not_known(directory, known):
+async def test_no_inviter_is_asked_for_where_the_list_is_not_known(directory, known):
     night = night_of(directory, GONE, known=known)
     result = await night.run()
     assert (night.deleted, result.kept_by_reason) == ([0], {"inviter_unknown": 1})
@@ -155,7 +155,7 @@ async def test_invitations_are_judged_by_the_members_of_their_own_organization(d
     assert result.kept_by_reason == {"no_rule": 1}
 
 
-async def test_unreadable_members_are_said_and_delete_nobody(directory):
+async def test_unreadable_members_are_reported_and_nothing_is_deleted(directory):
     night = Night(directory, 1, **LEFT)
     night.atlases[0].members = ListUnreadable(ORG, "", "the role is missing.")
     result = await night.run()

@@ -238,7 +238,7 @@ def no_disk():
 @pytest.mark.usefixtures("no_disk")
 @settings(max_examples=CASES, deadline=None)
 @given(st.lists(NIGHT, min_size=3, max_size=12))
-async def test_any_weeks_delete_exactly_what_the_model_says(nights):
+async def test_any_weeks_delete_exactly_what_the_model_allows(nights):
     now, model = NOW, Model()
     with TemporaryDirectory() as folder:
         directory = AuditDirectory(Path(folder))
@@ -274,7 +274,9 @@ async def test_any_weeks_delete_exactly_what_the_model_says(nights):
 
 
 @pytest.mark.parametrize("dry_run", [False, True])
-async def test_line_of_an_ended_announcement_says_why_the_invitation_is_kept(directory, dry_run):
+async def test_line_of_an_ended_announcement_has_the_reason_why_the_invitation_is_kept(
+    directory, dry_run
+):
     notice = {"wait": "7d"}
     own = [invitation(n, source=Source.INVITES) for n in (1, 2, 3)]
     (one,), _ = await night(directory, NOW, {(ORG, PROJECT): own}, policy(notice=notice))

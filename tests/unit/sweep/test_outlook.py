@@ -150,7 +150,7 @@ async def test_foretold_nights_are_those_of_the_sweeps_that_follow(
     assert sum(stale) == sum(len(atlas.deleted) for atlas in night.atlases)
 
 
-async def test_limit_that_earlier_runs_used_says_when_it_is_free_again(tmp_path):
+async def test_limit_that_earlier_runs_used_has_an_instant_at_which_it_is_free_again(tmp_path):
     limits = {**TRIM, "max_deletions": 2, "max_deletions_per_project": 2}
     night = Night(AuditDirectory(tmp_path), 5, limits=limits)
     first = await night.run()
@@ -186,7 +186,7 @@ def test_limit_that_was_lowered_is_free_when_fewer_than_it_allows_count():
     assert limit_free_at([plan], command) == NOW + timedelta(hours=19)
 
 
-async def test_refused_sweep_says_when_one_more_may_go(tmp_path):
+async def test_refused_sweep_reports_when_one_more_may_go(tmp_path):
     limits = {"max_deletions": 2, "max_deletions_per_project": 9}
     night = Night(AuditDirectory(tmp_path), 1, limits=limits)
     assert (await night.run()).deleted == 1

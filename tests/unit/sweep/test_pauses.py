@@ -85,7 +85,7 @@ async def test_pause_of_over_a_minute_while_deleting_ends_the_deletions(
     assert result.skipped == (2 if code else 0)
 
 
-def test_slow_work_is_no_pause():
+def test_slow_work_is_not_a_pause():
     async def scenario():
         async with PauseWatch(asyncio.get_running_loop().time) as pauses:
             await asyncio.sleep(3600)

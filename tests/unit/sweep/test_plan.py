@@ -116,7 +116,7 @@ def test_oldest_is_the_earliest_date_of_all_lists_and_ignores_unreadable_ones():
 
 
 @pytest.mark.parametrize("source", Source)
-def test_oldest_leaves_out_whose_invitation_has_expired(source):
+def test_oldest_leaves_out_invitations_that_have_expired(source):
     rows = [
         one(1, source, age=60 * DAY, status="INVITATION_EXPIRED"),
         one(2, source, age=30 * DAY),  # until this instant
@@ -126,7 +126,7 @@ def test_oldest_leaves_out_whose_invitation_has_expired(source):
     assert reading.oldest == NOW - 30 * DAY + timedelta.resolution
 
 
-def test_planned_line_says_whether_it_is_new_bounced_or_judged_by_members():
+def test_planned_line_shows_whether_it_is_new_bounced_or_judged_by_members():
     more = {"bounced": 2, "new": True, "inviter_gone": True}
 
     def step(decision):
@@ -170,7 +170,7 @@ def retired(source):
         *((retired(each), each in SOURCES_OF_USERS) for each in Source),
     ],
 )
-def test_list_that_was_not_read_keeps_the_people_whom_it_may_show(unread, kept):
+def test_list_that_was_not_read_keeps_the_people_that_it_may_show(unread, kept):
     plan = Plan(sources=["invites", *PEOPLE])
     plan.add(unread, *person("ada@example.com", Source.ORG_USERS))
     assert (plan.stale() == []) is kept
@@ -251,7 +251,7 @@ def test_unreadable_list_is_recorded_with_its_reason_and_counts_where_a_role_is_
     assert plan.lines == unread
 
 
-def test_retired_source_is_recorded_and_no_unreadable_list():
+def test_retired_source_is_recorded_and_is_not_an_unreadable_list():
     retired = SourceRetired(PROJECT, "A", "Gone for good.", 410, "RETIRED", Source.INVITES)
     plan = Plan().add(retired)
     assert plan.reading.retired == {Source.INVITES: retired}

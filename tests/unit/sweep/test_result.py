@@ -162,7 +162,7 @@ def test_requests_of_credentials_count_once():
     assert (finished.requests, [each.requests for each in finished.organizations]) == (7, [7, 0])
 
 
-def test_each_list_is_told_with_its_entries_and_what_was_not_read():
+def test_each_list_is_in_the_result_with_its_entries_and_what_was_not_read():
     places = [project(n) for n in (1, 2, 3)]
     read = {
         "entries": {ListRef(each, Source.INVITES): n for n, each in enumerate(places[:2])},

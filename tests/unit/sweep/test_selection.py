@@ -229,7 +229,7 @@ def test_keep_entry_protects_projects_whose_names_look_the_same_and_a_rule_does_
 
 @pytest.mark.parametrize("source", Source)
 @pytest.mark.parametrize(("pattern", "name"), LOOKALIKES + INVISIBLE)
-def test_who_looks_like_a_colleague_is_not_one_of_the_others(pattern, name, source):
+def test_name_that_looks_like_a_colleague_is_not_one_of_the_others(pattern, name, source):
     one = entry_of(source, username=name)
     assert verdict(one, **old(not_usernames=[pattern])) == "no_rule"
     assert verdict(one, **keep(not_usernames=[pattern])) == "forgotten"
@@ -275,7 +275,7 @@ def test_other_conditions_of_an_entry_decide_where_the_name_is_not_known():
 
 
 @pytest.mark.parametrize("source", [Source.USERS, Source.ORG_USERS])
-def test_list_of_users_tells_the_status_whenever_it_ends(source):
+def test_list_of_users_shows_the_status_whenever_it_ends(source):
     one = entry_of(source, status="INVITATION_EXPIRED", expires_at=NOW + DAY)
     assert verdict(one, **rule(statuses=["INVITATION_EXPIRED"])) == "r"
     assert verdict(one, **rule(statuses=["PENDING"])) == "no_rule"

@@ -80,7 +80,7 @@ def test_invitation_with_another_name_date_or_place_is_not_in_the_plan(changes):
     assert outside(stale())(stale(**changes)).keep_reason == "not_in_plan"
 
 
-def test_planned_invitation_is_said_to_be_gone_where_another_one_has_its_id():
+def test_planned_invitation_is_reported_as_not_seen_where_another_one_has_its_id():
     step = outside(stale())
     assert step(stale(created_at=NOW - 15 * DAY)).keep_reason == "not_in_plan"
     (sentence,) = step.differences()
@@ -101,7 +101,7 @@ def test_invitations_that_have_changed_since_they_were_approved_are_kept_and_cou
     )
 
 
-def test_order_of_roles_another_name_status_or_time_zone_is_no_change():
+def test_order_of_roles_another_name_status_or_time_zone_is_not_a_change():
     roles = ("GROUP_OWNER", "GROUP_READ_ONLY")
     local = (NOW - 20 * DAY).astimezone()
     shown = {"project_name": "renamed", "status": "INVITATION_EXPIRED", "created_at": local}
@@ -130,7 +130,7 @@ def test_delete_may_end_fewer_entries_than_the_plan_showed_and_none_that_it_did_
     assert step(of_three).keep_reason == "changed_since_plan"
 
 
-def test_what_was_another_invitation_when_the_plan_was_made_is_kept_and_said():
+def test_what_was_another_invitation_when_the_plan_was_made_is_kept_and_reported():
     lists = Source.USERS, Source.ORG_INVITES
     step = outside(*map(person, lists))
     assert step(person(Source.ORG_USERS, *lists)).keep_reason == "not_in_plan"

@@ -297,7 +297,7 @@ async def named(names):
 
 
 @pytest.mark.parametrize("people", [Seats(312, 74), None])
-async def test_people_of_an_organization_are_told_where_they_can_be_read(directory, people):
+async def test_people_of_an_organization_are_counted_where_they_can_be_read(directory, people):
     night = Night(directory, 1)
     night.atlases[0].people = people
     result = await night.run(dry_run=True)
@@ -306,7 +306,7 @@ async def test_people_of_an_organization_are_told_where_they_can_be_read(directo
     assert str(Seats(1312, 74)) == "1,312 of 500 people, 74 pending"
 
 
-async def test_notice_says_what_is_due_after_the_trim(directory):
+async def test_notice_counts_what_is_due_after_the_trim(directory):
     notice = {"notice": {"wait": "7d"}}
     limits = {"max_deletions": 2, "over_limit": "trim"}
     night = Night(directory, 5, limits=limits, **notice)
@@ -360,7 +360,7 @@ async def test_saved_plan_bounds_what_is_deleted(directory):
     assert result.changes is None
 
 
-async def test_run_goes_on_without_names_and_says_that_a_secret_ends_soon(directory):
+async def test_run_goes_on_without_names_and_warns_of_a_secret_that_ends_soon(directory):
     night = Night(directory, 1)
 
     async def names():
