@@ -26,7 +26,7 @@ NOTHING = Counter[str]()
 
 
 class Earlier(History):
-    """A history that says what a test gives it."""
+    """A history with the answers that a test chooses."""
 
     def __init__(self, *, left=None, recent=NOTHING, members=None):
         super().__init__()
@@ -65,7 +65,7 @@ class FakeClient:
 
 
 class QuietView:
-    """Shows nothing; records what it was told, and agrees unless told otherwise."""
+    """Shows nothing; records what it received, and agrees by default."""
 
     def __init__(self, answer=lambda _: True):
         self.warnings, self.activities, self.asked = [], [], []

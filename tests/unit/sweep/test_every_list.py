@@ -68,7 +68,7 @@ def decide_all(*entries, deleted=(), planned=None, announced=None, names=None, *
 
 
 def decide(entry, **keys):
-    """Return the one decision about a person whom one list shows."""
+    """Return the one decision about a person in a single list."""
     (decision,) = decide_all(entry, **keys)
     return decision
 
@@ -182,7 +182,7 @@ def test_rule_for_others_leaves_out_names_that_it_may_not_mean_in_each_list(
 
 
 def entries_of_person(protected=None, **changes):
-    """Return the entries of one person, of whom one list shows something else.
+    """Return the entries of one person; one list shows something else than the others.
 
     Each list spells the name in its own way.
     """

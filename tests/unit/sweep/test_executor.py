@@ -57,7 +57,7 @@ TWO_FATAL = results(GONE, 1) | results(REFUSED, 2)
 
 
 class Run:
-    """An executor, with its plan and what it says."""
+    """An executor, with its plan, its log and its result."""
 
     def __init__(
         self, atlas, log, *, stop=None, workers=4, grace_s=3600, clock=None, on_done=None, **keys
@@ -122,7 +122,7 @@ async def test_every_planned_deletion_is_sent_once_after_its_intent_and_recorded
 @pytest.mark.parametrize("seen_after", [None, "gone"])
 @pytest.mark.parametrize("outcome", Outcome)
 async def test_only_what_should_be_gone_is_read_again(outcome, seen_after):
-    """A user of whom no look after the DELETE is known may have accepted just before it."""
+    """A user who was not looked at after the DELETE may have accepted just before it."""
     result = Sending(outcome, 1, seen_after=seen_after)
     run = Run(FakeAtlas(results=results(result, 1)), FakeDeletionLog(), sources=["users"])
     await run.run(plan(1, source=Source.USERS))
@@ -558,7 +558,7 @@ def two_organizations(found):
 
 
 async def delete_in(plans, log):
-    """Delete what is planned; return what the view was told to begin, and what became of it."""
+    """Delete what is planned; return what the view began to show, and what became of it."""
     rules, view, begun = policy(limits={"canary": 0}, execution={"concurrency": 1}), QuietView(), []
     view.started = lambda *shown: begun.append(shown)
     command = command_of(rules, clock=asyncio.get_running_loop().time)

@@ -105,7 +105,7 @@ async def test_run_needs_attention_over_several_organizations(directory, days, d
 
 
 def ends_of(result):
-    """Return the sentences of a run about keep entries that end, and whom its file counts."""
+    """Return the sentences of a run about keep entries that end, and the people in its file."""
     texts = [each.message for each in result.warnings if each.code == WarningCode.KEEP_ENDS]
     (entry,) = result.keep_entries
     return texts, entry.people, entry.people_before

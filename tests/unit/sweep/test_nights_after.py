@@ -1,4 +1,4 @@
-"""The nights after a sweep: what it sent, and what ended by itself, is no drop."""
+"""The nights after a sweep: what it sent, and what ended by itself, is not a drop."""
 
 from datetime import timedelta
 
@@ -188,7 +188,7 @@ def test_list_that_lost_a_page_is_refused_also_after_a_run_that_read_lists_that_
 def test_entry_counts_if_it_was_ended_over_a_day_ago_or_was_invited_anew_since(
     directory, source, hours, is_counted, anew
 ):
-    """Lists lag by seconds: what one shows after a day was not ended, whatever the answer said."""
+    """Lists lag by seconds: what one shows after a day was not ended, whatever the answer was."""
     entries = entries_of(source, [20 * DAY] * 16 + [DAY] * 6)
     atlas = SlowAtlas(source, entries, (Outcome.DELETED, 204), lags=True)
     keep = {"keep": [{"name": "all", "usernames": ["*"]}]}

@@ -229,7 +229,7 @@ def policy_of(each):
 
 @pytest.fixture(scope="module")
 def no_disk():
-    """Wait for no disk: what is asked here is what the files say, not that they survive a crash."""
+    """Wait for no disk: tested is what the files contain, not that they survive a crash."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda _descriptor: None)
         yield

@@ -24,7 +24,7 @@ TRIM = {"over_limit": "trim", "max_share": 1.0}
 
 
 class Swept(Earlier):
-    """A history of deletions that a test gives it."""
+    """A history of the deletions that a test chooses."""
 
     def __init__(self, sent=()):
         super().__init__()

@@ -81,7 +81,7 @@ async def test_long_question_leaves_out_what_changed_meanwhile(directory):
 async def test_long_question_deletes_nothing_in_a_list_that_cannot_be_read_again(
     directory, change, outcome, told
 ):
-    """What was not read again is not called changed, and is told with its reason."""
+    """What was not read again is not called changed, and is reported with its reason."""
     night = Night(directory, 2, 1, projects={"include": ["p*"]})
     answer = after(night, 61, lambda: vars(night.atlases[0]).update(change))
     result = await night.run(answer=answer)

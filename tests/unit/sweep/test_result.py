@@ -282,7 +282,7 @@ def test_each_source_names_its_replacement_or_an_upgrade(source):
 
 
 def report(source, *, today=TODAY, recorded=None, sunsets=None):
-    """Return what is said of a retired list, and whether it is a reason of the run's end."""
+    """Return the warning about a retired list, and whether it is a reason of the run's end."""
     history = Earlier()
     history.sunsets = lambda _base_url: recorded or {}
     command = command_of(

@@ -306,7 +306,7 @@ def test_row_of_the_older_lists_is_pending_until_it_expires(expires_at, status, 
 
 NAMES = frozenset({"ada@example.com", "zoë@example.com", "bo@example.com"})
 ASKED = frozenset({"gone@example.com", "a.b+c@x.example"})
-"""Inviters of whom Atlas says that no active member has their name."""
+"""Inviters whose name no active member has, by the answer of Atlas."""
 MEMBERS = {ORG: ActiveMembers(NAMES, ASKED)}
 LEFT = {"inviter_gone": True}
 SOON = {"age": timedelta(minutes=1)}
