@@ -361,6 +361,24 @@ def test_each_release_has_a_dashboard_of_its_own(tmp_path):
         assert dashboard["panels"] == source["panels"]
 
 
+@pytest.mark.parametrize("hours", [26, 74])
+def test_dashboard_changes_color_where_the_alerts_fire(tmp_path, hours):
+    values = {"prometheusRule": {"enabled": True, "hoursWithoutSuccess": hours}}
+    objects = documents(rendered({"dashboard": {"enabled": True}, **values}, tmp_path))
+    (text,) = objects["ConfigMap", f"{NAME}-dashboard"]["data"].values()
+    rules = objects["PrometheusRule", NAME]["spec"]["groups"][0]["rules"]
+
+    ends = {
+        panel["title"]: panel["fieldConfig"]["defaults"]["thresholds"]["steps"][-1]["value"]
+        for panel in json.loads(text)["panels"]
+        if panel["title"] in {"Since the last success", "Oldest pending"}
+    }
+    fires = {rule["alert"]: rule["expr"].rpartition("> ")[2] for rule in rules}
+    assert fires["InviteSweeperNoSuccess"] == f"{hours} * 3600"
+    assert fires["InviteSweeperOldestPending"] == "25 * 86400"
+    assert ends == {"Since the last success": hours * 3600, "Oldest pending": 25 * 86400}
+
+
 def test_command_of_the_values_wins_also_without_the_schema(tmp_path):
     """Kubernetes takes the last of two variables of one name."""
     given = {"extraEnv": [{"name": "INVITE_SWEEPER_COMMAND", "value": "sweep"}]}
