@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import sys
 import tarfile
 import tomllib
 
@@ -55,17 +54,6 @@ def test_release_names_the_repository_in_the_package(tmp_path):
     chart = yaml.safe_load((tmp_path / "deploy/helm/Chart.yaml").read_text(encoding="utf-8"))
     assert (chart["home"], chart["sources"]) == (url, [url])
     assert (ROOT / chart["icon"].removeprefix(f"{url}/raw/v1.2.3/")).exists()
-
-
-@pytest.mark.parametrize("module", ["invite_sweeper", "invite_sweeper.cli"])
-def test_windows_gets_one_sentence(module):
-    script = f"import sys; sys.platform = 'win32'; import {module}"
-    done = run(sys.executable, "-c", script, check=False)
-
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == (
-        "invite-sweeper does not run on Windows: use it in WSL or in a container.\n"
-    )
 
 
 COMPILE = re.compile(r"^uv pip compile (.*) -o (\S+)$")
