@@ -133,7 +133,7 @@ def wide_policy(load: Load, *, concurrency: int = 50) -> dict[str, object]:
 
 
 def entered(load: Load) -> dict[str, list[list[str]]]:
-    """Return what `traced.py` says of a sweep of a load."""
+    """Return what `traced.py` writes about a sweep of a load."""
     with tempfile.TemporaryDirectory() as folder, fresh_atlas(load) as atlas:
         policy, result = Path(folder) / "policy.yaml", Path(folder) / "entered.json"
         policy.write_bytes(policy_bytes(wide_policy(load)))

@@ -93,5 +93,5 @@ def table() -> Iterator[str]:
 
 
 def is_builtin(name: str) -> bool:
-    """Return whether a name is a part of the language, which says nothing about a program."""
+    """Return whether a name is a part of the language, which no program chose."""
     return hasattr(builtins, name) or name in {"self", "cls"}

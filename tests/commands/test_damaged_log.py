@@ -1,4 +1,4 @@
-"""No command deletes or invites upon a log that `audit verify` calls damaged; each says it."""
+"""No command deletes or invites upon a log that `audit verify` calls damaged; each reports it."""
 
 import json
 import re

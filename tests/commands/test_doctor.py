@@ -294,7 +294,7 @@ ENDS = {
         refused, 4, "earlier runs", "warning", "1 stale invitation is over max_deletions: 0",
     ),
 }  # fmt: skip
-"""What a sweep would find, the exit code, and the check that says so: its state and words."""
+"""What a sweep would find, the exit code, and the check that reports it: its state and words."""
 
 
 @pytest.mark.parametrize(("prepare", "code", "check", "state", "words"), ENDS.values(), ids=ENDS)
@@ -307,7 +307,7 @@ async def test_check_has_its_state_and_the_command_the_exit_code(
     assert words in messages(checks, check)
     assert code != 2 or cli.sim.requests == ()
     failed = [each.message for each in checks if each.state == "failed"]
-    assert len(failed) == len(set(failed)), "each error is told once"
+    assert len(failed) == len(set(failed)), "each error is reported once"
 
 
 @pytest.mark.parametrize("name", ["over_limit", "unreadable", "retired", "out_of_scope", "dropped"])

@@ -1,4 +1,4 @@
-"""No output shows a secret of the run that an answer echoes, in whatever spelling.
+"""No output shows a secret of the run that an answer echoes, in any spelling.
 
 Atlas, or what stands before it, and the receivers of notifications echo every secret of the run in
 each field, header and error. All that the commands write is searched for what was echoed.

@@ -1,4 +1,4 @@
-"""Whatever hangs, a run ends soon after its deadline, and after a signal.
+"""A run ends soon after its deadline, and after a signal, also where something hangs.
 
 The program allows itself the deadline, `grace` and 5 s. A test allows a minute, so that a slow
 machine fails none; what hangs here would keep a run for longer, most of it for ever. The cases of

@@ -57,7 +57,7 @@ def test_page_is_plain_text_that_fits_a_terminal(pages, path):
     assert max(map(len, lines)) <= WIDTH
     assert not set(pages[path]) & set("\x1b│╭╰")
     assert lines[0].startswith("Usage: ")
-    assert re.fullmatch(r"  [A-Z](?:[^.]|\.\w)*\.", lines[2]), "one sentence says what it does"
+    assert re.fullmatch(r"  [A-Z](?:[^.]|\.\w)*\.", lines[2]), "one sentence about what it does"
     assert "  -h, --help" in pages[path]
     assert "..." not in pages[path].replace("]...", "").replace("TERM...", ""), "no cut sentence"
     assert lines[-1].strip() == "Documentation: invite-sweeper help TOPIC"

@@ -1,4 +1,4 @@
-"""The intent is on disk before the DELETE: Atlas itself looks when the DELETE arrives."""
+"""The intent is on disk before the DELETE: Atlas reads the file when the DELETE arrives."""
 
 from datetime import timedelta
 

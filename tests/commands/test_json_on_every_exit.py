@@ -1,4 +1,4 @@
-"""With `--output json`, stdout is one object on every exit, whatever ended the command."""
+"""With `--output json`, stdout is one object on every exit."""
 
 import json
 import signal

@@ -152,7 +152,7 @@ def test_audit_log_that_is_lost_or_an_older_copy_needs_attention_and_the_first_n
 def test_metrics_of_the_first_run_know_no_earlier_one_also_with_a_receiver(
     cli, receiver, has_receiver
 ):
-    """A receiver is told with this run in the history."""
+    """The message to a receiver has this run in its history."""
     if has_receiver:
         cli.keys["notify"] = [{"kind": "slack", "url_env": "SLACK_URL", "when": "always"}]
     known = []

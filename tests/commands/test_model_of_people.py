@@ -61,7 +61,7 @@ def check_plan(done, cli, stale, kept):
 
 
 def check_numbers(summary, cli, message, stale, kept):
-    """Check each place where a sweep says how many there were."""
+    """Check each place where a sweep has how many there were."""
     numbers = (stale, kept, stale, stale + kept)
     run_id = summary["run_id"]
     (end,) = [x for x in cli.lines("run_finished") if x["run_id"] == run_id]

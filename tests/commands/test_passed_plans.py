@@ -35,7 +35,7 @@ def sha256_of(path):
 
 
 def refusal(cli, *words):
-    """Return why `audit show` says that a plan cannot be applied; it prints no SHA-256."""
+    """Return why a plan cannot be applied, by `audit show`, which prints no SHA-256."""
     done = cli.run("audit", "show", *words)
     assert done.code == 0, done.err
     last = done.out.splitlines()[-1]

@@ -140,7 +140,7 @@ def has_too_many_unreadable(world: World) -> bool:
 
 
 def sweep_refused(world: World, *arguments: str) -> None:
-    """Run a sweep that may delete nothing, and says so."""
+    """Run a sweep that may delete nothing, and whose result is that."""
     before = world.cli.deletes()
     code = run(world, "sweep", *arguments)
     assert world.cli.deletes() == before
@@ -373,7 +373,7 @@ def check_end(world: World) -> None:
 def check_no_intent_open(world: World) -> None:
     """Check that each intent has an outcome, by its own run or one that recovered it.
 
-    If Atlas could not answer, the intent stays open, and the run says so. Those of an
+    If Atlas could not answer, the intent stays open, and the run reports it. Those of an
     organization whose run failed stay open, too.
     """
     if "unresolved" in world.last.err:

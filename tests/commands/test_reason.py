@@ -1,4 +1,4 @@
-"""`--reason`: why or for whom a run was started, told wherever the run is told."""
+"""`--reason`: why or for whom a run was started, in every output of the run."""
 
 import json
 

@@ -284,7 +284,7 @@ def test_a_killed_restore_is_settled_by_the_next_one_and_told_alike_everywhere(c
     assert (done.code, "1 invitation has no outcome" in done.out) == (3, True)
     shown = " ".join(cli.run("audit", "show", "--audit-dir", "audit").out.split())
     assert "restore Restore: unfinished 1 invitation sent without an outcome" in shown
-    restore(cli)  # the same command again, as the advice says
+    restore(cli)  # the same command again, as the advice is
     (line,) = (line for line in cli.lines("outcome") if line.get("recovers"))
     assert line["outcome"] == "already_there"
     done = cli.run("audit", "verify", "audit")

@@ -1,6 +1,6 @@
-"""Who hears of an announcement: each receiver, once, however its messages fail.
+"""An announcement reaches each receiver once, however its messages fail.
 
-A receiver is told by the run that announces, or by the next one whose message it accepts.
+It is in the message of the run that announces, or of the next one whose message is accepted.
 """
 
 import html
@@ -37,7 +37,7 @@ def receiver(cli, receiver):
 
 
 def take(receiver):
-    """Return the announcements of each message that came: who is told, with `new` and `unread`."""
+    """Return the announcements of each message that came, with `new` and `unread`."""
     bodies = [json.loads(body) for _, _, body in receiver.requests]
     receiver.requests.clear()
     return [

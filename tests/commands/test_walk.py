@@ -176,7 +176,7 @@ def test_walk_from_a_first_refusal_to_an_upgrade_over_three_organizations(walk):
     assert all(f"credentials: {name}" in policy for name in ("NORTH", "SOUTH"))
     walk.type("invite-sweeper validate policy.yaml")
 
-    # The first plan is over the first policy's limits, and the hint says what to write.
+    # The first plan is over the first policy's limits, and the hint has what to write.
     screen = walk.type_printed("plan", code=3)
     assert "over_limit: trim" in screen
     assert "@" in walk.type_printed("audit", "show")
