@@ -28,7 +28,7 @@ from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import MAX_CLOCK_SKEW_S, ListUnreadable, parse_timestamp
 from invite_sweeper.sweep.command import Command
-from invite_sweeper.sweep.organization import OrganizationPlan
+from invite_sweeper.sweep.organization import OrganizationPlan, all_deletions
 from invite_sweeper.text import (
     describe_duration,
     escape_unprintable,
@@ -85,7 +85,7 @@ def check_limits(plans: Sequence[OrganizationPlan], command: Command) -> None:
 
 def _violations(plans: Sequence[OrganizationPlan], command: Command) -> Iterator[_Violation]:
     """Yield each limit that the plans of all organizations together exceed."""
-    deletions = list(chain.from_iterable(plan.deletions for plan in plans))
+    deletions = all_deletions(plans)
     yield from _too_many_unreadable(plans, command)
     # Without a stale invitation nothing more is exceeded, however much earlier runs deleted.
     if deletions:

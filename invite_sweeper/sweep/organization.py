@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from itertools import chain
 
 from invite_sweeper.atlas import AtlasClient
 from invite_sweeper.audit.events import Planned
@@ -177,6 +178,11 @@ class OrganizationPlan:
     def counts(self) -> Counts:
         """Those of the reading, with what is trimmed."""
         return self.reading.counts.plus(trimmed=self.trimmed)
+
+
+def all_deletions(plans: Iterable[OrganizationPlan]) -> list[Planned]:
+    """Return the deletions of all plans, in their order."""
+    return list(chain.from_iterable(plan.deletions for plan in plans))
 
 
 @dataclass(frozen=True, slots=True)

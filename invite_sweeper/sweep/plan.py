@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from itertools import chain
 from typing import NamedTuple
 
 from invite_sweeper.audit.events import OutcomeLine, Planned
@@ -20,7 +19,7 @@ from invite_sweeper.models import Invitation, InvitationKey
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.guards import share_limit
-from invite_sweeper.sweep.organization import OrganizationPlan, Reading, Swept
+from invite_sweeper.sweep.organization import OrganizationPlan, Reading, Swept, all_deletions
 from invite_sweeper.sweep.reading import unread_counts
 from invite_sweeper.sweep.steps import UNKNOWN_REASONS
 
@@ -46,8 +45,8 @@ def _trimmed(plans: Sequence[OrganizationPlan], command: Command) -> tuple[Organ
     recent = command.recent
     counts = total(plan.counts for plan in plans)
     most = most_deletions(command, seen=counts.invitations_seen, stale=counts.stale, recent=recent)
-    stale = chain.from_iterable(plan.deletions for plan in plans)
-    chosen = within_limits(oldest_first(stale, command.now), most, command, recent)
+    oldest = oldest_first(all_deletions(plans), command.now)
+    chosen = within_limits(oldest, most, command, recent)
     trimmed_plans: list[OrganizationPlan] = []
     for plan in plans:
         deletions = tuple(planned for planned in plan.deletions if planned.key in chosen)

@@ -9,7 +9,6 @@ from itertools import chain
 from typing import Final
 
 from invite_sweeper.audit import AuditLog, check_written_plan
-from invite_sweeper.audit.events import Planned
 from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.counts import Counts, total
 from invite_sweeper.endings import WarningCode, WarningLevel
@@ -21,7 +20,13 @@ from invite_sweeper.sweep.discovery import OrganizationReader
 from invite_sweeper.sweep.executor import delete
 from invite_sweeper.sweep.guards import check_clock, check_limits
 from invite_sweeper.sweep.keep_ends import describe_ends
-from invite_sweeper.sweep.organization import AtlasOrganization, OrganizationPlan, Reading, Swept
+from invite_sweeper.sweep.organization import (
+    AtlasOrganization,
+    OrganizationPlan,
+    Reading,
+    Swept,
+    all_deletions,
+)
 from invite_sweeper.sweep.outlook import forecast, limit_free_at, nights_left
 from invite_sweeper.sweep.pauses import MAX_PAUSE_S, PauseWatch
 from invite_sweeper.sweep.plan import confirm_plan, lost_since, make_plans, plan_all
@@ -74,7 +79,7 @@ async def _take_steps(result: Result, log: AuditLog, stop: StopRequest, pauses: 
     result.plans = make_plans(result.readings, command)
     if organizations and not result.plans:
         return  # each has failed; of a shard, there may be none
-    deletions = _deletions(result.plans)
+    deletions = all_deletions(result.plans)
     for planned in deletions:
         log.write(planned)
     await check_written_plan(log, deletions)
@@ -93,11 +98,6 @@ async def _take_steps(result: Result, log: AuditLog, stop: StopRequest, pauses: 
         if pauses.take() or command.clock() - read_at_s > MAX_PAUSE_S:
             plans = await _read_anew(result, log, stop)
         await delete(result, plans, log, stop, pauses)
-
-
-def _deletions(plans: Sequence[OrganizationPlan]) -> list[Planned]:
-    """Return the deletions of all plans, in their order."""
-    return list(chain.from_iterable(plan.deletions for plan in plans))
 
 
 def foretell(result: Result) -> None:
@@ -148,7 +148,7 @@ async def _read_anew(
     Raises:
         RunError: A guard refuses what is read now, or a stop came. Nothing was deleted.
     """
-    bound = KeepOutsidePlan(_deletions(result.plans))
+    bound = KeepOutsidePlan(all_deletions(result.plans))
     organizations = [plan.organization for plan in result.plans]
     # Without the log: what this reading finds beside the plan is for the next run to record.
     reader = OrganizationReader(result, organizations, None, [bound])
