@@ -1,12 +1,13 @@
 """One run, as its file or the run itself says it: the first and the last line, and counts."""
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Final, cast
 
 import msgspec
 from msgspec import structs
 
-from invite_sweeper.audit.events import Mode, OutcomeLine, Planned, RunStarted
+from invite_sweeper.audit.events import Event, Mode, OutcomeLine, Planned, RunStarted
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.intents import IntentLedger, Recovered
 from invite_sweeper.audit.run_file import RunFile
@@ -95,12 +96,15 @@ def read_run(chain: FileChain, ledger: IntentLedger) -> RunRecord:
         DamagedLog: The file is damaged.
     """
     run = RunRecord(chain.file)
-    fill_run(run, chain, ledger)
+    for _ in follow_run(run, chain, ledger):
+        pass
     return run
 
 
-def fill_run(run: RunRecord, chain: FileChain, ledger: IntentLedger) -> None:
-    """Set the fields of a run from its file; of a damaged one, from what precedes the damage.
+def follow_run(run: RunRecord, chain: FileChain, ledger: IntentLedger) -> Iterator[Event]:
+    """Yield the events of a run's file, and set the fields of the run as they come.
+
+    Of a damaged file they are set from what precedes the damage.
 
     Raises:
         DamagedLog: The file is damaged.
@@ -120,6 +124,7 @@ def fill_run(run: RunRecord, chain: FileChain, ledger: IntentLedger) -> None:
         elif isinstance(event, RunFinished):
             run.end = event
             run.finished_at = line.header.ts
+        yield event
     ledger.end(finished=chain.finished)
     if not run.file.run_id:  # a copy has another name; its lines say which run it is
         run.file = RunFile(run.start.number, chain.run_id, run.file.path)

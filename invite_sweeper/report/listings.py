@@ -44,7 +44,7 @@ def show_listed(
     Args:
         names: Of the organizations, by id.
     """
-    rows = [Row(invitation, names[invitation.org_id]) for invitation in invitations]
+    rows = [Row(invitation, names) for invitation in invitations]
     if not rows:
         console.print("No invitation matches.")
         return

@@ -18,8 +18,6 @@ from typing import Final, NamedTuple
 from invite_sweeper.audit import RunFile, RunRecord, Verification
 from invite_sweeper.audit.events import Announced, OutcomeLine
 from invite_sweeper.audit.file_chain import FileChain
-from invite_sweeper.audit.intents import IntentLedger
-from invite_sweeper.audit.record import fill_run
 from invite_sweeper.endings import Status, status_of
 from invite_sweeper.errors import RunError
 from invite_sweeper.models import InvitationKey
@@ -122,13 +120,9 @@ class PeriodReader:
 
     def _read_run(self, file: RunFile, began: datetime | None) -> None:
         record = RunRecord(file, recovered=self._recovered.get(file.name))
-        is_whole = False
-        with suppress(RunError):
-            fill_run(record, FileChain(file), IntentLedger())
-            is_whole = True
-        recorded = RecordedRun(record)
+        recorded = RecordedRun.read(record)
         run_rows = recorded.rows
-        status = self._status(record) if is_whole else Status.DAMAGED
+        status = self._status(record) if run_rows.is_whole else Status.DAMAGED
         run = night_run(record, began, status, len(run_rows.announced))
         self._add_run(recorded, run)
         self._settle(run_rows.recovering, file.number)

@@ -28,7 +28,7 @@ class NightRow(Row):
     @classmethod
     def of(cls, row: Row, run: NightRun) -> Self:
         """Return the row of a run."""
-        return cls(row.event, row.organization, row.outcome, row.detail, run.number, run.night)
+        return cls(row.event, row.labels, row.outcome, row.detail, run.number, run.night)
 
 
 class NewestRows:

@@ -1,11 +1,11 @@
 """Read the invitations in the file of a run back, once for all outputs."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 from invite_sweeper.audit import RunRecord
 from invite_sweeper.audit.events import (
@@ -18,12 +18,16 @@ from invite_sweeper.audit.events import (
     WouldBeAnnounced,
 )
 from invite_sweeper.audit.file_chain import FileChain
+from invite_sweeper.audit.intents import IntentLedger
+from invite_sweeper.audit.record import follow_run
+from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.errors import RunError
 from invite_sweeper.models import Invitation, InvitationKey, ListUnreadable, SourceRetired
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.report.rows import (
     NO_OUTCOME,
     Row,
+    label_of,
     place_name,
     sorted_rows,
 )
@@ -37,18 +41,18 @@ class RunRows:
     """The invitations in the file of a run, in the order of its lines.
 
     Attributes:
-        labels: The organizations' names with their ids, by id.
+        labels: The organizations' names with their ids, by id; the last line of the file has them.
         invitations: The planned deletions with their outcomes; of a restore, who was invited again.
         announced: For a later deletion, or would be; the next to be deleted is first.
-        unread: The project or organization of each list that could not be read, and why.
+        unreadable: The lists that could not be read.
         recovering: The outcomes that the run recorded of an earlier one that was killed.
         is_whole: False if the file could not be read to its end.
     """
 
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
     invitations: dict[InvitationKey, Row] = field(default_factory=dict)
     announced: list[Row] = field(default_factory=list)
-    unread: list[StoryLine] = field(default_factory=list)
+    unreadable: list[ListUnreadable] = field(default_factory=list)
     recovering: list[OutcomeLine] = field(default_factory=list)
     is_whole: bool = False
 
@@ -68,10 +72,22 @@ class RunRows:
             case SourceRetired():  # a line of the story, not a list that could not be read
                 pass
             case ListUnreadable():
-                place = place_name(event, self._label(event.org_id or ""), full=True)
-                self.unread.append(StoryLine(place, escape_unprintable(truncate(event.reason))))
+                self.unreadable.append(event)
+            case RunFinished():
+                self.name_organizations(event)
             case _:
                 pass
+
+    def name_organizations(self, end: RunFinished) -> None:
+        """Set the names of the organizations, also for the rows that there are."""
+        for organization in end.organizations:
+            self.labels[organization.id] = organization.label
+
+    def sort(self) -> None:
+        """Sort what is announced, once all lines are added."""
+        self.announced = sorted_rows(self.announced)
+        # Sorting is stable: what is due at the same instant stays in the order of rows.
+        self.announced.sort(key=lambda row: row.due)
 
     def _known_row(self, event: Invitation) -> Row:
         """Return the row of an invitation; a restore has no lines that plan them."""
@@ -79,10 +95,17 @@ class RunRows:
 
     def row(self, event: Invitation) -> Row:
         """Return the row of an event."""
-        return Row(event, self._label(event.org_id))
+        return Row(event, self.labels)
 
-    def _label(self, org_id: str) -> str:
-        return escape_unprintable(self.labels.get(org_id, org_id))
+    @property
+    def unread(self) -> list[StoryLine]:
+        """The project or organization of each list that could not be read, and why."""
+        lines = []
+        for unreadable in self.unreadable:
+            organization = label_of(unreadable.org_id or "", self.labels)
+            place = place_name(unreadable, organization, full=True)
+            lines.append(StoryLine(place, escape_unprintable(truncate(unreadable.reason))))
+        return lines
 
     @property
     def is_of_several(self) -> bool:
@@ -119,16 +142,14 @@ class RunRows:
 
 def read_rows(record: RunRecord) -> RunRows:
     """Return what is known of a run; of a file that cannot be read, what comes before."""
-    organizations = record.end.organizations if record.end is not None else ()
-    labels = {organization.id: organization.label for organization in organizations}
-    run_rows = RunRows(labels)
+    run_rows = RunRows()
+    if record.end is not None:  # before the question, the file has no last line
+        run_rows.name_organizations(record.end)
     with suppress(RunError):  # the verification names the file, and the totals are known
         for _, event in FileChain(record.file).events():
             run_rows.add(event)
         run_rows.is_whole = True
-    # Sorting is stable: what is due at the same instant stays in the order of rows.
-    run_rows.announced = sorted_rows(run_rows.announced)
-    run_rows.announced.sort(key=lambda row: row.due)
+    run_rows.sort()
     return run_rows
 
 
@@ -145,6 +166,22 @@ class RecordedRun:
     def rows(self) -> RunRows:
         """The invitations in the file; outputs share them, and none changes them."""
         return read_rows(self.record)
+
+    @classmethod
+    def read(cls, record: RunRecord) -> Self:
+        """Return an earlier run with its invitations, and set the fields of its record.
+
+        Of a file that cannot be read, what comes before is known.
+        """
+        run_rows = RunRows()
+        with suppress(RunError):  # as above
+            for event in follow_run(record, FileChain(record.file), IntentLedger()):
+                run_rows.add(event)
+            run_rows.is_whole = True
+        run_rows.sort()
+        run = cls(record)
+        run.rows = run_rows
+        return run
 
 
 class AnnouncedAs(NamedTuple):

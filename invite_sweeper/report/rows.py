@@ -16,7 +16,7 @@ from invite_sweeper.models import Invitation, ListUnreadable
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.report.wording import describe_instant, display_text
 from invite_sweeper.sweep.selection import describe_keep_reason
-from invite_sweeper.text import pluralize
+from invite_sweeper.text import escape_unprintable, pluralize
 
 _T = TypeVar("_T")
 Kind: TypeAlias = Literal["text", "number", "date", "state", "code"]
@@ -63,15 +63,20 @@ class Row:
 
     Attributes:
         event: The line that describes it.
-        organization: The organization's name with its id, or the id alone.
+        labels: The names of organizations with their ids, by id.
         outcome: `NO_OUTCOME` after an intent alone; empty if nothing was sent yet.
         detail: Of an outcome that needs attention; why an invitation is kept.
     """
 
     event: Invitation
-    organization: str
+    labels: Mapping[str, str]
     outcome: str = ""
     detail: str = ""
+
+    @property
+    def organization(self) -> str:
+        """The organization's name with its id, or the id alone."""
+        return label_of(self.event.org_id, self.labels)
 
     @property
     def user(self) -> str:
@@ -133,6 +138,11 @@ class Row:
 
 
 RowT = TypeVar("RowT", bound=Row)
+
+
+def label_of(org_id: str, labels: Mapping[str, str]) -> str:
+    """Return the name of an organization with its id, or the id alone."""
+    return escape_unprintable(labels.get(org_id, org_id))
 
 
 def place_name(event: Invitation | ListUnreadable, organization: str, *, full: bool = False) -> str:
