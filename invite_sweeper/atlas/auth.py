@@ -16,6 +16,7 @@ import msgspec
 from invite_sweeper.atlas.credentials import Credentials, Secret
 from invite_sweeper.atlas.endpoints import FETCH_TOKEN, REVOKE_TOKEN, Endpoint
 from invite_sweeper.atlas.responses import (
+    Decide,
     Response,
     ResponseOrFailure,
     RetryDecision,
@@ -38,7 +39,9 @@ _TOO_MANY_TOKENS_HINT: Final = (
     "after an hour: run the command again later, or use another service account."
 )
 """Source: https://www.mongodb.com/docs/manual/reference/limits (read 2026-08)."""
-_HINT: Final = "Check the client ID and secret of the service account, and that it still exists."
+_ACCOUNT_HINT: Final = (
+    "Check the client ID and secret of the service account, and that it still exists."
+)
 
 
 def bearer_header(token: Secret) -> Secret:
@@ -52,23 +55,25 @@ class _TokenResponse(msgspec.Struct):
 
 
 class _Token(NamedTuple):
+    """An access token, its `Authorization` header, and when it is refreshed and expires."""
+
     token: Secret
     header: Secret
     refresh_at_s: float
     expires_at_s: float
 
 
-Decide: TypeAlias = Callable[[ResponseOrFailure], RetryDecision]
 _Call: TypeAlias = Callable[
     [Secret, Endpoint, Mapping[str, str], Decide], Awaitable[ResponseOrFailure]
 ]
+"""Sends a form: the `Authorization` header, where to, the fields, and what is retried."""
 
 
 class AccessTokens:
     """The access tokens of a service account. Concurrent requests share one, and one refresh.
 
     Args:
-        call: Sends a form with a header of its own, and retries it as the last argument decides.
+        call: Sends the requests about tokens, which need no token themselves.
         clock: Monotonic seconds.
         renewed: Returns the account that is mounted now, if it is not the one that was refused.
     """
@@ -145,7 +150,8 @@ class AccessTokens:
             if is_refused and (account := self._renewed()) is not None:
                 self._basic_header = _basic_header(account)
                 result = await self._call(self._basic_header, FETCH_TOKEN, body, _decide)
-            token = self._token_from(result)
+            token = _token_from(result, self._clock())
+            self._issued.append(token)
         except AtlasUnavailable:
             # The previous token is still valid, and the endpoint may recover.
             now_s = self._clock()
@@ -155,33 +161,6 @@ class AccessTokens:
         finally:
             self._refresh_task = None
         self._token = token
-        return token
-
-    def _token_from(self, result: ResponseOrFailure) -> _Token:
-        if isinstance(result, Response) and result.status in _REJECTED_STATUSES:
-            limit_reached = result.code == "access_denied"
-            raise CredentialsRefused(
-                f"Could not get an access token: {describe(result)}.",
-                hint=_TOO_MANY_TOKENS_HINT if limit_reached else _HINT,
-            )
-        if not isinstance(result, Response) or result.status != OK:
-            raise AtlasUnavailable(
-                f"Could not get an access token: {describe(result)}.", hint=connection_hint(result)
-            )
-        try:
-            answer = msgspec.json.decode(result.body, type=_TokenResponse)
-        except (ValueError, RecursionError):  # not shown: it may contain a token
-            answer = None
-        if answer is None:
-            raise AtlasUnavailable(
-                "Could not get an access token: the response contains no valid bearer token."
-            )
-        secret = Secret(answer.access_token)
-        expires_at_s = self._clock() + answer.expires_in
-        # Ten minutes before it expires, and of one that lives shortly after 80 % of its life.
-        margin_s = min(_REFRESH_MARGIN_S, _REFRESH_MARGIN_SHARE * answer.expires_in)
-        token = _Token(secret, bearer_header(secret), expires_at_s - margin_s, expires_at_s)
-        self._issued.append(token)
         return token
 
     async def _revoke(self) -> None:
@@ -199,6 +178,38 @@ class AccessTokens:
                 await self._call(
                     self._basic_header, REVOKE_TOKEN, body, lambda _: RetryDecision.DONE
                 )
+
+
+def _token_from(result: ResponseOrFailure, now_s: float) -> _Token:
+    """Return the token in a response of the token endpoint.
+
+    Raises:
+        CredentialsRefused: Atlas rejected the client ID or secret.
+        AtlasUnavailable: There is no response, or it has no token.
+    """
+    if isinstance(result, Response) and result.status in _REJECTED_STATUSES:
+        limit_reached = result.code == "access_denied"
+        raise CredentialsRefused(
+            f"Could not get an access token: {describe(result)}.",
+            hint=_TOO_MANY_TOKENS_HINT if limit_reached else _ACCOUNT_HINT,
+        )
+    if not isinstance(result, Response) or result.status != OK:
+        raise AtlasUnavailable(
+            f"Could not get an access token: {describe(result)}.", hint=connection_hint(result)
+        )
+    try:
+        answer = msgspec.json.decode(result.body, type=_TokenResponse)
+    except (ValueError, RecursionError):  # not shown: it may contain a token
+        answer = None
+    if answer is None:
+        raise AtlasUnavailable(
+            "Could not get an access token: the response contains no valid bearer token."
+        )
+    secret = Secret(answer.access_token)
+    expires_at_s = now_s + answer.expires_in
+    # Ten minutes before it expires, and of one that lives shortly after 80 % of its life.
+    margin_s = min(_REFRESH_MARGIN_S, _REFRESH_MARGIN_SHARE * answer.expires_in)
+    return _Token(secret, bearer_header(secret), expires_at_s - margin_s, expires_at_s)
 
 
 def _basic_header(account: Credentials) -> Secret:

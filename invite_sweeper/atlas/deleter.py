@@ -11,10 +11,15 @@ from collections.abc import Iterable
 
 from invite_sweeper.atlas.client import Client
 from invite_sweeper.atlas.endpoints import GET_ORG_USER, SOURCES, InvalidRequest, SourceApi
-from invite_sweeper.atlas.reader import UserStatus, look_after, status_in, user_in, user_request
+from invite_sweeper.atlas.reader import (
+    UserStatus,
+    read_membership,
+    status_in,
+    user_in,
+    user_request,
+)
 from invite_sweeper.atlas.responses import (
     CANCELLED,
-    REDIRECT,
     SERVER_ERROR,
     Response,
     ResponseOrFailure,
@@ -81,12 +86,13 @@ def _read_answer(result: ResponseOrFailure) -> Outcome:
         return Outcome.DELETED
     if is_already_gone(result):
         return Outcome.ALREADY_GONE
-    return Outcome.FAILED if REDIRECT <= result.status < SERVER_ERROR else Outcome.UNKNOWN
+    is_refusal = not result.is_success and result.status < SERVER_ERROR
+    return Outcome.FAILED if is_refusal else Outcome.UNKNOWN
 
 
 def _why_unclear(result: ResponseOrFailure) -> str | None:
-    """Return what was wrong with an answer; None where its status and code say it."""
-    if isinstance(result, Response) and result.status >= REDIRECT:
+    """Return what was wrong with an answer; None where its status and code are enough."""
+    if isinstance(result, Response) and not result.is_success:
         return None
     return describe(result)
 
@@ -151,8 +157,9 @@ class AtlasDeleter:
 
     async def _revoke(self, api: SourceApi, listed: Invitation, sending: Sending) -> Sending:
         """Send a DELETE that cannot affect an accepted invitation."""
-        ids = listed.scope_id, listed.invitation_id
-        request = self._client.request(api.delete, *ids, progress=sending)
+        request = self._client.request(
+            api.delete, listed.scope_id, listed.invitation_id, progress=sending
+        )
         result = await self._client.call(request, token_taken=True)
         if sending.cancelled and not isinstance(result, Response):
             return sending.interrupt()
@@ -168,9 +175,11 @@ class AtlasDeleter:
         client = self._client
         look = user_request(client, listed.source, listed.place, listed.invitation_id)
         delete = client.request(api.delete, listed.scope_id, listed.invitation_id, progress=sending)
-        before, result = await client.call_after(
-            look, lambda seen: judge_before(seen, listed) is None, delete
-        )
+
+        def may_delete(seen: ResponseOrFailure) -> bool:
+            return judge_before(seen, listed) is None
+
+        before, result = await client.call_after(look, may_delete, delete)
         sending.seen_before = status_in(before, listed)
         answer = Outcome.FAILED if result is None else _read_answer(result)
         if answer is Outcome.FAILED:
@@ -181,7 +190,9 @@ class AtlasDeleter:
         fatal_error = None
         is_confirmed = answer is Outcome.DELETED
         try:
-            after, _ = await look_after(client, listed, is_confirmed=is_confirmed, token_taken=True)
+            after, _ = await read_membership(
+                client, listed, is_confirmed=is_confirmed, token_taken=True
+            )
         except RunError as error:  # no access token; the answer stands
             fatal_error = error
         sending.seen_after = after.status
@@ -208,7 +219,7 @@ def _end_unprocessed(
         sending.reason = _why_unclear(result)
         return sending.end(Outcome.FAILED, fatal_error_for(result))
     outcome = judge_before(before, listed) or Outcome.FAILED
-    if outcome is Outcome.FAILED:  # the audit log says why
+    if outcome is Outcome.FAILED:  # the audit log has the reason
         sending.http_status = before.status
         sending.error_code = before.code
         sending.reason = why_not_sent(before, listed)

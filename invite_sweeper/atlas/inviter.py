@@ -12,7 +12,6 @@ from invite_sweeper.atlas.client import Client
 from invite_sweeper.atlas.endpoints import ADD_ORG_USER, SOURCES, InvalidRequest
 from invite_sweeper.atlas.lists import parse_object
 from invite_sweeper.atlas.responses import (
-    REDIRECT,
     SERVER_ERROR,
     InvalidResponse,
     Response,
@@ -72,10 +71,9 @@ class AtlasInviter:
             return sending.end(Outcome.FAILED, error.having(consequence=_CONSEQUENCE))
         sending.error_code = result.code
         fatal_error = fatal_error_for(result)
-        return sending.end(
-            _outcome(result, sending),
-            fatal_error and fatal_error.having(consequence=_CONSEQUENCE),
-        )
+        if fatal_error is not None:
+            fatal_error = fatal_error.having(consequence=_CONSEQUENCE)
+        return sending.end(_outcome(result, sending), fatal_error)
 
 
 def _decide(result: ResponseOrFailure) -> RetryDecision:
@@ -84,10 +82,11 @@ def _decide(result: ResponseOrFailure) -> RetryDecision:
 
 
 def _outcome(result: ResponseOrFailure, sending: Sending) -> Outcome | None:
+    """Return what an answer to the POST proves; None if Atlas may accept another one later."""
     if not isinstance(result, Response):
-        unsent = None if result.retryable else Outcome.FAILED
-        return Outcome.UNKNOWN if sending.may_be_processed else unsent
-    if result.looks_like_atlas and result.status < REDIRECT:
+        if_unsent = None if result.retryable else Outcome.FAILED
+        return Outcome.UNKNOWN if sending.may_be_processed else if_unsent
+    if result.looks_like_atlas and result.is_success:
         return _created_outcome(result)
     if result.looks_like_atlas and result.status == CONFLICT:
         return Outcome.ALREADY_THERE

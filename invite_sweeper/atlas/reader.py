@@ -54,6 +54,7 @@ from invite_sweeper.models import (
 from invite_sweeper.names import casefold_visible, is_atlas_id
 
 Named = TypeVar("Named", ProjectRow, OrganizationRow)
+"""A row of a list that the credentials alone select; each has an id and a name."""
 _CLIENT_ID_PREFIX: Final = "mdb_sa_id_"
 _ORG_MEMBER: Final = "Organization Member"
 
@@ -172,7 +173,7 @@ class AtlasReader:
         Raises:
             CredentialsRefused: By the access list.
         """
-        user, response = await look_after(self._client, invitation)
+        user, response = await read_membership(self._client, invitation)
         # Without the permission to read the organization, no later attempt finds out more.
         is_open = user.status is None and not lacks_permission(response)
         if user.still_member is None or is_open:
@@ -245,7 +246,7 @@ class AtlasReader:
         if isinstance(invited, ListUnreadable):
             return invited
         pending = {casefold_visible(entry.username) for entry in invited if entry.username}
-        # Who is in both lists has accepted since: what the users say is newer.
+        # Who is in both lists has accepted since: the list of users is newer.
         return dict.fromkeys(pending, MembershipStatus.PENDING.value) | statuses
 
     async def seats(self, org_id: str) -> Seats | ListUnreadable:
@@ -338,7 +339,7 @@ def _is_active(row: MemberRow) -> bool:
     return row.org_membership_status == MembershipStatus.ACTIVE
 
 
-async def look_after(
+async def read_membership(
     client: Client,
     invitation: Invitation,
     *,
@@ -404,7 +405,7 @@ async def _read_user(
 def _is_member(response: ResponseOrFailure, invitation: Invitation) -> bool | None:
     """Return whether the membership of an invitation exists, by the organization's answer.
 
-    None if that does not say: it failed, or does not name all projects of the user.
+    None if that proves nothing: it failed, or does not name all projects of the user.
     """
     user = user_in(response, invitation)
     if user is None:
@@ -467,4 +468,6 @@ def _parse_link(body: bytes) -> str:
 
 
 def _parse_expiries(body: bytes) -> tuple[datetime, ...]:
-    return tuple(sorted(each.expires_at for each in parse_object(body, _ServiceAccount).secrets))
+    """Return when the secrets of a service account expire, the first one first."""
+    account = parse_object(body, _ServiceAccount)
+    return tuple(sorted(secret.expires_at for secret in account.secrets))

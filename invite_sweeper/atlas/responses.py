@@ -4,7 +4,7 @@ No input or output.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum, auto
 from http.client import (
     BAD_REQUEST,
@@ -32,6 +32,7 @@ from invite_sweeper.models import (
     SourceRetired,
 )
 from invite_sweeper.redaction import SECRETS
+from invite_sweeper.text import upper_first
 
 _CODE: Final = re.compile(r"[A-Za-z0-9_]{1,100}")
 _MAX_DETAIL: Final = 300
@@ -42,7 +43,9 @@ _ERROR_KEYS: Final = frozenset(
 """Keys of error bodies: `ApiError` of the OpenAPI document, OAuth, and proxies."""
 
 REDIRECT: Final = 300
+"""The lowest HTTP status that is not a success."""
 SERVER_ERROR: Final = 500
+"""The lowest HTTP status with which a server fails, not refuses."""
 _REFUSED: Final = frozenset({UNAUTHORIZED, FORBIDDEN})
 
 
@@ -118,6 +121,11 @@ class Response(NamedTuple):
         begin = text[: _MAX_DETAIL + 1]
         shown = "".join(char if char.isprintable() else " " for char in begin)
         return shown if len(shown) <= _MAX_DETAIL else f"{shown[:_MAX_DETAIL]}…"
+
+    @property
+    def is_success(self) -> bool:
+        """Whether its status is 2xx."""
+        return self.status < REDIRECT
 
     @property
     def is_redirect(self) -> bool:
@@ -253,7 +261,7 @@ def is_unprocessed(result: ResponseOrFailure) -> bool:
 
 
 class RetryDecision(Enum):
-    """What to do with a result."""
+    """What to do with a result of a request."""
 
     DONE = auto()
     """Final."""
@@ -267,8 +275,12 @@ class RetryDecision(Enum):
     """An answer that is not as documented; retried once, because waiting does not change it."""
 
 
+Decide: TypeAlias = Callable[[ResponseOrFailure], RetryDecision]
+"""Decides which results of a request are retried: `classify`, or a rule of one kind of request."""
+
+
 def classify(result: ResponseOrFailure) -> RetryDecision:
-    """Return what to do with a result.
+    """Return what to do with a result, as most requests do.
 
     Source:
         https://www.mongodb.com/docs/atlas/reference/api-errors (read 2026-08): 405 with
@@ -445,25 +457,31 @@ def list_error(
         RunError: The result stops the run (`fatal_error_for`).
     """
     if isinstance(result, Response) and result.status == GONE:
-        reason = f"Atlas no longer serves the list {source} ({GONE})."
-        code = result.code
-        return SourceRetired(None, None, reason, GONE, code, source, project.org_id)
+        return SourceRetired(
+            reason=f"Atlas no longer serves the list {source} ({GONE}).",
+            http_status=GONE,
+            error_code=result.code,
+            source=source,
+            org_id=project.org_id,
+        )
     if fatal_error := fatal_error_for(result):
         raise fatal_error
     if is_project_gone(result) and not source.is_organization_level:
         return ProjectGone(project.id)
-    of = f" of organization {project.id}" if source.is_organization_level else ""
+    of_organization = source.is_organization_level
+    of = f" of organization {project.id}" if of_organization else ""
     what = "" if source is Source.INVITES else f"The list {source}{of}: "
-    unreadable = unread(project, result, source.roles[0], what=what)
+    required_role = source.roles[0]
+    unreadable = unread(project, result, required_role, what=what)
     reason = unreadable.reason
     if isinstance(result, ContentInvalid) and result.of_entry:
-        others = f"remove {source} from sources" if of else "exclude the project"
+        others = f"remove {source} from sources" if of_organization else "exclude the project"
         reason = f"{reason} To go on, end that invitation in Atlas by hand, or {others}."
     return msgspec.structs.replace(unreadable, reason=reason, source=source)
 
 
 def still_shown(ref: ListRef) -> ListUnreadable:
-    """Return why a list is not known that was answered by a 404, where another shows the project.
+    """Return why a list is unreadable that answered 404 although another one shows its project.
 
     Such a 404 does not prove that the list is empty.
     """
@@ -472,14 +490,21 @@ def still_shown(ref: ListRef) -> ListUnreadable:
         f"Atlas answered {NOT_FOUND:d} to the list {source}, as if there were no such project, but "
         "still shows the project in another list."
     )
-    code = _GROUP_GONE_CODE
-    return ListUnreadable(project.id, project.name, reason, NOT_FOUND, code, source, project.org_id)
+    return ListUnreadable(
+        project.id,
+        project.name,
+        reason,
+        http_status=NOT_FOUND,
+        error_code=_GROUP_GONE_CODE,
+        source=source,
+        org_id=project.org_id,
+    )
 
 
 def unread(
     project: Project, result: ResponseOrFailure, role: str = "", *, what: str = ""
 ) -> ListUnreadable:
-    """Return why something of an organization or project is not known; the run goes on without it.
+    """Return why something of an organization or project was not read; the run goes on without it.
 
     Args:
         project: Of an organization, a `Project` with its id.
@@ -488,14 +513,12 @@ def unread(
         what: Begins the reason.
     """
     required = f"; this requires the role {role}" if role and lacks_permission(result) else ""
-    why = describe(result)
-    reason = f"{what}{why[:1].upper()}{why[1:]}{required}."
     of_project = project.id != project.org_id
     return ListUnreadable(
         project.id if of_project else None,
         project.name if of_project else None,
-        reason,
-        result.status,
-        result.code,
+        reason=f"{what}{upper_first(describe(result))}{required}.",
+        http_status=result.status,
+        error_code=result.code,
         org_id=project.org_id,
     )

@@ -14,8 +14,12 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from invite_sweeper.atlas.auth import Decide
-from invite_sweeper.atlas.responses import ResponseOrFailure, RetryDecision, is_unauthenticated
+from invite_sweeper.atlas.responses import (
+    Decide,
+    ResponseOrFailure,
+    RetryDecision,
+    is_unauthenticated,
+)
 
 _BACKOFF: Final = wait_random_exponential(multiplier=0.5, max=30.0)
 """Waits after a response: up to 0.5, 1, 2 … 30 seconds."""

@@ -1,4 +1,4 @@
-"""What responses say of Atlas itself: its clock, the age of an answer, the end of its lists.
+"""What responses show of Atlas itself: its clock, the age of an answer, the end of its lists.
 
 Atlas's `Date` is compared with the run's clock: a machine that was paused, or a clock that is
 wrong, shows in it, and so does an answer out of a cache. Both make what was read older than it
@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from invite_sweeper.atlas.endpoints import SOURCES, Endpoint
 from invite_sweeper.atlas.http import parse_date, parse_int_header
-from invite_sweeper.atlas.responses import REDIRECT, Response
+from invite_sweeper.atlas.responses import Response
 from invite_sweeper.models import MAX_CLOCK_SKEW_S, Source
 
 _EARLY_TOLERANCE_S: Final = 5.0
@@ -83,8 +83,8 @@ class ServerInfo:
     def age_s(self, headers: Mapping[str, str], times: Times) -> float:
         """Return how long before its request an answer was made; 0.0 for one that is fresh.
 
-        Only a cache returns an older one. It tells by `Age`, or by a `Date` that Atlas's clock
-        did not show between request and answer.
+        Only a cache returns an older one. It has an `Age`, or a `Date` that Atlas's clock did not
+        show between request and answer.
         """
         age_s = float(parse_int_header(headers, "Age") or 0)
         if times.dated is None or self.clock_skew_s is None:
@@ -96,7 +96,7 @@ class ServerInfo:
 
     def update(self, response: Response, times: Times, endpoint: Endpoint) -> None:
         """Record the headers of one response."""
-        is_first = self.clock_skew_s is None and response.status < REDIRECT
+        is_first = self.clock_skew_s is None and response.is_success
         if is_first and times.dated is not None:
             self.clock_skew_s = (times.received_at - times.dated).total_seconds()
         source = _SOURCE_OF.get(endpoint)
