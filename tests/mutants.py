@@ -625,8 +625,8 @@ MUTANTS = r"""
 +if number in still_listed and number < 0:
 ? tests/unit/atlas/test_endpoints.py
 = any text is an id: atlas/endpoints.py
-- or not all(map(is_atlas_id, ids)):
-+:
+- and all(map(is_atlas_id, ids))
++
 ? tests/unit/sweep/test_discovery.py
 = API keys are read for each list: sweep/discovery.py
 -            if self._names is None:

@@ -11,7 +11,7 @@ import aiohttp
 from structlog.typing import FilteringBoundLogger
 from yarl import URL
 
-from invite_sweeper import clock as clocks
+from invite_sweeper import clock as run_clock
 from invite_sweeper.atlas.client import Client
 from invite_sweeper.atlas.credentials import Credentials
 from invite_sweeper.atlas.deleter import AtlasDeleter
@@ -43,7 +43,7 @@ class AtlasClient(Client):
 def open_limiter(execution: Execution) -> RateLimiter:
     """Return the rate limits of a run, which all its clients share."""
     return RateLimiter(
-        clocks.seconds,
+        run_clock.seconds,
         asyncio.sleep,
         reserve=execution.reserve,
         max_requests_per_second=execution.max_requests_per_second,

@@ -6,13 +6,13 @@ import random
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
-from http.client import NO_CONTENT, OK, TOO_MANY_REQUESTS
+from http.client import NO_CONTENT, OK, SERVICE_UNAVAILABLE, TOO_MANY_REQUESTS
 from typing import Final, TypeAlias
 
 import aiohttp
 from structlog.typing import FilteringBoundLogger
 
-from invite_sweeper.atlas.auth import AccessTokens, Decide, bearer_header
+from invite_sweeper.atlas.auth import AccessTokens, bearer_header
 from invite_sweeper.atlas.credentials import Credentials, CredentialsKind, Secret
 from invite_sweeper.atlas.endpoints import Endpoint, build_path
 from invite_sweeper.atlas.http import (
@@ -28,6 +28,7 @@ from invite_sweeper.atlas.limits import RateLimiter, TokenBucket
 from invite_sweeper.atlas.responses import (
     CANCELLED,
     ContentInvalid,
+    Decide,
     InvalidResponse,
     RequestFailed,
     Response,
@@ -47,9 +48,11 @@ from invite_sweeper.policy import Execution
 from invite_sweeper.text import describe_duration
 
 LONG_WAIT_S: Final = 6.0
+"""A wait for an Atlas that does not respond, which is shown, and at most once in this time."""
 _CANCEL_CHECK_S: Final = 1.0
-_MAX_TYPE: Final = 60
-_BACK_OFF_STATUSES: Final = frozenset({TOO_MANY_REQUESTS, 503})
+_MAX_TYPE_SHOWN: Final = 60
+"""Characters of an unexpected media type that an error repeats."""
+_BACK_OFF_STATUSES: Final = frozenset({TOO_MANY_REQUESTS, SERVICE_UNAVAILABLE})
 
 MAX_LOOK_AGE_S: Final = 1.0
 """Of the look that a request depends on when the request is sent, counted from its start."""
@@ -95,14 +98,14 @@ class Client:
         self._http = http
         self._slots = asyncio.Semaphore(execution.concurrency)
         self._read_again = read_again
-        self._use(credentials)
+        self._sign_with(credentials)
         self._tokens: AccessTokens | None = None
         if credentials.kind is CredentialsKind.SERVICE_ACCOUNT:
             self._tokens = AccessTokens(
                 credentials, self._call_about_tokens, limiter.clock, self._renewed_credentials
             )
         self._attempts = execution.attempts
-        self._limit_s = retry_until_s
+        self._retry_until_s = retry_until_s
         self._answer_until_s = answer_until_s
         self._halt = halt
         self._is_halted = False
@@ -125,7 +128,16 @@ class Client:
         progress: Sending | None = None,
         body: Body | None = None,
     ) -> Request:
-        """Return a request; `build_path` describes and checks the first five arguments."""
+        """Return a request, which is not sent yet.
+
+        Args:
+            endpoint: As `ids`, `page`, `since` and `username` an argument of `build_path`, which
+                checks them.
+            parse: As in `Request`, like `progress` and `body`.
+
+        Raises:
+            InvalidRequest: As `build_path`.
+        """
         path, query = build_path(endpoint, *ids, page=page, since=since, username=username)
         scope_id = ids[0] if ids else self.actor
         bucket = self.limiter.bucket(endpoint.endpoint_set, scope_id)
@@ -255,22 +267,26 @@ class Client:
         return self._answer_until_s < math.inf and not self.server.has_answered
 
     @property
-    def _retry_until_s(self) -> float:
-        return min(self._limit_s, self._answer_until_s) if self._is_awaited else self._limit_s
+    def _give_up_at_s(self) -> float:
+        """When nothing is retried any more, on the limiter's clock."""
+        if self._is_awaited:
+            return min(self._retry_until_s, self._answer_until_s)
+        return self._retry_until_s
 
     async def _wait(self, request: Request, seconds: float) -> None:
         """Wait, but not after the request was cancelled."""
-        until_s = min(self.limiter.clock() + seconds, self._retry_until_s)
-        most_s = math.inf if request.progress is None else _CANCEL_CHECK_S
+        until_s = min(self.limiter.clock() + seconds, self._give_up_at_s)
+        # Only what has a `progress` can be cancelled: it is checked once a second.
+        step_s = math.inf if request.progress is None else _CANCEL_CHECK_S
         while (left_s := until_s - self.limiter.clock()) > 0 and not self._is_cancelled(request):
-            await self.limiter.sleep(min(left_s, most_s))
+            await self.limiter.sleep(min(left_s, step_s))
 
     async def _acquire_again(self, request: Request, requests: int) -> bool:
         """Acquire the tokens of another attempt; return False if it may not be made any more."""
         since_s = self.limiter.clock()
         while not self._is_cancelled(request):
             now_s = self.limiter.clock()
-            if now_s >= self._retry_until_s:
+            if now_s >= self._give_up_at_s:
                 return False
             wait_s = request.bucket.retry_wait_s(now_s, since_s, requests)
             if wait_s == 0.0:
@@ -280,16 +296,17 @@ class Client:
         return False
 
     def _report_wait(self, request: Request, result: ResponseOrFailure, wait_s: float) -> None:
-        """Report a wait to the run, and to the owner of a deletion."""
+        """Call `on_backoff` of a deletion, and log the wait before a retry."""
         if request.progress is not None and request.progress.on_backoff is not None:
             request.progress.on_backoff()
-        why = result.reason if isinstance(result, RequestFailed) else result.status
-        self._log.debug("retrying", path=request.path, wait_s=round(wait_s, 3), why=why)
+        reason = result.reason if isinstance(result, RequestFailed) else result.status
+        self._log.debug("retrying", path=request.path, wait_s=round(wait_s, 3), why=reason)
         now_s = self.limiter.clock()
         is_long = result.status is None and wait_s >= LONG_WAIT_S
-        if is_long and now_s - self._reported_s >= LONG_WAIT_S:  # of waits at the same time, one
+        # Of the waits of several requests at the same time, one is reported.
+        if is_long and now_s - self._reported_s >= LONG_WAIT_S:
             self._reported_s = now_s
-            self._log.info("no response from Atlas", reason=why, next_attempt_in_s=round(wait_s))
+            self._log.info("no response from Atlas", reason=reason, next_attempt_in_s=round(wait_s))
 
     async def _in_slot(self, request: Request, send: _Send, requests: int = 1) -> ResponseOrFailure:
         """Wait for all that can take time, then send: nothing waits between requests of `send`."""
@@ -311,23 +328,25 @@ class Client:
             if self._tokens is not None:
                 await self._tokens.refresh(authorization)  # later requests need one, too
             elif (renewed := self._renewed_credentials()) is not None:
-                self._use(renewed)
+                self._sign_with(renewed)
         return result
 
     async def _authorization(self) -> Authorization:
+        """Return what authorizes the next request; a digest middleware is taken out of use."""
         if self._tokens is not None:
             return await self._tokens.header()
         if self._bearer is not None:
             return self._bearer
         # The middleware released last is used first, so that few need a challenge.
-        # The challenge names the algorithm: MD5, or SHA-256 on the Government host.
         if self._digests:
             return self._digests.pop()
-        _, user, secret = self._credentials
-        return aiohttp.DigestAuthMiddleware(user, secret.get_secret_value())
+        # The challenge names the algorithm: MD5, or SHA-256 on the Government host.
+        public_key = self._credentials.actor
+        private_key = self._credentials.secret.get_secret_value()
+        return aiohttp.DigestAuthMiddleware(public_key, private_key)
 
-    def _use(self, credentials: Credentials) -> None:
-        """Sign what is sent from now on with these credentials."""
+    def _sign_with(self, credentials: Credentials) -> None:
+        """Use these credentials for what is sent from now on."""
         self._credentials = credentials
         self._digests: list[aiohttp.DigestAuthMiddleware] = []
         is_ready = credentials.kind is CredentialsKind.ACCESS_TOKEN
@@ -391,7 +410,7 @@ class Client:
         return _parsed(request, result)
 
     def _stop_sending(self, moved_s: float) -> None:
-        """Send nothing more, and tell the run: what it read may be long out of date."""
+        """Send nothing more, and stop the run: what it read may be long out of date."""
         self._is_halted = True
         if self._halt is not None:
             moved = describe_duration(timedelta(seconds=round(moved_s)))
@@ -413,8 +432,8 @@ class Client:
                 named_s, limit = parse_rate_limit_error(response)
                 wait_s = wait_s if wait_s is not None else named_s or 0.0
             if wait_s is not None:
-                # Jitter, so that two clients do not retry at the same time.
-                jitter = random.random()  # noqa: S311
+                # So that two clients do not retry at the same time.
+                jitter = random.random()  # noqa: S311 - not a secret
                 bucket.on_429(received_s, sent_s, wait_s, jitter=jitter, limit=limit)
                 return
         bucket.on_response(
@@ -439,7 +458,7 @@ def _parsed(request: Request, response: Response) -> ResponseOrFailure:
     received = response.media_type
     what = "unexpected response from Atlas"
     if received != requested:
-        shown = f"its type is {received[:_MAX_TYPE]}" if received else "it has no type"
+        shown = f"its type is {received[:_MAX_TYPE_SHOWN]}" if received else "it has no type"
         return RequestFailed(f"{what}: {shown}, not {requested}", status=response.status)
     try:
         return response._replace(value=request.parse(response.body))

@@ -76,7 +76,7 @@ _VARIABLE: Final = re.compile(
     r"(?:_(?!FILE$)(?P<name>[A-Z0-9_]+?))?(?P<file>_FILE)?"
 )
 """A variable of a set of credentials; a set cannot be named `FILE`."""
-_CLIENT_KEY_PREFIX: Final = "mdb_sa_sk_"
+_CLIENT_SECRET_PREFIX: Final = "mdb_sa_sk_"  # noqa: S105 - how each begins
 """Source: Atlas documentation of service accounts (read 2026-11)."""
 _PRIVATE_KEY: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 """A UUID. Source: Atlas documentation of API keys (read 2026-11); public keys are 8 letters."""
@@ -124,7 +124,7 @@ def register_credentials(environment: Mapping[str, str]) -> None:
 
 def _is_client_secret(text: str) -> bool:
     """Return whether a text begins as the secret of a service account does."""
-    return text.startswith(_CLIENT_KEY_PREFIX)
+    return text.startswith(_CLIENT_SECRET_PREFIX)
 
 
 def _is_secret(text: str) -> bool:
@@ -135,7 +135,7 @@ def _is_secret(text: str) -> bool:
 
 def _is_path(text: str) -> bool:
     """Return whether a text may be shown as a path: a secret may stand in its place."""
-    if _is_secret(text) or _CLIENT_KEY_PREFIX in text:
+    if _is_secret(text) or _CLIENT_SECRET_PREFIX in text:
         return False
     path = Path(text)
     # A token may have slashes. The first folder of a path is there, even if the file is not.
@@ -147,7 +147,7 @@ def _is_path(text: str) -> bool:
 
 
 def _readable_text(path: Path) -> str:
-    """Return what can be read of a mounted file; `read_credentials` says what cannot."""
+    """Return what can be read of a mounted file; `read_credentials` reports what cannot."""
     try:
         data = read_small_file(path, _MAX_SECRET_BYTES)
     except (OSError, ValueError):
@@ -158,7 +158,7 @@ def _readable_text(path: Path) -> str:
 def credentials_variables(environment: Mapping[str, str]) -> Mapping[str, tuple[str, ...]]:
     """Return the variables that are set of each set of credentials, by its name, in order.
 
-    The plain set has the name "". A set may be incomplete: `read_credentials` says what is missing.
+    The plain set has the name "". A set may be incomplete: `read_credentials` reports that.
     """
     sets: dict[str, tuple[str, ...]] = {}
     for variable in sorted(environment):
@@ -186,35 +186,35 @@ def read_credentials(environment: Mapping[str, str], *, suffix: str = "") -> Cre
             `_FILE` are both set; a file cannot be read; or a value is not valid.
     """
     kinds = [_Variables.read(kind, environment, suffix) for kind in CredentialsKind]
-    given = [variables for variables in kinds if variables.set]
+    given = [variables for variables in kinds if variables.used]
     if not given:
         choices = ", or ".join(" and ".join(variables.names) for variables in kinds)
         raise UsageError(
             "No credentials found.", hint=f"Set {choices} (or the same names with _FILE)."
         )
     if len(given) > 1:
-        all_set = itertools.chain.from_iterable(variables.set for variables in given)
+        all_used = itertools.chain.from_iterable(variables.used for variables in given)
         raise UsageError(
-            f"More than one kind of credentials is set: {', '.join(all_set)}.",
+            f"More than one kind of credentials is set: {', '.join(all_used)}.",
             hint="Set the variables of one kind only.",
         )
     variables = given[0]
     missing = [name for name in variables.names if not variables.values[name]]
     if missing:
         raise UsageError(
-            f"{variables.set[0]} is set, but {missing[0]} is not.",
+            f"{variables.used[0]} is set, but {missing[0]} is not.",
             hint=f"Set {missing[0]} or {missing[0]}_FILE as well.",
         )
     *ids, secret = (variables.values[name] for name in variables.names)
     actor = ids[0] if ids else "token"
-    first = variables.set[0]
+    first_used = variables.used[0]
     if ":" in actor:  # the separator in Basic and Digest
-        raise UsageError(f"The value of {first} contains a colon.")
+        raise UsageError(f"The value of {first_used} contains a colon.")
     if variables.kind is CredentialsKind.API_KEY and actor.startswith("mdb_sa_"):
-        account_id = _names(CredentialsKind.SERVICE_ACCOUNT, suffix)[0]
+        client_id = _names(CredentialsKind.SERVICE_ACCOUNT, suffix)[0]
         raise UsageError(
-            f"The value of {first} is the client ID of a service account.",
-            hint=f"Set {account_id} to it, and the matching client secret.",
+            f"The value of {first_used} is the client ID of a service account.",
+            hint=f"Set {client_id} to it, and the matching client secret.",
         )
     return Credentials(variables.kind, actor, Secret(secret))
 
@@ -225,13 +225,13 @@ class _Variables(NamedTuple):
     Attributes:
         names: Of those that belong to the kind, the secret last; without `_FILE`.
         values: Of each by its name; "" of one that is not set.
-        set: Those that are set, as they are: with `_FILE` where a file has the value.
+        used: Those that are set, as they are: with `_FILE` where a file has the value.
     """
 
     kind: CredentialsKind
     names: tuple[str, ...]
     values: Mapping[str, str]
-    set: tuple[str, ...]
+    used: tuple[str, ...]
 
     @classmethod
     def read(
@@ -240,8 +240,8 @@ class _Variables(NamedTuple):
         """Read the variables of a kind; raises as `read_credentials`."""
         names = _names(kind, suffix)
         values = {name: _read_value(name, environment) for name in names}
-        are_set = tuple(_variable(name, environment) for name in names if values[name])
-        return cls(kind, names, values, are_set)
+        used = tuple(_used_variable(name, environment) for name in names if values[name])
+        return cls(kind, names, values, used)
 
 
 def _names(kind: CredentialsKind, suffix: str) -> tuple[str, ...]:
@@ -249,14 +249,15 @@ def _names(kind: CredentialsKind, suffix: str) -> tuple[str, ...]:
     return tuple(f"{name}_{suffix}" if suffix else name for name in kind.value)
 
 
-def _variable(name: str, environment: Mapping[str, str]) -> str:
+def _used_variable(name: str, environment: Mapping[str, str]) -> str:
+    """Return the variable that has a value: the one that names a file, if it is set."""
     return f"{name}_FILE" if environment.get(f"{name}_FILE") else name
 
 
 def _read_value(name: str, environment: Mapping[str, str]) -> str:
     """Return the value of a variable, or of the file that its `_FILE` names; "" without one."""
     text = environment.get(name, "")
-    variable = _variable(name, environment)
+    variable = _used_variable(name, environment)
     if variable != name:
         if text:
             raise UsageError(f"{name} and {variable} are both set.", hint="Set only one of them.")

@@ -15,6 +15,7 @@ from invite_sweeper.models import INVITED_STATUSES, MAX_CLOCK_SKEW_S, Membership
 from invite_sweeper.names import is_atlas_id
 
 _MAX_REFILLS_RESERVED: Final = 10
+"""Of a bucket; see `BucketLimit.reserve`."""
 
 
 class BucketLimit(NamedTuple):
@@ -188,7 +189,7 @@ FETCH_TOKEN: Final = Endpoint("POST", "/api/oauth/token", _JSON, TOKENS)
 REVOKE_TOKEN: Final = Endpoint("POST", "/api/oauth/revoke", _JSON, EndpointSet("revocations"))
 
 ENDPOINTS: Final = frozenset(
-    each for each in globals().copy().values() if isinstance(each, Endpoint)
+    constant for constant in globals().copy().values() if isinstance(constant, Endpoint)
 )
 """The calls above: nothing else can be sent.
 
@@ -255,10 +256,11 @@ def build_path(
         InvalidRequest: The endpoint is unknown, an id is malformed, the number of ids is wrong,
             or `page` or `username` is missing or not allowed.
     """
-    is_known = endpoint in ENDPOINTS and len(ids) == endpoint.template.count("{}")
+    has_ids = len(ids) == endpoint.template.count("{}") and all(map(is_atlas_id, ids))
     is_paged = page is not None and page > 0
-    is_known = is_known and bool(username) is endpoint.by_username
-    if not is_known or is_paged is not endpoint.paged or not all(map(is_atlas_id, ids)):
+    is_by_username = bool(username)
+    has_parameters = is_paged is endpoint.paged and is_by_username is endpoint.by_username
+    if endpoint not in ENDPOINTS or not has_ids or not has_parameters:
         raise InvalidRequest(f"invalid request: {endpoint.method} {endpoint.template}")
     path = endpoint.template.format(*ids)
     query = endpoint.query

@@ -97,16 +97,19 @@ def describe_error(error: Exception, host: str, timeout: aiohttp.ClientTimeout) 
     if isinstance(cause, ConnectionRefusedError):
         why = "connection refused"
     certificate = getattr(error, "certificate_error", None)
+    text = reason.format(
+        error=error,
+        host=host,
+        timeout=timeout,
+        why=why.lower(),
+        certificate=getattr(certificate, "verify_message", "not valid").rstrip("."),
+    )
+    # A proxy that asks for a password, a certificate and a challenge stay what they are.
+    is_login_required = getattr(error, "status", 0) == PROXY_AUTHENTICATION_REQUIRED
+    is_permanent = kind in {aiohttp.ClientConnectorCertificateError, Exception}
     return RequestFailed(
-        reason.format(
-            error=error,
-            host=host,
-            timeout=timeout,
-            why=why.lower(),
-            certificate=getattr(certificate, "verify_message", "not valid").rstrip("."),
-        ),
-        retryable=kind not in {aiohttp.ClientConnectorCertificateError, Exception}
-        and getattr(error, "status", 0) != PROXY_AUTHENTICATION_REQUIRED,
+        text,
+        retryable=not is_permanent and not is_login_required,
         is_unsent=isinstance(error, NOT_SENT_ERRORS),
     )
 
@@ -332,12 +335,14 @@ class HttpSession:
             nonlocal sent
             if progress.cancelled:
                 raise AttemptFailed(CANCELLED)
-            progress.attempts += sent == 0  # a digest repeat is the same attempt
+            if sent == 0:
+                progress.attempts += 1
+            else:  # a digest middleware repeats the request: it is the same attempt
+                self.repeats += 1
+            sent += 1
             was_pending = progress.response_pending
             progress.response_pending = True
             self.counters.requests += 1
-            self.repeats += sent > 0
-            sent += 1
             try:
                 response = await handler(request)
             except NOT_SENT_ERRORS:  # no byte was sent, because there was no connection
@@ -347,7 +352,7 @@ class HttpSession:
             except TimeoutError:
                 raise
             except (aiohttp.ServerDisconnectedError, OSError):
-                # Of these two, aiohttp would send the request again and say nothing.
+                # After one of these two, aiohttp would send the request again by itself.
                 raise AttemptFailed(RequestFailed(_LOST)) from None
             progress.response_pending = False
             progress.http_status = response.status
@@ -443,6 +448,7 @@ def find_proxy(base_url: URL) -> tuple[URL | None, Mapping[str, str] | None]:
 
 
 _MAX_DIGITS: Final = 9
+"""Of a number in a header: what is longer means nothing, and `int` would be slow."""
 
 
 @lru_cache(maxsize=64)

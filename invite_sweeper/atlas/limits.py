@@ -78,11 +78,15 @@ class TokenBucket:
         self.level = limit.capacity
         self.queue: asyncio.Lock | None = None
         self.in_flight: tuple[float, ...] = ()
-        self._has_header = self._is_guessed = False
-        self._acquired_s = self._plenty_s = self._received_s = now_s
+        self._has_header = False  # a response had a `RateLimit` header
+        self._is_guessed = False  # the limit is one of `_guess_limit`
+        self._acquired_s = now_s  # the last token
+        self._plenty_s = now_s  # the last time at which tokens were not scarce
+        self._received_s = now_s  # the response that the level is from
         self._refill_by_s = math.inf  # there is a refill until then; set by the first response
         self._rejections = 0  # 429s in a row
-        self._blocked_since_s = self.blocked_until_s = -math.inf
+        self._blocked_since_s = -math.inf
+        self.blocked_until_s = -math.inf
 
     def use_limit(self, limit: BucketLimit) -> None:
         """Set capacity, refill and period; the level stays."""

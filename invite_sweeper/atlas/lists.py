@@ -341,6 +341,7 @@ def _parse_page(
     Raises:
         InvalidResponse: As `parse_object`; where it is about one row, the message names it.
     """
+    # `row_type` is a value: mypy does not allow a variable in a type.
     try:
         if paged:
             page: ListPage[AtlasRow] = parse_object(body, ListPage[row_type])  # type: ignore[valid-type]
@@ -425,7 +426,12 @@ async def read_list(
         client: Sends the requests; it checks endpoint, ids, date and name.
         row: The type of its rows.
         make: Makes an entry of a row; may raise UnexpectedContent.
-        key: Tells entries apart.
+        key: Identifies an entry.
+        since: As `username` an argument of `build_path`.
+
+    Returns:
+        The entries of the last reading. With a `failure` they may not be all: a list that cannot
+        be read is a value, and is not raised.
     """
     parse = partial(_parse_page, row_type=row, make=make, paged=endpoint.paged)
     read_once = partial(
