@@ -17,6 +17,7 @@ from invite_sweeper.json_text import to_json
 from invite_sweeper.names import casefold_lookalike, casefold_visible
 
 _EventT = TypeVar("_EventT", bound="Invitation")
+_T = TypeVar("_T")
 _TENTH_OF_A_DAY_S: Final = 8640
 MAX_CLOCK_SKEW_S: Final = 300.0
 """Local time and Atlas's may differ by this much, and the answers of Atlas may be this old."""
@@ -205,6 +206,14 @@ UserKey: TypeAlias = tuple[str, str]
 """Organization and user."""
 
 
+def always_written(value: _T) -> _T:
+    """Return a field's default for lines that lack it, which a line is never written without.
+
+    A struct with `omit_defaults` leaves out a `default`, and writes what a factory returns.
+    """
+    return msgspec.field(default_factory=lambda: value)
+
+
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Another entry of an invitation: what its DELETE ends in another list.
 
@@ -218,11 +227,11 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     source: Source
     project_id: str | None
     invitation_id: str
-    roles: tuple[str, ...] = ()
-    inviter: str | None = None
-    created_at: str | None = None
-    expires_at: str | None = None
-    status: str | None = MembershipStatus.PENDING
+    roles: tuple[str, ...] = always_written(())
+    inviter: str | None = always_written(None)
+    created_at: str | None = always_written(None)
+    expires_at: str | None = always_written(None)
+    status: str | None = always_written(MembershipStatus.PENDING)
     project_roles: tuple[tuple[str, str], ...] = ()
     team_ids: tuple[str, ...] = ()
 

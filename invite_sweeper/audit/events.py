@@ -17,6 +17,7 @@ from invite_sweeper.models import (
     Invitation,
     ListUnreadable,
     SourceRetired,
+    always_written,
     rfc3339,
 )
 from invite_sweeper.outcomes import Outcome, Sending
@@ -58,7 +59,7 @@ class RunStarted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     scope_sha256: str | None = None
     plan_sha256: str | None = None
     restores: tuple[str, ...] | str | None = None
-    reason: str | None = None
+    reason: str | None = always_written(None)
     number: int = 0
 
     @property

@@ -111,7 +111,13 @@ def test_a_line_has_the_fields_of_the_contract() -> None:
         "source": "org_invites",
         "project_id": None,
         "invitation_id": object_id(8),
+        "roles": [],
+        "inviter": None,
+        "created_at": None,
+        "expires_at": None,
+        "status": "PENDING",
     }
+    assert msgspec.json.decode(line_of(started()))["reason"] is None
 
 
 def test_the_last_line_alone_has_a_seal_and_every_count_even_where_it_is_zero() -> None:
