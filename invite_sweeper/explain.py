@@ -1,15 +1,19 @@
-"""Explains why invitations are stale or kept: the decision, its condition, and the date."""
+"""Explain why invitations are stale or kept: the decision, its condition, and the date.
+
+The decision is that of a run, and so are the results of the policy's rules and keep entries. What
+is added are words: which key of the policy decided, what it asks for, and what the invitation has.
+"""
 
 from collections.abc import Iterable, Iterator
 from datetime import date, datetime, timedelta
-from typing import Final
+from itertools import chain
+from typing import Final, NamedTuple
 
 from invite_sweeper.models import Invitation
 from invite_sweeper.policy import Keep, Policy, Rule
 from invite_sweeper.sweep.dates import StaleDates
 from invite_sweeper.sweep.selection import (
     Decision,
-    Explained,
     MatchResult,
     Members,
     Names,
@@ -50,6 +54,26 @@ class Explanation(Invitation, frozen=True, kw_only=True):
     policy: tuple[str, ...]
 
 
+class _KeyResult(NamedTuple):
+    """One key of a rule or keep entry, in words, and whether the invitation matches it."""
+
+    text: str
+    result: MatchResult
+
+
+class _EntryResult(NamedTuple):
+    """A rule or keep entry, and whether the invitation matches it and each of its keys."""
+
+    entry: Rule | Keep
+    result: MatchResult
+    keys: tuple[_KeyResult, ...]
+
+    @property
+    def kind(self) -> str:
+        """The word of the policy."""
+        return "keep" if isinstance(self.entry, Keep) else "rule"
+
+
 class Explainer:
     """Explains invitations by one policy.
 
@@ -76,36 +100,46 @@ class Explainer:
             decision: After them.
             goes_at: The day on which it goes, by the limits and the wait of `notice`.
         """
-        announcement = decision.announcement
         invitation = decision.invitation
-        explained = [
-            (entry, result, [(self._key_text(entry, key, invitation), each) for key, each in keys])
-            for entry, result, keys in self._selector.explain(invitation)
-        ]
+        announcement = decision.announcement
+        results = tuple(self._results(invitation))
         stale = self._dates.stale_from(by_policy)
         stale_from = stale.instant if stale is not None else None
+        stale_by = stale.rule if stale is not None else None
+        description = describe_decision(by_policy, decision, stale_from)
+        description += self._waiting(decision, goes_at)
+        policy = chain.from_iterable(_lines(result) for result in results)
         return invitation.recorded(self._now, decision.entries).as_event(
             Explanation,
             rule=by_policy.rule,
             kept=decision.keep_reason,
-            description=describe_decision(by_policy, decision, stale_from)
-            + self._waiting(decision, goes_at),
-            condition=_condition(by_policy, explained, stale.rule if stale is not None else None),
+            description=description,
+            condition=_condition(by_policy, results, stale_by),
             stale_from=stale_from,
-            stale_by=stale.rule if stale is not None else None,
+            stale_by=stale_by,
             deletable_from=announcement.deletable_from if announcement is not None else None,
             goes_at=goes_at,
-            policy=tuple(line for each in explained for line in _lines(*each)),
+            policy=tuple(policy),
         )
 
+    def _results(self, invitation: Invitation) -> Iterator[_EntryResult]:
+        """Yield the result of each keep entry and each rule, with those of its keys."""
+        for entry, entry_result, key_results in self._selector.explain(invitation):
+            keys: list[_KeyResult] = []
+            for key, result in key_results:
+                keys.append(_KeyResult(self._key_text(entry, key, invitation), result))
+            yield _EntryResult(entry, entry_result, tuple(keys))
+
     def _waiting(self, decision: Decision, goes_at: date | None) -> str:
-        """Return that a stale invitation waits for the limits, and about how long."""
-        if not decision.stale or goes_at == self._now.date():
+        """Return that a stale invitation waits for the limits, and about how long; else ""."""
+        goes_today = goes_at == self._now.date()
+        if not decision.stale or goes_today:
             return ""
         until = f", about until {goes_at}" if goes_at is not None else ""
         return f"; waits for the limit{until}"
 
     def _key_text(self, entry: Rule | Keep, key: str, invitation: Invitation) -> str:
+        """Return what a key of the policy asks for, and what the invitation has."""
         value: object = getattr(entry, key)
         if key == "until":
             return f"until is {value}, today is {self._now:%Y-%m-%d}"
@@ -119,6 +153,7 @@ class Explainer:
         return f"{key} is {expected}, the invitation has {has}"
 
     def _actual_text(self, invitation: Invitation, key: str) -> str:
+        """Return what an invitation has for a key of the policy; "" where it has nothing."""
         sent_at = invitation.sent_at
         inviter = invitation.inviter_label
         age = _days_text(self._now - sent_at) if sent_at is not None else ""
@@ -170,34 +205,35 @@ def describe_decision(
     return f"kept: {describe_keep_reason(decision.keep_reason or '')}{although}"
 
 
-def _condition(decision: Decision, policy: Iterable[Explained], stale_by: str | None) -> str:
-    """Return the one key that made a decision: the first that matches, fails or is not known."""
+def _condition(decision: Decision, results: Iterable[_EntryResult], stale_by: str | None) -> str:
+    """Return the one key that made a decision: the first that matches, fails or is not known.
+
+    Args:
+        stale_by: The rule that will match, if the invitation is too young for one.
+    """
     reason = decision.keep_reason or ""
-    by_rule = decision.stale or reason == "too_young"
-    decisive = f"rule:{decision.rule or stale_by}" if by_rule else reason
-    keys = (
-        text
-        for entry, _, keys in policy
-        for text, result in keys
-        if f"{_kind(entry)}:{entry.name}" == decisive or result == reason
-    )
-    return next(keys, "")
+    decisive = reason  # as `keep:NAME`, or the reason of a key that cannot be evaluated
+    if decision.stale or reason == "too_young":
+        decisive = f"rule:{decision.rule or stale_by}"
+    for entry_result in results:
+        is_decisive = f"{entry_result.kind}:{entry_result.entry.name}" == decisive
+        for key in entry_result.keys:
+            if is_decisive or key.result == reason:
+                return key.text
+    return ""
 
 
-def _lines(
-    entry: Rule | Keep, result: MatchResult, keys: Iterable[tuple[str, MatchResult]]
-) -> Iterator[str]:
+def _lines(entry_result: _EntryResult) -> Iterator[str]:
     """Yield a rule or keep entry of the policy, then its keys."""
+    entry = entry_result.entry
     note = f" ({entry.reason})" if isinstance(entry, Keep) and entry.reason else ""
-    yield f"{_kind(entry)} {entry.name}: {_result_text(result)}{note}"
-    yield from (f"  {text}: {_result_text(each)}" for text, each in keys)
-
-
-def _kind(entry: Rule | Keep) -> str:
-    return "keep" if isinstance(entry, Keep) else "rule"
+    yield f"{entry_result.kind} {entry.name}: {_result_text(entry_result.result)}{note}"
+    for key in entry_result.keys:
+        yield f"  {key.text}: {_result_text(key.result)}"
 
 
 def _result_text(result: MatchResult) -> str:
+    """Return a result in words; one that is a text says why it is not known."""
     if isinstance(result, str):
         return f"cannot be evaluated ({result.replace('_', ' ')})"
     return "matches" if result else "does not match"
@@ -205,4 +241,5 @@ def _result_text(result: MatchResult) -> str:
 
 def _days_text(span: timedelta) -> str:
     """Return days to the hundredth, rounded down so that too young never reads as old enough."""
-    return f"{span // (_DAY / 100) / 100:g} days" if span % _DAY else f"{span.days} days"
+    hundredths = span // (_DAY / 100)
+    return f"{hundredths / 100:g} days" if span % _DAY else f"{span.days} days"

@@ -1,19 +1,21 @@
 """Re-invite people whose invitations runs deleted: find them, leave out who is there, POST.
 
-As in a sweep, each invitation is an `intent` on disk, then a request, then an `outcome`. A POST
-without a clear answer is `unknown`: the next restore reads first who is there.
+Of each person the last deletion in each place is undone, if Atlas confirmed it and the person is
+not there now. Where that cannot be read, or a project has moved, nothing is sent. As in a sweep, an
+invitation is an `intent` on disk, then a request, then an `outcome`. A POST without a clear answer
+is `unknown`: the next restore reads first who is there.
 """
 
 import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from itertools import chain
 from typing import Final, NamedTuple
 
 import msgspec
 from msgspec import structs
 
+from invite_sweeper.atlas.reader import AtlasReader
 from invite_sweeper.audit import AuditDirectory, AuditLog, LineFilter, OpenIntent, RunFile
 from invite_sweeper.audit.events import Intent, OutcomeLine, Planned
 from invite_sweeper.audit.file_chain import FileChain
@@ -36,7 +38,7 @@ from invite_sweeper.errors import (
     NoDeletionFound,
     RunError,
 )
-from invite_sweeper.models import Invitation, ListUnreadable, Project
+from invite_sweeper.models import Invitation, ListKey, ListUnreadable, Project
 from invite_sweeper.names import casefold_lookalike
 from invite_sweeper.outcomes import Outcome, Sending
 from invite_sweeper.shutdown import StopRequest
@@ -107,17 +109,8 @@ def find_deletions(
         UsageError: The run does not exist, or there is none.
     """
     directory.check_not_empty()
-    files = directory.files() if wanted.run is None else (directory.find(wanted.run),)
     reader = HistoryReader(LineFilter(events=_DECISIVE, username=wanted.username))
-    if wanted.run is not None or wanted.username is not None:
-        chains = map(FileChain, files) if wanted.run is not None else iter(directory.reader())
-        lines = [line for chain in chains for line in reader.read(chain)]
-    else:
-        lines = []
-        for file in reversed(files):
-            lines = [*reader.read(FileChain(file)), *lines]
-            if last_deletions(lines, unconfirmed=wanted.unconfirmed):
-                break
+    lines = _read_lines(directory, wanted, reader)
     found = last_deletions(lines, unconfirmed=wanted.unconfirmed)
     if wanted.run is None:
         _check_last_file(directory, found, advisor)
@@ -138,7 +131,26 @@ _DECISIVE: Final = frozenset({Intent.event, OutcomeLine.event})
 """The events that say what became of a deletion."""
 
 
+def _read_lines(
+    directory: AuditDirectory, wanted: Wanted, reader: HistoryReader
+) -> list[HistoryLine]:
+    """Return what became of deletions in the runs that are searched, in their order."""
+    lines: list[HistoryLine] = []
+    if wanted.run is not None:
+        lines.extend(reader.read(FileChain(directory.find(wanted.run))))
+    elif wanted.username is not None:
+        for chain in directory.reader():
+            lines.extend(reader.read(chain))
+    else:  # from the newest file back to a run that deleted anyone
+        for run_file in reversed(directory.files()):
+            lines = [*reader.read(FileChain(run_file)), *lines]
+            if last_deletions(lines, unconfirmed=wanted.unconfirmed):
+                break
+    return lines
+
+
 def _planned(line: HistoryLine) -> Planned:
+    """Return a deletion as it was planned."""
     event = line.event
     assert isinstance(event, Intent | OutcomeLine)  # noqa: S101 - others are no deletions
     return event.as_event(Planned, rule=event.rule)
@@ -176,23 +188,26 @@ def _no_deletion_found(
         where = f"run {runs[0].number or runs[0].path.name}"
     whom = "anyone" if wanted.username is None else f"a person named {wanted.username!r}"
     message = f"No sweep deleted {whom}: {where} {plural_form(len(runs), 'was', 'were')} searched."
-    name, advisor = wanted.username or "", advisor._replace(run=wanted.run or "")
-    if unconfirmed := last_deletions(lines, unconfirmed=True):
+    name = wanted.username or ""
+    advisor = advisor._replace(run=wanted.run or "")
+    unconfirmed = last_deletions(lines, unconfirmed=True)
+    if unconfirmed:
         people = pluralize(count_people(map(_planned, unconfirmed)), "person", "people")
         command = advisor.restore(name, "--include-unconfirmed")
         hint = f"Atlas did not confirm the deletion of {people}. To invite them again: {command}"
     elif lines:
         hint = f"What runs did with them: {advisor.history(name)}"
-    elif close := close_names([name], _names(directory, runs) if name else ()):
-        hint = f"Did you mean {', '.join(close)}?"
     else:
-        hint = directory.list_hint()
+        close = close_names([name], _names(directory, runs)) if name else ()
+        hint = f"Did you mean {', '.join(close)}?" if close else directory.list_hint()
     return NoDeletionFound(message, hint=hint)
 
 
 def _names(directory: AuditDirectory, runs: Sequence[RunFile]) -> Iterator[str]:
+    """Yield the names of all people in the runs that were searched."""
     chains = map(FileChain, runs) if len(runs) == 1 else iter(directory.reader())
-    return chain.from_iterable(map(names_of, chains))
+    for chain in chains:
+        yield from names_of(chain)
 
 
 def count_people(invitations: Iterable[Invitation]) -> int:
@@ -233,72 +248,101 @@ async def plan_restore(
         GuardRefused: The policy does not name an organization of the run.
         RunError: An error concerned the run, not one list.
     """
-    by_id = {each.id: each for each in organizations}
-    if others := sorted({each.org_id for each in deletions.lines} - by_id.keys()):
+    by_id = {organization.id: organization for organization in organizations}
+    deleted_in = {deletion.org_id for deletion in deletions.lines}
+    others = sorted(deleted_in - by_id.keys())
+    if others:
         raise GuardRefused(
             f"The policy does not name the organizations {', '.join(others)} of the run.",
             hint="Use the policy of that run.",
         )
-    owners: dict[str, Mapping[str, str]] = {}
-    members: dict[tuple[str, ...], Mapping[str, str] | ListUnreadable] = {}
-    to_invite = []
-    there = []
-    barred = []
-    for one in deletions.lines:
-        place = one.key[:3]
-        organization = by_id[one.org_id]
-        reader = organization.client.reader
+    places = _PlacesNow()
+    to_invite: list[Planned] = []
+    already_there: list[Planned] = []
+    barred: list[Barred] = []
+    for deletion in deletions.lines:
+        organization = by_id[deletion.org_id]
         try:
-            if one.org_id not in owners:
-                projects = await reader.projects()
-                owners[one.org_id] = {e.id: e.org_id for e in projects if isinstance(e, Project)}
-            reason = _moved(one, owners[one.org_id])
-            if not reason and place not in members:
-                members[place] = await reader.statuses(one)
+            reason = await places.why_barred(deletion, organization.client.reader)
         except CredentialsRefused as error:
             raise error.of_variables(organization.variables) from error
-        known = members.get(place, {})
-        if reason or isinstance(known, ListUnreadable):
-            reason = known.reason if isinstance(known, ListUnreadable) else reason
-            barred.append(one.as_event(Barred, rule=one.rule, reason=reason))
-        elif casefold_lookalike(one.username or "") in map(casefold_lookalike, known):
-            there.append(one)
+        if reason:
+            barred.append(deletion.as_event(Barred, rule=deletion.rule, reason=reason))
+        elif places.shows(deletion):
+            already_there.append(deletion)
         else:
-            to_invite.append(one)
+            to_invite.append(deletion)
     return RestorePlan(
         restores=deletions.run_ids,
         to_invite=tuple(to_invite),
-        already_there=tuple(there),
+        already_there=tuple(already_there),
         barred=tuple(barred),
         exit_code=int(ExitCode.PARTIAL if barred else ExitCode.DONE),
     )
 
 
-def _with_roles_of_entries(line: Planned) -> Planned:
-    """Return what is invited again: with the roles of all entries."""
-    roles = dict.fromkeys(line.roles)
-    in_projects = dict.fromkeys(line.project_roles)
-    for entry in line.entries:
-        if entry.project_id is None:
-            roles |= dict.fromkeys(entry.roles)
-            in_projects |= dict.fromkeys(entry.project_roles)
-        else:
-            in_projects |= dict.fromkeys((entry.project_id, role) for role in entry.roles)
-    return structs.replace(line, roles=tuple(roles), project_roles=tuple(in_projects))
+class _PlacesNow:
+    """The places of deletions as Atlas shows them now; each list is read once."""
+
+    def __init__(self) -> None:
+        self._owners: dict[str, Mapping[str, str]] = {}  # of projects, by organization
+        self._people: dict[ListKey, frozenset[str]] = {}  # folded names
+        self._unreadable: dict[ListKey, ListUnreadable] = {}
+
+    async def why_barred(self, deletion: Planned, reader: AtlasReader) -> str:
+        """Read a place; return why no invitation can be sent there, "" if one can.
+
+        Raises:
+            RunError: A response concerned the run, not one list.
+        """
+        org_id = deletion.org_id
+        if org_id not in self._owners:
+            projects = await reader.projects()
+            listed = [project for project in projects if isinstance(project, Project)]
+            self._owners[org_id] = {project.id: project.org_id for project in listed}
+        moved = _why_moved(deletion, self._owners[org_id])
+        if moved:
+            return moved
+        place = deletion.key[:3]
+        if place not in self._people and place not in self._unreadable:
+            statuses = await reader.statuses(deletion)
+            if isinstance(statuses, ListUnreadable):
+                self._unreadable[place] = statuses
+            else:
+                self._people[place] = frozenset(map(casefold_lookalike, statuses))
+        return self._unreadable[place].reason if place in self._unreadable else ""
+
+    def shows(self, deletion: Planned) -> bool:
+        """Return whether the person is a member of a place that was read, or invited there."""
+        return casefold_lookalike(deletion.username or "") in self._people[deletion.key[:3]]
 
 
-def _moved(invitation: Invitation, owners: Mapping[str, str]) -> str:
-    """Return why an invitation leads to another organization than it did; "" if it does not.
+def _why_moved(invitation: Invitation, owners: Mapping[str, str]) -> str:
+    """Return why an invitation would lead to another organization than it did; "" if not.
 
     Args:
         owners: The organization of each project that the credentials see.
     """
-    ids = {*(id_ for id_, _ in invitation.linked_projects), invitation.scope_id}
-    for project_id in sorted(ids):
-        now = owners.get(project_id, invitation.org_id)
-        if now != invitation.org_id:
-            return f"Project {project_id} belongs to organization {now} now."
+    linked = {project_id for project_id, _ in invitation.linked_projects}
+    for project_id in sorted({*linked, invitation.scope_id}):
+        owner = owners.get(project_id, invitation.org_id)
+        if owner != invitation.org_id:
+            return f"Project {project_id} belongs to organization {owner} now."
     return ""
+
+
+def _with_roles_of_entries(line: Planned) -> Planned:
+    """Return what is invited again: with the roles of all entries, each once."""
+    roles = dict.fromkeys(line.roles)  # a set that keeps the order
+    project_roles = dict.fromkeys(line.project_roles)
+    for entry in line.entries:
+        if entry.project_id is None:
+            roles |= dict.fromkeys(entry.roles)
+            project_roles |= dict.fromkeys(entry.project_roles)
+        else:
+            in_project = [(entry.project_id, role) for role in entry.roles]
+            project_roles |= dict.fromkeys(in_project)
+    return structs.replace(line, roles=tuple(roles), project_roles=tuple(project_roles))
 
 
 class Restorer:
@@ -316,7 +360,9 @@ class Restorer:
         report: Callable[[OutcomeLine, str], None],
     ) -> None:
         self._result = result
-        self._organizations = {each.id: each for each in result.organizations}
+        self._organizations = {
+            organization.id: organization for organization in result.organizations
+        }
         self._log = log
         self._stop = stop
         self._report = report
@@ -332,82 +378,107 @@ class Restorer:
         result = self._result
         number = self._log.file.number
         self._log.write(result.command.run_started(result.organizations, number))
-        there = {one.key for one in plan.already_there}
-        for each in opened:
-            if each.run.mode == "restore":
-                outcome = Outcome.ALREADY_THERE if each.intent.key in there else Outcome.UNKNOWN
-                line = OutcomeLine.of(each.intent, outcome, recovers=each.run.run_id)
-                self._log.write(line)
-                self._report(line, f"sent by run {each.run.file.number}, which was killed")
-        for one in plan.already_there:
-            self._record(OutcomeLine.of(one, Outcome.ALREADY_THERE))
+        self._record_opened(plan, opened)
+        for deletion in plan.already_there:
+            self._record(OutcomeLine.of(deletion, Outcome.ALREADY_THERE))
         for barred in plan.barred:
             line = OutcomeLine.of(barred, Outcome.FAILED, reason=barred.reason)
             self._record(line, barred.reason)
-        for one in plan.to_invite:
+        for deletion in plan.to_invite:
             try:
-                await self._restore(one)
+                await self._restore(deletion)
             except RunError as error:
                 result.error = result.error or error
-                self._record(OutcomeLine.of(one, Outcome.SKIPPED))
-        unsure = (Outcome.SKIPPED, Outcome.UNKNOWN)
-        is_unfinished = any(s.outcomes[end] for s in result.swept.values() for end in unsure)
-        if self._stop.reason is not None and is_unfinished:
+                self._record(OutcomeLine.of(deletion, Outcome.SKIPPED))
+        if self._stop.reason is not None and self._is_unfinished():
             early = self._stop.as_error(consequence="The audit log is complete.")
             result.error = result.error or early
         return await result.finish(self._log)
 
+    def _record_opened(self, plan: RestorePlan, opened: Iterable[OpenIntent]) -> None:
+        """Record what became of the requests that a killed restore left open."""
+        there = {deletion.key for deletion in plan.already_there}
+        for request in opened:
+            run = request.run
+            if run.mode != "restore":
+                continue
+            outcome = Outcome.ALREADY_THERE if request.intent.key in there else Outcome.UNKNOWN
+            line = OutcomeLine.of(request.intent, outcome, recovers=run.run_id)
+            self._log.write(line)
+            self._report(line, f"sent by run {run.file.number}, which was killed")
+
+    def _is_unfinished(self) -> bool:
+        """Return whether a person was not invited, or may not have been."""
+        unsure = (Outcome.SKIPPED, Outcome.UNKNOWN)
+        return any(
+            swept.outcomes[outcome] for swept in self._result.swept.values() for outcome in unsure
+        )
+
     def _is_stopping(self) -> bool:
         return self._stop.reason is not None or self._result.error is not None
 
-    async def _restore(self, one: Planned) -> None:
+    async def _restore(self, deletion: Planned) -> None:
+        """Invite one person, once Atlas accepts one more, and record the outcome.
+
+        Raises:
+            AuditLogError: The intent is not on disk: nothing was sent.
+        """
         now_s = asyncio.get_running_loop().time
         if len(self._sent_s) == MAX_PER_MINUTE and not self._is_stopping():
             await self._wait(self._sent_s[0] + _WINDOW_S - now_s())
         if self._is_stopping():
-            self._record(OutcomeLine.of(one, Outcome.SKIPPED))
+            self._record(OutcomeLine.of(deletion, Outcome.SKIPPED))
             return
         self._sent_s.append(now_s())
-        self._log.write(one.as_event(Intent, rule=one.rule))
+        self._log.write(deletion.as_event(Intent, rule=deletion.rule))
         await self._log.sync()
         started_s = now_s()
-        attempts = 0
-        sending = Sending()
-        for wait_s in (*_BACKOFF_S, 0.0):
-            sending = await self._post(one)
-            attempts += sending.attempts
-            if sending.outcome is None:
-                await self._wait(wait_s)
-            if sending.outcome is not None or self._is_stopping():
-                break
+        sending = await self._post_until_answered(deletion)
         self._result.error = self._result.error or sending.fatal_error
-        refused = Outcome.SKIPPED if self._is_stopping() else Outcome.FAILED
-        sending.attempts, outcome = attempts, sending.outcome or refused
-        self._record(OutcomeLine.of(one, outcome, sending, now_s() - started_s))
+        outcome = sending.outcome
+        if outcome is None:  # Atlas did not accept it up to the last try
+            outcome = Outcome.SKIPPED if self._is_stopping() else Outcome.FAILED
+        self._record(OutcomeLine.of(deletion, outcome, sending, now_s() - started_s))
+
+    async def _post_until_answered(self, deletion: Planned) -> Sending:
+        """Send the POST, again where Atlas may accept it later; return the last, with all tries."""
+        sending = await self._post(deletion)
+        attempts = sending.attempts
+        for wait_s in _BACKOFF_S:
+            if sending.outcome is not None:
+                break
+            await self._wait(wait_s)
+            if self._is_stopping():
+                break
+            sending = await self._post(deletion)
+            attempts += sending.attempts
+        sending.attempts = attempts
+        return sending
 
     async def _wait(self, seconds: float) -> None:
         """Wait, or until the run must stop."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stop.requested.wait(), seconds)
 
-    async def _post(self, one: Planned) -> Sending:
+    async def _post(self, deletion: Planned) -> Sending:
         """Send one POST; a stop may cut it off before its response."""
-        inviter = self._organizations[one.org_id].client.inviter()
+        inviter = self._organizations[deletion.org_id].client.inviter()
         sending = Sending()
         grace = self._result.command.policy.execution.grace
-        send = inviter.invite(_with_roles_of_entries(one), sending)
+        send = inviter.invite(_with_roles_of_entries(deletion), sending)
         try:
             return await self._stop.run_unless_stopped(send, grace=grace)
         except Interrupted:
             return sending.end(Outcome.UNKNOWN if sending.may_be_processed else Outcome.SKIPPED)
 
     def _record(self, line: OutcomeLine, reason: str = "") -> None:
+        """Count and write an outcome, and report it with its reason, else Atlas's answer."""
         organization = self._organizations[line.org_id]
         self._result.add_swept(organization, Swept(Counter((line.outcome,))))
         try:
             self._log.write(line)
         except AuditLogError as error:
             self._result.error = error
-        if line.outcome != Outcome.RESTORED:
-            reason = reason or " ".join(map(str, filter(None, (line.http_status, line.error_code))))
+        if line.outcome != Outcome.RESTORED and not reason:
+            reason = f"{line.http_status or ''} {line.error_code or ''}".strip()
         self._report(line, reason)
