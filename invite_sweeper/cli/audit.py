@@ -71,7 +71,7 @@ def audit() -> None:
 )
 @options("policy", "audit_dir")
 @option(
-    "Filter", "--event", metavar="NAME", type=click.Choice([each.event for each in EVENTS]),
+    "Filter", "--event", metavar="NAME", type=click.Choice([line.event for line in EVENTS]),
     help="planned, kept, intent, outcome, …",
 )  # fmt: skip
 @option(
@@ -361,14 +361,14 @@ def verify_command(
 
     Example: invite-sweeper audit verify --expect-head HASH
     """
-    _, found = verify_runs(paths, policy, audit_dir, expect_head)
+    _, verification = verify_runs(paths, policy, audit_dir, expect_head)
     if output == "json":
-        write_json(found)
+        write_json(verification)
     else:
-        story = story_of_verification(found)
+        story = story_of_verification(verification)
         click.echo(f"{story.headline.label}: {story.headline.text}")
         for line in story.lines:
             click.echo(f"{line.label}  {line.text}")
         for item in story.attention:
             click.echo(f"What to do: {item.advice}")
-    raise SystemExit(found.exit_code)
+    raise SystemExit(verification.exit_code)

@@ -246,7 +246,10 @@ def test_user_that_atlas_adds_at_once_is_active_loud_and_ends_with_4(cli):
     done = cli.run("restore", *POLICY, "--quiet")
     assert (done.code, done.out) == (4, "")
     assert "2 active memberships at once" in done.err
-    assert "ada@example.com" in done.err
+    logged = [json.loads(line) for line in done.err.splitlines() if line.startswith("{")]
+    active = {(line["user"], line["place"]) for line in logged if line["event"] == "active"}
+    place = "Example Industries"
+    assert active == {("ada@example.com", place), ("bo@example.com", place)}
     assert "--outcome active" in done.err
     assert {line["outcome"] for line in cli.lines("outcome")} == {"deleted", "active"}
     assert verify(cli) == 0
