@@ -153,7 +153,7 @@ async def _sweep(session: Session) -> _SweptRun:
 def _print_result(session: Session, swept: _SweptRun) -> int:
     """Copy the plan, show the result, and return the exit code."""
     record = swept.run.record
-    plan = _plan_to_apply(session, _copy_plan(record, session.options.out))
+    plan = _plan_to_apply(session, _copy_plan(session, record))
     code = record.exit_code or 0
     session.last_resort.exit_code = code  # from now on, a late end has this one
     view = swept.view
@@ -164,7 +164,7 @@ def _print_result(session: Session, swept: _SweptRun) -> int:
     return code
 
 
-def _copy_plan(record: RunRecord, out: Path | None) -> Path:
+def _copy_plan(session: Session, record: RunRecord) -> Path:
     """Copy the file of the run for `--out`, if it has a plan that no guard refused.
 
     A copy that fails is an error of the command: the run is over, and its file stays.
@@ -172,10 +172,13 @@ def _copy_plan(record: RunRecord, out: Path | None) -> Path:
     Returns:
         The copy; the file of the run where there is none.
     """
+    out = session.options.out
     end = record.end
     if out is None or end is None:
         return record.file.path
     if not end.plan_made or end.exit_code not in COMPLETE_EXIT_CODES:
+        reason = f"The plan was not copied to {out}: no sweep can apply it."
+        session.log.warning(reason)
         return record.file.path
     try:
         replace_file(out, record.file.path.read_bytes())

@@ -124,6 +124,17 @@ def test_dry_run_whose_plan_cannot_be_applied_passes_on_none(cli, way):
     assert "ended with exit code" in refusal(cli, "1", "--audit-dir", "audit")
 
 
+def test_refused_plan_is_not_copied_and_says_so_beside_the_copy_of_yesterday(cli):
+    cli.stock(stale=2)
+    text_plan(cli, "--out", "plan.jsonl")
+    copied = sha256_of(cli.folder / "plan.jsonl")
+    cli.keys["limits"] = {"max_deletions": 1}
+    done = cli.run("plan", "--policy", "policy.yaml", "--quiet", "--out", "plan.jsonl")
+    assert done.code == 3
+    assert "The plan was not copied to plan.jsonl: no sweep can apply it." in done.err
+    assert sha256_of(cli.folder / "plan.jsonl") == copied
+
+
 def test_copy_of_a_plan_has_number_and_id_from_its_lines_and_its_policy(cli):
     cli.stock()
     cli.plan()
