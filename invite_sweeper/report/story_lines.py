@@ -166,7 +166,7 @@ def _changes(changes: PlanChanges) -> str:
     A plan that a limit trimmed is not whole, so after such nights an earlier one is compared.
     """
     new = f"{changes.new:,} new" if changes.new else "nothing new"
-    text = f"{new} since the last whole plan, of {describe_instant(changes.now)}"
+    text = f"{new} since the last whole plan ({describe_instant(changes.now)})"
     parts = []
     for name, words in _EARLIER.items():
         count = getattr(changes, name)
