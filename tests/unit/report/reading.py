@@ -53,7 +53,7 @@ def page_of(directory: AuditDirectory, advisor: Advisor, **period: datetime) -> 
 
 
 def run_message(record: RunRecord, waiting: Sequence[WaitingInvitation] | None = ()) -> RunMessage:
-    """Return what receivers are told about a run that ended a minute after NOW."""
+    """Return what receivers get about a run that ended a minute after NOW."""
     return RunMessage(
         record,
         story_of(record, ADVISOR),

@@ -1,4 +1,4 @@
-"""Runs as they end: each a file in an audit directory, with the record that outputs tell."""
+"""Runs as they end: each a file in an audit directory, and its record."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""What waits after a run, and what each receiver was told of it."""
+"""What waits after a run, and what reached each receiver."""
 
 import json
 import stat
@@ -133,7 +133,7 @@ def test_what_the_run_did_not_see_waits_where_its_list_was_not_read(write, end, 
     assert [one.unread for one in found] == ([] if unread is None else [unread])
 
 
-def test_what_another_policy_of_the_directory_announced_is_not_told(write):
+def test_what_another_policy_of_the_directory_announced_is_not_sent(write):
     write(announced(1, org_id=OTHER_ORG))
     assert waiting_after(write()) == ()
 
@@ -149,11 +149,11 @@ def test_dry_run_shows_what_a_sweep_would_announce_beside_what_waits(write):
     old, would = waiting_after(history, [announced(1)])
     assert (old.announced_at is None, would.announced_at is None) == (False, True)
     assert would.deletable_from == "2026-12-02T01:00:00Z"
-    told = [one.new_to(frozenset()).new for one in (old, would)]
-    assert told == [False, True]
+    is_new = [one.new_to(frozenset()).new for one in (old, would)]
+    assert is_new == [False, True]
 
 
-# What each receiver was told -----------------------------------------------------------------
+# What reached each receiver -----------------------------------------------------------------
 
 
 def delivery(directory, history, host=HOST):
@@ -165,14 +165,14 @@ def missed(directory, history, receiver="SLACK_URL"):
     return sorted(int(key[3], 16) for key in found)
 
 
-def tell(directory, history, *lines, receivers=("SLACK_URL",)):
+def notified(directory, history, *lines, receivers=("SLACK_URL",)):
     assert delivery(directory, history).record(receivers, lines) == ""
 
 
-def test_a_receiver_is_told_of_what_was_announced_since_its_mark(directory, write):
+def test_a_receiver_missed_what_was_announced_since_its_mark(directory, write):
     history = write(announced(1))
     assert missed(directory, history) == [1]
-    tell(directory, history, announced(1))
+    notified(directory, history, announced(1))
     assert missed(directory, history) == []
     history = write(announced(2))
     history = write(announced(3), killed=True)  # its message was never sent
@@ -183,16 +183,16 @@ def test_a_receiver_is_told_of_what_was_announced_since_its_mark(directory, writ
 def test_what_no_message_could_carry_stays_missed_beyond_the_mark(directory, write):
     """The run read neither the organization nor the project, such as one that is excluded now."""
     history = write(announced(1), announced(2))
-    tell(directory, history, announced(1))
+    notified(directory, history, announced(1))
     assert missed(directory, history) == [2]
     history = write(announced(3))
-    tell(directory, history, announced(3))
+    notified(directory, history, announced(3))
     assert missed(directory, history) == [2]
-    tell(directory, history, announced(2))
+    notified(directory, history, announced(2))
     assert missed(directory, history) == []
 
 
-def test_a_mark_of_another_host_says_nothing(directory, write):
+def test_a_mark_of_another_host_proves_nothing(directory, write):
     history = write(announced(1))
     assert delivery(directory, history, "https://cloud.mongodbgov.com").record(["A_URL"], []) == ""
     assert missed(directory, history, "A_URL") == [1]
@@ -200,16 +200,16 @@ def test_a_mark_of_another_host_says_nothing(directory, write):
 
 def test_marks_of_another_host_and_of_other_receivers_stay(directory, write):
     history = write(announced(1))
-    tell(directory, history, announced(1), receivers=("A_URL",))
+    notified(directory, history, announced(1), receivers=("A_URL",))
     delivery(directory, history, "https://cloud.mongodbgov.com").record(["A_URL"], [])
-    tell(directory, history, announced(1), receivers=("B_URL",))
+    notified(directory, history, announced(1), receivers=("B_URL",))
     assert missed(directory, history, "A_URL") == missed(directory, history, "B_URL") == []
 
 
-def test_a_mark_of_a_run_that_the_directory_does_not_have_says_nothing(directory, write):
+def test_a_mark_of_a_run_that_the_directory_does_not_have_proves_nothing(directory, write):
     """The directory was restored from a copy, and its next runs have the numbers of lost ones."""
     history = write(announced(1))
-    tell(directory, history, announced(1))
+    notified(directory, history, announced(1))
     path = directory.path / FILE_NAME
     path.write_text(path.read_text(encoding="utf-8").replace('"r1"', '"r9"'), encoding="utf-8")
     assert missed(directory, history) == [1]
@@ -236,19 +236,19 @@ def test_a_file_that_is_damaged_or_gone_makes_everything_new_and_is_replaced(
     directory, write, damage
 ):
     history = write(announced(1))
-    tell(directory, history, announced(1))
+    notified(directory, history, announced(1))
     DAMAGE[damage](directory.path / FILE_NAME)
     found = delivery(directory, history)
     assert missed(directory, history) == [1]
     assert ("Receivers are notified again of all" in found.warning) is (damage != "gone")
-    tell(directory, history, announced(1))
+    notified(directory, history, announced(1))
     assert missed(directory, history) == []
     assert not (directory.path / "elsewhere").exists()
 
 
 def test_the_file_is_private_and_names_no_person(directory, write):
     history = write(announced(1), announced(2))
-    tell(directory, history, announced(1))
+    notified(directory, history, announced(1))
     path = directory.path / FILE_NAME
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     text = path.read_text(encoding="utf-8")
@@ -258,9 +258,9 @@ def test_the_file_is_private_and_names_no_person(directory, write):
     assert mark["untold"][0][3] == object_id(2)
 
 
-def test_a_file_that_cannot_be_written_is_said_and_tells_again(directory, write):
+def test_a_file_that_cannot_be_written_is_reported_and_everything_sent_again(directory, write):
     history = write(announced(1))
     (directory.path / FILE_NAME).mkdir()
-    said = delivery(directory, history).record(["SLACK_URL"], [announced(1)])
-    assert "The next run notifies the receivers again of what was announced." in said
+    failure = delivery(directory, history).record(["SLACK_URL"], [announced(1)])
+    assert "The next run notifies the receivers again of what was announced." in failure
     assert missed(directory, history) == [1]

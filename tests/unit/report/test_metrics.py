@@ -130,7 +130,7 @@ def test_command_that_began_no_run_has_a_version_and_no_number(path):
     assert not labelled(found, "earlier_run_known")
 
 
-def test_end_of_the_first_secret_is_a_metric_of_each_organization_that_told_it(path):
+def test_end_of_the_first_secret_is_a_metric_of_each_organization_that_returned_it(path):
     ends = OrganizationResult(id="a" * 24, credentials_expire="2026-12-01T00:00:00Z")
     found = written(path, record(organizations=(ends, OrganizationResult(id="b" * 24))))
     day = datetime(2026, 12, 1, tzinfo=UTC).timestamp()
@@ -322,9 +322,9 @@ def expressions() -> list[str]:
 
 
 def test_alerts_and_dashboard_use_only_written_metrics(path):
-    told = Notified(Notification(kind="ping", url_env="PING_URL"))
+    notified = Notified(Notification(kind="ping", url_env="PING_URL"))
     ends = KeepEntry(name="trip", reason=None, until="2026-12-02", matched=4, people=3)
-    found = written(path, record(keep_entries=(ends,)), receivers=[told])
+    found = written(path, record(keep_entries=(ends,)), receivers=[notified])
     known = {f"invite_sweeper_{name}" for name, _ in found}
     text = (MONITORING / "alerts.yaml").read_text(encoding="utf-8")
     rules = [rule["expr"] for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]

@@ -219,7 +219,7 @@ async def test_webhook_has_each_that_waits_and_names_it_only_with_details(sent, 
         assert "invitations" not in found
 
 
-async def test_webhook_says_null_where_announcements_are_not_known(sent):
+async def test_webhook_has_null_where_announcements_are_not_known(sent):
     _, _, body = await sent(WEBHOOK, DELETED, None)
     assert json.loads(body)["announcements"] is None
 

@@ -261,7 +261,7 @@ def test_night_of_a_killed_sweep_counts_what_a_later_run_found_gone(directory, o
     assert [night.deleted for night in page.nights] == [deleted, 0]
     assert page.figures[0].text == f"{deleted} deleted"
     (table,) = (table for table in page.tables if table.key == "deletions")
-    assert (len(table.rows), table.total) == (2, 2)  # told once, in the night of its request
+    assert (len(table.rows), table.total) == (2, 2)  # shown once, in the night of its request
     assert "recovered by run 2" in Reader(render_html(page)).text
 
 
@@ -284,7 +284,7 @@ def test_damaged_log_is_the_verdict_and_named_by_its_file(directory, cut):
     assert page.verdict.label == Status.DAMAGED.label
     assert [item.title for item in page.attention] == ["The audit log does not verify"]
     shown = {table.key for table in page.tables}
-    assert "invitations" not in shown  # of a damaged file nothing is told
+    assert "invitations" not in shown  # of a damaged file nothing is shown
 
 
 # The tables ---------------------------------------------------------------------------------------
@@ -380,7 +380,7 @@ def test_directory_is_that_of_the_option_or_of_the_policy_and_advice_names_it(di
         assert f"{shown} {named}" in words(command(*words_, "--format", "md").stdout)
 
 
-def test_single_files_are_told_and_verified_alone(directory):
+def test_single_files_are_shown_and_verified_alone(directory):
     write(REFUSED_SWEEP, directory, days_ago=1)
     second = write(GOOD, directory)
     done = command(second, "--format", "md").stdout

@@ -77,7 +77,7 @@ def created(age, days_ago=0):
 # The nights --------------------------------------------------------------------------------------
 
 
-def test_deletions_and_a_restore_are_told_where_a_refused_dry_run_came_last(directory):
+def test_deletions_and_a_restore_are_shown_where_a_refused_dry_run_came_last(directory):
     write(deleted(*range(100)), directory, days_ago=2)
     write(restored(1), directory, days_ago=1)
     write(run(planned(1), mode="dry-run", stale=30, kept=0, **REFUSED), directory)
@@ -102,7 +102,7 @@ def test_runs_of_one_day_add_up_and_midnight_in_utc_begins_the_next_night(direct
     assert [row["Deleted"] for row in table(page, "nights")] == ["1", "3"]
 
 
-def test_several_runs_of_a_single_night_are_told_without_a_picture_of_nights(directory):
+def test_several_runs_of_a_single_night_are_shown_without_a_picture_of_nights(directory):
     write(deleted(1), directory, days_ago=0.01)
     write(run(stale=15, **REFUSED), directory)
     page = page_of(directory)
@@ -127,7 +127,7 @@ def test_since_and_until_include_their_first_instant_and_exclude_the_last(direct
     page = page_of(directory, since=NOW - 2 * DAY, until=NOW)
     assert [night.deleted for night in page.nights] == [1, 1]
     later = page_of(directory, since=NOW - 2 * DAY + timedelta(microseconds=1), until=NOW)
-    assert later.title == "Invitation sweep, 2026-11-24"  # a single run is told as it is
+    assert later.title == "Invitation sweep, 2026-11-24"  # a single run is shown as it is
     assert later.nights == ()
 
 
@@ -149,7 +149,7 @@ def test_what_was_announced_in_a_dry_run_or_planned_in_a_refused_sweep_is_not_co
     assert table(page, "deletions") == []
 
 
-def test_who_was_kept_before_a_restore_is_told_as_of_the_sweep_and_the_oldest_first(directory):
+def test_who_was_kept_before_a_restore_is_shown_as_of_the_sweep_and_the_oldest_first(directory):
     kept = [
         Kept.of(planned(number, created_at=created(number * DAY)), reason="too_young")
         for number in (1, 3, 2)
@@ -183,7 +183,7 @@ def test_pending_is_what_the_newest_run_that_read_its_lists_left(directory):
     assert [row["Pending"] for row in table(page, "nights")] == ["not known", "18"]
 
 
-def test_a_night_with_lists_that_were_not_read_says_so(directory):
+def test_a_night_with_lists_that_were_not_read_is_marked(directory):
     write(deleted(1), directory, days_ago=1)
     write(deleted(2, plan_complete=False, exit_code=4), directory)
     newest, *_ = table(page_of(directory), "nights")
@@ -212,7 +212,7 @@ def test_a_request_that_a_later_run_settled_counts_once_and_names_that_run(direc
     assert rows[1]["Night"] == "2026-11-23; run 1"
 
 
-def test_in_a_damaged_log_no_killed_run_is_told_as_recovered(directory):
+def test_in_a_damaged_log_no_killed_run_is_shown_as_recovered(directory):
     path = write(deleted(7), directory, days_ago=2)
     write(killed(1), directory, days_ago=1)
     write(run(), directory)
@@ -222,7 +222,7 @@ def test_in_a_damaged_log_no_killed_run_is_told_as_recovered(directory):
     assert [str(night.status) for night in page.nights] == ["damaged", "unfinished", "done"]
 
 
-def test_a_killed_restore_that_the_next_one_settled_is_told_once(directory):
+def test_a_killed_restore_that_the_next_one_settled_is_shown_once(directory):
     invited = (intent(planned(1)),)
     start = {"mode": "restore", "start": {"restores": "run-0"}}
     write(run(*invited, **start, **NOT_SEEN)._replace(end=None), directory, days_ago=1)
@@ -233,7 +233,7 @@ def test_a_killed_restore_that_the_next_one_settled_is_told_once(directory):
     assert row["Outcome"].endswith("recovered by run 2")
 
 
-def test_an_outcome_that_another_replaces_is_told_once(directory):
+def test_an_outcome_that_another_replaces_is_shown_once(directory):
     again = outcome(planned(1), "failed", attempts=0, http_status=None, replaces="deleted")
     write(run(*deletion(1), again, deleted=0, failed=1, still_there=1), directory, days_ago=1)
     write(run(), directory)
@@ -286,7 +286,7 @@ def test_reading_a_period_leaves_no_file_open(directory):
         gc.enable()
 
 
-def test_who_was_kept_by_an_entry_is_told_once_as_of_the_last_night(directory):
+def test_who_was_kept_by_an_entry_is_shown_once_as_of_the_last_night(directory):
     kept = [Kept.of(planned(number), reason="keep:board") for number in (1, 2)]
     young = Kept.of(planned(3), reason="too_young")
     write(run(*kept, young, kept_by_reason={"keep:board": 2}, kept=2), directory, days_ago=2)
@@ -297,7 +297,7 @@ def test_who_was_kept_by_an_entry_is_told_once_as_of_the_last_night(directory):
     assert {row["Kept because"] for row in rows} == {"keep entry board"}
 
 
-def test_reasons_that_were_given_are_told_with_their_runs(directory):
+def test_reasons_that_were_given_are_shown_with_their_runs(directory):
     write(run(start={"reason": "OPS-12 <b>"}), directory, days_ago=1)
     write(restored(1, reason="she asked"), directory)
     page = page_of(directory)
@@ -372,7 +372,7 @@ def test_without_a_deletion_there_is_no_wait():
 # Policies ----------------------------------------------------------------------------------------
 
 
-def test_each_policy_is_told_with_its_rules_as_text_and_its_nights(directory):
+def test_each_policy_is_shown_with_its_rules_as_text_and_its_nights(directory):
     first = keep_policy(directory)
     changed = POLICY | {
         "rules": [{"name": "outsiders", "older_than": "72h", "usernames": ["*@gmail.com"]}],
@@ -396,7 +396,7 @@ def test_each_policy_is_told_with_its_rules_as_text_and_its_nights(directory):
     ]
 
 
-def test_a_rule_of_many_globs_is_told_whole(directory):
+def test_a_rule_of_many_globs_is_shown_whole(directory):
     globs = [f"*@team-{number}.example.com" for number in range(40)]
     keys = POLICY | {"rules": [{"name": "teams", "older_than": "14d", "usernames": globs}]}
     write(run(start=keep_policy(directory, keys)), directory)
@@ -404,7 +404,7 @@ def test_a_rule_of_many_globs_is_told_whole(directory):
     assert rule["Conditions"] == f"older_than: 14d; usernames: {', '.join(globs)}"
 
 
-def test_rules_of_a_copy_that_was_changed_are_not_told(directory):
+def test_rules_of_a_copy_that_was_changed_are_not_shown(directory):
     start = keep_policy(directory)
     path = directory.policies.path_of(start["policy_sha256"])
     path.write_bytes(path.read_bytes().replace(b"14d", b"90d"))

@@ -1,4 +1,4 @@
-"""One result, one story: every output tells a run in the same words and numbers."""
+"""One result, one story: every output describes a run in the same words and numbers."""
 
 import json
 import os
@@ -42,7 +42,7 @@ from invite_sweeper.report.terminal import attention_lines, show_result
 
 STORIES = Path(__file__).with_name("stories.txt")
 HOW_TO_READ_IT = """\
-# What the outputs say about each scene of scenes.py. How to read it:
+# What the outputs show of each scene of scenes.py. How to read it:
 #
 #     == SCENE         begins a story: its headline and lines, each with its label
 #     = LABEL, LABEL   the lines that are the same as those of the first story
@@ -85,7 +85,7 @@ def teams(record):
 
 
 def outputs(record, directory):
-    """Return what a reader gets from each output that tells the whole story."""
+    """Return what a reader gets from each output that has the whole story."""
     page = page_of(directory, ADVISOR)
     texts = {
         "page": Reader(render_html(page)).text,
@@ -113,7 +113,7 @@ def test_every_output_has_the_headline_the_lines_and_the_advice(record, director
 
 
 @pytest.mark.parametrize(
-    ("counts", "said"),
+    ("counts", "text"),
     [
         ({"deleted": 3, "not_verified": 3}, "3 deleted, not verified"),
         ({"deleted": 3, "not_verified": 1, "failed": 1}, "3 deleted, 1 not verified, 1 failed"),
@@ -128,9 +128,9 @@ def test_every_output_has_the_headline_the_lines_and_the_advice(record, director
         ),
     ],
 )
-def test_headline_says_what_was_not_read_again_and_who_stays_invited(directory, counts, said):
+def test_headline_has_what_was_not_read_again_and_who_stays_invited(directory, counts, text):
     story = story_of(recorded(run(**counts), directory), ADVISOR)
-    assert story.headline.text.startswith(f"{said} · ")
+    assert story.headline.text.startswith(f"{text} · ")
 
 
 def test_quiet_names_what_stderr_does_not_and_is_silent_after_a_good_run(record):
@@ -139,8 +139,8 @@ def test_quiet_names_what_stderr_does_not_and_is_silent_after_a_good_run(record)
     for each in story.attention:  # errors and warnings are on stderr by themselves
         assert (each.text in quiet) == (each.kind == "reason")
         assert each.kind != "reason" or each.advice in quiet
-    told = [each for each in story.attention if each.kind != "error"]
-    assert bool(quiet) == bool(told or record.exit_code == 4)
+    left = [each for each in story.attention if each.kind != "error"]
+    assert bool(quiet) == bool(left or record.exit_code == 4)
     assert message("slack", record, "failures") is None or story.attention
 
 
