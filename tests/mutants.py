@@ -801,6 +801,10 @@ MUTANTS = r"""
 = a file that another program changed is written on: audit/log.py
 -        if size != self._written:
 +        if size < 0:
+= a full disk is told as a change by others: audit/log.py
+-        if self._failure is not None:
+-            return
++
 = a change during the sync is not seen: audit/log.py
 -            self._fail_on_error(self._check_own)
 -            self._check_not_failed()

@@ -221,7 +221,13 @@ class AuditLog:
                 self._uncopied.clear()
 
     def _fail_on_error(self, action: Callable[[], None]) -> None:
-        """Run an action. After any exception, the log counts as failed, even if no caller waits."""
+        """Run an action. After any exception, the log counts as failed, even if no caller waits.
+
+        Nothing is run after the first failure: a full disk leaves a file of another length than
+        was written, which is not what another program did.
+        """
+        if self._failure is not None:
+            return
         try:
             action()
         except AuditLogError as failure:

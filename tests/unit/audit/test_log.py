@@ -209,7 +209,7 @@ class TestFailure:
             log.write(event)
         with monkeypatch.context() as patch:
             fail(patch, "write", errno.ENOSPC, short=True)
-            with pytest.raises(AuditLogError):
+            with pytest.raises(AuditLogError, match="cannot be written: No space left"):
                 await log.sync()
         assert [b'"event":"planned"' in each for each in lines(log)] == [False, True]
         await write_lines(begin(directory, "r2"), [started(), finished()])
