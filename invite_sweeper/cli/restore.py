@@ -57,7 +57,7 @@ def restore(
     """Re-invite people whose invitations a run deleted.
 
     Without RUN, what the last sweep deleted that deleted any; with --username, what was last
-    deleted of each person, by whichever run.
+    deleted of each person, by any run.
     At most ten a minute. Leaves out who is invited or a member already. In a federated
     organization Atlas adds people at once as active members: the exit code is then 4.
 

@@ -103,14 +103,14 @@ def simulate(
             loop.add_signal_handler(number, stopped.set)
         async with serve(sim, port=port) as base_url:
             variables = {"MONGODB_ATLAS_BASE_URL": base_url, **environment}
-            exports = [f"export {name}={shlex.quote(each)}\n" for name, each in variables.items()]
-            for path, text in ((policy_file, scenario.policy()), (env_file, "".join(exports))):
-                if path is not None:
-                    path.write_text(text, "utf-8")
-            text = _instructions(
-                sim, variables, scenario, policy_file, simulation["runs_per_night"]
-            )
-            click.echo(text, nl=False)
+            if policy_file is not None:
+                _write(policy_file, scenario.policy())
+            if env_file is not None:
+                exports = map(_export, variables.items())
+                _write(env_file, "".join(exports))
+            runs_per_night = simulation["runs_per_night"]
+            instructions = _instructions(sim, variables, scenario, policy_file, runs_per_night)
+            click.echo(instructions, nl=False)
             await stopped.wait()
 
     try:
@@ -119,6 +119,16 @@ def simulate(
         did = f"write {error.filename}" if error.filename else f"listen on port {port}"
         hint = "Name another file, or use another --port, 0 for a free one."
         raise UsageError(f"Cannot {did}: {error.strerror or error}.", hint=hint) from None
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, "utf-8")
+
+
+def _export(variable: tuple[str, str]) -> str:
+    """Return a line for a shell."""
+    name, value = variable
+    return f"export {name}={shlex.quote(value)}\n"
 
 
 def _instructions(

@@ -55,7 +55,7 @@ def validate(path: Path, output: str) -> None:
     today = datetime.now(UTC).date()
     names = credentials_variables(os.environ)
     policy, issues = check_policy(read_policy(path), today, names)
-    errors = tuple(each for each in issues if each.severity is Severity.ERROR)
+    errors = tuple(issue for issue in issues if issue.severity is Severity.ERROR)
     # The hint of other commands is to run this one.
     error = InvalidPolicy(str(path), errors).having(hint="") if errors else None
     if output == "json":
@@ -71,9 +71,9 @@ def validate(path: Path, output: str) -> None:
         )
         write_json(result)
     else:
-        for each in issues:
-            if each.severity is Severity.WARNING:
-                click.echo(fit_terminal(each.text(str(path)), others="  "), err=True)
+        for issue in issues:
+            if issue.severity is Severity.WARNING:
+                click.echo(fit_terminal(issue.text(str(path)), others="  "), err=True)
     if error is not None:
         raise error
     if output == "text" and policy is not None:
