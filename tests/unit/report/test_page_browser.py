@@ -95,10 +95,13 @@ def browser(pages):
 
 @pytest.fixture
 def opened(browser):
-    """Return a context that loads a page and yields its tab; what it logs or requests fails."""
+    """Return a context that loads a page and yields its tab; what it logs or requests fails.
+
+    Half a second without a request is awaited only where a test is about requests and scripts.
+    """
 
     @contextmanager
-    def open_page(path: Path, *, width=1280, scheme="light", events=(), **options):
+    def open_page(path: Path, *, width=1280, scheme="light", events=(), until="load", **options):
         viewport = {"width": width, "height": 900}
         context = browser.new_context(viewport=viewport, color_scheme=scheme, **options)
         tab, seen = context.new_page(), []
@@ -106,7 +109,7 @@ def opened(browser):
         tab.on("pageerror", lambda error: seen.append("error"))
         tab.on("dialog", lambda dialog: seen.append("dialog"))
         tab.on("request", lambda request: seen.append(request.url))
-        tab.goto(path.as_uri(), wait_until="networkidle")
+        tab.goto(path.as_uri(), wait_until=until)
         yield tab
         assert set(seen) - {path.as_uri()} == set(events)
         context.close()
@@ -115,7 +118,7 @@ def opened(browser):
 
 
 def test_hostile_names_are_text_and_the_page_requests_nothing(opened, pages):
-    with opened(pages[0]) as tab:
+    with opened(pages[0], until="networkidle") as tab:
         assert tab.evaluate("window.pwned") is None
         assert tab.locator("h1").count() == 1
         assert tab.locator("img, iframe, object, script, link[rel=stylesheet]").count() == 0
@@ -128,7 +131,7 @@ def test_injected_script_does_not_run(opened, pages, tmp_path):
     script = HOSTILE["a script"]
     html = pages[0].read_text(encoding="utf-8")
     injected.write_text(html.replace("<h1>", f"{script}<h1>", 1), encoding="utf-8")
-    with opened(injected, events=["console"]) as tab:
+    with opened(injected, events=["console"], until="networkidle") as tab:
         assert tab.evaluate("window.pwned") is None
 
 
