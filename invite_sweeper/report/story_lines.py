@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Final, NamedTuple
 
 from invite_sweeper.audit.record import RunRecord
-from invite_sweeper.audit.totals import Forecast, PlanChanges, RunFinished
+from invite_sweeper.audit.totals import Forecast, OrganizationResult, PlanChanges, RunFinished
 from invite_sweeper.endings import Reason, Style, WarningCode
 from invite_sweeper.models import Source
 from invite_sweeper.report.wording import describe_instant
@@ -21,7 +21,6 @@ from invite_sweeper.text import (
     shorten_list,
 )
 
-NOT_ALL_READ: Final = "the lists were not all read"
 _LONG_S: Final = 120
 _MAX_RUNS: Final = 3
 
@@ -98,6 +97,8 @@ def _seen(end: RunFinished) -> str:
     projects = pluralize(end.projects_seen, "project")
     if not end.plan_made and not end.projects_seen and not end.invitations_seen:
         return "nothing: no list was read"
+    if not end.plan_made and Reason.MAX_POPULATION_DROP in end.reasons:
+        return f"{invitations} in {projects}; {why_no_plan(end)}"
     if not end.plan_made:
         return f"{invitations}; the lists of {projects} were not all read"
     where = projects
@@ -113,15 +114,22 @@ def _seen(end: RunFinished) -> str:
     return ", ".join(parts)
 
 
+def why_no_plan(end: RunFinished | OrganizationResult) -> str:
+    """Return what is known where there is no plan: a guard refuses a drop after all was read."""
+    if Reason.MAX_POPULATION_DROP in end.reasons:
+        return "no plan was made"
+    return "the lists were not all read"
+
+
 def describe_stale(end: RunFinished) -> str:
     """Return how many are stale, and where limits leave some for later, how many go when.
 
     Both numbers have a name: "186: 10 now, 176 later (100 of 100 used until …; about 19 nights)".
     """
     if not end.stale:
-        return "none" if end.plan_made else f"unknown: {NOT_ALL_READ}"
+        return "none" if end.plan_made else f"unknown: {why_no_plan(end)}"
     if not end.plan_made:
-        return f"{end.stale:,}; {NOT_ALL_READ}"
+        return f"{end.stale:,}; {why_no_plan(end)}"
     if not end.trimmed:
         return f"{end.stale:,}"
     why = []
