@@ -14,7 +14,7 @@ from invite_sweeper.audit.events import OutcomeLine
 from invite_sweeper.cli.console import run_async, stdout_console, write_json
 from invite_sweeper.cli.options import CONNECTED, RunOptions, SectionedCommand, options
 from invite_sweeper.cli.session import Session
-from invite_sweeper.cli.view import Progress, confirm
+from invite_sweeper.cli.view import Progress, confirm, print_result
 from invite_sweeper.errors import Cancelled, RunError, UsageError
 from invite_sweeper.models import Invitation
 from invite_sweeper.outcomes import Outcome
@@ -110,7 +110,7 @@ async def _restore(session: Session, wanted: Wanted) -> int:
                 record.end = end
             session.last_resort.exit_code = end.exit_code
             has_asked = session.asks and bool(plan.to_invite)
-            session.print_result(RecordedRun(record), has_shown_plan=has_asked)
+            print_result(session, RecordedRun(record), has_shown_plan=has_asked)
             return end.exit_code
 
 

@@ -28,9 +28,9 @@ from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.reader import LogReader
 from invite_sweeper.audit.search import read_all
 from invite_sweeper.audit.totals import RunWarning
-from invite_sweeper.cli.console import configure_logging, stdout_console, write_json
+from invite_sweeper.cli.console import configure_logging
 from invite_sweeper.cli.options import DEFAULT_BASE_URL, RunOptions
-from invite_sweeper.cli.streams import audit_copy, print_error_parts
+from invite_sweeper.cli.streams import audit_copy
 from invite_sweeper.endings import Advisor, WarningCode, WarningLevel
 from invite_sweeper.errors import DamagedLog, UsageError
 from invite_sweeper.last_resort import LastResort
@@ -41,14 +41,8 @@ from invite_sweeper.policy import (
     read_policy_file,
 )
 from invite_sweeper.redaction import SECRETS
-from invite_sweeper.report import terminal
-from invite_sweeper.report.handover import PlanToApply, lines_to_pass_on
 from invite_sweeper.report.metrics import check_gateway_url, labels_of, textfile_of
-from invite_sweeper.report.readback import RecordedRun
 from invite_sweeper.report.receivers import receiver_variables, register_receivers
-from invite_sweeper.report.run_result import result_json
-from invite_sweeper.report.story import errors_of
-from invite_sweeper.report.story_lines import StoryLine
 from invite_sweeper.shutdown import StopRequest, handle_signals
 from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.organization import AtlasOrganization
@@ -326,53 +320,6 @@ class Session:
             audit_dir=str(options.audit_dir) if options.audit_dir is not None else "",
             base_url="" if base_url == DEFAULT_BASE_URL else base_url,
         )
-
-    def print_result(
-        self,
-        run: RecordedRun,
-        *,
-        plan: PlanToApply | None = None,
-        has_shown_plan: bool = False,
-    ) -> None:
-        """Write the result to stdout; what needs attention, and each error once, to stderr.
-
-        Args:
-            plan: Of a dry run, if a sweep can apply it.
-            has_shown_plan: A question has shown the plan on this terminal.
-        """
-        options = self.options
-        is_json = options.output == "json"
-        if is_json:
-            write_json(result_json(run.record, run.rows, plan))
-        elif not options.quiet:
-            console = stdout_console()
-            lines_of_plan = self._pass_on(run.record, plan) if plan is not None else ()
-            terminal.show_result(
-                console,
-                run,
-                self.advisor,
-                plan=tuple(lines_of_plan),
-                # The question was on stderr: stdout may be a file, which has all of the plan.
-                differing_only=has_shown_plan and console.is_terminal,
-            )
-        if is_json or options.quiet:
-            for message in terminal.attention_lines(run, self.advisor):
-                self.log.warning(message)
-        if run.record.end is not None:
-            for parts in errors_of(run.record.end):
-                print_error_parts(parts)
-
-    def _pass_on(self, record: RunRecord, plan: PlanToApply) -> Iterator[StoryLine]:
-        """Yield how a plan is passed on; its sweep has the options that decided about it."""
-        options = self.options
-        more: list[str] = []
-        if record.start.shard is not None:
-            more += ["--shard", record.start.shard]
-        if options.plan_max_age != RunOptions().plan_max_age:
-            more += ["--plan-max-age", options.plan_max_age]
-        if options.accept_population:
-            more += ["--accept-population"]
-        return lines_to_pass_on(plan, self.advisor, *more)
 
     @asynccontextmanager
     async def run(

@@ -16,13 +16,12 @@ from invite_sweeper.audit.events import AnnouncementKey
 from invite_sweeper.audit.plans import may_replace_plan
 from invite_sweeper.audit.totals import OrganizationResult, RunFinished
 from invite_sweeper.cli.audit_files import check_outside
-from invite_sweeper.cli.console import run_async, write_json
+from invite_sweeper.cli.console import run_async
 from invite_sweeper.cli.options import SWEEP, RunOptions, SectionedCommand, options
 from invite_sweeper.cli.session import Session, shard_of
-from invite_sweeper.cli.streams import print_error, print_error_parts
-from invite_sweeper.cli.view import TerminalView
-from invite_sweeper.endings import COMPLETE_EXIT_CODES, Reason
-from invite_sweeper.errors import AuditLogError, Cancelled, LockHeld, RunError, UsageError
+from invite_sweeper.cli.view import TerminalView, print_end_at_question, print_result
+from invite_sweeper.endings import COMPLETE_EXIT_CODES
+from invite_sweeper.errors import AuditLogError, LockHeld, RunError, UsageError
 from invite_sweeper.files import (
     check_distinct_files,
     check_replaceable,
@@ -37,9 +36,8 @@ from invite_sweeper.report.handover import PlanToApply, read_plan_to_apply
 from invite_sweeper.report.notify import Notified, notify
 from invite_sweeper.report.readback import RecordedRun
 from invite_sweeper.report.receivers import RunMessage
-from invite_sweeper.report.run_result import result_json
 from invite_sweeper.report.sending import LIMIT_S
-from invite_sweeper.report.story import advisor_of, errors_of, story_of
+from invite_sweeper.report.story import advisor_of, story_of
 from invite_sweeper.sweep.guards import check_plan
 from invite_sweeper.sweep.run import run_sweep
 from invite_sweeper.sweep.steps import SeenAnnouncements
@@ -73,7 +71,7 @@ async def run_command(options: RunOptions, environment: Mapping[str, str] = os.e
             except RunError as error:
                 await _report_to_others(session, _without_run(session, error))
                 raise
-            code = _print_result(session, swept)
+            code = _copy_and_print(session, swept)
             await _report_to_others(session, swept.run, swept.seen)
             return code
     except LockHeld as error:
@@ -150,17 +148,17 @@ async def _sweep(session: Session) -> _SweptRun:
     return _SweptRun(RecordedRun(record), seen.keys, view)
 
 
-def _print_result(session: Session, swept: _SweptRun) -> int:
-    """Copy the plan, show the result, and return the exit code."""
+def _copy_and_print(session: Session, swept: _SweptRun) -> int:
+    """Copy the plan, print the result, and return the exit code."""
     record = swept.run.record
     plan = _plan_to_apply(session, _copy_plan(session, record))
     code = record.exit_code or 0
     session.last_resort.exit_code = code  # from now on, a late end has this one
     view = swept.view
     if view.has_shown_plan and not view.has_agreed:
-        _print_end_at_question(session, swept.run)
+        print_end_at_question(session, swept.run)
     else:
-        session.print_result(swept.run, plan=plan, has_shown_plan=view.has_shown_plan)
+        print_result(session, swept.run, plan=plan, has_shown_plan=view.has_shown_plan)
     return code
 
 
@@ -207,18 +205,6 @@ def _plan_to_apply(session: Session, path: Path) -> PlanToApply | None:
         return read_plan_to_apply(path, lambda: None, max_age=session.plan_max_age, now=session.now)
     except RunError:  # the result has the reason: its exit code, or the log cannot be read
         return None
-
-
-def _print_end_at_question(session: Session, run: RecordedRun) -> None:
-    """Show why a run ended at its question, below which nothing has changed: no, or a stop."""
-    if session.options.output == "json":
-        write_json(result_json(run.record, run.rows))
-    end = run.record.end
-    if end is not None and Reason.NOT_CONFIRMED in end.reasons:
-        print_error(Cancelled("Cancelled."))
-    elif end is not None:
-        for parts in errors_of(end):
-            print_error_parts(parts)
 
 
 def check_outputs(session: Session) -> None:

@@ -1,4 +1,4 @@
-"""What a run shows while it works: its progress, and the question before it deletes or invites.
+"""What a run shows: its progress, the question before it deletes or invites, and its result.
 
 Progress is a bar on a terminal, a log line every 30 seconds elsewhere.
 """
@@ -9,7 +9,7 @@ import sys
 import termios
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Final
 
@@ -21,13 +21,19 @@ from typing_extensions import override
 
 from invite_sweeper.audit import RunRecord
 from invite_sweeper.audit.totals import RunFinished, RunWarning
-from invite_sweeper.cli.console import RedactingConsole
+from invite_sweeper.cli.console import RedactingConsole, stdout_console, write_json
+from invite_sweeper.cli.options import RunOptions
 from invite_sweeper.cli.session import Session
-from invite_sweeper.cli.streams import OUTPUTS
+from invite_sweeper.cli.streams import OUTPUTS, print_error, print_error_parts
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
-from invite_sweeper.errors import GuardRefused
+from invite_sweeper.errors import Cancelled, GuardRefused
 from invite_sweeper.outcomes import Outcome
-from invite_sweeper.report.terminal import show_question
+from invite_sweeper.report import terminal
+from invite_sweeper.report.handover import PlanToApply, lines_to_pass_on
+from invite_sweeper.report.readback import RecordedRun
+from invite_sweeper.report.run_result import result_json
+from invite_sweeper.report.story import errors_of
+from invite_sweeper.report.story_lines import StoryLine
 
 _LINE_INTERVAL_S: Final = 30.0
 _MAX_LINE_BYTES = 1024
@@ -209,5 +215,71 @@ class TerminalView(Progress):
         return self.has_agreed
 
     def _ask(self, console: Console) -> None:
-        show_question(console, self._record, self._session.advisor)
+        terminal.show_question(console, self._record, self._session.advisor)
         self.has_shown_plan = True
+
+
+def print_result(
+    session: Session,
+    run: RecordedRun,
+    *,
+    plan: PlanToApply | None = None,
+    has_shown_plan: bool = False,
+) -> None:
+    """Write the result to stdout; what needs attention, and each error once, to stderr.
+
+    Args:
+        plan: Of a dry run, if a sweep can apply it.
+        has_shown_plan: A question has shown the plan on this terminal.
+    """
+    options = session.options
+    advisor = session.advisor
+    is_json = options.output == "json"
+    if is_json:
+        write_json(result_json(run.record, run.rows, plan))
+    elif not options.quiet:
+        console = stdout_console()
+        lines_of_plan = _pass_on(session, run.record, plan) if plan is not None else ()
+        terminal.show_result(
+            console,
+            run,
+            advisor,
+            plan=tuple(lines_of_plan),
+            # The question was on stderr: stdout may be a file, which has all of the plan.
+            differing_only=has_shown_plan and console.is_terminal,
+        )
+    if is_json or options.quiet:
+        for message in terminal.attention_lines(run, advisor):
+            session.log.warning(message)
+    _print_errors(run)
+
+
+def print_end_at_question(session: Session, run: RecordedRun) -> None:
+    """Print why a run ended at its question, below which nothing has changed: no, or a stop."""
+    if session.options.output == "json":
+        write_json(result_json(run.record, run.rows))
+    end = run.record.end
+    if end is not None and Reason.NOT_CONFIRMED in end.reasons:
+        print_error(Cancelled("Cancelled."))
+    else:
+        _print_errors(run)
+
+
+def _print_errors(run: RecordedRun) -> None:
+    """Print each error of a run and of its organizations once."""
+    if run.record.end is not None:
+        for parts in errors_of(run.record.end):
+            print_error_parts(parts)
+
+
+def _pass_on(session: Session, record: RunRecord, plan: PlanToApply) -> Iterator[StoryLine]:
+    """Yield how a plan is passed on; its sweep has the options that decided about it."""
+    options = session.options
+    more: list[str] = []
+    if record.start.shard is not None:
+        more += ["--shard", record.start.shard]
+    if options.plan_max_age != RunOptions().plan_max_age:
+        more += ["--plan-max-age", options.plan_max_age]
+    if options.accept_population:
+        more += ["--accept-population"]
+    return lines_to_pass_on(plan, session.advisor, *more)
