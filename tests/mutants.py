@@ -635,11 +635,11 @@ MUTANTS = r"""
 -        if self.inviter is None or self.inviter_name is None:
 +        if self.inviter is None or self.inviter_name != "":
 = a 404 is believed of a project that is listed again: sweep/discovery.py
--        named |= await _shown_projects(reader)
+-        shown_elsewhere |= await _shown_projects(reader)
 +        await _shown_projects(reader)
 = a 404 is believed of a project in which a role waits: sweep/discovery.py
--                named.update(project_id for project_id, _ in invitation.linked_projects)
-+                named.update(())
+-                shown_elsewhere.update(dict(invitation.linked_projects))
++                shown_elsewhere.update(())
 ? tests/unit/sweep/test_plan.py
 = a list that Atlas ended early is empty: sweep/reading.py
 -            if not source.stands_for_itself and not has_ended(source):

@@ -109,11 +109,14 @@ async def discover_projects(
     return scope
 
 
-async def _optional(reading: Awaitable[ItemT]) -> ItemT | None:
+_OPTIONAL_TIMEOUT_S: Final = 3.0
+
+
+async def _optional(answer: Awaitable[ItemT]) -> ItemT | None:
     """Return what is read; None if that fails or takes long, as the run goes on without it."""
     with suppress(TimeoutError, RunError):
         async with asyncio.timeout(_OPTIONAL_TIMEOUT_S):
-            return await reading
+            return await answer
     return None
 
 
@@ -143,14 +146,14 @@ async def list_invitations(
     teams = TeamAccess(reader, scope, workers=workers)
     retired: dict[Source, SourceRetired] = {}
     gone: list[ListRef] = []
-    named: set[str] = set()
+    shown_elsewhere: set[str] = set()  # the projects that another list shows
 
     async def read(ref: ListRef) -> None:
         if ref.source in retired:
             return
         answer = await reader.invitations(ref.project, ref.source)
         if isinstance(answer, SourceRetired):
-            if ref.source in retired:  # since this list was asked for, another one was told so
+            if ref.source in retired:  # while this list was read, another one was answered so
                 return
             retired[ref.source] = answer
         if isinstance(answer, ProjectGone):  # believed once all lists are read
@@ -158,7 +161,7 @@ async def list_invitations(
             return
         if isinstance(answer, tuple) and ref.source.is_organization_level:
             for invitation in answer:
-                named.update(project_id for project_id, _ in invitation.linked_projects)
+                shown_elsewhere.update(dict(invitation.linked_projects))
             answer = await teams.link(answer)
         await on_list(ref, answer)
 
@@ -167,9 +170,9 @@ async def list_invitations(
     _check_not_all_retired(retired, counts)
     _check_not_all_gone(gone, counts)
     if gone:
-        named |= await _shown_projects(reader)
+        shown_elsewhere |= await _shown_projects(reader)
     for ref in gone:
-        is_gone = ref.project.id not in named
+        is_gone = ref.project.id not in shown_elsewhere
         await on_list(ref, ProjectGone(ref.project.id) if is_gone else still_shown(ref))
     return tuple(teams.warnings())
 
@@ -262,7 +265,7 @@ def _needs_teams(invitation: Invitation) -> bool:
 
 
 class InviterNames:
-    """The API keys that invited people to an organization, by the names that people gave them.
+    """The names of the API keys that invited people to an organization.
 
     Read once, and only if an invitation has a key as its inviter. Where they cannot be read, the
     id alone is shown: nothing is decided by the name.
@@ -311,7 +314,7 @@ def leave_out_moving(builders: Iterable[ReadingBuilder], sources: Iterable[Sourc
         sources: Of the policy.
     """
     scopes = [builder.scope for builder in builders if builder.scope is not None]
-    shown: Counter[str] = Counter()
+    shown = Counter[str]()
     for scope in scopes:
         shown.update(project.id for project in (*scope.projects, *scope.excluded))
     of_projects = [source for source in sources if not source.is_organization_level]
@@ -319,14 +322,15 @@ def leave_out_moving(builders: Iterable[ReadingBuilder], sources: Iterable[Sourc
         moving = [project for project in scope.projects if shown[project.id] > 1]
         for project in moving:
             scope.projects.remove(project)
-            reason = "Two organizations show the project: it is being moved."
-            scope.unreadable += (
-                ListUnreadable(project.id, project.name, reason, source=source, org_id=scope.org_id)
-                for source in of_projects
-            )
+            for source in of_projects:
+                scope.unreadable.append(
+                    ListUnreadable(
+                        project.id, project.name, _MOVING, source=source, org_id=scope.org_id
+                    )
+                )
 
 
-_OPTIONAL_TIMEOUT_S: Final = 3.0
+_MOVING: Final = "Two organizations show the project: it is being moved."
 _AT_A_TIME: Final = 4
 """Organizations that are read at the same time; together they have `execution.concurrency`
 requests in flight."""
@@ -336,7 +340,7 @@ class OrganizationReader:
     """Reads organizations: each becomes a `Reading`.
 
     Args:
-        log: None for a look that writes nothing.
+        log: None for a reading that writes nothing.
         more_steps: Further steps of the plan, after those of the command.
         observe: Sees each invitation.
     """
@@ -349,17 +353,18 @@ class OrganizationReader:
         more_steps: Iterable[Step] = (),
         observe: Observer | None = None,
     ) -> None:
+        command = result.command
         self._result = result
-        self._command = command = result.command
+        self._command = command
         self._organizations = organizations
         self._write = log.write if log is not None else lambda _event: None
         self._observe = observe
         self._filter = ProjectFilter(command.policy)
         self._steps = (*command.steps(), *more_steps)
-        is_look = log is None or command.dry_run
-        self._opened = {} if is_look else command.history.open_intents(command.base_url)
+        settles = log is not None and not command.dry_run
+        self._opened = command.history.open_intents(command.base_url) if settles else {}
         execution = command.policy.execution
-        # A ceiling of one's own holds for all requests together: each client counts alone.
+        # `max_requests_per_second` holds for all requests together: each client counts alone.
         at_a_time = 1 if execution.max_requests_per_second else _AT_A_TIME
         self._at_a_time = max(1, min(at_a_time, len(organizations), execution.concurrency))
         self._workers = max(1, execution.concurrency // self._at_a_time)
@@ -403,29 +408,35 @@ class OrganizationReader:
             builder.error = self._result.error_in(builder.organization, error)
 
     async def _list_projects(self, builder: ReadingBuilder) -> None:
-        """List the projects of an organization, once the clock is known to be right."""
+        """List the projects of an organization, and check the clock by the answer."""
         organization = builder.organization
         client = organization.client
         with self._errors_of(builder):
             scope = await discover_projects(client.reader, self._filter, organization.id)
             check_clock(client.server.clock_skew_s)
-            names, expiries, seats = await asyncio.gather(
-                _optional(client.reader.organizations()),
-                _optional(client.reader.secret_expiries(organization.id)),
-                _optional(client.reader.seats(organization.id)),
-            )
-            if isinstance(seats, Seats):
-                builder.seats = seats
-            if isinstance(expiries, tuple):
-                live = [expiry for expiry in expiries if expiry > self._command.now]
-                builder.credentials_expire = min(live, default=None)
-                self._result.warn(*secret_warnings(live, self._command.now))
-            name = (names or {}).get(organization.id)
-            if name:
-                builder.told_name = name
-                builder.organization = replace(organization, name=name)
+            await self._add_optional_facts(builder)
             builder.count(projects_seen=len(scope.projects) + len(scope.unreadable))
             builder.scope = scope
+
+    async def _add_optional_facts(self, builder: ReadingBuilder) -> None:
+        """Add the name of an organization, its seats, and when the secrets of its account end."""
+        organization = builder.organization
+        reader = organization.client.reader
+        names, expiries, seats = await asyncio.gather(
+            _optional(reader.organizations()),
+            _optional(reader.secret_expiries(organization.id)),
+            _optional(reader.seats(organization.id)),
+        )
+        if isinstance(seats, Seats):
+            builder.seats = seats
+        if isinstance(expiries, tuple):
+            live = [expiry for expiry in expiries if expiry > self._command.now]
+            builder.credentials_expire = min(live, default=None)
+            self._result.warn(*secret_warnings(live, self._command.now))
+        name = names.get(organization.id) if names is not None else None
+        if name:
+            builder.told_name = name
+            builder.organization = replace(organization, name=name)
 
     async def _read(self, builder: ReadingBuilder) -> None:
         """Read what one organization has, unless its projects could not be listed."""

@@ -60,7 +60,7 @@ class ReadingBuilder:
         observe: Sees each invitation, with all of its entries.
 
     Attributes:
-        organization: With its name, once Atlas has told it.
+        organization: With its name, once Atlas has returned it.
         told_name: As in `Reading`.
         scope: Its projects, once they are listed.
         error: What ended the reading.
@@ -83,6 +83,7 @@ class ReadingBuilder:
         self.told_name: str | None = None
         self.scope: RunScope | None = None
         self.error: RunError | None = None
+        self.members: ActiveMembers | None = None
         self.seats: Seats | None = None
         self.member_count: int | None = None
         self.unverified = 0
@@ -91,22 +92,22 @@ class ReadingBuilder:
         self._write = write
         self._steps = steps
         self._observe = observe
-        self.members: ActiveMembers | None = None
         self._counts = Counts()
         self._kept_by_reason = Counter[str]()
         self._announced = 0
         self._stale: list[events.Planned] = []
+        self._stale_within = Counter[timedelta]()
         self._entries: dict[ListRef, int] = {}
         self._expiring: dict[ListRef, Mapping[str, int]] = {}
-        self._may_be_gone: dict[ListRef, dict[str, int]] = {}
         self._same_days: dict[tuple[tuple[str, int], ...], Mapping[str, int]] = {}
+        self._may_be_gone: dict[ListRef, dict[str, int]] = {}
         self._unread: list[ListUnreadable] = []
         self._retired: dict[Source, SourceRetired] = {}
         self._oldest: datetime | None = None
         self._next_due: datetime | None = None
-        self._gone: set[str] = set()
+        self._gone: set[str] = set()  # projects
+        # Entries that `finish` combines: of people, and of those in projects out of scope.
         self._people: list[Decision] = []
-        self._stale_within = Counter[timedelta]()
         self._outside: list[Decision] = []
 
     def reading(self) -> Reading:
@@ -247,6 +248,15 @@ class ReadingBuilder:
         self._entries[ref] = len(decisions)
         if self._ended_lately:
             self._count_ended_lately(ref, entries)
+        self._count_expiring(ref, entries)
+        if ref.source.stands_for_itself:
+            for decision in decisions:
+                self._add_invitation(decision)
+        else:
+            self._people += decisions
+
+    def _count_expiring(self, ref: ListRef, entries: Invitations) -> None:
+        """Count the entries by the day of their end; find the oldest one that has not expired."""
         expiring: dict[str, int] = {}
         for entry in entries:
             expires_at = parse_timestamp(entry.expires_at)
@@ -261,11 +271,6 @@ class ReadingBuilder:
         if expiring:  # thousands of lists have the same days: they share one value
             days = tuple(sorted(expiring.items()))
             self._expiring[ref] = self._same_days.setdefault(days, expiring)
-        if ref.source.stands_for_itself:
-            for decision in decisions:
-                self._add_invitation(decision)
-        else:
-            self._people += decisions
 
     @cached_property
     def _ended_lately(self) -> Mapping[InvitationKey, EndedEntry]:
@@ -322,23 +327,24 @@ class ReadingBuilder:
             return False
         if not dry_run:  # which announces nothing, and ends nothing
             for entry in announcement.ended_entries:
-                reason = decision.keep_reason
-                self._write(entry.recorded(now).as_event(events.AnnouncementEnded, reason=reason))
+                ended = entry.recorded(now)
+                self._write(ended.as_event(events.AnnouncementEnded, reason=decision.keep_reason))
         due = announcement.deletable_from
-        if due is not None:
-            self._next_due = min(self._next_due or due, due)
-            if announcement.rule is not None:
-                kind: type[events.Announced | events.WouldBeAnnounced]
-                kind = events.WouldBeAnnounced if dry_run else events.Announced
-                invitation = decision.invitation.recorded(now)
-                due_at = rfc3339(due)
-                line = invitation.as_event(kind, rule=announcement.rule, deletable_from=due_at)
-                self._write(line)
-        return announcement.rule is not None
+        if due is None:
+            return False
+        self._next_due = min(self._next_due or due, due)
+        if announcement.rule is None:  # an earlier sweep announced it
+            return False
+        kind: type[events.Announced | events.WouldBeAnnounced]
+        kind = events.WouldBeAnnounced if dry_run else events.Announced
+        invitation = decision.invitation.recorded(now)
+        due_at = rfc3339(due)
+        self._write(invitation.as_event(kind, rule=announcement.rule, deletable_from=due_at))
+        return True
 
 
 def _kept_outside(entry: Invitation) -> Decision:
-    """Return the decision about an entry in a project out of scope, whatever the policy says."""
+    """Return the decision about an entry in a project out of scope, whatever the rules are."""
     outside = structs.replace(entry, links_out_of_scope=True)
     return Decision(outside, None, "reaches_out_of_scope")
 
