@@ -69,7 +69,7 @@ async def _take_steps(result: Result, log: AuditLog, stop: StopRequest, pauses: 
     result.warn(*log.warnings)
 
     # 1. Read everything. An organization that fails is a value, and loses nothing.
-    comparison = command.comparison()  # sees each decision, as the steps do that keep more
+    comparison = command.comparison()  # with an earlier plan, decision by decision
     more_steps = [] if comparison is None else [comparison]
     reader = OrganizationReader(result, organizations, log, more_steps)
     result.readings = await stop.run_unless_stopped(reader.read_all())
@@ -77,8 +77,9 @@ async def _take_steps(result: Result, log: AuditLog, stop: StopRequest, pauses: 
 
     # 2. One plan over all organizations, complete and on disk.
     result.plans = make_plans(result.readings, command)
-    if organizations and not result.plans:
-        return  # each has failed; of a shard, there may be none
+    has_all_failed = not result.plans and bool(organizations)
+    if has_all_failed:  # a shard without organizations has not: its plan is empty, and whole
+        return
     deletions = all_deletions(result.plans)
     for planned in deletions:
         log.write(planned)
