@@ -15,7 +15,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from invite_sweeper.endings import Style
-from invite_sweeper.report.rows import (
+from invite_sweeper.report.columns import (
     AGE,
     FROM,
     INVITED,
@@ -23,9 +23,9 @@ from invite_sweeper.report.rows import (
     OUTCOME,
     Cell,
     Column,
-    Row,
     invitation_columns,
 )
+from invite_sweeper.report.rows import Row
 from invite_sweeper.report.story_lines import StoryLine
 
 GAP: Final = 2

@@ -10,6 +10,7 @@ from invite_sweeper.audit.intents import IntentLedger
 from invite_sweeper.audit.person import HistoryLine
 from invite_sweeper.endings import Advisor
 from invite_sweeper.models import Invitation
+from invite_sweeper.report.columns import GOES, listed_columns
 from invite_sweeper.report.layout import (
     entries,
     invitation_groups,
@@ -20,7 +21,7 @@ from invite_sweeper.report.layout import (
 )
 from invite_sweeper.report.person import describe_line
 from invite_sweeper.report.readback import RunRows
-from invite_sweeper.report.rows import GOES, Row, listed_columns, sorted_rows
+from invite_sweeper.report.rows import Row, sorted_rows
 from invite_sweeper.report.story import story_of
 from invite_sweeper.report.terminal import groups_by_place
 from invite_sweeper.report.wording import describe_instant

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Final, NamedTuple
 
+from invite_sweeper.report.columns import Cell
 from invite_sweeper.report.page import DOUBT, Page, Picture
-from invite_sweeper.report.rows import Cell
 from invite_sweeper.report.story_lines import StoryLine
 from invite_sweeper.report.tables import Table
 from invite_sweeper.text import escape_unprintable, split_command

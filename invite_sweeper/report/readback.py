@@ -24,13 +24,7 @@ from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.errors import RunError
 from invite_sweeper.models import Invitation, InvitationKey, ListUnreadable, SourceRetired
 from invite_sweeper.outcomes import Outcome
-from invite_sweeper.report.rows import (
-    NO_OUTCOME,
-    Row,
-    label_of,
-    place_name,
-    sorted_rows,
-)
+from invite_sweeper.report.rows import NO_OUTCOME, Row, label_of, place_name, sorted_rows
 from invite_sweeper.report.story_lines import StoryLine
 from invite_sweeper.sweep.selection import describe_keep_reason
 from invite_sweeper.text import escape_unprintable, truncate

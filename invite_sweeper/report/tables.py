@@ -13,6 +13,17 @@ from invite_sweeper.audit.totals import KeepEntry, RunFinished
 from invite_sweeper.endings import Advisor
 from invite_sweeper.models import ListUnreadable
 from invite_sweeper.report.charts import AgeGroup
+from invite_sweeper.report.columns import (
+    BECAUSE,
+    INVITED,
+    LIST_AND_ID,
+    PLACE_WITH_ORGANIZATION,
+    Cell,
+    Column,
+    Line,
+    invitation_columns,
+    text_cell,
+)
 from invite_sweeper.report.nights import Night, NightRun
 from invite_sweeper.report.period_reader import PeriodReader
 from invite_sweeper.report.period_rows import NewestRows, NightRow
@@ -25,19 +36,7 @@ from invite_sweeper.report.readback import (
     announced_as,
     kept_rows,
 )
-from invite_sweeper.report.rows import (
-    BECAUSE,
-    INVITED,
-    LIST_AND_ID,
-    PLACE_WITH_ORGANIZATION,
-    Cell,
-    Column,
-    Line,
-    Row,
-    invitation_columns,
-    row_order,
-    text_cell,
-)
+from invite_sweeper.report.rows import Row, row_order
 from invite_sweeper.report.story import advisor_of
 from invite_sweeper.report.story_lines import StoryLine
 

@@ -1,0 +1,209 @@
+"""The columns of the tables of invitations as data, and their cells.
+
+Terminal, page and Markdown lay them out. A cell holds text that is safe to show: cut, with
+unprintable characters escaped. Which fields a table has is decided here.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final, Generic, Literal, NamedTuple, TypeAlias, TypeVar
+
+from invite_sweeper.endings import Style
+from invite_sweeper.models import Invitation
+from invite_sweeper.report.rows import FAILED_OUTCOMES, NO_OUTCOME, Row
+from invite_sweeper.report.wording import describe_instant, display_text
+from invite_sweeper.text import pluralize
+
+_T = TypeVar("_T")
+Kind: TypeAlias = Literal["text", "number", "date", "state", "code"]
+_MAX_ROLES: Final = 20
+
+
+class Line(NamedTuple):
+    """One line of a cell."""
+
+    text: str
+    style: Style = "plain"
+
+
+Cell: TypeAlias = tuple[Line, ...]
+
+
+class Column(NamedTuple, Generic[_T]):
+    """A column of a table.
+
+    Attributes:
+        kind: Decides how it is aligned.
+    """
+
+    heading: str
+    cell: Callable[[_T], Cell]
+    kind: Kind = "text"
+
+
+def text_cell(text: str | None) -> Cell:
+    """Return the cell of a text, as `display_text` shows it."""
+    return (Line(display_text(text)),) if text else ()
+
+
+_ORDINARY_ROLES: Final = {
+    "GROUP_READ_ONLY": "read only",
+    "GROUP_DATA_ACCESS_READ_ONLY": "data access read only",
+    "GROUP_DATA_ACCESS_READ_WRITE": "data access read write",
+    "GROUP_OBSERVABILITY_VIEWER": "observability viewer",
+    "GROUP_SEARCH_INDEX_EDITOR": "search index editor",
+    "ORG_MEMBER": "organization member",
+    "ORG_READ_ONLY": "organization read only",
+    "ORG_BILLING_READ_ONLY": "organization billing read only",
+}
+"""Roles without administrative rights. Source: Atlas documentation, "Atlas User Roles" (read
+2026-11-25). The set is open: a role that is missing here is highlighted."""
+_PRIVILEGED: Final = ("OWNER", "ADMIN")
+
+
+def roles_cell(row: Row) -> Cell:
+    """Return each role once, with the projects in which an organization user has it.
+
+    Ordinary roles are spelled out. Owner, administrator and unknown roles keep Atlas's
+    capitals and are highlighted.
+    """
+    roles = dict.fromkeys(row.event.roles)  # a list may show one twice
+    lines = [_role_line(role) for role in roles]
+    for role, projects in _projects_by_role(row.event).items():
+        where = display_text(projects[0])
+        if len(projects) > 1:
+            where = pluralize(len(projects), "project")
+        lines.append(_role_line(role, f" in {where}"))
+    return tuple(lines[:_MAX_ROLES])
+
+
+def _projects_by_role(event: Invitation) -> Mapping[str, list[str]]:
+    """Return the projects in which an organization user has a role: their names, else their ids."""
+    names = dict(event.linked_projects)
+    projects_by_role: dict[str, list[str]] = {}
+    for project_id, role in event.project_roles:
+        project = names.get(project_id) or project_id
+        projects_by_role.setdefault(role, []).append(project)
+    return projects_by_role
+
+
+def _role_line(role: str, where: str = "") -> Line:
+    name = _ORDINARY_ROLES.get(role, display_text(role))
+    return Line(f"{name}{where}", _role_style(role))
+
+
+def _role_style(role: str) -> Style:
+    if role in _ORDINARY_ROLES:
+        return "plain"
+    return "privileged" if any(word in role for word in _PRIVILEGED) else "strong"
+
+
+_OUTCOME_STYLES: Final[Mapping[str, Style]] = {
+    **dict.fromkeys(("deleted", "restored"), "good"),
+    **dict.fromkeys(("already_gone", "changed", "accepted_before"), "info"),
+    **dict.fromkeys((*FAILED_OUTCOMES, "active", NO_OUTCOME), "bad"),
+    "skipped": "warning",
+}
+
+
+def _age_cell(row: Row) -> Cell:
+    age_days = row.event.age_days
+    return text_cell("?" if age_days is None else f"{age_days:,.1f} d")
+
+
+def _invited_cell(row: Row) -> Cell:
+    """Return the address, the history, and the lists if several show the invitation."""
+    is_new = getattr(row.event, "new", False)
+    lines = [Line(f"{row.user} (new)" if is_new else row.user)]
+    if row.history:
+        lines.append(Line(row.history, "warning"))
+    lists = list(_lists_of(row.event))
+    if len(lists) > 1:
+        lines.append(Line(f"in {len(lists)} lists: {', '.join(lists)}", "note"))
+    return tuple(lines)
+
+
+def _lists_of(event: Invitation) -> Iterator[str]:
+    """Yield the lists that show an invitation, each with how often where that is several times."""
+    entries_by_list = Counter([event.source.value])
+    entries_by_list.update(entry.source.value for entry in event.entries)
+    for name, count in entries_by_list.items():
+        yield f"{name} ({count})" if count > 1 else name
+
+
+def _place_cell(row: Row) -> Cell:
+    """Return the place; below a project, its organization, which any other place names itself."""
+    place = Line(row.place)
+    is_project = row.event.project_id is not None
+    return (place, Line(row.organization, "note")) if is_project else (place,)
+
+
+def _outcome_cell(row: Row) -> Cell:
+    outcome = display_text(row.outcome) or "skipped"  # a deletion without an outcome was not sent
+    state = Line(outcome.replace("_", " "), _OUTCOME_STYLES.get(outcome, "plain"))
+    if not row.detail:
+        return (state,)
+    return (state, Line(row.detail, "strong"))
+
+
+def _list_cell(row: Row) -> Cell:
+    """Return the list that shows the invitation, and its id there: it means nothing elsewhere."""
+    return (Line(row.event.source), Line(display_text(row.event.invitation_id), "note"))
+
+
+AGE: Final = Column[Row]("Age", _age_cell, "number")
+INVITED: Final = Column[Row]("Invited", _invited_cell)
+PLACE: Final = Column[Row]("To", lambda row: (Line(row.place),))
+PLACE_WITH_ORGANIZATION: Final = Column[Row]("To", _place_cell)
+BECAUSE: Final = Column[Row]("Kept because", lambda row: text_cell(row.detail))
+RULE: Final = Column[Row]("Rule", lambda row: text_cell(getattr(row.event, "rule", "")))
+ROLES: Final = Column[Row]("Role", roles_cell)
+INVITER: Final = Column[Row]("Invited by", lambda row: text_cell(row.event.inviter_label))
+OUTCOME: Final = Column[Row]("Outcome", _outcome_cell, "state")
+FROM: Final = Column[Row](
+    "Deletable from", lambda row: text_cell(row.due and describe_instant(row.due)), "date"
+)
+GOES: Final = Column[Row]("Goes", lambda row: text_cell(row.goes or "-"), "date")
+DECISION: Final = Column[Row]("Decision", lambda row: text_cell(row.decision))
+LIST_AND_ID: Final = Column[Row]("List and id", _list_cell, "code")
+
+
+def listed_columns(rows: Iterable[Row], *, short: bool = False) -> tuple[Column[Row], ...]:
+    """Return the columns of `list`.
+
+    Args:
+        short: Those that are read at 80 columns: the day, the person, where, and the decision.
+    """
+    columns = (GOES, INVITED, DECISION, _place_column(rows))
+    if short:
+        return columns
+    return (*columns, AGE, ROLES, INVITER)
+
+
+def invitation_columns(
+    rows: Iterable[Row], *, grouped: bool = False, with_organization: bool = False
+) -> tuple[Column[Row], ...]:
+    """Return the columns of a table of invitations.
+
+    Args:
+        grouped: The place is a heading above its rows, not a column.
+        with_organization: Each place names its organization, even if all rows are of one.
+    """
+    rows = tuple(rows)
+    columns = [AGE, INVITED]
+    if not grouped:
+        columns.append(PLACE_WITH_ORGANIZATION if with_organization else _place_column(rows))
+    if any(row.due for row in rows):
+        columns.append(FROM)
+    # The detail of a row without an outcome is why it is kept.
+    has_kept = any(row.detail and not row.outcome for row in rows)
+    columns += [BECAUSE if has_kept else RULE, ROLES, INVITER]
+    if any(row.outcome for row in rows):
+        columns.append(OUTCOME)
+    return tuple(columns)
+
+
+def _place_column(rows: Iterable[Row]) -> Column[Row]:
+    """Return the column of the place, with the organization where the rows are of several."""
+    organizations = {row.event.org_id for row in rows}
+    return PLACE_WITH_ORGANIZATION if len(organizations) > 1 else PLACE
