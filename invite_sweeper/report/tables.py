@@ -1,7 +1,7 @@
 """The tables of the report: what is pending, what a period did to whom, nights and policies.
 
-Rows of invitations and their columns are those of `rows.py`; a table adds a caption, how many rows
-there are, and the command that lists all of them.
+Rows of invitations are those of `rows.py`, their columns those of `columns.py`; a table adds a
+caption, how many rows there are, and the command that lists all of them.
 """
 
 from collections.abc import Iterator, Sequence
