@@ -280,7 +280,7 @@ def _searched(result: Search) -> Iterator[Text]:
 def _entries(explanation: Explanation) -> Iterator[str]:
     """Yield the condition, then each entry with its place.
 
-    The first entry has its status and the name of its project.
+    The first entry has its status. A project has its name, where Atlas told it.
     """
     if explanation.condition:
         yield explanation.condition
@@ -288,8 +288,11 @@ def _entries(explanation: Explanation) -> Iterator[str]:
     place = f", project {name}" if explanation.project_id is not None else ""
     status = explanation.status or "no status"
     yield f"{explanation.source}{place}, id {explanation.invitation_id}, {status}"
+    names = dict(explanation.linked_projects)
     for other in explanation.entries:
-        place = f", project {other.project_id}" if other.project_id is not None else ""
+        place = ""
+        if other.project_id is not None:
+            place = f", project {names.get(other.project_id) or other.project_id}"
         yield f"{other.source}{place}, id {other.invitation_id}"
 
 

@@ -141,6 +141,7 @@ async def test_invitation_that_a_person_has_in_several_lists_is_one_with_all_ent
     ]
     assert [each.kept for each in result.found] == ["too_young", None]
     assert text_of(result).count("ada@example.com") == 1
+    assert "users, project Search, id" in text_of(result)
 
 
 async def test_drop_for_which_a_sweep_is_refused_hides_no_invitation(cli):
