@@ -233,7 +233,7 @@ def _lines(entry_result: _EntryResult) -> Iterator[str]:
 
 
 def _result_text(result: MatchResult) -> str:
-    """Return a result in words; one that is a text says why it is not known."""
+    """Return a result in words; one that is a text is the reason why it is not known."""
     if isinstance(result, str):
         return f"cannot be evaluated ({result.replace('_', ' ')})"
     return "matches" if result else "does not match"

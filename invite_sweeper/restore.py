@@ -128,7 +128,7 @@ def find_deletions(
 
 
 _DECISIVE: Final = frozenset({Intent.event, OutcomeLine.event})
-"""The events that say what became of a deletion."""
+"""The events of what became of a deletion."""
 
 
 def _read_lines(

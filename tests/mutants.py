@@ -71,11 +71,11 @@ MUTANTS = r"""
 -return unconfirmed and is_doubtful and event.recovers is None
 +return unconfirmed and is_doubtful
 = an earlier deletion in a place is restored beside the last one: audit/person.py
--if any(earlier.run != line.run for earlier in by_list.values()):
-+if not by_list:
+-        if is_of_earlier_run:
++        if not by_list:
 = a run's first line about an invitation counts: audit/person.py
--found.pop(subject, None)
-+if subject in found: continue
+-last_lines.pop(subject, None)
++if subject in last_lines: continue
 = an outcome of a killed run hides that of the run itself: audit/person.py
 -return event.key, event.recovers
 +return event.key, None
@@ -412,8 +412,8 @@ MUTANTS = r"""
 -                self._add_sent(run, intent)
 +                pass
 = only what was deleted counts within the period: audit/history.py
--event.attempts > 0 and outcome not in _NOTHING_SENT:
-+event.attempts > 0 and outcome == Outcome.DELETED:
+-event.attempts > 0 and outcome not in _NOTHING_SENT
++event.attempts > 0 and outcome == Outcome.DELETED
 = the limit of a refusal does not count earlier runs: sweep/guards.py
 -    if stale + recent > limit:
 +    if stale > limit:

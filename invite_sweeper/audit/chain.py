@@ -81,27 +81,33 @@ class HashChain:
 
 
 def to_loggable_json(event: Event) -> bytes:
-    """Return the JSON of an event's fields without secrets, and with long values cut visibly.
-
-    An invitation and its rule are searched once, by `is_recordable`: what follows from the plan to
-    the outcome has nothing more from outside than the answer of Atlas.
-    """
+    """Return the JSON of an event's fields without secrets, and with long values cut visibly."""
     data = to_json(event)
-    searched = data
-    if isinstance(event, (Planned, Intent)):
-        searched = b""
-    elif isinstance(event, OutcomeLine):
-        answer = (event.error_code, event.seen_before, event.seen_after, event.reason)
-        searched = to_json(answer) if any(answer) else b""
-    may_be_long = isinstance(event, RunFinished) or len(searched) <= MAX_LINE_BYTES
-    if may_be_long and (not searched or _is_loggable(searched)):
+    # The last line has the totals of each project, and is as long as they are.
+    is_last = isinstance(event, RunFinished)
+    unchecked = _unchecked(event, data)
+    is_short = is_last or len(unchecked) <= MAX_LINE_BYTES
+    if is_short and (not unchecked or _is_loggable(unchecked)):
         return data
     fields = _loggable(parse_json(data), None)
     cut = to_json(fields)
-    # The last line has the totals of each project, however many there are.
-    if len(cut) <= MAX_LINE_BYTES or isinstance(event, RunFinished):
+    if is_last or len(cut) <= MAX_LINE_BYTES:
         return cut
     return to_json(_loggable(fields, _MAX_ITEMS))
+
+
+def _unchecked(event: Event, data: bytes) -> bytes:
+    """Return the JSON of the fields of an event that may be long or contain a secret.
+
+    `is_recordable` has checked an invitation and its rule before it was planned. What follows up to
+    the outcome has nothing more from outside than the answer of Atlas.
+    """
+    if isinstance(event, Planned | Intent):
+        return b""
+    if isinstance(event, OutcomeLine):
+        answer = (event.error_code, event.seen_before, event.seen_after, event.reason)
+        return to_json(answer) if any(answer) else b""
+    return data
 
 
 def is_recordable(invitation: Invitation, rule: str | None) -> bool:
@@ -137,12 +143,13 @@ def _loggable(value: object, max_items: int | None) -> object:
         case str():
             return truncate(SECRETS.redact_field(value), MAX_VALUE_LENGTH)
         case dict():
-            return {_loggable(k, None): _loggable(part, max_items) for k, part in value.items()}
+            return {_loggable(key, None): _loggable(part, max_items) for key, part in value.items()}
         case [dict(), *_]:  # entries: a person has one in each project at most
             return [_loggable(part, None) for part in value]
         case [first, *_]:
             parts = [_loggable(part, max_items) for part in value[:max_items]]
-            if left_out := len(value) - len(parts):
+            left_out = len(value) - len(parts)
+            if left_out:
                 note = f"… ({left_out:,} more)"  # of the same type: the line can be decoded
                 parts.append(note if isinstance(first, str) else [note, ""])
             return parts

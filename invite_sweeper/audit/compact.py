@@ -57,7 +57,7 @@ class Fate(IntEnum):
     """What a run did to an entry of a list."""
 
     ENDED = 0
-    """It may have ended it: an intent to send a request was on disk, whatever came of it."""
+    """It may have ended it: an intent to send a request was on disk."""
     DELETED = 1
     """Atlas confirmed that it ended it."""
 

@@ -123,7 +123,7 @@ class AuditDirectory:
             )
 
     def read_head(self) -> Head | None:
-        """Return what `HEAD` says; None where it is missing.
+        """Return the content of `HEAD`; None where it is missing.
 
         Raises:
             DamagedFile: It cannot be read.
@@ -207,8 +207,8 @@ class AuditDirectory:
         number = max((file.number for file in files), default=0)
         if head is not None:
             number = max(number, head.number)
-        # Back from the newest file: one without a whole line, of a run that was killed at once,
-        # says nothing. With HEAD, all files from the one that it names on are checked.
+        # Back from the newest file: one of a run that was killed before its first line has no
+        # hash. With HEAD, all files from the one that it names on are checked.
         for first in reversed(range(len(files))):
             if head is not None and files[first].number < head.number:
                 break

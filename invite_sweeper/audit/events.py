@@ -1,7 +1,7 @@
 """The lines of a run's file: one struct for each event, written and read.
 
-A struct has the fields of its event. `chain.HashChain` puts those before them that give a line its
-place in the file, and the `seal` after those of the last one, whose struct is in `totals`.
+A struct has the fields of its event. `chain.HashChain` puts before them those that fix the place of
+a line in its file, and the `seal` after those of the last one, whose struct is in `totals`.
 `--output json` prints the structs of the first and the last line.
 """
 
@@ -39,7 +39,7 @@ class RunStarted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         plan_sha256: Of the plan that is applied; None without one.
         restores: The ids of the runs whose deletions a restore undoes, of one before 0.3 the id
             alone; None of any other run.
-        reason: What `--reason` says, without secrets; None without it. It proves nothing.
+        reason: The text of `--reason`, without secrets; None without it. It proves nothing.
         number: Of the run in its audit directory, as a copy of its file has another name; 0 where
             an earlier version wrote the line.
     """

@@ -1,9 +1,11 @@
 """What happened before: what a run needs of earlier runs, from one pass over the last of them.
 
 A run judges by the last 100 days, and by at least the last 30 runs; what is older was deleted,
-announced or planned too long ago to decide anything. So the cost of a run does not grow with the
-nights before it. What is kept of the past are the answers to the questions below: of deletions
-hashes and counts, of runs nothing but what a later one asks for.
+announced or planned too long ago to decide anything. A request counts as sent unless the log
+proves that it was not, and then its entries may be gone, whatever its outcome.
+
+What is kept of the past are the answers to the questions of `History`: of deletions hashes and
+counts, of runs what a later one asks for. So a run costs no more after a thousand nights.
 """
 
 import time
@@ -53,8 +55,9 @@ _UNKNOWN_INSTANT: Final = datetime(9000, 1, 1, tzinfo=UTC)
 _APPLIED_CODES: Final = frozenset({ExitCode.DONE, ExitCode.PARTIAL})
 """Exit codes of a sweep that completed a saved plan."""
 _NOTHING_SENT: Final = frozenset({Outcome.SKIPPED, Outcome.CHANGED, Outcome.ACCEPTED_BEFORE})
+"""Outcomes of an intent after which no DELETE was sent."""
 _NOT_ENDED: Final = frozenset({Outcome.SKIPPED, Outcome.CHANGED, Outcome.FAILED})
-"""Outcomes that ended nothing, where no intent says that a request may have been sent."""
+"""Outcomes after which an entry is there, if it has no intent: then no request was sent."""
 _PLANNED: Final = Planned.event
 _INTENT: Final = Intent.event
 _DECODED: Final = frozenset(
@@ -112,7 +115,7 @@ class _Run:
         readings: Of its base URL.
         position: In the log of entries there, before those that the run ended.
         began_at: Its `now`.
-        is_recent: What it sent counts for the limits of the run that asks.
+        counts_for_limits: It began within the `limits.period` of the run that asks.
         ended_at: Its `now`, where lists may still show what it ended; else None.
         is_old: It began more than 100 days ago, so that its deletions count for no `max_bounces`.
         opened: Its intents without an outcome so far, by their bytes about the invitation. They
@@ -126,7 +129,7 @@ class _Run:
         self.readings = LastReadings()
         self.position = 0
         self.began_at = _UNKNOWN_INSTANT
-        self.is_recent = True
+        self.counts_for_limits = True
         self.ended_at: datetime | None = None
         self.is_old = False
         self.opened: dict[bytes, ChainLine] = {}
@@ -134,7 +137,10 @@ class _Run:
 
 
 def _fields(raw: bytes) -> bytes:
-    """Return the bytes of a line about its invitation: the same in its intent and its outcome."""
+    """Return the bytes of a line about its invitation: the same in its intent and its outcome.
+
+    `chain.HashChain` writes the fields of an event in the order of its struct.
+    """
     return raw[raw.find(b',"invitation_id":') : raw.rfind(b',"rule":')]
 
 
@@ -305,7 +311,7 @@ class History:
         """Return the most people whom one run saw behind each keep entry, by name and last day.
 
         A run counts them from 7 days before the last day of an entry to 7 days after it. Entries
-        of nobody are left out, and one whose last day was moved is another entry.
+        without people are left out, and one whose last day was moved is another entry.
         """
         return self._keep_entries.get(base_url, {})
 
@@ -314,7 +320,7 @@ class History:
         return self._names
 
     def _add_run(self, chain: FileChain) -> None:
-        """Add a run: what it read counts before what it ended, which its last line says late."""
+        """Add a run: what it read, which is in its last line, and after that what it ended."""
         record = RunRecord(chain.file)
         run = _Run(record)
         self.last = record
@@ -337,16 +343,14 @@ class History:
                 self._add_open(run, intent)
 
     def _add(self, run: _Run, line: ChainLine, event: Event) -> None:
-        record = run.record
+        """Add an event of a run that is not about a request."""
         match event:
             case Announced() | AnnouncementEnded():
                 self._add_announcement(run, event)
             case RunStarted():
                 self._add_start(run, event)
             case RunFinished():
-                record.end = event
-                record.finished_at = line.header.ts
-                self._add_end(run, event)
+                self._add_end(run, event, line.header.ts)
             case _:
                 pass
 
@@ -357,8 +361,9 @@ class History:
         run.readings = self._readings[start.base_url]
         run.position = len(run.readings.ended)
         run.began_at = parse_timestamp(start.now) or _UNKNOWN_INSTANT
-        run.is_recent = run.began_at > self._sent_since
-        run.ended_at = run.began_at if run.began_at >= self._lag_since else None
+        run.counts_for_limits = run.began_at > self._sent_since
+        if run.began_at >= self._lag_since:
+            run.ended_at = run.began_at
         run.is_old = self._bounced_since is not None and run.began_at < self._bounced_since
 
     def _add_open(self, run: _Run, intent: Intent) -> None:
@@ -368,10 +373,11 @@ class History:
             self._open[record.run_id, intent.key] = OpenIntent(record, intent)
         if record.mode != "restore":
             run.readings.add_ended(intent, Fate.ENDED, run.ended_at)
-            if run.is_recent:
+            if run.counts_for_limits:
                 self._add_sent(run, intent)
 
     def _add_sent(self, run: _Run, request: Intent | OutcomeLine) -> None:
+        """Add a DELETE that was sent, or may have been."""
         key = run.record.run_id, request.key
         self._sent[key] = SentDeletion(run.began_at, request.scope_id)
 
@@ -390,10 +396,11 @@ class History:
     def _add_deletion(self, run: _Run, event: OutcomeLine, *, had_intent: bool) -> None:
         """Add what became of a planned deletion of the run."""
         outcome = event.outcome
+        was_sent = had_intent and event.attempts > 0 and outcome not in _NOTHING_SENT
         if event.replaces is not None:  # its request was counted with the outcome that it replaces
             if event.replaces == Outcome.DELETED:
                 self._count_bounces(run, event, -1)
-        elif run.is_recent and had_intent and event.attempts > 0 and outcome not in _NOTHING_SENT:
+        elif was_sent and run.counts_for_limits:
             self._add_sent(run, event)
         if outcome == Outcome.DELETED:
             run.readings.add_ended(event, Fate.DELETED, run.ended_at)
@@ -404,17 +411,21 @@ class History:
             run.readings.add_ended(event, Fate.ENDED, run.ended_at)
 
     def _count_bounces(self, run: _Run, event: OutcomeLine, times: int) -> None:
-        """Count a deletion, once or, where a later outcome counts in its place, -1 times."""
+        """Count a deletion in the place of each entry, once.
+
+        Args:
+            times: -1 where a later outcome counts in its place.
+        """
         if run.is_old:
             return
         org_id = event.org_id
-        user = _bounced_user(event)
         place = event.scope_id
+        user = _bounced_user(event)
         self._bounces.add((org_id, place, user), times)
-        if event.entries:
-            others = {entry.project_id or org_id for entry in event.entries}
-            for other in others - {place}:
-                self._bounces.add((org_id, other, user), times)
+        if event.entries:  # few invitations have more than one
+            other_places = {entry.project_id or org_id for entry in event.entries}
+            for other_place in other_places - {place}:
+                self._bounces.add((org_id, other_place, user), times)
 
     def _add_announcement(self, run: _Run, event: Announced | AnnouncementEnded) -> None:
         """Add or end an announcement; one of a run without a readable instant does not hold."""
@@ -423,20 +434,18 @@ class History:
         if isinstance(event, Announced) and run.began_at != _UNKNOWN_INSTANT:
             run.announcements[key] = HeldAnnouncement(event, run.began_at, run.record.run_id)
 
-    def _add_end(self, run: _Run, end: RunFinished) -> None:
-        """Add what the last line of a run says."""
+    def _add_end(self, run: _Run, end: RunFinished, finished_at: str) -> None:
+        """Add the last line of a run."""
         record = run.record
+        record.end = end
+        record.finished_at = finished_at
         start = record.start
         if record.mode == "sweep" and start.plan_sha256 and end.exit_code in _APPLIED_CODES:
             self._applied.setdefault(start.plan_sha256, record.file)
         if record.mode != "restore" and status_of(end.exit_code) is Status.DONE:
-            self._add_success(parse_timestamp(record.finished_at))
-        for source, day in end.sunsets.items():
-            with suppress(ValueError):  # of a later version
-                known = self._sunsets.setdefault(start.base_url, {})
-                known[Source(source)] = date.fromisoformat(day)
-        members = self._members.setdefault((start.base_url, start.mode), {})
-        members |= end.members
+            self._add_success(parse_timestamp(finished_at))
+        self._add_sunsets(start.base_url, end)
+        self._members.setdefault((start.base_url, start.mode), {}).update(end.members)
         self._add_keep_entries(start.base_url, end)
         for organization in end.organizations:
             if organization.name:
@@ -453,6 +462,13 @@ class History:
         if self.last_success is None or finished_at > self.last_success:
             self.last_success = finished_at
 
+    def _add_sunsets(self, base_url: str, end: RunFinished) -> None:
+        """Add the ends of lists that a run recorded."""
+        sunsets = self._sunsets.setdefault(base_url, {})
+        for source, day in end.sunsets.items():
+            with suppress(ValueError):  # a later version may know another source
+                sunsets[Source(source)] = date.fromisoformat(day)
+
     def _add_keep_entries(self, base_url: str, end: RunFinished) -> None:
         """Add how many people a run saw behind the keep entries that end; the most count."""
         people = self._keep_entries.setdefault(base_url, {})
@@ -463,7 +479,7 @@ class History:
 
 
 def _bounced_user(invitation: Invitation) -> str:
-    """Return the user as `times_deleted` counts: names that look the same are one."""
+    """Return the user whose deletions are counted: names that look the same are one."""
     if invitation.username:
         return casefold_lookalike(invitation.username)
     return f"#{invitation.invitation_id}"

@@ -19,7 +19,7 @@ class Unfinished(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         run: Its number; 0 for a file outside an audit directory.
-        run_id: As the name of its file says it.
+        run_id: From the name of its file.
         file: The name of its file, uncompressed.
         intents: Its intents without an outcome; 0 if it was only killed.
         mode: Of the run; None if it was killed before its first line.
@@ -37,7 +37,7 @@ class Recovered(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         run: Its number; 0 for a file outside an audit directory.
-        run_id: As the name of its file says it.
+        run_id: From the name of its file.
         file: The name of its file, uncompressed.
         by: The number of the run that recorded the last outcome; None if every intent had one.
         deleted: Its deletions that a later run found gone, beside those with an outcome of its own.

@@ -39,12 +39,12 @@ class AuditLog:
     Attributes:
         warnings: What is not known of earlier runs.
         copy_failure: Why the copy ended early; None if it is complete or was not requested.
-        head_failure: Why `HEAD` does not say that the run ended; None if it does, or before the
+        head_failure: Why `HEAD` does not record the end of the run; None if it does, or before the
             end. The next run then goes on after the last line of the file.
 
     Raises:
         AuditLogError: The file cannot be created safely.
-        DamagedLog: The end of the log is not what `HEAD` says.
+        DamagedLog: The end of the log is not as `HEAD` describes it.
     """
 
     def __init__(

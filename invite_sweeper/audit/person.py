@@ -1,8 +1,8 @@
 """What became of people: what the runs of an audit directory did with them, and when.
 
-Of each invitation a run has a line for the plan, the request and the outcome. The last of them
-counts: it says what the run did. A person was deleted by a sweep that Atlas confirmed it of, and by
-a run that found it out for a killed one. `restore`, `explain` and `audit show` ask here.
+A run has a line for the plan, the request and the outcome of each invitation, and the last of them
+counts. A person counts as deleted only where Atlas confirmed it to a sweep: an open request, an
+`unknown` outcome and what was found gone do not, unless a caller asks for unconfirmed deletions.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,12 +14,12 @@ from invite_sweeper.audit.file_chain import ChainLine, FileChain
 from invite_sweeper.audit.run_file import RunFile
 from invite_sweeper.audit.search import LineFilter
 from invite_sweeper.audit.totals import RunFinished
-from invite_sweeper.models import Invitation, UserKey
+from invite_sweeper.models import Invitation, Source, UserKey
 from invite_sweeper.names import casefold_visible
 from invite_sweeper.outcomes import Outcome
 
-Place: TypeAlias = tuple[str, ...]
-"""Where a person was deleted: the project or organization, and the user there."""
+_PersonInPlace: TypeAlias = tuple[str, ...]
+"""The project or organization, and the user there."""
 _CONFIRMED: Final = frozenset({Outcome.DELETED, Outcome.ACCEPTED_DURING})
 _GONE: Final = frozenset({Outcome.DELETED, Outcome.ALREADY_GONE})
 _MAX_CLOSE: Final = 3
@@ -85,7 +85,7 @@ class HistoryReader:
             DamagedLog: The file is damaged.
         """
         self.runs.append(chain.file)
-        found: dict[object, HistoryLine] = {}
+        last_lines: dict[object, HistoryLine] = {}
         start: RunStarted | None = None
         for _, line in self._wanted.matching(chain):
             start = start or _start_of(chain)
@@ -93,11 +93,18 @@ class HistoryReader:
             if start is None or event is None:
                 continue  # of a later version
             subject = _subject(event, line)
-            found.pop(subject, None)
-            found[subject] = HistoryLine(chain.file, start, line.header.ts, event)
-        if chain.last is not None and isinstance(end := chain.decode(chain.last), RunFinished):
-            self.names |= {each.id: each.name for each in end.organizations if each.name}
-        return tuple(found.values())
+            last_lines.pop(subject, None)  # in the order of the last lines
+            last_lines[subject] = HistoryLine(chain.file, start, line.header.ts, event)
+        self._add_names(chain)
+        return tuple(last_lines.values())
+
+    def _add_names(self, chain: FileChain) -> None:
+        """Add the names of organizations, which the last line of a run has."""
+        end = None if chain.last is None else chain.decode(chain.last)
+        if isinstance(end, RunFinished):
+            for organization in end.organizations:
+                if organization.name:
+                    self.names[organization.id] = organization.name
 
 
 def _start_of(chain: FileChain) -> RunStarted | None:
@@ -127,18 +134,22 @@ def last_deletions(
         lines: In the order of the runs.
         unconfirmed: As in `HistoryLine.is_deletion`.
     """
-    last: dict[Place, dict[str, HistoryLine]] = {}
+    deletions: dict[_PersonInPlace, dict[Source, HistoryLine]] = {}
     for line in lines:
         event = line.event
         if not isinstance(event, Invitation) or not line.is_deletion(unconfirmed=unconfirmed):
             continue
-        place = (event.scope_id, *event.user_key)
-        by_list = last.pop(place, {})
-        if any(earlier.run != line.run for earlier in by_list.values()):
+        person = (event.scope_id, *event.user_key)
+        by_list = deletions.pop(person, {})
+        is_of_earlier_run = any(earlier.run != line.run for earlier in by_list.values())
+        if is_of_earlier_run:
             by_list = {}
-        by_list[event.source.value] = line
-        last[place] = by_list
-    return tuple(line for by_list in last.values() for line in by_list.values())
+        by_list[event.source] = line
+        deletions[person] = by_list
+    ordered: list[HistoryLine] = []
+    for by_list in deletions.values():
+        ordered.extend(by_list.values())
+    return tuple(ordered)
 
 
 def runs_of(lines: Iterable[HistoryLine]) -> tuple[RunFile, ...]:

@@ -16,7 +16,7 @@ from invite_sweeper.audit.run_file import DamagedFile, RunFile
 
 
 class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What `HEAD` says of the last run.
+    """The content of `HEAD`: the last run.
 
     Attributes:
         number: Of the run.
@@ -84,7 +84,7 @@ class LogReader:
 
     Args:
         files: In the order of their names.
-        head: What `HEAD` says; None where it is missing, and for files without a directory.
+        head: The content of `HEAD`; None where it is missing, and for files without a directory.
         first: The index of the first file that is read. Of those before it, only the names are
             checked.
 

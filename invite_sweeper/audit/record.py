@@ -1,4 +1,7 @@
-"""One run, as its file or the run itself says it: the first and the last line, and counts."""
+"""One run as its file has it: the first and the last line, and counts of the others.
+
+Every output of a run, of one that has just ended as of an earlier one, is made from a `RunRecord`.
+"""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -126,7 +129,7 @@ def follow_run(run: RunRecord, chain: FileChain, ledger: IntentLedger) -> Iterat
             run.finished_at = line.header.ts
         yield event
     ledger.end(finished=chain.finished)
-    if not run.file.run_id:  # a copy has another name; its lines say which run it is
+    if not run.file.run_id:  # a copy with another name: its lines have the id of the run
         run.file = RunFile(run.start.number, chain.run_id, run.file.path)
     if run.mode == "restore":
         run.open_invitations = ledger.open_in(chain.file)

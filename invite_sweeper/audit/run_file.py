@@ -1,4 +1,4 @@
-"""The file of a run: what its name says, how it is opened, and the error of a damaged one."""
+"""The file of a run: its name, how it is opened, and the error of a damaged one."""
 
 import errno
 import gzip
@@ -29,7 +29,7 @@ class RunFile(NamedTuple):
 
     Attributes:
         number: 0 for a file outside an audit directory with another name.
-        run_id: As the name says it.
+        run_id: From the name.
     """
 
     number: int
@@ -38,7 +38,7 @@ class RunFile(NamedTuple):
 
     @classmethod
     def of(cls, path: Path) -> "RunFile":
-        """Return the file at a path, whatever its name is."""
+        """Return the file at a path, of any name."""
         name = _NAME.fullmatch(path.name)
         if name is None:
             return cls(0, "", path)
@@ -105,7 +105,7 @@ def _open_log_file(path: Path) -> IO[bytes]:
 
 
 def _decompressed(path: Path, file: IO[bytes]) -> IO[bytes]:
-    """Return a file as it was before it was compressed; its first bytes say so, not its name."""
+    """Return a file as it was before it was compressed; its first bytes decide, not its name."""
     start = file.read(len(_GZIP_MAGIC))
     file.seek(0)
     if not start and path.suffix == _GZIP_SUFFIX:

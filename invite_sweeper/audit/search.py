@@ -124,7 +124,7 @@ class LineFilter:
         if not self._literals or not raw.isascii():
             return True
         lower = raw.lower()
-        return any(all(part in lower for part in parts) for parts in self._literals)
+        return any(_has_all(lower, parts) for parts in self._literals)
 
     def _matches(self, record: Record) -> bool:
         """Return whether a parsed line matches the criteria that its bytes do not decide."""
@@ -150,7 +150,7 @@ def _ids(record: Record) -> Iterator[object]:
 def _outcomes(record: Record) -> Iterator[object]:
     """Yield by which outcomes a line is found.
 
-    A request of a killed run whose invitation was gone when the next run looked is a deletion, too.
+    A request of a killed run whose invitation the next run found gone is a deletion, too.
     """
     yield record.get("outcome")
     if record.get("outcome") == Outcome.ALREADY_GONE and record.get("recovers") is not None:
@@ -164,6 +164,10 @@ def _is_in(superseded: Container[InvitationKey], record: Record) -> bool:
     place = record.get("project_id") or record.get("org_id")
     key = (record.get("source"), record.get("org_id"), place, record.get("invitation_id"))
     return key in superseded
+
+
+def _has_all(text: bytes, parts: Iterable[bytes]) -> bool:
+    return all(part in text for part in parts)
 
 
 def _literals(glob: str) -> tuple[bytes, ...]:

@@ -115,7 +115,7 @@ def _verify_file(
     policies: dict[str, None],
     expect_head: str | None,
 ) -> None:
-    """Decode and count the lines of a file, and look for its policy and the expected hash."""
+    """Decode and count the lines of a file; find its policy and the line with the expected hash."""
     ledger.begin(chain.file)
     for line in chain:
         event = chain.decode(line)
