@@ -110,7 +110,7 @@ def check_policy(
     policy, errors = _parse(data, document)
     findings: list[Finding] = []
     if policy is not None:
-        findings += [*policy.suspicious_entries(today), *policy.unread_list()]
+        findings += [*policy.suspicious_entries(today), *policy.left_out_lists()]
         if credentials and not errors:
             findings += policy.unseen_organizations(credentials)
     issues = list(errors)
@@ -242,6 +242,7 @@ def _issue(
 
 
 def _message_and_hint(detail: ErrorDetails, path: KeyPath, node: Node) -> tuple[str, str]:
+    """Return what is wrong with a value, and what to write instead."""
     # A file that is not a mapping is not a policy. It may hold a token, so its text is not shown.
     subject = _describe(node.value, node.text) if path else _describe_type(node.value)
     if node.value is Placeholder.EMPTY:
@@ -267,10 +268,10 @@ def _describe_type(value: object) -> str:
 
 
 def _describe(value: object, text: str | None = None) -> str:
-    """Describe a value by its type, such as "the number `3`" or "a list"."""
+    """Describe a value by its type and its text, such as "the number `3`" or "a list"."""
     if name := _TYPE_NAMES.get(type(value)):
         return f"{name} {quote(str(value) if text is None else text)}"
-    return "a list" if isinstance(value, tuple) else "a mapping"
+    return _describe_type(value)
 
 
 def _constraint_message(detail: ErrorDetails, subject: str) -> tuple[str, str]:
@@ -315,6 +316,7 @@ def _number(text: str, expected: str) -> str | None:
 
 
 def _suggest_key(path: KeyPath) -> str:
+    """Return the hint for an unknown key: the most similar one that is allowed there."""
     model = _last_described_key(path[:-1]).model
     allowed = tuple(model.model_fields) if model else ()
     remove = f"remove it, or write {join_or(allowed)}"
@@ -355,6 +357,7 @@ def _last_described_key(path: KeyPath) -> _DescribedKey:
 
 
 def _find_model(annotation: object) -> type[BaseModel] | None:
+    """Return the model in an annotation such as `tuple[Rule, ...] | None`; None without one."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     for argument in get_args(annotation):
@@ -373,16 +376,16 @@ def _across_fields(data: object) -> Iterator[Finding]:
     Reads the plain data, not the models, so that an error in one place does not hide an error
     in another. Values of a wrong type are skipped.
     """
-    lists = data if isinstance(data, dict) else {}
-    ids = _listed_ids(lists.get("organizations"))
+    values = data if isinstance(data, dict) else {}
+    org_ids = _listed_ids(values.get("organizations"))
     for key in ("organizations", "sources", "rules", "keep", "notify"):
-        value = lists.get(key)
+        value = values.get(key)
         entries = value if isinstance(value, tuple) else ()
         for number, entry in enumerate(entries):
             if isinstance(entry, dict):
                 path = (key, number)
                 yield from _entry_errors(path, entry)
-                yield from _unlisted_organizations(path, entry, ids)
+                yield from _unlisted_organizations(path, entry, org_ids)
         yield from _repeated_entries(key, entries)
 
 
@@ -420,14 +423,14 @@ def _listed_ids(organizations: object) -> frozenset[str]:
 
 
 def _unlisted_organizations(
-    path: KeyPath, entry: dict[str, object], ids: frozenset[str]
+    path: KeyPath, entry: dict[str, object], org_ids: frozenset[str]
 ) -> Iterator[Finding]:
     """Yield each id in a rule or keep entry of an organization that the policy does not read."""
     values = entry.get("organizations")
-    if not isinstance(values, tuple) or not ids:  # what is wrong there is an error of its own
+    if not isinstance(values, tuple) or not org_ids:  # what is wrong there is an error of its own
         return
     for number, value in enumerate(values):
-        if isinstance(value, str) and is_atlas_id(value) and value not in ids:
+        if isinstance(value, str) and is_atlas_id(value) and value not in org_ids:
             message = f"{quote(value)} is not under the policy's `organizations`"
             hint = "add it there, or remove it here"
             yield Finding((*path, "organizations", number), message, hint)

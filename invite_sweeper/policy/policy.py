@@ -1,4 +1,7 @@
-"""The policy: its keys, warnings about its entries, and its JSON Schema."""
+"""The policy: its keys, warnings about its entries, and its JSON Schema.
+
+A warning is about a policy that is valid: it refuses nothing. `issues` finds the errors.
+"""
 
 import re
 from collections.abc import Collection, Iterable, Iterator
@@ -193,8 +196,8 @@ class Policy(model.StrictModel):
                 )
         yield from self._spelling_warnings()
 
-    def unread_list(self) -> Iterator[Finding]:
-        """Yield a warning about a list that the policy leaves out, and what that means."""
+    def left_out_lists(self) -> Iterator[Finding]:
+        """Yield a warning about each list that the policy leaves out, and what that means."""
         if set(self.sources) == {Source.INVITES}:
             yield Finding(
                 ("sources",),

@@ -103,6 +103,7 @@ _resolve: Callable[[type, str, tuple[bool, bool]], str] = Resolver().resolve
 
 
 def _mark(event: yaml.Event) -> yaml.Mark:
+    """Return where an event starts in the text."""
     return cast("yaml.Mark", event.start_mark)  # parsed events always have one
 
 
@@ -152,6 +153,7 @@ class Document:
         Raises:
             yaml.YAMLError, ValueError, OverflowError: The parser failed.
         """
+        # The stream starts; a document starts, is a value, and ends; the stream ends.
         self._events = events
         next(events)
         root: Node | None = None
@@ -168,6 +170,7 @@ class Document:
         self.root = root
 
     def _node(self, event: yaml.Event, path: KeyPath) -> Node:
+        """Return the value that begins with an event, and read its events to the last."""
         node = Node(_mark(event).index)
         if isinstance(event, yaml.AliasEvent):
             message = f"{_subject(path, f'*{event.anchor}')} is an alias, which is not supported"
@@ -192,6 +195,7 @@ class Document:
         return node
 
     def _scalar(self, event: yaml.ScalarEvent, path: KeyPath) -> object:
+        """Return the value of a text as YAML 1.1 reads it; UNREADABLE after adding an issue."""
         text = event.value
         tag = _resolve(yaml.ScalarNode, text, event.implicit)
         name = tag.rpartition(":")[2]  # `int` of `tag:yaml.org,2002:int`
@@ -213,6 +217,7 @@ class Document:
         return Placeholder.UNREADABLE
 
     def _add_items(self, node: Node, path: KeyPath) -> None:
+        """Read the items of a list, up to its end."""
         while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
             position = len(node.children)
             child = self._node(event, (*path, position))
@@ -221,6 +226,7 @@ class Document:
         node.value = tuple(child.value for child in node.children.values())
 
     def _add_values(self, node: Node, path: KeyPath) -> None:
+        """Read the keys and values of a mapping, up to its end."""
         while not isinstance(event := next(self._events), yaml.MappingEndEvent):
             key = self._key(event, path)
             child = self._node(next(self._events), (*path, "?" if key is None else key))

@@ -1,6 +1,7 @@
 """Accounts, HTTP Digest and the OAuth token endpoint."""
 
 import hashlib
+import re
 import secrets
 from base64 import b64encode
 from collections.abc import Callable, Mapping
@@ -8,7 +9,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntEnum
 from math import inf
-from re import compile as pattern
 from typing import Final, Literal, TypeAlias
 from urllib.parse import parse_qs
 
@@ -19,7 +19,7 @@ SECRET_LIFETIME: Final = timedelta(days=365)
 REALM: Final = "MMS Public API"
 TOKEN_PATH: Final = "/api/oauth/token"  # noqa: S105 - a path
 REVOKE_PATH: Final = "/api/oauth/revoke"
-_FIELD: Final = pattern(r'(\w+)=(?:"([^"]*)"|([^\s,]+))')
+_FIELD: Final = re.compile(r'(\w+)=(?:"([^"]*)"|([^\s,]+))')
 
 
 class Access(IntEnum):

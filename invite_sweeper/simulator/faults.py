@@ -4,7 +4,6 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable
 from fnmatch import fnmatchcase
-from functools import partial
 from itertools import count
 from random import Random
 from typing import NamedTuple, TypeAlias
@@ -30,7 +29,7 @@ def delay(seconds: float) -> Fault:
         await asyncio.sleep(seconds)
         return await send()
 
-    return partial(answer)
+    return answer
 
 
 def effect(before: Effect) -> Fault:
@@ -40,7 +39,7 @@ def effect(before: Effect) -> Fault:
         before(call)
         return await send()
 
-    return partial(answer)
+    return answer
 
 
 def respond_with(response: SimulatedResponse, *, late: bool = False) -> Fault:
@@ -51,7 +50,7 @@ def respond_with(response: SimulatedResponse, *, late: bool = False) -> Fault:
             await send()
         return response
 
-    return partial(answer)
+    return answer
 
 
 def fail_with(

@@ -178,7 +178,7 @@ def _invitation(user: User, call: Call) -> Json:
         assignments += [{"groupId": group_id, "groupRole": role} for role in roles]
     return {
         "createdAt": format_atlas_time(user.created_at),
-        "expiresAt": _end(user),
+        "expiresAt": _expires_at(user),
         "groupRoleAssignments": assignments,
         "id": user.invitation_id,
         "inviterUsername": user.inviter,
@@ -355,20 +355,22 @@ def _user(call: Call, user: User) -> Json:
         return fields | names | dates | {"country": "US", "mobileNumber": None}
     return fields | {
         "invitationCreatedAt": since,
-        "invitationExpiresAt": _end(user),
+        "invitationExpiresAt": _expires_at(user),
         "inviterUsername": user.inviter,
     }
 
 
-def _end(user: User) -> str | None:
+def _expires_at(user: User) -> str | None:
     return None if user.expires_at is None else format_atlas_time(user.expires_at)
 
 
 def _is_in_scope(call: Call, user: User) -> bool:
+    """Return whether the project in the path has a user; an organization has all of its own."""
     return call.group is None or call.group.id in user.group_roles
 
 
 def _statuses(call: Call) -> frozenset[str]:
+    """Return the statuses that a request asks for; without any, the default ones."""
     requested = frozenset(call.query.get("orgMembershipStatuses", []))
     if not requested <= STATUSES:
         raise invalid_parameter("orgMembershipStatuses")

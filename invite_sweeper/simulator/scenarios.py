@@ -16,7 +16,9 @@ from invite_sweeper.simulator.state import SimulatedAtlas
 
 NORTH: Final = "6f1a20c4d39b5e7788a0c1d2"
 SOUTH: Final = "7b2c31d5e4ac6f8899b1d2e3"
-_WIDE: Final = "limits: {max_deletions: 10000, max_deletions_per_project: 1000, max_share: 0.9}\n"
+_WIDE_LIMITS: Final = (
+    "limits: {max_deletions: 10000, max_deletions_per_project: 1000, max_share: 0.9}\n"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class Scenario:
     prepare: Callable[[SimulatedAtlas, Size], None]
     sources: str = "invites, users, org_users, org_invites"
     organizations: tuple[tuple[str, str], ...] = (("", ORG_ID),)
-    keys: str = _WIDE
+    keys: str = _WIDE_LIMITS
     is_nightly: bool = False
 
     def policy(self) -> str:
@@ -222,7 +224,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "nights": Scenario(
         "the clock moves by a day after each run (--runs-per-night)",
         _nights,
-        keys=f"{_WIDE}notice: {{wait: 3d}}\n",
+        keys=f"{_WIDE_LIMITS}notice: {{wait: 3d}}\n",
         is_nightly=True,
     ),
     "sunset": Scenario("both lists of invitations are gone from the third run on", _sunset),

@@ -34,12 +34,12 @@ class Family(NamedTuple):
     version: str = "2023-01-01"
 
 
-_LIMIT = BucketSize(1200, 500)
-_USERS = "2025-02-19"
-GROUPS: Final = Family("groups", "projects_user", "USER", _LIMIT)
-INVITES: Final = Family("invites", "projects_group", "GROUP", _LIMIT)
-USERS: Final = Family("users", "mongoDbCloudUsers_group", "GROUP", _LIMIT, _USERS)
-TEAMS: Final = Family("teams", "teams_group", "GROUP", _LIMIT)
+_PROJECT_LIMIT = BucketSize(1200, 500)
+_USERS_VERSION = "2025-02-19"
+GROUPS: Final = Family("groups", "projects_user", "USER", _PROJECT_LIMIT)
+INVITES: Final = Family("invites", "projects_group", "GROUP", _PROJECT_LIMIT)
+USERS: Final = Family("users", "mongoDbCloudUsers_group", "GROUP", _PROJECT_LIMIT, _USERS_VERSION)
+TEAMS: Final = Family("teams", "teams_group", "GROUP", _PROJECT_LIMIT)
 ORGS: Final = Family("orgs", "organizations_user", "USER", BucketSize(300, 100))
 ORG: Final = Family("orgs", "organizations_organization", "ORGANIZATION", BucketSize(500, 250))
 ORG_INVITES: Final = ORG._replace(name="org_invites")
@@ -49,7 +49,7 @@ ACTIVITY: Final = ORG._replace(
 )
 API_KEYS: Final = ORG._replace(name="api_keys", bucket="api_keys_organization")
 ORG_USERS: Final = ORG._replace(
-    name="org_users", bucket="mongoDbCloudUsers_organization", version=_USERS
+    name="org_users", bucket="mongoDbCloudUsers_organization", version=_USERS_VERSION
 )
 NEW_INVITATIONS: Final = Family("", "invitations_ip", "IP", BucketSize(10, 10))
 """Counted beside the bucket of their endpoint. Source: quoted in an issue, 10 a minute."""
