@@ -18,7 +18,7 @@ Style: TypeAlias = Literal[
 """How a text is shown; the terminal and the page choose the colour themselves."""
 
 
-def new_member(cls: Any, value: Any, facts: Sequence[object]) -> Any:  # noqa: ANN401
+def new_member(cls: Any, value: Any, facts: Sequence[object]) -> Any:  # noqa: ANN401  any enum
     """Return a member of an enumeration, with a fact for each attribute that it annotates.
 
     A fact that a row leaves out is the empty value of its type.
@@ -69,8 +69,6 @@ UNFINISHED_ADVICE: Final = (
     "If the run is still running, wait. If it was killed, run the same command again: it records "
     "what became of each request that was sent."
 )
-
-
 UNFINISHED_PLAN_ADVICE: Final = (
     "If the run is still running, wait. If it was killed, its plan cannot be applied: make another "
     "one. A dry run sends nothing that has to be settled."
@@ -385,6 +383,7 @@ class Advisor(NamedTuple):
         run: Its number in the audit directory, or its id.
         policy: The policy file, as the operator named it.
         audit_dir: The value of `--audit-dir`; empty where the policy names the directory.
+        base_url: The value of `--base-url`; empty for the default.
         removed: The usernames of active members whom the run removed.
     """
 
@@ -447,9 +446,9 @@ class Advisor(NamedTuple):
 
     def _offline(self, *words: str) -> str:
         """Return a command that reads the audit log; the policy only names its directory."""
-        directory = _option_words("--audit-dir", self.audit_dir) or _option_words(
-            "--policy", self.policy
-        )
+        directory = _option_words("--audit-dir", self.audit_dir)
+        if not directory:
+            directory = _option_words("--policy", self.policy)
         return shell_command(*words, *directory)
 
     def _sentence(self, reason: Reason) -> str:
@@ -467,6 +466,7 @@ class Advisor(NamedTuple):
 
 
 def _option_words(name: str, value: str) -> tuple[str, ...]:
+    """Return an option with its value as words of a command; none without a value."""
     return (name, value) if value else ()
 
 

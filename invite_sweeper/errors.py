@@ -92,8 +92,8 @@ class RunError(Exception):
         other.__cause__ = self.__cause__
         return other
 
-    def to_json(self) -> ErrorParts:
-        """Return the parts."""
+    def parts(self) -> ErrorParts:
+        """Return what outputs show of the error."""
         parts = ErrorParts(message=self.message, consequence=self.consequence, hint=self.hint)
         if self.organization:
             parts["organization"] = self.organization
@@ -102,7 +102,7 @@ class RunError(Exception):
     def result(self) -> ErrorResult:
         """Return what a command writes that ends with the error."""
         code = int(self.exit_code)
-        return {"exit_code": code, "reasons": self.reasons, "error": self.to_json()}
+        return {"exit_code": code, "reasons": self.reasons, "error": self.parts()}
 
     def lines(self) -> tuple[str, ...]:
         """Return what stderr shows before the error; a policy has a line for each of its errors."""
@@ -113,8 +113,12 @@ class RunError(Exception):
         return " ".join(part for part in (self.message, self.consequence, self.hint) if part)
 
 
-def of_organizations(message: str, labels: Sequence[str]) -> str:
-    """Return a message after the organizations that it is about; alone if it names none."""
+def with_organizations(message: str, labels: Sequence[str]) -> str:
+    """Return a message after the organizations that it is about; alone without any.
+
+    Args:
+        labels: The names with the ids of these organizations.
+    """
     if not labels:
         return message
     noun = plural_form(len(labels), "Organization", "Organizations")

@@ -236,7 +236,11 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     team_ids: tuple[str, ...] = ()
 
     def key(self, org_id: str) -> InvitationKey:
-        """As `Invitation.key`."""
+        """Return what `Invitation.key` is of it.
+
+        Args:
+            org_id: Of the organization, which an entry does not repeat.
+        """
         return self.source, org_id, self.project_id or org_id, self.invitation_id
 
     @property
@@ -326,7 +330,7 @@ class Invitation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     @property
     def place(self) -> Project:
-        """The project, as `ListRef` has it."""
+        """The project; for an organization's invitation the organization, as in `ListRef`."""
         return Project(self.scope_id, self.project_name or "", self.org_id)
 
     @property
@@ -364,10 +368,11 @@ class Invitation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         age = now - sent_at  # for a date in the future, only `days` is negative
         return (age.days * 10 + age.seconds // _TENTH_OF_A_DAY_S) / 10
 
-    def is_dated(self, sent_at: datetime | None) -> bool:
-        """Return whether it can be the invitation of the same id with this date.
+    def matches_date(self, sent_at: datetime | None) -> bool:
+        """Return whether it may be the invitation with the same id that was sent at a date.
 
-        A user keeps the id when invited again. Without two dates, it counts as the same.
+        A user keeps the id when invited again, and the date is another one. Where one of the two
+        dates is not known, it counts as the same.
         """
         own = self.sent_at
         return own is None or sent_at is None or abs(own - sent_at) < timedelta(seconds=1)
@@ -405,7 +410,11 @@ class Invitation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         )
 
     def recorded(self, now: datetime, others: Iterable["Invitation"] = ()) -> "Invitation":
-        """Return it as a run records it: with its age, and the other entries that end with it."""
+        """Return it as a run records it: with its age, and the other entries that end with it.
+
+        Args:
+            now: The instant of the run.
+        """
         entries = tuple(other.entry for other in others)
         return msgspec.structs.replace(self, age_days=self.age_at(now), entries=entries)
 

@@ -1,4 +1,8 @@
-"""Early stop of a run, by a signal or the deadline."""
+"""Early stop of a run, by a signal or the deadline.
+
+After a stop nothing new is sent. What is in flight has a grace to finish, which a second signal
+ends.
+"""
 
 import asyncio
 import math
@@ -69,7 +73,7 @@ class StopRequest:
             self.requested.set()
 
     async def grace_over(self, grace: timedelta) -> None:
-        """Return when what is in flight after a stop has had its time, or a second stop came."""
+        """Wait until what is in flight after a stop has had its time, or a second stop came."""
         await self.requested.wait()
         with suppress(TimeoutError):
             await asyncio.wait_for(self.forced.wait(), grace.total_seconds())
@@ -85,10 +89,10 @@ class StopRequest:
     async def run_unless_stopped(
         self, step: Coroutine[object, object, _T], *, grace: timedelta = timedelta()
     ) -> _T:
-        """Run a step that changes nothing in Atlas, or has a grace; a stop then cancels it.
+        """Run a step that changes nothing in Atlas, or has a grace; return its result.
 
         Raises:
-            Interrupted: The step was cancelled.
+            Interrupted: A stop cancelled the step, after its grace.
         """
         task = asyncio.ensure_future(step)
         stop_task = asyncio.ensure_future(self.grace_over(grace))

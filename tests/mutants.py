@@ -567,7 +567,7 @@ MUTANTS = r"""
 -sum(self.may_be_gone.values()) - expired_by(self.may_be_gone, today)
 +sum(self.may_be_gone.values())
 = who was invited anew lags: sweep/reading.py
--if ended is None or not entry.is_dated(parse_timestamp(ended.created_at)):
+-if ended is None or not entry.matches_date(parse_timestamp(ended.created_at)):
 +if ended is None:
 = what a run ended weeks ago lags: audit/history.py
 -for key, ended in entries.items() if ended.instant >= since}

@@ -78,7 +78,7 @@ class Checks:
     def failed(self, name: str, error: RunError, exit_code: int) -> None:
         """Add a check that failed with the error that a sweep would end with, each once."""
         messages = {check.message for check in self.found}
-        parts = error.to_json()
+        parts = error.parts()
         message = parts["message"]
         if message not in messages:
             check = Check(name, "failed", message, parts["hint"], self.organization, exit_code)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 import click
 from typing_extensions import override
 
-from invite_sweeper.errors import Cancelled, ErrorParts, RunError, of_organizations
+from invite_sweeper.errors import Cancelled, ErrorParts, RunError, with_organizations
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.text import escape_unprintable, shell_command, split_command
 
@@ -229,14 +229,14 @@ def print_error(error: RunError) -> None:
     if isinstance(error, Cancelled):  # the person at the terminal knows why
         click.echo(f"{error.message} {error.consequence}", err=True)
         return
-    print_error_parts(error.to_json(), error.help_topic)
+    print_error_parts(error.parts(), error.help_topic)
 
 
 def print_error_parts(error: ErrorParts, help_topic: str = "") -> None:
     """Write the three parts of an error to stderr; control characters are escaped."""
     more = f"More: {shell_command('help', help_topic)}" if help_topic else ""
     organization = error.get("organization")
-    message = of_organizations(error["message"], [organization] if organization else ())
+    message = with_organizations(error["message"], [organization] if organization else ())
     if OUTPUTS.json_log is not None:
         parts = {"consequence": error["consequence"], "hint": error["hint"], "more": more}
         fields = {key: part for key, part in parts.items() if part}

@@ -189,7 +189,7 @@ def _copy_plan(session: Session, record: RunRecord) -> Path:
         record.end = structs.replace(
             end,
             exit_code=int(failed.exit_code),
-            error=failed.to_json(),
+            error=failed.parts(),
             reasons=(*end.reasons, *failed.reasons),
         )
         return record.file.path
@@ -243,7 +243,7 @@ def _without_run(session: Session, error: RunError) -> RecordedRun:
         for organization in session.policy.organizations
     )
     end = RunFinished(
-        exit_code=code, error=error.to_json(), reasons=reasons, organizations=organizations
+        exit_code=code, error=error.parts(), reasons=reasons, organizations=organizations
     )
     command = session.command(History(), dry_run=session.options.dry_run)
     file = RunFile(0, session.run_id, session.directory.path)

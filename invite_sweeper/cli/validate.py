@@ -67,7 +67,7 @@ def validate(path: Path, output: str) -> None:
             warnings=len(issues) - len(errors),
             findings=issues,
             exit_code=int(ExitCode.DONE if error is None else error.exit_code),
-            error=error.to_json() if error is not None else None,
+            error=error.parts() if error is not None else None,
         )
         write_json(result)
     else:

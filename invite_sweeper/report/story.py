@@ -25,7 +25,7 @@ from invite_sweeper.endings import (
     known_reasons,
     status_of,
 )
-from invite_sweeper.errors import ErrorParts, of_organizations
+from invite_sweeper.errors import ErrorParts, with_organizations
 from invite_sweeper.report.story_lines import (
     StoryLine,
     run_line,
@@ -379,5 +379,5 @@ def errors_of(end: RunFinished) -> Iterator[ErrorParts]:
         if label:
             labels.append(label)
     for cause, labels in labels_by_cause.items():
-        message = of_organizations(cause.message, labels)
+        message = with_organizations(cause.message, labels)
         yield {"message": message, "consequence": cause.consequence, "hint": cause.hint}

@@ -281,7 +281,7 @@ class ReadingBuilder:
         days: dict[str, int] = {}
         for entry in entries:
             ended = self._ended_lately.get(entry.key)
-            if ended is None or not entry.is_dated(parse_timestamp(ended.created_at)):
+            if ended is None or not entry.matches_date(parse_timestamp(ended.created_at)):
                 continue
             expires_at = parse_timestamp(entry.expires_at)
             day = "never" if expires_at is None else expires_at.date().isoformat()

@@ -106,7 +106,7 @@ class Recovery:
         for entry in answer:
             if entry.invitation_id == intent.invitation_id:
                 # A person who was invited anew keeps the id, and has another date.
-                is_same = entry.is_dated(intent.sent_at)
+                is_same = entry.matches_date(intent.sent_at)
                 self._record(opened, Outcome.FAILED if is_same else Outcome.ALREADY_GONE)
                 return None
         if intent.source not in SOURCES_OF_USERS:

@@ -408,7 +408,7 @@ class Result:
         return {
             **structs.asdict(counts),
             "exit_code": int(code),
-            "error": error.to_json() if error is not None else None,
+            "error": error.parts() if error is not None else None,
             "reasons": reasons,
         }
 

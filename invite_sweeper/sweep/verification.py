@@ -161,7 +161,7 @@ def _is_same(planned: Planned, entry: Invitation, now: datetime) -> bool:
     there when the run began.
     """
     if entry.key == planned.key:
-        return entry.is_dated(planned.sent_at)
+        return entry.matches_date(planned.sent_at)
     return entry.sent_at is None or entry.sent_at <= now
 
 
