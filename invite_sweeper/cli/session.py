@@ -196,7 +196,11 @@ class Session:
         in_policy = options.policy.parent / policy.audit.directory
         self.directory = AuditDirectory(options.audit_dir or in_policy)
         quiet = options.quiet or options.is_demo
-        self.terminal = Console(stderr=True) if sys.stderr.isatty() and not quiet else None
+        self.terminal: Console | None = None
+        if sys.stderr.isatty() and not quiet:
+            console = Console(stderr=True)
+            if not console.is_dumb_terminal:  # on one, each bar would be an empty line
+                self.terminal = console
         self.log = configure_logging(
             quiet=quiet, verbose=options.verbose, log_format=options.log_format
         )

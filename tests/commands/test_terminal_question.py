@@ -172,3 +172,13 @@ def test_control_c_at_the_question_prints_no_plan_and_no_summary_again(cli):
     assert after.count("Nothing was deleted.") == 1
     assert re.match(r"\^C\n\d\d:\d\d:\d\d \[warning\] stopping: ", after)
     assert "\n\n" not in after
+
+
+def test_a_dumb_terminal_has_no_empty_line_around_the_question(cli):
+    with terminal_of(cli, *SWEEP, TERM="dumb") as terminal:
+        terminal.read_until(ASKS)
+        terminal.type("no\n")
+        _, text = terminal.end()
+    before, _, after = text.partition(ASKS)
+    assert not before.startswith("\n")
+    assert after == "no\nCancelled. Nothing was deleted.\n"
