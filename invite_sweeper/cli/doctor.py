@@ -385,7 +385,8 @@ class _Doctor(Checks):
             self.add(name, text, hint, warns=True)
             return
         counts = [count for ref, count in reading.entries.items() if ref.source is source]
-        text = f"{sum(counts):,} pending in {pluralize(len(counts), 'list')}"
+        entries = pluralize(sum(counts), "entry", "entries")
+        text = f"{entries} in {pluralize(len(counts), 'list')}"
         # The older list of the same project or organization is shown only to its owners.
         older = Source.ORG_INVITES if source.is_organization_level else Source.INVITES
         _, owner = older.roles

@@ -67,7 +67,7 @@ async def test_sound_setup_ends_with_0_and_lists_every_check(cli):
         *("sunset invites", "clock", "baselines", "limits"),
         *("people", "scope", "list invites", "list users", "list org_users", "coverage", "events"),
     ]
-    assert "1 pending in 1 list; the role Project Owner is granted" in messages(
+    assert "1 entry in 1 list; the role Project Owner is granted" in messages(
         checks, "list invites"
     )
     assert "Within the limits. 1 invitation; stale 1." in messages(checks, "limits")
