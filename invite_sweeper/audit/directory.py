@@ -6,6 +6,7 @@ that lost or gained lines is found, and the chain goes on where the last file wa
 
 import errno
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -180,20 +181,20 @@ class AuditDirectory:
                 f"The file of the last run, {reader.missing.name}, is missing in {self.path}: the "
                 "log goes on after it, but without its deletions, announcements and open requests."
             )
-        elif reader.head is not None:
+            return (RunWarning(WarningCode.AUDIT_LOG, message),)
+        if reader.head is not None:
             return ()
-        elif any(file.path.lstat().st_size for file in files):
+        if any(file.path.lstat().st_size for file in files):
             message = (
                 f"HEAD is missing in {self.path}: the log goes on after its newest file, "
                 f"{files[-1].name}. Whether later files are missing is not known."
             )
-        else:
-            message = f"No earlier run is known: {self.path} has no file of one."
-            return (RunWarning(WarningCode.AUDIT_LOG, message, WarningLevel.REMARK),)
-        return (RunWarning(WarningCode.AUDIT_LOG, message),)
+            return (RunWarning(WarningCode.AUDIT_LOG, message),)
+        message = f"No earlier run is known: {self.path} has no file of one."
+        return (RunWarning(WarningCode.AUDIT_LOG, message, WarningLevel.REMARK),)
 
     def next_run(self) -> tuple[int, str]:
-        """Return where the next run goes on; the end of the log is checked.
+        """Return where the next run goes on.
 
         Returns:
             The number of its file, and the hash that its first line continues.
@@ -201,23 +202,11 @@ class AuditDirectory:
         Raises:
             DamagedLog: The last file was cut, changed or lengthened, or `HEAD` does not know it.
         """
-        end = self.reader()
-        files = end.files
-        head = end.head
-        number = max((file.number for file in files), default=0)
-        if head is not None:
-            number = max(number, head.number)
-        # Back from the newest file: one of a run that was killed before its first line has no
-        # hash. With HEAD, all files from the one that it names on are checked.
-        for first in reversed(range(len(files))):
-            if head is not None and files[first].number < head.number:
-                break
-            end = LogReader(files, head, first=first).read()
-            if end.last_hash and head is None:
-                break
-        if head is not None and not end.last_hash:
-            return number + 1, head.last_hash
-        return number + 1, end.last_hash or GENESIS_HASH
+        reader = self.reader()
+        numbers = [file.number for file in reader.files]
+        if reader.head is not None:
+            numbers.append(reader.head.number)
+        return max(numbers, default=0) + 1, _last_hash(reader.files, reader.head)
 
     def create_file(self, run_id: str) -> tuple[RunFile, int, str]:
         """Create the file of a run that begins, and name it in `HEAD`. The lock must be held.
@@ -269,3 +258,23 @@ class AuditDirectory:
         for path in (self.path / "HEAD", *(file.path for file in self.files()[-1:])):
             with suppress(FileNotFoundError):
                 check_file_access(path, self.path)
+
+
+def _last_hash(files: Sequence[RunFile], head: Head | None) -> str:
+    """Return the hash that the next run continues; the end of the log is checked.
+
+    Raises:
+        DamagedLog: The last file was cut, changed or lengthened, or `HEAD` does not know it.
+    """
+    last_hash = ""
+    # Back from the newest file: one of a run that was killed before its first line has no hash.
+    # With HEAD, all files from the one that it names on are checked.
+    for first in reversed(range(len(files))):
+        if head is not None and files[first].number < head.number:
+            break
+        last_hash = LogReader(files, head, first=first).read().last_hash
+        if head is None and last_hash:
+            break
+    if not last_hash and head is not None:
+        last_hash = head.last_hash
+    return last_hash or GENESIS_HASH

@@ -138,7 +138,8 @@ class AuditLog:
             self._thread.shutdown()  # before the descriptor can be reused by another file
             self._failure = self._failure or AuditLogError("The audit log is closed.")
             self._write_copy()
-            fd, self._fd = self._fd, -1
+            fd = self._fd
+            self._fd = -1
             os.close(fd)
 
     def _check_not_failed(self) -> None:
@@ -146,7 +147,8 @@ class AuditLog:
             raise self._failure
 
     def _flush(self) -> None:
-        lines, self._pending = self._pending, []
+        lines = self._pending
+        self._pending = []
         if lines and self._failure is None:
             self._fail_on_error(partial(self._append, b"".join(lines)))
 
@@ -233,9 +235,9 @@ class AuditLog:
         except AuditLogError as failure:
             self._failure = failure
         except BaseException as error:
-            reason = (isinstance(error, OSError) and error.strerror) or repr(error)
+            reason = error.strerror if isinstance(error, OSError) else None
             self._failure = AuditLogError(
-                f"The audit log {self.file.path} cannot be written: {reason}.",
+                f"The audit log {self.file.path} cannot be written: {reason or repr(error)}.",
                 consequence=_NOTHING_MORE,
                 hint="Free disk space or repair the disk, then run the same command again: it "
                 "processes the rest.",

@@ -76,27 +76,11 @@ def verify(
     Raises:
         DamagedLog: A file cannot be opened.
     """
-    result = Verification(first_run=files[0].number if files else None)
-    ledger = IntentLedger()
-    policies: dict[str, None] = {}  # a set that keeps the order of the runs
+    verifier = _Verifier(directory, expect_head)
+    result = verifier.result
+    result.first_run = files[0].number if files else None
     try:
-        head = directory.read_head() if directory is not None else None
-        reader = LogReader(files, head)
-        result.head_missing = directory is not None and reader.head is None and bool(files)
-        for chain in reader:
-            result.files += 1
-            _verify_file(chain, result, ledger, policies, expect_head)
-        if reader.missing is not None:
-            result.damage = f"{reader.missing.name} is missing: it is the last run that HEAD names."
-        elif expect_head is not None and result.expected_at is None:
-            result.damage = f"No line has the expected hash {expect_head}."
-        if directory is not None:
-            directory.policies.check()
-            copies = {path.stem for path in directory.policies.paths()}
-            missing = [sha256 for sha256 in policies if sha256 not in copies]
-            result.missing_policies = tuple(missing)
-        result.unfinished = ledger.unfinished()
-        result.recovered = ledger.recovered()
+        verifier.verify(files)
     except DamagedFile as error:
         result.damage = error.message
     if result.damage is not None:
@@ -108,23 +92,60 @@ def verify(
     return result
 
 
-def _verify_file(
-    chain: FileChain,
-    result: Verification,
-    ledger: IntentLedger,
-    policies: dict[str, None],
-    expect_head: str | None,
-) -> None:
-    """Decode and count the lines of a file; find its policy and the line with the expected hash."""
-    ledger.begin(chain.file)
-    for line in chain:
-        event = chain.decode(line)
-        if event is not None:
-            ledger.add(chain.run_id, event)
-        if isinstance(event, RunStarted) and event.policy_sha256 is not None:
-            policies[event.policy_sha256] = None
-        result.lines += 1
-        result.last_hash = line.hash
-        if line.hash == expect_head:
-            result.expected_at = f"{chain.file.path} line {line.number}"
-    ledger.end(finished=chain.finished)
+class _Verifier:
+    """Verifies files one after the other.
+
+    Args:
+        directory: As in `verify`, as `expect_head`.
+
+    Attributes:
+        result: What was found so far; its verdict is not decided yet.
+    """
+
+    def __init__(self, directory: AuditDirectory | None, expect_head: str | None) -> None:
+        self.result = Verification()
+        self._directory = directory
+        self._expect_head = expect_head
+        self._ledger = IntentLedger()
+        self._policies: dict[str, None] = {}  # a set that keeps the order of the runs
+
+    def verify(self, files: Sequence[RunFile]) -> None:
+        """Verify files; raises DamagedFile at the first damage, as `LogReader`."""
+        result = self.result
+        head = self._directory.read_head() if self._directory is not None else None
+        result.head_missing = self._directory is not None and head is None and bool(files)
+        reader = LogReader(files, head)
+        for chain in reader:
+            result.files += 1
+            self._add(chain)
+        if reader.missing is not None:
+            result.damage = f"{reader.missing.name} is missing: it is the last run that HEAD names."
+        elif self._expect_head is not None and result.expected_at is None:
+            result.damage = f"No line has the expected hash {self._expect_head}."
+        if self._directory is not None:
+            self._verify_policies(self._directory)
+        result.unfinished = self._ledger.unfinished()
+        result.recovered = self._ledger.recovered()
+
+    def _add(self, chain: FileChain) -> None:
+        """Decode and count the lines of a file; find its policy, and the expected hash."""
+        result = self.result
+        self._ledger.begin(chain.file)
+        for line in chain:
+            event = chain.decode(line)
+            if event is not None:
+                self._ledger.add(chain.run_id, event)
+            if isinstance(event, RunStarted) and event.policy_sha256 is not None:
+                self._policies[event.policy_sha256] = None
+            result.lines += 1
+            result.last_hash = line.hash
+            if line.hash == self._expect_head:
+                result.expected_at = f"{chain.file.path} line {line.number}"
+        self._ledger.end(finished=chain.finished)
+
+    def _verify_policies(self, directory: AuditDirectory) -> None:
+        """Verify the copies of policies, and name the policies of runs that have none."""
+        directory.policies.check()
+        copies = {path.stem for path in directory.policies.paths()}
+        missing = [sha256 for sha256 in self._policies if sha256 not in copies]
+        self.result.missing_policies = tuple(missing)
