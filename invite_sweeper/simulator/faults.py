@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable
 from fnmatch import fnmatchcase
+from functools import partial
 from itertools import count
 from random import Random
 from typing import NamedTuple, TypeAlias
@@ -18,7 +19,11 @@ from invite_sweeper.simulator.responses import (
 
 Send: TypeAlias = Callable[[], Awaitable[SimulatedResponse]]
 Fault: TypeAlias = Callable[[Call, Send], Awaitable[SimulatedResponse]]
-"""Answers a request; it may execute it by `Send`, before or after a change of its own."""
+"""Answers a request; it may execute it by `Send`, before or after a change of its own.
+
+Each function that makes one returns a `partial` of no arguments: it has no name, so that faults of
+one kind are numbered where tests are parametrized with several.
+"""
 Effect: TypeAlias = Callable[[Call], None]
 
 
@@ -29,7 +34,7 @@ def delay(seconds: float) -> Fault:
         await asyncio.sleep(seconds)
         return await send()
 
-    return answer
+    return partial(answer)
 
 
 def effect(before: Effect) -> Fault:
@@ -39,7 +44,7 @@ def effect(before: Effect) -> Fault:
         before(call)
         return await send()
 
-    return answer
+    return partial(answer)
 
 
 def respond_with(response: SimulatedResponse, *, late: bool = False) -> Fault:
@@ -50,7 +55,7 @@ def respond_with(response: SimulatedResponse, *, late: bool = False) -> Fault:
             await send()
         return response
 
-    return answer
+    return partial(answer)
 
 
 def fail_with(
