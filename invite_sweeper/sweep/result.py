@@ -132,7 +132,7 @@ class Result:
         retired: dict[Source, SourceRetired] = {}
         for reading in readings:
             retired |= reading.retired
-        for source, event in retired.items():
+        for source, event in sorted(retired.items()):
             if self.has_ended(source):
                 when = "as announced"
                 level = WarningLevel.REMARK
@@ -249,7 +249,7 @@ class Result:
             deleted_before=len(command.sent) if self.plan_made else 0,
             max_deletions=command.limits.max_deletions,
             limit_free_at=rfc3339(free_at) if free_at is not None else None,
-            sources_retired=tuple(dict.fromkeys(retired)),
+            sources_retired=tuple(sorted(set(retired))),
             oldest_pending_days=self._oldest_pending_days(),
             sunset=first_sunset.isoformat() if first_sunset is not None else None,
             sunsets={source.value: day.isoformat() for source, day in sunsets.items()},
