@@ -183,13 +183,17 @@ class Project(msgspec.Struct, frozen=True):
     org_id: str
     tags: tuple[tuple[str, str], ...] = ()
 
+    @classmethod
+    def of_organization(cls, org_id: str) -> "Project":
+        """Return what stands for an organization where a project does for its own lists."""
+        return cls(org_id, "", org_id)
+
 
 class ListRef(NamedTuple):
     """One list to read: its project or organization, and its source.
 
     Attributes:
-        project: For a list of an organization, `id` and `org_id` are the organization's id and
-            the name is empty.
+        project: For a list of an organization, `Project.of_organization`.
     """
 
     project: Project
@@ -340,6 +344,11 @@ class Invitation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         return self.source, self.org_id, self.scope_id, self.invitation_id
 
     @property
+    def list_key(self) -> ListKey:
+        """Identifies the list that shows the invitation."""
+        return self.source, self.org_id, self.scope_id
+
+    @property
     def keys(self) -> tuple[InvitationKey, ...]:
         """The keys of all entries; the one that names the invitation is first."""
         return (self.key, *(entry.key(self.org_id) for entry in self.entries))
@@ -472,10 +481,14 @@ class ListUnreadable(msgspec.Struct, frozen=True):
     org_id: str | None = None
 
     @property
+    def scope_id(self) -> str:
+        """As `Invitation.scope_id`; "" where neither project nor organization is known."""
+        return self.project_id or self.org_id or ""
+
+    @property
     def list_key(self) -> ListKey:
-        """As the first three of `Invitation.key`."""
-        org_id = self.org_id or ""
-        return self.source.value, org_id, self.project_id or org_id
+        """As `Invitation.list_key`."""
+        return self.source.value, self.org_id or "", self.scope_id
 
 
 class SourceRetired(ListUnreadable, frozen=True):

@@ -303,7 +303,7 @@ class _PlacesNow:
         moved = _why_moved(deletion, self._owners[org_id])
         if moved:
             return moved
-        place = deletion.key[:3]
+        place = deletion.list_key
         if place not in self._people and place not in self._unreadable:
             statuses = await reader.statuses(deletion)
             if isinstance(statuses, ListUnreadable):
@@ -314,7 +314,7 @@ class _PlacesNow:
 
     def shows(self, deletion: Planned) -> bool:
         """Return whether the person is a member of a place that was read, or invited there."""
-        return casefold_lookalike(deletion.username or "") in self._people[deletion.key[:3]]
+        return casefold_lookalike(deletion.username or "") in self._people[deletion.list_key]
 
 
 def _why_moved(invitation: Invitation, owners: Mapping[str, str]) -> str:

@@ -442,7 +442,7 @@ MUTANTS = r"""
 -    if _is_odd(unreadable):
 +    if False:
 = a missing role among unreadable projects is no advice: sweep/guards.py
--    if any(_is_refused(unreadable) for unreadable in unread):
+-    if any(is_role_missing(unreadable) for unreadable in unread):
 +    if False:
 = max_unreadable_projects is off by one: sweep/guards.py
 -    if count > limit:

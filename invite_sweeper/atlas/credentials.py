@@ -70,9 +70,10 @@ class Credentials(NamedTuple):
 
 
 _MAX_SECRET_BYTES: Final = 16 * 1024
+_IDS: Final = "|".join(itertools.chain.from_iterable(kind.value[:-1] for kind in CredentialsKind))
+_SECRETS: Final = "|".join(kind.value[-1] for kind in CredentialsKind)
 _VARIABLE: Final = re.compile(
-    rf"(?:(?P<id>{'|'.join(name for kind in CredentialsKind for name in kind.value[:-1])})"
-    rf"|(?P<secret>{'|'.join(kind.value[-1] for kind in CredentialsKind)}))"
+    rf"(?:(?P<id>{_IDS})|(?P<secret>{_SECRETS}))"
     r"(?:_(?!FILE$)(?P<name>[A-Z0-9_]+?))?(?P<file>_FILE)?"
 )
 """A variable of a set of credentials; a set cannot be named `FILE`."""

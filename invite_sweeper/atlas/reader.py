@@ -187,7 +187,7 @@ class AtlasReader:
         A member without a name makes the list incomplete, and so does a row of a user who is
         not active, as a cache sends that ignores the query. Two readings must show the same.
         """
-        place = Project(org_id, "", org_id)
+        place = Project.of_organization(org_id)
         readings: list[frozenset[str]] = []
         for _ in range(2):
             listing = await self._members(endpoints.LIST_ORG_ACTIVE_MEMBERS, org_id)
@@ -205,7 +205,7 @@ class AtlasReader:
 
         An answer that shows another user, or one who is not active, proves nothing.
         """
-        place = Project(org_id, "", org_id)
+        place = Project.of_organization(org_id)
         listing = await self._members(endpoints.FIND_ORG_ACTIVE_MEMBER, org_id, username=username)
         if listing.failure is not None:
             return unread(place, listing.failure, _ORG_MEMBER)
@@ -253,7 +253,7 @@ class AtlasReader:
         """Return how many people count towards the limit of an organization."""
         listing = await self._members(endpoints.LIST_ORG_MEMBERS, org_id)
         if listing.failure is not None:
-            return unread(Project(org_id, "", org_id), listing.failure, _ORG_MEMBER)
+            return unread(Project.of_organization(org_id), listing.failure, _ORG_MEMBER)
         statuses = [row.org_membership_status for row in listing.rows]
         return Seats(len(statuses), statuses.count(MembershipStatus.PENDING))
 
@@ -287,7 +287,7 @@ class AtlasReader:
             since=since,
         )
         if listing.failure is not None:
-            return unread(Project(org_id, "", org_id), listing.failure, _ORG_MEMBER)
+            return unread(Project.of_organization(org_id), listing.failure, _ORG_MEMBER)
         return listing.rows
 
     async def api_key_names(self, org_id: str) -> Mapping[str, str] | ListUnreadable:
@@ -301,7 +301,7 @@ class AtlasReader:
             key=lambda row: row.public_key,
         )
         if listing.failure is not None:
-            return unread(Project(org_id, "", org_id), listing.failure, _ORG_MEMBER)
+            return unread(Project.of_organization(org_id), listing.failure, _ORG_MEMBER)
         return {row.public_key: row.desc for row in listing.rows if row.desc}
 
     async def activity_link(self, org_id: str, since: datetime) -> str | ListUnreadable:
@@ -315,7 +315,7 @@ class AtlasReader:
         result = await self._client.call(request)
         if isinstance(result, Response) and isinstance(result.value, str):
             return result.value
-        return unread(Project(org_id, "", org_id), result, _ORG_MEMBER)
+        return unread(Project.of_organization(org_id), result, _ORG_MEMBER)
 
     async def secret_expiries(self, org_id: str) -> tuple[datetime, ...] | ListUnreadable:
         """Return when the secrets of this run's service account expire, the first one first.
@@ -332,7 +332,7 @@ class AtlasReader:
         )
         if isinstance(result, Response) and isinstance(result.value, tuple):
             return result.value
-        return unread(Project(org_id, "", org_id), result, "Organization Read Only")
+        return unread(Project.of_organization(org_id), result, "Organization Read Only")
 
 
 def _is_active(row: MemberRow) -> bool:
@@ -363,7 +363,7 @@ async def read_membership(
     Raises:
         RunError: Also where the access list refuses this address.
     """
-    organization = Project(invitation.org_id, "", invitation.org_id)
+    organization = Project.of_organization(invitation.org_id)
     response = await _read_user(
         client, invitation, Source.ORG_USERS, organization, token_taken=token_taken
     )

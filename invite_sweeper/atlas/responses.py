@@ -322,6 +322,11 @@ def is_permission_error(status: object, code: str | None) -> bool:
     return status == FORBIDDEN and not (code or "").endswith(_ACCESS_LIST_CODES)
 
 
+def is_role_missing(unreadable: ListUnreadable) -> bool:
+    """Return whether a list was not read because a role for it is missing."""
+    return is_permission_error(unreadable.http_status, unreadable.error_code)
+
+
 def lacks_permission(result: ResponseOrFailure) -> bool:
     """Return whether Atlas accepted the credentials, and refused this request.
 

@@ -11,7 +11,7 @@ import click
 from typing_extensions import override
 
 from invite_sweeper.atlas.credentials import CredentialsKind
-from invite_sweeper.atlas.responses import is_permission_error
+from invite_sweeper.atlas.responses import is_role_missing
 from invite_sweeper.audit import History
 from invite_sweeper.audit.person import users_gone
 from invite_sweeper.audit.totals import RunWarning
@@ -321,9 +321,7 @@ class _Doctor(Checks):
         await list_invitations(reader, whole, Source, add, workers=workers)
         excluded = {project.id for project in scope.excluded}
         missing = [
-            list_
-            for list_ in unread
-            if list_.project_id not in excluded and _is_role_missing(list_)
+            list_ for list_ in unread if list_.project_id not in excluded and is_role_missing(list_)
         ]
         return _AllLists(users, unread, missing)
 
@@ -375,7 +373,7 @@ class _Doctor(Checks):
         if unread:
             why = unread[0].reason
             hint = ""
-            if any(map(_is_role_missing, unread)):
+            if any(map(is_role_missing, unread)):
                 why = "The role is missing."
                 instead = "exclude the projects"
                 if source.is_organization_level:
@@ -445,12 +443,8 @@ class _Doctor(Checks):
         self.add("events", f"{text}.", hint, warns=bool(left))
 
 
-def _is_role_missing(unread: ListUnreadable) -> bool:
-    return is_permission_error(unread.http_status, unread.error_code)
-
-
 def _places(unread: Iterable[ListUnreadable]) -> str:
-    return _shorten(list_.project_name or list_.list_key[2] for list_ in unread)
+    return _shorten(list_.project_name or list_.scope_id for list_ in unread)
 
 
 def _shorten(names: Iterable[str]) -> str:

@@ -27,7 +27,7 @@ from invite_sweeper.models import ListUnreadable, Source
 from invite_sweeper.names import Globs, casefold_lookalike
 from invite_sweeper.sweep.invitations import person_key
 from invite_sweeper.sweep.organization import Reading
-from invite_sweeper.text import organization_label, pluralize, shorten_list
+from invite_sweeper.text import organization_label, pluralize, shorten_list, upper_first
 
 _MAX_NAMES = 20
 
@@ -239,8 +239,8 @@ def _result_lines(result: Search, *, verbose: bool) -> Iterator[Text]:
 def _lines(explanation: Explanation, *, verbose: bool) -> Iterator[Text]:
     """Yield the decision about an invitation, its entries and with `-v` the policy."""
     style = "bold red" if explanation.kept is None else "bold green"
-    decision = explanation.description
-    yield Text(f"  {decision[:1].upper()}{decision[1:]}{_when(explanation)}.", style)
+    decision = upper_first(explanation.description)
+    yield Text(f"  {decision}{_when(explanation)}.", style)
     yield from map(_detail, _entries(explanation))
     if verbose:
         yield from map(_detail, explanation.policy)
@@ -299,11 +299,10 @@ def _entries(explanation: Explanation) -> Iterator[str]:
 def _when(explanation: Explanation) -> str:
     """Return from which day a kept invitation is stale, or may be deleted."""
     due = explanation.deletable_from
-    stale_from = explanation.stale_from
     if due is not None:
         return f", may be deleted from {due:%Y-%m-%d}"
-    if (
-        stale_from is None or explanation.rule is not None
-    ):  # the decision has the day of a stale one
+    stale_from = explanation.stale_from
+    is_stale_now = explanation.rule is not None  # then the decision has the day
+    if stale_from is None or is_stale_now:
         return ""
     return f"; stale from {stale_from:%Y-%m-%d} by rule {explanation.stale_by}"

@@ -20,7 +20,7 @@ from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.streams import OUTPUTS
 from invite_sweeper.cli.survey import Survey, read_survey
 from invite_sweeper.errors import UsageError
-from invite_sweeper.models import Invitation
+from invite_sweeper.models import Invitation, rfc3339
 from invite_sweeper.names import Globs
 from invite_sweeper.report.listings import show_listed
 from invite_sweeper.sweep.selection import Decision
@@ -183,7 +183,7 @@ def _announced_at(decision: Decision) -> str | None:
     announcement = decision.announcement
     if announcement is None or announcement.announced_at is None:
         return None
-    return announcement.announced_at.isoformat().replace("+00:00", "Z")
+    return rfc3339(announcement.announced_at)
 
 
 def _csv_lines(rows: Sequence[ListedInvitation]) -> Iterator[bytes]:

@@ -14,7 +14,7 @@ from invite_sweeper.audit import RunFile
 from invite_sweeper.audit.events import RunStarted
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.errors import RunError, UsageError
-from invite_sweeper.models import parse_timestamp
+from invite_sweeper.models import parse_timestamp, rfc3339
 from invite_sweeper.sweep.dates import NIGHT
 
 DEFAULT_NIGHTS: Final = 30
@@ -98,7 +98,7 @@ def _as_typed(instant: datetime) -> str:
     """Return an instant as it was typed: at midnight a date."""
     if instant.time() == time():
         return str(instant.date())
-    return instant.isoformat().replace("+00:00", "Z")
+    return rfc3339(instant)
 
 
 def _end_as_typed(end: datetime) -> str:

@@ -1,7 +1,7 @@
 """The policies under which runs worked, from the copies beside their files.
 
 A run records the hash of its policy, and keeps the policy as `policies/SHA256.yaml` beside its file
-(`audit.AuditDirectory.policy_path`). Without the copy, what the hash stands for is not known.
+(`audit/policy_copies.py`). Without the copy, what the hash stands for is not known.
 """
 
 from collections.abc import Iterator, Mapping

@@ -38,7 +38,7 @@ from invite_sweeper.report.wording import (
     describe_recorded_deletions,
     describe_restored,
 )
-from invite_sweeper.text import escape_unprintable, pluralize
+from invite_sweeper.text import escape_unprintable, pluralize, upper_first
 
 
 class Attention(NamedTuple):
@@ -325,7 +325,7 @@ def _attention_to_error(
 
 def _attention_to_reason(reason: Reason, end: RunFinished, advice: str) -> Attention:
     """Return why a run did not do everything, with how many it concerns and what warnings add."""
-    title = f"{reason.label[0].upper()}{reason.label[1:]}"
+    title = upper_first(reason.label)
     counts = _counts_by_reason(end)
     if reason in counts:
         title += f" ({counts[reason]})"

@@ -13,6 +13,7 @@ from invite_sweeper import __version__
 from invite_sweeper.audit import CompleteRun, History, PlanScope, SavedPlan
 from invite_sweeper.audit.events import AnnouncementKey, Mode, RunStarted
 from invite_sweeper.audit.history import SentDeletion
+from invite_sweeper.models import rfc3339
 from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.sweep.organization import AtlasOrganization
@@ -132,7 +133,7 @@ class Command:
             organizations=tuple(organization.id for organization in self.policy.organizations),
             actors={organization.id: organization.client.actor for organization in organizations},
             base_url=self.base_url,
-            now=self.now.isoformat().replace("+00:00", "Z"),
+            now=rfc3339(self.now),
             shard=str(self.shard) if self.shard is not None else None,
             shards_used=self.organizations_of_all_shards if is_unused else None,
             scope_sha256=None if is_restore else scope_sha256(self.policy),

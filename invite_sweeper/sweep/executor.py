@@ -119,7 +119,7 @@ class ProjectQueues:
     ) -> None:
         queues: defaultdict[ListKey, deque[Planned]] = defaultdict(deque)
         for planned in plan:
-            queues[planned.key[:3]].append(planned)
+            queues[planned.list_key].append(planned)
         self._all = tuple(queues.values())
         self._ready = deque(self._all)
         self._waiting: list[tuple[float, int, deque[Planned]]] = []

@@ -20,7 +20,7 @@ from math import ceil
 from typing import Final, NamedTuple
 
 from invite_sweeper import text
-from invite_sweeper.atlas.responses import REDIRECT, SERVER_ERROR, is_permission_error
+from invite_sweeper.atlas.responses import REDIRECT, SERVER_ERROR, is_role_missing
 from invite_sweeper.audit import History, SavedPlan
 from invite_sweeper.audit.events import Planned, RunStarted
 from invite_sweeper.counts import total
@@ -223,7 +223,7 @@ def _describe_unread(unreadable: ListUnreadable, labels: Mapping[str, str]) -> s
     """Return a list that could not be read, with its reason."""
     org_id = unreadable.org_id or ""
     name = unreadable.project_name or ""
-    place = _describe_place(unreadable.list_key[2], name, org_id, labels)
+    place = _describe_place(unreadable.scope_id, name, org_id, labels)
     if _is_odd(unreadable):
         # The reason of a row of a wrong type names a person, and the messages of `notify` do not.
         return f"{place}: an answer that is not a complete list"
@@ -236,7 +236,7 @@ def _advice(reason: Reason, plans: Iterable[OrganizationPlan], command: Command)
         return reason.advice
     advice: list[str] = []
     unread = _unread(plans)
-    if any(_is_refused(unreadable) for unreadable in unread):
+    if any(is_role_missing(unreadable) for unreadable in unread):
         advice.append("Grant the credentials the role that is missing, or exclude the projects.")
     if any(_may_pass(unreadable) for unreadable in unread):
         advice.append("Run the command again: an outage passes.")
@@ -245,11 +245,6 @@ def _advice(reason: Reason, plans: Iterable[OrganizationPlan], command: Command)
     doctor = text.shell_command("doctor", "--policy", command.policy_path)
     advice.append(f"Each list with its reason: {doctor}. Else raise max_unreadable_projects.")
     return " ".join(advice)
-
-
-def _is_refused(unreadable: ListUnreadable) -> bool:
-    """Return whether the credentials may not read a list."""
-    return is_permission_error(unreadable.http_status, unreadable.error_code)
 
 
 def _may_pass(unreadable: ListUnreadable) -> bool:

@@ -94,11 +94,10 @@ def combine(entries: Iterable[Decision], *, all_read: bool) -> tuple[Decision, .
         entries: The decisions about the entries of lists that do not stand for themselves.
         all_read: Each list of the policy that could hold another entry was read to its end.
     """
-    return tuple(
-        invitation
-        for person in _people(entries)
-        for invitation in _of_person(person, all_read=all_read)
-    )
+    invitations: list[Decision] = []
+    for person in _people(entries):
+        invitations += _of_person(person, all_read=all_read)
+    return tuple(invitations)
 
 
 def _of_person(entries: Sequence[Decision], *, all_read: bool) -> Iterator[Decision]:
@@ -176,7 +175,7 @@ def _rows_by_list(entries: Iterable[Decision]) -> Counter[ListKey]:
 
 def _list_of(entry: Decision) -> ListKey:
     """Return the list that shows an entry."""
-    return entry.invitation.key[:3]
+    return entry.invitation.list_key
 
 
 def _order(entry: Decision) -> tuple[int, str, str]:

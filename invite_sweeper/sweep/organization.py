@@ -126,7 +126,7 @@ class Reading:
             if source in self.retired:
                 continue
             unread = tuple(
-                unreadable.list_key[2] for unreadable in lost if unreadable.source is source
+                unreadable.scope_id for unreadable in lost if unreadable.source is source
             )
             total = 0
             by_project: dict[str, int] = {}

@@ -136,7 +136,7 @@ def _lists_before(reading: Reading, source: Source, last_run: CompleteRun) -> di
     left_out: set[str] = set()
     for unreadable in reading.unread:
         if unreadable.source is source:
-            left_out.add(unreadable.list_key[2])
+            left_out.add(unreadable.scope_id)
     if reading.id in last_run.other_scope:
         left_out |= _excluded_ids(reading)
     lists: dict[str, int] = {}

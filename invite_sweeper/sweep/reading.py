@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 from msgspec import structs
 
-from invite_sweeper.atlas.responses import is_permission_error
+from invite_sweeper.atlas.responses import is_role_missing
 from invite_sweeper.audit import events
 from invite_sweeper.audit.last_readings import EndedEntry
 from invite_sweeper.counts import Counts
@@ -351,5 +351,4 @@ def _kept_outside(entry: Invitation) -> Decision:
 
 def unread_counts(unreadable: ListUnreadable) -> Counts:
     """Return what a list that cannot be read counts as."""
-    refused = is_permission_error(unreadable.http_status, unreadable.error_code)
-    return Counts(projects_unreadable=1, missing_role=int(refused))
+    return Counts(projects_unreadable=1, missing_role=int(is_role_missing(unreadable)))

@@ -64,7 +64,7 @@ class Recovery:
             if opened.run.mode == "restore":
                 self._record(opened, Outcome.UNKNOWN)
             else:
-                self._by_list[opened.intent.key[:3]].append(opened)
+                self._by_list[opened.intent.list_key].append(opened)
 
     async def settle(
         self, list_ref: ListRef, answer: Invitations | ListUnreadable | ProjectGone

@@ -102,7 +102,7 @@ class RunScope:
         of_projects: list[Source] = []
         for source in sources:
             (of_organization if source.is_organization_level else of_projects).append(source)
-        organization = Project(self.org_id, "", self.org_id)
+        organization = Project.of_organization(self.org_id)
         lists = [ListRef(organization, source) for source in of_organization]
         for project in self.projects:
             lists += [ListRef(project, source) for source in of_projects]
