@@ -370,7 +370,9 @@ def test_cancelled_run_waits_less_than_3_s_for_a_revocation_that_hangs(sim, conn
 
 
 @pytest.mark.parametrize(
-    "fault", [faults.fail_with(500), faults.reset(), faults.fail_with(401, "x")]
+    "fault",
+    [faults.fail_with(500), faults.reset(), faults.fail_with(401, "x")],
+    ids=["failed", "reset", "refused"],
 )
 async def test_failed_revocation_does_not_fail_the_run(sim, online, fault):
     sim.faults.add(fault, path=REVOKE_PATH, times=None)

@@ -1,6 +1,7 @@
 """Re-inviting: the exact requests, the meaning of each response, and current members."""
 
 import json
+from itertools import count
 
 import faults
 import pytest
@@ -92,6 +93,7 @@ async def test_organization_invitation_without_usable_project_roles_has_no_assig
         (faults.reset(), Outcome.UNKNOWN),
         (faults.truncated(), Outcome.UNKNOWN),
     ],
+    ids=count(1),
 )
 async def test_response_has_an_outcome_and_is_not_retried(online, sim, project, fault, outcome):
     sim.faults.add(fault, method="POST", times=5)

@@ -93,6 +93,7 @@ async def test_deletion_with_fault(sim, online, account, alpha, name):
         (False, faults.challenge(), FAILED),
         (False, faults.delay(0), DELETED),
     ],
+    ids=["before", "reset", "failed", "limited", "challenged", "deleted"],
 )
 async def test_deletion_cancelled_before_or_during_an_attempt_sends_no_other(
     sim, online, account, alpha, cancelled, fault, outcome

@@ -180,6 +180,7 @@ SERVER_ERROR_IN_200 = replace(faults.api_error(500, "UNEXPECTED_ERROR", "Unexpec
         faults.html(200),
         faults.respond_with(SERVER_ERROR_IN_200),
     ],
+    ids=["500", "page 503", "page 200", "error in 200"],
 )
 @OF_USERS
 async def test_removal_without_a_clear_answer_is_sent_once_and_the_look_after_it_decides(
@@ -369,6 +370,7 @@ async def test_removal_that_is_interrupted_before_the_look_after_it_is_unknown(s
         ("GET", faults.delay(0), Outcome.SKIPPED, 0),
         ("GET", faults.fail_with(500), Outcome.SKIPPED, 0),
     ],
+    ids=["sent and lost", "looking", "look failed"],
 )
 async def test_cancelled_deletion_sends_nothing_or_is_unknown_if_the_user_is_not_readable(
     sim, remove, invite, method, fault, outcome, sent

@@ -295,7 +295,9 @@ async def test_record_of_atlas_is_asked_for_only_where_it_is_shown(cli):
     assert not [each for each in cli.sim.requests if FEED in each.path]
 
 
-@pytest.mark.parametrize("fault", [faults.role_missing(), faults.fail_with(404)])
+@pytest.mark.parametrize(
+    "fault", [faults.role_missing(), faults.fail_with(404)], ids=["role missing", "not found"]
+)
 async def test_record_of_atlas_that_cannot_be_read_is_left_out(cli, fault):
     cli.sim.invite(cli.sim.add_project("Search"), "ada@example.com", age=20 * DAYS)
     cli.sim.faults.add(fault, path=f"*{FEED}", times=None)

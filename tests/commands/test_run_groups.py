@@ -61,7 +61,9 @@ def test_one_that_fails_while_deleting_is_named_with_its_variables_and_what_was_
     assert done.summary["organizations"][1]["plan_made"]
 
 
-@pytest.mark.parametrize("fault", [faults.fail_with(401), faults.delay(100)])
+@pytest.mark.parametrize(
+    "fault", [faults.fail_with(401), faults.delay(100)], ids=["refused", "late"]
+)
 def test_run_that_cannot_read_the_names_of_organizations_in_3_s_deletes_as_usual(cli, fault):
     cli.sim.faults.add(fault, method="GET", path="*/orgs", times=None)
     invite(cli, 1, 0, 0)
