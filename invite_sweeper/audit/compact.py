@@ -84,9 +84,11 @@ class EntryLog:
 
     def _add_entry(self, key: InvitationKey, expires_at: str | None, fate: Fate) -> None:
         expires = parse_timestamp(expires_at)
+        last_day = 0 if expires is None else expires.toordinal()
+        list_number = self._lists.setdefault(key[:3], len(self._lists))
         self._hashes.append(hash(key))
-        self._last_days.append(0 if expires is None else expires.toordinal())
-        self._list_numbers.append(self._lists.setdefault(key[:3], len(self._lists)))
+        self._last_days.append(last_day)
+        self._list_numbers.append(list_number)
         self._fates.append(fate)
 
     def deleted_since(self, position: int, keys: Collection[InvitationKey]) -> set[InvitationKey]:
@@ -94,9 +96,9 @@ class EntryLog:
         keys_by_hash = {hash(key): key for key in keys}
         deleted: set[InvitationKey] = set()
         for index in range(position, len(self)):
-            entry_hash = self._hashes[index]
-            if self._fates[index] == Fate.DELETED and entry_hash in keys_by_hash:
-                deleted.add(keys_by_hash[entry_hash])
+            key = keys_by_hash.get(self._hashes[index])
+            if key is not None and self._fates[index] == Fate.DELETED:
+                deleted.add(key)
         return deleted
 
     def ended_since(self, positions: Mapping[ListKey, int], today: date) -> dict[ListKey, int]:
@@ -105,15 +107,15 @@ class EntryLog:
         Those that have expired by today are left out: they are counted as expired. One that several
         runs tried to end counts once.
         """
-        wanted = {self._lists[key]: key for key in positions if key in self._lists}
-        hashes_by_list: dict[ListKey, set[int]] = {key: set() for key in positions}
+        list_keys = {self._lists[key]: key for key in positions if key in self._lists}
+        ended: dict[ListKey, set[int]] = {key: set() for key in positions}
         day = today.toordinal()
         first = min(positions.values(), default=len(self))
         for index in range(first, len(self)):
-            key = wanted.get(self._list_numbers[index])
-            if key is None or index < positions[key]:  # before this list was last read
+            list_key = list_keys.get(self._list_numbers[index])
+            if list_key is None or index < positions[list_key]:  # before the list was last read
                 continue
             has_expired = 0 < self._last_days[index] <= day
             if not has_expired:
-                hashes_by_list[key].add(self._hashes[index])
-        return {key: len(hashes) for key, hashes in hashes_by_list.items()}
+                ended[list_key].add(self._hashes[index])
+        return {list_key: len(hashes) for list_key, hashes in ended.items()}

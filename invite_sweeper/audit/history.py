@@ -10,7 +10,7 @@ counts, of runs what a later one asks for. So a run costs no more after a thousa
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from typing import Final, NamedTuple, TypeAlias
@@ -226,13 +226,13 @@ class History:
         """Return the file of the sweep that completed a saved plan."""
         return self._applied.get(plan_sha256)
 
-    def open_intents(self, base_url: str) -> dict[str, tuple[OpenIntent, ...]]:
+    def open_intents(self, base_url: str) -> Mapping[str, Sequence[OpenIntent]]:
         """Return the intents without an outcome against a base URL, of organizations with some."""
-        by_organization: dict[str, list[OpenIntent]] = {}
+        by_organization: defaultdict[str, list[OpenIntent]] = defaultdict(list)
         for opened in self._open.values():
             if opened.run.start.base_url == base_url:
-                by_organization.setdefault(opened.intent.org_id, []).append(opened)
-        return {org_id: tuple(intents) for org_id, intents in by_organization.items()}
+                by_organization[opened.intent.org_id].append(opened)
+        return by_organization
 
     def announcements(self, base_url: str) -> Mapping[AnnouncementKey, HeldAnnouncement]:
         """Return the announcements that hold against a base URL."""
