@@ -88,6 +88,7 @@ def table() -> Iterator[str]:
     yield f"\nThe most frequent names: {', '.join(own[:10])}."
     way = entered(Load(projects=1, each=1))
     frames = [function for _, function in way["stack"]]
+    assert frames, "the executor has another name: see traced.py"
     yield f"Own frames from argv to the executor: {len(frames)} ({', '.join(frames)})."
     yield f"Holders on this way: {len(way['holders'])} ({', '.join(way['holders'])})."
 
