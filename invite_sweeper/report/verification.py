@@ -67,7 +67,7 @@ def _missing(found: Verification) -> Iterator[StoryLine]:
 def _left_open(found: Verification) -> Iterator[str]:
     """Yield a sentence for each run that left something open."""
     for run in found.unfinished:
-        text = " was killed"
+        text = " has no last line: it is still running, or it was killed"
         if run.intents:
             noun = "invitation" if run.mode == "restore" else "deletion"
             have = plural_form(run.intents, "has", "have")
