@@ -376,26 +376,26 @@ MUTANTS = r"""
 +readings = same
 ? tests/commands/test_intent_first.py
 = the intent comes after the DELETE: sweep/executor.py
--                    for planned in group:
--                        self._log.write(planned.as_event(Intent, rule=planned.rule))
--                    await self._log.sync()
--                    self._ready.extend(group)
--                    for _ in group:
--                        self._start(self._send())
+-        for planned in group:
+-            self._log.write(planned.as_event(Intent, rule=planned.rule))
+-        await self._log.sync()
+-        self._ready.extend(group)
+-        for _ in group:
+-            self._start(self._send())
 -
-+                    self._ready.extend(group)
-+                    for _ in group:
-+                        self._start(self._send())
-+                    await asyncio.sleep(0.01)
-+                    for planned in group:
-+                        self._log.write(planned.as_event(Intent, rule=planned.rule))
-+                    await self._log.sync()
++        self._ready.extend(group)
++        for _ in group:
++            self._start(self._send())
++        await asyncio.sleep(0.01)
++        for planned in group:
++            self._log.write(planned.as_event(Intent, rule=planned.rule))
++        await self._log.sync()
 +
 = the intent is not on disk before the DELETE: sweep/executor.py
--                    await self._log.sync()
--                    self._ready.extend(group)
+-        await self._log.sync()
+-        self._ready.extend(group)
 -
-+                    self._ready.extend(group)
++        self._ready.extend(group)
 +
 ? tests/unit/sweep/test_invitations.py
 = the id of a user does not tell who it is in ANY_OF_USERS: sweep/invitations.py

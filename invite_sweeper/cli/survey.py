@@ -46,7 +46,7 @@ class Survey(NamedTuple):
     def names(self) -> Names:
         """The names of the organizations that Atlas returned."""
         readings = self.result.readings
-        return {reading.id: reading.told_name for reading in readings if reading.told_name}
+        return {reading.id: reading.returned_name for reading in readings if reading.returned_name}
 
     def unread(self) -> Iterator[ListUnreadable]:
         """Yield the lists that may hold more invitations, and the organizations that failed."""

@@ -390,7 +390,7 @@ class OrganizationReader:
         if all(reading.scope is not None for reading in readings):
             unused = self._filter.unused_patterns()
             self._result.warn_of(WarningCode.UNUSED_PATTERN, *unused, level=WarningLevel.REMARK)
-        names = [reading.told_name for reading in readings if reading.told_name]
+        names = [reading.returned_name for reading in readings if reading.returned_name]
         is_whole = self._command.shard is None and len(names) == len(self._organizations)
         if is_whole:  # else the name may be that of another one
             unmatched = unmatched_organizations(self._command.policy, names)
@@ -435,7 +435,7 @@ class OrganizationReader:
             self._result.warn(*secret_warnings(live, self._command.now))
         name = names.get(organization.id) if names is not None else None
         if name:
-            builder.told_name = name
+            builder.returned_name = name
             builder.organization = replace(organization, name=name)
 
     async def _read(self, builder: ReadingBuilder) -> None:

@@ -231,10 +231,7 @@ class Executor:
         try:
             for canary in (self._breaker.canary_left, None):  # the canary, then all others
                 self._start(self._write_intents(queues, canary))
-                while self._tasks:
-                    _, at_work = await asyncio.wait(self._tasks, timeout=_SYNC_INTERVAL_S)
-                    if at_work:  # outcomes reach the disk also while no intents are written
-                        await self._sync()
+                await self._wait_for_tasks()
         finally:
             ending = (grace, *self._tasks)
             for task in ending:
@@ -244,6 +241,13 @@ class Executor:
             self._record(planned, Sending(Outcome.SKIPPED))
         if self.error is not None:
             raise self.error
+
+    async def _wait_for_tasks(self) -> None:
+        """Wait until no task is at work; outcomes reach the disk also without new intents."""
+        while self._tasks:
+            _, at_work = await asyncio.wait(self._tasks, timeout=_SYNC_INTERVAL_S)
+            if at_work:
+                await self._sync()
 
     @property
     def _is_stopping(self) -> bool:
@@ -276,14 +280,8 @@ class Executor:
                     continue
                 wait_s = queues.take(group, free if canary is None else min(free, canary))
                 if group:
-                    if canary is not None:
-                        canary -= len(group)
-                    for planned in group:
-                        self._log.write(planned.as_event(Intent, rule=planned.rule))
-                    await self._log.sync()
-                    self._ready.extend(group)
-                    for _ in group:
-                        self._start(self._send())
+                    canary = None if canary is None else canary - len(group)
+                    await self._start_group(group)
                     group.clear()
                 elif wait_s is None:  # no deletion is left
                     return
@@ -295,6 +293,15 @@ class Executor:
         finally:
             for planned in group:
                 self._record(planned, Sending(Outcome.SKIPPED))
+
+    async def _start_group(self, group: Sequence[Planned]) -> None:
+        """Write the intents of deletions to disk, then start a task for each."""
+        for planned in group:
+            self._log.write(planned.as_event(Intent, rule=planned.rule))
+        await self._log.sync()
+        self._ready.extend(group)
+        for _ in group:
+            self._start(self._send())
 
     async def _send(self) -> None:
         """Send the next deletion whose intent is on disk, once there is a slot for it."""

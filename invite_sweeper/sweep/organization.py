@@ -56,7 +56,7 @@ class Reading:
 
     Attributes:
         organization: With its name, as Atlas or an earlier run has it.
-        told_name: The name that Atlas returned in this run; None where it returned none.
+        returned_name: The name that Atlas returned in this run; None where it returned none.
         scope: Its projects; None if they could not be listed.
         error: What ended the run for this organization; nothing is deleted there then.
         counts: Of projects, entries and invitations, as far as they were read.
@@ -80,7 +80,7 @@ class Reading:
     """
 
     organization: AtlasOrganization
-    told_name: str | None = None
+    returned_name: str | None = None
     scope: RunScope | None = None
     error: RunError | None = None
     counts: Counts = field(default_factory=Counts)

@@ -61,7 +61,7 @@ class ReadingBuilder:
 
     Attributes:
         organization: With its name, once Atlas has returned it.
-        told_name: As in `Reading`.
+        returned_name: As in `Reading`.
         scope: Its projects, once they are listed.
         error: What ended the reading.
         members: Its active members, see `know_members`.
@@ -80,7 +80,7 @@ class ReadingBuilder:
         observe: Observer | None = None,
     ) -> None:
         self.organization = organization
-        self.told_name: str | None = None
+        self.returned_name: str | None = None
         self.scope: RunScope | None = None
         self.error: RunError | None = None
         self.members: ActiveMembers | None = None
@@ -114,7 +114,7 @@ class ReadingBuilder:
         """Return what was read so far; after an error nothing is stale."""
         return Reading(
             organization=self.organization,
-            told_name=self.told_name,
+            returned_name=self.returned_name,
             scope=self.scope,
             error=self.error,
             counts=self._counts.plus(**self._decided()),
@@ -222,7 +222,7 @@ class ReadingBuilder:
         """Return what decides by a policy, with what is known of the organization."""
         org_id = self.organization.id
         members = {org_id: self.members} if self.members is not None else {}
-        names = {org_id: self.told_name} if self.told_name else {}
+        names = {org_id: self.returned_name} if self.returned_name else {}
         return Selector(policy, self._command.now, members, names)
 
     @cached_property

@@ -50,8 +50,19 @@ Matcher: TypeAlias = Callable[[Invitation, datetime], MatchResult]
 Condition: TypeAlias = tuple[str, Matcher]
 """A key of a rule or keep entry, and its matcher."""
 
-Explained: TypeAlias = tuple[Rule | Keep, MatchResult, list[tuple[str, MatchResult]]]
-"""A rule or keep entry, whether it matches, and its keys with their results."""
+
+class Explained(NamedTuple):
+    """What a rule or keep entry makes of an invitation.
+
+    Attributes:
+        result: Whether it matches.
+        keys: Each of its keys, with the result of its condition.
+    """
+
+    entry: Rule | Keep
+    result: MatchResult
+    keys: list[tuple[str, MatchResult]]
+
 
 ATLAS_LAUNCHED_AT: Final = datetime(2016, 6, 1, tzinfo=UTC)
 """Before it no invitation can have been sent: 0001-01-01 or 1970-01-01 stand for "no date".
@@ -467,7 +478,7 @@ class Selector:
                 has_not_ended = key == "until" and result is True
                 if not has_not_ended:  # the end of an entry that holds explains nothing
                     results.append((key, result))
-            yield entry, match_all(conditions, invitation, self._now), results
+            yield Explained(entry, match_all(conditions, invitation, self._now), results)
 
     def _keep_reason(self, invitation: Invitation, now: datetime) -> str | None:
         """Return why an invitation is kept before any rule is asked: steps 1 to 4 of the order."""
