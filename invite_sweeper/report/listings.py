@@ -1,6 +1,7 @@
 """Print lists on a terminal: pending people, the runs of a directory, what runs did with people."""
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from rich.console import Console, RenderableType
 from rich.text import Text
@@ -25,7 +26,7 @@ from invite_sweeper.report.rows import Row, sorted_rows
 from invite_sweeper.report.story import story_of
 from invite_sweeper.report.terminal import groups_by_place
 from invite_sweeper.report.wording import describe_instant
-from invite_sweeper.text import organization_label, pluralize
+from invite_sweeper.text import escape_unprintable, organization_label, pluralize, truncate
 
 
 def show_people(console: Console, people: Iterable[Invitation], names: Mapping[str, str]) -> None:
@@ -87,7 +88,14 @@ def _row_of_run(record: RunRecord) -> tuple[Text, Text]:
     label = f"{record.file.number}  {began}  {mode}"
     headline = story_of(record, Advisor()).headline
     text = Text.assemble(label_text(headline), f"  {headline.text}")
+    if record.start.reason is not None:
+        reason = truncate(record.start.reason, _MAX_REASON_LENGTH)
+        text.append(f" · reason: {escape_unprintable(reason)}")
     return Text(label), text
+
+
+_MAX_REASON_LENGTH: Final = 80
+"""Of a line in the list of runs; each run by itself shows the whole reason."""
 
 
 def show_lines(console: Console, lines: Iterable[HistoryLine], names: Mapping[str, str]) -> None:

@@ -20,6 +20,8 @@ def test_reason_is_told_wherever_the_run_is_told(cli, receiver):
     (_, _, message) = receiver.requests[-1]
     assert json.loads(message)["reason"] == TEXT
     assert TEXT in cli.run("audit", "show", "1", "--audit-dir", "audit").out
+    listed = " ".join(cli.run("audit", "show", "--audit-dir", "audit").out.split())
+    assert listed.endswith(f"· reason: {TEXT}")
     assert "OPS-1234: Łukasz asked, &lt;b&gt; &amp; all" in cli.run("report", "audit").out
     assert "`Łukasz` asked" in cli.run("report", "audit", "--format", "md").out
 
