@@ -87,7 +87,7 @@ def show(
     audit_dir: Path | None,
     output: str,
     event: str | None,
-    **criteria: Any,  # noqa: ANN401
+    **criteria: Any,
 ) -> None:
     """List runs, show what they did, or what became of people.
 

@@ -63,7 +63,7 @@ _KINDS: Final = {
 @click.command(cls=SectionedCommand)
 @options(*CONNECTED[:3], "out", *CONNECTED[3:], "metrics_file", "pushgateway")
 @option("Integration", "--notify", is_flag=True, help="Send a test message to each receiver.")
-def doctor(notify: bool, **given: Any) -> None:  # noqa: ANN401
+def doctor(notify: bool, **given: Any) -> None:
     """Check that a sweep can run.
 
     Takes the steps of a sweep with these options: policy, credentials, audit directory, files,

@@ -42,7 +42,7 @@ _MAX_NAMES = 20
     "Output", "-v", "--verbose", is_flag=True,
     help="Show each rule and keep entry, too, and a link to Atlas's own record.",
 )  # fmt: skip
-def explain(terms: tuple[str, ...], verbose: bool, **given: Any) -> None:  # noqa: ANN401
+def explain(terms: tuple[str, ...], verbose: bool, **given: Any) -> None:
     """Explain why an invitation is kept or deleted.
 
     Shows for each person the decision, the condition that made it, from which day the

@@ -83,7 +83,7 @@ def _reasons() -> Iterator[str]:
         yield f"| `{reason}` | {reason.exit_code:d} | {advice} |"
 
 
-def _keys(part: Any = None, depth: int = 0) -> Iterator[str]:  # noqa: ANN401 - JSON
+def _keys(part: Any = None, depth: int = 0) -> Iterator[str]:
     """Yield a line for each key of the policy or a part of it, with nested ones below it."""
     whole: Any = json_schema()
     for name, key in (part or whole).get("properties", {}).items():

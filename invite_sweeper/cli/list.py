@@ -76,7 +76,7 @@ def list(  # noqa: A001 - a command has the name of its function
     username: Sequence[str],
     inviter: Sequence[str],
     organization: Sequence[str],
-    **given: Any,  # noqa: ANN401
+    **given: Any,
 ) -> None:
     """List every pending invitation in scope, and the day on which it goes.
 

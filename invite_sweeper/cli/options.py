@@ -27,7 +27,7 @@ DEFAULT_BASE_URL: Final = "https://cloud.mongodb.com"
 class SectionOption(click.Option):
     """An option in a section of `--help`."""
 
-    def __init__(self, *args: Any, section: str = "Options", **more: Any) -> None:  # noqa: ANN401
+    def __init__(self, *args: Any, section: str = "Options", **more: Any) -> None:
         super().__init__(*args, **more)
         self.section = section
 
@@ -35,7 +35,7 @@ class SectionOption(click.Option):
 class SectionedCommand(click.Command):
     """A command whose `--help` has sections, and never breaks an option's name at a hyphen."""
 
-    def __init__(self, *args: Any, **more: Any) -> None:  # noqa: ANN401
+    def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **{"epilog": DOCUMENTATION, **more})
 
     @override
@@ -68,7 +68,7 @@ class SectionedCommand(click.Command):
         return super().get_help(ctx).replace(_UNBREAKABLE, "-")
 
 
-def option(section: str, *names: str, **more: Any) -> Decorator:  # noqa: ANN401
+def option(section: str, *names: str, **more: Any) -> Decorator:
     """Return the decorator of an option in a section of `--help`; arguments as for click."""
     return click.option(*names, cls=SectionOption, section=section, **more)
 

@@ -15,7 +15,7 @@ from invite_sweeper.cli.sweep import run_command
     "policy_argument", help="The policy file.", metavar="[POLICY]", required=False, type=FILE
 )
 @options(*(name for name in SWEEP if name not in {"dry_run", "yes"}))
-def plan(policy_argument: Path | None, **given: Any) -> None:  # noqa: ANN401
+def plan(policy_argument: Path | None, **given: Any) -> None:
     """Show what a sweep would delete, and delete nothing.
 
     The file that the run leaves in the audit directory is the plan: `sweep --plan` takes it.

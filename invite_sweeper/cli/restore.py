@@ -52,7 +52,7 @@ def restore(
     username: str | None,
     *,
     include_unconfirmed: bool,
-    **given: Any,  # noqa: ANN401
+    **given: Any,
 ) -> None:
     """Re-invite people whose invitations a run deleted.
 
@@ -95,10 +95,9 @@ async def _restore(session: Session, wanted: Wanted) -> int:
             if options.dry_run:
                 _show_plan(session, plan, show_people)
                 return plan.exit_code
-            if plan.to_invite:
-                ask = partial(_ask, plan, show_people)
-                if not await confirm(session, ask):
-                    raise Cancelled("Cancelled.")
+            ask = partial(_ask, plan, show_people)
+            if plan.to_invite and not await confirm(session, ask):
+                raise Cancelled("Cancelled.")
             command = session.command(history, restores=deletions.run_ids)
             result = Result(command, organizations, Progress(session.log, None))
             report = partial(_report, session.log, names)

@@ -69,7 +69,7 @@ def schema_of(name: str) -> dict[str, object]:
     return {"$schema": _DRAFT, "title": title, **_any_of(result, ErrorResult)}
 
 
-def _any_of(*types: Any) -> dict[str, Any]:  # noqa: ANN401
+def _any_of(*types: Any) -> dict[str, Any]:
     """Return the schema of a value of one of these types."""
     references, definitions = schema_components(types, ref_template="#/$defs/{name}")
     return {"anyOf": list(references), "$defs": definitions}

@@ -379,7 +379,7 @@ class Session:
             reason = getattr(failure, "strerror", None) or "it is closed"
             self.log.warning(text, reason=reason, audit_file=str(path))
 
-    def command(self, history: History, **more: Any) -> Command:  # noqa: ANN401
+    def command(self, history: History, **more: Any) -> Command:
         """Return what a run of this session is given; `more` are further fields."""
         return Command(
             policy=self.policy,

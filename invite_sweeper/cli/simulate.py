@@ -38,11 +38,12 @@ def build(
     if latency_ms:
         sim.faults.add(faults.delay(latency_ms / 1000), times=None)
     SCENARIOS[scenario].prepare(sim, Size(projects, invitations, seed, runs_per_night))
-    environment = {
-        f"{variable}_{name}" if name else variable: value
-        for name, org_id in SCENARIOS[scenario].organizations
-        for variable, value in sim.add_service_account(org_id).environment().items()
-    }
+    environment: dict[str, str] = {}
+    for name, org_id in SCENARIOS[scenario].organizations:
+        suffix = f"_{name}" if name else ""
+        account = sim.add_service_account(org_id)
+        for variable, value in account.environment().items():
+            environment[f"{variable}{suffix}"] = value
     return sim, environment
 
 
@@ -85,7 +86,7 @@ def simulate(
     port: int,
     env_file: Path | None,
     policy_file: Path | None,
-    **simulation: Any,  # noqa: ANN401
+    **simulation: Any,
 ) -> None:
     """Serve a simulated Atlas on a port, for tests.
 

@@ -116,9 +116,10 @@ async def read_activity_links(session: Session, since: Mapping[str, datetime]) -
     links: dict[str, str] = {}
     async with session.organizations(History(), retry_for_s=_PATIENCE_S) as organizations:
         for organization in organizations:
-            if organization.id in since:
-                reader = organization.client.reader
-                link = await reader.activity_link(organization.id, since[organization.id])
-                if isinstance(link, str):
-                    links[organization.id] = link
+            if organization.id not in since:
+                continue
+            reader = organization.client.reader
+            link = await reader.activity_link(organization.id, since[organization.id])
+            if isinstance(link, str):
+                links[organization.id] = link
     return links

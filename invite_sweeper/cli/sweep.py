@@ -45,7 +45,7 @@ from invite_sweeper.sweep.steps import SeenAnnouncements
 
 @click.command(cls=SectionedCommand)
 @options(*SWEEP)
-def sweep(**given: Any) -> None:  # noqa: ANN401
+def sweep(**given: Any) -> None:
     """Find stale invitations and delete them.
 
     Reads the policy, lists the invitations, writes the plan, checks the limits and deletes. On a

@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 from invite_sweeper.policy import types
 
 
-def key(default: object, description: str, *examples: object) -> Any:  # noqa: ANN401
+def key(default: object, description: str, *examples: object) -> Any:  # noqa: ANN401  of any type
     """Return a key of the file.
 
     Args:
