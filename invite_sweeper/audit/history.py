@@ -161,7 +161,8 @@ class History:
         self.missing: RunFile | None = None
         self.last_success: datetime | None = None
         self.read_s = 0.0
-        self._sent_since = self._lag_since = datetime.min.replace(tzinfo=UTC)
+        self._sent_since = datetime.min.replace(tzinfo=UTC)
+        self._lag_since = datetime.min.replace(tzinfo=UTC)
         self._bounced_since: datetime | None = None
         self._applied: dict[str, RunFile] = {}
         self._open: dict[tuple[str, InvitationKey], OpenIntent] = {}

@@ -118,7 +118,8 @@ class LogReader:
             DamagedFile: A file or a line is not as a run wrote it, or a file is missing.
             DamagedLog: A file cannot be opened.
         """
-        self.last_hash = self._last_name = ""
+        self.last_hash = ""
+        self._last_name = ""
         for index, file in enumerate(self.files):
             if index > 0:
                 _check_number(self.files[index - 1], file)

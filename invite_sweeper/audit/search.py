@@ -92,7 +92,7 @@ class LineFilter:
         for line in chain:
             if self._can_match(line.header, line.raw):
                 record = chain.parse(line)
-                if self._matches(record) and not _is_in(superseded, record):
+                if self._matches(record) and not _is_superseded(record, superseded):
                     yield record, line
 
     def _superseded(self, chain: FileChain) -> frozenset[InvitationKey]:
@@ -157,8 +157,8 @@ def _outcomes(record: Record) -> Iterator[object]:
         yield Outcome.DELETED.value
 
 
-def _is_in(superseded: Container[InvitationKey], record: Record) -> bool:
-    """Return whether a later line of the same file replaces this one."""
+def _is_superseded(record: Record, superseded: Container[InvitationKey]) -> bool:
+    """Return whether a later line of the same file replaces a line."""
     if record.get("replaces") is not None:
         return False
     place = record.get("project_id") or record.get("org_id")

@@ -107,7 +107,7 @@ class Page(NamedTuple):
 
 def read_page(
     files: Sequence[RunFile],
-    found: Verification,
+    verification: Verification,
     advisor: Advisor,
     since: datetime | None = None,
     until: datetime | None = None,
@@ -118,7 +118,7 @@ def read_page(
 
     Args:
         files: The files of the runs, oldest first; at least one.
-        found: Their verification.
+        verification: Of the files.
         since: The first instant; None for 30 nights.
         until: The instant after the last one; None for the night of the newest run.
 
@@ -127,7 +127,7 @@ def read_page(
     """
     folder = files[0].path.parent
     period = find_period(files, since, until)
-    reader = PeriodReader(period, folder, found)
+    reader = PeriodReader(period, folder, verification)
     reader.read(files)
     newest = reader.newest
     if newest is None:
@@ -136,11 +136,11 @@ def read_page(
             hint=f"Name another period with --since and --until; list the runs: "
             f"{advisor.list_runs()}",
         )
-    log = story_of_verification(found, folder)
+    log = story_of_verification(verification, folder)
     story = story_of(newest.record, advisor)
-    is_damaged = found.verdict is Verdict.DAMAGED
+    is_damaged = verification.verdict is Verdict.DAMAGED
     nights = tuple(nights_of(reader.runs, period, reader.first)) if len(reader.runs) > 1 else ()
-    attention = tuple(_attention(reader, newest.record, story, log, found, advisor))
+    attention = tuple(_attention(reader, newest.record, story, log, verification, advisor))
     verdict = _verdict(story, nights, attention, reader)
     if is_damaged:
         verdict = log.headline._replace(label=Status.DAMAGED.label)
@@ -166,18 +166,18 @@ def _attention(
     newest: RunRecord,
     story: Story,
     log: Story,
-    found: Verification,
+    verification: Verification,
     advisor: Advisor,
 ) -> Iterator[Attention]:
     """Yield what needs attention: the log, the newest run, and the last sweep if that is earlier.
 
     Args:
         newest: The newest run, and `story` its story.
-        log: The verification `found` as a story.
+        log: The verification `verification` as a story.
     """
     # The story of a killed run has that itself.
-    is_earlier_run_open = any(run.file != newest.file.name for run in found.unfinished)
-    if found.verdict is Verdict.DAMAGED or is_earlier_run_open:
+    is_earlier_run_open = any(run.file != newest.file.name for run in verification.unfinished)
+    if verification.verdict is Verdict.DAMAGED or is_earlier_run_open:
         yield from log.attention
     if _is_read(reader):
         yield from story.attention

@@ -68,10 +68,10 @@ class PeriodReader:
         policies: Under which the runs worked.
 
     Args:
-        found: The verification of the files.
+        verification: Of the files.
     """
 
-    def __init__(self, period: Period, folder: Path, found: Verification) -> None:
+    def __init__(self, period: Period, folder: Path, verification: Verification) -> None:
         self.runs: list[NightRun] = []
         self.newest: RecordedRun | None = None
         self.last_sweep: RunRecord | None = None
@@ -86,9 +86,9 @@ class PeriodReader:
         self.waits = Waits()
         self.policies = PoliciesInForce(folder)
         self._period = period
-        self._is_damaged = found.damage is not None
-        self._left_open = {unfinished.file for unfinished in found.unfinished}
-        self._recovered = {recovered.file: recovered for recovered in found.recovered}
+        self._is_damaged = verification.damage is not None
+        self._left_open = {unfinished.file for unfinished in verification.unfinished}
+        self._recovered = {recovered.file: recovered for recovered in verification.recovered}
         self._due_dates = DueDates()
         self._open: dict[tuple[str, InvitationKey], _OpenRequest] = {}
 

@@ -14,24 +14,28 @@ from invite_sweeper.text import escape_unprintable, plural_form, pluralize, shor
 _MAX_COPIES: Final = 3
 
 
-def story_of_verification(found: Verification, folder: Path | None = None) -> Story:
+def story_of_verification(verification: Verification, folder: Path | None = None) -> Story:
     """Return what a verification found, as a story: headline, lines, and what needs attention.
 
     Args:
         folder: Files in it are named without it.
     """
-    if found.damage is not None:
-        return _story_of_damage(found.damage, folder)
-    lines = (StoryLine("Last hash", found.last_hash), *_recovered(found), *_missing(found))
-    if found.expected_at is not None:
-        expected = escape_unprintable(f"that of {found.expected_at}")
+    if verification.damage is not None:
+        return _story_of_damage(verification.damage, folder)
+    lines = (
+        StoryLine("Last hash", verification.last_hash),
+        *_recovered(verification),
+        *_missing(verification),
+    )
+    if verification.expected_at is not None:
+        expected = escape_unprintable(f"that of {verification.expected_at}")
         lines = (StoryLine("Expected hash", expected), *lines)
-    if found.verdict is Verdict.SOUND:
-        return Story(StoryLine("Sound", _intact(found), "good"), lines, (), ())
-    left_open = tuple(_left_open(found))
+    if verification.verdict is Verdict.SOUND:
+        return Story(StoryLine("Sound", _intact(verification), "good"), lines, (), ())
+    left_open = tuple(_left_open(verification))
     headline = StoryLine("Unfinished", " ".join(left_open), "warning")
     attention = Attention("Runs left something open", left_open, UNFINISHED_ADVICE)
-    chain = StoryLine("Chain", _intact(found))
+    chain = StoryLine("Chain", _intact(verification))
     return Story(headline, (chain, *lines), (), (attention,))
 
 
@@ -42,31 +46,32 @@ def _story_of_damage(damage: str, folder: Path | None) -> Story:
     return Story(headline, (), (), (attention,))
 
 
-def _intact(found: Verification) -> str:
+def _intact(verification: Verification) -> str:
     """Return how many lines of how many runs are intact, and from which run on."""
-    text = f"{pluralize(found.lines, 'line')} of {pluralize(found.files, 'run')}"
-    if found.first_run is not None and found.first_run > 1:  # earlier files were moved away
-        text += f", from run {found.first_run} on"
+    text = f"{pluralize(verification.lines, 'line')} of {pluralize(verification.files, 'run')}"
+    first_run = verification.first_run or 1
+    if first_run > 1:  # earlier files were moved away
+        text += f", from run {first_run} on"
     return f"{text}."
 
 
-def _recovered(found: Verification) -> Iterator[StoryLine]:
-    for run in found.recovered:
+def _recovered(verification: Verification) -> Iterator[StoryLine]:
+    for run in verification.recovered:
         text = f"Run {_run_name(run)} was killed; {describe_recovery(run)}."
         yield StoryLine("Recovered", escape_unprintable(text))
 
 
-def _missing(found: Verification) -> Iterator[StoryLine]:
-    if found.head_missing:
+def _missing(verification: Verification) -> Iterator[StoryLine]:
+    if verification.head_missing:
         yield StoryLine("HEAD", "It is missing: later files may be missing, too.")
-    if found.missing_policies:
-        copies = [f"policies/{sha256}.yaml" for sha256 in found.missing_policies]
+    if verification.missing_policies:
+        copies = [f"policies/{sha256}.yaml" for sha256 in verification.missing_policies]
         yield StoryLine("Missing", shorten_list(copies, _MAX_COPIES))
 
 
-def _left_open(found: Verification) -> Iterator[str]:
+def _left_open(verification: Verification) -> Iterator[str]:
     """Yield a sentence for each run that left something open."""
-    for run in found.unfinished:
+    for run in verification.unfinished:
         text = " has no last line: it is still running, or it was killed"
         if run.intents:
             noun = "invitation" if run.mode == "restore" else "deletion"
