@@ -291,7 +291,7 @@ class Invitation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
             another one than PENDING.
         team_ids: Teams that the user joins; only in lists of organizations.
         project_roles: Pairs of project id and role; needed to invite again.
-        linked_projects: Id and name of the projects that an organization's invitation gives
+        linked_projects: Id and name of the projects that an organization's invitation grants
             access to, by a role or a team. The name is "" until `RunScope.with_links`
             sets it. Empty in lists of projects.
         entries: The other entries of the invitation, which end with it.

@@ -1,4 +1,9 @@
-"""One call to Atlas: path, rate-limit token, connection slot, credentials, send; then retries."""
+"""One call to Atlas: path, rate-limit token, connection slot, credentials, send; then retries.
+
+Everything that can wait comes before a request is sent. `call` repeats a request that may have been
+processed, which is harmless for reads and for DELETEs of invitations. `call_after` sends a removal
+of a user once.
+"""
 
 import asyncio
 import math

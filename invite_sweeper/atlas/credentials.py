@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from invite_sweeper.errors import UsageError
 from invite_sweeper.files import read_small_file
-from invite_sweeper.redaction import SECRETS
+from invite_sweeper.redaction import CLIENT_SECRET_PREFIX, SECRETS, UUID
 from invite_sweeper.text import shell_command
 
 
@@ -77,10 +77,6 @@ _VARIABLE: Final = re.compile(
     r"(?:_(?!FILE$)(?P<name>[A-Z0-9_]+?))?(?P<file>_FILE)?"
 )
 """A variable of a set of credentials; a set cannot be named `FILE`."""
-_CLIENT_SECRET_PREFIX: Final = "mdb_sa_sk_"  # noqa: S105 - how each begins
-"""Source: Atlas documentation of service accounts (read 2026-11)."""
-_PRIVATE_KEY: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-"""A UUID. Source: Atlas documentation of API keys (read 2026-11); public keys are 8 letters."""
 _SIGNED_TOKEN: Final = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]*", re.ASCII)
 """A JSON Web Token, as an access token is."""
 
@@ -125,18 +121,22 @@ def register_credentials(environment: Mapping[str, str]) -> None:
 
 def _is_client_secret(text: str) -> bool:
     """Return whether a text begins as the secret of a service account does."""
-    return text.startswith(_CLIENT_SECRET_PREFIX)
+    return text.startswith(CLIENT_SECRET_PREFIX)
 
 
 def _is_secret(text: str) -> bool:
-    """Return whether a text has the form of a secret, which no id has."""
-    forms = (_PRIVATE_KEY, _SIGNED_TOKEN)
+    """Return whether a text has the form of a secret, which no id has.
+
+    Source: Atlas documentation of API keys (read 2026-11): a private key is a UUID, and a public
+    key 8 letters.
+    """
+    forms = (UUID, _SIGNED_TOKEN)
     return _is_client_secret(text) or any(form.fullmatch(text) for form in forms)
 
 
 def _is_path(text: str) -> bool:
     """Return whether a text may be shown as a path: a secret may stand in its place."""
-    if _is_secret(text) or _CLIENT_SECRET_PREFIX in text:
+    if _is_secret(text) or CLIENT_SECRET_PREFIX in text:
         return False
     path = Path(text)
     # A token may have slashes. The first folder of a path is there, even if the file is not.
@@ -172,7 +172,7 @@ def credentials_variables(environment: Mapping[str, str]) -> Mapping[str, tuple[
 
 
 def read_credentials(environment: Mapping[str, str], *, suffix: str = "") -> Credentials:
-    """Read the credentials that the environment contains, of exactly one kind.
+    """Return the credentials that the environment contains, of exactly one kind.
 
     A variable with `_FILE` appended names a file with the value; one newline at its end is
     removed. An empty variable counts as not set.
@@ -238,7 +238,7 @@ class _Variables(NamedTuple):
     def read(
         cls, kind: CredentialsKind, environment: Mapping[str, str], suffix: str
     ) -> "_Variables":
-        """Read the variables of a kind; raises as `read_credentials`."""
+        """Return the variables of a kind; raises as `read_credentials`."""
         names = _names(kind, suffix)
         values = {name: _read_value(name, environment) for name in names}
         used = tuple(_used_variable(name, environment) for name in names if values[name])

@@ -269,6 +269,9 @@ class HttpSession:
             authorization: The header, or what signs the request; for one at a time.
             connect_s: Without a connection after this time, by default the session's limit,
                 the request is not sent.
+
+        Returns:
+            The response, whatever its status is; the failure without one.
         """
         method = request.endpoint.method
         headers = request.endpoint.headers
@@ -383,7 +386,7 @@ def _parse_url(text: str) -> URL:
 
 
 def parse_base_url(text: str) -> URL:
-    """Parse the base URL of Atlas; trailing slashes are removed.
+    """Return the base URL of Atlas, without trailing slashes.
 
     Raises:
         UsageError: It is not an `https` URL with a host (`http` is allowed for loopback), or
@@ -453,7 +456,7 @@ _MAX_DIGITS: Final = 9
 
 @lru_cache(maxsize=64)
 def parse_date(raw: str) -> datetime | None:
-    """Parse the date of a header into UTC; None if it is unreadable.
+    """Return the date of a header in UTC; None if it is unreadable.
 
     Cached: every response about invitations has the same `Sunset`.
 
@@ -469,13 +472,13 @@ def parse_date(raw: str) -> datetime | None:
 
 
 def parse_int_header(headers: Mapping[str, str], name: str) -> int | None:
-    """Parse a header with a whole number from 0; None if missing or unreadable."""
+    """Return the number of a header that has a whole one from 0; None if missing or unreadable."""
     raw = headers.get(name, "")
     return int(raw) if raw.isascii() and raw.isdigit() and len(raw) <= _MAX_DIGITS else None
 
 
 def retry_after_s(headers: Mapping[str, str], clock: Callable[[], datetime]) -> float | None:
-    """Parse `Retry-After` into seconds from now; None if it is missing or unreadable.
+    """Return the seconds from now to `Retry-After`; None if it is missing or unreadable.
 
     Source: RFC 9110, 10.2.3: seconds or a date.
     """

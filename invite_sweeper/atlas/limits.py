@@ -175,14 +175,14 @@ class TokenBucket:
             if limit is not None and 0 < limit != self.limit.capacity:
                 self._guess_limit(limit)
             self._use_level(now_s, sent_s, min(max(remaining, 0.0), self.limit.capacity))
-        # An answer to a request that was sent before the 429 does not say that the wait is over.
+        # An answer to a request that was sent before the 429 does not prove that the wait is over.
         # Nor does one without a header, where Atlas sends headers: it may be from a proxy.
         is_from_bucket = remaining is not None or not self._has_header
         if is_from_bucket and sent_s >= self._blocked_since_s:
             self._rejections = 0
 
     def _guess_limit(self, capacity: float) -> None:
-        """Use a capacity that a header names; of the refill, headers say nothing.
+        """Use a capacity that a header names; no header names the refill.
 
         It is assumed to grow with the capacity, and not to shrink with it.
         """

@@ -49,7 +49,7 @@ _Text = Annotated[str, msgspec.Meta(min_length=1)]
 
 
 def parse_object(body: bytes, row_type: type[AtlasRow]) -> AtlasRow:
-    """Parse the body of a response.
+    """Return the body of a response as a struct, or another type that msgspec decodes.
 
     Raises:
         UnexpectedContent: A field that is needed is missing, or a value has another type.

@@ -407,7 +407,7 @@ def is_deleted(response: Response) -> bool:
         The OpenAPI document lists only 204; in the recordings (read 2026-08) other DELETEs
         return 200 or 202 with `{}`.
     """
-    if response.status == NO_CONTENT:  # servers give any type to an empty body
+    if response.status == NO_CONTENT:  # servers send any type with an empty body
         return not response.is_html
     is_answer = response.status in _DELETED_WITH_BODY and response.looks_like_atlas
     body = response.content if is_answer else None

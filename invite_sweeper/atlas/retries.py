@@ -1,4 +1,7 @@
-"""The attempts of one request after the first one, as tenacity makes them."""
+"""The attempts of one request after the first one, as tenacity makes them.
+
+They are bounded by a number, but for those after a 429, which the deadline bounds.
+"""
 
 from collections import Counter
 from collections.abc import Awaitable, Callable

@@ -28,7 +28,7 @@ Effect: TypeAlias = Callable[[Call], None]
 
 
 def delay(seconds: float) -> Fault:
-    """Delay the response."""
+    """Return a fault that delays the response."""
 
     async def answer(_call: Call, send: Send) -> SimulatedResponse:
         await asyncio.sleep(seconds)
@@ -38,7 +38,7 @@ def delay(seconds: float) -> Fault:
 
 
 def effect(before: Effect) -> Fault:
-    """Change the request, or Atlas's data before it, such as an invitation that is accepted."""
+    """Return a fault that calls `before` first, which may change the request or Atlas's data."""
 
     async def answer(call: Call, send: Send) -> SimulatedResponse:
         before(call)
@@ -48,7 +48,11 @@ def effect(before: Effect) -> Fault:
 
 
 def respond_with(response: SimulatedResponse, *, late: bool = False) -> Fault:
-    """Send this response before the request is executed, or after if `late`."""
+    """Return a fault that sends this response in place of the request's own.
+
+    Args:
+        late: After the request was executed, and not in place of executing it.
+    """
 
     async def answer(_call: Call, send: Send) -> SimulatedResponse:
         if late:  # Atlas did it, and its answer is lost
@@ -66,13 +70,13 @@ def fail_with(
     retry_after: str | None = None,
     late: bool = False,
 ) -> Fault:
-    """Return an `ApiError` before the request is executed, or after if `late`."""
+    """Return a fault that answers with an `ApiError`; `late` as for `respond_with`."""
     response = api_error(status, code, detail, *parameters, retry_after=retry_after)
     return respond_with(response, late=late)
 
 
 def reset(*, late: bool = False) -> Fault:
-    """Reset the connection before the request is executed, or after if `late`."""
+    """Return a fault that resets the connection; `late` as for `respond_with`."""
 
     async def deliver(transmission: Transmission) -> None:
         transmission.reset()

@@ -75,7 +75,7 @@ async def for_each(
 async def discover_projects(
     reader: AtlasReader, project_filter: ProjectFilter, org_id: str
 ) -> RunScope:
-    """List the projects of an organization before reading any of its invitations.
+    """Return the projects of an organization, listed before any of its invitations is read.
 
     A list of projects that changed in each reading may hide one, so it counts as unreadable.
 

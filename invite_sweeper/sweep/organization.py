@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from itertools import chain
+from typing import TypeVar
 
 from invite_sweeper.atlas import AtlasClient
 from invite_sweeper.audit.events import Planned
@@ -27,6 +28,8 @@ from invite_sweeper.models import (
 from invite_sweeper.sweep.scope import RunScope
 from invite_sweeper.sweep.selection import ActiveMembers
 from invite_sweeper.text import organization_label
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,32 +131,25 @@ class Reading:
             unread = tuple(
                 unreadable.scope_id for unreadable in lost if unreadable.source is source
             )
-            total = 0
+            entries = _of_source(self.entries, source)
             by_project: dict[str, int] = {}
-            for ref, count in self.entries.items():
-                if ref.source is not source:
-                    continue
-                total += count
-                if count and not source.is_organization_level:
-                    by_project[ref.project.id] = count
-            expiring = {
-                ref.project.id: days for ref, days in self.expiring.items() if ref.source is source
-            }
-            may_be_gone = {
-                ref.project.id: days
-                for ref, days in self.may_be_gone.items()
-                if ref.source is source
-            }
+            if not source.is_organization_level:
+                by_project = {project_id: count for project_id, count in entries.items() if count}
             yield ListResult(
                 org_id=self.id,
                 source=source,
                 complete=not unread,
-                entries=total,
+                entries=sum(entries.values()),
                 by_project=by_project,
-                expiring=expiring,
-                may_be_gone=may_be_gone,
+                expiring=_of_source(self.expiring, source),
+                may_be_gone=_of_source(self.may_be_gone, source),
                 unread=unread,
             )
+
+
+def _of_source(values: Mapping[ListRef, _T], source: Source) -> dict[str, _T]:
+    """Return the values of the lists of a source, by the id of the project or organization."""
+    return {ref.project.id: value for ref, value in values.items() if ref.source is source}
 
 
 @dataclass(frozen=True, slots=True)

@@ -261,7 +261,7 @@ class Result:
         )
 
     def _run_ending(self, counts: Counts, results: Sequence[OrganizationResult]) -> dict[str, Any]:
-        """Return the fields that say how the whole run ended.
+        """Return the fields about the end of the whole run.
 
         The error of the run is its own, else the gravest one of an organization. Where another
         organization was swept, the run has that error, and is partial.
@@ -389,7 +389,7 @@ class Result:
         *,
         has_failed: bool = True,
     ) -> dict[str, Any]:
-        """Return the fields that say how a run ended, in an organization or as a whole.
+        """Return the fields about the end of a run, in an organization or as a whole.
 
         Args:
             has_failed: The error stopped all of it.

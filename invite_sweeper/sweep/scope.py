@@ -1,7 +1,8 @@
 """Which projects and lists a run covers: the policy's filters and the shard.
 
 Nothing is deleted in a project that the policy leaves out, nor an invitation of the organization
-that gives access to one, or may give it. The lists of such a project are read only to keep people.
+that grants access to one, or may grant it. The lists of such a project are read only to keep
+people.
 """
 
 import hashlib

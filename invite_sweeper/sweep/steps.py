@@ -34,10 +34,11 @@ from invite_sweeper.sweep.selection import Announcement, Decision
 from invite_sweeper.text import plural_form, pluralize
 
 Step: TypeAlias = Callable[[Decision], Decision]
+"""Returns a decision as it is, with a remark, or the decision to keep the invitation."""
 
 
 def keep_unrecordable(decision: Decision) -> Decision:
-    """Keep what the audit log cannot record."""
+    """Return the decision; that to keep what the audit log cannot record."""
     if decision.stale and not is_recordable(decision.invitation, decision.rule):
         return decision.keep("unrecordable")
     return decision
