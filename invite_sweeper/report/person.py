@@ -16,7 +16,7 @@ from invite_sweeper.audit.person import HistoryLine
 from invite_sweeper.models import Invitation, ListUnreadable, parse_timestamp
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.report.rows import place_name
-from invite_sweeper.report.wording import display_text
+from invite_sweeper.report.wording import MAX_SENTENCE_LENGTH, display_text
 from invite_sweeper.sweep.selection import describe_keep_reason
 from invite_sweeper.text import organization_label
 
@@ -63,7 +63,7 @@ def place_of(event: Event, names: Mapping[str, str]) -> str:
 def describe_line(line: HistoryLine, names: Mapping[str, str]) -> str:
     """Return what happened to whom, where, and in which list."""
     event = line.event
-    parts = [display_text(what_happened(line))]
+    parts = [display_text(what_happened(line), MAX_SENTENCE_LENGTH)]
     if isinstance(event, Invitation):
         parts.append(display_text(event.username) or f"id {display_text(event.invitation_id)}")
     parts.append(place_of(event, names))

@@ -9,11 +9,12 @@ from invite_sweeper.redaction import SECRETS
 from invite_sweeper.text import escape_unprintable, plural_form, pluralize, truncate
 
 _MAX_NAME_LENGTH: Final = 120
+MAX_SENTENCE_LENGTH: Final = 500
 
 
-def display_text(value: str | None) -> str:
+def display_text(value: str | None, max_length: int = _MAX_NAME_LENGTH) -> str:
     """Return a name as it is shown: without secrets, truncated, unprintable characters escaped."""
-    return escape_unprintable(truncate(SECRETS.redact_field(value or ""), _MAX_NAME_LENGTH))
+    return escape_unprintable(truncate(SECRETS.redact_field(value or ""), max_length))
 
 
 def describe_instant(text: str) -> str:

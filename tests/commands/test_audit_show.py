@@ -77,6 +77,7 @@ def test_deletions_of_a_killed_run_are_among_the_deleted_and_recovered_counts_th
     lines = [json.loads(line) for line in cli.run(*query, "-o", "json").out.splitlines()]
     assert sorted(line["invitation_id"] for line in lines) == sorted(cli.sim.deleted)
     assert sum("recovers" in line for line in lines) == 3
+    assert cli.run(*query).out.count("deleted by the interrupted run, or gone since · ") == 3
 
 
 # What became of people, in all runs --------------------------------------------------------------
