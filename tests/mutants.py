@@ -412,8 +412,8 @@ MUTANTS = r"""
 -                self._add_sent(run, intent)
 +                pass
 = only what was deleted counts within the period: audit/history.py
--event.attempts > 0 and outcome not in _NOTHING_SENT
-+event.attempts > 0 and outcome == Outcome.DELETED
+-event.attempts > 0 and event.outcome not in _NOTHING_SENT
++event.attempts > 0 and event.outcome == Outcome.DELETED
 = the limit of a refusal does not count earlier runs: sweep/guards.py
 -    if stale + recent > limit:
 +    if stale > limit:

@@ -397,11 +397,10 @@ class History:
     def _add_deletion(self, run: _Run, event: OutcomeLine, *, had_intent: bool) -> None:
         """Add what became of a planned deletion of the run."""
         outcome = event.outcome
-        was_sent = had_intent and event.attempts > 0 and outcome not in _NOTHING_SENT
         if event.replaces is not None:  # its request was counted with the outcome that it replaces
             if event.replaces == Outcome.DELETED:
                 self._count_bounces(run, event, -1)
-        elif was_sent and run.counts_for_limits:
+        elif run.counts_for_limits and had_intent and _was_sent(event):
             self._add_sent(run, event)
         if outcome == Outcome.DELETED:
             run.readings.add_ended(event, Fate.DELETED, run.ended_at)
@@ -477,6 +476,11 @@ class History:
             if entry.people and entry.until is not None:
                 key = entry.name, entry.until
                 people[key] = max(people.get(key, 0), entry.people)
+
+
+def _was_sent(event: OutcomeLine) -> bool:
+    """Return whether the DELETE of an intent may have been sent, by its outcome."""
+    return event.attempts > 0 and event.outcome not in _NOTHING_SENT
 
 
 def _bounced_user(invitation: Invitation) -> str:

@@ -358,10 +358,10 @@ def why_used(saved: SavedPlan, history: History) -> str:
 
 
 def why_possibly_used(saved: SavedPlan, history: History) -> str:
-    """Return why it is not known whether a sweep has completed a plan; "" where none has.
+    """Return why it is not known whether a sweep has completed a plan; "" where it is known.
 
-    After the dry run that made the plan no sweep has used it, so that the file of that run alone
-    may be missing: a copy of it is applied.
+    The missing file may be that of the dry run that made the plan, of which a copy is applied. It
+    was the last run, so no sweep has used its plan.
     """
     missing = history.missing
     if missing is None or missing.run_id == saved.run_id:
