@@ -36,10 +36,8 @@ from invite_sweeper.atlas.responses import (
     fatal_error_for,
     is_already_gone,
     lacks_permission,
-    list_error,
-    run_list_error,
-    unread,
 )
+from invite_sweeper.atlas.unreadable import list_error, run_list_error, unread
 from invite_sweeper.errors import CredentialsRefused
 from invite_sweeper.models import (
     Invitation,

@@ -1,6 +1,6 @@
-"""Responses and failed requests, and what they mean: deleted, gone, unreadable or fatal.
+"""Responses and failed requests, and what they mean: deleted, gone, to be sent again, or fatal.
 
-No input or output.
+Why a list was not read is in `unreadable`. No input or output.
 """
 
 import re
@@ -9,7 +9,6 @@ from enum import Enum, auto
 from http.client import (
     BAD_REQUEST,
     FORBIDDEN,
-    GONE,
     NO_CONTENT,
     NOT_FOUND,
     TOO_MANY_REQUESTS,
@@ -24,15 +23,9 @@ from invite_sweeper.atlas.endpoints import BucketLimit
 from invite_sweeper.errors import ApiVersionRetired, AtlasUnavailable, CredentialsRefused, RunError
 from invite_sweeper.json_text import parse_json
 from invite_sweeper.models import (
-    ListRef,
-    ListUnreadable,
-    Project,
-    ProjectGone,
     Source,
-    SourceRetired,
 )
 from invite_sweeper.redaction import SECRETS
-from invite_sweeper.text import upper_first
 
 _CODE: Final = re.compile(r"[A-Za-z0-9_]{1,100}")
 _MAX_DETAIL: Final = 300
@@ -46,7 +39,6 @@ REDIRECT: Final = 300
 """The lowest HTTP status that is not a success."""
 SERVER_ERROR: Final = 500
 """The lowest HTTP status with which a server fails, not refuses."""
-_REFUSED: Final = frozenset({UNAUTHORIZED, FORBIDDEN})
 
 
 class InvalidResponse(ValueError):
@@ -215,22 +207,13 @@ def parse_rate_limit_error(response: Response) -> tuple[float | None, BucketLimi
 
 _DELETED_WITH_BODY: Final = frozenset({200, 202})
 _UPGRADE_CODE: Final = "WRITES_NOT_ALLOWED_DURING_APP_UPGRADES"
-_GROUP_GONE_CODE: Final = "GROUP_NOT_FOUND"
+GROUP_GONE_CODE: Final = "GROUP_NOT_FOUND"
 _GONE_CODES: Final = frozenset({"INVALID_INVITATION_ID", "ALREADY_EXPIRED"})
 
-_ACCESS_LIST_HINT: Final = (
+ACCESS_LIST_HINT: Final = (
     "Add the IP address of this machine to the access list of the API key or service account."
 )
-_NETWORK_HINT: Final = "Check the base URL, the proxy, and whether this network can reach Atlas."
-_ROLE_HINT: Final = (
-    "Grant the credentials a role in the organization and in its projects; "
-    "`invite-sweeper help credentials` lists the role that each source requires."
-)
-_KEY_HINT: Final = "Check the credentials and their expiry date."
-_TRY_AGAIN_HINT: Final = (
-    "Run the command again. If the list still cannot be read to its end, report it to MongoDB "
-    "support."
-)
+NETWORK_HINT: Final = "Check the base URL, the proxy, and whether this network can reach Atlas."
 _VERSION_HINT: Final = "Upgrade invite-sweeper: Atlas no longer serves this API version."
 
 
@@ -322,11 +305,6 @@ def is_permission_error(status: object, code: str | None) -> bool:
     return status == FORBIDDEN and not (code or "").endswith(_ACCESS_LIST_CODES)
 
 
-def is_role_missing(unreadable: ListUnreadable) -> bool:
-    """Return whether a list was not read because a role for it is missing."""
-    return is_permission_error(unreadable.http_status, unreadable.error_code)
-
-
 def lacks_permission(result: ResponseOrFailure) -> bool:
     """Return whether Atlas accepted the credentials, and refused this request.
 
@@ -359,7 +337,7 @@ def fatal_error_for(result: ResponseOrFailure, source: Source | None = None) -> 
             return AtlasUnavailable("The Atlas account is suspended (402).")
         case 403 if (result.code or "").endswith(_ACCESS_LIST_CODES):
             message = f"{describe(result)}: credentials refused from this IP address."
-            return CredentialsRefused(message, hint=_ACCESS_LIST_HINT)
+            return CredentialsRefused(message, hint=ACCESS_LIST_HINT)
         case 406:
             return AtlasUnavailable(f"{describe(result)}.", hint=_VERSION_HINT)
         case 410:
@@ -369,35 +347,11 @@ def fatal_error_for(result: ResponseOrFailure, source: Source | None = None) -> 
             return None
 
 
-def run_list_error(what: str, result: ResponseOrFailure, *, is_first: bool) -> RunError:
-    """Return why a list that the run needs could not be read.
-
-    Args:
-        what: What it lists, in the plural.
-        is_first: It is the first page, which the first request of a run asks for.
-    """
-    if fatal_error := fatal_error_for(result):
-        return fatal_error
-    is_refusal = isinstance(result, Response) and result.status in _REFUSED
-    if not is_first or not is_refusal:
-        return AtlasUnavailable(
-            f"The list of {what} could not be read to the end: {describe(result)}.",
-            hint=connection_hint(result) or _TRY_AGAIN_HINT,
-        )
-    if is_unauthenticated(result):
-        return CredentialsRefused("Atlas refused the credentials (401).", hint=_KEY_HINT)
-    hint = _ROLE_HINT if lacks_permission(result) else _NETWORK_HINT
-    if result.status == FORBIDDEN and result.code is None:  # unclear which
-        hint = f"{hint} {_ACCESS_LIST_HINT}"
-    message = f"The list of {what} could not be read: {describe(result)}."
-    return CredentialsRefused(message, hint=hint)
-
-
 def connection_hint(result: ResponseOrFailure) -> str:
     """Return what to check between this machine and Atlas; "" if Atlas itself responded."""
     if isinstance(result, RequestFailed):
-        return "" if isinstance(result, ListIncomplete) else _NETWORK_HINT
-    return _NETWORK_HINT if result.is_redirect or not result.looks_like_atlas else ""
+        return "" if isinstance(result, ListIncomplete) else NETWORK_HINT
+    return NETWORK_HINT if result.is_redirect or not result.looks_like_atlas else ""
 
 
 def is_deleted(response: Response) -> bool:
@@ -434,7 +388,7 @@ def is_project_gone(result: ResponseOrFailure | None) -> bool:
         The recordings (read 2026-08): 404 with `GROUP_NOT_FOUND`. Any other 404 may be from a
         proxy or a wrong base URL.
     """
-    return result is not None and is_already_gone(result) and result.code == _GROUP_GONE_CODE
+    return result is not None and is_already_gone(result) and result.code == GROUP_GONE_CODE
 
 
 def describe(result: ResponseOrFailure) -> str:
@@ -451,79 +405,3 @@ def describe(result: ResponseOrFailure) -> str:
     if not result.looks_like_atlas:
         return f"HTTP {answer}: the response is not JSON, so not from Atlas"
     return f"Atlas answered {answer}"
-
-
-def list_error(
-    project: Project, source: Source, result: ResponseOrFailure
-) -> ListUnreadable | ProjectGone:
-    """Return why a list was not read; a retired list is a SourceRetired.
-
-    Raises:
-        RunError: The result stops the run (`fatal_error_for`).
-    """
-    if isinstance(result, Response) and result.status == GONE:
-        return SourceRetired(
-            reason=f"Atlas no longer serves the list {source} ({GONE}).",
-            http_status=GONE,
-            error_code=result.code,
-            source=source,
-            org_id=project.org_id,
-        )
-    if fatal_error := fatal_error_for(result):
-        raise fatal_error
-    if is_project_gone(result) and not source.is_organization_level:
-        return ProjectGone(project.id)
-    of_organization = source.is_organization_level
-    of = f" of organization {project.id}" if of_organization else ""
-    what = "" if source is Source.INVITES else f"The list {source}{of}: "
-    required_role = source.roles[0]
-    unreadable = unread(project, result, required_role, what=what)
-    reason = unreadable.reason
-    if isinstance(result, ContentInvalid) and result.of_entry:
-        others = f"remove {source} from sources" if of_organization else "exclude the project"
-        reason = f"{reason} To go on, end that invitation in Atlas by hand, or {others}."
-    return msgspec.structs.replace(unreadable, reason=reason, source=source)
-
-
-def still_shown(ref: ListRef) -> ListUnreadable:
-    """Return why a list is unreadable that answered 404 although another one shows its project.
-
-    Such a 404 does not prove that the list is empty.
-    """
-    project, source = ref
-    reason = (
-        f"Atlas answered {NOT_FOUND:d} to the list {source}, as if there were no such project, but "
-        "still shows the project in another list."
-    )
-    return ListUnreadable(
-        project.id,
-        project.name,
-        reason,
-        http_status=NOT_FOUND,
-        error_code=_GROUP_GONE_CODE,
-        source=source,
-        org_id=project.org_id,
-    )
-
-
-def unread(
-    project: Project, result: ResponseOrFailure, role: str = "", *, what: str = ""
-) -> ListUnreadable:
-    """Return why something of an organization or project was not read; the run goes on without it.
-
-    Args:
-        project: Of an organization, a `Project` with its id.
-        result: Of the request.
-        role: The role that the request requires; named if Atlas refused it.
-        what: Begins the reason.
-    """
-    required = f"; this requires the role {role}" if role and lacks_permission(result) else ""
-    of_project = project.id != project.org_id
-    return ListUnreadable(
-        project.id if of_project else None,
-        project.name if of_project else None,
-        reason=f"{what}{upper_first(describe(result))}{required}.",
-        http_status=result.status,
-        error_code=result.code,
-        org_id=project.org_id,
-    )

@@ -11,7 +11,7 @@ import click
 from typing_extensions import override
 
 from invite_sweeper.atlas.credentials import CredentialsKind
-from invite_sweeper.atlas.responses import is_role_missing
+from invite_sweeper.atlas.unreadable import is_role_missing
 from invite_sweeper.audit import History
 from invite_sweeper.audit.person import users_gone
 from invite_sweeper.audit.totals import RunWarning

@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 from msgspec import structs
 
 from invite_sweeper.atlas.reader import AtlasReader
-from invite_sweeper.atlas.responses import still_shown
+from invite_sweeper.atlas.unreadable import still_shown
 from invite_sweeper.audit import AuditLog
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.errors import (

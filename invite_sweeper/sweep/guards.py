@@ -20,7 +20,8 @@ from math import ceil
 from typing import Final, NamedTuple
 
 from invite_sweeper import text
-from invite_sweeper.atlas.responses import REDIRECT, SERVER_ERROR, is_role_missing
+from invite_sweeper.atlas.responses import REDIRECT, SERVER_ERROR
+from invite_sweeper.atlas.unreadable import is_role_missing
 from invite_sweeper.audit import History, SavedPlan
 from invite_sweeper.audit.events import Planned, RunStarted
 from invite_sweeper.counts import total

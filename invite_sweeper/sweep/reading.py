@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 from msgspec import structs
 
-from invite_sweeper.atlas.responses import is_role_missing
+from invite_sweeper.atlas.unreadable import is_role_missing
 from invite_sweeper.audit import events
 from invite_sweeper.audit.last_readings import EndedEntry
 from invite_sweeper.counts import Counts

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from invite_sweeper.atlas.reader import UserStatus
-from invite_sweeper.atlas.responses import still_shown
+from invite_sweeper.atlas.unreadable import still_shown
 from invite_sweeper.audit import OpenIntent
 from invite_sweeper.audit.events import Event, OutcomeLine
 from invite_sweeper.endings import Reason, WarningCode

@@ -13,9 +13,8 @@ from invite_sweeper.atlas.responses import (
     fatal_error_for,
     is_already_gone,
     is_deleted,
-    list_error,
-    run_list_error,
 )
+from invite_sweeper.atlas.unreadable import list_error, run_list_error
 from invite_sweeper.errors import ApiVersionRetired, AtlasUnavailable, CredentialsRefused
 from invite_sweeper.models import Project, Source
 
