@@ -139,3 +139,17 @@ def test_it_writes_nothing_and_sends_only_gets(cli):
     assert {name.name for name in cli.folder.iterdir()} == {"policy.yaml"}
     sent = {request.method for request in cli.sim.requests if "/oauth/" not in request.path}
     assert sent == {"GET"}
+
+
+def test_rules_decide_how_many_invitations_the_same_entries_are(cli):
+    """`help policy` states it, as two policies of equal scope have different numbers."""
+    cli.keys["sources"] = ["users", "org_users"]
+    roles = {cli.sim.add_project(name): ("GROUP_READ_ONLY",) for name in ("Search", "Billing")}
+    cli.sim.add_user("ada@example.com", age=20 * DAYS, group_roles=roles)
+    seen = []
+    for keep in ([], [{"name": "search", "projects": ["Search"]}]):
+        cli.keys["keep"] = keep
+        summary = cli.plan().summary
+        seen.append((summary["invitations_seen"], summary["invitations_by_source"]))
+    entries = {"org_users": 1, "users": 2}
+    assert seen == [(1, entries), (2, entries)]
