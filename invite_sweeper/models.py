@@ -403,8 +403,8 @@ class Invitation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         return (*self.roles, *(role for _, role in self.project_roles))
 
     @property
-    def entry(self) -> Entry:
-        """As plans and the audit log name it among the entries of an invitation."""
+    def as_entry(self) -> Entry:
+        """It as plans and the audit log have it among the `entries` of another one."""
         return Entry(
             self.source,
             self.project_id,
@@ -424,7 +424,7 @@ class Invitation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         Args:
             now: The instant of the run.
         """
-        entries = tuple(other.entry for other in others)
+        entries = tuple(other.as_entry for other in others)
         return msgspec.structs.replace(self, age_days=self.age_at(now), entries=entries)
 
     def as_event(self, kind: type[_EventT], **more: Any) -> _EventT:  # noqa: ANN401  its own fields

@@ -258,11 +258,11 @@ MUTANTS = r"""
 -if ends_no_more and is_same and is_status_within(listed.status, invitation.status):
 +if is_same and is_status_within(listed.status, invitation.status):
 = a plan covers an entry of users whatever became of it: sweep/steps.py
--    return shown.evidence == entry.entry.evidence
-+    return shown.evidence == entry.entry.evidence or entry.source == "users"
+-    return shown.evidence == entry.as_entry.evidence
++    return shown.evidence == entry.as_entry.evidence or entry.source == "users"
 = a plan covers an entry of org_invites whatever became of it: sweep/steps.py
--    return shown.evidence == entry.entry.evidence
-+    return shown.evidence == entry.entry.evidence or entry.source == "org_invites"
+-    return shown.evidence == entry.as_entry.evidence
++    return shown.evidence == entry.as_entry.evidence or entry.source == "org_invites"
 = a plan covers what was rejected since: sweep/steps.py
 -if ends_no_more and is_same and is_status_within(listed.status, invitation.status):
 +if ends_no_more and is_same:

@@ -108,7 +108,7 @@ def show(
     elif output == "csv":
         sys.stdout.buffer.writelines(_csv_lines(shown, wanted))
     elif shown.is_wiped:
-        pass  # the warning about the directory says so
+        pass  # the warning about the directory is enough
     elif not runs and not is_filtered:
         listings.show_runs(stdout_console(), shown.all_records(), shown.ledger)
     elif not runs:

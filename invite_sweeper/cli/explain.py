@@ -17,7 +17,7 @@ from invite_sweeper.audit.person import close_names, names_of
 from invite_sweeper.cli.checks import OrganizationName
 from invite_sweeper.cli.console import run_async, stdout_console, write_json
 from invite_sweeper.cli.options import CONNECTED, RunOptions, SectionedCommand, option, options
-from invite_sweeper.cli.past import Deed, PersonHistory, person_in, read_past
+from invite_sweeper.cli.past import Deed, PersonHistory, read_past
 from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.streams import fit_terminal
 from invite_sweeper.cli.survey import Judged, Survey, read_activity_links, read_survey
@@ -111,7 +111,7 @@ async def search(
         since = _first_sent(explanations) if verbose else {}
         activity = await session.stop.run_unless_stopped(read_activity_links(session, since))
         names = {explanation.username for explanation in explanations if explanation.username}
-        pending = frozenset(map(person_in, explanations))
+        pending = frozenset(map(person_key, explanations))
         past = read_past(session, (*terms, *map(exact_glob, names)), pending)
         is_known = bool(explanations or past)
         close = () if is_known else close_names(terms, _all_names(session, survey))
@@ -280,7 +280,7 @@ def _searched(result: Search) -> Iterator[Text]:
 def _entries(explanation: Explanation) -> Iterator[str]:
     """Yield the condition, then each entry with its place.
 
-    The first entry has its status. A project has its name, where Atlas told it.
+    The first entry has its status. A project has its name, where Atlas returned it.
     """
     if explanation.condition:
         yield explanation.condition

@@ -22,6 +22,7 @@ from invite_sweeper.models import Invitation, PersonKey, Source
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.report.person import what_happened
 from invite_sweeper.report.wording import describe_instant
+from invite_sweeper.sweep.invitations import person_key
 
 _DONE: Final = (Announced, AnnouncementEnded, Intent, OutcomeLine)
 """What a run did with a person; the other lines have what it saw."""
@@ -88,11 +89,6 @@ class PersonHistory(msgspec.Struct, frozen=True, kw_only=True):
             yield f"{label}: {self.command}"
 
 
-def person_in(invitation: Invitation) -> PersonKey:
-    """Identify a person in an organization."""
-    return invitation.org_id, *invitation.person
-
-
 def read_past(
     session: Session, terms: Iterable[str], pending: Container[PersonKey]
 ) -> tuple[PersonHistory, ...]:
@@ -108,7 +104,7 @@ def read_past(
     people: dict[PersonKey, list[HistoryLine]] = {}
     for line in session.recall(history.read):
         if isinstance(line.event, Invitation) and line.start.base_url == base_url:
-            people.setdefault(person_in(line.event), []).append(line)
+            people.setdefault(person_key(line.event), []).append(line)
     histories: list[PersonHistory] = []
     for person, lines in people.items():
         histories.append(_history(session, lines, is_pending=person in pending))

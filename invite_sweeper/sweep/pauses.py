@@ -7,7 +7,6 @@ that, or while it deletes, stops it: the next run reads everything anew.
 
 import asyncio
 from collections.abc import Callable
-from types import TracebackType
 from typing import Final, Self
 
 from invite_sweeper.shutdown import StopRequest
@@ -35,12 +34,7 @@ class PauseWatch:
         self._task = asyncio.create_task(self._watch())
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_error: object) -> None:
         self._task.cancel()
 
     def take(self) -> bool:

@@ -102,7 +102,10 @@ class RunScope:
         of_organization: list[Source] = []
         of_projects: list[Source] = []
         for source in sources:
-            (of_organization if source.is_organization_level else of_projects).append(source)
+            if source.is_organization_level:
+                of_organization.append(source)
+            else:
+                of_projects.append(source)
         organization = Project.of_organization(self.org_id)
         lists = [ListRef(organization, source) for source in of_organization]
         for project in self.projects:

@@ -227,7 +227,7 @@ def _is_approved(entry: Invitation, shown_entries: Mapping[InvitationKey, Entry]
     shown = shown_entries.get(entry.key)
     if shown is None or not is_status_within(shown.status, entry.status):
         return False
-    return shown.evidence == entry.entry.evidence
+    return shown.evidence == entry.as_entry.evidence
 
 
 def _evidence(invitation: Invitation) -> tuple[object, ...]:

@@ -196,7 +196,7 @@ def later(hours=24):
 
 def line_of(decision):
     """Return the planned line of a decision."""
-    entries = tuple(each.entry for each in decision.entries)
+    entries = tuple(each.as_entry for each in decision.entries)
     return event_of(Planned, decision.invitation, rule=decision.rule, entries=entries)
 
 

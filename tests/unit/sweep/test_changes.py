@@ -105,7 +105,7 @@ def test_same_id_in_another_list_or_organization_is_another_invitation(directory
 
 def test_person_whose_delete_goes_through_another_list_now_is_not_new(directory):
     in_org, in_project = (entry_of(each) for each in (Source.ORG_USERS, Source.USERS))
-    named = event_of(Planned, in_org, rule="forgotten", entries=(in_project.entry,))
+    named = event_of(Planned, in_org, rule="forgotten", entries=(in_project.as_entry,))
     write_plan(directory, (), named)
     tracker = tracker_of(directory)
     assert not tracker(decided(in_project)).new

@@ -194,7 +194,7 @@ def test_line_of_a_kept_invitation_has_its_reason_and_its_other_entries():
         one(1, Source.ORG_USERS, username="ada@example.com", age=DAY),
     )
     (other,) = line.entries
-    assert other == one(2, Source.USERS, username="ada@example.com", age=DAY).entry
+    assert other == one(2, Source.USERS, username="ada@example.com", age=DAY).as_entry
     assert (other.source, other.project_id, other.invitation_id) == (
         Source.USERS,
         PROJECT,

@@ -39,7 +39,7 @@ SECOND = timedelta(seconds=1)
 
 
 def line(one, *entries):
-    return event_of(Planned, one, rule="forgotten", entries=tuple(e.entry for e in entries))
+    return event_of(Planned, one, rule="forgotten", entries=tuple(e.as_entry for e in entries))
 
 
 def deleted(number, place=1):
