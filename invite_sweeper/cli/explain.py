@@ -268,8 +268,9 @@ def _searched(result: Search) -> Iterator[Text]:
         excluded = shorten_list(result.out_of_scope, _MAX_NAMES)
         yield Text(f"Not searched, as the policy excludes them: {excluded}.")
     for lost in result.unreadable:
-        where = lost.project_name or f"the list {lost.source}"
-        yield Text(f"Could not be read: {where}: {lost.reason}", "yellow")
+        # The reason names a list that is not of one project.
+        parts = [lost.project_name or lost.project_id, lost.reason]
+        yield Text(f"Could not be read: {': '.join(filter(None, parts))}", "yellow")
     for organization in result.organizations:
         link = result.activity.get(organization.id)
         if link is not None:

@@ -161,9 +161,18 @@ async def test_what_cannot_be_read_is_named_and_the_rest_is_searched(several):
     assert [each.org_id for each in result.found] == [OTHER]
     text, read = text_of(result), "Could not be read: "
     assert text.count(read) == 3
-    for name in (f"organization {ORG_ID}", "Vault", "the list users"):
-        assert f"{read}{name}: " in text
+    for name in (f"organization {ORG_ID}: ", "Vault: ", "Atlas no longer serves the list users"):
+        assert f"{read}{name}" in text
     assert result.exit_code == 4
+
+
+async def test_list_of_an_organization_that_cannot_be_read_is_named_once(cli):
+    cli.keys["sources"] = ["org_users", "org_invites"]
+    cli.sim.add_project("Search")
+    cli.sim.faults.add(faults.role_missing(), path="*/orgs/*/invites", times=10)
+    text = text_of(await ask(cli, "ada@example.com"))
+    assert f"Could not be read: The list org_invites of organization {ORG_ID}: Atlas ans" in text
+    assert text.lower().count("the list org_invites") == 1
 
 
 async def test_error_of_every_organization_is_the_error_of_the_command(several):
