@@ -23,13 +23,31 @@ MAX_CLOCK_SKEW_S: Final = 300.0
 """Local time and Atlas's may differ by this much, and the answers of Atlas may be this old."""
 
 
+class RequiredRoles(NamedTuple):
+    """The roles that reading a list and deleting from it require.
+
+    Source: the OpenAPI document, read 2026-08.
+    """
+
+    listing: str
+    deleting: str
+
+
+class _SourceRow(NamedTuple):
+    value: str
+    contents: str
+    roles: RequiredRoles
+    is_organization_level: bool = False
+    replacements: tuple[str, ...] = ()
+    stands_for_itself: bool = False
+
+
 class Source(FactEnum):
     """A kind of list that contains pending invitations; the values of the policy's `sources`."""
 
     contents: str
     """What it lists."""
-    roles: tuple[str, str]
-    """The roles that listing and deleting require. Source: the OpenAPI document, read 2026-08."""
+    roles: RequiredRoles
     is_organization_level: bool
     """The list belongs to an organization, not to a project."""
     replacements: tuple[str, ...]
@@ -43,31 +61,30 @@ class Source(FactEnum):
     Source: `deleteGroupInvite` and `listGroupUsers` in Atlas's OpenAPI document, read 2026-08.
     """
 
-    INVITES = (
+    INVITES = _SourceRow(
         "invites",
         "project invitations by API, Terraform or older tools",
-        ("Project Owner", "Project Owner"),
-        False,
-        ("users", "org_users"),
-        True,
+        RequiredRoles("Project Owner", "Project Owner"),
+        replacements=("users", "org_users"),
+        stands_for_itself=True,
     )
-    USERS = (
+    USERS = _SourceRow(
         "users",
         "people invited to a project who have not accepted",
-        ("Project Read Only", "Project Access Manager or Project Owner"),
+        RequiredRoles("Project Read Only", "Project Access Manager or Project Owner"),
     )
-    ORG_USERS = (
+    ORG_USERS = _SourceRow(
         "org_users",
         "people invited to the organization, as the web interface does",
-        ("Organization Member", "Organization Owner"),
-        True,
+        RequiredRoles("Organization Member", "Organization Owner"),
+        is_organization_level=True,
     )
-    ORG_INVITES = (
+    ORG_INVITES = _SourceRow(
         "org_invites",
         "organization invitations by older tools",
-        ("Organization Owner", "Organization Owner"),
-        True,
-        ("org_users",),
+        RequiredRoles("Organization Owner", "Organization Owner"),
+        is_organization_level=True,
+        replacements=("org_users",),
     )
 
     def is_replaced_by(self, sources: Collection["Source"]) -> bool:

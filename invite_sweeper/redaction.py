@@ -82,7 +82,7 @@ class _Span(NamedTuple):
     end: int
 
 
-class _Rendering(NamedTuple):
+class _View(NamedTuple):
     """A text as a reader may see it, folded, and the changes that made it of the original."""
 
     text: str
@@ -231,9 +231,9 @@ def _base64_forms(data: bytes, start: int) -> Iterator[str]:
         yield encode(padded)[first:last].decode()
 
 
-def _views(text: str) -> Iterator[_Rendering]:
+def _views(text: str) -> Iterator[_View]:
     """Yield the text without blanks, as it is and decoded up to `_MAX_DECODINGS` times."""
-    yield _Rendering(_fold(_without_blanks(text)), ((_BLANK, ""),))
+    yield _View(_fold(_without_blanks(text)), ((_BLANK, ""),))
     if not any(map(text.__contains__, ("%", "&", "\\", "=", "[U+", "[u+"))):
         return
     for escape, blanks in _READINGS:
@@ -242,7 +242,7 @@ def _views(text: str) -> Iterator[_Rendering]:
         changes: tuple[_Change, ...] = (remove,)
         view = blanks.sub("", text)
         for _ in range(_MAX_DECODINGS + 1):
-            yield _Rendering(_fold(view), changes)
+            yield _View(_fold(view), changes)
             decoded = blanks.sub("", escape.sub(_decode, view))
             if decoded == view:
                 break

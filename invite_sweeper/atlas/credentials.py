@@ -107,6 +107,7 @@ def register_credentials(environment: Mapping[str, str]) -> None:
         SECRETS.add(text)
         if match["secret"] in CredentialsKind.ACCESS_TOKEN.value and _is_client_secret(text):
             misplaced.append(f"{variable} holds the secret of a service account, not a token")
+    # Ids come last: by now each secret is registered that may stand in place of one.
     for variable, text in ids.items():
         if _is_secret(text):
             SECRETS.add(text)

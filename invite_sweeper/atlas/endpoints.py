@@ -103,15 +103,18 @@ class Endpoint:
 
 
 def _statuses(*statuses: MembershipStatus) -> str:
+    """Return the query for users with one of these statuses."""
     return "&".join(f"orgMembershipStatuses={status}" for status in statuses)
 
 
 def _pages(path: str, media_type: str, endpoint_set: EndpointSet, *parameters: str) -> Endpoint:
+    """Return a list that Atlas pages, in pages of the largest size, which it does not count."""
     query = "&".join((*parameters, "itemsPerPage=500&includeCount=false"))
     return Endpoint("GET", path, media_type, endpoint_set, query, paged=True)
 
 
 def _user(path: str, endpoint_set: EndpointSet) -> Endpoint:
+    """Return the call for one user in any known status, whose answer is never from a cache."""
     query = _statuses(*INVITED_STATUSES, MembershipStatus.ACTIVE)
     return Endpoint("GET", f"{path}/{{}}", V2025_02_19, endpoint_set, query, max_age_s=0.0)
 

@@ -92,7 +92,8 @@ class TokenBucket:
         """Set capacity, refill and period; the level stays."""
         self.limit = limit
         self._reserve = limit.reserve(self._reserve_share)
-        self._kept = min(_KEPT_TOKENS, (limit.capacity - self._reserve) // 3)
+        a_third = (limit.capacity - self._reserve) // 3  # of a small bucket
+        self._kept = min(_KEPT_TOKENS, a_third)
 
     def wait_s(self, now_s: float, count: int = 1) -> float:
         """Return 0.0 if `count` requests may be sent now, else the seconds until the next check.

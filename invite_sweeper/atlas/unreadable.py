@@ -94,7 +94,7 @@ def list_error(
     of_organization = source.is_organization_level
     of = f" of organization {project.id}" if of_organization else ""
     what = "" if source is Source.INVITES else f"The list {source}{of}: "
-    required_role = source.roles[0]
+    required_role = source.roles.listing
     unreadable = unread(project, result, required_role, what=what)
     reason = unreadable.reason
     if isinstance(result, ContentInvalid) and result.of_entry:

@@ -6,7 +6,7 @@ from invite_sweeper.cli.streams import OUTPUTS, json_requested, print_error
 from invite_sweeper.errors import UsageError
 
 try:  # before the modules that need it, among them the lock of the audit directory
-    import fcntl as _fcntl  # noqa: F401
+    import fcntl as _fcntl  # noqa: F401 - whether it is there
 except ModuleNotFoundError:
     _error = UsageError(
         "invite-sweeper runs on Linux: this Python has no file locks of POSIX.",

@@ -368,7 +368,7 @@ class _Doctor(Checks):
     def _check_list(self, source: Source, reading: Reading, lists: "_AllLists") -> None:
         """Check that a list of the policy can be read, and its invitations can be deleted."""
         name = f"list {source}"
-        _, deleting = source.roles
+        deleting = source.roles.deleting
         unread = [list_ for list_ in reading.unread if list_.source is source]
         if unread:
             why = unread[0].reason
@@ -387,7 +387,7 @@ class _Doctor(Checks):
         text = f"{entries} in {pluralize(len(counts), 'list')}"
         # The older list of the same project or organization is shown only to its owners.
         older = Source.ORG_INVITES if source.is_organization_level else Source.INVITES
-        _, owner = older.roles
+        owner = older.roles.listing
         hint = ""
         refused = [list_ for list_ in lists.role_missing if list_.source is older]
         if refused:

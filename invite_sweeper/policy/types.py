@@ -302,7 +302,7 @@ def _collapse_whitespace(value: str) -> str:
 
 
 def _null(value: object) -> object:
-    """Let a key be null; elsewhere a key without a value is an error."""
+    """Return None for a key without a value, which is an error of any other key."""
     return None if value is Placeholder.EMPTY else value
 
 

@@ -157,5 +157,5 @@ def _detail(event: OutcomeLine) -> str:
         reason = f"still listed after {event.replaces}"
     text = display_text(reason)
     if is_permission_error(status, code):
-        text += f"; deleting requires the role {event.source.roles[1]}"
+        text += f"; deleting requires the role {event.source.roles.deleting}"
     return text
