@@ -75,6 +75,15 @@ UNFINISHED_PLAN_ADVICE: Final = (
 )
 
 
+class _ExitCodeRow(NamedTuple):
+    value: int
+    label: str
+    meaning: str
+    status: Status
+    advice: str = ""
+    retryable: bool = False
+
+
 class ExitCode(IntEnum):
     """An exit code and its meaning.
 
@@ -89,8 +98,8 @@ class ExitCode(IntEnum):
 
     label: str
     meaning: str
-    advice: str
     status: Status
+    advice: str
     retryable: bool
 
     def __new__(cls, value: int, *facts: object) -> Self:
@@ -98,89 +107,99 @@ class ExitCode(IntEnum):
         member: Self = new_member(cls, value, facts)
         return member
 
-    DONE = (0, "done", "Done, also when there was nothing to do.", "", Status.DONE)
-    DEFECT = (1, "internal error", "Internal error.", "Please report it.", Status.FAILED)
-    USAGE = (
-        2,
-        "wrong usage or invalid policy",
-        "Wrong usage or invalid policy. Atlas was not called.",
-        "The message names the position and the fix.",
-        Status.FAILED,
+    DONE = _ExitCodeRow(
+        0,
+        label="done",
+        meaning="Done, also when there was nothing to do.",
+        status=Status.DONE,
     )
-    REFUSED = (
+    DEFECT = _ExitCodeRow(
+        1,
+        label="internal error",
+        meaning="Internal error.",
+        advice="Please report it.",
+        status=Status.FAILED,
+    )
+    USAGE = _ExitCodeRow(
+        2,
+        label="wrong usage or invalid policy",
+        meaning="Wrong usage or invalid policy. Atlas was not called.",
+        advice="The message names the position and the fix.",
+        status=Status.FAILED,
+    )
+    REFUSED = _ExitCodeRow(
         3,
-        "refused by a guard, nothing was deleted",
-        (
+        label="refused by a guard, nothing was deleted",
+        meaning=(
             "A guard refused: limits, clock, plan, population of all organizations, an unreadable "
             "audit directory, or no visible project. Nothing was deleted."
         ),
-        "Follow the hint in the message: it depends on the guard.",
-        Status.REFUSED,
+        advice="Follow the hint in the message: it depends on the guard.",
+        status=Status.REFUSED,
     )
-    PARTIAL = (
+    PARTIAL = _ExitCodeRow(
         4,
-        "partly done",
-        (
+        label="partly done",
+        meaning=(
             "Partly done: some projects could not be read, a guard kept one organization out, or "
             "some deletions failed. The rest was done, unless the canary or the circuit breaker "
             "stopped the sweep. In a restore: some people were not invited, or became active "
             "members at once."
         ),
-        "Follow the advice of the result; it depends on the reasons.",
-        Status.PARTLY_DONE,
+        advice="Follow the advice of the result; it depends on the reasons.",
+        status=Status.PARTLY_DONE,
     )
-    CREDENTIALS = (
+    CREDENTIALS = _ExitCodeRow(
         5,
-        "credentials refused",
-        (
+        label="credentials refused",
+        meaning=(
             "Credentials refused: no access token, 401 for the first request, or an address that "
             "is not on the IP access list."
         ),
-        "Check the credentials, their role and the access list.",
-        Status.FAILED,
+        advice="Check the credentials, their role and the access list.",
+        status=Status.FAILED,
     )
-    UNREACHABLE = (
+    UNREACHABLE = _ExitCodeRow(
         6,
-        "Atlas is not reachable",
-        (
+        label="Atlas is not reachable",
+        meaning=(
             "Atlas is not reachable, returns unexpected responses, or no longer serves the API "
             "version."
         ),
-        "Run the command again. After a 410, follow the message.",
-        Status.FAILED,
-        True,
+        advice="Run the command again. After a 410, follow the message.",
+        status=Status.FAILED,
+        retryable=True,
     )
-    AUDIT = (
+    AUDIT = _ExitCodeRow(
         7,
-        "the audit log or the plan's copy cannot be written",
-        (
+        label="the audit log or the plan's copy cannot be written",
+        meaning=(
             "The audit log cannot be written, and no deletion was sent after that. Or the run is "
             "complete, and the copy of its plan for `--out` cannot be written."
         ),
-        "Free disk space, then run the command again: it processes the rest.",
-        Status.FAILED,
+        advice="Free disk space, then run the command again: it processes the rest.",
+        status=Status.FAILED,
     )
-    INTERRUPTED = (
+    INTERRUPTED = _ExitCodeRow(
         8,
-        "stopped early",
-        "Stopped early by a signal or the deadline. The audit log is complete.",
-        "Run the command again: it processes the rest.",
-        Status.STOPPED,
-        True,
+        label="stopped early",
+        meaning="Stopped early by a signal or the deadline. The audit log is complete.",
+        advice="Run the command again: it processes the rest.",
+        status=Status.STOPPED,
+        retryable=True,
     )
-    LOCKED = (
+    LOCKED = _ExitCodeRow(
         9,
-        "another run holds the lock",
-        "Another run holds the lock of the audit directory.",
-        "The message names the run and its start.",
-        Status.FAILED,
+        label="another run holds the lock",
+        meaning="Another run holds the lock of the audit directory.",
+        advice="The message names the run and its start.",
+        status=Status.FAILED,
     )
-    STALE = (
+    STALE = _ExitCodeRow(
         10,
-        "done, there are stale invitations",
-        "Done: a dry run with `--detailed-exitcode` found stale invitations.",
-        "",
-        Status.DONE,
+        label="done, there are stale invitations",
+        meaning="Done: a dry run with `--detailed-exitcode` found stale invitations.",
+        status=Status.DONE,
     )
 
 
