@@ -162,7 +162,7 @@ def _kept(end: RunFinished) -> str:
 _EARLIER: Final[Mapping[str, str]] = {
     "still_stale": "stale already then",
     "deleted": "deleted",
-    "no_longer_stale": "no longer stale",
+    "no_longer_stale": "gone or no longer stale",
     "not_read": "in lists that one of the two runs did not read",
 }
 """The words behind the counts of `PlanChanges` about what was planned before."""

@@ -228,7 +228,13 @@ SCENES: Final[Mapping[str, Run]] = {
     "changes since the last plan": run(
         *deletion(1),
         changes=PlanChanges(
-            run_id="run-0", now="2026-11-24T01:02:00Z", new=1, still_stale=0, deleted=3, not_read=1
+            run_id="run-0",
+            now="2026-11-24T01:02:00Z",
+            new=1,
+            still_stale=0,
+            deleted=3,
+            no_longer_stale=2,
+            not_read=1,
         ),
     ),
     "three organizations": THREE_ORGANIZATIONS,
