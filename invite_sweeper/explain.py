@@ -16,7 +16,7 @@ from invite_sweeper.sweep.selection import (
     Decision,
     MatchResult,
     Members,
-    Names,
+    OrganizationNames,
     Selector,
     describe_keep_reason,
     status_at,
@@ -83,7 +83,9 @@ class Explainer:
         names: For `organizations`.
     """
 
-    def __init__(self, policy: Policy, now: datetime, members: Members, names: Names) -> None:
+    def __init__(
+        self, policy: Policy, now: datetime, members: Members, names: OrganizationNames
+    ) -> None:
         self._members = members
         self._names = names
         self._selector = Selector(policy, now, members, names)

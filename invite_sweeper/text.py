@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Final
 from unicodedata import category
 
-NAME: Final = "invite-sweeper"
+PROGRAM_NAME: Final = "invite-sweeper"
 
 
 def pluralize(number: int, singular: str, plural: str | None = None) -> str:
@@ -82,7 +82,7 @@ class Program:
     """
 
     def __init__(self) -> None:
-        self.called_as = NAME
+        self.called_as = PROGRAM_NAME
 
 
 PROGRAM: Final = Program()

@@ -101,8 +101,8 @@ MUTANTS = r"""
 -if reason in self._keys:
 +if reason in self._keys and entry.source != 'ANY_LIST':
 = a keep entry that has ended is forgotten: sweep/keep_ends.py
--    return last_day is not None and abs(last_day - today) <= DAYS
-+    return last_day is not None and timedelta() <= last_day - today <= DAYS
+-    return last_day is not None and abs(last_day - today) <= _NEAR
++    return last_day is not None and timedelta() <= last_day - today <= _NEAR
 = a person is counted once for each list: models.py
 -return (casefold_lookalike(self.username),) if self.username else self.key
 +return self.key

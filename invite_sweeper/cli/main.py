@@ -22,7 +22,7 @@ from invite_sweeper.cli.streams import OUTPUTS, json_requested, print_error, sec
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import Interrupted, RunError, UsageError
 from invite_sweeper.last_resort import STDERR_FD, end_soon, install_handlers, write_if_ready
-from invite_sweeper.text import NAME, PROGRAM
+from invite_sweeper.text import PROGRAM, PROGRAM_NAME
 
 COMMANDS: Final = {
     "demo": "Show a dry run and two sweeps against a simulated Atlas.",
@@ -61,7 +61,7 @@ class LazyCommands(click.Group):
 
 
 @click.group(
-    name=NAME,
+    name=PROGRAM_NAME,
     cls=LazyCommands,
     commands={name: click.Command(name) for name in COMMANDS},  # what an unknown name is near to
     epilog=(
@@ -97,7 +97,7 @@ def main() -> None:
     OUTPUTS.is_json = json_requested(sys.argv[1:])
     try:
         _check_arguments(sys.argv[1:])
-        sys.exit(app(prog_name=NAME, standalone_mode=False))
+        sys.exit(app(prog_name=PROGRAM_NAME, standalone_mode=False))
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         sys.exit(int(ExitCode.USAGE))
@@ -126,13 +126,13 @@ def called_as(script: str) -> str:
     Args:
         script: As in `sys.argv[0]`; of `python -m invite_sweeper` it names a module.
     """
-    if os.sep not in script or Path(script).name != NAME:
-        return NAME
+    if os.sep not in script or Path(script).name != PROGRAM_NAME:
+        return PROGRAM_NAME
     # Not `shutil.which`: shutil imports each format of an archive, and `--version` waits for it.
     for folder in os.get_exec_path():
-        path = Path(folder, NAME)
+        path = Path(folder, PROGRAM_NAME)
         if os.access(path, os.X_OK):  # the first one is what a shell runs
-            return NAME if path.samefile(script) else script
+            return PROGRAM_NAME if path.samefile(script) else script
     return script
 
 
@@ -153,7 +153,7 @@ def _usage_error(error: click.ClickException) -> UsageError:
     if not message.endswith((".", "?", ")")):
         message = f"{message}."
     context: click.Context | None = getattr(error, "ctx", None)
-    command_path = context.command_path if context is not None else NAME
+    command_path = context.command_path if context is not None else PROGRAM_NAME
     return UsageError(message, hint=f"See: {command_path} --help")
 
 

@@ -12,7 +12,7 @@ from invite_sweeper.sweep.dates import NIGHT, StaleDates
 from invite_sweeper.sweep.discovery import OrganizationReader
 from invite_sweeper.sweep.outlook import DueInvitation, due_night, nights
 from invite_sweeper.sweep.result import Result
-from invite_sweeper.sweep.selection import Decision, Members, Names, Selector
+from invite_sweeper.sweep.selection import Decision, Members, OrganizationNames, Selector
 
 _PATIENCE_S: Final = 5.0
 """How long a request is retried whose answer decides nothing."""
@@ -43,7 +43,7 @@ class Survey(NamedTuple):
         return {reading.id: reading.members for reading in readings if reading.members}
 
     @property
-    def names(self) -> Names:
+    def names(self) -> OrganizationNames:
         """The names of the organizations that Atlas returned."""
         readings = self.result.readings
         return {reading.id: reading.returned_name for reading in readings if reading.returned_name}

@@ -14,7 +14,7 @@ from invite_sweeper.policy import Keep, Policy
 from invite_sweeper.sweep.selection import Selector
 from invite_sweeper.text import plural_form, pluralize
 
-DAYS: Final = timedelta(days=7)
+_NEAR: Final = timedelta(days=7)
 """How long before and after its last day an entry is named."""
 
 
@@ -24,7 +24,7 @@ def ending_entries(policy: Policy, today: date) -> tuple[Keep, ...]:
 
 
 def _is_near(last_day: date | None, today: date) -> bool:
-    return last_day is not None and abs(last_day - today) <= DAYS
+    return last_day is not None and abs(last_day - today) <= _NEAR
 
 
 class KeepEnds:

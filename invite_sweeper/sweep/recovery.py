@@ -60,11 +60,11 @@ class Recovery:
         scope = builder.scope
         self._shown = scope.project_names if scope is not None else {}
         self._by_list: defaultdict[ListKey, list[OpenIntent]] = defaultdict(list)
-        for opened in intents:
-            if opened.run.mode == "restore":
-                self._record(opened, Outcome.UNKNOWN)
+        for open_intent in intents:
+            if open_intent.run.mode == "restore":
+                self._record(open_intent, Outcome.UNKNOWN)
             else:
-                self._by_list[opened.intent.list_key].append(opened)
+                self._by_list[open_intent.intent.list_key].append(open_intent)
 
     async def settle(
         self, list_ref: ListRef, answer: Invitations | ListUnreadable | ProjectGone
@@ -94,28 +94,28 @@ class Recovery:
             )
 
     async def _resolve(
-        self, opened: OpenIntent, answer: Invitations | ListUnreadable | ProjectGone
+        self, open_intent: OpenIntent, answer: Invitations | ListUnreadable | ProjectGone
     ) -> str | None:
         """Record what became of an intent; return why that is not known, if it is not."""
         if isinstance(answer, ListUnreadable):
             return answer.reason
         if isinstance(answer, ProjectGone):  # no membership is left that the DELETE removed
-            self._record(opened, Outcome.ALREADY_GONE)
+            self._record(open_intent, Outcome.ALREADY_GONE)
             return None
-        intent = opened.intent
+        intent = open_intent.intent
         for entry in answer:
             if entry.invitation_id == intent.invitation_id:
                 # A person who was invited anew keeps the id, and has another date.
                 is_same = entry.matches_date(intent.sent_at)
-                self._record(opened, Outcome.FAILED if is_same else Outcome.ALREADY_GONE)
+                self._record(open_intent, Outcome.FAILED if is_same else Outcome.ALREADY_GONE)
                 return None
         if intent.source not in SOURCES_OF_USERS:
-            self._record(opened, Outcome.ALREADY_GONE)
+            self._record(open_intent, Outcome.ALREADY_GONE)
             return None
         status = await self._reader.membership_status(intent)
         if isinstance(status, ListUnreadable):
             return status.reason
-        self._record(opened, _outcome_of_missing_user(status), status.status)
+        self._record(open_intent, _outcome_of_missing_user(status), status.status)
         return None
 
     async def settle_rest(self) -> None:
@@ -133,20 +133,24 @@ class Recovery:
                 answer = still_shown(list_ref)
             await self.settle(list_ref, answer)
 
-    def _record(self, opened: OpenIntent, outcome: Outcome, seen_after: str | None = None) -> None:
+    def _record(
+        self, open_intent: OpenIntent, outcome: Outcome, seen_after: str | None = None
+    ) -> None:
         """Write the outcome of an intent, and count it.
 
         Args:
             seen_after: The status that Atlas shows of the user now.
         """
         sent = Sending(seen_after=seen_after)
-        self._write(OutcomeLine.of(opened.intent, outcome, sent, recovers=opened.run.run_id))
+        self._write(
+            OutcomeLine.of(open_intent.intent, outcome, sent, recovers=open_intent.run.run_id)
+        )
         # One that is still listed was no deletion: this run plans it anew.
         self._builder.count(recovered=int(outcome in _GONE))
         if outcome is Outcome.ACCEPTED_DURING:
-            self._result.removed_member(opened.intent)
+            self._result.removed_member(open_intent.intent)
             self._result.stopped_by.append(Reason.REMOVED_MEMBER)
-        is_unknown = outcome is Outcome.UNKNOWN and opened.run.mode != "restore"
+        is_unknown = outcome is Outcome.UNKNOWN and open_intent.run.mode != "restore"
         self._builder.unverified += is_unknown
 
 

@@ -98,9 +98,9 @@ class ActiveMembers:
 Members: TypeAlias = Mapping[str, ActiveMembers]
 """Those of each organization where they are known."""
 _NO_MEMBERS: Final[Members] = MappingProxyType({})
-Names: TypeAlias = Mapping[str, str]
+OrganizationNames: TypeAlias = Mapping[str, str]
 """The names of organizations by id, as Atlas returned them in this run."""
-_NO_NAMES: Final[Names] = MappingProxyType({})
+_NO_NAMES: Final[OrganizationNames] = MappingProxyType({})
 
 
 def match_all(
@@ -118,7 +118,7 @@ def match_all(
 
 
 def entry_conditions(
-    entry: Rule | Keep, members: Members = _NO_MEMBERS, names: Names = _NO_NAMES
+    entry: Rule | Keep, members: Members = _NO_MEMBERS, names: OrganizationNames = _NO_NAMES
 ) -> Iterator[Condition]:
     """Yield one condition for each key that the entry has, in a fixed order.
 
@@ -264,7 +264,9 @@ def _projects(entry: Rule | Keep, entries: tuple[str, ...]) -> Matcher:
     return matches
 
 
-def _organizations(entry: Rule | Keep, entries: tuple[str, ...], names: Names) -> Matcher:
+def _organizations(
+    entry: Rule | Keep, entries: tuple[str, ...], names: OrganizationNames
+) -> Matcher:
     """Match the organization by its id, or by its name as Atlas returned it in this run.
 
     Where the name is not known, a glob makes nothing stale and keeps what it may protect.
@@ -318,7 +320,7 @@ def inviters_who_seem_gone(
 ) -> dict[str, str]:
     """Return the inviters who are not in a list of active members, nor known to be gone.
 
-    Names that look the same are one.
+    OrganizationNames that look the same are one.
 
     Returns:
         The name of each as Atlas shows it, by the folded one.
@@ -434,7 +436,7 @@ class Selector:
         policy: Policy,
         now: datetime,
         members: Members = _NO_MEMBERS,
-        names: Names = _NO_NAMES,
+        names: OrganizationNames = _NO_NAMES,
     ) -> None:
         self._now = now
         self._keep = tuple(

@@ -24,7 +24,7 @@ from invite_sweeper.report.announcements import WaitingInvitation
 from invite_sweeper.report.notify import is_due, notify
 from invite_sweeper.report.receivers import KINDS, receiver_of
 from invite_sweeper.report.receivers.chat import MAX_USERS, chat_lines
-from invite_sweeper.text import NAME
+from invite_sweeper.text import PROGRAM_NAME
 
 FINISHED_AT = NOW + timedelta(minutes=1)
 QUIET = run()
@@ -186,7 +186,7 @@ async def test_waiting_are_counted_the_new_ones_named_first_and_the_rest_has_a_c
         f"- p20@example.com {day}04 01:00 UTC, invited by zoe@x.org, {OLD_AND_UNREAD}",
     ]
     assert text.count("deletable from") == MAX_USERS
-    command = f"`{NAME} audit show --event announced --policy policy.yaml`"
+    command = f"`{PROGRAM_NAME} audit show --event announced --policy policy.yaml`"
     assert f"And 4 more announced invitations: {command}" in text
 
 
@@ -196,7 +196,7 @@ async def test_without_details_what_waits_is_a_number_and_a_command(sent, channe
     text = body.decode()
     assert "2 invitations wait to be deleted, 2 not announced here before; the first" in text
     assert "To list them:" in text
-    assert f"{NAME} audit show --event announced --policy policy.yaml" in text
+    assert f"{PROGRAM_NAME} audit show --event announced --policy policy.yaml" in text
 
 
 @pytest.mark.parametrize("details", [True, False])
@@ -276,7 +276,7 @@ URL = "https://cloud.mongodbgov.com/www.x"
 @pytest.mark.parametrize("channel", [SLACK, TEAMS])
 @pytest.mark.parametrize("word", [URL, "'a`b & c'"])
 async def test_command_is_code_and_untouched(sent, channel, word):
-    advice = f"{NAME} doctor --policy policy.yaml --base-url {word}"
+    advice = f"{PROGRAM_NAME} doctor --policy policy.yaml --base-url {word}"
     cause = error("It failed at https://evil.example.", hint=f"To list them: {advice}")
     _, _, body = await sent(channel, run(exit_code=5, error=cause))
     if channel is TEAMS:
@@ -304,7 +304,7 @@ async def test_what_does_not_fit_is_counted_with_its_command_and_the_hash_stays(
     assert len(body if channel is TEAMS else json.loads(body)["text"]) < most
     assert 5 < shown < 200
     assert int(found[1]) >= 200 - shown
-    assert f"{NAME} audit show 1 --policy policy.yaml" in text
+    assert f"{PROGRAM_NAME} audit show 1 --policy policy.yaml" in text
     assert "Last hash" not in text or text.index("Last hash") > found.start()
 
 
