@@ -438,6 +438,14 @@ class Advisor(NamedTuple):
         """Return the command with which a second person reads a plan."""
         return shell_command("audit", "show", file)
 
+    def new_plan(self, *words: str) -> str:
+        """Return the command that makes another plan; `words` are further options."""
+        return self._connected("plan", *words)
+
+    def check(self) -> str:
+        """Return the command that checks whether a sweep can run."""
+        return self._connected("doctor")
+
     def apply_plan(self, file: str, sha256: str, *more: str) -> str:
         """Return the command that applies the plan that was read; `more` are further options."""
         return self._connected("sweep", "--plan", file, "--plan-sha256", sha256, *more)
@@ -475,9 +483,9 @@ class Advisor(NamedTuple):
         listed = self.list_run("--outcome", "accepted_during")
         return reason.advice.format(
             report=self._offline("report", "--out", "report.html"),
-            doctor=self._connected("doctor"),
+            doctor=self.check(),
             verify=self._offline("audit", "verify"),
-            plan=self._connected("plan"),
+            plan=self.new_plan(),
             failed=self.list_run("--outcome", "failed"),
             active=self.list_run("--outcome", "active"),
             restore=f": {restore}" if restore else f". To list them: {listed}",

@@ -15,10 +15,9 @@ from invite_sweeper.audit.events import Planned, RunStarted
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.run_file import DamagedFile, RunFile
 from invite_sweeper.audit.totals import RunFinished
-from invite_sweeper.endings import COMPLETE_EXIT_CODES, ExitCode, Reason
+from invite_sweeper.endings import COMPLETE_EXIT_CODES, Advisor, ExitCode, Reason
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import InvitationKey
-from invite_sweeper.text import shell_command
 
 _FIRST_LINE: Final = re.compile(
     rb'\{"ts":"[^"]*","run_id":"([^"]*)","seq":1,"event":"run_started","prev":"[0-9a-f]{64}",'
@@ -59,15 +58,16 @@ class SavedPlan(NamedTuple):
     sha256: str
 
 
-def read_plan(path: Path, *, policy: str = "") -> SavedPlan:
+def read_plan(path: Path, *, advisor: Advisor | None = None) -> SavedPlan:
     """Return the plan in the file of a dry run, whose whole chain is checked.
 
     Args:
-        policy: The policy file, for the command that makes another plan; empty if not known.
+        advisor: Makes the command that makes another plan; None without options.
 
     Raises:
         GuardRefused: It is not the whole file of a dry run that made a plan.
     """
+    advisor = advisor or Advisor()
     lines = FileChain(RunFile.of(path), hashed=True)
     start: RunStarted | None = None
     planned: list[Planned] = []
@@ -82,20 +82,19 @@ def read_plan(path: Path, *, policy: str = "") -> SavedPlan:
             elif isinstance(event, RunFinished):
                 end = event
     except DamagedFile as error:
-        raise _refused(f"The plan {path} was changed: {error.message}", policy) from None
+        raise _refused(f"The plan {path} was changed: {error.message}", advisor) from None
     if start is None or start.mode != "dry-run":
-        raise _refused(f"{path} is not the file of a dry run.", policy)
+        raise _refused(f"{path} is not the file of a dry run.", advisor)
     if end is None:
-        raise _refused(f"The plan {path} was cut off, or its dry run did not finish.", policy)
+        raise _refused(f"The plan {path} was cut off, or its dry run did not finish.", advisor)
     if not end.plan_made or end.exit_code not in COMPLETE_EXIT_CODES:
-        raise _refused(f"The dry run of {path} ended with exit code {end.exit_code}.", policy)
+        raise _refused(f"The dry run of {path} ended with exit code {end.exit_code}.", advisor)
     return SavedPlan(path, lines.run_id, start, tuple(planned), lines.sha256)
 
 
-def _refused(message: str, policy: str) -> GuardRefused:
+def _refused(message: str, advisor: Advisor) -> GuardRefused:
     """Return the refusal of a saved plan, with the command that makes another one."""
-    option = ("--policy", policy) if policy else ()
-    hint = f"Create a new plan with: {shell_command('plan', *option)}"
+    hint = f"Create a new plan with: {advisor.new_plan()}"
     return GuardRefused(message, hint=hint, reasons=(Reason.PLAN,))
 
 

@@ -392,6 +392,7 @@ class Session:
             shard=self.shard,
             organizations_of_all_shards=self._organizations_of_all_shards,
             reason=self.reason,
+            advisor=self.advisor,
             **more,
         )
 

@@ -118,7 +118,7 @@ async def _sweep(session: Session) -> _SweptRun:
     saved = None
     if options.plan is not None:  # an empty name, such as of an unset variable, is an error
         path = session.directory.find(options.plan).path
-        saved = read_plan(path, policy=str(options.policy))
+        saved = read_plan(path, advisor=session.advisor)
     held = history.announcements(str(session.base_url))
     seen = SeenAnnouncements(held.keys())
     command = session.command(

@@ -5,7 +5,7 @@ All of it is known before Atlas is asked for anything, and nothing of it changes
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 
@@ -13,6 +13,7 @@ from invite_sweeper import __version__
 from invite_sweeper.audit import CompleteRun, History, PlanScope, SavedPlan
 from invite_sweeper.audit.events import AnnouncementKey, Mode, RunStarted
 from invite_sweeper.audit.history import SentDeletion
+from invite_sweeper.endings import Advisor
 from invite_sweeper.models import rfc3339
 from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.redaction import SECRETS
@@ -41,6 +42,7 @@ class Command:
         restores: The ids of the runs whose deletions a restore undoes; None of any other run.
         observers: Steps after those of `notice`: each sees every decision and changes none.
         reason: Why it runs, as the operator wrote it: a ticket, a name; None without one.
+        advisor: Makes the commands of hints, for the same policy, Atlas and audit directory.
     """
 
     policy: Policy
@@ -59,6 +61,7 @@ class Command:
     restores: tuple[str, ...] | None = None
     observers: tuple[Step, ...] = ()
     reason: str | None = None
+    advisor: Advisor = field(default_factory=Advisor)
 
     @cached_property
     def limits(self) -> Limits:

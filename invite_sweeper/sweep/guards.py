@@ -19,7 +19,6 @@ from itertools import chain
 from math import ceil
 from typing import Final, NamedTuple
 
-from invite_sweeper import text
 from invite_sweeper.atlas.responses import REDIRECT, SERVER_ERROR
 from invite_sweeper.atlas.unreadable import is_role_missing
 from invite_sweeper.audit import History, SavedPlan
@@ -243,8 +242,9 @@ def _advice(reason: Reason, plans: Iterable[OrganizationPlan], command: Command)
         advice.append("Run the command again: an outage passes.")
     if any(_is_odd(unreadable) for unreadable in unread):
         advice.append("An answer was not a complete list: check for a proxy or cache.")
-    doctor = text.shell_command("doctor", "--policy", command.policy_path)
-    advice.append(f"Each list with its reason: {doctor}. Else raise max_unreadable_projects.")
+    advice.append(
+        f"Each list with its reason: {command.advisor.check()}. Else raise max_unreadable_projects."
+    )
     return " ".join(advice)
 
 
@@ -304,10 +304,11 @@ def check_plan(command: Command, *, max_age: timedelta, sha256: str | None = Non
     if sha256 is not None and saved.sha256 != sha256.strip().lower():
         raise GuardRefused(
             f"The plan {saved.path} has the SHA-256 {saved.sha256}, not {sha256}.",
-            hint=f"Read it again: {text.shell_command('audit', 'show', str(saved.path))}",
+            hint=f"Read it again: {command.advisor.read_plan(str(saved.path))}",
             reasons=(Reason.PLAN,),
         )
-    new_plan = text.shell_command("plan", "--policy", command.policy_path)
+    shard = ("--shard", str(command.shard)) if command.shard is not None else ()
+    new_plan = command.advisor.new_plan(*shard)
     hint = f"Create a new plan with: {new_plan}"
     message = (
         why_expired(saved.start, max_age=max_age, now=command.now)

@@ -9,7 +9,7 @@ from builders import PROJECT, event_of, object_id
 
 from invite_sweeper.audit import AuditDirectory, AuditLog, check_written_plan, read_plan
 from invite_sweeper.audit.events import Kept, Planned
-from invite_sweeper.endings import Reason
+from invite_sweeper.endings import Advisor, Reason
 from invite_sweeper.errors import AuditLogError, GuardRefused
 from invite_sweeper.models import Entry, Source
 
@@ -139,5 +139,5 @@ def test_a_file_that_is_no_plan_is_refused_with_the_command_that_makes_one(tmp_p
     path = tmp_path / "other.jsonl"
     path.write_text("not a plan\n", encoding="utf-8")
     with pytest.raises(GuardRefused) as refusal:
-        read_plan(path, policy="my policy.yaml")
+        read_plan(path, advisor=Advisor(policy="my policy.yaml"))
     assert refusal.value.hint.endswith("plan --policy 'my policy.yaml'")

@@ -11,7 +11,7 @@ from invite_sweeper.atlas.http import RequestCounters
 from invite_sweeper.audit import AuditLog, History, read_plan
 from invite_sweeper.audit.events import Planned
 from invite_sweeper.audit.file_chain import FileChain
-from invite_sweeper.endings import WarningLevel
+from invite_sweeper.endings import Advisor, WarningLevel
 from invite_sweeper.models import Source
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.command import Command
@@ -45,7 +45,7 @@ class Earlier(History):
 def command_of(rules=None, **options):
     """Return a command, by default without earlier runs."""
     given = {"policy_path": "policy.yaml", "now": NOW, "base_url": HOST, "history": Earlier()}
-    given |= {"clock": lambda: 1.0, "started_s": 0.0}
+    given |= {"clock": lambda: 1.0, "started_s": 0.0, "advisor": Advisor(policy="policy.yaml")}
     return Command(policy=rules or policy(), **given | options)
 
 
