@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from invite_sweeper.cli.console import run_async
 from invite_sweeper.cli.options import FILE, SWEEP, RunOptions, SectionedCommand, options
@@ -23,5 +24,10 @@ def plan(policy_argument: Path | None, **given: Any) -> None:
     Example: invite-sweeper plan policy.yaml
     """
     if policy_argument is not None:
+        source = click.get_current_context().get_parameter_source("policy")
+        if source is ParameterSource.COMMANDLINE and given["policy"] != policy_argument:
+            raise click.UsageError(
+                f"Two policies: {policy_argument} and --policy {given['policy']}."
+            )
         given["policy"] = policy_argument
     raise SystemExit(run_async(run_command(RunOptions(**given, dry_run=True))))

@@ -47,6 +47,14 @@ def test_a_run_that_cannot_be_one_is_wrong_usage(cli, plan, words, word):
     assert len(done.err) < 1_000
 
 
+def test_a_plan_of_two_policies_is_wrong_usage_and_one_of_the_environment_gives_way(cli):
+    cli.stock(stale=2)
+    done = cli.run("plan", "policy.yaml", "--policy", "other.yaml")
+    assert (done.code, cli.sim.requests) == (2, ())
+    assert "Two policies: policy.yaml and --policy other.yaml." in done.err
+    assert cli.run("plan", "policy.yaml", INVITE_SWEEPER_POLICY="other.yaml").code == 0
+
+
 TIMES = {
     "no such day": ("--since", "2026-02-30"),
     "no zone": ("--since", "2026-11-25T01:00:00"),
