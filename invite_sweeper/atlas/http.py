@@ -352,7 +352,7 @@ class HttpSession:
                 self.counters.requests -= 1
                 progress.response_pending = was_pending
                 raise
-            except TimeoutError:
+            except TimeoutError:  # an OSError, too, with a reason of its own
                 raise
             except (aiohttp.ServerDisconnectedError, OSError):
                 # After one of these two, aiohttp would send the request again by itself.
