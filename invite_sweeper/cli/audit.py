@@ -33,6 +33,7 @@ from invite_sweeper.cli.options import (
     ROWS_OUTPUT,
     RunOptions,
     SectionedCommand,
+    check_once,
     option,
     options,
     period_options,
@@ -78,7 +79,10 @@ def audit() -> None:
     "Filter", "--outcome", metavar="NAME", type=click.Choice(list(map(str, Outcome))),
     help="deleted, failed, …",
 )  # fmt: skip
-@option("Filter", "--username", metavar="GLOB", help="A glob for the invited address.")
+@option(
+    "Filter", "--username", metavar="GLOB", multiple=True, callback=check_once,
+    help="A glob for the invited address.",
+)  # fmt: skip
 @period_options()
 @ROWS_OUTPUT
 def show(

@@ -73,6 +73,19 @@ def option(section: str, *names: str, **more: Any) -> Decorator:
     return click.option(*names, cls=SectionOption, section=section, **more)
 
 
+def check_once(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> str | None:
+    """Return the value of an option that was given, for one that `list` takes several times.
+
+    Click alone would use the last one and ignore the others in silence.
+
+    Raises:
+        BadParameter: There are several.
+    """
+    if len(values) > 1:
+        raise click.BadParameter("Give it once, and run the command again for the others.")
+    return values[0] if values else None
+
+
 class _PathType(click.Path):
     """A path; an empty text, such as of a variable that is not set, would be this folder."""
 

@@ -12,7 +12,13 @@ from structlog.typing import FilteringBoundLogger
 
 from invite_sweeper.audit.events import OutcomeLine
 from invite_sweeper.cli.console import run_async, stdout_console, write_json
-from invite_sweeper.cli.options import CONNECTED, RunOptions, SectionedCommand, options
+from invite_sweeper.cli.options import (
+    CONNECTED,
+    RunOptions,
+    SectionedCommand,
+    check_once,
+    options,
+)
 from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.view import Progress, confirm, print_result
 from invite_sweeper.errors import Cancelled, RunError, UsageError
@@ -44,7 +50,8 @@ _MAX_RUNS: Final = 10
 )  # fmt: skip
 @options(*CONNECTED, "deadline", "yes", "reason")
 @click.option("--dry-run", is_flag=True, help="Show who would be invited; write nothing.")
-@click.option("--username", metavar="GLOB", help="Only people with this address.")
+@click.option("--username", metavar="GLOB", multiple=True, callback=check_once,
+        help="Only people with this address.")  # fmt: skip
 @click.option("--include-unconfirmed", is_flag=True,
         help="Also deletions that Atlas did not confirm, such as before a kill.")  # fmt: skip
 def restore(

@@ -94,6 +94,13 @@ def test_sweeps_without_a_deletion_have_nobody_and_no_run_begins(cli):
     assert (len(cli.run_files()), posts(cli)) == (2, 0)
 
 
+@pytest.mark.parametrize("command", [("restore",), ("audit", "show")])
+def test_second_username_is_wrong_usage_and_not_ignored(cli, command):
+    done = cli.run(*command, "--username", "ada@example.com", "--username", "bob@example.com")
+    assert (done.code, len(cli.sim.requests)) == (2, 0)
+    assert "Give it once" in done.err
+
+
 def test_directory_without_a_run_is_wrong_usage(cli):
     assert "contains no file of a run" in restore(cli, code=2)["error"]["message"]
 
