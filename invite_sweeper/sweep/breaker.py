@@ -7,7 +7,7 @@ It opens if more than half of the canary, the first deletions, failed; after tha
 
 from collections import Counter, deque
 from fractions import Fraction
-from typing import Final
+from typing import Final, NamedTuple
 
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.policy import Limits
@@ -17,6 +17,33 @@ _JUDGED: Final = (
     (Outcome.ALREADY_GONE, "were already gone", "max_already_gone_share"),
 )
 """The outcomes that are judged, each with its words and the limit of its share."""
+
+
+class _ShareLimit(NamedTuple):
+    """How many outcomes of a full window may be of one kind.
+
+    Attributes:
+        did: What the deletions with this outcome did, for the operator.
+        key: Of the policy.
+        share: Its value.
+        allowed: That share of the window in whole outcomes.
+    """
+
+    outcome: Outcome
+    did: str
+    key: str
+    share: float
+    allowed: int
+
+
+def _share_limits(limits: Limits) -> tuple[_ShareLimit, ...]:
+    """Return the limits of a window; exact, as floating-point multiplication is not."""
+    share_limits: list[_ShareLimit] = []
+    for outcome, did, key in _JUDGED:
+        share: float = getattr(limits, key)
+        allowed = int(Fraction(str(share)) * limits.breaker_window)
+        share_limits.append(_ShareLimit(outcome, did, key, share, allowed))
+    return tuple(share_limits)
 
 
 class CircuitBreaker:
@@ -32,6 +59,7 @@ class CircuitBreaker:
     def __init__(self, limits: Limits) -> None:
         self.reason: str | None = None
         self._limits = limits
+        self._share_limits = _share_limits(limits)
         self._seen = 0
         self._failed = 0
         self._window: deque[Outcome] = deque()
@@ -71,10 +99,9 @@ class CircuitBreaker:
         # Of a few outcomes, one is a large share: nothing is judged before the window is full.
         if len(self._window) != limits.breaker_window:
             return None
-        for outcome, did, key in _JUDGED:
-            count = self._in_window[outcome]
-            share = getattr(limits, key)
-            if count > Fraction(str(share)) * limits.breaker_window:
-                counted = f"{count} of the last {limits.breaker_window} deletions {did}"
-                return f"{counted}, over {key}: {share}."
+        for limit in self._share_limits:
+            count = self._in_window[limit.outcome]
+            if count > limit.allowed:
+                counted = f"{count} of the last {limits.breaker_window} deletions {limit.did}"
+                return f"{counted}, over {limit.key}: {limit.share}."
         return None
