@@ -26,6 +26,7 @@ from rich.console import Console
 
 from invite_sweeper.audit import AuditDirectory
 from invite_sweeper.audit.events import WouldBeAnnounced
+from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.json_text import to_json
 from invite_sweeper.outcomes import OUTCOMES_OF_DELETIONS
 from invite_sweeper.policy import Notification
@@ -37,7 +38,7 @@ from invite_sweeper.report.readback import RecordedRun, read_rows
 from invite_sweeper.report.receivers import receiver_of
 from invite_sweeper.report.run_result import result_json
 from invite_sweeper.report.story import Story, story_of
-from invite_sweeper.report.story_lines import StoryLine
+from invite_sweeper.report.story_lines import StoryLine, describe_stale
 from invite_sweeper.report.terminal import attention_lines, show_result
 
 STORIES = Path(__file__).with_name("stories.txt")
@@ -273,3 +274,15 @@ def test_dry_run_that_was_killed_has_no_outcomes_and_its_advice_is_another_plan(
     assert "outcome" not in text + story.headline.text
     assert story.headline.text.startswith(f"{record.planned} planned so far")
     assert "make another one" in story.attention[0].advice
+
+
+@pytest.mark.parametrize(
+    ("free_at", "text"),
+    [
+        ("2026-11-25T21:00:00.000000Z", "2 (1 of 2 used until 2026-11-25 21:00 UTC)"),
+        (None, "2"),
+    ],
+)
+def test_refusal_names_when_a_limit_is_free_that_earlier_runs_used(free_at, text):
+    used = {"deleted_before": 1, "max_deletions": 2, "limit_free_at": free_at}
+    assert describe_stale(RunFinished(exit_code=3, plan_made=True, stale=2, **used)) == text
