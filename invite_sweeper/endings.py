@@ -442,6 +442,10 @@ class Advisor(NamedTuple):
         """Return the command that makes another plan; `words` are further options."""
         return self._connected("plan", *words)
 
+    def pending(self) -> str:
+        """Return the command that lists the pending invitations."""
+        return self._connected("list")
+
     def check(self) -> str:
         """Return the command that checks whether a sweep can run."""
         return self._connected("doctor")

@@ -24,7 +24,7 @@ from invite_sweeper.models import Invitation, rfc3339
 from invite_sweeper.names import Globs
 from invite_sweeper.report.listings import show_listed
 from invite_sweeper.sweep.selection import Decision
-from invite_sweeper.text import escape_unprintable, shell_command, shorten_list
+from invite_sweeper.text import escape_unprintable, shorten_list
 
 _MAX_NAMED: Final = 10
 _SHARED: Final = tuple(name for name in CONNECTED if name != "output")
@@ -125,7 +125,7 @@ def _check_organizations(session: Session, wanted: Sequence[str]) -> None:
         raise UsageError(
             f"The policy {policy} has no organization {', '.join(unknown)}.",
             hint=f"Its organizations: {shorten_list(known, _MAX_NAMED)}. "
-            f"All of them: {shell_command('list', '--policy', str(policy))}",
+            f"All of them: {session.advisor.pending()}",
         )
 
 
