@@ -118,9 +118,9 @@ def test_message_repeated_mails_nobody_again_and_what_is_new_beside_it_is_mailed
 
 
 def test_person_announced_anew_is_mailed_anew(hook, mailbox):
-    post(hook, announcement(1))
-    mailbox.take()
-    post(hook, announcement(1, announced_at="2027-01-01T01:00:00Z"))
+    assert post(hook, announcement(1)) == 204
+    assert mailbox.take().keys() == {"ada@example.com"}
+    assert post(hook, announcement(1, announced_at="2027-01-01T01:00:00Z")) == 204
     assert mailbox.take().keys() == {"ada@example.com"}
 
 
