@@ -125,18 +125,22 @@ def describe_stale(end: RunFinished) -> str:
     """Return how many are stale, and where limits leave some for later, how many go when.
 
     Both numbers have a name: "186: 10 now, 176 later (100 of 100 used until …; about 19 nights)".
-    Where a limit refuses the run because of earlier deletions: "186 (100 of 100 used until …)".
+    Where a limit refuses the run because of earlier deletions, from when it has room for one more:
+    which limit it is, of all or of one project, its refusal says.
     """
     if not end.stale:
         return "none" if end.plan_made else f"unknown: {why_no_plan(end)}"
     if not end.plan_made:
         return f"{end.stale:,}; {why_no_plan(end)}"
-    why: list[str] = []
+    if not end.trimmed:
+        if end.limit_free_at is None:
+            return f"{end.stale:,}"
+        room_from = describe_instant(end.limit_free_at)
+        return f"{end.stale:,} (earlier deletions use the limits; room for one more: {room_from})"
+    why = []
     if end.limit_free_at is not None:
         used = f"{end.deleted_before:,} of {end.max_deletions:,} used"
         why.append(f"{used} until {describe_instant(end.limit_free_at)}")
-    if not end.trimmed:
-        return f"{end.stale:,} ({why[0]})" if why else f"{end.stale:,}"
     if end.nights_left is None:
         why.append("a limit never lets all of them go")
     else:

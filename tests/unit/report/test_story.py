@@ -279,7 +279,10 @@ def test_dry_run_that_was_killed_has_no_outcomes_and_its_advice_is_another_plan(
 @pytest.mark.parametrize(
     ("free_at", "text"),
     [
-        ("2026-11-25T21:00:00.000000Z", "2 (1 of 2 used until 2026-11-25 21:00 UTC)"),
+        (
+            "2026-11-25T21:00:00.000000Z",
+            "2 (earlier deletions use the limits; room for one more: 2026-11-25 21:00 UTC)",
+        ),
         (None, "2"),
     ],
 )
