@@ -182,7 +182,7 @@ async def read_body(response: aiohttp.ClientResponse) -> bytes:
 def without_digest_response(body: bytes, authorization: str) -> bytes:
     """Return a body without the digest response of its request, in whatever spelling it echoes it.
 
-    Each request has a response of its own, so it is no secret of the process (`SECRETS`): what
+    Each request has a response of its own, so it is not a secret of the process (`SECRETS`): what
     echoes it is the answer to that request, from which it is removed before that is read.
 
     Args:

@@ -258,9 +258,12 @@ class TokenBucket:
             self.in_flight = self.in_flight[1:]
             self.level = max(0.0, self.level - 1)
         if now_s >= self._refill_by_s and not self._has_header:
-            refills = 1 + int((now_s - self._refill_by_s) / self.limit.period_s)
+            # One was due at `_refill_by_s`, and one more after each whole period since.
+            periods = int((now_s - self._refill_by_s) / self.limit.period_s)
+            refills = periods + 1
             self._refill_by_s += refills * self.limit.period_s
-            self.level = min(self.limit.capacity, self.level + refills * self.limit.refill)
+            refilled = self.level + refills * self.limit.refill
+            self.level = min(self.limit.capacity, refilled)
 
 
 _CATCH_UP_S: Final = 0.1

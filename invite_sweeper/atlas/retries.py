@@ -67,7 +67,7 @@ class Attempts:
         """Make attempts until the result is final, and return it.
 
         Args:
-            attempts: At most so many, with the first one.
+            attempts: The most that are made, with the first one.
             sleep: Waits for seconds, or less where nothing more may be sent.
             before_sleep: Called with the last result and the seconds before each wait.
         """

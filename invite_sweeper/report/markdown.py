@@ -102,6 +102,7 @@ def _fold(summary: str, lines: Iterable[str]) -> Iterator[str]:
 
 
 def _markdown_table(table: Table, max_rows: int) -> Iterator[str]:
+    """Yield the lines of a table, and the command that lists the rows that do not fit."""
     yield _table_line(column.heading for column in table.columns)
     yield _table_line("--:" if column.kind == "number" else "---" for column in table.columns)
     for row in table.rows[:max_rows]:

@@ -395,9 +395,11 @@ def _username(fields: dict[str, object]) -> str:
 
 def _assignments(roles: dict[object, object]) -> dict[str, tuple[str, ...]]:
     """Return roles by project id."""
-    sent = roles.get("groupRoleAssignments")
+    assignments = roles.get("groupRoleAssignments")
     roles_by_id: dict[str, tuple[str, ...]] = {}
-    for assignment in sent if isinstance(sent, list) else ():
+    if not isinstance(assignments, list):
+        return roles_by_id
+    for assignment in assignments:
         if isinstance(assignment, dict) and "groupId" in assignment:
             roles_by_id[str(assignment["groupId"])] = strings(assignment.get("groupRoles"))
     return roles_by_id

@@ -81,7 +81,7 @@ async def delete(
     for organization, deletions in to_verify:
         swept = await read_again(result, organization, deletions, log, stop, waits_s)
         result.add_swept(organization, swept)
-    # A stop after which nothing was left to do is no reason to end with an error.
+    # A stop after which nothing was left to do does not make the end an error.
     is_unfinished = any(_is_unfinished(swept) for swept in result.swept.values())
     if stop.reason is not None and is_unfinished:
         raise stop.as_error(consequence="The audit log is complete.")

@@ -179,7 +179,7 @@ def _list_of(entry: Decision) -> ListKey:
 
 
 def _order(entry: Decision) -> tuple[int, str, str]:
-    """Sort the list through which the DELETE goes first; in which order lists came is no matter."""
+    """Sort the list through which the DELETE goes first, in whatever order the lists came."""
     invitation = entry.invitation
     lists = [*_DELETE_THROUGH, Source.USERS]
     return lists.index(invitation.source), invitation.scope_id, invitation.invitation_id

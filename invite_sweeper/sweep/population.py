@@ -6,7 +6,7 @@ with what the last complete run left there. Where one of these numbers dropped b
 `limits.max_population_drop`, the run deletes nothing.
 
 - Before: what that run read, without what runs ended since, or had ended just before while the list
-  still showed it (`History.last_complete`): what the program deleted itself is no drop. Without
+  still showed it (`History.last_complete`): what the program deleted itself is not a drop. Without
   such a run only projects are compared, with those that this run listed before it read them.
 - Now: what this run read. Lists that it could not read are left out on both sides, because
   `max_unreadable_projects` judges them.
