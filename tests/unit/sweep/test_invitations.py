@@ -1,8 +1,6 @@
-"""One invitation is what one DELETE ends: the five rules that make invitations of entries.
+"""One invitation is what one DELETE ends: the five rules that make invitations of entries."""
 
-An entry is written as `KEY+` if it is stale and as `KEY-` if it is kept, a name of `ENTRIES` and
-a sign. An invitation is the entry that it names, then its other entries.
-"""
+from typing import NamedTuple
 
 import pytest
 from builders import ORG, invitation, object_id
@@ -21,143 +19,237 @@ def entry(source, place, id_, username="ada@example.com", **changes):
 
 
 ENTRIES = {
-    "user": entry(Source.ORG_USERS, ORG, 1),
-    "invite": entry(Source.ORG_INVITES, ORG, 2),
-    "a": entry(Source.USERS, A, 1),
-    "b": entry(Source.USERS, B, 1),
-    "user2": entry(Source.ORG_USERS, ORG, 11),
-    "invite2": entry(Source.ORG_INVITES, ORG, 12),
-    "a2": entry(Source.USERS, A, 11),
-    "spelled": entry(Source.ORG_INVITES, ORG, 22, "\uff21da\u200b@Example.com."),
-    "bob": entry(Source.USERS, A, 21, "bob@example.com"),
+    "org_user": entry(Source.ORG_USERS, ORG, 1),
+    "org_invite": entry(Source.ORG_INVITES, ORG, 2),
+    "in_a": entry(Source.USERS, A, 1),
+    "in_b": entry(Source.USERS, B, 1),
+    "org_user2": entry(Source.ORG_USERS, ORG, 11),
+    "org_invite2": entry(Source.ORG_INVITES, ORG, 12),
+    "in_a2": entry(Source.USERS, A, 11),
+    "spelled_invite": entry(Source.ORG_INVITES, ORG, 22, "\uff21da\u200b@Example.com."),
+    "bob_in_a": entry(Source.USERS, A, 21, "bob@example.com"),
     "nameless": entry(Source.ORG_USERS, ORG, 31, None),
-    "nameless_a": entry(Source.USERS, A, 31, None),
-    "unnamed": entry(Source.USERS, A, 32, ""),
+    "nameless_in_a": entry(Source.USERS, A, 31, None),
+    "unnamed_in_a": entry(Source.USERS, A, 32, ""),
     "old": entry(Source.ORG_USERS, ORG, 51, "old@example.com"),
     "old_invite": entry(Source.ORG_INVITES, ORG, 52, "old@example.com"),
-    "new": entry(Source.USERS, A, 51, "new@example.com"),
+    "new_in_a": entry(Source.USERS, A, 51, "new@example.com"),
     "new_invite": entry(Source.ORG_INVITES, ORG, 53, "new@example.com"),
-    "same_id": entry(Source.ORG_INVITES, ORG, 31, "carl@example.com"),
+    "same_id_invite": entry(Source.ORG_INVITES, ORG, 31, "carl@example.com"),
 }
 NAMES = {one: name for name, one in ENTRIES.items()}
 
 
-def decision(text):
-    one, is_stale = ENTRIES[text[:-1]], text.endswith("+")
-    return Decision(one, "r" if is_stale else None, None if is_stale else f"keep:{text[:-1]}")
+class Case(NamedTuple):
+    """Entries, by their names in `ENTRIES`, and the invitations that they make.
+
+    An invitation is the entry that its DELETE names, or for whose sake it is kept, and then its
+    other entries.
+
+    Attributes:
+        stale: The entries that are stale.
+        kept: The entries that the policy keeps.
+        deleted: The invitations whose entries are all stale.
+        left: The invitations that stay, because the entry that they name is kept.
+        left_unread: The invitations that stay, because a list was not read.
+    """
+
+    stale: list[str]
+    kept: list[str]
+    deleted: set[str]
+    left: set[str]
+    left_unread: set[str]
+
+    def __str__(self):
+        return f"stale: {' '.join(self.stale)}, kept: {' '.join(self.kept)}"
 
 
-def combined(texts, *, all_read=True):
-    """Return each invitation as its entries, with the sign or the reason other than an entry's."""
-    found = combine(map(decision, texts), all_read=all_read)
-    return {" ".join(NAMES[one] for one in each.all_entries) + sign(each) for each in found}
+def case(*, stale="", kept="", deleted=(), left=(), left_unread=()):
+    return Case(stale.split(), kept.split(), set(deleted), set(left), set(left_unread))
 
 
-def sign(found):
-    if found.stale:
-        return " +"
-    own = found.keep_reason == f"keep:{NAMES[found.invitation]}"
-    return " -" if own else f" {found.keep_reason}"
+def stale_entry(name):
+    return Decision(ENTRIES[name], "r", None)
 
 
-# `"user+ a- b-", "a user b -"`: in a list the user is stale, and the entries of the projects A and
-# B are kept. They make one invitation, which is kept (`-`); it has the name of the entry `a`, and
-# its other entries are `user` and `b`. `|` stands between two invitations.
+def kept_entry(name):
+    return Decision(ENTRIES[name], None, f"keep:{name}")
+
+
+def combined(stale, kept, *, all_read=True):
+    """Return the case that these entries are."""
+    found = case(stale=" ".join(stale), kept=" ".join(kept))
+    decisions = [*map(stale_entry, stale), *map(kept_entry, kept)]
+    for decision in combine(decisions, all_read=all_read):
+        entries = " ".join(NAMES[one] for one in decision.all_entries)
+        if decision.stale:
+            found.deleted.add(entries)
+        elif decision.keep_reason == "list_unread":
+            found.left_unread.add(entries)
+        else:
+            assert decision.keep_reason == f"keep:{NAMES[decision.invitation]}"
+            found.left.add(entries)
+    return found
+
+
 RULES = [
     # Every entry of the person is stale: one DELETE, through org_users where the person is there.
-    ("user+ invite+ a+ b+", "user invite a b +"),
-    ("b+ a+ invite+ user+", "user invite a b +"),
-    ("invite+ a+", "invite a +"),
-    ("user+", "user +"),
-    ("invite+", "invite +"),
+    case(stale="org_user org_invite in_a in_b", deleted=["org_user org_invite in_a in_b"]),
+    case(stale="in_b in_a org_invite org_user", deleted=["org_user org_invite in_a in_b"]),
+    case(stale="org_invite in_a", deleted=["org_invite in_a"]),
+    case(stale="org_user", deleted=["org_user"]),
+    case(stale="org_invite", deleted=["org_invite"]),
     # In no list of the organization: each entry is an invitation of its project.
-    ("a+ b+", "a +|b +"),
-    ("a+ b-", "a +|b -"),
-    ("a- b-", "a b -"),
+    case(stale="in_a in_b", deleted=["in_a", "in_b"]),
+    case(stale="in_a", kept="in_b", deleted=["in_a"], left=["in_b"]),
+    case(kept="in_a in_b", left=["in_a in_b"]),
     # One is kept: it names the organization's invitation, and projects end alone what is stale.
-    ("user- invite+ a+ b+", "user invite -|a +|b +"),
-    ("user+ invite- a+", "invite user -|a +"),
-    ("user+ invite+ a- b+", "a user invite -|b +"),
-    ("user+ a- b-", "a user b -"),
-    ("user- invite- a-", "user invite a -"),
+    case(
+        stale="org_invite in_a in_b",
+        kept="org_user",
+        deleted=["in_a", "in_b"],
+        left=["org_user org_invite"],
+    ),
+    case(stale="org_user in_a", kept="org_invite", deleted=["in_a"], left=["org_invite org_user"]),
+    case(
+        stale="org_user org_invite in_b",
+        kept="in_a",
+        deleted=["in_b"],
+        left=["in_a org_user org_invite"],
+    ),
+    case(stale="org_user", kept="in_a in_b", left=["in_a org_user in_b"]),
+    case(kept="org_user org_invite in_a", left=["org_user org_invite in_a"]),
     # Names that look the same are one person; others, and entries without a name, are alone.
-    ("user+ spelled- a+", "spelled user -|a +"),
-    ("user+ spelled+ a+", "user spelled a +"),
-    ("user+ a+ bob-", "user a +|bob -"),
-    ("nameless+ unnamed+ user-", "nameless +|unnamed +|user -"),
+    case(
+        stale="org_user in_a",
+        kept="spelled_invite",
+        deleted=["in_a"],
+        left=["spelled_invite org_user"],
+    ),
+    case(stale="org_user spelled_invite in_a", deleted=["org_user spelled_invite in_a"]),
+    case(stale="org_user in_a", kept="bob_in_a", deleted=["org_user in_a"], left=["bob_in_a"]),
+    case(
+        stale="nameless unnamed_in_a",
+        kept="org_user",
+        deleted=["nameless", "unnamed_in_a"],
+        left=["org_user"],
+    ),
     # Lists of users that show one id are about one person, whatever name they show.
-    ("nameless+ nameless_a- unnamed+", "nameless_a nameless -|unnamed +"),
-    ("user- nameless+ nameless_a+", "user -|nameless nameless_a +"),
-    ("old+ new+", "old new +"),
-    ("old+ new-", "new old -"),
-    ("old- new+", "old -|new +"),
-    ("old+ new+ new_invite-", "new_invite old -|new +"),
-    ("new+ old_invite- old+", "old_invite old -|new +"),
-    ("new_invite- old_invite+ new+ old+", "new_invite old old_invite -|new +"),
-    ("old_invite+ new+ new_invite-", "old_invite +|new_invite -|new +"),  # nothing joins the names
-    ("same_id- nameless_a+", "same_id -|nameless_a +"),  # the id of an invitation is no user's
+    case(
+        stale="nameless unnamed_in_a",
+        kept="nameless_in_a",
+        deleted=["unnamed_in_a"],
+        left=["nameless_in_a nameless"],
+    ),
+    case(
+        stale="nameless nameless_in_a",
+        kept="org_user",
+        deleted=["nameless nameless_in_a"],
+        left=["org_user"],
+    ),
+    case(stale="old new_in_a", deleted=["old new_in_a"]),
+    case(stale="old", kept="new_in_a", left=["new_in_a old"]),
+    case(stale="new_in_a", kept="old", deleted=["new_in_a"], left=["old"]),
+    case(stale="old new_in_a", kept="new_invite", deleted=["new_in_a"], left=["new_invite old"]),
+    case(stale="new_in_a old", kept="old_invite", deleted=["new_in_a"], left=["old_invite old"]),
+    case(
+        stale="old_invite new_in_a old",
+        kept="new_invite",
+        deleted=["new_in_a"],
+        left=["new_invite old old_invite"],
+    ),
+    case(
+        stale="old_invite new_in_a",
+        kept="new_invite",
+        deleted=["old_invite", "new_in_a"],
+        left=["new_invite"],
+    ),  # nothing joins the names
+    case(
+        stale="nameless_in_a",
+        kept="same_id_invite",
+        deleted=["nameless_in_a"],
+        left=["same_id_invite"],
+    ),  # the id of an invitation is not that of a user
     # Twice in a list: each row is an invitation of its own, deleted only if all are stale; the
     # rows of other lists that are the same membership end with it.
-    ("user+ user2+", "user +|user2 +"),
-    ("user+ user2+ invite+ a+", "user invite a +|user2 +"),
-    ("user+ user2+ a+ a2+ b+", "user a b +|user2 a2 +"),
-    ("user+ user2+ invite+ invite2+", "user invite invite2 +|user2 +"),
-    ("invite+ invite2+ a+", "invite a +|invite2 +"),
-    ("user+ user2- a+", "user2 user -|a +"),
-    ("user+ invite+ invite2+", "user +|invite +|invite2 +"),
-    ("user+ a+ a2+ b+", "a2 +|user a b +"),
-    ("user+ a+ a2- b+", "a2 user a -|b +"),
-    ("a+ a2+", "a +|a2 +"),
-    ("a+ a2- b+", "a2 a -|b +"),
+    case(stale="org_user org_user2", deleted=["org_user", "org_user2"]),
+    case(
+        stale="org_user org_user2 org_invite in_a",
+        deleted=["org_user org_invite in_a", "org_user2"],
+    ),
+    case(
+        stale="org_user org_user2 in_a in_a2 in_b",
+        deleted=["org_user in_a in_b", "org_user2 in_a2"],
+    ),
+    case(
+        stale="org_user org_user2 org_invite org_invite2",
+        deleted=["org_user org_invite org_invite2", "org_user2"],
+    ),
+    case(stale="org_invite org_invite2 in_a", deleted=["org_invite in_a", "org_invite2"]),
+    case(stale="org_user in_a", kept="org_user2", deleted=["in_a"], left=["org_user2 org_user"]),
+    case(
+        stale="org_user org_invite org_invite2", deleted=["org_user", "org_invite", "org_invite2"]
+    ),
+    case(stale="org_user in_a in_a2 in_b", deleted=["in_a2", "org_user in_a in_b"]),
+    case(stale="org_user in_a in_b", kept="in_a2", deleted=["in_b"], left=["in_a2 org_user in_a"]),
+    case(stale="in_a in_a2", deleted=["in_a", "in_a2"]),
+    case(stale="in_a in_b", kept="in_a2", deleted=["in_b"], left=["in_a2 in_a"]),
 ]
 
 
-@pytest.mark.parametrize(("entries", "invitations"), RULES)
-def test_entries_make_the_invitations_of_the_rules(entries, invitations):
-    assert combined(entries.split()) == set(invitations.split("|"))
+@pytest.mark.parametrize("expected", RULES, ids=str)
+def test_entries_make_the_invitations_of_the_rules(expected):
+    assert combined(expected.stale, expected.kept) == expected
 
 
 @pytest.mark.parametrize(
-    ("entries", "invitations"),
+    "expected",
     [
-        ("user+ invite+ a+ b+", "user invite list_unread|a +|b +"),
-        ("invite+", "invite list_unread"),
-        ("nameless+ nameless_a+", "nameless list_unread|nameless_a +"),
-        ("old+ new+", "old list_unread|new +"),
-        ("a+ b+", "a +|b +"),
-        ("user+ invite- a+", "invite user -|a +"),
-        ("user+ a-", "a user -"),
-        ("a+ a2+ user+", "user a a2 list_unread"),
+        case(
+            stale="org_user org_invite in_a in_b",
+            deleted=["in_a", "in_b"],
+            left_unread=["org_user org_invite"],
+        ),
+        case(stale="org_invite", left_unread=["org_invite"]),
+        case(stale="nameless nameless_in_a", deleted=["nameless_in_a"], left_unread=["nameless"]),
+        case(stale="old new_in_a", deleted=["new_in_a"], left_unread=["old"]),
+        case(stale="in_a in_b", deleted=["in_a", "in_b"]),
+        case(
+            stale="org_user in_a", kept="org_invite", deleted=["in_a"], left=["org_invite org_user"]
+        ),
+        case(stale="org_user", kept="in_a", left=["in_a org_user"]),
+        case(stale="in_a in_a2 org_user", left_unread=["org_user in_a in_a2"]),
     ],
+    ids=str,
 )
-def test_unread_list_keeps_the_invitation_of_the_organization(entries, invitations):
-    assert combined(entries.split(), all_read=False) == set(invitations.split("|"))
+def test_unread_list_keeps_the_invitation_of_the_organization(expected):
+    assert combined(expected.stale, expected.kept, all_read=False) == expected
 
 
 WORLDS = st.lists(st.sampled_from(list(ENTRIES)), unique=True).flatmap(
-    lambda names: st.tuples(*(st.sampled_from([f"{name}+", f"{name}-"]) for name in names))
+    lambda names: st.tuples(*(st.sampled_from([stale_entry(n), kept_entry(n)]) for n in names))
 )
 
 
 @given(WORLDS, st.booleans(), st.randoms())
-def test_each_entry_is_in_exactly_one_invitation_whatever_the_order(texts, all_read, dice):
-    found = combine(map(decision, texts), all_read=all_read)
+def test_each_entry_is_in_exactly_one_invitation_whatever_the_order(decisions, all_read, dice):
+    found = combine(decisions, all_read=all_read)
     ids = [one.key for each in found for one in each.all_entries]
-    assert sorted(ids) == sorted(decision(each).invitation.key for each in texts)
-    shuffled = list(texts)
+    assert sorted(ids) == sorted(each.invitation.key for each in decisions)
+    shuffled = list(decisions)
     dice.shuffle(shuffled)
-    assert combined(shuffled, all_read=all_read) == combined(texts, all_read=all_read)
+    assert set(combine(shuffled, all_read=all_read)) == set(found)
 
 
 OTHERS = {
-    "bob": "bob",
-    "same_id": "carl",
-    "unnamed": "unnamed",
+    "bob_in_a": "bob",
+    "same_id_invite": "carl",
+    "unnamed_in_a": "unnamed",
     "old_invite": "old",
     "new_invite": "new",
 }
-OTHERS |= dict.fromkeys(["nameless", "nameless_a"], "nameless")
-OTHERS |= dict.fromkeys(["old", "new"], "renamed")
+OTHERS |= dict.fromkeys(["nameless", "nameless_in_a"], "nameless")
+OTHERS |= dict.fromkeys(["old", "new_in_a"], "renamed")
 
 
 def person(one):
@@ -166,10 +258,10 @@ def person(one):
 
 
 @given(WORLDS, st.booleans())
-def test_nothing_kept_is_ended_by_a_delete(texts, all_read):
+def test_nothing_kept_is_ended_by_a_delete(decisions, all_read):
     """Removing a person from the organization ends every entry of the person."""
-    found = combine(map(decision, texts), all_read=all_read)
-    judged = {each.invitation: each.stale for each in map(decision, texts)}
+    found = combine(decisions, all_read=all_read)
+    judged = {each.invitation: each.stale for each in decisions}
     for each in found:
         if each.stale:
             assert all(judged[one] for one in each.all_entries)
@@ -180,13 +272,14 @@ def test_nothing_kept_is_ended_by_a_delete(texts, all_read):
 
 
 @given(WORLDS, st.booleans())
-def test_more_kept_entries_and_fewer_read_lists_never_delete_more(texts, all_read):
-    def ended(texts, *, all_read):
-        found = combine(map(decision, texts), all_read=all_read)
+def test_more_kept_entries_and_fewer_read_lists_never_delete_more(decisions, all_read):
+    def ended(decisions, *, all_read):
+        found = combine(decisions, all_read=all_read)
         return {one for each in found if each.stale for one in each.all_entries}
 
-    before = ended(texts, all_read=all_read)
-    assert ended(texts, all_read=False) <= before
-    for number, text in enumerate(texts):
-        kept = [*texts[:number], f"{text[:-1]}-", *texts[number + 1 :]]
-        assert ended(kept, all_read=all_read) <= before
+    before = ended(decisions, all_read=all_read)
+    assert ended(decisions, all_read=False) <= before
+    for number, decision in enumerate(decisions):
+        kept = kept_entry(NAMES[decision.invitation])
+        with_one_more = [*decisions[:number], kept, *decisions[number + 1 :]]
+        assert ended(with_one_more, all_read=all_read) <= before
