@@ -16,15 +16,6 @@ from invite_sweeper.policy import InvalidPolicy, Severity, check_policy, parse_p
 
 TODAY = date(2027, 3, 31)
 ID = "5efda682a3f2ed2e7dd6cde4"
-HEAD = "version: 1⏎organizations: [ID]⏎"
-RULES = "rules: [{name: a, older_than: 14d}]⏎"
-FRAMES = {
-    "file": "§",
-    "top": f"{HEAD}{RULES}§⏎",
-    "rule": f"{HEAD}rules: [{{§}}]⏎",
-    "keep": f"{HEAD}{RULES}keep: [{{name: b, §}}]⏎",
-    "lists": f"{HEAD}{RULES}sources: [invites, users, org_users, org_invites]⏎§⏎",
-}
 
 
 class Case(NamedTuple):
@@ -36,21 +27,21 @@ class Case(NamedTuple):
 
 
 def cases(name: str) -> Iterator[Case]:
-    frame, found = "", None
+    template = ""
+    found = None
     text = (Path(__file__).parent / name).read_text("utf-8")
     for number, line in enumerate(text.split("\n"), 1):
-        if not frame and not line.startswith("== "):
+        if not template and not line.startswith("== "):
             continue  # how to read the file
         if line.startswith("== "):
-            kind, _, template = line[3:].partition(" | ")
-            frame = FRAMES[kind].replace("§", template)
+            template = line[3:]
         elif found and line.startswith("    => "):
             found.lines.append(line[7:])
         elif " => " in line:
             if found:
                 yield found
             case, _, first = line.rpartition(" => ")
-            policy = frame.replace("§", case).replace("⏎", "\n").replace("ID", ID)
+            policy = template.replace("§", case).replace("⏎", "\n").replace("ID", ID)
             found = Case(f"{name}:{number}", policy.encode(), [first] * (first != "ok"))
     assert found
     yield found
