@@ -646,11 +646,20 @@ MUTANTS = r"""
 +            if source is None:
 ? tests/api/test_moved_clock.py
 = an answer that is later than the clock is believed: atlas/server.py
--moved_s = max(late_s, early_s)
-+moved_s = early_s
+-        moved_s = max(late_s, early_s)
++        moved_s = early_s
 = an answer to a deletion that is earlier than the clock is believed: atlas/server.py
--moved_s = max(late_s, early_s)
-+moved_s = late_s
+-        moved_s = max(late_s, early_s)
++        moved_s = late_s
+= an answer to a read that is earlier than the clock is always of a cache: atlas/server.py
+-        return went_on >= _DATE_STEP
++        return False
+= an answer of a cache is one of a clock that moved: atlas/server.py
+-        return went_on >= _DATE_STEP
++        return True
+= a date that goes on at another pace is that of a clock that moved: atlas/server.py
+-        if off_pace_s > _EARLY_TOLERANCE_S:
++        if off_pace_s < 0:
 = a clock that moved stops the run and not the requests: atlas/client.py
 -        self._is_halted = True
 +        self._is_halted = False

@@ -401,7 +401,7 @@ class Client:
         self._update_bucket(request.bucket, result, sent_s, received_s)
         dated = parse_date(result.headers.get("Date", ""))
         times = Times(sent_at, self.server.clock(), dated)
-        if moved_s := self.server.moved_s(result, times, endpoint.method):
+        if moved_s := self.server.moved_s(result, times, request):
             self._stop_sending(moved_s)
         if endpoint.method == "GET":
             age_s = self.server.age_s(result.headers, times)

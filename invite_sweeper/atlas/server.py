@@ -2,15 +2,16 @@
 
 Atlas's `Date` is compared with the run's clock: a machine that was paused, or a clock that is
 wrong, shows in it, and so does an answer out of a cache. Both make what was read older than it
-seems, so nothing may be deleted by it.
+seems, so nothing may be deleted by it. A `Date` that is too early may be either: a stored answer
+keeps its `Date`, however often it is asked for, while that of Atlas goes on with the clock.
 """
 
 from collections.abc import Callable, Mapping
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Final, NamedTuple
 
 from invite_sweeper.atlas.endpoints import SOURCES, Endpoint
-from invite_sweeper.atlas.http import parse_date, parse_int_header
+from invite_sweeper.atlas.http import Request, parse_date, parse_int_header
 from invite_sweeper.atlas.responses import Response
 from invite_sweeper.models import MAX_CLOCK_SKEW_S, Source
 
@@ -18,6 +19,8 @@ _EARLY_TOLERANCE_S: Final = 5.0
 """`Date` has no fraction, and the servers behind one address may differ."""
 _LATE_TOLERANCE_S: Final = 120.0
 """The known skew contains the duration of the first response."""
+_DATE_STEP: Final = timedelta(seconds=1)
+"""By which `Date` goes on at least, where it does."""
 
 _SOURCE_OF: Final = {api.list: source for source, api in SOURCES.items()} | {
     api.delete: source for source, api in SOURCES.items()
@@ -58,8 +61,9 @@ class ServerInfo:
         self.clock_skew_s: float | None = None
         self.sunsets: dict[Source, date] = {}
         self.has_answered = False
+        self._early_answers: dict[tuple[str, str], tuple[datetime, datetime]] = {}
 
-    def moved_s(self, response: Response, times: Times, method: str) -> float:
+    def moved_s(self, response: Response, times: Times, request: Request) -> float:
         """Return by how much the run's clock has moved away from Atlas's, if that is too much.
 
         0.0 within 5 minutes, and where the clock was off from the first response on, which the
@@ -69,16 +73,35 @@ class ServerInfo:
         Args:
             response: Only a GET may be answered from a cache, with an earlier `Date`.
             times: Of the response.
-            method: Of the request.
+            request: It may have been sent before, and will be again if its answer is too old.
         """
         is_known = self.clock_skew_s is not None and abs(self.clock_skew_s) <= MAX_CLOCK_SKEW_S
         if times.dated is None or not is_known:
             return 0.0
         late_s = (times.dated - times.received_at).total_seconds()
-        early_s = 0.0 if method == "GET" else (times.sent_at - times.dated).total_seconds()
+        early_s = (times.sent_at - times.dated).total_seconds()
         moved_s = max(late_s, early_s)
-        has_moved = moved_s > MAX_CLOCK_SKEW_S and response.looks_like_atlas
-        return moved_s if has_moved else 0.0
+        if moved_s <= MAX_CLOCK_SKEW_S or not response.looks_like_atlas:
+            return 0.0
+        may_be_stored = early_s > 0 and request.endpoint.method == "GET"
+        if may_be_stored and not self._goes_on(request, times.sent_at, times.dated):
+            return 0.0
+        return moved_s
+
+    def _goes_on(self, request: Request, sent_at: datetime, dated: datetime) -> bool:
+        """Return whether the early `Date` of a request went on with the run's clock since its last.
+
+        Then Atlas made both answers, and its clock and that of the run differ. A cache would have
+        returned the same `Date`, or that of a new answer.
+        """
+        key = (request.path, request.query)
+        last_sent_at, last_dated = self._early_answers.setdefault(key, (sent_at, dated))
+        went_on = dated - last_dated
+        off_pace_s = abs((sent_at - last_sent_at - went_on).total_seconds())
+        if off_pace_s > _EARLY_TOLERANCE_S:
+            self._early_answers[key] = (sent_at, dated)
+            return False
+        return went_on >= _DATE_STEP
 
     def age_s(self, headers: Mapping[str, str], times: Times) -> float:
         """Return how long before its request an answer was made; 0.0 for one that is fresh.

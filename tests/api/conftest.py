@@ -48,7 +48,14 @@ def connecting(fake_time, retry_log):
 
     @asynccontextmanager
     async def connected(
-        base_url, account=None, *, concurrency=20, attempts=5, sleep=fake_time.sleep, **options
+        base_url,
+        account=None,
+        *,
+        concurrency=20,
+        attempts=5,
+        sleep=fake_time.sleep,
+        clock=lambda: datetime.now(UTC),
+        **options,
     ):
         if hasattr(account, "environment"):
             account = read_credentials(account.environment())
@@ -57,7 +64,7 @@ def connecting(fake_time, retry_log):
             account or Credentials(CredentialsKind.ACCESS_TOKEN, "token", Secret("a-ready-token")),
             Execution(concurrency=concurrency, attempts=attempts),
             limiter=RateLimiter(fake_time.monotonic, sleep),
-            clock=lambda: datetime.now(UTC),
+            clock=clock,
             log=retry_log,
             **options,
         ) as atlas:

@@ -1,13 +1,14 @@
 """Once an answer shows that the run's clock is more than 5 minutes off, nothing more is sent."""
 
-from datetime import timedelta
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 
 import faults
 import pytest
 from builders import ORG
 from deleting import delete, place_of
 
-from invite_sweeper.models import Source
+from invite_sweeper.models import ListUnreadable, Source
 from invite_sweeper.outcomes import Outcome
 
 OUTSIDE = [310, 36_000]
@@ -108,3 +109,95 @@ async def test_page_of_a_proxy_with_another_date_stops_nothing(sim, online, alph
         found = await atlas.reader.invitations(place_of(Source.INVITES, alpha))
 
     assert (len(found), reasons) == (2, [])
+
+
+@pytest.fixture
+def timed(sim, online, fake_time):
+    """Connect with a clock that advances in `sleep` alone, and Atlas's at `pace` times its own.
+
+    A pace of 0 is that of a cache: each request gets the same `Date` again.
+    """
+    start = datetime.now(UTC)
+
+    def passed():
+        return timedelta(seconds=fake_time.now_s - 1000)
+
+    async def sleep(seconds):
+        await fake_time.sleep(max(seconds, 2.0))  # the waits are random, and a `Date` is of seconds
+
+    @asynccontextmanager
+    async def connected(*, pace=1.0, **options):
+        clock = {"clock": lambda: start + passed(), "sleep": sleep}
+        async with online(**clock, **options) as atlas:
+
+            def behind(seconds):
+                def set_date(_call):
+                    sim.date_offset = start + pace * passed() - datetime.now(UTC)
+                    sim.date_offset -= timedelta(seconds=seconds)
+
+                sim.faults.add(faults.effect(before=set_date), times=None)
+
+            await atlas.reader.projects()
+            yield atlas, behind
+
+    return connected
+
+
+@pytest.mark.parametrize("seconds", OUTSIDE)
+@pytest.mark.parametrize("source", Source)
+async def test_clock_that_steps_ahead_while_lists_are_read_stops_all_requests(
+    sim, timed, alpha, source, seconds
+):
+    reasons = []
+    async with timed(halt=reasons.append) as (atlas, behind):
+        listed = (await atlas.reader.invitations(place_of(source, alpha), source))[0]
+        behind(seconds)
+        found = await atlas.reader.invitations(place_of(source, alpha), source)
+        requests = len(sim.requests)
+        deletion = await delete(atlas, listed)
+
+    assert isinstance(found, ListUnreadable)
+    assert deletion.outcome is Outcome.SKIPPED
+    assert (len(sim.requests), sim.deletes_received, len(reasons)) == (requests, 0, 1)
+
+
+@pytest.mark.parametrize("source", [Source.USERS, Source.ORG_USERS])
+async def test_look_that_is_earlier_than_a_clock_that_stepped_is_followed_by_no_deletion(
+    sim, timed, alpha, source
+):
+    reasons = []
+    async with timed(halt=reasons.append) as (atlas, behind):
+        listed = (await atlas.reader.invitations(place_of(source, alpha), source))[0]
+        behind(310)
+        deletion = await delete(atlas, listed)
+
+    assert (deletion.outcome, sim.deletes_received, len(reasons)) == (Outcome.SKIPPED, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "pace"), [(290, 1.0), (310, 0.0), (36_000, 0.0), (36_000, 20.0)], ids=str
+)
+async def test_early_date_that_does_not_go_on_with_the_clock_is_of_a_cache_and_not_believed(
+    timed, alpha, seconds, pace
+):
+    reasons = []
+    async with timed(halt=reasons.append, pace=pace) as (atlas, behind):
+        behind(seconds)
+        found = await atlas.reader.invitations(place_of(Source.INVITES, alpha))
+
+    assert isinstance(found, tuple if seconds < 300 else ListUnreadable)
+    assert reasons == []
+
+
+async def test_one_early_answer_to_each_of_two_requests_is_no_proof_that_the_clock_moved(
+    timed, alpha
+):
+    """A cache may have got them last night, one after the other."""
+    reasons = []
+    async with timed(halt=reasons.append, attempts=1) as (atlas, behind):
+        behind(86_400)
+        for source in Source:
+            found = await atlas.reader.invitations(place_of(source, alpha), source)
+            assert isinstance(found, ListUnreadable)
+
+    assert reasons == []
