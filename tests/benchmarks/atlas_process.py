@@ -28,12 +28,12 @@ def build(load: Load) -> SimulatedAtlas:
     sim.throttling.enforced = False
     if load.latency_s:
         sim.faults.add(faults.delay(load.latency_s), times=None)
-    age = timedelta(days=load.age_days)
     for org_id, name in load.organization_ids.items():
         sim.add_organization(org_id, f"Organization {name}")
         for number in range(load.projects):
             project_id = sim.add_project(f"Project {number:05d}", org_id)
             for user in range(load.each):
+                age = timedelta(days=load.age_days(number * load.each + user))
                 sim.invite(project_id, f"person-{user}@example.com", age=age)
     return sim
 

@@ -8,6 +8,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, TypeVar
 
 import aiohttp
@@ -21,6 +22,7 @@ CLIENT_ID, SECRET = "MONGODB_ATLAS_CLIENT_ID", "MONGODB_ATLAS_CLIENT_SECRET"
 TOKEN = "MONGODB_ATLAS_ACCESS_TOKEN"
 BASE = os.environ["MONGODB_ATLAS_BASE_URL"]
 API = f"{BASE}/api/atlas/v2"
+STALE_BEFORE = f"{datetime.now(UTC) - timedelta(days=14):%Y-%m-%dT%H:%M:%SZ}"
 PRESENT = "orgMembershipStatuses=PENDING&orgMembershipStatuses=ACTIVE"
 PAGE = "itemsPerPage=500&includeCount=false&pageNum=1"
 T = TypeVar("T")
@@ -87,17 +89,21 @@ class Sweep:
         return projects
 
     async def read(self, call: Call) -> None:
-        self.to_delete.extend(await self.list_invitations(call))
-        self.to_verify.append(call)
+        to_delete = await self.list_invitations(call)
+        self.to_delete.extend(to_delete)
+        if to_delete:
+            self.to_verify.append(call)
 
     async def verify(self, call: Call) -> None:
         assert not await self.list_invitations(call)
 
     async def list_invitations(self, call: Call) -> list[Call]:
+        """Return the calls that delete the stale invitations of a list."""
         url, headers = call
         async with self._session.get(url, headers=headers) as response:
             found = msgspec.json.decode(await response.read())
-        return [Call(f"{url}/{invitation['id']}", headers) for invitation in found]
+        stale = [invitation for invitation in found if invitation["createdAt"] < STALE_BEFORE]
+        return [Call(f"{url}/{invitation['id']}", headers) for invitation in stale]
 
     async def delete(self, call: Call) -> None:
         async with self._session.delete(call.url, headers=call.headers) as response:

@@ -88,8 +88,8 @@ def _measured(load: Load, command: Sequence[str], *, dry_run: bool) -> Took:
         took = json.loads(note.read_bytes())
     assert took.pop("code") == 0, done.stderr.decode()
     found = Took(**took, **atlas.result)
-    left = load.invitations if dry_run else 0
-    assert (found.deleted, found.left) == (load.invitations - left, left)
+    deleted = 0 if dry_run else load.stale
+    assert (found.deleted, found.left) == (deleted, load.invitations - deleted)
     return found
 
 
