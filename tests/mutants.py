@@ -116,8 +116,8 @@ MUTANTS = r"""
 +    }
 ? tests/unit/audit/test_history.py
 = a keep entry that has ended counts whom the last run saw: audit/history.py
--people[key] = max(people.get(key, 0), entry.people)
-+people[key] = entry.people
+-self.people_of_keep_entries[key] = max(most, entry.people)
++self.people_of_keep_entries[key] = entry.people
 ? tests/unit/sweep/test_selection.py tests/unit/sweep/test_every_list.py
 = keep is ignored in ANY_LIST: sweep/selection.py
 -for entry, conditions in self._keep:

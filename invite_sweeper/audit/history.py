@@ -50,6 +50,7 @@ WINDOW: Final = timedelta(days=100)
 _LAG: Final = timedelta(days=1)
 """How long a list may show what a run ended. Atlas's lists lag behind by seconds; what one still
 shows after a day is there."""
+_FIRST_INSTANT: Final = datetime.min.replace(tzinfo=UTC)
 _UNKNOWN_INSTANT: Final = datetime(9000, 1, 1, tzinfo=UTC)
 """Of a run without a readable `now`: what it sent counts."""
 _APPLIED_CODES: Final = frozenset({ExitCode.DONE, ExitCode.PARTIAL})
@@ -92,6 +93,10 @@ class HeldAnnouncement(NamedTuple):
 
 
 _Announcements: TypeAlias = dict[AnnouncementKey, HeldAnnouncement]
+_RequestKey: TypeAlias = tuple[str, InvitationKey]
+"""The id of the run that sent a request, and the entry that the request names."""
+_KeepEntryKey: TypeAlias = tuple[str, str]
+"""The name of a keep entry, and its last day."""
 
 
 class SentDeletion(NamedTuple):
@@ -107,12 +112,53 @@ class SentDeletion(NamedTuple):
     place: str
 
 
+class _PlanFile(NamedTuple):
+    """Where the last whole plan of a scope is.
+
+    Attributes:
+        position: In the log of entries, before those that its run ended.
+    """
+
+    file: RunFile
+    position: int
+
+
+class _AtlasPast:
+    """What runs against one Atlas left. A base URL names it: none of it holds for another one.
+
+    Attributes:
+        announcements: Those that hold.
+        readings: What complete runs read, and the entries that all runs ended.
+        sunsets: When each source ends, as the last run that knew it recorded it.
+        members: By the mode of runs, how many active members each organization last had.
+        people_of_keep_entries: The most whom one run saw behind each keep entry that ends.
+    """
+
+    def __init__(self) -> None:
+        self.announcements: _Announcements = {}
+        self.readings = LastReadings()
+        self.sunsets: dict[Source, date] = {}
+        self.members: defaultdict[str, dict[str, int]] = defaultdict(dict)
+        self.people_of_keep_entries: dict[_KeepEntryKey, int] = {}
+
+    def add_end(self, mode: str, end: RunFinished) -> None:
+        """Add what the last line of a run records, beside what the run read."""
+        self.members[mode].update(end.members)
+        for source, day in end.sunsets.items():
+            with suppress(ValueError):  # a later version may know another source
+                self.sunsets[Source(source)] = date.fromisoformat(day)
+        for entry in end.keep_entries:
+            if entry.people and entry.until is not None:
+                key = (entry.name, entry.until)
+                most = self.people_of_keep_entries.get(key, 0)
+                self.people_of_keep_entries[key] = max(most, entry.people)
+
+
 class _Run:
     """The run whose file is being read.
 
     Attributes:
-        announcements: Those that hold against its base URL.
-        readings: Of its base URL.
+        past: Of the Atlas that it runs against; the run is added to it.
         position: In the log of entries there, before those that the run ended.
         began_at: Its `now`.
         counts_for_limits: It began within the `limits.period` of the run that asks.
@@ -125,8 +171,7 @@ class _Run:
 
     def __init__(self, record: RunRecord) -> None:
         self.record = record
-        self.announcements: _Announcements = {}
-        self.readings = LastReadings()
+        self.past = _AtlasPast()
         self.position = 0
         self.began_at = _UNKNOWN_INSTANT
         self.counts_for_limits = True
@@ -136,7 +181,7 @@ class _Run:
         self.resolved: set[InvitationKey] = set()
 
 
-def _fields(raw: bytes) -> bytes:
+def _invitation_bytes(raw: bytes) -> bytes:
     """Return the bytes of a line about its invitation: the same in its intent and its outcome.
 
     `chain.HashChain` writes the fields of an event in the order of its struct.
@@ -161,20 +206,18 @@ class History:
         self.missing: RunFile | None = None
         self.last_success: datetime | None = None
         self.read_s = 0.0
-        self._sent_since = datetime.min.replace(tzinfo=UTC)
-        self._lag_since = datetime.min.replace(tzinfo=UTC)
-        self._bounced_since: datetime | None = None
-        self._applied: dict[str, RunFile] = {}
-        self._open: dict[tuple[str, InvitationKey], OpenIntent] = {}
-        self._sent: dict[tuple[str, InvitationKey], SentDeletion] = {}
-        self._plans: dict[PlanScope, tuple[RunFile, int]] = {}
-        self._readings: defaultdict[str, LastReadings] = defaultdict(LastReadings)  # by base URL
-        self._announcements: defaultdict[str, _Announcements] = defaultdict(dict)  # by base URL
-        self._bounces = HashCounts()  # of deletions by organization, place, user
+        # Runs that began before these count neither for limits, nor as a lag, nor as bounces. All
+        # runs count until `add_recent` sets them.
+        self._sent_since = _FIRST_INSTANT
+        self._lag_since = _FIRST_INSTANT
+        self._bounced_since = _FIRST_INSTANT
+        self._pasts: defaultdict[str, _AtlasPast] = defaultdict(_AtlasPast)  # by base URL
         self._names: dict[str, str] = {}
-        self._sunsets: dict[str, dict[Source, date]] = {}
-        self._members: dict[tuple[str, str], dict[str, int]] = {}  # by base URL and mode
-        self._keep_entries: dict[str, dict[tuple[str, str], int]] = {}  # by base URL
+        self._applied: dict[str, RunFile] = {}  # by the SHA-256 of the plan
+        self._plans: dict[PlanScope, _PlanFile] = {}
+        self._open: dict[_RequestKey, OpenIntent] = {}
+        self._sent: dict[_RequestKey, SentDeletion] = {}
+        self._bounces = HashCounts()  # of deletions by organization, place and user
 
     @classmethod
     def read(
@@ -237,7 +280,7 @@ class History:
 
     def announcements(self, base_url: str) -> Mapping[AnnouncementKey, HeldAnnouncement]:
         """Return the announcements that hold against a base URL."""
-        return self._announcements.get(base_url, {})
+        return self._past_of(base_url).announcements
 
     def sent_within(self, period: timedelta, now: datetime) -> tuple[SentDeletion, ...]:
         """Return the deletions that all runs of the directory sent within a period before now.
@@ -273,52 +316,52 @@ class History:
         Raises:
             DamagedLog: The file was changed since it was read.
         """
-        if scope not in self._plans:
+        plan = self._plans.get(scope)
+        if plan is None:
             return None
-        file, position = self._plans[scope]
-        ended = self._readings[scope.base_url].ended
-        return read_last_plan(file, ended, position)
+        ended = self._past_of(scope.base_url).readings.ended
+        return read_last_plan(plan.file, ended, plan.position)
 
     def last_complete(self, scope_sha256: str, base_url: str, today: date) -> CompleteRun | None:
         """Return what the last complete runs left; see `LastReadings.last_complete`."""
-        if base_url not in self._readings:
-            return None
-        return self._readings[base_url].last_complete(scope_sha256, today)
+        return self._past_of(base_url).readings.last_complete(scope_sha256, today)
 
     def may_be_gone(self, base_url: str, now: datetime) -> Mapping[InvitationKey, EndedEntry]:
         """Return the entries that runs of the last day ended, or may have ended.
 
         A list that shows one of them with the same date lags, or the answer was wrong.
         """
-        if base_url not in self._readings:
-            return {}
         since = now - _LAG
-        entries = self._readings[base_url].may_be_gone
+        entries = self._past_of(base_url).readings.may_be_gone
         return {key: ended for key, ended in entries.items() if ended.instant >= since}
 
     def sunsets(self, base_url: str) -> dict[Source, date]:
         """Return the end of each source as the last runs against a base URL recorded it."""
-        return self._sunsets.get(base_url, {})
+        return self._past_of(base_url).sunsets
 
     def members(self, base_url: str) -> dict[str, int]:
         """Return how many active members each organization last had, where it was read.
 
         As for `last_complete`, a dry run counts only where no sweep has read them.
         """
-        by_dry_runs = self._members.get((base_url, "dry-run"), {})
-        return by_dry_runs | self._members.get((base_url, "sweep"), {})
+        by_mode = self._past_of(base_url).members
+        return by_mode["dry-run"] | by_mode["sweep"]
 
-    def people_of_keep_entries(self, base_url: str) -> Mapping[tuple[str, str], int]:
+    def people_of_keep_entries(self, base_url: str) -> Mapping[_KeepEntryKey, int]:
         """Return the most people whom one run saw behind each keep entry, by name and last day.
 
         A run counts them from 7 days before the last day of an entry to 7 days after it. Entries
         without people are left out, and one whose last day was moved is another entry.
         """
-        return self._keep_entries.get(base_url, {})
+        return self._past_of(base_url).people_of_keep_entries
 
     def organization_names(self) -> Mapping[str, str]:
         """Return the names of organizations by id, as the last run that knew them recorded them."""
         return self._names
+
+    def _past_of(self, base_url: str) -> _AtlasPast:
+        """Return what runs against a base URL left; of a URL without runs, nothing."""
+        return self._pasts.get(base_url) or _AtlasPast()
 
     def _add_run(self, chain: FileChain) -> None:
         """Add a run: what it read, which is in its last line, and after that what it ended."""
@@ -327,12 +370,12 @@ class History:
         self.last = record
         self.run_ids.append(record.run_id)
         for line in chain:
-            name = line.header.event
-            if name == _PLANNED:
+            event_name = line.header.event
+            if event_name == _PLANNED:
                 record.planned += 1
-            elif name == _INTENT:
-                run.opened[_fields(line.raw)] = line
-            elif name in _DECODED:
+            elif event_name == _INTENT:
+                run.opened[_invitation_bytes(line.raw)] = line
+            elif event_name in _DECODED:
                 event = chain.decode(line)
                 if isinstance(event, OutcomeLine):
                     self._add_outcome(run, line, event)
@@ -358,22 +401,21 @@ class History:
     def _add_start(self, run: _Run, start: RunStarted) -> None:
         """Add the first line of a run."""
         run.record.start = start
-        run.announcements = self._announcements[start.base_url]
-        run.readings = self._readings[start.base_url]
-        run.position = len(run.readings.ended)
+        run.past = self._pasts[start.base_url]
+        run.position = len(run.past.readings.ended)
         run.began_at = parse_timestamp(start.now) or _UNKNOWN_INSTANT
         run.counts_for_limits = run.began_at > self._sent_since
         if run.began_at >= self._lag_since:
             run.ended_at = run.began_at
-        run.is_old = self._bounced_since is not None and run.began_at < self._bounced_since
+        run.is_old = run.began_at < self._bounced_since
 
     def _add_open(self, run: _Run, intent: Intent) -> None:
-        """Add an intent that no outcome has the bytes of."""
+        """Add an intent whose bytes no outcome has: it is open, unless one has its key."""
         record = run.record
         if intent.key not in run.resolved:
             self._open[record.run_id, intent.key] = OpenIntent(record, intent)
         if record.mode != "restore":
-            run.readings.add_ended(intent, Fate.ENDED, run.ended_at)
+            run.past.readings.add_ended(intent, Fate.ENDED, run.ended_at)
             if run.counts_for_limits:
                 self._add_sent(run, intent)
 
@@ -388,7 +430,7 @@ class History:
             self._open.pop((event.recovers, event.key), None)
             return
         run.record.count(event)
-        opened = run.opened.pop(_fields(line.raw), None)
+        opened = run.opened.pop(_invitation_bytes(line.raw), None)
         if opened is None:
             run.resolved.add(event.key)
         if run.record.mode != "restore":
@@ -397,18 +439,21 @@ class History:
     def _add_deletion(self, run: _Run, event: OutcomeLine, *, had_intent: bool) -> None:
         """Add what became of a planned deletion of the run."""
         outcome = event.outcome
-        if event.replaces is not None:  # its request was counted with the outcome that it replaces
+        past = run.past
+        if event.replaces is not None:
+            # No request: that of the outcome which this one replaces was counted with it.
             if event.replaces == Outcome.DELETED:
                 self._count_bounces(run, event, -1)
-        elif run.counts_for_limits and had_intent and _was_sent(event):
+        elif had_intent and run.counts_for_limits and _was_sent(event):
             self._add_sent(run, event)
         if outcome == Outcome.DELETED:
-            run.readings.add_ended(event, Fate.DELETED, run.ended_at)
+            past.readings.add_ended(event, Fate.DELETED, run.ended_at)
             self._count_bounces(run, event, 1)
-            if run.announcements:
-                run.announcements.pop(announcement_key(event), None)
+            if past.announcements:  # few policies have `notice`
+                past.announcements.pop(announcement_key(event), None)
         elif had_intent or outcome not in _NOT_ENDED:
-            run.readings.add_ended(event, Fate.ENDED, run.ended_at)
+            # Answers get lost: where a request may have been sent, the entry may be gone.
+            past.readings.add_ended(event, Fate.ENDED, run.ended_at)
 
     def _count_bounces(self, run: _Run, event: OutcomeLine, times: int) -> None:
         """Count a deletion in the place of each entry, once.
@@ -429,10 +474,11 @@ class History:
 
     def _add_announcement(self, run: _Run, event: Announced | AnnouncementEnded) -> None:
         """Add or end an announcement; one of a run without a readable instant does not hold."""
+        announcements = run.past.announcements
         key = announcement_key(event)
-        run.announcements.pop(key, None)  # a new one comes last
+        announcements.pop(key, None)  # a new one comes last
         if isinstance(event, Announced) and run.began_at != _UNKNOWN_INSTANT:
-            run.announcements[key] = HeldAnnouncement(event, run.began_at, run.record.run_id)
+            announcements[key] = HeldAnnouncement(event, run.began_at, run.record.run_id)
 
     def _add_end(self, run: _Run, end: RunFinished, finished_at: str) -> None:
         """Add the last line of a run."""
@@ -444,16 +490,14 @@ class History:
             self._applied.setdefault(start.plan_sha256, record.file)
         if record.mode != "restore" and status_of(end.exit_code) is Status.DONE:
             self._add_success(parse_timestamp(finished_at))
-        self._add_sunsets(start.base_url, end)
-        self._members.setdefault((start.base_url, start.mode), {}).update(end.members)
-        self._add_keep_entries(start.base_url, end)
         for organization in end.organizations:
             if organization.name:
                 self._names[organization.id] = organization.name
         scope = scope_of_plan(start, end)
         if scope is not None:
-            self._plans[scope] = record.file, run.position
-        run.readings.add(record, end, run.position)
+            self._plans[scope] = _PlanFile(record.file, run.position)
+        run.past.add_end(record.mode, end)
+        run.past.readings.add(record, end, run.position)
 
     def _add_success(self, finished_at: datetime | None) -> None:
         """Add when a run succeeded; the clock of an earlier run may have been ahead."""
@@ -461,21 +505,6 @@ class History:
             return
         if self.last_success is None or finished_at > self.last_success:
             self.last_success = finished_at
-
-    def _add_sunsets(self, base_url: str, end: RunFinished) -> None:
-        """Add the ends of lists that a run recorded."""
-        sunsets = self._sunsets.setdefault(base_url, {})
-        for source, day in end.sunsets.items():
-            with suppress(ValueError):  # a later version may know another source
-                sunsets[Source(source)] = date.fromisoformat(day)
-
-    def _add_keep_entries(self, base_url: str, end: RunFinished) -> None:
-        """Add how many people a run saw behind the keep entries that end; the most count."""
-        people = self._keep_entries.setdefault(base_url, {})
-        for entry in end.keep_entries:
-            if entry.people and entry.until is not None:
-                key = entry.name, entry.until
-                people[key] = max(people.get(key, 0), entry.people)
 
 
 def _was_sent(event: OutcomeLine) -> bool:
