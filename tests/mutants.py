@@ -372,7 +372,7 @@ MUTANTS = r"""
 +warnings=warnings)
 ? tests/unit/sweep/test_sweep.py -k scope
 = the population of another scope is not compared: audit/last_readings.py
--readings = self._readings.get(None, {}) | same
+-readings = self._readings.get(_ANY_SCOPE, {}) | same
 +readings = same
 ? tests/commands/test_intent_first.py
 = the intent comes after the DELETE: sweep/executor.py

@@ -27,12 +27,12 @@ class HashCounts:
     def __init__(self) -> None:
         self._sorted: list[array[int]] = []
         self._unsorted = array("q")
-        self._taken_off: Counter[int] = Counter()
+        self._removed: Counter[int] = Counter()
 
     def add(self, key: Hashable, times: int) -> None:
-        """Add a key once; -1 times takes it off again, which is rare."""
+        """Add a key once; with -1 remove it once, which is rare."""
         if times < 0:
-            self._taken_off[hash(key)] += 1
+            self._removed[hash(key)] += 1
         else:
             self._unsorted.append(hash(key))
 
@@ -43,7 +43,7 @@ class HashCounts:
         added = 0
         for hashes in self._sorted:
             added += bisect_right(hashes, key_hash) - bisect_left(hashes, key_hash)
-        return added - self._taken_off[key_hash]
+        return added - self._removed[key_hash]
 
     def _sort(self) -> None:
         """Sort what was added since the last question, in parts."""
@@ -70,7 +70,7 @@ class EntryLog:
         self._last_days = array("i")  # on which they expire, as ordinals; 0 where none is known
         self._list_numbers = array("i")
         self._fates = array("b")
-        self._lists: dict[ListKey, int] = {}
+        self._numbers: dict[ListKey, int] = {}  # of the lists, in their order
 
     def __len__(self) -> int:
         """Return how many entries were added: the position of the next one."""
@@ -85,7 +85,8 @@ class EntryLog:
     def _add_entry(self, key: InvitationKey, expires_at: str | None, fate: Fate) -> None:
         expires = parse_timestamp(expires_at)
         last_day = 0 if expires is None else expires.toordinal()
-        list_number = self._lists.setdefault(key[:3], len(self._lists))
+        list_key = key[:3]
+        list_number = self._numbers.setdefault(list_key, len(self._numbers))
         self._hashes.append(hash(key))
         self._last_days.append(last_day)
         self._list_numbers.append(list_number)
@@ -107,15 +108,19 @@ class EntryLog:
         Those that have expired by today are left out: they are counted as expired. One that several
         runs tried to end counts once.
         """
-        list_keys = {self._lists[key]: key for key in positions if key in self._lists}
-        ended: dict[ListKey, set[int]] = {key: set() for key in positions}
+        ended: dict[ListKey, set[int]] = {}
+        keys_by_number: dict[int, ListKey] = {}
+        for list_key in positions:
+            ended[list_key] = set()
+            if list_key in self._numbers:
+                keys_by_number[self._numbers[list_key]] = list_key
         day = today.toordinal()
         first = min(positions.values(), default=len(self))
         for index in range(first, len(self)):
-            list_key = list_keys.get(self._list_numbers[index])
-            if list_key is None or index < positions[list_key]:  # before the list was last read
+            entry_list = keys_by_number.get(self._list_numbers[index])
+            if entry_list is None or index < positions[entry_list]:  # before it was last read
                 continue
             has_expired = 0 < self._last_days[index] <= day
             if not has_expired:
-                ended[list_key].add(self._hashes[index])
+                ended[entry_list].add(self._hashes[index])
         return {list_key: len(hashes) for list_key, hashes in ended.items()}

@@ -137,7 +137,10 @@ class FileChain:
         Raises as the iterator and `decode`.
         """
         for line in self._left:
-            if line.header.event != Kept.event and (event := self.decode(line)) is not None:
+            if line.header.event == Kept.event:
+                continue
+            event = self.decode(line)
+            if event is not None:
                 yield line.header, event
 
     def decode(self, line: ChainLine) -> Event | None:
@@ -147,8 +150,10 @@ class FileChain:
             DamagedFile: A field is missing or has another type.
         """
         decoder = DECODERS.get(line.header.event)
+        if decoder is None:
+            return None
         try:
-            return None if decoder is None else decoder.decode(line.raw)
+            return decoder.decode(line.raw)
         except (ValueError, RecursionError):
             raise DamagedFile(self.file.path, line.number, "cannot be decoded") from None
 
@@ -161,17 +166,22 @@ class FileChain:
         return record
 
     def _read(self) -> Generator[ChainLine, None, None]:
-        """Yield the lines. A year of nights has a million of them: each takes a few steps alone."""
+        """Yield the lines, each once it was checked.
+
+        A year of nights has a million of them, so this loop does only what each of them needs.
+        """
         path = self.file.path
         digest = self._digest
         before: ChainLine | None = None
         with open_log(path) as file:
-            for number, data in enumerate(iter(partial(file.readline, _MAX_LINE_BYTES), b""), 1):
+            read_line = partial(file.readline, _MAX_LINE_BYTES)  # memory holds no endless line
+            lines = iter(read_line, b"")
+            for number, data in enumerate(lines, 1):
                 if digest is not None:
                     digest.update(data)
                 if self.finished:
                     raise DamagedFile(path, number, f"was added after the end of run {self.run_id}")
-                if not data.endswith(b"\n"):
+                if not data.endswith(b"\n"):  # the end of the file, or a line that is too long
                     if not _is_torn(data):
                         raise DamagedFile(path, number, _NO_LINE)
                     self.is_torn = True
@@ -211,7 +221,7 @@ class FileChain:
         header = line.header
         if header.event == RunStarted.event and _OF_VERSION_0_1.search(line.raw):
             raise OldLog(self.file.path)
-        if (header.seq, header.event) != (1, RunStarted.event):
+        if header.seq != 1 or header.event != RunStarted.event:
             raise DamagedFile(self.file.path, 1, "is not the first line of a run")
         if self.file.run_id and header.run_id != self.file.run_id:
             raise DamagedFile(self.file.path, 1, "is of another run than the name of its file")
@@ -225,7 +235,10 @@ class FileChain:
 
 
 def _is_torn(line: bytes) -> bool:
-    """Return whether these can be the first bytes of a line, or those of an unwritten block."""
+    """Return whether these may be what a killed run left after its last whole line."""
     if len(line) == _MAX_LINE_BYTES:
         return False
-    return _LINE_START.startswith(line[: len(_LINE_START)]) or not line.strip(b"\0")
+    begins_as_a_line = _LINE_START.startswith(line[: len(_LINE_START)])
+    # A file system may have made the file longer before it wrote the bytes.
+    is_unwritten = not line.strip(b"\0")
+    return begins_as_a_line or is_unwritten

@@ -55,9 +55,10 @@ class IntentLedger:
 
     def __init__(self) -> None:
         self._open: dict[tuple[str, InvitationKey], RunFile] = {}
-        self._modes: dict[RunFile, Mode] = {}  # of runs that were killed, and of the one at hand
-        self._killed: dict[RunFile, int | None] = {}  # to the run that recorded the last outcome
-        self._gone: Counter[RunFile] = Counter()
+        self._modes: dict[RunFile, Mode] = {}
+        # Each run that was killed, with the number of the run that recorded its last outcome.
+        self._killed: dict[RunFile, int | None] = {}
+        self._gone: Counter[RunFile] = Counter()  # what later runs found gone of a killed one
         self._file: RunFile | None = None
         self._is_last_killed = False
 
@@ -89,23 +90,23 @@ class IntentLedger:
 
     def open_in(self, file: RunFile) -> int:
         """Return how many intents of a file have no outcome so far."""
-        return sum(opened == file for opened in self._open.values())
+        return list(self._open.values()).count(file)
 
     def unfinished(self) -> tuple[Unfinished, ...]:
         """Return the runs that left something open, in the order of their files."""
-        counts = dict(Counter(self._open.values()))
+        open_intents = dict(Counter(self._open.values()))
         # A killed run that left no intent open is unfinished until the next one begins.
         if self._is_last_killed and self._file is not None:
-            counts.setdefault(self._file, 0)
+            open_intents.setdefault(self._file, 0)
         return tuple(
             Unfinished(
                 run=file.number,
                 run_id=file.run_id,
                 file=file.name,
-                intents=count,
+                intents=intents,
                 mode=self._modes.get(file),
             )
-            for file, count in sorted(counts.items())
+            for file, intents in sorted(open_intents.items())
         )
 
     def recovered_by_file(self) -> dict[str, Recovered]:
@@ -114,7 +115,7 @@ class IntentLedger:
 
     def recovered(self) -> tuple[Recovered, ...]:
         """Return the runs that were killed and left nothing open, in the order of their files."""
-        left = {run.file for run in self.unfinished()}
+        unfinished = {run.file for run in self.unfinished()}
         return tuple(
             Recovered(
                 run=file.number,
@@ -124,5 +125,5 @@ class IntentLedger:
                 deleted=self._gone[file],
             )
             for file, by in self._killed.items()
-            if file.name not in left
+            if file.name not in unfinished
         )

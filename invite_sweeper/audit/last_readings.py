@@ -10,11 +10,11 @@ listed still. A run records how many there are of them (`may_be_gone`), and they
 
 from collections.abc import Mapping
 from datetime import date, datetime
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from invite_sweeper.audit.compact import EntryLog, Fate
 from invite_sweeper.audit.record import RunRecord
-from invite_sweeper.audit.totals import RunFinished, expired_by
+from invite_sweeper.audit.totals import ListResult, RunFinished, expired_by
 from invite_sweeper.endings import COMPLETE_EXIT_CODES
 from invite_sweeper.models import Invitation, InvitationKey, ListKey
 
@@ -52,7 +52,7 @@ class _ListRead(NamedTuple):
         """Return how many entries it should still have.
 
         Those that may be gone can be among those that ended since, where a run tried again. Only
-        the larger number is taken off, so that the guard never compares with too few.
+        the larger number is subtracted, so that the guard never compares with too few.
 
         Args:
             ended: How many ended since, without those that have expired by today.
@@ -63,6 +63,8 @@ class _ListRead(NamedTuple):
 
 
 _Lists: TypeAlias = dict[ListKey, _ListRead]
+_ANY_SCOPE: Final = None
+"""In place of the hash of a scope: after a change of the policy, what both read is compared."""
 
 
 class _LastReading(NamedTuple):
@@ -102,7 +104,7 @@ class LastReadings:
     def __init__(self) -> None:
         self.ended = EntryLog()
         self.may_be_gone: dict[InvitationKey, EndedEntry] = {}
-        # By scope, where None is any scope, and by organization.
+        # By scope, or `_ANY_SCOPE`, and by organization.
         self._readings: dict[str | None, dict[str, _LastReading]] = {}
 
     def add_ended(self, request: Invitation, fate: Fate, since: datetime | None) -> None:
@@ -137,15 +139,15 @@ class LastReadings:
         `--accept-population` must not become what sweeps are compared with.
         """
         is_sweep = run.mode == "sweep"
-        for scope_sha256 in {run.start.scope_sha256, None}:
+        for scope_sha256 in {run.start.scope_sha256, _ANY_SCOPE}:
             readings = self._readings.setdefault(scope_sha256, {})
             before = readings.get(org_id)
-            lists: _Lists = {}
+            if before is not None and before.by_sweep and not is_sweep:
+                continue
+            earlier_lists: _Lists = {}
             if before is not None and before.by_sweep == is_sweep:
-                lists = before.lists
-            elif before is not None and before.by_sweep:
-                continue  # a dry run after a sweep
-            lists = _read_lists(lists, end, org_id, position)
+                earlier_lists = before.lists
+            lists = _read_lists(earlier_lists, end, org_id, position)
             readings[org_id] = _LastReading(is_sweep, projects, lists)
 
     def last_complete(self, scope_sha256: str, today: date) -> CompleteRun | None:
@@ -159,26 +161,32 @@ class LastReadings:
         """
         same = self._readings.get(scope_sha256, {})
         # An organization that this scope has read counts as it was read there.
-        readings = self._readings.get(None, {}) | same
+        readings = self._readings.get(_ANY_SCOPE, {}) | same
         if not readings:
             return None
         lists: _Lists = {}
         for reading in readings.values():
             lists |= reading.lists
-        # Each list has a position of its own: one that the last run could not read has the number
-        # of an earlier run, and what ended in between is missing in it, too.
-        positions = {key: read.position for key, read in lists.items()}
-        ended = self.ended.ended_since(positions, today)
-        left: dict[ListKey, int] = {}
-        for key, read in lists.items():
-            count = read.left(ended[key], today)
-            if count > 0:
-                left[key] = count
         return CompleteRun(
             projects={org_id: reading.projects for org_id, reading in readings.items()},
-            entries=left,
+            entries=self._entries_left(lists, today),
             other_scope=frozenset(readings.keys() - same.keys()),
         )
+
+    def _entries_left(self, lists: _Lists, today: date) -> dict[ListKey, int]:
+        """Return how many entries each list should still have, without lists that have none.
+
+        Each list has a position of its own: one that the last run could not read has the number
+        of an earlier run, and what ended in between is missing in it, too.
+        """
+        positions = {list_key: read.position for list_key, read in lists.items()}
+        ended = self.ended.ended_since(positions, today)
+        entries: dict[ListKey, int] = {}
+        for list_key, read in lists.items():
+            left = read.left(ended[list_key], today)
+            if left > 0:
+                entries[list_key] = left
+        return entries
 
 
 def _projects(run: RunRecord, end: RunFinished) -> dict[str, int]:
@@ -199,20 +207,30 @@ def _read_lists(before: _Lists, end: RunFinished, org_id: str, position: int) ->
     could not read stay: the others are as it found them, and gone where they had nothing.
     """
     lists = dict(before)
-    for read in end.lists:
-        if read.org_id != org_id:
-            continue
-        source = read.source.value
-        unread = frozenset(read.unread)
-        for key in tuple(lists):
-            if key[:2] == (source, org_id) and key[2] not in unread:
-                del lists[key]
-        counts = read.by_project
-        if read.source.is_organization_level:
-            counts = {org_id: read.entries}
-        for place, count in counts.items():
-            if place not in unread:
-                expiring = read.expiring.get(place, {})
-                may_be_gone = read.may_be_gone.get(place, {})
-                lists[source, org_id, place] = _ListRead(count, position, expiring, may_be_gone)
+    for result in end.lists:
+        if result.org_id == org_id:
+            _replace_lists(lists, result, position)
     return lists
+
+
+def _replace_lists(lists: _Lists, result: ListResult, position: int) -> None:
+    """Replace the lists of a source by what a run read of them, but for those it could not read."""
+    source = result.source.value
+    org_id = result.org_id
+    unread = frozenset(result.unread)
+    for list_key in tuple(lists):
+        list_source, list_org_id, place = list_key
+        is_of_source = list_source == source and list_org_id == org_id
+        if is_of_source and place not in unread:
+            del lists[list_key]
+    entries_by_place = result.by_project
+    if result.source.is_organization_level:
+        entries_by_place = {org_id: result.entries}
+    for place, entries in entries_by_place.items():
+        if place not in unread:
+            lists[source, org_id, place] = _ListRead(
+                entries=entries,
+                position=position,
+                expiring=result.expiring.get(place, {}),
+                may_be_gone=result.may_be_gone.get(place, {}),
+            )
