@@ -429,7 +429,7 @@ MUTANTS = r"""
 -    if line.header.event == Planned.event and chain.decode(line) != next(left, None):
 +    if line.header.event == Planned.event and next(left, None) is None:
 = a plan that was changed on disk is believed: audit/log.py
--        cause = error
+-        damage = error
 -    raise
 +        return
 +    raise

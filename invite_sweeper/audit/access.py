@@ -18,9 +18,21 @@ from typing import Final
 from invite_sweeper.errors import AuditLogError
 from invite_sweeper.files import fsync_directory
 
-SAFE_FLAGS: Final = os.O_NOFOLLOW | os.O_CLOEXEC
-"""For `os.open` of a file of the audit directory: no symbolic link is followed."""
 _REPLACE_HINT: Final = "Replace it by the file itself."
+
+
+def open_file(path: Path, flags: int) -> int:
+    """Open a file of the audit directory, and return its descriptor; a new one has mode 0600.
+
+    No symbolic link is followed: it would lead out of the directory that was checked.
+
+    Args:
+        flags: As of `os.open`.
+
+    Raises:
+        OSError: It cannot be opened, or is a symbolic link (ELOOP).
+    """
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
 def check_file_access(path: Path, directory: Path) -> None:
@@ -69,8 +81,9 @@ def make_private(directory: Path) -> None:
     resolved = directory.resolve()
     for folder in (resolved, *resolved.parents):
         status = folder.stat()
-        is_world_writable = status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX
-        if is_world_writable and child_owner != os.geteuid():
+        others_may_write = bool(status.st_mode & stat.S_IWOTH)
+        is_sticky = bool(status.st_mode & stat.S_ISVTX)
+        if others_may_write and not is_sticky and child_owner != os.geteuid():
             message = f"Every user can write to {folder}, which contains the audit log."
             raise AuditLogError(message, hint=_chmod_hint(folder))
         child_owner = status.st_uid
@@ -115,7 +128,8 @@ def _owned_by_another(path: Path, owner: int, directory: Path) -> AuditLogError:
     """Return the error of a file or directory that this user may not, or must not, write to.
 
     Args:
-        directory: The audit directory. Where it is missing, no directory above it is given away.
+        directory: The audit directory. Where it is missing, the hint creates it, and changes
+            no directory above it.
     """
     user = _user_name(os.geteuid())
     name = shlex.quote(str(directory))

@@ -10,15 +10,15 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from invite_sweeper.audit.access import (
-    SAFE_FLAGS,
     check_file_access,
     explain_write_errors,
     make_private,
+    open_file,
 )
 from invite_sweeper.audit.chain import GENESIS_HASH
 from invite_sweeper.audit.lock import DirectoryLock
@@ -37,6 +37,31 @@ MIN_RUNS: Final = 30
 """A run judges at least by so many runs before it."""
 _MAX_SHOWN: Final = 80
 """Characters of a name in an error."""
+
+
+class NextRun(NamedTuple):
+    """Where the next run goes on.
+
+    Attributes:
+        number: Of its file.
+        prev: The hash that its first line continues.
+    """
+
+    number: int
+    prev: str
+
+
+class CreatedFile(NamedTuple):
+    """The file of a run that begins.
+
+    Attributes:
+        descriptor: Open for appending.
+        prev: The hash that its first line continues.
+    """
+
+    file: RunFile
+    descriptor: int
+    prev: str
 
 
 class AuditDirectory:
@@ -98,7 +123,7 @@ class AuditDirectory:
         Raises:
             UsageError: The run does not exist.
         """
-        number = run.lstrip("0") if run.isdecimal() else None
+        number = run.lstrip("0") if run.isdecimal() else ""  # as text: it has any length
         for file in self.files():
             if run == file.run_id or number == str(file.number):
                 return file
@@ -193,11 +218,8 @@ class AuditDirectory:
         message = f"No earlier run is known: {self.path} has no file of one."
         return (RunWarning(WarningCode.AUDIT_LOG, message, WarningLevel.REMARK),)
 
-    def next_run(self) -> tuple[int, str]:
+    def next_run(self) -> NextRun:
         """Return where the next run goes on.
-
-        Returns:
-            The number of its file, and the hash that its first line continues.
 
         Raises:
             DamagedLog: The last file was cut, changed or lengthened, or `HEAD` does not know it.
@@ -206,13 +228,11 @@ class AuditDirectory:
         numbers = [file.number for file in reader.files]
         if reader.head is not None:
             numbers.append(reader.head.number)
-        return max(numbers, default=0) + 1, _last_hash(reader.files, reader.head)
+        number = max(numbers, default=0) + 1
+        return NextRun(number, _last_hash(reader.files, reader.head))
 
-    def create_file(self, run_id: str) -> tuple[RunFile, int, str]:
+    def create_file(self, run_id: str) -> CreatedFile:
         """Create the file of a run that begins, and name it in `HEAD`. The lock must be held.
-
-        Returns:
-            The file; its descriptor, open for appending; the hash that its first line continues.
 
         Raises:
             AuditLogError: The directory is not safe, or cannot be written.
@@ -223,8 +243,7 @@ class AuditDirectory:
         with explain_write_errors(path):
             self._check_access()
             make_private(self.path)
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | SAFE_FLAGS
-            fd = os.open(path, flags, 0o600)
+            fd = open_file(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL)
         try:
             # An empty file above HEAD is what a kill leaves here; a later run ignores it.
             with explain_write_errors(self.path / "HEAD"):
@@ -235,7 +254,7 @@ class AuditDirectory:
             with suppress(OSError):
                 path.unlink()
             raise
-        return RunFile(number, run_id, path), fd, prev
+        return CreatedFile(RunFile(number, run_id, path), fd, prev)
 
     def check(self) -> None:
         """Check what a run needs to begin; changes nothing, and takes no lock.
@@ -244,8 +263,9 @@ class AuditDirectory:
             AuditLogError: The directory, or a file in it, is not safe or cannot be written.
             LockHeld: A run holds the lock.
         """
-        above = (self.path, *self.path.parents)
-        existing = next(folder for folder in above if os.path.lexists(folder))
+        existing = self.path  # or, where it is missing, the directory in which it would be created
+        while not os.path.lexists(existing):
+            existing = existing.parent
         with explain_write_errors(self.path / "lock"):
             make_private(existing)  # exists, so nothing is created
             if not os.access(existing, os.W_OK | os.X_OK):
@@ -255,7 +275,11 @@ class AuditDirectory:
 
     def _check_access(self) -> None:
         """Raise AuditLogError if another user can have written a file that a run continues."""
-        for path in (self.path / "HEAD", *(file.path for file in self.files()[-1:])):
+        continued = [self.path / "HEAD"]
+        files = self.files()
+        if files:
+            continued.append(files[-1].path)
+        for path in continued:
             with suppress(FileNotFoundError):
                 check_file_access(path, self.path)
 
@@ -267,8 +291,8 @@ def _last_hash(files: Sequence[RunFile], head: Head | None) -> str:
         DamagedLog: The last file was cut, changed or lengthened, or `HEAD` does not know it.
     """
     last_hash = ""
-    # Back from the newest file: one of a run that was killed before its first line has no hash.
-    # With HEAD, all files from the one that it names on are checked.
+    # Back from the newest file to the first with a hash: a run that was killed before its first
+    # line left none. With HEAD, back to the file that it names, so that it is checked, too.
     for first in reversed(range(len(files))):
         if head is not None and files[first].number < head.number:
             break
@@ -276,5 +300,5 @@ def _last_hash(files: Sequence[RunFile], head: Head | None) -> str:
         if head is None and last_hash:
             break
     if not last_hash and head is not None:
-        last_hash = head.last_hash
+        last_hash = head.last_hash  # its file is gone
     return last_hash or GENESIS_HASH

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from invite_sweeper.audit.access import SAFE_FLAGS, explain_write_errors, make_private
+from invite_sweeper.audit.access import explain_write_errors, make_private, open_file
 from invite_sweeper.audit.events import format_timestamp
 from invite_sweeper.errors import AuditLogError, LockHeld
 from invite_sweeper.files import names_open_file
@@ -39,8 +39,8 @@ class DirectoryLock:
         """Hold the lock; creates a missing directory with mode 0700.
 
         The operating system releases the lock when the process ends, even if it is killed. The
-        file says which run holds it, for the message of another one; secrets in `command` are
-        redacted.
+        file names the run that holds it, for the message of another one; secrets in `command`
+        are redacted.
 
         Raises:
             LockHeld: Another run holds it.
@@ -92,7 +92,7 @@ class DirectoryLock:
 @contextmanager
 def _locked(path: Path, flags: int, operation: int) -> Iterator[int]:
     """Open and lock a file; raise LockHeld if another run holds the lock."""
-    fd = os.open(path, flags | SAFE_FLAGS, 0o600)
+    fd = open_file(path, flags)
     try:
         fcntl.flock(fd, operation | fcntl.LOCK_NB)
     except BlockingIOError:

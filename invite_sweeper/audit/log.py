@@ -56,12 +56,15 @@ class AuditLog:
         copy: Callable[[bytes], object] | None = None,
     ) -> None:
         self.warnings = directory.warnings()
-        self.file, self._fd, last_hash = directory.create_file(run_id)
+        created = directory.create_file(run_id)
+        self.file = created.file
         self.copy_failure: Exception | None = None
         self.head_failure: OSError | None = None
         self._directory = directory
-        self._chain = HashChain(run_id, last_hash, clock)
+        self._fd = created.descriptor
+        self._chain = HashChain(run_id, created.prev, clock)
         self._pending: list[bytes] = []
+        # Bytes of the file: with the pending ones, without them, and on disk.
         self._size = 0
         self._written = 0
         self._synced = 0
@@ -98,11 +101,11 @@ class AuditLog:
             if self._synced >= wanted:
                 return
             self._flush()
-            end = self._written  # others may write more while the thread syncs
+            written = self._written  # others may write more while the thread syncs
             await asyncio.get_running_loop().run_in_executor(self._thread, self._fsync)
             self._fail_on_error(self._check_own)
             self._check_not_failed()
-            self._synced = end
+            self._synced = written
 
     async def finish(self, event: RunFinished) -> None:
         """Write the last line, close the file and record the end of the run in `HEAD`.
@@ -258,19 +261,24 @@ async def check_written_plan(log: AuditLog, written: Iterable[Planned]) -> None:
     """
     last_hash = log.last_hash
     await log.sync()
-    chain = FileChain(log.file)
-    left = iter(written)
-    cause: Exception | None = None
+    damage: DamagedLog | None = None
     try:
-        for line in chain:
-            if line.header.event == Planned.event and chain.decode(line) != next(left, None):
-                break
-            is_last = line.hash == last_hash
-            if is_last and next(left, None) is None:  # the file has the whole plan
-                return
+        if _has_plan(FileChain(log.file), written, last_hash):
+            return
     except DamagedLog as error:
-        cause = error
+        damage = error
     raise AuditLogError(
         "The plan in the audit log was changed after this run wrote it.",
         hint=verify_hint(log.file.path),
-    ) from cause
+    ) from damage
+
+
+def _has_plan(chain: FileChain, written: Iterable[Planned], last_hash: str) -> bool:
+    """Return whether the lines up to one with a hash have these `planned` lines and no other."""
+    left = iter(written)
+    for line in chain:
+        if line.header.event == Planned.event and chain.decode(line) != next(left, None):
+            return False
+        if line.hash == last_hash:
+            return next(left, None) is None
+    return False

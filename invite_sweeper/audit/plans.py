@@ -6,7 +6,6 @@ what was edited or cut is refused. The last plan of a scope is read again from t
 
 import re
 from collections.abc import Container, Mapping
-from itertools import chain
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -68,13 +67,13 @@ def read_plan(path: Path, *, advisor: Advisor | None = None) -> SavedPlan:
         GuardRefused: It is not the whole file of a dry run that made a plan.
     """
     advisor = advisor or Advisor()
-    lines = FileChain(RunFile.of(path), hashed=True)
+    chain = FileChain(RunFile.of(path), hashed=True)
     start: RunStarted | None = None
     planned: list[Planned] = []
     end: RunFinished | None = None
     try:
-        for line in lines:  # to the end: each line is decoded, or the plan is refused
-            event = lines.decode(line)
+        for line in chain:  # to the end: each line is decoded, or the plan is refused
+            event = chain.decode(line)
             if isinstance(event, RunStarted):
                 start = event
             elif isinstance(event, Planned):
@@ -89,7 +88,7 @@ def read_plan(path: Path, *, advisor: Advisor | None = None) -> SavedPlan:
         raise _refused(f"The plan {path} was cut off, or its dry run did not finish.", advisor)
     if not end.plan_made or end.exit_code not in COMPLETE_EXIT_CODES:
         raise _refused(f"The dry run of {path} ended with exit code {end.exit_code}.", advisor)
-    return SavedPlan(path, lines.run_id, start, tuple(planned), lines.sha256)
+    return SavedPlan(path, chain.run_id, start, tuple(planned), chain.sha256)
 
 
 def _refused(message: str, advisor: Advisor) -> GuardRefused:
@@ -126,14 +125,11 @@ def scope_of_plan(start: RunStarted, end: RunFinished) -> PlanScope | None:
 
     A sweep of a saved plan and a trimmed plan list only a part of it.
     """
-    if (
-        start.mode == "restore"
-        or start.plan_sha256 is not None
-        or start.policy_sha256 is None
-        or end.exit_code not in _PLANNING_CODES
-        or not end.plan_made
-        or end.trimmed
-    ):
+    if start.mode == "restore" or start.policy_sha256 is None:
+        return None
+    if start.plan_sha256 is not None or end.trimmed:
+        return None
+    if not end.plan_made or end.exit_code not in _PLANNING_CODES:
         return None
     return PlanScope(start.policy_sha256, frozenset(start.organizations), start.base_url)
 
@@ -148,6 +144,7 @@ def read_last_plan(file: RunFile, ended: EntryLog, position: int) -> LastPlan | 
         DamagedLog: The file was changed since it was read.
     """
     keys: dict[InvitationKey, tuple[InvitationKey, ...]] = {}
+    entries: set[InvitationKey] = set()
     start: RunStarted | None = None
     end: RunFinished | None = None
     for _, event in FileChain(file).events():
@@ -155,10 +152,10 @@ def read_last_plan(file: RunFile, ended: EntryLog, position: int) -> LastPlan | 
             start = event
         elif isinstance(event, Planned):
             keys[event.key] = event.keys
+            entries.update(event.keys)
         elif isinstance(event, RunFinished):
             end = event
     if start is None or end is None:
         return None
-    entries = set(chain.from_iterable(keys.values()))
     deleted = ended.deleted_since(position, entries)
     return LastPlan(file.run_id, start, end, keys, frozenset(deleted))

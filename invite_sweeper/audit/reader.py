@@ -89,6 +89,7 @@ class LogReader:
             checked.
 
     Attributes:
+        missing: The file of the last run, where `HEAD` names it and it is gone; else None.
         last_hash: Hash of the last whole line that was read; "" before the first.
     """
 
@@ -98,18 +99,9 @@ class LogReader:
         self.files = files
         self.head = head
         self.first = first
+        self.missing = _missing_file(files, head)
         self.last_hash = ""
         self._last_name = ""
-
-    @property
-    def missing(self) -> RunFile | None:
-        """The file of the last run, where `HEAD` names it and it is gone."""
-        if self.head is None or any(file.name == self.head.file for file in self.files):
-            return None
-        path = Path(self.head.file)
-        if self.files:
-            path = self.files[-1].path.with_name(self.head.file)
-        return RunFile.of(path)
 
     def __iter__(self) -> Iterator[FileChain]:
         """Yield each file; what its caller leaves unread of it is checked before the next one.
@@ -125,9 +117,8 @@ class LogReader:
                 _check_number(self.files[index - 1], file)
             if index >= self.first:
                 yield from self._read(file)
-        missing = self.missing
-        if missing is not None and self.files:
-            _check_number(self.files[-1], missing)
+        if self.missing is not None and self.files:
+            _check_number(self.files[-1], self.missing)
 
     def read(self) -> Self:
         """Check all files; raises as the iterator does."""
@@ -155,9 +146,19 @@ class LogReader:
         return None
 
 
+def _missing_file(files: Sequence[RunFile], head: Head | None) -> RunFile | None:
+    """Return the file that `HEAD` names, if it is not among the files."""
+    if head is None or any(file.name == head.file for file in files):
+        return None
+    path = Path(head.file)
+    if files:
+        path = files[-1].path.with_name(head.file)
+    return RunFile.of(path)
+
+
 def _check_number(before: RunFile, file: RunFile) -> None:
     """Raise DamagedFile if a number is missing before a file, or is taken twice."""
-    if 0 in {before.number, file.number}:
+    if before.number == 0 or file.number == 0:  # a file outside an audit directory
         return
     if file.number == before.number:
         raise DamagedFile(file.path, None, f"has the number of {before.name}")

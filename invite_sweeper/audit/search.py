@@ -76,11 +76,14 @@ class LineFilter:
         self._has_ids = terms is not None
         self._since = "" if since is None else format_timestamp(since)
         self._until = None if until is None else format_timestamp(until)
-        globs = None if terms is None else tuple(terms)
+        globs: tuple[str, ...] = ()
         if username is not None:
             globs = (username,)
-        self._globs = None if globs is None else Globs(globs)
-        self._literals = tuple(_literals(casefold_visible(glob)) for glob in globs or ())
+        elif terms is not None:
+            globs = tuple(terms)
+        has_globs = username is not None or terms is not None  # no terms match nothing
+        self._globs = Globs(globs) if has_globs else None
+        self._literals = tuple(_literals(casefold_visible(glob)) for glob in globs)
 
     def matching(self, chain: FileChain) -> Iterator[tuple[Record, ChainLine]]:
         """Yield the lines of a file that match, parsed.
@@ -128,7 +131,7 @@ class LineFilter:
 
     def _matches(self, record: Record) -> bool:
         """Return whether a parsed line matches the criteria that its bytes do not decide."""
-        if self._outcome not in {None, *_outcomes(record)}:
+        if self._outcome is not None and self._outcome not in _outcomes(record):
             return False
         if self._globs is None:
             return True
@@ -152,8 +155,9 @@ def _outcomes(record: Record) -> Iterator[object]:
 
     A request of a killed run whose invitation the next run found gone is a deletion, too.
     """
-    yield record.get("outcome")
-    if record.get("outcome") == Outcome.ALREADY_GONE and record.get("recovers") is not None:
+    outcome = record.get("outcome")
+    yield outcome
+    if outcome == Outcome.ALREADY_GONE and record.get("recovers") is not None:
         yield Outcome.DELETED.value
 
 

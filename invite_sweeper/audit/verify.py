@@ -10,7 +10,7 @@ from invite_sweeper.audit.directory import AuditDirectory
 from invite_sweeper.audit.events import RunStarted
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.intents import IntentLedger, Recovered, Unfinished
-from invite_sweeper.audit.reader import LogReader
+from invite_sweeper.audit.reader import Head, LogReader
 from invite_sweeper.audit.run_file import DamagedFile, RunFile
 from invite_sweeper.endings import ExitCode
 
@@ -112,8 +112,10 @@ class _Verifier:
     def verify(self, files: Sequence[RunFile]) -> None:
         """Verify files; raises DamagedFile at the first damage, as `LogReader`."""
         result = self.result
-        head = self._directory.read_head() if self._directory is not None else None
-        result.head_missing = self._directory is not None and head is None and bool(files)
+        head: Head | None = None
+        if self._directory is not None:
+            head = self._directory.read_head()
+            result.head_missing = head is None and bool(files)
         reader = LogReader(files, head)
         for chain in reader:
             result.files += 1
@@ -147,5 +149,6 @@ class _Verifier:
         """Verify the copies of policies, and name the policies of runs that have none."""
         directory.policies.check()
         copies = {path.stem for path in directory.policies.paths()}
-        missing = [sha256 for sha256 in self._policies if sha256 not in copies]
-        self.result.missing_policies = tuple(missing)
+        self.result.missing_policies = tuple(
+            policy_sha256 for policy_sha256 in self._policies if policy_sha256 not in copies
+        )
