@@ -16,7 +16,14 @@ import msgspec
 from msgspec import structs
 
 from invite_sweeper.atlas.reader import AtlasReader
-from invite_sweeper.audit import AuditDirectory, AuditLog, LineFilter, OpenIntent, RunFile
+from invite_sweeper.audit import (
+    AuditDirectory,
+    AuditLog,
+    LineFilter,
+    OpenIntent,
+    RunFile,
+    RunRecord,
+)
 from invite_sweeper.audit.events import Intent, OutcomeLine, Planned
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.person import (
@@ -27,7 +34,6 @@ from invite_sweeper.audit.person import (
     names_of,
     runs_of,
 )
-from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.endings import Advisor, ExitCode
 from invite_sweeper.errors import (
     AuditLogError,
@@ -368,16 +374,15 @@ class Restorer:
         self._report = report
         self._sent_s: deque[float] = deque(maxlen=MAX_PER_MINUTE)
 
-    async def run(self, plan: RestorePlan, opened: Iterable[OpenIntent] = ()) -> RunFinished:
-        """Invite who is missing; each deletion gets one outcome. Return the last line.
+    async def run(self, plan: RestorePlan, opened: Iterable[OpenIntent] = ()) -> RunRecord:
+        """Invite who is missing; each deletion gets one outcome. Return the run.
 
         Args:
             opened: What earlier runs left open. Of a restore it is known who is there now, and not
                 who invited them.
         """
         result = self._result
-        number = self._log.file.number
-        self._log.write(result.command.run_started(result.organizations, number))
+        result.begin(self._log)
         self._record_opened(plan, opened)
         for deletion in plan.already_there:
             self._record(OutcomeLine.of(deletion, Outcome.ALREADY_THERE))

@@ -108,16 +108,16 @@ async def _restore(session: Session, wanted: Wanted) -> int:
             command = session.command(history, restores=deletions.run_ids)
             result = Result(command, organizations, Progress(session.log, None))
             report = partial(_report, session.log, names)
-            async with session.run(command, organizations) as (log, record):
+            async with session.run(command) as log:
                 restorer = Restorer(result, log, session.stop, report)
                 # What a killed restore left open: these people may be invited already.
                 opened = chain.from_iterable(history.open_intents(base_url).values())
-                end = await restorer.run(plan, opened)
-                record.end = end
-            session.last_resort.exit_code = end.exit_code
+                record = await restorer.run(plan, opened)
+            code = record.exit_code or 0
+            session.last_resort.exit_code = code
             has_asked = session.asks and bool(plan.to_invite)
             print_result(session, RecordedRun(record), has_shown_plan=has_asked)
-            return end.exit_code
+            return code
 
 
 def _report(

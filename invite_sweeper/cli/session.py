@@ -23,7 +23,7 @@ from invite_sweeper.atlas.credentials import (
     register_credentials,
 )
 from invite_sweeper.atlas.http import open_connector, parse_base_url
-from invite_sweeper.audit import AuditDirectory, AuditLog, History, RunRecord
+from invite_sweeper.audit import AuditDirectory, AuditLog, History
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.reader import LogReader
 from invite_sweeper.audit.search import read_all
@@ -326,14 +326,8 @@ class Session:
         )
 
     @asynccontextmanager
-    async def run(
-        self,
-        command: Command,
-        organizations: Sequence[AtlasOrganization],
-        *,
-        known_run: int = 0,
-    ) -> AsyncIterator[tuple[AuditLog, RunRecord]]:
-        """Yield the log and the record of this run, whose lock is held; warn of a failed copy.
+    async def run(self, command: Command, *, known_run: int = 0) -> AsyncIterator[AuditLog]:
+        """Yield the log of this run, whose lock is held; warn of a failed copy.
 
         Args:
             known_run: The number of the last run that the metrics know; 0 without one.
@@ -343,15 +337,12 @@ class Session:
             self.directory.policies.keep(self.policy.file_bytes)
         # The lines have the time of the machine: only `now` was compared with Atlas's.
         log = AuditLog(self.directory, self.run_id, clock=partial(datetime.now, UTC), copy=copy)
-        start = command.run_started(organizations, log.file.number)
-        record = RunRecord(log.file, start=start)
         if known_run >= log.file.number:
             log.warnings += (self._warning_of_lost_log(known_run, log.file.number),)
         try:
-            yield log, record
+            yield log
         finally:
             await log.close()
-        record.last_hash = log.last_hash
         self._warn_of_failure(
             "the copy of the audit log on standard output is incomplete; the file is complete",
             log.copy_failure,

@@ -138,11 +138,11 @@ async def _sweep(session: Session) -> _SweptRun:
     )
     async with (
         session.organizations(history) as organizations,
-        session.run(command, organizations, known_run=known_run) as (log, record),
+        session.run(command, known_run=known_run) as log,
     ):
-        view = TerminalView(session, record)
+        view = TerminalView(session)
         try:
-            record.end = await run_sweep(command, organizations, log, view, session.stop)
+            record = await run_sweep(command, organizations, log, view, session.stop)
         finally:
             view.close()
     return _SweptRun(RecordedRun(record), seen.keys, view)

@@ -20,7 +20,7 @@ from structlog.typing import FilteringBoundLogger
 from typing_extensions import override
 
 from invite_sweeper.audit import RunRecord
-from invite_sweeper.audit.totals import RunFinished, RunWarning
+from invite_sweeper.audit.totals import RunWarning
 from invite_sweeper.cli.console import RedactingConsole, stdout_console, write_json
 from invite_sweeper.cli.options import RunOptions
 from invite_sweeper.cli.session import Session
@@ -116,9 +116,9 @@ class Progress:
         else:
             self._log.warning(warning.text)
 
-    async def confirms(self, result: RunFinished) -> bool:
+    async def confirms(self, record: RunRecord) -> bool:
         """Return whether the plan may be executed: no question is asked."""
-        del result
+        del record
         return True
 
     def close(self) -> None:
@@ -199,24 +199,23 @@ class TerminalView(Progress):
         has_agreed: The answer to it was yes.
     """
 
-    def __init__(self, session: Session, record: RunRecord) -> None:
+    def __init__(self, session: Session) -> None:
         super().__init__(session.log, session.terminal)
         self._session = session
-        self._record = record
         self.has_shown_plan = False
         self.has_agreed = False
 
     @override
-    async def confirms(self, result: RunFinished) -> bool:
+    async def confirms(self, record: RunRecord) -> bool:
         """Show the plan as it is on disk, and return whether the operator agrees to it."""
         self.close()
-        self._record.end = result
-        self.has_agreed = await confirm(self._session, self._ask)
-        return self.has_agreed
 
-    def _ask(self, console: Console) -> None:
-        terminal.show_question(console, self._record, self._session.advisor)
-        self.has_shown_plan = True
+        def ask(console: Console) -> None:
+            terminal.show_question(console, record, self._session.advisor)
+            self.has_shown_plan = True
+
+        self.has_agreed = await confirm(self._session, ask)
+        return self.has_agreed
 
 
 def print_result(

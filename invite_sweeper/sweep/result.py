@@ -11,8 +11,8 @@ from typing import Any, Final, Protocol
 
 from msgspec import structs
 
-from invite_sweeper.audit import AuditLog
-from invite_sweeper.audit.events import Planned
+from invite_sweeper.audit import AuditLog, RunRecord
+from invite_sweeper.audit.events import Planned, RunStarted
 from invite_sweeper.audit.totals import (
     Forecast,
     KeepEntry,
@@ -48,7 +48,7 @@ class View(Protocol):
     def warn(self, warning: RunWarning) -> None:
         """Show a warning or remark; the run continues."""
 
-    async def confirms(self, result: RunFinished) -> bool:
+    async def confirms(self, record: RunRecord) -> bool:
         """Show the plan and return whether the operator agrees to it."""
 
 
@@ -56,6 +56,7 @@ class Result:
     """Collects what becomes known during one run.
 
     Attributes:
+        start: The first line of the run's file, once `begin` has written it.
         readings: What was read, of each organization whose reading ended.
         plans: What is to be deleted, of each organization that was read without an error.
         swept: What became of it, by the organization's id; empty before anything is deleted.
@@ -75,6 +76,7 @@ class Result:
         self.command = command
         self.organizations = organizations
         self.view = view
+        self.start: RunStarted
         self.readings: tuple[Reading, ...] = ()
         self.plans: tuple[OrganizationPlan, ...] = ()
         self.swept: dict[str, Swept] = {}
@@ -200,8 +202,16 @@ class Result:
         seen = command.history.people_of_keep_entries(command.base_url)
         return count_before(command.policy, command.now.date(), seen)
 
-    async def finish(self, log: AuditLog) -> RunFinished:
-        """Write the last line of the run, and return it."""
+    def begin(self, log: AuditLog) -> None:
+        """Write the first line of the run."""
+        self.start = self.command.run_started(self.organizations, log.file.number)
+        log.write(self.start)
+
+    async def finish(self, log: AuditLog) -> RunRecord:
+        """Write the last line of the run, and return the run as its file has it.
+
+        If the line could not be written, its record has that error.
+        """
         by_earlier_runs = sum(reading.unverified for reading in self.readings)
         by_this_run = sum(swept.unverified for swept in self.swept.values())
         count = by_earlier_runs + by_this_run
@@ -211,14 +221,14 @@ class Result:
                 f"{count} of the removed users could not be checked afterwards: they may have "
                 "accepted just before. The check requires the role Organization Member.",
             )
-        finished = self.finished()
+        end = self.finished()
         try:
-            await log.finish(finished)
+            await log.finish(end)
         except AuditLogError as failure:
             if not isinstance(self.error, AuditLogError):
                 self.error = failure
-            return self.finished()
-        return finished
+            end = self.finished()
+        return RunRecord(log.file, start=self.start, end=end, last_hash=log.last_hash)
 
     def finished(self) -> RunFinished:
         """Return what is known so far, in the form of the last line of the run."""

@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Final
 
-from invite_sweeper.audit import AuditLog, check_written_plan
-from invite_sweeper.audit.totals import RunFinished
+from invite_sweeper.audit import AuditLog, RunRecord, check_written_plan
 from invite_sweeper.counts import Counts, total
 from invite_sweeper.endings import WarningCode, WarningLevel
 from invite_sweeper.errors import Cancelled, RunError
@@ -42,8 +41,8 @@ async def run_sweep(
     log: AuditLog,
     view: View,
     stop: StopRequest,
-) -> RunFinished:
-    """Run a sweep or a dry run, and return the last line of its file.
+) -> RunRecord:
+    """Run a sweep or a dry run, and return it as its file has it.
 
     Args:
         organizations: In the order of the policy, each with its client.
@@ -64,7 +63,7 @@ async def _take_steps(result: Result, log: AuditLog, stop: StopRequest, pauses: 
     """Take the steps of a sweep in their order; each may raise the error that ends the run."""
     command = result.command
     organizations = result.organizations
-    log.write(command.run_started(organizations, log.file.number))
+    result.begin(log)
     await log.sync()
     result.warn(*log.warnings)
 
@@ -93,7 +92,7 @@ async def _take_steps(result: Result, log: AuditLog, stop: StopRequest, pauses: 
 
     # 4. A dry run ends here. A sweep asks, deletes, and reads again what it deleted.
     if deletions and not command.dry_run:
-        await _confirm(result, stop)
+        await _confirm(result, log, stop)
         plans = result.plans
         # What was read before a long question, or before the machine slept, may be old.
         if pauses.take() or command.clock() - read_at_s > MAX_PAUSE_S:
@@ -124,15 +123,16 @@ def _check_guards(
     check_limits(plans, command)
 
 
-async def _confirm(result: Result, stop: StopRequest) -> None:
-    """Ask whether to delete.
+async def _confirm(result: Result, log: AuditLog, stop: StopRequest) -> None:
+    """Ask whether to delete the plan on disk.
 
     Raises:
         RunError: The answer is no, or a stop came. Nothing was deleted.
     """
     asked_at_s = result.command.clock()
+    so_far = RunRecord(log.file, start=result.start, end=result.finished())
     try:
-        is_confirmed = await result.view.confirms(result.finished())
+        is_confirmed = await result.view.confirms(so_far)
     finally:
         result.question_s = result.command.clock() - asked_at_s
     if stop.reason is not None:

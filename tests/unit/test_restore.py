@@ -192,8 +192,8 @@ class Restore:
             finally:
                 await self.log.close()
 
-        end, self.waited_s = run_skipping_idle_time(scenario)
-        return end
+        record, self.waited_s = run_skipping_idle_time(scenario)
+        return record.end
 
     def _report(self, line, reason):
         self.said.append((line.outcome, reason))

@@ -80,9 +80,9 @@ class QuietView:
     def warn(self, warning):
         self.warnings.append(warning)
 
-    async def confirms(self, result):
-        self.asked.append(result)
-        return self._answer(result)
+    async def confirms(self, record):
+        self.asked.append(record)
+        return self._answer(record.end)
 
     def remarks(self):
         return [each.message for each in self.warnings if each.level == WarningLevel.REMARK]
@@ -130,9 +130,10 @@ class Night:
             for each, client in zip(self.policy.organizations, self.clients, strict=True)
         ]
         try:
-            return await run_sweep(command, organizations, log, self.view, self.stop)
+            record = await run_sweep(command, organizations, log, self.view, self.stop)
         finally:
             await log.close()
+        return record.end
 
     async def plan(self, **options):
         """Make a plan, and return it."""

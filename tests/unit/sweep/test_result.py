@@ -11,6 +11,7 @@ from needs import DOCUMENT
 from sweep.night import Earlier, FakeClient, QuietView, command_of
 
 from invite_sweeper.audit import AuditLog
+from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.totals import ListResult, RunWarning
 from invite_sweeper.counts import Counts
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
@@ -222,9 +223,22 @@ async def test_users_who_could_not_be_checked_are_counted(directory, counts, sai
         (organization(OTHER_ORG)[0], Swept(unverified=other)),
     ]
     log = AuditLog(directory, "r1", clock=clock())
-    finished = await result_of(*own).finish(log)
+    result = result_of(*own)
+    result.begin(log)
+    record = await result.finish(log)
     await log.close()
-    assert [each.message[:22] for each in finished.warnings] == said
+    assert [each.message[:22] for each in record.end.warnings] == said
+
+
+async def test_run_is_returned_with_the_first_and_the_last_line_of_its_file(directory):
+    log = AuditLog(directory, "r1", clock=clock())
+    result = result_of(organization(), reason="OPS-1")
+    result.begin(log)
+    record = await result.finish(log)
+    chain = FileChain(log.file)
+    assert [event for _, event in chain.events()] == [record.start, record.end]
+    assert (record.start.reason, record.start.number) == ("OPS-1", 1)
+    assert record.last_hash == chain.last.hash
 
 
 @pytest.mark.parametrize(
