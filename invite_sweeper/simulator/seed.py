@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from random import Random
-from typing import Final
+from typing import Final, NamedTuple
 
 from invite_sweeper.simulator.state import DEFAULT_INVITER, SimulatedAtlas
 
@@ -27,13 +27,22 @@ _LAST_NAMES: Final = (
 )
 # fmt: on
 _PRODUCTION: Final = "-prod"
+
+
+class _Stage(NamedTuple):
+    """The tag `env` of a project, and what its name has after the area."""
+
+    env: str
+    suffix: str
+
+
 _STAGES: Final = (
-    ("sandbox", ""),
-    ("sandbox", " sandbox"),
-    ("dev", " dev"),
-    ("test", "-test"),
-    ("staging", " (staging)"),
-    ("prod", _PRODUCTION),
+    _Stage("sandbox", ""),
+    _Stage("sandbox", " sandbox"),
+    _Stage("dev", " dev"),
+    _Stage("test", "-test"),
+    _Stage("staging", " (staging)"),
+    _Stage("prod", _PRODUCTION),
 )
 # Mostly employees, then contractors and partners, private mailboxes, and the board.
 _DOMAIN_COUNTS: Final = {
@@ -129,17 +138,26 @@ def fill(sim: SimulatedAtlas, size: Size, org_id: str = ORG_ID) -> None:
 
 
 def _add_project(sim: SimulatedAtlas, number: int, ending: str, rng: Random, org_id: str) -> str:
-    # Each area in the first stage, then each in the next; after the last one they get a number.
-    cycle, index = divmod(number, len(_AREAS) * len(_STAGES))
-    env, suffix = _STAGES[index // len(_AREAS)]
-    area = _AREAS[index % len(_AREAS)]
-    counter = f" {cycle + 1}" if cycle else ""
-    name = f"{area}{suffix}{counter}{ending}"
+    stage = _STAGES[number // len(_AREAS) % len(_STAGES)]
     tags: dict[str, str] = {}
     if rng.random() < _TAGGED_SHARE:
-        tags = {"env": env, "team": rng.choice(("core", "data", "web"))}
-    age = timedelta(days=rng.randint(60, 1500), seconds=rng.randint(0, 86_399))
+        tags = {"env": stage.env, "team": rng.choice(("core", "data", "web"))}
+    age = timedelta(days=rng.randint(60, 1500), seconds=rng.randrange(_DAY_S))
+    name = _project_name(number) + ending
     return sim.add_project(name, org_id, tags=tags, created=sim.clock() - age)
+
+
+def _project_name(number: int) -> str:
+    """Return the name of a project: `Data Lake`, and later `Data Lake dev` and `Data Lake dev 2`.
+
+    Each area has a project in the first stage, then each in the next one, and so on. After the
+    last stage the names begin anew, with a number.
+    """
+    area = _AREAS[number % len(_AREAS)]
+    stage = _STAGES[number // len(_AREAS) % len(_STAGES)]
+    earlier_names = number // (len(_AREAS) * len(_STAGES))
+    counter = f" {earlier_names + 1}" if earlier_names else ""
+    return f"{area}{stage.suffix}{counter}"
 
 
 def _add_user(
