@@ -25,7 +25,6 @@ from invite_sweeper.simulator.responses import (
     SimulatedResponse,
     api_error,
     missing_role,
-    unauthorized,
 )
 
 
@@ -88,12 +87,12 @@ def gone_as_400() -> Fault:
 
 
 def challenge() -> Fault:
-    """Return Digest's first 401, even if the credentials are valid."""
+    """Return Digest's first 401, as if the request came without its credentials."""
 
-    async def answer(call, _send):
-        return unauthorized(call.sim.digest.challenge())
+    def drop_credentials(call):
+        call.headers = {}
 
-    return partial(answer)
+    return effect(drop_credentials)
 
 
 def role_missing(code: str = "USER_UNAUTHORIZED") -> Fault:

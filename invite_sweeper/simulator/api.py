@@ -10,7 +10,8 @@ from typing import Final, NamedTuple
 
 from invite_sweeper.names import is_atlas_id
 from invite_sweeper.simulator import handlers
-from invite_sweeper.simulator.auth import REVOKE_PATH, TOKEN_PATH, Access
+from invite_sweeper.simulator.auth import REVOKE_PATH, TOKEN_PATH, Access, Account
+from invite_sweeper.simulator.operation import Operation
 from invite_sweeper.simulator.responses import (
     Call,
     Rejected,
@@ -20,6 +21,7 @@ from invite_sweeper.simulator.responses import (
     resource_not_found,
     unauthorized,
 )
+from invite_sweeper.simulator.state import SimulatedAtlas
 from invite_sweeper.simulator.throttling import (
     ACTIVITY,
     API_KEYS,
@@ -47,7 +49,7 @@ class ServedEndpoint(NamedTuple):
     method: str
     template: str
     access: Access
-    handler: Callable[[Call], SimulatedResponse]
+    handler: Callable[[Operation], SimulatedResponse]
     family: Family
 
 
@@ -86,7 +88,7 @@ _BY_REQUEST: Final = {
 """By method and template, with `{}` for each id as in `Call.template`."""
 
 
-async def handle(call: Call) -> SimulatedResponse:
+async def handle(sim: SimulatedAtlas, call: Call) -> SimulatedResponse:
     """Execute a request and return its response.
 
     The order of checks is that of the recordings: a 401 and the 404 of a project take no token
@@ -94,21 +96,19 @@ async def handle(call: Call) -> SimulatedResponse:
     """
     authorization = call.headers.get("Authorization", "")
     if (call.method, call.path) == ("POST", TOKEN_PATH):
-        return call.sim.oauth.issue_token(authorization, call.body)
+        return sim.oauth.issue_token(authorization, call.body)
     if (call.method, call.path) == ("POST", REVOKE_PATH):
-        return call.sim.oauth.revoke_token(authorization, call.body)
-    account = call.sim.authenticate(authorization, call.method, call.target)
+        return sim.oauth.revoke_token(authorization, call.body)
+    account = sim.authenticate(authorization, call.method, call.target)
     if account is None:
-        return unauthorized(call.sim.digest.challenge())
-    call.account = account
+        return unauthorized(sim.digest.challenge())
     try:
-        return _execute(call)
+        return _execute(sim, call, account)
     except Rejected as rejected:
         return rejected.response
 
 
-def _execute(call: Call) -> SimulatedResponse:
-    sim = call.sim
+def _execute(sim: SimulatedAtlas, call: Call, account: Account) -> SimulatedResponse:
     endpoint = _BY_REQUEST.get((call.method, call.template))
     if endpoint is None:
         # Source: `DELETE /groups/` in the recordings of 2025-04-15.
@@ -116,16 +116,16 @@ def _execute(call: Call) -> SimulatedResponse:
         return SimulatedResponse(405) if is_known else resource_not_found(call.path)
     # The order is that of `handle`: what fails before the bucket takes no token.
     family = endpoint.family
-    call.version = family.version
-    _check_version(call, family)
-    _find_scope(call, endpoint)
-    bucket = sim.throttling.bucket(family, call.scope_id or call.account.name)
+    operation = Operation(sim, call, account, family.version)
+    _check_version(operation, family)
+    _find_scope(operation, endpoint)
+    bucket = sim.throttling.bucket(family, call.scope_id or account.name)
     now_s = sim.monotonic()
     if not bucket.take(now_s) and sim.throttling.enforced:
         response = bucket.rate_limited_response(now_s, call.path)
     else:
         try:
-            response = endpoint.handler(call)
+            response = endpoint.handler(operation)
         except Rejected as rejected:
             response = rejected.response
     headers = [
@@ -137,45 +137,46 @@ def _execute(call: Call) -> SimulatedResponse:
     return replace(response, headers=(*response.headers, *headers))
 
 
-def _check_version(call: Call, family: Family) -> None:
+def _check_version(operation: Operation, family: Family) -> None:
     """Raise Rejected with a 406 or 410 if the version is not served.
 
     Clients may send dates between versions. Source: Atlas documentation, versioned API; issues
     montumodi/mongodb-atlas-api-client#58 (406) and mongodb/mongodb-atlas-cli#4472 (410).
     """
+    call = operation.call
     accept = call.headers.get("Accept", "")
     requested = re.search(r"application/vnd\.atlas\.(\d{4}-\d{2}-\d{2})\+json", accept)
     # Dates of RFC 3339 sort as texts. A later date means the last version before it.
     if requested is None or requested[1] < family.version:
         detail = "Invalid accept header or version date."
         raise Rejected(api_error(406, "INVALID_VERSION_DATE", detail))
-    if family.name in call.sim.retired:
+    if family.name in operation.sim.retired:
         resource = call.path.lstrip("/")
         detail = f"Version {family.version} of {resource} is no longer available."
         raise Rejected(api_error(410, "VERSION_GONE", detail, family.version, resource))
 
 
-def _find_scope(call: Call, endpoint: ServedEndpoint) -> None:
+def _find_scope(operation: Operation, endpoint: ServedEndpoint) -> None:
     """Find the project or organization in the path.
 
     Raises:
         Rejected: There is none, or the account has no access to it.
     """
-    sim = call.sim
-    scope_id = call.scope_id
+    sim = operation.sim
+    scope_id = operation.call.scope_id
     if endpoint.family.scope == "USER":
         return
     org_id = scope_id
     if endpoint.family.scope == "GROUP":
-        call.group = sim.groups.get(scope_id)
-        if call.group is None:
+        operation.group = sim.groups.get(scope_id)
+        if operation.group is None:
             raise Rejected(_group_not_found(scope_id))
-        org_id = call.group.org_id
+        org_id = operation.group.org_id
     elif org_id not in sim.organizations:
         detail = f"No organization with ID {org_id} exists."
         raise Rejected(api_error(404, "ORG_NOT_FOUND", detail, org_id))
-    call.organization = sim.organizations[org_id]
-    access = sim.access_to(call.account, org_id, scope_id)
+    operation.organization = sim.organizations[org_id]
+    access = sim.access_to(operation.account, org_id, scope_id)
     if access < endpoint.access:
         raise Rejected(missing_role("NOT_IN_GROUP" if access is _NONE else "USER_UNAUTHORIZED"))
 

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from invite_sweeper.models import MembershipStatus
 from invite_sweeper.simulator import throttling
 from invite_sweeper.simulator.auth import Access
+from invite_sweeper.simulator.operation import Operation
 from invite_sweeper.simulator.responses import (
-    Call,
     Json,
     Rejected,
     SimulatedResponse,
@@ -34,12 +34,12 @@ from invite_sweeper.simulator.state import (
 )
 
 
-def list_groups(call: Call) -> SimulatedResponse:
+def list_groups(operation: Operation) -> SimulatedResponse:
     """Return the projects that the account can see, in byte order of the name."""
-    sim = call.sim
+    sim = operation.sim
 
     def is_visible(group: Group) -> bool:
-        return sim.access_to(call.account, group.org_id, group.id) > Access.NONE
+        return sim.access_to(operation.account, group.org_id, group.id) > Access.NONE
 
     visible = [group for group in sim.groups.values() if is_visible(group)]
     visible.sort(key=lambda group: group.name.encode())
@@ -56,23 +56,23 @@ def list_groups(call: Call) -> SimulatedResponse:
             "withDefaultAlertsSettings": True,
         }
 
-    return call.respond_with_page(visible, document)
+    return operation.respond_with_page(visible, document)
 
 
-def list_teams(call: Call) -> SimulatedResponse:
+def list_teams(operation: Operation) -> SimulatedResponse:
     """Return the teams with access. Source: the OpenAPI document; not recorded."""
 
     def document(team: tuple[str, tuple[str, ...]]) -> Json:
         team_id, roles = team
         return {"links": [], "roleNames": roles, "teamId": team_id}
 
-    teams = call.group.teams if call.group is not None else {}
-    return call.respond_with_page(tuple(teams.items()), document)
+    teams = operation.group.teams if operation.group is not None else {}
+    return operation.respond_with_page(tuple(teams.items()), document)
 
 
-def list_orgs(call: Call) -> SimulatedResponse:
+def list_orgs(operation: Operation) -> SimulatedResponse:
     """Return the organizations of the account, in byte order of the name."""
-    visible = [call.sim.organizations[org_id] for org_id in call.account.org_ids]
+    visible = [operation.sim.organizations[org_id] for org_id in operation.account.org_ids]
     visible.sort(key=lambda organization: organization.name.encode())
 
     def document(organization: SimulatedOrganization) -> Json:
@@ -84,23 +84,23 @@ def list_orgs(call: Call) -> SimulatedResponse:
             "skipDefaultAlertsSettings": False,
         }
 
-    return call.respond_with_page(visible, document)
+    return operation.respond_with_page(visible, document)
 
 
-def list_events(call: Call) -> SimulatedResponse:
+def list_events(operation: Operation) -> SimulatedResponse:
     """Return who was invited, and who joined, newest first.
 
     Deletions are not in the feed. Source: recorded listings: 359 invitations, no event for 195
     deletions.
     """
-    types = call.query.get("eventType", [])
-    since = call.query.get("minDate", ["0001-01-01T00:00:00Z"])[0]
+    types = operation.call.query.get("eventType", [])
+    since = operation.call.query.get("minDate", ["0001-01-01T00:00:00Z"])[0]
     try:
         start = datetime.fromisoformat(since)
     except ValueError:
         raise invalid_parameter("minDate") from None
     selected: list[tuple[int, FeedEvent]] = []
-    for number, event in enumerate(call.organization.events):
+    for number, event in enumerate(operation.organization.events):
         has_type = not types or event.type in types
         if has_type and start <= event.created_at:
             selected.append((number, event))
@@ -115,12 +115,12 @@ def list_events(call: Call) -> SimulatedResponse:
             "id": f"{int(event.created_at.timestamp()):08x}{number:016x}",
             "isGlobalAdmin": False,
             "links": [],
-            "orgId": call.scope_id,
+            "orgId": operation.call.scope_id,
             "remoteAddress": "192.0.2.1",
             "targetUsername": event.username,
         }
 
-    return call.respond_with_page(selected, document)
+    return operation.respond_with_page(selected, document)
 
 
 def _age_order(numbered: tuple[int, FeedEvent]) -> tuple[datetime, int]:
@@ -129,49 +129,51 @@ def _age_order(numbered: tuple[int, FeedEvent]) -> tuple[datetime, int]:
     return event.created_at, number
 
 
-def list_api_keys(call: Call) -> SimulatedResponse:
+def list_api_keys(operation: Operation) -> SimulatedResponse:
     """Return the API keys with their descriptions. Source: the OpenAPI document; not recorded."""
 
     def document(key: tuple[str, str]) -> Json:
         public_key, description = key
         return {"desc": description, "links": [], "publicKey": public_key, "roles": []}
 
-    keys = sorted(call.organization.api_keys.items())
-    return call.respond_with_page(keys, document)
+    keys = sorted(operation.organization.api_keys.items())
+    return operation.respond_with_page(keys, document)
 
 
-def get_activity_feed(call: Call) -> SimulatedResponse:
+def get_activity_feed(operation: Operation) -> SimulatedResponse:
     """Return a link as Atlas's. Source: the OpenAPI document; not recorded."""
-    return call.respond({"link": f"https://cloud.mongodb.com/redirect/{call.scope_id}"})
+    return operation.respond(
+        {"link": f"https://cloud.mongodb.com/redirect/{operation.call.scope_id}"}
+    )
 
 
-def get_service_account(call: Call) -> SimulatedResponse:
+def get_service_account(operation: Operation) -> SimulatedResponse:
     """Return the ends of its secrets alone. Source: the OpenAPI document; not recorded."""
-    account = call.sim.find_account("service account", call.item_id)
-    if account is None or call.scope_id not in account.org_ids:
-        return resource_not_found(call.path)
+    account = operation.sim.find_account("service account", operation.call.item_id)
+    if account is None or operation.call.scope_id not in account.org_ids:
+        return resource_not_found(operation.call.path)
     secrets: list[Json] = [
         {"expiresAt": format_atlas_time(end)} for end in account.secrets_expire_at
     ]
-    return call.respond({"clientId": account.name, "secrets": secrets})
+    return operation.respond({"clientId": account.name, "secrets": secrets})
 
 
 # Invitations ----------------------------------------------------------------------------------
 
 
-def _invites(call: Call) -> dict[str, GroupInvite]:
+def _invites(operation: Operation) -> dict[str, GroupInvite]:
     """Return the rows of a list of invitations by id; an organization's are pending users."""
-    if call.group is not None:
-        return call.group.invites
+    if operation.group is not None:
+        return operation.group.invites
     invites: dict[str, GroupInvite] = {}
-    for user in call.organization.users.values():
+    for user in operation.organization.users.values():
         if user.status is MembershipStatus.PENDING and not user.by_web_interface:
-            document = render_json(_invitation(user, call))
+            document = render_json(_invitation(user, operation))
             invites[user.invitation_id] = GroupInvite(user.username, document)
     return invites
 
 
-def _invitation(user: User, call: Call) -> Json:
+def _invitation(user: User, operation: Operation) -> Json:
     """Return the ten keys of the recordings."""
     assignments: list[Json] = []
     for group_id, roles in user.group_roles.items():
@@ -182,121 +184,125 @@ def _invitation(user: User, call: Call) -> Json:
         "groupRoleAssignments": assignments,
         "id": user.invitation_id,
         "inviterUsername": user.inviter,
-        "orgId": call.organization.id,
-        "orgName": call.organization.name,
+        "orgId": operation.organization.id,
+        "orgName": operation.organization.name,
         "roles": user.org_roles,
         "teamIds": user.team_ids,
         "username": user.username,
     }
 
 
-def list_invites(call: Call) -> SimulatedResponse:
+def list_invites(operation: Operation) -> SimulatedResponse:
     """Return an array sorted by username, never paged."""
-    invites = sorted(_invites(call).values(), key=lambda invite: invite.username)
+    invites = sorted(_invites(operation).values(), key=lambda invite: invite.username)
     rows = b",".join(invite.document for invite in invites)
-    return call.respond(b"[%b]" % rows)
+    return operation.respond(b"[%b]" % rows)
 
 
-def delete_invite(call: Call) -> SimulatedResponse:
+def delete_invite(operation: Operation) -> SimulatedResponse:
     """Return 204 with a JSON media type and no body. An organization loses the pending user."""
-    if call.item_id not in _invites(call):
-        return resource_not_found(call.path)
-    if call.group is not None:
-        del call.group.invites[call.item_id]
-        return call.respond(b"", 204)
-    users = call.organization.users
+    if operation.call.item_id not in _invites(operation):
+        return resource_not_found(operation.call.path)
+    if operation.group is not None:
+        del operation.group.invites[operation.call.item_id]
+        return operation.respond(b"", 204)
+    users = operation.organization.users
     for user in tuple(users.values()):
-        if user.invitation_id == call.item_id:
+        if user.invitation_id == operation.call.item_id:
             del users[user.id]
-    return call.respond(b"", 204)
+    return operation.respond(b"", 204)
 
 
-def create_invite(call: Call) -> SimulatedResponse:
+def create_invite(operation: Operation) -> SimulatedResponse:
     """Return 200, not 201, without `Location`."""
-    fields = json_object(call.body)
+    fields = json_object(operation.call.body)
     username = _username(fields)
     roles = strings(fields.get("roles"))
     if not username or not roles:
         return _missing_attribute()
-    _count_invitation(call)
-    invites = _invites(call)
+    _count_invitation(operation)
+    invites = _invites(operation)
     invited = {invite.username.lower() for invite in invites.values()}
     if username.lower() in invited:
         detail = f"User {username} has already been invited to this project."
         return api_error(409, "USER_ALREADY_INVITED", detail, username)
-    key = call.sim.invite(call.scope_id, username, roles=roles, inviter=call.account.name)
-    return call.respond(invites[key].document)
+    key = operation.sim.invite(
+        operation.call.scope_id, username, roles=roles, inviter=operation.account.name
+    )
+    return operation.respond(invites[key].document)
 
 
-def _count_invitation(call: Call) -> None:
+def _count_invitation(operation: Operation) -> None:
     """Raise Rejected if this address has sent too many invitations; the status is not 429."""
-    bucket = call.sim.throttling.bucket(throttling.NEW_INVITATIONS, call.client_ip)
-    if not bucket.take(call.sim.monotonic()):
+    bucket = operation.sim.throttling.bucket(throttling.NEW_INVITATIONS, operation.call.client_ip)
+    if not bucket.take(operation.sim.monotonic()):
         limit = bucket.limit.capacity
         detail = f"At most {limit} invitations a minute may be sent from one address."
-        raise Rejected(api_error(400, "INVITATIONS_RATE_LIMITED_IP", detail, call.client_ip))
+        raise Rejected(
+            api_error(400, "INVITATIONS_RATE_LIMITED_IP", detail, operation.call.client_ip)
+        )
 
 
 # Users ----------------------------------------------------------------------------------------
 
 
-def list_users(call: Call) -> SimulatedResponse:
+def list_users(operation: Operation) -> SimulatedResponse:
     """Return active and pending users, others only on request."""
-    statuses = _statuses(call)
-    username = call.query.get("username", [""])[0].lower()
+    statuses = _statuses(operation)
+    username = operation.call.query.get("username", [""])[0].lower()
     shown: list[User] = []
-    for user in call.organization.users.values():
+    for user in operation.organization.users.values():
         has_name = not username or user.username.lower() == username
-        if has_name and user.status in statuses and _is_in_scope(call, user):
+        if has_name and user.status in statuses and _is_in_scope(operation, user):
             shown.append(user)
     shown.sort(key=lambda user: user.username)
-    return call.respond_with_page(shown, lambda user: _user(call, user))
+    return operation.respond_with_page(shown, lambda user: _user(operation, user))
 
 
-def get_user(call: Call) -> SimulatedResponse:
+def get_user(operation: Operation) -> SimulatedResponse:
     """Return a user; 404 for one with a status that was not requested."""
-    user = call.organization.users.get(call.item_id)
-    if user is None or not _is_in_scope(call, user) or user.status not in _statuses(call):
-        return _user_not_found(call)
-    return call.respond(_user(call, user))
+    user = operation.organization.users.get(operation.call.item_id)
+    if user is None or not _is_in_scope(operation, user) or user.status not in _statuses(operation):
+        return _user_not_found(operation)
+    return operation.respond(_user(operation, user))
 
 
-def delete_user(call: Call) -> SimulatedResponse:
+def delete_user(operation: Operation) -> SimulatedResponse:
     """Remove a user with any status."""
-    user = call.organization.users.get(call.item_id)
-    if user is None or not _is_in_scope(call, user):
-        return _user_not_found(call)
-    if call.group is not None:
-        del user.group_roles[call.group.id]
+    user = operation.organization.users.get(operation.call.item_id)
+    if user is None or not _is_in_scope(operation, user):
+        return _user_not_found(operation)
+    if operation.group is not None:
+        del user.group_roles[operation.group.id]
     else:
-        del call.organization.users[user.id]
-    return call.respond(b"", 204)
+        del operation.organization.users[user.id]
+    return operation.respond(b"", 204)
 
 
-def create_user(call: Call) -> SimulatedResponse:
+def create_user(operation: Operation) -> SimulatedResponse:
     """Return 201. A member joins a project at once; other users are invited.
 
     An expired or rejected invitation of the same user is replaced; a pending or active user is
     a 409. Source: descriptions in the OpenAPI document.
     """
-    fields = json_object(call.body)
+    fields = json_object(operation.call.body)
     name = _username(fields)
-    roles = _requested_roles(call, fields.get("roles"))
+    roles = _requested_roles(operation, fields.get("roles"))
     if not name or roles is None:
         return _missing_attribute()
-    organization = call.organization
+    organization = operation.organization
     user = organization.find_user(name)
     if user is not None and user.status in DEFAULT_STATUSES:
-        if call.group is None or call.group.id in user.group_roles:
+        if operation.group is None or operation.group.id in user.group_roles:
             # The code is assumed.
             detail = f"The user {user.username} is already in the organization or invited to it."
             return api_error(409, "USER_ALREADY_EXISTS", detail, user.username)
         user.group_roles |= roles.in_groups
-        return call.respond(_user(call, user), 201)
-    _count_invitation(call)
+        return operation.respond(_user(operation, user), 201)
+    _count_invitation(operation)
     if user is not None:
         del organization.users[user.id]
-    user_id = call.sim.add_user(
+    user_id = operation.sim.add_user(
         name,
         organization.id,
         # Source: Atlas documentation, invitations (read 2026-11).
@@ -304,9 +310,9 @@ def create_user(call: Call) -> SimulatedResponse:
         org_roles=roles.in_organization,
         group_roles=roles.in_groups,
         team_ids=strings(fields.get("teamIds")),
-        inviter=call.account.name,
+        inviter=operation.account.name,
     )
-    return call.respond(_user(call, organization.users[user_id]), 201)
+    return operation.respond(_user(operation, organization.users[user_id]), 201)
 
 
 class _Roles(NamedTuple):
@@ -316,29 +322,29 @@ class _Roles(NamedTuple):
     in_groups: dict[str, tuple[str, ...]]
 
 
-def _requested_roles(call: Call, roles: object) -> _Roles | None:
+def _requested_roles(operation: Operation, roles: object) -> _Roles | None:
     """Return the roles of a request; None if it names none for the place in its path.
 
     A project gets a list of roles, and its new users are members of the organization; an
     organization gets an object with its own roles and those in projects.
     """
-    if call.group is not None:
+    if operation.group is not None:
         in_group = strings(roles)
-        return _Roles(("ORG_MEMBER",), {call.group.id: in_group}) if in_group else None
+        return _Roles(("ORG_MEMBER",), {operation.group.id: in_group}) if in_group else None
     named = roles if isinstance(roles, dict) else {}
     in_organization = strings(named.get("orgRoles"))
     return _Roles(in_organization, _assignments(named)) if in_organization else None
 
 
-def _user(call: Call, user: User) -> Json:
+def _user(operation: Operation, user: User) -> Json:
     """Return a user: of a project its roles there; of an organization all roles, and teams."""
     fields: dict[str, Json] = {
         "id": user.id,
         "orgMembershipStatus": user.status.value,
         "username": user.username,
     }
-    if call.group is not None:
-        fields["roles"] = user.group_roles.get(call.group.id, ())
+    if operation.group is not None:
+        fields["roles"] = user.group_roles.get(operation.group.id, ())
     else:
         assignments: Json = [
             {"groupId": group_id, "groupRoles": roles}
@@ -364,24 +370,24 @@ def _expires_at(user: User) -> str | None:
     return None if user.expires_at is None else format_atlas_time(user.expires_at)
 
 
-def _is_in_scope(call: Call, user: User) -> bool:
+def _is_in_scope(operation: Operation, user: User) -> bool:
     """Return whether the project in the path has a user; an organization has all of its own."""
-    return call.group is None or call.group.id in user.group_roles
+    return operation.group is None or operation.group.id in user.group_roles
 
 
-def _statuses(call: Call) -> frozenset[str]:
+def _statuses(operation: Operation) -> frozenset[str]:
     """Return the statuses that a request asks for; without any, the default ones."""
-    requested = frozenset(call.query.get("orgMembershipStatuses", []))
+    requested = frozenset(operation.call.query.get("orgMembershipStatuses", []))
     if not requested <= STATUSES:
         raise invalid_parameter("orgMembershipStatuses")
     return requested or DEFAULT_STATUSES
 
 
-def _user_not_found(call: Call) -> SimulatedResponse:
+def _user_not_found(operation: Operation) -> SimulatedResponse:
     """Return a 404. Source: codes from the list of errors; the details are assumed."""
-    place, code = ("organization", "ORG") if call.group is None else ("group", "GROUP")
-    detail = f"The user with ID {call.item_id} is not in the {place}."
-    return api_error(404, f"USER_NOT_IN_{code}", detail, call.item_id)
+    place, code = ("organization", "ORG") if operation.group is None else ("group", "GROUP")
+    detail = f"The user with ID {operation.call.item_id} is not in the {place}."
+    return api_error(404, f"USER_NOT_IN_{code}", detail, operation.call.item_id)
 
 
 def _missing_attribute() -> SimulatedResponse:

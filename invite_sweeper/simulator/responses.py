@@ -1,25 +1,19 @@
-"""A request, its response as Atlas sends it, and the pages of lists."""
+"""A request as it arrives, and responses as Atlas sends them."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypeVar
+from typing import Final, NamedTuple, TypeAlias
 from urllib.parse import parse_qs, unquote
 
 import msgspec
-
-if TYPE_CHECKING:
-    import asyncio
-
-    from invite_sweeper.simulator.auth import Account
-    from invite_sweeper.simulator.state import Group, SimulatedAtlas, SimulatedOrganization
 
 Json: TypeAlias = bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"] | None
 API_PREFIX: Final = "/api/atlas/v2"
 ERROR_MEDIA: Final = "application/json"
 """Media type of errors, without version and charset. Source: 8,738 of 8,831 recordings."""
-_Item = TypeVar("_Item")
 
 
 def render_json(document: Json) -> bytes:
@@ -65,7 +59,7 @@ class Transmission(NamedTuple):
     payload: bytes
     write: Callable[[bytes], Awaitable[None]]
     reset: Callable[[], None]
-    stopped: "asyncio.Event"
+    stopped: asyncio.Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +91,7 @@ class Rejected(Exception):
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """A request.
+    """A request as it arrives; a fault may change it before it is executed.
 
     Attributes:
         target: Path and query as sent.
@@ -107,13 +101,8 @@ class Call:
         template: The path below `/api/atlas/v2` with `{}` for each id; empty if it is another.
         scope_id: The project or organization in the path; empty if it has none.
         item_id: The invitation or user in the path; empty if it has none.
-        account: Whose it is, once it is authenticated.
-        group: The project in the path, once it is found; None if it has none.
-        organization: That in the path, or of the project in the path, once it is found.
-        version: The API version of the response, once the endpoint is known.
     """
 
-    sim: "SimulatedAtlas"
     method: str
     target: str
     headers: Mapping[str, str]
@@ -124,10 +113,6 @@ class Call:
     template: str = field(init=False, default="")
     scope_id: str = field(init=False, default="")
     item_id: str = field(init=False, default="")
-    account: "Account" = field(init=False)
-    group: "Group | None" = field(init=False, default=None)
-    organization: "SimulatedOrganization" = field(init=False)
-    version: str = field(init=False)
 
     def __post_init__(self) -> None:
         """Parse the target.
@@ -144,39 +129,8 @@ class Call:
             ids = [unquote(part) for part in parts[1::2]]
             parts[1::2] = ["{}"] * len(ids)
             self.template = "/" + "/".join(parts)
-            self.scope_id, self.item_id = (*ids, "", "")[:2]
-
-    def respond(self, document: Json | bytes, status: int = 200) -> SimulatedResponse:
-        """Return a response with the version's media type; bytes are a rendered document.
-
-        Source: the recordings; no space before `charset`.
-        """
-        body = document if isinstance(document, bytes) else render_json(document)
-        media = f"application/vnd.atlas.{self.version}+json;charset=utf-8"
-        return SimulatedResponse(status, body, media)
-
-    def respond_with_page(
-        self, items: Sequence[_Item], document: Callable[[_Item], Json]
-    ) -> SimulatedResponse:
-        """Return one page of `items`. Of its links, clients read whether there is a next page."""
-        number = self._number("pageNum", 1, 1 << 31)
-        size = self._number("itemsPerPage", 100, 500)
-        end = number * size
-        shown = items[end - size : end]
-        page: dict[str, Json] = {"results": [document(item) for item in shown], "links": []}
-        if end < len(items):
-            page["links"] = [{"href": f"{self.path}?pageNum={number + 1}", "rel": "next"}]
-        if self.query.get("includeCount") != ["false"]:
-            page["totalCount"] = len(items)
-        return self.respond(page)
-
-    def _number(self, name: str, default: int, max_value: int) -> int:
-        """Return a paging parameter. Source: bounds from the OpenAPI document."""
-        text = self.query.get(name, [str(default)])[0]
-        is_number = text.isascii() and text.isdigit()
-        if not is_number or not 1 <= int(text) <= max_value:
-            raise invalid_parameter(name)
-        return int(text)
+            self.scope_id = ids[0] if ids else ""
+            self.item_id = ids[1] if len(ids) > 1 else ""
 
 
 def api_error(

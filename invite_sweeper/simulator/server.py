@@ -95,9 +95,9 @@ async def serve(
     async def respond(request: web.BaseRequest) -> web.StreamResponse:
         body = await request.read() if request.body_exists else b""
         address = request.remote or ""
-        call = Call(sim, request.method, request.raw_path, request.headers, body, address)
+        call = Call(request.method, request.raw_path, request.headers, body, address)
         # The fault that was added first is the outermost: it sees what the others answered.
-        answer: Send = partial(handle, call)
+        answer: Send = partial(handle, sim, call)
         for fault in reversed(sim.faults.faults_for(call.method, call.path)):
             answer = partial(fault, call, answer)
         return _Payload(await answer(), sim.clock(), stopped, closes=not request.keep_alive)
