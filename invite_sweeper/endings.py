@@ -3,14 +3,12 @@
 An exit code is how a command ended, a reason is why it did not do everything, and a status sums up
 runs for a person. Terminal, report, notifications, metrics, JSON, `doctor`, and the pages and
 manifests of deploy/ take their words from here; programs decide by the codes and never by a
-sentence.
+sentence. The commands in an advice are names in braces: `advice.py` has the commands.
 """
 
 from collections.abc import Iterable, Sequence
 from enum import IntEnum, StrEnum
 from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias
-
-from invite_sweeper.text import shell_command
 
 Style: TypeAlias = Literal[
     "plain", "note", "strong", "privileged", "good", "info", "warning", "bad"
@@ -358,8 +356,8 @@ class Reason(FactEnum):
 REFUSAL_REASONS: Final = tuple(reason for reason in Reason if reason.exit_code is ExitCode.REFUSED)
 """Why a guard refuses a run."""
 _OVERRIDDEN_BY: Final = {
-    Reason.FAILED_DELETIONS: {Reason.CIRCUIT_BREAKER, Reason.MISSING_ROLE},
-    Reason.UNREADABLE_PROJECTS: {Reason.MISSING_ROLE},
+    Reason.FAILED_DELETIONS: frozenset({Reason.CIRCUIT_BREAKER, Reason.MISSING_ROLE}),
+    Reason.UNREADABLE_PROJECTS: frozenset({Reason.MISSING_ROLE}),
 }
 """The advice of a reason that another one contradicts: "run it again" does not add a role."""
 
@@ -368,6 +366,20 @@ def may_repeat(reasons: Iterable[str]) -> bool:
     """Return whether the same command, repeated without a change, may do the rest."""
     known = known_reasons(reasons)
     return bool(known) and all(reason.retryable for reason in known)
+
+
+def advised_reasons(reasons: Iterable[str]) -> tuple[Reason, ...]:
+    """Return the reasons whose advice is shown, in the order of the table.
+
+    Those are the known ones that have advice which no other of them contradicts.
+    """
+    known = known_reasons(reasons)
+    advised: list[Reason] = []
+    for reason in known:
+        overriding = _OVERRIDDEN_BY.get(reason, frozenset())
+        if reason.advice and overriding.isdisjoint(known):
+            advised.append(reason)
+    return tuple(advised)
 
 
 def known_reasons(reasons: Iterable[str]) -> tuple[Reason, ...]:
@@ -384,121 +396,6 @@ def status_of(exit_code: int | None) -> Status:
         if code == exit_code:
             return code.status
     return Status.FAILED
-
-
-_GLOB_CHARACTERS: Final = str.maketrans({"*": "[*]", "?": "[?]", "[": "[[]"})
-"""As characters of a glob that stand for themselves."""
-
-
-def exact_glob(username: str) -> str:
-    """Return the glob that matches this name and no other."""
-    return username.translate(_GLOB_CHARACTERS)
-
-
-class Advisor(NamedTuple):
-    """Builds advice about one run from its facts: exact commands that can be copied.
-
-    Attributes:
-        run: Its number in the audit directory, or its id.
-        policy: The policy file, as the operator named it.
-        audit_dir: The value of `--audit-dir`; empty where the policy names the directory.
-        base_url: The value of `--base-url`; empty for the default.
-        removed: The usernames of active members whom the run removed.
-    """
-
-    run: str = ""
-    policy: str = ""
-    audit_dir: str = ""
-    base_url: str = ""
-    removed: tuple[str, ...] = ()
-
-    def advise(self, reasons: Iterable[str]) -> tuple[str, ...]:
-        """Return what to do about the reasons, the most urgent first, each sentence once."""
-        known = known_reasons(reasons)
-        sentences: dict[str, None] = {}
-        for reason in known:
-            is_overridden = not _OVERRIDDEN_BY.get(reason, set()).isdisjoint(known)
-            if reason.advice and not is_overridden:
-                sentences[self._sentence(reason)] = None
-        return tuple(sentences)
-
-    def list_run(self, *words: str) -> str:
-        """Return the command that lists the lines of the run."""
-        return self._offline("audit", "show", self.run, *words)
-
-    def list_runs(self, *words: str) -> str:
-        """Return the command that lists the runs, or with a filter their lines."""
-        return self._offline("audit", "show", *words)
-
-    def announced(self) -> str:
-        """Return the command that lists the announcements of all runs."""
-        return self.list_runs("--event", "announced")
-
-    def read_plan(self, file: str) -> str:
-        """Return the command with which a second person reads a plan."""
-        return shell_command("audit", "show", file)
-
-    def new_plan(self, *words: str) -> str:
-        """Return the command that makes another plan; `words` are further options."""
-        return self._connected("plan", *words)
-
-    def pending(self) -> str:
-        """Return the command that lists the pending invitations."""
-        return self._connected("list")
-
-    def check(self) -> str:
-        """Return the command that checks whether a sweep can run."""
-        return self._connected("doctor")
-
-    def apply_plan(self, file: str, sha256: str, *more: str) -> str:
-        """Return the command that applies the plan that was read; `more` are further options."""
-        return self._connected("sweep", "--plan", file, "--plan-sha256", sha256, *more)
-
-    def restore(self, username: str = "", *words: str) -> str:
-        """Return the command that invites people again whom the run deleted.
-
-        Args:
-            username: A glob; empty for all. Without a run, it is the last deletion of each.
-            words: Further options.
-        """
-        run = (self.run,) if self.run else ()
-        return self._connected("restore", *run, *_option_words("--username", username), *words)
-
-    def history(self, username: str) -> str:
-        """Return the command that shows what all runs did with people; `username` is a glob."""
-        return self._offline("audit", "show", "--username", username)
-
-    def _connected(self, *words: str) -> str:
-        """Return a command that calls Atlas."""
-        policy = _option_words("--policy", self.policy)
-        base_url = _option_words("--base-url", self.base_url)
-        directory = _option_words("--audit-dir", self.audit_dir)
-        return shell_command(*words, *policy, *base_url, *directory)
-
-    def _offline(self, *words: str) -> str:
-        """Return a command that reads the audit log; the policy only names its directory."""
-        directory = _option_words("--audit-dir", self.audit_dir)
-        if not directory:
-            directory = _option_words("--policy", self.policy)
-        return shell_command(*words, *directory)
-
-    def _sentence(self, reason: Reason) -> str:
-        restore = " && ".join(self.restore(exact_glob(name)) for name in self.removed)
-        listed = self.list_run("--outcome", "accepted_during")
-        return reason.advice.format(
-            report=self._offline("report", "--out", "report.html"),
-            doctor=self.check(),
-            verify=self._offline("audit", "verify"),
-            plan=self.new_plan(),
-            failed=self.list_run("--outcome", "failed"),
-            active=self.list_run("--outcome", "active"),
-            restore=f": {restore}" if restore else f". To list them: {listed}",
-        )
-
-
-def _option_words(name: str, value: str) -> tuple[str, ...]:
-    """Return an option with its value as words of a command; none without a value."""
-    return (name, value) if value else ()
 
 
 class WarningLevel(StrEnum):

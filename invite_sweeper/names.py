@@ -165,3 +165,12 @@ class IdsAndGlobs:
         if project_id.lower() in self._ids:
             return True
         return name is not None and self._globs.matches(name)
+
+
+_GLOB_CHARACTERS: Final = str.maketrans({"*": "[*]", "?": "[?]", "[": "[[]"})
+"""As characters of a glob that stand for themselves."""
+
+
+def exact_glob(username: str) -> str:
+    """Return the glob that matches this name and no other."""
+    return username.translate(_GLOB_CHARACTERS)

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 import msgspec
 from msgspec import structs
 
+from invite_sweeper.advice import Advisor
 from invite_sweeper.atlas.reader import AtlasReader
 from invite_sweeper.audit import (
     AuditDirectory,
@@ -34,7 +35,7 @@ from invite_sweeper.audit.person import (
     names_of,
     runs_of,
 )
-from invite_sweeper.endings import Advisor, ExitCode
+from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import (
     AuditLogError,
     CredentialsRefused,

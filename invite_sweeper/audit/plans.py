@@ -9,12 +9,13 @@ from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from invite_sweeper.advice import Advisor
 from invite_sweeper.audit.compact import EntryLog
 from invite_sweeper.audit.events import Planned, RunStarted
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.run_file import DamagedFile, RunFile
 from invite_sweeper.audit.totals import RunFinished
-from invite_sweeper.endings import COMPLETE_EXIT_CODES, Advisor, ExitCode, Reason
+from invite_sweeper.endings import COMPLETE_EXIT_CODES, ExitCode, Reason
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import InvitationKey
 

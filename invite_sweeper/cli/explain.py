@@ -21,10 +21,10 @@ from invite_sweeper.cli.past import Deed, PersonHistory, read_past
 from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.streams import fit_terminal
 from invite_sweeper.cli.survey import Judged, Survey, read_activity_links, read_survey
-from invite_sweeper.endings import ExitCode, exact_glob
+from invite_sweeper.endings import ExitCode
 from invite_sweeper.explain import Explainer, Explanation
 from invite_sweeper.models import ListUnreadable, Source
-from invite_sweeper.names import Globs, casefold_lookalike
+from invite_sweeper.names import Globs, casefold_lookalike, exact_glob
 from invite_sweeper.sweep.invitations import person_key
 from invite_sweeper.sweep.organization import Reading
 from invite_sweeper.text import organization_label, pluralize, shorten_list, upper_first

@@ -17,8 +17,8 @@ from invite_sweeper.audit.events import (
 )
 from invite_sweeper.audit.person import HistoryLine, HistoryReader, last_deletions
 from invite_sweeper.cli.session import Session
-from invite_sweeper.endings import exact_glob
 from invite_sweeper.models import Invitation, PersonKey, Source
+from invite_sweeper.names import exact_glob
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.report.person import what_happened
 from invite_sweeper.report.wording import describe_instant

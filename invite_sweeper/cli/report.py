@@ -7,10 +7,11 @@ from pathlib import Path
 
 import click
 
+from invite_sweeper.advice import Advisor
 from invite_sweeper.cli.audit_files import PATHS, check_outside, verify_runs
 from invite_sweeper.cli.options import FILE, SectionedCommand, option, options, period_options
 from invite_sweeper.cli.streams import fit_terminal
-from invite_sweeper.endings import DAMAGED_ADVICE, Advisor
+from invite_sweeper.endings import DAMAGED_ADVICE
 from invite_sweeper.errors import DamagedLog
 from invite_sweeper.files import check_distinct_files, replace_file, write_error
 from invite_sweeper.report.html_page import render_html

@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 from rich.console import Console
 
 from invite_sweeper import clock
+from invite_sweeper.advice import Advisor
 from invite_sweeper.atlas import AtlasClient, connect, open_limiter
 from invite_sweeper.atlas.credentials import (
     Credentials,
@@ -31,7 +32,7 @@ from invite_sweeper.audit.totals import RunWarning
 from invite_sweeper.cli.console import configure_logging
 from invite_sweeper.cli.options import DEFAULT_BASE_URL, RunOptions
 from invite_sweeper.cli.streams import audit_copy
-from invite_sweeper.endings import Advisor, WarningCode, WarningLevel
+from invite_sweeper.endings import WarningCode, WarningLevel
 from invite_sweeper.errors import DamagedLog, UsageError
 from invite_sweeper.last_resort import LastResort
 from invite_sweeper.policy import (

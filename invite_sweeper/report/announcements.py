@@ -10,6 +10,7 @@ from typing import Final
 
 from msgspec import structs
 
+from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import HeldAnnouncement, History, RunRecord
 from invite_sweeper.audit.events import (
     Announced,
@@ -18,7 +19,6 @@ from invite_sweeper.audit.events import (
     announcement_key,
 )
 from invite_sweeper.audit.totals import RunFinished
-from invite_sweeper.endings import Advisor
 from invite_sweeper.models import Invitation, rfc3339
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.report.readback import RunRows

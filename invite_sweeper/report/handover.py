@@ -10,9 +10,9 @@ from pathlib import Path
 
 import msgspec
 
+from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import History, read_plan
 from invite_sweeper.audit.events import RunStarted
-from invite_sweeper.endings import Advisor
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import parse_timestamp, rfc3339
 from invite_sweeper.report.story_lines import StoryLine

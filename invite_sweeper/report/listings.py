@@ -6,10 +6,10 @@ from typing import Final
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import RunRecord
 from invite_sweeper.audit.intents import IntentLedger
 from invite_sweeper.audit.person import HistoryLine
-from invite_sweeper.endings import Advisor
 from invite_sweeper.models import Invitation
 from invite_sweeper.report.columns import GOES, listed_columns
 from invite_sweeper.report.layout import (

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
+from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import RunFile, RunRecord, Verdict, Verification
-from invite_sweeper.endings import Advisor, Status, status_of
+from invite_sweeper.endings import Status, status_of
 from invite_sweeper.errors import UsageError
 from invite_sweeper.report.charts import Ages, Chart, nights_chart, read_ages
 from invite_sweeper.report.nights import (

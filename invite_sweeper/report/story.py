@@ -10,13 +10,13 @@ from typing import Literal, NamedTuple
 
 from msgspec import structs
 
+from invite_sweeper.advice import Advisor
 from invite_sweeper.audit.intents import Recovered
 from invite_sweeper.audit.record import RunRecord
 from invite_sweeper.audit.totals import OrganizationResult, RunFinished, RunWarning
 from invite_sweeper.endings import (
     UNFINISHED_ADVICE,
     UNFINISHED_PLAN_ADVICE,
-    Advisor,
     ExitCode,
     Reason,
     Status,

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from heapq import nsmallest
 from typing import Any, Final, NamedTuple
 
+from invite_sweeper.advice import Advisor
 from invite_sweeper.audit.events import Announced, Intent, Kept, OutcomeLine
 from invite_sweeper.audit.totals import KeepEntry, RunFinished
-from invite_sweeper.endings import Advisor
 from invite_sweeper.models import ListUnreadable
 from invite_sweeper.report.charts import AgeGroup
 from invite_sweeper.report.columns import (

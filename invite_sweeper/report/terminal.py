@@ -7,8 +7,9 @@ from typing import Final, NamedTuple
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import RunRecord
-from invite_sweeper.endings import Advisor, ExitCode
+from invite_sweeper.endings import ExitCode
 from invite_sweeper.models import ListUnreadable
 from invite_sweeper.report.layout import (
     GAP,

@@ -10,10 +10,10 @@ from datetime import datetime
 from functools import cached_property
 
 from invite_sweeper import __version__
+from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import CompleteRun, History, PlanScope, SavedPlan
 from invite_sweeper.audit.events import AnnouncementKey, Mode, RunStarted
 from invite_sweeper.audit.history import SentDeletion
-from invite_sweeper.endings import Advisor
 from invite_sweeper.models import rfc3339
 from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.redaction import SECRETS

@@ -11,9 +11,10 @@ import faults
 import pytest
 
 import invite_sweeper
+from invite_sweeper.advice import Advisor
 from invite_sweeper.cli.help import TOPICS
 from invite_sweeper.cli.main import COMMANDS, app
-from invite_sweeper.endings import Advisor, Reason
+from invite_sweeper.endings import Reason
 
 OLD = timedelta(days=20)
 POLICY = ("--policy", "policy.yaml")

@@ -10,21 +10,21 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from invite_sweeper.advice import Advisor
 from invite_sweeper.cli.main import app
 from invite_sweeper.endings import (
     DAMAGED_ADVICE,
     UNFINISHED_ADVICE,
-    Advisor,
     ExitCode,
     Reason,
     Status,
     WarningCode,
     WarningLevel,
-    exact_glob,
     known_reasons,
     may_repeat,
     status_of,
 )
+from invite_sweeper.names import exact_glob
 from invite_sweeper.policy import InvalidPolicy
 
 ADVISOR = Advisor(

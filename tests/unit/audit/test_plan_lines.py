@@ -7,9 +7,10 @@ import pytest
 from audit.runs import clock, finished, invitation, planned, started, write_run
 from builders import PROJECT, event_of, object_id
 
+from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import AuditDirectory, AuditLog, check_written_plan, read_plan
 from invite_sweeper.audit.events import Kept, Planned
-from invite_sweeper.endings import Advisor, Reason
+from invite_sweeper.endings import Reason
 from invite_sweeper.errors import AuditLogError, GuardRefused
 from invite_sweeper.models import Entry, Source
 

@@ -8,8 +8,8 @@ from io import StringIO
 from builders import NOW
 from rich.console import Console
 
+from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import AuditDirectory, RunRecord, verify_directory
-from invite_sweeper.endings import Advisor
 from invite_sweeper.report.announcements import WaitingInvitation
 from invite_sweeper.report.page import Page, read_page
 from invite_sweeper.report.readback import RecordedRun, read_rows

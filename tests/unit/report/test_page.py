@@ -21,11 +21,12 @@ from report.hostile import HOSTILE
 from report.reading import Reader, words
 from report.scenes import ERROR, REFUSED, SCENES, UNREADABLE, run, write, write_nights
 
+from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import AuditDirectory
 from invite_sweeper.audit.events import Announced, Kept
 from invite_sweeper.audit.totals import KeepEntry, OrganizationResult, RunWarning
 from invite_sweeper.cli.report import report
-from invite_sweeper.endings import DAMAGED_ADVICE, Advisor, Status
+from invite_sweeper.endings import DAMAGED_ADVICE, Status
 from invite_sweeper.errors import UsageError
 from invite_sweeper.models import Source
 from invite_sweeper.report.html_page import breakable, render_html

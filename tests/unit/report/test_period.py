@@ -15,9 +15,9 @@ from report import reading
 from report.reading import Reader
 from report.scenes import NOT_SEEN, REFUSED, run, write, write_nights
 
+from invite_sweeper.advice import Advisor
 from invite_sweeper.audit.events import Announced, Kept
 from invite_sweeper.cli.report import report
-from invite_sweeper.endings import Advisor
 from invite_sweeper.errors import UsageError
 from invite_sweeper.report.html_page import render_html
 from invite_sweeper.report.markdown import render_markdown
