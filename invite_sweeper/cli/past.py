@@ -100,10 +100,9 @@ def read_past(
         pending: The people whom Atlas shows, and who need no second invitation.
     """
     history = HistoryReader(LineFilter(events=_EVENTS, terms=terms))
-    base_url = str(session.base_url)
     people: dict[PersonKey, list[HistoryLine]] = {}
     for line in session.recall(history.read):
-        if isinstance(line.event, Invitation) and line.start.base_url == base_url:
+        if isinstance(line.event, Invitation) and line.start.base_url == session.base_url:
             people.setdefault(person_key(line.event), []).append(line)
     histories: list[PersonHistory] = []
     for person, lines in people.items():

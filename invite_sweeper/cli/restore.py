@@ -87,8 +87,7 @@ async def _restore(session: Session, wanted: Wanted) -> int:
     with session.working(locked=not options.dry_run):
         history = session.read_history()
         session.warn_of_missing_files()
-        base_url = str(session.base_url)
-        deletions = find_deletions(session.directory, wanted, base_url, session.advisor)
+        deletions = find_deletions(session.directory, wanted, session.base_url, session.advisor)
         if deletions.left_out:
             session.log.warning(
                 "deletions that Atlas did not confirm are left out",
@@ -111,7 +110,7 @@ async def _restore(session: Session, wanted: Wanted) -> int:
             async with session.run(command) as log:
                 restorer = Restorer(result, log, session.stop, report)
                 # What a killed restore left open: these people may be invited already.
-                opened = chain.from_iterable(history.open_intents(base_url).values())
+                opened = chain.from_iterable(history.open_intents(session.base_url).values())
                 record = await restorer.run(plan, opened)
             code = record.exit_code or 0
             session.last_resort.exit_code = code

@@ -158,6 +158,7 @@ class Session:
     Attributes:
         policy: With the organizations of the command's shard.
         shard: Which part of the organizations this is; None for all.
+        shards_used: How many shards have an organization, where this one has none.
         plan_max_age: Of a plan that is applied.
         labels: Of the metrics, which are written to `metrics_file`; None without one.
         history: What earlier runs did; None until it is read.
@@ -165,6 +166,7 @@ class Session:
         now: The one instant of the command, aware UTC; `started_s` on the run's clock
             (`invite_sweeper.clock`), as `deadline_s`.
         run_id: Unique, sorts by time.
+        base_url: Of Atlas, without trailing slashes.
         directory: The audit directory.
         terminal: Where progress is shown; None for log lines.
         stop: Requested by a signal, and when the deadline has passed.
@@ -183,7 +185,9 @@ class Session:
         self.plan_max_age = parse_duration_option("--plan-max-age", options.plan_max_age)
         self.shard = shard_of(options, environment)
         self.policy = policy if self.shard is None else self.shard.part_of_policy(policy)
-        self._organizations_of_all_shards = len(policy.organizations)
+        self.shards_used: int | None = None
+        if not self.policy.organizations:  # there are more shards than organizations
+            self.shards_used = len(policy.organizations)
         self.labels = labels_of(options.policy, self.shard, environment)
         self.metrics_file: Path | None = None
         if options.metrics_file is not None:
@@ -193,7 +197,7 @@ class Session:
         self.started_s = clock.seconds()
         self.now = datetime.now(UTC)
         self.run_id = f"{self.now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
-        self.base_url = parse_base_url(options.base_url)
+        self.base_url = str(parse_base_url(options.base_url))
         in_policy = options.policy.parent / policy.audit.directory
         self.directory = AuditDirectory(options.audit_dir or in_policy)
         quiet = options.quiet or options.is_demo
@@ -318,12 +322,11 @@ class Session:
     def advisor(self) -> Advisor:
         """What makes exact commands of this session."""
         options = self.options
-        base_url = str(self.base_url)
         # What is the default, or in the policy, is left out of a command.
         return Advisor(
             policy=str(options.policy),
             audit_dir=str(options.audit_dir) if options.audit_dir is not None else "",
-            base_url="" if base_url == DEFAULT_BASE_URL else base_url,
+            base_url="" if self.base_url == DEFAULT_BASE_URL else self.base_url,
         )
 
     @asynccontextmanager
@@ -377,12 +380,12 @@ class Session:
             policy=self.policy,
             policy_path=str(self.options.policy),
             now=self.now,
-            base_url=str(self.base_url),
+            base_url=self.base_url,
             history=history,
             clock=clock.seconds,
             started_s=self.started_s,
             shard=self.shard,
-            organizations_of_all_shards=self._organizations_of_all_shards,
+            shards_used=self.shards_used,
             reason=self.reason,
             advisor=self.advisor,
             **more,
@@ -409,7 +412,7 @@ class Session:
             clients: dict[str, AtlasClient] = {}  # by the name of their credentials
             for name, credentials in self.credentials().items():
                 client = connect(
-                    self.base_url,
+                    parse_base_url(self.base_url),
                     credentials,
                     self.policy.execution,
                     clock=self.clock,

@@ -119,7 +119,7 @@ async def _sweep(session: Session) -> _SweptRun:
     if options.plan is not None:  # an empty name, such as of an unset variable, is an error
         path = session.directory.find(options.plan).path
         saved = read_plan(path, advisor=session.advisor)
-    held = history.announcements(str(session.base_url))
+    held = history.announcements(session.base_url)
     seen = SeenAnnouncements(held.keys())
     command = session.command(
         history,
@@ -322,8 +322,7 @@ async def _notify(
         waiting = ()
         if notice is not None:
             waiting = find_waiting(history, record, run.rows, seen, notice.wait)
-        base_url = str(session.base_url)
-        delivery = Delivery(session.directory.path, history, base_url)
+        delivery = Delivery(session.directory.path, history, session.base_url)
         if delivery.warning and waiting:
             session.log.warning(delivery.warning)
     message = RunMessage(

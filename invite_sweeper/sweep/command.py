@@ -35,8 +35,8 @@ class Command:
         clock: Monotonic seconds; the command began at `started_s`.
         dry_run: Stop before the first DELETE.
         saved: The plan that limits the deletions; None without one.
-        organizations_of_all_shards: How many the whole policy lists.
         shard: Which part of the organizations this is; None for all.
+        shards_used: How many shards have an organization, where this one has none.
         accept_population: Ignore a drop in projects, entries or members for this run.
         detailed_exit_code: A dry run that finds stale invitations ends with 10.
         restores: The ids of the runs whose deletions a restore undoes; None of any other run.
@@ -55,7 +55,7 @@ class Command:
     dry_run: bool = False
     saved: SavedPlan | None = None
     shard: Shard | None = None
-    organizations_of_all_shards: int = 0
+    shards_used: int | None = None
     accept_population: bool = False
     detailed_exit_code: bool = False
     restores: tuple[str, ...] | None = None
@@ -126,8 +126,6 @@ class Command:
         """
         is_restore = self.restores is not None
         mode: Mode = "dry-run" if self.dry_run else "sweep"
-        # A policy with fewer organizations than there are shards leaves the last shards empty.
-        is_unused = self.shard is not None and not self.policy.organizations
         return RunStarted(
             mode="restore" if is_restore else mode,
             tool_version=__version__,
@@ -138,7 +136,7 @@ class Command:
             base_url=self.base_url,
             now=rfc3339(self.now),
             shard=str(self.shard) if self.shard is not None else None,
-            shards_used=self.organizations_of_all_shards if is_unused else None,
+            shards_used=self.shards_used,
             scope_sha256=None if is_restore else scope_sha256(self.policy),
             plan_sha256=self.saved.sha256 if self.saved is not None else None,
             restores=self.restores,
