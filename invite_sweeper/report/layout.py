@@ -85,10 +85,10 @@ def label_text(line: StoryLine) -> Text:
     return Text(line.label, f"bold {_STYLES[line.style]}")
 
 
-def labelled(lines: Iterable[StoryLine], width: int | None = None) -> Grid:
+def labelled(lines: Iterable[StoryLine], label_width: int | None = None) -> Grid:
     """Return lines as labels with their texts beside them."""
     rows = [(label_text(line), Text(line.text)) for line in lines]
-    return two_columns(rows, width=width)
+    return two_columns(rows, width=label_width)
 
 
 def two_columns(
@@ -106,11 +106,17 @@ def two_columns(
     return grid
 
 
-def entries(rows: Sequence[tuple[Text, Text]], width: int) -> Iterator[RenderableType]:
-    """Yield texts beside their labels; below them where that leaves less than half of the width."""
+def entries(
+    rows: Sequence[tuple[Text, Text]], width: int, *, label_width: int = 0
+) -> Iterator[RenderableType]:
+    """Yield texts beside their labels; below them where that leaves less than half of the width.
+
+    Args:
+        label_width: That labels take at least, so that other texts begin in the same column.
+    """
     widest_label = max(label.cell_len for label, _ in rows)
     if widest_label < width // 2:
-        yield two_columns(rows)
+        yield two_columns(rows, width=max(widest_label, label_width))
         return
     for label, text in rows:
         yield label
@@ -200,12 +206,17 @@ def narrow_rows(
         row_label = _cell_text(label.cell(row))
         values: list[Text] = []
         for column in below:
-            prefix = _PREFIXES.get(column, "")
-            values += [Text.assemble(prefix, _cell_text((line,))) for line in column.cell(row)]
+            values += _values(column, row)
         lines = [_cell_text(INVITED.cell(row))]
         lines += _joined(values, width - row_label.cell_len - GAP)
         blocks.append((row_label, Text("\n").join(lines)))
     return two_columns(blocks, justify="right")
+
+
+def _values(column: Column[Row], row: Row) -> list[Text]:
+    """Return the lines of a cell as they read without a heading."""
+    prefix = _PREFIXES.get(column, "")
+    return [Text.assemble(prefix, _cell_text((line,))) for line in column.cell(row)]
 
 
 def _joined(values: Iterable[Text], width: int) -> list[Text]:

@@ -20,7 +20,7 @@ _BYTES_PER_MIB: Final = 1 << 20
 _DAY_S: Final = 86_400.0
 _COUNTS: Final = {
     "projects_seen": "Projects in the policy's scope.",
-    "projects_unreadable": "Projects in scope that could not be read; nothing is deleted there.",
+    "projects_unreadable": "Lists in scope that could not be read; nothing is deleted there.",
     "invitations_seen": "Pending invitations in scope.",
     "stale": "Invitations that a rule matches and no keep entry protects.",
     "trimmed": "Stale invitations left for a later run, to stay within the limits.",
@@ -34,7 +34,7 @@ _COUNTS: Final = {
 """Attributes of `RunFinished`; the metric name adds the prefix `invite_sweeper_`."""
 _ORGANIZATION_COUNTS: Final = {
     "exit_code": "Exit code of the last run in the organization.",
-    "projects_unreadable": "Projects of the organization that could not be read.",
+    "projects_unreadable": "Lists of the organization that could not be read.",
     "invitations_seen": "Pending invitations in scope in the organization.",
     "stale": "Stale invitations in the organization.",
     "kept": "Invitations in the organization that the last run kept.",
@@ -45,7 +45,7 @@ _ORGANIZATION_COUNTS: Final = {
 }
 """Attributes of `OrganizationResult`; the metric name adds `invite_sweeper_organization_`."""
 _PEOPLE_COUNTS: Final = {
-    "people": "Active and pending people of the organization, whom Atlas's limit counts.",
+    "people": "Active and pending people of the organization, which Atlas's limit counts.",
     "people_pending": "Pending people of the organization.",
 }
 """Attributes of `OrganizationResult` that are not always known, as the counts above."""
@@ -99,7 +99,7 @@ def families_of_run(
     yield from _outcomes(end)
     yield MetricFamily(
         "keep_ending_people",
-        "People whom a keep entry keeps that ends within 7 days, or kept that ended in the last 7.",
+        "People kept by a keep entry that ends within 7 days, or that ended in the last 7.",
         list(_ending_entries(end)),
     )
     yield from _families_of_organizations(end.organizations)
@@ -203,7 +203,7 @@ def family_of_receivers(receivers: Sequence[Notified]) -> MetricFamily:
         settings = notified.settings
         labels = {"receiver": settings.url_env, "kind": settings.kind}
         samples.append(Sample(notified.has_failed, labels))
-    text = "1 for a receiver that was to be told of the last run and was not, otherwise 0."
+    text = "1 for a receiver that was not notified of the last run when it was due, otherwise 0."
     return MetricFamily("receiver_failed", text, samples)
 
 

@@ -19,6 +19,7 @@ from invite_sweeper.report.layout import (
     heading,
     indented,
     invitation_groups,
+    label_text,
     labelled,
     print_parts,
     single_group,
@@ -69,9 +70,9 @@ def show_whole(console: Console, lines: Sequence[StoryLine]) -> None:
     if not lines:
         return
     console.print()
-    width = GAP + max(len(line.label) for line in lines)
+    label_width = GAP + max(len(line.label) for line in lines)
     for line in lines:
-        label = line.label.ljust(width)
+        label = line.label.ljust(label_width)
         text = Text.assemble((label, "bold"), escape_unprintable(line.text))
         text.rstrip()
         console.print(text, soft_wrap=True)
@@ -90,8 +91,8 @@ def show_question(console: Console, record: RunRecord, advisor: Advisor) -> None
     run_rows = read_rows(record)
     print_parts(console, _plan(console.width, run_rows, advisor_of(record, advisor)))
     rows = run_rows.invitations.values()
-    organizations = {row.organization for row in rows}
-    lines = [StoryLine("In", ", ".join(sorted(organizations)))]
+    organizations = sorted({row.organization for row in rows})
+    lines = [StoryLine("In", ", ".join(organizations))]
     lines += story_of(record, advisor).lines
     owners = sum(row.is_owner for row in rows)
     if owners:
@@ -121,8 +122,9 @@ def attention_lines(run: RecordedRun, advisor: Advisor) -> Iterator[str]:
             yield f"What to do: {attention.advice}"
     for unread in run.rows.unread[:_MAX_NAMED]:
         yield f"{unread.label} was not read: {unread.text}"
-    left = [row for row in run.rows.invitations.values() if row.outcome in {"failed", "unknown"}]
-    for row in sorted_rows(left)[:_MAX_NAMED]:
+    rows = run.rows.invitations.values()
+    may_be_there = [row for row in rows if row.outcome in {"failed", "unknown"}]
+    for row in sorted_rows(may_be_there)[:_MAX_NAMED]:
         person = f"{row.user} in {place_name(row.event, row.organization, full=True)}"
         yield f"{person} may still be invited: {row.outcome}, {row.detail}"
 
@@ -150,7 +152,7 @@ def _run(
     yield from _unread(run_rows, about, max_rows)
     story = story_of(record, advisor)
     yield from _organizations(story, width)
-    yield from _summary(record, story)
+    yield from _summary(width, record, story)
     for attention in story.attention:
         if attention.kind not in shown_above:
             yield from _attention(attention)
@@ -220,26 +222,24 @@ def _organizations(story: Story, width: int) -> Iterator[RenderableType]:
     yield Text("")
 
 
-def _summary(record: RunRecord, story: Story) -> Iterator[RenderableType]:
+def _summary(width: int, record: RunRecord, story: Story) -> Iterator[RenderableType]:
     """Yield how the run went, where its file is, and its last hash."""
-    width = len(_LAST_HASH)
+    label_width = len(_LAST_HASH)
     for line in story.lines:
-        width = max(width, len(line.label))
+        label_width = max(label_width, len(line.label))
     # The label of a headline may be longer: it does not move the texts below it.
-    yield labelled([story.headline], max(width, len(story.headline.label)))
-    yield labelled(story.lines, width)
-    yield _to_copy("Audit", escape_unprintable(str(record.file.path)), width)
+    headline = (label_text(story.headline), Text(story.headline.text))
+    yield from entries([headline], width, label_width=label_width)
+    yield labelled(story.lines, label_width)
+    yield _to_copy("Audit", escape_unprintable(str(record.file.path)), label_width)
     if record.last_hash and record.mode != "dry-run":  # it is not the SHA-256 of a plan
-        yield _to_copy(_LAST_HASH, record.last_hash, width, "dim")
+        yield _to_copy(_LAST_HASH, record.last_hash, label_width, "dim")
 
 
-def _to_copy(label: str, text: str, width: int, style: str = "") -> Text:
-    """Return a line that stays on one line, so that its text can be copied.
-
-    Args:
-        width: Of the labels.
-    """
-    return Text.assemble((label.ljust(width + GAP), "bold"), (text, style), no_wrap=True)
+def _to_copy(label: str, text: str, label_width: int, style: str = "") -> Text:
+    """Return a line that stays on one line, so that its text can be copied."""
+    padded_label = label.ljust(label_width + GAP)
+    return Text.assemble((padded_label, "bold"), (text, style), no_wrap=True)
 
 
 def _attention(attention: Attention) -> Iterator[Text]:

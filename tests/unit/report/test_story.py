@@ -197,6 +197,25 @@ def test_outputs_of_a_run_read_its_file_once_and_leave_what_they_read_as_it_is(d
     assert to_json(result_json(run.record, run.rows)) == first
 
 
+LONG_LABEL = "Dry run: a sweep would be refused"
+
+
+@pytest.mark.parametrize(
+    ("width", "lines"),
+    [
+        (40, [LONG_LABEL, "  30 invitations are stale, none was", "  deleted · Acme"]),
+        (2 * len(LONG_LABEL), [LONG_LABEL, "  30 invitations are stale, none was deleted · Acme"]),
+        (2 * len(LONG_LABEL) + 2, [f"{LONG_LABEL}  30 invitations are stale, none"]),
+    ],
+)
+def test_headline_with_a_label_of_half_the_width_has_its_text_below_the_label(
+    directory, width, lines
+):
+    record = recorded(SCENES["dry run that a sweep would refuse"], directory)
+    text = on_terminal(record, width)
+    assert text[text.index(LONG_LABEL) :].splitlines()[: len(lines)] == lines
+
+
 @pytest.mark.parametrize("width", [60, 80, 140])
 def test_terminal_shows_no_control_character_and_keeps_to_its_width(record, width):
     text = on_terminal(record, width)
