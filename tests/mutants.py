@@ -334,18 +334,17 @@ MUTANTS = r"""
 -        for unreadable in lost.unread:
 +        for unreadable in ():
 ? tests/unit/atlas/test_limits_of_a_run.py
-= connect leaves no reserve: atlas/__init__.py
+= the limiter of a run leaves no reserve: atlas/__init__.py
 -        reserve=execution.reserve,
 -
 +
-= connect knows no max_requests_per_second: atlas/__init__.py
+= the limiter of a run knows no max_requests_per_second: atlas/__init__.py
 -        max_requests_per_second=execution.max_requests_per_second,
 -
 +
 = max_requests_per_second is that of each set of credentials: cli/session.py
 -                    limiter=limiter,
--
-+
++                    limiter=open_limiter(self.policy.execution),
 ? tests/commands/test_misplaced_secrets.py
 = a secret in the place of an id is used: atlas/credentials.py
 -if SECRETS.first_secret(text) is not None:

@@ -1,19 +1,15 @@
-"""Client of the MongoDB Atlas Administration API: `connect` opens it."""
+"""Client of the MongoDB Atlas Administration API, over what `open_http` opens."""
 
 import asyncio
-import math
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from datetime import datetime
 from functools import cached_property
 
 import aiohttp
-from structlog.typing import FilteringBoundLogger
 from yarl import URL
 
 from invite_sweeper import clock as run_clock
 from invite_sweeper.atlas.client import Client
-from invite_sweeper.atlas.credentials import Credentials
 from invite_sweeper.atlas.deleter import AtlasDeleter
 from invite_sweeper.atlas.http import TIMEOUT, USER_AGENT, HttpSession, find_proxy, open_connector
 from invite_sweeper.atlas.inviter import AtlasInviter
@@ -51,34 +47,13 @@ def open_limiter(execution: Execution) -> RateLimiter:
 
 
 @asynccontextmanager
-async def connect(
-    base_url: URL,
-    credentials: Credentials,
-    execution: Execution,
-    *,
-    clock: Callable[[], datetime],
-    log: FilteringBoundLogger,
-    retry_until_s: float = math.inf,
-    answer_until_s: float = math.inf,
-    read_again: Callable[[], Credentials] | None = None,
-    halt: Callable[[str], object] | None = None,
-    connector: aiohttp.BaseConnector | None = None,
-    limiter: RateLimiter | None = None,
-) -> AsyncIterator[AtlasClient]:
-    """Open a client; nothing is sent before it is used.
-
-    On exit, access tokens that were fetched are revoked.
+async def open_http(
+    base_url: URL, connector: aiohttp.BaseConnector | None = None
+) -> AsyncIterator[HttpSession]:
+    """Open what sends the requests of one client, through the proxy of the environment.
 
     Args:
-        clock: Current time in UTC; compared with Atlas's `Date` header.
-        log: Each retry is logged at debug level, a long wait without a response at info level.
-        retry_until_s: Nothing is retried after it, on the limiter's clock.
-        answer_until_s: The same until there was a first response.
-        read_again: Reads the credentials again after Atlas refused them.
-        halt: Called with the reason when nothing more may be sent: the clock has moved.
         connector: Connections that clients share; stays open. None for some of its own.
-        limiter: That of all clients of a run. None for one of its own, with the limits of the
-            policy.
     """
     proxy, proxy_headers = find_proxy(base_url)
     async with aiohttp.ClientSession(
@@ -89,19 +64,4 @@ async def connect(
         proxy=proxy,
         timeout=TIMEOUT,
     ) as session:
-        client = AtlasClient(
-            HttpSession(session, base_url, proxy_headers),
-            credentials,
-            limiter=limiter or open_limiter(execution),
-            execution=execution,
-            retry_until_s=retry_until_s,
-            answer_until_s=answer_until_s,
-            read_again=read_again,
-            halt=halt,
-            clock=clock,
-            log=log,
-        )
-        try:
-            yield client
-        finally:
-            await client.close()
+        yield HttpSession(session, base_url, proxy_headers)

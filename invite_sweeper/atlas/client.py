@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 from http.client import NO_CONTENT, OK, SERVICE_UNAVAILABLE, TOO_MANY_REQUESTS
-from typing import Final, TypeAlias
+from typing import Final, Self, TypeAlias
 
 import aiohttp
 from structlog.typing import FilteringBoundLogger
@@ -68,7 +68,8 @@ _Send: TypeAlias = Callable[[Authorization], Awaitable[ResponseOrFailure]]
 class Client:
     """Sends requests with one set of credentials, and retries them until the result is final.
 
-    A method that sends a request raises RunError if it cannot get an access token.
+    Nothing is sent before it is used. At the end of its block it revokes the access tokens that it
+    fetched. A method that sends a request raises RunError if it cannot get an access token.
 
     Each slot has a digest middleware of its own: a middleware reuses a challenge with a nonce
     count that must increase. Shared by concurrent requests, the counts would arrive out of order,
@@ -76,6 +77,9 @@ class Client:
 
     Args:
         execution: Its `attempts` include the first one of a request; a 429 does not count.
+        limiter: That of all clients of a run.
+        clock: Current time in UTC; compared with Atlas's `Date` header.
+        log: Each retry is logged at debug level, a long wait without a response at info level.
         retry_until_s: Nothing is retried after it, on the limiter's clock.
         answer_until_s: The same until there was a first response: a person waits for it.
         read_again: Reads the credentials again after Atlas refused them.
@@ -89,9 +93,9 @@ class Client:
         *,
         execution: Execution,
         limiter: RateLimiter,
-        retry_until_s: float,
         clock: Callable[[], datetime],
         log: FilteringBoundLogger,
+        retry_until_s: float = math.inf,
         answer_until_s: float = math.inf,
         read_again: Callable[[], Credentials] | None = None,
         halt: Callable[[str], object] | None = None,
@@ -117,8 +121,10 @@ class Client:
         self._log = log
         self._reported_s = -math.inf
 
-    async def close(self) -> None:
-        """Revoke the access tokens that were fetched."""
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
         if self._tokens is not None:
             await self._tokens.close()
 

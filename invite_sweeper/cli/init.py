@@ -5,8 +5,8 @@ import re
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +15,7 @@ import click
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from invite_sweeper import clock
-from invite_sweeper.atlas import AtlasClient, connect
+from invite_sweeper.atlas import AtlasClient, open_http, open_limiter
 from invite_sweeper.atlas.credentials import (
     Credentials,
     credentials_variables,
@@ -228,15 +228,22 @@ async def _read_organizations(base_url: str, names: Sequence[str]) -> list[Choic
     return list(choices.values())
 
 
-def _connected(base_url: str, credentials: Credentials) -> AbstractAsyncContextManager[AtlasClient]:
-    return connect(
-        parse_base_url(base_url),
-        credentials,
-        Execution(),
-        clock=lambda: datetime.now(UTC),
-        log=configure_logging(quiet=True, verbose=False),
-        retry_until_s=clock.seconds() + _DEADLINE_S,
-    )
+@asynccontextmanager
+async def _connected(base_url: str, credentials: Credentials) -> AsyncIterator[AtlasClient]:
+    execution = Execution()
+    async with (
+        open_http(parse_base_url(base_url)) as http,
+        AtlasClient(
+            http,
+            credentials,
+            execution=execution,
+            limiter=open_limiter(execution),
+            clock=lambda: datetime.now(UTC),
+            log=configure_logging(quiet=True, verbose=False),
+            retry_until_s=clock.seconds() + _DEADLINE_S,
+        ) as client,
+    ):
+        yield client
 
 
 def _choose_own_domains(

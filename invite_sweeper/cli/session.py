@@ -16,7 +16,7 @@ from rich.console import Console
 
 from invite_sweeper import clock
 from invite_sweeper.advice import Advisor
-from invite_sweeper.atlas import AtlasClient, connect, open_limiter
+from invite_sweeper.atlas import AtlasClient, open_http, open_limiter
 from invite_sweeper.atlas.credentials import (
     Credentials,
     credentials_variables,
@@ -404,6 +404,7 @@ class Session:
             history: Names the organizations until Atlas does.
             retry_for_s: How long requests are retried, at most as long as the command runs.
         """
+        base_url = parse_base_url(self.base_url)
         async with AsyncExitStack() as stack:
             connector = await stack.enter_async_context(open_connector())
             limiter = open_limiter(self.policy.execution)
@@ -411,18 +412,18 @@ class Session:
             patience_s = _PATIENCE_S if is_awaited else math.inf
             clients: dict[str, AtlasClient] = {}  # by the name of their credentials
             for name, credentials in self.credentials().items():
-                client = connect(
-                    parse_base_url(self.base_url),
+                http = await stack.enter_async_context(open_http(base_url, connector))
+                client = AtlasClient(
+                    http,
                     credentials,
-                    self.policy.execution,
+                    execution=self.policy.execution,
+                    limiter=limiter,
                     clock=self.clock,
                     log=self.log,
                     retry_until_s=clock.seconds() + retry_for_s,
                     answer_until_s=clock.seconds() + patience_s,
                     read_again=partial(read_credentials, self.environment, suffix=name),
                     halt=self.stop.request,
-                    connector=connector,
-                    limiter=limiter,
                 )
                 clients[name] = await stack.enter_async_context(client)
             yield tuple(self._organizations_of(clients, history))

@@ -9,7 +9,7 @@ from builders import ORG
 from observed import ObservedAtlas
 from virtual_time import FakeTime
 
-from invite_sweeper.atlas import connect
+from invite_sweeper.atlas import AtlasClient, open_http
 from invite_sweeper.atlas.credentials import Credentials, CredentialsKind, Secret, read_credentials
 from invite_sweeper.atlas.http import parse_base_url
 from invite_sweeper.atlas.limits import RateLimiter
@@ -55,19 +55,24 @@ def connecting(fake_time, retry_log):
         attempts=5,
         sleep=fake_time.sleep,
         clock=lambda: datetime.now(UTC),
+        connector=None,
         **options,
     ):
         if hasattr(account, "environment"):
             account = read_credentials(account.environment())
-        async with connect(
-            parse_base_url(base_url),
-            account or Credentials(CredentialsKind.ACCESS_TOKEN, "token", Secret("a-ready-token")),
-            Execution(concurrency=concurrency, attempts=attempts),
-            limiter=RateLimiter(fake_time.monotonic, sleep),
-            clock=clock,
-            log=retry_log,
-            **options,
-        ) as atlas:
+        async with (
+            open_http(parse_base_url(base_url), connector) as http,
+            AtlasClient(
+                http,
+                account
+                or Credentials(CredentialsKind.ACCESS_TOKEN, "token", Secret("a-ready-token")),
+                execution=Execution(concurrency=concurrency, attempts=attempts),
+                limiter=RateLimiter(fake_time.monotonic, sleep),
+                clock=clock,
+                log=retry_log,
+                **options,
+            ) as atlas,
+        ):
             yield atlas
 
     return connected

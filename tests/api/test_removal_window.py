@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from observed import ObservedAtlas
 from virtual_time import run_skipping_idle_time
 
-from invite_sweeper.atlas import connect
+from invite_sweeper.atlas import AtlasClient, open_http
 from invite_sweeper.atlas.credentials import read_credentials
 from invite_sweeper.atlas.http import HttpSession, parse_base_url
 from invite_sweeper.atlas.limits import RateLimiter
@@ -69,10 +69,11 @@ class Scene:
         async def scenario():
             async with (
                 serve(self.sim) as base_url,
-                connect(
-                    parse_base_url(base_url),
+                open_http(parse_base_url(base_url)) as http,
+                AtlasClient(
+                    http,
                     read_credentials(self.account.environment()),
-                    Execution(concurrency=concurrency, attempts=attempts),
+                    execution=Execution(concurrency=concurrency, attempts=attempts),
                     limiter=RateLimiter(
                         self.loop_time, asyncio.sleep, max_requests_per_second=per_s
                     ),

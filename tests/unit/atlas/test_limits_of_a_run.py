@@ -1,44 +1,30 @@
-"""The limits of the policy hold for the client that `connect` opens, and over all of a run."""
+"""The limits of the policy hold for the limiter of a run, which all its clients share."""
 
 import asyncio
-from datetime import UTC, datetime
-from unittest.mock import Mock
 
 import pytest
 from builders import ORG, OTHER_ORG, policy
 
-from invite_sweeper.atlas import connect, endpoints
-from invite_sweeper.atlas.credentials import Credentials, CredentialsKind, Secret
-from invite_sweeper.atlas.http import parse_base_url
+from invite_sweeper.atlas import endpoints, open_limiter
 from invite_sweeper.audit import History
 from invite_sweeper.cli.options import RunOptions
 from invite_sweeper.cli.session import Session
 from invite_sweeper.policy import Execution
 
 
-def connected(**execution):
-    return connect(
-        parse_base_url("https://atlas.example.com"),
-        Credentials(CredentialsKind.ACCESS_TOKEN, "token", Secret("a-ready-token")),
-        Execution(**execution),
-        clock=lambda: datetime.now(UTC),
-        log=Mock(),
-    )
-
-
 @pytest.mark.parametrize(("reserve", "usable"), [(0.0, 1200), (0.1, 1080), (0.5, 600)])
-async def test_client_leaves_the_reserve_of_the_policy_to_other_programs(reserve, usable):
-    async with connected(reserve=reserve) as client:
-        bucket = client.limiter.bucket(endpoints.PROJECTS_GROUP, "x")
-        now_s, count = client.limiter.clock(), 0
-        end_s = now_s + 59.0  # a second before the bucket is refilled
-        while now_s < end_s:
-            wait_s = bucket.wait_s(now_s)
-            if wait_s == 0.0:
-                bucket.acquire(now_s)
-                bucket.on_response(now_s, now_s, limit=None, remaining=None)
-                count += 1
-            now_s += wait_s
+def test_limiter_leaves_the_reserve_of_the_policy_to_other_programs(reserve, usable):
+    limiter = open_limiter(Execution(reserve=reserve))
+    bucket = limiter.bucket(endpoints.PROJECTS_GROUP, "x")
+    now_s, count = limiter.clock(), 0
+    end_s = now_s + 59.0  # a second before the bucket is refilled
+    while now_s < end_s:
+        wait_s = bucket.wait_s(now_s)
+        if wait_s == 0.0:
+            bucket.acquire(now_s)
+            bucket.on_response(now_s, now_s, limit=None, remaining=None)
+            count += 1
+        now_s += wait_s
     assert count == usable
 
 
@@ -53,10 +39,10 @@ async def waits(limiter):
 
 
 @pytest.mark.parametrize(("most", "second_waits"), [(None, False), (0.01, True)])
-async def test_client_keeps_max_requests_per_second_of_the_policy(most, second_waits):
-    async with connected(max_requests_per_second=most) as client:
-        assert not await waits(client.limiter)
-        assert await waits(client.limiter) is second_waits
+async def test_limiter_keeps_max_requests_per_second_of_the_policy(most, second_waits):
+    limiter = open_limiter(Execution(max_requests_per_second=most))
+    assert not await waits(limiter)
+    assert await waits(limiter) is second_waits
 
 
 async def test_max_requests_per_second_is_a_ceiling_over_all_organizations(tmp_path):
