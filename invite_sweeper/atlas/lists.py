@@ -484,7 +484,8 @@ async def _read_once(
         pages += 1
         known = len(entries)
         for entry in result.value.entries:
-            if entries.setdefault(key(entry), entry) != entry:
+            listed = entries.setdefault(key(entry), entry)
+            if listed is not entry and listed != entry:
                 failure = ListIncomplete("an entry is listed twice with different contents")
         has_next = result.value.has_next
         if has_next and len(entries) == known and failure is None:

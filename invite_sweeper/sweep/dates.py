@@ -5,8 +5,7 @@ ceases to match one of its entries. `explain`, `list` and the forecast of a plan
 which night it goes follows from this date, the wait of `notice` and the limits (`outlook.nights`).
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from datetime import UTC, datetime, time, timedelta
 from math import ceil
 from typing import Final, NamedTuple
@@ -15,7 +14,6 @@ from invite_sweeper.models import Invitation, parse_timestamp
 from invite_sweeper.policy import Keep, Policy
 from invite_sweeper.sweep.invitations import combine
 from invite_sweeper.sweep.selection import Decision, Selector
-from invite_sweeper.sweep.steps import keep_unrecordable
 
 NIGHT: Final = timedelta(days=1)
 """Between two sweeps: what is foretold assumes a sweep at this hour each day."""
@@ -39,9 +37,23 @@ class StaleDates:
     """
 
     def __init__(self, policy: Policy, selector: Selector, now: datetime) -> None:
-        self._policy = policy
         self._selector = selector
         self._now = now
+        # When a key of the policy begins or ceases to match: at an instant that it names, and so
+        # long after an entry was sent, or before it expires.
+        self._instants: set[datetime] = set()
+        self._spans_of_age: set[timedelta] = set()
+        self._spans_of_end: set[timedelta] = set()
+        for part in (*policy.rules, *policy.keep):
+            if isinstance(part, Keep) and part.until is not None:
+                last_day = datetime.combine(part.until, time(), UTC)
+                self._instants.update(_later(last_day, timedelta(days=1)))
+            if part.older_than is not None:
+                self._spans_of_age.add(part.older_than)
+            if part.expires_within is not None:
+                self._spans_of_end |= {-part.expires_within, timedelta()}
+            if part.expired is not None or part.statuses is not None:
+                self._spans_of_end.add(timedelta())
 
     def stale_from(self, by_policy: Decision, until: datetime = FOREVER) -> StaleFrom | None:
         """Return since when the policy makes an invitation stale, or from when on.
@@ -52,16 +64,17 @@ class StaleDates:
                 at a later one.
 
         Returns:
-            None where it is not stale by then, and where a list that was not read decides.
+            None where it is not stale by then, and where no date ends what keeps it: a list that
+            was not read, or an audit log that cannot record it.
         """
-        if by_policy.keep_reason == "list_unread":
+        if by_policy.keep_reason in ("list_unread", "unrecordable"):  # no date ends these
             return None
-        changes = set(self._instants(by_policy.all_entries))
+        changes = self._changes(by_policy.all_entries)
         if not by_policy.stale:
             # Whether it was stale in the past does not matter: its date is the next one.
-            changes = {instant for instant in changes if self._now < instant <= until}
+            changes = [instant for instant in changes if self._now < instant <= until]
         else:
-            changes.add(self._now)
+            changes.append(self._now)
         stale_since: datetime | None = None
         for instant in sorted(changes):
             rule = self._rule_at(instant, by_policy)
@@ -76,39 +89,37 @@ class StaleDates:
 
     def _rule_at(self, instant: datetime, by_policy: Decision) -> str | None:
         """Return the rule that makes an invitation stale at an instant; None if it is kept."""
-        entries: list[Decision] = []
-        for entry in by_policy.all_entries:
-            decision = self._selector.decide(entry, instant)
-            entries.append(keep_unrecordable(decision))
-        if by_policy.invitation.source.stands_for_itself:
-            return entries[0].rule
-        # At another instant its entries may be several invitations: that of the named one counts.
         named = by_policy.invitation
+        if named.source.stands_for_itself:
+            return self._selector.decide(named, instant).rule
+        # At another instant its entries may be several invitations: that of the named one counts.
+        entries = [self._selector.decide(entry, instant) for entry in by_policy.all_entries]
         invitations = combine(entries, all_read=True)
         own = (invitation for invitation in invitations if named in invitation.all_entries)
         return next(own).rule
 
-    def _instants(self, entries: Sequence[Invitation]) -> Iterator[datetime]:
-        """Yield when a key of the policy begins or ceases to match one of the entries."""
-        for part in (*self._policy.rules, *self._policy.keep):
-            if isinstance(part, Keep) and part.until is not None:
-                last_day = datetime.combine(part.until, time(), UTC)
-                yield from _sum(last_day, timedelta(days=1))
-            keys_of_end = (part.expired, part.expires_within, part.statuses)
-            judges_end = any(value is not None for value in keys_of_end)
-            for entry in entries:
-                yield from _sum(entry.sent_at, part.older_than)
-                if judges_end:
-                    ends_at = parse_timestamp(entry.expires_at)
-                    yield from _sum(ends_at, timedelta())
-                    yield from _sum(ends_at, -(part.expires_within or timedelta()))
+    def _changes(self, entries: Sequence[Invitation]) -> list[datetime]:
+        """Return when a key of the policy begins or ceases to match one of the entries."""
+        changes = [*self._instants]
+        for entry in entries:
+            sent_at = entry.sent_at
+            for span in self._spans_of_age:
+                changes += _later(sent_at, span)
+            if self._spans_of_end:
+                ends_at = parse_timestamp(entry.expires_at)
+                for span in self._spans_of_end:
+                    changes += _later(ends_at, span)
+        return changes
 
 
-def _sum(instant: datetime | None, span: timedelta | None) -> Iterator[datetime]:
-    """Yield the sum; nothing without an instant or a span, or beyond the calendar."""
-    if instant is not None and span is not None:
-        with suppress(OverflowError):
-            yield instant + span
+def _later(instant: datetime | None, span: timedelta) -> tuple[datetime, ...]:
+    """Return the sum as the only item; nothing without an instant, or beyond the calendar."""
+    if instant is None:
+        return ()
+    try:
+        return (instant + span,)
+    except OverflowError:
+        return ()
 
 
 def first_night(instant: datetime, now: datetime) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from invite_sweeper.audit import is_recordable
 from invite_sweeper.audit.history import SentDeletion
 from invite_sweeper.audit.totals import Forecast
 from invite_sweeper.counts import total
@@ -54,13 +55,18 @@ def due_night(
     if by_policy.stale:  # a step keeps it, and no date ends that
         return None
     stale = dates.stale_from(by_policy)
-    if stale is None:
+    if stale is None or not _are_recordable(by_policy.all_entries, stale.rule):
         return None
     night = first_night(stale.instant, now)
     if command.policy.notice is not None:
         # The sweep that finds it stale announces it. One a wait later deletes it.
         night += first_night(now + command.policy.notice.wait, now)
     return night if night <= _last_night(now) else None
+
+
+def _are_recordable(entries: Iterable[Invitation], rule: str) -> bool:
+    """Return whether the audit log can record entries: those that it cannot are kept that day."""
+    return all(is_recordable(entry, rule) for entry in entries)
 
 
 def _last_night(now: datetime) -> int:

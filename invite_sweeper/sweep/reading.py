@@ -258,16 +258,19 @@ class ReadingBuilder:
     def _count_expiring(self, ref: ListRef, entries: Invitations) -> None:
         """Count the entries by the day of their end; find the oldest one that has not expired."""
         expiring: dict[str, int] = {}
+        now = self._command.now
         for entry in entries:
             expires_at = parse_timestamp(entry.expires_at)
             if expires_at is not None:
                 day = expires_at.date().isoformat()
                 expiring[day] = expiring.get(day, 0) + 1
-            # Atlas never removes people whose invitation has expired: they are not the oldest.
-            has_expired = expires_at is not None and expires_at <= self._command.now
+                if expires_at <= now:  # Atlas never removes these people: they are not the oldest
+                    continue
             sent_at = entry.sent_at
-            if sent_at is not None and entry.status == MembershipStatus.PENDING and not has_expired:
-                self._oldest = min(self._oldest or sent_at, sent_at)
+            if sent_at is None or entry.status != MembershipStatus.PENDING:
+                continue
+            if self._oldest is None or sent_at < self._oldest:
+                self._oldest = sent_at
         if expiring:  # thousands of lists have the same days: they share one value
             days = tuple(sorted(expiring.items()))
             self._expiring[ref] = self._same_days.setdefault(days, expiring)

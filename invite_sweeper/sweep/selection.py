@@ -422,6 +422,20 @@ class Decision(NamedTuple):
         return self.rule is not None
 
 
+class _RuleConditions(NamedTuple):
+    """A rule, its conditions, and those but `older_than`: what matches them alone is too young."""
+
+    rule: Rule
+    conditions: tuple[Condition, ...]
+    ageless: tuple[Condition, ...]
+
+    @classmethod
+    def of(cls, rule: Rule, conditions: tuple[Condition, ...]) -> "_RuleConditions":
+        """Return them for a rule."""
+        ageless = (condition for condition in conditions if condition[0] != "older_than")
+        return cls(rule, conditions, tuple(ageless))
+
+
 class Selector:
     """Applies a policy to invitations at one instant.
 
@@ -443,7 +457,8 @@ class Selector:
             (entry, tuple(entry_conditions(entry, members, names))) for entry in policy.keep
         )
         self._rules = tuple(
-            (rule, tuple(entry_conditions(rule, members, names))) for rule in policy.rules
+            _RuleConditions.of(rule, tuple(entry_conditions(rule, members, names)))
+            for rule in policy.rules
         )
 
     def decide(self, invitation: Invitation, at: datetime | None = None) -> Decision:
@@ -459,20 +474,21 @@ class Selector:
         # Why no rule matches: a value that Atlas did not send comes first, then an age that is
         # not yet reached.
         reason = "no_rule"
-        for rule, conditions in self._rules:
+        for rule, conditions, ageless in self._rules:
             result = match_all(conditions, invitation, now)
             if result is True:
                 return Decision(invitation, rule.name, None, inviter_gone=bool(rule.inviter_gone))
             if isinstance(result, str):
                 reason = result
-            elif reason == "no_rule" and _is_too_young(conditions, invitation, now):
+            elif reason == "no_rule" and match_all(ageless, invitation, now) is True:
                 reason = "too_young"
         return Decision(invitation, None, reason)
 
     def explain(self, invitation: Invitation) -> Iterator[Explained]:
         """Yield each keep entry and each rule, with its result and those of its keys."""
+        rules = ((rule, conditions) for rule, conditions, _ in self._rules)
         entries: tuple[tuple[Rule | Keep, tuple[Condition, ...]], ...]
-        entries = (*self._keep, *self._rules)
+        entries = (*self._keep, *rules)
         for entry, conditions in entries:
             results: list[tuple[str, MatchResult]] = []
             for key, matches in conditions:
@@ -501,9 +517,3 @@ class Selector:
         if isinstance(date, str):
             return date
         return "future_date" if date > now else unknown_reason
-
-
-def _is_too_young(conditions: Iterable[Condition], invitation: Invitation, now: datetime) -> bool:
-    """Return whether all conditions of a rule match but its `older_than`."""
-    ageless = [condition for condition in conditions if condition[0] != "older_than"]
-    return match_all(ageless, invitation, now) is True

@@ -117,6 +117,16 @@ def test_what_is_kept_until_the_last_days_of_the_calendar_goes_in_no_night_after
     assert due_night(kept, kept, dates, command_of(rules)) == night
 
 
+@pytest.mark.parametrize(("length", "night"), [(1024, 4), (1025, None)])
+def test_what_the_audit_log_cannot_record_goes_in_no_night(length, night):
+    rules = policy()
+    selector = Selector(rules, NOW)
+    young = selector.decide(entry_of(Source.INVITES, age=10 * DAY, username="x" * length))
+    assert young.keep_reason == "too_young"
+    dates = StaleDates(rules, selector, NOW)
+    assert due_night(young, young, dates, command_of(rules)) == night
+
+
 @pytest.mark.parametrize(
     ("later", "night"),
     [(-DAY, 0), (timedelta(0), 0), (timedelta.resolution, 1), (DAY, 1), (DAY * 1.5, 2)],
