@@ -21,7 +21,7 @@ class Outcome(StrEnum):
     """404, or 400 with `INVALID_INVITATION_ID` or `ALREADY_EXPIRED`; or a removal without a clear
     answer, after which the user was gone."""
     FAILED = "failed"
-    """Rejected, or retries are exhausted: the invitation may still exist, or was not sent."""
+    """Rejected, not sent after all attempts, or still listed: the invitation may still exist."""
     UNKNOWN = "unknown"
     """No clear response, and nothing that shows what became of the invitation."""
     SKIPPED = "skipped"
@@ -95,9 +95,17 @@ class Sending(msgspec.Struct, eq=False):
 
     def interrupt(self) -> Self:
         """End with what is certain now."""
-        if self.attempts == 0:  # nothing was sent
-            return self.end(Outcome.SKIPPED)
+        return self.end(self.without_answer(if_unsent=Outcome.SKIPPED))
+
+    def without_answer(self, *, if_unsent: Outcome) -> Outcome:
+        """Return what is certain where the last attempt of a DELETE has no answer.
+
+        Args:
+            if_unsent: The outcome where no attempt reached Atlas.
+        """
+        if not self.may_be_processed:
+            return if_unsent
         # A 2xx that was not read to its end, or not followed by the look after it, proves nothing.
         was_refused = self.http_status is not None and self.http_status >= _FIRST_REFUSAL
         is_unknown = self.response_pending or not was_refused
-        return self.end(Outcome.UNKNOWN if is_unknown else Outcome.FAILED)
+        return Outcome.UNKNOWN if is_unknown else Outcome.FAILED

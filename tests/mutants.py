@@ -610,11 +610,21 @@ MUTANTS = r"""
 = a user who changed is removed: atlas/deleter.py
 -is_same = seen.evidence == listed.evidence and not seen.links_out_of_scope
 +is_same = True
+? tests/api/test_responses.py tests/api/test_connections.py
+= a deletion whose answers are lost has failed: atlas/deleter.py
+-            answer = sending.without_answer(if_unsent=Outcome.FAILED)
++            answer = Outcome.FAILED
+= a deletion that no connection took is unknown: outcomes.py
+-        if not self.may_be_processed:
++        if self.attempts == 0:
 ? tests/api/test_cached_answers.py
 = an answer out of a cache is believed: atlas/client.py
 -if age_s > endpoint.max_age_s:
 +if age_s > 1e9:
 ? tests/unit/sweep/test_executor.py
+= what a stop cancelled opens the breaker: sweep/executor.py
+- or (outcome is Outcome.UNKNOWN and self._is_stopping)
++
 = lists are deleted from that the policy does not name: sweep/executor.py
 -client.deleter(policy.sources)
 +client.deleter(tuple(Source))
@@ -622,6 +632,9 @@ MUTANTS = r"""
 = what a list still shows is deleted: sweep/verification.py
 -if number in still_listed:
 +if number in still_listed and number < 0:
+= a deletion without an answer contradicts Atlas: sweep/verification.py
+- if each.outcome is not Outcome.UNKNOWN]
++]
 ? tests/unit/atlas/test_endpoints.py
 = any text is an id: atlas/endpoints.py
 - and all(map(is_atlas_id, ids))
@@ -706,6 +719,9 @@ MUTANTS = r"""
 = the breaker never opens: sweep/breaker.py
 -        self._window.append(outcome)
 +        return False
+= the breaker does not judge deletions without an answer: sweep/breaker.py
+-frozenset({Outcome.ACCEPTED_DURING, Outcome.UNKNOWN})
++frozenset({Outcome.ACCEPTED_DURING})
 ? tests/unit/sweep/test_steps.py
 = a plan may be applied twice: sweep/guards.py
 -run = history.applied_by(saved.sha256)

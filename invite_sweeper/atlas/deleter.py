@@ -164,9 +164,11 @@ class AtlasDeleter:
         if sending.cancelled and not isinstance(result, Response):
             return sending.interrupt()
         answer = _read_answer(result)
-        if answer is Outcome.UNKNOWN:  # the invitation may still be there
+        if not isinstance(result, Response):
+            answer = sending.without_answer(if_unsent=Outcome.FAILED)
+        elif answer is Outcome.UNKNOWN:  # given up: the invitation may still be there
             answer = Outcome.FAILED
-        if answer is Outcome.FAILED:
+        if answer in {Outcome.FAILED, Outcome.UNKNOWN}:
             sending.reason = _why_unclear(result)
         return sending.end(answer, fatal_error_for(result, listed.source))
 

@@ -168,8 +168,9 @@ class OutcomeLine(Invitation, frozen=True, kw_only=True):
         duration_ms: None if this run sent no request.
         seen_before: The user's status before the DELETE; None if it was not read, as `seen_after`.
         recovers: The interrupted run whose intent this outcome resolves; None of an own one.
-        replaces: The outcome that the answer to the DELETE claimed, where a list that was read
-            again at the end of the run still shows the invitation; no request was sent then.
+        replaces: The outcome of the DELETE by its answer, or `unknown` without one, where a list
+            that was read again at the end of the run still shows the invitation; no request was
+            sent then.
         reason: Why it is not `deleted` or `restored`, in words; None where it is.
     """
 

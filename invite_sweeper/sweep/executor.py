@@ -169,7 +169,7 @@ class Executor:
     """Executes the plan of one organization once; `swept` is what became of it.
 
     Attributes:
-        gone: The deletions after which the invitation should be gone.
+        gone: The deletions after which the invitation should be gone, or may be.
         retired: Sources that Atlas retired during the sweep, which goes on with the others.
         error: What ended the sweep; None while nothing did.
     """
@@ -342,7 +342,7 @@ class Executor:
         else:
             if error is not None:
                 self._abort(error)
-            if outcome is not Outcome.SKIPPED and self._breaker.opens_at(outcome):
+            if not self._was_cancelled(outcome) and self._breaker.opens_at(outcome):
                 self._cancel_unsent()
         elapsed_s = 0.0 if started_s is None else self._clock() - started_s
         try:
@@ -357,12 +357,16 @@ class Executor:
             self._abort(defect)
         self._count(planned, outcome, sent)
 
+    def _was_cancelled(self, outcome: Outcome) -> bool:
+        """Return whether the end of the sweep came before a deletion or its answer."""
+        return outcome is Outcome.SKIPPED or (outcome is Outcome.UNKNOWN and self._is_stopping)
+
     def _count(self, planned: Planned, outcome: Outcome, sent: Sending) -> None:
-        """Count what an outcome means beside itself, and remember what should be gone."""
+        """Count what an outcome means beside itself, and remember what may be gone."""
         if outcome is Outcome.FAILED:
             is_refused = is_permission_error(sent.http_status, sent.error_code)
             self._counts = self._counts.plus(missing_role=int(is_refused))
-        elif outcome in {Outcome.DELETED, Outcome.ALREADY_GONE}:
+        elif outcome in {Outcome.DELETED, Outcome.ALREADY_GONE, Outcome.UNKNOWN}:
             self.gone.append(Ended(planned, outcome, sent.http_status))
         # Only the look afterwards shows whether a removed user had just accepted.
         if outcome is Outcome.DELETED and planned.source in SOURCES_OF_USERS:

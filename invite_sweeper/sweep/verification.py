@@ -2,7 +2,9 @@
 
 Atlas's lists lag behind its deletions by seconds. So a list that still shows an invitation is
 read again for half a minute, before it contradicts the answer to the DELETE. A list that could not
-be read again, or not in time, proves nothing: its deletions are counted as not verified.
+be read again, or not in time, proves nothing: its deletions are counted as not verified. Where the
+answer was lost, a list that does not show the invitation proves nothing either: the person may have
+accepted.
 """
 
 import asyncio
@@ -32,7 +34,7 @@ deletion is known by its place in the sequence of all."""
 
 
 class Ended(NamedTuple):
-    """A deletion after which its invitation should be gone.
+    """A deletion after which its invitation should be gone, or may be: its answer was lost.
 
     Attributes:
         http_status: Of the answer that said so; None if no answer did.
@@ -87,11 +89,14 @@ async def read_again(
             verified += number not in unread
             if deletion.planned.source is Source.USERS:
                 people.add(deletion.planned.user_key)
-    result.still_listed([deletions[number].planned for number in sorted(still_listed)])
+    contradictions = [deletions[number] for number in sorted(still_listed)]
+    # A lost answer did not claim anything that a list could contradict.
+    contradicted = [each.planned for each in contradictions if each.outcome is not Outcome.UNKNOWN]
+    result.still_listed(contradicted)
     leaves_invited = result.command.policy.leaves_invited
     counts = Counts(
         verified=verified,
-        still_there=len(still_listed),
+        still_there=len(contradicted),
         still_invited=len(people) if leaves_invited else 0,
     )
     return Swept(outcomes, counts)
@@ -167,7 +172,9 @@ def _is_same(planned: Planned, entry: Invitation, now: datetime) -> bool:
 
 def _contradiction(deletion: Ended) -> OutcomeLine:
     """Return the line of a deletion whose invitation is still listed."""
-    answer = deletion.http_status or deletion.outcome
+    answer = str(deletion.http_status or deletion.outcome)
+    if deletion.outcome is Outcome.UNKNOWN:
+        answer = "a lost answer"
     return OutcomeLine.of(
         deletion.planned,
         Outcome.FAILED,

@@ -18,7 +18,7 @@ from invite_sweeper.atlas.http import open_connector
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import AtlasUnavailable, UsageError
 from invite_sweeper.models import Source
-from invite_sweeper.outcomes import Outcome
+from invite_sweeper.outcomes import Outcome, Sending
 from invite_sweeper.simulator import serve
 
 NAME = "atlas.example.com"
@@ -68,6 +68,25 @@ async def test_connection_attempt_ends_after_the_connect_timeout(connecting, mon
 
     released.set()
     assert f"could not connect to {NAME} within 0.05 s" in message
+
+
+@pytest.mark.parametrize("source", [Source.INVITES, Source.ORG_INVITES])
+@pytest.mark.parametrize(
+    ("answered", "outcome"),
+    [(0, Outcome.FAILED), (1, Outcome.UNKNOWN)],
+    ids=["never connected", "the first answer is lost"],
+)
+async def test_deletion_that_no_connection_took_is_failed_and_one_that_may_have_been_unknown(
+    connecting, closed_port, source, answered, outcome
+):
+    """What follows a lost answer, a refused connection, does not show what became of the first."""
+    progress = Sending()
+    progress.response_pending = answered > 0
+    async with connecting(f"http://{closed_port}") as atlas:
+        deletion = await delete(atlas, invitation(1, source=source), progress)
+
+    assert (deletion.outcome, deletion.attempts) == (outcome, 5)
+    assert "connection refused" in deletion.reason
 
 
 class RawServer:

@@ -115,7 +115,7 @@ class Scene:
     [
         (faults.delay(60), 1, 5, Outcome.DELETED, 1, 60, 65),
         (faults.delay(118), 1, 5, Outcome.DELETED, 1, 118, 123),
-        (faults.hang(), None, 1, Outcome.FAILED, 1, 119, 125),
+        (faults.hang(), None, 1, Outcome.UNKNOWN, 1, 119, 125),
         (faults.hang(), 1, 5, Outcome.DELETED, 2, 119, 125),
         (faults.hang(late=True), 1, 5, Outcome.ALREADY_GONE, 2, 119, 125),
         (faults.delay(130), 2, 5, Outcome.ALREADY_GONE, 3, 240, 260),

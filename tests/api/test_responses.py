@@ -17,10 +17,12 @@ from invite_sweeper.models import ListUnreadable, Project, Source
 from invite_sweeper.outcomes import Outcome, Sending
 
 DELETED, GONE, FAILED = Outcome.DELETED, Outcome.ALREADY_GONE, Outcome.FAILED
+UNKNOWN = Outcome.UNKNOWN
 INVITES = "/api/atlas/v2/groups/*/invites"
 ALWAYS = None
 LIMITED = faults.fail_with(429, "RATE_LIMITED", retry_after="100")
 EVIL = faults.redirect("https://evil.example.com/")
+LONG_502 = faults.api_error(502, "X", "x")
 LONG_200 = replace(faults.api_error(500, "X", "x"), status=200, body=b'{"long": "enough"}')
 
 
@@ -47,7 +49,10 @@ MATRIX = {
     "502 with HTML always": (faults.html(502), ALWAYS, FAILED, 5, 2, None),
     "429 nine times": (LIMITED, 9, DELETED, 10, 1, None),
     "reset after the deletion": (faults.reset(late=True), 1, GONE, 2, 1, None),
-    "reset always": (faults.reset(), ALWAYS, FAILED, 5, 2, None),
+    "reset always": (faults.reset(), ALWAYS, UNKNOWN, 5, 2, None),
+    "reset always, after the deletion": (faults.reset(late=True), 5, UNKNOWN, 5, 1, None),
+    "truncated 200 always": (faults.truncated(LONG_200), 5, UNKNOWN, 5, 1, None),
+    "truncated 502 always": (faults.truncated(LONG_502), 5, FAILED, 5, 1, None),
     "405 during an upgrade three times": (faults.upgrade(), 3, DELETED, 4, 1, None),
     "401 always": (faults.challenge(), ALWAYS, FAILED, 3, 2, "UNEXPECTED_ERROR"),
     "truncated 200": (faults.truncated(LONG_200), 1, GONE, 2, 1, None),
@@ -87,7 +92,7 @@ async def test_deletion_with_fault(sim, online, account, alpha, name):
     ("cancelled", "fault", "outcome"),
     [
         (True, faults.delay(0), Outcome.SKIPPED),
-        (False, faults.reset(late=True), Outcome.UNKNOWN),
+        (False, faults.reset(late=True), UNKNOWN),
         (False, faults.fail_with(500), FAILED),
         (False, LIMITED, FAILED),
         (False, faults.challenge(), FAILED),

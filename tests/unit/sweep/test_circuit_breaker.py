@@ -15,6 +15,7 @@ DELETED = (Outcome.DELETED,)
 FAILED = (Outcome.FAILED,)
 GONE = (Outcome.ALREADY_GONE,)
 REMOVED_MEMBER = (Outcome.ACCEPTED_DURING,)
+UNANSWERED = (Outcome.UNKNOWN,)
 ALREADY_MEMBER = (Outcome.ACCEPTED_BEFORE,)
 
 
@@ -43,6 +44,7 @@ def opens_after(outcomes, **limits):
             (4, "3 of"),
         ),
         (3 * REMOVED_MEMBER, {"canary": 3}, (3, "3 of the first 3")),  # removed members
+        (3 * UNANSWERED, {"canary": 3}, (3, "3 of the first 3")),
         (50 * ALREADY_MEMBER, {"canary": 3}, None),
         (9 * FAILED, {}, None),  # the window is not full
         (10 * FAILED, {}, (10, "10 of the last 10 deletions failed")),

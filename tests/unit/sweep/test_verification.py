@@ -50,18 +50,21 @@ async def verify(atlas, *lines, stop=None, workers=4, outcome=Outcome.DELETED, w
     """Return how many are verified, and the numbers of those that are still listed."""
     organization, log = AtlasOrganization(ORG, FakeClient(atlas)), FakeDeletionLog()
     result = Result(command_of(policy(execution={"concurrency": workers})), [], QuietView())
-    ended = [Ended(each, outcome, 204) for each in lines]
+    is_answered = outcome is not Outcome.UNKNOWN
+    ended = [Ended(each, outcome, 204 if is_answered else None) for each in lines]
     stop = stop or StopRequest()
     later = await read_again(result, organization, ended, log, stop, iter(waits_s))
     swept = Swept(Counter({outcome: len(lines)})) + later
     left = [int(id_, 16) for kind, id_ in log.lines if kind == "failed"]
-    assert swept.counts.still_there == len(left) == len(log.lines)
+    assert len(left) == len(log.lines)
+    assert swept.counts.still_there == len(left) * is_answered
+    answer = "204" if is_answered else "a lost answer"
     assert {(each.replaces, each.reason) for each in log.events} <= {
-        (outcome, "still listed after 204")
+        (outcome, f"still listed after {answer}")
     }
     assert swept.outcomes[outcome] == len(lines) - len(left)
     assert swept.outcomes[Outcome.FAILED] == len(left)
-    assert (WarningCode.STILL_THERE in result.view.codes()) is bool(left)
+    assert (WarningCode.STILL_THERE in result.view.codes()) is bool(left and is_answered)
     return swept.counts.verified, left
 
 
@@ -85,6 +88,16 @@ async def test_gone_invitation_is_read_again_and_not_called_verified():
     atlas = FakeAtlas(lists={object_id(1): (listed_as(deleted(1)),)})
     found = await verify(atlas, deleted(1), deleted(2), outcome=Outcome.ALREADY_GONE)
     assert (found, atlas.requested) == ((0, [1]), [object_id(1)])
+
+
+@pytest.mark.parametrize("source", Source)
+@pytest.mark.parametrize(("lag_s", "failed"), [(0, []), (30, []), (31, [1])])
+def test_deletion_without_an_answer_fails_where_it_is_still_listed_and_else_stays_unknown(
+    source, lag_s, failed
+):
+    """A list that does not show the invitation does not prove who ended it: no one is `deleted`."""
+    (verified, read_at_s) = verify_after(lag_s, source, outcome=Outcome.UNKNOWN)
+    assert (verified, len(read_at_s) > 1) == ((0, failed), lag_s > 0)
 
 
 async def test_what_could_not_be_read_again_is_counted_by_organization(directory):
