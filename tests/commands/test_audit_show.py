@@ -9,7 +9,7 @@ from datetime import timedelta
 import faults
 import pytest
 from builders import ORG
-from running import wait_until
+from running import cli_in, wait_until
 from terminals import terminal_of
 
 HOSTILE = "\x1b[2J\x85\u202e@example.com"
@@ -19,13 +19,17 @@ OLD, YOUNG = timedelta(days=20), timedelta(days=2)
 
 @pytest.fixture
 def cli(cli):
-    """A person of each list of users or older invitations who is kept, and one who is stale."""
+    add_people(cli)
+    return cli
+
+
+def add_people(cli):
+    """Add a person of each list of users or older invitations who is kept, and one who is stale."""
     cli.keys |= {"audit": {"record": "all"}, "sources": ["invites", "users"]}
     project = cli.sim.add_project("Sandbox")
     cli.sim.invite(project, "old@example.com", age=OLD)
     cli.sim.invite(project, f"a{HOSTILE}", age=YOUNG)
     cli.sim.add_user("pending@example.com", age=YOUNG, group_roles={project: ["GROUP_OWNER"]})
-    return cli
 
 
 def test_a_kept_line_has_the_status_where_the_list_has_one(cli):
@@ -88,14 +92,16 @@ def lines_of(done):
     return [re.split("  +", line.strip(), maxsplit=3) for line in done.out.splitlines()]
 
 
-@pytest.fixture
-def nights(cli):
-    """Plan, delete and restore the same person; another one stays."""
-    assert cli.plan().code == 0
-    assert cli.sweep().summary["deleted"] == 1
-    assert cli.run("restore", "--policy", "policy.yaml").code == 0
-    assert cli.sweep().code == 0
-    return cli
+@pytest.fixture(scope="module")
+def nights(tmp_path_factory):
+    """Plan, delete and restore the same person; another one stays. For tests that only read."""
+    with cli_in(tmp_path_factory.mktemp("nights")) as cli:
+        add_people(cli)
+        assert cli.plan().code == 0
+        assert cli.sweep().summary["deleted"] == 1
+        assert cli.run("restore", "--policy", "policy.yaml").code == 0
+        assert cli.sweep().code == 0
+        yield cli
 
 
 def test_a_username_without_a_run_is_the_history_of_the_person_a_line_each_with_its_run(nights):

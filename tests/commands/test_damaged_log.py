@@ -6,6 +6,7 @@ import shlex
 import shutil
 
 import pytest
+from running import cli_in
 
 from invite_sweeper.simulator.seed import ORG_ID
 
@@ -29,31 +30,43 @@ SHOWING = {
 }
 
 
+@pytest.fixture(scope="module")
+def three_runs(tmp_path_factory):
+    """Make a dry run, a sweep that deletes 6 people and one that a limit refuses, once for all."""
+    with cli_in(tmp_path_factory.mktemp("nights")) as cli:
+        cli.keys["limits"] |= {"max_deletions": 6, "max_share": 1.0}
+        cli.stock(1, 6, 2)
+        assert cli.plan().code == 0
+        assert cli.sweep().summary["deleted"] == 6
+        cli.stock(1, 6)
+        assert cli.sweep().code == 3
+        shutil.copytree(cli.audit_dir, cli.folder / "undamaged")
+        yield cli
+
+
 @pytest.fixture
-def nights(cli):
-    """Make a dry run, a sweep that deletes 6 people and one that a limit refuses."""
-    cli.keys["limits"] |= {"max_deletions": 6, "max_share": 1.0}
-    cli.stock(1, 6, 2)
-    assert cli.plan().code == 0
-    assert cli.sweep().summary["deleted"] == 6
-    cli.stock(1, 6)
-    assert cli.sweep().code == 3
-    return cli.run_files()
+def nights(three_runs):
+    """The three runs, whose audit directory is as they left it."""
+    shutil.rmtree(three_runs.audit_dir)
+    shutil.copytree(three_runs.folder / "undamaged", three_runs.audit_dir)
+    return three_runs
 
 
 @pytest.mark.parametrize("words", JUDGING.values(), ids=JUDGING)
-def test_command_that_judges_by_earlier_runs_refuses_a_missing_file(cli, nights, words):
-    nights[1].rename(cli.folder / "away")
-    done = cli.run(*words, "-o", "json")
-    assert (done.code, cli.deletes()) == (3, 6)
+def test_command_that_judges_by_earlier_runs_refuses_a_missing_file(nights, words):
+    files = nights.run_files()
+    files[1].rename(nights.folder / "away")
+    done = nights.run(*words, "-o", "json")
+    assert (done.code, nights.deletes()) == (3, 6)
     assert "file 000002 is missing" in json.loads(done.out)["error"]["message"]
-    assert len(cli.run_files()) == 2
+    assert len(nights.run_files()) == 2
 
 
 @pytest.mark.parametrize("words", SHOWING.values(), ids=SHOWING)
-def test_command_that_only_reads_says_that_a_file_is_missing(cli, nights, words):
-    nights[1].rename(cli.folder / "away")
-    done = cli.run(*words)
+def test_command_that_only_reads_says_that_a_file_is_missing(nights, words):
+    files = nights.run_files()
+    files[1].rename(nights.folder / "away")
+    done = nights.run(*words)
     assert "file 000002 is missing" in done.err + done.out
     if words[0] == "audit":
         assert done.code == 3
@@ -91,15 +104,15 @@ KINDS = (cut_the_newest, forge_one_above_head, empty_an_earlier_one, swap_two, c
 @pytest.mark.parametrize("damage", KINDS, ids=lambda damage: damage.__name__)
 @pytest.mark.parametrize("words", JUDGING.values(), ids=JUDGING)
 def test_command_that_judges_refuses_each_kind_of_damage_and_prints_how_to_check_it(
-    cli, nights, words, damage
+    nights, words, damage
 ):
-    damage(nights)
-    files = cli.run_files()
-    done = cli.run(*words, "-o", "json")
-    assert (done.code, cli.deletes(), cli.run_files()) == (3, 6, files)
+    damage(nights.run_files())
+    files = nights.run_files()
+    done = nights.run(*words, "-o", "json")
+    assert (done.code, nights.deletes(), nights.run_files()) == (3, 6, files)
     assert done.summary["reasons"] == ["earlier_runs"]
     (command,) = re.findall("Check the audit log with: invite-sweeper (.*)", done.err)
-    verified = cli.run(*shlex.split(command.partition('"')[0]))
+    verified = nights.run(*shlex.split(command.partition('"')[0]))
     assert (verified.code, verified.out.startswith("Damaged")) == (3, True)
 
 
@@ -136,77 +149,85 @@ def test_used_plan_is_refused_where_the_newest_file_is_gone_and_a_new_one_delete
     assert used_plan.run(*shlex.split(command)).code == 0
 
 
-def test_init_and_report_say_the_damage_on_stderr_too(cli, nights):
-    nights[1].rename(cli.folder / "away")
-    done = cli.run("init", "fresh.yaml", "--organization", ORG_ID)
+def test_init_and_report_say_the_damage_on_stderr_too(nights):
+    files = nights.run_files()
+    files[1].rename(nights.folder / "away")
+    done = nights.run("init", "fresh.yaml", "--organization", ORG_ID)
     assert (done.code, "file 000002 is missing" in done.err) == (0, True)
     for words in (("--out", "report.html"), ("--format", "md")):
-        done = cli.run("report", "audit", *words)
+        done = nights.run("report", "audit", *words)
         assert "Warning: The audit log is damaged: " in done.err
         assert "file 000002 is missing" in done.err
 
 
-def test_advice_where_the_last_files_are_missing_names_the_directory(cli, nights):
-    for night in nights[1:]:
-        night.rename(cli.folder / f"away-{night.name}")
-    done = cli.run("audit", "show", "1", *AUDIT)
-    assert f"audit/{nights[2].name} follows {nights[0].name}: file 000002 is missing" in done.err
+def test_advice_where_the_last_files_are_missing_names_the_directory(nights):
+    files = nights.run_files()
+    for night in files[1:]:
+        night.rename(nights.folder / f"away-{night.name}")
+    done = nights.run("audit", "show", "1", *AUDIT)
+    assert f"audit/{files[2].name} follows {files[0].name}: file 000002 is missing" in done.err
     advice = re.search(r"Check the audit log with: invite-sweeper (.+)", done.err)
-    found = cli.run(*shlex.split(advice[1]))
+    found = nights.run(*shlex.split(advice[1]))
     assert (found.code, "file 000002 is missing" in found.out) == (3, True)
 
 
-def test_run_whose_file_is_missing_is_not_only_unknown(cli, nights):
-    nights[1].rename(cli.folder / "away")
-    done = cli.run("audit", "show", "2", *AUDIT)
+def test_run_whose_file_is_missing_is_not_only_unknown(nights):
+    files = nights.run_files()
+    files[1].rename(nights.folder / "away")
+    done = nights.run("audit", "show", "2", *AUDIT)
     assert done.code == 2
     assert "has no run 2" in done.err
     assert "file 000002 is missing" in done.err
 
 
-def test_head_of_another_number_than_its_file_is_refused_and_said(cli, nights):
-    head = json.loads((cli.audit_dir / "HEAD").read_bytes())
-    (cli.audit_dir / "HEAD").write_text(json.dumps({**head, "number": 1_000_000_000}))
+def test_head_of_another_number_than_its_file_is_refused_and_said(nights):
+    files = nights.run_files()
+    head = json.loads((nights.audit_dir / "HEAD").read_bytes())
+    (nights.audit_dir / "HEAD").write_text(json.dumps({**head, "number": 1_000_000_000}))
     for words in (*JUDGING.values(), *SHOWING.values(), ("audit", "verify", "audit")):
-        done = cli.run(*words)
-        assert f"HEAD names the file {nights[-1].name} as that of run" in done.err + done.out
-    assert (cli.deletes(), len(cli.run_files())) == (6, 3)
+        done = nights.run(*words)
+        assert f"HEAD names the file {files[-1].name} as that of run" in done.err + done.out
+    assert (nights.deletes(), len(nights.run_files())) == (6, 3)
 
 
 @pytest.mark.parametrize("words", [*JUDGING.values(), *SHOWING.values()], ids=" ".join)
-def test_a_newest_file_that_is_gone_is_said_by_each_command(cli, nights, words):
-    nights[-1].unlink()
-    done = cli.run(*words)
+def test_a_newest_file_that_is_gone_is_said_by_each_command(nights, words):
+    files = nights.run_files()
+    files[-1].unlink()
+    done = nights.run(*words)
     said = " ".join((done.err + done.out).split())
-    assert f"The file of the last run, {nights[-1].name}, is missing" in said
+    assert f"The file of the last run, {files[-1].name}, is missing" in said
 
 
-def test_restore_without_a_run_invites_no_one_where_the_last_run_is_not_known(cli, nights):
-    nights[-1].unlink()
-    done = cli.run("restore", "--yes", *POLICY, "-o", "json")
+def test_restore_without_a_run_invites_no_one_where_the_last_run_is_not_known(nights):
+    files = nights.run_files()
+    files[-1].unlink()
+    done = nights.run("restore", "--yes", *POLICY, "-o", "json")
     assert done.code == 3
-    assert nights[-1].name in done.summary["error"]["message"]
+    assert files[-1].name in done.summary["error"]["message"]
     assert "restore 2" in done.summary["error"]["hint"]
 
 
-def test_wiped_directory_with_a_head_is_not_one_without_runs(cli, nights):
-    for path in nights:
+def test_wiped_directory_with_a_head_is_not_one_without_runs(nights):
+    files = nights.run_files()
+    for path in files:
         path.unlink()
-    show = cli.run("audit", "show", *AUDIT)
-    assert f"{nights[-1].name}, is missing" in show.err
+    show = nights.run("audit", "show", *AUDIT)
+    assert f"{files[-1].name}, is missing" in show.err
     assert "No run." not in show.out
     for words in (("audit", "verify", "audit"), ("report", "audit", "--format", "md")):
-        done = cli.run(*words)
-        assert f"{nights[-1].name} is missing" in done.out + done.err
-    assert cli.run("audit", "verify", "audit").code == 3
+        done = nights.run(*words)
+        assert f"{files[-1].name} is missing" in done.out + done.err
+    assert nights.run("audit", "verify", "audit").code == 3
 
 
-def test_verify_without_head_is_sound_as_far_as_it_goes(cli, nights):
-    (cli.audit_dir / "HEAD").unlink()
-    nights[-1].unlink()
-    done = cli.run("audit", "verify", "audit")
+def test_verify_without_head_is_sound_as_far_as_it_goes(nights):
+    files = nights.run_files()
+    (nights.audit_dir / "HEAD").unlink()
+    files[-1].unlink()
+    done = nights.run("audit", "verify", "audit")
     assert (done.code, "later files may be missing" in done.out) == (0, True)
-    known = json.loads(nights[1].read_text().splitlines()[-1])
-    done = cli.run("audit", "verify", "audit", "--expect-head", known["prev"])
+    known = json.loads(files[1].read_text().splitlines()[-1])
+    done = nights.run("audit", "verify", "audit", "--expect-head", known["prev"])
     assert done.code == 0
-    assert cli.run("audit", "verify", "audit", "--expect-head", "f" * 64).code == 3
+    assert nights.run("audit", "verify", "audit", "--expect-head", "f" * 64).code == 3

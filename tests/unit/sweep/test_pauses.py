@@ -93,7 +93,7 @@ def test_slow_work_is_not_a_pause():
             pauses.check(stop)
             return pauses.take(), stop.reason
 
-    assert run_skipping_idle_time(scenario)[0] == (False, None)
+    assert run_skipping_idle_time(scenario, poll_s=0)[0] == (False, None)
 
 
 @pytest.mark.parametrize("source", Source)
