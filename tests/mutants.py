@@ -364,8 +364,8 @@ MUTANTS = r"""
 +_describe(node.value, node.text)
 ? tests/unit/report/test_notification.py
 = a message without details names people: report/notify.py
--        if not entry.details:
-+        if not entry:
+-            if not entry.details:
++            if not entry:
 = a webhook without details has the removed members: audit/record.py
 -warnings=warnings, removed_members=())
 +warnings=warnings)
@@ -918,11 +918,11 @@ MUTANTS = r"""
 +.get(next(iter(self._marks.get(receiver, {"": 0}))), Mark())
 ? tests/commands/test_told_announcements.py
 = a receiver of failures does not hear of an announcement: report/notify.py
--if not (has_announcement or is_due(receiver, own)):
-+if not is_due(receiver, own):
+-if not (has_announcement or is_due(receiver, run)):
++if not is_due(receiver, run):
 = a message that failed marks: report/notify.py
--return Notified(entry, error=f"{text} {_AGAIN}" if has_announcement else text)
-+return Notified(entry, True, f"{text} {_AGAIN}" if has_announcement else text)
+-return Notified(receiver.settings, error=text)
++return Notified(receiver.settings, True, text)
 = a dry run marks: cli/sweep.py
 -if delivery is not None and waiting and record.mode == "sweep":
 +if delivery is not None and waiting:
@@ -930,8 +930,8 @@ MUTANTS = r"""
 -is_new = self.announced_at is None or announcement_key(self) in missed
 +is_new = True
 = the log promises a repetition that does not come: report/notify.py
--{_AGAIN}" if has_announcement else text
-+{_AGAIN}"
+-        if has_announcement:
++        if True:
 """
 
 

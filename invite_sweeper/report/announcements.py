@@ -116,11 +116,11 @@ def command_listing(waiting: Iterable[WaitingInvitation], advisor: Advisor) -> s
     Args:
         advisor: Of the run: what a sweep would announce stands in the file of a dry run alone.
     """
-    states = {invitation.announced_at is not None for invitation in waiting}
+    would_be_announced = [invitation.announced_at is None for invitation in waiting]
     commands = []
-    if False in states:
+    if any(would_be_announced):
         commands.append(advisor.list_run("--event", WouldBeAnnounced.event))
-    if True in states:
+    if not all(would_be_announced):
         commands.append(advisor.announced())
     return " && ".join(commands)
 
@@ -171,7 +171,7 @@ def _is_unread(invitation: Invitation, record: RunRecord) -> bool:
         return False
     end = record.end or RunFinished(exit_code=0)
     for result in end.lists:  # one for each organization that was read and each of its sources
-        if (result.org_id, result.source) == (invitation.org_id, invitation.source):
+        if result.org_id == invitation.org_id and result.source == invitation.source:
             return invitation.scope_id in result.unread
     return invitation.source not in end.sources_retired
 

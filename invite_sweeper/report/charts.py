@@ -144,8 +144,10 @@ class _Point(NamedTuple):
 def _polyline(points: Sequence[_Point]) -> str:
     """Return the points of a line; a single night is a short stroke."""
     if len(points) == 1:
-        x, y = points[0]
-        points = (_Point(x - _STROKE, y), _Point(x + _STROKE, y))
+        middle = points[0]
+        left = _Point(middle.x - _STROKE, middle.y)
+        right = _Point(middle.x + _STROKE, middle.y)
+        points = (left, right)
     return " ".join(f"{point.x},{point.y}" for point in points)
 
 

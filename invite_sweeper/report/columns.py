@@ -125,10 +125,9 @@ def _invited_cell(row: Row) -> Cell:
 
 def _lists_of(event: Invitation) -> Iterator[str]:
     """Yield the lists that show an invitation, each with how often where that is several times."""
-    entries_by_list = Counter([event.source.value])
-    entries_by_list.update(entry.source.value for entry in event.entries)
-    for name, count in entries_by_list.items():
-        yield f"{name} ({count})" if count > 1 else name
+    sources = [event.source, *(entry.source for entry in event.entries)]
+    for source, count in Counter(sources).items():
+        yield f"{source.value} ({count})" if count > 1 else source.value
 
 
 def _place_cell(row: Row) -> Cell:
@@ -146,6 +145,11 @@ def _outcome_cell(row: Row) -> Cell:
     return (state, Line(row.detail, "strong"))
 
 
+def _due_cell(row: Row) -> Cell:
+    """Return when an announced invitation may be deleted; of any other, an empty cell."""
+    return text_cell(describe_instant(row.due)) if row.due else ()
+
+
 def _list_cell(row: Row) -> Cell:
     """Return the list that shows the invitation, and its id there: it means nothing elsewhere."""
     return (Line(row.event.source), Line(display_text(row.event.invitation_id), "note"))
@@ -160,9 +164,7 @@ RULE: Final = Column[Row]("Rule", lambda row: text_cell(getattr(row.event, "rule
 ROLES: Final = Column[Row]("Role", roles_cell)
 INVITER: Final = Column[Row]("Invited by", lambda row: text_cell(row.event.inviter_label))
 OUTCOME: Final = Column[Row]("Outcome", _outcome_cell, "state")
-FROM: Final = Column[Row](
-    "Deletable from", lambda row: text_cell(row.due and describe_instant(row.due)), "date"
-)
+FROM: Final = Column[Row]("Deletable from", _due_cell, "date")
 GOES: Final = Column[Row]("Goes", lambda row: text_cell(row.goes or "-"), "date")
 DECISION: Final = Column[Row]("Decision", lambda row: text_cell(row.decision))
 LIST_AND_ID: Final = Column[Row]("List and id", _list_cell, "code")

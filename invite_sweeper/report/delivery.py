@@ -84,8 +84,10 @@ class Delivery:
         return frozenset(missed)
 
     def _runs_until(self, mark: Mark) -> AbstractSet[str]:
-        """Return the runs up to that of a mark."""
-        # A mark whose run is not known proves nothing: the directory is another one, or older.
+        """Return the runs up to that of a mark; none where its run is not known.
+
+        Such a mark proves nothing: the directory is another one, or an older copy.
+        """
         if mark.run not in self._runs:
             return set()
         return set(self._runs[: self._runs.index(mark.run) + 1])

@@ -32,14 +32,14 @@ def render_html(page: Page) -> str:
     environment.filters["pluralize"] = pluralize
     environment.filters["split_command"] = split_command
     style, *_ = loader.get_source(environment, "page.css")
-    style_hash = f"sha256-{base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()}"
+    style_digest = hashlib.sha256(style.encode()).digest()
     return environment.get_template("page.html.j2").render(
         page=page,
         legend=_legend(page),
         counted=COUNTED,
         doubt=DOUBT,
         style=style,
-        style_hash=style_hash,
+        style_hash=f"sha256-{base64.b64encode(style_digest).decode()}",
     )
 
 
@@ -61,7 +61,7 @@ def breakable(value: str) -> Markup:
     """Return a text with the places where a line may break in its long words.
 
     That is after a sign, and after 16 characters without one: nine columns fit on a laptop's
-    screen, whatever the names are.
+    screen, however long the names are.
     """
     marked = _LONG_WORD.sub(_mark_breaks, escape_unprintable(value))
     html = Markup("<wbr>").join(marked.split(_BREAK))
@@ -73,7 +73,9 @@ _BREAK: Final = "\0"
 
 
 def _mark_breaks(word: re.Match[str]) -> str:
-    return _BREAK.join(filter(None, _PIECE.findall(word[0])))
+    """Return a long word with a mark between its pieces."""
+    pieces = [piece for piece in _PIECE.findall(word[0]) if piece]  # the last match is empty
+    return _BREAK.join(pieces)
 
 
 class LegendEntry(NamedTuple):

@@ -21,7 +21,6 @@ from invite_sweeper.report.layout import (
     wide_table,
 )
 from invite_sweeper.report.person import describe_line
-from invite_sweeper.report.readback import RunRows
 from invite_sweeper.report.rows import Row, sorted_rows
 from invite_sweeper.report.story import story_of
 from invite_sweeper.report.terminal import groups_by_place
@@ -32,8 +31,7 @@ from invite_sweeper.text import escape_unprintable, organization_label, pluraliz
 def show_people(console: Console, people: Iterable[Invitation], names: Mapping[str, str]) -> None:
     """Print people below their projects; `names` are those of organizations by id."""
     labels = {org_id: organization_label(org_id, name) for org_id, name in names.items()}
-    run_rows = RunRows(labels)
-    rows = sorted_rows(map(run_rows.row, people))
+    rows = sorted_rows(Row(invitation, labels) for invitation in people)
     groups = groups_by_place(rows, rows)
     print_parts(console, invitation_groups(groups, console.width))
 
@@ -41,7 +39,7 @@ def show_people(console: Console, people: Iterable[Invitation], names: Mapping[s
 def show_listed(
     console: Console, invitations: Iterable[Invitation], names: Mapping[str, str]
 ) -> None:
-    """Print a row for each invitation, in the order given, and how many are stale and kept.
+    """Print a row for each invitation, in their order, and how many are stale and kept.
 
     Args:
         names: Of the organizations, by id.
@@ -66,7 +64,8 @@ def show_runs(console: Console, records: Iterable[RunRecord], ledger: IntentLedg
     Args:
         ledger: Which runs were recovered, once all records were read.
     """
-    # Of a year of nights, memory holds the lines and the records of the killed runs alone.
+    # Which killed run was recovered is known once all files are read: its row is made anew then.
+    # Of a year of nights, memory holds the rows, and the records of the killed runs alone.
     rows: list[tuple[Text, Text]] = []
     killed: dict[int, RunRecord] = {}
     for record in records:
@@ -105,8 +104,9 @@ def show_lines(console: Console, lines: Iterable[HistoryLine], names: Mapping[st
         names: The names of organizations by id.
     """
     for line in lines:
-        # A file that was named on the command line may have no number.
-        run = f"{line.run.number:>3}" if line.run.number else line.run.path.name
+        run = line.run.path.name  # a file that was named on the command line may have no number
+        if line.run.number:
+            run = f"{line.run.number:>3}"
         label = f"{run}  {describe_instant(line.ts)}  {line.start.mode:<7}"
         text = describe_line(line, names)
         if console.is_terminal:

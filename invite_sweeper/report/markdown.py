@@ -7,9 +7,9 @@ mention. A command is one code span, so that it can be pasted into a shell as it
 import re
 from collections.abc import Iterable, Iterator
 from itertools import groupby
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from invite_sweeper.report.columns import Cell
+from invite_sweeper.report.columns import Cell, Column
 from invite_sweeper.report.page import DOUBT, Page, Picture
 from invite_sweeper.report.story_lines import StoryLine
 from invite_sweeper.report.tables import Table
@@ -103,14 +103,20 @@ def _fold(summary: str, lines: Iterable[str]) -> Iterator[str]:
 
 def _markdown_table(table: Table, max_rows: int) -> Iterator[str]:
     """Yield the lines of a table, and the command that lists the rows that do not fit."""
-    yield _table_line(column.heading for column in table.columns)
-    yield _table_line("--:" if column.kind == "number" else "---" for column in table.columns)
-    for row in table.rows[:max_rows]:
-        yield _table_line(_markdown_cell(column.cell(row)) for column in table.columns)
-    shown = min(len(table.rows), max_rows)
-    if shown < table.total:
+    columns = table.columns
+    yield _table_line(column.heading for column in columns)
+    yield _table_line(_alignment(column) for column in columns)
+    rows = table.rows[:max_rows]
+    for row in rows:
+        yield _table_line(_markdown_cell(column.cell(row)) for column in columns)
+    if len(rows) < table.total:
         command = code_span(escape_unprintable(table.command))
-        yield from ("", f"{shown:,} of {table.total:,} rows are shown. Show all: {command}")
+        yield from ("", f"{len(rows):,} of {table.total:,} rows are shown. Show all: {command}")
+
+
+def _alignment(column: Column[Any]) -> str:
+    """Return the line below a heading, which aligns numbers to the right."""
+    return "--:" if column.kind == "number" else "---"
 
 
 def _table_line(cells: Iterable[str]) -> str:

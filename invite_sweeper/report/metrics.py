@@ -56,7 +56,7 @@ def labels_of(policy: Path, shard: object, environment: Mapping[str, str]) -> di
 
 
 def textfile_of(path: Path, labels: Mapping[str, str]) -> Path:
-    """Return the file of a shard, which is its own; without one, the file that was given."""
+    """Return the file of a shard, which is its own; of a run without shards, the path itself."""
     if "shard" not in labels:
         return path
     return path.with_stem(f"{path.stem}-{labels['shard']}")

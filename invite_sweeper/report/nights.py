@@ -223,17 +223,20 @@ def _in_words(night: Night, exit_code: int | None) -> str:
 
 def describe_endings(nights: Sequence[Night]) -> Iterator[str]:
     """Yield how the nights ended, a sentence each."""
+    if len(nights) == 1:
+        (night,) = nights  # it has runs: a period without any is an error
+        runs = shorten_list(night.runs, _MAX_RUNS)
+        yield f"Its runs were {runs}. The night was {night.status}."
+        return
     with_runs = [night for night in nights if night.status is not Status.EMPTY]
     first = with_runs[0].day
     last = with_runs[-1].day
-    if len(nights) == 1:
-        runs = shorten_list(with_runs[0].runs, _MAX_RUNS)
-        yield f"Its runs were {runs}. The night was {with_runs[0].status}."
-        return
     numbers = Counter(night.status for night in with_runs)
     done = numbers.pop(Status.DONE, 0)
-    others = "".join(f", {number} {status}" for status, number in numbers.items())
-    yield f"From {first} to {last}, {done} of {len(with_runs)} nights were done{others}."
+    sentence = f"From {first} to {last}, {done} of {len(with_runs)} nights were done"
+    for status, number in numbers.items():
+        sentence += f", {number} {status}"
+    yield f"{sentence}."
     missing = len(nights) - len(with_runs)
     if missing:
         yield f"Days of that period without a run in these files: {missing}."

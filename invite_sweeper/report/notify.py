@@ -8,6 +8,8 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
+from aiohttp import ClientSession
+
 from invite_sweeper.endings import Status, WarningLevel, status_of
 from invite_sweeper.outcomes import OUTCOMES_OF_DELETIONS
 from invite_sweeper.policy import Notification
@@ -50,25 +52,32 @@ async def notify(
     Args:
         delivery: What reached the receivers before; None if announcements are not known.
     """
-
-    async def notify_one(entry: Notification) -> Notified:
-        receiver = receiver_of(entry, environment)
-        own = run if delivery is None else run.for_receiver(delivery.missed(entry.url_env))
-        if not entry.details:
-            own = own.without_people()
-        # An announcement that did not reach a receiver is sent whatever its `when` is.
-        has_announcement = not receiver.is_monitor and has_new_announcement(own)
-        if not (has_announcement or is_due(receiver, own)):
-            return Notified(entry)
-        try:
-            await request(session, "POST", receiver.run_message(own), entry.url_env)
-        except NotSent as error:
-            text = f"Notification to {receiver.name} was not sent: {error.sentences}"
-            return Notified(entry, error=f"{text} {_AGAIN}" if has_announcement else text)
-        return Notified(entry, was_sent=True)
-
     async with open_session(limit_s) as session:
-        return tuple(await asyncio.gather(*map(notify_one, settings)))
+        sending = []
+        for entry in settings:
+            own = run
+            if delivery is not None:
+                own = own.for_receiver(delivery.missed(entry.url_env))
+            if not entry.details:
+                own = own.without_people()
+            sending.append(_notify_one(session, receiver_of(entry, environment), own))
+        return tuple(await asyncio.gather(*sending))
+
+
+async def _notify_one(session: ClientSession, receiver: Receiver, run: RunMessage) -> Notified:
+    """Send the message about a run to one receiver, if it is due."""
+    # An announcement that did not reach a receiver is sent whatever its `when` is.
+    has_announcement = not receiver.is_monitor and has_new_announcement(run)
+    if not (has_announcement or is_due(receiver, run)):
+        return Notified(receiver.settings)
+    try:
+        await request(session, "POST", receiver.run_message(run), receiver.settings.url_env)
+    except NotSent as error:
+        text = f"Notification to {receiver.name} was not sent: {error.sentences}"
+        if has_announcement:
+            text = f"{text} {_AGAIN}"
+        return Notified(receiver.settings, error=text)
+    return Notified(receiver.settings, was_sent=True)
 
 
 def has_new_announcement(run: RunMessage) -> bool:

@@ -61,9 +61,9 @@ class PeriodReader:
         first: The night of the first run of all files; None if it is not known.
         organizations: The ids of those that the runs were about.
         deletions: What became of each deletion that was due to be sent.
-        announced: Whom sweeps announced for a later deletion.
+        announced: What sweeps announced for a later deletion.
         restored: What became of each invitation of a restore.
-        kept: Whom a keep entry kept, the last time that it did.
+        kept: What a keep entry kept, the last time that it did.
         waits: How long due invitations waited until they were deleted.
         policies: Under which the runs worked.
 
@@ -102,13 +102,14 @@ class PeriodReader:
             if began is not None and began < self._period.since:
                 if not file.is_before(notices_since):
                     self._read_announcements(file)
-            elif began is None or began < self._period.until:
+            elif began is not None and began >= self._period.until:
+                if self._open:  # this run may have settled a request of the period
+                    self._settle(read_rows(RunRecord(file)).recovering, file.number)
+            else:
                 self._read_run(file, began)
-            elif self._open:  # a run after the period may have settled a request of it
-                self._settle(read_rows(RunRecord(file)).recovering, file.number)
 
     def _read_announcements(self, file: RunFile) -> None:
-        """Read whom a run before the period announced."""
+        """Read what a run before the period announced."""
         chain = FileChain(file)
         with suppress(RunError):
             for line in chain:
@@ -193,8 +194,9 @@ class PeriodReader:
         policy = self.policies.policy_of(record)
         if policy is None or run.began is None:
             return None
+        organizations = record.end.organizations if record.end is not None else ()
         names: dict[str, str] = {}
-        for organization in record.end.organizations if record.end is not None else ():
+        for organization in organizations:
             if organization.name is not None:
                 names[organization.id] = organization.name
         return dates_of(policy, run.began, names)

@@ -1,6 +1,6 @@
 """The rows of tables over many runs: the newest of them, and how many there were.
 
-Memory holds as many rows as a table shows, whatever the number of nights is.
+Memory holds as many rows as a table shows, for any number of nights.
 """
 
 from collections import deque
@@ -42,8 +42,8 @@ class NewestRows:
     def add(self, row: NightRow) -> None:
         """Add a row of the newest run so far."""
         self.total += 1
-        kind = self._failed if row.has_failed else self._others
-        kind.append(row)
+        newest = self._failed if row.has_failed else self._others
+        newest.append(row)
 
     def rows(self) -> list[NightRow]:
         """Return the rows: what failed, then the newest run first."""
@@ -54,7 +54,7 @@ class NewestRows:
 
 
 class KeptRows:
-    """Whom a keep entry kept, once for each entry, as of the last run that recorded it.
+    """What a keep entry kept, once for each entry, as of the last run that recorded it.
 
     Of all that were kept, memory holds a hash each, and the rows of the newest.
     """
@@ -69,7 +69,7 @@ class KeptRows:
         return len(self._hashes)
 
     def add(self, row: NightRow) -> None:
-        """Add whom a keep entry kept in the newest run so far."""
+        """Add what a keep entry kept in the newest run so far."""
         key = hash((row.event.key, row.detail))
         self._hashes.add(key)
         self._newest.pop(key, None)

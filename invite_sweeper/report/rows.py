@@ -95,7 +95,7 @@ class Row:
 
     @property
     def is_gone(self) -> bool:
-        """Whether its outcome says that it is not there any more."""
+        """Whether it is not there any more, by its outcome."""
         return self.outcome in {Outcome.DELETED, Outcome.ALREADY_GONE}
 
     def set_outcome(self, line: OutcomeLine) -> None:

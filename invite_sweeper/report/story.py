@@ -163,19 +163,20 @@ def _headline(run: RunRecord, status: Status, done: str) -> StoryLine:
 def _headline_of_ended(run: RunRecord, end: RunFinished) -> StoryLine:
     """Return how a run ended, what it did, and in which organization or how many."""
     status = status_of(end.exit_code)
+    organizations = end.organizations
     label = status.label
     if Reason.CIRCUIT_BREAKER in end.reasons:  # after this stop, the rest is not done
         label = Reason.CIRCUIT_BREAKER.label.capitalize()
     elif run.mode == "dry-run" and status is Status.REFUSED:
         label = "a sweep would be refused"
     done = _done(run.mode, end, status)
-    failed = sum(organization.error is not None for organization in end.organizations)
-    if failed not in {0, len(end.organizations)}:
-        done += f"; {failed:,} of {len(end.organizations):,} organizations failed"
+    failed = sum(organization.error is not None for organization in organizations)
+    if 0 < failed < len(organizations):  # the error of all is that of the run
+        done += f"; {failed:,} of {len(organizations):,} organizations failed"
     if run.start.shards_used is not None and end.error is None:
         used = pluralize(run.start.shards_used, "shard")
         done = f"the shard {run.start.shard} has no organization; {used} would be used"
-    labels = [organization.label for organization in end.organizations]
+    labels = [organization.label for organization in organizations]
     return _line_of_run(run, status, label, done, labels)
 
 
@@ -297,17 +298,17 @@ def _counts_of(organization: OrganizationResult, mode: str | None) -> str:
 def _attention(end: RunFinished, advisor: Advisor) -> Iterator[Attention]:
     """Yield what needs attention: the end of the run, people, then urgent warnings."""
     known = known_reasons(end.reasons)
-    partial = [reason for reason in known if reason.exit_code is ExitCode.PARTIAL]
+    partial_reasons = [reason for reason in known if reason.exit_code is ExitCode.PARTIAL]
     for error in errors_of(end):
         yield _attention_to_error(error, end, advisor, known)
     # Advice that another reason of the run makes needless is not in that for all of them.
     advice_for_all = advisor.advise(known)
-    for reason in partial:
+    for reason in partial_reasons:
         advice = [part for part in advisor.advise([reason]) if part in advice_for_all]
         yield _attention_to_reason(reason, end, " ".join(advice))
     for warning in end.warnings:
         # A warning whose code is that of a reason is shown below the reason.
-        if warning.level != WarningLevel.REMARK and warning.code not in partial:
+        if warning.level != WarningLevel.REMARK and warning.code not in partial_reasons:
             yield _attention_to_warning(warning)
 
 
@@ -318,8 +319,8 @@ def _attention_to_error(
     code = ExitCode(end.exit_code)
     sentences = [*error["message"].split("\n"), error["consequence"]]
     messages = tuple(escape_unprintable(sentence) for sentence in sentences if sentence)
-    for_code = advisor.advise(reason for reason in known if reason.exit_code is code)
-    advice = error["hint"] or " ".join(for_code) or code.advice
+    reasons_of_code = [reason for reason in known if reason.exit_code is code]
+    advice = error["hint"] or " ".join(advisor.advise(reasons_of_code)) or code.advice
     return Attention(f"Exit code {end.exit_code}: {code.label}", messages, advice, "error")
 
 
@@ -329,8 +330,10 @@ def _attention_to_reason(reason: Reason, end: RunFinished, advice: str) -> Atten
     counts = _counts_by_reason(end)
     if reason in counts:
         title += f" ({counts[reason]})"
-    messages = [warning.text for warning in end.warnings if warning.code == reason]
-    return Attention(title, tuple(map(escape_unprintable, messages)), advice)
+    messages = tuple(
+        escape_unprintable(warning.text) for warning in end.warnings if warning.code == reason
+    )
+    return Attention(title, messages, advice)
 
 
 def _attention_to_warning(warning: RunWarning) -> Attention:
@@ -340,14 +343,13 @@ def _attention_to_warning(warning: RunWarning) -> Attention:
 
 def _counts_by_reason(end: RunFinished) -> Mapping[Reason, str]:
     """Return how many a reason concerns, for those that concern some."""
+    removed = len(end.removed_members) or end.accepted_during  # messages may not name them
     return {
         Reason.MISSING_ROLE: pluralize(end.missing_role, "request"),
         Reason.UNREADABLE_PROJECTS: pluralize(end.projects_unreadable, "list"),
         Reason.FAILED_DELETIONS: pluralize(end.failed, "deletion"),
         Reason.UNKNOWN_DELETIONS: pluralize(end.unknown, "deletion"),
-        Reason.REMOVED_MEMBER: pluralize(
-            len(end.removed_members) or end.accepted_during, "active member"
-        ),
+        Reason.REMOVED_MEMBER: pluralize(removed, "active member"),
         Reason.STILL_THERE: pluralize(end.still_there, "invitation"),
         Reason.MADE_ACTIVE: pluralize(end.active, "membership"),
     }

@@ -125,8 +125,8 @@ def describe_stale(end: RunFinished) -> str:
     """Return how many are stale, and where limits leave some for later, how many go when.
 
     Both numbers have a name: "186: 10 now, 176 later (100 of 100 used until …; about 19 nights)".
-    Where a limit refuses the run because of earlier deletions, from when it has room for one more:
-    which limit it is, of all or of one project, its refusal says.
+    Where a limit refuses the run because of earlier deletions, from when it has room for one more;
+    the refusal names the limit, which may be that of one project.
     """
     if not end.stale:
         return "none" if end.plan_made else f"unknown: {why_no_plan(end)}"
@@ -157,10 +157,11 @@ def _forecast(forecast: Forecast) -> str:
 
 def _kept(end: RunFinished) -> str:
     """Return how many are kept and why, the most frequent reason first."""
-    reasons = sorted(end.kept_by_reason)
+    counts = end.kept_by_reason
+    reasons = sorted(counts)
     # Sorting is stable: reasons that are equally frequent stay in alphabetical order.
-    reasons.sort(key=lambda reason: end.kept_by_reason[reason], reverse=True)
-    parts = [f"{end.kept_by_reason[reason]:,} {describe_keep_reason(reason)}" for reason in reasons]
+    reasons.sort(key=lambda reason: counts[reason], reverse=True)
+    parts = [f"{counts[reason]:,} {describe_keep_reason(reason)}" for reason in reasons]
     return f"{end.kept:,}: {', '.join(parts)}"
 
 

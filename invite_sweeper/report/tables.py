@@ -5,8 +5,9 @@ caption, how many rows there are, and the command that lists all of them.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from heapq import nsmallest
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from invite_sweeper.advice import Advisor
 from invite_sweeper.audit.events import Announced, Intent, Kept, OutcomeLine
@@ -39,6 +40,8 @@ from invite_sweeper.report.readback import (
 from invite_sweeper.report.rows import Row, row_order
 from invite_sweeper.report.story import advisor_of
 from invite_sweeper.report.story_lines import StoryLine
+
+_T = TypeVar("_T")
 
 
 class Table(NamedTuple):
@@ -90,7 +93,7 @@ def pending_tables(
 ) -> Iterator[Table]:
     """Yield who was pending in a sweep or a dry run; tables that are not empty.
 
-    Whom a sweep sent a request for is in the tables of the period.
+    A deletion that a sweep sent is in the tables of the period.
 
     Args:
         as_of: Follows the captions, where a later run is the newest of the report.
@@ -99,33 +102,58 @@ def pending_tables(
     end = run.record.end or RunFinished(exit_code=0)
     list_run = advisor_of(run.record, advisor).list_run
     is_dry_run = run.record.mode == "dry-run"
-
-    def invitations(
-        key: str, caption: str, rows: Sequence[Row], total: int, command: str
-    ) -> Iterator[Table]:
-        if rows:
-            columns = invitation_columns(rows, with_organization=with_organization)
-            yield Table(key, f"{caption}{as_of}", (*columns, LIST_AND_ID), rows, total, command)
-
+    people_table = partial(_people_table, with_organization=with_organization)
     planned = run.rows.without_sent()
-    yield from invitations(
+    planned_caption = "Planned, and nothing was sent"
+    if is_dry_run:
+        planned_caption = "Invitations that would be deleted"
+    yield from people_table(
         "invitations",
-        "Invitations that would be deleted" if is_dry_run else "Planned, and nothing was sent",
+        f"{planned_caption}{as_of}",
         planned.first(MAX_TABLE_ROWS),
-        len(planned.invitations),
-        list_run(),
+        total=len(planned.invitations),
+        command=list_run(),
     )
     if is_dry_run:
         kind = announced_as(run.record)
-        due = run.rows.announced[:MAX_TABLE_ROWS]
-        command = list_run("--event", kind.event)
-        yield from invitations("due", kind.caption, due, end.announced, command)
-    kept = nsmallest(MAX_TABLE_ROWS, kept_rows(run.record, run.rows), key=row_order)
-    yield from invitations("kept", KEPT_CAPTION, kept, end.kept, list_run("--event", Kept.event))
+        yield from people_table(
+            "due",
+            f"{kind.caption}{as_of}",
+            run.rows.announced[:MAX_TABLE_ROWS],
+            total=end.announced,
+            command=list_run("--event", kind.event),
+        )
+    yield from people_table(
+        "kept",
+        f"{KEPT_CAPTION}{as_of}",
+        nsmallest(MAX_TABLE_ROWS, kept_rows(run.record, run.rows), key=row_order),
+        total=end.kept,
+        command=list_run("--event", Kept.event),
+    )
     entries = end.keep_entries
     if entries:
         caption = f"Keep entries of the policy{as_of}"
         yield Table("keep-entries", caption, _KEEP_ENTRIES, entries, len(entries), list_run())
+
+
+def _people_table(
+    key: str,
+    caption: str,
+    rows: Sequence[Row],
+    *,
+    total: int,
+    command: str,
+    with_organization: bool,
+    before: Sequence[Column[Any]] = (),
+) -> Iterator[Table]:
+    """Yield the table of some invitations, if there are any.
+
+    Args:
+        before: Columns before those of invitations.
+    """
+    if rows:
+        columns = invitation_columns(rows, with_organization=with_organization)
+        yield Table(key, caption, (*before, *columns, LIST_AND_ID), rows, total, command)
 
 
 def period_tables(period: PeriodReader, advisor: Advisor) -> Iterator[Table]:
@@ -133,24 +161,27 @@ def period_tables(period: PeriodReader, advisor: Advisor) -> Iterator[Table]:
     list_runs = advisor.list_runs
     with_organization = len(period.organizations) > 1
 
-    def people(key: str, caption: str, newest: NewestRows, event: str) -> Iterator[Table]:
-        rows = newest.rows()
-        if rows:
-            columns = invitation_columns(rows, with_organization=with_organization)
-            columns_of_runs: tuple[Column[Any], ...] = (_WHEN, *columns, LIST_AND_ID)
-            command = list_runs("--event", event)
-            yield Table(key, caption, columns_of_runs, rows, newest.total, command)
+    def newest_people(key: str, caption: str, newest: NewestRows, event: str) -> Iterator[Table]:
+        yield from _people_table(
+            key,
+            caption,
+            newest.rows(),
+            total=newest.total,
+            command=list_runs("--event", event),
+            with_organization=with_organization,
+            before=[_WHEN],
+        )
 
-    yield from people(
+    yield from newest_people(
         "deletions",
         "Planned deletions and what became of them",
         period.deletions,
         OutcomeLine.event,
     )
-    yield from people(
+    yield from newest_people(
         "announced", "Announced for a later deletion", period.announced, Announced.event
     )
-    yield from people(
+    yield from newest_people(
         "restored",
         "Invitations of restores and what became of them",
         period.restored,
@@ -163,21 +194,28 @@ def period_tables(period: PeriodReader, advisor: Advisor) -> Iterator[Table]:
         yield Table("kept-by", caption, _KEPT_BY, kept, period.kept.total, command)
     with_reason = [run for run in period.runs if run.reason is not None]
     if with_reason:
-        newest = with_reason[: -MAX_TABLE_ROWS - 1 : -1]
-        total = len(with_reason)
-        yield Table("reasons", "Reasons that were given", _REASONS, newest, total, list_runs())
+        rows = _newest_first(with_reason)
+        caption = "Reasons that were given"
+        yield Table("reasons", caption, _REASONS, rows, len(with_reason), list_runs())
     parts = list(period.policies.parts())
     if parts:
         newest_parts = parts[-MAX_TABLE_ROWS:]
-        total = len(parts)
-        yield Table("policies", "Policies in force", _POLICIES, newest_parts, total, list_runs())
+        caption = "Policies in force"
+        yield Table("policies", caption, _POLICIES, newest_parts, len(parts), list_runs())
 
 
 def nights_table(nights: Sequence[Night], advisor: Advisor) -> Table:
     """Return the nights, the newest first."""
-    newest = nights[: -MAX_TABLE_ROWS - 1 : -1]
     caption = f"The nights from {nights[0].day} to {nights[-1].day}"
-    return Table("nights", caption, _NIGHTS, newest, len(nights), advisor.list_runs())
+    rows = _newest_first(nights)
+    return Table("nights", caption, _NIGHTS, rows, len(nights), advisor.list_runs())
+
+
+def _newest_first(rows: Sequence[_T]) -> list[_T]:
+    """Return the rows of a table of which the newest one is the last."""
+    newest = list(rows[-MAX_TABLE_ROWS:])
+    newest.reverse()
+    return newest
 
 
 def ages_table(ages: Sequence[AgeGroup], command: str) -> Table:
