@@ -898,6 +898,12 @@ MUTANTS = r"""
 = an organization that failed has nothing that waits: report/announcements.py
 -return invitation.source not in end.sources_retired
 +return False
+= a list that was read and refused is called unread: report/announcements.py
+-            return invitation.list_key not in unread
++            return False
+= a list that was not read of a refused organization is called read: report/announcements.py
+-            return invitation.list_key not in unread
++            return True
 = what was gone already is told as waiting: report/announcements.py
 -        Outcome.ALREADY_GONE,
 +

@@ -1,7 +1,8 @@
 """What is announced and waits for its deletion, after a run.
 
-An announcement that holds waits if the run saw its invitation, or could not read its list. What
-was deleted, accepted or kept meanwhile does not wait, nor does what the policy no longer reads.
+An announcement that holds waits if the run saw its invitation, could not read its list, or refused
+its organization because the lists had shrunk. What was deleted, accepted or kept meanwhile does not
+wait, nor does what the policy no longer reads.
 """
 
 from collections.abc import Collection, Iterable, Iterator
@@ -19,6 +20,7 @@ from invite_sweeper.audit.events import (
     announcement_key,
 )
 from invite_sweeper.audit.totals import RunFinished
+from invite_sweeper.endings import Reason
 from invite_sweeper.models import Invitation, rfc3339
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.report.readback import RunRows
@@ -105,8 +107,9 @@ def find_waiting(
         if held.line.key in ended_keys:
             continue
         is_seen = key in seen or held.run_id == record.run_id
-        if is_seen or _is_unread(held.line, record):
-            waiting.append(_waiting(held, wait, unread=not is_seen))
+        if is_seen or _may_be_there(held.line, record):
+            unread = not is_seen and not _was_refused(held.line, record, rows)
+            waiting.append(_waiting(held, wait, unread=unread))
     return tuple(sorted(waiting, key=_order))
 
 
@@ -162,10 +165,11 @@ def _would_wait(rows: RunRows) -> Iterator[WaitingInvitation]:
             )
 
 
-def _is_unread(invitation: Invitation, record: RunRecord) -> bool:
-    """Return whether the run should have read the list of an invitation, and did not.
+def _may_be_there(invitation: Invitation, record: RunRecord) -> bool:
+    """Return whether an invitation that the run did not see may be in its list for all that.
 
-    Of an organization that failed, no list is known to be read to its end.
+    The run should have read the list, and did not: of an organization that failed, no list counts
+    as read to its end.
     """
     if invitation.org_id not in record.start.organizations:
         return False
@@ -174,6 +178,19 @@ def _is_unread(invitation: Invitation, record: RunRecord) -> bool:
         if result.org_id == invitation.org_id and result.source == invitation.source:
             return invitation.scope_id in result.unread
     return invitation.source not in end.sources_retired
+
+
+def _was_refused(invitation: Invitation, record: RunRecord, rows: RunRows) -> bool:
+    """Return whether the run read the list of an invitation, and believed none of its organization.
+
+    There were far fewer entries than before, so it may be there although it was not shown.
+    """
+    organizations = record.end.organizations if record.end is not None else ()
+    for result in organizations:
+        if result.id == invitation.org_id and Reason.MAX_POPULATION_DROP in result.reasons:
+            unread = {unreadable.list_key for unreadable in rows.unreadable}
+            return invitation.list_key not in unread
+    return False
 
 
 def count_unread(waiting: Iterable[WaitingInvitation]) -> int:
