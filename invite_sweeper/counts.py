@@ -27,8 +27,8 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         verified: Deleted, and in none of its lists when they were read again after the sweep;
             not counted where one could not be read again, or not in time.
         not_verified: The other deleted ones.
-        still_there: Of `failed`, those whose answer said deleted or gone and that a list still
-            shows.
+        still_there: Of `failed`, those that were deleted or gone by the answer, and that a list
+            still shows.
         still_invited: People deleted from projects who stay invited to the organization, where the
             policy reads no list of it.
         missing_role: Lists not read and deletions that failed, because a role is missing.
@@ -80,7 +80,8 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     def __add__(self, other: "Counts") -> "Counts":
         # The fields of `Counts` alone: the other one may be a struct with more of its own.
-        return self.plus(**{name: getattr(other, name) for name in Counts.__struct_fields__})
+        counts = {name: getattr(other, name) for name in Counts.__struct_fields__}
+        return self.plus(**counts)
 
     def plus(self, **more: int | Mapping[str, int]) -> "Counts":
         """Return the sum with some counts."""

@@ -85,10 +85,10 @@ class RunError(Exception):
     ) -> Self:
         """Return the error with other parts, for a caller that knows more."""
         parts = {"consequence": consequence, "hint": hint, "organization": organization}
-        given = {name: text for name, text in parts.items() if text is not None}
+        changed = {name: text for name, text in parts.items() if text is not None}
         # Without its constructor: that of a subclass may take other arguments, or check them.
         other = type(self).__new__(type(self), *self.args)
-        vars(other).update(vars(self), **given)
+        vars(other).update(vars(self), **changed)
         other.__cause__ = self.__cause__
         return other
 
@@ -110,7 +110,8 @@ class RunError(Exception):
 
     @override
     def __str__(self) -> str:
-        return " ".join(part for part in (self.message, self.consequence, self.hint) if part)
+        parts = (self.message, self.consequence, self.hint)
+        return " ".join(part for part in parts if part)
 
 
 def with_organizations(message: str, labels: Sequence[str]) -> str:

@@ -6,7 +6,6 @@ is added are words: which key of the policy decided, what it asks for, and what 
 
 from collections.abc import Iterable, Iterator
 from datetime import date, datetime, timedelta
-from itertools import chain
 from typing import Final, NamedTuple
 
 from invite_sweeper.models import Invitation
@@ -110,7 +109,9 @@ class Explainer:
         stale_by = stale.rule if stale is not None else None
         description = describe_decision(by_policy, decision, stale_from)
         description += self._waiting(decision, goes_at)
-        policy = chain.from_iterable(_lines(result) for result in results)
+        policy_lines: list[str] = []
+        for result in results:
+            policy_lines += _lines(result)
         return invitation.recorded(self._now, decision.entries).as_event(
             Explanation,
             rule=by_policy.rule,
@@ -121,7 +122,7 @@ class Explainer:
             stale_by=stale_by,
             deletable_from=announcement.deletable_from if announcement is not None else None,
             goes_at=goes_at,
-            policy=tuple(policy),
+            policy=tuple(policy_lines),
         )
 
     def _results(self, invitation: Invitation) -> Iterator[_EntryResult]:
@@ -134,8 +135,8 @@ class Explainer:
 
     def _waiting(self, decision: Decision, goes_at: date | None) -> str:
         """Return that a stale invitation waits for the limits, and about how long; else ""."""
-        goes_today = goes_at == self._now.date()
-        if not decision.stale or goes_today:
+        goes_now = goes_at == self._now.date()
+        if not decision.stale or goes_now:
             return ""
         until = f", about until {goes_at}" if goes_at is not None else ""
         return f"; waits for the limit{until}"
@@ -163,9 +164,9 @@ class Explainer:
         if invitation.source.is_organization_level:
             projects = list(invitation.linked_projects)
         organization_name = self._names.get(invitation.org_id)
-        known = self._members.get(invitation.org_id)
-        count = len(known.names) if known is not None else 0
-        members = pluralize(count, "known active member")
+        members = self._members.get(invitation.org_id)
+        member_count = len(members.names) if members is not None else 0
+        known_members = pluralize(member_count, "known active member")
         values = {
             "older_than": age or invitation.created_at,
             "expired": invitation.expires_at,
@@ -173,7 +174,7 @@ class Explainer:
             "usernames": invitation.username,
             "not_usernames": invitation.username,
             "inviters": inviter,
-            "inviter_gone": f"{inviter or 'no inviter'} ({members})",
+            "inviter_gone": f"{inviter or 'no inviter'} ({known_members})",
             "roles": ", ".join(invitation.all_roles),
             "projects": ", ".join(f"{name} ({id_})".lstrip() for id_, name in projects),
             "organizations": organization_label(invitation.org_id, organization_name),
@@ -194,17 +195,21 @@ def describe_decision(
     """
     since = f" since {stale_from:%Y-%m-%d}" if stale_from is not None else ""
     if decision.rule is not None:
-        times = pluralize(decision.bounced, "time")
-        note = f"; it was deleted {times} before and came back" if decision.bounced else ""
-        return f"stale by rule {decision.rule}{since}{note}"
+        text = f"stale by rule {decision.rule}{since}"
+        if decision.bounced:
+            times = pluralize(decision.bounced, "time")
+            text += f"; it was deleted {times} before and came back"
+        return text
     announcement = decision.announcement
     if announcement is not None and announcement.deletable_from is not None:
         begun = "the next sweep announces it"
         if announcement.announced_at is not None:
             begun = f"announced {announcement.announced_at:%Y-%m-%d}"
         return f"kept: {begun}; stale by rule {by_policy.rule}"
-    although = f", although rule {by_policy.rule} matches{since}" if by_policy.stale else ""
-    return f"kept: {describe_keep_reason(decision.keep_reason or '')}{although}"
+    text = f"kept: {describe_keep_reason(decision.keep_reason or '')}"
+    if by_policy.stale:
+        text += f", although rule {by_policy.rule} matches{since}"
+    return text
 
 
 def _condition(decision: Decision, results: Iterable[_EntryResult], stale_by: str | None) -> str:
@@ -228,8 +233,10 @@ def _condition(decision: Decision, results: Iterable[_EntryResult], stale_by: st
 def _lines(entry_result: _EntryResult) -> Iterator[str]:
     """Yield a rule or keep entry of the policy, then its keys."""
     entry = entry_result.entry
-    note = f" ({entry.reason})" if isinstance(entry, Keep) and entry.reason else ""
-    yield f"{entry_result.kind} {entry.name}: {_result_text(entry_result.result)}{note}"
+    text = f"{entry_result.kind} {entry.name}: {_result_text(entry_result.result)}"
+    if isinstance(entry, Keep) and entry.reason:
+        text += f" ({entry.reason})"
+    yield text
     for key in entry_result.keys:
         yield f"  {key.text}: {_result_text(key.result)}"
 

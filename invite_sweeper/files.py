@@ -147,13 +147,13 @@ def check_distinct_files(
         outputs: By option.
         others: A description of each, and its path.
     """
-    named = [(option, path) for option, path in outputs.items() if path is not None]
-    if not named:  # the others may be the files of many nights
+    named_outputs = [(option, path) for option, path in outputs.items() if path is not None]
+    if not named_outputs:  # the others may be the files of many nights
         return
     other_files = tuple(others)
-    for number, (option, path) in enumerate(named):
-        further_outputs = named[number + 1 :]
-        for what, other in (*further_outputs, *other_files):
+    for number, (option, path) in enumerate(named_outputs, 1):
+        later_outputs = named_outputs[number:]
+        for what, other in (*later_outputs, *other_files):
             if _is_same_file(path, other):
                 message = f"{option} {path} would overwrite {what} {other}."
                 raise UsageError(message, hint=_OTHER_FILE)

@@ -105,7 +105,9 @@ class Sending(msgspec.Struct, eq=False):
         """
         if not self.may_be_processed:
             return if_unsent
-        # A 2xx that was not read to its end, or not followed by the look after it, proves nothing.
+        # Only a refusal proves something: a 2xx may not have been read to its end, and after a
+        # removal the person may not have been read again.
         was_refused = self.http_status is not None and self.http_status >= _FIRST_REFUSAL
-        is_unknown = self.response_pending or not was_refused
-        return Outcome.UNKNOWN if is_unknown else Outcome.FAILED
+        if was_refused and not self.response_pending:
+            return Outcome.FAILED
+        return Outcome.UNKNOWN

@@ -64,10 +64,10 @@ _BACKOFF_S: Final = (10.0, 20.0, 40.0)
 
 
 class Wanted(NamedTuple):
-    """Whom a restore is asked for.
+    """Which deletions a restore is asked to undo.
 
     Attributes:
-        run: The number, id or file of the run to undo; None for whichever runs deleted them.
+        run: The number, id or file of the run to undo; None for any run.
         username: A glob for the addresses; None for all.
         unconfirmed: Also deletions that Atlas did not confirm: without a response, or found gone
             by a repeated request.
@@ -84,7 +84,7 @@ class Deletions(NamedTuple):
     Attributes:
         runs: Which runs deleted them, in their order.
         lines: In the order of these runs.
-        left_out: Deletions of people who are asked for that Atlas did not confirm.
+        left_out: Deletions of the wanted people that Atlas did not confirm.
     """
 
     runs: tuple[RunFile, ...]
@@ -103,7 +103,7 @@ def find_deletions(
     """Return what a restore undoes.
 
     With a run, what it deleted. Without one, of the people with a name the last deletion of each
-    in each place, in whichever runs; of all people, what the last sweep deleted that deleted any.
+    in each place, of any run; of all people, what the last sweep deleted that deleted any.
 
     Args:
         base_url: Of the Atlas that is asked to invite them.
@@ -118,19 +118,23 @@ def find_deletions(
     directory.check_not_empty()
     reader = HistoryReader(LineFilter(events=_DECISIVE, username=wanted.username))
     lines = _read_lines(directory, wanted, reader)
-    found = last_deletions(lines, unconfirmed=wanted.unconfirmed)
+    deletions = last_deletions(lines, unconfirmed=wanted.unconfirmed)
     if wanted.run is None:
-        _check_last_file(directory, found, advisor)
-    if not found:
+        _check_last_file(directory, deletions, advisor)
+    if not deletions:
         raise _no_deletion_found(directory, wanted, lines, reader.runs, advisor)
-    here = [line for line in found if line.start.base_url == base_url]
+    # The same organization may be in an audit directory that served two hosts of Atlas.
+    here = [line for line in deletions if line.start.base_url == base_url]
     if not here:
+        last = deletions[-1]
         raise GuardRefused(
-            f"Run {found[-1].run.run_id} used {found[-1].start.base_url}, not {base_url}.",
+            f"Run {last.run.run_id} used {last.start.base_url}, not {base_url}.",
             hint="Set --base-url to the URL of that run.",
         )
-    all_deletions = last_deletions(lines, unconfirmed=True)
-    left_out = sum(not line.is_deletion(unconfirmed=wanted.unconfirmed) for line in all_deletions)
+    left_out = 0
+    for line in last_deletions(lines, unconfirmed=True):
+        if not line.is_deletion(unconfirmed=wanted.unconfirmed):
+            left_out += 1
     return Deletions(runs_of(here), tuple(map(_planned, here)), left_out)
 
 
@@ -164,16 +168,17 @@ def _planned(line: HistoryLine) -> Planned:
 
 
 def _check_last_file(
-    directory: AuditDirectory, found: Sequence[HistoryLine], advisor: Advisor
+    directory: AuditDirectory, deletions: Sequence[HistoryLine], advisor: Advisor
 ) -> None:
     """Raise DamagedLog if the file of the last run is missing: it may have the last deletion."""
     missing = directory.reader().missing
     if missing is None:
         return
     hint = f"Name the run to undo. {directory.list_hint()}"
-    if found:
-        last = str(runs_of(found)[-1].number)
-        hint = f"To undo the last sweep that is known: {advisor._replace(run=last).restore()}"
+    if deletions:
+        last_run = runs_of(deletions)[-1]
+        command = advisor._replace(run=str(last_run.number)).restore()
+        hint = f"To undo the last sweep that is known: {command}"
     raise DamagedLog(
         f"The file of the last run, {missing.name}, is missing in {directory.path}: it may "
         "have the last deletion.",
@@ -188,7 +193,7 @@ def _no_deletion_found(
     searched: Iterable[RunFile],
     advisor: Advisor,
 ) -> NoDeletionFound:
-    """Return the error where no run deleted who is asked for: what was searched, who is meant."""
+    """Return the error where no run deleted the wanted people, with what may be meant."""
     runs = sorted(searched)
     where = f"runs {runs[0].number} to {runs[-1].number} of {directory.path}"
     if len(runs) == 1:
@@ -205,15 +210,19 @@ def _no_deletion_found(
     elif lines:
         hint = f"What runs did with them: {advisor.history(name)}"
     else:
+        hint = directory.list_hint()
         close = close_names([name], _names(directory, runs)) if name else ()
-        hint = f"Did you mean {', '.join(close)}?" if close else directory.list_hint()
+        if close:
+            hint = f"Did you mean {', '.join(close)}?"
     return NoDeletionFound(message, hint=hint)
 
 
 def _names(directory: AuditDirectory, runs: Sequence[RunFile]) -> Iterator[str]:
     """Yield the names of all people in the runs that were searched."""
-    chains = map(FileChain, runs) if len(runs) == 1 else iter(directory.reader())
-    for chain in chains:
+    if len(runs) == 1:  # it may be a file outside the directory
+        yield from names_of(FileChain(runs[0]))
+        return
+    for chain in directory.reader():
         yield from names_of(chain)
 
 
@@ -229,7 +238,7 @@ class Barred(Planned, frozen=True, kw_only=True):
 
 
 class RestorePlan(msgspec.Struct, frozen=True, kw_only=True):
-    """Whom a restore invites again; the result of `restore --dry-run`.
+    """What a restore does; the result of `restore --dry-run`.
 
     Attributes:
         restores: The ids of the runs that are undone.
@@ -257,10 +266,10 @@ async def plan_restore(
     """
     by_id = {organization.id: organization for organization in organizations}
     deleted_in = {deletion.org_id for deletion in deletions.lines}
-    others = sorted(deleted_in - by_id.keys())
-    if others:
+    unknown = sorted(deleted_in - by_id.keys())
+    if unknown:
         raise GuardRefused(
-            f"The policy does not name the organizations {', '.join(others)} of the run.",
+            f"The policy does not name the organizations {', '.join(unknown)} of the run.",
             hint="Use the policy of that run.",
         )
     places = _PlacesNow()
@@ -317,7 +326,8 @@ class _PlacesNow:
                 self._unreadable[place] = statuses
             else:
                 self._people[place] = frozenset(map(casefold_lookalike, statuses))
-        return self._unreadable[place].reason if place in self._unreadable else ""
+        unreadable = self._unreadable.get(place)
+        return unreadable.reason if unreadable is not None else ""
 
     def shows(self, deletion: Planned) -> bool:
         """Return whether the person is a member of a place that was read, or invited there."""
@@ -326,6 +336,8 @@ class _PlacesNow:
 
 def _why_moved(invitation: Invitation, owners: Mapping[str, str]) -> str:
     """Return why an invitation would lead to another organization than it did; "" if not.
+
+    A project that the credentials do not see is left to Atlas, which refuses it.
 
     Args:
         owners: The organization of each project that the credentials see.
@@ -415,10 +427,10 @@ class Restorer:
 
     def _is_unfinished(self) -> bool:
         """Return whether a person was not invited, or may not have been."""
-        unsure = (Outcome.SKIPPED, Outcome.UNKNOWN)
-        return any(
-            swept.outcomes[outcome] for swept in self._result.swept.values() for outcome in unsure
-        )
+        for swept in self._result.swept.values():
+            if swept.outcomes[Outcome.SKIPPED] or swept.outcomes[Outcome.UNKNOWN]:
+                return True
+        return False
 
     def _is_stopping(self) -> bool:
         return self._stop.reason is not None or self._result.error is not None
@@ -431,7 +443,8 @@ class Restorer:
         """
         now_s = asyncio.get_running_loop().time
         if len(self._sent_s) == MAX_PER_MINUTE and not self._is_stopping():
-            await self._wait(self._sent_s[0] + _WINDOW_S - now_s())
+            oldest_s = self._sent_s[0]
+            await self._wait(oldest_s + _WINDOW_S - now_s())
         if self._is_stopping():
             self._record(OutcomeLine.of(deletion, Outcome.SKIPPED))
             return

@@ -41,16 +41,21 @@ def organization_label(org_id: str, name: str | None) -> str:
     return escape_unprintable(f"{name} ({org_id})" if name else org_id)
 
 
+_UNITS: Final = {"day": 86_400, "hour": 3_600, "minute": 60}
+"""In seconds, the largest first."""
+
+
 def describe_duration(duration: timedelta) -> str:
     """Return a duration in whole units that suit its size: `90 seconds`, `25 hours`, `29 days`."""
     seconds = duration.total_seconds()
-    for unit, size_s in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+    for unit, size_s in _UNITS.items():
         if seconds >= 2 * size_s:  # 90 minutes are not "1 hour"
             return pluralize(int(seconds // size_s), unit)
     return pluralize(int(seconds), "second")
 
 
 _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+"""General categories of Unicode (`General_Category` of UAX #44)."""
 _PLAIN = re.compile(r"[ -~]*")
 
 
@@ -67,11 +72,15 @@ def escape_unprintable(value: str) -> str:
     Control characters, direction marks, joiners, lone surrogates and unassigned characters can
     make one name look like another, or reverse a line.
     """
-    if _PLAIN.fullmatch(value):
+    if _PLAIN.fullmatch(value):  # nearly all texts
         return value
-    return "".join(
-        f"[U+{ord(char):04X}]" if category(char) in _UNPRINTABLE else char for char in value
-    )
+    return "".join(map(_escape, value))
+
+
+def _escape(character: str) -> str:
+    if category(character) in _UNPRINTABLE:
+        return f"[U+{ord(character):04X}]"
+    return character
 
 
 class Program:

@@ -84,8 +84,8 @@ MUTANTS = r"""
 +if not self._literals:
 ? tests/commands/test_restore.py
 = a restore that finds no person begins a run: restore.py
--if not found:
-+if not found and wanted.username is None:
+-if not deletions:
++if not deletions and wanted.username is None:
 = deletions that Atlas did not confirm are left out in silence: restore.py
 -return Deletions(runs_of(here), tuple(map(_planned, here)), left_out)
 +return Deletions(runs_of(here), tuple(map(_planned, here)), 0)
