@@ -788,6 +788,22 @@ MUTANTS = r"""
 -        return None, None
 +    if address is not None or not address:
 +        return None, None
+? tests/unit/sweep/test_dates.py
+= a keep entry by age is forgotten in the date of an invitation: sweep/dates.py
+-if self._keeps_by_age or self._spans_of_end:
++if self._spans_of_end:
+= the end of an invitation is forgotten in its date: sweep/dates.py
+-if self._keeps_by_age or self._spans_of_end:
++if self._keeps_by_age:
+= a keep entry that ends is forgotten in the date of an invitation: sweep/dates.py
+-return not any(self._now < instant <= until for instant in self._instants)
++return True
+= an invitation sent in the future has no date: sweep/dates.py
+-if by_policy.keep_reason == "future_date":  # no rule was asked about it yet
++if by_policy.keep_reason == "":
+= the last rule names the date of an invitation: sweep/selection.py
+-if known is not None and known.instant <= instant:
++if known is not None and known.instant < instant:
 ? tests/commands/test_echoed_secrets.py
 = secrets are printed: redaction.py
 -        if shown or hidden:

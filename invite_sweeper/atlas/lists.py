@@ -75,10 +75,12 @@ def _date(value: str | None) -> str | None:
 
     Source: all 4,342 dates of the recordings (read 2026-08) are in that form already.
     """
-    if (moment := parse_timestamp(value)) is not None:
-        is_as_written = value is not None and _RFC3339.fullmatch(value) is not None
-        return value if is_as_written else rfc3339(moment)
-    return None if value is None else _shortened(value)
+    if value is None:
+        return None
+    moment = parse_timestamp(value)
+    if moment is None:
+        return _shortened(value)
+    return value if _RFC3339.fullmatch(value) is not None else rfc3339(moment)
 
 
 @lru_cache(maxsize=1024)
@@ -154,20 +156,26 @@ class InvitedRow(AtlasObject):
                 list. Without roles, the projects of an organization's user would be unknown.
         """
         of_org = source.is_organization_level
-        of_user = source in SOURCES_OF_USERS
-        if (self.org_id if of_org else self.group_id) not in {None, place.id}:
+        shown_place = self.org_id if of_org else self.group_id
+        if shown_place is not None and shown_place != place.id:
             what = "organization" if of_org else "project"
             raise UnexpectedContent(f"it is an invitation to another {what}")
-        roles = self.roles
-        if isinstance(roles, OrganizationRoles) is not (source is Source.ORG_USERS):
+        held = self.roles
+        assignments = self.group_role_assignments
+        if isinstance(held, OrganizationRoles) is not (source is Source.ORG_USERS):
             raise UnexpectedContent("its roles are not as documented")
-        if isinstance(roles, OrganizationRoles):
-            held = roles.org_roles
-            assignments = roles.group_role_assignments
-        else:
-            held = roles
-            assignments = self.group_role_assignments
-        status = self.org_membership_status if of_user else MembershipStatus.PENDING
+        if isinstance(held, OrganizationRoles):
+            assignments = held.group_role_assignments
+            held = held.org_roles
+        created_at = self.created_at
+        expires_at = self.expires_at
+        status: str | None = MembershipStatus.PENDING
+        if source in SOURCES_OF_USERS:
+            created_at = self.invitation_created_at
+            expires_at = self.invitation_expires_at
+            # A default is known by its identity, and not written in each line.
+            if self.org_membership_status != MembershipStatus.PENDING:
+                status = self.org_membership_status
         invitation = Invitation(
             invitation_id=self.id or "",
             project_id=None if of_org else place.id,
@@ -176,12 +184,11 @@ class InvitedRow(AtlasObject):
             username=self.username,
             roles=_shared(held or ()),
             inviter=_shared(self.inviter_username),
-            created_at=_date(self.invitation_created_at if of_user else self.created_at),
-            expires_at=_date(self.invitation_expires_at if of_user else self.expires_at),
+            created_at=_date(created_at),
+            expires_at=_date(expires_at),
             age_days=None,
             source=source,
-            # A default is known by its identity, and not written in each line.
-            status=MembershipStatus.PENDING if status == MembershipStatus.PENDING else status,
+            status=status,
         )
         return _with_links(invitation, assignments, self.team_ids) if of_org else invitation
 

@@ -8,24 +8,17 @@ which night it goes follows from this date, the wait of `notice` and the limits 
 from collections.abc import Sequence
 from datetime import UTC, datetime, time, timedelta
 from math import ceil
-from typing import Final, NamedTuple
+from typing import Final
 
 from invite_sweeper.models import Invitation, parse_timestamp
 from invite_sweeper.policy import Keep, Policy
 from invite_sweeper.sweep.invitations import combine
-from invite_sweeper.sweep.selection import Decision, Selector
+from invite_sweeper.sweep.selection import Decision, Selector, StaleFrom
 
 NIGHT: Final = timedelta(days=1)
 """Between two sweeps: what is foretold assumes a sweep at this hour each day."""
 
 FOREVER: Final = datetime.max.replace(tzinfo=UTC)
-
-
-class StaleFrom(NamedTuple):
-    """Since when an invitation is stale, or from when on if nothing changes, by which rule."""
-
-    instant: datetime
-    rule: str
 
 
 class StaleDates:
@@ -44,6 +37,7 @@ class StaleDates:
         self._instants: set[datetime] = set()
         self._spans_of_age: set[timedelta] = set()
         self._spans_of_end: set[timedelta] = set()
+        self._keeps_by_age = any(entry.older_than is not None for entry in policy.keep)
         for part in (*policy.rules, *policy.keep):
             if isinstance(part, Keep) and part.until is not None:
                 last_day = datetime.combine(part.until, time(), UTC)
@@ -69,6 +63,9 @@ class StaleDates:
         """
         if by_policy.keep_reason in ("list_unread", "unrecordable"):  # no date ends these
             return None
+        if self._is_by_age_alone(by_policy, until):
+            date = by_policy.old_enough
+            return date if date is not None and date.instant <= until else None
         changes = self._changes(by_policy.all_entries)
         if not by_policy.stale:
             # Whether it was stale in the past does not matter: its date is the next one.
@@ -86,6 +83,19 @@ class StaleDates:
             if instant >= self._now:
                 return StaleFrom(stale_since, rule)
         return None
+
+    def _is_by_age_alone(self, by_policy: Decision, until: datetime) -> bool:
+        """Return whether nothing but its age can change the decision to keep one entry.
+
+        So it is with most: then the decision has the date already.
+        """
+        if by_policy.stale or by_policy.entries:
+            return False
+        if by_policy.keep_reason == "future_date":  # no rule was asked about it yet
+            return False
+        if self._keeps_by_age or self._spans_of_end:
+            return False
+        return not any(self._now < instant <= until for instant in self._instants)
 
     def _rule_at(self, instant: datetime, by_policy: Decision) -> str | None:
         """Return the rule that makes an invitation stale at an instant; None if it is kept."""

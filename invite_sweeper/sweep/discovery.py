@@ -279,7 +279,8 @@ class InviterNames:
 
     async def add_to(self, invitations: tuple[Invitation, ...]) -> tuple[Invitation, ...]:
         """Return the invitations of one list with the names of their inviters."""
-        if not any(_has_key_as_inviter(invitation) for invitation in invitations):
+        inviters = {invitation.inviter for invitation in invitations}
+        if not any(_is_key(inviter) for inviter in inviters):
             return invitations
         if self._names is None:
             await self._read_names()
@@ -298,9 +299,9 @@ class InviterNames:
                 self._names = {} if names is None or isinstance(names, ListUnreadable) else names
 
 
-def _has_key_as_inviter(invitation: Invitation) -> bool:
-    """Return whether the inviter is not a person: every person has an address."""
-    return bool(invitation.inviter) and "@" not in (invitation.inviter or "")
+def _is_key(inviter: str | None) -> bool:
+    """Return whether an inviter is an API key: every person has an address."""
+    return bool(inviter) and "@" not in (inviter or "")
 
 
 def leave_out_moving(builders: Iterable[ReadingBuilder], sources: Iterable[Source]) -> None:

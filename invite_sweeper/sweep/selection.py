@@ -381,6 +381,13 @@ class Announcement(NamedTuple):
     ended_entries: tuple[Invitation, ...] = ()
 
 
+class StaleFrom(NamedTuple):
+    """Since when an invitation is stale, or from when on if nothing changes, by which rule."""
+
+    instant: datetime
+    rule: str
+
+
 class Decision(NamedTuple):
     """The decision about one entry of a list, or about an invitation made of several.
 
@@ -396,6 +403,8 @@ class Decision(NamedTuple):
         announcement: Where the policy has a `notice`: what becomes of the announcement.
         inviter_gone: Whether the rule judges by the active members.
         entries: The other entries of the invitation, see `invitations.combine`.
+        old_enough: Of an entry that is kept, when its age reaches the first of the rules that
+            match it but for its age; None where none does.
     """
 
     invitation: Invitation
@@ -406,6 +415,7 @@ class Decision(NamedTuple):
     announcement: Announcement | None = None
     inviter_gone: bool = False
     entries: tuple[Invitation, ...] = ()
+    old_enough: StaleFrom | None = None
 
     def keep(self, reason: str) -> "Decision":
         """Return the decision to keep the invitation."""
@@ -434,6 +444,20 @@ class _RuleConditions(NamedTuple):
         """Return them for a rule."""
         ageless = (condition for condition in conditions if condition[0] != "older_than")
         return cls(rule, conditions, tuple(ageless))
+
+
+def _sooner(known: StaleFrom | None, invitation: Invitation, rule: Rule) -> StaleFrom | None:
+    """Return when the age of an invitation reaches one of two rules; the first, where at once."""
+    sent_at = invitation.sent_at
+    if sent_at is None or rule.older_than is None:
+        return known
+    try:
+        instant = sent_at + rule.older_than
+    except OverflowError:  # beyond the calendar
+        return known
+    if known is not None and known.instant <= instant:
+        return known
+    return StaleFrom(instant, rule.name)
 
 
 class Selector:
@@ -474,15 +498,18 @@ class Selector:
         # Why no rule matches: a value that Atlas did not send comes first, then an age that is
         # not yet reached.
         reason = "no_rule"
+        old_enough: StaleFrom | None = None
         for rule, conditions, ageless in self._rules:
             result = match_all(conditions, invitation, now)
             if result is True:
                 return Decision(invitation, rule.name, None, inviter_gone=bool(rule.inviter_gone))
             if isinstance(result, str):
                 reason = result
-            elif reason == "no_rule" and match_all(ageless, invitation, now) is True:
-                reason = "too_young"
-        return Decision(invitation, None, reason)
+            elif match_all(ageless, invitation, now) is True:
+                if reason == "no_rule":
+                    reason = "too_young"
+                old_enough = _sooner(old_enough, invitation, rule)
+        return Decision(invitation, None, reason, old_enough=old_enough)
 
     def explain(self, invitation: Invitation) -> Iterator[Explained]:
         """Yield each keep entry and each rule, with its result and those of its keys."""

@@ -4,6 +4,8 @@ from datetime import timedelta
 
 import pytest
 from builders import NOW, entry_of, policy
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from invite_sweeper.models import Source
 from invite_sweeper.sweep.dates import FOREVER, StaleDates
@@ -71,3 +73,63 @@ def test_keep_entry_ends_with_its_last_day(last_day, days):
     since_midnight = (NOW - midnight) / DAY
     found, rule = stale_from(entry_of(Source.INVITES, age=40 * DAY), keep=keep)
     assert (found + since_midnight, rule) == (pytest.approx(days), "forgotten")
+
+
+def test_keep_entry_that_begins_before_the_age_of_the_rule_leaves_no_date():
+    keep = [{"name": "at last", "usernames": ["*"], "older_than": "14d"}]
+    young = entry_of(Source.INVITES, age=10 * DAY)
+    assert stale_from(young, keep=keep) is None
+    keep[0]["older_than"] = "15d"
+    assert stale_from(young, keep=keep) == (4, "forgotten")
+
+
+def test_of_two_rules_that_an_age_reaches_at_once_the_first_is_named():
+    rules = [{"name": name, "older_than": age} for name, age in (("a", "15d"), ("b", "14d"))]
+    young = entry_of(Source.INVITES, age=10 * DAY)
+    assert stale_from(young, rules=rules) == (4, "b")
+    rules[0]["older_than"] = "14d"
+    assert stale_from(young, rules=rules) == (4, "a")
+
+
+HOUR = timedelta(hours=1)
+RULES = [
+    {"name": "old", "older_than": "14d"},
+    {"name": "guests", "older_than": "3d", "usernames": ["guest@*"]},
+    {"name": "nameless", "older_than": "5d", "not_usernames": ["ada@*"]},
+    {"name": "pending", "older_than": "2d", "statuses": ["PENDING"]},
+    {"name": "expired", "older_than": "1d", "expired": True},
+    {"name": "ending", "older_than": "1d", "expires_within": "3d"},
+]
+KEEP = [
+    {"name": "board", "usernames": ["ada@*"]},
+    {"name": "for now", "usernames": ["*"], "until": (NOW + 4 * DAY).date()},
+    {"name": "at last", "usernames": ["guest@*"], "older_than": "9d"},
+    {"name": "over", "usernames": ["*"], "expired": True},
+]
+
+
+@settings(max_examples=200)
+@given(
+    source=st.sampled_from(Source),
+    age_days=st.integers(-3, 16),
+    lasts_days=st.sampled_from([None, 8, 30]),
+    username=st.sampled_from([None, "ada@x.example", "guest@x.example", "bo@x.example"]),
+    rules=st.lists(st.sampled_from(RULES), min_size=1, max_size=3, unique_by=str),
+    keep=st.lists(st.sampled_from(KEEP), max_size=2, unique_by=str),
+)
+def test_date_of_a_kept_entry_is_the_first_hour_at_which_the_policy_makes_it_stale(
+    source, age_days, lasts_days, username, rules, keep
+):
+    sent_at = NOW - age_days * DAY
+    expires_at = None if lasts_days is None else sent_at + lasts_days * DAY
+    entry = entry_of(source, username=username, age=age_days * DAY, expires_at=expires_at)
+    chosen = policy(rules=rules, keep=keep)
+    selector = Selector(chosen, NOW)
+    kept = selector.decide(entry)
+    assume(not kept.stale)
+    until = NOW + 20 * DAY
+    found = StaleDates(chosen, selector, NOW).stale_from(kept, until)
+    hours = (NOW + number * HOUR for number in range(1, 20 * 24 + 1))
+    decisions = ((hour, selector.decide(entry, hour)) for hour in hours)
+    first = next(((hour, decision.rule) for hour, decision in decisions if decision.stale), None)
+    assert found == first
