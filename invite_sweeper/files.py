@@ -113,8 +113,13 @@ _MAX_PREFIX: Final = 100
 
 
 def create_beside(target: Path) -> tuple[Path, int]:
-    """Create the temporary file of a target, with mode 0600; one of a killed run is replaced."""
-    partial = target.with_name(f".{target.name[:_MAX_PREFIX]}.partial")
+    """Create the temporary file of a target, with mode 0600; one of a killed run is replaced.
+
+    Returns:
+        Its path, and its descriptor.
+    """
+    prefix = target.name[:_MAX_PREFIX]
+    partial = target.with_name(f".{prefix}.partial")
     partial.unlink(missing_ok=True)
     # O_EXCL does not follow a link that another program plants there.
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC

@@ -756,8 +756,8 @@ MUTANTS = r"""
 +if known_hash != self.last_hash and self.number < 0:
 ? tests/unit/audit/test_window.py
 = a run reads fewer than 30 runs: audit/directory.py
--first = max(0, min(first, len(files) - MIN_RUNS))
-+first = max(0, first)
+-first = min(first, first_of_last_runs)
++first = min(first, len(files))
 = a deletion of long ago is a bounce: audit/history.py
 -        if run.is_old:
 +        if False:

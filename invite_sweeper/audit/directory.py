@@ -194,7 +194,8 @@ class AuditDirectory:
         first = 0
         while first < len(files) and files[first].is_before(stamp):
             first += 1
-        first = max(0, min(first, len(files) - MIN_RUNS))
+        first_of_last_runs = max(0, len(files) - MIN_RUNS)
+        first = min(first, first_of_last_runs)
         return LogReader(files, self.read_head(), first=first)
 
     def warnings(self) -> tuple[RunWarning, ...]:

@@ -205,6 +205,8 @@ class OutcomeLine(Invitation, frozen=True, kw_only=True):
         if recovers is not None:
             reason = _WHY_RECOVERED.get(outcome)
         reason = reason or _why(outcome, sent)
+        if reason is not None:
+            reason = reason.removesuffix(".")  # a phrase that others go on after
         return planned.as_event(
             cls,
             rule=planned.rule,
@@ -217,7 +219,7 @@ class OutcomeLine(Invitation, frozen=True, kw_only=True):
             seen_after=sent.seen_after,
             recovers=recovers,
             replaces=replaces,
-            reason=reason and reason.removesuffix("."),  # a phrase that others go on after
+            reason=reason,
         )
 
 
@@ -240,8 +242,10 @@ def _why(outcome: str, sent: Sending) -> str | None:
     """Return why an invitation is not deleted, or not restored; None where it is."""
     if outcome in {Outcome.DELETED, Outcome.RESTORED}:
         return None
-    answer = describe_answer(sent.http_status, sent.error_code)
-    return sent.reason or _WHY.get(outcome) or answer
+    # The most exact reason first: what the deleter found out, what the outcome means, the answer.
+    if sent.reason:
+        return sent.reason
+    return _WHY.get(outcome) or describe_answer(sent.http_status, sent.error_code)
 
 
 def describe_answer(http_status: int | None, error_code: str | None) -> str:

@@ -273,9 +273,10 @@ class History:
     def open_intents(self, base_url: str) -> Mapping[str, Sequence[OpenIntent]]:
         """Return the intents without an outcome against a base URL, of organizations with some."""
         by_organization: defaultdict[str, list[OpenIntent]] = defaultdict(list)
-        for opened in self._open.values():
-            if opened.run.start.base_url == base_url:
-                by_organization[opened.intent.org_id].append(opened)
+        for open_intent in self._open.values():
+            if open_intent.run.start.base_url == base_url:
+                org_id = open_intent.intent.org_id
+                by_organization[org_id].append(open_intent)
         return by_organization
 
     def announcements(self, base_url: str) -> Mapping[AnnouncementKey, HeldAnnouncement]:

@@ -5,6 +5,7 @@ counts. A person counts as deleted only where Atlas confirmed it to a sweep: an 
 `unknown` outcome and what was found gone do not, unless a caller asks for unconfirmed deletions.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from typing import Final, NamedTuple, TypeAlias
@@ -93,7 +94,7 @@ class HistoryReader:
             if start is None or event is None:
                 continue  # of a later version
             subject = _subject(event, line)
-            last_lines.pop(subject, None)  # in the order of the last lines
+            last_lines.pop(subject, None)  # so that the new one comes last
             last_lines[subject] = HistoryLine(chain.file, start, line.header.ts, event)
         self._add_names(chain)
         return tuple(last_lines.values())
@@ -142,7 +143,7 @@ def last_deletions(
         person = (event.scope_id, *event.user_key)
         by_list = deletions.pop(person, {})
         is_of_earlier_run = any(earlier.run != line.run for earlier in by_list.values())
-        if is_of_earlier_run:
+        if is_of_earlier_run:  # the person came back, and was deleted again
             by_list = {}
         by_list[event.source] = line
         deletions[person] = by_list
@@ -191,14 +192,14 @@ def close_names(terms: Iterable[str], names: Iterable[str]) -> tuple[str, ...]:
     The parts before the `@` are compared: two addresses of one domain are always similar, and a
     mistyped domain leaves them equal.
     """
-    by_local_part: dict[str, dict[str, None]] = {}
-    for name in names:
-        by_local_part.setdefault(_local_part(name), {})[name] = None
-    close: dict[str, None] = {}
+    names_by_local_part: defaultdict[str, list[str]] = defaultdict(list)
+    for name in dict.fromkeys(names):
+        names_by_local_part[_local_part(name)].append(name)
+    close: list[str] = []
     for term in terms:
-        for match in get_close_matches(_local_part(term), by_local_part, _MAX_CLOSE):
-            close |= by_local_part[match]
-    return tuple(close)[:_MAX_CLOSE]
+        for local_part in get_close_matches(_local_part(term), names_by_local_part, _MAX_CLOSE):
+            close += names_by_local_part[local_part]
+    return tuple(dict.fromkeys(close))[:_MAX_CLOSE]
 
 
 def _local_part(name: str) -> str:

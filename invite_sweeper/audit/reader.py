@@ -56,10 +56,10 @@ class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Raise DamagedFile if the file of the last run does not have the hash where it should."""
         first = chain.first
         last = chain.last
-        if self.ended:
+        if self.ended:  # HEAD was written after the last line
             known_hash = "" if last is None else last.hash
             line = last
-        elif first is not None:
+        elif first is not None:  # HEAD was written before the first line, which continues its hash
             known_hash = first.header.prev
             line = first
         else:  # the run was killed before its first line

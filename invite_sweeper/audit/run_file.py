@@ -69,8 +69,8 @@ class DamagedFile(DamagedLog):
 
 def verify_hint(path: Path) -> str:
     """Return the advice to verify the audit directory of a file, or a file outside of one."""
-    in_directory = path.name == "HEAD" or RunFile.of(path).number
-    target = path.parent if in_directory else path
+    is_of_directory = path.name == "HEAD" or RunFile.of(path).number > 0
+    target = path.parent if is_of_directory else path
     return f"Check the audit log with: {shell_command('audit', 'verify', str(target))}"
 
 

@@ -34,14 +34,15 @@ def read_all(
         read: Called with each file.
         report: Called with each damage; of those after the first, only with those in one file.
     """
-    begun = 0
+    next_file = reader.first  # the index of the one after those that were begun
     try:
         for chain in reader:
-            begun += 1
+            next_file += 1
             yield from read(chain)
     except DamagedLog as error:
         report(error)
-    for file in reader.files[reader.first + begun :]:
+    # None are left but after a damage. What they continue is not known: each is read by itself.
+    for file in reader.files[next_file:]:
         try:
             yield from read(FileChain(file))
         except DamagedLog as error:
@@ -145,7 +146,9 @@ def _ids(record: Record) -> Iterator[object]:
     """Yield the ids of all entries of an invitation."""
     yield record.get("invitation_id")
     entries = record.get("entries")
-    for entry in entries if isinstance(entries, list) else ():
+    if not isinstance(entries, list):
+        return
+    for entry in entries:
         if isinstance(entry, Mapping):
             yield entry.get("invitation_id")
 

@@ -30,7 +30,9 @@ from invite_sweeper.text import escape_unprintable, organization_label, pluraliz
 
 def show_people(console: Console, people: Iterable[Invitation], names: Mapping[str, str]) -> None:
     """Print people below their projects; `names` are those of organizations by id."""
-    labels = {org_id: organization_label(org_id, name) for org_id, name in names.items()}
+    labels: dict[str, str] = {}
+    for org_id, name in names.items():
+        labels[org_id] = organization_label(org_id, name)
     rows = sorted_rows(Row(invitation, labels) for invitation in people)
     groups = groups_by_place(rows, rows)
     print_parts(console, invitation_groups(groups, console.width))

@@ -222,8 +222,8 @@ def _figures(reader: PeriodReader, nights: Sequence[Night]) -> Iterator[StoryLin
     yield StoryLine("Done", describe_counts(nights))
     if reader.scan is not None and reader.scan_pending is not None:
         scan = reader.scan.record
-        at = describe_instant(scan.start.now)
-        yield StoryLine("Pending", f"{reader.scan_pending:,} after {_run_name(scan)} of {at}")
+        run = f"{_run_name(scan)} of {describe_instant(scan.start.now)}"
+        yield StoryLine("Pending", f"{reader.scan_pending:,} after {run}")
     if reader.waits.text:
         yield StoryLine("From due to deleted", reader.waits.text)
 

@@ -1,6 +1,7 @@
 """Print a run on a terminal: the plan, what failed, and the story; and the question before it."""
 
 import sys
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -178,7 +179,8 @@ def _announced(
         return
     kind = announced_as(record)
     rows = run_rows.announced[:max_rows]
-    group = RowGroup(heading(kind.caption, len(rows), total), rows)
+    title = heading(kind.caption, len(rows), total)
+    group = RowGroup(title, rows)
     yield from single_group(group, width, with_organization=run_rows.is_of_several)
     yield from _rest(total - len(rows), about.list_run("--event", kind.event))
 
@@ -200,7 +202,8 @@ def _kept(width: int, record: RunRecord, run_rows: RunRows) -> Iterator[Renderab
     """Yield what a run kept, where it recorded that: the policy has `audit.record: all`."""
     rows = sorted_rows(kept_rows(record, run_rows))
     if rows:
-        group = RowGroup(heading(KEPT_CAPTION, len(rows), len(rows)), rows)
+        title = heading(KEPT_CAPTION, len(rows), len(rows))
+        group = RowGroup(title, rows)
         yield from single_group(group, width, with_organization=run_rows.is_of_several)
 
 
@@ -286,14 +289,15 @@ def groups_by_place(
     for place in sorted(shown_by_place, key=lambda place: place.organization):
         shown = shown_by_place[place]
         name = place_name(shown[0].event, place.organization, full=is_full)
-        groups.append(RowGroup(heading(name, len(shown), len(places[place])), shown))
+        title = heading(name, len(shown), len(places[place]))
+        groups.append(RowGroup(title, shown))
     return groups
 
 
 def _rows_by_place(rows: Iterable[Row]) -> Mapping[_Place, list[Row]]:
     """Return rows by their place; the places are in the order of their first rows."""
-    places: dict[_Place, list[Row]] = {}
+    places: defaultdict[_Place, list[Row]] = defaultdict(list)
     for row in rows:
         place = _Place(row.organization, row.event.scope_id)
-        places.setdefault(place, []).append(row)
+        places[place].append(row)
     return places

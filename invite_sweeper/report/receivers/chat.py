@@ -54,7 +54,8 @@ def _deletions(run: RunMessage) -> Iterator[ChatLine]:
     """Yield a line for each planned deletion to name: those that need attention first."""
     for row in run.rows.first(MAX_USERS):
         outcome = display_text(row.outcome or "planned").replace("_", " ")
-        yield ChatLine(f"- {row.user} in {run.rows.place(row)}: {outcome}")
+        place = run.rows.place(row)
+        yield ChatLine(f"- {row.user} in {place}: {outcome}")
     left = len(run.rows.invitations) - MAX_USERS
     if left > 0:
         yield ChatLine(f"And {pluralize(left, 'more invitation')}:", run.list_run)
@@ -77,7 +78,8 @@ def _waiting(
             parts.append("announced before")
         if invitation.unread:
             parts.append("its list was not read this time")
-        yield ChatLine(f"- {row.user} in {run.rows.place(row)}: {', '.join(parts)}")
+        place = run.rows.place(row)
+        yield ChatLine(f"- {row.user} in {place}: {', '.join(parts)}")
     left = len(waiting) - MAX_USERS
     if left > 0:
         yield ChatLine(f"And {pluralize(left, 'more announced invitation')}:", run.list_announced)
