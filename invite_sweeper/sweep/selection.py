@@ -320,7 +320,7 @@ def inviters_who_seem_gone(
 ) -> dict[str, str]:
     """Return the inviters who are not in a list of active members, nor known to be gone.
 
-    OrganizationNames that look the same are one.
+    Names that look the same are one.
 
     Returns:
         The name of each as Atlas shows it, by the folded one.
