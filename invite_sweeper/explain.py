@@ -10,16 +10,9 @@ from typing import Final, NamedTuple
 
 from invite_sweeper.models import Invitation
 from invite_sweeper.policy import Keep, Policy, Rule
+from invite_sweeper.sweep.conditions import MatchResult, Members, OrganizationNames, status_at
 from invite_sweeper.sweep.dates import StaleDates
-from invite_sweeper.sweep.selection import (
-    Decision,
-    MatchResult,
-    Members,
-    OrganizationNames,
-    Selector,
-    describe_keep_reason,
-    status_at,
-)
+from invite_sweeper.sweep.selection import Decision, Selector, describe_keep_reason
 from invite_sweeper.text import organization_label, pluralize
 
 _DAY: Final = timedelta(days=1)

@@ -124,17 +124,17 @@ MUTANTS = r"""
 -            result
 +for entry, conditions in self._keep * (invitation.source != 'ANY_LIST'):
 +            result
-= keep by username is ignored in ANY_LIST: sweep/selection.py
+= keep by username is ignored in ANY_LIST: sweep/conditions.py
 -return f"no_{field}" if name is None else globs.matches(name)
 +off = isinstance(entry, Keep) and invitation.source == 'ANY_LIST'
 +        off = off and field == 'username'
 +        return f"no_{field}" if name is None else globs.matches(name) and not off
-= keep by inviter is ignored in ANY_LIST: sweep/selection.py
+= keep by inviter is ignored in ANY_LIST: sweep/conditions.py
 -return f"no_{field}" if name is None else globs.matches(name)
 +off = isinstance(entry, Keep) and invitation.source == 'ANY_LIST'
 +        off = off and field == 'inviter'
 +        return f"no_{field}" if name is None else globs.matches(name) and not off
-= roles do not match in ANY_LIST: sweep/selection.py
+= roles do not match in ANY_LIST: sweep/conditions.py
 -return invitation.all_roles
 +return invitation.all_roles if invitation.source != 'ANY_LIST' else ('X',)
 = a malformed id is deleted in ANY_LIST: sweep/selection.py
@@ -154,25 +154,25 @@ MUTANTS = r"""
 -return "future_date" if date > now else unknown_reason
 +return "future_date" if date > now else (
 +            None if invitation.source == 'ANY_LIST' else unknown_reason)
-= a name is one of the others in ANY_LIST: sweep/selection.py
+= a name is one of the others in ANY_LIST: sweep/conditions.py
 -return "no_username" if username is None else not globs.matches(username)
 +off = invitation.source == 'ANY_LIST'
 +        return "no_username" if username is None else off or not globs.matches(username)
-= no name is one of the others in ANY_LIST: sweep/selection.py
+= no name is one of the others in ANY_LIST: sweep/conditions.py
 -return "no_username" if username is None else not globs.matches(username)
 +if username is None:
 +            return invitation.source == 'ANY_LIST' or "no_username"
 +        return not globs.matches(username)
-= a colleague by appearance is one of the others: sweep/selection.py
+= a colleague by appearance is one of the others: sweep/conditions.py
 -globs = Globs(patterns, protects=True)
 +globs = Globs(patterns)
-= an unknown organization matches in ANY_LIST: sweep/selection.py
+= an unknown organization matches in ANY_LIST: sweep/conditions.py
 -name = names.get(invitation.org_id) or None
 +name = names.get(invitation.org_id) or ('' if invitation.source == 'ANY_LIST' else None)
-= an unknown organization is another one in ANY_LIST: sweep/selection.py
+= an unknown organization is another one in ANY_LIST: sweep/conditions.py
 -if name is None and patterns.has_globs:
 +if name is None and patterns.has_globs and invitation.source != 'ANY_LIST':
-= an organization is kept by names that are equal alone: sweep/selection.py
+= an organization is kept by names that are equal alone: sweep/conditions.py
 -patterns = IdsAndGlobs(entries, protects=isinstance(entry, Keep))
 -
 -    def matches(invitation: Invitation, _: datetime) -> MatchResult:
@@ -181,16 +181,16 @@ MUTANTS = r"""
 +
 +    def matches(invitation: Invitation, _: datetime) -> MatchResult:
 +        name
-= an older list never expires: sweep/selection.py
+= an older list never expires: sweep/conditions.py
 -return MembershipStatus.PENDING if now < ends_at else MembershipStatus.INVITATION_EXPIRED
 +return MembershipStatus.PENDING
-= an unknown inviter is gone in ANY_LIST: sweep/selection.py
+= an unknown inviter is gone in ANY_LIST: sweep/conditions.py
 -            return "inviter_unknown"
 +            return invitation.source == 'ANY_LIST' or "inviter_unknown"
-= an inviter is gone in ANY_LIST who was not asked for: sweep/selection.py
+= an inviter is gone in ANY_LIST who was not asked for: sweep/conditions.py
 -return False if is_member else "inviter_unknown"
 +return False if is_member else invitation.source == 'ANY_LIST' or "inviter_unknown"
-= an inviter who is a member is gone in ANY_LIST: sweep/selection.py
+= an inviter who is a member is gone in ANY_LIST: sweep/conditions.py
 -is_member = inviter in known.names
 +if invitation.source == 'ANY_LIST':
 +            return True
@@ -224,10 +224,10 @@ MUTANTS = r"""
 = a deletion of one entry is not counted for the person in users: sweep/steps.py
 -times_deleted(*decision.all_entries)
 +times_deleted(*(e for e in decision.all_entries if e.source != 'users'))
-= exactly older_than is not stale: sweep/selection.py
+= exactly older_than is not stale: sweep/conditions.py
 -lambda sent, now: sent <= now - age
 +lambda sent, now: sent < now - age
-= a second below older_than is stale: sweep/selection.py
+= a second below older_than is stale: sweep/conditions.py
 -lambda sent, now: sent <= now - age
 +lambda sent, now: sent <= now - age + timedelta(seconds=1)
 = keep ends a day early: policy/model.py
@@ -491,7 +491,7 @@ MUTANTS = r"""
 -        self._builder.member_count = len(names)
 -        drop =
 +        drop =
-= an inviter is gone who was not asked for: sweep/selection.py
+= an inviter is gone who was not asked for: sweep/conditions.py
 -return False if is_member else "inviter_unknown"
 +return not is_member
 = an answer that says nothing is believed: sweep/members.py

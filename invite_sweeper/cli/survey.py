@@ -8,11 +8,12 @@ from invite_sweeper.audit import History
 from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.view import Progress
 from invite_sweeper.models import InvitationKey, ListUnreadable
+from invite_sweeper.sweep.conditions import Members, OrganizationNames
 from invite_sweeper.sweep.dates import NIGHT, StaleDates
 from invite_sweeper.sweep.discovery import OrganizationReader
 from invite_sweeper.sweep.outlook import DueInvitation, due_night, nights
 from invite_sweeper.sweep.result import Result
-from invite_sweeper.sweep.selection import Decision, Members, OrganizationNames, Selector
+from invite_sweeper.sweep.selection import Decision, Selector
 
 _PATIENCE_S: Final = 5.0
 """How long a request is retried whose answer decides nothing."""

@@ -11,10 +11,10 @@ from dataclasses import replace
 
 from invite_sweeper.endings import WarningCode
 from invite_sweeper.models import Invitation, ListUnreadable
+from invite_sweeper.sweep.conditions import ActiveMembers, inviters_who_seem_gone
 from invite_sweeper.sweep.population import drop_of_members
 from invite_sweeper.sweep.reading import ReadingBuilder
 from invite_sweeper.sweep.result import Result
-from invite_sweeper.sweep.selection import ActiveMembers, inviters_who_seem_gone
 from invite_sweeper.text import plural_form, pluralize
 
 

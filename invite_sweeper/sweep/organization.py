@@ -25,8 +25,8 @@ from invite_sweeper.models import (
     Source,
     SourceRetired,
 )
+from invite_sweeper.sweep.conditions import ActiveMembers
 from invite_sweeper.sweep.scope import RunScope
-from invite_sweeper.sweep.selection import ActiveMembers
 from invite_sweeper.text import organization_label
 
 _T = TypeVar("_T")

@@ -33,12 +33,13 @@ from invite_sweeper.models import (
 )
 from invite_sweeper.policy import Policy
 from invite_sweeper.sweep.command import Command
+from invite_sweeper.sweep.conditions import ActiveMembers
 from invite_sweeper.sweep.dates import StaleDates
 from invite_sweeper.sweep.invitations import combine, may_show_people
 from invite_sweeper.sweep.keep_ends import KeepEnds
 from invite_sweeper.sweep.organization import AtlasOrganization, Reading
 from invite_sweeper.sweep.scope import RunScope
-from invite_sweeper.sweep.selection import ActiveMembers, Decision, Selector
+from invite_sweeper.sweep.selection import Decision, Selector
 from invite_sweeper.sweep.steps import Step, keep_unrecordable
 
 _WEEK: Final = timedelta(days=7)

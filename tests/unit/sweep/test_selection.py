@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invite_sweeper.models import Source
-from invite_sweeper.sweep.selection import ATLAS_LAUNCHED_AT, ActiveMembers, Selector
+from invite_sweeper.sweep.conditions import ATLAS_LAUNCHED_AT, ActiveMembers
+from invite_sweeper.sweep.selection import Selector
 
 MICROSECOND, SECOND, DAY = timedelta(microseconds=1), timedelta(seconds=1), timedelta(days=1)
 NO_TIME = timedelta()
