@@ -93,9 +93,13 @@ MUTANTS = r"""
 = a plan that was used is passed on: report/handover.py
 -if history is not None:
 +if history is None:
+= a plan that a guard refused is passed on: report/handover.py
+-    check_made_plan(run)
+-
++
 = a plan that is too old is passed on: report/handover.py
--refusal = why_expired(saved.start, max_age=max_age, now=now)
-+refusal = why_expired(saved.start, max_age=2 * max_age, now=now)
+-refusal = why_expired(run.start, max_age=max_age, now=now)
++refusal = why_expired(run.start, max_age=2 * max_age, now=now)
 ? tests/unit/sweep/test_keep_ends.py
 = a keep entry ends in silence in ANY_LIST: sweep/keep_ends.py
 -if reason in self._keys:
@@ -724,7 +728,7 @@ MUTANTS = r"""
 +frozenset({Outcome.ACCEPTED_DURING})
 ? tests/unit/sweep/test_steps.py
 = a plan may be applied twice: sweep/guards.py
--run = history.applied_by(saved.sha256)
+-run = history.applied_by(sha256)
 +run = history.applied_by("")
 = a plan of tomorrow is applied: sweep/guards.py
 -if created_at > now + timedelta(seconds=MAX_CLOCK_SKEW_S):
@@ -865,7 +869,7 @@ MUTANTS = r"""
 +return mode != b"restore" or
 ? tests/unit/sweep/test_steps.py
 = a plan is applied that a missing run may have used: sweep/guards.py
--    if missing is None or missing.run_id == saved.run_id:
+-    if missing is None or missing.run_id == run_id:
 +    if missing is None or missing:
 ? tests/commands/test_saved_plans.py
 = a plan is applied that was not read: sweep/guards.py

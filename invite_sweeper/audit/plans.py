@@ -13,6 +13,8 @@ from invite_sweeper.advice import Advisor
 from invite_sweeper.audit.compact import EntryLog
 from invite_sweeper.audit.events import Planned, RunStarted
 from invite_sweeper.audit.file_chain import FileChain
+from invite_sweeper.audit.intents import IntentLedger
+from invite_sweeper.audit.record import RunRecord, follow_run
 from invite_sweeper.audit.run_file import DamagedFile, RunFile
 from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.endings import COMPLETE_EXIT_CODES, ExitCode, Reason
@@ -69,27 +71,33 @@ def read_plan(path: Path, *, advisor: Advisor | None = None) -> SavedPlan:
     """
     advisor = advisor or Advisor()
     chain = FileChain(RunFile.of(path), hashed=True)
-    start: RunStarted | None = None
-    planned: list[Planned] = []
-    end: RunFinished | None = None
+    record = RunRecord(chain.file)
+    # Each line is decoded, also one that the plan does not need: else the plan is refused.
+    events = follow_run(record, chain, IntentLedger())
     try:
-        for line in chain:  # to the end: each line is decoded, or the plan is refused
-            event = chain.decode(line)
-            if isinstance(event, RunStarted):
-                start = event
-            elif isinstance(event, Planned):
-                planned.append(event)
-            elif isinstance(event, RunFinished):
-                end = event
+        planned = tuple(event for event in events if isinstance(event, Planned))
     except DamagedFile as error:
         raise _refused(f"The plan {path} was changed: {error.message}", advisor) from None
-    if start is None or start.mode != "dry-run":
+    check_made_plan(record, advisor)
+    return SavedPlan(path, record.run_id, record.start, planned, chain.sha256)
+
+
+def check_made_plan(record: RunRecord, advisor: Advisor | None = None) -> None:
+    """Raise GuardRefused if a run is not a dry run that made a plan which a sweep may apply.
+
+    Args:
+        record: Of a file that was read to its end.
+        advisor: As in `read_plan`.
+    """
+    advisor = advisor or Advisor()
+    path = record.file.path
+    end = record.end
+    if record.mode != "dry-run":
         raise _refused(f"{path} is not the file of a dry run.", advisor)
     if end is None:
         raise _refused(f"The plan {path} was cut off, or its dry run did not finish.", advisor)
     if not end.plan_made or end.exit_code not in COMPLETE_EXIT_CODES:
         raise _refused(f"The dry run of {path} ended with exit code {end.exit_code}.", advisor)
-    return SavedPlan(path, chain.run_id, start, tuple(planned), chain.sha256)
 
 
 def _refused(message: str, advisor: Advisor) -> GuardRefused:

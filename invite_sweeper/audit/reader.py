@@ -87,6 +87,7 @@ class LogReader:
         head: The content of `HEAD`; None where it is missing, and for files without a directory.
         first: The index of the first file that is read. Of those before it, only the names are
             checked.
+        hashed: Whether the SHA-256 of each file is needed.
 
     Attributes:
         missing: The file of the last run, where `HEAD` names it and it is gone; else None.
@@ -94,7 +95,12 @@ class LogReader:
     """
 
     def __init__(
-        self, files: Sequence[RunFile], head: Head | None = None, *, first: int = 0
+        self,
+        files: Sequence[RunFile],
+        head: Head | None = None,
+        *,
+        first: int = 0,
+        hashed: bool = False,
     ) -> None:
         self.files = files
         self.head = head
@@ -102,6 +108,7 @@ class LogReader:
         self.missing = _missing_file(files, head)
         self.last_hash = ""
         self._last_name = ""
+        self._hashed = hashed
 
     def __iter__(self) -> Iterator[FileChain]:
         """Yield each file; what its caller leaves unread of it is checked before the next one.
@@ -128,7 +135,7 @@ class LogReader:
 
     def _read(self, file: RunFile) -> Iterator[FileChain]:
         """Yield one file, and check it against `HEAD` once its caller has read it."""
-        chain = FileChain(file, self._continued())
+        chain = FileChain(file, self._continued(), hashed=self._hashed)
         yield chain
         chain.read()
         if self.head is not None:

@@ -46,7 +46,8 @@ from invite_sweeper.models import Invitation
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.policy import parse_duration_option
 from invite_sweeper.report import listings, terminal
-from invite_sweeper.report.handover import lines_to_approve, read_plan_to_apply
+from invite_sweeper.report.handover import lines_to_approve, plan_to_apply
+from invite_sweeper.report.readback import WholeRun, read_whole
 from invite_sweeper.report.story_lines import StoryLine
 from invite_sweeper.report.verification import story_of_verification
 from invite_sweeper.text import pluralize
@@ -117,14 +118,12 @@ def show(
         listings.show_runs(stdout_console(), shown.all_records(), shown.ledger)
     elif not runs:
         _show_history(shown, HistoryReader(wanted), criteria["username"])
+    elif is_filtered:
+        for record in shown.named_runs(_read_record):
+            _show_lines_of(shown, record, HistoryReader(wanted))
     else:
-        for record in shown.records():
-            if not is_filtered:
-                terminal.show_run(stdout_console(), record)
-            elif not _show_history_of(record, HistoryReader(wanted)):
-                continue
-            end = _lines_about_file(record, policy, audit_dir, is_whole=not is_filtered)
-            terminal.show_whole(stdout_console(), tuple(end))
+        for run in shown.named_runs(read_whole):
+            _show_run(shown, run)
     raise SystemExit(shown.exit_code)
 
 
@@ -133,13 +132,26 @@ def _check_period(since: datetime | None, until: datetime | None) -> None:
         raise click.BadParameter("--since is not before --until: no line can be between them.")
 
 
-def _show_history_of(record: RunRecord, history: HistoryReader) -> bool:
-    """Print what one run did with the people who are asked for; False where no line matches."""
-    lines = history.read(FileChain(record.file))
-    listings.show_lines(stdout_console(), lines, history.names)
+def _show_run(shown: "_ShownRuns", run: WholeRun) -> None:
+    """Print all that one run did, the rules that were in force, and the hash of its file."""
+    record = run.record
+    record.recovered = shown.ledger.recovered_by_file().get(record.file.name)
+    console = stdout_console()
+    terminal.show_run(console, run)
+    end = (*_lines_about_policy(record), *_lines_about_file(shown, record, run.sha256))
+    terminal.show_whole(console, end)
+
+
+def _show_lines_of(shown: "_ShownRuns", record: RunRecord, history: HistoryReader) -> None:
+    """Print what one run did with the people who are asked for, or that no line matches."""
+    console = stdout_console()
+    chain = FileChain(record.file, hashed=True)
+    lines = history.read(chain)
     if not lines:
         click.echo(f"No line of run {record.file.number or record.file.path} matches.", err=True)
-    return bool(lines)
+        return
+    listings.show_lines(console, lines, history.names)
+    terminal.show_whole(console, tuple(_lines_about_file(shown, record, chain.sha256)))
 
 
 def _show_history(shown: "_ShownRuns", history: HistoryReader, username: str | None) -> None:
@@ -165,11 +177,14 @@ class _ShownRuns:
     A damaged log is reported, and what can be read is shown: nothing is decided by it.
 
     Attributes:
+        policy: As on the command line, like `audit_dir`.
         exit_code: Of the command.
-        ledger: The intents of the runs that were read.
+        ledger: The intents of the runs of the directory that were read.
     """
 
     def __init__(self, runs: Sequence[str], policy: Path, audit_dir: Path | None) -> None:
+        self.policy = policy
+        self.audit_dir = audit_dir
         self.exit_code = int(ExitCode.DONE)
         self.ledger = IntentLedger()
         self._named: tuple[RunFile, ...] = ()
@@ -214,75 +229,73 @@ class _ShownRuns:
 
     def all_records(self) -> Iterator[RunRecord]:
         """Yield the records of all runs, and fill the ledger; memory holds one at a time."""
-        return self._records_of(self._reader, self.ledger)
+        read_record = partial(read_run, ledger=self.ledger)
+        yield from read_all(self._reader, lambda chain: (read_record(chain),), self._report)
 
-    def records(self) -> Iterator[RunRecord]:
-        """Yield the records of the named runs, with how those that were killed were recovered."""
-        for _ in self.all_records():  # what a killed run left open, a later one settled
+    def named_runs(self, read_named: Callable[[FileChain], _T]) -> Iterator[_T]:
+        """Yield what is read of the file of each named run, one at a time.
+
+        The directory is read before, once: what a killed run left open, a later one settled.
+
+        Args:
+            read_named: Called with each file, which computes its SHA-256.
+        """
+        for _ in self.all_records():
             pass
-        recovered = self.ledger.recovered_by_file()
         for file in self._named:
-            for record in self._records_of(LogReader((file,)), IntentLedger()):
-                record.recovered = recovered.get(record.file.name)
-                yield record
-
-    def _records_of(self, reader: LogReader, ledger: IntentLedger) -> Iterator[RunRecord]:
-        yield from read_all(reader, lambda chain: (read_run(chain, ledger),), self._report)
+            reader = LogReader((file,), hashed=True)
+            yield from read_all(reader, lambda chain: (read_named(chain),), self._report)
 
     def _report(self, error: DamagedLog) -> None:
         self.exit_code = int(error.exit_code)
         print_error(error.having(consequence=""))
 
 
+def _read_record(chain: FileChain) -> RunRecord:
+    """Return the record of a run whose lines are chosen: what it left open is not shown."""
+    return read_run(chain, IntentLedger())
+
+
 # What follows a run: the rules that were in force, and the hash of its file.
 
 
-def _lines_about_file(
-    record: RunRecord, policy: Path, audit_dir: Path | None, *, is_whole: bool
-) -> Iterator[StoryLine]:
-    """Yield the file of the policy, if it is kept, and the SHA-256, or what is true of a plan.
-
-    Args:
-        is_whole: All of the run was shown, not the lines about some people.
-    """
+def _lines_about_policy(record: RunRecord) -> Iterator[StoryLine]:
+    """Yield the file of the policy of a run, if it is kept."""
     policy_sha256 = record.start.policy_sha256
-    if is_whole and policy_sha256 is not None:
-        kept_policy = AuditDirectory(record.file.path.parent).policies.path_of(policy_sha256)
-        if kept_policy.is_file():
-            yield StoryLine("Policy", str(kept_policy))
-    if record.mode == "dry-run":
-        yield from _lines_about_plan(record, policy, audit_dir)
-    else:
-        read_file = FileChain(record.file, hashed=True).read()
-        yield StoryLine("SHA-256", read_file.sha256)
+    if policy_sha256 is None:
+        return
+    kept_policy = AuditDirectory(record.file.path.parent).policies.path_of(policy_sha256)
+    if kept_policy.is_file():
+        yield StoryLine("Policy", str(kept_policy))
 
 
-def _lines_about_plan(
-    record: RunRecord, policy: Path, audit_dir: Path | None
-) -> Iterator[StoryLine]:
-    """Yield what a second person needs of a plan, or why it cannot be applied."""
+def _lines_about_file(shown: _ShownRuns, record: RunRecord, sha256: str) -> Iterator[StoryLine]:
+    """Yield the SHA-256 of a file, or what a second person needs of the plan in it."""
+    if record.mode != "dry-run":
+        yield StoryLine("SHA-256", sha256)
+        return
     now = datetime.now(UTC)
     max_age = parse_duration_option("--plan-max-age", RunOptions().plan_max_age)
 
     def read_history() -> History | None:
-        directory = _directory_of_plan(record, policy, audit_dir)
+        directory = _directory_of_plan(shown, record)
         return History.read(directory, now=now) if directory is not None else None
 
     try:
-        plan = read_plan_to_apply(record.file.path, read_history, max_age=max_age, now=now)
+        plan = plan_to_apply(record, sha256, read_history, max_age=max_age, now=now)
     except RunError as refusal:
         yield StoryLine("Plan", f"It cannot be applied. {refusal.message}")
     else:
         yield from lines_to_approve(record.start, plan)
 
 
-def _directory_of_plan(
-    record: RunRecord, policy: Path, audit_dir: Path | None
-) -> AuditDirectory | None:
+def _directory_of_plan(shown: _ShownRuns, record: RunRecord) -> AuditDirectory | None:
     """Return the audit directory in which a plan may have been used; None where none is known.
 
     It is the one that has the file; of a copy, that of the options or of the plan's own policy.
     """
+    audit_dir = shown.audit_dir
+    policy = shown.policy
     path = record.file.path
     if audit_dir is None and RunFile.of(path).number and path.with_name("HEAD").is_file():
         return AuditDirectory(path.parent)

@@ -13,7 +13,10 @@ from msgspec import structs
 
 from invite_sweeper.audit import History, LogReader, RunFile, RunRecord, read_plan
 from invite_sweeper.audit.events import AnnouncementKey
+from invite_sweeper.audit.file_chain import FileChain
+from invite_sweeper.audit.intents import IntentLedger
 from invite_sweeper.audit.plans import may_replace_plan
+from invite_sweeper.audit.record import read_run
 from invite_sweeper.audit.totals import OrganizationResult, RunFinished
 from invite_sweeper.cli.audit_files import check_outside
 from invite_sweeper.cli.console import run_async
@@ -32,7 +35,7 @@ from invite_sweeper.files import (
 from invite_sweeper.report import metrics
 from invite_sweeper.report.announcements import WaitingInvitation, command_listing, find_waiting
 from invite_sweeper.report.delivery import Delivery
-from invite_sweeper.report.handover import PlanToApply, read_plan_to_apply
+from invite_sweeper.report.handover import PlanToApply, plan_to_apply
 from invite_sweeper.report.notify import Notified, notify
 from invite_sweeper.report.readback import RecordedRun
 from invite_sweeper.report.receivers import RunMessage
@@ -197,12 +200,19 @@ def _copy_plan(session: Session, record: RunRecord) -> Path:
 
 
 def _plan_to_apply(session: Session, path: Path) -> PlanToApply | None:
-    """Return the plan of a dry run that has just ended; None where no sweep can apply it."""
+    """Return the plan of a dry run that has just ended; None where no sweep can apply it.
+
+    Args:
+        path: The file of the run, or the copy of it that is passed on.
+    """
     if not session.options.dry_run or session.options.is_demo:
         return None
+    chain = FileChain(RunFile.of(path), hashed=True)
+    max_age = session.plan_max_age
     try:
+        run = read_run(chain, IntentLedger())
         # No sweep can have completed it: this run holds the lock.
-        return read_plan_to_apply(path, lambda: None, max_age=session.plan_max_age, now=session.now)
+        return plan_to_apply(run, chain.sha256, lambda: None, max_age=max_age, now=session.now)
     except RunError:  # the result has the reason: its exit code, or the log cannot be read
         return None
 

@@ -6,13 +6,13 @@ sweep has completed it. Only then its SHA-256 is shown, which `sweep --plan-sha2
 
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import msgspec
 
 from invite_sweeper.advice import Advisor
-from invite_sweeper.audit import History, read_plan
+from invite_sweeper.audit import History, RunRecord
 from invite_sweeper.audit.events import RunStarted
+from invite_sweeper.audit.plans import check_made_plan
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import parse_timestamp, rfc3339
 from invite_sweeper.report.story_lines import StoryLine
@@ -34,18 +34,21 @@ class PlanToApply(msgspec.Struct, frozen=True, kw_only=True):
     valid_until: str
 
 
-def read_plan_to_apply(
-    path: Path,
+def plan_to_apply(
+    run: RunRecord,
+    sha256: str,
     read_history: Callable[[], History | None],
     *,
     max_age: timedelta,
     now: datetime,
 ) -> PlanToApply:
-    """Return what a second person needs of the plan in the file of a dry run.
+    """Return what a second person needs of the plan of a dry run.
 
     Whether a policy still fits is not asked: the plan may be applied elsewhere.
 
     Args:
+        run: The dry run, as its file has it, or a copy of that.
+        sha256: Of this file before it was compressed.
         read_history: Returns that of the audit directory in which the plan may have been used; None
             if that is not known. It is called if nothing else forbids to apply the plan.
         max_age: How long a plan is valid.
@@ -54,17 +57,17 @@ def read_plan_to_apply(
         GuardRefused: It cannot be applied, by any policy.
         DamagedLog: The log of that audit directory is damaged, so that a sweep is refused.
     """
-    saved = read_plan(path)
-    refusal = why_expired(saved.start, max_age=max_age, now=now)
+    check_made_plan(run)
+    refusal = why_expired(run.start, max_age=max_age, now=now)
     if not refusal:
         history = read_history()
         if history is not None:
-            refusal = why_used(saved, history) or why_possibly_used(saved, history)
-    created_at = parse_timestamp(saved.start.now)
+            refusal = why_used(sha256, history) or why_possibly_used(run.run_id, history)
+    created_at = parse_timestamp(run.start.now)
     if refusal or created_at is None:  # a plan without an instant has expired
         raise GuardRefused(refusal)
     valid_until = rfc3339(created_at + max_age)
-    return PlanToApply(file=str(path), sha256=saved.sha256, valid_until=valid_until)
+    return PlanToApply(file=str(run.file.path), sha256=sha256, valid_until=valid_until)
 
 
 def lines_to_pass_on(plan: PlanToApply, advisor: Advisor, *more: str) -> Iterator[StoryLine]:

@@ -178,6 +178,42 @@ class RecordedRun:
         return run
 
 
+class WholeRun(NamedTuple):
+    """A run with every invitation that its file has.
+
+    Attributes:
+        kept: What it kept, where it recorded that: the policy has `audit.record: all`.
+        sha256: Of the file before it was compressed.
+    """
+
+    record: RunRecord
+    rows: RunRows
+    kept: list[Row]
+    sha256: str
+
+
+def read_whole(chain: FileChain) -> WholeRun:
+    """Return a run with all that its file has, which is read once, and to its end.
+
+    Args:
+        chain: Of the file; it computes the SHA-256.
+
+    Raises:
+        DamagedLog: The file is damaged.
+    """
+    record = RunRecord(chain.file)
+    run_rows = RunRows()
+    kept: list[Row] = []
+    for event in follow_run(record, chain, IntentLedger()):
+        if isinstance(event, Kept):
+            kept.append(_kept_row(event, run_rows))
+        else:
+            run_rows.add(event)
+    run_rows.is_whole = True
+    run_rows.sort()
+    return WholeRun(record, run_rows, kept, chain.sha256)
+
+
 class AnnouncedAs(NamedTuple):
     """What the announced invitations of a run are, and the event that records them."""
 

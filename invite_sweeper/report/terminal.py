@@ -30,8 +30,8 @@ from invite_sweeper.report.readback import (
     UNREAD_CAPTION,
     RecordedRun,
     RunRows,
+    WholeRun,
     announced_as,
-    kept_rows,
     read_rows,
 )
 from invite_sweeper.report.rows import Row, place_name, sorted_rows
@@ -79,11 +79,10 @@ def show_whole(console: Console, lines: Sequence[StoryLine]) -> None:
         console.print(text, soft_wrap=True)
 
 
-def show_run(console: Console, record: RunRecord) -> None:
+def show_run(console: Console, run: WholeRun) -> None:
     """Print all that an earlier run planned, did and recorded as kept, and how it went."""
-    run_rows = read_rows(record)
-    print_parts(console, _kept(console.width, record, run_rows))
-    parts = _run(console.width, record, run_rows, Advisor(), max_rows=sys.maxsize)
+    print_parts(console, _kept(console.width, run))
+    parts = _run(console.width, run.record, run.rows, Advisor(), max_rows=sys.maxsize)
     print_parts(console, parts)
 
 
@@ -198,13 +197,13 @@ def _unread(run_rows: RunRows, about: Advisor, max_rows: int) -> Iterator[Render
     yield from _rest(total - len(shown), about.list_run("--event", ListUnreadable.event))
 
 
-def _kept(width: int, record: RunRecord, run_rows: RunRows) -> Iterator[RenderableType]:
-    """Yield what a run kept, where it recorded that: the policy has `audit.record: all`."""
-    rows = sorted_rows(kept_rows(record, run_rows))
+def _kept(width: int, run: WholeRun) -> Iterator[RenderableType]:
+    """Yield what a run kept, where it recorded that."""
+    rows = sorted_rows(run.kept)
     if rows:
         title = heading(KEPT_CAPTION, len(rows), len(rows))
         group = RowGroup(title, rows)
-        yield from single_group(group, width, with_organization=run_rows.is_of_several)
+        yield from single_group(group, width, with_organization=run.rows.is_of_several)
 
 
 def _rest(count: int, command: str) -> Iterator[RenderableType]:

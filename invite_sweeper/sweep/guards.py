@@ -21,7 +21,7 @@ from typing import Final, NamedTuple
 
 from invite_sweeper.atlas.responses import REDIRECT, SERVER_ERROR
 from invite_sweeper.atlas.unreadable import is_role_missing
-from invite_sweeper.audit import History, SavedPlan
+from invite_sweeper.audit import History
 from invite_sweeper.audit.events import Planned, RunStarted
 from invite_sweeper.counts import total
 from invite_sweeper.endings import Reason
@@ -313,10 +313,10 @@ def check_plan(command: Command, *, max_age: timedelta, sha256: str | None = Non
     message = (
         why_expired(saved.start, max_age=max_age, now=command.now)
         or _why_other(saved.start, command)
-        or why_used(saved, command.history)
+        or why_used(saved.sha256, command.history)
     )
     if not message:
-        message = why_possibly_used(saved, command.history)
+        message = why_possibly_used(saved.run_id, command.history)
         hint = f"Restore that file from a copy. If it is lost, create a new plan with: {new_plan}"
     if message:
         raise GuardRefused(f"{saved.path}: {message}", hint=hint, reasons=(Reason.PLAN,))
@@ -353,20 +353,27 @@ def why_expired(start: RunStarted, *, max_age: timedelta, now: datetime) -> str:
     return ""
 
 
-def why_used(saved: SavedPlan, history: History) -> str:
-    """Return which sweep of an audit directory has completed a plan; "" where none has."""
-    run = history.applied_by(saved.sha256)
+def why_used(sha256: str, history: History) -> str:
+    """Return which sweep of an audit directory has completed a plan; "" where none has.
+
+    Args:
+        sha256: Of the plan.
+    """
+    run = history.applied_by(sha256)
     return f"Run {run.number} has already applied the plan." if run is not None else ""
 
 
-def why_possibly_used(saved: SavedPlan, history: History) -> str:
+def why_possibly_used(run_id: str, history: History) -> str:
     """Return why it is not known whether a sweep has completed a plan; "" where it is known.
 
     The missing file may be that of the dry run that made the plan, of which a copy is applied. It
     was the last run, so no sweep has used its plan.
+
+    Args:
+        run_id: Of this dry run.
     """
     missing = history.missing
-    if missing is None or missing.run_id == saved.run_id:
+    if missing is None or missing.run_id == run_id:
         return ""
     return (
         f"The file of the last run, {missing.name}, is missing in the audit directory: whether "

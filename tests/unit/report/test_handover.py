@@ -7,9 +7,12 @@ import pytest
 from audit.runs import finished, planned, started, write_run
 from builders import NOW
 
-from invite_sweeper.audit import History
+from invite_sweeper.audit import History, RunFile
+from invite_sweeper.audit.file_chain import FileChain
+from invite_sweeper.audit.intents import IntentLedger
+from invite_sweeper.audit.record import read_run
 from invite_sweeper.errors import DamagedLog, GuardRefused
-from invite_sweeper.report.handover import read_plan_to_apply
+from invite_sweeper.report.handover import plan_to_apply
 
 DAY = timedelta(days=1)
 MOMENT = timedelta(microseconds=1)
@@ -21,7 +24,13 @@ def dry_run(directory, **options):
 
 
 def read(path, age=timedelta(), history=None):
-    return read_plan_to_apply(path, lambda: history, max_age=DAY, now=NOW + age)
+    return read_with(path, lambda: history, age)
+
+
+def read_with(path, read_history, age=timedelta()):
+    chain = FileChain(RunFile.of(path), hashed=True)
+    run = read_run(chain, IntentLedger())
+    return plan_to_apply(run, chain.sha256, read_history, max_age=DAY, now=NOW + age)
 
 
 @pytest.mark.parametrize("age", [timedelta(), DAY, timedelta(minutes=-5)])
@@ -53,7 +62,7 @@ def test_a_plan_that_no_sweep_takes_is_refused_without_a_look_at_other_runs(
         raise AssertionError
 
     with pytest.raises(GuardRefused, match=message):
-        read_plan_to_apply(path, fail, max_age=DAY, now=NOW + age)
+        read_with(path, fail, age)
 
 
 @pytest.mark.parametrize(("code", "is_used"), [(0, True), (4, True), (3, False), (8, False)])
@@ -82,4 +91,4 @@ def test_a_damaged_log_of_its_audit_directory_is_an_error(directory):
     last = write_run(directory, "r2")
     last.write_bytes(last.read_bytes()[:-2])
     with pytest.raises(DamagedLog):
-        read_plan_to_apply(path, lambda: History.read(directory), max_age=DAY, now=NOW)
+        read_with(path, lambda: History.read(directory))

@@ -1,0 +1,44 @@
+"""What is read of the file of a run: once for all of it, with the same rows as for its outputs."""
+
+from hashlib import sha256
+
+import pytest
+from audit.runs import deletion, finished, invitation, write_run
+from builders import ORG, event_of
+
+from invite_sweeper.audit import RunFile
+from invite_sweeper.audit.events import Kept
+from invite_sweeper.audit.file_chain import FileChain
+from invite_sweeper.audit.totals import OrganizationResult
+from invite_sweeper.errors import DamagedLog
+from invite_sweeper.report.readback import kept_rows, read_rows, read_whole
+
+
+def whole(path):
+    return read_whole(FileChain(RunFile.of(path), hashed=True))
+
+
+def write(directory):
+    kept = [event_of(Kept, invitation(n), reason="keep:owners") for n in (7, 8)]
+    end = finished(organizations=(OrganizationResult(id=ORG, name="Acme"),))
+    return write_run(directory, "r1", *deletion(1), *deletion(2, "failed"), *kept, end=end)
+
+
+def test_whole_run_has_the_rows_of_the_outputs_what_was_kept_and_the_hash_of_its_file(directory):
+    path = write(directory)
+    run = whole(path)
+    assert run.record.end.organizations[0].name == "Acme"
+    assert run.rows == read_rows(run.record)
+    assert [row.outcome for row in run.rows.invitations.values()] == ["deleted", "failed"]
+    assert run.kept == list(kept_rows(run.record, run.rows))
+    assert [(row.event.invitation_id, row.organization) for row in run.kept] == [
+        (invitation(n).invitation_id, f"Acme ({ORG})") for n in (7, 8)
+    ]
+    assert run.sha256 == sha256(path.read_bytes()).hexdigest()
+
+
+def test_whole_run_of_a_damaged_file_is_an_error(directory):
+    path = write(directory)
+    path.write_bytes(path.read_bytes().replace(b'"failed"', b'"deleted"'))
+    with pytest.raises(DamagedLog):
+        whole(path)
