@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
+from itertools import chain
 from typing import Final, NamedTuple
 
 from invite_sweeper.audit import History
@@ -9,11 +10,11 @@ from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.view import Progress
 from invite_sweeper.models import InvitationKey, ListUnreadable
 from invite_sweeper.sweep.conditions import Members, OrganizationNames
-from invite_sweeper.sweep.dates import NIGHT, StaleDates
+from invite_sweeper.sweep.dates import NIGHT
 from invite_sweeper.sweep.discovery import OrganizationReader
-from invite_sweeper.sweep.outlook import DueInvitation, due_night, nights
+from invite_sweeper.sweep.outlook import nights
 from invite_sweeper.sweep.result import Result
-from invite_sweeper.sweep.selection import Decision, Selector
+from invite_sweeper.sweep.selection import Decision
 
 _PATIENCE_S: Final = 5.0
 """How long a request is retried whose answer decides nothing."""
@@ -64,13 +65,7 @@ class Survey(NamedTuple):
         Those that nothing foretells are missing. With `over_limit: trim` the limits count.
         """
         command = self.result.command
-        selector = Selector(command.policy, command.now, self.members, self.names)
-        dates = StaleDates(command.policy, selector, command.now)
-        due: list[DueInvitation] = []
-        for by_policy, decision in self.judged:
-            night = due_night(by_policy, decision, dates, command)
-            if night is not None:
-                due.append(DueInvitation(decision.invitation, night))
+        due = list(chain.from_iterable(reading.due for reading in self.result.readings))
         days: dict[InvitationKey, date] = {}
         for key, night in nights(due, command, seen=len(self.judged)).items():
             days[key] = (command.now + night * NIGHT).date()

@@ -3,14 +3,16 @@
 It is found by deciding the invitation again at each instant at which a key of the policy begins or
 ceases to match one of its entries. `explain`, `list` and the forecast of a plan all ask here; in
 which night it goes follows from this date, the wait of `notice` and the limits (`outlook.nights`).
+A role in a project of a person who is kept has a date of its own: it goes although the invitation
+of the organization stays.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, time, timedelta
 from math import ceil
 from typing import Final
 
-from invite_sweeper.models import Invitation, parse_timestamp
+from invite_sweeper.models import Invitation, Source, parse_timestamp
 from invite_sweeper.policy import Keep, Policy
 from invite_sweeper.sweep.invitations import combine
 from invite_sweeper.sweep.selection import Decision, Selector, StaleFrom
@@ -97,16 +99,47 @@ class StaleDates:
             return False
         return not any(self._now < instant <= until for instant in self._instants)
 
+    def roles_from(
+        self, by_policy: Decision, until: datetime = FOREVER
+    ) -> Iterator[tuple[Invitation, StaleFrom]]:
+        """Yield the roles of a kept person that become invitations of their projects, and go.
+
+        Each is an entry of `users`. That which names the decision is not among them: its date is
+        `stale_from`.
+
+        Args:
+            by_policy: As for `stale_from`, like `until`.
+        """
+        is_fixed = by_policy.stale or by_policy.keep_reason == "list_unread"
+        if is_fixed or not by_policy.entries:  # as nearly all
+            return
+        known = {by_policy.invitation.key}
+        for instant in sorted(self._changes(by_policy.all_entries)):
+            if not self._now < instant <= until:
+                continue
+            for decision in self._invitations_at(instant, by_policy.all_entries):
+                role = decision.invitation
+                if decision.rule is None or role.source is not Source.USERS or role.key in known:
+                    continue
+                known.add(role.key)
+                yield role, StaleFrom(instant, decision.rule)
+
     def _rule_at(self, instant: datetime, by_policy: Decision) -> str | None:
         """Return the rule that makes an invitation stale at an instant; None if it is kept."""
         named = by_policy.invitation
         if named.source.stands_for_itself:
             return self._selector.decide(named, instant).rule
         # At another instant its entries may be several invitations: that of the named one counts.
-        entries = [self._selector.decide(entry, instant) for entry in by_policy.all_entries]
-        invitations = combine(entries, all_read=True)
+        invitations = self._invitations_at(instant, by_policy.all_entries)
         own = (invitation for invitation in invitations if named in invitation.all_entries)
         return next(own).rule
+
+    def _invitations_at(
+        self, instant: datetime, entries: Sequence[Invitation]
+    ) -> tuple[Decision, ...]:
+        """Return the invitations that the entries of a person are at another instant."""
+        decisions = [self._selector.decide(entry, instant) for entry in entries]
+        return combine(decisions, all_read=True)
 
     def _changes(self, entries: Sequence[Invitation]) -> list[datetime]:
         """Return when a key of the policy begins or ceases to match one of the entries."""

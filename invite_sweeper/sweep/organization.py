@@ -26,6 +26,7 @@ from invite_sweeper.models import (
     SourceRetired,
 )
 from invite_sweeper.sweep.conditions import ActiveMembers
+from invite_sweeper.sweep.due import DueInvitation
 from invite_sweeper.sweep.scope import RunScope
 from invite_sweeper.text import organization_label
 
@@ -77,6 +78,7 @@ class Reading:
             Atlas never removes people whose invitation has expired.
         next_due: When the first announced invitation may be deleted; None without one.
         unverified: Users that a killed run removed and whose status could not be read.
+        due: What a sweep will delete if nothing changes, where it is asked in which night.
         stale_within_7d: In a dry run, invitations that are not stale now, and will be.
         stale_within_30d: The same.
         credentials_expire: When the first secret of its service account ends; None if not known.
@@ -100,6 +102,7 @@ class Reading:
     oldest: datetime | None = None
     next_due: datetime | None = None
     unverified: int = 0
+    due: tuple[DueInvitation, ...] = ()
     stale_within_7d: int = 0
     stale_within_30d: int = 0
     credentials_expire: datetime | None = None

@@ -9,69 +9,17 @@ limits of the policy are used: who will be invited, accept or leave is not foret
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from itertools import chain
 
-from invite_sweeper.audit import is_recordable
 from invite_sweeper.audit.history import SentDeletion
 from invite_sweeper.audit.totals import Forecast
 from invite_sweeper.counts import total
-from invite_sweeper.models import Invitation, InvitationKey
+from invite_sweeper.models import InvitationKey
 from invite_sweeper.sweep.command import Command
-from invite_sweeper.sweep.dates import FOREVER, NIGHT, StaleDates, first_night
+from invite_sweeper.sweep.dates import NIGHT
+from invite_sweeper.sweep.due import DueInvitation, last_night
 from invite_sweeper.sweep.organization import OrganizationPlan
 from invite_sweeper.sweep.plan import most_deletions, oldest_first, within_limits
-from invite_sweeper.sweep.selection import Decision
-
-
-class DueInvitation(NamedTuple):
-    """An invitation that a sweep will delete if nothing changes.
-
-    Attributes:
-        night: The first sweep that finds it stale with its notice over; 0 is that of now.
-    """
-
-    invitation: Invitation
-    night: int
-
-
-def due_night(
-    by_policy: Decision, decision: Decision, dates: StaleDates, command: Command
-) -> int | None:
-    """Return the first sweep that may delete an invitation; 0 is that of now.
-
-    Args:
-        by_policy: The decision about it, before the steps of a run.
-        decision: After them.
-
-    Returns:
-        None where nothing foretells it: it never is stale, or a step keeps it for good.
-    """
-    now = command.now
-    if decision.stale:
-        return 0
-    announcement = decision.announcement
-    if announcement is not None and announcement.deletable_from is not None:
-        return first_night(announcement.deletable_from, now)
-    if by_policy.stale:  # a step keeps it, and no date ends that
-        return None
-    stale = dates.stale_from(by_policy)
-    if stale is None or not _are_recordable(by_policy.all_entries, stale.rule):
-        return None
-    night = first_night(stale.instant, now)
-    if command.policy.notice is not None:
-        # The sweep that finds it stale announces it. One a wait later deletes it.
-        night += first_night(now + command.policy.notice.wait, now)
-    return night if night <= _last_night(now) else None
-
-
-def _are_recordable(entries: Iterable[Invitation], rule: str) -> bool:
-    """Return whether the audit log can record entries: those that it cannot are kept that day."""
-    return all(is_recordable(entry, rule) for entry in entries)
-
-
-def _last_night(now: datetime) -> int:
-    """Return the last night that has a date: `until` may be the last day of the calendar."""
-    return (FOREVER - now) // NIGHT
 
 
 def nights(
@@ -94,7 +42,7 @@ def nights(
     sent = list(command.sent)
     gone_in: dict[InvitationKey, int] = {}
     night = 0
-    while waiting and night <= _last_night(command.now):
+    while waiting and night <= last_night(command.now):
         instant = command.now + night * NIGHT
         sent = _still_counted(sent, instant, command)
         recent = Counter(deletion.place for deletion in sent)
@@ -134,11 +82,15 @@ def nights_left(plans: Sequence[OrganizationPlan], command: Command) -> int | No
     counts = total(plan.counts for plan in plans)
     if not counts.trimmed:
         return None
-    due: list[DueInvitation] = []
-    for plan in plans:
-        due += (DueInvitation(stale, 0) for stale in plan.reading.stale)
+    # What becomes stale meanwhile counts, too: where it is older, it goes first.
+    due = list(chain.from_iterable(plan.reading.due for plan in plans))
     gone_in = nights(due, command, seen=counts.invitations_seen)
-    return max(gone_in.values()) if len(gone_in) == len(due) else None
+    last = 0
+    for stale in chain.from_iterable(plan.reading.stale for plan in plans):
+        if stale.key not in gone_in:
+            return None
+        last = max(last, gone_in[stale.key])
+    return last
 
 
 def limit_free_at(plans: Sequence[OrganizationPlan], command: Command) -> datetime | None:

@@ -35,6 +35,7 @@ from invite_sweeper.policy import Policy
 from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.conditions import ActiveMembers
 from invite_sweeper.sweep.dates import StaleDates
+from invite_sweeper.sweep.due import DueInvitation, FirstNights
 from invite_sweeper.sweep.invitations import combine, may_show_people
 from invite_sweeper.sweep.keep_ends import KeepEnds
 from invite_sweeper.sweep.organization import AtlasOrganization, Reading
@@ -98,6 +99,7 @@ class ReadingBuilder:
         self._announced = 0
         self._stale: list[events.Planned] = []
         self._stale_within = Counter[timedelta]()
+        self._due: list[DueInvitation] = []
         self._entries: dict[ListRef, int] = {}
         self._expiring: dict[ListRef, Mapping[str, int]] = {}
         self._same_days: dict[tuple[tuple[str, int], ...], Mapping[str, int]] = {}
@@ -132,6 +134,7 @@ class ReadingBuilder:
             oldest=self._oldest,
             next_due=self._next_due,
             unverified=self.unverified,
+            due=tuple(self._due),
             stale_within_7d=self._stale_within[_WEEK],
             stale_within_30d=self._stale_within[_MONTH],
             credentials_expire=self.credentials_expire,
@@ -208,7 +211,7 @@ class ReadingBuilder:
         """Decide by these active members from now on."""
         self.members = members
         # What was made with the members of before is made anew when it is asked next.
-        for made_before in ("_selector", "_dates"):
+        for made_before in ("_selector", "_dates", "_first_nights"):
             vars(self).pop(made_before, None)
 
     @cached_property
@@ -230,17 +233,30 @@ class ReadingBuilder:
     def _dates(self) -> StaleDates:
         return StaleDates(self._command.policy, self._selector, self._command.now)
 
+    @cached_property
+    def _first_nights(self) -> FirstNights | None:
+        """Which sweep may delete each invitation; None where that is not asked.
+
+        It is where invitations are observed, and where the limits leave some for later.
+        """
+        command = self._command
+        if self._observe is None and command.limits.over_limit != "trim":
+            return None
+        return FirstNights(command.policy, self._dates, command.now)
+
     def _foretell(self, by_policy: Decision) -> None:
-        """Count an invitation that is not stale now and will be soon."""
+        """Count what is not stale now and will be soon: an invitation, and its roles."""
         if by_policy.stale:
             return
         now = self._command.now
-        stale = self._dates.stale_from(by_policy, until=now + _MONTH)
-        if stale is None:
-            return
-        for span in (_WEEK, _MONTH):
-            if stale.instant <= now + span:
-                self._stale_within[span] += 1
+        becoming_stale = [stale for _, stale in self._dates.roles_from(by_policy, now + _MONTH)]
+        stale = self._dates.stale_from(by_policy, now + _MONTH)
+        if stale is not None:
+            becoming_stale.append(stale)
+        for stale in becoming_stale:
+            for span in (_WEEK, _MONTH):
+                if stale.instant <= now + span:
+                    self._stale_within[span] += 1
 
     def _add_entries(self, ref: ListRef, entries: Invitations) -> None:
         """Decide each entry of a list. Those of `invites` are invitations of their own."""
@@ -302,6 +318,8 @@ class ReadingBuilder:
             self._observe(by_policy, decision)
         if self._command.dry_run:  # a sweep acts on what is stale now alone
             self._foretell(by_policy)
+        if self._first_nights is not None:
+            self._due += self._first_nights.of(by_policy, decision)
         if self._add_announcement(decision):
             self._announced += 1
         reason = decision.keep_reason

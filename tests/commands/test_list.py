@@ -61,6 +61,24 @@ def test_with_trim_the_oldest_go_first_and_the_limit_of_a_night_counts(cli):
     ]
 
 
+def test_the_nights_of_a_plan_are_those_until_the_last_day_of_what_it_trimmed(cli):
+    """The older one, which is stale tomorrow, goes before the younger of those that are now."""
+    cli.keys["limits"] = {"max_deletions": 1, "over_limit": "trim"}
+    cli.keys["rules"] = [
+        {"name": "forgotten", "older_than": "14d", "not_usernames": ["older@*"]},
+        {"name": "slow", "older_than": "612h", "usernames": ["older@*"]},
+    ]
+    cli.sim.invite(next(iter(cli.sim.groups)), "eldest@example.com", age=30 * DAYS)
+    rows = listed(cli)
+    assert rows[:3] == [
+        ("eldest", "forgotten", 0),
+        ("older", "too_young", 1),
+        ("old", "forgotten", 2),
+    ]
+    summary = cli.plan().summary
+    assert (summary["trimmed"], summary["forecast"]["nights"]) == (1, 2)
+
+
 def test_with_refuse_the_limits_do_not_count(cli):
     cli.keys["limits"] = {"max_deletions": 1}
     assert [day for *_, day in listed(cli, "--stale")] == [0, 0]

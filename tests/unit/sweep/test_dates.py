@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from builders import NOW, entry_of, policy
+from builders import NOW, entry_of, object_id, policy
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -57,6 +57,23 @@ def test_date_of_a_person_is_that_of_the_invitation_and_not_of_a_role_that_is_st
     assert kept.all_entries == (user, role)
     found = StaleDates(policy(), selector, NOW).stale_from(kept)
     assert found.instant == NOW + 6 * DAY
+
+
+@pytest.mark.parametrize(
+    ("until", "unread", "roles"),
+    [(FOREVER, False, 1), (NOW + DAY, False, 1), (NOW + 0.9 * DAY, False, 0), (FOREVER, True, 0)],
+)
+def test_role_that_is_stale_sooner_than_the_person_has_a_date_of_its_own(until, unread, roles):
+    """Where a list was not read, nothing is foretold of those whom it may hold."""
+    user = entry_of(Source.ORG_USERS, age=8 * DAY, **ENDLESS)
+    role = entry_of(Source.USERS, age=13 * DAY, **ENDLESS)
+    second = entry_of(Source.USERS, age=7 * DAY, project_id=object_id(9), **ENDLESS)
+    selector = Selector(policy(), NOW)
+    (kept,) = combine(map(selector.decide, (role, user, second)), all_read=True)
+    kept = kept.keep("list_unread") if unread else kept
+    found = list(StaleDates(policy(), selector, NOW).roles_from(kept, until))
+    # The younger role goes with the person or after it: it has no date of its own before.
+    assert found == [(role, (NOW + DAY, "forgotten"))] * roles
 
 
 @pytest.mark.parametrize(("until", "found"), [(4, (4, "forgotten")), (3.9, None)])

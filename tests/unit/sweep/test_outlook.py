@@ -8,6 +8,7 @@ from builders import NOW, ORG, OTHER_ORG, PROJECT, entry_of, event_of, object_id
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sweep.night import Earlier, Night, command_of
+from sweep.test_excluded_projects import IN, NO_ROLES, OUT, night_of
 from sweep.test_plan import Plan, listed
 
 from invite_sweeper.audit import AuditDirectory
@@ -15,8 +16,9 @@ from invite_sweeper.audit.events import Planned
 from invite_sweeper.audit.history import SentDeletion
 from invite_sweeper.models import Source
 from invite_sweeper.sweep.dates import FOREVER, StaleDates, first_night
+from invite_sweeper.sweep.due import DueInvitation, FirstNights
 from invite_sweeper.sweep.organization import AtlasOrganization, OrganizationPlan, Reading
-from invite_sweeper.sweep.outlook import DueInvitation, due_night, limit_free_at, nights
+from invite_sweeper.sweep.outlook import limit_free_at, nights
 from invite_sweeper.sweep.selection import Selector
 
 DAY = timedelta(days=1)
@@ -44,6 +46,12 @@ def due(count, *, place=PROJECT, night=0, first=0):
         )
         for n in range(count)
     ]
+
+
+def first_night_of(rules, selector, decision):
+    """Return the first sweep that may delete an invitation; None where none may."""
+    dates = FirstNights(rules, StaleDates(rules, selector, NOW), NOW)
+    return next((item.night for item in dates.of(decision, decision)), None)
 
 
 def foretold(waiting, limits, *, sent=()):
@@ -113,8 +121,7 @@ def test_what_is_kept_until_the_last_days_of_the_calendar_goes_in_no_night_after
     rules = policy(keep=keep, **({"notice": notice} if notice else {}))
     selector = Selector(rules, NOW)
     kept = selector.decide(entry_of(Source.INVITES, 1, age=40 * DAY))
-    dates = StaleDates(rules, selector, NOW)
-    assert due_night(kept, kept, dates, command_of(rules)) == night
+    assert first_night_of(rules, selector, kept) == night
 
 
 @pytest.mark.parametrize(("length", "night"), [(1024, 4), (1025, None)])
@@ -123,8 +130,7 @@ def test_what_the_audit_log_cannot_record_goes_in_no_night(length, night):
     selector = Selector(rules, NOW)
     young = selector.decide(entry_of(Source.INVITES, age=10 * DAY, username="x" * length))
     assert young.keep_reason == "too_young"
-    dates = StaleDates(rules, selector, NOW)
-    assert due_night(young, young, dates, command_of(rules)) == night
+    assert first_night_of(rules, selector, young) == night
 
 
 @pytest.mark.parametrize(
@@ -158,6 +164,54 @@ async def test_foretold_nights_are_those_of_the_sweeps_that_follow(
         swept = await night.run(at=NOW + took * DAY, accept_population=True)
     assert end.nights_left == (took or None)
     assert sum(stale) == sum(len(atlas.deleted) for atlas in night.atlases)
+
+
+SLOW = {"name": "slow", "older_than": "20d", "usernames": ["slow*"]}
+OTHERS = {"name": "others", "older_than": "14d", "not_usernames": ["slow*"]}
+
+
+@pytest.mark.parametrize("is_outside", [True, False])
+@pytest.mark.parametrize("source", [Source.ORG_USERS, Source.ORG_INVITES])
+async def test_role_of_a_kept_person_that_is_stale_tomorrow_takes_a_place_before_younger_ones(
+    directory, source, is_outside
+):
+    """The excluded project keeps the person in the organization; without it, all of it goes."""
+    slow = {"username": "slow@example.com", "age": 19.5 * DAY}
+    entries = [
+        entry_of(source, 1, **NO_ROLES, **slow),
+        entry_of(Source.USERS, 1, **IN, **slow),
+        *([entry_of(Source.USERS, 1, **OUT, **slow)] if is_outside else []),
+        *(
+            entry_of(Source.INVITES, number, age=age * DAY, **IN)
+            for number, age in ((2, 25), (3, 16), (4, 15))
+        ),
+    ]
+    limits = {**TRIM, "max_deletions": 1}
+    night = night_of(directory, *entries, rules=[OTHERS, SLOW], limits=limits)
+    end = await night.run(dry_run=True)
+    assert (end.stale, end.forecast.stale_within_7d, end.forecast.nights) == (3, 1, 3)
+    (atlas,) = night.atlases
+    left = []
+    for number in range(4):
+        swept = await night.run(at=NOW + number * DAY)
+        left.append((swept.deleted, swept.nights_left))
+    assert left == [(1, 3), (1, 2), (1, 1), (1, None)]
+    role_or_person = 1
+    assert [int(id_, 16) for id_ in atlas.deleted] == [2, role_or_person, 3, 4]
+
+
+async def test_what_becomes_stale_meanwhile_and_is_older_goes_before_what_is_left(directory):
+    ages = [(1, 19.5, "slow@example.com"), (2, 25, "a@b.cd"), (3, 16, "b@b.cd"), (4, 15, "c@b.cd")]
+    entries = [
+        entry_of(Source.INVITES, number, age=age * DAY, username=name, **IN)
+        for number, age, name in ages
+    ]
+    limits = {**TRIM, "max_deletions": 1}
+    night = night_of(directory, *entries, rules=[OTHERS, SLOW], limits=limits)
+    end = await night.run(dry_run=True)
+    assert (end.stale, end.trimmed, end.forecast.nights) == (3, 2, 3)
+    swept = [await night.run(at=NOW + number * DAY) for number in range(4)]
+    assert [each.trimmed for each in swept] == [2, 2, 1, 0]
 
 
 async def test_limit_that_earlier_runs_used_has_an_instant_at_which_it_is_free_again(tmp_path):
