@@ -721,10 +721,10 @@ MUTANTS = r"""
 = a list that changes in each reading is complete: atlas/lists.py
 -    return listing._replace(failure=ListChanged("the list changed while it was read"))
 +    return listing
-= an answer of any type is believed: atlas/client.py
--if received != requested:
+= an answer of any type is believed: atlas/responses.py
+-if received != media_type:
 +if received == "text/html":
-= a row of a wrong type is tried like an outage: atlas/client.py
+= a row of a wrong type is tried like an outage: atlas/responses.py
 -        return ContentInvalid(reason, status=response.status, of_entry=error.of_entry)
 +        return RequestFailed(reason, status=response.status)
 = a row of a wrong type is not named: atlas/lists.py

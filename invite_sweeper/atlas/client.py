@@ -9,9 +9,10 @@ import asyncio
 import math
 import random
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from http.client import NO_CONTENT, OK, SERVICE_UNAVAILABLE, TOO_MANY_REQUESTS
+from http.client import NO_CONTENT, SERVICE_UNAVAILABLE, TOO_MANY_REQUESTS
 from typing import Final, Self, TypeAlias
 
 import aiohttp
@@ -32,17 +33,15 @@ from invite_sweeper.atlas.http import (
 from invite_sweeper.atlas.limits import RateLimiter, TokenBucket
 from invite_sweeper.atlas.responses import (
     CANCELLED,
-    ContentInvalid,
     Decide,
-    InvalidResponse,
     RequestFailed,
     Response,
     ResponseOrFailure,
     RetryDecision,
-    UnexpectedContent,
     classify,
     is_unauthenticated,
     is_unprocessed,
+    parse_body,
     parse_rate_limit_error,
 )
 from invite_sweeper.atlas.retries import Attempts
@@ -55,8 +54,6 @@ from invite_sweeper.text import describe_duration
 LONG_WAIT_S: Final = 6.0
 """A wait for an Atlas that does not respond, which is shown, and at most once in this time."""
 _CANCEL_CHECK_S: Final = 1.0
-_MAX_TYPE_SHOWN: Final = 60
-"""Characters of an unexpected media type that an error repeats."""
 _BACK_OFF_STATUSES: Final = frozenset({TOO_MANY_REQUESTS, SERVICE_UNAVAILABLE})
 
 MAX_LOOK_AGE_S: Final = 1.0
@@ -189,36 +186,32 @@ class Client:
         Returns:
             The last look, and the answer to the request; None if it was not sent after this look.
         """
-        seen: ResponseOrFailure = CANCELLED
-        answer: ResponseOrFailure | None = None
+        removal = _Removal(look, may_send, request)
+        send = partial(self._in_slot, request, partial(self._send_both, removal), requests=2)
+        await self._repeat(request, send, removal.decide, requests=2)
+        return removal.seen, removal.answer
 
-        async def send_both(authorization: Authorization) -> ResponseOrFailure:
-            nonlocal seen, answer
-            if self._is_cancelled(request):
-                seen = answer = CANCELLED
-                return CANCELLED
-            answer = None
-            started_s = self.limiter.clock()
-            seen = await self._send(look, authorization)
-            if self._is_cancelled(request):  # the look may have shown that the clock moved
-                seen = answer = CANCELLED
-                return CANCELLED
-            left_s = started_s + MAX_LOOK_AGE_S - self.limiter.clock()
-            if left_s <= 0:
-                seen = RequestFailed(f"reading the user took longer than {MAX_LOOK_AGE_S:g} s")
-            if not may_send(seen):
-                request.bucket.release()
-                return seen
-            answer = await self._send(request, authorization, left_s)
-            return answer
-
-        def decide(result: ResponseOrFailure) -> RetryDecision:
-            may_repeat = answer is None or is_unprocessed(answer)
-            return classify(result) if may_repeat else RetryDecision.DONE
-
-        send = partial(self._in_slot, request, send_both, requests=2)
-        await self._repeat(request, send, decide, requests=2)
-        return seen, answer
+    async def _send_both(
+        self, removal: "_Removal", authorization: Authorization
+    ) -> ResponseOrFailure:
+        """Send a look, and directly after it the request that it allows; return the last result."""
+        request = removal.request
+        if self._is_cancelled(request):
+            return removal.cancel()
+        removal.answer = None
+        started_s = self.limiter.clock()
+        removal.seen = await self._send(removal.look, authorization)
+        if self._is_cancelled(request):  # the look may have shown that the clock moved
+            return removal.cancel()
+        left_s = started_s + MAX_LOOK_AGE_S - self.limiter.clock()
+        if left_s <= 0:
+            too_old = f"reading the user took longer than {MAX_LOOK_AGE_S:g} s"
+            removal.seen = RequestFailed(too_old)
+        if not removal.may_send(removal.seen):
+            request.bucket.release()
+            return removal.seen
+        removal.answer = await self._send(request, authorization, left_s)
+        return removal.answer
 
     async def _call_about_tokens(
         self,
@@ -418,7 +411,9 @@ class Client:
         if request.progress is not None:
             is_explained = result.status != NO_CONTENT
             request.progress.error_code = result.code if is_explained else None
-        return _parsed(request, result)
+        if request.parse is None:
+            return result
+        return parse_body(result, request.endpoint.media_type, request.parse)
 
     def _stop_sending(self, moved_s: float) -> None:
         """Send nothing more, and stop the run: what it read may be long out of date."""
@@ -455,26 +450,30 @@ class Client:
         )
 
 
-def _parsed(request: Request, response: Response) -> ResponseOrFailure:
-    """Return a response with the value of its body; why it has none if it is not as documented.
+@dataclass(slots=True)
+class _Removal:
+    """A request that is sent at most once, directly after a look that allows it.
 
-    Only the media type that was requested is believed: another version of a list may leave
-    entries out, and an empty page of a proxy has none.
-
-    Source: the recordings (read 2026-08): each 200 has the requested type.
+    Attributes:
+        look: Sent before each attempt.
+        may_send: Whether the request may be sent after this result of the look.
+        seen: The result of the last look.
+        answer: That of the request; None if it was not sent after this look.
     """
-    if response.status != OK or request.parse is None:
-        return response
-    requested = request.endpoint.media_type
-    received = response.media_type
-    what = "unexpected response from Atlas"
-    if received != requested:
-        shown = f"its type is {received[:_MAX_TYPE_SHOWN]}" if received else "it has no type"
-        return RequestFailed(f"{what}: {shown}, not {requested}", status=response.status)
-    try:
-        return response._replace(value=request.parse(response.body))
-    except UnexpectedContent as error:
-        reason = f"{what}: {error}"
-        return ContentInvalid(reason, status=response.status, of_entry=error.of_entry)
-    except InvalidResponse as error:
-        return RequestFailed(f"{what}: {error}", status=response.status)
+
+    look: Request
+    may_send: Callable[[ResponseOrFailure], bool]
+    request: Request
+    seen: ResponseOrFailure = CANCELLED
+    answer: ResponseOrFailure | None = None
+
+    def cancel(self) -> ResponseOrFailure:
+        """Record that nothing more may be sent, and return that."""
+        self.seen = CANCELLED
+        self.answer = CANCELLED
+        return CANCELLED
+
+    def decide(self, result: ResponseOrFailure) -> RetryDecision:
+        """Return what to do with the last result: both are repeated if nothing was processed."""
+        may_repeat = self.answer is None or is_unprocessed(self.answer)
+        return classify(result) if may_repeat else RetryDecision.DONE

@@ -11,6 +11,7 @@ from http.client import (
     FORBIDDEN,
     NO_CONTENT,
     NOT_FOUND,
+    OK,
     TOO_MANY_REQUESTS,
     UNAUTHORIZED,
 )
@@ -22,14 +23,14 @@ from typing_extensions import override
 from invite_sweeper.atlas.endpoints import BucketLimit
 from invite_sweeper.errors import ApiVersionRetired, AtlasUnavailable, CredentialsRefused, RunError
 from invite_sweeper.json_text import parse_json
-from invite_sweeper.models import (
-    Source,
-)
+from invite_sweeper.models import Source
 from invite_sweeper.redaction import SECRETS
 
 _CODE: Final = re.compile(r"[A-Za-z0-9_]{1,100}")
 _MAX_DETAIL: Final = 300
 _MAX_REDACTED: Final = 100_000
+_MAX_TYPE_SHOWN: Final = 60
+"""Characters of an unexpected media type that an error repeats."""
 _ERROR_KEYS: Final = frozenset(
     {"error", "errorCode", "errors", "error_description", "detail", "reason", "message"}
 )
@@ -185,6 +186,36 @@ CANCELLED: Final = RequestFailed("cancelled", retryable=False, is_unsent=True)
 """The request was not sent because it was cancelled."""
 
 ResponseOrFailure: TypeAlias = Response | RequestFailed
+
+
+def parse_body(
+    response: Response, media_type: str, parse: Callable[[bytes], object]
+) -> ResponseOrFailure:
+    """Return a response, a 200 with the value of its body; why it has none if it is invalid.
+
+    Only the media type that was requested is believed: another version of a list may leave
+    entries out, and an empty page of a proxy has none.
+
+    Args:
+        media_type: That was requested.
+        parse: Converts the body; raises InvalidResponse.
+
+    Source: the recordings (read 2026-08): each 200 has the requested type.
+    """
+    if response.status != OK:
+        return response
+    received = response.media_type
+    what = "unexpected response from Atlas"
+    if received != media_type:
+        shown = f"its type is {received[:_MAX_TYPE_SHOWN]}" if received else "it has no type"
+        return RequestFailed(f"{what}: {shown}, not {media_type}", status=response.status)
+    try:
+        return response._replace(value=parse(response.body))
+    except UnexpectedContent as error:
+        reason = f"{what}: {error}"
+        return ContentInvalid(reason, status=response.status, of_entry=error.of_entry)
+    except InvalidResponse as error:
+        return RequestFailed(f"{what}: {error}", status=response.status)
 
 
 def parse_rate_limit_error(response: Response) -> tuple[float | None, BucketLimit | None]:
