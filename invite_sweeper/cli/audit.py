@@ -33,8 +33,8 @@ from invite_sweeper.cli.options import (
     ROWS_OUTPUT,
     RunOptions,
     SectionedCommand,
-    check_once,
     option,
+    option_once,
     options,
     period_options,
 )
@@ -80,10 +80,7 @@ def audit() -> None:
     "Filter", "--outcome", metavar="NAME", type=click.Choice(list(map(str, Outcome))),
     help="deleted, failed, …",
 )  # fmt: skip
-@option(
-    "Filter", "--username", metavar="GLOB", multiple=True, callback=check_once,
-    help="A glob for the invited address.",
-)  # fmt: skip
+@option_once("Filter", "--username", metavar="GLOB", help="A glob for the invited address.")
 @period_options()
 @ROWS_OUTPUT
 def show(

@@ -85,26 +85,24 @@ def list(  # noqa: A001 - a command has the name of its function
 
     Example: invite-sweeper list --stale --username '*@example.com'
     """
-    run_options = RunOptions(**given, output=output)
-    session = Session.of(run_options)
+    session = Session.of(RunOptions(**given, output=output))
     _check_organizations(session, organization)
     session.credentials()
-    wanted = _RowFilter(
-        stale=stale, kept=kept, username=username, inviter=inviter, organization=organization
-    )
     survey = run_async(_read(session))
-    rows = [row for row in _rows(survey) if wanted.matches(row)]
-    rows.sort(key=lambda row: (row.goes_at or _LAST, row.username or "", row.key))
-    if output == "text":
-        names: dict[str, str] = {}
-        for reading in survey.result.readings:
-            names[reading.id] = escape_unprintable(reading.organization.name or reading.id)
-        show_listed(stdout_console(), rows, names)
-    elif output == "json":
-        for row in rows:
-            OUTPUTS.write(json_line(row))
-    else:
-        sys.stdout.buffer.writelines(_csv_lines(rows))
+    rows = _rows(survey)  # made one by one: memory holds those that are listed
+    if stale != kept:  # both together are all
+        decision = "stale" if stale else "kept"
+        rows = (row for row in rows if row.decision == decision)
+    if username:
+        usernames = Globs(username)
+        rows = (row for row in rows if usernames.matches(row.username or ""))
+    if inviter:
+        inviters = Globs(inviter)
+        rows = (row for row in rows if _is_invited_by(inviters, row))
+    if organization:
+        rows = (row for row in rows if row.org_id in organization)
+    listed = sorted(rows, key=lambda row: (row.goes_at or _LAST, row.username or "", row.key))
+    _print_rows(listed, survey, output)
     for unread in survey.unread():
         where = unread.project_name or f"the list {unread.source}"
         session.log.warning("not read", list=escape_unprintable(where), reason=unread.reason)
@@ -129,37 +127,9 @@ def _check_organizations(session: Session, wanted: Sequence[str]) -> None:
         )
 
 
-class _RowFilter:
-    """Which rows are listed: those that meet every option that was given."""
-
-    def __init__(
-        self,
-        *,
-        stale: bool,
-        kept: bool,
-        username: Sequence[str],
-        inviter: Sequence[str],
-        organization: Sequence[str],
-    ) -> None:
-        self._decision: str | None = None
-        if stale != kept:  # both together are all
-            self._decision = "stale" if stale else "kept"
-        self._usernames = Globs(username) if username else None
-        self._inviters = Globs(inviter) if inviter else None
-        self._organizations = organization
-
-    def matches(self, row: ListedInvitation) -> bool:
-        """Return whether a row is listed."""
-        if self._decision is not None and row.decision != self._decision:
-            return False
-        if self._usernames is not None and not self._usernames.matches(row.username or ""):
-            return False
-        if self._inviters is not None:
-            # The address or key of the inviter, and the name of the key where it is known.
-            names = (row.inviter or "", row.inviter_name or "")
-            if not any(map(self._inviters.matches, names)):
-                return False
-        return not self._organizations or row.org_id in self._organizations
+def _is_invited_by(inviters: Globs, row: ListedInvitation) -> bool:
+    """Return whether a glob matches the inviter of a row: the person, or the key or its name."""
+    return inviters.matches(row.inviter or "") or inviters.matches(row.inviter_name or "")
 
 
 def _rows(survey: Survey) -> Iterator[ListedInvitation]:
@@ -184,6 +154,21 @@ def _announced_at(decision: Decision) -> str | None:
     if announcement is None or announcement.announced_at is None:
         return None
     return rfc3339(announcement.announced_at)
+
+
+def _print_rows(rows: Sequence[ListedInvitation], survey: Survey, output: str) -> None:
+    """Write the rows to stdout, in the format of `--output`."""
+    if output == "json":
+        for row in rows:
+            OUTPUTS.write(json_line(row))
+        return
+    if output == "csv":
+        sys.stdout.buffer.writelines(_csv_lines(rows))
+        return
+    names: dict[str, str] = {}
+    for reading in survey.result.readings:
+        names[reading.id] = escape_unprintable(reading.organization.name or reading.id)
+    show_listed(stdout_console(), rows, names)
 
 
 def _csv_lines(rows: Sequence[ListedInvitation]) -> Iterator[bytes]:

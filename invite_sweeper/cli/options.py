@@ -73,14 +73,18 @@ def option(section: str, *names: str, **more: Any) -> Decorator:
     return click.option(*names, cls=SectionOption, section=section, **more)
 
 
-def check_once(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> str | None:
-    """Return the value of an option that was given, for one that `list` takes several times.
+def option_once(section: str, *names: str, **more: Any) -> Decorator:
+    """Return the decorator of an option that is an error if it is given twice, as `option` does.
 
-    Click alone would use the last one and ignore the others in silence.
-
-    Raises:
-        BadParameter: There are several.
+    For one that `list` takes several times: click alone would use the last value, and ignore the
+    others in silence.
     """
+    return option(section, *names, multiple=True, callback=_check_once, **more)
+
+
+def _check_once(
+    _ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
+) -> str | None:
     if len(values) > 1:
         raise click.BadParameter("Give it once, and run the command again for the others.")
     return values[0] if values else None

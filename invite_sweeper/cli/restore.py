@@ -16,7 +16,7 @@ from invite_sweeper.cli.options import (
     CONNECTED,
     RunOptions,
     SectionedCommand,
-    check_once,
+    option_once,
     options,
 )
 from invite_sweeper.cli.session import Session
@@ -50,16 +50,13 @@ _MAX_RUNS: Final = 10
 )  # fmt: skip
 @options(*CONNECTED, "deadline", "yes", "reason")
 @click.option("--dry-run", is_flag=True, help="Show who would be invited; write nothing.")
-@click.option("--username", metavar="GLOB", multiple=True, callback=check_once,
-        help="Only people with this address.")  # fmt: skip
-@click.option("--include-unconfirmed", is_flag=True,
-        help="Also deletions that Atlas did not confirm, such as before a kill.")  # fmt: skip
+@option_once("Options", "--username", metavar="GLOB", help="Only people with this address.")
+@click.option(
+    "--include-unconfirmed", is_flag=True,
+    help="Also deletions that Atlas did not confirm, such as before a kill.",
+)  # fmt: skip
 def restore(
-    run: str | None,
-    username: str | None,
-    *,
-    include_unconfirmed: bool,
-    **given: Any,
+    run: str | None, username: str | None, *, include_unconfirmed: bool, **given: Any
 ) -> None:
     """Re-invite people whose invitations a run deleted.
 
