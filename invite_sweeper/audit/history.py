@@ -2,7 +2,7 @@
 
 A run judges by the last 100 days, and by at least the last 30 runs; what is older was deleted,
 announced or planned too long ago to decide anything. A request counts as sent unless the log
-proves that it was not, and then its entries may be gone, whatever its outcome.
+proves that it was not, and then its entries may be gone, with any outcome.
 
 What is kept of the past are the answers to the questions of `History`: of deletions hashes and
 counts, of runs what a later one asks for. So a run costs no more after a thousand nights.
@@ -36,12 +36,7 @@ from invite_sweeper.audit.record import RunRecord
 from invite_sweeper.audit.run_file import RunFile
 from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.endings import ExitCode, Status, status_of
-from invite_sweeper.models import (
-    Invitation,
-    InvitationKey,
-    Source,
-    parse_timestamp,
-)
+from invite_sweeper.models import Invitation, InvitationKey, Source, parse_timestamp
 from invite_sweeper.names import casefold_lookalike
 from invite_sweeper.outcomes import Outcome
 
@@ -50,9 +45,9 @@ WINDOW: Final = timedelta(days=100)
 _LAG: Final = timedelta(days=1)
 """How long a list may show what a run ended. Atlas's lists lag behind by seconds; what one still
 shows after a day is there."""
-_FIRST_INSTANT: Final = datetime.min.replace(tzinfo=UTC)
+_BEFORE_ALL_RUNS: Final = datetime.min.replace(tzinfo=UTC)
 _UNKNOWN_INSTANT: Final = datetime(9000, 1, 1, tzinfo=UTC)
-"""Of a run without a readable `now`: what it sent counts."""
+"""Of a run without a readable `now`. It is after all others, so that what the run sent counts."""
 _APPLIED_CODES: Final = frozenset({ExitCode.DONE, ExitCode.PARTIAL})
 """Exit codes of a sweep that completed a saved plan."""
 _NOTHING_SENT: Final = frozenset({Outcome.SKIPPED, Outcome.CHANGED, Outcome.ACCEPTED_BEFORE})
@@ -206,11 +201,11 @@ class History:
         self.missing: RunFile | None = None
         self.last_success: datetime | None = None
         self.read_s = 0.0
-        # Runs that began before these count neither for limits, nor as a lag, nor as bounces. All
-        # runs count until `add_recent` sets them.
-        self._sent_since = _FIRST_INSTANT
-        self._lag_since = _FIRST_INSTANT
-        self._bounced_since = _FIRST_INSTANT
+        # Since when the deletions of runs count: for the limits, as what lists may still show, and
+        # for `max_bounces`.
+        self._sent_since = _BEFORE_ALL_RUNS
+        self._lag_since = _BEFORE_ALL_RUNS
+        self._bounced_since = _BEFORE_ALL_RUNS
         self._pasts: defaultdict[str, _AtlasPast] = defaultdict(_AtlasPast)  # by base URL
         self._names: dict[str, str] = {}
         self._applied: dict[str, RunFile] = {}  # by the SHA-256 of the plan
@@ -286,7 +281,7 @@ class History:
     def sent_within(self, period: timedelta, now: datetime) -> tuple[SentDeletion, ...]:
         """Return the deletions that all runs of the directory sent within a period before now.
 
-        Every intent counts whose DELETE is not proven unsent, whatever its outcome. The instant is
+        Every intent counts whose DELETE is not proven unsent, with any outcome. The instant is
         that of its run: the clock of a machine may step while the run is at work, so that the
         times of its lines prove nothing. A period of 0 has none.
         """
@@ -306,10 +301,10 @@ class History:
         places are those of its entries; the highest number counts. Names that look the same are
         one, as for `keep`.
         """
-        org_id = entries[0].org_id
-        user = _bounced_user(entries[0])
+        first = entries[0]
+        user = _bounced_user(first)
         places = {entry.scope_id for entry in entries}
-        return max(self._bounces.count((org_id, place, user)) for place in places)
+        return max(self._bounces.count((first.org_id, place, user)) for place in places)
 
     def last_plan(self, scope: PlanScope) -> LastPlan | None:
         """Return the last whole plan of a scope, which is read again from its file.
@@ -365,7 +360,7 @@ class History:
         return self._pasts.get(base_url) or _AtlasPast()
 
     def _add_run(self, chain: FileChain) -> None:
-        """Add a run: what it read, which is in its last line, and after that what it ended."""
+        """Add a run. Its lines are decoded as far as a later run asks for them."""
         record = RunRecord(chain.file)
         run = _Run(record)
         self.last = record
@@ -377,19 +372,17 @@ class History:
             elif event_name == _INTENT:
                 run.opened[_invitation_bytes(line.raw)] = line
             elif event_name in _DECODED:
-                event = chain.decode(line)
-                if isinstance(event, OutcomeLine):
-                    self._add_outcome(run, line, event)
-                elif event is not None:
-                    self._add(run, line, event)
+                self._add_event(run, line, chain.decode(line))
         for line in run.opened.values():
             intent = chain.decode(line)
             if isinstance(intent, Intent):
                 self._add_open(run, intent)
 
-    def _add(self, run: _Run, line: ChainLine, event: Event) -> None:
-        """Add an event of a run that is not about a request."""
+    def _add_event(self, run: _Run, line: ChainLine, event: Event | None) -> None:
+        """Add an event of a run."""
         match event:
+            case OutcomeLine():
+                self._add_outcome(run, line, event)
             case Announced() | AnnouncementEnded():
                 self._add_announcement(run, event)
             case RunStarted():

@@ -96,8 +96,8 @@ class LastReadings:
     """What runs against one base URL read there.
 
     Attributes:
-        ended: The entries that runs ended, or may have ended. An intent counts whatever its
-            outcome: lists lag behind deletions, and answers get lost.
+        ended: The entries that runs ended, or may have ended. An intent counts with any outcome:
+            lists lag behind deletions, and answers get lost.
         may_be_gone: Those of the last day, which a list may still show.
     """
 
