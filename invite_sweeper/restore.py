@@ -124,8 +124,8 @@ def find_deletions(
     if not deletions:
         raise _no_deletion_found(directory, wanted, lines, reader.runs, advisor)
     # The same organization may be in an audit directory that served two hosts of Atlas.
-    here = [line for line in deletions if line.start.base_url == base_url]
-    if not here:
+    in_this_atlas = [line for line in deletions if line.start.base_url == base_url]
+    if not in_this_atlas:
         last = deletions[-1]
         raise GuardRefused(
             f"Run {last.run.run_id} used {last.start.base_url}, not {base_url}.",
@@ -135,7 +135,8 @@ def find_deletions(
     for line in last_deletions(lines, unconfirmed=True):
         if not line.is_deletion(unconfirmed=wanted.unconfirmed):
             left_out += 1
-    return Deletions(runs_of(here), tuple(map(_planned, here)), left_out)
+    lines_to_undo = tuple(map(_planned, in_this_atlas))
+    return Deletions(runs_of(in_this_atlas), lines_to_undo, left_out)
 
 
 _DECISIVE: Final = frozenset({Intent.event, OutcomeLine.event})

@@ -87,8 +87,8 @@ MUTANTS = r"""
 -if not deletions:
 +if not deletions and wanted.username is None:
 = deletions that Atlas did not confirm are left out in silence: restore.py
--return Deletions(runs_of(here), tuple(map(_planned, here)), left_out)
-+return Deletions(runs_of(here), tuple(map(_planned, here)), 0)
+-return Deletions(runs_of(in_this_atlas), lines_to_undo, left_out)
++return Deletions(runs_of(in_this_atlas), lines_to_undo, 0)
 ? tests/unit/report/test_handover.py
 = a plan that was used is passed on: report/handover.py
 -if history is not None:

@@ -107,19 +107,20 @@ class LastReadings:
         # By scope, or `_ANY_SCOPE`, and by organization.
         self._readings: dict[str | None, dict[str, _LastReading]] = {}
 
-    def add_ended(self, request: Invitation, fate: Fate, since: datetime | None) -> None:
+    def add_ended(self, request: Invitation, fate: Fate, ended_at: datetime | None) -> None:
         """Add the entries that a request ended, or may have ended.
 
         Args:
-            since: The `now` of its run; None where that is over a day ago, so that no list shows
-                them any more.
+            ended_at: The `now` of its run; None where that is over a day ago, so that no list
+                shows them any more.
         """
         self.ended.add(request, fate)
-        if since is None:
+        if ended_at is None:
             return
-        self.may_be_gone[request.key] = EndedEntry(since, request.created_at)
+        self.may_be_gone[request.key] = EndedEntry(ended_at, request.created_at)
         for entry in request.entries:
-            self.may_be_gone[entry.key(request.org_id)] = EndedEntry(since, entry.created_at)
+            key = entry.key(request.org_id)
+            self.may_be_gone[key] = EndedEntry(ended_at, entry.created_at)
 
     def add(self, run: RunRecord, end: RunFinished, position: int) -> None:
         """Add what a run read of each organization, if it is complete there.
@@ -127,7 +128,7 @@ class LastReadings:
         Args:
             position: In the log of entries when the run read its lists: before what it ended.
         """
-        for org_id, projects in _projects(run, end).items():
+        for org_id, projects in _count_projects(run, end).items():
             self._add_reading(run, end, org_id, projects, position)
 
     def _add_reading(
@@ -189,8 +190,11 @@ class LastReadings:
         return entries
 
 
-def _projects(run: RunRecord, end: RunFinished) -> dict[str, int]:
-    """Return the projects of each organization that a complete run read and no guard kept out."""
+def _count_projects(run: RunRecord, end: RunFinished) -> dict[str, int]:
+    """Return how many projects each organization has that a run read, and that no guard kept out.
+
+    Empty where the run is not complete.
+    """
     if end.exit_code not in COMPLETE_EXIT_CODES or run.mode == "restore":
         return {}
     projects: dict[str, int] = {}

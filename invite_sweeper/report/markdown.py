@@ -54,12 +54,13 @@ def _markdown(page: Page, max_rows: int) -> Iterator[str]:
 def _attention(page: Page, max_rows: int) -> Iterator[str]:
     if page.attention:
         yield from ("", "## Needs attention")
-    for item in page.attention:
-        yield from ("", f"**{markdown_text(item.title)}**", "")
-        for message in item.messages[:max_rows]:
+    for attention in page.attention:
+        yield from ("", f"**{markdown_text(attention.title)}**", "")
+        for message in attention.messages[:max_rows]:
             yield f"- {markdown_text(message)}"
-        if item.advice:
-            yield f"- {markdown_text(f'What to do: {item.advice}')}"
+        if attention.advice:
+            advice = markdown_text(f"What to do: {attention.advice}")
+            yield f"- {advice}"
 
 
 def _figures(page: Page, max_rows: int) -> Iterator[str]:

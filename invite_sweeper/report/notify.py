@@ -55,12 +55,13 @@ async def notify(
     async with open_session(limit_s) as session:
         sending = []
         for entry in settings:
-            own = run
+            receiver = receiver_of(entry, environment)
+            message = run
             if delivery is not None:
-                own = own.for_receiver(delivery.missed(entry.url_env))
+                message = message.for_receiver(delivery.missed(entry.url_env))
             if not entry.details:
-                own = own.without_people()
-            sending.append(_notify_one(session, receiver_of(entry, environment), own))
+                message = message.without_people()
+            sending.append(_notify_one(session, receiver, message))
         return tuple(await asyncio.gather(*sending))
 
 

@@ -176,7 +176,7 @@ def _attention(
         newest: The newest run, and `story` its story.
         log: The verification `verification` as a story.
     """
-    # The story of a killed run has that itself.
+    # A killed run is in its own story: the verification adds only earlier ones.
     is_earlier_run_open = any(run.file != newest.file.name for run in verification.unfinished)
     if verification.verdict is Verdict.DAMAGED or is_earlier_run_open:
         yield from log.attention

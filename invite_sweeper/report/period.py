@@ -103,7 +103,9 @@ def _as_typed(instant: datetime) -> str:
 
 def _end_as_typed(end: datetime) -> str:
     """Return an end as it was typed: at midnight the date of the night before it."""
-    return str(_night_before(end)) if end.time() == time() else _as_typed(end)
+    if end.time() == time():
+        return str(_night_before(end))
+    return _as_typed(end)
 
 
 def began_at(file: RunFile) -> datetime | None:

@@ -107,7 +107,7 @@ def advisor_of(run: RunRecord, advisor: Advisor) -> Advisor:
     """Return what makes exact commands about a run, from that of the session."""
     return advisor._replace(
         run=str(run.file.number or run.run_id),
-        policy=advisor.policy or run.start.policy_path or "",
+        policy=advisor.policy or run.start.policy_path or "",  # the session's, else the run's
         removed=run.end.removed_members if run.end is not None else (),
     )
 
@@ -320,6 +320,7 @@ def _attention_to_error(
     sentences = [*error["message"].split("\n"), error["consequence"]]
     messages = tuple(escape_unprintable(sentence) for sentence in sentences if sentence)
     reasons_of_code = [reason for reason in known if reason.exit_code is code]
+    # The most exact advice that there is.
     advice = error["hint"] or " ".join(advisor.advise(reasons_of_code)) or code.advice
     return Attention(f"Exit code {end.exit_code}: {code.label}", messages, advice, "error")
 

@@ -43,7 +43,7 @@ class Waits:
             self._hours[_rounded_up(max(wait, timedelta()), _HOUR)] += 1
 
     def within(self, percent: int) -> timedelta | None:
-        """Return the shortest wait within which so many percent were deleted; None without any."""
+        """Return the shortest wait within which this share was deleted; None without a deletion."""
         wanted = ceil(Fraction(self._hours.total() * percent, 100))
         deletions = 0
         for hours, count in sorted(self._hours.items()):
@@ -75,7 +75,7 @@ def _text(wait: timedelta) -> str:
 
 def _rounded_up(wait: timedelta, unit: timedelta) -> int:
     """Return how many whole units contain a wait."""
-    return -(-wait // unit)
+    return -(-wait // unit)  # `//` rounds down, so that the negative of it rounds up
 
 
 class DueDates:
@@ -106,7 +106,9 @@ class DueDates:
         stale = dates.stale_from(Decision(named, rule, None, entries=entries))
         if stale is None:
             return None
-        return stale.instant if notice_over is None else max(stale.instant, notice_over)
+        if notice_over is None:
+            return stale.instant
+        return max(stale.instant, notice_over)
 
 
 def dates_of(policy: Policy, now: datetime, names: Mapping[str, str]) -> StaleDates:

@@ -34,10 +34,11 @@ class ChatLine(NamedTuple):
 def chat_lines(run: RunMessage, *, details: bool) -> Iterator[ChatLine]:
     """Yield the lines of a message; the first one is the headline."""
     yield ChatLine(f"invite-sweeper: {run.headline}")
-    for item in run.story.attention:
-        yield from map(ChatLine, item.text.split("\n"))
-        if item.advice:
-            yield ChatLine(*split_command(f"What to do: {item.advice}"))
+    for attention in run.story.attention:
+        for text in attention.text.split("\n"):
+            yield ChatLine(text)
+        if attention.advice:
+            yield ChatLine(*split_command(f"What to do: {attention.advice}"))
     for line in run.story.organizations:
         yield ChatLine(f"• {line.label}: {line.text}")
     for line in run.story.lines:
