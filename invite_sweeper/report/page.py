@@ -224,8 +224,9 @@ def _figures(reader: PeriodReader, nights: Sequence[Night]) -> Iterator[StoryLin
         scan = reader.scan.record
         run = f"{_run_name(scan)} of {describe_instant(scan.start.now)}"
         yield StoryLine("Pending", f"{reader.scan_pending:,} after {run}")
-    if reader.waits.text:
-        yield StoryLine("From due to deleted", reader.waits.text)
+    waits = reader.waits.describe()
+    if waits:
+        yield StoryLine("From due to deleted", waits)
 
 
 def _run_name(run: RunRecord) -> str:

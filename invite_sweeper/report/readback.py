@@ -91,14 +91,14 @@ class RunRows:
         """Return the row of an event."""
         return Row(event, self.labels)
 
-    @property
-    def unread(self) -> list[StoryLine]:
-        """The project or organization of each list that could not be read, and why."""
+    def unread_lines(self, max_lines: int) -> list[StoryLine]:
+        """Return the place of each of the first lists that could not be read, and why."""
         lines = []
-        for unreadable in self.unreadable:
+        for unreadable in self.unreadable[:max_lines]:
             organization = label_of(unreadable.org_id or "", self.labels)
             place = place_name(unreadable, organization, full=True)
-            lines.append(StoryLine(place, escape_unprintable(truncate(unreadable.reason))))
+            reason = escape_unprintable(truncate(unreadable.reason))
+            lines.append(StoryLine(place, reason))
         return lines
 
     @property

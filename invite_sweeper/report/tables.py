@@ -80,7 +80,7 @@ _KEEP_ENTRIES: Final = (
 
 def unread_table(run: RecordedRun, advisor: Advisor) -> Iterator[Table]:
     """Yield the lists that a run could not read, if there are any."""
-    unread = run.rows.unread[:MAX_TABLE_ROWS]
+    unread = run.rows.unread_lines(MAX_TABLE_ROWS)
     end = run.record.end
     total = end.projects_unreadable if end is not None else len(unread)
     command = advisor_of(run.record, advisor).list_run("--event", ListUnreadable.event)

@@ -120,7 +120,7 @@ def attention_lines(run: RecordedRun, advisor: Advisor) -> Iterator[str]:
         yield from attention.text.split("\n")
         if attention.advice:
             yield f"What to do: {attention.advice}"
-    for unread in run.rows.unread[:_MAX_NAMED]:
+    for unread in run.rows.unread_lines(_MAX_NAMED):
         yield f"{unread.label} was not read: {unread.text}"
     rows = run.rows.invitations.values()
     may_be_there = [row for row in rows if row.outcome in {"failed", "unknown"}]
@@ -186,10 +186,10 @@ def _announced(
 
 def _unread(run_rows: RunRows, about: Advisor, max_rows: int) -> Iterator[RenderableType]:
     """Yield the first lists that were not read, and how to see the others."""
-    total = len(run_rows.unread)
+    total = len(run_rows.unreadable)
     if not total:
         return
-    shown = run_rows.unread[:max_rows]
+    shown = run_rows.unread_lines(max_rows)
     yield heading(UNREAD_CAPTION, len(shown), total, "bold yellow")
     for line in shown:
         yield indented(Text(f"{line.label}: {line.text}"))

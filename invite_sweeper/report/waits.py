@@ -52,9 +52,8 @@ class Waits:
                 return hours * _HOUR
         return None
 
-    @property
-    def text(self) -> str:
-        """The median, and what 95 % took at most; empty without a deletion."""
+    def describe(self) -> str:
+        """Return the median, and what 95 % took at most; empty without a deletion."""
         median = self.within(50)
         longest = self.within(95)
         parts = []

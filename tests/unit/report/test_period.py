@@ -359,10 +359,10 @@ def test_percentiles_are_exact_at_their_edges():
 def test_waits_are_rounded_up_so_that_within_is_true():
     waits = Waits()
     waits.add(-HOUR)  # a policy that became stricter since: deleted at once
-    assert waits.text == "median 0 hours, 95 % within 0 hours, of 1 deletion"
+    assert waits.describe() == "median 0 hours, 95 % within 0 hours, of 1 deletion"
     for _ in range(2):
         waits.add(2 * DAY + timedelta(seconds=1))
-    assert waits.text == "median 3 days, 95 % within 3 days, of 3 deletions"
+    assert waits.describe() == "median 3 days, 95 % within 3 days, of 3 deletions"
 
 
 def test_without_a_deletion_there_is_no_wait():
