@@ -45,7 +45,14 @@ from invite_sweeper.errors import (
     NoDeletionFound,
     RunError,
 )
-from invite_sweeper.models import Invitation, ListKey, ListUnreadable, Project
+from invite_sweeper.models import (
+    Invitation,
+    InvitationKey,
+    ListKey,
+    ListUnreadable,
+    MembershipStatus,
+    Project,
+)
 from invite_sweeper.names import casefold_lookalike
 from invite_sweeper.outcomes import Outcome, Sending
 from invite_sweeper.shutdown import StopRequest
@@ -238,6 +245,16 @@ class Barred(Planned, frozen=True, kw_only=True):
     reason: str
 
 
+class Present(Planned, frozen=True, kw_only=True):
+    """A deletion whose person is invited or a member already.
+
+    Attributes:
+        status_now: The person's `orgMembershipStatus` in the place; "" where Atlas sends none.
+    """
+
+    status_now: str
+
+
 class RestorePlan(msgspec.Struct, frozen=True, kw_only=True):
     """What a restore does; the result of `restore --dry-run`.
 
@@ -251,7 +268,7 @@ class RestorePlan(msgspec.Struct, frozen=True, kw_only=True):
 
     restores: tuple[str, ...]
     to_invite: tuple[Planned, ...]
-    already_there: tuple[Planned, ...]
+    already_there: tuple[Present, ...]
     barred: tuple[Barred, ...]
     exit_code: int
 
@@ -275,7 +292,7 @@ async def plan_restore(
         )
     places = _PlacesNow()
     to_invite: list[Planned] = []
-    already_there: list[Planned] = []
+    already_there: list[Present] = []
     barred: list[Barred] = []
     for deletion in deletions.lines:
         organization = by_id[deletion.org_id]
@@ -285,10 +302,13 @@ async def plan_restore(
             raise error.of_variables(organization.variables) from error
         if reason:
             barred.append(deletion.as_event(Barred, rule=deletion.rule, reason=reason))
-        elif places.shows(deletion):
-            already_there.append(deletion)
-        else:
+            continue
+        status = places.status_of(deletion)
+        if status is None:
             to_invite.append(deletion)
+        else:
+            present = deletion.as_event(Present, rule=deletion.rule, status_now=status)
+            already_there.append(present)
     return RestorePlan(
         restores=deletions.run_ids,
         to_invite=tuple(to_invite),
@@ -303,7 +323,7 @@ class _PlacesNow:
 
     def __init__(self) -> None:
         self._owners: dict[str, Mapping[str, str]] = {}  # of projects, by organization
-        self._people: dict[ListKey, frozenset[str]] = {}  # folded names
+        self._people: dict[ListKey, Mapping[str, str]] = {}  # the status by folded name
         self._unreadable: dict[ListKey, ListUnreadable] = {}
 
     async def why_barred(self, deletion: Planned, reader: AtlasReader) -> str:
@@ -326,13 +346,26 @@ class _PlacesNow:
             if isinstance(statuses, ListUnreadable):
                 self._unreadable[place] = statuses
             else:
-                self._people[place] = frozenset(map(casefold_lookalike, statuses))
+                self._people[place] = _by_lookalike(statuses)
         unreadable = self._unreadable.get(place)
         return unreadable.reason if unreadable is not None else ""
 
-    def shows(self, deletion: Planned) -> bool:
-        """Return whether the person is a member of a place that was read, or invited there."""
-        return casefold_lookalike(deletion.username or "") in self._people[deletion.list_key]
+    def status_of(self, deletion: Planned) -> str | None:
+        """Return the status of the person in a place that was read; None where it has no such."""
+        return self._people[deletion.list_key].get(casefold_lookalike(deletion.username or ""))
+
+
+def _by_lookalike(statuses: Mapping[str, str]) -> dict[str, str]:
+    """Return the status by a name that others are the same as that look the same.
+
+    Of two such names one may be an active member: that is the one to be loud about.
+    """
+    people: dict[str, str] = {}
+    for username, status in statuses.items():
+        name = casefold_lookalike(username)
+        if people.get(name) != MembershipStatus.ACTIVE:
+            people[name] = status
+    return people
 
 
 def _why_moved(invitation: Invitation, owners: Mapping[str, str]) -> str:
@@ -397,9 +430,13 @@ class Restorer:
         """
         result = self._result
         result.begin(self._log)
-        self._record_opened(plan, opened)
-        for deletion in plan.already_there:
-            self._record(OutcomeLine.of(deletion, Outcome.ALREADY_THERE))
+        settled = self._record_opened(plan, opened)
+        for present in plan.already_there:
+            line = settled.get(present.key)
+            if line is None:
+                self._record(OutcomeLine.of(present, Outcome.ALREADY_THERE))
+            else:
+                self._record(OutcomeLine.of(present, line.outcome, reason=line.reason))
         for barred in plan.barred:
             line = OutcomeLine.of(barred, Outcome.FAILED, reason=barred.reason)
             self._record(line, barred.reason)
@@ -414,17 +451,33 @@ class Restorer:
             result.error = result.error or early
         return await result.finish(self._log)
 
-    def _record_opened(self, plan: RestorePlan, opened: Iterable[OpenIntent]) -> None:
-        """Record what became of the requests that a killed restore left open."""
-        there = {deletion.key for deletion in plan.already_there}
+    def _record_opened(
+        self, plan: RestorePlan, opened: Iterable[OpenIntent]
+    ) -> dict[InvitationKey, OutcomeLine]:
+        """Record what became of the requests that a killed restore left open.
+
+        Return it of those who are there.
+
+        Who was missing before the request and is an active member now, needs attention like one
+        whom Atlas adds at once.
+        """
+        there = {present.key: present for present in plan.already_there}
+        settled: dict[InvitationKey, OutcomeLine] = {}
         for request in opened:
             run = request.run
             if run.mode != "restore":
                 continue
-            outcome = Outcome.ALREADY_THERE if request.intent.key in there else Outcome.UNKNOWN
+            present = there.get(request.intent.key)
+            outcome = Outcome.UNKNOWN
+            if present is not None:
+                is_active = present.status_now == MembershipStatus.ACTIVE
+                outcome = Outcome.ACTIVE if is_active else Outcome.ALREADY_THERE
             line = OutcomeLine.of(request.intent, outcome, recovers=run.run_id)
+            if present is not None:
+                settled[present.key] = line
             self._log.write(line)
             self._report(line, f"sent by run {run.file.number}, which was killed")
+        return settled
 
     def _is_unfinished(self) -> bool:
         """Return whether a person was not invited, or may not have been."""

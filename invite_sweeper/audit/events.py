@@ -235,6 +235,7 @@ _WHY: Final[Mapping[str, str]] = {
 _WHY_RECOVERED: Final[Mapping[str, str]] = {
     Outcome.ALREADY_GONE: "not there any more: deleted by the interrupted run, or gone since",
     Outcome.FAILED: "still there: the interrupted run did not delete it",
+    Outcome.ACTIVE: "an active member now: added by Atlas at once, or accepted since",
 }
 
 

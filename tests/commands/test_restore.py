@@ -280,9 +280,7 @@ def test_restore_that_is_stopped_still_says_who_became_an_active_member(cli):
     assert cli.lines("run_finished")[-1]["reasons"] == ["interrupted", "made_active"]
 
 
-def test_a_killed_restore_is_settled_by_the_next_one_and_told_alike_everywhere(cli):
-    swept(cli)
-    restore(cli)
+def kill_last_run_after_its_first_intent(cli):
     path = cli.log_path
     lines = path.read_bytes().splitlines(keepends=True)
     first = next(number for number, line in enumerate(lines) if b'"event":"intent"' in line)
@@ -290,6 +288,29 @@ def test_a_killed_restore_is_settled_by_the_next_one_and_told_alike_everywhere(c
     head = json.loads((cli.audit_dir / "HEAD").read_bytes())
     head |= {"ended": False, "last_hash": json.loads(lines[0])["prev"]}
     (cli.audit_dir / "HEAD").write_text(json.dumps(head))
+
+
+def test_member_that_a_killed_restore_added_at_once_is_active_loud_in_the_next_one(cli):
+    cli.keys["sources"] = ["org_users"]
+    cli.sim.add_project("Search")
+    cli.sim.add_user("ada@example.com", age=20 * DAYS)
+    assert cli.sweep().summary["deleted"] == 1
+    cli.sim.organizations[ORG_ID].federated = True
+    cli.run("restore", *POLICY, "--quiet")
+    kill_last_run_after_its_first_intent(cli)
+    done = cli.run("restore", *POLICY, "--quiet")
+    assert (done.code, posts(cli)) == (4, 1)
+    assert "1 active membership at once" in done.err
+    outcomes = [line["outcome"] for line in cli.lines("outcome")]
+    assert outcomes == ["deleted", "active", "active"]  # of the killed restore, and of this one
+    assert verify(cli) == 0
+    assert cli.run("restore", *POLICY, "--quiet").code == 0  # it was reported
+
+
+def test_a_killed_restore_is_settled_by_the_next_one_and_told_alike_everywhere(cli):
+    swept(cli)
+    restore(cli)
+    kill_last_run_after_its_first_intent(cli)
     done = cli.run("audit", "verify", "audit")
     assert (done.code, "1 invitation has no outcome" in done.out) == (3, True)
     shown = " ".join(cli.run("audit", "show", "--audit-dir", "audit").out.split())

@@ -5,14 +5,14 @@ from copy import copy
 from pathlib import Path
 
 import pytest
-from audit.runs import HOST, clock, deletion, intent, outcome, planned, write_run
+from audit.runs import HOST, clock, deletion, intent, outcome, planned, started, write_run
 from builders import ORG, OTHER_ORG, PROJECT, object_id
 from sweep.night import QuietView, command_of
 from virtual_time import run_skipping_idle_time
 
 from invite_sweeper.advice import Advisor
 from invite_sweeper.atlas.http import RequestCounters
-from invite_sweeper.audit import AuditLog, RunFile
+from invite_sweeper.audit import AuditLog, History, RunFile
 from invite_sweeper.audit.events import Intent, OutcomeLine
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.errors import AuditLogError, CredentialsRefused, NoDeletionFound
@@ -21,6 +21,7 @@ from invite_sweeper.outcomes import Outcome, Sending
 from invite_sweeper.restore import (
     Barred,
     Deletions,
+    Present,
     RestorePlan,
     Restorer,
     Wanted,
@@ -105,6 +106,11 @@ def test_file_that_a_killed_run_left_empty_has_nothing_to_undo(directory):
 # Who is missing ----------------------------------------------------------------------------------
 
 
+def present(line, status="PENDING"):
+    """Return a deletion as a plan has it whose person is there."""
+    return line.as_event(Present, rule=line.rule, status_now=status)
+
+
 class FakeClient:
     """A client of an Atlas that lists these members and projects, and answers POSTs in turn."""
 
@@ -145,7 +151,8 @@ async def test_each_list_is_read_once_and_who_is_there_in_another_spelling_is_le
     client = FakeClient(members={"person-1@example.com": "PENDING"})
     there, missing = of_list(1, username="Person-1@\uff25xample.com"), of_list(2)
     plan = await plan_of({ORG: client}, there, missing)
-    assert (plan.already_there, plan.to_invite, plan.exit_code) == ((there,), (missing,), 0)
+    assert (plan.already_there, plan.to_invite) == ((present(there),), (missing,))
+    assert plan.exit_code == 0
     assert client.looks == 2  # the projects and the list
 
 
@@ -180,7 +187,7 @@ class Restore:
         self.client, self.stop = FakeClient(replies=replies, hangs=hangs), StopRequest()
         self.log, self.said = AuditLog(directory, "r1", clock=clock()), []
 
-    def run(self, *to_invite, there=(), barred=()):
+    def run(self, *to_invite, there=(), barred=(), opened=()):
         given = {"to_invite": to_invite, "already_there": there, "barred": barred}
 
         async def scenario():
@@ -188,7 +195,9 @@ class Restore:
             result = Result(command_of(restores=("r0",)), organizations, QuietView())
             restorer = Restorer(result, self.log, self.stop, self._report)
             try:
-                return await restorer.run(RestorePlan(restores=("r0",), exit_code=0, **given))
+                return await restorer.run(
+                    RestorePlan(restores=("r0",), exit_code=0, **given), opened
+                )
             finally:
                 await self.log.close()
 
@@ -260,9 +269,39 @@ def test_eleventh_post_waits_until_a_minute_is_over(directory):
 def test_who_is_there_or_barred_has_an_outcome_and_no_post(directory):
     barred = of_list(2).as_event(Barred, rule="forgotten", reason="why")
     run = Restore(directory)
-    end = run.run(there=[of_list(1)], barred=[barred])
+    end = run.run(there=[present(of_list(1))], barred=[barred])
     assert (end.already_there, end.failed, end.exit_code, run.client.posts) == (1, 1, 4, [])
     assert run.said == [("already_there", ""), ("failed", "why")]
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome", "code"),
+    [("ACTIVE", "active", 4), ("PENDING", "already_there", 0), ("", "already_there", 0)],
+)
+@pytest.mark.parametrize("mode", ["restore", "sweep"])
+def test_request_of_a_killed_restore_is_settled_as_its_list_shows_and_an_active_member_is_loud(
+    directory, status, outcome, code, mode
+):
+    """A person who is there without such a request was there before."""
+    one, before = of_list(1), of_list(2)
+    write_run(directory, "r0", intent(one), start=started(mode=mode), killed=True)
+    opened = History.read(directory).open_intents(HOST)[ORG]
+    run = Restore(directory)
+    end = run.run(there=[present(one, status), present(before, "ACTIVE")], opened=opened)
+    settled = [line.outcome for line in run.lines(OutcomeLine) if line.recovers]
+    outcome, code = (outcome, code) if mode == "restore" else ("already_there", 0)
+    assert settled == [outcome] * (mode == "restore")
+    assert (getattr(end, outcome), end.exit_code) == (1 + (outcome == "already_there"), code)
+    assert end.active + end.already_there == 2
+    assert ("made_active" in end.reasons) is (code == 4)
+    assert run.client.posts == []
+
+
+@pytest.mark.parametrize("spellings", [("a@b.c", "A@b.c"), ("A@b.c", "a@b.c")])
+async def test_of_two_names_that_look_the_same_the_active_member_counts(spellings):
+    members = dict(zip(spellings, ("ACTIVE", "PENDING"), strict=True))
+    plan = await plan_of({ORG: FakeClient(members=members)}, of_list(username="a@b.c"))
+    assert [each.status_now for each in plan.already_there] == ["ACTIVE"]
 
 
 def test_error_of_the_whole_run_skips_the_rest(directory):
