@@ -622,6 +622,12 @@ MUTANTS = r"""
 -is_same = seen.evidence == listed.evidence and not seen.links_out_of_scope
 +is_same = True
 ? tests/unit/sweep/test_outlook.py
+= memory holds all that will be stale: sweep/reading.py
+-if self._observe is not None or by_policy.stale:
++if True:
+= what is kept takes no place before younger ones: sweep/reading.py
+-return any(sent_at is not None and sent_at <= self._last_old_enough for sent_at in dates)
++return False
 = a role of a kept person takes no place: sweep/due.py
 -        for role, stale in self._dates.roles_from(by_policy):
 +        for role, stale in ():

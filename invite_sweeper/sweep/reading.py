@@ -244,6 +244,23 @@ class ReadingBuilder:
             return None
         return FirstNights(command.policy, self._dates, command.now)
 
+    def _may_go_before_others(self, by_policy: Decision) -> bool:
+        """Return whether an invitation may take the place of one that is stale now.
+
+        The oldest go first, so one that is younger than every rule asks cannot. That is nearly all
+        that is kept: memory does not hold it, where only the nights of what is stale are asked.
+        """
+        if self._observe is not None or by_policy.stale:
+            return True
+        dates = (entry.sent_at for entry in by_policy.all_entries)
+        return any(sent_at is not None and sent_at <= self._last_old_enough for sent_at in dates)
+
+    @cached_property
+    def _last_old_enough(self) -> datetime:
+        """The date of the youngest invitation that is old enough for a rule."""
+        ages = (rule.older_than or timedelta() for rule in self._command.policy.rules)
+        return self._command.now - min(ages)
+
     def _foretell(self, by_policy: Decision) -> None:
         """Count what is not stale now and will be soon: an invitation, and its roles."""
         if by_policy.stale:
@@ -318,7 +335,7 @@ class ReadingBuilder:
             self._observe(by_policy, decision)
         if self._command.dry_run:  # a sweep acts on what is stale now alone
             self._foretell(by_policy)
-        if self._first_nights is not None:
+        if self._first_nights is not None and self._may_go_before_others(by_policy):
             self._due += self._first_nights.of(by_policy, decision)
         if self._add_announcement(decision):
             self._announced += 1

@@ -214,6 +214,24 @@ async def test_what_becomes_stale_meanwhile_and_is_older_goes_before_what_is_lef
     assert [each.trimmed for each in swept] == [2, 2, 1, 0]
 
 
+@pytest.mark.parametrize("is_observed", [False, True])
+def test_only_what_may_go_before_the_stale_ones_is_held_in_memory_unless_each_day_is_asked(
+    is_observed,
+):
+    """The oldest go first: what is younger than 14 days is younger than all that is stale."""
+    keep = [{"name": "trip", "usernames": ["kept*"], "until": (NOW + 3 * DAY).date()}]
+    rows = [
+        entry_of(Source.INVITES, 1, age=20 * DAY),
+        entry_of(Source.INVITES, 2, age=14 * DAY, username="kept@example.com"),
+        entry_of(Source.INVITES, 3, age=14 * DAY - timedelta.resolution),
+        entry_of(Source.INVITES, 4, age=DAY),
+    ]
+    observe = (lambda *_: None) if is_observed else None
+    plan = Plan(rules=[OTHERS, SLOW], keep=keep, limits=TRIM, observe=observe).add(listed(*rows))
+    held = [int(item.invitation.invitation_id, 16) for item in plan.reading.due]
+    assert held == ([1, 2, 3, 4] if is_observed else [1, 2])
+
+
 async def test_limit_that_earlier_runs_used_has_an_instant_at_which_it_is_free_again(tmp_path):
     limits = {**TRIM, "max_deletions": 2, "max_deletions_per_project": 2}
     night = Night(AuditDirectory(tmp_path), 5, limits=limits)
