@@ -38,6 +38,7 @@ _EARLIER_SUCCESS: Final = re.compile(
 )
 
 _LABEL: Final = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+"""A label of a sample, whose value may have escaped quotes."""
 _MAX_GATEWAY_BYTES: Final = 1 << 24
 
 

@@ -19,6 +19,9 @@ from invite_sweeper.report.readback import RunRows
 from invite_sweeper.report.sending import Message, NotSent
 from invite_sweeper.report.story import Story
 
+KEY_PREFIX: Final = "whsec_"
+"""Of a signing key in Base64, as Standard Webhooks writes it."""
+
 
 class RunMessage(NamedTuple):
     """What a message to receivers has about the end of a run.
@@ -122,7 +125,12 @@ class Receiver(ABC):
 
 
 _NAMED_VARIABLE: Final = re.compile(
-    r"""(?:url|secret)_env["']?\s*:\s*(?:[>|][-+0-9]*\s*)?["']?(\w+)""", re.ASCII
+    r"""
+    (?:url|secret)_env["']? \s*:\s*  # a key of YAML, quoted or not
+    (?:[>|][-+0-9]*\s*)?  # the header of a block
+    ["']?(\w+)
+    """,
+    re.ASCII | re.VERBOSE,
 )
 
 
@@ -137,7 +145,3 @@ def register_receivers(variables: Iterable[str], environment: Mapping[str, str])
         value = environment.get(name, "").strip()
         SECRETS.add_url(value)
         SECRETS.add(value.removeprefix(KEY_PREFIX))
-
-
-KEY_PREFIX = "whsec_"
-"""Of a signing key in Base64, as Standard Webhooks writes it."""
