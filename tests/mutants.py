@@ -974,7 +974,7 @@ MUTANTS = r"""
 -return Notified(receiver.settings, error=text)
 +return Notified(receiver.settings, True, text)
 = a dry run marks: cli/sweep.py
--if delivery is not None and waiting and record.mode == "sweep":
+-if delivery is not None and waiting and run.record.mode == "sweep":
 +if delivery is not None and waiting:
 = everything that waits is new: report/announcements.py
 -is_new = self.announced_at is None or announcement_key(self) in missed

@@ -61,7 +61,7 @@ _KINDS: Final = {
 
 
 @click.command(cls=SectionedCommand)
-@options(*CONNECTED[:3], "out", *CONNECTED[3:], "metrics_file", "pushgateway")
+@options(*CONNECTED, "out", "metrics_file", "pushgateway")
 @option("Integration", "--notify", is_flag=True, help="Send a test message to each receiver.")
 def doctor(notify: bool, **given: Any) -> None:
     """Check that a sweep can run.
@@ -303,7 +303,7 @@ class _Doctor(Checks):
         await self._check_events(reading, set().union(*lists.users.values()))
         await self._check_secret(reading)
 
-    async def _read_all_lists(self, reading: Reading, scope: RunScope) -> "_AllLists":
+    async def _read_all_lists(self, reading: Reading, scope: RunScope) -> _AllLists:
         """Read all four lists, of the projects out of scope, too."""
         users: dict[Source, set[UserKey]] = {}
         unread: list[ListUnreadable] = []
@@ -346,7 +346,7 @@ class _Doctor(Checks):
         if live:
             self.add("secret", f"The secret of the service account ends on {live[0]:%Y-%m-%d}.")
 
-    def _check_coverage(self, lists: "_AllLists") -> None:
+    def _check_coverage(self, lists: _AllLists) -> None:
         """Check whether people are pending only in lists that the policy does not read."""
         sources = self._session.policy.sources
         known: set[UserKey] = set()
@@ -365,7 +365,7 @@ class _Doctor(Checks):
                 text = f"The list {source}, not among sources, cannot be read in {unread[source]}."
                 self.add("coverage", text)
 
-    def _check_list(self, source: Source, reading: Reading, lists: "_AllLists") -> None:
+    def _check_list(self, source: Source, reading: Reading, lists: _AllLists) -> None:
         """Check that a list of the policy can be read, and its invitations can be deleted."""
         name = f"list {source}"
         deleting = source.roles.deleting
@@ -422,7 +422,7 @@ class _Doctor(Checks):
         rest = invited - listed - joined
         deleted: set[UserKey] = set()
         if rest:
-            deleted = rest.intersection(self._session.recall(users_gone, since=since))
+            deleted = rest.intersection(self._session.read_runs(users_gone, since=since))
         text = (
             f"Atlas's events of the last {_EVENT_DAYS} days name "
             f"{pluralize(len(invited), 'address', 'addresses')} as invited: "

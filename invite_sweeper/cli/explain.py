@@ -140,7 +140,7 @@ def _all_names(session: Session, survey: Survey) -> Iterator[str]:
     """Yield the name of each person whom Atlas shows, or a run recorded."""
     for judged in survey.judged:
         yield from (entry.username for entry in judged.decision.all_entries if entry.username)
-    yield from session.recall(names_of)
+    yield from session.read_runs(names_of)
 
 
 def _first_sent(explanations: Iterable[Explanation]) -> dict[str, datetime]:

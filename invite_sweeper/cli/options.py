@@ -205,22 +205,25 @@ _OPTIONS: Final[dict[str, Callable[..., Decorator]]] = {
         option, "Integration", metavar="URL", help="Push the metrics to this URL."
     ),
 }  # fmt: skip
-"""One row an option: what its field does not have."""
+"""One row an option. Its flag and its default are those of the field with its name."""
 
 
-SWEEP: Final = RunOptions._fields[:-1]
+SWEEP: Final = tuple(_OPTIONS)
+"""The options of `sweep`: all of them."""
 CONNECTED: Final = ("policy", "base_url", "audit_dir", "output", "log_format", "quiet", "verbose")
 """The options of every command that calls Atlas for a policy."""
 
 
 def options(*names: str) -> Decorator:
-    """Return the decorator of shared options, in the order of their names."""
+    """Return the decorator of shared options; `--help` has them in the order of their rows."""
+    rows = sorted(names, key=SWEEP.index)
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        for name in reversed(names):
+        for name in reversed(rows):  # click lists first what was added last
             flag = f"--{name.replace('_', '-')}"
             default = RunOptions._field_defaults[name]
-            add_option = _OPTIONS[name](flag, default=default, is_flag=default is False)
+            is_flag = default is False  # an option without a value
+            add_option = _OPTIONS[name](flag, default=default, is_flag=is_flag)
             function = add_option(function)
         return function
 

@@ -101,7 +101,7 @@ def read_past(
     """
     history = HistoryReader(LineFilter(events=_EVENTS, terms=terms))
     people: dict[PersonKey, list[HistoryLine]] = {}
-    for line in session.recall(history.read):
+    for line in session.read_runs(history.read):
         if isinstance(line.event, Invitation) and line.start.base_url == session.base_url:
             people.setdefault(person_key(line.event), []).append(line)
     histories: list[PersonHistory] = []

@@ -104,7 +104,7 @@ async def _restore(session: Session, wanted: Wanted) -> int:
             command = session.command(history, restores=deletions.run_ids)
             result = Result(command, organizations, Progress(session.log, None))
             report = partial(_report, session.log, names)
-            async with session.run(command) as log:
+            async with session.open_log(command) as log:
                 restorer = Restorer(result, log, session.stop, report)
                 # What a killed restore left open: these people may be invited already.
                 opened = chain.from_iterable(history.open_intents(session.base_url).values())

@@ -149,6 +149,15 @@ def shard_of(options: RunOptions, environment: Mapping[str, str]) -> Shard | Non
     return Shard.parse(options.shard, completion_index=environment.get("JOB_COMPLETION_INDEX"))
 
 
+def _terminal() -> Console | None:
+    """Return the terminal of stderr; None where it is not one, or a dumb one."""
+    if not sys.stderr.isatty():
+        return None
+    console = Console(stderr=True)
+    # On a dumb terminal, each bar would be an empty line.
+    return None if console.is_dumb_terminal else console
+
+
 class Session:
     """What `sweep`, `plan`, `restore`, `explain` and `doctor` need while they run.
 
@@ -157,17 +166,17 @@ class Session:
 
     Attributes:
         policy: With the organizations of the command's shard.
+        plan_max_age: Of a plan that is applied.
         shard: Which part of the organizations this is; None for all.
         shards_used: How many shards have an organization, where this one has none.
-        plan_max_age: Of a plan that is applied.
         labels: Of the metrics, which are written to `metrics_file`; None without one.
-        history: What earlier runs did; None until it is read.
         reason: Why or for whom the command runs, as the operator wrote it; None without one.
+        base_url: Of Atlas, without trailing slashes.
+        directory: The audit directory.
         now: The one instant of the command, aware UTC; `started_s` on the run's clock
             (`invite_sweeper.clock`), as `deadline_s`.
         run_id: Unique, sorts by time.
-        base_url: Of Atlas, without trailing slashes.
-        directory: The audit directory.
+        history: What earlier runs did; None until it is read.
         terminal: Where progress is shown; None for log lines.
         stop: Requested by a signal, and when the deadline has passed.
         last_resort: Ends the process if it outlives the deadline while it is at work.
@@ -176,10 +185,13 @@ class Session:
     def __init__(
         self, options: RunOptions, policy: Policy, environment: Mapping[str, str] = os.environ
     ) -> None:
+        # Before anything can fail: no error shows the address of a receiver.
         for channel in policy.notify:
             register_receivers(filter(None, (channel.url_env, channel.secret_env)), environment)
         if options.pushgateway is not None:
             check_gateway_url(options.pushgateway)
+
+        # What the operator asks for, checked.
         self.options = options
         self.environment = environment
         self.plan_max_age = parse_duration_option("--plan-max-age", options.plan_max_age)
@@ -192,24 +204,22 @@ class Session:
         self.metrics_file: Path | None = None
         if options.metrics_file is not None:
             self.metrics_file = textfile_of(options.metrics_file, self.labels)
-        self.history: History | None = None
         self.reason = check_reason(options.reason)
-        self.started_s = clock.seconds()
-        self.now = datetime.now(UTC)
-        self.run_id = f"{self.now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
         self.base_url = str(parse_base_url(options.base_url))
         in_policy = options.policy.parent / policy.audit.directory
         self.directory = AuditDirectory(options.audit_dir or in_policy)
+
+        # The process at work.
+        self.started_s = clock.seconds()
+        self.now = datetime.now(UTC)
+        self.run_id = f"{self.now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+        self.history: History | None = None
+        self._reported_damages: set[str] = set()
         quiet = options.quiet or options.is_demo
-        self.terminal: Console | None = None
-        if sys.stderr.isatty() and not quiet:
-            console = Console(stderr=True)
-            if not console.is_dumb_terminal:  # on one, each bar would be an empty line
-                self.terminal = console
+        self.terminal = None if quiet else _terminal()
         self.log = configure_logging(
             quiet=quiet, verbose=options.verbose, log_format=options.log_format
         )
-        self._damages: set[str] = set()
         self.stop = StopRequest()
         execution = policy.execution
         self.deadline_s = self.started_s + execution.deadline.total_seconds()
@@ -231,27 +241,26 @@ class Session:
         policy = load_policy(options.policy, environment, deadline=options.deadline)
         return cls(options, policy, environment)
 
-    def clock(self) -> datetime:
+    def current_time(self) -> datetime:
         """Return the time by `now`: a clock set meanwhile cannot hide that `now` was wrong."""
         return self.now + timedelta(seconds=clock.seconds() - self.started_s)
 
     def read_history(self) -> History:
         """Return what earlier runs of the audit directory did, as far back as a run judges.
 
-        It may judge by a plan that is older than 100 days.
-
         Raises:
             DamagedLog: The log is damaged: a guard that misses a part of it fails.
         """
+        # Whether a sweep has used a plan is known only as far back as the plan may be old.
         period = max(self.policy.limits.period, self.plan_max_age)
         self.history = History.read(self.directory, now=self.now, period=period)
         return self.history
 
     def read_sound_history(self) -> History:
-        """Return what earlier runs did, for a command that deletes and invites no one.
+        """Return what earlier runs did, as far as the log is sound, for a command that only reads.
 
-        It warns of a damaged log, and of a file that is missing; of a damaged log, the history has
-        what precedes the damage.
+        It warns of a damaged log, of which the history has what precedes the damage, and of a file
+        that is missing.
         """
         history = History()
         try:
@@ -267,7 +276,7 @@ class Session:
             if warning.level != WarningLevel.REMARK:
                 self.log.warning(warning.message)
 
-    def recall(
+    def read_runs(
         self, read: Callable[[FileChain], Iterable[_T]], *, since: datetime | None = None
     ) -> Iterator[_T]:
         """Yield what is read of the runs of the directory; as `read_sound_history`, it warns.
@@ -284,13 +293,14 @@ class Session:
 
     def _warn_of_damage(self, error: DamagedLog) -> None:
         """Warn of a damage, once of each."""
-        if error.message not in self._damages:
-            self._damages.add(error.message)
+        if error.message not in self._reported_damages:
+            self._reported_damages.add(error.message)
             self.log.warning("the audit log is damaged", reason=error.message, hint=error.hint)
 
     def credentials(self) -> dict[str, Credentials]:
         """Return the sets of credentials of the policy; see `read_all_credentials`."""
         organizations = self.policy.organizations
+        # Each set once, in the order of the policy.
         names = dict.fromkeys(organization.credentials or "" for organization in organizations)
         return read_all_credentials(self.environment, names)
 
@@ -330,7 +340,7 @@ class Session:
         )
 
     @asynccontextmanager
-    async def run(self, command: Command, *, known_run: int = 0) -> AsyncIterator[AuditLog]:
+    async def open_log(self, command: Command, *, known_run: int = 0) -> AsyncIterator[AuditLog]:
         """Yield the log of this run, whose lock is held; warn of a failed copy.
 
         Args:
@@ -418,7 +428,7 @@ class Session:
                     credentials,
                     execution=self.policy.execution,
                     limiter=limiter,
-                    clock=self.clock,
+                    clock=self.current_time,
                     log=self.log,
                     retry_until_s=clock.seconds() + retry_for_s,
                     answer_until_s=clock.seconds() + patience_s,

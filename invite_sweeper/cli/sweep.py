@@ -1,7 +1,7 @@
 """Command `sweep`, and `plan` with it: put a run together, show its result, report it to others."""
 
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import click
 from msgspec import structs
 
-from invite_sweeper.audit import History, LogReader, RunFile, RunRecord, read_plan
+from invite_sweeper.audit import History, LogReader, RunFile, RunRecord, SavedPlan, read_plan
 from invite_sweeper.audit.events import AnnouncementKey
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.intents import IntentLedger
@@ -64,6 +64,7 @@ async def run_command(options: RunOptions, environment: Mapping[str, str] = os.e
     try:
         session = _open_checked_session(options, environment)
     except RunError as error:
+        # The alerts see that it did not begin, as far as the outputs are valid themselves.
         with suppress(OSError, UsageError):
             await _measure(error, options, environment)
         raise
@@ -118,16 +119,12 @@ async def _sweep(session: Session) -> _SweptRun:
     """
     options = session.options
     history = session.read_history()
-    saved = None
-    if options.plan is not None:  # an empty name, such as of an unset variable, is an error
-        path = session.directory.find(options.plan).path
-        saved = read_plan(path, advisor=session.advisor)
-    held = history.announcements(session.base_url)
-    seen = SeenAnnouncements(held.keys())
+    announced = history.announcements(session.base_url)
+    seen = SeenAnnouncements(announced.keys())
     command = session.command(
         history,
         dry_run=options.dry_run,
-        saved=saved,
+        saved=_read_saved_plan(session),
         accept_population=options.accept_population,
         detailed_exit_code=options.detailed_exitcode,
         observers=(seen,),
@@ -137,11 +134,11 @@ async def _sweep(session: Session) -> _SweptRun:
         session.labels,
         file=session.metrics_file,
         gateway=options.pushgateway,
-        limit_s=min(LIMIT_S, session.last_resort.left_s),
+        limit_s=_time_for_others_s(session),
     )
     async with (
         session.organizations(history) as organizations,
-        session.run(command, known_run=known_run) as log,
+        session.open_log(command, known_run=known_run) as log,
     ):
         view = TerminalView(session)
         try:
@@ -149,6 +146,15 @@ async def _sweep(session: Session) -> _SweptRun:
         finally:
             view.close()
     return _SweptRun(RecordedRun(record), seen.keys, view)
+
+
+def _read_saved_plan(session: Session) -> SavedPlan | None:
+    """Return the plan of `--plan`; None without one."""
+    name = session.options.plan
+    if name is None:
+        return None
+    path = session.directory.find(name).path  # an empty name, as of an unset variable, is an error
+    return read_plan(path, advisor=session.advisor)
 
 
 def _copy_and_print(session: Session, swept: _SweptRun) -> int:
@@ -221,22 +227,21 @@ def check_outputs(session: Session) -> None:
     """Raise RunError if an output is an input, another output, not ours, or cannot be written."""
     options = session.options
     directory = session.directory
-    outputs = {"--out": options.out, "--metrics-file": session.metrics_file}
     inputs = [("the policy", options.policy)]
-    if options.plan is not None and is_file(options.plan):
+    if options.plan is not None and is_file(options.plan):  # else it is the number of a run
         inputs.append(("the plan", Path(options.plan)))
+    outputs = {"--out": options.out, "--metrics-file": session.metrics_file}
     check_distinct_files(outputs, inputs)
-    known_runs = {file.run_id for file in directory.files()} if options.out is not None else set()
-    ours: dict[str, tuple[str, Callable[[bytes], bool]]] = {
-        "--out": ("a plan", partial(may_replace_plan, known_runs=known_runs)),
-        "--metrics-file": ("a metrics file", metrics.is_textfile),
-    }
-    for option, path in outputs.items():
-        if path is None:
-            continue
-        check_outside(option, path, directory.path)
-        what, is_ours = ours[option]
-        check_replaceable(option, path, what, is_ours)
+    if options.out is not None:
+        known_runs = {file.run_id for file in directory.files()}
+        is_ours = partial(may_replace_plan, known_runs=known_runs)
+        check_outside("--out", options.out, directory.path)
+        check_replaceable("--out", options.out, "a plan", is_ours)
+    if session.metrics_file is not None:
+        check_outside("--metrics-file", session.metrics_file, directory.path)
+        check_replaceable(
+            "--metrics-file", session.metrics_file, "a metrics file", metrics.is_textfile
+        )
     if options.out is not None:
         check_writable(options.out, "The plan")
 
@@ -305,7 +310,7 @@ async def _report_to_others(
     if session.metrics_file is not None:
         messages += metered.write(session.metrics_file)
     if options.pushgateway is not None:
-        limit_s = min(LIMIT_S, session.last_resort.left_s)
+        limit_s = _time_for_others_s(session)
         messages += await metered.push(options.pushgateway, limit_s=limit_s)
     for message in messages:
         session.log.warning(message)
@@ -321,41 +326,63 @@ async def _notify(
     settings = session.policy.notify
     if not settings:
         return ()
-    advisor = session.advisor
-    record = run.record
-    about = advisor_of(record, advisor)
+    history = _history_with(session, run.record)
     waiting: tuple[WaitingInvitation, ...] | None = None
     delivery: Delivery | None = None
-    history = _history_with(session, record)
     if history is not None:
-        notice = session.policy.notice
-        waiting = ()
-        if notice is not None:
-            waiting = find_waiting(history, record, run.rows, seen, notice.wait)
+        waiting = _find_waiting(session, history, run, seen)
         delivery = Delivery(session.directory.path, history, session.base_url)
         if delivery.warning and waiting:
             session.log.warning(delivery.warning)
-    message = RunMessage(
+    message = _message(session, run, finished_at, waiting)
+    limit_s = _time_for_others_s(session)
+    notified = await notify(settings, session.environment, message, delivery, limit_s=limit_s)
+    for receiver in notified:
+        if receiver.error:
+            session.log.warning(receiver.error)
+    # A dry run shows what a sweep would send, so the mark of a receiver stays.
+    if delivery is not None and waiting and run.record.mode == "sweep":
+        reached = [receiver.settings.url_env for receiver in notified if receiver.was_sent]
+        failure = delivery.record(reached, waiting)
+        if failure:
+            session.log.warning(failure)
+    return notified
+
+
+def _time_for_others_s(session: Session) -> float:
+    """Return how long one of the others may take to answer: no longer than the process lives."""
+    return min(LIMIT_S, session.last_resort.left_s)
+
+
+def _find_waiting(
+    session: Session, history: History, run: RecordedRun, seen: Collection[AnnouncementKey]
+) -> tuple[WaitingInvitation, ...]:
+    """Return what is announced and waits after a run; nothing without `notice`."""
+    notice = session.policy.notice
+    if notice is None:
+        return ()
+    return find_waiting(history, run.record, run.rows, seen, notice.wait)
+
+
+def _message(
+    session: Session,
+    run: RecordedRun,
+    finished_at: datetime,
+    waiting: tuple[WaitingInvitation, ...] | None,
+) -> RunMessage:
+    """Return what receivers get of a run; `waiting` is None where it is not known."""
+    record = run.record
+    about = advisor_of(record, session.advisor)
+    return RunMessage(
         record,
-        story_of(record, advisor),
-        story_of(record.without_people(), advisor),
+        story_of(record, session.advisor),
+        story_of(record.without_people(), session.advisor),
         finished_at,
         run.rows,
         waiting,
         list_run=about.list_run(),
         list_announced=command_listing(waiting or (), about),
     )
-    limit_s = min(LIMIT_S, session.last_resort.left_s)
-    notified = await notify(settings, session.environment, message, delivery, limit_s=limit_s)
-    for receiver in notified:
-        if receiver.error:
-            session.log.warning(receiver.error)
-    if delivery is not None and waiting and record.mode == "sweep":
-        reached = [receiver.settings.url_env for receiver in notified if receiver.was_sent]
-        failure = delivery.record(reached, waiting)
-        if failure:
-            session.log.warning(failure)
-    return notified
 
 
 def _history_with(session: Session, record: RunRecord) -> History | None:
