@@ -22,11 +22,15 @@ MAX_UNCONFIRMED: Final = 8
 
 The bucket may be smaller than documented: this bounds how many requests are answered with 429.
 """
-_KEPT_TOKENS: Final = 8
-"""The last ones above the reserve are spent one by one, to see the refill."""
+_LAST_TOKENS: Final = 8
+"""Tokens above the reserve that are spent one by one, so that the refill is seen in time."""
 _FIRST_POLL_S: Final = 0.1
+_POLL_SHARE: Final = 0.25
+"""The interval of polls, as a share of the time since which tokens are scarce."""
 MAX_POLL_INTERVAL_S: Final = 9.0
 """Longest wait for a bucket that seems empty: the known limit may be wrong."""
+_FIRST_RESPONSE_CHECK_S: Final = 0.005
+_MAX_RESPONSE_CHECK_S: Final = 1.0
 MAX_WAIT_FOR_RESPONSE_S: Final = 5.0
 """After this time, others no longer wait for a response: the request may not be sent yet."""
 ASSUME_LOST_AFTER_S: Final = 120.0
@@ -52,7 +56,7 @@ class TokenBucket:
 
     The level is `RateLimit-Remaining` of the latest response; a 429 sets the time to wait. Without
     headers, the level is the local count plus the known refill. When the tokens come to an end,
-    requests are sent at growing intervals: the response to one of them shows the refill.
+    requests are sent at growing intervals, as polls: the response to one of them shows the refill.
 
     Attributes:
         limit: Capacity, refill and period.
@@ -66,8 +70,9 @@ class TokenBucket:
 
     # fmt: off
     __slots__ = (
-        "_acquired_s", "_blocked_since_s", "_has_header", "_is_guessed", "_kept", "_plenty_s",
-        "_received_s", "_refill_by_s", "_rejections", "_reserve", "_reserve_share",
+        "_blocked_since_s", "_consecutive_429s", "_has_header", "_is_limit_guessed",
+        "_last_acquired_s", "_last_tokens", "_level_received_s", "_refill_due_s", "_reserve",
+        "_reserve_share", "_scarce_since_s",
         "blocked_until_s", "in_flight", "level", "limit", "queue",
     )
     # fmt: on
@@ -75,16 +80,19 @@ class TokenBucket:
     def __init__(self, limit: BucketLimit, reserve_share: float, now_s: float) -> None:
         self._reserve_share = reserve_share
         self.use_limit(limit)
-        self.level = limit.capacity
+        self._is_limit_guessed = False  # by `_guess_limit`
         self.queue: asyncio.Lock | None = None
-        self.in_flight: tuple[float, ...] = ()
+        # The level, and the requests that it may not count.
+        self.level = limit.capacity
+        self._level_received_s = now_s
         self._has_header = False  # a response had a `RateLimit` header
-        self._is_guessed = False  # the limit is one of `_guess_limit`
-        self._acquired_s = now_s  # the last token
-        self._plenty_s = now_s  # the last time at which tokens were not scarce
-        self._received_s = now_s  # the response that the level is from
-        self._refill_by_s = math.inf  # there is a refill until then; set by the first response
-        self._rejections = 0  # 429s in a row
+        self.in_flight: tuple[float, ...] = ()
+        # When the next poll may be sent.
+        self._refill_due_s = math.inf  # a refill comes until then; known from the first response on
+        self._last_acquired_s = now_s
+        self._scarce_since_s = now_s  # since when there are no more than the last tokens
+        # The 429s in a row.
+        self._consecutive_429s = 0
         self._blocked_since_s = -math.inf
         self.blocked_until_s = -math.inf
 
@@ -92,52 +100,80 @@ class TokenBucket:
         """Set capacity, refill and period; the level stays."""
         self.limit = limit
         self._reserve = limit.reserve(self._reserve_share)
-        a_third = (limit.capacity - self._reserve) // 3  # of a small bucket
-        self._kept = min(_KEPT_TOKENS, a_third)
+        # Of a small bucket a third, so that most of its tokens need no poll.
+        third = (limit.capacity - self._reserve) // 3
+        self._last_tokens = min(_LAST_TOKENS, third)
 
     def wait_s(self, now_s: float, count: int = 1) -> float:
         """Return 0.0 if `count` requests may be sent now, else the seconds until the next check.
 
-        In this order: the wait that Atlas requested after a 429; what must be answered before
-        more is sent; tokens that are free whatever the requests in flight do; else the next
-        request that asks for the level, one by one.
+        What is certain comes first: the wait that Atlas requested, then responses that must
+        arrive, then tokens that are left whatever the requests in flight do. Only then it polls.
         """
         if now_s < self.blocked_until_s:
             return max(self.blocked_until_s - now_s, _MIN_WAIT_S)
-        self._advance(now_s)
-        # A response may come at any moment, so a wait for one is short, and longer each time.
-        until_response_s = min(max(0.005, (now_s - self._acquired_s) / 2), 1.0)
+        self._count_lost_and_refilled(now_s)
         if self._must_wait_for_response(now_s, count):
-            return until_response_s
-        if self._rejections:
+            return self._response_check_s(now_s)
+        if self._consecutive_429s:
             return 0.0  # one request is sent first; its response shows the level
         # The level may or may not count what is in flight, here and in another program.
         free = self.level - _WITH_OTHERS_IN_FLIGHT * len(self.in_flight) - self._reserve
-        if free >= count + self._kept:
-            self._plenty_s = now_s
+        if free >= count + self._last_tokens:
+            self._scarce_since_s = now_s
             return 0.0
         wait_s = self._next_poll_s(count) - now_s
         if self.in_flight:
-            wait_s = min(wait_s, until_response_s)
+            wait_s = min(wait_s, self._response_check_s(now_s))
         return max(wait_s, _MIN_WAIT_S) if wait_s > 0.0 else 0.0
 
     def _must_wait_for_response(self, now_s: float, count: int) -> bool:
-        """Return whether a request in flight must be answered first.
+        """Return whether a request in flight must be answered before `count` more are sent.
 
-        After a 429 that is any request; before the first `RateLimit` header, it is the one that
-        would leave more than `MAX_UNCONFIRMED` without an answer. One that was acquired long ago
-        is not waited for: it may not be sent yet.
+        After a 429 that is each of them: one request shows whether the wait is over. Before the
+        first `RateLimit` header, no more than `MAX_UNCONFIRMED` are without a response.
         """
-        if self._rejections:
-            most = 0
+        if self._consecutive_429s:
+            may_be_in_flight = 0
         elif not self._has_header:
-            most = max(MAX_UNCONFIRMED - count, 0)
+            may_be_in_flight = max(MAX_UNCONFIRMED - count, 0)
         else:
             return False
-        if len(self.in_flight) <= most:
+        too_many = len(self.in_flight) - may_be_in_flight
+        if too_many <= 0:
             return False
-        first_too_many_s = self.in_flight[-(most + 1)]
-        return first_too_many_s >= now_s - MAX_WAIT_FOR_RESPONSE_S
+        # As many of the oldest must be answered, but for those that may not be sent yet: where
+        # even the newest of them was acquired long ago, none is waited for.
+        newest_acquired_s = self.in_flight[too_many - 1]
+        return newest_acquired_s >= now_s - MAX_WAIT_FOR_RESPONSE_S
+
+    def _response_check_s(self, now_s: float) -> float:
+        """Return the seconds until the next check whether a response has arrived.
+
+        It may arrive at any moment, so the first wait is short; each wait is half as long as the
+        time since the last token was acquired.
+        """
+        interval_s = (now_s - self._last_acquired_s) / 2
+        return min(max(_FIRST_RESPONSE_CHECK_S, interval_s), _MAX_RESPONSE_CHECK_S)
+
+    def _next_poll_s(self, count: int) -> float:
+        """Return when to send the next request; its response shows whether there was a refill."""
+        # The longer the tokens have been scarce, the less often it polls.
+        scarce_s = self._last_acquired_s - self._scarce_since_s
+        interval_s = max(_FIRST_POLL_S, scarce_s * _POLL_SHARE)
+        poll_s = self._last_acquired_s + min(interval_s, MAX_POLL_INTERVAL_S)
+        refill_s = self._refill_due_s + _CLOCK_MARGIN_S
+        if self._last_acquired_s >= refill_s:
+            return poll_s  # the refill was due, and has not shown yet
+        left = self.level - len(self.in_flight)
+        is_above_reserve = left >= self._reserve + count
+        # The refill may come earlier than known, so a poll may spend half of the reserve. It may
+        # spend all of it under a guessed limit, of which the refill is not known at all. Without
+        # headers a poll shows nothing.
+        may_spend_reserve = self._is_limit_guessed or left - count >= self._reserve / 2
+        if is_above_reserve or (self._has_header and may_spend_reserve):
+            return min(poll_s, refill_s)
+        return refill_s
 
     def retry_wait_s(self, now_s: float, since_s: float, count: int = 1) -> float:
         """Return 0.0 if `count` requests may be retried now, else the seconds until the next check.
@@ -145,12 +181,12 @@ class TokenBucket:
         It waits at most `MAX_RETRY_DELAY_S` after `Retry-After` and after `since_s`: its caller
         may hold other tokens, so a wait for a response to those would be a deadlock.
         """
-        until_s = max(since_s, self.blocked_until_s) + MAX_RETRY_DELAY_S
-        return max(0.0, min(self.wait_s(now_s, count), until_s - now_s))
+        latest_s = max(since_s, self.blocked_until_s) + MAX_RETRY_DELAY_S
+        return max(0.0, min(self.wait_s(now_s, count), latest_s - now_s))
 
     def acquire(self, now_s: float, count: int = 1) -> None:
         """Acquire tokens; `wait_s` or `retry_wait_s` must have returned 0.0."""
-        self._acquired_s = now_s
+        self._last_acquired_s = now_s
         self.in_flight += (now_s,) * count
 
     def release(self) -> None:
@@ -162,47 +198,52 @@ class TokenBucket:
     ) -> None:
         """Complete a request that was not answered with 429.
 
-        Responses may arrive out of order, so a higher level may be an older one. It proves a
-        refill only if its request was sent after the lower level was received. `limit` and
-        `remaining` are the headers; None without them or any response.
+        Args:
+            limit: The header `RateLimit-Limit`; None without it, or without a response.
+            remaining: The header `RateLimit-Remaining`; None likewise.
         """
-        self._advance(now_s)
+        self._count_lost_and_refilled(now_s)
         self.in_flight = self.in_flight[1:]
-        if self._refill_by_s == math.inf:  # refills of a full bucket cannot be observed
-            self._refill_by_s = now_s + self.limit.period_s
+        if self._refill_due_s == math.inf:
+            # The first response. A full bucket gains nothing, so no refill was seen before it.
+            self._refill_due_s = now_s + self.limit.period_s
         if remaining is None:
             self.level = max(0.0, self.level - 1)
         else:
             if limit is not None and 0 < limit != self.limit.capacity:
                 self._guess_limit(limit)
-            self._use_level(now_s, sent_s, min(max(remaining, 0.0), self.limit.capacity))
+            level = min(max(remaining, 0.0), self.limit.capacity)
+            self._use_level(now_s, sent_s, level)
         # An answer to a request that was sent before the 429 does not prove that the wait is over.
         # Nor does one without a header, where Atlas sends headers: it may be from a proxy.
         is_from_bucket = remaining is not None or not self._has_header
         if is_from_bucket and sent_s >= self._blocked_since_s:
-            self._rejections = 0
+            self._consecutive_429s = 0
 
     def _guess_limit(self, capacity: float) -> None:
         """Use a capacity that a header names; no header names the refill.
 
         It is assumed to grow with the capacity, and not to shrink with it.
         """
-        share = max(1.0, capacity / self.limit.capacity)
-        refill = min(self.limit.refill * share, capacity)
+        growth = max(1.0, capacity / self.limit.capacity)
+        refill = min(self.limit.refill * growth, capacity)
         self.use_limit(BucketLimit(capacity, refill, self.limit.period_s))
         self.level = capacity
-        self._is_guessed = True
+        self._is_limit_guessed = True
 
-    def _use_level(self, now_s: float, sent_s: float, remaining: float) -> None:
-        """Use the level of a response, unless it may be older than the known one."""
-        is_higher = self._has_header and remaining > self.level
-        if is_higher and sent_s < self._received_s:
-            return
-        if is_higher:  # since the lower level was received, there was a refill
-            self._refill_by_s = now_s + self.limit.period_s
+    def _use_level(self, now_s: float, sent_s: float, level: float) -> None:
+        """Set the level to that of a response, unless it may be older than the known one.
+
+        Responses may arrive out of order, so a higher level may be an older one. It proves a
+        refill only if its request was sent after the lower level was received.
+        """
+        if self._has_header and level > self.level:
+            if sent_s < self._level_received_s:
+                return
+            self._refill_due_s = now_s + self.limit.period_s
         self._has_header = True
-        self.level = remaining
-        self._received_s = now_s
+        self.level = level
+        self._level_received_s = now_s
 
     def on_429(
         self,
@@ -218,50 +259,40 @@ class TokenBucket:
         Nothing is sent until the wait is over, then one request first. `retry_after_s` is 0 where
         Atlas requested no wait, `jitter` from 0 up to 1, and `limit` what the response names.
         """
-        self._advance(now_s)
+        self._count_lost_and_refilled(now_s)
         self.in_flight = self.in_flight[1:]
         if limit is not None:
             self.use_limit(limit)
-            self._is_guessed = False
-        if not self._rejections or sent_s >= self._blocked_since_s:
-            # 429s of requests that were in flight at the first one count as the same event.
-            self._rejections += 1
+            self._is_limit_guessed = False
+        # 429s of requests that were in flight at the first one count as the same event.
+        is_same_event = self._consecutive_429s > 0 and sent_s < self._blocked_since_s
+        if not is_same_event:
+            self._consecutive_429s += 1
             self._blocked_since_s = now_s
         wait_s = min(max(retry_after_s, MIN_RETRY_AFTER_S), MAX_RETRY_AFTER_S)
-        if self._rejections > 1 and wait_s <= MIN_RETRY_AFTER_S:
-            step_s = BACKOFF_STEPS_S[min(self._rejections - 2, len(BACKOFF_STEPS_S) - 1)]
-            wait_s = step_s * (1 + _BACKOFF_JITTER * jitter)
+        if self._consecutive_429s > 1 and wait_s <= MIN_RETRY_AFTER_S:
+            wait_s = self._backoff_s() * (1 + _BACKOFF_JITTER * jitter)
         self.blocked_until_s = max(self.blocked_until_s, now_s + wait_s)
-        self._refill_by_s = self.blocked_until_s
+        self._refill_due_s = self.blocked_until_s
         self.level = 0.0
-        self._received_s = now_s
+        self._level_received_s = now_s
 
-    def _next_poll_s(self, count: int) -> float:
-        """Return when to send the next request; its response shows whether there was a refill."""
-        last_s = self._acquired_s
-        refill_s = self._refill_by_s + _CLOCK_MARGIN_S
-        is_refill_ahead = last_s < refill_s
-        left = self.level - len(self.in_flight)
-        # Half of the reserve may be spent to ask: a header is worth a token, as the refill may
-        # come earlier than known. A guessed limit is worth one in any case.
-        may_ask = self._has_header and (left - count >= self._reserve / 2 or self._is_guessed)
-        if left < self._reserve + count and not may_ask and is_refill_ahead:
-            return refill_s
-        # The longer the tokens have been scarce, the less often it asks.
-        interval_s = max(_FIRST_POLL_S, (last_s - self._plenty_s) / 4)
-        next_s = last_s + min(interval_s, MAX_POLL_INTERVAL_S)
-        return min(next_s, refill_s) if is_refill_ahead else next_s
+    def _backoff_s(self) -> float:
+        """Return the documented wait after the second and further 429s in a row."""
+        step = self._consecutive_429s - 2
+        last_step = len(BACKOFF_STEPS_S) - 1
+        return BACKOFF_STEPS_S[min(step, last_step)]
 
-    def _advance(self, now_s: float) -> None:
+    def _count_lost_and_refilled(self, now_s: float) -> None:
         """Apply what depends on time only: lost responses, and refills without headers."""
         while self.in_flight and now_s - self.in_flight[0] > ASSUME_LOST_AFTER_S:
             self.in_flight = self.in_flight[1:]
             self.level = max(0.0, self.level - 1)
-        if now_s >= self._refill_by_s and not self._has_header:
-            # One was due at `_refill_by_s`, and one more after each whole period since.
-            periods = int((now_s - self._refill_by_s) / self.limit.period_s)
+        if now_s >= self._refill_due_s and not self._has_header:
+            # One was due at `_refill_due_s`, and one more after each whole period since.
+            periods = int((now_s - self._refill_due_s) / self.limit.period_s)
             refills = periods + 1
-            self._refill_by_s += refills * self.limit.period_s
+            self._refill_due_s += refills * self.limit.period_s
             refilled = self.level + refills * self.limit.refill
             self.level = min(self.limit.capacity, refilled)
 
@@ -326,7 +357,8 @@ class RateLimiter:
 
         If it is cancelled, no token is acquired. Callers of `try_acquire` bypass the queue.
         """
-        if (bucket.queue is None or not bucket.queue.locked()) and self.try_acquire(bucket) == 0.0:
+        is_first = bucket.queue is None or not bucket.queue.locked()
+        if is_first and self.try_acquire(bucket) == 0.0:
             return
         if bucket.queue is None:
             bucket.queue = asyncio.Lock()
