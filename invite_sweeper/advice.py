@@ -1,6 +1,6 @@
 """Advice about one run: the sentences of `endings.py`, and commands that can be copied.
 
-Terminal, page, messages and hints take each command that they print about a run from here.
+Terminal, page, messages, `plan`, `sweep` and `restore` take the commands that they print from here.
 """
 
 from collections.abc import Iterable
