@@ -408,6 +408,7 @@ class History:
         record = run.record
         if intent.key not in run.resolved:
             self._open[record.run_id, intent.key] = OpenIntent(record, intent)
+            record.open_requests += 1
         if record.mode != "restore":
             run.past.readings.add_ended(intent, Fate.ENDED, run.ended_at)
             if run.counts_for_limits:

@@ -40,7 +40,7 @@ class RunRecord(msgspec.Struct, eq=False):
         planned: Its `planned` lines.
         outcomes: Its outcomes, without those of an interrupted run that it resolved.
         last_hash: Of the last line, of a run that has just ended; "" otherwise.
-        open_invitations: Of a restore, its requests without an outcome.
+        open_requests: Its intents without an outcome: each may have been sent.
         recovered: Of a run that was killed, where later files show that it left nothing open.
     """
 
@@ -51,7 +51,7 @@ class RunRecord(msgspec.Struct, eq=False):
     planned: int = 0
     outcomes: Counter[str] = msgspec.field(default_factory=Counter)
     last_hash: str = ""
-    open_invitations: int = 0
+    open_requests: int = 0
     recovered: Recovered | None = None
 
     def count(self, event: OutcomeLine) -> None:
@@ -131,5 +131,4 @@ def follow_run(run: RunRecord, chain: FileChain, ledger: IntentLedger) -> Iterat
     ledger.end(finished=chain.finished)
     if not run.file.run_id:  # a copy with another name: its lines have the id of the run
         run.file = RunFile(run.start.number, chain.run_id, run.file.path)
-    if run.mode == "restore":
-        run.open_invitations = ledger.open_in(chain.file)
+    run.open_requests = ledger.open_in(chain.file)

@@ -126,8 +126,8 @@ def _story_of_killed(run: RunRecord) -> Story:
         parts.append(describe_recovery(run.recovered))
         return Story(_headline(run, Status.RECOVERED, ", ".join(parts)), (run_line(run),), (), ())
     messages = ["The run has no last line: it is still running, or it was killed."]
-    if run.open_invitations:
-        invitations = pluralize(run.open_invitations, "invitation")
+    if run.mode == "restore" and run.open_requests:
+        invitations = pluralize(run.open_requests, "invitation")
         parts.append(f"{invitations} sent without an outcome")
         messages.append(f"Without an outcome: {invitations}.")
     advice = UNFINISHED_ADVICE
@@ -136,8 +136,11 @@ def _story_of_killed(run: RunRecord) -> Story:
         advice = UNFINISHED_PLAN_ADVICE
         parts.append(f"{run.planned:,} planned so far")
     elif left > 0:
-        parts.append(f"{left:,} of {run.planned:,} planned without an outcome")
-        messages.append(f"Without an outcome: {pluralize(left, 'planned deletion')}.")
+        # `audit verify` counts those that may have been sent.
+        count = f"{run.open_requests:,}" if run.open_requests else "none"
+        sent = f"{count} of them may have been sent"
+        parts.append(f"{left:,} of {run.planned:,} planned without an outcome ({sent})")
+        messages.append(f"Without an outcome: {pluralize(left, 'planned deletion')}, {sent}.")
     done = ", ".join(parts) or "it has no last line"
     return Story(
         headline=_headline(run, Status.UNFINISHED, done),

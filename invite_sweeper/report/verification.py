@@ -76,7 +76,7 @@ def _left_open(verification: Verification) -> Iterator[str]:
         if run.intents:
             noun = "invitation" if run.mode == "restore" else "deletion"
             have = plural_form(run.intents, "has", "have")
-            text = f": {pluralize(run.intents, noun)} {have} no outcome"
+            text = f": {pluralize(run.intents, noun)} that may have been sent {have} no outcome"
         yield escape_unprintable(f"Run {_run_name(run)}{text}.")
 
 

@@ -205,7 +205,7 @@ SCENES: Final[Mapping[str, Run]] = {
         reasons=(Reason.CIRCUIT_BREAKER,),
         warnings=warning(WarningCode.CIRCUIT_BREAKER, "The sweep stopped itself: 1 of 1 failed."),
     ),
-    "killed": Run((*deletion(1), planned(2), intent(planned(2))), None, started()),
+    "killed": Run((*deletion(1), *map(planned, (2, 3)), intent(planned(2))), None, started()),
     "killed before the plan": Run((), None, started()),
     "recovered": run(
         outcome(planned(1), "already_gone", recovers="run-0"),

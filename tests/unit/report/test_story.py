@@ -8,7 +8,7 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
-from audit.runs import planned, started
+from audit.runs import intent, planned, started
 from builders import NOW, ORG
 from prometheus_client.parser import text_string_to_metric_families
 from report.reading import (
@@ -24,7 +24,7 @@ from report.scenes import SCENES, Run, recorded, run
 from rich.cells import cell_len
 from rich.console import Console
 
-from invite_sweeper.audit import AuditDirectory
+from invite_sweeper.audit import AuditDirectory, verify_directory
 from invite_sweeper.audit.events import WouldBeAnnounced
 from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.json_text import to_json
@@ -40,6 +40,7 @@ from invite_sweeper.report.run_result import result_json
 from invite_sweeper.report.story import Story, story_of
 from invite_sweeper.report.story_lines import StoryLine, describe_stale
 from invite_sweeper.report.terminal import attention_lines, show_result
+from invite_sweeper.report.verification import story_of_verification
 
 STORIES = Path(__file__).with_name("stories.txt")
 HOW_TO_READ_IT = """\
@@ -283,6 +284,22 @@ def as_text(story: Story, seen: tuple[StoryLine, ...]) -> str:
             texts.append(f"  -> {attention.advice}")
     texts += [f"({remark})" for remark in story.remarks]
     return "\n".join([*texts, ""])
+
+
+@pytest.mark.parametrize(("sent", "count"), [(0, "none"), (1, "1"), (2, "2")])
+def test_killed_sweep_has_the_number_of_requests_without_an_outcome_that_verify_has(
+    tmp_path, sent, count
+):
+    """Of a planned deletion without an intent it is known that it was not sent."""
+    plan = [planned(number) for number in (1, 2, 3)]
+    scene = Run((*plan, *map(intent, plan[:sent])), None, started())
+    directory = AuditDirectory(tmp_path)
+    story = story_of(recorded(scene, directory), ADVISOR)
+    text = f"3 planned deletions, {count} of them may have been sent."
+    assert story.attention[0].messages[1] == f"Without an outcome: {text}"
+    verified = story_of_verification(verify_directory(directory)).headline.text
+    noun = "1 deletion" if sent == 1 else f"{sent} deletions"
+    assert (f"{noun} that may have been sent ha" in verified) is (sent > 0)
 
 
 def test_dry_run_that_was_killed_has_no_outcomes_and_its_advice_is_another_plan(tmp_path):
