@@ -13,7 +13,7 @@ import contextlib
 import heapq
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Container, Coroutine, Iterable, Iterator, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from invite_sweeper.atlas.responses import is_permission_error
 from invite_sweeper.audit import AuditLog
@@ -42,9 +42,9 @@ async def delete(
     stop: StopRequest,
     pauses: PauseWatch,
 ) -> None:
-    """Delete what is planned; each deletion gets an outcome, added to the result.
+    """Delete what is planned, one organization after the other; then read its lists again.
 
-    One breaker watches all. Then the lists of what was deleted are read again.
+    Each deletion gets an outcome, which is added to the result. One breaker watches all of them.
 
     Raises:
         RunError: The audit log failed, or a stop came. The rest is `skipped`.
@@ -54,7 +54,7 @@ async def delete(
     to_verify: list[tuple[AtlasOrganization, Sequence[Ended]]] = []
     for plan in plans:
         organization = plan.organization
-        if log_failure is not None:  # in no organization is anything more deleted
+        if log_failure is not None:  # no deletion of any organization can be recorded any more
             skipped = Counter[str]({Outcome.SKIPPED: len(plan.deletions)})
             result.add_swept(organization, Swept(skipped))
             continue
@@ -70,17 +70,20 @@ async def delete(
         except RunError as raised:  # of this organization: the others go on
             error = result.error_in(organization, executor.error_so_far(raised))
         result.add_swept(organization, executor.swept(error))
-        to_verify.append((organization, executor.gone))
+        to_verify.append((organization, executor.to_verify))
+
     if breaker.reason is not None:
         result.stopped_by.append(Reason.CIRCUIT_BREAKER)
         result.warn_of(WarningCode.CIRCUIT_BREAKER, f"The sweep stopped itself: {breaker.reason}")
     if log_failure is not None:
         count = sum(swept.outcomes[Outcome.DELETED] for swept in result.swept.values())
         raise log_failure.having(consequence=_deleted_by_then(count))
+
     waits_s = iter(WAITS_S)
     for organization, deletions in to_verify:
         swept = await read_again(result, organization, deletions, log, stop, waits_s)
         result.add_swept(organization, swept)
+
     # A stop after which nothing was left to do does not make the end an error.
     is_unfinished = any(_is_unfinished(swept) for swept in result.swept.values())
     if stop.reason is not None and is_unfinished:
@@ -95,6 +98,18 @@ def _is_unfinished(swept: Swept) -> bool:
 
 def _deleted_by_then(count: int) -> str:
     return f"{pluralize(count, 'invitation')} had been deleted by then."
+
+
+class _Postponed(NamedTuple):
+    """A queue that the rate limits do not admit before an instant.
+
+    Postponed queues are ordered by this instant. Of two with the same, the first one that was
+    postponed comes first: its number decides, as deletions have no order.
+    """
+
+    ready_at_s: float
+    sequence: int
+    queue: deque[Planned]
 
 
 class ProjectQueues:
@@ -122,26 +137,29 @@ class ProjectQueues:
             queues[planned.list_key].append(planned)
         self._all = tuple(queues.values())
         self._ready = deque(self._all)
-        self._waiting: list[tuple[float, int, deque[Planned]]] = []
+        self._postponed: list[_Postponed] = []  # a heap
         self._try_acquire = try_acquire
         self._clock = clock
         self._retired = retired
         self._sequence = 0
 
-    def take(self, group: list[Planned], most: int) -> float | None:
+    def take(self, group: list[Planned], size: int) -> float | None:
         """Fill a group with deletions that may be sent now.
 
         If a token cannot be acquired for a defect, the group contains what was taken before.
+
+        Args:
+            size: Of the full group.
 
         Returns:
             The seconds to wait for more if the rate limits ended the group; None if the group
             is full or no deletion is left.
         """
         now_s = self._clock()
-        while self._waiting and self._waiting[0][0] <= now_s:
-            _, _, queue = heapq.heappop(self._waiting)
-            self._ready.appendleft(queue)
-        while self._ready and len(group) < most:
+        while self._postponed and self._postponed[0].ready_at_s <= now_s:
+            ready = heapq.heappop(self._postponed)
+            self._ready.appendleft(ready.queue)
+        while self._ready and len(group) < size:
             queue = self._ready[0]
             if not queue or queue[0].source in self._retired:
                 self._ready.popleft()
@@ -150,17 +168,16 @@ class ProjectQueues:
             if wait_s <= 0:
                 group.append(queue.popleft())
             else:
-                # The sequence decides between two that wait as long: the first comes first.
+                self._ready.popleft()
                 self._sequence += 1
-                postponed = (now_s + wait_s, self._sequence, self._ready.popleft())
-                heapq.heappush(self._waiting, postponed)
-        if self._ready or len(group) == most or not self._waiting:
+                postponed = _Postponed(now_s + wait_s, self._sequence, queue)
+                heapq.heappush(self._postponed, postponed)
+        if self._ready or len(group) == size or not self._postponed:
             return None
-        first_ready_s = self._waiting[0][0]
-        return first_ready_s - now_s
+        return self._postponed[0].ready_at_s - now_s
 
     def left(self) -> Iterator[Planned]:
-        """Yield what was not taken."""
+        """Yield the deletions that were not taken."""
         for queue in self._all:
             yield from queue
 
@@ -169,7 +186,7 @@ class Executor:
     """Executes the plan of one organization once; `swept` is what became of it.
 
     Attributes:
-        gone: The deletions after which the invitation should be gone, or may be.
+        to_verify: The deletions after which the invitation should be gone, or may be.
         retired: Sources that Atlas retired during the sweep, which goes on with the others.
         error: What ended the sweep; None while nothing did.
     """
@@ -203,7 +220,7 @@ class Executor:
         self._outcomes: Counter[str] = Counter()
         self._counts = Counts()
         self._unverified = 0
-        self.gone: list[Ended] = []
+        self.to_verify: list[Ended] = []
         self.retired: set[Source] = set()
         self.error: Exception | None = None
 
@@ -229,8 +246,9 @@ class Executor:
         )
         grace = asyncio.create_task(self._cancel_after_grace())
         try:
-            for canary in (self._breaker.canary_left, None):  # the canary, then all others
-                self._start(self._write_intents(queues, canary))
+            # The canary ends before any other deletion begins.
+            for count in (self._breaker.canary_left, len(self._plan.deletions)):
+                self._start(self._write_intents(queues, count))
                 await self._wait_for_tasks()
         finally:
             ending = (grace, *self._tasks)
@@ -260,27 +278,26 @@ class Executor:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _write_intents(self, queues: ProjectQueues, canary: int | None) -> None:
+    async def _write_intents(self, queues: ProjectQueues, count: int) -> None:
         """Write the intents of deletions that may be sent, in groups, and start them.
 
         Each group costs one sync to disk. So the next one is written while deletions wait for
         as many slots as there are, and only once half of them have got one.
 
         Args:
-            canary: How many deletions are left of the canary, which ends before any other one
-                begins; None for all others.
+            count: How many deletions are started, unless fewer are left.
         """
         group: list[Planned] = []
         try:
-            while canary != 0 and not self._is_stopping:
+            while count > 0 and not self._is_stopping:
                 self._wake.clear()
                 free = self._execution.concurrency - len(self._ready)
                 if free * 2 < self._execution.concurrency:
                     await self._wake.wait()
                     continue
-                wait_s = queues.take(group, free if canary is None else min(free, canary))
+                wait_s = queues.take(group, min(free, count))
                 if group:
-                    canary = None if canary is None else canary - len(group)
+                    count -= len(group)
                     await self._start_group(group)
                     group.clear()
                 elif wait_s is None:  # no deletion is left
@@ -333,10 +350,11 @@ class Executor:
             self._slots.release()
 
     def _record(self, planned: Planned, sent: Sending, started_s: float | None = None) -> None:
-        """Record what became of one deletion, and stop the sweep if it may not go on."""
+        """Record what became of one deletion: decide what it stops, write its line, show it."""
         outcome = sent.outcome or Outcome.UNKNOWN
         error = sent.fatal_error
         self._outcomes[outcome] += 1
+        # A list that Atlas retired (410) ends its own deletions alone, where the policy has others.
         if self._has_other_sources and isinstance(error, ApiVersionRetired):
             self._retire(planned.source, error)
         else:
@@ -358,7 +376,7 @@ class Executor:
         self._count(planned, outcome, sent)
 
     def _was_cancelled(self, outcome: Outcome) -> bool:
-        """Return whether the end of the sweep came before a deletion or its answer."""
+        """Return whether the sweep ended before a deletion or its answer: Atlas did not fail it."""
         return outcome is Outcome.SKIPPED or (outcome is Outcome.UNKNOWN and self._is_stopping)
 
     def _count(self, planned: Planned, outcome: Outcome, sent: Sending) -> None:
@@ -367,8 +385,8 @@ class Executor:
             is_refused = is_permission_error(sent.http_status, sent.error_code)
             self._counts = self._counts.plus(missing_role=int(is_refused))
         elif outcome in {Outcome.DELETED, Outcome.ALREADY_GONE, Outcome.UNKNOWN}:
-            self.gone.append(Ended(planned, outcome, sent.http_status))
-        # Only the look afterwards shows whether a removed user had just accepted.
+            self.to_verify.append(Ended(planned, outcome, sent.http_status))
+        # Only the status read after the DELETE shows whether a removed user had just accepted.
         if outcome is Outcome.DELETED and planned.source in SOURCES_OF_USERS:
             self._unverified += sent.seen_after is None
 
@@ -386,9 +404,8 @@ class Executor:
         """Stop the sweep because of an error that concerns the run."""
         # The first error counts. But an incomplete audit log is the worst state, so its error
         # replaces any other.
-        is_of_log = isinstance(error, AuditLogError)
-        has_one_of_log = isinstance(self.error, AuditLogError)
-        if self.error is None or (is_of_log and not has_one_of_log):
+        is_worst = isinstance(error, AuditLogError) and not isinstance(self.error, AuditLogError)
+        if self.error is None or is_worst:
             self.error = error
         self._cancel_in_flight()
 

@@ -18,7 +18,14 @@ from invite_sweeper.audit import AuditLog
 from invite_sweeper.audit.events import OutcomeLine, Planned
 from invite_sweeper.counts import Counts
 from invite_sweeper.errors import RunError
-from invite_sweeper.models import Invitation, ListRef, Project, Source, UserKey
+from invite_sweeper.models import (
+    Invitation,
+    InvitationKey,
+    ListRef,
+    Project,
+    Source,
+    UserKey,
+)
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.discovery import for_each
@@ -28,9 +35,8 @@ from invite_sweeper.sweep.result import Result
 WAITS_S: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
 """How long a run waits before it reads a list once more, in all of its organizations together:
 what the later ones deleted is older by then."""
-_Numbers: TypeAlias = dict[str, int]
-"""By the ids of entries of one list, the numbers of the deletions that should have ended them: a
-deletion is known by its place in the sequence of all."""
+_DeletedEntries: TypeAlias = dict[str, Planned]
+"""The entries of one list that should be gone: their ids, each with the deletion that ended it."""
 
 
 class Ended(NamedTuple):
@@ -63,35 +69,37 @@ async def read_again(
     Raises:
         AuditLogError: A line could not be written.
     """
-    lists = _lists_of(deletions)
-    shown: dict[ListRef, set[int]] = {}
+    deleted_entries = _deleted_entries_by_list(deletions)
+    still_shown: dict[ListRef, set[InvitationKey]] = {}
     if deletions and stop.reason is None:
-        reading = _read_until_gone(result, organization, lists, deletions, shown, waits_s)
-        # An error of Atlas or of the credentials, or a stop: what is not in `shown` was not read.
+        reading = _read_until_gone(result, organization, deleted_entries, still_shown, waits_s)
+        # After an error of Atlas or of the credentials, or a stop, the other lists are not read.
         with contextlib.suppress(RunError):
             await stop.run_unless_stopped(reading)
-    still_listed: set[int] = set()
-    unread: set[int] = set()
-    for ref, numbers in lists.items():
-        if ref in shown:
-            still_listed |= shown[ref]
-        else:
-            unread.update(numbers.values())
+    still_listed: set[InvitationKey] = set()
+    not_verified: set[InvitationKey] = set()
+    for ref, entries in deleted_entries.items():
+        if ref in still_shown:
+            still_listed |= still_shown[ref]
+        else:  # the list was not read
+            not_verified.update(planned.key for planned in entries.values())
     outcomes = Counter[str]()
+    contradicted: list[Planned] = []
     people: set[UserKey] = set()
     verified = 0
-    for number, deletion in enumerate(deletions):
-        if number in still_listed:
+    for deletion in deletions:
+        planned = deletion.planned
+        if planned.key in still_listed:
             log.write(_contradiction(deletion))
             outcomes[deletion.outcome] -= 1
             outcomes[Outcome.FAILED] += 1
+            # A lost answer did not claim anything that a list could contradict.
+            if deletion.outcome is not Outcome.UNKNOWN:
+                contradicted.append(planned)
         elif deletion.outcome is Outcome.DELETED:
-            verified += number not in unread
-            if deletion.planned.source is Source.USERS:
-                people.add(deletion.planned.user_key)
-    contradictions = [deletions[number] for number in sorted(still_listed)]
-    # A lost answer did not claim anything that a list could contradict.
-    contradicted = [each.planned for each in contradictions if each.outcome is not Outcome.UNKNOWN]
+            verified += planned.key not in not_verified
+            if planned.source is Source.USERS:
+                people.add(planned.user_key)
     result.still_listed(contradicted)
     leaves_invited = result.command.policy.leaves_invited
     counts = Counts(
@@ -102,30 +110,29 @@ async def read_again(
     return Swept(outcomes, counts)
 
 
-def _lists_of(deletions: Iterable[Ended]) -> Mapping[ListRef, _Numbers]:
+def _deleted_entries_by_list(deletions: Iterable[Ended]) -> Mapping[ListRef, _DeletedEntries]:
     """Return the lists that showed the deleted invitations, with their entries there."""
-    lists: defaultdict[ListRef, _Numbers] = defaultdict(dict)
-    for number, deletion in enumerate(deletions):
+    by_list: defaultdict[ListRef, _DeletedEntries] = defaultdict(dict)
+    for deletion in deletions:
         for source, org_id, place, entry_id in deletion.planned.keys:
             # Without a name: two lines may name a project that was renamed, and have one list.
             project = Project(place, "", org_id)
-            numbers = lists[ListRef(project, Source(source))]
-            numbers[entry_id] = number
-    return lists
+            entries = by_list[ListRef(project, Source(source))]
+            entries[entry_id] = deletion.planned
+    return by_list
 
 
 async def _read_until_gone(
     result: Result,
     organization: AtlasOrganization,
-    lists: Mapping[ListRef, _Numbers],
-    deletions: Sequence[Ended],
-    shown: dict[ListRef, set[int]],
+    deleted_entries: Mapping[ListRef, _DeletedEntries],
+    still_shown: dict[ListRef, set[InvitationKey]],
     waits_s: Iterator[float],
 ) -> None:
     """Read lists until none shows a deleted invitation any more, or no wait is left.
 
     Args:
-        shown: Gets the numbers of the deletions that each list still shows. A list that was not
+        still_shown: Gets the deleted invitations that each list still shows. A list that was not
             read, or that still showed some when a wait was cancelled, is not in it.
     """
     command = result.command
@@ -134,36 +141,36 @@ async def _read_until_gone(
     async def read(ref: ListRef) -> None:
         entries = await reader.invitations(ref.project, ref.source)
         if isinstance(entries, tuple):  # else the list could not be read
-            shown[ref] = set(_shown(entries, lists[ref], deletions, command.now))
+            still_shown[ref] = set(_still_shown(entries, deleted_entries[ref], command.now))
 
-    left = tuple(lists)
+    lists = tuple(deleted_entries)
     while True:
-        await for_each(left, read, workers=command.policy.execution.concurrency)
-        left = tuple(ref for ref in left if shown.get(ref))
-        wait_s = next(waits_s, None) if left else None
+        await for_each(lists, read, workers=command.policy.execution.concurrency)
+        lists = tuple(ref for ref in lists if still_shown.get(ref))
+        wait_s = next(waits_s, None) if lists else None
         if wait_s is None:
             return
-        result.view.started("Waiting for Atlas's lists", len(left), organization.label)
-        for ref in left:
-            del shown[ref]
+        result.view.started("Waiting for Atlas's lists", len(lists), organization.label)
+        for ref in lists:
+            del still_shown[ref]
         await asyncio.sleep(wait_s)
 
 
-def _shown(
-    entries: Iterable[Invitation], numbers: _Numbers, deletions: Sequence[Ended], now: datetime
-) -> Iterator[int]:
-    """Yield the numbers of the deletions whose entries a list still shows."""
+def _still_shown(
+    entries: Iterable[Invitation], deleted_entries: _DeletedEntries, now: datetime
+) -> Iterator[InvitationKey]:
+    """Yield the keys of the deleted invitations that a list still shows by one of its entries."""
     for entry in entries:
-        number = numbers.get(entry.invitation_id)
-        if number is not None and _is_same(deletions[number].planned, entry, now):
-            yield number
+        planned = deleted_entries.get(entry.invitation_id)
+        if planned is not None and _is_same(planned, entry, now):
+            yield planned.key
 
 
 def _is_same(planned: Planned, entry: Invitation, now: datetime) -> bool:
-    """Return whether an entry is not that of a person who was invited again meanwhile.
+    """Return whether an entry is that of the deleted invitation.
 
-    The entry that the DELETE named keeps its date. Of the others it is enough that they were
-    there when the run began.
+    It is not where the person was invited again after the DELETE. The entry that the DELETE named
+    keeps its date. Of its other entries it is enough that they were there when the run began.
     """
     if entry.key == planned.key:
         return entry.matches_date(planned.sent_at)

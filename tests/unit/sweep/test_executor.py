@@ -127,7 +127,7 @@ async def test_only_what_should_or_may_be_gone_is_read_again(outcome, seen_after
     run = Run(FakeAtlas(results=results(result, 1)), FakeDeletionLog(), sources=["users"])
     await run.run(plan(1, source=Source.USERS))
     is_read = outcome in {Outcome.DELETED, Outcome.ALREADY_GONE, Outcome.UNKNOWN}
-    assert [each.outcome for each in run.executor.gone] == [outcome] * is_read
+    assert [each.outcome for each in run.executor.to_verify] == [outcome] * is_read
     assert run.swept.unverified == (outcome is Outcome.DELETED and seen_after is None)
 
 
@@ -135,7 +135,7 @@ async def test_outcome_is_recorded_with_what_was_sent_and_seen_and_how_long_it_t
     result = Sending(Outcome.FAILED, 3, 500, "UNEXPECTED_ERROR", None, "PENDING", "gone")
     log, (line,) = FakeDeletionLog(), plan(1)
     atlas = FakeAtlas(results={line.invitation_id: result})
-    run = Run(atlas, log, clock=iter([0.0, 0.0, 7.0, 8.2346]).__next__)
+    run = Run(atlas, log, clock=iter([0.0, 7.0, 8.2346]).__next__)
     await run.run([line])
     facts = {"attempts": 3, "http_status": 500, "error_code": "UNEXPECTED_ERROR"}
     facts |= {"duration_ms": 1234.6, "seen_before": "PENDING", "seen_after": "gone"}
@@ -517,9 +517,9 @@ class Queues(ProjectQueues):
         self.now_s, atlas = 100.0, FakeAtlas(waits_s=waits_s or {})
         super().__init__(plan(3, 3), atlas.try_acquire, lambda: self.now_s)
 
-    def take_numbers(self, most=9):
+    def take_numbers(self, size=9):
         group = []
-        return self.take(group, most), [int(each.invitation_id, 16) for each in group]
+        return self.take(group, size), [int(each.invitation_id, 16) for each in group]
 
     def numbers_left(self):
         return [int(each.invitation_id, 16) for each in self.left()]
