@@ -42,8 +42,13 @@ class Column(NamedTuple, Generic[_T]):
 
 
 def text_cell(text: str | None) -> Cell:
-    """Return the cell of a text, as `display_text` shows it."""
-    return (Line(display_text(text)),) if text else ()
+    """Return the cell of a text, as `display_text` shows it; of no text, an empty one."""
+    return line_cell(display_text(text)) if text else ()
+
+
+def line_cell(text: str, style: Style = "plain") -> Cell:
+    """Return the cell of one line that is safe to show."""
+    return (Line(text, style),)
 
 
 _ORDINARY_ROLES: Final = {
@@ -99,22 +104,34 @@ def _role_style(role: str) -> Style:
 
 
 _OUTCOME_STYLES: Final[Mapping[str, Style]] = {
-    **dict.fromkeys(("deleted", "restored"), "good"),
-    **dict.fromkeys(("already_gone", "changed", "accepted_before"), "info"),
-    **dict.fromkeys((*FAILED_OUTCOMES, "active", NO_OUTCOME), "bad"),
+    "deleted": "good",
+    "restored": "good",
+    "already_gone": "info",
+    "changed": "info",
+    "accepted_before": "info",
     "skipped": "warning",
+    "active": "bad",
+    NO_OUTCOME: "bad",
 }
+"""Of the outcomes that have not failed."""
+
+
+def _outcome_style(outcome: str) -> Style:
+    if outcome in FAILED_OUTCOMES:
+        return "bad"
+    return _OUTCOME_STYLES.get(outcome, "plain")
 
 
 def _age_cell(row: Row) -> Cell:
     age_days = row.event.age_days
-    return text_cell("?" if age_days is None else f"{age_days:,.1f} d")
+    return line_cell("?" if age_days is None else f"{age_days:,.1f} d")
 
 
 def _invited_cell(row: Row) -> Cell:
     """Return the address, the history, and the lists if several show the invitation."""
     is_new = getattr(row.event, "new", False)
-    lines = [Line(f"{row.user} (new)" if is_new else row.user)]
+    user = f"{row.user} (new)" if is_new else row.user
+    lines = [Line(user)]
     if row.history:
         lines.append(Line(row.history, "warning"))
     lists = list(_lists_of(row.event))
@@ -133,13 +150,14 @@ def _lists_of(event: Invitation) -> Iterator[str]:
 def _place_cell(row: Row) -> Cell:
     """Return the place; below a project, its organization, which any other place names itself."""
     place = Line(row.place)
-    is_project = row.event.project_id is not None
-    return (place, Line(row.organization, "note")) if is_project else (place,)
+    if row.event.project_id is None:
+        return (place,)
+    return (place, Line(row.organization, "note"))
 
 
 def _outcome_cell(row: Row) -> Cell:
     outcome = display_text(row.outcome) or "skipped"  # a deletion without an outcome was not sent
-    state = Line(outcome.replace("_", " "), _OUTCOME_STYLES.get(outcome, "plain"))
+    state = Line(outcome.replace("_", " "), _outcome_style(outcome))
     if not row.detail:
         return (state,)
     return (state, Line(row.detail, "strong"))
@@ -152,12 +170,13 @@ def _due_cell(row: Row) -> Cell:
 
 def _list_cell(row: Row) -> Cell:
     """Return the list that shows the invitation, and its id there: it means nothing elsewhere."""
-    return (Line(row.event.source), Line(display_text(row.event.invitation_id), "note"))
+    invitation_id = Line(display_text(row.event.invitation_id), "note")
+    return (Line(row.event.source), invitation_id)
 
 
 AGE: Final = Column[Row]("Age", _age_cell, "number")
 INVITED: Final = Column[Row]("Invited", _invited_cell)
-PLACE: Final = Column[Row]("To", lambda row: (Line(row.place),))
+PLACE: Final = Column[Row]("To", lambda row: line_cell(row.place))
 PLACE_WITH_ORGANIZATION: Final = Column[Row]("To", _place_cell)
 BECAUSE: Final = Column[Row]("Kept because", lambda row: text_cell(row.detail))
 RULE: Final = Column[Row]("Rule", lambda row: text_cell(getattr(row.event, "rule", "")))

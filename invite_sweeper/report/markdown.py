@@ -34,7 +34,7 @@ def render_markdown(page: Page) -> str:
 def _markdown(page: Page, max_rows: int) -> Iterator[str]:
     """Yield the lines of the report."""
     yield f"# {page.title}: {markdown_text(page.verdict.label)}"
-    yield from ("", markdown_text(page.verdict.text), "")
+    yield from _paragraph(markdown_text(page.verdict.text))
     if page.is_damaged:
         yield DOUBT
     else:
@@ -55,7 +55,7 @@ def _attention(page: Page, max_rows: int) -> Iterator[str]:
     if page.attention:
         yield from ("", "## Needs attention")
     for attention in page.attention:
-        yield from ("", f"**{markdown_text(attention.title)}**", "")
+        yield from _paragraph(f"**{markdown_text(attention.title)}**")
         for message in attention.messages[:max_rows]:
             yield f"- {markdown_text(message)}"
         if attention.advice:
@@ -66,13 +66,13 @@ def _attention(page: Page, max_rows: int) -> Iterator[str]:
 def _figures(page: Page, max_rows: int) -> Iterator[str]:
     """Yield what the period comes to, its newest run, and the numbers of the two pictures."""
     if page.nights:
-        yield from ("", f"## {page.nights_title}", "")
+        yield from _paragraph(f"## {page.nights_title}")
         yield from (" ".join(page.period), "")
         yield from _lines(page.figures)
-        yield from ("", "## The newest run", "")
+        yield from _paragraph("## The newest run")
         yield from _lines([page.story.headline])
     else:
-        yield from ("", "## Figures", "")
+        yield from _paragraph("## Figures")
     yield from _lines((*page.story.lines, *page.story.organizations, *page.log.lines))
     for picture in (page.nights_picture, page.ages_picture):
         if picture is not None:
@@ -94,6 +94,12 @@ def _numbers(picture: Picture, max_rows: int) -> Iterator[str]:
 def _lines(lines: Iterable[StoryLine]) -> Iterator[str]:
     for line in lines:
         yield f"- {markdown_name(line.label)}: {markdown_text(line.text)}"
+
+
+def _paragraph(text: str) -> Iterator[str]:
+    yield ""
+    yield text
+    yield ""
 
 
 def _fold(summary: str, lines: Iterable[str]) -> Iterator[str]:

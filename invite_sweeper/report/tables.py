@@ -23,6 +23,7 @@ from invite_sweeper.report.columns import (
     Column,
     Line,
     invitation_columns,
+    line_cell,
     text_cell,
 )
 from invite_sweeper.report.nights import Night, NightRun
@@ -67,8 +68,8 @@ class Table(NamedTuple):
 
 
 _UNREAD: Final = (
-    Column[StoryLine]("Project", lambda line: (Line(line.label),)),
-    Column[StoryLine]("Reason", lambda line: (Line(line.text),)),
+    Column[StoryLine]("Project", lambda line: line_cell(line.label)),
+    Column[StoryLine]("Reason", lambda line: line_cell(line.text)),
 )
 _KEEP_ENTRIES: Final = (
     Column[KeepEntry]("Name", lambda entry: text_cell(entry.name)),
@@ -225,7 +226,9 @@ def ages_table(ages: Sequence[AgeGroup], command: str) -> Table:
 
 def _when(row: NightRow) -> Cell:
     night = Line(str(row.night or "unknown"))
-    return (night, Line(f"run {row.run}", "note")) if row.run else (night,)
+    if not row.run:  # the number of a file outside an audit directory is not known
+        return (night,)
+    return (night, Line(f"run {row.run}", "note"))
 
 
 def _number(value: int | None) -> Cell:
@@ -241,7 +244,7 @@ def _pending_cell(night: Night) -> Cell:
 def _ended(night: Night) -> Cell:
     has_code = night.mark.isdecimal()
     meaning = f"{night.mark}: {night.meaning}" if has_code else night.meaning
-    return (Line(meaning, night.status.style),)
+    return line_cell(meaning, night.status.style)
 
 
 _WHEN: Final = Column[NightRow]("Night", _when, "date")
@@ -269,13 +272,13 @@ _AGES: Final = (
 _REASONS: Final = (
     Column[NightRun]("Night", lambda run: text_cell(str(run.night or "unknown")), "date"),
     Column[NightRun]("Run", lambda run: text_cell(run.label)),
-    Column[NightRun]("Reason", lambda run: (Line(run.reason or ""),)),
+    Column[NightRun]("Reason", lambda run: line_cell(run.reason or "")),
 )
 
 
 def _in_force(part: PolicyPart) -> Cell:
     if part.first == part.last:
-        return (Line(str(part.first)),)
+        return line_cell(str(part.first))
     return (Line(str(part.first)), Line(f"to {part.last}"))
 
 
@@ -283,6 +286,6 @@ _POLICIES: Final = (
     Column[PolicyPart]("In force", _in_force, "date"),
     Column[PolicyPart]("Policy", lambda part: text_cell(part.path)),
     Column[PolicyPart]("Rule or entry", lambda part: text_cell(part.name)),
-    Column[PolicyPart]("Conditions", lambda part: (Line(part.text),)),
+    Column[PolicyPart]("Conditions", lambda part: line_cell(part.text)),
     Column[PolicyPart]("SHA-256", lambda part: text_cell(part.sha256), "code"),
 )
