@@ -32,7 +32,7 @@ from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.discovery import OrganizationReader, list_invitations
 from invite_sweeper.sweep.expiries import sunset_warnings
 from invite_sweeper.sweep.guards import check_limits
-from invite_sweeper.sweep.organization import AtlasOrganization, Reading
+from invite_sweeper.sweep.organization import AtlasOrganization, OrganizationPlan, Reading
 from invite_sweeper.sweep.plan import make_plans
 from invite_sweeper.sweep.population import check_population
 from invite_sweeper.sweep.reading import ListOutcome
@@ -154,11 +154,13 @@ class _Doctor(Checks):
             history.add_recent(session.directory, session.now, session.policy.limits.period)
             self._check_earlier_runs(history)
         await self._check_receivers(notify=notify)
-        names = [OrganizationName(organization.id, None) for organization in policy.organizations]
         with self.step("credentials"):
             for name, credentials in session.credentials().items():
                 text = _KINDS[credentials.kind].format(credentials.actor)
                 self.add(f"credentials {name}".rstrip(), text)
+        names = [OrganizationName(organization.id, None) for organization in policy.organizations]
+        # Credentials that are missing have failed above. What else fails when clients are opened is
+        # the proxy of the environment.
         with self.step("proxy"):
             async with session.organizations(history, retry_for_s=_RETRY_S) as organizations:
                 command = session.command(history, dry_run=True)
@@ -263,32 +265,29 @@ class _Doctor(Checks):
             self.add(f"sunset {source}", text, warns=warns)
 
     def _check_guards(self, result: Result) -> None:
+        """Check what the guards of a sweep check of all organizations together."""
         command = result.command
         plans = result.plans
-        before = command.last_complete
-        # A sweep has refused a clock that is further off.
-        servers = [plan.organization.client.server for plan in plans]
-        skew_s = max((server.clock_skew_s or 0.0 for server in servers), key=abs)
-        difference = describe_duration(timedelta(seconds=abs(skew_s)))
-        text = f"This machine's clock differs from Atlas's by {difference}."
-        is_off = abs(skew_s) > _CLOCK_WARNING_S
-        self.add("clock", text, "Synchronize the clock with NTP.", warns=is_off)
+        self._check_clock(plans)
         with self.step("baselines"):
             readings = [plan.reading for plan in plans]
             check_population(readings, command)
-            text = "No complete run yet with which a sweep is compared."
-            if before is not None:
-                today = command.now.date()
-                now = sum(sum(reading.unexpired(today).values()) for reading in readings)
-                left = pluralize(sum(before.entries.values()), "entry", "entries")
-                text = f"{now:,} found; the last complete run left {left}."
-            self.add("baselines", text)
+            self.add("baselines", _describe_baseline(readings, command))
         with self.step("limits"):
             check_limits(plans, command)
             end = result.finished()
             seen = pluralize(end.invitations_seen, "invitation")
             text = f"Within the limits. {seen}; stale {describe_stale(end)}."
             self.add("limits", text)
+
+    def _check_clock(self, plans: Iterable[OrganizationPlan]) -> None:
+        """Warn of a clock that is off; one that is further off has failed while it was read."""
+        skews_s = [plan.organization.client.server.clock_skew_s or 0.0 for plan in plans]
+        skew_s = abs(max(skews_s, key=abs))
+        difference = describe_duration(timedelta(seconds=skew_s))
+        text = f"This machine's clock differs from Atlas's by {difference}."
+        is_off = skew_s > _CLOCK_WARNING_S
+        self.add("clock", text, "Synchronize the clock with NTP.", warns=is_off)
 
     async def _check_organization(self, reading: Reading, scope: RunScope) -> None:
         """Check each list, also those that a sweep does not read, the events and the secret."""
@@ -315,15 +314,13 @@ class _Doctor(Checks):
                 unread.append(outcome)
 
         projects = [*scope.projects, *scope.excluded]
-        whole = replace(scope, projects=projects, excluded=[], team_projects=[])
+        all_projects = replace(scope, projects=projects, excluded=[], team_projects=[])
         workers = self._session.policy.execution.concurrency
         reader = reading.organization.client.reader
-        await list_invitations(reader, whole, Source, add, workers=workers)
+        await list_invitations(reader, all_projects, Source, add, workers=workers)
         excluded = {project.id for project in scope.excluded}
-        missing = [
-            list_ for list_ in unread if list_.project_id not in excluded and is_role_missing(list_)
-        ]
-        return _AllLists(users, unread, missing)
+        in_scope = [list_ for list_ in unread if list_.project_id not in excluded]
+        return _AllLists(users, unread, list(filter(is_role_missing, in_scope)))
 
     def _check_scope(self, scope: RunScope) -> None:
         """Show how many projects are in scope, and which are not."""
@@ -367,25 +364,16 @@ class _Doctor(Checks):
 
     def _check_list(self, source: Source, reading: Reading, lists: _AllLists) -> None:
         """Check that a list of the policy can be read, and its invitations can be deleted."""
-        name = f"list {source}"
-        deleting = source.roles.deleting
         unread = [list_ for list_ in reading.unread if list_.source is source]
         if unread:
-            why = unread[0].reason
-            hint = ""
-            if any(map(is_role_missing, unread)):
-                why = "The role is missing."
-                instead = "exclude the projects"
-                if source.is_organization_level:
-                    instead = f"remove {source} from sources"
-                hint = f"Grant the credentials the role {deleting} there, or {instead}."
-            text = f"{pluralize(len(unread), 'list')} cannot be read: {_places(unread)}. {why}"
-            self.add(name, text, hint, warns=True)
+            self._warn_of_unread(source, unread)
             return
         counts = [count for ref, count in reading.entries.items() if ref.source is source]
         entries = pluralize(sum(counts), "entry", "entries")
         text = f"{entries} in {pluralize(len(counts), 'list')}"
-        # The older list of the same project or organization is shown only to its owners.
+        # No list shows who may delete. But the older list of the same project or organization is
+        # shown only to its owners, who may.
+        deleting = source.roles.deleting
         older = Source.ORG_INVITES if source.is_organization_level else Source.INVITES
         owner = older.roles.listing
         hint = ""
@@ -400,7 +388,20 @@ class _Doctor(Checks):
             text += f"; the role {owner} is granted."
         else:
             text += f"; deleting requires {deleting}: only a deletion can prove it."
-        self.add(name, text, hint, warns=bool(refused))
+        self.add(f"list {source}", text, hint, warns=bool(refused))
+
+    def _warn_of_unread(self, source: Source, unread: Sequence[ListUnreadable]) -> None:
+        """Warn of the lists of a source that a sweep could not read, and so would leave alone."""
+        why = unread[0].reason
+        hint = ""
+        if any(map(is_role_missing, unread)):
+            why = "The role is missing."
+            instead = "exclude the projects"
+            if source.is_organization_level:
+                instead = f"remove {source} from sources"
+            hint = f"Grant the credentials the role {source.roles.deleting} there, or {instead}."
+        text = f"{pluralize(len(unread), 'list')} cannot be read: {_places(unread)}. {why}"
+        self.add(f"list {source}", text, hint, warns=True)
 
     async def _check_events(self, reading: Reading, listed: set[UserKey]) -> None:
         """Check that each person whom Atlas's events name is in a list, joined or was deleted.
@@ -419,20 +420,20 @@ class _Doctor(Checks):
                 users_by_kind.setdefault(event.kind, set()).add((org_id, event.subject))
         invited = users_by_kind.get("INVITED_TO_ORG", set())
         joined = (invited - listed) & users_by_kind.get("JOINED_ORG", set())
-        rest = invited - listed - joined
+        gone = invited - listed - joined
         deleted: set[UserKey] = set()
-        if rest:
-            deleted = rest.intersection(self._session.read_runs(users_gone, since=since))
+        if gone:  # else no run is read
+            deleted = gone.intersection(self._session.read_runs(users_gone, since=since))
         text = (
             f"Atlas's events of the last {_EVENT_DAYS} days name "
             f"{pluralize(len(invited), 'address', 'addresses')} as invited: "
             f"{len(invited & listed)} in the lists, {len(joined)} joined, {len(deleted)} deleted "
             "according to the audit log"
         )
-        left = sorted(escape_unprintable(name) for _, name in rest - deleted)
-        if left:
-            are = f"{len(left)} {plural_form(len(left), 'is', 'are')}"
-            text = f"{text}; {are} in no list that could be read: {', '.join(left)}"
+        unexplained = sorted(escape_unprintable(name) for _, name in gone - deleted)
+        if unexplained:
+            are = f"{len(unexplained)} {plural_form(len(unexplained), 'is', 'are')}"
+            text = f"{text}; {are} in no list that could be read: {', '.join(unexplained)}"
         hint = (
             "Deletions with an API key or a service account are not among the events: ask who "
             "else deletes invitations."
@@ -440,7 +441,18 @@ class _Doctor(Checks):
         if reading.retired:
             names = ", ".join(source.value for source in reading.retired)
             hint = f"Atlas no longer shows who is in the ended lists: {names}."
-        self.add("events", f"{text}.", hint, warns=bool(left))
+        self.add("events", f"{text}.", hint, warns=bool(unexplained))
+
+
+def _describe_baseline(readings: Iterable[Reading], command: Command) -> str:
+    """Return how many entries there are, and what the last complete run left."""
+    before = command.last_complete
+    if before is None:
+        return "No complete run yet with which a sweep is compared."
+    today = command.now.date()
+    now = sum(sum(reading.unexpired(today).values()) for reading in readings)
+    left = pluralize(sum(before.entries.values()), "entry", "entries")
+    return f"{now:,} found; the last complete run left {left}."
 
 
 def _places(unread: Iterable[ListUnreadable]) -> str:
