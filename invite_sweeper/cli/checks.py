@@ -1,4 +1,4 @@
-"""The checks of `doctor`: what each found, what that means for the next sweep, and the output."""
+"""The checks of `doctor`, what they mean for the next sweep, and the output."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ class Check(msgspec.Struct, frozen=True):
     Attributes:
         check: What was checked.
         state: After a warning a sweep would run, but may not do everything that is expected.
-        message: What was found.
+        message: What the check showed.
         hint: What to do about it; empty if nothing.
         organization: The id of the organization that it is about; None if about all.
         exit_code: What a sweep would end with; 0 unless failed.
@@ -60,29 +60,30 @@ class DiagnosisResult(msgspec.Struct, frozen=True):
 
 
 class Checks:
-    """The checks so far, in order.
+    """Collects checks, in their order.
 
     Attributes:
+        checks: Those so far.
         organization: That of the checks that follow; None if they are about all.
     """
 
     def __init__(self) -> None:
-        self.found: list[Check] = []
+        self.checks: list[Check] = []
         self.organization: str | None = None
 
     def add(self, name: str, message: str, hint: str = "", *, warns: bool = False) -> None:
         """Add a check that passed, or that warns; only one that warns has a hint."""
         state: Literal["ok", "warning"] = "warning" if warns else "ok"
-        self.found.append(Check(name, state, message, hint if warns else "", self.organization))
+        self.checks.append(Check(name, state, message, hint if warns else "", self.organization))
 
     def failed(self, name: str, error: RunError, exit_code: int) -> None:
         """Add a check that failed with the error that a sweep would end with, each once."""
-        messages = {check.message for check in self.found}
+        messages = {check.message for check in self.checks}
         parts = error.parts()
         message = parts["message"]
         if message not in messages:
             check = Check(name, "failed", message, parts["hint"], self.organization, exit_code)
-            self.found.append(check)
+            self.checks.append(check)
 
     @contextmanager
     def step(self, name: str, *, warns: bool = False) -> Iterator[None]:
@@ -105,8 +106,8 @@ class Checks:
 
     def result(self, organizations: Sequence[OrganizationName]) -> DiagnosisResult:
         """Return the checks with the verdict."""
-        failed = [check for check in self.found if check.state == "failed"]
-        warnings = sum(check.state == "warning" for check in self.found)
+        failed = [check for check in self.checks if check.state == "failed"]
+        warnings = sum(check.state == "warning" for check in self.checks)
         if failed:
             code = ExitCode(failed[0].exit_code)  # where the sweep would stop
             ending = f"end with exit code {code} ({code.label})"
@@ -122,7 +123,7 @@ class Checks:
         if failed:
             counts.append(f"{len(failed)} failed")
         verdict = f"{', '.join(counts) or 'All checks passed'}: a sweep would {ending}."
-        return DiagnosisResult(datetime.now(UTC), verdict, organizations, self.found, code)
+        return DiagnosisResult(datetime.now(UTC), verdict, organizations, self.checks, code)
 
 
 _STYLES: Final = {"ok": "green", "warning": "yellow", "failed": "bold red"}

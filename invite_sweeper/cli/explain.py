@@ -217,7 +217,7 @@ def _result_lines(result: Search, *, verbose: bool) -> Iterator[Text]:
         first = explanations[0]
         yield _heading(first.username, labels[first.org_id])
         for explanation in explanations:
-            yield from _lines(explanation, verbose=verbose)
+            yield from _decision_lines(explanation, verbose=verbose)
         history = past.pop(_person(first.org_id, first.username, first), None)
         if history is not None:
             yield from map(_detail, history.lines())
@@ -236,11 +236,11 @@ def _result_lines(result: Search, *, verbose: bool) -> Iterator[Text]:
     yield from _searched(result)
 
 
-def _lines(explanation: Explanation, *, verbose: bool) -> Iterator[Text]:
+def _decision_lines(explanation: Explanation, *, verbose: bool) -> Iterator[Text]:
     """Yield the decision about an invitation, its entries and with `-v` the policy."""
     style = "bold red" if explanation.kept is None else "bold green"
     decision = upper_first(explanation.description)
-    yield Text(f"  {decision}{_when(explanation)}.", style)
+    yield Text(f"  {decision}{_from_which_day(explanation)}.", style)
     yield from map(_detail, _entries(explanation))
     if verbose:
         yield from map(_detail, explanation.policy)
@@ -267,9 +267,9 @@ def _searched(result: Search) -> Iterator[Text]:
     if result.out_of_scope:
         excluded = shorten_list(result.out_of_scope, _MAX_NAMES)
         yield Text(f"Not searched, as the policy excludes them: {excluded}.")
-    for lost in result.unreadable:
-        # The reason names a list that is not of one project.
-        parts = [lost.project_name or lost.project_id, lost.reason]
+    for unreadable in result.unreadable:
+        # Of a list that is not of one project, the reason names it.
+        parts = [unreadable.project_name or unreadable.project_id, unreadable.reason]
         yield Text(f"Could not be read: {': '.join(filter(None, parts))}", "yellow")
     for organization in result.organizations:
         link = result.activity.get(organization.id)
@@ -297,7 +297,7 @@ def _entries(explanation: Explanation) -> Iterator[str]:
         yield f"{other.source}{place}, id {other.invitation_id}"
 
 
-def _when(explanation: Explanation) -> str:
+def _from_which_day(explanation: Explanation) -> str:
     """Return from which day a kept invitation is stale, or may be deleted."""
     due = explanation.deletable_from
     if due is not None:

@@ -9,7 +9,7 @@ import sys
 import termios
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -117,9 +117,9 @@ class Progress:
             self._log.warning(warning.text)
 
     async def confirms(self, record: RunRecord) -> bool:
-        """Return whether the plan may be executed: no question is asked."""
+        """Return False: where no question is asked, nothing is deleted."""
         del record
-        return True
+        return False
 
     def close(self) -> None:
         """Remove the bar; closing twice is allowed."""
@@ -238,12 +238,15 @@ def print_result(
         write_json(result_json(run.record, run.rows, plan))
     elif not options.quiet:
         console = stdout_console()
-        lines_of_plan = _pass_on(session, run.record, plan) if plan is not None else ()
+        lines_of_plan: tuple[StoryLine, ...] = ()
+        if plan is not None:
+            deciding = _deciding_options(session, run.record)
+            lines_of_plan = tuple(lines_to_pass_on(plan, advisor, *deciding))
         terminal.show_result(
             console,
             run,
             advisor,
-            plan=tuple(lines_of_plan),
+            plan=lines_of_plan,
             # The question was on stderr: stdout may be a file, which has all of the plan.
             differing_only=has_shown_plan and console.is_terminal,
         )
@@ -271,14 +274,14 @@ def _print_errors(run: RecordedRun) -> None:
             print_error_parts(parts)
 
 
-def _pass_on(session: Session, record: RunRecord, plan: PlanToApply) -> Iterator[StoryLine]:
-    """Yield how a plan is passed on; its sweep has the options that decided about it."""
+def _deciding_options(session: Session, record: RunRecord) -> Sequence[str]:
+    """Return the options that decided about a plan: the sweep that applies it needs them, too."""
     options = session.options
-    more: list[str] = []
+    words: list[str] = []
     if record.start.shard is not None:
-        more += ["--shard", record.start.shard]
+        words += ["--shard", record.start.shard]
     if options.plan_max_age != RunOptions().plan_max_age:
-        more += ["--plan-max-age", options.plan_max_age]
+        words += ["--plan-max-age", options.plan_max_age]
     if options.accept_population:
-        more += ["--accept-population"]
-    return lines_to_pass_on(plan, session.advisor, *more)
+        words += ["--accept-population"]
+    return words
