@@ -323,9 +323,12 @@ MUTANTS = r"""
 -Reader(result, organizations, None, [bound])
 +Reader(result, organizations, None)
 = no guard is asked about what is read after the question: sweep/run.py
--    _check_guards(result.command, readings, plan_all(readings))
--
-+
+-    _check_guards(result.command, readings, plans)
+-    within
++    within
+= what exceeds the limits after the question is deleted: sweep/run.py
+-    plans = make_plans(readings, result.command)
++    plans = [OrganizationPlan(each, each.stale) for each in readings if each.error is None]
 = what cannot be read again is changed: sweep/plan.py
 -is_unknown = kept.get(planned.key) in UNKNOWN_REASONS or not _was_read(planned, again)
 +is_unknown = False
@@ -333,8 +336,8 @@ MUTANTS = r"""
 -is_unknown = kept.get(planned.key) in UNKNOWN_REASONS or not _was_read(planned, again)
 +is_unknown = not _was_read(planned, again)
 = who is kept out after the question keeps the plan: sweep/plan.py
--        if planned.key in still_stale:
-+        if planned.key in still_stale or again.error is not None:
+-        if planned.key in within:
++        if planned.key in within or again.error is not None:
 = an error of the second reading is forgotten: sweep/plan.py
 -    return Swept(counts=counts, error=again.error, unread=lost)
 +    return Swept(counts=counts, unread=lost)

@@ -73,7 +73,7 @@ def check_limits(plans: Sequence[OrganizationPlan], command: Command) -> None:
             needed.append(f"{violation.reason}: {violation.needed}")
     # A shard's limits are parts of the policy's: its numbers are not values for the policy.
     if needed and command.shard is None:
-        # A trimmed plan exceeds a limit only if fewer are seen when it is read again.
+        # A plan that `trim` made exceeds no limit: this one is asked about before it is trimmed.
         or_trim = "" if command.limits.over_limit == "trim" else ", or over_limit: trim"
         hints.append(f"Under limits in the policy, set {', '.join(needed)}{or_trim}.")
     message = "\n".join(violation.message for violation in violations)

@@ -8,10 +8,10 @@ Each function returns plans and changes none. The order in which lists were read
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from invite_sweeper.audit.events import OutcomeLine, Planned
 from invite_sweeper.counts import Counts, total
@@ -111,41 +111,56 @@ def lost_since(first: Reading, again: Reading) -> Swept:
     return Swept(counts=counts, error=again.error, unread=lost)
 
 
+_OVER_LIMIT: Final = "the limits leave it for a later run: fewer invitations are seen now"
+
+
 class Confirmed(NamedTuple):
     """A plan after its organization was read again.
 
     Attributes:
-        plan: What both readings show, exactly as the plan lists it.
+        plan: What both readings show, exactly as the plan lists it, within the limits.
         left_out: The outcome of each planned deletion that was left out; nothing was sent.
+        over_limit: How many of them the limits leave for a later run.
     """
 
     plan: OrganizationPlan
     left_out: tuple[OutcomeLine, ...]
+    over_limit: int
 
 
 def confirm_plan(
-    plan: OrganizationPlan, again: Reading, kept: Mapping[InvitationKey, str]
+    plan: OrganizationPlan,
+    again: Reading,
+    kept: Mapping[InvitationKey, str],
+    within: Container[InvitationKey],
 ) -> Confirmed:
     """Cut a plan to what a second reading shows, too.
 
     What is not stale any more, or not as it was, is `changed`. What could not be read again is
-    `skipped`: nothing is known of it, as where the second reading ended with an error.
+    `skipped`: nothing is known of it, as where the second reading ended with an error. So is what
+    `trim` leaves for a later run, as the share of fewer invitations is smaller.
 
     Args:
         again: The second reading, which keeps what the plan does not list as it is now.
         kept: Why it keeps planned invitations, by the key of the entry named.
+        within: What is stale in the second readings of all organizations, within the limits.
     """
     still_stale = {planned.key for planned in again.stale}
     deletions: list[Planned] = []
     left_out: list[OutcomeLine] = []
+    over_limit = 0
     for planned in plan.deletions:
-        if planned.key in still_stale:
+        if planned.key in within:
             deletions.append(planned)
+            continue
+        if planned.key in still_stale:
+            over_limit += 1
+            left_out.append(OutcomeLine.of(planned, Outcome.SKIPPED, reason=_OVER_LIMIT))
             continue
         is_unknown = kept.get(planned.key) in UNKNOWN_REASONS or not _was_read(planned, again)
         outcome = Outcome.SKIPPED if is_unknown else Outcome.CHANGED
         left_out.append(OutcomeLine.of(planned, outcome))
-    return Confirmed(replace(plan, deletions=tuple(deletions)), tuple(left_out))
+    return Confirmed(replace(plan, deletions=tuple(deletions)), tuple(left_out), over_limit)
 
 
 def _was_read(planned: Planned, again: Reading) -> bool:

@@ -28,7 +28,7 @@ from invite_sweeper.sweep.organization import (
 )
 from invite_sweeper.sweep.outlook import forecast, limit_free_at, nights_left
 from invite_sweeper.sweep.pauses import MAX_PAUSE_S, PauseWatch
-from invite_sweeper.sweep.plan import confirm_plan, lost_since, make_plans, plan_all
+from invite_sweeper.sweep.plan import confirm_plan, lost_since, make_plans
 from invite_sweeper.sweep.population import check_population
 from invite_sweeper.sweep.result import Result, View
 from invite_sweeper.sweep.steps import ChangeTracker, KeepOutsidePlan, describe_notice
@@ -159,29 +159,38 @@ async def _read_anew(
         result.add_swept(plan.organization, lost)
         for unreadable in lost.unread:
             log.write(unreadable)
-    _check_guards(result.command, readings, plan_all(readings))
+    # With `trim`, the limits may leave more for later: a share of fewer invitations is smaller.
+    plans = make_plans(readings, result.command)
+    _check_guards(result.command, readings, plans)
+    within = {planned.key for planned in all_deletions(plans)}
     confirmed_plans: list[OrganizationPlan] = []
     left_out = Counter[str]()
+    over_limit = 0
     for plan, again in zip(result.plans, readings, strict=True):
-        confirmed = confirm_plan(plan, again, bound.kept)
+        confirmed = confirm_plan(plan, again, bound.kept, within)
         confirmed_plans.append(confirmed.plan)
         outcomes = Counter(line.outcome for line in confirmed.left_out)
         result.add_swept(plan.organization, Swept(outcomes))
         left_out += outcomes
+        over_limit += confirmed.over_limit
         for line in confirmed.left_out:
             log.write(line)
-    _report_left_out(result, left_out)
+    _report_left_out(result, left_out, over_limit)
     return tuple(confirmed_plans)
 
 
-def _report_left_out(result: Result, outcomes: Mapping[str, int]) -> None:
-    """Warn of what the plan lists and the second reading does not show as it was."""
-    what_it_did = {
-        Outcome.CHANGED: "changed or left the lists",
-        Outcome.SKIPPED: "could not be read again",
+def _report_left_out(result: Result, outcomes: Mapping[str, int], over_limit: int) -> None:
+    """Warn of what the plan lists and the second reading does not show as it was.
+
+    Args:
+        over_limit: How many of those that were skipped the limits leave for a later run.
+    """
+    counts = {
+        "changed or left the lists": outcomes[Outcome.CHANGED],
+        "could not be read again": outcomes[Outcome.SKIPPED] - over_limit,
+        "exceeded the limits when fewer invitations were seen": over_limit,
     }
-    for outcome, did in what_it_did.items():
-        count = outcomes[outcome]
+    for did, count in counts.items():
         if count:
             result.warn_of(
                 WarningCode.PLAN_DIFFERS,

@@ -100,6 +100,52 @@ async def test_long_question_deletes_nothing_in_a_list_that_cannot_be_read_again
     assert result.exit_code == (0 if outcome == "changed" else 4)
 
 
+@pytest.mark.parametrize(
+    ("gone", "deleted"), [(0, 20), (1, 19), (30, 12), (60, 5)], ids="{}".format
+)
+async def test_long_question_after_which_fewer_are_seen_trims_again_instead_of_refusing(
+    directory, gone, deleted
+):
+    """20 of 80 are planned, a quarter; of fewer, a quarter is fewer, and the oldest stay in."""
+    limits = {"over_limit": "trim", "max_share": 0.25, "max_population_drop": 1.0}
+    night = Night(directory, 0, limits=limits)
+    (atlas,) = night.atlases
+    (place,) = atlas.lists
+    ages = [timedelta(days=60 - number) for number in range(30)] + [timedelta(days=1)] * 50
+    entries = [
+        invitation(n, age=age, project_id=place, project_name="p0", source=Source.INVITES)
+        for n, age in enumerate(ages)
+    ]
+    atlas.lists[place] = tuple(entries)
+
+    def change():
+        atlas.lists[place] = tuple(entries[: len(entries) - gone])
+
+    result = await night.run(answer=after(night, 61, change))
+    assert (result.planned, result.trimmed) == (20, 10)
+    assert atlas.deleted == [entry.invitation_id for entry in entries[:deleted]]
+    assert (result.deleted, result.skipped) == (deleted, 20 - deleted)
+    assert (result.changed, result.exit_code) == (0, 4 if deleted < 20 else 0)
+    told = [each.message for each in night.view.warnings if "exceeded the limits" in each.message]
+    assert len(told) == (deleted < 20)
+
+
+async def test_long_question_after_which_a_share_is_exceeded_refuses_all_without_trim(directory):
+    limits = {"max_share": 0.25, "max_population_drop": 1.0}
+    night = Night(directory, 20, limits=limits)
+    (atlas,) = night.atlases
+    (place,) = atlas.lists
+    young = [
+        invitation(500 + n, age=timedelta(days=1), project_id=place, source=Source.INVITES)
+        for n in range(60)
+    ]
+    stale = atlas.lists[place]
+    atlas.lists[place] = (*stale, *young)
+    answer = after(night, 61, lambda: atlas.lists.update({place: (*stale, *young[:59])}))
+    result = await night.run(answer=answer)
+    assert (result.exit_code, result.reasons, night.deleted) == (3, ("max_share",), [0])
+
+
 async def test_list_that_atlas_retires_during_a_long_question_is_not_called_changed(directory):
     night = Night(directory, 2, sources=["invites", "org_users"])
     retired = SourceRetired(None, None, "Atlas retired the list.", 410, source=Source.INVITES)
