@@ -211,16 +211,18 @@ MUTANTS = r"""
 +if decision.stale and decision.invitation.source != 'ANY_LIST' and not is_recordable(
 +        decision.invitation, decision.rule):
 = max_bounces is ignored in ANY_LIST: sweep/steps.py
--return marked.keep("bounced") if count >= self.max_bounces else marked
+-return marked.keep("bounced") if times_deleted >= self.max_bounces else marked
 +return marked.keep("bounced") if (
-+            count >= self.max_bounces and decision.invitation.source != 'ANY_LIST'
++            times_deleted >= self.max_bounces and decision.invitation.source != 'ANY_LIST'
 +        ) else marked
 = a plan is not a bound in ANY_LIST: sweep/steps.py
--return decision if reason is None else
-+return decision if reason is None or decision.invitation.source == 'ANY_LIST' else
+-        if listed is None:
++        if listed is None and decision.invitation.source == 'ANY_LIST':
++            return decision
++        if listed is None:
 = a change since the plan is ignored in ANY_LIST: sweep/steps.py
--if ends_no_more and is_same and is_status
-+if ends_no_more and (is_same or invitation.source == 'ANY_LIST') and is_status
+-    if _evidence(invitation) != _evidence(listed):
++    if _evidence(invitation) != _evidence(listed) and invitation.source != 'ANY_LIST':
 = notice does not wait in ANY_LIST: sweep/steps.py
 -if announced_at is not None and due_at <= self.now:
 +if decision.invitation.source == 'ANY_LIST' or (
@@ -257,8 +259,8 @@ MUTANTS = r"""
 -if announced_at is None or announced_at > self.now:
 +if announced_at is None:
 = max_bounces is off by one: sweep/steps.py
--count >= self.max_bounces
-+count > self.max_bounces
+-times_deleted >= self.max_bounces
++times_deleted > self.max_bounces
 = names of a person are compared as they are spelled: sweep/invitations.py
 -casefold_lookalike(entry.username)
 +entry.username
@@ -266,8 +268,8 @@ MUTANTS = r"""
 -return entry.org_id, casefold_lookalike(entry.username)
 +return "", casefold_lookalike(entry.username)
 = a plan does not bound the entries: sweep/steps.py
--if ends_no_more and is_same and is_status_within(listed.status, invitation.status):
-+if is_same and is_status_within(listed.status, invitation.status):
+-    return all(_is_approved(entry, shown_entries) for entry in decision.entries)
++    return True
 = a plan covers an entry of users whatever became of it: sweep/steps.py
 -    return shown.evidence == entry.as_entry.evidence
 +    return shown.evidence == entry.as_entry.evidence or entry.source == "users"
@@ -275,8 +277,8 @@ MUTANTS = r"""
 -    return shown.evidence == entry.as_entry.evidence
 +    return shown.evidence == entry.as_entry.evidence or entry.source == "org_invites"
 = a plan covers what was rejected since: sweep/steps.py
--if ends_no_more and is_same and is_status_within(listed.status, invitation.status):
-+if ends_no_more and is_same:
+-    if not is_status_within(listed.status, invitation.status):
++    if listed.status is invitation:
 = a plan covers an entry that was rejected since: sweep/steps.py
 -    if shown is None or not is_status_within(shown.status, entry.status):
 +    if shown is None:

@@ -54,23 +54,23 @@ def _identities(entry: Invitation) -> tuple[PersonKey, ...]:
 
 def _people(entries: Iterable[Decision]) -> Iterable[list[Decision]]:
     """Return the entries of each person; two that share a name or a user's id are one person's."""
-    people: dict[PersonKey, list[Decision]] = {}
-    for decision in entries:
-        identities = list(_identities(decision.invitation))
-        known = [people[identity] for identity in identities if identity in people]
-        person = known[0] if known else []
-        person.append(decision)
+    people: dict[PersonKey, list[Decision]] = {}  # a person is in it under each identity
+    for entry in entries:
+        identities = list(_identities(entry.invitation))
+        known_people = [people[identity] for identity in identities if identity in people]
+        person = known_people[0] if known_people else []
+        person.append(entry)
         # An entry with the name of one person and the id of another shows that both are one: the
         # entries of the second join those of the first, under all of their names and ids.
-        for other in known[1:]:
-            if other is person:
+        for second_person in known_people[1:]:
+            if second_person is person:
                 continue
-            person += other
-            for joined in other:
-                identities += _identities(joined.invitation)
+            person += second_person
+            for joined_entry in second_person:
+                identities += _identities(joined_entry.invitation)
         for identity in identities:
             people[identity] = person
-    distinct = {id(person): person for person in people.values()}  # each has several identities
+    distinct = {id(person): person for person in people.values()}
     return distinct.values()
 
 
@@ -123,20 +123,18 @@ def _kept(entries: Sequence[Decision]) -> Iterator[Decision]:
     kept_entries: list[Decision] = []
     for entry in entries:
         # A name that a list shows twice may be two people: then nothing of it is deleted.
-        is_alone = rows_in[_list_of(entry)] == 1
-        if entry.stale and entry.invitation.source is Source.USERS and is_alone:
+        is_only_row = rows_in[_list_of(entry)] == 1
+        if entry.stale and entry.invitation.source is Source.USERS and is_only_row:
             yield entry
         else:
             kept_entries.append(entry)
     # The invitation has the reason of the first entry that the policy keeps. Where it keeps none,
-    # a list that was not read does.
-    named = next((entry for entry in kept_entries if not entry.stale), None)
-    if named is None:
-        named = kept_entries[0].keep("list_unread")
-    others = [
-        entry.invitation for entry in kept_entries if entry.invitation is not named.invitation
-    ]
-    yield named._replace(entries=tuple(others))
+    # a list that was not read does: then an entry of the organization is first.
+    kept_by_policy = [entry for entry in kept_entries if not entry.stale]
+    named = kept_by_policy[0] if kept_by_policy else kept_entries[0].keep("list_unread")
+    shown = [entry.invitation for entry in kept_entries]
+    other_entries = tuple(entry for entry in shown if entry is not named.invitation)
+    yield named._replace(entries=other_entries)
 
 
 def _all_stale(entries: Sequence[Decision]) -> Iterator[Decision]:
@@ -179,7 +177,7 @@ def _list_of(entry: Decision) -> ListKey:
 
 
 def _order(entry: Decision) -> tuple[int, str, str]:
-    """Sort the list through which the DELETE goes first, in whatever order the lists came."""
+    """Sort the list through which the DELETE goes first: lists are read in any order."""
     invitation = entry.invitation
     lists = [*_DELETE_THROUGH, Source.USERS]
     return lists.index(invitation.source), invitation.scope_id, invitation.invitation_id

@@ -55,11 +55,11 @@ class KeepBounced:
         """Keep the invitation, or mark it with the number of its deletions."""
         if not decision.stale:
             return decision
-        count = self.history.times_deleted(*decision.all_entries)
-        if not count:  # with `max_bounces: 0`, too, the first deletion is allowed
+        times_deleted = self.history.times_deleted(*decision.all_entries)
+        if not times_deleted:  # with `max_bounces: 0`, too, the first deletion is allowed
             return decision
-        marked = decision._replace(bounced=count)
-        return marked.keep("bounced") if count >= self.max_bounces else marked
+        marked = decision._replace(bounced=times_deleted)
+        return marked.keep("bounced") if times_deleted >= self.max_bounces else marked
 
 
 UNKNOWN_REASONS: Final = frozenset({"inviter_unknown", "list_unread", "no_organization_name"})
@@ -157,7 +157,7 @@ class KeepOutsidePlan:
     """Keeps what a plan does not list, or lists with other evidence.
 
     Attributes:
-        kept: Why invitations of the plan are kept now, by the key of the plan.
+        kept: Why the policy or a step before keeps invitations of the plan now, by their key there.
     """
 
     def __init__(self, planned: Iterable[Planned]) -> None:
@@ -166,22 +166,29 @@ class KeepOutsidePlan:
         self._changed = 0
 
     def __call__(self, decision: Decision) -> Decision:
-        """Keep the invitation, or record why one is kept that the plan may list."""
-        if decision.keep_reason is None:
-            reason = self._keep_reason(decision)
-            return decision if reason is None else decision.keep(reason)
-        for entry in decision.all_entries:
-            if self._not_seen_yet.pop(entry.key, None) is not None:
-                self.kept[entry.key] = decision.keep_reason
+        """Keep the invitation unless the plan lists it as it is now; record what the plan lists."""
+        if decision.keep_reason is not None:
+            self._record_kept(decision, decision.keep_reason)
+            return decision
+        listed = self._take_listed(decision)
+        if listed is None:
+            return decision.keep("not_in_plan")
+        if not _is_as_listed(decision, listed):
+            self._changed += 1
+            return decision.keep("changed_since_plan")
         return decision
 
-    def _keep_reason(self, decision: Decision) -> str | None:
-        """Return why a stale invitation is kept; None if the plan lists it as it is now.
+    def _record_kept(self, decision: Decision, reason: str) -> None:
+        """Record why an invitation is kept, if the plan lists one of its entries."""
+        for entry in decision.all_entries:
+            if self._not_seen_yet.pop(entry.key, None) is not None:
+                self.kept[entry.key] = reason
 
-        Approved is what was shown: an invitation is another one if its date is unknown or
-        differs, and it has changed if its roles, projects, inviter, expiry or rule differ, if it
-        was rejected since, or if its DELETE would end an entry that the plan did not show, or
-        showed otherwise.
+    def _take_listed(self, decision: Decision) -> Planned | None:
+        """Return the line of the plan about a stale invitation, and record that it is seen.
+
+        None where the plan does not list it. What the plan lists under the same key is another
+        invitation if its date or name differs, or if the date is not known: that one is gone.
         """
         invitation = decision.invitation
         listed = self._not_seen_yet.get(invitation.key)
@@ -190,17 +197,11 @@ class KeepOutsidePlan:
             if self._not_seen_yet.pop(entry.key, None) is not None:
                 self._changed += 1
         if listed is None or invitation.sent_at is None:
-            return "not_in_plan"
-        if (invitation.created_at, invitation.username) != (listed.created_at, listed.username):
-            return "not_in_plan"  # the one that the plan lists is gone
-        del self._not_seen_yet[invitation.key]
-        shown_entries = {entry.key(listed.org_id): entry for entry in listed.entries}
-        ends_no_more = all(_is_approved(entry, shown_entries) for entry in decision.entries)
-        is_same = decision.rule == listed.rule and _evidence(invitation) == _evidence(listed)
-        if ends_no_more and is_same and is_status_within(listed.status, invitation.status):
             return None
-        self._changed += 1
-        return "changed_since_plan"
+        if invitation.created_at != listed.created_at or invitation.username != listed.username:
+            return None
+        del self._not_seen_yet[invitation.key]
+        return listed
 
     def differences(self) -> Iterator[str]:
         """Yield sentences about what the plan lists and this run does not delete."""
@@ -222,6 +223,23 @@ class KeepOutsidePlan:
             )
 
 
+def _is_as_listed(decision: Decision, listed: Planned) -> bool:
+    """Return whether a stale invitation is now as a plan shows it: what is shown is approved.
+
+    It has changed if its roles, projects, inviter, expiry or rule differ, if it was rejected
+    since, or if its DELETE would end an entry that the plan did not show, or showed otherwise.
+    """
+    invitation = decision.invitation
+    if decision.rule != listed.rule:
+        return False
+    if _evidence(invitation) != _evidence(listed):
+        return False
+    if not is_status_within(listed.status, invitation.status):
+        return False
+    shown_entries = {entry.key(listed.org_id): entry for entry in listed.entries}
+    return all(_is_approved(entry, shown_entries) for entry in decision.entries)
+
+
 def _is_approved(entry: Invitation, shown_entries: Mapping[InvitationKey, Entry]) -> bool:
     """Return whether a plan shows an entry that a DELETE would end, as it is now."""
     shown = shown_entries.get(entry.key)
@@ -239,31 +257,35 @@ def _evidence(invitation: Invitation) -> tuple[object, ...]:
 class ChangeTracker:
     """Compares the decisions of a run with the last plan of the same scope.
 
-    What is stale now was planned then, is new, or is in a list that the other run did not read.
-    What was planned then is stale now, was deleted, is not stale any more, or is in a list that
-    this run did not read. The same membership may be named by another entry than then.
+    An invitation that is stale now was planned by then, is new, or is in a list that the run of
+    that plan did not read. An invitation that was planned then is stale now, was deleted, is not
+    stale any more, or is in a list that this run did not read. The plan may have named the same
+    membership by another of its entries.
     """
 
     def __init__(self, previous: LastPlan) -> None:
         self._previous = previous
-        self._named_then: dict[InvitationKey, InvitationKey] = {}
-        """For each entry the one that named its invitation then."""
-        for named, entries in previous.keys.items():
-            self._named_then |= dict.fromkeys(entries, named)
+        self._planned_by_entry: dict[InvitationKey, InvitationKey] = {}
+        """The key of the planned invitation by the keys of all of its entries."""
+        for planned_key, entry_keys in previous.keys.items():
+            for entry_key in entry_keys:
+                self._planned_by_entry[entry_key] = planned_key
         self._not_seen_yet = set(previous.keys)
-        # What the other run did not read. What is stale there now need not be new.
+        # What the run of that plan did not read. What is stale there now need not be new.
         end = previous.end
-        self._failed = {
-            organization.id for organization in end.organizations if not organization.plan_made
-        }
-        self._retired = end.sources_retired
-        self._unread: set[ListKey] = set()
+        self._organizations_failed_then: set[str] = set()
+        for organization in end.organizations:
+            if not organization.plan_made:
+                self._organizations_failed_then.add(organization.id)
+        self._sources_retired_then = end.sources_retired
+        self._lists_unread_then: set[ListKey] = set()
         for list_result in end.lists:
             for place in list_result.unread:
-                self._unread.add((list_result.source.value, list_result.org_id, place))
+                list_key = (list_result.source.value, list_result.org_id, place)
+                self._lists_unread_then.add(list_key)
         self._new = 0
         self._still_stale = 0
-        self._not_read = 0
+        self._stale_where_not_read_then = 0
 
     def __call__(self, decision: Decision) -> Decision:
         """Record one decision; mark what is stale and was not planned then as new."""
@@ -271,24 +293,26 @@ class ChangeTracker:
             return decision
         planned_then: set[InvitationKey] = set()
         for entry in decision.all_entries:
-            if entry.key in self._named_then:
-                planned_then.add(self._named_then[entry.key])
+            planned_key = self._planned_by_entry.get(entry.key)
+            if planned_key is not None:
+                planned_then.add(planned_key)
         self._not_seen_yet -= planned_then
         if planned_then:
             self._still_stale += 1
-        elif self._was_not_read(decision.invitation):
-            self._not_read += 1
+        elif self._was_not_read_then(decision.invitation):
+            self._stale_where_not_read_then += 1
         else:
             self._new += 1
             return decision._replace(new=True)
         return decision
 
-    def _was_not_read(self, invitation: Invitation) -> bool:
-        """Return whether the run of the plan did not read the list that shows an invitation."""
-        source, org_id, place, _ = invitation.key
-        if source in self._retired or org_id in self._failed:
+    def _was_not_read_then(self, invitation: Invitation) -> bool:
+        """Return whether the run of that plan did not read the list that shows an invitation."""
+        if invitation.source in self._sources_retired_then:
             return True
-        return (source, org_id, place) in self._unread
+        if invitation.org_id in self._organizations_failed_then:
+            return True
+        return invitation.list_key in self._lists_unread_then
 
     def result(self, unread: Iterable[ListUnreadable], retired: Iterable[Source]) -> PlanChanges:
         """Return the comparison, once every decision is recorded.
@@ -300,17 +324,17 @@ class ChangeTracker:
         unread_lists = {unreadable.list_key for unreadable in unread}
         retired_sources = {source.value for source in retired}
         deleted = self._not_seen_yet & self._previous.deleted
-        left = self._not_seen_yet - deleted
-        not_read = 0
-        for source, org_id, place, _ in left:
+        not_stale_now = self._not_seen_yet - deleted
+        planned_where_not_read = 0
+        for source, org_id, place, _ in not_stale_now:
             if source in retired_sources or (source, org_id, place) in unread_lists:
-                not_read += 1
+                planned_where_not_read += 1
         return PlanChanges(
             run_id=self._previous.run_id,
             now=self._previous.start.now,
             new=self._new,
             still_stale=self._still_stale,
             deleted=len(deleted),
-            no_longer_stale=len(left) - not_read,
-            not_read=self._not_read + not_read,
+            no_longer_stale=len(not_stale_now) - planned_where_not_read,
+            not_read=self._stale_where_not_read_then + planned_where_not_read,
         )
