@@ -23,7 +23,7 @@ class Check(msgspec.Struct, frozen=True):
     Attributes:
         check: What was checked.
         state: After a warning a sweep would run, but may not do everything that is expected.
-        message: What the check showed.
+        message: What was found.
         hint: What to do about it; empty if nothing.
         organization: The id of the organization that it is about; None if about all.
         exit_code: What a sweep would end with; 0 unless failed.

@@ -84,10 +84,15 @@ def _reasons() -> Iterator[str]:
         yield f"| `{reason}` | {reason.exit_code:d} | {advice} |"
 
 
-def _keys(part: Any = None, depth: int = 0) -> Iterator[str]:
-    """Yield a line for each key of the policy or a part of it, with nested ones below it."""
-    whole: Any = json_schema()
-    for name, key in (part or whole).get("properties", {}).items():
+def _keys() -> Iterator[str]:
+    """Yield a line for each key of the policy, with nested ones below it."""
+    schema: Any = json_schema()
+    yield from _keys_of(schema, schema["$defs"])
+
+
+def _keys_of(part: Any, definitions: Any, depth: int = 0) -> Iterator[str]:
+    """Yield a line for each key of a part of the policy, and of the parts that it refers to."""
+    for name, key in part.get("properties", {}).items():
         default = key.get("default")
         end = ""
         if isinstance(default, str):
@@ -101,7 +106,7 @@ def _keys(part: Any = None, depth: int = 0) -> Iterator[str]:
         for schema in (key, items, *items.get("anyOf", ())):
             if "$ref" in schema:
                 _, _, nested = schema["$ref"].rpartition("/")
-                yield from _keys(whole["$defs"][nested], depth + 1)
+                yield from _keys_of(definitions[nested], definitions, depth + 1)
 
 
 def _refusal_reasons() -> Iterator[str]:

@@ -138,19 +138,14 @@ def init(
         names = tuple(credentials_variables(os.environ))
         visible = run_async(_read_organizations(base_url, names)) if names else []
         organizations = _choose_organizations(organization, visible, asks=asks)
-        age = older_than or (_ask_for_age() if asks else _DEFAULT_AGE)
-        sources = source or (_ask_for_sources() if asks else list(Source))
+        age = older_than or _choose_age(asks=asks)
+        sources = source or _choose_sources(asks=asks)
         own_domains = _choose_own_domains(organizations, names, base_url, age) if asks else ()
         text = render_policy(organizations, age, sources, path, now, own_domains)
-        policy = parse_policy(text.encode(), str(path))
+        policy = parse_policy(text.encode(), str(path))  # as a sweep reads it
         if names and _choose_trim(policy, path, base_url, asks=asks):
             text = text.replace("over_limit: refuse", "over_limit: trim")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("x", encoding="utf-8") as file:
-                file.write(text)
-        except OSError as error:
-            raise write_error("The policy", path, error) from None
+        _write_new(path, text)
     except click.Abort:
         raise Cancelled("Cancelled.", consequence="No file was written.") from None
     except RunError as error:
@@ -159,6 +154,16 @@ def init(
         click.echo(fit_terminal(remark, "Warning: ", _INDENT), err=True)
     click.echo(f"{path} is a valid policy. It deletes at most 10 invitations in a run.")
     click.echo(f"Next: {shell_command('plan', '--policy', str(path))}")
+
+
+def _write_new(path: Path, text: str) -> None:
+    """Write the policy, in a folder that is made; raise RunError if it cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise write_error("The policy", path, error) from None
 
 
 def render_policy(
@@ -314,12 +319,17 @@ def _ask_for_organizations(visible: Sequence[Choice]) -> Sequence[Choice]:
     return tuple(click.prompt(question, "all" if visible else None, value_proc=parse))
 
 
-def _ask_for_age() -> str:
+def _choose_age(*, asks: bool) -> str:
+    if not asks:
+        return _DEFAULT_AGE
     click.echo("How old is stale? Atlas lets project invitations expire after 30 days.")
     return str(click.prompt("Age, such as 14d or 4w", _DEFAULT_AGE, value_proc=_parse_age))
 
 
-def _ask_for_sources() -> Sequence[Source]:
+def _choose_sources(*, asks: bool) -> Sequence[Source]:
+    if not asks:
+        return tuple(Source)
+
     def parse(answer: str) -> Sequence[Source]:
         names = answer.replace(",", " ").split()
         try:
@@ -363,8 +373,8 @@ async def _check_backlog(policy: Policy, path: Path, base_url: str) -> None:
         history = session.read_sound_history()
         command = session.command(history, dry_run=True)
         async with session.organizations(history, retry_for_s=_DEADLINE_S) as organizations:
-            view = Progress(session.log, None)
-            reader = OrganizationReader(Result(command, organizations, view), organizations, None)
+            result = Result(command, organizations, Progress(session.log, None))
+            reader = OrganizationReader(result, organizations, None)
             readings = await session.stop.run_unless_stopped(reader.read_all())
     for reading in readings:
         if reading.error is not None:

@@ -106,11 +106,13 @@ def read_past(
             people.setdefault(person_key(line.event), []).append(line)
     histories: list[PersonHistory] = []
     for person, lines in people.items():
-        histories.append(_history(session, lines, is_pending=person in pending))
+        histories.append(_history_of_person(session, lines, is_pending=person in pending))
     return tuple(histories)
 
 
-def _history(session: Session, lines: Sequence[HistoryLine], *, is_pending: bool) -> PersonHistory:
+def _history_of_person(
+    session: Session, lines: Sequence[HistoryLine], *, is_pending: bool
+) -> PersonHistory:
     """Return the history of one person in one organization."""
     last = lines[-1].event
     assert isinstance(last, Invitation)  # noqa: S101 - no other line has a person

@@ -80,22 +80,16 @@ def restore(
 
 async def _restore(session: Session, wanted: Wanted) -> int:
     """Restore, report, and return the exit code; a dry run writes nothing."""
-    options = session.options
-    with session.working(locked=not options.dry_run):
+    is_dry_run = session.options.dry_run
+    with session.working(locked=not is_dry_run):
         history = session.read_history()
         session.warn_of_missing_files()
-        deletions = find_deletions(session.directory, wanted, session.base_url, session.advisor)
-        if deletions.left_out:
-            session.log.warning(
-                "deletions that Atlas did not confirm are left out",
-                count=deletions.left_out,
-                hint="To invite these people again, too: --include-unconfirmed",
-            )
+        deletions = _find_deletions(session, wanted)
         names = history.organization_names()
         async with session.organizations(history) as organizations:
             plan = await session.stop.run_unless_stopped(plan_restore(organizations, deletions))
             show_people = partial(_show_people, plan, deletions, names)
-            if options.dry_run:
+            if is_dry_run:
                 _show_plan(session, plan, show_people)
                 return plan.exit_code
             ask = partial(_ask, plan, show_people)
@@ -110,10 +104,22 @@ async def _restore(session: Session, wanted: Wanted) -> int:
                 opened = chain.from_iterable(history.open_intents(session.base_url).values())
                 record = await restorer.run(plan, opened)
             code = record.exit_code or 0
-            session.last_resort.exit_code = code
+            session.last_resort.exit_code = code  # from now on, a late end has this one
             has_asked = session.asks and bool(plan.to_invite)
             print_result(session, RecordedRun(record), has_shown_plan=has_asked)
             return code
+
+
+def _find_deletions(session: Session, wanted: Wanted) -> Deletions:
+    """Return what is undone; warn of deletions that Atlas did not confirm."""
+    deletions = find_deletions(session.directory, wanted, session.base_url, session.advisor)
+    if deletions.left_out:
+        session.log.warning(
+            "deletions that Atlas did not confirm are left out",
+            count=deletions.left_out,
+            hint="To invite these people again, too: --include-unconfirmed",
+        )
+    return deletions
 
 
 def _report(

@@ -56,17 +56,20 @@ def schema_of(name: str) -> dict[str, object]:
     if name == "policy":
         return json_schema()
     if name == _AUDIT_LINE:
-        schemas = _any_of(LineHeader, *EVENTS)
-        header, *lines_of_events = schemas["anyOf"]
-        named = [
-            {**line, "properties": {"event": {"const": event.event}}}
-            for line, event in zip(lines_of_events, EVENTS, strict=True)
-        ]
-        lines = {"allOf": [header, {"anyOf": named}], "$defs": schemas["$defs"]}
-        return {"$schema": _DRAFT, "title": "A line of the audit log", **lines}
+        return {"$schema": _DRAFT, "title": "A line of the audit log", **_line_schema()}
     words, result = _RESULTS[name]
     title = f"Result of invite-sweeper {words}"
     return {"$schema": _DRAFT, "title": title, **_any_of(result, ErrorResult)}
+
+
+def _line_schema() -> dict[str, Any]:
+    """Return the schema of a line: it has the keys of each line, and those of one event."""
+    schemas = _any_of(LineHeader, *EVENTS)
+    header, *references = schemas["anyOf"]
+    events: list[dict[str, Any]] = []
+    for event, reference in zip(EVENTS, references, strict=True):
+        events.append({**reference, "properties": {"event": {"const": event.event}}})
+    return {"allOf": [header, {"anyOf": events}], "$defs": schemas["$defs"]}
 
 
 def _any_of(*types: Any) -> dict[str, Any]:
