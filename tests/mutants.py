@@ -721,7 +721,7 @@ MUTANTS = r"""
 -        return isinstance(other, Secret) and self._value == other._value
 +        return self is other
 = a refused secret is not read again: atlas/client.py
--mounted = self._read_again() if self._read_again is not None else self._credentials
+-mounted = self._read_again()
 +mounted = self._credentials
 ? tests/api/test_lists.py
 = a 404 of teams means that there are none: atlas/reader.py

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from http.client import NO_CONTENT, SERVICE_UNAVAILABLE, TOO_MANY_REQUESTS
-from typing import Final, Self, TypeAlias
+from typing import Final, NamedTuple, Self, TypeAlias
 
 import aiohttp
 from structlog.typing import FilteringBoundLogger
@@ -56,8 +56,8 @@ LONG_WAIT_S: Final = 6.0
 _CANCEL_CHECK_S: Final = 1.0
 _BACK_OFF_STATUSES: Final = frozenset({TOO_MANY_REQUESTS, SERVICE_UNAVAILABLE})
 
-MAX_LOOK_AGE_S: Final = 1.0
-"""Of the look that a request depends on when the request is sent, counted from its start."""
+MAX_READ_AGE_S: Final = 1.0
+"""Of what was read just before a removal, when the removal is sent; from the start of the read."""
 
 _Send: TypeAlias = Callable[[Authorization], Awaitable[ResponseOrFailure]]
 
@@ -108,7 +108,7 @@ class Client:
         self._tokens: AccessTokens | None = None
         if credentials.kind is CredentialsKind.SERVICE_ACCOUNT:
             self._tokens = AccessTokens(
-                credentials, self._call_about_tokens, limiter.clock, self._renewed_credentials
+                credentials, self._call_about_tokens, limiter.clock, self._changed_credentials
             )
         self._attempts = execution.attempts
         self._retry_until_s = retry_until_s
@@ -166,51 +166,48 @@ class Client:
         """
         if not token_taken:
             await self.limiter.acquire(request.bucket)
-        return await self._repeat(
-            request, partial(self._in_slot, request, partial(self._send, request)), decide
-        )
+        send = partial(self._in_slot, request, partial(self._send, request))
+        return await self._send_until_final(request, send, decide)
 
     async def call_after(
-        self, look: Request, may_send: Callable[[ResponseOrFailure], bool], request: Request
-    ) -> tuple[ResponseOrFailure, ResponseOrFailure | None]:
-        """Send a request at most once, directly after a look that allows it.
+        self, read: Request, may_remove: Callable[[ResponseOrFailure], bool], remove: Request
+    ) -> "ReadAndAnswer":
+        """Read a user, and directly afterwards send the removal, if what was read allows it.
 
-        Both are repeated, from the look on, only while nothing can have happened: the look failed,
-        or the request was not processed (`is_unprocessed`).
+        The removal is sent at most once. Both are repeated, from the read on, only while nothing
+        can have happened: the read failed, or the removal was not processed (`is_unprocessed`).
 
         Args:
-            look: Sent when nothing is left that the request could wait for.
-            may_send: Whether the request may be sent after this result of the look.
-            request: Of the same bucket; the caller has acquired one token for each of them.
-
-        Returns:
-            The last look, and the answer to the request; None if it was not sent after this look.
+            read: Sent when nothing is left that the removal could wait for.
+            may_remove: Whether the removal may be sent after this result of the read.
+            remove: Of the same bucket; the caller has acquired one token for each of the two.
         """
-        removal = _Removal(look, may_send, request)
-        send = partial(self._in_slot, request, partial(self._send_both, removal), requests=2)
-        await self._repeat(request, send, removal.decide, requests=2)
-        return removal.seen, removal.answer
+        removal = _Removal(read, may_remove, remove)
+        send = partial(self._in_slot, remove, partial(self._read_and_remove, removal), requests=2)
+        await self._send_until_final(remove, send, removal.decide, requests=2)
+        return ReadAndAnswer(removal.read_result, removal.answer)
 
-    async def _send_both(
+    async def _read_and_remove(
         self, removal: "_Removal", authorization: Authorization
     ) -> ResponseOrFailure:
-        """Send a look, and directly after it the request that it allows; return the last result."""
-        request = removal.request
-        if self._is_cancelled(request):
+        """Send the read, then the removal if it is allowed; return the result of the last one."""
+        remove = removal.remove
+        if self._is_cancelled(remove):
             return removal.cancel()
         removal.answer = None
         started_s = self.limiter.clock()
-        removal.seen = await self._send(removal.look, authorization)
-        if self._is_cancelled(request):  # the look may have shown that the clock moved
+        removal.read_result = await self._send(removal.read, authorization)
+        if self._is_cancelled(remove):  # the read may have shown that the clock moved
             return removal.cancel()
-        left_s = started_s + MAX_LOOK_AGE_S - self.limiter.clock()
+        left_s = started_s + MAX_READ_AGE_S - self.limiter.clock()
         if left_s <= 0:
-            too_old = f"reading the user took longer than {MAX_LOOK_AGE_S:g} s"
-            removal.seen = RequestFailed(too_old)
-        if not removal.may_send(removal.seen):
-            request.bucket.release()
-            return removal.seen
-        removal.answer = await self._send(request, authorization, left_s)
+            too_old = f"reading the user took longer than {MAX_READ_AGE_S:g} s"
+            removal.read_result = RequestFailed(too_old)
+        if not removal.may_remove(removal.read_result):
+            remove.bucket.release()
+            return removal.read_result
+        # The connection, too, must be there before what was read is too old.
+        removal.answer = await self._send(remove, authorization, left_s)
         return removal.answer
 
     async def _call_about_tokens(
@@ -220,12 +217,16 @@ class Client:
         body: Mapping[str, str],
         decide: Decide,
     ) -> ResponseOrFailure:
-        """Send a request of `AccessTokens`: without a slot, as requests in slots wait for it."""
+        """Send a request of `AccessTokens`.
+
+        It takes no slot, because the requests that wait for the token hold the slots.
+        """
         request = self.request(endpoint, body=body)
         await self.limiter.acquire(request.bucket)
-        return await self._repeat(request, partial(self._send, request, header), decide)
+        send = partial(self._send, request, header)
+        return await self._send_until_final(request, send, decide)
 
-    async def _repeat(
+    async def _send_until_final(
         self,
         request: Request,
         send: Callable[[], Awaitable[ResponseOrFailure]],
@@ -233,14 +234,27 @@ class Client:
         *,
         requests: int = 1,
     ) -> ResponseOrFailure:
-        """Send until the result is final, and return it; each attempt sends as many `requests`."""
+        """Send until the result is final, and return it.
+
+        Args:
+            request: Each attempt takes its tokens, is logged under its path, and ends with it.
+            send: Makes one attempt, whose tokens were acquired.
+            decide: Which results are final.
+            requests: How many requests of its bucket one attempt sends.
+        """
         first = await send()
         if decide(first) is RetryDecision.DONE:  # as for most requests
             return first
-        send_again = partial(self._send_again, request, send, requests)
-        attempts = Attempts(first, send_again, decide, is_awaited=self._is_awaited)
-        return await attempts.finish(
-            self._attempts, partial(self._wait, request), partial(self._report_wait, request)
+        attempts = Attempts(
+            first,
+            partial(self._send_again, request, send, requests),
+            decide,
+            is_awaited=self._is_awaited,
+        )
+        return await attempts.make_until_final(
+            self._attempts,
+            sleep=partial(self._wait, request),
+            before_sleep=partial(self._report_wait, request),
         )
 
     async def _send_again(
@@ -250,7 +264,11 @@ class Client:
         requests: int,
         last: ResponseOrFailure,
     ) -> ResponseOrFailure | None:
-        """Send again, with tokens of its own; return None if that is not allowed any more."""
+        """Make another attempt, with tokens of its own; None if that is not allowed any more.
+
+        After a 429 it waits as long as the bucket is blocked; after other results, `Attempts` has
+        waited.
+        """
         if last.status == TOO_MANY_REQUESTS:
             wait_s = request.bucket.blocked_until_s - self.limiter.clock()
             self._report_wait(request, last, max(0.0, wait_s))
@@ -278,7 +296,7 @@ class Client:
         return self._retry_until_s
 
     async def _wait(self, request: Request, seconds: float) -> None:
-        """Wait, but not after the request was cancelled."""
+        """Wait for some seconds, but not longer than the request may still be sent."""
         until_s = min(self.limiter.clock() + seconds, self._give_up_at_s)
         # Only what has a `progress` can be cancelled: it is checked once a second.
         step_s = math.inf if request.progress is None else _CANCEL_CHECK_S
@@ -286,7 +304,7 @@ class Client:
             await self.limiter.sleep(min(left_s, step_s))
 
     async def _acquire_again(self, request: Request, requests: int) -> bool:
-        """Acquire the tokens of another attempt; return False if it may not be made any more."""
+        """Wait for the tokens of another attempt; return False if it may not be made any more."""
         since_s = self.limiter.clock()
         while not self._is_cancelled(request):
             now_s = self.limiter.clock()
@@ -300,7 +318,7 @@ class Client:
         return False
 
     def _report_wait(self, request: Request, result: ResponseOrFailure, wait_s: float) -> None:
-        """Call `on_backoff` of a deletion, and log the wait before a retry."""
+        """Log the wait before a retry; the sweep may start another deletion meanwhile."""
         if request.progress is not None and request.progress.on_backoff is not None:
             request.progress.on_backoff()
         reason = result.reason if isinstance(result, RequestFailed) else result.status
@@ -313,15 +331,18 @@ class Client:
             self._log.info("no response from Atlas", reason=reason, next_attempt_in_s=round(wait_s))
 
     async def _in_slot(self, request: Request, send: _Send, requests: int = 1) -> ResponseOrFailure:
-        """Wait for all that can take time, then send: nothing waits between requests of `send`."""
+        """Wait for places, a slot and the authorization, then send with it.
+
+        Between the requests of one `send` nothing waits any more.
+        """
         if self.limiter.is_spaced:
-            # Requests that a digest middleware repeated are accounted for before the next one.
+            # A digest middleware repeats a request without a place: it takes one afterwards.
             repeats = self._http.repeats
             self._http.repeats = 0
             for _ in range(requests + repeats):
                 await self.limiter.wait_for_spacing()
         async with self._slots:
-            digests = self._digests
+            digests = self._digests  # `_sign_with` may replace them while the request is sent
             authorization = await self._authorization()
             try:
                 result = await send(authorization)
@@ -329,19 +350,20 @@ class Client:
                 if not isinstance(authorization, Secret):
                     digests.append(authorization)
         if is_unauthenticated(result) and not self._is_cancelled(request):
+            # Also where this request is not sent again: the next ones need it.
             if self._tokens is not None:
-                await self._tokens.refresh(authorization)  # later requests need one, too
-            elif (renewed := self._renewed_credentials()) is not None:
-                self._sign_with(renewed)
+                await self._tokens.refresh(authorization)
+            elif (changed := self._changed_credentials()) is not None:
+                self._sign_with(changed)
         return result
 
     async def _authorization(self) -> Authorization:
-        """Return what authorizes the next request; a digest middleware is taken out of use."""
+        """Return what authorizes the next request; a digest middleware leaves the idle ones."""
         if self._tokens is not None:
             return await self._tokens.header()
         if self._bearer is not None:
             return self._bearer
-        # The middleware released last is used first, so that few need a challenge.
+        # The middleware that returned last is used first, so that few need a challenge.
         if self._digests:
             return self._digests.pop()
         # The challenge names the algorithm: MD5, or SHA-256 on the Government host.
@@ -352,18 +374,22 @@ class Client:
     def _sign_with(self, credentials: Credentials) -> None:
         """Use these credentials for what is sent from now on."""
         self._credentials = credentials
-        self._digests: list[aiohttp.DigestAuthMiddleware] = []
-        is_ready = credentials.kind is CredentialsKind.ACCESS_TOKEN
-        self._bearer = bearer_header(credentials.secret) if is_ready else None
+        self._digests: list[aiohttp.DigestAuthMiddleware] = []  # those that no request uses
+        self._bearer: Secret | None = None
+        if credentials.kind is CredentialsKind.ACCESS_TOKEN:
+            self._bearer = bearer_header(credentials.secret)
 
-    def _renewed_credentials(self) -> Credentials | None:
-        """Return the credentials that were mounted since these were read; None without others.
+    def _changed_credentials(self) -> Credentials | None:
+        """Return the credentials that are mounted now, once; None if they have not changed.
 
-        A secret may be rotated while a run is at work, and the earlier one revoked.
+        A secret may be rotated while a run is at work, and the earlier one revoked. Credentials of
+        another kind are not used: `AccessTokens` are there from the start, or never.
         """
+        if self._read_again is None:
+            return None
         try:
-            mounted = self._read_again() if self._read_again is not None else self._credentials
-        except UsageError:
+            mounted = self._read_again()
+        except UsageError:  # such as a file that is being replaced
             return None
         if mounted.kind is not self._credentials.kind or mounted == self._credentials:
             return None
@@ -377,8 +403,14 @@ class Client:
         authorization: Authorization,
         connect_s: float | None = None,
     ) -> ResponseOrFailure:
-        """Send a request without any wait before, and process its response."""
-        if self._is_cancelled(request):
+        """Send a request whose token was acquired, and return what its response proves.
+
+        A response completes the request in its bucket first: that must happen exactly once,
+        whatever is found out afterwards. The clock is compared before the age, as a clock that has
+        moved stops the run, and an answer out of a cache concerns one request. Such an answer is
+        not recorded in `server`, and not parsed.
+        """
+        if self._is_cancelled(request):  # the last moment at which it can be
             request.bucket.release()
             return CANCELLED
         endpoint = request.endpoint
@@ -409,8 +441,9 @@ class Client:
                 return RequestFailed(reason, status=result.status)
         self.server.update(result, times, endpoint)
         if request.progress is not None:
-            is_explained = result.status != NO_CONTENT
-            request.progress.error_code = result.code if is_explained else None
+            # A 204 has no body in which a code could be.
+            has_body = result.status != NO_CONTENT
+            request.progress.error_code = result.code if has_body else None
         if request.parse is None:
             return result
         return parse_body(result, request.endpoint.media_type, request.parse)
@@ -428,15 +461,20 @@ class Client:
     def _update_bucket(
         self, bucket: TokenBucket, response: Response, sent_s: float, received_s: float
     ) -> None:
-        """Complete the request in its bucket: a 429, or a 503 with `Retry-After`, blocks it."""
+        """Complete the request in its bucket: a 429, or a 503 with `Retry-After`, blocks it.
+
+        Source: `Retry-After` "might be returned for 429 or 503" (OpenAPI document, read 2026-08).
+        """
         headers = response.headers
         if response.status in _BACK_OFF_STATUSES:
             wait_s = retry_after_s(headers, self.server.clock)
             limit = None
             if response.status == TOO_MANY_REQUESTS:
                 self.counters.rate_limited += 1
-                named_s, limit = parse_rate_limit_error(response)
-                wait_s = wait_s if wait_s is not None else named_s or 0.0
+                error = parse_rate_limit_error(response)
+                limit = error.limit
+                if wait_s is None:
+                    wait_s = error.retry_after_s or 0.0
             if wait_s is not None:
                 # So that two clients do not retry at the same time.
                 jitter = random.random()  # noqa: S311 - not a secret
@@ -450,30 +488,41 @@ class Client:
         )
 
 
-@dataclass(slots=True)
-class _Removal:
-    """A request that is sent at most once, directly after a look that allows it.
+class ReadAndAnswer(NamedTuple):
+    """What came of a removal.
 
     Attributes:
-        look: Sent before each attempt.
-        may_send: Whether the request may be sent after this result of the look.
-        seen: The result of the last look.
-        answer: That of the request; None if it was not sent after this look.
+        read_result: The last result of the read before it.
+        answer: That of the removal; None if it was not sent after this read.
     """
 
-    look: Request
-    may_send: Callable[[ResponseOrFailure], bool]
-    request: Request
-    seen: ResponseOrFailure = CANCELLED
+    read_result: ResponseOrFailure
+    answer: ResponseOrFailure | None
+
+
+@dataclass(slots=True)
+class _Removal:
+    """A removal that is sent at most once, directly after a read that allows it.
+
+    Attributes:
+        read: Sent before each attempt.
+        may_remove: Whether the removal may be sent after this result of the read.
+        read_result: As in `ReadAndAnswer`, like `answer`.
+    """
+
+    read: Request
+    may_remove: Callable[[ResponseOrFailure], bool]
+    remove: Request
+    read_result: ResponseOrFailure = CANCELLED
     answer: ResponseOrFailure | None = None
 
     def cancel(self) -> ResponseOrFailure:
         """Record that nothing more may be sent, and return that."""
-        self.seen = CANCELLED
+        self.read_result = CANCELLED
         self.answer = CANCELLED
         return CANCELLED
 
     def decide(self, result: ResponseOrFailure) -> RetryDecision:
         """Return what to do with the last result: both are repeated if nothing was processed."""
-        may_repeat = self.answer is None or is_unprocessed(self.answer)
-        return classify(result) if may_repeat else RetryDecision.DONE
+        is_repeatable = self.answer is None or is_unprocessed(self.answer)
+        return classify(result) if is_repeatable else RetryDecision.DONE

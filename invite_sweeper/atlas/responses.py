@@ -218,24 +218,36 @@ def parse_body(
         return RequestFailed(f"{what}: {error}", status=response.status)
 
 
-def parse_rate_limit_error(response: Response) -> tuple[float | None, BucketLimit | None]:
-    """Return the wait and the limit of the bucket that the body of a 429 names.
+class RateLimitDetails(NamedTuple):
+    """What the body of a 429 says of the bucket; None where it does not say it.
 
-    Used when its headers are missing.
+    Attributes:
+        retry_after_s: The seconds to wait.
+    """
+
+    retry_after_s: float | None = None
+    limit: BucketLimit | None = None
+
+
+def parse_rate_limit_error(response: Response) -> RateLimitDetails:
+    """Return what the body of a 429 says; used where the headers do not.
 
     Source:
         https://www.mongodb.com/docs/atlas/api/api-rate-limit (read 2026-08): the parameters
         are path, seconds to wait, capacity, tokens per refill, and refill period in seconds.
     """
-    match response.code, (response.content or {}).get("parameters"):
-        case "RATE_LIMITED_TOKEN_BUCKET", [_, int(s), int(capacity), int(refill), int(period_s)]:
+    if response.code != _BUCKET_CODE:
+        return RateLimitDetails()
+    match (response.content or {}).get("parameters"):
+        case [_, int(wait_s), int(capacity), int(refill), int(period_s)]:
             if min(capacity, refill, period_s) > 0:
-                return float(s), BucketLimit(capacity, refill, period_s)
+                return RateLimitDetails(float(wait_s), BucketLimit(capacity, refill, period_s))
         case _:
             pass
-    return None, None
+    return RateLimitDetails()
 
 
+_BUCKET_CODE: Final = "RATE_LIMITED_TOKEN_BUCKET"
 _DELETED_WITH_BODY: Final = frozenset({200, 202})
 _UPGRADE_CODE: Final = "WRITES_NOT_ALLOWED_DURING_APP_UPGRADES"
 GROUP_GONE_CODE: Final = "GROUP_NOT_FOUND"

@@ -26,9 +26,14 @@ from invite_sweeper.atlas.responses import (
 
 _BACKOFF: Final = wait_random_exponential(multiplier=0.5, max=30.0)
 """Waits after a response: up to 0.5, 1, 2 … 30 seconds."""
-_UNREACHABLE: Final = wait_chain(*(wait_random(s, 1.25 * s) for s in (0.5, 10, 20, 30)))
-"""Waits after a request without a response: with the default of 5 attempts they outlast a minute
-in which Atlas or the proxy is not reachable."""
+_UNREACHABLE: Final = wait_chain(
+    wait_random(0.5, 0.625),
+    wait_random(10, 12.5),
+    wait_random(20, 25),
+    wait_random(30, 37.5),
+)
+"""Waits after a request without a response, each with a quarter of jitter. With the default of 5
+attempts they outlast a minute in which Atlas or the proxy is not reachable."""
 
 
 class Attempts:
@@ -38,9 +43,9 @@ class Attempts:
 
     Args:
         first: The result of the first attempt, which was made.
-        send_again: Sends the request again after a result; None if that is not allowed any more.
+        send_again: Makes an attempt after a result; None if that is not allowed any more.
         decide: What to do with a result.
-        is_awaited: A person waits for the first response: it is asked for more often.
+        is_awaited: A person waits for the first response: it is requested more often.
     """
 
     def __init__(
@@ -54,13 +59,14 @@ class Attempts:
         self._last = first
         self._send_again = send_again
         self._decide = decide
-        self._unanswered = _BACKOFF if is_awaited else _UNREACHABLE
-        self._decisions = Counter[RetryDecision]()
-        self._is_over = False
+        self._wait_unanswered = _BACKOFF if is_awaited else _UNREACHABLE
+        self._decided = Counter[RetryDecision]()  # of the attempts so far
+        self._may_send = True
 
-    async def finish(
+    async def make_until_final(
         self,
         attempts: int,
+        *,
         sleep: Callable[[float], Awaitable[None]],
         before_sleep: Callable[[ResponseOrFailure, float], None],
     ) -> ResponseOrFailure:
@@ -72,47 +78,55 @@ class Attempts:
             before_sleep: Called with the last result and the seconds before each wait.
         """
         retrying = AsyncRetrying(
-            retry=retry_if_result(self._may_repeat),
+            retry=retry_if_result(self._is_retried),
             wait=self._wait_s,
             stop=stop_after_attempt(attempts),
             sleep=sleep,
             before_sleep=lambda state: before_sleep(self._last, state.upcoming_sleep),
             retry_error_callback=lambda _: self._last,
         )
-        return await retrying(self._make)
+        return await retrying(self._attempt)
 
-    async def _make(self) -> ResponseOrFailure:
-        """Return the result of the next attempt."""
-        if self._decisions:  # else it is the first one
+    async def _attempt(self) -> ResponseOrFailure:
+        """Make the next attempt, with a request for each 429, and return its result.
+
+        Of the first attempt, the first result is known already.
+        """
+        is_first = not self._decided
+        if not is_first:
             await self._send()
-        while not self._is_over and self._decide(self._last) is RetryDecision.RATE_LIMITED:
+        while self._may_send and self._decide(self._last) is RetryDecision.RATE_LIMITED:
             await self._send()
-        self._decisions[self._decide(self._last)] += 1
+        self._decided[self._decide(self._last)] += 1
         return self._last
 
     async def _send(self) -> None:
+        """Send again; the last result stays if that is not allowed any more."""
         result = await self._send_again(self._last)
         if result is None:
-            self._is_over = True
+            self._may_send = False
         else:
             self._last = result
 
-    def _may_repeat(self, result: ResponseOrFailure) -> bool:
-        """Return whether another attempt may be made after a result."""
+    def _is_retried(self, result: ResponseOrFailure) -> bool:
+        """Return whether another attempt is made after a result, if the number allows it."""
         decision = self._decide(result)
-        if self._is_over or decision is RetryDecision.DONE:
+        if not self._may_send or decision is RetryDecision.DONE:
             return False
         if decision is RetryDecision.ONCE_MORE:
-            return self._decisions[decision] <= 1
-        if decision is RetryDecision.REAUTHENTICATE:
-            # A new access token may be rejected as well.
-            return self._decisions[decision] <= 1 + is_unauthenticated(result)
-        return True
+            max_retries = 1
+        elif decision is RetryDecision.REAUTHENTICATE:
+            # A new access token may be rejected as well, and a 401 about a role is not about it.
+            max_retries = 2 if is_unauthenticated(result) else 1
+        else:
+            return True
+        return self._decided[decision] <= max_retries
 
     def _wait_s(self, state: RetryCallState) -> float:
         """Return the seconds before the next attempt.
 
         The `Retry-After` of a 429 or 503 blocks the bucket, whose token is acquired next.
         """
-        wait = self._unanswered if self._last.status is None else _BACKOFF
+        is_unanswered = self._last.status is None
+        wait = self._wait_unanswered if is_unanswered else _BACKOFF
         return wait(state)
