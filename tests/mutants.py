@@ -522,17 +522,17 @@ MUTANTS = r"""
 +                reader
 ? tests/api/test_lists.py -k active
 = a list that shows pending people has all members: atlas/reader.py
--            if not all(map(_is_active, listing.rows)):
-+            if not listing:
+-        if not all(row.is_active for row in listing.rows):
++        if not listing:
 = two readings of the members may differ: atlas/reader.py
--        if readings[0] != readings[1]:
-+        if not readings:
+-        if first != second:
++        if first is second:
 = an answer about another person counts: atlas/reader.py
--        if not names <= {casefold_visible(username)} or not all(map(_is_active, listing.rows)):
-+        if not all(map(_is_active, listing.rows)):
+-            if row.username != requested_name or not row.is_active:
++            if not row.is_active:
 = an answer about a pending person counts: atlas/reader.py
--        if not names <= {casefold_visible(username)} or not all(map(_is_active, listing.rows)):
-+        if not names <= {casefold_visible(username)}:
+-            if row.username != requested_name or not row.is_active:
++            if row.username != requested_name:
 ? tests/unit/atlas/test_endpoints.py -k name
 = a name can add a parameter: atlas/endpoints.py
 -username={quote(username, safe='')}
@@ -543,7 +543,7 @@ MUTANTS = r"""
 +return self.entries - expired
 ? tests/api/test_user_removal.py
 = another person under an id is no reason: atlas/deleter.py
--        sending.reason = why_not_sent(before, listed)
+-        sending.reason = why_not_sent(read_result, listed)
 +        pass
 ? tests/unit/sweep/test_verification.py
 = who stays invited is not counted: sweep/verification.py
@@ -621,11 +621,11 @@ MUTANTS = r"""
 +if linked is not None:
 ? tests/api/test_user_removal.py
 = a member is removed knowingly: atlas/deleter.py
--if seen.status == MembershipStatus.ACTIVE:
-+if seen.status == MembershipStatus.GONE:
+-if user.status == MembershipStatus.ACTIVE:
++if user.status == MembershipStatus.GONE:
 = a user who changed is removed: atlas/deleter.py
--is_same = seen.evidence == listed.evidence and not seen.links_out_of_scope
-+is_same = True
+-is_unchanged = user.evidence == listed.evidence and not user.links_out_of_scope
++is_unchanged = True
 ? tests/unit/sweep/test_outlook.py
 = memory holds all that will be stale: sweep/reading.py
 -if self._observe is not None or by_policy.stale:
@@ -645,8 +645,8 @@ MUTANTS = r"""
 +        is_fixed = by_policy.stale
 ? tests/api/test_responses.py tests/api/test_connections.py
 = a deletion whose answers are lost has failed: atlas/deleter.py
--            answer = sending.without_answer(if_unsent=Outcome.FAILED)
-+            answer = Outcome.FAILED
+-            outcome = sending.without_answer(if_unsent=Outcome.FAILED)
++            outcome = Outcome.FAILED
 = a deletion that no connection took is unknown: outcomes.py
 -        if not self.may_be_processed:
 +        if self.attempts == 0:
@@ -725,7 +725,7 @@ MUTANTS = r"""
 +mounted = self._credentials
 ? tests/api/test_lists.py
 = a 404 of teams means that there are none: atlas/reader.py
--            return unread(project, listing.failure)
+-            return read_error(project, listing.failure)
 +            return frozenset()
 = a list whose pages repeat is complete: atlas/lists.py
 -        if has_next and len(entries) == known and failure is None:

@@ -9,7 +9,7 @@ the second read detects this if the organization still returns the user.
 
 from collections.abc import Iterable
 
-from invite_sweeper.atlas.client import Client
+from invite_sweeper.atlas.client import Client, ReadAndAnswer
 from invite_sweeper.atlas.endpoints import GET_ORG_USER, SOURCES, InvalidRequest, SourceApi
 from invite_sweeper.atlas.reader import (
     UserStatus,
@@ -34,43 +34,52 @@ from invite_sweeper.names import casefold_visible
 from invite_sweeper.outcomes import Outcome, Sending
 
 
-def judge_before(look: ResponseOrFailure, listed: Invitation) -> Outcome | None:
-    """Return the outcome of a removal that must not be sent after this look, else None.
+def judge_before(read_result: ResponseOrFailure, listed: Invitation) -> Outcome | None:
+    """Return the outcome of a removal that must not be sent after this read, else None.
+
+    That the user has accepted is reported first, because it is what the operator must know. What
+    is no invitation of this user any more fails; what is still one, and differs, is `changed`.
 
     Args:
-        look: The user as Atlas shows it now, parsed as a row of the list.
+        read_result: The user as Atlas shows it now, parsed as a row of the list.
         listed: The user as the list showed it.
     """
-    seen = user_in(look, listed)
-    if seen is None:
-        return Outcome.ALREADY_GONE if is_already_gone(look) else Outcome.FAILED
-    if seen.status == MembershipStatus.ACTIVE:
+    user = user_in(read_result, listed)
+    if user is None:
+        return Outcome.ALREADY_GONE if is_already_gone(read_result) else Outcome.FAILED
+    if user.status == MembershipStatus.ACTIVE:
         return Outcome.ACCEPTED_BEFORE
-    name = casefold_visible(seen.username or "")
-    is_same_user = name == casefold_visible(listed.username or "")
-    if seen.status not in INVITED_STATUSES or not is_same_user:
+    name = casefold_visible(user.username or "")
+    listed_name = casefold_visible(listed.username or "")
+    if user.status not in INVITED_STATUSES or name != listed_name:
         return Outcome.FAILED
     # With links out of scope, Atlas did not return the user's projects or teams.
-    is_same = seen.evidence == listed.evidence and not seen.links_out_of_scope
-    return None if is_same else Outcome.CHANGED
+    is_unchanged = user.evidence == listed.evidence and not user.links_out_of_scope
+    return None if is_unchanged else Outcome.CHANGED
 
 
-def why_not_sent(look: ResponseOrFailure, listed: Invitation) -> str:
-    """Return why a look lets a removal fail before it is sent, for the operator."""
-    seen = user_in(look, listed)
-    if seen is None:
-        return f"the user could not be read: {describe(look)}; nothing sent"
-    if seen.status not in INVITED_STATUSES:
-        return f"Atlas shows the unknown status {seen.status}; nothing sent"
+def why_not_sent(read_result: ResponseOrFailure, listed: Invitation) -> str:
+    """Return why a removal failed before it was sent (`judge_before`), for the operator."""
+    user = user_in(read_result, listed)
+    if user is None:
+        return f"the user could not be read: {describe(read_result)}; nothing sent"
+    if user.status not in INVITED_STATUSES:
+        return f"Atlas shows the unknown status {user.status}; nothing sent"
     return "Atlas shows another person under this id; nothing sent"
 
 
 def judge_after(answer: Outcome, after: UserStatus) -> Outcome:
-    """Return the outcome of a removal that may have been processed, from the look after it."""
+    """Return the outcome of a removal that may have been processed.
+
+    Args:
+        answer: What the answer to the DELETE proves (`_outcome_of_answer`), but not FAILED.
+        after: The user as Atlas shows it afterwards.
+    """
     if after.still_member:
         return Outcome.FAILED  # in whatever status: the next run judges the user anew
-    is_open = answer is Outcome.UNKNOWN and after.still_member is None
-    if is_open or answer is Outcome.ALREADY_GONE:
+    if answer is Outcome.ALREADY_GONE:
+        return answer  # not by this DELETE, whatever became of the user before
+    if answer is Outcome.UNKNOWN and after.still_member is None:
         return answer
     if after.status == MembershipStatus.ACTIVE:
         return Outcome.ACCEPTED_DURING
@@ -78,7 +87,7 @@ def judge_after(answer: Outcome, after: UserStatus) -> Outcome:
     return Outcome.DELETED if answer is Outcome.DELETED else Outcome.ALREADY_GONE
 
 
-def _read_answer(result: ResponseOrFailure) -> Outcome:
+def _outcome_of_answer(result: ResponseOrFailure) -> Outcome:
     """Return what the answer to a DELETE proves; UNKNOWN if it may have been processed."""
     if not isinstance(result, Response):
         return Outcome.FAILED if result.is_unsent else Outcome.UNKNOWN
@@ -86,19 +95,20 @@ def _read_answer(result: ResponseOrFailure) -> Outcome:
         return Outcome.DELETED
     if is_already_gone(result):
         return Outcome.ALREADY_GONE
+    # A server that fails may have processed the request, and a 2xx that `is_deleted` does not
+    # accept may be from a proxy. Redirects and 4xx are refusals.
     is_refusal = not result.is_success and result.status < SERVER_ERROR
     return Outcome.FAILED if is_refusal else Outcome.UNKNOWN
 
 
-def _why_unclear(result: ResponseOrFailure) -> str | None:
-    """Return what was wrong with an answer; None where its status and code are enough."""
-    if isinstance(result, Response) and not result.is_success:
-        return None
-    return describe(result)
+def _describe_unclear(result: ResponseOrFailure) -> str | None:
+    """Return what was wrong with an answer; None of an error, whose status and code are enough."""
+    is_error = isinstance(result, Response) and not result.is_success
+    return None if is_error else describe(result)
 
 
-def _why_still_there(result: ResponseOrFailure | None, after: UserStatus) -> str:
-    """Return what contradicts the answer to a DELETE, if there was one."""
+def _describe_contradiction(result: ResponseOrFailure | None, after: UserStatus) -> str:
+    """Return what contradicts the answer to a DELETE, or a lost one: the user is still there."""
     answer = f"the answer {result.status}" if isinstance(result, Response) else "a lost answer"
     return f"Atlas still shows the user as {after.status or 'a member'} after {answer}"
 
@@ -115,10 +125,10 @@ class AtlasDeleter:
         self._apis = {source: SOURCES[source] for source in sources}
 
     def try_acquire(self, invitation: Invitation) -> float:
-        """Take the tokens of one deletion and return 0.0, or return seconds to wait.
+        """Acquire the tokens of one deletion and return 0.0, or return seconds to wait.
 
-        There is one for each request, in their order, the last one for the look after it in the
-        organization. All are taken before the first request, so that no rate limit delays the
+        There is one for each request: the read before, the DELETE, the read in the organization
+        afterwards. All are acquired before the first request, so that no rate limit delays the
         DELETE after the read.
         """
         api = self._apis[invitation.source]
@@ -163,66 +173,62 @@ class AtlasDeleter:
         result = await self._client.call(request, token_taken=True)
         if sending.cancelled and not isinstance(result, Response):
             return sending.interrupt()
-        answer = _read_answer(result)
-        if not isinstance(result, Response):
-            answer = sending.without_answer(if_unsent=Outcome.FAILED)
-        elif answer is Outcome.UNKNOWN:  # given up: the invitation may still be there
-            answer = Outcome.FAILED
-        if answer in {Outcome.FAILED, Outcome.UNKNOWN}:
-            sending.reason = _why_unclear(result)
-        return sending.end(answer, fatal_error_for(result, listed.source))
+        if isinstance(result, Response):
+            outcome = _outcome_of_answer(result)
+            if outcome is Outcome.UNKNOWN:
+                outcome = Outcome.FAILED  # after all attempts; the invitation may still be there
+        else:
+            outcome = sending.without_answer(if_unsent=Outcome.FAILED)
+        if outcome in {Outcome.FAILED, Outcome.UNKNOWN}:
+            sending.reason = _describe_unclear(result)
+        return sending.end(outcome, fatal_error_for(result, listed.source))
 
     async def _remove_user(self, api: SourceApi, listed: Invitation, sending: Sending) -> Sending:
-        """Look, judge, DELETE once, look, judge. Nothing was processed where it raises."""
+        """Read, judge, DELETE once, read, judge. Nothing was processed where it raises."""
         client = self._client
-        look = user_request(client, listed.source, listed.place, listed.invitation_id)
+        read = user_request(client, listed.source, listed.place, listed.invitation_id)
         delete = client.request(api.delete, listed.scope_id, listed.invitation_id, progress=sending)
 
-        def may_delete(seen: ResponseOrFailure) -> bool:
-            return judge_before(seen, listed) is None
+        def may_delete(read_result: ResponseOrFailure) -> bool:
+            return judge_before(read_result, listed) is None
 
-        before, result = await client.call_after(look, may_delete, delete)
-        sending.seen_before = status_in(before, listed)
-        answer = Outcome.FAILED if result is None else _read_answer(result)
+        removal = await client.call_after(read, may_delete, delete)
+        sending.seen_before = status_in(removal.read_result, listed)
+        answer = Outcome.FAILED
+        if removal.answer is not None:
+            answer = _outcome_of_answer(removal.answer)
         if answer is Outcome.FAILED:
-            # Nothing was processed, so there is no look afterwards: its token goes back.
+            # Nothing was processed, so nothing is read afterwards: that token goes back.
             client.limiter.bucket(GET_ORG_USER.endpoint_set, listed.org_id).release()
-            return _end_unprocessed(listed, before, result, sending)
+            return _end_unprocessed(listed, removal, sending)
         after = UserStatus(None, still_member=None)
         fatal_error = None
-        is_confirmed = answer is Outcome.DELETED
         try:
-            after, _ = await read_membership(
-                client, listed, is_confirmed=is_confirmed, token_taken=True
+            reading = await read_membership(
+                client, listed, is_confirmed=answer is Outcome.DELETED, token_taken=True
             )
+            after = reading.user
         except RunError as error:  # no access token; the answer stands
             fatal_error = error
         sending.seen_after = after.status
         if after.still_member:
-            sending.reason = _why_still_there(result, after)
+            sending.reason = _describe_contradiction(removal.answer, after)
         return sending.end(judge_after(answer, after), fatal_error)
 
 
-def _end_unprocessed(
-    listed: Invitation,
-    before: ResponseOrFailure,
-    result: ResponseOrFailure | None,
-    sending: Sending,
-) -> Sending:
-    """End a removal that Atlas did not process.
-
-    Args:
-        before: The look before it.
-        result: The answer to the DELETE; None if that was not sent.
-    """
-    if result is CANCELLED or (result is None and sending.cancelled):
+def _end_unprocessed(listed: Invitation, removal: ReadAndAnswer, sending: Sending) -> Sending:
+    """End a removal that Atlas did not process: it was cancelled, refused or not allowed."""
+    answer = removal.answer
+    if answer is CANCELLED or (answer is None and sending.cancelled):
         return sending.interrupt()
-    if result is not None:
-        sending.reason = _why_unclear(result)
-        return sending.end(Outcome.FAILED, fatal_error_for(result))
-    outcome = judge_before(before, listed) or Outcome.FAILED
+    if answer is not None:
+        sending.reason = _describe_unclear(answer)
+        return sending.end(Outcome.FAILED, fatal_error_for(answer))
+    read_result = removal.read_result
+    # A removal that the read allows has an answer, so there is an outcome. Without one it failed.
+    outcome = judge_before(read_result, listed) or Outcome.FAILED
     if outcome is Outcome.FAILED:  # the audit log has the reason
-        sending.http_status = before.status
-        sending.error_code = before.code
-        sending.reason = why_not_sent(before, listed)
-    return sending.end(outcome, fatal_error_for(before))
+        sending.http_status = read_result.status
+        sending.error_code = read_result.code
+        sending.reason = why_not_sent(read_result, listed)
+    return sending.end(outcome, fatal_error_for(read_result))

@@ -272,6 +272,11 @@ class MemberRow(AtlasObject):
         if not self.username:
             raise ValueError("a user has no username")
 
+    @property
+    def is_active(self) -> bool:
+        """Whether the user is a member, and not only invited."""
+        return self.org_membership_status == MembershipStatus.ACTIVE
+
 
 class ApiKeyRow(AtlasObject):
     """An API key: `ApiKeyUserDetails` of the OpenAPI document; `desc` has up to 250 characters."""

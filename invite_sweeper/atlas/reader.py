@@ -37,7 +37,7 @@ from invite_sweeper.atlas.responses import (
     is_already_gone,
     lacks_permission,
 )
-from invite_sweeper.atlas.unreadable import list_error, run_list_error, unread
+from invite_sweeper.atlas.unreadable import list_error, read_error, run_list_error
 from invite_sweeper.errors import CredentialsRefused
 from invite_sweeper.models import (
     Invitation,
@@ -90,7 +90,7 @@ class AtlasReader:
             CredentialsRefused: The first page returned 401 or 403.
             AtlasUnavailable: The list could not be read to the end, or is invalid.
         """
-        listing = await self._visible("projects", endpoints.LIST_GROUPS, ProjectRow)
+        listing = await self._read_visible("projects", endpoints.LIST_GROUPS, ProjectRow)
         projects = tuple(row.project() for row in listing.rows)
         if listing.failure is not None:
             reason = "The list of projects changed while it was read."
@@ -102,19 +102,25 @@ class AtlasReader:
 
         Raises as `projects`.
         """
-        listing = await self._visible("organizations", endpoints.LIST_ORGS, OrganizationRow)
+        listing = await self._read_visible("organizations", endpoints.LIST_ORGS, OrganizationRow)
         return {row.id: row.name for row in listing.rows}
 
-    async def _visible(self, what: str, endpoint: Endpoint, row: type[Named]) -> Listing[Named]:
+    async def _read_visible(
+        self, what: str, endpoint: Endpoint, row: type[Named]
+    ) -> Listing[Named]:
         """Return the list of all that the credentials can see; its failure is ListChanged or None.
 
         Raises as `projects`.
+
+        Args:
+            what: What it lists, in the plural.
         """
         listing = await read_list(
             self._client, endpoint, row=row, make=_itself, key=lambda entry: entry.id or entry.name
         )
-        if not isinstance(listing.failure, ListChanged | None):
-            raise run_list_error(what, listing.failure, is_first=listing.pages == 0)
+        failure = listing.failure
+        if failure is not None and not isinstance(failure, ListChanged):
+            raise run_list_error(what, failure, is_first=listing.pages == 0)
         return listing
 
     async def invitations(
@@ -159,7 +165,7 @@ class AtlasReader:
             key=lambda row: row.team_id,
         )
         if listing.failure is not None:
-            return unread(project, listing.failure)
+            return read_error(project, listing.failure)
         return frozenset(row.team_id for row in listing.rows)
 
     async def membership_status(self, invitation: Invitation) -> UserStatus | ListUnreadable:
@@ -171,32 +177,45 @@ class AtlasReader:
         Raises:
             CredentialsRefused: By the access list.
         """
-        user, response = await read_membership(self._client, invitation)
-        # Without the permission to read the organization, no later attempt finds out more.
-        is_open = user.status is None and not lacks_permission(response)
-        if user.still_member is None or is_open:
+        user, in_organization = await read_membership(self._client, invitation)
+        is_membership_open = user.still_member is None
+        # Without the permission to read the organization, no later attempt finds out the status.
+        is_status_open = user.status is None and not lacks_permission(in_organization)
+        if is_membership_open or is_status_open:
             what = "The status of the user could not be read: "
-            return unread(invitation.place, response, what=what)
+            return read_error(invitation.place, in_organization, what=what)
         return user
 
     async def active_members(self, org_id: str) -> frozenset[str] | ListUnreadable:
         """Return the folded usernames (`casefold_visible`) of all active members.
 
-        A member without a name makes the list incomplete, and so does a row of a user who is
-        not active, as a cache sends that ignores the query. Two readings must show the same.
+        A member without a name makes the list incomplete. Two readings must show the same, also of
+        a list of one page.
+        """
+        first = await self._read_active_members(org_id)
+        if isinstance(first, ListUnreadable):
+            return first
+        second = await self._read_active_members(org_id)
+        if isinstance(second, ListUnreadable):
+            return second
+        if first != second:
+            changed = ListChanged("the list changed while it was read")
+            return read_error(Project.of_organization(org_id), changed)
+        return first
+
+    async def _read_active_members(self, org_id: str) -> frozenset[str] | ListUnreadable:
+        """Return the folded usernames of all active members, as one reading of the list shows them.
+
+        A user who is not active makes the list incomplete: a cache that ignores the query sends
+        the answer to another one.
         """
         place = Project.of_organization(org_id)
-        readings: list[frozenset[str]] = []
-        for _ in range(2):
-            listing = await self._members(endpoints.LIST_ORG_ACTIVE_MEMBERS, org_id)
-            if listing.failure is not None:
-                return unread(place, listing.failure, _ORG_MEMBER)
-            if not all(map(_is_active, listing.rows)):
-                return unread(place, ListIncomplete("the list shows people who are not active"))
-            readings.append(frozenset(row.username for row in listing.rows))
-        if readings[0] != readings[1]:
-            return unread(place, ListChanged("the list changed while it was read"))
-        return readings[0]
+        listing = await self._read_members(endpoints.LIST_ORG_ACTIVE_MEMBERS, org_id)
+        if listing.failure is not None:
+            return read_error(place, listing.failure, _ORG_MEMBER)
+        if not all(row.is_active for row in listing.rows):
+            return read_error(place, ListIncomplete("the list shows people who are not active"))
+        return frozenset(row.username for row in listing.rows)
 
     async def is_active_member(self, org_id: str, username: str) -> bool | ListUnreadable:
         """Return whether an active member has a name, asked for by it.
@@ -204,13 +223,17 @@ class AtlasReader:
         An answer that shows another user, or one who is not active, proves nothing.
         """
         place = Project.of_organization(org_id)
-        listing = await self._members(endpoints.FIND_ORG_ACTIVE_MEMBER, org_id, username=username)
+        listing = await self._read_members(
+            endpoints.FIND_ORG_ACTIVE_MEMBER, org_id, username=username
+        )
         if listing.failure is not None:
-            return unread(place, listing.failure, _ORG_MEMBER)
-        names = {row.username for row in listing.rows}
-        if not names <= {casefold_visible(username)} or not all(map(_is_active, listing.rows)):
-            return unread(place, ListIncomplete("the answer is about other people than asked for"))
-        return bool(names)
+            return read_error(place, listing.failure, _ORG_MEMBER)
+        requested_name = casefold_visible(username)
+        for row in listing.rows:
+            if row.username != requested_name or not row.is_active:
+                others = ListIncomplete("the answer is about other people than asked for")
+                return read_error(place, others)
+        return bool(listing.rows)
 
     async def statuses(self, invitation: Invitation) -> Mapping[str, str] | ListUnreadable:
         """Return the `orgMembershipStatus` of all pending and active users of a target.
@@ -227,14 +250,16 @@ class AtlasReader:
             `listGroupUsers` of the OpenAPI document: users invited by `createGroupInvite` are
             only in the list of invitations, so for `invites` both lists are read.
         """
-        of_org = invitation.source.is_organization_level
         place = invitation.place
-        endpoint = endpoints.LIST_ORG_MEMBERS if of_org else endpoints.LIST_GROUP_MEMBERS
-        listing = await self._members(endpoint, place.id)
-        if (failure := listing.failure) is not None:
-            if fatal_error := fatal_error_for(failure):
+        if invitation.source.is_organization_level:
+            endpoint = endpoints.LIST_ORG_MEMBERS
+        else:
+            endpoint = endpoints.LIST_GROUP_MEMBERS
+        listing = await self._read_members(endpoint, place.id)
+        if listing.failure is not None:
+            if fatal_error := fatal_error_for(listing.failure):
                 raise fatal_error
-            return unread(place, failure)
+            return read_error(place, listing.failure)
         statuses = {row.username: row.org_membership_status or "" for row in listing.rows}
         if not invitation.source.stands_for_itself:
             return statuses
@@ -244,20 +269,21 @@ class AtlasReader:
         if isinstance(invited, ListUnreadable):
             return invited
         pending = {casefold_visible(entry.username) for entry in invited if entry.username}
-        # Who is in both lists has accepted since: the list of users is newer.
+        # A user who is in both lists has accepted since: the status in the list of users counts.
         return dict.fromkeys(pending, MembershipStatus.PENDING.value) | statuses
 
     async def seats(self, org_id: str) -> Seats | ListUnreadable:
         """Return how many people count towards the limit of an organization."""
-        listing = await self._members(endpoints.LIST_ORG_MEMBERS, org_id)
+        listing = await self._read_members(endpoints.LIST_ORG_MEMBERS, org_id)
         if listing.failure is not None:
-            return unread(Project.of_organization(org_id), listing.failure, _ORG_MEMBER)
+            return read_error(Project.of_organization(org_id), listing.failure, _ORG_MEMBER)
         statuses = [row.org_membership_status for row in listing.rows]
         return Seats(len(statuses), statuses.count(MembershipStatus.PENDING))
 
-    async def _members(
+    async def _read_members(
         self, endpoint: Endpoint, place_id: str, *, username: str | None = None
     ) -> Listing[MemberRow]:
+        """Return the users of a project or organization that a list of members shows."""
         return await read_list(
             self._client,
             endpoint,
@@ -285,7 +311,7 @@ class AtlasReader:
             since=since,
         )
         if listing.failure is not None:
-            return unread(Project.of_organization(org_id), listing.failure, _ORG_MEMBER)
+            return read_error(Project.of_organization(org_id), listing.failure, _ORG_MEMBER)
         return listing.rows
 
     async def api_key_names(self, org_id: str) -> Mapping[str, str] | ListUnreadable:
@@ -299,7 +325,7 @@ class AtlasReader:
             key=lambda row: row.public_key,
         )
         if listing.failure is not None:
-            return unread(Project.of_organization(org_id), listing.failure, _ORG_MEMBER)
+            return read_error(Project.of_organization(org_id), listing.failure, _ORG_MEMBER)
         return {row.public_key: row.desc for row in listing.rows if row.desc}
 
     async def activity_link(self, org_id: str, since: datetime) -> str | ListUnreadable:
@@ -313,7 +339,7 @@ class AtlasReader:
         result = await self._client.call(request)
         if isinstance(result, Response) and isinstance(result.value, str):
             return result.value
-        return unread(Project.of_organization(org_id), result, _ORG_MEMBER)
+        return read_error(Project.of_organization(org_id), result, _ORG_MEMBER)
 
     async def secret_expiries(self, org_id: str) -> tuple[datetime, ...] | ListUnreadable:
         """Return when the secrets of this run's service account expire, the first one first.
@@ -330,11 +356,14 @@ class AtlasReader:
         )
         if isinstance(result, Response) and isinstance(result.value, tuple):
             return result.value
-        return unread(Project.of_organization(org_id), result, "Organization Read Only")
+        return read_error(Project.of_organization(org_id), result, "Organization Read Only")
 
 
-def _is_active(row: MemberRow) -> bool:
-    return row.org_membership_status == MembershipStatus.ACTIVE
+class MembershipReading(NamedTuple):
+    """The status of an invited user, and the response of the organization that it is from."""
+
+    user: UserStatus
+    in_organization: ResponseOrFailure
 
 
 async def read_membership(
@@ -343,7 +372,7 @@ async def read_membership(
     *,
     is_confirmed: bool = False,
     token_taken: bool = False,
-) -> tuple[UserStatus, ResponseOrFailure]:
+) -> MembershipReading:
     """Read a user's status and whether the membership of an invitation still exists.
 
     The organization returns both: the status, and the projects in which the user has roles. The
@@ -352,31 +381,29 @@ async def read_membership(
 
     Args:
         invitation: From one of `SOURCES_OF_USERS`.
-        is_confirmed: Atlas has confirmed the removal, so the organization's word is enough.
-        token_taken: The caller has acquired the token of the look in the organization.
-
-    Returns:
-        The status, and the response of the organization.
+        is_confirmed: Atlas has confirmed the removal. Then the organization need not be doubted.
+        token_taken: The caller has acquired the token of the read in the organization.
 
     Raises:
         RunError: Also where the access list refuses this address.
     """
     organization = Project.of_organization(invitation.org_id)
-    response = await _read_user(
+    in_organization = await _read_user(
         client, invitation, Source.ORG_USERS, organization, token_taken=token_taken
     )
-    status = status_in(response, invitation)
-    is_member = _is_member(response, invitation)
-    of_organization = invitation.source is Source.ORG_USERS
-    is_enough = is_confirmed or not is_already_gone(response)
-    if of_organization or (is_member is not None and is_enough):
-        return UserStatus(status, is_member), response
+    status = status_in(in_organization, invitation)
+    is_member = _is_member(in_organization, invitation)
+    is_doubted = is_already_gone(in_organization) and not is_confirmed
+    is_known = is_member is not None and not is_doubted
+    if is_known or invitation.source is Source.ORG_USERS:
+        return MembershipReading(UserStatus(status, is_member), in_organization)
     in_project = await _read_user(client, invitation, Source.USERS, invitation.place)
-    if (user := user_in(in_project, invitation)) is not None:
-        return UserStatus(user.status, still_member=True), response
+    user = user_in(in_project, invitation)
+    if user is not None:
+        return MembershipReading(UserStatus(user.status, still_member=True), in_organization)
     # A user who is missing there may have any status in the organization.
     still_member = False if is_already_gone(in_project) else None
-    return UserStatus(status, still_member), response
+    return MembershipReading(UserStatus(status, still_member), in_organization)
 
 
 async def _read_user(
@@ -400,14 +427,14 @@ async def _read_user(
     return result
 
 
-def _is_member(response: ResponseOrFailure, invitation: Invitation) -> bool | None:
-    """Return whether the membership of an invitation exists, by the organization's answer.
+def _is_member(in_organization: ResponseOrFailure, invitation: Invitation) -> bool | None:
+    """Return whether the membership of an invitation exists, by the organization's response.
 
     None if that proves nothing: it failed, or does not name all projects of the user.
     """
-    user = user_in(response, invitation)
+    user = user_in(in_organization, invitation)
     if user is None:
-        return False if is_already_gone(response) else None
+        return False if is_already_gone(in_organization) else None
     if invitation.source is Source.ORG_USERS:
         return True
     if user.links_out_of_scope:
@@ -426,17 +453,18 @@ def user_request(client: Client, source: Source, place: Project, user_id: str) -
 
 
 def user_in(result: ResponseOrFailure, listed: Invitation) -> Invitation | None:
-    """Return the user from a response; None if it contains no user or another one."""
-    seen = result.value if isinstance(result, Response) else None
-    if isinstance(seen, Invitation) and seen.invitation_id == listed.invitation_id:
-        return seen
+    """Return the user from a response to `user_request`; None if it has none or another one."""
+    user = result.value if isinstance(result, Response) else None
+    if isinstance(user, Invitation) and user.invitation_id == listed.invitation_id:
+        return user
     return None
 
 
 def status_in(result: ResponseOrFailure, listed: Invitation) -> str | None:
     """Return the status of a user who was read; None if it is unknown."""
-    if (seen := user_in(result, listed)) is not None:
-        return seen.status
+    user = user_in(result, listed)
+    if user is not None:
+        return user.status
     return MembershipStatus.GONE.value if is_already_gone(result) else None
 
 

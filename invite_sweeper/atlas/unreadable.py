@@ -56,18 +56,24 @@ def run_list_error(what: str, result: ResponseOrFailure, *, is_first: bool) -> R
     """
     if fatal_error := fatal_error_for(result):
         return fatal_error
-    is_refusal = isinstance(result, Response) and result.status in _REFUSED
-    if not is_first or not is_refusal:
-        return AtlasUnavailable(
-            f"The list of {what} could not be read to the end: {describe(result)}.",
-            hint=connection_hint(result) or _TRY_AGAIN_HINT,
-        )
-    if is_unauthenticated(result):
+    # Atlas has accepted the credentials by the second page: a refusal is then one of this page.
+    if is_first and isinstance(result, Response) and result.status in _REFUSED:
+        return _refused_credentials(what, result)
+    return AtlasUnavailable(
+        f"The list of {what} could not be read to the end: {describe(result)}.",
+        hint=connection_hint(result) or _TRY_AGAIN_HINT,
+    )
+
+
+def _refused_credentials(what: str, response: Response) -> CredentialsRefused:
+    """Return the error for a 401 or 403 to the first request of a run."""
+    if is_unauthenticated(response):
         return CredentialsRefused("Atlas refused the credentials (401).", hint=_KEY_HINT)
-    hint = _ROLE_HINT if lacks_permission(result) else NETWORK_HINT
-    if result.status == FORBIDDEN and result.code is None:  # unclear which
+    hint = _ROLE_HINT if lacks_permission(response) else NETWORK_HINT
+    # Without a code it may also be about the access list.
+    if response.status == FORBIDDEN and response.code is None:
         hint = f"{hint} {ACCESS_LIST_HINT}"
-    message = f"The list of {what} could not be read: {describe(result)}."
+    message = f"The list of {what} could not be read: {describe(response)}."
     return CredentialsRefused(message, hint=hint)
 
 
@@ -79,6 +85,7 @@ def list_error(
     Raises:
         RunError: The result stops the run (`fatal_error_for`).
     """
+    # First, because of a list a 410 does not stop the run.
     if isinstance(result, Response) and result.status == GONE:
         return SourceRetired(
             reason=f"Atlas no longer serves the list {source} ({GONE}).",
@@ -91,19 +98,23 @@ def list_error(
         raise fatal_error
     if is_project_gone(result) and not source.is_organization_level:
         return ProjectGone(project.id)
-    of_organization = source.is_organization_level
-    of = f" of organization {project.id}" if of_organization else ""
-    what = "" if source is Source.INVITES else f"The list {source}{of}: "
-    required_role = source.roles.listing
-    unreadable = unread(project, result, required_role, what=what)
+    if source is Source.INVITES:
+        begin = ""
+        remedy = "exclude the project"
+    elif source.is_organization_level:
+        begin = f"The list {source} of organization {project.id}: "
+        remedy = f"remove {source} from sources"
+    else:
+        begin = f"The list {source}: "
+        remedy = "exclude the project"
+    unreadable = read_error(project, result, source.roles.listing, what=begin)
     reason = unreadable.reason
     if isinstance(result, ContentInvalid) and result.of_entry:
-        others = f"remove {source} from sources" if of_organization else "exclude the project"
-        reason = f"{reason} To go on, end that invitation in Atlas by hand, or {others}."
+        reason = f"{reason} To go on, end that invitation in Atlas by hand, or {remedy}."
     return msgspec.structs.replace(unreadable, reason=reason, source=source)
 
 
-def still_shown(ref: ListRef) -> ListUnreadable:
+def contradicted_404(ref: ListRef) -> ListUnreadable:
     """Return why a list is unreadable that answered 404 although another one shows its project.
 
     Such a 404 does not prove that the list is empty.
@@ -124,7 +135,7 @@ def still_shown(ref: ListRef) -> ListUnreadable:
     )
 
 
-def unread(
+def read_error(
     project: Project, result: ResponseOrFailure, role: str = "", *, what: str = ""
 ) -> ListUnreadable:
     """Return why something of an organization or project was not read; the run goes on without it.
@@ -135,11 +146,12 @@ def unread(
         role: The role that the request requires; named if Atlas refused it.
         what: Begins the reason.
     """
-    required = f"; this requires the role {role}" if role and lacks_permission(result) else ""
-    of_project = project.id != project.org_id
+    is_of_project = project.id != project.org_id
+    is_role_named = role != "" and lacks_permission(result)
+    required = f"; this requires the role {role}" if is_role_named else ""
     return ListUnreadable(
-        project.id if of_project else None,
-        project.name if of_project else None,
+        project.id if is_of_project else None,
+        project.name if is_of_project else None,
         reason=f"{what}{upper_first(describe(result))}{required}.",
         http_status=result.status,
         error_code=result.code,

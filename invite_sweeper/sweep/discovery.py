@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 from msgspec import structs
 
 from invite_sweeper.atlas.reader import AtlasReader
-from invite_sweeper.atlas.unreadable import still_shown
+from invite_sweeper.atlas.unreadable import contradicted_404
 from invite_sweeper.audit import AuditLog
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.errors import (
@@ -173,7 +173,7 @@ async def list_invitations(
         shown_elsewhere |= await _shown_projects(reader)
     for ref in gone:
         is_gone = ref.project.id not in shown_elsewhere
-        await on_list(ref, ProjectGone(ref.project.id) if is_gone else still_shown(ref))
+        await on_list(ref, ProjectGone(ref.project.id) if is_gone else contradicted_404(ref))
     return tuple(teams.warnings())
 
 

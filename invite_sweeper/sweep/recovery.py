@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from invite_sweeper.atlas.reader import UserStatus
-from invite_sweeper.atlas.unreadable import still_shown
+from invite_sweeper.atlas.unreadable import contradicted_404
 from invite_sweeper.audit import OpenIntent
 from invite_sweeper.audit.events import Event, OutcomeLine
 from invite_sweeper.endings import Reason, WarningCode
@@ -130,7 +130,7 @@ class Recovery:
             answer = await self._reader.invitations(intent.place, intent.source)
             # A 404 is not believed of a project that Atlas listed in this run.
             if isinstance(answer, ProjectGone) and intent.scope_id in self._shown:
-                answer = still_shown(list_ref)
+                answer = contradicted_404(list_ref)
             await self.settle(list_ref, answer)
 
     def _record(
