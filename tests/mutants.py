@@ -898,8 +898,14 @@ MUTANTS = r"""
 +return mode != b"restore" or
 ? tests/unit/sweep/test_steps.py
 = a plan is applied that a missing run may have used: sweep/guards.py
--    if missing is None or missing.run_id == run_id:
-+    if missing is None or missing:
+-    if missing is not None and missing.run_id != run_id:
++    if missing is not None and not missing:
+= a plan is applied that a run without a file may have used: sweep/guards.py
+-    elif history.lost_run not in {"", run_id}:
++    elif False:
+= a run that holds the lock forgets which run held it before: audit/lock.py
+-            self._last_holder = os.pread(fd, _MAX_HOLDER_BYTES, 0)
++            self._last_holder = holder.encode()
 ? tests/commands/test_saved_plans.py
 = a plan is applied that was not read: sweep/guards.py
 -if sha256 is not None and saved.sha256 != sha256.strip().lower():

@@ -198,6 +198,22 @@ class AuditDirectory:
         first = min(first, first_of_last_runs)
         return LogReader(files, self.read_head(), first=first)
 
+    def lost_run(self) -> str:
+        """Return the id of the run that held the lock last, if nothing else is left of it; else "".
+
+        That is where `HEAD` is gone, which would name its file, and the file, too. It may have left
+        none: a run that ends before it begins its file holds the lock as well. So nothing is
+        concluded in a directory without a file, where it may have been the first attempt.
+
+        Raises:
+            DamagedFile: `HEAD` cannot be read.
+        """
+        files = self.files()
+        if not files or self.read_head() is not None:
+            return ""
+        run_id = self.lock.last_run()
+        return "" if any(file.run_id == run_id for file in files) else run_id
+
     def warnings(self) -> tuple[RunWarning, ...]:
         """Return what is not known of earlier runs; raises as `reader`."""
         reader = self.reader()

@@ -191,6 +191,7 @@ class History:
         run_ids: Of the runs that were read, in their order.
         last: The last run whose file is there; None without one.
         missing: The file of the last run, where `HEAD` names it and it is gone; else None.
+        lost_run: The id of the last run, where its file and `HEAD` are gone; else "".
         last_success: When the last sweep or dry run that succeeded ended; None without one.
         read_s: Seconds that reading the files took.
     """
@@ -199,6 +200,7 @@ class History:
         self.run_ids: list[str] = []
         self.last: RunRecord | None = None
         self.missing: RunFile | None = None
+        self.lost_run = ""
         self.last_success: datetime | None = None
         self.read_s = 0.0
         # Since when the deletions of runs count: for the limits, as what lists may still show, and
@@ -233,6 +235,7 @@ class History:
         """
         history = cls()
         if now is None:
+            history.lost_run = directory.lost_run()
             history.add(directory.reader())
         else:
             history.add_recent(directory, now, period)
@@ -245,6 +248,7 @@ class History:
         self._sent_since = now - period
         self._lag_since = now - _LAG
         self._bounced_since = now - WINDOW
+        self.lost_run = directory.lost_run()
         started_s = time.perf_counter()
         try:
             self.add(directory.recent(now - max(period, WINDOW)))

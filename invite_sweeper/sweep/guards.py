@@ -373,9 +373,11 @@ def why_possibly_used(run_id: str, history: History) -> str:
         run_id: Of this dry run.
     """
     missing = history.missing
-    if missing is None or missing.run_id == run_id:
+    if missing is not None and missing.run_id != run_id:
+        lost = f"The file of the last run, {missing.name}, is"
+    elif history.lost_run not in {"", run_id}:
+        lost = f"HEAD, and a file of run {history.lost_run}, which held the lock last, are"
+    else:
         return ""
-    return (
-        f"The file of the last run, {missing.name}, is missing in the audit directory: whether "
-        "that run has applied the plan is not known."
-    )
+    unknown = "whether that run has applied the plan is not known"
+    return f"{lost} missing in the audit directory: {unknown}."

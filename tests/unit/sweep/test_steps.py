@@ -1,5 +1,6 @@
 """The steps after the decision: unrecordable and bounced invitations, and a saved plan."""
 
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sweep.night import command_of, line_of
 
-from invite_sweeper.audit import History, SavedPlan
+from invite_sweeper.audit import AuditDirectory, History, SavedPlan
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import Source
@@ -253,6 +254,32 @@ def test_plan_is_refused_where_the_file_of_the_last_run_is_missing_unless_it_is_
     assert refusal(history=history, hint=hint) == (
         "The file of the last run, 000002-r2.jsonl, is missing in the audit directory: whether "
         "that run has applied the plan is not known."
+    )
+
+
+@pytest.mark.parametrize(
+    ("holder", "is_refused"), [("r2", True), ("r1", False), ("dry", False), (None, False)]
+)
+@pytest.mark.parametrize("is_held", [True, False], ids=["by a sweep", "to pass it on"])
+def test_plan_is_refused_where_head_and_the_file_of_the_run_that_held_the_lock_last_are_missing(
+    directory, holder, is_refused, is_held
+):
+    """Without HEAD, the lock alone names a sweep whose file is gone."""
+    write_run(directory, "r1")
+    (directory.path / "HEAD").unlink()
+    if holder is not None:
+        with directory.lock.hold(run_id=holder, now=NOW, command="sweep --plan p.jsonl"):
+            pass
+    now = AuditDirectory(directory.path)
+    with now.lock.hold(run_id="r3", now=NOW, command="sweep") if is_held else nullcontext():
+        history = History.read(now, now=NOW)
+    if not is_refused:
+        apply(history=history)
+        return
+    hint = f"Restore that file from a copy. If it is lost, c{NEW_PLAN[1:]}"
+    assert refusal(history=history, hint=hint) == (
+        "HEAD, and a file of run r2, which held the lock last, are missing in the audit directory: "
+        "whether that run has applied the plan is not known."
     )
 
 
