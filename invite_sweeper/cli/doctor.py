@@ -171,11 +171,11 @@ class _Doctor(Checks):
         return self.result(names)
 
     def _check_files(self) -> None:
-        options = self._session.options
         directory = self._session.directory
         with self.step("outputs"):
             check_outputs(self._session)
-        if (path := options.metrics_file) is not None:
+        path = self._session.metrics_file
+        if path is not None:
             with self.step("metrics file", warns=True):
                 check_writable(path, "The metrics file")
                 self.add("metrics file", f"{path} can be written.")
