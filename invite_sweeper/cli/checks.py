@@ -158,6 +158,7 @@ def show_checks(console: Console, result: DiagnosisResult, *, quiet: bool = Fals
 
 def _row(check: Check) -> tuple[Text, Text]:
     lines = [*check.message.split("\n"), check.hint]
-    text = "\n".join(escape_unprintable(line) for line in lines if line)
+    shown = [escape_unprintable(line) for line in lines if line]
     state = Text(check.state, _STYLES[check.state])
-    return state, Text.assemble((f"{check.check}: ", "bold"), text)
+    message = Text.assemble((f"{check.check}: ", "bold"), "\n".join(shown))
+    return state, message

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 from structlog.typing import FilteringBoundLogger
 
+from invite_sweeper.audit import RunFile
 from invite_sweeper.audit.events import OutcomeLine
 from invite_sweeper.cli.console import run_async, stdout_console, write_json
 from invite_sweeper.cli.options import (
@@ -160,9 +161,14 @@ def _show_people(
 ) -> None:
     """Print who is to be invited again, and which runs deleted them."""
     listings.show_people(console, plan.to_invite, names)
-    runs = [str(run.number or run.run_id or run.path.name) for run in deletions.runs]
+    runs = list(map(_label, deletions.runs))
     noun = plural_form(len(runs), "run", "runs")
     _print(console, f"Deleted by {noun} {shorten_list(runs, _MAX_RUNS)}.")
+
+
+def _label(run: RunFile) -> str:
+    """Return the number of a run; of a file outside an audit directory the id, or its name."""
+    return str(run.number or run.run_id or run.path.name)
 
 
 def _ask(plan: RestorePlan, show_people: Callable[[Console], None], console: Console) -> None:

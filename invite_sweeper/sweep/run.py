@@ -5,13 +5,13 @@ Nothing is deleted before the last step. A dry run is the same, and ends before 
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
 from typing import Final
 
 from invite_sweeper.audit import AuditLog, RunRecord, check_written_plan
 from invite_sweeper.counts import Counts, total
 from invite_sweeper.endings import WarningCode, WarningLevel
 from invite_sweeper.errors import Cancelled, RunError
+from invite_sweeper.models import ListUnreadable, Source
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.command import Command
@@ -208,9 +208,11 @@ def _report_plan(result: Result, comparison: ChangeTracker | KeepOutsidePlan | N
         differences = comparison.differences()
         result.warn_of(WarningCode.PLAN_DIFFERS, *differences, level=WarningLevel.REMARK)
     elif comparison is not None and is_whole:
-        readings = [plan.reading for plan in result.plans]
-        unread = list(chain.from_iterable(reading.unread for reading in readings))
-        retired = list(chain.from_iterable(reading.retired for reading in readings))
+        unread: list[ListUnreadable] = []
+        retired: list[Source] = []
+        for plan in result.plans:
+            unread += plan.reading.unread
+            retired += plan.reading.retired
         result.changes = comparison.result(unread, retired)
     counts = total(plan.counts for plan in result.plans)
     _report_notice(result, counts)
