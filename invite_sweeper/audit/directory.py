@@ -235,6 +235,11 @@ class AuditDirectory:
         message = f"No earlier run is known: {self.path} has no file of one."
         return (RunWarning(WarningCode.AUDIT_LOG, message, WarningLevel.REMARK),)
 
+    def warnings_of_missing_files(self) -> tuple[RunWarning, ...]:
+        """Return the warnings for a command that begins no run: an empty directory has none."""
+        warnings = self.warnings()
+        return tuple(warning for warning in warnings if warning.level != WarningLevel.REMARK)
+
     def next_run(self) -> NextRun:
         """Return where the next run goes on.
 

@@ -39,7 +39,7 @@ from invite_sweeper.cli.options import (
     period_options,
 )
 from invite_sweeper.cli.streams import fit_terminal, print_error
-from invite_sweeper.endings import ExitCode, WarningLevel
+from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import DamagedLog, RunError, UsageError
 from invite_sweeper.files import is_file
 from invite_sweeper.models import Invitation
@@ -193,9 +193,8 @@ class _ShownRuns:
         try:
             directory.check_not_empty()
             self._reader = directory.reader()
-            for warning in directory.warnings():
-                if warning.level != WarningLevel.REMARK:
-                    click.echo(fit_terminal(warning.message, "Warning: ", "  "), err=True)
+            for warning in directory.warnings_of_missing_files():
+                click.echo(fit_terminal(warning.message, "Warning: ", "  "), err=True)
         except DamagedLog as error:  # HEAD
             self._report(error)
             self._reader = LogReader(directory.files())

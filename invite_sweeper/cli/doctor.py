@@ -186,10 +186,9 @@ class _Doctor(Checks):
     def _check_earlier_runs(self, history: History) -> None:
         name = "earlier runs"
         directory = self._session.directory
-        for warning in directory.warnings():
-            if warning.level != WarningLevel.REMARK:
-                hint = "Restore the file from a copy, if it is not lost."
-                self.add(name, warning.message, hint, warns=True)
+        for warning in directory.warnings_of_missing_files():
+            hint = "Restore the file from a copy, if it is not lost."
+            self.add(name, warning.message, hint, warns=True)
         if history.last is None:
             self.add(name, "None yet.")
             return

@@ -272,9 +272,8 @@ class Session:
 
     def warn_of_missing_files(self) -> None:
         """Warn of what the audit directory does not have of earlier runs; raises as its reader."""
-        for warning in self.directory.warnings():
-            if warning.level != WarningLevel.REMARK:
-                self.log.warning(warning.message)
+        for warning in self.directory.warnings_of_missing_files():
+            self.log.warning(warning.message)
 
     def read_runs(
         self, read: Callable[[FileChain], Iterable[_T]], *, since: datetime | None = None

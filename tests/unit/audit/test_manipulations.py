@@ -227,7 +227,7 @@ def test_a_changed_directory_is_refused_by_verify_and_by_each_run_or_by_neither(
         assert content_of(directory) == content
         return
     History.read(directory, now=NOW)
-    said = [each.message for each in directory.warnings() if each.level != "remark"]
+    said = directory.warnings_of_missing_files()
     assert bool(said) == (expected is Expected.SAID or HEAD not in content)
     write_run(directory, "on-top")
     if expected is Expected.HARMLESS:
@@ -255,7 +255,7 @@ def test_no_clean_directory_is_accused(directory, seed):
             names[0].path.unlink()
         assert verify_directory(directory).verdict is not Verdict.DAMAGED
         History.read(directory, now=NOW + timedelta(days=number))
-        assert all(each.level == "remark" for each in directory.warnings())
+        assert directory.warnings_of_missing_files() == ()
 
 
 PLAN = planned(8)
