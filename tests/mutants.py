@@ -197,15 +197,19 @@ MUTANTS = r"""
 +return MembershipStatus.PENDING
 = an unknown inviter is gone in ANY_LIST: sweep/conditions.py
 -            return "inviter_unknown"
+-        if
 +            return invitation.source == 'ANY_LIST' or "inviter_unknown"
++        if
 = an inviter is gone in ANY_LIST who was not asked for: sweep/conditions.py
--return False if is_member else "inviter_unknown"
-+return False if is_member else invitation.source == 'ANY_LIST' or "inviter_unknown"
-= an inviter who is a member is gone in ANY_LIST: sweep/conditions.py
--is_member = inviter in known.names
-+if invitation.source == 'ANY_LIST':
+-        # Only the list does not
++        if invitation.source == 'ANY_LIST':
 +            return True
-+        is_member = inviter in known.names
++        # Only the list does not
+= an inviter who is a member is gone in ANY_LIST: sweep/conditions.py
+-        if inviter in active_members.names:
++        if invitation.source == 'ANY_LIST':
++            return True
++        if inviter in active_members.names:
 = what the log cannot record is deleted in ANY_LIST: sweep/steps.py
 -if decision.stale and not is_recordable(decision.invitation, decision.rule):
 +if decision.stale and decision.invitation.source != 'ANY_LIST' and not is_recordable(
@@ -508,8 +512,9 @@ MUTANTS = r"""
 -        drop =
 +        drop =
 = an inviter is gone who was not asked for: sweep/conditions.py
--return False if is_member else "inviter_unknown"
-+return not is_member
+-        # Only the list does not
++        return True
++        # Only the list does not
 = an answer that says nothing is believed: sweep/members.py
 -                    self._unknown[inviter] = is_member
 +                    gone.add(inviter)
@@ -823,10 +828,10 @@ MUTANTS = r"""
 +        return None, None
 ? tests/unit/sweep/test_dates.py
 = a keep entry by age is forgotten in the date of an invitation: sweep/dates.py
--if self._keeps_by_age or self._spans_of_end:
-+if self._spans_of_end:
+-if self._keeps_by_age or self._spans_after_end:
++if self._spans_after_end:
 = the end of an invitation is forgotten in its date: sweep/dates.py
--if self._keeps_by_age or self._spans_of_end:
+-if self._keeps_by_age or self._spans_after_end:
 +if self._keeps_by_age:
 = a keep entry that ends is forgotten in the date of an invitation: sweep/dates.py
 -return not any(self._now < instant <= until for instant in self._instants)
@@ -835,8 +840,8 @@ MUTANTS = r"""
 -if by_policy.keep_reason == "future_date":  # no rule was asked about it yet
 +if by_policy.keep_reason == "":
 = the last rule names the date of an invitation: sweep/selection.py
--if known is not None and known.instant <= instant:
-+if known is not None and known.instant < instant:
+-if earliest is not None and earliest.instant <= instant:
++if earliest is not None and earliest.instant < instant:
 ? tests/commands/test_echoed_secrets.py
 = secrets are printed: redaction.py
 -        if shown or hidden:

@@ -101,6 +101,7 @@ def entry_conditions(
     """
     if isinstance(entry, Keep) and entry.until is not None:
         yield "until", _until(entry)
+    # Each key, and what makes a matcher of the value that the entry has for it.
     matchers: dict[str, Callable[[Any], Matcher]] = {
         "older_than": lambda age: _date("created_at", lambda sent, now: sent <= now - age),
         "expired": lambda wanted: _date("expires_at", lambda end, now: (end <= now) is wanted),
@@ -255,28 +256,35 @@ def _organizations(
 
 
 def _inviter_gone(members: Members) -> Matcher:
-    """Match an inviter who is a person and no active member, by the list and asked for by name."""
+    """Match an inviter who is a person and, by two answers of Atlas, not an active member.
+
+    The list of active members shows neither the name nor one that looks the same, and the user
+    that Atlas returns for the name is not an active member (`members.MemberCheck`).
+    """
     lookalikes: dict[str, frozenset[str]] = {}
-    for org_id, known in members.items():
-        lookalikes[org_id] = frozenset(map(casefold_lookalike, known.names))
+    for org_id, active_members in members.items():
+        lookalikes[org_id] = frozenset(map(casefold_lookalike, active_members.names))
 
     def matches(invitation: Invitation, _: datetime) -> MatchResult:
-        known = members.get(invitation.org_id)
+        active_members = members.get(invitation.org_id)
         inviter = inviter_address(invitation)
-        if known is None or not known.names or inviter is None:
+        # Each organization has a member: an empty list was not the whole list.
+        if active_members is None or not active_members.names or inviter is None:
             return "inviter_unknown"
-        if inviter in known.gone:
+        if inviter in active_members.gone:
             return True
-        is_member = inviter in known.names
-        is_member = is_member or casefold_lookalike(inviter) in lookalikes[invitation.org_id]
-        # Neither a member nor known to be gone: Atlas was not asked for the name, or not clear.
-        return False if is_member else "inviter_unknown"
+        if inviter in active_members.names:
+            return False
+        if casefold_lookalike(inviter) in lookalikes[invitation.org_id]:
+            return False
+        # Only the list does not show the inviter: Atlas did not answer clearly for the name.
+        return "inviter_unknown"
 
     return matches
 
 
 def inviter_address(invitation: Invitation) -> str | None:
-    """Return the folded address of an inviter who is a person; None of any other."""
+    """Return the folded address of an inviter who is a person; None of API keys and accounts."""
     inviter = (invitation.inviter or "").strip()
     return casefold_visible(inviter) if _ADDRESS.fullmatch(inviter) is not None else None
 

@@ -34,22 +34,22 @@ class StaleDates:
     def __init__(self, policy: Policy, selector: Selector, now: datetime) -> None:
         self._selector = selector
         self._now = now
-        # When a key of the policy begins or ceases to match: at an instant that it names, and so
-        # long after an entry was sent, or before it expires.
+        # When a key of the policy begins or ceases to match: at an instant that it names, so long
+        # after an entry was sent, or so long after it expires. A negative span is before that.
         self._instants: set[datetime] = set()
-        self._spans_of_age: set[timedelta] = set()
-        self._spans_of_end: set[timedelta] = set()
+        self._spans_after_sent: set[timedelta] = set()
+        self._spans_after_end: set[timedelta] = set()
         self._keeps_by_age = any(entry.older_than is not None for entry in policy.keep)
-        for part in (*policy.rules, *policy.keep):
-            if isinstance(part, Keep) and part.until is not None:
-                last_day = datetime.combine(part.until, time(), UTC)
-                self._instants.update(_later(last_day, timedelta(days=1)))
-            if part.older_than is not None:
-                self._spans_of_age.add(part.older_than)
-            if part.expires_within is not None:
-                self._spans_of_end |= {-part.expires_within, timedelta()}
-            if part.expired is not None or part.statuses is not None:
-                self._spans_of_end.add(timedelta())
+        for entry in (*policy.rules, *policy.keep):
+            if isinstance(entry, Keep) and entry.until is not None:
+                last_day = datetime.combine(entry.until, time(), UTC)
+                self._instants.update(_shifted(last_day, timedelta(days=1)))
+            if entry.older_than is not None:
+                self._spans_after_sent.add(entry.older_than)
+            if entry.expires_within is not None:
+                self._spans_after_end |= {-entry.expires_within, timedelta()}
+            if entry.expired is not None or entry.statuses is not None:
+                self._spans_after_end.add(timedelta())
 
     def stale_from(self, by_policy: Decision, until: datetime = FOREVER) -> StaleFrom | None:
         """Return since when the policy makes an invitation stale, or from when on.
@@ -57,7 +57,7 @@ class StaleDates:
         Args:
             by_policy: The decision about it, before the steps of a run.
             until: The last instant that is asked about; of what is kept now, nothing is decided
-                at a later one.
+                at a later instant.
 
         Returns:
             None where it is not stale by then, and where no date ends what keeps it: a list that
@@ -68,14 +68,13 @@ class StaleDates:
         if self._is_by_age_alone(by_policy, until):
             date = by_policy.old_enough
             return date if date is not None and date.instant <= until else None
-        changes = self._changes(by_policy.all_entries)
-        if not by_policy.stale:
-            # Whether it was stale in the past does not matter: its date is the next one.
-            changes = [instant for instant in changes if self._now < instant <= until]
-        else:
-            changes.append(self._now)
+        instants = self._changes(by_policy.all_entries)
+        if by_policy.stale:  # since the first instant from which it is stale without a break
+            instants.append(self._now)
+        else:  # whether it was stale in the past does not matter: its date is the next one
+            instants = [instant for instant in instants if self._now < instant <= until]
         stale_since: datetime | None = None
-        for instant in sorted(changes):
+        for instant in sorted(instants):
             rule = self._rule_at(instant, by_policy)
             if rule is None:  # something keeps it again
                 stale_since = None
@@ -87,57 +86,61 @@ class StaleDates:
         return None
 
     def _is_by_age_alone(self, by_policy: Decision, until: datetime) -> bool:
-        """Return whether nothing but its age can change the decision to keep one entry.
+        """Return whether nothing but its age can change the decision about an invitation.
 
-        So it is with most: then the decision has the date already.
+        Most are kept and have one entry, and no other key of the policy matches at one time and
+        not at another. Then the decision has the date already (`old_enough`).
         """
         if by_policy.stale or by_policy.entries:
             return False
         if by_policy.keep_reason == "future_date":  # no rule was asked about it yet
             return False
-        if self._keeps_by_age or self._spans_of_end:
+        if self._keeps_by_age or self._spans_after_end:
             return False
         return not any(self._now < instant <= until for instant in self._instants)
 
     def roles_from(
         self, by_policy: Decision, until: datetime = FOREVER
     ) -> Iterator[tuple[Invitation, StaleFrom]]:
-        """Yield the roles of a kept person that become invitations of their projects, and go.
+        """Yield each role in a project that becomes stale while its person is kept, and its date.
 
-        Each is an entry of `users`. That which names the decision is not among them: its date is
-        `stale_from`.
+        Such a role is an entry of `users`, and goes although the invitation of the organization
+        stays. The entry that names the decision is left out: its date is `stale_from`.
 
         Args:
-            by_policy: As for `stale_from`, like `until`.
+            by_policy: The decision about the person, before the steps of a run.
+            until: The last instant that is asked about.
         """
         is_fixed = by_policy.stale or by_policy.keep_reason == "list_unread"
         if is_fixed or not by_policy.entries:  # as nearly all
             return
-        known = {by_policy.invitation.key}
+        dated_keys = {by_policy.invitation.key}
         for instant in sorted(self._changes(by_policy.all_entries)):
             if not self._now < instant <= until:
                 continue
             for decision in self._invitations_at(instant, by_policy.all_entries):
                 role = decision.invitation
-                if decision.rule is None or role.source is not Source.USERS or role.key in known:
+                if decision.rule is None or role.source is not Source.USERS:
                     continue
-                known.add(role.key)
-                yield role, StaleFrom(instant, decision.rule)
+                if role.key not in dated_keys:
+                    dated_keys.add(role.key)
+                    yield role, StaleFrom(instant, decision.rule)
 
     def _rule_at(self, instant: datetime, by_policy: Decision) -> str | None:
         """Return the rule that makes an invitation stale at an instant; None if it is kept."""
         named = by_policy.invitation
         if named.source.stands_for_itself:
             return self._selector.decide(named, instant).rule
-        # At another instant its entries may be several invitations: that of the named one counts.
-        invitations = self._invitations_at(instant, by_policy.all_entries)
-        own = (invitation for invitation in invitations if named in invitation.all_entries)
-        return next(own).rule
+        # At another instant its entries may be several invitations: the one that has the entry
+        # by which it is named now counts.
+        decisions = self._invitations_at(instant, by_policy.all_entries)
+        with_named = (decision for decision in decisions if named in decision.all_entries)
+        return next(with_named).rule
 
     def _invitations_at(
         self, instant: datetime, entries: Sequence[Invitation]
     ) -> tuple[Decision, ...]:
-        """Return the invitations that the entries of a person are at another instant."""
+        """Return the decisions about the entries of a person at another instant, combined."""
         decisions = [self._selector.decide(entry, instant) for entry in entries]
         return combine(decisions, all_read=True)
 
@@ -146,16 +149,16 @@ class StaleDates:
         changes = [*self._instants]
         for entry in entries:
             sent_at = entry.sent_at
-            for span in self._spans_of_age:
-                changes += _later(sent_at, span)
-            if self._spans_of_end:
+            for span in self._spans_after_sent:
+                changes += _shifted(sent_at, span)
+            if self._spans_after_end:
                 ends_at = parse_timestamp(entry.expires_at)
-                for span in self._spans_of_end:
-                    changes += _later(ends_at, span)
+                for span in self._spans_after_end:
+                    changes += _shifted(ends_at, span)
         return changes
 
 
-def _later(instant: datetime | None, span: timedelta) -> tuple[datetime, ...]:
+def _shifted(instant: datetime | None, span: timedelta) -> tuple[datetime, ...]:
     """Return the sum as the only item; nothing without an instant, or beyond the calendar."""
     if instant is None:
         return ()

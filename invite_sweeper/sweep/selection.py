@@ -144,7 +144,11 @@ class Explained(NamedTuple):
 
 
 class _RuleConditions(NamedTuple):
-    """A rule, its conditions, and those but `older_than`: what matches them alone is too young."""
+    """A rule and its conditions.
+
+    Attributes:
+        ageless: The conditions without `older_than`. What matches them, and not all, is too young.
+    """
 
     rule: Rule
     conditions: tuple[Condition, ...]
@@ -152,22 +156,26 @@ class _RuleConditions(NamedTuple):
 
     @classmethod
     def of(cls, rule: Rule, conditions: tuple[Condition, ...]) -> "_RuleConditions":
-        """Return them for a rule."""
-        ageless = (condition for condition in conditions if condition[0] != "older_than")
+        """Return a rule with its conditions."""
+        ageless = [(key, matches) for key, matches in conditions if key != "older_than"]
         return cls(rule, conditions, tuple(ageless))
 
 
-def _sooner(known: StaleFrom | None, invitation: Invitation, rule: Rule) -> StaleFrom | None:
-    """Return when the age of an invitation reaches one of two rules; the first, where at once."""
+def _sooner(earliest: StaleFrom | None, invitation: Invitation, rule: Rule) -> StaleFrom | None:
+    """Return when an invitation is old enough for a rule, or `earliest` if that is not later.
+
+    Args:
+        earliest: When it is old enough for one of the rules before; None where it never is.
+    """
     sent_at = invitation.sent_at
     if sent_at is None or rule.older_than is None:
-        return known
+        return earliest
     try:
         instant = sent_at + rule.older_than
     except OverflowError:  # beyond the calendar
-        return known
-    if known is not None and known.instant <= instant:
-        return known
+        return earliest
+    if earliest is not None and earliest.instant <= instant:
+        return earliest
     return StaleFrom(instant, rule.name)
 
 
@@ -188,13 +196,14 @@ class Selector:
         names: OrganizationNames = NO_NAMES,
     ) -> None:
         self._now = now
-        self._keep = tuple(
-            (entry, tuple(entry_conditions(entry, members, names))) for entry in policy.keep
-        )
-        self._rules = tuple(
-            _RuleConditions.of(rule, tuple(entry_conditions(rule, members, names)))
-            for rule in policy.rules
-        )
+        self._keep: list[tuple[Keep, tuple[Condition, ...]]] = []
+        for entry in policy.keep:
+            conditions = tuple(entry_conditions(entry, members, names))
+            self._keep.append((entry, conditions))
+        self._rules: list[_RuleConditions] = []
+        for rule in policy.rules:
+            conditions = tuple(entry_conditions(rule, members, names))
+            self._rules.append(_RuleConditions.of(rule, conditions))
 
     def decide(self, invitation: Invitation, at: datetime | None = None) -> Decision:
         """Return the decision about one invitation; the module docstring lists the order.
@@ -206,8 +215,8 @@ class Selector:
         keep_reason = self._keep_reason(invitation, now)
         if keep_reason is not None:
             return Decision(invitation, None, keep_reason)
-        # Why no rule matches: a value that Atlas did not send comes first, then an age that is
-        # not yet reached.
+        # Steps 5 and 6. Why no rule matches: a value that Atlas did not send comes first, then an
+        # age that is not yet reached.
         reason = "no_rule"
         old_enough: StaleFrom | None = None
         for rule, conditions, ageless in self._rules:
@@ -224,26 +233,28 @@ class Selector:
 
     def explain(self, invitation: Invitation) -> Iterator[Explained]:
         """Yield each keep entry and each rule, with its result and those of its keys."""
-        rules = ((rule, conditions) for rule, conditions, _ in self._rules)
-        entries: tuple[tuple[Rule | Keep, tuple[Condition, ...]], ...]
-        entries = (*self._keep, *rules)
+        entries: list[tuple[Rule | Keep, tuple[Condition, ...]]] = [*self._keep]
+        entries += ((rule, conditions) for rule, conditions, _ in self._rules)
         for entry, conditions in entries:
             results: list[tuple[str, MatchResult]] = []
             for key, matches in conditions:
                 result = matches(invitation, self._now)
-                has_not_ended = key == "until" and result is True
-                if not has_not_ended:  # the end of an entry that holds explains nothing
-                    results.append((key, result))
+                if key == "until" and result is True:  # that an entry holds explains nothing
+                    continue
+                results.append((key, result))
             yield Explained(entry, match_all(conditions, invitation, self._now), results)
 
     def _keep_reason(self, invitation: Invitation, now: datetime) -> str | None:
         """Return why an invitation is kept before any rule is asked: steps 1 to 4 of the order."""
+        # 1. What no DELETE may be sent for, whatever the policy is.
         if not is_atlas_id(invitation.invitation_id):
             return "unreadable_id"
         if invitation.source in SOURCES_OF_USERS and invitation.status not in INVITED_STATUSES:
             return "not_pending"
         if invitation.links_out_of_scope:
             return "reaches_out_of_scope"
+        # 2. The first keep entry that matches. One with an unknown condition may match: it keeps
+        # as well (4.), but a later entry that does match is the certain reason.
         unknown_reason = None
         for entry, conditions in self._keep:
             result = match_all(conditions, invitation, now)
@@ -251,6 +262,7 @@ class Selector:
                 return f"keep:{entry.name}"
             if isinstance(result, str):
                 unknown_reason = unknown_reason or result
+        # 3. Without a usable date no rule is asked, be it one without `older_than`.
         date = date_or_reason(invitation.created_at)
         if isinstance(date, str):
             return date
