@@ -371,13 +371,20 @@ class _Doctor(Checks):
         entries = pluralize(sum(counts), "entry", "entries")
         text = f"{entries} in {pluralize(len(counts), 'list')}"
         # No list shows who may delete. But the older list of the same project or organization is
-        # shown only to its owners, who may.
+        # shown only to its owners, who may. Where another role may, too, one who is no owner may
+        # have that: the credentials' roles in projects are nowhere to be read.
         deleting = source.roles.deleting
         older = Source.ORG_INVITES if source.is_organization_level else Source.INVITES
         owner = older.roles.listing
         hint = ""
         refused = [list_ for list_ in lists.role_missing if list_.source is older]
-        if refused:
+        is_missing = bool(refused) and deleting == owner
+        if refused and not is_missing:
+            text += (
+                f"; deleting requires {deleting}: the role {owner} is missing in "
+                f"{_places(refused)}, and only a deletion can prove the other one."
+            )
+        elif refused:
             text += (
                 f", but deleting requires {deleting}, and the role {owner}, which shows the list "
                 f"{older}, is missing in {_places(refused)}."
@@ -387,7 +394,7 @@ class _Doctor(Checks):
             text += f"; the role {owner} is granted."
         else:
             text += f"; deleting requires {deleting}: only a deletion can prove it."
-        self.add(f"list {source}", text, hint, warns=bool(refused))
+        self.add(f"list {source}", text, hint, warns=is_missing)
 
     def _warn_of_unread(self, source: Source, unread: Sequence[ListUnreadable]) -> None:
         """Warn of the lists of a source that a sweep could not read, and so would leave alone."""
