@@ -702,10 +702,10 @@ MUTANTS = r"""
 -        moved_s = max(late_s, early_s)
 +        moved_s = late_s
 = an answer to a read that is earlier than the clock is always of a cache: atlas/server.py
--        return went_on >= _DATE_STEP
+-        return date_step >= _DATE_STEP
 +        return False
 = an answer of a cache is one of a clock that moved: atlas/server.py
--        return went_on >= _DATE_STEP
+-        return date_step >= _DATE_STEP
 +        return True
 = a date that goes on at another pace is that of a clock that moved: atlas/server.py
 -        if off_pace_s > _EARLY_TOLERANCE_S:
@@ -733,14 +733,14 @@ MUTANTS = r"""
 -            return read_error(project, listing.failure)
 +            return frozenset()
 = a list whose pages repeat is complete: atlas/lists.py
--        if has_next and len(entries) == known and failure is None:
-+        if has_next and len(entries) == known and (has_next := False):
+-        if has_next and not has_new and failure is None:
++        if has_next and not has_new and (has_next := False):
 = a list of several pages is read once: atlas/lists.py
 -if listing.failure is not None or listing.pages == 1:
 +if listing.failure is not None or listing.pages >= 1:
 = a list of several pages is read twice, whatever they show: atlas/lists.py
--if sorted(map(repr, listing.rows)) == sorted(map(repr, before.rows)):
-+if listing.rows is not before.rows:
+-if _shows_same(listing, before):
++if listing is not before:
 = a list that changes in each reading is complete: atlas/lists.py
 -    return listing._replace(failure=ListChanged("the list changed while it was read"))
 +    return listing

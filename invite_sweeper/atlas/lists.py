@@ -15,6 +15,7 @@ from msgspec import structs
 
 from invite_sweeper.atlas.client import Client
 from invite_sweeper.atlas.endpoints import Endpoint, InvalidRequest
+from invite_sweeper.atlas.http import Request
 from invite_sweeper.atlas.responses import (
     InvalidResponse,
     ListChanged,
@@ -70,7 +71,7 @@ def _decoder(row_type: Hashable) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(row_type)
 
 
-def _date(value: str | None) -> str | None:
+def _normalized_date(value: str | None) -> str | None:
     """Return a date as RFC 3339 in UTC; as Atlas sent it if it cannot be read.
 
     Source: all 4,342 dates of the recordings (read 2026-08) are in that form already.
@@ -80,7 +81,9 @@ def _date(value: str | None) -> str | None:
     moment = parse_timestamp(value)
     if moment is None:
         return _shortened(value)
-    return value if _RFC3339.fullmatch(value) is not None else rfc3339(moment)
+    if _RFC3339.fullmatch(value) is not None:
+        return value
+    return rfc3339(moment)
 
 
 @lru_cache(maxsize=1024)
@@ -160,20 +163,24 @@ class InvitedRow(AtlasObject):
         if shown_place is not None and shown_place != place.id:
             what = "organization" if of_org else "project"
             raise UnexpectedContent(f"it is an invitation to another {what}")
-        held = self.roles
-        assignments = self.group_role_assignments
-        if isinstance(held, OrganizationRoles) is not (source is Source.ORG_USERS):
+        if isinstance(self.roles, OrganizationRoles):
+            is_organization_user = True
+            roles = self.roles.org_roles
+            assignments = self.roles.group_role_assignments
+        else:
+            is_organization_user = False
+            roles = self.roles
+            assignments = self.group_role_assignments
+        if is_organization_user != (source is Source.ORG_USERS):
             raise UnexpectedContent("its roles are not as documented")
-        if isinstance(held, OrganizationRoles):
-            assignments = held.group_role_assignments
-            held = held.org_roles
         created_at = self.created_at
         expires_at = self.expires_at
         status: str | None = MembershipStatus.PENDING
         if source in SOURCES_OF_USERS:
             created_at = self.invitation_created_at
             expires_at = self.invitation_expires_at
-            # A default is known by its identity, and not written in each line.
+            # PENDING stays the object that is the default: msgspec writes an equal text in each
+            # line of the log, and leaves the default out.
             if self.org_membership_status != MembershipStatus.PENDING:
                 status = self.org_membership_status
         invitation = Invitation(
@@ -182,10 +189,10 @@ class InvitedRow(AtlasObject):
             project_name=None if of_org else place.name,
             org_id=place.org_id,
             username=self.username,
-            roles=_shared(held or ()),
+            roles=_shared(roles or ()),
             inviter=_shared(self.inviter_username),
-            created_at=_date(created_at),
-            expires_at=_date(expires_at),
+            created_at=_normalized_date(created_at),
+            expires_at=_normalized_date(expires_at),
             age_days=None,
             source=source,
             status=status,
@@ -211,14 +218,16 @@ def _with_links(
         else:  # of an assignment without roles, the project counts all the same
             roles = assignment.group_roles or ("",)
         project_roles += ((group_id, role) for role in roles)
-    linked = dict.fromkeys(group_id for group_id, _ in project_roles)
-    is_known = assignments is not None and team_ids is not None and all(map(is_atlas_id, team_ids))
+    # Each project once, in Atlas's order.
+    linked_ids = dict.fromkeys(group_id for group_id, _role in project_roles)
+    are_projects_named = assignments is not None
+    are_teams_named = team_ids is not None and all(map(is_atlas_id, team_ids))
     return structs.replace(
         invitation,
         team_ids=team_ids or (),
         project_roles=tuple(project_roles),
-        linked_projects=tuple((group_id, "") for group_id in linked),
-        links_out_of_scope=not is_known,
+        linked_projects=tuple((group_id, "") for group_id in linked_ids),
+        links_out_of_scope=not (are_projects_named and are_teams_named),
     )
 
 
@@ -361,14 +370,14 @@ def _parse_page(
             page = ListPage(parse_object(body, list[row_type]))  # type: ignore[valid-type]
     except UnexpectedContent:
         _check_rows(body, row_type, paged=paged)
-        raise  # it is about the page
+        raise  # no row is wrong: it is about the page
     entries: list[Item] = []
     for number, row in enumerate(page.results, start=1):
         try:
             entries.append(make(row))
         except UnexpectedContent as error:
             fields = msgspec.to_builtins(row, str_keys=True)
-            raise _of_row(fields, number, str(error)) from None
+            raise _row_error(fields, number, str(error)) from None
     return _Rows(tuple(entries), page.has_next)
 
 
@@ -382,22 +391,23 @@ def _check_rows(body: bytes, row_type: type[AtlasRow], *, paged: bool) -> None:
         try:
             parse_object(bytes(raw), row_type)
         except UnexpectedContent as error:
-            raise _of_row(msgspec.json.decode(raw), number, f"it is {error}") from None
+            raise _row_error(msgspec.json.decode(raw), number, f"it is {error}") from None
 
 
-def _of_row(fields: object, number: int, what: str) -> UnexpectedContent:
+def _row_error(fields: object, number: int, what: str) -> UnexpectedContent:
     """Return the error about a row: with its id, without one its username, or its number.
 
     The id is preferred: messages without details name no person.
     """
-    known = fields if isinstance(fields, dict) else {}
-    row_id = known.get("id")
-    username = known.get("username")
-    name = f"number {number}"
+    known_fields = fields if isinstance(fields, dict) else {}
+    row_id = known_fields.get("id")
+    username = known_fields.get("username")
     if isinstance(row_id, str) and is_atlas_id(row_id):
         name = f"with the id {row_id}"
     elif isinstance(username, str) and username:
         name = f"of {_shortened(username)}"
+    else:
+        name = f"number {number}"
     return UnexpectedContent(f"the entry {name}: {what}", of_entry=True)
 
 
@@ -446,9 +456,10 @@ async def read_list(
         be read is a value, and is not raised.
     """
     parse = partial(_parse_page, row_type=row, make=make, paged=endpoint.paged)
-    read_once = partial(
-        _read_once, client, endpoint, *ids, parse=parse, key=key, since=since, username=username
+    page_request = partial(
+        client.request, endpoint, *ids, since=since, username=username, parse=parse
     )
+    read_once = partial(_read_once, client, page_request, key, paged=endpoint.paged)
     listing = await read_once()
     for _ in range(1, MAX_READINGS):
         if listing.failure is not None or listing.pages == 1:
@@ -457,35 +468,41 @@ async def read_list(
         listing = await read_once()
         if listing.failure is not None:
             return listing._replace(pages=before.pages + listing.pages)
-        if sorted(map(repr, listing.rows)) == sorted(map(repr, before.rows)):
+        if _shows_same(listing, before):
             return listing
     return listing._replace(failure=ListChanged("the list changed while it was read"))
 
 
+def _shows_same(listing: Listing[Item], before: Listing[Item]) -> bool:
+    """Return whether two readings show the same entries, in whatever order."""
+    # By their text: entries can be of any type, and not each one can be sorted.
+    return sorted(map(repr, listing.rows)) == sorted(map(repr, before.rows))
+
+
 async def _read_once(
     client: Client,
-    endpoint: Endpoint,
-    *ids: str,
-    parse: Callable[[bytes], _Rows[Item]],
+    page_request: Callable[..., Request],
     key: Callable[[Item], Hashable],
-    since: datetime | None,
-    username: str | None,
+    *,
+    paged: bool,
 ) -> Listing[Item]:
     """Read all pages of a list, by number; one that is not paged with one request.
 
     Only a missing `next` link ends the list. A page that names a next one and has no new entry
     makes it incomplete, and so does an entry that is listed again with other contents.
+
+    Args:
+        page_request: Returns the request for the page of a number; may raise InvalidRequest.
+        key: Identifies an entry.
     """
     entries: dict[Hashable, Item] = {}
     pages = 0
     failure: ResponseOrFailure | None = None
     has_next = True
     while has_next and failure is None:
-        number = pages + 1 if endpoint.paged else None
+        number = pages + 1 if paged else None
         try:
-            request = client.request(
-                endpoint, *ids, page=number, since=since, username=username, parse=parse
-            )
+            request = page_request(page=number)
         except InvalidRequest as error:
             failure = RequestFailed(str(error), retryable=False)
             break
@@ -500,7 +517,8 @@ async def _read_once(
             if listed is not entry and listed != entry:
                 failure = ListIncomplete("an entry is listed twice with different contents")
         has_next = result.value.has_next
-        if has_next and len(entries) == known and failure is None:
+        has_new = len(entries) > known
+        if has_next and not has_new and failure is None:
             failure = ListIncomplete(
                 f"page {pages} has no new entry and names a next page, so the list may not be "
                 "complete"

@@ -95,9 +95,12 @@ class Response(NamedTuple):
             be missing or null, bodies can be HTML or empty; `X-Error-Code` repeats the code.
         """
         content = self.content or {}
-        # `error` is a string in OAuth, and the numeric status in Atlas.
-        codes = content.get("errorCode"), self.headers.get("X-Error-Code"), content.get("error")
-        for code in codes:
+        candidates = (
+            content.get("errorCode"),
+            self.headers.get("X-Error-Code"),
+            content.get("error"),  # a string in OAuth, and the numeric status in Atlas
+        )
+        for code in candidates:
             if isinstance(code, str) and _CODE.fullmatch(code):
                 return code
         return None
@@ -109,7 +112,7 @@ class Response(NamedTuple):
         text = content.get("detail") or content.get("error_description")
         if not isinstance(text, str):
             return ""
-        # Before the cut, after which a part of a secret would not be found.
+        # Redacted before it is cut, because of a secret that is cut the rest would not be found.
         text = SECRETS.redact_field(text[:_MAX_REDACTED])
         begin = text[: _MAX_DETAIL + 1]
         shown = "".join(char if char.isprintable() else " " for char in begin)
@@ -191,7 +194,7 @@ ResponseOrFailure: TypeAlias = Response | RequestFailed
 def parse_body(
     response: Response, media_type: str, parse: Callable[[bytes], object]
 ) -> ResponseOrFailure:
-    """Return a response, a 200 with the value of its body; why it has none if it is invalid.
+    """Return a response, with the parsed body of a 200; a failure if that body is invalid.
 
     Only the media type that was requested is believed: another version of a list may leave
     entries out, and an empty page of a proxy has none.
@@ -204,8 +207,8 @@ def parse_body(
     """
     if response.status != OK:
         return response
-    received = response.media_type
     what = "unexpected response from Atlas"
+    received = response.media_type
     if received != media_type:
         shown = f"its type is {received[:_MAX_TYPE_SHOWN]}" if received else "it has no type"
         return RequestFailed(f"{what}: {shown}, not {media_type}", status=response.status)
@@ -392,9 +395,12 @@ def fatal_error_for(result: ResponseOrFailure, source: Source | None = None) -> 
 
 def connection_hint(result: ResponseOrFailure) -> str:
     """Return what to check between this machine and Atlas; "" if Atlas itself responded."""
+    if isinstance(result, ListIncomplete):
+        return ""  # each of its pages is valid, so from Atlas
     if isinstance(result, RequestFailed):
-        return "" if isinstance(result, ListIncomplete) else NETWORK_HINT
-    return NETWORK_HINT if result.is_redirect or not result.looks_like_atlas else ""
+        return NETWORK_HINT
+    is_from_atlas = result.looks_like_atlas and not result.is_redirect
+    return "" if is_from_atlas else NETWORK_HINT
 
 
 def is_deleted(response: Response) -> bool:
@@ -406,9 +412,13 @@ def is_deleted(response: Response) -> bool:
     """
     if response.status == NO_CONTENT:  # servers send any type with an empty body
         return not response.is_html
-    is_answer = response.status in _DELETED_WITH_BODY and response.looks_like_atlas
-    body = response.content if is_answer else None
-    return body is not None and _ERROR_KEYS.isdisjoint(body) and response.code is None
+    if response.status not in _DELETED_WITH_BODY or not response.looks_like_atlas:
+        return False
+    body = response.content
+    if body is None:
+        return False
+    is_error = not _ERROR_KEYS.isdisjoint(body) or response.code is not None
+    return not is_error
 
 
 def is_already_gone(result: ResponseOrFailure | None) -> bool:
@@ -420,8 +430,9 @@ def is_already_gone(result: ResponseOrFailure | None) -> bool:
     """
     if not isinstance(result, Response):
         return False
-    is_gone = result.status == BAD_REQUEST and result.code in _GONE_CODES
-    return is_gone or (result.status == NOT_FOUND and not result.is_html)
+    if result.status == BAD_REQUEST:
+        return result.code in _GONE_CODES
+    return result.status == NOT_FOUND and not result.is_html  # a page is from a proxy
 
 
 def is_project_gone(result: ResponseOrFailure | None) -> bool:

@@ -42,8 +42,15 @@ class Times(NamedTuple):
     dated: datetime | None
 
 
+class _EarlyAnswer(NamedTuple):
+    """An answer to a read whose `Date` is too early: it is from a cache, or the clocks differ."""
+
+    sent_at: datetime
+    dated: datetime
+
+
 class ServerInfo:
-    """Collected from every response.
+    """What the responses of a run have shown of Atlas so far.
 
     Attributes:
         clock_skew_s: Local clock minus Atlas's at the first 2xx response with a `Date` header,
@@ -61,7 +68,7 @@ class ServerInfo:
         self.clock_skew_s: float | None = None
         self.sunsets: dict[Source, date] = {}
         self.has_answered = False
-        self._early_answers: dict[tuple[str, str], tuple[datetime, datetime]] = {}
+        self._early_answers: dict[tuple[str, str], _EarlyAnswer] = {}  # by path and query
 
     def moved_s(self, response: Response, times: Times, request: Request) -> float:
         """Return by how much the run's clock has moved away from Atlas's, if that is too much.
@@ -75,33 +82,36 @@ class ServerInfo:
             times: Of the response.
             request: It may have been sent before, and will be again if its answer is too old.
         """
-        is_known = self.clock_skew_s is not None and abs(self.clock_skew_s) <= MAX_CLOCK_SKEW_S
-        if times.dated is None or not is_known:
+        was_right = self.clock_skew_s is not None and abs(self.clock_skew_s) <= MAX_CLOCK_SKEW_S
+        if times.dated is None or not was_right:
             return 0.0
         late_s = (times.dated - times.received_at).total_seconds()
         early_s = (times.sent_at - times.dated).total_seconds()
         moved_s = max(late_s, early_s)
         if moved_s <= MAX_CLOCK_SKEW_S or not response.looks_like_atlas:
             return 0.0
+        # A cache cannot have an answer of the future, and has none to a DELETE or POST.
         may_be_stored = early_s > 0 and request.endpoint.method == "GET"
-        if may_be_stored and not self._goes_on(request, times.sent_at, times.dated):
+        if may_be_stored and not self._keeps_pace(request, times.sent_at, times.dated):
             return 0.0
         return moved_s
 
-    def _goes_on(self, request: Request, sent_at: datetime, dated: datetime) -> bool:
-        """Return whether the early `Date` of a request went on with the run's clock since its last.
+    def _keeps_pace(self, request: Request, sent_at: datetime, dated: datetime) -> bool:
+        """Return whether the early `Date` of a request kept pace with the clock since its last one.
 
         Then Atlas made both answers, and its clock and that of the run differ. A cache would have
         returned the same `Date`, or that of a new answer.
         """
+        answer = _EarlyAnswer(sent_at, dated)
         key = (request.path, request.query)
-        last_sent_at, last_dated = self._early_answers.setdefault(key, (sent_at, dated))
-        went_on = dated - last_dated
-        off_pace_s = abs((sent_at - last_sent_at - went_on).total_seconds())
+        last = self._early_answers.setdefault(key, answer)
+        clock_step = answer.sent_at - last.sent_at
+        date_step = answer.dated - last.dated
+        off_pace_s = abs((clock_step - date_step).total_seconds())
         if off_pace_s > _EARLY_TOLERANCE_S:
-            self._early_answers[key] = (sent_at, dated)
+            self._early_answers[key] = answer
             return False
-        return went_on >= _DATE_STEP
+        return date_step >= _DATE_STEP
 
     def age_s(self, headers: Mapping[str, str], times: Times) -> float:
         """Return how long before its request an answer was made; 0.0 for one that is fresh.
@@ -112,6 +122,7 @@ class ServerInfo:
         age_s = float(parse_int_header(headers, "Age") or 0)
         if times.dated is None or self.clock_skew_s is None:
             return age_s
+        # `Date` is of Atlas's clock, and the other times are later by the skew.
         early_s = (times.sent_at - times.dated).total_seconds() - self.clock_skew_s
         late_s = (times.dated - times.received_at).total_seconds() + self.clock_skew_s
         is_off = early_s > _EARLY_TOLERANCE_S or late_s > _LATE_TOLERANCE_S
