@@ -323,33 +323,33 @@ MUTANTS = r"""
 +        shown.update(project.id for project in scope.projects)
 ? tests/unit/sweep/test_question.py
 = what changed while the question was open is deleted: sweep/run.py
--if pauses.take() or command.clock() - read_at_s > MAX_PAUSE_S:
+-if was_paused or command.clock() - read_at_s > MAX_PAUSE_S:
 +if False:
 = what is stale again after the question is not compared: sweep/run.py
--Reader(result, organizations, None, [bound])
+-Reader(result, organizations, None, [keep_outside_plan])
 +Reader(result, organizations, None)
 = no guard is asked about what is read after the question: sweep/run.py
 -    _check_guards(result.command, readings, plans)
--    within
-+    within
+-    planned_again
++    planned_again
 = what exceeds the limits after the question is deleted: sweep/run.py
 -    plans = make_plans(readings, result.command)
 +    plans = [OrganizationPlan(each, each.stale) for each in readings if each.error is None]
 = what cannot be read again is changed: sweep/plan.py
--is_unknown = kept.get(planned.key) in UNKNOWN_REASONS or not _was_read(planned, again)
-+is_unknown = False
+-        elif keep_reason in UNKNOWN_REASONS or not _was_read(planned, second):
++        elif False:
 = a person whose other list cannot be read again has changed: sweep/plan.py
--is_unknown = kept.get(planned.key) in UNKNOWN_REASONS or not _was_read(planned, again)
-+is_unknown = not _was_read(planned, again)
+-        elif keep_reason in UNKNOWN_REASONS or not _was_read(planned, second):
++        elif not _was_read(planned, second):
 = who is kept out after the question keeps the plan: sweep/plan.py
--        if planned.key in within:
-+        if planned.key in within or again.error is not None:
+-        if planned.key in planned_again:
++        if planned.key in planned_again or second.error is not None:
 = an error of the second reading is forgotten: sweep/plan.py
--    return Swept(counts=counts, error=again.error, unread=lost)
-+    return Swept(counts=counts, unread=lost)
+-    return Swept(counts=counts, error=second.error, unread=tuple(lost))
++    return Swept(counts=counts, unread=tuple(lost))
 = a list that neither reading could read counts twice: sweep/plan.py
--if unreadable.list_key not in known)
-+if unreadable not in first.unread)
+-        if unreadable.list_key not in unread_before:
++        if unreadable not in first.unread:
 = a list that cannot be read again has no line: sweep/run.py
 -        for unreadable in lost.unread:
 +        for unreadable in ():
@@ -568,7 +568,7 @@ MUTANTS = r"""
 +            pass
 ? tests/unit/sweep/test_pauses.py
 = a pause while the lists are read is not noticed: sweep/run.py
--if pauses.take() or command.clock() - read_at_s > MAX_PAUSE_S:
+-if was_paused or command.clock() - read_at_s > MAX_PAUSE_S:
 +if command.clock() - read_at_s > MAX_PAUSE_S:
 = a pause while deleting is not noticed: sweep/executor.py
 -        self._pauses.check(self._stop)

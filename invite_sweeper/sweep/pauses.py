@@ -37,8 +37,8 @@ class PauseWatch:
     async def __aexit__(self, *_error: object) -> None:
         self._task.cancel()
 
-    def take(self) -> bool:
-        """Return whether there was a pause, and forget it: everything is read again."""
+    def forget(self) -> bool:
+        """Forget a pause, as everything is read again after it; return whether there was one."""
         self._tick()
         has_paused = self._has_paused
         self._has_paused = False
@@ -56,7 +56,7 @@ class PauseWatch:
             self._tick()
 
     def _tick(self) -> None:
-        """Compare with the last tick: the task ticks every few seconds, unless it stood still."""
+        """Record a pause if the last tick was long ago: the task ticks every few seconds."""
         now_s = self._clock()
         self._has_paused |= now_s - self._last_s > MAX_PAUSE_S
         self._last_s = now_s

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from invite_sweeper.audit.events import OutcomeLine, Planned
 from invite_sweeper.counts import Counts, total
-from invite_sweeper.models import Invitation, InvitationKey
+from invite_sweeper.models import Invitation, InvitationKey, ListUnreadable
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.guards import share_limit
@@ -38,7 +38,7 @@ def plan_all(readings: Iterable[Reading]) -> tuple[OrganizationPlan, ...]:
 
 
 def _trimmed(plans: Sequence[OrganizationPlan], command: Command) -> tuple[OrganizationPlan, ...]:
-    """Leave the oldest stale invitations over all organizations within the limits.
+    """Return plans of the oldest stale invitations over all organizations, within the limits.
 
     The others are counted as `trimmed`. `guards` applies the same limits to the result.
     """
@@ -73,9 +73,9 @@ def most_deletions(command: Command, *, seen: int, stale: int, recent: Counter[s
     Args:
         recent: What earlier runs deleted within `limits.period`, by place.
     """
-    left = max(0, command.limits.max_deletions - recent.total())
-    of_share = share_limit(command, seen=seen, stale=stale, recent=recent.total())
-    return left if of_share is None else min(left, of_share)
+    by_number = max(0, command.limits.max_deletions - recent.total())
+    by_share = share_limit(command, seen=seen, stale=stale, recent=recent.total())
+    return by_number if by_share is None else min(by_number, by_share)
 
 
 def within_limits(
@@ -85,30 +85,32 @@ def within_limits(
 
     Args:
         stale: The oldest first.
-        most: How many in all.
+        most: How many in all places together.
         recent: What earlier runs deleted within `limits.period`, by place.
     """
     chosen: set[InvitationKey] = set()
-    in_place = recent.copy()
+    deleted_in_place = recent.copy()
     for invitation in stale:
         if len(chosen) >= most:
             break
         place = invitation.scope_id
-        if in_place[place] < command.limits.max_deletions_per_project:
-            in_place[place] += 1
+        if deleted_in_place[place] < command.limits.max_deletions_per_project:
+            deleted_in_place[place] += 1
             chosen.add(invitation.key)
     return chosen
 
 
-def lost_since(first: Reading, again: Reading) -> Swept:
-    """Return what a second reading could not read, which the first one could, and its error."""
-    # By the list, not by its answer: a list may fail with 503 in one reading, 500 in the other.
-    known = {unreadable.list_key for unreadable in first.unread}
-    lost = tuple(unreadable for unreadable in again.unread if unreadable.list_key not in known)
+def lost_since(first: Reading, second: Reading) -> Swept:
+    """Return the lists that a second reading could not read and the first could; and its error."""
+    # A list may fail with 503 in one reading and with 500 in the other: the answers may differ.
+    unread_before = {unreadable.list_key for unreadable in first.unread}
+    lost: list[ListUnreadable] = []
     counts = Counts()
-    for unreadable in lost:
-        counts += unread_counts(unreadable)
-    return Swept(counts=counts, error=again.error, unread=lost)
+    for unreadable in second.unread:
+        if unreadable.list_key not in unread_before:
+            lost.append(unreadable)
+            counts += unread_counts(unreadable)
+    return Swept(counts=counts, error=second.error, unread=tuple(lost))
 
 
 _OVER_LIMIT: Final = "the limits leave it for a later run: fewer invitations are seen now"
@@ -130,9 +132,9 @@ class Confirmed(NamedTuple):
 
 def confirm_plan(
     plan: OrganizationPlan,
-    again: Reading,
-    kept: Mapping[InvitationKey, str],
-    within: Container[InvitationKey],
+    second: Reading,
+    keep_reasons: Mapping[InvitationKey, str],
+    planned_again: Container[InvitationKey],
 ) -> Confirmed:
     """Cut a plan to what a second reading shows, too.
 
@@ -141,34 +143,35 @@ def confirm_plan(
     `trim` leaves for a later run, as the share of fewer invitations is smaller.
 
     Args:
-        again: The second reading, which keeps what the plan does not list as it is now.
-        kept: Why it keeps planned invitations, by the key of the entry named.
-        within: What is stale in the second readings of all organizations, within the limits.
+        second: The second reading, which keeps what the plan does not list as it is now.
+        keep_reasons: Why the second reading keeps planned invitations, by the key of the entry
+            that names them.
+        planned_again: What the second readings of all organizations show stale, within the limits.
     """
-    still_stale = {planned.key for planned in again.stale}
+    still_stale = {planned.key for planned in second.stale}
     deletions: list[Planned] = []
     left_out: list[OutcomeLine] = []
     over_limit = 0
     for planned in plan.deletions:
-        if planned.key in within:
+        keep_reason = keep_reasons.get(planned.key)
+        if planned.key in planned_again:
             deletions.append(planned)
-            continue
-        if planned.key in still_stale:
+        elif planned.key in still_stale:
             over_limit += 1
             left_out.append(OutcomeLine.of(planned, Outcome.SKIPPED, reason=_OVER_LIMIT))
-            continue
-        is_unknown = kept.get(planned.key) in UNKNOWN_REASONS or not _was_read(planned, again)
-        outcome = Outcome.SKIPPED if is_unknown else Outcome.CHANGED
-        left_out.append(OutcomeLine.of(planned, outcome))
+        elif keep_reason in UNKNOWN_REASONS or not _was_read(planned, second):
+            left_out.append(OutcomeLine.of(planned, Outcome.SKIPPED))
+        else:
+            left_out.append(OutcomeLine.of(planned, Outcome.CHANGED))
     return Confirmed(replace(plan, deletions=tuple(deletions)), tuple(left_out), over_limit)
 
 
-def _was_read(planned: Planned, again: Reading) -> bool:
+def _was_read(planned: Planned, second: Reading) -> bool:
     """Return whether a second reading has read every list that showed an entry of an invitation."""
-    if again.error is not None:
+    if second.error is not None:
         return False
-    unread = {unreadable.list_key for unreadable in again.unread}
+    unread = {unreadable.list_key for unreadable in second.unread}
     for source, org_id, place, _ in planned.keys:
-        if source in again.retired or (source, org_id, place) in unread:
+        if source in second.retired or (source, org_id, place) in unread:
             return False
     return True

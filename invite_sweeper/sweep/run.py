@@ -76,8 +76,8 @@ async def _take_steps(result: Result, log: AuditLog, stop: StopRequest, pauses: 
 
     # 2. One plan over all organizations, complete and on disk.
     result.plans = make_plans(result.readings, command)
-    has_all_failed = not result.plans and bool(organizations)
-    if has_all_failed:  # a shard without organizations has not: its plan is empty, and whole
+    # Every organization failed. A shard without one goes on: its plan is empty, and whole.
+    if organizations and not result.plans:
         return
     deletions = all_deletions(result.plans)
     for planned in deletions:
@@ -95,7 +95,8 @@ async def _take_steps(result: Result, log: AuditLog, stop: StopRequest, pauses: 
         await _confirm(result, log, stop)
         plans = result.plans
         # What was read before a long question, or before the machine slept, may be old.
-        if pauses.take() or command.clock() - read_at_s > MAX_PAUSE_S:
+        was_paused = pauses.forget()
+        if was_paused or command.clock() - read_at_s > MAX_PAUSE_S:
             plans = await _read_anew(result, log, stop)
         await delete(result, plans, log, stop, pauses)
 
@@ -149,33 +150,34 @@ async def _read_anew(
     Raises:
         RunError: A guard refuses what is read now, or a stop came. Nothing was deleted.
     """
-    bound = KeepOutsidePlan(all_deletions(result.plans))
+    keep_outside_plan = KeepOutsidePlan(all_deletions(result.plans))
     organizations = [plan.organization for plan in result.plans]
     # Without the log: what this reading finds beside the plan is for the next run to record.
-    reader = OrganizationReader(result, organizations, None, [bound])
+    reader = OrganizationReader(result, organizations, None, [keep_outside_plan])
     readings = await stop.run_unless_stopped(reader.read_all())
-    for plan, again in zip(result.plans, readings, strict=True):
-        lost = lost_since(plan.reading, again)
+    # Before the guards: a run that they refuse reports, too, what could not be read again.
+    for plan, second_reading in zip(result.plans, readings, strict=True):
+        lost = lost_since(plan.reading, second_reading)
         result.add_swept(plan.organization, lost)
         for unreadable in lost.unread:
             log.write(unreadable)
     # With `trim`, the limits may leave more for later: a share of fewer invitations is smaller.
     plans = make_plans(readings, result.command)
     _check_guards(result.command, readings, plans)
-    within = {planned.key for planned in all_deletions(plans)}
+    planned_again = {planned.key for planned in all_deletions(plans)}
     confirmed_plans: list[OrganizationPlan] = []
-    left_out = Counter[str]()
+    all_outcomes = Counter[str]()
     over_limit = 0
-    for plan, again in zip(result.plans, readings, strict=True):
-        confirmed = confirm_plan(plan, again, bound.kept, within)
+    for plan, second_reading in zip(result.plans, readings, strict=True):
+        confirmed = confirm_plan(plan, second_reading, keep_outside_plan.kept, planned_again)
         confirmed_plans.append(confirmed.plan)
         outcomes = Counter(line.outcome for line in confirmed.left_out)
         result.add_swept(plan.organization, Swept(outcomes))
-        left_out += outcomes
+        all_outcomes += outcomes
         over_limit += confirmed.over_limit
         for line in confirmed.left_out:
             log.write(line)
-    _report_left_out(result, left_out, over_limit)
+    _report_left_out(result, all_outcomes, over_limit)
     return tuple(confirmed_plans)
 
 
@@ -201,8 +203,8 @@ def _report_left_out(result: Result, outcomes: Mapping[str, int], over_limit: in
 
 def _report_plan(result: Result, comparison: ChangeTracker | KeepOutsidePlan | None) -> None:
     """Report how the plan differs from an earlier one, what is announced, and keep entries."""
-    # Where an organization was not read, what was planned there is not gone, and a keep entry may
-    # match there.
+    # In an organization that failed, what an earlier plan lists may still be stale, and a keep
+    # entry that matched nothing elsewhere may match: then neither is reported.
     is_whole = len(result.plans) == len(result.organizations)
     if isinstance(comparison, KeepOutsidePlan):
         differences = comparison.differences()

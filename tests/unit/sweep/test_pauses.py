@@ -91,7 +91,7 @@ def test_slow_work_is_not_a_pause():
             await asyncio.sleep(3600)
             stop = StopRequest()
             pauses.check(stop)
-            return pauses.take(), stop.reason
+            return pauses.forget(), stop.reason
 
     assert run_skipping_idle_time(scenario, poll_s=0)[0] == (False, None)
 
