@@ -698,6 +698,9 @@ MUTANTS = r"""
 = an answer that is later than the clock is believed: atlas/server.py
 -        moved_s = max(late_s, early_s)
 +        moved_s = early_s
+= an answer later than the clock and earlier than its request is of a cache: atlas/server.py
+-        may_be_stored = late_s <= MAX_CLOCK_SKEW_S and request
++        may_be_stored = early_s > 0 and request
 = an answer to a deletion that is earlier than the clock is believed: atlas/server.py
 -        moved_s = max(late_s, early_s)
 +        moved_s = late_s

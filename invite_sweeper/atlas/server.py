@@ -91,7 +91,7 @@ class ServerInfo:
         if moved_s <= MAX_CLOCK_SKEW_S or not response.looks_like_atlas:
             return 0.0
         # A cache cannot have an answer of the future, and has none to a DELETE or POST.
-        may_be_stored = early_s > 0 and request.endpoint.method == "GET"
+        may_be_stored = late_s <= MAX_CLOCK_SKEW_S and request.endpoint.method == "GET"
         if may_be_stored and not self._keeps_pace(request, times.sent_at, times.dated):
             return 0.0
         return moved_s

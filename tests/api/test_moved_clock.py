@@ -50,6 +50,25 @@ async def test_answer_to_a_list_that_is_later_than_the_clock_stops_all_requests(
     assert "moved" in reasons[0]
 
 
+async def test_clock_that_steps_back_while_an_answer_is_in_flight_stops_all_requests(
+    sim, online, alpha
+):
+    """Its `Date` is later than the clock, and earlier than the request, which no cache explains."""
+    ahead = [
+        timedelta(seconds=1)
+    ]  # so that a `Date` without a fraction is earlier than its request
+    reasons = []
+    options = {"clock": lambda: datetime.now(UTC) + ahead[-1], "attempts": 1}
+    async with online(halt=reasons.append, **options) as atlas:
+        await atlas.reader.projects()
+        step_back = faults.effect(before=lambda _: ahead.append(timedelta(seconds=-310)))
+        sim.faults.add(step_back, times=1)
+        found = await atlas.reader.invitations(place_of(Source.INVITES, alpha))
+
+    assert isinstance(found, ListUnreadable)
+    assert len(reasons) == 1
+
+
 @pytest.mark.parametrize("seconds", [*OUTSIDE, *(-each for each in OUTSIDE)])
 @pytest.mark.parametrize("source", [Source.INVITES, Source.ORG_INVITES])
 async def test_answer_to_a_deletion_that_is_off_the_clock_is_the_last_one(
