@@ -291,10 +291,10 @@ MUTANTS = r"""
 -if deletions and not command.dry_run:
 +if deletions:
 = a list that was not read is forgotten: sweep/reading.py
--hides_people = any(may_show_people(unreadable) for unreadable in unread)
-+hides_people = False
+-        if any(may_show_people(unreadable) for unreadable in unread):
++        if False:
 = each entry is an invitation: sweep/reading.py
--invitations = combine((*self._people, *self._outside), all_read=not hides_people)
+-invitations = combine((*self._people, *self._outside), all_read=all_read)
 +invitations = (*self._people, *self._outside)
 ? tests/unit/sweep/test_excluded_projects.py
 = an excluded project does not keep: sweep/scope.py

@@ -108,7 +108,7 @@ class ReadingBuilder:
         self._retired: dict[Source, SourceRetired] = {}
         self._oldest: datetime | None = None
         self._next_due: datetime | None = None
-        self._gone: set[str] = set()  # projects
+        self._gone_projects: set[str] = set()
         # Entries that `finish` combines: of people, and of those in projects out of scope.
         self._people: list[Decision] = []
         self._outside: list[Decision] = []
@@ -167,14 +167,15 @@ class ReadingBuilder:
             case ProjectGone() if is_outside:
                 pass
             case ProjectGone():
-                self.count(projects_gone=int(answer.project_id not in self._gone))
-                self._gone.add(answer.project_id)
+                # Two lists of the project may answer so: it is one project.
+                self.count(projects_gone=int(answer.project_id not in self._gone_projects))
+                self._gone_projects.add(answer.project_id)
             case SourceRetired():
                 self._retired[answer.source] = answer
                 self._write(answer)
             case ListUnreadable():
                 self.add_unreadable(answer)
-            case _ if is_outside:
+            case _ if is_outside:  # entries, as in the last case
                 self._outside += map(_kept_outside, answer)
             case _:
                 self._add_entries(ref, answer)
@@ -185,34 +186,40 @@ class ReadingBuilder:
         self._counts += unread_counts(unreadable)
         self._write(unreadable)
 
-    def finish(self, has_ended: Callable[[Source], bool] = lambda _: True) -> None:
+    def finish(self, has_ended: Callable[[Source], bool]) -> None:
         """Decide the invitations of people, once all lists are added.
 
         Args:
-            has_ended: Whether the day has come on which a list ends. One that Atlas retired
-                before was not read: its people need not be in the other lists yet.
+            has_ended: Whether the day has come on which Atlas ends a list, as it announced.
         """
-        unread = (*self._unread, *self._retired.values())
-        hides_people = any(may_show_people(unreadable) for unreadable in unread)
-        for source in self._retired:
-            if not source.stands_for_itself and not has_ended(source):
-                hides_people = True
-        outside = {decision.invitation.key for decision in self._outside}
-        invitations = combine((*self._people, *self._outside), all_read=not hides_people)
+        all_read = not self._may_miss_people(has_ended)
+        keys_outside = {decision.invitation.key for decision in self._outside}
+        invitations = combine((*self._people, *self._outside), all_read=all_read)
         self._people.clear()  # before the lines are made: memory holds them once
         self._outside.clear()
         for invitation in invitations:
             # One whose entries are all in projects out of scope is not of this run.
-            is_in_scope = any(entry.key not in outside for entry in invitation.all_entries)
+            is_in_scope = any(entry.key not in keys_outside for entry in invitation.all_entries)
             if is_in_scope:
                 self._add_invitation(invitation)
+
+    def _may_miss_people(self, has_ended: Callable[[Source], bool]) -> bool:
+        """Return whether a list that was not read may show people whom no other list shows."""
+        unread = (*self._unread, *self._retired.values())
+        if any(may_show_people(unreadable) for unreadable in unread):
+            return True
+        # A list that Atlas retired before the announced day: its people need not be in others yet.
+        for source in self._retired:
+            if not source.stands_for_itself and not has_ended(source):
+                return True
+        return False
 
     def know_members(self, members: ActiveMembers) -> None:
         """Decide by these active members from now on."""
         self.members = members
-        # What was made with the members of before is made anew when it is asked next.
-        for made_before in ("_selector", "_dates", "_first_nights"):
-            vars(self).pop(made_before, None)
+        # These cached properties were made with the members of before: forget their values.
+        for cached in ("_selector", "_dates", "_first_nights"):
+            vars(self).pop(cached, None)
 
     @cached_property
     def _selector(self) -> Selector:
@@ -235,9 +242,9 @@ class ReadingBuilder:
 
     @cached_property
     def _first_nights(self) -> FirstNights | None:
-        """Which sweep may delete each invitation; None where that is not asked.
+        """What finds which sweep may delete each invitation; None where no output shows that.
 
-        It is where invitations are observed, and where the limits leave some for later.
+        Observers show it, and so does a plan of which `trim` leaves a part for later nights.
         """
         command = self._command
         if self._observe is None and command.limits.over_limit != "trim":
@@ -266,13 +273,14 @@ class ReadingBuilder:
         if by_policy.stale:
             return
         now = self._command.now
-        becoming_stale = [stale for _, stale in self._dates.roles_from(by_policy, now + _MONTH)]
-        stale = self._dates.stale_from(by_policy, now + _MONTH)
-        if stale is not None:
-            becoming_stale.append(stale)
-        for stale in becoming_stale:
+        in_a_month = now + _MONTH
+        dates = [role_date for _, role_date in self._dates.roles_from(by_policy, in_a_month)]
+        own_date = self._dates.stale_from(by_policy, in_a_month)
+        if own_date is not None:
+            dates.append(own_date)
+        for date in dates:
             for span in (_WEEK, _MONTH):
-                if stale.instant <= now + span:
+                if date.instant <= now + span:
                     self._stale_within[span] += 1
 
     def _add_entries(self, ref: ListRef, entries: Invitations) -> None:
@@ -290,7 +298,10 @@ class ReadingBuilder:
             self._people += decisions
 
     def _count_expiring(self, ref: ListRef, entries: Invitations) -> None:
-        """Count the entries by the day of their end; find the oldest one that has not expired."""
+        """Count the entries by the day of their end; find the oldest one that has not expired.
+
+        In one pass, because it is over every entry of a run.
+        """
         expiring: dict[str, int] = {}
         now = self._command.now
         for entry in entries:
@@ -298,7 +309,7 @@ class ReadingBuilder:
             if expires_at is not None:
                 day = expires_at.date().isoformat()
                 expiring[day] = expiring.get(day, 0) + 1
-                if expires_at <= now:  # Atlas never removes these people: they are not the oldest
+                if expires_at <= now:  # Atlas never removes it: it would be the oldest for good
                     continue
             sent_at = entry.sent_at
             if sent_at is None or entry.status != MembershipStatus.PENDING:
@@ -337,18 +348,17 @@ class ReadingBuilder:
             self._foretell(by_policy)
         if self._first_nights is not None and self._may_go_before_others(by_policy):
             self._due += self._first_nights.of(by_policy, decision)
-        if self._add_announcement(decision):
-            self._announced += 1
+        self._add_announcement(decision)
+        now = self._command.now
         reason = decision.keep_reason
         if reason is not None:
             self._kept_by_reason[reason] += 1
-            if self._command.policy.audit.record != "all":  # then no line names it
-                return
-        invitation = decision.invitation.recorded(self._command.now, decision.entries)
-        if reason is not None:
-            self._write(events.Kept.of(invitation, reason))
+            if self._command.policy.audit.record == "all":  # else no line names what is kept
+                kept = decision.invitation.recorded(now, decision.entries)
+                self._write(events.Kept.of(kept, reason))
             return
-        planned = invitation.as_event(
+        stale = decision.invitation.recorded(now, decision.entries)
+        planned = stale.as_event(
             events.Planned,
             rule=decision.rule,
             bounced=decision.bounced,
@@ -357,33 +367,34 @@ class ReadingBuilder:
         )
         self._stale.append(planned)
 
-    def _add_announcement(self, decision: Decision) -> bool:
-        """Record what a decision means for announcements; return whether it is a new one."""
+    def _add_announcement(self, decision: Decision) -> None:
+        """Record which announcements a decision ends, or that the invitation is announced."""
         announcement = decision.announcement
         dry_run = self._command.dry_run
         now = self._command.now
         if announcement is None:
-            return False
-        if not dry_run:  # which announces nothing, and ends nothing
+            return
+        if not dry_run:  # a dry run ends no announcement
             for entry in announcement.ended_entries:
                 ended = entry.recorded(now)
                 self._write(ended.as_event(events.AnnouncementEnded, reason=decision.keep_reason))
-        due = announcement.deletable_from
-        if due is None:
-            return False
-        self._next_due = min(self._next_due or due, due)
+        deletable_from = announcement.deletable_from
+        if deletable_from is None:
+            return
+        if self._next_due is None or deletable_from < self._next_due:
+            self._next_due = deletable_from
         if announcement.rule is None:  # an earlier sweep announced it
-            return False
+            return
         kind: type[events.Announced | events.WouldBeAnnounced]
         kind = events.WouldBeAnnounced if dry_run else events.Announced
-        invitation = decision.invitation.recorded(now)
-        due_at = rfc3339(due)
-        self._write(invitation.as_event(kind, rule=announcement.rule, deletable_from=due_at))
-        return True
+        announced = decision.invitation.recorded(now)
+        due_at = rfc3339(deletable_from)
+        self._write(announced.as_event(kind, rule=announcement.rule, deletable_from=due_at))
+        self._announced += 1
 
 
 def _kept_outside(entry: Invitation) -> Decision:
-    """Return the decision about an entry in a project out of scope, whatever the rules are."""
+    """Return the decision to keep an entry in a project out of scope: no rule is asked."""
     outside = structs.replace(entry, links_out_of_scope=True)
     return Decision(outside, None, "reaches_out_of_scope")
 

@@ -39,7 +39,7 @@ class Plan:
         for each in lists:
             self.builder.add(*(each if isinstance(each, tuple) else (None, each)))
         if finish:
-            self.builder.finish()
+            self.builder.finish(has_ended=lambda _: True)
         return self
 
     @property
