@@ -826,9 +826,9 @@ MUTANTS = r"""
 ? tests/commands/test_company_network.py
 = requests pass the proxy by: atlas/http.py
 -    if not address:
--        return None, None
+-        return Proxy()
 +    if address is not None or not address:
-+        return None, None
++        return Proxy()
 ? tests/unit/sweep/test_dates.py
 = a keep entry by age is forgotten in the date of an invitation: sweep/dates.py
 -if self._keeps_by_age or self._spans_after_end:

@@ -53,15 +53,16 @@ async def open_http(
     """Open what sends the requests of one client, through the proxy of the environment.
 
     Args:
-        connector: Connections that clients share; stays open. None for some of its own.
+        connector: Connections that several clients share, and that stay open. None for connections
+            of its own, which are closed at the end.
     """
-    proxy, proxy_headers = find_proxy(base_url)
+    proxy = find_proxy(base_url)
     async with aiohttp.ClientSession(
         connector=connector or open_connector(),
         connector_owner=connector is None,
         headers={"User-Agent": USER_AGENT},
         cookie_jar=aiohttp.DummyCookieJar(),
-        proxy=proxy,
+        proxy=proxy.url,
         timeout=TIMEOUT,
     ) as session:
-        yield HttpSession(session, base_url, proxy_headers)
+        yield HttpSession(session, base_url, proxy.headers)

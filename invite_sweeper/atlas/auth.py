@@ -27,13 +27,16 @@ from invite_sweeper.atlas.responses import (
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
 
 _REFRESH_MARGIN_S: Final = 600.0
+"""A token is refreshed so long before it expires, and after 80 % of its life if that is later."""
 _REFRESH_MARGIN_SHARE: Final = 0.2
 _REFRESH_RETRY_S: Final = 30.0
+"""After a refresh that failed, as long as the previous token is valid."""
 _REFRESH_COOLDOWN_S: Final = 60.0
 """Between refreshes after a 401. Atlas allows 100 live tokens an account."""
 _REVOKE_TIMEOUT_S: Final = 2.0
 _REVOKE_ON_CANCEL_S: Final = 1.0
 _REJECTED_STATUSES: Final = frozenset({400, 401, 403})
+"""With which the token endpoint refuses an account."""
 _TOO_MANY_TOKENS_HINT: Final = (
     "The service account may have 100 active tokens, the most that Atlas allows. They expire "
     "after an hour: run the command again later, or use another service account."
@@ -75,7 +78,8 @@ class AccessTokens:
     Args:
         call: Sends the requests about tokens, which need no token themselves.
         clock: Monotonic seconds.
-        renewed: Returns the account that is mounted now, if it is not the one that was refused.
+        changed_account: Returns the account that is mounted now, if it is not the one that was
+            refused.
     """
 
     def __init__(
@@ -83,10 +87,10 @@ class AccessTokens:
         account: Credentials,
         call: _Call,
         clock: Callable[[], float],
-        renewed: Callable[[], Credentials | None],
+        changed_account: Callable[[], Credentials | None],
     ) -> None:
         self._basic_header = _basic_header(account)
-        self._renewed = renewed
+        self._changed_account = changed_account
         self._call = call
         self._clock = clock
         self._token: _Token | None = None
@@ -106,14 +110,22 @@ class AccessTokens:
             token = await self._refresh()
         return token.header
 
-    async def refresh(self, rejected: object) -> None:
+    async def refresh(self, rejected_header: object) -> None:
         """Fetch a new token if the rejected one is still in use, once for all its requests.
 
         At most once a minute: a project that answers every token with 401 must not use one per
-        request. Raises as `header`.
+        request.
+
+        Args:
+            rejected_header: As `header` returned it for the request that Atlas rejected.
+
+        Raises:
+            CredentialsRefused: As `header`.
+            AtlasUnavailable: As `header`.
         """
         now_s = self._clock()
-        if self._token is not None and self._token.header is rejected:
+        is_in_use = self._token is not None and self._token.header is rejected_header
+        if is_in_use:
             if now_s - self._refreshed_s < _REFRESH_COOLDOWN_S:
                 return
             self._token = None
@@ -133,6 +145,7 @@ class AccessTokens:
             revocation.cancel()
 
     async def _refresh(self) -> _Token:
+        """Return a new token; callers at the same time share one request for it."""
         if self._refresh_task is None:
             self._refresh_task = asyncio.create_task(self._fetch())
             # Retrieved, so that asyncio does not warn when no caller is left to await it.
@@ -142,14 +155,15 @@ class AccessTokens:
         return await asyncio.shield(self._refresh_task)
 
     async def _fetch(self) -> _Token:
+        """Return a new token, or the previous one while none can be fetched and it is valid."""
         previous = self._token
-        body = {"grant_type": "client_credentials"}
         try:
-            result = await self._call(self._basic_header, FETCH_TOKEN, body, _decide)
-            is_refused = result.status == UNAUTHORIZED
-            if is_refused and (account := self._renewed()) is not None:
-                self._basic_header = _basic_header(account)
-                result = await self._call(self._basic_header, FETCH_TOKEN, body, _decide)
+            result = await self._request_token()
+            if result.status == UNAUTHORIZED:
+                account = self._changed_account()
+                if account is not None:
+                    self._basic_header = _basic_header(account)
+                    result = await self._request_token()
             token = _token_from(result, self._clock())
             self._issued.append(token)
         except AtlasUnavailable:
@@ -163,10 +177,15 @@ class AccessTokens:
         self._token = token
         return token
 
+    async def _request_token(self) -> ResponseOrFailure:
+        body = {"grant_type": "client_credentials"}
+        return await self._call(self._basic_header, FETCH_TOKEN, body, _decide_for_token)
+
     async def _revoke(self) -> None:
+        """Revoke all tokens of this run, also one that is being fetched."""
         if self._refresh_task is not None:
             await asyncio.wait({self._refresh_task}, timeout=_REVOKE_ON_CANCEL_S)
-            if self._refresh_task is not None:
+            if self._refresh_task is not None:  # `_fetch` sets it to None at its end
                 self._refresh_task.cancel()
         for token in self._issued:
             if self._clock() < token.expires_at_s:
@@ -188,10 +207,10 @@ def _token_from(result: ResponseOrFailure, now_s: float) -> _Token:
         AtlasUnavailable: There is no response, or it has no token.
     """
     if isinstance(result, Response) and result.status in _REJECTED_STATUSES:
-        limit_reached = result.code == "access_denied"
+        may_have_too_many = result.code == "access_denied"
         raise CredentialsRefused(
             f"Could not get an access token: {describe(result)}.",
-            hint=_TOO_MANY_TOKENS_HINT if limit_reached else _ACCOUNT_HINT,
+            hint=_TOO_MANY_TOKENS_HINT if may_have_too_many else _ACCOUNT_HINT,
         )
     if not isinstance(result, Response) or result.status != OK:
         raise AtlasUnavailable(
@@ -207,17 +226,17 @@ def _token_from(result: ResponseOrFailure, now_s: float) -> _Token:
         )
     secret = Secret(answer.access_token)
     expires_at_s = now_s + answer.expires_in
-    # Ten minutes before it expires, and of one that lives shortly after 80 % of its life.
     margin_s = min(_REFRESH_MARGIN_S, _REFRESH_MARGIN_SHARE * answer.expires_in)
     return _Token(secret, bearer_header(secret), expires_at_s - margin_s, expires_at_s)
 
 
 def _basic_header(account: Credentials) -> Secret:
+    """Return the `Authorization` header of a service account: RFC 6749, section 2.3.1."""
     pair = f"{account.actor}:{account.secret.get_secret_value()}".encode()
     return Secret(f"Basic {base64.b64encode(pair).decode('ascii')}")
 
 
-def _decide(result: ResponseOrFailure) -> RetryDecision:
+def _decide_for_token(result: ResponseOrFailure) -> RetryDecision:
     """Return what to do with a response of the token endpoint: a 401 is about the secret."""
     is_refused = isinstance(result, Response) and result.status == UNAUTHORIZED
     return RetryDecision.DONE if is_refused else classify(result)

@@ -70,13 +70,15 @@ class Credentials(NamedTuple):
 
 
 _MAX_SECRET_BYTES: Final = 16 * 1024
-_IDS: Final = "|".join(itertools.chain.from_iterable(kind.value[:-1] for kind in CredentialsKind))
-_SECRETS: Final = "|".join(kind.value[-1] for kind in CredentialsKind)
+_ID_VARIABLES: Final = tuple(
+    itertools.chain.from_iterable(kind.value[:-1] for kind in CredentialsKind)
+)
+_SECRET_VARIABLES: Final = tuple(kind.value[-1] for kind in CredentialsKind)
 _VARIABLE: Final = re.compile(
-    rf"(?:(?P<id>{_IDS})|(?P<secret>{_SECRETS}))"
+    rf"(?:(?P<id>{'|'.join(_ID_VARIABLES)})|(?P<secret>{'|'.join(_SECRET_VARIABLES)}))"
     r"(?:_(?!FILE$)(?P<name>[A-Z0-9_]+?))?(?P<file>_FILE)?"
 )
-"""A variable of a set of credentials; a set cannot be named `FILE`."""
+"""A variable of a set of credentials, with the name of the set; none can be named `FILE`."""
 _SIGNED_TOKEN: Final = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]*", re.ASCII)
 """A JSON Web Token, as an access token is."""
 
@@ -96,16 +98,17 @@ def register_credentials(environment: Mapping[str, str]) -> None:
         match = _VARIABLE.fullmatch(variable)
         if match is None or not value:
             continue
-        if match["file"] and not _is_path(value):
+        text = _held_text(match, value)
+        if text is None:
             SECRETS.add(value)
             misplaced.append(f"{variable} does not name a file")
             continue
-        text = (_readable_text(Path(value)) if match["file"] else value).strip()
         if match["id"]:
             ids[variable] = text
             continue
         SECRETS.add(text)
-        if match["secret"] in CredentialsKind.ACCESS_TOKEN.value and _is_client_secret(text):
+        is_token = match["secret"] in CredentialsKind.ACCESS_TOKEN.value
+        if is_token and _is_client_secret(text):
             misplaced.append(f"{variable} holds the secret of a service account, not a token")
     # Ids come last: by now each secret is registered that may stand in place of one.
     for variable, text in ids.items():
@@ -120,6 +123,15 @@ def register_credentials(environment: Mapping[str, str]) -> None:
         )
 
 
+def _held_text(variable: re.Match[str], value: str) -> str | None:
+    """Return the text of a variable, or of the file that it names; None if it names no file."""
+    if variable["file"] is None:
+        return value.strip()
+    if not _is_path(value):
+        return None
+    return _readable_text(Path(value)).strip()
+
+
 def _is_client_secret(text: str) -> bool:
     """Return whether a text begins as the secret of a service account does."""
     return text.startswith(CLIENT_SECRET_PREFIX)
@@ -131,17 +143,24 @@ def _is_secret(text: str) -> bool:
     Source: Atlas documentation of API keys (read 2026-11): a private key is a UUID, and a public
     key 8 letters.
     """
-    forms = (UUID, _SIGNED_TOKEN)
-    return _is_client_secret(text) or any(form.fullmatch(text) for form in forms)
+    if _is_client_secret(text):
+        return True
+    is_private_key = UUID.fullmatch(text) is not None
+    is_access_token = _SIGNED_TOKEN.fullmatch(text) is not None
+    return is_private_key or is_access_token
 
 
 def _is_path(text: str) -> bool:
-    """Return whether a text may be shown as a path: a secret may stand in its place."""
+    """Return whether a text may be shown as a path: a secret may stand in its place.
+
+    The file need not exist. But a token may have slashes, so at least the first folder must: it is
+    there also where a mount failed.
+    """
     if _is_secret(text) or CLIENT_SECRET_PREFIX in text:
         return False
     path = Path(text)
-    # A token may have slashes. The first folder of a path is there, even if the file is not.
-    first_folder = Path(*path.parts[: 2 if path.is_absolute() else 1])
+    depth = 2 if path.is_absolute() else 1  # the root counts as a part
+    first_folder = Path(*path.parts[:depth])
     try:
         return path.exists() or (first_folder != path and first_folder.is_dir())
     except (OSError, ValueError):  # too long for a name, or with a NUL
@@ -207,6 +226,7 @@ def read_credentials(environment: Mapping[str, str], *, suffix: str = "") -> Cre
             f"{variables.used[0]} is set, but {missing[0]} is not.",
             hint=f"Set {missing[0]} or {missing[0]}_FILE as well.",
         )
+    # A token has no id, so a word stands in the audit log.
     *ids, secret = (variables.values[name] for name in variables.names)
     actor = ids[0] if ids else "token"
     first_used = variables.used[0]
@@ -225,9 +245,9 @@ class _Variables(NamedTuple):
     """The variables of one kind of credentials.
 
     Attributes:
-        names: Of those that belong to the kind, the secret last; without `_FILE`.
-        values: Of each by its name; "" of one that is not set.
-        used: Those that are set, as they are: with `_FILE` where a file has the value.
+        names: The variables that belong to the kind, the secret last; without `_FILE`.
+        values: The value of each, by its name; "" of one that is not set.
+        used: The variables that are set, with `_FILE` where a file has the value.
     """
 
     kind: CredentialsKind
@@ -264,7 +284,8 @@ def _read_value(name: str, environment: Mapping[str, str]) -> str:
         if text:
             raise UsageError(f"{name} and {variable} are both set.", hint="Set only one of them.")
         text = _read_secret_file(variable, Path(environment[variable]))
-    if not all(character.isprintable() and not character.isspace() for character in text):
+    has_spaces = any(character.isspace() for character in text)
+    if has_spaces or not text.isprintable():
         raise UsageError(  # it could not be part of a header
             f"The value of {variable} contains a space, line break or control character.",
             hint="Copy the value again, without spaces or line breaks.",

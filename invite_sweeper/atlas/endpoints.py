@@ -107,13 +107,18 @@ def _statuses(*statuses: MembershipStatus) -> str:
     return "&".join(f"orgMembershipStatuses={status}" for status in statuses)
 
 
-def _pages(path: str, media_type: str, endpoint_set: EndpointSet, *parameters: str) -> Endpoint:
-    """Return a list that Atlas pages, in pages of the largest size, which it does not count."""
+def _paged_list(
+    path: str, media_type: str, endpoint_set: EndpointSet, *parameters: str
+) -> Endpoint:
+    """Return the call for a list that Atlas pages: the largest pages, and no count of all entries.
+
+    Source: the parameters `itemsPerPage` and `includeCount` of the OpenAPI document.
+    """
     query = "&".join((*parameters, "itemsPerPage=500&includeCount=false"))
     return Endpoint("GET", path, media_type, endpoint_set, query, paged=True)
 
 
-def _user(path: str, endpoint_set: EndpointSet) -> Endpoint:
+def _single_user(path: str, endpoint_set: EndpointSet) -> Endpoint:
     """Return the call for one user in any known status, whose answer is never from a cache."""
     query = _statuses(*INVITED_STATUSES, MembershipStatus.ACTIVE)
     return Endpoint("GET", f"{path}/{{}}", V2025_02_19, endpoint_set, query, max_age_s=0.0)
@@ -129,8 +134,8 @@ _INVITED: Final = _statuses(*INVITED_STATUSES)
 _ACTIVE: Final = _statuses(MembershipStatus.ACTIVE)
 _PRESENT: Final = _statuses(MembershipStatus.PENDING, MembershipStatus.ACTIVE)
 
-LIST_GROUPS: Final = _pages(f"{_API}/groups", V2023_01_01, PROJECTS_USER)
-LIST_ORGS: Final = _pages(f"{_API}/orgs", V2023_01_01, ORGANIZATIONS_USER)
+LIST_GROUPS: Final = _paged_list(f"{_API}/groups", V2023_01_01, PROJECTS_USER)
+LIST_ORGS: Final = _paged_list(f"{_API}/orgs", V2023_01_01, ORGANIZATIONS_USER)
 
 LIST_GROUP_INVITES: Final = Endpoint("GET", _GROUP_INVITES, V2023_01_01, PROJECTS_GROUP)
 DELETE_GROUP_INVITE: Final = Endpoint(
@@ -142,10 +147,10 @@ DELETE_ORG_INVITE: Final = Endpoint(
     "DELETE", f"{_ORG_INVITES}/{{}}", V2023_01_01, ORGANIZATIONS_ORG
 )
 
-LIST_GROUP_USERS: Final = _pages(_GROUP_USERS, V2025_02_19, CLOUD_USERS_GROUP, _INVITED)
-LIST_ORG_USERS: Final = _pages(_ORG_USERS, V2025_02_19, CLOUD_USERS_ORG, _INVITED)
-GET_GROUP_USER: Final = _user(_GROUP_USERS, CLOUD_USERS_GROUP)
-GET_ORG_USER: Final = _user(_ORG_USERS, CLOUD_USERS_ORG)
+LIST_GROUP_USERS: Final = _paged_list(_GROUP_USERS, V2025_02_19, CLOUD_USERS_GROUP, _INVITED)
+LIST_ORG_USERS: Final = _paged_list(_ORG_USERS, V2025_02_19, CLOUD_USERS_ORG, _INVITED)
+GET_GROUP_USER: Final = _single_user(_GROUP_USERS, CLOUD_USERS_GROUP)
+GET_ORG_USER: Final = _single_user(_ORG_USERS, CLOUD_USERS_ORG)
 REMOVE_GROUP_USER: Final = Endpoint(
     "DELETE", f"{_GROUP_USERS}/{{}}", V2025_02_19, CLOUD_USERS_GROUP
 )
@@ -153,22 +158,22 @@ REMOVE_ORG_USER: Final = Endpoint("DELETE", f"{_ORG_USERS}/{{}}", V2025_02_19, C
 ADD_GROUP_USER: Final = Endpoint("POST", _GROUP_USERS, V2025_02_19, CLOUD_USERS_GROUP)
 ADD_ORG_USER: Final = Endpoint("POST", _ORG_USERS, V2025_02_19, CLOUD_USERS_ORG)
 
-LIST_GROUP_MEMBERS: Final = _pages(_GROUP_USERS, V2025_02_19, CLOUD_USERS_GROUP, _PRESENT)
+LIST_GROUP_MEMBERS: Final = _paged_list(_GROUP_USERS, V2025_02_19, CLOUD_USERS_GROUP, _PRESENT)
 """Members and pending users: read before a re-invitation, never for a deletion."""
-LIST_ORG_MEMBERS: Final = _pages(_ORG_USERS, V2025_02_19, CLOUD_USERS_ORG, _PRESENT)
-LIST_ORG_ACTIVE_MEMBERS: Final = _pages(_ORG_USERS, V2025_02_19, CLOUD_USERS_ORG, _ACTIVE)
+LIST_ORG_MEMBERS: Final = _paged_list(_ORG_USERS, V2025_02_19, CLOUD_USERS_ORG, _PRESENT)
+LIST_ORG_ACTIVE_MEMBERS: Final = _paged_list(_ORG_USERS, V2025_02_19, CLOUD_USERS_ORG, _ACTIVE)
 FIND_ORG_ACTIVE_MEMBER: Final = replace(LIST_ORG_ACTIVE_MEMBERS, by_username=True, max_age_s=0.0)
 """Whether a person is an active member. It is not documented whether the name must be exact."""
-LIST_GROUP_TEAMS: Final = _pages(f"{_API}/groups/{{}}/teams", V2023_01_01, TEAMS_GROUP)
+LIST_GROUP_TEAMS: Final = _paged_list(f"{_API}/groups/{{}}/teams", V2023_01_01, TEAMS_GROUP)
 """The teams with access to a project. Requires Project Read Only."""
-LIST_ORG_EVENTS: Final = _pages(
+LIST_ORG_EVENTS: Final = _paged_list(
     f"{_API}/orgs/{{}}/events",
     V2023_01_01,
     EndpointSet("events_org"),
     "eventType=INVITED_TO_ORG&eventType=JOINED_ORG",
 )
 """Who was invited to an organization, and who joined. Requires Organization Member."""
-LIST_ORG_API_KEYS: Final = _pages(
+LIST_ORG_API_KEYS: Final = _paged_list(
     f"{_API}/orgs/{{}}/apiKeys", V2023_01_01, EndpointSet("api_keys_org")
 )
 """The API keys of an organization with their descriptions. Requires Organization Member."""
@@ -262,8 +267,8 @@ def build_path(
     has_ids = len(ids) == endpoint.template.count("{}") and all(map(is_atlas_id, ids))
     is_paged = page is not None and page > 0
     is_by_username = bool(username)
-    has_parameters = is_paged is endpoint.paged and is_by_username is endpoint.by_username
-    if endpoint not in ENDPOINTS or not has_ids or not has_parameters:
+    has_its_parameters = is_paged is endpoint.paged and is_by_username is endpoint.by_username
+    if endpoint not in ENDPOINTS or not has_ids or not has_its_parameters:
         raise InvalidRequest(f"invalid request: {endpoint.method} {endpoint.template}")
     path = endpoint.template.format(*ids)
     query = endpoint.query

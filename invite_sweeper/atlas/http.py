@@ -84,32 +84,33 @@ _REASONS: Final[tuple[tuple[type[Exception], str], ...]] = (
     # Only the digest middleware raises anything else: it cannot answer the challenge.
     (Exception, "unsupported authentication challenge"),
 )
-"""The first one that matches holds."""
+"""What happened, by the type of an exception; the first row that matches holds."""
+_PERMANENT: Final = frozenset({aiohttp.ClientConnectorCertificateError, Exception})
+"""Of these types: a rejected certificate, and the challenge of the last row."""
 
 
 def describe_error(error: Exception, host: str, timeout: aiohttp.ClientTimeout) -> RequestFailed:
     """Return an exception of one attempt as text without library class names."""
     if isinstance(error, AttemptFailed):
         return error.failure
-    kind, reason = next(row for row in _REASONS if isinstance(error, row[0]))
-    cause: object = getattr(error, "os_error", error)
-    why = getattr(cause, "strerror", None) or "unknown reason"
-    if isinstance(cause, ConnectionRefusedError):
-        why = "connection refused"
-    certificate = getattr(error, "certificate_error", None)
+    error_type, reason = next(row for row in _REASONS if isinstance(error, row[0]))
+    os_error: object = getattr(error, "os_error", error)
+    why = getattr(os_error, "strerror", None) or "unknown reason"
+    if isinstance(os_error, ConnectionRefusedError):
+        why = "connection refused"  # asyncio has an address as its text
+    certificate_error = getattr(error, "certificate_error", None)
     text = reason.format(
         error=error,
         host=host,
         timeout=timeout,
         why=why.lower(),
-        certificate=getattr(certificate, "verify_message", "not valid").rstrip("."),
+        certificate=getattr(certificate_error, "verify_message", "not valid").rstrip("."),
     )
-    # A proxy that asks for a password, a certificate and a challenge stay what they are.
-    is_login_required = getattr(error, "status", 0) == PROXY_AUTHENTICATION_REQUIRED
-    is_permanent = kind in {aiohttp.ClientConnectorCertificateError, Exception}
+    needs_proxy_password = getattr(error, "status", 0) == PROXY_AUTHENTICATION_REQUIRED
+    is_permanent = error_type in _PERMANENT or needs_proxy_password
     return RequestFailed(
         text,
-        retryable=not is_permanent and not is_login_required,
+        retryable=not is_permanent,
         is_unsent=isinstance(error, NOT_SENT_ERRORS),
     )
 
@@ -150,15 +151,21 @@ class DaemonResolver(AbstractResolver):
 
 
 def _addresses(host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
+    """Return the addresses of a host, as aiohttp's own resolver returns them."""
     addresses = socket.getaddrinfo(
         host, port, family, socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
     )
     numeric = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
     return [
         ResolveResult(
-            hostname=host, host=str(address[0]), port=port, family=kind, proto=proto, flags=numeric
+            hostname=host,
+            host=str(address[0]),
+            port=port,
+            family=address_family,
+            proto=proto,
+            flags=numeric,
         )
-        for kind, _, proto, _, address in addresses
+        for address_family, _type, proto, _canonical_name, address in addresses
     ]
 
 
@@ -276,11 +283,13 @@ class HttpSession:
         method = request.endpoint.method
         headers = request.endpoint.headers
         bodies_of_401: list[bytes] = []
-        middlewares = [self._recording(request.progress or Sending(), bodies_of_401)]
+        recording = self._recording(request.progress or Sending(), bodies_of_401)
+        middlewares: tuple[aiohttp.ClientMiddlewareType, ...]
         if isinstance(authorization, Secret):
             headers = {**headers, "Authorization": authorization.get_secret_value()}
-        else:  # the outer one: the request that it repeats is recorded as well
-            middlewares.insert(0, authorization)
+            middlewares = (recording,)
+        else:  # the outer one first: the request that it repeats is recorded as well
+            middlewares = (authorization, recording)
         timeout = self.session.timeout
         if connect_s is not None:
             timeout = aiohttp.ClientTimeout(total=timeout.total, connect=connect_s)
@@ -297,14 +306,16 @@ class HttpSession:
                 timeout=timeout,
             )
             try:
-                # A 204 has no body: do not wait for one that its headers announce.
-                done = method == "DELETE" and response.status == NO_CONTENT
-                content = b"" if done else await read_body(response)
-                content = content or b"".join(bodies_of_401[-1:])
+                if method == "DELETE" and response.status == NO_CONTENT:
+                    body = b""  # do not wait for one that its headers announce
+                else:
+                    body = await read_body(response)
+                if not body and bodies_of_401:
+                    body = bodies_of_401[-1]  # that of a 401 was read by `_recording`
                 if not isinstance(authorization, Secret) and not request.is_parsed(response.status):
                     signed = response.request_info.headers.get("Authorization", "")
-                    content = without_digest_response(content, signed)
-                return Response(response.status, response.headers, content)
+                    body = without_digest_response(body, signed)
+                return Response(response.status, response.headers, body)
             finally:
                 if not response.closed:  # without a body, the connection is released already
                     response.release()
@@ -312,7 +323,7 @@ class HttpSession:
             return describe_error(error, self.base_url.host or "", timeout)
 
     def _url(self, request: Request) -> URL:
-        """Return the URL of a request; building it takes less time than parsing it."""
+        """Return the URL of a request; building one takes less time than parsing its text."""
         base = self.base_url
         return URL.build(
             scheme=base.scheme,
@@ -327,8 +338,8 @@ class HttpSession:
     ) -> aiohttp.ClientMiddlewareType:
         """Return a middleware that records one attempt: what was sent, and the status.
 
-        It sends again where a digest middleware repeats the request, whose first response is then
-        in `bodies_of_401`.
+        A digest middleware calls it twice where it repeats the request with the answer to a
+        challenge: that is the same attempt. The body of each 401 is added to `bodies_of_401`.
         """
         sent = 0
 
@@ -340,7 +351,7 @@ class HttpSession:
                 raise AttemptFailed(CANCELLED)
             if sent == 0:
                 progress.attempts += 1
-            else:  # a digest middleware repeats the request: it is the same attempt
+            else:
                 self.repeats += 1
             sent += 1
             was_pending = progress.response_pending
@@ -348,11 +359,11 @@ class HttpSession:
             self.counters.requests += 1
             try:
                 response = await handler(request)
-            except NOT_SENT_ERRORS:  # no byte was sent, because there was no connection
+            except NOT_SENT_ERRORS:  # as if the request had not been made
                 self.counters.requests -= 1
                 progress.response_pending = was_pending
                 raise
-            except TimeoutError:  # an OSError, too, with a reason of its own
+            except TimeoutError:  # which is an OSError, too: `describe_error` has its reason
                 raise
             except (aiohttp.ServerDisconnectedError, OSError):
                 # After one of these two, aiohttp would send the request again by itself.
@@ -376,13 +387,14 @@ def open_connector() -> aiohttp.TCPConnector:
     return aiohttp.TCPConnector(limit=0, resolver=DaemonResolver())
 
 
-def _parse_url(text: str) -> URL:
-    """Return an HTTP URL; one without a host if the text is not one."""
+def _parse_http_url(text: str) -> URL:
+    """Return an HTTP URL; an empty one, without a host, if the text is not one."""
     try:
         url = URL(text)
-        return url if url.scheme in {"http", "https"} and url.port is not None else URL()
+        is_http = url.scheme in {"http", "https"} and url.port is not None
     except ValueError:
         return URL()
+    return url if is_http else URL()
 
 
 def parse_base_url(text: str) -> URL:
@@ -393,7 +405,7 @@ def parse_base_url(text: str) -> URL:
             it contains a user name, query or fragment. The message never repeats those.
     """
     hint = "Write it as https://cloud.mongodb.com."
-    url = _parse_url(text.strip().rstrip("/"))
+    url = _parse_http_url(text.strip().rstrip("/"))
     host = url.host
     if not host or url.port == 0:
         raise UsageError("The base URL is not an HTTP URL with a host.", hint=hint)
@@ -419,8 +431,20 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def find_proxy(base_url: URL) -> tuple[URL | None, Mapping[str, str] | None]:
-    """Return the proxy of the environment and its headers; loopback never uses one.
+class Proxy(NamedTuple):
+    """The proxy for the requests to one host.
+
+    Attributes:
+        url: Without user information; None without a proxy.
+        headers: Its credentials; None without any.
+    """
+
+    url: URL | None = None
+    headers: Mapping[str, str] | None = None
+
+
+def find_proxy(base_url: URL) -> Proxy:
+    """Return the proxy of the environment; loopback never uses one.
 
     aiohttp's `trust_env` would read the environment for each request, in a thread, and would
     also send credentials from `.netrc`.
@@ -430,28 +454,29 @@ def find_proxy(base_url: URL) -> tuple[URL | None, Mapping[str, str] | None]:
     """
     host = base_url.host or ""
     if is_loopback(host) or urllib.request.proxy_bypass(host):
-        return None, None
+        return Proxy()
     address = urllib.request.getproxies().get(base_url.scheme)
     if not address:
-        return None, None
-    proxy = _parse_url(address)
-    if not proxy.host:
-        name = f"{base_url.scheme}_proxy"  # has precedence over the upper-case one
-        name = name if os.environ.get(name) else name.upper()
+        return Proxy()
+    url = _parse_http_url(address)
+    if not url.host:
+        # `getproxies` prefers the variable in lower case, too.
+        lower = f"{base_url.scheme}_proxy"
+        variable = lower if os.environ.get(lower) else lower.upper()
         # The message does not repeat the value: it may contain a password.
         raise UsageError(
-            f"The value of {name} is not a valid proxy URL.",
+            f"The value of {variable} is not a valid proxy URL.",
             hint="Write it as http://HOST:PORT; other kinds of proxies are not supported.",
         )
-    if proxy.user is None:
-        return proxy, None
+    if url.user is None:
+        return Proxy(url)
     SECRETS.add_user_info(address)
-    login = aiohttp.encode_basic_auth(proxy.user, proxy.password or "")
-    return proxy.with_user(None), {"Proxy-Authorization": login}
+    login = aiohttp.encode_basic_auth(url.user, url.password or "")
+    return Proxy(url.with_user(None), {"Proxy-Authorization": login})
 
 
 _MAX_DIGITS: Final = 9
-"""Of a number in a header: what is longer means nothing, and `int` would be slow."""
+"""Of a number in a header. A longer one is not a number of seconds or requests."""
 
 
 @lru_cache(maxsize=64)
@@ -465,8 +490,10 @@ def parse_date(raw: str) -> datetime | None:
         00:00:00 GMT`).
     """
     try:
-        timestamp = parsedate_to_datetime(raw)
-        return timestamp.astimezone(UTC) if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)
+        moment = parsedate_to_datetime(raw)
+        if moment.tzinfo is None:  # without a zone, or with `-0000`
+            return moment.replace(tzinfo=UTC)
+        return moment.astimezone(UTC)
     except (ValueError, OverflowError):
         return None
 
@@ -474,7 +501,8 @@ def parse_date(raw: str) -> datetime | None:
 def parse_int_header(headers: Mapping[str, str], name: str) -> int | None:
     """Return the number of a header that has a whole one from 0; None if missing or unreadable."""
     raw = headers.get(name, "")
-    return int(raw) if raw.isascii() and raw.isdigit() and len(raw) <= _MAX_DIGITS else None
+    is_number = raw.isascii() and raw.isdigit() and len(raw) <= _MAX_DIGITS
+    return int(raw) if is_number else None
 
 
 def retry_after_s(headers: Mapping[str, str], clock: Callable[[], datetime]) -> float | None:
@@ -482,7 +510,8 @@ def retry_after_s(headers: Mapping[str, str], clock: Callable[[], datetime]) -> 
 
     Source: RFC 9110, 10.2.3: seconds or a date.
     """
-    if (wait_s := parse_int_header(headers, "Retry-After")) is not None:
+    wait_s = parse_int_header(headers, "Retry-After")
+    if wait_s is not None:
         return wait_s
     moment = parse_date(headers.get("Retry-After", ""))
     return None if moment is None else (moment - clock()).total_seconds()

@@ -14,6 +14,7 @@ from invite_sweeper.atlas.lists import parse_object
 from invite_sweeper.atlas.responses import (
     SERVER_ERROR,
     InvalidResponse,
+    RequestFailed,
     Response,
     ResponseOrFailure,
     RetryDecision,
@@ -28,7 +29,7 @@ from invite_sweeper.names import is_atlas_id
 from invite_sweeper.outcomes import Outcome, Sending
 
 _RATE_LIMITED_CODE: Final = "RATE_LIMITED_IP"
-_MEMBERSHIPS: Final = {
+_OUTCOME_OF_STATUS: Final = {
     MembershipStatus.PENDING.value: Outcome.RESTORED,
     MembershipStatus.ACTIVE.value: Outcome.ACTIVE,
 }
@@ -64,7 +65,7 @@ class AtlasInviter:
             request = self._client.request(
                 endpoint, invitation.scope_id, progress=sending, body=to_json(body)
             )
-            result = await self._client.call(request, decide=_decide)
+            result = await self._client.call(request, decide=_decide_for_post)
         except InvalidRequest:
             return sending.end(Outcome.FAILED)
         except RunError as error:
@@ -76,7 +77,7 @@ class AtlasInviter:
         return sending.end(_outcome(result, sending), fatal_error)
 
 
-def _decide(result: ResponseOrFailure) -> RetryDecision:
+def _decide_for_post(result: ResponseOrFailure) -> RetryDecision:
     """Return what to do with an answer: a second POST could send a second invitation."""
     return classify(result) if is_unauthenticated(result) else RetryDecision.DONE
 
@@ -84,8 +85,8 @@ def _decide(result: ResponseOrFailure) -> RetryDecision:
 def _outcome(result: ResponseOrFailure, sending: Sending) -> Outcome | None:
     """Return what an answer to the POST proves; None if Atlas may accept another one later."""
     if not isinstance(result, Response):
-        if_unsent = None if result.retryable else Outcome.FAILED
-        return Outcome.UNKNOWN if sending.may_be_processed else if_unsent
+        return _unanswered_outcome(result, sending)
+    # A 2xx or 409 of a proxy proves neither of the two: it counts as failed below.
     if result.looks_like_atlas and result.is_success:
         return _created_outcome(result)
     if result.looks_like_atlas and result.status == CONFLICT:
@@ -97,6 +98,13 @@ def _outcome(result: ResponseOrFailure, sending: Sending) -> Outcome | None:
     if is_retryable or (result.code or "").endswith(_RATE_LIMITED_CODE):
         return None
     return Outcome.FAILED
+
+
+def _unanswered_outcome(failure: RequestFailed, sending: Sending) -> Outcome | None:
+    """Return the outcome of a POST without an answer; None if Atlas may accept it later."""
+    if sending.may_be_processed:
+        return Outcome.UNKNOWN
+    return None if failure.retryable else Outcome.FAILED
 
 
 def _created_outcome(response: Response) -> Outcome:
@@ -111,21 +119,26 @@ def _created_outcome(response: Response) -> Outcome:
     except InvalidResponse:
         return Outcome.UNKNOWN
     if "orgMembershipStatus" in body:
-        return _MEMBERSHIPS.get(str(body["orgMembershipStatus"]), Outcome.UNKNOWN)
-    is_invitation = is_atlas_id(str(body.get("id"))) and "expiresAt" in body and "username" in body
+        status = str(body["orgMembershipStatus"])
+        return _OUTCOME_OF_STATUS.get(status, Outcome.UNKNOWN)
+    has_id = is_atlas_id(str(body.get("id")))
+    is_invitation = has_id and "expiresAt" in body and "username" in body
     return Outcome.RESTORED if is_invitation else Outcome.UNKNOWN
 
 
 def _of_organization(invitation: Invitation) -> dict[str, object]:
-    """Return the same organization roles, project roles and teams as before."""
-    groups: dict[str, list[str]] = {}
+    """Return the same organization roles, project roles and teams as before, as a body has them."""
+    roles_by_project: dict[str, list[str]] = {}
     for group_id, role in invitation.project_roles:
         if is_atlas_id(group_id) and role:
-            groups.setdefault(group_id, []).append(role)
+            roles_by_project.setdefault(group_id, []).append(role)
     roles: dict[str, object] = {"orgRoles": invitation.roles}
-    if groups:
+    if roles_by_project:
         roles["groupRoleAssignments"] = [
-            {"groupId": group_id, "groupRoles": held} for group_id, held in groups.items()
+            {"groupId": group_id, "groupRoles": group_roles}
+            for group_id, group_roles in roles_by_project.items()
         ]
-    teams = {"teamIds": invitation.team_ids} if invitation.team_ids else {}
-    return {"roles": roles, **teams}
+    body: dict[str, object] = {"roles": roles}
+    if invitation.team_ids:
+        body["teamIds"] = invitation.team_ids
+    return body
