@@ -11,7 +11,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from deploy.containers import run, stored
 from deploy.machine import follow_pages
-from deploy.mailing import Mailbox, free_port
+from deploy.mailing import Mailbox, reserved_port
 from deploy.manifests import ROOT
 from deploy.stage import staged
 from deploy.walk import opened
@@ -98,7 +98,8 @@ def mailbox():
 @pytest.fixture
 def smtp(mailbox):
     """A server that is not started: its port is known."""
-    controller = Controller(mailbox, hostname="127.0.0.1", port=free_port())
-    yield controller
-    if controller.server is not None:
-        controller.stop()
+    with reserved_port() as port:
+        controller = Controller(mailbox, hostname="127.0.0.1", port=port)
+        yield controller
+        if controller.server is not None:
+            controller.stop()

@@ -4,7 +4,7 @@ import os
 
 import pytest
 from deploy.containers import HARDENED, fetch_wheels, until
-from deploy.mailing import KEY, TEAM, accepts, announcement, free_port, post
+from deploy.mailing import KEY, TEAM, accepts, announcement, post, reserved_port
 from deploy.manifests import DEPLOY
 from deploy.stage import USER
 from readmes import MAIL, section
@@ -26,11 +26,16 @@ def image(containers, terminal):
     return f"{registry}/mail-inviters:dev"
 
 
+@pytest.fixture
+def port():
+    with reserved_port() as reserved:
+        yield reserved
+
+
 def test_container_mails_an_inviter_without_root_and_a_writable_file_system(
-    containers, image, mailbox, smtp, tmp_path
+    containers, image, mailbox, smtp, tmp_path, port
 ):
     smtp.start()
-    port = free_port()
     secrets = tmp_path / "secrets"
     secrets.mkdir()
     (secrets / "hook-key").write_text(KEY, encoding="utf-8")
@@ -42,12 +47,11 @@ def test_container_mails_an_inviter_without_root_and_a_writable_file_system(
         "SMTP_PORT": smtp.port,
         "MAIL_FROM": "invite-sweeper@example.com",
         "REPLY_TO": TEAM,
-        "PORT": port,
     }
     containers.podman(
         "run", "--detach", "--pull=never", "--name=mail-inviters", "--network=host", *HARDENED,
         "--memory=96m", "--memory-swap=96m", f"--volume={secrets}:/run/secrets/mail-inviters:ro",
-        *(f"--env={name}={value}" for name, value in settings.items()), image,
+        *(f"--env={name}={value}" for name, value in settings.items()), f"--env=PORT={port}", image,
     )  # fmt: skip
     try:
         until(lambda: accepts(port), within_s=60)

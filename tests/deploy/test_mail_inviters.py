@@ -13,7 +13,7 @@ import builders
 import pytest
 import yaml
 from deploy.containers import run
-from deploy.mailing import KEY, TEAM, accepts, announcement, free_port, post, send
+from deploy.mailing import KEY, TEAM, accepts, announcement, post, reserved_port, send
 from deploy.manifests import documents, night_of, overlaid
 from environment import ROOT
 from readmes import MAIL, section
@@ -29,23 +29,24 @@ SCRIPT = FOLDER / "mail_inviters.py"
 def hook_of(smtp, tmp_path, **more):
     """Run the hook, and yield its address."""
     (tmp_path / "hook-key").write_text(f"{KEY}\n", encoding="utf-8")
-    port = free_port()
-    settings = {
-        "HOOK_KEY_FILE": str(tmp_path / "hook-key"),
-        "SMTP_HOST": "127.0.0.1",
-        "SMTP_PORT": str(smtp.port),
-        "MAIL_FROM": "invite-sweeper@example.com",
-        "REPLY_TO": TEAM,
-        "PORT": str(port),
-        **more,
-    }
-    process = subprocess.Popen([sys.executable, SCRIPT], env=settings)
-    try:
-        wait_until(lambda: accepts(port) or process.poll() is not None)
-        yield f"http://127.0.0.1:{port}/"
-    finally:
-        process.terminate()
-        process.wait(60)
+    with reserved_port() as port:
+        settings = {
+            "HOOK_KEY_FILE": str(tmp_path / "hook-key"),
+            "SMTP_HOST": "127.0.0.1",
+            "SMTP_PORT": str(smtp.port),
+            "MAIL_FROM": "invite-sweeper@example.com",
+            "REPLY_TO": TEAM,
+            "PORT": str(port),
+            **more,
+        }
+        process = subprocess.Popen([sys.executable, SCRIPT], env=settings)
+        try:
+            wait_until(lambda: accepts(port) or process.poll() is not None)
+            assert process.poll() is None
+            yield f"http://127.0.0.1:{port}/"
+        finally:
+            process.terminate()
+            process.wait(60)
 
 
 @pytest.fixture
