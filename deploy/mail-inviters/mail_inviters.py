@@ -1,8 +1,4 @@
-"""A webhook of `notify` that mails each inviter which of their invitations will be deleted.
-
-Variables: HOOK_KEY (the policy's `secret_env`), SMTP_HOST, SMTP_PORT, SMTP_USERNAME, SMTP_PASSWORD,
-MAIL_FROM, REPLY_TO (who answers, and gets what cannot reach an inviter), HOST, PORT; or NAME_FILE.
-"""
+"""A webhook of `notify` that mails each inviter which of their invitations will be deleted."""
 
 import asyncio
 import base64
@@ -42,7 +38,7 @@ def is_signed(headers, body):
 
 def describe(one):
     """Return a line without the line breaks and direction marks that a name may have."""
-    place = one["project_name"] or f"organization {one['org_id']}"
+    place = one["project_name"] or f"organization {one['org_name'] or one['org_id']}"
     line = f"- {one['username'] or '(no address)'} to {place}: from {one['deletable_from'][:10]} on"
     return "".join(char if char.isprintable() else " " for char in line)
 
@@ -54,7 +50,9 @@ def mail_to(inviter, ones):
     mail["From"], mail["Reply-To"] = setting("MAIL_FROM"), setting("REPLY_TO")
     mail["To"], mail["Date"] = inviter if is_person else setting("REPLY_TO"), utils.formatdate()
     mail["Subject"] = f"Invitations to MongoDB Atlas: {len(ones)} will be deleted from {day} on"
-    names = {"who": "you" if is_person else f"{inviter!a}", "reply_to": setting("REPLY_TO")}
+    key_name = ones[0].get("inviter_name")  # the description of an API key
+    who = f"API key {key_name!a} ({inviter})" if key_name else f"{inviter!a}"
+    names = {"who": "you" if is_person else who, "reply_to": setting("REPLY_TO")}
     mail.set_content(TEXT.format(lines="\n".join(map(describe, ones)), **names))
     return mail
 
@@ -79,11 +77,13 @@ async def hook(request):
     if not is_signed(request.headers, body):
         raise web.HTTPUnauthorized
     run, by_inviter = json.loads(body), {}
+    org_names = {each["id"]: each["name"] for each in run.get("organizations") or ()}
     async with LOCK:
         for one in (run.get("announcements") or ()) if run.get("mode") == "sweep" else ():
             if "inviter" not in one:
                 raise web.HTTPUnprocessableEntity(text="The policy needs `details: true` here.")
             if one["new"] and (key := tuple(one[name] for name in KEY)) not in MAILED:
+                one["org_name"] = org_names.get(one["org_id"])
                 by_inviter.setdefault(one["inviter"], {})[key] = one
         for inviter, ones in by_inviter.items():
             try:

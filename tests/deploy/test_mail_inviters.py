@@ -78,6 +78,32 @@ def test_each_inviter_gets_one_mail_with_what_goes_when_and_what_to_do(hook, mai
 
 
 @pytest.mark.parametrize(
+    ("name", "shown"),
+    [("Acme", "Acme"), ("A\u202e\nBcc: x", "A  Bcc: x"), ("", ORG_ID), (None, ORG_ID)],
+)
+def test_organization_is_named_where_the_message_has_its_name(hook, mailbox, name, shown):
+    one = announcement(project_id=None, project_name=None)
+    organizations = [{"id": "f" * 24, "name": "Other"}, {"id": ORG_ID, "name": name}]
+    assert post(hook, one, organizations=organizations) == 204
+    lines = mailbox.take()["ada@example.com"].get_content().splitlines()
+    assert f"- p1@example.com to organization {shown}: from 2026-12-01 on" in lines
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("terraform payments", "API key 'terraform payments' (wkzjqvtb)"),
+        ("x\r\nBcc: eve@example.com", "API key 'x\\r\\nBcc: eve@example.com' (wkzjqvtb)"),
+        (None, "'wkzjqvtb'"),
+    ],
+)
+def test_api_key_is_shown_with_its_description_to_who_answers(hook, mailbox, name, shown):
+    assert post(hook, announcement(inviter="wkzjqvtb", inviter_name=name)) == 204
+    text = " ".join(mailbox.take()[TEAM].get_content().split())
+    assert f"sent by {shown}, were not accepted" in text
+
+
+@pytest.mark.parametrize(
     "forged",
     [
         {"key": "wrong"},
@@ -206,6 +232,7 @@ def test_password_is_not_sent_without_encryption(smtp, mailbox, tmp_path):
 def test_run_says_that_it_failed_and_the_next_quiet_one_is_mailed(smtp, mailbox, tmp_path):
     with hook_of(smtp, tmp_path) as url, cli_in(tmp_path) as cli:
         cli.stock(stale=2)
+        cli.sim.organizations[ORG_ID].api_keys["wkzjqvtb"] = "terraform payments"
         cli.keys["notice"] = {"wait": "7d"}
         entry = {"kind": "webhook", "url_env": "HOOK_URL", "secret_env": "HOOK_KEY"}
         cli.keys["notify"] = [{**entry, "when": "failures", "details": True}]
@@ -216,7 +243,8 @@ def test_run_says_that_it_failed_and_the_next_quiet_one_is_mailed(smtp, mailbox,
         inviters = {line["inviter"] for line in cli.lines("announced")}
         assert cli.sweep().code == 0
     (mail,) = mailbox.take().values()
-    assert len(inviters) == 1
+    assert inviters == {"wkzjqvtb"}
+    assert "sent by API key 'terraform payments' (wkzjqvtb)" in mail.get_content()
     assert re.findall(r"- (p\d@example.com) to Project 0: from", mail.get_content()) == [
         "p0@example.com",
         "p1@example.com",
