@@ -842,9 +842,9 @@ MUTANTS = r"""
 = an invitation sent in the future has no date: sweep/dates.py
 -if by_policy.keep_reason == "future_date":  # no rule was asked about it yet
 +if by_policy.keep_reason == "":
-= the last rule names the date of an invitation: sweep/selection.py
--if earliest is not None and earliest.instant <= instant:
-+if earliest is not None and earliest.instant < instant:
+= the last rule names the date of an invitation: sweep/dates.py
+-if instant <= until and (earliest is None or instant < earliest.instant):
++if instant <= until and (earliest is None or instant <= earliest.instant):
 ? tests/commands/test_echoed_secrets.py
 = secrets are printed: redaction.py
 -        if shown or hidden:

@@ -7,20 +7,27 @@ A role in a project of a person who is kept has a date of its own: it goes altho
 of the organization stays.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, time, timedelta
 from math import ceil
-from typing import Final
+from typing import Final, NamedTuple
 
 from invite_sweeper.models import Invitation, Source, parse_timestamp
-from invite_sweeper.policy import Keep, Policy
+from invite_sweeper.policy import Keep, Policy, Rule
 from invite_sweeper.sweep.invitations import combine
-from invite_sweeper.sweep.selection import Decision, Selector, StaleFrom
+from invite_sweeper.sweep.selection import Decision, Selector
 
 NIGHT: Final = timedelta(days=1)
 """Between two sweeps: what is foretold assumes a sweep at this hour each day."""
 
 FOREVER: Final = datetime.max.replace(tzinfo=UTC)
+
+
+class StaleFrom(NamedTuple):
+    """Since when an invitation is stale, or from when on if nothing changes, by which rule."""
+
+    instant: datetime
+    rule: str
 
 
 class StaleDates:
@@ -66,8 +73,7 @@ class StaleDates:
         if by_policy.keep_reason in ("list_unread", "unrecordable"):  # no date ends these
             return None
         if self._is_by_age_alone(by_policy, until):
-            date = by_policy.old_enough
-            return date if date is not None and date.instant <= until else None
+            return _old_enough(by_policy.invitation, by_policy.too_young_for, until)
         instants = self._changes(by_policy.all_entries)
         if by_policy.stale:  # since the first instant from which it is stale without a break
             instants.append(self._now)
@@ -89,7 +95,7 @@ class StaleDates:
         """Return whether nothing but its age can change the decision about an invitation.
 
         Most are kept and have one entry, and no other key of the policy matches at one time and
-        not at another. Then the decision has the date already (`old_enough`).
+        not at another. Then its age reaches a rule for which it is too young now, or none.
         """
         if by_policy.stale or by_policy.entries:
             return False
@@ -158,9 +164,19 @@ class StaleDates:
         return changes
 
 
-def _shifted(instant: datetime | None, span: timedelta) -> tuple[datetime, ...]:
-    """Return the sum as the only item; nothing without an instant, or beyond the calendar."""
-    if instant is None:
+def _old_enough(entry: Invitation, rules: Iterable[Rule], until: datetime) -> StaleFrom | None:
+    """Return when the age of an entry reaches a rule, if it does by then; the first of several."""
+    earliest: StaleFrom | None = None
+    for rule in rules:
+        for instant in _shifted(entry.sent_at, rule.older_than):
+            if instant <= until and (earliest is None or instant < earliest.instant):
+                earliest = StaleFrom(instant, rule.name)
+    return earliest
+
+
+def _shifted(instant: datetime | None, span: timedelta | None) -> tuple[datetime, ...]:
+    """Return the sum as the only item; nothing without both, or beyond the calendar."""
+    if instant is None or span is None:
         return ()
     try:
         return (instant + span,)

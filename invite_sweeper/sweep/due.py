@@ -12,8 +12,8 @@ from typing import NamedTuple
 from invite_sweeper.audit import is_recordable
 from invite_sweeper.models import Invitation
 from invite_sweeper.policy import Policy
-from invite_sweeper.sweep.dates import FOREVER, NIGHT, StaleDates, first_night
-from invite_sweeper.sweep.selection import Decision, StaleFrom
+from invite_sweeper.sweep.dates import FOREVER, NIGHT, StaleDates, StaleFrom, first_night
+from invite_sweeper.sweep.selection import Decision
 
 
 class DueInvitation(NamedTuple):

@@ -79,13 +79,6 @@ class Announcement(NamedTuple):
     ended_entries: tuple[Invitation, ...] = ()
 
 
-class StaleFrom(NamedTuple):
-    """Since when an invitation is stale, or from when on if nothing changes, by which rule."""
-
-    instant: datetime
-    rule: str
-
-
 class Decision(NamedTuple):
     """The decision about one entry of a list, or about an invitation made of several.
 
@@ -101,8 +94,7 @@ class Decision(NamedTuple):
         announcement: Where the policy has a `notice`: what becomes of the announcement.
         inviter_gone: Whether the rule judges by the active members.
         entries: The other entries of the invitation, see `invitations.combine`.
-        old_enough: Of an entry that is kept, when its age reaches the first of the rules that
-            match it but for its age; None where none does.
+        too_young_for: Of an entry that is kept, the rules that match it but for its age.
     """
 
     invitation: Invitation
@@ -113,7 +105,7 @@ class Decision(NamedTuple):
     announcement: Announcement | None = None
     inviter_gone: bool = False
     entries: tuple[Invitation, ...] = ()
-    old_enough: StaleFrom | None = None
+    too_young_for: tuple[Rule, ...] = ()
 
     def keep(self, reason: str) -> "Decision":
         """Return the decision to keep the invitation."""
@@ -161,24 +153,6 @@ class _RuleConditions(NamedTuple):
         return cls(rule, conditions, tuple(ageless))
 
 
-def _sooner(earliest: StaleFrom | None, invitation: Invitation, rule: Rule) -> StaleFrom | None:
-    """Return when an invitation is old enough for a rule, or `earliest` if that is not later.
-
-    Args:
-        earliest: When it is old enough for one of the rules before; None where it never is.
-    """
-    sent_at = invitation.sent_at
-    if sent_at is None or rule.older_than is None:
-        return earliest
-    try:
-        instant = sent_at + rule.older_than
-    except OverflowError:  # beyond the calendar
-        return earliest
-    if earliest is not None and earliest.instant <= instant:
-        return earliest
-    return StaleFrom(instant, rule.name)
-
-
 class Selector:
     """Applies a policy to invitations at one instant.
 
@@ -218,7 +192,7 @@ class Selector:
         # Steps 5 and 6. Why no rule matches: a value that Atlas did not send comes first, then an
         # age that is not yet reached.
         reason = "no_rule"
-        old_enough: StaleFrom | None = None
+        too_young_for: tuple[Rule, ...] = ()
         for rule, conditions, ageless in self._rules:
             result = match_all(conditions, invitation, now)
             if result is True:
@@ -228,8 +202,8 @@ class Selector:
             elif match_all(ageless, invitation, now) is True:
                 if reason == "no_rule":
                     reason = "too_young"
-                old_enough = _sooner(old_enough, invitation, rule)
-        return Decision(invitation, None, reason, old_enough=old_enough)
+                too_young_for += (rule,)
+        return Decision(invitation, None, reason, too_young_for=too_young_for)
 
     def explain(self, invitation: Invitation) -> Iterator[Explained]:
         """Yield each keep entry and each rule, with its result and those of its keys."""

@@ -100,6 +100,13 @@ def test_keep_entry_that_begins_before_the_age_of_the_rule_leaves_no_date():
     assert stale_from(young, keep=keep) == (4, "forgotten")
 
 
+@pytest.mark.parametrize("rule", [{"expired": True}, {"statuses": ["INVITATION_EXPIRED"]}], ids=str)
+def test_invitation_that_is_old_enough_is_stale_from_its_end_on_by_a_rule_about_its_end(rule):
+    rules = [{"name": "ended", "older_than": "5d", **rule}]
+    pending = entry_of(Source.INVITES, age=10 * DAY, expires_at=NOW + 3 * DAY)
+    assert stale_from(pending, rules=rules) == (3, "ended")
+
+
 def test_of_two_rules_that_an_age_reaches_at_once_the_first_is_named():
     rules = [{"name": name, "older_than": age} for name, age in (("a", "15d"), ("b", "14d"))]
     young = entry_of(Source.INVITES, age=10 * DAY)
