@@ -1,4 +1,4 @@
-"""Read organizations: projects, lists, members; decide their invitations, and settle what is open.
+"""Read organizations: projects, lists, members; decide invitations, and resolve open intents.
 
 Organizations are read at the same time, a few at once. An error that concerns one list or
 one organization is a value; an error that concerns the run is raised.
@@ -15,7 +15,7 @@ from msgspec import structs
 
 from invite_sweeper.atlas.reader import AtlasReader
 from invite_sweeper.atlas.unreadable import contradicted_404
-from invite_sweeper.audit import AuditLog
+from invite_sweeper.audit import AuditLog, OpenIntent
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.errors import (
     AtlasUnavailable,
@@ -131,9 +131,10 @@ async def list_invitations(
     """Read the lists of a scope concurrently, pass each result to `on_list`, return warnings.
 
     `on_list` is called once per list, in any order. When Atlas has retired a source (410), the
-    remaining lists of that source are skipped and `on_list` is called once for all of them. A 404
-    is believed of a project alone that `/groups`, read once more at the end, no longer shows, and
-    in which no invitation of the organization names a role.
+    remaining lists of that source are skipped and `on_list` is called once for all of them.
+
+    A 404 says that the project is gone. It is believed if neither `/groups`, read once more at the
+    end, shows the project, nor an invitation of the organization a role in it.
 
     Args:
         workers: The number of lists to read at a time, and so to hold in memory.
@@ -145,36 +146,42 @@ async def list_invitations(
     lists = scope.lists(sources)
     teams = TeamAccess(reader, scope, workers=workers)
     retired: dict[Source, SourceRetired] = {}
-    gone: list[ListRef] = []
-    shown_elsewhere: set[str] = set()  # the projects that another list shows
+    not_found: list[ListRef] = []  # answered with 404
+    shown_elsewhere: set[str] = set()  # the ids of the projects that another list shows
 
     async def read(ref: ListRef) -> None:
         if ref.source in retired:
             return
         answer = await reader.invitations(ref.project, ref.source)
         if isinstance(answer, SourceRetired):
-            if ref.source in retired:  # while this list was read, another one was answered so
+            if ref.source in retired:  # another list of the source was answered so meanwhile
                 return
             retired[ref.source] = answer
-        if isinstance(answer, ProjectGone):  # believed once all lists are read
-            gone.append(ref)
+        if isinstance(answer, ProjectGone):  # whether it is believed is known at the end
+            not_found.append(ref)
             return
         if isinstance(answer, tuple) and ref.source.is_organization_level:
-            for invitation in answer:
-                shown_elsewhere.update(dict(invitation.linked_projects))
+            shown_elsewhere.update(_linked_project_ids(answer))
             answer = await teams.link(answer)
         await on_list(ref, answer)
 
     await for_each(lists, read, workers=workers)
     counts = Counter(ref.source for ref in lists)
     _check_not_all_retired(retired, counts)
-    _check_not_all_gone(gone, counts)
-    if gone:
+    _check_not_all_gone(not_found, counts)
+    if not_found:
         shown_elsewhere |= await _shown_projects(reader)
-    for ref in gone:
-        is_gone = ref.project.id not in shown_elsewhere
-        await on_list(ref, ProjectGone(ref.project.id) if is_gone else contradicted_404(ref))
+    for ref in not_found:
+        is_shown = ref.project.id in shown_elsewhere
+        await on_list(ref, contradicted_404(ref) if is_shown else ProjectGone(ref.project.id))
     return tuple(teams.warnings())
+
+
+def _linked_project_ids(invitations: Iterable[Invitation]) -> Iterator[str]:
+    """Yield the ids of the projects in which invitations of the organization name a role."""
+    for invitation in invitations:
+        for project_id, _ in invitation.linked_projects:
+            yield project_id
 
 
 def _check_not_all_retired(
@@ -188,12 +195,12 @@ def _check_not_all_retired(
         )
 
 
-def _check_not_all_gone(gone: Iterable[ListRef], counts: Mapping[Source, int]) -> None:
+def _check_not_all_gone(not_found: Iterable[ListRef], counts: Mapping[Source, int]) -> None:
     """Raise AtlasUnavailable if each of several projects answered 404 to a list."""
-    for source, count in Counter(ref.source for ref in gone).items():
+    for source, count in Counter(ref.source for ref in not_found).items():
         # A single project may have been deleted since it was listed. When all of several are
         # missing, the server does not know the endpoint, and nothing would seem to be stale.
-        if 1 < count == counts[source]:
+        if count > 1 and count == counts[source]:
             raise AtlasUnavailable(
                 f"Atlas listed {count} projects, then answered 404 to {source} for each one.",
                 hint="Check the base URL, the proxy, and Atlas's documentation of this list.",
@@ -230,6 +237,7 @@ class TeamAccess:
 
     async def link(self, invitations: tuple[Invitation, ...]) -> tuple[Invitation, ...]:
         """Return the invitations of one list with all projects that they link."""
+        # First without the teams: few invitations have one, and some are out of scope already.
         linked = tuple(self._scope.with_links(invitation, {}) for invitation in invitations)
         if not any(_needs_teams(invitation) for invitation in linked):
             return linked
@@ -296,12 +304,16 @@ class InviterNames:
         async with self._lock:
             if self._names is None:
                 names = await _optional(self._reader.api_key_names(self._org_id))
-                self._names = {} if names is None or isinstance(names, ListUnreadable) else names
+                if names is None or isinstance(names, ListUnreadable):
+                    names = {}
+                self._names = names
 
 
 def _is_key(inviter: str | None) -> bool:
     """Return whether an inviter is an API key: every person has an address."""
-    return bool(inviter) and "@" not in (inviter or "")
+    if not inviter:
+        return False
+    return "@" not in inviter
 
 
 def leave_out_moving(builders: Iterable[ReadingBuilder], sources: Iterable[Source]) -> None:
@@ -315,12 +327,12 @@ def leave_out_moving(builders: Iterable[ReadingBuilder], sources: Iterable[Sourc
         sources: Of the policy.
     """
     scopes = [builder.scope for builder in builders if builder.scope is not None]
-    shown = Counter[str]()
+    times_shown = Counter[str]()
     for scope in scopes:
-        shown.update(project.id for project in (*scope.projects, *scope.excluded))
+        times_shown.update(project.id for project in (*scope.projects, *scope.excluded))
     of_projects = [source for source in sources if not source.is_organization_level]
     for scope in scopes:
-        moving = [project for project in scope.projects if shown[project.id] > 1]
+        moving = [project for project in scope.projects if times_shown[project.id] > 1]
         for project in moving:
             scope.projects.remove(project)
             for source in of_projects:
@@ -332,7 +344,7 @@ def leave_out_moving(builders: Iterable[ReadingBuilder], sources: Iterable[Sourc
 
 
 _MOVING: Final = "Two organizations show the project: it is being moved."
-_AT_A_TIME: Final = 4
+_MAX_ORGANIZATIONS_AT_A_TIME: Final = 4
 """Organizations that are read at the same time; together they have `execution.concurrency`
 requests in flight."""
 
@@ -362,13 +374,17 @@ class OrganizationReader:
         self._observe = observe
         self._filter = ProjectFilter(command.policy)
         self._steps = (*command.steps(), *more_steps)
-        settles = log is not None and not command.dry_run
-        self._opened = command.history.open_intents(command.base_url) if settles else {}
+        # What a killed run left open is for a sweep to resolve, by the reading that writes lines.
+        resolves_intents = log is not None and not command.dry_run
+        self._open_intents: Mapping[str, Sequence[OpenIntent]] = {}
+        if resolves_intents:
+            self._open_intents = command.history.open_intents(command.base_url)
         execution = command.policy.execution
-        # `max_requests_per_second` holds for all requests together: each client counts alone.
-        at_a_time = 1 if execution.max_requests_per_second else _AT_A_TIME
-        self._at_a_time = max(1, min(at_a_time, len(organizations), execution.concurrency))
-        self._workers = max(1, execution.concurrency // self._at_a_time)
+        # `max_requests_per_second` holds for all requests together, and each client counts alone.
+        most = 1 if execution.max_requests_per_second else _MAX_ORGANIZATIONS_AT_A_TIME
+        most = min(most, len(organizations), execution.concurrency)
+        self._organizations_at_a_time = max(1, most)  # also for a shard without organizations
+        self._workers = max(1, execution.concurrency // self._organizations_at_a_time)
 
     async def read_all(self) -> tuple[Reading, ...]:
         """Read every organization; return the readings in the order of the organizations.
@@ -381,10 +397,11 @@ class OrganizationReader:
             for organization in self._organizations
         ]
         try:
-            await for_each(builders, self._list_projects, workers=self._at_a_time)
+            at_a_time = self._organizations_at_a_time
+            await for_each(builders, self._list_projects, workers=at_a_time)
             leave_out_moving(builders, self._command.policy.sources)
-            await for_each(builders, self._read, workers=self._at_a_time)
-        finally:
+            await for_each(builders, self._read, workers=at_a_time)
+        finally:  # what Atlas announced until an error is reported, too
             readings = tuple(builder.reading() for builder in builders)
             self._result.report_ends(readings)
         # A pattern that matched nothing may match where the projects are not known.
@@ -392,14 +409,15 @@ class OrganizationReader:
             unused = self._filter.unused_patterns()
             self._result.warn_of(WarningCode.UNUSED_PATTERN, *unused, level=WarningLevel.REMARK)
         names = [reading.returned_name for reading in readings if reading.returned_name]
-        is_whole = self._command.shard is None and len(names) == len(self._organizations)
-        if is_whole:  # else the name may be that of another one
+        # A glob may be the name of an organization of another shard, or of one that did not answer.
+        are_all_known = self._command.shard is None and len(names) == len(self._organizations)
+        if are_all_known:
             unmatched = unmatched_organizations(self._command.policy, names)
             self._result.warn_of(WarningCode.UNUSED_PATTERN, *unmatched)
         return readings
 
     @contextmanager
-    def _errors_of(self, builder: ReadingBuilder) -> Iterator[None]:
+    def _errors_kept_in(self, builder: ReadingBuilder) -> Iterator[None]:
         """Let an error end the reading of one organization; raise that of the whole run."""
         try:
             yield
@@ -412,7 +430,7 @@ class OrganizationReader:
         """List the projects of an organization, and check the clock by the answer."""
         organization = builder.organization
         client = organization.client
-        with self._errors_of(builder):
+        with self._errors_kept_in(builder):
             scope = await discover_projects(client.reader, self._filter, organization.id)
             check_clock(client.server.clock_skew_s)
             await self._add_optional_facts(builder)
@@ -443,18 +461,18 @@ class OrganizationReader:
         """Read what one organization has, unless its projects could not be listed."""
         if builder.scope is None:
             return
-        with self._errors_of(builder):
+        with self._errors_kept_in(builder):
             await self._read_lists(builder, builder.scope)
             check_population([builder.reading()], self._command)
 
     async def _read_lists(self, builder: ReadingBuilder, scope: RunScope) -> None:
-        """Read the lists of one organization, and settle what is open there."""
+        """Read the lists of one organization, and resolve its open intents."""
         organization = builder.organization
         sources = self._command.policy.sources
         for project in scope.unreadable:
             builder.add_unreadable(project)
-        opened = self._opened.get(organization.id, ())
-        recovery = Recovery(self._result, builder, self._write, opened)
+        open_intents = self._open_intents.get(organization.id, ())
+        recovery = Recovery(self._result, builder, self._write, open_intents)
         members = MemberCheck(self._result, builder)
         await members.read()
         lists = scope.lists(sources)
@@ -466,7 +484,7 @@ class OrganizationReader:
         async def add_list(ref: ListRef, answer: ListOutcome) -> None:
             if isinstance(answer, tuple):
                 answer = await inviters.add_to(answer)
-                await recovery.settle(ref, answer)
+                await recovery.resolve_list(ref, answer)
                 await members.ask_for_inviters(answer)
             builder.add(ref, answer)
             self._result.view.done()
@@ -474,5 +492,5 @@ class OrganizationReader:
         warnings = await list_invitations(reader, scope, sources, add_list, workers=self._workers)
         self._result.warn_of(WarningCode.TEAMS, *warnings)
         members.report()
-        await recovery.settle_rest()
+        await recovery.resolve_rest()
         builder.finish(has_ended=self._result.has_ended)

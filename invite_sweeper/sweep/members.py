@@ -67,14 +67,16 @@ class MemberCheck:
         Raises:
             RunError: A response concerned the run, not the inviter.
         """
-        known = self._builder.members
-        if known is None or not known.names:
+        members = self._builder.members
+        if members is None or not members.names:
             return
         organization = self._builder.organization
         async with self._lock:  # lists are read at the same time, and have the same inviters
-            members = self._builder.members or known
+            # While it waited, another list may have found some of them gone.
+            members = self._builder.members or members
             gone: set[str] = set()
-            for inviter, name in inviters_who_seem_gone(invitations, members).items():
+            seem_gone = inviters_who_seem_gone(invitations, members)
+            for inviter, name in seem_gone.items():
                 if inviter in self._asked:
                     continue
                 self._asked.add(inviter)

@@ -58,7 +58,7 @@ class Recovery:
         self._reader = builder.organization.client.reader
         self._write = write
         scope = builder.scope
-        self._shown = scope.project_names if scope is not None else {}
+        self._listed_projects = scope.project_names if scope is not None else {}
         self._by_list: defaultdict[ListKey, list[OpenIntent]] = defaultdict(list)
         for open_intent in intents:
             if open_intent.run.mode == "restore":
@@ -66,7 +66,7 @@ class Recovery:
             else:
                 self._by_list[open_intent.intent.list_key].append(open_intent)
 
-    async def settle(
+    async def resolve_list(
         self, list_ref: ListRef, answer: Invitations | ListUnreadable | ProjectGone
     ) -> None:
         """Resolve the intents of a list that was read.
@@ -118,20 +118,20 @@ class Recovery:
         self._record(open_intent, _outcome_of_missing_user(status), status.status)
         return None
 
-    async def settle_rest(self) -> None:
+    async def resolve_rest(self) -> None:
         """Read the lists that the run does not read, and resolve their intents.
 
         Raises:
-            RunError: As `settle`.
+            RunError: As `resolve_list`.
         """
         for open_intents in tuple(self._by_list.values()):
             intent = open_intents[0].intent
             list_ref = ListRef(intent.place, intent.source)
             answer = await self._reader.invitations(intent.place, intent.source)
             # A 404 is not believed of a project that Atlas listed in this run.
-            if isinstance(answer, ProjectGone) and intent.scope_id in self._shown:
+            if isinstance(answer, ProjectGone) and intent.scope_id in self._listed_projects:
                 answer = contradicted_404(list_ref)
-            await self.settle(list_ref, answer)
+            await self.resolve_list(list_ref, answer)
 
     def _record(
         self, open_intent: OpenIntent, outcome: Outcome, seen_after: str | None = None
@@ -145,7 +145,7 @@ class Recovery:
         self._write(
             OutcomeLine.of(open_intent.intent, outcome, sent, recovers=open_intent.run.run_id)
         )
-        # One that is still listed was no deletion: this run plans it anew.
+        # An invitation that is still listed was not deleted: this run plans it anew.
         self._builder.count(recovered=int(outcome in _GONE))
         if outcome is Outcome.ACCEPTED_DURING:
             self._result.removed_member(open_intent.intent)
@@ -157,7 +157,8 @@ class Recovery:
 def _outcome_of_missing_user(seen: UserStatus) -> Outcome:
     """Return what is certain about a user who is not in the list of pending users."""
     if seen.status == MembershipStatus.ACTIVE:
+        # The user accepted. Where the membership does not exist any more, the DELETE removed it.
         return Outcome.ACCEPTED_BEFORE if seen.still_member else Outcome.ACCEPTED_DURING
-    if seen.still_member:
+    if seen.still_member:  # the list does not show the user, and the user's own page does
         return Outcome.FAILED
     return Outcome.ALREADY_GONE if seen.status in _NOT_MEMBERS else Outcome.UNKNOWN

@@ -1,4 +1,4 @@
-"""What a killed run left open is settled: outcomes claim only what Atlas shows."""
+"""What a killed run left open is resolved: outcomes claim only what Atlas shows."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -53,9 +53,9 @@ class Recovered:
 
 
 async def recover(atlas, *intents, scope=None):
-    """Settle intents in lists that the run does not read; return their lines and the messages."""
+    """Resolve intents in lists that the run does not read; return their lines and the messages."""
     found = Recovered(atlas, *intents, scope=scope)
-    await found.recovery.settle_rest()
+    await found.recovery.resolve_rest()
     gone = sum(each.outcome in {"already_gone", "accepted_during"} for each in found.lines)
     assert found.builder.reading().counts.recovered == gone
     assert {each.recovers for each in found.lines} <= {"killed"}
@@ -169,17 +169,17 @@ async def test_each_list_is_read_once_also_if_its_project_is_not_in_scope():
     assert atlas.requested == [PROJECT, ORG]
 
 
-async def test_list_that_the_run_reads_settles_its_intents_and_is_not_read_again():
+async def test_list_that_the_run_reads_resolves_its_intents_and_is_not_read_again():
     atlas = FakeAtlas()
     found = Recovered(atlas, opened(Source.INVITES, 1), opened(Source.INVITES, 2))
     ref = ListRef(Project(PROJECT, "renamed", ORG), Source.INVITES)
-    await found.recovery.settle(ref, (entry_of(Source.INVITES, 2),))
+    await found.recovery.resolve_list(ref, (entry_of(Source.INVITES, 2),))
     assert [each.outcome for each in found.lines] == ["already_gone", "failed"]
-    await found.recovery.settle_rest()
+    await found.recovery.resolve_rest()
     assert (atlas.requested, len(found.lines)) == ([], 2)
 
 
-async def test_other_list_of_the_run_settles_nothing():
+async def test_other_list_of_the_run_resolves_nothing():
     found = Recovered(FakeAtlas(), opened(Source.INVITES))
     for project_id, org_id, source in (
         (PROJECT, ORG, Source.USERS),
@@ -187,7 +187,7 @@ async def test_other_list_of_the_run_settles_nothing():
         (PROJECT, object_id(9), Source.INVITES),
     ):
         ref = ListRef(Project(project_id, "p", org_id), source)
-        await found.recovery.settle(ref, ())
+        await found.recovery.resolve_list(ref, ())
     assert found.lines == []
 
 
@@ -199,7 +199,7 @@ async def test_removed_member_is_recorded_before_the_next_request_fails():
     atlas = FakeAtlas(statuses=statuses)
     found = Recovered(atlas, opened(Source.USERS, 1), opened(Source.USERS, 2))
     with pytest.raises(CredentialsRefused):
-        await found.recovery.settle_rest()
+        await found.recovery.resolve_rest()
     assert [line.outcome for line in found.lines] == ["accepted_during"]
     assert found.result.stopped_by == [Reason.REMOVED_MEMBER]
 
@@ -207,7 +207,7 @@ async def test_removed_member_is_recorded_before_the_next_request_fails():
 # In a sweep ---------------------------------------------------------------------------------------
 
 
-async def test_open_intents_of_each_organization_are_settled_with_its_own_credentials(directory):
+async def test_open_intents_of_each_organization_are_resolved_with_its_own_credentials(directory):
     own = [
         {"org_id": org_id, "project_id": object_id(n), "source": Source.USERS}
         for n, org_id in enumerate((ORG, OTHER_ORG), start=1)
@@ -231,7 +231,7 @@ async def test_open_intents_of_each_organization_are_settled_with_its_own_creden
     assert (await night.run(at=later(48))).recovered == 0
 
 
-async def test_dry_run_settles_nothing(directory):
+async def test_dry_run_resolves_nothing(directory):
     line = planned(900, project_id=object_id(1), source=Source.INVITES)
     await kill_after_intents(directory, line)
     night = Night(directory, 1)
