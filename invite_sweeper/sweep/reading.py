@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from msgspec import structs
 
@@ -34,7 +34,7 @@ from invite_sweeper.models import (
 from invite_sweeper.policy import Policy
 from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.conditions import ActiveMembers
-from invite_sweeper.sweep.dates import StaleDates
+from invite_sweeper.sweep.dates import StaleDates, StaleFrom
 from invite_sweeper.sweep.due import DueInvitation, FirstNights
 from invite_sweeper.sweep.invitations import combine, may_show_people
 from invite_sweeper.sweep.keep_ends import KeepEnds
@@ -43,8 +43,6 @@ from invite_sweeper.sweep.scope import RunScope
 from invite_sweeper.sweep.selection import Decision, Selector
 from invite_sweeper.sweep.steps import Step, keep_unrecordable
 
-_WEEK: Final = timedelta(days=7)
-_MONTH: Final = timedelta(days=30)
 ListOutcome: TypeAlias = Invitations | ListUnreadable | ProjectGone
 Observer: TypeAlias = Callable[[Decision, Decision], None]
 """Called with the decision of the policy about each invitation, and that after all steps."""
@@ -98,7 +96,10 @@ class ReadingBuilder:
         self._kept_by_reason = Counter[str]()
         self._announced = 0
         self._stale: list[events.Planned] = []
-        self._stale_within = Counter[timedelta]()
+        self._in_7d = command.now + timedelta(days=7)
+        self._in_30d = command.now + timedelta(days=30)
+        self._stale_within_7d = 0
+        self._stale_within_30d = 0
         self._due: list[DueInvitation] = []
         self._entries: dict[ListRef, int] = {}
         self._expiring: dict[ListRef, Mapping[str, int]] = {}
@@ -135,8 +136,8 @@ class ReadingBuilder:
             next_due=self._next_due,
             unverified=self.unverified,
             due=tuple(self._due),
-            stale_within_7d=self._stale_within[_WEEK],
-            stale_within_30d=self._stale_within[_MONTH],
+            stale_within_7d=self._stale_within_7d,
+            stale_within_30d=self._stale_within_30d,
             credentials_expire=self.credentials_expire,
         )
 
@@ -272,16 +273,17 @@ class ReadingBuilder:
         """Count what is not stale now and will be soon: an invitation, and its roles."""
         if by_policy.stale:
             return
-        now = self._command.now
-        in_a_month = now + _MONTH
-        dates = [role_date for _, role_date in self._dates.roles_from(by_policy, in_a_month)]
-        own_date = self._dates.stale_from(by_policy, in_a_month)
+        own_date = self._dates.stale_from(by_policy, self._in_30d)
         if own_date is not None:
-            dates.append(own_date)
-        for date in dates:
-            for span in (_WEEK, _MONTH):
-                if date.instant <= now + span:
-                    self._stale_within[span] += 1
+            self._count_soon_stale(own_date)
+        for _, role_date in self._dates.roles_from(by_policy, self._in_30d):
+            self._count_soon_stale(role_date)
+
+    def _count_soon_stale(self, date: StaleFrom) -> None:
+        """Count what becomes stale within 30 days."""
+        self._stale_within_30d += 1
+        if date.instant <= self._in_7d:
+            self._stale_within_7d += 1
 
     def _add_entries(self, ref: ListRef, entries: Invitations) -> None:
         """Decide each entry of a list. Those of `invites` are invitations of their own."""
