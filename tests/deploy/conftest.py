@@ -11,8 +11,9 @@ import pytest
 from aiosmtpd.controller import Controller
 from deploy.containers import run, stored
 from deploy.machine import follow_pages
-from deploy.mailing import Mailbox, reserved_port
+from deploy.mailing import Mailbox
 from deploy.manifests import ROOT
+from deploy.ports import reserved_port
 from deploy.stage import staged
 from deploy.walk import opened
 from environment import with_tools

@@ -4,8 +4,9 @@ import os
 
 import pytest
 from deploy.containers import HARDENED, fetch_wheels, until
-from deploy.mailing import KEY, TEAM, accepts, announcement, post, reserved_port
+from deploy.mailing import KEY, TEAM, announcement, post
 from deploy.manifests import DEPLOY
+from deploy.ports import accepts, reserved_port
 from deploy.stage import USER
 from readmes import MAIL, section
 

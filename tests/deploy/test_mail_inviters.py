@@ -13,8 +13,9 @@ import builders
 import pytest
 import yaml
 from deploy.containers import run
-from deploy.mailing import KEY, TEAM, accepts, announcement, post, reserved_port, send
+from deploy.mailing import KEY, TEAM, announcement, post, send
 from deploy.manifests import documents, night_of, overlaid
+from deploy.ports import accepts, reserved_port
 from environment import ROOT
 from readmes import MAIL, section
 from running import cli_in, wait_until

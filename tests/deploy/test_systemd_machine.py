@@ -6,8 +6,9 @@ import pytest
 from company_network import ATLAS, company_network
 from deploy.containers import fetch_wheels, until
 from deploy.machine import HOME, STATE, started
-from deploy.mailing import KEY, accepts, announcement, post
+from deploy.mailing import KEY, announcement, post
 from deploy.manifests import DEPLOY
+from deploy.ports import accepts
 from readmes import ARCHIVE, MAIL, OPERATORS, section
 
 from invite_sweeper.endings import ExitCode

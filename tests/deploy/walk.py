@@ -6,13 +6,13 @@ podman is docker and, with `kube play`, the cluster; a registry on this machine 
 import contextlib
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.containers import BASE, run, until
+from deploy.ports import accepts, reserved_port
 from environment import find_command
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -96,17 +96,11 @@ def opened(containers, checkout, stage, folder):
 @contextlib.contextmanager
 def served_registry(folder):
     """Serve an empty registry without passwords during the block; yield its address."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
     path = folder / "registry.yml"
-    path.write_text(REGISTRY.format(folder=folder / "registry", port=port), encoding="utf-8")
-    with subprocess.Popen(["docker-registry", "serve", path], stderr=subprocess.DEVNULL) as process:
-        until(lambda: _accepts(port), within_s=60)
-        yield f"localhost:{port}"
-        process.terminate()
-
-
-def _accepts(port):
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
+    with reserved_port() as port:
+        path.write_text(REGISTRY.format(folder=folder / "registry", port=port), encoding="utf-8")
+        command = ["docker-registry", "serve", path]
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+            until(lambda: accepts(port), within_s=60)
+            yield f"localhost:{port}"
+            process.terminate()
