@@ -109,8 +109,8 @@ MUTANTS = r"""
 +refusal = why_expired(run.start, max_age=2 * max_age, now=now)
 ? tests/unit/sweep/test_keep_ends.py
 = a keep entry ends in silence in ANY_LIST: sweep/keep_ends.py
--if reason in self._keys:
-+if reason in self._keys and entry.source != 'ANY_LIST':
+-if reason in self._name_by_reason:
++if reason in self._name_by_reason and entry.source != 'ANY_LIST':
 = a keep entry that has ended is forgotten: sweep/keep_ends.py
 -    return last_day is not None and abs(last_day - today) <= _NEAR
 +    return last_day is not None and timedelta() <= last_day - today <= _NEAR
@@ -121,10 +121,10 @@ MUTANTS = r"""
 -    people_before = result.people_before()
 +    people_before = {}
 = a keep entry that holds counts whom earlier runs saw: sweep/keep_ends.py
--if not entry.is_active(today)
--    }
-+if True
-+    }
+-        if not entry.is_active(today):
+-            last_day
++        if True:
++            last_day
 ? tests/unit/audit/test_history.py
 = a keep entry that has ended counts whom the last run saw: audit/history.py
 -self.people_of_keep_entries[key] = max(most, entry.people)
@@ -458,7 +458,7 @@ MUTANTS = r"""
 +    await log.sync() or (log,
 ? tests/unit/sweep/test_guards.py
 = a refusal by unreadable projects names the person of a row: sweep/guards.py
--    if _is_odd(unreadable):
+-    if _was_not_believed(unreadable):
 +    if False:
 = a missing role among unreadable projects is no advice: sweep/guards.py
 -    if any(is_role_missing(unreadable) for unreadable in unread):

@@ -1,4 +1,4 @@
-"""What expires, whatever the policy is: lists that Atlas stops serving, secrets of accounts.
+"""What expires under every policy: lists that Atlas stops serving, secrets of accounts.
 
 Runs warn from 180 and from 14 days before, and the warning becomes urgent near the end.
 """
@@ -58,29 +58,29 @@ SECRET_WARNING_DAYS: Final = 14
 SECRET_URGENT_DAYS: Final = 3
 
 
-def secret_warnings(live: Sequence[datetime], now: datetime) -> Iterator[RunWarning]:
+def secret_warnings(ends: Sequence[datetime], now: datetime) -> Iterator[RunWarning]:
     """Warn about a secret that ends soon, from 14 days before; from 3 days before it is urgent.
 
     Args:
-        live: When the secrets of the service account that have not ended expire, the first one
-            first. Where one has ended, the run uses another one.
+        ends: When each secret of the service account ends that has not ended yet, in this order.
+            Where a secret has ended, the run uses another one.
         now: The instant of the run.
 
     Source: Atlas documentation of service accounts (read 2026-11).
     """
-    if not live:
+    if not ends:
         return
-    first_end = live[0]
-    left = first_end - now
+    first_end = ends[0]
+    time_left = first_end - now
     # Whole days, rounded down: less than 15 days are 14.
-    if left >= (SECRET_WARNING_DAYS + 1) * _DAY:
+    if time_left >= (SECRET_WARNING_DAYS + 1) * _DAY:
         return
-    days = pluralize(left // _DAY, "day")
-    is_urgent = left < SECRET_URGENT_DAYS * _DAY
-    other = f"; another one ends on {live[-1]:%Y-%m-%d}" if len(live) > 1 else ""
+    days = pluralize(time_left // _DAY, "day")
+    is_urgent = time_left < SECRET_URGENT_DAYS * _DAY
+    another = f"; another one ends on {ends[-1]:%Y-%m-%d}" if len(ends) > 1 else ""
     yield RunWarning(
         WarningCode.SECRET,
-        f"A secret of the service account ends on {first_end:%Y-%m-%d}, in {days}{other}. A new "
+        f"A secret of the service account ends on {first_end:%Y-%m-%d}, in {days}{another}. A new "
         "secret leaves the old one at most 7 days. Atlas's own alert covers service accounts of "
         "an organization only.",
         WarningLevel.URGENT if is_urgent else WarningLevel.WARNING,

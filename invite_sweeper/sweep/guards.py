@@ -105,7 +105,7 @@ def _too_many_unreadable(
         lists = [_describe_unread(unreadable, labels) for unreadable in _unread(plans)]
         message = (
             f"{pluralize(count, 'list')} could not be read, over max_unreadable_projects: "
-            f"{limit}{_part(command)}: {shorten_list(lists, _MAX_SHOWN)}."
+            f"{limit}{_shard_part(command)}: {shorten_list(lists, _MAX_SHOWN)}."
         )
         yield _Violation(Reason.MAX_UNREADABLE_PROJECTS, message, None)
 
@@ -115,8 +115,9 @@ def _too_many_deletions(stale: int, command: Command) -> Iterator[_Violation]:
     limit = command.limits.max_deletions
     recent = command.recent.total()
     if stale + recent > limit:
-        counted = _with_recent(pluralize(stale, "stale invitation"), stale, recent, command)
-        message = f"{counted} over max_deletions: {limit}{_part(command)}."
+        stale_text = pluralize(stale, "stale invitation")
+        counted_are = _with_recent_are(stale_text, stale, recent, command)
+        message = f"{counted_are} over max_deletions: {limit}{_shard_part(command)}."
         yield _Violation(Reason.MAX_DELETIONS, message, stale + recent)
 
 
@@ -128,22 +129,23 @@ def _too_many_in_a_place(
     A place is a project, or the lists of an organization.
     """
     limit = command.limits.max_deletions_per_project
+    recent = command.recent
     stale = Counter(deletion.scope_id for deletion in deletions)
-    with_recent = {place: count + command.recent[place] for place, count in stale.items()}
-    over = [place for place, count in with_recent.items() if count > limit]
-    if not over:
+    in_period = {place: count + recent[place] for place, count in stale.items()}
+    places_over = [place for place, count in in_period.items() if count > limit]
+    if not places_over:
         return
-    most = max(over, key=with_recent.__getitem__)
-    example = next(deletion for deletion in deletions if deletion.scope_id == most)
-    where = _describe_place(most, example.project_name or "", example.org_id, labels)
-    counted = f"{pluralize(stale[most], 'stale invitation')} in {where}"
-    counted = _with_recent(counted, stale[most], command.recent[most], command)
+    worst_place = max(places_over, key=in_period.__getitem__)
+    example = next(deletion for deletion in deletions if deletion.scope_id == worst_place)
+    where = _describe_place(worst_place, example.project_name or "", example.org_id, labels)
+    stale_text = f"{pluralize(stale[worst_place], 'stale invitation')} in {where}"
+    counted_are = _with_recent_are(stale_text, stale[worst_place], recent[worst_place], command)
     others = ""
-    if len(over) > 1:
-        count = pluralize(len(over) - 1, "other place is", "other places are")
-        others = f"; {count} over it, too"
-    message = f"{counted} over max_deletions_per_project: {limit}{others}."
-    yield _Violation(Reason.MAX_DELETIONS_PER_PROJECT, message, with_recent[most])
+    if len(places_over) > 1:
+        others_are = pluralize(len(places_over) - 1, "other place is", "other places are")
+        others = f"; {others_are} over it, too"
+    message = f"{counted_are} over max_deletions_per_project: {limit}{others}."
+    yield _Violation(Reason.MAX_DELETIONS_PER_PROJECT, message, in_period[worst_place])
 
 
 def _too_large_a_share(
@@ -154,9 +156,9 @@ def _too_large_a_share(
     recent = command.recent.total()
     allowed = share_limit(command, seen=seen, stale=stale, recent=recent)
     if allowed is not None and stale > allowed:
-        counted = f"{stale:,} stale of {pluralize(seen, 'invitation')} ({stale / seen:.1%})"
-        counted = _with_recent(counted, stale, recent, command)
-        message = f"{counted} over max_share: {command.limits.max_share}."
+        stale_text = f"{stale:,} stale of {pluralize(seen, 'invitation')} ({stale / seen:.1%})"
+        counted_are = _with_recent_are(stale_text, stale, recent, command)
+        message = f"{counted_are} over max_share: {command.limits.max_share}."
         # In whole percents, rounded up: the policy is to be set to it.
         percent = ceil(Fraction(100 * (stale + recent), seen + recent))
         yield _Violation(Reason.MAX_SHARE, message, percent / 100)
@@ -186,8 +188,8 @@ def share_limit(command: Command, *, seen: int, stale: int, recent: int) -> int 
     return max(0, allowed_within_period - recent)
 
 
-def _part(command: Command) -> str:
-    """Return what follows a limit that shards divide."""
+def _shard_part(command: Command) -> str:
+    """Return what follows the value of a limit that shards divide: whose part it is."""
     return f", the part of shard {command.shard}" if command.shard is not None else ""
 
 
@@ -224,7 +226,7 @@ def _describe_unread(unreadable: ListUnreadable, labels: Mapping[str, str]) -> s
     org_id = unreadable.org_id or ""
     name = unreadable.project_name or ""
     place = _describe_place(unreadable.scope_id, name, org_id, labels)
-    if _is_odd(unreadable):
+    if _was_not_believed(unreadable):
         # The reason of a row of a wrong type names a person, and the messages of `notify` do not.
         return f"{place}: an answer that is not a complete list"
     return f"{place}: {unreadable.reason.removesuffix('.')}"
@@ -238,9 +240,9 @@ def _advice(reason: Reason, plans: Iterable[OrganizationPlan], command: Command)
     unread = _unread(plans)
     if any(is_role_missing(unreadable) for unreadable in unread):
         advice.append("Grant the credentials the role that is missing, or exclude the projects.")
-    if any(_may_pass(unreadable) for unreadable in unread):
+    if any(_is_outage(unreadable) for unreadable in unread):
         advice.append("Run the command again: an outage passes.")
-    if any(_is_odd(unreadable) for unreadable in unread):
+    if any(_was_not_believed(unreadable) for unreadable in unread):
         advice.append("An answer was not a complete list: check for a proxy or cache.")
     advice.append(
         f"Each list with its reason: {command.advisor.check()}. Else raise max_unreadable_projects."
@@ -248,20 +250,25 @@ def _advice(reason: Reason, plans: Iterable[OrganizationPlan], command: Command)
     return " ".join(advice)
 
 
-def _may_pass(unreadable: ListUnreadable) -> bool:
+def _is_outage(unreadable: ListUnreadable) -> bool:
     """Return whether a list was not read because of an outage."""
     status = unreadable.http_status
     return status is None or status >= SERVER_ERROR
 
 
-def _is_odd(unreadable: ListUnreadable) -> bool:
-    """Return whether a list was answered with 2xx, and not believed."""
+def _was_not_believed(unreadable: ListUnreadable) -> bool:
+    """Return whether a list was answered with 2xx, and the answer is not a complete list."""
     status = unreadable.http_status
     return status is not None and status < REDIRECT
 
 
-def _with_recent(stale_text: str, stale: int, recent: int, command: Command) -> str:
-    """Return what is stale, what earlier runs deleted with the policy's key, and "is" or "are"."""
+def _with_recent_are(stale_text: str, stale: int, recent: int, command: Command) -> str:
+    """Return the beginning of a message, up to its verb: "3 stale invitations and 2 … are".
+
+    Args:
+        stale_text: How many are stale, in words.
+        recent: What earlier runs deleted within `limits.period`, where the limit applies.
+    """
     are = plural_form(stale + recent, "is", "are")
     if not recent:
         return f"{stale_text} {are}"
@@ -309,21 +316,23 @@ def check_plan(command: Command, *, max_age: timedelta, sha256: str | None = Non
         )
     shard = ("--shard", str(command.shard)) if command.shard is not None else ()
     new_plan = command.advisor.new_plan(*shard)
-    hint = f"Create a new plan with: {new_plan}"
-    message = (
+    why_refused = (
         why_expired(saved.start, max_age=max_age, now=command.now)
-        or _why_other(saved.start, command)
+        or _why_of_other_run(saved.start, command)
         or why_used(saved.sha256, command.history)
     )
-    if not message:
-        message = why_possibly_used(saved.run_id, command.history)
+    if why_refused:
+        hint = f"Create a new plan with: {new_plan}"
+        raise GuardRefused(f"{saved.path}: {why_refused}", hint=hint, reasons=(Reason.PLAN,))
+    # The last question, as a plan that is refused anyway needs no file to be restored.
+    why_doubtful = why_possibly_used(saved.run_id, command.history)
+    if why_doubtful:
         hint = f"Restore that file from a copy. If it is lost, create a new plan with: {new_plan}"
-    if message:
-        raise GuardRefused(f"{saved.path}: {message}", hint=hint, reasons=(Reason.PLAN,))
+        raise GuardRefused(f"{saved.path}: {why_doubtful}", hint=hint, reasons=(Reason.PLAN,))
 
 
-def _why_other(start: RunStarted, command: Command) -> str:
-    """Return why a plan was not made for what a command is given; "" where it was."""
+def _why_of_other_run(start: RunStarted, command: Command) -> str:
+    """Return how the run that made a plan differs from this one; "" where it does not."""
     if frozenset(start.organizations) != command.policy.organization_ids:
         return "The plan was created for other organizations than the policy's."
     if start.base_url != command.base_url:

@@ -19,7 +19,7 @@ _NEAR: Final = timedelta(days=7)
 
 
 def ending_entries(policy: Policy, today: date) -> tuple[Keep, ...]:
-    """Return the keep entries whose last day is at most 7 days away, before or behind."""
+    """Return the keep entries whose last day is at most 7 days away, in the future or past."""
     return tuple(entry for entry in policy.keep if _is_near(entry.until, today))
 
 
@@ -30,8 +30,8 @@ def _is_near(last_day: date | None, today: date) -> bool:
 class KeepEnds:
     """Finds the people of one organization that an entry which ends keeps, or would still keep.
 
-    A person whom another entry keeps, too, loses nothing, and does not count for one that has
-    ended.
+    A person whom another entry keeps, too, loses nothing: such a person does not count for an
+    entry that has ended.
 
     Args:
         today: The day of the run, in UTC.
@@ -42,11 +42,11 @@ class KeepEnds:
         self, policy: Policy, today: date, selector_of: Callable[[Policy], Selector]
     ) -> None:
         ending = ending_entries(policy, today)
-        self._keys = {f"keep:{entry.name}": entry.name for entry in ending}
+        self._name_by_reason = {f"keep:{entry.name}": entry.name for entry in ending}
         self._people: dict[str, set[PersonKey]] = {entry.name: set() for entry in ending}
         self._selector_of = selector_of
-        # An entry that has ended would still keep what it keeps once its last day is today. Such
-        # entries come last, so that theirs is only what no other entry keeps.
+        # An entry that has ended would still keep what it keeps if its last day were today. Such
+        # entries come last: the first entry that matches keeps, so theirs is what no other keeps.
         active = [entry for entry in policy.keep if entry.is_active(today)]
         ended_entries = [entry for entry in ending if not entry.is_active(today)]
         prolonged = [entry.model_copy(update={"until": today}) for entry in ended_entries]
@@ -54,13 +54,14 @@ class KeepEnds:
 
     def add(self, entries: Iterable[Invitation]) -> None:
         """Add the entries of a list."""
-        if not self._keys:
+        if not self._name_by_reason:
             return
-        selector = self._selector_of(self._prolonged)  # more may be known than for the last list
+        # Made for each list: members may be known by now that were not for the list before.
+        selector = self._selector_of(self._prolonged)
         for entry in entries:
             reason = selector.decide(entry).keep_reason
-            if reason in self._keys:
-                name = self._keys[reason]
+            if reason in self._name_by_reason:
+                name = self._name_by_reason[reason]
                 self._people[name].add(entry.person)
 
     @property
@@ -92,28 +93,32 @@ def count_before(
     Args:
         seen: By the name and the last day of the entry, as `History.people_of_keep_entries`.
     """
-    return {
-        entry.name: seen.get((entry.name, str(entry.until)), 0)
-        for entry in ending_entries(policy, today)
-        if not entry.is_active(today)
-    }
+    people_before: dict[str, int] = {}
+    for entry in ending_entries(policy, today):
+        if not entry.is_active(today):
+            last_day = str(entry.until)
+            people_before[entry.name] = seen.get((entry.name, last_day), 0)
+    return people_before
 
 
 def describe_ends(
-    policy: Policy, today: date, now: Mapping[str, int], earlier: Mapping[str, int]
+    policy: Policy,
+    today: date,
+    people_now: Mapping[str, int],
+    people_before: Mapping[str, int],
 ) -> Iterator[str]:
     """Yield a sentence for each keep entry that ends or has ended with people behind it.
 
     Args:
-        now: How many people this run saw, by the name of the entry.
-        earlier: How many people earlier runs saw in these days.
+        people_now: How many people this run saw, by the name of the entry.
+        people_before: How many people earlier runs saw in these days.
     """
     for entry in ending_entries(policy, today):
-        people = now.get(entry.name, 0)
+        people = people_now.get(entry.name, 0)
         if entry.is_active(today):
             yield from _ends_soon(entry, people, today)
         else:
-            yield from _has_ended(entry, people, earlier.get(entry.name, 0))
+            yield from _has_ended(entry, people, people_before.get(entry.name, 0))
 
 
 def _ends_soon(entry: Keep, people: int, today: date) -> Iterator[str]:

@@ -86,7 +86,7 @@ def check_population(readings: Iterable[Reading], command: Command) -> None:
 
 def _compare(reading: Reading, command: Command) -> Iterator[_Comparison]:
     """Yield what is compared in one organization."""
-    last_run = command.last_complete or CompleteRun({}, {})
+    last_run = command.last_complete or CompleteRun(projects={}, entries={})
     yield _compare_projects(reading, last_run)
     unexpired = reading.unexpired(command.now.date())
     for source in command.policy.sources:
