@@ -17,7 +17,7 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import ceil
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 from urllib.parse import quote, quote_plus, unquote
 
 MASK: Final = "***"
@@ -26,13 +26,13 @@ MIN_SECRET_LENGTH: Final = 8
 
 _MIN_TOKEN_LENGTH: Final = 16
 _BLOCK: Final = 16
-"""Characters of a block, of which a text is asked whether it may contain a long secret at all."""
+"""A text is cut into blocks of this many characters, which are looked up among those of forms."""
 _MIN_LONG: Final = 2 * _BLOCK - 1
-"""Of a form this long, wherever it begins in a text, a whole block of the text is a part."""
+"""A form this long contains a whole block of a text, wherever it begins in the text."""
 _MAX_DECODINGS: Final = 4
-"""Three that others made, and the JSON of an output."""
+"""Three encodings that others made, and the JSON of an output."""
 _USER_INFO: Final = re.compile(r"""(?<=://)(?!USER:PASSWORD@)[^\s/?#"'<>\\|]*@""")
-"""In a URL; but for the words with which help and hints show where to write it."""
+"""User information in a URL, but for the words with which help and hints show its place."""
 _AUTHORIZATION: Final = re.compile(
     r"\b(basic|bearer)(?:\s+|%20|\+)[\w+/=.~%-]{16,}"
     r"|\b(response(?:=|%3D)(?:\\*\"|&quot;|&\#34;|%22)?)[0-9a-f]{32,128}",
@@ -40,7 +40,7 @@ _AUTHORIZATION: Final = re.compile(
 )
 """Credentials of an echoed `Authorization` header, of this run or another."""
 CLIENT_SECRET_PREFIX: Final = "mdb_sa_sk_"  # noqa: S105 - how each begins
-"""Of the secret of a service account. Source: Atlas documentation of them (read 2026-11)."""
+"""How the secret of a service account begins. Source: Atlas documentation (read 2026-11)."""
 _CLIENT_SECRET: Final = re.compile(
     rf"\b{CLIENT_SECRET_PREFIX}(?!0{{30}})[\w.~-]{{8,}}", re.IGNORECASE | re.ASCII
 )
@@ -59,27 +59,17 @@ of `text.escape_unprintable`."""
 _ESCAPE: Final = re.compile(
     rf"{_SURE_ESCAPES}|\\(?P<letter>[bfnrt\"'/\\])|(?P<quoted>(?:=[0-9a-f]{{2}})+)", re.IGNORECASE
 )
-"""These, letters after a backslash, and quoted-printable."""
+"""These escapes, letters after a backslash, and quoted-printable."""
 _BLANKS: Final = r"[\s\xad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]+"
 _BLANK: Final = re.compile(_BLANKS)
 """White space and invisible characters."""
-_READINGS: Final = (
-    (_ESCAPE, _BLANK),
-    (re.compile(_SURE_ESCAPES, re.IGNORECASE), _BLANK),
-    (_ESCAPE, re.compile(rf"=\r?\n|{_BLANKS}")),
-)
-"""What is decoded and what is removed. In `key=ab%2Fc` the characters after `=` are of the value;
-`=` at the end of a line is of a secret, or a soft break of quoted-printable."""
-
-_Replacement: TypeAlias = str | Callable[[re.Match[str]], str]
-_Change: TypeAlias = tuple[re.Pattern[str], _Replacement]
 
 
-class _Span(NamedTuple):
-    """A part of a text, from its first character to before `end`."""
+class _Change(NamedTuple):
+    """A step from a text to a view of it: what matches is replaced."""
 
-    start: int
-    end: int
+    pattern: re.Pattern[str]
+    replacement: str | Callable[[re.Match[str]], str]
 
 
 class _View(NamedTuple):
@@ -89,18 +79,38 @@ class _View(NamedTuple):
     changes: tuple[_Change, ...]
 
 
+class _Span(NamedTuple):
+    """A part of a text, from its first character to before `end`."""
+
+    start: int
+    end: int
+
+
+class _SecretSpans(NamedTuple):
+    """Where a text has secrets.
+
+    Attributes:
+        shown: As they are; in order and apart.
+        hidden: Encoded, or with blanks in them, in any order.
+    """
+
+    shown: Sequence[_Span]
+    hidden: Sequence[_Span]
+
+
+_NO_SECRETS: Final = _SecretSpans((), ())
 _LETTERS: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _VALUE: Final = re.compile(r'(?:\\.|[^"\\\n])+')
-"""Of JSON, or a line of text."""
+"""A value in quotes of JSON, or a line of text: it is masked as a whole."""
 
 
 class Redactor:
     """A registry of secrets, and the text without them."""
 
     def __init__(self) -> None:
-        self._forms: set[str] = set()
-        self._short_forms: set[str] = set()
-        self._blocks: set[str] = set()  # of the other forms
+        self._forms: set[str] = set()  # of all secrets, folded
+        self._short_forms: set[str] = set()  # those of them that may contain no block
+        self._blocks: set[str] = set()  # of the long forms
 
     def add(self, *secrets: str) -> None:
         """Register secrets; values under 8 characters are ignored."""
@@ -109,8 +119,11 @@ class Redactor:
                 self._forms.add(form)
                 if len(form) < _MIN_LONG:
                     self._short_forms.add(form)
-                else:
-                    self._blocks.update(form[start : start + _BLOCK] for start in range(_BLOCK))
+                    continue
+                # One of its first characters begins a block of the text, at whatever place in the
+                # text the form is.
+                for start in range(_BLOCK):
+                    self._blocks.add(form[start : start + _BLOCK])
 
     def add_url(self, url: str) -> None:
         """Register a URL that is itself a secret: the whole, its user information and tokens."""
@@ -154,25 +167,27 @@ class Redactor:
         redacted = self.redact(text)
         return data if redacted == text else redacted.encode(errors="surrogateescape")
 
-    def _find_secrets(self, text: str) -> tuple[list[_Span], list[_Span]]:
+    def _find_secrets(self, text: str) -> _SecretSpans:
         """Return where a text shows secrets as they are, and where else it hides some."""
         plain = _fold(_without_blanks(text))
-        if not _may_be_encoded(text) and not self._find(plain):  # as nearly always
-            return [], []
-        suspicious = [view for view in _views(text) if self._find(view.text)]
+        if not _may_be_encoded(text) and not self._forms_in(plain):  # as nearly always
+            return _NO_SECRETS
+        suspicious = [view for view in _views(text) if self._forms_in(view.text)]
         if not suspicious:
-            return [], []
+            return _NO_SECRETS
         folded = _fold(text)
-        shown = _join(_occurrences(folded, self._find(folded)))
+        shown = _join(_occurrences(folded, self._forms_in(folded)))
         hidden: list[_Span] = []
         for view in suspicious:
             origins = _origins(text, view.changes)
-            for start, end in _occurrences(view.text, self._find(view.text)):
-                hidden.append(_Span(origins[start].start, origins[end - 1].end))
-        return shown, [span for span in hidden if not _covers(shown, span)]
+            for start, end in _occurrences(view.text, self._forms_in(view.text)):
+                span = _Span(origins[start].start, origins[end - 1].end)
+                if not _covers(shown, span):
+                    hidden.append(span)
+        return _SecretSpans(shown, hidden)
 
-    def _find(self, folded: str) -> list[str]:
-        """Return the forms in a text.
+    def _forms_in(self, folded: str) -> list[str]:
+        """Return the forms of secrets in a folded text.
 
         A process with the credentials of 51 organizations knows 600 forms. The blocks of a text
         are looked up in one set, so that a line without a secret, as nearly all are, takes the
@@ -209,7 +224,8 @@ def _forms(secret: str) -> Iterator[str]:
             secret.encode(errors="replace").decode(),
             data.decode(errors="replace"),
         }
-        decoded = secret  # of a secret with escapes, decoding a text leaves this
+        # A secret may have escapes in it: a text is decoded, and with it the secret.
+        decoded = secret
         for _ in range(_MAX_DECODINGS):
             decoded = _ESCAPE.sub(_decode, _without_blanks(decoded))
             spellings.add(decoded)
@@ -234,19 +250,54 @@ def _base64_forms(data: bytes, start: int) -> Iterator[str]:
         yield encode(padded)[first:last].decode()
 
 
+def _decode(escape: re.Match[str]) -> str:
+    """Return what an escape stands for."""
+    value = escape[escape.lastindex or 0]
+    match escape.lastgroup:
+        case "percent" | "quoted":
+            data = bytes.fromhex(re.sub("[%=]", "", value))
+            return data.decode(errors="surrogateescape")
+        case "units":
+            data = bytes.fromhex(re.sub(r"\\u", "", value, flags=re.IGNORECASE))
+            return data.decode("utf-16-be", "surrogatepass")
+        case "code" | "shown":
+            return chr(int(value, 16))
+        case "letter":
+            return _LETTERS.get(value, value)
+        case _:
+            return html.unescape(value)
+
+
+class _Reading(NamedTuple):
+    """A way to read a text: escapes are decoded, and blanks removed, again and again."""
+
+    decode: _Change
+    remove: _Change
+
+
+_REMOVE_BLANKS: Final = _Change(_BLANK, "")
+_READINGS: Final = (
+    _Reading(_Change(_ESCAPE, _decode), _REMOVE_BLANKS),
+    # In `key=ab%2Fc` the characters after `=` are those of the value, not quoted-printable.
+    _Reading(_Change(re.compile(_SURE_ESCAPES, re.IGNORECASE), _decode), _REMOVE_BLANKS),
+    # `=` at the end of a line is of a secret, or a soft break of quoted-printable.
+    _Reading(_Change(_ESCAPE, _decode), _Change(re.compile(rf"=\r?\n|{_BLANKS}"), "")),
+)
+
+
 def _views(text: str) -> Iterator[_View]:
     """Yield the text without blanks, as it is and decoded up to `_MAX_DECODINGS` times."""
-    yield _View(_fold(_without_blanks(text)), ((_BLANK, ""),))
+    yield _View(_fold(_without_blanks(text)), (_REMOVE_BLANKS,))
     if not _may_be_encoded(text):
         return
-    for escape, blanks in _READINGS:
-        remove: _Change = (blanks, "")
-        decode: _Change = (escape, _decode)
+    for decode, remove in _READINGS:
+        escape = decode.pattern
+        blank = remove.pattern
         changes: tuple[_Change, ...] = (remove,)
-        view = blanks.sub("", text)
+        view = blank.sub("", text)
         for _ in range(_MAX_DECODINGS + 1):
             yield _View(_fold(view), changes)
-            decoded = blanks.sub("", escape.sub(_decode, view))
+            decoded = blank.sub("", escape.sub(_decode, view))
             if decoded == view:
                 break
             view = decoded
@@ -265,19 +316,21 @@ def _origins(text: str, changes: Iterable[_Change]) -> list[_Span]:
     """Return for each character of a view the part of the original text that it comes from."""
     origins = [_Span(index, index + 1) for index in range(len(text))]
     for pattern, replacement in changes:
-        kept: list[_Span] = []
+        changed_origins: list[_Span] = []
         pieces: list[str] = []
-        end = 0
+        end = 0  # of the last match
         for match in pattern.finditer(text):
             new = replacement if isinstance(replacement, str) else replacement(match)
-            pieces += text[end : match.start()], new
-            kept += origins[end : match.start()]
             # Each new character comes from all that was replaced.
-            origin = _Span(origins[match.start()].start, origins[match.end() - 1].end)
-            kept += [origin] * len(new)
+            replaced = origins[match.start() : match.end()]
+            origin = _Span(replaced[0].start, replaced[-1].end)
+            changed_origins += origins[end : match.start()]
+            changed_origins += [origin] * len(new)
+            pieces.append(text[end : match.start()])
+            pieces.append(new)
             end = match.end()
-        origins = kept + origins[end:]
-        text = "".join((*pieces, text[end:]))
+        origins = changed_origins + origins[end:]
+        text = "".join(pieces) + text[end:]
     return origins
 
 
@@ -303,8 +356,9 @@ def _join(spans: Iterable[_Span]) -> list[_Span]:
 
 def _covers(joined: Sequence[_Span], span: _Span) -> bool:
     """Return whether one of the spans, which are in order and apart, contains another one."""
-    count = bisect_right(joined, span.start, key=lambda other: other.start)
-    return count > 0 and span.end <= joined[count - 1].end
+    # Only the last one that begins before it, or with it, can contain it.
+    begun = bisect_right(joined, span.start, key=lambda other: other.start)
+    return begun > 0 and span.end <= joined[begun - 1].end
 
 
 def _widen(text: str, spans: Iterable[_Span]) -> Iterator[_Span]:
@@ -336,25 +390,9 @@ def _lower_character(character: str) -> str:
     return lower if len(lower) == 1 else character
 
 
-def _decode(escape: re.Match[str]) -> str:
-    """Return what an escape stands for."""
-    value = escape[escape.lastindex or 0]
-    match escape.lastgroup:
-        case "percent" | "quoted":
-            data = bytes.fromhex(re.sub("[%=]", "", value))
-            return data.decode(errors="surrogateescape")
-        case "units":
-            data = bytes.fromhex(re.sub(r"\\u", "", value, flags=re.IGNORECASE))
-            return data.decode("utf-16-be", "surrogatepass")
-        case "code" | "shown":
-            return chr(int(value, 16))
-        case "letter":
-            return _LETTERS.get(value, value)
-        case _:
-            return html.unescape(value)
-
-
 def _without_blanks(text: str) -> str:
+    """Return the text without white space and invisible characters."""
+    # As `_BLANK.sub` does; a text of printable characters has no invisible ones.
     dense = "".join(text.split())
     return dense if dense.isascii() or dense.isprintable() else _BLANK.sub("", text)
 
@@ -364,9 +402,11 @@ def _mask(text: str, spans: Iterable[_Span]) -> str:
     pieces: list[str] = []
     end = 0
     for span in _join(spans):
-        pieces += text[end : span.start], MASK
+        pieces.append(text[end : span.start])
+        pieces.append(MASK)
         end = span.end
-    return "".join((*pieces, text[end:]))
+    pieces.append(text[end:])
+    return "".join(pieces)
 
 
 def _mask_unknown(text: str) -> str:
@@ -382,5 +422,6 @@ def _mask_unknown(text: str) -> str:
 
 
 def _mask_authorization(header: re.Match[str]) -> str:
+    """Return the scheme, or `response=` of Digest, with `MASK` in place of the credentials."""
     scheme, response = header.groups()
     return f"{scheme} {MASK}" if scheme else f"{response}{MASK}"
