@@ -33,6 +33,7 @@ def to_json(value: object) -> bytes:
 
 
 def _encodable(value: object) -> object:
+    """Return a value of JSON with what UTF-8 cannot represent replaced in all its texts."""
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, dict):

@@ -68,17 +68,18 @@ class LastResort:
         """Seconds that the run may use before its time limit, with a second to end itself."""
         return max(0.0, self._limit_s - 1.0 - clock.seconds())
 
-    def stop_requested(self) -> None:
-        """Bring the time limit forward; safe in a signal handler."""
+    def limit_grace(self) -> None:
+        """Limit the time to the grace from now on, after a stop; safe in a signal handler."""
         limit_s = clock.seconds() + self._grace_s + _MARGIN_S
         if limit_s < self._limit_s:
             self._limit_s = limit_s
             self._watch()
 
-    def keep_result(self) -> None:
+    def keep_exit_code(self) -> None:
         """Let later signals change no exit code, once the result is known.
 
-        What is left is to end the process: a signal now limits the time for that.
+        What is left is to end the process: a signal now limits the time for that. Without a
+        result a signal ends the process as it does by default.
         """
         code = self.exit_code
         if code is None:
@@ -87,10 +88,15 @@ class LastResort:
             install_handlers(lambda *_: end_soon(code))
 
     def _watch(self) -> None:
+        """Start a timer for the time limit; one that was started for a later limit does no harm."""
         left_s = max(0.0, self._limit_s - clock.seconds())
         self._timers.append(_start_timer(left_s, self._end))
 
     def _end(self) -> None:
+        """End the process: with the exit code of the result, or the error that the run is overdue.
+
+        Nothing here may block, or wait for a lock: the main thread may hold it.
+        """
         code = self.exit_code
         if code is None:
             code = ExitCode.INTERRUPTED

@@ -22,7 +22,7 @@ from invite_sweeper.last_resort import LastResort, install_handlers
 
 _T = TypeVar("_T")
 _DEADLINE_CHECK_S: Final = 10.0
-"""A timer does not count the time that the machine is suspended."""
+"""The longest wait for the deadline: a timer does not count time in which the machine sleeps."""
 
 
 class StopRequest:
@@ -37,7 +37,7 @@ class StopRequest:
         self.forced = asyncio.Event()
         self._reason: str | None = None
         self._deadline_s = math.inf
-        self._too_late = ""
+        self._deadline_reason = ""
 
     @property
     def reason(self) -> str | None:
@@ -46,14 +46,14 @@ class StopRequest:
         The deadline is compared each time: the timer of a machine that slept is late.
         """
         if clock.seconds() >= self._deadline_s:
-            self.request(self._too_late)
+            self.request(self._deadline_reason)
         return self._reason
 
     @contextmanager
     def at_deadline(self, deadline_s: float, reason: str) -> Iterator[None]:
         """Request a stop for this reason when the deadline passes during the block."""
         self._deadline_s = deadline_s
-        self._too_late = reason
+        self._deadline_reason = reason
         watching = asyncio.create_task(self._watch_deadline())
         try:
             yield
@@ -62,6 +62,7 @@ class StopRequest:
             watching.cancel()
 
     async def _watch_deadline(self) -> None:
+        """Request the stop when the deadline passes: `reason` compares it."""
         while self.reason is None:
             left_s = self._deadline_s - clock.seconds()
             await asyncio.sleep(min(max(left_s, 0.0), _DEADLINE_CHECK_S))
@@ -72,8 +73,8 @@ class StopRequest:
             self._reason = reason
             self.requested.set()
 
-    async def grace_over(self, grace: timedelta) -> None:
-        """Wait until what is in flight after a stop has had its time, or a second stop came."""
+    async def wait_for_grace(self, grace: timedelta) -> None:
+        """Wait for a stop, and then for the grace of what is in flight; a second stop ends it."""
         await self.requested.wait()
         with suppress(TimeoutError):
             await asyncio.wait_for(self.forced.wait(), grace.total_seconds())
@@ -95,7 +96,7 @@ class StopRequest:
             Interrupted: A stop cancelled the step, after its grace.
         """
         task = asyncio.ensure_future(step)
-        stop_task = asyncio.ensure_future(self.grace_over(grace))
+        stop_task = asyncio.ensure_future(self.wait_for_grace(grace))
         try:
             await asyncio.wait((task, stop_task), return_when=asyncio.FIRST_COMPLETED)
             if task.done():
@@ -129,11 +130,11 @@ def handle_signals(
             stop.forced.set()
 
     def handle(number: int, _frame: FrameType | None) -> None:
-        last_resort.stop_requested()
+        last_resort.limit_grace()
         loop.call_soon_threadsafe(request_stop, signal.Signals(number).name)
 
     install_handlers(handle)
     try:
         yield
     finally:
-        last_resort.keep_result()
+        last_resort.keep_exit_code()

@@ -426,7 +426,7 @@ class Executor:
         """After a stop, wait for the grace period, then cancel the deletions in flight."""
         await self._stop.requested.wait()
         self._cancel_in_flight()
-        await self._stop.grace_over(self._execution.grace)
+        await self._stop.wait_for_grace(self._execution.grace)
         for task in self._tasks:
             task.cancel()
 

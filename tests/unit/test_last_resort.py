@@ -74,8 +74,8 @@ def test_limit_is_watched_until_the_run_ends_and_a_signal_brings_it_forward(time
     found = resort(left_s=300.0, grace_s=20.0)
     with found:
         assert found.left_s == 299.0
-        found.stop_requested()
-        found.stop_requested()
+        found.limit_grace()
+        found.limit_grace()
         assert [each.interval for each in timers] == [300.0, 25.0]
         assert found.left_s == 24.0
         assert not any(each.finished.is_set() for each in timers)
@@ -84,7 +84,7 @@ def test_limit_is_watched_until_the_run_ends_and_a_signal_brings_it_forward(time
 
 def test_signal_does_not_put_the_limit_off(timers):
     with resort(left_s=0.5, grace_s=LONG_S) as found:
-        found.stop_requested()
+        found.limit_grace()
         assert found.left_s == 0.0
     assert [each.interval for each in timers] == [0.5]
 
