@@ -19,7 +19,14 @@ from invite_sweeper.models import INVITATION_LIFETIME, Source
 from invite_sweeper.names import is_atlas_id
 from invite_sweeper.policy.model import CONDITIONS, SELECTIONS, SIGNING_KIND, ReceiverKind
 from invite_sweeper.policy.policy import Finding, Policy, only_pending
-from invite_sweeper.policy.types import PATTERNS, InvalidValue, join_or, parse_duration, suggest
+from invite_sweeper.policy.types import (
+    PATTERNS,
+    Correction,
+    InvalidValue,
+    join_or,
+    parse_duration,
+    suggest,
+)
 from invite_sweeper.policy.yaml_reader import (
     MAX_BYTES,
     Document,
@@ -179,12 +186,12 @@ _EXPECTED_TYPES = {
     "dict_type": "a mapping",
     "model_type": "a mapping",
 }
-_BOUND_MESSAGES = {
-    "greater_than_equal": ("is below {ge}", "write {ge} or more"),
-    "greater_than": ("is not above {gt}", "write a number above {gt}"),
-    "less_than_equal": ("is above {le}", "write {le} or less"),
-    "less_than": ("is not below {lt}", "write a number below {lt}"),
-    "finite_number": ("is not a finite number", "write a finite number"),
+_BOUNDS = {
+    "greater_than_equal": Correction("is below {ge}", "write {ge} or more"),
+    "greater_than": Correction("is not above {gt}", "write a number above {gt}"),
+    "less_than_equal": Correction("is above {le}", "write {le} or less"),
+    "less_than": Correction("is not below {lt}", "write a number below {lt}"),
+    "finite_number": Correction("is not a finite number", "write a finite number"),
 }
 _TYPE_NAMES: dict[type, str] = {
     bool: "the boolean",
@@ -209,8 +216,8 @@ def _model_issues(document: Document, error: ValidationError) -> Iterator[Policy
         elif detail["type"] == "missing":
             yield _issue(document, path, "is missing", f"add {_example(path)}")
         elif is_about_key:
-            message, hint = _constraint_message(detail, _describe(path[-1]))
-            yield _issue(document, path, message, hint, at_key=True)
+            correction = _broken_constraint(detail, _describe(path[-1]))
+            yield _issue(document, path, correction.message, correction.hint, at_key=True)
         else:
             yield from _value_issues(document, path, detail)
 
@@ -223,8 +230,8 @@ def _value_issues(document: Document, path: KeyPath, detail: ErrorDetails) -> It
     # Invalid entries do not count for pydantic, and each of them has an error of its own.
     has_invalid_entries = detail["type"] == "too_short" and node.children
     if not is_reported and not has_invalid_entries:
-        message, hint = _message_and_hint(detail, path, node)
-        yield _issue(document, path, message, hint)
+        correction = _correction(detail, path, node)
+        yield _issue(document, path, correction.message, correction.hint)
 
 
 def _finding_issue(document: Document, finding: Finding) -> PolicyIssue:
@@ -241,23 +248,25 @@ def _issue(
     return document.issue(node.key_index if at_key else node.index, path, message, hint)
 
 
-def _message_and_hint(detail: ErrorDetails, path: KeyPath, node: Node) -> tuple[str, str]:
+def _correction(detail: ErrorDetails, path: KeyPath, node: Node) -> Correction:
     """Return what is wrong with a value, and what to write instead."""
     # A file that is not a mapping is not a policy. It may hold a token, so its text is not shown.
     subject = _describe(node.value, node.text) if path else _describe_type(node.value)
     if node.value is Placeholder.EMPTY:
         field = _last_described_key(path).field
         remove = "" if field is None or field.is_required() else "remove it, or "
-        return "is empty", f"{remove}write {_example(path)}"
+        return Correction("is empty", f"{remove}write {_example(path)}")
     if detail["type"] == "too_short":
-        return "is an empty list", f"write one entry or more, such as {_example(path)}"
+        hint = f"write one entry or more, such as {_example(path)}"
+        return Correction("is an empty list", hint)
     if detail["type"] in ("literal_error", "enum"):
         allowed = re.findall("'([^']*)'", detail["ctx"]["expected"])
-        return f"{subject} is not an allowed value", suggest(node.value, allowed)
+        return Correction(f"{subject} is not an allowed value", suggest(node.value, allowed))
     expected = _EXPECTED_TYPES.get(detail["type"])
     if expected is not None:
-        return f"is {subject}, not {expected}", _conversion_hint(expected, path, node)
-    return _constraint_message(detail, subject)
+        hint = _conversion_hint(expected, path, node)
+        return Correction(f"is {subject}, not {expected}", hint)
+    return _broken_constraint(detail, subject)
 
 
 def _describe_type(value: object) -> str:
@@ -274,18 +283,19 @@ def _describe(value: object, text: str | None = None) -> str:
     return _describe_type(value)
 
 
-def _constraint_message(detail: ErrorDetails, subject: str) -> tuple[str, str]:
-    """Return the message and the hint of a validator, a pattern or a bound."""
+def _broken_constraint(detail: ErrorDetails, subject: str) -> Correction:
+    """Return what is wrong with a value by a validator, a pattern or a bound."""
     context = detail.get("ctx", {})
     invalid = context.get("error")
     if isinstance(invalid, InvalidValue):
-        return f"{subject} {invalid.message}", invalid.hint
+        return Correction(f"{subject} {invalid.message}", invalid.hint)
     if "pattern" in context:
-        message, hint = PATTERNS[context["pattern"]]
-        return f"the value {message}", hint
-    message, hint = _BOUND_MESSAGES[detail["type"]]
+        of_pattern = PATTERNS[context["pattern"]]
+        return Correction(f"the value {of_pattern.message}", of_pattern.hint)
+    of_bound = _BOUNDS[detail["type"]]
     bounds = {name: f"{bound:.10g}" for name, bound in context.items()}
-    return f"{subject} {message.format(**bounds)}", hint.format(**bounds)
+    message = of_bound.message.format(**bounds)
+    return Correction(f"{subject} {message}", of_bound.hint.format(**bounds))
 
 
 def _conversion_hint(expected: str, path: KeyPath, node: Node) -> str:

@@ -74,8 +74,8 @@ Administration API.
 _ROLE_SIMILARITY: Final = 0.8
 
 
-def _suspicious_role(role: str) -> types.Suspicion | None:
-    """Return a suspicion about the name of a role; None if Atlas documents it."""
+def _suspicious_role(role: str) -> types.Correction | None:
+    """Return what is suspicious about the name of a role; None if Atlas documents it."""
     if role in KNOWN_ROLES:
         return None
     spelled = re.sub(r"\W+", "_", role.upper())
@@ -84,7 +84,7 @@ def _suspicious_role(role: str) -> types.Suspicion | None:
             spelled = prefix + spelled.removeprefix(word)
     unknown = "check its spelling; Atlas may add roles"
     hint = types.suggest(spelled, KNOWN_ROLES, unknown, cutoff=_ROLE_SIMILARITY)
-    return "is not a role that Atlas documents", hint
+    return types.Correction("is not a role that Atlas documents", hint)
 
 
 class Policy(model.StrictModel):
@@ -320,8 +320,8 @@ class Policy(model.StrictModel):
             check = _suspicious_role if is_role else types.suspicious_pattern
             suspicion = check(value)
             if suspicion is not None:
-                message, hint = suspicion
-                yield Finding(path, f"{text} {message}.", f"{upper_first(hint)}.")
+                message = f"{text} {suspicion.message}."
+                yield Finding(path, message, f"{upper_first(suspicion.hint)}.")
 
     def _values(self) -> Iterator[tuple[KeyPath, str, str]]:
         """Yield each role and each glob with its path and what contains it."""

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Collection, Iterable
 from datetime import date, datetime, timedelta
 from functools import partial
-from typing import Annotated, Final, Literal, TypeAlias, TypeVar
+from typing import Annotated, Final, Literal, NamedTuple, TypeAlias, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
@@ -168,11 +168,15 @@ def _day(value: object) -> object:
     raise InvalidValue("is not a date", "write it as `2027-03-31`")
 
 
-Suspicion: TypeAlias = tuple[str, str]
-"""What is suspicious about a value, and what to write instead.
+class Correction(NamedTuple):
+    """What is wrong with a value, and what to write instead.
 
-Sentences without their subject, which is the value, and without their full stop.
-"""
+    Two sentences without their full stop; the first one without its subject, which is the value.
+    """
+
+    message: str
+    hint: str
+
 
 _REGEX_SIGNS: Final = re.compile(
     r"""
@@ -193,16 +197,16 @@ _BRACES: Final = re.compile(r"\{[^{}]*,[^{}]*\}")
 _EACH_ALTERNATIVE: Final = "an entry for each alternative"
 
 
-def suspicious_pattern(pattern: str) -> Suspicion | None:
-    """Return a suspicion about a glob that is written like a regular expression, or with braces.
+def suspicious_pattern(pattern: str) -> Correction | None:
+    """Return what is suspicious about a glob: a regular expression, or one with braces.
 
     `a.*@x` and `[ab]+c@x` may be either, and are accepted as globs.
     """
     if _REGEX_SIGNS.search(pattern):
         hint = f"write `*` for any text, `?` for one character, and {_EACH_ALTERNATIVE}"
-        return "is a regular expression, and patterns are globs", hint
+        return Correction("is a regular expression, and patterns are globs", hint)
     if _BRACES.search(pattern):
-        return "is a glob, and globs have no braces", f"write {_EACH_ALTERNATIVE}"
+        return Correction("is a glob, and globs have no braces", f"write {_EACH_ALTERNATIVE}")
     return None
 
 
@@ -235,8 +239,7 @@ def _reject_regex(pattern: str) -> None:
     """Raise InvalidValue for a pattern that is not a glob: what else is wrong follows from that."""
     suspicion = suspicious_pattern(pattern)
     if suspicion is not None:
-        message, hint = suspicion
-        raise InvalidValue(message, hint)
+        raise InvalidValue(suspicion.message, suspicion.hint)
 
 
 def _own_username(pattern: str) -> str:
@@ -328,16 +331,16 @@ CredentialsName: TypeAlias = Annotated[
 ]
 Variable: TypeAlias = Annotated[str, Field(pattern="^[A-Z_][A-Z0-9_]*$")]
 PATTERNS: Final = {
-    "^[A-Z0-9_]+$": (
+    "^[A-Z0-9_]+$": Correction(
         "is not a credentials name",
         "use upper-case letters, digits and `_`: the suffix of the variables' names",
     ),
-    "^[A-Z_][A-Z0-9_]*$": (
+    "^[A-Z_][A-Z0-9_]*$": Correction(
         "is not an environment variable name",
         "write the variable's name in upper case, never the URL or secret itself",
     ),
 }
-"""The message and the hint; the value may be a URL or a secret, which must not reach a log."""
+"""By the pattern; the value may be a URL or a secret, which must not reach a log."""
 Version: TypeAlias = Annotated[int, BeforeValidator(_version), WithJsonSchema({"const": 1})]
 _DurationText = WithJsonSchema(
     {"type": "string", "pattern": f"^({_SHORT_DURATION}|{_ISO_DURATION})$"}
