@@ -379,12 +379,10 @@ class OrganizationReader:
         self._open_intents: Mapping[str, Sequence[OpenIntent]] = {}
         if resolves_intents:
             self._open_intents = command.history.open_intents(command.base_url)
-        execution = command.policy.execution
-        # `max_requests_per_second` holds for all requests together, and each client counts alone.
-        most = 1 if execution.max_requests_per_second else _MAX_ORGANIZATIONS_AT_A_TIME
-        most = min(most, len(organizations), execution.concurrency)
+        concurrency = command.policy.execution.concurrency
+        most = min(_MAX_ORGANIZATIONS_AT_A_TIME, len(organizations), concurrency)
         self._organizations_at_a_time = max(1, most)  # also for a shard without organizations
-        self._workers = max(1, execution.concurrency // self._organizations_at_a_time)
+        self._workers = max(1, concurrency // self._organizations_at_a_time)
 
     async def read_all(self) -> tuple[Reading, ...]:
         """Read every organization; return the readings in the order of the organizations.
