@@ -58,6 +58,7 @@ async def test_look_out_of_a_cache_by_the_known_skew_sends_no_deletion(
     [
         (0, "300", True),
         (0, "301", False),
+        (-10, "301", False),  # the larger age counts
         (-290, None, True),
         (-310, None, False),
         (430, None, False),

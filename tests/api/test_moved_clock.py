@@ -220,3 +220,16 @@ async def test_one_early_answer_to_each_of_two_requests_is_no_proof_that_the_clo
             assert isinstance(found, ListUnreadable)
 
     assert reasons == []
+
+
+async def test_stored_answer_of_last_night_hides_no_clock_that_moves_after_it(
+    timed, alpha, fake_time
+):
+    reasons = []
+    async with timed(halt=reasons.append, attempts=1) as (atlas, behind):
+        for seconds, stops in ((86_400, 0), (310, 0), (310, 1)):
+            behind(seconds)
+            fake_time.now_s += 5
+            found = await atlas.reader.invitations(place_of(Source.INVITES, alpha))
+            assert isinstance(found, ListUnreadable)
+            assert len(reasons) == stops

@@ -169,6 +169,16 @@ def test_two_tokens_are_acquired_together_or_not_at_all():
     assert bucket.wait_s(0.3, 2) > 0.0
 
 
+def test_bucket_that_a_deletion_needs_twice_has_both_tokens_or_neither_is_acquired():
+    limiter = RateLimiter(lambda: 0.3, asyncio.sleep, reserve=0.0)
+    bucket = limiter.bucket(*KEY)
+    send(bucket, 0.0)
+    respond(bucket, 0.0, 1, limit=1200)
+    assert limiter.try_acquire(bucket, bucket) > 0.0
+    assert not bucket.in_flight
+    assert limiter.try_acquire(bucket) == 0.0
+
+
 def test_at_most_half_the_reserve_is_used_to_check_for_a_refill_at_growing_intervals():
     bucket = new_bucket(limit=BucketLimit(1200, 500, 600))
     respond(bucket, 0.0, 120, limit=1200)
@@ -229,6 +239,20 @@ def test_after_the_wait_one_request_is_sent_first_and_the_rest_after_its_success
     send(bucket, 3.3)
     reject(bucket, 3.4)
     assert bucket.wait_s(3.4) == pytest.approx(1.0)  # the first one in a row again
+
+
+def test_answer_without_a_header_does_not_end_a_row_of_429s_where_atlas_sends_headers():
+    """It may be from a proxy, which knows nothing of the bucket."""
+    bucket = new_bucket()
+    send(bucket, 0.0)
+    respond(bucket, 0.1, 50)
+    send(bucket, 0.2)
+    reject(bucket, 0.3)
+    send(bucket, 1.3)
+    respond(bucket, 1.4, None, limit=None)
+    send(bucket, 1.5)
+    reject(bucket, 1.6)
+    assert bucket.wait_s(1.6) == pytest.approx(10.0)  # the second one in a row
 
 
 def test_429s_of_requests_in_flight_count_as_one_that_an_earlier_request_does_not_end():

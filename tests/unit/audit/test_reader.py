@@ -42,6 +42,7 @@ def test_without_a_criterion_each_line_is_returned_as_it_is(path):
         ({"outcome": "failed"}, ["outcome"]),
         ({"username": "PERSON-1@*"}, ["planned", "intent", "outcome"]),
         ({"username": "person-1@*", "events": {"planned"}}, ["planned"]),
+        ({"username": "person-[1x-z]@*"}, ["planned", "intent", "outcome"]),
         ({"username": "unknown"}, []),
         ({"until": NOW + timedelta(milliseconds=2)}, ["run_started", "planned"]),
         ({"since": NOW + timedelta(milliseconds=7)}, ["kept", "run_finished"]),

@@ -174,6 +174,21 @@ def test_each_place_names_its_organization_where_the_report_is_about_several(dir
         assert row["To"] == ("Sandbox Alpha; Acme (" + ORG + ")" if several else "Sandbox Alpha")
 
 
+@pytest.mark.parametrize(
+    ("counts", "pending"),
+    [
+        ({}, 20),
+        ({"deleted": 2, "already_gone": 3, "accepted_before": 4, "accepted_during": 5}, 6),
+        ({"failed": 2, "unknown": 3, "changed": 4, "skipped": 5}, 20),
+    ],
+)
+def test_only_what_is_gone_or_was_accepted_is_not_pending_after_a_sweep(directory, counts, pending):
+    write(run(), directory, days_ago=1)
+    write(run(**counts), directory)
+    newest, _ = table(page_of(directory), "nights")
+    assert newest["Pending"] == str(pending)
+
+
 def test_pending_is_what_the_newest_run_that_read_its_lists_left(directory):
     write(deleted(1, 2, invitations_seen=20), directory, days_ago=1)
     unread = {"plan_made": False, "plan_complete": False, "exit_code": 6, **NOT_SEEN}
@@ -181,6 +196,13 @@ def test_pending_is_what_the_newest_run_that_read_its_lists_left(directory):
     page = page_of(directory)
     assert figure(page, "Pending") == "18 after sweep 1 of 2026-11-24 01:00 UTC"
     assert [row["Pending"] for row in table(page, "nights")] == ["not known", "18"]
+
+
+def test_pending_of_a_night_is_what_its_last_run_left(directory):
+    write(deleted(1), directory, days_ago=1)
+    write(deleted(2, invitations_seen=19), directory, days_ago=0.01)
+    write(deleted(3, invitations_seen=18), directory)
+    assert [row["Pending"] for row in table(page_of(directory), "nights")] == ["17", "19"]
 
 
 def test_a_night_with_lists_that_were_not_read_is_marked(directory):

@@ -8,7 +8,7 @@ from datetime import UTC, timedelta
 
 import pytest
 from audit.runs import outcome
-from builders import ORG, changed, event_of, invitation, object_id
+from builders import ORG, OTHER_ORG, changed, event_of, invitation, object_id
 from hypothesis import given
 from hypothesis import strategies as st
 from report.reading import on_terminal, question_about
@@ -115,6 +115,23 @@ def test_rows_of_equal_age_are_the_same_in_any_order_of_arrival(arrived, max_row
         return found.first(max_rows)
 
     assert first(arrived) == first(EQUALLY_OLD)
+
+
+@pytest.mark.parametrize("max_rows", [1, 2, 3, 4])
+def test_first_rows_are_those_that_failed_then_as_many_of_each_organization(max_rows):
+    found = RunRows()
+    for number, org_id, result in (
+        (1, ORG, "deleted"),
+        (2, ORG, "failed"),
+        (3, ORG, "failed"),
+        (4, OTHER_ORG, "deleted"),
+    ):
+        one = invitation(number, org_id=org_id, source=Source.INVITES)
+        planned = event_of(Planned, one, rule="r")
+        found.add(planned)
+        found.add(outcome(planned, result))
+    ids = [each.event.invitation_id for each in found.first(max_rows)]
+    assert set(ids) == {object_id(number) for number in (2, 3, 4, 1)[:max_rows]}
 
 
 ANY_INVITATION = st.builds(

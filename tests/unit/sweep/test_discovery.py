@@ -187,6 +187,13 @@ async def test_retired_source_is_reported_once_and_not_requested_again():
     assert sum(isinstance(each, SourceRetired) for _, each in found) == 1
 
 
+async def test_retired_source_is_reported_once_where_several_of_its_lists_are_read_at_a_time():
+    atlas = FakeAtlas(list_results=retired(Source.USERS, 5))
+    found = await list_all(atlas, 5, sources=(Source.USERS, Source.INVITES), workers=3)
+    assert len(found) == 6
+    assert sum(isinstance(each, SourceRetired) for _, each in found) == 1
+
+
 async def test_run_ends_with_a_hint_when_every_source_is_retired():
     with pytest.raises(AtlasUnavailable) as caught:
         await list_all(FakeAtlas(list_results=retired(Source.INVITES, 1)), 1)

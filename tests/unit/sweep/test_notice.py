@@ -25,7 +25,7 @@ from invite_sweeper.models import ListRef, ListUnreadable, Project, Source
 from invite_sweeper.sweep.organization import AtlasOrganization
 from invite_sweeper.sweep.reading import ReadingBuilder
 from invite_sweeper.sweep.selection import Selector
-from invite_sweeper.sweep.steps import Notice, describe_notice
+from invite_sweeper.sweep.steps import Notice, SeenAnnouncements, describe_notice
 
 DAY, WEEK = timedelta(days=1), timedelta(days=7)
 LEFT = {"inviter_gone": True}
@@ -49,6 +49,18 @@ def test_what_is_not_known_in_this_run_neither_ends_an_announcement_nor_deletes(
     step = Notice({announcement_key(announced): NOW - WEEK}, WEEK, NOW)
     decision = step(Selector(policy(**keys), NOW).decide(announced))
     assert (decision.keep_reason, decision.announcement) == (reason, None)
+
+
+@pytest.mark.parametrize(
+    ("keys", "is_seen"), [({}, True), ({"keep": [{"name": "k", "usernames": ["*"]}]}, False)]
+)
+def test_announcement_that_a_run_ends_is_not_among_those_that_it_saw(keys, is_seen):
+    announced = invitation(source=Source.INVITES)
+    key = announcement_key(announced)
+    step = Notice({key: NOW - DAY}, WEEK, NOW)
+    seen = SeenAnnouncements({key})
+    seen(step(Selector(policy(**keys), NOW).decide(announced)))
+    assert seen.keys == ({key} if is_seen else set())
 
 
 def test_observer_sees_what_notice_has_decided():

@@ -295,6 +295,25 @@ def test_each_source_names_its_replacement_or_an_upgrade(source):
     assert (f"instead of {source}." in hint) == (source in {Source.INVITES, Source.ORG_INVITES})
 
 
+@pytest.mark.parametrize(
+    ("sources", "sunset"),
+    [
+        (["invites", "org_invites"], "2027-06-01"),
+        (["invites", "org_invites", "org_users"], "2027-07-01"),  # org_users replaces org_invites
+        (["invites", "org_invites", "users", "org_users"], None),
+        (["users", "org_users"], None),
+    ],
+)
+def test_sunset_is_the_first_day_on_which_a_list_ends_that_no_other_of_the_policy_replaces(
+    sources, sunset
+):
+    client = FakeClient(None)
+    client.sunsets = {Source.INVITES: date(2027, 7, 1), Source.ORG_INVITES: date(2027, 6, 1)}
+    end = ended(organization(client=client), policy={"sources": sources})
+    assert end.sunset == sunset
+    assert end.sunsets == {"invites": "2027-07-01", "org_invites": "2027-06-01"}
+
+
 def report(source, *, today=TODAY, recorded=None, sunsets=None):
     """Return the warning about a retired list, and whether it is a reason of the run's end."""
     history = Earlier()
