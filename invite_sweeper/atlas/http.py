@@ -310,8 +310,8 @@ class HttpSession:
                     body = b""  # do not wait for one that its headers announce
                 else:
                     body = await read_body(response)
-                if not body and bodies_of_401:
-                    body = bodies_of_401[-1]  # that of a 401 was read by `_recording`
+                if response.status == UNAUTHORIZED and bodies_of_401:
+                    body = bodies_of_401[-1]  # `_recording` has read it
                 if not isinstance(authorization, Secret) and not request.is_parsed(response.status):
                     signed = response.request_info.headers.get("Authorization", "")
                     body = without_digest_response(body, signed)

@@ -133,6 +133,24 @@ async def test_unsigned_request_and_its_signed_repeat_are_one_attempt(sim, onlin
 
 
 @pytest.mark.parametrize(
+    ("status", "outcome"), [(404, Outcome.ALREADY_GONE), (405, Outcome.FAILED)]
+)
+async def test_answer_without_a_body_has_no_error_code_of_the_challenge_before_it(
+    sim, online, status, outcome
+):
+    add_projects(sim, projects=1, invitations=1)
+
+    async with online(sim.add_api_key()) as atlas:
+        (one,) = await list_all(atlas)
+        sim.digest.nonces.clear()
+        sim.faults.add(faults.empty(status), method="DELETE", nth=2)
+        deletion = await delete(atlas, one)
+
+    assert (deletion.outcome, deletion.http_status) == (outcome, status)
+    assert (deletion.error_code, sim.deletes_received) == (None, 2)
+
+
+@pytest.mark.parametrize(
     "challenge",
     [
         'Digest realm="MMS Public API", nonce="", algorithm=MD5, qop="auth"',
