@@ -228,9 +228,10 @@ UserKey: TypeAlias = tuple[str, str]
 
 
 def always_written(value: _T) -> _T:
-    """Return a field's default for lines that lack it, which a line is never written without.
+    """Return the default of a field for lines that lack it; a line is written with it.
 
-    A struct with `omit_defaults` leaves out a `default`, and writes what a factory returns.
+    A struct with `omit_defaults` leaves out what equals a `default`, and not what a factory
+    returned.
     """
     return msgspec.field(default_factory=lambda: value)
 
@@ -257,7 +258,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     team_ids: tuple[str, ...] = ()
 
     def key(self, org_id: str) -> InvitationKey:
-        """Return what `Invitation.key` is of it.
+        """Return the key of the entry, as `Invitation.key`.
 
         Args:
             org_id: Of the organization, which an entry does not repeat.
@@ -266,7 +267,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     @property
     def evidence(self) -> tuple[object, ...]:
-        """Everything that Atlas showed of it but the status, whatever the order."""
+        """Everything that Atlas showed of it but the status, to be compared in any order."""
         return tuple(map(_without_order, _evidence_of_entry(self)))
 
 
@@ -400,14 +401,16 @@ class Invitation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         A user keeps the id when invited again, and the date is another one. Where one of the two
         dates is not known, it counts as the same.
         """
-        own = self.sent_at
-        return own is None or sent_at is None or abs(own - sent_at) < timedelta(seconds=1)
+        own_date = self.sent_at
+        if own_date is None or sent_at is None:
+            return True
+        return abs(own_date - sent_at) < timedelta(seconds=1)
 
     @property
     def evidence(self) -> tuple[object, ...]:
-        """Everything that Atlas shows of it, whatever the order and the spelling of the name.
+        """Everything that Atlas shows of it, to be compared in any order and spelling of the name.
 
-        Two answers about an unchanged invitation have the same. What the scope adds is left out.
+        It is equal in two answers about an unchanged invitation. What the scope adds is left out.
         """
         return (
             casefold_visible(self.username or ""),
@@ -421,7 +424,7 @@ class Invitation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     @property
     def as_entry(self) -> Entry:
-        """It as plans and the audit log have it among the `entries` of another one."""
+        """The invitation as plans and the audit log have it among the `entries` of another one."""
         return Entry(
             self.source,
             self.project_id,
@@ -440,6 +443,7 @@ class Invitation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
         Args:
             now: The instant of the run.
+            others: The other entries of the invitation, as lists showed them.
         """
         entries = tuple(other.as_entry for other in others)
         return msgspec.structs.replace(self, age_days=self.age_at(now), entries=entries)

@@ -482,8 +482,8 @@ MUTANTS = r"""
 -return (total + self.count - self.index) // self.count
 +return total
 = an organization is in two shards: sweep/scope.py
--own = policy.organizations[self.index - 1 :: self.count]
-+own = policy.organizations[self.index - 1 :: max(1, self.count - 1)]
+-organizations = policy.organizations[self.index - 1 :: self.count]
++organizations = policy.organizations[self.index - 1 :: max(1, self.count - 1)]
 = projects that the policy excludes are in scope: sweep/scope.py
 -return included and not excluded and has_tags
 +return included and has_tags

@@ -41,7 +41,9 @@ class FirstNights:
         self._now = now
 
     def of(self, by_policy: Decision, decision: Decision) -> Iterator[DueInvitation]:
-        """Yield an invitation and the roles of a kept person, without those that none deletes.
+        """Yield an invitation and each role of a kept person, with its first night.
+
+        What no sweep deletes is left out.
 
         Args:
             by_policy: The decision about it, before the steps of a run.

@@ -72,7 +72,8 @@ class Reading:
         retired: The lists that Atlas no longer serves.
         members: Its active members, where a rule or keep entry judges by them and they are known.
         seats: How many people it has; None where that is not known.
-        member_count: How many a complete list of them has, also if it is not judged by.
+        member_count: How many a complete list of active members has, also if no rule judges by
+            them.
         ending: The people of each keep entry that ends soon, or has just ended.
         oldest: When the oldest entry that is still PENDING was sent; None where none has a date.
             Atlas never removes people whose invitation has expired.
@@ -127,14 +128,13 @@ class Reading:
         Args:
             unread_later: The lists that a second reading could not read.
         """
-        lost = (*self.unread, *unread_later)
+        all_unread = (*self.unread, *unread_later)
         for source in sources:
             if source in self.retired:
                 continue
-            unread = tuple(
-                unreadable.scope_id for unreadable in lost if unreadable.source is source
-            )
-            entries = _of_source(self.entries, source)
+            of_source = [unreadable for unreadable in all_unread if unreadable.source is source]
+            unread = tuple(unreadable.scope_id for unreadable in of_source)
+            entries = _by_place(self.entries, source)
             by_project: dict[str, int] = {}
             if not source.is_organization_level:
                 by_project = {project_id: count for project_id, count in entries.items() if count}
@@ -144,13 +144,13 @@ class Reading:
                 complete=not unread,
                 entries=sum(entries.values()),
                 by_project=by_project,
-                expiring=_of_source(self.expiring, source),
-                may_be_gone=_of_source(self.may_be_gone, source),
+                expiring=_by_place(self.expiring, source),
+                may_be_gone=_by_place(self.may_be_gone, source),
                 unread=unread,
             )
 
 
-def _of_source(values: Mapping[ListRef, _T], source: Source) -> dict[str, _T]:
+def _by_place(values: Mapping[ListRef, _T], source: Source) -> dict[str, _T]:
     """Return the values of the lists of a source, by the id of the project or organization."""
     return {ref.project.id: value for ref, value in values.items() if ref.source is source}
 

@@ -34,10 +34,10 @@ def nights(
         The numbers by the key of the entry that names the invitation, without those that no
         night takes, as where a limit is 0.
     """
-    due_in = {item.invitation.key: item.night for item in due}
+    first_nights = {invitation.key: night for invitation, night in due}
     if command.limits.over_limit != "trim":
-        return due_in
-    oldest = oldest_first((item.invitation for item in due), command.now)
+        return first_nights
+    oldest = oldest_first((invitation for invitation, _ in due), command.now)
     waiting = {invitation.key: invitation for invitation in oldest}
     sent = list(command.sent)
     gone_in: dict[InvitationKey, int] = {}
@@ -46,9 +46,9 @@ def nights(
         instant = command.now + night * NIGHT
         sent = _still_counted(sent, instant, command)
         recent = Counter(deletion.place for deletion in sent)
-        ready = [invitation for key, invitation in waiting.items() if due_in[key] <= night]
-        most = most_deletions(command, seen=seen - len(gone_in), stale=len(ready), recent=recent)
-        chosen = within_limits(ready, most, command, recent)
+        stale = [invitation for key, invitation in waiting.items() if first_nights[key] <= night]
+        most = most_deletions(command, seen=seen - len(gone_in), stale=len(stale), recent=recent)
+        chosen = within_limits(stale, most, command, recent)
         for key in chosen:
             gone_in[key] = night
             sent.append(SentDeletion(instant, waiting.pop(key).scope_id))
@@ -57,10 +57,10 @@ def nights(
             continue
         # No earlier deletion uses the limits up, and still they let none go: that changes only
         # when one more is due. Where none is, no night will take what is left.
-        due_later = [due_in[key] for key in waiting if due_in[key] > night]
-        if not due_later:
+        later_nights = [first_nights[key] for key in waiting if first_nights[key] > night]
+        if not later_nights:
             break
-        night = min(due_later)
+        night = min(later_nights)
     return gone_in
 
 
@@ -85,12 +85,12 @@ def nights_left(plans: Sequence[OrganizationPlan], command: Command) -> int | No
     # What becomes stale meanwhile counts, too: where it is older, it goes first.
     due = list(chain.from_iterable(plan.reading.due for plan in plans))
     gone_in = nights(due, command, seen=counts.invitations_seen)
-    last = 0
+    last_of_all = 0
     for stale in chain.from_iterable(plan.reading.stale for plan in plans):
         if stale.key not in gone_in:
             return None
-        last = max(last, gone_in[stale.key])
-    return last
+        last_of_all = max(last_of_all, gone_in[stale.key])
+    return last_of_all
 
 
 def limit_free_at(plans: Sequence[OrganizationPlan], command: Command) -> datetime | None:

@@ -30,8 +30,9 @@ class ProjectFilter:
 
     Attributes:
         names_projects_in_entries: A rule or keep entry has the key `projects`.
-        unplaced_source: The list that counts as unread where a project cannot be read whose
-            organization is not known; if it is `users`, it may show people of each of them.
+        unplaced_source: The source under which a project counts as unreadable whose organization
+            is not known. `users`, where the policy reads it: the project may show any person, so
+            the invitations of an organization are kept.
     """
 
     def __init__(self, policy: Policy) -> None:
@@ -96,8 +97,8 @@ class RunScope:
     def lists(self, sources: Iterable[Source]) -> list[ListRef]:
         """Return the lists to read: first those of the organization, then project by project.
 
-        The last ones are the `users` of `excluded` projects, where a list of the organization is
-        read, too: they are read only to keep. A DELETE in the organization ends them.
+        Where a list of the organization is read, the `users` of `excluded` projects follow. They
+        are read only to keep: a DELETE in the organization would end the roles there.
         """
         of_organization: list[Source] = []
         of_projects: list[Source] = []
@@ -138,19 +139,21 @@ class RunScope:
         if not linked and not own_teams:
             return invitation
         may_reach_outside = invitation.links_out_of_scope
-        # A team may have access to a project that cannot be read.
-        if own_teams and self.unreadable:
-            may_reach_outside = True
-        for project_id, team_ids in teams.items():
-            if isinstance(team_ids, ListUnreadable):
-                may_reach_outside = may_reach_outside or bool(own_teams)
-            elif not own_teams.isdisjoint(team_ids):
-                linked[project_id] = ""
+        if own_teams:
+            # A team may have access to a project that cannot be read, or whose teams cannot.
+            if self.unreadable:
+                may_reach_outside = True
+            for project_id, team_ids in teams.items():
+                if isinstance(team_ids, ListUnreadable):
+                    may_reach_outside = True
+                elif not own_teams.isdisjoint(team_ids):
+                    linked[project_id] = ""
         in_scope = {project.id for project in self.projects}
+        reaches_outside = not linked.keys() <= in_scope
         return structs.replace(
             invitation,
             linked_projects=tuple((id_, self.project_names.get(id_, "")) for id_ in linked),
-            links_out_of_scope=may_reach_outside or not linked.keys() <= in_scope,
+            links_out_of_scope=may_reach_outside or reaches_outside,
         )
 
 
@@ -160,7 +163,7 @@ def unmatched_organizations(policy: Policy, names: Collection[str]) -> Iterator[
     Args:
         names: Those of all organizations of the policy.
     """
-    known = ", ".join(repr(name) for name in sorted(names))
+    all_names = ", ".join(repr(name) for name in sorted(names))
     for entry in (*policy.rules, *policy.keep):
         is_keep = isinstance(entry, Keep)
         for pattern in entry.organizations or ():
@@ -170,14 +173,14 @@ def unmatched_organizations(policy: Policy, names: Collection[str]) -> Iterator[
                 continue
             yield (
                 f"The {'keep entry' if is_keep else 'rule'} {entry.name!r} is for the organization "
-                f"{pattern!r}, and none of the policy has that name: {known}."
+                f"{pattern!r}, and none of the policy has that name: {all_names}."
             )
 
 
 def scope_sha256(policy: Policy) -> str:
     """Return a hash of what a policy reads in each of its organizations: projects and sources.
 
-    Two runs with the same scope see the same invitations, whatever their rules are.
+    Two runs with the same scope see the same invitations, also with other rules.
     """
     projects = policy.projects
     # Sorted and folded, so that another order or spelling of the same is the same scope.
@@ -231,13 +234,14 @@ class Shard:
 
     def part_of_policy(self, policy: Policy) -> Policy:
         """Return the policy for this shard's organizations; maybe none."""
-        own = policy.organizations[self.index - 1 :: self.count]
-        return policy.model_copy(update={"organizations": own})
+        organizations = policy.organizations[self.index - 1 :: self.count]
+        return policy.model_copy(update={"organizations": organizations})
 
     def part_of(self, total: int) -> int:
         """Return this shard's part of a number; the parts of all shards add up to it.
 
-        A shard does not know what the others find, so the parts are equal.
+        A shard does not know what the others find, so the parts are equal. What remains is for the
+        first shards: 10 in 3 shards are 4, 3 and 3.
         """
         return (total + self.count - self.index) // self.count
 
