@@ -208,7 +208,7 @@ async def test_early_date_that_does_not_go_on_with_the_clock_is_of_a_cache_and_n
     assert reasons == []
 
 
-async def test_one_early_answer_to_each_of_two_requests_is_no_proof_that_the_clock_moved(
+async def test_one_early_answer_to_each_of_two_requests_does_not_prove_that_the_clock_moved(
     timed, alpha
 ):
     """A cache may have got them last night, one after the other."""

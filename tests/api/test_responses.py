@@ -70,7 +70,9 @@ MATRIX = {
 
 
 @pytest.mark.parametrize("name", MATRIX)
-async def test_deletion_with_fault(sim, online, account, alpha, name):
+async def test_deletion_with_a_fault_has_this_outcome_and_number_of_requests(
+    sim, online, account, alpha, name
+):
     fault, times, outcome, attempts, remaining, code = MATRIX[name]
     sim.faults.add(fault, method="DELETE", times=times)
     progress = Sending()
@@ -167,7 +169,9 @@ LISTS = {
 
 
 @pytest.mark.parametrize("name", LISTS)
-async def test_list_with_fault(sim, online, account, alpha, monkeypatch, name):
+async def test_list_with_a_fault_is_read_or_has_this_reason(
+    sim, online, account, alpha, monkeypatch, name
+):
     monkeypatch.setattr("invite_sweeper.atlas.http.MAX_BODY_BYTES", 5000)
     fault, times, result, attempts = LISTS[name]
     sim.faults.add(fault, path=INVITES, times=times)

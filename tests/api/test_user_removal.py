@@ -115,7 +115,7 @@ async def test_user_read_without_a_fact_that_the_list_had_is_changed(sim, remove
     assert (result.outcome, sim.deletes_received) == (Outcome.CHANGED, 0)
 
 
-async def test_other_order_and_a_missing_name_are_no_change(sim, remove, invite, alpha):
+async def test_another_order_and_a_missing_name_are_not_a_change(sim, remove, invite, alpha):
     user = invite(name="")
     sim.user(user).group_roles[alpha] = ("A", "B")
     sim.user(user).team_ids = ("0" * 24, "1" * 24)

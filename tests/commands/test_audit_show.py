@@ -151,7 +151,7 @@ def test_history_fits_a_terminal_of_80_columns(nights):
         (("--since", "2026-12-02", "--until", "2026-12-01"), 2, "--since is not before --until"),
     ],
 )
-def test_what_matches_nothing_is_said_in_a_sentence(nights, words, code, said):
+def test_a_search_without_a_match_prints_a_sentence(nights, words, code, said):
     done = nights.run("audit", "show", "--audit-dir", "audit", *words)
     assert (done.code, done.out, said in done.err) == (code, "", True)
     assert "SHA-256" not in done.out

@@ -23,7 +23,7 @@ def test_the_example_fails_where_nothing_is_deleted(cli):
         example()(cli)
 
 
-def test_what_the_page_says_of_cli_works(cli):
+def test_what_the_page_documents_of_cli_works(cli):
     cli.keys["limits"] = {"max_deletions": 5}
     cli.stock(projects=2, stale=3)
     refused = cli.sweep(NO_COLOR="1")

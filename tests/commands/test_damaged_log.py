@@ -63,7 +63,7 @@ def test_command_that_judges_by_earlier_runs_refuses_a_missing_file(nights, word
 
 
 @pytest.mark.parametrize("words", SHOWING.values(), ids=SHOWING)
-def test_command_that_only_reads_says_that_a_file_is_missing(nights, words):
+def test_command_that_only_reads_reports_a_missing_file(nights, words):
     files = nights.run_files()
     files[1].rename(nights.folder / "away")
     done = nights.run(*words)
@@ -149,7 +149,7 @@ def test_used_plan_is_refused_where_the_newest_file_is_gone_and_a_new_one_delete
     assert used_plan.run(*shlex.split(command)).code == 0
 
 
-def test_init_and_report_say_the_damage_on_stderr_too(nights):
+def test_init_and_report_report_the_damage_on_stderr_too(nights):
     files = nights.run_files()
     files[1].rename(nights.folder / "away")
     done = nights.run("init", "fresh.yaml", "--organization", ORG_ID)
@@ -180,7 +180,7 @@ def test_run_whose_file_is_missing_is_not_only_unknown(nights):
     assert "file 000002 is missing" in done.err
 
 
-def test_head_of_another_number_than_its_file_is_refused_and_said(nights):
+def test_head_of_another_number_than_its_file_is_refused_and_reported(nights):
     files = nights.run_files()
     head = json.loads((nights.audit_dir / "HEAD").read_bytes())
     (nights.audit_dir / "HEAD").write_text(json.dumps({**head, "number": 1_000_000_000}))
@@ -191,7 +191,7 @@ def test_head_of_another_number_than_its_file_is_refused_and_said(nights):
 
 
 @pytest.mark.parametrize("words", [*JUDGING.values(), *SHOWING.values()], ids=" ".join)
-def test_a_newest_file_that_is_gone_is_said_by_each_command(nights, words):
+def test_a_newest_file_that_is_gone_is_reported_by_each_command(nights, words):
     files = nights.run_files()
     files[-1].unlink()
     done = nights.run(*words)

@@ -465,7 +465,7 @@ async def test_receivers_are_reached_without_a_message(cli, receiver):
     assert "s3cret" not in str(checks)
 
 
-async def test_notify_sends_a_test_message_to_each_receiver_that_says_so(cli, receiver):
+async def test_notify_sends_each_receiver_a_test_message(cli, receiver):
     cli.keys["notify"] = RECEIVERS
     paths = {"PING_URL": "/ping", "HOOK_URL": "/hook", "CHAT_URL": "/chat"}
     changes = {name: receiver.url + path for name, path in paths.items()}

@@ -58,7 +58,7 @@ async def test_stale_invitation_has_its_rule_its_condition_and_the_day_first(cli
     assert place.startswith("    invites, project Search, id ")
 
 
-async def test_stale_invitation_that_waits_for_the_limit_says_since_when_and_until_when(cli):
+async def test_stale_invitation_that_waits_for_the_limit_has_since_when_and_until_when(cli):
     cli.keys["limits"] |= {"max_deletions": 1, "over_limit": "trim"}
     project = cli.sim.add_project("Search")
     for name, age in (("ada@example.com", 21), ("bo@example.com", 20)):
@@ -250,7 +250,7 @@ async def test_person_whom_a_run_only_saw_is_known(cli):
     assert "p0@example.com" in cli.run(*command_in(text, "All lines")).out
 
 
-async def test_nobody_known_to_either_ends_with_4_and_names_who_comes_close(cli):
+async def test_term_that_matches_no_person_ends_with_4_and_suggests_a_similar_name(cli):
     cli.sim.invite(cli.sim.add_project("Search"), "kofi.ito33@example.com", age=20 * DAYS)
     result = await ask(cli, "kofi.itoo33@example.com", "zed*")
     assert (result.exit_code, result.found, result.history) == (4, [], [])
@@ -261,7 +261,7 @@ async def test_nobody_known_to_either_ends_with_4_and_names_who_comes_close(cli)
     assert (await ask(cli, "kofi.itoo33@example.com", "kofi.ito33@*")).exit_code == 0
 
 
-async def test_damage_is_said_once_and_what_can_be_read_is_shown(cli):
+async def test_damage_is_reported_once_and_what_can_be_read_is_shown(cli):
     cli.stock(stale=2)
     assert [cli.sweep().code for _ in range(3)] == [0, 0, 0]
     cli.run_files()[1].unlink()

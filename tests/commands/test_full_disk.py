@@ -43,7 +43,7 @@ def test_full_disk_ends_with_7_and_every_deletion_has_an_intent_and_is_counted(c
         assert f"{len(cli.sim.deleted)} invitations had been deleted" in done.err
 
 
-def test_copy_of_the_plan_that_fails_after_the_run_is_told_and_ends_with_7(cli):
+def test_copy_of_the_plan_that_fails_after_the_run_is_reported_and_ends_with_7(cli):
     cli.stock(stale=2)
     folder = cli.folder / "copies"
     folder.mkdir()

@@ -86,7 +86,7 @@ def test_without_credentials_options_are_enough(cli):
 
 
 @pytest.mark.parametrize("answer", ["\n", "n\n", None], ids=["yes", "no", "no terminal"])
-def test_backlog_over_the_limits_is_told_and_trim_offered(cli, answer):
+def test_backlog_over_the_limits_is_reported_and_trim_is_offered(cli, answer):
     cli.stock(stale=12, young=3)
     if answer is None:
         done = cli.run("init", "first.yaml")
@@ -235,7 +235,7 @@ def test_policy_validates_without_a_warning_on_every_day(tmp_path, day, sources)
 
 
 @pytest.mark.parametrize("age", ["14d", "36h", "7d", "40d"])
-def test_rule_for_everybody_invited_has_the_age_and_owners_a_week_at_most(tmp_path, age):
+def test_rule_for_all_invited_people_has_the_age_and_owners_a_week_at_most(tmp_path, age):
     now = datetime(2026, 11, 27, tzinfo=UTC)
     text = render_policy([Choice(ORG_ID)], age, tuple(Source), tmp_path / "p.yaml", now)
     rules = {rule.name: rule for rule in parse_policy(text.encode(), "p").rules}

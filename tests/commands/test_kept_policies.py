@@ -49,7 +49,7 @@ def test_a_changed_copy_refuses_the_next_run_with_that_policy(cli):
     assert f"{copy.name} was changed" in done.err
 
 
-def test_a_changed_copy_of_any_policy_is_damage_and_a_missing_one_is_said(cli):
+def test_a_changed_copy_of_any_policy_is_damage_and_a_missing_one_is_reported(cli):
     cli.stock()
     assert cli.plan().code == 0
     (copy,) = copies(cli)

@@ -116,7 +116,7 @@ def check_left(world, found, must_stay, out_of_model):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", seeds(CASES))
-def test_sweep_does_what_the_model_of_people_says(tmp_path, receiver, seed):
+def test_sweep_does_what_the_model_of_people_expects(tmp_path, receiver, seed):
     dice = random.Random(seed)
     with cli_in(tmp_path) as cli:
         cli.short_waits = True

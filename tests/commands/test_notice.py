@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 
-def test_first_armed_sweep_deletes_nothing_and_says_when_it_will(cli):
+def test_first_armed_sweep_deletes_nothing_and_announces_when_it_will(cli):
     cli.keys["notice"] = {"wait": "7d"}
     cli.sim.invite(cli.sim.add_project("Search"), "ada@example.com", age=timedelta(days=20))
     done = cli.sweep()

@@ -124,7 +124,7 @@ def test_dry_run_whose_plan_cannot_be_applied_passes_on_none(cli, way):
     assert "ended with exit code" in refusal(cli, "1", "--audit-dir", "audit")
 
 
-def test_refused_plan_is_not_copied_and_says_so_beside_the_copy_of_yesterday(cli):
+def test_refused_plan_is_not_copied_and_the_copy_of_yesterday_stays_with_a_warning(cli):
     cli.stock(stale=2)
     text_plan(cli, "--out", "plan.jsonl")
     copied = sha256_of(cli.folder / "plan.jsonl")
@@ -162,7 +162,7 @@ def test_copy_whose_lines_have_no_number_is_named_by_its_id(cli):
     assert re.search(rf"^Run +{json.loads(first)['run_id']}, ", shown, re.MULTILINE)
 
 
-def test_plan_that_was_cut_or_whose_run_was_killed_says_so_and_shows_no_sha256(cli):
+def test_plan_that_was_cut_or_whose_run_was_killed_shows_the_reason_and_no_sha256(cli):
     cli.stock(stale=2)
     cli.plan("--out", "plan.jsonl")
     copy = cli.folder / "plan.jsonl"
@@ -171,7 +171,7 @@ def test_plan_that_was_cut_or_whose_run_was_killed_says_so_and_shows_no_sha256(c
 
 
 @pytest.mark.parametrize("named", [(), ("--audit-dir", "audit"), ("--policy", "policy.yaml")])
-def test_plan_that_a_sweep_completed_says_so_and_shows_no_sha256(cli, named):
+def test_plan_that_a_sweep_completed_shows_the_run_and_no_sha256(cli, named):
     cli.stock(stale=2)
     cli.plan("--out", "plan.jsonl")
     elsewhere = ("--audit-dir", "other")

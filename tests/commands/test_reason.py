@@ -11,7 +11,7 @@ def started(cli):
     return cli.lines("run_started")[-1]
 
 
-def test_reason_is_told_wherever_the_run_is_told(cli, receiver):
+def test_reason_is_shown_wherever_the_run_is_shown(cli, receiver):
     cli.stock()
     hook = {"kind": "webhook", "url_env": "HOOK_URL", "secret_env": "HOOK_KEY", "when": "always"}
     cli.keys["notify"] = [hook]
@@ -63,7 +63,7 @@ def test_each_command_that_writes_a_run_takes_it_from_the_environment(cli, comma
     ],
     ids=["501 characters", "newline", "escape", "direction mark"],
 )
-def test_a_reason_that_cannot_be_told_is_wrong_usage(cli, command, reason, message):
+def test_a_reason_that_cannot_be_recorded_is_wrong_usage(cli, command, reason, message):
     cli.stock()
     done = cli.run(command, "--policy", "policy.yaml", "--reason", reason)
     assert (done.code, cli.run_files(), cli.sim.requests) == (2, [], ())

@@ -82,7 +82,7 @@ def test_dry_run_shows_who_would_be_invited_and_writes_and_sends_nothing(cli):
     assert "3 people would be invited again" in shown
 
 
-def test_sweeps_without_a_deletion_have_nobody_and_no_run_begins(cli):
+def test_sweeps_without_a_deletion_have_no_person_to_restore_and_no_run_begins(cli):
     cli.sim.invite(cli.sim.add_project("Project"), "young@example.com", age=DAYS)
     assert (cli.sweep().code, cli.sweep().code) == (0, 0)
     for words, searched in (((), "runs 1 to 2"), (("2",), "run 2")):
@@ -137,7 +137,7 @@ def test_without_a_run_the_last_sweep_that_deleted_anyone_is_undone(cli, nights)
     assert invited(cli, nights["Payments"]) == {}
 
 
-def test_a_person_is_found_in_whichever_runs_and_all_of_them_are_said(cli, nights):
+def test_a_person_is_found_in_all_runs_and_each_of_them_is_named(cli, nights):
     shown = cli.run("restore", *POLICY, "--username", "kofi.*", "--dry-run").out
     assert "Deleted by runs 1, 2." in shown
     assert "1 person (3 invitations) would be invited again, 0 there already" in shown
@@ -157,7 +157,7 @@ def test_of_several_deletions_in_a_place_the_last_one_counts(cli, nights):
 
 
 @pytest.mark.parametrize("name", ["kofi.itoo33@example.com", "kofi.ito3*", "Kofy.ito33"])
-def test_a_mistyped_address_invites_nobody_and_names_who_comes_close(cli, nights, name):
+def test_a_mistyped_address_invites_no_person_and_suggests_a_similar_name(cli, nights, name):
     mistyped = name.replace("ito3*", "itto3*")
     for words in ((), ("--dry-run",), ("1",)):
         done = cli.run("restore", *words, *POLICY, "--username", mistyped)
@@ -178,7 +178,7 @@ def test_a_person_whom_no_run_deleted_is_found_by_the_command_that_is_printed(cl
     assert "sweep    failed: 401 USER_UNAUTHORIZED · bo@example.com" in shown
 
 
-def test_what_atlas_did_not_confirm_is_left_out_and_said_with_the_command(cli):
+def test_what_atlas_did_not_confirm_is_left_out_and_reported_with_the_command(cli):
     (project,) = cli.stock(stale=1)
     cli.sim.faults.add(faults.hang(late=True), method="DELETE", times=99)
     process = cli.fork("sweep", *POLICY)
@@ -262,7 +262,7 @@ def test_user_that_atlas_adds_at_once_is_active_loud_and_ends_with_4(cli):
     assert verify(cli) == 0
 
 
-def test_restore_that_is_stopped_still_says_who_became_an_active_member(cli):
+def test_restore_that_is_stopped_still_names_who_became_an_active_member(cli):
     cli.keys["sources"] = ["org_users"]
     cli.sim.add_project("Search")
     for name in ("ada", "bo"):
@@ -307,7 +307,7 @@ def test_member_that_a_killed_restore_added_at_once_is_active_loud_in_the_next_o
     assert cli.run("restore", *POLICY, "--quiet").code == 0  # it was reported
 
 
-def test_a_killed_restore_is_settled_by_the_next_one_and_told_alike_everywhere(cli):
+def test_a_killed_restore_is_settled_by_the_next_one_and_shown_alike_everywhere(cli):
     swept(cli)
     restore(cli)
     kill_last_run_after_its_first_intent(cli)

@@ -103,7 +103,7 @@ def test_shards_sweep_each_organization_once_with_its_own_credentials_alone(cli)
     assert left(cli) == [0, 0, 0]
 
 
-def test_shard_without_an_organization_is_done_and_says_so(cli):
+def test_shard_without_an_organization_is_done_and_warns_of_it(cli):
     invite(cli, 1, 1, 1)
     done = cli.sweep("--shard", "1000000000/1000000000", "--metrics-file", "sweeper.prom")
     assert (done.code, done.summary["exit_code"], done.summary["organizations"]) == (0, 0, [])

@@ -187,7 +187,7 @@ def test_every_scenario_has_a_test_here():
         ("--port", "TAKEN", ["Cannot listen on port TAKEN", "use another --port"]),
     ],
 )
-def test_unusable_option_ends_with_2_and_says_what_can_be_used(option, value, expected, tmp_path):
+def test_unusable_option_ends_with_2_and_names_what_can_be_used(option, value, expected, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as server:
         taken = str(server.getsockname()[1])
         words = ("simulate", *SMALL, option, value.replace("TAKEN", taken))

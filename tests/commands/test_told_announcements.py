@@ -111,7 +111,7 @@ def test_a_run_that_is_killed_before_its_message_arrived_is_made_good(cli, recei
     assert take(receiver) == [NEW]
 
 
-def test_a_receiver_that_is_new_in_the_policy_is_told_all_that_waits(cli, receiver):
+def test_a_receiver_that_is_new_in_the_policy_is_sent_all_that_waits(cli, receiver):
     cli.sweep()
     take(receiver)
     with receiving() as other:
@@ -151,7 +151,7 @@ def test_a_dry_run_shows_what_a_sweep_would_tell_and_marks_nothing(cli, receiver
     assert take(receiver) == [NEW]
 
 
-def test_a_new_announcement_is_told_beside_those_that_wait(cli, receiver):
+def test_a_new_announcement_is_sent_beside_those_that_wait(cli, receiver):
     cli.sweep()
     take(receiver)
     cli.sim.invite(cli.projects[0], "new@example.com", age=timedelta(days=30))
@@ -160,7 +160,7 @@ def test_a_new_announcement_is_told_beside_those_that_wait(cli, receiver):
     assert sorted(told) == [("new", True, False), *OLD]
 
 
-def test_who_accepted_meanwhile_is_not_told_and_who_was_not_read_is(cli, receiver):
+def test_who_accepted_meanwhile_is_not_sent_and_who_was_not_read_is(cli, receiver):
     cli.keys["notify"][0]["when"] = "always"
     other = cli.stock(stale=0)[0]
     cli.sim.invite(other, "far@example.com", age=timedelta(days=30))
@@ -174,7 +174,7 @@ def test_who_accepted_meanwhile_is_not_told_and_who_was_not_read_is(cli, receive
     assert take(receiver) == [[("far", False, True)]]
 
 
-def test_an_organization_that_failed_is_told_as_not_read(cli, receiver):
+def test_an_organization_that_failed_is_sent_as_not_read(cli, receiver):
     cli.use_organizations({"ALPHA": ORG, "BETA": OTHER_ORG})
     cli.stock(stale=1, org_id=OTHER_ORG)
     cli.sweep()
@@ -200,7 +200,7 @@ def test_a_receiver_of_failures_hears_of_an_announcement_in_its_chat_once(cli, r
     assert len(receiver.requests) == 1
 
 
-def test_without_a_notice_in_the_policy_nothing_is_told_of_announcements(cli, receiver):
+def test_without_a_notice_in_the_policy_no_announcement_is_sent(cli, receiver):
     cli.sweep()
     take(receiver)
     del cli.keys["notice"]

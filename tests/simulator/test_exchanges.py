@@ -5,7 +5,7 @@ from simulator.exchanges import EXCHANGES, World
 
 
 @pytest.mark.parametrize("exchange", EXCHANGES, ids=lambda each: each.line)
-async def test_request_is_answered_as_the_table_says_and_changes_nothing_if_refused(exchange):
+async def test_request_is_answered_as_in_the_table_and_changes_nothing_if_refused(exchange):
     world = World()
     before = world.sim.users(), world.sim.invitations(world.project)
     _, response = await exchange.respond(world)

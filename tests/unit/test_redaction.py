@@ -105,7 +105,7 @@ EXAMPLES = [
 
 
 @pytest.mark.parametrize(("register", "secret", "text", "shown"), EXAMPLES)
-def test_example(register, secret, text, shown):
+def test_example_of_a_secret_is_masked_or_shown(register, secret, text, shown):
     redactor = Redactor()
     register(redactor, secret)
     assert redactor.redact(text) == shown

@@ -71,7 +71,7 @@ EXAMPLES = [
 
 
 @pytest.mark.parametrize(("function", "words", "result"), EXAMPLES)
-def test_example(function, words, result):
+def test_function_returns_the_result_of_its_example(function, words, result):
     assert function(*words) == result
 
 

@@ -194,7 +194,7 @@ async def test_results_decide_retries_and_waits(monkeypatch, results, sent, slep
 @pytest.mark.parametrize(
     ("result", "told"), [(CUT, [("cut", 10), ("cut", 20), ("cut", 30)]), (LATER, [])]
 )
-def test_only_waits_of_6_s_or_more_without_a_response_are_told_and_of_several_one(
+def test_only_waits_of_6_s_or_more_without_a_response_are_logged_and_of_several_one(
     monkeypatch, result, told
 ):
     set_random(monkeypatch, 0.0)

@@ -218,7 +218,7 @@ class TestNextRun:
         assert warning.level == level
         return warning.message
 
-    def test_the_first_run_says_that_none_is_known(self, directory):
+    def test_the_first_run_warns_that_none_is_known(self, directory):
         assert "No earlier run is known" in self.warning(directory, WarningLevel.REMARK)
         log = AuditLog(directory, "r1", clock=clock())
         assert len(log.warnings) == 1
@@ -232,7 +232,9 @@ class TestNextRun:
         assert directory.read_head() == Head(2, second.name, last_hash(first), ended=False)
         assert directory.next_run() == (3, last_hash(second))
 
-    def test_where_the_last_file_is_gone_the_chain_goes_on_and_every_run_says_so(self, directory):
+    def test_where_the_last_file_is_gone_the_chain_goes_on_and_every_run_warns_of_it(
+        self, directory
+    ):
         write_run(directory, "r1")
         path = write_run(directory, "r2")
         end = last_hash(path)
@@ -260,7 +262,7 @@ class TestNextRun:
         assert caught.value.message == f"{path} follows {FIRST}: file 000002 is missing."
         assert f"audit verify {directory.path}" in caught.value.hint
 
-    def test_where_head_is_gone_it_is_made_from_the_newest_file_and_said(self, directory):
+    def test_where_head_is_gone_it_is_made_from_the_newest_file_with_a_warning(self, directory):
         write_run(directory, "r1")
         path = write_run(directory, "r2")
         (directory.path / "000003-killed.jsonl").touch()
@@ -366,7 +368,7 @@ class TestPolicies:
 
 
 class TestLock:
-    def test_a_second_run_is_told_which_run_holds_it_until_it_ends(self, directory):
+    def test_the_error_of_a_second_run_names_the_run_that_holds_it_until_it_ends(self, directory):
         with directory.lock.hold(run_id="r1", now=NOW, command="sweep --policy p.yaml"):
             for second in (
                 directory.lock.hold(run_id="r2", now=NOW, command="plan").__enter__,

@@ -266,7 +266,7 @@ def test_counts_add_up_by_name_and_by_key() -> None:
 
 
 @pytest.mark.parametrize("outcome", Outcome)
-def test_each_outcome_but_deleted_and_restored_says_why_in_words(outcome):
+def test_each_outcome_but_deleted_and_restored_has_its_reason_in_words(outcome):
     one = event_of(Intent, invitation(), rule="forgotten")
     line = OutcomeLine.of(one, outcome)
     assert (line.reason is None) == (outcome in {"deleted", "restored"})

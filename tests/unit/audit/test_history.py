@@ -321,7 +321,7 @@ class TestLastComplete:
             frozenset(),
         )
 
-    def test_what_a_run_ended_is_no_drop(self, run):
+    def test_what_a_run_ended_is_not_a_drop(self, run):
         results = ("deleted", "already_gone", "failed", "unknown", "skipped", "accepted_before")
         lines = [
             e for n, each in enumerate(results) for e in deletion(n, each, source=Source.USERS)
@@ -359,7 +359,7 @@ class TestLastComplete:
     @pytest.mark.parametrize(
         ("days", "left"), [(-1, 5), (0, 3), (1, 2), (300, 2)]
     )  # before its day, on it and later
-    def test_an_entry_that_has_expired_is_no_drop_and_counts_once(self, run, source, days, left):
+    def test_an_entry_that_has_expired_is_not_a_drop_and_counts_once(self, run, source, days, left):
         """Of five entries two expire on a day, one of them after an intent, and one a day later."""
         expires = NOW + timedelta(days=3)
         place = {"project_id": None} if source.is_organization_level else {}
@@ -378,7 +378,7 @@ class TestLastComplete:
     @pytest.mark.parametrize(
         ("days", "left"), [(-1, 6), (0, 4), (1, 4)]
     )  # before the day on which two of the four that may be gone expire, on it and later
-    def test_entries_that_may_be_gone_are_no_drop_and_count_once_when_they_expire(
+    def test_entries_that_may_be_gone_are_not_a_drop_and_count_once_when_they_expire(
         self, run, source, days, left
     ):
         place = ORG if source.is_organization_level else PROJECT

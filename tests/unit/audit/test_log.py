@@ -166,7 +166,7 @@ class TestFailure:
             ("fsync", errno.EIO, False),
         ],
     )
-    async def test_all_who_wait_are_told_and_nothing_is_written_after_it(
+    async def test_all_who_wait_get_the_error_and_nothing_is_written_after_it(
         self, directory, log, monkeypatch, name, number, short
     ):
         log.write(started())

@@ -72,7 +72,7 @@ def test_several_lists_of_a_place_count_if_one_run_deleted_from_them(directory):
 
 
 @pytest.mark.parametrize("mode", ["restore", "dry-run"])
-def test_an_open_request_of_another_mode_is_no_deletion(directory, mode):
+def test_an_open_request_of_another_mode_is_not_a_deletion(directory, mode):
     write_run(directory, "r1", intent(planned()), start=started(mode=mode), killed=True)
     assert last_deletions(history_of(directory), unconfirmed=True) == ()
 
@@ -140,7 +140,7 @@ def test_a_user_is_gone_whose_invitation_a_run_deleted_or_found_gone(directory, 
     assert {*users_gone(FileChain(RunFile.of(path)))} == gone
 
 
-def test_the_last_outcome_of_each_invitation_says_whether_its_user_is_gone(directory):
+def test_the_last_outcome_of_each_invitation_decides_whether_its_user_is_gone(directory):
     write_run(directory, "r1", planned(1), intent(planned(1)), killed=True)
     found_gone = outcome(planned(1), "already_gone", recovers="r1")
     still_listed = outcome(planned(2), "failed", attempts=0, replaces="deleted")

@@ -136,7 +136,7 @@ class TestSavedPlan:
         check_refused(path, message)
 
 
-def test_a_file_that_is_no_plan_is_refused_with_the_command_that_makes_one(tmp_path):
+def test_a_file_that_is_not_a_plan_is_refused_with_the_command_that_makes_one(tmp_path):
     path = tmp_path / "other.jsonl"
     path.write_text("not a plan\n", encoding="utf-8")
     with pytest.raises(GuardRefused) as refusal:

@@ -49,7 +49,7 @@ def test_without_a_criterion_each_line_is_returned_as_it_is(path):
         ({"since": NOW, "until": NOW}, []),
     ],
 )
-def test_all_criteria_hold(path, criteria, found):
+def test_a_line_matches_if_all_criteria_hold(path, criteria, found):
     assert events(path, **criteria) == found
 
 

@@ -162,7 +162,7 @@ OF_THE_LAST: dict[str, tuple[Change, str]] = {
 
 
 @pytest.mark.parametrize(("change", "first"), SOUND.values(), ids=SOUND)
-def test_what_other_programs_may_do_is_no_damage(directory, three_runs, change, first):
+def test_what_other_programs_may_do_is_not_damage(directory, three_runs, change, first):
     content = change(three_runs)
     put(directory, content)
     for file in directory.files():

@@ -72,7 +72,9 @@ def test_what_is_older_decides_nothing_and_is_not_opened(directory):
         History.read(directory)
 
 
-def test_deletions_of_more_than_a_hundred_days_ago_are_no_bounce_where_their_run_is_read(directory):
+def test_deletions_of_more_than_a_hundred_days_ago_are_not_bounces_where_their_run_is_read(
+    directory,
+):
     run_at(directory, NOW - 300 * DAY, *deletion(1))
     run_at(directory, NOW - 99 * DAY, *deletion(1))
     assert History.read(directory, now=NOW).times_deleted(invitation(1)) == 1

@@ -67,7 +67,7 @@ def test_shipped_policy_reads_the_lists_that_stay_with_rules_that_fit_each(name)
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-def test_sample_is_safe_and_says_what_to_replace_and_what_deleting_a_person_means(name):
+def test_sample_is_safe_and_explains_what_to_replace_and_what_deleting_a_person_means(name):
     text = SAMPLES[name]
     policy = parse_policy(text.encode(), name)
     assert set(policy.sources) == set(Source)

@@ -532,7 +532,7 @@ def test_a_period_that_ends_before_it_begins_is_one_sentence(directory):
 @pytest.mark.parametrize(
     "period", [("--since", "0001-01-01"), ("--until", "0001-01-05"), ("--since", "9999-12-31")]
 )
-def test_a_time_at_the_edge_of_the_calendar_is_no_traceback(directory, period):
+def test_a_time_at_the_edge_of_the_calendar_has_a_page_or_is_wrong_usage(directory, period):
     write(run(), directory)
     done = command(directory.path, *period)
     assert done.exit_code == 0 or isinstance(done.exception, UsageError)

@@ -157,7 +157,7 @@ async def test_list_that_atlas_retires_during_a_long_question_is_not_called_chan
 
 
 @pytest.mark.parametrize("again", [UNREAD, changed(UNREAD, reason="HTTP 503.", http_status=503)])
-async def test_list_that_neither_reading_could_read_counts_once_whatever_the_second_answer_says(
+async def test_list_that_neither_reading_could_read_counts_once_whatever_the_second_answer_is(
     directory, again
 ):
     night = Night(directory, 0, 1)

@@ -425,7 +425,9 @@ async def test_breaker_that_opens_in_one_organization_skips_the_deletions_of_the
     assert Reason.CIRCUIT_BREAKER in second.reasons
 
 
-async def test_breaker_is_no_reason_of_an_organization_that_was_swept_before_it_opened(directory):
+async def test_breaker_is_not_a_reason_of_an_organization_that_was_swept_before_it_opened(
+    directory,
+):
     night = Night(directory, 1, 7, limits={"canary": 6})
     found = night.atlases[1].lists[object_id(2)]
     failed = Sending(Outcome.FAILED, 1, 500)
