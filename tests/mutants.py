@@ -83,17 +83,17 @@ MUTANTS = r"""
 -if not self._literals or not raw.isascii():
 +if not self._literals:
 ? tests/commands/test_restore.py
-= a restore that finds no person begins a run: restore.py
+= a restore that finds no person begins a run: restore/deletions.py
 -if not deletions:
 +if not deletions and wanted.username is None:
-= deletions that Atlas did not confirm are left out in silence: restore.py
+= deletions that Atlas did not confirm are left out in silence: restore/deletions.py
 -return Deletions(runs_of(in_this_atlas), lines_to_undo, left_out)
 +return Deletions(runs_of(in_this_atlas), lines_to_undo, 0)
 ? tests/unit/test_restore.py
-= a member whom a killed restore added is there already: restore.py
+= a member whom a killed restore added is there already: restore/restorer.py
 -is_active = present.status_now == MembershipStatus.ACTIVE
 +is_active = False
-= a member whose name looks like another is not seen: restore.py
+= a member whose name looks like another is not seen: restore/plan.py
 -        if people.get(name) != MembershipStatus.ACTIVE:
 +        if True:
 ? tests/unit/report/test_handover.py
