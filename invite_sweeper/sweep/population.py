@@ -31,12 +31,12 @@ _MAX_NOT_COMPARED: Final = 10
 who accepts is a tenth."""
 
 
-class _Population(NamedTuple):
-    """What is counted before and now.
+class _Counted(NamedTuple):
+    """What is counted, before and now.
 
     Attributes:
-        singular: What one of it is called.
-        where: In which list; "" for all together.
+        singular: What one of them is called.
+        where: In which list, as it follows their name; "" for all lists together.
     """
 
     singular: str
@@ -44,15 +44,15 @@ class _Population(NamedTuple):
     where: str = ""
 
 
-_PROJECTS: Final = _Population("project", "projects")
-_ENTRIES: Final = _Population("unexpired entry", "unexpired entries")
-_MEMBERS: Final = _Population("active member", "active members")
+_PROJECTS: Final = _Counted("project", "projects")
+_ENTRIES: Final = _Counted("unexpired entry", "unexpired entries")
+_MEMBERS: Final = _Counted("active member", "active members")
 
 
 class _Comparison(NamedTuple):
     """A number of one organization, or of several together, before and now."""
 
-    population: _Population
+    counted: _Counted
     before: int
     now: int
 
@@ -69,16 +69,16 @@ def check_population(readings: Iterable[Reading], command: Command) -> None:
     """
     if command.accept_population:
         return
-    before = Counter[_Population]()
-    now = Counter[_Population]()
+    before = Counter[_Counted]()
+    now = Counter[_Counted]()
     for reading in readings:
         for comparison in _compare(reading, command):
-            before[comparison.population] += comparison.before
-            now[comparison.population] += comparison.now
-    for population, count_before in before.items():
+            before[comparison.counted] += comparison.before
+            now[comparison.counted] += comparison.now
+    for counted, count_before in before.items():
         if count_before <= _MAX_NOT_COMPARED:
             continue
-        drop = _describe_drop(population, count_before, now[population], command)
+        drop = _describe_drop(counted, count_before, now[counted], command)
         if drop:
             reason = Reason.MAX_POPULATION_DROP
             raise GuardRefused(drop, hint=reason.advice, reasons=(reason,))
@@ -182,7 +182,7 @@ def drop_of_members(org_id: str, count: int, command: Command) -> str:
     return _describe_drop(_MEMBERS, before.get(org_id, 0), count, command)
 
 
-def _describe_drop(population: _Population, before: int, now: int, command: Command) -> str:
+def _describe_drop(counted: _Counted, before: int, now: int, command: Command) -> str:
     """Return a sentence if a number dropped by more than `max_population_drop`, else "".
 
     Exact: 0.29 of 100 is 29, which floating-point multiplication misses.
@@ -190,9 +190,9 @@ def _describe_drop(population: _Population, before: int, now: int, command: Comm
     max_drop = command.limits.max_population_drop
     if before - now <= Fraction(str(max_drop)) * before:
         return ""
-    counted = pluralize(now, population.singular, population.plural)
+    number_now = pluralize(now, counted.singular, counted.plural)
     were = plural_form(now, "was", "were")
     return (
-        f"{counted}{population.where} {were} found, {before:,} before: "
+        f"{number_now}{counted.where} {were} found, {before:,} before: "
         f"the drop is over max_population_drop: {max_drop}."
     )

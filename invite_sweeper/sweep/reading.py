@@ -121,7 +121,7 @@ class ReadingBuilder:
             returned_name=self.returned_name,
             scope=self.scope,
             error=self.error,
-            counts=self._counts.plus(**self._decided()),
+            counts=self._counts.plus(**self._counts_of_decided()),
             stale=() if self.error is not None else tuple(self._stale),
             entries=self._entries,
             expiring=self._expiring,
@@ -141,7 +141,7 @@ class ReadingBuilder:
             credentials_expire=self.credentials_expire,
         )
 
-    def _decided(self) -> dict[str, int | Mapping[str, int]]:
+    def _counts_of_decided(self) -> dict[str, int | Mapping[str, int]]:
         """Return the counts of what was decided so far: entries by list, all else by invitation."""
         entries = Counter[str]()
         for ref, count in self._entries.items():
@@ -265,7 +265,10 @@ class ReadingBuilder:
 
     @cached_property
     def _last_old_enough(self) -> datetime:
-        """The date of the youngest invitation that is old enough for a rule."""
+        """The date of the youngest invitation that is old enough for a rule.
+
+        A rule without `older_than` asks for no age.
+        """
         ages = (rule.older_than or timedelta() for rule in self._command.policy.rules)
         return self._command.now - min(ages)
 

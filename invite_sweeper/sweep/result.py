@@ -354,12 +354,12 @@ class Result:
             if plan.organization.id == organization.id:
                 counts = plan.counts
         swept = self._swept_of(organization.id)
-        more = dict[str, Any](swept.outcomes)  # each outcome is a field of the counts
+        outcomes = dict[str, Any](swept.outcomes)  # each outcome is a field of the counts
+        counts += swept.counts + Counts(**outcomes)
         client = organization.client
-        first = next(other for other in self.organizations if other.client is client)
-        if organization is first:
-            more |= structs.asdict(client.counters)
-        counts += swept.counts + Counts(**more)
+        with_client = [sharing for sharing in self.organizations if sharing.client is client]
+        if organization is with_client[0]:
+            counts += Counts(**structs.asdict(client.counters))
         return counts.plus(not_verified=counts.deleted - counts.verified)
 
     def _organization_result(self, organization: AtlasOrganization) -> OrganizationResult:
