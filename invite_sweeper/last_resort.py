@@ -41,7 +41,8 @@ class LastResort:
         as_json: Without a result, stdout gets the error as a JSON object.
 
     Attributes:
-        exit_code: That of the result, once it is known: output and notifications may follow.
+        exit_code: The exit code of the result, once it is known: output and notifications may
+            follow.
     """
 
     def __init__(

@@ -90,8 +90,8 @@ class _SecretSpans(NamedTuple):
     """Where a text has secrets.
 
     Attributes:
-        shown: As they are; in order and apart.
-        hidden: Encoded, or with blanks in them, in any order.
+        shown: Secrets as they are; in order and apart.
+        hidden: Secrets that are encoded, or have blanks in them; in any order.
     """
 
     shown: Sequence[_Span]

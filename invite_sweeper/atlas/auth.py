@@ -117,7 +117,7 @@ class AccessTokens:
         request.
 
         Args:
-            rejected_header: As `header` returned it for the request that Atlas rejected.
+            rejected_header: What `header` returned for the request that Atlas rejected.
 
         Raises:
             CredentialsRefused: As `header`.

@@ -52,14 +52,17 @@ from invite_sweeper.policy import Execution
 from invite_sweeper.text import describe_duration
 
 LONG_WAIT_S: Final = 6.0
-"""A wait for an Atlas that does not respond, which is shown, and at most once in this time."""
+"""A wait this long for an Atlas that does not respond is shown; one of them in this time."""
 _CANCEL_CHECK_S: Final = 1.0
+"""The longest wait after which it is checked whether the request was cancelled."""
 _BACK_OFF_STATUSES: Final = frozenset({TOO_MANY_REQUESTS, SERVICE_UNAVAILABLE})
 
 MAX_READ_AGE_S: Final = 1.0
-"""Of what was read just before a removal, when the removal is sent; from the start of the read."""
+"""How old what was read before a removal may be when the removal is sent: the time since the read
+was started."""
 
 _Send: TypeAlias = Callable[[Authorization], Awaitable[ResponseOrFailure]]
+"""Sends the requests of one attempt, and returns the result of the last one."""
 
 
 class Client:
@@ -74,11 +77,12 @@ class Client:
 
     Args:
         execution: Its `attempts` include the first one of a request; a 429 does not count.
-        limiter: That of all clients of a run.
+        limiter: The rate limits that all clients of a run share.
         clock: Current time in UTC; compared with Atlas's `Date` header.
         log: Each retry is logged at debug level, a long wait without a response at info level.
         retry_until_s: Nothing is retried after it, on the limiter's clock.
-        answer_until_s: The same until there was a first response: a person waits for it.
+        answer_until_s: Nothing is retried after it either, until there was a first response: a
+            person waits for that.
         read_again: Reads the credentials again after Atlas refused them.
         halt: Called with the reason when nothing more may be sent: the clock has moved.
     """
@@ -116,7 +120,7 @@ class Client:
         self._halt = halt
         self._is_halted = False
         self._log = log
-        self._reported_s = -math.inf
+        self._long_wait_shown_s = -math.inf
 
     async def __aenter__(self) -> Self:
         return self
@@ -139,12 +143,12 @@ class Client:
         """Return a request, which is not sent yet.
 
         Args:
-            endpoint: As `ids`, `page`, `since` and `username` an argument of `build_path`, which
-                checks them.
-            parse: As in `Request`, like `progress` and `body`.
+            endpoint: An argument of `build_path`, which checks it, as are `ids`, `page`, `since`
+                and `username`.
+            parse: A field of `Request`, as are `progress` and `body`.
 
         Raises:
-            InvalidRequest: As `build_path`.
+            InvalidRequest: `build_path` refuses its arguments.
         """
         path, query = build_path(endpoint, *ids, page=page, since=since, username=username)
         scope_id = ids[0] if ids else self.actor
@@ -178,9 +182,10 @@ class Client:
         can have happened: the read failed, or the removal was not processed (`is_unprocessed`).
 
         Args:
-            read: Sent when nothing is left that the removal could wait for.
+            read: The request for the user, sent when nothing is left that could delay the removal.
             may_remove: Whether the removal may be sent after this result of the read.
-            remove: Of the same bucket; the caller has acquired one token for each of the two.
+            remove: The removal, of the same bucket. The caller has acquired one token for each of
+                the two requests.
         """
         removal = _Removal(read, may_remove, remove)
         send = partial(self._in_slot, remove, partial(self._read_and_remove, removal), requests=2)
@@ -278,7 +283,10 @@ class Client:
         return await send()
 
     def _is_cancelled(self, request: Request) -> bool:
-        """Return whether nothing more may be sent for a request, or at all."""
+        """Return whether nothing more may be sent for a request, or at all.
+
+        After a halt, a deletion counts as cancelled like one that the sweep cancelled.
+        """
         if self._is_halted and request.progress is not None:
             request.progress.cancelled = True
         return self._is_halted or request.is_cancelled()
@@ -300,8 +308,10 @@ class Client:
         until_s = min(self.limiter.clock() + seconds, self._give_up_at_s)
         # Only what has a `progress` can be cancelled: it is checked once a second.
         step_s = math.inf if request.progress is None else _CANCEL_CHECK_S
-        while (left_s := until_s - self.limiter.clock()) > 0 and not self._is_cancelled(request):
+        left_s = until_s - self.limiter.clock()
+        while left_s > 0 and not self._is_cancelled(request):
             await self.limiter.sleep(min(left_s, step_s))
+            left_s = until_s - self.limiter.clock()
 
     async def _acquire_again(self, request: Request, requests: int) -> bool:
         """Wait for the tokens of another attempt; return False if it may not be made any more."""
@@ -326,8 +336,8 @@ class Client:
         now_s = self.limiter.clock()
         is_long = result.status is None and wait_s >= LONG_WAIT_S
         # Of the waits of several requests at the same time, one is reported.
-        if is_long and now_s - self._reported_s >= LONG_WAIT_S:
-            self._reported_s = now_s
+        if is_long and now_s - self._long_wait_shown_s >= LONG_WAIT_S:
+            self._long_wait_shown_s = now_s
             self._log.info("no response from Atlas", reason=reason, next_attempt_in_s=round(wait_s))
 
     async def _in_slot(self, request: Request, send: _Send, requests: int = 1) -> ResponseOrFailure:
@@ -493,7 +503,7 @@ class ReadAndAnswer(NamedTuple):
 
     Attributes:
         read_result: The last result of the read before it.
-        answer: That of the removal; None if it was not sent after this read.
+        answer: The answer to the removal; None if it was not sent after this read.
     """
 
     read_result: ResponseOrFailure
@@ -507,7 +517,8 @@ class _Removal:
     Attributes:
         read: Sent before each attempt.
         may_remove: Whether the removal may be sent after this result of the read.
-        read_result: As in `ReadAndAnswer`, like `answer`.
+        read_result: The last result of the read.
+        answer: The answer to the removal; None if it was not sent after this read.
     """
 
     read: Request

@@ -52,7 +52,7 @@ class CredentialsKind(Enum):
     SERVICE_ACCOUNT = ("MONGODB_ATLAS_CLIENT_ID", "MONGODB_ATLAS_CLIENT_SECRET")
     """Exchanged for an access token, which is refreshed and at last revoked."""
     API_KEY = ("MONGODB_ATLAS_PUBLIC_API_KEY", "MONGODB_ATLAS_PRIVATE_API_KEY")
-    """For HTTP Digest."""
+    """A public and a private key, for HTTP Digest."""
     ACCESS_TOKEN = ("MONGODB_ATLAS_ACCESS_TOKEN",)
     """A ready bearer token."""
 
@@ -207,19 +207,19 @@ def read_credentials(environment: Mapping[str, str], *, suffix: str = "") -> Cre
             `_FILE` are both set; a file cannot be read; or a value is not valid.
     """
     kinds = [_Variables.read(kind, environment, suffix) for kind in CredentialsKind]
-    given = [variables for variables in kinds if variables.used]
-    if not given:
+    used_kinds = [variables for variables in kinds if variables.used]
+    if not used_kinds:
         choices = ", or ".join(" and ".join(variables.names) for variables in kinds)
         raise UsageError(
             "No credentials found.", hint=f"Set {choices} (or the same names with _FILE)."
         )
-    if len(given) > 1:
-        all_used = itertools.chain.from_iterable(variables.used for variables in given)
+    if len(used_kinds) > 1:
+        all_used = itertools.chain.from_iterable(variables.used for variables in used_kinds)
         raise UsageError(
             f"More than one kind of credentials is set: {', '.join(all_used)}.",
             hint="Set the variables of one kind only.",
         )
-    variables = given[0]
+    variables = used_kinds[0]
     missing = [name for name in variables.names if not variables.values[name]]
     if missing:
         raise UsageError(

@@ -147,7 +147,7 @@ class AtlasDeleter:
         cancelled, `sending` shows what was sent.
 
         Args:
-            invitation: As it was listed.
+            invitation: The invitation as it was listed.
             sending: Updated with each attempt, and returned with its outcome.
         """
         api = self._apis[invitation.source]

@@ -15,7 +15,7 @@ from invite_sweeper.models import INVITED_STATUSES, MAX_CLOCK_SKEW_S, Membership
 from invite_sweeper.names import is_atlas_id
 
 _MAX_REFILLS_RESERVED: Final = 10
-"""Of a bucket; see `BucketLimit.reserve`."""
+"""The most refills that a reserve takes (`BucketLimit.reserve`)."""
 
 
 class BucketLimit(NamedTuple):

@@ -40,11 +40,11 @@ USER_AGENT: Final = (
     f"invite-sweeper/{__version__} ({platform.system().lower()}; {platform.machine()})"
 )
 TIMEOUT: Final = aiohttp.ClientTimeout(total=120.0, connect=10.0)
-"""For one attempt. Some responses take more than 50 s; `connect` includes DNS and TLS."""
+"""The limits of one attempt. Some responses take more than 50 s; `connect` includes DNS and TLS."""
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
-"""Of one response, decompressed."""
+"""The longest body of a response that is read, decompressed."""
 _DIGEST_RESPONSE: Final = re.compile(r'\bresponse="([0-9a-f]+)"')
-"""In the header `Authorization`. Source: RFC 7616, section 3.4."""
+"""What signs a request, in its header `Authorization`. Source: RFC 7616, section 3.4."""
 
 NOT_SENT_ERRORS: Final = (
     aiohttp.ClientConnectorError,
@@ -86,7 +86,7 @@ _REASONS: Final[tuple[tuple[type[Exception], str], ...]] = (
 )
 """What happened, by the type of an exception; the first row that matches holds."""
 _PERMANENT: Final = frozenset({aiohttp.ClientConnectorCertificateError, Exception})
-"""Of these types: a rejected certificate, and the challenge of the last row."""
+"""What a retry does not end: a rejected certificate, and the challenge of the last row."""
 
 
 def describe_error(error: Exception, host: str, timeout: aiohttp.ClientTimeout) -> RequestFailed:
@@ -252,7 +252,7 @@ class HttpSession:
 
     Attributes:
         session: Its timeout applies to each attempt.
-        base_url: As `parse_base_url` returns it.
+        base_url: What `parse_base_url` returned.
         proxy_headers: Credentials for the proxy, as `find_proxy` returns them.
         repeats: Requests that a digest middleware sent again.
     """
@@ -476,7 +476,7 @@ def find_proxy(base_url: URL) -> Proxy:
 
 
 _MAX_DIGITS: Final = 9
-"""Of a number in a header. A longer one is not a number of seconds or requests."""
+"""The most digits of a number in a header; a longer one counts no seconds or requests."""
 
 
 @lru_cache(maxsize=64)

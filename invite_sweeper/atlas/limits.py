@@ -65,7 +65,7 @@ class TokenBucket:
         in_flight: When each token without a response was acquired, oldest first. A tuple, because
             most of thousands of buckets have none, and share the empty one.
         blocked_until_s: The end of the wait after a 429.
-        queue: Of callers that wait; None until there is one.
+        queue: The lock that callers wait for in their order; None until one has to wait.
     """
 
     # fmt: off

@@ -150,9 +150,10 @@ class InvitedRow(AtlasObject):
         """Return the invitation, or the user in whatever status.
 
         Args:
-            place: That was requested. Its id and name are used instead of those in the response,
-                so that a deletion always goes to the place that was listed.
-            source: The list.
+            place: The project or organization that was requested. Its id and name are used
+                instead of those in the response, so that a deletion always goes to the place that
+                was listed.
+            source: The list that has the row.
 
         Raises:
             UnexpectedContent: It belongs to another place, or its roles have the form of another
@@ -449,7 +450,7 @@ async def read_list(
         row: The type of its rows.
         make: Makes an entry of a row; may raise UnexpectedContent.
         key: Identifies an entry.
-        since: As `username` an argument of `build_path`.
+        since: An argument of `build_path`, as is `username`.
 
     Returns:
         The entries of the last reading. With a `failure` they may not be all: a list that cannot

@@ -218,7 +218,7 @@ class AtlasReader:
         return frozenset(row.username for row in listing.rows)
 
     async def is_active_member(self, org_id: str, username: str) -> bool | ListUnreadable:
-        """Return whether an active member has a name, asked for by it.
+        """Return whether an active member has this name, by a request for the name.
 
         An answer that shows another user, or one who is not active, proves nothing.
         """

@@ -154,7 +154,7 @@ class RequestFailed(msgspec.Struct, frozen=True):
     Attributes:
         reason: What happened, for the operator, without a full stop.
         retryable: Whether a retry may succeed.
-        status: Of the invalid response; None without a response.
+        status: The status of the invalid response; None without a response.
         is_unsent: No byte of the request was sent.
     """
 
@@ -169,7 +169,7 @@ class ContentInvalid(RequestFailed, frozen=True):
     """An answer whose content is not as documented: a value, not an outage.
 
     Attributes:
-        of_entry: As `UnexpectedContent` has it.
+        of_entry: One entry of a list has that content, and the reason names it.
     """
 
     of_entry: bool = False
@@ -200,7 +200,7 @@ def parse_body(
     entries out, and an empty page of a proxy has none.
 
     Args:
-        media_type: That was requested.
+        media_type: The media type that was requested.
         parse: Converts the body; raises InvalidResponse.
 
     Source: the recordings (read 2026-08): each 200 has the requested type.
@@ -222,7 +222,7 @@ def parse_body(
 
 
 class RateLimitDetails(NamedTuple):
-    """What the body of a 429 says of the bucket; None where it does not say it.
+    """What the body of a 429 names of the bucket; None where it does not.
 
     Attributes:
         retry_after_s: The seconds to wait.
@@ -233,7 +233,7 @@ class RateLimitDetails(NamedTuple):
 
 
 def parse_rate_limit_error(response: Response) -> RateLimitDetails:
-    """Return what the body of a 429 says; used where the headers do not.
+    """Return what the body of a 429 names of the bucket; the headers have precedence.
 
     Source:
         https://www.mongodb.com/docs/atlas/api/api-rate-limit (read 2026-08): the parameters
@@ -422,7 +422,7 @@ def is_deleted(response: Response) -> bool:
 
 
 def is_already_gone(result: ResponseOrFailure | None) -> bool:
-    """Return whether Atlas said that the invitation or user no longer exists.
+    """Return whether Atlas answered that the invitation or user no longer exists.
 
     Source:
         https://www.mongodb.com/docs/atlas/reference/api-errors (read 2026-08) lists 400 with
@@ -436,7 +436,7 @@ def is_already_gone(result: ResponseOrFailure | None) -> bool:
 
 
 def is_project_gone(result: ResponseOrFailure | None) -> bool:
-    """Return whether Atlas said that a project does not exist.
+    """Return whether Atlas answered that a project does not exist.
 
     Source:
         The recordings (read 2026-08): 404 with `GROUP_NOT_FOUND`. Any other 404 may be from a

@@ -3,7 +3,7 @@
 Atlas's `Date` is compared with the run's clock: a machine that was paused, or a clock that is
 wrong, shows in it, and so does an answer out of a cache. Both make what was read older than it
 seems, so nothing may be deleted by it. A `Date` that is too early may be either: a stored answer
-keeps its `Date`, however often it is asked for, while that of Atlas goes on with the clock.
+keeps its `Date`, however often it is requested, while that of Atlas goes on with the clock.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ _EARLY_TOLERANCE_S: Final = 5.0
 _LATE_TOLERANCE_S: Final = 120.0
 """The known skew contains the duration of the first response."""
 _DATE_STEP: Final = timedelta(seconds=1)
-"""By which `Date` goes on at least, where it does."""
+"""The smallest step of a `Date`, which has whole seconds."""
 
 _SOURCE_OF: Final = {api.list: source for source, api in SOURCES.items()} | {
     api.delete: source for source, api in SOURCES.items()
@@ -56,7 +56,7 @@ class ServerInfo:
         clock_skew_s: Local clock minus Atlas's at the first 2xx response with a `Date` header,
             to the second; None before that.
         sunsets: The last `Sunset` date of each list: Atlas may remove it from then on.
-        has_answered: There was a response, whatever it said.
+        has_answered: There was a response, whatever its status.
 
     Source:
         Recorded responses (read 2026-08): responses about invitations have the header, also
@@ -79,7 +79,7 @@ class ServerInfo:
 
         Args:
             response: Only a GET may be answered from a cache, with an earlier `Date`.
-            times: Of the response.
+            times: When the response was made and received.
             request: It may have been sent before, and will be again if its answer is too old.
         """
         was_right = self.clock_skew_s is not None and abs(self.clock_skew_s) <= MAX_CLOCK_SKEW_S

@@ -52,7 +52,7 @@ def run_list_error(what: str, result: ResponseOrFailure, *, is_first: bool) -> R
 
     Args:
         what: What it lists, in the plural.
-        is_first: It is the first page, which the first request of a run asks for.
+        is_first: It is the first page, which the first request of a run reads.
     """
     if fatal_error := fatal_error_for(result):
         return fatal_error
@@ -141,8 +141,8 @@ def read_error(
     """Return why something of an organization or project was not read; the run goes on without it.
 
     Args:
-        project: Of an organization, a `Project` with its id.
-        result: Of the request.
+        project: The project; for an organization, a `Project` with its id.
+        result: The result of the request.
         role: The role that the request requires; named if Atlas refused it.
         what: Begins the reason.
     """
