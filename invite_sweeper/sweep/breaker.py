@@ -95,6 +95,7 @@ class CircuitBreaker:
     def _why_open(self) -> str | None:
         """Return why the outcomes so far are too bad to go on; None where they are not."""
         limits = self._limits
+        # The canary is judged once, by its last outcome.
         if self._seen == limits.canary:
             if self._failed * 2 <= self._seen:
                 return None

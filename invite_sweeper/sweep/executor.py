@@ -269,7 +269,7 @@ class Executor:
 
     @property
     def _is_stopping(self) -> bool:
-        """Whether nothing new may be sent."""
+        """Whether nothing new may be sent; a pause of the machine is noticed here."""
         self._pauses.check(self._stop)
         return bool(self.error or self._breaker.reason or self._stop.reason)
 
@@ -281,8 +281,8 @@ class Executor:
     async def _write_intents(self, queues: ProjectQueues, count: int) -> None:
         """Write the intents of deletions that may be sent, in groups, and start them.
 
-        Each group costs one sync to disk. So the next one is written while deletions wait for
-        as many slots as there are, and only once half of them have got one.
+        Each group costs one sync to disk, so a group is large: as many deletions as there are slots
+        may wait for one, and the next group is written once half of them have got theirs.
 
         Args:
             count: How many deletions are started, unless fewer are left.
@@ -291,11 +291,11 @@ class Executor:
         try:
             while count > 0 and not self._is_stopping:
                 self._wake.clear()
-                free = self._execution.concurrency - len(self._ready)
-                if free * 2 < self._execution.concurrency:
+                may_wait = self._execution.concurrency - len(self._ready)
+                if may_wait * 2 < self._execution.concurrency:
                     await self._wake.wait()
                     continue
-                wait_s = queues.take(group, min(free, count))
+                wait_s = queues.take(group, min(may_wait, count))
                 if group:
                     count -= len(group)
                     await self._start_group(group)

@@ -63,6 +63,18 @@ def check_limits(plans: Sequence[OrganizationPlan], command: Command) -> None:
     violations = tuple(_violations(plans, command))
     if not violations:
         return
+    message = "\n".join(violation.message for violation in violations)
+    if len(plans) > 1:
+        message = f"In {len(plans)} organizations together: {message}"
+    hint = " ".join(_hints(violations, plans, command))
+    reasons = tuple(violation.reason for violation in violations)
+    raise GuardRefused(message, hint=hint, reasons=reasons)
+
+
+def _hints(
+    violations: Iterable[_Violation], plans: Sequence[OrganizationPlan], command: Command
+) -> list[str]:
+    """Return what to do about the limits, and with which values they would not be exceeded."""
     hints: list[str] = []
     needed: list[str] = []
     for violation in violations:
@@ -76,11 +88,7 @@ def check_limits(plans: Sequence[OrganizationPlan], command: Command) -> None:
         # A plan that `trim` made exceeds no limit: this one is asked about before it is trimmed.
         or_trim = "" if command.limits.over_limit == "trim" else ", or over_limit: trim"
         hints.append(f"Under limits in the policy, set {', '.join(needed)}{or_trim}.")
-    message = "\n".join(violation.message for violation in violations)
-    if len(plans) > 1:
-        message = f"In {len(plans)} organizations together: {message}"
-    reasons = tuple(violation.reason for violation in violations)
-    raise GuardRefused(message, hint=" ".join(hints), reasons=reasons)
+    return hints
 
 
 def _violations(plans: Sequence[OrganizationPlan], command: Command) -> Iterator[_Violation]:

@@ -33,8 +33,8 @@ from invite_sweeper.sweep.organization import AtlasOrganization, Swept
 from invite_sweeper.sweep.result import Result
 
 WAITS_S: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
-"""How long a run waits before it reads a list once more, in all of its organizations together:
-what the later ones deleted is older by then."""
+"""The waits of a run, after each of which it reads once more the lists that still show something.
+Its organizations share them: in the later ones the deletions are older by then."""
 _DeletedEntries: TypeAlias = dict[str, Planned]
 """The entries of one list that should be gone: their ids, each with the deletion that ended it."""
 
