@@ -1,6 +1,9 @@
 """The status of a user whose deletion has an unknown result: read from Atlas, never guessed."""
 
+from collections.abc import Mapping
 from datetime import timedelta
+from types import MappingProxyType
+from typing import NamedTuple
 
 import faults
 import pytest
@@ -32,7 +35,6 @@ def read_status(sim, online, alpha):
 
 PROJECT_GONE = "the user left the project"
 GONE = "the user left the organization"
-NOTHING = {}
 NO_PROJECTS = b'{"id":"%b","orgMembershipStatus":"ACTIVE","roles":{}}'
 ANOTHER_USER = b'{"id":"000000000000000000000000","orgMembershipStatus":"ACTIVE","roles":{}}'
 
@@ -42,37 +44,81 @@ def odd(status, code="ODD"):
 
 
 ROLE = "USER_UNAUTHORIZED"
+
+
+class _Case(NamedTuple):
+    """What is read of a user who was invited to a project.
+
+    Attributes:
+        expected: The status, and whether the user is a member of the place of the invitation; where
+            that cannot be read, the HTTP status and the error code.
+        left: What the user left meanwhile.
+        answers: Faults and bodies of answers by path.
+    """
+
+    status: str
+    expected: tuple[object, object]
+    left: str | None = None
+    answers: Mapping[str, object] = MappingProxyType({})
+
+
 CASES = {
-    "there": (None, "PENDING", NOTHING, ("PENDING", True)),
-    "there and expired": (None, "INVITATION_EXPIRED", NOTHING, ("INVITATION_EXPIRED", True)),
-    "there and active": (None, "ACTIVE", NOTHING, ("ACTIVE", True)),
-    "gone": (GONE, "PENDING", NOTHING, ("gone", False)),
-    "404 of the organization alone": (None, "PENDING", {IN_ORG: odd(404)}, ("PENDING", True)),
-    "not in the project": (PROJECT_GONE, "PENDING", NOTHING, ("PENDING", False)),
-    "active, not in the project": (PROJECT_GONE, "ACTIVE", NOTHING, ("ACTIVE", False)),
-    "by the project alone": (None, "ACTIVE", {IN_ORG: odd(403, ROLE)}, ("ACTIVE", True)),
-    "not in the project alone": (PROJECT_GONE, "ACTIVE", {IN_ORG: odd(401, ROLE)}, (None, False)),
-    "no projects": (None, "ACTIVE", {IN_ORG: NO_PROJECTS}, ("ACTIVE", True)),
-    "no projects, gone there": (PROJECT_GONE, "ACTIVE", {IN_ORG: NO_PROJECTS}, ("ACTIVE", False)),
-    "no projects, no answer there": (
-        None, "ACTIVE", {IN_ORG: NO_PROJECTS, IN_PROJECT: odd(500, ROLE)}, (200, None),
+    "there": _Case(status="PENDING", expected=("PENDING", True)),
+    "there and expired": _Case(status="INVITATION_EXPIRED", expected=("INVITATION_EXPIRED", True)),
+    "there and active": _Case(status="ACTIVE", expected=("ACTIVE", True)),
+    "gone": _Case(left=GONE, status="PENDING", expected=("gone", False)),
+    "404 of the organization alone": _Case(
+        status="PENDING", answers={IN_ORG: odd(404)}, expected=("PENDING", True)
     ),
-    "400": (PROJECT_GONE, "PENDING", {IN_ORG: odd(400)}, (400, "ODD")),
-    "410": (PROJECT_GONE, "PENDING", {IN_ORG: odd(410)}, (410, "ODD")),
-    "500": (PROJECT_GONE, "PENDING", {IN_ORG: odd(500)}, (500, "ODD")),
-    "401 about the credentials": (PROJECT_GONE, "PENDING", {IN_ORG: odd(401, None)}, (401, None)),
-    "neither is readable": (
-        None, "PENDING", {IN_ORG: odd(403), IN_PROJECT: odd(403)}, (403, "ODD"),
+    "not in the project": _Case(left=PROJECT_GONE, status="PENDING", expected=("PENDING", False)),
+    "active, not in the project": _Case(
+        left=PROJECT_GONE, status="ACTIVE", expected=("ACTIVE", False)
     ),
-    "another user": (PROJECT_GONE, "PENDING", {IN_ORG: ANOTHER_USER}, (200, None)),
-    "another user in the project": (
-        None, "PENDING", {IN_PROJECT: ANOTHER_USER, IN_ORG: odd(403)}, (403, "ODD"),
+    "by the project alone": _Case(
+        status="ACTIVE", answers={IN_ORG: odd(403, ROLE)}, expected=("ACTIVE", True)
     ),
-}  # fmt: skip
-"""What happened, the status, answers; status and membership, or HTTP status and error code."""
+    "not in the project alone": _Case(
+        left=PROJECT_GONE, status="ACTIVE", answers={IN_ORG: odd(401, ROLE)}, expected=(None, False)
+    ),
+    "no projects": _Case(status="ACTIVE", answers={IN_ORG: NO_PROJECTS}, expected=("ACTIVE", True)),
+    "no projects, gone there": _Case(
+        left=PROJECT_GONE,
+        status="ACTIVE",
+        answers={IN_ORG: NO_PROJECTS},
+        expected=("ACTIVE", False),
+    ),
+    "no projects, no answer there": _Case(
+        status="ACTIVE",
+        answers={IN_ORG: NO_PROJECTS, IN_PROJECT: odd(500, ROLE)},
+        expected=(200, None),
+    ),
+    "400": _Case(
+        left=PROJECT_GONE, status="PENDING", answers={IN_ORG: odd(400)}, expected=(400, "ODD")
+    ),
+    "410": _Case(
+        left=PROJECT_GONE, status="PENDING", answers={IN_ORG: odd(410)}, expected=(410, "ODD")
+    ),
+    "500": _Case(
+        left=PROJECT_GONE, status="PENDING", answers={IN_ORG: odd(500)}, expected=(500, "ODD")
+    ),
+    "401 about the credentials": _Case(
+        left=PROJECT_GONE, status="PENDING", answers={IN_ORG: odd(401, None)}, expected=(401, None)
+    ),
+    "neither is readable": _Case(
+        status="PENDING", answers={IN_ORG: odd(403), IN_PROJECT: odd(403)}, expected=(403, "ODD")
+    ),
+    "another user": _Case(
+        left=PROJECT_GONE, status="PENDING", answers={IN_ORG: ANOTHER_USER}, expected=(200, None)
+    ),
+    "another user in the project": _Case(
+        status="PENDING",
+        answers={IN_PROJECT: ANOTHER_USER, IN_ORG: odd(403)},
+        expected=(403, "ODD"),
+    ),
+}
 OF_ORGANIZATION = {
-    "in no project": (PROJECT_GONE, "PENDING", NOTHING, ("PENDING", True)),
-    "gone from it": (GONE, "PENDING", NOTHING, ("gone", False)),
+    "in no project": _Case(left=PROJECT_GONE, status="PENDING", expected=("PENDING", True)),
+    "gone from it": _Case(left=GONE, status="PENDING", expected=("gone", False)),
 }
 
 
@@ -86,26 +132,26 @@ OF_ORGANIZATION = {
 async def test_status_is_read_from_the_organization_and_the_project_or_is_unreadable(
     sim, alpha, read_status, source, name
 ):
-    what, status, answers, expected = (CASES | OF_ORGANIZATION)[name]
+    case = (CASES | OF_ORGANIZATION)[name]
 
     def then(user):
-        sim.set_status(user, status)
-        if what == PROJECT_GONE:
+        sim.set_status(user, case.status)
+        if case.left == PROJECT_GONE:
             sim.user(user).group_roles.pop(alpha)
-        elif what == GONE:
+        elif case.left == GONE:
             sim.organizations[ORG].users.pop(user)
-        for path, answer in answers.items():
+        for path, answer in case.answers.items():
             if isinstance(answer, bytes):
                 answer = faults.malformed(answer.replace(b"%b", user.encode()))  # noqa: PLW2901
             sim.faults.add(answer, path=path, times=None)
 
     found = await read_status(then, source)
 
-    if isinstance(expected[1], bool):
-        assert found == UserStatus(*expected)
+    if isinstance(case.expected[1], bool):
+        assert found == UserStatus(*case.expected)
     else:
         assert isinstance(found, ListUnreadable)
-        assert (found.http_status, found.error_code) == expected
+        assert (found.http_status, found.error_code) == case.expected
         assert found.reason.startswith("The status of the user could not be read: ")
 
 

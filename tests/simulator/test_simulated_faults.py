@@ -9,22 +9,25 @@ from invite_sweeper.simulator.faults import FaultPlan
 
 
 @pytest.mark.parametrize(
-    ("schedule", "expected"),
+    ("schedule", "affected"),
     [
-        ({}, "x    "),
-        ({"nth": 2, "times": 2}, " xx  "),
-        ({"nth": 3, "times": None}, "  xxx"),
-        ({"method": "DELETE"}, "   x "),
-        ({"path": "*/invites/*", "times": None}, "   xx"),
-        ({"method": "GET", "path": "*/invites/*"}, "    x"),
+        ({}, [1]),
+        ({"nth": 2, "times": 2}, [2, 3]),
+        ({"nth": 3, "times": None}, [3, 4, 5]),
+        ({"method": "DELETE"}, [4]),
+        ({"path": "*/invites/*", "times": None}, [4, 5]),
+        ({"method": "GET", "path": "*/invites/*"}, [5]),
     ],
 )
-def test_fault_affects_requests_of_its_method_and_path_from_the_nth_on(schedule, expected):
-    plan, fault = FaultPlan(), faults.fail_with(503)
+def test_fault_affects_requests_of_its_method_and_path_from_the_nth_on(schedule, affected):
+    plan = FaultPlan()
+    fault = faults.fail_with(503)
     plan.add(fault, **schedule)
-    requests = [*[("GET", "/groups")] * 3, ("DELETE", "/invites/1"), ("GET", "/invites/1")]
-    found = [plan.faults_for(*each) for each in requests]
-    assert found == [(fault,) if each == "x" else () for each in expected]
+    lists = [("GET", "/groups")] * 3
+    requests = [*lists, ("DELETE", "/invites/1"), ("GET", "/invites/1")]
+    found = [plan.faults_for(*request) for request in requests]
+    assert [number for number, each in enumerate(found, start=1) if each == (fault,)] == affected
+    assert found.count(()) == len(requests) - len(affected)
     plan.add(fault, times=None)
     plan.clear()
     assert plan.faults_for("DELETE", "/invites/1") == ()

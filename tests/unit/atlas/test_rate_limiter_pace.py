@@ -2,7 +2,10 @@
 
 import asyncio
 import random
+from collections.abc import Mapping
 from itertools import pairwise
+from types import MappingProxyType
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given, settings
@@ -65,39 +68,63 @@ async def at_each_refill(loop, atlas):
         next_s += atlas.period_s
 
 
+class Scenario(NamedTuple):
+    """Requests, and how soon they are sent at the latest.
+
+    Attributes:
+        count: The requests.
+        factor: How often the minimum that the bucket allows, without what other programs take.
+        options: Of `send_all`.
+        rejected: The share of 429s.
+        more_s: Seconds beside that.
+        others: Tokens that other programs take.
+    """
+
+    count: int
+    factor: float
+    options: Mapping[str, object] = MappingProxyType({})
+    rejected: float = 0.0
+    more_s: float = 0.0
+    others: int = 0
+
+
 def out_of_order(latency_s):
     actual = (300, 300, 10.0)
     options = {"actual": actual, "advertised": actual, "latency_s": latency_s, "jitter": 3}
-    return 1501, options, 0.0, 1.05, 4 * latency_s, 0
+    return Scenario(1501, options=options, factor=1.05, more_s=4 * latency_s)
 
 
 SCENARIOS = {
-    "a busy project": (301, {}, 0.0, 1.05, 0, 0),
-    "discovery of a busy project": (301, {"discovery": True}, 0.0, 1.05, 0, 0),
-    "the documented bucket": (
-        2500, {"actual": DOCUMENTED, "advertised": None}, 0.0, 1.05, 0, 0,
+    "a busy project": Scenario(301, factor=1.05),
+    "discovery of a busy project": Scenario(301, options={"discovery": True}, factor=1.05),
+    "the documented bucket": Scenario(
+        2500, options={"actual": DOCUMENTED, "advertised": None}, factor=1.05
     ),
     "responses out of order in 2 ms": out_of_order(0.002),
     "responses out of order in 100 ms": out_of_order(0.1),
-    "a bucket slower than advertised": (301, {"actual": (60, 20, 2.0)}, 0.01, 1.1, 0, 0),
-    # The documented period is 60 s.
-    "a size known only from headers": (301, {"advertised": None}, 0.0, 1.35, 0, 0),
-    "no headers": (301, {"server": {"headers": False}}, 0.0, 1.0, 2.1, 0),
-    "a second client that spends half steadily": (301, {"others": steadily}, 0.02, 1.15, 0, 30),
-    "a second client that spends half at each refill": (
-        301, {"others": at_each_refill}, 0.02, 1.15, 0, 36,
+    "a bucket slower than advertised": Scenario(
+        301, options={"actual": (60, 20, 2.0)}, rejected=0.01, factor=1.1
     ),
-}  # fmt: skip
-"""Requests, options; share of 429s, multiple of the minimum, seconds more, others' tokens."""
+    # The documented period is 60 s.
+    "a size known only from headers": Scenario(301, options={"advertised": None}, factor=1.35),
+    "no headers": Scenario(301, options={"server": {"headers": False}}, factor=1.0, more_s=2.1),
+    "a second client that spends half steadily": Scenario(
+        301, options={"others": steadily}, rejected=0.02, factor=1.15, others=30
+    ),
+    "a second client that spends half at each refill": Scenario(
+        301, options={"others": at_each_refill}, rejected=0.02, factor=1.15, others=36
+    ),
+}
 
 
 @pytest.mark.parametrize("phase", PHASES)
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_scenario_takes_little_more_than_the_minimum_with_few_429s(name, phase):
-    count, options, rejected, factor, more_s, others = SCENARIOS[name]
-    took_s, atlas, client = send_all(count, phase=phase, **options)
-    assert atlas.rejected <= rejected * atlas.responses
-    assert took_s <= factor * client.bound_s(count, others=others) + more_s
+    scenario = SCENARIOS[name]
+    took_s, atlas, client = send_all(scenario.count, phase=phase, **scenario.options)
+    assert atlas.rejected <= scenario.rejected * atlas.responses
+    least_s = client.bound_s(scenario.count, others=scenario.others)
+    assert took_s <= scenario.factor * least_s + scenario.more_s
     if name == "a busy project":  # half of 10 % of 60 may check for a refill
         assert min(atlas.lows) >= 3
 
