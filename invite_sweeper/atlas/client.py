@@ -1,5 +1,8 @@
 """One call to Atlas: path, rate-limit token, connection slot, credentials, send; then retries.
 
+`_send_until_final` makes the attempts of a call, `_send_in_slot` waits for what one attempt needs,
+and `_send` sends a request and reads what its response proves.
+
 Everything that can wait comes before a request is sent. `call` repeats a request that may have been
 processed, which is harmless for reads and for DELETEs of invitations. `call_after` sends a removal
 of a user once.
@@ -170,7 +173,7 @@ class Client:
         """
         if not token_taken:
             await self.limiter.acquire(request.bucket)
-        send = partial(self._in_slot, request, partial(self._send, request))
+        send = partial(self._send_in_slot, request, partial(self._send, request))
         return await self._send_until_final(request, send, decide)
 
     async def call_after(
@@ -188,7 +191,9 @@ class Client:
                 the two requests.
         """
         removal = _Removal(read, may_remove, remove)
-        send = partial(self._in_slot, remove, partial(self._read_and_remove, removal), requests=2)
+        send = partial(
+            self._send_in_slot, remove, partial(self._read_and_remove, removal), requests=2
+        )
         await self._send_until_final(remove, send, removal.decide, requests=2)
         return ReadAndAnswer(removal.read_result, removal.answer)
 
@@ -340,7 +345,9 @@ class Client:
             self._long_wait_shown_s = now_s
             self._log.info("no response from Atlas", reason=reason, next_attempt_in_s=round(wait_s))
 
-    async def _in_slot(self, request: Request, send: _Send, requests: int = 1) -> ResponseOrFailure:
+    async def _send_in_slot(
+        self, request: Request, send: _Send, requests: int = 1
+    ) -> ResponseOrFailure:
         """Wait for places, a slot and the authorization, then send with it.
 
         Between the requests of one `send` nothing waits any more.

@@ -78,7 +78,7 @@ def judge_after(answer: Outcome, after: UserStatus) -> Outcome:
     if after.still_member:
         return Outcome.FAILED  # in whatever status: the next run judges the user anew
     if answer is Outcome.ALREADY_GONE:
-        return answer  # not by this DELETE, whatever became of the user before
+        return answer  # this DELETE ended nothing, whatever became of the user before
     if answer is Outcome.UNKNOWN and after.still_member is None:
         return answer
     if after.status == MembershipStatus.ACTIVE:

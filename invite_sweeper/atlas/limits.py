@@ -99,7 +99,7 @@ class TokenBucket:
     def use_limit(self, limit: BucketLimit) -> None:
         """Set capacity, refill and period; the level stays."""
         self.limit = limit
-        self._reserve = limit.reserve(self._reserve_share)
+        self._reserve = limit.reserve(self._reserve_share)  # tokens left to other programs
         # Of a small bucket a third, so that most of its tokens need no poll.
         third = (limit.capacity - self._reserve) // 3
         self._last_tokens = min(_LAST_TOKENS, third)
@@ -108,7 +108,7 @@ class TokenBucket:
         """Return 0.0 if `count` requests may be sent now, else the seconds until the next check.
 
         What is certain comes first: the wait that Atlas requested, then responses that must
-        arrive, then tokens that are left whatever the requests in flight do. Only then it polls.
+        arrive, then tokens that are left whatever the requests in flight do. A poll comes last.
         """
         if now_s < self.blocked_until_s:
             return max(self.blocked_until_s - now_s, _MIN_WAIT_S)

@@ -198,10 +198,14 @@ class InvitedRow(AtlasObject):
             source=source,
             status=status,
         )
-        return _with_links(invitation, assignments, self.team_ids) if of_org else invitation
+        return (
+            _with_teams_and_projects(invitation, assignments, self.team_ids)
+            if of_org
+            else invitation
+        )
 
 
-def _with_links(
+def _with_teams_and_projects(
     invitation: Invitation, assignments: Assignments | None, team_ids: tuple[str, ...] | None
 ) -> Invitation:
     """Return an invitation to an organization with its teams and its roles in projects.
@@ -218,7 +222,7 @@ def _with_links(
             roles: tuple[str, ...] = (assignment.group_role,)
         else:  # of an assignment without roles, the project counts all the same
             roles = assignment.group_roles or ("",)
-        project_roles += ((group_id, role) for role in roles)
+        project_roles.extend((group_id, role) for role in roles)
     # Each project once, in Atlas's order.
     linked_ids = dict.fromkeys(group_id for group_id, _role in project_roles)
     are_projects_named = assignments is not None
