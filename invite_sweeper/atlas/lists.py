@@ -198,11 +198,9 @@ class InvitedRow(AtlasObject):
             source=source,
             status=status,
         )
-        return (
-            _with_teams_and_projects(invitation, assignments, self.team_ids)
-            if of_org
-            else invitation
-        )
+        if not of_org:
+            return invitation
+        return _with_teams_and_projects(invitation, assignments, self.team_ids)
 
 
 def _with_teams_and_projects(
