@@ -347,10 +347,11 @@ def _join(spans: Iterable[_Span]) -> list[_Span]:
     """Return the spans in order; those that touch or overlap are one."""
     joined: list[_Span] = []
     for span in sorted(spans):
-        if joined and span.start <= joined[-1].end:
-            joined[-1] = _Span(joined[-1].start, max(joined[-1].end, span.end))
-        else:
+        if not joined or span.start > joined[-1].end:
             joined.append(span)
+            continue
+        last = joined[-1]
+        joined[-1] = _Span(last.start, max(last.end, span.end))
     return joined
 
 

@@ -20,7 +20,7 @@ from invite_sweeper.policy import Execution
 
 
 class AtlasClient(Client):
-    """The client of one run. Code that asks it for no deleter or inviter can only read."""
+    """The client of one run. Code that takes no deleter or inviter from it can only read."""
 
     @cached_property
     def reader(self) -> AtlasReader:

@@ -181,14 +181,14 @@ def credentials_variables(environment: Mapping[str, str]) -> Mapping[str, tuple[
 
     The plain set has the name "". A set may be incomplete: `read_credentials` reports that.
     """
-    sets: dict[str, tuple[str, ...]] = {}
+    sets: dict[str, list[str]] = {}
     for variable in sorted(environment):
         match = _VARIABLE.fullmatch(variable)
         if match is None or not environment[variable]:
             continue
         name = match["name"] or ""
-        sets[name] = (*sets.get(name, ()), variable)
-    return dict(sorted(sets.items()))
+        sets.setdefault(name, []).append(variable)
+    return {name: tuple(variables) for name, variables in sorted(sets.items())}
 
 
 def read_credentials(environment: Mapping[str, str], *, suffix: str = "") -> Credentials:

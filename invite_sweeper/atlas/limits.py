@@ -289,9 +289,9 @@ class TokenBucket:
             self.in_flight = self.in_flight[1:]
             self.level = max(0.0, self.level - 1)
         if now_s >= self._refill_due_s and not self._has_header:
-            # One was due at `_refill_due_s`, and one more after each whole period since.
-            periods = int((now_s - self._refill_due_s) / self.limit.period_s)
-            refills = periods + 1
+            overdue_s = now_s - self._refill_due_s
+            # The one that was due, and one more after each whole period since.
+            refills = 1 + int(overdue_s / self.limit.period_s)
             self._refill_due_s += refills * self.limit.period_s
             refilled = self.level + refills * self.limit.refill
             self.level = min(self.limit.capacity, refilled)
@@ -323,17 +323,17 @@ class RateLimiter:
         self.sleep = sleep
         self.is_spaced = max_requests_per_second is not None
         self._buckets: defaultdict[EndpointSet, dict[str, TokenBucket]] = defaultdict(dict)
-        self._reserve = reserve
+        self._reserve_share = reserve
         self._spacing = asyncio.Lock()
         self._interval_s = 1 / max_requests_per_second if max_requests_per_second else 0.0
-        self._next_s = clock()
+        self._next_place_s = clock()
 
     def bucket(self, endpoint_set: EndpointSet, scope_id: str) -> TokenBucket:
         """Return a bucket; at first it is full and has the documented limit."""
         buckets = self._buckets[endpoint_set]
         bucket = buckets.get(scope_id)
         if bucket is None:
-            bucket = TokenBucket(endpoint_set.limit, self._reserve, self.clock())
+            bucket = TokenBucket(endpoint_set.limit, self._reserve_share, self.clock())
             buckets[scope_id] = bucket
         return bucket
 
@@ -372,6 +372,8 @@ class RateLimiter:
         A wait that is cancelled does not use a place.
         """
         async with self._spacing:
-            while (wait_s := self._next_s - self.clock()) > 0.0:
+            while (wait_s := self._next_place_s - self.clock()) > 0.0:
                 await self.sleep(wait_s)
-            self._next_s = max(self._next_s, self.clock() - _CATCH_UP_S) + self._interval_s
+            # After a pause the places that were missed are not made up for: there is no burst.
+            place_s = max(self._next_place_s, self.clock() - _CATCH_UP_S)
+            self._next_place_s = place_s + self._interval_s
