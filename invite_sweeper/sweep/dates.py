@@ -118,7 +118,7 @@ class StaleDates:
             until: The last instant that is asked about.
         """
         is_fixed = by_policy.stale or by_policy.keep_reason == "list_unread"
-        if is_fixed or not by_policy.entries:  # as nearly all
+        if is_fixed or not by_policy.entries:  # nearly all invitations have one entry
             return
         dated_keys = {by_policy.invitation.key}
         for instant in sorted(self._changes(by_policy.all_entries)):

@@ -184,13 +184,11 @@ def scope_sha256(policy: Policy) -> str:
     """
     projects = policy.projects
     # Sorted and folded, so that another order or spelling of the same is the same scope.
-    parts = (
-        sorted(set(map(casefold_visible, projects.include))),
-        sorted(set(map(casefold_visible, projects.exclude))),
-        sorted(_fold_tags(dict(projects.tags or {}).items())),
-        sorted(policy.sources),
-    )
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    include = sorted(set(map(casefold_visible, projects.include)))
+    exclude = sorted(set(map(casefold_visible, projects.exclude)))
+    tags = sorted(_fold_tags(dict(projects.tags or {}).items()))
+    text = json.dumps((include, exclude, tags, sorted(policy.sources)))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 _NUMBER: Final = re.compile(r"[0-9]{1,18}")

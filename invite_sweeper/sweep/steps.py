@@ -38,7 +38,7 @@ Step: TypeAlias = Callable[[Decision], Decision]
 
 
 def keep_unrecordable(decision: Decision) -> Decision:
-    """Return the decision; that to keep what the audit log cannot record."""
+    """Return the decision, or that to keep an invitation which the audit log cannot record."""
     if decision.stale and not is_recordable(decision.invitation, decision.rule):
         return decision.keep("unrecordable")
     return decision
@@ -88,6 +88,7 @@ class Notice:
         if not decision.stale:
             return self._with_ended_announcements(decision)
         announced_at = self._announced_at(decision.invitation)
+        # An invitation that is not announced yet is announced by this run: its wait begins now.
         due_at = (announced_at or self.now) + self.wait
         if announced_at is not None and due_at <= self.now:
             return decision
@@ -116,7 +117,7 @@ class SeenAnnouncements:
     """Records which announced invitations a run sees whose announcement it does not end.
 
     Attributes:
-        keys: Of those that it has seen.
+        keys: The announcements of those that it has seen.
     """
 
     def __init__(self, announced: Collection[AnnouncementKey]) -> None:

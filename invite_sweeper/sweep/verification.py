@@ -70,12 +70,7 @@ async def read_again(
         AuditLogError: A line could not be written.
     """
     deleted_entries = _deleted_entries_by_list(deletions)
-    still_shown: dict[ListRef, set[InvitationKey]] = {}
-    if deletions and stop.reason is None:
-        reading = _read_until_gone(result, organization, deleted_entries, still_shown, waits_s)
-        # After an error of Atlas or of the credentials, or a stop, the other lists are not read.
-        with contextlib.suppress(RunError):
-            await stop.run_unless_stopped(reading)
+    still_shown = await _still_shown_by_list(result, organization, deleted_entries, stop, waits_s)
     still_listed: set[InvitationKey] = set()
     not_verified: set[InvitationKey] = set()
     for ref, entries in deleted_entries.items():
@@ -122,6 +117,25 @@ def _deleted_entries_by_list(deletions: Iterable[Ended]) -> Mapping[ListRef, _De
     return by_list
 
 
+async def _still_shown_by_list(
+    result: Result,
+    organization: AtlasOrganization,
+    deleted_entries: Mapping[ListRef, _DeletedEntries],
+    stop: StopRequest,
+    waits_s: Iterator[float],
+) -> Mapping[ListRef, set[InvitationKey]]:
+    """Return the deleted invitations that each list still shows, without lists that were not read.
+
+    After an error of Atlas or of the credentials, or a stop, no further list is read.
+    """
+    still_shown: dict[ListRef, set[InvitationKey]] = {}
+    if deleted_entries and stop.reason is None:
+        reading = _read_until_gone(result, organization, deleted_entries, still_shown, waits_s)
+        with contextlib.suppress(RunError):
+            await stop.run_unless_stopped(reading)
+    return still_shown
+
+
 async def _read_until_gone(
     result: Result,
     organization: AtlasOrganization,
@@ -141,7 +155,7 @@ async def _read_until_gone(
     async def read(ref: ListRef) -> None:
         entries = await reader.invitations(ref.project, ref.source)
         if isinstance(entries, tuple):  # else the list could not be read
-            still_shown[ref] = set(_still_shown(entries, deleted_entries[ref], command.now))
+            still_shown[ref] = set(_still_shown_keys(entries, deleted_entries[ref], command.now))
 
     lists = tuple(deleted_entries)
     while True:
@@ -156,7 +170,7 @@ async def _read_until_gone(
         await asyncio.sleep(wait_s)
 
 
-def _still_shown(
+def _still_shown_keys(
     entries: Iterable[Invitation], deleted_entries: _DeletedEntries, now: datetime
 ) -> Iterator[InvitationKey]:
     """Yield the keys of the deleted invitations that a list still shows by one of its entries."""
