@@ -96,7 +96,7 @@ class AccessTokens:
         self._token: _Token | None = None
         self._issued: list[_Token] = []
         self._refresh_task: asyncio.Task[_Token] | None = None
-        self._refreshed_s = -math.inf
+        self._refreshed_after_401_s = -math.inf
 
     async def header(self) -> Secret:
         """Return the `Authorization` header, after a refresh if it is needed.
@@ -126,10 +126,10 @@ class AccessTokens:
         now_s = self._clock()
         is_in_use = self._token is not None and self._token.header is rejected_header
         if is_in_use:
-            if now_s - self._refreshed_s < _REFRESH_COOLDOWN_S:
+            if now_s - self._refreshed_after_401_s < _REFRESH_COOLDOWN_S:
                 return
             self._token = None
-            self._refreshed_s = now_s
+            self._refreshed_after_401_s = now_s
         if self._token is None:
             await self._refresh()
 

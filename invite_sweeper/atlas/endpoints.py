@@ -36,7 +36,10 @@ class BucketLimit(NamedTuple):
 
 
 class EndpointSet(NamedTuple):
-    """Calls with one rate limit, for each first id; for each set of credentials without ids.
+    """Calls that share a rate limit.
+
+    Atlas has one bucket for each project or organization, the first id of the calls; for calls
+    without ids, one for each set of credentials.
 
     Attributes:
         limit: Where none is documented, the smallest documented one.
@@ -49,6 +52,7 @@ class EndpointSet(NamedTuple):
     limit: BucketLimit = BucketLimit(300, 100, 60)
 
 
+# Capacity, tokens of a refill, seconds from one refill to the next:
 PROJECTS_GROUP: Final = EndpointSet("projects_group", BucketLimit(1200, 500, 60))
 PROJECTS_USER: Final = EndpointSet("projects_user", BucketLimit(1200, 500, 60))
 ORGANIZATIONS_ORG: Final = EndpointSet("organizations_org", BucketLimit(500, 250, 60))

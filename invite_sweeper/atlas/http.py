@@ -254,7 +254,8 @@ class HttpSession:
         session: Its timeout applies to each attempt.
         base_url: What `parse_base_url` returned.
         proxy_headers: Credentials for the proxy, as `find_proxy` returns them.
-        repeats: Requests that a digest middleware sent again.
+        counters: What was sent so far.
+        repeats: Requests that a digest middleware sent again, since the client last read it.
     """
 
     session: aiohttp.ClientSession
@@ -312,6 +313,7 @@ class HttpSession:
                     body = await read_body(response)
                 if response.status == UNAUTHORIZED and bodies_of_401:
                     body = bodies_of_401[-1]  # `_recording` has read it
+                # An error may quote this body, and the body may echo what signs its request.
                 if not isinstance(authorization, Secret) and not request.is_parsed(response.status):
                     signed = response.request_info.headers.get("Authorization", "")
                     body = without_digest_response(body, signed)
