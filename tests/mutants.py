@@ -856,8 +856,8 @@ MUTANTS = r"""
 -if by_policy.keep_reason == "future_date":  # no rule was asked about it yet
 +if by_policy.keep_reason == "":
 = the last rule names the date of an invitation: sweep/dates.py
--if instant <= until and (earliest is None or instant < earliest.instant):
-+if instant <= until and (earliest is None or instant <= earliest.instant):
+-if earliest is None or instant < earliest.instant:
++if earliest is None or instant <= earliest.instant:
 ? tests/commands/test_echoed_secrets.py
 = secrets are printed: redaction.py
 -        if shown or hidden:

@@ -50,7 +50,9 @@ class StaleDates:
         for entry in (*policy.rules, *policy.keep):
             if isinstance(entry, Keep) and entry.until is not None:
                 last_day = datetime.combine(entry.until, time(), UTC)
-                self._instants.update(_shifted(last_day, timedelta(days=1)))
+                day_after = _shifted(last_day, timedelta(days=1))
+                if day_after is not None:
+                    self._instants.add(day_after)
             if entry.older_than is not None:
                 self._spans_after_sent.add(entry.older_than)
             if entry.expires_within is not None:
@@ -152,36 +154,36 @@ class StaleDates:
 
     def _changes(self, entries: Sequence[Invitation]) -> list[datetime]:
         """Return when a key of the policy begins or ceases to match one of the entries."""
-        changes = [*self._instants]
+        changes: list[datetime | None] = [*self._instants]
         for entry in entries:
             sent_at = entry.sent_at
-            for span in self._spans_after_sent:
-                changes += _shifted(sent_at, span)
+            changes += (_shifted(sent_at, span) for span in self._spans_after_sent)
             if self._spans_after_end:
                 ends_at = parse_timestamp(entry.expires_at)
-                for span in self._spans_after_end:
-                    changes += _shifted(ends_at, span)
-        return changes
+                changes += (_shifted(ends_at, span) for span in self._spans_after_end)
+        return [instant for instant in changes if instant is not None]
 
 
 def _old_enough(entry: Invitation, rules: Iterable[Rule], until: datetime) -> StaleFrom | None:
     """Return when the age of an entry reaches a rule, if it does by then; the first of several."""
     earliest: StaleFrom | None = None
     for rule in rules:
-        for instant in _shifted(entry.sent_at, rule.older_than):
-            if instant <= until and (earliest is None or instant < earliest.instant):
-                earliest = StaleFrom(instant, rule.name)
+        instant = _shifted(entry.sent_at, rule.older_than)
+        if instant is None or instant > until:
+            continue
+        if earliest is None or instant < earliest.instant:
+            earliest = StaleFrom(instant, rule.name)
     return earliest
 
 
-def _shifted(instant: datetime | None, span: timedelta | None) -> tuple[datetime, ...]:
-    """Return the sum as the only item; nothing without both, or beyond the calendar."""
+def _shifted(instant: datetime | None, span: timedelta | None) -> datetime | None:
+    """Return the sum; None without one of the two, and beyond the calendar."""
     if instant is None or span is None:
-        return ()
+        return None
     try:
-        return (instant + span,)
+        return instant + span
     except OverflowError:
-        return ()
+        return None
 
 
 def first_night(instant: datetime, now: datetime) -> int:

@@ -227,8 +227,8 @@ class Selector:
             return "not_pending"
         if invitation.links_out_of_scope:
             return "reaches_out_of_scope"
-        # 2. The first keep entry that matches. One with an unknown condition may match: it keeps
-        # as well (4.), but a later entry that does match is the certain reason.
+        # 2. The first keep entry that matches. Before it, one with an unknown condition may match
+        # and would keep as well (4.), but an entry that does match is the certain reason.
         unknown_reason = None
         for entry, conditions in self._keep:
             result = match_all(conditions, invitation, now)
@@ -240,4 +240,5 @@ class Selector:
         date = date_or_reason(invitation.created_at)
         if isinstance(date, str):
             return date
+        # And 4., if a keep entry may match.
         return "future_date" if date > now else unknown_reason
