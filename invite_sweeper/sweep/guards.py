@@ -85,9 +85,9 @@ def _hints(
             needed.append(f"{violation.reason}: {violation.needed}")
     # A shard's limits are parts of the policy's: its numbers are not values for the policy.
     if needed and command.shard is None:
-        # A plan that `trim` made exceeds no limit: this one is asked about before it is trimmed.
-        or_trim = "" if command.limits.over_limit == "trim" else ", or over_limit: trim"
-        hints.append(f"Under limits in the policy, set {', '.join(needed)}{or_trim}.")
+        # The policy does not trim yet: a trimmed plan keeps each limit that has a value here.
+        values = ", ".join(needed)
+        hints.append(f"Under limits in the policy, set {values}, or over_limit: trim.")
     return hints
 
 

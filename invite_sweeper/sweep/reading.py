@@ -257,6 +257,8 @@ class ReadingBuilder:
 
         The oldest go first, so one that is younger than every rule asks cannot. That is nearly all
         that is kept: memory does not hold it, where only the nights of what is stale are asked.
+        What is left out counts for `max_share` once it is stale. So with a small share the nights
+        may be more than a plan foretells; `list` foretells them with all that is kept.
         """
         if self._observe is not None or by_policy.stale:
             return True

@@ -192,12 +192,6 @@ def test_refusal_names_every_exceeded_limit_its_reason_and_each_hint_once():
     check_limits([plan(1)], command(limits()))
 
 
-def test_hint_does_not_advise_to_trim_where_the_policy_does():
-    with pytest.raises(GuardRefused) as caught:
-        check_limits([plan(1)], command(limits(max_deletions=0, over_limit="trim")))
-    assert caught.value.hint.endswith("Under limits in the policy, set max_deletions: 1.")
-
-
 def test_hint_names_no_keys_where_none_would_be_enough():
     with pytest.raises(GuardRefused) as caught:
         check_limits([plan(1)], command(limits(max_deletions=0), shard=Shard(1, 2)))
