@@ -26,7 +26,7 @@ from invite_sweeper.audit.events import Planned, RunStarted
 from invite_sweeper.counts import total
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused
-from invite_sweeper.models import MAX_CLOCK_SKEW_S, ListUnreadable, parse_timestamp
+from invite_sweeper.models import MAX_CLOCK_SKEW_S, ListUnreadable, Project, parse_timestamp
 from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.organization import OrganizationPlan, all_deletions
 from invite_sweeper.text import (
@@ -115,7 +115,7 @@ def _too_many_unreadable(
             f"{pluralize(count, 'list')} could not be read, over max_unreadable_projects: "
             f"{limit}{_shard_part(command)}: {shorten_list(lists, _MAX_SHOWN)}."
         )
-        yield _Violation(Reason.MAX_UNREADABLE_PROJECTS, message, None)
+        yield _Violation(Reason.MAX_UNREADABLE_PROJECTS, message, needed=None)
 
 
 def _too_many_deletions(stale: int, command: Command) -> Iterator[_Violation]:
@@ -126,7 +126,7 @@ def _too_many_deletions(stale: int, command: Command) -> Iterator[_Violation]:
         stale_text = pluralize(stale, "stale invitation")
         counted_are = _with_recent_are(stale_text, stale, recent, command)
         message = f"{counted_are} over max_deletions: {limit}{_shard_part(command)}."
-        yield _Violation(Reason.MAX_DELETIONS, message, stale + recent)
+        yield _Violation(Reason.MAX_DELETIONS, message, needed=stale + recent)
 
 
 def _too_many_in_a_place(
@@ -145,7 +145,7 @@ def _too_many_in_a_place(
         return
     worst_place = max(places_over, key=in_period.__getitem__)
     example = next(deletion for deletion in deletions if deletion.scope_id == worst_place)
-    where = _describe_place(worst_place, example.project_name or "", example.org_id, labels)
+    where = _describe_place(example.place, labels)
     stale_text = f"{pluralize(stale[worst_place], 'stale invitation')} in {where}"
     counted_are = _with_recent_are(stale_text, stale[worst_place], recent[worst_place], command)
     others = ""
@@ -153,7 +153,8 @@ def _too_many_in_a_place(
         others_are = pluralize(len(places_over) - 1, "other place is", "other places are")
         others = f"; {others_are} over it, too"
     message = f"{counted_are} over max_deletions_per_project: {limit}{others}."
-    yield _Violation(Reason.MAX_DELETIONS_PER_PROJECT, message, in_period[worst_place])
+    needed = in_period[worst_place]
+    yield _Violation(Reason.MAX_DELETIONS_PER_PROJECT, message, needed=needed)
 
 
 def _too_large_a_share(
@@ -169,7 +170,7 @@ def _too_large_a_share(
         message = f"{counted_are} over max_share: {command.limits.max_share}."
         # In whole percents, rounded up: the policy is to be set to it.
         percent = ceil(Fraction(100 * (stale + recent), seen + recent))
-        yield _Violation(Reason.MAX_SHARE, message, percent / 100)
+        yield _Violation(Reason.MAX_SHARE, message, needed=percent / 100)
 
 
 MIN_COUNT_FOR_SHARE: Final = 10
@@ -211,33 +212,31 @@ def _labels(plans: Iterable[OrganizationPlan]) -> dict[str, str]:
     return {plan.organization.id: plan.organization.label for plan in plans}
 
 
-def _describe_place(place: str, name: str, org_id: str, labels: Mapping[str, str]) -> str:
+def _describe_place(place: Project, labels: Mapping[str, str]) -> str:
     """Return a project, or the lists of an organization, by name and id, on one line.
 
     Args:
-        place: The id of the project, or of the organization.
-        name: Of the project.
-        org_id: "" where it is not known.
+        place: As `Invitation.place`; its `org_id` is "" where it is not known.
         labels: Of all organizations; a single one need not be named.
     """
-    organization = labels.get(org_id, org_id)
-    if place == org_id:
+    organization = labels.get(place.org_id, place.org_id)
+    if place.id == place.org_id:
         return f"the lists of {organization}"
-    project = f"project {escape_unprintable(name)} ({place})"
-    if org_id and len(labels) > 1:
+    project = f"project {escape_unprintable(place.name)} ({place.id})"
+    if place.org_id and len(labels) > 1:
         return f"{project} of {organization}"
     return project
 
 
 def _describe_unread(unreadable: ListUnreadable, labels: Mapping[str, str]) -> str:
     """Return a list that could not be read, with its reason."""
-    org_id = unreadable.org_id or ""
     name = unreadable.project_name or ""
-    place = _describe_place(unreadable.scope_id, name, org_id, labels)
+    place = Project(unreadable.scope_id, name, unreadable.org_id or "")
+    where = _describe_place(place, labels)
     if _was_not_believed(unreadable):
         # The reason of a row of a wrong type names a person, and the messages of `notify` do not.
-        return f"{place}: an answer that is not a complete list"
-    return f"{place}: {unreadable.reason.removesuffix('.')}"
+        return f"{where}: an answer that is not a complete list"
+    return f"{where}: {unreadable.reason.removesuffix('.')}"
 
 
 def _advice(reason: Reason, plans: Iterable[OrganizationPlan], command: Command) -> str:
