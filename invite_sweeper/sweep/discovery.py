@@ -433,6 +433,7 @@ class OrganizationReader:
             check_clock(client.server.clock_skew_s)
             await self._add_optional_facts(builder)
             builder.count(projects_seen=len(scope.projects) + len(scope.unreadable))
+            # Last: of an organization without a scope, as after an error, no list is read.
             builder.scope = scope
 
     async def _add_optional_facts(self, builder: ReadingBuilder) -> None:
@@ -456,7 +457,7 @@ class OrganizationReader:
             builder.organization = replace(organization, name=name)
 
     async def _read(self, builder: ReadingBuilder) -> None:
-        """Read what one organization has, unless its projects could not be listed."""
+        """Read the lists of one organization, unless its projects could not be listed."""
         if builder.scope is None:
             return
         with self._errors_kept_in(builder):
@@ -471,6 +472,7 @@ class OrganizationReader:
             builder.add_unreadable(project)
         open_intents = self._open_intents.get(organization.id, ())
         recovery = Recovery(self._result, builder, self._write, open_intents)
+        # Before any list is decided: `inviter_gone` goes by the active members.
         members = MemberCheck(self._result, builder)
         await members.read()
         lists = scope.lists(sources)
@@ -484,7 +486,7 @@ class OrganizationReader:
                 answer = await inviters.add_to(answer)
                 await recovery.resolve_list(ref, answer)
                 await members.ask_for_inviters(answer)
-            builder.add(ref, answer)
+            builder.add(ref, answer)  # decides, so all that it goes by is known
             self._result.view.done()
 
         warnings = await list_invitations(reader, scope, sources, add_list, workers=self._workers)
