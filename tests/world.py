@@ -295,10 +295,17 @@ class World:
                 if (project_id, id_) in self.names:
                     sent = json.loads(invite.document)
                     yield Row(
-                        *("invites", project_id, id_, group.org_id, ""),
-                        *(self.names[project_id, id_], sent.get("username")),
-                        *(tuple(sent["roles"]), sent["inviterUsername"]),
-                        *(sent.get("createdAt"), sent.get("expiresAt")),
+                        source="invites",
+                        scope=project_id,
+                        id=id_,
+                        org_id=group.org_id,
+                        member="",
+                        plain_name=self.names[project_id, id_],
+                        username=sent.get("username"),
+                        roles=tuple(sent["roles"]),
+                        inviter=sent["inviterUsername"],
+                        created=sent.get("createdAt"),
+                        expires=sent.get("expiresAt"),
                     )
         for organization in self.cli.sim.organizations.values():
             for user in organization.users.values():
@@ -306,25 +313,36 @@ class World:
                     yield from self._rows_of(user)
 
     def _rows_of(self, user) -> Iterator[Row]:
-        def row(source, scope, id_, roles, *of_organization):
+        def row(source, scope, id_, roles, **of_organization):
             look = self.shown.get((source, id_), {})
             return Row(
-                *(source, scope, id_, user.org_id, user.id, self.names[user.org_id, user.id]),
-                *(look.get("username", user.username), tuple(roles)),
-                look.get("inviterUsername", user.inviter),
-                user.created_at.replace(microsecond=0),
-                user.expires_at and user.expires_at.replace(microsecond=0),
-                *(user.status.value, *of_organization),
+                source=source,
+                scope=scope,
+                id=id_,
+                org_id=user.org_id,
+                member=user.id,
+                plain_name=self.names[user.org_id, user.id],
+                username=look.get("username", user.username),
+                roles=tuple(roles),
+                inviter=look.get("inviterUsername", user.inviter),
+                created=user.created_at.replace(microsecond=0),
+                expires=user.expires_at and user.expires_at.replace(microsecond=0),
+                status=user.status.value,
+                **of_organization,
             )
 
-        reached = (key for team in user.team_ids for key in self.teams.get(team, ()))
-        linked = ({*user.group_roles, *reached}, bool(user.team_ids))
-        roles = (*user.org_roles, *(r for each in user.group_roles.values() for r in each))
-        yield row("org_users", user.org_id, user.id, roles, *linked)
+        linked = {*user.group_roles}
+        for team_id in user.team_ids:
+            linked |= {*self.teams.get(team_id, ())}
+        of_organization = {"linked": linked, "has_team": bool(user.team_ids)}
+        roles = [*user.org_roles]
+        for roles_in_project in user.group_roles.values():
+            roles += roles_in_project
+        yield row("org_users", user.org_id, user.id, roles, **of_organization)
         if user.status == "PENDING" and not user.by_web_interface:
-            yield row("org_invites", user.org_id, user.invitation_id, roles, *linked)
-        for project_id, own in user.group_roles.items():
-            yield row("users", project_id, user.id, own)
+            yield row("org_invites", user.org_id, user.invitation_id, roles, **of_organization)
+        for project_id, roles_in_project in user.group_roles.items():
+            yield row("users", project_id, user.id, roles_in_project)
 
     # The policy ---------------------------------------------------------------------------------
 

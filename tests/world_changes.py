@@ -173,31 +173,31 @@ def focus(world: World, number: int) -> None:
     policy["rules"] = [{"name": "most", "statuses": INVITED}]
     policy["sources"] = list(SOURCES)
     match number:
-        case 0:
+        case 0:  # names that look like those of `keep` and `exclude`
             look_alike = ["*@board.example", "*@bücher.example"]
             policy["keep"] = [{"name": "look-alike", "usernames": look_alike}]
             policy["projects"] = {"exclude": ["prod-*"]}
             name = next(iter(PLAIN_PROJECT_NAMES))
             project_id = world.add_project(world.organizations[0], name, {"env": "prod"})
             world.invite(project_id, "old@example.org", 400 * DAY)
-        case 1:
+        case 1:  # `projects` of a rule
             policy["rules"][0]["projects"] = ["*0*", "sand*", "team*", "prod-w*"]
-        case 2:
+        case 2:  # a team that may have access to an excluded project
             project_id = dice.choice(world.projects_of(dice.choice(world.organizations)))
             policy["projects"] = {"exclude": [project_id]}
             make_teams_unreadable(world, project_id, no_end())
-        case 3:
+        case 3:  # the scope
             scopes = ({"tags": {"env": "sandbox"}}, {"include": ["*0*", "sand*", "team*"]})
             policy["projects"] = dice.choice(scopes)
-        case 4:
+        case 4:  # `max_unreadable_projects`
             policy["limits"]["max_unreadable_projects"] = 0
             project_id = dice.choice(world.projects_of(world.organizations[0]))
             make_unreadable(world, lists_of(project_id), faults.malformed())
-        case 5:  # what is kept is in every list
+        case 5:  # one condition of `keep`: what it keeps is in every list
             key, value = dice.choice(list(world.selections(1).items()))
             policy["keep"] = [{"name": "some", key: value}]
             policy["sources"] = [dice.choice(SOURCES)]
-        case _:
+        case _:  # the look just before a removal
             add_changing_users(world, accepting=1.0)
 
 

@@ -27,10 +27,14 @@ class Expected(NamedTuple):
 
 def expected(world: World, now: datetime) -> Expected:
     """Return what a sweep at this instant must do."""
-    rows, people, found = list(world.rows()), defaultdict(list), Expected([], [], [])
+    rows = list(world.rows())
+    people = defaultdict(list)
     for row in rows:
         if is_seen(world, row):
-            people[row.key if row.source == "invites" else (row.org_id, row.plain_name)].append(row)
+            # An entry of `invites` stands for itself; of other lists a person's are one.
+            key = row.key if row.source == "invites" else (row.org_id, row.plain_name)
+            people[key].append(row)
+    found = Expected([], [], [])
     for person in people.values():
         person.sort(key=_through)
         ended = [row for row in person if may_end(world, row, rows, now)]
@@ -66,16 +70,16 @@ def may_end(world: World, row: Row, rows: list[Row], now: datetime) -> bool:
     """
     if not (is_seen(world, row) and is_stale(world, row, now)):
         return False
-    return not row.source.startswith("org_") or not (
-        has_unread_list_of_people(world, row.org_id)
-        or any(
-            not is_stale(world, each, now)
-            for each in rows
-            if (each.org_id, each.plain_name) == (row.org_id, row.plain_name)
-            and each.source in OF_PERSON
-            and is_seen(world, each)
-        )
-    )
+    if not row.source.startswith("org_"):
+        return True
+    if has_unread_list_of_people(world, row.org_id):
+        return False
+    person = (row.org_id, row.plain_name)
+    for other in rows:
+        is_of_person = other.source in OF_PERSON and (other.org_id, other.plain_name) == person
+        if is_of_person and is_seen(world, other) and not is_stale(world, other, now):
+            return False
+    return True
 
 
 def is_seen(world: World, row: Row) -> bool:
