@@ -105,7 +105,9 @@ def company_network(sim: SimulatedAtlas, folder: Path) -> Iterator[CompanyNetwor
     signed = trustme.CA()
     network = CompanyNetwork(folder / "ca.pem")
     signed.cert_pem.write_to_path(str(network.authority))
-    started, loop, done = threading.Event(), asyncio.new_event_loop(), asyncio.Event()
+    started = threading.Event()
+    loop = asyncio.new_event_loop()
+    done = asyncio.Event()
 
     async def work() -> None:
         async with AsyncExitStack() as stack:

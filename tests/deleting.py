@@ -13,7 +13,8 @@ def place_of(source, project_id, org_id="5efda682a3f2ed2e7dd6cde4"):
 
 def deletes_after_confirmation(sim):
     """Return the paths that were deleted again after a DELETE of them had returned 204."""
-    confirmed, again = set(), []
+    confirmed = set()
+    again = []
     for each in sim.requests:
         if each.method == "DELETE":
             again += [each.path] if each.path in confirmed else []

@@ -232,7 +232,8 @@ def _run(request: bytes, streams: list[int]) -> None:
         retries._BACKOFF = retries._UNREACHABLE = retries.wait_random(0, 0.05)
         bucket = importlib.import_module("invite_sweeper.atlas.limits")
         importlib.import_module("invite_sweeper.cli.streams").PATIENCE_S = 0.4
-        bucket.MIN_RETRY_AFTER_S, bucket.BACKOFF_STEPS_S = 0.04, (0.4, 0.8, 1.6)
+        bucket.MIN_RETRY_AFTER_S = 0.04
+        bucket.BACKOFF_STEPS_S = (0.4, 0.8, 1.6)
     if prepare is not None:
         runpy.run_path(prepare, run_name="__main__")
     sys.path[0] = folder

@@ -65,7 +65,8 @@ class _Faults(FaultPlan):
 
     def __init__(self, seed: int, received: Fault, executed: Fault) -> None:
         super().__init__(seed)
-        self._received, self._executed = received, executed
+        self._received = received
+        self._executed = executed
 
     def faults_for(self, method: str, path: str) -> tuple[Fault, ...]:
         return self._received, *super().faults_for(method, path), self._executed
@@ -80,7 +81,8 @@ class ObservedAtlas(SimulatedAtlas):
         self.faults = _Faults(seed, self._received, self._executed)
 
     async def _received(self, call: Call, send: Send) -> SimulatedResponse:
-        log, at_s = self.request_log, self.monotonic()
+        log = self.request_log
+        at_s = self.monotonic()
         log.received[call.method] += 1
         response = await send()
         status = response.status if response.deliver is None else 0

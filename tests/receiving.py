@@ -36,7 +36,9 @@ def receiving(handler: type[Receiver] = Receiver) -> Iterator[ThreadingHTTPServe
     once `answers` is set, as it is at first.
     """
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.requests, server.methods, server.status = [], [], 200
+    server.requests = []
+    server.methods = []
+    server.status = 200
     server.answers = threading.Event()
     server.answers.set()
     server.url = f"http://127.0.0.1:{server.server_port}"

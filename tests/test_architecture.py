@@ -59,7 +59,8 @@ def anchor(heading):
 
 
 def test_every_link_to_a_section_leads_to_one():
-    dead, seen = [], 0
+    dead = []
+    seen = 0
     for page in map(ROOT.joinpath, PAGES):
         text = page.read_text("utf-8")
         for name, link in re.findall(r"\]\(([^):#]*)#([\w-]+)\)", text):

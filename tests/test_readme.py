@@ -141,7 +141,8 @@ def test_every_command_of_the_readme_and_of_the_help_pages_works(cli):
 
 def parse(words):
     """Parse a command without running it; return the words of its name."""
-    names, parsed = [], app
+    names = []
+    parsed = app
     while isinstance(parsed, click.Group) and words and not words[0].startswith("-"):
         names.append(words.pop(0))
         parsed = parsed.get_command(click.Context(parsed), names[-1])

@@ -92,7 +92,8 @@ class Server:
             others: Tokens that another program spends in each period.
         """
         floor = max(0.1 * self.capacity, others)  # without the reserve
-        level, now_s = float(self.capacity), START_S
+        level = float(self.capacity)
+        now_s = START_S
         periods = math.ceil((START_S - self.anchor_s) / self.period_s)
         refill_s = self.anchor_s + self.period_s * periods
         for _ in range(count):
@@ -150,7 +151,8 @@ class Client:
         Returns:
             The seconds it took.
         """
-        slots, start_s = asyncio.Semaphore(self.concurrency), self.loop.time()
+        slots = asyncio.Semaphore(self.concurrency)
+        start_s = self.loop.time()
 
         async def delete():
             try:

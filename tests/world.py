@@ -159,7 +159,8 @@ class World:
 
     def fill(self, *, organizations: int, people: int) -> None:
         """Add organizations with projects and teams, and this number of people to each."""
-        sim, dice = self.cli.sim, self.dice
+        sim = self.cli.sim
+        dice = self.dice
         for org_id in ORGS[:organizations]:
             if org_id not in sim.organizations:
                 sim.add_organization(org_id, f"Organization {org_id[:4]}")
@@ -194,7 +195,8 @@ class World:
 
     def add_person(self, org_id: str, *, age: timedelta | None = None) -> None:
         """Invite a person to the organization, to projects, or to both."""
-        dice, own = self.dice, self.projects_of(org_id)
+        dice = self.dice
+        own = self.projects_of(org_id)
         name = f"{dice.choice(FIRST_NAMES)}{len(self.names)}@{dice.choice(DOMAINS)}"
         if dice.random() < 0.8:
             self._add_member(org_id, name, age)
@@ -205,7 +207,9 @@ class World:
 
     def invite(self, project_id: str, name: str, age: timedelta | None = None) -> tuple[str, str]:
         """Add an invitation of `invites`, one without an age perhaps malformed; return its key."""
-        dice, overrides, sent_name = self.dice, {}, self.dice.choice(SPELLINGS)(name)
+        dice = self.dice
+        overrides = {}
+        sent_name = self.dice.choice(SPELLINGS)(name)
         if self.oddities and age is None:
             if dice.random() < 0.25:
                 overrides["createdAt"] = dice.choice(
@@ -240,7 +244,8 @@ class World:
         return days * DAY + timedelta(seconds=self.dice.choice((-600, 0, 1, 3600)))
 
     def _add_member(self, org_id: str, name: str, age: timedelta | None) -> None:
-        dice, own = self.dice, self.projects_of(org_id)
+        dice = self.dice
+        own = self.projects_of(org_id)
         linked = dice.sample(own, min(dice.choice((0, 1, 2, 2)), len(own)))
         choices = [key for key, reached in self.teams.items() if set(reached) <= set(own)]
         teams = dice.sample(choices, min(dice.choice((0, 0, 0, 1, 2)), len(choices)))
@@ -267,7 +272,8 @@ class World:
 
         A user who is invited twice is in each list: else it is not known whose an entry is.
         """
-        dice, rows = self.dice, list(self.rows())
+        dice = self.dice
+        rows = list(self.rows())
         invited = Counter((row.org_id, row.plain_name) for row in rows if row.source == "org_users")
         for row in rows:
             if row.member:
@@ -354,7 +360,8 @@ class World:
 
     def write_policy(self) -> None:
         """Write a policy; in most cases one that deletes nearly all that no guard keeps."""
-        dice, orgs = self.dice, list(self.cli.sim.organizations)
+        dice = self.dice
+        orgs = list(self.cli.sim.organizations)
         allowed = dice.sample(orgs, dice.randint(1, len(orgs)))
         if dice.random() < 0.5:
             allowed = [self._with_credentials(org_id) for org_id in allowed]
@@ -385,7 +392,8 @@ class World:
                 entry["organizations"] = [dice.choice(self.organizations)]
 
     def _with_credentials(self, org_id: str) -> str | dict[str, str]:
-        sim, name = self.cli.sim, f"O{ORGS.index(org_id)}"
+        sim = self.cli.sim
+        name = f"O{ORGS.index(org_id)}"
         if self.dice.random() < 0.2:
             return org_id
         add = self.dice.choice((sim.add_token, sim.add_service_account, sim.add_api_key))
@@ -418,7 +426,8 @@ class World:
         return chosen["id"]
 
     def _scope(self) -> dict[str, object]:
-        dice, scope = self.dice, {}
+        dice = self.dice
+        scope = {}
         if dice.random() < 0.6:
             scope["include"] = self.project_entries()
         if dice.random() < 0.6:
@@ -450,7 +459,8 @@ class World:
 
     def selections(self, share: float) -> dict[str, object]:
         """Return keys of a rule or of an entry of `keep` that select."""
-        dice, keys = self.dice, {}
+        dice = self.dice
+        keys = {}
         if dice.random() < share:
             keys["usernames"] = dice.sample(USER_GLOBS, dice.randint(1, 2))
         if dice.random() < share:

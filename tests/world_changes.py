@@ -30,7 +30,8 @@ _NEXT = b'"links":[{"href":"https://atlas.example","rel":"next"}],"further":'
 
 def add_faults(world: World) -> None:
     """Add random faults: of pages, lists, DELETEs, users, and credentials."""
-    sim, dice = world.cli.sim, world.dice
+    sim = world.cli.sim
+    dice = world.dice
     if dice.random() < 0.5:  # it is not known what Atlas sends for an invitation that is gone
         gone = faults.gone_as_400()
         sim.faults.add(gone, method="DELETE", path="*/invites/*", times=None)
@@ -108,7 +109,8 @@ def add_changing_users(world: World, *, accepting: float) -> None:
     Args:
         accepting: The share that become members just before they are read.
     """
-    sim, dice = world.cli.sim, world.dice
+    sim = world.cli.sim
+    dice = world.dice
     ids = sorted({id_ for source, _, id_ in world.items if source == "org_users"})
     world.two_statuses |= {each for each in ids if dice.random() < 0.3}
     accept_now = {each for each in ids if dice.random() < accepting}
@@ -147,7 +149,8 @@ def _change(world: World, response: SimulatedResponse) -> SimulatedResponse:
 
 def _expire_tokens(world: World, *, for_good: bool) -> None:
     """End every token; for good if only service accounts can get another one."""
-    sim, accounts = world.cli.sim, (world.cli.account, *world.accounts.values())
+    sim = world.cli.sim
+    accounts = (world.cli.account, *world.accounts.values())
     sim.expire_tokens()
     sim.digest.nonces.clear()
     if for_good:
@@ -167,7 +170,8 @@ def no_end(*, repeats: bool = False) -> faults.Fault:
 
 def focus(world: World, number: int) -> None:
     """Let one guard alone keep most of what it keeps; a number below `FOCUSES` selects it."""
-    dice, policy = world.dice, world.policy
+    dice = world.dice
+    policy = world.policy
     world.delete_most()
     policy.pop("keep", None)
     policy["rules"] = [{"name": "most", "statuses": INVITED}]
@@ -212,7 +216,9 @@ def _members(sim: SimulatedAtlas, id_: str) -> list[object]:
 
 def change_what_is_shown(world: World, shown: set[tuple[str, str]]) -> set[tuple[str, str]]:
     """Change about half of what a plan shows; return what must not be deleted any more."""
-    sim, dice, changed = world.cli.sim, world.dice, set()
+    sim = world.cli.sim
+    dice = world.dice
+    changed = set()
     for scope_id, id_ in sorted(shown):
         if dice.random() < 0.5:
             changed.add((scope_id, id_))

@@ -107,7 +107,8 @@ def has_unread_list_of_people(world: World, org_id: str) -> bool:
 
 def is_stale(world: World, row: Row, now: datetime) -> bool:
     """Judge one entry by rules and `keep`, whatever is known of the person."""
-    policy, created = world.policy, date_of(row.created)
+    policy = world.policy
+    created = date_of(row.created)
     return (
         is_object_id(row.id)
         and created is not None

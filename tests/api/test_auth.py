@@ -24,7 +24,8 @@ from invite_sweeper.outcomes import Outcome, Sending
 from invite_sweeper.simulator import serve
 from invite_sweeper.simulator.responses import SimulatedResponse
 
-TOKEN_PATH, REVOKE_PATH = "/api/oauth/token", "/api/oauth/revoke"
+TOKEN_PATH = "/api/oauth/token"
+REVOKE_PATH = "/api/oauth/revoke"
 
 
 def add_projects(sim, projects=3, invitations=4):
@@ -93,7 +94,8 @@ async def test_each_digest_middleware_reuses_its_challenge_and_all_requests_are_
 
     sim.faults.add(faults.effect(before=use), times=None)
     async with online(sim.add_api_key(), concurrency=8) as atlas:
-        found, deleter = await list_all(atlas), atlas.deleter(Source)
+        found = await list_all(atlas)
+        deleter = atlas.deleter(Source)
         assert all(deleter.try_acquire(one) == 0.0 for one in found)
         deletions = await asyncio.gather(*(deleter.delete(one, Sending()) for one in found))
 
@@ -342,7 +344,8 @@ async def test_token_is_requested_at_most_10_times_a_minute_and_the_first_6_do_n
     sim.oauth.expires_in_s = 1
 
     async with online(sim.add_service_account()) as atlas:
-        start_s, at_s = fake_time.now_s, []
+        start_s = fake_time.now_s
+        at_s = []
         for _ in range(25):
             await list_all(atlas)
             at_s.append(fake_time.now_s)
@@ -461,7 +464,8 @@ async def test_secret_that_was_rotated_in_mid_run_is_read_again_once_and_the_run
     sim, online, kind
 ):
     add_projects(sim, projects=3)
-    account, readings = getattr(sim, f"add_{kind}")(), []
+    account = getattr(sim, f"add_{kind}")()
+    readings = []
 
     def read_again():
         readings.append(account.secret)

@@ -97,7 +97,8 @@ class RawServer:
     """
 
     def __init__(self, response, *, closes=False):
-        self.response, self.closes = response, closes
+        self.response = response
+        self.closes = closes
         self.heads = []
         self._serving = []
 
@@ -198,7 +199,8 @@ async def test_certificate_that_is_not_valid_is_rejected_without_a_retry(
     sim, connecting, fake_time, kind, name, is_trusted, reason
 ):
     authority = trustme.CA()
-    server_tls, client_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    server_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    client_tls = ssl.create_default_context()
     authority.issue_cert(name).configure_cert(server_tls)
     authority.configure_trust(client_tls)
     trusting = aiohttp.TCPConnector(ssl=client_tls) if is_trusted else nullcontext()

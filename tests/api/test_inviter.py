@@ -11,7 +11,8 @@ from invite_sweeper.errors import CredentialsRefused
 from invite_sweeper.models import ListUnreadable, Source
 from invite_sweeper.outcomes import Outcome, Sending
 
-V2023, V2025 = "application/vnd.atlas.2023-01-01+json", "application/vnd.atlas.2025-02-19+json"
+V2023 = "application/vnd.atlas.2023-01-01+json"
+V2025 = "application/vnd.atlas.2025-02-19+json"
 OF_ORGANIZATION = {
     "project_id": None,
     "project_name": None,

@@ -392,7 +392,8 @@ async def test_project_renamed_between_two_readings_is_read_once_more(script):
     assert script.received == 6
 
 
-CHANGED, NO_END = "listed twice with different contents", "to the end: page 2 has no new entry"
+CHANGED = "listed twice with different contents"
+NO_END = "to the end: page 2 has no new entry"
 
 
 @pytest.mark.parametrize(
@@ -552,7 +553,8 @@ KEYS = f"{API}/orgs/{ORG}/apiKeys?{PAGE}&pageNum="
 async def test_api_keys_of_all_pages_are_returned_by_public_key_without_those_that_have_no_name(
     facts, script
 ):
-    first, second = {"publicKey": "wkzjqvtb", "desc": "terraform"}, {"publicKey": "qqqqqqqq"}
+    first = {"publicKey": "wkzjqvtb", "desc": "terraform"}
+    second = {"publicKey": "qqqqqqqq"}
     script.answer(KEYS + "1", page(first, second, has_next=True))
     script.answer(KEYS + "2", page({"publicKey": "zzzzzzzz", "desc": ""}))
 

@@ -28,7 +28,8 @@ async def use_every_endpoint(sim, online):
     calls = []
     sim.faults.add(faults.effect(before=calls.append), path="*/v2/*", times=None)
     project_id = sim.add_project("Alpha")
-    project, organization = Project(project_id, "Alpha", ORG), Project(ORG, "", ORG)
+    project = Project(project_id, "Alpha", ORG)
+    organization = Project(ORG, "", ORG)
     sim.invite(project_id, "ada@example.com", age=timedelta(days=20))
     for name in ("bob", "cyd", "dan"):
         sim.add_user(f"{name}@example.com", group_roles={project_id: ["GROUP_OWNER"]})
@@ -49,7 +50,8 @@ async def use_every_endpoint(sim, online):
             for source in Source
         }
         assert all(listed.values())
-        deleter, inviter = atlas.deleter(Source), atlas.inviter()
+        deleter = atlas.deleter(Source)
+        inviter = atlas.inviter()
         for number, source in enumerate(Source):
             invitation = listed[source][min(number, len(listed[source]) - 1)]
             assert deleter.try_acquire(invitation) == 0.0

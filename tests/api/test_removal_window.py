@@ -52,7 +52,8 @@ class Scene:
         self.project = self.sim.add_project("Alpha")
         self.source = source
         for number in range(users):
-            name, age = f"user-{number}@example.com", timedelta(days=20)
+            name = f"user-{number}@example.com"
+            age = timedelta(days=20)
             if source is Source.INVITES:
                 self.sim.invite(self.project, name, age=age)
             else:
@@ -98,7 +99,8 @@ class Scene:
 
         Each DELETE must have a read of its own, answered with 200.
         """
-        reads, windows = {}, []
+        reads = {}
+        windows = []
         for request in sorted(self.sim.requests, key=lambda each: each.at_s):
             path = request.path.partition("?")[0]
             if request.method == "GET":
@@ -221,7 +223,8 @@ def test_read_that_took_over_a_second_is_repeated_and_none_of_them_allows_the_de
 
 
 def test_connection_of_the_delete_is_made_within_the_age_of_the_read(monkeypatch):
-    limits, send = [], HttpSession.send
+    limits = []
+    send = HttpSession.send
 
     async def record(self, request, authorization, connect_s=None):
         limits.append((request.endpoint.method, connect_s))

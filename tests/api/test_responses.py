@@ -17,7 +17,9 @@ from invite_sweeper.errors import ApiVersionRetired
 from invite_sweeper.models import ListUnreadable, Project, Source
 from invite_sweeper.outcomes import Outcome, Sending
 
-DELETED, GONE, FAILED = Outcome.DELETED, Outcome.ALREADY_GONE, Outcome.FAILED
+DELETED = Outcome.DELETED
+GONE = Outcome.ALREADY_GONE
+FAILED = Outcome.FAILED
 UNKNOWN = Outcome.UNKNOWN
 INVITES = "/api/atlas/v2/groups/*/invites"
 ALWAYS = None
@@ -155,7 +157,8 @@ async def test_deletion_with_a_fault_has_this_outcome_and_number_of_requests(
 async def test_deletion_cancelled_before_or_during_an_attempt_sends_no_other(
     sim, online, account, alpha, cancelled, fault, outcome
 ):
-    progress, sent = Sending(cancelled=cancelled), int(not cancelled)
+    progress = Sending(cancelled=cancelled)
+    sent = int(not cancelled)
     fault = faults.with_effect(fault, lambda _: setattr(progress, "cancelled", True))
     sim.faults.add(fault, method="DELETE", times=None)
 
@@ -280,7 +283,8 @@ async def test_each_request_has_a_version_and_a_user_agent(sim, online, alpha):
     async with online(sim.add_token()) as atlas:
         await atlas.reader.invitations(alpha)
 
-    ((call,), path) = calls, f"/api/atlas/v2/groups/{alpha.id}/invites"
+    (call,) = calls
+    path = f"/api/atlas/v2/groups/{alpha.id}/invites"
     assert (call.method, call.target) == ("GET", path)
     sent = {key: each for key, each in call.headers.items() if key not in {"Host", "Authorization"}}
     assert sent == {

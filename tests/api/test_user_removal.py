@@ -17,7 +17,8 @@ from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
 from invite_sweeper.models import Source
 from invite_sweeper.outcomes import Outcome, Sending
 
-IN_PROJECT, IN_ORG = "*/groups/*/users/*", "*/orgs/*/users/*"
+IN_PROJECT = "*/groups/*/users/*"
+IN_ORG = "*/orgs/*/users/*"
 STATUSES = ("PENDING", "INVITATION_EXPIRED", "INVITATION_REJECTED")
 OF_USERS = pytest.mark.parametrize("source", [Source.USERS, Source.ORG_USERS])
 
@@ -63,7 +64,8 @@ async def test_invited_user_is_removed_and_both_statuses_are_recorded(
 async def test_user_who_accepted_or_left_since_the_listing_is_kept(
     sim, remove, invite, source, accepts
 ):
-    user, users = invite(), sim.organizations[ORG].users
+    user = invite()
+    users = sim.organizations[ORG].users
     result = await remove(
         source, then=lambda: sim.set_status(user, "ACTIVE") if accepts else users.pop(user)
     )
@@ -156,7 +158,8 @@ async def test_user_who_is_not_read_as_listed_is_not_removed_and_the_answer_is_r
 ):
     user = invite()
     if isinstance(answer, bytes):
-        fault, recorded = faults.malformed(answer.replace(b"%b", user.encode())), (200, None)
+        fault = faults.malformed(answer.replace(b"%b", user.encode()))
+        recorded = (200, None)
     else:
         recorded = (answer, "USER_UNAUTHORIZED")
         fault = faults.fail_with(*recorded)
@@ -274,7 +277,9 @@ async def test_removal_that_was_throttled_is_not_repeated_for_an_active_member(s
     assert sim.request_log.removed == []
 
 
-CONFIRMED, GONE, LOST_ANSWER = "confirmed", "gone", "lost"
+CONFIRMED = "confirmed"
+GONE = "gone"
+LOST_ANSWER = "lost"
 AFTER = {
     (CONFIRMED, "there"): (Outcome.FAILED, "PENDING"),
     (CONFIRMED, "active"): (Outcome.ACCEPTED_DURING, "ACTIVE"),
@@ -349,7 +354,8 @@ async def test_suspended_account_or_refused_address_in_any_request_stops_the_run
 
 async def test_removal_that_is_interrupted_before_the_look_after_it_is_unknown(sim, remove, invite):
     invite()
-    progress, reading = Sending(), asyncio.Event()
+    progress = Sending()
+    reading = asyncio.Event()
     hang = faults.with_effect(faults.hang(), lambda _: reading.set())
     sim.faults.add(hang, method="GET", path=IN_ORG)
     task = asyncio.create_task(remove(progress=progress))
@@ -394,7 +400,8 @@ async def test_cancelled_while_the_deletion_waits_for_its_spacing_sends_nothing(
         progress.cancelled = bool(sim.requests)  # the list was read
 
     async with online() as atlas:
-        atlas.limiter.is_spaced, atlas.limiter.wait_for_spacing = True, wait
+        atlas.limiter.is_spaced = True
+        atlas.limiter.wait_for_spacing = wait
         result = await delete_first(
             atlas, place_of(Source.USERS, alpha), Source.USERS, progress=progress
         )
@@ -416,7 +423,8 @@ async def test_all_tokens_of_a_deletion_are_acquired_first_or_none_and_unused_on
     async with online() as atlas:
         (listed,) = await atlas.reader.invitations(place_of(Source.USERS, alpha), Source.USERS)
         sim.set_status(user, status)
-        deleter, bucket = atlas.deleter(Source), atlas.limiter.bucket(CLOUD_USERS_ORG, ORG)
+        deleter = atlas.deleter(Source)
+        bucket = atlas.limiter.bucket(CLOUD_USERS_ORG, ORG)
         bucket.on_429(fake_time.now_s, fake_time.now_s, 7.0, jitter=0.5)
         assert (deleter.try_acquire(listed), in_flight(atlas, alpha)) == (7.0, [0, 0])
         fake_time.now_s += 7.0

@@ -13,7 +13,8 @@ from invite_sweeper.atlas.reader import UserStatus
 from invite_sweeper.errors import CredentialsRefused
 from invite_sweeper.models import ListUnreadable, Source
 
-IN_PROJECT, IN_ORG = "*/groups/*/users/*", "*/orgs/*/users/*"
+IN_PROJECT = "*/groups/*/users/*"
+IN_ORG = "*/orgs/*/users/*"
 
 
 @pytest.fixture

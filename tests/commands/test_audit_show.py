@@ -14,7 +14,8 @@ from terminals import terminal_of
 
 HOSTILE = "\x1b[2J\x85\u202e@example.com"
 ESCAPED = "[U+001B][2J[U+0085][U+202E]@example.com"
-OLD, YOUNG = timedelta(days=20), timedelta(days=2)
+OLD = timedelta(days=20)
+YOUNG = timedelta(days=2)
 
 
 @pytest.fixture

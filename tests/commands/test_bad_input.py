@@ -15,7 +15,8 @@ LONG = {"digits": "7" * 5_000, "letters": "x" * 5_000, "path": "../" * 1_500 + "
 
 def resealed(path: Path, old: bytes, new: bytes) -> bytes:
     """Return a run's file with a change, whose chain and seal hold again."""
-    lines, last_hash = [], None
+    lines = []
+    last_hash = None
     for raw in path.read_bytes().replace(old, new).splitlines():
         line = raw
         if last_hash is not None:

@@ -34,7 +34,8 @@ def invite(cli, count):
     for number in range(count):
         there = len(list(cli.sim.invited_users())) + cli.sim.invitation_count()
         name = f"p{there}-{number}@example.com"
-        project, org_id = cli.projects[number % 2], ORGS[number % 2]
+        project = cli.projects[number % 2]
+        org_id = ORGS[number % 2]
         if number % 3:
             cli.sim.add_user(name, org_id, age=OLD, group_roles={project: ["GROUP_OWNER"]})
         else:

@@ -372,7 +372,8 @@ def test_text_has_a_line_per_check_with_the_hint_below_and_quiet_those_that_are_
 def test_terminal_wraps_at_words_with_the_state_beside_them():
     hint = "Grant the credentials Project Owner there, or exclude the projects."
     message = "The role is missing in 4 projects: Payments, Billing, IoT Ingest, Fraud."
-    checks, file = Checks(), io.StringIO()
+    checks = Checks()
+    file = io.StringIO()
     checks.add("list invites", message, hint, warns=True)
     with checks.step("clock"):
         raise GuardRefused("Off.", hint="Set it.")

@@ -174,7 +174,9 @@ class World:
     """The program, its secrets, and the services that echo them."""
 
     def __init__(self, cli, echo, receiver) -> None:
-        self.cli, self.echo, self.receiver = cli, echo, receiver
+        self.cli = cli
+        self.echo = echo
+        self.receiver = receiver
         self.texts: dict[str, str] = {}
         slack = f"{receiver.url}/services/T0/{OF_ENVIRONMENT['path of SLACK_URL']}"
         self.environment = {
@@ -225,7 +227,8 @@ class World:
         assert done.code != 1, done.err
         assert "Traceback" not in done.err
         name = " ".join(words)
-        self.texts[f"stdout of {name}"], self.texts[f"stderr of {name}"] = done.out, done.err
+        self.texts[f"stdout of {name}"] = done.out
+        self.texts[f"stderr of {name}"] = done.err
         return done
 
     def run_with_files(self, *words):
@@ -287,7 +290,8 @@ def world(request, tmp_path):
     credentials, seed = request.param
     sim = ObservedAtlas()
     echo = Echo(seed)
-    admit, authenticate = sim.oauth.add_token, sim.authenticate
+    admit = sim.oauth.add_token
+    authenticate = sim.authenticate
 
     def note_token(token, *account):
         echo.secrets["access token"] = token
@@ -302,7 +306,8 @@ def world(request, tmp_path):
 
     add = sim.add_account
     sim.add_account = lambda kind, name, _secret, orgs: add(kind, name, SECRETS[kind], orgs)
-    sim.oauth.add_token, sim.authenticate = note_token, note_response
+    sim.oauth.add_token = note_token
+    sim.authenticate = note_response
     with receiving(EchoingReceiver) as server, cli_in(tmp_path, sim, credentials) as cli:
         server.echo = echo
         cli.short_waits = True

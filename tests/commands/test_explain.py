@@ -66,7 +66,8 @@ async def test_stale_invitation_that_waits_for_the_limit_has_since_when_and_unti
     result = await ask(cli, "bo@example.com")
     (found,) = result.found
     _, decision, *_ = text_of(result).splitlines()
-    since, until = f"{found.stale_from:%Y-%m-%d}", found.goes_at
+    since = f"{found.stale_from:%Y-%m-%d}"
+    until = found.goes_at
     assert decision == (
         f"  Stale by rule forgotten since {since}; waits for the limit, about until {until}."
     )
@@ -159,7 +160,8 @@ async def test_what_cannot_be_read_is_named_and_the_rest_is_searched(several):
     several.sim.faults.add(faults.role_missing(), path=f"*/{shut}/invites", times=10)
     result = await ask(several, "p0*", MONGODB_ATLAS_ACCESS_TOKEN_ALPHA="wrong")
     assert [each.org_id for each in result.found] == [OTHER]
-    text, read = text_of(result), "Could not be read: "
+    text = text_of(result)
+    read = "Could not be read: "
     assert text.count(read) == 3
     for name in (f"organization {ORG_ID}: ", "Vault: ", "Atlas no longer serves the list users"):
         assert f"{read}{name}" in text

@@ -137,7 +137,8 @@ def silent_name_server(who):
     return prepare
 
 
-HANG, DRIP = faults.hang(), faults.drip(2.0)
+HANG = faults.hang()
+DRIP = faults.drip(2.0)
 WAIT = {"retry_after": "3600"}
 CASES: dict[str, Callable[[Case], None]] = {
     "Atlas: hang, projects": atlas(HANG, "*/groups"),

@@ -22,7 +22,8 @@ from running import CliRunner, Done, cli_in
 from invite_sweeper.simulator.seed import ORG_ID
 
 GOLDEN = Path(__file__).parent / "golden"
-ALPHA, BETA = object_id(0xA), object_id(0xB)
+ALPHA = object_id(0xA)
+BETA = object_id(0xB)
 OLD = timedelta(days=20)
 
 

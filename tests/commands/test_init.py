@@ -90,7 +90,8 @@ def test_backlog_over_the_limits_is_reported_and_trim_is_offered(cli, answer):
     cli.stock(stale=12, young=3)
     if answer is None:
         done = cli.run("init", "first.yaml")
-        code, text = done.code, done.err
+        code = done.code
+        text = done.err
         assert "or over_limit: trim." in text
     else:
         words = ("init", "first.yaml", "--organization", ORG_ID)

@@ -28,7 +28,8 @@ def invite(cli, source):
 @pytest.mark.parametrize("source", Source)
 def test_intent_of_exactly_this_invitation_is_on_disk_when_its_delete_arrives(cli, source):
     invite(cli, source)
-    arrived, early = [], []
+    arrived = []
+    early = []
 
     def look(request):
         intents = {

@@ -107,7 +107,8 @@ def hide_one_list(world):
 
 def check_left(world, found, must_stay, out_of_model):
     """Check what a sweep left; of who was invited twice nothing of the organization goes alone."""
-    left, now = {row.key for row in world.rows()}, world.cli.sim.clock()
+    left = {row.key for row in world.rows()}
+    now = world.cli.sim.clock()
     assert left - out_of_model == must_stay - out_of_model
     for rows in found.vague:
         if not all(is_stale(world, row, now) for row in rows):
@@ -126,11 +127,14 @@ def test_sweep_does_what_the_model_of_people_expects(tmp_path, receiver, seed):
         write_policy(world)
         if dice.random() < 0.4:
             hide_one_list(world)
-        found, before = expected(world, cli.sim.clock()), {row.key for row in world.rows()}
-        must_stay, stale = left_by(world, found), len(found.stale)
+        found = expected(world, cli.sim.clock())
+        before = {row.key for row in world.rows()}
+        must_stay = left_by(world, found)
+        stale = len(found.stale)
         vague = {row.member for rows in found.vague for row in rows}
         out_of_model = {row.key for row in world.rows() if row.member in vague}
-        code, sent = 4 if world.unread else 0, sent_deletes(cli)
+        code = 4 if world.unread else 0
+        sent = sent_deletes(cli)
 
         plan = cli.run("plan", "--policy", "policy.yaml", "--out", "plan", COLUMNS="200")
         assert plan.code == code, plan.err

@@ -24,7 +24,8 @@ def cli(cli):
 
 def restock(cli):
     """Add 150 stale invitations; return the ids that a sweep may delete, and the others."""
-    stale, young = set(), set()
+    stale = set()
+    young = set()
     for project in cli.projects:
         for n in range(_DELETIONS // _PROJECTS):
             stale.add(cli.sim.invite(project, f"s{n}@example.com", age=timedelta(days=20)))
@@ -50,7 +51,8 @@ def sweep_and_kill(cli, dice):
 def test_sweep_killed_at_random_moments_never_deletes_without_an_intent_on_disk(cli):
     dice = random.Random(os.environ.get("INVITE_SWEEPER_SEED", "1"))
     cli.keys["limits"] |= {"max_bounces": 10**6, "max_deletions": 10**6}
-    everything, kept = set(), set()
+    everything = set()
+    kept = set()
     for _ in range(KILLS):
         stale, young = restock(cli)
         everything |= stale

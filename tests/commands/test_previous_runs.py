@@ -10,7 +10,8 @@ DAY = timedelta(days=1)
 def test_compressed_file_is_read_and_one_that_was_changed_refuses_every_run(cli):
     cli.stock(20, 0, 1)
     assert cli.sweep().code == 0
-    whole, path = cli.log_path.read_bytes(), cli.log_path
+    whole = cli.log_path.read_bytes()
+    path = cli.log_path
     compressed = path.with_name(f"{path.name}.gz")
     compressed.write_bytes(gzip.compress(whole))
     path.unlink()

@@ -56,7 +56,8 @@ def planned(lines: list[dict[str, object]]) -> set[tuple[str, str]]:
 
 def planned_by_first_policy(world: World) -> set[tuple[str, str]]:
     """Return what runs with the case's first policy planned to remove."""
-    starts, lines = world.cli.lines("run_started"), world.cli.lines("planned")
+    starts = world.cli.lines("run_started")
+    lines = world.cli.lines("planned")
     policies = [start["policy_sha256"] for start in starts]
     own = {start["run_id"] for start in starts if start["policy_sha256"] == policies[0]}
     return planned([line for line in lines if line["run_id"] in own])
@@ -64,7 +65,8 @@ def planned_by_first_policy(world: World) -> set[tuple[str, str]]:
 
 def listed_count(world: World) -> int:
     """Return how many invitations the lists of the policy had at first."""
-    orgs, sources = world.organizations, world.policy["sources"]
+    orgs = world.organizations
+    sources = world.policy["sources"]
     return sum(row.org_id in orgs and row.source in sources for row in world.items.values())
 
 
@@ -165,7 +167,8 @@ def focused(world: World) -> None:
 
 def killed(world: World) -> None:
     """A sweep that is killed at a DELETE, and its successor, which recovers the deletion."""
-    dice, processes = world.dice, []
+    dice = world.dice
+    processes = []
     world.delete_most()
     add_faults(world)
 
@@ -186,7 +189,8 @@ def groups(world: World) -> None:
     world.delete_most()
     world.use_all_organizations()
     add_faults(world)
-    limits, number = world.policy["limits"], world.seed // len(SCRIPTS)
+    limits = world.policy["limits"]
+    number = world.seed // len(SCRIPTS)
     limits["over_limit"] = ("refuse", "trim")[number % 2]
     if number % 4 < 2:
         largest = max(Counter(row.org_id for row in world.items.values()).values())
@@ -202,7 +206,8 @@ def shards(world: World) -> None:
     world.delete_most()
     world.use_all_organizations()
     add_faults(world)
-    limits, count = world.policy["limits"], world.dice.randint(2, 3)
+    limits = world.policy["limits"]
+    count = world.dice.randint(2, 3)
     kinds = (("max_share", (0, 0.1)), ("max_deletions", (3, 5)))
     limit, values = kinds[world.seed // len(SCRIPTS) % 2]
     limits[limit] = world.dice.choice(values)
@@ -311,7 +316,8 @@ OF_SEVERAL = {groups, shards, saved_plan}
 
 def check_claims(world: World, summary: dict[str, object], *, is_shard: bool) -> None:
     """Compare the summary with the log of the same command and with what Atlas removed."""
-    run_id, lines = summary["run_id"], world.cli.lines("outcome")
+    run_id = summary["run_id"]
+    lines = world.cli.lines("outcome")
     own = [line for line in lines if line["run_id"] == run_id and "recovers" not in line]
     # What a list that is read again shows replaces what the answer to the DELETE said.
     last = {(line["source"], line["project_id"], line["invitation_id"]): line for line in own}
@@ -334,7 +340,8 @@ def check_claims(world: World, summary: dict[str, object], *, is_shard: bool) ->
 
 def check_limits(world: World) -> None:
     """Check what was sent by all commands together, within `limits.period`."""
-    sent, limits = world.cli.sent(), world.policy["limits"]
+    sent = world.cli.sent()
+    limits = world.policy["limits"]
     assert len(sent) <= limits["max_deletions"]
     for count in Counter(line["run_id"] for line in world.cli.lines("intent")).values():
         assert count <= max(10, limits["max_share"] * listed_count(world))
@@ -346,7 +353,8 @@ def check_limits(world: World) -> None:
 def check_end(world: World) -> None:
     gone = removed(world)
     reached = gone | planned_by_first_policy(world)
-    rows, starts = list(world.items.values()), world.cli.lines("run_started")
+    rows = list(world.items.values())
+    starts = world.cli.lines("run_started")
     wrong = [
         row
         for row in rows

@@ -26,7 +26,8 @@ class Simulated:
 
     def __init__(self, folder, *arguments):
         self.folder = folder
-        exports, self.printed = folder / "exports.sh", folder / "printed"
+        exports = folder / "exports.sh"
+        self.printed = folder / "printed"
         words = ("simulate", *SMALL, *arguments, *FILES)
         with self.printed.open("wb") as file:
             self.process = Fork(words, folder, dict(os.environ), stdout=file.fileno())

@@ -41,7 +41,8 @@ def test_dry_run_and_sweep_name_the_same_invitations_and_the_dry_run_sends_no_de
 
 
 def test_sweep_dry_run_is_the_same_command_as_plan(cli):
-    first, second = cli.plan().summary, cli.sweep("--dry-run").summary
+    first = cli.plan().summary
+    second = cli.sweep("--dry-run").summary
     assert second["changes"]["run_id"] == first["run_id"]
     # Of the first run in a directory it is said that no earlier one is known.
     of_one = (

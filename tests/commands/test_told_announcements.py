@@ -16,7 +16,8 @@ from builders import ORG, OTHER_ORG
 from receiving import receiving
 from running import end, run_line, wait_until
 
-SLACK, HOOK = "SLACK_URL", "HOOK_URL"
+SLACK = "SLACK_URL"
+HOOK = "HOOK_URL"
 
 
 @pytest.fixture

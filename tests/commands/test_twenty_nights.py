@@ -33,7 +33,8 @@ def age(sim):
 
 def come_and_go(world):
     """Advance by a day: a few accept, a few are invited."""
-    sim, dice = world.cli.sim, world.dice
+    sim = world.cli.sim
+    dice = world.dice
     age(sim)
     pending = sorted({row.member for row in world.rows() if row.member and row.status in INVITED})
     for member in dice.sample(pending, len(pending) // 25):

@@ -21,7 +21,8 @@ class Mailbox:
     """Takes mails, but those to addresses with an answer of their own."""
 
     def __init__(self):
-        self.mails, self.answers = [], {}
+        self.mails = []
+        self.answers = {}
 
     async def handle_RCPT(self, server, session, envelope, address, options):  # noqa: N802
         if address in self.answers:

@@ -32,8 +32,10 @@ def check(name, manifests, values):
 def check_times(night, values):
     """Check that one run at a time has its deadlines, retries and codes."""
     cron, job, pod, _ = night
-    minutes, shards = values.get("deadlineMinutes", 60), values.get("shards", 0)
-    retries, per_pod = values.get("retries", 4), "PerIndex" if shards else ""
+    minutes = values.get("deadlineMinutes", 60)
+    shards = values.get("shards", 0)
+    retries = values.get("retries", 4)
+    per_pod = "PerIndex" if shards else ""
     waits_s = sum(10 * 2**attempt for attempt in range(retries))  # Kubernetes waits so long
     final, *_, retryable = job["podFailurePolicy"]["rules"]
 
@@ -67,9 +69,11 @@ def check_container(name, night, values):
     The container shows its other restrictions when it runs (test_cluster.py).
     """
     _, _, pod, box = night
-    mounted, variables = [each["name"] for each in box["volumeMounts"]], night.environment
+    mounted = [each["name"] for each in box["volumeMounts"]]
+    variables = night.environment
     volumes = {each["name"]: each for each in pod["volumes"]}
-    account, metrics = values.get("credentials", {}), values.get("metrics", {})
+    account = values.get("credentials", {})
+    metrics = values.get("metrics", {})
     kind = KIND[account.get("kind", "service-account")] if account.get("secretName", "x") else ""
     named = [f"PUBLIC_API_KEY_{each['name']}" for each in account.get("named", [])]
     textfile = metrics.get("textfile", {})

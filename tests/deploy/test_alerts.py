@@ -86,8 +86,10 @@ def nothing(cli):
     pass
 
 
-NEVER, LONG_AGO = "NeverSucceeded", "NoSuccess"
-ENDS, ENDS_SOON = "CredentialsExpire", "CredentialsExpireSoon"
+NEVER = "NeverSucceeded"
+LONG_AGO = "NoSuccess"
+ENDS = "CredentialsExpire"
+ENDS_SOON = "CredentialsExpireSoon"
 SCENARIOS = {
     "one night and no other": (nothing, ExitCode.DONE, {LONG_AGO}),
     "refused by a limit": (refused, ExitCode.REFUSED, {NEVER, "GuardRefused"}),
@@ -111,7 +113,9 @@ SCENARIOS = {
 """What happens, the exit code, and the alerts that fire on the second day after it."""
 
 MINUTES = {"d": 1440, "h": 60, "m": 1, "s": 0}
-BAD_H, GAP_H, END_H = 40, 35, 44
+BAD_H = 40
+GAP_H = 35
+END_H = 44
 """The night is shown until BAD_H, but for 15 minutes at GAP_H; then a good one until END_H."""
 TIMES = {
     "before the gap": GAP_H * 60 - 5,
@@ -239,7 +243,8 @@ RELEASES = {
 
 @pytest.mark.needs("helm")
 def test_alerts_of_each_release_are_about_that_release(tmp_path):
-    rules, series = [], []
+    rules = []
+    series = []
     for release, values in RELEASES.items():
         own = dict(values) | {"fullnameOverride": release}
         own["prometheusRule"] = {"enabled": True} | values.get("prometheusRule", {})

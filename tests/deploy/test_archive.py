@@ -150,7 +150,8 @@ def test_unit_and_job_run_the_script_on_the_directory_of_the_night(tmp_path):
 
 @pytest.mark.needs("kustomize")
 def test_component_adds_a_job_with_the_script_and_the_image_of_the_overlay(tmp_path):
-    plain, found = documents(overlaid(tmp_path)), documents(overlaid(tmp_path, "archive"))
+    plain = documents(overlaid(tmp_path))
+    found = documents(overlaid(tmp_path, "archive"))
     added = {key: each for key, each in found.items() if key not in plain}
     assert {kind for kind, _ in added} == {"CronJob", "ConfigMap"}
     script = added["ConfigMap", "invite-sweeper-archive"]["data"]["archive.sh"]

@@ -327,7 +327,8 @@ def test_alerts_know_the_schedule_and_the_release_and_are_silent_while_it_is_sus
 
 def test_deadline_of_the_values_is_long_enough_for_the_people_that_they_name():
     """Each person of `org_users` takes three requests of one bucket: read, DELETE, read."""
-    limit, text = CLOUD_USERS_ORG.limit, (CHART / "values.yaml").read_text(encoding="utf-8")
+    limit = CLOUD_USERS_ORG.limit
+    text = (CHART / "values.yaml").read_text(encoding="utf-8")
     burst = limit.capacity - limit.reserve(0.1)  # the default of execution.reserve
 
     def minutes(people):
@@ -343,7 +344,8 @@ def test_deadline_of_the_values_is_long_enough_for_the_people_that_they_name():
 
 def test_each_release_has_a_dashboard_of_its_own(tmp_path):
     source = json.loads((CHART / "files/dashboard.json").read_text(encoding="utf-8"))
-    found, files = {}, set()
+    found = {}
+    files = set()
     for instance in ("", "eu"):
         values = {"dashboard": {"enabled": True}, "metrics": {"instance": instance}}
         config = documents(rendered(values, tmp_path))["ConfigMap", f"{NAME}-dashboard"]

@@ -135,7 +135,9 @@ def test_sigterm_stops_a_sweep_and_the_next_run_deletes_the_rest(containers, ima
 def test_largest_estate_that_atlas_allows_is_swept_in_the_memory_of_the_pod(
     containers, image, tmp_path
 ):
-    policy, audit, deleted = tmp_path / "policy.yaml", tmp_path / "audit", {}
+    policy = tmp_path / "policy.yaml"
+    audit = tmp_path / "audit"
+    deleted = {}
     policy.write_bytes(policy_bytes(wide_policy(LARGEST)))
     audit.mkdir()
     os.chown(audit, USER, USER)

@@ -63,7 +63,8 @@ class Cluster(Receiver):
     do_PATCH = do_DELETE = Receiver.do_POST  # noqa: N815
 
     def store(self, path, body):
-        objects, known = self.server.objects, self.discovered(path)
+        objects = self.server.objects
+        known = self.discovered(path)
         if known is not None:
             return 200, known
         if self.command == "POST":
@@ -74,7 +75,8 @@ class Cluster(Receiver):
             items = [each for key, each in objects.items() if key.startswith(f"{path}/")]
             return 200, {"kind": "List", "apiVersion": "v1", "metadata": {}, "items": items}
         if self.command in {"PUT", "PATCH"}:
-            new, old = yaml.safe_load(body), objects.get(path)
+            new = yaml.safe_load(body)
+            old = objects.get(path)
             is_job = old is not None and "/jobs/" in path
             if is_job and new["spec"]["template"] != old["spec"]["template"]:
                 return 422, status(422, "Invalid", "spec.template: field is immutable")

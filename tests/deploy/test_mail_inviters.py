@@ -58,7 +58,8 @@ def hook(smtp, tmp_path):
 
 
 def test_each_inviter_gets_one_mail_with_what_goes_when_and_what_to_do(hook, mailbox):
-    one, two = announcement(1), announcement(2, project_id=None, project_name=None)
+    one = announcement(1)
+    two = announcement(2, project_id=None, project_name=None)
     assert post(hook, one, two, announcement(3, inviter="eve@example.com")) == 204
     found = mailbox.take()
     assert found.keys() == {"ada@example.com", "eve@example.com"}

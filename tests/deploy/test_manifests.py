@@ -82,7 +82,8 @@ def test_customized_values_render_as_the_customized_overlay(tmp_path):
 @NEEDS_TOOLS
 def test_component_arms_the_next_pod_and_changes_one_word(tmp_path):
     """A retry of a Job that runs is a new pod, which reads the ConfigMap anew."""
-    dry, armed = overlaid(tmp_path), overlaid(tmp_path, "armed")
+    dry = overlaid(tmp_path)
+    armed = overlaid(tmp_path, "armed")
     environment = night_of(dry).box["env"]
     (source,) = (each for each in environment if each["name"] == "INVITE_SWEEPER_COMMAND")
 

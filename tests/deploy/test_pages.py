@@ -98,7 +98,8 @@ def test_command_of_the_page_makes_the_secret_whose_keys_the_examples_name(tmp_p
 def test_matrix_sweeps_the_organizations_of_the_policy_once_in_a_directory_each():
     policy, issues = check_policy(BLOCKS["yaml policy"].encode(), date(2026, 11, 27))
     job = yaml.safe_load(BLOCKS["yaml matrix"])["jobs"]["shard"]
-    dealt, directories = [], set()
+    dealt = []
+    directories = set()
     for number in job["strategy"]["matrix"]["shard"]:
         words = shlex.split(job["steps"][0]["run"].replace("${{ matrix.shard }}", str(number)))
         assert words[:2] == ["invite-sweeper", "plan"]  # armed by the operator

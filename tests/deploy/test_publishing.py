@@ -78,7 +78,8 @@ def job(tmp_path):
 
 
 def test_chart_is_built_tested_pushed_and_installable(job, registry, tmp_path):
-    image, chart = f"{registry}/team/program", f"{registry}/team/charts/invite-sweeper"
+    image = f"{registry}/team/program"
+    chart = f"{registry}/team/charts/invite-sweeper"
     shutil.copytree(DEPLOY / "helm", tmp_path / "deploy/helm")
     for folder, name, program in (
         ("tools", "helm", find_command("helm")),
@@ -86,7 +87,8 @@ def test_chart_is_built_tested_pushed_and_installable(job, registry, tmp_path):
     ):
         (tmp_path / folder / "bin").mkdir(parents=True)
         (tmp_path / folder / "bin" / name).symlink_to(program)
-    build, digest = job("build", IMAGE=image), f"sha256:{'a' * 64}"
+    build = job("build", IMAGE=image)
+    digest = f"sha256:{'a' * 64}"
     for name in ("Build the chart", "Test the chart"):
         done = build.run(name, DIGEST=digest)
         assert done.returncode == 0, done.stderr
@@ -152,7 +154,8 @@ def test_bill_gets_licences_of_classifiers_hashes_of_the_lock_and_dependencies(t
 
 
 def test_bill_of_the_chart_has_its_files_with_hashes_and_its_image(tmp_path):
-    package, digest = packaged(tmp_path), f"sha256:{'a' * 64}"
+    package = packaged(tmp_path)
+    digest = f"sha256:{'a' * 64}"
     list_chart(package, digest, tmp_path / "bill")
     bill = json.loads((tmp_path / "bill").read_text(encoding="utf-8"))
     parts = {each["bom-ref"]: each for each in bill["components"]}

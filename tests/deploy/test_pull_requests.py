@@ -50,7 +50,8 @@ def pull_request(tmp_path):
         atlas = {"MONGODB_ATLAS_BASE_URL": stage.base_url}
         assert runner.run("Run a dry run", **stage.account, **atlas).returncode == 0
         outputs = runner.outputs()
-        code, sha256 = {"CODE": outputs["code"]}, {"SHA256": outputs.get("sha256", "")}
+        code = {"CODE": outputs["code"]}
+        sha256 = {"SHA256": outputs.get("sha256", "")}
         written = runner.run("Write the comment", **code, **sha256, **limit)
         assert written.returncode == 0, written.stderr
         api = {"GH_TOKEN": "x", "COMMENTS": "all", "COMMENT": "one", "EARLIER": earlier}

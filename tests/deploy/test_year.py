@@ -18,7 +18,10 @@ pytestmark = [pytest.mark.weekly, pytest.mark.slow, pytest.mark.needs("promtool"
 
 NIGHTS = 365
 DAY = timedelta(days=1)
-LOST, KILLED, SECRET_ENDS, ROTATED = 100, 200, 160, 150
+LOST = 100
+KILLED = 200
+SECRET_ENDS = 160
+ROTATED = 150
 """Nights on which the volume of eu is lost and its pod killed, the secret of us ends and is new."""
 EXPECTED = {
     *((night, "AuditLogLost", "eu") for night in range(LOST, LOST + 3)),
@@ -45,7 +48,9 @@ class Installation:
     """One policy with its audit directory, credentials and the metrics of each night."""
 
     def __init__(self, name, cli):
-        self.name, self.cli, self.shown = name, cli, []
+        self.name = name
+        self.cli = cli
+        self.shown = []
         (cli.folder / "clock.py").write_text(MOVED_CLOCK, encoding="utf-8")
         cli.keys |= {"sources": ["users", "org_users"], "limits": {"max_deletions": 100}}
         cli.changes["INVITE_SWEEPER_INSTANCE"] = name
@@ -148,7 +153,8 @@ def test_year_of_two_installations_raises_the_alerts_of_its_events_and_no_other(
         cli_in(tmp_path / "us", kind="service-account") as of_us,
     ):
         start = datetime.now(UTC)
-        eu, us = Installation("eu", of_eu), Installation("us", of_us)
+        eu = Installation("eu", of_eu)
+        us = Installation("us", of_us)
         us.use_secret(SECRET_ENDS)
         for night in range(NIGHTS):
             if night == LOST:

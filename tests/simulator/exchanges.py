@@ -115,7 +115,8 @@ def exchanges():
             given = dict(each.split("=") for each in options)
             version = given["accept"].replace("none", "") if "accept" in given else None
             status, _, code = response.partition(" ")
-            body, change = given.get("body", ""), given.get("after", "")
+            body = given.get("body", "")
+            change = given.get("after", "")
             yield Exchange(line, method, path, version, body, change, int(status), code)
 
 

@@ -60,18 +60,17 @@ def assert_same_headers(recorded, response, *, without=frozenset()):
     """Assert an equal status, and equal headers of those that the program reads."""
     assert response.status == recorded.status
     for name in READ.keys() - without:
-        ours, theirs = response.headers.get(name), recorded.headers.get(name)
+        ours = response.headers.get(name)
+        theirs = recorded.headers.get(name)
         if form := READ[name]:
             ours, theirs = [each and bool(re.fullmatch(form, each)) for each in (ours, theirs)]
             assert ours in (None, True), name
         assert ours == theirs, name
 
 
-ORG, PROJECT, INVITATION = (
-    "a0123456789abcdef012345a",
-    "6a793fd0c0eb9e7a177181d4",
-    "6a793fd52c88faeba59bd5d0",
-)
+ORG = "a0123456789abcdef012345a"
+PROJECT = "6a793fd0c0eb9e7a177181d4"
+INVITATION = "6a793fd52c88faeba59bd5d0"
 LATEST = datetime(2026, 8, 10, 3, 4, 57, tzinfo=UTC)
 INVITES = f"/groups/{PROJECT}/invites"
 BODY = {"roles": ["GROUP_READ_ONLY"], "username": "test-738@mongodb.com"}
@@ -178,7 +177,8 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 async def test_response_equals_the_recording(name):
-    recorded, case = recording(name), CASES[name]
+    recorded = recording(name)
+    case = CASES[name]
     sim = recorded_atlas(case.at)
     case.prepare(sim, recorded)
     async with open_client(sim, token=case.token) as request:
@@ -187,10 +187,8 @@ async def test_response_equals_the_recording(name):
     if not case.varying:
         assert response.body == recorded.body
         return
-    ours, theirs = (
-        without_unread(response.json()),
-        without_unread(msgspec.json.decode(recorded.body)),
-    )
+    ours = without_unread(response.json())
+    theirs = without_unread(msgspec.json.decode(recorded.body))
     assert shape(ours) == shape(theirs)
     if case.varying != ("*",):
         varying = dict.fromkeys(case.varying)

@@ -12,7 +12,8 @@ class Digest:
     """Sends digests with one nonce to the simulated Atlas."""
 
     def __init__(self, sim):
-        self.sim, self.account = sim, sim.add_api_key()
+        self.sim = sim
+        self.account = sim.add_api_key()
         self.nonce = sim.digest.parse_header(sim.digest.challenge())["nonce"]
 
     def is_accepted(self, count="00000001", *, nonce=None, **changed):
@@ -55,7 +56,8 @@ def test_digest_with_one_wrong_field_is_refused(sim, changed):
 @pytest.mark.parametrize("organizations", [(ORG,), (ORG, OTHER_ORG)])
 async def test_account_sees_its_organizations_and_no_other(sim, organizations):
     sim.add_organization(OTHER_ORG, "Other Org")
-    own, other = sim.add_project("A"), sim.add_project("B", OTHER_ORG)
+    own = sim.add_project("A")
+    other = sim.add_project("B", OTHER_ORG)
     account = sim.add_token(*organizations)
     async with open_client(sim, token=account.secret) as request:
         projects = await request("GET", "/groups")

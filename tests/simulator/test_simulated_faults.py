@@ -33,7 +33,8 @@ def test_fault_affects_requests_of_its_method_and_path_from_the_nth_on(schedule,
     assert plan.faults_for("DELETE", "/invites/1") == ()
 
 
-OFTEN, RARELY = faults.fail_with(), faults.reset(late=True)
+OFTEN = faults.fail_with()
+RARELY = faults.reset(late=True)
 
 
 def random_faults(seed):
@@ -45,7 +46,9 @@ def random_faults(seed):
 
 
 def test_random_faults_match_their_rate_and_repeat_with_the_seed():
-    first, again, other = random_faults(1), random_faults(1), random_faults(2)
+    first = random_faults(1)
+    again = random_faults(1)
+    other = random_faults(2)
     assert first == again != other
     counts = Counter(fault for faults_ in first for fault in faults_)
     assert 0.04 < counts[OFTEN] / 4000 < 0.06

@@ -57,7 +57,8 @@ async def test_membership_is_a_row_of_the_organization_and_of_each_project(
 async def test_delete_in_the_organization_ends_all_rows_but_the_project_invitation(
     sim, projects, ended_in
 ):
-    (user, shown), invitation = invited(sim, projects), sim.invite(projects[0], ADA)
+    (user, shown) = invited(sim, projects)
+    invitation = sim.invite(projects[0], ADA)
     first = f"/orgs/{ORG}/{ended_in}"
     paths = [first, *shown]
     async with open_client(sim) as request:
@@ -139,7 +140,8 @@ async def test_accepted_project_invitation_is_a_role_of_an_active_user(sim, proj
 async def test_invitation_to_a_project_adds_a_pending_user_and_no_second_one(sim, projects):
     async with open_client(sim) as request:
         for project in projects:
-            path, body = f"/groups/{project}/users", BODIES["new"]
+            path = f"/groups/{project}/users"
+            body = BODIES["new"]
             created = await request("POST", path, json=body)
             assert (created.status, created.json()["orgMembershipStatus"]) == (201, "PENDING")
         (listed,) = (await request("GET", f"/orgs/{ORG}/invites")).json()

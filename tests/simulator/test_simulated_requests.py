@@ -98,7 +98,8 @@ async def test_events_are_those_of_the_types_since_a_date_inclusive(sim, query, 
 async def test_empty_project_bucket_is_429_with_the_documented_text_until_its_refill():
     clock = FakeTime()
     sim = organization(monotonic=clock.monotonic)
-    limited, unlimited = sim.add_project("hot"), sim.add_project("cold")
+    limited = sim.add_project("hot")
+    unlimited = sim.add_project("cold")
     set_bucket(sim, "projects_group", limited, capacity=2, refill=1, period_s=60)
 
     async def status(project):

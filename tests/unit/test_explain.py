@@ -65,7 +65,8 @@ ANY = st.builds(
 
 @given(ANY)
 def test_explained_decision_is_that_of_the_run_and_every_policy_entry_is_explained_once(one):
-    decision, found = decided(one), explained(one)
+    decision = decided(one)
+    found = explained(one)
     assert (found.rule, found.kept) == (decision.rule, decision.keep_reason)
     assert [line.partition(":")[0] for line in found.policy if line[0] != " "] == ENTRIES
 
@@ -82,7 +83,8 @@ def test_deciding_rule_is_the_first_that_matches_and_its_first_key_the_condition
 
 @given(ANY, st.integers(0, 60 * 24))
 def test_from_the_named_instant_on_the_invitation_is_stale_by_the_named_rule(one, hours):
-    explanation, later = explained(one), NOW + timedelta(hours=hours)
+    explanation = explained(one)
+    later = NOW + timedelta(hours=hours)
     stale_from = explanation.stale_from
     if explanation.kept is None:
         assert stale_from is not None

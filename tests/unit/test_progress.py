@@ -25,7 +25,8 @@ def terminal(width=80):
 
 
 def test_progress_is_logged_every_30_s_with_outcomes():
-    log, ticks = Log(), []
+    log = Log()
+    ticks = []
     view = Progress(log, None, lambda: float(len(ticks)))
     view.started("Deleting invitations", 100, "Acme")
     for _ in range(59):
@@ -36,7 +37,8 @@ def test_progress_is_logged_every_30_s_with_outcomes():
 
 
 def test_lists_of_several_organizations_add_up_and_a_short_run_logs_no_progress():
-    log, now_s = Log(), [0.0]
+    log = Log()
+    now_s = [0.0]
     view = Progress(log, None, lambda: now_s[0])
     view.started("Reading lists", 3, "Acme")
     view.started("Reading lists", 2, "Beta")

@@ -45,7 +45,8 @@ def test_secret_is_not_shown_as_text_json_url_or_base64(secret, before, after):
             assert secret not in redacted, form
 
 
-USER_INFO, URL = Redactor.add_user_info, Redactor.add_url
+USER_INFO = Redactor.add_user_info
+URL = Redactor.add_url
 HOOK = "https://hooks.example.com/services/T012/B0123456789abcdef?key=0123456789abcdef"
 UUID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 SPACED = 'quote" slash/ space'

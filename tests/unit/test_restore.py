@@ -40,7 +40,9 @@ LATER = Sending(None, 1, 400, "RATE_LIMITED_IP")
 # What a run deleted ------------------------------------------------------------------------------
 
 
-NEVER, ON_REQUEST, ALWAYS = (0, 0), (0, 1), (1, 1)
+NEVER = (0, 0)
+ON_REQUEST = (0, 1)
+ALWAYS = (1, 1)
 
 
 def found_in(directory, wanted):
@@ -116,10 +118,16 @@ class FakeClient:
 
     def __init__(self, *, members=None, org_id=ORG, replies=(), hangs=None):
         self.reader = self.server = self
-        self.counters, self.sunsets, self.actor = RequestCounters(), {}, "client"
-        self._members, self._org_id, self._replies = members or {}, org_id, list(replies)
+        self.counters = RequestCounters()
+        self.sunsets = {}
+        self.actor = "client"
+        self._members = members or {}
+        self._org_id = org_id
+        self._replies = list(replies)
         self._hangs = hangs
-        self.posts, self.looks, self.before_post = [], 0, lambda: None
+        self.posts = []
+        self.looks = 0
+        self.before_post = lambda: None
 
     def inviter(self):
         return self
@@ -149,7 +157,8 @@ async def plan_of(clients, *lines):
 
 async def test_each_list_is_read_once_and_who_is_there_in_another_spelling_is_left_out():
     client = FakeClient(members={"person-1@example.com": "PENDING"})
-    there, missing = of_list(1, username="Person-1@\uff25xample.com"), of_list(2)
+    there = of_list(1, username="Person-1@\uff25xample.com")
+    missing = of_list(2)
     plan = await plan_of({ORG: client}, there, missing)
     assert (plan.already_there, plan.to_invite) == ((present(there),), (missing,))
     assert plan.exit_code == 0
@@ -184,8 +193,10 @@ class Restore:
     """A restore with a clock that advances only while it waits."""
 
     def __init__(self, directory, *replies, hangs=None):
-        self.client, self.stop = FakeClient(replies=replies, hangs=hangs), StopRequest()
-        self.log, self.said = AuditLog(directory, "r1", clock=clock()), []
+        self.client = FakeClient(replies=replies, hangs=hangs)
+        self.stop = StopRequest()
+        self.log = AuditLog(directory, "r1", clock=clock())
+        self.said = []
 
     def run(self, *to_invite, there=(), barred=(), opened=()):
         given = {"to_invite": to_invite, "already_there": there, "barred": barred}
@@ -231,7 +242,8 @@ def answered(outcome):
 def test_intent_is_on_disk_before_each_post_and_the_outcome_is_what_atlas_made_of_it(
     directory, replies, outcome, answer, waited_s
 ):
-    run, intents = Restore(directory, *replies), []
+    run = Restore(directory, *replies)
+    intents = []
     run.client.before_post = lambda: intents.append(run.lines(Intent))
     end = run.run(of_list())
     assert [len(each) for each in intents] == [1] * len(run.client.posts)
@@ -283,7 +295,8 @@ def test_request_of_a_killed_restore_is_settled_as_its_list_shows_and_an_active_
     directory, status, outcome, code, mode
 ):
     """A person who is there without such a request was there before."""
-    one, before = of_list(1), of_list(2)
+    one = of_list(1)
+    before = of_list(2)
     write_run(directory, "r0", intent(one), start=started(mode=mode), killed=True)
     opened = History.read(directory).open_intents(HOST)[ORG]
     run = Restore(directory)

@@ -6,8 +6,10 @@ from invite_sweeper.atlas.credentials import Credentials, CredentialsKind, Secre
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import UsageError
 
-ID, SECRET = "MONGODB_ATLAS_CLIENT_ID", "MONGODB_ATLAS_CLIENT_SECRET"
-PUBLIC, PRIVATE = "MONGODB_ATLAS_PUBLIC_API_KEY", "MONGODB_ATLAS_PRIVATE_API_KEY"
+ID = "MONGODB_ATLAS_CLIENT_ID"
+SECRET = "MONGODB_ATLAS_CLIENT_SECRET"
+PUBLIC = "MONGODB_ATLAS_PUBLIC_API_KEY"
+PRIVATE = "MONGODB_ATLAS_PRIVATE_API_KEY"
 TOKEN = "MONGODB_ATLAS_ACCESS_TOKEN"
 MOUNTED = "/run/secrets/value"
 

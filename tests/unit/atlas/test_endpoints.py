@@ -20,7 +20,8 @@ from invite_sweeper.atlas.endpoints import (
     build_path,
 )
 
-PROJECT, INVITATION = "6a793fd0c0eb9e7a177181d4", "6a793fd52c88faeba59bd5d0"
+PROJECT = "6a793fd0c0eb9e7a177181d4"
+INVITATION = "6a793fd52c88faeba59bd5d0"
 ALL = sorted(ENDPOINTS, key=lambda each: (each.template, each.method, each.query))
 USERS = [each for each in ALL if "/users" in each.template]
 LISTS_OF_USERS = [each for each in USERS if each.paged]

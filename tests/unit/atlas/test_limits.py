@@ -45,7 +45,8 @@ def reject(bucket, now_s, retry_after_s=0.0, *, sent_s=None, jitter=0.0, limit=N
 
 def spend(bucket, start_s, end_s):
     """Send as many requests as possible, with immediate responses without headers."""
-    now_s, sent = start_s, 0
+    now_s = start_s
+    sent = 0
     while now_s < end_s:
         wait_s = try_acquire(bucket, now_s)
         if wait_s == 0.0:
@@ -182,7 +183,9 @@ def test_bucket_that_a_deletion_needs_twice_has_both_tokens_or_neither_is_acquir
 def test_at_most_half_the_reserve_is_used_to_check_for_a_refill_at_growing_intervals():
     bucket = new_bucket(limit=BucketLimit(1200, 500, 600))
     respond(bucket, 0.0, 120, limit=1200)
-    level, now_s, asked_s = 120, 0.0, []
+    level = 120
+    now_s = 0.0
+    asked_s = []
     while now_s < 500.0:
         wait_s = try_acquire(bucket, now_s)
         if wait_s == 0.0:
@@ -293,7 +296,8 @@ ANY_COUNT = st.one_of(st.none(), st.integers(-10, 2000), st.integers(-(10**18), 
 )
 def test_any_headers_lead_to_finite_and_positive_waits_and_a_retry_waits_1_s_longer_at_most(steps):
     """A caller that retries may hold other tokens, so that a longer wait could be a deadlock."""
-    bucket, now_s = new_bucket(), 0.0
+    bucket = new_bucket()
+    now_s = 0.0
     for what, elapsed_s, limit, remaining, ago_s in steps:
         now_s += elapsed_s
         sent_s = None if ago_s is None else now_s - ago_s
@@ -325,7 +329,8 @@ def test_tasks_are_served_in_order_and_a_cancelled_one_acquires_no_token_and_del
 ):
     async def main(loop):
         limiter = RateLimiter(loop.time, asyncio.sleep, reserve=0.0)
-        bucket, served = limiter.bucket(*KEY), []
+        bucket = limiter.bucket(*KEY)
+        served = []
         assert limiter.try_acquire(bucket) == 0.0
         reject(bucket, loop.time(), 5.0)
 

@@ -16,7 +16,8 @@ from invite_sweeper.policy import Execution
 def test_limiter_leaves_the_reserve_of_the_policy_to_other_programs(reserve, usable):
     limiter = open_limiter(Execution(reserve=reserve))
     bucket = limiter.bucket(endpoints.PROJECTS_GROUP, "x")
-    now_s, count = limiter.clock(), 0
+    now_s = limiter.clock()
+    count = 0
     end_s = now_s + 59.0  # a second before the bucket is refilled
     while now_s < end_s:
         wait_s = bucket.wait_s(now_s)

@@ -14,7 +14,8 @@ from invite_sweeper.atlas.lists import InvitedRow, ListPage, ProjectRow, parse_o
 from invite_sweeper.atlas.responses import InvalidResponse
 from invite_sweeper.models import Invitation, ListUnreadable, Project, Source, rfc3339
 
-USER, TEAM = "6" * 24, "7" * 24
+USER = "6" * 24
+TEAM = "7" * 24
 CREATED = datetime(2026, 8, 10, 3, 4, 53, tzinfo=UTC)
 EXPIRES = datetime(2026, 9, 9, 3, 4, 53, tzinfo=UTC)
 INVITATION = {
@@ -70,7 +71,8 @@ def invitations_in(source, body):
 
 @pytest.mark.parametrize("source", Source)
 def test_invitation_has_the_listed_values_and_the_requested_place(source):
-    place, in_org = place_of(source, PROJECT), source.is_organization_level
+    place = place_of(source, PROJECT)
+    in_org = source.is_organization_level
     roles_in_project = {
         Source.ORG_INVITES: ("GROUP_OWNER",),
         Source.ORG_USERS: ("GROUP_OWNER", "X"),

@@ -178,7 +178,8 @@ ROLE = "Grant the credentials a role"
 TO_A_TOKEN = response(302, headers={"Location": "https://evil.example/?token=secret"})
 
 
-NETWORK, AGAIN = "Check the base URL", "Run the command again"
+NETWORK = "Check the base URL"
+AGAIN = "Run the command again"
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,9 @@ class ScriptedHttp:
     repeats = 0
 
     def __init__(self, results):
-        self.counters, self.results, self.sent = RequestCounters(), list(results), 0
+        self.counters = RequestCounters()
+        self.results = list(results)
+        self.sent = 0
 
     async def send(self, *_args, **_options):
         self.sent += 1
@@ -60,7 +62,9 @@ class ScriptedHttp:
 
 class Log:
     def __init__(self):
-        self.told, self.retried, self.requests = [], [], []
+        self.told = []
+        self.retried = []
+        self.requests = []
 
     def debug(self, event, **fields):
         if event == "retrying":
@@ -76,7 +80,9 @@ class Deletion:
     """A deletion with predefined results; waits end at once."""
 
     def __init__(self, *results, attempts=5, left_s=float("inf"), answer_s=float("inf")):
-        self.time, self.http, self.log = FakeTime(), ScriptedHttp(results), Log()
+        self.time = FakeTime()
+        self.http = ScriptedHttp(results)
+        self.log = Log()
         self.progress = Sending()
         self.started_s = self.time.now_s
         self.client = Client(
@@ -101,7 +107,8 @@ def set_random(monkeypatch, share):
     monkeypatch.setattr("random.uniform", lambda low, high: low + share * (high - low))
 
 
-DONE, RETRY = RetryDecision.DONE, RetryDecision.RETRY
+DONE = RetryDecision.DONE
+RETRY = RetryDecision.RETRY
 
 
 @pytest.mark.parametrize(
@@ -202,7 +209,8 @@ def test_only_waits_of_6_s_or_more_without_a_response_are_logged_and_of_several_
 
     async def scenario():
         limiter = deletion.client.limiter
-        limiter.clock, limiter.sleep = asyncio.get_running_loop().time, asyncio.sleep
+        limiter.clock = asyncio.get_running_loop().time
+        limiter.sleep = asyncio.sleep
         await asyncio.gather(*(deletion.send() for _ in range(3)))
 
     run_skipping_idle_time(scenario, poll_s=0)
@@ -227,7 +235,8 @@ async def test_cancelled_wait_ends_within_1_s_without_a_retry(monkeypatch, statu
 
 async def test_retry_waits_until_a_429_of_another_request_no_longer_blocks_its_bucket():
     deletion = Deletion(CUT, GOOD)
-    send, bucket = deletion.http.send, deletion.client.limiter.bucket(PROJECTS_GROUP, PROJECT)
+    send = deletion.http.send
+    bucket = deletion.client.limiter.bucket(PROJECTS_GROUP, PROJECT)
 
     async def send_beside_a_429(*args):
         if not deletion.http.sent:
@@ -245,7 +254,8 @@ async def test_retry_waits_until_a_429_of_another_request_no_longer_blocks_its_b
     st.integers(1, 6),
 )
 def test_no_sequence_of_results_exceeds_the_attempts_or_three_401s(results, attempts):
-    deletion, backoffs = Deletion(CUT, *results, GOOD, attempts=attempts), []
+    deletion = Deletion(CUT, *results, GOOD, attempts=attempts)
+    backoffs = []
     deletion.progress.on_backoff = lambda: backoffs.append(deletion.http.sent)
 
     last = asyncio.run(deletion.send(deletion.progress))

@@ -42,7 +42,8 @@ class KillAt:
 
 def fail(monkeypatch: pytest.MonkeyPatch, name: str, number: int, *, short: bool = False) -> None:
     """Let a function of `os` raise an error; `short` writes half in the first call."""
-    function, calls = getattr(os, name), count()
+    function = getattr(os, name)
+    calls = count()
 
     def failing(*args: object, **_options: object) -> object:
         if next(calls) == 0 and short:

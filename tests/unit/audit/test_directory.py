@@ -22,7 +22,8 @@ from invite_sweeper.audit.reader import Head
 from invite_sweeper.endings import WarningLevel
 from invite_sweeper.errors import AuditLogError, DamagedLog, LockHeld, UsageError
 
-FIRST, SECOND = "000001-r1.jsonl", "000002-r2.jsonl"
+FIRST = "000001-r1.jsonl"
+SECOND = "000002-r2.jsonl"
 
 
 def names(directory: AuditDirectory) -> list[str]:
@@ -313,7 +314,8 @@ class TestPolicies:
         assert len(directory.policies.paths()) == 2
 
     def test_a_copy_is_written_once_and_on_disk_with_its_name(self, directory, monkeypatch):
-        synced, real = [], os.fsync
+        synced = []
+        real = os.fsync
 
         def fsync(fd: int) -> None:
             synced.append(str(Path(f"/proc/self/fd/{fd}").readlink()))

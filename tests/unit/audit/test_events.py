@@ -92,7 +92,8 @@ def test_each_event_is_read_as_it_was_written() -> None:
 
 def test_a_line_begins_with_its_place_in_the_file() -> None:
     chain = HashChain("r1", GENESIS_HASH, clock())
-    first, second = chain.add(started()), chain.add(planned())
+    first = chain.add(started())
+    second = chain.add(planned())
     assert first.startswith(
         b'{"ts":"2026-11-25T01:00:00.000000Z","run_id":"r1","seq":1,"event":"run_started",'
         b'"prev":"' + b"0" * 64 + b'","mode":"sweep"'

@@ -32,7 +32,9 @@ OTHER_PROJECT = object_id(500)
 IN_ORGANIZATION = {"source": Source.ORG_USERS, "project_id": None, "project_name": None}
 ROW = Entry(Source.USERS, OTHER_PROJECT, object_id(41))
 ELSEWHERE = {"base_url": "https://cloud.mongodbgov.com"}
-DRY, RESTORE, OF_A_PLAN = {"mode": "dry-run"}, {"mode": "restore"}, {"plan_sha256": "c" * 64}
+DRY = {"mode": "dry-run"}
+RESTORE = {"mode": "restore"}
+OF_A_PLAN = {"plan_sha256": "c" * 64}
 
 
 @pytest.fixture
@@ -151,7 +153,8 @@ class TestDeletedWithin:
 
     def test_an_invitation_counts_once_and_for_the_project_that_names_it(self, write):
         more = deletion(4, entries=(ROW,), **IN_ORGANIZATION)
-        one, there = deletion(1, entries=(ROW,)), deletion(3, project_id=OTHER_PROJECT)
+        one = deletion(1, entries=(ROW,))
+        there = deletion(3, project_id=OTHER_PROJECT)
         found = write(*one, *deletion(2), *there, *more)
         assert within(found) == {PROJECT: 2, OTHER_PROJECT: 1, ORG: 1}
         found = write(*deletion(1)[:2], start=ELSEWHERE, killed=True)
@@ -278,7 +281,8 @@ def test_a_sweep_that_completed_a_plan_has_used_it(write, code):
 
 # What the population guard compares with ----------------------------------------------------------
 
-IN_PROJECT, IN_OTHER = ("users", ORG, PROJECT), ("users", ORG, OTHER_PROJECT)
+IN_PROJECT = ("users", ORG, PROJECT)
+IN_OTHER = ("users", ORG, OTHER_PROJECT)
 OWN = ("org_users", ORG, ORG)
 
 

@@ -232,7 +232,8 @@ class TestFailure:
         log.write(started())
         log.write(planned())
         await log.sync()
-        path, whole = log.file.path, log.file.path.read_bytes()
+        path = log.file.path
+        whole = log.file.path.read_bytes()
         first, _ = whole.splitlines(keepends=True)
         changed = {
             "a line less": first,
@@ -241,7 +242,8 @@ class TestFailure:
             "a line more": whole + first,
         }[change]
         log.write(intent(planned()))
-        real, calls = os.fsync, []
+        real = os.fsync
+        calls = []
 
         def fsync(fd: int) -> None:
             real(fd)

@@ -17,7 +17,9 @@ from invite_sweeper.errors import DamagedLog
 Content = dict[str, bytes]
 """The files of a directory by name."""
 Change = Callable[[Content], Content]
-FIRST, KILLED, LAST = "000001-r1.jsonl", "000002-r2.jsonl", "000003-r3.jsonl"
+FIRST = "000001-r1.jsonl"
+KILLED = "000002-r2.jsonl"
+LAST = "000003-r3.jsonl"
 
 
 @pytest.fixture(autouse=True)
@@ -299,8 +301,10 @@ def test_each_operation_on_each_line_is_found(directory, three_runs, name, opera
 def test_every_changed_byte_is_found_and_its_line_is_named(directory, three_runs):
     """Of the last line, what precedes it is named where it is not a sealed line any more."""
     put(directory, three_runs)
-    path, data = directory.path / LAST, bytearray(three_runs[LAST])
-    files, lines = [RunFile.of(path)], data.count(b"\n")
+    path = directory.path / LAST
+    data = bytearray(three_runs[LAST])
+    files = [RunFile.of(path)]
+    lines = data.count(b"\n")
     for position in range(len(data)):
         line = data.count(b"\n", 0, position) + 1
         data[position] ^= 1

@@ -83,7 +83,8 @@ def test_deletions_of_more_than_a_hundred_days_ago_are_not_bounces_where_their_r
 
 def test_a_longer_period_is_read_as_far_back_as_it_asks(directory):
     years(directory)
-    period, now = 301 * DAY, NOW
+    period = 301 * DAY
+    now = NOW
     assert History.read(directory, now=now).deleted_within(period, now).total() == 2
     found = History.read(directory, now=now, period=period)
     assert found.deleted_within(period, now).total() == 4

@@ -11,7 +11,8 @@ from invite_sweeper.models import Source
 from invite_sweeper.policy import Execution, Keep, Limits, Policy, check_policy, parse_policy
 
 TODAY = date(2027, 3, 31)
-FIRST, SECOND = "5efda682a3f2ed2e7dd6cde4", "5efda682a3f2ed2e7dd6cde5"
+FIRST = "5efda682a3f2ed2e7dd6cde4"
+SECOND = "5efda682a3f2ed2e7dd6cde5"
 CONTRACT = f"""\
 version: 1
 organizations: [{{id: {FIRST}}}, {{id: {SECOND}, credentials: PROD_2}}]

@@ -312,7 +312,8 @@ def write_nights(scenes: Iterable[Run], directory: AuditDirectory) -> None:
     """
     every = tuple(scenes)
     directory.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    prev, name = GENESIS_HASH, ""
+    prev = GENESIS_HASH
+    name = ""
     for number, scene in enumerate(every, start=1):
         when = NOW - timedelta(days=len(every) - number)
         now = when.isoformat().replace("+00:00", "Z")

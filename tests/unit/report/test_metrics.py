@@ -117,7 +117,8 @@ def test_all_totals_are_written_in_base_units(path):
 
 def test_run_has_a_number_an_id_the_version_and_the_last_hash_and_knows_an_earlier_one(path):
     run = record()
-    run.file, run.last_hash = RunFile(42, "run-42", Path("000042-run-42.jsonl")), "f" * 64
+    run.file = RunFile(42, "run-42", Path("000042-run-42.jsonl"))
+    run.last_hash = "f" * 64
     found = written(path, run, continues=True)
     assert labelled(found, "run_info") == {("f" * 64, "run-42", "42", run.start.tool_version): 1}
     assert (found["run_number", ()], found["earlier_run_known", ()]) == (42, 1)
@@ -148,7 +149,8 @@ async def test_number_of_the_last_run_is_read_from_the_textfile_and_from_the_gat
     assert await read_known_run(LABELS, gateway=None, **given) == 7
     for known, status, number in ((6, 200, 7), (12, 200, 12), (12, 500, 7)):
         with receiving(Gateway) as gateway:
-            gateway.status, gateway.number = status, known
+            gateway.status = status
+            gateway.number = known
             assert await read_known_run(LABELS, gateway=gateway.url, **given) == number
             assert (gateway.methods, gateway.requests[0][0]) == (["GET"], "/metrics")
     assert await read_known_run(LABELS, gateway="http://127.0.0.1:1", **given) == 7
@@ -212,7 +214,9 @@ def test_people_of_a_keep_entry_that_has_ended_are_those_whom_earlier_runs_saw(p
 
 
 def test_mode_organizations_and_their_reasons_are_labels(path):
-    a, b, reasons = "a" * 24, "b" * 24, (Reason.MAX_DELETIONS, Reason.MAX_SHARE)
+    a = "a" * 24
+    b = "b" * 24
+    reasons = (Reason.MAX_DELETIONS, Reason.MAX_SHARE)
     first = OrganizationResult(id=a, name="Acme", exit_code=3, reasons=reasons, stale=30)
     second = OrganizationResult(id=b, reasons=(Reason.FAILED_DELETIONS,), exit_code=4, unknown=1)
     found = written(path, record(organizations=(first, second)))

@@ -118,7 +118,8 @@ SPANS = {"text", "code_inline", "softbreak", "strong_open", "strong_close"}
 @pytest.mark.parametrize("value", TEXTS)
 def test_hostile_names_add_no_markup_and_no_invisible_characters(directory, tmp_path, value):
     page = hostile(directory, value)
-    html, markdown = render_html(page), render_markdown(page)
+    html = render_html(page)
+    markdown = render_markdown(page)
     found = Reader(html)
     harmless = Reader(render_html(hostile(AuditDirectory(tmp_path / "harmless"), "harmless")))
     assert found.tags == harmless.tags

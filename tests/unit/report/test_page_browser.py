@@ -104,7 +104,8 @@ def opened(browser):
     def open_page(path: Path, *, width=1280, scheme="light", events=(), until="load", **options):
         viewport = {"width": width, "height": 900}
         context = browser.new_context(viewport=viewport, color_scheme=scheme, **options)
-        tab, seen = context.new_page(), []
+        tab = context.new_page()
+        seen = []
         tab.on("console", lambda message: seen.append("console"))
         tab.on("pageerror", lambda error: seen.append("error"))
         tab.on("dialog", lambda dialog: seen.append("dialog"))

@@ -101,7 +101,8 @@ def outputs(record, directory):
 
 
 def test_every_output_has_the_headline_the_lines_and_the_advice(record, directory):
-    story, found = story_of(record, ADVISOR), outputs(record, directory)
+    story = story_of(record, ADVISOR)
+    found = outputs(record, directory)
     for line in (story.headline, *story.lines, *story.organizations):
         for name, text in found.items():
             assert words(line.label) in text, name
@@ -281,7 +282,8 @@ def test_text_of_an_organization_is_beside_its_name_or_below_it(directory, width
 
 def test_stories_are_as_they_were_reviewed(tmp_path):
     """Each word of an output is here once; `UPDATE_SNAPSHOTS=1` writes the file again."""
-    parts, seen = [], ()
+    parts = []
+    seen = ()
     for number, name in enumerate(SCENES):
         record = recorded(SCENES[name], AuditDirectory(tmp_path / str(number)))
         story = story_of(record, ADVISOR)

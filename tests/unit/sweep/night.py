@@ -31,7 +31,9 @@ class Earlier(History):
 
     def __init__(self, *, left=None, recent=NOTHING, members=None):
         super().__init__()
-        self.left, self.recent, self.last_members = left, recent, members or {}
+        self.left = left
+        self.recent = recent
+        self.last_members = members or {}
 
     def last_complete(self, *_):
         return self.left
@@ -56,9 +58,12 @@ class FakeClient:
     actor = "client"
 
     def __init__(self, atlas):
-        self.atlas, self.server = atlas, self
+        self.atlas = atlas
+        self.server = self
         self.reader = atlas
-        self.clock_skew_s, self.sunsets, self.counters = 0.0, {}, RequestCounters()
+        self.clock_skew_s = 0.0
+        self.sunsets = {}
+        self.counters = RequestCounters()
 
     def deleter(self, sources):
         self.deletes_from = sources
@@ -69,7 +74,9 @@ class QuietView:
     """Shows nothing; records what it received, and agrees by default."""
 
     def __init__(self, answer=lambda _: True):
-        self.warnings, self.activities, self.asked = [], [], []
+        self.warnings = []
+        self.activities = []
+        self.asked = []
         self._answer = answer
 
     def started(self, activity, count, where):
@@ -101,8 +108,11 @@ class Night:
     """
 
     def __init__(self, directory, *stale, **keys):
-        self.directory, self.stop, self.view = directory, StopRequest(), QuietView()
-        self.clock_s, self.runs = 0.0, 0
+        self.directory = directory
+        self.stop = StopRequest()
+        self.view = QuietView()
+        self.clock_s = 0.0
+        self.runs = 0
         orgs = ORGS[: len(stale)]
         limits = {**WIDE, **keys.pop("limits", {})}
         self.policy = policy(**{"organizations": list(orgs), "limits": limits, **keys})
@@ -155,7 +165,8 @@ def night_over(directory, atlas, source, **keys):
     """Return a night over one organization, whose project has the id `object_id(1)`."""
     limits = {"canary": 0, "max_failure_share": 1.0, **keys.pop("limits", {})}
     night = Night(directory, 0, sources=[str(source)], limits=limits, **keys)
-    night.atlases, night.clients = [atlas], [FakeClient(atlas)]
+    night.atlases = [atlas]
+    night.clients = [FakeClient(atlas)]
     return night
 
 
@@ -188,7 +199,8 @@ async def kept_then(directory, *stale, **keys):
     first = Night(directory, *stale, **KEEP_ALL, **keys)
     await first.run()
     night = Night(directory, *stale, **keys)
-    night.atlases, night.clients = first.atlases, first.clients
+    night.atlases = first.atlases
+    night.clients = first.clients
     return night
 
 

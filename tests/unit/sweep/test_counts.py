@@ -24,7 +24,8 @@ def test_each_count_is_added_in_any_order(one, two, three):
     for name in NUMBERS:
         assert getattr(one + two, name) == getattr(one, name) + getattr(two, name)
     for name in KEYED:  # a key of zero is kept
-        left, right = getattr(one, name), getattr(two, name)
+        left = getattr(one, name)
+        right = getattr(two, name)
         added = {key: left.get(key, 0) + right.get(key, 0) for key in left | right}
         assert getattr(one + two, name) == added
 

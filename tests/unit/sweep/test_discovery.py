@@ -17,7 +17,8 @@ from invite_sweeper.sweep.selection import Selector
 
 
 async def discover(*listed, **keys):
-    rules, atlas = policy(**keys), FakeAtlas(listed=list(listed))
+    rules = policy(**keys)
+    atlas = FakeAtlas(listed=list(listed))
     return await discover_projects(atlas, ProjectFilter(rules), ORG)
 
 
@@ -41,7 +42,8 @@ async def list_all(atlas, count, *, workers=3, on_list=None, sources=(Source.INV
 )
 async def test_projects_in_scope_keep_the_order_of_atlas_and_others_are_left_out(sources, source):
     """One that cannot be read may be of any organization, and may show its people."""
-    own, foreign = [project(n) for n in (3, 1, 2)], project(9, org_id=OTHER_ORG)
+    own = [project(n) for n in (3, 1, 2)]
+    foreign = project(9, org_id=OTHER_ORG)
     odd = [foreign, ListUnreadable("??", "Odd", "unreadable id")]
     keys = {"projects": {"exclude": ["*2"]}, "sources": sources}
     scope = await discover(own[0], *odd, *own[1:], **keys)
@@ -202,8 +204,11 @@ async def test_run_ends_with_a_hint_when_every_source_is_retired():
 
 # Teams --------------------------------------------------------------------------------------------
 
-SANDBOX, PROD, OTHER = object_id(1), object_id(2), object_id(3)
-TEAM, TEAM_2 = "7" * 24, "8" * 24
+SANDBOX = object_id(1)
+PROD = object_id(2)
+OTHER = object_id(3)
+TEAM = "7" * 24
+TEAM_2 = "8" * 24
 PROJECTS = (
     project(1, name="sandbox"),
     project(2, name="prod"),
@@ -223,7 +228,8 @@ def invited(number=1, *, source=Source.ORG_USERS, teams=(TEAM,), **changes):
 async def decide(*invitations, teams=None, listed=PROJECTS, **keys):
     """Return the decisions about invitations to an organization, the reader and the warnings."""
     rules = policy(**keys)
-    found, sources = [], (Source.ORG_USERS, Source.ORG_INVITES)
+    found = []
+    sources = (Source.ORG_USERS, Source.ORG_INVITES)
     lists = {(each, ORG): tuple(e for e in invitations if e.source is each) for each in sources}
     atlas = FakeAtlas(listed=list(listed), lists=lists, teams=teams or {})
 
@@ -322,7 +328,8 @@ async def test_teams_that_are_read_in_part_link_no_list():
                 raise AtlasUnavailable("no longer served")
             return await super().project_teams(project)
 
-    found, sources = [], (Source.ORG_USERS, Source.ORG_INVITES)
+    found = []
+    sources = (Source.ORG_USERS, Source.ORG_INVITES)
     atlas = Ended(lists={(each, ORG): (invited(source=each),) for each in sources})
     scope = RunScope(ORG, projects=list(PROJECTS), team_projects=list(PROJECTS))
 

@@ -23,9 +23,11 @@ from invite_sweeper.sweep.invitations import combine
 from invite_sweeper.sweep.selection import Selector
 from invite_sweeper.sweep.steps import KeepBounced, KeepOutsidePlan, Notice, keep_unrecordable
 
-DAY, SECOND = timedelta(days=1), timedelta(seconds=1)
+DAY = timedelta(days=1)
+SECOND = timedelta(seconds=1)
 OF_PERSON = (Source.ORG_USERS, Source.ORG_INVITES, Source.USERS)
-SECRET, LONG = "s3cret-0123", "x" * 1025
+SECRET = "s3cret-0123"
+LONG = "x" * 1025
 UNRECORDABLE = (
     {"username": LONG},
     {"inviter": LONG},

@@ -14,7 +14,8 @@ from sweep.night import Night, later
 from invite_sweeper.audit.events import Planned
 from invite_sweeper.models import ListUnreadable, ProjectGone, Source
 
-SANDBOX, PAYMENTS = object_id(1), PROJECT
+SANDBOX = object_id(1)
+PAYMENTS = PROJECT
 OUT = {"project_id": PAYMENTS, "project_name": "prod-pay", "roles": ("GROUP_OWNER",)}
 IN = {"project_id": SANDBOX, "project_name": "sandbox"}
 NO_ROLES = {"project_roles": (), "linked_projects": ()}

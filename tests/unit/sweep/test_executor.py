@@ -62,7 +62,8 @@ class Run:
     def __init__(
         self, atlas, log, *, stop=None, workers=4, grace_s=3600, clock=None, on_done=None, **keys
     ):
-        sources, view = keys.pop("sources", ["invites"]), QuietView()
+        sources = keys.pop("sources", ["invites"])
+        view = QuietView()
         view.done = on_done or view.done
         rules = policy(sources=sources, limits={"canary": 0, **keys})
         execution = {"concurrency": workers, "grace": timedelta(seconds=grace_s)}
@@ -71,8 +72,10 @@ class Run:
         command = command_of(rules, clock=clock or asyncio.get_running_loop().time)
         self.organization = AtlasOrganization(ORG, FakeClient(atlas))
         self.result = Result(command, [self.organization], view)
-        self.log, self.stop = log, stop or StopRequest()
-        self.breaker, self.executor = CircuitBreaker(rules.limits), None
+        self.log = log
+        self.stop = stop or StopRequest()
+        self.breaker = CircuitBreaker(rules.limits)
+        self.executor = None
 
     async def run(self, lines):
         plan = OrganizationPlan(Reading(self.organization), tuple(lines))
@@ -133,7 +136,8 @@ async def test_only_what_should_or_may_be_gone_is_read_again(outcome, seen_after
 
 async def test_outcome_is_recorded_with_what_was_sent_and_seen_and_how_long_it_took():
     result = Sending(Outcome.FAILED, 3, 500, "UNEXPECTED_ERROR", None, "PENDING", "gone")
-    log, (line,) = FakeDeletionLog(), plan(1)
+    log = FakeDeletionLog()
+    (line,) = plan(1)
     atlas = FakeAtlas(results={line.invitation_id: result})
     run = Run(atlas, log, clock=iter([0.0, 7.0, 8.2346]).__next__)
     await run.run([line])
@@ -167,7 +171,8 @@ async def test_results_decide_whether_the_sweep_goes_on(found, options, outcomes
 
 
 async def test_retired_source_is_skipped_without_intents_and_other_sources_go_on():
-    atlas, log = FakeAtlas(results=results(RETIRED, 1, 2, 3, 4)), FakeDeletionLog()
+    atlas = FakeAtlas(results=results(RETIRED, 1, 2, 3, 4))
+    log = FakeDeletionLog()
     run = Run(atlas, log, sources=["invites", "users"], workers=1, canary=1)
     await run.run([*plan(4), *plan(4, source=Source.USERS, first=5)])
     assert run.outcomes == {Outcome.FAILED: 1, Outcome.SKIPPED: 3, Outcome.DELETED: 4}
@@ -192,7 +197,8 @@ class FirstIsRetired(FakeAtlas):
 
 async def test_deletion_whose_intent_is_on_disk_is_not_sent_once_its_list_is_retired():
     """The fifth to eighth have their intents before the first is answered, and wait for a slot."""
-    atlas, log = FirstIsRetired(), FakeDeletionLog()
+    atlas = FirstIsRetired()
+    log = FakeDeletionLog()
     atlas.gate.clear()  # the second to fourth keep their slots
     run = Run(atlas, log, sources=["invites", "users"], workers=4)
     task = asyncio.create_task(run.run(plan(8)))
@@ -206,7 +212,8 @@ async def test_deletion_whose_intent_is_on_disk_is_not_sent_once_its_list_is_ret
 
 
 async def test_canary_is_sent_before_other_deletions():
-    atlas, in_flight = FakeAtlas(), []
+    atlas = FakeAtlas()
+    in_flight = []
     note = lambda *_: in_flight.append(atlas.in_flight)  # noqa: E731
     await Run(atlas, FakeDeletionLog(), workers=50, canary=5, on_done=note).run(plan(30))
     assert max(in_flight[:5]) < 5 < max(in_flight)
@@ -226,7 +233,8 @@ class BackingOff(FakeAtlas):
 
     async def delete(self, one, progress):
         if one.invitation_id in self.slow:
-            progress.attempts, progress.http_status = 1, 500
+            progress.attempts = 1
+            progress.http_status = 500
             progress.on_backoff()
             self.backing_off += 1
             await self.gate.wait()
@@ -251,7 +259,8 @@ async def test_others_are_sent_while_as_many_as_there_are_slots_back_off(slow, d
 
 async def test_outcomes_are_synced_while_other_deletions_back_off(monkeypatch):
     monkeypatch.setattr("invite_sweeper.sweep.executor._SYNC_INTERVAL_S", 0.001)
-    atlas, log = BackingOff(2), FakeDeletionLog()
+    atlas = BackingOff(2)
+    log = FakeDeletionLog()
     running = asyncio.ensure_future(Run(atlas, log, workers=2).run(plan(2)))
     await until(lambda: ("deleted", object_id(1)) in log.lines[: log.on_disk])
     assert not running.done()
@@ -262,7 +271,8 @@ async def test_outcomes_are_synced_while_other_deletions_back_off(monkeypatch):
 
 async def test_log_that_fails_while_all_deletions_back_off_ends_the_sweep(monkeypatch):
     monkeypatch.setattr("invite_sweeper.sweep.executor._SYNC_INTERVAL_S", 0.001)
-    atlas, log = BackingOff(1, 2, 3, 4), FakeDeletionLog()
+    atlas = BackingOff(1, 2, 3, 4)
+    log = FakeDeletionLog()
     run = Run(atlas, log, workers=2)
     running = asyncio.ensure_future(run.run(plan(5)))
     await until(lambda: (atlas.backing_off, log.on_disk) == (4, 5))  # every intent is written
@@ -279,7 +289,8 @@ async def test_log_that_fails_while_all_deletions_back_off_ends_the_sweep(monkey
 
 @pytest.mark.parametrize("fails_at", range(1, 8))
 async def test_nothing_is_sent_once_the_audit_log_has_failed(fails_at):
-    atlas, log = FakeAtlas(), FakeDeletionLog(fails_at=fails_at)
+    atlas = FakeAtlas()
+    log = FakeDeletionLog(fails_at=fails_at)
     run = Run(atlas, log, workers=1)
     with pytest.raises(AuditLogError):
         await run.run(plan(8))
@@ -330,7 +341,8 @@ class Defective(FakeAtlas):
 
 @pytest.mark.parametrize("where", ["deletion", "callback", "tokens"])
 async def test_defect_ends_the_sweep_and_all_get_an_outcome(where):
-    atlas, log = Defective() if where == "deletion" else FakeAtlas(), FakeDeletionLog()
+    atlas = Defective() if where == "deletion" else FakeAtlas()
+    log = FakeDeletionLog()
     options = {}
     if where == "callback":
         options["on_done"] = lambda *_: len(atlas.deleted) == 3 and {}["x"]
@@ -364,7 +376,8 @@ async def test_error_of_the_log_takes_precedence_over_other_errors():
 
 @pytest.mark.parametrize("cause", ["stop", "breaker"])
 async def test_delete_is_not_sent_if_the_sweep_stops_after_its_intent(cause):
-    atlas, stop = FakeAtlas(), StopRequest()
+    atlas = FakeAtlas()
+    stop = StopRequest()
 
     class Ending(FakeDeletionLog):
         async def sync(self):
@@ -390,7 +403,9 @@ async def test_delete_is_not_sent_if_the_sweep_stops_after_its_intent(cause):
 async def test_deletions_in_flight_have_the_grace_and_the_rest_is_skipped(
     grace_s, signals, outcome
 ):
-    atlas, log, stop = FakeAtlas(), FakeDeletionLog(), StopRequest()
+    atlas = FakeAtlas()
+    log = FakeDeletionLog()
+    stop = StopRequest()
     atlas.gate.clear()
     run = Run(atlas, log, stop=stop, workers=2, grace_s=grace_s, breaker_window=2)
     running = asyncio.create_task(run.run(plan(6)))
@@ -407,7 +422,8 @@ async def test_deletions_in_flight_have_the_grace_and_the_rest_is_skipped(
 
 
 async def test_deletions_that_back_off_are_cancelled_after_the_grace():
-    atlas, stop = BackingOff(1, 2), StopRequest()
+    atlas = BackingOff(1, 2)
+    stop = StopRequest()
     run = Run(atlas, FakeDeletionLog(), workers=1, stop=stop, grace_s=0)
     running = asyncio.create_task(run.run(plan(5)))
     await until(lambda: atlas.backing_off == 2)
@@ -417,7 +433,8 @@ async def test_deletions_that_back_off_are_cancelled_after_the_grace():
 
 
 async def test_stop_wakes_a_sweep_that_waits_for_the_rate_limit():
-    atlas, stop = FakeAtlas(waits_s={object_id(1): [3600.0]}), StopRequest()
+    atlas = FakeAtlas(waits_s={object_id(1): [3600.0]})
+    stop = StopRequest()
     run = Run(atlas, FakeDeletionLog(), stop=stop)
     running = asyncio.create_task(run.run(plan(1)))
     await until(lambda: not atlas.waits_s[object_id(1)])
@@ -441,7 +458,8 @@ async def test_breaker_cancels_unsent_deletions_and_allows_retries_of_sent_ones(
                 assert not progress.cancelled
             return await super().delete(one, progress)
 
-    atlas, log = WaitsForBreaker(results=results(FAILED, 1, 2, 3)), FakeDeletionLog()
+    atlas = WaitsForBreaker(results=results(FAILED, 1, 2, 3))
+    log = FakeDeletionLog()
     then = lambda *_: run.breaker.reason and opened.set()  # noqa: E731
     run = Run(atlas, log, workers=6, on_done=then, **HALF_OF_3)
     await asyncio.wait_for(run.run(plan(8)), 60)
@@ -484,7 +502,8 @@ def test_each_planned_deletion_has_one_outcome_for_any_concurrency_errors_and_st
     sizes, found, waits_s, workers, canary, fails_at, stops_at
 ):
     async def go():
-        stop, log = StopRequest(), FakeDeletionLog(fails_at=fails_at)
+        stop = StopRequest()
+        log = FakeDeletionLog(fails_at=fails_at)
         atlas = ChecksIntents(
             log,
             results={object_id(n): result for n, result in found.items()},
@@ -514,7 +533,8 @@ class Queues(ProjectQueues):
     """Queues of three deletions in each of two projects, with a clock and scripted waits."""
 
     def __init__(self, waits_s=None):
-        self.now_s, atlas = 100.0, FakeAtlas(waits_s=waits_s or {})
+        self.now_s = 100.0
+        atlas = FakeAtlas(waits_s=waits_s or {})
         super().__init__(plan(3, 3), atlas.try_acquire, lambda: self.now_s)
 
     def take_numbers(self, size=9):
@@ -559,7 +579,9 @@ def two_organizations(found):
 
 async def delete_in(plans, log):
     """Delete what is planned; return what the view began to show, and what became of it."""
-    rules, view, begun = policy(limits={"canary": 0}, execution={"concurrency": 1}), QuietView(), []
+    rules = policy(limits={"canary": 0}, execution={"concurrency": 1})
+    view = QuietView()
+    begun = []
     view.started = lambda *shown: begun.append(shown)
     command = command_of(rules, clock=asyncio.get_running_loop().time)
     result = Result(command, [each.organization for each in plans], view)
@@ -573,7 +595,8 @@ async def delete_in(plans, log):
 async def test_refused_credentials_end_one_organization_and_the_others_go_on():
     begun, result = await delete_in(two_organizations(results(REFUSED, 2)), FakeDeletionLog())
     assert begun == [("Deleting invitations", 2, id_) for id_ in (ORG, OTHER_ORG)]
-    first, second = result.swept[ORG], result.swept[OTHER_ORG]
+    first = result.swept[ORG]
+    second = result.swept[OTHER_ORG]
     assert (first.outcomes, second.outcomes) == ({"deleted": 1, "failed": 1}, {"deleted": 2})
     assert isinstance(first.error, CredentialsRefused)
     assert first.error.organization == ORG
@@ -583,7 +606,8 @@ async def test_refused_credentials_end_one_organization_and_the_others_go_on():
 
 async def test_log_that_fails_ends_the_sweep_of_all_organizations():
     _, result = await delete_in(two_organizations({}), FakeDeletionLog(fails_at=2))
-    first, second = result.swept[ORG], result.swept[OTHER_ORG]
+    first = result.swept[ORG]
+    second = result.swept[OTHER_ORG]
     assert result.error.consequence == "1 invitation had been deleted by then."
     assert (first.outcomes, second.outcomes) == ({"deleted": 1, "skipped": 1}, {"skipped": 2})
 
@@ -592,7 +616,8 @@ async def test_log_that_fails_ends_the_sweep_of_all_organizations():
 
 
 async def test_each_removal_without_a_look_after_it_and_each_missing_role_are_counted():
-    told, no_role = [], Sending(Outcome.FAILED, 1, 401, "USER_UNAUTHORIZED")
+    told = []
+    no_role = Sending(Outcome.FAILED, 1, 401, "USER_UNAUTHORIZED")
     atlas = FakeAtlas(results=results(no_role, 3))
     run = Run(atlas, FakeDeletionLog(), sources=["users"], on_done=told.append)
     await run.run(plan(3, source=Source.USERS))
@@ -602,7 +627,9 @@ async def test_each_removal_without_a_look_after_it_and_each_missing_role_are_co
 
 
 async def test_defect_while_tokens_are_acquired_skips_those_that_have_one():
-    atlas, log, tokens = FakeAtlas(), FakeDeletionLog(), [0.0]
+    atlas = FakeAtlas()
+    log = FakeDeletionLog()
+    tokens = [0.0]
     atlas.try_acquire = lambda _: tokens.pop()
     with pytest.raises(IndexError):
         await Run(atlas, log, workers=2).run(plan(3))

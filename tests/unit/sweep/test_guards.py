@@ -30,7 +30,8 @@ WIDE = {
     "max_share": 1.0,
     "max_unreadable_projects": 10**6,
 }
-NONE, RECENT = Counter(), Counter({object_id(0): 3, object_id(9): 1})
+NONE = Counter()
+RECENT = Counter({object_id(0): 3, object_id(9): 1})
 
 
 def limits(**changes):
@@ -315,7 +316,8 @@ some_limits = st.builds(
 def test_plan_has_no_violations_exactly_if_every_limit_holds(
     deletions, earlier, kept, unreadable, limits
 ):
-    total, before = sum(deletions.values()), sum(earlier.values())
+    total = sum(deletions.values())
+    before = sum(earlier.values())
     number = count()
     stale = [
         stale_line(next(number), project=p) for p, size in deletions.items() for _ in range(size)

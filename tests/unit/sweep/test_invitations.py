@@ -11,7 +11,8 @@ from invite_sweeper.models import Source
 from invite_sweeper.sweep.invitations import combine
 from invite_sweeper.sweep.selection import Decision
 
-A, B = object_id(801), object_id(802)
+A = object_id(801)
+B = object_id(802)
 
 
 def entry(source, place, id_, username="ada@example.com", **changes):

@@ -27,7 +27,9 @@ class SlowAtlas(FakeAtlas):
         key = PLACE if source is Source.INVITES else (source, place)
         listed = [project(1, name="p0")]
         super().__init__(listed=listed, lists={key: entries})
-        self.answer, self.lags, self.gone = answer, lags, set()
+        self.answer = answer
+        self.lags = lags
+        self.gone = set()
 
     async def invitations(self, project, source=Source.INVITES):
         found = await super().invitations(project, source)

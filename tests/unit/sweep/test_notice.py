@@ -27,7 +27,8 @@ from invite_sweeper.sweep.reading import ReadingBuilder
 from invite_sweeper.sweep.selection import Selector
 from invite_sweeper.sweep.steps import Notice, SeenAnnouncements, describe_notice
 
-DAY, WEEK = timedelta(days=1), timedelta(days=7)
+DAY = timedelta(days=1)
+WEEK = timedelta(days=7)
 LEFT = {"inviter_gone": True}
 CASES = int(os.environ.get("INVITE_SWEEPER_CASES", "30"))
 
@@ -187,7 +188,8 @@ class Model:
 
     def night(self, shown, each, now):
         """Return what this night must delete, and what it announces (True) and ends, in order."""
-        due, changes = set(), []
+        due = set()
+        changes = []
         for at in sorted(shown):
             for one in shown[at] or ():
                 kept = each["kept"] and one.username.startswith(each["kept"].removesuffix("*"))
@@ -251,7 +253,8 @@ def no_disk():
 @settings(max_examples=CASES, deadline=None)
 @given(st.lists(NIGHT, min_size=3, max_size=12))
 async def test_any_weeks_delete_exactly_what_the_model_allows(nights):
-    now, model = NOW, Model()
+    now = NOW
+    model = Model()
     with TemporaryDirectory() as folder:
         directory = AuditDirectory(Path(folder))
         for each in nights:

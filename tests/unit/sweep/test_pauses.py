@@ -26,7 +26,10 @@ class Pausing(FakeAtlas):
         place = project(1).id if not source.is_organization_level else entries[0].org_id
         self.key = place if source is Source.INVITES else (source, place)
         self.lists[self.key] = entries
-        self.at_list, self.at_delete, self.seconds, self.night = at_list, at_delete, seconds, None
+        self.at_list = at_list
+        self.at_delete = at_delete
+        self.seconds = seconds
+        self.night = None
 
     async def invitations(self, project, source=Source.INVITES):
         found = await super().invitations(project, source)

@@ -31,7 +31,8 @@ class Plan:
     """What is read of one organization, and what is planned there."""
 
     def __init__(self, *, steps=(), observe=None, dry_run=False, **keys):
-        self.lines, command = [], command_of(policy(**keys), dry_run=dry_run)
+        self.lines = []
+        command = command_of(policy(**keys), dry_run=dry_run)
         organization = AtlasOrganization(ORG, None)
         self.builder = ReadingBuilder(organization, command, self.lines.append, steps, observe)
 

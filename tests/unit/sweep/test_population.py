@@ -135,7 +135,8 @@ def test_entries_that_have_expired_make_up_for_no_drop_of_the_others(source, day
 
 
 def test_list_that_is_retired_or_not_read_now_is_waived_alone():
-    was, gone = before(invites=100, users=50), [Source.USERS]
+    was = before(invites=100, users=50)
+    gone = [Source.USERS]
     check(was, organization(invites=100, retired=gone))
     refusal(was, organization(invites=69, retired=gone))
     refusal(was, organization(invites=100, retired=[Source.ORG_USERS]))

@@ -13,7 +13,8 @@ from invite_sweeper.models import ListUnreadable, Source, SourceRetired
 
 
 async def test_question_has_the_counts_of_all_and_its_time_is_not_the_runs(directory):
-    night, asked = Night(directory, 1, 2, 0), []
+    night = Night(directory, 1, 2, 0)
+    asked = []
 
     def answer(result):
         lists = [*night.atlases[1].requested]

@@ -45,7 +45,8 @@ class Recovered:
     """A recovery of these intents, with the lines that it writes."""
 
     def __init__(self, atlas, *intents, scope=None):
-        self.lines, organization = [], AtlasOrganization(ORG, FakeClient(atlas))
+        self.lines = []
+        organization = AtlasOrganization(ORG, FakeClient(atlas))
         self.result = Result(command_of(), [organization], QuietView())
         self.builder = ReadingBuilder(organization, self.result.command, self.lines.append)
         self.builder.scope = scope

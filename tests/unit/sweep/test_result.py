@@ -110,7 +110,8 @@ def test_run_fails_only_if_every_organization_did_and_then_with_the_highest_code
 
 
 def test_first_error_of_an_organization_is_the_one_that_it_has():
-    first, second = AtlasUnavailable("First."), GuardRefused("Second.")
+    first = AtlasUnavailable("First.")
+    second = GuardRefused("Second.")
     assert (Swept(error=first) + Swept(error=second)).error is first
     assert (Swept() + Swept(error=second)).error is second
 
@@ -263,7 +264,8 @@ def test_each_warning_is_shown_and_recorded_once():
 
 # What ends ----------------------------------------------------------------------------------------
 
-REMARK, URGENT = WarningLevel.REMARK, WarningLevel.URGENT
+REMARK = WarningLevel.REMARK
+URGENT = WarningLevel.URGENT
 TODAY = date(2026, 11, 25)
 
 
@@ -344,7 +346,8 @@ def test_retired_source_is_urgent_before_the_announced_day_and_a_remark_from_the
 
 @pytest.mark.parametrize("source", Source)
 def test_lists_without_an_announcement_end_on_the_last_known_day_and_lists_of_users_never(source):
-    day, is_older = date(2027, 7, 1), source in {Source.INVITES, Source.ORG_INVITES}
+    day = date(2027, 7, 1)
+    is_older = source in {Source.INVITES, Source.ORG_INVITES}
     assert report(source, today=day - timedelta(days=1))[1]
     assert report(source, today=day)[1] is not is_older
 
@@ -361,7 +364,9 @@ def test_last_known_day_is_the_one_in_the_document():
 
 
 def test_announcement_of_this_run_counts_before_the_recorded_one_and_that_before_the_known_day():
-    recorded, current, source = date(2028, 1, 1), date(2028, 2, 2), Source.INVITES
+    recorded = date(2028, 1, 1)
+    current = date(2028, 2, 2)
+    source = Source.INVITES
     for sunsets, day in (({}, recorded), ({source: current}, current)):
         given = {"recorded": {source: recorded}, "sunsets": sunsets}
         assert report(source, today=day - timedelta(days=1), **given)[1]

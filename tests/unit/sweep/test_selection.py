@@ -11,7 +11,9 @@ from invite_sweeper.models import Source
 from invite_sweeper.sweep.conditions import ATLAS_LAUNCHED_AT, ActiveMembers
 from invite_sweeper.sweep.selection import Selector
 
-MICROSECOND, SECOND, DAY = timedelta(microseconds=1), timedelta(seconds=1), timedelta(days=1)
+MICROSECOND = timedelta(microseconds=1)
+SECOND = timedelta(seconds=1)
+DAY = timedelta(days=1)
 NO_TIME = timedelta()
 LATE = NOW.replace(hour=23, minute=59, second=59, microsecond=999_999)
 
@@ -261,7 +263,8 @@ def test_name_that_looks_like_a_colleague_is_not_one_of_the_others(pattern, name
 def test_organization_matches_by_its_id_or_by_its_name_in_this_run(
     name, entries, by_rule, by_keep, source
 ):
-    one, names = entry_of(source), {OTHER_ORG: "Acme"} | ({} if name is None else {ORG: name})
+    one = entry_of(source)
+    names = {OTHER_ORG: "Acme"} | ({} if name is None else {ORG: name})
     assert verdict(one, names=names, **old(organizations=entries, **TWO)) == by_rule
     assert verdict(one, names=names, **keep(organizations=entries, **TWO)) == by_keep
 

@@ -21,7 +21,8 @@ from invite_sweeper.sweep.selection import Decision
 from invite_sweeper.sweep.steps import KeepBounced, KeepOutsidePlan, keep_unrecordable
 
 DAY = timedelta(days=1)
-HOST, SHA256 = "https://cloud.mongodb.com", "5abc" * 16
+HOST = "https://cloud.mongodb.com"
+SHA256 = "5abc" * 16
 
 
 def stale(number=1, rule="r", **changes):
@@ -164,7 +165,8 @@ def test_planned_invitations_that_are_kept_now_are_counted_by_reason(reasons, si
 
 @given(st.sets(st.integers(1, 30)), st.lists(st.tuples(st.integers(1, 30), st.booleans())))
 def test_planned_invitations_are_allowed_once_unless_one_is_kept_and_no_others(planned, present):
-    step, first = outside(*map(stale, planned)), {}
+    step = outside(*map(stale, planned))
+    first = {}
     for number, is_stale in present:
         first.setdefault(number, is_stale)
     allowed = [n for n, is_stale in present if step(stale(n) if is_stale else kept(n)).stale]

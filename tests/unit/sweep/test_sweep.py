@@ -199,7 +199,8 @@ async def test_changed_scope_is_compared_in_what_both_cover(directory, keys):
     night = await kept_then(directory, 20, 10)
     drop(night, 0, 13)
     changed = Night(directory, 20, 10, *([] if keys else [5]), **keys)
-    changed.atlases[:2], changed.clients[:2] = night.atlases, night.clients
+    changed.atlases[:2] = night.atlases
+    changed.clients[:2] = night.clients
     result = await changed.run(at=later())
     assert changed.deleted[:2] == [0, 10]
     assert "13 unexpired entries were found, 20" in errors(result)[0]
@@ -369,7 +370,8 @@ async def test_run_goes_on_without_names_and_warns_of_a_secret_that_ends_soon(di
     async def expiries(_org_id):
         return (NOW - timedelta(days=3), NOW + timedelta(days=3), NOW + timedelta(days=90))
 
-    night.atlases[0].organizations, night.atlases[0].secret_expiries = names, expiries
+    night.atlases[0].organizations = names
+    night.atlases[0].secret_expiries = expiries
     result = await night.run()
     ends = rfc3339(NOW + timedelta(days=3))
     assert result.organizations[0].credentials_expire == ends

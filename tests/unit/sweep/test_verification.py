@@ -48,7 +48,8 @@ def deleted(number, place=1):
 
 async def verify(atlas, *lines, stop=None, workers=4, outcome=Outcome.DELETED, waits_s=()):
     """Return how many are verified, and the numbers of those that are still listed."""
-    organization, log = AtlasOrganization(ORG, FakeClient(atlas)), FakeDeletionLog()
+    organization = AtlasOrganization(ORG, FakeClient(atlas))
+    log = FakeDeletionLog()
     result = Result(command_of(policy(execution={"concurrency": workers})), [], QuietView())
     is_answered = outcome is not Outcome.UNKNOWN
     ended = [Ended(each, outcome, 204 if is_answered else None) for each in lines]
@@ -207,7 +208,8 @@ class Lagging(FakeAtlas):
 
     def __init__(self, lag_s, *lines):
         super().__init__()
-        self.lag_s, self.read_at_s = lag_s, []
+        self.lag_s = lag_s
+        self.read_at_s = []
         self.shown = {(one.source, one.scope_id): (listed_as(one),) for one in lines}
         self.started_s = asyncio.get_running_loop().time()
 
@@ -257,7 +259,8 @@ def test_list_that_cannot_be_read_while_it_lags_contradicts_nothing(source):
 
 def test_stop_while_a_list_lags_leaves_its_deletion_unverified():
     async def scenario():
-        one, stop = line(entry_of(Source.USERS)), StopRequest()
+        one = line(entry_of(Source.USERS))
+        stop = StopRequest()
         asyncio.get_running_loop().call_later(2, stop.request, "SIGTERM received")
         return await verify(Lagging(60, one), one, waits_s=WAITS_S, stop=stop)
 
@@ -270,7 +273,8 @@ def test_stop_while_a_list_lags_leaves_its_deletion_unverified():
 
 
 async def test_nothing_is_read_again_after_a_stop():
-    stop, atlas = StopRequest(), FakeAtlas()
+    stop = StopRequest()
+    atlas = FakeAtlas()
     stop.request("SIGTERM received")
     assert await verify(atlas, deleted(1), stop=stop) == (0, [])
     assert atlas.requested == []
