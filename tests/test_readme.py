@@ -190,6 +190,7 @@ def test_commands_of_contributing_name_what_exists_and_settings_that_tests_see()
     headings = ("The gate", "Tests by what they protect", "Mutation testing")
     commands = [c for each in headings for c in section("CONTRIBUTING.md", each).commands]
     parts = [part for each in commands for part in re.split(r" && | \|\| ", each)]
+    assert len(parts) > 10
     for command in parts:
         if re.match(r"(for|done|break)\b", command):  # of a loop of the shell
             continue

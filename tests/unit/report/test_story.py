@@ -275,7 +275,9 @@ def test_whom_a_dry_run_would_announce_is_named_with_the_day_and_the_rest_by_a_c
 @pytest.mark.parametrize(("width", "between"), [(60, "\n    "), (140, "  +")])
 def test_text_of_an_organization_is_beside_its_name_or_below_it(directory, width, between):
     record = recorded(SCENES["three organizations"], directory)
-    for each in story_of(record, ADVISOR).organizations:
+    organizations = story_of(record, ADVISOR).organizations
+    assert len(organizations) == 3
+    for each in organizations:
         line = f"  {re.escape(each.label)}{between}{re.escape(each.text)}\n"
         assert re.search(line, on_terminal(record, width))
 
