@@ -55,6 +55,14 @@ def test_every_command_of_the_advice_runs(cli, audit_dir):
         assert done.code in {0, 4}, (each, done.err)
 
 
+MAKE_COMMANDS = {"shell_command", "_connected", "_offline"}
+"""The functions that make a command of its words."""
+
+
+def _function(call):
+    return getattr(call.func, "id", "") or getattr(call.func, "attr", "")
+
+
 def _words_of_commands():
     """Yield the words of each command in the texts of the program, up to the first variable."""
     for path in sorted(PACKAGE.rglob("*.py")):
@@ -62,14 +70,14 @@ def _words_of_commands():
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 for words in re.findall(r"invite-sweeper ((?:[a-z-]+ ?)+)", node.value):
                     yield tuple(words.split())
-            elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "command":
+            elif isinstance(node, ast.Call) and _function(node) in MAKE_COMMANDS:
                 constants = [getattr(each, "value", None) for each in node.args]
                 yield tuple(takewhile(lambda word: isinstance(word, str), constants))
 
 
 def test_every_command_in_a_text_of_the_program_exists():
     commands = set(_words_of_commands()) - {()}
-    assert len(commands) > 20
+    assert {("doctor",), ("help", "credentials"), ("plan", "--policy")} <= commands
     for words in commands:
         name, *rest = words
         if name in {"COMMAND", "does", "is", "may", "runs"}:  # prose about the program
