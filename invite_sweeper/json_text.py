@@ -20,7 +20,7 @@ def parse_json(data: bytes | str) -> Any:  # noqa: ANN401  callers check what th
 
 
 def to_json(value: object) -> bytes:
-    r"""Return JSON in UTF-8, without a newline, keys in the order given.
+    r"""Return JSON in UTF-8, without a newline, keys in their order.
 
     What UTF-8 cannot represent is replaced visibly (a lone surrogate by the text `\udc80`), and a
     value of another type by its text: nothing is lost for its contents.

@@ -29,7 +29,7 @@ _OVERDUE: Final = Interrupted(
 
 
 class LastResort:
-    """Ends the process when a run does not end itself, whatever blocks it.
+    """Ends the process when a run does not end itself, as where a call blocks it.
 
     A thread waits for the time limit, because the main thread may be blocked in a system call:
     writing to a pipe that is not read, or waiting for a disk. The operating system then releases

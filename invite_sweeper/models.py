@@ -222,7 +222,7 @@ InvitationKey: TypeAlias = tuple[str, str, str, str]
 ListKey: TypeAlias = tuple[str, str, str]
 """A list: its source, the organization, and the project (the organization for its own lists)."""
 PersonKey: TypeAlias = tuple[str, ...]
-"""A person, in whichever organizations and lists."""
+"""A person, in all organizations and lists."""
 UserKey: TypeAlias = tuple[str, str]
 """Organization and user."""
 

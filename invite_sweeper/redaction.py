@@ -3,7 +3,7 @@
 `SECRETS` is the registry of the process: `atlas.credentials.Secret` and the commands fill it,
 and standard output, standard error, the audit log and every other output pass through it.
 
-A secret is replaced where it stands, whatever the case: as text, in hex, in Base64, or as JSON,
+A secret is replaced where it stands, in any case: as text, in hex, in Base64, or as JSON,
 HTML and URLs write it. It is hidden where it is encoded again (percent, HTML entities,
 quoted-printable, escapes of JSON; up to `_MAX_DECODINGS` inside one another), or has white space
 or invisible characters in it: a field that hides one is replaced as a whole, and of a text every
@@ -120,8 +120,7 @@ class Redactor:
                 if len(form) < _MIN_LONG:
                     self._short_forms.add(form)
                     continue
-                # One of its first characters begins a block of the text, at whatever place in the
-                # text the form is.
+                # One of its first characters begins a block of the text, wherever the text has it.
                 for start in range(_BLOCK):
                     self._blocks.add(form[start : start + _BLOCK])
 
@@ -236,7 +235,7 @@ def _forms(secret: str) -> Iterator[str]:
 
 
 def _base64_forms(data: bytes, start: int) -> Iterator[str]:
-    """Yield the characters that encode the data, whatever stands around it in the encoded text.
+    """Yield the characters that encode the data, with any text before and after it.
 
     Args:
         start: Bytes of other text, modulo 3, before the data: `user:password` in Basic.

@@ -76,7 +76,7 @@ def judge_after(answer: Outcome, after: UserStatus) -> Outcome:
         after: The user as Atlas shows it afterwards.
     """
     if after.still_member:
-        return Outcome.FAILED  # in whatever status: the next run judges the user anew
+        return Outcome.FAILED  # in any status: the next run judges the user anew
     if answer is Outcome.ALREADY_GONE:
         return answer  # this DELETE ended nothing, whatever became of the user before
     if answer is Outcome.UNKNOWN and after.still_member is None:

@@ -187,7 +187,7 @@ async def read_body(response: aiohttp.ClientResponse) -> bytes:
 
 
 def without_digest_response(body: bytes, authorization: str) -> bytes:
-    """Return a body without the digest response of its request, in whatever spelling it echoes it.
+    """Return a body without the digest response of its request, in any spelling that echoes it.
 
     Each request has a response of its own, so it is not a secret of the process (`SECRETS`): what
     echoes it is the answer to that request, from which it is removed before that is read.
@@ -279,7 +279,7 @@ class HttpSession:
                 the request is not sent.
 
         Returns:
-            The response, whatever its status is; the failure without one.
+            The response, with any status; the failure without one.
         """
         method = request.endpoint.method
         headers = request.endpoint.headers

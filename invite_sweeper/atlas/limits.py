@@ -108,7 +108,7 @@ class TokenBucket:
         """Return 0.0 if `count` requests may be sent now, else the seconds until the next check.
 
         What is certain comes first: the wait that Atlas requested, then responses that must
-        arrive, then tokens that are left whatever the requests in flight do. A poll comes last.
+        arrive, then tokens that no request in flight can take. A poll comes last.
         """
         if now_s < self.blocked_until_s:
             return max(self.blocked_until_s - now_s, _MIN_WAIT_S)

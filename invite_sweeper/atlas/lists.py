@@ -147,7 +147,7 @@ class InvitedRow(AtlasObject):
     team_ids: tuple[str, ...] | None = None
 
     def invitation(self, place: Project, source: Source) -> Invitation:
-        """Return the invitation, or the user in whatever status.
+        """Return the invitation, or the user in any status.
 
         Args:
             place: The project or organization that was requested. Its id and name are used
@@ -477,7 +477,7 @@ async def read_list(
 
 
 def _shows_same(listing: Listing[Item], before: Listing[Item]) -> bool:
-    """Return whether two readings show the same entries, in whatever order."""
+    """Return whether two readings show the same entries, in any order."""
     # By their text: entries can be of any type, and not each one can be sorted.
     return sorted(map(repr, listing.rows)) == sorted(map(repr, before.rows))
 

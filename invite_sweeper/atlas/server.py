@@ -56,7 +56,7 @@ class ServerInfo:
         clock_skew_s: Local clock minus Atlas's at the first 2xx response with a `Date` header,
             to the second; None before that.
         sunsets: The last `Sunset` date of each list: Atlas may remove it from then on.
-        has_answered: There was a response, whatever its status.
+        has_answered: There was a response, with any status.
 
     Source:
         Recorded responses (read 2026-08): responses about invitations have the header, also

@@ -76,7 +76,7 @@ class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LogReader:
-    """Reads the files of an audit log, from one that is given to the last.
+    """Reads the files of an audit log, from one of them to the last.
 
     Files that were removed from the beginning, the oldest first, are not missed: the chain begins
     with the first file that is there. The file of the last run may be missing, which each command

@@ -231,7 +231,7 @@ class _ShownRuns:
     def named_runs(self, read_named: Callable[[FileChain], _T]) -> Iterator[_T]:
         """Yield what is read of the file of each named run, one at a time.
 
-        The directory is read before, once: what a killed run left open, a later one settled.
+        The directory is read before, once: what a killed run left open, a later one resolved.
 
         Args:
             read_named: Called with each file, which computes its SHA-256.

@@ -76,7 +76,7 @@ def read_policy_file(path: Path) -> bytes:
 
 
 def parse_duration_option(option: str, text: str) -> timedelta:
-    """Parse the duration given to an option.
+    """Parse the duration of an option.
 
     Raises:
         UsageError: It is not a duration, or not above zero.
@@ -400,7 +400,7 @@ def _across_fields(data: object) -> Iterator[Finding]:
 
 
 def _repeated_entries(key: str, entries: Iterable[object]) -> Iterator[Finding]:
-    """Yield each entry of a list that has the name of an earlier one, whatever the case."""
+    """Yield each entry of a list that has the name of an earlier one, in any case."""
     identity = _IDENTITIES.get(key, "name")
     first_numbers: dict[str, int] = {}
     for number, entry in enumerate(entries):

@@ -40,7 +40,7 @@ def _any_required(*keys: str) -> list[JsonValue]:
 
 
 class Conditions(StrictModel):
-    """Selects invitations. All given conditions must match."""
+    """Selects invitations. All of its conditions must match."""
 
     name: types.Text = key(..., "Name in the audit log.", "forgotten")
     older_than: types.Duration | None = key(

@@ -67,7 +67,7 @@ async def notify(
 
 async def _notify_one(session: ClientSession, receiver: Receiver, run: RunMessage) -> Notified:
     """Send the message about a run to one receiver, if it is due."""
-    # An announcement that did not reach a receiver is sent whatever its `when` is.
+    # An announcement that did not reach a receiver is sent with any `when`.
     has_announcement = not receiver.is_monitor and has_new_announcement(run)
     if not (has_announcement or is_due(receiver, run)):
         return Notified(receiver.settings)

@@ -103,7 +103,7 @@ class PeriodReader:
                 if not file.is_before(notices_since):
                     self._read_announcements(file)
             elif began is not None and began >= self._period.until:
-                if self._open:  # this run may have settled a request of the period
+                if self._open:  # this run may have resolved a request of the period
                     self._settle(read_rows(RunRecord(file)).recovering, file.number)
             else:
                 self._read_run(file, began)

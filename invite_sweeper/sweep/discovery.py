@@ -133,7 +133,7 @@ async def list_invitations(
     `on_list` is called once per list, in any order. When Atlas has retired a source (410), the
     remaining lists of that source are skipped and `on_list` is called once for all of them.
 
-    A 404 says that the project is gone. It is believed if neither `/groups`, read once more at the
+    A 404 means that the project is gone. It is believed if neither `/groups`, read once more at the
     end, shows the project, nor an invitation of the organization a role in it.
 
     Args:

@@ -220,7 +220,7 @@ class Selector:
 
     def _keep_reason(self, invitation: Invitation, now: datetime) -> str | None:
         """Return why an invitation is kept before any rule is asked: steps 1 to 4 of the order."""
-        # 1. What no DELETE may be sent for, whatever the policy is.
+        # 1. What no DELETE may be sent for, under any policy.
         if not is_atlas_id(invitation.invitation_id):
             return "unreadable_id"
         if invitation.source in SOURCES_OF_USERS and invitation.status not in INVITED_STATUSES:

@@ -43,7 +43,7 @@ class Ended(NamedTuple):
     """A deletion after which its invitation should be gone, or may be: its answer was lost.
 
     Attributes:
-        http_status: Of the answer that said so; None if no answer did.
+        http_status: Of the answer by which it is gone; None without one.
     """
 
     planned: Planned
