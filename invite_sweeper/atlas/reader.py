@@ -14,20 +14,7 @@ from invite_sweeper.atlas import endpoints
 from invite_sweeper.atlas.client import Client
 from invite_sweeper.atlas.endpoints import Endpoint
 from invite_sweeper.atlas.http import Request
-from invite_sweeper.atlas.lists import (
-    ApiKeyRow,
-    AtlasObject,
-    AtlasRow,
-    InvitedRow,
-    Listing,
-    MemberRow,
-    OrganizationRow,
-    OrgEvent,
-    ProjectRow,
-    TeamRow,
-    parse_object,
-    read_list,
-)
+from invite_sweeper.atlas.lists import Listing, read_list
 from invite_sweeper.atlas.responses import (
     ListChanged,
     ListIncomplete,
@@ -36,6 +23,18 @@ from invite_sweeper.atlas.responses import (
     fatal_error_for,
     is_already_gone,
     lacks_permission,
+)
+from invite_sweeper.atlas.rows import (
+    ApiKeyRow,
+    AtlasObject,
+    AtlasRow,
+    InvitedRow,
+    MemberRow,
+    OrganizationRow,
+    OrgEvent,
+    ProjectRow,
+    TeamRow,
+    parse_object,
 )
 from invite_sweeper.atlas.unreadable import list_error, read_error, run_list_error
 from invite_sweeper.errors import CredentialsRefused

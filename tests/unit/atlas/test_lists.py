@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invite_sweeper.atlas.endpoints import SOURCES
-from invite_sweeper.atlas.lists import InvitedRow, ListPage, ProjectRow, parse_object
+from invite_sweeper.atlas.lists import ListPage
 from invite_sweeper.atlas.responses import InvalidResponse
+from invite_sweeper.atlas.rows import InvitedRow, ProjectRow, parse_object
 from invite_sweeper.models import Invitation, ListUnreadable, Project, Source, rfc3339
 
 USER = "6" * 24
