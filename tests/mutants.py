@@ -837,7 +837,7 @@ MUTANTS = r"""
 -free = self.level - _WITH_OTHERS_IN_FLIGHT * len(self.in_flight) - self._reserve
 +free = self.level + 2 * count
 ? tests/commands/test_company_network.py
-= requests pass the proxy by: atlas/http.py
+= requests pass the proxy by: atlas/network.py
 -    if not address:
 -        return Proxy()
 +    if address is not None or not address:

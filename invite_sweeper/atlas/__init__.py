@@ -11,9 +11,10 @@ from yarl import URL
 from invite_sweeper import clock as run_clock
 from invite_sweeper.atlas.client import Client
 from invite_sweeper.atlas.deleter import AtlasDeleter
-from invite_sweeper.atlas.http import TIMEOUT, USER_AGENT, HttpSession, find_proxy, open_connector
+from invite_sweeper.atlas.http import TIMEOUT, USER_AGENT, HttpSession
 from invite_sweeper.atlas.inviter import AtlasInviter
 from invite_sweeper.atlas.limits import RateLimiter
+from invite_sweeper.atlas.network import find_proxy, open_connector
 from invite_sweeper.atlas.reader import AtlasReader
 from invite_sweeper.models import Source
 from invite_sweeper.policy import Execution

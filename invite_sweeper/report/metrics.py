@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from yarl import URL
 
-from invite_sweeper.atlas.http import find_proxy
+from invite_sweeper.atlas.network import find_proxy
 from invite_sweeper.audit import RunRecord
 from invite_sweeper.endings import Status, status_of
 from invite_sweeper.errors import UsageError

@@ -14,7 +14,7 @@ import trustme
 from builders import invitation
 from deleting import delete
 
-from invite_sweeper.atlas.http import open_connector
+from invite_sweeper.atlas.network import open_connector
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import AtlasUnavailable, UsageError
 from invite_sweeper.models import Source

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import ClassVar, Final, NamedTuple
 from urllib.parse import urlsplit
 
-from invite_sweeper.atlas.http import is_loopback
+from invite_sweeper.atlas.network import is_loopback
 from invite_sweeper.audit import RunRecord
 from invite_sweeper.audit.events import AnnouncementKey
 from invite_sweeper.endings import Status, status_of

@@ -12,14 +12,12 @@ from spellings import SPELLINGS
 
 from invite_sweeper.atlas.endpoints import LIST_GROUP_INVITES, LIST_GROUPS
 from invite_sweeper.atlas.http import (
-    DaemonResolver,
-    describe_error,
-    parse_base_url,
     parse_date,
     parse_int_header,
     retry_after_s,
     without_digest_response,
 )
+from invite_sweeper.atlas.network import DaemonResolver, describe_error, parse_base_url
 from invite_sweeper.atlas.responses import Response
 from invite_sweeper.atlas.server import ServerInfo, Times
 from invite_sweeper.errors import UsageError
