@@ -735,7 +735,7 @@ MUTANTS = r"""
 = two readings of one secret differ: atlas/credentials.py
 -        return isinstance(other, Secret) and self._value == other._value
 +        return self is other
-= a refused secret is not read again: atlas/client.py
+= a refused secret is not read again: atlas/signing.py
 -mounted = self._read_again()
 +mounted = self._credentials
 ? tests/api/test_lists.py

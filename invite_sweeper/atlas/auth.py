@@ -66,7 +66,7 @@ class _Token(NamedTuple):
     expires_at_s: float
 
 
-_Call: TypeAlias = Callable[
+CallForTokens: TypeAlias = Callable[
     [Secret, Endpoint, Mapping[str, str], Decide], Awaitable[ResponseOrFailure]
 ]
 """Sends a form: the `Authorization` header, where to, the fields, and what is retried."""
@@ -85,7 +85,7 @@ class AccessTokens:
     def __init__(
         self,
         account: Credentials,
-        call: _Call,
+        call: CallForTokens,
         clock: Callable[[], float],
         changed_account: Callable[[], Credentials | None],
     ) -> None:

@@ -18,11 +18,9 @@ from functools import partial
 from http.client import NO_CONTENT, SERVICE_UNAVAILABLE, TOO_MANY_REQUESTS
 from typing import Final, NamedTuple, Self, TypeAlias
 
-import aiohttp
 from structlog.typing import FilteringBoundLogger
 
-from invite_sweeper.atlas.auth import AccessTokens, bearer_header
-from invite_sweeper.atlas.credentials import Credentials, CredentialsKind, Secret
+from invite_sweeper.atlas.credentials import Credentials, Secret
 from invite_sweeper.atlas.endpoints import Endpoint, build_path
 from invite_sweeper.atlas.http import (
     Authorization,
@@ -49,7 +47,7 @@ from invite_sweeper.atlas.responses import (
 )
 from invite_sweeper.atlas.retries import Attempts
 from invite_sweeper.atlas.server import ServerInfo, Times
-from invite_sweeper.errors import UsageError
+from invite_sweeper.atlas.signing import RequestSigner
 from invite_sweeper.outcomes import Sending
 from invite_sweeper.policy import Execution
 from invite_sweeper.text import describe_duration
@@ -73,10 +71,6 @@ class Client:
 
     Nothing is sent before it is used. At the end of its block it revokes the access tokens that it
     fetched. A method that sends a request raises RunError if it cannot get an access token.
-
-    Each slot has a digest middleware of its own: a middleware reuses a challenge with a nonce
-    count that must increase. Shared by concurrent requests, the counts would arrive out of order,
-    and a strict server rejects them.
 
     Args:
         execution: Its `attempts` include the first one of a request; a 429 does not count.
@@ -110,13 +104,13 @@ class Client:
         self.counters = http.counters
         self._http = http
         self._slots = asyncio.Semaphore(execution.concurrency)
-        self._read_again = read_again
-        self._sign_with(credentials)
-        self._tokens: AccessTokens | None = None
-        if credentials.kind is CredentialsKind.SERVICE_ACCOUNT:
-            self._tokens = AccessTokens(
-                credentials, self._call_about_tokens, limiter.clock, self._changed_credentials
-            )
+        self._signer = RequestSigner(
+            credentials,
+            self._call_for_tokens,
+            clock=limiter.clock,
+            log=log,
+            read_again=read_again,
+        )
         self._attempts = execution.attempts
         self._retry_until_s = retry_until_s
         self._answer_until_s = answer_until_s
@@ -129,8 +123,7 @@ class Client:
         return self
 
     async def __aexit__(self, *_error: object) -> None:
-        if self._tokens is not None:
-            await self._tokens.close()
+        await self._signer.close()
 
     def request(
         self,
@@ -220,7 +213,7 @@ class Client:
         removal.answer = await self._send(remove, authorization, left_s)
         return removal.answer
 
-    async def _call_about_tokens(
+    async def _call_for_tokens(
         self,
         header: Secret,
         endpoint: Endpoint,
@@ -359,60 +352,15 @@ class Client:
             for _ in range(requests + repeats):
                 await self.limiter.wait_for_spacing()
         async with self._slots:
-            digests = self._digests  # `_sign_with` may replace them while the request is sent
-            authorization = await self._authorization()
+            authorization = await self._signer.authorization()
             try:
                 result = await send(authorization)
             finally:
-                if not isinstance(authorization, Secret):
-                    digests.append(authorization)
+                self._signer.release(authorization)
         if is_unauthenticated(result) and not self._is_cancelled(request):
             # Also where this request is not sent again: the next ones need it.
-            if self._tokens is not None:
-                await self._tokens.refresh(authorization)
-            elif (changed := self._changed_credentials()) is not None:
-                self._sign_with(changed)
+            await self._signer.renew(authorization)
         return result
-
-    async def _authorization(self) -> Authorization:
-        """Return what authorizes the next request; a digest middleware leaves the idle ones."""
-        if self._tokens is not None:
-            return await self._tokens.header()
-        if self._bearer is not None:
-            return self._bearer
-        # The middleware that returned last is used first, so that few need a challenge.
-        if self._digests:
-            return self._digests.pop()
-        # The challenge names the algorithm: MD5, or SHA-256 on the Government host.
-        public_key = self._credentials.actor
-        private_key = self._credentials.secret.get_secret_value()
-        return aiohttp.DigestAuthMiddleware(public_key, private_key)
-
-    def _sign_with(self, credentials: Credentials) -> None:
-        """Use these credentials for what is sent from now on."""
-        self._credentials = credentials
-        self._digests: list[aiohttp.DigestAuthMiddleware] = []  # those that no request uses
-        self._bearer: Secret | None = None
-        if credentials.kind is CredentialsKind.ACCESS_TOKEN:
-            self._bearer = bearer_header(credentials.secret)
-
-    def _changed_credentials(self) -> Credentials | None:
-        """Return the credentials that are mounted now, once; None if they have not changed.
-
-        A secret may be rotated while a run is at work, and the earlier one revoked. Credentials of
-        another kind are not used: `AccessTokens` are there from the start, or never.
-        """
-        if self._read_again is None:
-            return None
-        try:
-            mounted = self._read_again()
-        except UsageError:  # such as a file that is being replaced
-            return None
-        if mounted.kind is not self._credentials.kind or mounted == self._credentials:
-            return None
-        self._credentials = mounted
-        self._log.info("credentials were refused and have changed: using the new ones")
-        return mounted
 
     async def _send(
         self,
