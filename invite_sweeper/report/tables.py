@@ -236,7 +236,7 @@ def _number(value: int | None) -> Cell:
 
 
 def _pending_cell(night: Night) -> Cell:
-    if night.pending is not None and not night.is_whole:
+    if not night.is_whole:
         return (*_number(night.pending), Line("not all lists read", "note"))
     return _number(night.pending)
 

@@ -224,6 +224,17 @@ async def test_row_with_a_wrong_type_once_is_read_by_the_second_try(
         assert len(await listing(atlas, source, project_id)) == 5
 
 
+@pytest.mark.parametrize("source", Source)
+async def test_rows_without_an_id_are_an_invitation_each(sim, online, project_id, source):
+    for number in (1, 2):
+        change = entry_changed(source, number, {"id": None})
+        sim.faults.add(change, path="*/*s/*/*s", times=None)
+    async with online() as atlas:
+        found = await listing(atlas, source, project_id)
+    assert [each.invitation_id for each in found].count("") == 2
+    assert len(found) == 5
+
+
 # --- lists that move ---------------------------------------------------------------------------
 
 

@@ -17,6 +17,7 @@ from invite_sweeper.atlas.responses import (
 from invite_sweeper.atlas.unreadable import list_error, run_list_error
 from invite_sweeper.errors import ApiVersionRetired, AtlasUnavailable, CredentialsRefused
 from invite_sweeper.models import Project, Source
+from invite_sweeper.redaction import SECRETS
 
 HTML = {"Content-Type": "text/html; charset=utf-8"}
 VAULT = Project("a" * 24, "Vault", "b" * 24)
@@ -53,6 +54,14 @@ OAUTH = b'{"error":"invalid_client","error_description":"Invalid credentials pro
 )
 def test_error_code_is_that_of_the_body_then_of_the_header_then_of_oauth(found, error):
     assert (found.code, found.detail) == error
+
+
+@pytest.mark.parametrize("begin", [270, 290, 299, 300])
+def test_detail_has_no_part_of_a_secret_that_is_cut(begin):
+    secret = "s3cr3t-0123456789"
+    SECRETS.add(secret)
+    detail = response(400, detail="x" * begin + secret).detail
+    assert secret[:1] not in detail
 
 
 def test_detail_is_one_printable_line_of_at_most_300_characters():

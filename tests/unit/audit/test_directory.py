@@ -225,6 +225,19 @@ class TestNextRun:
         assert len(log.warnings) == 1
         assert directory.warnings() == ()
 
+    def test_empty_files_that_kills_left_are_not_earlier_runs(self, directory):
+        directory.path.mkdir(exist_ok=True)
+        (directory.path / FIRST).touch()
+        assert "No earlier run is known" in self.warning(directory, WarningLevel.REMARK)
+
+    def test_a_run_that_held_the_lock_and_left_no_file_is_not_lost(self, directory):
+        with directory.lock.hold(run_id="r1", now=NOW, command="sweep"):
+            pass
+        assert directory.lost_run() == ""
+        write_run(directory, "r2")
+        (directory.path / "HEAD").unlink()
+        assert directory.lost_run() == "r1"
+
     def test_head_names_the_last_line_or_the_one_that_a_run_continues(self, directory):
         first = write_run(directory, "r1", *deletion())
         assert directory.read_head() == Head(1, first.name, last_hash(first), ended=True)

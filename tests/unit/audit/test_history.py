@@ -196,6 +196,12 @@ class TestBounces:
         found = write(*deletion(1), start=RESTORE)
         assert found.times_deleted(invitation(user, **changes)) == times
 
+    def test_a_deletion_that_a_list_contradicts_is_not_counted(self, write):
+        contradicted = outcome(planned(1), "failed", replaces="deleted")
+        found = write(*deletion(1), *deletion(2), contradicted)
+        assert found.times_deleted(invitation(1)) == 0
+        assert found.times_deleted(invitation(2)) == 1
+
     def test_the_places_of_all_entries_count_once_each(self, write):
         same_project = Entry(Source.ORG_INVITES, None, object_id(42))
         for _ in range(2):

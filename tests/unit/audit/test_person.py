@@ -1,7 +1,8 @@
 """What runs did with people: what counts of each run, the last deletion, and close names."""
 
 import pytest
-from audit.runs import deletion, intent, outcome, planned, started, write_run
+from audit.runs import deletion, finished, intent, outcome, planned, started, write_run
+from builders import ORG
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +16,7 @@ from invite_sweeper.audit.person import (
     runs_of,
     users_gone,
 )
+from invite_sweeper.audit.totals import OrganizationResult
 from invite_sweeper.models import Entry, Source
 from invite_sweeper.names import Globs
 from invite_sweeper.outcomes import Outcome
@@ -87,6 +89,16 @@ def test_terms_match_the_id_of_each_entry_and_the_name(directory):
     both = history_of(directory, terms=["f" * 24, "person-2*"])
     assert runs(both) == [(1, "1"), (1, "2")]
     assert history_of(directory, username="f" * 24) == []
+
+
+def test_name_of_an_organization_is_that_of_the_last_run_that_knew_it(directory):
+    for number, name in enumerate(("Acme", "Acme Industries", None), start=1):
+        end = finished(organizations=(OrganizationResult(id=ORG, name=name),))
+        write_run(directory, f"r{number}", *deletion(number), end=end)
+    reader = HistoryReader(LineFilter())
+    for file in directory.files():
+        reader.read(FileChain(file))
+    assert reader.names == {ORG: "Acme Industries"}
 
 
 NAMES = st.text(st.sampled_from("aA.b*?[]-@\u212a\u0131\u00df "), min_size=1, max_size=8)

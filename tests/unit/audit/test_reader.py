@@ -83,6 +83,22 @@ def test_a_line_that_was_changed_or_is_not_the_first_is_not_shown(path, change, 
         events(path)
 
 
+@pytest.mark.parametrize(
+    ("written", "forged"),
+    [(b'"seq":2', b'"seq":3'), (b'"run_id":"r1"', b'"run_id":"r2"')],
+    ids=["number", "run"],
+)
+def test_a_line_with_another_number_or_run_does_not_follow_although_its_hash_does(
+    path, written, forged
+):
+    log = HashChain("r1", "0" * 64, clock())
+    first = log.add(started())
+    second = log.add(planned()).replace(written, forged)
+    path.write_bytes(b"\n".join([first, second, b""]))
+    with pytest.raises(DamagedLog, match="line 2 does not follow line 1"):
+        FileChain(RunFile.of(path)).read()
+
+
 def test_a_line_of_a_later_version_is_skipped_by_a_run(path):
     log = HashChain("r1", "0" * 64, clock())
     unknown = event_of(Kept, invitation(), reason="x")

@@ -316,3 +316,10 @@ def test_every_changed_byte_is_found_and_its_line_is_named(directory, three_runs
         assert named, found.damage
         near = range(line, line + 2) if line < lines - 1 else range(lines - 2, lines + 1)
         assert int(named[1]) in near, (position, found.damage)
+
+
+def test_directory_without_a_run_misses_no_head(directory):
+    assert not verify_directory(directory).head_missing
+    path = write_run(directory, "r1")
+    (path.parent / "HEAD").unlink()
+    assert verify_directory(directory).head_missing

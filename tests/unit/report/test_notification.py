@@ -199,6 +199,14 @@ async def test_without_details_what_waits_is_a_number_and_a_command(sent, channe
     assert f"{PROGRAM_NAME} audit show --event announced --policy policy.yaml" in text
 
 
+async def test_what_a_sweep_would_announce_is_counted_beside_what_waits(named):
+    would_be = structs.replace(waiting(2, None), announced_at=None)
+    text = await named(*person(9, "failed"), waiting=[waiting(1, None), would_be])
+    assert "1 not announced here before, a sweep would announce 1 more; the first" in text
+    text = await named(*person(9, "failed"), waiting=[would_be])
+    assert "Announced: a sweep would announce 1; the first" in text
+
+
 @pytest.mark.parametrize("details", [True, False])
 async def test_webhook_has_each_that_waits_and_names_it_only_with_details(sent, details):
     scene = run(*person(1, "failed"))
@@ -337,6 +345,7 @@ async def test_webhook_contains_the_result_and_is_signed_as_standard_webhooks(se
     assert (found["deleted"], found["exit_code"], found["succeeded"]) == (3, 0, True)
     assert (found["verdict"], found["retryable"]) == ("done", False)
     assert found["finished_at"] == "2026-11-25T01:01:00Z"
+    assert not {"lists", "invitations", "plan"} & found.keys()
 
 
 async def test_webhook_without_secret_env_is_not_signed(sent):

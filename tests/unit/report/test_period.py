@@ -319,6 +319,28 @@ def test_who_was_kept_by_an_entry_is_shown_once_as_of_the_last_night(directory):
     assert {row["Kept because"] for row in rows} == {"keep entry board"}
 
 
+def test_who_was_kept_by_an_entry_in_a_single_run_is_in_the_table_of_what_it_kept(directory):
+    kept = Kept.of(planned(1), reason="keep:board")
+    write(run(kept, kept_by_reason={"keep:board": 1}, kept=1), directory)
+    page = page_of(directory)
+    assert len(table(page, "kept")) == 1
+    assert table(page, "kept-by") == []
+
+
+def test_table_that_is_cut_has_the_newest_rows(directory, monkeypatch):
+    monkeypatch.setattr("invite_sweeper.report.tables.MAX_TABLE_ROWS", 2)
+    for days_ago in (3, 2, 1):
+        older_than = f"{10 + days_ago}d"
+        rules = [{"name": "forgotten", "older_than": older_than}]
+        start = {"reason": f"OPS-{days_ago}", **keep_policy(directory, {**POLICY, "rules": rules})}
+        write(run(start=start), directory, days_ago=days_ago)
+    page = page_of(directory)
+    assert [row["Reason"] for row in table(page, "reasons")] == ["OPS-1", "OPS-2"]
+    conditions = [row["Conditions"] for row in table(page, "policies")]
+    assert conditions[0] == "older_than: 11d"
+    assert "older_than: 13d" not in conditions
+
+
 def test_reasons_that_were_given_are_shown_with_their_runs(directory):
     write(run(start={"reason": "OPS-12 <b>"}), directory, days_ago=1)
     write(restored(1, reason="she asked"), directory)

@@ -159,6 +159,14 @@ def test_list_that_was_retired_before_its_day_has_the_style_of_an_error(director
     assert line.style == style
 
 
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_warning_that_a_terminal_has_shown_is_not_repeated_below_the_result(directory, is_terminal):
+    record = recorded(SCENES["list ends in 5 days"], directory)
+    console = Console(file=StringIO(), width=200, force_terminal=is_terminal)
+    show_result(console, RecordedRun(record), ADVISOR)
+    assert ("Atlas ends the list invites in 5 days." in console.file.getvalue()) is not is_terminal
+
+
 def test_quiet_names_what_stderr_does_not_and_is_silent_after_a_good_run(record):
     story = story_of(record, ADVISOR)
     quiet = "\n".join(attention_lines(RecordedRun(record), ADVISOR))
