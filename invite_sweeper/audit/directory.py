@@ -152,7 +152,7 @@ class AuditDirectory:
         """Return the content of `HEAD`; None where it is missing.
 
         Raises:
-            DamagedFile: It cannot be read.
+            DamagedFile: It cannot be read, or names no file of a run.
         """
         path = self.path / "HEAD"
         try:
@@ -164,7 +164,8 @@ class AuditDirectory:
             reason = error.strerror if isinstance(error, OSError) else "it was changed"
             hint = "Without HEAD, the next run makes it from the newest file."
             raise DamagedFile(path, None, f"cannot be read: {reason}", hint) from None
-        if RunFile.of(Path(head.file)).number != head.number:
+        file = RunFile.of(Path(head.file))
+        if head.number < 1 or (file.number, file.name) != (head.number, head.file):
             what = f"names the file {truncate(head.file, _MAX_SHOWN)} as that of run {head.number}"
             raise DamagedFile(path, None, what, "Restore HEAD from a copy, or delete it.")
         return head

@@ -190,6 +190,16 @@ def test_head_of_another_number_than_its_file_is_refused_and_reported(nights):
     assert (nights.deletes(), len(nights.run_files())) == (6, 3)
 
 
+@pytest.mark.parametrize(("number", "file"), [(0, ""), (0, "night"), (1, "x/000001-r1.jsonl")])
+def test_head_that_names_no_file_of_a_run_is_refused_and_reported(nights, number, file):
+    head = json.loads((nights.audit_dir / "HEAD").read_bytes())
+    (nights.audit_dir / "HEAD").write_text(json.dumps({**head, "number": number, "file": file}))
+    for words in (*JUDGING.values(), *SHOWING.values(), ("audit", "verify", "audit")):
+        done = nights.run(*words)
+        assert f"HEAD names the file {file} as that of run {number}" in done.err + done.out
+    assert (nights.deletes(), len(nights.run_files())) == (6, 3)
+
+
 @pytest.mark.parametrize("words", [*JUDGING.values(), *SHOWING.values()], ids=" ".join)
 def test_a_newest_file_that_is_gone_is_reported_by_each_command(nights, words):
     files = nights.run_files()
