@@ -371,7 +371,7 @@ class Client:
         """Send a request whose token was acquired, and return what its response proves.
 
         A response completes the request in its bucket first: that must happen exactly once,
-        whatever is found out afterwards. The clock is compared before the age, as a clock that has
+        also where what follows fails. The clock is compared before the age, as a clock that has
         moved stops the run, and an answer out of a cache concerns one request. Such an answer is
         not recorded in `server`, and not parsed.
         """

@@ -69,8 +69,9 @@ class StaleDates:
                 at a later instant.
 
         Returns:
-            None where it is not stale by then, and where no date ends what keeps it: a list that
-            was not read, or an audit log that cannot record it.
+            None where it is not stale by then, and where no date ends what keeps it now: a list
+            that was not read, or an audit log that cannot record it. Of one that is not stale yet,
+            it is not asked whether the log could record it.
         """
         if by_policy.keep_reason in ("list_unread", "unrecordable"):  # no date ends these
             return None

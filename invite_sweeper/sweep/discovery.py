@@ -310,7 +310,7 @@ class InviterNames:
 
 
 def _is_key(inviter: str | None) -> bool:
-    """Return whether an inviter is an API key: every person has an address."""
+    """Return whether an inviter may be an API key: a person has an address, a key has none."""
     if not inviter:
         return False
     return "@" not in inviter
