@@ -169,6 +169,36 @@ async def test_deletion_cancelled_before_or_during_an_attempt_sends_no_other(
     assert atlas.counters.retries == 0
 
 
+async def test_refused_token_of_a_cancelled_deletion_is_not_renewed_and_its_permit_is_released(
+    sim, online, account, alpha
+):
+    progress = Sending()
+    cancel = faults.with_effect(faults.challenge(), lambda _: setattr(progress, "cancelled", True))
+    sim.faults.add(cancel, method="DELETE", times=None)
+    async with online(account) as atlas:
+        await delete_first(atlas, alpha, progress=progress)
+        assert sim.oauth.issued == 1
+        deletion = await delete_first(atlas, alpha, progress=Sending(cancelled=True))
+        assert deletion.outcome is Outcome.SKIPPED
+        assert not atlas.limiter.bucket(PROJECTS_GROUP, alpha.id).in_flight
+
+
+async def test_requests_that_digest_repeats_take_their_place_in_the_rate_later(sim, online, alpha):
+    places = []
+
+    async def take():
+        places.append(len(sim.requests))
+
+    async with online(sim.add_api_key()) as atlas:
+        atlas.limiter.is_spaced = True
+        atlas.limiter.wait_for_spacing = take
+        for _ in range(3):
+            await atlas.reader.invitations(alpha)
+    repeated = len(sim.requests) - 3
+    assert repeated > 0
+    assert len(places) == 3 + repeated
+
+
 @pytest.mark.parametrize(
     "listed",
     [

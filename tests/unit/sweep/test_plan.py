@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from sweep.night import command_of
 
 from invite_sweeper.audit.events import Announced, Kept, WouldBeAnnounced
+from invite_sweeper.audit.last_readings import EndedEntry
 from invite_sweeper.counts import Counts
+from invite_sweeper.errors import AtlasUnavailable
 from invite_sweeper.models import (
     SOURCES_OF_USERS,
     ListRef,
@@ -19,6 +21,7 @@ from invite_sweeper.models import (
     Source,
     SourceRetired,
 )
+from invite_sweeper.sweep.conditions import ActiveMembers
 from invite_sweeper.sweep.organization import AtlasOrganization
 from invite_sweeper.sweep.reading import ReadingBuilder
 from invite_sweeper.sweep.steps import Notice
@@ -114,6 +117,43 @@ def test_oldest_is_the_earliest_date_of_all_lists_and_ignores_unreadable_ones():
     assert plan.reading.oldest is None
     plan.add(listed(one(2), one(3, age=29 * DAY)), listed(one(4, age=DAY)))
     assert plan.reading.oldest == NOW - 29 * DAY
+
+
+def test_nothing_is_stale_in_an_organization_whose_reading_ended_with_an_error():
+    plan = Plan().add(listed(one(1)))
+    assert plan.stale()
+    plan.builder.error = AtlasUnavailable("No connection.")
+    assert plan.reading.stale == ()
+
+
+def test_forecast_follows_the_active_members_that_are_known_last():
+    rules = [{"name": "left", "older_than": "14d", "inviter_gone": True}]
+    inviter = "gone@example.com"
+    ends_soon = {"name": "trip", "usernames": ["eve@*"], "until": f"{NOW:%Y-%m-%d}"}
+    plan = Plan(dry_run=True, rules=rules, keep=[ends_soon])
+    for number, gone in enumerate((frozenset(), frozenset({inviter})), start=1):
+        plan.builder.know_members(ActiveMembers(frozenset({"boss@example.com"}), gone))
+        plan.add(listed(one(number, age=10 * DAY, inviter=inviter)), finish=False)
+    assert plan.reading.stale_within_7d == 1
+
+
+def test_entry_without_an_end_that_a_run_may_have_ended_never_expires():
+    plan = Plan()
+    ended = {}
+    for number, expires_at in ((1, None), (2, "2026-12-01T00:00:00Z")):
+        entry = one(number, expires_at=expires_at)
+        ended[entry.key] = EndedEntry(NOW, entry.created_at)
+        plan.builder._command.history.may_be_gone = lambda *_: ended
+        ref, entries = listed(entry, project_id=object_id(number))
+        plan.add((ref, entries))
+    assert list(plan.reading.may_be_gone.values()) == [{"never": 1}, {"2026-12-01": 1}]
+
+
+def test_oldest_leaves_out_people_who_rejected_an_invitation_that_has_no_end():
+    rejected = one(1, Source.USERS, age=60 * DAY, status="INVITATION_REJECTED", expires_at=None)
+    pending = one(2, Source.USERS, age=20 * DAY)
+    plan = Plan(sources=["users"]).add(listed(rejected, pending, source=Source.USERS))
+    assert plan.reading.oldest == NOW - 20 * DAY
 
 
 @pytest.mark.parametrize("source", Source)

@@ -166,3 +166,9 @@ def test_malformed_shard_is_wrong_usage_with_the_forms_that_are_valid(text, inde
         "Write I/N with I from 1 to N, such as 2/3, or auto/N inside an Indexed Job, which reads "
         "JOB_COMPLETION_INDEX."
     )
+
+
+def test_default_of_include_is_not_reported_where_no_project_matched():
+    assert ProjectFilter(policy()).unused_patterns() == ()
+    named = ProjectFilter(policy(projects={"include": ["*", "sand-*"]}))
+    assert named.unused_patterns() == ("projects.include 'sand-*' matched no project.",)
