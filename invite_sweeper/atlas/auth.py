@@ -1,7 +1,7 @@
-"""Authentication: bearer token, OAuth 2.0 client credentials, HTTP Digest.
+"""Access tokens of a service account (OAuth 2.0 client credentials), and the header of a token.
 
 A service account gets one access token per run: refreshed before it expires and after a 401,
-revoked at the end.
+revoked at the end. What authorizes a request of other credentials is in `signing`.
 """
 
 import asyncio

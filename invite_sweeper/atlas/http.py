@@ -1,6 +1,6 @@
 """HTTP: a request, one send with its counters, the body and the headers of its response.
 
-An exception of the HTTP library is not raised further: `describe_error` turns it into text.
+An exception of the HTTP library is not raised further: `network` turns it into text.
 """
 
 import platform

@@ -1,6 +1,9 @@
 """Lists of Atlas: all pages of one, read to the end, and again until they show the same.
 
-A row that is not as documented makes its list invalid, and is named.
+Each page is a call of the client, which sends it again where the answer is late, lost or not as
+documented. A page that fails then fails its whole list, and so does one that shows that entries may
+be missing: `reader` returns it as a ListUnreadable, without an entry. A row that is not as
+documented is named.
 """
 
 from collections.abc import Callable, Hashable

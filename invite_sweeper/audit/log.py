@@ -1,6 +1,7 @@
-"""Append to the file of a run, with one fsync for all who wait at the same time.
+"""Append to the file of a run; callers that wait at the same time share one fsync.
 
-After the first failure nothing more is written, and every call raises the error.
+What a caller wrote is on disk once `sync` returns: then the request may be sent. After the first
+failure nothing more is written, and every call raises the error.
 """
 
 import asyncio

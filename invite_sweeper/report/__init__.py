@@ -1,1 +1,1 @@
-"""Reports of a run: terminal output, HTML page, metrics and notifications."""
+"""The outputs about runs: terminal, report page, Markdown, JSON, metrics and notifications."""

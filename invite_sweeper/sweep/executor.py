@@ -1,8 +1,10 @@
 """Delete what the plan contains.
 
-For each deletion the order is: a rate-limit token, the `intent` on disk, the DELETE, the
-`outcome`. Each planned deletion gets exactly one outcome; what was not sent is `skipped`. After an
-error that concerns the run, a stop or the circuit breaker, nothing new is sent.
+For each deletion the order is: its rate-limit tokens, the `intent` on disk, the DELETE, the
+`outcome`. `atlas.deleter` sends the DELETE, and reads a user just before and after it.
+
+Each planned deletion gets exactly one outcome; what was not sent is `skipped`. After an error that
+concerns the run, a stop or the circuit breaker, nothing new is sent.
 
 One task reads the project queues and writes intents in groups, with one sync per group; a deletion
 whose intent is on disk is a task that waits for a slot.

@@ -2,6 +2,9 @@
 
 Every entry of a list is decided; `invitations.combine` makes invitations of those of one person,
 once the lists of an organization are read. Entries are counted by list, all else by invitation.
+
+Of a list that was not read, no entry is decided. Where it may show people, the invitations to its
+organization are kept (`list_unread`).
 """
 
 from collections import Counter
