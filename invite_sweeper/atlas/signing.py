@@ -88,7 +88,8 @@ class RequestSigner:
             self._use(changed)
 
     def _new_digest(self) -> aiohttp.DigestAuthMiddleware:
-        """Return a middleware; the challenge names the algorithm: SHA-256 for Government."""
+        """Return a middleware that signs for the API key."""
+        # The challenge names the algorithm: MD5, or SHA-256 on the Government host.
         private_key = self._credentials.secret.get_secret_value()
         return aiohttp.DigestAuthMiddleware(self._credentials.actor, private_key)
 
