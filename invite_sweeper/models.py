@@ -186,7 +186,7 @@ def rfc3339(moment: datetime) -> str:
     return to_json(in_utc)[1:-1].decode()  # a tenth of the time of `isoformat`
 
 
-class Project(msgspec.Struct, frozen=True):
+class Project(msgspec.Struct, frozen=True, gc=False):
     """A project (a "group" in the API's paths) that the credentials can see.
 
     Attributes:

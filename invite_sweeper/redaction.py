@@ -192,7 +192,8 @@ class Redactor:
         are looked up in one set, so that a line without a secret, as nearly all are, takes the
         same time for any number of them.
         """
-        blocks = [folded[start : start + _BLOCK] for start in range(0, len(folded), _BLOCK)]
+        # Not all at once: the last line of a run may have megabytes.
+        blocks = (folded[start : start + _BLOCK] for start in range(0, len(folded), _BLOCK))
         forms = self._short_forms if self._blocks.isdisjoint(blocks) else self._forms
         return [form for form in forms if form in folded]
 

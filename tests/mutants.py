@@ -746,11 +746,11 @@ MUTANTS = r"""
 -        if has_next and not has_new and failure is None:
 +        if has_next and not has_new and (has_next := False):
 = a list of several pages is read once: atlas/lists.py
--if listing.failure is not None or listing.pages == 1:
-+if listing.failure is not None or listing.pages >= 1:
+-        if listing.pages == 1:
++        if listing.pages >= 1:
 = a list of several pages is read twice, whatever they show: atlas/lists.py
--if _shows_same(listing, before):
-+if listing is not before:
+-if hashes == hashes_before:
++if hashes_before is not None:
 = a list that changes in each reading is complete: atlas/lists.py
 -    return listing._replace(failure=ListChanged("the list changed while it was read"))
 +    return listing
@@ -786,8 +786,8 @@ MUTANTS = r"""
 +MembershipStatus.ACTIVE.value: Outcome.RESTORED,
 ? tests/unit/audit/test_events.py
 = a long value beside others is written whole: audit/chain.py
--max(map(len, text.split('"'))) > MAX_VALUE_LENGTH
-+max(map(len, text.split('"'))) > MAX_VALUE_LENGTH + 1
+-{{{MAX_VALUE_LENGTH + 1}}}
++{{{MAX_VALUE_LENGTH + 2}}}
 = a line with many values is not searched: audit/chain.py
 -    return SECRETS.redact(text) is text
 +    return len(data) > MAX_VALUE_LENGTH or SECRETS.redact(text) is text

@@ -169,23 +169,27 @@ async def read_list(
         client.request, endpoint, *ids, since=since, username=username, parse=parse
     )
     read_once = partial(_read_once, client, page_request, key, paged=endpoint.paged)
-    listing = await read_once()
-    for _ in range(1, MAX_READINGS):
-        if listing.failure is not None or listing.pages == 1:
-            return listing
-        before = listing
+    listing: Listing[Item] = Listing((), pages=0)
+    hashes_before: list[int] | None = None
+    for _ in range(MAX_READINGS):
+        pages_before = listing.pages
+        listing = listing._replace(rows=())  # memory holds the entries of one reading alone
         listing = await read_once()
         if listing.failure is not None:
-            return listing._replace(pages=before.pages + listing.pages)
-        if _shows_same(listing, before):
+            return listing._replace(pages=pages_before + listing.pages)
+        if listing.pages == 1:
             return listing
+        hashes = _hash_entries(listing)
+        if hashes == hashes_before:
+            return listing
+        hashes_before = hashes
     return listing._replace(failure=ListChanged("the list changed while it was read"))
 
 
-def _shows_same(listing: Listing[Item], before: Listing[Item]) -> bool:
-    """Return whether two readings show the same entries, in any order."""
-    # By their text: entries can be of any type, and not each one can be sorted.
-    return sorted(map(repr, listing.rows)) == sorted(map(repr, before.rows))
+def _hash_entries(listing: Listing[Item]) -> list[int]:
+    """Return what is equal for two readings that show the same entries, in any order."""
+    # The hashes of their texts: entries can be of any type, and not each one can be sorted.
+    return sorted(hash(repr(entry)) for entry in listing.rows)
 
 
 async def _read_once(
