@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 
 def seeds(count: int) -> list[int]:
-    """Return `count` seeds."""
+    """Return `count` seeds; fewer where both halves have some in common."""
     fixed = count // 2
-    start = os.environ.get("INVITE_SWEEPER_SEED") or f"{datetime.now(UTC):%Y%m%d}00000"
-    return [*range(fixed), *range(int(start), int(start) + count - fixed)]
+    start = int(os.environ.get("INVITE_SWEEPER_SEED") or f"{datetime.now(UTC):%Y%m%d}00000")
+    return sorted({*range(fixed), *range(start, start + count - fixed)})
