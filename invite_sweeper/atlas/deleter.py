@@ -37,8 +37,8 @@ from invite_sweeper.outcomes import Outcome, Sending
 def judge_before(read_result: ResponseOrFailure, listed: Invitation) -> Outcome | None:
     """Return the outcome of a removal that must not be sent after this read, else None.
 
-    That the user has accepted is reported first, because it is what the operator must know. What
-    is no invitation of this user any more fails; what is still one, and differs, is `changed`.
+    That the user has accepted is reported first, because it is what the operator must know. An
+    unknown status, and another person under the id, fail; an invitation that differs is `changed`.
 
     Args:
         read_result: The user as Atlas shows it now, parsed as a row of the list.

@@ -374,6 +374,6 @@ class RateLimiter:
         async with self._spacing:
             while (wait_s := self._next_place_s - self.clock()) > 0.0:
                 await self.sleep(wait_s)
-            # After a pause the places that were missed are not made up for: there is no burst.
+            # After a pause the places that were missed are not made up for: no burst follows.
             place_s = max(self._next_place_s, self.clock() - _CATCH_UP_S)
             self._next_place_s = place_s + self._interval_s

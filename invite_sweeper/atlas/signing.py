@@ -56,7 +56,7 @@ class RequestSigner:
         """Return what authorizes the next request, until `release`.
 
         Raises:
-            RunError: There is no access token.
+            RunError: An access token could not be fetched.
         """
         if self._tokens is not None:
             return await self._tokens.header()

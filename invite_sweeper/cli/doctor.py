@@ -371,8 +371,8 @@ class _Doctor(Checks):
         entries = pluralize(sum(counts), "entry", "entries")
         text = f"{entries} in {pluralize(len(counts), 'list')}"
         # No list shows who may delete. But the older list of the same project or organization is
-        # shown only to its owners, who may. Where another role may, too, one who is no owner may
-        # have that: the credentials' roles in projects are nowhere to be read.
+        # shown only to its owners, who may. Where another role may, too, credentials without the
+        # owner's role may have that one: no request shows the roles of credentials in projects.
         deleting = source.roles.deleting
         older = Source.ORG_INVITES if source.is_organization_level else Source.INVITES
         owner = older.roles.listing

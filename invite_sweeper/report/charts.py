@@ -236,6 +236,7 @@ def _ages_chart(groups: Sequence[AgeGroup], marks: tuple[VerticalMark, ...], old
 
 
 def _groups(stale: Counter[int], kept: Counter[int], oldest: int, size: int) -> Iterator[AgeGroup]:
+    """Yield how many invitations are stale and kept in each `size` days of age."""
     for first in range(0, oldest + 1, size):
         days = range(first, first + size)
         label = f"{first} days" if size == 1 else f"{first} to {days[-1]} days"

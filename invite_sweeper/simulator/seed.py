@@ -138,13 +138,18 @@ def fill(sim: SimulatedAtlas, size: Size, org_id: str = ORG_ID) -> None:
 
 
 def _add_project(sim: SimulatedAtlas, number: int, ending: str, rng: Random, org_id: str) -> str:
-    stage = _STAGES[number // len(_AREAS) % len(_STAGES)]
+    """Add a project of some age, of which most have tags; return its id."""
     tags: dict[str, str] = {}
     if rng.random() < _TAGGED_SHARE:
-        tags = {"env": stage.env, "team": rng.choice(("core", "data", "web"))}
+        tags = {"env": _stage(number).env, "team": rng.choice(("core", "data", "web"))}
     age = timedelta(days=rng.randint(60, 1500), seconds=rng.randrange(_DAY_S))
     name = _project_name(number) + ending
     return sim.add_project(name, org_id, tags=tags, created=sim.clock() - age)
+
+
+def _stage(number: int) -> _Stage:
+    """Return the stage of a project: the next one after a project of each area."""
+    return _STAGES[number // len(_AREAS) % len(_STAGES)]
 
 
 def _project_name(number: int) -> str:
@@ -154,10 +159,9 @@ def _project_name(number: int) -> str:
     last stage the names begin anew, with a number.
     """
     area = _AREAS[number % len(_AREAS)]
-    stage = _STAGES[number // len(_AREAS) % len(_STAGES)]
     earlier_names = number // (len(_AREAS) * len(_STAGES))
     counter = f" {earlier_names + 1}" if earlier_names else ""
-    return f"{area}{stage.suffix}{counter}"
+    return f"{area}{_stage(number).suffix}{counter}"
 
 
 def _add_user(

@@ -166,7 +166,7 @@ class StaleDates:
 
 
 def _old_enough(entry: Invitation, rules: Iterable[Rule], until: datetime) -> StaleFrom | None:
-    """Return when the age of an entry reaches a rule, if it does by then; the first of several."""
+    """Return when an entry first reaches the age of a rule; None if that is after `until`."""
     earliest: StaleFrom | None = None
     for rule in rules:
         instant = _shifted(entry.sent_at, rule.older_than)

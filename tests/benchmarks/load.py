@@ -15,7 +15,7 @@ class Load:
     Attributes:
         projects: In each organization.
         each: Invitations per project.
-        stale_one_in: One invitation in so many is stale, the others are kept; with 0 all are kept.
+        stale_one_in: With 50, one invitation of 50 is stale and 49 are kept; with 0 all are kept.
         organizations: Each has its own credentials.
         ready_token: These are a ready token, of one organization, instead of a service account.
     """
