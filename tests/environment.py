@@ -22,6 +22,9 @@ KEPT = (
     "PYTEST_",
     "UPDATE_SNAPSHOTS",
     "UV_",
+    # The clock of `faketime`: a test and the programs that it starts live on the same day.
+    "FAKETIME",
+    "LD_PRELOAD",
     # Settings of the tests, not of the program.
     "INVITE_SWEEPER_CASES",
     "INVITE_SWEEPER_KILLS",

@@ -132,8 +132,9 @@ def _execute(sim: SimulatedAtlas, call: Call, account: Account) -> SimulatedResp
         ("RateLimit-Limit", str(bucket.limit.capacity)),
         ("RateLimit-Remaining", str(bucket.tokens)),
     ]
-    if sunset := sim.sunsets.get(family.name):
-        headers.append(("Sunset", sunset))
+    if end := sim.sunsets.get(family.name):
+        # The day has no leading zero. Source: recordings of 2026-08-10.
+        headers.append(("Sunset", f"{end:%a}, {end.day} {end:%b %Y} 00:00:00 GMT"))
     return replace(response, headers=(*response.headers, *headers))
 
 

@@ -183,9 +183,7 @@ def _sunset(sim: SimulatedAtlas, size: Size) -> None:
     def pass_day(run: int) -> None:
         days_left = max(0, _LAST_RUN_WITH_LISTS - run)
         end = sim.clock() + days_left * _NIGHT
-        # Source: the recordings. The day has no leading zero.
-        text = f"{end:%a}, {end.day} {end:%b %Y} 00:00:00 GMT"
-        sim.sunsets |= dict.fromkeys(retiring, text)
+        sim.sunsets |= dict.fromkeys(retiring, end.date())
         if run > _LAST_RUN_WITH_LISTS:
             sim.retired.update(retiring)
 

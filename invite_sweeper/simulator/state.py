@@ -4,7 +4,7 @@ import time
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from itertools import count
 from typing import Final, Literal, NamedTuple
@@ -27,6 +27,8 @@ DEFAULT_INVITER: Final = "wkzjqvtb"
 STATUSES: Final = frozenset({MembershipStatus.ACTIVE, *INVITED_STATUSES})
 DEFAULT_STATUSES: Final = frozenset({MembershipStatus.PENDING, MembershipStatus.ACTIVE})
 """Statuses that the user lists return by default. Source: the OpenAPI document."""
+_UNTIL_SUNSET: Final = timedelta(days=365)
+"""No command warns of an end that is so far ahead."""
 _REJECTED: Final = MembershipStatus.INVITATION_REJECTED
 _MACHINE_PART: Final = "51aa7a5e1d"
 """The middle of an object id identifies the machine; any value works."""
@@ -140,8 +142,8 @@ class SimulatedAtlas:
         oauth: Access tokens.
         throttling: Token buckets.
         retired: Families of endpoints that return a 410.
-        sunsets: `Sunset` headers by family. The day has no leading zero. Source: recordings of
-            2026-08-10 for both lists of invitations.
+        sunsets: The day of the `Sunset` header by family. It is the same time ahead on any day
+            on which the simulated Atlas starts, so that its answers are the same, too.
         faults: Scheduled faults.
     """
 
@@ -162,7 +164,8 @@ class SimulatedAtlas:
         self.oauth = OAuthServer(self.accounts, monotonic)
         self.throttling = Throttling(monotonic)
         self.retired: set[str] = set()
-        self.sunsets = dict.fromkeys(("invites", "org_invites"), "Thu, 1 Jul 2027 00:00:00 GMT")
+        sunset = (self.clock() + _UNTIL_SUNSET).date()
+        self.sunsets: dict[str, date] = dict.fromkeys(("invites", "org_invites"), sunset)
         self.faults = FaultPlan(seed)
         self._access_limits: dict[str, Access] = {}
         self._numbers = count(1)

@@ -95,16 +95,16 @@ async def listing(atlas, source, project_id):
 
 @pytest.mark.parametrize("source", Source)
 async def test_each_list_returns_its_invitations_with_its_source_and_sunset(
-    online, project_id, source
+    sim, online, project_id, source
 ):
     async with online() as atlas:
         found = await listing(atlas, source, project_id)
-        sunsets = {key: day.isoformat() for key, day in atlas.server.sunsets.items()}
+        sunsets = {**atlas.server.sunsets}
 
     assert len({each.invitation_id for each in found}) == 5
     assert {each.source for each in found} == {source}
     is_deprecated = source in {Source.INVITES, Source.ORG_INVITES}
-    assert sunsets == ({source: "2027-07-01"} if is_deprecated else {})
+    assert sunsets == ({source: sim.sunsets[source]} if is_deprecated else {})
 
 
 UNREADABLE = {

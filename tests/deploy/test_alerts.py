@@ -59,8 +59,7 @@ def kept_until_tomorrow(cli):
 
 
 def list_ends_soon(cli):
-    day = datetime.now(UTC) + timedelta(days=100)
-    cli.sim.sunsets["invites"] = f"{day:%a}, {day.day} {day:%b %Y} 00:00:00 GMT"
+    cli.sim.sunsets["invites"] = (cli.sim.clock() + timedelta(days=100)).date()
 
 
 def receiver_is_down(cli):

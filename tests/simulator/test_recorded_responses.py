@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 
 import faults
@@ -79,6 +79,7 @@ BODY = {"roles": ["GROUP_READ_ONLY"], "username": "test-738@mongodb.com"}
 def recorded_atlas(at=LATEST):
     """Return an Atlas like the recorded one, at the time of a recording."""
     sim = ObservedAtlas(lambda: at)
+    sim.sunsets |= dict.fromkeys(sim.sunsets, date(2027, 7, 1))
     sim.add_organization(ORG, "Atlas CLI E2E")
     sim.add_project("invitations-e2e-233", project_id=PROJECT)
     return sim
@@ -91,7 +92,7 @@ def invited(sim, recorded):
 
 def compressed(sim, recorded):
     sim.faults.add(faults.compressed())
-    sim.sunsets["invites"] = "Fri, 31 Jul 2026 00:00:00 GMT"
+    sim.sunsets["invites"] = date(2026, 7, 31)
     sim.invite(PROJECT, "test-1@mongodb.com")
 
 
