@@ -897,8 +897,17 @@ MUTANTS = r"""
 +                pass
 ? tests/unit/audit/test_log.py
 = a file that another program changed is written on: audit/log.py
--        if size != self._written:
-+        if size < 0:
+-        if size == self._written:
++        if size >= 0:
+= what another program left of a file is that of a killed run: audit/log.py
+-                self._record_end()
++                pass
+= a file that HEAD may name is removed: audit/directory.py
+-            os.close(fd)
+-            raise
++            os.close(fd)
++            path.unlink()
++            raise
 = a full disk is reported as a change by others: audit/log.py
 -        if self._failure is not None:
 -            return

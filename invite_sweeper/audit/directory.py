@@ -268,14 +268,13 @@ class AuditDirectory:
             make_private(self.path)
             fd = open_file(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL)
         try:
-            # An empty file above HEAD is what a kill leaves here; a later run ignores it.
             with explain_write_errors(self.path / "HEAD"):
                 fsync_directory(self.path)
                 self.write_head(Head(number, name, prev, ended=False))
         except AuditLogError:
+            # The empty file stays: HEAD may name it, whichever step failed. A later run goes on
+            # after it, as after that of a run which was killed here.
             os.close(fd)
-            with suppress(OSError):
-                path.unlink()
             raise
         return CreatedFile(RunFile(number, run_id, path), fd, prev)
 

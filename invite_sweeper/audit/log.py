@@ -69,6 +69,7 @@ class AuditLog:
         self._size = 0
         self._written = 0
         self._synced = 0
+        self._written_hash = created.prev  # of the last line that was written to the file
         self._failure: AuditLogError | None = None
         self._copy = copy
         self._uncopied: deque[bytes] = deque()
@@ -121,9 +122,8 @@ class AuditLog:
         finally:
             await self.close()
         self._directory.lock.check_held()  # else HEAD may be that of another run
-        head = Head(self.file.number, self.file.name, self.last_hash, ended=True)
         try:
-            self._directory.write_head(head)
+            self._record_end()
         except OSError as error:
             self.head_failure = error  # the run did end: its last line is on disk
 
@@ -145,6 +145,11 @@ class AuditLog:
             fd = self._fd
             self._fd = -1
             os.close(fd)
+
+    def _record_end(self) -> None:
+        """Record in `HEAD` that the run ended with the last line that it wrote."""
+        head = Head(self.file.number, self.file.name, self._written_hash, ended=True)
+        self._directory.write_head(head)
 
     def _check_not_failed(self) -> None:
         if self._failure is not None:
@@ -174,6 +179,7 @@ class AuditLog:
                 os.fsync(self._fd)
             raise
         self._written += written
+        self._written_hash = self.last_hash  # a flush writes all lines
         if self._copy is not None:
             self._uncopied.append(data)
 
@@ -181,31 +187,42 @@ class AuditLog:
         """Check that nothing else changed the file of this run, or took its lock.
 
         It is checked before lines are appended, so that none follows what another program wrote,
-        and after each sync, so that no request is sent whose intent is gone.
+        and after each sync, so that no request is sent whose intent is gone. `HEAD` then has the
+        last line that was written: without it, what is left of the file would be that of a killed
+        run, and the next run would not count the deletions that are gone from it.
 
         Raises:
             AuditLogError: The file was moved, deleted, shortened or lengthened, or the lock was
                 lost.
         """
         self._directory.lock.check_held()
+        change = self._change_by_others()
+        if change is not None:
+            with suppress(OSError):
+                self._record_end()
+            raise change
+
+    def _change_by_others(self) -> AuditLogError | None:
+        """Return what another program did to the file of this run; None if it did nothing."""
         path = self.file.path
         if not names_open_file(path, self._fd):
-            raise AuditLogError(
+            return AuditLogError(
                 f"The audit log {path} was moved or deleted while it was being written.",
                 consequence=_NOTHING_MORE.replace("the log", "the original file"),
                 hint="Restore the original file, then run the same command again.",
             )
         size = os.fstat(self._fd).st_size
-        if size != self._written:
-            done = "shortened" if size < self._written else "lengthened"
-            raise AuditLogError(
-                f"The audit log {path} was {done} by another program while it was being written: "
-                f"it has {size:,} bytes, the run wrote {self._written:,}.",
-                consequence="No further deletion is sent. The file does not have every line of "
-                "this run; its totals are in this result.",
-                hint="Exclude the audit directory from the program that changed it, such as "
-                f"logrotate. {verify_hint(path)}",
-            )
+        if size == self._written:
+            return None
+        done = "shortened" if size < self._written else "lengthened"
+        return AuditLogError(
+            f"The audit log {path} was {done} by another program while it was being written: "
+            f"it has {size:,} bytes, the run wrote {self._written:,}.",
+            consequence="No further deletion is sent. The file does not have every line of "
+            "this run; its totals are in this result.",
+            hint="Exclude the audit directory from the program that changed it, such as "
+            f"logrotate. {verify_hint(path)}",
+        )
 
     def _fsync(self) -> None:
         """Write the copy, then sync the file to disk; runs in the thread of the log.

@@ -1,6 +1,9 @@
 """Another program changes the audit directory while a sweep deletes: 7, and no DELETE after it."""
 
 import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
 
 import faults
 import pytest
@@ -39,36 +42,56 @@ def replace_lock(path):
     path.with_name("new").rename(path.with_name("lock"))
 
 
+class Change(NamedTuple):
+    """What another program does, the error of the run, and the exit code of the next night."""
+
+    make: Callable[[Path], None]
+    message: str
+    night_after: int
+
+
 CHANGES = [
-    (copy_and_truncate, "was shortened by another program"),
-    (cut_last_line, "was shortened by another program"),
-    (append_line, "was lengthened by another program"),
-    (replace_by_copy, "was moved or deleted"),
-    (remove_lock, "was removed or replaced during the run"),
-    (replace_lock, "was removed or replaced during the run"),
+    Change(copy_and_truncate, "was shortened by another program", night_after=3),
+    Change(cut_last_line, "was shortened by another program", night_after=3),
+    Change(append_line, "was lengthened by another program", night_after=3),
+    Change(replace_by_copy, "was moved or deleted", night_after=0),  # the copy is whole
+    Change(remove_lock, "was removed or replaced during the run", night_after=0),
+    Change(replace_lock, "was removed or replaced during the run", night_after=0),
 ]
 
 
 @pytest.mark.parametrize("canary", [1, 3])
-@pytest.mark.parametrize(
-    ("change", "message"), CHANGES, ids=lambda each: each.__name__ if callable(each) else ""
-)
-def test_no_delete_follows_a_change_of_the_directory_in_mid_run(cli, change, message, canary):
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.make.__name__)
+def test_no_delete_follows_a_change_of_the_directory_in_mid_run_nor_a_night_upon_it(
+    cli, change, canary
+):
     cli.stock(stale=30)
     cli.keys["limits"] = {"canary": canary, "max_deletions": 50, "max_deletions_per_project": 50}
     cli.keys["limits"]["max_share"] = 1.0
+    effect = faults.effect(before=lambda _request: change.make(cli.log_path))
+    cli.sim.faults.add(effect, method="DELETE")
+    done = cli.sweep()
+    assert (done.code, done.summary["exit_code"]) == (7, 7), done.err
+    assert change.message in done.summary["error"]["message"]
+    assert cli.deletes() == canary
+    assert done.summary["deleted"] == canary == len(cli.sim.deleted)
+    night = cli.sweep()
+    assert night.code == change.night_after, night.err
+    assert cli.deletes() == (canary if night.code else 30)
+
+
+@pytest.mark.parametrize("make", [remove_lock, replace_lock])
+def test_a_run_that_lost_its_lock_leaves_head_as_it_was(cli, make):
+    cli.stock(stale=8)
+    cli.keys["limits"] = {"canary": 1, "max_share": 1.0}
     head = []
 
     def changed(_request):
         head.append((cli.audit_dir / "HEAD").read_bytes())
-        change(cli.log_path)
+        make(cli.log_path)
 
     cli.sim.faults.add(faults.effect(before=changed), method="DELETE")
-    done = cli.sweep()
-    assert (done.code, done.summary["exit_code"]) == (7, 7), done.err
-    assert message in done.summary["error"]["message"]
-    assert cli.deletes() == canary
-    assert done.summary["deleted"] == canary == len(cli.sim.deleted)
+    assert cli.sweep().code == 7
     assert (cli.audit_dir / "HEAD").read_bytes() == head[0]
 
 

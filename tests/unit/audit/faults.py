@@ -1,5 +1,6 @@
 """Faults of the operating system: a process that is killed, and a disk that fails."""
 
+import errno
 import os
 from collections.abc import Callable
 from itertools import count
@@ -35,6 +36,29 @@ class KillAt:
                 function(args[0], bytes(args[1])[: len(args[1]) // 2])
             if self.steps >= self._step:
                 raise Killed
+            return function(*args, **options)
+
+        return step
+
+
+class FailAt:
+    """Lets one step that changes the disk fail; those after it work again.
+
+    Attributes:
+        steps: The steps that were begun.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+        self.steps = 0
+        self._step = step
+        for name in STEPS:
+            monkeypatch.setattr(os, name, self._wrap(getattr(os, name)))
+
+    def _wrap(self, function: Callable[..., object]) -> Callable[..., object]:
+        def step(*args: object, **options: object) -> object:
+            self.steps += 1
+            if self.steps == self._step:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
             return function(*args, **options)
 
         return step

@@ -189,14 +189,15 @@ class TestAccess:
         assert sorted(each.name for each in (tmp_path / "real").iterdir()) == ["HEAD", "file"]
 
     @pytest.mark.parametrize("name", ["write", "fsync"])
-    def test_a_full_disk_leaves_no_file_behind(self, directory, monkeypatch, name):
+    def test_a_full_disk_leaves_an_empty_file_as_a_kill_does(self, directory, monkeypatch, name):
         write_run(directory, "r1")
         with monkeypatch.context() as patch:
             fail(patch, name, errno.ENOSPC)
             with pytest.raises(AuditLogError, match="No space left"):
                 AuditLog(directory, "r2", clock=clock())
-        assert names(directory) == [FIRST]
-        write_run(directory, "r2")
+        assert names(directory) == [FIRST, SECOND]
+        assert (directory.path / SECOND).read_bytes() == b""
+        write_run(directory, "r3")
         assert verify_directory(directory).verdict is Verdict.SOUND
 
     def test_a_finished_file_is_never_opened_for_writing(self, directory, monkeypatch):

@@ -6,10 +6,11 @@ import os
 import threading
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from datetime import timedelta
 from itertools import count
 
 import pytest
-from audit.faults import KillAt, Killed, fail
+from audit.faults import FailAt, KillAt, Killed, fail
 from audit.runs import (
     HOST,
     clock,
@@ -25,7 +26,7 @@ from audit.runs import (
 from builders import NOW, ORG
 
 from invite_sweeper.audit import AuditDirectory, AuditLog, History, Verdict, verify_directory
-from invite_sweeper.errors import AuditLogError
+from invite_sweeper.errors import AuditLogError, DamagedLog
 
 
 def begin(directory: AuditDirectory, run_id: str = "r1", **options: object) -> AuditLog:
@@ -228,7 +229,9 @@ class TestFailure:
 
     @pytest.mark.parametrize("change", ["a line less", "a byte less", "emptied", "a line more"])
     @pytest.mark.parametrize("when", ["before the write", "during the sync"])
-    async def test_a_file_that_others_change_stops_it(self, log, monkeypatch, change, when):
+    async def test_a_file_that_others_change_stops_it_and_each_run_until_it_is_restored(
+        self, directory, log, monkeypatch, change, when
+    ):
         log.write(started())
         log.write(planned())
         await log.sync()
@@ -247,8 +250,9 @@ class TestFailure:
 
         def fsync(fd: int) -> None:
             real(fd)
-            calls.append(path.read_bytes())
-            path.write_bytes(changed if change != "a line more" else calls[0] + first)
+            if not calls:  # later ones are of HEAD
+                calls.append(path.read_bytes())
+                path.write_bytes(changed if change != "a line more" else calls[0] + first)
 
         if when == "before the write":
             path.write_bytes(changed)
@@ -263,6 +267,12 @@ class TestFailure:
             log.write(outcome(planned()))
         assert path.read_bytes() == after
         assert len(calls) == (when == "during the sync")
+        assert verify_directory(directory).verdict is Verdict.DAMAGED
+        with pytest.raises(DamagedLog, match=r"is not as HEAD describes it|does not follow"):
+            begin(directory, "r2")
+        path.write_bytes(calls[0] if calls else whole)
+        await write_lines(begin(directory, "r2"), [started(), finished()])
+        assert verify_directory(directory).damage is None
 
     @pytest.mark.parametrize("how", ["removed", "replaced"])
     async def test_a_lock_that_is_gone_stops_it_and_the_other_run_goes_on(self, directory, how):
@@ -334,6 +344,41 @@ def sweep(directory: AuditDirectory, run_id: str, sent: list[str], number: int) 
     asyncio.run(run())
 
 
+def check_next_run(directory: AuditDirectory, sent: list[str]) -> None:
+    """Check that each DELETE has an intent on disk and counts, and that the next run goes on."""
+    before = verify_directory(directory)
+    assert before.verdict in {Verdict.SOUND, Verdict.UNFINISHED}, before.damage
+    content = b"".join(file.path.read_bytes() for file in directory.files())
+    intents = [each for each in content.splitlines() if b'"event":"intent"' in each]
+    assert all(any(each.encode() in line for line in intents) for each in sent)
+    history = History.read(directory)
+    assert history.deleted_within(timedelta(days=1), NOW).total() >= len(sent)
+    open_intents = history.open_intents(HOST).get(ORG, ())
+    settled = [outcome(each.intent, recovers=each.run.run_id) for each in open_intents]
+    write_run(directory, "r2", *settled)
+    after = verify_directory(directory)
+    assert after.verdict is Verdict.SOUND, after
+
+
+class TestFailedStep:
+    """A disk of which one step fails, once, in the first and second run."""
+
+    @pytest.mark.parametrize("runs_before", [0, 1])
+    def test_no_delete_without_intent_and_the_next_run_goes_on(self, tmp_path, runs_before):
+        for step in count(1):
+            directory = AuditDirectory(tmp_path / str(step) / "audit")
+            for _ in range(runs_before):
+                sweep(directory, "r0", [], 100)
+            sent: list[str] = []
+            with pytest.MonkeyPatch.context() as patch, suppress(AuditLogError, DamagedLog):
+                failing = FailAt(patch, step)
+                sweep(directory, "r1", sent, 1)
+            check_next_run(directory, sent)
+            if failing.steps < step:  # none failed
+                break
+        assert step > 10
+
+
 class TestKill:
     """A process that is killed at each step that changes the disk, in the first and second run."""
 
@@ -348,20 +393,7 @@ class TestKill:
             with pytest.MonkeyPatch.context() as patch, suppress(Killed):
                 kill = KillAt(patch, step, torn=torn)
                 sweep(directory, "r1", sent, 1)
-            self.check(directory, sent)
+            check_next_run(directory, sent)
             if kill.steps < step:  # it was not killed
                 break
         assert step > 10
-
-    def check(self, directory: AuditDirectory, sent: list[str]) -> None:
-        before = verify_directory(directory)
-        assert before.verdict in {Verdict.SOUND, Verdict.UNFINISHED}, before.damage
-        content = b"".join(file.path.read_bytes() for file in directory.files())
-        intents = [each for each in content.splitlines() if b'"event":"intent"' in each]
-        assert all(any(each.encode() in line for line in intents) for each in sent)
-        history = History.read(directory)
-        open_intents = history.open_intents(HOST).get(ORG, ())
-        settled = [outcome(each.intent, recovers=each.run.run_id) for each in open_intents]
-        write_run(directory, "r2", *settled)
-        after = verify_directory(directory)
-        assert after.verdict is Verdict.SOUND, after
