@@ -24,11 +24,6 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         changed: Not what the plan had listed when the deletion was due; nothing was sent.
         accepted_before: Active members when the deletion was due; they were not removed.
         accepted_during: Became active members while the DELETE was in flight.
-        verified: Deleted, and in none of its lists when they were read again after the sweep;
-            not counted where one could not be read again, or not in time.
-        not_verified: The other deleted ones.
-        still_there: Of `failed`, those that were deleted or gone by the answer, and that a list
-            still shows.
         still_invited: People deleted from projects who stay invited to the organization, where the
             policy reads no list of it.
         missing_role: Lists not read and deletions that failed, because a role is missing.
@@ -60,9 +55,6 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     skipped: int = 0
     accepted_before: int = 0
     accepted_during: int = 0
-    verified: int = 0
-    not_verified: int = 0
-    still_there: int = 0
     still_invited: int = 0
     missing_role: int = 0
     recovered: int = 0

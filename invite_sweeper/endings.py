@@ -309,13 +309,6 @@ class Reason(FactEnum):
         advice="The next sweep checks the deletions without a response.",
         retryable=True,
     )
-    STILL_THERE = _partial(
-        "still_there",
-        "deleted invitations still listed",
-        advice="If the next run still lists the invitations, ask MongoDB support. To list them: "
-        "{failed}",
-        retryable=True,
-    )
     MADE_ACTIVE = _partial(
         "made_active",
         "people became active members",
@@ -423,7 +416,6 @@ class WarningCode(StrEnum):
     REMOVED_MEMBER = "removed_member"
     RETIRED_SOURCE = "retired_source"
     SECRET = "secret"  # noqa: S105 - the name of a warning
-    STILL_THERE = "still_there"
     SUNSET = "sunset"
     TEAMS = "teams"
     UNUSED_KEEP = "unused_keep"

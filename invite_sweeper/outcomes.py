@@ -21,7 +21,7 @@ class Outcome(StrEnum):
     """404, or 400 with `INVALID_INVITATION_ID` or `ALREADY_EXPIRED`; or a removal without a clear
     answer, after which the user was gone."""
     FAILED = "failed"
-    """Rejected, not sent after all attempts, or still listed: the invitation may still exist."""
+    """Rejected, or not sent after all attempts: the invitation may still exist."""
     UNKNOWN = "unknown"
     """No clear response, and nothing that shows what became of the invitation."""
     SKIPPED = "skipped"

@@ -168,9 +168,6 @@ class OutcomeLine(Invitation, frozen=True, kw_only=True):
         duration_ms: None if this run sent no request.
         seen_before: The user's status before the DELETE; None if it was not read, as `seen_after`.
         recovers: The interrupted run whose intent this outcome resolves; None of an own one.
-        replaces: The outcome of the DELETE by its answer, or `unknown` without one, where a list
-            that was read again at the end of the run still shows the invitation; no request was
-            sent then.
         reason: Why it is not `deleted` or `restored`, in words; None where it is.
     """
 
@@ -185,7 +182,6 @@ class OutcomeLine(Invitation, frozen=True, kw_only=True):
     seen_before: str | None = None
     seen_after: str | None = None
     recovers: str | None = None
-    replaces: str | None = None
     reason: str | None = None
 
     @classmethod
@@ -197,7 +193,6 @@ class OutcomeLine(Invitation, frozen=True, kw_only=True):
         elapsed_s: float | None = None,
         *,
         recovers: str | None = None,
-        replaces: str | None = None,
         reason: str | None = None,
     ) -> Self:
         """Return the outcome of a planned deletion; without `sending`, no request was sent."""
@@ -218,7 +213,6 @@ class OutcomeLine(Invitation, frozen=True, kw_only=True):
             seen_before=sent.seen_before,
             seen_after=sent.seen_after,
             recovers=recovers,
-            replaces=replaces,
             reason=reason,
         )
 

@@ -439,37 +439,29 @@ class History:
         """Add what became of a planned deletion of the run."""
         outcome = event.outcome
         past = run.past
-        if event.replaces is not None:
-            # No request: that of the outcome which this one replaces was counted with it.
-            if event.replaces == Outcome.DELETED:
-                self._count_bounces(run, event, -1)
-        elif had_intent and run.counts_for_limits and _was_sent(event):
+        if had_intent and run.counts_for_limits and _was_sent(event):
             self._add_sent(run, event)
         if outcome == Outcome.DELETED:
             past.readings.add_ended(event, Fate.DELETED, run.ended_at)
-            self._count_bounces(run, event, 1)
+            self._count_bounces(run, event)
             if past.announcements:  # few policies have `notice`
                 past.announcements.pop(announcement_key(event), None)
         elif had_intent or outcome not in _NOT_ENDED:
             # Answers get lost: where a request may have been sent, the entry may be gone.
             past.readings.add_ended(event, Fate.ENDED, run.ended_at)
 
-    def _count_bounces(self, run: _Run, event: OutcomeLine, times: int) -> None:
-        """Count a deletion in the place of each entry, once.
-
-        Args:
-            times: -1 where a later outcome counts in its place.
-        """
+    def _count_bounces(self, run: _Run, event: OutcomeLine) -> None:
+        """Count a deletion in the place of each entry, once."""
         if run.is_old:
             return
         org_id = event.org_id
         place = event.scope_id
         user = _bounced_user(event)
-        self._bounces.add((org_id, place, user), times)
+        self._bounces.add((org_id, place, user), 1)
         if event.entries:  # few invitations have more than one
             other_places = {entry.project_id or org_id for entry in event.entries}
             for other_place in other_places - {place}:
-                self._bounces.add((org_id, other_place, user), times)
+                self._bounces.add((org_id, other_place, user), 1)
 
     def _add_announcement(self, run: _Run, event: Announced | AnnouncementEnded) -> None:
         """Add or end an announcement; one of a run without a readable instant does not hold."""

@@ -55,11 +55,9 @@ class RunRecord(msgspec.Struct, eq=False):
     recovered: Recovered | None = None
 
     def count(self, event: OutcomeLine) -> None:
-        """Count an outcome; one that replaces another is counted in its place."""
+        """Count an outcome of the run itself."""
         if event.recovers is None:
             self.outcomes[event.outcome] += 1
-        if event.replaces is not None:
-            self.outcomes[event.replaces] -= 1
 
     def without_people(self) -> "RunRecord":
         """Return it for readers to whom no person is named.

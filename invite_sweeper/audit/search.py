@@ -9,11 +9,10 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Final, TypeVar
 
-from invite_sweeper.audit.events import LineHeader, OutcomeLine, format_timestamp
+from invite_sweeper.audit.events import LineHeader, format_timestamp
 from invite_sweeper.audit.file_chain import ChainLine, FileChain, Record
 from invite_sweeper.audit.reader import LogReader
 from invite_sweeper.errors import DamagedLog
-from invite_sweeper.models import InvitationKey
 from invite_sweeper.names import Globs, casefold_visible
 from invite_sweeper.outcomes import Outcome
 
@@ -54,8 +53,8 @@ class LineFilter:
 
     Args:
         events: The names of events.
-        outcome: Lines without one do not match, nor one that a later line of its file replaces.
-            `deleted` matches also what a later run found gone after a request of a killed one.
+        outcome: Lines without one do not match. `deleted` matches also what a later run found gone
+            after a request of a killed one.
         username: A glob for the invited user's name, compared as those of the policy are.
         terms: Globs for the name or the id of an entry; one must match.
         since: The first instant.
@@ -92,28 +91,11 @@ class LineFilter:
         Raises:
             DamagedFile: A line is not as a run wrote it, or cannot be decoded.
         """
-        superseded = self._superseded(chain)
         for line in chain:
             if self._can_match(line.header, line.raw):
                 record = chain.parse(line)
-                if self._matches(record) and not _is_superseded(record, superseded):
+                if self._matches(record):
                     yield record, line
-
-    def _superseded(self, chain: FileChain) -> frozenset[InvitationKey]:
-        """Return whose first outcome does not count in a file, because a second one replaces it.
-
-        The file is read once more for it, where lines are chosen by their outcome.
-        """
-        if self._outcome is None:
-            return frozenset()
-        superseded: set[InvitationKey] = set()
-        for line in FileChain(chain.file):
-            if b'"replaces":"' not in line.raw:
-                continue
-            event = chain.decode(line)
-            if isinstance(event, OutcomeLine) and event.replaces:
-                superseded.add(event.key)
-        return frozenset(superseded)
 
     def _can_match(self, header: LineHeader, raw: bytes) -> bool:
         """Return whether a line can match, by its header and its bytes."""
@@ -162,15 +144,6 @@ def _outcomes(record: Record) -> Iterator[object]:
     yield outcome
     if outcome == Outcome.ALREADY_GONE and record.get("recovers") is not None:
         yield Outcome.DELETED.value
-
-
-def _is_superseded(record: Record, superseded: Container[InvitationKey]) -> bool:
-    """Return whether a later line of the same file replaces a line."""
-    if record.get("replaces") is not None:
-        return False
-    place = record.get("project_id") or record.get("org_id")
-    key = (record.get("source"), record.get("org_id"), place, record.get("invitation_id"))
-    return key in superseded
 
 
 def _has_all(text: bytes, parts: Iterable[bytes]) -> bool:

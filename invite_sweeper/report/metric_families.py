@@ -25,7 +25,6 @@ _COUNTS: Final = {
     "stale": "Invitations that a rule matches and no keep entry protects.",
     "trimmed": "Stale invitations left for a later run, to stay within the limits.",
     "announced": "Invitations that the last run announced, where the policy has a notice.",
-    "not_verified": "Deleted invitations whose lists were not read again after the last sweep.",
     "still_invited": "People deleted from projects who stay invited to the organization.",
     "requests": "Requests sent to Atlas.",
     "retries": "Requests sent again after a failure.",

@@ -153,8 +153,6 @@ def _detail(event: OutcomeLine) -> str:
     status = event.http_status
     code = event.error_code
     reason = event.reason or describe_answer(status, code)
-    if event.reason is None and event.replaces is not None:  # version 0.2 recorded no reason
-        reason = f"still listed after {event.replaces}"
     text = display_text(reason)
     if is_permission_error(status, code):
         text += f"; deleting requires the role {event.source.roles.deleting}"

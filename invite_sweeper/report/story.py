@@ -354,7 +354,6 @@ def _counts_by_reason(end: RunFinished) -> Mapping[Reason, str]:
         Reason.FAILED_DELETIONS: pluralize(end.failed, "deletion"),
         Reason.UNKNOWN_DELETIONS: pluralize(end.unknown, "deletion"),
         Reason.REMOVED_MEMBER: pluralize(removed, "active member"),
-        Reason.STILL_THERE: pluralize(end.still_there, "invitation"),
         Reason.MADE_ACTIVE: pluralize(end.active, "membership"),
     }
 

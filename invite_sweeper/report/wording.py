@@ -1,6 +1,6 @@
 """Words that several outputs share: names, instants, and what became of invitations as counts."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from invite_sweeper.counts import Counts
@@ -37,27 +37,20 @@ _DELETIONS: Final[Mapping[str, str]] = {
 
 
 def describe_deletions(counts: Counts) -> str:
-    """Return what became of the deletions, which were not read again, and who stays invited."""
-    parts = list(_describe_deleted(counts))
-    for outcome, words in _DELETIONS.items():
+    """Return what became of the deletions, and who stays invited."""
+    words = dict(_DELETIONS)
+    if counts.still_invited:
+        words["deleted"] = "deleted from their projects"
+    parts: list[str] = []
+    for outcome, did in words.items():
         count = getattr(counts, outcome)
-        if count and outcome != "deleted":
-            parts.append(f"{count:,} {words}")
+        if count:
+            parts.append(f"{count:,} {did}")
     text = ", ".join(parts)
     if counts.still_invited:
         stay = plural_form(counts.still_invited, "stays", "stay")
         text += f"; {counts.still_invited:,} {stay} invited to the organization"
     return text
-
-
-def _describe_deleted(counts: Counts) -> Iterator[str]:
-    if counts.still_invited:
-        yield f"{counts.deleted:,} deleted from their projects"
-    elif counts.deleted:
-        yield f"{counts.deleted:,} deleted"
-    if counts.not_verified:
-        is_all = counts.not_verified == counts.deleted
-        yield "not verified" if is_all else f"{counts.not_verified:,} not verified"
 
 
 def describe_recorded_deletions(outcomes: Mapping[str, int]) -> str:

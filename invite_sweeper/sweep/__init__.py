@@ -7,8 +7,7 @@
    `invitations` which of them one DELETE ends, and `steps` what else is kept.
 2. `plan` applies the limits. The whole plan is on disk before it is checked.
 3. `guards` and `population` check the plan.
-4. `executor` deletes, and `breaker` stops it where deletions keep failing; `verification` reads
-   again what was deleted.
+4. `executor` deletes, and `breaker` stops it where deletions keep failing.
 
 `result` is the last line of the run's file.
 """

@@ -23,14 +23,13 @@ from invite_sweeper.audit.events import Intent, OutcomeLine, Planned
 from invite_sweeper.counts import Counts
 from invite_sweeper.endings import Reason, WarningCode
 from invite_sweeper.errors import ApiVersionRetired, AuditLogError, RunError
-from invite_sweeper.models import SOURCES_OF_USERS, Invitation, ListKey, Source
+from invite_sweeper.models import SOURCES_OF_USERS, Invitation, ListKey, Source, UserKey
 from invite_sweeper.outcomes import Outcome, Sending
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.breaker import CircuitBreaker
-from invite_sweeper.sweep.organization import AtlasOrganization, OrganizationPlan, Swept
+from invite_sweeper.sweep.organization import OrganizationPlan, Swept
 from invite_sweeper.sweep.pauses import PauseWatch
 from invite_sweeper.sweep.result import Result
-from invite_sweeper.sweep.verification import WAITS_S, Ended, read_again
 from invite_sweeper.text import pluralize
 
 _SYNC_INTERVAL_S: Final = 1.0
@@ -44,7 +43,7 @@ async def delete(
     stop: StopRequest,
     pauses: PauseWatch,
 ) -> None:
-    """Delete what is planned, one organization after the other; then read its lists again.
+    """Delete what is planned, one organization after the other.
 
     Each deletion gets an outcome, which is added to the result. One breaker watches all of them.
 
@@ -53,7 +52,6 @@ async def delete(
     """
     breaker = CircuitBreaker(result.command.limits)
     log_failure: AuditLogError | None = None
-    to_verify: list[tuple[AtlasOrganization, Sequence[Ended]]] = []
     for plan in plans:
         organization = plan.organization
         if log_failure is not None:  # no deletion of any organization can be recorded any more
@@ -72,7 +70,6 @@ async def delete(
         except RunError as raised:  # of this organization: the others go on
             error = result.error_in(organization, executor.error_so_far(raised))
         result.add_swept(organization, executor.swept(error))
-        to_verify.append((organization, executor.to_verify))
 
     if breaker.reason is not None:
         result.stopped_by.append(Reason.CIRCUIT_BREAKER)
@@ -80,11 +77,6 @@ async def delete(
     if log_failure is not None:
         count = sum(swept.outcomes[Outcome.DELETED] for swept in result.swept.values())
         raise log_failure.having(consequence=_deleted_by_then(count))
-
-    waits_s = iter(WAITS_S)
-    for organization, deletions in to_verify:
-        swept = await read_again(result, organization, deletions, log, stop, waits_s)
-        result.add_swept(organization, swept)
 
     # A stop after which nothing was left to do does not make the end an error.
     is_unfinished = any(_is_unfinished(swept) for swept in result.swept.values())
@@ -188,7 +180,6 @@ class Executor:
     """Executes the plan of one organization once; `swept` is what became of it.
 
     Attributes:
-        to_verify: The deletions after which the invitation should be gone, or may be.
         retired: Sources that Atlas retired during the sweep, which goes on with the others.
         error: What ended the sweep; None while nothing did.
     """
@@ -212,6 +203,7 @@ class Executor:
         self._clock = result.command.clock
         self._execution = policy.execution
         self._has_other_sources = len(policy.sources) > 1
+        self._leaves_invited = policy.leaves_invited
         self._deleter = plan.organization.client.deleter(policy.sources)
         self._slots = asyncio.Semaphore(policy.execution.concurrency)
         self._extra_slots = policy.execution.concurrency  # at most, while others back off
@@ -222,13 +214,14 @@ class Executor:
         self._outcomes: Counter[str] = Counter()
         self._counts = Counts()
         self._unverified = 0
-        self.to_verify: list[Ended] = []
+        self._still_invited: set[UserKey] = set()
         self.retired: set[Source] = set()
         self.error: Exception | None = None
 
     def swept(self, error: RunError | None = None) -> Swept:
         """Return what became of the plan so far; the error is that of the organization."""
-        return Swept(self._outcomes, self._counts, error, unverified=self._unverified)
+        counts = self._counts.plus(still_invited=len(self._still_invited))
+        return Swept(self._outcomes, counts, error, unverified=self._unverified)
 
     def error_so_far(self, error: RunError) -> RunError:
         """Return an error that ended the plan, with what had been deleted of it."""
@@ -382,15 +375,15 @@ class Executor:
         return outcome is Outcome.SKIPPED or (outcome is Outcome.UNKNOWN and self._is_stopping)
 
     def _count(self, planned: Planned, outcome: Outcome, sent: Sending) -> None:
-        """Count what an outcome means beside itself, and remember what may be gone."""
+        """Count what an outcome means beside itself."""
         if outcome is Outcome.FAILED:
             is_refused = is_permission_error(sent.http_status, sent.error_code)
             self._counts = self._counts.plus(missing_role=int(is_refused))
-        elif outcome in {Outcome.DELETED, Outcome.ALREADY_GONE, Outcome.UNKNOWN}:
-            self.to_verify.append(Ended(planned, outcome, sent.http_status))
-        # Only the status read after the DELETE shows whether a removed user had just accepted.
         if outcome is Outcome.DELETED and planned.source in SOURCES_OF_USERS:
+            # Only the status read after the DELETE shows whether a removed user had just accepted.
             self._unverified += sent.seen_after is None
+            if self._leaves_invited:
+                self._still_invited.add(planned.user_key)
 
     def _retire(self, source: Source, error: ApiVersionRetired) -> None:
         """Report once that Atlas retired a list during the sweep."""

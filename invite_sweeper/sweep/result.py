@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 from msgspec import structs
 
 from invite_sweeper.audit import AuditLog, RunRecord
-from invite_sweeper.audit.events import Planned, RunStarted
+from invite_sweeper.audit.events import RunStarted
 from invite_sweeper.audit.totals import (
     Forecast,
     KeepEntry,
@@ -31,7 +31,6 @@ from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.expiries import LAST_KNOWN_ENDS, sunset_warnings
 from invite_sweeper.sweep.keep_ends import count_before, count_by_entry
 from invite_sweeper.sweep.organization import AtlasOrganization, OrganizationPlan, Reading, Swept
-from invite_sweeper.text import pluralize
 
 _KIB_PER_MIB: Final = 1024  # Linux counts `ru_maxrss` in KiB
 
@@ -174,22 +173,6 @@ class Result:
             f"{event.project_name or event.org_id} as an active member.",
             level=WarningLevel.URGENT,
             people=[event.username or event.invitation_id],
-        )
-
-    def still_listed(self, deletions: Sequence[Planned]) -> None:
-        """Warn that invitations are still in a list although an answer said otherwise."""
-        if not deletions:
-            return
-        people: list[str] = []
-        for planned in deletions:
-            name = planned.username or planned.invitation_id
-            people.append(f"{name} ({planned.project_name or planned.org_id})")
-        count = pluralize(len(deletions), "invitation")
-        self.warn_of(
-            WarningCode.STILL_THERE,
-            f"Atlas's lists still contain {count} after a response that said otherwise.",
-            level=WarningLevel.URGENT,
-            people=people,
         )
 
     def people_of_ending_entries(self) -> dict[str, int]:
@@ -360,7 +343,7 @@ class Result:
         with_client = [sharing for sharing in self.organizations if sharing.client is client]
         if organization is with_client[0]:
             counts += Counts(**structs.asdict(client.counters))
-        return counts.plus(not_verified=counts.deleted - counts.verified)
+        return counts
 
     def _organization_result(self, organization: AtlasOrganization) -> OrganizationResult:
         """Return the result of one organization, which has the error of the run, too."""
@@ -430,7 +413,6 @@ class Result:
             Reason.FAILED_DELETIONS: counts.failed,
             Reason.UNKNOWN_DELETIONS: counts.unknown,
             Reason.REMOVED_MEMBER: counts.accepted_during,
-            Reason.STILL_THERE: counts.still_there,
         }
         if self.command.restores is not None:
             not_invited = counts.failed + counts.unknown + counts.skipped

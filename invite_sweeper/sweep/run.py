@@ -90,7 +90,7 @@ async def _take_steps(result: Result, log: AuditLog, stop: StopRequest, pauses: 
     # 3. Guards. A refusal ends the run; nothing was deleted.
     _check_guards(command, result.readings, result.plans)
 
-    # 4. A dry run ends here. A sweep asks, deletes, and reads again what it deleted.
+    # 4. A dry run ends here. A sweep asks, and deletes.
     if deletions and not command.dry_run:
         await _confirm(result, log, stop)
         plans = result.plans

@@ -43,7 +43,6 @@ class Sweep:
         self.tokens: list[tuple[str, dict[str, str]]] = []
         self.lists: list[Call] = []
         self.to_delete: list[Call] = []
-        self.to_verify: list[Call] = []
 
     async def sign_in(self, suffix: str) -> None:
         client_id = os.environ[CLIENT_ID + suffix]
@@ -89,13 +88,7 @@ class Sweep:
         return projects
 
     async def read(self, call: Call) -> None:
-        to_delete = await self.list_invitations(call)
-        self.to_delete.extend(to_delete)
-        if to_delete:
-            self.to_verify.append(call)
-
-    async def verify(self, call: Call) -> None:
-        assert not await self.list_invitations(call)
+        self.to_delete.extend(await self.list_invitations(call))
 
     async def list_invitations(self, call: Call) -> list[Call]:
         """Return the calls that delete the stale invitations of a list."""
@@ -126,7 +119,6 @@ async def main(*, dry_run: bool) -> None:
         await in_flight(sweep.lists, sweep.read)
         if not dry_run:
             await in_flight(sweep.to_delete, sweep.delete)
-            await in_flight(sweep.to_verify, sweep.verify)
         await in_flight(sweep.tokens, sweep.sign_out)
 
 

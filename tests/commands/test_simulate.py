@@ -75,7 +75,7 @@ def simulated(tmp_path):
         ("federated", signal.SIGTERM),
     ],
 )
-def test_sweep_deletes_and_verifies_in_each_list_and_organization_and_a_signal_ends_it_with_0(
+def test_sweep_deletes_in_each_list_and_organization_and_a_signal_ends_it_with_0(
     simulated, name, number
 ):
     simulation = simulated(name)
@@ -88,7 +88,7 @@ def test_sweep_deletes_and_verifies_in_each_list_and_organization_and_a_signal_e
     organizations = dict(SCENARIOS[name].organizations)
     assert {each["org_id"] for each in outcomes} == set(organizations.values())
     assert sum("_CLIENT_ID" in each for each in simulation.variables) == len(organizations)
-    assert summary["deleted"] == summary["verified"] > 0
+    assert summary["deleted"] > 0
     assert summary["kept_by_reason"]["too_young"] > 0
 
     simulation.process.send_signal(number)

@@ -71,7 +71,6 @@ def of_list(number=1, **changes):
         ("already_gone", {"attempts": 2}, ON_REQUEST),
         ("already_gone", {"recovers": "r0"}, NEVER),
         ("failed", {"attempts": 2}, NEVER),
-        ("failed", {"replaces": "deleted"}, NEVER),  # a list still showed it
         ("changed", {}, NEVER),
         ("skipped", {"attempts": 0}, NEVER),
         ("accepted_before", {}, NEVER),
@@ -81,8 +80,6 @@ def test_deletions_are_what_atlas_confirmed_and_on_request_what_may_have_been(
     directory, result, changes, found
 ):
     lines = [] if "recovers" in changes else [of_list(), intent(of_list())]
-    if "replaces" in changes:
-        lines.append(outcome(of_list()))
     lines += [outcome(of_list(), result, **changes)] if result else []
     path = write_run(directory, "r1", *lines, killed=result is None)
     asked = (found_in(directory, Wanted(str(path), unconfirmed=each)) for each in (False, True))

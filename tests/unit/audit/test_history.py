@@ -76,12 +76,10 @@ def test_each_run_has_its_lines(directory, write):
     assert (four.mode, four.start.base_url, four.start.now, four.finished_at) == ("", "", "", "")
 
 
-def test_an_outcome_needs_no_intent_and_one_that_replaces_another_is_counted_alone(write):
+def test_an_outcome_needs_no_intent(write):
     skipped = outcome(planned(3), "skipped", attempts=0)
-    again = outcome(planned(2), "failed", attempts=0, replaces="deleted")
-    deletions = [line for number in (1, 2, 4) for line in deletion(number)]
-    run = write(*deletions, planned(3), skipped, again).last
-    assert run.outcomes == {"deleted": 2, "failed": 1, "skipped": 1}
+    run = write(*deletion(1), *deletion(2, "failed"), planned(3), skipped).last
+    assert run.outcomes == {"deleted": 1, "failed": 1, "skipped": 1}
 
 
 @pytest.mark.parametrize("old", [b'"mode":"sweep"', b'"event":"intent"', b"{", b"\n"])
@@ -140,11 +138,10 @@ class TestDeletedWithin:
             ("failed", {"attempts": 0}, False),
             ("failed", {"attempts": 0, "recovers": "r1"}, True),  # the killed run may have sent it
             ("skipped", {"recovers": "r1"}, True),
-            ("failed", {"attempts": 0, "replaces": "deleted"}, True),
         ],
     )
     def test_an_intent_counts_unless_its_run_sent_nothing(self, write, result, changes, counted):
-        lines = deletion()[: 3 if "replaces" in changes else 2]
+        lines = deletion()[:2]
         last = outcome(planned(), result, **changes)
         if "recovers" in changes:
             assert within(write(*lines, killed=True)).total() == 1
@@ -195,12 +192,6 @@ class TestBounces:
             write(*deletion(1), *deletion(2, "already_gone"))
         found = write(*deletion(1), start=RESTORE)
         assert found.times_deleted(invitation(user, **changes)) == times
-
-    def test_a_deletion_that_a_list_contradicts_is_not_counted(self, write):
-        contradicted = outcome(planned(1), "failed", replaces="deleted")
-        found = write(*deletion(1), *deletion(2), contradicted)
-        assert found.times_deleted(invitation(1)) == 0
-        assert found.times_deleted(invitation(2)) == 1
 
     def test_the_places_of_all_entries_count_once_each(self, write):
         same_project = Entry(Source.ORG_INVITES, None, object_id(42))
@@ -351,14 +342,11 @@ class TestLastComplete:
     def test_no_entry_with_an_intent_counts_as_missing_whatever_its_outcome(
         self, run, source, result
     ):
-        """Lists lag behind deletions by seconds: what is still listed may be gone tomorrow."""
         place = {} if not source.is_organization_level else {"project_id": None}
         lines = deletion(1, result, source=source, **place)
-        contradicted = outcome(lines[0], "failed", attempts=0, replaces=result)
         by_project = {} if place else {PROJECT: 4}
-        for more in ((), (contradicted,)):
-            found = run(*lines, *more, read(source, 4, by_project=by_project))
-            assert list(found.entries.values()) == [3]
+        found = run(*lines, read(source, 4, by_project=by_project))
+        assert list(found.entries.values()) == [3]
 
     @pytest.mark.parametrize("result", ["skipped", "changed", "failed"])
     def test_an_entry_without_an_intent_counts_unless_it_is_gone(self, run, result):

@@ -37,8 +37,7 @@ def test_of_each_invitation_the_last_line_of_a_run_counts(directory):
         directory, "r1", *deletion(1), planned(2), planned(3), intent(planned(3)), killed=True
     )
     settled = outcome(planned(3), "already_gone", recovers="r1")
-    replaced = outcome(planned(4), "failed", replaces="deleted")
-    write_run(directory, "r2", settled, *deletion(4), replaced, *deletion(3))
+    write_run(directory, "r2", settled, *deletion(4, "failed"), *deletion(3))
     found = [
         (line.run.number, line.event.event, getattr(line.event, "outcome", None))
         for line in history_of(directory, username="*")
@@ -152,9 +151,8 @@ def test_a_user_is_gone_whose_invitation_a_run_deleted_or_found_gone(directory, 
     assert {*users_gone(FileChain(RunFile.of(path)))} == gone
 
 
-def test_the_last_outcome_of_each_invitation_decides_whether_its_user_is_gone(directory):
+def test_user_whom_a_run_finds_gone_after_a_killed_one_is_gone(directory):
     write_run(directory, "r1", planned(1), intent(planned(1)), killed=True)
     found_gone = outcome(planned(1), "already_gone", recovers="r1")
-    still_listed = outcome(planned(2), "failed", attempts=0, replaces="deleted")
-    path = write_run(directory, "r2", found_gone, *deletion(2), still_listed)
+    path = write_run(directory, "r2", found_gone, *deletion(2, "failed"))
     assert {*users_gone(FileChain(RunFile.of(path)))} == {planned(1).user_key}

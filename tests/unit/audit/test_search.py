@@ -20,12 +20,3 @@ def test_deleted_are_also_those_that_a_later_run_found_gone_after_a_kill(directo
     ids = [planned(number).invitation_id for number in (1, 2, 3, 4)]
     assert found(directory, "deleted") == ids[:3]
     assert found(directory, "already_gone") == [ids[1], ids[3]]
-
-
-def test_a_line_that_a_later_one_replaces_is_found_by_the_later_one_alone(directory):
-    contradicted = outcome(planned(1), "failed", replaces="deleted")
-    write_run(directory, "r1", *deletion(1), *deletion(2), contradicted)
-    assert found(directory, "deleted") == [planned(2).invitation_id]
-    assert found(directory, "failed") == [planned(1).invitation_id]
-    write_run(directory, "r2", *deletion(1))  # the next night, the same person
-    assert found(directory, "deleted") == [planned(2).invitation_id, planned(1).invitation_id]

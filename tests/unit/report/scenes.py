@@ -276,17 +276,6 @@ SCENES: Final[Mapping[str, Run]] = {
     "restore with active members": run(
         intent(planned(1)), outcome(planned(1), "active"), reasons=(Reason.MADE_ACTIVE,), **RESTORE
     ),
-    "not verified": run(
-        *(line for number in (1, 2, 3) for line in deletion(number)), verified=1, not_verified=2
-    ),
-    "still listed": run(
-        *deletion(1),
-        outcome(planned(1), "failed", attempts=0, http_status=None, replaces="deleted"),
-        deleted=0,
-        still_there=1,
-        reasons=(Reason.FAILED_DELETIONS,),
-        warnings=warning(WarningCode.STILL_THERE, "Atlas's lists still contain 1 invitation."),
-    ),
 }
 
 

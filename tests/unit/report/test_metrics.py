@@ -39,7 +39,7 @@ FINISHED_AT = datetime(2026, 11, 25, 1, 2, 3, tzinfo=UTC)
 LATER = datetime(2026, 11, 26, tzinfo=UTC)
 TOTALS = {"projects_seen": 40, "projects_unreadable": 2, "invitations_seen": 30}
 TOTALS |= {"stale": 9, "trimmed": 1, "requests": 90, "retries": 3, "rate_limited": 2}
-TOTALS |= {"not_verified": 4, "still_invited": 5}
+TOTALS |= {"still_invited": 5}
 FINISHED = finished(
     **TOTALS,
     kept_by_reason={"too_young": 20, "keep:board": 1},
@@ -337,7 +337,7 @@ def test_alerts_and_dashboard_use_only_written_metrics(path):
     assert known - used == {
         "invite_sweeper_run_mode", "invite_sweeper_announced", "invite_sweeper_notice_pending",
         "invite_sweeper_history_read_seconds", "invite_sweeper_peak_memory_bytes",
-        "invite_sweeper_not_verified", "invite_sweeper_still_invited",
+        "invite_sweeper_still_invited",
     }  # fmt: skip
 
 

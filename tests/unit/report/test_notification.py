@@ -115,12 +115,6 @@ ABOUT_PEOPLE = {
         warnings=(RunWarning(WarningCode.REMOVED_MEMBER, "One.", URGENT, ("ada@x.org",)),),
         removed_members=("ada@x.org",),
     ),
-    "failed": run(
-        still_there=1,
-        exit_code=4,
-        reasons=(Reason.STILL_THERE,),
-        warnings=(RunWarning(WarningCode.STILL_THERE, "One.", URGENT, ("ada@x.org",)),),
-    ),
 }
 
 

@@ -255,16 +255,6 @@ def test_a_killed_restore_that_the_next_one_settled_is_shown_once(directory):
     assert row["Outcome"].endswith("recovered by run 2")
 
 
-def test_an_outcome_that_another_replaces_is_shown_once(directory):
-    again = outcome(planned(1), "failed", attempts=0, http_status=None, replaces="deleted")
-    write(run(*deletion(1), again, deleted=0, failed=1, still_there=1), directory, days_ago=1)
-    write(run(), directory)
-    page = page_of(directory)
-    assert figure(page, "Done") == "1 failed"
-    (row,) = table(page, "deletions")
-    assert row["Outcome"].startswith("failed")
-
-
 # People ------------------------------------------------------------------------------------------
 
 

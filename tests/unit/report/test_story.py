@@ -119,20 +119,18 @@ def test_every_output_has_the_headline_the_lines_and_the_advice(record, director
 @pytest.mark.parametrize(
     ("counts", "text"),
     [
-        ({"deleted": 3, "not_verified": 3}, "3 deleted, not verified"),
-        ({"deleted": 3, "not_verified": 1, "failed": 1}, "3 deleted, 1 not verified, 1 failed"),
         ({"deleted": 3}, "3 deleted"),
         (
             {"deleted": 27, "still_invited": 17},
             "27 deleted from their projects; 17 stay invited to the organization",
         ),
         (
-            {"deleted": 2, "not_verified": 1, "still_invited": 1},
-            "2 deleted from their projects, 1 not verified; 1 stays invited to the organization",
+            {"deleted": 2, "failed": 1, "still_invited": 1},
+            "2 deleted from their projects, 1 failed; 1 stays invited to the organization",
         ),
     ],
 )
-def test_headline_has_what_was_not_read_again_and_who_stays_invited(directory, counts, text):
+def test_headline_has_who_stays_invited(directory, counts, text):
     story = story_of(recorded(run(**counts), directory), ADVISOR)
     assert story.headline.text.startswith(f"{text} · ")
 

@@ -26,7 +26,7 @@ async def test_question_has_the_counts_of_all_and_its_time_is_not_the_runs(direc
     result = await night.run(answer=answer)
     assert asked == [(3, 3, [0, 0, 0], [object_id(2)])]
     assert (result.duration_s, result.changed, night.deleted) == (10.0, 0, [1, 2, 0])
-    assert night.atlases[1].requested == [object_id(2)] * 2  # once to plan, once to verify
+    assert night.atlases[1].requested == [object_id(2)]
 
 
 UNREAD = ListUnreadable(object_id(1), "p0", "HTTP 500.", 500, org_id=ORG)

@@ -74,12 +74,6 @@ def ended(*organizations, stopped_by=(), error=None, **options):
         ({"projects_unreadable": 1}, (), 4, (Reason.UNREADABLE_PROJECTS,)),
         ({"missing_role": 1}, (), 4, (Reason.MISSING_ROLE,)),
         ({}, [Reason.RETIRED_SOURCE], 4, (Reason.RETIRED_SOURCE,)),
-        (
-            {"outcomes": {"failed": 2}, "still_there": 1},
-            (),
-            4,
-            (Reason.FAILED_DELETIONS, Reason.STILL_THERE),
-        ),
     ],
 )
 def test_exit_code_follows_from_what_was_not_done(found, stopped_by, code, reasons):
@@ -240,17 +234,6 @@ async def test_run_is_returned_with_the_first_and_the_last_line_of_its_file(dire
     assert [event for _, event in chain.events()] == [record.start, record.end]
     assert (record.start.reason, record.start.number) == ("OPS-1", 1)
     assert record.last_hash == chain.last.hash
-
-
-@pytest.mark.parametrize(
-    ("count", "end"), [(0, ""), (10, "person-9@example.com (Sandbox Alpha)."), (11, "and 1 more.")]
-)
-def test_what_is_still_listed_is_named_up_to_ten(count, end):
-    lines = [planned(n, source=Source.INVITES) for n in range(count)]
-    found, _ = warnings_of(lambda result: result.still_listed(lines))
-    assert [(each.level, each.text.endswith(end), "@" in each.message) for each in found] == (
-        [(WarningLevel.URGENT, True, False)] if count else []
-    )
 
 
 def test_each_warning_is_shown_and_recorded_once():

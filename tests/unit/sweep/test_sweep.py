@@ -5,7 +5,16 @@ from datetime import timedelta
 from functools import partial
 
 import pytest
-from builders import NOW, ORG, OTHER_ORG, changed, invitation, object_id
+from builders import (
+    NOW,
+    ORG,
+    OTHER_ORG,
+    changed,
+    entry_of,
+    invitation,
+    object_id,
+    project,
+)
 from sweep.night import ORGS, Night, drop, kept_then, later, message
 
 from invite_sweeper.audit import check_written_plan
@@ -51,7 +60,7 @@ async def test_dry_run_plans_the_same_and_deletes_and_asks_nothing(directory):
     result = await night.run(dry_run=True)
     assert (night.deleted, night.view.asked, result.stale) == ([0, 0], [], 3)
     assert len(night.events(Planned)) == 3
-    assert (result.plan_made, result.plan_complete, result.verified) == (True, True, 0)
+    assert (result.plan_made, result.plan_complete) == (True, True)
 
 
 async def test_run_without_stale_invitations_asks_nothing(directory):
@@ -480,3 +489,33 @@ async def test_plan_that_was_changed_on_disk_is_not_deleted(directory, monkeypat
     result = await night.run()
     assert (night.deleted, result.exit_code) == ([0], 7)
     assert "was changed" in message(result)
+
+
+@pytest.mark.parametrize(
+    ("sources", "still_invited"),
+    [
+        (["users"], 2),
+        (["invites", "users"], 2),
+        (["users", "org_users"], 0),
+        (["users", "org_invites"], 0),
+        (["invites"], 0),
+    ],
+)
+async def test_people_deleted_from_projects_alone_are_counted_once_each(
+    directory, sources, still_invited
+):
+    """One is in two projects, one is not deleted, and one has an invitation of a project."""
+    night = Night(directory, 0, sources=sources)
+    (atlas,) = night.atlases
+    atlas.listed.append(project(2))
+    places = [{"project_id": object_id(n), "project_name": f"p{n}"} for n in (1, 2)]
+    twice = [entry_of(Source.USERS, 1, **place) for place in places]
+    other, stays = (entry_of(Source.USERS, n, **places[0]) for n in (2, 3))
+    atlas.lists = {
+        (Source.USERS, object_id(1)): (twice[0], other, stays),
+        (Source.USERS, object_id(2)): (twice[1],),
+        object_id(1): (entry_of(Source.INVITES, 4, **places[0]),),
+    }
+    atlas.results = {stays.invitation_id: Sending(Outcome.FAILED, 1, 403)}
+    result = await night.run()
+    assert result.still_invited == still_invited
