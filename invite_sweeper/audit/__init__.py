@@ -5,7 +5,7 @@ from invite_sweeper.audit.directory import AuditDirectory
 from invite_sweeper.audit.history import HeldAnnouncement, History, OpenIntent
 from invite_sweeper.audit.last_readings import CompleteRun
 from invite_sweeper.audit.log import AuditLog, check_written_plan
-from invite_sweeper.audit.plans import LastPlan, PlanScope, SavedPlan, read_plan
+from invite_sweeper.audit.plans import SavedPlan, read_plan
 from invite_sweeper.audit.reader import LogReader
 from invite_sweeper.audit.record import RunRecord
 from invite_sweeper.audit.run_file import RunFile
@@ -18,11 +18,9 @@ __all__ = [
     "CompleteRun",
     "HeldAnnouncement",
     "History",
-    "LastPlan",
     "LineFilter",
     "LogReader",
     "OpenIntent",
-    "PlanScope",
     "RunFile",
     "RunRecord",
     "SavedPlan",

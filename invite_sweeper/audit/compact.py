@@ -10,7 +10,7 @@ others has the hash of one of them once in 46 million million times.
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Hashable, Mapping
 from datetime import date
 from enum import IntEnum
 from typing import Final
@@ -91,16 +91,6 @@ class EntryLog:
         self._last_days.append(last_day)
         self._list_numbers.append(list_number)
         self._fates.append(fate)
-
-    def deleted_since(self, position: int, keys: Collection[InvitationKey]) -> set[InvitationKey]:
-        """Return which of some keys were deleted at a position or later."""
-        keys_by_hash = {hash(key): key for key in keys}
-        deleted: set[InvitationKey] = set()
-        for index in range(position, len(self)):
-            key = keys_by_hash.get(self._hashes[index])
-            if key is not None and self._fates[index] == Fate.DELETED:
-                deleted.add(key)
-        return deleted
 
     def ended_since(self, positions: Mapping[ListKey, int], today: date) -> dict[ListKey, int]:
         """Return how many entries of some lists ended, of each at its position or later.

@@ -75,7 +75,6 @@ class Planned(Invitation, frozen=True, kw_only=True):
     Attributes:
         rule: The name of the rule that makes the invitation stale.
         bounced: How often the user's invitation was deleted before.
-        new: The last plan of the same policy did not contain it.
         inviter_gone: No active member of the organization has the inviter's address.
     """
 
@@ -83,7 +82,6 @@ class Planned(Invitation, frozen=True, kw_only=True):
 
     rule: str
     bounced: int = 0
-    new: bool = False
     inviter_gone: bool = False
 
 

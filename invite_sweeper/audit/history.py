@@ -30,7 +30,6 @@ from invite_sweeper.audit.events import (
 )
 from invite_sweeper.audit.file_chain import ChainLine, FileChain
 from invite_sweeper.audit.last_readings import CompleteRun, EndedEntry, LastReadings
-from invite_sweeper.audit.plans import LastPlan, PlanScope, read_last_plan, scope_of_plan
 from invite_sweeper.audit.reader import LogReader
 from invite_sweeper.audit.record import RunRecord
 from invite_sweeper.audit.run_file import RunFile
@@ -105,17 +104,6 @@ class SentDeletion(NamedTuple):
 
     instant: datetime
     place: str
-
-
-class _PlanFile(NamedTuple):
-    """Where the last whole plan of a scope is.
-
-    Attributes:
-        position: In the log of entries, before those that its run ended.
-    """
-
-    file: RunFile
-    position: int
 
 
 class _AtlasPast:
@@ -211,7 +199,6 @@ class History:
         self._pasts: defaultdict[str, _AtlasPast] = defaultdict(_AtlasPast)  # by base URL
         self._names: dict[str, str] = {}
         self._applied: dict[str, RunFile] = {}  # by the SHA-256 of the plan
-        self._plans: dict[PlanScope, _PlanFile] = {}
         self._open: dict[_RequestKey, OpenIntent] = {}
         self._sent: dict[_RequestKey, SentDeletion] = {}
         self._bounces = HashCounts()  # of deletions by organization, place and user
@@ -309,18 +296,6 @@ class History:
         user = _bounced_user(first)
         places = {entry.scope_id for entry in entries}
         return max(self._bounces.count((first.org_id, place, user)) for place in places)
-
-    def last_plan(self, scope: PlanScope) -> LastPlan | None:
-        """Return the last whole plan of a scope, which is read again from its file.
-
-        Raises:
-            DamagedLog: The file was changed since it was read.
-        """
-        plan = self._plans.get(scope)
-        if plan is None:
-            return None
-        ended = self._past_of(scope.base_url).readings.ended
-        return read_last_plan(plan.file, ended, plan.position)
 
     def last_complete(self, scope_sha256: str, base_url: str, today: date) -> CompleteRun | None:
         """Return what the last complete runs left; see `LastReadings.last_complete`."""
@@ -484,9 +459,6 @@ class History:
         for organization in end.organizations:
             if organization.name:
                 self._names[organization.id] = organization.name
-        scope = scope_of_plan(start, end)
-        if scope is not None:
-            self._plans[scope] = _PlanFile(record.file, run.position)
         run.past.add_end(record.mode, end)
         run.past.readings.add(record, end, run.position)
 

@@ -1,33 +1,27 @@
-"""Plans of earlier runs: the saved one that a sweep applies, and the last one, to compare with.
+"""The saved plan that a sweep applies: the file of a finished dry run.
 
-A saved plan is the file of a finished dry run. Its whole chain is checked, and every line decoded:
-what was edited or cut is refused. The last plan of a scope is read again from the file of its run.
+Its whole chain is checked, and every line decoded: what was edited or cut is refused.
 """
 
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Container
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from invite_sweeper.advice import Advisor
-from invite_sweeper.audit.compact import EntryLog
 from invite_sweeper.audit.events import Planned, RunStarted
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.intents import IntentLedger
 from invite_sweeper.audit.record import RunRecord, follow_run
 from invite_sweeper.audit.run_file import DamagedFile, RunFile
-from invite_sweeper.audit.totals import RunFinished
-from invite_sweeper.endings import COMPLETE_EXIT_CODES, ExitCode, Reason
+from invite_sweeper.endings import COMPLETE_EXIT_CODES, Reason
 from invite_sweeper.errors import GuardRefused
-from invite_sweeper.models import InvitationKey
 
 _FIRST_LINE: Final = re.compile(
     rb'\{"ts":"[^"]*","run_id":"([^"]*)","seq":1,"event":"run_started","prev":"[0-9a-f]{64}",'
     rb'"mode":"([a-z-]+)"'
 )
 """How the file of a run begins, up to its mode."""
-_PLANNING_CODES: Final = COMPLETE_EXIT_CODES | {ExitCode.REFUSED}
-"""Exit codes of runs with a whole plan; a run that a guard refused may have one."""
 
 
 def may_replace_plan(start: bytes, known_runs: Container[str]) -> bool:
@@ -104,67 +98,3 @@ def _refused(message: str, advisor: Advisor) -> GuardRefused:
     """Return the refusal of a saved plan, with the command that makes another one."""
     hint = f"Create a new plan with: {advisor.new_plan()}"
     return GuardRefused(message, hint=hint, reasons=(Reason.PLAN,))
-
-
-class PlanScope(NamedTuple):
-    """What two runs have in common if their plans can be compared."""
-
-    policy_sha256: str
-    organizations: frozenset[str]
-    base_url: str
-
-
-class LastPlan(NamedTuple):
-    """The last whole plan of a scope.
-
-    Attributes:
-        keys: Of all entries of each planned invitation, by the key that names it.
-        deleted: The entries that its run or a later one has deleted.
-    """
-
-    run_id: str
-    start: RunStarted
-    end: RunFinished
-    keys: Mapping[InvitationKey, tuple[InvitationKey, ...]]
-    deleted: frozenset[InvitationKey]
-
-
-def scope_of_plan(start: RunStarted, end: RunFinished) -> PlanScope | None:
-    """Return the scope in which a run planned everything that is stale; None if it did not.
-
-    A sweep of a saved plan and a trimmed plan list only a part of it.
-    """
-    if start.mode == "restore" or start.policy_sha256 is None:
-        return None
-    if start.plan_sha256 is not None or end.trimmed:
-        return None
-    if not end.plan_made or end.exit_code not in _PLANNING_CODES:
-        return None
-    return PlanScope(start.policy_sha256, frozenset(start.organizations), start.base_url)
-
-
-def read_last_plan(file: RunFile, ended: EntryLog, position: int) -> LastPlan | None:
-    """Return the plan in the file of a run; None where the run did not finish.
-
-    Args:
-        ended: What runs did to entries; `position` is that in it before the run ended any.
-
-    Raises:
-        DamagedLog: The file was changed since it was read.
-    """
-    keys: dict[InvitationKey, tuple[InvitationKey, ...]] = {}
-    entries: set[InvitationKey] = set()
-    start: RunStarted | None = None
-    end: RunFinished | None = None
-    for _, event in FileChain(file).events():
-        if isinstance(event, RunStarted):
-            start = event
-        elif isinstance(event, Planned):
-            keys[event.key] = event.keys
-            entries.update(event.keys)
-        elif isinstance(event, RunFinished):
-            end = event
-    if start is None or end is None:
-        return None
-    deleted = ended.deleted_since(position, entries)
-    return LastPlan(file.run_id, start, end, keys, frozenset(deleted))

@@ -39,31 +39,6 @@ class RunWarning(msgspec.Struct, frozen=True):
         return f"{self.message.removesuffix('.')}: {shorten_list(self.people, _MAX_NAMED)}."
 
 
-class PlanChanges(msgspec.Struct, frozen=True, kw_only=True):
-    """The stale invitations of a run, compared with the last plan of the same policy.
-
-    `new`, `still_stale` and those of `not_read` that are stale now add up to the invitations that
-    are stale now; the others and `still_stale` to those that were planned then.
-
-    Attributes:
-        run_id: The run that is compared.
-        now: Its instant, RFC 3339.
-        new: Stale now, and not planned then.
-        still_stale: Planned then, and stale now.
-        deleted: Planned then, and deleted by a run since.
-        no_longer_stale: Planned then, and now kept or not in its list.
-        not_read: In a list that one of the two runs did not read.
-    """
-
-    run_id: str
-    now: str
-    new: int = 0
-    still_stale: int = 0
-    deleted: int = 0
-    no_longer_stale: int = 0
-    not_read: int = 0
-
-
 class Forecast(msgspec.Struct, frozen=True, kw_only=True):
     """What a dry run knows of the days to come, if nothing changes.
 
@@ -183,7 +158,6 @@ class RunFinished(Counts, frozen=True, kw_only=True):
         plan_made: Whether each list was read, or could not be, so that the number of stale
             invitations is known; and the plan is on disk.
         plan_complete: Whether every list in scope was read.
-        changes: None without an earlier plan of the same policy.
         forecast: Of a dry run with a whole plan.
         nights_left: As in the forecast, of a sweep as well.
         deleted_before: What earlier runs deleted within `limits.period`; it counts for the limits.
@@ -214,7 +188,6 @@ class RunFinished(Counts, frozen=True, kw_only=True):
     warnings: tuple[RunWarning, ...] = ()
     plan_made: bool = False
     plan_complete: bool = False
-    changes: PlanChanges | None = None
     forecast: Forecast | None = None
     nights_left: int | None = None
     deleted_before: int = 0

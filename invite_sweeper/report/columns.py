@@ -129,9 +129,7 @@ def _age_cell(row: Row) -> Cell:
 
 def _invited_cell(row: Row) -> Cell:
     """Return the address, the history, and the lists if several show the invitation."""
-    is_new = getattr(row.event, "new", False)
-    user = f"{row.user} (new)" if is_new else row.user
-    lines = [Line(user)]
+    lines = [Line(row.user)]
     if row.history:
         lines.append(Line(row.history, "warning"))
     lists = list(_lists_of(row.event))

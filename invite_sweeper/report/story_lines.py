@@ -4,12 +4,12 @@ Every number has a name, and where a line can mislead, such as where lists were 
 left some for later, the line names that.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Final, NamedTuple
 
 from invite_sweeper.audit.record import RunRecord
-from invite_sweeper.audit.totals import Forecast, OrganizationResult, PlanChanges, RunFinished
+from invite_sweeper.audit.totals import Forecast, OrganizationResult, RunFinished
 from invite_sweeper.endings import Reason, Style, WarningCode
 from invite_sweeper.models import Source
 from invite_sweeper.report.wording import describe_instant
@@ -87,8 +87,6 @@ def _decision_lines(end: RunFinished) -> Iterator[StoryLine]:
     for warning in end.warnings:
         if warning.code == WarningCode.NOTICE:
             yield StoryLine("Notice", escape_unprintable(warning.message))
-    if end.changes is not None:
-        yield StoryLine("Changes", _changes(end.changes))
 
 
 def _seen(end: RunFinished) -> str:
@@ -163,30 +161,6 @@ def _kept(end: RunFinished) -> str:
     reasons.sort(key=lambda reason: counts[reason], reverse=True)
     parts = [f"{counts[reason]:,} {describe_keep_reason(reason)}" for reason in reasons]
     return f"{end.kept:,}: {', '.join(parts)}"
-
-
-_EARLIER: Final[Mapping[str, str]] = {
-    "still_stale": "stale already then",
-    "deleted": "deleted",
-    "no_longer_stale": "gone or no longer stale",
-    "not_read": "in lists that one of the two runs did not read",
-}
-"""The words behind the counts of `PlanChanges` about what was planned before."""
-
-
-def _changes(changes: PlanChanges) -> str:
-    """Return what is new since the last whole plan, and what became of what it listed.
-
-    A plan that a limit trimmed is not whole, so after such nights an earlier one is compared.
-    """
-    new = f"{changes.new:,} new" if changes.new else "nothing new"
-    text = f"{new} since the last whole plan ({describe_instant(changes.now)})"
-    parts = []
-    for name, words in _EARLIER.items():
-        count = getattr(changes, name)
-        if count:
-            parts.append(f"{count:,} {words}")
-    return f"{text}; {', '.join(parts)}" if parts else text
 
 
 def _time(end: RunFinished) -> str:

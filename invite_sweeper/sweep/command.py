@@ -11,7 +11,7 @@ from functools import cached_property
 
 from invite_sweeper import __version__
 from invite_sweeper.advice import Advisor
-from invite_sweeper.audit import CompleteRun, History, PlanScope, SavedPlan
+from invite_sweeper.audit import CompleteRun, History, SavedPlan
 from invite_sweeper.audit.events import AnnouncementKey, Mode, RunStarted
 from invite_sweeper.audit.history import SentDeletion
 from invite_sweeper.models import rfc3339
@@ -19,7 +19,7 @@ from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.sweep.organization import AtlasOrganization
 from invite_sweeper.sweep.scope import Shard, scope_sha256
-from invite_sweeper.sweep.steps import ChangeTracker, KeepBounced, KeepOutsidePlan, Notice, Step
+from invite_sweeper.sweep.steps import KeepBounced, Notice, Step
 
 
 @dataclass(frozen=True)
@@ -103,18 +103,6 @@ class Command:
             announced_at[key] = announcement.announced_at
         notice = Notice(announced_at, self.policy.notice.wait, self.now)
         return keep_bounced, notice, *self.observers
-
-    def comparison(self) -> ChangeTracker | KeepOutsidePlan | None:
-        """Return the step that compares the plan with an earlier one; None without one.
-
-        With a saved plan it keeps what that does not list. Else it marks what is new since the
-        last plan of the same policy.
-        """
-        if self.saved is not None:
-            return KeepOutsidePlan(self.saved.planned)
-        scope = PlanScope(self.policy.sha256, self.policy.organization_ids, self.base_url)
-        previous = self.history.last_plan(scope)
-        return ChangeTracker(previous) if previous is not None else None
 
     def run_started(
         self, organizations: Iterable[AtlasOrganization] = (), number: int = 0

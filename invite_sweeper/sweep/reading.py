@@ -372,7 +372,6 @@ class ReadingBuilder:
             events.Planned,
             rule=decision.rule,
             bounced=decision.bounced,
-            new=decision.new,
             inviter_gone=decision.inviter_gone,
         )
         self._stale.append(planned)

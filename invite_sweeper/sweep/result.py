@@ -18,7 +18,6 @@ from invite_sweeper.audit.totals import (
     KeepEntry,
     ListResult,
     OrganizationResult,
-    PlanChanges,
     RunFinished,
     RunWarning,
 )
@@ -64,7 +63,6 @@ class Result:
         removed_members: The username of each active member that this run removed, or whose
             removal by an interrupted run it found.
         plan_made: The plan of the run is complete and on disk.
-        changes: It compared with the last one; None if there is none.
         question_s: How long the question was open.
         nights_left: As in `RunFinished`, like `limit_free_at` and `forecast`.
     """
@@ -84,7 +82,6 @@ class Result:
         self.stopped_by: list[Reason] = []
         self.removed_members: list[str] = []
         self.plan_made = False
-        self.changes: PlanChanges | None = None
         self.question_s = 0.0
         self.nights_left: int | None = None
         self.limit_free_at: datetime | None = None
@@ -236,7 +233,6 @@ class Result:
             warnings=tuple(self.warnings),
             plan_made=self.plan_made,
             plan_complete=self.plan_made and all(result.plan_complete for result in results),
-            changes=self.changes,
             forecast=self.forecast,
             nights_left=self.nights_left,
             deleted_before=len(command.sent) if self.plan_made else 0,

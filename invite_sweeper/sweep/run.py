@@ -11,7 +11,6 @@ from invite_sweeper.audit import AuditLog, RunRecord, check_written_plan
 from invite_sweeper.counts import Counts, total
 from invite_sweeper.endings import WarningCode, WarningLevel
 from invite_sweeper.errors import Cancelled, RunError
-from invite_sweeper.models import ListUnreadable, Source
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.command import Command
@@ -31,7 +30,7 @@ from invite_sweeper.sweep.pauses import MAX_PAUSE_S, PauseWatch
 from invite_sweeper.sweep.plan import confirm_plan, lost_since, make_plans
 from invite_sweeper.sweep.population import check_population
 from invite_sweeper.sweep.result import Result, View
-from invite_sweeper.sweep.steps import ChangeTracker, KeepOutsidePlan, describe_notice
+from invite_sweeper.sweep.steps import KeepOutsidePlan, describe_notice
 from invite_sweeper.text import pluralize, shorten_list
 
 
@@ -68,8 +67,8 @@ async def _take_steps(result: Result, log: AuditLog, stop: StopRequest, pauses: 
     result.warn(*log.warnings)
 
     # 1. Read everything. An organization that fails is a value, and loses nothing.
-    comparison = command.comparison()  # with an earlier plan, decision by decision
-    more_steps = [] if comparison is None else [comparison]
+    outside_plan = KeepOutsidePlan(command.saved.planned) if command.saved is not None else None
+    more_steps = [] if outside_plan is None else [outside_plan]
     reader = OrganizationReader(result, organizations, log, more_steps)
     result.readings = await stop.run_unless_stopped(reader.read_all())
     read_at_s = command.clock()
@@ -85,7 +84,7 @@ async def _take_steps(result: Result, log: AuditLog, stop: StopRequest, pauses: 
     await check_written_plan(log, deletions)
     result.plan_made = True
     foretell(result)
-    _report_plan(result, comparison)
+    _report_plan(result, outside_plan)
 
     # 3. Guards. A refusal ends the run; nothing was deleted.
     _check_guards(command, result.readings, result.plans)
@@ -201,24 +200,14 @@ def _report_left_out(result: Result, outcomes: Mapping[str, int], over_limit: in
             )
 
 
-def _report_plan(result: Result, comparison: ChangeTracker | KeepOutsidePlan | None) -> None:
-    """Report how the plan differs from an earlier one, what is announced, and keep entries."""
-    # In an organization that failed, what an earlier plan lists may still be stale, and a keep
-    # entry that matched nothing elsewhere may match: then neither is reported.
-    is_whole = len(result.plans) == len(result.organizations)
-    if isinstance(comparison, KeepOutsidePlan):
-        differences = comparison.differences()
+def _report_plan(result: Result, outside_plan: KeepOutsidePlan | None) -> None:
+    """Report how the plan differs from a saved one, what is announced, and keep entries."""
+    if outside_plan is not None:
+        differences = outside_plan.differences()
         result.warn_of(WarningCode.PLAN_DIFFERS, *differences, level=WarningLevel.REMARK)
-    elif comparison is not None and is_whole:
-        unread: list[ListUnreadable] = []
-        retired: list[Source] = []
-        for plan in result.plans:
-            unread += plan.reading.unread
-            retired += plan.reading.retired
-        result.changes = comparison.result(unread, retired)
     counts = total(plan.counts for plan in result.plans)
     _report_notice(result, counts)
-    _report_keep_entries(result, counts, is_whole=is_whole)
+    _report_keep_entries(result, counts)
 
 
 def _report_notice(result: Result, counts: Counts) -> None:
@@ -230,17 +219,15 @@ def _report_notice(result: Result, counts: Counts) -> None:
         result.warn_of(WarningCode.NOTICE, text, level=WarningLevel.REMARK)
 
 
-def _report_keep_entries(result: Result, counts: Counts, *, is_whole: bool) -> None:
-    """Warn of keep entries that end; in a dry run report those that matched no invitation.
-
-    Args:
-        is_whole: Every organization was read.
-    """
+def _report_keep_entries(result: Result, counts: Counts) -> None:
+    """Warn of keep entries that end; in a dry run report those that matched no invitation."""
     command = result.command
     people = result.people_of_ending_entries()
     people_before = result.people_before()
     ends = describe_ends(command.policy, command.now.date(), people, people_before)
     result.warn_of(WarningCode.KEEP_ENDS, *ends, level=WarningLevel.URGENT)
+    # In an organization that failed, a keep entry may match that matched nothing elsewhere.
+    is_whole = len(result.plans) == len(result.organizations)
     if command.dry_run and is_whole and counts.invitations_seen:
         unused = _unused_keep_entries(command, counts)
         result.warn_of(WarningCode.UNUSED_KEEP, *unused, level=WarningLevel.REMARK)

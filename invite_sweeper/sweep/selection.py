@@ -90,7 +90,6 @@ class Decision(NamedTuple):
         keep_reason: Why it is kept (`too_young`, `no_rule`, `keep:NAME`, `no_date`, …); None
             when it is stale.
         bounced: How often runs have deleted this user's invitation to this project before.
-        new: Whether it is stale, and the last plan of the same policy did not contain it.
         announcement: Where the policy has a `notice`: what becomes of the announcement.
         inviter_gone: Whether the rule judges by the active members.
         entries: The other entries of the invitation, see `invitations.combine`.
@@ -101,7 +100,6 @@ class Decision(NamedTuple):
     rule: str | None
     keep_reason: str | None
     bounced: int = 0
-    new: bool = False
     announcement: Announcement | None = None
     inviter_gone: bool = False
     entries: tuple[Invitation, ...] = ()

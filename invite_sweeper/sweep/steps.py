@@ -6,7 +6,7 @@
 - `Notice`: what is stale is kept until it was announced for `notice.wait`.
 - `KeepOutsidePlan`: what a saved plan does not list as it is now is kept.
 
-`ChangeTracker` and `SeenAnnouncements` are steps that keep nothing: they record.
+`SeenAnnouncements` is a step that keeps nothing: it records.
 """
 
 from collections import Counter
@@ -17,17 +17,13 @@ from typing import Final, TypeAlias
 
 from msgspec import structs
 
-from invite_sweeper.audit import History, LastPlan, is_recordable
+from invite_sweeper.audit import History, is_recordable
 from invite_sweeper.audit.events import AnnouncementKey, Planned, announcement_key
-from invite_sweeper.audit.totals import PlanChanges
 from invite_sweeper.counts import Counts
 from invite_sweeper.models import (
     Entry,
     Invitation,
     InvitationKey,
-    ListKey,
-    ListUnreadable,
-    Source,
     is_status_within,
 )
 from invite_sweeper.sweep.selection import Announcement, Decision
@@ -253,89 +249,3 @@ def _evidence(invitation: Invitation) -> tuple[object, ...]:
     """Return what a plan shows about an invitation but its status."""
     shown = structs.replace(invitation, status=None)
     return (*shown.evidence, frozenset(invitation.linked_projects))
-
-
-class ChangeTracker:
-    """Compares the decisions of a run with the last plan of the same scope.
-
-    An invitation that is stale now was planned by then, is new, or is in a list that the run of
-    that plan did not read. An invitation that was planned then is stale now, was deleted, is not
-    stale any more, or is in a list that this run did not read. The plan may have named the same
-    membership by another of its entries.
-    """
-
-    def __init__(self, previous: LastPlan) -> None:
-        self._previous = previous
-        self._planned_by_entry: dict[InvitationKey, InvitationKey] = {}
-        """The key of the planned invitation by the keys of all of its entries."""
-        for planned_key, entry_keys in previous.keys.items():
-            for entry_key in entry_keys:
-                self._planned_by_entry[entry_key] = planned_key
-        self._not_seen_yet = set(previous.keys)
-        # What the run of that plan did not read. What is stale there now need not be new.
-        end = previous.end
-        self._organizations_failed_then: set[str] = set()
-        for organization in end.organizations:
-            if not organization.plan_made:
-                self._organizations_failed_then.add(organization.id)
-        self._sources_retired_then = end.sources_retired
-        self._lists_unread_then: set[ListKey] = set()
-        for list_result in end.lists:
-            for place in list_result.unread:
-                list_key = (list_result.source.value, list_result.org_id, place)
-                self._lists_unread_then.add(list_key)
-        self._new = 0
-        self._still_stale = 0
-        self._stale_where_not_read_then = 0
-
-    def __call__(self, decision: Decision) -> Decision:
-        """Record one decision; mark what is stale and was not planned then as new."""
-        if not decision.stale:
-            return decision
-        planned_then: set[InvitationKey] = set()
-        for entry in decision.all_entries:
-            planned_key = self._planned_by_entry.get(entry.key)
-            if planned_key is not None:
-                planned_then.add(planned_key)
-        self._not_seen_yet -= planned_then
-        if planned_then:
-            self._still_stale += 1
-        elif self._was_not_read_then(decision.invitation):
-            self._stale_where_not_read_then += 1
-        else:
-            self._new += 1
-            return decision._replace(new=True)
-        return decision
-
-    def _was_not_read_then(self, invitation: Invitation) -> bool:
-        """Return whether the run of that plan did not read the list that shows an invitation."""
-        if invitation.source in self._sources_retired_then:
-            return True
-        if invitation.org_id in self._organizations_failed_then:
-            return True
-        return invitation.list_key in self._lists_unread_then
-
-    def result(self, unread: Iterable[ListUnreadable], retired: Iterable[Source]) -> PlanChanges:
-        """Return the comparison, once every decision is recorded.
-
-        Args:
-            unread: The lists that this run could not read.
-            retired: The sources that Atlas no longer serves.
-        """
-        unread_lists = {unreadable.list_key for unreadable in unread}
-        retired_sources = {source.value for source in retired}
-        deleted = self._not_seen_yet & self._previous.deleted
-        not_stale_now = self._not_seen_yet - deleted
-        planned_where_not_read = 0
-        for source, org_id, place, _ in not_stale_now:
-            if source in retired_sources or (source, org_id, place) in unread_lists:
-                planned_where_not_read += 1
-        return PlanChanges(
-            run_id=self._previous.run_id,
-            now=self._previous.start.now,
-            new=self._new,
-            still_stale=self._still_stale,
-            deleted=len(deleted),
-            no_longer_stale=len(not_stale_now) - planned_where_not_read,
-            not_read=self._stale_where_not_read_then + planned_where_not_read,
-        )

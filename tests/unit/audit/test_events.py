@@ -22,7 +22,7 @@ from invite_sweeper.audit.events import (
     announcement_key,
     format_timestamp,
 )
-from invite_sweeper.audit.totals import ListResult, OrganizationResult, PlanChanges, RunWarning
+from invite_sweeper.audit.totals import ListResult, OrganizationResult, RunWarning
 from invite_sweeper.counts import Counts, total
 from invite_sweeper.endings import Reason, WarningCode
 from invite_sweeper.models import Entry, ListUnreadable, Source, SourceRetired
@@ -58,7 +58,7 @@ LINES: list[Event] = [
     event_of(WouldBeAnnounced, invitation(), rule="r", deletable_from="2026-12-02T01:00:00Z"),
     event_of(AnnouncementEnded, invitation(), reason="too_young"),
     planned(1, entries=OTHERS),
-    event_of(Planned, ORGANIZATION_USER, rule="r", bounced=2, new=True),
+    event_of(Planned, ORGANIZATION_USER, rule="r", bounced=2),
     event_of(Kept, ORGANIZATION_USER, reason="keep:board", entries=OTHERS),
     intent(planned(1, entries=OTHERS)),
     outcome(planned(1, entries=OTHERS), seen_before="PENDING", recovers="r0"),
@@ -69,7 +69,6 @@ LINES: list[Event] = [
         error={"message": "a", "consequence": "b", "hint": "c"},
         reasons=(Reason.FAILED_DELETIONS,),
         warnings=(RunWarning(WarningCode.SUNSET, "It ends."),),
-        changes=PlanChanges(run_id="r0", now="2026-11-24T01:00:00Z", new=1),
         organizations=(OrganizationResult(id=ORG, name="Acme", deleted=2),),
         lists=(read_list(ORG, Source.USERS, entries=3, by_project={PROJECT: 3}, unread=("p",)),),
     ),

@@ -16,7 +16,7 @@ from audit.runs import (
 )
 from builders import NOW, ORG, OTHER_ORG, PROJECT, event_of, listed_as, object_id
 
-from invite_sweeper.audit import History, PlanScope, RunRecord
+from invite_sweeper.audit import History, RunRecord
 from invite_sweeper.audit.events import Announced, AnnouncementEnded, announcement_key
 from invite_sweeper.audit.intents import IntentLedger
 from invite_sweeper.audit.record import read_run
@@ -234,37 +234,6 @@ class TestAnnouncements:
     def test_it_ends_with_a_deletion(self, write, result, left):
         write(announced())
         assert len(write(*deletion(1, result)).announcements(HOST)) == left
-
-
-class TestLastPlan:
-    SCOPE = PlanScope("a" * 64, frozenset({ORG}), HOST)
-
-    def test_it_has_all_entries_and_what_was_deleted_since(self, write):
-        write(*deletion(2))
-        write(*deletion(1, entries=(ROW,)), *deletion(2, "failed"), planned(3))
-        plan = write(*deletion(3), start=OF_A_PLAN).last_plan(self.SCOPE)
-        assert plan.run_id == "r2"
-        first = planned(1, entries=(ROW,)).keys
-        assert list(plan.keys.values()) == [first, planned(2).keys, planned(3).keys]
-        assert plan.deleted == {*first, planned(3).key}
-
-    @pytest.mark.parametrize(
-        ("start", "end"),
-        [
-            ({}, {"killed": True}),
-            ({}, {"exit_code": 8}),
-            ({}, {"plan_made": False}),
-            ({}, {"trimmed": 1}),
-            (OF_A_PLAN, {}),
-            (RESTORE, {}),
-            ({"policy_sha256": "d" * 64}, {}),
-            ({"organizations": (ORG, OTHER_ORG)}, {}),
-            (ELSEWHERE, {}),
-        ],
-    )
-    def test_another_kind_of_run_is_not_compared(self, write, start, end):
-        write(planned(1), exit_code=3)  # refused by a guard
-        assert write(planned(2), start=start, **end).last_plan(self.SCOPE).run_id == "r1"
 
 
 @pytest.mark.parametrize("code", ExitCode)

@@ -15,7 +15,7 @@ from invite_sweeper.audit import AuditDirectory, History, RunRecord
 from invite_sweeper.audit.chain import GENESIS_HASH, HashChain
 from invite_sweeper.audit.events import Announced, Event, Planned, RunStarted, WouldBeAnnounced
 from invite_sweeper.audit.reader import Head
-from invite_sweeper.audit.totals import OrganizationResult, PlanChanges, RunFinished, RunWarning
+from invite_sweeper.audit.totals import OrganizationResult, RunFinished, RunWarning
 from invite_sweeper.counts import Counts
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.models import ListUnreadable, Source
@@ -224,18 +224,6 @@ SCENES: Final[Mapping[str, Run]] = {
     ),
     "dry run with a notice": run(
         planned(1).as_event(WouldBeAnnounced, **DUE), mode="dry-run", **PENDING
-    ),
-    "changes since the last plan": run(
-        *deletion(1),
-        changes=PlanChanges(
-            run_id="run-0",
-            now="2026-11-24T01:02:00Z",
-            new=1,
-            still_stale=0,
-            deleted=3,
-            no_longer_stale=2,
-            not_read=1,
-        ),
     ),
     "three organizations": THREE_ORGANIZATIONS,
     "two organizations unreachable": run(

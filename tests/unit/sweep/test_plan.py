@@ -167,8 +167,8 @@ def test_oldest_leaves_out_invitations_that_have_expired(source):
     assert reading.oldest == NOW - 30 * DAY + timedelta.resolution
 
 
-def test_planned_line_shows_whether_it_is_new_bounced_or_judged_by_members():
-    more = {"bounced": 2, "new": True, "inviter_gone": True}
+def test_planned_line_shows_whether_it_is_bounced_or_judged_by_members():
+    more = {"bounced": 2, "inviter_gone": True}
 
     def step(decision):
         is_first = decision.invitation.invitation_id == object_id(1)
@@ -176,8 +176,8 @@ def test_planned_line_shows_whether_it_is_new_bounced_or_judged_by_members():
 
     plan = Plan(steps=[step]).add(listed(one(1), one(2)))
     first, second = plan.reading.stale
-    assert (first.bounced, first.new, first.inviter_gone) == (2, True, True)
-    assert (second.bounced, second.new, second.inviter_gone) == (0, False, False)
+    assert (first.bounced, first.inviter_gone) == (2, True)
+    assert (second.bounced, second.inviter_gone) == (0, False)
 
 
 # People ------------------------------------------------------------------------------------------
@@ -314,8 +314,8 @@ def test_sweep_alone_writes_what_it_announces_and_both_count_it(announces):
 def test_observer_sees_what_the_policy_decided_and_what_is_planned_with_its_age():
     seen = []
     plan = Plan(
-        steps=[lambda each: each._replace(new=True)],
-        observe=lambda *both: seen.append([each.new for each in both]),
+        steps=[lambda each: each._replace(inviter_gone=True)],
+        observe=lambda *both: seen.append([each.inviter_gone for each in both]),
     )
     plan.add(listed(one(1)))
     assert seen == [[False, True]]

@@ -333,25 +333,7 @@ async def test_notice_counts_what_is_due_after_the_trim(directory):
     )
 
 
-# Changes and saved plans -------------------------------------------------------------------------
-
-
-async def test_changes_since_the_last_plan_are_counted_over_all_organizations(directory):
-    night = Night(directory, 2, 1)
-    assert (await night.run(dry_run=True)).changes is None
-    new = invitation(50, project_id=object_id(1), source=Source.INVITES)
-    night.atlases[0].lists[object_id(1)] = (*night.atlases[0].lists[object_id(1)][:1], new)
-    changes = (await night.run(dry_run=True, at=later())).changes
-    assert (changes.run_id, changes.new, changes.still_stale) == ("run-1", 1, 2)
-    assert (changes.no_longer_stale, changes.not_read) == (1, 0)
-    assert [each.new for each in night.events(Planned)] == [False, True, False]
-
-
-async def test_nothing_is_compared_where_an_organization_failed(directory):
-    night = Night(directory, 2, 1)
-    await night.run(dry_run=True)
-    fail(night, 1)
-    assert (await night.run(dry_run=True, at=later())).changes is None
+# Saved plans ------------------------------------------------------------------------------------
 
 
 async def test_saved_plan_bounds_what_is_deleted(directory):
@@ -367,7 +349,6 @@ async def test_saved_plan_bounds_what_is_deleted(directory):
     texts = [each.message for each in result.warnings if each.code == WarningCode.PLAN_DIFFERS]
     assert [each.partition(" of ")[0] for each in texts] == ["1", "1"]
     assert night.events(RunStarted)[0].plan_sha256 == saved.sha256
-    assert result.changes is None
 
 
 async def test_run_goes_on_without_names_and_warns_of_a_secret_that_ends_soon(directory):
