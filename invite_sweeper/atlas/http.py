@@ -4,13 +4,12 @@ An exception of the HTTP library is not raised further: `network` turns it into 
 """
 
 import platform
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from http.client import NO_CONTENT, OK, UNAUTHORIZED
+from http.client import NO_CONTENT, UNAUTHORIZED
 from typing import Final, NamedTuple, TypeAlias
 
 import aiohttp
@@ -24,7 +23,6 @@ from invite_sweeper.atlas.limits import TokenBucket
 from invite_sweeper.atlas.network import LOST, NOT_SENT_ERRORS, AttemptFailed, describe_error
 from invite_sweeper.atlas.responses import CANCELLED, RequestFailed, Response, ResponseOrFailure
 from invite_sweeper.outcomes import Sending
-from invite_sweeper.redaction import Redactor
 
 USER_AGENT: Final = (
     f"invite-sweeper/{__version__} ({platform.system().lower()}; {platform.machine()})"
@@ -33,8 +31,6 @@ TIMEOUT: Final = aiohttp.ClientTimeout(total=120.0, connect=10.0)
 """The limits of one attempt. Some responses take more than 50 s; `connect` includes DNS and TLS."""
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 """The longest body of a response that is read, decompressed."""
-_DIGEST_RESPONSE: Final = re.compile(r'\bresponse="([0-9a-f]+)"')
-"""What signs a request, in its header `Authorization`. Source: RFC 7616, section 3.4."""
 
 
 async def read_body(response: aiohttp.ClientResponse) -> bytes:
@@ -52,23 +48,6 @@ async def read_body(response: aiohttp.ClientResponse) -> bytes:
             raise AttemptFailed(RequestFailed("response body too large", retryable=False))
         chunks.append(chunk)
     return b"".join(chunks)
-
-
-def without_digest_response(body: bytes, authorization: str) -> bytes:
-    """Return a body without the digest response of its request, in any spelling that echoes it.
-
-    Each request has a response of its own, so it is not a secret of the process (`SECRETS`): what
-    echoes it is the answer to that request, from which it is removed before that is read.
-
-    Args:
-        authorization: The header of the request.
-    """
-    digest = _DIGEST_RESPONSE.search(authorization)
-    if digest is None or not body:
-        return body
-    redactor = Redactor()
-    redactor.add(digest[1])
-    return redactor.redact_bytes(body)
 
 
 Body: TypeAlias = Mapping[str, str] | bytes
@@ -93,10 +72,6 @@ class Request(NamedTuple):
     parse: Callable[[bytes], object] | None = None
     progress: Sending | None = None
     body: Body | None = None
-
-    def is_parsed(self, status: int) -> bool:
-        """Return whether the body of a response with this status is parsed: no error quotes it."""
-        return self.parse is not None and status == OK
 
     def is_cancelled(self) -> bool:
         """Return whether nothing more may be sent."""
@@ -181,10 +156,6 @@ class HttpSession:
                     body = await read_body(response)
                 if response.status == UNAUTHORIZED and bodies_of_401:
                     body = bodies_of_401[-1]  # `_recording` has read it
-                # An error may quote this body, and the body may echo what signs its request.
-                if not isinstance(authorization, Secret) and not request.is_parsed(response.status):
-                    signed = response.request_info.headers.get("Authorization", "")
-                    body = without_digest_response(body, signed)
                 return Response(response.status, response.headers, body)
             finally:
                 if not response.closed:  # without a body, the connection is released already

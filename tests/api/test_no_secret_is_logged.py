@@ -1,7 +1,6 @@
-"""Secrets, tokens and digest responses are in no error, repr, traceback or log."""
+"""Secrets and tokens are in no error, repr, traceback or log."""
 
 import asyncio
-import base64
 import gc
 import logging
 import re
@@ -17,7 +16,6 @@ from invite_sweeper.errors import RunError
 from invite_sweeper.models import Source
 from invite_sweeper.outcomes import Sending
 from invite_sweeper.simulator import serve
-from invite_sweeper.simulator.responses import api_error
 
 SECRET = "kitten-7f3a9c1e"
 TOKEN = "puppy-51b2d8e0"
@@ -36,7 +34,7 @@ FAULTS = {
     "redirect": faults.redirect(f"https://evil.example.com/?token={TOKEN}"),
 }
 LEAK = re.compile(
-    rf"{SECRET}|{TOKEN}|response=\"?[0-9a-f]{{32}}|Bearer [a-z]|Basic [A-Za-z0-9]|grant_type=",
+    rf"{SECRET}|{TOKEN}|Bearer [a-z]|Basic [A-Za-z0-9]|grant_type=",
     re.ASCII,
 )
 
@@ -82,25 +80,3 @@ async def test_no_secret_is_visible(sim, connecting, retry_log, caplog, monkeypa
     assert len(seen) > 2
     assert not LEAK.search(text)
     assert account.secret not in text
-
-
-async def test_digest_response_that_an_error_echoes_alone_is_not_visible(sim, online):
-    responses = []
-
-    async def echo(call, send):
-        found = re.search(r'response="([0-9a-f]+)"', call.headers.get("Authorization", ""))
-        if found is None:  # the request without a challenge
-            return await send()
-        responses.append(found[1])
-        encoded = base64.b64encode(f":{found[1]}".encode()).decode()
-        return api_error(400, "BAD_REQUEST", f"{found[1]} {encoded}")
-
-    sim.faults.add(echo, times=None)
-    async with online(sim.add_api_key(), attempts=1) as atlas:
-        with pytest.raises(RunError) as caught:
-            await atlas.reader.projects()
-    assert responses
-    assert "***" in str(caught.value)
-    for response in responses:
-        assert response not in str(caught.value)
-        assert base64.b64encode(f":{response}".encode()).decode()[4:-4] not in str(caught.value)

@@ -60,7 +60,7 @@ class Echo:
     """Puts secrets into answers, each in each spelling, in a random order that a seed repeats.
 
     Attributes:
-        secrets: The secrets by name; those of a request change with it.
+        secrets: The secrets by name.
         echoed: What was put into answers.
         covered: Of which secret in which spelling.
         hidden: Secrets that the command does not use.
@@ -84,8 +84,7 @@ class Echo:
     def _next(self) -> str:
         while True:
             if not self._turns:
-                names = dict.fromkeys((*self.secrets, "response"))
-                self._turns = list(product(names, SPELLINGS))
+                self._turns = list(product(self.secrets, SPELLINGS))
                 self._random.shuffle(self._turns)
             name, spelling = turn = self._turns.pop()
             if name in self.secrets and name not in self.hidden:
@@ -163,7 +162,6 @@ class EchoingReceiver(Receiver):
 
     def answer(self):
         echo = self.server.echo
-        echo.secrets.pop("response", None)  # no receiver was sent one
         self.send_response(400, echo.header())
         self.send_header("X-Echo", echo.header())
         self.end_headers()
@@ -291,23 +289,14 @@ def world(request, tmp_path):
     sim = ObservedAtlas()
     echo = Echo(seed)
     admit = sim.oauth.add_token
-    authenticate = sim.authenticate
 
     def note_token(token, *account):
         echo.secrets["access token"] = token
         admit(token, *account)
 
-    def note_response(header, *arguments):
-        found = re.search(r'response="([0-9a-f]+)"', header)
-        echo.secrets.pop("response", None)  # only what this request was signed with is echoed
-        if found is not None:
-            echo.secrets["response"] = found[1]
-        return authenticate(header, *arguments)
-
     add = sim.add_account
     sim.add_account = lambda kind, name, _secret, orgs: add(kind, name, SECRETS[kind], orgs)
     sim.oauth.add_token = note_token
-    sim.authenticate = note_response
     with receiving(EchoingReceiver) as server, cli_in(tmp_path, sim, credentials) as cli:
         server.echo = echo
         cli.short_waits = True

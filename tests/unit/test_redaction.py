@@ -130,10 +130,6 @@ def test_text_without_secrets_is_the_same_object():
         # The credentials of an echoed `Authorization` header.
         ("Authorization: Bearer abcdef0123456789", "Authorization: Bearer ***"),
         ("authorization: basic QWxhZGRpbjpvcGVuc2VzYW1l", "authorization: basic ***"),
-        ('Digest response="' + "a" * 32 + '", nc=1', 'Digest response="***", nc=1'),
-        ("response=" + "0" * 64, "response=***"),
-        (r"{\"response=\"" + "0" * 32 + "}", r"{\"response=\"***}"),
-        ("response=&quot;" + "0" * 32, "response=&quot;***"),
         ("Basic authentication is required", "Basic authentication is required"),
     ],
 )  # fmt: skip
