@@ -169,10 +169,13 @@ def possible_statuses(sources: Iterable[Source]) -> frozenset[MembershipStatus]:
 def parse_timestamp(text: str | None) -> datetime | None:
     """Return a date in UTC; None without one, and where it cannot be read.
 
-    A date without an offset cannot be read: it could mean any of 26 hours.
+    A date without an offset cannot be read: it could mean any of 26 hours. Nor can one with a
+    control character: `fromisoformat` reads a text only up to a NUL.
     """
+    if text is None or not text.isprintable():
+        return None
     try:
-        moment = datetime.fromisoformat(text or "")
+        moment = datetime.fromisoformat(text)
         if moment.tzinfo is UTC:  # as all that Atlas sends
             return moment
         return moment.astimezone(UTC) if moment.tzinfo else None
@@ -297,7 +300,8 @@ class Invitation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
             malformed id. In lists of users it is the user's id.
         project_id: The project in the request path, not the one in the response; None in a list
             of an organization, as `project_name`.
-        username: The invited user's e-mail address; None if missing.
+        username: The invited user's e-mail address; None if missing, or if nothing of it is
+            visible, as with `inviter`.
         roles: An open set; empty if missing.
         inviter: An e-mail address, or the public key of an API key; None if missing.
         created_at: When Atlas sent the invitation: RFC 3339 in UTC; as Atlas sent it if that is

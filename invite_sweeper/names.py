@@ -61,6 +61,11 @@ def casefold_lookalike(name: str) -> str:
     return _visible(normalize("NFKC", folded)).strip()
 
 
+def visible_name(name: str | None) -> str | None:
+    """Return a name; None for one of which nothing is visible, which is no name."""
+    return name if name and casefold_lookalike(name) else None
+
+
 _MAX_LOOKALIKE_LENGTH = 4096
 
 

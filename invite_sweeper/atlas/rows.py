@@ -26,7 +26,7 @@ from invite_sweeper.models import (
     parse_timestamp,
     rfc3339,
 )
-from invite_sweeper.names import ATLAS_ID, casefold_visible, is_atlas_id
+from invite_sweeper.names import ATLAS_ID, casefold_visible, is_atlas_id, visible_name
 from invite_sweeper.redaction import SECRETS
 
 _MAX_RAW_LENGTH: Final = 200
@@ -173,9 +173,9 @@ class InvitedRow(AtlasObject):
             project_id=None if of_org else place.id,
             project_name=None if of_org else place.name,
             org_id=place.org_id,
-            username=self.username,
+            username=visible_name(self.username),
             roles=_shared(roles or ()),
-            inviter=_shared(self.inviter_username),
+            inviter=_shared(visible_name(self.inviter_username)),
             created_at=_normalized_date(created_at),
             expires_at=_normalized_date(expires_at),
             age_days=None,

@@ -1,18 +1,22 @@
 """Rows of Atlas's lists: optional fields, and values that make the whole list invalid."""
 
 import json
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import pytest
-from builders import ORG, PROJECT, object_id
+from builders import ORG, PROJECT, entry_of, object_id
 from deleting import place_of
 from hypothesis import given
 from hypothesis import strategies as st
+from multidict import CIMultiDict
 
 from invite_sweeper.atlas.endpoints import SOURCES
 from invite_sweeper.atlas.lists import ListPage
-from invite_sweeper.atlas.responses import InvalidResponse
+from invite_sweeper.atlas.reader import AtlasReader
+from invite_sweeper.atlas.responses import InvalidResponse, Response, parse_body
 from invite_sweeper.atlas.rows import InvitedRow, ProjectRow, parse_object
+from invite_sweeper.errors import RunError
 from invite_sweeper.models import Invitation, ListUnreadable, Project, Source, rfc3339
 
 USER = "6" * 24
@@ -113,6 +117,16 @@ def test_fields_are_optional_and_unknown_ones_are_ignored(source):
     assert (bare.created_at, bare.expires_at) == (None, None)
     assert bare.status == (None if "users" in source else "PENDING")
     assert bare.links_out_of_scope is source.is_organization_level
+
+
+@pytest.mark.parametrize("source", Source)
+@pytest.mark.parametrize("name", ["", " \t", "\u200b", "\u3164", "\ufe0f\U000e0041 ", "\x00"])
+def test_name_of_which_nothing_is_visible_is_no_name(source, name):
+    row = {**ROWS[source], "username": name, "inviterUsername": name}
+    (found,) = parse(source, row)
+    assert (found.username, found.inviter) == (None, None)
+    (named,) = parse(source, {**row, "username": f"{name}a", "inviterUsername": f"{name}b"})
+    assert (named.username, named.inviter) == (f"{name}a", f"{name}b")
 
 
 @pytest.mark.parametrize("source", Source)
@@ -223,6 +237,75 @@ def test_any_bytes_or_values_are_invitations_to_the_place_or_invalid(source, fou
     assert all(each.scope_id == place_of(source, PROJECT).id for each in rows)
 
 
+class Answering:
+    """A client that gets the same body for each request."""
+
+    actor = f"mdb_sa_id_{USER}"
+
+    def __init__(self, body):
+        self._body = body
+
+    def request(self, endpoint, *_ids, parse, **_parameters):
+        return endpoint.media_type, parse
+
+    async def call(self, request, **_options):
+        media_type, parse = request
+        response = Response(200, CIMultiDict({"Content-Type": media_type}), self._body)
+        return parse_body(response, media_type, parse)
+
+
+ACTIVE = {"username": "ada@example.com", "orgMembershipStatus": "ACTIVE"}
+PLACE = {source: place_of(source, PROJECT) for source in Source}
+READINGS = {
+    **{
+        source.value: (ROWS[source], lambda reader, s=source: reader.invitations(PLACE[s], s))
+        for source in Source
+    },
+    "projects": ({"id": PROJECT, "name": "Alpha", "orgId": ORG}, lambda reader: reader.projects()),
+    "organizations": ({"id": ORG, "name": "Acme"}, lambda reader: reader.organizations()),
+    "teams": (
+        {"teamId": TEAM},
+        lambda reader: reader.project_teams(PLACE[Source.USERS]),
+    ),
+    "active members": (ACTIVE, lambda reader: reader.active_members(ORG)),
+    "an inviter": (ACTIVE, lambda reader: reader.is_active_member(ORG, "ada@example.com")),
+    "people": (ACTIVE, lambda reader: reader.seats(ORG)),
+    "keys": ({"publicKey": "wkzjqvtb", "desc": "ci"}, lambda reader: reader.api_key_names(ORG)),
+    **{
+        f"a user of {source}": (
+            ROWS[source],
+            lambda reader, s=source: reader.membership_status(entry_of(s)),
+        )
+        for source in (Source.USERS, Source.ORG_USERS)
+    },
+}
+"""A row of each list, and what reads it."""
+TOKENS = (
+    b'null true 1e400 -0 1e-5 0.5 NaN Infinity [ ] { } , : " \\ \\u0000 \\ud800 \\u200b \xe9 \xf0'
+    b" \xed\xa0\x80 /* \x00 2026-02-30T00:00:00Z 0001-01-01T00:00:00+23:59 id username"
+).split(b" ")
+EDIT = st.tuples(
+    st.integers(0, 400),
+    st.integers(0, 12),
+    st.sampled_from([*TOKENS, b"9" * 5000, b"[" * 5000, b""]) | st.binary(max_size=3),
+)
+
+
+@pytest.mark.parametrize("name", READINGS)
+@given(edits=st.lists(EDIT, max_size=4))
+def test_body_that_is_nearly_an_answer_is_read_or_unreadable_whatever_it_is(name, edits):
+    row, read = READINGS[name]
+    is_list = name not in {"a user of users", "a user of org_users"}
+    paged = name not in {Source.INVITES, Source.ORG_INVITES}
+    rows = [row, row] if is_list else row
+    body = json.dumps({"results": rows, "links": []} if is_list and paged else rows).encode()
+    for place, removed, token in edits:
+        begin = place % (len(body) + 1)
+        body = body[:begin] + token + body[begin + removed :]
+    with suppress(RunError, StopIteration):  # the latter has what it returns: nothing waits
+        read(AtlasReader(Answering(body))).send(None)
+
+
 @pytest.mark.parametrize(
     ("sent", "expected"),
     [
@@ -232,6 +315,8 @@ def test_any_bytes_or_values_are_invitations_to_the_place_or_invalid(source, fou
         (None, None),
         ("", ""),
         ("2026-08-10T03:04:53", "2026-08-10T03:04:53"),
+        ("2026-08-10T03:04:53Z\0", "2026-08-10T03:04:53Z\0"),
+        ("2026-08-10\x0003:04:53Z", "2026-08-10\x0003:04:53Z"),
         ("x" * 500, "x" * 200),
     ],
 )
