@@ -17,6 +17,7 @@ from invite_sweeper.atlas.client import Client
 from invite_sweeper.atlas.endpoints import Endpoint, InvalidRequest
 from invite_sweeper.atlas.http import Request
 from invite_sweeper.atlas.responses import (
+    InvalidResponse,
     ListChanged,
     ListIncomplete,
     RequestFailed,
@@ -41,10 +42,12 @@ class ListPage(AtlasObject, Generic[AtlasRow]):
         results: In Atlas's order. There may be fewer than the page size, or none, even if there
             is a next page.
         links: To other pages. They are never followed: one could lead to another host.
+        total_count: The entries of the whole list, by Atlas's count; it is left out of most.
     """
 
     results: list[AtlasRow]
     links: list[_Link] | None = None
+    total_count: int | None = None
 
     @property
     def has_next(self) -> bool:
@@ -57,10 +60,11 @@ class ListPage(AtlasObject, Generic[AtlasRow]):
 
 
 class _Rows(NamedTuple, Generic[Item]):
-    """What one page adds to a list: its entries, and whether Atlas links to a next page."""
+    """What one page adds to a list: its entries, whether Atlas links to a next page, its count."""
 
     entries: tuple[Item, ...]
     has_next: bool
+    counted: int
 
 
 def _parse_page(
@@ -85,9 +89,8 @@ def _parse_page(
         try:
             entries.append(make(row))
         except UnexpectedContent as error:
-            fields = msgspec.to_builtins(row, str_keys=True)
-            raise _row_error(fields, number, str(error)) from None
-    return _Rows(tuple(entries), page.has_next)
+            raise _row_error(msgspec.json.encode(row), number, str(error)) from None
+    return _Rows(tuple(entries), page.has_next, page.total_count or 0)
 
 
 def _check_rows(body: bytes, row_type: type[AtlasRow], *, paged: bool) -> None:
@@ -97,20 +100,24 @@ def _check_rows(body: bytes, row_type: type[AtlasRow], *, paged: bool) -> None:
     else:
         rows = parse_object(body, list[msgspec.Raw])
     for number, raw in enumerate(rows, start=1):
+        row = bytes(raw)
         try:
-            parse_object(bytes(raw), row_type)
+            parse_object(row, row_type)
         except UnexpectedContent as error:
-            raise _row_error(msgspec.json.decode(raw), number, f"it is {error}") from None
+            raise _row_error(row, number, f"it is {error}") from None
 
 
-def _row_error(fields: object, number: int, what: str) -> UnexpectedContent:
+def _row_error(row: bytes, number: int, what: str) -> UnexpectedContent:
     """Return the error about a row: with its id, without one its username, or its number.
 
     The id is preferred: messages without details name no person.
     """
-    known_fields = fields if isinstance(fields, dict) else {}
-    row_id = known_fields.get("id")
-    username = known_fields.get("username")
+    try:
+        fields = parse_object(row, dict[str, object])
+    except InvalidResponse:  # not an object, or with a value that nothing can read
+        fields = {}
+    row_id = fields.get("id")
+    username = fields.get("username")
     if isinstance(row_id, str) and is_atlas_id(row_id):
         name = f"with the id {row_id}"
     elif isinstance(username, str) and username:
@@ -127,11 +134,13 @@ class Listing(NamedTuple, Generic[Item]):
         rows: Each once, in Atlas's order.
         pages: Pages that were read.
         failure: Why the list may be incomplete; None if it was read to the end.
+        counted: How many entries Atlas counted on the last page; 0 where it does not say.
     """
 
     rows: tuple[Item, ...]
     pages: int
     failure: ResponseOrFailure | None = None
+    counted: int = 0
 
 
 MAX_READINGS: Final = 5
@@ -147,6 +156,7 @@ async def read_list(
     key: Callable[[Item], Hashable],
     since: datetime | None = None,
     username: str | None = None,
+    twice: bool = False,
 ) -> Listing[Item]:
     """Read a list to its end, and again until two readings in a row show the same.
 
@@ -159,6 +169,7 @@ async def read_list(
         make: Makes an entry of a row; may raise UnexpectedContent.
         key: Identifies an entry.
         since: An argument of `build_path`, as is `username`.
+        twice: Two readings must show the same also where the list has one page.
 
     Returns:
         The entries of the last reading. With a `failure` they may not be all: a list that cannot
@@ -177,7 +188,7 @@ async def read_list(
         listing = await read_once()
         if listing.failure is not None:
             return listing._replace(pages=pages_before + listing.pages)
-        if listing.pages == 1:
+        if listing.pages == 1 and not twice:
             return listing
         hashes = _hash_entries(listing)
         if hashes == hashes_before:
@@ -210,6 +221,7 @@ async def _read_once(
     """
     entries: dict[Hashable, Item] = {}
     pages = 0
+    counted = 0
     failure: ResponseOrFailure | None = None
     has_next = True
     while has_next and failure is None:
@@ -230,10 +242,11 @@ async def _read_once(
             if listed is not entry and listed != entry:
                 failure = ListIncomplete("an entry is listed twice with different contents")
         has_next = result.value.has_next
+        counted = result.value.counted
         has_new = len(entries) > known
         if has_next and not has_new and failure is None:
             failure = ListIncomplete(
                 f"page {pages} has no new entry and names a next page, so the list may not be "
                 "complete"
             )
-    return Listing(tuple(entries.values()), pages, failure)
+    return Listing(tuple(entries.values()), pages, failure, counted)

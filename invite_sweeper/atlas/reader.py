@@ -143,8 +143,8 @@ class AtlasReader:
             project.id,
             row=InvitedRow,
             make=lambda row: row.invitation(project, source),
-            # Entries without an id are never duplicates; selection keeps them.
-            key=lambda entry: entry.invitation_id or object(),
+            # Without an id, all that the entry shows; selection keeps it.
+            key=lambda entry: entry.invitation_id or entry,
         )
         if listing.failure is not None:
             return list_error(project, source, listing.failure)
@@ -188,28 +188,12 @@ class AtlasReader:
     async def active_members(self, org_id: str) -> frozenset[str] | ListUnreadable:
         """Return the folded usernames (`casefold_visible`) of all active members.
 
-        A member without a name makes the list incomplete. Two readings must show the same, also of
-        a list of one page.
-        """
-        first = await self._read_active_members(org_id)
-        if isinstance(first, ListUnreadable):
-            return first
-        second = await self._read_active_members(org_id)
-        if isinstance(second, ListUnreadable):
-            return second
-        if first != second:
-            changed = ListChanged("the list changed while it was read")
-            return read_error(Project.of_organization(org_id), changed)
-        return first
-
-    async def _read_active_members(self, org_id: str) -> frozenset[str] | ListUnreadable:
-        """Return the folded usernames of all active members, as one reading of the list shows them.
-
-        A user who is not active makes the list incomplete: a cache that ignores the query sends
-        the answer to another one.
+        A member without a name makes the list incomplete, and so does a user who is not active: a
+        cache that ignores the query sends the answer to another one. Two readings in a row must
+        show the same, also of a list of one page.
         """
         place = Project.of_organization(org_id)
-        listing = await self._read_members(endpoints.LIST_ORG_ACTIVE_MEMBERS, org_id)
+        listing = await self._read_members(endpoints.LIST_ORG_ACTIVE_MEMBERS, org_id, twice=True)
         if listing.failure is not None:
             return read_error(place, listing.failure, _ORG_MEMBER)
         if not all(row.is_active for row in listing.rows):
@@ -219,7 +203,8 @@ class AtlasReader:
     async def is_active_member(self, org_id: str, username: str) -> bool | ListUnreadable:
         """Return whether an active member has this name, by a request for the name.
 
-        An answer that shows another user, or one who is not active, proves nothing.
+        An answer that shows another user, or one who is not active, proves nothing. Nor does one
+        that shows no user and counts some.
         """
         place = Project.of_organization(org_id)
         listing = await self._read_members(
@@ -232,6 +217,9 @@ class AtlasReader:
             if row.username != requested_name or not row.is_active:
                 others = ListIncomplete("the answer is about other people than asked for")
                 return read_error(place, others)
+        if listing.counted and not listing.rows:
+            hidden = ListIncomplete("the answer counts people whom it does not show")
+            return read_error(place, hidden)
         return bool(listing.rows)
 
     async def statuses(self, invitation: Invitation) -> Mapping[str, str] | ListUnreadable:
@@ -280,7 +268,12 @@ class AtlasReader:
         return Seats(len(statuses), statuses.count(MembershipStatus.PENDING))
 
     async def _read_members(
-        self, endpoint: Endpoint, place_id: str, *, username: str | None = None
+        self,
+        endpoint: Endpoint,
+        place_id: str,
+        *,
+        username: str | None = None,
+        twice: bool = False,
     ) -> Listing[MemberRow]:
         """Return the users of a project or organization that a list of members shows."""
         return await read_list(
@@ -291,6 +284,7 @@ class AtlasReader:
             make=_itself,
             key=lambda row: row.username,
             username=username,
+            twice=twice,
         )
 
     async def invitation_events(

@@ -243,7 +243,8 @@ def parse_rate_limit_error(response: Response) -> RateLimitDetails:
         return RateLimitDetails()
     match (response.content or {}).get("parameters"):
         case [_, int(wait_s), int(capacity), int(refill), int(period_s)]:
-            if min(capacity, refill, period_s) > 0:
+            numbers = (capacity, refill, period_s)
+            if min(numbers) > 0 and max(wait_s, *numbers) <= _MAX_NUMBER:
                 return RateLimitDetails(float(wait_s), BucketLimit(capacity, refill, period_s))
         case _:
             pass
@@ -251,6 +252,8 @@ def parse_rate_limit_error(response: Response) -> RateLimitDetails:
 
 
 _BUCKET_CODE: Final = "RATE_LIMITED_TOKEN_BUCKET"
+_MAX_NUMBER: Final = 10**9
+"""The highest number of a 429 that counts seconds or requests."""
 _DELETED_WITH_BODY: Final = frozenset({200, 202})
 _UPGRADE_CODE: Final = "WRITES_NOT_ALLOWED_DURING_APP_UPGRADES"
 GROUP_GONE_CODE: Final = "GROUP_NOT_FOUND"

@@ -13,6 +13,7 @@ from builders import ORG, PROJECT, object_id
 from deleting import place_of
 
 from invite_sweeper.atlas.credentials import Credentials, CredentialsKind, Secret
+from invite_sweeper.atlas.endpoints import SOURCES
 from invite_sweeper.errors import AtlasUnavailable
 from invite_sweeper.models import (
     ListUnreadable,
@@ -224,6 +225,32 @@ async def test_row_with_a_wrong_type_once_is_read_by_the_second_try(
         assert len(await listing(atlas, source, project_id)) == 5
 
 
+UNNAMEABLE = {
+    "a number that is too large": b"1e400",
+    "an integer of 5,000 digits": b"9" * 5000,
+    "no JSON behind it": b'5,"x":NaN',
+    "a name in Latin-1": b'5,"x":"caf\xe9"',
+}
+
+
+@pytest.mark.parametrize("source", Source)
+@pytest.mark.parametrize("name", UNNAMEABLE)
+async def test_row_that_not_even_its_name_can_be_read_of_makes_its_list_alone_unreadable(
+    sim, online, project_id, source, name
+):
+    def change(body):
+        begin, _, rest = body.partition(b'"username":')
+        return begin + b'"username":' + UNNAMEABLE[name] + b',"other":' + rest
+
+    async with online() as atlas:
+        path = SOURCES[source].list.template.replace("{}", "*")
+        sim.faults.add(faults.altered(change), path=path, times=None)
+        found = {each: await listing(atlas, each, project_id) for each in Source}
+
+    assert isinstance(found.pop(source), ListUnreadable)
+    assert all(len(rows) == 5 for rows in found.values())
+
+
 @pytest.mark.parametrize("source", Source)
 async def test_rows_without_an_id_are_an_invitation_each(sim, online, project_id, source):
     for number in (1, 2):
@@ -294,8 +321,8 @@ async def test_list_that_changes_in_each_of_five_readings_is_unreadable(
 # --- pages, with predefined responses --------------------------------------------------------
 
 
-def page(*rows, has_next=False):
-    return {"results": list(rows), "links": NEXT if has_next else [], "totalCount": 999}
+def page(*rows, has_next=False, count=999):
+    return {"results": list(rows), "links": NEXT if has_next else [], "totalCount": count}
 
 
 def user(number, status="PENDING"):
@@ -308,13 +335,14 @@ def user(number, status="PENDING"):
     }
 
 
-async def users_of(script, *pages):
+async def users_of(script, *pages, source=Source.USERS):
     statuses = "PENDING", "INVITATION_EXPIRED", "INVITATION_REJECTED"
     query = "&".join(f"orgMembershipStatuses={each}" for each in statuses)
+    path = SOURCES[source].list.template.format(place_of(source, PROJECT).id)
     for number, body in enumerate(pages, start=1):
-        script.answer(f"{API}/groups/{PROJECT}/users?{query}&{PAGE}&pageNum={number}", body)
+        script.answer(f"{path}?{query}&{PAGE}&pageNum={number}", body)
     async with script.connected() as atlas:
-        return await atlas.reader.invitations(ALPHA, Source.USERS)
+        return await listing(atlas, source, PROJECT)
 
 
 ENDLESS = "Page 2 has no new entry and names a next page, so the list may not be complete."
@@ -337,6 +365,24 @@ async def test_second_page_that_is_not_a_page_makes_the_list_unreadable(script, 
     assert isinstance(found, ListUnreadable)
     assert found.org_id == ORG
     assert reason in found.reason
+
+
+@pytest.mark.parametrize("source", [Source.USERS, Source.ORG_USERS])
+@pytest.mark.parametrize("repeated", ["AA", "ABB", "ABA"])
+async def test_page_that_repeats_ends_the_list_unread_also_where_its_rows_have_no_id(
+    script, source, repeated
+):
+    roles = {"orgRoles": []} if source is Source.ORG_USERS else []
+    nameless = {**user(1), "id": None, "roles": roles}
+    pages = {
+        "A": page(nameless, has_next=True),
+        "B": page({**nameless, "username": "b@example.com"}, has_next=True),
+    }
+    found = await users_of(script, *(pages[each] for each in repeated), source=source)
+
+    assert isinstance(found, ListUnreadable)
+    assert "has no new entry and names a next page" in found.reason
+    assert script.received == len(repeated)
 
 
 @pytest.mark.parametrize(("last", "ids"), [((), [1]), ((1,), [1]), ((2,), [1, 2])])
@@ -599,35 +645,50 @@ async def test_link_to_the_record_of_atlas_is_an_address_of_the_web_that_a_termi
     assert found == link if is_link else isinstance(found, ListUnreadable)
 
 
-async def test_active_members_of_one_page_that_two_readings_do_not_both_show_are_unreadable(
-    sim, online
+@pytest.mark.parametrize(("page_size", "pages"), [(500, 1), (2, 3)])
+@pytest.mark.parametrize(("changes", "readings"), [(0, 2), (1, 3), (4, None)])
+async def test_active_members_are_those_of_two_readings_in_a_row_that_agree(
+    sim, online, page_size, pages, changes, readings
 ):
+    """A list of several pages, too, is read no more often than that."""
     users = sim.organizations[ORG].users
-    ada = sim.add_user("ada@example.com", status="ACTIVE")
-    sim.faults.add(faults.after(lambda _: users.pop(ada)), path="*/orgs/*/users")
+    ids = [sim.add_user(f"m{number}@example.com", status="ACTIVE") for number in range(5)]
+    sim.faults.add(faults.short_pages(page_size), path="*/orgs/*/users", times=None)
+
+    def rename(call):
+        if call.query.get("pageNum") == ["1"]:
+            users[ids[0]].username += "x"
+
+    sim.faults.add(faults.after(rename), path="*/orgs/*/users", times=changes * pages)
     async with online() as atlas:
         found = await atlas.reader.active_members(ORG)
 
-    assert isinstance(found, ListUnreadable)
-    assert "changed while it was read" in found.reason
+    if readings is None:
+        assert isinstance(found, ListUnreadable)
+        assert "changed while it was read" in found.reason
+    else:
+        assert found == {user.username for user in users.values()}
+        assert len(sim.requests) == readings * pages
 
 
 @pytest.mark.parametrize(
-    ("rows", "found"),
+    ("rows", "count", "found"),
     [
-        ((), False),
-        ((("Gone+1@x.org", "ACTIVE"),), True),
-        ((("gone+1@x.org", "PENDING"),), None),
-        ((("gone+1@x.org", None),), None),
-        ((("other@x.org", "ACTIVE"),), None),
-        ((("gone+1@x.org", "ACTIVE"), ("other@x.org", "ACTIVE")), None),
+        ((), 0, False),
+        ((), None, False),
+        ((), 1, None),
+        ((("Gone+1@x.org", "ACTIVE"),), 1, True),
+        ((("gone+1@x.org", "PENDING"),), 1, None),
+        ((("gone+1@x.org", None),), 1, None),
+        ((("other@x.org", "ACTIVE"),), 1, None),
+        ((("gone+1@x.org", "ACTIVE"), ("other@x.org", "ACTIVE")), 2, None),
     ],
 )
 async def test_answer_for_one_name_counts_only_if_it_is_about_it_and_about_active_members(
-    facts, script, rows, found
+    facts, script, rows, count, found
 ):
     named = MEMBERS.replace("&pageNum=", "&username=gone%2B1%40x.org&pageNum=1")
-    script.answer(named, page(*(member(*row) for row in rows)))
+    script.answer(named, page(*(member(*row) for row in rows), count=count))
 
     answer = await facts("is_active_member", "gone+1@x.org")
 

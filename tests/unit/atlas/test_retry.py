@@ -277,6 +277,7 @@ def test_no_sequence_of_results_exceeds_the_attempts_or_three_401s(results, atte
         (BUCKET.replace(b"55", b"0"), (0.0, BucketLimit(10, 5, 60))),
         (BUCKET.replace(b"10", b"0"), (None, None)),
         (BUCKET.replace(b"60", b"-1"), (None, None)),
+        *((BUCKET.replace(n, n + b"0" * 400), (None, None)) for n in (b"55", b"10", b",5", b"60")),
         (b'{"errorCode":"RATE_LIMITED_TOKEN_BUCKET","parameters":["groups",7]}', (None, None)),
         (b'{"errorCode":"RATE_LIMITED_TOKEN_BUCKET","parameters":["groups"]}', (None, None)),
         (b'{"errorCode":"RATE_LIMITED_TOKEN_BUCKET","parameters":null}', (None, None)),
