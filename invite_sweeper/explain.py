@@ -188,11 +188,7 @@ def describe_decision(
     """
     since = f" since {stale_from:%Y-%m-%d}" if stale_from is not None else ""
     if decision.rule is not None:
-        text = f"stale by rule {decision.rule}{since}"
-        if decision.bounced:
-            times = pluralize(decision.bounced, "time")
-            text += f"; it was deleted {times} before and came back"
-        return text
+        return f"stale by rule {decision.rule}{since}"
     announcement = decision.announcement
     if announcement is not None and announcement.deletable_from is not None:
         begun = "the next sweep announces it"

@@ -1,56 +1,17 @@
 """What a run keeps of the deletions of a hundred nights: hashes and counts, a few bytes for each.
 
-Of a deletion of the past only three things are asked: how often this user's invitation was deleted
-there, whether it was deleted since a plan was made, and whether it left its list since that list
-was read. The hash of a key answers each; a struct for each would be a hundred times as large.
+Of a deletion of the past only one thing is asked: whether it left its list since that list was
+read. The hash of a key answers it; a struct for each would be a hundred times as large.
 The hashes are Python's own, 64 bits with a secret of the process: a key that is not among 400,000
 others has the hash of one of them once in 46 million million times.
 """
 
 from array import array
-from bisect import bisect_left, bisect_right
-from collections import Counter
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from datetime import date
 from enum import IntEnum
-from typing import Final
 
 from invite_sweeper.models import Invitation, InvitationKey, ListKey, parse_timestamp
-
-_SORTED_TOGETHER: Final = 1 << 16
-"""Hashes that are sorted at once: sorting makes an object of each for a moment."""
-
-
-class HashCounts:
-    """How often each of many keys was added, in 8 bytes for each time."""
-
-    def __init__(self) -> None:
-        self._sorted: list[array[int]] = []
-        self._unsorted = array("q")
-        self._removed: Counter[int] = Counter()
-
-    def add(self, key: Hashable, times: int) -> None:
-        """Add a key once; with -1 remove it once, which is rare."""
-        if times < 0:
-            self._removed[hash(key)] += 1
-        else:
-            self._unsorted.append(hash(key))
-
-    def count(self, key: Hashable) -> int:
-        """Return how often a key was added."""
-        self._sort()
-        key_hash = hash(key)
-        added = 0
-        for hashes in self._sorted:
-            added += bisect_right(hashes, key_hash) - bisect_left(hashes, key_hash)
-        return added - self._removed[key_hash]
-
-    def _sort(self) -> None:
-        """Sort what was added since the last question, in parts."""
-        for first in range(0, len(self._unsorted), _SORTED_TOGETHER):
-            part = self._unsorted[first : first + _SORTED_TOGETHER]
-            self._sorted.append(array("q", sorted(part)))
-        del self._unsorted[:]
 
 
 class Fate(IntEnum):

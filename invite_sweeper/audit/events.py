@@ -74,14 +74,12 @@ class Planned(Invitation, frozen=True, kw_only=True):
 
     Attributes:
         rule: The name of the rule that makes the invitation stale.
-        bounced: How often the user's invitation was deleted before.
         inviter_gone: No active member of the organization has the inviter's address.
     """
 
     event: ClassVar[str] = "planned"
 
     rule: str
-    bounced: int = 0
     inviter_gone: bool = False
 
 

@@ -15,7 +15,7 @@ from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from typing import Final, NamedTuple, TypeAlias
 
-from invite_sweeper.audit.compact import Fate, HashCounts
+from invite_sweeper.audit.compact import Fate
 from invite_sweeper.audit.directory import AuditDirectory
 from invite_sweeper.audit.events import (
     Announced,
@@ -35,12 +35,11 @@ from invite_sweeper.audit.record import RunRecord
 from invite_sweeper.audit.run_file import RunFile
 from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.endings import ExitCode, Status, status_of
-from invite_sweeper.models import Invitation, InvitationKey, Source, parse_timestamp
-from invite_sweeper.names import casefold_lookalike
+from invite_sweeper.models import InvitationKey, Source, parse_timestamp
 from invite_sweeper.outcomes import Outcome
 
 WINDOW: Final = timedelta(days=100)
-"""How far back a run judges: within it, `max_bounces` counts, and no wait of `notice` is longer."""
+"""How far back a run judges: no wait of `notice` is longer."""
 _LAG: Final = timedelta(days=1)
 """How long a list may show what a run ended. Atlas's lists lag behind by seconds; what one still
 shows after a day is there."""
@@ -146,7 +145,6 @@ class _Run:
         began_at: Its `now`.
         counts_for_limits: It began within the `limits.period` of the run that asks.
         ended_at: Its `now`, where lists may still show what it ended; else None.
-        is_old: It began more than 100 days ago, so that its deletions count for no `max_bounces`.
         opened: Its intents without an outcome so far, by their bytes about the invitation. They
             are decoded only if they stay open: nearly all have an outcome with the same bytes.
         resolved: The keys of outcomes that belong to no intent with the same bytes.
@@ -159,7 +157,6 @@ class _Run:
         self.began_at = _UNKNOWN_INSTANT
         self.counts_for_limits = True
         self.ended_at: datetime | None = None
-        self.is_old = False
         self.opened: dict[bytes, ChainLine] = {}
         self.resolved: set[InvitationKey] = set()
 
@@ -191,17 +188,14 @@ class History:
         self.lost_run = ""
         self.last_success: datetime | None = None
         self.read_s = 0.0
-        # Since when the deletions of runs count: for the limits, as what lists may still show, and
-        # for `max_bounces`.
+        # Since when the deletions of runs count: for the limits, and as what lists may still show.
         self._sent_since = _BEFORE_ALL_RUNS
         self._lag_since = _BEFORE_ALL_RUNS
-        self._bounced_since = _BEFORE_ALL_RUNS
         self._pasts: defaultdict[str, _AtlasPast] = defaultdict(_AtlasPast)  # by base URL
         self._names: dict[str, str] = {}
         self._applied: dict[str, RunFile] = {}  # by the SHA-256 of the plan
         self._open: dict[_RequestKey, OpenIntent] = {}
         self._sent: dict[_RequestKey, SentDeletion] = {}
-        self._bounces = HashCounts()  # of deletions by organization, place and user
 
     @classmethod
     def read(
@@ -234,7 +228,6 @@ class History:
         """Add the runs by which one judges that began now; as `read` and `add`."""
         self._sent_since = now - period
         self._lag_since = now - _LAG
-        self._bounced_since = now - WINDOW
         self.lost_run = directory.lost_run()
         started_s = time.perf_counter()
         try:
@@ -284,18 +277,6 @@ class History:
     def deleted_within(self, period: timedelta, now: datetime) -> Counter[str]:
         """Return how many deletions `sent_within` has in each place."""
         return Counter(deletion.place for deletion in self.sent_within(period, now))
-
-    def times_deleted(self, *entries: Invitation) -> int:
-        """Return how often this user's invitation to the same place was deleted.
-
-        An invitation that returns after each deletion is likely created by another program. The
-        places are those of its entries; the highest number counts. Names that look the same are
-        one, as for `keep`.
-        """
-        first = entries[0]
-        user = _bounced_user(first)
-        places = {entry.scope_id for entry in entries}
-        return max(self._bounces.count((first.org_id, place, user)) for place in places)
 
     def last_complete(self, scope_sha256: str, base_url: str, today: date) -> CompleteRun | None:
         """Return what the last complete runs left; see `LastReadings.last_complete`."""
@@ -380,7 +361,6 @@ class History:
         run.counts_for_limits = run.began_at > self._sent_since
         if run.began_at >= self._lag_since:
             run.ended_at = run.began_at
-        run.is_old = run.began_at < self._bounced_since
 
     def _add_open(self, run: _Run, intent: Intent) -> None:
         """Add an intent whose bytes no outcome has: it is open, unless one has its key."""
@@ -418,25 +398,11 @@ class History:
             self._add_sent(run, event)
         if outcome == Outcome.DELETED:
             past.readings.add_ended(event, Fate.DELETED, run.ended_at)
-            self._count_bounces(run, event)
             if past.announcements:  # few policies have `notice`
                 past.announcements.pop(announcement_key(event), None)
         elif had_intent or outcome not in _NOT_ENDED:
             # Answers get lost: where a request may have been sent, the entry may be gone.
             past.readings.add_ended(event, Fate.ENDED, run.ended_at)
-
-    def _count_bounces(self, run: _Run, event: OutcomeLine) -> None:
-        """Count a deletion in the place of each entry, once."""
-        if run.is_old:
-            return
-        org_id = event.org_id
-        place = event.scope_id
-        user = _bounced_user(event)
-        self._bounces.add((org_id, place, user), 1)
-        if event.entries:  # few invitations have more than one
-            other_places = {entry.project_id or org_id for entry in event.entries}
-            for other_place in other_places - {place}:
-                self._bounces.add((org_id, other_place, user), 1)
 
     def _add_announcement(self, run: _Run, event: Announced | AnnouncementEnded) -> None:
         """Add or end an announcement; one of a run without a readable instant does not hold."""
@@ -473,10 +439,3 @@ class History:
 def _was_sent(event: OutcomeLine) -> bool:
     """Return whether the DELETE of an intent may have been sent, by its outcome."""
     return event.attempts > 0 and event.outcome not in _NOTHING_SENT
-
-
-def _bounced_user(invitation: Invitation) -> str:
-    """Return the user whose deletions are counted: names that look the same are one."""
-    if invitation.username:
-        return casefold_lookalike(invitation.username)
-    return f"#{invitation.invitation_id}"

@@ -201,6 +201,10 @@ _TYPE_NAMES: dict[type, str] = {
     datetime: "the timestamp",
     date: "the date",
 }
+_GONE_KEYS = {
+    ("limits", "max_bounces"): "an invitation that comes back is judged like any other",
+}
+"""The keys that version 0.3.0 removed, and why none of them is needed."""
 _KEY_MARKER = "[key]"
 """What pydantic appends to the path when the error is in a key."""
 _KEY_SIMILARITY = 0.7
@@ -211,7 +215,10 @@ def _model_issues(document: Document, error: ValidationError) -> Iterator[Policy
     for detail in error.errors(include_url=False):
         path = tuple(step for step in detail["loc"] if step != _KEY_MARKER)
         is_about_key = detail["loc"][-1:] == (_KEY_MARKER,)
-        if detail["type"] == "extra_forbidden":
+        if path in _GONE_KEYS:
+            message = f"is gone since version 0.3.0: {_GONE_KEYS[path]}"
+            yield _issue(document, path, message, "remove the line", at_key=True)
+        elif detail["type"] == "extra_forbidden":
             yield _issue(document, path, "is not a known key", _suggest_key(path), at_key=True)
         elif detail["type"] == "missing":
             yield _issue(document, path, "is missing", f"add {_example(path)}")

@@ -146,9 +146,6 @@ class Limits(StrictModel):
         "Maximum drop in projects or invitations since the last complete run, as a share; "
         "above it, nothing is deleted.",
     )
-    max_bounces: types.Count = key(
-        3, "Keep an invitation that was re-created after this many deletions."
-    )
     max_failure_share: types.Share = key(
         0.2, "Maximum failure share of the last responses; above it, the run stops."
     )

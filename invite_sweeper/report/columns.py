@@ -128,10 +128,8 @@ def _age_cell(row: Row) -> Cell:
 
 
 def _invited_cell(row: Row) -> Cell:
-    """Return the address, the history, and the lists if several show the invitation."""
+    """Return the address, and the lists if several show the invitation."""
     lines = [Line(row.user)]
-    if row.history:
-        lines.append(Line(row.history, "warning"))
     lists = list(_lists_of(row.event))
     if len(lists) > 1:
         lines.append(Line(f"in {len(lists)} lists: {', '.join(lists)}", "note"))

@@ -13,7 +13,7 @@ from invite_sweeper.models import Invitation, ListUnreadable
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.report.wording import display_text
 from invite_sweeper.sweep.selection import describe_keep_reason
-from invite_sweeper.text import escape_unprintable, pluralize
+from invite_sweeper.text import escape_unprintable
 
 NO_OUTCOME: Final = "no_outcome"
 """Of a request that was sent, or may have been, and whose result is not in the file."""
@@ -76,12 +76,6 @@ class Row:
         if self.is_stale:
             return f"stale: {getattr(self.event, 'rule', '')}"
         return f"kept: {describe_keep_reason(getattr(self.event, 'reason', ''))}"
-
-    @property
-    def history(self) -> str:
-        """How often the invitation was deleted before; empty if never."""
-        bounced = getattr(self.event, "bounced", 0)
-        return f"deleted {pluralize(bounced, 'time')} before" if bounced else ""
 
     @property
     def is_owner(self) -> bool:

@@ -97,9 +97,6 @@ def show_question(console: Console, record: RunRecord, advisor: Advisor) -> None
     owners = sum(row.is_owner for row in rows)
     if owners:
         lines.append(StoryLine("Owners", f"{owners:,} of the stale invitations"))
-    bounced = sum(row.history != "" for row in rows)
-    if bounced:
-        lines.append(StoryLine("History", f"{bounced:,} of them deleted before"))
     question = Text(f"Delete {pluralize(len(rows), 'invitation')}?", style="bold")
     print_parts(console, (labelled(lines), question, Text("This cannot be undone.")))
 

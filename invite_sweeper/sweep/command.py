@@ -19,7 +19,7 @@ from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.sweep.organization import AtlasOrganization
 from invite_sweeper.sweep.scope import Shard, scope_sha256
-from invite_sweeper.sweep.steps import KeepBounced, Notice, Step
+from invite_sweeper.sweep.steps import Notice, Step
 
 
 @dataclass(frozen=True)
@@ -95,14 +95,13 @@ class Command:
 
     def steps(self) -> tuple[Step, ...]:
         """Return the steps that follow the policy's decision; each can only keep more."""
-        keep_bounced = KeepBounced(self.history, self.policy.limits.max_bounces)
         if self.policy.notice is None:
-            return (keep_bounced,)
+            return ()
         announced_at: dict[AnnouncementKey, datetime] = {}
         for key, announcement in self.history.announcements(self.base_url).items():
             announced_at[key] = announcement.announced_at
         notice = Notice(announced_at, self.policy.notice.wait, self.now)
-        return keep_bounced, notice, *self.observers
+        return notice, *self.observers
 
     def run_started(
         self, organizations: Iterable[AtlasOrganization] = (), number: int = 0

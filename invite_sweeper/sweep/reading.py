@@ -371,7 +371,6 @@ class ReadingBuilder:
         planned = stale.as_event(
             events.Planned,
             rule=decision.rule,
-            bounced=decision.bounced,
             inviter_gone=decision.inviter_gone,
         )
         self._stale.append(planned)

@@ -43,7 +43,6 @@ KEEP_REASONS: Final = {
     "unreadable_id": "malformed id",
     "not_pending": "not pending",
     "reaches_out_of_scope": "linked to a project outside the policy's scope, or to an unknown one",
-    "bounced": "deleted and re-invited too often (max_bounces)",
     "notice_pending": "waiting until the policy's notice is over",
     "list_unread": "another list that may show the person could not be read",
     "inviter_unknown": "not known whether the inviter is still a member",
@@ -89,7 +88,6 @@ class Decision(NamedTuple):
         rule: The name of the first rule that makes it stale; None when it is kept.
         keep_reason: Why it is kept (`too_young`, `no_rule`, `keep:NAME`, `no_date`, …); None
             when it is stale.
-        bounced: How often runs have deleted this user's invitation to this project before.
         announcement: Where the policy has a `notice`: what becomes of the announcement.
         inviter_gone: Whether the rule judges by the active members.
         entries: The other entries of the invitation, see `invitations.combine`.
@@ -99,7 +97,6 @@ class Decision(NamedTuple):
     invitation: Invitation
     rule: str | None
     keep_reason: str | None
-    bounced: int = 0
     announcement: Announcement | None = None
     inviter_gone: bool = False
     entries: tuple[Invitation, ...] = ()

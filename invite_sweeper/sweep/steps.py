@@ -2,7 +2,6 @@
 
 - `keep_unrecordable`: what the audit log cannot record is kept. It follows the decision about each
   entry, the others that about an invitation.
-- `KeepBounced`: what was deleted `max_bounces` times and came back is kept.
 - `Notice`: what is stale is kept until it was announced for `notice.wait`.
 - `KeepOutsidePlan`: what a saved plan does not list as it is now is kept.
 
@@ -17,7 +16,7 @@ from typing import Final, TypeAlias
 
 from msgspec import structs
 
-from invite_sweeper.audit import History, is_recordable
+from invite_sweeper.audit import is_recordable
 from invite_sweeper.audit.events import AnnouncementKey, Planned, announcement_key
 from invite_sweeper.counts import Counts
 from invite_sweeper.models import (
@@ -38,24 +37,6 @@ def keep_unrecordable(decision: Decision) -> Decision:
     if decision.stale and not is_recordable(decision.invitation, decision.rule):
         return decision.keep("unrecordable")
     return decision
-
-
-@dataclass(frozen=True, slots=True)
-class KeepBounced:
-    """Keeps what was deleted `max_bounces` times: another program may re-create it each time."""
-
-    history: History
-    max_bounces: int
-
-    def __call__(self, decision: Decision) -> Decision:
-        """Keep the invitation, or mark it with the number of its deletions."""
-        if not decision.stale:
-            return decision
-        times_deleted = self.history.times_deleted(*decision.all_entries)
-        if not times_deleted:  # with `max_bounces: 0`, too, the first deletion is allowed
-            return decision
-        marked = decision._replace(bounced=times_deleted)
-        return marked.keep("bounced") if times_deleted >= self.max_bounces else marked
 
 
 UNKNOWN_REASONS: Final = frozenset({"inviter_unknown", "list_unread", "no_organization_name"})

@@ -50,7 +50,7 @@ def sweep_and_kill(cli, dice):
 @pytest.mark.slow
 def test_sweep_killed_at_random_moments_never_deletes_without_an_intent_on_disk(cli):
     dice = random.Random(os.environ.get("INVITE_SWEEPER_SEED", "1"))
-    cli.keys["limits"] |= {"max_bounces": 10**6, "max_deletions": 10**6}
+    cli.keys["limits"] |= {"max_deletions": 10**6}
     everything = set()
     kept = set()
     for _ in range(KILLS):

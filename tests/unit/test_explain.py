@@ -149,12 +149,11 @@ STALE = Decision(in_invites(), "forgotten", None)
     ("decision", "words"),
     [
         (STALE, "stale by rule forgotten"),
-        (STALE._replace(bounced=2), "deleted 2 times before"),
-        (STALE.keep("bounced"), "too often (max_bounces), although rule forgotten matches"),
+        (STALE.keep("list_unread"), "could not be read, although rule forgotten matches"),
         (Decision(in_invites(), None, "keep:board"), "kept: keep entry board"),
         (Decision(in_invites(), None, "no_inviter"), "kept: no inviter"),
     ],
 )
 def test_decision_is_described_with_its_reason(decision, words):
-    before = decision if decision.keep_reason != "bounced" else STALE
+    before = decision if decision.keep_reason != "list_unread" else STALE
     assert words in describe_decision(before, decision)

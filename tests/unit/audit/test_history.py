@@ -173,41 +173,6 @@ class TestDeletedWithin:
         assert deletion_.instant == NOW
 
 
-class TestBounces:
-    @pytest.mark.parametrize(
-        ("user", "changes", "times"),
-        [
-            (1, {}, 2),
-            (1, {"invitation_id": object_id(99)}, 2),
-            (1, {"username": "PERSON-1@example.com"}, 2),
-            (1, {"username": "\uff50erson-1@example.com"}, 2),
-            (1, {"username": "p\u200berson-1@example.com"}, 2),
-            (1, {"project_id": OTHER_PROJECT}, 0),
-            (1, {"org_id": OTHER_ORG}, 0),
-            (2, {}, 0),
-        ],
-    )
-    def test_deletions_of_a_user_are_counted_by_place(self, write, user, changes, times):
-        for _ in range(2):
-            write(*deletion(1), *deletion(2, "already_gone"))
-        found = write(*deletion(1), start=RESTORE)
-        assert found.times_deleted(invitation(user, **changes)) == times
-
-    def test_the_places_of_all_entries_count_once_each(self, write):
-        same_project = Entry(Source.ORG_INVITES, None, object_id(42))
-        for _ in range(2):
-            found = write(*deletion(1, entries=(ROW, same_project), **IN_ORGANIZATION))
-        of_project = invitation(1, project_id=OTHER_PROJECT)
-        for entries, times in (
-            ([invitation(1, **IN_ORGANIZATION)], 2),
-            ([of_project], 2),
-            ([invitation(1)], 0),
-            ([invitation(1), of_project], 2),
-            ([of_project, invitation(1)], 2),
-        ):
-            assert found.times_deleted(*entries) == times
-
-
 def announced(number: int = 1) -> Announced:
     deletable_from = "2026-12-02T01:00:00Z"
     return event_of(Announced, invitation(number), rule="r", deletable_from=deletable_from)

@@ -257,9 +257,6 @@ SCENES: Final[Mapping[str, Run]] = {
         ),
     ),
     "hostile names": run(*HOSTILE_NAMES, mode="dry-run"),
-    "deleted before": run(
-        planned(1).as_event(Planned, rule="forgotten", bounced=2), mode="dry-run"
-    ),
     "restore": run(intent(planned(1)), outcome(planned(1), "restored"), **RESTORE),
     "restore with active members": run(
         intent(planned(1)), outcome(planned(1), "active"), reasons=(Reason.MADE_ACTIVE,), **RESTORE

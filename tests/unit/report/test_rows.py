@@ -34,7 +34,7 @@ OWNER = invitation(
 READER = invitation(2, username="reader@example.com", age=timedelta(days=40), source=Source.INVITES)
 PLANNED = (
     event_of(Planned, READER, rule="forgotten"),
-    event_of(Planned, OWNER, rule="forgotten", bounced=1),
+    event_of(Planned, OWNER, rule="forgotten"),
 )
 
 
@@ -44,11 +44,10 @@ def record(directory):
 
 
 @pytest.mark.parametrize("width", [60, 80, 140])
-def test_owner_in_a_project_is_first_with_role_and_history(record, width):
+def test_owner_in_a_project_is_first_with_role(record, width):
     text = on_terminal(record, width)
     assert text.index("owner@example.com") < text.index("reader@example.com")
     assert " ".join(text.split()).count("GROUP_OWNER in Blue Lagoon") == 1
-    assert text.count("deleted 1 time before") == 1
 
 
 @pytest.mark.parametrize("width", [40, 60])
@@ -58,12 +57,12 @@ def test_narrow_terminal_breaks_no_value_of_a_row(record, width):
     assert {value: text.count(value) for value in values} == values
 
 
-def test_question_has_the_plan_and_counts_owners_and_who_came_back(record):
+def test_question_has_the_plan_and_counts_owners(record):
     text = question_about(record, 200)
     assert text.index("owner@example.com") < text.index("reader@example.com")
     assert re.search(rf"In +Acme \({ORG}\)\n", text)
     assert re.search(r"Stale +2\n", text)
-    assert re.search(r"Owners +1 of the stale invitations\nHistory +1 of them deleted", text)
+    assert re.search(r"Owners +1 of the stale invitations\n", text)
     assert text.endswith("Delete 2 invitations?\nThis cannot be undone.\n")
 
 

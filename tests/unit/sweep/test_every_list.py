@@ -1,4 +1,4 @@
-"""No step may be off for one list: bounces, notice, plan and log, in each of the four lists.
+"""No step may be off for one list: notice, plan and log, in each of the four lists.
 
 `test_selection` has the reasons of the policy. What protects a person in one list protects the
 person in the organization.
@@ -6,22 +6,18 @@ person in the organization.
 
 from datetime import timedelta
 from functools import reduce
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
-from audit.runs import intent, outcome, write_run
-from builders import NOW, ORG, OTHER_ORG, PROJECT, changed, entry_of, event_of, object_id, policy
+from builders import NOW, ORG, OTHER_ORG, PROJECT, changed, entry_of, object_id, policy
 from msgspec import structs
 from sweep.night import line_of
 
-from invite_sweeper.audit import AuditDirectory, History
-from invite_sweeper.audit.events import Planned, announcement_key
+from invite_sweeper.audit.events import announcement_key
 from invite_sweeper.models import Entry, Source
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.sweep.invitations import combine
 from invite_sweeper.sweep.selection import Selector
-from invite_sweeper.sweep.steps import KeepBounced, KeepOutsidePlan, Notice, keep_unrecordable
+from invite_sweeper.sweep.steps import KeepOutsidePlan, Notice, keep_unrecordable
 
 DAY = timedelta(days=1)
 SECOND = timedelta(seconds=1)
@@ -36,28 +32,15 @@ UNRECORDABLE = (
 )
 
 
-def history_of(deleted):
-    """Return the history of runs that deleted these entries."""
-    if not deleted:
-        return History()
-    with TemporaryDirectory() as folder:
-        directory = AuditDirectory(Path(folder))
-        for number, each in enumerate(deleted):
-            own = event_of(Planned, each, rule="forgotten")
-            write_run(directory, f"r{number}", own, intent(own), outcome(own))
-        return History.read(directory)
-
-
-def decide_all(*entries, deleted=(), planned=None, announced=None, names=None, **keys):
+def decide_all(*entries, planned=None, announced=None, names=None, **keys):
     """Return the decisions of a whole run about the entries of one person.
 
     Args:
-        deleted: Entries that earlier runs deleted.
         planned: Decisions that a saved plan lists.
         announced: When entries were announced; None without a notice.
         names: Of organizations, as Atlas told them.
     """
-    steps = [KeepBounced(history_of(deleted), max_bounces=3)]
+    steps = []
     if planned is not None:
         steps.append(KeepOutsidePlan(map(line_of, planned)))
     if announced is not None:
@@ -98,17 +81,14 @@ def _secret():
 def test_entry_is_deleted_that_no_step_keeps(source):
     one = entry_of(source, age=14 * DAY)
     announced = {announcement_key(one): NOW - 7 * DAY}
-    assert decide(one, deleted=[one] * 2, planned=decide_all(one), announced=announced).stale
+    assert decide(one, planned=decide_all(one), announced=announced).stale
 
 
 @pytest.mark.parametrize("source", Source)
 def test_each_step_keeps_in_each_list(source):
     one = entry_of(source)
-    assert decide(one, deleted=[one] * 3).keep_reason == "bounced"
     assert decide(one, announced={}).keep_reason == "notice_pending"
     assert decide(one, planned=()).keep_reason == "not_in_plan"
-    nameless, other = (entry_of(source, number, username=None) for number in (1, 2))
-    assert decide(nameless, deleted=[other] * 3).stale
 
 
 @pytest.mark.parametrize("source", Source)
@@ -231,8 +211,6 @@ def test_protected_entry_of_one_list_keeps_the_person_in_the_organization(change
 def test_step_that_concerns_one_entry_keeps_the_whole_invitation(source):
     entries = entries_of_person()
     (one,) = [each for each in entries if each.source is source]
-    (bounced,) = decide_all(*entries, deleted=[one] * 3)
-    assert (bounced.keep_reason, len(bounced.all_entries)) == ("bounced", 3)
     without = [each for each in entries if each is not one]
     assert not any(each.stale for each in decide_all(*entries, planned=decide_all(*without)))
 

@@ -153,7 +153,7 @@ async def test_foretold_nights_are_those_of_the_sweeps_that_follow(
 ):
     limits = {**TRIM, "max_deletions": most, "max_deletions_per_project": most_in_place}
     directory = AuditDirectory(tmp_path_factory.mktemp("nights"))
-    night = Night(directory, *stale, limits={**limits, "period": period, "max_bounces": 0})
+    night = Night(directory, *stale, limits={**limits, "period": period})
     end = await night.run(dry_run=True)
     assert end.forecast.nights == end.nights_left
     took = 0

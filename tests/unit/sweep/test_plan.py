@@ -167,17 +167,14 @@ def test_oldest_leaves_out_invitations_that_have_expired(source):
     assert reading.oldest == NOW - 30 * DAY + timedelta.resolution
 
 
-def test_planned_line_shows_whether_it_is_bounced_or_judged_by_members():
-    more = {"bounced": 2, "inviter_gone": True}
-
+def test_planned_line_shows_whether_it_is_judged_by_members():
     def step(decision):
         is_first = decision.invitation.invitation_id == object_id(1)
-        return decision._replace(**more) if is_first else decision
+        return decision._replace(inviter_gone=is_first)
 
     plan = Plan(steps=[step]).add(listed(one(1), one(2)))
     first, second = plan.reading.stale
-    assert (first.bounced, first.inviter_gone) == (2, True)
-    assert (second.bounced, second.inviter_gone) == (0, False)
+    assert (first.inviter_gone, second.inviter_gone) == (True, False)
 
 
 # People ------------------------------------------------------------------------------------------

@@ -1,11 +1,11 @@
-"""The steps after the decision: unrecordable and bounced invitations, and a saved plan."""
+"""The steps after the decision: unrecordable invitations, and a saved plan."""
 
 from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from audit.runs import deletion, finished, started, write_run
+from audit.runs import finished, started, write_run
 from builders import NOW, ORG, entry_of, invitation, object_id, policy
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +18,7 @@ from invite_sweeper.models import Source
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.sweep.guards import check_plan
 from invite_sweeper.sweep.selection import Decision
-from invite_sweeper.sweep.steps import KeepBounced, KeepOutsidePlan, keep_unrecordable
+from invite_sweeper.sweep.steps import KeepOutsidePlan, keep_unrecordable
 
 DAY = timedelta(days=1)
 HOST = "https://cloud.mongodb.com"
@@ -31,21 +31,6 @@ def stale(number=1, rule="r", **changes):
 
 def kept(number=1, reason="too_young"):
     return Decision(invitation(number, source=Source.INVITES), None, reason)
-
-
-# Bounced and unrecordable ------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("times", "most", "reason"),
-    [(0, 3, None), (2, 3, None), (3, 3, "bounced"), (1, 0, "bounced"), (0, 0, None)],
-)
-def test_invitation_that_was_deleted_max_bounces_times_is_kept(directory, times, most, reason):
-    for number in range(times):
-        write_run(directory, f"r{number}", *deletion(1, source=Source.INVITES))
-    step = KeepBounced(History.read(directory), most)
-    assert (step(stale()).keep_reason, step(stale()).bounced) == (reason, times)
-    assert step(kept()) == kept()
 
 
 def test_what_a_rule_with_a_secret_in_its_name_would_delete_is_kept():
