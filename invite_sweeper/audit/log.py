@@ -16,17 +16,18 @@ from typing import Final
 
 from invite_sweeper.audit.chain import HashChain
 from invite_sweeper.audit.directory import AuditDirectory
-from invite_sweeper.audit.events import Event, Planned
+from invite_sweeper.audit.events import Event, Intent, Planned
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.reader import Head
 from invite_sweeper.audit.run_file import verify_hint
 from invite_sweeper.audit.totals import RunFinished
-from invite_sweeper.errors import AuditLogError, DamagedLog
+from invite_sweeper.errors import NOTHING_DELETED, AuditLogError, DamagedLog
 from invite_sweeper.files import names_open_file
 
 _NOTHING_MORE: Final = (
     "Every deletion that was sent has its intent in the log. No further deletion is sent."
 )
+"""Once an intent was written; before it nothing was deleted."""
 _FLUSH_BYTES: Final = 1 << 18
 """Pending bytes after which lines are written to the file without waiting for a sync."""
 
@@ -71,6 +72,7 @@ class AuditLog:
         self._synced = 0
         self._written_hash = created.prev  # of the last line that was written to the file
         self._failure: AuditLogError | None = None
+        self._consequence = NOTHING_DELETED  # of a failure
         self._copy = copy
         self._uncopied: deque[bytes] = deque()
         self._lock = asyncio.Lock()
@@ -85,6 +87,8 @@ class AuditLog:
         """Append one line. It is on disk after the next `sync`, and raises as it does."""
         self._check_not_failed()
         line = self._chain.add(event) + b"\n"
+        if isinstance(event, Intent):
+            self._consequence = _NOTHING_MORE
         self._pending.append(line)
         self._size += len(line)
         if self._size - self._written >= _FLUSH_BYTES:
@@ -208,7 +212,7 @@ class AuditLog:
         if not names_open_file(path, self._fd):
             return AuditLogError(
                 f"The audit log {path} was moved or deleted while it was being written.",
-                consequence=_NOTHING_MORE.replace("the log", "the original file"),
+                consequence=self._consequence.replace("the log", "the original file"),
                 hint="Restore the original file, then run the same command again.",
             )
         size = os.fstat(self._fd).st_size
@@ -259,7 +263,7 @@ class AuditLog:
             reason = error.strerror if isinstance(error, OSError) else None
             self._failure = AuditLogError(
                 f"The audit log {self.file.path} cannot be written: {reason or repr(error)}.",
-                consequence=_NOTHING_MORE,
+                consequence=self._consequence,
                 hint="Free disk space or repair the disk, then run the same command again: it "
                 "processes the rest.",
             )

@@ -4,7 +4,7 @@ Every output of a run, of one that has just ended as of an earlier one, is made 
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, cast
 
 import msgspec
@@ -42,6 +42,7 @@ class RunRecord(msgspec.Struct, eq=False):
         last_hash: Of the last line, of a run that has just ended; "" otherwise.
         open_requests: Its intents without an outcome: each may have been sent.
         recovered: Of a run that was killed, where later files show that it left nothing open.
+        unwritten: The plan of a run that has just ended, of which the file may not have all.
     """
 
     file: RunFile
@@ -53,6 +54,7 @@ class RunRecord(msgspec.Struct, eq=False):
     last_hash: str = ""
     open_requests: int = 0
     recovered: Recovered | None = None
+    unwritten: Sequence[Planned] = ()
 
     def count(self, event: OutcomeLine) -> None:
         """Count an outcome of the run itself."""

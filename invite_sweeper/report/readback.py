@@ -143,6 +143,8 @@ def read_rows(record: RunRecord) -> RunRows:
         for _, event in FileChain(record.file).events():
             run_rows.add(event)
         run_rows.is_whole = True
+    for planned in record.unwritten:
+        run_rows.add(planned)
     run_rows.sort()
     return run_rows
 

@@ -55,8 +55,7 @@ async def delete(
     for plan in plans:
         organization = plan.organization
         if log_failure is not None:  # no deletion of any organization can be recorded any more
-            skipped = Counter[str]({Outcome.SKIPPED: len(plan.deletions)})
-            result.add_swept(organization, Swept(skipped))
+            result.skip(plan)
             continue
         if not plan.deletions:
             continue

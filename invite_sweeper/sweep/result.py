@@ -4,6 +4,7 @@
 `RunFinished`, which every output takes as it is.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from resource import RUSAGE_SELF, getrusage
@@ -29,7 +30,13 @@ from invite_sweeper.outcomes import Outcome
 from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.expiries import LAST_KNOWN_ENDS, sunset_warnings
 from invite_sweeper.sweep.keep_ends import count_before, count_by_entry
-from invite_sweeper.sweep.organization import AtlasOrganization, OrganizationPlan, Reading, Swept
+from invite_sweeper.sweep.organization import (
+    AtlasOrganization,
+    OrganizationPlan,
+    Reading,
+    Swept,
+    all_deletions,
+)
 
 _KIB_PER_MIB: Final = 1024  # Linux counts `ru_maxrss` in KiB
 
@@ -109,6 +116,11 @@ class Result:
     def add_swept(self, organization: AtlasOrganization, swept: Swept) -> None:
         """Add what became of some deletions of an organization."""
         self.swept[organization.id] = self.swept.get(organization.id, Swept()) + swept
+
+    def skip(self, plan: OrganizationPlan) -> None:
+        """Add a plan of which nothing is sent."""
+        skipped = Counter[str]({Outcome.SKIPPED: len(plan.deletions)})
+        self.add_swept(plan.organization, Swept(skipped))
 
     def error_in(self, organization: AtlasOrganization, error: RunError) -> RunError:
         """Return an error of one organization with its variables and, of several, its name."""
@@ -208,7 +220,13 @@ class Result:
             if not isinstance(self.error, AuditLogError):
                 self.error = failure
             end = self.finished()
-        return RunRecord(log.file, start=self.start, end=end, last_hash=log.last_hash)
+        return RunRecord(
+            log.file,
+            start=self.start,
+            end=end,
+            last_hash=log.last_hash,
+            unwritten=() if self.plan_made else all_deletions(self.plans),
+        )
 
     def finished(self) -> RunFinished:
         """Return what is known so far, in the form of the last line of the run."""

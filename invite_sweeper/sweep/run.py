@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from invite_sweeper.audit import AuditLog, RunRecord, check_written_plan
+from invite_sweeper.audit.events import Planned
 from invite_sweeper.counts import Counts, total
 from invite_sweeper.endings import WarningCode, WarningLevel
-from invite_sweeper.errors import Cancelled, RunError
+from invite_sweeper.errors import AuditLogError, Cancelled, RunError
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.command import Command
@@ -79,10 +80,7 @@ async def _take_steps(result: Result, log: AuditLog, stop: StopRequest, pauses: 
     if organizations and not result.plans:
         return
     deletions = all_deletions(result.plans)
-    for planned in deletions:
-        log.write(planned)
-    await check_written_plan(log, deletions)
-    result.plan_made = True
+    await _write_plan(result, log, deletions)
     foretell(result)
     _report_plan(result, outside_plan)
 
@@ -98,6 +96,24 @@ async def _take_steps(result: Result, log: AuditLog, stop: StopRequest, pauses: 
         if was_paused or command.clock() - read_at_s > MAX_PAUSE_S:
             plans = await _read_anew(result, log, stop)
         await delete(result, plans, log, stop, pauses)
+
+
+async def _write_plan(result: Result, log: AuditLog, deletions: Sequence[Planned]) -> None:
+    """Write the plan to disk.
+
+    Raises:
+        AuditLogError: It is not there as it was written. A sweep has skipped all of it.
+    """
+    try:
+        for planned in deletions:
+            log.write(planned)
+        await check_written_plan(log, deletions)
+    except AuditLogError:
+        if not result.command.dry_run:
+            for plan in result.plans:
+                result.skip(plan)
+        raise
+    result.plan_made = True
 
 
 def foretell(result: Result) -> None:

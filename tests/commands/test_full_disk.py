@@ -25,22 +25,30 @@ def small_disk(cli, size_bytes):
 
 
 @needs_mount
-@pytest.mark.parametrize("kib", [4, 300], ids=["at the start", "during deletions"])
+@pytest.mark.parametrize("kib", [4, 64, 300], ids=["start", "plan", "deletions"])
 def test_full_disk_ends_with_7_and_every_deletion_has_an_intent_and_is_counted(cli, kib):
+    """It is full at the start of the run, while the plan is written, or during deletions."""
     cli.stock(stale=400)
     with small_disk(cli, kib * 1024) as small:
         done = cli.sweep("--audit-dir", "small")
         lines = b"".join(path.read_bytes() for path in small.glob("*.jsonl"))
     assert lines == b"" or lines.endswith(b"\n")
-    events = map(json.loads, lines.splitlines())
+    events = list(map(json.loads, lines.splitlines()))
     intents = {each["invitation_id"] for each in events if each["event"] == "intent"}
     assert set(cli.sim.deleted) <= intents
     assert (done.code, "cannot be" in done.err) == (7, True)
     if kib == 4:
         assert (cli.deletes(), done.has_result) == (0, False)
+        return
+    deleted = done.summary["deleted"]
+    assert deleted == len(cli.sim.deleted) < 400
+    assert deleted + done.summary["skipped"] == len(done.summary["invitations"]) == 400
+    if kib == 300:
+        assert f"{deleted} invitations had been deleted" in done.err
+        assert deleted > 0
     else:
-        assert 0 < done.summary["deleted"] == len(cli.sim.deleted) < 400
-        assert f"{len(cli.sim.deleted)} invitations had been deleted" in done.err
+        assert 0 < len(events) < 400
+        assert done.summary["error"]["consequence"] == "Nothing was deleted."
 
 
 def test_copy_of_the_plan_that_fails_after_the_run_is_reported_and_ends_with_7(cli):

@@ -26,7 +26,7 @@ from audit.runs import (
 from builders import NOW, ORG
 
 from invite_sweeper.audit import AuditDirectory, AuditLog, History, Verdict, verify_directory
-from invite_sweeper.errors import AuditLogError, DamagedLog
+from invite_sweeper.errors import NOTHING_DELETED, AuditLogError, DamagedLog
 
 
 def begin(directory: AuditDirectory, run_id: str = "r1", **options: object) -> AuditLog:
@@ -189,6 +189,15 @@ class TestFailure:
         assert log.file.path.read_bytes() == left
         assert left.endswith(b"\n")
         assert not directory.read_head().ended
+
+    @pytest.mark.parametrize("has_intent", [False, True])
+    async def test_nothing_was_deleted_before_the_first_intent(self, log, monkeypatch, has_intent):
+        log.write(started())
+        log.write(intent(planned()) if has_intent else planned())
+        fail(monkeypatch, "write", errno.ENOSPC)
+        with pytest.raises(AuditLogError) as caught:
+            await log.sync()
+        assert (caught.value.consequence == NOTHING_DELETED) is not has_intent
 
     async def test_a_failure_without_a_waiter_is_raised_later(self, log, syncing, monkeypatch):
         fsyncs, only = syncing
