@@ -24,15 +24,21 @@ _REPLACE_HINT: Final = "Replace it by the file itself."
 def open_file(path: Path, flags: int) -> int:
     """Open a file of the audit directory, and return its descriptor; a new one has mode 0600.
 
-    No symbolic link is followed: it would lead out of the directory that was checked.
+    No symbolic link is followed: it would lead out of the directory that was checked. A pipe
+    without a writer would block.
 
     Args:
         flags: As of `os.open`.
 
     Raises:
+        AuditLogError: It is not a regular file.
         OSError: It cannot be opened, or is a symbolic link (ELOOP).
     """
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _not_regular(path)
+    return descriptor
 
 
 def check_file_access(path: Path, directory: Path) -> None:
@@ -49,7 +55,7 @@ def check_file_access(path: Path, directory: Path) -> None:
     """
     status = path.lstat()
     if not stat.S_ISREG(status.st_mode):
-        raise AuditLogError(f"{path} is not a regular file.", hint=_REPLACE_HINT)
+        raise _not_regular(path)
     if status.st_uid not in {os.geteuid(), 0}:
         raise _owned_by_another(path, status.st_uid, directory)
     if status.st_mode & stat.S_IWOTH:
@@ -112,6 +118,10 @@ def explain_write_errors(path: Path, directory: Path | None = None) -> Iterator[
             f"{path} cannot be written: {error.strerror or error}.",
             hint="Use a disk with free space and a directory that this user can write to.",
         ) from error
+
+
+def _not_regular(path: Path) -> AuditLogError:
+    return AuditLogError(f"{path} is not a regular file.", hint=_REPLACE_HINT)
 
 
 def _nearest_owner(path: Path) -> tuple[Path, int]:
