@@ -951,10 +951,6 @@ MUTANTS = r"""
 = the log begins on the line of a question: cli/console.py
 -        OUTPUTS.end_question()
 +        pass
-? tests/commands/test_metrics_and_notifications.py
-= the first run of a directory with a receiver knows an earlier one: cli/sweep.py
--        continues=continues,
-+        continues=history is not None and history.last is not None,
 ? tests/deploy/test_manifests.py -k one_place
 = a shipped file deletes: ../deploy/docker/Dockerfile
 -CMD ["plan"]

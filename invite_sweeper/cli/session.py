@@ -28,11 +28,9 @@ from invite_sweeper.audit import AuditDirectory, AuditLog, History
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.reader import LogReader
 from invite_sweeper.audit.search import read_all
-from invite_sweeper.audit.totals import RunWarning
 from invite_sweeper.cli.console import configure_logging
 from invite_sweeper.cli.options import DEFAULT_BASE_URL, RunOptions
 from invite_sweeper.cli.streams import audit_copy
-from invite_sweeper.endings import WarningCode, WarningLevel
 from invite_sweeper.errors import DamagedLog, UsageError
 from invite_sweeper.last_resort import LastResort
 from invite_sweeper.policy import (
@@ -339,19 +337,13 @@ class Session:
         )
 
     @asynccontextmanager
-    async def open_log(self, command: Command, *, known_run: int = 0) -> AsyncIterator[AuditLog]:
-        """Yield the log of this run, whose lock is held; warn of a failed copy.
-
-        Args:
-            known_run: The number of the last run that the metrics know; 0 without one.
-        """
+    async def open_log(self, command: Command) -> AsyncIterator[AuditLog]:
+        """Yield the log of this run, whose lock is held; warn of a failed copy."""
         copy = audit_copy() if self.policy.audit.stdout else None
         if command.restores is None:  # a restore follows no rules
             self.directory.policies.keep(self.policy.file_bytes)
         # The lines have the time of the machine: only `now` was compared with Atlas's.
         log = AuditLog(self.directory, self.run_id, clock=partial(datetime.now, UTC), copy=copy)
-        if known_run >= log.file.number:
-            log.warnings += (self._warning_of_lost_log(known_run, log.file.number),)
         try:
             yield log
         finally:
@@ -366,17 +358,6 @@ class Session:
             log.head_failure,
             log.file.path,
         )
-
-    def _warning_of_lost_log(self, known_run: int, next_run: int) -> RunWarning:
-        """Return a warning that the metrics know a run which the audit directory does not have."""
-        message = (
-            f"The metrics know run {known_run:,} of this installation, and the next one of "
-            f"{self.directory.path} is run {next_run:,}: the audit log is lost, or an older copy. "
-            "Limits, notice and the comparison with earlier runs go on without the missing runs. "
-            "Mount the directory with the log, or keep the last hash that was printed as the end "
-            "of the lost one."
-        )
-        return RunWarning(WarningCode.AUDIT_LOG, message, WarningLevel.URGENT)
 
     def _warn_of_failure(self, text: str, failure: Exception | None, path: Path) -> None:
         if failure is not None:

@@ -130,15 +130,9 @@ async def _sweep(session: Session) -> _SweptRun:
         observers=(seen,),
     )
     check_plan(command, max_age=session.plan_max_age, sha256=options.plan_sha256)
-    known_run = await metrics.read_known_run(
-        session.labels,
-        file=session.metrics_file,
-        gateway=options.pushgateway,
-        limit_s=_time_for_others_s(session),
-    )
     async with (
         session.organizations(history) as organizations,
-        session.open_log(command, known_run=known_run) as log,
+        session.open_log(command) as log,
     ):
         view = TerminalView(session)
         try:
@@ -296,7 +290,6 @@ async def _report_to_others(
     options = session.options
     finished_at = datetime.now(UTC)
     history = session.history
-    continues = history is not None and history.last is not None  # before this run is added
     notified = await _notify(session, run, finished_at, seen)
     metered = metrics.Metrics(
         session.labels,
@@ -304,7 +297,6 @@ async def _report_to_others(
         finished_at,
         succeeded_at=history.last_success if history is not None else None,
         receivers=notified,
-        continues=continues,
     )
     messages: list[str] = []
     if session.metrics_file is not None:

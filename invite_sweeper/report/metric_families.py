@@ -76,13 +76,12 @@ class MetricFamily(NamedTuple):
 
 
 def families_of_run(
-    record: RunRecord, finished_at: datetime, succeeded_at: datetime | None, *, continues: bool
+    record: RunRecord, finished_at: datetime, succeeded_at: datetime | None
 ) -> Iterator[MetricFamily]:
     """Yield the metrics of a run; of one without an end, those of a defect.
 
     Args:
         succeeded_at: When the last run succeeded; None if it is not known.
-        continues: Whether the audit directory knew an earlier run.
     """
     end = record.end or RunFinished(exit_code=int(ExitCode.DEFECT))
     for name, text in _COUNTS.items():
@@ -93,7 +92,7 @@ def families_of_run(
         end.kept_by_reason.get("notice_pending", 0),
     )
     yield from _times(end, finished_at, succeeded_at)
-    yield from _files(record, continues=continues)
+    yield from _files(record)
     yield MetricFamily("run_mode", "1 for the mode of the last run.", [_of_mode(record)])
     yield from _outcomes(end)
     yield MetricFamily(
@@ -149,7 +148,7 @@ def _times(
     )
 
 
-def _files(record: RunRecord, *, continues: bool) -> Iterator[MetricFamily]:
+def _files(record: RunRecord) -> Iterator[MetricFamily]:
     """Yield the metrics of the run's file; of a command that began no run, the version."""
     number = record.file.number
     info = {
@@ -164,11 +163,6 @@ def _files(record: RunRecord, *, continues: bool) -> Iterator[MetricFamily]:
     if number:
         yield _single(
             "run_number", "Number of the last run in its audit directory; it only grows.", number
-        )
-        yield _single(
-            "earlier_run_known",
-            "1 if the audit directory knew an earlier run when the last one began, else 0.",
-            continues,
         )
 
 

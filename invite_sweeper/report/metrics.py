@@ -11,15 +11,10 @@ from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from http import HTTPStatus
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
-import aiohttp
-from yarl import URL
-
-from invite_sweeper.atlas.network import find_proxy
 from invite_sweeper.audit import RunRecord
 from invite_sweeper.endings import Status, status_of
 from invite_sweeper.errors import UsageError
@@ -36,10 +31,6 @@ _TEXTFILE_MODE: Final = 0o644
 _EARLIER_SUCCESS: Final = re.compile(
     rb"^invite_sweeper_last_success_timestamp_seconds(?:\{.*\})? ([0-9.e+]+)$", re.MULTILINE
 )
-
-_LABEL: Final = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
-"""A label of a sample, whose value may have escaped quotes."""
-_MAX_GATEWAY_BYTES: Final = 1 << 24
 
 
 def labels_of(policy: Path, shard: object, environment: Mapping[str, str]) -> dict[str, str]:
@@ -68,59 +59,6 @@ def is_textfile(start: bytes) -> bool:
     return start.startswith(b"# HELP invite_sweeper_")
 
 
-def known_run(exposition: str, labels: Mapping[str, str]) -> int:
-    """Return the number of the last run that metrics of these labels name; 0 without one."""
-    escaped = {name: _escape(value) for name, value in labels.items()}
-    for line in exposition.splitlines():
-        name_and_labels, _, value = line.rpartition(" ")
-        name, _, labels_of_line = name_and_labels.partition("{")
-        if name != f"{_JOB}_run_number":
-            continue
-        own_labels = dict(_LABEL.findall(labels_of_line))
-        own_labels.pop("job", None)  # that of the Pushgateway's group
-        if own_labels == escaped:
-            with suppress(ValueError, OverflowError):
-                return int(float(value))
-    return 0
-
-
-async def read_known_run(
-    labels: Mapping[str, str], *, file: Path | None, gateway: str | None, limit_s: float
-) -> int:
-    """Return the number of the last run in the textfile or the Pushgateway; 0 without one.
-
-    A file or gateway that cannot be read has none: writing the metrics reports its error.
-    """
-    texts = [] if file is None else [_read_textfile(file)]
-    if gateway is not None:
-        texts.append(await _read_gateway(gateway, limit_s))
-    return max((known_run(text, labels) for text in texts), default=0)
-
-
-def _read_textfile(file: Path) -> str:
-    """Return all metrics of a textfile; "" if it cannot be read."""
-    with suppress(OSError):
-        return file.read_text("utf-8", "replace")
-    return ""
-
-
-async def _read_gateway(url: str, limit_s: float) -> str:
-    """Return all metrics of a Pushgateway; "" if it cannot be read."""
-    with suppress(UsageError, ValueError, OSError, TimeoutError, aiohttp.ClientError):
-        address = URL(f"{url.rstrip('/')}/metrics")
-        proxy, proxy_headers = find_proxy(address)
-        async with (
-            open_session(limit_s) as session,
-            session.get(
-                address, proxy=proxy, proxy_headers=proxy_headers, allow_redirects=False
-            ) as response,
-        ):
-            if response.status == HTTPStatus.OK:
-                body = await response.content.read(_MAX_GATEWAY_BYTES)
-                return body.decode("utf-8", "replace")
-    return ""
-
-
 def check_gateway_url(url: str) -> None:
     """Raise UsageError unless this is the URL of a Pushgateway. It is not repeated."""
     SECRETS.add_user_info(url)
@@ -143,7 +81,6 @@ class Metrics(NamedTuple):
     Attributes:
         succeeded_at: When an earlier run succeeded; None if it is not known.
         receivers: What became of the notification of each receiver.
-        continues: Whether the audit directory knew an earlier run.
     """
 
     labels: Mapping[str, str]
@@ -151,7 +88,6 @@ class Metrics(NamedTuple):
     finished_at: datetime
     succeeded_at: datetime | None = None
     receivers: Sequence[Notified] = ()
-    continues: bool = False
 
     def write(self, path: Path) -> tuple[str, ...]:
         """Write all metrics to a file atomically.
@@ -224,9 +160,7 @@ class Metrics(NamedTuple):
         return ("\n".join(lines) + "\n").encode()
 
     def _families(self) -> Iterator[MetricFamily]:
-        yield from families_of_run(
-            self.record, self.finished_at, self._last_success, continues=self.continues
-        )
+        yield from families_of_run(self.record, self.finished_at, self._last_success)
         yield family_of_receivers(self.receivers)
 
 

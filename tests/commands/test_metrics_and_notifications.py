@@ -2,13 +2,16 @@
 
 import fcntl
 import json
+import os
 import re
 import shutil
 
+import faults
 import pytest
+from forked import Fork
 from prometheus_client.parser import text_string_to_metric_families
+from running import end
 
-from invite_sweeper.endings import ExitCode
 from invite_sweeper.simulator.seed import ORG_ID
 
 
@@ -125,40 +128,40 @@ def test_receiver_that_failed_is_a_metric_and_is_named_with_quiet(cli, receiver)
     assert set(failed_receivers(cli).values()) == {0}
 
 
-def test_audit_log_that_is_lost_or_an_older_copy_needs_attention_and_the_first_night_does_not(cli):
-    def night():
-        return cli.sweep("--metrics-file", "run.prom", "-q")
-
-    audit = cli.folder / "audit"
-    first = night()
-    shutil.copytree(audit, cli.folder / "copy")
-    second = night()
-    shutil.rmtree(audit)
-    (cli.folder / "copy").rename(audit)
-    older = night()
-    night()
-    shutil.rmtree(audit)
-    lost = night()
-
-    assert [each.code for each in (first, second, older, lost)] == [ExitCode.DONE] * 4
-    assert "the audit log is lost" not in first.err + second.err
-    assert "The metrics know run 2 of this installation" in older.err
-    assert "is run 2: the audit log is lost, or an older copy." in older.err
-    assert "The metrics know run 3 of this installation" in lost.err
-    assert "is run 1: the audit log is lost" in lost.err
-
-
-@pytest.mark.parametrize("has_receiver", [False, True], ids=["no receiver", "a receiver"])
-def test_metrics_of_the_first_run_know_no_earlier_one_also_with_a_receiver(
-    cli, receiver, has_receiver
-):
-    """The message to a receiver has this run in its history."""
-    if has_receiver:
-        cli.keys["notify"] = [{"kind": "slack", "url_env": "SLACK_URL", "when": "always"}]
-    known = []
-    for _ in range(2):
-        cli.sweep("--metrics-file", "run.prom", SLACK_URL=receiver.url)
+def test_run_number_that_is_exported_falls_where_the_audit_log_is_lost(cli):
+    """The alert compares it with itself: see tests/deploy/test_alerts.py."""
+    numbers = []
+    for is_lost in (False, False, True):
+        if is_lost:
+            shutil.rmtree(cli.audit_dir)
+        assert cli.sweep("--metrics-file", "run.prom").code == 0
         text = (cli.folder / "run.prom").read_text("utf-8")
-        (line,) = re.findall(r"^invite_sweeper_earlier_run_known\{.*\} (.*)$", text, re.MULTILINE)
-        known.append(float(line))
-    assert known == [0, 1]
+        numbers += re.findall(r"^invite_sweeper_run_number\{.*\} (.*)$", text, re.MULTILINE)
+    assert numbers == ["1.0", "2.0", "1.0"]
+
+
+@pytest.mark.parametrize("name", ["pipe", "/dev/zero", "/dev/stdout"])
+def test_metrics_file_that_is_a_pipe_or_a_device_is_a_warning_and_is_not_waited_for(cli, name):
+    os.mkfifo(cli.folder / "pipe")
+    reading, writing = os.pipe()  # /dev/stdout is a file where the output of a run is one
+    cli.write_policy()
+    words = ("sweep", "--policy", "policy.yaml", "--metrics-file", name)
+    try:
+        done = end(Fork(words, cli.folder, cli.environment, stdout=writing))
+    finally:
+        os.close(reading)
+        os.close(writing)
+    assert (done.code, cli.deletes()) == (0, 3), done.err
+    warning = f"The metrics could not be written to {name}: it is not a regular file."
+    assert warning in done.err
+
+
+def test_pushgateway_is_asked_nothing_before_the_run(cli, receiver):
+    seen = []
+
+    def at_delete(_request):
+        seen.append(list(receiver.methods))
+
+    cli.sim.faults.add(faults.effect(before=at_delete), method="DELETE", times=None)
+    assert cli.sweep("--pushgateway", receiver.url).code == 0
+    assert (seen, receiver.methods) == ([[]] * 3, ["PUT"])

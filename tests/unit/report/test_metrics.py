@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 from prometheus_client.parser import text_string_to_metric_families
-from receiving import Receiver, receiving
+from receiving import receiving
 
 from invite_sweeper import __version__
 from invite_sweeper.audit import RunFile, RunRecord
@@ -27,9 +27,7 @@ from invite_sweeper.report.metrics import (
     Metrics,
     check_gateway_url,
     is_textfile,
-    known_run,
     labels_of,
-    read_known_run,
     textfile_of,
 )
 from invite_sweeper.report.notify import Notified
@@ -111,24 +109,22 @@ def test_all_totals_are_written_in_base_units(path):
         "oldest_pending_age_seconds": 45.5 * 86_400,
         "api_sunset_timestamp_seconds": datetime(2027, 6, 13, tzinfo=UTC).timestamp(),
         "run_number": 1,
-        "earlier_run_known": 0,
     }
 
 
-def test_run_has_a_number_an_id_the_version_and_the_last_hash_and_knows_an_earlier_one(path):
+def test_run_has_a_number_an_id_the_version_and_the_last_hash(path):
     run = record()
     run.file = RunFile(42, "run-42", Path("000042-run-42.jsonl"))
     run.last_hash = "f" * 64
-    found = written(path, run, continues=True)
+    found = written(path, run)
     assert labelled(found, "run_info") == {("f" * 64, "run-42", "42", run.start.tool_version): 1}
-    assert (found["run_number", ()], found["earlier_run_known", ()]) == (42, 1)
+    assert found["run_number", ()] == 42
 
 
 def test_command_that_began_no_run_has_a_version_and_no_number(path):
     found = written(path, RunRecord(RunFile(0, "run-1", Path("audit")), end=finished(exit_code=2)))
     assert labelled(found, "run_info") == {("", "", "", __version__): 1}
     assert not labelled(found, "run_number")
-    assert not labelled(found, "earlier_run_known")
 
 
 def test_end_of_the_first_secret_is_a_metric_of_each_organization_that_returned_it(path):
@@ -136,45 +132,6 @@ def test_end_of_the_first_secret_is_a_metric_of_each_organization_that_returned_
     found = written(path, record(organizations=(ends, OrganizationResult(id="b" * 24))))
     day = datetime(2026, 12, 1, tzinfo=UTC).timestamp()
     assert labelled(found, "credentials_expire_timestamp_seconds") == {("a" * 24,): day}
-
-
-async def test_number_of_the_last_run_is_read_from_the_textfile_and_from_the_gateway(path):
-    run = record()
-    for number, labels in ((7, LABELS), (8, {"instance": "other"}), (9, LABELS | {"shard": "a"})):
-        run.file = RunFile(number, "run", Path("run"))
-        assert Metrics(labels, run, FINISHED_AT).write(path.with_name(f"{number}.prom")) == ()
-        text = path.with_name(f"{number}.prom").read_text(encoding="utf-8")
-        assert known_run(text, LABELS) == (7 if number == 7 else 0)
-    given = {"file": path.with_name("7.prom"), "limit_s": 10}
-    assert await read_known_run(LABELS, gateway=None, **given) == 7
-    for known, status, number in ((6, 200, 7), (12, 200, 12), (12, 500, 7)):
-        with receiving(Gateway) as gateway:
-            gateway.status = status
-            gateway.number = known
-            assert await read_known_run(LABELS, gateway=gateway.url, **given) == number
-            assert (gateway.methods, gateway.requests[0][0]) == (["GET"], "/metrics")
-    assert await read_known_run(LABELS, gateway="http://127.0.0.1:1", **given) == 7
-    assert await read_known_run(LABELS, file=None, gateway=None, limit_s=10) == 0
-
-
-class Gateway(Receiver):
-    """A Pushgateway with the group of this installation, whose labels it sorts."""
-
-    def answer(self):
-        self.send_response(self.server.status)
-        self.end_headers()
-        self.wfile.write(
-            f'invite_sweeper_run_number{{instance="b",job="invite_sweeper"}} 99\n'
-            f'invite_sweeper_run_number{{instance="acme",job="invite_sweeper"}} '
-            f"{self.server.number}\n".encode()
-        )
-
-
-@pytest.mark.parametrize(
-    "text", ["", "invite_sweeper_run_number", 'invite_sweeper_run_number{instance="acme"} x']
-)
-def test_metrics_without_a_number_know_no_run(text):
-    assert known_run(text, LABELS) == 0
 
 
 @pytest.mark.parametrize("mask", [0o077, 0o022])
