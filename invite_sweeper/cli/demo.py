@@ -44,6 +44,10 @@ _STEPS = (
     ("2  The sweep", "It deletes what the dry run listed; every outcome is Atlas's answer.", False),
     ("3  A second sweep", "Nothing is left to delete, so it sends no DELETE.", False),
 )
+_NEXT = (
+    ("Serve this Atlas to every other command", "simulate", "--env-file", "atlas.env"),
+    ("Write a policy for your own organization", "init", "policy.yaml"),
+)
 
 
 @click.command(cls=SectionedCommand)
@@ -54,7 +58,17 @@ def demo() -> None:
 
     Example: invite-sweeper demo
     """
-    folder = Path(tempfile.mkdtemp(prefix="invite-sweeper-demo-"))
+    with tempfile.TemporaryDirectory(prefix="invite-sweeper-demo-") as folder:
+        code = _show(Path(folder))
+    click.echo()
+    stdout_console().print(Rule("To try next", style="dim"), "")
+    for purpose, *words in _NEXT:
+        click.echo(f"{purpose}:\n  {shell_command(*words)}")
+    raise SystemExit(code)
+
+
+def _show(folder: Path) -> int:
+    """Take the steps of the demo with a policy in this folder; return the highest exit code."""
     policy = folder / "policy.yaml"
     policy.write_text(SCENARIOS[DEFAULT_SCENARIO].policy(), "utf-8")
     sim, credentials = build(projects=5, invitations=3)
@@ -67,7 +81,10 @@ def demo() -> None:
     )
     console = stdout_console()
     codes = []
-    click.echo("This Atlas is simulated: it runs in this process, and no account is used.")
+    click.echo(
+        "This Atlas is simulated: it runs in this process, and no account is used. The files of "
+        "the runs\nare in a temporary folder, which is removed at the end."
+    )
     click.echo(
         f"{INVITED_IN_WEB} was invited in its web interface 23 days ago: the lists of users show "
         "that\ninvitation, the older lists of invitations do not. The policy reads all four lists:"
@@ -83,13 +100,4 @@ def demo() -> None:
                 policy=policy, base_url=base_url, dry_run=dry_run, yes=True, is_demo=True
             )
             codes.append(run_async(run_command(options, credentials)))
-    console.print()
-    console.print(Rule("To try next", style="dim"), "")
-    for words in (
-        ("audit", "show", "--policy", str(policy)),
-        ("audit", "verify", "--policy", str(policy)),
-        ("report", "--policy", str(policy), "--out", "report.html"),
-        ("init", "policy.yaml"),
-    ):
-        click.echo(f"  {shell_command(*words)}")
-    raise SystemExit(max(codes))
+    return max(codes)
