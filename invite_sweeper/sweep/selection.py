@@ -66,7 +66,8 @@ class Announcement(NamedTuple):
     """What a decision means for the announcement of the invitation.
 
     Attributes:
-        announced_at: The instant of the sweep that announced it; None if this run does.
+        announced_at: The instant of the sweep that announced it, while it waits and when it is due;
+            None if this run does.
         deletable_from: When a sweep may delete it, while it waits.
         rule: The rule for which it is announced by this run; None if it was announced before.
         ended_entries: Entries that were announced, and whose invitation is kept now.

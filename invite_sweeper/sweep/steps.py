@@ -68,7 +68,7 @@ class Notice:
         # An invitation that is not announced yet is announced by this run: its wait begins now.
         due_at = (announced_at or self.now) + self.wait
         if announced_at is not None and due_at <= self.now:
-            return decision
+            return decision._replace(announcement=Announcement(announced_at))
         new_rule = decision.rule if announced_at is None else None
         announcement = Announcement(announced_at, due_at, new_rule)
         return decision.keep("notice_pending")._replace(announcement=announcement)

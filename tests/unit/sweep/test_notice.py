@@ -89,6 +89,14 @@ def test_announcement_counts_from_its_instant_on_and_one_later_than_now_does_not
     assert (found.rule is not None, found.announced_at) == (is_new, None if is_new else NOW)
 
 
+def test_invitation_whose_wait_is_over_has_its_rule_and_when_it_was_announced():
+    one = invitation(source=Source.INVITES)
+    decision = Notice({announcement_key(one): NOW - WEEK}, WEEK, NOW)(
+        Selector(policy(), NOW).decide(one)
+    )
+    assert (decision.rule, decision.announcement.announced_at) == ("forgotten", NOW - WEEK)
+
+
 @pytest.mark.parametrize(
     ("numbers", "dry_run", "text"),
     [
