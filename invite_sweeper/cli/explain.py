@@ -72,7 +72,8 @@ class Search(msgspec.Struct, frozen=True):
         unreadable: Lists that may contain more invitations, and organizations.
         found: The invitations of which an entry matches a term, those of a person together.
         history: What earlier runs did with the people who match.
-        close: Where no one matches, the names that may be meant.
+        unknown: The terms that match no one.
+        close: The names that may be meant by these terms.
         activity: With `-v`, links to Atlas's own record of their organizations, by id.
     """
 
@@ -86,6 +87,7 @@ class Search(msgspec.Struct, frozen=True):
     unreadable: list[ListUnreadable]
     found: list[Explanation]
     history: list[PersonHistory]
+    unknown: tuple[str, ...]
     close: tuple[str, ...]
     activity: dict[str, str]
     exit_code: int
@@ -107,14 +109,17 @@ async def search(
     session.credentials()
     with session.working():
         survey = await read_survey(session)
-        explanations = await session.stop.run_unless_stopped(_explain_all(survey, terms))
+        globs = Globs(terms)
+        wanted = [judged for judged in survey.judged if any(map(globs.matches, _names(judged)))]
+        explanations = await session.stop.run_unless_stopped(_explain_all(survey, wanted))
         since = _first_sent(explanations) if verbose else {}
         activity = await session.stop.run_unless_stopped(read_activity_links(session, since))
         names = {explanation.username for explanation in explanations if explanation.username}
         pending = frozenset(map(person_key, explanations))
         past = read_past(session, (*terms, *map(exact_glob, names)), pending)
-        is_known = bool(explanations or past)
-        close = () if is_known else close_names(terms, _all_names(session, survey))
+        known_names = past.names.union(*map(_names, wanted))
+        unknown = tuple(term for term in terms if not any(map(Globs([term]).matches, known_names)))
+        close = close_names(unknown, _all_names(session, survey)) if unknown else ()
     end = survey.result.finished()
     readings = survey.result.readings
     return Search(
@@ -129,11 +134,20 @@ async def search(
         out_of_scope=list(_excluded_projects(readings)),
         unreadable=list(survey.unread()),
         found=explanations,
-        history=list(past),
+        history=list(past.histories),
+        unknown=unknown,
         close=close,
         activity=activity,
-        exit_code=end.exit_code if is_known else int(ExitCode.PARTIAL),
+        exit_code=end.exit_code if len(unknown) < len(terms) else int(ExitCode.PARTIAL),
     )
+
+
+def _names(judged: Judged) -> Iterator[str]:
+    """Yield what may be asked for: the id and the username of each entry of an invitation."""
+    for entry in judged.decision.all_entries:
+        yield entry.invitation_id
+        if entry.username:
+            yield entry.username
 
 
 def _all_names(session: Session, survey: Survey) -> Iterator[str]:
@@ -166,21 +180,11 @@ def _excluded_projects(readings: Sequence[Reading]) -> Iterator[str]:
             yield f"{project.name}{of_organization}"
 
 
-async def _explain_all(survey: Survey, terms: Sequence[str]) -> list[Explanation]:
-    """Return the explanations of the invitations of which an entry matches a term."""
+async def _explain_all(survey: Survey, wanted: Sequence[Judged]) -> list[Explanation]:
+    """Return the explanations of these invitations, those of a person together."""
     command = survey.result.command
     explainer = Explainer(command.policy, command.now, survey.members, survey.names)
-    globs = Globs(terms)
-
-    def is_wanted(judged: Judged) -> bool:
-        for entry in judged.decision.all_entries:
-            names = (entry.invitation_id, entry.username)
-            if any(globs.matches(name) for name in names if name):
-                return True
-        return False
-
     explanations: list[Explanation] = []
-    wanted = list(filter(is_wanted, survey.judged))
     days = survey.days() if wanted else {}  # for all, as the limits count all
     for by_policy, decision in wanted:
         goes_at = days.get(decision.invitation.key)
@@ -229,9 +233,9 @@ def _result_lines(result: Search, *, verbose: bool) -> Iterator[Text]:
         yield Text(f"  Not in {where}. Run {last.run} on {last.now[:10]}: {last.text}.", "bold")
         yield from map(_detail, history.lines())
         yield Text()
-    if not (result.found or result.history):
+    if result.unknown:
         meant = f" Did you mean {', '.join(result.close)}?" if result.close else ""
-        terms = " ".join(map(repr, result.terms))
+        terms = " ".join(map(repr, result.unknown))
         yield Text(f"Nothing found for {terms} in {where}, nor in an earlier run.{meant}", "bold")
     yield from _searched(result)
 

@@ -1,7 +1,7 @@
 """What earlier runs did with the people whom `explain` is asked about."""
 
 from collections.abc import Container, Iterable, Iterator, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -89,9 +89,18 @@ class PersonHistory(msgspec.Struct, frozen=True, kw_only=True):
             yield f"{label}: {self.command}"
 
 
-def read_past(
-    session: Session, terms: Iterable[str], pending: Container[PersonKey]
-) -> tuple[PersonHistory, ...]:
+class Past(NamedTuple):
+    """What earlier runs did with people.
+
+    Attributes:
+        names: The usernames of these people, and the ids of all their invitations.
+    """
+
+    histories: tuple[PersonHistory, ...]
+    names: frozenset[str]
+
+
+def read_past(session: Session, terms: Iterable[str], pending: Container[PersonKey]) -> Past:
     """Return what runs against this Atlas did with the people whose name or id a glob matches.
 
     All runs of the audit directory are read; of a damaged log what can be read, with a warning.
@@ -101,13 +110,21 @@ def read_past(
     """
     history = HistoryReader(LineFilter(events=_EVENTS, terms=terms))
     people: dict[PersonKey, list[HistoryLine]] = {}
+    names: set[str] = set()
     for line in session.read_runs(history.read):
         if isinstance(line.event, Invitation) and line.start.base_url == session.base_url:
             people.setdefault(person_key(line.event), []).append(line)
+            names |= _names(line.event)
     histories: list[PersonHistory] = []
     for person, lines in people.items():
         histories.append(_history_of_person(session, lines, is_pending=person in pending))
-    return tuple(histories)
+    return Past(tuple(histories), frozenset(names))
+
+
+def _names(invitation: Invitation) -> set[str]:
+    """Return by what a line may have been asked for: the username, and the id of each entry."""
+    ids = {invitation.invitation_id, *(entry.invitation_id for entry in invitation.entries)}
+    return ids if invitation.username is None else {*ids, invitation.username}
 
 
 def _history_of_person(

@@ -260,7 +260,18 @@ async def test_term_that_matches_no_person_ends_with_4_and_suggests_a_similar_na
     assert cli.sweep().summary["deleted"] == 1
     result = await ask(cli, "kofi.itoo33@example.com")
     assert (result.exit_code, result.close) == (4, ("kofi.ito33@example.com",))
-    assert (await ask(cli, "kofi.itoo33@example.com", "kofi.ito33@*")).exit_code == 0
+
+
+@pytest.mark.parametrize("is_deleted", [False, True], ids=["pending", "deleted"])
+async def test_term_that_matches_no_person_is_named_beside_one_that_does(cli, is_deleted):
+    known = cli.sim.invite(cli.sim.add_project("Search"), "bob@example.com", age=20 * DAYS)
+    assert not is_deleted or cli.sweep().summary["deleted"] == 1
+    for term in ("BOB@*", known):
+        result = await ask(cli, term, "zoe@example.com")
+        assert (result.exit_code, result.unknown) == (0, ("zoe@example.com",))
+        text = text_of(result)
+        assert "bob@example.com in organization" in text
+        assert "Nothing found for 'zoe@example.com' in any list, nor in an earlier run." in text
 
 
 async def test_damage_is_reported_once_and_what_can_be_read_is_shown(cli):
