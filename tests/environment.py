@@ -2,7 +2,9 @@
 
 import os
 import shutil
+import subprocess
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -10,6 +12,8 @@ TOOLS = ROOT / "build/deploy-tools/commands"
 """Where tests/deploy/install-tools.sh installs commands that Debian does not package."""
 UMASK = 0o022
 
+FAKETIME = ("FAKETIME", "LD_PRELOAD")
+"""The clock of `faketime`: a test and the programs that it starts live on the same day."""
 KEPT = (
     "HOME",
     "LOGNAME",
@@ -22,9 +26,7 @@ KEPT = (
     "PYTEST_",
     "UPDATE_SNAPSHOTS",
     "UV_",
-    # The clock of `faketime`: a test and the programs that it starts live on the same day.
-    "FAKETIME",
-    "LD_PRELOAD",
+    *FAKETIME,
     # Settings of the tests, not of the program.
     "INVITE_SWEEPER_CASES",
     "INVITE_SWEEPER_KILLS",
@@ -38,6 +40,19 @@ KEPT = (
 def clean(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that tests and the programs they start may see."""
     return {name: value for name, value in environment.items() if name.startswith(KEPT)}
+
+
+def on_real_clock(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment without `faketime`, as a browser and containers need it."""
+    return {name: value for name, value in environment.items() if not name.startswith(FAKETIME)}
+
+
+def ahead_of_real_clock() -> timedelta:
+    """Return how far `faketime` has moved the clock of this process."""
+    if "LD_PRELOAD" not in os.environ:
+        return timedelta(0)
+    real = subprocess.check_output(["date", "+%s"], env=on_real_clock(os.environ))
+    return datetime.now(UTC) - datetime.fromtimestamp(int(real), UTC)
 
 
 def with_tools(environment: Mapping[str, str] = os.environ) -> dict[str, str]:

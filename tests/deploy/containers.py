@@ -11,7 +11,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from environment import ROOT, with_tools
+from environment import ROOT, on_real_clock, with_tools
 
 BASE = "localhost/python:3.13-slim"
 IMAGE = "localhost/invite-sweeper:dev"
@@ -87,7 +87,7 @@ class Containers:
 
     @property
     def environment(self):
-        return os.environ | {
+        return on_real_clock(os.environ) | {
             "CONTAINERS_STORAGE_CONF": str(self.folder / "storage.conf"),
             "CONTAINERS_CONF": str(self.folder / "containers.conf"),
             "PODMAN_IGNORE_CGROUPSV1_WARNING": "1",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import faults
 from deleting import deletes_after_confirmation
+from environment import ahead_of_real_clock
 from observed import ObservedAtlas
 
 from invite_sweeper.audit import AuditDirectory, verify_directory
@@ -85,6 +86,7 @@ class Stage:
 def staged(folder, *, projects, stale, latency_s=0.0, owner=USER):
     """Serve an organization with `stale` and one young invitation per project during the block."""
     sim = ObservedAtlas()
+    sim.date_offset = -ahead_of_real_clock()
     sim.add_organization(ORGANIZATION, "Example Org")
     old = set()
     for number in range(projects):

@@ -1,5 +1,6 @@
 """The report in a browser: hostile names, narrow and wide screens, print, screen readers."""
 
+import os
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 from audit.runs import outcome, planned
 from builders import ORG, OTHER_ORG
+from environment import on_real_clock
 from needs import AXE
 from playwright.sync_api import sync_playwright
 from report.hostile import HOSTILE
@@ -88,7 +90,8 @@ def browser(pages):
     arguments += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
     with sync_playwright() as driver:
         path = shutil.which("chromium")
-        browser = driver.chromium.launch(executable_path=path, args=arguments)
+        real = on_real_clock(os.environ)
+        browser = driver.chromium.launch(executable_path=path, args=arguments, env=real)
         yield browser
         browser.close()
 
