@@ -41,10 +41,6 @@ class Advisor(NamedTuple):
         """Return the command that lists the runs, or with a filter their lines."""
         return self._offline("audit", "show", *words)
 
-    def announced(self) -> str:
-        """Return the command that lists the announcements of all runs."""
-        return self.list_runs("--event", "announced")
-
     def read_plan(self, file: str) -> str:
         """Return the command with which a second person reads a plan."""
         return shell_command("audit", "show", file)

@@ -33,7 +33,7 @@ from invite_sweeper.files import (
     replace_file,
 )
 from invite_sweeper.report import metrics
-from invite_sweeper.report.announcements import WaitingInvitation, command_listing, find_waiting
+from invite_sweeper.report.announcements import WaitingInvitation, find_waiting
 from invite_sweeper.report.delivery import Delivery
 from invite_sweeper.report.handover import PlanToApply, plan_to_apply
 from invite_sweeper.report.notify import Notified, notify
@@ -373,7 +373,7 @@ def _message(
         run.rows,
         waiting,
         list_run=about.list_run(),
-        list_announced=command_listing(waiting or (), about),
+        list_pending=about.pending(),
     )
 
 

@@ -11,7 +11,6 @@ from typing import Final
 
 from msgspec import structs
 
-from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import HeldAnnouncement, History, RunRecord
 from invite_sweeper.audit.events import (
     Announced,
@@ -111,21 +110,6 @@ def find_waiting(
             unread = not is_seen and not _was_refused(held.line, record, rows)
             waiting.append(_waiting(held, wait, unread=unread))
     return tuple(sorted(waiting, key=_order))
-
-
-def command_listing(waiting: Iterable[WaitingInvitation], advisor: Advisor) -> str:
-    """Return the command that lists what waits; empty where nothing does.
-
-    Args:
-        advisor: Of the run: what a sweep would announce stands in the file of a dry run alone.
-    """
-    would_be_announced = [invitation.announced_at is None for invitation in waiting]
-    commands = []
-    if any(would_be_announced):
-        commands.append(advisor.list_run("--event", WouldBeAnnounced.event))
-    if not all(would_be_announced):
-        commands.append(advisor.announced())
-    return " && ".join(commands)
 
 
 def _order(invitation: WaitingInvitation) -> tuple[str, ...]:

@@ -72,21 +72,22 @@ def test_a_message_that_failed_is_made_good_by_the_next_quiet_run_and_then_never
     assert take(receiver) == []
 
 
-def test_the_command_of_a_message_lists_what_a_sweep_would_announce_and_what_one_announced(
+def test_the_command_of_a_message_lists_what_is_pending_and_not_who_was_announced_and_left(
     cli, receiver
 ):
     slack = {"kind": "slack", "url_env": SLACK, "when": "always"}
     cli.keys["notify"] = [slack]
     cli.changes[SLACK] = f"{receiver.url}/slack"
-    counts = []
+    (project,) = cli.stock(stale=3)
+    listed = []
     for words in (("plan",), ("sweep", "--yes"), ("plan",)):
         cli.run(*words, "--policy", "policy.yaml")
         text = json.loads(receiver.requests.pop()[2])["text"]
-        commands = re.search(r"To list them: `(.+)`", html.unescape(text))[1].split(" && ")
-        shown = [cli.run(*shlex.split(command)[1:]).out for command in commands]
-        counts.append([lines.count("announced, ") for lines in shown])
-        cli.stock(stale=1)
-    assert counts == [[2], [3], [1, 3]]
+        (command,) = re.findall(r"To list them: `(.+)`", html.unescape(text))
+        shown = cli.run(*shlex.split(command)[1:], "-o", "json").out.splitlines()
+        listed.append([json.loads(line)["username"] for line in shown])
+        cli.sim.accept(project, cli.sim.invitations(project)[0])
+    assert [len(names) for names in listed] == [5, 4, 3]
 
 
 def test_the_log_promises_no_repetition_of_a_message_without_announcements(cli, receiver):

@@ -31,7 +31,7 @@ class RunMessage(NamedTuple):
         rows: The invitations in the file of the run.
         waiting: What is announced and waits, `new` for this receiver; None if it is not known.
         list_run: The command that lists the run.
-        list_announced: The command that lists what was announced.
+        list_pending: The command that lists what waits, with all that is pending.
     """
 
     record: RunRecord
@@ -41,7 +41,7 @@ class RunMessage(NamedTuple):
     rows: RunRows
     waiting: tuple[WaitingInvitation, ...] | None
     list_run: str
-    list_announced: str
+    list_pending: str
 
     @property
     def has_succeeded(self) -> bool:

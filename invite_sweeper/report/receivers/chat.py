@@ -68,7 +68,7 @@ def _waiting(
     """Yield how many wait, of at least one, and with details the first of them, new ones first."""
     yield ChatLine(f"Announced: {_counts(waiting)}")
     if not details:
-        yield ChatLine("To list them:", run.list_announced)
+        yield ChatLine("To list them:", run.list_pending)
         return
     new_first = sorted(waiting, key=lambda invitation: not invitation.new)
     for invitation in new_first[:MAX_USERS]:
@@ -83,7 +83,7 @@ def _waiting(
         yield ChatLine(f"- {row.user} in {place}: {', '.join(parts)}")
     left = len(waiting) - MAX_USERS
     if left > 0:
-        yield ChatLine(f"And {pluralize(left, 'more announced invitation')}:", run.list_announced)
+        yield ChatLine(f"And {pluralize(left, 'more announced invitation')}:", run.list_pending)
 
 
 def _counts(waiting: Sequence[WaitingInvitation]) -> str:

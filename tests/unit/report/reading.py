@@ -62,7 +62,7 @@ def run_message(record: RunRecord, waiting: Sequence[WaitingInvitation] | None =
         read_rows(record),
         waiting if waiting is None else tuple(waiting),
         advisor_of(record, ADVISOR).list_run(),
-        ADVISOR.announced(),
+        ADVISOR.pending(),
     )
 
 

@@ -180,7 +180,7 @@ async def test_waiting_are_counted_the_new_ones_named_first_and_the_rest_has_a_c
         f"- p20@example.com {day}04 01:00 UTC, invited by zoe@x.org, {OLD_AND_UNREAD}",
     ]
     assert text.count("deletable from") == MAX_USERS
-    command = f"`{PROGRAM_NAME} audit show --event announced --policy policy.yaml`"
+    command = f"`{PROGRAM_NAME} list --policy policy.yaml`"
     assert f"And 4 more announced invitations: {command}" in text
 
 
@@ -190,7 +190,7 @@ async def test_without_details_what_waits_is_a_number_and_a_command(sent, channe
     text = body.decode()
     assert "2 invitations wait to be deleted, 2 not announced here before; the first" in text
     assert "To list them:" in text
-    assert f"{PROGRAM_NAME} audit show --event announced --policy policy.yaml" in text
+    assert f"{PROGRAM_NAME} list --policy policy.yaml" in text
 
 
 async def test_what_a_sweep_would_announce_is_counted_beside_what_waits(named):
