@@ -73,6 +73,7 @@ def _figures(page: Page, max_rows: int) -> Iterator[str]:
         yield from _lines([page.story.headline])
     else:
         yield from _paragraph("## Figures")
+        yield from _lines(page.figures)
     yield from _lines((*page.story.lines, *page.story.organizations, *page.log.lines))
     for picture in (page.nights_picture, page.ages_picture):
         if picture is not None:

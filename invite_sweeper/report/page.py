@@ -66,7 +66,7 @@ class Page(NamedTuple):
         verdict: What the period comes to; of a single run the headline of its story; that of the
             verification if the log is damaged.
         is_damaged: Everything that follows comes from a damaged log.
-        figures: What the period comes to, a label and a text each; empty for a single run.
+        figures: What the period comes to, a label and a text each.
         nights: Those of the period up to the newest run, the oldest first; empty for a single run.
         period: How the nights ended, a sentence each.
         nights_picture: None for a single run, and for a single night.
@@ -152,7 +152,7 @@ def read_page(
         is_damaged=is_damaged,
         story=story,
         attention=attention,
-        figures=tuple(_figures(reader, nights)) if nights else (),
+        figures=tuple(_figures(reader, nights)),
         nights=nights,
         period=tuple(describe_endings(nights)) if nights else (),
         nights_picture=_nights_picture(nights, advisor),
@@ -218,8 +218,9 @@ def _verdict(
 
 
 def _figures(reader: PeriodReader, nights: Sequence[Night]) -> Iterator[StoryLine]:
-    """Yield what a period comes to."""
-    yield StoryLine("Done", describe_counts(nights))
+    """Yield what a period comes to; of a single run, what its story does not have."""
+    if nights:
+        yield StoryLine("Done", describe_counts(nights))
     if reader.scan is not None and reader.scan_pending is not None:
         scan = reader.scan.record
         run = f"{_run_name(scan)} of {describe_instant(scan.start.now)}"

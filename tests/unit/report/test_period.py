@@ -128,7 +128,15 @@ def test_since_and_until_include_their_first_instant_and_exclude_the_last(direct
     assert [night.deleted for night in page.nights] == [1, 1]
     later = page_of(directory, since=NOW - 2 * DAY + timedelta(microseconds=1), until=NOW)
     assert later.title == "Invitation sweep, 2026-11-24"  # a single run is shown as it is
-    assert later.nights == ()
+
+
+def test_page_of_one_run_has_what_is_pending_after_it(directory):
+    write(deleted(1, 2, 3, stale=3, kept=12, invitations_seen=15), directory)
+    page = page_of(directory)
+    pending = figure(page, "Pending")
+    assert pending == "12 after sweep 1 of 2026-11-25 01:00 UTC"
+    for text in (Reader(render_html(page)).text, render_markdown(page)):
+        assert pending in " ".join(text.split())
 
 
 def test_until_alone_is_the_30_nights_up_to_it(directory):
