@@ -46,7 +46,7 @@ def archive(tmp_path):
 def archived(log, archive, code=0, **environment):
     done = subprocess.run(
         ["sh", SCRIPT, log.path, archive.path],
-        env={"PATH": os.environ["PATH"], **environment},
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
         check=False,

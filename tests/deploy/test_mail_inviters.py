@@ -40,7 +40,7 @@ def hook_of(smtp, tmp_path, **more):
             "PORT": str(port),
             **more,
         }
-        process = subprocess.Popen([sys.executable, SCRIPT], env=settings)
+        process = subprocess.Popen([sys.executable, SCRIPT], env={**os.environ, **settings})
         try:
             wait_until(lambda: accepts(port) or process.poll() is not None)
             assert process.poll() is None
