@@ -1,28 +1,42 @@
 """A mail server, and the messages of which deploy/mail-inviters makes mails."""
 
+import asyncio
 import base64
 import hashlib
 import hmac
 import json
+import threading
 import time
 import urllib.error
 import urllib.request
+import uuid
 from email import message_from_bytes, policy
 
 from builders import object_id
+from running import wait_until
 
 from invite_sweeper.simulator.seed import ORG_ID
 
 KEY = "k3y"
 TEAM = "atlas-team@example.com"
+LAST = "last@example.com"
+TAKEN = 202
 
 
 class Mailbox:
-    """Takes mails, but those to addresses with an answer of their own."""
+    """Takes mails, but those to addresses with an answer of their own.
+
+    Attributes:
+        is_open: Until it is set, the server takes the text of a mail and does not answer.
+        unanswered: How many mails wait for that.
+    """
 
     def __init__(self):
         self.mails = []
         self.answers = {}
+        self.is_open = threading.Event()
+        self.is_open.set()
+        self.unanswered = 0
 
     async def handle_RCPT(self, server, session, envelope, address, options):  # noqa: N802
         if address in self.answers:
@@ -31,12 +45,25 @@ class Mailbox:
         return "250 OK"
 
     async def handle_DATA(self, server, session, envelope):  # noqa: N802
+        self.unanswered += 1
+        await asyncio.to_thread(self.is_open.wait)
+        self.unanswered -= 1
         mail = message_from_bytes(envelope.content, policy=policy.default)
         self.mails.append((envelope.rcpt_tos, mail))
         return "250 OK"
 
-    def take(self):
-        """Return what came: the addresses and the texts, by recipient."""
+    def take(self, url=None):
+        """Return what came: the addresses and the texts, by recipient.
+
+        Args:
+            url: Of the hook: everything that it took is mailed, because it ends one message before
+                the next.
+        """
+        if url is not None:
+            last = announcement(invitation_id=str(uuid.uuid4()), inviter=LAST)
+            assert post(url, last) == TAKEN
+            wait_until(lambda: any(to == [LAST] for to, _ in self.mails))
+            self.mails = [each for each in self.mails if each[0] != [LAST]]
         found, self.mails = self.mails, []
         assert all(len(to) == 1 for to, _ in found)
         return {to[0]: mail for to, mail in found}

@@ -4,7 +4,7 @@ import os
 
 import pytest
 from deploy.containers import HARDENED, fetch_wheels, until
-from deploy.mailing import KEY, TEAM, announcement, post
+from deploy.mailing import KEY, TAKEN, TEAM, announcement, post
 from deploy.manifests import DEPLOY
 from deploy.ports import accepts, reserved_port
 from deploy.stage import USER
@@ -33,7 +33,7 @@ def port():
         yield reserved
 
 
-def test_container_mails_an_inviter_without_root_and_a_writable_file_system(
+def test_container_mails_an_inviter_without_root_and_writes_only_what_it_mailed(
     containers, image, mailbox, smtp, tmp_path, port
 ):
     smtp.start()
@@ -42,23 +42,30 @@ def test_container_mails_an_inviter_without_root_and_a_writable_file_system(
     (secrets / "hook-key").write_text(KEY, encoding="utf-8")
     (secrets / "hook-key").chmod(0o440)
     os.chown(secrets / "hook-key", 0, USER)
+    state = tmp_path / "state"
+    state.mkdir()
+    os.chown(state, USER, USER)
     settings = {
         "HOOK_KEY_FILE": "/run/secrets/mail-inviters/hook-key",
         "SMTP_HOST": "127.0.0.1",
         "SMTP_PORT": smtp.port,
         "MAIL_FROM": "invite-sweeper@example.com",
         "REPLY_TO": TEAM,
+        "STATE_DIRECTORY": "/var/lib/mail-inviters",
     }
     containers.podman(
         "run", "--detach", "--pull=never", "--name=mail-inviters", "--network=host", *HARDENED,
         "--memory=96m", "--memory-swap=96m", f"--volume={secrets}:/run/secrets/mail-inviters:ro",
+        f"--volume={state}:/var/lib/mail-inviters",
         *(f"--env={name}={value}" for name, value in settings.items()), f"--env=PORT={port}", image,
     )  # fmt: skip
     try:
         until(lambda: accepts(port), within_s=60)
-        assert post(f"http://127.0.0.1:{port}/", announcement()) == 204
+        assert post(f"http://127.0.0.1:{port}/", announcement()) == TAKEN
         assert post(f"http://127.0.0.1:{port}/", announcement(), key="other") == 401
+        containers.podman("stop", "--time=60", "mail-inviters")  # ends once the mail is sent
     finally:
         log = containers.podman("logs", "mail-inviters", check=False)
         containers.podman("rm", "--force", "--time=0", "mail-inviters")
     assert mailbox.take().keys() == {"ada@example.com"}, log.stdout + log.stderr
+    assert [path.name for path in state.iterdir()] == ["mailed"]

@@ -6,7 +6,7 @@ import pytest
 from company_network import ATLAS, company_network
 from deploy.containers import fetch_wheels, until
 from deploy.machine import HOME, STATE, started
-from deploy.mailing import KEY, announcement, post
+from deploy.mailing import KEY, TAKEN, announcement, post
 from deploy.manifests import DEPLOY
 from deploy.ports import accepts
 from readmes import ARCHIVE, MAIL, OPERATORS, section
@@ -133,11 +133,12 @@ def test_webhook_of_the_page_mails_an_inviter(followed, machine, containers, mai
     machine.run("systemctl", "restart", unit)
     until(lambda: accepts(8025), within_s=60)
     answer = post("http://127.0.0.1:8025/", announcement())
+    machine.run("systemctl", "disable", "--now", unit)  # ends once the mail is sent
     log = machine.run("journalctl", f"--unit={unit}", "--output=cat").stdout
-    machine.run("systemctl", "disable", "--now", unit)
 
-    assert answer == 204, log
+    assert answer == TAKEN, log
     assert mailbox.take().keys() == {"ada@example.com"}
+    assert machine.run("wc", "-l", "/var/lib/mail-inviters/mailed").stdout.startswith("1 ")
 
 
 def test_timer_is_scheduled_for_the_night(followed, machine):
