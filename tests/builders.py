@@ -6,7 +6,8 @@ from typing import TypeVar
 import yaml
 from msgspec import structs
 
-from invite_sweeper.audit.events import Kept
+from invite_sweeper.audit import HeldAnnouncement
+from invite_sweeper.audit.events import Announced, AnnouncementKey, Kept, announcement_key
 from invite_sweeper.models import Entry, Invitation, Project, Source, rfc3339
 from invite_sweeper.policy import Policy, parse_policy
 
@@ -76,6 +77,20 @@ def event_of(
 def listed_as(line: Invitation) -> Invitation:
     """Return the invitation of a line as its list shows it."""
     return structs.replace(line.as_event(Invitation), age_days=None, entries=())
+
+
+def announced_once(
+    one: Invitation, since: timedelta, wait: timedelta = timedelta(days=7)
+) -> dict[AnnouncementKey, HeldAnnouncement]:
+    """Return the announcement of an invitation that a run wrote `since` before NOW.
+
+    Args:
+        wait: Of the policy of that run.
+    """
+    announced_at = NOW - since
+    due_at = announced_at + wait
+    line = event_of(Announced, one, rule="forgotten", deletable_from=rfc3339(due_at))
+    return {announcement_key(one): HeldAnnouncement(line, announced_at, due_at, "r1")}
 
 
 def project(number: int = 1, **changes: object) -> Project:

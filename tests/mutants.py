@@ -223,9 +223,8 @@ MUTANTS = r"""
 -    if _evidence(invitation) != _evidence(listed):
 +    if _evidence(invitation) != _evidence(listed) and invitation.source != 'ANY_LIST':
 = notice does not wait in ANY_LIST: sweep/steps.py
--if announced_at is not None and due_at <= self.now:
-+if decision.invitation.source == 'ANY_LIST' or (
-+            announced_at is not None and due_at <= self.now):
+-if due_at <= self.now:
++if decision.invitation.source == 'ANY_LIST' or due_at <= self.now:
 = a kept entry does not keep the person in ANY_OF_PEOPLE: sweep/invitations.py
 -is_all_stale = all(entry.stale for entry in entries)
 +is_all_stale = all(e.stale or e.invitation.source == 'ANY_OF_PEOPLE' for e in entries)
@@ -246,14 +245,14 @@ MUTANTS = r"""
 -return "future_date" if date > now else unknown_reason
 +return unknown_reason
 = the notice is over a second early: sweep/steps.py
--due_at = (announced_at or self.now) + self.wait
-+due_at = (announced_at or self.now) + self.wait - timedelta(seconds=1)
+-due_at = held.due_at(self.wait)
++due_at = held.due_at(self.wait) - timedelta(seconds=1)
 = exactly the wait is not enough: sweep/steps.py
 -due_at <= self.now
 +due_at < self.now
 = an announcement later than now counts: sweep/steps.py
--if announced_at is None or announced_at > self.now:
-+if announced_at is None:
+-if held is None or held.announced_at > self.now:
++if held is None:
 = names of a person are compared as they are spelled: sweep/invitations.py
 -casefold_lookalike(entry.username)
 +entry.username
@@ -968,6 +967,12 @@ MUTANTS = r"""
 -            key=lambda entry: entry.invitation_id or entry,
 +            key=lambda entry: entry.invitation_id or object(),
 ? tests/unit/sweep/test_notice.py
+= a wait that was shortened ends before the day that was announced: audit/history.py
+-return max(self.announced_at + wait, self.deletable_from)
++return self.announced_at + wait
+= a wait that was lengthened does not count: audit/history.py
+-return max(self.announced_at + wait, self.deletable_from)
++return self.deletable_from
 = an announcement that a dry run would end is sent as waiting: sweep/steps.py
 -        if key in self._announced and not has_ended:
 +        if key in self._announced:
@@ -998,7 +1003,7 @@ MUTANTS = r"""
 -        Outcome.ALREADY_GONE,
 +
 = the wait of the announcement counts, not that of the policy: report/announcements.py
--deletable_from=rfc3339(held.announced_at + wait),
+-deletable_from=rfc3339(held.due_at(wait)),
 +deletable_from=held.line.deletable_from,
 = a run that was killed after the mark counts as sent: report/delivery.py
 -: self._runs.index(mark.run) + 1]

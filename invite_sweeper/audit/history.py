@@ -77,12 +77,22 @@ class HeldAnnouncement(NamedTuple):
     Attributes:
         line: As the sweep wrote it.
         announced_at: The instant of that sweep: ages and waits count from one `now`.
+        deletable_from: What it announced.
         run_id: Of that sweep.
     """
 
     line: Announced
     announced_at: datetime
+    deletable_from: datetime
     run_id: str
+
+    def due_at(self, wait: timedelta) -> datetime:
+        """Return when its notice is over: not before the day that the inviter was told.
+
+        Args:
+            wait: Of the policy in force; it counts from the announcement.
+        """
+        return max(self.announced_at + wait, self.deletable_from)
 
 
 _Announcements: TypeAlias = dict[AnnouncementKey, HeldAnnouncement]
@@ -405,12 +415,17 @@ class History:
             past.readings.add_ended(event, Fate.ENDED, run.ended_at)
 
     def _add_announcement(self, run: _Run, event: Announced | AnnouncementEnded) -> None:
-        """Add or end an announcement; one of a run without a readable instant does not hold."""
+        """Add or end an announcement; one without readable instants does not hold."""
         announcements = run.past.announcements
         key = announcement_key(event)
         announcements.pop(key, None)  # a new one comes last
-        if isinstance(event, Announced) and run.began_at != _UNKNOWN_INSTANT:
-            announcements[key] = HeldAnnouncement(event, run.began_at, run.record.run_id)
+        if not isinstance(event, Announced) or run.began_at == _UNKNOWN_INSTANT:
+            return
+        deletable_from = parse_timestamp(event.deletable_from)
+        if deletable_from is not None:
+            announcements[key] = HeldAnnouncement(
+                event, run.began_at, deletable_from, run.record.run_id
+            )
 
     def _add_end(self, run: _Run, end: RunFinished, finished_at: str) -> None:
         """Add the last line of a run."""

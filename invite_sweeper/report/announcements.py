@@ -126,7 +126,7 @@ def _waiting(held: HeldAnnouncement, wait: timedelta, *, unread: bool) -> Waitin
     return held.line.as_event(
         WaitingInvitation,
         rule=held.line.rule,
-        deletable_from=rfc3339(held.announced_at + wait),
+        deletable_from=rfc3339(held.due_at(wait)),
         announced_at=rfc3339(held.announced_at),
         run_id=held.run_id,
         new=True,

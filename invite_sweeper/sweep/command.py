@@ -12,7 +12,7 @@ from functools import cached_property
 from invite_sweeper import __version__
 from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import CompleteRun, History, SavedPlan
-from invite_sweeper.audit.events import AnnouncementKey, Mode, RunStarted
+from invite_sweeper.audit.events import Mode, RunStarted
 from invite_sweeper.audit.history import SentDeletion
 from invite_sweeper.models import rfc3339
 from invite_sweeper.policy import Limits, Policy
@@ -97,10 +97,8 @@ class Command:
         """Return the steps that follow the policy's decision; each can only keep more."""
         if self.policy.notice is None:
             return ()
-        announced_at: dict[AnnouncementKey, datetime] = {}
-        for key, announcement in self.history.announcements(self.base_url).items():
-            announced_at[key] = announcement.announced_at
-        notice = Notice(announced_at, self.policy.notice.wait, self.now)
+        announced = self.history.announcements(self.base_url)
+        notice = Notice(announced, self.policy.notice.wait, self.now)
         return notice, *self.observers
 
     def run_started(

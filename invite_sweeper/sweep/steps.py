@@ -16,7 +16,7 @@ from typing import Final, TypeAlias
 
 from msgspec import structs
 
-from invite_sweeper.audit import is_recordable
+from invite_sweeper.audit import HeldAnnouncement, is_recordable
 from invite_sweeper.audit.events import AnnouncementKey, Planned, announcement_key
 from invite_sweeper.counts import Counts
 from invite_sweeper.models import (
@@ -46,17 +46,17 @@ not known, and its announcement holds."""
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Keeps what is stale until it has been announced for `wait`. Exactly `wait` is enough.
+    """Keeps what is stale until its notice is over. Exactly `wait` is enough.
 
     What is announced is the invitation: its list, its id and its date, so that a person who is
     invited anew is announced anew.
 
     Attributes:
-        announced: The instants of the sweeps that announced, of announcements that hold.
+        announced: The announcements that hold.
         now: The instant of the run; an announcement later than that counts for nothing.
     """
 
-    announced: Mapping[AnnouncementKey, datetime]
+    announced: Mapping[AnnouncementKey, HeldAnnouncement]
     wait: timedelta
     now: datetime
 
@@ -64,30 +64,31 @@ class Notice:
         """Return the decision with what it means for the announcement."""
         if not decision.stale:
             return self._with_ended_announcements(decision)
-        announced_at = self._announced_at(decision.invitation)
-        # An invitation that is not announced yet is announced by this run: its wait begins now.
-        due_at = (announced_at or self.now) + self.wait
-        if announced_at is not None and due_at <= self.now:
-            return decision._replace(announcement=Announcement(announced_at))
-        new_rule = decision.rule if announced_at is None else None
-        announcement = Announcement(announced_at, due_at, new_rule)
+        held = self._find(decision.invitation)
+        if held is None:  # this run announces it, and its wait begins now
+            announcement = Announcement(None, self.now + self.wait, decision.rule)
+        else:
+            due_at = held.due_at(self.wait)
+            if due_at <= self.now:
+                return decision._replace(announcement=Announcement(held.announced_at))
+            announcement = Announcement(held.announced_at, due_at)
         return decision.keep("notice_pending")._replace(announcement=announcement)
 
     def _with_ended_announcements(self, kept: Decision) -> Decision:
         """Return the decision to keep an invitation, with the announcements that it ends."""
         if kept.keep_reason in UNKNOWN_REASONS:
             return kept
-        announced = tuple(entry for entry in kept.all_entries if self._announced_at(entry))
+        announced = tuple(entry for entry in kept.all_entries if self._find(entry))
         if not announced:
             return kept
         return kept._replace(announcement=Announcement(ended_entries=announced))
 
-    def _announced_at(self, entry: Invitation) -> datetime | None:
-        """Return when an entry was announced; None if it was not, or only later than now."""
-        announced_at = self.announced.get(announcement_key(entry))
-        if announced_at is None or announced_at > self.now:
+    def _find(self, entry: Invitation) -> HeldAnnouncement | None:
+        """Return the announcement of an entry; None without one, or if it is later than now."""
+        held = self.announced.get(announcement_key(entry))
+        if held is None or held.announced_at > self.now:
             return None
-        return announced_at
+        return held
 
 
 class SeenAnnouncements:

@@ -15,6 +15,7 @@ from audit.runs import (
     write_run,
 )
 from builders import NOW, ORG, OTHER_ORG, PROJECT, event_of, listed_as, object_id
+from msgspec import structs
 
 from invite_sweeper.audit import History, RunRecord
 from invite_sweeper.audit.events import Announced, AnnouncementEnded, announcement_key
@@ -185,7 +186,12 @@ class TestAnnouncements:
         write(announced(2), start=ELSEWHERE)
         found = write(announced(3), start={"now": "yesterday"})
         (held,) = found.announcements(HOST).items()
-        assert held == (announcement_key(invitation()), (announced(), NOW, "r1"))
+        due_at = datetime(2026, 12, 2, 1, tzinfo=UTC)
+        assert held == (announcement_key(invitation()), (announced(), NOW, due_at, "r1"))
+
+    def test_without_a_readable_day_it_does_not_hold(self, write):
+        unreadable = structs.replace(announced(), deletable_from="soon")
+        assert write(unreadable).announcements(HOST) == {}
 
     def test_it_ends_with_a_line_and_can_begin_anew(self, write):
         write(announced(1), announced(2))

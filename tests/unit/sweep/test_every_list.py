@@ -8,11 +8,20 @@ from datetime import timedelta
 from functools import reduce
 
 import pytest
-from builders import NOW, ORG, OTHER_ORG, PROJECT, changed, entry_of, object_id, policy
+from builders import (
+    NOW,
+    ORG,
+    OTHER_ORG,
+    PROJECT,
+    announced_once,
+    changed,
+    entry_of,
+    object_id,
+    policy,
+)
 from msgspec import structs
 from sweep.night import line_of
 
-from invite_sweeper.audit.events import announcement_key
 from invite_sweeper.models import Entry, Source
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.sweep.invitations import combine
@@ -37,7 +46,7 @@ def decide_all(*entries, planned=None, announced=None, names=None, **keys):
 
     Args:
         planned: Decisions that a saved plan lists.
-        announced: When entries were announced; None without a notice.
+        announced: The announcements that hold; None without a notice.
         names: Of organizations, as Atlas told them.
     """
     steps = []
@@ -80,7 +89,7 @@ def _secret():
 @pytest.mark.parametrize("source", Source)
 def test_entry_is_deleted_that_no_step_keeps(source):
     one = entry_of(source, age=14 * DAY)
-    announced = {announcement_key(one): NOW - 7 * DAY}
+    announced = announced_once(one, 7 * DAY)
     assert decide(one, planned=decide_all(one), announced=announced).stale
 
 
@@ -114,12 +123,12 @@ def test_what_changed_since_the_plan_is_kept_in_each_list(change, source):
 )
 def test_notice_is_over_exactly_wait_after_the_announcement_in_each_list(ago, stale, source):
     one = entry_of(source)
-    found = decide(one, announced={announcement_key(one): NOW - ago})
+    found = decide(one, announced=announced_once(one, ago))
     assert found.stale is stale
     if ago < timedelta():  # it counts for nothing: this run announces the invitation
         assert (found.announcement.announced_at, found.announcement.rule) == (None, "forgotten")
     again = changed(one, created_at=one.sent_at + SECOND)
-    assert decide(again, announced={announcement_key(one): NOW - ago}).stale is False
+    assert decide(again, announced=announced_once(one, ago)).stale is False
 
 
 @pytest.mark.parametrize("source", Source)

@@ -1,6 +1,6 @@
 """Nothing is deleted before it was announced `wait` earlier, and nothing that is due is left.
 
-The model is a dictionary: what is announced, and when. Nights come in any order of lists that
+The model has what is announced, when, and for which day. Nights come in any order of lists that
 are read or not, policies that change, entries that come and go, kills, and clocks that step.
 """
 
@@ -12,7 +12,17 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from audit.runs import HOST, clock, finished, intent, outcome, started
-from builders import NOW, ORG, OTHER_ORG, PROJECT, invitation, listed_as, object_id, policy
+from builders import (
+    NOW,
+    ORG,
+    OTHER_ORG,
+    PROJECT,
+    announced_once,
+    invitation,
+    listed_as,
+    object_id,
+    policy,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sweep.night import command_of
@@ -38,6 +48,24 @@ OLD = {"older_than": "1d"}
 
 
 @pytest.mark.parametrize(
+    ("announced_wait", "wait", "days", "is_due"),
+    [
+        (WEEK, DAY, 6, False),
+        (WEEK, DAY, 7, True),
+        (DAY, WEEK, 6, False),
+        (DAY, WEEK, 7, True),
+    ],
+)
+def test_the_later_of_the_wait_and_the_announced_day_counts(announced_wait, wait, days, is_due):
+    one = invitation(source=Source.INVITES)
+    step = Notice(announced_once(one, days * DAY, announced_wait), wait, NOW)
+    decision = step(Selector(policy(), NOW).decide(one))
+    assert decision.stale is is_due
+    if not is_due:
+        assert decision.announcement.deletable_from == NOW + (7 - days) * DAY
+
+
+@pytest.mark.parametrize(
     ("keys", "reason"),
     [
         ({"rules": [{"name": "r", **LEFT}]}, "inviter_unknown"),
@@ -47,7 +75,7 @@ OLD = {"older_than": "1d"}
 )
 def test_what_is_not_known_in_this_run_neither_ends_an_announcement_nor_deletes(keys, reason):
     announced = invitation(source=Source.INVITES)
-    step = Notice({announcement_key(announced): NOW - WEEK}, WEEK, NOW)
+    step = Notice(announced_once(announced, WEEK), WEEK, NOW)
     decision = step(Selector(policy(**keys), NOW).decide(announced))
     assert (decision.keep_reason, decision.announcement) == (reason, None)
 
@@ -58,7 +86,7 @@ def test_what_is_not_known_in_this_run_neither_ends_an_announcement_nor_deletes(
 def test_announcement_that_a_run_ends_is_not_among_those_that_it_saw(keys, is_seen):
     announced = invitation(source=Source.INVITES)
     key = announcement_key(announced)
-    step = Notice({key: NOW - DAY}, WEEK, NOW)
+    step = Notice(announced_once(announced, DAY), WEEK, NOW)
     seen = SeenAnnouncements({key})
     seen(step(Selector(policy(**keys), NOW).decide(announced)))
     assert seen.keys == ({key} if is_seen else set())
@@ -84,7 +112,7 @@ def test_observer_sees_what_notice_has_decided():
 )
 def test_announcement_counts_from_its_instant_on_and_one_later_than_now_does_not(since, is_new):
     one = invitation(source=Source.INVITES)
-    step = Notice({announcement_key(one): NOW - since}, WEEK, NOW)
+    step = Notice(announced_once(one, since), WEEK, NOW)
     found = step(Selector(policy(), NOW).decide(one)).announcement
     assert (found.rule is not None, found.announced_at) == (is_new, None if is_new else NOW)
 
@@ -189,10 +217,11 @@ NIGHT = st.fixed_dictionaries(
 
 
 class Model:
-    """What is announced and since when, by list, id and date."""
+    """What is announced, since when, and from when on it may be deleted, by list, id and date."""
 
     def __init__(self):
         self.announced = {}
+        self.told = {}
 
     def night(self, shown, each, now):
         """Return what this night must delete, and what it announces (True) and ends, in order."""
@@ -204,20 +233,22 @@ class Model:
                 stale = each["rule_age"] == "1d" and not kept
                 since = self.announced.get((one.key, one.created_at))
                 since = since if since is not None and since <= now else None
-                if stale and self._is_due(since, each["wait"], now):
+                told = self.told.get((one.key, one.created_at))
+                if stale and self._is_due(since, told, each["wait"], now):
                     due.add((one.key, one.created_at))
                 elif each["wait"] is not None and stale is (since is None):
                     changes.append(((one.key, one.created_at), stale))
         return due, changes
 
-    def _is_due(self, since, wait, now):
-        return wait is None or (since is not None and now - since >= wait)
+    def _is_due(self, since, told, wait, now):
+        return wait is None or (since is not None and now - since >= wait and now >= told)
 
-    def apply(self, changes, now):
+    def apply(self, changes, now, wait=None):
         for key, announced in changes:
             self.announced.pop(key, None)
             if announced:
                 self.announced[key] = now
+                self.told[key] = now + wait
 
 
 def shown_in(each):
@@ -283,7 +314,7 @@ async def test_any_weeks_delete_exactly_what_the_model_allows(nights):
                 assert written == (0 if each["dry_run"] else len(changes))
             else:
                 assert set(keys_of(lines, Planned)) <= due
-            model.apply(changes[:written], now)
+            model.apply(changes[:written], now, each["wait"])
             if deletes:
                 model.apply([(key, False) for key in due], now)
             if each["compress"] and each["killed_at"] is None:
