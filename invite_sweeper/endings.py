@@ -407,7 +407,7 @@ class WarningCode(StrEnum):
     """Earlier runs are not known, or not all."""
     CIRCUIT_BREAKER = "circuit_breaker"
     KEEP_ENDS = "keep_ends"
-    """A keep entry ends soon or has just ended, and people are behind it."""
+    """A keep entry ends soon or has just ended."""
     MEMBERS = "members"
     NOTICE = "notice"
     PLAN_DIFFERS = "plan_differs"

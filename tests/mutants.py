@@ -108,27 +108,15 @@ MUTANTS = r"""
 -refusal = why_expired(run.start, max_age=max_age, now=now)
 +refusal = why_expired(run.start, max_age=2 * max_age, now=now)
 ? tests/unit/sweep/test_keep_ends.py
-= a keep entry ends in silence in ANY_LIST: sweep/keep_ends.py
--if reason in self._name_by_reason:
-+if reason in self._name_by_reason and entry.source != 'ANY_LIST':
-= a keep entry that has ended is forgotten: sweep/keep_ends.py
--    return last_day is not None and abs(last_day - today) <= _NEAR
-+    return last_day is not None and timedelta() <= last_day - today <= _NEAR
-= a person is counted once for each list: models.py
--return (casefold_lookalike(self.username),) if self.username else self.key
-+return self.key
-= a keep entry that has ended is forgotten once no person is left: sweep/run.py
--    people_before = result.people_before()
-+    people_before = {}
-= a keep entry that holds counts whom earlier runs saw: sweep/keep_ends.py
--        if not entry.is_active(today):
--            last_day
-+        if True:
-+            last_day
-? tests/unit/audit/test_history.py
-= a keep entry that has ended counts whom the last run saw: audit/history.py
--self.people_of_keep_entries[key] = max(most, entry.people)
-+self.people_of_keep_entries[key] = entry.people
+= a keep entry ends in silence: sweep/run.py
+-        if not -_NAMED_AFTER_END <= days_left <= _NAMED_BEFORE_END:
++        if not -_NAMED_AFTER_END <= days_left < _NAMED_BEFORE_END:
+= a keep entry that has ended is forgotten: sweep/run.py
+-        if not -_NAMED_AFTER_END <= days_left <= _NAMED_BEFORE_END:
++        if not -_NAMED_AFTER_END < days_left <= _NAMED_BEFORE_END:
+= a keep entry that ends needs no attention: sweep/run.py
+-    result.warn_of(WarningCode.KEEP_ENDS, *ends, level=WarningLevel.URGENT)
++    result.warn_of(WarningCode.KEEP_ENDS, *ends)
 ? tests/unit/sweep/test_selection.py tests/unit/sweep/test_every_list.py
 = keep is ignored in ANY_LIST: sweep/selection.py
 -for entry, conditions in self._keep:

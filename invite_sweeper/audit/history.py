@@ -98,8 +98,6 @@ class HeldAnnouncement(NamedTuple):
 _Announcements: TypeAlias = dict[AnnouncementKey, HeldAnnouncement]
 _RequestKey: TypeAlias = tuple[str, InvitationKey]
 """The id of the run that sent a request, and the entry that the request names."""
-_KeepEntryKey: TypeAlias = tuple[str, str]
-"""The name of a keep entry, and its last day."""
 
 
 class SentDeletion(NamedTuple):
@@ -123,7 +121,6 @@ class _AtlasPast:
         readings: What complete runs read, and the entries that all runs ended.
         sunsets: When each source ends, as the last run that knew it recorded it.
         members: By the mode of runs, how many active members each organization last had.
-        people_of_keep_entries: The most whom one run saw behind each keep entry that ends.
     """
 
     def __init__(self) -> None:
@@ -131,7 +128,6 @@ class _AtlasPast:
         self.readings = LastReadings()
         self.sunsets: dict[Source, date] = {}
         self.members: defaultdict[str, dict[str, int]] = defaultdict(dict)
-        self.people_of_keep_entries: dict[_KeepEntryKey, int] = {}
 
     def add_end(self, mode: str, end: RunFinished) -> None:
         """Add what the last line of a run records, beside what the run read."""
@@ -139,11 +135,6 @@ class _AtlasPast:
         for source, day in end.sunsets.items():
             with suppress(ValueError):  # a later version may know another source
                 self.sunsets[Source(source)] = date.fromisoformat(day)
-        for entry in end.keep_entries:
-            if entry.people and entry.until is not None:
-                key = (entry.name, entry.until)
-                most = self.people_of_keep_entries.get(key, 0)
-                self.people_of_keep_entries[key] = max(most, entry.people)
 
 
 class _Run:
@@ -312,14 +303,6 @@ class History:
         """
         by_mode = self._past_of(base_url).members
         return by_mode["dry-run"] | by_mode["sweep"]
-
-    def people_of_keep_entries(self, base_url: str) -> Mapping[_KeepEntryKey, int]:
-        """Return the most people whom one run saw behind each keep entry, by name and last day.
-
-        A run counts them from 7 days before the last day of an entry to 7 days after it. Entries
-        without people are left out, and one whose last day was moved is another entry.
-        """
-        return self._past_of(base_url).people_of_keep_entries
 
     def organization_names(self) -> Mapping[str, str]:
         """Return the names of organizations by id, as the last run that knew them recorded them."""

@@ -55,24 +55,6 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
     nights: int | None = None
 
 
-class KeepEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A keep entry of the policy, and how many invitations it kept.
-
-    Attributes:
-        people: From 7 days before `until` to 7 days after it: the people whom it keeps, or would
-            keep had it not ended.
-        people_before: Where it has ended and `people` is 0: the most whom one of the earlier runs
-            saw in these days; 0 without any.
-    """
-
-    name: str
-    reason: str | None
-    until: str | None
-    matched: int
-    people: int | None = None
-    people_before: int = 0
-
-
 class ListResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a run read of one source in one organization.
 
@@ -172,7 +154,6 @@ class RunFinished(Counts, frozen=True, kw_only=True):
         members: Active members by organization, where a rule has `inviter_gone`.
         removed_members: The usernames of active members whom the run removed, or whose removal
             by an interrupted run it found.
-        keep_entries: In the order of the policy.
         organizations: In the order of the policy.
         lists: Each source of each organization; without those that Atlas has retired.
     """
@@ -199,6 +180,5 @@ class RunFinished(Counts, frozen=True, kw_only=True):
     sunsets: Mapping[str, str] = {}
     members: Mapping[str, int] = {}
     removed_members: tuple[str, ...] = ()
-    keep_entries: tuple[KeepEntry, ...] = ()
     organizations: tuple[OrganizationResult, ...] = ()
     lists: tuple[ListResult, ...] = ()

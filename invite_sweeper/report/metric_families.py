@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from invite_sweeper import __version__
 from invite_sweeper.audit import RunRecord
 from invite_sweeper.audit.totals import OrganizationResult, RunFinished
-from invite_sweeper.endings import REFUSAL_REASONS, ExitCode
+from invite_sweeper.endings import REFUSAL_REASONS, ExitCode, WarningCode
 from invite_sweeper.models import parse_timestamp
 from invite_sweeper.outcomes import OUTCOMES_OF_DELETIONS
 from invite_sweeper.report.notify import Notified
@@ -95,10 +95,10 @@ def families_of_run(
     yield from _files(record)
     yield MetricFamily("run_mode", "1 for the mode of the last run.", [_of_mode(record)])
     yield from _outcomes(end)
-    yield MetricFamily(
-        "keep_ending_people",
-        "People kept by a keep entry that ends within 7 days, or that ended in the last 7.",
-        list(_ending_entries(end)),
+    yield _single(
+        "keep_ends",
+        "Keep entries that end within 7 days, or ended in the last 14.",
+        sum(warning.code == WarningCode.KEEP_ENDS for warning in end.warnings),
     )
     yield from _families_of_organizations(end.organizations)
 
@@ -179,14 +179,6 @@ def _outcomes(end: RunFinished) -> Iterator[MetricFamily]:
     yield MetricFamily("outcomes", "Planned deletions of the last run, by outcome.", outcomes)
     kept = [Sample(count, {"reason": reason}) for reason, count in end.kept_by_reason.items()]
     yield MetricFamily("kept", "Invitations that the last run kept, by reason.", kept)
-
-
-def _ending_entries(end: RunFinished) -> Iterator[Sample]:
-    """Yield how many people each keep entry keeps that ends, or kept that has ended."""
-    for entry in end.keep_entries:
-        if entry.people is not None:
-            labels = {"entry": entry.name, "until": entry.until or ""}
-            yield Sample(entry.people or entry.people_before, labels)
 
 
 def family_of_receivers(receivers: Sequence[Notified]) -> MetricFamily:

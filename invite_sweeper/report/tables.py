@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from invite_sweeper.advice import Advisor
 from invite_sweeper.audit.events import Announced, Intent, Kept, OutcomeLine
-from invite_sweeper.audit.totals import KeepEntry, RunFinished
+from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.models import ListUnreadable
 from invite_sweeper.report.charts import AgeGroup
 from invite_sweeper.report.columns import (
@@ -71,12 +71,6 @@ _UNREAD: Final = (
     Column[StoryLine]("Project", lambda line: line_cell(line.label)),
     Column[StoryLine]("Reason", lambda line: line_cell(line.text)),
 )
-_KEEP_ENTRIES: Final = (
-    Column[KeepEntry]("Name", lambda entry: text_cell(entry.name)),
-    Column[KeepEntry]("Reason", lambda entry: text_cell(entry.reason)),
-    Column[KeepEntry]("Until", lambda entry: text_cell(entry.until), "date"),
-    Column[KeepEntry]("Kept", lambda entry: text_cell(f"{entry.matched:,}"), "number"),
-)
 
 
 def unread_table(run: RecordedRun, advisor: Advisor) -> Iterator[Table]:
@@ -131,10 +125,6 @@ def pending_tables(
         total=end.kept,
         command=list_run("--event", Kept.event),
     )
-    entries = end.keep_entries
-    if entries:
-        caption = f"Keep entries of the policy{as_of}"
-        yield Table("keep-entries", caption, _KEEP_ENTRIES, entries, len(entries), list_run())
 
 
 def _people_table(

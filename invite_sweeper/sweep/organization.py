@@ -20,7 +20,6 @@ from invite_sweeper.errors import RunError
 from invite_sweeper.models import (
     ListRef,
     ListUnreadable,
-    PersonKey,
     Seats,
     Source,
     SourceRetired,
@@ -74,7 +73,6 @@ class Reading:
         seats: How many people it has; None where that is not known.
         member_count: How many a complete list of active members has, also if no rule judges by
             them.
-        ending: The people of each keep entry that ends soon, or has just ended.
         oldest: When the oldest entry that is still PENDING was sent; None where none has a date.
             Atlas never removes people whose invitation has expired.
         next_due: When the first announced invitation may be deleted; None without one.
@@ -99,7 +97,6 @@ class Reading:
     seats: Seats | None = None
     members: ActiveMembers | None = None
     member_count: int | None = None
-    ending: Mapping[str, frozenset[PersonKey]] = field(default_factory=dict)
     oldest: datetime | None = None
     next_due: datetime | None = None
     unverified: int = 0

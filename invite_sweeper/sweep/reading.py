@@ -34,13 +34,11 @@ from invite_sweeper.models import (
     parse_timestamp,
     rfc3339,
 )
-from invite_sweeper.policy import Policy
 from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.conditions import ActiveMembers
 from invite_sweeper.sweep.dates import StaleDates, StaleFrom
 from invite_sweeper.sweep.due import DueInvitation, FirstNights
 from invite_sweeper.sweep.invitations import combine, may_show_people
-from invite_sweeper.sweep.keep_ends import KeepEnds
 from invite_sweeper.sweep.organization import AtlasOrganization, Reading
 from invite_sweeper.sweep.scope import RunScope
 from invite_sweeper.sweep.selection import Decision, Selector
@@ -133,7 +131,6 @@ class ReadingBuilder:
             retired=self._retired,
             members=self.members,
             member_count=self.member_count,
-            ending=self._keep_ends.people,
             seats=self.seats,
             oldest=self._oldest,
             next_due=self._next_due,
@@ -227,18 +224,10 @@ class ReadingBuilder:
 
     @cached_property
     def _selector(self) -> Selector:
-        return self._selector_of(self._command.policy)
-
-    @cached_property
-    def _keep_ends(self) -> KeepEnds:
-        return KeepEnds(self._command.policy, self._command.now.date(), self._selector_of)
-
-    def _selector_of(self, policy: Policy) -> Selector:
-        """Return what decides by a policy, with what is known of the organization."""
         org_id = self.organization.id
         members = {org_id: self.members} if self.members is not None else {}
         names = {org_id: self.returned_name} if self.returned_name else {}
-        return Selector(policy, self._command.now, members, names)
+        return Selector(self._command.policy, self._command.now, members, names)
 
     @cached_property
     def _dates(self) -> StaleDates:
@@ -296,7 +285,6 @@ class ReadingBuilder:
     def _add_entries(self, ref: ListRef, entries: Invitations) -> None:
         """Decide each entry of a list. Those of `invites` are invitations of their own."""
         decisions = [keep_unrecordable(self._selector.decide(entry)) for entry in entries]
-        self._keep_ends.add(entries)
         self._entries[ref] = len(decisions)
         if self._ended_lately:
             self._count_ended_lately(ref, entries)

@@ -16,7 +16,6 @@ from invite_sweeper.audit import AuditLog, RunRecord
 from invite_sweeper.audit.events import RunStarted
 from invite_sweeper.audit.totals import (
     Forecast,
-    KeepEntry,
     ListResult,
     OrganizationResult,
     RunFinished,
@@ -29,7 +28,6 @@ from invite_sweeper.models import Invitation, Source, SourceRetired, rfc3339
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.expiries import LAST_KNOWN_ENDS, sunset_warnings
-from invite_sweeper.sweep.keep_ends import count_before, count_by_entry
 from invite_sweeper.sweep.organization import (
     AtlasOrganization,
     OrganizationPlan,
@@ -184,16 +182,6 @@ class Result:
             people=[event.username or event.invitation_id],
         )
 
-    def people_of_ending_entries(self) -> dict[str, int]:
-        """Return how many people each keep entry that ends keeps, or would still keep."""
-        return count_by_entry([reading.ending for reading in self.readings])
-
-    def people_before(self) -> dict[str, int]:
-        """Return how many people earlier runs saw behind each keep entry that has ended."""
-        command = self.command
-        seen = command.history.people_of_keep_entries(command.base_url)
-        return count_before(command.policy, command.now.date(), seen)
-
     def begin(self, log: AuditLog) -> None:
         """Write the first line of the run."""
         self.start = self.command.run_started(self.organizations, log.file.number)
@@ -262,7 +250,6 @@ class Result:
             sunsets={source.value: day.isoformat() for source, day in sunsets.items()},
             members=members,
             removed_members=tuple(dict.fromkeys(usernames)),
-            keep_entries=tuple(self._keep_entries(counts)) if self.plan_made else (),
             organizations=results,
             lists=tuple(self._lists()),
         )
@@ -305,21 +292,6 @@ class Result:
         needed = [source for source in sources if not source.is_replaced_by(sources)]
         last_days = [sunsets[source] for source in needed if source in sunsets]
         return min(last_days, default=None)
-
-    def _keep_entries(self, counts: Counts) -> Iterator[KeepEntry]:
-        """Yield what each keep entry of the policy kept; people are counted near its last day."""
-        ending = self.people_of_ending_entries()
-        before = self.people_before()
-        for entry in self.command.policy.keep:
-            people = ending.get(entry.name)
-            yield KeepEntry(
-                name=entry.name,
-                reason=entry.reason,
-                until=entry.until.isoformat() if entry.until else None,
-                matched=counts.kept_by_reason.get(f"keep:{entry.name}", 0),
-                people=people,
-                people_before=0 if people else before.get(entry.name, 0),
-            )
 
     def _lists(self) -> Iterator[ListResult]:
         """Yield what was read of each source of each organization that has a plan."""

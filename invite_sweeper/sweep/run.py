@@ -5,6 +5,7 @@ Nothing is deleted before the last step. A dry run is the same, and ends before 
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
 from typing import Final
 
 from invite_sweeper.audit import AuditLog, RunRecord, check_written_plan
@@ -18,7 +19,6 @@ from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.discovery import OrganizationReader
 from invite_sweeper.sweep.executor import delete
 from invite_sweeper.sweep.guards import check_clock, check_limits
-from invite_sweeper.sweep.keep_ends import describe_ends
 from invite_sweeper.sweep.organization import (
     AtlasOrganization,
     OrganizationPlan,
@@ -238,15 +238,41 @@ def _report_notice(result: Result, counts: Counts) -> None:
 def _report_keep_entries(result: Result, counts: Counts) -> None:
     """Warn of keep entries that end; in a dry run report those that matched no invitation."""
     command = result.command
-    people = result.people_of_ending_entries()
-    people_before = result.people_before()
-    ends = describe_ends(command.policy, command.now.date(), people, people_before)
+    ends = _ending_keep_entries(command, counts)
     result.warn_of(WarningCode.KEEP_ENDS, *ends, level=WarningLevel.URGENT)
     # In an organization that failed, a keep entry may match that matched nothing elsewhere.
     is_whole = len(result.plans) == len(result.organizations)
     if command.dry_run and is_whole and counts.invitations_seen:
         unused = _unused_keep_entries(command, counts)
         result.warn_of(WarningCode.UNUSED_KEEP, *unused, level=WarningLevel.REMARK)
+
+
+_NAMED_BEFORE_END: Final = timedelta(days=7)
+_NAMED_AFTER_END: Final = timedelta(days=14)
+
+
+def _ending_keep_entries(command: Command, counts: Counts) -> Iterator[str]:
+    """Yield a sentence about each keep entry whose last day is near: an exception that ends."""
+    today = command.now.date()
+    for entry in command.policy.keep:
+        last_day = entry.until
+        if last_day is None:
+            continue
+        days_left = last_day - today
+        if not -_NAMED_AFTER_END <= days_left <= _NAMED_BEFORE_END:
+            continue
+        if not entry.is_active(today):
+            yield (
+                f"The keep entry {entry.name!r} ended on {last_day}: it keeps no invitation any "
+                "more. Move `until` if it should, or remove the entry."
+            )
+            continue
+        when = f"in {pluralize(days_left.days, 'day')}" if days_left else "today"
+        kept = pluralize(counts.kept_by_reason.get(f"keep:{entry.name}", 0), "invitation")
+        yield (
+            f"The keep entry {entry.name!r} ends on {last_day}, {when}: it keeps {kept} until "
+            "then. Move `until` if it should keep longer."
+        )
 
 
 _MAX_UNUSED_NAMED: Final = 3

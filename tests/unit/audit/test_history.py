@@ -21,7 +21,7 @@ from invite_sweeper.audit import History, RunRecord
 from invite_sweeper.audit.events import Announced, AnnouncementEnded, announcement_key
 from invite_sweeper.audit.intents import IntentLedger
 from invite_sweeper.audit.record import read_run
-from invite_sweeper.audit.totals import KeepEntry, ListResult, OrganizationResult
+from invite_sweeper.audit.totals import ListResult, OrganizationResult
 from invite_sweeper.endings import ExitCode, Reason
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import Entry, Source
@@ -427,22 +427,3 @@ def test_members_of_a_dry_run_count_until_a_sweep_has_read_them(write):
     write(members={ORG: 1, OTHER_ORG: 5}, start=DRY)
     found = write(members={ORG: 2}, start=ELSEWHERE)
     assert found.members(HOST) == {ORG: 10, OTHER_ORG: 5}
-
-
-def test_people_behind_a_keep_entry_are_the_most_whom_one_run_saw_on_its_way_to_one_last_day(write):
-    def seen(people, until="2026-11-30", start=None):
-        entry = KeepEntry(name="trip", reason=None, until=until, matched=0, people=people)
-        return write(start=start, keep_entries=(entry,))
-
-    seen(2)
-    seen(5, start=DRY)
-    seen(3)
-    seen(0)
-    seen(None)
-    seen(9, until=None)
-    seen(7, until="2026-11-20")
-    history = seen(8, start=ELSEWHERE)
-    found = {("trip", "2026-11-30"): 5, ("trip", "2026-11-20"): 7}
-    assert history.people_of_keep_entries(HOST) == found
-    elsewhere = history.people_of_keep_entries(ELSEWHERE["base_url"])
-    assert elsewhere == {("trip", "2026-11-30"): 8}

@@ -19,8 +19,8 @@ from receiving import receiving
 
 from invite_sweeper import __version__
 from invite_sweeper.audit import RunFile, RunRecord
-from invite_sweeper.audit.totals import KeepEntry, OrganizationResult
-from invite_sweeper.endings import REFUSAL_REASONS, Reason
+from invite_sweeper.audit.totals import OrganizationResult, RunWarning
+from invite_sweeper.endings import REFUSAL_REASONS, Reason, WarningCode
 from invite_sweeper.errors import UsageError
 from invite_sweeper.policy import Notification
 from invite_sweeper.report.metrics import (
@@ -109,6 +109,7 @@ def test_all_totals_are_written_in_base_units(path):
         "oldest_pending_age_seconds": 45.5 * 86_400,
         "api_sunset_timestamp_seconds": datetime(2027, 6, 13, tzinfo=UTC).timestamp(),
         "run_number": 1,
+        "keep_ends": 0,
     }
 
 
@@ -154,20 +155,10 @@ def test_people_of_an_organization_are_written_where_they_are_known(path):
     assert labelled(found, "organization_people_pending") == {("a" * 24,): 74}
 
 
-def test_people_of_a_keep_entry_that_ends_have_its_name_and_day(path):
-    day = "2026-12-02"
-    ends = KeepEntry(name="trip", reason=None, until=day, matched=4, people=3)
-    stays = KeepEntry(name="board", reason=None, until=None, matched=2)
-    found = written(path, record(keep_entries=(ends, stays)))
-    assert labelled(found, "keep_ending_people") == {("trip", day): 3}
-
-
-def test_people_of_a_keep_entry_that_has_ended_are_those_whom_earlier_runs_saw(path):
-    day = "2026-11-20"
-    gone = KeepEntry(name="trip", reason=None, until=day, matched=0, people=0, people_before=5)
-    unseen = KeepEntry(name="tour", reason=None, until=day, matched=0, people=0)
-    found = written(path, record(keep_entries=(gone, unseen)))
-    assert labelled(found, "keep_ending_people") == {("trip", day): 5, ("tour", day): 0}
+def test_keep_entries_that_end_are_counted_by_their_warnings(path):
+    ends = [RunWarning(WarningCode.KEEP_ENDS, name) for name in ("trip", "tour")]
+    found = written(path, record(warnings=(*ends, RunWarning(WarningCode.UNUSED_KEEP, "board"))))
+    assert labelled(found, "keep_ends") == {(): 2}
 
 
 def test_mode_organizations_and_their_reasons_are_labels(path):
@@ -284,8 +275,7 @@ def expressions() -> list[str]:
 
 def test_alerts_and_dashboard_use_only_written_metrics(path):
     notified = Notified(Notification(kind="ping", url_env="PING_URL"))
-    ends = KeepEntry(name="trip", reason=None, until="2026-12-02", matched=4, people=3)
-    found = written(path, record(keep_entries=(ends,)), receivers=[notified])
+    found = written(path, record(), receivers=[notified])
     known = {f"invite_sweeper_{name}" for name, _ in found}
     text = (MONITORING / "alerts.yaml").read_text(encoding="utf-8")
     rules = [rule["expr"] for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]

@@ -24,7 +24,7 @@ from report.scenes import ERROR, REFUSED, SCENES, UNREADABLE, run, write, write_
 from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import AuditDirectory
 from invite_sweeper.audit.events import Announced, Kept
-from invite_sweeper.audit.totals import KeepEntry, OrganizationResult, RunWarning
+from invite_sweeper.audit.totals import OrganizationResult, RunWarning
 from invite_sweeper.cli.report import report
 from invite_sweeper.endings import DAMAGED_ADVICE, Status
 from invite_sweeper.errors import UsageError
@@ -99,7 +99,6 @@ def hostile(directory: AuditDirectory, value: str):
             kept=1,
             kept_by_reason={f"keep:{value}": 1},
             failed=1,
-            keep_entries=(KeepEntry(name=value, reason=value, until=value, matched=1),),
             warnings=(RunWarning("other", value), RunWarning("other", value, "remark")),
             organizations=(
                 OrganizationResult(id=ORG, name=value, error=error, exit_code=4),

@@ -17,7 +17,7 @@ from report.test_page import REFUSED_SWEEP, TEXTS, clean, page_of
 
 from invite_sweeper.audit import AuditDirectory
 from invite_sweeper.audit.events import Announced, Kept
-from invite_sweeper.audit.totals import KeepEntry, OrganizationResult
+from invite_sweeper.audit.totals import OrganizationResult
 from invite_sweeper.endings import Reason
 from invite_sweeper.models import Source
 from invite_sweeper.report.html_page import render_html
@@ -37,9 +37,6 @@ def everything():
         failed = outcome(plan, "failed" if number % 2 else "deleted", http_status=500)
         due = plan.as_event(Announced, rule=name, deletable_from="2026-12-15T01:00:00Z")
         lines += [plan, failed, Kept.of(plan, reason=f"keep:{name}"), due]
-    entries = tuple(
-        KeepEntry(name=name, reason=name, until="2027-01-01", matched=1) for name in (*TEXTS, LONG)
-    )
     organizations = tuple(
         OrganizationResult(id=id_, name="Example Industries Holding " * 4, plan_made=True)
         for id_ in (ORG, OTHER_ORG)
@@ -54,7 +51,6 @@ def everything():
         kept_by_reason={f"keep:{LONG}": len(lines) // 4},
         exit_code=4,
         reasons=(Reason.FAILED_DELETIONS, Reason.UNREADABLE_PROJECTS),
-        keep_entries=entries,
         organizations=organizations,
     )
 
