@@ -77,10 +77,13 @@ def escape_unprintable(value: str) -> str:
     return "".join(map(_escape, value))
 
 
+def is_unprintable(character: str) -> bool:
+    """Return whether a character has no shape of its own, such as a control character."""
+    return category(character) in _UNPRINTABLE
+
+
 def _escape(character: str) -> str:
-    if category(character) in _UNPRINTABLE:
-        return f"[U+{ord(character):04X}]"
-    return character
+    return f"[U+{ord(character):04X}]" if is_unprintable(character) else character
 
 
 class Program:

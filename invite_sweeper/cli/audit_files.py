@@ -29,13 +29,18 @@ def find_directory(policy: Path, audit_dir: Path | None) -> AuditDirectory:
     return AuditDirectory(audit_dir or policy.parent / load_policy(policy).audit.directory)
 
 
-def check_outside(option: str, path: Path, directory: Path) -> None:
-    """Raise UsageError if an output would be in an audit directory, or a run of another one."""
+def check_outside(option: str, path: Path, directory: Path | None) -> None:
+    """Raise UsageError if an output would be in an audit directory, or a run of another one.
+
+    Args:
+        directory: None where none is in use.
+    """
     target = Path(realpath(path))
     folder = target.parent
     # A file that is named as that of a run would be one of another directory, or damage it.
     is_of_others = RunFile.of(target).number > 0 and (folder / "HEAD").exists()
-    if folder == Path(realpath(directory)) or is_of_others:
+    is_of_own = directory is not None and folder == Path(realpath(directory))
+    if is_of_own or is_of_others:
         raise UsageError(
             f"{option} {path} is in the audit directory {folder}.",
             hint="Choose a file elsewhere.",

@@ -1,6 +1,7 @@
 """What a command prints: results on stdout, the program's log on stderr; and its event loop."""
 
 import asyncio
+import json
 import logging
 import os
 import re
@@ -18,13 +19,12 @@ from typing_extensions import override
 from invite_sweeper.cli.streams import OUTPUTS, fit_terminal
 from invite_sweeper.json_text import to_json
 from invite_sweeper.redaction import SECRETS
-from invite_sweeper.text import escape_unprintable
+from invite_sweeper.text import escape_unprintable, is_unprintable
 
 _T = TypeVar("_T")
 _PLAIN_WIDTH: Final = 120
 _COLOURS: Final = {"error": "red", "warning": "yellow"}
-_INVISIBLE: Final = re.compile("[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
-"""C1 control characters, which a terminal obeys, and marks that reverse or hide a part of text."""
+_NOT_PLAIN: Final = re.compile("[^ -~]")
 
 
 class RedactingConsole(Console):
@@ -55,13 +55,14 @@ def json_line(value: object) -> bytes:
     """Return one line of JSON that a terminal can show: names in it come from other people."""
     data = to_json(value)
     if not data.isascii() or b"\x7f" in data:
-        text = _INVISIBLE.sub(_as_json_escape, data.decode())
+        text = _NOT_PLAIN.sub(_as_json_escape, data.decode())
         data = text.encode()
     return data + b"\n"
 
 
 def _as_json_escape(character: re.Match[str]) -> str:
-    return f"\\u{ord(character[0]):04x}"
+    """Return a character that cannot be shown as JSON escapes it; any other as it is."""
+    return json.dumps(character[0])[1:-1] if is_unprintable(character[0]) else character[0]
 
 
 def write_json(result: object) -> None:

@@ -13,10 +13,10 @@ from invite_sweeper.cli.options import FILE, SectionedCommand, option, options, 
 from invite_sweeper.cli.streams import fit_terminal
 from invite_sweeper.endings import DAMAGED_ADVICE
 from invite_sweeper.errors import DamagedLog
-from invite_sweeper.files import check_distinct_files, replace_file, write_error
+from invite_sweeper.files import check_replaceable, replace_file, write_error
 from invite_sweeper.report.html_page import render_html
 from invite_sweeper.report.markdown import render_markdown
-from invite_sweeper.report.page import read_page
+from invite_sweeper.report.page import is_report, read_page
 
 
 @click.command(cls=SectionedCommand)
@@ -55,11 +55,10 @@ def report(
     if verification.damage is not None:
         warning = f"The audit log is damaged: {verification.damage}"
         click.echo(fit_terminal(warning, "Warning: ", "  "), err=True)
-    inputs = [("the audit log", file.path) for file in files]
-    check_distinct_files({"--out": out}, [("the policy", policy), *inputs])
-    is_directory = not paths or paths[0].is_dir()
-    if out is not None and is_directory:  # files that are named may be copies in any folder
-        check_outside("--out", out, files[0].path.parent)
+    if out is not None:
+        is_directory = not paths or paths[0].is_dir()  # files that are named may be copies
+        check_outside("--out", out, files[0].path.parent if is_directory else None)
+        check_replaceable("--out", out, "a report", is_report)
     advisor = Advisor(policy=str(policy))
     if paths or audit_dir is not None:
         advisor = Advisor(audit_dir=str(files[0].path.parent))

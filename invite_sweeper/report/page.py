@@ -5,6 +5,7 @@ it has of the newest run is its story; the page adds the verification of the fil
 sweep that still needs attention.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
@@ -39,9 +40,16 @@ from invite_sweeper.text import pluralize
 
 DOUBT: Final = "The log is damaged: what follows comes from it and may be wrong."
 _TITLES: Final = {"restore": "Invitation restore", "dry-run": "Invitation sweep, dry run"}
+_START: Final = re.compile(rb"(# |<!doctype html>.*?<title>)Invitation (sweep|restore)", re.DOTALL)
+"""How a report begins, in Markdown and in HTML: with one of its titles."""
 _FEWEST_NIGHTS_OF_PICTURE: Final = 2
 _TILES: Final = 31
 """Nights with a tile; the table has all."""
+
+
+def is_report(start: bytes) -> bool:
+    """Return whether a file that starts so is a report."""
+    return _START.match(start) is not None
 
 
 class Picture(NamedTuple):

@@ -12,8 +12,8 @@ from builders import ORG
 from running import cli_in, wait_until
 from terminals import terminal_of
 
-HOSTILE = "\x1b[2J\x85\u202e@example.com"
-ESCAPED = "[U+001B][2J[U+0085][U+202E]@example.com"
+HOSTILE = "\x1b[2J\x85\u202e\U000e0041@example.com"
+ESCAPED = "[U+001B][2J[U+0085][U+202E][U+E0041]@example.com"
 OLD = timedelta(days=20)
 YOUNG = timedelta(days=2)
 
@@ -49,6 +49,14 @@ def test_text_of_a_run_shows_what_it_recorded_as_kept(cli):
     assert f"a{ESCAPED}" in table
     assert "pending@example.com" in table
     assert "1 stale" in plan or "Stale" in plan
+
+
+def test_json_escapes_what_a_terminal_obeys_or_does_not_show(cli):
+    assert cli.plan().code == 0
+    done = cli.run("audit", "show", "1", "--audit-dir", "audit", "-o", "json")
+    lines = [json.loads(line) for line in done.out.splitlines()]
+    assert f"a{HOSTILE}" in [line.get("username") for line in lines]
+    assert r"a\u001b[2J\u0085\u202e\udb40\udc41@example.com" in done.out
 
 
 def test_csv_escapes_what_clears_or_reverses_a_screen(cli):

@@ -86,34 +86,62 @@ def test_output_over_an_empty_file_or_an_earlier_output_is_written(cli):
     assert found == ["audit", "plan.jsonl", "policy.yaml", "policy.yaml.prom"]
 
 
-@pytest.mark.parametrize("named", [True, False], ids=["file", "directory"])
-def test_report_over_a_file_that_it_reads_is_refused(cli, named):
-    assert cli.sweep().code == 0
-    (cli.folder / "link").symlink_to(cli.log_path)
-    before = cli.log_path.read_bytes()
-    what = (str(cli.log_path),) if named else ("--policy", "policy.yaml")
-    done = cli.run("report", *what, "--out", "link")
+def report_refused(cli, what, out, message):
+    """Run a report on a file or a policy, whose output is refused and changes nothing."""
+    (cli.folder / "token").write_text("a mounted secret", encoding="utf-8")
+    path = cli.folder / out
+    before = path.read_bytes() if path.exists() else None
+    done = cli.run("report", *what, "--out", out)
     assert done.code == 2
-    assert f"--out link would overwrite the audit log {cli.log_path}" in done.err
-    assert cli.log_path.read_bytes() == before
+    assert f"--out {out} {message}" in done.err
+    assert (path.read_bytes() if path.exists() else None) == before
 
 
 @pytest.mark.parametrize(
     ("out", "message"),
     [
-        ("policy.yaml", "--out policy.yaml would overwrite the policy policy.yaml"),
-        ("audit/HEAD", "--out audit/HEAD is in the audit directory"),
-        ("audit/report.html", "--out audit/report.html is in the audit directory"),
+        ("policy.yaml", "would overwrite a file that is not a report"),
+        ("token", "would overwrite a file that is not a report"),
+        ("hard-link", "would overwrite a file that is not a report"),
+        ("link", "is in the audit directory"),
+        ("audit/HEAD", "is in the audit directory"),
+        ("audit/000002-x.jsonl", "is in the audit directory"),
+        ("audit/report.html", "is in the audit directory"),
     ],
 )
-def test_report_over_the_policy_or_in_the_audit_directory_is_refused(cli, out, message):
+def test_report_over_any_other_file_is_refused(cli, out, message):
     assert cli.sweep().code == 0
-    path = cli.folder / out
-    before = path.read_bytes() if path.exists() else None
-    done = cli.run("report", "--policy", "policy.yaml", "--out", out)
-    assert done.code == 2
-    assert message in done.err
-    assert (path.read_bytes() if path.exists() else None) == before
+    (cli.folder / "link").symlink_to(cli.log_path)
+    (cli.folder / "hard-link").hardlink_to(cli.audit_dir / "HEAD")
+    report_refused(cli, ("--policy", "policy.yaml"), out, message)
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ("token", "would overwrite a file that is not a report"),
+        ("audit/HEAD", "would overwrite a file that is not a report"),
+        ("audit/000002-x.jsonl", "is in the audit directory"),
+    ],
+)
+def test_report_of_a_named_file_over_any_other_file_is_refused(cli, out, message):
+    assert cli.sweep().code == 0
+    report_refused(cli, (str(cli.log_path),), out, message)
+
+
+@pytest.mark.parametrize("form", ["html", "md"])
+@pytest.mark.parametrize("runs", [1, 2])
+def test_report_over_an_earlier_report_or_an_empty_file_is_written(cli, form, runs):
+    """That of one run is named after it, that of several nights after the nights."""
+    for _ in range(runs):
+        assert cli.sweep().code == 0
+    out = cli.folder / "report"
+    out.touch()
+    for command in (cli.plan, cli.sweep):
+        before = out.read_bytes()
+        done = cli.run("report", "--policy", "policy.yaml", "--format", form, "--out", "report")
+        assert (done.code, out.read_bytes() == before) == (0, False), done.err
+        command()
 
 
 def test_report_of_a_copied_file_is_written_beside_it(cli):
