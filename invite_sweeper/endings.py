@@ -129,8 +129,8 @@ class ExitCode(IntEnum):
         3,
         label="refused by a guard, nothing was deleted",
         meaning=(
-            "A guard refused: limits, clock, plan, population of all organizations, an unreadable "
-            "audit directory, or no visible project. Nothing was deleted."
+            "A guard refused: limits, clock, plan, an unreadable audit directory, or no visible "
+            "project. Nothing was deleted."
         ),
         advice="Follow the hint in the message: it depends on the guard.",
         status=Status.REFUSED,
@@ -252,10 +252,6 @@ class Reason(FactEnum):
         "max_unreadable_projects",
         "Grant the credentials the role in those projects, exclude them, or raise "
         "max_unreadable_projects. The audit log names each project with the reason.",
-    )
-    MAX_POPULATION_DROP = _refused(
-        "max_population_drop",
-        "Find the cause. If the drop is expected, accept it for one run with --accept-population.",
     )
     CLOCK = _refused("clock", "Synchronize the clock with NTP.", retryable=True)
     PLAN = _refused("plan", "Create a new plan with: {plan}")
@@ -406,6 +402,8 @@ class WarningCode(StrEnum):
     AUDIT_LOG = "audit_log"
     """Earlier runs are not known, or not all."""
     CIRCUIT_BREAKER = "circuit_breaker"
+    FEWER_PROJECTS = "fewer_projects"
+    """The credentials see fewer projects of an organization than in the last run."""
     KEEP_ENDS = "keep_ends"
     """A keep entry ends soon or has just ended."""
     MEMBERS = "members"

@@ -379,7 +379,6 @@ class World:
                 "max_unreadable_projects": dice.choice((0, 50, 50)),
                 "canary": dice.choice((0, 2)),
                 "max_already_gone_share": 1.0,
-                "max_population_drop": 1.0,
             },
             "execution": {"attempts": 3, "concurrency": dice.choice((1, 4, 20))},
         }

@@ -3,7 +3,6 @@
 from invite_sweeper.audit.chain import is_recordable
 from invite_sweeper.audit.directory import AuditDirectory
 from invite_sweeper.audit.history import HeldAnnouncement, History, OpenIntent
-from invite_sweeper.audit.last_readings import CompleteRun
 from invite_sweeper.audit.log import AuditLog, check_written_plan
 from invite_sweeper.audit.plans import SavedPlan, read_plan
 from invite_sweeper.audit.reader import LogReader
@@ -15,7 +14,6 @@ from invite_sweeper.audit.verify import Verdict, Verification, verify, verify_di
 __all__ = [
     "AuditDirectory",
     "AuditLog",
-    "CompleteRun",
     "HeldAnnouncement",
     "History",
     "LineFilter",

@@ -4,8 +4,8 @@ A run judges by the last 100 days, and by at least the last 30 runs; what is old
 announced or planned too long ago to decide anything. A request counts as sent unless the log
 proves that it was not, and then its entries may be gone, with any outcome.
 
-What is kept of the past are the answers to the questions of `History`: of deletions hashes and
-counts, of runs what a later one asks for. So a run costs no more after a thousand nights.
+What is kept of the past are the answers to the questions of `History`. So a run costs no more
+after a thousand nights.
 """
 
 import time
@@ -15,7 +15,6 @@ from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from typing import Final, NamedTuple, TypeAlias
 
-from invite_sweeper.audit.compact import Fate
 from invite_sweeper.audit.directory import AuditDirectory
 from invite_sweeper.audit.events import (
     Announced,
@@ -29,7 +28,6 @@ from invite_sweeper.audit.events import (
     announcement_key,
 )
 from invite_sweeper.audit.file_chain import ChainLine, FileChain
-from invite_sweeper.audit.last_readings import CompleteRun, EndedEntry, LastReadings
 from invite_sweeper.audit.reader import LogReader
 from invite_sweeper.audit.record import RunRecord
 from invite_sweeper.audit.run_file import RunFile
@@ -40,9 +38,6 @@ from invite_sweeper.outcomes import Outcome
 
 WINDOW: Final = timedelta(days=100)
 """How far back a run judges: no wait of `notice` is longer."""
-_LAG: Final = timedelta(days=1)
-"""How long a list may show what a run ended. Atlas's lists lag behind by seconds; what one still
-shows after a day is there."""
 _BEFORE_ALL_RUNS: Final = datetime.min.replace(tzinfo=UTC)
 _UNKNOWN_INSTANT: Final = datetime(9000, 1, 1, tzinfo=UTC)
 """Of a run without a readable `now`. It is after all others, so that what the run sent counts."""
@@ -50,8 +45,6 @@ _APPLIED_CODES: Final = frozenset({ExitCode.DONE, ExitCode.PARTIAL})
 """Exit codes of a sweep that completed a saved plan."""
 _NOTHING_SENT: Final = frozenset({Outcome.SKIPPED, Outcome.CHANGED, Outcome.ACCEPTED_BEFORE})
 """Outcomes of an intent after which no DELETE was sent."""
-_NOT_ENDED: Final = frozenset({Outcome.SKIPPED, Outcome.CHANGED, Outcome.FAILED})
-"""Outcomes after which an entry is there, if it has no intent: then no request was sent."""
 _PLANNED: Final = Planned.event
 _INTENT: Final = Intent.event
 _DECODED: Final = frozenset(
@@ -98,6 +91,8 @@ class HeldAnnouncement(NamedTuple):
 _Announcements: TypeAlias = dict[AnnouncementKey, HeldAnnouncement]
 _RequestKey: TypeAlias = tuple[str, InvitationKey]
 """The id of the run that sent a request, and the entry that the request names."""
+_OrganizationInScope: TypeAlias = tuple[str | None, str]
+"""The `scope_sha256` of a run, and the id of an organization."""
 
 
 class SentDeletion(NamedTuple):
@@ -118,20 +113,21 @@ class _AtlasPast:
 
     Attributes:
         announcements: Those that hold.
-        readings: What complete runs read, and the entries that all runs ended.
+        projects_seen: How many projects of each organization the last run of each scope saw.
         sunsets: When each source ends, as the last run that knew it recorded it.
-        members: By the mode of runs, how many active members each organization last had.
     """
 
     def __init__(self) -> None:
         self.announcements: _Announcements = {}
-        self.readings = LastReadings()
+        self.projects_seen: dict[_OrganizationInScope, int] = {}
         self.sunsets: dict[Source, date] = {}
-        self.members: defaultdict[str, dict[str, int]] = defaultdict(dict)
 
-    def add_end(self, mode: str, end: RunFinished) -> None:
-        """Add what the last line of a run records, beside what the run read."""
-        self.members[mode].update(end.members)
+    def add_end(self, start: RunStarted, end: RunFinished) -> None:
+        """Add what the last line of a run records."""
+        for organization in end.organizations:
+            if organization.projects_seen:  # else they could not be listed
+                key = (start.scope_sha256, organization.id)
+                self.projects_seen[key] = organization.projects_seen
         for source, day in end.sunsets.items():
             with suppress(ValueError):  # a later version may know another source
                 self.sunsets[Source(source)] = date.fromisoformat(day)
@@ -142,10 +138,8 @@ class _Run:
 
     Attributes:
         past: Of the Atlas that it runs against; the run is added to it.
-        position: In the log of entries there, before those that the run ended.
         began_at: Its `now`.
         counts_for_limits: It began within the `limits.period` of the run that asks.
-        ended_at: Its `now`, where lists may still show what it ended; else None.
         opened: Its intents without an outcome so far, by their bytes about the invitation. They
             are decoded only if they stay open: nearly all have an outcome with the same bytes.
         resolved: The keys of outcomes that belong to no intent with the same bytes.
@@ -154,10 +148,8 @@ class _Run:
     def __init__(self, record: RunRecord) -> None:
         self.record = record
         self.past = _AtlasPast()
-        self.position = 0
         self.began_at = _UNKNOWN_INSTANT
         self.counts_for_limits = True
-        self.ended_at: datetime | None = None
         self.opened: dict[bytes, ChainLine] = {}
         self.resolved: set[InvitationKey] = set()
 
@@ -189,9 +181,7 @@ class History:
         self.lost_run = ""
         self.last_success: datetime | None = None
         self.read_s = 0.0
-        # Since when the deletions of runs count: for the limits, and as what lists may still show.
-        self._sent_since = _BEFORE_ALL_RUNS
-        self._lag_since = _BEFORE_ALL_RUNS
+        self._sent_since = _BEFORE_ALL_RUNS  # since when deletions of runs count for the limits
         self._pasts: defaultdict[str, _AtlasPast] = defaultdict(_AtlasPast)  # by base URL
         self._names: dict[str, str] = {}
         self._applied: dict[str, RunFile] = {}  # by the SHA-256 of the plan
@@ -228,7 +218,6 @@ class History:
     ) -> None:
         """Add the runs by which one judges that began now; as `read` and `add`."""
         self._sent_since = now - period
-        self._lag_since = now - _LAG
         self.lost_run = directory.lost_run()
         started_s = time.perf_counter()
         try:
@@ -279,30 +268,16 @@ class History:
         """Return how many deletions `sent_within` has in each place."""
         return Counter(deletion.place for deletion in self.sent_within(period, now))
 
-    def last_complete(self, scope_sha256: str, base_url: str, today: date) -> CompleteRun | None:
-        """Return what the last complete runs left; see `LastReadings.last_complete`."""
-        return self._past_of(base_url).readings.last_complete(scope_sha256, today)
+    def projects_seen(self, base_url: str, scope_sha256: str, org_id: str) -> int:
+        """Return how many projects of an organization the last finished run of a scope saw.
 
-    def may_be_gone(self, base_url: str, now: datetime) -> Mapping[InvitationKey, EndedEntry]:
-        """Return the entries that runs of the last day ended, or may have ended.
-
-        A list that shows one of them with the same date lags, or the answer was wrong.
+        0 where no run did.
         """
-        since = now - _LAG
-        entries = self._past_of(base_url).readings.may_be_gone
-        return {key: ended for key, ended in entries.items() if ended.instant >= since}
+        return self._past_of(base_url).projects_seen.get((scope_sha256, org_id), 0)
 
     def sunsets(self, base_url: str) -> dict[Source, date]:
         """Return the end of each source as the last runs against a base URL recorded it."""
         return self._past_of(base_url).sunsets
-
-    def members(self, base_url: str) -> dict[str, int]:
-        """Return how many active members each organization last had, where it was read.
-
-        As for `last_complete`, a dry run counts only where no sweep has read them.
-        """
-        by_mode = self._past_of(base_url).members
-        return by_mode["dry-run"] | by_mode["sweep"]
 
     def organization_names(self) -> Mapping[str, str]:
         """Return the names of organizations by id, as the last run that knew them recorded them."""
@@ -349,11 +324,8 @@ class History:
         """Add the first line of a run."""
         run.record.start = start
         run.past = self._pasts[start.base_url]
-        run.position = len(run.past.readings.ended)
         run.began_at = parse_timestamp(start.now) or _UNKNOWN_INSTANT
         run.counts_for_limits = run.began_at > self._sent_since
-        if run.began_at >= self._lag_since:
-            run.ended_at = run.began_at
 
     def _add_open(self, run: _Run, intent: Intent) -> None:
         """Add an intent whose bytes no outcome has: it is open, unless one has its key."""
@@ -361,10 +333,8 @@ class History:
         if intent.key not in run.resolved:
             self._open[record.run_id, intent.key] = OpenIntent(record, intent)
             record.open_requests += 1
-        if record.mode != "restore":
-            run.past.readings.add_ended(intent, Fate.ENDED, run.ended_at)
-            if run.counts_for_limits:
-                self._add_sent(run, intent)
+        if record.mode != "restore" and run.counts_for_limits:
+            self._add_sent(run, intent)
 
     def _add_sent(self, run: _Run, request: Intent | OutcomeLine) -> None:
         """Add a DELETE that was sent, or may have been."""
@@ -385,17 +355,11 @@ class History:
 
     def _add_deletion(self, run: _Run, event: OutcomeLine, *, had_intent: bool) -> None:
         """Add what became of a planned deletion of the run."""
-        outcome = event.outcome
-        past = run.past
+        announcements = run.past.announcements
         if had_intent and run.counts_for_limits and _was_sent(event):
             self._add_sent(run, event)
-        if outcome == Outcome.DELETED:
-            past.readings.add_ended(event, Fate.DELETED, run.ended_at)
-            if past.announcements:  # few policies have `notice`
-                past.announcements.pop(announcement_key(event), None)
-        elif had_intent or outcome not in _NOT_ENDED:
-            # Answers get lost: where a request may have been sent, the entry may be gone.
-            past.readings.add_ended(event, Fate.ENDED, run.ended_at)
+        if announcements and event.outcome == Outcome.DELETED:  # few policies have `notice`
+            announcements.pop(announcement_key(event), None)
 
     def _add_announcement(self, run: _Run, event: Announced | AnnouncementEnded) -> None:
         """Add or end an announcement; one without readable instants does not hold."""
@@ -423,8 +387,7 @@ class History:
         for organization in end.organizations:
             if organization.name:
                 self._names[organization.id] = organization.name
-        run.past.add_end(record.mode, end)
-        run.past.readings.add(record, end, run.position)
+        run.past.add_end(start, end)
 
     def _add_success(self, finished_at: datetime | None) -> None:
         """Add when a run succeeded; the clock of an earlier run may have been ahead."""

@@ -4,7 +4,6 @@ Every output is made from it and from the first line, so that each shows the sam
 """
 
 from collections.abc import Mapping
-from datetime import date
 from typing import ClassVar, Final
 
 import msgspec
@@ -61,12 +60,6 @@ class ListResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     Attributes:
         complete: Whether each of its lists was read to its end.
         entries: The entries of all lists.
-        by_project: The entries of each project that has some; empty for a list of the organization.
-        expiring: How many entries of each list reach their `expires_at` on each day in UTC, the
-            past ones included; by the id of the project, or of the organization for its own list.
-        may_be_gone: How many entries of each list a run of the last day ended, or may have ended:
-            lists lag behind deletions. By id and day as `expiring`; those without a readable
-            `expires_at` under "never".
         unread: The ids of the projects whose list was not read; of the organization for its own.
     """
 
@@ -74,20 +67,7 @@ class ListResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     source: Source
     complete: bool
     entries: int
-    by_project: Mapping[str, int] = {}
-    expiring: Mapping[str, Mapping[str, int]] = {}
-    may_be_gone: Mapping[str, Mapping[str, int]] = {}
     unread: tuple[str, ...] = ()
-
-
-def expired_by(expiring: Mapping[str, int], today: date) -> int:
-    """Return how many entries of a list have reached their `expires_at`, this day included.
-
-    The day on which one passes is known, and not the hour: an entry that ends later today counts.
-    "never" is after each day.
-    """
-    last = today.isoformat()
-    return sum(count for day, count in expiring.items() if day <= last)
 
 
 class OrganizationResult(Counts, frozen=True, kw_only=True):
@@ -151,7 +131,6 @@ class RunFinished(Counts, frozen=True, kw_only=True):
             readable.
         sunset: The first day on which Atlas stops serving a list that the policy needs.
         sunsets: The announced end of each list that has one, by source.
-        members: Active members by organization, where a rule has `inviter_gone`.
         removed_members: The usernames of active members whom the run removed, or whose removal
             by an interrupted run it found.
         organizations: In the order of the policy.
@@ -178,7 +157,6 @@ class RunFinished(Counts, frozen=True, kw_only=True):
     oldest_pending_days: float | None = None
     sunset: str | None = None
     sunsets: Mapping[str, str] = {}
-    members: Mapping[str, int] = {}
     removed_members: tuple[str, ...] = ()
     organizations: tuple[OrganizationResult, ...] = ()
     lists: tuple[ListResult, ...] = ()

@@ -34,7 +34,6 @@ from invite_sweeper.sweep.expiries import sunset_warnings
 from invite_sweeper.sweep.guards import check_limits
 from invite_sweeper.sweep.organization import AtlasOrganization, OrganizationPlan, Reading
 from invite_sweeper.sweep.plan import make_plans
-from invite_sweeper.sweep.population import check_population
 from invite_sweeper.sweep.reading import ListOutcome
 from invite_sweeper.sweep.result import Result
 from invite_sweeper.sweep.run import foretell
@@ -268,10 +267,6 @@ class _Doctor(Checks):
         command = result.command
         plans = result.plans
         self._check_clock(plans)
-        with self.step("baselines"):
-            readings = [plan.reading for plan in plans]
-            check_population(readings, command)
-            self.add("baselines", _describe_baseline(readings, command))
         with self.step("limits"):
             check_limits(plans, command)
             end = result.finished()
@@ -448,17 +443,6 @@ class _Doctor(Checks):
             names = ", ".join(source.value for source in reading.retired)
             hint = f"Atlas no longer shows who is in the ended lists: {names}."
         self.add("events", f"{text}.", hint, warns=bool(unexplained))
-
-
-def _describe_baseline(readings: Iterable[Reading], command: Command) -> str:
-    """Return how many entries there are, and what the last complete run left."""
-    before = command.last_complete
-    if before is None:
-        return "No complete run yet with which a sweep is compared."
-    today = command.now.date()
-    now = sum(sum(reading.unexpired(today).values()) for reading in readings)
-    left = pluralize(sum(before.entries.values()), "entry", "entries")
-    return f"{now:,} found; the last complete run left {left}."
 
 
 def _places(unread: Iterable[ListUnreadable]) -> str:

@@ -120,7 +120,6 @@ class RunOptions(NamedTuple):
     plan: str | None = None
     plan_sha256: str | None = None
     plan_max_age: str = "24h"
-    accept_population: bool = False
     deadline: str | None = None
     yes: bool = False
     reason: str | None = None
@@ -161,9 +160,6 @@ _OPTIONS: Final[dict[str, Callable[..., Decorator]]] = {
     ),
     "plan_max_age": partial(
         option, "Safety", metavar="DURATION", show_default=True, help="Maximum age of the plan."
-    ),
-    "accept_population": partial(
-        option, "Safety", help="Ignore a drop in projects, entries or members for this run."
     ),
     "deadline": partial(
         option, "Safety", metavar="DURATION",

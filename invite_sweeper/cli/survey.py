@@ -79,8 +79,7 @@ async def read_survey(session: Session) -> Survey:
         RunError: No organization could be read, or a stop was requested.
     """
     history = session.read_sound_history()
-    # No guard of a run changes a decision.
-    command = session.command(history, dry_run=True, accept_population=True)
+    command = session.command(history, dry_run=True)
     judged: list[Judged] = []
 
     def observe(by_policy: Decision, decision: Decision) -> None:

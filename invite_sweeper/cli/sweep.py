@@ -125,7 +125,6 @@ async def _sweep(session: Session) -> _SweptRun:
         history,
         dry_run=options.dry_run,
         saved=_read_saved_plan(session),
-        accept_population=options.accept_population,
         detailed_exit_code=options.detailed_exitcode,
         observers=(seen,),
     )

@@ -282,6 +282,4 @@ def _deciding_options(session: Session, record: RunRecord) -> Sequence[str]:
         words += ["--shard", record.start.shard]
     if options.plan_max_age != RunOptions().plan_max_age:
         words += ["--plan-max-age", options.plan_max_age]
-    if options.accept_population:
-        words += ["--accept-population"]
     return words

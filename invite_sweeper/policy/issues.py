@@ -202,6 +202,7 @@ _TYPE_NAMES: dict[type, str] = {
     date: "the date",
 }
 _GONE_KEYS = {
+    ("limits", "max_population_drop"): "a list counts only where it was read to its end",
     ("limits", "max_bounces"): "an invitation that comes back is judged like any other",
 }
 """The keys that version 0.3.0 removed, and why none of them is needed."""

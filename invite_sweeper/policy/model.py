@@ -115,8 +115,8 @@ class Keep(Conditions):
 class Limits(StrictModel):
     """The limits of a run; each is inclusive.
 
-    0 means zero, never "no limit". Two are ignored for small numbers, even if they are 0:
-    `max_share` when 10 or fewer are stale, `max_population_drop` for a count of 10 or fewer.
+    0 means zero, never "no limit"; `max_share` is ignored when 10 or fewer are stale, even if it
+    is 0.
     """
 
     max_deletions: types.Count = key(
@@ -140,11 +140,6 @@ class Limits(StrictModel):
     )
     over_limit: Literal["refuse", "trim"] = key(
         "refuse", "Above a limit: refuse all deletions, or trim to the oldest invitations."
-    )
-    max_population_drop: types.Share = key(
-        0.3,
-        "Maximum drop in projects or invitations since the last complete run, as a share; "
-        "above it, nothing is deleted.",
     )
     max_failure_share: types.Share = key(
         0.2, "Maximum failure share of the last responses; above it, the run stops."

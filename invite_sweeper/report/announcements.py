@@ -19,7 +19,6 @@ from invite_sweeper.audit.events import (
     announcement_key,
 )
 from invite_sweeper.audit.totals import RunFinished
-from invite_sweeper.endings import Reason
 from invite_sweeper.models import Invitation, rfc3339
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.report.readback import RunRows
@@ -107,8 +106,7 @@ def find_waiting(
             continue
         is_seen = key in seen or held.run_id == record.run_id
         if is_seen or _may_be_there(held.line, record):
-            unread = not is_seen and not _was_refused(held.line, record, rows)
-            waiting.append(_waiting(held, wait, unread=unread))
+            waiting.append(_waiting(held, wait, unread=not is_seen))
     return tuple(sorted(waiting, key=_order))
 
 
@@ -162,19 +160,6 @@ def _may_be_there(invitation: Invitation, record: RunRecord) -> bool:
         if result.org_id == invitation.org_id and result.source == invitation.source:
             return invitation.scope_id in result.unread
     return invitation.source not in end.sources_retired
-
-
-def _was_refused(invitation: Invitation, record: RunRecord, rows: RunRows) -> bool:
-    """Return whether the run read the list of an invitation, and believed none of its organization.
-
-    There were far fewer entries than before, so it may be there although it was not shown.
-    """
-    organizations = record.end.organizations if record.end is not None else ()
-    for result in organizations:
-        if result.id == invitation.org_id and Reason.MAX_POPULATION_DROP in result.reasons:
-            unread = {unreadable.list_key for unreadable in rows.unreadable}
-            return invitation.list_key not in unread
-    return False
 
 
 def count_unread(waiting: Iterable[WaitingInvitation]) -> int:

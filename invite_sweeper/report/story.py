@@ -27,11 +27,11 @@ from invite_sweeper.endings import (
 )
 from invite_sweeper.errors import ErrorParts, with_organizations
 from invite_sweeper.report.story_lines import (
+    NO_PLAN,
     StoryLine,
     run_line,
     run_lines,
     which_run,
-    why_no_plan,
 )
 from invite_sweeper.report.wording import (
     describe_deletions,
@@ -236,7 +236,7 @@ def _would_be_done(end: RunFinished, *, is_refused: bool) -> str:
     elif end.trimmed:
         parts.append("nothing would be deleted now")
     elif not end.plan_made:
-        parts.append(why_no_plan(end))
+        parts.append(NO_PLAN)
     else:
         parts.append(_nothing_to_delete(end))
     parts += _waits_for_limit(end)
@@ -286,7 +286,7 @@ def _counts_of(organization: OrganizationResult, mode: str | None) -> str:
     if mode == "restore":
         return describe_restored(structs.asdict(organization)) or "no one was invited"
     if not organization.plan_made:
-        return why_no_plan(organization)
+        return NO_PLAN
     seen = pluralize(organization.invitations_seen, "invitation")
     projects = pluralize(organization.projects_seen, "project")
     parts = [f"{seen} in {projects}", f"{organization.stale:,} stale"]

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Final, NamedTuple
 
 from invite_sweeper.audit.record import RunRecord
-from invite_sweeper.audit.totals import Forecast, OrganizationResult, RunFinished
+from invite_sweeper.audit.totals import Forecast, RunFinished
 from invite_sweeper.endings import Reason, Style, WarningCode
 from invite_sweeper.models import Source
 from invite_sweeper.report.wording import describe_instant
@@ -95,8 +95,6 @@ def _seen(end: RunFinished) -> str:
     projects = pluralize(end.projects_seen, "project")
     if not end.plan_made and not end.projects_seen and not end.invitations_seen:
         return "nothing: no list was read"
-    if not end.plan_made and Reason.MAX_POPULATION_DROP in end.reasons:
-        return f"{invitations} in {projects}; {why_no_plan(end)}"
     if not end.plan_made:
         return f"{invitations}; the lists of {projects} were not all read"
     where = projects
@@ -112,11 +110,8 @@ def _seen(end: RunFinished) -> str:
     return ", ".join(parts)
 
 
-def why_no_plan(end: RunFinished | OrganizationResult) -> str:
-    """Return what is known where there is no plan: a guard refuses a drop after all was read."""
-    if Reason.MAX_POPULATION_DROP in end.reasons:
-        return "no plan was made"
-    return "the lists were not all read"
+NO_PLAN: Final = "the lists were not all read"
+"""Why a run has no plan."""
 
 
 def describe_stale(end: RunFinished) -> str:
@@ -127,9 +122,9 @@ def describe_stale(end: RunFinished) -> str:
     the refusal names the limit, which may be that of one project.
     """
     if not end.stale:
-        return "none" if end.plan_made else f"unknown: {why_no_plan(end)}"
+        return "none" if end.plan_made else f"unknown: {NO_PLAN}"
     if not end.plan_made:
-        return f"{end.stale:,}; {why_no_plan(end)}"
+        return f"{end.stale:,}; {NO_PLAN}"
     if not end.trimmed:
         if end.limit_free_at is None:
             return f"{end.stale:,}"

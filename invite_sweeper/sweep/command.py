@@ -11,7 +11,7 @@ from functools import cached_property
 
 from invite_sweeper import __version__
 from invite_sweeper.advice import Advisor
-from invite_sweeper.audit import CompleteRun, History, SavedPlan
+from invite_sweeper.audit import History, SavedPlan
 from invite_sweeper.audit.events import Mode, RunStarted
 from invite_sweeper.audit.history import SentDeletion
 from invite_sweeper.models import rfc3339
@@ -37,7 +37,6 @@ class Command:
         saved: The plan that limits the deletions; None without one.
         shard: Which part of the organizations this is; None for all.
         shards_used: How many shards have an organization, where this one has none.
-        accept_population: Ignore a drop in projects, entries or members for this run.
         detailed_exit_code: A dry run that finds stale invitations ends with 10.
         restores: The ids of the runs whose deletions a restore undoes; None of any other run.
         observers: Steps after those of `notice`: each sees every decision and changes none.
@@ -56,7 +55,6 @@ class Command:
     saved: SavedPlan | None = None
     shard: Shard | None = None
     shards_used: int | None = None
-    accept_population: bool = False
     detailed_exit_code: bool = False
     restores: tuple[str, ...] | None = None
     observers: tuple[Step, ...] = ()
@@ -86,12 +84,9 @@ class Command:
         """What the runs of the audit directory sent within `limits.period`."""
         return self.history.sent_within(self.policy.limits.period, self.now)
 
-    @cached_property
-    def last_complete(self) -> CompleteRun | None:
-        """What the last complete runs left, with which the population guard compares; or None."""
-        scope = scope_sha256(self.policy)
-        today = self.now.date()
-        return self.history.last_complete(scope, self.base_url, today)
+    def projects_seen_before(self, org_id: str) -> int:
+        """Return how many projects of an organization the last run that read the same saw, or 0."""
+        return self.history.projects_seen(self.base_url, scope_sha256(self.policy), org_id)
 
     def steps(self) -> tuple[Step, ...]:
         """Return the steps that follow the policy's decision; each can only keep more."""

@@ -38,7 +38,6 @@ from invite_sweeper.sweep.expiries import secret_warnings
 from invite_sweeper.sweep.guards import check_clock
 from invite_sweeper.sweep.members import MemberCheck
 from invite_sweeper.sweep.organization import AtlasOrganization, Reading
-from invite_sweeper.sweep.population import check_population
 from invite_sweeper.sweep.reading import ListOutcome, Observer, ReadingBuilder
 from invite_sweeper.sweep.recovery import Recovery
 from invite_sweeper.sweep.result import Result
@@ -432,9 +431,23 @@ class OrganizationReader:
             scope = await discover_projects(client.reader, self._filter, organization.id)
             check_clock(client.server.clock_skew_s)
             await self._add_optional_facts(builder)
-            builder.count(projects_seen=len(scope.projects) + len(scope.unreadable))
+            seen = len(scope.projects) + len(scope.unreadable)
+            builder.count(projects_seen=seen)
+            self._warn_of_fewer_projects(builder.organization, seen)
             # Last: of an organization without a scope, as after an error, no list is read.
             builder.scope = scope
+
+    def _warn_of_fewer_projects(self, organization: AtlasOrganization, seen: int) -> None:
+        """Warn where the credentials see fewer projects than before, by more than a tenth."""
+        before = self._command.projects_seen_before(organization.id)
+        if 10 * seen < 9 * before:
+            self._result.warn_of(
+                WarningCode.FEWER_PROJECTS,
+                f"The credentials of the organization {organization.label} see "
+                f"{pluralize(seen, 'project')} in scope, and the last run saw {before:,}. If they "
+                "still exist, check the roles of the credentials.",
+                level=WarningLevel.URGENT,
+            )
 
     async def _add_optional_facts(self, builder: ReadingBuilder) -> None:
         """Add the name of an organization, its seats, and when the secrets of its account end."""
@@ -462,7 +475,6 @@ class OrganizationReader:
             return
         with self._errors_kept_in(builder):
             await self._read_lists(builder, builder.scope)
-            check_population([builder.reading()], self._command)
 
     async def _read_lists(self, builder: ReadingBuilder, scope: RunScope) -> None:
         """Read the lists of one organization, and resolve its open intents."""

@@ -7,8 +7,7 @@
 - Saved plan: what `sweep --plan` applies was made for the same policy, organizations and host, is
   not too old, and was not applied before.
 
-Each `check_` function raises GuardRefused. The population guard is in `population`, the breaker
-that stops a sweep at work in `breaker`.
+Each `check_` function raises GuardRefused. The breaker that stops a sweep at work is in `breaker`.
 """
 
 from collections import Counter

@@ -1,7 +1,7 @@
 """Which inviters of an organization are not active members any more, for `inviter_gone`.
 
-An inviter is gone only where two answers agree: the list of active members, read to its end and
-not smaller than before, and the answer of Atlas for that name. What is not known keeps the
+An inviter is gone only where two answers agree: the list of active members, read to its end, and
+the answer of Atlas for that name. What is not known keeps the
 invitation (`inviter_unknown`) and refuses nothing else.
 """
 
@@ -12,7 +12,6 @@ from dataclasses import replace
 from invite_sweeper.endings import WarningCode
 from invite_sweeper.models import Invitation, ListUnreadable
 from invite_sweeper.sweep.conditions import ActiveMembers, inviters_who_seem_gone
-from invite_sweeper.sweep.population import drop_of_members
 from invite_sweeper.sweep.reading import ReadingBuilder
 from invite_sweeper.sweep.result import Result
 from invite_sweeper.text import plural_form, pluralize
@@ -39,9 +38,8 @@ class MemberCheck:
         Raises:
             RunError: A response concerned the run, not the list.
         """
-        command = self._result.command
         organization = self._builder.organization
-        policy = command.policy
+        policy = self._result.command.policy
         if not any(entry.inviter_gone for entry in (*policy.rules, *policy.keep)):
             return
         names = await organization.client.reader.active_members(organization.id)
@@ -49,14 +47,6 @@ class MemberCheck:
             self._warn(
                 f"The active members of the organization {organization.label} are not known: "
                 f"{names.reason.rstrip('.')}."
-            )
-            return
-        self._builder.member_count = len(names)
-        drop = drop_of_members(organization.id, len(names), command)
-        if drop:
-            self._warn(
-                f"The active members of the organization {organization.label} may not all be "
-                f"known: {drop} The next run compares with {len(names):,}."
             )
             return
         self._builder.know_members(ActiveMembers(names))

@@ -8,13 +8,12 @@ executed, and an organization that failed has none.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import datetime
 from itertools import chain
-from typing import TypeVar
 
 from invite_sweeper.atlas import AtlasClient
 from invite_sweeper.audit.events import Planned
-from invite_sweeper.audit.totals import ListResult, expired_by
+from invite_sweeper.audit.totals import ListResult
 from invite_sweeper.counts import Counts
 from invite_sweeper.errors import RunError
 from invite_sweeper.models import (
@@ -28,8 +27,6 @@ from invite_sweeper.sweep.conditions import ActiveMembers
 from invite_sweeper.sweep.due import DueInvitation
 from invite_sweeper.sweep.scope import RunScope
 from invite_sweeper.text import organization_label
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,14 +62,10 @@ class Reading:
         counts: Of projects, entries and invitations, as far as they were read.
         stale: The invitations that the policy would delete; none after an error.
         entries: Entries of each list that was read to its end.
-        expiring: How many of them reach their `expires_at` on each day, as in `ListResult`.
-        may_be_gone: How many of them a run of the last day may have ended, as in `ListResult`.
         unread: The lists that could not be read, with the names of their projects.
         retired: The lists that Atlas no longer serves.
         members: Its active members, where a rule or keep entry judges by them and they are known.
         seats: How many people it has; None where that is not known.
-        member_count: How many a complete list of active members has, also if no rule judges by
-            them.
         oldest: When the oldest entry that is still PENDING was sent; None where none has a date.
             Atlas never removes people whose invitation has expired.
         next_due: When the first announced invitation may be deleted; None without one.
@@ -90,13 +83,10 @@ class Reading:
     counts: Counts = field(default_factory=Counts)
     stale: tuple[Planned, ...] = ()
     entries: Mapping[ListRef, int] = field(default_factory=dict)
-    expiring: Mapping[ListRef, Mapping[str, int]] = field(default_factory=dict)
-    may_be_gone: Mapping[ListRef, Mapping[str, int]] = field(default_factory=dict)
     unread: tuple[ListUnreadable, ...] = ()
     retired: Mapping[Source, SourceRetired] = field(default_factory=dict)
     seats: Seats | None = None
     members: ActiveMembers | None = None
-    member_count: int | None = None
     oldest: datetime | None = None
     next_due: datetime | None = None
     unverified: int = 0
@@ -109,13 +99,6 @@ class Reading:
     def id(self) -> str:
         """The organization's id."""
         return self.organization.id
-
-    def unexpired(self, today: date) -> dict[ListRef, int]:
-        """Return the entries of each list without those that have expired."""
-        unexpired: dict[ListRef, int] = {}
-        for ref, count in self.entries.items():
-            unexpired[ref] = count - expired_by(self.expiring.get(ref, {}), today)
-        return unexpired
 
     def list_results(
         self, sources: Iterable[Source], unread_later: Iterable[ListUnreadable] = ()
@@ -131,25 +114,14 @@ class Reading:
                 continue
             of_source = [unreadable for unreadable in all_unread if unreadable.source is source]
             unread = tuple(unreadable.scope_id for unreadable in of_source)
-            entries = _by_place(self.entries, source)
-            by_project: dict[str, int] = {}
-            if not source.is_organization_level:
-                by_project = {project_id: count for project_id, count in entries.items() if count}
+            entries = (count for ref, count in self.entries.items() if ref.source is source)
             yield ListResult(
                 org_id=self.id,
                 source=source,
                 complete=not unread,
-                entries=sum(entries.values()),
-                by_project=by_project,
-                expiring=_by_place(self.expiring, source),
-                may_be_gone=_by_place(self.may_be_gone, source),
+                entries=sum(entries),
                 unread=unread,
             )
-
-
-def _by_place(values: Mapping[ListRef, _T], source: Source) -> dict[str, _T]:
-    """Return the values of the lists of a source, by the id of the project or organization."""
-    return {ref.project.id: value for ref, value in values.items() if ref.source is source}
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,12 +17,10 @@ from msgspec import structs
 
 from invite_sweeper.atlas.unreadable import is_role_missing
 from invite_sweeper.audit import events
-from invite_sweeper.audit.last_readings import EndedEntry
 from invite_sweeper.counts import Counts
 from invite_sweeper.errors import RunError
 from invite_sweeper.models import (
     Invitation,
-    InvitationKey,
     Invitations,
     ListRef,
     ListUnreadable,
@@ -66,7 +64,6 @@ class ReadingBuilder:
         scope: Its projects, once they are listed.
         error: What ended the reading.
         members: Its active members, see `know_members`.
-        member_count: As in `Reading`.
         seats: As in `Reading`.
         unverified: As in `Reading`.
         credentials_expire: As in `Reading`.
@@ -86,7 +83,6 @@ class ReadingBuilder:
         self.error: RunError | None = None
         self.members: ActiveMembers | None = None
         self.seats: Seats | None = None
-        self.member_count: int | None = None
         self.unverified = 0
         self.credentials_expire: datetime | None = None
         self._command = command
@@ -103,9 +99,6 @@ class ReadingBuilder:
         self._stale_within_30d = 0
         self._due: list[DueInvitation] = []
         self._entries: dict[ListRef, int] = {}
-        self._expiring: dict[ListRef, Mapping[str, int]] = {}
-        self._same_days: dict[tuple[tuple[str, int], ...], Mapping[str, int]] = {}
-        self._may_be_gone: dict[ListRef, dict[str, int]] = {}
         self._unread: list[ListUnreadable] = []
         self._retired: dict[Source, SourceRetired] = {}
         self._oldest: datetime | None = None
@@ -125,12 +118,9 @@ class ReadingBuilder:
             counts=self._counts.plus(**self._counts_of_decided()),
             stale=() if self.error is not None else tuple(self._stale),
             entries=self._entries,
-            expiring=self._expiring,
-            may_be_gone=self._may_be_gone,
             unread=tuple(self._unread),
             retired=self._retired,
             members=self.members,
-            member_count=self.member_count,
             seats=self.seats,
             oldest=self._oldest,
             next_due=self._next_due,
@@ -286,54 +276,27 @@ class ReadingBuilder:
         """Decide each entry of a list. Those of `invites` are invitations of their own."""
         decisions = [keep_unrecordable(self._selector.decide(entry)) for entry in entries]
         self._entries[ref] = len(decisions)
-        if self._ended_lately:
-            self._count_ended_lately(ref, entries)
-        self._count_expiring(ref, entries)
+        self._find_oldest(entries)
         if ref.source.stands_for_itself:
             for decision in decisions:
                 self._add_invitation(decision)
         else:
             self._people += decisions
 
-    def _count_expiring(self, ref: ListRef, entries: Invitations) -> None:
-        """Count the entries by the day of their end; find the oldest one that has not expired.
+    def _find_oldest(self, entries: Invitations) -> None:
+        """Find the oldest entry that is PENDING and has not expired.
 
-        In one pass, because it is over every entry of a run.
+        Atlas never removes one that has: it would be the oldest for good.
         """
-        expiring: dict[str, int] = {}
-        now = self._command.now
         for entry in entries:
-            expires_at = parse_timestamp(entry.expires_at)
-            if expires_at is not None:
-                day = expires_at.date().isoformat()
-                expiring[day] = expiring.get(day, 0) + 1
-                if expires_at <= now:  # Atlas never removes it: it would be the oldest for good
-                    continue
             sent_at = entry.sent_at
             if sent_at is None or entry.status != MembershipStatus.PENDING:
                 continue
-            if self._oldest is None or sent_at < self._oldest:
-                self._oldest = sent_at
-        if expiring:  # thousands of lists have the same days: they share one value
-            days = tuple(sorted(expiring.items()))
-            self._expiring[ref] = self._same_days.setdefault(days, expiring)
-
-    @cached_property
-    def _ended_lately(self) -> Mapping[InvitationKey, EndedEntry]:
-        return self._command.history.may_be_gone(self._command.base_url, self._command.now)
-
-    def _count_ended_lately(self, ref: ListRef, entries: Invitations) -> None:
-        """Count the entries that a run of the last day may have ended, by the day of their end."""
-        days: dict[str, int] = {}
-        for entry in entries:
-            ended = self._ended_lately.get(entry.key)
-            if ended is None or not entry.matches_date(parse_timestamp(ended.created_at)):
+            if self._oldest is not None and sent_at >= self._oldest:
                 continue
             expires_at = parse_timestamp(entry.expires_at)
-            day = "never" if expires_at is None else expires_at.date().isoformat()
-            days[day] = days.get(day, 0) + 1
-        if days:
-            self._may_be_gone[ref] = days
+            if expires_at is None or expires_at > self._command.now:
+                self._oldest = sent_at
 
     def _add_invitation(self, by_policy: Decision) -> None:
         """Take the steps after the policy's decision, and count and record what comes of it."""

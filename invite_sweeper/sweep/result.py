@@ -224,11 +224,8 @@ class Result:
         sunsets = self._sunsets()
         first_sunset = self._first_sunset(sunsets)
         free_at = self.limit_free_at
-        members: dict[str, int] = {}
         retired: list[str] = []
         for reading in self.readings:
-            if reading.member_count is not None:
-                members[reading.id] = reading.member_count
             retired += (source.value for source in reading.retired)
         usernames = [username for username in self.removed_members if username]
         return RunFinished(
@@ -248,7 +245,6 @@ class Result:
             oldest_pending_days=self._oldest_pending_days(),
             sunset=first_sunset.isoformat() if first_sunset is not None else None,
             sunsets={source.value: day.isoformat() for source, day in sunsets.items()},
-            members=members,
             removed_members=tuple(dict.fromkeys(usernames)),
             organizations=results,
             lists=tuple(self._lists()),

@@ -29,7 +29,6 @@ from invite_sweeper.sweep.organization import (
 from invite_sweeper.sweep.outlook import forecast, limit_free_at, nights_left
 from invite_sweeper.sweep.pauses import MAX_PAUSE_S, PauseWatch
 from invite_sweeper.sweep.plan import confirm_plan, lost_since, make_plans
-from invite_sweeper.sweep.population import check_population
 from invite_sweeper.sweep.result import Result, View
 from invite_sweeper.sweep.steps import KeepOutsidePlan, describe_notice
 from invite_sweeper.text import pluralize, shorten_list
@@ -135,7 +134,6 @@ def _check_guards(
         # Of an organization that failed, no answer may have come that shows Atlas's clock.
         if reading.error is None or skew_s is not None:
             check_clock(skew_s)
-    check_population((plan.reading for plan in plans), command)
     check_limits(plans, command)
 
 

@@ -61,7 +61,7 @@ def test_sweep_killed_at_random_moments_never_deletes_without_an_intent_on_disk(
         intents = {line["invitation_id"] for line in cli.lines("intent")}
         assert set(cli.sim.deleted) <= intents
         assert set(cli.sim.deleted) <= everything
-        done = cli.sweep("--accept-population")
+        done = cli.sweep()
         assert done.code == 0, done.err
         assert set(cli.sim.deleted) == everything
         verified = cli.run("audit", "verify", "audit")

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import re
-import shlex
 from datetime import datetime, timedelta
 
 import faults
@@ -76,19 +75,6 @@ def test_plan_ends_with_its_file_and_the_commands_that_read_and_apply_it(cli, op
     applied = typed(cli, lines["To apply it"])
     assert applied.code == 0, applied.err
     assert len(cli.sim.deleted) == 2
-
-
-def test_sweep_of_a_plan_with_an_accepted_drop_accepts_it_too(cli):
-    projects = cli.stock(stale=0, young=30)
-    assert cli.sweep().code == 0
-    for id_ in list(cli.sim.invitations(projects[0]))[:20]:
-        cli.sim.groups[projects[0]].invites.pop(id_)
-    cli.sim.invite(projects[0], "old@example.com", age=20 * DAY)
-    assert cli.plan().code == 3
-    lines = text_plan(cli, "--accept-population")
-    assert "--accept-population" in shlex.split(lines["To apply it"])
-    assert typed(cli, lines["To apply it"]).code == 0
-    assert len(cli.sim.deleted) == 1
 
 
 def test_json_of_a_dry_run_has_the_file_its_sha256_and_the_end_of_its_validity(cli):

@@ -100,7 +100,7 @@ WRONG = {
     ),
     "extraArgs": (
         ["sweep"], [f"--verbose{LINE}"], ["--audit-dir=/tmp/other"], ["--policy"], ["--yes"],
-        ["--accept-population"], ["--plan-max-age=1000d"],
+        ["--plan-max-age=1000d"],
     ),
     "extraVolumes": ([{"emptyDir": {}}],),
     "extraObjects": ([{"kind": "Secret"}],),
@@ -150,7 +150,7 @@ RIGHT = {
     ),
     "job": (
         {"name": "verify-1", "args": ["audit", "verify"]},
-        {"name": "population", "args": ["sweep", "--accept-population"]},
+        {"name": "doctor", "args": ["doctor"]},
     ),
     "metrics.pushgateway": ("http://pushgateway:9091",),
     "metrics.textfile": ({"claimName": "metrics"}, {"hostPath": "/var/lib/node-exporter"}),

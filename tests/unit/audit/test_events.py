@@ -70,7 +70,7 @@ LINES: list[Event] = [
         reasons=(Reason.FAILED_DELETIONS,),
         warnings=(RunWarning(WarningCode.SUNSET, "It ends."),),
         organizations=(OrganizationResult(id=ORG, name="Acme", deleted=2),),
-        lists=(read_list(ORG, Source.USERS, entries=3, by_project={PROJECT: 3}, unread=("p",)),),
+        lists=(read_list(ORG, Source.USERS, entries=3, unread=("p",)),),
     ),
 ]
 
@@ -249,9 +249,9 @@ def test_a_line_that_would_be_too_long_is_cut_and_can_be_read(changes: dict[str,
 
 def test_the_totals_of_the_largest_estate_are_written_whole() -> None:
     lists = tuple(
-        read_list(object_id(org), source, entries=250, by_project=dict.fromkeys(projects, 1))
+        read_list(object_id(org), source, entries=250, unread=projects)
         for org in range(51)
-        for projects in [[object_id(1000 * org + n) for n in range(250)]]
+        for projects in [tuple(object_id(1000 * org + n) for n in range(250))]
         for source in (Source.USERS, Source.INVITES)
     )
     assert read(line_of(finished(lists=lists))) == finished(lists=lists)

@@ -43,7 +43,6 @@ limits:
   max_unreadable_projects: 0
   period: 0s
   over_limit: trim
-  max_population_drop: 0.0
   max_failure_share: 1.0
   max_already_gone_share: 0.25
   breaker_window: 1
@@ -78,7 +77,6 @@ limits:
   max_unreadable_projects: 10
   period: 20h
   over_limit: refuse
-  max_population_drop: 0.3
   max_failure_share: 0.2
   max_already_gone_share: 0.5
   breaker_window: 50

@@ -15,8 +15,8 @@ from invite_sweeper.audit.events import (
     WouldBeAnnounced,
     announcement_key,
 )
-from invite_sweeper.audit.totals import ListResult, OrganizationResult
-from invite_sweeper.models import ListUnreadable, Source
+from invite_sweeper.audit.totals import ListResult
+from invite_sweeper.models import Source
 from invite_sweeper.report.announcements import find_waiting
 from invite_sweeper.report.delivery import FILE_NAME, Delivery
 from invite_sweeper.report.readback import read_rows
@@ -131,22 +131,6 @@ def test_what_the_run_did_not_see_waits_where_its_list_was_not_read(write, end, 
     write(announced())
     found = waiting_after(write(**end))
     assert [one.unread for one in found] == ([] if unread is None else [unread])
-
-
-@pytest.mark.parametrize("source", Source)
-@pytest.mark.parametrize("reason", ["max_population_drop", "unreachable"])
-@pytest.mark.parametrize("is_unreadable", [False, True])
-def test_what_a_list_did_not_show_that_was_read_and_refused_waits_and_was_read(
-    write, source, reason, is_unreadable
-):
-    place = None if source.is_organization_level else PROJECT
-    write(announced(source=source, project_id=place))
-    unreadable = ListUnreadable(place, reason="503", source=source, org_id=ORG)
-    lines = [unreadable] if is_unreadable else []
-    refused = OrganizationResult(id=ORG, exit_code=3, plan_made=False, reasons=(reason,))
-    found = waiting_after(write(*lines, organizations=(refused,), lists=()))
-    is_unread = is_unreadable or reason != "max_population_drop"
-    assert [waits.unread for waits in found] == [is_unread]
 
 
 def test_what_another_policy_of_the_directory_announced_is_not_sent(write):

@@ -29,20 +29,12 @@ NOTHING = Counter[str]()
 class Earlier(History):
     """A history with the answers that a test chooses."""
 
-    def __init__(self, *, left=None, recent=NOTHING, members=None):
+    def __init__(self, *, recent=NOTHING):
         super().__init__()
-        self.left = left
         self.recent = recent
-        self.last_members = members or {}
-
-    def last_complete(self, *_):
-        return self.left
 
     def deleted_within(self, *_):
         return self.recent
-
-    def members(self, *_):
-        return self.last_members
 
 
 def command_of(rules=None, **options):
@@ -183,25 +175,6 @@ def entries_of(source, ages):
 
 def message(result):
     return None if result.error is None else result.error["message"]
-
-
-def drop(night, number, left):
-    """Let the lists of an organization show only some invitations."""
-    atlas = night.atlases[number]
-    atlas.lists = {key: found[:left] for key, found in atlas.lists.items()}
-
-
-KEEP_ALL = {"keep": [{"name": "all", "usernames": ["*"]}]}
-
-
-async def kept_then(directory, *stale, **keys):
-    """Return a night after one that kept everything, which now deletes it."""
-    first = Night(directory, *stale, **KEEP_ALL, **keys)
-    await first.run()
-    night = Night(directory, *stale, **keys)
-    night.atlases = first.atlases
-    night.clients = first.clients
-    return night
 
 
 def later(hours=24):

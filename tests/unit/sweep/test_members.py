@@ -2,7 +2,7 @@
 
 import pytest
 from builders import ORG, changed, object_id, project
-from sweep.night import Night, later
+from sweep.night import Night
 
 from invite_sweeper.endings import WarningCode
 from invite_sweeper.models import ListUnreadable
@@ -104,44 +104,6 @@ async def test_inviter_who_comes_back_while_a_question_is_open_is_asked_for_agai
     result = await night.run(answer=answer)
     assert (night.deleted, result.skipped, result.changed) == ([1], 1, 0)
     assert night.atlases[0].asked == [GONE, "left@example.com"] * 2
-
-
-@pytest.mark.parametrize(("was", "now", "drops"), [(20, 13, True), (20, 14, False), (3, 2, True)])
-async def test_smaller_list_of_members_keeps_what_it_judges_and_refuses_nothing_else(
-    directory, was, now, drops
-):
-    rules = [{"name": "left", "inviter_gone": True}, {"name": "old", "expired": True}]
-    night = night_of(directory, GONE, known=members(was), rules=rules)
-    await night.run(dry_run=True)
-    night.atlases[0].members = members(now)
-    result = await night.run(at=later())
-    assert (night.deleted, result.error) == ([int(not drops)], None)
-    assert result.kept_by_reason == ({"inviter_unknown": 1} if drops else {})
-    said = (
-        f"{now} active members were found, {was} before: the drop is over max_population_drop: "
-        f"0.3. The next run compares with {now}. Nothing is deleted there by inviter_gone."
-    )
-    assert [each.partition(": ")[2] for each in warnings(result)] == [said] * drops
-    assert result.members == {ORG: now}
-
-
-async def test_list_of_members_that_stays_smaller_is_believed_by_the_next_run(directory):
-    """Three members of whom one leaves are no reason to keep everything for ever."""
-    night = night_of(directory, GONE, known=members(3))
-    await night.run(dry_run=True)
-    night.atlases[0].members = members(2)
-    await night.run(at=later())
-    assert night.deleted == [0]
-    await night.run(at=later(48))
-    assert night.deleted == [1]
-
-
-async def test_drop_that_was_accepted_is_judged_by_at_once(directory):
-    night = night_of(directory, GONE)
-    await night.run(dry_run=True)
-    night.atlases[0].members = members(1)
-    result = await night.run(at=later(), accept_population=True)
-    assert (night.deleted, result.members) == ([1], {ORG: 1})
 
 
 async def test_invitations_are_judged_by_the_members_of_their_own_organization(directory):

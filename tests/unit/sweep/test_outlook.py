@@ -161,7 +161,7 @@ async def test_foretold_nights_are_those_of_the_sweeps_that_follow(
     while swept.trimmed:
         took += 1
         assert took < 60
-        swept = await night.run(at=NOW + took * DAY, accept_population=True)
+        swept = await night.run(at=NOW + took * DAY)
     assert end.nights_left == (took or None)
     assert sum(stale) == sum(len(atlas.deleted) for atlas in night.atlases)
 
@@ -253,7 +253,7 @@ async def test_limit_of_a_project_is_free_when_what_this_run_sends_there_counts_
     (place,) = atlas.lists
     own = {"org_id": OTHER_ORG, "project_id": place}
     atlas.lists[place] = tuple(entry_of(Source.INVITES, 50 + n, **own) for n in range(5))
-    result = await night.run(at=NOW + timedelta(hours=1), accept_population=True)
+    result = await night.run(at=NOW + timedelta(hours=1))
     assert (result.planned, result.trimmed) == (2, 3)
     assert result.limit_free_at.startswith("2026-11-25T22:00")
 
@@ -276,7 +276,7 @@ async def test_refused_sweep_reports_when_one_more_may_go(tmp_path):
     (place,) = atlas.lists
     more = [item.invitation for item in due(2, place=place, first=70)]
     atlas.lists[place] = (*atlas.lists[place], *more)
-    refused = await night.run(at=NOW + timedelta(hours=1), accept_population=True)
+    refused = await night.run(at=NOW + timedelta(hours=1))
     assert refused.reasons == ("max_deletions",)
     assert refused.limit_free_at.startswith("2026-11-25T21:00")
 

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from sweep.night import command_of
 
 from invite_sweeper.audit.events import Announced, Kept, WouldBeAnnounced
-from invite_sweeper.audit.last_readings import EndedEntry
 from invite_sweeper.counts import Counts
 from invite_sweeper.errors import AtlasUnavailable
 from invite_sweeper.models import (
@@ -135,18 +134,6 @@ def test_forecast_follows_the_active_members_that_are_known_last():
         plan.builder.know_members(ActiveMembers(frozenset({"boss@example.com"}), gone))
         plan.add(listed(one(number, age=10 * DAY, inviter=inviter)), finish=False)
     assert plan.reading.stale_within_7d == 1
-
-
-def test_entry_without_an_end_that_a_run_may_have_ended_never_expires():
-    plan = Plan()
-    ended = {}
-    for number, expires_at in ((1, None), (2, "2026-12-01T00:00:00Z")):
-        entry = one(number, expires_at=expires_at)
-        ended[entry.key] = EndedEntry(NOW, entry.created_at)
-        plan.builder._command.history.may_be_gone = lambda *_: ended
-        ref, entries = listed(entry, project_id=object_id(number))
-        plan.add((ref, entries))
-    assert list(plan.reading.may_be_gone.values()) == [{"never": 1}, {"2026-12-01": 1}]
 
 
 def test_oldest_leaves_out_people_who_rejected_an_invitation_that_has_no_end():

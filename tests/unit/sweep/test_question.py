@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 from builders import ORG, changed, entry_of, invitation, object_id, project
-from sweep.night import Night, drop, kept_then, later, message
+from sweep.night import Night, message
 
 from invite_sweeper.audit.events import Intent, OutcomeLine, Planned
 from invite_sweeper.endings import Reason
@@ -107,7 +107,7 @@ async def test_long_question_after_which_fewer_are_seen_trims_again_instead_of_r
     directory, gone, deleted
 ):
     """20 of 80 are planned, a quarter; of fewer, a quarter is fewer, and the oldest stay in."""
-    limits = {"over_limit": "trim", "max_share": 0.25, "max_population_drop": 1.0}
+    limits = {"over_limit": "trim", "max_share": 0.25}
     night = Night(directory, 0, limits=limits)
     (atlas,) = night.atlases
     (place,) = atlas.lists
@@ -131,7 +131,7 @@ async def test_long_question_after_which_fewer_are_seen_trims_again_instead_of_r
 
 
 async def test_long_question_after_which_a_share_is_exceeded_refuses_all_without_trim(directory):
-    limits = {"max_share": 0.25, "max_population_drop": 1.0}
+    limits = {"max_share": 0.25}
     night = Night(directory, 20, limits=limits)
     (atlas,) = night.atlases
     (place,) = atlas.lists
@@ -171,23 +171,6 @@ async def test_list_that_neither_reading_could_read_counts_once_whatever_the_sec
     assert unread == (object_id(1),)
 
 
-async def test_organization_that_a_guard_keeps_out_only_after_a_long_question_loses_nothing(
-    directory,
-):
-    """Its error names it; the other one is swept."""
-    night = await kept_then(directory, 20, 1)
-    answer = after(night, 61, lambda: drop(night, 0, 13))
-    result = await night.run(at=later(), answer=answer)
-    assert (night.deleted, result.exit_code) == ([0, 1], 4)
-    error = result.organizations[0].error
-    assert error["message"].startswith("13 unexpired entries were found, 20 before")
-    assert (error["organization"], error["consequence"]) == (
-        f"Alpha ({ORG})",
-        "Nothing was deleted there.",
-    )
-    assert result.organizations[1].error is None
-
-
 @pytest.mark.parametrize("source", ["org_users", "users"])
 async def test_person_whose_other_list_cannot_be_read_again_is_not_called_changed(
     directory, source
@@ -221,18 +204,6 @@ async def test_guards_hold_for_what_is_read_after_a_long_question(directory, unr
     assert result.reasons == (
         (Reason.MAX_UNREADABLE_PROJECTS,) if refused else (Reason.UNREADABLE_PROJECTS,)
     )
-
-
-async def test_population_is_compared_again_after_a_long_question(directory):
-    """Ten and ten are too few to compare; twenty are not."""
-    night = await kept_then(directory, 10, 10)
-
-    def change():
-        drop(night, 0, 6), drop(night, 1, 7)
-
-    result = await night.run(at=later(), answer=after(night, 61, change))
-    assert "13 unexpired entries were found, 20" in message(result)
-    assert (night.deleted, result.exit_code) == ([0, 0], 3)
 
 
 async def test_refused_question_deletes_nothing(directory):

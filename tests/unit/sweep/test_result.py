@@ -172,7 +172,6 @@ def test_each_list_is_in_the_result_with_its_entries_and_what_was_not_read():
             source=Source.INVITES,
             complete=False,
             entries=1,
-            by_project={object_id(2): 1},
             unread=(object_id(3),),
         ),
     )

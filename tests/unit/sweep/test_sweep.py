@@ -15,7 +15,7 @@ from builders import (
     object_id,
     project,
 )
-from sweep.night import ORGS, Night, drop, kept_then, later, message
+from sweep.night import ORGS, Night, later, message
 
 from invite_sweeper.audit import check_written_plan
 from invite_sweeper.audit.events import Announced, Intent, OutcomeLine, Planned, RunStarted
@@ -149,7 +149,7 @@ async def test_limits_begin_anew_after_the_period(directory, period, hours, dele
     assert night.deleted == [2 + deleted]
 
 
-# Clock and population ----------------------------------------------------------------------------
+# Clock -------------------------------------------------------------------------------------------
 
 
 async def test_clock_that_is_wrong_after_reading_refuses_although_that_organization_failed(
@@ -169,53 +169,61 @@ async def test_clock_that_is_wrong_after_reading_refuses_although_that_organizat
     assert (night.deleted, result.exit_code) == ([0, 0], REFUSED)
 
 
-@pytest.mark.parametrize(
-    ("left", "accepts", "deleted"),
-    [(13, False, [0, 10]), (14, False, [14, 10]), (1, True, [1, 10])],
-)
-async def test_drop_of_one_population_keeps_this_organization_out_alone(
-    directory, left, accepts, deleted
-):
-    night = await kept_then(directory, 20, 10)
-    drop(night, 0, left)
-    result = await night.run(at=later(), accept_population=accepts)
-    assert night.deleted == deleted
-    if not deleted[0]:
-        assert errors(result)[0].startswith(
-            f"Organization Alpha ({ORG}): 13 unexpired entries were found, 20"
-        )
-        assert result.organizations[0].error["consequence"] == "Nothing was deleted there."
-        assert result.exit_code == 4
-        assert Reason.MAX_POPULATION_DROP in result.reasons
-
-
-async def test_population_of_all_organizations_together_is_compared(directory):
-    """Ten and ten are too few to compare; twenty are not."""
-    night = await kept_then(directory, 10, 10)
-    drop(night, 0, 5), drop(night, 1, 5)
-    result = await night.run(at=later())
-    assert "10 unexpired entries were found, 20" in message(result)
-    assert night.deleted == [0, 0]
-
-
-@pytest.mark.parametrize(
-    "keys",
-    [{"sources": ["invites", "users"]}, {"projects": {"exclude": ["none"]}}, {}],
-    ids=["sources", "projects", "organizations"],
-)
-async def test_changed_scope_is_compared_in_what_both_cover(directory, keys):
-    """An organization, a list or a filter more in the policy opens no way past the guard."""
-    night = await kept_then(directory, 20, 10)
-    drop(night, 0, 13)
-    changed = Night(directory, 20, 10, *([] if keys else [5]), **keys)
-    changed.atlases[:2] = night.atlases
-    changed.clients[:2] = night.clients
-    result = await changed.run(at=later())
-    assert changed.deleted[:2] == [0, 10]
-    assert "13 unexpired entries were found, 20" in errors(result)[0]
-
-
 # Warnings ----------------------------------------------------------------------------------------
+
+
+def show(night, count):
+    """Let the credentials of the first organization see so many projects."""
+    night.atlases[0].listed = [project(number, name=f"p{number}") for number in range(1, count + 1)]
+
+
+def fewer_projects(result):
+    found = [each for each in result.warnings if each.code == WarningCode.FEWER_PROJECTS]
+    return [(each.message, each.level) for each in found]
+
+
+@pytest.mark.parametrize(("now", "warns"), [(11, False), (9, False), (8, True)])
+async def test_over_a_tenth_fewer_projects_than_the_last_run_saw_are_warned_of_and_refuse_nothing(
+    directory, now, warns
+):
+    night = Night(directory, 1)
+    show(night, 10)
+    await night.run(dry_run=True)
+    show(night, now)
+    result = await night.run(at=later())
+    said = (
+        f"The credentials of the organization Alpha ({ORG}) see 8 projects in scope, and the last "
+        "run saw 10. If they still exist, check the roles of the credentials."
+    )
+    assert fewer_projects(result) == [(said, WarningLevel.URGENT)] * warns
+    assert (night.deleted, result.exit_code) == ([1], 0)
+    assert fewer_projects(await night.run(at=later(48))) == []
+
+
+async def test_projects_that_a_changed_policy_leaves_out_are_not_missed(directory):
+    night = Night(directory, 1)
+    show(night, 10)
+    await night.run()
+    night.policy = Night(directory, 1, projects={"include": ["p1"]}).policy
+    narrowed = await night.run(at=later())
+    assert (narrowed.projects_seen, fewer_projects(narrowed)) == (1, [])
+
+
+async def test_a_run_that_could_not_list_the_projects_hides_no_drop(directory):
+    night = Night(directory, 1)
+    show(night, 10)
+    await night.run()
+    listed = night.atlases[0].projects
+
+    async def no_connection():
+        raise AtlasUnavailable("No connection.")
+
+    night.atlases[0].projects = no_connection
+    await night.run(at=later())
+    night.atlases[0].projects = listed
+    show(night, 5)
+    assert len(fewer_projects(await night.run(at=later(48)))) == 1
+
 
 UNUSED = "projects.exclude 'none-*' matched no project."
 EXCLUDE = {"projects": {"exclude": ["none-*", "p1"]}}
