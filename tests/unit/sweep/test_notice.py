@@ -119,9 +119,8 @@ def test_announcement_counts_from_its_instant_on_and_one_later_than_now_does_not
 
 def test_invitation_whose_wait_is_over_has_its_rule_and_when_it_was_announced():
     one = invitation(source=Source.INVITES)
-    decision = Notice({announcement_key(one): NOW - WEEK}, WEEK, NOW)(
-        Selector(policy(), NOW).decide(one)
-    )
+    step = Notice(announced_once(one, WEEK), WEEK, NOW)
+    decision = step(Selector(policy(), NOW).decide(one))
     assert (decision.rule, decision.announcement.announced_at) == ("forgotten", NOW - WEEK)
 
 
