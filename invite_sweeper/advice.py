@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from invite_sweeper.endings import Reason, advised_reasons
-from invite_sweeper.names import exact_glob
 from invite_sweeper.text import shell_command
 
 
@@ -19,14 +18,12 @@ class Advisor(NamedTuple):
         policy: The policy file, as the operator named it.
         audit_dir: The value of `--audit-dir`; empty where the policy names the directory.
         base_url: The value of `--base-url`; empty for the default.
-        removed: The usernames of active members whom the run removed.
     """
 
     run: str = ""
     policy: str = ""
     audit_dir: str = ""
     base_url: str = ""
-    removed: tuple[str, ...] = ()
 
     def advise(self, reasons: Iterable[str]) -> tuple[str, ...]:
         """Return what to do about the reasons, the most urgent first, each sentence once."""
@@ -91,8 +88,6 @@ class Advisor(NamedTuple):
 
     def _sentence(self, reason: Reason) -> str:
         """Return the advice of a reason, with a command in place of each brace."""
-        restore = " && ".join(self.restore(exact_glob(name)) for name in self.removed)
-        listed = self.list_run("--outcome", "accepted_during")
         return reason.advice.format(
             report=self._offline("report", "--out", "report.html"),
             doctor=self.check(),
@@ -100,7 +95,6 @@ class Advisor(NamedTuple):
             plan=self.new_plan(),
             failed=self.list_run("--outcome", "failed"),
             active=self.list_run("--outcome", "active"),
-            restore=f": {restore}" if restore else f". To list them: {listed}",
         )
 
 

@@ -23,7 +23,6 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         announced: Found stale for the first time, where the policy has a `notice`.
         changed: Not what the plan had listed when the deletion was due; nothing was sent.
         accepted_before: Active members when the deletion was due; they were not removed.
-        accepted_during: Became active members while the DELETE was in flight.
         still_invited: People deleted from projects who stay invited to the organization, where the
             policy reads no list of it.
         missing_role: Lists not read and deletions that failed, because a role is missing.
@@ -54,7 +53,6 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     unknown: int = 0
     skipped: int = 0
     accepted_before: int = 0
-    accepted_during: int = 0
     still_invited: int = 0
     missing_role: int = 0
     recovered: int = 0

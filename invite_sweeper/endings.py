@@ -270,11 +270,6 @@ class Reason(FactEnum):
         "stopped itself",
         advice="Find out why the deletions failed before you run the sweep again: {report}",
     )
-    REMOVED_MEMBER = _partial(
-        "removed_member",
-        "active member removed",
-        advice="Invite the removed members again{restore}",
-    )
     MISSING_ROLE = _partial(
         "missing_role",
         "role missing",
@@ -411,11 +406,9 @@ class WarningCode(StrEnum):
     PLAN_DIFFERS = "plan_differs"
     POLICY = "policy"
     RECOVERY = "recovery"
-    REMOVED_MEMBER = "removed_member"
     RETIRED_SOURCE = "retired_source"
     SECRET = "secret"  # noqa: S105 - the name of a warning
     SUNSET = "sunset"
     TEAMS = "teams"
     UNUSED_KEEP = "unused_keep"
     UNUSED_PATTERN = "unused_pattern"
-    UNVERIFIED = "unverified"

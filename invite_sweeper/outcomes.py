@@ -18,8 +18,8 @@ class Outcome(StrEnum):
     DELETED = "deleted"
     """Atlas confirmed it: 204, or 200 or 202 with a JSON object without an error."""
     ALREADY_GONE = "already_gone"
-    """404, or 400 with `INVALID_INVITATION_ID` or `ALREADY_EXPIRED`; or a removal without a clear
-    answer, after which the user was gone."""
+    """404, or 400 with `INVALID_INVITATION_ID` or `ALREADY_EXPIRED`; or a later run finds
+    it gone."""
     FAILED = "failed"
     """Rejected, or not sent after all attempts: the invitation may still exist."""
     UNKNOWN = "unknown"
@@ -30,8 +30,6 @@ class Outcome(StrEnum):
     """The user was read just before, with other facts than in the list: nothing was sent."""
     ACCEPTED_BEFORE = "accepted_before"
     """The user is already an active member, and was not removed."""
-    ACCEPTED_DURING = "accepted_during"
-    """The user became an active member while the DELETE was in flight, and was removed."""
     RESTORED = "restored"
     """Invited by a restore, and pending again."""
     ACTIVE = "active"
@@ -62,7 +60,6 @@ class Sending(msgspec.Struct, eq=False):
         fatal_error: Set when the response concerned the run, not this invitation (credentials
             refused, API version retired): nothing more may be sent.
         seen_before: The user's status just before the DELETE; None if not requested.
-        seen_after: The status after it, or `gone`.
         response_pending: The last request has no response yet.
         reason: Why it is not `deleted`, in words; None where the outcome is enough.
         cancelled: Set by the sweep when nothing more may be sent. The deleter checks it before
@@ -76,7 +73,6 @@ class Sending(msgspec.Struct, eq=False):
     error_code: str | None = None
     fatal_error: RunError | None = None
     seen_before: str | None = None
-    seen_after: str | None = None
     reason: str | None = None
     response_pending: bool = False
     cancelled: bool = False
@@ -105,8 +101,7 @@ class Sending(msgspec.Struct, eq=False):
         """
         if not self.may_be_processed:
             return if_unsent
-        # Only a refusal proves something: a 2xx may not have been read to its end, and after a
-        # removal the person may not have been read again.
+        # Only a refusal proves something: a 2xx may not have been read to its end.
         was_refused = self.http_status is not None and self.http_status >= _FIRST_REFUSAL
         if was_refused and not self.response_pending:
             return Outcome.FAILED

@@ -6,7 +6,6 @@ from datetime import datetime
 
 from builders import ORG
 
-from invite_sweeper.atlas.reader import UserStatus
 from invite_sweeper.audit.events import Intent, OutcomeLine
 from invite_sweeper.errors import AuditLogError
 from invite_sweeper.models import (
@@ -58,7 +57,6 @@ class FakeAtlas:
     people: Seats | None = None
     answers: dict[str, bool | ListUnreadable] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
-    statuses: dict[str, object] = field(default_factory=dict)
     requested: list[str] = field(default_factory=list)
     teams_requested: list[str] = field(default_factory=list)
     api_keys: dict[str, str] | ListUnreadable = field(default_factory=dict)
@@ -111,12 +109,6 @@ class FakeAtlas:
         self.asked.append(username)
         await asyncio.sleep(0)
         return self.answers.get(username, False)
-
-    async def membership_status(self, invitation: Invitation) -> UserStatus | ListUnreadable:
-        found = self.statuses[invitation.invitation_id]
-        if isinstance(found, Exception):
-            raise found
-        return found
 
     def try_acquire(self, invitation: Invitation) -> float:
         waits = self.waits_s.get(invitation.scope_id)

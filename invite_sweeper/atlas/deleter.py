@@ -1,23 +1,16 @@
 """Delete invitations. Code without an `AtlasDeleter` cannot delete.
 
 `users` and `org_users` contain members as well, and their DELETE removes a user in any status.
-Such a deletion therefore reads the user by id just before, with the parser of the list, sends the
-DELETE only if nothing differs from what was listed, and reads the status from the organization
-afterwards. A user who accepts in the one round trip between that read and the DELETE is removed;
-the second read detects this if the organization still returns the user.
+Such a deletion therefore reads the user by id just before, with the parser of the list, and sends
+the DELETE, once, only if nothing differs from what was listed. A user who accepts in the one round
+trip between that read and the DELETE is removed.
 """
 
 from collections.abc import Iterable
 
-from invite_sweeper.atlas.client import Client, ReadAndAnswer
-from invite_sweeper.atlas.endpoints import GET_ORG_USER, SOURCES, InvalidRequest, SourceApi
-from invite_sweeper.atlas.reader import (
-    UserStatus,
-    read_membership,
-    status_in,
-    user_in,
-    user_request,
-)
+from invite_sweeper.atlas.client import Client
+from invite_sweeper.atlas.endpoints import SOURCES, InvalidRequest, SourceApi
+from invite_sweeper.atlas.reader import status_in, user_in, user_request
 from invite_sweeper.atlas.responses import (
     CANCELLED,
     SERVER_ERROR,
@@ -68,25 +61,6 @@ def why_not_sent(read_result: ResponseOrFailure, listed: Invitation) -> str:
     return "Atlas shows another person under this id; nothing sent"
 
 
-def judge_after(answer: Outcome, after: UserStatus) -> Outcome:
-    """Return the outcome of a removal that may have been processed.
-
-    Args:
-        answer: What the answer to the DELETE proves (`_outcome_of_answer`), but not FAILED.
-        after: The user as Atlas shows it afterwards.
-    """
-    if after.still_member:
-        return Outcome.FAILED  # in any status: the next run judges the user anew
-    if answer is Outcome.ALREADY_GONE:
-        return answer  # this DELETE ended nothing, whatever became of the user before
-    if answer is Outcome.UNKNOWN and after.still_member is None:
-        return answer
-    if after.status == MembershipStatus.ACTIVE:
-        return Outcome.ACCEPTED_DURING
-    # That the user is gone does not prove who removed the user.
-    return Outcome.DELETED if answer is Outcome.DELETED else Outcome.ALREADY_GONE
-
-
 def _outcome_of_answer(result: ResponseOrFailure) -> Outcome:
     """Return what the answer to a DELETE proves; UNKNOWN if it may have been processed."""
     if not isinstance(result, Response):
@@ -107,14 +81,8 @@ def _describe_unclear(result: ResponseOrFailure) -> str | None:
     return None if is_error else describe(result)
 
 
-def _describe_contradiction(result: ResponseOrFailure | None, after: UserStatus) -> str:
-    """Return what contradicts the answer to a DELETE, or a lost one: the user is still there."""
-    answer = f"the answer {result.status}" if isinstance(result, Response) else "a lost answer"
-    return f"Atlas still shows the user as {after.status or 'a member'} after {answer}"
-
-
 class AtlasDeleter:
-    """Deletes invitations, and reads each user before and after where that is needed.
+    """Deletes invitations, and reads each user just before where that is needed.
 
     Args:
         sources: The only lists from which it deletes.
@@ -127,9 +95,8 @@ class AtlasDeleter:
     def try_acquire(self, invitation: Invitation) -> float:
         """Acquire the tokens of one deletion and return 0.0, or return seconds to wait.
 
-        There is one for each request: the read before, the DELETE, the read in the organization
-        afterwards. All are acquired before the first request, so that no rate limit delays the
-        DELETE after the read.
+        There is one for each request: the read before, and the DELETE. Both are acquired before the
+        first request, so that no rate limit delays the DELETE after the read.
         """
         api = self._apis[invitation.source]
         limiter = self._client.limiter
@@ -137,8 +104,7 @@ class AtlasDeleter:
         if api.read_user is None:
             return limiter.try_acquire(delete)
         before = limiter.bucket(api.read_user.endpoint_set, invitation.scope_id)
-        after = limiter.bucket(GET_ORG_USER.endpoint_set, invitation.org_id)
-        return limiter.try_acquire(before, delete, after)
+        return limiter.try_acquire(before, delete)
 
     async def delete(self, invitation: Invitation, sending: Sending) -> Sending:
         """Delete one invitation, after `try_acquire` returned 0.0 for it.
@@ -184,7 +150,7 @@ class AtlasDeleter:
         return sending.end(outcome, fatal_error_for(result, listed.source))
 
     async def _remove_user(self, api: SourceApi, listed: Invitation, sending: Sending) -> Sending:
-        """Read, judge, DELETE once, read, judge. Nothing was processed where it raises."""
+        """Read, judge, and DELETE once. Nothing was processed where it raises."""
         client = self._client
         read = user_request(client, listed.source, listed.place, listed.invitation_id)
         delete = client.request(api.delete, listed.scope_id, listed.invitation_id, progress=sending)
@@ -194,37 +160,21 @@ class AtlasDeleter:
 
         removal = await client.call_after(read, may_delete, delete)
         sending.seen_before = status_in(removal.read_result, listed)
-        answer = Outcome.FAILED
-        if removal.answer is not None:
-            answer = _outcome_of_answer(removal.answer)
-        if answer is Outcome.FAILED:
-            # Nothing was processed, so nothing is read afterwards: that token goes back.
-            client.limiter.bucket(GET_ORG_USER.endpoint_set, listed.org_id).release()
-            return _end_unprocessed(listed, removal, sending)
-        after = UserStatus(None, still_member=None)
-        fatal_error = None
-        try:
-            reading = await read_membership(
-                client, listed, is_confirmed=answer is Outcome.DELETED, token_taken=True
-            )
-            after = reading.user
-        except RunError as error:  # no access token; the answer stands
-            fatal_error = error
-        sending.seen_after = after.status
-        if after.still_member:
-            sending.reason = _describe_contradiction(removal.answer, after)
-        return sending.end(judge_after(answer, after), fatal_error)
+        answer = removal.answer
+        if answer is None:
+            return _end_unsent(listed, removal.read_result, sending)
+        if answer is CANCELLED:
+            return sending.interrupt()
+        outcome = _outcome_of_answer(answer)
+        if outcome in {Outcome.FAILED, Outcome.UNKNOWN}:
+            sending.reason = _describe_unclear(answer)
+        return sending.end(outcome, fatal_error_for(answer))
 
 
-def _end_unprocessed(listed: Invitation, removal: ReadAndAnswer, sending: Sending) -> Sending:
-    """End a removal that Atlas did not process: it was cancelled, refused or not allowed."""
-    answer = removal.answer
-    if answer is CANCELLED or (answer is None and sending.cancelled):
+def _end_unsent(listed: Invitation, read_result: ResponseOrFailure, sending: Sending) -> Sending:
+    """End a removal that was not sent: it was cancelled, or the read does not allow it."""
+    if sending.cancelled:
         return sending.interrupt()
-    if answer is not None:
-        sending.reason = _describe_unclear(answer)
-        return sending.end(Outcome.FAILED, fatal_error_for(answer))
-    read_result = removal.read_result
     # A removal that the read allows has an answer, so there is an outcome. Without one it failed.
     outcome = judge_before(read_result, listed) or Outcome.FAILED
     if outcome is Outcome.FAILED:  # the audit log has the reason

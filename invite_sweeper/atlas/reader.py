@@ -5,7 +5,7 @@ Nothing here can delete or invite.
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Final, NamedTuple, TypeVar
+from typing import Annotated, Final, TypeVar
 
 from msgspec import Meta
 from msgspec.structs import astuple
@@ -22,7 +22,6 @@ from invite_sweeper.atlas.responses import (
     ResponseOrFailure,
     fatal_error_for,
     is_already_gone,
-    lacks_permission,
 )
 from invite_sweeper.atlas.rows import (
     ApiKeyRow,
@@ -37,7 +36,6 @@ from invite_sweeper.atlas.rows import (
     parse_object,
 )
 from invite_sweeper.atlas.unreadable import list_error, read_error, run_list_error
-from invite_sweeper.errors import CredentialsRefused
 from invite_sweeper.models import (
     Invitation,
     Invitations,
@@ -54,19 +52,6 @@ Named = TypeVar("Named", ProjectRow, OrganizationRow)
 """A row of a list that the credentials alone select; each has an id and a name."""
 _CLIENT_ID_PREFIX: Final = "mdb_sa_id_"
 _ORG_MEMBER: Final = "Organization Member"
-
-
-class UserStatus(NamedTuple):
-    """The status of an invited user after a deletion was sent, or may have been.
-
-    Attributes:
-        status: As Atlas sent it, or `MembershipStatus.GONE`; None if the credentials may not
-            read the organization.
-        still_member: Whether the membership from the invitation still exists; None if unknown.
-    """
-
-    status: str | None
-    still_member: bool | None
 
 
 class AtlasReader:
@@ -166,24 +151,6 @@ class AtlasReader:
         if listing.failure is not None:
             return read_error(project, listing.failure)
         return frozenset(row.team_id for row in listing.rows)
-
-    async def membership_status(self, invitation: Invitation) -> UserStatus | ListUnreadable:
-        """Return the current status of an invited user, whether or not a deletion was sent.
-
-        The status is None if the organization may not be read and the user is not in the project.
-        Returns ListUnreadable if a later attempt may find out more.
-
-        Raises:
-            CredentialsRefused: By the access list.
-        """
-        user, in_organization = await read_membership(self._client, invitation)
-        is_membership_open = user.still_member is None
-        # Without the permission to read the organization, no later attempt finds out the status.
-        is_status_open = user.status is None and not lacks_permission(in_organization)
-        if is_membership_open or is_status_open:
-            what = "The status of the user could not be read: "
-            return read_error(invitation.place, in_organization, what=what)
-        return user
 
     async def active_members(self, org_id: str) -> frozenset[str] | ListUnreadable:
         """Return the folded usernames (`casefold_visible`) of all active members.
@@ -350,89 +317,6 @@ class AtlasReader:
         if isinstance(result, Response) and isinstance(result.value, tuple):
             return result.value
         return read_error(Project.of_organization(org_id), result, "Organization Read Only")
-
-
-class MembershipReading(NamedTuple):
-    """The status of an invited user, and the response of the organization that it is from."""
-
-    user: UserStatus
-    in_organization: ResponseOrFailure
-
-
-async def read_membership(
-    client: Client,
-    invitation: Invitation,
-    *,
-    is_confirmed: bool = False,
-    token_taken: bool = False,
-) -> MembershipReading:
-    """Read a user's status and whether the membership of an invitation still exists.
-
-    The organization returns both: the status, and the projects in which the user has roles. The
-    project is read as well where that leaves the membership open, or where the organization does
-    not have the user: it proves nothing about a project that has just shown the user.
-
-    Args:
-        invitation: From one of `SOURCES_OF_USERS`.
-        is_confirmed: Atlas has confirmed the removal. Then the organization need not be doubted.
-        token_taken: The caller has acquired the token of the read in the organization.
-
-    Raises:
-        RunError: Also where the access list refuses this address.
-    """
-    organization = Project.of_organization(invitation.org_id)
-    in_organization = await _read_user(
-        client, invitation, Source.ORG_USERS, organization, token_taken=token_taken
-    )
-    status = status_in(in_organization, invitation)
-    is_member = _is_member(in_organization, invitation)
-    is_doubted = is_already_gone(in_organization) and not is_confirmed
-    is_known = is_member is not None and not is_doubted
-    if is_known or invitation.source is Source.ORG_USERS:
-        return MembershipReading(UserStatus(status, is_member), in_organization)
-    in_project = await _read_user(client, invitation, Source.USERS, invitation.place)
-    user = user_in(in_project, invitation)
-    if user is not None:
-        return MembershipReading(UserStatus(user.status, still_member=True), in_organization)
-    # A user who is missing there may have any status in the organization.
-    still_member = False if is_already_gone(in_project) else None
-    return MembershipReading(UserStatus(status, still_member), in_organization)
-
-
-async def _read_user(
-    client: Client,
-    invitation: Invitation,
-    source: Source,
-    place: Project,
-    *,
-    token_taken: bool = False,
-) -> ResponseOrFailure:
-    """Read the user of an invitation in an organization or project.
-
-    Raises:
-        CredentialsRefused: By the access list.
-    """
-    request = user_request(client, source, place, invitation.invitation_id)
-    result = await client.call(request, token_taken=token_taken)
-    error = fatal_error_for(result)
-    if isinstance(error, CredentialsRefused):
-        raise error
-    return result
-
-
-def _is_member(in_organization: ResponseOrFailure, invitation: Invitation) -> bool | None:
-    """Return whether the membership of an invitation exists, by the organization's response.
-
-    None if that proves nothing: it failed, or does not name all projects of the user.
-    """
-    user = user_in(in_organization, invitation)
-    if user is None:
-        return False if is_already_gone(in_organization) else None
-    if invitation.source is Source.ORG_USERS:
-        return True
-    if user.links_out_of_scope:
-        return None
-    return invitation.scope_id in dict(user.linked_projects)
 
 
 def user_request(client: Client, source: Source, place: Project, user_id: str) -> Request:

@@ -107,7 +107,7 @@ def _unchecked(event: Event, data: bytes) -> bytes:
     if isinstance(event, Planned | Intent):
         return b""
     if isinstance(event, OutcomeLine):
-        answer = (event.error_code, event.seen_before, event.seen_after, event.reason)
+        answer = (event.error_code, event.seen_before, event.reason)
         return to_json(answer) if any(answer) else b""
     return data
 

@@ -162,7 +162,7 @@ class OutcomeLine(Invitation, frozen=True, kw_only=True):
         http_status: Of the last response.
         error_code: Atlas's `errorCode` in the last response.
         duration_ms: None if this run sent no request.
-        seen_before: The user's status before the DELETE; None if it was not read, as `seen_after`.
+        seen_before: The user's status before the DELETE; None if it was not read.
         recovers: The interrupted run whose intent this outcome resolves; None of an own one.
         reason: Why it is not `deleted` or `restored`, in words; None where it is.
     """
@@ -176,7 +176,6 @@ class OutcomeLine(Invitation, frozen=True, kw_only=True):
     error_code: str | None
     duration_ms: float | None
     seen_before: str | None = None
-    seen_after: str | None = None
     recovers: str | None = None
     reason: str | None = None
 
@@ -207,7 +206,6 @@ class OutcomeLine(Invitation, frozen=True, kw_only=True):
             error_code=sent.error_code,
             duration_ms=None if elapsed_s is None else round(elapsed_s * 1000, 1),
             seen_before=sent.seen_before,
-            seen_after=sent.seen_after,
             recovers=recovers,
             reason=reason,
         )
@@ -218,7 +216,6 @@ _WHY: Final[Mapping[str, str]] = {
     Outcome.SKIPPED: "the run stopped before it was sent",
     Outcome.CHANGED: "not what the plan lists: nothing was sent",
     Outcome.ACCEPTED_BEFORE: "an active member: nothing was sent",
-    Outcome.ACCEPTED_DURING: "accepted meanwhile; the active member was removed",
     Outcome.ACTIVE: "Atlas added an active member at once",
     Outcome.ALREADY_THERE: "invited or a member already",
 }

@@ -21,7 +21,6 @@ from invite_sweeper.outcomes import Outcome
 
 _PersonInPlace: TypeAlias = tuple[str, ...]
 """The project or organization, and the user there."""
-_CONFIRMED: Final = frozenset({Outcome.DELETED, Outcome.ACCEPTED_DURING})
 _GONE: Final = frozenset({Outcome.DELETED, Outcome.ALREADY_GONE})
 _MAX_CLOSE: Final = 3
 
@@ -55,7 +54,7 @@ class HistoryLine(NamedTuple):
             return unconfirmed
         if not isinstance(event, OutcomeLine):
             return False
-        if event.outcome in _CONFIRMED:
+        if event.outcome == Outcome.DELETED:
             return True
         is_repeated = event.outcome == Outcome.ALREADY_GONE and event.attempts > 1
         is_doubtful = is_repeated or event.outcome == Outcome.UNKNOWN

@@ -69,11 +69,9 @@ class RunRecord(msgspec.Struct, eq=False):
         if self.end is None:
             return self
         warnings = tuple(
-            structs.replace(warning, people=())
-            for warning in self.end.warnings
-            if warning.code != WarningCode.POLICY
+            warning for warning in self.end.warnings if warning.code != WarningCode.POLICY
         )
-        end = structs.replace(self.end, warnings=warnings, removed_members=())
+        end = structs.replace(self.end, warnings=warnings)
         return structs.replace(self, end=end)
 
     @property

@@ -4,7 +4,7 @@ Every output is made from it and from the first line, so that each shows the sam
 """
 
 from collections.abc import Mapping
-from typing import ClassVar, Final
+from typing import ClassVar
 
 import msgspec
 
@@ -12,9 +12,7 @@ from invite_sweeper.counts import Counts
 from invite_sweeper.endings import WarningLevel
 from invite_sweeper.errors import ErrorParts
 from invite_sweeper.models import Seats, Source
-from invite_sweeper.text import organization_label, shorten_list
-
-_MAX_NAMED: Final = 10
+from invite_sweeper.text import organization_label
 
 
 class RunWarning(msgspec.Struct, frozen=True):
@@ -22,20 +20,11 @@ class RunWarning(msgspec.Struct, frozen=True):
 
     Attributes:
         message: For the operator, without the name of a person: messages to others have it.
-        people: Who it is about; `text` names them.
     """
 
     code: str
     message: str
     level: str = WarningLevel.WARNING
-    people: tuple[str, ...] = ()
-
-    @property
-    def text(self) -> str:
-        """The message with the people it is about, the first ten."""
-        if not self.people:
-            return self.message
-        return f"{self.message.removesuffix('.')}: {shorten_list(self.people, _MAX_NAMED)}."
 
 
 class Forecast(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,8 +120,6 @@ class RunFinished(Counts, frozen=True, kw_only=True):
             readable.
         sunset: The first day on which Atlas stops serving a list that the policy needs.
         sunsets: The announced end of each list that has one, by source.
-        removed_members: The usernames of active members whom the run removed, or whose removal
-            by an interrupted run it found.
         organizations: In the order of the policy.
         lists: Each source of each organization; without those that Atlas has retired.
     """
@@ -157,6 +144,5 @@ class RunFinished(Counts, frozen=True, kw_only=True):
     oldest_pending_days: float | None = None
     sunset: str | None = None
     sunsets: Mapping[str, str] = {}
-    removed_members: tuple[str, ...] = ()
     organizations: tuple[OrganizationResult, ...] = ()
     lists: tuple[ListResult, ...] = ()

@@ -111,7 +111,7 @@ class _WarningChecks(Progress):
         # A remark is about a list that has ended and that the policy does not need.
         is_retired = warning.code == WarningCode.RETIRED_SOURCE
         is_harmless = is_retired and warning.level == WarningLevel.REMARK
-        self._checks.add(warning.code.replace("_", " "), warning.text, warns=not is_harmless)
+        self._checks.add(warning.code.replace("_", " "), warning.message, warns=not is_harmless)
 
 
 class _AllLists(NamedTuple):

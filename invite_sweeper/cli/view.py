@@ -110,11 +110,11 @@ class Progress:
         if warning.code == WarningCode.NOTICE:
             return
         if warning.level == WarningLevel.URGENT:
-            self._log.error(warning.text)
+            self._log.error(warning.message)
         elif warning.level == WarningLevel.REMARK:
-            self._log.info(warning.text)
+            self._log.info(warning.message)
         else:
-            self._log.warning(warning.text)
+            self._log.warning(warning.message)
 
     async def confirms(self, record: RunRecord) -> bool:
         """Return False: where no question is asked, nothing is deleted."""

@@ -28,7 +28,6 @@ _ENDED: Final = frozenset(
         Outcome.DELETED,
         Outcome.ALREADY_GONE,
         Outcome.ACCEPTED_BEFORE,
-        Outcome.ACCEPTED_DURING,
     }
 )
 """Outcomes after which the invitation is not there."""

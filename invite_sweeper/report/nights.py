@@ -111,7 +111,7 @@ def _pending_after(end: RunFinished) -> int | None:
     """
     if not end.plan_made:
         return None
-    gone = end.deleted + end.already_gone + end.accepted_before + end.accepted_during
+    gone = end.deleted + end.already_gone + end.accepted_before
     return end.invitations_seen - gone
 
 

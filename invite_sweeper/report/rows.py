@@ -17,7 +17,7 @@ from invite_sweeper.text import escape_unprintable
 
 NO_OUTCOME: Final = "no_outcome"
 """Of a request that was sent, or may have been, and whose result is not in the file."""
-FAILED_OUTCOMES: Final = frozenset({"failed", "unknown", "accepted_during"})
+FAILED_OUTCOMES: Final = frozenset({"failed", "unknown"})
 """Outcomes that need the operator's attention."""
 
 

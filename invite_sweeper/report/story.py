@@ -108,7 +108,6 @@ def advisor_of(run: RunRecord, advisor: Advisor) -> Advisor:
     return advisor._replace(
         run=str(run.file.number or run.run_id),
         policy=advisor.policy or run.start.policy_path or "",  # the session's, else the run's
-        removed=run.end.removed_members if run.end is not None else (),
     )
 
 
@@ -335,25 +334,23 @@ def _attention_to_reason(reason: Reason, end: RunFinished, advice: str) -> Atten
     if reason in counts:
         title += f" ({counts[reason]})"
     messages = tuple(
-        escape_unprintable(warning.text) for warning in end.warnings if warning.code == reason
+        escape_unprintable(warning.message) for warning in end.warnings if warning.code == reason
     )
     return Attention(title, messages, advice)
 
 
 def _attention_to_warning(warning: RunWarning) -> Attention:
     title = "Urgent" if warning.level == WarningLevel.URGENT else "The run warned"
-    return Attention(title, (escape_unprintable(warning.text),), kind="warning")
+    return Attention(title, (escape_unprintable(warning.message),), kind="warning")
 
 
 def _counts_by_reason(end: RunFinished) -> Mapping[Reason, str]:
     """Return how many a reason concerns, for those that concern some."""
-    removed = len(end.removed_members) or end.accepted_during  # messages may not name them
     return {
         Reason.MISSING_ROLE: pluralize(end.missing_role, "request"),
         Reason.UNREADABLE_PROJECTS: pluralize(end.projects_unreadable, "list"),
         Reason.FAILED_DELETIONS: pluralize(end.failed, "deletion"),
         Reason.UNKNOWN_DELETIONS: pluralize(end.unknown, "deletion"),
-        Reason.REMOVED_MEMBER: pluralize(removed, "active member"),
         Reason.MADE_ACTIVE: pluralize(end.active, "membership"),
     }
 

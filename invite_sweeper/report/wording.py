@@ -28,7 +28,6 @@ _DELETIONS: Final[Mapping[str, str]] = {
     "already_gone": "already gone",
     "changed": "changed since the list was read, nothing sent",
     "accepted_before": "accepted before the deletion, nothing sent",
-    "accepted_during": "accepted during the deletion and removed",
     "failed": "failed",
     "unknown": "without a response",
     "skipped": "skipped",

@@ -7,7 +7,6 @@ from itertools import count
 from random import Random
 from typing import Final
 
-from invite_sweeper.models import MembershipStatus
 from invite_sweeper.simulator import faults
 from invite_sweeper.simulator.auth import TOKEN_PATH, Access
 from invite_sweeper.simulator.responses import Call
@@ -104,19 +103,10 @@ def _roles(sim: SimulatedAtlas, size: Size) -> None:
 
 
 def _accepting(sim: SimulatedAtlas, size: Size) -> None:
-    """Users accept before their last check, between it and the DELETE, and before a DELETE."""
+    """The first user who is read alone accepts just before, and an invitation before its DELETE."""
     fill(sim, size)
-    accepted: set[str] = set()
-
-    def accept_first(call: Call) -> None:
-        """Make the first pending user of a GET an active one, and that of a DELETE."""
-        user = sim.organizations[ORG_ID].users.get(call.item_id)
-        is_pending = user is not None and user.status is MembershipStatus.PENDING
-        if is_pending and call.method not in accepted:
-            accepted.add(call.method)
-            sim.set_status(call.item_id, "ACTIVE")
-
-    sim.faults.add(faults.effect(accept_first), path="*/groups/*/users/*", times=None)
+    become_active = faults.effect(lambda call: sim.set_status(call.item_id, "ACTIVE"))
+    sim.faults.add(become_active, method="GET", path="*/groups/*/users/*")
     accept = faults.effect(lambda call: sim.accept(call.scope_id, call.item_id))
     sim.faults.add(accept, method="DELETE", path="*/groups/*/invites/*", nth=2)
 

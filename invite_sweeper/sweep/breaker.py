@@ -17,8 +17,6 @@ _JUDGED: Final = (
     (Outcome.ALREADY_GONE, "were already gone", "max_already_gone_share"),
 )
 """The outcomes that are judged, each with its words and the limit of its share."""
-_FAILURES: Final = frozenset({Outcome.ACCEPTED_DURING, Outcome.UNKNOWN})
-"""Outcomes that count as failed."""
 
 
 class _ShareLimit(NamedTuple):
@@ -75,12 +73,11 @@ class CircuitBreaker:
     def opens_at(self, outcome: Outcome) -> bool:
         """Record one outcome; return whether the sweep must stop from now on.
 
-        A deletion without an answer counts as a failure, and the removal of a user who had just
-        accepted.
+        A deletion without an answer counts as a failure.
         """
         if self.reason is not None:
             return False
-        if outcome in _FAILURES:
+        if outcome is Outcome.UNKNOWN:
             outcome = Outcome.FAILED
         self._window.append(outcome)
         self._in_window[outcome] += 1

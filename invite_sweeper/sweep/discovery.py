@@ -496,7 +496,7 @@ class OrganizationReader:
         async def add_list(ref: ListRef, answer: ListOutcome) -> None:
             if isinstance(answer, tuple):
                 answer = await inviters.add_to(answer)
-                await recovery.resolve_list(ref, answer)
+                recovery.resolve_list(ref, answer)
                 await members.ask_for_inviters(answer)
             builder.add(ref, answer)  # decides, so all that it goes by is known
             self._result.view.done()

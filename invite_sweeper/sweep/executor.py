@@ -1,7 +1,7 @@
 """Delete what the plan contains.
 
 For each deletion the order is: its rate-limit tokens, the `intent` on disk, the DELETE, the
-`outcome`. `atlas.deleter` sends the DELETE, and reads a user just before and after it.
+`outcome`. `atlas.deleter` sends the DELETE, and reads a user just before it.
 
 Each planned deletion gets exactly one outcome; what was not sent is `skipped`. After an error that
 concerns the run, a stop or the circuit breaker, nothing new is sent.
@@ -23,7 +23,7 @@ from invite_sweeper.audit.events import Intent, OutcomeLine, Planned
 from invite_sweeper.counts import Counts
 from invite_sweeper.endings import Reason, WarningCode
 from invite_sweeper.errors import ApiVersionRetired, AuditLogError, RunError
-from invite_sweeper.models import SOURCES_OF_USERS, Invitation, ListKey, Source, UserKey
+from invite_sweeper.models import Invitation, ListKey, Source, UserKey
 from invite_sweeper.outcomes import Outcome, Sending
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.breaker import CircuitBreaker
@@ -212,7 +212,6 @@ class Executor:
         self._in_flight: set[Sending] = set()
         self._outcomes: Counter[str] = Counter()
         self._counts = Counts()
-        self._unverified = 0
         self._still_invited: set[UserKey] = set()
         self.retired: set[Source] = set()
         self.error: Exception | None = None
@@ -220,7 +219,7 @@ class Executor:
     def swept(self, error: RunError | None = None) -> Swept:
         """Return what became of the plan so far; the error is that of the organization."""
         counts = self._counts.plus(still_invited=len(self._still_invited))
-        return Swept(self._outcomes, counts, error, unverified=self._unverified)
+        return Swept(self._outcomes, counts, error)
 
     def error_so_far(self, error: RunError) -> RunError:
         """Return an error that ended the plan, with what had been deleted of it."""
@@ -363,8 +362,6 @@ class Executor:
             self._abort(failure)
         try:
             self._result.view.done(outcome)
-            if outcome is Outcome.ACCEPTED_DURING:
-                self._result.removed_member(planned)
         except Exception as defect:  # noqa: BLE001 - record the others in spite of a defect
             self._abort(defect)
         self._count(planned, outcome, sent)
@@ -378,11 +375,9 @@ class Executor:
         if outcome is Outcome.FAILED:
             is_refused = is_permission_error(sent.http_status, sent.error_code)
             self._counts = self._counts.plus(missing_role=int(is_refused))
-        if outcome is Outcome.DELETED and planned.source in SOURCES_OF_USERS:
-            # Only the status read after the DELETE shows whether a removed user had just accepted.
-            self._unverified += sent.seen_after is None
-            if self._leaves_invited:
-                self._still_invited.add(planned.user_key)
+        is_from_project = outcome is Outcome.DELETED and planned.source is Source.USERS
+        if is_from_project and self._leaves_invited:
+            self._still_invited.add(planned.user_key)
 
     def _retire(self, source: Source, error: ApiVersionRetired) -> None:
         """Report once that Atlas retired a list during the sweep."""

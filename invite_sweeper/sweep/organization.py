@@ -69,7 +69,6 @@ class Reading:
         oldest: When the oldest entry that is still PENDING was sent; None where none has a date.
             Atlas never removes people whose invitation has expired.
         next_due: When the first announced invitation may be deleted; None without one.
-        unverified: Users that a killed run removed and whose status could not be read.
         due: What a sweep will delete if nothing changes, where it is asked in which night.
         stale_within_7d: In a dry run, invitations that are not stale now, and will be.
         stale_within_30d: The same.
@@ -89,7 +88,6 @@ class Reading:
     members: ActiveMembers | None = None
     oldest: datetime | None = None
     next_due: datetime | None = None
-    unverified: int = 0
     due: tuple[DueInvitation, ...] = ()
     stale_within_7d: int = 0
     stale_within_30d: int = 0
@@ -162,14 +160,12 @@ class Swept:
         counts: What else was counted while and after deleting.
         error: What ended the deletions there; None while nothing did.
         unread: The lists that could be read for the plan, and not again after a long question.
-        unverified: Removed users whose status could not be read afterwards.
     """
 
     outcomes: Counter[str] = field(default_factory=Counter)
     counts: Counts = field(default_factory=Counts)
     error: RunError | None = None
     unread: tuple[ListUnreadable, ...] = ()
-    unverified: int = 0
 
     def __add__(self, later: "Swept") -> "Swept":
         """Return both steps together; the first error counts."""
@@ -178,5 +174,4 @@ class Swept:
             counts=self.counts + later.counts,
             error=self.error or later.error,
             unread=(*self.unread, *later.unread),
-            unverified=self.unverified + later.unverified,
         )

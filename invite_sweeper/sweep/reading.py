@@ -65,7 +65,6 @@ class ReadingBuilder:
         error: What ended the reading.
         members: Its active members, see `know_members`.
         seats: As in `Reading`.
-        unverified: As in `Reading`.
         credentials_expire: As in `Reading`.
     """
 
@@ -83,7 +82,6 @@ class ReadingBuilder:
         self.error: RunError | None = None
         self.members: ActiveMembers | None = None
         self.seats: Seats | None = None
-        self.unverified = 0
         self.credentials_expire: datetime | None = None
         self._command = command
         self._write = write
@@ -124,7 +122,6 @@ class ReadingBuilder:
             seats=self.seats,
             oldest=self._oldest,
             next_due=self._next_due,
-            unverified=self.unverified,
             due=tuple(self._due),
             stale_within_7d=self._stale_within_7d,
             stale_within_30d=self._stale_within_30d,

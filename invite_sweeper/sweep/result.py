@@ -24,7 +24,7 @@ from invite_sweeper.audit.totals import (
 from invite_sweeper.counts import Counts, total
 from invite_sweeper.endings import ExitCode, Reason, WarningCode, WarningLevel
 from invite_sweeper.errors import AuditLogError, CredentialsRefused, RunError
-from invite_sweeper.models import Invitation, Source, SourceRetired, rfc3339
+from invite_sweeper.models import Source, SourceRetired, rfc3339
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.expiries import LAST_KNOWN_ENDS, sunset_warnings
@@ -65,8 +65,6 @@ class Result:
         swept: What became of it, by the organization's id; empty before anything is deleted.
         error: What stopped the run as a whole; None while nothing did.
         stopped_by: Why deletions were skipped although no error stopped the run.
-        removed_members: The username of each active member that this run removed, or whose
-            removal by an interrupted run it found.
         plan_made: The plan of the run is complete and on disk.
         question_s: How long the question was open.
         nights_left: As in `RunFinished`, like `limit_free_at` and `forecast`.
@@ -85,7 +83,6 @@ class Result:
         self.warnings: list[RunWarning] = []
         self.error: RunError | None = None
         self.stopped_by: list[Reason] = []
-        self.removed_members: list[str] = []
         self.plan_made = False
         self.question_s = 0.0
         self.nights_left: int | None = None
@@ -104,12 +101,10 @@ class Result:
         code: WarningCode,
         *messages: str,
         level: WarningLevel = WarningLevel.WARNING,
-        people: Iterable[str] = (),
     ) -> None:
-        """Show warnings of one kind and record them; `people` are those that they are about."""
-        named = tuple(people)
+        """Show warnings of one kind and record them."""
         for message in messages:
-            self.warn(RunWarning(code, message, level, named))
+            self.warn(RunWarning(code, message, level))
 
     def add_swept(self, organization: AtlasOrganization, swept: Swept) -> None:
         """Add what became of some deletions of an organization."""
@@ -171,17 +166,6 @@ class Result:
             sunsets |= organization.client.server.sunsets
         return sunsets
 
-    def removed_member(self, event: Invitation) -> None:
-        """Report at once that a user accepted while the DELETE was in flight, and was removed."""
-        self.removed_members.append(event.username or "")
-        self.warn_of(
-            WarningCode.REMOVED_MEMBER,
-            "A person accepted while the deletion was in flight and was removed from "
-            f"{event.project_name or event.org_id} as an active member.",
-            level=WarningLevel.URGENT,
-            people=[event.username or event.invitation_id],
-        )
-
     def begin(self, log: AuditLog) -> None:
         """Write the first line of the run."""
         self.start = self.command.run_started(self.organizations, log.file.number)
@@ -192,15 +176,6 @@ class Result:
 
         If the line could not be written, its record has that error.
         """
-        by_earlier_runs = sum(reading.unverified for reading in self.readings)
-        by_this_run = sum(swept.unverified for swept in self.swept.values())
-        count = by_earlier_runs + by_this_run
-        if count:
-            self.warn_of(
-                WarningCode.UNVERIFIED,
-                f"{count} of the removed users could not be checked afterwards: they may have "
-                "accepted just before. The check requires the role Organization Member.",
-            )
         end = self.finished()
         try:
             await log.finish(end)
@@ -227,7 +202,6 @@ class Result:
         retired: list[str] = []
         for reading in self.readings:
             retired += (source.value for source in reading.retired)
-        usernames = [username for username in self.removed_members if username]
         return RunFinished(
             **self._run_ending(counts, results),
             duration_s=round(command.clock() - command.started_s - self.question_s, 3),
@@ -245,7 +219,6 @@ class Result:
             oldest_pending_days=self._oldest_pending_days(),
             sunset=first_sunset.isoformat() if first_sunset is not None else None,
             sunsets={source.value: day.isoformat() for source, day in sunsets.items()},
-            removed_members=tuple(dict.fromkeys(usernames)),
             organizations=results,
             lists=tuple(self._lists()),
         )
@@ -394,7 +367,6 @@ class Result:
             Reason.UNREADABLE_PROJECTS: counts.projects_unreadable,
             Reason.FAILED_DELETIONS: counts.failed,
             Reason.UNKNOWN_DELETIONS: counts.unknown,
-            Reason.REMOVED_MEMBER: counts.accepted_during,
         }
         if self.command.restores is not None:
             not_invited = counts.failed + counts.unknown + counts.skipped

@@ -148,7 +148,7 @@ def test_rate_ceiling_holds_on_average(kind):
     scene = Scene(users=6, kind=kind).run(per_s=0.5)
 
     times = sorted(each.at_s for each in scene.sim.requests)
-    assert len(times) >= 19
+    assert len(times) >= 13
     assert times[-1] - times[0] >= (len(times) - 4) / 0.5
 
 

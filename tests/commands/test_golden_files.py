@@ -70,8 +70,8 @@ def add_users(cli: CliRunner) -> None:
     sim.faults.add(withdraw, method="DELETE", path=f"*/invites/{gone}")
     invite(cli, 9, "deleted-too", inviter=None)
     invite(cli, 3, 'na\u00efve "quoted" \\ \u202e name', inviter="ada@example.com")
-    for status in (400, 503):
-        refused = add_user(cli, f"3-failed-{status}")
+    for status, outcome in ((400, "failed"), (503, "unknown")):
+        refused = add_user(cli, f"3-{outcome}")
         sim.faults.add(faults.fail_with(status), method="DELETE", path=f"*/users/{refused}")
     add_user(cli, "4-skipped")
     fraction = (sim.clock() - OLD - timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%S.123Z")
@@ -130,7 +130,7 @@ def test_audit_log_and_json_result_of_dry_run_sweep_and_restore_are_the_golden_f
     assert cli.plan().code == 4
     swept = cli.sweep()
     assert {line["outcome"] for line in cli.lines("outcome")} == {
-        *("deleted", "already_gone", "accepted_before", "failed", "skipped")
+        *("deleted", "already_gone", "accepted_before", "failed", "unknown", "skipped")
     }
     invite(cli, 8, "deleted")  # again
     assert cli.plan().code == 4

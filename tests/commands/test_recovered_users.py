@@ -1,50 +1,43 @@
-"""A member removed by a run, or by one that was killed: how it is reported, and the way back."""
+"""The removal of a user whose answer is lost, or whose run is killed: sent once, and then asked."""
 
-import json
-import shlex
 from datetime import timedelta
 
 import faults
 import pytest
 from running import wait_until
 
-NAME = "o'neil@example.com"
-
 
 @pytest.fixture
 def cli(cli):
-    """A user whose list shows an invitation that is accepted just before the DELETE."""
-    rule = {"name": "stale", "older_than": "14d", "statuses": ["PENDING"]}
-    cli.keys |= {"rules": [rule], "sources": ["users"]}
+    """A user of a project, who is stale."""
+    cli.keys["sources"] = ["users"]
     roles = {cli.sim.add_project("Sandbox"): ["GROUP_OWNER"]}
-    user = cli.sim.add_user(NAME, age=timedelta(days=20), group_roles=roles)
-    accept = faults.effect(before=lambda _: cli.sim.set_status(user, "ACTIVE"))
-    cli.sim.faults.add(accept, method="DELETE")
+    cli.sim.add_user("ada@example.com", age=timedelta(days=20), group_roles=roles)
     return cli
 
 
-@pytest.mark.parametrize("killed", [False, True])
-def test_removed_member_is_an_error_with_the_command_to_restore_it(cli, killed):
-    if killed:
-        cli.sim.faults.add(faults.hang(late=True), method="DELETE", times=99)
-        process = cli.fork("sweep", "--policy", "policy.yaml")
-        wait_until(lambda: cli.sim.request_log.removed)
-        process.kill()
-        process.communicate()
-        cli.sim.faults.clear()
+def test_removal_whose_answer_is_lost_is_unknown_and_is_sent_once_in_a_run(cli):
+    cli.sim.faults.add(faults.reset(late=True), method="DELETE", times=None)
     done = cli.sweep()
+    assert (done.code, done.summary["unknown"], cli.deletes()) == (4, 1, 1)
+    again = cli.sweep()
+    assert (again.code, again.summary["stale"], cli.deletes()) == (0, 0, 1)
 
-    (line,) = cli.lines("outcome")
-    assert (line["outcome"], line["seen_after"]) == ("accepted_during", "ACTIVE")
-    assert (done.code, done.summary["recovered"]) == (4, killed)
-    assert (done.summary["accepted_during"], done.summary["deleted"]) == (not killed, 0)
-    assert done.summary["removed_members"] == [NAME]
-    (accepted,) = [each for each in done.errors if "accepted" in each]
-    assert NAME in accepted
+
+@pytest.mark.parametrize("is_removed", [True, False])
+def test_removal_of_a_killed_run_is_already_gone_or_is_sent_again_by_the_next_one(cli, is_removed):
+    hang = faults.hang(late=is_removed)
+    reached = []
+    cli.sim.faults.add(faults.with_effect(hang, reached.append), method="DELETE")
+    process = cli.fork("sweep", "--policy", "policy.yaml")
+    wait_until(lambda: len(cli.sim.request_log.removed) == 1 if is_removed else reached)
+    process.kill()
+    process.communicate()
+
+    done = cli.sweep()
+    first = "already_gone" if is_removed else "failed"
+    outcomes = [line["outcome"] for line in cli.lines("outcome")]
+    assert outcomes == [first] if is_removed else [first, "deleted"]
+    assert (done.code, done.summary["recovered"]) == (0, is_removed)
     assert cli.run("audit", "verify", "audit").code == 0
-    assert (cli.sweep().code, len(cli.lines("outcome"))) == (0, 1)
-    events = [json.loads(line)["event"] for line in done.err.splitlines()]
-    (advice,) = [each for each in events if "Invite the removed members again: " in each]
-    _, *command = shlex.split(advice.partition("again: ")[2])
-    assert command[:4] == ["restore", "2" if killed else "1", "--username", NAME]
-    assert cli.run(*command, "--yes").code == 4  # an active member again
+    assert (cli.sweep().code, len(cli.lines("outcome"))) == (0, len(outcomes))

@@ -326,20 +326,20 @@ def test_alerts_know_the_schedule_and_the_release_and_are_silent_while_it_is_sus
 
 
 def test_deadline_of_the_values_is_long_enough_for_the_people_that_they_name():
-    """Each person of `org_users` takes three requests of one bucket: read, DELETE, read."""
+    """Each person of `org_users` takes two requests of one bucket: read and DELETE."""
     limit = CLOUD_USERS_ORG.limit
     text = (CHART / "values.yaml").read_text(encoding="utf-8")
     burst = limit.capacity - limit.reserve(0.1)  # the default of execution.reserve
 
     def minutes(people):
-        return (3 * people - burst) / limit.refill * (60 / limit.period_s)
+        return (2 * people - burst) / limit.refill * (60 / limit.period_s)
 
     words = " ".join(text.replace("# ", "").split())
-    assert f"Atlas's limits allow {limit.refill // 3:.0f} people of one organization" in words
+    assert f"Atlas's limits allow {limit.refill // 2:.0f} people of one organization" in words
     assert f"{limit.refill:.0f} a minute after a burst of {limit.capacity:.0f}" in words
     assert f"4,000 people take about {math.ceil(minutes(4000))} minutes" in words
-    assert "5,000 fit into the hour" in words
-    assert minutes(5000) < load(CHART / "values.yaml")["deadlineMinutes"] < minutes(5200)
+    assert "7,500 fit into the hour" in words
+    assert minutes(7500) < load(CHART / "values.yaml")["deadlineMinutes"] < minutes(7800)
 
 
 def test_each_release_has_a_dashboard_of_its_own(tmp_path):

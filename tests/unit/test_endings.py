@@ -32,7 +32,6 @@ ADVISOR = Advisor(
     policy="my policy.yaml",
     audit_dir="my audit",
     base_url="https://cloud.mongodbgov.com",
-    removed=("o'neil@example.com", "b@example.com"),
 )
 
 
@@ -71,9 +70,8 @@ def test_commands_of_each_reason_exist_and_take_these_options(reason):
 @pytest.mark.parametrize(
     ("advisor", "reasons", "end"),
     [
-        # No command restores a whole run; the policy names the directory; running the same
-        # command again adds no role; each sentence is said once.
-        (Advisor("7"), [Reason.REMOVED_MEMBER], "audit show 7 --outcome accepted_during"),
+        # The policy names the directory; running the same command again adds no role; each
+        # sentence is said once.
         (Advisor("7", "p"), [Reason.FAILED_DELETIONS], "show 7 --outcome failed --policy p"),
         (
             Advisor(),

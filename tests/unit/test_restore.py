@@ -62,8 +62,6 @@ def of_list(number=1, **changes):
     ("result", "changes", "found"),
     [
         ("deleted", {}, ALWAYS),
-        ("accepted_during", {}, ALWAYS),
-        ("accepted_during", {"recovers": "r0"}, ALWAYS),  # it was found by this run
         (None, {}, ON_REQUEST),  # killed
         ("unknown", {}, ON_REQUEST),
         ("unknown", {"recovers": "r0"}, NEVER),

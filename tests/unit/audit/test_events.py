@@ -204,7 +204,7 @@ def test_no_secret_is_in_a_line_with_many_values(secret: str, escaped: str) -> N
     assert not is_recordable(one, "forgotten")
 
 
-@pytest.mark.parametrize("name", ["error_code", "seen_before", "seen_after"])
+@pytest.mark.parametrize("name", ["error_code", "seen_before", "reason"])
 def test_no_secret_of_an_answer_is_written(name: str) -> None:
     SECRETS.add(SECRET)
     line = line_of(outcome(planned(), **{name: SECRET, "recovers": "r0"}))

@@ -127,14 +127,6 @@ REFUSED_DELETION: Final = (
 )
 SKIPPED: Final = (planned(2), outcome(planned(2), "skipped", attempts=0, http_status=None))
 STOPPED: Final = "Stopped by SIGTERM."
-REMOVED: Final = {
-    "removed_members": ("user1@example.com",),
-    "warnings": warning(
-        WarningCode.REMOVED_MEMBER,
-        "user1@example.com accepted and was removed.",
-        WarningLevel.URGENT,
-    ),
-}
 PENDING: Final = {"kept_by_reason": {"too_young": 19, "notice_pending": 1}}
 DUE: Final = {"rule": "forgotten", "deletable_from": "2026-12-02T00:00:00Z"}
 RESTORE: Final = {"mode": "restore", "start": {"restores": "run-0"}, **NOT_SEEN}
@@ -164,9 +156,6 @@ SCENES: Final[Mapping[str, Run]] = {
     "changed and accepted before": run(*deletion(1, "changed"), *deletion(2, "accepted_before")),
     "failed": run(*deletion(1), *REFUSED_DELETION, reasons=(Reason.FAILED_DELETIONS,)),
     "no response": run(*deletion(1, "unknown"), reasons=(Reason.UNKNOWN_DELETIONS,)),
-    "member removed": run(
-        *deletion(1, "accepted_during"), reasons=(Reason.REMOVED_MEMBER,), **REMOVED
-    ),
     "list not read": run(
         UNREADABLE, *deletion(1), reasons=(Reason.UNREADABLE_PROJECTS,), plan_complete=False
     ),
@@ -192,12 +181,11 @@ SCENES: Final[Mapping[str, Run]] = {
         error=error(STOPPED, "1 invitation had been deleted by then.", "Run the command again."),
         reasons=(Reason.INTERRUPTED,),
     ),
-    "stopped after a member was removed": run(
-        *deletion(1, "accepted_during"),
+    "stopped after an answer was lost": run(
+        *deletion(1, "unknown"),
         exit_code=8,
         error=error(STOPPED),
-        reasons=(Reason.INTERRUPTED, Reason.REMOVED_MEMBER),
-        **REMOVED,
+        reasons=(Reason.INTERRUPTED, Reason.UNKNOWN_DELETIONS),
     ),
     "circuit breaker": run(
         *deletion(1, "failed"),

@@ -88,7 +88,6 @@ def test_the_wait_of_the_policy_in_force_counts(write):
         ("deleted", False),
         ("already_gone", False),
         ("accepted_before", False),
-        ("accepted_during", False),
         ("failed", True),
         ("unknown", True),
         ("skipped", True),

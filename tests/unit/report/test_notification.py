@@ -106,31 +106,6 @@ async def test_users_are_named_only_with_details(sent, channel, details):
     assert b"Acme" in body
 
 
-URGENT = WarningLevel.URGENT
-ABOUT_PEOPLE = {
-    "accepted_during": run(
-        accepted_during=1,
-        exit_code=4,
-        reasons=(Reason.REMOVED_MEMBER,),
-        warnings=(RunWarning(WarningCode.REMOVED_MEMBER, "One.", URGENT, ("ada@x.org",)),),
-        removed_members=("ada@x.org",),
-    ),
-}
-
-
-@pytest.mark.parametrize("channel", [SLACK, TEAMS, WEBHOOK, PING])
-@pytest.mark.parametrize("outcome", ABOUT_PEOPLE)
-async def test_without_details_a_warning_about_people_has_the_command_that_lists_them(
-    sent, channel, outcome
-):
-    for details in (True, False):
-        settings = channel.model_copy(update={"details": details})
-        _, _, body = await sent(settings, ABOUT_PEOPLE[outcome])
-        assert (b"ada@x.org" in body) is details
-    command = rf"invite-sweeper audit show \S+ --outcome {outcome}\b"
-    assert re.search(command, body.decode())
-
-
 async def test_without_details_a_webhook_has_no_pattern_of_the_policy(sent):
     remark = RunWarning(WarningCode.POLICY, "`ada@x.org` matches nobody.", WarningLevel.REMARK)
     _, _, body = await sent(WEBHOOK, run(warnings=(remark,)))

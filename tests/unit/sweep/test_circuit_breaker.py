@@ -14,7 +14,6 @@ from invite_sweeper.sweep.breaker import CircuitBreaker
 DELETED = (Outcome.DELETED,)
 FAILED = (Outcome.FAILED,)
 GONE = (Outcome.ALREADY_GONE,)
-REMOVED_MEMBER = (Outcome.ACCEPTED_DURING,)
 UNANSWERED = (Outcome.UNKNOWN,)
 ALREADY_MEMBER = (Outcome.ACCEPTED_BEFORE,)
 
@@ -43,7 +42,6 @@ def opens_after(outcomes, **limits):
             {"canary": 4, "breaker_window": 1, "max_failure_share": 1.0},
             (4, "3 of"),
         ),
-        (3 * REMOVED_MEMBER, {"canary": 3}, (3, "3 of the first 3")),  # removed members
         (3 * UNANSWERED, {"canary": 3}, (3, "3 of the first 3")),
         (50 * ALREADY_MEMBER, {"canary": 3}, None),
         (9 * FAILED, {}, None),  # the window is not full

@@ -122,25 +122,15 @@ async def test_every_planned_deletion_is_sent_once_after_its_intent_and_recorded
     assert log.calls <= 200 / 10 + 2
 
 
-@pytest.mark.parametrize("seen_after", [None, "gone"])
-@pytest.mark.parametrize("outcome", Outcome)
-async def test_only_a_deleted_user_who_was_not_read_afterwards_is_unverified(outcome, seen_after):
-    """A user who was not looked at after the DELETE may have accepted just before it."""
-    result = Sending(outcome, 1, seen_after=seen_after)
-    run = Run(FakeAtlas(results=results(result, 1)), FakeDeletionLog(), sources=["users"])
-    await run.run(plan(1, source=Source.USERS))
-    assert run.swept.unverified == (outcome is Outcome.DELETED and seen_after is None)
-
-
 async def test_outcome_is_recorded_with_what_was_sent_and_seen_and_how_long_it_took():
-    result = Sending(Outcome.FAILED, 3, 500, "UNEXPECTED_ERROR", None, "PENDING", "gone")
+    result = Sending(Outcome.FAILED, 3, 500, "UNEXPECTED_ERROR", None, "PENDING")
     log = FakeDeletionLog()
     (line,) = plan(1)
     atlas = FakeAtlas(results={line.invitation_id: result})
     run = Run(atlas, log, clock=iter([0.0, 7.0, 8.2346]).__next__)
     await run.run([line])
     facts = {"attempts": 3, "http_status": 500, "error_code": "UNEXPECTED_ERROR"}
-    facts |= {"duration_ms": 1234.6, "seen_before": "PENDING", "seen_after": "gone"}
+    facts |= {"duration_ms": 1234.6, "seen_before": "PENDING"}
     facts |= {"reason": "500 UNEXPECTED_ERROR"}
     assert log.events == [intent(line), outcome(line, "failed", **facts)]
 
@@ -613,13 +603,13 @@ async def test_log_that_fails_ends_the_sweep_of_all_organizations():
 # One organization, by what is counted ------------------------------------------------------------
 
 
-async def test_each_removal_without_a_look_after_it_and_each_missing_role_are_counted():
+async def test_each_missing_role_is_counted():
     told = []
     no_role = Sending(Outcome.FAILED, 1, 401, "USER_UNAUTHORIZED")
     atlas = FakeAtlas(results=results(no_role, 3))
     run = Run(atlas, FakeDeletionLog(), sources=["users"], on_done=told.append)
     await run.run(plan(3, source=Source.USERS))
-    assert (run.swept.unverified, run.swept.counts.missing_role) == (2, 1)
+    assert run.swept.counts.missing_role == 1
     assert sorted(told) == ["deleted", "deleted", "failed"]
     assert run.organization.client.deletes_from == (Source.USERS,)
 

@@ -9,13 +9,10 @@ from builders import ORG, OTHER_ORG, PROJECT, changed, entry_of, listed_as, obje
 from fakes import FakeAtlas
 from sweep.night import ORGS, FakeClient, Night, QuietView, command_of, kill_after_intents, later
 
-from invite_sweeper.atlas.reader import UserStatus
 from invite_sweeper.audit import History, OpenIntent, RunFile, RunRecord
 from invite_sweeper.audit.events import OutcomeLine
-from invite_sweeper.endings import Reason, WarningCode
-from invite_sweeper.errors import CredentialsRefused
+from invite_sweeper.endings import WarningCode
 from invite_sweeper.models import (
-    SOURCES_OF_USERS,
     ListRef,
     ListUnreadable,
     Project,
@@ -28,7 +25,6 @@ from invite_sweeper.sweep.recovery import Recovery
 from invite_sweeper.sweep.result import Result
 from invite_sweeper.sweep.scope import RunScope
 
-BOTH = sorted(SOURCES_OF_USERS)
 UNREADABLE = ListUnreadable(PROJECT, "Sandbox Alpha", "Atlas answered 500.")
 KILLED = {
     mode: RunRecord(RunFile(1, "killed", Path("000001-killed.jsonl")), start=started(mode=mode))
@@ -57,43 +53,20 @@ async def recover(atlas, *intents, scope=None):
     """Resolve intents in lists that the run does not read; return their lines and the messages."""
     found = Recovered(atlas, *intents, scope=scope)
     await found.recovery.resolve_rest()
-    gone = sum(each.outcome in {"already_gone", "accepted_during"} for each in found.lines)
+    gone = sum(each.outcome == "already_gone" for each in found.lines)
     assert found.builder.reading().counts.recovered == gone
     assert {each.recovers for each in found.lines} <= {"killed"}
-    unknown = sum(each.outcome == "unknown" for each in found.lines)
-    is_restore = intents[0].run.mode == "restore"
-    assert found.builder.unverified == (0 if is_restore else unknown)
-    removed = [each.username for each in found.lines if each.outcome == "accepted_during"]
-    assert found.result.removed_members == removed
-    assert found.result.stopped_by == [Reason.REMOVED_MEMBER] * len(removed)
-    return found.lines, [each.message for each in found.result.warnings[len(removed) :]]
+    return found.lines, [each.message for each in found.result.warnings]
 
 
-@pytest.mark.parametrize(
-    ("status", "still_member", "outcome"),
-    [
-        ("ACTIVE", False, "accepted_during"),
-        ("ACTIVE", True, "accepted_before"),
-        ("PENDING", True, "failed"),
-        ("NEW", True, "failed"),
-        (None, True, "failed"),
-        ("PENDING", False, "already_gone"),
-        ("INVITATION_EXPIRED", False, "already_gone"),
-        ("INVITATION_REJECTED", False, "already_gone"),
-        ("gone", False, "already_gone"),
-        ("NEW", False, "unknown"),
-        (None, False, "unknown"),
-    ],
-)
-@pytest.mark.parametrize("source", BOTH)
-async def test_outcome_of_a_missing_user_follows_the_status_from_atlas(
-    source, status, still_member, outcome
-):
-    statuses = {object_id(1): UserStatus(status, still_member)}
-    (line,), messages = await recover(FakeAtlas(statuses=statuses), opened(source))
-    assert (line.outcome, line.seen_before, line.seen_after) == (outcome, None, status)
-    assert (line.rule, line.attempts, line.http_status) == ("forgotten", 0, None)
-    assert messages == []
+@pytest.mark.parametrize("source", Source)
+async def test_invitation_that_is_not_listed_is_gone_and_nothing_more_is_asked(source):
+    """The person may have accepted, or the killed run sent its DELETE: no one is `deleted`."""
+    atlas = FakeAtlas()
+    (line,), messages = await recover(atlas, opened(source))
+    assert (line.outcome, line.rule, line.attempts) == ("already_gone", "forgotten", 0)
+    assert (line.http_status, messages) == (None, [])
+    assert len(atlas.requested) == 1
 
 
 @pytest.mark.parametrize("source", Source)
@@ -105,15 +78,15 @@ async def test_invitation_that_is_listed_is_failed_or_was_made_anew(source, move
     key = one.scope_id if source is Source.INVITES else (source, one.scope_id)
     listed = changed(one, created_at=one.sent_at + moved)
     (line,), _ = await recover(FakeAtlas(lists={key: (listed,)}), opened(source))
-    assert (line.outcome, line.seen_after) == (outcome, None)
+    assert line.outcome == outcome
 
 
 @pytest.mark.parametrize("source", Source)
-async def test_invitation_of_a_deleted_project_or_missing_without_a_status_is_gone(source):
+async def test_invitation_of_a_deleted_project_is_gone(source):
     key = PROJECT if source is Source.INVITES else (source, entry_of(source).scope_id)
-    gone = {key: ProjectGone(PROJECT)} if source in SOURCES_OF_USERS else {}
+    gone = {key: ProjectGone(PROJECT)}
     (line,), _ = await recover(FakeAtlas(list_results=gone), opened(source))
-    assert (line.outcome, line.seen_after) == ("already_gone", None)
+    assert line.outcome == "already_gone"
 
 
 @pytest.mark.parametrize("source", [Source.INVITES, Source.USERS])
@@ -125,19 +98,6 @@ async def test_404_for_a_project_that_this_run_has_listed_leaves_the_intent_open
     assert lines == []
     assert message.startswith("1 deletion of an earlier run in Sandbox Alpha remains unresolved: ")
     assert "still shows the project" in message
-
-
-@pytest.mark.parametrize("source", BOTH)
-async def test_users_with_an_unknown_status_stay_open_and_are_counted_by_reason(source):
-    known = UserStatus("gone", still_member=False)
-    statuses = {object_id(n): (known, UNREADABLE)[n % 2] for n in range(1, 5)}
-    lines, messages = await recover(
-        FakeAtlas(statuses=statuses), *(opened(source, n) for n in range(1, 5))
-    )
-    assert [line.invitation_id for line in lines] == [object_id(2), object_id(4)]
-    where = "Sandbox Alpha" if source is Source.USERS else f"organization {ORG}"
-    expected = f"2 deletions of an earlier run in {where} remain unresolved: Atlas answered 500."
-    assert messages == [expected]
 
 
 @pytest.mark.parametrize(
@@ -174,7 +134,7 @@ async def test_list_that_the_run_reads_resolves_its_intents_and_is_not_read_agai
     atlas = FakeAtlas()
     found = Recovered(atlas, opened(Source.INVITES, 1), opened(Source.INVITES, 2))
     ref = ListRef(Project(PROJECT, "renamed", ORG), Source.INVITES)
-    await found.recovery.resolve_list(ref, (entry_of(Source.INVITES, 2),))
+    found.recovery.resolve_list(ref, (entry_of(Source.INVITES, 2),))
     assert [each.outcome for each in found.lines] == ["already_gone", "failed"]
     await found.recovery.resolve_rest()
     assert (atlas.requested, len(found.lines)) == ([], 2)
@@ -188,21 +148,8 @@ async def test_other_list_of_the_run_resolves_nothing():
         (PROJECT, object_id(9), Source.INVITES),
     ):
         ref = ListRef(Project(project_id, "p", org_id), source)
-        await found.recovery.resolve_list(ref, ())
+        found.recovery.resolve_list(ref, ())
     assert found.lines == []
-
-
-async def test_removed_member_is_recorded_before_the_next_request_fails():
-    statuses = {
-        object_id(1): UserStatus("ACTIVE", still_member=False),
-        object_id(2): CredentialsRefused("Atlas refuses the credentials (401)."),
-    }
-    atlas = FakeAtlas(statuses=statuses)
-    found = Recovered(atlas, opened(Source.USERS, 1), opened(Source.USERS, 2))
-    with pytest.raises(CredentialsRefused):
-        await found.recovery.resolve_rest()
-    assert [line.outcome for line in found.lines] == ["accepted_during"]
-    assert found.result.stopped_by == [Reason.REMOVED_MEMBER]
 
 
 # In a sweep ---------------------------------------------------------------------------------------

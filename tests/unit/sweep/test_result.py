@@ -5,7 +5,7 @@ from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from audit.runs import clock, planned
+from audit.runs import clock
 from builders import ORG, OTHER_ORG, PROJECT, object_id, policy, project
 from needs import DOCUMENT
 from sweep.night import Earlier, FakeClient, QuietView, command_of
@@ -69,7 +69,6 @@ def ended(*organizations, stopped_by=(), error=None, **options):
         ({"outcomes": {"accepted_before": 1}}, (), 0, ()),
         ({"outcomes": {"failed": 1}}, (), 4, (Reason.FAILED_DELETIONS,)),
         ({"outcomes": {"unknown": 1}}, (), 4, (Reason.UNKNOWN_DELETIONS,)),
-        ({"outcomes": {"accepted_during": 1}}, (), 4, (Reason.REMOVED_MEMBER,)),
         ({"outcomes": {"skipped": 1}}, (), 4, ()),
         ({"projects_unreadable": 1}, (), 4, (Reason.UNREADABLE_PROJECTS,)),
         ({"missing_role": 1}, (), 4, (Reason.MISSING_ROLE,)),
@@ -186,42 +185,6 @@ def warnings_of(tell):
     tell(result)
     assert result.view.warnings == result.warnings
     return result.warnings, result.finished()
-
-
-def test_removed_member_is_named_once_by_username_or_else_by_id_and_organization():
-    person = planned(1, source=Source.USERS)
-    place = {"project_id": None, "project_name": None, "username": None}
-    nameless = planned(7, source=Source.ORG_USERS, **place)
-    found, finished = warnings_of(lambda r: [*map(r.removed_member, (person, person, nameless))])
-    message = (
-        "A person accepted while the deletion was in flight and was removed from {} as an active "
-        "member"
-    )
-    assert [(each.code, each.level, each.message, each.text) for each in found] == [
-        (
-            WarningCode.REMOVED_MEMBER,
-            WarningLevel.URGENT,
-            f"{message.format(place)}.",
-            f"{message.format(place)}: {person}.",
-        )
-        for person, place in (("person-1@example.com", "Sandbox Alpha"), (object_id(7), ORG))
-    ]
-    assert finished.removed_members == ("person-1@example.com",)
-
-
-@pytest.mark.parametrize(("counts", "said"), [((0, 0), []), ((1, 2), ["3 of the removed users"])])
-async def test_users_who_could_not_be_checked_are_counted(directory, counts, said):
-    one, other = counts
-    own = [
-        organization(parts={"unverified": one}),
-        (organization(OTHER_ORG)[0], Swept(unverified=other)),
-    ]
-    log = AuditLog(directory, "r1", clock=clock())
-    result = result_of(*own)
-    result.begin(log)
-    record = await result.finish(log)
-    await log.close()
-    assert [each.message[:22] for each in record.end.warnings] == said
 
 
 async def test_run_is_returned_with_the_first_and_the_last_line_of_its_file(directory):
