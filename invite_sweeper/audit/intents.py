@@ -4,14 +4,14 @@ A run that was killed is unfinished while an intent of it has no outcome, or no 
 next run that can find out what became of a request records its outcome, with `recovers`.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 
 import msgspec
 
 from invite_sweeper.audit.events import Event, Intent, Mode, OutcomeLine, RunStarted
 from invite_sweeper.audit.run_file import RunFile
 from invite_sweeper.models import InvitationKey
-from invite_sweeper.outcomes import Outcome
 
 
 class Unfinished(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,14 +40,14 @@ class Recovered(msgspec.Struct, frozen=True, kw_only=True):
         run_id: From the name of its file.
         file: The name of its file, uncompressed.
         by: The number of the run that recorded the last outcome; None if every intent had one.
-        deleted: Its deletions that a later run found gone, beside those with an outcome of its own.
+        outcomes: How often later runs recorded each outcome, beside those that it recorded itself.
     """
 
     run: int
     run_id: str
     file: str
     by: int | None
-    deleted: int = 0
+    outcomes: dict[str, int] = {}
 
 
 class IntentLedger:
@@ -58,7 +58,7 @@ class IntentLedger:
         self._modes: dict[RunFile, Mode] = {}
         # Each run that was killed, with the number of the run that recorded its last outcome.
         self._killed: dict[RunFile, int | None] = {}
-        self._gone: Counter[RunFile] = Counter()  # what later runs found gone of a killed one
+        self._settled: defaultdict[RunFile, list[OutcomeLine]] = defaultdict(list)
         self._file: RunFile | None = None
         self._is_last_killed = False
 
@@ -76,8 +76,7 @@ class IntentLedger:
             opened = self._open.pop((sender, event.key), None)
             if opened is not None and event.recovers is not None:
                 self._killed[opened] = self._file.number
-                if event.outcome == Outcome.ALREADY_GONE:
-                    self._gone[opened] += 1
+                self._settled[opened].append(event)
         elif isinstance(event, RunStarted):
             self._modes[self._file] = event.mode
 
@@ -91,6 +90,10 @@ class IntentLedger:
     def open_in(self, file: RunFile) -> int:
         """Return how many intents of a file have no outcome so far."""
         return list(self._open.values()).count(file)
+
+    def settled_in(self, file: RunFile) -> Sequence[OutcomeLine]:
+        """Return what later runs recorded of the intents that a file left without an outcome."""
+        return self._settled.get(file, ())
 
     def unfinished(self) -> tuple[Unfinished, ...]:
         """Return the runs that left something open, in the order of their files."""
@@ -122,7 +125,7 @@ class IntentLedger:
                 run_id=file.run_id,
                 file=file.name,
                 by=by,
-                deleted=self._gone[file],
+                outcomes=Counter(line.outcome for line in self.settled_in(file)),
             )
             for file, by in self._killed.items()
             if file.name not in unfinished

@@ -38,7 +38,8 @@ class RunRecord(msgspec.Struct, eq=False):
         end: Its last line; None if the run did not finish, or is at work.
         finished_at: When the last line was written, RFC 3339; "" without one.
         planned: Its `planned` lines.
-        outcomes: Its outcomes, without those of an interrupted run that it resolved.
+        outcomes: Its outcomes, without those of an interrupted run that it resolved; of a run that
+            was recovered with those that later runs recorded.
         last_hash: Of the last line, of a run that has just ended; "" otherwise.
         open_requests: Its intents without an outcome: each may have been sent.
         recovered: Of a run that was killed, where later files show that it left nothing open.
@@ -60,6 +61,12 @@ class RunRecord(msgspec.Struct, eq=False):
         """Count an outcome of the run itself."""
         if event.recovers is None:
             self.outcomes[event.outcome] += 1
+
+    def recover(self, recovered: Recovered | None) -> None:
+        """Count what later runs recorded, if they left nothing open of this one."""
+        if recovered is not None:
+            self.recovered = recovered
+            self.outcomes.update(recovered.outcomes)
 
     def without_people(self) -> "RunRecord":
         """Return it for readers to whom no person is named.

@@ -14,7 +14,6 @@ from invite_sweeper.audit.file_chain import ChainLine, FileChain, Record
 from invite_sweeper.audit.reader import LogReader
 from invite_sweeper.errors import DamagedLog
 from invite_sweeper.names import Globs, casefold_visible
-from invite_sweeper.outcomes import Outcome
 
 _T = TypeVar("_T")
 _LITERAL: Final = re.compile(r"[a-z0-9@._+-]+")
@@ -53,8 +52,7 @@ class LineFilter:
 
     Args:
         events: The names of events.
-        outcome: Lines without one do not match. `deleted` matches also what a later run found gone
-            after a request of a killed one.
+        outcome: Lines without one do not match.
         username: A glob for the invited user's name, compared as those of the policy are.
         terms: Globs for the name or the id of an entry; one must match.
         since: The first instant.
@@ -114,7 +112,7 @@ class LineFilter:
 
     def _matches(self, record: Record) -> bool:
         """Return whether a parsed line matches the criteria that its bytes do not decide."""
-        if self._outcome is not None and self._outcome not in _outcomes(record):
+        if self._outcome is not None and record.get("outcome") != self._outcome:
             return False
         if self._globs is None:
             return True
@@ -133,17 +131,6 @@ def _ids(record: Record) -> Iterator[object]:
     for entry in entries:
         if isinstance(entry, Mapping):
             yield entry.get("invitation_id")
-
-
-def _outcomes(record: Record) -> Iterator[object]:
-    """Yield by which outcomes a line is found.
-
-    A request of a killed run whose invitation the next run found gone is a deletion, too.
-    """
-    outcome = record.get("outcome")
-    yield outcome
-    if outcome == Outcome.ALREADY_GONE and record.get("recovers") is not None:
-        yield Outcome.DELETED.value
 
 
 def _has_all(text: bytes, parts: Iterable[bytes]) -> bool:

@@ -132,7 +132,9 @@ def _check_period(since: datetime | None, until: datetime | None) -> None:
 def _show_run(shown: "_ShownRuns", run: WholeRun) -> None:
     """Print all that one run did, the rules that were in force, and the hash of its file."""
     record = run.record
-    record.recovered = shown.ledger.recovered_by_file().get(record.file.name)
+    record.recover(shown.ledger.recovered_by_file().get(record.file.name))
+    for line in shown.ledger.settled_in(record.file):
+        run.rows.settle(line)
     console = stdout_console()
     terminal.show_run(console, run)
     end = (*_lines_about_policy(record), *_lines_about_file(shown, record, run.sha256))

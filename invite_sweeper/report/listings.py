@@ -76,7 +76,7 @@ def show_runs(console: Console, records: Iterable[RunRecord], ledger: IntentLedg
         rows.append(_row_of_run(record))
     recovered = ledger.recovered_by_file()
     for index, record in killed.items():
-        record.recovered = recovered.get(record.file.name)
+        record.recover(recovered.get(record.file.name))
         rows[index] = _row_of_run(record)
     if rows:
         print_parts(console, entries(rows, console.width))

@@ -84,8 +84,6 @@ def night_run(
         announced = end.announced
     else:
         deleted = record.outcomes[Outcome.DELETED]
-        if record.recovered is not None:
-            deleted += record.recovered.deleted
         restored = record.outcomes[Outcome.RESTORED]
         failed = record.outcomes[Outcome.FAILED]
     return NightRun(

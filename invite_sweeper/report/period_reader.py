@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from invite_sweeper.audit import RunFile, RunRecord, Verification
 from invite_sweeper.audit.events import Announced, OutcomeLine
@@ -34,19 +34,6 @@ from invite_sweeper.sweep.dates import StaleDates
 _LONGEST_NOTICE: Final = timedelta(days=100)
 """An announcement is at most so old when its invitation is deleted: `validate` refuses a longer
 `notice.wait` than 90 days."""
-
-
-class _OpenRequest(NamedTuple):
-    """A request of a killed run whose outcome a later run may record.
-
-    Attributes:
-        is_deletion: Of a sweep, and not of a restore.
-        wait: How long the invitation had been due; None where that is not known.
-    """
-
-    row: NightRow
-    is_deletion: bool = False
-    wait: timedelta | None = None
 
 
 class PeriodReader:
@@ -90,7 +77,7 @@ class PeriodReader:
         self._left_open = {unfinished.file for unfinished in verification.unfinished}
         self._recovered = {recovered.file: recovered for recovered in verification.recovered}
         self._due_dates = DueDates()
-        self._open: dict[tuple[str, InvitationKey], _OpenRequest] = {}
+        self._open: dict[tuple[str, InvitationKey], NightRow] = {}
 
     def read(self, files: Iterable[RunFile]) -> None:
         """Read the files; of a damaged one, which the verification names, what comes before."""
@@ -120,8 +107,9 @@ class PeriodReader:
                     self._due_dates.announce(event)
 
     def _read_run(self, file: RunFile, began: datetime | None) -> None:
-        record = RunRecord(file, recovered=self._recovered.get(file.name))
+        record = RunRecord(file)
         recorded = RecordedRun.read(record)
+        record.recover(self._recovered.get(file.name))
         run_rows = recorded.rows
         status = self._status(record) if run_rows.is_whole else Status.DAMAGED
         run = night_run(record, began, status, len(run_rows.announced))
@@ -168,7 +156,7 @@ class PeriodReader:
             invited = NightRow.of(row, run)
             self.restored.add(invited)
             if row.outcome == NO_OUTCOME:
-                self._open[record.run_id, key] = _OpenRequest(invited)
+                self._open[record.run_id, key] = invited
 
     def _add_deletions(self, record: RunRecord, run: NightRun, run_rows: RunRows) -> None:
         """Add each request of a sweep, and how long its invitation had been due."""
@@ -178,16 +166,14 @@ class PeriodReader:
                 continue
             deletion = NightRow.of(row, run)
             self.deletions.add(deletion)
-            if row.outcome not in {Outcome.DELETED, NO_OUTCOME}:
-                continue
-            due = self._due_dates.due(row.event, dates)
-            wait = None
-            if run.began is not None and due is not None:
-                wait = run.began - due
+            if row.outcome == NO_OUTCOME:
+                self._open[record.run_id, key] = deletion
             if row.outcome == Outcome.DELETED:
+                due = self._due_dates.due(row.event, dates)
+                wait = None
+                if run.began is not None and due is not None:
+                    wait = run.began - due
                 self.waits.add(wait)
-            else:
-                self._open[record.run_id, key] = _OpenRequest(deletion, is_deletion=True, wait=wait)
 
     def _stale_dates(self, record: RunRecord, run: NightRun) -> StaleDates | None:
         """Return what finds since when invitations were stale; None without the run's policy."""
@@ -204,12 +190,9 @@ class PeriodReader:
     def _settle(self, recovering: Iterable[OutcomeLine], run: int) -> None:
         """Set the outcomes that a run recorded for the open requests of one that was killed."""
         for line in recovering:
-            request = self._open.pop((line.recovers or "", line.key), None)
-            if request is None:
+            row = self._open.pop((line.recovers or "", line.key), None)
+            if row is None:
                 continue
-            row = request.row
             row.set_outcome(line)
             settled = f"recovered by run {run}"
             row.detail = f"{row.detail}; {settled}" if row.detail else settled
-            if request.is_deletion and row.is_gone:
-                self.waits.add(request.wait)

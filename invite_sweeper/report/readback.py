@@ -72,6 +72,10 @@ class RunRows:
             case _:
                 pass
 
+    def settle(self, line: OutcomeLine) -> None:
+        """Set the outcome that a later run recorded of a request that has none."""
+        self._known_row(line).set_outcome(line)
+
     def name_organizations(self, end: RunFinished) -> None:
         """Set the names of the organizations, also for the rows that there are."""
         for organization in end.organizations:

@@ -75,7 +75,9 @@ def test_csv_escapes_what_clears_or_reverses_a_screen(cli):
     assert next(row for row in rows if row["source"] == "users")["status"] == "PENDING"
 
 
-def test_deletions_of_a_killed_run_are_among_the_deleted_and_recovered_counts_them(cli):
+def test_what_the_next_night_finds_gone_after_a_kill_is_already_gone_in_each_number_row_and_filter(
+    cli,
+):
     cli.keys["limits"] = {"canary": 3, "max_share": 1.0}
     cli.stock(stale=6)
     cli.sim.faults.add(faults.hang(late=True), method="DELETE", times=99)
@@ -85,12 +87,19 @@ def test_deletions_of_a_killed_run_are_among_the_deleted_and_recovered_counts_th
     process.communicate()
     cli.sim.faults.clear()
     done = cli.sweep()
-    assert (done.code, done.summary["recovered"], len(cli.sim.deleted)) == (0, 3, 7), done.err
-    query = ("audit", "show", "--audit-dir", "audit", "--outcome", "deleted")
-    lines = [json.loads(line) for line in cli.run(*query, "-o", "json").out.splitlines()]
-    assert sorted(line["invitation_id"] for line in lines) == sorted(cli.sim.deleted)
-    assert sum("recovers" in line for line in lines) == 3
-    assert cli.run(*query).out.count("deleted by the interrupted run, or gone since · ") == 3
+    assert (done.code, done.summary["deleted"], len(cli.sim.deleted)) == (0, 4, 7), done.err
+    show = ("audit", "show", "--audit-dir", "audit")
+    for outcome, ids in (("deleted", cli.sim.deleted[3:]), ("already_gone", cli.sim.deleted[:3])):
+        found = cli.run(*show, "--outcome", outcome, "-o", "json").out.splitlines()
+        assert sorted(json.loads(line)["invitation_id"] for line in found) == sorted(ids)
+    assert "3 already gone, recovered by run 2" in cli.run(*show).out
+    killed = cli.run(*show, "1").out
+    assert (killed.count("already gone\n"), "no outcome" in killed) == (3, False)
+    report = cli.run("report", "--policy", "policy.yaml", "--format", "md").out
+    assert "4 deleted" in report
+    assert report.count("already gone, recovered by run 2") == 3
+    verified = json.loads(cli.run("audit", "verify", "audit", "--output", "json").out)
+    assert [run["outcomes"] for run in verified["recovered"]] == [{"already_gone": 3}]
 
 
 # What became of people, in all runs --------------------------------------------------------------

@@ -204,7 +204,7 @@ def test_thirty_nights_show_each_end_and_the_nights_without_a_run(directory):
         if night != 15:
             write(scenes.get(night, clean(2)), directory, days_ago=night)
         if night == 9:  # the next run settles it
-            settled = outcome(planned(2), "deleted", recovers="run-31")
+            settled = outcome(planned(2), "already_gone", recovers="run-31")
             write(run(settled, recovered=1, deleted=0), directory, days_ago=8.9)
     page = page_of(directory)
     marks = [night.mark for night in page.nights]
@@ -245,22 +245,25 @@ def test_killed_sweep_needs_attention_until_a_later_run_has_settled_it(directory
     page = page_of(directory)
     assert page.log.headline.label == "Unfinished"
     assert [item.title for item in page.attention] == ["Runs left something open"]
-    write(run(outcome(planned(2), "deleted", recovers="run-1"), recovered=1), directory)
+    write(run(outcome(planned(2), "already_gone", recovers="run-1"), recovered=1), directory)
     page = page_of(directory)
     assert page.log.headline.label == "Sound"
     assert page.attention == ()
     assert "recovered, no last line" in page.nights[0].text
 
 
-@pytest.mark.parametrize(("outcome_of", "deleted"), [("already_gone", 2), ("failed", 1)])
-def test_night_of_a_killed_sweep_counts_what_a_later_run_found_gone(directory, outcome_of, deleted):
+@pytest.mark.parametrize(("outcome_of", "failed"), [("already_gone", 0), ("failed", 1)])
+def test_night_of_a_killed_sweep_counts_what_a_later_run_recorded_of_it(
+    directory, outcome_of, failed
+):
     killed = run(*deletion(1), planned(2), intent(planned(2)))._replace(end=None)
     write(killed, directory, days_ago=1)
     settled = outcome(planned(2), outcome_of, recovers="run-1")
     write(run(settled, recovered=1, deleted=0, failed=0), directory)
     page = page_of(directory)
-    assert [night.deleted for night in page.nights] == [deleted, 0]
-    assert page.figures[0].text == f"{deleted} deleted"
+    assert [night.deleted for night in page.nights] == [1, 0]
+    assert [night.failed for night in page.nights] == [failed, 0]
+    assert page.figures[0].text.startswith("1 deleted")
     (table,) = (table for table in page.tables if table.key == "deletions")
     assert (len(table.rows), table.total) == (2, 2)  # shown once, in the night of its request
     assert "recovered by run 2" in Reader(render_html(page)).text

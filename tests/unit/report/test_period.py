@@ -228,17 +228,17 @@ def killed(number):
 
 
 @pytest.mark.parametrize("until", [None, NOW - HOUR])
-def test_a_request_that_a_later_run_settled_counts_once_and_names_that_run(directory, until):
+def test_what_a_later_run_found_gone_is_not_deleted_and_its_row_names_that_run(directory, until):
     write(killed(1), directory, days_ago=2)
     write(deleted(5), directory, days_ago=1)
     settled = outcome(planned(1), "already_gone", recovers="run-1")
     write(run(settled, recovered=1, already_gone=0), directory)
     page = page_of(directory, until=until)
-    assert [night.deleted for night in page.nights][:2] == [1, 1]
-    assert figure(page, "Done") == "2 deleted"
+    assert [night.deleted for night in page.nights][:2] == [0, 1]
+    assert figure(page, "Done") == "1 deleted"
     rows = table(page, "deletions")
     assert len(rows) == 2
-    assert rows[1]["Outcome"].endswith("recovered by run 3")
+    assert rows[1]["Outcome"] == "already gone; recovered by run 3"
     assert rows[1]["Night"] == "2026-11-23; run 1"
 
 
