@@ -35,7 +35,7 @@ class Outcome(StrEnum):
     ACTIVE = "active"
     """Added at once by Atlas in a restore, as an active member without an acceptance."""
     ALREADY_THERE = "already_there"
-    """Invited or a member without the restore (409)."""
+    """Invited or a member without the restore, with all roles that were deleted."""
 
 
 _OF_RESTORES: Final = frozenset({Outcome.RESTORED, Outcome.ACTIVE, Outcome.ALREADY_THERE})

@@ -71,8 +71,17 @@ MUTANTS = r"""
 -return unconfirmed and is_doubtful and event.recovers is None
 +return unconfirmed and is_doubtful
 = an earlier deletion in a place is restored beside the last one: audit/person.py
--        if is_of_earlier_run:
-+        if not by_list:
+-if earlier is not None and earlier.line.run == line.run:
++if earlier is not None:
+= roles of a further entry in the organization are not restored: audit/person.py
+-for entry in (deletion.as_entry, *deletion.entries):
++for entry in (deletion.as_entry, *(each for each in deletion.entries if each.project_id)):
+= a role that only the organization's row shows is not restored: audit/person.py
+-        for linked_id, role in entry.project_roles:
++        for linked_id, role in ():
+= what a later run found still there counts as deleted: audit/person.py
+-if (line.run.run_id, event.key) in still_there:
++if not line.run:
 = a run's first line about an invitation counts: audit/person.py
 -last_lines.pop(subject, None)
 +if subject in last_lines: continue
@@ -87,15 +96,39 @@ MUTANTS = r"""
 -if not deletions:
 +if not deletions and wanted.username is None:
 = deletions that Atlas did not confirm are left out in silence: restore/deletions.py
--return Deletions(runs_of(in_this_atlas), lines_to_undo, left_out)
-+return Deletions(runs_of(in_this_atlas), lines_to_undo, 0)
+-return Deletions(runs_of(deletion.line for deletion in in_this_atlas), lost, left_out)
++return Deletions(runs_of(deletion.line for deletion in in_this_atlas), lost, 0)
+= a restore believes a file from elsewhere: restore/deletions.py
+-if file.path.resolve() == named:
++if file.name == named.name:
 ? tests/unit/test_restore.py
 = a member whom a killed restore added is there already: restore/restorer.py
 -is_active = present.status_now == MembershipStatus.ACTIVE
 +is_active = False
 = a member whose name looks like another is not seen: restore/plan.py
--        if people.get(name) != MembershipStatus.ACTIVE:
-+        if True:
+-if row.person == person and (found is None or is_active):
++if row.person == person:
+= a restore is not refused whose policy does not name an organization: restore/plan.py
+-    if unknown:
++    if not organizations:
+= who is there with fewer roles is there already: restore/plan.py
+-    if rows and not missing:
++    if rows:
+= a team that is missing is not named: restore/plan.py
+-for each in (*lost.roles, *lost.team_ids) if
++for each in lost.roles if
+= a project is invited to beside the organization that brings it: restore/plan.py
+-in_projects = [each for each in lost if each.source is Source.USERS]
++in_projects = []
+= an ended invitation is replaced whatever roles it has: restore/plan.py
+-        if not others:
++        if others or not others:
+= an active member gets an invitation of invites: restore/plan.py
+-is_of_other_list and not is_active):
++is_of_other_list):
+= a project of another organization is invited to: restore/plan.py
+-if project.org_id != lost.org_id:
++if project.org_id == "":
 ? tests/unit/report/test_handover.py
 = a plan that was used is passed on: report/handover.py
 -if history is not None:

@@ -124,8 +124,7 @@ def _paged_list(
 
 def _single_user(path: str, endpoint_set: EndpointSet) -> Endpoint:
     """Return the call for one user in any known status, whose answer is never from a cache."""
-    query = _statuses(*INVITED_STATUSES, MembershipStatus.ACTIVE)
-    return Endpoint("GET", f"{path}/{{}}", V2025_02_19, endpoint_set, query, max_age_s=0.0)
+    return Endpoint("GET", f"{path}/{{}}", V2025_02_19, endpoint_set, _EVERYONE, max_age_s=0.0)
 
 
 _API: Final = "/api/atlas/v2"
@@ -136,6 +135,7 @@ _ORG_USERS: Final = f"{_API}/orgs/{{}}/users"
 _INVITED: Final = _statuses(*INVITED_STATUSES)
 """Without these statuses Atlas hides users whose invitation expired or was rejected."""
 _ACTIVE: Final = _statuses(MembershipStatus.ACTIVE)
+_EVERYONE: Final = _statuses(*INVITED_STATUSES, MembershipStatus.ACTIVE)
 _PRESENT: Final = _statuses(MembershipStatus.PENDING, MembershipStatus.ACTIVE)
 
 LIST_GROUPS: Final = _paged_list(f"{_API}/groups", V2023_01_01, PROJECTS_USER)
@@ -162,8 +162,9 @@ REMOVE_ORG_USER: Final = Endpoint("DELETE", f"{_ORG_USERS}/{{}}", V2025_02_19, C
 ADD_GROUP_USER: Final = Endpoint("POST", _GROUP_USERS, V2025_02_19, CLOUD_USERS_GROUP)
 ADD_ORG_USER: Final = Endpoint("POST", _ORG_USERS, V2025_02_19, CLOUD_USERS_ORG)
 
-LIST_GROUP_MEMBERS: Final = _paged_list(_GROUP_USERS, V2025_02_19, CLOUD_USERS_GROUP, _PRESENT)
-"""Members and pending users: read before a re-invitation, never for a deletion."""
+LIST_GROUP_PEOPLE: Final = _paged_list(_GROUP_USERS, V2025_02_19, CLOUD_USERS_GROUP, _EVERYONE)
+"""Users in any known status: read before a re-invitation, never for a deletion."""
+LIST_ORG_PEOPLE: Final = _paged_list(_ORG_USERS, V2025_02_19, CLOUD_USERS_ORG, _EVERYONE)
 LIST_ORG_MEMBERS: Final = _paged_list(_ORG_USERS, V2025_02_19, CLOUD_USERS_ORG, _PRESENT)
 LIST_ORG_ACTIVE_MEMBERS: Final = _paged_list(_ORG_USERS, V2025_02_19, CLOUD_USERS_ORG, _ACTIVE)
 FIND_ORG_ACTIVE_MEMBER: Final = replace(LIST_ORG_ACTIVE_MEMBERS, by_username=True, max_age_s=0.0)

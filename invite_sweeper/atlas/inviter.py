@@ -55,8 +55,6 @@ class AtlasInviter:
             `createGroupInvite`, `addGroupUsers` and `createOrgUser` of the OpenAPI document.
             Invitations of `org_invites` are re-created with `createOrgUser`, its replacement.
         """
-        if not invitation.username or not invitation.roles:
-            return sending.end(Outcome.FAILED)
         endpoint = SOURCES[invitation.source].invite
         body: dict[str, object] = {"roles": invitation.roles, "username": invitation.username}
         if endpoint is ADD_ORG_USER:
@@ -90,7 +88,8 @@ def _outcome(result: ResponseOrFailure, sending: Sending) -> Outcome | None:
     if result.looks_like_atlas and result.is_success:
         return _created_outcome(result)
     if result.looks_like_atlas and result.status == CONFLICT:
-        return Outcome.ALREADY_THERE
+        sending.reason = "invited or added meanwhile; the next restore reads with which roles"
+        return Outcome.FAILED
     if result.status >= SERVER_ERROR:
         return Outcome.UNKNOWN
     is_retryable = classify(result) in {RetryDecision.RETRY, RetryDecision.RATE_LIMITED}

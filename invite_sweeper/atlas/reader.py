@@ -20,6 +20,7 @@ from invite_sweeper.atlas.responses import (
     ListIncomplete,
     Response,
     ResponseOrFailure,
+    UnexpectedContent,
     fatal_error_for,
     is_already_gone,
 )
@@ -189,42 +190,45 @@ class AtlasReader:
             return read_error(place, hidden)
         return bool(listing.rows)
 
-    async def statuses(self, invitation: Invitation) -> Mapping[str, str] | ListUnreadable:
-        """Return the `orgMembershipStatus` of all pending and active users of a target.
+    async def people(self, place: Project, source: Source) -> Invitations | ListUnreadable:
+        """Return who is in a list, of a list of users active members, too, with their roles.
 
-        The target is the invitation's project or organization. The keys are folded usernames
-        (`casefold_visible`); the status is "" where Atlas sends none. Read before a
-        re-invitation, so that no user is invited twice.
+        Read before a re-invitation, so that no user is invited twice. A user without a name makes
+        the list unreadable.
+
+        Args:
+            place: As in `invitations`.
 
         Raises:
             RunError: The response stops the run: access list, API version, or credentials that
                 Atlas has not accepted yet.
-
-        Source:
-            `listGroupUsers` of the OpenAPI document: users invited by `createGroupInvite` are
-            only in the list of invitations, so for `invites` both lists are read.
         """
-        place = invitation.place
-        if invitation.source.is_organization_level:
-            endpoint = endpoints.LIST_ORG_MEMBERS
-        else:
-            endpoint = endpoints.LIST_GROUP_MEMBERS
-        listing = await self._read_members(endpoint, place.id)
+        if source.stands_for_itself:
+            invited = await self.invitations(place, source)
+            if isinstance(invited, ProjectGone):
+                return ListUnreadable(place.id, place.name, "The project no longer exists.", 404)
+            return invited
+
+        def named(row: InvitedRow) -> Invitation:
+            if not casefold_visible(row.username or ""):
+                raise UnexpectedContent("the user has no username")
+            return row.invitation(place, source)
+
+        listing = await read_list(
+            self._client,
+            endpoints.LIST_ORG_PEOPLE
+            if source is Source.ORG_USERS
+            else endpoints.LIST_GROUP_PEOPLE,
+            place.id,
+            row=InvitedRow,
+            make=named,
+            key=lambda user: user.invitation_id or object(),
+        )
         if listing.failure is not None:
             if fatal_error := fatal_error_for(listing.failure):
                 raise fatal_error
             return read_error(place, listing.failure)
-        statuses = {row.username: row.org_membership_status or "" for row in listing.rows}
-        if not invitation.source.stands_for_itself:
-            return statuses
-        invited = await self.invitations(place, invitation.source)
-        if isinstance(invited, ProjectGone):
-            return ListUnreadable(place.id, place.name, "The project no longer exists.", 404)
-        if isinstance(invited, ListUnreadable):
-            return invited
-        pending = {casefold_visible(entry.username) for entry in invited if entry.username}
-        # A user who is in both lists has accepted since: the status in the list of users counts.
-        return dict.fromkeys(pending, MembershipStatus.PENDING.value) | statuses
+        return listing.rows
 
     async def seats(self, org_id: str) -> Seats | ListUnreadable:
         """Return how many people count towards the limit of an organization."""

@@ -8,19 +8,22 @@ counts. A person counts as deleted only where Atlas confirmed it to a sweep: an 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
+
+from msgspec import structs
 
 from invite_sweeper.audit.events import Event, Intent, OutcomeLine, Planned, RunStarted
 from invite_sweeper.audit.file_chain import ChainLine, FileChain
 from invite_sweeper.audit.run_file import RunFile
 from invite_sweeper.audit.search import LineFilter
 from invite_sweeper.audit.totals import RunFinished
-from invite_sweeper.models import Invitation, Source, UserKey
+from invite_sweeper.models import Invitation, InvitationKey, Source, UserKey
 from invite_sweeper.names import casefold_visible
 from invite_sweeper.outcomes import Outcome
 
-_PersonInPlace: TypeAlias = tuple[str, ...]
-"""The project or organization, and the user there."""
+_DELETED: Final = frozenset({Outcome.DELETED.value, "accepted_during"})
+"""The second one is of runs before 0.3: an active member was removed."""
+_STILL_THERE: Final = frozenset({Outcome.FAILED, Outcome.ACCEPTED_BEFORE})
 _GONE: Final = frozenset({Outcome.DELETED, Outcome.ALREADY_GONE})
 _MAX_CLOSE: Final = 3
 
@@ -40,6 +43,11 @@ class HistoryLine(NamedTuple):
     ts: str
     event: Event
 
+    @property
+    def recovered_run(self) -> str | None:
+        """The id of the killed run whose request it is about; None of an own one."""
+        return self.event.recovers if isinstance(self.event, OutcomeLine) else None
+
     def is_deletion(self, *, unconfirmed: bool = False) -> bool:
         """Return whether the run deleted the person.
 
@@ -54,7 +62,7 @@ class HistoryLine(NamedTuple):
             return unconfirmed
         if not isinstance(event, OutcomeLine):
             return False
-        if event.outcome == Outcome.DELETED:
+        if event.outcome in _DELETED:
             return True
         is_repeated = event.outcome == Outcome.ALREADY_GONE and event.attempts > 1
         is_doubtful = is_repeated or event.outcome == Outcome.UNKNOWN
@@ -122,34 +130,84 @@ def _subject(event: Event, line: ChainLine) -> object:
     return line.number
 
 
+class Deletion(NamedTuple):
+    """What a run took from a person in one place.
+
+    Attributes:
+        line: What the run did there.
+        lost: The invitation to that place alone, with the roles of all entries.
+    """
+
+    line: HistoryLine
+    lost: Planned
+
+
 def last_deletions(
     lines: Iterable[HistoryLine], *, unconfirmed: bool = False
-) -> tuple[HistoryLine, ...]:
+) -> tuple[Deletion, ...]:
     """Return the last deletion of each person in each place, in the order of the runs.
 
-    A person whom one run deleted from several lists of a place has a deletion for each list; one
-    whom a list shows twice has one.
+    Invitations of `invites` stand for themselves: they are a place beside the project.
 
     Args:
         lines: In the order of the runs.
-        unconfirmed: As in `HistoryLine.is_deletion`.
+        unconfirmed: As in `HistoryLine.is_deletion`, but for what a later run found still there.
     """
-    deletions: dict[_PersonInPlace, dict[Source, HistoryLine]] = {}
+    lines = tuple(lines)
+    still_there: set[tuple[str, InvitationKey]] = set()
     for line in lines:
         event = line.event
-        if not isinstance(event, Invitation) or not line.is_deletion(unconfirmed=unconfirmed):
+        if isinstance(event, OutcomeLine) and event.recovers and event.outcome in _STILL_THERE:
+            still_there.add((event.recovers, event.key))
+    deletions: dict[tuple[object, ...], Deletion] = {}
+    for line in lines:
+        event = line.event
+        if not line.is_deletion(unconfirmed=unconfirmed):
             continue
-        person = (event.scope_id, *event.user_key)
-        by_list = deletions.pop(person, {})
-        is_of_earlier_run = any(earlier.run != line.run for earlier in by_list.values())
-        if is_of_earlier_run:  # the person came back, and was deleted again
-            by_list = {}
-        by_list[event.source] = line
-        deletions[person] = by_list
-    ordered: list[HistoryLine] = []
-    for by_list in deletions.values():
-        ordered.extend(by_list.values())
-    return tuple(ordered)
+        assert isinstance(event, Intent | OutcomeLine)  # noqa: S101 - others are no deletions
+        if (line.run.run_id, event.key) in still_there:
+            continue
+        for lost in _lost_in_each_place(event):
+            place = (lost.org_id, *lost.person, lost.source.stands_for_itself, lost.scope_id)
+            earlier = deletions.pop(place, None)
+            if earlier is not None and earlier.line.run == line.run:
+                lost = _united(earlier.lost, lost)  # noqa: PLW2901
+            deletions[place] = Deletion(line, lost)
+    return tuple(deletions.values())
+
+
+def _united(earlier: Planned, lost: Planned) -> Planned:
+    """Return what one run took from a person in a place, by two of its entries or deletions."""
+    roles = dict.fromkeys((*earlier.roles, *lost.roles))  # a set that keeps the order
+    team_ids = dict.fromkeys((*earlier.team_ids, *lost.team_ids))
+    return structs.replace(lost, roles=tuple(roles), team_ids=tuple(team_ids))
+
+
+def _lost_in_each_place(deletion: Intent | OutcomeLine) -> Iterator[Planned]:
+    """Yield what one DELETE took from a person: each entry's roles in each place."""
+    planned = deletion.as_event(Planned, rule=deletion.rule)
+    if deletion.source.stands_for_itself:
+        yield planned
+        return
+    names = dict[str | None, str | None](deletion.linked_projects)
+    names[deletion.project_id] = deletion.project_name
+    for entry in (deletion.as_entry, *deletion.entries):
+        # Those in the organization have no project.
+        roles_by_project: dict[str | None, list[str]] = {entry.project_id: list(entry.roles)}
+        for linked_id, role in entry.project_roles:
+            roles_by_project.setdefault(linked_id, []).append(role)
+        for project_id, roles in roles_by_project.items():
+            yield structs.replace(
+                planned,
+                source=deletion.source if project_id is None else Source.USERS,
+                project_id=project_id,
+                project_name=names.get(project_id),
+                roles=tuple(filter(None, roles)),  # Atlas may name a project without its roles
+                project_roles=(),
+                team_ids=entry.team_ids if project_id is None else (),
+                linked_projects=(),
+                entries=(),
+            )
 
 
 def runs_of(lines: Iterable[HistoryLine]) -> tuple[RunFile, ...]:

@@ -134,7 +134,7 @@ def _history_of_person(
     last = lines[-1].event
     assert isinstance(last, Invitation)  # noqa: S101 - no other line has a person
     done = [line for line in lines if isinstance(line.event, _DONE)]
-    deletions = last_deletions(lines, unconfirmed=True)
+    deletions = [deletion.line for deletion in last_deletions(lines, unconfirmed=True)]
     is_deleted = bool(deletions) and not (is_pending or _is_restored(lines, deletions))
     is_in_policy = last.org_id in session.policy.organization_ids
     restores = last.username is not None and is_in_policy and is_deleted

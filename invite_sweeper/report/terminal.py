@@ -120,10 +120,12 @@ def attention_lines(run: RecordedRun, advisor: Advisor) -> Iterator[str]:
     for unread in run.rows.unread_lines(_MAX_NAMED):
         yield f"{unread.label} was not read: {unread.text}"
     rows = run.rows.invitations.values()
-    may_be_there = [row for row in rows if row.outcome in {"failed", "unknown"}]
-    for row in sorted_rows(may_be_there)[:_MAX_NAMED]:
+    in_doubt = [row for row in rows if row.outcome in {"failed", "unknown"}]
+    is_restore = run.record.mode == "restore"
+    for row in sorted_rows(in_doubt)[:_MAX_NAMED]:
         person = f"{row.user} in {place_name(row.event, row.organization, full=True)}"
-        yield f"{person} may still be invited: {row.outcome}, {row.detail}"
+        concern = "may lack an invitation" if is_restore else "may still be invited"
+        yield f"{person} {concern}: {row.outcome}, {row.detail}"
 
 
 # The parts of a run ------------------------------------------------------------------------------

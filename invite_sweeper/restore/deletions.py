@@ -4,7 +4,7 @@ Nothing is undone that was deleted in another Atlas. Without a run, the file of 
 be there: it may have the last deletion.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from invite_sweeper.advice import Advisor
@@ -12,16 +12,15 @@ from invite_sweeper.audit import AuditDirectory, LineFilter, RunFile
 from invite_sweeper.audit.events import Intent, OutcomeLine, Planned
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.person import (
+    Deletion,
     HistoryLine,
     HistoryReader,
-    close_names,
     last_deletions,
-    names_of,
     runs_of,
 )
-from invite_sweeper.errors import DamagedLog, GuardRefused, NoDeletionFound
+from invite_sweeper.errors import DamagedLog, GuardRefused, NoDeletionFound, UsageError
 from invite_sweeper.models import Invitation
-from invite_sweeper.text import plural_form, pluralize
+from invite_sweeper.text import escape_unprintable, plural_form, pluralize
 
 
 class Wanted(NamedTuple):
@@ -44,12 +43,12 @@ class Deletions(NamedTuple):
 
     Attributes:
         runs: Which runs deleted them, in their order.
-        lines: In the order of these runs.
+        lost: What each of them lost in each place, in the order of these runs.
         left_out: Deletions of the wanted people that Atlas did not confirm.
     """
 
     runs: tuple[RunFile, ...]
-    lines: tuple[Planned, ...]
+    lost: tuple[Planned, ...]
     left_out: int = 0
 
     @property
@@ -85,19 +84,19 @@ def find_deletions(
     if not deletions:
         raise _no_deletion_found(directory, wanted, lines, reader.runs, advisor)
     # The same organization may be in an audit directory that served two hosts of Atlas.
-    in_this_atlas = [line for line in deletions if line.start.base_url == base_url]
+    in_this_atlas = [each for each in deletions if each.line.start.base_url == base_url]
     if not in_this_atlas:
-        last = deletions[-1]
+        last = deletions[-1].line
         raise GuardRefused(
             f"Run {last.run.run_id} used {last.start.base_url}, not {base_url}.",
             hint="Set --base-url to the URL of that run.",
         )
     left_out = 0
-    for line in last_deletions(lines, unconfirmed=True):
-        if not line.is_deletion(unconfirmed=wanted.unconfirmed):
+    for deletion in last_deletions(lines, unconfirmed=True):
+        if not deletion.line.is_deletion(unconfirmed=wanted.unconfirmed):
             left_out += 1
-    lines_to_undo = tuple(map(_planned, in_this_atlas))
-    return Deletions(runs_of(in_this_atlas), lines_to_undo, left_out)
+    lost = tuple(deletion.lost for deletion in in_this_atlas)
+    return Deletions(runs_of(deletion.line for deletion in in_this_atlas), lost, left_out)
 
 
 _DECISIVE: Final = frozenset({Intent.event, OutcomeLine.event})
@@ -107,30 +106,60 @@ _DECISIVE: Final = frozenset({Intent.event, OutcomeLine.event})
 def _read_lines(
     directory: AuditDirectory, wanted: Wanted, reader: HistoryReader
 ) -> list[HistoryLine]:
-    """Return what became of deletions in the runs that are searched, in their order."""
-    lines: list[HistoryLine] = []
+    """Return what became of deletions in the runs that are searched, in their order.
+
+    Raises:
+        DamagedLog: The log is damaged from the first of these runs on.
+        UsageError: The run is not one of the directory.
+    """
+    files = directory.files()
+    first = 0
     if wanted.run is not None:
-        lines.extend(reader.read(FileChain(directory.find(wanted.run))))
-    elif wanted.username is not None:
-        for chain in directory.reader():
-            lines.extend(reader.read(chain))
-    else:  # from the newest file back to a run that deleted anyone
-        for run_file in reversed(directory.files()):
-            lines = [*reader.read(FileChain(run_file)), *lines]
-            if last_deletions(lines, unconfirmed=wanted.unconfirmed):
-                break
+        first = _index_of_run(directory, wanted.run)
+    elif wanted.username is None:
+        first = _index_of_last_deletions(files, wanted)
+    found_later = HistoryReader(LineFilter(events={OutcomeLine.event}, username=wanted.username))
+    lines: list[HistoryLine] = []
+    for chain in directory.reader(first=first):
+        if wanted.run is None or chain.file.number == files[first].number:
+            lines += reader.read(chain)
+        elif any(isinstance(line.event, Intent) for line in lines):
+            lines += found_later.read(chain)  # what became of the open requests of a killed run
+    if wanted.run is not None:
+        run_id = files[first].run_id
+        lines = [line for line in lines if run_id in {line.run.run_id, line.recovered_run}]
     return lines
 
 
-def _planned(line: HistoryLine) -> Planned:
-    """Return a deletion as it was planned."""
-    event = line.event
-    assert isinstance(event, Intent | OutcomeLine)  # noqa: S101 - others are no deletions
-    return event.as_event(Planned, rule=event.rule)
+def _index_of_run(directory: AuditDirectory, run: str) -> int:
+    """Return which file of the directory is that of a run.
+
+    Raises:
+        UsageError: None is. A file from elsewhere may have any content.
+    """
+    named = directory.find(run).path.resolve()
+    for index, file in enumerate(directory.files()):
+        if file.path.resolve() == named:
+            return index
+    raise UsageError(
+        f"{escape_unprintable(run)} is not a file of the audit directory {directory.path}.",
+        hint=f"Name a run of it by its number or id. {directory.list_hint()}",
+    )
+
+
+def _index_of_last_deletions(files: Sequence[RunFile], wanted: Wanted) -> int:
+    """Return the index of the last run that deleted anyone; 0 where none did."""
+    lines: list[HistoryLine] = []
+    for index in reversed(range(len(files))):
+        reader = HistoryReader(LineFilter(events=_DECISIVE))
+        lines = [*reader.read(FileChain(files[index])), *lines]
+        if last_deletions(lines, unconfirmed=wanted.unconfirmed):
+            return index
+    return 0
 
 
 def _check_last_file(
-    directory: AuditDirectory, deletions: Sequence[HistoryLine], advisor: Advisor
+    directory: AuditDirectory, deletions: Sequence[Deletion], advisor: Advisor
 ) -> None:
     """Raise DamagedLog if the file of the last run is missing: it may have the last deletion."""
     missing = directory.reader().missing
@@ -138,7 +167,7 @@ def _check_last_file(
         return
     hint = f"Name the run to undo. {directory.list_hint()}"
     if deletions:
-        last_run = runs_of(deletions)[-1]
+        last_run = max(deletion.line.run for deletion in deletions)
         command = advisor._replace(run=str(last_run.number)).restore()
         hint = f"To undo the last sweep that is known: {command}"
     raise DamagedLog(
@@ -155,37 +184,26 @@ def _no_deletion_found(
     searched: Iterable[RunFile],
     advisor: Advisor,
 ) -> NoDeletionFound:
-    """Return the error where no run deleted the wanted people, with what may be meant."""
+    """Return the error where no run deleted the wanted people, with what is known of them."""
     runs = sorted(searched)
     where = f"runs {runs[0].number} to {runs[-1].number} of {directory.path}"
     if len(runs) == 1:
-        where = f"run {runs[0].number or runs[0].path.name}"
+        where = f"run {runs[0].number}"
     whom = "anyone" if wanted.username is None else f"a person named {wanted.username!r}"
     message = f"No sweep deleted {whom}: {where} {plural_form(len(runs), 'was', 'were')} searched."
     name = wanted.username or ""
     advisor = advisor._replace(run=wanted.run or "")
     unconfirmed = last_deletions(lines, unconfirmed=True)
     if unconfirmed:
-        people = pluralize(count_people(map(_planned, unconfirmed)), "person", "people")
+        count = count_people(deletion.lost for deletion in unconfirmed)
+        people = pluralize(count, "person", "people")
         command = advisor.restore(name, "--include-unconfirmed")
         hint = f"Atlas did not confirm the deletion of {people}. To invite them again: {command}"
-    elif lines:
+    elif lines and name:
         hint = f"What runs did with them: {advisor.history(name)}"
     else:
         hint = directory.list_hint()
-        close = close_names([name], _names(directory, runs)) if name else ()
-        if close:
-            hint = f"Did you mean {', '.join(close)}?"
     return NoDeletionFound(message, hint=hint)
-
-
-def _names(directory: AuditDirectory, runs: Sequence[RunFile]) -> Iterator[str]:
-    """Yield the names of all people in the runs that were searched."""
-    if len(runs) == 1:  # it may be a file outside the directory
-        yield from names_of(FileChain(runs[0]))
-        return
-    for chain in directory.reader():
-        yield from names_of(chain)
 
 
 def count_people(invitations: Iterable[Invitation]) -> int:

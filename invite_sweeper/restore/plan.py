@@ -1,21 +1,45 @@
 """Who of the deleted people is invited again: read in each place who is there now.
 
-A person who is invited or a member there already gets no invitation. Where that cannot be read, or
-a project has moved to another organization, nothing is sent either.
+Of what a person lost, the organization comes first: its invitation brings the roles in projects,
+too. A person who is there with all roles gets no invitation. One who is there with fewer, or whom
+an invitation would cost other roles, is named, and so is a place that cannot be read.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Final, TypeVar
 
 import msgspec
+from msgspec import structs
 
 from invite_sweeper.atlas.reader import AtlasReader
 from invite_sweeper.audit.events import Planned
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import CredentialsRefused, GuardRefused
-from invite_sweeper.models import Invitation, ListKey, ListUnreadable, MembershipStatus, Project
-from invite_sweeper.names import casefold_lookalike
+from invite_sweeper.models import (
+    Invitation,
+    Invitations,
+    ListKey,
+    ListUnreadable,
+    MembershipStatus,
+    PersonKey,
+    Project,
+    Source,
+)
 from invite_sweeper.restore.deletions import Deletions
 from invite_sweeper.sweep.organization import AtlasOrganization
+from invite_sweeper.text import shorten_list
+
+_PlannedT = TypeVar("_PlannedT", bound=Planned)
+_THERE: Final = frozenset({MembershipStatus.PENDING.value, MembershipStatus.ACTIVE.value})
+"""Who has one of these statuses cannot be invited. A new invitation replaces one that has ended.
+
+Source: `createOrgUser` and `addGroupUsers` of the OpenAPI document.
+"""
+_MAX_NAMED: Final = 3
+"""Roles and teams that one reason names."""
+_DEFAULT_ROLE: Final = "ORG_MEMBER"
+"""What a person who is invited to a project gets in its organization."""
 
 
 class Barred(Planned, frozen=True, kw_only=True):
@@ -25,7 +49,7 @@ class Barred(Planned, frozen=True, kw_only=True):
 
 
 class Present(Planned, frozen=True, kw_only=True):
-    """A deletion whose person is invited or a member already.
+    """A deletion whose person is invited or a member already, with all roles.
 
     Attributes:
         status_now: The person's `orgMembershipStatus` in the place; "" where Atlas sends none.
@@ -41,8 +65,8 @@ class RestorePlan(msgspec.Struct, frozen=True, kw_only=True):
         restores: The ids of the runs that are undone.
         to_invite: Who would be invited again.
         already_there: Who is invited or a member already.
-        barred: Who gets no invitation: the list of members could not be read, or a project is
-            in another organization now.
+        barred: Who gets no invitation: roles are missing that Atlas adds to no person who is
+            there, the list of members could not be read, or a project is gone.
     """
 
     restores: tuple[str, ...]
@@ -55,39 +79,33 @@ class RestorePlan(msgspec.Struct, frozen=True, kw_only=True):
 async def plan_restore(
     organizations: Sequence[AtlasOrganization], deletions: Deletions
 ) -> RestorePlan:
-    """Return who of the deleted people is not there, with one list read for each place.
+    """Return who of the deleted people is not there; each list is read at most once.
 
     Raises:
         GuardRefused: The policy does not name an organization of the run.
         RunError: An error concerned the run, not one list.
     """
-    by_id = {organization.id: organization for organization in organizations}
-    deleted_in = {deletion.org_id for deletion in deletions.lines}
-    unknown = sorted(deleted_in - by_id.keys())
+    lost_by_organization: defaultdict[str, list[Planned]] = defaultdict(list)
+    for lost in deletions.lost:
+        lost_by_organization[lost.org_id].append(lost)
+    unknown = sorted(lost_by_organization.keys() - {each.id for each in organizations})
     if unknown:
         raise GuardRefused(
             f"The policy does not name the organizations {', '.join(unknown)} of the run.",
             hint="Use the policy of that run.",
         )
-    places = _PlacesNow()
     to_invite: list[Planned] = []
     already_there: list[Present] = []
     barred: list[Barred] = []
-    for deletion in deletions.lines:
-        organization = by_id[deletion.org_id]
+    for organization in organizations:
+        planner = _OrganizationPlanner(organization.client.reader)
         try:
-            reason = await places.why_barred(deletion, organization.client.reader)
+            await planner.plan(lost_by_organization[organization.id])
         except CredentialsRefused as error:
             raise error.of_variables(organization.variables) from error
-        if reason:
-            barred.append(deletion.as_event(Barred, rule=deletion.rule, reason=reason))
-            continue
-        status = places.status_of(deletion)
-        if status is None:
-            to_invite.append(deletion)
-        else:
-            present = deletion.as_event(Present, rule=deletion.rule, status_now=status)
-            already_there.append(present)
+        to_invite += planner.to_invite
+        already_there += planner.already_there
+        barred += planner.barred
     return RestorePlan(
         restores=deletions.run_ids,
         to_invite=tuple(to_invite),
@@ -97,67 +115,176 @@ async def plan_restore(
     )
 
 
-class _PlacesNow:
-    """The places of deletions as Atlas shows them now; each list is read once."""
+class _OrganizationPlanner:
+    """Decides who is invited again to one organization and its projects, person by person."""
 
-    def __init__(self) -> None:
-        self._owners: dict[str, Mapping[str, str]] = {}  # of projects, by organization
-        self._people: dict[ListKey, Mapping[str, str]] = {}  # the status by folded name
-        self._unreadable: dict[ListKey, ListUnreadable] = {}
+    def __init__(self, reader: AtlasReader) -> None:
+        self.to_invite: list[Planned] = []
+        self.already_there: list[Present] = []
+        self.barred: list[Barred] = []
+        self._reader = reader
+        self._projects: dict[str, Project] = {}
+        self._people: dict[ListKey, Invitations | ListUnreadable] = {}
 
-    async def why_barred(self, deletion: Planned, reader: AtlasReader) -> str:
-        """Read a place; return why no invitation can be sent there, "" if one can.
+    async def plan(self, lost: Iterable[Planned]) -> None:
+        """Decide about what people lost.
 
         Raises:
             RunError: A response concerned the run, not one list.
         """
-        org_id = deletion.org_id
-        if org_id not in self._owners:
-            projects = await reader.projects()
-            listed = [project for project in projects if isinstance(project, Project)]
-            self._owners[org_id] = {project.id: project.org_id for project in listed}
-        moved = _why_moved(deletion, self._owners[org_id])
-        if moved:
-            return moved
-        place = deletion.list_key
-        if place not in self._people and place not in self._unreadable:
-            statuses = await reader.statuses(deletion)
-            if isinstance(statuses, ListUnreadable):
-                self._unreadable[place] = statuses
+        by_person: defaultdict[PersonKey, list[Planned]] = defaultdict(list)
+        for each in lost:
+            by_person[each.person].append(each)
+        if by_person:
+            projects = await self._reader.projects()
+            self._projects = {each.id: each for each in projects if isinstance(each, Project)}
+        for lost_by_person in by_person.values():
+            to_invite: list[Planned] = []
+            there: list[Present] = []
+            for decision in await self._decide(lost_by_person):
+                match decision:
+                    case Barred():
+                        self.barred.append(decision)
+                    case Present():
+                        there.append(decision)
+                    case _:
+                        to_invite.append(decision)
+            self.to_invite += _with_projects(to_invite)
+            self.already_there += _with_projects(there)
+
+    async def _decide(self, lost: Iterable[Planned]) -> list[Planned]:
+        """Return a decision about what a person lost in each place: as it is, it is invited."""
+        decisions: list[Planned] = []
+        membership: list[Planned] = []
+        for each in lost:
+            reason = self._why_impossible(each)
+            if reason:
+                decisions.append(_barred(each, reason))
+            elif each.source.stands_for_itself:
+                decisions.append(await self._decide_by(each, Source.USERS, each.source))
             else:
-                self._people[place] = _by_lookalike(statuses)
-        unreadable = self._unreadable.get(place)
-        return unreadable.reason if unreadable is not None else ""
+                membership.append(each)
+        if membership:
+            decisions += await self._decide_membership(membership)
+        return decisions
 
-    def status_of(self, deletion: Planned) -> str | None:
-        """Return the status of the person in a place that was read; None where it has no such."""
-        return self._people[deletion.list_key].get(casefold_lookalike(deletion.username or ""))
+    def _why_impossible(self, lost: Planned) -> str:
+        """Return why no invitation can be sent, whoever is there; "" if one can."""
+        if not lost.username:
+            return "The invitation had no username."
+        if not lost.roles:
+            return "The roles of the invitation are not known."
+        if lost.source.is_organization_level:
+            return ""
+        project = self._projects.get(lost.scope_id)
+        if project is None:
+            return f"Project {lost.scope_id} is gone, or the credentials do not see it."
+        if project.org_id != lost.org_id:
+            return f"Project {project.id} belongs to organization {project.org_id} now."
+        return ""
+
+    async def _decide_membership(self, lost: Sequence[Planned]) -> list[Planned]:
+        """Decide about what a person lost in the organization and as a user of its projects."""
+        organization = Project.of_organization(lost[0].org_id)
+        member = await self._find(organization, Source.ORG_USERS, lost[0].person)
+        if isinstance(member, ListUnreadable):
+            return [_barred(each, member.reason) for each in lost]
+        decisions: list[Planned] = []
+        if member is not None and member.status in _THERE:
+            for each in lost:
+                if each.source.is_organization_level:
+                    decisions.append(_judge(each, [member]))
+                else:
+                    decisions.append(await self._decide_by(each, Source.USERS))
+            return decisions
+        others = self._roles_beyond(lost, member) if member is not None else []
+        if not others:
+            return list(lost)
+        reason = (
+            "A new invitation would replace one that has ended and has "
+            f"{shorten_list(others, _MAX_NAMED)}. Invite the person in Atlas."
+        )
+        return [_barred(each, reason) for each in lost]
+
+    async def _decide_by(self, lost: Planned, *sources: Source) -> Planned:
+        """Decide about what a person lost in a project, by these lists of it."""
+        rows: list[Invitation] = []
+        for source in sources:
+            row = await self._find(lost.place, source, lost.person)
+            if isinstance(row, ListUnreadable):
+                return _barred(lost, row.reason)
+            if row is not None and row.status in _THERE:
+                rows.append(row)
+        return _judge(lost, rows)
+
+    def _roles_beyond(self, lost: Iterable[Planned], ended: Invitation) -> list[str]:
+        """Return the roles and teams of an invitation that has ended which were not lost."""
+        invited = {(ended.org_id, _DEFAULT_ROLE)}
+        for each in lost:
+            invited.update((each.scope_id, name) for name in (*each.roles, *each.team_ids))
+        in_organization = [(ended.org_id, name) for name in (*ended.roles, *ended.team_ids)]
+        others: list[str] = []
+        for place, name in (*in_organization, *ended.project_roles):
+            if (place, name) not in invited:
+                project = self._projects.get(place)
+                others.append(f"{name} in {project.name}" if project is not None else name)
+        return others
+
+    async def _find(
+        self, place: Project, source: Source, person: PersonKey
+    ) -> Invitation | ListUnreadable | None:
+        """Return the row of a person in a list, which is read once; None where it has none.
+
+        Of two names that look the same one may be an active member: that is the one to find.
+        """
+        key = (source, place.org_id, place.id)
+        if key not in self._people:
+            self._people[key] = await self._reader.people(place, source)
+        people = self._people[key]
+        if isinstance(people, ListUnreadable):
+            return people
+        found: Invitation | None = None
+        for row in people:
+            is_active = row.status == MembershipStatus.ACTIVE
+            if row.person == person and (found is None or is_active):
+                found = row
+        return found
 
 
-def _by_lookalike(statuses: Mapping[str, str]) -> dict[str, str]:
-    """Return the status by a name that others are the same as that look the same.
+def _judge(lost: Planned, rows: Sequence[Invitation]) -> Planned:
+    """Decide about what a person lost in a place, by the rows of who is there now."""
+    held: set[str] = set()
+    for row in rows:
+        held.update(row.roles, row.team_ids)
+    missing = [each for each in (*lost.roles, *lost.team_ids) if each not in held]
+    is_active = any(row.status == MembershipStatus.ACTIVE for row in rows)
+    status = MembershipStatus.ACTIVE if is_active else MembershipStatus.PENDING
+    if rows and not missing:
+        return lost.as_event(Present, rule=lost.rule, status_now=status)
+    # An invitation of `invites` can be sent beside a pending one of another list.
+    is_of_other_list = all(row.source != lost.source for row in rows)
+    if not rows or (lost.source.stands_for_itself and is_of_other_list and not is_active):
+        return lost
+    return _barred(
+        lost,
+        f"There already ({status}), but without {shorten_list(missing, _MAX_NAMED)}: "
+        "Atlas sends no second invitation. Add what is missing in Atlas.",
+    )
 
-    Of two such names one may be an active member: that is the one to be loud about.
-    """
-    people: dict[str, str] = {}
-    for username, status in statuses.items():
-        name = casefold_lookalike(username)
-        if people.get(name) != MembershipStatus.ACTIVE:
-            people[name] = status
-    return people
+
+def _barred(lost: Planned, reason: str) -> Barred:
+    return lost.as_event(Barred, rule=lost.rule, reason=reason)
 
 
-def _why_moved(invitation: Invitation, owners: Mapping[str, str]) -> str:
-    """Return why an invitation would lead to another organization than it did; "" if not.
-
-    A project that the credentials do not see is left to Atlas, which refuses it.
-
-    Args:
-        owners: The organization of each project that the credentials see.
-    """
-    linked = {project_id for project_id, _ in invitation.linked_projects}
-    for project_id in sorted({*linked, invitation.scope_id}):
-        owner = owners.get(project_id, invitation.org_id)
-        if owner != invitation.org_id:
-            return f"Project {project_id} belongs to organization {owner} now."
-    return ""
+def _with_projects(lost: list[_PlannedT]) -> list[_PlannedT]:
+    """Return what a person lost; one invitation to the organization has the roles in projects."""
+    of_organization = [each for each in lost if each.source.is_organization_level]
+    if not of_organization:
+        return lost
+    in_projects = [each for each in lost if each.source is Source.USERS]
+    roles = [(each.scope_id, role) for each in in_projects for role in each.roles]
+    links = [(each.scope_id, each.project_name or "") for each in in_projects]
+    whole = structs.replace(
+        of_organization[0], project_roles=tuple(roles), linked_projects=tuple(links)
+    )
+    return [whole, *(each for each in lost if each.source.stands_for_itself)]

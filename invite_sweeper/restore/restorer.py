@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final
 
-from msgspec import structs
-
 from invite_sweeper.audit import AuditLog, OpenIntent, RunRecord
 from invite_sweeper.audit.events import Intent, OutcomeLine, Planned
 from invite_sweeper.errors import AuditLogError, Interrupted, RunError
@@ -30,20 +28,6 @@ Source: 400 `RATE_LIMITED_IP` of https://www.mongodb.com/docs/atlas/reference/ap
 """
 _WINDOW_S: Final = 61.0  # one second longer, as Atlas's clock may differ
 _BACKOFF_S: Final = (10.0, 20.0, 40.0)
-
-
-def _with_roles_of_entries(line: Planned) -> Planned:
-    """Return what is invited again: with the roles of all entries, each once."""
-    roles = dict.fromkeys(line.roles)  # a set that keeps the order
-    project_roles = dict.fromkeys(line.project_roles)
-    for entry in line.entries:
-        if entry.project_id is None:
-            roles |= dict.fromkeys(entry.roles)
-            project_roles |= dict.fromkeys(entry.project_roles)
-        else:
-            in_project = [(entry.project_id, role) for role in entry.roles]
-            project_roles |= dict.fromkeys(in_project)
-    return structs.replace(line, roles=tuple(roles), project_roles=tuple(project_roles))
 
 
 class Restorer:
@@ -187,7 +171,7 @@ class Restorer:
         inviter = self._organizations[deletion.org_id].client.inviter()
         sending = Sending()
         grace = self._result.command.policy.execution.grace
-        send = inviter.invite(_with_roles_of_entries(deletion), sending)
+        send = inviter.invite(deletion, sending)
         try:
             return await self._stop.run_unless_stopped(send, grace=grace)
         except Interrupted:

@@ -8,7 +8,7 @@ import pytest
 from builders import ORG, PROJECT, invitation
 
 from invite_sweeper.errors import CredentialsRefused
-from invite_sweeper.models import ListUnreadable, Source
+from invite_sweeper.models import ListUnreadable, Project, Source
 from invite_sweeper.outcomes import Outcome, Sending
 
 V2023 = "application/vnd.atlas.2023-01-01+json"
@@ -85,7 +85,7 @@ async def test_organization_invitation_without_usable_project_roles_has_no_assig
         (faults.fail_with(400, "RATE_LIMITED_IP"), None),
         (faults.fail_with(429, "RATE_LIMITED_TOKEN_BUCKET"), None),
         (faults.upgrade(), None),
-        (faults.fail_with(409, "USER_ALREADY_EXISTS"), Outcome.ALREADY_THERE),
+        (faults.fail_with(409, "USER_ALREADY_EXISTS"), Outcome.FAILED),
         (faults.fail_with(400, "MAX_USERS_PER_ORG_EXCEEDED"), Outcome.FAILED),
         (faults.role_missing(), Outcome.FAILED),
         (faults.fail_with(404, "GROUP_NOT_FOUND"), Outcome.FAILED),
@@ -144,13 +144,9 @@ async def test_failed_connection_is_retry_later_because_nothing_was_sent(connect
     assert (found.outcome, progress.response_pending) == (None, False)
 
 
-@pytest.mark.parametrize(
-    "changes", [{"username": None}, {"roles": ()}, {"project_id": "../orgs"}, {"project_id": ""}]
-)
-async def test_invitation_without_username_roles_or_valid_id_is_not_sent(
-    online, sim, project, changes
-):
-    found = await invite(online, **changes)
+@pytest.mark.parametrize("project_id", ["../orgs", ""])
+async def test_invitation_without_a_valid_id_is_not_sent(online, sim, project, project_id):
+    found = await invite(online, project_id=project_id)
     assert found.outcome is Outcome.FAILED
     assert sim.requests == ()
 
@@ -184,62 +180,72 @@ async def test_response_decides_whether_the_user_is_pending_or_active(
     assert (await invite(online, Source.USERS)).outcome is outcome
 
 
-# Current members
+# Who is there now
 
 
-async def statuses_of(online, source=Source.INVITES, **changes):
+async def people_in(online, source=Source.USERS, place_id=PROJECT):
     async with online() as atlas:
-        return await atlas.reader.statuses(deleted(source, **changes))
+        place = Project.of_organization(ORG)
+        if not source.is_organization_level:
+            place = Project(place_id, "Search", ORG)
+        return await atlas.reader.people(place, source)
 
 
-async def test_users_of_a_project_are_both_lists_without_expired_and_rejected(online, sim, project):
-    sim.invite(project, "Old@example.com")
-    sim.invite(project, "active@example.com")
-    for status in ("PENDING", "ACTIVE", "INVITATION_EXPIRED", "INVITATION_REJECTED"):
-        roles = {project: ("GROUP_READ_ONLY",)}
-        sim.add_user(f"{status}@example.com", status=status, group_roles=roles)
-    assert await statuses_of(online) == {
-        "old@example.com": "PENDING",
-        "pending@example.com": "PENDING",
-        "active@example.com": "ACTIVE",
-    }
-
-
-async def test_users_of_an_organization_are_its_list_of_users(online, sim, project):
+@pytest.mark.parametrize("source", [Source.USERS, Source.ORG_USERS])
+async def test_a_list_of_users_shows_active_members_too_and_whose_invitation_has_ended(
+    online, sim, project, source
+):
     sim.invite(project, "old@example.com")
-    sim.add_user("new@example.com")
-    assert await statuses_of(online, Source.ORG_USERS) == {"new@example.com": "PENDING"}
+    statuses = ("PENDING", "ACTIVE", "INVITATION_EXPIRED", "INVITATION_REJECTED")
+    for status in statuses:
+        sim.add_user(
+            f"{status}@example.com", status=status, group_roles={project: ("GROUP_OWNER",)}
+        )
+    people = await people_in(online, source)
+    assert {each.username: each.status for each in people} == {
+        f"{status}@example.com": status for status in statuses
+    }
+    roles = ("GROUP_OWNER",) if source is Source.USERS else ("ORG_MEMBER", "GROUP_OWNER")
+    assert {each.all_roles for each in people} == {roles}
 
 
-NO_NAME = faults.malformed(b'{"results":[{"id":"0123456789abcdef01234567"}]}')
+async def test_people_of_invites_are_its_list_of_invitations(online, sim, project):
+    sim.invite(project, "old@example.com", roles=("GROUP_OWNER",))
+    sim.add_user("new@example.com", group_roles={project: ("GROUP_READ_ONLY",)})
+    (one,) = await people_in(online, Source.INVITES)
+    assert (one.username, one.roles) == ("old@example.com", ("GROUP_OWNER",))
+
+
+NO_NAME = faults.malformed(b'{"results":[{"id":"0123456789abcdef01234567","username":" "}]}')
 
 
 @pytest.mark.parametrize(
-    ("fault", "path", "status", "code"),
+    ("source", "fault", "status", "code"),
     [
-        (faults.challenge(), "*/groups/*/users", 401, "UNEXPECTED_ERROR"),
-        (faults.role_missing(), "*/invites", 401, "USER_UNAUTHORIZED"),
-        (faults.role_missing(), "*/users*", 401, "USER_UNAUTHORIZED"),
-        (NO_NAME, "*/users*", 200, None),
-        (faults.fail_with(404, "GROUP_NOT_FOUND"), "*/users*", 404, "GROUP_NOT_FOUND"),
-        (faults.fail_with(404, "GROUP_NOT_FOUND"), "*/invites", 404, None),
+        (Source.USERS, faults.challenge(), 401, "UNEXPECTED_ERROR"),
+        (Source.INVITES, faults.role_missing(), 401, "USER_UNAUTHORIZED"),
+        (Source.ORG_USERS, faults.role_missing(), 401, "USER_UNAUTHORIZED"),
+        (Source.USERS, NO_NAME, 200, None),
+        (Source.ORG_USERS, NO_NAME, 200, None),
+        (Source.USERS, faults.fail_with(404, "GROUP_NOT_FOUND"), 404, "GROUP_NOT_FOUND"),
+        (Source.INVITES, faults.fail_with(404, "GROUP_NOT_FOUND"), 404, None),
     ],
 )
-async def test_users_are_unreadable_if_one_of_the_lists_is(
-    online, sim, project, fault, path, status, code
+async def test_people_are_unreadable_if_their_list_is(
+    online, sim, project, source, fault, status, code
 ):
-    sim.faults.add(fault, path=path, times=9)
-    found = await statuses_of(online)
+    sim.faults.add(fault, times=9)
+    found = await people_in(online, source)
     assert isinstance(found, ListUnreadable)
     assert (found.http_status, found.error_code) == (status, code)
 
 
-async def test_refused_address_stops_the_run_while_users_are_read(online, sim, project):
+async def test_refused_address_stops_the_run_while_people_are_read(online, sim, project):
     sim.faults.add(faults.fail_with(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"), times=None)
     with pytest.raises(CredentialsRefused):
-        await statuses_of(online)
+        await people_in(online)
 
 
-async def test_users_of_a_malformed_id_are_unreadable_without_a_request(online, sim):
-    assert isinstance(await statuses_of(online, project_id="../orgs"), ListUnreadable)
+async def test_people_of_a_malformed_id_are_unreadable_without_a_request(online, sim):
+    assert isinstance(await people_in(online, place_id="../orgs"), ListUnreadable)
     assert sim.requests == ()

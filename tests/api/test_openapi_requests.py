@@ -39,6 +39,7 @@ async def use_every_endpoint(sim, online):
         await atlas.reader.project_teams(project)
         await atlas.reader.active_members(ORG)
         await atlas.reader.is_active_member(ORG, "ada@example.com")
+        await atlas.reader.seats(ORG)
         await atlas.reader.invitation_events(ORG, datetime(2026, 10, 28, tzinfo=UTC))
         await atlas.reader.api_key_names(ORG)
         await atlas.reader.secret_expiries(ORG)
@@ -56,7 +57,7 @@ async def use_every_endpoint(sim, online):
             invitation = listed[source][min(number, len(listed[source]) - 1)]
             assert deleter.try_acquire(invitation) == 0.0
             await deleter.delete(invitation, Sending())
-            await atlas.reader.statuses(invitation)
+            await atlas.reader.people(invitation.place, source)
             await inviter.invite(invitation, Sending())
     return [(each.method, each.target, each.headers, each.body) for each in calls]
 

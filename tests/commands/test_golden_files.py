@@ -132,7 +132,7 @@ def test_audit_log_and_json_result_of_dry_run_sweep_and_restore_are_the_golden_f
     assert {line["outcome"] for line in cli.lines("outcome")} == {
         *("deleted", "already_gone", "accepted_before", "failed", "unknown", "skipped")
     }
-    invite(cli, 8, "deleted")  # again
+    invite(cli, 8, "deleted", roles=["GROUP_OWNER", "GROUP_READ_ONLY"])  # again
     assert cli.plan().code == 4
     cli.sim.faults.add(faults.fail_with(400), method="POST", path=f"*/groups/{ALPHA}/invites")
     restored = restore(cli, "2", "--output", "json")

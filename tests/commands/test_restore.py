@@ -157,14 +157,16 @@ def test_of_several_deletions_in_a_place_the_last_one_counts(cli, nights):
 
 
 @pytest.mark.parametrize("name", ["kofi.itoo33@example.com", "kofi.ito3*", "Kofy.ito33"])
-def test_a_mistyped_address_invites_no_person_and_suggests_a_similar_name(cli, nights, name):
+def test_a_mistyped_address_invites_no_person_and_names_the_runs_that_were_searched(
+    cli, nights, name
+):
     mistyped = name.replace("ito3*", "itto3*")
     for words in ((), ("--dry-run",), ("1",)):
         done = cli.run("restore", *words, *POLICY, "--username", mistyped)
         assert (done.code, done.out) == (4, "")
         (error,) = done.errors
-        assert error.startswith(f"No sweep deleted a person named {mistyped!r}: run")
-        assert f"Did you mean {KOFI}?" in done.err
+        searched = "run 1 was searched." if words == ("1",) else "runs 1 to 4 of "
+        assert error.startswith(f"No sweep deleted a person named {mistyped!r}: {searched}")
     assert (len(cli.run_files()), posts(cli)) == (4, 0)
 
 
@@ -197,6 +199,44 @@ def test_what_atlas_did_not_confirm_is_left_out_and_reported_with_the_command(cl
     assert cli.sweep().summary["deleted"] == 1
     done = cli.run("restore", "--username", "p*", *POLICY)
     assert (done.code, "deletions that Atlas did not confirm are left out" in done.err) == (0, True)
+
+
+def test_a_file_from_elsewhere_is_wrong_usage_and_a_path_in_the_directory_is_its_run(cli):
+    project = swept(cli, users=1)
+    forged = cli.folder / "a\x1b[31mb\nDry run: 9 people" / cli.log_path.name
+    forged.parent.mkdir()
+    forged.write_bytes(cli.log_path.read_bytes())
+    sent = len(cli.sim.requests)
+    for words in (("--dry-run",), ()):
+        done = cli.run("restore", str(forged), *words, *POLICY, "--log-format", "text")
+        assert (done.code, done.out, len(cli.sim.requests)) == (2, "", sent)
+        assert "is not a file of the audit directory" in done.err
+        assert "\x1b" not in done.err
+        assert "\nDry run" not in done.err
+    assert len(cli.run_files()) == 1
+    link = cli.folder / "link"
+    link.symlink_to(cli.audit_dir)
+    restore(cli, str(link / cli.log_path.name))
+    assert "person-0@example.com" in invited(cli, project)
+
+
+def test_what_a_later_run_found_still_there_is_not_offered_as_unconfirmed(cli):
+    """The killed run sent five requests; the next one found one of their people gone."""
+    (project,) = cli.stock(stale=5)
+    cli.sim.faults.add(faults.hang(), method="DELETE", times=99)
+    process = cli.fork("sweep", *POLICY)
+    wait_until(lambda: len(cli.lines("intent")) == 5)
+    process.kill()
+    process.communicate()
+    cli.sim.faults.clear()
+    error = restore(cli, "1", code=4)["error"]
+    assert "Atlas did not confirm the deletion of 5 people." in error["hint"]
+    cli.sim.groups[project].invites.pop(cli.sim.invitations(project)[0])
+    assert cli.sweep().summary["deleted"] == 4
+    error = restore(cli, "1", code=4)["error"]
+    assert "Atlas did not confirm the deletion of 1 person." in error["hint"]
+    dry_run = restore(cli, "1", "--include-unconfirmed", "--dry-run")
+    assert [each["username"] for each in dry_run["to_invite"]] == ["p0@example.com"]
 
 
 def test_run_of_another_atlas_is_refused_and_one_that_there_is_not_wrong_usage(cli):

@@ -4,6 +4,7 @@ import asyncio
 from copy import copy
 from pathlib import Path
 
+import msgspec
 import pytest
 from audit.runs import HOST, clock, deletion, intent, outcome, planned, started, write_run
 from builders import ORG, OTHER_ORG, PROJECT, object_id
@@ -15,7 +16,12 @@ from invite_sweeper.atlas.http import RequestCounters
 from invite_sweeper.audit import AuditLog, History, RunFile
 from invite_sweeper.audit.events import Intent, OutcomeLine
 from invite_sweeper.audit.file_chain import FileChain
-from invite_sweeper.errors import AuditLogError, CredentialsRefused, NoDeletionFound
+from invite_sweeper.errors import (
+    AuditLogError,
+    CredentialsRefused,
+    GuardRefused,
+    NoDeletionFound,
+)
 from invite_sweeper.models import Entry, ListUnreadable, Project, Source
 from invite_sweeper.outcomes import Outcome, Sending
 from invite_sweeper.restore import (
@@ -51,7 +57,7 @@ def found_in(directory, wanted):
         found = find_deletions(directory, wanted, HOST, Advisor(audit_dir="audit"))
     except NoDeletionFound:
         return ()
-    return found.lines
+    return found.lost
 
 
 def of_list(number=1, **changes):
@@ -94,6 +100,70 @@ def test_glob_selects_people_in_the_order_of_the_run_whatever_the_case(directory
     assert [each.invitation_id for each in found] == [object_id(n) for n in numbers]
 
 
+def test_a_place_has_the_roles_of_all_entries_of_a_person_whom_a_list_shows_twice(directory):
+    entries = (
+        Entry(Source.USERS, OTHER_PROJECT, object_id(9), ("GROUP_OWNER",)),
+        Entry(
+            Source.ORG_INVITES,
+            None,
+            object_id(8),
+            ("ORG_BILLING_ADMIN",),
+            project_roles=((PROJECT, "GROUP_X"), (object_id(70), "")),
+            team_ids=(TEAM,),
+        ),
+    )
+    of_organization = {"source": Source.ORG_USERS, "project_id": None, "project_name": None}
+    first = planned(1, **of_organization, username="a@b.c", roles=("ORG_MEMBER",), entries=entries)
+    second = planned(2, **of_organization, username="A@b.c", roles=("ORG_OWNER",))
+    write_run(directory, "r0", *(e for one in (first, second) for e in (intent(one), outcome(one))))
+    lost = found_in(directory, Wanted("1"))
+    assert {(each.source, each.scope_id): each.roles for each in lost} == {
+        (Source.USERS, OTHER_PROJECT): ("GROUP_OWNER",),
+        (Source.USERS, PROJECT): ("GROUP_X",),
+        (Source.USERS, object_id(70)): (),  # Atlas named the project alone
+        (Source.ORG_USERS, ORG): ("ORG_MEMBER", "ORG_BILLING_ADMIN", "ORG_OWNER"),
+    }
+    (organization,) = (each for each in lost if each.project_id is None)
+    assert (organization.team_ids, organization.project_roles) == ((TEAM,), ())
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_the_last_deletion_in_a_place_counts_through_whichever_list(directory, first):
+    """A role in a project goes with the invitation to the organization, or alone."""
+    with_organization = planned(
+        1,
+        source=Source.ORG_USERS,
+        project_id=None,
+        project_name=None,
+        roles=("ORG_MEMBER",),
+        project_roles=((PROJECT, "GROUP_OWNER"),),
+        linked_projects=((PROJECT, "Sandbox Alpha"),),
+    )
+    alone = planned(1, source=Source.USERS)
+    for one in (with_organization, alone) if first else (alone, with_organization):
+        write_run(directory, f"r{one.source.value.replace('_', '')}", intent(one), outcome(one))
+    lost = found_in(directory, Wanted(username="*"))
+    roles = ("GROUP_READ_ONLY",) if first else ("GROUP_OWNER",)
+    assert {each.scope_id: each.roles for each in lost} == {ORG: ("ORG_MEMBER",), PROJECT: roles}
+    assert {each.project_name for each in lost} == {None, "Sandbox Alpha"}
+
+
+@pytest.mark.parametrize("wanted", [{"run": "1"}, {"username": "*"}, {}])
+@pytest.mark.parametrize(
+    ("found", "is_unconfirmed"),
+    [("already_gone", True), ("unknown", True), ("failed", False), ("accepted_before", False)],
+)
+def test_request_of_a_killed_run_is_unconfirmed_unless_a_later_run_found_the_person_there(
+    directory, found, is_unconfirmed, wanted
+):
+    write_run(directory, "r1", intent(of_list()), killed=True)
+    later = deletion(2, source=Source.INVITES) if "run" in wanted else ()
+    write_run(directory, "r2", outcome(of_list(), found, recovers="r1"), *later)
+    lost = found_in(directory, Wanted(**wanted, unconfirmed=True))
+    assert [each.invitation_id for each in lost] == [object_id(1)] * is_unconfirmed
+    assert found_in(directory, Wanted(**wanted)) == ()
+
+
 def test_file_that_a_killed_run_left_empty_has_nothing_to_undo(directory):
     directory.path.mkdir()
     (directory.path / "000001-r1.jsonl").touch()
@@ -102,6 +172,9 @@ def test_file_that_a_killed_run_left_empty_has_nothing_to_undo(directory):
 
 # Who is missing ----------------------------------------------------------------------------------
 
+OTHER_PROJECT = object_id(50)
+TEAM = object_id(60)
+
 
 def present(line, status="PENDING"):
     """Return a deletion as a plan has it whose person is there."""
@@ -109,31 +182,38 @@ def present(line, status="PENDING"):
 
 
 class FakeClient:
-    """A client of an Atlas that lists these members and projects, and answers POSTs in turn."""
+    """A client of an Atlas that lists these people and two projects, and answers POSTs in turn.
 
-    def __init__(self, *, members=None, org_id=ORG, replies=(), hangs=None):
+    Args:
+        rows: Who is in the lists: by list and place in any order. Or why no list can be read.
+    """
+
+    def __init__(self, rows=(), *, org_id=ORG, replies=(), hangs=None):
         self.reader = self.server = self
         self.counters = RequestCounters()
         self.sunsets = {}
         self.actor = "client"
-        self._members = members or {}
+        self._rows = rows
         self._org_id = org_id
         self._replies = list(replies)
         self._hangs = hangs
         self.posts = []
-        self.looks = 0
+        self.looks = []
         self.before_post = lambda: None
 
     def inviter(self):
         return self
 
     async def projects(self):
-        self.looks += 1
-        return (Project(PROJECT, "Sandbox", self._org_id),)
+        self.looks.append("projects")
+        sandbox = Project(PROJECT, "Sandbox Alpha", self._org_id)
+        return sandbox, Project(OTHER_PROJECT, "Search", self._org_id)
 
-    async def statuses(self, _invitation):
-        self.looks += 1
-        return self._members
+    async def people(self, place, source):
+        self.looks.append(source.value)
+        if isinstance(self._rows, ListUnreadable):
+            return self._rows
+        return tuple(row for row in self._rows if (row.source, row.scope_id) == (source, place.id))
 
     async def invite(self, invitation, sending):
         self.before_post()
@@ -145,40 +225,208 @@ class FakeClient:
         return copy(self._replies.pop(0) if self._replies else CREATED)
 
 
-async def plan_of(clients, *lines):
+def row_of(source, *roles, status="PENDING", **changes):
+    """Return the row of a person in a list; one of an organization has the roles there alone."""
+    if source.is_organization_level:
+        changes = {"project_id": None, "project_name": None, **changes}
+    return planned(1, source=source, roles=roles, status=status, **changes)
+
+
+async def plan_of(clients, *lost):
     organizations = [AtlasOrganization(org_id, each) for org_id, each in clients.items()]
-    return await plan_restore(organizations, Deletions((R0,), lines))
+    return await plan_restore(organizations, Deletions((R0,), lost))
 
 
 async def test_each_list_is_read_once_and_who_is_there_in_another_spelling_is_left_out():
-    client = FakeClient(members={"person-1@example.com": "PENDING"})
+    client = FakeClient([row_of(Source.INVITES, "GROUP_READ_ONLY")])
     there = of_list(1, username="Person-1@\uff25xample.com")
     missing = of_list(2)
     plan = await plan_of({ORG: client}, there, missing)
     assert (plan.already_there, plan.to_invite) == ((present(there),), (missing,))
     assert plan.exit_code == 0
-    assert client.looks == 2  # the projects and the list
+    assert client.looks == ["projects", "users", "invites"]
 
 
 async def test_each_organization_is_asked_with_its_own_credentials():
-    one = FakeClient(members={"person-1@example.com": "PENDING"})
+    one = FakeClient([row_of(Source.INVITES, "GROUP_READ_ONLY")])
     other = FakeClient(org_id=OTHER_ORG)
     plan = await plan_of({ORG: one, OTHER_ORG: other}, of_list(1), of_list(1, org_id=OTHER_ORG))
     assert [each.org_id for each in plan.already_there] == [ORG]
     assert [each.org_id for each in plan.to_invite] == [OTHER_ORG]
-    assert (one.looks, other.looks) == (2, 2)
+    assert one.looks == other.looks == ["projects", "users", "invites"]
 
 
-async def test_unreadable_list_and_project_of_another_organization_get_no_invitation():
-    unread = FakeClient(members=ListUnreadable(PROJECT, "Sandbox", "Atlas answered 500."))
-    (barred,) = (await plan_of({ORG: unread}, of_list())).barred
-    assert barred.reason == "Atlas answered 500."
-    linked = {"source": Source.ORG_USERS, "linked_projects": ((PROJECT, "Sandbox"),)}
-    for one in (of_list(), of_list(**linked)):
-        plan = await plan_of({ORG: FakeClient(org_id=OTHER_ORG)}, one)
-        assert (plan.to_invite, plan.exit_code) == ((), 4)
-        moved = f"Project {PROJECT} belongs to organization {OTHER_ORG} now."
-        assert [each.reason for each in plan.barred] == [moved]
+async def test_an_organization_that_the_policy_does_not_name_is_refused_before_any_request():
+    client = FakeClient()
+    with pytest.raises(GuardRefused) as refused:
+        await plan_of({ORG: client}, of_list(1), of_list(2, org_id=OTHER_ORG))
+    assert OTHER_ORG in refused.value.message
+    assert refused.value.exit_code == 3
+    assert client.looks == []
+
+
+UNREADABLE = FakeClient(ListUnreadable(PROJECT, "Sandbox", "Atlas answered 500."))
+
+
+@pytest.mark.parametrize(
+    ("client", "lost", "reason"),
+    [
+        (UNREADABLE, of_list(), "Atlas answered 500."),
+        (UNREADABLE, row_of(Source.USERS, "GROUP_OWNER"), "Atlas answered 500."),
+        (UNREADABLE, row_of(Source.ORG_USERS, "ORG_MEMBER"), "Atlas answered 500."),
+        (
+            FakeClient(org_id=OTHER_ORG),
+            of_list(),
+            f"Project {PROJECT} belongs to organization {OTHER_ORG} now.",
+        ),
+        (
+            FakeClient(),
+            row_of(Source.USERS, "GROUP_OWNER", project_id=object_id(99)),
+            f"Project {object_id(99)} is gone, or the credentials do not see it.",
+        ),
+        (FakeClient(), of_list(roles=()), "The roles of the invitation are not known."),
+        (FakeClient(), of_list(username=None), "The invitation had no username."),
+        (FakeClient(), of_list(username=""), "The invitation had no username."),
+    ],
+)
+async def test_what_cannot_be_read_or_invited_is_named_and_gets_no_invitation(client, lost, reason):
+    plan = await plan_of({ORG: client}, lost)
+    assert (plan.to_invite, plan.already_there, plan.exit_code) == ((), (), 4)
+    assert [each.reason for each in plan.barred] == [reason]
+
+
+OWNER = ("GROUP_OWNER",)
+WHOLE = (
+    row_of(Source.USERS, *OWNER),
+    row_of(Source.ORG_USERS, "ORG_OWNER", team_ids=(TEAM,)),
+    row_of(Source.USERS, "GROUP_READ_ONLY", project_id=OTHER_PROJECT, project_name="Search"),
+)
+"""What a person lost: by one run or by three, in any order."""
+
+
+async def test_the_invitation_to_the_organization_brings_the_roles_in_its_projects():
+    client = FakeClient()
+    plan = await plan_of({ORG: client}, *WHOLE)
+    (sent,) = plan.to_invite
+    assert (sent.source, sent.roles, sent.team_ids) == (Source.ORG_USERS, ("ORG_OWNER",), (TEAM,))
+    assert sent.project_roles == ((PROJECT, "GROUP_OWNER"), (OTHER_PROJECT, "GROUP_READ_ONLY"))
+    assert sent.linked_projects == ((PROJECT, "Sandbox Alpha"), (OTHER_PROJECT, "Search"))
+    assert client.looks == ["projects", "org_users"]
+
+
+async def test_a_project_that_is_gone_is_named_and_the_rest_is_invited():
+    moved = row_of(Source.USERS, *OWNER, project_id=object_id(99))
+    plan = await plan_of({ORG: FakeClient()}, moved, *WHOLE[1:])
+    assert [each.project_roles for each in plan.to_invite] == [
+        ((OTHER_PROJECT, "GROUP_READ_ONLY"),)
+    ]
+    assert ([each.scope_id for each in plan.barred], plan.exit_code) == ([object_id(99)], 4)
+
+
+@pytest.mark.parametrize("status", ["PENDING", "ACTIVE"])
+async def test_who_is_there_with_all_roles_is_there_once(status):
+    there = [msgspec.structs.replace(each, status=status) for each in WHOLE]
+    plan = await plan_of({ORG: FakeClient(there)}, *WHOLE)
+    (one,) = plan.already_there
+    assert (one.source, one.status_now, len(one.project_roles)) == (Source.ORG_USERS, status, 2)
+    assert (plan.to_invite, plan.barred, plan.exit_code) == ((), (), 0)
+
+
+async def test_a_project_that_the_organization_did_not_bring_is_invited_to():
+    plan = await plan_of({ORG: FakeClient(WHOLE[:2])}, *WHOLE)
+    assert plan.to_invite == (WHOLE[2],)
+    (there,) = plan.already_there
+    assert there.project_roles == ((PROJECT, "GROUP_OWNER"),)
+
+
+@pytest.mark.parametrize(
+    ("lost", "there"),
+    [
+        (
+            row_of(Source.ORG_USERS, "ORG_OWNER", "ORG_MEMBER"),
+            [row_of(Source.ORG_USERS, "ORG_MEMBER")],
+        ),
+        (row_of(Source.ORG_INVITES, "ORG_OWNER"), [row_of(Source.ORG_USERS, "ORG_MEMBER")]),
+        (row_of(Source.INVITES, *OWNER), [row_of(Source.INVITES, "GROUP_READ_ONLY")]),
+        (
+            row_of(Source.INVITES, *OWNER),
+            [row_of(Source.USERS, "GROUP_READ_ONLY", status="ACTIVE")],
+        ),
+        (
+            row_of(Source.USERS, *OWNER),
+            [row_of(Source.ORG_USERS, "ORG_MEMBER"), row_of(Source.USERS, "GROUP_READ_ONLY")],
+        ),
+    ],
+)
+async def test_who_is_there_with_fewer_roles_is_named_with_them_and_not_called_there(lost, there):
+    plan = await plan_of({ORG: FakeClient(there)}, lost)
+    assert (plan.to_invite, plan.already_there, plan.exit_code) == ((), (), 4)
+    (barred,) = plan.barred
+    status = there[-1].status
+    assert barred.reason.startswith(f"There already ({status}), but without {lost.roles[0]}: ")
+
+
+async def test_a_team_that_is_missing_is_named():
+    there = row_of(Source.ORG_USERS, "ORG_MEMBER")
+    lost = row_of(Source.ORG_USERS, "ORG_MEMBER", team_ids=(TEAM,))
+    (barred,) = (await plan_of({ORG: FakeClient([there])}, lost)).barred
+    assert f"without {TEAM}:" in barred.reason
+
+
+@pytest.mark.parametrize(
+    ("roles", "is_there"), [(("GROUP_READ_ONLY",), False), (("GROUP_OWNER", "GROUP_X"), True)]
+)
+async def test_an_invitation_of_invites_is_sent_beside_a_pending_one_with_other_roles(
+    roles, is_there
+):
+    lost = row_of(Source.INVITES, *OWNER)
+    plan = await plan_of({ORG: FakeClient([row_of(Source.USERS, *roles)])}, lost)
+    assert plan.to_invite == (() if is_there else (lost,))
+    assert plan.already_there == ((present(lost),) if is_there else ())
+
+
+ENDED = ("INVITATION_EXPIRED", "INVITATION_REJECTED")
+
+
+@pytest.mark.parametrize("status", ENDED)
+@pytest.mark.parametrize("lost", [WHOLE, WHOLE[:1], WHOLE[1:2]])
+async def test_an_invitation_that_has_ended_with_the_same_roles_is_replaced(lost, status):
+    roles = [(each.scope_id, each.roles[0]) for each in lost if each.source is Source.USERS]
+    ended = row_of(
+        Source.ORG_USERS,
+        *("ORG_OWNER" for each in lost if each.source is Source.ORG_USERS),
+        "ORG_MEMBER",
+        project_roles=tuple(roles),
+        status=status,
+    )
+    plan = await plan_of({ORG: FakeClient([ended])}, *lost)
+    assert (len(plan.to_invite), plan.exit_code) == (1, 0)
+
+
+@pytest.mark.parametrize("status", ENDED)
+@pytest.mark.parametrize(
+    ("held", "named"),
+    [
+        ({"roles": ("ORG_MEMBER", "ORG_OWNER")}, "ORG_OWNER"),
+        ({"project_roles": ((OTHER_PROJECT, "GROUP_OWNER"),)}, "GROUP_OWNER in Search"),
+        ({"project_roles": ((PROJECT, "GROUP_X"),)}, "GROUP_X in Sandbox Alpha"),
+        ({"team_ids": (TEAM,)}, TEAM),
+    ],
+)
+async def test_an_invitation_that_has_ended_with_other_roles_is_not_replaced(status, held, named):
+    ended = msgspec.structs.replace(row_of(Source.ORG_USERS, "ORG_MEMBER", status=status), **held)
+    plan = await plan_of({ORG: FakeClient([ended])}, WHOLE[0])
+    assert (plan.to_invite, plan.exit_code) == ((), 4)
+    assert f"has ended and has {named}." in plan.barred[0].reason
+
+
+@pytest.mark.parametrize("statuses", [("ACTIVE", "PENDING"), ("PENDING", "ACTIVE")])
+async def test_of_two_names_that_look_the_same_the_active_member_counts(statuses):
+    names = zip(("a@b.c", "A@b.c"), statuses, strict=True)
+    rows = [row_of(Source.USERS, *OWNER, username=name, status=each) for name, each in names]
+    lost = row_of(Source.INVITES, *OWNER, username="a@b.c")
+    plan = await plan_of({ORG: FakeClient(rows)}, lost)
+    assert [each.status_now for each in plan.already_there] == ["ACTIVE"]
 
 
 # The POSTs ---------------------------------------------------------------------------------------
@@ -226,7 +474,6 @@ def answered(outcome):
     [
         ([answered("restored")], "restored", "200 CODE", 0),
         ([answered("active")], "active", "200 CODE", 0),
-        ([answered("already_there")], "already_there", "200 CODE", 0),
         ([answered("failed")], "failed", "200 CODE", 0),
         ([Sending(Outcome.UNKNOWN, 1)], "unknown", "None None", 0),  # it is not sent again
         ([LATER], "restored", "200 None", 10),
@@ -247,24 +494,8 @@ def test_intent_is_on_disk_before_each_post_and_the_outcome_is_what_atlas_made_o
     assert f"{line.http_status} {line.error_code}" == answer
     reason = "" if outcome == "restored" else answer.replace("None", "").strip()
     assert run.said == [(outcome, reason)]
-    is_done = outcome in {"restored", "already_there"}
-    assert (getattr(end, outcome), end.exit_code) == (1, 0 if is_done else 4)
+    assert (getattr(end, outcome), end.exit_code) == (1, 0 if outcome == "restored" else 4)
     assert run.waited_s == pytest.approx(waited_s)
-
-
-def test_person_is_invited_once_to_a_place_with_the_roles_of_all_entries(directory):
-    other = object_id(50)
-    entries = (
-        Entry(Source.USERS, other, object_id(9), ("GROUP_OWNER",)),
-        Entry(Source.ORG_INVITES, None, object_id(8), ("ORG_BILLING_ADMIN",)),
-    )
-    twice = [planned(n, source=Source.ORG_USERS, username="a@b.c", entries=entries) for n in (1, 2)]
-    write_run(directory, "r0", *(e for one in twice for e in (one, intent(one), outcome(one))))
-    run = Restore(directory)
-    run.run(*found_in(directory, Wanted("1")))
-    (sent,) = run.client.posts
-    assert sent.project_roles == ((other, "GROUP_OWNER"),)
-    assert sent.roles == ("GROUP_READ_ONLY", "ORG_BILLING_ADMIN")
 
 
 def test_eleventh_post_waits_until_a_minute_is_over(directory):
@@ -303,13 +534,6 @@ def test_request_of_a_killed_restore_is_settled_as_its_list_shows_and_an_active_
     assert end.active + end.already_there == 2
     assert ("made_active" in end.reasons) is (code == 4)
     assert run.client.posts == []
-
-
-@pytest.mark.parametrize("spellings", [("a@b.c", "A@b.c"), ("A@b.c", "a@b.c")])
-async def test_of_two_names_that_look_the_same_the_active_member_counts(spellings):
-    members = dict(zip(spellings, ("ACTIVE", "PENDING"), strict=True))
-    plan = await plan_of({ORG: FakeClient(members=members)}, of_list(username="a@b.c"))
-    assert [each.status_now for each in plan.already_there] == ["ACTIVE"]
 
 
 def test_error_of_the_whole_run_skips_the_rest(directory):
