@@ -1,15 +1,16 @@
 """Command `init`: write a first policy from a few answers."""
 
+import asyncio
 import os
 import re
 import shlex
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import click
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -28,7 +29,14 @@ from invite_sweeper.cli.session import Session, read_all_credentials
 from invite_sweeper.cli.streams import fit_terminal
 from invite_sweeper.cli.view import Progress
 from invite_sweeper.endings import Reason
-from invite_sweeper.errors import Cancelled, CredentialsRefused, Interrupted, RunError, UsageError
+from invite_sweeper.errors import (
+    AtlasUnavailable,
+    Cancelled,
+    CredentialsRefused,
+    Interrupted,
+    RunError,
+    UsageError,
+)
 from invite_sweeper.files import write_error
 from invite_sweeper.models import SOURCES_OF_USERS, ListUnreadable, Source
 from invite_sweeper.names import is_atlas_id
@@ -45,13 +53,16 @@ from invite_sweeper.sweep.plan import plan_all
 from invite_sweeper.sweep.result import Result
 from invite_sweeper.text import escape_unprintable, shell_command, shorten_list
 
+_T = TypeVar("_T")
 _DEFAULT_AGE = "14d"
 _OUTSIDERS_AGE = "3d"
 _DOMAIN = re.compile(r"[\w-]+(\.[\w-]+)+")
 _MAX_DOMAINS_NAMED = 10
 _INDENT = "  "
-_DEADLINE_S = 60.0
-"""For the request of the organizations, and for an answer to each request about the backlog."""
+_DEADLINE_S = 120.0
+"""For all that is read of Atlas: a list may have no end."""
+_RETRY_S = 60.0
+"""How long requests are tried again."""
 _OVER = frozenset({Reason.MAX_DELETIONS, Reason.MAX_DELETIONS_PER_PROJECT, Reason.MAX_SHARE})
 """Why a sweep would be refused that may delete the oldest instead."""
 
@@ -83,6 +94,23 @@ class Choice(NamedTuple):
         """The organization as it is listed."""
         credentials = f", credentials {self.credentials}" if self.credentials else ""
         return f"{self.name} ({self.id}{credentials})"
+
+
+class _ReadingTime:
+    """The time that is left for reading Atlas, which answers at the terminal take nothing of."""
+
+    def __init__(self) -> None:
+        self._left_s = _DEADLINE_S
+
+    def run(self, step: Coroutine[object, object, _T]) -> _T | None:
+        """Return what a step returns; None where the time is over before it ends."""
+        started_s = clock.seconds()
+        try:
+            return run_async(asyncio.wait_for(step, self._left_s))
+        except TimeoutError:
+            return None
+        finally:
+            self._left_s -= clock.seconds() - started_s
 
 
 def _parse_age(text: str) -> str:
@@ -130,20 +158,23 @@ def init(
     """
     asks = sys.stdin.isatty()
     now = datetime.now(UTC)
+    time = _ReadingTime()
     try:
         register_credentials(os.environ)
         if os.path.lexists(path):
             hint = f"Name another file: {shell_command('init', 'POLICY')}"
             raise UsageError(f"{path} already exists.", hint=hint)
         names = tuple(credentials_variables(os.environ))
-        visible = run_async(_read_organizations(base_url, names)) if names else []
+        visible = _find_organizations(base_url, names, time, is_needed=not (organization or asks))
         organizations = _choose_organizations(organization, visible, asks=asks)
         age = older_than or _choose_age(asks=asks)
         sources = source or _choose_sources(asks=asks)
-        own_domains = _choose_own_domains(organizations, names, base_url, age) if asks else ()
+        own_domains: Sequence[str] = ()
+        if asks:
+            own_domains = _choose_own_domains(organizations, names, base_url, age, time)
         text = render_policy(organizations, age, sources, path, now, own_domains)
         policy = parse_policy(text.encode(), str(path))  # as a sweep reads it
-        if names and _choose_trim(policy, path, base_url, asks=asks):
+        if names and _choose_trim(policy, path, base_url, time, asks=asks):
             text = text.replace("over_limit: refuse", "over_limit: trim")
         _write_new(path, text)
     except click.Abort:
@@ -219,8 +250,31 @@ def _choose_organizations(
     raise UsageError(message, hint="Add --organization ID.")
 
 
-async def _read_organizations(base_url: str, names: Sequence[str]) -> list[Choice]:
-    choices: dict[str, Choice] = {}
+def _find_organizations(
+    base_url: str, names: Sequence[str], time: _ReadingTime, *, is_needed: bool
+) -> Sequence[Choice]:
+    """Return what the credentials can see; what is known of it where that takes too long.
+
+    Args:
+        is_needed: The policy will be for all of them.
+
+    Raises:
+        AtlasUnavailable: Not all of them are known, and they are needed.
+    """
+    visible: dict[str, Choice] = {}
+    if not names or time.run(_read_organizations(base_url, names, visible)):
+        return tuple(visible.values())
+    message = f"The list of organizations was not read to its end in {_DEADLINE_S:.0f} s."
+    if is_needed:
+        raise AtlasUnavailable(message, hint="Add --organization ID.")
+    click.echo(fit_terminal(message, "Warning: ", _INDENT), err=True)
+    return tuple(visible.values())
+
+
+async def _read_organizations(
+    base_url: str, names: Sequence[str], choices: dict[str, Choice]
+) -> bool:
+    """Add the organizations that sets of credentials can see, and return True at the end."""
     for name, credentials in read_all_credentials(os.environ, names).items():
         async with _connected(base_url, credentials) as client:
             try:
@@ -230,7 +284,7 @@ async def _read_organizations(base_url: str, names: Sequence[str]) -> list[Choic
         for org_id, label in visible.items():
             # The first set that can see an organization is named in the policy.
             choices.setdefault(org_id, Choice(org_id, escape_unprintable(label), name))
-    return list(choices.values())
+    return True
 
 
 @asynccontextmanager
@@ -245,14 +299,18 @@ async def _connected(base_url: str, credentials: Credentials) -> AsyncIterator[A
             limiter=open_limiter(execution),
             clock=lambda: datetime.now(UTC),
             log=configure_logging(quiet=True, verbose=False),
-            retry_until_s=clock.seconds() + _DEADLINE_S,
+            retry_until_s=clock.seconds() + _RETRY_S,
         ) as client,
     ):
         yield client
 
 
 def _choose_own_domains(
-    organizations: Sequence[Choice], names: Sequence[str], base_url: str, age: str
+    organizations: Sequence[Choice],
+    names: Sequence[str],
+    base_url: str,
+    age: str,
+    time: _ReadingTime,
 ) -> Sequence[str]:
     """Return the domains outside of which people go sooner; empty if there is no such rule.
 
@@ -268,7 +326,7 @@ def _choose_own_domains(
         return ()
     if parse_duration(age) <= parse_duration(_OUTSIDERS_AGE):  # all go as soon
         return ()
-    counts = run_async(_count_domains(base_url, organizations))
+    counts = time.run(_count_domains(base_url, organizations)) or Counter[str]()
     domains = [domain for domain, _ in counts.most_common()]
     if not domains or not all(map(_DOMAIN.fullmatch, domains)):
         return ()
@@ -344,11 +402,13 @@ def _choose_sources(*, asks: bool) -> Sequence[Source]:
     return tuple(click.prompt("Lists, separated by commas", ", ".join(Source), value_proc=parse))
 
 
-def _choose_trim(policy: Policy, path: Path, base_url: str, *, asks: bool) -> bool:
+def _choose_trim(
+    policy: Policy, path: Path, base_url: str, time: _ReadingTime, *, asks: bool
+) -> bool:
     """Return whether to delete the oldest of a backlog that is over the limits of the policy."""
     click.echo("Reading the lists: would a sweep run within the limits?", err=True)
     try:
-        run_async(_check_backlog(policy, path, base_url))
+        is_read = time.run(_check_backlog(policy, path, base_url))
     except Interrupted:
         raise
     except RunError as error:
@@ -361,18 +421,22 @@ def _choose_trim(policy: Policy, path: Path, base_url: str, *, asks: bool) -> bo
             return False
         question = "Delete the oldest up to the limits each night (over_limit: trim)?"
         return click.confirm(question, default=True)
-    click.echo("Yes.", err=True)
+    answer = "Yes." if is_read else f"Not known: reading them takes over {_DEADLINE_S:.0f} s."
+    click.echo(answer, err=True)
     return False
 
 
-async def _check_backlog(policy: Policy, path: Path, base_url: str) -> None:
-    """Read what a sweep of the policy reads, and raise the error with which it would end."""
+async def _check_backlog(policy: Policy, path: Path, base_url: str) -> bool:
+    """Read what a sweep of the policy reads, and raise the error with which it would end.
+
+    Returns True at the end.
+    """
     options = RunOptions(policy=path, base_url=base_url, quiet=True)
     session = Session(options, policy)
     with session.working():
         history = session.read_sound_history()
         command = session.command(history, dry_run=True)
-        async with session.organizations(history, retry_for_s=_DEADLINE_S) as organizations:
+        async with session.organizations(history, retry_for_s=_RETRY_S) as organizations:
             result = Result(command, organizations, Progress(session.log, None))
             reader = OrganizationReader(result, organizations, None)
             readings = await session.stop.run_unless_stopped(reader.read_all())
@@ -380,3 +444,4 @@ async def _check_backlog(policy: Policy, path: Path, base_url: str) -> None:
         if reading.error is not None:
             raise reading.error
     check_limits(plan_all(readings), command)
+    return True

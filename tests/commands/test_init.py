@@ -1,9 +1,13 @@
 """`init` writes a policy that validates and never overwrites a file."""
 
+import json
 from datetime import UTC, datetime
+from itertools import count
 
 import faults
 import pytest
+from forked import Fork
+from running import end
 from terminals import terminal_of
 
 from invite_sweeper.cli.init import Choice, render_policy
@@ -111,6 +115,48 @@ def test_backlog_over_the_limits_is_reported_and_trim_is_offered(cli, answer):
     assert policy.limits.over_limit == ("trim" if is_trim else "refuse")
     planned = cli.run("plan", "--policy", "first.yaml")
     assert planned.code == (0 if is_trim else 3), planned.err
+
+
+ENDLESS = {
+    "organizations": ("*/orgs", (), 6, "list of organizations was not read to its end"),
+    "other organizations": (
+        "*/orgs", ("--organization", ORG_ID), 0, "list of organizations was not read to its end"
+    ),
+    "projects": ("*/groups", (), 0, "Not known: reading them takes over"),
+    "people": ("*/orgs/*/users", (), 0, "Not known: reading them takes over"),
+}  # fmt: skip
+"""Which list has no end, the options, the exit code, and what is printed."""
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_pages_without_end_are_read_up_to_the_deadline_and_what_is_known_by_then_counts(
+    cli, tmp_path, name
+):
+    path, options, code, printed = ENDLESS[name]
+    cli.stock(stale=3)
+    cli.sim.add_user("ada@example.com")
+    numbers = count(1)
+
+    def add_page(body):
+        answer = json.loads(body)
+        row = answer["results"][0]
+        number = next(numbers)
+        answer["results"] = [{**row, "id": f"{number:024x}", "username": f"p{number}@x.example"}]
+        answer["links"] = [{"rel": "next", "href": "/"}]
+        return json.dumps(answer).encode()
+
+    cli.sim.faults.add(faults.altered(add_page), path=path, times=None)
+    cli.sim.faults.add(
+        faults.effect(before=lambda call: call.query.pop("pageNum")), path=path, times=None
+    )
+    prepare = tmp_path / "deadline.py"  # of two minutes
+    prepare.write_text("from invite_sweeper.cli import init\ninit._DEADLINE_S = 3.0\n", "utf-8")
+    words = ("init", "first.yaml", *options)
+    done = end(Fork(words, cli.folder, cli.environment_with({}), prepare=prepare))
+
+    assert done.code == code, done.err
+    assert printed in " ".join(done.err.split())
+    assert (cli.folder / "first.yaml").exists() is (code == 0)
 
 
 @pytest.mark.parametrize(
