@@ -286,7 +286,7 @@ class Reason(FactEnum):
     RETIRED_SOURCE = _partial(
         "retired_source",
         "retired list",
-        advice="Replace the retired list under `sources` in the policy.",
+        advice="Write the `sources` of the message about the retired list into the policy.",
     )
     FAILED_DELETIONS = _partial(
         "failed_deletions",

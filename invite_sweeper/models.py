@@ -101,6 +101,21 @@ class Source(FactEnum):
         return f"Under sources, write {others} instead of {self}."
 
 
+def hint_without(retired: Collection[Source], sources: Collection[Source]) -> str:
+    """Return the hint to a policy of which lists count as not read, as Atlas serves them no more.
+
+    Args:
+        retired: Those lists.
+        sources: Of the policy.
+    """
+    left = [source.value for source in sources if source not in retired]
+    for source in retired:
+        left += (name for name in source.replacements if name not in left)
+    if not left:
+        return "Upgrade this program: it uses a version of the list that Atlas retires."
+    return f"In the policy, write `sources: [{', '.join(left)}]`."
+
+
 SOURCES_OF_USERS: Final = frozenset({Source.USERS, Source.ORG_USERS})
 """Lists of users with a status; deleting from them also removes an accepted membership."""
 

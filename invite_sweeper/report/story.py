@@ -38,6 +38,7 @@ from invite_sweeper.report.wording import (
     describe_recorded_deletions,
     describe_restored,
 )
+from invite_sweeper.sweep.selection import describe_keep_reason
 from invite_sweeper.text import escape_unprintable, pluralize, upper_first
 
 
@@ -292,6 +293,9 @@ def _counts_of(organization: OrganizationResult, mode: str | None) -> str:
     outcomes = describe_deletions(organization)
     if outcomes:
         parts.append(outcomes)
+    unread = organization.kept_by_reason.get("list_unread", 0)
+    if unread:  # of what is kept, what a change of the policy or the credentials may free
+        parts.append(f"{unread:,} kept: {describe_keep_reason('list_unread')}")
     if organization.seats is not None:
         parts.append(str(organization.seats))
     return ", ".join(parts)

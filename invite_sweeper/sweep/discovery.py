@@ -33,6 +33,7 @@ from invite_sweeper.models import (
     Seats,
     Source,
     SourceRetired,
+    hint_without,
 )
 from invite_sweeper.sweep.expiries import secret_warnings
 from invite_sweeper.sweep.guards import check_clock
@@ -190,7 +191,7 @@ def _check_not_all_retired(
     if retired and retired.keys() == counts.keys():
         raise AtlasUnavailable(
             " ".join(event.reason for event in retired.values()),
-            hint=" ".join(source.replacement_hint() for source in retired),
+            hint=hint_without(retired, retired),
         )
 
 

@@ -23,7 +23,7 @@ from invite_sweeper.audit.events import Intent, OutcomeLine, Planned
 from invite_sweeper.counts import Counts
 from invite_sweeper.endings import Reason, WarningCode
 from invite_sweeper.errors import ApiVersionRetired, AuditLogError, RunError
-from invite_sweeper.models import Invitation, ListKey, Source, UserKey
+from invite_sweeper.models import Invitation, ListKey, Source, UserKey, hint_without
 from invite_sweeper.outcomes import Outcome, Sending
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.breaker import CircuitBreaker
@@ -385,8 +385,8 @@ class Executor:
             return
         self.retired.add(source)
         self._result.stopped_by.append(Reason.RETIRED_SOURCE)
-        advice = f" {error.hint}" if error.hint else ""
-        text = f"Atlas retired the list {source.value} during the sweep: {error.message}{advice}"
+        advice = hint_without(self.retired, self._result.command.policy.sources)
+        text = f"Atlas retired the list {source.value} during the sweep: {error.message} {advice}"
         self._result.warn_of(WarningCode.RETIRED_SOURCE, text)
 
     def _abort(self, error: Exception) -> None:

@@ -24,7 +24,7 @@ from invite_sweeper.audit.totals import (
 from invite_sweeper.counts import Counts, total
 from invite_sweeper.endings import ExitCode, Reason, WarningCode, WarningLevel
 from invite_sweeper.errors import AuditLogError, CredentialsRefused, RunError
-from invite_sweeper.models import Source, SourceRetired, rfc3339
+from invite_sweeper.models import Source, SourceRetired, hint_without, rfc3339
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.expiries import LAST_KNOWN_ENDS, sunset_warnings
@@ -135,20 +135,28 @@ class Result:
         retired: dict[Source, SourceRetired] = {}
         for reading in readings:
             retired |= reading.retired
+        too_early = self._retired_early(retired)
+        if too_early:
+            self.stopped_by.append(Reason.RETIRED_SOURCE)
         for source, event in sorted(retired.items()):
-            if self.has_ended(source):
-                when = "as announced"
-                level = WarningLevel.REMARK
+            reason = event.reason.removesuffix(".")
+            if source in too_early:
+                text = (
+                    f"{reason}, before the day that was announced: it counts as not read. "
+                    f"{hint_without(too_early, sources)}"
+                )
+                self.warn_of(WarningCode.RETIRED_SOURCE, text, level=WarningLevel.URGENT)
             else:
-                when = "before the day that was announced"
-                level = WarningLevel.URGENT
-                self.stopped_by.append(Reason.RETIRED_SOURCE)
-            text = f"{event.reason.removesuffix('.')}, {when}. {source.replacement_hint(sources)}"
-            self.warn_of(WarningCode.RETIRED_SOURCE, text, level=level)
+                text = f"{reason}, as announced. {source.replacement_hint(sources)}"
+                self.warn_of(WarningCode.RETIRED_SOURCE, text, level=WarningLevel.REMARK)
         upcoming = self._sunsets()
         for source in retired:
             upcoming.pop(source, None)
         self.warn(*sunset_warnings(upcoming, sources, self.command.now.date()))
+
+    def _retired_early(self, retired: Iterable[Source]) -> list[Source]:
+        """Return which retired lists Atlas ended before the day that it had announced."""
+        return sorted(source for source in retired if not self.has_ended(source))
 
     def has_ended(self, source: Source) -> bool:
         """Return whether the last day that was announced for a list has come."""
@@ -312,7 +320,10 @@ class Result:
         else:
             # What stopped the run is a reason of the organizations where it left something undone.
             is_concerned = counts.skipped or len(self.organizations) == 1
-            reasons = self._reasons(counts, self.stopped_by if is_concerned else ())
+            stopped_by = self.stopped_by if is_concerned else []
+            if self._retired_early(reading.retired):
+                stopped_by = [*stopped_by, Reason.RETIRED_SOURCE]
+            reasons = self._reasons(counts, stopped_by)
         was_read = reading.error is None and reading.scope is not None
         plan_made = was_read and (self.plan_made or error is None)
         retired_early = Reason.RETIRED_SOURCE in self.stopped_by

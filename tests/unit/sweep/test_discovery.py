@@ -199,7 +199,7 @@ async def test_retired_source_is_reported_once_where_several_of_its_lists_are_re
 async def test_run_ends_with_a_hint_when_every_source_is_retired():
     with pytest.raises(AtlasUnavailable) as caught:
         await list_all(FakeAtlas(list_results=retired(Source.INVITES, 1)), 1)
-    assert "users and org_users instead of invites" in caught.value.hint
+    assert caught.value.hint == "In the policy, write `sources: [users, org_users]`."
 
 
 # Teams --------------------------------------------------------------------------------------------

@@ -166,7 +166,10 @@ async def test_retired_source_is_skipped_without_intents_and_other_sources_go_on
     assert run.outcomes == {Outcome.FAILED: 1, Outcome.SKIPPED: 3, Outcome.DELETED: 4}
     assert (run.executor.retired, run.breaker.reason) == ({Source.INVITES}, None)
     (warning,) = run.result.warnings
-    text = "Atlas retired the list invites during the sweep: 410 GONE"
+    text = (
+        "Atlas retired the list invites during the sweep: 410 GONE "
+        "In the policy, write `sources: [users, org_users]`."
+    )
     assert (warning.code, warning.message) == (WarningCode.RETIRED_SOURCE, text)
     assert run.result.stopped_by == [Reason.RETIRED_SOURCE]
     intents = [each for event, each in log.lines if event == "intent"]

@@ -22,7 +22,7 @@ from invite_sweeper.errors import (
     GuardRefused,
     Interrupted,
 )
-from invite_sweeper.models import ListRef, ListUnreadable, Source, SourceRetired
+from invite_sweeper.models import ListRef, ListUnreadable, Source, SourceRetired, hint_without
 from invite_sweeper.sweep.expiries import LAST_KNOWN_ENDS, secret_warnings, sunset_warnings
 from invite_sweeper.sweep.organization import AtlasOrganization, OrganizationPlan, Reading, Swept
 from invite_sweeper.sweep.result import Result
@@ -243,6 +243,25 @@ def test_each_source_names_its_replacement_or_an_upgrade(source):
 
 
 @pytest.mark.parametrize(
+    ("retired", "sources", "left"),
+    [
+        ({"invites"}, ["invites"], "[users, org_users]"),
+        ({"invites"}, ["invites", "org_users"], "[org_users, users]"),
+        ({"org_invites"}, ["org_invites", "invites", "org_users"], "[invites, org_users]"),
+        ({"invites", "org_invites"}, ["invites", "org_invites"], "[users, org_users]"),
+        ({"users"}, ["invites", "users"], "[invites]"),
+        ({"users"}, ["users"], None),
+    ],
+)
+def test_sources_without_retired_lists_have_what_replaces_them(retired, sources, left):
+    hint = hint_without([*map(Source, sorted(retired))], [*map(Source, sources)])
+    assert hint == (f"In the policy, write `sources: {left}`." if left else UPGRADE)
+
+
+UPGRADE = "Upgrade this program: it uses a version of the list that Atlas retires."
+
+
+@pytest.mark.parametrize(
     ("sources", "sunset"),
     [
         (["invites", "org_invites"], "2027-06-01"),
@@ -282,8 +301,13 @@ def report(source, *, today=TODAY, recorded=None, sunsets=None):
 def test_retired_source_is_urgent_before_the_announced_day_and_a_remark_from_then_on(days, ended):
     source = Source.ORG_INVITES
     warning, is_reason = report(source, sunsets={source: TODAY + timedelta(days=days)})
-    when = "as announced" if ended else "before the day that was announced"
-    message = f"It is retired, {when}. {source.replacement_hint()}"
+    if ended:
+        message = f"It is retired, as announced. {source.replacement_hint()}"
+    else:
+        message = (
+            "It is retired, before the day that was announced: it counts as not read. "
+            "In the policy, write `sources: [org_users]`."
+        )
     level = REMARK if ended else URGENT
     assert warning == RunWarning(WarningCode.RETIRED_SOURCE, message, level)
     assert is_reason is not ended
