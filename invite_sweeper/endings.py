@@ -255,6 +255,10 @@ class Reason(FactEnum):
     )
     CLOCK = _refused("clock", "Synchronize the clock with NTP.", retryable=True)
     PLAN = _refused("plan", "Create a new plan with: {plan}")
+    """The plan of `--plan`."""
+    PLAN_AGE = _refused(
+        "plan_age", "Run the same command again: it makes a new plan.", retryable=True
+    )
     EARLIER_RUNS = _refused("earlier_runs", "Check the audit log with: {verify}")
     """The audit log of earlier runs is missing, changed or unreadable."""
     NO_VISIBLE_PROJECT = _refused(

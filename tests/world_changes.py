@@ -214,39 +214,15 @@ def _members(sim: SimulatedAtlas, id_: str) -> list[object]:
     return [user for user in users if id_ in (user.id, user.invitation_id)]
 
 
-def change_what_is_shown(world: World, shown: set[tuple[str, str]]) -> set[tuple[str, str]]:
-    """Change about half of what a plan shows; return what must not be deleted any more."""
-    sim = world.cli.sim
-    dice = world.dice
+def change_users(world: World, shown: set[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Change about half of the users of a plan; return what must not be deleted any more."""
     changed = set()
-    for scope_id, id_ in sorted(shown):
-        if dice.random() < 0.5:
-            changed.add((scope_id, id_))
-            if scope_id in sim.groups and id_ in sim.groups[scope_id].invites:
-                _change_invitation(world, sim.groups[scope_id].invites, id_)
-            for user in _members(sim, id_):
+    for _, id_ in sorted(shown):
+        if world.dice.random() < 0.5:
+            for user in _members(world.cli.sim, id_):
                 _change_user(world, user)
                 changed |= {row.removed_as for row in world.items.values() if row.member == user.id}
-    if dice.random() < 0.7:
-        changed |= _lose_project(world, dice.choice(sorted(sim.groups)))
     return changed
-
-
-def _change_invitation(world: World, invites: dict[str, object], id_: str) -> None:
-    fields = world.dice.choice(
-        (
-            None,
-            {"roles": ["GROUP_CLUSTER_MANAGER"]},
-            {"inviterUsername": BOSS},
-            {"expiresAt": FUTURE},
-            {"createdAt": "2026-01-02T03:04:05Z"},
-        )
-    )
-    if fields is None:
-        del invites[id_]
-    else:
-        document = json.loads(invites[id_].document) | fields
-        invites[id_].document = json.dumps(document).encode()
 
 
 def _change_user(world: World, user: object) -> None:
@@ -257,15 +233,3 @@ def _change_user(world: World, user: object) -> None:
             user.inviter = BOSS
         case _:
             user.created_at += timedelta(seconds=90)
-
-
-def _lose_project(world: World, project_id: str) -> set[tuple[str, str]]:
-    """Let a project leave the scope, or its lists be unreadable; return what is lost with it."""
-    if "projects" in world.policy and world.dice.random() < 0.5:
-        world.cli.sim.rename_project(project_id, "renamed-meanwhile")
-        own = [r for r in world.items.values() if project_id in (r.project_id, *r.linked)]
-    else:
-        world.cli.sim.faults.clear()
-        fail_lists(world, lists_of(project_id), faults.role_missing())
-        own = [row for row in world.items.values() if row.project_id == project_id]
-    return {row.removed_as for row in own}

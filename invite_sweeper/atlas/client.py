@@ -13,7 +13,7 @@ import math
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from http.client import NO_CONTENT, SERVICE_UNAVAILABLE, TOO_MANY_REQUESTS
 from typing import Final, NamedTuple, Self, TypeAlias
@@ -50,7 +50,6 @@ from invite_sweeper.atlas.server import ServerInfo, Times
 from invite_sweeper.atlas.signing import RequestSigner
 from invite_sweeper.outcomes import Sending
 from invite_sweeper.policy import Execution
-from invite_sweeper.text import describe_duration
 
 LONG_WAIT_S: Final = 6.0
 """A wait this long for an Atlas that does not respond is shown; one of them in this time."""
@@ -81,7 +80,6 @@ class Client:
         answer_until_s: Nothing is retried after it either, until there was a first response: a
             person waits for that.
         read_again: Reads the credentials again after Atlas refused them.
-        halt: Called with the reason when nothing more may be sent: the clock has moved.
     """
 
     def __init__(
@@ -96,7 +94,6 @@ class Client:
         retry_until_s: float = math.inf,
         answer_until_s: float = math.inf,
         read_again: Callable[[], Credentials] | None = None,
-        halt: Callable[[str], object] | None = None,
     ) -> None:
         self.actor = credentials.actor
         self.limiter = limiter
@@ -114,8 +111,6 @@ class Client:
         self._attempts = execution.attempts
         self._retry_until_s = retry_until_s
         self._answer_until_s = answer_until_s
-        self._halt = halt
-        self._is_halted = False
         self._log = log
         self._long_wait_shown_s = -math.inf
 
@@ -195,12 +190,12 @@ class Client:
     ) -> ResponseOrFailure:
         """Send the read, then the removal if it is allowed; return the result of the last one."""
         remove = removal.remove
-        if self._is_cancelled(remove):
+        if remove.is_cancelled():
             return removal.cancel()
         removal.answer = None
         started_s = self.limiter.clock()
         removal.read_result = await self._send(removal.read, authorization)
-        if self._is_cancelled(remove):  # the read may have shown that the clock moved
+        if remove.is_cancelled():
             return removal.cancel()
         left_s = started_s + MAX_READ_AGE_S - self.limiter.clock()
         if left_s <= 0:
@@ -280,15 +275,6 @@ class Client:
         self.counters.retries += 1
         return await send()
 
-    def _is_cancelled(self, request: Request) -> bool:
-        """Return whether nothing more may be sent for a request, or at all.
-
-        After a halt, a deletion counts as cancelled like one that the sweep cancelled.
-        """
-        if self._is_halted and request.progress is not None:
-            request.progress.cancelled = True
-        return self._is_halted or request.is_cancelled()
-
     @property
     def _is_awaited(self) -> bool:
         """Whether a person waits for the first response: the address may be wrong."""
@@ -307,14 +293,14 @@ class Client:
         # Only what has a `progress` can be cancelled: it is checked once a second.
         step_s = math.inf if request.progress is None else _CANCEL_CHECK_S
         left_s = until_s - self.limiter.clock()
-        while left_s > 0 and not self._is_cancelled(request):
+        while left_s > 0 and not request.is_cancelled():
             await self.limiter.sleep(min(left_s, step_s))
             left_s = until_s - self.limiter.clock()
 
     async def _acquire_again(self, request: Request, requests: int) -> bool:
         """Wait for the tokens of another attempt; return False if it may not be made any more."""
         since_s = self.limiter.clock()
-        while not self._is_cancelled(request):
+        while not request.is_cancelled():
             now_s = self.limiter.clock()
             if now_s >= self._give_up_at_s:
                 return False
@@ -357,7 +343,7 @@ class Client:
                 result = await send(authorization)
             finally:
                 self._signer.release(authorization)
-        if is_unauthenticated(result) and not self._is_cancelled(request):
+        if is_unauthenticated(result) and not request.is_cancelled():
             # Also where this request is not sent again: the next ones need it.
             await self._signer.renew(authorization)
         return result
@@ -375,7 +361,7 @@ class Client:
         moved stops the run, and an answer out of a cache concerns one request. Such an answer is
         not recorded in `server`, and not parsed.
         """
-        if self._is_cancelled(request):  # the last moment at which it can be
+        if request.is_cancelled():  # the last moment at which it can be
             request.bucket.release()
             return CANCELLED
         endpoint = request.endpoint
@@ -397,8 +383,6 @@ class Client:
         self._update_bucket(request.bucket, result, sent_s, received_s)
         dated = parse_date(result.headers.get("Date", ""))
         times = Times(sent_at, self.server.clock(), dated)
-        if moved_s := self.server.moved_s(result, times, request):
-            self._stop_sending(moved_s)
         if endpoint.method == "GET":
             age_s = self.server.age_s(result.headers, times)
             if age_s > endpoint.max_age_s:
@@ -412,16 +396,6 @@ class Client:
         if request.parse is None:
             return result
         return parse_body(result, request.endpoint.media_type, request.parse)
-
-    def _stop_sending(self, moved_s: float) -> None:
-        """Send nothing more, and stop the run: what it read may be long out of date."""
-        self._is_halted = True
-        if self._halt is not None:
-            moved = describe_duration(timedelta(seconds=round(moved_s)))
-            self._halt(
-                f"Atlas's clock and that of this run moved {moved} apart: this machine was paused "
-                "or its clock is wrong"
-            )
 
     def _update_bucket(
         self, bucket: TokenBucket, response: Response, sent_s: float, received_s: float

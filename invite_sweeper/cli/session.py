@@ -413,7 +413,6 @@ class Session:
                     retry_until_s=clock.seconds() + retry_for_s,
                     answer_until_s=clock.seconds() + patience_s,
                     read_again=partial(read_credentials, self.environment, suffix=name),
-                    halt=self.stop.request,
                 )
                 clients[name] = await stack.enter_async_context(client)
             yield tuple(self._organizations_of(clients, history))

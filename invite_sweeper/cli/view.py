@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from datetime import datetime
 from typing import Final
 
 from rich.console import Console
@@ -116,9 +117,9 @@ class Progress:
         else:
             self._log.warning(warning.message)
 
-    async def confirms(self, record: RunRecord) -> bool:
+    async def confirms(self, record: RunRecord, until: datetime) -> bool:
         """Return False: where no question is asked, nothing is deleted."""
-        del record
+        del record, until
         return False
 
     def close(self) -> None:
@@ -206,12 +207,12 @@ class TerminalView(Progress):
         self.has_agreed = False
 
     @override
-    async def confirms(self, record: RunRecord) -> bool:
+    async def confirms(self, record: RunRecord, until: datetime) -> bool:
         """Show the plan as it is on disk, and return whether the operator agrees to it."""
         self.close()
 
         def ask(console: Console) -> None:
-            terminal.show_question(console, record, self._session.advisor)
+            terminal.show_question(console, record, self._session.advisor, until)
             self.has_shown_plan = True
 
         self.has_agreed = await confirm(self._session, ask)

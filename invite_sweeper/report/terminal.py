@@ -3,6 +3,7 @@
 import sys
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Final, NamedTuple
 
 from rich.console import Console, RenderableType
@@ -11,7 +12,7 @@ from rich.text import Text
 from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import RunRecord
 from invite_sweeper.endings import ExitCode
-from invite_sweeper.models import ListUnreadable
+from invite_sweeper.models import ListUnreadable, rfc3339
 from invite_sweeper.report.layout import (
     GAP,
     INDENT,
@@ -37,6 +38,7 @@ from invite_sweeper.report.readback import (
 from invite_sweeper.report.rows import Row, place_name, sorted_rows
 from invite_sweeper.report.story import Attention, Story, advisor_of, story_of
 from invite_sweeper.report.story_lines import StoryLine
+from invite_sweeper.report.wording import describe_instant
 from invite_sweeper.text import escape_unprintable, pluralize
 
 _MAX_ROWS: Final = 50
@@ -86,8 +88,12 @@ def show_run(console: Console, run: WholeRun) -> None:
     print_parts(console, parts)
 
 
-def show_question(console: Console, record: RunRecord, advisor: Advisor) -> None:
-    """Print the plan as it is on disk, and the question whether to delete."""
+def show_question(console: Console, record: RunRecord, advisor: Advisor, until: datetime) -> None:
+    """Print the plan as it is on disk, and the question whether to delete.
+
+    Args:
+        until: When an answer is too late.
+    """
     run_rows = read_rows(record)
     print_parts(console, _plan(console.width, run_rows, advisor_of(record, advisor)))
     rows = run_rows.invitations.values()
@@ -98,7 +104,8 @@ def show_question(console: Console, record: RunRecord, advisor: Advisor) -> None
     if owners:
         lines.append(StoryLine("Owners", f"{owners:,} of the stale invitations"))
     question = Text(f"Delete {pluralize(len(rows), 'invitation')}?", style="bold")
-    print_parts(console, (labelled(lines), question, Text("This cannot be undone.")))
+    remark = Text(f"This cannot be undone. Answer by {describe_instant(rfc3339(until))}.")
+    print_parts(console, (labelled(lines), question, remark))
 
 
 def attention_lines(run: RecordedRun, advisor: Advisor) -> Iterator[str]:

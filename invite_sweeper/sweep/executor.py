@@ -28,7 +28,6 @@ from invite_sweeper.outcomes import Outcome, Sending
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.breaker import CircuitBreaker
 from invite_sweeper.sweep.organization import OrganizationPlan, Swept
-from invite_sweeper.sweep.pauses import PauseWatch
 from invite_sweeper.sweep.result import Result
 from invite_sweeper.text import pluralize
 
@@ -36,13 +35,7 @@ _SYNC_INTERVAL_S: Final = 1.0
 """How long outcomes may wait for the disk while no intents are written."""
 
 
-async def delete(
-    result: Result,
-    plans: Sequence[OrganizationPlan],
-    log: AuditLog,
-    stop: StopRequest,
-    pauses: PauseWatch,
-) -> None:
+async def delete(result: Result, log: AuditLog, stop: StopRequest) -> None:
     """Delete what is planned, one organization after the other.
 
     Each deletion gets an outcome, which is added to the result. One breaker watches all of them.
@@ -52,7 +45,7 @@ async def delete(
     """
     breaker = CircuitBreaker(result.command.limits)
     log_failure: AuditLogError | None = None
-    for plan in plans:
+    for plan in result.plans:
         organization = plan.organization
         if log_failure is not None:  # no deletion of any organization can be recorded any more
             result.skip(plan)
@@ -60,7 +53,7 @@ async def delete(
         if not plan.deletions:
             continue
         result.view.started("Deleting invitations", len(plan.deletions), organization.label)
-        executor = Executor(result, plan, log, stop, breaker, pauses)
+        executor = Executor(result, plan, log, stop, breaker)
         error: RunError | None = None
         try:
             await executor.run()
@@ -190,7 +183,6 @@ class Executor:
         log: AuditLog,
         stop: StopRequest,
         breaker: CircuitBreaker,
-        pauses: PauseWatch,
     ) -> None:
         policy = result.command.policy
         self._result = result
@@ -198,7 +190,6 @@ class Executor:
         self._log = log
         self._stop = stop
         self._breaker = breaker
-        self._pauses = pauses
         self._clock = result.command.clock
         self._execution = policy.execution
         self._has_other_sources = len(policy.sources) > 1
@@ -262,8 +253,7 @@ class Executor:
 
     @property
     def _is_stopping(self) -> bool:
-        """Whether nothing new may be sent; a pause of the machine is noticed here."""
-        self._pauses.check(self._stop)
+        """Whether nothing new may be sent."""
         return bool(self.error or self._breaker.reason or self._stop.reason)
 
     def _start(self, coroutine: Coroutine[object, object, None]) -> None:

@@ -4,6 +4,7 @@
   allows, what earlier runs deleted within `limits.period` included. Limits are inclusive; 0 means
   none.
 - Clock: ages are computed with the local clock, so it is at most 5 minutes off Atlas's.
+- Age: deletion begins at most 15 minutes after the last list was read.
 - Saved plan: what `sweep --plan` applies was made for the same policy, organizations and host, is
   not too old, and was not applied before.
 
@@ -37,6 +38,8 @@ from invite_sweeper.text import (
     truncate,
 )
 
+MAX_PLAN_AGE: Final = timedelta(minutes=15)
+"""How long after the last list was read deletion may begin, time asleep included."""
 _MAX_SHOWN: Final = 5
 
 
@@ -346,6 +349,22 @@ def _why_of_other_run(start: RunStarted, command: Command) -> str:
     if start.policy_sha256 != command.policy.sha256:
         return "The plan was created with another policy."
     return ""
+
+
+def check_plan_age(age_s: float) -> None:
+    """Raise GuardRefused if the last list was read too long ago; exactly 15 minutes is allowed.
+
+    People may have accepted or been invited anew since: the question was open for long, or the
+    machine slept. How long the lists took to read does not count: the deadline bounds it.
+    """
+    age = timedelta(seconds=ceil(age_s))
+    if age > MAX_PLAN_AGE:
+        raise GuardRefused(
+            f"The plan is {describe_duration(age)} old: deletion begins at most "
+            f"{describe_duration(MAX_PLAN_AGE)} after the last list was read.",
+            hint=Reason.PLAN_AGE.advice,
+            reasons=(Reason.PLAN_AGE,),
+        )
 
 
 def why_expired(start: RunStarted, *, max_age: timedelta, now: datetime) -> str:

@@ -98,19 +98,12 @@ class Reading:
         """The organization's id."""
         return self.organization.id
 
-    def list_results(
-        self, sources: Iterable[Source], unread_later: Iterable[ListUnreadable] = ()
-    ) -> Iterator[ListResult]:
-        """Yield what was read of each source that Atlas serves.
-
-        Args:
-            unread_later: The lists that a second reading could not read.
-        """
-        all_unread = (*self.unread, *unread_later)
+    def list_results(self, sources: Iterable[Source]) -> Iterator[ListResult]:
+        """Yield what was read of each source that Atlas serves."""
         for source in sources:
             if source in self.retired:
                 continue
-            of_source = [unreadable for unreadable in all_unread if unreadable.source is source]
+            of_source = [unreadable for unreadable in self.unread if unreadable.source is source]
             unread = tuple(unreadable.scope_id for unreadable in of_source)
             entries = (count for ref, count in self.entries.items() if ref.source is source)
             yield ListResult(
@@ -159,13 +152,11 @@ class Swept:
         outcomes: How many by outcome.
         counts: What else was counted while and after deleting.
         error: What ended the deletions there; None while nothing did.
-        unread: The lists that could be read for the plan, and not again after a long question.
     """
 
     outcomes: Counter[str] = field(default_factory=Counter)
     counts: Counts = field(default_factory=Counts)
     error: RunError | None = None
-    unread: tuple[ListUnreadable, ...] = ()
 
     def __add__(self, later: "Swept") -> "Swept":
         """Return both steps together; the first error counts."""
@@ -173,5 +164,4 @@ class Swept:
             outcomes=self.outcomes + later.outcomes,
             counts=self.counts + later.counts,
             error=self.error or later.error,
-            unread=(*self.unread, *later.unread),
         )

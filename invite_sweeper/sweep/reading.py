@@ -171,7 +171,7 @@ class ReadingBuilder:
     def add_unreadable(self, unreadable: ListUnreadable) -> None:
         """Add a list or project that cannot be read: nothing is deleted there."""
         self._unread.append(unreadable)
-        self._counts += unread_counts(unreadable)
+        self.count(projects_unreadable=1, missing_role=int(is_role_missing(unreadable)))
         self._write(unreadable)
 
     def finish(self, has_ended: Callable[[Source], bool]) -> None:
@@ -353,8 +353,3 @@ def _kept_outside(entry: Invitation) -> Decision:
     """Return the decision to keep an entry in a project out of scope: no rule is asked."""
     outside = structs.replace(entry, links_out_of_scope=True)
     return Decision(outside, None, "reaches_out_of_scope")
-
-
-def unread_counts(unreadable: ListUnreadable) -> Counts:
-    """Return what a list that cannot be read counts as."""
-    return Counts(projects_unreadable=1, missing_role=int(is_role_missing(unreadable)))

@@ -51,8 +51,12 @@ class View(Protocol):
     def warn(self, warning: RunWarning) -> None:
         """Show a warning or remark; the run continues."""
 
-    async def confirms(self, record: RunRecord) -> bool:
-        """Show the plan and return whether the operator agrees to it."""
+    async def confirms(self, record: RunRecord, until: datetime) -> bool:
+        """Show the plan and return whether the operator agrees to it.
+
+        Args:
+            until: When an answer is too late.
+        """
 
 
 class Result:
@@ -275,7 +279,7 @@ class Result:
         sources = self.command.policy.sources
         for plan in self.plans:
             reading = plan.reading
-            yield from reading.list_results(sources, self._swept_of(reading.id).unread)
+            yield from reading.list_results(sources)
 
     def _reading_of(self, organization: AtlasOrganization) -> Reading:
         """Return what was read of an organization; an empty reading while it was not read."""
@@ -311,7 +315,6 @@ class Result:
     def _organization_result(self, organization: AtlasOrganization) -> OrganizationResult:
         """Return the result of one organization, which has the error of the run, too."""
         reading = self._reading_of(organization)
-        swept = self._swept_of(organization.id)
         counts = self._counts_of(organization)
         error = self._error_of(organization) or self.error
         reasons: Iterable[Reason | str]
@@ -327,14 +330,13 @@ class Result:
         was_read = reading.error is None and reading.scope is not None
         plan_made = was_read and (self.plan_made or error is None)
         retired_early = Reason.RETIRED_SOURCE in self.stopped_by
-        has_unread = bool(reading.unread or swept.unread)
         secret_ends = reading.credentials_expire
         return OrganizationResult(
             **self._ending(counts, error, reasons),
             id=organization.id,
             name=reading.organization.name,
             plan_made=plan_made,
-            plan_complete=plan_made and not has_unread and not retired_early,
+            plan_complete=plan_made and not reading.unread and not retired_early,
             people=reading.seats.people if reading.seats is not None else None,
             people_pending=reading.seats.pending if reading.seats is not None else None,
             credentials_expire=rfc3339(secret_ends) if secret_ends is not None else None,

@@ -3,8 +3,7 @@
 Nothing is deleted before the last step. A dry run is the same, and ends before the question.
 """
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -13,22 +12,24 @@ from invite_sweeper.audit.events import Planned
 from invite_sweeper.counts import Counts, total
 from invite_sweeper.endings import WarningCode, WarningLevel
 from invite_sweeper.errors import AuditLogError, Cancelled, RunError
-from invite_sweeper.outcomes import Outcome
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.discovery import OrganizationReader
 from invite_sweeper.sweep.executor import delete
-from invite_sweeper.sweep.guards import check_clock, check_limits
+from invite_sweeper.sweep.guards import (
+    MAX_PLAN_AGE,
+    check_clock,
+    check_limits,
+    check_plan_age,
+)
 from invite_sweeper.sweep.organization import (
     AtlasOrganization,
     OrganizationPlan,
     Reading,
-    Swept,
     all_deletions,
 )
 from invite_sweeper.sweep.outlook import forecast, limit_free_at, nights_left
-from invite_sweeper.sweep.pauses import MAX_PAUSE_S, PauseWatch
-from invite_sweeper.sweep.plan import confirm_plan, lost_since, make_plans
+from invite_sweeper.sweep.plan import make_plans
 from invite_sweeper.sweep.result import Result, View
 from invite_sweeper.sweep.steps import KeepOutsidePlan, describe_notice
 from invite_sweeper.text import pluralize, shorten_list
@@ -51,14 +52,13 @@ async def run_sweep(
     policy_warnings = command.policy.warnings(command.now.date())
     result.warn_of(WarningCode.POLICY, *policy_warnings, level=WarningLevel.REMARK)
     try:
-        async with PauseWatch(command.clock) as pauses:
-            await _take_steps(result, log, stop, pauses)
+        await _take_steps(result, log, stop)
     except RunError as error:
         result.error = error
     return await result.finish(log)
 
 
-async def _take_steps(result: Result, log: AuditLog, stop: StopRequest, pauses: PauseWatch) -> None:
+async def _take_steps(result: Result, log: AuditLog, stop: StopRequest) -> None:
     """Take the steps of a sweep in their order; each may raise the error that ends the run."""
     command = result.command
     organizations = result.organizations
@@ -88,13 +88,9 @@ async def _take_steps(result: Result, log: AuditLog, stop: StopRequest, pauses: 
 
     # 4. A dry run ends here. A sweep asks, and deletes.
     if deletions and not command.dry_run:
-        await _confirm(result, log, stop)
-        plans = result.plans
-        # What was read before a long question, or before the machine slept, may be old.
-        was_paused = pauses.forget()
-        if was_paused or command.clock() - read_at_s > MAX_PAUSE_S:
-            plans = await _read_anew(result, log, stop)
-        await delete(result, plans, log, stop, pauses)
+        await _confirm(result, log, stop, read_at_s)
+        check_plan_age(command.clock() - read_at_s)
+        await delete(result, log, stop)
 
 
 async def _write_plan(result: Result, log: AuditLog, deletions: Sequence[Planned]) -> None:
@@ -137,81 +133,28 @@ def _check_guards(
     check_limits(plans, command)
 
 
-async def _confirm(result: Result, log: AuditLog, stop: StopRequest) -> None:
+async def _confirm(result: Result, log: AuditLog, stop: StopRequest, read_at_s: float) -> None:
     """Ask whether to delete the plan on disk.
+
+    Args:
+        read_at_s: When the last list was read.
 
     Raises:
         RunError: The answer is no, or a stop came. Nothing was deleted.
     """
-    asked_at_s = result.command.clock()
+    command = result.command
+    asked_at_s = command.clock()
     so_far = RunRecord(log.file, start=result.start, end=result.finished())
+    plan_ends = timedelta(seconds=read_at_s - command.started_s) + MAX_PLAN_AGE
+    until = command.now + min(plan_ends, command.policy.execution.deadline)
     try:
-        is_confirmed = await result.view.confirms(so_far)
+        is_confirmed = await result.view.confirms(so_far, until)
     finally:
-        result.question_s = result.command.clock() - asked_at_s
+        result.question_s = command.clock() - asked_at_s
     if stop.reason is not None:
         raise stop.as_error()
     if not is_confirmed:
         raise Cancelled("Cancelled.")
-
-
-async def _read_anew(
-    result: Result, log: AuditLog, stop: StopRequest
-) -> tuple[OrganizationPlan, ...]:
-    """Read everything again; return the plans cut to what both readings show.
-
-    Raises:
-        RunError: A guard refuses what is read now, or a stop came. Nothing was deleted.
-    """
-    keep_outside_plan = KeepOutsidePlan(all_deletions(result.plans))
-    organizations = [plan.organization for plan in result.plans]
-    # Without the log: what this reading finds beside the plan is for the next run to record.
-    reader = OrganizationReader(result, organizations, None, [keep_outside_plan])
-    readings = await stop.run_unless_stopped(reader.read_all())
-    # Before the guards: a run that they refuse reports, too, what could not be read again.
-    for plan, second_reading in zip(result.plans, readings, strict=True):
-        lost = lost_since(plan.reading, second_reading)
-        result.add_swept(plan.organization, lost)
-        for unreadable in lost.unread:
-            log.write(unreadable)
-    # With `trim`, the limits may leave more for later: a share of fewer invitations is smaller.
-    plans = make_plans(readings, result.command)
-    _check_guards(result.command, readings, plans)
-    planned_again = {planned.key for planned in all_deletions(plans)}
-    confirmed_plans: list[OrganizationPlan] = []
-    all_outcomes = Counter[str]()
-    over_limit = 0
-    for plan, second_reading in zip(result.plans, readings, strict=True):
-        confirmed = confirm_plan(plan, second_reading, keep_outside_plan.kept, planned_again)
-        confirmed_plans.append(confirmed.plan)
-        outcomes = Counter(line.outcome for line in confirmed.left_out)
-        result.add_swept(plan.organization, Swept(outcomes))
-        all_outcomes += outcomes
-        over_limit += confirmed.over_limit
-        for line in confirmed.left_out:
-            log.write(line)
-    _report_left_out(result, all_outcomes, over_limit)
-    return tuple(confirmed_plans)
-
-
-def _report_left_out(result: Result, outcomes: Mapping[str, int], over_limit: int) -> None:
-    """Warn of what the plan lists and the second reading does not show as it was.
-
-    Args:
-        over_limit: How many of those that were skipped the limits leave for a later run.
-    """
-    counts = {
-        "changed or left the lists": outcomes[Outcome.CHANGED],
-        "could not be read again": outcomes[Outcome.SKIPPED] - over_limit,
-        "exceeded the limits when fewer invitations were seen": over_limit,
-    }
-    for did, count in counts.items():
-        if count:
-            result.warn_of(
-                WarningCode.PLAN_DIFFERS,
-                f"{pluralize(count, 'planned invitation')} {did} after the plan was made: nothing "
-                "was deleted there, the next run judges them anew.",
-            )
 
 
 def _report_plan(result: Result, outside_plan: KeepOutsidePlan | None) -> None:

@@ -133,16 +133,12 @@ def describe_notice(counts: Counts, next_due: datetime, *, dry_run: bool) -> str
 
 
 class KeepOutsidePlan:
-    """Keeps what a plan does not list, or lists with other evidence.
-
-    Attributes:
-        kept: Why the policy or a step before keeps invitations of the plan now, by their key there.
-    """
+    """Keeps what a plan does not list, or lists with other evidence."""
 
     def __init__(self, planned: Iterable[Planned]) -> None:
-        self.kept: dict[InvitationKey, str] = {}
         self._not_seen_yet = {invitation.key: invitation for invitation in planned}
         self._changed = 0
+        self._kept = Counter[str]()  # by why the policy or a step before keeps it now
 
     def __call__(self, decision: Decision) -> Decision:
         """Keep the invitation unless the plan lists it as it is now; record what the plan lists."""
@@ -161,7 +157,7 @@ class KeepOutsidePlan:
         """Record why an invitation is kept, if the plan lists one of its entries."""
         for entry in decision.all_entries:
             if self._not_seen_yet.pop(entry.key, None) is not None:
-                self.kept[entry.key] = reason
+                self._kept[reason] += 1
 
     def _take_listed(self, decision: Decision) -> Planned | None:
         """Return the line of the plan about a stale invitation, and record that it is seen.
@@ -184,7 +180,7 @@ class KeepOutsidePlan:
 
     def differences(self) -> Iterator[str]:
         """Yield sentences about what the plan lists and this run does not delete."""
-        for reason, count in sorted(Counter(self.kept.values()).items()):
+        for reason, count in sorted(self._kept.items()):
             are = plural_form(count, "is", "are")
             yield f"{count:,} of the plan's invitations {are} kept now: {reason}."
         if self._changed:

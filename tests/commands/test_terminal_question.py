@@ -3,7 +3,7 @@
 import os
 import re
 import signal
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from faults import fail_with
@@ -39,6 +39,9 @@ def test_question_shows_the_plan_the_organization_and_what_was_seen_and_kept(cli
         assert shown["Stale"].strip() == "3"
         assert shown["Kept"].startswith("1: 1 too young")
         assert "This cannot be undone." in text
+        (until,) = re.findall(r"Answer by (\S+ \S+) UTC\.", text)
+        left = datetime.strptime(f"{until}+0000", "%Y-%m-%d %H:%M%z") - datetime.now(UTC)
+        assert timedelta(minutes=12) < left <= timedelta(minutes=15)
 
 
 CANCELLED = "Cancelled. Nothing was deleted."

@@ -69,6 +69,7 @@ class QuietView:
         self.warnings = []
         self.activities = []
         self.asked = []
+        self.until = []
         self._answer = answer
 
     def started(self, activity, count, where):
@@ -80,8 +81,9 @@ class QuietView:
     def warn(self, warning):
         self.warnings.append(warning)
 
-    async def confirms(self, record):
+    async def confirms(self, record, until):
         self.asked.append(record)
+        self.until.append(until)
         return self._answer(record.end)
 
     def remarks(self):

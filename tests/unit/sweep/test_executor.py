@@ -26,7 +26,6 @@ from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.breaker import CircuitBreaker
 from invite_sweeper.sweep.executor import Executor, ProjectQueues, delete
 from invite_sweeper.sweep.organization import AtlasOrganization, OrganizationPlan, Reading
-from invite_sweeper.sweep.pauses import PauseWatch
 from invite_sweeper.sweep.result import Result
 
 FAILED = Sending(Outcome.FAILED, 5, 500)
@@ -79,9 +78,8 @@ class Run:
 
     async def run(self, lines):
         plan = OrganizationPlan(Reading(self.organization), tuple(lines))
-        async with PauseWatch(asyncio.get_running_loop().time) as pauses:
-            self.executor = Executor(self.result, plan, self.log, self.stop, self.breaker, pauses)
-            await self.executor.run()
+        self.executor = Executor(self.result, plan, self.log, self.stop, self.breaker)
+        await self.executor.run()
 
     @property
     def swept(self):
@@ -576,8 +574,9 @@ async def delete_in(plans, log):
     view.started = lambda *shown: begun.append(shown)
     command = command_of(rules, clock=asyncio.get_running_loop().time)
     result = Result(command, [each.organization for each in plans], view)
+    result.plans = tuple(plans)
     try:
-        await delete(result, plans, log, StopRequest(), PauseWatch(command.clock))
+        await delete(result, log, StopRequest())
     except AuditLogError as error:
         result.error = error
     return begun, result
