@@ -156,6 +156,7 @@ class TestDeletedWithin:
         found = write(*deletion(1)[:2], start=ELSEWHERE, killed=True)
         assert within(found).total() == 5
         assert within(write(*deletion(6, "restored"), start=RESTORE)).total() == 5
+        assert within(write(*deletion(7)[:2], start=RESTORE, killed=True)).total() == 5
 
     @pytest.mark.parametrize("killed", [False, True])
     @pytest.mark.parametrize("stepped", [timedelta(days=-90), timedelta(), timedelta(days=90)])
@@ -227,6 +228,17 @@ def test_projects_seen_are_those_of_the_last_finished_run_of_a_scope_that_listed
     found = write(organizations=(organization(OTHER_ORG, projects_seen=4),), start=DRY)
     seen = [found.projects_seen(HOST, SCOPE, org_id) for org_id in (ORG, OTHER_ORG, "other")]
     assert seen == [3, 4, 0]
+
+
+def test_the_last_success_is_the_latest_instant_of_a_sweep_or_dry_run_and_not_the_last_file(write):
+    ahead = NOW + timedelta(hours=2)
+    assert write(start=RESTORE).last_success is None
+    assert write(start=DRY, at=ahead).last_success.replace(microsecond=0) == ahead
+    assert write(at=NOW).last_success.replace(microsecond=0) == ahead  # the clock was put right
+    later = ahead + timedelta(hours=1)
+    for changes in ({"exit_code": 4}, {"start": RESTORE}):
+        assert write(**changes, at=later).last_success.replace(microsecond=0) == ahead
+    assert write(at=later).last_success.replace(microsecond=0) == later
 
 
 def test_the_names_of_organizations_are_the_last_known(write):

@@ -1,14 +1,23 @@
 """Verifying a directory: every change is found and named, and nothing else is."""
 
+import asyncio
 import gzip
 import os
 import re
 from collections.abc import Callable
 
 import pytest
-from audit.runs import deletion, intent, outcome, planned, write_run
+from audit.runs import clock, deletion, intent, outcome, planned, write_run
 
-from invite_sweeper.audit import AuditDirectory, RunFile, Verdict, verify, verify_directory
+from invite_sweeper.audit import (
+    AuditDirectory,
+    AuditLog,
+    History,
+    RunFile,
+    Verdict,
+    verify,
+    verify_directory,
+)
 from invite_sweeper.audit.chain import GENESIS_HASH, add_seal, line_hash
 from invite_sweeper.audit.reader import Head
 from invite_sweeper.endings import Reason
@@ -207,6 +216,17 @@ def test_head_of_another_time_is_damage_and_refuses_the_next_run(
     assert f"{LAST} line {line} is not as HEAD" in verify_directory(directory).damage
     with pytest.raises(DamagedLog, match="is not as HEAD describes it"):
         write_run(directory, "r4")
+
+
+def test_run_that_was_killed_before_its_first_line_has_the_last_hash_before_it_in_head(directory):
+    path = write_run(directory, "r1", *deletion(1))
+    asyncio.run(AuditLog(directory, "r2", clock=clock()).close())
+    assert verify_directory(directory).verdict is Verdict.UNFINISHED
+    *lines, _ = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines))
+    assert "000002-r2.jsonl is not as HEAD" in verify_directory(directory).damage
+    with pytest.raises(DamagedLog, match="is not as HEAD describes it"):
+        History.read(directory)
 
 
 def test_line_that_this_version_cannot_decode_is_damage(directory):
