@@ -24,6 +24,7 @@ class Explanation(Invitation, frozen=True, kw_only=True):
     Attributes:
         rule: The first rule that matches; None where none does.
         kept: Why it is kept, a key of `kept_by_reason`; None for a stale one.
+        unread: Of what is kept as `list_unread`, the lists that were not read.
         description: The decision, in a few words.
         condition: The key of the policy that made it; empty where none did.
         stale_from: Since when it is stale, or from when on if nothing changes; None where it
@@ -37,6 +38,7 @@ class Explanation(Invitation, frozen=True, kw_only=True):
 
     rule: str | None
     kept: str | None
+    unread: tuple[str, ...]
     description: str
     condition: str
     stale_from: datetime | None
@@ -109,6 +111,7 @@ class Explainer:
             Explanation,
             rule=by_policy.rule,
             kept=decision.keep_reason,
+            unread=decision.unread,
             description=description,
             condition=_condition(by_policy, results, stale_by),
             stale_from=stale_from,
@@ -195,7 +198,7 @@ def describe_decision(
         if announcement.announced_at is not None:
             begun = f"announced {announcement.announced_at:%Y-%m-%d}"
         return f"kept: {begun}; stale by rule {by_policy.rule}"
-    text = f"kept: {describe_keep_reason(decision.keep_reason or '')}"
+    text = f"kept: {describe_keep_reason(decision.keep_reason or '', decision.unread)}"
     if by_policy.stale:
         text += f", although rule {by_policy.rule} matches{since}"
     return text

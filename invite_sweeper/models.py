@@ -530,6 +530,12 @@ class ListUnreadable(msgspec.Struct, frozen=True):
         """As `Invitation.list_key`."""
         return self.source.value, self.org_id or "", self.scope_id
 
+    @property
+    def list_name(self) -> str:
+        """The list, with its project if it is one of a project."""
+        project = self.project_name or self.project_id
+        return f"{self.source} of project {project}" if project else self.source.value
+
 
 class SourceRetired(ListUnreadable, frozen=True):
     """A list that Atlas no longer serves for any project (410)."""

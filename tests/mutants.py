@@ -300,10 +300,10 @@ MUTANTS = r"""
 -if deletions and not command.dry_run:
 +if deletions:
 = a list that was not read is forgotten: sweep/reading.py
--        if any(may_show_people(unreadable) for unreadable in unread):
-+        if False:
+-        lists = [each for each in unread if may_show_people(each)]
++        lists = []
 = each entry is an invitation: sweep/reading.py
--invitations = combine((*self._people, *self._outside), all_read=all_read)
+-invitations = combine((*self._people, *self._outside), unread)
 +invitations = (*self._people, *self._outside)
 ? tests/unit/sweep/test_excluded_projects.py
 = an excluded project does not keep: sweep/scope.py
@@ -404,7 +404,7 @@ MUTANTS = r"""
 -    if entry.source not in SOURCES_OF_USERS or not entry.invitation_id:
 +    if entry.source not in SOURCES_OF_USERS - {"ANY_OF_USERS"} or not entry.invitation_id:
 = a list that was not read does not keep a person: sweep/invitations.py
--if not is_all_stale or (of_organization and not all_read):
+-if not is_all_stale or (of_organization and unread):
 +if not is_all_stale:
 ? tests/commands/test_cap_of_a_night.py
 = what earlier runs deleted does not count: audit/history.py

@@ -98,18 +98,13 @@ def list_error(
         raise fatal_error
     if is_project_gone(result) and not source.is_organization_level:
         return ProjectGone(project.id)
-    if source is Source.INVITES:
-        begin = ""
-        remedy = "exclude the project"
-    elif source.is_organization_level:
-        begin = f"The list {source} of organization {project.id}: "
-        remedy = f"remove {source} from sources"
-    else:
-        begin = f"The list {source}: "
-        remedy = "exclude the project"
-    unreadable = read_error(project, result, source.roles.listing, what=begin)
+    what = f"The list {source}: "
+    unreadable = read_error(project, result, source.roles.listing, what=what)
     reason = unreadable.reason
     if isinstance(result, ContentInvalid) and result.of_entry:
+        remedy = "exclude the project"
+        if source.is_organization_level:
+            remedy = f"remove {source} from sources"
         reason = f"{reason} To go on, end that invitation in Atlas by hand, or {remedy}."
     return msgspec.structs.replace(unreadable, reason=reason, source=source)
 

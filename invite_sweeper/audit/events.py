@@ -89,20 +89,22 @@ class Kept(Invitation, frozen=True, kw_only=True):
     Attributes:
         status: As the list shows it; None where the list has none.
         reason: A key of `kept_by_reason`.
+        unread: With the reason `list_unread`, the lists that were not read.
     """
 
     event: ClassVar[str] = "kept"
 
     status: str | None = None
     reason: str
+    unread: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, invitation: Invitation, reason: str) -> Self:
+    def of(cls, invitation: Invitation, reason: str, unread: tuple[str, ...] = ()) -> Self:
         """Return the line of an invitation, with the status of a list of users."""
         fields = {name: getattr(invitation, name) for name in Invitation.__struct_fields__}
         if invitation.source not in SOURCES_OF_USERS:
             fields["status"] = None
-        return cls(**fields, reason=reason)
+        return cls(**fields, reason=reason, unread=unread)
 
 
 class Announced(Invitation, frozen=True, kw_only=True):

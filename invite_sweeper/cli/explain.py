@@ -20,16 +20,20 @@ from invite_sweeper.cli.options import CONNECTED, RunOptions, SectionedCommand, 
 from invite_sweeper.cli.past import Deed, PersonHistory, read_past
 from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.streams import fit_terminal
-from invite_sweeper.cli.survey import Judged, Survey, read_activity_links, read_survey
+from invite_sweeper.cli.survey import (
+    Judged,
+    Survey,
+    describe_excluded,
+    read_activity_links,
+    read_survey,
+)
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.explain import Explainer, Explanation
 from invite_sweeper.models import ListUnreadable, Source
 from invite_sweeper.names import Globs, casefold_lookalike, exact_glob
+from invite_sweeper.report.rows import label_of, place_name
 from invite_sweeper.sweep.invitations import person_key
-from invite_sweeper.sweep.organization import Reading
-from invite_sweeper.text import organization_label, pluralize, shorten_list, upper_first
-
-_MAX_NAMES = 20
+from invite_sweeper.text import organization_label, pluralize, upper_first
 
 
 @click.command(cls=SectionedCommand)
@@ -48,7 +52,8 @@ def explain(terms: tuple[str, ...], verbose: bool, **given: Any) -> None:
     Shows for each person the decision, the condition that made it, from which day the
     invitation is stale or may be deleted, and what the runs of the audit directory did. Reads
     what a sweep reads; writes and deletes nothing. Exit code 4: a list could not be read, so an
-    invitation may be missing from the result; or neither Atlas nor a run knows any of the terms.
+    invitation may be missing, also where a term was found; or neither Atlas nor a run knows any of
+    the terms.
 
     Example: invite-sweeper explain ada@example.com
     """
@@ -131,7 +136,7 @@ async def search(
         organizations=[
             OrganizationName(reading.id, reading.organization.name) for reading in readings
         ],
-        out_of_scope=list(_excluded_projects(readings)),
+        out_of_scope=list(survey.excluded_projects()),
         unreadable=list(survey.unread()),
         found=explanations,
         history=list(past.histories),
@@ -166,18 +171,6 @@ def _first_sent(explanations: Iterable[Explanation]) -> dict[str, datetime]:
             earliest = since.get(explanation.org_id, sent_at)
             since[explanation.org_id] = min(sent_at, earliest)
     return since
-
-
-def _excluded_projects(readings: Sequence[Reading]) -> Iterator[str]:
-    """Yield the projects that the policy excludes; of several organizations with theirs."""
-    for reading in readings:
-        if reading.scope is None:  # its projects could not be listed
-            continue
-        of_organization = ""
-        if len(readings) > 1:
-            of_organization = f" of {reading.organization.name or reading.id}"
-        for project in reading.scope.excluded:
-            yield f"{project.name}{of_organization}"
 
 
 async def _explain_all(survey: Survey, wanted: Sequence[Judged]) -> list[Explanation]:
@@ -237,7 +230,7 @@ def _result_lines(result: Search, *, verbose: bool) -> Iterator[Text]:
         meant = f" Did you mean {', '.join(result.close)}?" if result.close else ""
         terms = " ".join(map(repr, result.unknown))
         yield Text(f"Nothing found for {terms} in {where}, nor in an earlier run.{meant}", "bold")
-    yield from _searched(result)
+    yield from _searched(result, labels)
 
 
 def _decision_lines(explanation: Explanation, *, verbose: bool) -> Iterator[Text]:
@@ -263,18 +256,17 @@ def _person(org_id: str, username: str | None, shown: Explanation | Deed) -> tup
     return org_id, casefold_lookalike(username) if username else f"#{shown.invitation_id}"
 
 
-def _searched(result: Search) -> Iterator[Text]:
+def _searched(result: Search, labels: Mapping[str, str]) -> Iterator[Text]:
     """Yield what was searched and what was not, and where Atlas has more."""
     invitations = pluralize(result.invitations, "invitation")
     projects = pluralize(result.projects, "project")
     yield Text(f"Searched: {invitations} in {projects} ({', '.join(result.sources)}).")
     if result.out_of_scope:
-        excluded = shorten_list(result.out_of_scope, _MAX_NAMES)
-        yield Text(f"Not searched, as the policy excludes them: {excluded}.")
+        yield Text(f"{describe_excluded(result.out_of_scope)}.")
     for unreadable in result.unreadable:
-        # Of a list that is not of one project, the reason names it.
-        parts = [unreadable.project_name or unreadable.project_id, unreadable.reason]
-        yield Text(f"Could not be read: {': '.join(filter(None, parts))}", "yellow")
+        label = label_of(unreadable.org_id or "", labels)
+        place = place_name(unreadable, label, full=True)
+        yield Text(f"Could not be read: {place}: {unreadable.reason}", "yellow")
     for organization in result.organizations:
         link = result.activity.get(organization.id)
         if link is not None:

@@ -18,11 +18,12 @@ from invite_sweeper.cli.options import (
 )
 from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.streams import OUTPUTS
-from invite_sweeper.cli.survey import Survey, read_survey
+from invite_sweeper.cli.survey import Survey, describe_excluded, read_survey
 from invite_sweeper.errors import UsageError
 from invite_sweeper.models import Invitation, rfc3339
 from invite_sweeper.names import Globs
 from invite_sweeper.report.listings import show_listed
+from invite_sweeper.report.rows import label_of, place_name
 from invite_sweeper.sweep.selection import Decision
 from invite_sweeper.text import escape_unprintable, shorten_list
 
@@ -39,6 +40,7 @@ class ListedInvitation(Invitation, frozen=True, kw_only=True, omit_defaults=Fals
         decision: `stale` or `kept`.
         rule: The rule that makes it stale; None of a kept one.
         reason: Why it is kept, a key of `kept_by_reason`; None of a stale one.
+        unread: With the reason `list_unread`, the lists that were not read.
         announced_at: When a sweep announced it, RFC 3339; None if none did.
         goes_at: The day on which a sweep at this hour each day ends it, as 2026-12-24; None where
             nothing foretells it.
@@ -47,6 +49,7 @@ class ListedInvitation(Invitation, frozen=True, kw_only=True, omit_defaults=Fals
     decision: str
     rule: str | None
     reason: str | None
+    unread: tuple[str, ...]
     announced_at: str | None
     goes_at: str | None
 
@@ -102,10 +105,14 @@ def list(  # noqa: A001 - a command has the name of its function
     if organization:
         rows = (row for row in rows if row.org_id in organization)
     listed = sorted(rows, key=lambda row: (row.goes_at or _LAST, row.username or "", row.key))
+    labels = {reading.id: reading.organization.label for reading in survey.result.readings}
     _print_rows(listed, survey, output)
+    excluded = [*survey.excluded_projects()]
+    if username and excluded:  # the person that is asked for may be there
+        session.log.info(escape_unprintable(describe_excluded(excluded)))
     for unread in survey.unread():
-        where = unread.project_name or f"the list {unread.source}"
-        session.log.warning("not read", list=escape_unprintable(where), reason=unread.reason)
+        place = place_name(unread, label_of(unread.org_id or "", labels), full=True)
+        session.log.warning("not read", list=place, reason=unread.reason)
     raise SystemExit(survey.result.finished().exit_code)
 
 
@@ -144,6 +151,7 @@ def _rows(survey: Survey) -> Iterator[ListedInvitation]:
             decision="stale" if decision.stale else "kept",
             rule=decision.rule,
             reason=decision.keep_reason,
+            unread=decision.unread,
             announced_at=_announced_at(decision),
             goes_at=day.isoformat() if day is not None else None,
         )

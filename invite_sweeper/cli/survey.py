@@ -15,7 +15,9 @@ from invite_sweeper.sweep.discovery import OrganizationReader
 from invite_sweeper.sweep.outlook import nights
 from invite_sweeper.sweep.result import Result
 from invite_sweeper.sweep.selection import Decision
+from invite_sweeper.text import shorten_list
 
+_MAX_NAMES: Final = 20
 _PATIENCE_S: Final = 5.0
 """How long a request is retried whose answer decides nothing."""
 
@@ -54,10 +56,21 @@ class Survey(NamedTuple):
         """Yield the lists that may hold more invitations, and the organizations that failed."""
         for reading in self.result.readings:
             if reading.error is not None:
-                name = f"organization {reading.organization.label}"
-                yield ListUnreadable(None, name, reading.error.message, org_id=reading.id)
+                yield ListUnreadable(reason=reading.error.message, org_id=reading.id)
             yield from reading.unread
             yield from reading.retired.values()
+
+    def excluded_projects(self) -> Iterator[str]:
+        """Yield the projects that the policy excludes; of several organizations with theirs."""
+        readings = self.result.readings
+        for reading in readings:
+            if reading.scope is None:  # its projects could not be listed
+                continue
+            of_organization = ""
+            if len(readings) > 1:
+                of_organization = f" of {reading.organization.name or reading.id}"
+            for project in reading.scope.excluded:
+                yield f"{project.name}{of_organization}"
 
     def days(self) -> Mapping[InvitationKey, date]:
         """Return the day on which a sweep at this hour each day ends each invitation.
@@ -70,6 +83,11 @@ class Survey(NamedTuple):
         for key, night in nights(due, command, seen=len(self.judged)).items():
             days[key] = (command.now + night * NIGHT).date()
         return days
+
+
+def describe_excluded(projects: Sequence[str]) -> str:
+    """Return that these projects, at least one, were not searched."""
+    return f"Not searched, as the policy excludes them: {shorten_list(projects, _MAX_NAMES)}"
 
 
 async def read_survey(session: Session) -> Survey:

@@ -39,8 +39,8 @@ def what_happened(line: HistoryLine) -> str:
             text = f"would be announced, and may be deleted from {_day(due)}"
         case AnnouncementEnded(reason=reason):
             text = f"announcement ended: {describe_keep_reason(reason)}"
-        case Kept(reason=reason):
-            text = f"kept: {describe_keep_reason(reason)}"
+        case Kept(reason=reason, unread=unread):
+            text = f"kept: {describe_keep_reason(reason, unread)}"
         case ListUnreadable(reason=reason):
             text = f"{text}: {reason}"
         case _:

@@ -259,7 +259,7 @@ def kept_by_entry(record: RunRecord, run_rows: RunRows) -> Iterator[Row]:
 
 
 def _kept_row(kept: Kept, run_rows: RunRows) -> Row:
-    return replace(run_rows.row(kept), detail=describe_keep_reason(kept.reason))
+    return replace(run_rows.row(kept), detail=describe_keep_reason(kept.reason, kept.unread))
 
 
 def kept_lines(record: RunRecord, part: bytes = b"") -> Iterator[Kept]:

@@ -75,7 +75,8 @@ class Row:
         """What a sweep decides about a listed invitation, in a few words."""
         if self.is_stale:
             return f"stale: {getattr(self.event, 'rule', '')}"
-        return f"kept: {describe_keep_reason(getattr(self.event, 'reason', ''))}"
+        reason = getattr(self.event, "reason", "")
+        return f"kept: {describe_keep_reason(reason, getattr(self.event, 'unread', ()))}"
 
     @property
     def is_owner(self) -> bool:
@@ -118,7 +119,7 @@ def place_name(event: Invitation | ListUnreadable, organization: str, *, full: b
     if is_of_organization:
         return organization_name
     project = display_text(event.project_name) or "(no name)"
-    return f"{project} of {organization_name}" if full else project
+    return f"{project} of {organization_name}" if full and organization else project
 
 
 def row_order(row: Row) -> tuple[object, ...]:

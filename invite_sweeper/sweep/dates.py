@@ -151,7 +151,7 @@ class StaleDates:
     ) -> tuple[Decision, ...]:
         """Return the decisions about the entries of a person at another instant, combined."""
         decisions = [self._selector.decide(entry, instant) for entry in entries]
-        return combine(decisions, all_read=True)
+        return combine(decisions)
 
     def _changes(self, entries: Sequence[Invitation]) -> list[datetime]:
         """Return when a key of the policy begins or ceases to match one of the entries."""

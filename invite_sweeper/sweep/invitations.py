@@ -84,7 +84,7 @@ def may_show_people(unread: ListUnreadable) -> bool:
     return not unread.source.stands_for_itself
 
 
-def combine(entries: Iterable[Decision], *, all_read: bool) -> tuple[Decision, ...]:
+def combine(entries: Iterable[Decision], unread: tuple[str, ...] = ()) -> tuple[Decision, ...]:
     """Return the invitations of one organization; each entry is in exactly one of them.
 
     Each names the entry that its DELETE names, or for whose sake it is kept, and has the others
@@ -92,28 +92,29 @@ def combine(entries: Iterable[Decision], *, all_read: bool) -> tuple[Decision, .
 
     Args:
         entries: The decisions about the entries of lists that do not stand for themselves.
-        all_read: Each list of the policy that could hold another entry was read to its end.
+        unread: The lists of the policy that could hold another entry and were not read to their
+            end.
     """
     invitations: list[Decision] = []
     for person in _people(entries):
-        invitations += _of_person(person, all_read=all_read)
+        invitations += _of_person(person, unread)
     return tuple(invitations)
 
 
-def _of_person(entries: Sequence[Decision], *, all_read: bool) -> Iterator[Decision]:
+def _of_person(entries: Sequence[Decision], unread: tuple[str, ...]) -> Iterator[Decision]:
     """Yield the invitations of one person."""
     entries = sorted(entries, key=_order)
     is_all_stale = all(entry.stale for entry in entries)
     of_organization = any(entry.invitation.source.is_organization_level for entry in entries)
-    if not is_all_stale or (of_organization and not all_read):
-        yield from _kept(entries)
+    if not is_all_stale or (of_organization and unread):
+        yield from _kept(entries, unread)
     elif of_organization:
         yield from _all_stale(entries)
     else:  # in no list of the organization: each waits in a project of its own
         yield from entries
 
 
-def _kept(entries: Sequence[Decision]) -> Iterator[Decision]:
+def _kept(entries: Sequence[Decision], unread: tuple[str, ...]) -> Iterator[Decision]:
     """Yield the invitations of a person whose invitation of the organization is kept.
 
     A stale role in a project is an invitation of that project. Everything else is one kept
@@ -131,7 +132,10 @@ def _kept(entries: Sequence[Decision]) -> Iterator[Decision]:
     # The invitation has the reason of the first entry that the policy keeps. Where it keeps none,
     # a list that was not read does: then an entry of the organization is first.
     kept_by_policy = [entry for entry in kept_entries if not entry.stale]
-    named = kept_by_policy[0] if kept_by_policy else kept_entries[0].keep("list_unread")
+    if kept_by_policy:
+        named = kept_by_policy[0]
+    else:
+        named = kept_entries[0].keep("list_unread")._replace(unread=unread)
     shown = [entry.invitation for entry in kept_entries]
     other_entries = tuple(entry for entry in shown if entry is not named.invitation)
     yield named._replace(entries=other_entries)

@@ -180,9 +180,9 @@ class ReadingBuilder:
         Args:
             has_ended: Whether the day has come on which Atlas ends a list, as it announced.
         """
-        all_read = not self._may_miss_people(has_ended)
+        unread = self._lists_that_may_show_others(has_ended)
         keys_outside = {decision.invitation.key for decision in self._outside}
-        invitations = combine((*self._people, *self._outside), all_read=all_read)
+        invitations = combine((*self._people, *self._outside), unread)
         self._people.clear()  # before the lines are made: memory holds them once
         self._outside.clear()
         for invitation in invitations:
@@ -191,16 +191,15 @@ class ReadingBuilder:
             if is_in_scope:
                 self._add_invitation(invitation)
 
-    def _may_miss_people(self, has_ended: Callable[[Source], bool]) -> bool:
-        """Return whether a list that was not read may show people whom no other list shows."""
-        unread = (*self._unread, *self._retired.values())
-        if any(may_show_people(unreadable) for unreadable in unread):
-            return True
+    def _lists_that_may_show_others(self, has_ended: Callable[[Source], bool]) -> tuple[str, ...]:
+        """Return the lists that were not read and may show people whom no other list shows."""
+        unread = [*self._unread, *self._retired.values()]
+        lists = [each for each in unread if may_show_people(each)]
         # A list that Atlas retired before the announced day: its people need not be in others yet.
-        for source in self._retired:
+        for source, retired in self._retired.items():
             if not source.stands_for_itself and not has_ended(source):
-                return True
-        return False
+                lists.append(retired)
+        return tuple(dict.fromkeys(each.list_name for each in lists))
 
     def know_members(self, members: ActiveMembers) -> None:
         """Decide by these active members from now on."""
@@ -313,7 +312,7 @@ class ReadingBuilder:
             self._kept_by_reason[reason] += 1
             if self._command.policy.audit.record == "all":  # else no line names what is kept
                 kept = decision.invitation.recorded(now, decision.entries)
-                self._write(events.Kept.of(kept, reason))
+                self._write(events.Kept.of(kept, reason, decision.unread))
             return
         stale = decision.invitation.recorded(now, decision.entries)
         planned = stale.as_event(

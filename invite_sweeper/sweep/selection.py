@@ -14,7 +14,7 @@
 only keep more.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -32,7 +32,7 @@ from invite_sweeper.sweep.conditions import (
     entry_conditions,
     match_all,
 )
-from invite_sweeper.text import escape_unprintable
+from invite_sweeper.text import escape_unprintable, shorten_list
 
 KEEP_REASONS: Final = {
     "too_young": "too young for every rule",
@@ -54,12 +54,22 @@ KEEP_REASONS: Final = {
 value that Atlas did not send, `no_` and the name of the value."""
 
 
-def describe_keep_reason(key: str) -> str:
-    """Return the text for a key of `kept_by_reason`."""
+def describe_keep_reason(key: str, unread: Sequence[str] = ()) -> str:
+    """Return the text for a key of `kept_by_reason`.
+
+    Args:
+        unread: As in `Decision`.
+    """
     kind, _, entry = key.partition(":")
     if kind == "keep":
         return f"keep entry {escape_unprintable(entry)}"
-    return KEEP_REASONS.get(key) or escape_unprintable(key).replace("_", " ")
+    text = KEEP_REASONS.get(key) or escape_unprintable(key).replace("_", " ")
+    if unread:
+        text += f" ({escape_unprintable(shorten_list(unread, _MAX_UNREAD))})"
+    return text
+
+
+_MAX_UNREAD: Final = 3
 
 
 class Announcement(NamedTuple):
@@ -90,6 +100,7 @@ class Decision(NamedTuple):
         keep_reason: Why it is kept (`too_young`, `no_rule`, `keep:NAME`, `no_date`, …); None
             when it is stale.
         announcement: Where the policy has a `notice`: what becomes of the announcement.
+        unread: Of what is kept as `list_unread`, the lists that were not read.
         inviter_gone: Whether the rule judges by the active members.
         entries: The other entries of the invitation, see `invitations.combine`.
         too_young_for: Of an entry that is kept, the rules that match it but for its age.
@@ -99,6 +110,7 @@ class Decision(NamedTuple):
     rule: str | None
     keep_reason: str | None
     announcement: Announcement | None = None
+    unread: tuple[str, ...] = ()
     inviter_gone: bool = False
     entries: tuple[Invitation, ...] = ()
     too_young_for: tuple[Rule, ...] = ()

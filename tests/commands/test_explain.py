@@ -161,11 +161,15 @@ async def test_what_cannot_be_read_is_named_and_the_rest_is_searched(several):
     result = await ask(several, "p0*", MONGODB_ATLAS_ACCESS_TOKEN_ALPHA="wrong")
     assert [each.org_id for each in result.found] == [OTHER]
     text = text_of(result)
-    read = "Could not be read: "
-    assert text.count(read) == 3
-    for name in (f"organization {ORG_ID}: ", "Vault: ", "Atlas no longer serves the list users"):
-        assert f"{read}{name}" in text
-    assert result.exit_code == 4
+    other = f"organization Beta Industries ({OTHER})"
+    for name in (
+        f"organization {ORG_ID}: ",
+        f"Vault of {other}: The list invites: ",
+        f"{other}: Atlas no longer serves the list users",
+    ):
+        assert text.count(f"Could not be read: {name}") == 1
+    assert text.count("Could not be read: ") == 3
+    assert result.exit_code == 4  # although a person was found
 
 
 async def test_list_of_an_organization_that_cannot_be_read_is_named_once(cli):
@@ -173,8 +177,21 @@ async def test_list_of_an_organization_that_cannot_be_read_is_named_once(cli):
     cli.sim.add_project("Search")
     cli.sim.faults.add(faults.role_missing(), path="*/orgs/*/invites", times=10)
     text = text_of(await ask(cli, "ada@example.com"))
-    assert f"Could not be read: The list org_invites of organization {ORG_ID}: Atlas ans" in text
-    assert text.lower().count("the list org_invites") == 1
+    organization = f"organization Example Industries ({ORG_ID})"
+    assert f"Could not be read: {organization}: The list org_invites: Atlas answered" in text
+    assert text.count(ORG_ID) == text.lower().count("the list org_invites") == 1
+
+
+async def test_person_who_is_kept_because_of_a_list_has_its_name(cli):
+    cli.keys["sources"] = ["users", "org_users"]
+    vault = cli.sim.add_project("Vault")
+    cli.sim.add_user("ada@example.com", age=20 * DAYS)
+    cli.sim.faults.add(faults.role_missing(), path=f"*/groups/{vault}/users", times=None)
+    result = await ask(cli, "ada@example.com")
+    (found,) = result.found
+    assert (found.kept, found.unread) == ("list_unread", ("users of project Vault",))
+    assert "person could not be read (users of project Vault)" in text_of(result)
+    assert result.exit_code == 4
 
 
 async def test_error_of_every_organization_is_the_error_of_the_command(several):

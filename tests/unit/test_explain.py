@@ -111,7 +111,7 @@ def test_person_who_is_in_two_lists_is_stale_from_the_day_on_which_both_entries_
         invitation(1, username="bo@example.com", source=Source.ORG_USERS, age=10 * DAY),
         invitation(1, username="bo@example.com", source=Source.USERS, age=8 * DAY),
     ]
-    (one,) = combine(map(decided, entries), all_read=True)
+    (one,) = combine(map(decided, entries))
     found = Explainer(POLICY, NOW, {}, {}).explain(one, one)
     assert (found.kept, found.stale_from) == ("too_young", NOW + 6 * DAY)
 

@@ -53,7 +53,7 @@ def test_date_of_a_person_is_that_of_the_invitation_and_not_of_a_role_that_is_st
     user = entry_of(Source.ORG_USERS, age=8 * DAY, **ENDLESS)
     role = entry_of(Source.USERS, age=13 * DAY, **ENDLESS)
     selector = Selector(policy(), NOW)
-    (kept,) = combine(map(selector.decide, (role, user)), all_read=True)
+    (kept,) = combine(map(selector.decide, (role, user)))
     assert kept.all_entries == (user, role)
     found = StaleDates(policy(), selector, NOW).stale_from(kept)
     assert found.instant == NOW + 6 * DAY
@@ -69,7 +69,7 @@ def test_role_that_is_stale_sooner_than_the_person_has_a_date_of_its_own(until, 
     role = entry_of(Source.USERS, age=13 * DAY, **ENDLESS)
     second = entry_of(Source.USERS, age=7 * DAY, project_id=object_id(9), **ENDLESS)
     selector = Selector(policy(), NOW)
-    (kept,) = combine(map(selector.decide, (role, user, second)), all_read=True)
+    (kept,) = combine(map(selector.decide, (role, user, second)))
     kept = kept.keep("list_unread") if unread else kept
     found = list(StaleDates(policy(), selector, NOW).roles_from(kept, until))
     # The younger role goes with the person or after it: it has no date of its own before.

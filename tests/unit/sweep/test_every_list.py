@@ -57,7 +57,7 @@ def decide_all(*entries, planned=None, announced=None, names=None, **keys):
     selector = Selector(policy(**keys), NOW, names=names or {})
     decisions = [keep_unrecordable(selector.decide(each)) for each in entries]
     if not entries[0].source.stands_for_itself:
-        decisions = combine(decisions, all_read=True)
+        decisions = combine(decisions)
     return [reduce(lambda found, step: step(found), steps, each) for each in decisions]
 
 

@@ -77,15 +77,20 @@ def kept_entry(name):
     return Decision(ENTRIES[name], None, f"keep:{name}")
 
 
-def combined(stale, kept, *, all_read=True):
+UNREAD = ("users of project Vault",)
+READ_OR_NOT = st.sampled_from([(), UNREAD])
+
+
+def combined(stale, kept, unread=()):
     """Return the case that these entries are."""
     found = case(stale=" ".join(stale), kept=" ".join(kept))
     decisions = [*map(stale_entry, stale), *map(kept_entry, kept)]
-    for decision in combine(decisions, all_read=all_read):
+    for decision in combine(decisions, unread):
         entries = " ".join(NAMES[one] for one in decision.all_entries)
         if decision.stale:
             found.deleted.add(entries)
         elif decision.keep_reason == "list_unread":
+            assert decision.unread == unread
             found.left_unread.add(entries)
         else:
             assert decision.keep_reason == f"keep:{NAMES[decision.invitation]}"
@@ -224,7 +229,7 @@ def test_entries_make_the_invitations_of_the_rules(expected):
     ids=str,
 )
 def test_unread_list_keeps_the_invitation_of_the_organization(expected):
-    assert combined(expected.stale, expected.kept, all_read=False) == expected
+    assert combined(expected.stale, expected.kept, UNREAD) == expected
 
 
 WORLDS = st.lists(st.sampled_from(list(ENTRIES)), unique=True).flatmap(
@@ -232,14 +237,14 @@ WORLDS = st.lists(st.sampled_from(list(ENTRIES)), unique=True).flatmap(
 )
 
 
-@given(WORLDS, st.booleans(), st.randoms())
-def test_each_entry_is_in_exactly_one_invitation_whatever_the_order(decisions, all_read, dice):
-    found = combine(decisions, all_read=all_read)
+@given(WORLDS, READ_OR_NOT, st.randoms())
+def test_each_entry_is_in_exactly_one_invitation_whatever_the_order(decisions, unread, dice):
+    found = combine(decisions, unread)
     ids = [one.key for each in found for one in each.all_entries]
     assert sorted(ids) == sorted(each.invitation.key for each in decisions)
     shuffled = list(decisions)
     dice.shuffle(shuffled)
-    assert set(combine(shuffled, all_read=all_read)) == set(found)
+    assert set(combine(shuffled, unread)) == set(found)
 
 
 OTHERS = {
@@ -258,29 +263,29 @@ def person(one):
     return OTHERS.get(NAMES[one], "ada")
 
 
-@given(WORLDS, st.booleans())
-def test_nothing_kept_is_ended_by_a_delete(decisions, all_read):
+@given(WORLDS, READ_OR_NOT)
+def test_nothing_kept_is_ended_by_a_delete(decisions, unread):
     """Removing a person from the organization ends every entry of the person."""
-    found = combine(decisions, all_read=all_read)
+    found = combine(decisions, unread)
     judged = {each.invitation: each.stale for each in decisions}
     for each in found:
         if each.stale:
             assert all(judged[one] for one in each.all_entries)
             if each.invitation.source.is_organization_level:
                 own = [one for one in judged if person(one) == person(each.invitation)]
-                assert all_read
+                assert not unread
                 assert all(judged[one] for one in own)
 
 
-@given(WORLDS, st.booleans())
-def test_more_kept_entries_and_fewer_read_lists_never_delete_more(decisions, all_read):
-    def ended(decisions, *, all_read):
-        found = combine(decisions, all_read=all_read)
+@given(WORLDS, READ_OR_NOT)
+def test_more_kept_entries_and_fewer_read_lists_never_delete_more(decisions, unread):
+    def ended(decisions, unread):
+        found = combine(decisions, unread)
         return {one for each in found if each.stale for one in each.all_entries}
 
-    before = ended(decisions, all_read=all_read)
-    assert ended(decisions, all_read=False) <= before
+    before = ended(decisions, unread)
+    assert ended(decisions, UNREAD) <= before
     for number, decision in enumerate(decisions):
         kept = kept_entry(NAMES[decision.invitation])
         with_one_more = [*decisions[:number], kept, *decisions[number + 1 :]]
-        assert ended(with_one_more, all_read=all_read) <= before
+        assert ended(with_one_more, unread) <= before
