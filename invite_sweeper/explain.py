@@ -11,8 +11,9 @@ from typing import Final, NamedTuple
 from invite_sweeper.models import Invitation
 from invite_sweeper.policy import Keep, Policy, Rule
 from invite_sweeper.sweep.conditions import MatchResult, Members, OrganizationNames, status_at
-from invite_sweeper.sweep.dates import StaleDates
+from invite_sweeper.sweep.dates import Dates
 from invite_sweeper.sweep.selection import Decision, Selector, describe_keep_reason
+from invite_sweeper.sweep.steps import Notice
 from invite_sweeper.text import organization_label, pluralize
 
 _DAY: Final = timedelta(days=1)
@@ -31,8 +32,8 @@ class Explanation(Invitation, frozen=True, kw_only=True):
             never is, or where no rule decides.
         stale_by: The rule that matches then.
         deletable_from: When the `notice` of the policy is over, of an invitation that waits.
-        goes_at: The day on which a sweep at this hour each day ends it; None where nothing
-            foretells it.
+        goes_at: The first day on which a sweep may end it, by the rules, `until` and `notice`;
+            None where no date does.
         policy: Each keep entry and each rule, with its keys, whether it matches, and why not.
     """
 
@@ -75,35 +76,38 @@ class Explainer:
         now: The instant of the command, aware UTC.
         members: For `inviter_gone`.
         names: For `organizations`.
+        notice: With the announcements that hold; None without one.
     """
 
     def __init__(
-        self, policy: Policy, now: datetime, members: Members, names: OrganizationNames
+        self,
+        policy: Policy,
+        now: datetime,
+        members: Members,
+        names: OrganizationNames,
+        notice: Notice | None = None,
     ) -> None:
         self._members = members
         self._names = names
         self._selector = Selector(policy, now, members, names)
-        self._dates = StaleDates(policy, self._selector, now)
+        self._dates = Dates(policy, self._selector, now, notice)
         self._now = now
 
-    def explain(
-        self, by_policy: Decision, decision: Decision, goes_at: date | None = None
-    ) -> Explanation:
+    def explain(self, by_policy: Decision, decision: Decision) -> Explanation:
         """Return why an invitation is deleted or kept.
 
         Args:
             by_policy: Before the steps of a run.
             decision: After them.
-            goes_at: The day on which it goes, by the limits and the wait of `notice`.
         """
         invitation = decision.invitation
         announcement = decision.announcement
         results = tuple(self._results(invitation))
         stale = self._dates.stale_from(by_policy)
+        goes_at = self._dates.goes_at(decision)
         stale_from = stale.instant if stale is not None else None
         stale_by = stale.rule if stale is not None else None
         description = describe_decision(by_policy, decision, stale_from)
-        description += self._waiting(decision, goes_at)
         policy_lines: list[str] = []
         for result in results:
             policy_lines += _lines(result)
@@ -117,7 +121,7 @@ class Explainer:
             stale_from=stale_from,
             stale_by=stale_by,
             deletable_from=announcement.deletable_from if announcement is not None else None,
-            goes_at=goes_at,
+            goes_at=goes_at.date() if goes_at is not None else None,
             policy=tuple(policy_lines),
         )
 
@@ -128,14 +132,6 @@ class Explainer:
             for key, result in key_results:
                 keys.append(_KeyResult(self._key_text(entry, key, invitation), result))
             yield _EntryResult(entry, entry_result, tuple(keys))
-
-    def _waiting(self, decision: Decision, goes_at: date | None) -> str:
-        """Return that a stale invitation waits for the limits, and about how long; else ""."""
-        goes_now = goes_at == self._now.date()
-        if not decision.stale or goes_now:
-            return ""
-        until = f", about until {goes_at}" if goes_at is not None else ""
-        return f"; waits for the limit{until}"
 
     def _key_text(self, entry: Rule | Keep, key: str, invitation: Invitation) -> str:
         """Return what a key of the policy asks for, and what the invitation has."""

@@ -34,8 +34,9 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
         stale_within_7d: Invitations that are not stale now, and will be by the policy's rules; the
             wait of `notice` is not counted.
         stale_within_30d: The same.
-        nights: How many more sweeps the stale invitations take that the limits leave for later;
-            None where none are left, or a limit will never let them go.
+        nights: About how many nights the stale invitations take that the limits leave for later:
+            what is left, divided by what one run may delete. None where none are left, or a limit
+            will never let them go.
     """
 
     stale_within_7d: int = 0
@@ -111,10 +112,9 @@ class RunFinished(Counts, frozen=True, kw_only=True):
         plan_complete: Whether every list in scope was read.
         forecast: Of a dry run with a whole plan.
         nights_left: As in the forecast, of a sweep as well.
+        limited_by: The limit that takes them, with the place of `max_deletions_per_project`.
         deleted_before: What earlier runs deleted within `limits.period`; it counts for the limits.
         max_deletions: The limit for it and this run together.
-        limit_free_at: Where something waits for the limits and `deleted_before` reduced one: the
-            earliest instant at which one more invitation may go, RFC 3339.
         sources_retired: Sources that Atlas no longer serves.
         oldest_pending_days: Age of the oldest entry that is PENDING; None where no date was
             readable.
@@ -137,9 +137,9 @@ class RunFinished(Counts, frozen=True, kw_only=True):
     plan_complete: bool = False
     forecast: Forecast | None = None
     nights_left: int | None = None
+    limited_by: str | None = None
     deleted_before: int = 0
     max_deletions: int = 0
-    limit_free_at: str | None = None
     sources_retired: tuple[str, ...] = ()
     oldest_pending_days: float | None = None
     sunset: str | None = None

@@ -33,10 +33,9 @@ from invite_sweeper.sweep.discovery import OrganizationReader, list_invitations
 from invite_sweeper.sweep.expiries import sunset_warnings
 from invite_sweeper.sweep.guards import check_limits
 from invite_sweeper.sweep.organization import AtlasOrganization, OrganizationPlan, Reading
-from invite_sweeper.sweep.plan import make_plans
+from invite_sweeper.sweep.plan import backlog, make_plans
 from invite_sweeper.sweep.reading import ListOutcome
 from invite_sweeper.sweep.result import Result
-from invite_sweeper.sweep.run import foretell
 from invite_sweeper.sweep.scope import RunScope
 from invite_sweeper.text import (
     describe_duration,
@@ -232,7 +231,7 @@ class _Doctor(Checks):
         if plans:
             result.plans = plans
             result.plan_made = True
-            foretell(result)
+            result.backlog = backlog(plans, command)
             self._check_guards(result)
         for reading in result.readings:
             self.organization = reading.id

@@ -176,12 +176,10 @@ def _first_sent(explanations: Iterable[Explanation]) -> dict[str, datetime]:
 async def _explain_all(survey: Survey, wanted: Sequence[Judged]) -> list[Explanation]:
     """Return the explanations of these invitations, those of a person together."""
     command = survey.result.command
-    explainer = Explainer(command.policy, command.now, survey.members, survey.names)
+    explainer = Explainer(command.policy, command.now, survey.members, survey.names, command.notice)
     explanations: list[Explanation] = []
-    days = survey.days() if wanted else {}  # for all, as the limits count all
     for by_policy, decision in wanted:
-        goes_at = days.get(decision.invitation.key)
-        explanations.append(explainer.explain(by_policy, decision, goes_at))
+        explanations.append(explainer.explain(by_policy, decision))
         await asyncio.sleep(0)  # thousands take seconds, and a signal ends them
 
     def person_and_place(explanation: Explanation) -> tuple[object, str]:
@@ -294,12 +292,15 @@ def _entries(explanation: Explanation) -> Iterator[str]:
 
 
 def _from_which_day(explanation: Explanation) -> str:
-    """Return from which day a kept invitation is stale, or may be deleted."""
-    due = explanation.deletable_from
-    if due is not None:
-        return f", may be deleted from {due:%Y-%m-%d}"
-    stale_from = explanation.stale_from
-    is_stale_now = explanation.rule is not None  # then the decision has the day
-    if stale_from is None or is_stale_now:
+    """Return from which day on a kept invitation is stale, and a sweep may delete it."""
+    if explanation.kept is None:
         return ""
-    return f"; stale from {stale_from:%Y-%m-%d} by rule {explanation.stale_by}"
+    text = ""
+    stale_from = explanation.stale_from
+    if stale_from is not None and explanation.rule is None:  # else the decision has the day
+        text = f"; stale from {stale_from:%Y-%m-%d} by rule {explanation.stale_by}"
+    goes_at = explanation.goes_at
+    has_to_wait = explanation.rule is not None or stale_from is None or stale_from.date() != goes_at
+    if goes_at is not None and has_to_wait:
+        text += f", may be deleted from {goes_at}"
+    return text

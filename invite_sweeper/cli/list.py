@@ -1,4 +1,4 @@
-"""Command `list`: every pending invitation in scope, a row each, with the day on which it goes."""
+"""Command `list`: every pending invitation in scope, and from which day on it may go."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -30,7 +30,7 @@ from invite_sweeper.text import escape_unprintable, shorten_list
 _MAX_NAMED: Final = 10
 _SHARED: Final = tuple(name for name in CONNECTED if name != "output")
 _LAST: Final = "9999-12-31"
-"""What nothing foretells comes after every day."""
+"""What no date ends comes after every day."""
 
 
 class ListedInvitation(Invitation, frozen=True, kw_only=True, omit_defaults=False):
@@ -42,8 +42,8 @@ class ListedInvitation(Invitation, frozen=True, kw_only=True, omit_defaults=Fals
         reason: Why it is kept, a key of `kept_by_reason`; None of a stale one.
         unread: With the reason `list_unread`, the lists that were not read.
         announced_at: When a sweep announced it, RFC 3339; None if none did.
-        goes_at: The day on which a sweep at this hour each day ends it, as 2026-12-24; None where
-            nothing foretells it.
+        goes_at: The first day on which a sweep may end it, by the rules, `until` and `notice`, as
+            2026-12-24; None where no date does. The limits may make it later.
     """
 
     decision: str
@@ -81,10 +81,11 @@ def list(  # noqa: A001 - a command has the name of its function
     organization: Sequence[str],
     **given: Any,
 ) -> None:
-    """List every pending invitation in scope, and the day on which it goes.
+    """List every pending invitation in scope, and from which day on it may go.
 
-    Sorted by that day. Reads what a sweep reads; writes and deletes nothing. Exit code 4: a list
-    could not be read, so an invitation may be missing.
+    Sorted by that day, which is by the rules, `until` and `notice`; the limits may make it later.
+    Reads what a sweep reads; writes and deletes nothing. Exit code 4: a list could not be read, so
+    an invitation may be missing.
 
     Example: invite-sweeper list --stale --username '*@example.com'
     """
@@ -141,10 +142,10 @@ def _is_invited_by(inviters: Globs, row: ListedInvitation) -> bool:
 
 def _rows(survey: Survey) -> Iterator[ListedInvitation]:
     """Yield a row for each invitation in scope."""
-    days = survey.days()
+    dates = survey.dates()
     now = survey.result.command.now
     for _, decision in survey.judged:
-        day = days.get(decision.invitation.key)
+        instant = dates.goes_at(decision)
         invitation = decision.invitation.recorded(now, decision.entries)
         yield invitation.as_event(
             ListedInvitation,
@@ -153,7 +154,7 @@ def _rows(survey: Survey) -> Iterator[ListedInvitation]:
             reason=decision.keep_reason,
             unread=decision.unread,
             announced_at=_announced_at(decision),
-            goes_at=day.isoformat() if day is not None else None,
+            goes_at=instant.date().isoformat() if instant is not None else None,
         )
 
 

@@ -1,20 +1,18 @@
 """What `explain` and `list` read: what a dry run reads, without a log, a guard or a plan."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, datetime
-from itertools import chain
+from datetime import datetime
 from typing import Final, NamedTuple
 
 from invite_sweeper.audit import History
 from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.view import Progress
-from invite_sweeper.models import InvitationKey, ListUnreadable
+from invite_sweeper.models import ListUnreadable
 from invite_sweeper.sweep.conditions import Members, OrganizationNames
-from invite_sweeper.sweep.dates import NIGHT
+from invite_sweeper.sweep.dates import Dates
 from invite_sweeper.sweep.discovery import OrganizationReader
-from invite_sweeper.sweep.outlook import nights
 from invite_sweeper.sweep.result import Result
-from invite_sweeper.sweep.selection import Decision
+from invite_sweeper.sweep.selection import Decision, Selector
 from invite_sweeper.text import shorten_list
 
 _MAX_NAMES: Final = 20
@@ -72,17 +70,11 @@ class Survey(NamedTuple):
             for project in reading.scope.excluded:
                 yield f"{project.name}{of_organization}"
 
-    def days(self) -> Mapping[InvitationKey, date]:
-        """Return the day on which a sweep at this hour each day ends each invitation.
-
-        Those that nothing foretells are missing. With `over_limit: trim` the limits count.
-        """
+    def dates(self) -> Dates:
+        """Return what finds the day on which a sweep may end each invitation."""
         command = self.result.command
-        due = list(chain.from_iterable(reading.due for reading in self.result.readings))
-        days: dict[InvitationKey, date] = {}
-        for key, night in nights(due, command, seen=len(self.judged)).items():
-            days[key] = (command.now + night * NIGHT).date()
-        return days
+        selector = Selector(command.policy, command.now, self.members, self.names)
+        return Dates(command.policy, selector, command.now, command.notice)
 
 
 def describe_excluded(projects: Sequence[str]) -> str:

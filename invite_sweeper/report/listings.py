@@ -57,6 +57,8 @@ def show_listed(
     stale = sum(row.is_stale for row in rows)
     kept = len(rows) - stale
     count = f"{pluralize(len(rows), 'invitation')}: {stale:,} stale, {kept:,} kept."
+    if any(row.goes for row in rows):
+        count += " The limits may make a day later."
     print_parts(console, (table, Text(count)))
 
 

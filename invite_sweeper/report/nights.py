@@ -16,8 +16,7 @@ from invite_sweeper.audit import RunRecord
 from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.endings import ExitCode, Status
 from invite_sweeper.outcomes import Outcome
-from invite_sweeper.report.period import Period
-from invite_sweeper.sweep.dates import NIGHT
+from invite_sweeper.report.period import NIGHT, Period
 from invite_sweeper.text import shorten_list
 
 COUNTED: Final = ("deleted", "announced", "restored", "failed")

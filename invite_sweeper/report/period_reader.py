@@ -29,7 +29,7 @@ from invite_sweeper.report.policies import PoliciesInForce
 from invite_sweeper.report.readback import RecordedRun, RunRows, kept_by_entry, read_rows
 from invite_sweeper.report.rows import NO_OUTCOME
 from invite_sweeper.report.waits import DueDates, Waits, dates_of
-from invite_sweeper.sweep.dates import StaleDates
+from invite_sweeper.sweep.dates import Dates
 
 _LONGEST_NOTICE: Final = timedelta(days=100)
 """An announcement is at most so old when its invitation is deleted: `validate` refuses a longer
@@ -175,7 +175,7 @@ class PeriodReader:
                     wait = run.began - due
                 self.waits.add(wait)
 
-    def _stale_dates(self, record: RunRecord, run: NightRun) -> StaleDates | None:
+    def _stale_dates(self, record: RunRecord, run: NightRun) -> Dates | None:
         """Return what finds since when invitations were stale; None without the run's policy."""
         policy = self.policies.policy_of(record)
         if policy is None or run.began is None:

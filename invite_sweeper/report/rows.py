@@ -62,7 +62,7 @@ class Row:
 
     @property
     def goes(self) -> str:
-        """The day on which a listed invitation goes; empty where nothing foretells it."""
+        """From which day on a sweep may end a listed invitation; empty where no date does."""
         return getattr(self.event, "goes_at", None) or ""
 
     @property

@@ -117,28 +117,23 @@ NO_PLAN: Final = "the lists were not all read"
 def describe_stale(end: RunFinished) -> str:
     """Return how many are stale, and where limits leave some for later, how many go when.
 
-    Both numbers have a name: "186: 10 now, 176 later (100 of 100 used until …; about 19 nights)".
-    Where a limit refuses the run because of earlier deletions, from when it has room for one more;
-    the refusal names the limit, which may be that of one project.
+    Both numbers have a name, and so has the limit that binds: "186: 10 now, 176 later
+    (max_deletions: about 2 nights; earlier runs used 90 of 100)".
     """
     if not end.stale:
         return "none" if end.plan_made else f"unknown: {NO_PLAN}"
     if not end.plan_made:
         return f"{end.stale:,}; {NO_PLAN}"
     if not end.trimmed:
-        if end.limit_free_at is None:
-            return f"{end.stale:,}"
-        room_from = describe_instant(end.limit_free_at)
-        return f"{end.stale:,} (earlier deletions use the limits; room for one more: {room_from})"
-    why = []
-    if end.limit_free_at is not None:
-        used = f"{end.deleted_before:,} of {end.max_deletions:,} used"
-        why.append(f"{used} until {describe_instant(end.limit_free_at)}")
-    if end.nights_left is None:
-        why.append("a limit never lets all of them go")
-    else:
-        why.append(f"about {pluralize(end.nights_left, 'night')}")
-    return f"{end.stale:,}: {end.planned:,} now, {end.trimmed:,} later ({'; '.join(why)})"
+        return f"{end.stale:,}"
+    why = "a limit never lets all of them go"
+    if end.nights_left is not None:
+        why = f"about {pluralize(end.nights_left, 'night')}"
+    if end.limited_by is not None:
+        why = f"{escape_unprintable(end.limited_by)}: {why}"
+    if end.deleted_before:
+        why += f"; earlier runs used {end.deleted_before:,} of {end.max_deletions:,}"
+    return f"{end.stale:,}: {end.planned:,} now, {end.trimmed:,} later ({why})"
 
 
 def _forecast(forecast: Forecast) -> str:

@@ -19,7 +19,7 @@ from msgspec import structs
 from invite_sweeper.audit.events import Announced, announcement_key
 from invite_sweeper.models import Entry, Invitation, parse_timestamp
 from invite_sweeper.policy import Policy
-from invite_sweeper.sweep.dates import StaleDates
+from invite_sweeper.sweep.dates import Dates
 from invite_sweeper.sweep.selection import Decision, Selector
 from invite_sweeper.text import pluralize
 
@@ -89,7 +89,7 @@ class DueDates:
         if notice_over is not None:
             self._notice_over[hash(announcement_key(event))] = notice_over
 
-    def due(self, deleted: Invitation, dates: StaleDates | None) -> datetime | None:
+    def due(self, deleted: Invitation, dates: Dates | None) -> datetime | None:
         """Return since when a deleted invitation had been due; None where that is not known.
 
         Args:
@@ -110,14 +110,14 @@ class DueDates:
         return max(stale.instant, notice_over)
 
 
-def dates_of(policy: Policy, now: datetime, names: Mapping[str, str]) -> StaleDates:
+def dates_of(policy: Policy, now: datetime, names: Mapping[str, str]) -> Dates:
     """Return what finds since when invitations are stale, by the policy of a run.
 
     Args:
         now: The instant of the run.
         names: Of its organizations, by id.
     """
-    return StaleDates(policy, Selector(policy, now, names=names), now)
+    return Dates(policy, Selector(policy, now, names=names), now)
 
 
 def _as_invitation(named: Invitation, entry: Entry) -> Invitation:

@@ -88,13 +88,17 @@ class Command:
         """Return how many projects of an organization the last run that read the same saw, or 0."""
         return self.history.projects_seen(self.base_url, scope_sha256(self.policy), org_id)
 
+    @cached_property
+    def notice(self) -> Notice | None:
+        """The step that keeps what is stale until its notice is over; None without one."""
+        if self.policy.notice is None:
+            return None
+        announced = self.history.announcements(self.base_url)
+        return Notice(announced, self.policy.notice.wait, self.now)
+
     def steps(self) -> tuple[Step, ...]:
         """Return the steps that follow the policy's decision; each can only keep more."""
-        if self.policy.notice is None:
-            return ()
-        announced = self.history.announcements(self.base_url)
-        notice = Notice(announced, self.policy.notice.wait, self.now)
-        return notice, *self.observers
+        return () if self.notice is None else (self.notice, *self.observers)
 
     def run_started(
         self, organizations: Iterable[AtlasOrganization] = (), number: int = 0

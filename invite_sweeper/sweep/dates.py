@@ -1,26 +1,27 @@
-"""The one date of each invitation: from when on it is stale.
+"""The one date of an invitation: from which day on a sweep may end it.
 
-It is found by deciding the invitation again at each instant at which a key of the policy begins or
-ceases to match one of its entries. `explain`, `list` and the forecast of a plan all ask here; in
-which night it goes follows from this date, the wait of `notice` and the limits (`outlook.nights`).
-A role in a project of a person who is kept has a date of its own: it goes although the invitation
-of the organization stays.
+The sweeps to come are played for one person: at each instant at which a key of the policy begins or
+ceases to match an entry, its entries are decided and combined anew, and announced where the policy
+has a `notice`. So an entry that joins the invitation during a notice, or leaves it, counts as it
+will. The limits are left out: they may make the date later, and never earlier.
+
+`list`, `explain` and the forecast of a dry run ask here. Nothing is foretold of who will be
+invited, accept or leave, nor of a list that was not read.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
-from math import ceil
 from typing import Final, NamedTuple
 
-from invite_sweeper.models import Invitation, Source, parse_timestamp
-from invite_sweeper.policy import Keep, Policy, Rule
+from invite_sweeper.models import Invitation, parse_timestamp
+from invite_sweeper.policy import Keep, Policy
 from invite_sweeper.sweep.invitations import combine
 from invite_sweeper.sweep.selection import Decision, Selector
+from invite_sweeper.sweep.steps import Notice, keep_unrecordable
 
-NIGHT: Final = timedelta(days=1)
-"""Between two sweeps: what is foretold assumes a sweep at this hour each day."""
-
-FOREVER: Final = datetime.max.replace(tzinfo=UTC)
+_FOREVER: Final = datetime.max.replace(tzinfo=UTC)
+_DAY: Final = timedelta(days=1)
 
 
 class StaleFrom(NamedTuple):
@@ -30,27 +31,30 @@ class StaleFrom(NamedTuple):
     rule: str
 
 
-class StaleDates:
-    """Finds from when on invitations are stale.
+class Dates:
+    """Finds the dates of invitations.
 
     Args:
         selector: For the organization of the invitations.
         now: The instant of the run.
+        notice: With the announcements that hold; None without one, and where `goes_at` is not
+            asked.
     """
 
-    def __init__(self, policy: Policy, selector: Selector, now: datetime) -> None:
+    def __init__(
+        self, policy: Policy, selector: Selector, now: datetime, notice: Notice | None = None
+    ) -> None:
         self._selector = selector
         self._now = now
+        self._notice = notice
         # When a key of the policy begins or ceases to match: at an instant that it names, so long
         # after an entry was sent, or so long after it expires. A negative span is before that.
         self._instants: set[datetime] = set()
-        self._spans_after_sent: set[timedelta] = set()
+        self._spans_after_sent = {timedelta()}  # before its date, an entry is kept
         self._spans_after_end: set[timedelta] = set()
-        self._keeps_by_age = any(entry.older_than is not None for entry in policy.keep)
         for entry in (*policy.rules, *policy.keep):
             if isinstance(entry, Keep) and entry.until is not None:
-                last_day = datetime.combine(entry.until, time(), UTC)
-                day_after = _shifted(last_day, timedelta(days=1))
+                day_after = _shifted(datetime.combine(entry.until, time(), UTC), _DAY)
                 if day_after is not None:
                     self._instants.add(day_after)
             if entry.older_than is not None:
@@ -60,133 +64,117 @@ class StaleDates:
             if entry.expired is not None or entry.statuses is not None:
                 self._spans_after_end.add(timedelta())
 
-    def stale_from(self, by_policy: Decision, until: datetime = FOREVER) -> StaleFrom | None:
+    def stale_from(self, by_policy: Decision, until: datetime = _FOREVER) -> StaleFrom | None:
         """Return since when the policy makes an invitation stale, or from when on.
+
+        The wait of `notice` is left out.
 
         Args:
             by_policy: The decision about it, before the steps of a run.
-            until: The last instant that is asked about; of what is kept now, nothing is decided
-                at a later instant.
+            until: The last instant that is asked about, of what is kept now.
 
         Returns:
-            None where it is not stale by then, and where no date ends what keeps it now: a list
-            that was not read, or an audit log that cannot record it. Of one that is not stale yet,
-            it is not asked whether the log could record it.
+            None where it is not stale by then, and where no date ends what keeps it now.
         """
-        if by_policy.keep_reason in ("list_unread", "unrecordable"):  # no date ends these
-            return None
-        if self._is_by_age_alone(by_policy, until):
-            return _old_enough(by_policy.invitation, by_policy.too_young_for, until)
-        instants = self._changes(by_policy.all_entries)
-        if by_policy.stale:  # since the first instant from which it is stale without a break
-            instants.append(self._now)
-        else:  # whether it was stale in the past does not matter: its date is the next one
-            instants = [instant for instant in instants if self._now < instant <= until]
-        stale_since: datetime | None = None
-        for instant in sorted(instants):
-            rule = self._rule_at(instant, by_policy)
-            if rule is None:  # something keeps it again
-                stale_since = None
-                continue
-            if stale_since is None:
-                stale_since = instant
-            if instant >= self._now:
-                return StaleFrom(stale_since, rule)
-        return None
+        if by_policy.stale:
+            return self._stale_since(by_policy)
+        return self._first_end(by_policy, None, until)
 
-    def _is_by_age_alone(self, by_policy: Decision, until: datetime) -> bool:
-        """Return whether nothing but its age can change the decision about an invitation.
-
-        Most are kept and have one entry, and no other key of the policy matches at one time and
-        not at another. Then its age reaches a rule for which it is too young now, or none.
-        """
-        if by_policy.stale or by_policy.entries:
-            return False
-        if by_policy.keep_reason == "future_date":  # no rule was asked about it yet
-            return False
-        if self._keeps_by_age or self._spans_after_end:
-            return False
-        return not any(self._now < instant <= until for instant in self._instants)
-
-    def roles_from(
-        self, by_policy: Decision, until: datetime = FOREVER
-    ) -> Iterator[tuple[Invitation, StaleFrom]]:
-        """Yield each role in a project that becomes stale while its person is kept, and its date.
-
-        Such a role is an entry of `users`, and goes although the invitation of the organization
-        stays. The entry that names the decision is left out: its date is `stale_from`.
+    def goes_at(self, decision: Decision) -> datetime | None:
+        """Return the first instant at which a sweep may end an invitation; None where none may.
 
         Args:
-            by_policy: The decision about the person, before the steps of a run.
-            until: The last instant that is asked about.
+            decision: About it, after the steps of a run.
         """
-        is_fixed = by_policy.stale or by_policy.keep_reason == "list_unread"
-        if is_fixed or not by_policy.entries:  # nearly all invitations have one entry
-            return
-        dated_keys = {by_policy.invitation.key}
-        for instant in sorted(self._changes(by_policy.all_entries)):
-            if not self._now < instant <= until:
-                continue
-            for decision in self._invitations_at(instant, by_policy.all_entries):
-                role = decision.invitation
-                if decision.rule is None or role.source is not Source.USERS:
-                    continue
-                if role.key not in dated_keys:
-                    dated_keys.add(role.key)
-                    yield role, StaleFrom(instant, decision.rule)
+        notice = self._notice
+        # A wait that begins later than this is not over on the last day of the calendar.
+        last = _FOREVER - notice.wait if notice is not None else _FOREVER
+        end = self._first_end(decision, notice, last)
+        return end.instant if end is not None else None
 
-    def _rule_at(self, instant: datetime, by_policy: Decision) -> str | None:
-        """Return the rule that makes an invitation stale at an instant; None if it is kept."""
-        named = by_policy.invitation
-        if named.source.stands_for_itself:
-            return self._selector.decide(named, instant).rule
-        # At another instant its entries may be several invitations: the one that has the entry
-        # by which it is named now counts.
-        decisions = self._invitations_at(instant, by_policy.all_entries)
-        with_named = (decision for decision in decisions if named in decision.all_entries)
-        return next(with_named).rule
+    def _stale_since(self, by_policy: Decision) -> StaleFrom | None:
+        """Return the first instant from which on an invitation is stale without a break."""
+        entries = by_policy.all_entries
+        past = (instant for instant in self._changes(entries) if instant < self._now)
+        since: datetime | None = None
+        rule: str | None = None
+        for instant in (*sorted(past), self._now):
+            rule = next(
+                decision.rule
+                for decision in self._decisions_at(instant, entries)
+                if by_policy.invitation in decision.all_entries
+            )
+            if rule is None:  # something keeps it again
+                since = None
+            elif since is None:
+                since = instant
+        return StaleFrom(since, rule) if since is not None and rule is not None else None
 
-    def _invitations_at(
-        self, instant: datetime, entries: Sequence[Invitation]
-    ) -> tuple[Decision, ...]:
-        """Return the decisions about the entries of a person at another instant, combined."""
-        decisions = [self._selector.decide(entry, instant) for entry in entries]
+    def _first_end(
+        self, decided: Decision, notice: Notice | None, until: datetime
+    ) -> StaleFrom | None:
+        """Return when a sweep first may end an invitation, and by which rule."""
+        if decided.keep_reason == "list_unread":  # no date ends that
+            return None
+        for instant, decision in self._ends(decided, notice, until):
+            if decision.rule is not None and decided.invitation in decision.all_entries:
+                return StaleFrom(instant, decision.rule)
+        return None
+
+    def _ends(
+        self, decided: Decision, notice: Notice | None, until: datetime
+    ) -> Iterator[tuple[datetime, Decision]]:
+        """Yield what the sweeps to come end of a person, as if one ran at each instant."""
+        left = list(decided.person or decided.all_entries)
+        if notice is not None:
+            notice = notice.of(left)
+        changes = (change for change in self._changes(left) if self._now < change <= until)
+        instants = {self._now, *changes}
+        while instants and left:
+            instant = min(instants)
+            instants.remove(instant)
+            decisions = self._decisions_at(instant, left)
+            if notice is not None:
+                notice = replace(notice, now=instant)
+                decisions = tuple(map(notice, decisions))
+                notice = notice.after(decisions)
+                instants.update(_ends_of_waits(decisions))
+            for decision in decisions:
+                if decision.stale:
+                    yield instant, decision
+                    left = [entry for entry in left if entry not in decision.all_entries]
+
+    def _decisions_at(self, instant: datetime, entries: Sequence[Invitation]) -> Iterable[Decision]:
+        """Return the invitations that the entries of a person are at an instant."""
+        decisions = [keep_unrecordable(self._selector.decide(entry, instant)) for entry in entries]
+        if entries[0].source.stands_for_itself:
+            return decisions
         return combine(decisions)
 
-    def _changes(self, entries: Sequence[Invitation]) -> list[datetime]:
-        """Return when a key of the policy begins or ceases to match one of the entries."""
-        changes: list[datetime | None] = [*self._instants]
+    def _changes(self, entries: Iterable[Invitation]) -> Iterator[datetime]:
+        """Yield when a key of the policy begins or ceases to match one of the entries."""
+        yield from self._instants
         for entry in entries:
-            sent_at = entry.sent_at
-            changes += (_shifted(sent_at, span) for span in self._spans_after_sent)
+            changes = [_shifted(entry.sent_at, span) for span in self._spans_after_sent]
             if self._spans_after_end:
                 ends_at = parse_timestamp(entry.expires_at)
                 changes += (_shifted(ends_at, span) for span in self._spans_after_end)
-        return [instant for instant in changes if instant is not None]
+            yield from filter(None, changes)
 
 
-def _old_enough(entry: Invitation, rules: Iterable[Rule], until: datetime) -> StaleFrom | None:
-    """Return when an entry first reaches the age of a rule; None if that is after `until`."""
-    earliest: StaleFrom | None = None
-    for rule in rules:
-        instant = _shifted(entry.sent_at, rule.older_than)
-        if instant is None or instant > until:
-            continue
-        if earliest is None or instant < earliest.instant:
-            earliest = StaleFrom(instant, rule.name)
-    return earliest
+def _ends_of_waits(decisions: Iterable[Decision]) -> Iterator[datetime]:
+    """Yield when the notice of each invitation that waits is over."""
+    for decision in decisions:
+        announcement = decision.announcement
+        if announcement is not None and announcement.deletable_from is not None:
+            yield announcement.deletable_from
 
 
-def _shifted(instant: datetime | None, span: timedelta | None) -> datetime | None:
-    """Return the sum; None without one of the two, and beyond the calendar."""
-    if instant is None or span is None:
+def _shifted(instant: datetime | None, span: timedelta) -> datetime | None:
+    """Return the sum; None without an instant, and beyond the calendar."""
+    if instant is None:
         return None
     try:
         return instant + span
     except OverflowError:
         return None
-
-
-def first_night(instant: datetime, now: datetime) -> int:
-    """Return the number of the first sweep that is not before an instant; 0 is that of now."""
-    return max(0, ceil((instant - now) / NIGHT))

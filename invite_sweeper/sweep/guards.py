@@ -100,7 +100,7 @@ def _violations(plans: Sequence[OrganizationPlan], command: Command) -> Iterator
     # Without a stale invitation nothing more is exceeded, however much earlier runs deleted.
     if deletions:
         yield from _too_many_deletions(len(deletions), command)
-        yield from _too_many_in_a_place(deletions, _labels(plans), command)
+        yield from _too_many_in_a_place(deletions, organization_labels(plans), command)
         yield from _too_large_a_share(plans, len(deletions), command)
 
 
@@ -111,7 +111,7 @@ def _too_many_unreadable(
     limit = command.limits.max_unreadable_projects
     count = total(plan.counts for plan in plans).projects_unreadable
     if count > limit:
-        labels = _labels(plans)
+        labels = organization_labels(plans)
         lists = [_describe_unread(unreadable, labels) for unreadable in _unread(plans)]
         message = (
             f"{pluralize(count, 'list')} could not be read, over max_unreadable_projects: "
@@ -147,7 +147,7 @@ def _too_many_in_a_place(
         return
     worst_place = max(places_over, key=in_period.__getitem__)
     example = next(deletion for deletion in deletions if deletion.scope_id == worst_place)
-    where = _describe_place(example.place, labels)
+    where = describe_place(example.place, labels)
     stale_text = f"{pluralize(stale[worst_place], 'stale invitation')} in {where}"
     counted_are = _with_recent_are(stale_text, stale[worst_place], recent[worst_place], command)
     others = ""
@@ -209,12 +209,12 @@ def _unread(plans: Iterable[OrganizationPlan]) -> list[ListUnreadable]:
     return list(chain.from_iterable(plan.reading.unread for plan in plans))
 
 
-def _labels(plans: Iterable[OrganizationPlan]) -> dict[str, str]:
+def organization_labels(plans: Iterable[OrganizationPlan]) -> dict[str, str]:
     """Return the labels of the organizations by id."""
     return {plan.organization.id: plan.organization.label for plan in plans}
 
 
-def _describe_place(place: Project, labels: Mapping[str, str]) -> str:
+def describe_place(place: Project, labels: Mapping[str, str]) -> str:
     """Return a project, or the lists of an organization, by name and id, on one line.
 
     Args:
@@ -234,7 +234,7 @@ def _describe_unread(unreadable: ListUnreadable, labels: Mapping[str, str]) -> s
     """Return a list that could not be read, with its reason."""
     name = unreadable.project_name or ""
     place = Project(unreadable.scope_id, name, unreadable.org_id or "")
-    where = _describe_place(place, labels)
+    where = describe_place(place, labels)
     if _was_not_believed(unreadable):
         # The reason of a row of a wrong type names a person, and the messages of `notify` do not.
         return f"{where}: an answer that is not a complete list"

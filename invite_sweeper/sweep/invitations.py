@@ -96,16 +96,25 @@ def combine(entries: Iterable[Decision], unread: tuple[str, ...] = ()) -> tuple[
             end.
     """
     invitations: list[Decision] = []
-    for person in _people(entries):
-        invitations += _of_person(person, unread)
+    for unsorted_person in _people(entries):
+        person = sorted(unsorted_person, key=_order)
+        of_person = list(_of_person(person, unread))
+        if len(of_person) > 1 and _is_of_organization(person):
+            all_entries = tuple(entry.invitation for entry in person)
+            of_person = [invitation._replace(person=all_entries) for invitation in of_person]
+        invitations += of_person
     return tuple(invitations)
 
 
+def _is_of_organization(entries: Iterable[Decision]) -> bool:
+    """Return whether a list of the organization shows a person."""
+    return any(entry.invitation.source.is_organization_level for entry in entries)
+
+
 def _of_person(entries: Sequence[Decision], unread: tuple[str, ...]) -> Iterator[Decision]:
-    """Yield the invitations of one person."""
-    entries = sorted(entries, key=_order)
+    """Yield the invitations of one person, whose entries are sorted by `_order`."""
     is_all_stale = all(entry.stale for entry in entries)
-    of_organization = any(entry.invitation.source.is_organization_level for entry in entries)
+    of_organization = _is_of_organization(entries)
     if not is_all_stale or (of_organization and unread):
         yield from _kept(entries, unread)
     elif of_organization:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
+from typing import NamedTuple
 
 from invite_sweeper.atlas import AtlasClient
 from invite_sweeper.audit.events import Planned
@@ -24,7 +25,6 @@ from invite_sweeper.models import (
     SourceRetired,
 )
 from invite_sweeper.sweep.conditions import ActiveMembers
-from invite_sweeper.sweep.due import DueInvitation
 from invite_sweeper.sweep.scope import RunScope
 from invite_sweeper.text import organization_label
 
@@ -69,7 +69,6 @@ class Reading:
         oldest: When the oldest entry that is still PENDING was sent; None where none has a date.
             Atlas never removes people whose invitation has expired.
         next_due: When the first announced invitation may be deleted; None without one.
-        due: What a sweep will delete if nothing changes, where it is asked in which night.
         stale_within_7d: In a dry run, invitations that are not stale now, and will be.
         stale_within_30d: The same.
         credentials_expire: When the first secret of its service account ends; None if not known.
@@ -88,7 +87,6 @@ class Reading:
     members: ActiveMembers | None = None
     oldest: datetime | None = None
     next_due: datetime | None = None
-    due: tuple[DueInvitation, ...] = ()
     stale_within_7d: int = 0
     stale_within_30d: int = 0
     credentials_expire: datetime | None = None
@@ -137,6 +135,18 @@ class OrganizationPlan:
     def counts(self) -> Counts:
         """Those of the reading, with what is trimmed."""
         return self.reading.counts.plus(trimmed=self.trimmed)
+
+
+class Backlog(NamedTuple):
+    """How long the limits take for the stale invitations that they leave for later.
+
+    Attributes:
+        limit: The limit that takes the most nights, with the place of `max_deletions_per_project`.
+        nights: About how many: what is left, divided by what one run may delete; None for never.
+    """
+
+    limit: str
+    nights: int | None
 
 
 def all_deletions(plans: Iterable[OrganizationPlan]) -> list[Planned]:

@@ -10,12 +10,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from math import ceil, inf
 
+from invite_sweeper.audit.events import Planned
 from invite_sweeper.counts import total
-from invite_sweeper.models import Invitation, InvitationKey
+from invite_sweeper.models import InvitationKey
 from invite_sweeper.sweep.command import Command
-from invite_sweeper.sweep.guards import share_limit
-from invite_sweeper.sweep.organization import OrganizationPlan, Reading, all_deletions
+from invite_sweeper.sweep.guards import describe_place, organization_labels, share_limit
+from invite_sweeper.sweep.organization import Backlog, OrganizationPlan, Reading, all_deletions
 
 
 def make_plans(readings: Iterable[Reading], command: Command) -> tuple[OrganizationPlan, ...]:
@@ -36,11 +38,10 @@ def _trimmed(plans: Sequence[OrganizationPlan], command: Command) -> tuple[Organ
 
     The others are counted as `trimmed`. `guards` applies the same limits to the result.
     """
-    recent = command.recent
     counts = total(plan.counts for plan in plans)
-    most = most_deletions(command, seen=counts.invitations_seen, stale=counts.stale, recent=recent)
-    oldest = oldest_first(all_deletions(plans), command.now)
-    chosen = within_limits(oldest, most, command, recent)
+    most = _most_deletions(command, seen=counts.invitations_seen, stale=counts.stale)
+    oldest = _oldest_first(all_deletions(plans), command.now)
+    chosen = _within_limits(oldest, most, command)
     trimmed_plans: list[OrganizationPlan] = []
     for plan in plans:
         deletions = tuple(planned for planned in plan.deletions if planned.key in chosen)
@@ -49,41 +50,35 @@ def _trimmed(plans: Sequence[OrganizationPlan], command: Command) -> tuple[Organ
     return tuple(trimmed_plans)
 
 
-def oldest_first(invitations: Iterable[Invitation], now: datetime) -> list[Invitation]:
+def _oldest_first(invitations: Iterable[Planned], now: datetime) -> list[Planned]:
     """Return invitations in the order in which the limits let them go; those without a date last.
 
     Of two that were sent at the same instant, the ids decide: each run takes the same ones.
     """
 
-    def age(invitation: Invitation) -> tuple[datetime, str, InvitationKey]:
+    def age(invitation: Planned) -> tuple[datetime, str, InvitationKey]:
         return invitation.sent_at or now, invitation.invitation_id, invitation.key
 
     return sorted(invitations, key=age)
 
 
-def most_deletions(command: Command, *, seen: int, stale: int, recent: Counter[str]) -> int:
-    """Return how many of the stale invitations one sweep may delete, by the limits of all places.
-
-    Args:
-        recent: What earlier runs deleted within `limits.period`, by place.
-    """
-    by_number = max(0, command.limits.max_deletions - recent.total())
-    by_share = share_limit(command, seen=seen, stale=stale, recent=recent.total())
+def _most_deletions(command: Command, *, seen: int, stale: int) -> int:
+    """Return how many of the stale invitations a run may delete, by the limits of all places."""
+    recent = command.recent.total()
+    by_number = max(0, command.limits.max_deletions - recent)
+    by_share = share_limit(command, seen=seen, stale=stale, recent=recent)
     return by_number if by_share is None else min(by_number, by_share)
 
 
-def within_limits(
-    stale: Iterable[Invitation], most: int, command: Command, recent: Counter[str]
-) -> set[InvitationKey]:
+def _within_limits(stale: Iterable[Planned], most: int, command: Command) -> set[InvitationKey]:
     """Return the first invitations that the limits of all places and of each place allow.
 
     Args:
         stale: The oldest first.
         most: How many in all places together.
-        recent: What earlier runs deleted within `limits.period`, by place.
     """
     chosen: set[InvitationKey] = set()
-    deleted_in_place = recent.copy()
+    deleted_in_place = command.recent.copy()
     for invitation in stale:
         if len(chosen) >= most:
             break
@@ -92,3 +87,35 @@ def within_limits(
             deleted_in_place[place] += 1
             chosen.add(invitation.key)
     return chosen
+
+
+def backlog(plans: Sequence[OrganizationPlan], command: Command) -> Backlog | None:
+    """Return how long the limits take for what they leave; None where nothing is left."""
+    planned = {deletion.key for deletion in all_deletions(plans)}
+    left: list[Planned] = []
+    for plan in plans:
+        left += (stale for stale in plan.reading.stale if stale.key not in planned)
+    if not left:
+        return None
+    counts = total(plan.counts for plan in plans)
+    share = share_limit(command, seen=counts.invitations_seen, stale=counts.stale, recent=0)
+    by_place = Counter(stale.scope_id for stale in left)
+    fullest = max(left, key=lambda stale: by_place[stale.scope_id])
+    where = describe_place(fullest.place, organization_labels(plans))
+    limits = command.limits
+    paces = [
+        _pace("max_deletions", len(left), limits.max_deletions),
+        _pace(
+            f"max_deletions_per_project in {where}",
+            by_place[fullest.scope_id],
+            limits.max_deletions_per_project,
+        ),
+    ]
+    if share is not None:
+        paces.append(_pace("max_share", len(left), share))
+    return max(paces, key=lambda pace: inf if pace.nights is None else pace.nights)
+
+
+def _pace(limit: str, left: int, most: int) -> Backlog:
+    """Return how long a limit takes if each run may delete the most that it allows."""
+    return Backlog(limit, ceil(left / most) if most else None)

@@ -34,8 +34,7 @@ from invite_sweeper.models import (
 )
 from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.conditions import ActiveMembers
-from invite_sweeper.sweep.dates import StaleDates, StaleFrom
-from invite_sweeper.sweep.due import DueInvitation, FirstNights
+from invite_sweeper.sweep.dates import Dates
 from invite_sweeper.sweep.invitations import combine, may_show_people
 from invite_sweeper.sweep.organization import AtlasOrganization, Reading
 from invite_sweeper.sweep.scope import RunScope
@@ -95,7 +94,6 @@ class ReadingBuilder:
         self._in_30d = command.now + timedelta(days=30)
         self._stale_within_7d = 0
         self._stale_within_30d = 0
-        self._due: list[DueInvitation] = []
         self._entries: dict[ListRef, int] = {}
         self._unread: list[ListUnreadable] = []
         self._retired: dict[Source, SourceRetired] = {}
@@ -122,7 +120,6 @@ class ReadingBuilder:
             seats=self.seats,
             oldest=self._oldest,
             next_due=self._next_due,
-            due=tuple(self._due),
             stale_within_7d=self._stale_within_7d,
             stale_within_30d=self._stale_within_30d,
             credentials_expire=self.credentials_expire,
@@ -205,7 +202,7 @@ class ReadingBuilder:
         """Decide by these active members from now on."""
         self.members = members
         # These cached properties were made with the members of before: forget their values.
-        for cached in ("_selector", "_dates", "_first_nights"):
+        for cached in ("_selector", "_dates"):
             vars(self).pop(cached, None)
 
     @cached_property
@@ -216,56 +213,18 @@ class ReadingBuilder:
         return Selector(self._command.policy, self._command.now, members, names)
 
     @cached_property
-    def _dates(self) -> StaleDates:
-        return StaleDates(self._command.policy, self._selector, self._command.now)
-
-    @cached_property
-    def _first_nights(self) -> FirstNights | None:
-        """What finds which sweep may delete each invitation; None where no output shows that.
-
-        Observers show it, and so does a plan of which `trim` leaves a part for later nights.
-        """
-        command = self._command
-        if self._observe is None and command.limits.over_limit != "trim":
-            return None
-        return FirstNights(command.policy, self._dates, command.now)
-
-    def _may_go_before_others(self, by_policy: Decision) -> bool:
-        """Return whether an invitation may take the place of one that is stale now.
-
-        The oldest go first, so one that is younger than every rule asks cannot. That is nearly all
-        that is kept: memory does not hold it, where only the nights of what is stale are asked.
-        What is left out counts for `max_share` once it is stale. So with a small share the nights
-        may be more than a plan foretells; `list` foretells them with all that is kept.
-        """
-        if self._observe is not None or by_policy.stale:
-            return True
-        dates = (entry.sent_at for entry in by_policy.all_entries)
-        return any(sent_at is not None and sent_at <= self._last_old_enough for sent_at in dates)
-
-    @cached_property
-    def _last_old_enough(self) -> datetime:
-        """The date of the youngest invitation that is old enough for a rule.
-
-        A rule without `older_than` asks for no age.
-        """
-        ages = (rule.older_than or timedelta() for rule in self._command.policy.rules)
-        return self._command.now - min(ages)
+    def _dates(self) -> Dates:
+        return Dates(self._command.policy, self._selector, self._command.now)
 
     def _foretell(self, by_policy: Decision) -> None:
-        """Count what is not stale now and will be soon: an invitation, and its roles."""
+        """Count what is not stale now and will be soon."""
         if by_policy.stale:
             return
-        own_date = self._dates.stale_from(by_policy, self._in_30d)
-        if own_date is not None:
-            self._count_soon_stale(own_date)
-        for _, role_date in self._dates.roles_from(by_policy, self._in_30d):
-            self._count_soon_stale(role_date)
-
-    def _count_soon_stale(self, date: StaleFrom) -> None:
-        """Count what becomes stale within 30 days."""
+        stale = self._dates.stale_from(by_policy, self._in_30d)
+        if stale is None:
+            return
         self._stale_within_30d += 1
-        if date.instant <= self._in_7d:
+        if stale.instant <= self._in_7d:
             self._stale_within_7d += 1
 
     def _add_entries(self, ref: ListRef, entries: Invitations) -> None:
@@ -303,8 +262,6 @@ class ReadingBuilder:
             self._observe(by_policy, decision)
         if self._command.dry_run:  # a sweep acts on what is stale now alone
             self._foretell(by_policy)
-        if self._first_nights is not None and self._may_go_before_others(by_policy):
-            self._due += self._first_nights.of(by_policy, decision)
         self._add_announcement(decision)
         now = self._command.now
         reason = decision.keep_reason

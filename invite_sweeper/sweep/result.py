@@ -30,6 +30,7 @@ from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.expiries import LAST_KNOWN_ENDS, sunset_warnings
 from invite_sweeper.sweep.organization import (
     AtlasOrganization,
+    Backlog,
     OrganizationPlan,
     Reading,
     Swept,
@@ -71,7 +72,7 @@ class Result:
         stopped_by: Why deletions were skipped although no error stopped the run.
         plan_made: The plan of the run is complete and on disk.
         question_s: How long the question was open.
-        nights_left: As in `RunFinished`, like `limit_free_at` and `forecast`.
+        backlog: What the limits leave for later; None where they leave nothing.
     """
 
     def __init__(
@@ -89,9 +90,7 @@ class Result:
         self.stopped_by: list[Reason] = []
         self.plan_made = False
         self.question_s = 0.0
-        self.nights_left: int | None = None
-        self.limit_free_at: datetime | None = None
-        self.forecast: Forecast | None = None
+        self.backlog: Backlog | None = None
 
     def warn(self, *warnings: RunWarning) -> None:
         """Show warnings and record them, each once."""
@@ -210,7 +209,6 @@ class Result:
         counts = total(results)
         sunsets = self._sunsets()
         first_sunset = self._first_sunset(sunsets)
-        free_at = self.limit_free_at
         retired: list[str] = []
         for reading in self.readings:
             retired += (source.value for source in reading.retired)
@@ -222,11 +220,11 @@ class Result:
             warnings=tuple(self.warnings),
             plan_made=self.plan_made,
             plan_complete=self.plan_made and all(result.plan_complete for result in results),
-            forecast=self.forecast,
-            nights_left=self.nights_left,
+            forecast=self._forecast() if self.plan_made and command.dry_run else None,
+            nights_left=self.backlog.nights if self.backlog is not None else None,
+            limited_by=self.backlog.limit if self.backlog is not None else None,
             deleted_before=len(command.sent) if self.plan_made else 0,
             max_deletions=command.limits.max_deletions,
-            limit_free_at=rfc3339(free_at) if free_at is not None else None,
             sources_retired=tuple(sorted(set(retired))),
             oldest_pending_days=self._oldest_pending_days(),
             sunset=first_sunset.isoformat() if first_sunset is not None else None,
@@ -273,6 +271,15 @@ class Result:
         needed = [source for source in sources if not source.is_replaced_by(sources)]
         last_days = [sunsets[source] for source in needed if source in sunsets]
         return min(last_days, default=None)
+
+    def _forecast(self) -> Forecast:
+        """Return how many become stale within 7 and 30 days, and the nights that the rest takes."""
+        readings = [plan.reading for plan in self.plans]
+        return Forecast(
+            stale_within_7d=sum(reading.stale_within_7d for reading in readings),
+            stale_within_30d=sum(reading.stale_within_30d for reading in readings),
+            nights=self.backlog.nights if self.backlog is not None else None,
+        )
 
     def _lists(self) -> Iterator[ListResult]:
         """Yield what was read of each source of each organization that has a plan."""

@@ -28,8 +28,7 @@ from invite_sweeper.sweep.organization import (
     Reading,
     all_deletions,
 )
-from invite_sweeper.sweep.outlook import forecast, limit_free_at, nights_left
-from invite_sweeper.sweep.plan import make_plans
+from invite_sweeper.sweep.plan import backlog, make_plans
 from invite_sweeper.sweep.result import Result, View
 from invite_sweeper.sweep.steps import KeepOutsidePlan, describe_notice
 from invite_sweeper.text import pluralize, shorten_list
@@ -80,7 +79,7 @@ async def _take_steps(result: Result, log: AuditLog, stop: StopRequest) -> None:
         return
     deletions = all_deletions(result.plans)
     await _write_plan(result, log, deletions)
-    foretell(result)
+    result.backlog = backlog(result.plans, command)
     _report_plan(result, outside_plan)
 
     # 3. Guards. A refusal ends the run; nothing was deleted.
@@ -109,16 +108,6 @@ async def _write_plan(result: Result, log: AuditLog, deletions: Sequence[Planned
                 result.skip(plan)
         raise
     result.plan_made = True
-
-
-def foretell(result: Result) -> None:
-    """Set when what the limits leave for later goes, and in a dry run what becomes stale soon."""
-    command = result.command
-    plans = result.plans
-    result.nights_left = nights_left(plans, command)
-    result.limit_free_at = limit_free_at(plans, command)
-    if command.dry_run:
-        result.forecast = forecast(plans, result.nights_left)
 
 
 def _check_guards(

@@ -103,7 +103,8 @@ class Decision(NamedTuple):
         unread: Of what is kept as `list_unread`, the lists that were not read.
         inviter_gone: Whether the rule judges by the active members.
         entries: The other entries of the invitation, see `invitations.combine`.
-        too_young_for: Of an entry that is kept, the rules that match it but for its age.
+        person: All entries of the person in the lists of people, where they are more than one
+            invitation; a sweep may combine them otherwise.
     """
 
     invitation: Invitation
@@ -113,7 +114,7 @@ class Decision(NamedTuple):
     unread: tuple[str, ...] = ()
     inviter_gone: bool = False
     entries: tuple[Invitation, ...] = ()
-    too_young_for: tuple[Rule, ...] = ()
+    person: tuple[Invitation, ...] = ()
 
     def keep(self, reason: str) -> "Decision":
         """Return the decision to keep the invitation."""
@@ -200,18 +201,15 @@ class Selector:
         # Steps 5 and 6. Why no rule matches: a value that Atlas did not send comes first, then an
         # age that is not yet reached.
         reason = "no_rule"
-        too_young_for: tuple[Rule, ...] = ()
         for rule, conditions, ageless in self._rules:
             result = match_all(conditions, invitation, now)
             if result is True:
                 return Decision(invitation, rule.name, None, inviter_gone=bool(rule.inviter_gone))
             if isinstance(result, str):
                 reason = result
-            elif match_all(ageless, invitation, now) is True:
-                if reason == "no_rule":
-                    reason = "too_young"
-                too_young_for += (rule,)
-        return Decision(invitation, None, reason, too_young_for=too_young_for)
+            elif reason == "no_rule" and match_all(ageless, invitation, now) is True:
+                reason = "too_young"
+        return Decision(invitation, None, reason)
 
     def explain(self, invitation: Invitation) -> Iterator[Explained]:
         """Yield each keep entry and each rule, with its result and those of its keys."""

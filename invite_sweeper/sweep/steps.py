@@ -10,20 +10,21 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, TypeAlias
 
 from msgspec import structs
 
 from invite_sweeper.audit import HeldAnnouncement, is_recordable
-from invite_sweeper.audit.events import AnnouncementKey, Planned, announcement_key
+from invite_sweeper.audit.events import Announced, AnnouncementKey, Planned, announcement_key
 from invite_sweeper.counts import Counts
 from invite_sweeper.models import (
     Entry,
     Invitation,
     InvitationKey,
     is_status_within,
+    rfc3339,
 )
 from invite_sweeper.sweep.selection import Announcement, Decision
 from invite_sweeper.text import plural_form, pluralize
@@ -82,6 +83,31 @@ class Notice:
         if not announced:
             return kept
         return kept._replace(announcement=Announcement(ended_entries=announced))
+
+    def of(self, entries: Iterable[Invitation]) -> "Notice":
+        """Return the notice with the announcements of these entries alone."""
+        keys = map(announcement_key, entries)
+        announced = {key: self.announced[key] for key in keys if key in self.announced}
+        return replace(self, announced=announced)
+
+    def after(self, decisions: Iterable[Decision]) -> "Notice":
+        """Return the notice as a later sweep has it, by the decisions that this one made."""
+        announced = dict(self.announced)
+        for decision in decisions:
+            announcement = decision.announcement
+            if announcement is None:
+                continue
+            for entry in announcement.ended_entries:
+                announced.pop(announcement_key(entry), None)
+            due_at = announcement.deletable_from
+            if announcement.rule is not None and due_at is not None:  # this sweep announces it
+                named = decision.invitation
+                line = named.as_event(
+                    Announced, rule=announcement.rule, deletable_from=rfc3339(due_at)
+                )
+                held = HeldAnnouncement(line, self.now, due_at, run_id="")
+                announced[announcement_key(named)] = held
+        return replace(self, announced=announced)
 
     def _find(self, entry: Invitation) -> HeldAnnouncement | None:
         """Return the announcement of an entry; None without one, or if it is later than now."""

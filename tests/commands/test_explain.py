@@ -58,21 +58,6 @@ async def test_stale_invitation_has_its_rule_its_condition_and_the_day_first(cli
     assert place.startswith("    invites, project Search, id ")
 
 
-async def test_stale_invitation_that_waits_for_the_limit_has_since_when_and_until_when(cli):
-    cli.keys["limits"] |= {"max_deletions": 1, "over_limit": "trim"}
-    project = cli.sim.add_project("Search")
-    for name, age in (("ada@example.com", 21), ("bo@example.com", 20)):
-        cli.sim.invite(project, name, age=age * DAYS)
-    result = await ask(cli, "bo@example.com")
-    (found,) = result.found
-    _, decision, *_ = text_of(result).splitlines()
-    since = f"{found.stale_from:%Y-%m-%d}"
-    until = found.goes_at
-    assert decision == (
-        f"  Stale by rule forgotten since {since}; waits for the limit, about until {until}."
-    )
-
-
 @pytest.mark.parametrize(
     ("name", "age", "notice", "days", "words"),
     [

@@ -151,7 +151,7 @@ SCENES: Final[Mapping[str, Run]] = {
         planned(1), mode="dry-run", stale=30, kept=0, invitations_seen=30, **REFUSED
     ),
     "sweep of a plan": run(*deletion(1), start={"plan_sha256": "c" * 64}),
-    "trimmed": run(*deletion(1), stale=5, trimmed=4, nights_left=4),
+    "trimmed": run(*deletion(1), stale=5, trimmed=4, nights_left=4, limited_by="max_deletions"),
     "already gone": run(*deletion(1, "already_gone")),
     "changed and accepted before": run(*deletion(1, "changed"), *deletion(2, "accepted_before")),
     "failed": run(*deletion(1), *REFUSED_DELETION, reasons=(Reason.FAILED_DELETIONS,)),

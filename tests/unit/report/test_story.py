@@ -346,15 +346,19 @@ def test_dry_run_that_was_killed_has_no_outcomes_and_its_advice_is_another_plan(
 
 
 @pytest.mark.parametrize(
-    ("free_at", "text"),
+    ("known", "text"),
     [
+        ({}, "2"),
+        ({"trimmed": 1, "nights_left": 1}, "2: 1 now, 1 later (about 1 night)"),
+        ({"trimmed": 1}, "2: 1 now, 1 later (a limit never lets all of them go)"),
         (
-            "2026-11-25T21:00:00.000000Z",
-            "2 (earlier deletions use the limits; room for one more: 2026-11-25 21:00 UTC)",
+            {"trimmed": 2, "nights_left": 2, "limited_by": "max_deletions", "deleted_before": 9},
+            "2: 0 now, 2 later (max_deletions: about 2 nights; earlier runs used 9 of 10)",
         ),
-        (None, "2"),
     ],
 )
-def test_refusal_names_when_a_limit_is_free_that_earlier_runs_used(free_at, text):
-    used = {"deleted_before": 1, "max_deletions": 2, "limit_free_at": free_at}
-    assert describe_stale(RunFinished(exit_code=3, plan_made=True, stale=2, **used)) == text
+def test_what_the_limits_leave_for_later_has_the_limit_its_nights_and_what_earlier_runs_used(
+    known, text
+):
+    end = RunFinished(exit_code=0, plan_made=True, stale=2, max_deletions=10, **known)
+    assert describe_stale(end) == text

@@ -1,16 +1,23 @@
-"""The one date of an invitation: since when it is stale, or from when on if nothing changes."""
+"""The one date of an invitation: from which day on a sweep may end it, as the nights then do."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, time, timedelta
 
 import pytest
-from builders import NOW, entry_of, object_id, policy
-from hypothesis import assume, given, settings
+from builders import NOW, ORG, entry_of, object_id, policy, project
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
+from sweep.night import Night, QuietView, command_of
 
+from invite_sweeper.audit import AuditDirectory, History
 from invite_sweeper.models import Source
-from invite_sweeper.sweep.dates import FOREVER, StaleDates
+from invite_sweeper.sweep.dates import Dates
+from invite_sweeper.sweep.discovery import OrganizationReader
 from invite_sweeper.sweep.invitations import combine
+from invite_sweeper.sweep.organization import AtlasOrganization
+from invite_sweeper.sweep.result import Result
 from invite_sweeper.sweep.selection import Selector
+from invite_sweeper.sweep.steps import Notice
 
 DAY = timedelta(days=1)
 ENDLESS = {"expires_at": None}
@@ -18,11 +25,11 @@ YOUNG = {"name": "young", "older_than": "3d", "statuses": ["PENDING"]}
 ENDED = {"name": "ended", "older_than": "20d", "expired": True}
 
 
-def stale_from(entry, *, until=FOREVER, **keys):
+def stale_from(entry, **keys):
     """Return the days from now at which an entry becomes or became stale, and the rule."""
     rules = policy(**keys)
     selector = Selector(rules, NOW)
-    found = StaleDates(rules, selector, NOW).stale_from(selector.decide(entry), until)
+    found = Dates(rules, selector, NOW).stale_from(selector.decide(entry))
     return None if found is None else ((found.instant - NOW) / DAY, found.rule)
 
 
@@ -55,31 +62,8 @@ def test_date_of_a_person_is_that_of_the_invitation_and_not_of_a_role_that_is_st
     selector = Selector(policy(), NOW)
     (kept,) = combine(map(selector.decide, (role, user)))
     assert kept.all_entries == (user, role)
-    found = StaleDates(policy(), selector, NOW).stale_from(kept)
+    found = Dates(policy(), selector, NOW).stale_from(kept)
     assert found.instant == NOW + 6 * DAY
-
-
-@pytest.mark.parametrize(
-    ("until", "unread", "roles"),
-    [(FOREVER, False, 1), (NOW + DAY, False, 1), (NOW + 0.9 * DAY, False, 0), (FOREVER, True, 0)],
-)
-def test_role_that_is_stale_sooner_than_the_person_has_a_date_of_its_own(until, unread, roles):
-    """Where a list was not read, nothing is foretold of those whom it may hold."""
-    user = entry_of(Source.ORG_USERS, age=8 * DAY, **ENDLESS)
-    role = entry_of(Source.USERS, age=13 * DAY, **ENDLESS)
-    second = entry_of(Source.USERS, age=7 * DAY, project_id=object_id(9), **ENDLESS)
-    selector = Selector(policy(), NOW)
-    (kept,) = combine(map(selector.decide, (role, user, second)))
-    kept = kept.keep("list_unread") if unread else kept
-    found = list(StaleDates(policy(), selector, NOW).roles_from(kept, until))
-    # The younger role goes with the person or after it: it has no date of its own before.
-    assert found == [(role, (NOW + DAY, "forgotten"))] * roles
-
-
-@pytest.mark.parametrize(("until", "found"), [(4, (4, "forgotten")), (3.9, None)])
-def test_nothing_is_asked_about_what_comes_after_the_last_instant(until, found):
-    entry = entry_of(Source.INVITES, age=10 * DAY)
-    assert stale_from(entry, until=NOW + until * DAY) == found
 
 
 @pytest.mark.parametrize(("last_day", "days"), [(0, 1), (2, 3)])
@@ -123,6 +107,7 @@ RULES = [
     {"name": "pending", "older_than": "2d", "statuses": ["PENDING"]},
     {"name": "expired", "older_than": "1d", "expired": True},
     {"name": "ending", "older_than": "1d", "expires_within": "3d"},
+    {"name": "open", "statuses": ["PENDING"], "usernames": ["bo@*"]},
 ]
 KEEP = [
     {"name": "board", "usernames": ["ada@*"]},
@@ -141,6 +126,7 @@ KEEP = [
     rules=st.lists(st.sampled_from(RULES), min_size=1, max_size=3, unique_by=str),
     keep=st.lists(st.sampled_from(KEEP), max_size=2, unique_by=str),
 )
+@example(Source.USERS, -3, None, "bo@x.example", RULES[-1:], []).via("a date in the future")
 def test_date_of_a_kept_entry_is_the_first_hour_at_which_the_policy_makes_it_stale(
     source, age_days, lasts_days, username, rules, keep
 ):
@@ -152,8 +138,188 @@ def test_date_of_a_kept_entry_is_the_first_hour_at_which_the_policy_makes_it_sta
     kept = selector.decide(entry)
     assume(not kept.stale)
     until = NOW + 20 * DAY
-    found = StaleDates(chosen, selector, NOW).stale_from(kept, until)
+    found = Dates(chosen, selector, NOW).stale_from(kept, until)
     hours = (NOW + number * HOUR for number in range(1, 20 * 24 + 1))
     decisions = ((hour, selector.decide(entry, hour)) for hour in hours)
     first = next(((hour, decision.rule) for hour, decision in decisions if decision.stale), None)
     assert found == first
+
+
+def goes_at(entry, **keys):
+    """Return the day on which a sweep may end an entry."""
+    rules = policy(**keys)
+    selector = Selector(rules, NOW)
+    notice = Notice({}, rules.notice.wait, NOW) if rules.notice else None
+    found = Dates(rules, selector, NOW, notice).goes_at(selector.decide(entry))
+    return None if found is None else f"{found:%Y-%m-%d %H:%M}"
+
+
+@pytest.mark.parametrize(
+    ("until", "notice", "day"),
+    [
+        ("9999-12-30", {}, "9999-12-31 00:00"),
+        ("9999-12-30", {"notice": {"wait": "1d"}}, None),
+        ("9999-12-29", {"notice": {"wait": "1d"}}, "9999-12-31 00:00"),
+        ("9999-12-31", {}, None),
+    ],
+)
+def test_what_is_kept_until_the_last_days_of_the_calendar_has_no_day_after_them(until, notice, day):
+    keep = [{"name": "for good", "usernames": ["*"], "until": until}]
+    assert goes_at(entry_of(Source.INVITES, age=40 * DAY), keep=keep, **notice) == day
+
+
+@pytest.mark.parametrize("source", Source)
+def test_the_day_is_that_of_the_instant_at_whichever_hour_it_is_asked(source):
+    entry = entry_of(source, age=10 * DAY - 22 * HOUR, **ENDLESS)
+    assert goes_at(entry) == "2026-11-29 23:00"
+    assert goes_at(entry, notice={"wait": "2d"}) == "2026-12-01 23:00"
+    assert goes_at(entry_of(source, age=40 * DAY, **ENDLESS)) == "2026-11-25 01:00"
+
+
+@pytest.mark.parametrize(("length", "day"), [(1024, "2026-11-29 01:00"), (1025, None)])
+def test_what_the_audit_log_cannot_record_has_no_day(length, day):
+    assert goes_at(entry_of(Source.INVITES, age=10 * DAY, username="x" * length)) == day
+
+
+def test_what_a_list_that_was_not_read_keeps_has_no_day():
+    stale = Selector(policy(), NOW).decide(entry_of(Source.ORG_USERS, age=40 * DAY))
+    kept = stale.keep("list_unread")
+    assert Dates(policy(), Selector(policy(), NOW), NOW).goes_at(kept) is None
+
+
+IN_LISTS = [Source.ORG_USERS, Source.ORG_INVITES, Source.USERS, Source.USERS]
+
+
+def entries_of_a_person(ages, lasts_days=None):
+    """Return the entries of a person: in the organization, and in two projects."""
+    found = []
+    for number, (source, age) in enumerate(zip(IN_LISTS, ages, strict=True), start=1):
+        if age is None:
+            continue
+        place = {"project_id": object_id(number), "project_name": f"p{number}"}
+        names = {"project_roles": (), "linked_projects": ()}
+        where = names if source.is_organization_level else place
+        ends = None if lasts_days is None else NOW - age + lasts_days * DAY
+        of_one = {"username": "ada@example.com", "age": age, "expires_at": ends}
+        found.append(entry_of(source, number, **where, **of_one))
+    return found
+
+
+def night_over_person(directory, entries, **keys):
+    """Return nights over one organization whose lists show these entries."""
+    night = Night(directory, 0, sources=["org_users", "org_invites", "users"], **keys)
+    (atlas,) = night.atlases
+    atlas.listed = [project(number, name=f"p{number}") for number in (3, 4)]
+    atlas.lists = {}
+    for entry in entries:
+        key = entry.source, entry.scope_id
+        atlas.lists[key] = (*atlas.lists.get(key, ()), entry)
+    return night
+
+
+async def survey(night, at=NOW):
+    """Return the reading of a dry run, the dates, and the decisions about each invitation."""
+    history = History.read(night.directory)
+    command = command_of(night.policy, now=at, history=history, dry_run=True)
+    organizations = [AtlasOrganization(ORG, night.clients[0])]
+    result = Result(command, organizations, QuietView())
+    judged = []
+
+    def observe(by_policy, decision):
+        judged.append((by_policy, decision))
+
+    (reading,) = await OrganizationReader(result, organizations, None, observe=observe).read_all()
+    dates = Dates(night.policy, Selector(night.policy, at), at, command.notice)
+    return reading, dates, judged
+
+
+BY_AGE = [
+    {"name": "old", "older_than": "6d"},
+    {"name": "ending", "older_than": "2d", "expires_within": "3d"},
+    {"name": "expired", "older_than": "1d", "expired": True},
+]
+FOR_NOW = [
+    {"name": "for now", "projects": ["p3"], "until": (NOW + 2 * DAY).date()},
+    {"name": "young", "usernames": ["*"], "until": (NOW + 3 * DAY).date()},
+    {"name": "at last", "projects": ["p3"], "older_than": "8d"},
+    {"name": "over", "projects": ["p4"], "expired": True},
+]
+JOINS = (5, None, 9, None)
+MIDNIGHT = datetime.combine(NOW.date(), time(), UTC)
+"""Of these nights, so that a keep entry ends at the instant of a sweep, as all else does."""
+LAST_NIGHT = 20
+
+
+@settings(max_examples=30)
+@given(
+    ages=st.tuples(*[st.none() | st.integers(0, 9)] * 4).filter(any),
+    lasts_days=st.sampled_from([None, 5, 30]),
+    rules=st.lists(st.sampled_from(BY_AGE), min_size=1, max_size=2, unique_by=str),
+    keep=st.lists(st.sampled_from(FOR_NOW), max_size=1),
+    wait_days=st.sampled_from([None, 1, 3, 4]),
+    asked_in=st.integers(0, 4),
+)
+@example(JOINS, None, BY_AGE[:1], [], 3, 0).via("the role that waits joins the person tomorrow")
+@example(JOINS, None, BY_AGE[:1], [], 3, 1).via("the same, announced before")
+@example((0, None, None, 4), 5, BY_AGE[1:2], FOR_NOW[3:], None, 0).via("a role that is gone keeps")
+@example((1, None, None, None), 5, BY_AGE[:2], [], 4, 0).via("what is kept meanwhile waits anew")
+@example((1, None, None, None), 5, BY_AGE[:2], [], 4, 2).via("the same, announced before")
+async def test_each_day_is_that_of_the_delete_of_nightly_sweeps(
+    tmp_path_factory, ages, lasts_days, rules, keep, wait_days, asked_in
+):
+    """Also where entries of a person join the invitation or leave it during a notice."""
+    ages = [None if age is None else age * DAY + (NOW - MIDNIGHT) for age in ages]
+    entries = entries_of_a_person(ages, lasts_days)
+    notice = {"notice": {"wait": f"{wait_days}d"}} if wait_days else {}
+    directory = AuditDirectory(tmp_path_factory.mktemp("nights"))
+    night = night_over_person(directory, entries, rules=rules, keep=keep, **notice)
+    for number in range(asked_in):
+        await night.run(at=MIDNIGHT + number * DAY)
+    _, dates, judged = await survey(night, MIDNIGHT + asked_in * DAY)
+    foretold = {decision.invitation: dates.goes_at(decision) for _, decision in judged}
+    gone = {}
+    for number in range(asked_in, LAST_NIGHT + 1):
+        at = MIDNIGHT + number * DAY
+        await night.run(at=at)
+        left = {entry for found in night.atlases[0].lists.values() for entry in found}
+        for entry in foretold:
+            if entry.key not in {each.key for each in left}:
+                gone.setdefault(entry, at.date())
+        if not left:
+            break
+    for entry, instant in foretold.items():
+        is_foretold = instant is not None and instant <= MIDNIGHT + LAST_NIGHT * DAY
+        assert gone.get(entry) == (instant.date() if is_foretold else None)
+
+
+SHIFTS = (-HOUR, timedelta(), timedelta.resolution)
+EDGES = [days * DAY + shift for days in (7, 30) for shift in SHIFTS]
+
+
+@settings(max_examples=50)
+@given(
+    ages=st.lists(
+        st.tuples(*[st.none() | st.sampled_from([*EDGES, 3 * DAY, -DAY])] * 4).filter(any),
+        min_size=1,
+        max_size=4,
+    ),
+    keep=st.lists(st.sampled_from(FOR_NOW), max_size=1),
+)
+async def test_forecast_counts_the_invitations_that_list_shows_up_to_7_and_30_days_from_now(
+    tmp_path_factory, ages, keep
+):
+    """Each span is that from now until the entry is 40 days old."""
+    entries = []
+    for number, spans in enumerate(ages):
+        of_one = entries_of_a_person([None if each is None else 40 * DAY - each for each in spans])
+        name = f"person-{number}@example.com"
+        for entry in of_one:
+            id_ = object_id(10 * number + int(entry.invitation_id, 16))
+            entries.append(structs.replace(entry, username=name, invitation_id=id_))
+    rules = [{"name": "old", "older_than": "40d"}]
+    directory = AuditDirectory(tmp_path_factory.mktemp("edges"))
+    night = night_over_person(directory, entries, rules=rules, keep=keep)
+    reading, dates, judged = await survey(night)
+    days = [dates.goes_at(decision) for _, decision in judged if not decision.stale]
+    for count, span in ((reading.stale_within_7d, 7 * DAY), (reading.stale_within_30d, 30 * DAY)):
+        assert count == sum(day is not None and day <= NOW + span for day in days)

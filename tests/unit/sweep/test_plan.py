@@ -1,12 +1,13 @@
 """The plan of an organization: every invitation decided, counted once, and written if stale."""
 
+from collections import Counter
 from datetime import timedelta
 
 import pytest
 from builders import NOW, ORG, PROJECT, entry_of, listed_as, object_id, policy
 from hypothesis import given
 from hypothesis import strategies as st
-from sweep.night import command_of
+from sweep.night import Earlier, command_of
 
 from invite_sweeper.audit.events import Announced, Kept, WouldBeAnnounced
 from invite_sweeper.counts import Counts
@@ -22,6 +23,7 @@ from invite_sweeper.models import (
 )
 from invite_sweeper.sweep.conditions import ActiveMembers
 from invite_sweeper.sweep.organization import AtlasOrganization
+from invite_sweeper.sweep.plan import backlog, make_plans
 from invite_sweeper.sweep.reading import ReadingBuilder
 from invite_sweeper.sweep.steps import Notice
 
@@ -304,3 +306,51 @@ def test_observer_sees_what_the_policy_decided_and_what_is_planned_with_its_age(
     plan.add(listed(one(1)))
     assert seen == [[False, True]]
     assert [each.age_days for each in plan.reading.stale] == [20]
+
+
+# What the limits leave for later -----------------------------------------------------------------
+
+
+def left_by(limits, stale_in_places, *, kept=0, deleted_before=0):
+    """Return the limit that binds, and about how many nights the rest takes."""
+    plan = Plan()
+    number = 0
+    for place, count in enumerate(stale_in_places, start=1):
+        entries = [one(number + n, project_id=object_id(place)) for n in range(count)]
+        number += count
+        plan.add(listed(*entries, project_id=object_id(place)), finish=False)
+    plan.add(listed(*(one(number + n, age=DAY) for n in range(kept))))
+    history = Earlier(recent=Counter({object_id(1): deleted_before}))
+    given_limits = {"max_share": 1.0, "over_limit": "trim", **limits}
+    command = command_of(policy(limits=given_limits), history=history)
+    return backlog(make_plans([plan.reading], command), command)
+
+
+@pytest.mark.parametrize(
+    ("limits", "stale", "binding", "nights"),
+    [
+        ({"max_deletions": 3}, [7], "max_deletions", 2),
+        ({"max_deletions": 3}, [3, 3], "max_deletions", 1),
+        ({"max_deletions": 0}, [7], "max_deletions", None),
+        ({"max_deletions_per_project": 2}, [7, 3], f"in project Sandbox Alpha ({object_id(1)})", 3),
+        ({"max_deletions_per_project": 0}, [7], "max_deletions_per_project in project", None),
+        ({"max_share": 0.25}, [40], "max_share", 3),
+        ({"max_share": 0}, [40], "max_share", None),
+    ],
+)
+def test_nights_are_what_is_left_divided_by_what_one_run_may_delete(limits, stale, binding, nights):
+    limits = {"max_deletions_per_project": 100, **limits}
+    left = left_by(limits, stale)
+    assert binding in left.limit
+    assert left.nights == nights
+
+
+def test_what_earlier_runs_used_makes_the_rest_larger_and_no_night_shorter():
+    limits = {"max_deletions": 3, "max_deletions_per_project": 100}
+    assert left_by(limits, [7], deleted_before=3) == ("max_deletions", 3)
+
+
+@pytest.mark.parametrize("over_limit", ["trim", "refuse"])
+def test_nothing_is_left_where_the_limits_let_all_go_or_refuse_all(over_limit):
+    assert left_by({"over_limit": over_limit}, [7]) is None
+    assert left_by({"over_limit": "refuse", "max_deletions": 1}, [7]) is None
