@@ -100,7 +100,8 @@ async def _restore(session: Session, wanted: Wanted) -> int:
             result = Result(command, organizations, Progress(session.log, None))
             report = partial(_report, session.log, names)
             async with session.open_log(command) as log:
-                restorer = Restorer(result, log, session.stop, report)
+                report_wait = partial(_report_wait, session.log)
+                restorer = Restorer(result, log, session.stop, report, report_wait)
                 # What a killed restore left open: these people may be invited already.
                 opened = chain.from_iterable(history.open_intents(session.base_url).values())
                 record = await restorer.run(plan, opened)
@@ -140,6 +141,11 @@ def _report(
         log.warning(words, **fields)
     else:
         log.info(words, **fields)
+
+
+def _report_wait(log: FilteringBoundLogger, seconds: float) -> None:
+    """Log that the restore waits, and for how long."""
+    log.info("waiting until Atlas accepts another invitation", seconds=round(seconds))
 
 
 def _show_plan(session: Session, plan: RestorePlan, show_people: Callable[[Console], None]) -> None:

@@ -35,6 +35,7 @@ class Restorer:
 
     Args:
         report: Called with each outcome, and why it is not another.
+        report_wait: Called with the seconds of a wait for Atlas to accept another invitation.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Restorer:
         log: AuditLog,
         stop: StopRequest,
         report: Callable[[OutcomeLine, str], None],
+        report_wait: Callable[[float], None],
     ) -> None:
         self._result = result
         self._organizations = {
@@ -51,6 +53,7 @@ class Restorer:
         self._log = log
         self._stop = stop
         self._report = report
+        self._report_wait = report_wait
         self._sent_s: deque[float] = deque(maxlen=MAX_PER_MINUTE)
 
     async def run(self, plan: RestorePlan, opened: Iterable[OpenIntent] = ()) -> RunRecord:
@@ -130,8 +133,9 @@ class Restorer:
         """
         now_s = asyncio.get_running_loop().time
         if len(self._sent_s) == MAX_PER_MINUTE and not self._is_stopping():
-            oldest_s = self._sent_s[0]
-            await self._wait(oldest_s + _WINDOW_S - now_s())
+            wait_s = self._sent_s[0] + _WINDOW_S - now_s()
+            if wait_s > 0:
+                await self._wait(wait_s)
         if self._is_stopping():
             self._record(OutcomeLine.of(deletion, Outcome.SKIPPED))
             return
@@ -162,7 +166,13 @@ class Restorer:
         return sending
 
     async def _wait(self, seconds: float) -> None:
-        """Wait, or until the run must stop."""
+        """Wait with all outcomes on disk, or until the run must stop.
+
+        Raises:
+            AuditLogError: They cannot be written.
+        """
+        await self._log.sync()  # a kill meanwhile leaves no request open that was answered
+        self._report_wait(seconds)
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stop.requested.wait(), seconds)
 
