@@ -108,6 +108,9 @@ MUTANTS = r"""
 = a member whose name looks like another is not seen: restore/plan.py
 -if row.person == person and (found is None or is_active):
 +if row.person == person:
+= a restore waits before its outcomes are on disk: restore/restorer.py
+-        await self._log.sync()  # a kill meanwhile
++        await asyncio.sleep(0)  # a kill meanwhile
 = a restore is not refused whose policy does not name an organization: restore/plan.py
 -    if unknown:
 +    if not organizations:

@@ -264,6 +264,45 @@ def test_same_command_continues_a_killed_restore_and_invites_no_one_twice(cli):
     assert len(cli.sim.invitations(project)) == 4
 
 
+@pytest.mark.parametrize("late", [True, False])
+def test_a_post_whose_answer_is_cut_off_is_unknown_and_the_next_restore_completes_it(cli, late):
+    """Whether Atlas did it or not: the next restore reads who is there."""
+    project = swept(cli, users=2)
+    cli.sim.faults.add(faults.reset(late=late), method="POST", nth=2)
+    result = restore(cli, code=4)
+    assert (result["restored"], result["unknown"], posts(cli)) == (1, 1, 2)
+    assert len(cli.sim.invitations(project)) == 2 + late
+    result = restore(cli)
+    assert (result["restored"], result["already_there"], posts(cli)) == (
+        1 - late,
+        1 + late,
+        3 - late,
+    )
+    assert len(cli.sim.invitations(project)) == 3
+    assert verify(cli) == 0
+
+
+def test_an_organization_that_the_policy_does_not_name_refuses_the_restore(cli):
+    swept(cli, users=1)
+    cli.keys["organizations"] = ["0" * 24]
+    for words in ((), ("--dry-run",), ("--username", "person-*")):
+        error = restore(cli, *words, code=3)["error"]
+        assert error["message"].endswith(f"the organizations {ORG_ID} of the run.")
+        assert (error["consequence"], posts(cli)) == ("No one was invited.", 0)
+    assert len(cli.run_files()) == 1
+
+
+def test_restore_of_a_second_ten_says_that_it_waits_with_all_outcomes_on_disk(cli):
+    swept(cli, users=11)
+    process = cli.fork("restore", *POLICY, "--log-format", "json")
+    wait_until(lambda: len(cli.lines("outcome")) == 11 + 10)
+    process.terminate()
+    told = process.communicate(timeout=60)[1].decode()
+    (waiting,) = (json.loads(line) for line in told.splitlines() if "waiting until" in line)
+    assert 0 < waiting["seconds"] <= 61
+    assert (process.returncode, posts(cli)) == (8, 10)
+
+
 ASKS = "Type yes or no: "
 
 

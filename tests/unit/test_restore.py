@@ -440,6 +440,7 @@ class Restore:
         self.stop = StopRequest()
         self.log = AuditLog(directory, "r1", clock=clock())
         self.said = []
+        self.waits = []
 
     def run(self, *to_invite, there=(), barred=(), opened=()):
         given = {"to_invite": to_invite, "already_there": there, "barred": barred}
@@ -447,7 +448,7 @@ class Restore:
         async def scenario():
             organizations = [AtlasOrganization(ORG, self.client)]
             result = Result(command_of(restores=("r0",)), organizations, QuietView())
-            restorer = Restorer(result, self.log, self.stop, self._report)
+            restorer = Restorer(result, self.log, self.stop, self._report, self._wait_begins)
             try:
                 return await restorer.run(
                     RestorePlan(restores=("r0",), exit_code=0, **given), opened
@@ -460,6 +461,9 @@ class Restore:
 
     def _report(self, line, reason):
         self.said.append((line.outcome, reason))
+
+    def _wait_begins(self, seconds):
+        self.waits.append((seconds, len(self.lines(OutcomeLine))))
 
     def lines(self, kind):
         return [each for _, each in FileChain(self.log.file).events() if type(each) is kind]
@@ -498,10 +502,17 @@ def test_intent_is_on_disk_before_each_post_and_the_outcome_is_what_atlas_made_o
     assert run.waited_s == pytest.approx(waited_s)
 
 
-def test_eleventh_post_waits_until_a_minute_is_over(directory):
+def test_eleventh_post_waits_until_a_minute_is_over_with_all_outcomes_on_disk(directory):
     run = Restore(directory)
     assert run.run(*map(of_list, range(1, 23))).restored == 22
     assert run.waited_s == pytest.approx(122)
+    assert run.waits == [(pytest.approx(61), 10), (pytest.approx(61), 20)]
+
+
+def test_wait_for_a_post_that_atlas_did_not_accept_is_reported(directory):
+    run = Restore(directory, CREATED, LATER, LATER)
+    run.run(*map(of_list, range(1, 3)))
+    assert run.waits == [(10, 1), (20, 1)]
 
 
 def test_who_is_there_or_barred_has_an_outcome_and_no_post(directory):
