@@ -8,7 +8,6 @@ What is kept of the past are the answers to the questions of `History`. So a run
 after a thousand nights.
 """
 
-import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -171,7 +170,6 @@ class History:
         missing: The file of the last run, where `HEAD` names it and it is gone; else None.
         lost_run: The id of the last run, where its file and `HEAD` are gone; else "".
         last_success: When the last sweep or dry run that succeeded ended; None without one.
-        read_s: Seconds that reading the files took.
     """
 
     def __init__(self) -> None:
@@ -180,7 +178,6 @@ class History:
         self.missing: RunFile | None = None
         self.lost_run = ""
         self.last_success: datetime | None = None
-        self.read_s = 0.0
         self._sent_since = _BEFORE_ALL_RUNS  # since when deletions of runs count for the limits
         self._pasts: defaultdict[str, _AtlasPast] = defaultdict(_AtlasPast)  # by base URL
         self._names: dict[str, str] = {}
@@ -219,11 +216,7 @@ class History:
         """Add the runs by which one judges that began now; as `read` and `add`."""
         self._sent_since = now - period
         self.lost_run = directory.lost_run()
-        started_s = time.perf_counter()
-        try:
-            self.add(directory.recent(now - max(period, WINDOW)))
-        finally:
-            self.read_s = time.perf_counter() - started_s
+        self.add(directory.recent(now - max(period, WINDOW)))
 
     def add(self, reader: LogReader) -> None:
         """Add the runs of a reader; of a damaged log, what precedes the damage.

@@ -103,8 +103,6 @@ class RunFinished(Counts, frozen=True, kw_only=True):
 
     Attributes:
         duration_s: From the start of the run, without the time that the question was open.
-        history_s: Of that, seconds to read the files of earlier runs.
-        peak_mib: The most memory that the process held so far, in MiB.
         error: What stopped the run, in three parts; None when it completed.
         reasons: Why it did not do everything; codes of `endings.Reason`.
         plan_made: Whether each list was read, or could not be, so that the number of stale
@@ -127,8 +125,6 @@ class RunFinished(Counts, frozen=True, kw_only=True):
     event: ClassVar[str] = "run_finished"
 
     duration_s: float = 0.0
-    history_s: float = 0.0
-    peak_mib: float = 0.0
     exit_code: int
     error: ErrorParts | None = None
     reasons: tuple[str, ...] = ()

@@ -1,5 +1,7 @@
-"""Export Prometheus metrics: a textfile for node_exporter, or a push to a Pushgateway.
+"""The metrics of a run for Prometheus: a textfile for node_exporter, or a push to a Pushgateway.
 
+They are what `deploy/helm/files` alerts on and shows, and the counts of the run's last line. Names
+carry base units, as Prometheus requires. All are gauges, because each run is a separate process.
 Every sample has the labels of `labels_of`, so that two policies on one host or gateway do not
 replace each other.
 
@@ -15,12 +17,15 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
+from invite_sweeper import __version__
 from invite_sweeper.audit import RunRecord
-from invite_sweeper.endings import Status, status_of
+from invite_sweeper.audit.totals import OrganizationResult, RunFinished
+from invite_sweeper.endings import REFUSAL_REASONS, ExitCode, Status, WarningCode, status_of
 from invite_sweeper.errors import UsageError
 from invite_sweeper.files import regular_file_target, replace_file
+from invite_sweeper.models import parse_timestamp
+from invite_sweeper.outcomes import OUTCOMES_OF_DELETIONS
 from invite_sweeper.redaction import SECRETS
-from invite_sweeper.report.metric_families import MetricFamily, families_of_run, family_of_receivers
 from invite_sweeper.report.notify import Notified
 from invite_sweeper.report.sending import LIMIT_S, Message, NotSent, open_session, request
 
@@ -31,6 +36,32 @@ _TEXTFILE_MODE: Final = 0o644
 _EARLIER_SUCCESS: Final = re.compile(
     rb"^invite_sweeper_last_success_timestamp_seconds(?:\{.*\})? ([0-9.e+]+)$", re.MULTILINE
 )
+_DAY_S: Final = 86_400.0
+_COUNTS: Final = {
+    "projects_seen": "Projects in the policy's scope.",
+    "projects_unreadable": "Lists in scope that could not be read; nothing is deleted there.",
+    "invitations_seen": "Pending invitations in scope.",
+    "stale": "Invitations that a rule matches and no keep entry protects.",
+    "trimmed": "Stale invitations left for a later run, to stay within the limits.",
+    "announced": "Invitations that the last run announced, where the policy has a notice.",
+    "still_invited": "People deleted from projects who stay invited to the organization.",
+    "requests": "Requests sent to Atlas.",
+    "retries": "Requests sent again after a failure.",
+    "rate_limited": "Responses of Atlas with status 429.",
+}
+"""Attributes of `RunFinished`; the metric name adds the prefix `invite_sweeper_`."""
+_ORGANIZATION_COUNTS: Final = {
+    "exit_code": "Exit code of the last run in the organization.",
+    "projects_unreadable": "Lists of the organization that could not be read.",
+    "invitations_seen": "Pending invitations in scope in the organization.",
+    "stale": "Stale invitations in the organization.",
+    "kept": "Invitations in the organization that the last run kept.",
+    "deleted": "Invitations that the last run deleted in the organization.",
+    "failed": "Deletions in the organization that failed.",
+    "unknown": "Deletions in the organization without a response.",
+    "skipped": "Deletions in the organization that the last run did not send.",
+}
+"""Attributes of `OrganizationResult`; the metric name adds `invite_sweeper_organization_`."""
 
 
 def labels_of(policy: Path, shard: object, environment: Mapping[str, str]) -> dict[str, str]:
@@ -73,6 +104,135 @@ def check_gateway_url(url: str) -> None:
             "--pushgateway is not an http(s) URL with a host.",
             hint="Write it as http://HOST:9091, or https://USER:PASSWORD@HOST.",
         )
+
+
+class _Sample(NamedTuple):
+    """A value of a metric; the labels distinguish it from the others of that metric."""
+
+    value: float
+    labels: Mapping[str, str] = {}
+
+
+class _Metric(NamedTuple):
+    """A metric.
+
+    Attributes:
+        name: Without the prefix `invite_sweeper_`.
+        text: What it means, for the HELP line.
+        samples: Empty where no value is known.
+    """
+
+    name: str
+    text: str
+    samples: Sequence[_Sample]
+
+
+def _single(name: str, text: str, value: float | None) -> _Metric:
+    """Return a metric with one value, or None where it is not known."""
+    return _Metric(name, text, [] if value is None else [_Sample(value)])
+
+
+def _of_run(record: RunRecord, end: RunFinished) -> Iterator[_Metric]:
+    """Yield what a run counted, and which it was."""
+    for name, text in _COUNTS.items():
+        yield _single(name, text, getattr(end, name))
+    outcomes = [
+        _Sample(getattr(end, outcome), {"outcome": outcome.value})
+        for outcome in OUTCOMES_OF_DELETIONS
+    ]
+    yield _Metric("outcomes", "Planned deletions of the last run, by outcome.", outcomes)
+    kept = [_Sample(count, {"reason": reason}) for reason, count in end.kept_by_reason.items()]
+    yield _Metric("kept", "Invitations that the last run kept, by reason.", kept)
+    yield _single(
+        "keep_ends",
+        "Keep entries that end within 7 days, or ended in the last 14.",
+        sum(warning.code == WarningCode.KEEP_ENDS for warning in end.warnings),
+    )
+    number = record.file.number or None  # 0: the command began no run
+    info = {
+        "version": record.start.tool_version or __version__,
+        "run_number": str(number or ""),
+        "run_id": record.run_id if number else "",
+        "last_hash": record.last_hash,
+    }
+    yield _Metric(
+        "run_info", "Always 1; the last run, and the version of its program.", [_Sample(1, info)]
+    )
+    yield _single(
+        "run_number", "Number of the last run in its audit directory; it only grows.", number
+    )
+
+
+def _of_time(
+    end: RunFinished, finished_at: datetime, succeeded_at: datetime | None
+) -> Iterator[_Metric]:
+    """Yield when the last run ended and how, what it took, and dates that it knows."""
+    yield _single("last_run_timestamp_seconds", "When the last run ended.", finished_at.timestamp())
+    yield _single("last_run_exit_code", "Exit code of the last run.", end.exit_code)
+    yield _single("run_duration_seconds", "Time the last run took.", end.duration_s)
+    yield _single(
+        "last_success_timestamp_seconds",
+        "When the last successful run ended.",
+        succeeded_at.timestamp() if succeeded_at is not None else None,
+    )
+    oldest_days = end.oldest_pending_days
+    yield _single(
+        "oldest_pending_age_seconds",
+        "Age of the oldest pending invitation in scope.",
+        oldest_days * _DAY_S if oldest_days is not None else None,
+    )
+    yield _single(
+        "api_sunset_timestamp_seconds",
+        "When Atlas stops serving the API version in use.",
+        datetime.fromisoformat(f"{end.sunset}T00Z").timestamp() if end.sunset else None,
+    )
+
+
+def _of_organizations(organizations: Sequence[OrganizationResult]) -> Iterator[_Metric]:
+    """Yield the metrics with samples of each organization."""
+    counts: dict[str, list[_Sample]] = {name: [] for name in _ORGANIZATION_COUNTS}
+    names: list[_Sample] = []
+    secrets_end: list[_Sample] = []
+    refusals: list[_Sample] = []
+    for organization in organizations:
+        labels = {"organization": organization.id}
+        for name, samples in counts.items():
+            samples.append(_Sample(getattr(organization, name), labels))
+        names.append(_Sample(1, {**labels, "name": organization.name or ""}))
+        ends_at = parse_timestamp(organization.credentials_expire)
+        if ends_at is not None:
+            secrets_end.append(_Sample(ends_at.timestamp(), labels))
+        for reason in REFUSAL_REASONS:  # also those that do not apply: alerts need the change to 1
+            is_refused = reason in organization.reasons
+            refusals.append(_Sample(is_refused, {**labels, "reason": reason}))
+    for name, text in _ORGANIZATION_COUNTS.items():
+        yield _Metric(f"organization_{name}", text, counts[name])
+    yield _Metric(
+        "organization_info",
+        "Always 1; the name of the organization, empty if Atlas did not return it.",
+        names,
+    )
+    yield _Metric(
+        "credentials_expire_timestamp_seconds",
+        "When the first secret of the organization's service account ends.",
+        secrets_end,
+    )
+    yield _Metric(
+        "refused",
+        "1 for each reason for which a guard refused the last run, otherwise 0.",
+        refusals,
+    )
+
+
+def _of_receivers(receivers: Sequence[Notified]) -> _Metric:
+    """Return whether each receiver of the policy failed."""
+    samples = []
+    for notified in receivers:
+        settings = notified.settings
+        labels = {"receiver": settings.url_env, "kind": settings.kind}
+        samples.append(_Sample(notified.has_failed, labels))
+    text = "1 for a receiver that was not notified of the last run when it was due, otherwise 0."
+    return _Metric("receiver_failed", text, samples)
 
 
 class Metrics(NamedTuple):
@@ -150,18 +310,22 @@ class Metrics(NamedTuple):
         Source: Prometheus, "Exposition formats", text format 0.0.4. Read 2026-11-28.
         """
         lines: list[str] = []
-        for family in self._families():
-            metric = f"{_JOB}_{family.name}"
-            lines.append(f"# HELP {metric} {family.text}")
-            lines.append(f"# TYPE {metric} gauge")
-            for sample in family.samples:
+        for metric in self._metrics():
+            name = f"{_JOB}_{metric.name}"
+            lines.append(f"# HELP {name} {metric.text}")
+            lines.append(f"# TYPE {name} gauge")
+            for sample in metric.samples:
                 labels = _written({**self.labels, **sample.labels})
-                lines.append(f"{metric}{{{labels}}} {float(sample.value)!r}")
+                lines.append(f"{name}{{{labels}}} {float(sample.value)!r}")
         return ("\n".join(lines) + "\n").encode()
 
-    def _families(self) -> Iterator[MetricFamily]:
-        yield from families_of_run(self.record, self.finished_at, self._last_success)
-        yield family_of_receivers(self.receivers)
+    def _metrics(self) -> Iterator[_Metric]:
+        """Yield the metrics; of a run without an end those of a defect."""
+        end = self.record.end or RunFinished(exit_code=int(ExitCode.DEFECT))
+        yield from _of_run(self.record, end)
+        yield from _of_time(end, self.finished_at, self._last_success)
+        yield from _of_organizations(end.organizations)
+        yield _of_receivers(self.receivers)
 
 
 def _read_success(target: Path) -> datetime | None:

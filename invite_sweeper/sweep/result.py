@@ -7,8 +7,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
-from resource import RUSAGE_SELF, getrusage
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from msgspec import structs
 
@@ -36,8 +35,6 @@ from invite_sweeper.sweep.organization import (
     Swept,
     all_deletions,
 )
-
-_KIB_PER_MIB: Final = 1024  # Linux counts `ru_maxrss` in KiB
 
 
 class View(Protocol):
@@ -215,8 +212,6 @@ class Result:
         return RunFinished(
             **self._run_ending(counts, results),
             duration_s=round(command.clock() - command.started_s - self.question_s, 3),
-            history_s=round(command.history.read_s, 3),
-            peak_mib=round(getrusage(RUSAGE_SELF).ru_maxrss / _KIB_PER_MIB, 1),
             warnings=tuple(self.warnings),
             plan_made=self.plan_made,
             plan_complete=self.plan_made and all(result.plan_complete for result in results),
