@@ -411,10 +411,10 @@ MUTANTS = r"""
 +if not is_all_stale:
 ? tests/commands/test_cap_of_a_night.py
 = what earlier runs deleted does not count: audit/history.py
--for deletion in self._sent.values() if deletion.instant > since)
+-for deletion in self._sent if deletion.instant > since)
 +for deletion in ())
 = an intent without an outcome does not count within the period: audit/history.py
--            self._add_sent(run, intent)
+-            self._sent.append(SentDeletion(run.began_at, intent.scope_id))
 +            pass
 = only what was deleted counts within the period: audit/history.py
 -event.attempts > 0 and event.outcome not in _NOTHING_SENT
@@ -533,8 +533,19 @@ MUTANTS = r"""
 +        if is_from_project:
 ? tests/unit/audit/test_history.py
 = the clock of each line decides what counts within the period: audit/history.py
--        self._sent[key] = SentDeletion(run.began_at, request.scope_id)
-+        self._sent[key] = SentDeletion(datetime.now(UTC), request.scope_id)
+-            self._sent.append(SentDeletion(run.began_at, event.scope_id))
++            self._sent.append(SentDeletion(datetime.now(UTC), event.scope_id))
+? tests/unit/audit/test_window.py
+= an old deletion without an outcome is not open: audit/history.py
+-        for line in run.opened.values():
++        for line in run.opened.values() if run.counts_for_limits else ():
+= an old deletion ends no announcement: audit/history.py
+-is_asked_for = run.counts_for_limits or run.past.announcements
++is_asked_for = run.counts_for_limits
+? tests/commands/test_previous_runs.py
+= with a notice the last 30 runs are read alone: cli/session.py
+-announced_within = ANNOUNCED_WITHIN if self.policy.notice is not None else timedelta()
++announced_within = timedelta()
 ? tests/commands/test_protected_invitations.py
 = the oracle meets projects that the policy excludes: sweep/scope.py
 -return included and not excluded and has_tags
@@ -674,10 +685,10 @@ MUTANTS = r"""
 +    return len(data) > MAX_VALUE_LENGTH or SECRETS.redact(text) is text
 ? tests/unit/audit/test_history.py
 = an open POST of a killed restore counts within the period: audit/history.py
--if record.mode != "restore" and run.counts_for_limits:
-+if run.counts_for_limits:
+-self.counts_for_limits = start.mode != "restore" and self.began_at > sent_since
++self.counts_for_limits = self.began_at > sent_since
 = a restore is the last success: audit/history.py
--if record.mode != "restore" and status_of(end.exit_code) is Status.DONE:
+-if start.mode != "restore" and status_of(end.exit_code) is Status.DONE:
 +if status_of(end.exit_code) is Status.DONE:
 = the last file is the last success: audit/history.py
 -if self.last_success is None or finished_at > self.last_success:

@@ -34,7 +34,8 @@ from invite_sweeper.text import shell_command, truncate
 
 _MAX_SMALL_FILE_BYTES: Final = 1 << 16
 MIN_RUNS: Final = 30
-"""A run judges at least by so many runs before it."""
+"""A run judges at least by so many runs before it: what a killed one left open may have to wait for
+a list that cannot be read."""
 _MAX_SHOWN: Final = 80
 """Characters of a name in an error."""
 

@@ -1,11 +1,9 @@
-"""What happened before: what a run needs of earlier runs, from one pass over the last of them.
+"""What happened before: the answers to the four questions of a run, from one pass over the log.
 
-A run judges by the last 100 days, and by at least the last 30 runs; what is older was deleted,
-announced or planned too long ago to decide anything. A request counts as sent unless the log
-proves that it was not, and then its entries may be gone, with any outcome.
-
-What is kept of the past are the answers to the questions of `History`. So a run costs no more
-after a thousand nights.
+What was sent within `limits.period`, which announcements hold, which intents are open, and which
+plan was applied. A run reads as far back as these need, and at least the last 30 runs, so it costs
+no more after a thousand nights. Every line is checked there; one is decoded only if an answer
+depends on it, and on the deletions of old nights none does.
 """
 
 from collections import Counter, defaultdict
@@ -22,44 +20,41 @@ from invite_sweeper.audit.events import (
     Event,
     Intent,
     OutcomeLine,
-    Planned,
     RunStarted,
     announcement_key,
 )
 from invite_sweeper.audit.file_chain import ChainLine, FileChain
 from invite_sweeper.audit.reader import LogReader
-from invite_sweeper.audit.record import RunRecord
 from invite_sweeper.audit.run_file import RunFile
 from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.endings import ExitCode, Status, status_of
 from invite_sweeper.models import InvitationKey, Source, parse_timestamp
 from invite_sweeper.outcomes import Outcome
 
-WINDOW: Final = timedelta(days=100)
-"""How far back a run judges: no wait of `notice` is longer."""
-_BEFORE_ALL_RUNS: Final = datetime.min.replace(tzinfo=UTC)
+ANNOUNCED_WITHIN: Final = timedelta(days=100)
+"""How far back announcements hold: a `wait` is at most 90 days, and a sweep may be days late."""
 _UNKNOWN_INSTANT: Final = datetime(9000, 1, 1, tzinfo=UTC)
 """Of a run without a readable `now`. It is after all others, so that what the run sent counts."""
 _APPLIED_CODES: Final = frozenset({ExitCode.DONE, ExitCode.PARTIAL})
 """Exit codes of a sweep that completed a saved plan."""
 _NOTHING_SENT: Final = frozenset({Outcome.SKIPPED, Outcome.CHANGED, Outcome.ACCEPTED_BEFORE})
 """Outcomes of an intent after which no DELETE was sent."""
-_PLANNED: Final = Planned.event
 _INTENT: Final = Intent.event
-_DECODED: Final = frozenset(
-    kind.event for kind in (RunStarted, Announced, AnnouncementEnded, OutcomeLine, RunFinished)
-)
-"""Beside these, intents that stay open are decoded; of other lines only the chain counts."""
+_OUTCOME: Final = OutcomeLine.event
+_DECODED: Final = frozenset(kind.event for kind in (Announced, AnnouncementEnded, RunFinished))
+"""Beside these and the first line, only requests are decoded, as far as they count."""
 
 
 class OpenIntent(NamedTuple):
     """An intent without an outcome: the request may have been sent.
 
     Attributes:
-        run: The run that wrote it; in a restore the request is a POST.
+        file: Of the run that wrote it.
+        start: The first line of that run; in a restore the request is a POST.
     """
 
-    run: RunRecord
+    file: RunFile
+    start: RunStarted
     intent: Intent
 
 
@@ -135,20 +130,26 @@ class _AtlasPast:
 class _Run:
     """The run whose file is being read.
 
+    Args:
+        sent_since: Since when deletions count for the limits.
+
     Attributes:
         past: Of the Atlas that it runs against; the run is added to it.
         began_at: Its `now`.
-        counts_for_limits: It began within the `limits.period` of the run that asks.
+        counts_for_limits: It is a sweep that began within the `limits.period` of the run that asks.
         opened: Its intents without an outcome so far, by their bytes about the invitation. They
             are decoded only if they stay open: nearly all have an outcome with the same bytes.
         resolved: The keys of outcomes that belong to no intent with the same bytes.
     """
 
-    def __init__(self, record: RunRecord) -> None:
-        self.record = record
-        self.past = _AtlasPast()
-        self.began_at = _UNKNOWN_INSTANT
-        self.counts_for_limits = True
+    def __init__(
+        self, file: RunFile, start: RunStarted, past: _AtlasPast, sent_since: datetime
+    ) -> None:
+        self.file = file
+        self.start = start
+        self.past = past
+        self.began_at = parse_timestamp(start.now) or _UNKNOWN_INSTANT
+        self.counts_for_limits = start.mode != "restore" and self.began_at > sent_since
         self.opened: dict[bytes, ChainLine] = {}
         self.resolved: set[InvitationKey] = set()
 
@@ -166,7 +167,6 @@ class History:
 
     Attributes:
         run_ids: Of the runs that were read, in their order.
-        last: The last run whose file is there; None without one.
         missing: The file of the last run, where `HEAD` names it and it is gone; else None.
         lost_run: The id of the last run, where its file and `HEAD` are gone; else "".
         last_success: When the last sweep or dry run that succeeded ended; None without one.
@@ -174,55 +174,50 @@ class History:
 
     def __init__(self) -> None:
         self.run_ids: list[str] = []
-        self.last: RunRecord | None = None
         self.missing: RunFile | None = None
         self.lost_run = ""
         self.last_success: datetime | None = None
-        self._sent_since = _BEFORE_ALL_RUNS  # since when deletions of runs count for the limits
+        self._sent_since = _UNKNOWN_INSTANT
         self._pasts: defaultdict[str, _AtlasPast] = defaultdict(_AtlasPast)  # by base URL
         self._names: dict[str, str] = {}
         self._applied: dict[str, RunFile] = {}  # by the SHA-256 of the plan
         self._open: dict[_RequestKey, OpenIntent] = {}
-        self._sent: dict[_RequestKey, SentDeletion] = {}
+        self._sent: list[SentDeletion] = []
 
     @classmethod
     def read(
-        cls,
-        directory: AuditDirectory,
-        *,
-        now: datetime | None = None,
-        period: timedelta = WINDOW,
+        cls, directory: AuditDirectory, now: datetime, period: timedelta = ANNOUNCED_WITHIN
     ) -> "History":
-        """Return what the last runs of an audit directory did.
-
-        Args:
-            now: The instant of the run that asks; None to read all runs.
-            period: How far back it asks for what was sent, which may be longer than 100 days.
-
-        Raises:
-            DamagedLog: The log is damaged, so that a run cannot rely on it.
-        """
+        """Return what the last runs of an audit directory did; see `add_recent`."""
         history = cls()
-        if now is None:
-            history.lost_run = directory.lost_run()
-            history.add(directory.reader())
-        else:
-            history.add_recent(directory, now, period)
+        history.add_recent(directory, now, period)
         return history
 
     def add_recent(
-        self, directory: AuditDirectory, now: datetime, period: timedelta = WINDOW
+        self,
+        directory: AuditDirectory,
+        now: datetime,
+        period: timedelta,
+        announced_within: timedelta = timedelta(),
     ) -> None:
-        """Add the runs by which one judges that began now; as `read` and `add`."""
+        """Add the runs by which one judges that began now.
+
+        Args:
+            period: How far back it asks for what was sent, and for plans that were applied.
+            announced_within: How far back it asks for announcements.
+
+        Raises:
+            DamagedLog: As `add`.
+        """
         self._sent_since = now - period
         self.lost_run = directory.lost_run()
-        self.add(directory.recent(now - max(period, WINDOW)))
+        self.add(directory.recent(now - max(period, announced_within)))
 
     def add(self, reader: LogReader) -> None:
         """Add the runs of a reader; of a damaged log, what precedes the damage.
 
         Raises:
-            DamagedLog: The log is damaged.
+            DamagedLog: The log is damaged, so that a run cannot rely on it.
         """
         self.missing = reader.missing
         for chain in reader:
@@ -236,9 +231,8 @@ class History:
         """Return the intents without an outcome against a base URL, of organizations with some."""
         by_organization: defaultdict[str, list[OpenIntent]] = defaultdict(list)
         for open_intent in self._open.values():
-            if open_intent.run.start.base_url == base_url:
-                org_id = open_intent.intent.org_id
-                by_organization[org_id].append(open_intent)
+            if open_intent.start.base_url == base_url:
+                by_organization[open_intent.intent.org_id].append(open_intent)
         return by_organization
 
     def announcements(self, base_url: str) -> Mapping[AnnouncementKey, HeldAnnouncement]:
@@ -255,7 +249,7 @@ class History:
         if not period:
             return ()
         since = now - period
-        return tuple(deletion for deletion in self._sent.values() if deletion.instant > since)
+        return tuple(deletion for deletion in self._sent if deletion.instant > since)
 
     def deleted_within(self, period: timedelta, now: datetime) -> Counter[str]:
         """Return how many deletions `sent_within` has in each place."""
@@ -282,16 +276,18 @@ class History:
 
     def _add_run(self, chain: FileChain) -> None:
         """Add a run. Its lines are decoded as far as a later run asks for them."""
-        record = RunRecord(chain.file)
-        run = _Run(record)
-        self.last = record
-        self.run_ids.append(record.run_id)
+        self.run_ids.append(chain.file.run_id)
+        first_line = next(iter(chain), None)
+        start = None if first_line is None else chain.decode(first_line)
+        if not isinstance(start, RunStarted):  # it was killed before its first line
+            return
+        run = _Run(chain.file, start, self._pasts[start.base_url], self._sent_since)
         for line in chain:
             event_name = line.header.event
-            if event_name == _PLANNED:
-                record.planned += 1
-            elif event_name == _INTENT:
+            if event_name == _INTENT:
                 run.opened[_invitation_bytes(line.raw)] = line
+            elif event_name == _OUTCOME:
+                self._add_outcome(run, chain, line)
             elif event_name in _DECODED:
                 self._add_event(run, line, chain.decode(line))
         for line in run.opened.values():
@@ -302,57 +298,39 @@ class History:
     def _add_event(self, run: _Run, line: ChainLine, event: Event | None) -> None:
         """Add an event of a run."""
         match event:
-            case OutcomeLine():
-                self._add_outcome(run, line, event)
             case Announced() | AnnouncementEnded():
                 self._add_announcement(run, event)
-            case RunStarted():
-                self._add_start(run, event)
             case RunFinished():
                 self._add_end(run, event, line.header.ts)
             case _:
                 pass
 
-    def _add_start(self, run: _Run, start: RunStarted) -> None:
-        """Add the first line of a run."""
-        run.record.start = start
-        run.past = self._pasts[start.base_url]
-        run.began_at = parse_timestamp(start.now) or _UNKNOWN_INSTANT
-        run.counts_for_limits = run.began_at > self._sent_since
-
     def _add_open(self, run: _Run, intent: Intent) -> None:
         """Add an intent whose bytes no outcome has: it is open, unless one has its key."""
-        record = run.record
         if intent.key not in run.resolved:
-            self._open[record.run_id, intent.key] = OpenIntent(record, intent)
-            record.open_requests += 1
-        if record.mode != "restore" and run.counts_for_limits:
-            self._add_sent(run, intent)
+            self._open[run.file.run_id, intent.key] = OpenIntent(run.file, run.start, intent)
+        if run.counts_for_limits:
+            self._sent.append(SentDeletion(run.began_at, intent.scope_id))
 
-    def _add_sent(self, run: _Run, request: Intent | OutcomeLine) -> None:
-        """Add a DELETE that was sent, or may have been."""
-        key = run.record.run_id, request.key
-        self._sent[key] = SentDeletion(run.began_at, request.scope_id)
-
-    def _add_outcome(self, run: _Run, line: ChainLine, event: OutcomeLine) -> None:
+    def _add_outcome(self, run: _Run, chain: FileChain, line: ChainLine) -> None:
         """Add what became of a request of the run, or of one that an earlier run left open."""
+        invitation_bytes = _invitation_bytes(line.raw)
+        is_asked_for = run.counts_for_limits or run.past.announcements
+        # Nearly all outcomes settle an intent of the run that has the same bytes.
+        if not is_asked_for and run.opened.pop(invitation_bytes, None) is not None:
+            return
+        event = chain.decode(line)
+        if not isinstance(event, OutcomeLine):
+            return
         if event.recovers is not None:
             self._open.pop((event.recovers, event.key), None)
             return
-        run.record.count(event)
-        opened = run.opened.pop(_invitation_bytes(line.raw), None)
-        if opened is None:
+        if run.opened.pop(invitation_bytes, None) is None:
             run.resolved.add(event.key)
-        if run.record.mode != "restore":
-            self._add_deletion(run, event, had_intent=opened is not None)
-
-    def _add_deletion(self, run: _Run, event: OutcomeLine, *, had_intent: bool) -> None:
-        """Add what became of a planned deletion of the run."""
-        announcements = run.past.announcements
-        if had_intent and run.counts_for_limits and _was_sent(event):
-            self._add_sent(run, event)
-        if announcements and event.outcome == Outcome.DELETED:  # few policies have `notice`
-            announcements.pop(announcement_key(event), None)
+        elif run.counts_for_limits and _was_sent(event):
+            self._sent.append(SentDeletion(run.began_at, event.scope_id))
+        if run.start.mode != "restore" and event.outcome == Outcome.DELETED:
+            run.past.announcements.pop(announcement_key(event), None)
 
     def _add_announcement(self, run: _Run, event: Announced | AnnouncementEnded) -> None:
         """Add or end an announcement; one without readable instants does not hold."""
@@ -364,18 +342,15 @@ class History:
         deletable_from = parse_timestamp(event.deletable_from)
         if deletable_from is not None:
             announcements[key] = HeldAnnouncement(
-                event, run.began_at, deletable_from, run.record.run_id
+                event, run.began_at, deletable_from, run.file.run_id
             )
 
     def _add_end(self, run: _Run, end: RunFinished, finished_at: str) -> None:
         """Add the last line of a run."""
-        record = run.record
-        record.end = end
-        record.finished_at = finished_at
-        start = record.start
-        if record.mode == "sweep" and start.plan_sha256 and end.exit_code in _APPLIED_CODES:
-            self._applied.setdefault(start.plan_sha256, record.file)
-        if record.mode != "restore" and status_of(end.exit_code) is Status.DONE:
+        start = run.start
+        if start.mode == "sweep" and start.plan_sha256 and end.exit_code in _APPLIED_CODES:
+            self._applied.setdefault(start.plan_sha256, run.file)
+        if start.mode != "restore" and status_of(end.exit_code) is Status.DONE:
             self._add_success(parse_timestamp(finished_at))
         for organization in end.organizations:
             if organization.name:

@@ -13,7 +13,10 @@ from typing_extensions import override
 from invite_sweeper.atlas.credentials import CredentialsKind
 from invite_sweeper.atlas.unreadable import is_role_missing
 from invite_sweeper.audit import History
+from invite_sweeper.audit.file_chain import FileChain
+from invite_sweeper.audit.intents import IntentLedger
 from invite_sweeper.audit.person import users_gone
+from invite_sweeper.audit.record import read_run
 from invite_sweeper.audit.totals import RunWarning
 from invite_sweeper.cli.checks import Checks, DiagnosisResult, OrganizationName, show_checks
 from invite_sweeper.cli.console import run_async, stdout_console, write_json
@@ -149,8 +152,8 @@ class _Doctor(Checks):
         self._check_files()
         history = History()
         with self.step("earlier runs"):
-            history.add_recent(session.directory, session.now, session.policy.limits.period)
-            self._check_earlier_runs(history)
+            session.add_history(history)
+            self._check_earlier_runs()
         await self._check_receivers(notify=notify)
         with self.step("credentials"):
             for name, credentials in session.credentials().items():
@@ -181,16 +184,17 @@ class _Doctor(Checks):
             directory.check()
             self.add("audit directory", f"{directory.path} can be written; no run holds its lock.")
 
-    def _check_earlier_runs(self, history: History) -> None:
+    def _check_earlier_runs(self) -> None:
         name = "earlier runs"
         directory = self._session.directory
         for warning in directory.warnings_of_missing_files():
             hint = "Restore the file from a copy, if it is not lost."
             self.add(name, warning.message, hint, warns=True)
-        if history.last is None:
+        files = directory.files()
+        if not files:
             self.add(name, "None yet.")
             return
-        last = history.last
+        last = read_run(FileChain(files[-1]), IntentLedger())
         story = story_of(last, self._session.advisor)
         text = f"{story.headline.label}: {story.headline.text}."
         hint = ""

@@ -26,6 +26,7 @@ from invite_sweeper.atlas.credentials import (
 from invite_sweeper.atlas.network import open_connector, parse_base_url
 from invite_sweeper.audit import AuditDirectory, AuditLog, History
 from invite_sweeper.audit.file_chain import FileChain
+from invite_sweeper.audit.history import ANNOUNCED_WITHIN
 from invite_sweeper.audit.reader import LogReader
 from invite_sweeper.audit.search import read_all
 from invite_sweeper.cli.console import configure_logging
@@ -249,10 +250,16 @@ class Session:
         Raises:
             DamagedLog: The log is damaged: a guard that misses a part of it fails.
         """
+        self.history = History()
+        self.add_history(self.history)
+        return self.history
+
+    def add_history(self, history: History) -> None:
+        """Add to a history what a run of the policy asks for; raises as `read_history`."""
         # Whether a sweep has used a plan is known only as far back as the plan may be old.
         period = max(self.policy.limits.period, self.plan_max_age)
-        self.history = History.read(self.directory, now=self.now, period=period)
-        return self.history
+        announced_within = ANNOUNCED_WITHIN if self.policy.notice is not None else timedelta()
+        history.add_recent(self.directory, self.now, period, announced_within)
 
     def read_sound_history(self) -> History:
         """Return what earlier runs did, as far as the log is sound, for a command that only reads.
@@ -262,7 +269,7 @@ class Session:
         """
         history = History()
         try:
-            history.add_recent(self.directory, self.now, self.policy.limits.period)
+            self.add_history(history)
             self.warn_of_missing_files()
         except DamagedLog as error:
             self._warn_of_damage(error)

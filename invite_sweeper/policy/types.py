@@ -154,7 +154,7 @@ def _wait(value: timedelta) -> timedelta:
 
 
 _MAX_WAIT: Final = timedelta(days=90)
-"""A run reads the audit files of 100 days, and a sweep may be days late."""
+"""Announcements hold for 100 days, and a sweep may be days late."""
 
 
 def _day(value: object) -> object:

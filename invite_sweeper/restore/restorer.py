@@ -100,19 +100,18 @@ class Restorer:
         there = {present.key: present for present in plan.already_there}
         settled: dict[InvitationKey, OutcomeLine] = {}
         for request in opened:
-            run = request.run
-            if run.mode != "restore":
+            if request.start.mode != "restore":
                 continue
             present = there.get(request.intent.key)
             outcome = Outcome.UNKNOWN
             if present is not None:
                 is_active = present.status_now == MembershipStatus.ACTIVE
                 outcome = Outcome.ACTIVE if is_active else Outcome.ALREADY_THERE
-            line = OutcomeLine.of(request.intent, outcome, recovers=run.run_id)
+            line = OutcomeLine.of(request.intent, outcome, recovers=request.file.run_id)
             if present is not None:
                 settled[present.key] = line
             self._log.write(line)
-            self._report(line, f"sent by run {run.file.number}, which was killed")
+            self._report(line, f"sent by run {request.file.number}, which was killed")
         return settled
 
     def _is_unfinished(self) -> bool:

@@ -45,7 +45,7 @@ class Recovery:
         self._listed_projects = scope.project_names if scope is not None else {}
         self._by_list: defaultdict[ListKey, list[OpenIntent]] = defaultdict(list)
         for open_intent in intents:
-            if open_intent.run.mode == "restore":
+            if open_intent.start.mode == "restore":
                 self._record(open_intent, Outcome.UNKNOWN)
             else:
                 self._by_list[open_intent.intent.list_key].append(open_intent)
@@ -104,7 +104,7 @@ class Recovery:
 
     def _record(self, open_intent: OpenIntent, outcome: Outcome) -> None:
         """Write the outcome of an intent, and count it."""
-        line = OutcomeLine.of(open_intent.intent, outcome, recovers=open_intent.run.run_id)
+        line = OutcomeLine.of(open_intent.intent, outcome, recovers=open_intent.file.run_id)
         self._write(line)
         # An invitation that is still listed was not deleted: this run plans it anew.
         self._builder.count(recovered=int(outcome is Outcome.ALREADY_GONE))

@@ -75,8 +75,8 @@ class Nights:
 
     def counted(self, directory: AuditDirectory) -> int:
         """Return how many deletions count for the limits of the next run."""
-        history = History.read(directory)
-        return history.deleted_within(timedelta(days=1), datetime.now(UTC)).total()
+        now = datetime.now(UTC)
+        return History.read(directory, now).deleted_within(timedelta(days=1), now).total()
 
     def steps(self, command: str) -> Iterator[int]:
         """Yield steps of a command in a random order; all of them if there are no more."""

@@ -3,6 +3,8 @@
 import gzip
 from datetime import UTC, datetime, timedelta
 
+from benchmarks.nights import write_nights
+
 DAY = timedelta(days=1)
 
 
@@ -37,3 +39,14 @@ def test_lines_are_shown_from_an_instant_and_up_to_a_day(cli):
     assert shown("--until", f"{today}", "--since", f"{today - 2 * DAY}") == shown() != header
     assert shown("--until", f"{today - 2 * DAY}") == header
     assert shown("--since", f"{today + 2 * DAY}T01:00:00+01:00") == header
+
+
+def test_what_was_changed_before_the_last_30_runs_is_read_only_where_the_policy_has_a_notice(cli):
+    cli.stock()
+    write_nights(cli.folder / "audit", nights=40, deletions=1)
+    path = min((cli.folder / "audit").glob("*.jsonl"))
+    path.write_bytes(path.read_bytes().replace(b'"mode":"sweep"', b'"mode":"other"'))
+    assert cli.plan().code == 0
+    cli.keys["notice"] = {"wait": "7d"}
+    done = cli.plan()
+    assert (done.code, path.name in done.err) == (3, True)

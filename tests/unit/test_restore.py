@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from audit.runs import HOST, clock, deletion, intent, outcome, planned, started, write_run
-from builders import ORG, OTHER_ORG, PROJECT, object_id
+from builders import NOW, ORG, OTHER_ORG, PROJECT, object_id
 from sweep.night import QuietView, command_of
 from virtual_time import run_skipping_idle_time
 
@@ -535,7 +535,7 @@ def test_request_of_a_killed_restore_is_settled_as_its_list_shows_and_an_active_
     one = of_list(1)
     before = of_list(2)
     write_run(directory, "r0", intent(one), start=started(mode=mode), killed=True)
-    opened = History.read(directory).open_intents(HOST)[ORG]
+    opened = History.read(directory, NOW).open_intents(HOST)[ORG]
     run = Restore(directory)
     end = run.run(there=[present(one, status), present(before, "ACTIVE")], opened=opened)
     settled = [line.outcome for line in run.lines(OutcomeLine) if line.recovers]

@@ -9,8 +9,11 @@ from pathlib import Path
 import builders
 from builders import NOW, ORG, event_of
 
-from invite_sweeper.audit import AuditDirectory, AuditLog
+from invite_sweeper.audit import AuditDirectory, AuditLog, RunRecord
 from invite_sweeper.audit.events import Event, Intent, OutcomeLine, Planned, RunStarted
+from invite_sweeper.audit.file_chain import FileChain
+from invite_sweeper.audit.intents import IntentLedger
+from invite_sweeper.audit.record import read_run
 from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.models import Entry, Invitation, Source
 
@@ -95,3 +98,8 @@ def write_run(
     lines = [start or started(), *events, *(() if killed else (end or finished(),))]
     asyncio.run(write_lines(log, lines))
     return log.file.path
+
+
+def last_record(directory: AuditDirectory) -> RunRecord:
+    """Return the last run as its file has it."""
+    return read_run(FileChain(directory.files()[-1]), IntentLedger())

@@ -47,7 +47,7 @@ def write(directory):
         ends = {"start": started(**start or {}), "end": finished(**end)}
         run_id = f"r{len(directory.files()) + 1}"
         write_run(directory, run_id, *lines, killed=killed, at=at, **ends)
-        return History.read(directory)
+        return History.read(directory, NOW)
 
     return write
 
@@ -75,9 +75,10 @@ def test_each_run_has_its_lines(directory, write):
     assert (four.mode, four.start.base_url, four.start.now, four.finished_at) == ("", "", "", "")
 
 
-def test_an_outcome_needs_no_intent(write):
+def test_an_outcome_needs_no_intent(directory, write):
     skipped = outcome(planned(3), "skipped", attempts=0)
-    run = write(*deletion(1), *deletion(2, "failed"), planned(3), skipped).last
+    write(*deletion(1), *deletion(2, "failed"), planned(3), skipped)
+    (run,) = records(directory)
     assert run.outcomes == {"deleted": 1, "failed": 1, "skipped": 1}
 
 
@@ -88,13 +89,13 @@ def test_a_changed_file_refuses_the_run(directory, write, old):
     path = directory.find("r1").path
     path.write_bytes(path.read_bytes().replace(old, b'"x":0', 1))
     with pytest.raises(GuardRefused, match=rf"{path.name} line \d") as caught:
-        History.read(directory)
+        History.read(directory, NOW)
     assert caught.value.reasons == (Reason.EARLIER_RUNS,)
 
 
 def test_a_file_that_cannot_be_opened_refuses_the_run(directory):
     (directory.path / "000001-r1.jsonl").mkdir(parents=True)
-    for read in (lambda: History.read(directory), directory.next_run):
+    for read in (lambda: History.read(directory, NOW), directory.next_run):
         with pytest.raises(GuardRefused, match="cannot be read"):
             read()
 
@@ -105,7 +106,7 @@ class TestOpenIntents:
         lines = [intent(planned(n, **there)) for n in (3, 1)] + [intent(planned(2))]
         found = write(*deletion(4), *lines, killed=True)
         assert {
-            org: [(each.run.run_id, listed_as(each.intent)) for each in intents]
+            org: [(each.file.run_id, listed_as(each.intent)) for each in intents]
             for org, intents in found.open_intents(HOST).items()
         } == {
             OTHER_ORG: [("r1", invitation(n, **there)) for n in (3, 1)],
@@ -113,12 +114,12 @@ class TestOpenIntents:
         }
         assert found.open_intents(ELSEWHERE["base_url"]) == {}
 
-    def test_a_later_run_resolves_them_by_the_run_that_it_names(self, write):
+    def test_a_later_run_resolves_them_by_the_run_that_it_names(self, directory, write):
         write(*deletion(1)[:2], killed=True)
         assert len(write(*deletion(1)).open_intents(HOST)[ORG]) == 1
         found = write(outcome(planned(1), "already_gone", recovers="r1"))
         assert found.open_intents(HOST) == {}
-        assert found.last.outcomes == {}
+        assert records(directory)[-1].outcomes == {}
 
 
 UNSENT = {Outcome.SKIPPED, Outcome.CHANGED, Outcome.ACCEPTED_BEFORE}

@@ -360,10 +360,10 @@ def check_next_run(directory: AuditDirectory, sent: list[str]) -> None:
     content = b"".join(file.path.read_bytes() for file in directory.files())
     intents = [each for each in content.splitlines() if b'"event":"intent"' in each]
     assert all(any(each.encode() in line for line in intents) for each in sent)
-    history = History.read(directory)
+    history = History.read(directory, NOW)
     assert history.deleted_within(timedelta(days=1), NOW).total() >= len(sent)
     open_intents = history.open_intents(HOST).get(ORG, ())
-    settled = [outcome(each.intent, recovers=each.run.run_id) for each in open_intents]
+    settled = [outcome(each.intent, recovers=each.file.run_id) for each in open_intents]
     write_run(directory, "r2", *settled)
     after = verify_directory(directory)
     assert after.verdict is Verdict.SOUND, after

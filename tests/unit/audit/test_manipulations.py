@@ -221,12 +221,12 @@ def test_a_changed_directory_is_refused_by_verify_and_by_each_run_or_by_neither(
     assert (found.verdict is Verdict.DAMAGED) == (expected is not Expected.HARMLESS), found
     if expected is Expected.DAMAGED:
         with pytest.raises(DamagedLog) as caught:  # what a sweep, a plan and a restore begin with
-            History.read(directory, now=NOW)
+            History.read(directory, NOW)
         named = [name for name in (*content, *nights) if name in caught.value.message]
         assert named, caught.value.message
         assert content_of(directory) == content
         return
-    History.read(directory, now=NOW)
+    History.read(directory, NOW)
     said = directory.warnings_of_missing_files()
     assert bool(said) == (expected is Expected.SAID or HEAD not in content)
     write_run(directory, "on-top")
@@ -254,7 +254,7 @@ def test_no_clean_directory_is_accused(directory, seed):
         if len(names) > 2 and chosen.random() < 0.3:
             names[0].path.unlink()
         assert verify_directory(directory).verdict is not Verdict.DAMAGED
-        History.read(directory, now=NOW + timedelta(days=number))
+        History.read(directory, NOW + timedelta(days=number))
         assert directory.warnings_of_missing_files() == ()
 
 
@@ -281,7 +281,7 @@ def test_a_kill_after_each_kind_of_line_is_settled_by_the_next_run(directory, co
     found = verify_directory(directory)
     assert found.verdict is Verdict.UNFINISHED
     assert [each.intents for each in found.unfinished] == [len(left)]
-    history = History.read(directory, now=NOW)
+    history = History.read(directory, NOW)
     opened = [each.intent for some in history.open_intents(HOST).values() for each in some]
     assert {each.key for each in opened} == left
     gone = [outcome(each, Outcome.ALREADY_GONE, recovers="killed") for each in opened]
@@ -290,4 +290,4 @@ def test_a_kill_after_each_kind_of_line_is_settled_by_the_next_run(directory, co
     assert found.verdict is Verdict.SOUND
     (recovered,) = found.recovered
     assert (recovered.run_id, recovered.by) == ("killed", 3 if left else None)
-    assert History.read(directory, now=NOW).open_intents(HOST) == {}
+    assert History.read(directory, NOW).open_intents(HOST) == {}

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 from audit.runs import clock, deletion, intent, outcome, planned, write_run
+from builders import NOW
 
 from invite_sweeper.audit import (
     AuditDirectory,
@@ -226,7 +227,7 @@ def test_run_that_was_killed_before_its_first_line_has_the_last_hash_before_it_i
     path.write_bytes(b"".join(lines))
     assert "000002-r2.jsonl is not as HEAD" in verify_directory(directory).damage
     with pytest.raises(DamagedLog, match="is not as HEAD describes it"):
-        History.read(directory)
+        History.read(directory, NOW)
 
 
 def test_line_that_this_version_cannot_decode_is_damage(directory):

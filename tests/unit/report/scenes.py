@@ -6,12 +6,22 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from audit.runs import clock, deletion, finished, intent, outcome, planned, started, write_run
+from audit.runs import (
+    clock,
+    deletion,
+    finished,
+    intent,
+    last_record,
+    outcome,
+    planned,
+    started,
+    write_run,
+)
 from builders import NOW, ORG, OTHER_ORG, PROJECT
 from msgspec import structs
 from report.hostile import HOSTILE
 
-from invite_sweeper.audit import AuditDirectory, History, RunRecord
+from invite_sweeper.audit import AuditDirectory, RunRecord
 from invite_sweeper.audit.chain import GENESIS_HASH, HashChain
 from invite_sweeper.audit.events import Announced, Event, Planned, RunStarted, WouldBeAnnounced
 from invite_sweeper.audit.reader import Head
@@ -293,4 +303,4 @@ def write_nights(scenes: Iterable[Run], directory: AuditDirectory) -> None:
 def recorded(scene: Run, directory: AuditDirectory) -> RunRecord:
     """Write the file of a run and return its record."""
     write(scene, directory)
-    return History.read(directory).last
+    return last_record(directory)

@@ -5,7 +5,16 @@ import stat
 from datetime import timedelta
 
 import pytest
-from audit.runs import HOST, deletion, finished, invitation, planned, started, write_run
+from audit.runs import (
+    HOST,
+    deletion,
+    finished,
+    invitation,
+    last_record,
+    planned,
+    started,
+    write_run,
+)
 from builders import NOW, ORG, OTHER_ORG, PROJECT, event_of, object_id
 
 from invite_sweeper.audit import History
@@ -36,7 +45,7 @@ def key_of(line):
 
 @pytest.fixture
 def write(directory):
-    """Write the next run, a day after the one before; return the history."""
+    """Write the next run, a day after the one before; return the history and the record."""
 
     def write(*lines, mode="sweep", start=None, killed=False, **end):
         number = len(directory.files()) + 1
@@ -44,14 +53,14 @@ def write(directory):
         first = started(mode=mode, **{"now": at.isoformat(), **(start or {})})
         last = finished(**end)
         write_run(directory, f"r{number}", *lines, start=first, end=last, killed=killed, at=at)
-        return History.read(directory)
+        return History.read(directory, NOW), last_record(directory)
 
     return write
 
 
-def waiting_after(history, seen=(), wait=WEEK):
+def waiting_after(written, seen=(), wait=WEEK):
     """Return what waits after the last run, which saw the announcements of these lines."""
-    record = history.last
+    history, record = written
     keys = {key_of(each) for each in seen}
     return find_waiting(history, record, read_rows(record), keys, wait)
 
@@ -155,7 +164,8 @@ def test_dry_run_shows_what_a_sweep_would_announce_beside_what_waits(write):
 # What reached each receiver -----------------------------------------------------------------
 
 
-def delivery(directory, history, host=HOST):
+def delivery(directory, written, host=HOST):
+    history, _ = written
     return Delivery(directory.path, history, host)
 
 

@@ -70,7 +70,7 @@ def test_a_plan_is_used_once_a_sweep_has_completed_it(directory, code, is_used):
     path = dry_run(directory)
     start = started(plan_sha256=read(path).sha256)
     write_run(directory, "r2", start=start, end=finished(exit_code=code))
-    history = History.read(directory)
+    history = History.read(directory, NOW)
     if not is_used:
         assert read(path, history=history) == read(path)
         return
@@ -83,7 +83,7 @@ def test_a_plan_is_not_passed_on_where_the_last_run_is_missing_and_may_have_used
     path = dry_run(directory)
     write_run(directory, "r2").unlink()
     with pytest.raises(GuardRefused, match="whether that run has applied the plan is not known"):
-        read(path, history=History.read(directory))
+        read(path, history=History.read(directory, NOW))
 
 
 def test_a_damaged_log_of_its_audit_directory_is_an_error(directory):
@@ -91,4 +91,4 @@ def test_a_damaged_log_of_its_audit_directory_is_an_error(directory):
     last = write_run(directory, "r2")
     last.write_bytes(last.read_bytes()[:-2])
     with pytest.raises(DamagedLog):
-        read_with(path, lambda: History.read(directory))
+        read_with(path, lambda: History.read(directory, NOW))

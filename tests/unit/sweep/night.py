@@ -126,7 +126,7 @@ class Night:
         """Run once more; return the last line of its file."""
         self.runs += 1
         self.view = QuietView() if answer is None else QuietView(answer)
-        history = History.read(self.directory)
+        history = History.read(self.directory, at)
         log = AuditLog(self.directory, f"run-{self.runs}", clock=clock(at))
         given = {"now": at, "history": history, "clock": lambda: self.clock_s, "saved": saved}
         command = command_of(self.policy, **given, **options)

@@ -155,7 +155,7 @@ async def night(directory, now, lists, rules, *, dry_run=False, deletes=False, k
         deletes: Atlas deletes what is planned.
         killed_at: The lines of the night that a kill leaves; None to let it end.
     """
-    history = History.read(directory)
+    history = History.read(directory, NOW)
     log = AuditLog(directory, f"r{len(directory.files())}", clock=clock(now))
     mode = "dry-run" if dry_run else "sweep"
     log.write(started(mode=mode, now=now.isoformat().replace("+00:00", "Z")))
@@ -320,7 +320,7 @@ async def test_any_weeks_delete_exactly_what_the_model_allows(nights):
                 path = directory.files()[-1].path
                 path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
                 path.unlink()
-        held = History.read(directory).announcements(HOST)
+        held = History.read(directory, NOW).announcements(HOST)
         assert {key: each.announced_at for key, each in held.items()} == {
             (*key, created_at): since for (key, created_at), since in model.announced.items()
         }

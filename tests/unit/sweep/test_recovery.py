@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 from audit.runs import HOST, intent, planned, started
-from builders import ORG, OTHER_ORG, PROJECT, changed, entry_of, listed_as, object_id
+from builders import NOW, ORG, OTHER_ORG, PROJECT, changed, entry_of, listed_as, object_id
 from fakes import FakeAtlas
 from sweep.night import ORGS, FakeClient, Night, QuietView, command_of, kill_after_intents, later
 
-from invite_sweeper.audit import History, OpenIntent, RunFile, RunRecord
+from invite_sweeper.audit import History, OpenIntent, RunFile
 from invite_sweeper.audit.events import OutcomeLine
 from invite_sweeper.endings import WarningCode
 from invite_sweeper.models import (
@@ -26,15 +26,12 @@ from invite_sweeper.sweep.result import Result
 from invite_sweeper.sweep.scope import RunScope
 
 UNREADABLE = ListUnreadable(PROJECT, "Sandbox Alpha", "Atlas answered 500.")
-KILLED = {
-    mode: RunRecord(RunFile(1, "killed", Path("000001-killed.jsonl")), start=started(mode=mode))
-    for mode in ("sweep", "restore")
-}
+KILLED = RunFile(1, "killed", Path("000001-killed.jsonl"))
 
 
 def opened(source, number=1, *, mode="sweep"):
     """Return the intent that a killed run left open."""
-    return OpenIntent(KILLED[mode], intent(entry_of(source, number)))
+    return OpenIntent(KILLED, started(mode=mode), intent(entry_of(source, number)))
 
 
 class Recovered:
@@ -175,7 +172,7 @@ async def test_open_intents_of_each_organization_are_resolved_with_its_own_crede
         object_id(950): "already_gone",  # its project is not in scope any more
     }
     assert [each.recovered for each in result.organizations] == [1, 0]  # 2 were not deleted
-    assert History.read(directory).open_intents(HOST) == {}
+    assert History.read(directory, NOW).open_intents(HOST) == {}
     assert (await night.run(at=later(48))).recovered == 0
 
 
@@ -184,7 +181,7 @@ async def test_dry_run_resolves_nothing(directory):
     await kill_after_intents(directory, line)
     night = Night(directory, 1)
     assert (await night.run(dry_run=True)).recovered == 0
-    assert len(History.read(directory).open_intents(HOST)[ORG]) == 1
+    assert len(History.read(directory, NOW).open_intents(HOST)[ORG]) == 1
 
 
 async def test_intents_stay_open_where_the_organization_cannot_be_read(directory):
@@ -193,7 +190,7 @@ async def test_intents_stay_open_where_the_organization_cannot_be_read(directory
     night = Night(directory, 1, 1)
     night.atlases[0].list_results = {object_id(1): ListUnreadable(object_id(1), "p0", "HTTP 503.")}
     result = await night.run(at=later())
-    assert (result.recovered, len(History.read(directory).open_intents(HOST)[ORG])) == (
+    assert (result.recovered, len(History.read(directory, NOW).open_intents(HOST)[ORG])) == (
         0,
         1,
     )

@@ -218,9 +218,9 @@ def test_plan_that_is_old_or_was_made_for_something_else_is_refused(options, wor
 
 def test_plan_that_a_sweep_completed_is_refused(directory):
     for number, applied in enumerate(("6" * 64, SHA256), start=1):
-        apply(history=History.read(directory))
+        apply(history=History.read(directory, NOW))
         write_run(directory, f"r{number}", start=started(plan_sha256=applied), end=finished())
-    history = History.read(directory)
+    history = History.read(directory, NOW)
     assert refusal(history=history) == "Run 2 has already applied the plan."
 
 
@@ -233,7 +233,7 @@ def test_plan_is_refused_where_the_file_of_the_last_run_is_missing_unless_it_is_
 ):
     write_run(directory, "r1")
     write_run(directory, last, **options).unlink()
-    history = History.read(directory, now=NOW)
+    history = History.read(directory, NOW)
     if not is_refused:
         apply(history=history)
         return
@@ -259,7 +259,7 @@ def test_plan_is_refused_where_head_and_the_file_of_the_run_that_held_the_lock_l
             pass
     now = AuditDirectory(directory.path)
     with now.lock.hold(run_id="r3", now=NOW, command="sweep") if is_held else nullcontext():
-        history = History.read(now, now=NOW)
+        history = History.read(now, NOW)
     if not is_refused:
         apply(history=history)
         return

@@ -22,7 +22,7 @@ if [ $# -ne 2 ]; then
 fi
 audit=$1
 archive=$2
-# A run judges by the last 100 days, and by the last 30 runs.
+# A run judges by the last 30 runs, and with `notice` by the last 100 days.
 if [ "$KEEP_DAYS" -lt 100 ] || [ "$KEEP_RUNS" -lt 30 ]; then
     echo "KEEP_DAYS is at least 100 and KEEP_RUNS at least 30: a run reads so far back." >&2
     exit 2
