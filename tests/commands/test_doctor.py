@@ -186,6 +186,8 @@ def ending(days):
 
 
 def retired(cli):
+    """Retire a list before the day that Atlas announced, and that a run has recorded."""
+    assert cli.plan().code == 0
     cli.sim.retired.add("invites")
 
 

@@ -1,5 +1,6 @@
 """`simulate`: the program over each scenario, with the lines and policy that it prints."""
 
+import functools
 import json
 import os
 import re
@@ -11,7 +12,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from forked import Fork
+from environment import on_real_clock
+from forked import Fork, start_server
 from running import Done, end, wait_until
 
 from invite_sweeper.models import Source
@@ -21,8 +23,16 @@ SMALL = ("--projects", "6", "--invitations", "4")
 FILES = ("--policy-file", "policy.yaml", "--env-file", "exports.sh")
 
 
+@functools.cache
+def _server():
+    return start_server(on_real_clock(os.environ))
+
+
 class Simulated:
-    """A running `simulate` with its files, and the program with the printed variables."""
+    """A running `simulate` with its files, and the program with the printed variables.
+
+    It has the clock of the machine, as the `faketime` of a printed line runs under no other.
+    """
 
     def __init__(self, folder, *arguments):
         self.folder = folder
@@ -30,7 +40,8 @@ class Simulated:
         self.printed = folder / "printed"
         words = ("simulate", *SMALL, *arguments, *FILES)
         with self.printed.open("wb") as file:
-            self.process = Fork(words, folder, dict(os.environ), stdout=file.fileno())
+            environment = on_real_clock(os.environ)
+            self.process = Fork(words, folder, environment, stdout=file.fileno(), server=_server())
         wait_until(
             lambda: self.process.poll() is not None or (exports.exists() and exports.stat().st_size)
         )
@@ -40,11 +51,11 @@ class Simulated:
 
     @property
     def environment(self):
-        return {**os.environ, **self.variables}
+        return {**on_real_clock(os.environ), **self.variables}
 
     def run(self, command):
         words = (command, "--policy", "policy.yaml", "--output", "json")
-        done = end(Fork(words, self.folder, self.environment))
+        done = end(Fork(words, self.folder, self.environment, server=_server()))
         return done.code, done.summary
 
     def lines(self, event):

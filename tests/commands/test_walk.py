@@ -9,9 +9,11 @@ import re
 import shlex
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from environment import ahead_of_real_clock, on_real_clock
 from forked import Fork, start_server
 from readmes import OPERATORS, README
 from running import end
@@ -46,12 +48,13 @@ class Walk:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         path = f"{PROGRAM.parent}:/usr/bin:/bin"
-        kept = {k: v for k, v in os.environ.items() if not k.startswith("MONGODB_ATLAS_")}
+        own = on_real_clock(os.environ)
+        kept = {k: v for k, v in own.items() if not k.startswith("MONGODB_ATLAS_")}
         clock = {"LD_PRELOAD": FAKETIME, "FAKETIME_TIMESTAMP_FILE": str(folder / CLOCK)}
         clock |= {"FAKETIME_NO_CACHE": "1", "DONT_FAKE_MONOTONIC": "1"}
         self.environment = {**kept, **clock, "PATH": path, "TERM": "xterm-256color"}
         self.server = start_server(self.environment)
-        self.days = 0
+        self.ahead = ahead_of_real_clock()
         self.printed: list[tuple[str, ...]] = []
         self.position = 0
         self.typed: set[tuple[str, ...]] = set()
@@ -97,8 +100,9 @@ class Walk:
 
     def wait_until_the_next_night(self) -> None:
         """Move the clock of the program and of Atlas by a day."""
-        self.days += 1
-        self.folder.joinpath(CLOCK).write_text(f"+{self.days}d", encoding="utf-8")
+        self.ahead += timedelta(days=1)
+        ahead_s = f"+{self.ahead.total_seconds():.0f}"
+        self.folder.joinpath(CLOCK).write_text(ahead_s, encoding="utf-8")
 
     def _follow_pages(self, words: tuple[str, ...]) -> None:
         """Check that the pages show a command, below the last one or for a second time."""
