@@ -121,8 +121,11 @@ MUTANTS = r"""
 -for each in (*lost.roles, *lost.team_ids) if
 +for each in lost.roles if
 = a project is invited to beside the organization that brings it: restore/plan.py
--in_projects = [each for each in lost if each.source is Source.USERS]
-+in_projects = []
+-return [whole, *(each for each in decisions if each not in alike)]
++return [whole, *(each for each in decisions if each is not decision)]
+= an invitation to the organization brings what is barred: restore/plan.py
+-alike = [each for each in decisions if type(each) is type(decision)]
++alike = list(decisions)
 = an ended invitation is replaced whatever roles it has: restore/plan.py
 -        if not others:
 +        if others or not others:

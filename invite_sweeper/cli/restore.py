@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.text import Text
 from structlog.typing import FilteringBoundLogger
 
-from invite_sweeper.audit import RunFile
 from invite_sweeper.audit.events import OutcomeLine
 from invite_sweeper.cli.console import run_async, stdout_console, write_json
 from invite_sweeper.cli.options import (
@@ -91,7 +90,7 @@ async def _restore(session: Session, wanted: Wanted) -> int:
             plan = await session.stop.run_unless_stopped(plan_restore(organizations, deletions))
             show_people = partial(_show_people, plan, deletions, names)
             if is_dry_run:
-                _show_plan(session, plan, show_people)
+                _show_plan(session, plan, names, show_people)
                 return plan.exit_code
             ask = partial(_ask, plan, show_people)
             if plan.to_invite and not await confirm(session, ask):
@@ -124,18 +123,17 @@ def _find_deletions(session: Session, wanted: Wanted) -> Deletions:
     return deletions
 
 
-def _report(
-    log: FilteringBoundLogger, names: Mapping[str, str], line: OutcomeLine, reason: str
-) -> None:
+def _report(log: FilteringBoundLogger, names: Mapping[str, str], line: OutcomeLine) -> None:
     """Log what became of one invitation.
 
     Args:
         names: Of the organizations, by id.
     """
-    place = line.project_name or names.get(line.org_id, line.org_id)
-    fields = {"user": line.username, "place": place}
-    if reason:
-        fields["reason"] = reason
+    fields = {"user": line.username, "place": _place(line, names)}
+    if line.reason is not None:
+        fields["reason"] = line.reason
+    if line.recovers is not None:
+        fields["sent_by"] = line.recovers
     words = line.outcome.replace("_", " ")
     if line.outcome in _NEEDING_ATTENTION:
         log.warning(words, **fields)
@@ -143,12 +141,22 @@ def _report(
         log.info(words, **fields)
 
 
+def _place(invitation: Invitation, names: Mapping[str, str]) -> str:
+    """Return the name of the project, else of the organization."""
+    return invitation.project_name or names.get(invitation.org_id, invitation.org_id)
+
+
 def _report_wait(log: FilteringBoundLogger, seconds: float) -> None:
     """Log that the restore waits, and for how long."""
     log.info("waiting until Atlas accepts another invitation", seconds=round(seconds))
 
 
-def _show_plan(session: Session, plan: RestorePlan, show_people: Callable[[Console], None]) -> None:
+def _show_plan(
+    session: Session,
+    plan: RestorePlan,
+    names: Mapping[str, str],
+    show_people: Callable[[Console], None],
+) -> None:
     """Show what a dry run found."""
     if session.options.output == "json":
         write_json(plan)
@@ -156,10 +164,15 @@ def _show_plan(session: Session, plan: RestorePlan, show_people: Callable[[Conso
         console = stdout_console()
         show_people(console)
         people = _describe_people(plan.to_invite)
-        there = f"{count_people(plan.already_there):,} there already"
-        _print(console, f"Dry run: {people} would be invited again, {there}. {_NOTHING_INVITED}")
+        counts = f"{count_people(plan.already_there):,} there already"
+        if plan.barred:
+            counts += f", {count_people(plan.barred):,} cannot be invited"
+        _print(console, f"Dry run: {people} would be invited again, {counts}. {_NOTHING_INVITED}")
     for barred in plan.barred:
-        session.log.warning("would not be invited", user=barred.username, reason=barred.reason)
+        place = _place(barred, names)
+        session.log.warning(
+            "would not be invited", user=barred.username, place=place, reason=barred.reason
+        )
 
 
 def _show_people(
@@ -167,14 +180,9 @@ def _show_people(
 ) -> None:
     """Print who is to be invited again, and which runs deleted them."""
     listings.show_people(console, plan.to_invite, names)
-    runs = list(map(_label, deletions.runs))
+    runs = [str(run.number) for run in deletions.runs]
     noun = plural_form(len(runs), "run", "runs")
     _print(console, f"Deleted by {noun} {shorten_list(runs, _MAX_RUNS)}.")
-
-
-def _label(run: RunFile) -> str:
-    """Return the number of a run; of a file outside an audit directory the id, or its name."""
-    return str(run.number or run.run_id or run.path.name)
 
 
 def _ask(plan: RestorePlan, show_people: Callable[[Console], None], console: Console) -> None:

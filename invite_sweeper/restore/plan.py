@@ -7,7 +7,7 @@ an invitation would cost other roles, is named, and so is a place that cannot be
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 from msgspec import structs
@@ -30,7 +30,6 @@ from invite_sweeper.restore.deletions import Deletions
 from invite_sweeper.sweep.organization import AtlasOrganization
 from invite_sweeper.text import shorten_list
 
-_PlannedT = TypeVar("_PlannedT", bound=Planned)
 _THERE: Final = frozenset({MembershipStatus.PENDING.value, MembershipStatus.ACTIVE.value})
 """Who has one of these statuses cannot be invited. A new invitation replaces one that has ended.
 
@@ -85,27 +84,29 @@ async def plan_restore(
         GuardRefused: The policy does not name an organization of the run.
         RunError: An error concerned the run, not one list.
     """
-    lost_by_organization: defaultdict[str, list[Planned]] = defaultdict(list)
-    for lost in deletions.lost:
-        lost_by_organization[lost.org_id].append(lost)
-    unknown = sorted(lost_by_organization.keys() - {each.id for each in organizations})
+    unknown = {lost.org_id for lost in deletions.lost} - {each.id for each in organizations}
     if unknown:
         raise GuardRefused(
-            f"The policy does not name the organizations {', '.join(unknown)} of the run.",
+            f"The policy does not name the organizations {', '.join(sorted(unknown))} of the run.",
             hint="Use the policy of that run.",
         )
     to_invite: list[Planned] = []
     already_there: list[Present] = []
     barred: list[Barred] = []
     for organization in organizations:
-        planner = _OrganizationPlanner(organization.client.reader)
+        lost = [each for each in deletions.lost if each.org_id == organization.id]
         try:
-            await planner.plan(lost_by_organization[organization.id])
+            decisions = await _OrganizationPlanner(organization.client.reader).decide(lost)
         except CredentialsRefused as error:
             raise error.of_variables(organization.variables) from error
-        to_invite += planner.to_invite
-        already_there += planner.already_there
-        barred += planner.barred
+        for decision in decisions:
+            match decision:
+                case Barred():
+                    barred.append(decision)
+                case Present():
+                    already_there.append(decision)
+                case _:
+                    to_invite.append(decision)
     return RestorePlan(
         restores=deletions.run_ids,
         to_invite=tuple(to_invite),
@@ -116,44 +117,36 @@ async def plan_restore(
 
 
 class _OrganizationPlanner:
-    """Decides who is invited again to one organization and its projects, person by person."""
+    """Decides who is invited again to one organization and its projects, person by person.
+
+    A decision is what a person lost: as it was lost, it is invited.
+    """
 
     def __init__(self, reader: AtlasReader) -> None:
-        self.to_invite: list[Planned] = []
-        self.already_there: list[Present] = []
-        self.barred: list[Barred] = []
         self._reader = reader
         self._projects: dict[str, Project] = {}
         self._people: dict[ListKey, Invitations | ListUnreadable] = {}
 
-    async def plan(self, lost: Iterable[Planned]) -> None:
-        """Decide about what people lost.
+    async def decide(self, lost: Sequence[Planned]) -> list[Planned]:
+        """Return the decisions about what people lost, in the order of the people.
 
         Raises:
             RunError: A response concerned the run, not one list.
         """
+        if not lost:
+            return []
+        projects = await self._reader.projects()
+        self._projects = {each.id: each for each in projects if isinstance(each, Project)}
         by_person: defaultdict[PersonKey, list[Planned]] = defaultdict(list)
         for each in lost:
             by_person[each.person].append(each)
-        if by_person:
-            projects = await self._reader.projects()
-            self._projects = {each.id: each for each in projects if isinstance(each, Project)}
+        decisions: list[Planned] = []
         for lost_by_person in by_person.values():
-            to_invite: list[Planned] = []
-            there: list[Present] = []
-            for decision in await self._decide(lost_by_person):
-                match decision:
-                    case Barred():
-                        self.barred.append(decision)
-                    case Present():
-                        there.append(decision)
-                    case _:
-                        to_invite.append(decision)
-            self.to_invite += _with_projects(to_invite)
-            self.already_there += _with_projects(there)
+            decisions += await self._decide_person(lost_by_person)
+        return decisions
 
-    async def _decide(self, lost: Iterable[Planned]) -> list[Planned]:
-        """Return a decision about what a person lost in each place: as it is, it is invited."""
+    async def _decide_person(self, lost: Iterable[Planned]) -> list[Planned]:
+        """Decide about what a person lost in each place."""
         decisions: list[Planned] = []
         membership: list[Planned] = []
         for each in lost:
@@ -189,22 +182,22 @@ class _OrganizationPlanner:
         member = await self._find(organization, Source.ORG_USERS, lost[0].person)
         if isinstance(member, ListUnreadable):
             return [_barred(each, member.reason) for each in lost]
+        if member is None or member.status not in _THERE:
+            others = self._roles_beyond(lost, member) if member is not None else []
+            if not others:
+                return _with_projects(lost)
+            reason = (
+                "A new invitation would replace one that has ended and has "
+                f"{shorten_list(others, _MAX_NAMED)}. Invite the person in Atlas."
+            )
+            return [_barred(each, reason) for each in lost]
         decisions: list[Planned] = []
-        if member is not None and member.status in _THERE:
-            for each in lost:
-                if each.source.is_organization_level:
-                    decisions.append(_judge(each, [member]))
-                else:
-                    decisions.append(await self._decide_by(each, Source.USERS))
-            return decisions
-        others = self._roles_beyond(lost, member) if member is not None else []
-        if not others:
-            return list(lost)
-        reason = (
-            "A new invitation would replace one that has ended and has "
-            f"{shorten_list(others, _MAX_NAMED)}. Invite the person in Atlas."
-        )
-        return [_barred(each, reason) for each in lost]
+        for each in lost:
+            if each.source.is_organization_level:
+                decisions.append(_judge(each, [member]))
+            else:
+                decisions.append(await self._decide_by(each, Source.USERS))
+        return _with_projects(decisions)
 
     async def _decide_by(self, lost: Planned, *sources: Source) -> Planned:
         """Decide about what a person lost in a project, by these lists of it."""
@@ -276,15 +269,23 @@ def _barred(lost: Planned, reason: str) -> Barred:
     return lost.as_event(Barred, rule=lost.rule, reason=reason)
 
 
-def _with_projects(lost: list[_PlannedT]) -> list[_PlannedT]:
-    """Return what a person lost; one invitation to the organization has the roles in projects."""
-    of_organization = [each for each in lost if each.source.is_organization_level]
-    if not of_organization:
-        return lost
-    in_projects = [each for each in lost if each.source is Source.USERS]
-    roles = [(each.scope_id, role) for each in in_projects for role in each.roles]
-    links = [(each.scope_id, each.project_name or "") for each in in_projects]
-    whole = structs.replace(
-        of_organization[0], project_roles=tuple(roles), linked_projects=tuple(links)
-    )
-    return [whole, *(each for each in lost if each.source.stands_for_itself)]
+def _with_projects(decisions: Sequence[Planned]) -> list[Planned]:
+    """Return the decisions about a person; one invitation brings the roles in projects, too.
+
+    It is that to the organization, of what is decided alike.
+    """
+    for decision in decisions:
+        if decision.source.is_organization_level and not isinstance(decision, Barred):
+            alike = [each for each in decisions if type(each) is type(decision)]
+            in_projects = [each for each in alike if each is not decision]
+            whole = structs.replace(
+                decision,
+                project_roles=tuple(
+                    (each.scope_id, role) for each in in_projects for role in each.roles
+                ),
+                linked_projects=tuple(
+                    (each.scope_id, each.project_name or "") for each in in_projects
+                ),
+            )
+            return [whole, *(each for each in decisions if each not in alike)]
+    return list(decisions)

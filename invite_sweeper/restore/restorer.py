@@ -34,7 +34,7 @@ class Restorer:
     """Invites people one after another, at most ten a minute, and records each outcome.
 
     Args:
-        report: Called with each outcome, and why it is not another.
+        report: Called with each outcome.
         report_wait: Called with the seconds of a wait for Atlas to accept another invitation.
     """
 
@@ -43,7 +43,7 @@ class Restorer:
         result: Result,
         log: AuditLog,
         stop: StopRequest,
-        report: Callable[[OutcomeLine, str], None],
+        report: Callable[[OutcomeLine], None],
         report_wait: Callable[[float], None],
     ) -> None:
         self._result = result
@@ -73,8 +73,7 @@ class Restorer:
             else:
                 self._record(OutcomeLine.of(present, line.outcome, reason=line.reason))
         for barred in plan.barred:
-            line = OutcomeLine.of(barred, Outcome.FAILED, reason=barred.reason)
-            self._record(line, barred.reason)
+            self._record(OutcomeLine.of(barred, Outcome.FAILED, reason=barred.reason))
         for deletion in plan.to_invite:
             try:
                 await self._restore(deletion)
@@ -111,7 +110,7 @@ class Restorer:
             if present is not None:
                 settled[present.key] = line
             self._log.write(line)
-            self._report(line, f"sent by run {request.file.number}, which was killed")
+            self._report(line)
         return settled
 
     def _is_unfinished(self) -> bool:
@@ -186,14 +185,12 @@ class Restorer:
         except Interrupted:
             return sending.end(Outcome.UNKNOWN if sending.may_be_processed else Outcome.SKIPPED)
 
-    def _record(self, line: OutcomeLine, reason: str = "") -> None:
-        """Count and write an outcome, and report it with its reason, else Atlas's answer."""
+    def _record(self, line: OutcomeLine) -> None:
+        """Count, write and report an outcome."""
         organization = self._organizations[line.org_id]
         self._result.add_swept(organization, Swept(Counter((line.outcome,))))
         try:
             self._log.write(line)
         except AuditLogError as error:
             self._result.error = error
-        if line.outcome != Outcome.RESTORED and not reason:
-            reason = f"{line.http_status or ''} {line.error_code or ''}".strip()
-        self._report(line, reason)
+        self._report(line)

@@ -282,6 +282,19 @@ def test_a_post_whose_answer_is_cut_off_is_unknown_and_the_next_restore_complete
     assert verify(cli) == 0
 
 
+def test_a_409_is_failed_and_the_next_restore_reads_with_which_roles_the_person_is_there(cli):
+    project = swept(cli, users=1)
+    meanwhile = faults.effect(before=lambda _: cli.sim.invite(project, "person-0@example.com"))
+    cli.sim.faults.add(meanwhile, method="POST")
+    result = restore(cli, code=4)
+    assert (result["failed"], result["already_there"], posts(cli)) == (1, 0, 1)
+    assert cli.lines("outcome")[-1]["http_status"] == 409
+    assert "invited or added meanwhile" in cli.lines("outcome")[-1]["reason"]
+    result = restore(cli, code=4)
+    assert (result["failed"], posts(cli)) == (1, 1)
+    assert "without GROUP_DATA_ACCESS_READ_ONLY" in cli.lines("outcome")[-1]["reason"]
+
+
 def test_an_organization_that_the_policy_does_not_name_refuses_the_restore(cli):
     swept(cli, users=1)
     cli.keys["organizations"] = ["0" * 24]

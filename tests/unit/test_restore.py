@@ -459,8 +459,8 @@ class Restore:
         record, self.waited_s = run_skipping_idle_time(scenario)
         return record.end
 
-    def _report(self, line, reason):
-        self.said.append((line.outcome, reason))
+    def _report(self, line):
+        self.said.append((line.outcome, line.reason))
 
     def _wait_begins(self, seconds):
         self.waits.append((seconds, len(self.lines(OutcomeLine))))
@@ -496,8 +496,9 @@ def test_intent_is_on_disk_before_each_post_and_the_outcome_is_what_atlas_made_o
     (line,) = run.lines(OutcomeLine)
     assert (line.outcome, line.attempts) == (outcome, len(intents))
     assert f"{line.http_status} {line.error_code}" == answer
-    reason = "" if outcome == "restored" else answer.replace("None", "").strip()
-    assert run.said == [(outcome, reason)]
+    reasons = {"restored": None, "active": "Atlas added an active member at once"}
+    reasons["unknown"] = "no response"
+    assert run.said == [(outcome, reasons.get(outcome, answer))]
     assert (getattr(end, outcome), end.exit_code) == (1, 0 if outcome == "restored" else 4)
     assert run.waited_s == pytest.approx(waited_s)
 
@@ -520,7 +521,7 @@ def test_who_is_there_or_barred_has_an_outcome_and_no_post(directory):
     run = Restore(directory)
     end = run.run(there=[present(of_list(1))], barred=[barred])
     assert (end.already_there, end.failed, end.exit_code, run.client.posts) == (1, 1, 4, [])
-    assert run.said == [("already_there", ""), ("failed", "why")]
+    assert run.said == [("already_there", "invited or a member already"), ("failed", "why")]
 
 
 @pytest.mark.parametrize(
