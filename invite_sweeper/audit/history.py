@@ -89,19 +89,6 @@ _OrganizationInScope: TypeAlias = tuple[str | None, str]
 """The `scope_sha256` of a run, and the id of an organization."""
 
 
-class SentDeletion(NamedTuple):
-    """A DELETE that counts for the limits.
-
-    Attributes:
-        instant: The `now` of the run that sent it, which was compared with Atlas's clock.
-        place: The project of the entry that names the invitation; the organization for those of
-            its own lists.
-    """
-
-    instant: datetime
-    place: str
-
-
 class _AtlasPast:
     """What runs against one Atlas left. A base URL names it: none of it holds for another one.
 
@@ -166,6 +153,10 @@ class History:
     """The history of an audit directory. `read` builds it.
 
     Attributes:
+        sent: How many deletions runs sent within `limits.period`, by the project of the entry that
+            names the invitation, or its organization. Every intent counts whose DELETE is not
+            proven unsent, with any outcome. It has the instant of its run: the clock of a machine
+            may step while the run is at work, so that the times of its lines prove nothing.
         run_ids: Of the runs that were read, in their order.
         missing: The file of the last run, where `HEAD` names it and it is gone; else None.
         lost_run: The id of the last run, where its file and `HEAD` are gone; else "".
@@ -173,6 +164,7 @@ class History:
     """
 
     def __init__(self) -> None:
+        self.sent = Counter[str]()
         self.run_ids: list[str] = []
         self.missing: RunFile | None = None
         self.lost_run = ""
@@ -182,36 +174,36 @@ class History:
         self._names: dict[str, str] = {}
         self._applied: dict[str, RunFile] = {}  # by the SHA-256 of the plan
         self._open: dict[_RequestKey, OpenIntent] = {}
-        self._sent: list[SentDeletion] = []
 
     @classmethod
     def read(
-        cls, directory: AuditDirectory, now: datetime, period: timedelta = ANNOUNCED_WITHIN
+        cls,
+        directory: AuditDirectory,
+        now: datetime,
+        *,
+        period: timedelta = ANNOUNCED_WITHIN,
+        back: timedelta = ANNOUNCED_WITHIN,
     ) -> "History":
         """Return what the last runs of an audit directory did; see `add_recent`."""
         history = cls()
-        history.add_recent(directory, now, period)
+        history.add_recent(directory, now, period=period, back=back)
         return history
 
     def add_recent(
-        self,
-        directory: AuditDirectory,
-        now: datetime,
-        period: timedelta,
-        announced_within: timedelta = timedelta(),
+        self, directory: AuditDirectory, now: datetime, *, period: timedelta, back: timedelta
     ) -> None:
         """Add the runs by which one judges that began now.
 
         Args:
-            period: How far back it asks for what was sent, and for plans that were applied.
-            announced_within: How far back it asks for announcements.
+            period: Within which deletions count as sent; of 0, none do.
+            back: How far back runs may have announced something, or applied a plan.
 
         Raises:
             DamagedLog: As `add`.
         """
-        self._sent_since = now - period
+        self._sent_since = now - period if period else _UNKNOWN_INSTANT
         self.lost_run = directory.lost_run()
-        self.add(directory.recent(now - max(period, announced_within)))
+        self.add(directory.recent(now - max(period, back)))
 
     def add(self, reader: LogReader) -> None:
         """Add the runs of a reader; of a damaged log, what precedes the damage.
@@ -238,22 +230,6 @@ class History:
     def announcements(self, base_url: str) -> Mapping[AnnouncementKey, HeldAnnouncement]:
         """Return the announcements that hold against a base URL."""
         return self._past_of(base_url).announcements
-
-    def sent_within(self, period: timedelta, now: datetime) -> tuple[SentDeletion, ...]:
-        """Return the deletions that all runs of the directory sent within a period before now.
-
-        Every intent counts whose DELETE is not proven unsent, with any outcome. The instant is
-        that of its run: the clock of a machine may step while the run is at work, so that the
-        times of its lines prove nothing. A period of 0 has none.
-        """
-        if not period:
-            return ()
-        since = now - period
-        return tuple(deletion for deletion in self._sent if deletion.instant > since)
-
-    def deleted_within(self, period: timedelta, now: datetime) -> Counter[str]:
-        """Return how many deletions `sent_within` has in each place."""
-        return Counter(deletion.place for deletion in self.sent_within(period, now))
 
     def projects_seen(self, base_url: str, scope_sha256: str, org_id: str) -> int:
         """Return how many projects of an organization the last finished run of a scope saw.
@@ -310,7 +286,7 @@ class History:
         if intent.key not in run.resolved:
             self._open[run.file.run_id, intent.key] = OpenIntent(run.file, run.start, intent)
         if run.counts_for_limits:
-            self._sent.append(SentDeletion(run.began_at, intent.scope_id))
+            self.sent[intent.scope_id] += 1
 
     def _add_outcome(self, run: _Run, chain: FileChain, line: ChainLine) -> None:
         """Add what became of a request of the run, or of one that an earlier run left open."""
@@ -328,7 +304,7 @@ class History:
         if run.opened.pop(invitation_bytes, None) is None:
             run.resolved.add(event.key)
         elif run.counts_for_limits and _was_sent(event):
-            self._sent.append(SentDeletion(run.began_at, event.scope_id))
+            self.sent[event.scope_id] += 1
         if run.start.mode != "restore" and event.outcome == Outcome.DELETED:
             run.past.announcements.pop(announcement_key(event), None)
 

@@ -277,7 +277,7 @@ def _lines_about_file(shown: _ShownRuns, record: RunRecord, sha256: str) -> Iter
 
     def read_history() -> History | None:
         directory = _directory_of_plan(shown, record)
-        return History.read(directory, now, max_age) if directory is not None else None
+        return History.read(directory, now, back=max_age) if directory is not None else None
 
     try:
         plan = plan_to_apply(record, sha256, read_history, max_age=max_age, now=now)

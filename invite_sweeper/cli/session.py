@@ -257,9 +257,11 @@ class Session:
     def add_history(self, history: History) -> None:
         """Add to a history what a run of the policy asks for; raises as `read_history`."""
         # Whether a sweep has used a plan is known only as far back as the plan may be old.
-        period = max(self.policy.limits.period, self.plan_max_age)
-        announced_within = ANNOUNCED_WITHIN if self.policy.notice is not None else timedelta()
-        history.add_recent(self.directory, self.now, period, announced_within)
+        back = self.plan_max_age
+        if self.policy.notice is not None:
+            back = max(back, ANNOUNCED_WITHIN)
+        period = self.policy.limits.period
+        history.add_recent(self.directory, self.now, period=period, back=back)
 
     def read_sound_history(self) -> History:
         """Return what earlier runs did, as far as the log is sound, for a command that only reads.

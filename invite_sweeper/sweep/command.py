@@ -3,7 +3,6 @@
 All of it is known before Atlas is asked for anything, and nothing of it changes during the run.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,7 +12,6 @@ from invite_sweeper import __version__
 from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import History, SavedPlan
 from invite_sweeper.audit.events import Mode, RunStarted
-from invite_sweeper.audit.history import SentDeletion
 from invite_sweeper.models import rfc3339
 from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.redaction import SECRETS
@@ -73,16 +71,6 @@ class Command:
             "max_unreadable_projects": shard.part_of(limits.max_unreadable_projects),
         }
         return limits.model_copy(update=parts)
-
-    @cached_property
-    def recent(self) -> Counter[str]:
-        """How many the runs of the audit directory deleted in each place within `limits.period`."""
-        return self.history.deleted_within(self.policy.limits.period, self.now)
-
-    @cached_property
-    def sent(self) -> tuple[SentDeletion, ...]:
-        """What the runs of the audit directory sent within `limits.period`."""
-        return self.history.sent_within(self.policy.limits.period, self.now)
 
     def projects_seen_before(self, org_id: str) -> int:
         """Return how many projects of an organization the last run that read the same saw, or 0."""

@@ -123,7 +123,7 @@ def _too_many_unreadable(
 def _too_many_deletions(stale: int, command: Command) -> Iterator[_Violation]:
     """Yield `max_deletions`, if the stale invitations and earlier deletions exceed it."""
     limit = command.limits.max_deletions
-    recent = command.recent.total()
+    recent = command.history.sent.total()
     if stale + recent > limit:
         stale_text = pluralize(stale, "stale invitation")
         counted_are = _with_recent_are(stale_text, stale, recent, command)
@@ -139,7 +139,7 @@ def _too_many_in_a_place(
     A place is a project, or the lists of an organization.
     """
     limit = command.limits.max_deletions_per_project
-    recent = command.recent
+    recent = command.history.sent
     stale = Counter(deletion.scope_id for deletion in deletions)
     in_period = {place: count + recent[place] for place, count in stale.items()}
     places_over = [place for place, count in in_period.items() if count > limit]
@@ -164,7 +164,7 @@ def _too_large_a_share(
 ) -> Iterator[_Violation]:
     """Yield `max_share`, if the stale invitations are a larger share of those seen."""
     seen = total(plan.counts for plan in plans).invitations_seen
-    recent = command.recent.total()
+    recent = command.history.sent.total()
     allowed = share_limit(command, seen=seen, stale=stale, recent=recent)
     if allowed is not None and stale > allowed:
         stale_text = f"{stale:,} stale of {pluralize(seen, 'invitation')} ({stale / seen:.1%})"

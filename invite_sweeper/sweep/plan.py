@@ -64,7 +64,7 @@ def _oldest_first(invitations: Iterable[Planned], now: datetime) -> list[Planned
 
 def _most_deletions(command: Command, *, seen: int, stale: int) -> int:
     """Return how many of the stale invitations a run may delete, by the limits of all places."""
-    recent = command.recent.total()
+    recent = command.history.sent.total()
     by_number = max(0, command.limits.max_deletions - recent)
     by_share = share_limit(command, seen=seen, stale=stale, recent=recent)
     return by_number if by_share is None else min(by_number, by_share)
@@ -78,7 +78,7 @@ def _within_limits(stale: Iterable[Planned], most: int, command: Command) -> set
         most: How many in all places together.
     """
     chosen: set[InvitationKey] = set()
-    deleted_in_place = command.recent.copy()
+    deleted_in_place = command.history.sent.copy()
     for invitation in stale:
         if len(chosen) >= most:
             break

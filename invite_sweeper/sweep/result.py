@@ -218,7 +218,7 @@ class Result:
             forecast=self._forecast() if self.plan_made and command.dry_run else None,
             nights_left=self.backlog.nights if self.backlog is not None else None,
             limited_by=self.backlog.limit if self.backlog is not None else None,
-            deleted_before=len(command.sent) if self.plan_made else 0,
+            deleted_before=command.history.sent.total() if self.plan_made else 0,
             max_deletions=command.limits.max_deletions,
             sources_retired=tuple(sorted(set(retired))),
             oldest_pending_days=self._oldest_pending_days(),

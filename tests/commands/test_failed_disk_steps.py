@@ -75,8 +75,7 @@ class Nights:
 
     def counted(self, directory: AuditDirectory) -> int:
         """Return how many deletions count for the limits of the next run."""
-        now = datetime.now(UTC)
-        return History.read(directory, now).deleted_within(timedelta(days=1), now).total()
+        return History.read(directory, datetime.now(UTC)).sent.total()
 
     def steps(self, command: str) -> Iterator[int]:
         """Yield steps of a command in a random order; all of them if there are no more."""

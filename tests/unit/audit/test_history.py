@@ -125,12 +125,7 @@ class TestOpenIntents:
 UNSENT = {Outcome.SKIPPED, Outcome.CHANGED, Outcome.ACCEPTED_BEFORE}
 
 
-def within(found: History, hours: float = 20) -> dict[str, int]:
-    """Return what counts towards the limits of a period."""
-    return found.deleted_within(timedelta(hours=hours), NOW + timedelta(minutes=1))
-
-
-class TestDeletedWithin:
+class TestSent:
     @pytest.mark.parametrize(
         ("result", "changes", "counted"),
         [
@@ -144,34 +139,38 @@ class TestDeletedWithin:
         lines = deletion()[:2]
         last = outcome(planned(), result, **changes)
         if "recovers" in changes:
-            assert within(write(*lines, killed=True)).total() == 1
+            assert write(*lines, killed=True).sent.total() == 1
             lines = []
-        assert within(write(*lines, last)).total() == counted
+        assert write(*lines, last).sent.total() == counted
 
     def test_an_invitation_counts_once_and_for_the_project_that_names_it(self, write):
         more = deletion(4, entries=(ROW,), **IN_ORGANIZATION)
         one = deletion(1, entries=(ROW,))
         there = deletion(3, project_id=OTHER_PROJECT)
         found = write(*one, *deletion(2), *there, *more)
-        assert within(found) == {PROJECT: 2, OTHER_PROJECT: 1, ORG: 1}
+        assert found.sent == {PROJECT: 2, OTHER_PROJECT: 1, ORG: 1}
         found = write(*deletion(1)[:2], start=ELSEWHERE, killed=True)
-        assert within(found).total() == 5
-        assert within(write(*deletion(6, "restored"), start=RESTORE)).total() == 5
-        assert within(write(*deletion(7)[:2], start=RESTORE, killed=True)).total() == 5
+        assert found.sent.total() == 5
+        assert write(*deletion(6, "restored"), start=RESTORE).sent.total() == 5
+        assert write(*deletion(7)[:2], start=RESTORE, killed=True).sent.total() == 5
 
     @pytest.mark.parametrize("killed", [False, True])
     @pytest.mark.parametrize("stepped", [timedelta(days=-90), timedelta(), timedelta(days=90)])
     def test_the_period_is_counted_from_the_now_of_the_run_whatever_its_clock_did_later(
-        self, write, stepped, killed
+        self, directory, write, stepped, killed
     ):
         lines = deletion(1)[:2] if killed else deletion(1)
-        found = write(*lines, at=NOW + stepped, killed=killed)
+        write(*lines, at=NOW + stepped, killed=killed)
         period = timedelta(hours=20)
-        assert found.deleted_within(period, NOW + period).total() == 0  # its start is not in it
-        assert found.deleted_within(period, NOW + period - timedelta.resolution).total() == 1
-        assert found.deleted_within(timedelta(0), NOW) == {}
-        (deletion_,) = found.sent_within(period, NOW)
-        assert deletion_.instant == NOW
+        end = NOW + period  # its start is not in it
+        for now, count in ((end, 0), (end - timedelta.resolution, 1), (NOW, 1)):
+            assert History.read(directory, now, period=period).sent.total() == count
+        assert History.read(directory, NOW, period=timedelta()).sent == {}
+
+    def test_a_run_without_a_readable_instant_counts_but_within_no_period(self, directory, write):
+        write(*deletion(1), start={"now": "yesterday"})
+        for period, count in ((timedelta(hours=20), 1), (timedelta(), 0)):
+            assert History.read(directory, NOW, period=period).sent.total() == count
 
 
 def announced(number: int = 1) -> Announced:

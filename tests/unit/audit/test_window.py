@@ -76,7 +76,7 @@ def test_what_is_older_decides_nothing_and_is_not_opened(directory):
     oldest = directory.files()[0].path
     oldest.write_bytes(b"x" * 100)
     history = History.read(directory, NOW)
-    assert history.deleted_within(400 * DAY, NOW).total() == 2
+    assert history.sent.total() == 2
     assert history.open_intents(HOST) == {}
     with pytest.raises(DamagedLog):
         directory.reader().read()
@@ -87,13 +87,13 @@ def test_of_old_nights_what_is_open_or_announced_counts_and_what_was_sent_does_n
     run_at(directory, NOW - 70 * DAY, announced(1), announced(2))
     run_at(directory, NOW - 60 * DAY, *deletion(1), *deletion(3), intent(planned(4)), killed=True)
     run_at(directory, NOW - 50 * DAY, *deletion(5), intent(planned(6)), killed=True)
-    found = History.read(directory, NOW, timedelta(hours=20))
+    found = History.read(directory, NOW, period=timedelta(hours=20))
     assert [each.intent.key for each in found.open_intents(HOST)[ORG]] == [
         planned(4).key,
         planned(6).key,
     ]
     assert list(found.announcements(HOST)) == [announcement_key(invitation(2))]
-    assert found.sent_within(90 * DAY, NOW) == ()
+    assert found.sent == {}
     recovered = outcome(planned(4), "already_gone", attempts=0, recovers=run_id_of(directory, 2))
     run_at(directory, NOW - 40 * DAY, recovered)
     found = History.read(directory, NOW)
@@ -102,11 +102,8 @@ def test_of_old_nights_what_is_open_or_announced_counts_and_what_was_sent_does_n
 
 def test_a_longer_period_is_read_as_far_back_as_it_asks(directory):
     years(directory)
-    period = 301 * DAY
-    now = NOW
-    assert History.read(directory, now).deleted_within(period, now).total() == 2
-    found = History.read(directory, now, period=period)
-    assert found.deleted_within(period, now).total() == 4
+    assert History.read(directory, NOW).sent.total() == 2
+    assert History.read(directory, NOW, period=301 * DAY).sent.total() == 4
 
 
 def test_a_gap_in_the_numbers_is_seen_however_old_it_is(directory):

@@ -27,14 +27,11 @@ NOTHING = Counter[str]()
 
 
 class Earlier(History):
-    """A history with the answers that a test chooses."""
+    """A history of runs that sent deletions, by place."""
 
     def __init__(self, *, recent=NOTHING):
         super().__init__()
-        self.recent = recent
-
-    def deleted_within(self, *_):
-        return self.recent
+        self.sent = recent
 
 
 def command_of(rules=None, **options):
@@ -126,7 +123,7 @@ class Night:
         """Run once more; return the last line of its file."""
         self.runs += 1
         self.view = QuietView() if answer is None else QuietView(answer)
-        history = History.read(self.directory, at)
+        history = History.read(self.directory, at, period=self.policy.limits.period)
         log = AuditLog(self.directory, f"run-{self.runs}", clock=clock(at))
         given = {"now": at, "history": history, "clock": lambda: self.clock_s, "saved": saved}
         command = command_of(self.policy, **given, **options)
