@@ -5,9 +5,7 @@ counts. A person counts as deleted only where Atlas confirmed it to a sweep: an 
 `unknown` outcome and what was found gone do not, unless a caller asks for unconfirmed deletions.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from difflib import get_close_matches
 from typing import Final, NamedTuple
 
 from msgspec import structs
@@ -17,15 +15,13 @@ from invite_sweeper.audit.file_chain import ChainLine, FileChain
 from invite_sweeper.audit.run_file import RunFile
 from invite_sweeper.audit.search import LineFilter
 from invite_sweeper.audit.totals import RunFinished
-from invite_sweeper.models import Invitation, InvitationKey, Source, UserKey
-from invite_sweeper.names import casefold_visible
+from invite_sweeper.models import InvitationKey, Source, UserKey
 from invite_sweeper.outcomes import Outcome
 
 _DELETED: Final = frozenset({Outcome.DELETED.value, "accepted_during"})
 """The second one is of runs before 0.3: an active member was removed."""
 _STILL_THERE: Final = frozenset({Outcome.FAILED, Outcome.ACCEPTED_BEFORE})
 _GONE: Final = frozenset({Outcome.DELETED, Outcome.ALREADY_GONE})
-_MAX_CLOSE: Final = 3
 
 
 class HistoryLine(NamedTuple):
@@ -215,16 +211,6 @@ def runs_of(lines: Iterable[HistoryLine]) -> tuple[RunFile, ...]:
     return tuple(sorted({line.run for line in lines}))
 
 
-def names_of(chain: FileChain) -> Iterator[str]:
-    """Yield the name of each person whom a run planned to delete or sent a request for."""
-    for line in chain:
-        if line.header.event not in {Planned.event, OutcomeLine.event}:
-            continue
-        event = chain.decode(line)
-        if isinstance(event, Invitation) and event.username:
-            yield event.username
-
-
 def users_gone(chain: FileChain) -> Iterator[UserKey]:
     """Yield the users whose invitations a run deleted, or found gone when it was to delete them.
 
@@ -241,23 +227,3 @@ def users_gone(chain: FileChain) -> Iterator[UserKey]:
     for outcome in last_outcomes.values():
         if outcome.outcome in _GONE:
             yield outcome.user_key
-
-
-def close_names(terms: Iterable[str], names: Iterable[str]) -> tuple[str, ...]:
-    """Return the names that a mistyped one may mean, the closest first, each once.
-
-    The parts before the `@` are compared: two addresses of one domain are always similar, and a
-    mistyped domain leaves them equal.
-    """
-    names_by_local_part: defaultdict[str, list[str]] = defaultdict(list)
-    for name in dict.fromkeys(names):
-        names_by_local_part[_local_part(name)].append(name)
-    close: list[str] = []
-    for term in terms:
-        for local_part in get_close_matches(_local_part(term), names_by_local_part, _MAX_CLOSE):
-            close += names_by_local_part[local_part]
-    return tuple(dict.fromkeys(close))[:_MAX_CLOSE]
-
-
-def _local_part(name: str) -> str:
-    return casefold_visible(name).partition("@")[0].strip("*")

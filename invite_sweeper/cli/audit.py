@@ -22,7 +22,7 @@ from invite_sweeper.audit import (
 from invite_sweeper.audit.events import EVENTS
 from invite_sweeper.audit.file_chain import FileChain, Record
 from invite_sweeper.audit.intents import IntentLedger
-from invite_sweeper.audit.person import HistoryReader, close_names, names_of
+from invite_sweeper.audit.person import HistoryReader
 from invite_sweeper.audit.record import read_run
 from invite_sweeper.audit.search import read_all
 from invite_sweeper.cli.audit_files import PATHS, find_directory, verify_runs
@@ -114,7 +114,7 @@ def show(
     elif not runs and not is_filtered:
         listings.show_runs(stdout_console(), shown.all_records(), shown.ledger)
     elif not runs:
-        _show_history(shown, HistoryReader(wanted), criteria["username"])
+        _show_history(shown, HistoryReader(wanted))
     elif is_filtered:
         for record in shown.named_runs(_read_record):
             _show_lines_of(shown, record, HistoryReader(wanted))
@@ -153,7 +153,7 @@ def _show_lines_of(shown: "_ShownRuns", record: RunRecord, history: HistoryReade
     terminal.show_whole(console, tuple(_lines_about_file(shown, record, chain.sha256)))
 
 
-def _show_history(shown: "_ShownRuns", history: HistoryReader, username: str | None) -> None:
+def _show_history(shown: "_ShownRuns", history: HistoryReader) -> None:
     """Print what all runs did with the people who are asked for, or that no line matches."""
     console = stdout_console()
     is_any = False
@@ -163,10 +163,6 @@ def _show_history(shown: "_ShownRuns", history: HistoryReader, username: str | N
     if is_any:
         return
     message = f"No line of {pluralize(len(history.runs), 'run')} matches."
-    if username is not None and shown.exit_code == ExitCode.DONE:
-        close = close_names([username], shown.read(names_of))
-        if close:
-            message = f"{message} Did you mean {', '.join(close)}?"
     click.echo(fit_terminal(message, others="  "), err=True)
 
 

@@ -13,7 +13,6 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from invite_sweeper.audit.person import close_names, names_of
 from invite_sweeper.cli.checks import OrganizationName
 from invite_sweeper.cli.console import run_async, stdout_console, write_json
 from invite_sweeper.cli.options import CONNECTED, RunOptions, SectionedCommand, option, options
@@ -78,7 +77,6 @@ class Search(msgspec.Struct, frozen=True):
         found: The invitations of which an entry matches a term, those of a person together.
         history: What earlier runs did with the people who match.
         unknown: The terms that match no one.
-        close: The names that may be meant by these terms.
         activity: With `-v`, links to Atlas's own record of their organizations, by id.
     """
 
@@ -93,7 +91,6 @@ class Search(msgspec.Struct, frozen=True):
     found: list[Explanation]
     history: list[PersonHistory]
     unknown: tuple[str, ...]
-    close: tuple[str, ...]
     activity: dict[str, str]
     exit_code: int
 
@@ -124,7 +121,6 @@ async def search(
         past = read_past(session, (*terms, *map(exact_glob, names)), pending)
         known_names = past.names.union(*map(_names, wanted))
         unknown = tuple(term for term in terms if not any(map(Globs([term]).matches, known_names)))
-        close = close_names(unknown, _all_names(session, survey)) if unknown else ()
     end = survey.result.finished()
     readings = survey.result.readings
     return Search(
@@ -141,7 +137,6 @@ async def search(
         found=explanations,
         history=list(past.histories),
         unknown=unknown,
-        close=close,
         activity=activity,
         exit_code=end.exit_code if len(unknown) < len(terms) else int(ExitCode.PARTIAL),
     )
@@ -153,13 +148,6 @@ def _names(judged: Judged) -> Iterator[str]:
         yield entry.invitation_id
         if entry.username:
             yield entry.username
-
-
-def _all_names(session: Session, survey: Survey) -> Iterator[str]:
-    """Yield the name of each person whom Atlas shows, or a run recorded."""
-    for judged in survey.judged:
-        yield from (entry.username for entry in judged.decision.all_entries if entry.username)
-    yield from session.read_runs(names_of)
 
 
 def _first_sent(explanations: Iterable[Explanation]) -> dict[str, datetime]:
@@ -225,9 +213,8 @@ def _result_lines(result: Search, *, verbose: bool) -> Iterator[Text]:
         yield from map(_detail, history.lines())
         yield Text()
     if result.unknown:
-        meant = f" Did you mean {', '.join(result.close)}?" if result.close else ""
         terms = " ".join(map(repr, result.unknown))
-        yield Text(f"Nothing found for {terms} in {where}, nor in an earlier run.{meant}", "bold")
+        yield Text(f"Nothing found for {terms} in {where}, nor in an earlier run.", "bold")
     yield from _searched(result, labels)
 
 

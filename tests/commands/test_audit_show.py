@@ -162,7 +162,6 @@ def test_history_fits_a_terminal_of_80_columns(nights):
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (("--username", "olt@example.com"), 0, "No line of 4 runs matches. Did you mean old@exam"),
         (("--username", "zed@*"), 0, "No line of 4 runs matches."),
         (("2", "--username", "zed@*"), 0, "No line of run 2 matches."),
         (("--outcome", "failed"), 0, "No line of 4 runs matches."),

@@ -254,14 +254,11 @@ async def test_person_whom_a_run_only_saw_is_known(cli):
     assert "p0@example.com" in cli.run(*command_in(text, "All lines")).out
 
 
-async def test_term_that_matches_no_person_ends_with_4_and_suggests_a_similar_name(cli):
+async def test_terms_that_match_no_person_end_with_4(cli):
     cli.sim.invite(cli.sim.add_project("Search"), "kofi.ito33@example.com", age=20 * DAYS)
     result = await ask(cli, "kofi.itoo33@example.com", "zed*")
     assert (result.exit_code, result.found, result.history) == (4, [], [])
-    assert "in any list, nor in an earlier run. Did you mean kofi.ito33@" in text_of(result)
-    assert cli.sweep().summary["deleted"] == 1
-    result = await ask(cli, "kofi.itoo33@example.com")
-    assert (result.exit_code, result.close) == (4, ("kofi.ito33@example.com",))
+    assert "in any list, nor in an earlier run." in text_of(result)
 
 
 @pytest.mark.parametrize("is_deleted", [False, True], ids=["pending", "deleted"])

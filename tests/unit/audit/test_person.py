@@ -10,9 +10,7 @@ from invite_sweeper.audit import AuditDirectory, LineFilter, RunFile
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.person import (
     HistoryReader,
-    close_names,
     last_deletions,
-    names_of,
     runs_of,
     users_gone,
 )
@@ -111,37 +109,6 @@ def test_what_a_glob_matches_is_found_whatever_the_letters(tmp_path_factory, nam
     assert is_found == (
         Globs(globs).matches(name) or Globs(globs).matches(planned(1).invitation_id)
     )
-
-
-@pytest.mark.parametrize(
-    ("term", "found"),
-    [
-        ("kofi.itoo33@example.com", ("Kofi.Ito33@example.com",)),
-        ("KOFI.ITTO33*", ("Kofi.Ito33@example.com",)),
-        ("bo@exmaple.org", ("bo@example.com",)),
-        ("lena@example.com", ()),  # the domain alone is not close
-        ("*", ()),
-        ("", ()),
-    ],
-)
-def test_names_that_come_close_are_found_by_the_part_before_the_domain(term, found):
-    names = ["Kofi.Ito33@example.com", "Kofi.Ito33@example.com", "bo@example.com"]
-    assert close_names([term], names) == found
-
-
-def test_at_most_three_names_are_close():
-    assert (
-        len(close_names(["person-1@example.com"], [f"person-{n}@example.com" for n in range(9)]))
-        == 3
-    )
-
-
-def test_names_are_those_of_planned_people_and_requests(directory):
-    path = write_run(directory, "r1", *deletion(1), planned(2))
-    assert sorted({*names_of(FileChain(RunFile.of(path)))}) == [
-        "person-1@example.com",
-        "person-2@example.com",
-    ]
 
 
 @pytest.mark.parametrize("result", Outcome)
