@@ -128,8 +128,9 @@ class Dates:
         left = list(decided.person or decided.all_entries)
         if notice is not None:
             notice = notice.of(left)
-        changes = (change for change in self._changes(left) if self._now < change <= until)
-        instants = {self._now, *changes}
+        instants = {change for change in self._changes(left) if self._now < change <= until}
+        if notice is not None or decided.stale or decided.person:  # else nothing happens now
+            instants.add(self._now)
         while instants and left:
             instant = min(instants)
             instants.remove(instant)
@@ -147,9 +148,8 @@ class Dates:
     def _decisions_at(self, instant: datetime, entries: Sequence[Invitation]) -> Iterable[Decision]:
         """Return the invitations that the entries of a person are at an instant."""
         decisions = [keep_unrecordable(self._selector.decide(entry, instant)) for entry in entries]
-        if entries[0].source.stands_for_itself:
-            return decisions
-        return combine(decisions)
+        # Nearly all people have one entry, which is an invitation by itself; one of `invites` is.
+        return decisions if len(decisions) == 1 else combine(decisions)
 
     def _changes(self, entries: Iterable[Invitation]) -> Iterator[datetime]:
         """Yield when a key of the policy begins or ceases to match one of the entries."""
