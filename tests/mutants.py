@@ -925,7 +925,7 @@ MUTANTS = r"""
 = a wait that was lengthened does not count: audit/history.py
 -return max(self.announced_at + wait, self.deletable_from)
 +return self.deletable_from
-= an announcement that a dry run would end is sent as waiting: sweep/steps.py
+= an announcement that a dry run would end is sent as waiting: report/announcements.py
 -        if key in self._announced and not has_ended:
 +        if key in self._announced:
 ? tests/unit/audit/test_reader.py

@@ -89,16 +89,16 @@ async def read_survey(session: Session) -> Survey:
         RunError: No organization could be read, or a stop was requested.
     """
     history = session.read_sound_history()
-    command = session.command(history, dry_run=True)
     judged: list[Judged] = []
 
     def observe(by_policy: Decision, decision: Decision) -> None:
         judged.append(Judged(by_policy, decision))
 
+    command = session.command(history, dry_run=True, observe=observe)
     async with session.organizations(history) as organizations:
         view = Progress(session.log, session.terminal)
         result = Result(command, organizations, view)
-        reader = OrganizationReader(result, organizations, None, observe=observe)
+        reader = OrganizationReader(result, organizations, None)
         try:
             result.readings = await session.stop.run_unless_stopped(reader.read_all())
         finally:

@@ -33,7 +33,11 @@ from invite_sweeper.files import (
     replace_file,
 )
 from invite_sweeper.report import metrics
-from invite_sweeper.report.announcements import WaitingInvitation, find_waiting
+from invite_sweeper.report.announcements import (
+    SeenAnnouncements,
+    WaitingInvitation,
+    find_waiting,
+)
 from invite_sweeper.report.delivery import Delivery
 from invite_sweeper.report.handover import PlanToApply, plan_to_apply
 from invite_sweeper.report.notify import Notified, notify
@@ -43,7 +47,6 @@ from invite_sweeper.report.sending import LIMIT_S
 from invite_sweeper.report.story import advisor_of, story_of
 from invite_sweeper.sweep.guards import check_plan
 from invite_sweeper.sweep.run import run_sweep
-from invite_sweeper.sweep.steps import SeenAnnouncements
 
 
 @click.command(cls=SectionedCommand)
@@ -126,7 +129,7 @@ async def _sweep(session: Session) -> _SweptRun:
         dry_run=options.dry_run,
         saved=_read_saved_plan(session),
         detailed_exit_code=options.detailed_exitcode,
-        observers=(seen,),
+        observe=seen,
     )
     check_plan(command, max_age=session.plan_max_age, sha256=options.plan_sha256)
     async with (
@@ -289,12 +292,14 @@ async def _report_to_others(
     options = session.options
     finished_at = datetime.now(UTC)
     history = session.history
+    succeeded_before = history.last_success if history is not None else None
+    # To notify receivers, this run is added to the history: the earlier success comes first.
     notified = await _notify(session, run, finished_at, seen)
     metered = metrics.Metrics(
         session.labels,
         run.record,
         finished_at,
-        succeeded_at=history.last_success if history is not None else None,
+        succeeded_at=succeeded_before,
         receivers=notified,
     )
     messages: list[str] = []

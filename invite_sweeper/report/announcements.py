@@ -22,6 +22,7 @@ from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.models import Invitation, rfc3339
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.report.readback import RunRows
+from invite_sweeper.sweep.selection import Decision
 
 _ENDED: Final = frozenset(
     {
@@ -81,6 +82,25 @@ _WITHOUT_PEOPLE: Final = (
     "unread",
 )
 """Fields that name no person."""
+
+
+class SeenAnnouncements:
+    """Records which announced invitations a run sees whose announcement it does not end.
+
+    Attributes:
+        keys: The announcements of those that it has seen.
+    """
+
+    def __init__(self, announced: Collection[AnnouncementKey]) -> None:
+        self.keys: set[AnnouncementKey] = set()
+        self._announced = announced
+
+    def __call__(self, _by_policy: Decision, decision: Decision) -> None:
+        """Record one decision of a run."""
+        key = announcement_key(decision.invitation)
+        has_ended = decision.announcement is not None and decision.announcement.ended_entries
+        if key in self._announced and not has_ended:
+            self.keys.add(key)
 
 
 def find_waiting(

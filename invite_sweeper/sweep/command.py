@@ -17,7 +17,7 @@ from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.sweep.organization import AtlasOrganization
 from invite_sweeper.sweep.scope import Shard, scope_sha256
-from invite_sweeper.sweep.steps import Notice, Step
+from invite_sweeper.sweep.steps import Notice, Observer
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Command:
         shards_used: How many shards have an organization, where this one has none.
         detailed_exit_code: A dry run that finds stale invitations ends with 10.
         restores: The ids of the runs whose deletions a restore undoes; None of any other run.
-        observers: Steps after those of `notice`: each sees every decision and changes none.
+        observe: Sees each invitation; None where nothing but the run does.
         reason: Why it runs, as the operator wrote it: a ticket, a name; None without one.
         advisor: Makes the commands of hints, for the same policy, Atlas and audit directory.
     """
@@ -55,7 +55,7 @@ class Command:
     shards_used: int | None = None
     detailed_exit_code: bool = False
     restores: tuple[str, ...] | None = None
-    observers: tuple[Step, ...] = ()
+    observe: Observer | None = None
     reason: str | None = None
     advisor: Advisor = field(default_factory=Advisor)
 
@@ -83,10 +83,6 @@ class Command:
             return None
         announced = self.history.announcements(self.base_url)
         return Notice(announced, self.policy.notice.wait, self.now)
-
-    def steps(self) -> tuple[Step, ...]:
-        """Return the steps that follow the policy's decision; each can only keep more."""
-        return () if self.notice is None else (self.notice, *self.observers)
 
     def run_started(
         self, organizations: Iterable[AtlasOrganization] = (), number: int = 0

@@ -8,7 +8,6 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from typing import Final, TypeVar
 
 from msgspec import structs
@@ -39,11 +38,10 @@ from invite_sweeper.sweep.expiries import secret_warnings
 from invite_sweeper.sweep.guards import check_clock
 from invite_sweeper.sweep.members import MemberCheck
 from invite_sweeper.sweep.organization import AtlasOrganization, Reading
-from invite_sweeper.sweep.reading import ListOutcome, Observer, ReadingBuilder
+from invite_sweeper.sweep.reading import ListOutcome, ReadingBuilder
 from invite_sweeper.sweep.recovery import Recovery
 from invite_sweeper.sweep.result import Result
 from invite_sweeper.sweep.scope import ProjectFilter, RunScope, unmatched_organizations
-from invite_sweeper.sweep.steps import Step
 from invite_sweeper.text import pluralize
 
 ItemT = TypeVar("ItemT")
@@ -354,8 +352,6 @@ class OrganizationReader:
 
     Args:
         log: None for a reading that writes nothing.
-        more_steps: Further steps of the plan, after those of the command.
-        observe: Sees each invitation.
     """
 
     def __init__(
@@ -363,17 +359,13 @@ class OrganizationReader:
         result: Result,
         organizations: Sequence[AtlasOrganization],
         log: AuditLog | None,
-        more_steps: Iterable[Step] = (),
-        observe: Observer | None = None,
     ) -> None:
         command = result.command
         self._result = result
         self._command = command
         self._organizations = organizations
         self._write = log.write if log is not None else lambda _event: None
-        self._observe = observe
         self._filter = ProjectFilter(command.policy)
-        self._steps = (*command.steps(), *more_steps)
         # What a killed run left open is for a sweep to resolve, by the reading that writes lines.
         resolves_intents = log is not None and not command.dry_run
         self._open_intents: Mapping[str, Sequence[OpenIntent]] = {}
@@ -391,7 +383,7 @@ class OrganizationReader:
             RunError: The audit log failed, or a stop was requested. Nothing was deleted.
         """
         builders = [
-            ReadingBuilder(organization, self._command, self._write, self._steps, self._observe)
+            ReadingBuilder(organization, self._command, self._write, self._result.steps)
             for organization in self._organizations
         ]
         try:
@@ -467,8 +459,7 @@ class OrganizationReader:
             self._result.warn(*secret_warnings(live, self._command.now))
         name = names.get(organization.id) if names is not None else None
         if name:
-            builder.returned_name = name
-            builder.organization = replace(organization, name=name)
+            builder.know_name(name)
 
     async def _read(self, builder: ReadingBuilder) -> None:
         """Read the lists of one organization, unless its projects could not be listed."""

@@ -9,8 +9,8 @@ organization are kept (`list_unread`).
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import cached_property
 from typing import TypeAlias
 
 from msgspec import structs
@@ -42,8 +42,6 @@ from invite_sweeper.sweep.selection import Decision, Selector
 from invite_sweeper.sweep.steps import Step, keep_unrecordable
 
 ListOutcome: TypeAlias = Invitations | ListUnreadable | ProjectGone
-Observer: TypeAlias = Callable[[Decision, Decision], None]
-"""Called with the decision of the policy about each invitation, and that after all steps."""
 
 
 class ReadingBuilder:
@@ -55,7 +53,6 @@ class ReadingBuilder:
     Args:
         write: Writes a line of the run.
         steps: May keep invitations that the policy alone would delete.
-        observe: Sees each invitation, with all of its entries.
 
     Attributes:
         organization: With its name, once Atlas has returned it.
@@ -73,19 +70,15 @@ class ReadingBuilder:
         command: Command,
         write: Callable[[events.Event], None],
         steps: Sequence[Step] = (),
-        observe: Observer | None = None,
     ) -> None:
         self.organization = organization
-        self.returned_name: str | None = None
         self.scope: RunScope | None = None
         self.error: RunError | None = None
-        self.members: ActiveMembers | None = None
         self.seats: Seats | None = None
         self.credentials_expire: datetime | None = None
         self._command = command
         self._write = write
         self._steps = steps
-        self._observe = observe
         self._counts = Counts()
         self._kept_by_reason = Counter[str]()
         self._announced = 0
@@ -103,6 +96,7 @@ class ReadingBuilder:
         # Entries that `finish` combines: of people, and of those in projects out of scope.
         self._people: list[Decision] = []
         self._outside: list[Decision] = []
+        self._know(None, None)
 
     def reading(self) -> Reading:
         """Return what was read so far; after an error nothing is stale."""
@@ -198,23 +192,26 @@ class ReadingBuilder:
                 lists.append(retired)
         return tuple(dict.fromkeys(each.list_name for each in lists))
 
+    def know_name(self, name: str) -> None:
+        """Decide by the name of the organization that Atlas returned from now on."""
+        self.organization = replace(self.organization, name=name)
+        self._know(name, self.members)
+
     def know_members(self, members: ActiveMembers) -> None:
         """Decide by these active members from now on."""
+        self._know(self.returned_name, members)
+
+    def _know(self, returned_name: str | None, members: ActiveMembers | None) -> None:
+        """Decide by what is known of the organization from now on."""
+        self.returned_name = returned_name
         self.members = members
-        # These cached properties were made with the members of before: forget their values.
-        for cached in ("_selector", "_dates"):
-            vars(self).pop(cached, None)
-
-    @cached_property
-    def _selector(self) -> Selector:
         org_id = self.organization.id
-        members = {org_id: self.members} if self.members is not None else {}
-        names = {org_id: self.returned_name} if self.returned_name else {}
-        return Selector(self._command.policy, self._command.now, members, names)
-
-    @cached_property
-    def _dates(self) -> Dates:
-        return Dates(self._command.policy, self._selector, self._command.now)
+        known_members = {org_id: members} if members is not None else {}
+        names = {org_id: returned_name} if returned_name is not None else {}
+        policy = self._command.policy
+        now = self._command.now
+        self._selector = Selector(policy, now, known_members, names)
+        self._dates = Dates(policy, self._selector, now)
 
     def _foretell(self, by_policy: Decision) -> None:
         """Count what is not stale now and will be soon."""
@@ -258,8 +255,8 @@ class ReadingBuilder:
         decision = by_policy
         for step in self._steps:
             decision = step(decision)
-        if self._observe is not None:
-            self._observe(by_policy, decision)
+        if self._command.observe is not None:
+            self._command.observe(by_policy, decision)
         if self._command.dry_run:  # a sweep acts on what is stale now alone
             self._foretell(by_policy)
         self._add_announcement(decision)

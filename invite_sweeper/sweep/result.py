@@ -35,6 +35,7 @@ from invite_sweeper.sweep.organization import (
     Swept,
     all_deletions,
 )
+from invite_sweeper.sweep.steps import KeepOutsidePlan, Step
 
 
 class View(Protocol):
@@ -70,6 +71,7 @@ class Result:
         plan_made: The plan of the run is complete and on disk.
         question_s: How long the question was open.
         backlog: What the limits leave for later; None where they leave nothing.
+        outside_plan: The step that keeps what the saved plan does not list; None without a plan.
     """
 
     def __init__(
@@ -88,6 +90,13 @@ class Result:
         self.plan_made = False
         self.question_s = 0.0
         self.backlog: Backlog | None = None
+        saved = command.saved
+        self.outside_plan = KeepOutsidePlan(saved.planned) if saved is not None else None
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps that follow the policy's decision; each can only keep more."""
+        return tuple(filter(None, (self.command.notice, self.outside_plan)))
 
     def warn(self, *warnings: RunWarning) -> None:
         """Show warnings and record them, each once."""

@@ -30,7 +30,7 @@ from invite_sweeper.sweep.organization import (
 )
 from invite_sweeper.sweep.plan import backlog, make_plans
 from invite_sweeper.sweep.result import Result, View
-from invite_sweeper.sweep.steps import KeepOutsidePlan, describe_notice
+from invite_sweeper.sweep.steps import describe_notice
 from invite_sweeper.text import pluralize, shorten_list
 
 
@@ -66,9 +66,7 @@ async def _take_steps(result: Result, log: AuditLog, stop: StopRequest) -> None:
     result.warn(*log.warnings)
 
     # 1. Read everything. An organization that fails is a value, and loses nothing.
-    outside_plan = KeepOutsidePlan(command.saved.planned) if command.saved is not None else None
-    more_steps = [] if outside_plan is None else [outside_plan]
-    reader = OrganizationReader(result, organizations, log, more_steps)
+    reader = OrganizationReader(result, organizations, log)
     result.readings = await stop.run_unless_stopped(reader.read_all())
     read_at_s = command.clock()
 
@@ -80,7 +78,7 @@ async def _take_steps(result: Result, log: AuditLog, stop: StopRequest) -> None:
     deletions = all_deletions(result.plans)
     await _write_plan(result, log, deletions)
     result.backlog = backlog(result.plans, command)
-    _report_plan(result, outside_plan)
+    _report_plan(result)
 
     # 3. Guards. A refusal ends the run; nothing was deleted.
     _check_guards(command, result.readings, result.plans)
@@ -146,10 +144,10 @@ async def _confirm(result: Result, log: AuditLog, stop: StopRequest, read_at_s: 
         raise Cancelled("Cancelled.")
 
 
-def _report_plan(result: Result, outside_plan: KeepOutsidePlan | None) -> None:
+def _report_plan(result: Result) -> None:
     """Report how the plan differs from a saved one, what is announced, and keep entries."""
-    if outside_plan is not None:
-        differences = outside_plan.differences()
+    if result.outside_plan is not None:
+        differences = result.outside_plan.differences()
         result.warn_of(WarningCode.PLAN_DIFFERS, *differences, level=WarningLevel.REMARK)
     counts = total(plan.counts for plan in result.plans)
     _report_notice(result, counts)

@@ -4,12 +4,10 @@
   entry, the others that about an invitation.
 - `Notice`: what is stale is kept until it was announced for `notice.wait`.
 - `KeepOutsidePlan`: what a saved plan does not list as it is now is kept.
-
-`SeenAnnouncements` is a step that keeps nothing: it records.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, TypeAlias
@@ -31,6 +29,8 @@ from invite_sweeper.text import plural_form, pluralize
 
 Step: TypeAlias = Callable[[Decision], Decision]
 """Returns a decision as it is, with a remark, or the decision to keep the invitation."""
+Observer: TypeAlias = Callable[[Decision, Decision], None]
+"""Called with the decision of the policy about each invitation, and that after all steps."""
 
 
 def keep_unrecordable(decision: Decision) -> Decision:
@@ -115,26 +115,6 @@ class Notice:
         if held is None or held.announced_at > self.now:
             return None
         return held
-
-
-class SeenAnnouncements:
-    """Records which announced invitations a run sees whose announcement it does not end.
-
-    Attributes:
-        keys: The announcements of those that it has seen.
-    """
-
-    def __init__(self, announced: Collection[AnnouncementKey]) -> None:
-        self.keys: set[AnnouncementKey] = set()
-        self._announced = announced
-
-    def __call__(self, decision: Decision) -> Decision:
-        """Record one decision, and return it."""
-        key = announcement_key(decision.invitation)
-        has_ended = decision.announcement is not None and decision.announcement.ended_entries
-        if key in self._announced and not has_ended:
-            self.keys.add(key)
-        return decision
 
 
 def describe_notice(counts: Counts, next_due: datetime, *, dry_run: bool) -> str:

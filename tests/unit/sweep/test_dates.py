@@ -219,16 +219,17 @@ def night_over_person(directory, entries, **keys):
 
 async def survey(night, at=NOW):
     """Return the reading of a dry run, the dates, and the decisions about each invitation."""
-    history = History.read(night.directory)
-    command = command_of(night.policy, now=at, history=history, dry_run=True)
-    organizations = [AtlasOrganization(ORG, night.clients[0])]
-    result = Result(command, organizations, QuietView())
+    history = History.read(night.directory, at)
     judged = []
 
     def observe(by_policy, decision):
         judged.append((by_policy, decision))
 
-    (reading,) = await OrganizationReader(result, organizations, None, observe=observe).read_all()
+    given = {"now": at, "history": history, "dry_run": True, "observe": observe}
+    command = command_of(night.policy, **given)
+    organizations = [AtlasOrganization(ORG, night.clients[0])]
+    result = Result(command, organizations, QuietView())
+    (reading,) = await OrganizationReader(result, organizations, None).read_all()
     dates = Dates(night.policy, Selector(night.policy, at), at, command.notice)
     return reading, dates, judged
 

@@ -32,10 +32,11 @@ from invite_sweeper.audit.events import Announced, AnnouncementEnded, Planned, a
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.counts import Counts
 from invite_sweeper.models import ListRef, ListUnreadable, Project, Source
+from invite_sweeper.report.announcements import SeenAnnouncements
 from invite_sweeper.sweep.organization import AtlasOrganization
 from invite_sweeper.sweep.reading import ReadingBuilder
 from invite_sweeper.sweep.selection import Selector
-from invite_sweeper.sweep.steps import Notice, SeenAnnouncements, describe_notice
+from invite_sweeper.sweep.steps import Notice, describe_notice
 
 DAY = timedelta(days=1)
 WEEK = timedelta(days=7)
@@ -88,23 +89,23 @@ def test_announcement_that_a_run_ends_is_not_among_those_that_it_saw(keys, is_se
     key = announcement_key(announced)
     step = Notice(announced_once(announced, DAY), WEEK, NOW)
     seen = SeenAnnouncements({key})
-    seen(step(Selector(policy(**keys), NOW).decide(announced)))
+    decision = Selector(policy(**keys), NOW).decide(announced)
+    seen(decision, step(decision))
     assert seen.keys == ({key} if is_seen else set())
 
 
-def test_observer_sees_what_notice_has_decided():
+def test_observer_sees_what_the_policy_and_what_notice_has_decided():
     seen = []
 
-    def observer(decision):
-        seen.append(decision.keep_reason)
-        return decision
+    def observe(by_policy, decision):
+        seen.append((by_policy.rule, decision.keep_reason))
 
     rules = policy(notice={"wait": "7d"})
-    command = command_of(rules, observers=(observer,))
-    decision = Selector(rules, NOW).decide(invitation(source=Source.INVITES))
-    for step in command.steps():
-        decision = step(decision)
-    assert seen == ["notice_pending"]
+    command = command_of(rules, observe=observe)
+    builder = ReadingBuilder(AtlasOrganization(ORG, None), command, [].append, [command.notice])
+    place = Project(PROJECT, "Sandbox Alpha", ORG)
+    builder.add(ListRef(place, Source.INVITES), (invitation(source=Source.INVITES),))
+    assert seen == [("forgotten", "notice_pending")]
 
 
 @pytest.mark.parametrize(
@@ -160,7 +161,7 @@ async def night(directory, now, lists, rules, *, dry_run=False, deletes=False, k
     mode = "dry-run" if dry_run else "sweep"
     log.write(started(mode=mode, now=now.isoformat().replace("+00:00", "Z")))
     command = command_of(rules, now=now, history=history, dry_run=dry_run)
-    steps = [each for each in command.steps() if isinstance(each, Notice)]
+    steps = [command.notice] if command.notice is not None else []
     builders = {}
     for (org_id, project_id), found in sorted(lists.items()):
         if org_id not in builders:

@@ -36,9 +36,9 @@ class Plan:
 
     def __init__(self, *, steps=(), observe=None, dry_run=False, **keys):
         self.lines = []
-        command = command_of(policy(**keys), dry_run=dry_run)
+        command = command_of(policy(**keys), dry_run=dry_run, observe=observe)
         organization = AtlasOrganization(ORG, None)
-        self.builder = ReadingBuilder(organization, command, self.lines.append, steps, observe)
+        self.builder = ReadingBuilder(organization, command, self.lines.append, steps)
 
     def add(self, *lists, finish=True):
         for each in lists:

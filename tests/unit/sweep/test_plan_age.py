@@ -119,7 +119,7 @@ async def test_question_can_be_answered_15_minutes_from_the_reading_on_or_until_
 
 async def test_dry_run_of_lists_that_were_read_long_ago_is_not_refused(directory, monkeypatch):
     night = night_of(directory)
-    monkeypatch.setattr(run, "foretell", lambda _: setattr(night, "clock_s", 36_000.0))
+    monkeypatch.setattr(run, "backlog", lambda *_: setattr(night, "clock_s", 36_000.0))
     result = await night.run(dry_run=True)
     assert (result.exit_code, message(result), result.stale) == (0, None, 3)
 
