@@ -6,7 +6,7 @@ import subprocess
 
 import faults
 import pytest
-from environment import UMASK, clean
+from environment import UMASK, clean, on_real_clock
 from forked import Fork, is_possible
 from running import COMMAND, cli_in
 
@@ -89,3 +89,9 @@ def test_test_sees_no_variable_and_no_umask_of_the_shell_that_started_pytest():
     assert clean(shell) == {"PATH": "/bin"}
     assert dict(os.environ) == clean(os.environ)
     assert os.umask(UMASK) == UMASK
+
+
+def test_program_that_a_test_starts_has_the_clock_of_the_test():
+    clock = {"FAKETIME": "+45d", "FAKETIME_DISABLE_SHM": "1", "LD_PRELOAD": "libfaketime.so.1"}
+    assert clean(clock) == clock
+    assert on_real_clock({**clock, "PATH": "/bin"}) == {"PATH": "/bin"}
