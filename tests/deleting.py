@@ -22,15 +22,21 @@ def deletes_after_confirmation(sim):
     return again
 
 
-async def delete(atlas, listed, progress=None):
-    """Delete one invitation and return its result."""
-    deleter = atlas.deleter(Source)
+async def delete(atlas, listed, progress=None, *, absent=False):
+    """Delete one invitation and return its result.
+
+    Args:
+        absent: No list of the organization shows its person.
+    """
+    deleter = atlas.deleter(Source, {listed.key} if absent else ())
     assert deleter.try_acquire(listed) == 0.0
     return await deleter.delete(listed, progress or Sending())
 
 
-async def delete_first(atlas, place, source=Source.INVITES, *, then=lambda: None, progress=None):
+async def delete_first(
+    atlas, place, source=Source.INVITES, *, then=lambda: None, progress=None, absent=False
+):
     """List, call `then`, delete the first invitation, and return its result."""
     listed = (await atlas.reader.invitations(place, source))[0]
     then()
-    return await delete(atlas, listed, progress)
+    return await delete(atlas, listed, progress, absent=absent)

@@ -1,7 +1,7 @@
 """Client of the MongoDB Atlas Administration API, over what `open_http` opens."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Container, Iterable
 from contextlib import asynccontextmanager
 from functools import cached_property
 
@@ -16,7 +16,7 @@ from invite_sweeper.atlas.inviter import AtlasInviter
 from invite_sweeper.atlas.limits import RateLimiter
 from invite_sweeper.atlas.network import find_proxy, open_connector
 from invite_sweeper.atlas.reader import AtlasReader
-from invite_sweeper.models import Source
+from invite_sweeper.models import InvitationKey, Source
 from invite_sweeper.policy import Execution
 
 
@@ -28,9 +28,15 @@ class AtlasClient(Client):
         """Reads projects, invitations and users."""
         return AtlasReader(self)
 
-    def deleter(self, sources: Iterable[Source]) -> AtlasDeleter:
-        """Return a deleter for these lists only. A dry run never calls this."""
-        return AtlasDeleter(self, sources)
+    def deleter(
+        self, sources: Iterable[Source], absent: Container[InvitationKey] = ()
+    ) -> AtlasDeleter:
+        """Return a deleter for these lists only. A dry run never calls this.
+
+        Args:
+            absent: As in `AtlasDeleter`.
+        """
+        return AtlasDeleter(self, sources, absent)
 
     def inviter(self) -> AtlasInviter:
         """Return an inviter. Only `restore` calls this."""

@@ -11,7 +11,7 @@ of a user once.
 import asyncio
 import math
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -48,7 +48,7 @@ from invite_sweeper.atlas.responses import (
 from invite_sweeper.atlas.retries import Attempts
 from invite_sweeper.atlas.server import ServerInfo, Times
 from invite_sweeper.atlas.signing import RequestSigner
-from invite_sweeper.outcomes import Sending
+from invite_sweeper.outcomes import Outcome, Sending
 from invite_sweeper.policy import Execution
 
 LONG_WAIT_S: Final = 6.0
@@ -162,48 +162,52 @@ class Client:
         if not token_taken:
             await self.limiter.acquire(request.bucket)
         send = partial(self._send_in_slot, request, partial(self._send, request))
-        return await self._send_until_final(request, send, decide)
+        return await self._send_until_final(request, send, decide, [request.bucket])
 
-    async def call_after(
-        self, read: Request, may_remove: Callable[[ResponseOrFailure], bool], remove: Request
-    ) -> "ReadAndAnswer":
-        """Read a user, and directly afterwards send the removal, if what was read allows it.
+    async def call_after(self, looks: Sequence["Look"], remove: Request) -> "Removal":
+        """Look at a user, and directly afterwards send the removal, if no look is against it.
 
-        The removal is sent at most once. Both are repeated, from the read on, only while nothing
-        can have happened: the read failed, or the removal was not processed (`is_unprocessed`).
+        The removal is sent at most once. All is repeated, from the first look on, only while
+        nothing can have happened: a look failed, or the removal was not processed
+        (`is_unprocessed`).
 
         Args:
-            read: The request for the user, sent when nothing is left that could delay the removal.
-            may_remove: Whether the removal may be sent after this result of the read.
-            remove: The removal, of the same bucket. The caller has acquired one token for each of
-                the two requests.
+            looks: Sent when nothing is left that could delay the removal.
+            remove: The removal. The caller has acquired one token for each of the requests.
         """
-        removal = _Removal(read, may_remove, remove)
+        removal = Removal(looks, remove)
         send = partial(
-            self._send_in_slot, remove, partial(self._read_and_remove, removal), requests=2
+            self._send_in_slot,
+            remove,
+            partial(self._look_and_remove, removal),
+            requests=len(removal.buckets),
         )
-        await self._send_until_final(remove, send, removal.decide, requests=2)
-        return ReadAndAnswer(removal.read_result, removal.answer)
+        await self._send_until_final(remove, send, removal.decide, removal.buckets)
+        return removal
 
-    async def _read_and_remove(
-        self, removal: "_Removal", authorization: Authorization
+    async def _look_and_remove(
+        self, removal: "Removal", authorization: Authorization
     ) -> ResponseOrFailure:
-        """Send the read, then the removal if it is allowed; return the result of the last one."""
+        """Send the looks, then the removal if none is against it; return the last result."""
         remove = removal.remove
-        if remove.is_cancelled():
-            return removal.cancel()
         removal.answer = None
-        started_s = self.limiter.clock()
-        removal.read_result = await self._send(removal.read, authorization)
+        sent_until_s = self.limiter.clock() + MAX_READ_AGE_S
+        left_s = MAX_READ_AGE_S
+        for sent, look in enumerate(removal.looks):
+            if remove.is_cancelled():
+                return removal.cancel()
+            removal.seen = await self._send(look.read, authorization)
+            left_s = sent_until_s - self.limiter.clock()
+            if left_s <= 0:
+                too_old = f"reading the user took longer than {MAX_READ_AGE_S:g} s"
+                removal.seen = RequestFailed(too_old)
+            removal.refusal = look.judge(removal.seen)
+            if removal.refusal is not None:
+                for bucket in removal.buckets[sent + 1 :]:
+                    bucket.release()
+                return removal.seen
         if remove.is_cancelled():
             return removal.cancel()
-        left_s = started_s + MAX_READ_AGE_S - self.limiter.clock()
-        if left_s <= 0:
-            too_old = f"reading the user took longer than {MAX_READ_AGE_S:g} s"
-            removal.read_result = RequestFailed(too_old)
-        if not removal.may_remove(removal.read_result):
-            remove.bucket.release()
-            return removal.read_result
         # The connection, too, must be there before what was read is too old.
         removal.answer = await self._send(remove, authorization, left_s)
         return removal.answer
@@ -222,30 +226,29 @@ class Client:
         request = self.request(endpoint, body=body)
         await self.limiter.acquire(request.bucket)
         send = partial(self._send, request, header)
-        return await self._send_until_final(request, send, decide)
+        return await self._send_until_final(request, send, decide, [request.bucket])
 
     async def _send_until_final(
         self,
         request: Request,
         send: Callable[[], Awaitable[ResponseOrFailure]],
         decide: Decide,
-        *,
-        requests: int = 1,
+        buckets: Sequence[TokenBucket],
     ) -> ResponseOrFailure:
         """Send until the result is final, and return it.
 
         Args:
-            request: Each attempt takes its tokens, is logged under its path, and ends with it.
+            request: Each attempt is logged under its path, and ends with it.
             send: Makes one attempt, whose tokens were acquired.
             decide: Which results are final.
-            requests: How many requests of its bucket one attempt sends.
+            buckets: That of each request of one attempt.
         """
         first = await send()
         if decide(first) is RetryDecision.DONE:  # as for most requests
             return first
         attempts = Attempts(
             first,
-            partial(self._send_again, request, send, requests),
+            partial(self._send_again, request, send, buckets),
             decide,
             is_awaited=self._is_awaited,
         )
@@ -259,18 +262,19 @@ class Client:
         self,
         request: Request,
         send: Callable[[], Awaitable[ResponseOrFailure]],
-        requests: int,
+        buckets: Sequence[TokenBucket],
         last: ResponseOrFailure,
     ) -> ResponseOrFailure | None:
         """Make another attempt, with tokens of its own; None if that is not allowed any more.
 
-        After a 429 it waits as long as the bucket is blocked; after other results, `Attempts` has
+        After a 429 it waits as long as a bucket is blocked; after other results, `Attempts` has
         waited.
         """
         if last.status == TOO_MANY_REQUESTS:
-            wait_s = request.bucket.blocked_until_s - self.limiter.clock()
+            blocked_until_s = max(bucket.blocked_until_s for bucket in buckets)
+            wait_s = blocked_until_s - self.limiter.clock()
             self._report_wait(request, last, max(0.0, wait_s))
-        if not await self._acquire_again(request, requests):
+        if not await self._acquire_again(request, buckets):
             return None
         self.counters.retries += 1
         return await send()
@@ -297,16 +301,19 @@ class Client:
             await self.limiter.sleep(min(left_s, step_s))
             left_s = until_s - self.limiter.clock()
 
-    async def _acquire_again(self, request: Request, requests: int) -> bool:
+    async def _acquire_again(self, request: Request, buckets: Sequence[TokenBucket]) -> bool:
         """Wait for the tokens of another attempt; return False if it may not be made any more."""
         since_s = self.limiter.clock()
         while not request.is_cancelled():
             now_s = self.limiter.clock()
             if now_s >= self._give_up_at_s:
                 return False
-            wait_s = request.bucket.retry_wait_s(now_s, since_s, requests)
+            wait_s = max(
+                bucket.retry_wait_s(now_s, since_s, buckets.count(bucket)) for bucket in buckets
+            )
             if wait_s == 0.0:
-                request.bucket.acquire(now_s, requests)
+                for bucket in buckets:
+                    bucket.acquire(now_s)
                 return True
             await self._wait(request, wait_s)
         return False
@@ -427,42 +434,46 @@ class Client:
         )
 
 
-class ReadAndAnswer(NamedTuple):
-    """What came of a removal.
+class Look(NamedTuple):
+    """A look at a user before the removal.
 
     Attributes:
-        read_result: The last result of the read before it.
-        answer: The answer to the removal; None if it was not sent after this read.
-    """
-
-    read_result: ResponseOrFailure
-    answer: ResponseOrFailure | None
-
-
-@dataclass(slots=True)
-class _Removal:
-    """A removal that is sent at most once, directly after a read that allows it.
-
-    Attributes:
-        read: Sent before each attempt.
-        may_remove: Whether the removal may be sent after this result of the read.
-        read_result: The last result of the read.
-        answer: The answer to the removal; None if it was not sent after this read.
+        judge: Returns the outcome of a removal that must not be sent after this result, else None.
     """
 
     read: Request
-    may_remove: Callable[[ResponseOrFailure], bool]
+    judge: Callable[[ResponseOrFailure], Outcome | None]
+
+
+@dataclass(slots=True)
+class Removal:
+    """A removal that is sent at most once, directly after looks that are not against it.
+
+    Attributes:
+        looks: Sent before each attempt, in this order.
+        seen: The result of the last look.
+        refusal: The outcome by that look, if it is against the removal.
+        answer: The answer to the removal; None if it was not sent after these looks.
+    """
+
+    looks: Sequence[Look]
     remove: Request
-    read_result: ResponseOrFailure = CANCELLED
+    seen: ResponseOrFailure = CANCELLED
+    refusal: Outcome | None = None
     answer: ResponseOrFailure | None = None
+
+    @property
+    def buckets(self) -> list[TokenBucket]:
+        """The bucket of each request of one attempt, in their order."""
+        return [*(look.read.bucket for look in self.looks), self.remove.bucket]
 
     def cancel(self) -> ResponseOrFailure:
         """Record that nothing more may be sent, and return that."""
-        self.read_result = CANCELLED
+        self.seen = CANCELLED
         self.answer = CANCELLED
         return CANCELLED
 
     def decide(self, result: ResponseOrFailure) -> RetryDecision:
-        """Return what to do with the last result: both are repeated if nothing was processed."""
+        """Return what to do with the last result: all is repeated if nothing was processed."""
         is_repeatable = self.answer is None or is_unprocessed(self.answer)
         return classify(result) if is_repeatable else RetryDecision.DONE

@@ -1,15 +1,17 @@
 """Delete invitations. Code without an `AtlasDeleter` cannot delete.
 
 `users` and `org_users` contain members as well, and their DELETE removes a user in any status.
-Such a deletion therefore reads the user by id just before, with the parser of the list, and sends
-the DELETE, once, only if nothing differs from what was listed. A user who accepts in the one round
-trip between that read and the DELETE is removed.
+Such a deletion therefore looks at the user by id just before, with the parser of the list, and
+sends the DELETE, once, only if nothing differs from what was listed. A project may lag behind its
+organization: of a person whom no list of the organization shows, the organization is asked first.
+A user who accepts in the one round trip between the last look and the DELETE is removed.
 """
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
+from functools import partial
 
-from invite_sweeper.atlas.client import Client
-from invite_sweeper.atlas.endpoints import SOURCES, InvalidRequest, SourceApi
+from invite_sweeper.atlas.client import Client, Look, Removal
+from invite_sweeper.atlas.endpoints import GET_ORG_USER, SOURCES, InvalidRequest, SourceApi
 from invite_sweeper.atlas.reader import status_in, user_in, user_request
 from invite_sweeper.atlas.responses import (
     CANCELLED,
@@ -22,7 +24,14 @@ from invite_sweeper.atlas.responses import (
     is_deleted,
 )
 from invite_sweeper.errors import AtlasUnavailable, RunError
-from invite_sweeper.models import INVITED_STATUSES, Invitation, MembershipStatus, Source
+from invite_sweeper.models import (
+    INVITED_STATUSES,
+    Invitation,
+    InvitationKey,
+    MembershipStatus,
+    Project,
+    Source,
+)
 from invite_sweeper.names import casefold_visible
 from invite_sweeper.outcomes import Outcome, Sending
 
@@ -40,19 +49,42 @@ def judge_before(read_result: ResponseOrFailure, listed: Invitation) -> Outcome 
     user = user_in(read_result, listed)
     if user is None:
         return Outcome.ALREADY_GONE if is_already_gone(read_result) else Outcome.FAILED
-    if user.status == MembershipStatus.ACTIVE:
-        return Outcome.ACCEPTED_BEFORE
+    outcome = _judge_status(user)
+    if outcome is not None:
+        return outcome
     name = casefold_visible(user.username or "")
-    listed_name = casefold_visible(listed.username or "")
-    if user.status not in INVITED_STATUSES or name != listed_name:
+    if name != casefold_visible(listed.username or ""):
         return Outcome.FAILED
     # With links out of scope, Atlas did not return the user's projects or teams.
     is_unchanged = user.evidence == listed.evidence and not user.links_out_of_scope
     return None if is_unchanged else Outcome.CHANGED
 
 
+def judge_in_organization(read_result: ResponseOrFailure, listed: Invitation) -> Outcome | None:
+    """Return the outcome of a removal from a project that must not be sent, else None.
+
+    The project may lag behind the organization, which alone knows who is an active member. It
+    proves nothing about the invitation to the project, so one that it does not have goes on.
+
+    Args:
+        read_result: The user as the organization shows it now.
+        listed: The user as the list of the project showed it.
+    """
+    user = user_in(read_result, listed)
+    if user is None:
+        return None if is_already_gone(read_result) else Outcome.FAILED
+    return _judge_status(user)
+
+
+def _judge_status(user: Invitation) -> Outcome | None:
+    """Return the outcome of a removal of a user who is a member, or may be one; else None."""
+    if user.status == MembershipStatus.ACTIVE:
+        return Outcome.ACCEPTED_BEFORE
+    return None if user.status in INVITED_STATUSES else Outcome.FAILED
+
+
 def why_not_sent(read_result: ResponseOrFailure, listed: Invitation) -> str:
-    """Return why a removal failed before it was sent (`judge_before`), for the operator."""
+    """Return why a removal failed before it was sent, for the operator."""
     user = user_in(read_result, listed)
     if user is None:
         return f"the user could not be read: {describe(read_result)}; nothing sent"
@@ -86,25 +118,31 @@ class AtlasDeleter:
 
     Args:
         sources: The only lists from which it deletes.
+        absent: Entries of `users` whose person no list of the organization shows: the
+            organization is asked first whether the person is an active member.
     """
 
-    def __init__(self, client: Client, sources: Iterable[Source]) -> None:
+    def __init__(
+        self, client: Client, sources: Iterable[Source], absent: Container[InvitationKey] = ()
+    ) -> None:
         self._client = client
         self._apis = {source: SOURCES[source] for source in sources}
+        self._absent = absent
 
     def try_acquire(self, invitation: Invitation) -> float:
         """Acquire the tokens of one deletion and return 0.0, or return seconds to wait.
 
-        There is one for each request: the read before, and the DELETE. Both are acquired before the
-        first request, so that no rate limit delays the DELETE after the read.
+        There is one for each request: the looks before, and the DELETE. All are acquired before
+        the first request, so that no rate limit delays the DELETE after the looks.
         """
         api = self._apis[invitation.source]
         limiter = self._client.limiter
-        delete = limiter.bucket(api.delete.endpoint_set, invitation.scope_id)
-        if api.read_user is None:
-            return limiter.try_acquire(delete)
-        before = limiter.bucket(api.read_user.endpoint_set, invitation.scope_id)
-        return limiter.try_acquire(before, delete)
+        buckets = [limiter.bucket(api.delete.endpoint_set, invitation.scope_id)]
+        if api.read_user is not None:
+            buckets.append(limiter.bucket(api.read_user.endpoint_set, invitation.scope_id))
+        if invitation.key in self._absent:
+            buckets.append(limiter.bucket(GET_ORG_USER.endpoint_set, invitation.org_id))
+        return limiter.try_acquire(*buckets)
 
     async def delete(self, invitation: Invitation, sending: Sending) -> Sending:
         """Delete one invitation, after `try_acquire` returned 0.0 for it.
@@ -150,35 +188,36 @@ class AtlasDeleter:
         return sending.end(outcome, fatal_error_for(result, listed.source))
 
     async def _remove_user(self, api: SourceApi, listed: Invitation, sending: Sending) -> Sending:
-        """Read, judge, and DELETE once. Nothing was processed where it raises."""
+        """Look, judge, and DELETE once. Nothing was processed where it raises."""
         client = self._client
-        read = user_request(client, listed.source, listed.place, listed.invitation_id)
-        delete = client.request(api.delete, listed.scope_id, listed.invitation_id, progress=sending)
-
-        def may_delete(read_result: ResponseOrFailure) -> bool:
-            return judge_before(read_result, listed) is None
-
-        removal = await client.call_after(read, may_delete, delete)
-        sending.seen_before = status_in(removal.read_result, listed)
+        user_id = listed.invitation_id
+        looks: list[Look] = []
+        if listed.key in self._absent:
+            organization = Project.of_organization(listed.org_id)
+            read = user_request(client, Source.ORG_USERS, organization, user_id)
+            looks.append(Look(read, partial(judge_in_organization, listed=listed)))
+        read = user_request(client, listed.source, listed.place, user_id)
+        looks.append(Look(read, partial(judge_before, listed=listed)))
+        delete = client.request(api.delete, listed.scope_id, user_id, progress=sending)
+        removal = await client.call_after(looks, delete)
+        sending.seen_before = status_in(removal.seen, listed)
         answer = removal.answer
-        if answer is None:
-            return _end_unsent(listed, removal.read_result, sending)
-        if answer is CANCELLED:
+        if answer is CANCELLED or (answer is None and sending.cancelled):
             return sending.interrupt()
+        if answer is None:
+            return _end_refused(listed, removal, sending)
         outcome = _outcome_of_answer(answer)
         if outcome in {Outcome.FAILED, Outcome.UNKNOWN}:
             sending.reason = _describe_unclear(answer)
         return sending.end(outcome, fatal_error_for(answer))
 
 
-def _end_unsent(listed: Invitation, read_result: ResponseOrFailure, sending: Sending) -> Sending:
-    """End a removal that was not sent: it was cancelled, or the read does not allow it."""
-    if sending.cancelled:
-        return sending.interrupt()
-    # A removal that the read allows has an answer, so there is an outcome. Without one it failed.
-    outcome = judge_before(read_result, listed) or Outcome.FAILED
+def _end_refused(listed: Invitation, removal: Removal, sending: Sending) -> Sending:
+    """End a removal that the last look is against."""
+    seen = removal.seen
+    outcome = removal.refusal or Outcome.FAILED
     if outcome is Outcome.FAILED:  # the audit log has the reason
-        sending.http_status = read_result.status
-        sending.error_code = read_result.code
-        sending.reason = why_not_sent(read_result, listed)
-    return sending.end(outcome, fatal_error_for(read_result))
+        sending.http_status = seen.status
+        sending.error_code = seen.code
+        sending.reason = why_not_sent(seen, listed)
+    return sending.end(outcome, fatal_error_for(seen))

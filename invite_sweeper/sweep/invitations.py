@@ -41,7 +41,7 @@ def person_key(entry: Invitation) -> PersonKey:
     return entry.org_id, casefold_lookalike(entry.username)
 
 
-def _identities(entry: Invitation) -> tuple[PersonKey, ...]:
+def identities(entry: Invitation) -> tuple[PersonKey, ...]:
     """Return what another entry of the same person shares: the name, or the user's id.
 
     Lists of users show one id of a user in the organization and in its projects, also where one
@@ -56,8 +56,8 @@ def _people(entries: Iterable[Decision]) -> Iterable[list[Decision]]:
     """Return the entries of each person; two that share a name or a user's id are one person's."""
     people: dict[PersonKey, list[Decision]] = {}  # a person is in it under each identity
     for entry in entries:
-        identities = list(_identities(entry.invitation))
-        known_people = [people[identity] for identity in identities if identity in people]
+        own = list(identities(entry.invitation))
+        known_people = [people[identity] for identity in own if identity in people]
         person = known_people[0] if known_people else []
         person.append(entry)
         # An entry with the name of one person and the id of another shows that both are one: the
@@ -67,8 +67,8 @@ def _people(entries: Iterable[Decision]) -> Iterable[list[Decision]]:
                 continue
             person += second_person
             for joined_entry in second_person:
-                identities += _identities(joined_entry.invitation)
-        for identity in identities:
+                own += identities(joined_entry.invitation)
+        for identity in own:
             people[identity] = person
     distinct = {id(person): person for person in people.values()}
     return distinct.values()

@@ -18,6 +18,7 @@ from invite_sweeper.audit.totals import ListResult
 from invite_sweeper.counts import Counts
 from invite_sweeper.errors import RunError
 from invite_sweeper.models import (
+    InvitationKey,
     ListRef,
     ListUnreadable,
     Seats,
@@ -64,6 +65,8 @@ class Reading:
         entries: Entries of each list that was read to its end.
         unread: The lists that could not be read, with the names of their projects.
         retired: The lists that Atlas no longer serves.
+        absent: What is stale in `users`, of people whom no list of the organization shows, where
+            one was read: the project may lag behind, and the person be a member.
         members: Its active members, where a rule or keep entry judges by them and they are known.
         seats: How many people it has; None where that is not known.
         oldest: When the oldest entry that is still PENDING was sent; None where none has a date.
@@ -83,6 +86,7 @@ class Reading:
     entries: Mapping[ListRef, int] = field(default_factory=dict)
     unread: tuple[ListUnreadable, ...] = ()
     retired: Mapping[Source, SourceRetired] = field(default_factory=dict)
+    absent: frozenset[InvitationKey] = frozenset()
     seats: Seats | None = None
     members: ActiveMembers | None = None
     oldest: datetime | None = None

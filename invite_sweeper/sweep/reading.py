@@ -21,10 +21,12 @@ from invite_sweeper.counts import Counts
 from invite_sweeper.errors import RunError
 from invite_sweeper.models import (
     Invitation,
+    InvitationKey,
     Invitations,
     ListRef,
     ListUnreadable,
     MembershipStatus,
+    PersonKey,
     ProjectGone,
     Seats,
     Source,
@@ -35,7 +37,7 @@ from invite_sweeper.models import (
 from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.conditions import ActiveMembers
 from invite_sweeper.sweep.dates import Dates
-from invite_sweeper.sweep.invitations import combine, may_show_people
+from invite_sweeper.sweep.invitations import combine, identities, may_show_people
 from invite_sweeper.sweep.organization import AtlasOrganization, Reading
 from invite_sweeper.sweep.scope import RunScope
 from invite_sweeper.sweep.selection import Decision, Selector
@@ -90,6 +92,7 @@ class ReadingBuilder:
         self._entries: dict[ListRef, int] = {}
         self._unread: list[ListUnreadable] = []
         self._retired: dict[Source, SourceRetired] = {}
+        self._absent: frozenset[InvitationKey] = frozenset()
         self._oldest: datetime | None = None
         self._next_due: datetime | None = None
         self._gone_projects: set[str] = set()
@@ -110,6 +113,7 @@ class ReadingBuilder:
             entries=self._entries,
             unread=tuple(self._unread),
             retired=self._retired,
+            absent=self._absent,
             members=self.members,
             seats=self.seats,
             oldest=self._oldest,
@@ -172,6 +176,11 @@ class ReadingBuilder:
             has_ended: Whether the day has come on which Atlas ends a list, as it announced.
         """
         unread = self._lists_that_may_show_others(has_ended)
+        # The people of the organization, as its own lists show them.
+        shown: set[PersonKey] = set()
+        for decision in self._people:
+            if decision.invitation.source.is_organization_level:
+                shown.update(identities(decision.invitation))
         keys_outside = {decision.invitation.key for decision in self._outside}
         invitations = combine((*self._people, *self._outside), unread)
         self._people.clear()  # before the lines are made: memory holds them once
@@ -181,6 +190,11 @@ class ReadingBuilder:
             is_in_scope = any(entry.key not in keys_outside for entry in invitation.all_entries)
             if is_in_scope:
                 self._add_invitation(invitation)
+        if any(ref.source.is_organization_level for ref in self._entries):
+            of_projects = (each for each in self._stale if each.source is Source.USERS)
+            self._absent = frozenset(
+                each.key for each in of_projects if shown.isdisjoint(identities(each))
+            )
 
     def _lists_that_may_show_others(self, has_ended: Callable[[Source], bool]) -> tuple[str, ...]:
         """Return the lists that were not read and may show people whom no other list shows."""

@@ -34,7 +34,8 @@ READ = {
     Source.ORG_USERS: "*/orgs/*/users/*",
 }
 TOKEN = "*/oauth/token"
-USER_SOURCES = (Source.USERS, Source.ORG_USERS)
+LOOKS = ((Source.USERS, False), (Source.USERS, True), (Source.ORG_USERS, False))
+"""Lists of users, and whether the organization is asked first."""
 
 
 class Scene:
@@ -46,12 +47,13 @@ class Scene:
         took_s: The seconds of the run.
     """
 
-    def __init__(self, *, users=1, kind="token", source=Source.USERS):
+    def __init__(self, *, users=1, kind="token", source=Source.USERS, absent=False):
         self.loop_time = lambda: asyncio.get_running_loop().time()
         self.sim = ObservedAtlas(monotonic=self.loop_time)
         self.sim.add_organization(ORG, "Example Org")
         self.project = self.sim.add_project("Alpha")
         self.source = source
+        self.absent = absent
         for number in range(users):
             name = f"user-{number}@example.com"
             age = timedelta(days=20)
@@ -85,7 +87,8 @@ class Scene:
             ):
                 place = place_of(self.source, self.project)
                 found = await self.atlas.reader.invitations(place, self.source)
-                deleter = self.atlas.deleter(Source)
+                absent = {one.key for one in found} if self.absent else ()
+                deleter = self.atlas.deleter(Source, absent)
                 assert all(deleter.try_acquire(one) == 0.0 for one in found)
                 return await asyncio.gather(*(deleter.delete(one, Sending()) for one in found))
 
@@ -96,9 +99,10 @@ class Scene:
         return Counter(result.outcome for result in self.results)
 
     def windows_s(self):
-        """Return the seconds between each DELETE and the last read of its user, by arrival.
+        """Return the seconds between each DELETE and the reads of its user before it, by arrival.
 
-        Each DELETE must have a read of its own, answered with 200.
+        Each DELETE must have reads of its own, answered with 200: in the place where it removes
+        the user, and before that in the organization where it was to be asked.
         """
         reads = {}
         windows = []
@@ -107,9 +111,13 @@ class Scene:
             if request.method == "GET":
                 reads[path] = request
             elif request.method == "DELETE":
-                read = reads.pop(path)
-                assert read.status == 200
-                windows.append(request.at_s - read.at_s)
+                own = [reads.pop(path)]
+                if self.absent:
+                    user_id = path.rpartition("/")[2]
+                    own.insert(0, reads.pop(f"/api/atlas/v2/orgs/{ORG}/users/{user_id}"))
+                assert {read.status for read in own} == {200}
+                assert [read.at_s for read in own] == sorted(read.at_s for read in own)
+                windows.append(request.at_s - own[0].at_s)
         return windows
 
 
@@ -186,11 +194,11 @@ HAZARDS = {
 """Users, what happens, options of the client; DELETEs, of which each has a read of its own."""
 
 
-@pytest.mark.parametrize("source", USER_SOURCES)
+@pytest.mark.parametrize(("source", "absent"), LOOKS)
 @pytest.mark.parametrize("name", HAZARDS)
-def test_nothing_comes_between_the_read_of_a_user_and_the_delete(source, name):
+def test_nothing_comes_between_the_reads_of_a_user_and_the_delete(source, absent, name):
     users, happen, options, deletes = HAZARDS[name]
-    scene = Scene(users=users, kind="service_account", source=source)
+    scene = Scene(users=users, kind="service_account", source=source, absent=absent)
     happen(scene)
     scene.run(**options)
 
@@ -252,7 +260,7 @@ FAULTS = st.one_of(
 @given(
     users=st.integers(1, 4),
     kind=st.sampled_from(["token", "service_account", "api_key"]),
-    source=st.sampled_from(USER_SOURCES),
+    looks=st.sampled_from(LOOKS),
     per_s=st.sampled_from([None, 0.3, 2.0]),
     concurrency=st.integers(1, 4),
     token_life_s=st.sampled_from([4, 30, 3600]),
@@ -260,18 +268,25 @@ FAULTS = st.one_of(
         st.tuples(FAULTS, st.sampled_from(["GET", "DELETE", "POST"]), st.integers(1, 6)), max_size=5
     ),
     accepting=st.lists(st.integers(1, 5), max_size=2),
+    lagging=st.booleans(),
 )
 def test_each_delete_follows_a_read_within_a_second_that_showed_an_invitation(
-    users, kind, source, per_s, concurrency, token_life_s, planned, accepting
+    users, kind, looks, per_s, concurrency, token_life_s, planned, accepting, lagging
 ):
-    scene = Scene(users=users, kind=kind, source=source)
+    """Where the organization is asked, its project may lag behind and show no member as one."""
+    source, absent = looks
+    scene = Scene(users=users, kind=kind, source=source, absent=absent)
     scene.sim.oauth.expires_in_s = token_life_s
     for fault, method, nth in planned:
         # The list of users is read with the first token, so that one is fetched undisturbed.
         scene.fault(fault, method=method, nth=nth + (method == "POST"))
     for nth in accepting:
         accept = faults.effect(before=lambda c: scene.sim.set_status(c.item_id, "ACTIVE"))
-        scene.fault(accept, nth=nth)
+        path = READ[Source.ORG_USERS] if absent else READ[source]
+        scene.sim.faults.add(accept, method="GET", path=path, nth=nth)
+    if absent and lagging:
+        lag = faults.altered(lambda body: body.replace(b'"ACTIVE"', b'"PENDING"'))
+        scene.fault(lag, times=None)
     scene.run(per_s=per_s, concurrency=concurrency)
 
     assert all(window_s <= 1 for window_s in scene.windows_s())

@@ -9,7 +9,7 @@ import pytest
 from builders import ORG
 from deleting import delete_first, place_of
 
-from invite_sweeper.atlas.endpoints import CLOUD_USERS_GROUP
+from invite_sweeper.atlas.endpoints import CLOUD_USERS_GROUP, CLOUD_USERS_ORG
 from invite_sweeper.atlas.limits import MAX_RETRY_DELAY_S
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
 from invite_sweeper.models import Source
@@ -37,10 +37,14 @@ def invite(sim, alpha):
 def remove(online, alpha):
     """Connect, list, call `then`, delete the first invitation, and return the result."""
 
-    async def connect_and_delete(source=Source.USERS, then=lambda: None, progress=None, **options):
+    async def connect_and_delete(
+        source=Source.USERS, then=lambda: None, progress=None, *, absent=False, **options
+    ):
         async with online(**options) as atlas:
             place = place_of(source, alpha)
-            return await delete_first(atlas, place, source, then=then, progress=progress)
+            return await delete_first(
+                atlas, place, source, then=then, progress=progress, absent=absent
+            )
 
     return connect_and_delete
 
@@ -169,6 +173,108 @@ async def test_user_who_is_not_read_as_listed_is_not_removed_and_the_answer_is_r
     assert (result.http_status, result.error_code) == recorded
     assert result.reason.startswith(reason)
     assert result.reason.endswith("; nothing sent")
+
+
+# --- a project that lags behind its organization -----------------------------------------------
+
+
+def shown_as(status):
+    """Let the organization show another status than its project."""
+    return faults.altered(lambda body: body.replace(b'"PENDING"', f'"{status}"'.encode()))
+
+
+IN_ORGANIZATION = {
+    **{status: (shown_as(status), Outcome.DELETED, "") for status in STATUSES},
+    "not there": (faults.fail_with(404, "USER_NOT_FOUND"), Outcome.DELETED, ""),
+    "ACTIVE": (shown_as("ACTIVE"), Outcome.ACCEPTED_BEFORE, ""),
+    "a new status": (shown_as("NEW"), Outcome.FAILED, "Atlas shows the unknown status NEW"),
+    **{
+        f"{status}": (
+            faults.fail_with(status, "USER_UNAUTHORIZED"),
+            Outcome.FAILED,
+            f"the user could not be read: Atlas answered {status} USER_UNAUTHORIZED",
+        )
+        for status in (400, 401, 403, 500)
+    },
+    "a page": (faults.html(200), Outcome.FAILED, "the user could not be read: "),
+    "another user": (
+        faults.altered(lambda body: body.replace(b'"id":"', b'"id":"0', 1)),
+        Outcome.FAILED,
+        "the user could not be read: ",
+    ),
+}
+"""What the organization answers, the outcome, and the reason if that is needed."""
+
+
+@pytest.mark.parametrize("name", IN_ORGANIZATION)
+async def test_person_whom_no_list_of_the_organization_shows_is_removed_unless_it_has_a_member(
+    sim, remove, invite, name
+):
+    fault, outcome, reason = IN_ORGANIZATION[name]
+    user = invite()
+    sim.faults.add(fault, method="GET", path=IN_ORG, times=None)
+    result = await remove(absent=True, attempts=2)
+    assert result.outcome is outcome
+    assert (result.reason or "").startswith(reason)
+    requests = [(e.method, "/orgs/" in e.path) for e in sim.requests if user in e.path]
+    if outcome is Outcome.DELETED:
+        assert requests == [("GET", True), ("GET", False), ("DELETE", False)]
+    else:
+        assert set(requests) == {("GET", True)}
+        assert result.attempts == sim.deletes_received == 0
+
+
+@pytest.mark.parametrize("accepts", [True, False])
+async def test_project_that_shows_a_member_keeps_the_person_whatever_the_organization_shows(
+    sim, remove, invite, accepts
+):
+    user = invite()
+    sim.faults.add(
+        faults.altered(lambda body: body.replace(b'"ACTIVE"', b'"PENDING"')), path=IN_ORG
+    )
+    result = await remove(
+        absent=True, then=lambda: sim.set_status(user, "ACTIVE") if accepts else None
+    )
+    assert result.outcome is (Outcome.ACCEPTED_BEFORE if accepts else Outcome.DELETED)
+
+
+@pytest.mark.parametrize("refused", ["the organization", "the project", "the removal"])
+async def test_all_three_requests_are_repeated_after_a_429_of_any_of_them(
+    sim, remove, invite, refused
+):
+    user = invite()
+    method = "DELETE" if refused == "the removal" else "GET"
+    path = IN_ORG if refused == "the organization" else IN_PROJECT
+    sim.faults.add(faults.fail_with(429, retry_after="7"), method=method, path=path)
+    result = await remove(absent=True)
+    assert result.outcome is Outcome.DELETED
+    requests = [(e.method, "/orgs/" in e.path) for e in sim.requests if user in e.path]
+    whole = [("GET", True), ("GET", False), ("DELETE", False)]
+    first = {"the organization": whole[:1], "the project": whole[:2], "the removal": whole}
+    assert requests == first[refused] + whole
+
+
+@pytest.mark.parametrize("status", ["PENDING", "ACTIVE"])
+async def test_all_three_tokens_are_acquired_first_or_none_and_unused_ones_are_released(
+    sim, online, invite, alpha, fake_time, status
+):
+    user = invite()
+    async with online() as atlas:
+        (listed,) = await atlas.reader.invitations(place_of(Source.USERS, alpha), Source.USERS)
+        sim.set_status(user, status)
+        deleter = atlas.deleter(Source, {listed.key})
+        keys = (CLOUD_USERS_GROUP, alpha), (CLOUD_USERS_ORG, ORG)
+        of_project, of_org = (atlas.limiter.bucket(*key) for key in keys)
+
+        def in_flight():
+            return len(of_project.in_flight), len(of_org.in_flight)
+
+        of_org.on_429(fake_time.now_s, fake_time.now_s, 7.0, jitter=0.5)
+        assert (deleter.try_acquire(listed), in_flight()) == (7.0, (0, 0))
+        fake_time.now_s += 7.0
+        assert (deleter.try_acquire(listed), in_flight()) == (0.0, (2, 1))
+        await deleter.delete(listed, Sending())
+        assert in_flight() == (0, 0)
 
 
 SERVER_ERROR_IN_200 = replace(faults.api_error(500, "UNEXPECTED_ERROR", "Unexpected."), status=200)

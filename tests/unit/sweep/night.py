@@ -54,8 +54,9 @@ class FakeClient:
         self.sunsets = {}
         self.counters = RequestCounters()
 
-    def deleter(self, sources):
+    def deleter(self, sources, absent):
         self.deletes_from = sources
+        self.absent = absent
         return self.atlas
 
 
