@@ -69,8 +69,7 @@ class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise DamagedFile(
                 chain.file.path,
                 None if line is None else line.number,
-                "is not as HEAD describes it: it was cut or changed after its run, or HEAD is from "
-                "another time",
+                "is not as HEAD describes it: it was cut or changed, or HEAD is from another time",
                 "Restore the file or HEAD from a copy.",
             )
 

@@ -15,7 +15,7 @@ from invite_sweeper.audit import AuditDirectory, History, Verdict, verify_direct
 
 STEPS = int(os.environ.get("INVITE_SWEEPER_CASES", "1"))
 """How many steps of each command fail, each in a night of its own; all of them with 1000."""
-STALE = 4
+STALE = 10
 PREPARE = """
 import atexit, os, pathlib
 
@@ -42,6 +42,9 @@ class Nights:
 
     def __init__(self, cli: CliRunner) -> None:
         self.cli = cli
+        # Several groups of intents, each with a sync.
+        cli.keys["limits"] |= {"canary": 2}
+        cli.keys["execution"] = {"concurrency": 2}
         self.project = cli.stock(stale=STALE)[0]
         assert cli.sweep().code == 0
         self._before = shutil.copytree(cli.audit_dir, cli.folder / "before")
