@@ -22,7 +22,7 @@ from types import CodeType, FrameType
 import invite_sweeper
 
 PACKAGE = f"{Path(invite_sweeper.__file__).parent}/"
-FIRST, AFTER = "ProjectQueues.take", "read_again"
+FIRST, AFTER = "ProjectQueues.take", "Executor.swept"
 """Where the part of the deletions begins, and what the sweep enters after it."""
 EXECUTOR, REASON = "Executor.run", "carried from argv"
 RESUME = dis.opmap["RESUME"]
