@@ -5,7 +5,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 import pytest
-from builders import ORG, PROJECT, entry_of, object_id
+from builders import ORG, PROJECT, object_id
 from deleting import place_of
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +13,7 @@ from multidict import CIMultiDict
 
 from invite_sweeper.atlas.endpoints import SOURCES
 from invite_sweeper.atlas.lists import ListPage
-from invite_sweeper.atlas.reader import AtlasReader
+from invite_sweeper.atlas.reader import AtlasReader, user_request
 from invite_sweeper.atlas.responses import InvalidResponse, Response, parse_body
 from invite_sweeper.atlas.rows import InvitedRow, ProjectRow, parse_object
 from invite_sweeper.errors import RunError
@@ -258,23 +258,38 @@ ACTIVE = {"username": "ada@example.com", "orgMembershipStatus": "ACTIVE"}
 PLACE = {source: place_of(source, PROJECT) for source in Source}
 READINGS = {
     **{
-        source.value: (ROWS[source], lambda reader, s=source: reader.invitations(PLACE[s], s))
+        source.value: (
+            ROWS[source],
+            lambda client, s=source: AtlasReader(client).invitations(PLACE[s], s),
+        )
         for source in Source
     },
-    "projects": ({"id": PROJECT, "name": "Alpha", "orgId": ORG}, lambda reader: reader.projects()),
-    "organizations": ({"id": ORG, "name": "Acme"}, lambda reader: reader.organizations()),
+    "projects": (
+        {"id": PROJECT, "name": "Alpha", "orgId": ORG},
+        lambda client: AtlasReader(client).projects(),
+    ),
+    "organizations": (
+        {"id": ORG, "name": "Acme"},
+        lambda client: AtlasReader(client).organizations(),
+    ),
     "teams": (
         {"teamId": TEAM},
-        lambda reader: reader.project_teams(PLACE[Source.USERS]),
+        lambda client: AtlasReader(client).project_teams(PLACE[Source.USERS]),
     ),
-    "active members": (ACTIVE, lambda reader: reader.active_members(ORG)),
-    "an inviter": (ACTIVE, lambda reader: reader.is_active_member(ORG, "ada@example.com")),
-    "people": (ACTIVE, lambda reader: reader.seats(ORG)),
-    "keys": ({"publicKey": "wkzjqvtb", "desc": "ci"}, lambda reader: reader.api_key_names(ORG)),
+    "active members": (ACTIVE, lambda client: AtlasReader(client).active_members(ORG)),
+    "an inviter": (
+        ACTIVE,
+        lambda client: AtlasReader(client).is_active_member(ORG, "ada@example.com"),
+    ),
+    "people": (ACTIVE, lambda client: AtlasReader(client).seats(ORG)),
+    "keys": (
+        {"publicKey": "wkzjqvtb", "desc": "ci"},
+        lambda client: AtlasReader(client).api_key_names(ORG),
+    ),
     **{
         f"a user of {source}": (
             ROWS[source],
-            lambda reader, s=source: reader.membership_status(entry_of(s)),
+            lambda client, s=source: client.call(user_request(client, s, PLACE[s], USER)),
         )
         for source in (Source.USERS, Source.ORG_USERS)
     },
@@ -303,7 +318,7 @@ def test_body_that_is_nearly_an_answer_is_read_or_unreadable_whatever_it_is(name
         begin = place % (len(body) + 1)
         body = body[:begin] + token + body[begin + removed :]
     with suppress(RunError, StopIteration):  # the latter has what it returns: nothing waits
-        read(AtlasReader(Answering(body))).send(None)
+        read(Answering(body)).send(None)
 
 
 @pytest.mark.parametrize(
