@@ -33,13 +33,9 @@ from invite_sweeper.cli.console import configure_logging
 from invite_sweeper.cli.options import DEFAULT_BASE_URL, RunOptions
 from invite_sweeper.cli.streams import audit_copy
 from invite_sweeper.errors import DamagedLog, UsageError
+from invite_sweeper.files import read_small_file
 from invite_sweeper.last_resort import LastResort
-from invite_sweeper.policy import (
-    Policy,
-    parse_duration_option,
-    parse_policy,
-    read_policy_file,
-)
+from invite_sweeper.policy import MAX_BYTES, Policy, parse_duration_option, parse_policy
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report.metrics import check_gateway_url, labels_of, textfile_of
 from invite_sweeper.report.receivers import receiver_variables, register_receivers
@@ -47,7 +43,7 @@ from invite_sweeper.shutdown import StopRequest, handle_signals
 from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.organization import AtlasOrganization
 from invite_sweeper.sweep.scope import Shard
-from invite_sweeper.text import describe_duration, escape_unprintable
+from invite_sweeper.text import describe_duration, escape_unprintable, shell_command
 
 _T = TypeVar("_T")
 _PATIENCE_S: Final = 10.0
@@ -64,7 +60,14 @@ def read_policy(path: Path, environment: Mapping[str, str] = os.environ) -> byte
         UsageError: A secret is in the wrong variable or in the policy, or it cannot be read.
     """
     register_credentials(environment)
-    data = read_policy_file(path)
+    try:
+        data = read_small_file(path, MAX_BYTES)  # at most one more than is allowed
+    except OSError as error:
+        raise UsageError(
+            f"The policy {path} cannot be read: {error.strerror or error}.",
+            hint="Set the path with --policy PATH or INVITE_SWEEPER_POLICY, or write a first "
+            f"policy: {shell_command('init', 'PATH')}",
+        ) from None
     text = data.decode(errors="replace")
     register_receivers(receiver_variables(text), environment)
     at = SECRETS.first_secret(text)

@@ -5,14 +5,14 @@ from invite_sweeper.policy.issues import (
     check_policy,
     parse_duration_option,
     parse_policy,
-    read_policy_file,
 )
 from invite_sweeper.policy.model import Execution, Keep, Limits, Notification, Rule
 from invite_sweeper.policy.policy import Policy, json_schema
 from invite_sweeper.policy.types import parse_duration
-from invite_sweeper.policy.yaml_reader import PolicyIssue, Severity
+from invite_sweeper.policy.yaml_reader import MAX_BYTES, PolicyIssue, Severity
 
 __all__ = [
+    "MAX_BYTES",
     "Execution",
     "InvalidPolicy",
     "Keep",
@@ -27,5 +27,4 @@ __all__ = [
     "parse_duration",
     "parse_duration_option",
     "parse_policy",
-    "read_policy_file",
 ]

@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Collection, Iterable, Iterator
 from datetime import date, datetime, timedelta
-from pathlib import Path
 from typing import NamedTuple, get_args
 
 from msgspec import structs
@@ -14,7 +13,6 @@ from pydantic_core import ErrorDetails
 from typing_extensions import override
 
 from invite_sweeper.errors import UsageError
-from invite_sweeper.files import read_small_file
 from invite_sweeper.models import INVITATION_LIFETIME, Source
 from invite_sweeper.names import is_atlas_id
 from invite_sweeper.policy.model import CONDITIONS, SELECTIONS, SIGNING_KIND, ReceiverKind
@@ -28,7 +26,6 @@ from invite_sweeper.policy.types import (
     suggest,
 )
 from invite_sweeper.policy.yaml_reader import (
-    MAX_BYTES,
     Document,
     KeyPath,
     Node,
@@ -61,18 +58,6 @@ class InvalidPolicy(UsageError):
     def lines(self) -> tuple[str, ...]:
         """Return one line per error: `file:line:column: where: message; hint`."""
         return tuple(issue.text(self.name) for issue in self.issues)
-
-
-def read_policy_file(path: Path) -> bytes:
-    """Return the bytes of the policy at `path`, at most one more than is allowed."""
-    try:
-        return read_small_file(path, MAX_BYTES)
-    except OSError as error:
-        raise UsageError(
-            f"The policy {path} cannot be read: {error.strerror or error}.",
-            hint="Set the path with --policy PATH or INVITE_SWEEPER_POLICY, or write a first "
-            f"policy: {shell_command('init', 'PATH')}",
-        ) from None
 
 
 def parse_duration_option(option: str, text: str) -> timedelta:

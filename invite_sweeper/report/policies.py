@@ -11,7 +11,8 @@ from typing import Final, NamedTuple
 
 from invite_sweeper.audit import AuditDirectory, RunRecord
 from invite_sweeper.errors import UsageError
-from invite_sweeper.policy import Keep, Policy, Rule, parse_policy, read_policy_file
+from invite_sweeper.files import read_small_file
+from invite_sweeper.policy import MAX_BYTES, Keep, Policy, Rule, parse_policy
 from invite_sweeper.policy.types import format_duration
 
 _WORDS: Final = frozenset({"name", "reason", "until"})
@@ -99,8 +100,8 @@ class PoliciesInForce:
     def _read(self, sha256: str) -> Policy | None:
         path = self._directory.policies.path_of(sha256)
         try:
-            policy = parse_policy(read_policy_file(path), path.name)
-        except UsageError:  # missing, or of another version
+            policy = parse_policy(read_small_file(path, MAX_BYTES), path.name)
+        except (OSError, UsageError):  # missing, or of another version
             return None
         return policy if policy.sha256 == sha256 else None
 
