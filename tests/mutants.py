@@ -309,8 +309,8 @@ MUTANTS = r"""
 -        lists = [each for each in unread if may_show_people(each)]
 +        lists = []
 = each entry is an invitation: sweep/reading.py
--invitations = combine((*self._people, *self._outside), unread)
-+invitations = (*self._people, *self._outside)
+-invitations = combine((*self._of_people, *self._outside), unread)
++invitations = (*self._of_people, *self._outside)
 ? tests/unit/sweep/test_excluded_projects.py
 = an excluded project does not keep: sweep/scope.py
 -if of_organization and Source.USERS in of_projects:
@@ -583,7 +583,7 @@ MUTANTS = r"""
 -each.key for each in of_projects if shown.isdisjoint(identities(each))
 +each.key for each in of_projects
 = the organization is asked although none of its lists was read: sweep/reading.py
--        if any(ref.source.is_organization_level for ref in self._entries):
+-        if any(ref.source.is_organization_level for ref in self._lists.entries):
 +        if True:
 ? tests/api/test_responses.py tests/api/test_connections.py
 = a deletion whose answers are lost has failed: atlas/deleter.py
@@ -802,8 +802,8 @@ MUTANTS = r"""
 -self._now < change <= until
 +self._now < change < until
 = the forecast of 7 days leaves the last instant out: sweep/reading.py
--        if stale.instant <= self._in_7d:
-+        if stale.instant < self._in_7d:
+-        is_within_7d = stale.instant <= self._in_7d
++        is_within_7d = stale.instant < self._in_7d
 = what a list that was not read keeps has a date: sweep/dates.py
 -if decided.keep_reason == "list_unread":  # no date ends that
 +if not decided:

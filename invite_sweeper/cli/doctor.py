@@ -288,12 +288,12 @@ class _Doctor(Checks):
 
     async def _check_organization(self, reading: Reading, scope: RunScope) -> None:
         """Check each list, also those that a sweep does not read, the events and the secret."""
-        if reading.seats is not None:
-            self.add("people", f"{reading.seats}: Atlas's limit counts both.")
+        if reading.people.seats is not None:
+            self.add("people", f"{reading.people.seats}: Atlas's limit counts both.")
         lists = await self._read_all_lists(reading, scope)
         self._check_scope(scope)
         for source in self._session.policy.sources:
-            if source not in reading.retired:  # the run has warned
+            if source not in reading.lists.retired:  # the run has warned
                 self._check_list(source, reading, lists)
         self._check_coverage(lists)
         await self._check_events(reading, set().union(*lists.users.values()))
@@ -361,11 +361,11 @@ class _Doctor(Checks):
 
     def _check_list(self, source: Source, reading: Reading, lists: _AllLists) -> None:
         """Check that a list of the policy can be read, and its invitations can be deleted."""
-        unread = [list_ for list_ in reading.unread if list_.source is source]
+        unread = [list_ for list_ in reading.lists.unread if list_.source is source]
         if unread:
             self._warn_of_unread(source, unread)
             return
-        counts = [count for ref, count in reading.entries.items() if ref.source is source]
+        counts = [count for ref, count in reading.lists.entries.items() if ref.source is source]
         entries = pluralize(sum(counts), "entry", "entries")
         text = f"{entries} in {pluralize(len(counts), 'list')}"
         # No list shows who may delete. But the older list of the same project or organization is
@@ -442,8 +442,8 @@ class _Doctor(Checks):
             "Deletions with an API key or a service account are not among the events: ask who "
             "else deletes invitations."
         )
-        if reading.retired:
-            names = ", ".join(source.value for source in reading.retired)
+        if reading.lists.retired:
+            names = ", ".join(source.value for source in reading.lists.retired)
             hint = f"Atlas no longer shows who is in the ended lists: {names}."
         self.add("events", f"{text}.", hint, warns=bool(unexplained))
 

@@ -41,8 +41,8 @@ class Survey(NamedTuple):
     @property
     def members(self) -> Members:
         """The active members of the organizations where they are known."""
-        readings = self.result.readings
-        return {reading.id: reading.members for reading in readings if reading.members}
+        people = {reading.id: reading.people for reading in self.result.readings}
+        return {org_id: known.members for org_id, known in people.items() if known.members}
 
     @property
     def names(self) -> OrganizationNames:
@@ -55,8 +55,8 @@ class Survey(NamedTuple):
         for reading in self.result.readings:
             if reading.error is not None:
                 yield ListUnreadable(reason=reading.error.message, org_id=reading.id)
-            yield from reading.unread
-            yield from reading.retired.values()
+            yield from reading.lists.unread
+            yield from reading.lists.retired.values()
 
     def excluded_projects(self) -> Iterator[str]:
         """Yield the projects that the policy excludes; of several organizations with theirs."""

@@ -8,6 +8,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Final, TypeVar
 
 from msgspec import structs
@@ -452,10 +453,11 @@ class OrganizationReader:
             _optional(reader.seats(organization.id)),
         )
         if isinstance(seats, Seats):
-            builder.seats = seats
+            builder.people = replace(builder.people, seats=seats)
         if isinstance(expiries, tuple):
             live = [expiry for expiry in expiries if expiry > self._command.now]
-            builder.credentials_expire = min(live, default=None)
+            first_end = min(live, default=None)
+            builder.dates = replace(builder.dates, credentials_expire=first_end)
             self._result.warn(*secret_warnings(live, self._command.now))
         name = names.get(organization.id) if names is not None else None
         if name:

@@ -194,7 +194,7 @@ class Executor:
         self._execution = policy.execution
         self._has_other_sources = len(policy.sources) > 1
         self._leaves_invited = policy.leaves_invited
-        self._deleter = plan.organization.client.deleter(policy.sources, plan.reading.absent)
+        self._deleter = plan.organization.client.deleter(policy.sources, plan.reading.people.absent)
         self._slots = asyncio.Semaphore(policy.execution.concurrency)
         self._extra_slots = policy.execution.concurrency  # at most, while others back off
         self._ready: deque[Planned] = deque()  # on disk, and without a slot

@@ -206,7 +206,7 @@ def _shard_part(command: Command) -> str:
 
 def _unread(plans: Iterable[OrganizationPlan]) -> list[ListUnreadable]:
     """Return the lists of all plans that could not be read."""
-    return list(chain.from_iterable(plan.reading.unread for plan in plans))
+    return list(chain.from_iterable(plan.reading.lists.unread for plan in plans))
 
 
 def organization_labels(plans: Iterable[OrganizationPlan]) -> dict[str, str]:

@@ -57,13 +57,13 @@ class MemberCheck:
         Raises:
             RunError: A response concerned the run, not the inviter.
         """
-        members = self._builder.members
+        members = self._builder.people.members
         if members is None or not members.names:
             return
         organization = self._builder.organization
         async with self._lock:  # lists are read at the same time, and have the same inviters
             # While it waited, another list may have found some of them gone.
-            members = self._builder.members or members
+            members = self._builder.people.members or members
             gone: set[str] = set()
             seem_gone = inviters_who_seem_gone(invitations, members)
             for inviter, name in seem_gone.items():

@@ -6,7 +6,7 @@ executed, and an organization that failed has none.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
@@ -52,6 +52,72 @@ class AtlasOrganization:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadLists:
+    """What was read of the lists of one organization.
+
+    Attributes:
+        entries: Entries of each list that was read to its end.
+        unread: The lists that could not be read, with the names of their projects.
+        retired: The lists that Atlas no longer serves.
+    """
+
+    entries: dict[ListRef, int] = field(default_factory=dict)
+    unread: list[ListUnreadable] = field(default_factory=list)
+    retired: dict[Source, SourceRetired] = field(default_factory=dict)
+
+    def results(self, org_id: str, sources: Iterable[Source]) -> Iterator[ListResult]:
+        """Yield what was read of each source that Atlas serves."""
+        for source in sources:
+            if source in self.retired:
+                continue
+            unread = [unreadable for unreadable in self.unread if unreadable.source is source]
+            entries = (count for ref, count in self.entries.items() if ref.source is source)
+            yield ListResult(
+                org_id=org_id,
+                source=source,
+                complete=not unread,
+                entries=sum(entries),
+                unread=tuple(unreadable.scope_id for unreadable in unread),
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPeople:
+    """What is known of the people of one organization.
+
+    Attributes:
+        members: Its active members, where a rule or keep entry judges by them and they are known.
+        seats: How many people it has; None where that is not known.
+        absent: What is stale in `users`, of people whom no list of the organization shows, where
+            one was read: the project may lag behind, and the person be a member.
+    """
+
+    members: ActiveMembers | None = None
+    seats: Seats | None = None
+    absent: frozenset[InvitationKey] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class ReadDates:
+    """When something happens in one organization; None where nothing does, or it is not known.
+
+    Attributes:
+        oldest: When the oldest entry that is still PENDING was sent. Atlas never removes people
+            whose invitation has expired.
+        next_due: When the first announced invitation may be deleted.
+        credentials_expire: When the first secret of its service account ends.
+        stale_within_7d: In a dry run, how many invitations that are not stale now will be.
+        stale_within_30d: The same.
+    """
+
+    oldest: datetime | None = None
+    next_due: datetime | None = None
+    credentials_expire: datetime | None = None
+    stale_within_7d: int = 0
+    stale_within_30d: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """What was read of one organization, and what the policy decided about it.
 
@@ -60,61 +126,24 @@ class Reading:
         returned_name: The name that Atlas returned in this run; None where it returned none.
         scope: Its projects; None if they could not be listed.
         error: What ended the run for this organization; nothing is deleted there then.
-        counts: Of projects, entries and invitations, as far as they were read.
         stale: The invitations that the policy would delete; none after an error.
-        entries: Entries of each list that was read to its end.
-        unread: The lists that could not be read, with the names of their projects.
-        retired: The lists that Atlas no longer serves.
-        absent: What is stale in `users`, of people whom no list of the organization shows, where
-            one was read: the project may lag behind, and the person be a member.
-        members: Its active members, where a rule or keep entry judges by them and they are known.
-        seats: How many people it has; None where that is not known.
-        oldest: When the oldest entry that is still PENDING was sent; None where none has a date.
-            Atlas never removes people whose invitation has expired.
-        next_due: When the first announced invitation may be deleted; None without one.
-        stale_within_7d: In a dry run, invitations that are not stale now, and will be.
-        stale_within_30d: The same.
-        credentials_expire: When the first secret of its service account ends; None if not known.
+        counts: Of projects, entries and invitations, as far as they were read.
     """
 
     organization: AtlasOrganization
     returned_name: str | None = None
     scope: RunScope | None = None
     error: RunError | None = None
-    counts: Counts = field(default_factory=Counts)
     stale: tuple[Planned, ...] = ()
-    entries: Mapping[ListRef, int] = field(default_factory=dict)
-    unread: tuple[ListUnreadable, ...] = ()
-    retired: Mapping[Source, SourceRetired] = field(default_factory=dict)
-    absent: frozenset[InvitationKey] = frozenset()
-    seats: Seats | None = None
-    members: ActiveMembers | None = None
-    oldest: datetime | None = None
-    next_due: datetime | None = None
-    stale_within_7d: int = 0
-    stale_within_30d: int = 0
-    credentials_expire: datetime | None = None
+    counts: Counts = field(default_factory=Counts)
+    lists: ReadLists = field(default_factory=ReadLists)
+    people: ReadPeople = field(default_factory=ReadPeople)
+    dates: ReadDates = field(default_factory=ReadDates)
 
     @property
     def id(self) -> str:
         """The organization's id."""
         return self.organization.id
-
-    def list_results(self, sources: Iterable[Source]) -> Iterator[ListResult]:
-        """Yield what was read of each source that Atlas serves."""
-        for source in sources:
-            if source in self.retired:
-                continue
-            of_source = [unreadable for unreadable in self.unread if unreadable.source is source]
-            unread = tuple(unreadable.scope_id for unreadable in of_source)
-            entries = (count for ref, count in self.entries.items() if ref.source is source)
-            yield ListResult(
-                org_id=self.id,
-                source=source,
-                complete=not unread,
-                entries=sum(entries),
-                unread=unread,
-            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ organization are kept (`list_unread`).
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TypeAlias
 
 from msgspec import structs
@@ -21,14 +21,12 @@ from invite_sweeper.counts import Counts
 from invite_sweeper.errors import RunError
 from invite_sweeper.models import (
     Invitation,
-    InvitationKey,
     Invitations,
     ListRef,
     ListUnreadable,
     MembershipStatus,
     PersonKey,
     ProjectGone,
-    Seats,
     Source,
     SourceRetired,
     parse_timestamp,
@@ -38,7 +36,13 @@ from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.conditions import ActiveMembers
 from invite_sweeper.sweep.dates import Dates
 from invite_sweeper.sweep.invitations import combine, identities, may_show_people
-from invite_sweeper.sweep.organization import AtlasOrganization, Reading
+from invite_sweeper.sweep.organization import (
+    AtlasOrganization,
+    ReadDates,
+    Reading,
+    ReadLists,
+    ReadPeople,
+)
 from invite_sweeper.sweep.scope import RunScope
 from invite_sweeper.sweep.selection import Decision, Selector
 from invite_sweeper.sweep.steps import Step, keep_unrecordable
@@ -58,12 +62,7 @@ class ReadingBuilder:
 
     Attributes:
         organization: With its name, once Atlas has returned it.
-        returned_name: As in `Reading`.
-        scope: Its projects, once they are listed.
-        error: What ended the reading.
-        members: Its active members, see `know_members`.
-        seats: As in `Reading`.
-        credentials_expire: As in `Reading`.
+        returned_name: As in `Reading`, like `scope`, `error`, `people` and `dates`.
     """
 
     def __init__(
@@ -76,8 +75,8 @@ class ReadingBuilder:
         self.organization = organization
         self.scope: RunScope | None = None
         self.error: RunError | None = None
-        self.seats: Seats | None = None
-        self.credentials_expire: datetime | None = None
+        self.people = ReadPeople()
+        self.dates = ReadDates()
         self._command = command
         self._write = write
         self._steps = steps
@@ -85,19 +84,12 @@ class ReadingBuilder:
         self._kept_by_reason = Counter[str]()
         self._announced = 0
         self._stale: list[events.Planned] = []
+        self._lists = ReadLists()
         self._in_7d = command.now + timedelta(days=7)
         self._in_30d = command.now + timedelta(days=30)
-        self._stale_within_7d = 0
-        self._stale_within_30d = 0
-        self._entries: dict[ListRef, int] = {}
-        self._unread: list[ListUnreadable] = []
-        self._retired: dict[Source, SourceRetired] = {}
-        self._absent: frozenset[InvitationKey] = frozenset()
-        self._oldest: datetime | None = None
-        self._next_due: datetime | None = None
         self._gone_projects: set[str] = set()
         # Entries that `finish` combines: of people, and of those in projects out of scope.
-        self._people: list[Decision] = []
+        self._of_people: list[Decision] = []
         self._outside: list[Decision] = []
         self._know(None, None)
 
@@ -108,25 +100,17 @@ class ReadingBuilder:
             returned_name=self.returned_name,
             scope=self.scope,
             error=self.error,
-            counts=self._counts.plus(**self._counts_of_decided()),
             stale=() if self.error is not None else tuple(self._stale),
-            entries=self._entries,
-            unread=tuple(self._unread),
-            retired=self._retired,
-            absent=self._absent,
-            members=self.members,
-            seats=self.seats,
-            oldest=self._oldest,
-            next_due=self._next_due,
-            stale_within_7d=self._stale_within_7d,
-            stale_within_30d=self._stale_within_30d,
-            credentials_expire=self.credentials_expire,
+            counts=self._counts.plus(**self._counts_of_decided()),
+            lists=self._lists,
+            people=self.people,
+            dates=self.dates,
         )
 
     def _counts_of_decided(self) -> dict[str, int | Mapping[str, int]]:
         """Return the counts of what was decided so far: entries by list, all else by invitation."""
         entries = Counter[str]()
-        for ref, count in self._entries.items():
+        for ref, count in self._lists.entries.items():
             entries[ref.source.value] += count
         stale = len(self._stale)
         kept = self._kept_by_reason.total()
@@ -154,7 +138,7 @@ class ReadingBuilder:
                 self.count(projects_gone=int(answer.project_id not in self._gone_projects))
                 self._gone_projects.add(answer.project_id)
             case SourceRetired():
-                self._retired[answer.source] = answer
+                self._lists.retired[answer.source] = answer
                 self._write(answer)
             case ListUnreadable():
                 self.add_unreadable(answer)
@@ -165,7 +149,7 @@ class ReadingBuilder:
 
     def add_unreadable(self, unreadable: ListUnreadable) -> None:
         """Add a list or project that cannot be read: nothing is deleted there."""
-        self._unread.append(unreadable)
+        self._lists.unread.append(unreadable)
         self.count(projects_unreadable=1, missing_role=int(is_role_missing(unreadable)))
         self._write(unreadable)
 
@@ -178,30 +162,31 @@ class ReadingBuilder:
         unread = self._lists_that_may_show_others(has_ended)
         # The people of the organization, as its own lists show them.
         shown: set[PersonKey] = set()
-        for decision in self._people:
+        for decision in self._of_people:
             if decision.invitation.source.is_organization_level:
                 shown.update(identities(decision.invitation))
         keys_outside = {decision.invitation.key for decision in self._outside}
-        invitations = combine((*self._people, *self._outside), unread)
-        self._people.clear()  # before the lines are made: memory holds them once
+        invitations = combine((*self._of_people, *self._outside), unread)
+        self._of_people.clear()  # before the lines are made: memory holds them once
         self._outside.clear()
         for invitation in invitations:
             # One whose entries are all in projects out of scope is not of this run.
             is_in_scope = any(entry.key not in keys_outside for entry in invitation.all_entries)
             if is_in_scope:
                 self._add_invitation(invitation)
-        if any(ref.source.is_organization_level for ref in self._entries):
+        if any(ref.source.is_organization_level for ref in self._lists.entries):
             of_projects = (each for each in self._stale if each.source is Source.USERS)
-            self._absent = frozenset(
+            absent = frozenset(
                 each.key for each in of_projects if shown.isdisjoint(identities(each))
             )
+            self.people = replace(self.people, absent=absent)
 
     def _lists_that_may_show_others(self, has_ended: Callable[[Source], bool]) -> tuple[str, ...]:
         """Return the lists that were not read and may show people whom no other list shows."""
-        unread = [*self._unread, *self._retired.values()]
+        unread = [*self._lists.unread, *self._lists.retired.values()]
         lists = [each for each in unread if may_show_people(each)]
         # A list that Atlas retired before the announced day: its people need not be in others yet.
-        for source, retired in self._retired.items():
+        for source, retired in self._lists.retired.items():
             if not source.stands_for_itself and not has_ended(source):
                 lists.append(retired)
         return tuple(dict.fromkeys(each.list_name for each in lists))
@@ -209,7 +194,7 @@ class ReadingBuilder:
     def know_name(self, name: str) -> None:
         """Decide by the name of the organization that Atlas returned from now on."""
         self.organization = replace(self.organization, name=name)
-        self._know(name, self.members)
+        self._know(name, self.people.members)
 
     def know_members(self, members: ActiveMembers) -> None:
         """Decide by these active members from now on."""
@@ -218,36 +203,39 @@ class ReadingBuilder:
     def _know(self, returned_name: str | None, members: ActiveMembers | None) -> None:
         """Decide by what is known of the organization from now on."""
         self.returned_name = returned_name
-        self.members = members
+        self.people = replace(self.people, members=members)
         org_id = self.organization.id
         known_members = {org_id: members} if members is not None else {}
         names = {org_id: returned_name} if returned_name is not None else {}
         policy = self._command.policy
         now = self._command.now
         self._selector = Selector(policy, now, known_members, names)
-        self._dates = Dates(policy, self._selector, now)
+        self._date_finder = Dates(policy, self._selector, now)
 
     def _foretell(self, by_policy: Decision) -> None:
         """Count what is not stale now and will be soon."""
         if by_policy.stale:
             return
-        stale = self._dates.stale_from(by_policy, self._in_30d)
+        stale = self._date_finder.stale_from(by_policy, self._in_30d)
         if stale is None:
             return
-        self._stale_within_30d += 1
-        if stale.instant <= self._in_7d:
-            self._stale_within_7d += 1
+        is_within_7d = stale.instant <= self._in_7d
+        self.dates = replace(
+            self.dates,
+            stale_within_7d=self.dates.stale_within_7d + int(is_within_7d),
+            stale_within_30d=self.dates.stale_within_30d + 1,
+        )
 
     def _add_entries(self, ref: ListRef, entries: Invitations) -> None:
         """Decide each entry of a list. Those of `invites` are invitations of their own."""
         decisions = [keep_unrecordable(self._selector.decide(entry)) for entry in entries]
-        self._entries[ref] = len(decisions)
+        self._lists.entries[ref] = len(decisions)
         self._find_oldest(entries)
         if ref.source.stands_for_itself:
             for decision in decisions:
                 self._add_invitation(decision)
         else:
-            self._people += decisions
+            self._of_people += decisions
 
     def _find_oldest(self, entries: Invitations) -> None:
         """Find the oldest entry that is PENDING and has not expired.
@@ -258,11 +246,11 @@ class ReadingBuilder:
             sent_at = entry.sent_at
             if sent_at is None or entry.status != MembershipStatus.PENDING:
                 continue
-            if self._oldest is not None and sent_at >= self._oldest:
+            if self.dates.oldest is not None and sent_at >= self.dates.oldest:
                 continue
             expires_at = parse_timestamp(entry.expires_at)
             if expires_at is None or expires_at > self._command.now:
-                self._oldest = sent_at
+                self.dates = replace(self.dates, oldest=sent_at)
 
     def _add_invitation(self, by_policy: Decision) -> None:
         """Take the steps after the policy's decision, and count and record what comes of it."""
@@ -304,8 +292,8 @@ class ReadingBuilder:
         deletable_from = announcement.deletable_from
         if deletable_from is None:
             return
-        if self._next_due is None or deletable_from < self._next_due:
-            self._next_due = deletable_from
+        if self.dates.next_due is None or deletable_from < self.dates.next_due:
+            self.dates = replace(self.dates, next_due=deletable_from)
         if announcement.rule is None:  # an earlier sweep announced it
             return
         kind: type[events.Announced | events.WouldBeAnnounced]

@@ -143,7 +143,7 @@ class Result:
         sources = self.command.policy.sources
         retired: dict[Source, SourceRetired] = {}
         for reading in readings:
-            retired |= reading.retired
+            retired |= reading.lists.retired
         too_early = self._retired_early(retired)
         if too_early:
             self.stopped_by.append(Reason.RETIRED_SOURCE)
@@ -217,7 +217,7 @@ class Result:
         first_sunset = self._first_sunset(sunsets)
         retired: list[str] = []
         for reading in self.readings:
-            retired += (source.value for source in reading.retired)
+            retired += (source.value for source in reading.lists.retired)
         return RunFinished(
             **self._run_ending(counts, results),
             duration_s=round(command.clock() - command.started_s - self.question_s, 3),
@@ -260,10 +260,11 @@ class Result:
 
     def _oldest_pending_days(self) -> float | None:
         """Return the age of the oldest entry that is PENDING; None where none has a date."""
-        dates = [plan.reading.oldest for plan in self.plans if plan.reading.oldest is not None]
-        if not dates:
+        dates = [plan.reading.dates for plan in self.plans]
+        oldest = min((each.oldest for each in dates if each.oldest is not None), default=None)
+        if oldest is None:
             return None
-        age = self.command.now - min(dates)
+        age = self.command.now - oldest
         return round(age / timedelta(days=1), 1)
 
     def _first_sunset(self, sunsets: Mapping[Source, date]) -> date | None:
@@ -280,8 +281,8 @@ class Result:
         """Return how many become stale within 7 and 30 days, and the nights that the rest takes."""
         readings = [plan.reading for plan in self.plans]
         return Forecast(
-            stale_within_7d=sum(reading.stale_within_7d for reading in readings),
-            stale_within_30d=sum(reading.stale_within_30d for reading in readings),
+            stale_within_7d=sum(reading.dates.stale_within_7d for reading in readings),
+            stale_within_30d=sum(reading.dates.stale_within_30d for reading in readings),
             nights=self.backlog.nights if self.backlog is not None else None,
         )
 
@@ -290,7 +291,7 @@ class Result:
         sources = self.command.policy.sources
         for plan in self.plans:
             reading = plan.reading
-            yield from reading.list_results(sources)
+            yield from reading.lists.results(reading.id, sources)
 
     def _reading_of(self, organization: AtlasOrganization) -> Reading:
         """Return what was read of an organization; an empty reading while it was not read."""
@@ -335,21 +336,22 @@ class Result:
             # What stopped the run is a reason of the organizations where it left something undone.
             is_concerned = counts.skipped or len(self.organizations) == 1
             stopped_by = self.stopped_by if is_concerned else []
-            if self._retired_early(reading.retired):
+            if self._retired_early(reading.lists.retired):
                 stopped_by = [*stopped_by, Reason.RETIRED_SOURCE]
             reasons = self._reasons(counts, stopped_by)
         was_read = reading.error is None and reading.scope is not None
         plan_made = was_read and (self.plan_made or error is None)
         retired_early = Reason.RETIRED_SOURCE in self.stopped_by
-        secret_ends = reading.credentials_expire
+        secret_ends = reading.dates.credentials_expire
+        seats = reading.people.seats
         return OrganizationResult(
             **self._ending(counts, error, reasons),
             id=organization.id,
             name=reading.organization.name,
             plan_made=plan_made,
-            plan_complete=plan_made and not reading.unread and not retired_early,
-            people=reading.seats.people if reading.seats is not None else None,
-            people_pending=reading.seats.pending if reading.seats is not None else None,
+            plan_complete=plan_made and not reading.lists.unread and not retired_early,
+            people=seats.people if seats is not None else None,
+            people_pending=seats.pending if seats is not None else None,
             credentials_expire=rfc3339(secret_ends) if secret_ends is not None else None,
         )
 

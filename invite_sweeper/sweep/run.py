@@ -156,10 +156,10 @@ def _report_plan(result: Result) -> None:
 
 def _report_notice(result: Result, counts: Counts) -> None:
     """Report what is announced and what waits, if something does."""
-    readings = [plan.reading for plan in result.plans]
-    due_dates = [reading.next_due for reading in readings if reading.next_due is not None]
-    if due_dates:
-        text = describe_notice(counts, min(due_dates), dry_run=result.command.dry_run)
+    dates = [plan.reading.dates for plan in result.plans]
+    next_due = min((each.next_due for each in dates if each.next_due is not None), default=None)
+    if next_due is not None:
+        text = describe_notice(counts, next_due, dry_run=result.command.dry_run)
         result.warn_of(WarningCode.NOTICE, text, level=WarningLevel.REMARK)
 
 

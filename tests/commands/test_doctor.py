@@ -242,7 +242,9 @@ ENDS = {
     ),
     "a clock 2 minutes off": (clock_off(2), 4, "clock", "warning", "differs from Atlas's by"),
     "more stale invitations than a limit": (over_limit, 3, "limits", "failed", "max_deletions: 0"),
-    "a plan that is trimmed": (trimmed, 0, "limits", "ok", "stale 1: 0 now, 1 later (a limit"),
+    "a plan that is trimmed": (
+        trimmed, 0, "limits", "ok", "stale 1: 0 now, 1 later (max_deletions: a limit",
+    ),
     "a secret that the role may not read": (
         refused_look("*/serviceAccounts/*"),
         0, "secret", "ok", "requires the role Organization Read Only.",

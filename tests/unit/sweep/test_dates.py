@@ -322,5 +322,8 @@ async def test_forecast_counts_the_invitations_that_list_shows_up_to_7_and_30_da
     night = night_over_person(directory, entries, rules=rules, keep=keep)
     reading, dates, judged = await survey(night)
     days = [dates.goes_at(decision) for _, decision in judged if not decision.stale]
-    for count, span in ((reading.stale_within_7d, 7 * DAY), (reading.stale_within_30d, 30 * DAY)):
+    for count, span in (
+        (reading.dates.stale_within_7d, 7 * DAY),
+        (reading.dates.stale_within_30d, 30 * DAY),
+    ):
         assert count == sum(day is not None and day <= NOW + span for day in days)

@@ -20,7 +20,12 @@ from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import ListUnreadable, Source
 from invite_sweeper.sweep.guards import MIN_COUNT_FOR_SHARE, check_clock, check_limits
-from invite_sweeper.sweep.organization import AtlasOrganization, OrganizationPlan, Reading
+from invite_sweeper.sweep.organization import (
+    AtlasOrganization,
+    OrganizationPlan,
+    Reading,
+    ReadLists,
+)
 from invite_sweeper.sweep.plan import make_plans
 from invite_sweeper.sweep.scope import Shard
 
@@ -51,7 +56,7 @@ def organization(stale=(), *, seen=0, unreadable=0, org_id=ORG, name=None, unrea
         invitations_seen=max(seen, len(stale)), stale=len(stale), projects_unreadable=len(unread)
     )
     who = AtlasOrganization(org_id, None, name=name)
-    reading = Reading(who, counts=counts, stale=tuple(stale), unread=tuple(unread))
+    reading = Reading(who, counts=counts, stale=tuple(stale), lists=ReadLists(unread=unread))
     return OrganizationPlan(reading, reading.stale)
 
 

@@ -334,11 +334,11 @@ async def test_line_of_an_ended_announcement_has_the_reason_why_the_invitation_i
     notice = {"wait": "7d"}
     own = [invitation(n, source=Source.INVITES) for n in (1, 2, 3)]
     (one,), _ = await night(directory, NOW, {(ORG, PROJECT): own}, policy(notice=notice))
-    assert (one.counts.announced, one.next_due) == (3, NOW + WEEK)
+    assert (one.counts.announced, one.dates.next_due) == (3, NOW + WEEK)
     rules = policy(notice=notice, keep=[{"name": "k", "usernames": ["person-2@*"]}])
     young = invitation(9, created_at=NOW, source=Source.INVITES)
     lists = {(ORG, PROJECT): [young, *own[1:]]}
     (one,), lines = await night(directory, NOW + DAY, lists, rules, dry_run=dry_run)
-    assert one.next_due == NOW + WEEK
+    assert one.dates.next_due == NOW + WEEK
     ended = [(listed_as(each), each.reason) for each in lines]
     assert ended == ([] if dry_run else [(own[1], "keep:k")])

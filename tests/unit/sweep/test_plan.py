@@ -101,7 +101,7 @@ def test_counts_of_several_lists_are_added_up():
         kept_by_reason={"too_young": 2, "not_pending": 1},
     )
     assert sorted(number for _, number, _ in plan.stale()) == [1, 4, 6, 7]
-    by_list = [(ref.source, ref.project.id, n) for ref, n in plan.reading.entries.items()]
+    by_list = [(ref.source, ref.project.id, n) for ref, n in plan.reading.lists.entries.items()]
     elsewhere = ("invites", object_id(8), 2)
     assert by_list == [("invites", PROJECT, 3), ("users", PROJECT, 2), elsewhere]
 
@@ -109,15 +109,15 @@ def test_counts_of_several_lists_are_added_up():
 def test_empty_list_is_read_and_counts_nothing():
     plan = Plan().add(listed())
     assert plan.counts == Counts(invitations_by_source={"invites": 0})
-    assert (plan.reading.oldest, plan.reading.next_due) == (None, None)
+    assert (plan.reading.dates.oldest, plan.reading.dates.next_due) == (None, None)
 
 
 def test_oldest_is_the_earliest_date_of_all_lists_and_ignores_unreadable_ones():
     plan = Plan()
     plan.add(listed(one(1, created_at=None)), finish=False)
-    assert plan.reading.oldest is None
+    assert plan.reading.dates.oldest is None
     plan.add(listed(one(2), one(3, age=29 * DAY)), listed(one(4, age=DAY)))
-    assert plan.reading.oldest == NOW - 29 * DAY
+    assert plan.reading.dates.oldest == NOW - 29 * DAY
 
 
 def test_nothing_is_stale_in_an_organization_whose_reading_ended_with_an_error():
@@ -135,14 +135,14 @@ def test_forecast_follows_the_active_members_that_are_known_last():
     for number, gone in enumerate((frozenset(), frozenset({inviter})), start=1):
         plan.builder.know_members(ActiveMembers(frozenset({"boss@example.com"}), gone))
         plan.add(listed(one(number, age=10 * DAY, inviter=inviter)), finish=False)
-    assert plan.reading.stale_within_7d == 1
+    assert plan.reading.dates.stale_within_7d == 1
 
 
 def test_oldest_leaves_out_people_who_rejected_an_invitation_that_has_no_end():
     rejected = one(1, Source.USERS, age=60 * DAY, status="INVITATION_REJECTED", expires_at=None)
     pending = one(2, Source.USERS, age=20 * DAY)
     plan = Plan(sources=["users"]).add(listed(rejected, pending, source=Source.USERS))
-    assert plan.reading.oldest == NOW - 20 * DAY
+    assert plan.reading.dates.oldest == NOW - 20 * DAY
 
 
 @pytest.mark.parametrize("source", Source)
@@ -153,7 +153,7 @@ def test_oldest_leaves_out_invitations_that_have_expired(source):
         one(3, source, age=30 * DAY - timedelta.resolution),
     ]
     reading = Plan(sources=[source.value]).add(listed(*rows, source=source)).reading
-    assert reading.oldest == NOW - 30 * DAY + timedelta.resolution
+    assert reading.dates.oldest == NOW - 30 * DAY + timedelta.resolution
 
 
 def test_planned_line_shows_whether_it_is_judged_by_members():
@@ -281,7 +281,7 @@ def test_unreadable_list_is_recorded_with_its_reason_and_counts_where_a_role_is_
 def test_retired_source_is_recorded_and_is_not_an_unreadable_list():
     retired = SourceRetired(PROJECT, "A", "Gone for good.", 410, "RETIRED", Source.INVITES)
     plan = Plan().add(retired)
-    assert plan.reading.retired == {Source.INVITES: retired}
+    assert plan.reading.lists.retired == {Source.INVITES: retired}
     assert (plan.counts.projects_unreadable, plan.lines) == (0, [retired])
 
 
@@ -291,7 +291,7 @@ def test_sweep_alone_writes_what_it_announces_and_both_count_it(announces):
     plan = Plan(steps=steps, dry_run=not announces).add(listed(one(1), one(2, age=DAY)))
     assert plan.counts.announced == 1
     assert plan.counts.kept_by_reason == {"notice_pending": 1, "too_young": 1}
-    assert plan.reading.next_due == NOW + 7 * DAY
+    assert plan.reading.dates.next_due == NOW + 7 * DAY
     lines = [(type(each), listed_as(each), each.rule, each.deletable_from) for each in plan.lines]
     line = Announced if announces else WouldBeAnnounced
     assert lines == [(line, one(1), "forgotten", "2026-12-02T01:00:00Z")]

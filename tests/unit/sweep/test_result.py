@@ -24,7 +24,13 @@ from invite_sweeper.errors import (
 )
 from invite_sweeper.models import ListRef, ListUnreadable, Source, SourceRetired, hint_without
 from invite_sweeper.sweep.expiries import LAST_KNOWN_ENDS, secret_warnings, sunset_warnings
-from invite_sweeper.sweep.organization import AtlasOrganization, OrganizationPlan, Reading, Swept
+from invite_sweeper.sweep.organization import (
+    AtlasOrganization,
+    OrganizationPlan,
+    Reading,
+    ReadLists,
+    Swept,
+)
 from invite_sweeper.sweep.result import Result
 from invite_sweeper.sweep.scope import RunScope
 
@@ -134,12 +140,12 @@ def test_error_of_the_run_is_that_of_each_organization(error):
     ("found", "complete"),
     [
         ({}, True),
-        ({"unread": (ListUnreadable(PROJECT, "p", "503", org_id=ORG),)}, False),
+        ({"unread": [ListUnreadable(PROJECT, "p", "503", org_id=ORG)]}, False),
         ({"retired": {Source.INVITES: SourceRetired("", "", "410")}}, True),
     ],
 )
 def test_plan_is_complete_if_every_list_that_atlas_serves_was_read(found, complete):
-    own = organization(parts=found)
+    own = organization(parts={"lists": ReadLists(**found)})
     assert ended(own).plan_complete is complete
     assert ended(own, stopped_by=[Reason.RETIRED_SOURCE]).plan_complete is False
 
@@ -159,12 +165,12 @@ def test_requests_of_credentials_count_once():
 
 def test_each_list_is_in_the_result_with_its_entries_and_what_was_not_read():
     places = [project(n) for n in (1, 2, 3)]
-    read = {
-        "entries": {ListRef(each, Source.INVITES): n for n, each in enumerate(places[:2])},
-        "unread": (ListUnreadable(places[2].id, "p", "503", org_id=ORG),),
-        "retired": {Source.USERS: SourceRetired("", "", "410", source=Source.USERS)},
-    }
-    finished = ended(organization(parts=read), policy={"sources": ["invites", "users"]})
+    lists = ReadLists(
+        entries={ListRef(each, Source.INVITES): n for n, each in enumerate(places[:2])},
+        unread=[ListUnreadable(places[2].id, "p", "503", org_id=ORG)],
+        retired={Source.USERS: SourceRetired("", "", "410", source=Source.USERS)},
+    )
+    finished = ended(organization(parts={"lists": lists}), policy={"sources": ["invites", "users"]})
     assert finished.lists == (
         ListResult(
             org_id=ORG,
@@ -293,7 +299,7 @@ def report(source, *, today=TODAY, recorded=None, sunsets=None):
     organization.client.sunsets = sunsets or {}
     retired = {source: SourceRetired("", "", "It is retired.", 410, source=source)}
     result = Result(command, [organization], QuietView())
-    result.report_ends([Reading(organization, retired=retired)])
+    result.report_ends([Reading(organization, lists=ReadLists(retired=retired))])
     return result.warnings[-1], result.stopped_by == [Reason.RETIRED_SOURCE]
 
 
