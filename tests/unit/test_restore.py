@@ -164,6 +164,15 @@ def test_request_of_a_killed_run_is_unconfirmed_unless_a_later_run_found_the_per
     assert found_in(directory, Wanted(**wanted)) == ()
 
 
+def test_without_a_run_the_last_one_is_undone_that_deleted_or_on_request_may_have(directory):
+    write_run(directory, "r1", *deletion(1, source=Source.INVITES))
+    write_run(directory, "r2", intent(of_list(2)), killed=True)
+    write_run(directory, "r3", *deletion(3, "failed", source=Source.INVITES))
+    for unconfirmed, number in ((False, 1), (True, 2)):
+        (lost,) = found_in(directory, Wanted(unconfirmed=unconfirmed))
+        assert lost.invitation_id == object_id(number)
+
+
 def test_file_that_a_killed_run_left_empty_has_nothing_to_undo(directory):
     directory.path.mkdir()
     (directory.path / "000001-r1.jsonl").touch()
@@ -243,7 +252,7 @@ async def test_each_list_is_read_once_and_who_is_there_in_another_spelling_is_le
     missing = of_list(2)
     plan = await plan_of({ORG: client}, there, missing)
     assert (plan.already_there, plan.to_invite) == ((present(there),), (missing,))
-    assert plan.exit_code == 0
+    assert (plan.restores, plan.exit_code) == (("r0",), 0)
     assert client.looks == ["projects", "users", "invites"]
 
 
