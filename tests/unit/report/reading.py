@@ -76,5 +76,5 @@ def on_terminal(record: RunRecord, width: int = 10_000) -> str:
 def question_about(record: RunRecord, width: int = 10_000) -> str:
     """Return the question about the plan of a run."""
     console = Console(file=StringIO(), width=width, color_system=None)
-    show_question(console, record, ADVISOR)
+    show_question(console, record, ADVISOR, NOW)
     return console.file.getvalue()

@@ -63,7 +63,8 @@ def test_question_has_the_plan_and_counts_owners(record):
     assert re.search(rf"In +Acme \({ORG}\)\n", text)
     assert re.search(r"Stale +2\n", text)
     assert re.search(r"Owners +1 of the stale invitations\n", text)
-    assert text.endswith("Delete 2 invitations?\nThis cannot be undone.\n")
+    end = "Delete 2 invitations?\nThis cannot be undone. Answer by 2026-11-25 01:00 UTC.\n"
+    assert text.endswith(end)
 
 
 @pytest.mark.parametrize(

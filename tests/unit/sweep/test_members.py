@@ -93,19 +93,6 @@ async def test_no_inviter_is_asked_for_where_the_list_is_not_known(directory, kn
     assert night.atlases[0].asked == []
 
 
-async def test_inviter_who_comes_back_while_a_question_is_open_is_asked_for_again(directory):
-    night = night_of(directory, GONE, "left@example.com")
-
-    def answer(_):
-        night.clock_s += 61
-        night.atlases[0].answers = {GONE: True}
-        return True
-
-    result = await night.run(answer=answer)
-    assert (night.deleted, result.skipped, result.changed) == ([1], 1, 0)
-    assert night.atlases[0].asked == [GONE, "left@example.com"] * 2
-
-
 async def test_invitations_are_judged_by_the_members_of_their_own_organization(directory):
     night = Night(directory, 1, 1, **LEFT)
     for atlas, member in zip(night.atlases, ("bo@example.com", "ada@example.com"), strict=True):
