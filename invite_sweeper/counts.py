@@ -26,7 +26,8 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         still_invited: People deleted from projects who stay invited to the organization, where the
             policy reads no list of it.
         missing_role: Lists not read and deletions that failed, because a role is missing.
-        recovered: Deletions that an interrupted run left without an outcome, and that took place.
+        recovered: Deletions that an earlier run left without an outcome or an answer, and whose
+            invitation is gone.
         restored: Invited by a restore, and pending again.
         active: Added by Atlas as members at once in a restore, without an acceptance.
         already_there: Invited or members without the restore.

@@ -745,6 +745,17 @@ MUTANTS = r"""
 = what a killed run left open is not resolved: sweep/discovery.py
 -await recovery.resolve_rest()
 +assert recovery
+? tests/unit/audit/test_history.py -k open
+= a deletion without an answer is forgotten: audit/history.py
+-        if event.outcome == Outcome.UNKNOWN:
++        if False:
+= a deletion without an answer is forgotten outside the period: audit/history.py
+-run.past.announcements or is_unanswered
++run.past.announcements
+? tests/commands/test_recovered_users.py
+= a deletion without an answer stays unknown in the table of its run: audit/intents.py
+-            self._settled[unanswered].append(event)
++            pass
 ? tests/unit/sweep/test_recovery.py
 = what is still listed is called gone: sweep/recovery.py
 -Outcome.FAILED if is_there else Outcome.ALREADY_GONE

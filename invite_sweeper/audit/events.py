@@ -165,7 +165,8 @@ class OutcomeLine(Invitation, frozen=True, kw_only=True):
         error_code: Atlas's `errorCode` in the last response.
         duration_ms: None if this run sent no request.
         seen_before: The user's status before the DELETE; None if it was not read.
-        recovers: The interrupted run whose intent this outcome resolves; None of an own one.
+        recovers: The earlier run, killed or without an answer, whose request this outcome
+            resolves; None of an own one.
         reason: Why it is not `deleted` or `restored`, in words; None where it is.
     """
 
@@ -184,7 +185,7 @@ class OutcomeLine(Invitation, frozen=True, kw_only=True):
     @classmethod
     def of(
         cls,
-        planned: Planned | Intent,
+        planned: Planned | Intent | Self,
         outcome: str,
         sending: Sending | None = None,
         elapsed_s: float | None = None,
@@ -222,8 +223,8 @@ _WHY: Final[Mapping[str, str]] = {
     Outcome.ALREADY_THERE: "invited or a member already",
 }
 _WHY_RECOVERED: Final[Mapping[str, str]] = {
-    Outcome.ALREADY_GONE: "not there any more: deleted by the interrupted run, or gone since",
-    Outcome.FAILED: "still there: the interrupted run did not delete it",
+    Outcome.ALREADY_GONE: "not there any more: deleted by the earlier run, or gone since",
+    Outcome.FAILED: "still there: the earlier run did not delete it",
     Outcome.ACTIVE: "an active member now: added by Atlas at once, or accepted since",
 }
 

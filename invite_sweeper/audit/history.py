@@ -45,17 +45,22 @@ _DECODED: Final = frozenset(kind.event for kind in (Announced, AnnouncementEnded
 """Beside these and the first line, only requests are decoded, as far as they count."""
 
 
+_UNANSWERED: Final = f',"outcome":"{Outcome.UNKNOWN}"'.encode()
+"""What the line of a request has whose answer was lost. No name can: JSON escapes its quotes."""
+
+
 class OpenIntent(NamedTuple):
-    """An intent without an outcome: the request may have been sent.
+    """A request of which it is not known what became: without an outcome, or without an answer.
 
     Attributes:
         file: Of the run that wrote it.
         start: The first line of that run; in a restore the request is a POST.
+        intent: Of a DELETE whose answer was lost its `unknown` outcome, which has the same fields.
     """
 
     file: RunFile
     start: RunStarted
-    intent: Intent
+    intent: Intent | OutcomeLine
 
 
 class HeldAnnouncement(NamedTuple):
@@ -220,7 +225,7 @@ class History:
         return self._applied.get(plan_sha256)
 
     def open_intents(self, base_url: str) -> Mapping[str, Sequence[OpenIntent]]:
-        """Return the intents without an outcome against a base URL, of organizations with some."""
+        """Return the open requests against a base URL, of organizations with some."""
         by_organization: defaultdict[str, list[OpenIntent]] = defaultdict(list)
         for open_intent in self._open.values():
             if open_intent.start.base_url == base_url:
@@ -291,7 +296,8 @@ class History:
     def _add_outcome(self, run: _Run, chain: FileChain, line: ChainLine) -> None:
         """Add what became of a request of the run, or of one that an earlier run left open."""
         invitation_bytes = _invitation_bytes(line.raw)
-        is_asked_for = run.counts_for_limits or run.past.announcements
+        is_unanswered = _UNANSWERED in line.raw
+        is_asked_for = run.counts_for_limits or run.past.announcements or is_unanswered
         # Nearly all outcomes settle an intent of the run that has the same bytes.
         if not is_asked_for and run.opened.pop(invitation_bytes, None) is not None:
             return
@@ -305,7 +311,11 @@ class History:
             run.resolved.add(event.key)
         elif run.counts_for_limits and _was_sent(event):
             self.sent[event.scope_id] += 1
-        if run.start.mode != "restore" and event.outcome == Outcome.DELETED:
+        if run.start.mode == "restore":
+            return
+        if event.outcome == Outcome.UNKNOWN:
+            self._open[run.file.run_id, event.key] = OpenIntent(run.file, run.start, event)
+        elif event.outcome == Outcome.DELETED:
             run.past.announcements.pop(announcement_key(event), None)
 
     def _add_announcement(self, run: _Run, event: Announced | AnnouncementEnded) -> None:

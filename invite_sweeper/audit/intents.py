@@ -12,6 +12,7 @@ import msgspec
 from invite_sweeper.audit.events import Event, Intent, Mode, OutcomeLine, RunStarted
 from invite_sweeper.audit.run_file import RunFile
 from invite_sweeper.models import InvitationKey
+from invite_sweeper.outcomes import Outcome
 
 
 class Unfinished(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +56,7 @@ class IntentLedger:
 
     def __init__(self) -> None:
         self._open: dict[tuple[str, InvitationKey], RunFile] = {}
+        self._unanswered: dict[tuple[str, InvitationKey], RunFile] = {}  # `unknown` so far
         self._modes: dict[RunFile, Mode] = {}
         # Each run that was killed, with the number of the run that recorded its last outcome.
         self._killed: dict[RunFile, int | None] = {}
@@ -72,13 +74,24 @@ class IntentLedger:
         if isinstance(event, Intent):
             self._open[run_id, event.key] = self._file
         elif isinstance(event, OutcomeLine):
-            sender = event.recovers or run_id
-            opened = self._open.pop((sender, event.key), None)
-            if opened is not None and event.recovers is not None:
-                self._killed[opened] = self._file.number
-                self._settled[opened].append(event)
+            self._add_outcome((event.recovers or run_id, event.key), event, self._file.number)
         elif isinstance(event, RunStarted):
             self._modes[self._file] = event.mode
+
+    def _add_outcome(
+        self, request: tuple[str, InvitationKey], event: OutcomeLine, run: int
+    ) -> None:
+        """Add what a run recorded of a request of its own, or of one that an earlier run left."""
+        opened = self._open.pop(request, None)
+        unanswered = self._unanswered.pop(request, None)
+        if event.recovers is None:
+            if opened is not None and event.outcome == Outcome.UNKNOWN:
+                self._unanswered[request] = opened
+        elif opened is not None:
+            self._killed[opened] = run
+            self._settled[opened].append(event)
+        elif unanswered is not None:
+            self._settled[unanswered].append(event)
 
     def end(self, *, finished: bool) -> None:
         """End the file of that run."""
@@ -92,7 +105,7 @@ class IntentLedger:
         return list(self._open.values()).count(file)
 
     def settled_in(self, file: RunFile) -> Sequence[OutcomeLine]:
-        """Return what later runs recorded of the intents that a file left without an outcome."""
+        """Return what later runs recorded of what a file left without an outcome or an answer."""
         return self._settled.get(file, ())
 
     def unfinished(self) -> tuple[Unfinished, ...]:

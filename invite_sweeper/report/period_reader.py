@@ -166,7 +166,7 @@ class PeriodReader:
                 continue
             deletion = NightRow.of(row, run)
             self.deletions.add(deletion)
-            if row.outcome == NO_OUTCOME:
+            if row.outcome in {NO_OUTCOME, Outcome.UNKNOWN}:
                 self._open[record.run_id, key] = deletion
             if row.outcome == Outcome.DELETED:
                 due = self._due_dates.due(row.event, dates)
@@ -188,7 +188,7 @@ class PeriodReader:
         return dates_of(policy, run.began, names)
 
     def _settle(self, recovering: Iterable[OutcomeLine], run: int) -> None:
-        """Set the outcomes that a run recorded for the open requests of one that was killed."""
+        """Set the outcomes that a run recorded for open requests of earlier ones."""
         for line in recovering:
             row = self._open.pop((line.recovers or "", line.key), None)
             if row is None:

@@ -77,7 +77,7 @@ def _outcome(event: OutcomeLine) -> str:
     if event.outcome == Outcome.DELETED:
         words = f"{words} by rule {event.rule}"
     if event.recovers is not None:
-        words = f"{words} (sent by run {event.recovers}, which was killed)"
+        words = f"{words} (sent by run {event.recovers})"
     return f"{words}: {event.reason}" if event.reason else words
 
 

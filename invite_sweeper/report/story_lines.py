@@ -43,7 +43,7 @@ def run_lines(run: RunRecord, end: RunFinished) -> Iterator[StoryLine]:
         yield from _decision_lines(end)
     if end.recovered:
         deletions = pluralize(end.recovered, "deletion")
-        text = f"{deletions} that an interrupted run left without an outcome"
+        text = f"{deletions} that an earlier run left without an outcome or an answer"
         yield StoryLine("Recovered", text)
     if end.sources_retired:
         lists = ", ".join(map(escape_unprintable, end.sources_retired))

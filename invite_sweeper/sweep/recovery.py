@@ -1,8 +1,9 @@
-"""Resolves what a killed run left open: intents without an outcome, when their list is read.
+"""Resolves what earlier runs left open, when its list is read.
 
-It is not known whether the DELETE of an open intent was sent, so the outcome claims only what
-Atlas shows: an invitation that is missing is `already_gone`, one that is still there with the
-same date is `failed`. If Atlas cannot answer, the intent stays open.
+A killed run leaves intents without an outcome, a lost answer an outcome that is `unknown`. It is
+not known whether the DELETE was processed, so the outcome claims only what Atlas shows: an
+invitation that is missing is `already_gone`, one that is still there with the same date is
+`failed`. If Atlas cannot answer, the request stays open.
 """
 
 from collections import defaultdict

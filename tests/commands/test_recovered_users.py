@@ -1,5 +1,6 @@
 """The removal of a user whose answer is lost, or whose run is killed: sent once, and then asked."""
 
+import json
 from datetime import timedelta
 
 import faults
@@ -22,6 +23,21 @@ def test_removal_whose_answer_is_lost_is_unknown_and_is_sent_once_in_a_run(cli):
     assert (done.code, done.summary["unknown"], cli.deletes()) == (4, 1, 1)
     again = cli.sweep()
     assert (again.code, again.summary["stale"], cli.deletes()) == (0, 0, 1)
+    assert [line["outcome"] for line in cli.lines("outcome")] == ["unknown", "already_gone"]
+    assert again.summary["recovered"] == 1
+    show = ("audit", "show", "--audit-dir", "audit")
+    assert "already gone" in cli.run(*show, "1").out
+    assert "ada@example.com" in cli.run(*show, "--outcome", "already_gone").out
+    verified = cli.run("audit", "verify", "audit", "--output", "json")
+    assert (verified.code, json.loads(verified.out)["recovered"]) == (0, [])
+
+
+def test_removal_without_an_answer_that_was_not_processed_is_sent_again_by_the_next_run(cli):
+    cli.sim.faults.add(faults.fail_with(502), method="DELETE")
+    assert cli.sweep().summary["unknown"] == 1
+    assert cli.sweep().summary["deleted"] == 1
+    outcomes = [line["outcome"] for line in cli.lines("outcome")]
+    assert outcomes == ["unknown", "failed", "deleted"]
 
 
 @pytest.mark.parametrize("is_removed", [True, False])

@@ -284,7 +284,7 @@ def test_each_outcome_but_deleted_and_restored_has_its_reason_in_words(outcome):
             {"sending": Sending(http_status=200, reason="another person")},
             "another person",
         ),
-        ("failed", {"recovers": "r"}, "still there: the interrupted run did not delete it"),
+        ("failed", {"recovers": "r"}, "still there: the earlier run did not delete it"),
         ("unknown", {"recovers": "r"}, "no response"),
         ("failed", {"reason": "not in scope"}, "not in scope"),
     ],

@@ -121,6 +121,24 @@ class TestOpenIntents:
         assert found.open_intents(HOST) == {}
         assert records(directory)[-1].outcomes == {}
 
+    @pytest.mark.parametrize("result", Outcome)
+    @pytest.mark.parametrize("period", [timedelta(), timedelta(hours=20)])
+    def test_a_deletion_without_an_answer_is_open_until_a_run_names_it(
+        self, directory, write, result, period
+    ):
+        write(*deletion(1, result))
+        found = History.read(directory, NOW + timedelta(hours=1), period=period)
+        is_open = result is Outcome.UNKNOWN
+        assert [each.intent.key for each in found.open_intents(HOST).get(ORG, ())] == (
+            [planned(1).key] * is_open
+        )
+        assert records(directory)[-1].open_requests == 0
+        found = write(outcome(planned(1), "already_gone", recovers="r1"))
+        assert found.open_intents(HOST) == {}
+
+    def test_an_invitation_of_a_restore_without_an_answer_is_not_open(self, write):
+        assert write(*deletion(1, "unknown"), start=RESTORE).open_intents(HOST) == {}
+
 
 UNSENT = {Outcome.SKIPPED, Outcome.CHANGED, Outcome.ACCEPTED_BEFORE}
 

@@ -242,6 +242,14 @@ def test_what_a_later_run_found_gone_is_not_deleted_and_its_row_names_that_run(d
     assert rows[1]["Night"] == "2026-11-23; run 1"
 
 
+def test_what_a_later_run_found_gone_after_a_lost_answer_is_already_gone(directory):
+    write(run(*deletion(1, "unknown")), directory, days_ago=1)
+    settled = outcome(planned(1), "already_gone", recovers="run-1")
+    write(run(settled, recovered=1, already_gone=0), directory)
+    (row,) = table(page_of(directory), "deletions")
+    assert row["Outcome"].startswith("already gone; ")
+
+
 def test_in_a_damaged_log_no_killed_run_is_shown_as_recovered(directory):
     path = write(deleted(7), directory, days_ago=2)
     write(killed(1), directory, days_ago=1)
