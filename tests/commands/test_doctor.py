@@ -278,9 +278,9 @@ ENDS = {
     "events that the role may not read": (
         refused_look("*/events"), 0, "events", "ok", "requires the role Organization Member.",
     ),
-    "a list that ends in 181 days": (ending(181), 0, "sunset invites", "ok", "last day"),
-    "a list that ends in 180 days": (
-        lambda cli: (ending(180)(cli), cli.keys.update(sources=["invites", "users"])),
+    "a list that ends in 190 days": (ending(190), 0, "sunset invites", "ok", "last day"),
+    "a list that ends in 170 days": (
+        lambda cli: (ending(170)(cli), cli.keys.update(sources=["invites", "users"])),
         4, "sunset invites", "warning", "write users and org_users instead",
     ),
     "a retired list": (retired, 4, "retired source", "warning", ""),
