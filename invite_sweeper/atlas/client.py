@@ -11,6 +11,7 @@ of a user once.
 import asyncio
 import math
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -45,7 +46,6 @@ from invite_sweeper.atlas.responses import (
     parse_body,
     parse_rate_limit_error,
 )
-from invite_sweeper.atlas.retries import Attempts
 from invite_sweeper.atlas.server import ServerInfo, Times
 from invite_sweeper.atlas.signing import RequestSigner
 from invite_sweeper.outcomes import Outcome, Sending
@@ -55,6 +55,10 @@ LONG_WAIT_S: Final = 6.0
 """A wait this long for an Atlas that does not respond is shown; one of them in this time."""
 _CANCEL_CHECK_S: Final = 1.0
 """The longest wait after which it is checked whether the request was cancelled."""
+_MAX_BACKOFF_S: Final = 30.0
+_UNREACHABLE_S: Final = ((0.5, 0.625), (10.0, 12.5), (20.0, 25.0), (30.0, 37.5))
+"""Waits after requests without a response, with a quarter of jitter; the last one repeats. With 5
+attempts they outlast a minute in which Atlas or the proxy is not reachable."""
 _BACK_OFF_STATUSES: Final = frozenset({TOO_MANY_REQUESTS, SERVICE_UNAVAILABLE})
 
 MAX_READ_AGE_S: Final = 1.0
@@ -243,41 +247,29 @@ class Client:
             decide: Which results are final.
             buckets: That of each request of one attempt.
         """
-        first = await send()
-        if decide(first) is RetryDecision.DONE:  # as for most requests
-            return first
-        attempts = Attempts(
-            first,
-            partial(self._send_again, request, send, buckets),
-            decide,
-            is_awaited=self._is_awaited,
-        )
-        return await attempts.make_until_final(
-            self._attempts,
-            sleep=partial(self._wait, request),
-            before_sleep=partial(self._report_wait, request),
-        )
-
-    async def _send_again(
-        self,
-        request: Request,
-        send: Callable[[], Awaitable[ResponseOrFailure]],
-        buckets: Sequence[TokenBucket],
-        last: ResponseOrFailure,
-    ) -> ResponseOrFailure | None:
-        """Make another attempt, with tokens of its own; None if that is not allowed any more.
-
-        After a 429 it waits as long as a bucket is blocked; after other results, `Attempts` has
-        waited.
-        """
-        if last.status == TOO_MANY_REQUESTS:
-            blocked_until_s = max(bucket.blocked_until_s for bucket in buckets)
-            wait_s = blocked_until_s - self.limiter.clock()
-            self._report_wait(request, last, max(0.0, wait_s))
-        if not await self._acquire_again(request, buckets):
-            return None
-        self.counters.retries += 1
-        return await send()
+        attempt = 1
+        retries = Counter[RetryDecision]()
+        result = await send()
+        is_awaited = self._is_awaited
+        while (decision := decide(result)) is not RetryDecision.DONE:
+            if decision is RetryDecision.RATE_LIMITED:
+                # No attempt: Atlas may answer so as often as it likes, until the deadline.
+                blocked_until_s = max(bucket.blocked_until_s for bucket in buckets)
+                self._report_wait(request, result, blocked_until_s - self.limiter.clock())
+            elif attempt == self._attempts or retries[decision] == _max_retries(decision, result):
+                break
+            else:
+                attempt += 1
+                retries[decision] += 1
+                wait_s = _backoff_s(attempt, result, is_awaited=is_awaited)
+                self._report_wait(request, result, wait_s)
+                await self._wait(request, wait_s)
+            # The `Retry-After` of a 429 or 503 blocks the bucket.
+            if not await self._acquire_again(request, buckets):
+                break
+            self.counters.retries += 1
+            result = await send()
+        return result
 
     @property
     def _is_awaited(self) -> bool:
@@ -323,7 +315,8 @@ class Client:
         if request.progress is not None and request.progress.on_backoff is not None:
             request.progress.on_backoff()
         reason = result.reason if isinstance(result, RequestFailed) else result.status
-        self._log.debug("retrying", path=request.path, wait_s=round(wait_s, 3), why=reason)
+        shown_s = round(max(0.0, wait_s), 3)
+        self._log.debug("retrying", path=request.path, wait_s=shown_s, why=reason)
         now_s = self.limiter.clock()
         is_long = result.status is None and wait_s >= LONG_WAIT_S
         # Of the waits of several requests at the same time, one is reported.
@@ -432,6 +425,30 @@ class Client:
             limit=parse_int_header(headers, "RateLimit-Limit"),
             remaining=parse_int_header(headers, "RateLimit-Remaining"),
         )
+
+
+def _max_retries(decision: RetryDecision, result: ResponseOrFailure) -> float:
+    """Return how often a result with a decision is retried, if the number of attempts allows it."""
+    if decision is RetryDecision.ONCE_MORE:
+        return 1
+    if decision is RetryDecision.REAUTHENTICATE:
+        # A new access token may be rejected as well, and a 401 about a role is not about it.
+        return 2 if is_unauthenticated(result) else 1
+    return math.inf
+
+
+def _backoff_s(attempt: int, last: ResponseOrFailure, *, is_awaited: bool) -> float:
+    """Return the seconds before an attempt: exponential with full jitter after a response.
+
+    Args:
+        attempt: From 2.
+        is_awaited: A person waits for the first response: it is requested more often.
+    """
+    low_s, high_s = 0.0, min(_MAX_BACKOFF_S, 0.5 * 2 ** (attempt - 2))
+    if last.status is None and not is_awaited:
+        number = min(attempt - 2, len(_UNREACHABLE_S) - 1)
+        low_s, high_s = _UNREACHABLE_S[number]
+    return random.uniform(low_s, high_s)  # noqa: S311 - not a secret
 
 
 class Look(NamedTuple):
