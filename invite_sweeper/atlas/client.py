@@ -1,7 +1,9 @@
-"""One call to Atlas: path, rate-limit token, connection slot, credentials, send; then retries.
+"""One call to Atlas, from the request to its answer.
 
-`_send_until_final` makes the attempts of a call, `_send_in_slot` waits for what one attempt needs,
-and `_send` sends a request and reads what its response proves.
+Each step waits for the next: `_repeat_until_final` takes the rate-limit tokens of each further
+attempt and waits between them, `_attempt` waits for a connection slot and the authorization,
+`_send_at_once` sends the requests of one attempt, and `_send` sends one of them and reads what its
+response proves.
 
 Everything that can wait comes before a request is sent. `call` repeats a request that may have been
 processed, which is harmless for reads and for DELETEs of invitations. `call_after` sends a removal
@@ -17,7 +19,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from http.client import NO_CONTENT, SERVICE_UNAVAILABLE, TOO_MANY_REQUESTS
-from typing import Final, NamedTuple, Self, TypeAlias
+from typing import Final, NamedTuple, Self
 
 from structlog.typing import FilteringBoundLogger
 
@@ -64,9 +66,6 @@ _BACK_OFF_STATUSES: Final = frozenset({TOO_MANY_REQUESTS, SERVICE_UNAVAILABLE})
 MAX_READ_AGE_S: Final = 1.0
 """How old what was read before a removal may be when the removal is sent: the time since the read
 was started."""
-
-_Send: TypeAlias = Callable[[Authorization], Awaitable[ResponseOrFailure]]
-"""Sends the requests of one attempt, and returns the result of the last one."""
 
 
 class Client:
@@ -165,10 +164,10 @@ class Client:
         """
         if not token_taken:
             await self.limiter.acquire(request.bucket)
-        send = partial(self._send_in_slot, request, partial(self._send, request))
-        return await self._send_until_final(request, send, decide, [request.bucket])
+        attempt = partial(self._attempt, Exchange(request))
+        return await self._repeat_until_final(request, attempt, decide, [request.bucket])
 
-    async def call_after(self, looks: Sequence["Look"], remove: Request) -> "Removal":
+    async def call_after(self, looks: Sequence["Look"], removal: Request) -> "Exchange":
         """Look at a user, and directly afterwards send the removal, if no look is against it.
 
         The removal is sent at most once. All is repeated, from the first look on, only while
@@ -177,44 +176,12 @@ class Client:
 
         Args:
             looks: Sent when nothing is left that could delay the removal.
-            remove: The removal. The caller has acquired one token for each of the requests.
+            removal: The caller has acquired one token for each of the requests.
         """
-        removal = Removal(looks, remove)
-        send = partial(
-            self._send_in_slot,
-            remove,
-            partial(self._look_and_remove, removal),
-            requests=len(removal.buckets),
-        )
-        await self._send_until_final(remove, send, removal.decide, removal.buckets)
-        return removal
-
-    async def _look_and_remove(
-        self, removal: "Removal", authorization: Authorization
-    ) -> ResponseOrFailure:
-        """Send the looks, then the removal if none is against it; return the last result."""
-        remove = removal.remove
-        removal.answer = None
-        sent_until_s = self.limiter.clock() + MAX_READ_AGE_S
-        left_s = MAX_READ_AGE_S
-        for sent, look in enumerate(removal.looks):
-            if remove.is_cancelled():
-                return removal.cancel()
-            removal.seen = await self._send(look.read, authorization)
-            left_s = sent_until_s - self.limiter.clock()
-            if left_s <= 0:
-                too_old = f"reading the user took longer than {MAX_READ_AGE_S:g} s"
-                removal.seen = RequestFailed(too_old)
-            removal.refusal = look.judge(removal.seen)
-            if removal.refusal is not None:
-                for bucket in removal.buckets[sent + 1 :]:
-                    bucket.release()
-                return removal.seen
-        if remove.is_cancelled():
-            return removal.cancel()
-        # The connection, too, must be there before what was read is too old.
-        removal.answer = await self._send(remove, authorization, left_s)
-        return removal.answer
+        exchange = Exchange(removal, looks)
+        attempt = partial(self._attempt, exchange)
+        await self._repeat_until_final(removal, attempt, exchange.decide, exchange.buckets)
+        return exchange
 
     async def _call_for_tokens(
         self,
@@ -229,46 +196,46 @@ class Client:
         """
         request = self.request(endpoint, body=body)
         await self.limiter.acquire(request.bucket)
-        send = partial(self._send, request, header)
-        return await self._send_until_final(request, send, decide, [request.bucket])
+        attempt = partial(self._send, request, header)
+        return await self._repeat_until_final(request, attempt, decide, [request.bucket])
 
-    async def _send_until_final(
+    async def _repeat_until_final(
         self,
         request: Request,
-        send: Callable[[], Awaitable[ResponseOrFailure]],
+        attempt: Callable[[], Awaitable[ResponseOrFailure]],
         decide: Decide,
         buckets: Sequence[TokenBucket],
     ) -> ResponseOrFailure:
-        """Send until the result is final, and return it.
+        """Make attempts until the result is final, and return it.
 
         Args:
             request: Each attempt is logged under its path, and ends with it.
-            send: Makes one attempt, whose tokens were acquired.
+            attempt: Makes one, whose tokens were acquired.
             decide: Which results are final.
-            buckets: That of each request of one attempt.
+            buckets: That of each request of an attempt.
         """
-        attempt = 1
+        attempts = 1
         retries = Counter[RetryDecision]()
-        result = await send()
+        result = await attempt()
         is_awaited = self._is_awaited
         while (decision := decide(result)) is not RetryDecision.DONE:
             if decision is RetryDecision.RATE_LIMITED:
                 # No attempt: Atlas may answer so as often as it likes, until the deadline.
                 blocked_until_s = max(bucket.blocked_until_s for bucket in buckets)
                 self._report_wait(request, result, blocked_until_s - self.limiter.clock())
-            elif attempt == self._attempts or retries[decision] == _max_retries(decision, result):
+            elif attempts == self._attempts or retries[decision] == _max_retries(decision, result):
                 break
             else:
-                attempt += 1
+                attempts += 1
                 retries[decision] += 1
-                wait_s = _backoff_s(attempt, result, is_awaited=is_awaited)
+                wait_s = _backoff_s(attempts, result, is_awaited=is_awaited)
                 self._report_wait(request, result, wait_s)
                 await self._wait(request, wait_s)
             # The `Retry-After` of a 429 or 503 blocks the bucket.
             if not await self._acquire_again(request, buckets):
                 break
             self.counters.retries += 1
-            result = await send()
+            result = await attempt()
         return result
 
     @property
@@ -324,29 +291,51 @@ class Client:
             self._long_wait_shown_s = now_s
             self._log.info("no response from Atlas", reason=reason, next_attempt_in_s=round(wait_s))
 
-    async def _send_in_slot(
-        self, request: Request, send: _Send, requests: int = 1
-    ) -> ResponseOrFailure:
-        """Wait for places, a slot and the authorization, then send with it.
-
-        Between the requests of one `send` nothing waits any more.
-        """
+    async def _attempt(self, exchange: "Exchange") -> ResponseOrFailure:
+        """Wait for places, a slot and the authorization; then send, and return the last result."""
         if self.limiter.is_spaced:
             # A digest middleware repeats a request without a place: it takes one afterwards.
             repeats = self._http.repeats
             self._http.repeats = 0
-            for _ in range(requests + repeats):
+            for _ in range(len(exchange.buckets) + repeats):
                 await self.limiter.wait_for_spacing()
         async with self._slots:
             authorization = await self._signer.authorization()
             try:
-                result = await send(authorization)
+                result = await self._send_at_once(exchange, authorization)
             finally:
                 self._signer.release(authorization)
-        if is_unauthenticated(result) and not request.is_cancelled():
+        if is_unauthenticated(result) and not exchange.request.is_cancelled():
             # Also where this request is not sent again: the next ones need it.
             await self._signer.renew(authorization)
         return result
+
+    async def _send_at_once(
+        self, exchange: "Exchange", authorization: Authorization
+    ) -> ResponseOrFailure:
+        """Send the looks, and the request if none is against it; return the last result.
+
+        Between them nothing waits, and the request is sent within a second of the first look.
+        """
+        exchange.answer = None
+        connect_s: float | None = None
+        sent_until_s = self.limiter.clock() + MAX_READ_AGE_S
+        for number, look in enumerate(exchange.looks, start=1):
+            if exchange.request.is_cancelled():
+                break
+            exchange.seen = await self._send(look.read, authorization)
+            # The connection, too, must be there before what was read is too old.
+            connect_s = sent_until_s - self.limiter.clock()
+            if connect_s <= 0:
+                too_old = f"reading the user took longer than {MAX_READ_AGE_S:g} s"
+                exchange.seen = RequestFailed(too_old)
+            exchange.refusal = look.judge(exchange.seen)
+            if exchange.refusal is not None:
+                for bucket in exchange.buckets[number:]:
+                    bucket.release()
+                return exchange.seen
+        exchange.answer = await self._send(exchange.request, authorization, connect_s)
+        return exchange.answer
 
     async def _send(
         self,
@@ -463,18 +452,20 @@ class Look(NamedTuple):
 
 
 @dataclass(slots=True)
-class Removal:
-    """A removal that is sent at most once, directly after looks that are not against it.
+class Exchange:
+    """A request, and the looks that come directly before it.
+
+    A removal is sent at most once, and only if no look is against it.
 
     Attributes:
         looks: Sent before each attempt, in this order.
         seen: The result of the last look.
-        refusal: The outcome by that look, if it is against the removal.
-        answer: The answer to the removal; None if it was not sent after these looks.
+        refusal: The outcome by that look, if it is against the request.
+        answer: The answer to the request; None if it was not sent after these looks.
     """
 
-    looks: Sequence[Look]
-    remove: Request
+    request: Request
+    looks: Sequence[Look] = ()
     seen: ResponseOrFailure = CANCELLED
     refusal: Outcome | None = None
     answer: ResponseOrFailure | None = None
@@ -482,13 +473,7 @@ class Removal:
     @property
     def buckets(self) -> list[TokenBucket]:
         """The bucket of each request of one attempt, in their order."""
-        return [*(look.read.bucket for look in self.looks), self.remove.bucket]
-
-    def cancel(self) -> ResponseOrFailure:
-        """Record that nothing more may be sent, and return that."""
-        self.seen = CANCELLED
-        self.answer = CANCELLED
-        return CANCELLED
+        return [*(look.read.bucket for look in self.looks), self.request.bucket]
 
     def decide(self, result: ResponseOrFailure) -> RetryDecision:
         """Return what to do with the last result: all is repeated if nothing was processed."""

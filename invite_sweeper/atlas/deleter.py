@@ -10,7 +10,7 @@ A user who accepts in the one round trip between the last look and the DELETE is
 from collections.abc import Container, Iterable
 from functools import partial
 
-from invite_sweeper.atlas.client import Client, Look, Removal
+from invite_sweeper.atlas.client import Client, Exchange, Look
 from invite_sweeper.atlas.endpoints import GET_ORG_USER, SOURCES, InvalidRequest, SourceApi
 from invite_sweeper.atlas.reader import status_in, user_in, user_request
 from invite_sweeper.atlas.responses import (
@@ -199,23 +199,23 @@ class AtlasDeleter:
         read = user_request(client, listed.source, listed.place, user_id)
         looks.append(Look(read, partial(judge_before, listed=listed)))
         delete = client.request(api.delete, listed.scope_id, user_id, progress=sending)
-        removal = await client.call_after(looks, delete)
-        sending.seen_before = status_in(removal.seen, listed)
-        answer = removal.answer
+        exchange = await client.call_after(looks, delete)
+        sending.seen_before = status_in(exchange.seen, listed)
+        answer = exchange.answer
         if answer is CANCELLED or (answer is None and sending.cancelled):
             return sending.interrupt()
         if answer is None:
-            return _end_refused(listed, removal, sending)
+            return _end_refused(listed, exchange, sending)
         outcome = _outcome_of_answer(answer)
         if outcome in {Outcome.FAILED, Outcome.UNKNOWN}:
             sending.reason = _describe_unclear(answer)
         return sending.end(outcome, fatal_error_for(answer))
 
 
-def _end_refused(listed: Invitation, removal: Removal, sending: Sending) -> Sending:
+def _end_refused(listed: Invitation, exchange: Exchange, sending: Sending) -> Sending:
     """End a removal that the last look is against."""
-    seen = removal.seen
-    outcome = removal.refusal or Outcome.FAILED
+    seen = exchange.seen
+    outcome = exchange.refusal or Outcome.FAILED
     if outcome is Outcome.FAILED:  # the audit log has the reason
         sending.http_status = seen.status
         sending.error_code = seen.code
