@@ -224,10 +224,12 @@ def _run(request: bytes, streams: list[int]) -> None:
     if on_terminal:
         os.setsid()
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-    retries = importlib.import_module("invite_sweeper.atlas.retries")
-    retries._UNREACHABLE = retries._BACKOFF  # the real one outlasts a minute
+    client = importlib.import_module("invite_sweeper.atlas.client")
+    # As after responses: the real waits outlast a minute.
+    client._UNREACHABLE_S = tuple((0.0, 0.5 * 2**number) for number in range(7))
     if short_waits:
-        retries._BACKOFF = retries._UNREACHABLE = retries.wait_random(0, 0.05)
+        client._MAX_BACKOFF_S = 0.05
+        client._UNREACHABLE_S = ((0.0, 0.05),)
         bucket = importlib.import_module("invite_sweeper.atlas.limits")
         importlib.import_module("invite_sweeper.cli.streams").PATIENCE_S = 0.4
         bucket.MIN_RETRY_AFTER_S = 0.04

@@ -593,7 +593,7 @@ MUTANTS = r"""
 -        if not self.may_be_processed:
 +        if self.attempts == 0:
 ? tests/api/test_cached_answers.py
-= the age of an answer is that of its date alone: atlas/server.py
+= the age of an answer is that of its date alone: atlas/http.py
 -        return max(age_s, early_s, late_s) if is_off else age_s
 +        return max(early_s, late_s) if is_off else age_s
 = an answer out of a cache is believed: atlas/client.py
@@ -645,7 +645,7 @@ MUTANTS = r"""
 = two readings of one secret differ: atlas/credentials.py
 -        return isinstance(other, Secret) and self._value == other._value
 +        return self is other
-= a refused secret is not read again: atlas/signing.py
+= a refused secret is not read again: atlas/auth.py
 -mounted = self._read_again()
 +mounted = self._credentials
 ? tests/api/test_lists.py

@@ -23,6 +23,7 @@ from typing import Final, NamedTuple, Self
 
 from structlog.typing import FilteringBoundLogger
 
+from invite_sweeper.atlas.auth import RequestSigner
 from invite_sweeper.atlas.credentials import Credentials, Secret
 from invite_sweeper.atlas.endpoints import Endpoint, build_path
 from invite_sweeper.atlas.http import (
@@ -30,7 +31,7 @@ from invite_sweeper.atlas.http import (
     Body,
     HttpSession,
     Request,
-    parse_date,
+    ServerInfo,
     parse_int_header,
     retry_after_s,
 )
@@ -48,8 +49,6 @@ from invite_sweeper.atlas.responses import (
     parse_body,
     parse_rate_limit_error,
 )
-from invite_sweeper.atlas.server import ServerInfo, Times
-from invite_sweeper.atlas.signing import RequestSigner
 from invite_sweeper.outcomes import Outcome, Sending
 from invite_sweeper.policy import Execution
 
@@ -370,14 +369,12 @@ class Client:
             return result
         self.server.has_answered = True
         self._update_bucket(request.bucket, result, sent_s, received_s)
-        dated = parse_date(result.headers.get("Date", ""))
-        times = Times(sent_at, self.server.clock(), dated)
         if endpoint.method == "GET":
-            age_s = self.server.age_s(result.headers, times)
+            age_s = self.server.age_s(result.headers, sent_at)
             if age_s > endpoint.max_age_s:
                 reason = f"the response is from a cache, {age_s:.0f} s off the time of its request"
                 return RequestFailed(reason, status=result.status)
-        self.server.update(result, times, endpoint)
+        self.server.update(result, endpoint)
         if request.progress is not None:
             # A 204 has no body in which a code could be.
             has_body = result.status != NO_CONTENT

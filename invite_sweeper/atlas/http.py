@@ -1,4 +1,4 @@
-"""HTTP: a request, one send with its counters, the body and the headers of its response.
+"""HTTP: a request, one send with its counters, the body of its response, what its headers show.
 
 An exception of the HTTP library is not raised further: `network` turns it into text.
 """
@@ -6,7 +6,7 @@ An exception of the HTTP library is not raised further: `network` turns it into 
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from http.client import NO_CONTENT, UNAUTHORIZED
@@ -18,10 +18,11 @@ from yarl import URL
 
 from invite_sweeper import __version__
 from invite_sweeper.atlas.credentials import Secret
-from invite_sweeper.atlas.endpoints import Endpoint
+from invite_sweeper.atlas.endpoints import SOURCES, Endpoint
 from invite_sweeper.atlas.limits import TokenBucket
 from invite_sweeper.atlas.network import LOST, NOT_SENT_ERRORS, AttemptFailed, describe_error
 from invite_sweeper.atlas.responses import CANCELLED, RequestFailed, Response, ResponseOrFailure
+from invite_sweeper.models import Source
 from invite_sweeper.outcomes import Sending
 
 USER_AGENT: Final = (
@@ -263,3 +264,67 @@ def retry_after_s(headers: Mapping[str, str], clock: Callable[[], datetime]) -> 
         return wait_s
     moment = parse_date(headers.get("Retry-After", ""))
     return None if moment is None else (moment - clock()).total_seconds()
+
+
+_EARLY_TOLERANCE_S: Final = 5.0
+"""`Date` has no fraction, and the servers behind one address may differ."""
+_LATE_TOLERANCE_S: Final = 120.0
+"""The known skew contains the duration of the first response."""
+_SOURCE_OF: Final = {api.list: source for source, api in SOURCES.items()} | {
+    api.delete: source for source, api in SOURCES.items()
+}
+"""The list that the `Sunset` header of an endpoint is about."""
+
+
+class ServerInfo:
+    """What the responses of a run have shown of Atlas so far.
+
+    Its `Date` is compared with the run's clock. A clock that is wrong shows in the first one, and
+    an answer out of a cache in each: it is older than it seems, so nothing may be deleted by it.
+
+    Attributes:
+        clock_skew_s: Local clock minus Atlas's at the first 2xx response with a `Date` header,
+            to the second; None before that.
+        sunsets: The last `Sunset` date of each list: Atlas may remove it from then on.
+        has_answered: There was a response, with any status.
+
+    Source:
+        Recorded responses (read 2026-08): responses about invitations have the header, also
+        errors and 204; the sunset has moved three times.
+    """
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self.clock = clock
+        self.clock_skew_s: float | None = None
+        self.sunsets: dict[Source, date] = {}
+        self.has_answered = False
+
+    def age_s(self, headers: Mapping[str, str], sent_at: datetime) -> float:
+        """Return how long before its request an answer was made; 0.0 for one that is fresh.
+
+        Only a cache returns an older one. It has an `Age`, or a `Date` that Atlas's clock did not
+        show between request and answer.
+
+        Args:
+            sent_at: When the request was sent, by the run's clock.
+        """
+        age_s = float(parse_int_header(headers, "Age") or 0)
+        dated = parse_date(headers.get("Date", ""))
+        if dated is None or self.clock_skew_s is None:
+            return age_s
+        # `Date` is of Atlas's clock, and the other times are later by the skew.
+        early_s = (sent_at - dated).total_seconds() - self.clock_skew_s
+        late_s = (dated - self.clock()).total_seconds() + self.clock_skew_s
+        is_off = early_s > _EARLY_TOLERANCE_S or late_s > _LATE_TOLERANCE_S
+        return max(age_s, early_s, late_s) if is_off else age_s
+
+    def update(self, response: Response, endpoint: Endpoint) -> None:
+        """Record the headers of a response that was received now."""
+        if self.clock_skew_s is None and response.is_success:
+            dated = parse_date(response.headers.get("Date", ""))
+            if dated is not None:
+                self.clock_skew_s = (self.clock() - dated).total_seconds()
+        source = _SOURCE_OF.get(endpoint)
+        sunset = parse_date(response.headers.get("Sunset", ""))
+        if source is not None and sunset is not None:
+            self.sunsets[source] = sunset.date()

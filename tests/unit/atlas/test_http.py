@@ -9,10 +9,14 @@ import pytest
 from aiohttp.client_reqrep import ConnectionKey
 
 from invite_sweeper.atlas.endpoints import LIST_GROUP_INVITES, LIST_GROUPS
-from invite_sweeper.atlas.http import parse_date, parse_int_header, retry_after_s
+from invite_sweeper.atlas.http import (
+    ServerInfo,
+    parse_date,
+    parse_int_header,
+    retry_after_s,
+)
 from invite_sweeper.atlas.network import DaemonResolver, describe_error, parse_base_url
 from invite_sweeper.atlas.responses import Response
-from invite_sweeper.atlas.server import ServerInfo, Times
 from invite_sweeper.errors import UsageError
 from invite_sweeper.models import Source
 
@@ -61,8 +65,7 @@ def test_date_header_is_a_timestamp_in_utc_or_none(raw, moment):
 
 def update(server, status, headers, endpoint):
     """Let a response that was received at NOW update what is known of Atlas."""
-    times = Times(NOW, NOW, parse_date(headers.get("Date", "")))
-    server.update(Response(status, headers, b""), times, endpoint)
+    server.update(Response(status, headers, b""), endpoint)
 
 
 def test_clock_skew_is_from_the_first_successful_response_with_a_date():
