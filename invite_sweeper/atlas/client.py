@@ -216,7 +216,6 @@ class Client:
         attempts = 1
         retries = Counter[RetryDecision]()
         result = await attempt()
-        is_awaited = self._is_awaited
         while (decision := decide(result)) is not RetryDecision.DONE:
             if decision is RetryDecision.RATE_LIMITED:
                 # No attempt: Atlas may answer so as often as it likes, until the deadline.
@@ -227,7 +226,7 @@ class Client:
             else:
                 attempts += 1
                 retries[decision] += 1
-                wait_s = _backoff_s(attempts, result, is_awaited=is_awaited)
+                wait_s = _backoff_s(attempts, result, is_awaited=self._is_awaited)
                 self._report_wait(request, result, wait_s)
                 await self._wait(request, wait_s)
             # The `Retry-After` of a 429 or 503 blocks the bucket.
@@ -344,17 +343,15 @@ class Client:
     ) -> ResponseOrFailure:
         """Send a request whose token was acquired, and return what its response proves.
 
-        A response completes the request in its bucket first: that must happen exactly once,
-        also where what follows fails. The clock is compared before the age, as a clock that has
-        moved stops the run, and an answer out of a cache concerns one request. Such an answer is
-        not recorded in `server`, and not parsed.
+        A response completes the request in its bucket first: that must happen exactly once, also
+        where what follows fails. An answer out of a cache is not recorded in `server`, and not
+        parsed.
         """
         if request.is_cancelled():  # the last moment at which it can be
             request.bucket.release()
             return CANCELLED
         endpoint = request.endpoint
-        sent_s = self.limiter.clock()  # for its bucket, which counts suspended time
-        sent_at = self.server.clock()  # to compare it with Atlas's `Date`
+        sent_s = self.limiter.clock()
         result = await self._http.send(request, authorization, connect_s)
         received_s = self.limiter.clock()
         self._log.debug(
@@ -370,7 +367,7 @@ class Client:
         self.server.has_answered = True
         self._update_bucket(request.bucket, result, sent_s, received_s)
         if endpoint.method == "GET":
-            age_s = self.server.age_s(result.headers, sent_at)
+            age_s = self.server.age_s(result.headers, received_s - sent_s)
             if age_s > endpoint.max_age_s:
                 reason = f"the response is from a cache, {age_s:.0f} s off the time of its request"
                 return RequestFailed(reason, status=result.status)

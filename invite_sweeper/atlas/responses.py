@@ -311,6 +311,14 @@ Decide: TypeAlias = Callable[[ResponseOrFailure], RetryDecision]
 """Decides which results of a request are retried: `classify`, or a rule of one kind of request."""
 
 
+_DECISIONS: Final = {
+    401: RetryDecision.REAUTHENTICATE,
+    429: RetryDecision.RATE_LIMITED,
+    **dict.fromkeys((500, 502, 503, 504), RetryDecision.RETRY),
+}
+"""By the status of a response; others are final."""
+
+
 def classify(result: ResponseOrFailure) -> RetryDecision:
     """Return what to do with a result, as most requests do.
 
@@ -323,22 +331,10 @@ def classify(result: ResponseOrFailure) -> RetryDecision:
             return RetryDecision.ONCE_MORE
         case RequestFailed():
             return RetryDecision.RETRY if result.retryable else RetryDecision.DONE
+        case Response(status=405) if result.code == _UPGRADE_CODE:
+            return RetryDecision.RETRY
         case Response():
-            return _classify_status(result)
-
-
-def _classify_status(result: Response) -> RetryDecision:
-    match result.status:
-        case 429:
-            return RetryDecision.RATE_LIMITED
-        case 401:
-            return RetryDecision.REAUTHENTICATE
-        case 500 | 502 | 503 | 504:
-            return RetryDecision.RETRY
-        case 405 if result.code == _UPGRADE_CODE:
-            return RetryDecision.RETRY
-        case _:
-            return RetryDecision.DONE
+            return _DECISIONS.get(result.status, RetryDecision.DONE)
 
 
 _UNAUTHENTICATED_CODES: Final = frozenset({None, "UNEXPECTED_ERROR"})
