@@ -170,17 +170,6 @@ INVITED_STATUSES: Final = (
 """The statuses of an invitation: a user with one of them is not a member yet."""
 
 
-def possible_statuses(sources: Iterable[Source]) -> frozenset[MembershipStatus]:
-    """Return the statuses that invitations of these lists can have.
-
-    Rows of `invites` and `org_invites` have no status of their own: they are PENDING until their
-    `expires_at`, and expired from then on. Nothing in them shows that a person has rejected.
-    """
-    if not SOURCES_OF_USERS.isdisjoint(sources):
-        return frozenset(INVITED_STATUSES)
-    return frozenset({MembershipStatus.PENDING, MembershipStatus.INVITATION_EXPIRED})
-
-
 def parse_timestamp(text: str | None) -> datetime | None:
     """Return a date in UTC; None without one, and where it cannot be read.
 

@@ -375,9 +375,19 @@ MUTANTS = r"""
 -    register_receivers(receiver_variables(text), environment)
 -
 +
+? tests/unit/policy/test_errors.py
 = a file that is not a policy is quoted: policy/issues.py
--_describe(node.value, node.text) if path else _describe_type(node.value)
-+_describe(node.value, node.text)
+-    "model_type": ("is {type},
++    "model_type": ("{value}is {type},
+= an address that stands in the place of a variable is quoted: policy/issues.py
+-        "is not an environment variable name",
++        "{value}is not an environment variable name",
+= a name in another case is no repetition: policy/issues.py
+-first_numbers.setdefault(name.casefold(), number)
++first_numbers.setdefault(name, number)
+= an alias is a value: policy/yaml_reader.py
+-            node.value = _unusable("alias")
++            node.value = node.text
 ? tests/unit/report/test_notification.py
 = a message without details names people: report/notify.py
 -            if not entry.details:

@@ -1,13 +1,11 @@
 """Command `validate`: every error of a policy at once, without a network."""
 
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 import msgspec
 
-from invite_sweeper.atlas.credentials import credentials_variables
 from invite_sweeper.cli.console import write_json
 from invite_sweeper.cli.options import DEFAULT_POLICY, FILE, SectionedCommand, options
 from invite_sweeper.cli.session import read_policy
@@ -23,8 +21,8 @@ class Validation(msgspec.Struct, frozen=True):
     Attributes:
         policy_sha256: SHA-256 of a valid policy's bytes.
         errors: Number of errors.
-        warnings: Number of warnings; of a policy with errors, those about its valid parts.
-        findings: The errors and the warnings, in the order of the file.
+        warnings: Number of warnings; 0 where there are errors.
+        findings: The errors, or the warnings, in the order of the file.
         error: None for a valid policy.
     """
 
@@ -47,14 +45,12 @@ class Validation(msgspec.Struct, frozen=True):
 def validate(path: Path, output: str) -> None:
     """Check a policy offline and list all errors.
 
-    Warnings are about valid parts, such as a pattern that is a regular expression. If the
-    environment has credentials, organizations without any are among them.
+    A valid policy may have warnings, such as about a pattern that is a regular expression.
 
     Example: invite-sweeper validate config/policy.yaml
     """
     today = datetime.now(UTC).date()
-    names = credentials_variables(os.environ)
-    policy, issues = check_policy(read_policy(path), today, names)
+    policy, issues = check_policy(read_policy(path), today)
     errors = tuple(issue for issue in issues if issue.severity is Severity.ERROR)
     # The hint of other commands is to run this one.
     error = InvalidPolicy(str(path), errors).having(hint="") if errors else None

@@ -6,9 +6,18 @@ Limits, notice and guards can only keep more.
 """
 
 from datetime import date, timedelta
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from invite_sweeper.policy import types
 
@@ -204,6 +213,9 @@ class NoticeSettings(StrictModel):
 ReceiverKind: TypeAlias = Literal["slack", "teams", "webhook", "ping"]
 SIGNING_KIND: ReceiverKind = "webhook"
 """The kind whose messages are signed with the key in `secret_env`."""
+UNSIGNED: Final = "unsigned"
+NOT_SIGNED: Final = "not_signed"
+"""Errors: no such key for that kind, and one for another."""
 
 
 class Notification(StrictModel):
@@ -220,10 +232,11 @@ class Notification(StrictModel):
         "was told is remembered by that name.",
         "SLACK_URL",
     )
-    secret_env: types.Variable | None = key(
-        None,
-        "For `webhook`: name of the environment variable with the signing key.",
-        "WEBHOOK_SECRET",
+    secret_env: types.Variable | None = Field(
+        default=None,
+        description="For `webhook`: name of the environment variable with the signing key.",
+        examples=["WEBHOOK_SECRET"],
+        validate_default=True,
     )
     when: Literal["always", "changes", "failures"] = key(
         "always", "Runs to notify about.", "failures"
@@ -234,6 +247,16 @@ class Notification(StrictModel):
         "webhook gets all that are announced); otherwise no user is named.",
         examples=[True],
     )
+
+    @field_validator("secret_env")
+    @classmethod
+    def _only_for_webhooks(cls, value: str | None, info: ValidationInfo) -> str | None:
+        kind = info.data.get("kind")  # a kind that is not valid is an error of its own
+        if kind == SIGNING_KIND and value is None:
+            raise PydanticCustomError(UNSIGNED, "missing")
+        if kind not in (None, SIGNING_KIND) and value is not None:
+            raise PydanticCustomError(NOT_SIGNED, "not needed")
+        return value
 
 
 class Organization(StrictModel):

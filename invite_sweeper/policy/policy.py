@@ -4,7 +4,7 @@ A warning is about a policy that is valid: it refuses nothing. `issues` finds th
 """
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterator
 from datetime import date, timedelta
 from hashlib import sha256
 from itertools import permutations
@@ -21,15 +21,16 @@ from invite_sweeper.models import (
     SOURCES_OF_USERS,
     MembershipStatus,
     Source,
-    possible_statuses,
 )
 from invite_sweeper.policy import model, types
 from invite_sweeper.policy.model import Keep, Rule, key
 from invite_sweeper.policy.yaml_reader import KeyPath, quote
-from invite_sweeper.text import upper_first
 
 PLACEHOLDER_ORGANIZATION: Final = "0" * 24
 """In the policies of `config/`; no organization has this id."""
+
+
+_LIFETIME_DAYS: Final = INVITATION_LIFETIME.days
 
 
 class Finding(NamedTuple):
@@ -71,20 +72,23 @@ Administration API.
 """
 
 
-_ROLE_SIMILARITY: Final = 0.8
-
-
-def _suspicious_role(role: str) -> types.Correction | None:
-    """Return what is suspicious about the name of a role; None if Atlas documents it."""
-    if role in KNOWN_ROLES:
-        return None
-    spelled = re.sub(r"\W+", "_", role.upper())
-    for word, prefix in (("PROJECT_", "GROUP_"), ("ORGANIZATION_", "ORG_")):
-        if spelled.startswith(word):  # as the web interface names it
-            spelled = prefix + spelled.removeprefix(word)
-    unknown = "check its spelling; Atlas may add roles"
-    hint = types.suggest(spelled, KNOWN_ROLES, unknown, cutoff=_ROLE_SIMILARITY)
-    return types.Correction("is not a role that Atlas documents", hint)
+_REGEX_SIGNS: Final = re.compile(
+    r"""
+      ^\^ | \$$                        # anchors
+    | ^/ .+ / [gimsux]*$               # in slashes, as Perl and JavaScript write it
+    | \\                               # an escape, as in \. or \d
+    | \|                               # alternatives
+    | \{ [^{}]* , [^{}]* \}            # alternatives of a shell, and a repetition
+    | \(\?                             # a group with flags
+    | \[\^                             # a negated class: globs write [!
+    | \]\+ (?= @ | \. | $ )            # a repeated class: [a-z]+@
+    | [])*.] \{ [0-9]                  # a repetition: [a-z]{2}
+    | (?: ^ | (?<=[@_(-]) ) \. [*+]    # any text, where no name has a dot: .*@gmail.com
+    | \.\+ (?= @ | $ )                 # any text again: ada.+@gmail.com
+    """,
+    re.VERBOSE,
+)
+"""What globs do not have; `a.*@x` and `[ab]+c@x` may be either."""
 
 
 class Policy(model.StrictModel):
@@ -163,25 +167,23 @@ class Policy(model.StrictModel):
 
     def warnings(self, today: date) -> tuple[str, ...]:
         """Return warnings about entries that are valid but probably not intended."""
-        findings = self.suspicious_entries(today)
+        findings = self._suspicious_entries(today)
         return tuple(f"{finding.message} {finding.hint}".rstrip() for finding in findings)
 
-    def suspicious_entries(self, today: date) -> Iterator[Finding]:
-        """Yield each warning with the place of its entry."""
+    def findings(self, today: date) -> Iterator[Finding]:
+        """Yield each warning of `validate` with the place of its entry."""
+        yield from self._suspicious_entries(today)
+        yield from self._left_out_lists()
+
+    def _suspicious_entries(self, today: date) -> Iterator[Finding]:
+        """Yield what is valid but probably not intended."""
         yield from self._scope_warnings()
+        yield from self._late_rules()
         for path, where, entry in self._entries():
-            if isinstance(entry, Rule):
-                yield from self._rule_warnings(path, entry)
-            elif not entry.is_active(today):
+            if isinstance(entry, Keep) and not entry.is_active(today):
                 yield Finding(
                     (*path, "until"),
                     f"The keep entry `{entry.name}` ended on {entry.until} and no longer applies.",
-                )
-            elif _matches_everything(entry, self.organization_ids):
-                yield Finding(
-                    path,
-                    f"The keep entry `{entry.name}` keeps every invitation, so nothing is deleted.",
-                    "Narrow it or remove it.",
                 )
             if entry.older_than is not None and entry.older_than < timedelta(hours=1):
                 yield Finding(
@@ -189,14 +191,13 @@ class Policy(model.StrictModel):
                     f"`older_than` of {where} is under one hour: `m` are minutes and `s` seconds.",
                     "Write days or hours, such as `14d` or `12h`.",
                 )
-            if entry.expired and entry.expires_within is not None:
-                yield Finding(
-                    (*path, "expires_within"),
-                    f"`{entry.name}` never matches: `expired: true` contradicts `expires_within`.",
-                )
-        yield from self._spelling_warnings()
+        for path, where, value in self._values():
+            warning = self._role_warning(value) if path[-2] == "roles" else _glob_warning(value)
+            if warning is not None:
+                message, hint = warning
+                yield Finding(path, f"{quote(value)} in {where} {message}.", hint)
 
-    def left_out_lists(self) -> Iterator[Finding]:
+    def _left_out_lists(self) -> Iterator[Finding]:
         """Yield a warning about each list that the policy leaves out, and what that means."""
         if set(self.sources) == {Source.INVITES}:
             yield Finding(
@@ -217,42 +218,14 @@ class Policy(model.StrictModel):
                     hint,
                 )
 
-    def unseen_organizations(self, names: Collection[str]) -> Iterator[Finding]:
-        """Yield a warning for each organization that none of these credentials is for.
-
-        Args:
-            names: Of the sets of credentials, "" for the one without a name.
-        """
-        for number, organization in enumerate(self.organizations):
-            name = organization.credentials or ""
-            suffix = f"_{name}" if name else ""
-            if name not in names:
-                yield Finding(
-                    ("organizations", number),
-                    f"No credential in this environment sees {organization.id}.",
-                    f"Set MONGODB_ATLAS_CLIENT_ID{suffix} and MONGODB_ATLAS_CLIENT_SECRET{suffix}, "
-                    "or the variables of another kind of credentials.",
-                )
-
     def _scope_warnings(self) -> Iterator[Finding]:
         """Yield warnings about the organizations and the lists."""
-        sharing: dict[str | None, list[int]] = {}
         for number, organization in enumerate(self.organizations):
-            sharing.setdefault(organization.credentials, []).append(number)
             if organization.id == PLACEHOLDER_ORGANIZATION:
                 yield Finding(
                     ("organizations", number),
                     f"{PLACEHOLDER_ORGANIZATION} stands for your organization's id: replace it.",
                     "In Atlas it is in Organization Settings.",
-                )
-        for name, numbers in sharing.items():
-            if len(numbers) > 1:
-                which = f"credentials {quote(name)}" if name else "credentials without a name"
-                yield Finding(
-                    ("organizations", numbers[1]),
-                    f"{len(numbers)} organizations share the {which}, and a service account or an "
-                    "API key sees one organization.",
-                    "Name credentials for each: {id: …, credentials: NAME}.",
                 )
         if self.leaves_invited:
             yield Finding(
@@ -269,70 +242,69 @@ class Policy(model.StrictModel):
                 "Under sources, add users and org_users: invite-sweeper help sources",
             )
 
-    def _rule_warnings(self, path: KeyPath, rule: Rule) -> Iterator[Finding]:
-        """Yield warnings about a rule that can match no person, or not those that it seems to."""
-        age = rule.older_than or timedelta()
-        if only_pending(rule, self.sources) and age >= INVITATION_LIFETIME:
-            yield Finding(
-                (*path, "older_than"),
-                f"The rule `{rule.name}` may never match: PENDING invitations expire after "
-                f"{INVITATION_LIFETIME.days} days.",
-            )
-        if possible_statuses(self.sources).isdisjoint(rule.statuses or INVITED_STATUSES):
-            yield Finding(
-                (*path, "statuses"),
-                f"The rule `{rule.name}` never matches: {' and '.join(self.sources)} show no "
-                f"{' or '.join(rule.statuses or ())}.",
-                "Read users or org_users too, or remove statuses.",
-            )
-        if self._misses_pending(rule):
-            yield Finding(
-                path,
-                f"Under the rule `{rule.name}`, PENDING people are never deleted: Atlas ends their "
-                f"invitations after {INVITATION_LIFETIME.days} days, before the notice is over.",
-                "Shorten `older_than` or `notice.wait`, or give the rule statuses of the others: "
-                "[INVITATION_EXPIRED, INVITATION_REJECTED].",
-            )
-
-    def _misses_pending(self, rule: Rule) -> bool:
-        """Return whether a rule is for PENDING people too, and the notice outlasts them.
-
-        A rule for PENDING people alone is an error, which names the same two keys. Another rule
-        without selections may reach them in time.
-        """
-        if self.notice is None or only_pending(rule, self.sources) or not _is_late(rule, self):
-            return False
-        rules_for_all = (other for other in self.rules if _selects_all(other))
-        return all(_is_late(other, self) for other in rules_for_all)
-
-    def _spelling_warnings(self) -> Iterator[Finding]:
-        """Yield the roles that do not exist here or at all, and the globs that are not globs."""
-        has_organization_list = any(source.is_organization_level for source in self.sources)
-        for path, where, value in self._values():
-            text = f"{quote(value)} in {where}"
-            is_role = path[-2] == "roles"
-            if is_role and value.upper().startswith("ORG_") and not has_organization_list:
+    def rules_without_effect(self) -> Iterator[Finding]:
+        """Yield an error for each rule whose invitations Atlas ends before a notice is over."""
+        for number, rule in enumerate(self.rules):
+            if self.notice is not None and self._only_pending(rule) and self._is_late(rule):
                 yield Finding(
-                    path,
-                    f"{text} never matches: the lists of projects show roles in the project alone.",
-                    "Read `org_users` too, or remove the role.",
+                    ("rules", number),
+                    f"never deletes: Atlas ends PENDING invitations after {_LIFETIME_DAYS} days, "
+                    "and its time and `notice.wait` together reach that",
+                    "shorten one of them",
                 )
-            check = _suspicious_role if is_role else types.suspicious_pattern
-            suspicion = check(value)
-            if suspicion is not None:
-                message = f"{text} {suspicion.message}."
-                yield Finding(path, message, f"{upper_first(suspicion.hint)}.")
+
+    def _late_rules(self) -> Iterator[Finding]:
+        """Yield a warning for each rule that deletes people, but none who is PENDING."""
+        for number, rule in enumerate(self.rules):
+            is_error = self.notice is not None and self._only_pending(rule)
+            matches_others = self.notice is None and not self._only_pending(rule)
+            if self._is_late(rule) and not (is_error or matches_others):
+                yield Finding(
+                    ("rules", number),
+                    f"Under the rule `{rule.name}`, PENDING people are never deleted: Atlas ends "
+                    f"their invitations after {_LIFETIME_DAYS} days.",
+                    "Shorten `older_than` or `notice.wait`, or give the rule statuses of the "
+                    "others: [INVITATION_EXPIRED, INVITATION_REJECTED].",
+                )
+
+    def _only_pending(self, rule: Rule) -> bool:
+        """Return whether a rule is for PENDING invitations alone.
+
+        Only the lists of users show invitations that have expired or were rejected.
+        """
+        if rule.statuses is None:
+            return SOURCES_OF_USERS.isdisjoint(self.sources)
+        return set(rule.statuses) == {MembershipStatus.PENDING}
+
+    def _is_late(self, rule: Rule) -> bool:
+        """Return whether Atlas ends each PENDING invitation of a rule before it may be deleted."""
+        if rule.expired or MembershipStatus.PENDING not in (rule.statuses or INVITED_STATUSES):
+            return False
+        stale_at = rule.older_than or timedelta()
+        if rule.expires_within is not None:
+            stale_at = max(stale_at, INVITATION_LIFETIME - rule.expires_within)
+        wait = self.notice.wait if self.notice is not None else timedelta()
+        return stale_at + wait >= INVITATION_LIFETIME
+
+    def _role_warning(self, role: str) -> tuple[str, str] | None:
+        """Return what is suspicious about a role, and what to do."""
+        has_organization_list = any(source.is_organization_level for source in self.sources)
+        if role not in KNOWN_ROLES:
+            hint = "Write it as the API does, such as `GROUP_OWNER`; Atlas may add roles."
+            return "is not a role that Atlas documents", hint
+        if role.startswith("ORG_") and not has_organization_list:
+            return (
+                "never matches: the lists of projects show roles in the project alone",
+                "Read `org_users` too, or remove the role.",
+            )
+        return None
 
     def _values(self) -> Iterator[tuple[KeyPath, str, str]]:
         """Yield each role and each glob with its path and what contains it."""
-        for number, value in enumerate(self.projects.include):
-            yield ("projects", "include", number), "`projects.include`", value
-        for number, value in enumerate(self.projects.exclude):
-            yield ("projects", "exclude", number), "`projects.exclude`", value
-        for path, where, entry in self._entries():
-            for name in model.SELECTIONS:
-                patterns = getattr(entry, name) or ()
-                for number, value in enumerate(patterns):
+        scope = (("projects",), "`projects`", self.projects)
+        for path, where, part in (scope, *self._entries()):
+            for name in ("include", "exclude", *model.SELECTIONS):
+                for number, value in enumerate(getattr(part, name, None) or ()):
                     yield (*path, name, number), where, value
 
     def _entries(self) -> Iterator[tuple[KeyPath, str, Rule | Keep]]:
@@ -343,51 +315,14 @@ class Policy(model.StrictModel):
             yield ("keep", number), f"the keep entry `{keep.name}`", keep
 
 
-def only_pending(rule: Rule, sources: Collection[Source]) -> bool:
-    """Return whether a rule is for PENDING invitations alone.
-
-    Only the lists of users show invitations that have expired or were rejected.
-    """
-    if rule.statuses is None:
-        return SOURCES_OF_USERS.isdisjoint(sources)
-    return set(rule.statuses) == {MembershipStatus.PENDING}
-
-
-def _includes_pending(rule: Rule) -> bool:
-    """Return whether a rule may match an invitation before Atlas ends it."""
-    return not rule.expired and MembershipStatus.PENDING in (rule.statuses or INVITED_STATUSES)
-
-
-def _is_late(rule: Rule, policy: Policy) -> bool:
-    """Return whether Atlas ends each PENDING invitation of a rule before its notice is over."""
-    stale_at = rule.older_than or timedelta()
-    if rule.expires_within is not None:
-        stale_at = max(stale_at, INVITATION_LIFETIME - rule.expires_within)
-    wait = policy.notice.wait if policy.notice is not None else timedelta()
-    return _includes_pending(rule) and stale_at + wait >= INVITATION_LIFETIME
-
-
-def _selects_all(rule: Rule) -> bool:
-    """Return whether a rule matches every PENDING invitation of some age."""
-    selections = [getattr(rule, name) for name in model.SELECTIONS]
-    is_narrowed = bool(rule.inviter_gone) or any(selections)
-    return _includes_pending(rule) and not is_narrowed
-
-
-def _matches_everything(keep: Keep, organization_ids: Collection[str]) -> bool:
-    """Return whether the entry has only patterns as conditions, each with one for any text."""
-    conditions = keep.model_dump(exclude_none=True, include={*model.CONDITIONS, *model.SELECTIONS})
-    organizations = conditions.pop("organizations", ("*",))
-    if "*" not in organizations and not set(organization_ids) <= set(organizations):
-        return False
-    if not conditions.keys() <= {"usernames", "inviters", "projects"}:
-        return False
-    return all(_has_catch_all(patterns) for patterns in conditions.values())
-
-
-def _has_catch_all(patterns: Iterable[str]) -> bool:
-    """Return whether one of the patterns matches any text: `*`, or `*@*` for addresses."""
-    return any(set(pattern) <= {"*", "@"} for pattern in patterns)
+def _glob_warning(pattern: str) -> tuple[str, str] | None:
+    """Return that a glob looks like a regular expression, and what to do."""
+    if not _REGEX_SIGNS.search(pattern):
+        return None
+    return (
+        "is a regular expression, and patterns are globs",
+        "Write `*` for any text, `?` for one character, and an entry for each alternative.",
+    )
 
 
 _SCHEMA_DRAFT = "http://json-schema.org/draft-07/schema#"

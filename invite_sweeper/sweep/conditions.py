@@ -179,7 +179,7 @@ def status_at(invitation: Invitation, now: datetime) -> str | None:
     """Return the status of an invitation at an instant; None where it is not known.
 
     A list of users shows it. A row of the older lists is PENDING until its `expires_at`, and
-    expired from then on (`possible_statuses`).
+    expired from then on; nothing in it shows that a person has rejected.
     """
     if invitation.source in SOURCES_OF_USERS or invitation.status is None:
         return invitation.status

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from unit.policy.test_policy import CONTRACT
 
 from invite_sweeper.policy import InvalidPolicy, Policy, Severity, check_policy, parse_policy
-from invite_sweeper.policy.yaml_reader import parse_yaml
+from invite_sweeper.policy.yaml_reader import NotReadableError, parse_yaml
 
 VALID = CONTRACT.decode()
 PIECES = st.sampled_from(
@@ -42,7 +42,7 @@ BYTES = st.one_of(st.binary(), YAMLISH.map(str.encode), DAMAGED.map(str.encode))
 @example(b"a: " + b"[" * 2_000)
 @example(b"a: " + b"1" * 100_000)
 def test_any_bytes_yield_a_policy_or_errors_with_position_and_hint(data):
-    policy, found = check_policy(data, date(2027, 3, 31), ("",))
+    policy, found = check_policy(data, date(2027, 3, 31))
     errors = tuple(each for each in found if each.severity is Severity.ERROR)
     try:
         outcome = parse_policy(data, "p")
@@ -66,11 +66,10 @@ def test_any_bytes_yield_a_policy_or_errors_with_position_and_hint(data):
 @given(st.one_of(YAMLISH, DAMAGED))
 @example("\u2028\ufeff-")
 def test_python_and_c_parser_return_the_same_data(text):
-    python, c = (
-        parse_yaml(text.encode(), loader)
-        for loader in (yaml.SafeLoader, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    )
-    if not (python.issues or c.issues):
-        assert python.root is not None
-        assert c.root is not None
-        assert repr(python.root.value) == repr(c.root.value)
+    loaders = (yaml.SafeLoader, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    try:
+        python, c = (parse_yaml(text.encode(), loader) for loader in loaders)
+    except NotReadableError:
+        return
+    assert repr(python.root.value) == repr(c.root.value)
+    assert python.issues == c.issues

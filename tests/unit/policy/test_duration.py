@@ -13,15 +13,13 @@ SECONDS |= {"014d": 1_209_600, "36500d": 3_153_600_000, f"{'0' * 5_000}1d": 86_4
 SECONDS |= {"P14D": 1_209_600, "P2W": 1_209_600, "PT12H": 43_200, "PT30M": 1_800, "PT90S": 90}
 SECONDS |= {"P1DT2H3M4S": 93_784}
 REFUSED = {
-    "is zero": ["0d", "PT0S", "000w"],
-    "is negative": ["-1d", "-P1D"],
-    "is longer than 100 years": [
-        *("36501d", "3153600001s", "P36500DT1S", "999999999999999s"),
+    "is zero, or longer than 100 years": [
+        *("0d", "PT0S", "000w", "36501d", "3153600001s", "P36500DT1S", "999999999999999s"),
         *("9" * 5_000 + "s", "P" + "9" * 5_000 + "W"),
     ],
-    "uses years or months, which have no fixed length": ["P1Y", "P1M", "P1Y2M3D", "P0.5Y"],
     "is not a duration": [
         *("", "d", "14", "14 d", " 14d", "14d\n", "14D", "1.5d", "1d12h", "+1d", "two weeks"),
+        *("-1d", "-P1D", "P1Y", "P1M", "P1Y2M3D", "P0.5Y"),
         *("P", "PT", "P1DT", "P1H", "PT1D", "P1W1D", "p14d", "٣d", "²d"),
     ],
 }
@@ -42,7 +40,7 @@ def test_text_that_is_not_a_duration_above_zero_is_refused_with_a_hint(text, mes
     assert str(caught.value) == f"{message}; {caught.value.hint}"
 
 
-@pytest.mark.parametrize("text", REFUSED["is zero"])
+@pytest.mark.parametrize("text", ["0d", "PT0S", "000w"])
 def test_zero_is_a_duration_where_it_is_allowed(text):
     assert parse_duration(text, zero=True) == timedelta(0)
 

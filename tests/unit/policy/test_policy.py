@@ -142,27 +142,3 @@ def test_runs_warn_of_all_that_validate_does_but_of_an_unread_list():
     policy, (left,) = check_policy(f"{SMALL}sources: [users]\n".encode(), TODAY)
     assert policy is not None
     assert policy.warnings(TODAY) == (f"{left.message} {left.hint}",)
-
-
-NAMED = f"organizations: [{'1' * 24!r}, {{id: {'2' * 24!r}, credentials: NORTH}}]\n"
-
-
-@pytest.mark.parametrize(
-    ("version", "names", "unseen"),
-    [
-        (1, (), []),
-        (1, ("",), [2]),
-        (1, ("NORTH",), [1]),
-        (1, ("SOUTH",), [1, 2]),
-        (1, ("", "NORTH"), []),
-        (2, ("SOUTH",), []),
-    ],
-)
-def test_organization_without_credentials_is_a_warning_in_a_valid_policy(version, names, unseen):
-    data = f"version: {version}\n{NAMED}sources: [users]\nrules: [{{name: a, expired: true}}]\n"
-    _, found = check_policy(data.encode(), TODAY, names)
-    seen = [each for each in found if each.where.startswith("organizations")]
-    assert [each.message for each in seen] == [
-        f"No credential in this environment sees {str(n) * 24}." for n in unseen
-    ]
-    assert all(f"_ID{'_NORTH' * ('2' * 24 in each.message)} and" in each.hint for each in seen)

@@ -1,12 +1,22 @@
 """YAML that a policy does not allow is reported with its position by both parsers."""
 
+import re
 from datetime import date, datetime
 
 import pytest
 import yaml
 from unit.policy.test_errors import assert_lines, cases
 
-from invite_sweeper.policy.yaml_reader import LOADER, MAX_BYTES, MAX_DEPTH, Placeholder, parse_yaml
+from invite_sweeper.policy.yaml_reader import (
+    LOADER,
+    MAX_BYTES,
+    MAX_DEPTH,
+    NULL,
+    NotReadableError,
+    Unusable,
+    issue_at,
+    parse_yaml,
+)
 
 LOADERS = [yaml.SafeLoader, getattr(yaml, "CSafeLoader", yaml.SafeLoader)]
 
@@ -16,9 +26,25 @@ def loader(request):
     return request.param
 
 
+def document_of(text, loader):
+    return parse_yaml(text.encode(), loader)
+
+
+def unusable_values(node, path=()):
+    """Yield an issue for each value that no key takes."""
+    if isinstance(node.value, Unusable) and node.value is not NULL:
+        yield issue_at(node.at, path, node.value.message, "write another")
+    for step, child in node.children.items():
+        yield from unusable_values(child, (*path, step))
+
+
 def issues_of(data, loader):
-    document = parse_yaml(data if isinstance(data, bytes) else data.encode(), loader)
-    return [each.text("p").removeprefix("p:") for each in sorted(document.issues)]
+    try:
+        document = parse_yaml(data if isinstance(data, bytes) else data.encode(), loader)
+    except NotReadableError as error:
+        return [error.issue.text("p").removeprefix("p:")]
+    found = sorted([*document.issues, *unusable_values(document.root)])
+    return [each.text("p").removeprefix("p:") for each in found]
 
 
 def test_c_parser_is_used_if_available():
@@ -31,9 +57,8 @@ def test_values_follow_yaml_1_1(loader):
         "nothing:\ntilde: ~\nday: 2027-03-31\ninstant: 2027-03-31 10:00:00\n"
         f"list: [1, a]\nmap: {{a: off, '<<': b}}\nlong: {'1' * 100}\n"
     )
-    document = parse_yaml(text.encode(), loader)
+    document = document_of(text, loader)
     assert document.issues == []
-    assert document.root is not None
     assert document.root.value == {
         "text": "a b",
         "quoted": "1",
@@ -41,8 +66,8 @@ def test_values_follow_yaml_1_1(loader):
         "count": 7,
         "octal": 8,
         "share": 0.5,
-        "nothing": Placeholder.EMPTY,
-        "tilde": Placeholder.EMPTY,
+        "nothing": NULL,
+        "tilde": NULL,
         "day": date(2027, 3, 31),
         "instant": datetime(2027, 3, 31, 10, 0),  # noqa: DTZ001 — YAML's own, without a zone
         "list": (1, "a"),
@@ -51,15 +76,10 @@ def test_values_follow_yaml_1_1(loader):
     }
 
 
-def position(document, index):
-    issue = document.issue(index, (), "", "")
-    return issue.line, issue.column
-
-
 def test_every_value_has_the_position_where_it_starts(loader):
-    document = parse_yaml("# hä\na:\n  - b: 1\n    c: [x, 'ÿ', z]\r\nd: {e: f}\n".encode(), loader)
+    document = document_of("# hä\na:\n  - b: 1\n    c: [x, 'ÿ', z]\r\nd: {e: f}\n", loader)
     positions = {
-        path: position(document, document.find(path)[0].index)
+        path: document.root.find(path)[0].at
         for path in [("a",), ("a", 0), ("a", 0, "b"), ("a", 0, "c", 2), ("d", "e")]
     }
     assert positions == {
@@ -69,47 +89,45 @@ def test_every_value_has_the_position_where_it_starts(loader):
         ("a", 0, "c", 2): (4, 17),
         ("d", "e"): (5, 8),
     }
-    assert position(document, document.find(("a", 0, "c"))[0].key_index) == (4, 5)
+    assert document.root.find(("a", 0, "c"))[0].key_at == (4, 5)
 
 
 def test_find_with_a_missing_path_returns_the_deepest_value(loader):
-    document = parse_yaml(b"a: {b: c}\n", loader)
-    node, path = document.find(("a", "b", "x", 3))
+    node, path = document_of("a: {b: c}\n", loader).root.find(("a", "b", "x", 3))
     assert (node.value, path) == ("c", ("a", "b"))
 
 
-NOT_ALLOWED = "is not allowed in a policy; remove it"
-CR = "2:4: policy: a carriage return without a line feed is not allowed in a policy; end each …"
-BASE_60 = "is read as a number in base 60; write it without colons, or quote it if it is a string"
+HAS = "policy: has the character `\\…`; remove it; lines end with LF or CR LF"
+BASE_60 = "is read as a YAML number in base 60, which is not valid here"
 TAGS = ("!!python/object/apply:os.system", "!!str", "!!binary", "!mine", "!<x>", "!")
 FORBIDDEN = [
-    (b"a: b\nc: \xc3\xa4\xff\n", "2:5: policy: the file is not UTF-8 text; save it as UTF-8"),
-    ("a: b".encode("utf-16"), "1:1: policy: the file is not UTF-8 text; …"),
+    (b"a: b\nc: \xc3\xa4\xff\n", "2:5: policy: is not UTF-8; save it as UTF-8"),
+    ("a: b".encode("utf-16"), "1:1: policy: is not UTF-8; …"),
+    *((f"a: b\nc: x{c}y\n", f"2:5: {HAS}") for c in "\x00\x07\x1b\x7f\x80\ufffe\ufeff"),
     *(
-        (f"a: b\nc: x{c}y\n", f"2:5: policy: `\\…` {NOT_ALLOWED}")
-        for c in "\x00\x07\x1b\x7f\x80\ufffe\ufeff"
-    ),
-    *(
-        (f"a: b\r\n{line.format(c)}\n", f"2:{column}: policy: `\\…` {NOT_ALLOWED}")
+        (f"a: b\r\n{line.format(c)}\n", f"2:{column}: {HAS}")
         for c in "\x85\u2028\u2029\u061c\u200e\u200f\u202a\u202e\u2066\u2069"
         for line, column in (("c: x{}y", 5), ("# it{}s", 5), ("'q{}': x", 3), ('"{}": x', 2))
     ),
-    *((text, CR) for text in ("a: b\n# c\rrules: []\n", "a: b\n# c\r", "a: b\r\n# c\r\r\n")),
-    ("\ufeffa: *b\n", "1:4: a: `*b` is an alias, which is not supported; …"),
-    ("\ufeff\ufeff- a: b\n", f"1:1: policy: `\\ufeff` {NOT_ALLOWED}"),
-    ("# comment\n\ufeff- a: b\n", f"2:1: policy: `\\ufeff` {NOT_ALLOWED}"),
     *(
-        (f"a: {tag} {value}\n", "1:4: a: has the tag `…`; remove it; tags are not supported")
+        (text, f"2:4: {HAS}")
+        for text in ("a: b\n# c\rrules: []\n", "a: b\n# c\r", "a: b\r\n# c\r\r\n")
+    ),
+    ("\ufeffa: *b\n", "1:4: a: is read as a YAML alias, which is not valid here; …"),
+    ("\ufeff\ufeff- a: b\n", f"1:1: {HAS}"),
+    ("# comment\n\ufeff- a: b\n", f"2:1: {HAS}"),
+    *(
+        (f"a: {tag} {value}\n", "1:4: a: is read as a YAML tag, which is not valid here; …")
         for tag in TAGS
         for value in ("x", "[x]", "{x: y}")
     ),
     (
         f"a: {'1' * 5_000}\n",
-        f"1:4: a: `{'1' * 60}…` is read as a number, but is not a usable one; …",
+        "1:4: a: is read as a YAML int, which is not valid here; …",
     ),
-    *((f"a: 1{':1' * 200}{end}\n", f"1:4: a: `…` {BASE_60}") for end in ("", ".0")),
-    ("a:\n\tb: c\n", "2:1: policy: a tab is used for indentation; indent with spaces"),
-    (f"%YAML 1.{'9' * 5_000}\n---\na: b\n", "1:…: policy: …"),
+    *((f"a: 1{':1' * 200}{end}\n", f"1:4: a: {BASE_60}; …") for end in ("", ".0")),
+    ("a:\n\tb: c\n", "2:1: policy: is not valid YAML: …; indent with spaces"),
+    (f"%YAML 1.{'9' * 5_000}\n---\na: b\n", "1:…: policy: is not valid YAML…"),
 ]
 
 
@@ -127,14 +145,8 @@ def test_issue_has_its_position_cause_and_fix(text, expected, loader):
     assert all(len(line) < 250 for line in found)
 
 
-def test_half_a_surrogate_pair_is_an_error(loader):
-    (error,) = issues_of('a: "\\ud800"\n', loader)
-    assert "half a surrogate pair" in error or "unknown escape" in error
-
-
 def test_first_value_of_a_duplicate_key_is_kept(loader):
-    document = parse_yaml(b"a: 1\nb: {c: 1, c: 2}\n'a': 3\n", loader)
-    assert document.root is not None
+    document = document_of("a: 1\nb: {c: 1, c: 2}\n'a': 3\n", loader)
     assert document.root.value == {"a": 1, "b": {"c": 1}}
 
 
@@ -143,7 +155,7 @@ def test_file_of_one_mib_is_read_and_one_byte_more_is_refused(loader):
     full = head + b"x" * (MAX_BYTES - len(head))
     assert issues_of(full, loader) == []
     assert issues_of(full + b"x", loader) == [
-        "1:1: policy: the file is larger than 1 MiB; split or shorten the policy"
+        "1:1: policy: is larger than 1 MiB; split or shorten it"
     ]
 
 
@@ -152,10 +164,10 @@ def test_twenty_levels_are_read_and_twenty_one_are_refused(opening, closing, loa
     assert issues_of(opening * MAX_DEPTH + closing * MAX_DEPTH, loader) == []
     (error,) = issues_of(opening * (MAX_DEPTH + 1) + closing * (MAX_DEPTH + 1), loader)
     position = f"1:{MAX_DEPTH * len(opening) + 1}"
-    assert error == f"{position}: policy: the nesting exceeds 20 levels; reduce the nesting"
+    assert error == f"{position}: policy: has more than 20 levels; reduce the nesting"
 
 
 @pytest.mark.parametrize("opening", ["[", "- ", "{a: ", "? "])
 def test_nesting_of_100000_levels_is_an_error_not_a_recursion_error(opening, loader):
     (error,) = issues_of(opening * 100_000, loader)
-    assert "reduce the nesting" in error
+    assert re.search("reduce the nesting|maximum nesting depth", error)

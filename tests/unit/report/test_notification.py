@@ -317,11 +317,6 @@ async def test_webhook_contains_the_result_and_is_signed_as_standard_webhooks(se
     assert not {"lists", "invitations", "plan"} & found.keys()
 
 
-async def test_webhook_without_secret_env_is_not_signed(sent):
-    _, headers, _ = await sent(Notification(kind="webhook", url_env="HOOK_URL"))
-    assert not [name for name in headers if name.lower().startswith("webhook-")]
-
-
 async def test_ping_reports_success_and_failure(sent):
     paths = [(await sent(PING, scene))[0] for scene in (QUIET, FAILED)]
     assert paths == ["/ping?create=1", "/ping/fail?create=1"]

@@ -65,8 +65,10 @@ def record(request, directory):
 
 def message(kind, record, when="always", **settings):
     """Return the body of a message about a run; None if none is sent."""
+    if kind == "webhook":
+        settings["secret_env"] = "KEY"
     settings = Notification(kind=kind, url_env="URL", when=when, **settings)
-    receiver = receiver_of(settings, {"URL": "https://example.com/x"})
+    receiver = receiver_of(settings, {"URL": "https://example.com/x", "KEY": "k3y"})
     run = run_message(record)
     return receiver.run_message(run).body.decode() if is_due(receiver, run) else None
 
