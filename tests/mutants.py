@@ -660,8 +660,10 @@ MUTANTS = r"""
 +mounted = self._credentials
 ? tests/api/test_lists.py
 = a 404 of teams means that there are none: atlas/reader.py
--            return read_error(project, listing.failure)
+-            return rows
+-        return frozenset(row.team_id for row in rows)
 +            return frozenset()
++        return frozenset(row.team_id for row in rows)
 = a list whose pages repeat is complete: atlas/lists.py
 -        if has_next and not has_new and failure is None:
 +        if has_next and not has_new and (has_next := False):

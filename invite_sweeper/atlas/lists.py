@@ -59,18 +59,10 @@ class ListPage(AtlasObject, Generic[AtlasRow]):
         return any(link.rel == "next" for link in self.links or ())
 
 
-class _Rows(NamedTuple, Generic[Item]):
-    """What one page adds to a list: its entries, whether Atlas links to a next page, its count."""
-
-    entries: tuple[Item, ...]
-    has_next: bool
-    counted: int
-
-
 def _parse_page(
     body: bytes, row_type: type[AtlasRow], make: Callable[[AtlasRow], Item], *, paged: bool
-) -> _Rows[Item]:
-    """Parse one page, and make an entry of each row.
+) -> ListPage[Item]:
+    """Return one page with the entries that are made of its rows.
 
     Raises:
         InvalidResponse: As `parse_object`; where it is about one row, the message names it.
@@ -90,7 +82,7 @@ def _parse_page(
             entries.append(make(row))
         except UnexpectedContent as error:
             raise _row_error(msgspec.json.encode(row), number, str(error)) from None
-    return _Rows(tuple(entries), page.has_next, page.total_count or 0)
+    return ListPage(entries, page.links, page.total_count)
 
 
 def _check_rows(body: bytes, row_type: type[AtlasRow], *, paged: bool) -> None:
@@ -232,17 +224,18 @@ async def _read_once(
             failure = RequestFailed(str(error), retryable=False)
             break
         result = await client.call(request)
-        if not isinstance(result, Response) or not isinstance(result.value, _Rows):
+        page = result.value if isinstance(result, Response) else None
+        if not isinstance(page, ListPage):
             failure = result
             break
         pages += 1
         known = len(entries)
-        for entry in result.value.entries:
+        for entry in page.results:
             listed = entries.setdefault(key(entry), entry)
             if listed is not entry and listed != entry:
                 failure = ListIncomplete("an entry is listed twice with different contents")
-        has_next = result.value.has_next
-        counted = result.value.counted
+        has_next = page.has_next
+        counted = page.total_count or 0
         has_new = len(entries) > known
         if has_next and not has_new and failure is None:
             failure = ListIncomplete(

@@ -3,7 +3,7 @@
 Nothing here can delete or invite.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from datetime import datetime
 from typing import Annotated, Final, TypeVar
 
@@ -141,17 +141,12 @@ class AtlasReader:
 
         Also a project that seems to be gone is ListUnreadable: that a 404 is right is known later.
         """
-        listing = await read_list(
-            self._client,
-            endpoints.LIST_GROUP_TEAMS,
-            project.id,
-            row=TeamRow,
-            make=_itself,
-            key=lambda row: row.team_id,
+        rows = await self._read_rows(
+            endpoints.LIST_GROUP_TEAMS, project, TeamRow, lambda row: row.team_id
         )
-        if listing.failure is not None:
-            return read_error(project, listing.failure)
-        return frozenset(row.team_id for row in listing.rows)
+        if isinstance(rows, ListUnreadable):
+            return rows
+        return frozenset(row.team_id for row in rows)
 
     async def active_members(self, org_id: str) -> frozenset[str] | ListUnreadable:
         """Return the folded usernames (`casefold_visible`) of all active members.
@@ -210,9 +205,10 @@ class AtlasReader:
             return invited
 
         def named(row: InvitedRow) -> Invitation:
-            if not casefold_visible(row.username or ""):
+            person = row.invitation(place, source)
+            if person.username is None:
                 raise UnexpectedContent("the user has no username")
-            return row.invitation(place, source)
+            return person
 
         listing = await read_list(
             self._client,
@@ -222,7 +218,7 @@ class AtlasReader:
             place.id,
             row=InvitedRow,
             make=named,
-            key=lambda user: user.invitation_id or object(),
+            key=lambda user: user.invitation_id or user,
         )
         if listing.failure is not None:
             if fatal_error := fatal_error_for(listing.failure):
@@ -280,17 +276,29 @@ class AtlasReader:
 
     async def api_key_names(self, org_id: str) -> Mapping[str, str] | ListUnreadable:
         """Return the descriptions of an organization's API keys, by public key."""
-        listing = await read_list(
-            self._client,
+        rows = await self._read_rows(
             endpoints.LIST_ORG_API_KEYS,
-            org_id,
-            row=ApiKeyRow,
-            make=_itself,
-            key=lambda row: row.public_key,
+            Project.of_organization(org_id),
+            ApiKeyRow,
+            lambda row: row.public_key,
         )
+        if isinstance(rows, ListUnreadable):
+            return rows
+        return {row.public_key: row.desc for row in rows if row.desc}
+
+    async def _read_rows(
+        self,
+        endpoint: Endpoint,
+        place: Project,
+        row: type[AtlasRow],
+        key: Callable[[AtlasRow], Hashable],
+    ) -> tuple[AtlasRow, ...] | ListUnreadable:
+        """Return the rows of a list of an organization or project, each once."""
+        listing = await read_list(self._client, endpoint, place.id, row=row, make=_itself, key=key)
         if listing.failure is not None:
-            return read_error(Project.of_organization(org_id), listing.failure, _ORG_MEMBER)
-        return {row.public_key: row.desc for row in listing.rows if row.desc}
+            role = _ORG_MEMBER if place.id == place.org_id else ""
+            return read_error(place, listing.failure, role)
+        return listing.rows
 
     async def activity_link(self, org_id: str, since: datetime) -> str | ListUnreadable:
         """Return the link to an organization's events in Atlas's web interface since an instant.

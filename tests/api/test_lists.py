@@ -13,7 +13,7 @@ from builders import ORG, PROJECT, object_id
 from deleting import place_of
 
 from invite_sweeper.atlas.credentials import Credentials, CredentialsKind, Secret
-from invite_sweeper.atlas.endpoints import SOURCES
+from invite_sweeper.atlas.endpoints import LIST_GROUP_PEOPLE, LIST_ORG_PEOPLE, SOURCES
 from invite_sweeper.errors import AtlasUnavailable
 from invite_sweeper.models import (
     ListUnreadable,
@@ -383,6 +383,25 @@ async def test_page_that_repeats_ends_the_list_unread_also_where_its_rows_have_n
     assert isinstance(found, ListUnreadable)
     assert "has no new entry and names a next page" in found.reason
     assert script.received == len(repeated)
+
+
+@pytest.mark.parametrize(
+    ("source", "endpoint"),
+    [(Source.USERS, LIST_GROUP_PEOPLE), (Source.ORG_USERS, LIST_ORG_PEOPLE)],
+)
+async def test_people_of_pages_that_repeat_are_unreadable_also_without_an_id(
+    script, source, endpoint
+):
+    roles = {"orgRoles": []} if source is Source.ORG_USERS else []
+    body = page({**user(1), "id": None, "roles": roles}, has_next=True)
+    path = f"{endpoint.template}?{endpoint.query}".replace("{}", place_of(source, PROJECT).id)
+    for number in (1, 2):
+        script.answer(f"{path}&pageNum={number}", body)
+    async with script.connected() as atlas:
+        found = await atlas.reader.people(place_of(source, PROJECT), source)
+
+    assert isinstance(found, ListUnreadable)
+    assert "Page 2 has no new entry" in found.reason
 
 
 @pytest.mark.parametrize(("last", "ids"), [((), [1]), ((1,), [1]), ((2,), [1, 2])])
