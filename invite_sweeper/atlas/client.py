@@ -22,6 +22,15 @@ from http.client import NO_CONTENT, SERVICE_UNAVAILABLE, TOO_MANY_REQUESTS
 from typing import Final, NamedTuple, Self
 
 from structlog.typing import FilteringBoundLogger
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_result,
+    stop_after_attempt,
+    wait_chain,
+    wait_random,
+    wait_random_exponential,
+)
 
 from invite_sweeper.atlas.auth import RequestSigner
 from invite_sweeper.atlas.credentials import Credentials, Secret
@@ -56,9 +65,15 @@ LONG_WAIT_S: Final = 6.0
 """A wait this long for an Atlas that does not respond is shown; one of them in this time."""
 _CANCEL_CHECK_S: Final = 1.0
 """The longest wait after which it is checked whether the request was cancelled."""
-_MAX_BACKOFF_S: Final = 30.0
-_UNREACHABLE_S: Final = ((0.5, 0.625), (10.0, 12.5), (20.0, 25.0), (30.0, 37.5))
-"""Waits after requests without a response, with a quarter of jitter; the last one repeats. With 5
+_BACKOFF: Final = wait_random_exponential(multiplier=0.5, max=30.0)
+"""Waits after a response: up to 0.5, 1, 2 … 30 seconds."""
+_UNREACHABLE: Final = wait_chain(
+    wait_random(0.5, 0.625),
+    wait_random(10, 12.5),
+    wait_random(20, 25),
+    wait_random(30, 37.5),
+)
+"""Waits after a request without a response, each with a quarter of jitter. With the default of 5
 attempts they outlast a minute in which Atlas or the proxy is not reachable."""
 _BACK_OFF_STATUSES: Final = frozenset({TOO_MANY_REQUESTS, SERVICE_UNAVAILABLE})
 
@@ -205,7 +220,7 @@ class Client:
         decide: Decide,
         buckets: Sequence[TokenBucket],
     ) -> ResponseOrFailure:
-        """Make attempts until the result is final, and return it.
+        """Make attempts until the result is final, and return it; tenacity repeats them.
 
         Args:
             request: Each attempt is logged under its path, and ends with it.
@@ -213,28 +228,50 @@ class Client:
             decide: Which results are final.
             buckets: That of each request of an attempt.
         """
-        attempts = 1
-        retries = Counter[RetryDecision]()
         result = await attempt()
-        while (decision := decide(result)) is not RetryDecision.DONE:
-            if decision is RetryDecision.RATE_LIMITED:
-                # No attempt: Atlas may answer so as often as it likes, until the deadline.
+        if decide(result) is RetryDecision.DONE:  # as for most requests
+            return result
+        may_send = True
+        retries = Counter[RetryDecision]()
+
+        async def send_again() -> None:
+            nonlocal result, may_send
+            may_send = await self._acquire_again(request, buckets)
+            if may_send:
+                self.counters.retries += 1
+                result = await attempt()
+
+        async def next_result() -> ResponseOrFailure:
+            if retries:  # the first attempt was made above
+                await send_again()
+            # A 429 is no attempt: Atlas may answer so as often as it likes, until the deadline.
+            while may_send and decide(result) is RetryDecision.RATE_LIMITED:
                 blocked_until_s = max(bucket.blocked_until_s for bucket in buckets)
                 self._report_wait(request, result, blocked_until_s - self.limiter.clock())
-            elif attempts == self._attempts or retries[decision] == _max_retries(decision, result):
-                break
-            else:
-                attempts += 1
-                retries[decision] += 1
-                wait_s = _backoff_s(attempts, result, is_awaited=self._is_awaited)
-                self._report_wait(request, result, wait_s)
-                await self._wait(request, wait_s)
-            # The `Retry-After` of a 429 or 503 blocks the bucket.
-            if not await self._acquire_again(request, buckets):
-                break
-            self.counters.retries += 1
-            result = await attempt()
-        return result
+                await send_again()
+            return result
+
+        def is_retried(last: ResponseOrFailure) -> bool:
+            decision = decide(last)
+            retries[decision] += 1
+            is_final = decision is RetryDecision.DONE or not may_send
+            return not is_final and retries[decision] <= _max_retries(decision, last)
+
+        def backoff_s(state: RetryCallState) -> float:
+            # A person waits for the first response: it is requested more often.
+            is_unreachable = result.status is None and not self._is_awaited
+            return _UNREACHABLE(state) if is_unreachable else _BACKOFF(state)
+
+        retrying = AsyncRetrying(
+            retry=retry_if_result(is_retried),
+            stop=stop_after_attempt(self._attempts),
+            wait=backoff_s,
+            before_sleep=lambda state: self._report_wait(request, result, state.upcoming_sleep),
+            # The `Retry-After` of a 429 or 503 blocks the bucket, whose token is acquired next.
+            sleep=partial(self._wait, request),
+            retry_error_callback=lambda _: result,
+        )
+        return await retrying(next_result)
 
     @property
     def _is_awaited(self) -> bool:
@@ -418,20 +455,6 @@ def _max_retries(decision: RetryDecision, result: ResponseOrFailure) -> float:
         # A new access token may be rejected as well, and a 401 about a role is not about it.
         return 2 if is_unauthenticated(result) else 1
     return math.inf
-
-
-def _backoff_s(attempt: int, last: ResponseOrFailure, *, is_awaited: bool) -> float:
-    """Return the seconds before an attempt: exponential with full jitter after a response.
-
-    Args:
-        attempt: From 2.
-        is_awaited: A person waits for the first response: it is requested more often.
-    """
-    low_s, high_s = 0.0, min(_MAX_BACKOFF_S, 0.5 * 2 ** (attempt - 2))
-    if last.status is None and not is_awaited:
-        number = min(attempt - 2, len(_UNREACHABLE_S) - 1)
-        low_s, high_s = _UNREACHABLE_S[number]
-    return random.uniform(low_s, high_s)  # noqa: S311 - not a secret
 
 
 class Look(NamedTuple):

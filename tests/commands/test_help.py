@@ -142,7 +142,7 @@ def test_no_arguments_show_the_first_page_and_the_version_is_one_line():
 @pytest.mark.parametrize(
     ("used", "needless"),
     [
-        ("", "aiohttp asyncio pydantic yaml rich structlog msgspec shutil difflib"),
+        ("", "aiohttp asyncio pydantic yaml rich structlog tenacity msgspec shutil difflib"),
         ("app.get_command(None, 'sweep')", "jinja2"),
     ],
     ids=["--version", "sweep"],
