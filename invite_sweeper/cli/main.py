@@ -29,7 +29,7 @@ COMMANDS: Final = {
     "init": "Write a first policy that is safe to run.",
     "sweep": "Find stale invitations and delete them.",
     "plan": "Show what a sweep would delete, and delete nothing.",
-    "list": "List every pending invitation in scope, and the day on which it goes.",
+    "list": "List every pending invitation in scope, and from which day on it may go.",
     "explain": "Explain why an invitation is kept or deleted.",
     "restore": "Re-invite people whose invitations a run deleted.",
     "doctor": "Check that a sweep can run.",

@@ -42,10 +42,10 @@ def test_every_command_of_the_advice_runs(cli, audit_dir):
     cli.stock(stale=1)
     cli.plan()
     cli.sweep()
-    facts = ("2", "policy.yaml", audit_dir, cli.base_url)
-    advisors = Advisor(*facts), Advisor(*facts, ("p0@example.com", "*[x]@example.com"))
-    texts = {text for each in advisors for reason in Reason for text in each.advise([reason])}
-    texts |= {advisors[0].list_run(), advisors[0].list_run("--event", "planned")}
+    advisor = Advisor("2", "policy.yaml", audit_dir, cli.base_url)
+    texts = {text for reason in Reason for text in advisor.advise([reason])}
+    texts |= {advisor.list_run(), advisor.list_run("--event", "planned")}
+    texts |= {advisor.restore("*[x]@example.com", "--dry-run"), advisor.restore()}
     found = {
         words for text in texts for words in re.findall(r"invite-sweeper (.+?)(?= && |$)", text)
     }

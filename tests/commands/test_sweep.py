@@ -130,7 +130,7 @@ def test_run_that_cannot_read_atlas_has_a_result_without_projects(cli, words, ch
             ("--deadline", "5"),
             "Error: --deadline '5' is not a duration.\n  Atlas was not called.\n  Write a whole nu",
         ),
-        (("--deadline", "0s"), "Write a duration above zero, such as `14d`."),
+        (("--deadline", "0s"), "Error: --deadline '0s' is zero, or longer than 100 years."),
         (("--base-url", "https://atlas.example.com"), "The value of HTTPS_PROXY is not a valid"),
     ],
     ids=lambda each: " ".join(each) if isinstance(each, tuple) else "",
