@@ -182,9 +182,10 @@ def test_what_the_audit_log_cannot_record_has_no_day(length, day):
 
 
 def test_what_a_list_that_was_not_read_keeps_has_no_day():
-    stale = Selector(policy(), NOW).decide(entry_of(Source.ORG_USERS, age=40 * DAY))
+    rules = policy(rules=[{"name": f"{days}", "older_than": f"{days}d"} for days in (14, 50)])
+    stale = Selector(rules, NOW).decide(entry_of(Source.ORG_USERS, age=40 * DAY))
     kept = stale.keep("list_unread")
-    assert Dates(policy(), Selector(policy(), NOW), NOW).goes_at(kept) is None
+    assert Dates(rules, Selector(rules, NOW), NOW).goes_at(kept) is None
 
 
 IN_LISTS = [Source.ORG_USERS, Source.ORG_INVITES, Source.USERS, Source.USERS]
@@ -306,6 +307,7 @@ EDGES = [days * DAY + shift for days in (7, 30) for shift in SHIFTS]
     ),
     keep=st.lists(st.sampled_from(FOR_NOW), max_size=1),
 )
+@example([(edge, None, None, None) for edge in EDGES], []).via("each edge")
 async def test_forecast_counts_the_invitations_that_list_shows_up_to_7_and_30_days_from_now(
     tmp_path_factory, ages, keep
 ):
