@@ -409,6 +409,8 @@ class WarningCode(StrEnum):
     NOTICE = "notice"
     PLAN_DIFFERS = "plan_differs"
     POLICY = "policy"
+    RECEIVER_FAILED = "receiver_failed"
+    """A receiver was not notified: in the result alone, because the file was over."""
     RECOVERY = "recovery"
     RETIRED_SOURCE = "retired_source"
     SECRET = "secret"  # noqa: S105 - the name of a warning

@@ -390,8 +390,8 @@ MUTANTS = r"""
 +            node.value = node.text
 ? tests/unit/report/test_notification.py
 = a message without details names people: report/notify.py
--            if not entry.details:
-+            if not entry:
+-            message = run if entry.details else run.without_people()
++            message = run
 ? tests/commands/test_intent_first.py
 = the intent comes after the DELETE: sweep/executor.py
 -        for planned in group:
@@ -993,34 +993,16 @@ MUTANTS = r"""
 = the wait of the announcement counts, not that of the policy: report/announcements.py
 -deletable_from=rfc3339(held.due_at(wait)),
 +deletable_from=held.line.deletable_from,
-= a run that was killed after the mark counts as sent: report/delivery.py
--: self._runs.index(mark.run) + 1]
-+: self._runs.index(mark.run) + 2]
-= a mark of an unknown run is believed: report/delivery.py
--            return set()
-+            return set(self._runs if mark.run else ())
-= what no message carried counts as sent: report/delivery.py
--if held.run_id not in runs_until_mark or key in mark.missed:
-+if held.run_id not in runs_until_mark:
-= the mark of another host is taken: report/delivery.py
--.get(self._base_url, Mark())
-+.get(next(iter(self._marks.get(receiver, {"": 0}))), Mark())
 ? tests/commands/test_told_announcements.py
-= a receiver of failures is not notified of an announcement: report/notify.py
--if not (has_announcement or is_due(receiver, run)):
-+if not is_due(receiver, run):
-= a message that failed marks: report/notify.py
--return Notified(receiver.settings, error=text)
-+return Notified(receiver.settings, True, text)
-= a dry run marks: cli/sweep.py
--if delivery is not None and waiting and run.record.mode == "sweep":
-+if delivery is not None and waiting:
+= what waits is no change: report/notify.py
+-return would_delete or has_planned or bool(run.waiting)
++return would_delete or has_planned
 = everything that waits is new: report/announcements.py
--is_new = self.announced_at is None or announcement_key(self) in missed
+-is_new = held.run_id == record.run_id
 +is_new = True
-= the log promises a repetition that does not come: report/notify.py
--        if has_announcement:
-+        if True:
+= a message that failed is not in the result: cli/sweep.py
+-warnings=(*record.end.warnings, warning))
++warnings=record.end.warnings)
 """
 
 

@@ -162,7 +162,6 @@ class History:
             names the invitation, or its organization. Every intent counts whose DELETE is not
             proven unsent, with any outcome. It has the instant of its run: the clock of a machine
             may step while the run is at work, so that the times of its lines prove nothing.
-        run_ids: Of the runs that were read, in their order.
         missing: The file of the last run, where `HEAD` names it and it is gone; else None.
         lost_run: The id of the last run, where its file and `HEAD` are gone; else "".
         last_success: When the last sweep or dry run that succeeded ended; None without one.
@@ -170,7 +169,6 @@ class History:
 
     def __init__(self) -> None:
         self.sent = Counter[str]()
-        self.run_ids: list[str] = []
         self.missing: RunFile | None = None
         self.lost_run = ""
         self.last_success: datetime | None = None
@@ -257,7 +255,6 @@ class History:
 
     def _add_run(self, chain: FileChain) -> None:
         """Add a run. Its lines are decoded as far as a later run asks for them."""
-        self.run_ids.append(chain.file.run_id)
         first_line = next(iter(chain), None)
         start = None if first_line is None else chain.decode(first_line)
         if not isinstance(start, RunStarted):  # it was killed before its first line

@@ -17,13 +17,13 @@ from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.intents import IntentLedger
 from invite_sweeper.audit.plans import may_replace_plan
 from invite_sweeper.audit.record import read_run
-from invite_sweeper.audit.totals import OrganizationResult, RunFinished
+from invite_sweeper.audit.totals import OrganizationResult, RunFinished, RunWarning
 from invite_sweeper.cli.audit_files import check_outside
 from invite_sweeper.cli.console import run_async
 from invite_sweeper.cli.options import SWEEP, RunOptions, SectionedCommand, options
 from invite_sweeper.cli.session import Session, shard_of
 from invite_sweeper.cli.view import TerminalView, print_end_at_question, print_result
-from invite_sweeper.endings import COMPLETE_EXIT_CODES
+from invite_sweeper.endings import COMPLETE_EXIT_CODES, WarningCode, WarningLevel
 from invite_sweeper.errors import AuditLogError, LockHeld, RunError, UsageError
 from invite_sweeper.files import (
     check_distinct_files,
@@ -38,7 +38,6 @@ from invite_sweeper.report.announcements import (
     WaitingInvitation,
     find_waiting,
 )
-from invite_sweeper.report.delivery import Delivery
 from invite_sweeper.report.handover import PlanToApply, plan_to_apply
 from invite_sweeper.report.notify import Notified, notify
 from invite_sweeper.report.readback import RecordedRun
@@ -78,8 +77,11 @@ async def run_command(options: RunOptions, environment: Mapping[str, str] = os.e
             except RunError as error:
                 await _report_to_others(session, _without_run(session, error))
                 raise
-            code = _copy_and_print(session, swept)
+            plan = _plan_to_apply(session, _copy_plan(session, swept.run.record))
+            code = swept.run.record.exit_code or 0
+            session.last_resort.exit_code = code  # from now on, a late end has this one
             await _report_to_others(session, swept.run, swept.seen)
+            _print(session, swept, plan)  # also which receiver failed
             return code
     except LockHeld as error:
         # The run that holds the lock writes the metrics.
@@ -153,18 +155,13 @@ def _read_saved_plan(session: Session) -> SavedPlan | None:
     return read_plan(path, advisor=session.advisor)
 
 
-def _copy_and_print(session: Session, swept: _SweptRun) -> int:
-    """Copy the plan, print the result, and return the exit code."""
-    record = swept.run.record
-    plan = _plan_to_apply(session, _copy_plan(session, record))
-    code = record.exit_code or 0
-    session.last_resort.exit_code = code  # from now on, a late end has this one
+def _print(session: Session, swept: _SweptRun, plan: PlanToApply | None) -> None:
+    """Print the result, below a question what came after it."""
     view = swept.view
     if view.has_shown_plan and not view.has_agreed:
         print_end_at_question(session, swept.run)
     else:
         print_result(session, swept.run, plan=plan, has_shown_plan=view.has_shown_plan)
-    return code
 
 
 def _copy_plan(session: Session, record: RunRecord) -> Path:
@@ -318,31 +315,29 @@ async def _notify(
     finished_at: datetime,
     seen: Collection[AnnouncementKey] = (),
 ) -> Sequence[Notified]:
-    """Notify the receivers how the run ended and what waits, and record whom it reached."""
+    """Notify the receivers how the run ended and what waits; a failure is a warning of the run."""
     settings = session.policy.notify
     if not settings:
         return ()
     history = _history_with(session, run.record)
     waiting: tuple[WaitingInvitation, ...] | None = None
-    delivery: Delivery | None = None
     if history is not None:
         waiting = _find_waiting(session, history, run, seen)
-        delivery = Delivery(session.directory.path, history, session.base_url)
-        if delivery.warning and waiting:
-            session.log.warning(delivery.warning)
     message = _message(session, run, finished_at, waiting)
     limit_s = _time_for_others_s(session)
-    notified = await notify(settings, session.environment, message, delivery, limit_s=limit_s)
+    notified = await notify(settings, session.environment, message, limit_s=limit_s)
     for receiver in notified:
         if receiver.error:
-            session.log.warning(receiver.error)
-    # A dry run shows what a sweep would send, so the mark of a receiver stays.
-    if delivery is not None and waiting and run.record.mode == "sweep":
-        reached = [receiver.settings.url_env for receiver in notified if receiver.was_sent]
-        failure = delivery.record(reached, waiting)
-        if failure:
-            session.log.warning(failure)
+            _add_warning(session, run.record, receiver.error)
     return notified
+
+
+def _add_warning(session: Session, record: RunRecord, message: str) -> None:
+    """Add to a run, whose file is over, and to the log that a receiver was not notified."""
+    warning = RunWarning(WarningCode.RECEIVER_FAILED, message, WarningLevel.URGENT)
+    session.log.warning(warning.message, code=str(warning.code))
+    if record.end is not None:
+        record.end = structs.replace(record.end, warnings=(*record.end.warnings, warning))
 
 
 def _time_for_others_s(session: Session) -> float:

@@ -40,20 +40,13 @@ class WaitingInvitation(Announced, frozen=True, kw_only=True, omit_defaults=True
     Attributes:
         announced_at: The instant of the sweep that announced it; None in a dry run that finds
             that a sweep would.
-        run_id: Of the sweep that announced it; "" likewise.
-        new: It did not reach the receiver before.
+        new: This run announced it, or a sweep in place of this dry run would.
         unread: Its list was not read this time.
     """
 
     announced_at: str | None
-    run_id: str
     new: bool
     unread: bool = False
-
-    def new_to(self, missed: Collection[AnnouncementKey]) -> "WaitingInvitation":
-        """Return it for a receiver that missed these; what would be announced is new to all."""
-        is_new = self.announced_at is None or announcement_key(self) in missed
-        return structs.replace(self, new=is_new)
 
     def to_json(self, *, details: bool) -> dict[str, object]:
         """Return it for a receiver; without `details`, without a person.
@@ -61,7 +54,6 @@ class WaitingInvitation(Announced, frozen=True, kw_only=True, omit_defaults=True
         An id of a list of users is that of a person.
         """
         fields = structs.asdict(self)
-        del fields["run_id"]
         del fields["age_days"]  # that of the announcement
         if not self.unread:
             del fields["unread"]
@@ -110,7 +102,7 @@ def find_waiting(
     seen: Collection[AnnouncementKey],
     wait: timedelta,
 ) -> tuple[WaitingInvitation, ...]:
-    """Return what waits after a run, the next to be deleted first; all of it `new`.
+    """Return what waits after a run, the next to be deleted first.
 
     Args:
         history: With the run itself, if it has a file.
@@ -123,9 +115,10 @@ def find_waiting(
     for key, held in history.announcements(record.start.base_url).items():
         if held.line.key in ended_keys:
             continue
-        is_seen = key in seen or held.run_id == record.run_id
+        is_new = held.run_id == record.run_id
+        is_seen = is_new or key in seen
         if is_seen or _may_be_there(held.line, record):
-            waiting.append(_waiting(held, wait, unread=not is_seen))
+            waiting.append(_waiting(held, wait, new=is_new, unread=not is_seen))
     return tuple(sorted(waiting, key=_order))
 
 
@@ -139,14 +132,15 @@ def _order(invitation: WaitingInvitation) -> tuple[str, ...]:
     )
 
 
-def _waiting(held: HeldAnnouncement, wait: timedelta, *, unread: bool) -> WaitingInvitation:
+def _waiting(
+    held: HeldAnnouncement, wait: timedelta, *, new: bool, unread: bool
+) -> WaitingInvitation:
     return held.line.as_event(
         WaitingInvitation,
         rule=held.line.rule,
         deletable_from=rfc3339(held.due_at(wait)),
         announced_at=rfc3339(held.announced_at),
-        run_id=held.run_id,
-        new=True,
+        new=new,
         unread=unread,
     )
 
@@ -161,7 +155,6 @@ def _would_wait(rows: RunRows) -> Iterator[WaitingInvitation]:
                 rule=line.rule,
                 deletable_from=line.deletable_from,
                 announced_at=None,
-                run_id="",
                 new=True,
             )
 

@@ -6,18 +6,15 @@ the receiver and its host, and never repeat an address or a key.
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from aiohttp import ClientSession
 
 from invite_sweeper.endings import Status, WarningLevel, status_of
 from invite_sweeper.outcomes import OUTCOMES_OF_DELETIONS
 from invite_sweeper.policy import Notification
-from invite_sweeper.report.delivery import Delivery
 from invite_sweeper.report.receivers import Receiver, RunMessage, receiver_of
 from invite_sweeper.report.sending import LIMIT_S, NotSent, open_session, request
-
-_AGAIN: Final = "The next run notifies it again of what was announced."
 
 
 class Notified(NamedTuple):
@@ -43,58 +40,37 @@ async def notify(
     settings: Sequence[Notification],
     environment: Mapping[str, str],
     run: RunMessage,
-    delivery: Delivery | None,
     *,
     limit_s: float = LIMIT_S,
 ) -> tuple[Notified, ...]:
-    """Send the message about a run to each receiver for which it is due.
-
-    Args:
-        delivery: What reached the receivers before; None if announcements are not known.
-    """
+    """Send the message about a run to each receiver for which it is due."""
     async with open_session(limit_s) as session:
         sending = []
         for entry in settings:
             receiver = receiver_of(entry, environment)
-            message = run
-            if delivery is not None:
-                message = message.for_receiver(delivery.missed(entry.url_env))
-            if not entry.details:
-                message = message.without_people()
+            message = run if entry.details else run.without_people()
             sending.append(_notify_one(session, receiver, message))
         return tuple(await asyncio.gather(*sending))
 
 
 async def _notify_one(session: ClientSession, receiver: Receiver, run: RunMessage) -> Notified:
     """Send the message about a run to one receiver, if it is due."""
-    # An announcement that did not reach a receiver is sent with any `when`.
-    has_announcement = not receiver.is_monitor and has_new_announcement(run)
-    if not (has_announcement or is_due(receiver, run)):
+    if not is_due(receiver, run):
         return Notified(receiver.settings)
     try:
         await request(session, "POST", receiver.run_message(run), receiver.settings.url_env)
     except NotSent as error:
         text = f"Notification to {receiver.name} was not sent: {error.sentences}"
-        if has_announcement:
-            text = f"{text} {_AGAIN}"
         return Notified(receiver.settings, error=text)
     return Notified(receiver.settings, was_sent=True)
-
-
-def has_new_announcement(run: RunMessage) -> bool:
-    """Return whether a sweep announced something that is new to the receiver of a message."""
-    for invitation in run.waiting or ():
-        # A dry run announces nothing: an invitation that a sweep would announce has no instant.
-        if invitation.new and invitation.announced_at is not None:
-            return True
-    return False
 
 
 def is_due(receiver: Receiver, run: RunMessage) -> bool:
     """Return whether the `when` of a receiver covers a run.
 
-    `changes` covers runs that deleted or announced something, dry runs that found something
-    stale, and failures. `failures` covers runs that did not complete, and urgent warnings.
+    `changes` covers runs that deleted something or after which something announced waits, dry
+    runs that found something stale, and failures. `failures` covers runs that did not complete,
+    and urgent warnings.
     """
     end = run.record.end
     when = receiver.settings.when
@@ -108,4 +84,4 @@ def is_due(receiver: Receiver, run: RunMessage) -> bool:
         return False
     would_delete = run.record.mode == "dry-run" and end.stale > 0
     has_planned = any(getattr(end, outcome) for outcome in OUTCOMES_OF_DELETIONS)
-    return would_delete or has_planned or end.announced > 0
+    return would_delete or has_planned or bool(run.waiting)

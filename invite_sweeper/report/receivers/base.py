@@ -2,14 +2,13 @@
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import ClassVar, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from invite_sweeper.atlas.network import is_loopback
 from invite_sweeper.audit import RunRecord
-from invite_sweeper.audit.events import AnnouncementKey
 from invite_sweeper.endings import Status, status_of
 from invite_sweeper.json_text import to_json
 from invite_sweeper.policy import Notification
@@ -29,7 +28,7 @@ class RunMessage(NamedTuple):
     Attributes:
         nameless: The story for receivers without `details`, which names no person.
         rows: The invitations in the file of the run.
-        waiting: What is announced and waits, `new` for this receiver; None if it is not known.
+        waiting: What is announced and waits; None if it is not known.
         list_run: The command that lists the run.
         list_pending: The command that lists what waits, with all that is pending.
     """
@@ -56,17 +55,6 @@ class RunMessage(NamedTuple):
     def without_people(self) -> "RunMessage":
         """Return it with numbers, and the commands that list the names in place of them."""
         return self._replace(record=self.record.without_people(), story=self.nameless)
-
-    def for_receiver(self, missed: Collection[AnnouncementKey]) -> "RunMessage":
-        """Return it with what is new to one receiver.
-
-        Args:
-            missed: The keys of the announcements that did not reach the receiver.
-        """
-        if self.waiting is None:
-            return self
-        waiting = tuple(invitation.new_to(missed) for invitation in self.waiting)
-        return self._replace(waiting=waiting)
 
 
 class Receiver(ABC):

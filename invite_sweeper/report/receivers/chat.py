@@ -95,7 +95,7 @@ def _counts(waiting: Sequence[WaitingInvitation]) -> str:
         new = sum(invitation.new for invitation in announced)
         verb = plural_form(len(announced), "waits", "wait")
         parts.append(f"{pluralize(len(announced), 'invitation')} {verb} to be deleted")
-        parts.append(f"{new:,} not announced here before")
+        parts.append(f"{new:,} announced by this run")
     unread = count_unread(announced)
     if unread:
         parts.append(f"{unread:,} in lists that were not read this time")

@@ -1,12 +1,9 @@
-"""What waits after a run, and what reached each receiver."""
+"""What waits after a run."""
 
-import json
-import stat
 from datetime import timedelta
 
 import pytest
 from audit.runs import (
-    HOST,
     deletion,
     finished,
     invitation,
@@ -15,7 +12,7 @@ from audit.runs import (
     started,
     write_run,
 )
-from builders import NOW, ORG, OTHER_ORG, PROJECT, event_of, object_id
+from builders import NOW, ORG, OTHER_ORG, PROJECT, event_of
 
 from invite_sweeper.audit import History
 from invite_sweeper.audit.events import (
@@ -27,7 +24,6 @@ from invite_sweeper.audit.events import (
 from invite_sweeper.audit.totals import ListResult
 from invite_sweeper.models import Source
 from invite_sweeper.report.announcements import find_waiting
-from invite_sweeper.report.delivery import FILE_NAME, Delivery
 from invite_sweeper.report.readback import read_rows
 
 DAY = timedelta(days=1)
@@ -74,7 +70,7 @@ def test_what_the_run_announced_and_what_it_saw_again_waits_from_its_announcemen
     write(announced(1))
     first, second = waiting_after(write(announced(2)), [announced(1)])
     assert (first.username, second.username) == ("person-1@example.com", "person-2@example.com")
-    assert (first.run_id, second.run_id) == ("r1", "r2")
+    assert (first.new, second.new) == (False, True)
     assert (first.announced_at, second.announced_at) == (
         "2026-11-25T01:00:00Z",
         "2026-11-26T01:00:00Z",
@@ -157,119 +153,4 @@ def test_dry_run_shows_what_a_sweep_would_announce_beside_what_waits(write):
     old, would = waiting_after(history, [announced(1)])
     assert (old.announced_at is None, would.announced_at is None) == (False, True)
     assert would.deletable_from == "2026-12-02T01:00:00Z"
-    is_new = [one.new_to(frozenset()).new for one in (old, would)]
-    assert is_new == [False, True]
-
-
-# What reached each receiver -----------------------------------------------------------------
-
-
-def delivery(directory, written, host=HOST):
-    history, _ = written
-    return Delivery(directory.path, history, host)
-
-
-def missed(directory, history, receiver="SLACK_URL"):
-    found = delivery(directory, history).missed(receiver)
-    return sorted(int(key[3], 16) for key in found)
-
-
-def notified(directory, history, *lines, receivers=("SLACK_URL",)):
-    assert delivery(directory, history).record(receivers, lines) == ""
-
-
-def test_a_receiver_missed_what_was_announced_since_its_mark(directory, write):
-    history = write(announced(1))
-    assert missed(directory, history) == [1]
-    notified(directory, history, announced(1))
-    assert missed(directory, history) == []
-    history = write(announced(2))
-    history = write(announced(3), killed=True)  # its message was never sent
-    assert missed(directory, history) == [2, 3]
-    assert missed(directory, history, "OTHER_URL") == [1, 2, 3]
-
-
-def test_what_no_message_could_carry_stays_missed_beyond_the_mark(directory, write):
-    """The run read neither the organization nor the project, such as one that is excluded now."""
-    history = write(announced(1), announced(2))
-    notified(directory, history, announced(1))
-    assert missed(directory, history) == [2]
-    history = write(announced(3))
-    notified(directory, history, announced(3))
-    assert missed(directory, history) == [2]
-    notified(directory, history, announced(2))
-    assert missed(directory, history) == []
-
-
-def test_a_mark_of_another_host_proves_nothing(directory, write):
-    history = write(announced(1))
-    assert delivery(directory, history, "https://cloud.mongodbgov.com").record(["A_URL"], []) == ""
-    assert missed(directory, history, "A_URL") == [1]
-
-
-def test_marks_of_another_host_and_of_other_receivers_stay(directory, write):
-    history = write(announced(1))
-    notified(directory, history, announced(1), receivers=("A_URL",))
-    delivery(directory, history, "https://cloud.mongodbgov.com").record(["A_URL"], [])
-    notified(directory, history, announced(1), receivers=("B_URL",))
-    assert missed(directory, history, "A_URL") == missed(directory, history, "B_URL") == []
-
-
-def test_a_mark_of_a_run_that_the_directory_does_not_have_proves_nothing(directory, write):
-    """The directory was restored from a copy, and its next runs have the numbers of lost ones."""
-    history = write(announced(1))
-    notified(directory, history, announced(1))
-    path = directory.path / FILE_NAME
-    path.write_text(path.read_text(encoding="utf-8").replace('"r1"', '"r9"'), encoding="utf-8")
-    assert missed(directory, history) == [1]
-
-
-def put_link(path):
-    path.unlink()
-    path.symlink_to(path.with_name("elsewhere"))
-
-
-DAMAGE = {
-    "empty": lambda path: path.write_bytes(b""),
-    "cut": lambda path: path.write_bytes(path.read_bytes()[:-9]),
-    "not JSON": lambda path: path.write_bytes(b"\xff\xfe"),
-    "another shape": lambda path: path.write_bytes(b'{"SLACK_URL": 3}'),
-    "nested too deeply": lambda path: path.write_bytes(b"[" * 100_000),
-    "a link": put_link,
-    "gone": lambda path: path.unlink(),
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGE)
-def test_a_file_that_is_damaged_or_gone_makes_everything_new_and_is_replaced(
-    directory, write, damage
-):
-    history = write(announced(1))
-    notified(directory, history, announced(1))
-    DAMAGE[damage](directory.path / FILE_NAME)
-    found = delivery(directory, history)
-    assert missed(directory, history) == [1]
-    assert ("Receivers are notified again of all" in found.warning) is (damage != "gone")
-    notified(directory, history, announced(1))
-    assert missed(directory, history) == []
-    assert not (directory.path / "elsewhere").exists()
-
-
-def test_the_file_is_private_and_names_no_person(directory, write):
-    history = write(announced(1), announced(2))
-    notified(directory, history, announced(1))
-    path = directory.path / FILE_NAME
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    text = path.read_text(encoding="utf-8")
-    assert "@" not in text
-    (mark,) = json.loads(text)["SLACK_URL"].values()
-    assert mark["run"] == "r1"
-    assert mark["untold"][0][3] == object_id(2)
-
-
-def test_a_file_that_cannot_be_written_is_reported_and_everything_sent_again(directory, write):
-    history = write(announced(1))
-    (directory.path / FILE_NAME).mkdir()
-    failure = delivery(directory, history).record(["SLACK_URL"], [announced(1)])
-    assert "The next run notifies the receivers again of what was announced." in failure
-    assert missed(directory, history) == [1]
+    assert [one.new for one in (old, would)] == [False, True]

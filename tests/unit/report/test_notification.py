@@ -53,7 +53,7 @@ def end(directory):
     async def send(receivers, environment, scene=DELETED, waiting=(), **more):
         record = await asyncio.to_thread(recorded, scene, directory)
         run = run_message(record, waiting)
-        found = await notify(receivers, environment, run, None, **more)
+        found = await notify(receivers, environment, run, **more)
         assert all(each.was_sent != each.has_failed for each in found)
         return tuple(each.error for each in found if each.has_failed)
 
@@ -129,7 +129,6 @@ def waiting(number, inviter, *, new=True, unread=False, days=1, **changes):
         rule="forgotten",
         deletable_from=f"2026-12-{3 + days:02}T01:00:00Z",
         announced_at=f"2026-11-{26 + days:02}T01:00:00Z",
-        run_id="run-1",
         new=new,
         unread=unread,
     )
@@ -146,7 +145,7 @@ async def test_waiting_are_counted_the_new_ones_named_first_and_the_rest_has_a_c
     day = "in Search: deletable from 2026-12-"
     first, *lines = text[text.index("Announced: ") :].splitlines()
     assert first == (
-        "Announced: 14 invitations wait to be deleted, 2 not announced here before, 1 in lists "
+        "Announced: 14 invitations wait to be deleted, 2 announced by this run, 1 in lists "
         "that were not read this time; the first may be deleted from 2026-12-04 01:00 UTC."
     )
     assert lines[:3] == [
@@ -163,7 +162,7 @@ async def test_waiting_are_counted_the_new_ones_named_first_and_the_rest_has_a_c
 async def test_without_details_what_waits_is_a_number_and_a_command(sent, channel):
     _, _, body = await sent(channel, run(), [waiting(1, "ada@x.org"), waiting(2, None)])
     text = body.decode()
-    assert "2 invitations wait to be deleted, 2 not announced here before; the first" in text
+    assert "2 invitations wait to be deleted, 2 announced by this run; the first" in text
     assert "To list them:" in text
     assert f"{PROGRAM_NAME} list --policy policy.yaml" in text
 
@@ -171,7 +170,7 @@ async def test_without_details_what_waits_is_a_number_and_a_command(sent, channe
 async def test_what_a_sweep_would_announce_is_counted_beside_what_waits(named):
     would_be = structs.replace(waiting(2, None), announced_at=None)
     text = await named(*person(9, "failed"), waiting=[waiting(1, None), would_be])
-    assert "1 not announced here before, a sweep would announce 1 more; the first" in text
+    assert "1 announced by this run, a sweep would announce 1 more; the first" in text
     text = await named(*person(9, "failed"), waiting=[would_be])
     assert "Announced: a sweep would announce 1; the first" in text
 
@@ -331,7 +330,6 @@ async def test_ping_reports_success_and_failure(sent):
         ("changes", FAILED, True),
         ("changes", run(exit_code=3), True),
         ("changes", run(already_gone=1), True),
-        ("changes", run(announced=1), True),
         ("changes", run(mode="dry-run", stale=1), True),
         ("changes", run(mode="dry-run", stale=1, exit_code=10), True),
         ("changes", run(mode="dry-run"), False),
@@ -350,6 +348,15 @@ def test_when_selects_the_runs_to_notify_of(when, scene, notified, directory):
     if when.startswith("ping"):
         channel = PING.model_copy(update={"when": "failures"})
     assert is_due(receiver_of(channel, {}), run_message(recorded(scene, directory))) is notified
+
+
+@pytest.mark.parametrize("new", [True, False])
+def test_something_that_waits_is_a_change_and_no_failure(new, directory):
+    message = run_message(recorded(QUIET, directory), [waiting(1, None, new=new)])
+    due = {}
+    for when in ("changes", "failures"):
+        due[when] = is_due(receiver_of(SLACK.model_copy(update={"when": when}), {}), message)
+    assert due == {"changes": True, "failures": False}
 
 
 async def test_failing_channel_does_not_stop_the_others(end):
