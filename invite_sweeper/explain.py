@@ -14,7 +14,7 @@ from invite_sweeper.sweep.conditions import MatchResult, Members, OrganizationNa
 from invite_sweeper.sweep.dates import Dates
 from invite_sweeper.sweep.selection import Decision, Selector, describe_keep_reason
 from invite_sweeper.sweep.steps import Notice
-from invite_sweeper.text import organization_label, pluralize
+from invite_sweeper.text import escape_unprintable, organization_label, pluralize
 
 _DAY: Final = timedelta(days=1)
 
@@ -31,6 +31,7 @@ class Explanation(Invitation, frozen=True, kw_only=True):
         stale_from: Since when it is stale, or from when on if nothing changes; None where it
             never is, or where no rule decides.
         stale_by: The rule that matches then.
+        waits_for: The limit that keeps a sweep from deleting a stale one now, with its use.
         deletable_from: When the `notice` of the policy is over, of an invitation that waits.
         goes_at: The first day on which a sweep may end it, by the rules, `until` and `notice`;
             None where no date does.
@@ -44,6 +45,7 @@ class Explanation(Invitation, frozen=True, kw_only=True):
     condition: str
     stale_from: datetime | None
     stale_by: str | None
+    waits_for: str | None
     deletable_from: datetime | None
     goes_at: date | None
     policy: tuple[str, ...]
@@ -93,12 +95,15 @@ class Explainer:
         self._dates = Dates(policy, self._selector, now, notice)
         self._now = now
 
-    def explain(self, by_policy: Decision, decision: Decision) -> Explanation:
+    def explain(
+        self, by_policy: Decision, decision: Decision, waits_for: str | None = None
+    ) -> Explanation:
         """Return why an invitation is deleted or kept.
 
         Args:
             by_policy: Before the steps of a run.
             decision: After them.
+            waits_for: The limit that a stale one waits for.
         """
         invitation = decision.invitation
         announcement = decision.announcement
@@ -108,6 +113,8 @@ class Explainer:
         stale_from = stale.instant if stale is not None else None
         stale_by = stale.rule if stale is not None else None
         description = describe_decision(by_policy, decision, stale_from)
+        if waits_for is not None:
+            description += f", waits for {escape_unprintable(waits_for)}"
         policy_lines: list[str] = []
         for result in results:
             policy_lines += _lines(result)
@@ -120,6 +127,7 @@ class Explainer:
             condition=_condition(by_policy, results, stale_by),
             stale_from=stale_from,
             stale_by=stale_by,
+            waits_for=waits_for,
             deletable_from=announcement.deletable_from if announcement is not None else None,
             goes_at=goes_at.date() if goes_at is not None else None,
             policy=tuple(policy_lines),

@@ -432,16 +432,15 @@ MUTANTS = r"""
 = only what was deleted counts within the period: audit/history.py
 -event.attempts > 0 and event.outcome not in _NOTHING_SENT
 +event.attempts > 0 and event.outcome == Outcome.DELETED
-= the limit of a refusal does not count earlier runs: sweep/guards.py
--    if stale + recent > limit:
-+    if stale > limit:
-= trim does not count earlier runs: sweep/plan.py
--max(0, command.limits.max_deletions - recent)
-+command.limits.max_deletions
+= a limit does not count earlier runs: sweep/limits.py
+-        return max(0, self.most - self.used)
++        return self.most
 ? tests/commands/test_cap_of_a_night.py tests/unit/sweep/test_guards.py
-= max_deletions is off by one: sweep/guards.py
--    if stale + recent > limit:
-+    if stale + recent > limit + 1:
+= max_deletions is off by one: sweep/limits.py
+-        if count > limit.left:
+-            yield
++        if count > limit.left + 1:
++            yield
 ? tests/unit/audit/test_plan_lines.py
 = the plan on disk is not compared with the plan in memory: audit/log.py
 -    if line.header.event == Planned.event and chain.decode(line) != next(left, None):
@@ -465,12 +464,20 @@ MUTANTS = r"""
 = max_unreadable_projects is off by one: sweep/guards.py
 -    if count > limit:
 +    if count > limit + 1:
-= max_deletions_per_project is off by one: sweep/guards.py
--if count > limit]
-+if count > limit + 1]
-= max_share is off by one: sweep/guards.py
--if allowed is not None and stale > allowed:
-+if allowed is not None and stale > allowed + 1:
+= max_deletions_per_project is off by one: sweep/limits.py
+-            if count > limit.left:
+-                over
++            if count > limit.left + 1:
++                over
+= max_share is off by one: sweep/limits.py
+-share is not None and count > share.left:
++share is not None and count > share.left + 1:
+= trim fills a place beyond its limit: sweep/limits.py
+-fitting[place.id] >= in_place.left
++fitting[place.id] > in_place.left
+= trim fills all places beyond the limit: sweep/limits.py
+-fitting.total() >= in_all.left
++fitting.total() > in_all.left
 ? tests/unit/sweep/test_sweep.py -k max_deletions_counts
 = limits count in each organization alone: sweep/run.py
 -    check_limits(plans, command)
@@ -831,9 +838,12 @@ MUTANTS = r"""
 -if decided.keep_reason == "list_unread":  # no date ends that
 +if not decided:
 ? tests/unit/sweep/test_plan.py
-= the limit of a project is forgotten in the nights of a backlog: sweep/plan.py
--            by_place[fullest.scope_id],
-+            1,
+= the limit of all places is named although one project binds: sweep/limits.py
+-        binding = max(left.values(), key=nights)
++        binding = self.max_deletions
+= the limit of a project is forgotten in the nights of a backlog: sweep/limits.py
+-in_places[limit.place.id]
++1
 ? tests/commands/test_echoed_secrets.py
 = secrets are printed: redaction.py
 -        if shown or hidden:

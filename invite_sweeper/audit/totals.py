@@ -110,9 +110,9 @@ class RunFinished(Counts, frozen=True, kw_only=True):
         plan_complete: Whether every list in scope was read.
         forecast: Of a dry run with a whole plan.
         nights_left: As in the forecast, of a sweep as well.
-        limited_by: The limit that takes them, with the place of `max_deletions_per_project`.
-        deleted_before: What earlier runs deleted within `limits.period`; it counts for the limits.
-        max_deletions: The limit for it and this run together.
+        limited_by: The limit that binds, with the place of `max_deletions_per_project`.
+        limit_used: How many deletions of it earlier runs used within `limits.period`.
+        limit_most: How many it allows within `limits.period`.
         sources_retired: Sources that Atlas no longer serves.
         oldest_pending_days: Age of the oldest entry that is PENDING; None where no date was
             readable.
@@ -134,8 +134,8 @@ class RunFinished(Counts, frozen=True, kw_only=True):
     forecast: Forecast | None = None
     nights_left: int | None = None
     limited_by: str | None = None
-    deleted_before: int = 0
-    max_deletions: int = 0
+    limit_used: int = 0
+    limit_most: int = 0
     sources_retired: tuple[str, ...] = ()
     oldest_pending_days: float | None = None
     sunset: str | None = None

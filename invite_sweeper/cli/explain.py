@@ -32,6 +32,8 @@ from invite_sweeper.models import ListUnreadable, Source
 from invite_sweeper.names import Globs, casefold_lookalike, exact_glob
 from invite_sweeper.report.rows import label_of, place_name
 from invite_sweeper.sweep.invitations import person_key
+from invite_sweeper.sweep.organization import organization_labels
+from invite_sweeper.sweep.plan import awaited_limits, make_plans
 from invite_sweeper.text import organization_label, pluralize, upper_first
 
 
@@ -165,9 +167,14 @@ async def _explain_all(survey: Survey, wanted: Sequence[Judged]) -> list[Explana
     """Return the explanations of these invitations, those of a person together."""
     command = survey.result.command
     explainer = Explainer(command.policy, command.now, survey.members, survey.names, command.notice)
+    plans = make_plans(survey.result.readings, command)
+    labels = organization_labels(plans)
+    awaited = awaited_limits(plans, command)
     explanations: list[Explanation] = []
     for by_policy, decision in wanted:
-        explanations.append(explainer.explain(by_policy, decision))
+        limit = awaited.get(decision.invitation.key)
+        waits_for = limit.describe_use(labels) if limit is not None else None
+        explanations.append(explainer.explain(by_policy, decision, waits_for))
         await asyncio.sleep(0)  # thousands take seconds, and a signal ends them
 
     def person_and_place(explanation: Explanation) -> tuple[object, str]:

@@ -131,8 +131,8 @@ def describe_stale(end: RunFinished) -> str:
         why = f"about {pluralize(end.nights_left, 'night')}"
     if end.limited_by is not None:
         why = f"{escape_unprintable(end.limited_by)}: {why}"
-    if end.deleted_before:
-        why += f"; earlier runs used {end.deleted_before:,} of {end.max_deletions:,}"
+    if end.limit_used:
+        why += f"; earlier runs used {end.limit_used:,} of {end.limit_most:,}"
     return f"{end.stale:,}: {end.planned:,} now, {end.trimmed:,} later ({why})"
 
 

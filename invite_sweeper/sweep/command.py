@@ -13,8 +13,9 @@ from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import History, SavedPlan
 from invite_sweeper.audit.events import Mode, RunStarted
 from invite_sweeper.models import rfc3339
-from invite_sweeper.policy import Limits, Policy
+from invite_sweeper.policy import Policy
 from invite_sweeper.redaction import SECRETS
+from invite_sweeper.sweep.limits import RunLimits
 from invite_sweeper.sweep.organization import AtlasOrganization
 from invite_sweeper.sweep.scope import Shard, scope_sha256
 from invite_sweeper.sweep.steps import Notice, Observer
@@ -59,18 +60,10 @@ class Command:
     reason: str | None = None
     advisor: Advisor = field(default_factory=Advisor)
 
-    @cached_property
-    def limits(self) -> Limits:
-        """The limits of the command; with shards, this shard's part of them."""
-        limits = self.policy.limits
-        shard = self.shard
-        if shard is None:
-            return limits
-        parts = {
-            "max_deletions": shard.part_of(limits.max_deletions),
-            "max_unreadable_projects": shard.part_of(limits.max_unreadable_projects),
-        }
-        return limits.model_copy(update=parts)
+    @property
+    def limits(self) -> RunLimits:
+        """What the command may delete; with shards, this shard's part of it."""
+        return RunLimits(self.policy.limits, self.shard, self.history.sent)
 
     def projects_seen_before(self, org_id: str) -> int:
         """Return how many projects of an organization the last run that read the same saw, or 0."""

@@ -43,7 +43,7 @@ async def delete(result: Result, log: AuditLog, stop: StopRequest) -> None:
     Raises:
         RunError: The audit log failed, or a stop came. The rest is `skipped`.
     """
-    breaker = CircuitBreaker(result.command.limits)
+    breaker = CircuitBreaker(result.command.policy.limits)
     log_failure: AuditLogError | None = None
     for plan in result.plans:
         organization = plan.organization

@@ -11,10 +11,8 @@
 Each `check_` function raises GuardRefused. The breaker that stops a sweep at work is in `breaker`.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from fractions import Fraction
 from itertools import chain
 from math import ceil
 from typing import Final, NamedTuple
@@ -22,16 +20,21 @@ from typing import Final, NamedTuple
 from invite_sweeper.atlas.responses import REDIRECT, SERVER_ERROR
 from invite_sweeper.atlas.unreadable import is_role_missing
 from invite_sweeper.audit import History
-from invite_sweeper.audit.events import Planned, RunStarted
+from invite_sweeper.audit.events import RunStarted
 from invite_sweeper.counts import total
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import MAX_CLOCK_SKEW_S, ListUnreadable, Project, parse_timestamp
 from invite_sweeper.sweep.command import Command
-from invite_sweeper.sweep.organization import OrganizationPlan, all_deletions
+from invite_sweeper.sweep.limits import Exceeded, describe_place
+from invite_sweeper.sweep.organization import (
+    OrganizationPlan,
+    all_deletions,
+    count_stale,
+    organization_labels,
+)
 from invite_sweeper.text import (
     describe_duration,
-    escape_unprintable,
     plural_form,
     pluralize,
     shorten_list,
@@ -95,20 +98,19 @@ def _hints(
 
 def _violations(plans: Sequence[OrganizationPlan], command: Command) -> Iterator[_Violation]:
     """Yield each limit that the plans of all organizations together exceed."""
-    deletions = all_deletions(plans)
     yield from _too_many_unreadable(plans, command)
-    # Without a stale invitation nothing more is exceeded, however much earlier runs deleted.
-    if deletions:
-        yield from _too_many_deletions(len(deletions), command)
-        yield from _too_many_in_a_place(deletions, organization_labels(plans), command)
-        yield from _too_large_a_share(plans, len(deletions), command)
+    seen = total(plan.counts for plan in plans).invitations_seen
+    deletions = all_deletions(plans)
+    for exceeded in command.limits.exceeded(deletions, seen, count_stale(plans)):
+        message = _describe_exceeded(exceeded, seen, organization_labels(plans), command)
+        yield _Violation(exceeded.limit.reason, message, needed=exceeded.needed)
 
 
 def _too_many_unreadable(
     plans: Sequence[OrganizationPlan], command: Command
 ) -> Iterator[_Violation]:
     """Yield `max_unreadable_projects`, if more lists could not be read: each list counts."""
-    limit = command.limits.max_unreadable_projects
+    limit = command.limits.max_unreadable
     count = total(plan.counts for plan in plans).projects_unreadable
     if count > limit:
         labels = organization_labels(plans)
@@ -120,83 +122,27 @@ def _too_many_unreadable(
         yield _Violation(Reason.MAX_UNREADABLE_PROJECTS, message, needed=None)
 
 
-def _too_many_deletions(stale: int, command: Command) -> Iterator[_Violation]:
-    """Yield `max_deletions`, if the stale invitations and earlier deletions exceed it."""
-    limit = command.limits.max_deletions
-    recent = command.history.sent.total()
-    if stale + recent > limit:
-        stale_text = pluralize(stale, "stale invitation")
-        counted_are = _with_recent_are(stale_text, stale, recent, command)
-        message = f"{counted_are} over max_deletions: {limit}{_shard_part(command)}."
-        yield _Violation(Reason.MAX_DELETIONS, message, needed=stale + recent)
-
-
-def _too_many_in_a_place(
-    deletions: Sequence[Planned], labels: Mapping[str, str], command: Command
-) -> Iterator[_Violation]:
-    """Yield `max_deletions_per_project` once, with the place that exceeds it most.
-
-    A place is a project, or the lists of an organization.
-    """
-    limit = command.limits.max_deletions_per_project
-    recent = command.history.sent
-    stale = Counter(deletion.scope_id for deletion in deletions)
-    in_period = {place: count + recent[place] for place, count in stale.items()}
-    places_over = [place for place, count in in_period.items() if count > limit]
-    if not places_over:
-        return
-    worst_place = max(places_over, key=in_period.__getitem__)
-    example = next(deletion for deletion in deletions if deletion.scope_id == worst_place)
-    where = describe_place(example.place, labels)
-    stale_text = f"{pluralize(stale[worst_place], 'stale invitation')} in {where}"
-    counted_are = _with_recent_are(stale_text, stale[worst_place], recent[worst_place], command)
-    others = ""
-    if len(places_over) > 1:
-        others_are = pluralize(len(places_over) - 1, "other place is", "other places are")
-        others = f"; {others_are} over it, too"
-    message = f"{counted_are} over max_deletions_per_project: {limit}{others}."
-    needed = in_period[worst_place]
-    yield _Violation(Reason.MAX_DELETIONS_PER_PROJECT, message, needed=needed)
-
-
-def _too_large_a_share(
-    plans: Sequence[OrganizationPlan], stale: int, command: Command
-) -> Iterator[_Violation]:
-    """Yield `max_share`, if the stale invitations are a larger share of those seen."""
-    seen = total(plan.counts for plan in plans).invitations_seen
-    recent = command.history.sent.total()
-    allowed = share_limit(command, seen=seen, stale=stale, recent=recent)
-    if allowed is not None and stale > allowed:
-        stale_text = f"{stale:,} stale of {pluralize(seen, 'invitation')} ({stale / seen:.1%})"
-        counted_are = _with_recent_are(stale_text, stale, recent, command)
-        message = f"{counted_are} over max_share: {command.limits.max_share}."
-        # In whole percents, rounded up: the policy is to be set to it.
-        percent = ceil(Fraction(100 * (stale + recent), seen + recent))
-        yield _Violation(Reason.MAX_SHARE, message, needed=percent / 100)
-
-
-MIN_COUNT_FOR_SHARE: Final = 10
-"""Up to this number of stale invitations, `max_share` is ignored: in a small organization one
-or two invitations are half of all. Shards divide it like a limit."""
-
-
-def share_limit(command: Command, *, seen: int, stale: int, recent: int) -> int | None:
-    """Return how many of the seen invitations `max_share` allows to delete; None if it is ignored.
-
-    Exact: 0.29 of 100 is 29, which floating-point multiplication misses.
-
-    Args:
-        recent: What earlier runs deleted within `limits.period`.
-    """
-    ignored_up_to = MIN_COUNT_FOR_SHARE
-    if command.shard is not None:
-        ignored_up_to = command.shard.part_of(MIN_COUNT_FOR_SHARE)
-    if stale + recent <= ignored_up_to:
-        return None
-    # Atlas no longer shows what was deleted recently: it counts among the seen, and as used up.
-    share = Fraction(str(command.limits.max_share))
-    allowed_within_period = int(share * (seen + recent))
-    return max(0, allowed_within_period - recent)
+def _describe_exceeded(
+    exceeded: Exceeded, seen: int, labels: Mapping[str, str], command: Command
+) -> str:
+    """Return a sentence about a limit that the plans exceed."""
+    limit = exceeded.limit
+    count = exceeded.deletions
+    stale_text = pluralize(count, "stale invitation")
+    value: float = limit.most
+    suffix = ""
+    if limit.reason is Reason.MAX_SHARE:
+        stale_text = f"{count:,} stale of {pluralize(seen, 'invitation')} ({count / seen:.1%})"
+        value = command.policy.limits.max_share
+    elif limit.place is not None:
+        stale_text = f"{stale_text} in {describe_place(limit.place, labels)}"
+        if exceeded.other_places:
+            others_are = pluralize(exceeded.other_places, "other place is", "other places are")
+            suffix = f"; {others_are} over it, too"
+    else:
+        suffix = _shard_part(command)
+    counted_are = _with_recent_are(stale_text, count, limit.used, command)
+    return f"{counted_are} over {limit.reason}: {value}{suffix}."
 
 
 def _shard_part(command: Command) -> str:
@@ -207,27 +153,6 @@ def _shard_part(command: Command) -> str:
 def _unread(plans: Iterable[OrganizationPlan]) -> list[ListUnreadable]:
     """Return the lists of all plans that could not be read."""
     return list(chain.from_iterable(plan.reading.lists.unread for plan in plans))
-
-
-def organization_labels(plans: Iterable[OrganizationPlan]) -> dict[str, str]:
-    """Return the labels of the organizations by id."""
-    return {plan.organization.id: plan.organization.label for plan in plans}
-
-
-def describe_place(place: Project, labels: Mapping[str, str]) -> str:
-    """Return a project, or the lists of an organization, by name and id, on one line.
-
-    Args:
-        place: As `Invitation.place`; its `org_id` is "" where it is not known.
-        labels: Of all organizations; a single one need not be named.
-    """
-    organization = labels.get(place.org_id, place.org_id)
-    if place.id == place.org_id:
-        return f"the lists of {organization}"
-    project = f"project {escape_unprintable(place.name)} ({place.id})"
-    if place.org_id and len(labels) > 1:
-        return f"{project} of {organization}"
-    return project
 
 
 def _describe_unread(unreadable: ListUnreadable, labels: Mapping[str, str]) -> str:
@@ -281,7 +206,7 @@ def _with_recent_are(stale_text: str, stale: int, recent: int, command: Command)
     are = plural_form(stale + recent, "is", "are")
     if not recent:
         return f"{stale_text} {are}"
-    period = describe_duration(command.limits.period)
+    period = describe_duration(command.policy.limits.period)
     earlier = f"{recent:,} that earlier runs deleted within {period} (limits.period)"
     return f"{stale_text} and {earlier} {are}"
 

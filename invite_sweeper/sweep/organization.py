@@ -6,11 +6,10 @@ executed, and an organization that failed has none.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
-from typing import NamedTuple
 
 from invite_sweeper.atlas import AtlasClient
 from invite_sweeper.audit.events import Planned
@@ -26,6 +25,7 @@ from invite_sweeper.models import (
     SourceRetired,
 )
 from invite_sweeper.sweep.conditions import ActiveMembers
+from invite_sweeper.sweep.limits import Limit
 from invite_sweeper.sweep.scope import RunScope
 from invite_sweeper.text import organization_label
 
@@ -152,12 +152,13 @@ class OrganizationPlan:
 
     Attributes:
         deletions: The stale invitations within the limits, in the order of the reading.
-        trimmed: Stale invitations that the limits leave for a later run.
+        left: Stale invitations that the limits leave for a later run, each with the limit that it
+            waits for.
     """
 
     reading: Reading
     deletions: tuple[Planned, ...]
-    trimmed: int = 0
+    left: Mapping[InvitationKey, Limit] = field(default_factory=dict)
 
     @property
     def organization(self) -> AtlasOrganization:
@@ -167,24 +168,22 @@ class OrganizationPlan:
     @property
     def counts(self) -> Counts:
         """Those of the reading, with what is trimmed."""
-        return self.reading.counts.plus(trimmed=self.trimmed)
-
-
-class Backlog(NamedTuple):
-    """How long the limits take for the stale invitations that they leave for later.
-
-    Attributes:
-        limit: The limit that takes the most nights, with the place of `max_deletions_per_project`.
-        nights: About how many: what is left, divided by what one run may delete; None for never.
-    """
-
-    limit: str
-    nights: int | None
+        return self.reading.counts.plus(trimmed=len(self.left))
 
 
 def all_deletions(plans: Iterable[OrganizationPlan]) -> list[Planned]:
     """Return the deletions of all plans, in their order."""
     return list(chain.from_iterable(plan.deletions for plan in plans))
+
+
+def count_stale(plans: Iterable[OrganizationPlan]) -> int:
+    """Return how many invitations would be deleted without limits."""
+    return sum(len(plan.reading.stale) for plan in plans)
+
+
+def organization_labels(plans: Iterable[OrganizationPlan]) -> dict[str, str]:
+    """Return the labels of the organizations by id."""
+    return {plan.organization.id: plan.organization.label for plan in plans}
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,13 +27,14 @@ from invite_sweeper.models import Source, SourceRetired, hint_without, rfc3339
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.expiries import LAST_KNOWN_ENDS, sunset_warnings
+from invite_sweeper.sweep.limits import Backlog
 from invite_sweeper.sweep.organization import (
     AtlasOrganization,
-    Backlog,
     OrganizationPlan,
     Reading,
     Swept,
     all_deletions,
+    organization_labels,
 )
 from invite_sweeper.sweep.steps import KeepOutsidePlan, Step
 
@@ -226,9 +227,7 @@ class Result:
             plan_complete=self.plan_made and all(result.plan_complete for result in results),
             forecast=self._forecast() if self.plan_made and command.dry_run else None,
             nights_left=self.backlog.nights if self.backlog is not None else None,
-            limited_by=self.backlog.limit if self.backlog is not None else None,
-            deleted_before=command.history.sent.total() if self.plan_made else 0,
-            max_deletions=command.limits.max_deletions,
+            **self._binding_limit(),
             sources_retired=tuple(sorted(set(retired))),
             oldest_pending_days=self._oldest_pending_days(),
             sunset=first_sunset.isoformat() if first_sunset is not None else None,
@@ -236,6 +235,17 @@ class Result:
             organizations=results,
             lists=tuple(self._lists()),
         )
+
+    def _binding_limit(self) -> dict[str, Any]:
+        """Return the fields about the limit that leaves stale invitations for later."""
+        if self.backlog is None:
+            return {}
+        limit = self.backlog.limit
+        return {
+            "limited_by": limit.describe(organization_labels(self.plans)),
+            "limit_used": limit.used,
+            "limit_most": limit.most,
+        }
 
     def _run_ending(self, counts: Counts, results: Sequence[OrganizationResult]) -> dict[str, Any]:
         """Return the fields about the end of the whole run.

@@ -76,6 +76,20 @@ async def test_kept_invitation_has_the_day_from_which_it_may_not_be(
     assert words.format(f"{day:%Y-%m-%d}") in text_of(result)
 
 
+async def test_person_whom_a_limit_keeps_until_later_has_the_limit_with_its_project(cli):
+    cli.keys["limits"] |= {"over_limit": "trim", "max_deletions_per_project": 1}
+    search_id = cli.sim.add_project("Search")
+    cli.sim.invite(search_id, "old@example.com", age=30 * DAYS)
+    cli.sim.invite(search_id, "ada@example.com", age=20 * DAYS)
+    limit = f"max_deletions_per_project in project Search ({search_id}) (0 of 1 used)"
+    result = await ask(cli, "*@example.com")
+    assert [(each.username, each.waits_for) for each in result.found] == [
+        ("ada@example.com", limit),
+        ("old@example.com", None),
+    ]
+    assert f", waits for {limit}." in text_of(result)
+
+
 async def test_kept_invitation_names_the_entry_and_v_shows_each_entry_with_its_keys(cli):
     cli.sim.invite(cli.sim.add_project("Search"), "ada@board.example.com", age=20 * DAYS)
     result = await ask(cli, "*@board.example.com")

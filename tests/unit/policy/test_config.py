@@ -10,7 +10,7 @@ from builders import ORG
 
 from invite_sweeper.models import INVITED_STATUSES, Source
 from invite_sweeper.policy import check_policy, parse_policy
-from invite_sweeper.sweep.guards import MIN_COUNT_FOR_SHARE
+from invite_sweeper.sweep.limits import MIN_COUNT_FOR_SHARE
 
 ROOT = Path(__file__).parents[3]
 CONFIG = ROOT / "config"

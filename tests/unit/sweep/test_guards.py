@@ -19,7 +19,8 @@ from invite_sweeper.counts import Counts
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import ListUnreadable, Source
-from invite_sweeper.sweep.guards import MIN_COUNT_FOR_SHARE, check_clock, check_limits
+from invite_sweeper.sweep.guards import check_clock, check_limits
+from invite_sweeper.sweep.limits import MIN_COUNT_FOR_SHARE
 from invite_sweeper.sweep.organization import (
     AtlasOrganization,
     OrganizationPlan,

@@ -23,7 +23,7 @@ from invite_sweeper.models import (
 )
 from invite_sweeper.sweep.conditions import ActiveMembers
 from invite_sweeper.sweep.organization import AtlasOrganization
-from invite_sweeper.sweep.plan import backlog, make_plans
+from invite_sweeper.sweep.plan import awaited_limits, backlog, make_plans
 from invite_sweeper.sweep.reading import ReadingBuilder
 from invite_sweeper.sweep.steps import Notice
 
@@ -341,13 +341,52 @@ def left_by(limits, stale_in_places, *, kept=0, deleted_before=0):
 def test_nights_are_what_is_left_divided_by_what_one_run_may_delete(limits, stale, binding, nights):
     limits = {"max_deletions_per_project": 100, **limits}
     left = left_by(limits, stale)
-    assert binding in left.limit
+    assert binding in left.limit.describe({})
     assert left.nights == nights
+
+
+def test_limit_of_a_project_that_is_used_up_binds_and_not_the_free_one_of_all_places():
+    limits = {"max_deletions": 40, "max_deletions_per_project": 8}
+    left = left_by(limits, [8], deleted_before=8)
+    assert left.limit.describe_use({}) == (
+        f"max_deletions_per_project in project Sandbox Alpha ({object_id(1)}) (8 of 8 used)"
+    )
+    assert left.nights == 1
+
+
+def test_limit_that_holds_nothing_back_now_counts_in_the_nights_and_is_not_named():
+    limits = {"max_deletions": 30, "max_deletions_per_project": 3}
+    left = left_by(limits, [3, 4, 9], deleted_before=3)  # project 1 is used up
+    assert left.limit.describe({}).endswith(f"({object_id(3)})")
+    limits = {"max_deletions": 3, "max_deletions_per_project": 3}
+    left = left_by(limits, [6], deleted_before=3)
+    assert (left.limit.reason, left.nights) == ("max_deletions_per_project", 2)
+
+
+@pytest.mark.parametrize("over_limit", ["trim", "refuse"])
+def test_each_stale_invitation_that_may_not_go_now_has_the_limit_it_waits_for(over_limit):
+    plan = Plan()
+    for place, ages in ((1, (40, 30)), (2, (35, 20))):
+        entries = [one(age, project_id=object_id(place), age=age * DAY) for age in ages]
+        plan.add(listed(*entries, project_id=object_id(place)), finish=False)
+    plan.add()
+    given_limits = {"max_deletions": 2, "max_deletions_per_project": 1, "over_limit": over_limit}
+    command = command_of(policy(limits=given_limits))
+    plans = make_plans([plan.reading], command)
+    awaited = awaited_limits(plans, command)
+    found = {int(key[3], 16): limit.reason.value for key, limit in awaited.items()}
+    if over_limit == "trim":
+        assert found == {30: "max_deletions_per_project", 20: "max_deletions_per_project"}
+    else:  # a refusal keeps all of them
+        assert found == dict.fromkeys((40, 30, 35, 20), "max_deletions")
+    within = command_of(policy(limits={"max_share": 1.0}))
+    assert awaited_limits(make_plans([plan.reading], within), within) == {}
 
 
 def test_what_earlier_runs_used_makes_the_rest_larger_and_no_night_shorter():
     limits = {"max_deletions": 3, "max_deletions_per_project": 100}
-    assert left_by(limits, [7], deleted_before=3) == ("max_deletions", 3)
+    left = left_by(limits, [7], deleted_before=3)
+    assert (left.limit.describe_use({}), left.nights) == ("max_deletions (3 of 3 used)", 3)
 
 
 @pytest.mark.parametrize("over_limit", ["trim", "refuse"])
