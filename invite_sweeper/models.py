@@ -229,9 +229,19 @@ InvitationKey: TypeAlias = tuple[str, str, str, str]
 ListKey: TypeAlias = tuple[str, str, str]
 """A list: its source, the organization, and the project (the organization for its own lists)."""
 PersonKey: TypeAlias = tuple[str, ...]
-"""A person, in all organizations and lists."""
-UserKey: TypeAlias = tuple[str, str]
-"""Organization and user."""
+"""A person in an organization, in all of its lists; see `identify_person`."""
+
+
+def identify_person(username: str | None, key: InvitationKey) -> PersonKey:
+    """Return what identifies a person in an organization: the name, without one the entry.
+
+    Names that look the same are the same, as for `keep`: so more is kept.
+
+    Args:
+        key: Of an entry of the person.
+    """
+    _, org_id, _, _ = key
+    return (org_id, casefold_lookalike(username)) if username else key
 
 
 def always_written(value: _T) -> _T:
@@ -380,15 +390,9 @@ class Invitation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         return (self.key, *(entry.key(self.org_id) for entry in self.entries))
 
     @property
-    def user_key(self) -> UserKey:
-        """Identifies the user within an organization, by the id if there is no username."""
-        user = casefold_visible(self.username) if self.username else f"#{self.invitation_id}"
-        return self.org_id, user
-
-    @property
     def person(self) -> PersonKey:
-        """Identifies the person in all organizations: names that look the same are one."""
-        return (casefold_lookalike(self.username),) if self.username else self.key
+        """Identifies the person in the organization; see `identify_person`."""
+        return identify_person(self.username, self.key)
 
     @property
     def sent_at(self) -> datetime | None:

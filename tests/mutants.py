@@ -280,12 +280,12 @@ MUTANTS = r"""
 = an announcement later than now counts: sweep/steps.py
 -if held is None or held.announced_at > self.now:
 +if held is None:
-= names of a person are compared as they are spelled: sweep/invitations.py
--casefold_lookalike(entry.username)
-+entry.username
-= people of two organizations are one: sweep/invitations.py
--return entry.org_id, casefold_lookalike(entry.username)
-+return "", casefold_lookalike(entry.username)
+= names of a person are compared as they are spelled: models.py
+-casefold_lookalike(username)) if
++username) if
+= people of two organizations are one: models.py
+-return (org_id, casefold
++return ("", casefold
 = a plan does not bound the entries: sweep/steps.py
 -    return all(_is_approved(entry, shown_entries) for entry in decision.entries)
 +    return True

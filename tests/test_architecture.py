@@ -41,7 +41,7 @@ def test_every_name_that_the_architecture_gives_to_a_file_is_in_it():
     # `cli/options.py` (its row, and a field of `RunOptions`)
     for file, text in re.findall(r"`([\w/]+\.py)` \(([^)]*)\)", page):
         named += [(file, name) for name in re.findall(r"`([\w.]+)`", text)]
-    # `Invitation.key` and `Invitation.user_key` in `models.py`
+    # `Invitation.key` and `Invitation.person` in `models.py`
     for text, file in re.findall(r"((?:`\S+`\W+)+)in `([\w/]+\.py)`", page):
         named += [(file, name) for name in re.findall(r"`([\w.]+)`", text)]
     assert len(named) > 20

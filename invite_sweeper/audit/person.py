@@ -15,7 +15,7 @@ from invite_sweeper.audit.file_chain import ChainLine, FileChain
 from invite_sweeper.audit.run_file import RunFile
 from invite_sweeper.audit.search import LineFilter
 from invite_sweeper.audit.totals import RunFinished
-from invite_sweeper.models import InvitationKey, Source, UserKey
+from invite_sweeper.models import InvitationKey, PersonKey, Source
 from invite_sweeper.outcomes import Outcome
 
 _DELETED: Final = frozenset({Outcome.DELETED.value, "accepted_during"})
@@ -164,7 +164,7 @@ def last_deletions(
         if (line.run.run_id, event.key) in still_there:
             continue
         for lost in _lost_in_each_place(event):
-            place = (lost.org_id, *lost.person, lost.source.stands_for_itself, lost.scope_id)
+            place = (*lost.person, lost.source.stands_for_itself, lost.scope_id)
             earlier = deletions.pop(place, None)
             if earlier is not None and earlier.line.run == line.run:
                 lost = _united(earlier.lost, lost)  # noqa: PLW2901
@@ -211,8 +211,8 @@ def runs_of(lines: Iterable[HistoryLine]) -> tuple[RunFile, ...]:
     return tuple(sorted({line.run for line in lines}))
 
 
-def users_gone(chain: FileChain) -> Iterator[UserKey]:
-    """Yield the users whose invitations a run deleted, or found gone when it was to delete them.
+def people_gone(chain: FileChain) -> Iterator[PersonKey]:
+    """Yield the people whose invitations a run deleted, or found gone when it was to delete them.
 
     Raises:
         DamagedLog: The file is damaged.
@@ -226,4 +226,4 @@ def users_gone(chain: FileChain) -> Iterator[UserKey]:
             last_outcomes[_subject(event, line)] = event
     for outcome in last_outcomes.values():
         if outcome.outcome in _GONE:
-            yield outcome.user_key
+            yield outcome.person

@@ -15,7 +15,7 @@ from invite_sweeper.atlas.unreadable import is_role_missing
 from invite_sweeper.audit import History
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.intents import IntentLedger
-from invite_sweeper.audit.person import users_gone
+from invite_sweeper.audit.person import people_gone
 from invite_sweeper.audit.record import read_run
 from invite_sweeper.audit.totals import RunWarning
 from invite_sweeper.cli.checks import Checks, DiagnosisResult, OrganizationName, show_checks
@@ -26,7 +26,8 @@ from invite_sweeper.cli.sweep import check_outputs
 from invite_sweeper.cli.view import Progress
 from invite_sweeper.endings import ExitCode, WarningCode, WarningLevel
 from invite_sweeper.files import check_writable
-from invite_sweeper.models import ListRef, ListUnreadable, Source, SourceRetired, UserKey
+from invite_sweeper.models import ListRef, ListUnreadable, PersonKey, Source, SourceRetired
+from invite_sweeper.names import casefold_lookalike
 from invite_sweeper.report.receivers import receiver_of
 from invite_sweeper.report.sending import LIMIT_S, Message, open_session, request
 from invite_sweeper.report.story import story_of
@@ -125,7 +126,7 @@ class _AllLists(NamedTuple):
         role_missing: Those in scope that the credentials may not read.
     """
 
-    users: Mapping[Source, set[UserKey]]
+    users: Mapping[Source, set[PersonKey]]
     unread: Sequence[ListUnreadable]
     role_missing: Sequence[ListUnreadable]
 
@@ -301,12 +302,12 @@ class _Doctor(Checks):
 
     async def _read_all_lists(self, reading: Reading, scope: RunScope) -> _AllLists:
         """Read all four lists, of the projects out of scope, too."""
-        users: dict[Source, set[UserKey]] = {}
+        users: dict[Source, set[PersonKey]] = {}
         unread: list[ListUnreadable] = []
 
         async def add(ref: ListRef, outcome: ListOutcome) -> None:
             if isinstance(outcome, tuple):
-                users.setdefault(ref.source, set()).update(entry.user_key for entry in outcome)
+                users.setdefault(ref.source, set()).update(entry.person for entry in outcome)
             elif isinstance(outcome, ListUnreadable) and not isinstance(outcome, SourceRetired):
                 unread.append(outcome)
 
@@ -343,7 +344,7 @@ class _Doctor(Checks):
     def _check_coverage(self, lists: _AllLists) -> None:
         """Check whether people are pending only in lists that the policy does not read."""
         sources = self._session.policy.sources
-        known: set[UserKey] = set()
+        known: set[PersonKey] = set()
         for source in sources:
             known |= lists.users.get(source, set())
         unread = Counter(list_.source for list_ in lists.unread)
@@ -407,7 +408,7 @@ class _Doctor(Checks):
         text = f"{pluralize(len(unread), 'list')} cannot be read: {_places(unread)}. {why}"
         self.add(f"list {source}", text, hint, warns=True)
 
-    async def _check_events(self, reading: Reading, listed: set[UserKey]) -> None:
+    async def _check_events(self, reading: Reading, listed: set[PersonKey]) -> None:
         """Check that each person whom Atlas's events name is in a list, joined or was deleted.
 
         The events are an account of who was invited that does not depend on any list.
@@ -418,16 +419,17 @@ class _Doctor(Checks):
         if isinstance(events, ListUnreadable):
             self.add("events", f"Not checked. {events.reason}")
             return
-        users_by_kind: dict[str, set[UserKey]] = {}
+        users_by_kind: dict[str, set[PersonKey]] = {}
         for event in events:
             if event.subject is not None:
-                users_by_kind.setdefault(event.kind, set()).add((org_id, event.subject))
+                person = (org_id, casefold_lookalike(event.subject))
+                users_by_kind.setdefault(event.kind, set()).add(person)
         invited = users_by_kind.get("INVITED_TO_ORG", set())
         joined = (invited - listed) & users_by_kind.get("JOINED_ORG", set())
         gone = invited - listed - joined
-        deleted: set[UserKey] = set()
+        deleted: set[PersonKey] = set()
         if gone:  # else no run is read
-            deleted = gone.intersection(self._session.read_runs(users_gone, since=since))
+            deleted = gone.intersection(self._session.read_runs(people_gone, since=since))
         text = (
             f"Atlas's events of the last {_EVENT_DAYS} days name "
             f"{pluralize(len(invited), 'address', 'addresses')} as invited: "

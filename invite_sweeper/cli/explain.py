@@ -16,7 +16,7 @@ from rich.text import Text
 from invite_sweeper.cli.checks import OrganizationName
 from invite_sweeper.cli.console import run_async, stdout_console, write_json
 from invite_sweeper.cli.options import CONNECTED, RunOptions, SectionedCommand, option, options
-from invite_sweeper.cli.past import Deed, PersonHistory, read_past
+from invite_sweeper.cli.past import PersonHistory, read_past
 from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.streams import fit_terminal
 from invite_sweeper.cli.survey import (
@@ -29,9 +29,8 @@ from invite_sweeper.cli.survey import (
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.explain import Explainer, Explanation
 from invite_sweeper.models import ListUnreadable, Source
-from invite_sweeper.names import Globs, casefold_lookalike, exact_glob
+from invite_sweeper.names import Globs, exact_glob
 from invite_sweeper.report.rows import label_of, place_name
-from invite_sweeper.sweep.invitations import person_key
 from invite_sweeper.sweep.organization import organization_labels
 from invite_sweeper.sweep.plan import awaited_limits, make_plans
 from invite_sweeper.text import organization_label, pluralize, upper_first
@@ -119,7 +118,7 @@ async def search(
         since = _first_sent(explanations) if verbose else {}
         activity = await session.stop.run_unless_stopped(read_activity_links(session, since))
         names = {explanation.username for explanation in explanations if explanation.username}
-        pending = frozenset(map(person_key, explanations))
+        pending = frozenset(explanation.person for explanation in explanations)
         past = read_past(session, (*terms, *map(exact_glob, names)), pending)
         known_names = past.names.union(*map(_names, wanted))
         unknown = tuple(term for term in terms if not any(map(Globs([term]).matches, known_names)))
@@ -178,7 +177,7 @@ async def _explain_all(survey: Survey, wanted: Sequence[Judged]) -> list[Explana
         await asyncio.sleep(0)  # thousands take seconds, and a signal ends them
 
     def person_and_place(explanation: Explanation) -> tuple[object, str]:
-        return person_key(explanation), explanation.project_name or ""
+        return explanation.person, explanation.project_name or ""
 
     return sorted(explanations, key=person_and_place)
 
@@ -198,17 +197,14 @@ def _result_lines(result: Search, *, verbose: bool) -> Iterator[Text]:
         organization.id: organization_label(organization.id, organization.name)
         for organization in result.organizations
     }
-    past = {
-        _person(history.org_id, history.username, history.last): history
-        for history in result.history
-    }
-    for _, group in groupby(result.found, key=person_key):
+    past = {history.person: history for history in result.history}
+    for person, group in groupby(result.found, key=lambda explanation: explanation.person):
         explanations = tuple(group)
         first = explanations[0]
         yield _heading(first.username, labels[first.org_id])
         for explanation in explanations:
             yield from _decision_lines(explanation, verbose=verbose)
-        history = past.pop(_person(first.org_id, first.username, first), None)
+        history = past.pop(person, None)
         if history is not None:
             yield from map(_detail, history.lines())
         yield Text()
@@ -241,11 +237,6 @@ def _detail(text: str) -> Text:
 
 def _heading(username: str | None, organization: str) -> Text:
     return Text(f"{username or '(no address)'} in organization {organization}", "bold")
-
-
-def _person(org_id: str, username: str | None, shown: Explanation | Deed) -> tuple[str, str]:
-    """Identify a person in an organization, without a name by the id."""
-    return org_id, casefold_lookalike(username) if username else f"#{shown.invitation_id}"
 
 
 def _searched(result: Search, labels: Mapping[str, str]) -> Iterator[Text]:

@@ -17,12 +17,11 @@ from invite_sweeper.audit.events import (
 )
 from invite_sweeper.audit.person import HistoryLine, HistoryReader, last_deletions
 from invite_sweeper.cli.session import Session
-from invite_sweeper.models import Invitation, PersonKey, Source
+from invite_sweeper.models import Invitation, PersonKey, Source, identify_person
 from invite_sweeper.names import exact_glob
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.report.person import what_happened
 from invite_sweeper.report.wording import describe_instant
-from invite_sweeper.sweep.invitations import person_key
 
 _DONE: Final = (Announced, AnnouncementEnded, Intent, OutcomeLine)
 """What a run did with a person; the other lines have what it saw."""
@@ -71,6 +70,14 @@ class PersonHistory(msgspec.Struct, frozen=True, kw_only=True):
     command: str
 
     @property
+    def person(self) -> PersonKey:
+        """Identifies the person, as `Invitation.person`."""
+        last = self.last
+        place_id = last.project_id or self.org_id
+        key = (last.source, self.org_id, place_id, last.invitation_id)
+        return identify_person(self.username, key)
+
+    @property
     def last(self) -> Deed:
         """What was done or seen last."""
         return self.deeds[-1]
@@ -113,7 +120,7 @@ def read_past(session: Session, terms: Iterable[str], pending: Container[PersonK
     names: set[str] = set()
     for line in session.read_runs(history.read):
         if isinstance(line.event, Invitation) and line.start.base_url == session.base_url:
-            people.setdefault(person_key(line.event), []).append(line)
+            people.setdefault(line.event.person, []).append(line)
             names |= _names(line.event)
     histories: list[PersonHistory] = []
     for person, lines in people.items():

@@ -207,5 +207,5 @@ def _no_deletion_found(
 
 
 def count_people(invitations: Iterable[Invitation]) -> int:
-    """Return how many people have these invitations: one may have several."""
+    """Return how many people have these invitations: one may have several in an organization."""
     return len({invitation.person for invitation in invitations})

@@ -23,7 +23,7 @@ from invite_sweeper.audit.events import Intent, OutcomeLine, Planned
 from invite_sweeper.counts import Counts
 from invite_sweeper.endings import Reason, WarningCode
 from invite_sweeper.errors import ApiVersionRetired, AuditLogError, RunError
-from invite_sweeper.models import Invitation, ListKey, Source, UserKey, hint_without
+from invite_sweeper.models import Invitation, ListKey, PersonKey, Source, hint_without
 from invite_sweeper.outcomes import Outcome, Sending
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.breaker import CircuitBreaker
@@ -203,7 +203,7 @@ class Executor:
         self._in_flight: set[Sending] = set()
         self._outcomes: Counter[str] = Counter()
         self._counts = Counts()
-        self._still_invited: set[UserKey] = set()
+        self._still_invited: set[PersonKey] = set()
         self.retired: set[Source] = set()
         self.error: Exception | None = None
 
@@ -367,7 +367,7 @@ class Executor:
             self._counts = self._counts.plus(missing_role=int(is_refused))
         is_from_project = outcome is Outcome.DELETED and planned.source is Source.USERS
         if is_from_project and self._leaves_invited:
-            self._still_invited.add(planned.user_key)
+            self._still_invited.add(planned.person)
 
     def _retire(self, source: Source, error: ApiVersionRetired) -> None:
         """Report once that Atlas retired a list during the sweep."""

@@ -24,21 +24,10 @@ from invite_sweeper.models import (
     Source,
     SourceRetired,
 )
-from invite_sweeper.names import casefold_lookalike
 from invite_sweeper.sweep.selection import Decision
 
 _DELETE_THROUGH: Final = (Source.ORG_USERS, Source.ORG_INVITES)
 """The list whose DELETE ends the organization's invitation: the first that shows the person."""
-
-
-def person_key(entry: Invitation) -> PersonKey:
-    """Identify the person of an entry in an organization by the name, without one by the entry.
-
-    Names that look the same are the same, as for `keep`: so more is kept.
-    """
-    if not entry.username:
-        return entry.key
-    return entry.org_id, casefold_lookalike(entry.username)
 
 
 def identities(entry: Invitation) -> tuple[PersonKey, ...]:
@@ -48,8 +37,8 @@ def identities(entry: Invitation) -> tuple[PersonKey, ...]:
     of them has no name or an old one.
     """
     if entry.source not in SOURCES_OF_USERS or not entry.invitation_id:
-        return (person_key(entry),)
-    return person_key(entry), (entry.org_id, "id", entry.invitation_id)
+        return (entry.person,)
+    return entry.person, (entry.org_id, "id", entry.invitation_id)
 
 
 def _people(entries: Iterable[Decision]) -> Iterable[list[Decision]]:
