@@ -46,9 +46,9 @@ from invite_sweeper.models import Invitation
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.policy import parse_duration_option
 from invite_sweeper.report import listings, terminal
+from invite_sweeper.report.document import Fact
 from invite_sweeper.report.handover import lines_to_approve, plan_to_apply
 from invite_sweeper.report.readback import WholeRun, read_whole
-from invite_sweeper.report.story_lines import StoryLine
 from invite_sweeper.report.verification import story_of_verification
 from invite_sweeper.text import pluralize
 
@@ -253,20 +253,20 @@ def _read_record(chain: FileChain) -> RunRecord:
 # What follows a run: the rules that were in force, and the hash of its file.
 
 
-def _lines_about_policy(record: RunRecord) -> Iterator[StoryLine]:
+def _lines_about_policy(record: RunRecord) -> Iterator[Fact]:
     """Yield the file of the policy of a run, if it is kept."""
     policy_sha256 = record.start.policy_sha256
     if policy_sha256 is None:
         return
     kept_policy = AuditDirectory(record.file.path.parent).policies.path_of(policy_sha256)
     if kept_policy.is_file():
-        yield StoryLine("Policy", str(kept_policy))
+        yield Fact("Policy", str(kept_policy))
 
 
-def _lines_about_file(shown: _ShownRuns, record: RunRecord, sha256: str) -> Iterator[StoryLine]:
+def _lines_about_file(shown: _ShownRuns, record: RunRecord, sha256: str) -> Iterator[Fact]:
     """Yield the SHA-256 of a file, or what a second person needs of the plan in it."""
     if record.mode != "dry-run":
-        yield StoryLine("SHA-256", sha256)
+        yield Fact("SHA-256", sha256)
         return
     now = datetime.now(UTC)
     max_age = parse_duration_option("--plan-max-age", RunOptions().plan_max_age)
@@ -278,7 +278,7 @@ def _lines_about_file(shown: _ShownRuns, record: RunRecord, sha256: str) -> Iter
     try:
         plan = plan_to_apply(record, sha256, read_history, max_age=max_age, now=now)
     except RunError as refusal:
-        yield StoryLine("Plan", f"It cannot be applied. {refusal.message}")
+        yield Fact("Plan", f"It cannot be applied. {refusal.message}")
     else:
         yield from lines_to_approve(record.start, plan)
 
@@ -378,7 +378,7 @@ def verify_command(
     else:
         story = story_of_verification(verification)
         click.echo(f"{story.headline.label}: {story.headline.text}")
-        for line in story.lines:
+        for line in story.facts:
             click.echo(f"{line.label}  {line.text}")
         for item in story.attention:
             click.echo(f"What to do: {item.advice}")

@@ -30,11 +30,11 @@ from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.errors import Cancelled, GuardRefused
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.report import terminal
+from invite_sweeper.report.document import Fact
 from invite_sweeper.report.handover import PlanToApply, lines_to_pass_on
 from invite_sweeper.report.readback import RecordedRun
 from invite_sweeper.report.run_result import result_json
 from invite_sweeper.report.story import errors_of
-from invite_sweeper.report.story_lines import StoryLine
 
 _LINE_INTERVAL_S: Final = 30.0
 _MAX_LINE_BYTES = 1024
@@ -239,7 +239,7 @@ def print_result(
         write_json(result_json(run.record, run.rows, plan))
     elif not options.quiet:
         console = stdout_console()
-        lines_of_plan: tuple[StoryLine, ...] = ()
+        lines_of_plan: tuple[Fact, ...] = ()
         if plan is not None:
             deciding = _deciding_options(session, run.record)
             lines_of_plan = tuple(lines_to_pass_on(plan, advisor, *deciding))

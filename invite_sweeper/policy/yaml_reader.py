@@ -116,7 +116,7 @@ class Node:
         return node, path
 
 
-class Document:
+class YamlDocument:
     """A file, read as far as possible.
 
     PyYAML's own nodes are not used: they recurse without a limit, resolve aliases to shared nodes
@@ -245,7 +245,7 @@ def format_path(path: KeyPath) -> str:
     return text.removeprefix(".") or "policy"
 
 
-def parse_yaml(data: bytes, loader: type[yaml.SafeLoader] = LOADER) -> Document:
+def parse_yaml(data: bytes, loader: type[yaml.SafeLoader] = LOADER) -> YamlDocument:
     """Parse a file.
 
     Raises:
@@ -253,7 +253,7 @@ def parse_yaml(data: bytes, loader: type[yaml.SafeLoader] = LOADER) -> Document:
     """
     text = _decode(data)
     try:
-        return Document(yaml.parse(text, Loader=loader))
+        return YamlDocument(yaml.parse(text, Loader=loader))
     except yaml.MarkedYAMLError as error:
         raise _syntax_error(error, text) from None
     except (yaml.YAMLError, ValueError, OverflowError):

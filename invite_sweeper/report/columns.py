@@ -1,44 +1,17 @@
-"""The columns of the tables of invitations as data, and their cells.
-
-Terminal, page and Markdown lay them out. A cell holds text that is safe to show: cut, with
-unprintable characters escaped. Which fields a table has is decided here.
-"""
+"""The columns of the tables of invitations, and their cells; which a table has is decided here."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Final, Generic, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Final
 
 from invite_sweeper.endings import Style
 from invite_sweeper.models import Invitation
+from invite_sweeper.report.document import Cell, CellsOf, Column, Line
 from invite_sweeper.report.rows import FAILED_OUTCOMES, NO_OUTCOME, Row
 from invite_sweeper.report.wording import describe_instant, display_text
 from invite_sweeper.text import pluralize
 
-_T = TypeVar("_T")
-Kind: TypeAlias = Literal["text", "number", "date", "state", "code"]
 _MAX_ROLES: Final = 20
-
-
-class Line(NamedTuple):
-    """One line of a cell."""
-
-    text: str
-    style: Style = "plain"
-
-
-Cell: TypeAlias = tuple[Line, ...]
-
-
-class Column(NamedTuple, Generic[_T]):
-    """A column of a table.
-
-    Attributes:
-        kind: Decides how it is aligned.
-    """
-
-    heading: str
-    cell: Callable[[_T], Cell]
-    kind: Kind = "text"
 
 
 def text_cell(text: str | None) -> Cell:
@@ -127,7 +100,7 @@ def _age_cell(row: Row) -> Cell:
     return line_cell("?" if age_days is None else f"{age_days:,.1f} d")
 
 
-def _invited_cell(row: Row) -> Cell:
+def invited_cell(row: Row) -> Cell:
     """Return the address, and the lists if several show the invitation."""
     lines = [Line(row.user)]
     lists = list(_lists_of(row.event))
@@ -143,7 +116,7 @@ def _lists_of(event: Invitation) -> Iterator[str]:
         yield f"{source.value} ({count})" if count > 1 else source.value
 
 
-def _place_cell(row: Row) -> Cell:
+def full_place_cell(row: Row) -> Cell:
     """Return the place; below a project, its organization, which any other place names itself."""
     place = Line(row.place)
     if row.event.project_id is None:
@@ -164,63 +137,83 @@ def _due_cell(row: Row) -> Cell:
     return text_cell(describe_instant(row.due)) if row.due else ()
 
 
-def _list_cell(row: Row) -> Cell:
+def list_cell(row: Row) -> Cell:
     """Return the list that shows the invitation, and its id there: it means nothing elsewhere."""
     invitation_id = Line(display_text(row.event.invitation_id), "note")
     return (Line(row.event.source), invitation_id)
 
 
-AGE: Final = Column[Row]("Age", _age_cell, "number")
-INVITED: Final = Column[Row]("Invited", _invited_cell)
-PLACE: Final = Column[Row]("To", lambda row: line_cell(row.place))
-PLACE_WITH_ORGANIZATION: Final = Column[Row]("To", _place_cell)
-BECAUSE: Final = Column[Row]("Kept because", lambda row: text_cell(row.detail))
-RULE: Final = Column[Row]("Rule", lambda row: text_cell(getattr(row.event, "rule", "")))
-ROLES: Final = Column[Row]("Role", roles_cell)
-INVITER: Final = Column[Row]("Invited by", lambda row: text_cell(row.event.inviter_label))
-OUTCOME: Final = Column[Row]("Outcome", _outcome_cell, "state")
-FROM: Final = Column[Row]("Deletable from", _due_cell, "date")
-GOES: Final = Column[Row]("Goes", lambda row: text_cell(row.goes or "-"), "date")
-DECISION: Final = Column[Row]("Decision", lambda row: text_cell(row.decision))
-LIST_AND_ID: Final = Column[Row]("List and id", _list_cell, "code")
+def place_cell(row: Row) -> Cell:
+    """Return the place alone."""
+    return line_cell(row.place)
 
 
-def listed_columns(rows: Iterable[Row], *, short: bool = False) -> tuple[Column[Row], ...]:
-    """Return the columns of `list`.
+def why_kept_cell(row: Row) -> Cell:
+    """Return why an invitation is kept."""
+    return text_cell(row.detail)
 
-    Args:
-        short: Those that are read at 80 columns: the day, the person, where, and the decision.
-    """
-    columns = (GOES, INVITED, DECISION, _place_column(rows))
-    if short:
-        return columns
-    return (*columns, AGE, ROLES, INVITER)
+
+def _rule_cell(row: Row) -> Cell:
+    return text_cell(getattr(row.event, "rule", ""))
+
+
+AGE: Final = Column("Age", "number")
+INVITED: Final = Column("Invited", "person")
+PLACE: Final = Column("To")
+BECAUSE: Final = Column("Kept because")
+_RULE: Final = Column("Rule")
+_ROLES: Final = Column("Role")
+_INVITER: Final = Column("Invited by", prefix="by")
+_OUTCOME: Final = Column("Outcome", "state")
+_FROM: Final = Column("Deletable from", "date", prefix="from")
+LIST_AND_ID: Final = Column("List and id", "code")
+_ROLES_AND_INVITER: Final[CellsOf[Row]] = {
+    _ROLES: roles_cell,
+    _INVITER: lambda row: text_cell(row.event.inviter_label),
+}
+
+
+def listed_columns(rows: Iterable[Row]) -> CellsOf[Row]:
+    """Return the columns of `list`."""
+    return {
+        Column("Goes", "date"): lambda row: text_cell(row.goes or "-"),
+        INVITED: invited_cell,
+        Column("Decision"): lambda row: text_cell(row.decision),
+        PLACE: _place_cell_of(rows),
+        AGE: _age_cell,
+        **_ROLES_AND_INVITER,
+    }
 
 
 def invitation_columns(
-    rows: Iterable[Row], *, grouped: bool = False, with_organization: bool = False
-) -> tuple[Column[Row], ...]:
+    rows: Iterable[Row], place: Callable[[Row], Cell] | None = None
+) -> CellsOf[Row]:
     """Return the columns of a table of invitations.
 
     Args:
-        grouped: The place is a heading above its rows, not a column.
-        with_organization: Each place names its organization, even if all rows are of one.
+        place: Returns the cell of the place; None: with the organization where the rows are of
+            several.
     """
     rows = tuple(rows)
-    columns = [AGE, INVITED]
-    if not grouped:
-        columns.append(PLACE_WITH_ORGANIZATION if with_organization else _place_column(rows))
+    columns: dict[Column, Callable[[Row], Cell]] = {
+        AGE: _age_cell,
+        INVITED: invited_cell,
+        PLACE: place or _place_cell_of(rows),
+    }
     if any(row.due for row in rows):
-        columns.append(FROM)
+        columns[_FROM] = _due_cell
     # The detail of a row without an outcome is why it is kept.
-    has_kept = any(row.detail and not row.outcome for row in rows)
-    columns += [BECAUSE if has_kept else RULE, ROLES, INVITER]
+    if any(row.detail and not row.outcome for row in rows):
+        columns[BECAUSE] = why_kept_cell
+    else:
+        columns[_RULE] = _rule_cell
+    columns |= _ROLES_AND_INVITER
     if any(row.outcome for row in rows):
-        columns.append(OUTCOME)
-    return tuple(columns)
+        columns[_OUTCOME] = _outcome_cell
+    return columns
 
 
-def _place_column(rows: Iterable[Row]) -> Column[Row]:
-    """Return the column of the place, with the organization where the rows are of several."""
+def _place_cell_of(rows: Iterable[Row]) -> Callable[[Row], Cell]:
+    """Return what shows a place, with the organization where the rows are of several."""
     organizations = {row.event.org_id for row in rows}
-    return PLACE_WITH_ORGANIZATION if len(organizations) > 1 else PLACE
+    return full_place_cell if len(organizations) > 1 else place_cell

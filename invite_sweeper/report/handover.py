@@ -15,7 +15,7 @@ from invite_sweeper.audit.events import RunStarted
 from invite_sweeper.audit.plans import check_made_plan
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import parse_timestamp, rfc3339
-from invite_sweeper.report.story_lines import StoryLine
+from invite_sweeper.report.document import Fact
 from invite_sweeper.report.wording import describe_instant, display_text
 from invite_sweeper.sweep.guards import why_expired, why_possibly_used, why_used
 
@@ -70,26 +70,26 @@ def plan_to_apply(
     return PlanToApply(file=str(run.file.path), sha256=sha256, valid_until=valid_until)
 
 
-def lines_to_pass_on(plan: PlanToApply, advisor: Advisor, *more: str) -> Iterator[StoryLine]:
+def lines_to_pass_on(plan: PlanToApply, advisor: Advisor, *more: str) -> Iterator[Fact]:
     """Yield what `plan` ends with: the plan, and the commands that read and apply it.
 
     Args:
         more: Further options of the sweep that applies it.
     """
     file = _as_argument(plan.file)
-    yield StoryLine("Plan", file)
-    yield StoryLine("SHA-256", plan.sha256)
-    yield StoryLine("Valid until", describe_instant(plan.valid_until))
-    yield StoryLine("To read it", advisor.read_plan(file))
-    yield StoryLine("To apply it", advisor.apply_plan(file, plan.sha256, *more))
+    yield Fact("Plan", file)
+    yield Fact("SHA-256", plan.sha256)
+    yield Fact("Valid until", describe_instant(plan.valid_until))
+    yield Fact("To read it", advisor.read_plan(file))
+    yield Fact("To apply it", advisor.apply_plan(file, plan.sha256, *more))
 
 
-def lines_to_approve(start: RunStarted, plan: PlanToApply) -> Iterator[StoryLine]:
+def lines_to_approve(start: RunStarted, plan: PlanToApply) -> Iterator[Fact]:
     """Yield what `audit show` ends with: the policy, until when it is valid, its SHA-256."""
     policy = f"{display_text(start.policy_path)}, whose SHA-256 is {start.policy_sha256}"
-    yield StoryLine("Made with", policy)
-    yield StoryLine("Valid until", describe_instant(plan.valid_until))
-    yield StoryLine("SHA-256", plan.sha256)
+    yield Fact("Made with", policy)
+    yield Fact("Valid until", describe_instant(plan.valid_until))
+    yield Fact("SHA-256", plan.sha256)
 
 
 def _as_argument(path: str) -> str:

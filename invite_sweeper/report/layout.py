@@ -6,7 +6,8 @@ never markup, and cells hold escaped text.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Final, NamedTuple
+from itertools import groupby
+from typing import Final
 
 from rich.cells import cell_len
 from rich.console import Console, JustifyMethod, RenderableType
@@ -15,25 +16,12 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from invite_sweeper.endings import Style
-from invite_sweeper.report.columns import (
-    AGE,
-    FROM,
-    INVITED,
-    INVITER,
-    OUTCOME,
-    Cell,
-    Column,
-    invitation_columns,
-)
-from invite_sweeper.report.rows import Row
-from invite_sweeper.report.story_lines import StoryLine
+from invite_sweeper.report.document import Cell, Column, Fact, Table
 
 GAP: Final = 2
 """Blanks between columns."""
 INDENT: Final = 2
 """Blanks before what stands below a heading."""
-_PREFIXES: Final = {INVITER: "by ", FROM: "from "}
-"""Columns whose values need a word without their heading."""
 _STYLES: Final[Mapping[Style, str]] = {
     "plain": "",
     "note": "dim",
@@ -69,9 +57,9 @@ def print_trimmed(console: Console, part: RenderableType) -> None:
         console.print(text, soft_wrap=True)
 
 
-def indented(part: RenderableType) -> Padding:
+def indented(part: RenderableType, indent: int = INDENT) -> Padding:
     """Return a part as it stands below a heading."""
-    return Padding(part, (0, 0, 0, INDENT))
+    return Padding(part, (0, 0, 0, indent))
 
 
 def heading(title: str, shown: int, total: int, style: str = "bold") -> Text:
@@ -80,12 +68,12 @@ def heading(title: str, shown: int, total: int, style: str = "bold") -> Text:
     return Text.assemble((title, style), (f"  {count}", "dim"))
 
 
-def label_text(line: StoryLine) -> Text:
+def label_text(line: Fact) -> Text:
     """Return the label of a line in its colour."""
     return Text(line.label, f"bold {_STYLES[line.style]}")
 
 
-def labelled(lines: Iterable[StoryLine], label_width: int | None = None) -> Grid:
+def labelled(lines: Iterable[Fact], label_width: int | None = None) -> Grid:
     """Return lines as labels with their texts beside them."""
     rows = [(label_text(line), Text(line.text)) for line in lines]
     return two_columns(rows, width=label_width)
@@ -123,100 +111,76 @@ def entries(
         yield indented(text)
 
 
-# Tables of invitations ---------------------------------------------------------------------------
+# Tables ------------------------------------------------------------------------------------------
 
 
-class RowGroup(NamedTuple):
-    """Rows below a heading."""
-
-    title: Text
-    rows: Sequence[Row]
-
-
-def single_group(
-    group: RowGroup, width: int, *, with_organization: bool
-) -> Iterator[RenderableType]:
-    """Yield invitations of which each names its place.
+def table_parts(table: Table, width: int) -> Iterator[RenderableType]:
+    """Yield a table: with its columns side by side where each line fits, else a block each row.
 
     Args:
-        width: Terminal width in cells.
-        with_organization: See `invitation_columns`.
+        table: With a row, at least.
+        width: Of the terminal, in cells.
     """
-    columns = invitation_columns(group.rows, with_organization=with_organization)
-    yield from _groups([group], columns, width)
-
-
-def invitation_groups(groups: Sequence[RowGroup], width: int) -> Iterator[RenderableType]:
-    """Yield invitations below their places, with columns aligned across the groups.
-
-    Args:
-        groups: With a row each, at least.
-        width: Terminal width in cells.
-    """
-    if not groups:
-        return
-    columns = invitation_columns(_rows_of(groups), grouped=True)
-    yield from _groups(groups, columns, width)
-
-
-def _groups(
-    groups: Sequence[RowGroup], columns: Sequence[Column[Row]], width: int
-) -> Iterator[RenderableType]:
-    widths = _column_widths(columns, _rows_of(groups), width)
+    indent = INDENT if table.caption or table.grouped_by is not None else 0
+    numbers = [number for number in range(len(table.columns)) if number != table.grouped_by]
+    columns = [table.columns[number] for number in numbers]
+    widths = _column_widths(columns, numbers, table.rows, width - indent)
     if widths:
-        yield indented(_grid(widths, [_headings(columns)]))
-    for group in groups:
-        yield group.title
+        headings = [Text(column.heading.upper(), style="dim") for column in columns]
+        yield indented(_grid(widths, [headings]), indent)
+    for title, rows in _groups(table):
+        cells = [[row[number] for number in numbers] for row in rows]
+        if indent:
+            yield title
         if widths:
-            cells = [_cells(columns, row) for row in group.rows]
-            yield indented(_grid(widths, cells))
+            yield indented(_grid(widths, [map(_cell_text, row) for row in cells]), indent)
         else:
-            yield indented(narrow_rows(columns, group.rows, width - INDENT, label=AGE))
-        yield Text("")
+            yield indented(_blocks(columns, cells, width - indent, stands_alone=indent > 0), indent)
+        if indent:
+            yield Text("")
 
 
-def _rows_of(groups: Iterable[RowGroup]) -> list[Row]:
-    rows: list[Row] = []
-    for group in groups:
-        rows += group.rows
-    return rows
+def _groups(table: Table) -> Iterator[tuple[Text, Sequence[Sequence[Cell]]]]:
+    """Yield the rows below a heading each: the caption, or the column that groups them."""
+    number = table.grouped_by
+    if number is None:
+        yield heading(table.caption, len(table.rows), table.total), table.rows
+        return
+    for cell, group in groupby(table.rows, key=lambda row: row[number]):
+        rows = tuple(group)
+        name = cell[0].text
+        yield heading(name, len(rows), table.group_totals[name]), rows
 
 
-def wide_table(columns: Sequence[Column[Row]], rows: Sequence[Row], width: int) -> Grid | None:
-    """Return a table with headings; None if the terminal is too narrow for whole lines."""
-    widths = _column_widths(columns, rows, width)
-    if not widths:
-        return None
-    cells = [_cells(columns, row) for row in rows]
-    return _grid(widths, [_headings(columns), *cells])
-
-
-def narrow_rows(
-    columns: Sequence[Column[Row]], rows: Iterable[Row], width: int, *, label: Column[Row]
+def _blocks(
+    columns: Sequence[Column], rows: Iterable[Sequence[Cell]], width: int, *, stands_alone: bool
 ) -> Grid:
-    """Return rows with the address on the first line and the other values, each whole, below it.
+    """Return rows with the person first and then the other values, of which each is whole.
 
     Args:
-        label: What stands before the address.
+        stands_alone: The person has a line of its own.
     """
-    below = [column for column in columns if column not in {label, INVITED}]
-    below.sort(key=lambda column: column is not OUTCOME)  # the outcome is the first
     blocks: list[tuple[Text, Text]] = []
-    for row in rows:
-        row_label = _cell_text(label.cell(row))
+    for first, *cells in rows:
+        label = _cell_text(first)
+        lines: list[Text] = []
         values: list[Text] = []
-        for column in below:
-            values += _values(column, row)
-        lines = [_cell_text(INVITED.cell(row))]
-        lines += _joined(values, width - row_label.cell_len - GAP)
-        blocks.append((row_label, Text("\n").join(lines)))
+        for column, cell in zip(columns[1:], cells, strict=True):
+            if column.kind == "person" and stands_alone:
+                lines.append(_cell_text(cell))
+            elif column.kind == "state":
+                values = [*_values(column, cell), *values]
+            else:
+                values += _values(column, cell)
+        lines += _joined(values, width - label.cell_len - GAP)
+        blocks.append((label, Text("\n").join(lines)))
     return two_columns(blocks, justify="right")
 
 
-def _values(column: Column[Row], row: Row) -> list[Text]:
+def _values(column: Column, cell: Cell) -> list[Text]:
     """Return the lines of a cell as they read without a heading."""
-    prefix = _PREFIXES.get(column, "")
-    return [Text.assemble(prefix, _cell_text((line,))) for line in column.cell(row)]
+    prefix = f"{column.prefix} " if column.prefix else ""
+    return [Text.assemble(prefix, _cell_text((line,))) for line in cell]
 
 
 def _joined(values: Iterable[Text], width: int) -> list[Text]:
@@ -235,29 +199,25 @@ def _joined(values: Iterable[Text], width: int) -> list[Text]:
 
 
 def _column_widths(
-    columns: Sequence[Column[Row]], rows: Sequence[Row], width: int
+    columns: Sequence[Column],
+    numbers: Sequence[int],
+    rows: Sequence[Sequence[Cell]],
+    width: int,
 ) -> tuple[int, ...]:
-    """Return the column widths; empty if the terminal is too narrow for whole lines.
+    """Return the widths of the longest lines; empty if the terminal is too narrow for them.
 
     Args:
-        width: Of the terminal.
+        numbers: Of the columns in each row.
     """
-    widths = tuple(_column_width(column, rows) for column in columns)
+    widths: list[int] = []
+    for column, number in zip(columns, numbers, strict=True):
+        lines = [cell_len(line.text) for row in rows for line in row[number]]
+        widths.append(max(len(column.heading), *lines, 0))
     gaps = GAP * (len(widths) - 1)
-    table_width = INDENT + sum(widths) + gaps
-    return widths if table_width <= width else ()
+    return tuple(widths) if sum(widths) + gaps <= width else ()
 
 
-def _column_width(column: Column[Row], rows: Iterable[Row]) -> int:
-    """Return the width of the longest line of a column."""
-    width = len(column.heading)
-    for row in rows:
-        for line in column.cell(row):
-            width = max(width, cell_len(line.text))
-    return width
-
-
-def _grid(widths: Sequence[int], rows: Iterable[Sequence[Text]]) -> Grid:
+def _grid(widths: Sequence[int], rows: Iterable[Iterable[Text]]) -> Grid:
     grid = Grid.grid(padding=(0, GAP, 0, 0))
     for number, width in enumerate(widths):
         is_first = number == 0  # the age or the day
@@ -265,14 +225,6 @@ def _grid(widths: Sequence[int], rows: Iterable[Sequence[Text]]) -> Grid:
     for row in rows:
         grid.add_row(*row)
     return grid
-
-
-def _cells(columns: Iterable[Column[Row]], row: Row) -> list[Text]:
-    return [_cell_text(column.cell(row)) for column in columns]
-
-
-def _headings(columns: Iterable[Column[Row]]) -> list[Text]:
-    return [Text(column.heading.upper(), style="dim") for column in columns]
 
 
 def _cell_text(cell: Cell) -> Text:

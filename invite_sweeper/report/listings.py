@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from rich.console import Console, RenderableType
+from rich.console import Console
 from rich.text import Text
 
 from invite_sweeper.advice import Advisor
@@ -11,19 +11,13 @@ from invite_sweeper.audit import RunRecord
 from invite_sweeper.audit.intents import IntentLedger
 from invite_sweeper.audit.person import HistoryLine
 from invite_sweeper.models import Invitation
-from invite_sweeper.report.columns import GOES, listed_columns
-from invite_sweeper.report.layout import (
-    entries,
-    invitation_groups,
-    label_text,
-    narrow_rows,
-    print_parts,
-    wide_table,
-)
+from invite_sweeper.report.columns import listed_columns
+from invite_sweeper.report.document import Table
+from invite_sweeper.report.layout import entries, label_text, print_parts, table_parts
 from invite_sweeper.report.person import describe_line
 from invite_sweeper.report.rows import Row, sorted_rows
 from invite_sweeper.report.story import story_of
-from invite_sweeper.report.terminal import groups_by_place
+from invite_sweeper.report.terminal import table_by_place
 from invite_sweeper.report.wording import describe_instant
 from invite_sweeper.text import escape_unprintable, organization_label, pluralize, truncate
 
@@ -34,8 +28,8 @@ def show_people(console: Console, people: Iterable[Invitation], names: Mapping[s
     for org_id, name in names.items():
         labels[org_id] = organization_label(org_id, name)
     rows = sorted_rows(Row(invitation, labels) for invitation in people)
-    groups = groups_by_place(rows, rows)
-    print_parts(console, invitation_groups(groups, console.width))
+    if rows:
+        print_parts(console, table_parts(table_by_place(rows, rows), console.width))
 
 
 def show_listed(
@@ -50,16 +44,13 @@ def show_listed(
     if not rows:
         console.print("No invitation matches.")
         return
-    table: RenderableType | None = wide_table(listed_columns(rows), rows, console.width)
-    if table is None:
-        short_columns = listed_columns(rows, short=True)
-        table = narrow_rows(short_columns, rows, console.width, label=GOES)
+    table = Table.of("listed", "", listed_columns(rows), rows, total=len(rows))
     stale = sum(row.is_stale for row in rows)
     kept = len(rows) - stale
     count = f"{pluralize(len(rows), 'invitation')}: {stale:,} stale, {kept:,} kept."
     if any(row.goes for row in rows):
         count += " The limits may make a day later."
-    print_parts(console, (table, Text(count)))
+    print_parts(console, (*table_parts(table, console.width), Text(count)))
 
 
 def show_runs(console: Console, records: Iterable[RunRecord], ledger: IntentLedger) -> None:

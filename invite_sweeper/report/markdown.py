@@ -7,12 +7,10 @@ mention. A command is one code span, so that it can be pasted into a shell as it
 import re
 from collections.abc import Iterable, Iterator
 from itertools import groupby
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from invite_sweeper.report.columns import Cell, Column
+from invite_sweeper.report.document import Cell, Column, Fact, Table
 from invite_sweeper.report.page import DOUBT, Page, Picture
-from invite_sweeper.report.story_lines import StoryLine
-from invite_sweeper.report.tables import Table
 from invite_sweeper.text import escape_unprintable, split_command
 
 _MAX_CHARACTERS: Final = 65_536
@@ -74,7 +72,10 @@ def _figures(page: Page, max_rows: int) -> Iterator[str]:
     else:
         yield from _paragraph("## Figures")
         yield from _lines(page.figures)
-    yield from _lines((*page.story.lines, *page.story.organizations, *page.log.lines))
+    facts = [*page.story.facts]
+    for section in page.story.sections:
+        facts += section.facts
+    yield from _lines((*facts, *page.log.facts))
     for picture in (page.nights_picture, page.ages_picture):
         if picture is not None:
             yield from _fold(picture.table.caption, _numbers(picture, max_rows))
@@ -92,7 +93,7 @@ def _numbers(picture: Picture, max_rows: int) -> Iterator[str]:
         yield f"- {markdown_text(sentence)}"
 
 
-def _lines(lines: Iterable[StoryLine]) -> Iterator[str]:
+def _lines(lines: Iterable[Fact]) -> Iterator[str]:
     for line in lines:
         yield f"- {markdown_name(line.label)}: {markdown_text(line.text)}"
 
@@ -116,13 +117,13 @@ def _markdown_table(table: Table, max_rows: int) -> Iterator[str]:
     yield _table_line(_alignment(column) for column in columns)
     rows = table.rows[:max_rows]
     for row in rows:
-        yield _table_line(_markdown_cell(column.cell(row)) for column in columns)
+        yield _table_line(map(_markdown_cell, row))
     if len(rows) < table.total:
         command = code_span(escape_unprintable(table.command))
         yield from ("", f"{len(rows):,} of {table.total:,} rows are shown. Show all: {command}")
 
 
-def _alignment(column: Column[Any]) -> str:
+def _alignment(column: Column) -> str:
     """Return the line below a heading, which aligns numbers to the right."""
     return "--:" if column.kind == "number" else "---"
 

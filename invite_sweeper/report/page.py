@@ -15,6 +15,7 @@ from invite_sweeper.audit import RunFile, RunRecord, Verdict, Verification
 from invite_sweeper.endings import Status, status_of
 from invite_sweeper.errors import UsageError
 from invite_sweeper.report.charts import Ages, Chart, nights_chart, read_ages
+from invite_sweeper.report.document import Attention, Document, Fact, Table
 from invite_sweeper.report.nights import (
     Night,
     describe_counts,
@@ -24,10 +25,8 @@ from invite_sweeper.report.nights import (
 from invite_sweeper.report.period import find_period
 from invite_sweeper.report.period_reader import PeriodReader
 from invite_sweeper.report.readback import RecordedRun
-from invite_sweeper.report.story import Attention, Story, story_of
-from invite_sweeper.report.story_lines import StoryLine
+from invite_sweeper.report.story import story_of
 from invite_sweeper.report.tables import (
-    Table,
     ages_table,
     nights_table,
     pending_tables,
@@ -84,18 +83,18 @@ class Page(NamedTuple):
     """
 
     title: str
-    verdict: StoryLine
-    log: Story
+    verdict: Fact
+    log: Document
     is_damaged: bool
-    story: Story
+    story: Document
     attention: tuple[Attention, ...]
-    figures: tuple[StoryLine, ...]
+    figures: tuple[Fact, ...]
     nights: tuple[Night, ...]
     period: tuple[str, ...]
     nights_picture: Picture | None
     ages_picture: Picture | None
     tables: tuple[Table, ...]
-    about: tuple[StoryLine, ...]
+    about: tuple[Fact, ...]
 
     @property
     def tiles(self) -> tuple[Night, ...]:
@@ -173,8 +172,8 @@ def read_page(
 def _attention(
     reader: PeriodReader,
     newest: RunRecord,
-    story: Story,
-    log: Story,
+    story: Document,
+    log: Document,
     verification: Verification,
     advisor: Advisor,
 ) -> Iterator[Attention]:
@@ -210,8 +209,8 @@ def _title(reader: PeriodReader, nights: Sequence[Night]) -> str:
 
 
 def _verdict(
-    story: Story, nights: Sequence[Night], attention: Sequence[Attention], reader: PeriodReader
-) -> StoryLine:
+    story: Document, nights: Sequence[Night], attention: Sequence[Attention], reader: PeriodReader
+) -> Fact:
     """Return what a period comes to; of a single run the headline of its story."""
     if not nights:
         return story.headline
@@ -222,20 +221,20 @@ def _verdict(
         label = "Needs attention"
         style = "bad" if is_bad else Status.PARTLY_DONE.style
     number = pluralize(len(reader.runs), "run")
-    return StoryLine(label, f"{describe_counts(nights)} by {number}", style)
+    return Fact(label, f"{describe_counts(nights)} by {number}", style)
 
 
-def _figures(reader: PeriodReader, nights: Sequence[Night]) -> Iterator[StoryLine]:
+def _figures(reader: PeriodReader, nights: Sequence[Night]) -> Iterator[Fact]:
     """Yield what a period comes to; of a single run, what its story does not have."""
     if nights:
-        yield StoryLine("Done", describe_counts(nights))
+        yield Fact("Done", describe_counts(nights))
     if reader.scan is not None and reader.scan_pending is not None:
         scan = reader.scan.record
         run = f"{_run_name(scan)} of {describe_instant(scan.start.now)}"
-        yield StoryLine("Pending", f"{reader.scan_pending:,} after {run}")
+        yield Fact("Pending", f"{reader.scan_pending:,} after {run}")
     waits = reader.waits.describe()
     if waits:
-        yield StoryLine("From due to deleted", waits)
+        yield Fact("From due to deleted", waits)
 
 
 def _run_name(run: RunRecord) -> str:
@@ -305,7 +304,7 @@ def _last_sweep(reader: PeriodReader, advisor: Advisor) -> Iterator[Attention]:
     yield Attention(title, tuple(messages), advice)
 
 
-def _about(record: RunRecord) -> Iterator[StoryLine]:
+def _about(record: RunRecord) -> Iterator[Fact]:
     """Yield what else is known of a run, a label and a text each."""
     start = record.start
     end = record.end
@@ -323,4 +322,4 @@ def _about(record: RunRecord) -> Iterator[StoryLine]:
     }
     for label, text in texts.items():
         if text:
-            yield StoryLine(label, display_text(text))
+            yield Fact(label, display_text(text))

@@ -24,8 +24,8 @@ from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.errors import RunError
 from invite_sweeper.models import Invitation, InvitationKey, ListUnreadable, SourceRetired
 from invite_sweeper.outcomes import Outcome
+from invite_sweeper.report.document import Fact
 from invite_sweeper.report.rows import NO_OUTCOME, Row, label_of, place_name, sorted_rows
-from invite_sweeper.report.story_lines import StoryLine
 from invite_sweeper.sweep.selection import describe_keep_reason
 from invite_sweeper.text import escape_unprintable, truncate
 
@@ -95,14 +95,14 @@ class RunRows:
         """Return the row of an event."""
         return Row(event, self.labels)
 
-    def unread_lines(self, max_lines: int) -> list[StoryLine]:
+    def unread_lines(self, max_lines: int) -> list[Fact]:
         """Return the place of each of the first lists that could not be read, and why."""
         lines = []
         for unreadable in self.unreadable[:max_lines]:
             organization = label_of(unreadable.org_id or "", self.labels)
             place = place_name(unreadable, organization, full=True)
             reason = escape_unprintable(truncate(unreadable.reason))
-            lines.append(StoryLine(place, reason))
+            lines.append(Fact(place, reason))
         return lines
 
     @property

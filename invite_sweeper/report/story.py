@@ -6,7 +6,7 @@ file; the story of a killed run, which has no last line, comes from its lines.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from msgspec import structs
 
@@ -26,9 +26,9 @@ from invite_sweeper.endings import (
     status_of,
 )
 from invite_sweeper.errors import ErrorParts, with_organizations
+from invite_sweeper.report.document import Attention, Document, Fact, Section
 from invite_sweeper.report.story_lines import (
     NO_PLAN,
-    StoryLine,
     run_line,
     run_lines,
     which_run,
@@ -42,56 +42,15 @@ from invite_sweeper.sweep.selection import describe_keep_reason
 from invite_sweeper.text import escape_unprintable, pluralize, upper_first
 
 
-class Attention(NamedTuple):
-    """What needs attention.
-
-    Attributes:
-        messages: What happened, a sentence each.
-        advice: What to do, with the exact command; empty if nothing.
-        kind: An error and a warning are on stderr by themselves; a reason only explains why the run
-            did not do everything.
-    """
-
-    title: str
-    messages: tuple[str, ...]
-    advice: str = ""
-    kind: Literal["error", "warning", "reason"] = "reason"
-
-    @property
-    def text(self) -> str:
-        """The title with the messages, a line each."""
-        if not self.messages:
-            return f"{self.title}."
-        return "\n".join((f"{self.title}: {self.messages[0]}", *self.messages[1:]))
-
-
-class Story(NamedTuple):
-    """How a run went.
-
-    Attributes:
-        headline: The status, what was done or would be, and where.
-        lines: What it saw and did.
-        organizations: A line for each of several organizations.
-        attention: The most urgent first; empty if nothing needs attention.
-        remarks: Sentences about the policy and the setup that need none.
-    """
-
-    headline: StoryLine
-    lines: tuple[StoryLine, ...]
-    organizations: tuple[StoryLine, ...]
-    attention: tuple[Attention, ...]
-    remarks: tuple[str, ...] = ()
-
-
-def story_of(run: RunRecord, advisor: Advisor) -> Story:
+def story_of(run: RunRecord, advisor: Advisor) -> Document:
     """Return the story of a run."""
     end = run.end
     if end is None:
         return _story_of_killed(run)
-    return Story(
+    return Document(
         headline=_headline_of_ended(run, end),
-        lines=tuple(run_lines(run, end)),
-        organizations=tuple(_organizations(run.mode, end)),
+        facts=tuple(run_lines(run, end)),
+        sections=tuple(_sections(run.mode, end)),
         attention=tuple(_attention(end, advisor_of(run, advisor))),
         remarks=tuple(_remarks(end)),
     )
@@ -115,7 +74,7 @@ def advisor_of(run: RunRecord, advisor: Advisor) -> Advisor:
 # A run without an end ----------------------------------------------------------------------------
 
 
-def _story_of_killed(run: RunRecord) -> Story:
+def _story_of_killed(run: RunRecord) -> Document:
     """Return the story of a run without an end: from its lines, and a run that recovered it."""
     if run.mode == "restore":
         outcomes = describe_restored(run.outcomes)
@@ -124,7 +83,7 @@ def _story_of_killed(run: RunRecord) -> Story:
     parts = [outcomes] if outcomes else []
     if run.recovered is not None:
         parts.append(describe_recovery(run.recovered))
-        return Story(_headline(run, Status.RECOVERED, ", ".join(parts)), (run_line(run),), (), ())
+        return Document(_headline(run, Status.RECOVERED, ", ".join(parts)), (run_line(run),))
     messages = ["The run has no last line: it is still running, or it was killed."]
     if run.mode == "restore" and run.open_requests:
         invitations = pluralize(run.open_requests, "invitation")
@@ -142,10 +101,9 @@ def _story_of_killed(run: RunRecord) -> Story:
         parts.append(f"{left:,} of {run.planned:,} planned without an outcome ({sent})")
         messages.append(f"Without an outcome: {pluralize(left, 'planned deletion')}, {sent}.")
     done = ", ".join(parts) or "it has no last line"
-    return Story(
+    return Document(
         headline=_headline(run, Status.UNFINISHED, done),
-        lines=tuple(which_run(run)),
-        organizations=(),
+        facts=tuple(which_run(run)),
         attention=(Attention("The run has no end", tuple(messages), advice),),
     )
 
@@ -158,12 +116,12 @@ def describe_recovery(run: Recovered) -> str:
 # The headline ------------------------------------------------------------------------------------
 
 
-def _headline(run: RunRecord, status: Status, done: str) -> StoryLine:
+def _headline(run: RunRecord, status: Status, done: str) -> Fact:
     """Return the headline of a run without an end."""
     return _line_of_run(run, status, status.label, done, run.start.organizations)
 
 
-def _headline_of_ended(run: RunRecord, end: RunFinished) -> StoryLine:
+def _headline_of_ended(run: RunRecord, end: RunFinished) -> Fact:
     """Return how a run ended, what it did, and in which organization or how many."""
     status = status_of(end.exit_code)
     organizations = end.organizations
@@ -185,7 +143,7 @@ def _headline_of_ended(run: RunRecord, end: RunFinished) -> StoryLine:
 
 def _line_of_run(
     run: RunRecord, status: Status, label: str, done: str, organizations: Sequence[str]
-) -> StoryLine:
+) -> Fact:
     """Return a headline; the mode is in its label where it is not a sweep.
 
     Args:
@@ -199,7 +157,7 @@ def _line_of_run(
     if len(organizations) > 1:
         where = pluralize(len(organizations), "organization")
     text = f"{done} · {where}" if where else done
-    return StoryLine(label, escape_unprintable(text), status.style)
+    return Fact(label, escape_unprintable(text), status.style)
 
 
 def _done(mode: str | None, end: RunFinished, status: Status) -> str:
@@ -260,10 +218,13 @@ def _nothing_to_delete(end: RunFinished) -> str:
 # Organizations, and what needs attention ---------------------------------------------------------
 
 
-def _organizations(mode: str | None, end: RunFinished) -> Iterator[StoryLine]:
-    """Yield a line for each of several organizations: how it ended, and its counts."""
-    if len(end.organizations) <= 1:
-        return
+def _sections(mode: str | None, end: RunFinished) -> Iterator[Section]:
+    """Yield how each of several organizations ended, and its counts."""
+    if len(end.organizations) > 1:
+        yield Section("Organizations", tuple(_organizations(mode, end)))
+
+
+def _organizations(mode: str | None, end: RunFinished) -> Iterator[Fact]:
     # An error that all share is that of the run, and its cause is shown there.
     is_shared = all(organization.error == end.error for organization in end.organizations)
     for organization in end.organizations:
@@ -275,7 +236,7 @@ def _organizations(mode: str | None, end: RunFinished) -> Iterator[StoryLine]:
         if organization.error is not None and not is_shared:
             cause = organization.error["message"].rstrip(".")
             text = f"{text}; {cause}" if organization.plan_made else cause
-        yield StoryLine(
+        yield Fact(
             escape_unprintable(organization.label),
             escape_unprintable(f"{ending}: {text}"),
             status.style,

@@ -6,12 +6,13 @@ left some for later, the line names that.
 
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Final, NamedTuple
+from typing import Final
 
 from invite_sweeper.audit.record import RunRecord
 from invite_sweeper.audit.totals import Forecast, RunFinished
 from invite_sweeper.endings import Reason, Style, WarningCode
 from invite_sweeper.models import Source
+from invite_sweeper.report.document import Fact
 from invite_sweeper.report.wording import describe_instant
 from invite_sweeper.sweep.selection import describe_keep_reason
 from invite_sweeper.text import (
@@ -25,15 +26,7 @@ _LONG_S: Final = 120
 _MAX_RUNS: Final = 3
 
 
-class StoryLine(NamedTuple):
-    """One line: a label, a text, and the role of the label's colour."""
-
-    label: str
-    text: str
-    style: Style = "plain"
-
-
-def run_lines(run: RunRecord, end: RunFinished) -> Iterator[StoryLine]:
+def run_lines(run: RunRecord, end: RunFinished) -> Iterator[Fact]:
     """Yield what a run saw and did.
 
     Args:
@@ -44,27 +37,27 @@ def run_lines(run: RunRecord, end: RunFinished) -> Iterator[StoryLine]:
     if end.recovered:
         deletions = pluralize(end.recovered, "deletion")
         text = f"{deletions} that an earlier run left without an outcome or an answer"
-        yield StoryLine("Recovered", text)
+        yield Fact("Recovered", text)
     if end.sources_retired:
         lists = ", ".join(map(escape_unprintable, end.sources_retired))
         style: Style = "bad" if Reason.RETIRED_SOURCE in end.reasons else "plain"
-        yield StoryLine("Retired", f"Atlas no longer serves these lists: {lists}", style)
+        yield Fact("Retired", f"Atlas no longer serves these lists: {lists}", style)
     if len(end.organizations) == 1:  # several have them in their own lines
         seats = end.organizations[0].seats
         if seats is not None:
-            yield StoryLine("People", str(seats))
+            yield Fact("People", str(seats))
     yield from which_run(run)
-    yield StoryLine("Time", _time(end))
+    yield Fact("Time", _time(end))
 
 
-def which_run(run: RunRecord) -> Iterator[StoryLine]:
+def which_run(run: RunRecord) -> Iterator[Fact]:
     """Yield which run it was, and why or for whom the operator started it."""
     yield run_line(run)
     if run.start.reason is not None:
-        yield StoryLine("Reason", escape_unprintable(run.start.reason))
+        yield Fact("Reason", escape_unprintable(run.start.reason))
 
 
-def run_line(run: RunRecord) -> StoryLine:
+def run_line(run: RunRecord) -> Fact:
     """Return the number, id and instant of a run, and the plan or the runs that it is based on."""
     start = run.start
     parts = [f"{run.file.number}"] if run.file.number else []
@@ -73,20 +66,20 @@ def run_line(run: RunRecord) -> StoryLine:
         parts.append(f"of the plan {start.plan_sha256}")
     if start.restored_runs:
         parts.append(f"undoes {shorten_list(start.restored_runs, _MAX_RUNS)}")
-    return StoryLine("Run", ", ".join(parts))
+    return Fact("Run", ", ".join(parts))
 
 
-def _decision_lines(end: RunFinished) -> Iterator[StoryLine]:
+def _decision_lines(end: RunFinished) -> Iterator[Fact]:
     """Yield what a sweep or dry run read, and what the policy decides about it."""
-    yield StoryLine("Seen", _seen(end))
-    yield StoryLine("Stale", describe_stale(end))
+    yield Fact("Seen", _seen(end))
+    yield Fact("Stale", describe_stale(end))
     if end.forecast is not None:
-        yield StoryLine("Forecast", _forecast(end.forecast))
+        yield Fact("Forecast", _forecast(end.forecast))
     if end.kept:
-        yield StoryLine("Kept", _kept(end))
+        yield Fact("Kept", _kept(end))
     for warning in end.warnings:
         if warning.code == WarningCode.NOTICE:
-            yield StoryLine("Notice", escape_unprintable(warning.message))
+            yield Fact("Notice", escape_unprintable(warning.message))
 
 
 def _seen(end: RunFinished) -> str:

@@ -7,7 +7,7 @@ caption, how many rows there are, and the command that lists all of them.
 from collections.abc import Iterator, Sequence
 from functools import partial
 from heapq import nsmallest
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 
 from invite_sweeper.advice import Advisor
 from invite_sweeper.audit.events import Announced, Intent, Kept, OutcomeLine
@@ -18,14 +18,16 @@ from invite_sweeper.report.columns import (
     BECAUSE,
     INVITED,
     LIST_AND_ID,
-    PLACE_WITH_ORGANIZATION,
-    Cell,
-    Column,
-    Line,
+    PLACE,
+    full_place_cell,
     invitation_columns,
+    invited_cell,
     line_cell,
+    list_cell,
     text_cell,
+    why_kept_cell,
 )
+from invite_sweeper.report.document import Cell, CellsOf, Column, Fact, Line, Table
 from invite_sweeper.report.nights import Night, NightRun
 from invite_sweeper.report.period_reader import PeriodReader
 from invite_sweeper.report.period_rows import NewestRows, NightRow
@@ -40,37 +42,14 @@ from invite_sweeper.report.readback import (
 )
 from invite_sweeper.report.rows import Row, row_order
 from invite_sweeper.report.story import advisor_of
-from invite_sweeper.report.story_lines import StoryLine
 
 _T = TypeVar("_T")
 
 
-class Table(NamedTuple):
-    """A table: rows, and the columns that return their cells.
-
-    Attributes:
-        key: Unique on the page; lower-case letters and hyphens.
-        total: Number of rows, shown or not.
-        command: Lists all rows.
-    """
-
-    key: str
-    caption: str
-    columns: tuple[Column[Any], ...]
-    rows: Sequence[Any]
-    total: int
-    command: str
-
-    @property
-    def is_of_people(self) -> bool:
-        """Whether it has all columns of invitations, which are wide."""
-        return LIST_AND_ID in self.columns
-
-
-_UNREAD: Final = (
-    Column[StoryLine]("Project", lambda line: line_cell(line.label)),
-    Column[StoryLine]("Reason", lambda line: line_cell(line.text)),
-)
+_UNREAD: Final[CellsOf[Fact]] = {
+    Column("Project"): lambda line: line_cell(line.label),
+    Column("Reason"): lambda line: line_cell(line.text),
+}
 
 
 def unread_table(run: RecordedRun, advisor: Advisor) -> Iterator[Table]:
@@ -80,7 +59,7 @@ def unread_table(run: RecordedRun, advisor: Advisor) -> Iterator[Table]:
     total = end.projects_unreadable if end is not None else len(unread)
     command = advisor_of(run.record, advisor).list_run("--event", ListUnreadable.event)
     if unread:
-        yield Table("unreadable", UNREAD_CAPTION, _UNREAD, unread, total, command)
+        yield Table.of("unreadable", UNREAD_CAPTION, _UNREAD, unread, total=total, command=command)
 
 
 def pending_tables(
@@ -92,7 +71,7 @@ def pending_tables(
 
     Args:
         as_of: Follows the captions, where a later run is the newest of the report.
-        with_organization: See `invitation_columns`.
+        with_organization: Each place names its organization, even if all rows are of one.
     """
     end = run.record.end or RunFinished(exit_code=0)
     list_run = advisor_of(run.record, advisor).list_run
@@ -135,7 +114,7 @@ def _people_table(
     total: int,
     command: str,
     with_organization: bool,
-    before: Sequence[Column[Any]] = (),
+    before: CellsOf[Any] | None = None,
 ) -> Iterator[Table]:
     """Yield the table of some invitations, if there are any.
 
@@ -143,8 +122,9 @@ def _people_table(
         before: Columns before those of invitations.
     """
     if rows:
-        columns = invitation_columns(rows, with_organization=with_organization)
-        yield Table(key, caption, (*before, *columns, LIST_AND_ID), rows, total, command)
+        columns = invitation_columns(rows, full_place_cell if with_organization else None)
+        cells = {**(before or {}), **columns, LIST_AND_ID: list_cell}
+        yield Table.of(key, caption, cells, rows, total=total, command=command)
 
 
 def period_tables(period: PeriodReader, advisor: Advisor) -> Iterator[Table]:
@@ -160,7 +140,7 @@ def period_tables(period: PeriodReader, advisor: Advisor) -> Iterator[Table]:
             total=newest.total,
             command=list_runs("--event", event),
             with_organization=with_organization,
-            before=[_WHEN],
+            before={Column("Night", "date"): _when},
         )
 
     yield from newest_people(
@@ -182,24 +162,30 @@ def period_tables(period: PeriodReader, advisor: Advisor) -> Iterator[Table]:
     if kept and len(period.runs) > 1:  # of a single run, the table of what it kept has them
         command = list_runs("--event", Kept.event)
         caption = "Kept by an entry of the policy"
-        yield Table("kept-by", caption, _KEPT_BY, kept, period.kept.total, command)
+        yield Table.of("kept-by", caption, _KEPT_BY, kept, total=period.kept.total, command=command)
     with_reason = [run for run in period.runs if run.reason is not None]
     if with_reason:
         rows = _newest_first(with_reason)
         caption = "Reasons that were given"
-        yield Table("reasons", caption, _REASONS, rows, len(with_reason), list_runs())
+        yield Table.of(
+            "reasons", caption, _REASONS, rows, total=len(with_reason), command=list_runs()
+        )
     parts = list(period.policies.parts())
     if parts:
         newest_parts = parts[-MAX_TABLE_ROWS:]
         caption = "Policies in force"
-        yield Table("policies", caption, _POLICIES, newest_parts, len(parts), list_runs())
+        yield Table.of(
+            "policies", caption, _POLICIES, newest_parts, total=len(parts), command=list_runs()
+        )
 
 
 def nights_table(nights: Sequence[Night], advisor: Advisor) -> Table:
     """Return the nights, the newest first."""
     caption = f"The nights from {nights[0].day} to {nights[-1].day}"
     rows = _newest_first(nights)
-    return Table("nights", caption, _NIGHTS, rows, len(nights), advisor.list_runs())
+    return Table.of(
+        "nights", caption, _NIGHTS, rows, total=len(nights), command=advisor.list_runs()
+    )
 
 
 def _newest_first(rows: Sequence[_T]) -> list[_T]:
@@ -211,7 +197,9 @@ def _newest_first(rows: Sequence[_T]) -> list[_T]:
 
 def ages_table(ages: Sequence[AgeGroup], command: str) -> Table:
     """Return the ages of what is pending, the youngest first."""
-    return Table("ages", "Ages of what is pending", _AGES, ages, len(ages), command)
+    return Table.of(
+        "ages", "Ages of what is pending", _AGES, ages, total=len(ages), command=command
+    )
 
 
 def _when(row: NightRow) -> Cell:
@@ -237,33 +225,32 @@ def _ended(night: Night) -> Cell:
     return line_cell(meaning, night.status.style)
 
 
-_WHEN: Final = Column[NightRow]("Night", _when, "date")
-_KEPT_BY: Final = (
-    Column[NightRow]("Last on", _when, "date"),
-    INVITED,
-    PLACE_WITH_ORGANIZATION,
-    BECAUSE,
-)
-_NIGHTS: Final = (
-    Column[Night]("Night", lambda night: text_cell(str(night.day)), "date"),
-    Column[Night]("Runs", lambda night: text_cell(", ".join(night.runs) or "none")),
-    Column[Night]("Deleted", lambda night: _number(night.deleted), "number"),
-    Column[Night]("Announced", lambda night: _number(night.announced), "number"),
-    Column[Night]("Restored", lambda night: _number(night.restored), "number"),
-    Column[Night]("Failed", lambda night: _number(night.failed), "number"),
-    Column[Night]("Pending", _pending_cell, "number"),
-    Column[Night]("Ended", _ended),
-)
-_AGES: Final = (
-    Column[AgeGroup]("Age", lambda group: text_cell(group.label)),
-    Column[AgeGroup]("Stale", lambda group: _number(group.stale), "number"),
-    Column[AgeGroup]("Kept", lambda group: _number(group.kept), "number"),
-)
-_REASONS: Final = (
-    Column[NightRun]("Night", lambda run: text_cell(str(run.night or "unknown")), "date"),
-    Column[NightRun]("Run", lambda run: text_cell(run.label)),
-    Column[NightRun]("Reason", lambda run: line_cell(run.reason or "")),
-)
+_KEPT_BY: Final[CellsOf[NightRow]] = {
+    Column("Last on", "date"): _when,
+    INVITED: invited_cell,
+    PLACE: full_place_cell,
+    BECAUSE: why_kept_cell,
+}
+_NIGHTS: Final[CellsOf[Night]] = {
+    Column("Night", "date"): lambda night: text_cell(str(night.day)),
+    Column("Runs"): lambda night: text_cell(", ".join(night.runs) or "none"),
+    Column("Deleted", "number"): lambda night: _number(night.deleted),
+    Column("Announced", "number"): lambda night: _number(night.announced),
+    Column("Restored", "number"): lambda night: _number(night.restored),
+    Column("Failed", "number"): lambda night: _number(night.failed),
+    Column("Pending", "number"): _pending_cell,
+    Column("Ended"): _ended,
+}
+_AGES: Final[CellsOf[AgeGroup]] = {
+    Column("Age"): lambda group: text_cell(group.label),
+    Column("Stale", "number"): lambda group: _number(group.stale),
+    Column("Kept", "number"): lambda group: _number(group.kept),
+}
+_REASONS: Final[CellsOf[NightRun]] = {
+    Column("Night", "date"): lambda run: text_cell(str(run.night or "unknown")),
+    Column("Run"): lambda run: text_cell(run.label),
+    Column("Reason"): lambda run: line_cell(run.reason or ""),
+}
 
 
 def _in_force(part: PolicyPart) -> Cell:
@@ -272,10 +259,10 @@ def _in_force(part: PolicyPart) -> Cell:
     return (Line(str(part.first)), Line(f"to {part.last}"))
 
 
-_POLICIES: Final = (
-    Column[PolicyPart]("In force", _in_force, "date"),
-    Column[PolicyPart]("Policy", lambda part: text_cell(part.path)),
-    Column[PolicyPart]("Rule or entry", lambda part: text_cell(part.name)),
-    Column[PolicyPart]("Conditions", lambda part: line_cell(part.text)),
-    Column[PolicyPart]("SHA-256", lambda part: text_cell(part.sha256), "code"),
-)
+_POLICIES: Final[CellsOf[PolicyPart]] = {
+    Column("In force", "date"): _in_force,
+    Column("Policy"): lambda part: text_cell(part.path),
+    Column("Rule or entry"): lambda part: text_cell(part.name),
+    Column("Conditions"): lambda part: line_cell(part.text),
+    Column("SHA-256", "code"): lambda part: text_cell(part.sha256),
+}

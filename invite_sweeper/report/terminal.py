@@ -1,10 +1,10 @@
 """Print a run on a terminal: the plan, what failed, and the story; and the question before it."""
 
 import sys
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Final
 
 from rich.console import Console, RenderableType
 from rich.text import Text
@@ -13,18 +13,18 @@ from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import RunRecord
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.models import ListUnreadable, rfc3339
+from invite_sweeper.report.columns import PLACE, full_place_cell, invitation_columns, line_cell
+from invite_sweeper.report.document import Attention, Document, Fact, Table
 from invite_sweeper.report.layout import (
     GAP,
     INDENT,
-    RowGroup,
     entries,
     heading,
     indented,
-    invitation_groups,
     label_text,
     labelled,
     print_parts,
-    single_group,
+    table_parts,
 )
 from invite_sweeper.report.readback import (
     KEPT_CAPTION,
@@ -36,8 +36,7 @@ from invite_sweeper.report.readback import (
     read_rows,
 )
 from invite_sweeper.report.rows import Row, place_name, sorted_rows
-from invite_sweeper.report.story import Attention, Story, advisor_of, story_of
-from invite_sweeper.report.story_lines import StoryLine
+from invite_sweeper.report.story import advisor_of, story_of
 from invite_sweeper.report.wording import describe_instant
 from invite_sweeper.text import escape_unprintable, pluralize
 
@@ -51,7 +50,7 @@ def show_result(
     run: RecordedRun,
     advisor: Advisor,
     *,
-    plan: Sequence[StoryLine] = (),
+    plan: Sequence[Fact] = (),
     differing_only: bool = False,
 ) -> None:
     """Print the plan, what failed, what could not be read, and how the run went.
@@ -68,7 +67,7 @@ def show_result(
     show_whole(console, plan)
 
 
-def show_whole(console: Console, lines: Sequence[StoryLine]) -> None:
+def show_whole(console: Console, lines: Sequence[Fact]) -> None:
     """Print lines below an empty one, each on one line so that it can be copied."""
     if not lines:
         return
@@ -98,11 +97,11 @@ def show_question(console: Console, record: RunRecord, advisor: Advisor, until: 
     print_parts(console, _plan(console.width, run_rows, advisor_of(record, advisor)))
     rows = run_rows.invitations.values()
     organizations = sorted({row.organization for row in rows})
-    lines = [StoryLine("In", ", ".join(organizations))]
-    lines += story_of(record, advisor).lines
+    lines = [Fact("In", ", ".join(organizations))]
+    lines += story_of(record, advisor).facts
     owners = sum(row.is_owner for row in rows)
     if owners:
-        lines.append(StoryLine("Owners", f"{owners:,} of the stale invitations"))
+        lines.append(Fact("Owners", f"{owners:,} of the stale invitations"))
     question = Text(f"Delete {pluralize(len(rows), 'invitation')}?", style="bold")
     remark = Text(f"This cannot be undone. Answer by {describe_instant(rfc3339(until))}.")
     print_parts(console, (labelled(lines), question, remark))
@@ -170,8 +169,9 @@ def _plan(
     """Yield the first rows of the plan below their projects, and how to see the others."""
     rows = run_rows.first(max_rows)
     all_rows = run_rows.invitations.values()
-    groups = groups_by_place(rows, all_rows, with_organization=run_rows.is_of_several)
-    yield from invitation_groups(groups, width)
+    if rows:
+        table = table_by_place(rows, all_rows, with_organization=run_rows.is_of_several)
+        yield from table_parts(table, width)
     yield from _rest(len(run_rows.invitations) - len(rows), about.list_run())
 
 
@@ -184,9 +184,7 @@ def _announced(
         return
     kind = announced_as(record)
     rows = run_rows.announced[:max_rows]
-    title = heading(kind.caption, len(rows), total)
-    group = RowGroup(title, rows)
-    yield from single_group(group, width, with_organization=run_rows.is_of_several)
+    yield from table_parts(_table(kind.caption, run_rows, rows, total), width)
     yield from _rest(total - len(rows), about.list_run("--event", kind.event))
 
 
@@ -207,9 +205,13 @@ def _kept(width: int, run: WholeRun) -> Iterator[RenderableType]:
     """Yield what a run kept, where it recorded that."""
     rows = sorted_rows(run.kept)
     if rows:
-        title = heading(KEPT_CAPTION, len(rows), len(rows))
-        group = RowGroup(title, rows)
-        yield from single_group(group, width, with_organization=run.rows.is_of_several)
+        yield from table_parts(_table(KEPT_CAPTION, run.rows, rows, len(rows)), width)
+
+
+def _table(caption: str, run_rows: RunRows, rows: Sequence[Row], total: int) -> Table:
+    """Return invitations of which each names its place."""
+    columns = invitation_columns(rows, full_place_cell if run_rows.is_of_several else None)
+    return Table.of("invitations", caption, columns, rows, total=total)
 
 
 def _rest(count: int, command: str) -> Iterator[RenderableType]:
@@ -219,26 +221,25 @@ def _rest(count: int, command: str) -> Iterator[RenderableType]:
         yield Text("")
 
 
-def _organizations(story: Story, width: int) -> Iterator[RenderableType]:
+def _organizations(story: Document, width: int) -> Iterator[RenderableType]:
     """Yield how each of several organizations ended."""
-    if not story.organizations:
-        return
-    rows = [(Text(line.label), Text(line.text)) for line in story.organizations]
-    yield heading("Organizations", len(rows), len(rows))
-    for part in entries(rows, width - INDENT):
-        yield indented(part)
-    yield Text("")
+    for section in story.sections:
+        rows = [(Text(line.label), Text(line.text)) for line in section.facts]
+        yield heading(section.heading, len(rows), len(rows))
+        for part in entries(rows, width - INDENT):
+            yield indented(part)
+        yield Text("")
 
 
-def _summary(width: int, record: RunRecord, story: Story) -> Iterator[RenderableType]:
+def _summary(width: int, record: RunRecord, story: Document) -> Iterator[RenderableType]:
     """Yield how the run went, where its file is, and its last hash."""
     label_width = len(_LAST_HASH)
-    for line in story.lines:
+    for line in story.facts:
         label_width = max(label_width, len(line.label))
     # The label of a headline may be longer: it does not move the texts below it.
     headline = (label_text(story.headline), Text(story.headline.text))
     yield from entries([headline], width, label_width=label_width)
-    yield labelled(story.lines, label_width)
+    yield labelled(story.facts, label_width)
     yield _to_copy("Audit", escape_unprintable(str(record.file.path)), label_width)
     if record.last_hash and record.mode != "dry-run":  # it is not the SHA-256 of a plan
         yield _to_copy(_LAST_HASH, record.last_hash, label_width, "dim")
@@ -264,45 +265,26 @@ def _attention(attention: Attention) -> Iterator[Text]:
 # Rows below their places -------------------------------------------------------------------------
 
 
-class _Place(NamedTuple):
-    """Where an invitation is.
-
-    Attributes:
-        scope_id: Of the project, or of the organization for a list of its own.
-    """
-
-    organization: str
-    scope_id: str
-
-
-def groups_by_place(
-    rows: Iterable[Row], all_rows: Iterable[Row], *, with_organization: bool = False
-) -> list[RowGroup]:
-    """Return a group for each place that has some rows, by organization.
+def table_by_place(
+    rows: Sequence[Row], all_rows: Iterable[Row], *, with_organization: bool = False
+) -> Table:
+    """Return the table of invitations below their places, by organization.
 
     Args:
         rows: Those that are shown.
         all_rows: The headings count them.
         with_organization: Headings name the organization even if all rows are of one.
     """
-    places = _rows_by_place(all_rows)
-    organizations = {place.organization for place in places}
-    is_full = with_organization or len(organizations) > 1
-    shown_by_place = _rows_by_place(rows)
-    groups = []
-    # Sorting is stable: the places of one organization stay in the order of their first rows.
-    for place in sorted(shown_by_place, key=lambda place: place.organization):
-        shown = shown_by_place[place]
-        name = place_name(shown[0].event, place.organization, full=is_full)
-        title = heading(name, len(shown), len(places[place]))
-        groups.append(RowGroup(title, shown))
-    return groups
+    all_rows = tuple(all_rows)
+    is_full = with_organization or len({row.organization for row in all_rows}) > 1
 
+    def name_of(row: Row) -> str:
+        return place_name(row.event, row.organization, full=is_full)
 
-def _rows_by_place(rows: Iterable[Row]) -> Mapping[_Place, list[Row]]:
-    """Return rows by their place; the places are in the order of their first rows."""
-    places: defaultdict[_Place, list[Row]] = defaultdict(list)
-    for row in rows:
-        place = _Place(row.organization, row.event.scope_id)
-        places[place].append(row)
-    return places
+    totals = Counter(map(name_of, all_rows))
+    first_rows = {name: number for number, name in enumerate(dict.fromkeys(map(name_of, rows)))}
+    # The places of one organization are in the order of their first rows.
+    ordered = sorted(rows, key=lambda row: (row.organization, first_rows[name_of(row)]))
+    columns = invitation_columns(ordered, lambda row: line_cell(name_of(row)))
+    table = Table.of("plan", "", columns, ordered, total=totals.total())
+    return table._replace(grouped_by=table.columns.index(PLACE), group_totals=totals)

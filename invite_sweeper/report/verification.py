@@ -7,14 +7,14 @@ from typing import Final
 from invite_sweeper.audit import Verdict, Verification
 from invite_sweeper.audit.intents import Recovered, Unfinished
 from invite_sweeper.endings import DAMAGED_ADVICE, UNFINISHED_ADVICE
-from invite_sweeper.report.story import Attention, Story, describe_recovery
-from invite_sweeper.report.story_lines import StoryLine
+from invite_sweeper.report.document import Attention, Document, Fact
+from invite_sweeper.report.story import describe_recovery
 from invite_sweeper.text import escape_unprintable, plural_form, pluralize, shorten_list
 
 _MAX_COPIES: Final = 3
 
 
-def story_of_verification(verification: Verification, folder: Path | None = None) -> Story:
+def story_of_verification(verification: Verification, folder: Path | None = None) -> Document:
     """Return what a verification found, as a story: headline, lines, and what needs attention.
 
     Args:
@@ -23,27 +23,27 @@ def story_of_verification(verification: Verification, folder: Path | None = None
     if verification.damage is not None:
         return _story_of_damage(verification.damage, folder)
     lines = (
-        StoryLine("Last hash", verification.last_hash),
+        Fact("Last hash", verification.last_hash),
         *_recovered(verification),
         *_missing(verification),
     )
     if verification.expected_at is not None:
         expected = escape_unprintable(f"that of {verification.expected_at}")
-        lines = (StoryLine("Expected hash", expected), *lines)
+        lines = (Fact("Expected hash", expected), *lines)
     if verification.verdict is Verdict.SOUND:
-        return Story(StoryLine("Sound", _intact(verification), "good"), lines, (), ())
+        return Document(Fact("Sound", _intact(verification), "good"), lines)
     left_open = tuple(_left_open(verification))
-    headline = StoryLine("Unfinished", " ".join(left_open), "warning")
+    headline = Fact("Unfinished", " ".join(left_open), "warning")
     attention = Attention("Runs left something open", left_open, UNFINISHED_ADVICE)
-    chain = StoryLine("Chain", _intact(verification))
-    return Story(headline, (chain, *lines), (), (attention,))
+    chain = Fact("Chain", _intact(verification))
+    return Document(headline, (chain, *lines), attention=(attention,))
 
 
-def _story_of_damage(damage: str, folder: Path | None) -> Story:
+def _story_of_damage(damage: str, folder: Path | None) -> Document:
     text = damage if folder is None else damage.replace(f"{folder}/", "")
-    headline = StoryLine("Damaged", escape_unprintable(text), "bad")
+    headline = Fact("Damaged", escape_unprintable(text), "bad")
     attention = Attention("The audit log does not verify", (), DAMAGED_ADVICE)
-    return Story(headline, (), (), (attention,))
+    return Document(headline, (), attention=(attention,))
 
 
 def _intact(verification: Verification) -> str:
@@ -55,18 +55,18 @@ def _intact(verification: Verification) -> str:
     return f"{text}."
 
 
-def _recovered(verification: Verification) -> Iterator[StoryLine]:
+def _recovered(verification: Verification) -> Iterator[Fact]:
     for run in verification.recovered:
         text = f"Run {_run_name(run)} was killed; {describe_recovery(run)}."
-        yield StoryLine("Recovered", escape_unprintable(text))
+        yield Fact("Recovered", escape_unprintable(text))
 
 
-def _missing(verification: Verification) -> Iterator[StoryLine]:
+def _missing(verification: Verification) -> Iterator[Fact]:
     if verification.head_missing:
-        yield StoryLine("HEAD", "It is missing: later files may be missing, too.")
+        yield Fact("HEAD", "It is missing: later files may be missing, too.")
     if verification.missing_policies:
         copies = [f"policies/{sha256}.yaml" for sha256 in verification.missing_policies]
-        yield StoryLine("Missing", shorten_list(copies, _MAX_COPIES))
+        yield Fact("Missing", shorten_list(copies, _MAX_COPIES))
 
 
 def _left_open(verification: Verification) -> Iterator[str]:

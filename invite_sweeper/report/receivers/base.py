@@ -14,9 +14,9 @@ from invite_sweeper.json_text import to_json
 from invite_sweeper.policy import Notification
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report.announcements import WaitingInvitation
+from invite_sweeper.report.document import Document
 from invite_sweeper.report.readback import RunRows
 from invite_sweeper.report.sending import Message, NotSent
-from invite_sweeper.report.story import Story
 
 KEY_PREFIX: Final = "whsec_"
 """Of a signing key in Base64, as Standard Webhooks writes it."""
@@ -34,8 +34,8 @@ class RunMessage(NamedTuple):
     """
 
     record: RunRecord
-    story: Story
-    nameless: Story
+    story: Document
+    nameless: Document
     finished_at: datetime
     rows: RunRows
     waiting: tuple[WaitingInvitation, ...] | None

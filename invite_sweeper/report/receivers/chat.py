@@ -39,9 +39,10 @@ def chat_lines(run: RunMessage, *, details: bool) -> Iterator[ChatLine]:
             yield ChatLine(text)
         if attention.advice:
             yield ChatLine(*split_command(f"What to do: {attention.advice}"))
-    for line in run.story.organizations:
-        yield ChatLine(f"• {line.label}: {line.text}")
-    for line in run.story.lines:
+    for section in run.story.sections:
+        for line in section.facts:
+            yield ChatLine(f"• {line.label}: {line.text}")
+    for line in run.story.facts:
         yield ChatLine(f"{line.label}: {line.text}")
     if details:
         yield from _deletions(run)

@@ -300,7 +300,8 @@ def test_recorded_kept_invitations_are_listed_with_their_organization_and_reason
     kept = [Kept.of(p, reason=reason) for p, reason in zip(plans, reasons, strict=True)]
     write(run(*kept, kept=2), directory)
     (table,) = (table for table in page_of(directory).tables if table.key == "kept")
-    cells = {column.heading: [column.cell(row) for row in table.rows] for column in table.columns}
+    columns = zip(table.columns, zip(*table.rows, strict=True), strict=True)
+    cells = {column.heading: list(cells) for column, cells in columns}
     assert [line.text for (line,) in cells["Kept because"]] == list(reasons.values())
     assert [note.text for _, note in cells["To"]] == [f"Acme ({ORG})", OTHER_ORG]
 

@@ -48,7 +48,7 @@ def table(page, key):
     pictures = (page.nights_picture, page.ages_picture)
     tables = (*page.tables, *(each.table for each in pictures if each is not None))
     return [
-        {column.heading: cell_text(column.cell(row)) for column in one.columns}
+        {column.heading: cell_text(cell) for column, cell in zip(one.columns, row, strict=True)}
         for one in tables
         if one.key == key
         for row in one.rows
@@ -520,7 +520,7 @@ def test_the_line_stands_where_its_age_is_among_wider_columns(directory):
     old = planned(1, created_at=created(59 * DAY), age_days=59.0)
     write(run(old, mode="dry-run", start=keep_policy(directory)), directory)
     page = page_of(directory)
-    assert page.ages_picture.table.rows[-1].label == "58 to 59 days"
+    assert page.ages_picture.table.rows[-1][0][0].text == "58 to 59 days"
     (mark,) = page.ages_picture.chart.marks
     assert mark.x == 7
 

@@ -31,6 +31,7 @@ from invite_sweeper.endings import Reason
 from invite_sweeper.json_text import to_json
 from invite_sweeper.outcomes import OUTCOMES_OF_DELETIONS
 from invite_sweeper.policy import Notification
+from invite_sweeper.report.document import Document, Fact
 from invite_sweeper.report.html_page import render_html
 from invite_sweeper.report.markdown import render_markdown
 from invite_sweeper.report.metrics import Metrics
@@ -38,8 +39,8 @@ from invite_sweeper.report.notify import is_due
 from invite_sweeper.report.readback import RecordedRun, read_rows
 from invite_sweeper.report.receivers import receiver_of
 from invite_sweeper.report.run_result import result_json
-from invite_sweeper.report.story import Story, story_of
-from invite_sweeper.report.story_lines import StoryLine, describe_stale
+from invite_sweeper.report.story import story_of
+from invite_sweeper.report.story_lines import describe_stale
 from invite_sweeper.report.terminal import attention_lines, show_result
 from invite_sweeper.report.verification import story_of_verification
 
@@ -105,7 +106,7 @@ def outputs(record, directory):
 def test_every_output_has_the_headline_the_lines_and_the_advice(record, directory):
     story = story_of(record, ADVISOR)
     found = outputs(record, directory)
-    for line in (story.headline, *story.lines, *story.organizations):
+    for line in (story.headline, *story.facts, *organizations_of(story)):
         for name, text in found.items():
             assert words(line.label) in text, name
             assert words(line.text) in text, name
@@ -148,14 +149,14 @@ def test_people_are_a_line_of_one_organization_and_in_the_line_of_each_of_severa
         OrganizationResult(id=id_, plan_made=True, people=312, people_pending=74) for id_ in ids
     )
     story = story_of(recorded(run(organizations=organizations), directory), ADVISOR)
-    assert next((each.text for each in story.lines if each.label == "People"), None) == line
-    assert sum("312 of 500" in each.text for each in story.organizations) == in_each
+    assert next((each.text for each in story.facts if each.label == "People"), None) == line
+    assert sum("312 of 500" in each.text for each in organizations_of(story)) == in_each
 
 
 @pytest.mark.parametrize(("reasons", "style"), [((), "plain"), ((Reason.RETIRED_SOURCE,), "bad")])
 def test_list_that_was_retired_before_its_day_has_the_style_of_an_error(directory, reasons, style):
     retired = recorded(run(sources_retired=("invites",), reasons=reasons), directory)
-    (line,) = [each for each in story_of(retired, ADVISOR).lines if each.label == "Retired"]
+    (line,) = [each for each in story_of(retired, ADVISOR).facts if each.label == "Retired"]
     assert line.style == style
 
 
@@ -283,7 +284,7 @@ def test_whom_a_dry_run_would_announce_is_named_with_the_day_and_the_rest_by_a_c
 @pytest.mark.parametrize(("width", "between"), [(60, "\n    "), (140, "  +")])
 def test_text_of_an_organization_is_beside_its_name_or_below_it(directory, width, between):
     record = recorded(SCENES["three organizations"], directory)
-    organizations = story_of(record, ADVISOR).organizations
+    organizations = organizations_of(story_of(record, ADVISOR))
     assert len(organizations) == 3
     for each in organizations:
         line = f"  {re.escape(each.label)}{between}{re.escape(each.text)}\n"
@@ -298,21 +299,25 @@ def test_stories_are_as_they_were_reviewed(tmp_path):
         record = recorded(SCENES[name], AuditDirectory(tmp_path / str(number)))
         story = story_of(record, ADVISOR)
         parts.append(f"== {name}\n{as_text(story, seen)}")
-        seen = seen or story.lines
+        seen = seen or story.facts
     text = HOW_TO_READ_IT + "\n".join(parts)
     if os.environ.get("UPDATE_SNAPSHOTS"):
         STORIES.write_text(text, encoding="utf-8")
     assert text == STORIES.read_text(encoding="utf-8")
 
 
-def as_text(story: Story, seen: tuple[StoryLine, ...]) -> str:
+def organizations_of(story: Document) -> list[Fact]:
+    return [fact for section in story.sections for fact in section.facts]
+
+
+def as_text(story: Document, seen: tuple[Fact, ...]) -> str:
     """Return a story as `stories.txt` has it."""
-    new_lines = [line for line in story.lines if line not in seen]
+    new_lines = [line for line in story.facts if line not in seen]
     texts = [f"{line.label}: {line.text}" for line in (story.headline, *new_lines)]
-    known_labels = [line.label for line in story.lines if line in seen]
+    known_labels = [line.label for line in story.facts if line in seen]
     if known_labels:
         texts.append(f"= {', '.join(known_labels)}")
-    texts += [f"{line.label}: {line.text}" for line in story.organizations]
+    texts += [f"{line.label}: {line.text}" for line in organizations_of(story)]
     for attention in story.attention:
         texts.append(f"! {attention.text}")
         if attention.advice:

@@ -1,0 +1,139 @@
+"""What is shown as data: headline, facts, tables, and what needs attention with the exact command.
+
+Pure functions make documents from records; terminal, page, Markdown and messages render them. A
+document has no width, no colour and no markup, and its texts are safe to show: cut, redacted, and
+with unprintable characters escaped.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Literal, NamedTuple, Self, TypeAlias, TypeVar
+
+from invite_sweeper.endings import Style
+
+_T = TypeVar("_T")
+Kind: TypeAlias = Literal["text", "person", "date", "number", "code", "state"]
+
+
+class Fact(NamedTuple):
+    """A label and a text, and the role of the label's colour."""
+
+    label: str
+    text: str
+    style: Style = "plain"
+
+
+class Line(NamedTuple):
+    """One line of a cell."""
+
+    text: str
+    style: Style = "plain"
+
+
+Cell: TypeAlias = tuple[Line, ...]
+
+
+class Column(NamedTuple):
+    """A column of a table.
+
+    Attributes:
+        kind: Decides how it is aligned, and where it stands if the columns do not fit side by side.
+        prefix: The word that a value needs without its heading, such as "by".
+    """
+
+    heading: str
+    kind: Kind = "text"
+    prefix: str = ""
+
+
+CellsOf: TypeAlias = Mapping[Column, Callable[[_T], Cell]]
+"""The columns of a table, and what returns the cell of a record in each."""
+
+
+class Table(NamedTuple):
+    """A table.
+
+    Attributes:
+        key: Unique in a document; lower-case letters and hyphens.
+        caption: Empty for a table that is all of a document.
+        rows: The cells of each row, in the order of the columns.
+        total: Number of rows, shown or not.
+        command: Lists all rows.
+        grouped_by: The number of the column that a terminal shows as a heading above its rows.
+        group_totals: How many rows each text of that column has, shown or not.
+    """
+
+    key: str
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    total: int
+    command: str = ""
+    grouped_by: int | None = None
+    group_totals: Mapping[str, int] = {}
+
+    @classmethod
+    def of(
+        cls,
+        key: str,
+        caption: str,
+        cells: CellsOf[_T],
+        records: Iterable[_T],
+        *,
+        total: int,
+        command: str = "",
+    ) -> Self:
+        """Return the table of some records."""
+        rows = tuple(tuple(cell(record) for cell in cells.values()) for record in records)
+        return cls(key, caption, tuple(cells), rows, total, command)
+
+    @property
+    def is_of_people(self) -> bool:
+        """Whether it names people."""
+        return any(column.kind == "person" for column in self.columns)
+
+
+class Attention(NamedTuple):
+    """What needs attention.
+
+    Attributes:
+        messages: What happened, a sentence each.
+        advice: What to do, with the exact command; empty if nothing.
+        kind: An error and a warning are on stderr by themselves; a reason only explains why the run
+            did not do everything.
+    """
+
+    title: str
+    messages: tuple[str, ...]
+    advice: str = ""
+    kind: Literal["error", "warning", "reason"] = "reason"
+
+    @property
+    def text(self) -> str:
+        """The title with the messages, a line each."""
+        if not self.messages:
+            return f"{self.title}."
+        return "\n".join((f"{self.title}: {self.messages[0]}", *self.messages[1:]))
+
+
+class Section(NamedTuple):
+    """A part of a document below a heading."""
+
+    heading: str
+    facts: tuple[Fact, ...] = ()
+    table: Table | None = None
+
+
+class Document(NamedTuple):
+    """What a command, a page or a message shows.
+
+    Attributes:
+        headline: The status, and what was done or found.
+        attention: The most urgent first; empty if nothing needs attention.
+        remarks: Sentences about the policy and the setup that need none.
+    """
+
+    headline: Fact
+    facts: tuple[Fact, ...]
+    sections: tuple[Section, ...] = ()
+    attention: tuple[Attention, ...] = ()
+    remarks: tuple[str, ...] = ()
