@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from invite_sweeper.endings import Reason, advised_reasons
-from invite_sweeper.text import shell_command
+from invite_sweeper.text import Hint, shell_command
 
 
 class Advisor(NamedTuple):
@@ -25,10 +25,10 @@ class Advisor(NamedTuple):
     audit_dir: str = ""
     base_url: str = ""
 
-    def advise(self, reasons: Iterable[str]) -> tuple[str, ...]:
-        """Return what to do about the reasons, the most urgent first, each sentence once."""
-        sentences = map(self._sentence, advised_reasons(reasons))
-        return tuple(dict.fromkeys(sentences))
+    def advise(self, reasons: Iterable[str]) -> tuple[Hint, ...]:
+        """Return what to do about the reasons, the most urgent first, each hint once."""
+        hints = map(self._hint, advised_reasons(reasons))
+        return tuple(dict.fromkeys(hints))
 
     def list_run(self, *words: str) -> str:
         """Return the command that lists the lines of the run."""
@@ -86,16 +86,18 @@ class Advisor(NamedTuple):
             directory = _option_words("--policy", self.policy)
         return shell_command(*words, *directory)
 
-    def _sentence(self, reason: Reason) -> str:
-        """Return the advice of a reason, with a command in place of each brace."""
-        return reason.advice.format(
-            report=self._offline("report", "--out", "report.html"),
-            doctor=self.check(),
-            verify=self._offline("audit", "verify"),
-            plan=self.new_plan(),
-            failed=self.list_run("--outcome", "failed"),
-            active=self.list_run("--outcome", "active"),
-        )
+    def _hint(self, reason: Reason) -> Hint:
+        """Return the advice of a reason with its command."""
+        commands = {
+            "": "",
+            "report": self._offline("report", "--out", "report.html"),
+            "doctor": self.check(),
+            "verify": self._offline("audit", "verify"),
+            "plan": self.new_plan(),
+            "failed": self.list_run("--outcome", "failed"),
+            "active": self.list_run("--outcome", "active"),
+        }
+        return Hint(reason.advice, commands[reason.command])
 
 
 def _option_words(name: str, value: str) -> tuple[str, ...]:

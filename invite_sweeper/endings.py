@@ -3,7 +3,7 @@
 An exit code is how a command ended, a reason is why it did not do everything, and a status sums up
 runs for a person. Terminal, report, notifications, metrics, JSON, `doctor`, and the pages and
 manifests of deploy/ take their words from here; programs decide by the codes and never by a
-sentence. The commands in an advice are names in braces: `advice.py` has the commands.
+sentence.
 """
 
 from collections.abc import Iterable, Sequence
@@ -218,14 +218,19 @@ class _ReasonRow(NamedTuple):
     advice: str = ""
     retryable: bool = False
     label: str = ""
+    command: str = ""
 
 
-def _refused(value: str, advice: str = "", *, retryable: bool = False) -> _ReasonRow:
-    return _ReasonRow(value, ExitCode.REFUSED, advice, retryable)
+def _refused(
+    value: str, advice: str = "", *, retryable: bool = False, command: str = ""
+) -> _ReasonRow:
+    return _ReasonRow(value, ExitCode.REFUSED, advice, retryable, command=command)
 
 
-def _partial(value: str, label: str, *, advice: str, retryable: bool = False) -> _ReasonRow:
-    return _ReasonRow(value, ExitCode.PARTIAL, advice, retryable, label)
+def _partial(
+    value: str, label: str, *, advice: str, retryable: bool = False, command: str = ""
+) -> _ReasonRow:
+    return _ReasonRow(value, ExitCode.PARTIAL, advice, retryable, label, command)
 
 
 class Reason(FactEnum):
@@ -235,15 +240,17 @@ class Reason(FactEnum):
 
     Attributes:
         exit_code: What a run ends with for this reason.
-        advice: What to do, with commands in braces; empty if nothing, or if the error has a hint.
+        advice: What to do; empty if nothing, or if the error has a hint.
         retryable: Whether the same command, repeated without a change, may succeed.
         label: A few words, of a reason that is not an error.
+        command: The name of the command behind the advice; `advice.py` has the commands.
     """
 
     exit_code: ExitCode
     advice: str
     retryable: bool
     label: str
+    command: str
 
     MAX_DELETIONS = _refused("max_deletions", _TOO_MANY)
     MAX_DELETIONS_PER_PROJECT = _refused("max_deletions_per_project", _TOO_MANY)
@@ -254,15 +261,17 @@ class Reason(FactEnum):
         "max_unreadable_projects. The audit log names each project with the reason.",
     )
     CLOCK = _refused("clock", "Synchronize the clock with NTP.", retryable=True)
-    PLAN = _refused("plan", "Create a new plan with: {plan}")
+    PLAN = _refused("plan", "Create a new plan with:", command="plan")
     """The plan of `--plan`."""
     PLAN_AGE = _refused(
         "plan_age", "Run the same command again: it makes a new plan.", retryable=True
     )
-    EARLIER_RUNS = _refused("earlier_runs", "Check the audit log with: {verify}")
+    EARLIER_RUNS = _refused("earlier_runs", "Check the audit log with:", command="verify")
     """The audit log of earlier runs is missing, changed or unreadable."""
     NO_VISIBLE_PROJECT = _refused(
-        "no_visible_project", "Check the credentials and the ids of the organizations: {doctor}"
+        "no_visible_project",
+        "Check the credentials and the ids of the organizations:",
+        command="doctor",
     )
     NOT_CONFIRMED = _refused(
         "not_confirmed", "Run the command again, and answer yes to what it shows.", retryable=True
@@ -272,19 +281,22 @@ class Reason(FactEnum):
     CIRCUIT_BREAKER = _partial(
         "circuit_breaker",
         "stopped itself",
-        advice="Find out why the deletions failed before you run the sweep again: {report}",
+        advice="Find out why the deletions failed before you run the sweep again:",
+        command="report",
     )
     MISSING_ROLE = _partial(
         "missing_role",
         "role missing",
         advice="Grant the credentials the role that is missing, or exclude the projects; until "
-        "then the same command ends the same way. To list them: {doctor}",
+        "then the same command ends the same way. To list them:",
+        command="doctor",
     )
     """Atlas refused to read a list or to delete."""
     UNREADABLE_PROJECTS = _partial(
         "unreadable_projects",
         "lists not read",
-        advice="The next run reads the lists again. If they stay unreadable: {doctor}",
+        advice="The next run reads the lists again. If they stay unreadable:",
+        command="doctor",
         retryable=True,
     )
     RETIRED_SOURCE = _partial(
@@ -295,7 +307,8 @@ class Reason(FactEnum):
     FAILED_DELETIONS = _partial(
         "failed_deletions",
         "deletions failed",
-        advice="The next sweep tries the failed deletions again. To list them: {failed}",
+        advice="The next sweep tries the failed deletions again. To list them:",
+        command="failed",
         retryable=True,
     )
     UNKNOWN_DELETIONS = _partial(
@@ -307,8 +320,8 @@ class Reason(FactEnum):
     MADE_ACTIVE = _partial(
         "made_active",
         "people became active members",
-        advice="Check that each of them should have access, and remove those who should not: "
-        "{active}",
+        advice="Check that each of them should have access, and remove those who should not:",
+        command="active",
     )
     """A restore, in a federated organization."""
     NOT_INVITED = _partial(
@@ -324,12 +337,14 @@ class Reason(FactEnum):
     CREDENTIALS = _ReasonRow(
         "credentials",
         ExitCode.CREDENTIALS,
-        "Check the credentials, their role and the access list: {doctor}",
+        "Check the credentials, their role and the access list:",
+        command="doctor",
     )
     UNREACHABLE = _ReasonRow(
         "unreachable",
         ExitCode.UNREACHABLE,
-        "Run the command again. If it fails again: {doctor}",
+        "Run the command again. If it fails again:",
+        command="doctor",
         retryable=True,
     )
     AUDIT_LOG = _ReasonRow("audit_log", ExitCode.AUDIT, ExitCode.AUDIT.advice)

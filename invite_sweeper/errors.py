@@ -10,7 +10,7 @@ from typing import ClassVar, Final, NotRequired, Self
 from typing_extensions import TypedDict, override
 
 from invite_sweeper.endings import ExitCode, Reason
-from invite_sweeper.text import plural_form, shorten_list
+from invite_sweeper.text import Hint, plural_form, shorten_list
 
 NOTHING_DELETED: Final = "Nothing was deleted."
 _MAX_NAMED: Final = 10
@@ -24,7 +24,8 @@ class ErrorParts(TypedDict):
         message: What happened, in one sentence that makes sense without the others.
         consequence: The resulting state ("Nothing was deleted."); empty where nothing could have
             changed.
-        hint: What the operator can do; empty if nothing.
+        hint: What the operator can do, with the command; empty if nothing.
+        command: The command at the end of the hint; missing without one.
         organization: The name with the id of the organization that it is about, where a run has
             several; missing if it is about the run.
     """
@@ -32,6 +33,7 @@ class ErrorParts(TypedDict):
     message: str
     consequence: str
     hint: str
+    command: NotRequired[str]
     organization: NotRequired[str]
 
 
@@ -49,6 +51,8 @@ class RunError(Exception):
     Attributes:
         reason: Why, as one word for programs; the exit code is that of the reason.
         help_topic: The topic of `invite-sweeper help` about it; empty if there is none.
+        hint: Without the command.
+        command: Does what the hint says, and is shown behind it; empty if there is none.
         reasons: `reason`, or more exact ones: a plan can exceed several limits.
         organization: As in `ErrorParts`; empty if it is about the run.
     """
@@ -62,12 +66,14 @@ class RunError(Exception):
         *,
         consequence: str = NOTHING_DELETED,
         hint: str = "",
+        command: str = "",
         reasons: tuple[Reason, ...] = (),
     ) -> None:
         super().__init__(message)
         self.message: Final = message
         self.consequence: Final = consequence
         self.hint: Final = hint
+        self.command: Final = command
         self.reasons: Final = reasons or (self.reason,)
         self.organization: Final = ""
 
@@ -81,10 +87,16 @@ class RunError(Exception):
         *,
         consequence: str | None = None,
         hint: str | None = None,
+        command: str | None = None,
         organization: str | None = None,
     ) -> Self:
         """Return the error with other parts, for a caller that knows more."""
-        parts = {"consequence": consequence, "hint": hint, "organization": organization}
+        parts = {
+            "consequence": consequence,
+            "hint": hint,
+            "command": command,
+            "organization": organization,
+        }
         changed = {name: text for name, text in parts.items() if text is not None}
         # Without its constructor: that of a subclass may take other arguments, or check them.
         other = type(self).__new__(type(self), *self.args)
@@ -94,7 +106,10 @@ class RunError(Exception):
 
     def parts(self) -> ErrorParts:
         """Return what outputs show of the error."""
-        parts = ErrorParts(message=self.message, consequence=self.consequence, hint=self.hint)
+        hint = Hint(self.hint, self.command).sentence
+        parts = ErrorParts(message=self.message, consequence=self.consequence, hint=hint)
+        if self.command:
+            parts["command"] = self.command
         if self.organization:
             parts["organization"] = self.organization
         return parts
@@ -110,8 +125,14 @@ class RunError(Exception):
 
     @override
     def __str__(self) -> str:
-        parts = (self.message, self.consequence, self.hint)
+        parts = (self.message, self.consequence, self.hint, self.command)
         return " ".join(part for part in parts if part)
+
+
+def hint_of(parts: ErrorParts) -> Hint:
+    """Return the hint of an error, with its command apart."""
+    command = parts.get("command", "")
+    return Hint(parts["hint"].removesuffix(command).rstrip(), command)
 
 
 def with_organizations(message: str, labels: Sequence[str]) -> str:
@@ -131,8 +152,8 @@ class UsageError(RunError):
 
     reason = Reason.USAGE
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message, consequence="Atlas was not called.", hint=hint)
+    def __init__(self, message: str, *, hint: str = "", command: str = "") -> None:
+        super().__init__(message, consequence="Atlas was not called.", hint=hint, command=command)
 
 
 class GuardRefused(RunError):

@@ -4,7 +4,7 @@ import re
 import shlex
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Final
+from typing import Final, NamedTuple
 from unicodedata import category
 
 PROGRAM_NAME: Final = "invite-sweeper"
@@ -106,12 +106,13 @@ def shell_command(*words: str) -> str:
     return shlex.join((PROGRAM.called_as, *words))
 
 
-def split_command(sentence: str) -> tuple[str, str]:
-    """Return a sentence without the command of this program at its end, and that command.
+class Hint(NamedTuple):
+    """What to do, and the command that does it, to be copied as it is; either may be empty."""
 
-    A command follows a colon, and nothing follows it; without one the second text is empty.
-    """
-    colon = sentence.find(f": {shell_command()} ")
-    if colon < 0:
-        return sentence, ""
-    return sentence[: colon + 1], sentence[colon + 2 :]
+    text: str = ""
+    command: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """The text with the command behind it."""
+        return f"{self.text} {self.command}".strip()

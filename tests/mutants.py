@@ -948,8 +948,8 @@ MUTANTS = r"""
 +        sys.stdout.write(text)
 ? tests/commands/test_terminal_output.py -k leave_a_command_whole
 = a command is broken as its sentence is: cli/streams.py
--    sentence, command = split_command(escaped)
-+    sentence, command = escaped, ""
+-    command = escape_unprintable(command)
++    escaped, command = f"{escaped} {command}".rstrip(), ""
 ? tests/commands/test_terminal_question.py -k control_c
 = the log begins on the line of a question: cli/console.py
 -        OUTPUTS.end_question()

@@ -119,7 +119,8 @@ def register_credentials(environment: Mapping[str, str]) -> None:
     if misplaced:
         raise UsageError(
             f"Credentials are in the wrong variables: {'; '.join(misplaced)}.",
-            hint=f"See which variable holds what: {shell_command('help', 'credentials')}",
+            hint="See which variable holds what:",
+            command=shell_command("help", "credentials"),
         )
 
 

@@ -148,7 +148,8 @@ def _owned_by_another(path: Path, owner: int, directory: Path) -> AuditLogError:
         command = f"sudo install -d -m 0700 -o {user} {name}"
     return AuditLogError(
         f"{path} belongs to {_user_name(owner)}, and this run is of {user}.",
-        hint=f"Run as the owner, or give the audit directory to {user}: {command}",
+        hint=f"Run as the owner, or give the audit directory to {user}:",
+        command=command,
     )
 
 

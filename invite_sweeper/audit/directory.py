@@ -37,6 +37,8 @@ MIN_RUNS: Final = 30
 """A run judges at least by so many runs before it: what a killed one left open may have to wait for
 a list that cannot be read."""
 _MAX_SHOWN: Final = 80
+LIST_RUNS: Final = "List the runs with:"
+"""Before `AuditDirectory.list_command`."""
 """Characters of a name in an error."""
 
 
@@ -132,14 +134,13 @@ class AuditDirectory:
             return RunFile.of(Path(run).absolute())
         raise UsageError(
             f"The audit directory {self.path} has no run {truncate(run, _MAX_SHOWN) or repr(run)}.",
-            hint=f"Name a run by its number, its id or its file. {self.list_hint()}",
+            hint=f"Name a run by its number, its id or its file. {LIST_RUNS}",
+            command=self.list_command(),
         )
 
-    def list_hint(self) -> str:
-        """Return the advice to list the runs."""
-        return (
-            f"List the runs with: {shell_command('audit', 'show', '--audit-dir', str(self.path))}"
-        )
+    def list_command(self) -> str:
+        """Return the command that lists the runs."""
+        return shell_command("audit", "show", "--audit-dir", str(self.path))
 
     def check_not_empty(self) -> None:
         """Raise UsageError if no run is known: the directory is a wrong one, or is new."""

@@ -19,7 +19,7 @@ from invite_sweeper.audit.directory import AuditDirectory
 from invite_sweeper.audit.events import Event, Intent, Planned
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.reader import Head
-from invite_sweeper.audit.run_file import verify_hint
+from invite_sweeper.audit.run_file import CHECK_LOG, verifying_command
 from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.errors import NOTHING_DELETED, AuditLogError, DamagedLog
 from invite_sweeper.files import names_open_file
@@ -225,7 +225,8 @@ class AuditLog:
             consequence="No further deletion is sent. The file does not have every line of "
             "this run; its totals are in this result.",
             hint="Exclude the audit directory from the program that changed it, such as "
-            f"logrotate. {verify_hint(path)}",
+            f"logrotate. {CHECK_LOG}",
+            command=verifying_command(path),
         )
 
     def _fsync(self) -> None:
@@ -291,7 +292,8 @@ async def check_written_plan(log: AuditLog, written: Iterable[Planned]) -> None:
         damage = error
     raise AuditLogError(
         "The plan in the audit log was changed after this run wrote it.",
-        hint=verify_hint(log.file.path),
+        hint=CHECK_LOG,
+        command=verifying_command(log.file.path),
     ) from damage
 
 

@@ -96,5 +96,9 @@ def check_made_plan(record: RunRecord, advisor: Advisor | None = None) -> None:
 
 def _refused(message: str, advisor: Advisor) -> GuardRefused:
     """Return the refusal of a saved plan, with the command that makes another one."""
-    hint = f"Create a new plan with: {advisor.new_plan()}"
-    return GuardRefused(message, hint=hint, reasons=(Reason.PLAN,))
+    return GuardRefused(
+        message,
+        hint="Create a new plan with:",
+        command=advisor.new_plan(),
+        reasons=(Reason.PLAN,),
+    )

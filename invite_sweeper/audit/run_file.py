@@ -64,14 +64,22 @@ class DamagedFile(DamagedLog):
 
     def __init__(self, path: Path, line: int | None, what: str, hint: str = "") -> None:
         where = str(path) if line is None else f"{path} line {line}"
-        super().__init__(f"{where} {what}.", hint=f"{hint} {verify_hint(path)}".strip())
+        super().__init__(
+            f"{where} {what}.",
+            hint=f"{hint} {CHECK_LOG}".strip(),
+            command=verifying_command(path),
+        )
 
 
-def verify_hint(path: Path) -> str:
-    """Return the advice to verify the audit directory of a file, or a file outside of one."""
+CHECK_LOG: Final = "Check the audit log with:"
+"""Before the command of `verifying_command`."""
+
+
+def verifying_command(path: Path) -> str:
+    """Return the command that verifies the directory of a file, or a file outside of one."""
     is_of_directory = path.name == "HEAD" or RunFile.of(path).number > 0
     target = path.parent if is_of_directory else path
-    return f"Check the audit log with: {shell_command('audit', 'verify', str(target))}"
+    return shell_command("audit", "verify", str(target))
 
 
 @contextmanager

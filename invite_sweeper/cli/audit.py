@@ -381,5 +381,5 @@ def verify_command(
         for line in story.facts:
             click.echo(f"{line.label}  {line.text}")
         for item in story.attention:
-            click.echo(f"What to do: {item.advice}")
+            click.echo(f"What to do: {item.hint.sentence}")
     raise SystemExit(verification.exit_code)

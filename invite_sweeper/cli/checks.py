@@ -100,7 +100,7 @@ class Checks:
             self.add(name, f"It would get nothing: {error}.", error.fix, warns=True)
         except RunError as error:
             if warns:
-                self.add(name, error.message, error.hint, warns=True)
+                self.add(name, error.message, error.parts()["hint"], warns=True)
             else:
                 self.failed(name, error, int(error.exit_code))
 

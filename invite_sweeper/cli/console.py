@@ -113,10 +113,12 @@ def _as_text(_log: object, _method: str, fields: structlog.typing.EventDict) -> 
     when = fields.pop("timestamp")
     exception = str(fields.pop("exception", ""))
     event = str(fields.pop("event"))
+    command = str(fields.pop("command", ""))
     others = [f"{name}={value}" for name, value in fields.items()]
     label = f"[{level:<7}]"
     start = f"{when} {label} "
-    text = fit_terminal("  ".join((event, *others)), start, " " * len(start))
+    line = "  ".join((event, *others))
+    text = fit_terminal(line, start, " " * len(start), command=command)
     if level in _COLOURS and sys.stderr.isatty():
         console = Console(stderr=True)
         if not (console.no_color or console.is_dumb_terminal):

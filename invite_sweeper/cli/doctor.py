@@ -203,7 +203,7 @@ class _Doctor(Checks):
         may_repeat = last.end is None or last.exit_code == ExitCode.REFUSED
         if may_repeat:
             text = story.attention[0].text
-            hint = story.attention[0].advice
+            hint = story.attention[0].hint.sentence
         self.add(name, f"The last run, {last.run_id}: {text}", hint, warns=may_repeat)
 
     async def _check_receivers(self, *, notify: bool) -> None:

@@ -80,7 +80,7 @@ def _reasons() -> Iterator[str]:
     advisor = Advisor(run="RUN", policy="POLICY")
     yield from ("| reason | exit code | what to do |", "|---|---|---|")
     for reason in Reason:
-        advice = " ".join(advisor.advise([reason]))
+        advice = " ".join(hint.sentence for hint in advisor.advise([reason]))
         yield f"| `{reason}` | {reason.exit_code:d} | {advice} |"
 
 

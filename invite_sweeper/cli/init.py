@@ -162,8 +162,11 @@ def init(
     try:
         register_credentials(os.environ)
         if os.path.lexists(path):
-            hint = f"Name another file: {shell_command('init', 'POLICY')}"
-            raise UsageError(f"{path} already exists.", hint=hint)
+            raise UsageError(
+                f"{path} already exists.",
+                hint="Name another file:",
+                command=shell_command("init", "POLICY"),
+            )
         names = tuple(credentials_variables(os.environ))
         visible = _find_organizations(base_url, names, time, is_needed=not (organization or asks))
         organizations = _choose_organizations(organization, visible, asks=asks)
@@ -417,7 +420,7 @@ def _choose_trim(
             click.echo(fit_terminal(line, _INDENT, _INDENT), err=True)
         may_trim = _OVER.issuperset(error.reasons)
         if not (asks and may_trim):
-            click.echo(fit_terminal(error.hint, _INDENT, _INDENT), err=True)
+            click.echo(fit_terminal(error.hint, _INDENT, _INDENT, command=error.command), err=True)
             return False
         question = "Delete the oldest up to the limits each night (over_limit: trim)?"
         return click.confirm(question, default=True)

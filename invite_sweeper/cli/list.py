@@ -130,8 +130,8 @@ def _check_organizations(session: Session, wanted: Sequence[str]) -> None:
     if unknown:
         raise UsageError(
             f"The policy {policy} has no organization {', '.join(unknown)}.",
-            hint=f"Its organizations: {shorten_list(known, _MAX_NAMED)}. "
-            f"All of them: {session.advisor.pending()}",
+            hint=f"Its organizations: {shorten_list(known, _MAX_NAMED)}. All of them:",
+            command=session.advisor.pending(),
         )
 
 

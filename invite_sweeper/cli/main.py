@@ -154,7 +154,7 @@ def _usage_error(error: click.ClickException) -> UsageError:
         message = f"{message}."
     context: click.Context | None = getattr(error, "ctx", None)
     command_path = context.command_path if context is not None else PROGRAM_NAME
-    return UsageError(message, hint=f"See: {command_path} --help")
+    return UsageError(message, hint="See:", command=f"{command_path} --help")
 
 
 def _defect(error: Exception) -> RunError:

@@ -66,7 +66,8 @@ def read_policy(path: Path, environment: Mapping[str, str] = os.environ) -> byte
         raise UsageError(
             f"The policy {path} cannot be read: {error.strerror or error}.",
             hint="Set the path with --policy PATH or INVITE_SWEEPER_POLICY, or write a first "
-            f"policy: {shell_command('init', 'PATH')}",
+            "policy:",
+            command=shell_command("init", "PATH"),
         ) from None
     text = data.decode(errors="replace")
     register_receivers(receiver_variables(text), environment)
@@ -113,7 +114,7 @@ def read_all_credentials(
             errors.append(error)
     if errors:
         messages = dict.fromkeys(error.message for error in errors)  # sets may share one
-        hints = [error.hint for error in errors]
+        hints = [error.parts()["hint"] for error in errors]
         raise UsageError(" ".join(messages), hint=" ".join(hints))
     return credentials
 
@@ -304,7 +305,9 @@ class Session:
         """Warn of a damage, once of each."""
         if error.message not in self._reported_damages:
             self._reported_damages.add(error.message)
-            self.log.warning("the audit log is damaged", reason=error.message, hint=error.hint)
+            self.log.warning(
+                "the audit log is damaged", reason=error.message, hint=error.parts()["hint"]
+            )
 
     def credentials(self) -> dict[str, Credentials]:
         """Return the sets of credentials of the policy; see `read_all_credentials`."""

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Final, TextIO
 import click
 from typing_extensions import override
 
-from invite_sweeper.errors import Cancelled, ErrorParts, RunError, with_organizations
+from invite_sweeper.errors import Cancelled, ErrorParts, RunError, hint_of, with_organizations
 from invite_sweeper.redaction import SECRETS
-from invite_sweeper.text import escape_unprintable, shell_command, split_command
+from invite_sweeper.text import Hint, escape_unprintable, shell_command
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -179,25 +179,29 @@ OUTPUTS: Final = Outputs()
 
 
 def fit_terminal(
-    text: str, first: str = "", others: str = "", *, stream: TextIO | None = None
+    text: str,
+    first: str = "",
+    others: str = "",
+    *,
+    stream: TextIO | None = None,
+    command: str = "",
 ) -> str:
     """Return a text with unprintable characters escaped, of which a terminal breaks no word.
-
-    A command at its end stays on one line, which the terminal breaks: so it can be copied.
 
     Args:
         first: What precedes the text.
         others: How the lines after the first one begin on a terminal.
         stream: Where it is written; default: stderr.
+        command: Follows the text on one line, which the terminal breaks: so it can be copied.
     """
     stream = stream or sys.stderr
     escaped = escape_unprintable(text)
+    command = escape_unprintable(command)
     if not stream.isatty():
-        return first + escaped
+        return f"{first}{escaped} {command}" if command else first + escaped
     width = max(_columns(stream), 2 * len(others))  # no line is narrower than its beginning
-    sentence, command = split_command(escaped)
     filled = textwrap.fill(
-        SECRETS.redact(sentence),  # before a line ends within a secret
+        SECRETS.redact(escaped),  # before a line ends within a secret
         width,
         initial_indent=first,
         subsequent_indent=others,
@@ -234,11 +238,11 @@ def print_error(error: RunError) -> None:
 
 def print_error_parts(error: ErrorParts, help_topic: str = "") -> None:
     """Write the three parts of an error to stderr; control characters are escaped."""
-    more = f"More: {shell_command('help', help_topic)}" if help_topic else ""
+    more = Hint("More:", shell_command("help", help_topic)) if help_topic else Hint()
     organization = error.get("organization")
     message = with_organizations(error["message"], [organization] if organization else ())
     if OUTPUTS.json_log is not None:
-        parts = {"consequence": error["consequence"], "hint": error["hint"], "more": more}
+        parts = {"consequence": error["consequence"], "hint": error["hint"], "more": more.sentence}
         fields = {key: part for key, part in parts.items() if part}
         OUTPUTS.json_log.error(message, **fields)
         return
@@ -248,9 +252,11 @@ def print_error_parts(error: ErrorParts, help_topic: str = "") -> None:
     if not (os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"):
         text = click.style(label, "red", bold=True) + text.removeprefix(label)
     click.echo(text, err=True)
-    for part in (*lines, error["consequence"], error["hint"], more):
-        if part:
-            click.echo(fit_terminal(part, _INDENT, _INDENT), err=True)
+    sentences = map(Hint, (*lines, error["consequence"]))
+    for part in (*sentences, hint_of(error), more):
+        if part.text:
+            line = fit_terminal(part.text, _INDENT, _INDENT, command=part.command)
+            click.echo(line, err=True)
 
 
 _ASKS_FOR_JSON: Final = re.compile(r"(?:^|\0)(?:--output[=\0]|-o\0?)json(?:\0|$)", re.IGNORECASE)

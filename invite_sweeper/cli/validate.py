@@ -53,7 +53,7 @@ def validate(path: Path, output: str) -> None:
     policy, issues = check_policy(read_policy(path), today)
     errors = tuple(issue for issue in issues if issue.severity is Severity.ERROR)
     # The hint of other commands is to run this one.
-    error = InvalidPolicy(str(path), errors).having(hint="") if errors else None
+    error = InvalidPolicy(str(path), errors).having(hint="", command="") if errors else None
     if output == "json":
         result = Validation(
             file=str(path),

@@ -252,8 +252,9 @@ def print_result(
             differing_only=has_shown_plan and console.is_terminal,
         )
     if is_json or options.quiet:
-        for message in terminal.attention_lines(run, advisor):
-            session.log.warning(message)
+        for line in terminal.attention_lines(run, advisor):
+            command = {"command": line.command} if line.command else {}
+            session.log.warning(line.text, **command)
     _print_errors(run)
 
 

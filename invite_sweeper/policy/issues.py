@@ -58,8 +58,11 @@ class InvalidPolicy(UsageError):
     def __init__(self, name: str, issues: tuple[PolicyIssue, ...]) -> None:
         self.name = name
         self.issues = issues
-        hint = f"List them with: {shell_command('validate', name)}"
-        super().__init__(f"{name} has {pluralize(len(issues), 'error')}.", hint=hint)
+        super().__init__(
+            f"{name} has {pluralize(len(issues), 'error')}.",
+            hint="List them with:",
+            command=shell_command("validate", name),
+        )
 
     @override
     def lines(self) -> tuple[str, ...]:

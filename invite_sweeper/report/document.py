@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Literal, NamedTuple, Self, TypeAlias, TypeVar
 
 from invite_sweeper.endings import Style
+from invite_sweeper.text import Hint
 
 _T = TypeVar("_T")
 Kind: TypeAlias = Literal["text", "person", "date", "number", "code", "state"]
@@ -97,14 +98,14 @@ class Attention(NamedTuple):
 
     Attributes:
         messages: What happened, a sentence each.
-        advice: What to do, with the exact command; empty if nothing.
+        hint: What to do, with the exact command; empty if nothing.
         kind: An error and a warning are on stderr by themselves; a reason only explains why the run
             did not do everything.
     """
 
     title: str
     messages: tuple[str, ...]
-    advice: str = ""
+    hint: Hint = Hint()
     kind: Literal["error", "warning", "reason"] = "reason"
 
     @property

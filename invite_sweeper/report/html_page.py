@@ -12,7 +12,7 @@ from invite_sweeper.endings import Style
 from invite_sweeper.names import ATLAS_ID
 from invite_sweeper.report.nights import COUNTED
 from invite_sweeper.report.page import DOUBT, Page
-from invite_sweeper.text import escape_unprintable, pluralize, split_command
+from invite_sweeper.text import escape_unprintable, pluralize
 
 
 def render_html(page: Page) -> str:
@@ -29,7 +29,6 @@ def render_html(page: Page) -> str:
     )
     environment.filters["breakable"] = breakable
     environment.filters["pluralize"] = pluralize
-    environment.filters["split_command"] = split_command
     style = environment.get_template("page.css.j2").render()
     style_digest = hashlib.sha256(style.encode()).digest()
     return environment.get_template("page.html.j2").render(

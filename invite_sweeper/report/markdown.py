@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from invite_sweeper.report.document import Cell, Column, Fact, Table
 from invite_sweeper.report.page import DOUBT, Page, Picture
-from invite_sweeper.text import escape_unprintable, split_command
+from invite_sweeper.text import escape_unprintable
 
 _MAX_CHARACTERS: Final = 65_536
 """Of a comment of a pull request. Source: GitHub refuses a longer one."""
@@ -56,9 +56,10 @@ def _attention(page: Page, max_rows: int) -> Iterator[str]:
         yield from _paragraph(f"**{markdown_text(attention.title)}**")
         for message in attention.messages[:max_rows]:
             yield f"- {markdown_text(message)}"
-        if attention.advice:
-            advice = markdown_text(f"What to do: {attention.advice}")
-            yield f"- {advice}"
+        if attention.hint.text:
+            hint = markdown_text(f"What to do: {attention.hint.text}")
+            command = code_span(escape_unprintable(attention.hint.command))
+            yield f"- {hint} {command}".rstrip()
 
 
 def _figures(page: Page, max_rows: int) -> Iterator[str]:
@@ -169,17 +170,15 @@ def code_span(value: str, *, in_table: bool = False) -> str:
 def markdown_text(value: str) -> str:
     """Return a sentence in which words that could become markup or a link are code spans.
 
-    The command at its end is one code span, and so is a name of several words in quotation marks:
-    a value that stands in code of its own would be a command substitution in a shell.
+    A name of several words in quotation marks is one code span: a value that stands in code of its
+    own would be a command substitution in a shell.
     """
-    sentence, command = split_command(escape_unprintable(value))
-    words = [_Word(text, position) for position, text in enumerate(_WORD.findall(sentence))]
+    found = _WORD.findall(escape_unprintable(value))
+    words = [_Word(text, position) for position, text in enumerate(found)]
     parts = []
     for is_safe, neighbours in groupby(words, key=_is_safe):
         text = " ".join(word.text for word in neighbours)
         parts.append(text if is_safe else _code_before_sign(text))
-    if command:
-        parts.append(code_span(command))
     return " ".join(parts)
 
 

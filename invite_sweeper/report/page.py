@@ -35,7 +35,7 @@ from invite_sweeper.report.tables import (
 )
 from invite_sweeper.report.verification import story_of_verification
 from invite_sweeper.report.wording import describe_instant, display_text
-from invite_sweeper.text import pluralize
+from invite_sweeper.text import Hint, pluralize
 
 DOUBT: Final = "The log is damaged: what follows comes from it and may be wrong."
 _TITLES: Final = {"restore": "Invitation restore", "dry-run": "Invitation sweep, dry run"}
@@ -141,8 +141,8 @@ def read_page(
     if newest is None:
         raise UsageError(
             f"No run of {folder} began from {period.first} to {period.last}.",
-            hint=f"Name another period with --since and --until; list the runs: "
-            f"{advisor.list_runs()}",
+            hint="Name another period with --since and --until; list the runs:",
+            command=advisor.list_runs(),
         )
     log = story_of_verification(verification, folder)
     story = story_of(newest.record, advisor)
@@ -296,12 +296,12 @@ def _last_sweep(reader: PeriodReader, advisor: Advisor) -> Iterator[Attention]:
         return
     story = story_of(last, advisor)
     messages = [f"{story.headline.label}: {story.headline.text}"]
-    advice = ""
+    hint = Hint()
     for attention in story.attention:
         messages += attention.messages
-        advice = advice or attention.advice
+        hint = hint if hint.text else attention.hint
     title = f"The last sweep, run {last.file.number or last.run_id}"
-    yield Attention(title, tuple(messages), advice)
+    yield Attention(title, tuple(messages), hint)
 
 
 def _about(record: RunRecord) -> Iterator[Fact]:

@@ -6,7 +6,6 @@ file; the story of a killed run, which has no last line, comes from its lines.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 from msgspec import structs
 
@@ -25,7 +24,7 @@ from invite_sweeper.endings import (
     known_reasons,
     status_of,
 )
-from invite_sweeper.errors import ErrorParts, with_organizations
+from invite_sweeper.errors import ErrorParts, hint_of, with_organizations
 from invite_sweeper.report.document import Attention, Document, Fact, Section
 from invite_sweeper.report.story_lines import (
     NO_PLAN,
@@ -39,7 +38,7 @@ from invite_sweeper.report.wording import (
     describe_restored,
 )
 from invite_sweeper.sweep.selection import describe_keep_reason
-from invite_sweeper.text import escape_unprintable, pluralize, upper_first
+from invite_sweeper.text import Hint, escape_unprintable, pluralize, upper_first
 
 
 def story_of(run: RunRecord, advisor: Advisor) -> Document:
@@ -104,7 +103,7 @@ def _story_of_killed(run: RunRecord) -> Document:
     return Document(
         headline=_headline(run, Status.UNFINISHED, done),
         facts=tuple(which_run(run)),
-        attention=(Attention("The run has no end", tuple(messages), advice),),
+        attention=(Attention("The run has no end", tuple(messages), Hint(advice)),),
     )
 
 
@@ -271,8 +270,8 @@ def _attention(end: RunFinished, advisor: Advisor) -> Iterator[Attention]:
     # Advice that another reason of the run makes needless is not in that for all of them.
     advice_for_all = advisor.advise(known)
     for reason in partial_reasons:
-        advice = [part for part in advisor.advise([reason]) if part in advice_for_all]
-        yield _attention_to_reason(reason, end, " ".join(advice))
+        hints = (hint for hint in advisor.advise([reason]) if hint in advice_for_all)
+        yield _attention_to_reason(reason, end, next(hints, Hint()))
     for warning in end.warnings:
         # A warning whose code is that of a reason is shown below the reason.
         if warning.level != WarningLevel.REMARK and warning.code not in partial_reasons:
@@ -287,12 +286,15 @@ def _attention_to_error(
     sentences = [*error["message"].split("\n"), error["consequence"]]
     messages = tuple(escape_unprintable(sentence) for sentence in sentences if sentence)
     reasons_of_code = [reason for reason in known if reason.exit_code is code]
-    # The most exact advice that there is.
-    advice = error["hint"] or " ".join(advisor.advise(reasons_of_code)) or code.advice
-    return Attention(f"Exit code {end.exit_code}: {code.label}", messages, advice, "error")
+    hint = hint_of(error)
+    if not hint.text:  # the most exact advice that there is
+        *others, last = advisor.advise(reasons_of_code) or (Hint(code.advice),)
+        text = " ".join([*(other.sentence for other in others), last.text])
+        hint = Hint(text, last.command)
+    return Attention(f"Exit code {end.exit_code}: {code.label}", messages, hint, "error")
 
 
-def _attention_to_reason(reason: Reason, end: RunFinished, advice: str) -> Attention:
+def _attention_to_reason(reason: Reason, end: RunFinished, hint: Hint) -> Attention:
     """Return why a run did not do everything, with how many it concerns and what warnings add."""
     title = upper_first(reason.label)
     counts = _counts_by_reason(end)
@@ -301,7 +303,7 @@ def _attention_to_reason(reason: Reason, end: RunFinished, advice: str) -> Atten
     messages = tuple(
         escape_unprintable(warning.message) for warning in end.warnings if warning.code == reason
     )
-    return Attention(title, messages, advice)
+    return Attention(title, messages, hint)
 
 
 def _attention_to_warning(warning: RunWarning) -> Attention:
@@ -320,14 +322,6 @@ def _counts_by_reason(end: RunFinished) -> Mapping[Reason, str]:
     }
 
 
-class _Cause(NamedTuple):
-    """What organizations share that failed in the same way."""
-
-    message: str
-    consequence: str
-    hint: str
-
-
 def errors_of(end: RunFinished) -> Iterator[ErrorParts]:
     """Yield each error that stopped a run or an organization, once.
 
@@ -338,13 +332,17 @@ def errors_of(end: RunFinished) -> Iterator[ErrorParts]:
     ]
     if end.error is not None and end.error not in errors:
         errors.insert(0, end.error)
-    labels_by_cause: dict[_Cause, list[str]] = {}
+    labels_by_cause: dict[tuple[str, str, str], list[str]] = {}
+    by_cause: dict[tuple[str, str, str], ErrorParts] = {}
     for error in errors:
-        cause = _Cause(error["message"], error["consequence"], error["hint"])
+        cause = (error["message"], error["consequence"], error["hint"])
+        by_cause.setdefault(cause, error)
         labels = labels_by_cause.setdefault(cause, [])
         label = error.get("organization")
         if label:
             labels.append(label)
-    for cause, labels in labels_by_cause.items():
-        message = with_organizations(cause.message, labels)
-        yield {"message": message, "consequence": cause.consequence, "hint": cause.hint}
+    for cause, error in by_cause.items():
+        parts = error.copy()
+        parts["message"] = with_organizations(error["message"], labels_by_cause[cause])
+        parts.pop("organization", None)
+        yield parts

@@ -38,7 +38,7 @@ from invite_sweeper.report.readback import (
 from invite_sweeper.report.rows import Row, place_name, sorted_rows
 from invite_sweeper.report.story import advisor_of, story_of
 from invite_sweeper.report.wording import describe_instant
-from invite_sweeper.text import escape_unprintable, pluralize
+from invite_sweeper.text import Hint, escape_unprintable, pluralize
 
 _MAX_ROWS: Final = 50
 _MAX_NAMED: Final = 10
@@ -107,7 +107,7 @@ def show_question(console: Console, record: RunRecord, advisor: Advisor, until: 
     print_parts(console, (labelled(lines), question, remark))
 
 
-def attention_lines(run: RecordedRun, advisor: Advisor) -> Iterator[str]:
+def attention_lines(run: RecordedRun, advisor: Advisor) -> Iterator[Hint]:
     """Yield what needs attention besides errors, and the first places and people concerned.
 
     Errors are printed by themselves, and so are warnings as they come.
@@ -116,22 +116,22 @@ def attention_lines(run: RecordedRun, advisor: Advisor) -> Iterator[str]:
     has_only_errors = all(attention.kind == "error" for attention in story.attention)
     if has_only_errors and run.record.exit_code != ExitCode.PARTIAL:
         return
-    yield f"{story.headline.label}: {story.headline.text}"
+    yield Hint(f"{story.headline.label}: {story.headline.text}")
     for attention in story.attention:
         if attention.kind != "reason":
             continue
-        yield from attention.text.split("\n")
-        if attention.advice:
-            yield f"What to do: {attention.advice}"
+        yield from map(Hint, attention.text.split("\n"))
+        if attention.hint.text:
+            yield Hint(f"What to do: {attention.hint.text}", attention.hint.command)
     for unread in run.rows.unread_lines(_MAX_NAMED):
-        yield f"{unread.label} was not read: {unread.text}"
+        yield Hint(f"{unread.label} was not read: {unread.text}")
     rows = run.rows.invitations.values()
     in_doubt = [row for row in rows if row.outcome in {"failed", "unknown"}]
     is_restore = run.record.mode == "restore"
     for row in sorted_rows(in_doubt)[:_MAX_NAMED]:
         person = f"{row.user} in {place_name(row.event, row.organization, full=True)}"
         concern = "may lack an invitation" if is_restore else "may still be invited"
-        yield f"{person} {concern}: {row.outcome}, {row.detail}"
+        yield Hint(f"{person} {concern}: {row.outcome}, {row.detail}")
 
 
 # The parts of a run ------------------------------------------------------------------------------
@@ -257,9 +257,9 @@ def _attention(attention: Attention) -> Iterator[Text]:
     text = Text(attention.text)
     text.stylize("bold yellow", 0, title_end)
     yield text
-    if attention.advice:
-        advice = escape_unprintable(attention.advice)
-        yield Text.assemble(("What to do: ", "bold"), advice, no_wrap=True)
+    if attention.hint.text:
+        hint = escape_unprintable(attention.hint.sentence)
+        yield Text.assemble(("What to do: ", "bold"), hint, no_wrap=True)
 
 
 # Rows below their places -------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from invite_sweeper.audit.intents import Recovered, Unfinished
 from invite_sweeper.endings import DAMAGED_ADVICE, UNFINISHED_ADVICE
 from invite_sweeper.report.document import Attention, Document, Fact
 from invite_sweeper.report.story import describe_recovery
-from invite_sweeper.text import escape_unprintable, plural_form, pluralize, shorten_list
+from invite_sweeper.text import Hint, escape_unprintable, plural_form, pluralize, shorten_list
 
 _MAX_COPIES: Final = 3
 
@@ -34,7 +34,7 @@ def story_of_verification(verification: Verification, folder: Path | None = None
         return Document(Fact("Sound", _intact(verification), "good"), lines)
     left_open = tuple(_left_open(verification))
     headline = Fact("Unfinished", " ".join(left_open), "warning")
-    attention = Attention("Runs left something open", left_open, UNFINISHED_ADVICE)
+    attention = Attention("Runs left something open", left_open, Hint(UNFINISHED_ADVICE))
     chain = Fact("Chain", _intact(verification))
     return Document(headline, (chain, *lines), attention=(attention,))
 
@@ -42,7 +42,7 @@ def story_of_verification(verification: Verification, folder: Path | None = None
 def _story_of_damage(damage: str, folder: Path | None) -> Document:
     text = damage if folder is None else damage.replace(f"{folder}/", "")
     headline = Fact("Damaged", escape_unprintable(text), "bad")
-    attention = Attention("The audit log does not verify", (), DAMAGED_ADVICE)
+    attention = Attention("The audit log does not verify", (), Hint(DAMAGED_ADVICE))
     return Document(headline, (), attention=(attention,))
 
 

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import AuditDirectory, LineFilter, RunFile
+from invite_sweeper.audit.directory import LIST_RUNS
 from invite_sweeper.audit.events import Intent, OutcomeLine, Planned
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.person import (
@@ -143,7 +144,8 @@ def _index_of_run(directory: AuditDirectory, run: str) -> int:
             return index
     raise UsageError(
         f"{escape_unprintable(run)} is not a file of the audit directory {directory.path}.",
-        hint=f"Name a run of it by its number or id. {directory.list_hint()}",
+        hint=f"Name a run of it by its number or id. {LIST_RUNS}",
+        command=directory.list_command(),
     )
 
 
@@ -165,15 +167,17 @@ def _check_last_file(
     missing = directory.reader().missing
     if missing is None:
         return
-    hint = f"Name the run to undo. {directory.list_hint()}"
+    hint = f"Name the run to undo. {LIST_RUNS}"
+    command = directory.list_command()
     if deletions:
         last_run = max(deletion.line.run for deletion in deletions)
         command = advisor._replace(run=str(last_run.number)).restore()
-        hint = f"To undo the last sweep that is known: {command}"
+        hint = "To undo the last sweep that is known:"
     raise DamagedLog(
         f"The file of the last run, {missing.name}, is missing in {directory.path}: it may "
         "have the last deletion.",
         hint=hint,
+        command=command,
     )
 
 
@@ -198,12 +202,14 @@ def _no_deletion_found(
         count = count_people(deletion.lost for deletion in unconfirmed)
         people = pluralize(count, "person", "people")
         command = advisor.restore(name, "--include-unconfirmed")
-        hint = f"Atlas did not confirm the deletion of {people}. To invite them again: {command}"
+        hint = f"Atlas did not confirm the deletion of {people}. To invite them again:"
     elif lines and name:
-        hint = f"What runs did with them: {advisor.history(name)}"
+        hint = "What runs did with them:"
+        command = advisor.history(name)
     else:
-        hint = directory.list_hint()
-    return NoDeletionFound(message, hint=hint)
+        hint = LIST_RUNS
+        command = directory.list_command()
+    return NoDeletionFound(message, hint=hint, command=command)
 
 
 def count_people(invitations: Iterable[Invitation]) -> int:

@@ -71,9 +71,13 @@ def check_limits(plans: Sequence[OrganizationPlan], command: Command) -> None:
     message = "\n".join(violation.message for violation in violations)
     if len(plans) > 1:
         message = f"In {len(plans)} organizations together: {message}"
-    hint = " ".join(_hints(violations, plans, command))
+    hints = _hints(violations, plans, command)
     reasons = tuple(violation.reason for violation in violations)
-    raise GuardRefused(message, hint=hint, reasons=reasons)
+    check = ""
+    if Reason.MAX_UNREADABLE_PROJECTS in reasons:
+        hints.append("Each list with its reason:")
+        check = command.advisor.check()
+    raise GuardRefused(message, hint=" ".join(hints), command=check, reasons=reasons)
 
 
 def _hints(
@@ -83,7 +87,7 @@ def _hints(
     hints: list[str] = []
     needed: list[str] = []
     for violation in violations:
-        advice = _advice(violation.reason, plans, command)
+        advice = _advice(violation.reason, plans)
         if advice not in hints:  # several limits have the same
             hints.append(advice)
         if violation.needed is not None:
@@ -166,7 +170,7 @@ def _describe_unread(unreadable: ListUnreadable, labels: Mapping[str, str]) -> s
     return f"{where}: {unreadable.reason.removesuffix('.')}"
 
 
-def _advice(reason: Reason, plans: Iterable[OrganizationPlan], command: Command) -> str:
+def _advice(reason: Reason, plans: Iterable[OrganizationPlan]) -> str:
     """Return what to do about a limit; about unreadable lists, what fits their causes."""
     if reason is not Reason.MAX_UNREADABLE_PROJECTS:
         return reason.advice
@@ -178,9 +182,7 @@ def _advice(reason: Reason, plans: Iterable[OrganizationPlan], command: Command)
         advice.append("Run the command again: an outage passes.")
     if any(_was_not_believed(unreadable) for unreadable in unread):
         advice.append("An answer was not a complete list: check for a proxy or cache.")
-    advice.append(
-        f"Each list with its reason: {command.advisor.check()}. Else raise max_unreadable_projects."
-    )
+    advice.append("To sweep without those lists, raise max_unreadable_projects.")
     return " ".join(advice)
 
 
@@ -245,7 +247,8 @@ def check_plan(command: Command, *, max_age: timedelta, sha256: str | None = Non
     if sha256 is not None and saved.sha256 != sha256.strip().lower():
         raise GuardRefused(
             f"The plan {saved.path} has the SHA-256 {saved.sha256}, not {sha256}.",
-            hint=f"Read it again: {command.advisor.read_plan(str(saved.path))}",
+            hint="Read it again:",
+            command=command.advisor.read_plan(str(saved.path)),
             reasons=(Reason.PLAN,),
         )
     shard = ("--shard", str(command.shard)) if command.shard is not None else ()
@@ -256,13 +259,21 @@ def check_plan(command: Command, *, max_age: timedelta, sha256: str | None = Non
         or why_used(saved.sha256, command.history)
     )
     if why_refused:
-        hint = f"Create a new plan with: {new_plan}"
-        raise GuardRefused(f"{saved.path}: {why_refused}", hint=hint, reasons=(Reason.PLAN,))
+        raise GuardRefused(
+            f"{saved.path}: {why_refused}",
+            hint="Create a new plan with:",
+            command=new_plan,
+            reasons=(Reason.PLAN,),
+        )
     # The last question, as a plan that is refused anyway needs no file to be restored.
     why_doubtful = why_possibly_used(saved.run_id, command.history)
     if why_doubtful:
-        hint = f"Restore that file from a copy. If it is lost, create a new plan with: {new_plan}"
-        raise GuardRefused(f"{saved.path}: {why_doubtful}", hint=hint, reasons=(Reason.PLAN,))
+        raise GuardRefused(
+            f"{saved.path}: {why_doubtful}",
+            hint="Restore that file from a copy. If it is lost, create a new plan with:",
+            command=new_plan,
+            reasons=(Reason.PLAN,),
+        )
 
 
 def _why_of_other_run(start: RunStarted, command: Command) -> str:

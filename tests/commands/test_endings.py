@@ -43,7 +43,7 @@ def test_every_command_of_the_advice_runs(cli, audit_dir):
     cli.plan()
     cli.sweep()
     advisor = Advisor("2", "policy.yaml", audit_dir, cli.base_url)
-    texts = {text for reason in Reason for text in advisor.advise([reason])}
+    texts = {hint.sentence for reason in Reason for hint in advisor.advise([reason])}
     texts |= {advisor.list_run(), advisor.list_run("--event", "planned")}
     texts |= {advisor.restore("*[x]@example.com", "--dry-run"), advisor.restore()}
     found = {

@@ -42,7 +42,9 @@ def error_of(done: Done, code: int) -> dict[str, str]:
     """Check that stdout is the error alone; return its parts."""
     result = json.loads(done.out)
     assert result.keys() == {"exit_code", "reasons", "error"}
-    assert result["error"].keys() == {"message", "consequence", "hint"}
+    error = result["error"]
+    assert error.keys() - {"command"} == {"message", "consequence", "hint"}
+    assert error["hint"].endswith(error.get("command", ""))
     assert (done.code, result["exit_code"]) == (code, code), done.err
     assert result["error"]["message"] in done.errors
     assert not any(mismatches(schema_name(command), result) for command in COMMANDS)

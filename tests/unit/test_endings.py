@@ -54,14 +54,14 @@ def test_error_with_other_parts_is_the_same_error_otherwise():
     other = error.having(hint="Do this.")
     assert (type(other), other.args, other.__cause__) == (type(error), error.args, error.__cause__)
     assert vars(other) == {**vars(error), "hint": "Do this."}
-    assert "invite-sweeper validate policy.yaml" in error.hint
+    assert error.command == "invite-sweeper validate policy.yaml"
 
 
 @pytest.mark.parametrize("reason", Reason)
 def test_commands_of_each_reason_exist_and_take_these_options(reason):
-    for sentence in ADVISOR.advise([reason]):
-        _, *commands = sentence.replace(" && ", " ").split("invite-sweeper ")
-        for words in map(shlex.split, commands):
+    for hint in ADVISOR.advise([reason]):
+        words = shlex.split(hint.command)[1:]
+        if words:
             shown = CliRunner().invoke(app, [*words, "--help"])
             assert shown.exit_code == 0, words
             assert all(word in shown.stdout for word in words if word.startswith("--")), words
@@ -82,7 +82,8 @@ def test_commands_of_each_reason_exist_and_take_these_options(reason):
     ],
 )
 def test_reasons_are_answered_with_one_sentence(advisor, reasons, end):
-    (sentence,) = advisor.advise(reasons)
+    (hint,) = advisor.advise(reasons)
+    sentence = hint.sentence
     assert sentence.endswith(end)
     assert sentence.count("invite-sweeper") <= 1
 
@@ -129,14 +130,15 @@ def table_of_endings():
     for reason in Reason:
         assert reason.exit_code.status is not Status.DONE
         again = "again" if reason.retryable else "final"
+        command = f" {{{reason.command}}}" if reason.command else ""
         row = f"{reason}: {reason.label or '-'} | {reason.exit_code:d} | {again} | {reason.advice}"
-        yield row.rstrip()
+        yield f"{row}{command}".rstrip()
     yield ""
     yield "# Reason: advice, with the commands of ADVISOR in test_endings.py in place of the braces"
     for reason in Reason:
-        advice = " ".join(ADVISOR.advise([reason]))
-        if advice != reason.advice:
-            yield f"{reason}: {advice}"
+        for hint in ADVISOR.advise([reason]):
+            if hint.command:
+                yield f"{reason}: {hint.sentence}"
     yield ""
     yield f"warning levels: {', '.join(WarningLevel)}"
     yield f"warning codes: {', '.join(WarningCode)}"

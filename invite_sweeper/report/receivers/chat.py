@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from invite_sweeper.report.announcements import WaitingInvitation, count_unread
 from invite_sweeper.report.receivers.base import RunMessage
 from invite_sweeper.report.wording import describe_instant, display_text
-from invite_sweeper.text import plural_form, pluralize, split_command
+from invite_sweeper.text import plural_form, pluralize
 
 MAX_USERS: Final = 10
 """Users that a message with `details: true` names, and announced users likewise."""
@@ -37,8 +37,8 @@ def chat_lines(run: RunMessage, *, details: bool) -> Iterator[ChatLine]:
     for attention in run.story.attention:
         for text in attention.text.split("\n"):
             yield ChatLine(text)
-        if attention.advice:
-            yield ChatLine(*split_command(f"What to do: {attention.advice}"))
+        if attention.hint.text:
+            yield ChatLine(f"What to do: {attention.hint.text}", attention.hint.command)
     for section in run.story.sections:
         for line in section.facts:
             yield ChatLine(f"• {line.label}: {line.text}")

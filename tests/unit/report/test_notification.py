@@ -253,7 +253,9 @@ URL = "https://cloud.mongodbgov.com/www.x"
 @pytest.mark.parametrize("word", [URL, "'a`b & c'"])
 async def test_command_is_code_and_untouched(sent, channel, word):
     advice = f"{PROGRAM_NAME} doctor --policy policy.yaml --base-url {word}"
-    cause = error("It failed at https://evil.example.", hint=f"To list them: {advice}")
+    cause = error(
+        "It failed at https://evil.example.", hint=f"To list them: {advice}", command=advice
+    )
     _, _, body = await sent(channel, run(exit_code=5, error=cause))
     if channel is TEAMS:
         runs = [each for block in card(body)["body"] for each in block["inlines"]]

@@ -112,7 +112,7 @@ def test_every_output_has_the_headline_the_lines_and_the_advice(record, director
             assert words(line.text) in text, name
     for item in story.attention:
         for name in found.keys() - ({"terminal"} if item.kind == "error" else set()):
-            for part in (item.title, *item.messages, item.advice):
+            for part in (item.title, *item.messages, item.hint.sentence):
                 assert words(part) in found[name], name
     for remark in story.remarks:
         assert words(remark) in found["page"]
@@ -170,10 +170,11 @@ def test_warning_that_a_terminal_has_shown_is_not_repeated_below_the_result(dire
 
 def test_quiet_names_what_stderr_does_not_and_is_silent_after_a_good_run(record):
     story = story_of(record, ADVISOR)
-    quiet = "\n".join(attention_lines(RecordedRun(record), ADVISOR))
+    lines = attention_lines(RecordedRun(record), ADVISOR)
+    quiet = "\n".join(line.sentence for line in lines)
     for each in story.attention:  # errors and warnings are on stderr by themselves
         assert (each.text in quiet) == (each.kind == "reason")
-        assert each.kind != "reason" or each.advice in quiet
+        assert each.kind != "reason" or each.hint.sentence in quiet
     left = [each for each in story.attention if each.kind != "error"]
     assert bool(quiet) == bool(left or record.exit_code == 4)
     assert message("slack", record, "failures") is None or story.attention
@@ -227,7 +228,7 @@ def test_outputs_of_a_run_read_its_file_once_and_leave_what_they_read_as_it_is(d
     shown = console.file.getvalue()
     assert "person-3@example.com" in shown
     assert "person-1@example.com" not in shown  # it was deleted as planned
-    assert any("person-3@example.com" in line for line in attention_lines(run, ADVISOR))
+    assert any("person-3@example.com" in line.text for line in attention_lines(run, ADVISOR))
     assert to_json(result_json(run.record, run.rows)) == first
 
 
@@ -268,7 +269,8 @@ def test_terminal_shows_no_control_character_and_keeps_to_its_width(record, widt
 )
 def test_what_was_not_done_is_named_with_quiet_and_on_the_terminal(directory, name, named):
     record = recorded(SCENES[name], directory)
-    for text in (on_terminal(record), "\n".join(attention_lines(RecordedRun(record), ADVISOR))):
+    lines = attention_lines(RecordedRun(record), ADVISOR)
+    for text in (on_terminal(record), "\n".join(line.text for line in lines)):
         assert all(each in text for each in named)
 
 
@@ -320,8 +322,8 @@ def as_text(story: Document, seen: tuple[Fact, ...]) -> str:
     texts += [f"{line.label}: {line.text}" for line in organizations_of(story)]
     for attention in story.attention:
         texts.append(f"! {attention.text}")
-        if attention.advice:
-            texts.append(f"  -> {attention.advice}")
+        if attention.hint.text:
+            texts.append(f"  -> {attention.hint.sentence}")
     texts += [f"({remark})" for remark in story.remarks]
     return "\n".join([*texts, ""])
 
@@ -349,7 +351,7 @@ def test_dry_run_that_was_killed_has_no_outcomes_and_its_advice_is_another_plan(
     text = " ".join(message for item in story.attention for message in item.messages)
     assert "outcome" not in text + story.headline.text
     assert story.headline.text.startswith(f"{record.planned} planned so far")
-    assert "make another one" in story.attention[0].advice
+    assert "make another one" in story.attention[0].hint.text
 
 
 @pytest.mark.parametrize(

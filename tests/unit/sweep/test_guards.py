@@ -188,12 +188,12 @@ def test_refusal_names_every_exceeded_limit_its_reason_and_each_hint_once():
         Reason.MAX_DELETIONS_PER_PROJECT,
         Reason.MAX_SHARE,
     )
-    doctor = "Each list with its reason: invite-sweeper doctor --policy policy.yaml."
-    one = f"{AGAIN} {doctor} Else raise max_unreadable_projects."
     assert caught.value.hint == (
-        f"{one} {Reason.MAX_DELETIONS.advice} Under limits in the policy, set max_deletions: 11, "
-        "max_deletions_per_project: 11, max_share: 1.0, or over_limit: trim."
+        f"{AGAIN} {RAISE} {Reason.MAX_DELETIONS.advice} Under limits in the policy, set "
+        "max_deletions: 11, max_deletions_per_project: 11, max_share: 1.0, or over_limit: trim. "
+        "Each list with its reason:"
     )
+    assert caught.value.command == "invite-sweeper doctor --policy policy.yaml"
     assert len(caught.value.message.split("\n")) == 4
     assert caught.value.consequence == "Nothing was deleted."
     check_limits([plan(1)], command(limits()))
@@ -207,6 +207,7 @@ def test_hint_names_no_keys_where_none_would_be_enough():
 
 GRANT = "Grant the credentials the role that is missing, or exclude the projects."
 AGAIN = "Run the command again: an outage passes."
+RAISE = "To sweep without those lists, raise max_unreadable_projects."
 PROXY = "An answer was not a complete list: check for a proxy or cache."
 
 
@@ -228,9 +229,8 @@ def test_advice_about_unreadable_projects_fits_their_reasons(answers, advice):
     ]
     with pytest.raises(GuardRefused) as caught:
         check_limits([organization(unread=unread)], command(limits(max_unreadable_projects=0)))
-    doctor = "Each list with its reason: invite-sweeper doctor --policy policy.yaml."
-    expected = [*advice, f"{doctor} Else raise max_unreadable_projects."]
-    assert caught.value.hint == " ".join(expected)
+    assert caught.value.hint == " ".join([*advice, RAISE, "Each list with its reason:"])
+    assert caught.value.command == "invite-sweeper doctor --policy policy.yaml"
     is_odd = [status == 200 for status, _ in answers]
     assert ("ada@example.com" in caught.value.message) == (not all(is_odd))
 
