@@ -3,19 +3,19 @@
 `SECRETS` is the registry of the process: `atlas.credentials.Secret` and the commands fill it,
 and standard output, standard error, the audit log and every other output pass through it.
 
-A secret is replaced where it stands, in any case: as text, in hex, in Base64, or as JSON,
-HTML and URLs write it. It is hidden where it is encoded again (percent, HTML entities,
-quoted-printable, escapes of JSON; up to `_MAX_DECODINGS` inside one another), or has white space
-or invisible characters in it: a field that hides one is replaced as a whole, and of a text every
-line, or value in quotes, that a hidden one touches. All of it is decided on the text as it came.
+A secret that a text shows is masked where it stands, in any case: as text, in hex, in Base64, or
+as JSON, HTML and URLs write it. A text that hides one anywhere else is masked whole: encoded again
+(percent, HTML entities, escapes of JSON; up to `_MAX_DECODINGS` inside one another), or with white
+space or invisible characters in it. Both are decided on the text as it came. Of a document of JSON
+each value is a text.
 """
 
 import base64
 import html
 import json
 import re
-from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from math import ceil
 from typing import Final, NamedTuple
 from urllib.parse import quote, quote_plus, unquote
@@ -29,8 +29,8 @@ _BLOCK: Final = 16
 """A text is cut into blocks of this many characters, which are looked up among those of forms."""
 _MIN_LONG: Final = 2 * _BLOCK - 1
 """A form this long contains a whole block of a text, wherever it begins in the text."""
-_MAX_DECODINGS: Final = 4
-"""Three encodings that others made, and the JSON of an output."""
+_MAX_DECODINGS: Final = 3
+"""Two encodings that other programs made, and the escapes of a secret that has some itself."""
 _USER_INFO: Final = re.compile(r"""(?<=://)(?!USER:PASSWORD@)[^\s/?#"'<>\\|]*@""")
 """User information in a URL, but for the words with which help and hints show its place."""
 _AUTHORIZATION: Final = re.compile(
@@ -45,36 +45,26 @@ _CLIENT_SECRET: Final = re.compile(
 """The secret of a service account, of this run or another; but for those of the simulated Atlas,
 which `simulate` prints: they begin with 30 zeros."""
 UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-_SURE_ESCAPES: Final = (
+_ESCAPE: Final = re.compile(
     r"(?P<percent>(?:%[0-9a-f]{2})+)"
     r"|&(?:\#[0-9]{1,8}|\#x[0-9a-f]{1,7}|[a-z][a-z0-9]{1,30});"
     r"|(?P<units>(?:\\u[0-9a-f]{4})+)"
     r"|\\x(?P<code>[0-9a-f]{2})"
     r"|\[u\+(?P<shown>[0-9a-f]{4,5})\]"
+    r"|\\(?P<letter>[bfnrt\"'/\\])",
+    re.IGNORECASE,
 )
-"""Percent encoding, HTML entities, code points of JSON and of programming languages, and those
-of `text.escape_unprintable`."""
-_ESCAPE: Final = re.compile(
-    rf"{_SURE_ESCAPES}|\\(?P<letter>[bfnrt\"'/\\])|(?P<quoted>(?:=[0-9a-f]{{2}})+)", re.IGNORECASE
-)
-"""These escapes, letters after a backslash, and quoted-printable."""
-_BLANKS: Final = r"[\s\xad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]+"
-_BLANK: Final = re.compile(_BLANKS)
+"""Percent encoding, HTML entities, code points of JSON and of programming languages, those of
+`text.escape_unprintable`, and letters after a backslash."""
+_BLANK: Final = re.compile(r"[\s\xad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]+")
 """White space and invisible characters."""
-
-
-class _Change(NamedTuple):
-    """A step from a text to a view of it: what matches is replaced."""
-
-    pattern: re.Pattern[str]
-    replacement: str | Callable[[re.Match[str]], str]
-
-
-class _View(NamedTuple):
-    """A text as a reader may see it, folded, and the changes that made it of the original."""
-
-    text: str
-    changes: tuple[_Change, ...]
+_LETTERS: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+_RARE: Final = re.compile("[\U00010000-\U0010ffff]")
+"""Characters that `_fold` replaces, so that these are free to mark others."""
+_MARK: Final = {code: code + 0xF0000 for code in range(0x10000)}
+"""Marks the characters of a secret that is shown: they are no escape and no white space then."""
+_UNMARK: Final = {mark: code for code, mark in _MARK.items()}
+_MARKED: Final = re.compile("[\U000f0000-\U000fffff]+")
 
 
 class _Span(NamedTuple):
@@ -82,24 +72,6 @@ class _Span(NamedTuple):
 
     start: int
     end: int
-
-
-class _SecretSpans(NamedTuple):
-    """Where a text has secrets.
-
-    Attributes:
-        shown: Secrets as they are; in order and apart.
-        hidden: Secrets that are encoded, or have blanks in them; in any order.
-    """
-
-    shown: Sequence[_Span]
-    hidden: Sequence[_Span]
-
-
-_NO_SECRETS: Final = _SecretSpans((), ())
-_LETTERS: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
-_VALUE: Final = re.compile(r'(?:\\.|[^"\\\n])+')
-"""A value in quotes of JSON, or a line of text: it is masked as a whole."""
 
 
 class Redactor:
@@ -137,51 +109,70 @@ class Redactor:
             self.add(user_info, unquote(user_info), password, unquote(password))
 
     def redact(self, text: str) -> str:
-        """Return the text with secrets replaced, and URLs without user information.
+        """Return the text without secrets, and URLs without user information.
 
         A text without either is returned as the same object.
         """
-        shown, hidden = self._find_secrets(text)
-        if shown or hidden:
-            text = _mask(text, [*shown, *_widen(text, hidden)])
+        if self.knows(text):
+            marked = self._mark_shown(_fold(text))
+            if self._hides(marked):
+                return MASK
+            text = _mask(text, marked)
         return _mask_unknown(text)
 
-    def redact_field(self, text: str) -> str:
-        """Return a field as `redact` does, and `MASK` for one that hides a secret."""
-        shown, hidden = self._find_secrets(text)
-        if hidden:
-            return MASK
-        return _mask_unknown(_mask(text, shown) if shown else text)
-
-    def first_secret(self, text: str) -> int | None:
-        """Return where the first known secret begins that a text shows or hides; None without."""
-        shown, hidden = self._find_secrets(text)
-        return min((span.start for span in (*shown, *hidden)), default=None)
-
     def redact_bytes(self, data: bytes) -> bytes:
-        """Return UTF-8 data, redacted as text; bytes of other encodings stay as they are."""
+        """Return what is printed, text or lines of JSON in UTF-8, without secrets.
+
+        Bytes of other encodings stay as they are.
+        """
         text = data.decode(errors="surrogateescape")
         redacted = self.redact(text)
-        return data if redacted == text else redacted.encode(errors="surrogateescape")
+        if redacted is text:
+            return data
+        if text.startswith("{"):
+            with suppress(ValueError, RecursionError):  # not JSON
+                lines = (self._redact_json(line) if line else "" for line in text.split("\n"))
+                redacted = self.redact("\n".join(lines))
+        return redacted.encode(errors="surrogateescape")
 
-    def _find_secrets(self, text: str) -> _SecretSpans:
-        """Return where a text shows secrets as they are, and where else it hides some."""
+    def _redact_json(self, line: str) -> str:
+        """Return JSON with each of its texts redacted. Raise ValueError if it is not JSON."""
+        value = self._redact_texts(json.loads(line))
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+    def _redact_texts(self, value: object) -> object:
+        match value:
+            case str():
+                return self.redact(value)
+            case dict():
+                return {self.redact(key): self._redact_texts(part) for key, part in value.items()}
+            case list():
+                return [self._redact_texts(part) for part in value]
+            case _:
+                return value
+
+    def knows(self, text: str) -> bool:
+        """Return whether a text shows or hides a known secret."""
         plain = _fold(_without_blanks(text))
-        if not _may_be_encoded(text) and not self._forms_in(plain):  # as nearly always
-            return _NO_SECRETS
-        suspicious = [view for view in _views(text) if self._forms_in(view.text)]
-        if not suspicious:
-            return _NO_SECRETS
-        folded = _fold(text)
-        shown = _join(_occurrences(folded, self._forms_in(folded)))
-        hidden: list[_Span] = []
-        for view in suspicious:
-            origins = _origins(text, view.changes)
-            for start, end in _occurrences(view.text, self._forms_in(view.text)):
-                span = _Span(origins[start].start, origins[end - 1].end)
-                if not _covers(shown, span):
-                    hidden.append(span)
-        return _SecretSpans(shown, hidden)
+        if not _may_be_encoded(text):  # as nearly always
+            return bool(self._forms_in(plain))
+        return any(self._forms_in(_fold(view)) for view in _views(text))
+
+    def _mark_shown(self, folded: str) -> str:
+        """Return a folded text with the characters of secrets marked that it shows as they are."""
+        characters = list(folded)
+        for start, end in _occurrences(folded, self._forms_in(folded)):
+            characters[start:end] = folded[start:end].translate(_MARK)
+        return "".join(characters)
+
+    def _hides(self, marked: str) -> bool:
+        """Return whether a secret has a character that is not one of a shown secret."""
+        for view in _views(marked):
+            folded = _fold(view.translate(_UNMARK))
+            for start, end in _occurrences(folded, self._forms_in(folded)):
+                if not _MARKED.fullmatch(view, start, end):
+                    return True
+        return False
 
     def _forms_in(self, folded: str) -> list[str]:
         """Return the forms of secrets in a folded text.
@@ -252,8 +243,8 @@ def _decode(escape: re.Match[str]) -> str:
     """Return what an escape stands for."""
     value = escape[escape.lastindex or 0]
     match escape.lastgroup:
-        case "percent" | "quoted":
-            data = bytes.fromhex(re.sub("[%=]", "", value))
+        case "percent":
+            data = bytes.fromhex(value.replace("%", ""))
             return data.decode(errors="surrogateescape")
         case "units":
             data = bytes.fromhex(re.sub(r"\\u", "", value, flags=re.IGNORECASE))
@@ -266,70 +257,22 @@ def _decode(escape: re.Match[str]) -> str:
             return html.unescape(value)
 
 
-class _Reading(NamedTuple):
-    """A way to read a text: escapes are decoded, and blanks removed, again and again."""
-
-    decode: _Change
-    remove: _Change
-
-
-_REMOVE_BLANKS: Final = _Change(_BLANK, "")
-_READINGS: Final = (
-    _Reading(_Change(_ESCAPE, _decode), _REMOVE_BLANKS),
-    # In `key=ab%2Fc` the characters after `=` are those of the value, not quoted-printable.
-    _Reading(_Change(re.compile(_SURE_ESCAPES, re.IGNORECASE), _decode), _REMOVE_BLANKS),
-    # `=` at the end of a line is of a secret, or a soft break of quoted-printable.
-    _Reading(_Change(_ESCAPE, _decode), _Change(re.compile(rf"=\r?\n|{_BLANKS}"), "")),
-)
-
-
-def _views(text: str) -> Iterator[_View]:
+def _views(text: str) -> Iterator[str]:
     """Yield the text without blanks, as it is and decoded up to `_MAX_DECODINGS` times."""
-    yield _View(_fold(_without_blanks(text)), (_REMOVE_BLANKS,))
-    if not _may_be_encoded(text):
-        return
-    for decode, remove in _READINGS:
-        escape = decode.pattern
-        blank = remove.pattern
-        changes: tuple[_Change, ...] = (remove,)
-        view = blank.sub("", text)
-        for _ in range(_MAX_DECODINGS + 1):
-            yield _View(_fold(view), changes)
-            decoded = blank.sub("", escape.sub(_decode, view))
-            if decoded == view:
-                break
-            view = decoded
-            changes = (*changes, decode, remove)
+    view = _without_blanks(text)
+    yield view
+    for _ in range(_MAX_DECODINGS):
+        decoded = _without_blanks(_ESCAPE.sub(_decode, view))
+        if decoded == view:
+            break
+        view = decoded
+        yield view
 
 
 def _may_be_encoded(text: str) -> bool:
     """Return whether a text may have escapes: each of them begins with one of these."""
     # One after another, because a loop over them takes longer than all of them.
-    if "%" in text or "&" in text or "\\" in text or "=" in text:
-        return True
-    return "[u+" in text or "[U+" in text
-
-
-def _origins(text: str, changes: Iterable[_Change]) -> list[_Span]:
-    """Return for each character of a view the part of the original text that it comes from."""
-    origins = [_Span(index, index + 1) for index in range(len(text))]
-    for pattern, replacement in changes:
-        changed_origins: list[_Span] = []
-        pieces: list[str] = []
-        end = 0  # of the last match
-        for match in pattern.finditer(text):
-            new = replacement if isinstance(replacement, str) else replacement(match)
-            # Each new character comes from all that was replaced.
-            replaced = origins[match.start() : match.end()]
-            origin = _Span(replaced[0].start, replaced[-1].end)
-            changed_origins += origins[end : match.start()]
-            changed_origins += [origin] * len(new)
-            pieces.append(text[end : match.start()])
-            pieces.append(new)
-            end = match.end()
-        origins = changed_origins + origins[end:]
-        text = "".join(pieces) + text[end:]
-    return origins
+    return "%" in text or "&" in text or "\\" in text or "[u+" in text or "[U+" in text
 
 
 def _occurrences(folded: str, forms: Iterable[str]) -> Iterator[_Span]:
@@ -341,46 +284,12 @@ def _occurrences(folded: str, forms: Iterable[str]) -> Iterator[_Span]:
             start = folded.find(form, start + 1)
 
 
-def _join(spans: Iterable[_Span]) -> list[_Span]:
-    """Return the spans in order; those that touch or overlap are one."""
-    joined: list[_Span] = []
-    for span in sorted(spans):
-        if not joined or span.start > joined[-1].end:
-            joined.append(span)
-            continue
-        last = joined[-1]
-        joined[-1] = _Span(last.start, max(last.end, span.end))
-    return joined
-
-
-def _covers(joined: Sequence[_Span], span: _Span) -> bool:
-    """Return whether one of the spans, which are in order and apart, contains another one."""
-    # Only the last one that begins before it, or with it, can contain it.
-    begun = bisect_right(joined, span.start, key=lambda other: other.start)
-    return begun > 0 and span.end <= joined[begun - 1].end
-
-
-def _widen(text: str, spans: Iterable[_Span]) -> Iterator[_Span]:
-    """Yield each span with the rest of the lines, or values in quotes, that it touches."""
-    values = [_Span(*match.span()) for match in _VALUE.finditer(text)]
-    for span in spans:
-        # The values that end after its start and begin before its end.
-        first = bisect_right(values, span.start, key=lambda value: value.end)
-        last = bisect_left(values, span.end, key=lambda value: value.start) - 1
-        if first > last:  # between two values
-            yield span
-            continue
-        start = min(span.start, values[first].start)
-        end = max(span.end, values[last].end)
-        yield _Span(start, end)
-
-
 def _fold(text: str) -> str:
     """Return the text in lower case, of the same length, so that positions stay."""
     lower = text.lower()
-    if len(lower) == len(text):
-        return lower
-    return "".join(map(_lower_character, text))
+    if len(lower) != len(text):
+        lower = "".join(map(_lower_character, text))
+    return lower if lower.isascii() else _RARE.sub("\ufffd", lower)
 
 
 def _lower_character(character: str) -> str:
@@ -396,16 +305,14 @@ def _without_blanks(text: str) -> str:
     return dense if dense.isascii() or dense.isprintable() else _BLANK.sub("", text)
 
 
-def _mask(text: str, spans: Iterable[_Span]) -> str:
-    """Return the text with `MASK` in place of spans; those that touch get one mask."""
+def _mask(text: str, marked: str) -> str:
+    """Return the text with `MASK` in place of what is marked; parts that touch get one mask."""
     pieces: list[str] = []
     end = 0
-    for span in _join(spans):
-        pieces.append(text[end : span.start])
-        pieces.append(MASK)
-        end = span.end
-    pieces.append(text[end:])
-    return "".join(pieces)
+    for part in _MARKED.finditer(marked):
+        pieces += [text[end : part.start()], MASK]
+        end = part.end()
+    return "".join([*pieces, text[end:]])
 
 
 def _mask_unknown(text: str) -> str:

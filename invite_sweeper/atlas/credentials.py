@@ -114,7 +114,7 @@ def register_credentials(environment: Mapping[str, str]) -> None:
     for variable, text in ids.items():
         if _is_secret(text):
             SECRETS.add(text)
-        if SECRETS.first_secret(text) is not None:
+        if SECRETS.knows(text):
             misplaced.append(f"{variable} holds a secret, not an id")
     if misplaced:
         raise UsageError(

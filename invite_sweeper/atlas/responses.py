@@ -113,7 +113,7 @@ class Response(NamedTuple):
         if not isinstance(text, str):
             return ""
         # Redacted before it is cut, because of a secret that is cut the rest would not be found.
-        text = SECRETS.redact_field(text[:_MAX_REDACTED])
+        text = SECRETS.redact(text[:_MAX_REDACTED])
         begin = text[: _MAX_DETAIL + 1]
         shown = "".join(char if char.isprintable() else " " for char in begin)
         return shown if len(shown) <= _MAX_DETAIL else f"{shown[:_MAX_DETAIL]}…"

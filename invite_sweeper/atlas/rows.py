@@ -81,7 +81,7 @@ def _shared(value: AtlasRow) -> AtlasRow:
 
 def shortened(value: str) -> str:
     """Return the start of a text; of a secret that is cut, the rest would not be found."""
-    return SECRETS.redact_field(value)[:_MAX_RAW_LENGTH]
+    return SECRETS.redact(value)[:_MAX_RAW_LENGTH]
 
 
 class AtlasObject(msgspec.Struct, rename="camel", gc=False):

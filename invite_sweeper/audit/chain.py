@@ -143,7 +143,7 @@ def _loggable(value: object, max_items: int | None) -> object:
     """Return a parsed value without secrets, its texts cut, and its lists to `max_items`."""
     match value:
         case str():
-            return truncate(SECRETS.redact_field(value), MAX_VALUE_LENGTH)
+            return truncate(SECRETS.redact(value), MAX_VALUE_LENGTH)
         case dict():
             return {_loggable(key, None): _loggable(part, max_items) for key, part in value.items()}
         case [dict(), *_]:  # entries: a person has one in each project at most

@@ -71,11 +71,11 @@ def read_policy(path: Path, environment: Mapping[str, str] = os.environ) -> byte
         ) from None
     text = data.decode(errors="replace")
     register_receivers(receiver_variables(text), environment)
-    at = SECRETS.first_secret(text)
-    if at is not None:
-        line = text.count("\n", 0, at) + 1
+    if SECRETS.knows(text):
+        lines = [n for n, line in enumerate(text.split("\n"), 1) if SECRETS.knows(line)]
+        where = f" in line {lines[0]}" if lines else ""
         raise UsageError(
-            f"The policy {path} contains a secret of the environment in line {line}.",
+            f"The policy {path} contains a secret of the environment{where}.",
             hint="Remove it from the file, and replace the secret: others may have read it.",
         )
     return data

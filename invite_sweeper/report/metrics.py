@@ -344,5 +344,5 @@ def _written(labels: Mapping[str, str]) -> str:
 
 def _escape(value: str) -> str:
     """Return the value of a label, without secrets, that UTF-8 can encode."""
-    text = SECRETS.redact_field(value).encode("utf-8", "backslashreplace").decode("utf-8")
+    text = SECRETS.redact(value).encode("utf-8", "backslashreplace").decode("utf-8")
     return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')

@@ -14,7 +14,7 @@ MAX_SENTENCE_LENGTH: Final = 500
 
 def display_text(value: str | None, max_length: int = _MAX_NAME_LENGTH) -> str:
     """Return a name as it is shown: without secrets, truncated, unprintable characters escaped."""
-    return escape_unprintable(truncate(SECRETS.redact_field(value or ""), max_length))
+    return escape_unprintable(truncate(SECRETS.redact(value or ""), max_length))
 
 
 def describe_instant(text: str) -> str:

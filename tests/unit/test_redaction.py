@@ -66,8 +66,6 @@ EXAMPLES = [
     # A UUID without its dashes.
     *((Redactor.add, UUID, f"key {encode(UUID.replace('-', ''))}.", "key ***.")
       for encode in (str, str.upper, lambda text: text.encode().hex())),
-    # Lines of quoted-printable after what looks like an escape.
-    (Redactor.add, UUID, "%10f8fad5=\r\nb-d9cb-469f-a165-70867728950e", MASK),
     # The scheme of a header does not belong to it; what only looks like one is.
     *((Redactor.add, f"{scheme}0123456789", "token 0123456789", "token ***")
       for scheme in ("Bearer ", "Basic ", "Bearer Basic ")),
@@ -148,10 +146,7 @@ def test_bytes_around_a_secret_stay_as_they_are(before, after):
     shown = knowing("0123-4567-89").redact_bytes(before + b"0123-4567-89" + after)
     assert shown.endswith(b"***" + after)
     kept = shown.removesuffix(b"***" + after)
-    # "=30" may be the first character of the secret, encoded: then it is masked with it.
-    masked = before.removeprefix(kept)
-    assert before == kept + masked
-    assert not masked or masked[:1] in b"=%&\\["
+    assert before == kept
 
 
 @pytest.mark.parametrize("end", ["", "\n", "\r\n"])
@@ -203,12 +198,12 @@ KNOWN = {
 @pytest.mark.parametrize("spelling", [each for each in SPELLINGS if " after " not in each])
 @pytest.mark.parametrize("name", KNOWN)
 def test_secret_is_not_shown_in_any_spelling(name, spelling):
-    """Where it is not replaced alone, its value is; where it ends none, the whole."""
+    """Where it is not masked alone, the whole text is."""
     shown = SPELLINGS[spelling](KNOWN[name])
     redacted = knowing(*KNOWN.values()).redact(f'{{"detail": "no {shown}, sorry"}}')
     before, mask, _ = redacted.partition(MASK)
     assert mask
-    assert before.rstrip('"\\') in {'{"detail": "no ', '{"detail": ', ""}
+    assert before.rstrip('"\\') in {'{"detail": "no ', ""}
     assert shown.strip('"\\') not in redacted
 
 
@@ -250,31 +245,42 @@ def assert_no_two_thirds(sequence, shown):
 
 @given(SPELLED)
 def test_no_two_thirds_of_any_secret_are_left_whatever_stands_beside_it(sequence):
-    """In a field, in printed text, and in a field of JSON, which stays JSON."""
+    """In a field, in printed text, and in a text of JSON, which stays JSON."""
     redactor = knowing(*KNOWN.values())
     text = "".join(
         SPELLINGS[spelling](KNOWN[name]) + between for name, spelling, between in sequence
     )
-    assert_no_two_thirds(sequence, redactor.redact_field(f"of {text}"))
+    assert_no_two_thirds(sequence, redactor.redact(f"of {text}"))
     assert_no_two_thirds(sequence, redactor.redact(f"first line\nof {text}\nlast line"))
     document = json.dumps({"name": f"of {text}", "more": ["unchanged", text]})
-    shown = redactor.redact(document)
+    shown = redactor.redact_bytes(document.encode()).decode()
     assert_no_two_thirds(sequence, shown)
     assert json.loads(shown)["more"][0] == "unchanged"
 
 
-def test_lines_that_no_hidden_secret_touches_are_left():
+def test_text_that_hides_a_secret_is_masked_whole_and_one_that_shows_it_is_not():
+    redactor = knowing(*KNOWN.values())
+    assert redactor.redact(f"first\nof {KNOWN['token']} it") == "first\nof *** it"
     hidden = SPELLINGS["lines"](KNOWN["token"])
-    redactor = knowing(*KNOWN.values())
-    assert redactor.redact(f"first\nof {hidden} it\nlast") == "first\n***\nlast"
-    shown = f"{KNOWN['token']} first\n{KNOWN['UUID']} of {hidden} {KNOWN['MD5']}\n{KNOWN['UUID']}"
-    assert redactor.redact(shown) == "*** first\n***\n***"
+    for text in (f"first\nof {hidden} it", f"{KNOWN['UUID']} of {hidden} {KNOWN['MD5']}"):
+        assert redactor.redact(text) == MASK
 
 
-def test_field_that_hides_a_secret_is_masked_whole_and_one_that_shows_it_is_not():
+def test_hidden_secret_that_begins_in_one_that_is_shown_masks_the_text():
+    redactor = knowing("first-1234", "1234-second")
+    assert redactor.redact("of first-1234-second.") == "of ***."
+    assert redactor.redact("of first-1234%2Dsecond.") == MASK
+
+
+def test_of_lines_of_json_each_text_is_masked_by_itself():
     redactor = knowing(*KNOWN.values())
-    assert redactor.redact_field(f"first\nof {KNOWN['token']} it") == "first\nof *** it"
-    assert redactor.redact_field(f"first\nof {SPELLINGS['lines'](KNOWN['token'])} it") == MASK
+    shown, hidden = KNOWN["token"], SPELLINGS["lines"](KNOWN["token"])
+    lines = [{shown: 1, "a": [f"of {shown}", None]}, {"b": f"of {hidden}", "c": "é"}]
+    text = "".join(f"{json.dumps(line)}\n" for line in lines)
+    assert redactor.redact_bytes(text.encode()).decode() == (
+        '{"***":1,"a":["of ***",null]}\n{"b":"***","c":"é"}\n'
+    )
+    assert redactor.redact_bytes(f"{text}and {hidden}".encode()) == MASK.encode()
 
 
 @given(st.text(max_size=60))
