@@ -136,14 +136,14 @@ MUTANTS = r"""
 -if project.org_id != lost.org_id:
 +if project.org_id == "":
 ? tests/unit/report/test_handover.py
-= a plan that was used is passed on: report/handover.py
+= a plan that was used is passed on: report/run.py
 -if history is not None:
 +if history is None:
-= a plan that a guard refused is passed on: report/handover.py
+= a plan that a guard refused is passed on: report/run.py
 -    check_made_plan(run)
 -
 +
-= a plan that is too old is passed on: report/handover.py
+= a plan that is too old is passed on: report/run.py
 -refusal = why_expired(run.start, max_age=max_age, now=now)
 +refusal = why_expired(run.start, max_age=2 * max_age, now=now)
 ? tests/unit/sweep/test_keep_ends.py

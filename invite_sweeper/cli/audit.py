@@ -45,10 +45,12 @@ from invite_sweeper.files import is_file
 from invite_sweeper.models import Invitation
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.policy import parse_duration_option
-from invite_sweeper.report import listings, terminal
+from invite_sweeper.report import terminal
 from invite_sweeper.report.document import Fact
-from invite_sweeper.report.handover import lines_to_approve, plan_to_apply
+from invite_sweeper.report.people import fact_of
 from invite_sweeper.report.readback import WholeRun, read_whole
+from invite_sweeper.report.run import lines_to_approve, plan_to_apply, whole_run
+from invite_sweeper.report.runs import list_of_runs
 from invite_sweeper.report.verification import story_of_verification
 from invite_sweeper.text import pluralize
 
@@ -112,7 +114,8 @@ def show(
     elif shown.is_wiped:
         pass  # the warning about the directory is enough
     elif not runs and not is_filtered:
-        listings.show_runs(stdout_console(), shown.all_records(), shown.ledger)
+        runs_of_directory = list_of_runs(shown.all_records(), shown.ledger)
+        terminal.show_section(stdout_console(), runs_of_directory)
     elif not runs:
         _show_history(shown, HistoryReader(wanted))
     elif is_filtered:
@@ -135,10 +138,8 @@ def _show_run(shown: "_ShownRuns", run: WholeRun) -> None:
     record.recover(shown.ledger.recovered_by_file().get(record.file.name))
     for line in shown.ledger.settled_in(record.file):
         run.rows.settle(line)
-    console = stdout_console()
-    terminal.show_run(console, run)
     end = (*_lines_about_policy(record), *_lines_about_file(shown, record, run.sha256))
-    terminal.show_whole(console, end)
+    terminal.show_document(stdout_console(), whole_run(run, end))
 
 
 def _show_lines_of(shown: "_ShownRuns", record: RunRecord, history: HistoryReader) -> None:
@@ -149,8 +150,8 @@ def _show_lines_of(shown: "_ShownRuns", record: RunRecord, history: HistoryReade
     if not lines:
         click.echo(f"No line of run {record.file.number or record.file.path} matches.", err=True)
         return
-    listings.show_lines(console, lines, history.names)
-    terminal.show_whole(console, tuple(_lines_about_file(shown, record, chain.sha256)))
+    terminal.show_lines(console, [fact_of(line, history.names) for line in lines])
+    terminal.show_copied(console, tuple(_lines_about_file(shown, record, chain.sha256)))
 
 
 def _show_history(shown: "_ShownRuns", history: HistoryReader) -> None:
@@ -158,7 +159,7 @@ def _show_history(shown: "_ShownRuns", history: HistoryReader) -> None:
     console = stdout_console()
     is_any = False
     for lines in shown.read(lambda chain: (history.read(chain),)):
-        listings.show_lines(console, lines, history.names)
+        terminal.show_lines(console, [fact_of(line, history.names) for line in lines])
         is_any = is_any or bool(lines)
     if is_any:
         return

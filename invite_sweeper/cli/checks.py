@@ -12,8 +12,8 @@ from rich.text import Text
 
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import Interrupted, RunError
-from invite_sweeper.report.layout import print_trimmed, two_columns
 from invite_sweeper.report.sending import NotSent
+from invite_sweeper.report.terminal import print_trimmed, two_columns
 from invite_sweeper.text import escape_unprintable, organization_label, pluralize
 
 

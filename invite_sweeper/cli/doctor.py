@@ -30,8 +30,7 @@ from invite_sweeper.models import ListRef, ListUnreadable, PersonKey, Source, So
 from invite_sweeper.names import casefold_lookalike
 from invite_sweeper.report.receivers import receiver_of
 from invite_sweeper.report.sending import LIMIT_S, Message, open_session, request
-from invite_sweeper.report.story import story_of
-from invite_sweeper.report.story_lines import describe_stale
+from invite_sweeper.report.story import describe_stale, story_of
 from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.discovery import OrganizationReader, list_invitations
 from invite_sweeper.sweep.expiries import sunset_warnings

@@ -22,7 +22,8 @@ from invite_sweeper.cli.survey import Survey, describe_excluded, read_survey
 from invite_sweeper.errors import UsageError
 from invite_sweeper.models import Invitation, rfc3339
 from invite_sweeper.names import Globs
-from invite_sweeper.report.listings import show_listed
+from invite_sweeper.report import terminal
+from invite_sweeper.report.people import list_of
 from invite_sweeper.report.rows import label_of, place_name
 from invite_sweeper.sweep.selection import Decision
 from invite_sweeper.text import escape_unprintable, shorten_list
@@ -177,7 +178,7 @@ def _print_rows(rows: Sequence[ListedInvitation], survey: Survey, output: str) -
     names: dict[str, str] = {}
     for reading in survey.result.readings:
         names[reading.id] = escape_unprintable(reading.organization.name or reading.id)
-    show_listed(stdout_console(), rows, names)
+    terminal.show_section(stdout_console(), list_of(rows, names))
 
 
 def _csv_lines(rows: Sequence[ListedInvitation]) -> Iterator[bytes]:

@@ -20,8 +20,8 @@ from invite_sweeper.cli.session import Session
 from invite_sweeper.models import Invitation, PersonKey, Source, identify_person
 from invite_sweeper.names import exact_glob
 from invite_sweeper.outcomes import Outcome
-from invite_sweeper.report.person import what_happened
-from invite_sweeper.report.wording import describe_instant
+from invite_sweeper.report.document import describe_instant
+from invite_sweeper.report.people import what_happened
 
 _DONE: Final = (Announced, AnnouncementEnded, Intent, OutcomeLine)
 """What a run did with a person; the other lines have what it saw."""

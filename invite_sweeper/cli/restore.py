@@ -24,7 +24,7 @@ from invite_sweeper.cli.view import Progress, confirm, print_result
 from invite_sweeper.errors import Cancelled, RunError, UsageError
 from invite_sweeper.models import Invitation
 from invite_sweeper.outcomes import Outcome
-from invite_sweeper.report import listings
+from invite_sweeper.report import people, terminal
 from invite_sweeper.report.readback import RecordedRun
 from invite_sweeper.restore import (
     Deletions,
@@ -179,7 +179,7 @@ def _show_people(
     plan: RestorePlan, deletions: Deletions, names: Mapping[str, str], console: Console
 ) -> None:
     """Print who is to be invited again, and which runs deleted them."""
-    listings.show_people(console, plan.to_invite, names)
+    terminal.show_section(console, people.by_place(plan.to_invite, names))
     runs = [str(run.number) for run in deletions.runs]
     noun = plural_form(len(runs), "run", "runs")
     _print(console, f"Deleted by {noun} {shorten_list(runs, _MAX_RUNS)}.")

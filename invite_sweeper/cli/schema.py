@@ -18,7 +18,7 @@ from invite_sweeper.cli.validate import Validation
 from invite_sweeper.errors import ErrorResult
 from invite_sweeper.json_text import to_json
 from invite_sweeper.policy import json_schema
-from invite_sweeper.report.run_result import RunResult
+from invite_sweeper.report.run import RunResult
 from invite_sweeper.restore import RestorePlan
 
 _DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"

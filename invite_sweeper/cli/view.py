@@ -31,9 +31,15 @@ from invite_sweeper.errors import Cancelled, GuardRefused
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.report import terminal
 from invite_sweeper.report.document import Fact
-from invite_sweeper.report.handover import PlanToApply, lines_to_pass_on
 from invite_sweeper.report.readback import RecordedRun
-from invite_sweeper.report.run_result import result_json
+from invite_sweeper.report.run import (
+    PlanToApply,
+    attention_lines,
+    lines_to_pass_on,
+    question_about,
+    result_json,
+    result_of,
+)
 from invite_sweeper.report.story import errors_of
 
 _LINE_INTERVAL_S: Final = 30.0
@@ -212,7 +218,8 @@ class TerminalView(Progress):
         self.close()
 
         def ask(console: Console) -> None:
-            terminal.show_question(console, record, self._session.advisor, until)
+            question = question_about(record, self._session.advisor, until)
+            terminal.show_question(console, question)
             self.has_shown_plan = True
 
         self.has_agreed = await confirm(self._session, ask)
@@ -243,16 +250,17 @@ def print_result(
         if plan is not None:
             deciding = _deciding_options(session, run.record)
             lines_of_plan = tuple(lines_to_pass_on(plan, advisor, *deciding))
-        terminal.show_result(
-            console,
+        result = result_of(
             run,
             advisor,
             plan=lines_of_plan,
             # The question was on stderr: stdout may be a file, which has all of the plan.
             differing_only=has_shown_plan and console.is_terminal,
+            shown_above={"error", "warning"} if console.is_terminal else {"error"},
         )
+        terminal.show_document(console, result)
     if is_json or options.quiet:
-        for line in terminal.attention_lines(run, advisor):
+        for line in attention_lines(run, advisor):
             command = {"command": line.command} if line.command else {}
             session.log.warning(line.text, **command)
     _print_errors(run)

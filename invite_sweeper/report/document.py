@@ -6,21 +6,31 @@ with unprintable characters escaped.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Literal, NamedTuple, Self, TypeAlias, TypeVar
+from typing import Final, Literal, NamedTuple, Self, TypeAlias, TypeVar
 
 from invite_sweeper.endings import Style
-from invite_sweeper.text import Hint
+from invite_sweeper.models import parse_timestamp
+from invite_sweeper.redaction import SECRETS
+from invite_sweeper.text import Hint, escape_unprintable, truncate
 
 _T = TypeVar("_T")
 Kind: TypeAlias = Literal["text", "person", "date", "number", "code", "state"]
 
 
 class Fact(NamedTuple):
-    """A label and a text, and the role of the label's colour."""
+    """A label and a text.
+
+    Attributes:
+        style: Of the label, or of the state where there is one.
+        is_whole: It stays on one line, so that the text can be copied.
+        state: A word before the text, such as "Done".
+    """
 
     label: str
     text: str
     style: Style = "plain"
+    is_whole: bool = False
+    state: str = ""
 
 
 class Line(NamedTuple):
@@ -117,11 +127,23 @@ class Attention(NamedTuple):
 
 
 class Section(NamedTuple):
-    """A part of a document below a heading."""
+    """A part of a document.
 
-    heading: str
+    Attributes:
+        heading: Empty for a table, which has its caption.
+        sentences: A line each.
+        style: Of the heading.
+        total: Number of facts or sentences, shown or not; 0 if all are shown.
+        command: Lists all of them.
+    """
+
+    heading: str = ""
     facts: tuple[Fact, ...] = ()
+    sentences: tuple[str, ...] = ()
     table: Table | None = None
+    style: Style = "plain"
+    total: int = 0
+    command: str = ""
 
 
 class Document(NamedTuple):
@@ -131,6 +153,7 @@ class Document(NamedTuple):
         headline: The status, and what was done or found.
         attention: The most urgent first; empty if nothing needs attention.
         remarks: Sentences about the policy and the setup that need none.
+        closing: What is copied, at the end.
     """
 
     headline: Fact
@@ -138,3 +161,21 @@ class Document(NamedTuple):
     sections: tuple[Section, ...] = ()
     attention: tuple[Attention, ...] = ()
     remarks: tuple[str, ...] = ()
+    closing: tuple[Fact, ...] = ()
+
+
+# Texts that are safe to show ---------------------------------------------------------------------
+
+_MAX_NAME_LENGTH: Final = 120
+MAX_SENTENCE_LENGTH: Final = 500
+
+
+def display_text(value: str | None, max_length: int = _MAX_NAME_LENGTH) -> str:
+    """Return a name as it is shown: without secrets, truncated, unprintable characters escaped."""
+    return escape_unprintable(truncate(SECRETS.redact(value or ""), max_length))
+
+
+def describe_instant(text: str) -> str:
+    """Return an instant of the log to the minute."""
+    instant = parse_timestamp(text)
+    return f"{instant:%Y-%m-%d %H:%M} UTC" if instant is not None else "an unknown time"

@@ -15,7 +15,14 @@ from invite_sweeper.audit import RunFile, RunRecord, Verdict, Verification
 from invite_sweeper.endings import Status, status_of
 from invite_sweeper.errors import UsageError
 from invite_sweeper.report.charts import Ages, Chart, nights_chart, read_ages
-from invite_sweeper.report.document import Attention, Document, Fact, Table
+from invite_sweeper.report.document import (
+    Attention,
+    Document,
+    Fact,
+    Table,
+    describe_instant,
+    display_text,
+)
 from invite_sweeper.report.nights import (
     Night,
     describe_counts,
@@ -34,7 +41,6 @@ from invite_sweeper.report.tables import (
     unread_table,
 )
 from invite_sweeper.report.verification import story_of_verification
-from invite_sweeper.report.wording import describe_instant, display_text
 from invite_sweeper.text import Hint, pluralize
 
 DOUBT: Final = "The log is damaged: what follows comes from it and may be wrong."

@@ -14,19 +14,6 @@ from invite_sweeper.audit.events import Announced, Intent, Kept, OutcomeLine
 from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.models import ListUnreadable
 from invite_sweeper.report.charts import AgeGroup
-from invite_sweeper.report.columns import (
-    BECAUSE,
-    INVITED,
-    LIST_AND_ID,
-    PLACE,
-    full_place_cell,
-    invitation_columns,
-    invited_cell,
-    line_cell,
-    list_cell,
-    text_cell,
-    why_kept_cell,
-)
 from invite_sweeper.report.document import Cell, CellsOf, Column, Fact, Line, Table
 from invite_sweeper.report.nights import Night, NightRun
 from invite_sweeper.report.period_reader import PeriodReader
@@ -40,7 +27,21 @@ from invite_sweeper.report.readback import (
     announced_as,
     kept_rows,
 )
-from invite_sweeper.report.rows import Row, row_order
+from invite_sweeper.report.rows import (
+    BECAUSE,
+    INVITED,
+    LIST_AND_ID,
+    PLACE,
+    Row,
+    full_place_cell,
+    invitation_columns,
+    invited_cell,
+    line_cell,
+    list_cell,
+    row_order,
+    text_cell,
+    why_kept_cell,
+)
 from invite_sweeper.report.story import advisor_of
 
 _T = TypeVar("_T")

@@ -1,217 +1,132 @@
-"""Print a run on a terminal: the plan, what failed, and the story; and the question before it."""
+"""Show a document on a terminal of any width.
 
-import sys
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from datetime import datetime
+A table is a table where each of its lines fits; else each row is a short block, in which no value
+is broken. Names from Atlas can neither move the cursor nor start a new line: they are `Text`,
+never markup, and documents hold escaped text.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Final
 
-from rich.console import Console, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, JustifyMethod, RenderableType
+from rich.padding import Padding
+from rich.table import Table as Grid
 from rich.text import Text
 
-from invite_sweeper.advice import Advisor
-from invite_sweeper.audit import RunRecord
-from invite_sweeper.endings import ExitCode
-from invite_sweeper.models import ListUnreadable, rfc3339
-from invite_sweeper.report.columns import PLACE, full_place_cell, invitation_columns, line_cell
-from invite_sweeper.report.document import Attention, Document, Fact, Table
-from invite_sweeper.report.layout import (
-    GAP,
-    INDENT,
-    entries,
-    heading,
-    indented,
-    label_text,
-    labelled,
-    print_parts,
-    table_parts,
-)
-from invite_sweeper.report.readback import (
-    KEPT_CAPTION,
-    UNREAD_CAPTION,
-    RecordedRun,
-    RunRows,
-    WholeRun,
-    announced_as,
-    read_rows,
-)
-from invite_sweeper.report.rows import Row, place_name, sorted_rows
-from invite_sweeper.report.story import advisor_of, story_of
-from invite_sweeper.report.wording import describe_instant
-from invite_sweeper.text import Hint, escape_unprintable, pluralize
+from invite_sweeper.endings import Style
+from invite_sweeper.report.document import Attention, Cell, Column, Document, Fact, Section, Table
+from invite_sweeper.text import escape_unprintable
 
-_MAX_ROWS: Final = 50
-_MAX_NAMED: Final = 10
-_LAST_HASH: Final = "Last hash"
+_LABEL_WIDTH: Final = 9
+"""Of a document: the facts of a dry run begin where those of a sweep do."""
+GAP: Final = 2
+"""Blanks between columns."""
+INDENT: Final = 2
+"""Blanks before what stands below a heading."""
+_STYLES: Final[Mapping[Style, str]] = {
+    "plain": "",
+    "note": "dim",
+    "strong": "bold",
+    "privileged": "bold magenta",
+    "good": "green",
+    "info": "cyan",
+    "warning": "yellow",
+    "bad": "bold red",
+}
 
 
-def show_result(
-    console: Console,
-    run: RecordedRun,
-    advisor: Advisor,
-    *,
-    plan: Sequence[Fact] = (),
-    differing_only: bool = False,
-) -> None:
-    """Print the plan, what failed, what could not be read, and how the run went.
-
-    Args:
-        plan: How the plan is passed on; empty where there is none.
-        differing_only: Of the plan, print only what was not deleted: the question above has shown
-            all of it.
-    """
-    shown_above = {"error", "warning"} if console.is_terminal else {"error"}
-    run_rows = run.rows.without_done() if differing_only else run.rows
-    parts = _run(console.width, run.record, run_rows, advisor, shown_above=shown_above)
-    print_parts(console, parts)
-    show_whole(console, plan)
+def show_document(console: Console, document: Document) -> None:
+    """Print the sections, the headline with the facts, and what needs attention."""
+    width = console.width
+    for section in document.sections:
+        show_section(console, section)
+    label_width = max((len(fact.label) for fact in document.facts), default=_LABEL_WIDTH)
+    label_width = max(label_width, _LABEL_WIDTH)
+    # The label of a headline may be longer: it does not move the texts below it.
+    headline = (label_text(document.headline), Text(document.headline.text))
+    print_parts(console, entries([headline], width, label_width=label_width))
+    _show_facts(console, document.facts, label_width)
+    for attention in document.attention:
+        print_parts(console, _attention(attention))
+    show_copied(console, document.closing)
 
 
-def show_whole(console: Console, lines: Sequence[Fact]) -> None:
-    """Print lines below an empty one, each on one line so that it can be copied."""
-    if not lines:
-        return
-    console.print()
-    label_width = GAP + max(len(line.label) for line in lines)
-    for line in lines:
-        label = line.label.ljust(label_width)
-        text = Text.assemble((label, "bold"), escape_unprintable(line.text))
-        text.rstrip()
-        console.print(text, soft_wrap=True)
+def show_copied(console: Console, facts: Sequence[Fact]) -> None:
+    """Print facts below an empty line, each on one line so that it can be copied."""
+    if facts:
+        console.print()
+        label_width = max(len(fact.label) for fact in facts)
+        print_parts(console, (_whole(fact, label_width) for fact in facts))
 
 
-def show_run(console: Console, run: WholeRun) -> None:
-    """Print all that an earlier run planned, did and recorded as kept, and how it went."""
-    print_parts(console, _kept(console.width, run))
-    parts = _run(console.width, run.record, run.rows, Advisor(), max_rows=sys.maxsize)
-    print_parts(console, parts)
+def show_question(console: Console, document: Document) -> None:
+    """Print the sections and the facts, and below them the question with its remark."""
+    for section in document.sections:
+        show_section(console, section)
+    _show_facts(console, document.facts, max(len(fact.label) for fact in document.facts))
+    print_parts(console, (Text(document.headline.label, "bold"), Text(document.headline.text)))
 
 
-def show_question(console: Console, record: RunRecord, advisor: Advisor, until: datetime) -> None:
-    """Print the plan as it is on disk, and the question whether to delete.
-
-    Args:
-        until: When an answer is too late.
-    """
-    run_rows = read_rows(record)
-    print_parts(console, _plan(console.width, run_rows, advisor_of(record, advisor)))
-    rows = run_rows.invitations.values()
-    organizations = sorted({row.organization for row in rows})
-    lines = [Fact("In", ", ".join(organizations))]
-    lines += story_of(record, advisor).facts
-    owners = sum(row.is_owner for row in rows)
-    if owners:
-        lines.append(Fact("Owners", f"{owners:,} of the stale invitations"))
-    question = Text(f"Delete {pluralize(len(rows), 'invitation')}?", style="bold")
-    remark = Text(f"This cannot be undone. Answer by {describe_instant(rfc3339(until))}.")
-    print_parts(console, (labelled(lines), question, remark))
+def show_section(console: Console, section: Section) -> None:
+    """Print a table, or facts and sentences below a heading, and how to list the others."""
+    print_parts(console, _section(section, console.width))
 
 
-def attention_lines(run: RecordedRun, advisor: Advisor) -> Iterator[Hint]:
-    """Yield what needs attention besides errors, and the first places and people concerned.
-
-    Errors are printed by themselves, and so are warnings as they come.
-    """
-    story = story_of(run.record, advisor)
-    has_only_errors = all(attention.kind == "error" for attention in story.attention)
-    if has_only_errors and run.record.exit_code != ExitCode.PARTIAL:
-        return
-    yield Hint(f"{story.headline.label}: {story.headline.text}")
-    for attention in story.attention:
-        if attention.kind != "reason":
-            continue
-        yield from map(Hint, attention.text.split("\n"))
-        if attention.hint.text:
-            yield Hint(f"What to do: {attention.hint.text}", attention.hint.command)
-    for unread in run.rows.unread_lines(_MAX_NAMED):
-        yield Hint(f"{unread.label} was not read: {unread.text}")
-    rows = run.rows.invitations.values()
-    in_doubt = [row for row in rows if row.outcome in {"failed", "unknown"}]
-    is_restore = run.record.mode == "restore"
-    for row in sorted_rows(in_doubt)[:_MAX_NAMED]:
-        person = f"{row.user} in {place_name(row.event, row.organization, full=True)}"
-        concern = "may lack an invitation" if is_restore else "may still be invited"
-        yield Hint(f"{person} {concern}: {row.outcome}, {row.detail}")
+def show_lines(console: Console, facts: Iterable[Fact]) -> None:
+    """Print facts; in a file each is on one line, as `grep` needs it."""
+    for fact in facts:
+        if console.is_terminal:
+            print_parts(console, entries([(Text(fact.label), Text(fact.text))], console.width))
+        else:
+            console.print(Text(f"{fact.label}  {fact.text}"), soft_wrap=True)
 
 
-# The parts of a run ------------------------------------------------------------------------------
+def _show_facts(console: Console, facts: Sequence[Fact], label_width: int) -> None:
+    """Print labels with their texts beside them."""
+    for is_whole, group in groupby(facts, key=lambda fact: fact.is_whole):
+        if is_whole:
+            print_parts(console, (_whole(fact, label_width) for fact in group))
+        else:
+            rows = [(label_text(fact), Text(fact.text)) for fact in group]
+            print_parts(console, [two_columns(rows, width=label_width)])
 
 
-def _run(
-    width: int,
-    record: RunRecord,
-    run_rows: RunRows,
-    advisor: Advisor,
-    *,
-    shown_above: Collection[str] = (),
-    max_rows: int = _MAX_ROWS,
-) -> Iterator[RenderableType]:
-    """Yield the plan with its outcomes, who was announced, what was not read, and the story.
-
-    Args:
-        shown_above: Kinds of attention that the operator has read already.
-    """
-    about = advisor_of(record, advisor)
-    yield from _plan(width, run_rows, about, max_rows)
-    yield from _announced(width, record, run_rows, about, max_rows)
-    yield from _unread(run_rows, about, max_rows)
-    story = story_of(record, advisor)
-    yield from _organizations(story, width)
-    yield from _summary(width, record, story)
-    for attention in story.attention:
-        if attention.kind not in shown_above:
-            yield from _attention(attention)
+def _whole(fact: Fact, label_width: int) -> Text:
+    """Return a fact on one line, so that its text can be copied."""
+    label = fact.label.ljust(label_width + GAP)
+    return Text.assemble(
+        (label, "bold"), (escape_unprintable(fact.text), _STYLES[fact.style]), no_wrap=True
+    )
 
 
-def _plan(
-    width: int, run_rows: RunRows, about: Advisor, max_rows: int = _MAX_ROWS
-) -> Iterator[RenderableType]:
-    """Yield the first rows of the plan below their projects, and how to see the others."""
-    rows = run_rows.first(max_rows)
-    all_rows = run_rows.invitations.values()
-    if rows:
-        table = table_by_place(rows, all_rows, with_organization=run_rows.is_of_several)
+def _section(section: Section, width: int) -> Iterator[RenderableType]:
+    table = section.table
+    if table is not None:
         yield from table_parts(table, width)
-    yield from _rest(len(run_rows.invitations) - len(rows), about.list_run())
+        yield from _rest(table.total - len(table.rows), table.command)
+    shown = len(section.facts) + len(section.sentences)
+    total = section.total or shown
+    if section.heading:
+        yield heading(section.heading, shown, total, f"bold {_STYLES[section.style]}")
+    indent = INDENT if section.heading else 0
+    if section.facts:
+        rows = [(Text(fact.label), _text_of(fact)) for fact in section.facts]
+        for part in entries(rows, width - indent):
+            yield indented(part, indent)
+    for sentence in section.sentences:
+        yield indented(Text(sentence), indent)
+    if section.heading:
+        yield Text("")
+    yield from _rest(total - shown, section.command)
 
 
-def _announced(
-    width: int, record: RunRecord, run_rows: RunRows, about: Advisor, max_rows: int
-) -> Iterator[RenderableType]:
-    """Yield the first that are announced, and how to see the others."""
-    total = len(run_rows.announced)
-    if not total:
-        return
-    kind = announced_as(record)
-    rows = run_rows.announced[:max_rows]
-    yield from table_parts(_table(kind.caption, run_rows, rows, total), width)
-    yield from _rest(total - len(rows), about.list_run("--event", kind.event))
-
-
-def _unread(run_rows: RunRows, about: Advisor, max_rows: int) -> Iterator[RenderableType]:
-    """Yield the first lists that were not read, and how to see the others."""
-    total = len(run_rows.unreadable)
-    if not total:
-        return
-    shown = run_rows.unread_lines(max_rows)
-    yield heading(UNREAD_CAPTION, len(shown), total, "bold yellow")
-    for line in shown:
-        yield indented(Text(f"{line.label}: {line.text}"))
-    yield Text("")
-    yield from _rest(total - len(shown), about.list_run("--event", ListUnreadable.event))
-
-
-def _kept(width: int, run: WholeRun) -> Iterator[RenderableType]:
-    """Yield what a run kept, where it recorded that."""
-    rows = sorted_rows(run.kept)
-    if rows:
-        yield from table_parts(_table(KEPT_CAPTION, run.rows, rows, len(rows)), width)
-
-
-def _table(caption: str, run_rows: RunRows, rows: Sequence[Row], total: int) -> Table:
-    """Return invitations of which each names its place."""
-    columns = invitation_columns(rows, full_place_cell if run_rows.is_of_several else None)
-    return Table.of("invitations", caption, columns, rows, total=total)
+def _text_of(fact: Fact) -> Text:
+    """Return the text of a fact after its state."""
+    if not fact.state:
+        return Text(fact.text)
+    return Text.assemble((fact.state, f"bold {_STYLES[fact.style]}"), f"  {fact.text}")
 
 
 def _rest(count: int, command: str) -> Iterator[RenderableType]:
@@ -219,36 +134,6 @@ def _rest(count: int, command: str) -> Iterator[RenderableType]:
     if count > 0:
         yield Text.assemble((f"{count:,} more: ", "dim"), command, no_wrap=True)
         yield Text("")
-
-
-def _organizations(story: Document, width: int) -> Iterator[RenderableType]:
-    """Yield how each of several organizations ended."""
-    for section in story.sections:
-        rows = [(Text(line.label), Text(line.text)) for line in section.facts]
-        yield heading(section.heading, len(rows), len(rows))
-        for part in entries(rows, width - INDENT):
-            yield indented(part)
-        yield Text("")
-
-
-def _summary(width: int, record: RunRecord, story: Document) -> Iterator[RenderableType]:
-    """Yield how the run went, where its file is, and its last hash."""
-    label_width = len(_LAST_HASH)
-    for line in story.facts:
-        label_width = max(label_width, len(line.label))
-    # The label of a headline may be longer: it does not move the texts below it.
-    headline = (label_text(story.headline), Text(story.headline.text))
-    yield from entries([headline], width, label_width=label_width)
-    yield labelled(story.facts, label_width)
-    yield _to_copy("Audit", escape_unprintable(str(record.file.path)), label_width)
-    if record.last_hash and record.mode != "dry-run":  # it is not the SHA-256 of a plan
-        yield _to_copy(_LAST_HASH, record.last_hash, label_width, "dim")
-
-
-def _to_copy(label: str, text: str, label_width: int, style: str = "") -> Text:
-    """Return a line that stays on one line, so that its text can be copied."""
-    padded_label = label.ljust(label_width + GAP)
-    return Text.assemble((padded_label, "bold"), (text, style), no_wrap=True)
 
 
 def _attention(attention: Attention) -> Iterator[Text]:
@@ -262,29 +147,194 @@ def _attention(attention: Attention) -> Iterator[Text]:
         yield Text.assemble(("What to do: ", "bold"), hint, no_wrap=True)
 
 
-# Rows below their places -------------------------------------------------------------------------
+# Parts of a page ---------------------------------------------------------------------------------
 
 
-def table_by_place(
-    rows: Sequence[Row], all_rows: Iterable[Row], *, with_organization: bool = False
-) -> Table:
-    """Return the table of invitations below their places, by organization.
+def print_parts(console: Console, parts: Iterable[RenderableType]) -> None:
+    """Print parts one below the other."""
+    for part in parts:
+        # What is copied, such as a command, stays on one line, which the terminal wraps.
+        if isinstance(part, Text) and part.no_wrap:
+            part.rstrip()
+            console.print(part, soft_wrap=True)
+        else:
+            print_trimmed(console, part)
+
+
+def print_trimmed(console: Console, part: RenderableType) -> None:
+    """Print a renderable without trailing blanks."""
+    for segments in console.render_lines(part, pad=False):
+        text = Text()
+        for segment in segments:
+            text.append(segment.text, segment.style)
+        text.rstrip()
+        console.print(text, soft_wrap=True)
+
+
+def indented(part: RenderableType, indent: int = INDENT) -> Padding:
+    """Return a part as it stands below a heading."""
+    return Padding(part, (0, 0, 0, indent))
+
+
+def heading(title: str, shown: int, total: int, style: str = "bold") -> Text:
+    """Return a title with how many rows follow, and of how many."""
+    count = f"{total:,}" if shown == total else f"{shown:,} of {total:,}"
+    return Text.assemble((title, style), (f"  {count}", "dim"))
+
+
+def label_text(line: Fact) -> Text:
+    """Return the label of a line in its colour."""
+    return Text(line.label, f"bold {_STYLES[line.style]}")
+
+
+def two_columns(
+    rows: Iterable[tuple[RenderableType, RenderableType]],
+    *,
+    justify: JustifyMethod = "left",
+    width: int | None = None,
+) -> Grid:
+    """Return a short value beside a longer one, which wraps."""
+    grid = Grid.grid(padding=(0, GAP, 0, 0))
+    grid.add_column(no_wrap=True, justify=justify, width=width)
+    grid.add_column(overflow="fold")
+    for row in rows:
+        grid.add_row(*row)
+    return grid
+
+
+def entries(
+    rows: Sequence[tuple[Text, Text]], width: int, *, label_width: int = 0
+) -> Iterator[RenderableType]:
+    """Yield texts beside their labels; below them where that leaves less than half of the width.
 
     Args:
-        rows: Those that are shown.
-        all_rows: The headings count them.
-        with_organization: Headings name the organization even if all rows are of one.
+        label_width: That labels take at least, so that other texts begin in the same column.
     """
-    all_rows = tuple(all_rows)
-    is_full = with_organization or len({row.organization for row in all_rows}) > 1
+    widest_label = max(label.cell_len for label, _ in rows)
+    if widest_label < width // 2:
+        yield two_columns(rows, width=max(widest_label, label_width))
+        return
+    for label, text in rows:
+        yield label
+        yield indented(text)
 
-    def name_of(row: Row) -> str:
-        return place_name(row.event, row.organization, full=is_full)
 
-    totals = Counter(map(name_of, all_rows))
-    first_rows = {name: number for number, name in enumerate(dict.fromkeys(map(name_of, rows)))}
-    # The places of one organization are in the order of their first rows.
-    ordered = sorted(rows, key=lambda row: (row.organization, first_rows[name_of(row)]))
-    columns = invitation_columns(ordered, lambda row: line_cell(name_of(row)))
-    table = Table.of("plan", "", columns, ordered, total=totals.total())
-    return table._replace(grouped_by=table.columns.index(PLACE), group_totals=totals)
+# Tables ------------------------------------------------------------------------------------------
+
+
+def table_parts(table: Table, width: int) -> Iterator[RenderableType]:
+    """Yield a table: with its columns side by side where each line fits, else a block each row.
+
+    Args:
+        table: With a row, at least.
+        width: Of the terminal, in cells.
+    """
+    indent = INDENT if table.caption or table.grouped_by is not None else 0
+    numbers = [number for number in range(len(table.columns)) if number != table.grouped_by]
+    columns = [table.columns[number] for number in numbers]
+    widths = _column_widths(columns, numbers, table.rows, width - indent)
+    if widths:
+        headings = [Text(column.heading.upper(), style="dim") for column in columns]
+        yield indented(_grid(widths, [headings]), indent)
+    for title, rows in _groups(table):
+        cells = [[row[number] for number in numbers] for row in rows]
+        if indent:
+            yield title
+        if widths:
+            yield indented(_grid(widths, [map(_cell_text, row) for row in cells]), indent)
+        else:
+            yield indented(_blocks(columns, cells, width - indent, stands_alone=indent > 0), indent)
+        if indent:
+            yield Text("")
+
+
+def _groups(table: Table) -> Iterator[tuple[Text, Sequence[Sequence[Cell]]]]:
+    """Yield the rows below a heading each: the caption, or the column that groups them."""
+    number = table.grouped_by
+    if number is None:
+        yield heading(table.caption, len(table.rows), table.total), table.rows
+        return
+    for cell, group in groupby(table.rows, key=lambda row: row[number]):
+        rows = tuple(group)
+        name = cell[0].text
+        yield heading(name, len(rows), table.group_totals[name]), rows
+
+
+def _blocks(
+    columns: Sequence[Column], rows: Iterable[Sequence[Cell]], width: int, *, stands_alone: bool
+) -> Grid:
+    """Return rows with the person first and then the other values, of which each is whole.
+
+    Args:
+        stands_alone: The person has a line of its own.
+    """
+    blocks: list[tuple[Text, Text]] = []
+    for first, *cells in rows:
+        label = _cell_text(first)
+        lines: list[Text] = []
+        values: list[Text] = []
+        for column, cell in zip(columns[1:], cells, strict=True):
+            if column.kind == "person" and stands_alone:
+                lines.append(_cell_text(cell))
+            elif column.kind == "state":
+                values = [*_values(column, cell), *values]
+            else:
+                values += _values(column, cell)
+        lines += _joined(values, width - label.cell_len - GAP)
+        blocks.append((label, Text("\n").join(lines)))
+    return two_columns(blocks, justify="right")
+
+
+def _values(column: Column, cell: Cell) -> list[Text]:
+    """Return the lines of a cell as they read without a heading."""
+    prefix = f"{column.prefix} " if column.prefix else ""
+    return [Text.assemble(prefix, _cell_text((line,))) for line in cell]
+
+
+def _joined(values: Iterable[Text], width: int) -> list[Text]:
+    """Return lines with as many values as fit; one that is wider has a line of its own."""
+    line = Text()
+    lines = [line]
+    for value in values:
+        longer = Text.assemble(line, " · ", value) if line else value
+        if longer.cell_len <= width or not line:
+            line = longer
+            lines[-1] = line
+        else:
+            line = value
+            lines.append(line)
+    return lines
+
+
+def _column_widths(
+    columns: Sequence[Column],
+    numbers: Sequence[int],
+    rows: Sequence[Sequence[Cell]],
+    width: int,
+) -> tuple[int, ...]:
+    """Return the widths of the longest lines; empty if the terminal is too narrow for them.
+
+    Args:
+        numbers: Of the columns in each row.
+    """
+    widths: list[int] = []
+    for column, number in zip(columns, numbers, strict=True):
+        lines = [cell_len(line.text) for row in rows for line in row[number]]
+        widths.append(max(len(column.heading), *lines, 0))
+    gaps = GAP * (len(widths) - 1)
+    return tuple(widths) if sum(widths) + gaps <= width else ()
+
+
+def _grid(widths: Sequence[int], rows: Iterable[Iterable[Text]]) -> Grid:
+    grid = Grid.grid(padding=(0, GAP, 0, 0))
+    for number, width in enumerate(widths):
+        is_first = number == 0  # the age or the day
+        grid.add_column(width=width, justify="right" if is_first else "left")
+    for row in rows:
+        grid.add_row(*row)
+    return grid
+
+
+def _cell_text(cell: Cell) -> Text:
+    lines = [Text(line.text, style=_STYLES[line.style]) for line in cell]
+    return Text("\n").join(lines)

@@ -103,12 +103,15 @@ def test_csv_and_json_lines_have_the_same_fields(cli):
     ]
 
 
-def test_text_shows_person_place_decision_and_day_at_80_columns(cli):
+def test_text_shows_a_person_on_two_lines_with_age_role_and_inviter_at_80_columns(cli):
     done, today = list_on_one_day(cli, COLUMNS="80")
     assert done.code == 0
     first = done.out.splitlines()
-    assert first[0].split() == [f"{today}", "old@example.com"]
-    assert first[1].split(" · ") == ["            stale: forgotten", "Search"]
+    row = " · ".join(line.strip() for line in first[:2])
+    values = [f"{today}  old@example.com", "stale: forgotten", "Search", "20.0 d"]
+    assert row.split(" · ")[:4] == values
+    assert "read only" in row
+    assert " · by " in row
     assert max(map(len, first)) <= 80
     assert first[-1] == "5 invitations: 2 stale, 3 kept. The limits may make a day later."
 

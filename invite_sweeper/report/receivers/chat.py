@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from invite_sweeper.report.announcements import WaitingInvitation, count_unread
+from invite_sweeper.report.document import describe_instant, display_text
 from invite_sweeper.report.receivers.base import RunMessage
-from invite_sweeper.report.wording import describe_instant, display_text
 from invite_sweeper.text import plural_form, pluralize
 
 MAX_USERS: Final = 10

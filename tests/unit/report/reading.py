@@ -14,8 +14,10 @@ from invite_sweeper.report.announcements import WaitingInvitation
 from invite_sweeper.report.page import Page, read_page
 from invite_sweeper.report.readback import RecordedRun, read_rows
 from invite_sweeper.report.receivers import RunMessage
+from invite_sweeper.report.run import question_about as ask_about
+from invite_sweeper.report.run import result_of
 from invite_sweeper.report.story import advisor_of, story_of
-from invite_sweeper.report.terminal import show_question, show_result
+from invite_sweeper.report.terminal import show_document, show_question
 
 ADVISOR = Advisor(policy="policy.yaml")
 
@@ -69,12 +71,12 @@ def run_message(record: RunRecord, waiting: Sequence[WaitingInvitation] | None =
 def on_terminal(record: RunRecord, width: int = 10_000) -> str:
     """Return what a terminal shows of a run that has ended."""
     console = Console(file=StringIO(), width=width, color_system=None)
-    show_result(console, RecordedRun(record), ADVISOR)
+    show_document(console, result_of(RecordedRun(record), ADVISOR, shown_above={"error"}))
     return console.file.getvalue()
 
 
 def question_about(record: RunRecord, width: int = 10_000) -> str:
     """Return the question about the plan of a run."""
     console = Console(file=StringIO(), width=width, color_system=None)
-    show_question(console, record, ADVISOR, NOW)
+    show_question(console, ask_about(record, ADVISOR, NOW))
     return console.file.getvalue()

@@ -12,7 +12,7 @@ from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.intents import IntentLedger
 from invite_sweeper.audit.record import read_run
 from invite_sweeper.errors import DamagedLog, GuardRefused
-from invite_sweeper.report.handover import plan_to_apply
+from invite_sweeper.report.run import plan_to_apply
 
 DAY = timedelta(days=1)
 MOMENT = timedelta(microseconds=1)

@@ -20,8 +20,8 @@ from invite_sweeper.audit.events import Announced, Kept
 from invite_sweeper.audit.totals import OrganizationResult
 from invite_sweeper.endings import Reason
 from invite_sweeper.models import Source
+from invite_sweeper.report.document import display_text
 from invite_sweeper.report.html_page import render_html
-from invite_sweeper.report.wording import display_text
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs("chromium")]
 WIDTHS = (320, 360, 768, 1000, 1249, 1280, 1440, 1920)

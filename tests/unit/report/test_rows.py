@@ -16,9 +16,8 @@ from report.scenes import recorded, run
 
 from invite_sweeper.audit.events import Planned
 from invite_sweeper.models import Source
-from invite_sweeper.report.columns import roles_cell
 from invite_sweeper.report.readback import RunRows
-from invite_sweeper.report.rows import sorted_rows
+from invite_sweeper.report.rows import roles_cell, sorted_rows
 
 OWNER = invitation(
     1,

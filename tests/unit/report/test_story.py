@@ -38,10 +38,9 @@ from invite_sweeper.report.metrics import Metrics
 from invite_sweeper.report.notify import is_due
 from invite_sweeper.report.readback import RecordedRun, read_rows
 from invite_sweeper.report.receivers import receiver_of
-from invite_sweeper.report.run_result import result_json
-from invite_sweeper.report.story import story_of
-from invite_sweeper.report.story_lines import describe_stale
-from invite_sweeper.report.terminal import attention_lines, show_result
+from invite_sweeper.report.run import attention_lines, result_json, result_of
+from invite_sweeper.report.story import describe_stale, story_of
+from invite_sweeper.report.terminal import show_document
 from invite_sweeper.report.verification import story_of_verification
 
 STORIES = Path(__file__).with_name("stories.txt")
@@ -163,8 +162,9 @@ def test_list_that_was_retired_before_its_day_has_the_style_of_an_error(director
 @pytest.mark.parametrize("is_terminal", [True, False])
 def test_warning_that_a_terminal_has_shown_is_not_repeated_below_the_result(directory, is_terminal):
     record = recorded(SCENES["list ends in 5 days"], directory)
-    console = Console(file=StringIO(), width=200, force_terminal=is_terminal)
-    show_result(console, RecordedRun(record), ADVISOR)
+    console = Console(file=StringIO(), width=200)
+    shown_above = {"error", "warning"} if is_terminal else {"error"}
+    show_document(console, result_of(RecordedRun(record), ADVISOR, shown_above=shown_above))
     assert ("Atlas ends the list invites in 5 days." in console.file.getvalue()) is not is_terminal
 
 
@@ -224,7 +224,7 @@ def test_outputs_of_a_run_read_its_file_once_and_leave_what_they_read_as_it_is(d
     for file in directory.files():
         file.path.unlink()
     console = Console(file=StringIO(), width=200)
-    show_result(console, run, ADVISOR, differing_only=True)
+    show_document(console, result_of(run, ADVISOR, differing_only=True))
     shown = console.file.getvalue()
     assert "person-3@example.com" in shown
     assert "person-1@example.com" not in shown  # it was deleted as planned

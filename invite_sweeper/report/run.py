@@ -1,0 +1,348 @@
+"""A run as a document: its plan and the question, its result, and `audit show N`."""
+
+import sys
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+from msgspec import structs
+
+from invite_sweeper.advice import Advisor
+from invite_sweeper.audit import History, RunRecord
+from invite_sweeper.audit.events import Planned, RunStarted
+from invite_sweeper.audit.plans import check_made_plan
+from invite_sweeper.audit.totals import OrganizationResult, RunFinished
+from invite_sweeper.endings import ExitCode
+from invite_sweeper.errors import GuardRefused
+from invite_sweeper.models import ListUnreadable, parse_timestamp, rfc3339
+from invite_sweeper.report.document import (
+    Document,
+    Fact,
+    Section,
+    Table,
+    describe_instant,
+    display_text,
+)
+from invite_sweeper.report.readback import (
+    KEPT_CAPTION,
+    UNREAD_CAPTION,
+    RecordedRun,
+    RunRows,
+    WholeRun,
+    announced_as,
+    read_rows,
+)
+from invite_sweeper.report.rows import (
+    NO_OUTCOME,
+    Row,
+    full_place_cell,
+    invitation_columns,
+    place_name,
+    sorted_rows,
+    table_by_place,
+)
+from invite_sweeper.report.story import advisor_of, story_of
+from invite_sweeper.sweep.guards import why_expired, why_possibly_used, why_used
+from invite_sweeper.text import Hint, escape_unprintable, pluralize
+
+_MAX_ROWS: Final = 50
+_MAX_NAMED: Final = 10
+
+
+def result_of(
+    run: RecordedRun,
+    advisor: Advisor,
+    *,
+    plan: Sequence[Fact] = (),
+    differing_only: bool = False,
+    shown_above: Collection[str] = (),
+) -> Document:
+    """Return the plan, what failed, what could not be read, and how the run went.
+
+    Args:
+        plan: How the plan is passed on; empty where there is none.
+        differing_only: Of the plan, only what was not deleted: the question above has all of it.
+        shown_above: Kinds of attention that the operator has read already.
+    """
+    run_rows = run.rows.without_done() if differing_only else run.rows
+    document = _document_of(run.record, run_rows, advisor)
+    attention = [each for each in document.attention if each.kind not in shown_above]
+    return document._replace(attention=tuple(attention), closing=tuple(plan))
+
+
+def whole_run(run: WholeRun, closing: Iterable[Fact]) -> Document:
+    """Return all that an earlier run planned, did and recorded as kept, and how it went."""
+    document = _document_of(run.record, run.rows, Advisor(), max_rows=sys.maxsize)
+    sections = document.sections
+    kept = sorted_rows(run.kept)
+    if kept:
+        table = _table(KEPT_CAPTION, run.rows, kept, len(kept))
+        sections = (Section(table=table), *sections)
+    return document._replace(sections=sections, closing=tuple(closing))
+
+
+def question_about(record: RunRecord, advisor: Advisor, until: datetime) -> Document:
+    """Return the plan as it is on disk, and as headline the question whether to delete.
+
+    Args:
+        until: When an answer is too late.
+    """
+    run_rows = read_rows(record)
+    rows = run_rows.invitations.values()
+    organizations = sorted({row.organization for row in rows})
+    facts = [Fact("In", ", ".join(organizations)), *story_of(record, advisor).facts]
+    owners = sum(row.is_owner for row in rows)
+    if owners:
+        facts.append(Fact("Owners", f"{owners:,} of the stale invitations"))
+    question = f"Delete {pluralize(len(rows), 'invitation')}?"
+    remark = f"This cannot be undone. Answer by {describe_instant(rfc3339(until))}."
+    plan = _plan(run_rows, advisor_of(record, advisor), _MAX_ROWS)
+    return Document(Fact(question, remark), tuple(facts), tuple(plan))
+
+
+def attention_lines(run: RecordedRun, advisor: Advisor) -> Iterator[Hint]:
+    """Yield what needs attention besides errors, and the first places and people concerned.
+
+    Errors are printed by themselves, and so are warnings as they come.
+    """
+    story = story_of(run.record, advisor)
+    has_only_errors = all(attention.kind == "error" for attention in story.attention)
+    if has_only_errors and run.record.exit_code != ExitCode.PARTIAL:
+        return
+    yield Hint(f"{story.headline.label}: {story.headline.text}")
+    for attention in story.attention:
+        if attention.kind != "reason":
+            continue
+        yield from map(Hint, attention.text.split("\n"))
+        if attention.hint.text:
+            yield Hint(f"What to do: {attention.hint.text}", attention.hint.command)
+    for unread in run.rows.unread_lines(_MAX_NAMED):
+        yield Hint(f"{unread.label} was not read: {unread.text}")
+    rows = run.rows.invitations.values()
+    in_doubt = [row for row in rows if row.outcome in {"failed", "unknown"}]
+    is_restore = run.record.mode == "restore"
+    for row in sorted_rows(in_doubt)[:_MAX_NAMED]:
+        person = f"{row.user} in {place_name(row.event, row.organization, full=True)}"
+        concern = "may lack an invitation" if is_restore else "may still be invited"
+        yield Hint(f"{person} {concern}: {row.outcome}, {row.detail}")
+
+
+# The parts of a run ------------------------------------------------------------------------------
+
+
+def _document_of(
+    record: RunRecord, run_rows: RunRows, advisor: Advisor, max_rows: int = _MAX_ROWS
+) -> Document:
+    """Return the plan with its outcomes, who was announced, what was not read, and the story."""
+    about = advisor_of(record, advisor)
+    story = story_of(record, advisor)
+    sections = (
+        *_plan(run_rows, about, max_rows),
+        *_announced(record, run_rows, about, max_rows),
+        *_unread(run_rows, about, max_rows),
+        *story.sections,
+    )
+    file = Fact("Audit", escape_unprintable(str(record.file.path)), is_whole=True)
+    facts = [*story.facts, file]
+    if record.last_hash and record.mode != "dry-run":  # it is not the SHA-256 of a plan
+        facts.append(Fact("Last hash", record.last_hash, "note", is_whole=True))
+    return story._replace(facts=tuple(facts), sections=sections)
+
+
+def _plan(run_rows: RunRows, about: Advisor, max_rows: int) -> Iterator[Section]:
+    """Yield the first rows of the plan below their projects."""
+    rows = run_rows.first(max_rows)
+    if rows:
+        all_rows = run_rows.invitations.values()
+        table = table_by_place(rows, all_rows, with_organization=run_rows.is_of_several)
+        yield Section(table=table._replace(command=about.list_run()))
+
+
+def _announced(
+    record: RunRecord, run_rows: RunRows, about: Advisor, max_rows: int
+) -> Iterator[Section]:
+    """Yield the first that are announced."""
+    kind = announced_as(record)
+    rows = run_rows.announced[:max_rows]
+    if rows:
+        command = about.list_run("--event", kind.event)
+        table = _table(kind.caption, run_rows, rows, len(run_rows.announced), command)
+        yield Section(table=table)
+
+
+def _unread(run_rows: RunRows, about: Advisor, max_rows: int) -> Iterator[Section]:
+    """Yield the first lists that were not read."""
+    lines = [f"{line.label}: {line.text}" for line in run_rows.unread_lines(max_rows)]
+    if lines:
+        yield Section(
+            UNREAD_CAPTION,
+            sentences=tuple(lines),
+            style="warning",
+            total=len(run_rows.unreadable),
+            command=about.list_run("--event", ListUnreadable.event),
+        )
+
+
+def _table(
+    caption: str, run_rows: RunRows, rows: Sequence[Row], total: int, command: str = ""
+) -> Table:
+    """Return invitations of which each names its place."""
+    columns = invitation_columns(rows, full_place_cell if run_rows.is_of_several else None)
+    return Table.of("invitations", caption, columns, rows, total=total, command=command)
+
+
+class PlanToApply(msgspec.Struct, frozen=True, kw_only=True):
+    """A plan that `sweep --plan` accepts.
+
+    Attributes:
+        file: The copy of `--out`, else the file of the run.
+        sha256: Of the file before it was compressed, 64 hex digits: `--plan-sha256`.
+        valid_until: The last instant at which a sweep takes it, RFC 3339.
+    """
+
+    file: str
+    sha256: str
+    valid_until: str
+
+
+def plan_to_apply(
+    run: RunRecord,
+    sha256: str,
+    read_history: Callable[[], History | None],
+    *,
+    max_age: timedelta,
+    now: datetime,
+) -> PlanToApply:
+    """Return what a second person needs of the plan of a dry run.
+
+    Whether a policy still fits is not asked: the plan may be applied elsewhere.
+
+    Args:
+        run: The dry run, as its file has it, or a copy of that.
+        sha256: Of this file before it was compressed.
+        read_history: Returns that of the audit directory in which the plan may have been used; None
+            if that is not known. It is called if nothing else forbids to apply the plan.
+        max_age: How long a plan is valid.
+
+    Raises:
+        GuardRefused: It cannot be applied, by any policy.
+        DamagedLog: The log of that audit directory is damaged, so that a sweep is refused.
+    """
+    check_made_plan(run)
+    refusal = why_expired(run.start, max_age=max_age, now=now)
+    if not refusal:
+        history = read_history()
+        if history is not None:
+            refusal = why_used(sha256, history) or why_possibly_used(run.run_id, history)
+    created_at = parse_timestamp(run.start.now)
+    if refusal or created_at is None:  # a plan without an instant has expired
+        raise GuardRefused(refusal)
+    valid_until = rfc3339(created_at + max_age)
+    return PlanToApply(file=str(run.file.path), sha256=sha256, valid_until=valid_until)
+
+
+def lines_to_pass_on(plan: PlanToApply, advisor: Advisor, *more: str) -> Iterator[Fact]:
+    """Yield what `plan` ends with: the plan, and the commands that read and apply it.
+
+    Args:
+        more: Further options of the sweep that applies it.
+    """
+    file = _as_argument(plan.file)
+    yield Fact("Plan", file)
+    yield Fact("SHA-256", plan.sha256)
+    yield Fact("Valid until", describe_instant(plan.valid_until))
+    yield Fact("To read it", advisor.read_plan(file))
+    yield Fact("To apply it", advisor.apply_plan(file, plan.sha256, *more))
+
+
+def lines_to_approve(start: RunStarted, plan: PlanToApply) -> Iterator[Fact]:
+    """Yield what `audit show` ends with: the policy, until when it is valid, its SHA-256."""
+    policy = f"{display_text(start.policy_path)}, whose SHA-256 is {start.policy_sha256}"
+    yield Fact("Made with", policy)
+    yield Fact("Valid until", describe_instant(plan.valid_until))
+    yield Fact("SHA-256", plan.sha256)
+
+
+def _as_argument(path: str) -> str:
+    """Return a path as no command takes it for an option, or for the number or id of a run."""
+    is_ambiguous = path[0] == "-" or path[0].isdecimal()
+    return f"./{path}" if is_ambiguous else path
+
+
+MAX_PLANNED: Final = 10_000
+"""Planned invitations that the JSON result contains; the audit log has all."""
+
+
+class PlannedResult(Planned, frozen=True, kw_only=True):
+    """A planned invitation, and what became of it.
+
+    Attributes:
+        outcome: Only after a sweep.
+    """
+
+    outcome: str | None = None
+
+
+_FIELDS_OF_START: Final = structs.fields(RunStarted)
+RunResult: Final = msgspec.defstruct(
+    "RunResult",
+    [
+        ("run_id", str),
+        *((of_start.name, of_start.type, of_start.default) for of_start in _FIELDS_OF_START),
+        ("organizations", tuple[OrganizationResult, ...], ()),
+        ("audit_file", str),
+        ("audit_last_hash", str),
+        ("invitations", tuple[PlannedResult, ...], ()),
+        ("truncated", bool, False),
+        ("plan", PlanToApply | None, None),
+    ],
+    bases=(RunFinished,),
+    namespace={
+        "__doc__": """What `--output json` prints: the first and the last line, and the plan.
+
+        Attributes:
+            audit_file: The file of the run.
+            audit_last_hash: SHA-256 of its last line, to be kept elsewhere.
+            invitations: The planned invitations, at most 10,000.
+            truncated: There are more, or the file could not be read; it has all.
+            plan: Of a dry run; None where no sweep can apply it.
+        """
+    },
+    frozen=True,
+    kw_only=True,
+)
+
+
+def result_json(
+    record: RunRecord, run_rows: RunRows, plan: PlanToApply | None = None
+) -> dict[str, Any]:
+    """Return what `--output json` prints of a run that has ended, a `RunResult`.
+
+    Args:
+        run_rows: The invitations in the run's file.
+        plan: Of a dry run, if a sweep can apply it.
+    """
+    assert record.end is not None  # noqa: S101 - it has ended
+    planned = [row for row in run_rows.invitations.values() if isinstance(row.event, Planned)]
+    has_file = record.file.number > 0  # a command that began no run has none
+    is_cut = has_file and not run_rows.is_whole
+    end = structs.asdict(record.end)
+    return {
+        **end,
+        "run_id": record.run_id,
+        **structs.asdict(record.start),
+        "organizations": end["organizations"],  # the first line has their ids alone
+        "audit_file": str(record.file.path),
+        "audit_last_hash": record.last_hash,
+        "invitations": [planned_result(row) for row in planned[:MAX_PLANNED]],
+        "truncated": len(planned) > MAX_PLANNED or is_cut,
+        "plan": plan,
+    }
+
+
+def planned_result(row: Row) -> PlannedResult:
+    """Return a planned invitation, and what became of it."""
+    is_known = row.outcome not in {"", NO_OUTCOME}
+    outcome = row.outcome if is_known else None
+    return PlannedResult(**structs.asdict(row.event), outcome=outcome)

@@ -1,0 +1,49 @@
+"""The runs of an audit directory as a document, a line each."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from invite_sweeper.advice import Advisor
+from invite_sweeper.audit import RunRecord
+from invite_sweeper.audit.intents import IntentLedger
+from invite_sweeper.report.document import Fact, Section, describe_instant
+from invite_sweeper.report.story import story_of
+from invite_sweeper.text import escape_unprintable, truncate
+
+
+def list_of_runs(records: Iterable[RunRecord], ledger: IntentLedger) -> Section:
+    """Return a line for each run.
+
+    Args:
+        ledger: Which runs were recovered, once all records were read.
+    """
+    # Which killed run was recovered is known once all files are read: its row is made anew then.
+    # Of a year of nights, memory holds the rows, and the records of the killed runs alone.
+    rows: list[Fact] = []
+    killed: dict[int, RunRecord] = {}
+    for record in records:
+        if record.end is None:
+            killed[len(rows)] = record
+        rows.append(_row_of_run(record))
+    recovered = ledger.recovered_by_file()
+    for index, record in killed.items():
+        record.recover(recovered.get(record.file.name))
+        rows[index] = _row_of_run(record)
+    return Section(facts=tuple(rows))
+
+
+def _row_of_run(record: RunRecord) -> Fact:
+    """Return the number, instant and mode of a run, and how it ended."""
+    began = describe_instant(record.start.now)
+    mode = record.mode or "run"  # one that was killed before its first line
+    headline = story_of(record, Advisor()).headline
+    text = headline.text
+    if record.start.reason is not None:
+        reason = truncate(record.start.reason, _MAX_REASON_LENGTH)
+        text += f" · reason: {escape_unprintable(reason)}"
+    label = f"{record.file.number}  {began}  {mode}"
+    return Fact(label, text, headline.style, state=headline.label)
+
+
+_MAX_REASON_LENGTH: Final = 80
+"""Of a line in the list of runs; each run by itself shows the whole reason."""
