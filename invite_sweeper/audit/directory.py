@@ -22,7 +22,6 @@ from invite_sweeper.audit.access import (
 )
 from invite_sweeper.audit.chain import GENESIS_HASH
 from invite_sweeper.audit.lock import DirectoryLock
-from invite_sweeper.audit.policy_copies import PolicyCopies
 from invite_sweeper.audit.reader import Head, LogReader
 from invite_sweeper.audit.run_file import DamagedFile, RunFile
 from invite_sweeper.audit.totals import RunWarning
@@ -75,7 +74,6 @@ class AuditDirectory:
 
     Attributes:
         lock: That of the run that writes.
-        policies: The copies of the policies of its runs.
 
     Raises:
         UsageError: The locale has no letter of it.
@@ -84,7 +82,6 @@ class AuditDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
         self.lock = DirectoryLock(self.path)
-        self.policies = PolicyCopies(self.path)
         try:
             os.fsencode(self.path)
         except UnicodeEncodeError:
@@ -176,10 +173,9 @@ class AuditDirectory:
         """Return the reader of all files, or from the file with an index on.
 
         Raises:
-            DamagedFile: `HEAD` cannot be read, or the copy of a policy was changed.
+            DamagedFile: `HEAD` cannot be read.
             UsageError: The directory cannot be read.
         """
-        self.policies.check()
         return LogReader(self.files(), self.read_head(), first=first)
 
     def write_head(self, head: Head) -> None:

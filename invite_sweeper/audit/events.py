@@ -29,7 +29,7 @@ class RunStarted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The first line of a file.
 
     Attributes:
-        policy_sha256: Of the policy's bytes, 64 hex digits; None of a restore.
+        policy_sha256: Of the policy's bytes, 64 hex digits; None of a restore before 0.3.
         organizations: Ids.
         actors: For each organization the client id or public key, or `token`.
         now: The instant of the run, RFC 3339.
@@ -105,6 +105,18 @@ class Kept(Invitation, frozen=True, kw_only=True):
         if invitation.source not in SOURCES_OF_USERS:
             fields["status"] = None
         return cls(**fields, reason=reason, unread=unread)
+
+
+class PolicyText(msgspec.Struct, frozen=True):
+    """The second line of a file: the policy of the run, as it was read.
+
+    Attributes:
+        text: Its bytes are the file's, whose SHA-256 the first line has.
+    """
+
+    event: ClassVar[str] = "policy"
+
+    text: str
 
 
 class Announced(Invitation, frozen=True, kw_only=True):
@@ -246,6 +258,7 @@ def describe_answer(http_status: int | None, error_code: str | None) -> str:
 
 Event: TypeAlias = (
     RunStarted
+    | PolicyText
     | SourceRetired
     | ListUnreadable
     | Announced

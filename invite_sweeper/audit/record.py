@@ -10,7 +10,14 @@ from typing import Final, cast
 import msgspec
 from msgspec import structs
 
-from invite_sweeper.audit.events import Event, Mode, OutcomeLine, Planned, RunStarted
+from invite_sweeper.audit.events import (
+    Event,
+    Mode,
+    OutcomeLine,
+    Planned,
+    PolicyText,
+    RunStarted,
+)
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.intents import IntentLedger, Recovered
 from invite_sweeper.audit.run_file import RunFile
@@ -36,6 +43,7 @@ class RunRecord(msgspec.Struct, eq=False):
     Attributes:
         start: Its first line; one without values if it was killed before.
         end: Its last line; None if the run did not finish, or is at work.
+        policy: The text of its policy; None where an earlier version wrote the file.
         finished_at: When the last line was written, RFC 3339; "" without one.
         planned: Its `planned` lines.
         outcomes: Its outcomes, without those of an interrupted run that it resolved; of a run that
@@ -49,6 +57,7 @@ class RunRecord(msgspec.Struct, eq=False):
     file: RunFile
     start: RunStarted = _NOT_STARTED
     end: RunFinished | None = None
+    policy: str | None = None
     finished_at: str = ""
     planned: int = 0
     outcomes: Counter[str] = msgspec.field(default_factory=Counter)
@@ -129,6 +138,8 @@ def follow_run(run: RunRecord, chain: FileChain, ledger: IntentLedger) -> Iterat
             run.count(event)
         elif isinstance(event, RunStarted):
             run.start = event
+        elif isinstance(event, PolicyText):
+            run.policy = event.text
         elif isinstance(event, RunFinished):
             run.end = event
             run.finished_at = line.header.ts

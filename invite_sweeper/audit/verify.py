@@ -7,7 +7,6 @@ import msgspec
 
 from invite_sweeper.audit.chain import GENESIS_HASH
 from invite_sweeper.audit.directory import AuditDirectory
-from invite_sweeper.audit.events import RunStarted
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.intents import IntentLedger, Recovered, Unfinished
 from invite_sweeper.audit.reader import Head, LogReader
@@ -38,8 +37,6 @@ class Verification(msgspec.Struct, kw_only=True):
         unfinished: In the order of their files.
         recovered: Runs that were killed, and whose requests have an outcome now.
         expected_at: Where the expected hash was found, `FILE line N`; None where it was not.
-        missing_policies: Hashes of the policies of runs of which the directory has no copy, in the
-            order of the runs.
     """
 
     verdict: Verdict = Verdict.SOUND
@@ -52,7 +49,6 @@ class Verification(msgspec.Struct, kw_only=True):
     unfinished: tuple[Unfinished, ...] = ()
     recovered: tuple[Recovered, ...] = ()
     expected_at: str | None = None
-    missing_policies: tuple[str, ...] = ()
     exit_code: int = 0
 
 
@@ -107,7 +103,6 @@ class _Verifier:
         self._directory = directory
         self._expect_head = expect_head
         self._ledger = IntentLedger()
-        self._policies: dict[str, None] = {}  # a set that keeps the order of the runs
 
     def verify(self, files: Sequence[RunFile]) -> None:
         """Verify files; raises DamagedFile at the first damage, as `LogReader`."""
@@ -124,31 +119,19 @@ class _Verifier:
             result.damage = f"{reader.missing.name} is missing: it is the last run that HEAD names."
         elif self._expect_head is not None and result.expected_at is None:
             result.damage = f"No line has the expected hash {self._expect_head}."
-        if self._directory is not None:
-            self._verify_policies(self._directory)
         result.unfinished = self._ledger.unfinished()
         result.recovered = self._ledger.recovered()
 
     def _add(self, chain: FileChain) -> None:
-        """Decode and count the lines of a file; find its policy, and the expected hash."""
+        """Decode and count the lines of a file, and find the expected hash."""
         result = self.result
         self._ledger.begin(chain.file)
         for line in chain:
             event = chain.decode(line)
             if event is not None:
                 self._ledger.add(chain.run_id, event)
-            if isinstance(event, RunStarted) and event.policy_sha256 is not None:
-                self._policies[event.policy_sha256] = None
             result.lines += 1
             result.last_hash = line.hash
             if line.hash == self._expect_head:
                 result.expected_at = f"{chain.file.path} line {line.number}"
         self._ledger.end(finished=chain.finished)
-
-    def _verify_policies(self, directory: AuditDirectory) -> None:
-        """Verify the copies of policies, and name the policies of runs that have none."""
-        directory.policies.check()
-        copies = {path.stem for path in directory.policies.paths()}
-        self.result.missing_policies = tuple(
-            policy_sha256 for policy_sha256 in self._policies if policy_sha256 not in copies
-        )

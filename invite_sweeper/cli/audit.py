@@ -1,5 +1,6 @@
 """Commands `audit show` and `audit verify`: what an audit directory has."""
 
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -29,7 +30,10 @@ from invite_sweeper.cli.audit_files import PATHS, find_directory, verify_runs
 from invite_sweeper.cli.console import json_line, stdout_console, write_json
 from invite_sweeper.cli.csv_rows import csv_cell, csv_row
 from invite_sweeper.cli.options import (
+    DEFAULT_POLICY,
     DOCUMENTATION,
+    FILE,
+    POLICY_VARIABLE,
     ROWS_OUTPUT,
     RunOptions,
     SectionedCommand,
@@ -48,13 +52,16 @@ from invite_sweeper.policy import parse_duration_option
 from invite_sweeper.report import terminal
 from invite_sweeper.report.document import Fact
 from invite_sweeper.report.people import fact_of
+from invite_sweeper.report.policies import describe_change, printable_lines
 from invite_sweeper.report.readback import WholeRun, read_whole
 from invite_sweeper.report.run import lines_to_approve, plan_to_apply, whole_run
 from invite_sweeper.report.runs import list_of_runs
 from invite_sweeper.report.verification import story_of_verification
-from invite_sweeper.text import pluralize
+from invite_sweeper.text import pluralize, shell_command
 
 _T = TypeVar("_T")
+_OF_THE_RUNS: Final = Path("-")
+"""`--policy` without a PATH."""
 
 
 def _parse_hash(text: str) -> str:
@@ -73,7 +80,12 @@ def audit() -> None:
 @click.argument(
     "runs", help="Numbers, ids or files of runs; without one, all are listed.", nargs=-1
 )
-@options("policy", "audit_dir")
+@option(
+    "Target", "--policy", metavar="[PATH]", type=FILE, envvar=POLICY_VARIABLE,
+    default=DEFAULT_POLICY, show_default=True, is_flag=False, flag_value=str(_OF_THE_RUNS),
+    help="The policy file. Without PATH: print the policy of RUN; of two, what was changed.",
+)  # fmt: skip
+@options("audit_dir")
 @option(
     "Filter", "--event", metavar="NAME", type=click.Choice([line.event for line in EVENTS]),
     help="planned, kept, intent, outcome, …",
@@ -105,26 +117,41 @@ def show(
     """
     is_filtered = event is not None or any(value is not None for value in criteria.values())
     _check_period(criteria["since"], criteria["until"])
+    if policy == _OF_THE_RUNS:
+        if is_filtered or output != "text":
+            raise click.UsageError(
+                "--policy without PATH prints text: no filter and no other format belongs to it."
+            )
+        raise SystemExit(_show_policies(runs, audit_dir))
     shown = _ShownRuns(runs, policy, audit_dir)
     wanted = LineFilter(events=None if event is None else {event}, **criteria)
     if output == "json":
         sys.stdout.buffer.writelines(_json_lines(shown, wanted))
     elif output == "csv":
         sys.stdout.buffer.writelines(_csv_lines(shown, wanted))
-    elif shown.is_wiped:
-        pass  # the warning about the directory is enough
-    elif not runs and not is_filtered:
+    elif not shown.is_wiped:  # else the warning about the directory is enough
+        _show_text(shown, HistoryReader(wanted) if is_filtered else None, is_list=not runs)
+    raise SystemExit(shown.exit_code)
+
+
+def _show_text(shown: "_ShownRuns", history: HistoryReader | None, *, is_list: bool) -> None:
+    """Print the runs, a line each, or all of one; with a filter the lines that match.
+
+    Args:
+        history: None without a filter.
+        is_list: No run is named.
+    """
+    if history is None and is_list:
         runs_of_directory = list_of_runs(shown.all_records(), shown.ledger)
         terminal.show_section(stdout_console(), runs_of_directory)
-    elif not runs:
-        _show_history(shown, HistoryReader(wanted))
-    elif is_filtered:
-        for record in shown.named_runs(_read_record):
-            _show_lines_of(shown, record, HistoryReader(wanted))
-    else:
+    elif history is None:
         for run in shown.named_runs(read_whole):
             _show_run(shown, run)
-    raise SystemExit(shown.exit_code)
+    elif is_list:
+        _show_history(shown, history)
+    else:
+        for record in shown.named_runs(_read_record):
+            _show_lines_of(shown, record, history)
 
 
 def _check_period(since: datetime | None, until: datetime | None) -> None:
@@ -138,7 +165,7 @@ def _show_run(shown: "_ShownRuns", run: WholeRun) -> None:
     record.recover(shown.ledger.recovered_by_file().get(record.file.name))
     for line in shown.ledger.settled_in(record.file):
         run.rows.settle(line)
-    end = (*_lines_about_policy(record), *_lines_about_file(shown, record, run.sha256))
+    end = (*_lines_about_policy(shown, record), *_lines_about_file(shown, record, run.sha256))
     terminal.show_document(stdout_console(), whole_run(run, end))
 
 
@@ -185,7 +212,8 @@ class _ShownRuns:
         self.ledger = IntentLedger()
         self._named: tuple[RunFile, ...] = ()
         self._reader = LogReader(())
-        if runs and all(is_file(run) for run in runs):
+        self._is_by_path = bool(runs) and all(is_file(run) for run in runs)
+        if self._is_by_path:
             self._named = tuple(RunFile.of(Path(run).absolute()) for run in runs)
             return
         directory = find_directory(policy, audit_dir)
@@ -202,6 +230,16 @@ class _ShownRuns:
         except UsageError:
             self._report_damage()  # a file that is missing may be that of the run
             raise
+
+    def name_of(self, file: RunFile) -> str:
+        """Return how a command names a run: by its number where the directory is known."""
+        return str(file.number) if file.number and not self._is_by_path else str(file.path)
+
+    def directory_words(self) -> tuple[str, ...]:
+        """Return the option with which a command finds the directory; none where it needs none."""
+        if self._is_by_path or (self.audit_dir is None and self.policy == DEFAULT_POLICY):
+            return ()
+        return ("--audit-dir", str(self.audit_dir or self._named[0].path.parent))
 
     @property
     def is_wiped(self) -> bool:
@@ -254,14 +292,53 @@ def _read_record(chain: FileChain) -> RunRecord:
 # What follows a run: the rules that were in force, and the hash of its file.
 
 
-def _lines_about_policy(record: RunRecord) -> Iterator[Fact]:
-    """Yield the file of the policy of a run, if it is kept."""
-    policy_sha256 = record.start.policy_sha256
-    if policy_sha256 is None:
-        return
-    kept_policy = AuditDirectory(record.file.path.parent).policies.path_of(policy_sha256)
-    if kept_policy.is_file():
-        yield Fact("Policy", str(kept_policy))
+def _lines_about_policy(shown: _ShownRuns, record: RunRecord) -> Iterator[Fact]:
+    """Yield the command that prints the policy of a run, if its file has it."""
+    if record.policy is not None:
+        words = ("audit", "show", shown.name_of(record.file), "--policy", *shown.directory_words())
+        yield Fact("Policy", shell_command(*words))
+
+
+def _policy_of(run: RunRecord) -> str:
+    """Return the policy of a run.
+
+    Raises:
+        UsageError: Its file does not have it.
+    """
+    if run.policy is not None:
+        return run.policy
+    sha256 = run.start.policy_sha256
+    raise UsageError(
+        f"{run.file.path} does not have the policy of its run: an earlier version wrote it.",
+        hint=f"That version kept a copy beside the file: policies/{sha256}.yaml" if sha256 else "",
+    )
+
+
+def _show_policies(runs: Sequence[str], audit_dir: Path | None) -> int:
+    """Print the policy of a run byte for byte, or what was changed from one run to another.
+
+    Returns:
+        The exit code of the command.
+
+    Raises:
+        UsageError: The file of a run does not have its policy.
+    """
+    if len(runs) not in {1, 2}:
+        raise click.UsageError(
+            "--policy without PATH prints the policy of one RUN, or of two what was changed."
+        )
+    path = Path(os.environ.get(POLICY_VARIABLE) or DEFAULT_POLICY)
+    shown = _ShownRuns(runs, path, audit_dir)
+    policies = [_policy_of(run) for run in shown.named_runs(_read_record)]
+    if len(policies) < len(runs):
+        pass  # what was damaged is reported
+    elif len(policies) > 1:
+        click.echo(describe_change(*map(printable_lines, policies)))
+    elif sys.stdout.isatty():
+        click.echo(printable_lines(policies[0]))
+    else:
+        sys.stdout.buffer.write(policies[0].encode())
+    return shown.exit_code
 
 
 def _lines_about_file(shown: _ShownRuns, record: RunRecord, sha256: str) -> Iterator[Fact]:

@@ -21,6 +21,7 @@ MAX_WIDTH: Final = 200
 _UNBREAKABLE: Final = "\u2011"
 """A hyphen at which click breaks no line."""
 DEFAULT_POLICY: Final = Path("config/policy.yaml")
+POLICY_VARIABLE: Final = "INVITE_SWEEPER_POLICY"
 DEFAULT_BASE_URL: Final = "https://cloud.mongodb.com"
 
 
@@ -137,7 +138,7 @@ class RunOptions(NamedTuple):
 
 _OPTIONS: Final[dict[str, Callable[..., Decorator]]] = {
     "policy": partial(
-        option, "Target", metavar="PATH", type=FILE, envvar="INVITE_SWEEPER_POLICY",
+        option, "Target", metavar="PATH", type=FILE, envvar=POLICY_VARIABLE,
         show_default=True, help="The policy file.",
     ),
     "base_url": partial(

@@ -98,7 +98,7 @@ async def _restore(session: Session, wanted: Wanted) -> int:
             command = session.command(history, restores=deletions.run_ids)
             result = Result(command, organizations, Progress(session.log, None))
             report = partial(_report, session.log, names)
-            async with session.open_log(command) as log:
+            async with session.open_log() as log:
                 report_wait = partial(_report_wait, session.log)
                 restorer = Restorer(result, log, session.stop, report, report_wait)
                 # What a killed restore left open: these people may be invited already.

@@ -352,11 +352,9 @@ class Session:
         )
 
     @asynccontextmanager
-    async def open_log(self, command: Command) -> AsyncIterator[AuditLog]:
+    async def open_log(self) -> AsyncIterator[AuditLog]:
         """Yield the log of this run, whose lock is held; warn of a failed copy."""
         copy = audit_copy() if self.policy.audit.stdout else None
-        if command.restores is None:  # a restore follows no rules
-            self.directory.policies.keep(self.policy.file_bytes)
         # The lines have the time of the machine: only `now` was compared with Atlas's.
         log = AuditLog(self.directory, self.run_id, clock=partial(datetime.now, UTC), copy=copy)
         try:

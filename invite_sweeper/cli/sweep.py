@@ -136,7 +136,7 @@ async def _sweep(session: Session) -> _SweptRun:
     check_plan(command, max_age=session.plan_max_age, sha256=options.plan_sha256)
     async with (
         session.organizations(history) as organizations,
-        session.open_log(command) as log,
+        session.open_log() as log,
     ):
         view = TerminalView(session)
         try:

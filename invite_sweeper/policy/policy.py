@@ -141,9 +141,9 @@ class Policy(model.StrictModel):
         self._file_bytes = context or b""
 
     @property
-    def file_bytes(self) -> bytes:
-        """Return the bytes of the file."""
-        return self._file_bytes
+    def text(self) -> str:
+        """Return the text of the file, byte for byte."""
+        return self._file_bytes.decode()
 
     @property
     def sha256(self) -> str:

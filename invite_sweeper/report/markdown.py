@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import Final, NamedTuple
 
 from invite_sweeper.report.document import Cell, Column, Fact, Table
-from invite_sweeper.report.page import DOUBT, Page, Picture
+from invite_sweeper.report.page import DOUBT, Page
 from invite_sweeper.text import escape_unprintable
 
 _MAX_CHARACTERS: Final = 65_536
@@ -45,8 +45,6 @@ def _markdown(page: Page, max_rows: int) -> Iterator[str]:
     if page.story.remarks:
         remarks = [f"- {markdown_text(remark)}" for remark in page.story.remarks]
         yield from _fold(f"Remarks ({len(remarks):,})", remarks)
-    about = [f"- {line.label}: {code_span(line.text)}" for line in page.about]
-    yield from _fold("About this run", about)
 
 
 def _attention(page: Page, max_rows: int) -> Iterator[str]:
@@ -63,7 +61,7 @@ def _attention(page: Page, max_rows: int) -> Iterator[str]:
 
 
 def _figures(page: Page, max_rows: int) -> Iterator[str]:
-    """Yield what the period comes to, its newest run, and the numbers of the two pictures."""
+    """Yield what the period comes to, its newest run, and the numbers of the picture."""
     if page.nights:
         yield from _paragraph(f"## {page.nights_title}")
         yield from (" ".join(page.period), "")
@@ -77,21 +75,9 @@ def _figures(page: Page, max_rows: int) -> Iterator[str]:
     for section in page.story.sections:
         facts += section.facts
     yield from _lines((*facts, *page.log.facts))
-    for picture in (page.nights_picture, page.ages_picture):
-        if picture is not None:
-            yield from _fold(picture.table.caption, _numbers(picture, max_rows))
-
-
-def _numbers(picture: Picture, max_rows: int) -> Iterator[str]:
-    """Yield the table of a picture, and the sentences about it."""
-    yield from _markdown_table(picture.table, max_rows)
-    sentences = [mark.text for mark in picture.chart.marks]
-    if picture.note:
-        sentences.append(picture.note)
-    if sentences:
-        yield ""
-    for sentence in sentences:
-        yield f"- {markdown_text(sentence)}"
+    if page.picture is not None:
+        table = page.picture.table
+        yield from _fold(table.caption, _markdown_table(table, max_rows))
 
 
 def _lines(lines: Iterable[Fact]) -> Iterator[str]:

@@ -14,15 +14,8 @@ from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import RunFile, RunRecord, Verdict, Verification
 from invite_sweeper.endings import Status, status_of
 from invite_sweeper.errors import UsageError
-from invite_sweeper.report.charts import Ages, Chart, nights_chart, read_ages
-from invite_sweeper.report.document import (
-    Attention,
-    Document,
-    Fact,
-    Table,
-    describe_instant,
-    display_text,
-)
+from invite_sweeper.report.charts import Chart, nights_chart
+from invite_sweeper.report.document import Attention, Document, Fact, Table, describe_instant
 from invite_sweeper.report.nights import (
     Night,
     describe_counts,
@@ -31,10 +24,10 @@ from invite_sweeper.report.nights import (
 )
 from invite_sweeper.report.period import find_period
 from invite_sweeper.report.period_reader import PeriodReader
+from invite_sweeper.report.policies import PolicyInForce
 from invite_sweeper.report.readback import RecordedRun
 from invite_sweeper.report.story import story_of
 from invite_sweeper.report.tables import (
-    ages_table,
     nights_table,
     pending_tables,
     period_tables,
@@ -58,15 +51,10 @@ def is_report(start: bytes) -> bool:
 
 
 class Picture(NamedTuple):
-    """A picture and the table with its numbers.
-
-    Attributes:
-        note: What the numbers leave out; empty for nothing.
-    """
+    """A picture and the table with its numbers."""
 
     chart: Chart
     table: Table
-    note: str = ""
 
 
 class Page(NamedTuple):
@@ -82,10 +70,9 @@ class Page(NamedTuple):
         figures: What the period comes to, a label and a text each.
         nights: Those of the period up to the newest run, the oldest first; empty for a single run.
         period: How the nights ended, a sentence each.
-        nights_picture: None for a single run, and for a single night.
-        ages_picture: Of what is pending; None where no line has an age.
+        picture: Of the nights; None for a single run, and for a single night.
         tables: What is pending, and what was done to whom.
-        about: What else is known of the newest run.
+        policies: Under which the runs worked, the newest first.
     """
 
     title: str
@@ -97,10 +84,9 @@ class Page(NamedTuple):
     figures: tuple[Fact, ...]
     nights: tuple[Night, ...]
     period: tuple[str, ...]
-    nights_picture: Picture | None
-    ages_picture: Picture | None
+    picture: Picture | None
     tables: tuple[Table, ...]
-    about: tuple[Fact, ...]
+    policies: tuple[PolicyInForce, ...]
 
     @property
     def tiles(self) -> tuple[Night, ...]:
@@ -141,7 +127,7 @@ def read_page(
     """
     folder = files[0].path.parent
     period = find_period(files, since, until)
-    reader = PeriodReader(period, folder, verification)
+    reader = PeriodReader(period, verification)
     reader.read(files)
     newest = reader.newest
     if newest is None:
@@ -168,10 +154,9 @@ def read_page(
         figures=tuple(_figures(reader, nights)),
         nights=nights,
         period=tuple(describe_endings(nights)) if nights else (),
-        nights_picture=_nights_picture(nights, advisor),
-        ages_picture=_ages_picture(reader, advisor),
+        picture=_picture(nights, advisor),
         tables=tuple(_tables(newest, reader, advisor)),
-        about=tuple(_about(newest.record)),
+        policies=tuple(reversed(reader.policies)),
     )
 
 
@@ -238,9 +223,6 @@ def _figures(reader: PeriodReader, nights: Sequence[Night]) -> Iterator[Fact]:
         scan = reader.scan.record
         run = f"{_run_name(scan)} of {describe_instant(scan.start.now)}"
         yield Fact("Pending", f"{reader.scan_pending:,} after {run}")
-    waits = reader.waits.describe()
-    if waits:
-        yield Fact("From due to deleted", waits)
 
 
 def _run_name(run: RunRecord) -> str:
@@ -248,33 +230,10 @@ def _run_name(run: RunRecord) -> str:
     return f"{mode} {run.file.number or run.run_id}"
 
 
-def _nights_picture(nights: Sequence[Night], advisor: Advisor) -> Picture | None:
+def _picture(nights: Sequence[Night], advisor: Advisor) -> Picture | None:
     if len(nights) < _FEWEST_NIGHTS_OF_PICTURE:
         return None
     return Picture(nights_chart(nights), nights_table(nights, advisor))
-
-
-def _ages_picture(reader: PeriodReader, advisor: Advisor) -> Picture | None:
-    """Return the ages of what is pending, and how many of them are known."""
-    if reader.scan is None or reader.scan_pending is None:
-        return None
-    ages = read_ages(reader.scan, reader.policies.policy_of(reader.scan.record))
-    if ages is None:
-        return None
-    table = ages_table(ages.groups, advisor.list_runs())
-    return Picture(ages.chart, table, _ages_note(ages, reader.scan_pending))
-
-
-def _ages_note(ages: Ages, pending: int) -> str:
-    parts = []
-    if ages.known < pending:
-        parts.append(
-            f"The ages of {ages.known:,} of {pending:,} are in the log: it has the "
-            "others with audit.record: all, and with a date."
-        )
-    if not ages.chart.marks:
-        parts.append("No copy of the policy says from which age on a rule matches.")
-    return " ".join(parts)
 
 
 def _tables(newest: RecordedRun, reader: PeriodReader, advisor: Advisor) -> Iterator[Table]:
@@ -308,24 +267,3 @@ def _last_sweep(reader: PeriodReader, advisor: Advisor) -> Iterator[Attention]:
         hint = hint if hint.text else attention.hint
     title = f"The last sweep, run {last.file.number or last.run_id}"
     yield Attention(title, tuple(messages), hint)
-
-
-def _about(record: RunRecord) -> Iterator[Fact]:
-    """Yield what else is known of a run, a label and a text each."""
-    start = record.start
-    end = record.end
-    texts = {
-        "Mode": start.mode,
-        "Atlas": start.base_url,
-        "Credentials": ", ".join(dict.fromkeys(start.actors.values())),
-        "Policy": start.policy_path,
-        "Policy SHA-256": start.policy_sha256,
-        "Shard": start.shard,
-        "Version": start.tool_version,
-        "Exit code": str(end.exit_code) if end is not None else None,
-        "Lists end": end.sunset if end is not None else None,
-        "File": record.file.path.name,
-    }
-    for label, text in texts.items():
-        if text:
-            yield Fact(label, display_text(text))

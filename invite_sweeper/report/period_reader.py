@@ -3,37 +3,25 @@
 1. A request of a run that was killed counts once, in its night, with the outcome that a later run
    recorded, be it after the period.
 2. What is pending is what the newest sweep or dry run left that read its lists.
-3. An announcement before the period counts for how long an invitation waited, and for nothing else.
 
 Memory holds the run that is read, the newest one and that of what is pending, and beyond them the
 counts of each run and the newest rows.
 """
 
 from collections.abc import Iterable
-from contextlib import suppress
-from datetime import date, datetime, timedelta
-from pathlib import Path
-from typing import Final
+from datetime import date, datetime
 
 from invite_sweeper.audit import RunFile, RunRecord, Verification
-from invite_sweeper.audit.events import Announced, OutcomeLine
-from invite_sweeper.audit.file_chain import FileChain
+from invite_sweeper.audit.events import OutcomeLine
 from invite_sweeper.endings import Status, status_of
-from invite_sweeper.errors import RunError
 from invite_sweeper.models import InvitationKey
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.report.nights import NightRun, night_run
 from invite_sweeper.report.period import Period, began_at
 from invite_sweeper.report.period_rows import KeptRows, NewestRows, NightRow
-from invite_sweeper.report.policies import PoliciesInForce
+from invite_sweeper.report.policies import PolicyInForce, add_policy
 from invite_sweeper.report.readback import RecordedRun, RunRows, kept_by_entry, read_rows
 from invite_sweeper.report.rows import NO_OUTCOME
-from invite_sweeper.report.waits import DueDates, Waits, dates_of
-from invite_sweeper.sweep.dates import Dates
-
-_LONGEST_NOTICE: Final = timedelta(days=100)
-"""An announcement is at most so old when its invitation is deleted: `validate` refuses a longer
-`notice.wait` than 90 days."""
 
 
 class PeriodReader:
@@ -51,14 +39,13 @@ class PeriodReader:
         announced: What sweeps announced for a later deletion.
         restored: What became of each invitation of a restore.
         kept: What a keep entry kept, the last time that it did.
-        waits: How long due invitations waited until they were deleted.
-        policies: Under which the runs worked.
+        policies: Under which the runs worked, in the order in which they came into force.
 
     Args:
         verification: Of the files.
     """
 
-    def __init__(self, period: Period, folder: Path, verification: Verification) -> None:
+    def __init__(self, period: Period, verification: Verification) -> None:
         self.runs: list[NightRun] = []
         self.newest: RecordedRun | None = None
         self.last_sweep: RunRecord | None = None
@@ -70,41 +57,26 @@ class PeriodReader:
         self.announced = NewestRows()
         self.restored = NewestRows()
         self.kept = KeptRows()
-        self.waits = Waits()
-        self.policies = PoliciesInForce(folder)
+        self.policies: list[PolicyInForce] = []
         self._period = period
         self._is_damaged = verification.damage is not None
         self._left_open = {unfinished.file for unfinished in verification.unfinished}
         self._recovered = {recovered.file: recovered for recovered in verification.recovered}
-        self._due_dates = DueDates()
         self._open: dict[tuple[str, InvitationKey], NightRow] = {}
 
     def read(self, files: Iterable[RunFile]) -> None:
         """Read the files; of a damaged one, which the verification names, what comes before."""
-        notices_since = f"{self._period.since - _LONGEST_NOTICE:%Y%m%dT%H%M%SZ}"
         for file in files:
             began = began_at(file)
             if began is not None and self.first is None:
                 self.first = began.date()
             if began is not None and began < self._period.since:
-                if not file.is_before(notices_since):
-                    self._read_announcements(file)
-            elif began is not None and began >= self._period.until:
+                continue
+            if began is not None and began >= self._period.until:
                 if self._open:  # this run may have resolved a request of the period
                     self._settle(read_rows(RunRecord(file)).recovering, file.number)
             else:
                 self._read_run(file, began)
-
-    def _read_announcements(self, file: RunFile) -> None:
-        """Read what a run before the period announced."""
-        chain = FileChain(file)
-        with suppress(RunError):
-            for line in chain:
-                if line.header.event != Announced.event:
-                    continue
-                event = chain.decode(line)
-                if isinstance(event, Announced):
-                    self._due_dates.announce(event)
 
     def _read_run(self, file: RunFile, began: datetime | None) -> None:
         record = RunRecord(file)
@@ -143,13 +115,11 @@ class PeriodReader:
             self.scan = recorded
             self.scan_pending = run.pending
         if run.night is not None:
-            self.policies.add(record, run.night)
+            add_policy(self.policies, record, run.night)
 
     def _add_announced(self, run: NightRun, run_rows: RunRows) -> None:
         for row in run_rows.announced:
             self.announced.add(NightRow.of(row, run))
-            if isinstance(row.event, Announced):
-                self._due_dates.announce(row.event)
 
     def _add_restored(self, record: RunRecord, run: NightRun, run_rows: RunRows) -> None:
         for key, row in run_rows.invitations.items():
@@ -159,8 +129,7 @@ class PeriodReader:
                 self._open[record.run_id, key] = invited
 
     def _add_deletions(self, record: RunRecord, run: NightRun, run_rows: RunRows) -> None:
-        """Add each request of a sweep, and how long its invitation had been due."""
-        dates = self._stale_dates(record, run)
+        """Add each request of a sweep."""
         for key, row in run_rows.invitations.items():
             if not row.outcome:  # planned, and nothing was sent
                 continue
@@ -168,24 +137,6 @@ class PeriodReader:
             self.deletions.add(deletion)
             if row.outcome in {NO_OUTCOME, Outcome.UNKNOWN}:
                 self._open[record.run_id, key] = deletion
-            if row.outcome == Outcome.DELETED:
-                due = self._due_dates.due(row.event, dates)
-                wait = None
-                if run.began is not None and due is not None:
-                    wait = run.began - due
-                self.waits.add(wait)
-
-    def _stale_dates(self, record: RunRecord, run: NightRun) -> Dates | None:
-        """Return what finds since when invitations were stale; None without the run's policy."""
-        policy = self.policies.policy_of(record)
-        if policy is None or run.began is None:
-            return None
-        organizations = record.end.organizations if record.end is not None else ()
-        names: dict[str, str] = {}
-        for organization in organizations:
-            if organization.name is not None:
-                names[organization.id] = organization.name
-        return dates_of(policy, run.began, names)
 
     def _settle(self, recovering: Iterable[OutcomeLine], run: int) -> None:
         """Set the outcomes that a run recorded for open requests of earlier ones."""

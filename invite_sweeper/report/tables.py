@@ -13,12 +13,11 @@ from invite_sweeper.advice import Advisor
 from invite_sweeper.audit.events import Announced, Intent, Kept, OutcomeLine
 from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.models import ListUnreadable
-from invite_sweeper.report.charts import AgeGroup
 from invite_sweeper.report.document import Cell, CellsOf, Column, Fact, Line, Table
 from invite_sweeper.report.nights import Night, NightRun
 from invite_sweeper.report.period_reader import PeriodReader
 from invite_sweeper.report.period_rows import NewestRows, NightRow
-from invite_sweeper.report.policies import PolicyPart
+from invite_sweeper.report.policies import PolicyInForce
 from invite_sweeper.report.readback import (
     KEPT_CAPTION,
     MAX_TABLE_ROWS,
@@ -171,12 +170,12 @@ def period_tables(period: PeriodReader, advisor: Advisor) -> Iterator[Table]:
         yield Table.of(
             "reasons", caption, _REASONS, rows, total=len(with_reason), command=list_runs()
         )
-    parts = list(period.policies.parts())
-    if parts:
-        newest_parts = parts[-MAX_TABLE_ROWS:]
+    policies = period.policies
+    if policies:
+        newest = _newest_first(policies)
         caption = "Policies in force"
         yield Table.of(
-            "policies", caption, _POLICIES, newest_parts, total=len(parts), command=list_runs()
+            "policies", caption, _POLICIES, newest, total=len(policies), command=list_runs()
         )
 
 
@@ -194,13 +193,6 @@ def _newest_first(rows: Sequence[_T]) -> list[_T]:
     newest = list(rows[-MAX_TABLE_ROWS:])
     newest.reverse()
     return newest
-
-
-def ages_table(ages: Sequence[AgeGroup], command: str) -> Table:
-    """Return the ages of what is pending, the youngest first."""
-    return Table.of(
-        "ages", "Ages of what is pending", _AGES, ages, total=len(ages), command=command
-    )
 
 
 def _when(row: NightRow) -> Cell:
@@ -242,11 +234,6 @@ _NIGHTS: Final[CellsOf[Night]] = {
     Column("Pending", "number"): _pending_cell,
     Column("Ended"): _ended,
 }
-_AGES: Final[CellsOf[AgeGroup]] = {
-    Column("Age"): lambda group: text_cell(group.label),
-    Column("Stale", "number"): lambda group: _number(group.stale),
-    Column("Kept", "number"): lambda group: _number(group.kept),
-}
 _REASONS: Final[CellsOf[NightRun]] = {
     Column("Night", "date"): lambda run: text_cell(str(run.night or "unknown")),
     Column("Run"): lambda run: text_cell(run.label),
@@ -254,16 +241,15 @@ _REASONS: Final[CellsOf[NightRun]] = {
 }
 
 
-def _in_force(part: PolicyPart) -> Cell:
-    if part.first == part.last:
-        return line_cell(str(part.first))
-    return (Line(str(part.first)), Line(f"to {part.last}"))
+def _in_force(policy: PolicyInForce) -> Cell:
+    if policy.first == policy.last:
+        return text_cell(str(policy.first))
+    return (Line(str(policy.first)), Line(f"to {policy.last}"))
 
 
-_POLICIES: Final[CellsOf[PolicyPart]] = {
+_POLICIES: Final[CellsOf[PolicyInForce]] = {
     Column("In force", "date"): _in_force,
-    Column("Policy"): lambda part: text_cell(part.path),
-    Column("Rule or entry"): lambda part: text_cell(part.name),
-    Column("Conditions"): lambda part: line_cell(part.text),
-    Column("SHA-256", "code"): lambda part: text_cell(part.sha256),
+    Column("Runs"): lambda policy: text_cell(policy.runs),
+    Column("Policy"): lambda policy: text_cell(policy.path),
+    Column("SHA-256", "code"): lambda policy: text_cell(policy.sha256),
 }

@@ -2,16 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
 from invite_sweeper.audit import Verdict, Verification
 from invite_sweeper.audit.intents import Recovered, Unfinished
 from invite_sweeper.endings import DAMAGED_ADVICE, UNFINISHED_ADVICE
 from invite_sweeper.report.document import Attention, Document, Fact
 from invite_sweeper.report.story import describe_recovery
-from invite_sweeper.text import Hint, escape_unprintable, plural_form, pluralize, shorten_list
-
-_MAX_COPIES: Final = 3
+from invite_sweeper.text import Hint, escape_unprintable, plural_form, pluralize
 
 
 def story_of_verification(verification: Verification, folder: Path | None = None) -> Document:
@@ -25,7 +22,7 @@ def story_of_verification(verification: Verification, folder: Path | None = None
     lines = (
         Fact("Last hash", verification.last_hash),
         *_recovered(verification),
-        *_missing(verification),
+        *_missing_head(verification),
     )
     if verification.expected_at is not None:
         expected = escape_unprintable(f"that of {verification.expected_at}")
@@ -61,12 +58,9 @@ def _recovered(verification: Verification) -> Iterator[Fact]:
         yield Fact("Recovered", escape_unprintable(text))
 
 
-def _missing(verification: Verification) -> Iterator[Fact]:
+def _missing_head(verification: Verification) -> Iterator[Fact]:
     if verification.head_missing:
         yield Fact("HEAD", "It is missing: later files may be missing, too.")
-    if verification.missing_policies:
-        copies = [f"policies/{sha256}.yaml" for sha256 in verification.missing_policies]
-        yield Fact("Missing", shorten_list(copies, _MAX_COPIES))
 
 
 def _left_open(verification: Verification) -> Iterator[str]:

@@ -90,7 +90,7 @@ class Command:
         return RunStarted(
             mode="restore" if is_restore else mode,
             tool_version=__version__,
-            policy_sha256=None if is_restore else self.policy.sha256,
+            policy_sha256=self.policy.sha256,
             policy_path=self.policy_path,
             organizations=tuple(organization.id for organization in self.policy.organizations),
             actors={organization.id: organization.client.actor for organization in organizations},

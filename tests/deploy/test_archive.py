@@ -34,7 +34,6 @@ def log(tmp_path):
     for number in range(40):
         night(directory, 500 - 5 * number)
     (directory.path / "lock").touch()
-    directory.policies.keep(b"version: 1\n")
     return directory
 
 
@@ -74,7 +73,6 @@ def test_old_files_are_removed_and_both_directories_are_sound(log, archive):
     assert [f.path.suffix for f in log.files()] == [".gz"] * 29 + [".jsonl"]
     for directory in (log, archive):
         assert verify_directory(directory).verdict is Verdict.SOUND
-        assert [each.read_bytes() for each in directory.policies.paths()] == [b"version: 1\n"]
         files = [e for e in directory.path.rglob("*") if e.is_file() and e.name != "lock"]
         assert {e.stat().st_mode & 0o777 for e in files} == {0o600}
         assert not [e for e in files if "partial" in e.name]

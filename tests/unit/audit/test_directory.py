@@ -7,7 +7,6 @@ import stat
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from hashlib import sha256
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -311,76 +310,6 @@ class TestNextRun:
         (directory.path / SECOND).touch()
         assert write_run(directory, "r3").name == "000003-r3.jsonl"
         assert verify_directory(directory).verdict is Verdict.SOUND
-
-
-POLICY = b"version: 1\n"
-COPY = f"policies/{sha256(POLICY).hexdigest()}.yaml"
-
-
-class TestPolicies:
-    def test_the_copy_has_the_bytes_of_the_policy_and_its_hash_as_name(self, directory):
-        directory.policies.keep(POLICY)
-        directory.policies.keep(b"")
-        copy = directory.path / COPY
-        assert copy.read_bytes() == POLICY
-        assert stat.S_IMODE(copy.stat().st_mode) == 0o600
-        assert stat.S_IMODE(copy.parent.stat().st_mode) == 0o700
-        assert len(directory.policies.paths()) == 2
-
-    def test_a_copy_is_written_once_and_on_disk_with_its_name(self, directory, monkeypatch):
-        synced = []
-        real = os.fsync
-
-        def fsync(fd: int) -> None:
-            synced.append(str(Path(f"/proc/self/fd/{fd}").readlink()))
-            real(fd)
-
-        monkeypatch.setattr(os, "fsync", fsync)
-        directory.policies.keep(POLICY)
-        copies = directory.path / "policies"
-        assert {str(copies), str(directory.path)} <= set(synced)
-        assert any(Path(each).parent == copies for each in synced)
-        before = (directory.path / COPY).stat()
-        synced.clear()
-        directory.policies.keep(POLICY)
-        after = (directory.path / COPY).stat()  # without the time of the last reading
-        assert synced == []
-        assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
-
-    @pytest.mark.parametrize("changed", [b"", POLICY + b"#", POLICY[:-1]])
-    def test_a_changed_copy_is_damage_and_is_not_written_over(self, directory, changed):
-        directory.policies.keep(POLICY)
-        (directory.path / COPY).write_bytes(changed)
-        with pytest.raises(DamagedLog, match="was changed"):
-            directory.policies.keep(POLICY)
-        assert (directory.path / COPY).read_bytes() == changed
-
-    @pytest.mark.parametrize("place", ["policies", COPY])
-    def test_links_are_not_followed_to_write_or_to_trust_a_copy(self, directory, tmp_path, place):
-        directory.policies.keep(POLICY)
-        moved = (directory.path / place).rename(tmp_path / "elsewhere")
-        (directory.path / place).symlink_to(moved)
-        with pytest.raises(AuditLogError, match=r"symbolic link|regular file"):
-            directory.policies.keep(POLICY)
-
-    @pytest.mark.parametrize("place", ["policies", COPY])
-    def test_a_copy_that_every_user_can_write_is_not_trusted(self, directory, place):
-        directory.policies.keep(POLICY)
-        (directory.path / place).chmod(0o777)
-        with pytest.raises(AuditLogError, match="Every user can write"):
-            directory.policies.keep(POLICY)
-
-    @pytest.mark.parametrize("name", ["write", "fsync", "open"])
-    def test_a_full_disk_is_an_error_and_leaves_no_copy(self, directory, monkeypatch, name):
-        directory.policies.keep(b"another")
-        with monkeypatch.context() as patch:
-            fail(patch, name, errno.ENOSPC)
-            with pytest.raises(AuditLogError, match="No space left") as caught:
-                directory.policies.keep(POLICY)
-        assert caught.value.exit_code == 7
-        assert len(directory.policies.paths()) == 1
-        directory.policies.keep(POLICY)
-        assert (directory.path / COPY).read_bytes() == POLICY
 
 
 class TestLock:

@@ -18,6 +18,7 @@ from invite_sweeper.audit.events import (
     Kept,
     OutcomeLine,
     Planned,
+    PolicyText,
     WouldBeAnnounced,
     announcement_key,
     format_timestamp,
@@ -50,6 +51,7 @@ def read_list(org_id: str, source: Source, **fields: object) -> ListResult:
 
 
 LINES: list[Event] = [
+    PolicyText("version: 1\n"),
     started(shard="1/2", plan_sha256="c" * 64),
     started(mode="restore", policy_sha256=None, policy_path=None, restores="r0"),
     SourceRetired(source=Source.INVITES, reason="gone", http_status=410, error_code=None),

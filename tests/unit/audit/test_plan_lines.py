@@ -141,4 +141,4 @@ def test_a_file_that_is_not_a_plan_is_refused_with_the_command_that_makes_one(tm
     path.write_text("not a plan\n", encoding="utf-8")
     with pytest.raises(GuardRefused) as refusal:
         read_plan(path, advisor=Advisor(policy="my policy.yaml"))
-    assert refusal.value.hint.endswith("plan --policy 'my policy.yaml'")
+    assert refusal.value.command.endswith("plan --policy 'my policy.yaml'")

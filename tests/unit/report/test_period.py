@@ -8,30 +8,23 @@ from pathlib import Path
 
 import pytest
 from audit.runs import deletion, intent, outcome, planned, write_run
-from builders import NOW, ORG, OTHER_ORG, policy_bytes
+from builders import NOW, ORG, OTHER_ORG
 from click.testing import CliRunner
 from msgspec import structs
 from report import reading
 from report.reading import Reader
-from report.scenes import NOT_SEEN, REFUSED, run, write, write_nights
+from report.scenes import NOT_SEEN, REFUSED, run, write
 
 from invite_sweeper.advice import Advisor
-from invite_sweeper.audit.events import Announced, Kept
+from invite_sweeper.audit.events import Announced, Kept, PolicyText
 from invite_sweeper.cli.report import report
 from invite_sweeper.errors import UsageError
 from invite_sweeper.report.html_page import render_html
 from invite_sweeper.report.markdown import render_markdown
-from invite_sweeper.report.waits import Waits
 
 page_of = partial(reading.page_of, advisor=Advisor(audit_dir="audit"))
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
-POLICY = {
-    "version": 1,
-    "organizations": [ORG],
-    "rules": [{"name": "forgotten", "older_than": "14d"}],
-    "keep": [{"name": "board", "usernames": ["*@board.example.com"], "reason": "they travel"}],
-}
 
 
 def deleted(*numbers, **end):
@@ -45,8 +38,8 @@ def restored(number, **start):
 
 def table(page, key):
     """Return the cells of a table as text, a dictionary for each row; empty without the table."""
-    pictures = (page.nights_picture, page.ages_picture)
-    tables = (*page.tables, *(each.table for each in pictures if each is not None))
+    of_nights = () if page.picture is None else (page.picture.table,)
+    tables = (*page.tables, *of_nights)
     return [
         {column.heading: cell_text(cell) for column, cell in zip(one.columns, row, strict=True)}
         for one in tables
@@ -63,15 +56,14 @@ def figure(page, label):
     return next((line.text for line in page.figures if line.label == label), None)
 
 
-def keep_policy(directory, keys=POLICY):
-    """Keep the copy of a policy beside the files, and return the first line's field."""
-    data = policy_bytes(keys)
-    directory.policies.keep(data)
-    return {"policy_sha256": hashlib.sha256(data).hexdigest()}
+def under(policy):
+    """Return a run with the text of a policy."""
+    sha256 = hashlib.sha256(policy.encode()).hexdigest()
+    return run(PolicyText(policy), start={"policy_sha256": sha256})
 
 
-def created(age, days_ago=0):
-    return (NOW - timedelta(days=days_ago) - age).isoformat().replace("+00:00", "Z")
+def created(age):
+    return (NOW - age).isoformat().replace("+00:00", "Z")
 
 
 # The nights --------------------------------------------------------------------------------------
@@ -108,7 +100,7 @@ def test_several_runs_of_a_single_night_are_shown_without_a_picture_of_nights(di
     page = page_of(directory)
     assert page.nights_title == "The night of 2026-11-25"
     assert page.period == ("Its runs were sweep 1, sweep 2. The night was refused.",)
-    assert page.nights_picture is None
+    assert page.picture is None
     assert figure(page, "Done") == "1 deleted"
     assert "The night of 2026-11-25" in Reader(render_html(page)).text
     assert "## The night of 2026-11-25" in render_markdown(page)
@@ -336,15 +328,11 @@ def test_who_was_kept_by_an_entry_in_a_single_run_is_in_the_table_of_what_it_kep
 def test_table_that_is_cut_has_the_newest_rows(directory, monkeypatch):
     monkeypatch.setattr("invite_sweeper.report.tables.MAX_TABLE_ROWS", 2)
     for days_ago in (3, 2, 1):
-        older_than = f"{10 + days_ago}d"
-        rules = [{"name": "forgotten", "older_than": older_than}]
-        start = {"reason": f"OPS-{days_ago}", **keep_policy(directory, {**POLICY, "rules": rules})}
+        start = {"reason": f"OPS-{days_ago}", "policy_sha256": f"{days_ago:064}"}
         write(run(start=start), directory, days_ago=days_ago)
     page = page_of(directory)
     assert [row["Reason"] for row in table(page, "reasons")] == ["OPS-1", "OPS-2"]
-    conditions = [row["Conditions"] for row in table(page, "policies")]
-    assert conditions[0] == "older_than: 11d"
-    assert "older_than: 13d" not in conditions
+    assert [row["Runs"] for row in table(page, "policies")] == ["3", "2"]
 
 
 def test_reasons_that_were_given_are_shown_with_their_runs(directory):
@@ -358,111 +346,49 @@ def test_reasons_that_were_given_are_shown_with_their_runs(directory):
     assert "OPS-12 &lt;b&gt;" in render_html(page)
 
 
-# How long due invitations waited -----------------------------------------------------------------
-
-
-def test_due_is_the_instant_at_which_the_rule_matched(directory):
-    start = keep_policy(directory)
-    ages = (14 * DAY, 15 * DAY, 16 * DAY)
-    lines = [
-        line
-        for number, age in enumerate(ages)
-        for line in deletion(number, created_at=created(age))
-    ]
-    write(run(start=start), directory, days_ago=1)
-    write(run(*lines, start=start), directory)
-    text = "median 24 hours, 95 % within 2 days, of 3 deletions"
-    assert figure(page_of(directory), "From due to deleted") == text
-
-
-@pytest.mark.parametrize("announced_in_period", [True, False])
-def test_due_is_not_before_the_notice_is_over(directory, announced_in_period):
-    start = keep_policy(directory, POLICY | {"notice": {"wait": "7d"}})
-    plan = planned(1, created_at=created(30 * DAY))
-    over = created(-7 * DAY, days_ago=10)
-    announced = plan.as_event(Announced, rule="forgotten", deletable_from=over)
-    write(run(announced, start=start), directory, days_ago=10)
-    write(run(start=start), directory, days_ago=1)
-    write(run(plan, intent(plan), outcome(plan), start=start), directory)
-    since = None if announced_in_period else NOW - 2 * DAY
-    text = "median 3 days, 95 % within 3 days, of 1 deletion"
-    assert figure(page_of(directory, since=since), "From due to deleted") == text
-
-
-def test_without_the_copy_of_the_policy_the_wait_is_not_known(directory):
-    write(deleted(1, 2), directory, days_ago=1)
-    write(run(), directory)
-    page = page_of(directory)
-    assert figure(page, "From due to deleted") == "not known of 2 deletions"
-    (row,) = table(page, "policies")
-    assert row["Conditions"].startswith("not known")
-
-
-def test_percentiles_are_exact_at_their_edges():
-    waits = Waits()
-    for hours in range(1, 101):
-        waits.add(hours * HOUR)
-    assert (waits.within(50), waits.within(95)) == (50 * HOUR, 95 * HOUR)
-    assert waits.within(96) == 96 * HOUR
-
-
-def test_waits_are_rounded_up_so_that_within_is_true():
-    waits = Waits()
-    waits.add(-HOUR)  # a policy that became stricter since: deleted at once
-    assert waits.describe() == "median 0 hours, 95 % within 0 hours, of 1 deletion"
-    for _ in range(2):
-        waits.add(2 * DAY + timedelta(seconds=1))
-    assert waits.describe() == "median 3 days, 95 % within 3 days, of 3 deletions"
-
-
-def test_without_a_deletion_there_is_no_wait():
-    assert Waits().within(50) is None
-
-
 # Policies ----------------------------------------------------------------------------------------
 
 
-def test_each_policy_is_shown_with_its_rules_as_text_and_its_nights(directory):
-    first = keep_policy(directory)
-    changed = POLICY | {
-        "rules": [{"name": "outsiders", "older_than": "72h", "usernames": ["*@gmail.com"]}],
-        "keep": [],
-        "notice": {"wait": "7d"},
-    }
-    second = keep_policy(directory, changed)
-    for days_ago, start in ((3, first), (2, first), (1, second)):
-        write(run(start=start), directory, days_ago=days_ago)
-    write(restored(1, policy_sha256=None), directory)
-    rows = table(page_of(directory), "policies")
-    assert [(row["In force"], row["Rule or entry"], row["Conditions"]) for row in rows] == [
-        ("2026-11-22; to 2026-11-23", "rule forgotten", "older_than: 14d"),
-        (
-            "2026-11-22; to 2026-11-23",
-            "keep board",
-            "usernames: *@board.example.com; reason: they travel",
-        ),
-        ("2026-11-24", "rule outsiders", "older_than: 3d; usernames: *@gmail.com"),
-        ("2026-11-24", "notice", "wait: 7d"),
-    ]
-
-
-def test_a_rule_of_many_globs_is_shown_whole(directory):
-    globs = [f"*@team-{number}.example.com" for number in range(40)]
-    keys = POLICY | {"rules": [{"name": "teams", "older_than": "14d", "usernames": globs}]}
-    write(run(start=keep_policy(directory, keys)), directory)
-    rule, *_ = table(page_of(directory), "policies")
-    assert rule["Conditions"] == f"older_than: 14d; usernames: {', '.join(globs)}"
-
-
-def test_rules_of_a_copy_that_was_changed_are_not_shown(directory):
-    start = keep_policy(directory)
-    path = directory.policies.path_of(start["policy_sha256"])
-    path.write_bytes(path.read_bytes().replace(b"14d", b"90d"))
-    write_nights([run(start=start)], directory)
+def test_each_policy_is_shown_with_its_runs_its_text_and_what_was_changed(directory):
+    first = "version: 1\nrules: [{name: old, older_than: 14d}]\n"
+    second = "version: 1\nrules: [{name: old, older_than: 3d}]\n"
+    for days_ago, text in ((4, first), (3, first), (2, second), (1, first)):
+        write(under(text), directory, days_ago=days_ago)
+    write(restored(1, policy_sha256=None), directory)  # of an earlier version
     page = page_of(directory)
-    assert page.is_damaged
+    assert [(row["In force"], row["Runs"]) for row in table(page, "policies")] == [
+        ("2026-11-24", "4"),
+        ("2026-11-23", "3"),
+        ("2026-11-21; to 2026-11-22", "1 to 2"),
+    ]
+    assert [policy.text for policy in page.policies] == [
+        first.rstrip(),
+        second.rstrip(),
+        first.rstrip(),
+    ]
+    old = "rules: [{name: old, older_than: 14d}]"
+    new = "rules: [{name: old, older_than: 3d}]"
+    changes = [policy.change.splitlines()[-2:] for policy in page.policies]
+    assert changes == [[f"-{new}", f"+{old}"], [f"-{old}", f"+{new}"], []]
+    shown = Reader(render_html(page)).text
+    assert "The policy of run 3: what was changed" in shown
+    assert "The policy of runs 1 to 2: its text" in shown
+
+
+def test_policies_of_an_earlier_version_have_a_hash_and_no_text(directory):
+    write(run(), directory)
+    page = page_of(directory)
     (row,) = table(page, "policies")
-    assert row["Conditions"].startswith("not known")
+    assert row["SHA-256"] == "a" * 64
+    assert [policy.text for policy in page.policies] == [None]
+    assert "its text" not in Reader(render_html(page)).text
+
+
+def test_text_of_a_policy_cannot_become_markup_or_hide_a_line(directory):
+    write(under("# <script>alert(1)</script>\u202e\nversion: 1\n"), directory)
+    html = render_html(page_of(directory))
+    assert "<script>" not in html
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;[U+202E]" in html
 
 
 # The pictures ------------------------------------------------------------------------------------
@@ -475,7 +401,7 @@ def test_columns_are_counts_and_the_line_breaks_where_nothing_is_known(
     write(run(*deletion(5), *deletion(6, "failed"), invitations_seen=11), directory, days_ago=2)
     write(run(plan_made=False, exit_code=6, **NOT_SEEN), directory, days_ago=1)
     write(run(invitations_seen=5), directory)
-    chart = page_of(directory).nights_picture.chart
+    chart = page_of(directory).picture.chart
     columns = [(int(bar.x), bar.style, bar.y, bar.height) for bar in chart.bars]
     assert columns == [
         (0, "deleted", 0, 100),
@@ -484,45 +410,6 @@ def test_columns_are_counts_and_the_line_breaks_where_nothing_is_known(
     ]
     assert (chart.highest, chart.highest_of_line, chart.width) == (4, 20, 4)
     assert chart.lines == ("0.5,0.0 1.5,50.0", "3.1,75.0 3.9,75.0")
-
-
-def test_ages_are_those_of_what_is_left_and_the_line_is_where_the_rule_begins_to_match(directory):
-    start = keep_policy(directory)
-
-    def plan(number, days):
-        return planned(number, created_at=created(days * DAY), age_days=float(days))
-
-    gone = plan(1, 20)
-    failed = plan(2, 15)
-    kept = [Kept.of(plan(number, 3), reason="too_young") for number in (3, 4)]
-    write(
-        run(
-            *(gone, intent(gone), outcome(gone)),
-            *(failed, intent(failed), outcome(failed, "failed")),
-            *kept,
-            start=start,
-            invitations_seen=5,
-        ),
-        directory,
-    )
-    page = page_of(directory)
-    ages = [row for row in table(page, "ages") if (row["Stale"], row["Kept"]) != ("0", "0")]
-    assert ages == [
-        {"Age": "3 days", "Stale": "0", "Kept": "2"},
-        {"Age": "15 days", "Stale": "1", "Kept": "0"},
-    ]
-    (mark,) = page.ages_picture.chart.marks
-    assert (mark.x, mark.text) == (14, "Rule forgotten: stale from 14 days on")
-    assert page.ages_picture.note.startswith("The ages of 3 of 4 are in the log")
-
-
-def test_the_line_stands_where_its_age_is_among_wider_columns(directory):
-    old = planned(1, created_at=created(59 * DAY), age_days=59.0)
-    write(run(old, mode="dry-run", start=keep_policy(directory)), directory)
-    page = page_of(directory)
-    assert page.ages_picture.table.rows[-1][0][0].text == "58 to 59 days"
-    (mark,) = page.ages_picture.chart.marks
-    assert mark.x == 7
 
 
 def test_a_tile_shows_the_deletions_and_an_exit_code_only_where_it_is_not_0(directory):
@@ -578,7 +465,7 @@ def test_a_period_without_a_run_is_one_sentence_and_names_the_command_for_the_ru
         error = command(directory.path, *period).exception
         assert isinstance(error, UsageError)
         assert error.message.startswith(f"No run of {directory.path} began from 2026-")
-        assert error.hint.endswith(f"invite-sweeper audit show --audit-dir {directory.path}")
+        assert error.command.endswith(f"invite-sweeper audit show --audit-dir {directory.path}")
 
 
 def test_a_date_of_until_is_included(directory):

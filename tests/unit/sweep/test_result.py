@@ -11,6 +11,7 @@ from needs import DOCUMENT
 from sweep.night import Earlier, FakeClient, QuietView, command_of
 
 from invite_sweeper.audit import AuditLog
+from invite_sweeper.audit.events import PolicyText
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.totals import ListResult, RunWarning
 from invite_sweeper.counts import Counts
@@ -199,7 +200,8 @@ async def test_run_is_returned_with_the_first_and_the_last_line_of_its_file(dire
     result.begin(log)
     record = await result.finish(log)
     chain = FileChain(log.file)
-    assert [event for _, event in chain.events()] == [record.start, record.end]
+    policy = PolicyText(result.command.policy.text)
+    assert [event for _, event in chain.events()] == [record.start, policy, record.end]
     assert (record.start.reason, record.start.number) == ("OPS-1", 1)
     assert record.last_hash == chain.last.hash
 

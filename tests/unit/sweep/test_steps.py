@@ -179,7 +179,7 @@ def refusal(*, hint=NEW_PLAN, **options):
         apply(**options)
     assert caught.value.reasons == (Reason.PLAN,)
     assert caught.value.consequence == "Nothing was deleted."
-    assert caught.value.hint == hint
+    assert f"{caught.value.hint} {caught.value.command}" == hint
     return caught.value.message.removeprefix("p.jsonl: ")
 
 
@@ -276,5 +276,5 @@ def test_hash_of_a_plan_is_compared_as_a_person_may_write_it():
         with pytest.raises(GuardRefused) as caught:
             apply(expected=wrong)
         assert caught.value.message == f"The plan p.jsonl has the SHA-256 {SHA256}, not {wrong}."
-        assert caught.value.hint == "Read it again: invite-sweeper audit show p.jsonl"
+        assert caught.value.command == "invite-sweeper audit show p.jsonl"
         assert caught.value.reasons == (Reason.PLAN,)

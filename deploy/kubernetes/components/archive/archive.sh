@@ -3,7 +3,7 @@
 #
 #   archive.sh AUDIT_DIR ARCHIVE_DIR
 #
-# The archive has every run's file (gzip), the policies and HEAD: `audit verify ARCHIVE_DIR` verifies
+# The archive has every run's file (gzip) and HEAD: `audit verify ARCHIVE_DIR` verifies
 # all of it. A file is removed only if it is older than KEEP_DAYS, is not one of the newest KEEP_RUNS,
 # and its copy decompresses to the same bytes; the oldest go first, because a missing file in between
 # is damage. No run begins meanwhile: the script holds the lock of the audit directory.
@@ -38,7 +38,7 @@ if ! flock --exclusive --wait "${LOCK_WAIT_S:-60}" 9; then
     exit 9
 fi
 
-mkdir -p "$archive/policies"
+mkdir -p "$archive"
 
 # copy SOURCE TARGET: write the target at once or not at all, on disk before its name is.
 copy() {
@@ -74,13 +74,6 @@ names=$(
     done | sort -n
 )
 total=$(echo "$names" | grep -c . || true)
-
-for policy in "$audit"/policies/*.yaml; do
-    target=$archive/policies/${policy##*/}
-    if [ -e "$policy" ] && [ ! -e "$target" ]; then
-        copy "$policy" "$target"
-    fi
-done
 
 copied=0 compressed=0 removed=0 number=0 may_remove=yes
 oldest=$(date --utc --date "$KEEP_DAYS days ago" +%Y%m%d)
