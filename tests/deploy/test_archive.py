@@ -29,10 +29,10 @@ def night(directory, days_ago, *events):
 
 @pytest.fixture
 def log(tmp_path):
-    """Forty runs, the oldest 500 days ago: 19 of them are older than 400 days."""
+    """Forty runs, the oldest 498 days ago: 20 are older than 400 days, by two days and more."""
     directory = AuditDirectory(tmp_path / "audit")
     for number in range(40):
-        night(directory, 500 - 5 * number)
+        night(directory, 498 - 5 * number)
     (directory.path / "lock").touch()
     return directory
 
