@@ -11,21 +11,70 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
+from random import Random
 
 from invite_sweeper.simulator.faults import (  # noqa: F401 - tests take all from here
     Effect,
     Fault,
+    Send,
     delay,
     effect,
-    fail_with,
-    reset,
-    respond_with,
 )
 from invite_sweeper.simulator.responses import (
+    Call,
+    Json,
     SimulatedResponse,
+    Transmission,
     api_error,
     missing_role,
 )
+
+
+def respond_with(response: SimulatedResponse, *, late: bool = False) -> Fault:
+    """Return a fault that sends this response in place of the request's own.
+
+    Args:
+        late: After the request was executed, and not in place of executing it.
+    """
+
+    async def answer(_call: Call, send: Send) -> SimulatedResponse:
+        if late:  # Atlas did it, and its answer is lost
+            await send()
+        return response
+
+    return partial(answer)
+
+
+def fail_with(
+    status: int = 500,
+    code: str = "UNEXPECTED_ERROR",
+    detail: str = "Unexpected error.",
+    *parameters: Json,
+    retry_after: str | None = None,
+    late: bool = False,
+) -> Fault:
+    """Return a fault that answers with an `ApiError`; `late` as for `respond_with`."""
+    response = api_error(status, code, detail, *parameters, retry_after=retry_after)
+    return respond_with(response, late=late)
+
+
+def reset(*, late: bool = False) -> Fault:
+    """Return a fault that resets the connection; `late` as for `respond_with`."""
+
+    async def deliver(transmission: Transmission) -> None:
+        transmission.reset()
+
+    return respond_with(SimulatedResponse(500, deliver=deliver), late=late)
+
+
+def sometimes(fault: Fault, share: float) -> Fault:
+    """Inject the fault into a random share, from 0 to 1, of the requests: each time the same."""
+    rng = Random(0)
+
+    async def answer(call, send):
+        return await (fault(call, send) if rng.random() < share else send())
+
+    return partial(answer)
 
 
 def html(status: int = 502, *, retry_after: str | None = None, late: bool = False) -> Fault:

@@ -7,12 +7,14 @@ from datetime import timedelta
 from math import inf
 from typing import Any, Final, NamedTuple
 
+import faults
 import msgspec
 
 from invite_sweeper.models import MembershipStatus
 from invite_sweeper.simulator import Account, Call, SimulatedAtlas
 from invite_sweeper.simulator.faults import Fault, FaultPlan, Send
 from invite_sweeper.simulator.responses import SimulatedResponse
+from invite_sweeper.simulator.state import FeedEvent
 
 MISSING: Final = object()
 """Marks a key that is left out of an invitation."""
@@ -63,8 +65,8 @@ class RequestLog:
 class _Faults(FaultPlan):
     """Scheduled faults between the two that record each request and what it deleted."""
 
-    def __init__(self, seed: int, received: Fault, executed: Fault) -> None:
-        super().__init__(seed)
+    def __init__(self, received: Fault, executed: Fault) -> None:
+        super().__init__()
         self._received = received
         self._executed = executed
 
@@ -75,10 +77,10 @@ class _Faults(FaultPlan):
 class ObservedAtlas(SimulatedAtlas):
     """A simulated Atlas that records its requests."""
 
-    def __init__(self, *clock: Any, seed: int = 0, **options: Any) -> None:
-        super().__init__(*clock, seed=seed, **options)
+    def __init__(self, *clock: Any, **options: Any) -> None:
+        super().__init__(*clock, **options)
         self.request_log = RequestLog()
-        self.faults = _Faults(seed, self._received, self._executed)
+        self.faults = _Faults(self._received, self._executed)
 
     async def _received(self, call: Call, send: Send) -> SimulatedResponse:
         log = self.request_log
@@ -150,6 +152,45 @@ class ObservedAtlas(SimulatedAtlas):
         key = sent["id"] if isinstance(sent.get("id"), str) else f"#{len(invites)}"
         invites[key] = invite
         return key
+
+    def limit_access(self, scope_id: str) -> None:
+        """Take the owner's role of a project or organization: the one to read remains."""
+        for method, path in (("*", "invites*"), ("POST", "users"), ("DELETE", "users/*")):
+            fault = faults.role_missing()
+            self.faults.add(fault, method=method, path=f"*/{scope_id}/{path}", times=None)
+
+    def set_status(self, user_id: str, status: str) -> None:
+        """Set a user's status, as when an invitation is accepted, declined or expires.
+
+        Does nothing if the user does not exist; it may have been removed.
+        """
+        user = self._people().get(user_id)
+        if user is None:
+            return
+        user.status = MembershipStatus(status)
+        if user.status is MembershipStatus.ACTIVE:
+            event = FeedEvent(self.clock(), "JOINED_ORG", user.username, user.username)
+            self.organizations[user.org_id].events.append(event)
+        if user.status is MembershipStatus.INVITATION_REJECTED:
+            user.expires_at = None
+
+    def accept(self, project_id: str, invitation_id: str) -> None:
+        """Turn an invitation of the `invites` list into an active user of the project.
+
+        A user whose invitation to the organization is pending becomes active in it, too: members
+        of a project are members of its organization. Does nothing if the invitation does not
+        exist; it may have been deleted.
+        """
+        group = self.groups[project_id]
+        invite = group.invites.pop(invitation_id, None)
+        if invite is None:
+            return
+        user = self.organizations[group.org_id].find_user(invite.username)
+        if user is None:
+            user = self.user(self.add_user(invite.username, group.org_id, status="ACTIVE"))
+        elif user.status is not MembershipStatus.ACTIVE:
+            self.set_status(user.id, "ACTIVE")
+        user.group_roles[project_id] = tuple(msgspec.json.decode(invite.document)["roles"])
 
     def rename_project(self, project_id: str, name: str) -> None:
         """Rename a project, also in its invitations."""

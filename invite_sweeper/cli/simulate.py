@@ -33,7 +33,7 @@ def build(
     runs_per_night: int = 1,
 ) -> tuple[SimulatedAtlas, dict[str, str]]:
     """Return a simulated Atlas and the environment with credentials for it."""
-    sim = SimulatedAtlas(seed=seed)
+    sim = SimulatedAtlas()
     sim.throttling.enforced = limits
     if latency_ms:
         sim.faults.add(faults.delay(latency_ms / 1000), times=None)
@@ -147,7 +147,7 @@ def _instructions(
     projects = pluralize(len(sim.groups), "project")
     users = pluralize(sum(1 for _ in sim.invited_users()), "user")
     nights = ""
-    if scenario.is_nightly:
+    if scenario.notice:
         nights = _describe_nights(str(policy_file or "policy.yaml"), runs_per_night)
     return (
         f"# Simulated Atlas at {variables['MONGODB_ATLAS_BASE_URL']}; Ctrl-C stops it. It has "

@@ -4,7 +4,7 @@ It serves real sockets, so that the program needs no test mode. The tests compar
 with recordings of Atlas.
 
 ```python
-sim = SimulatedAtlas()                       # clock=, monotonic=, seed=
+sim = SimulatedAtlas()                       # clock=, monotonic=
 sim.add_organization("5efda682a3f2ed2e7dd6cde4", "Example Org")
 project = sim.add_project("Data Lake", tags={"env": "sandbox"})
 sim.invite(project, "ada@example.com", age=timedelta(days=20))
@@ -18,14 +18,13 @@ The functions of the module `faults` create what `sim.faults` injects.
 """
 
 from invite_sweeper.simulator import faults
-from invite_sweeper.simulator.auth import Access, Account
+from invite_sweeper.simulator.auth import Account
 from invite_sweeper.simulator.responses import Call
 from invite_sweeper.simulator.seed import Size
 from invite_sweeper.simulator.server import serve
 from invite_sweeper.simulator.state import SimulatedAtlas
 
 __all__ = [
-    "Access",
     "Account",
     "Call",
     "SimulatedAtlas",

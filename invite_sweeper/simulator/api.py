@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from invite_sweeper.names import is_atlas_id
 from invite_sweeper.simulator import handlers
-from invite_sweeper.simulator.auth import REVOKE_PATH, TOKEN_PATH, Access, Account
+from invite_sweeper.simulator.auth import REVOKE_PATH, TOKEN_PATH, Account
 from invite_sweeper.simulator.operation import Operation
 from invite_sweeper.simulator.responses import (
     Call,
@@ -43,43 +43,40 @@ class ServedEndpoint(NamedTuple):
 
     Attributes:
         template: The path below `/api/atlas/v2`, with its parameters in braces.
-        access: The least access to the project or organization in the path.
     """
 
     method: str
     template: str
-    access: Access
     handler: Callable[[Operation], SimulatedResponse]
     family: Family
 
 
-_NONE, _READ, _OWNER = Access  # in the order of the enumeration
 _GROUP = "/groups/{groupId}"
 _ORG = "/orgs/{orgId}"
 _INVITE = "/invites/{invitationId}"
 _USER_ID = "/users/{userId}"
 _ACCOUNT = f"{_ORG}/serviceAccounts/{{clientId}}"
 SERVED_ENDPOINTS: Final = (
-    ServedEndpoint("GET", "/groups", _NONE, handlers.list_groups, GROUPS),
-    ServedEndpoint("GET", f"{_GROUP}/invites", _OWNER, handlers.list_invites, INVITES),
-    ServedEndpoint("POST", f"{_GROUP}/invites", _OWNER, handlers.create_invite, INVITES),
-    ServedEndpoint("DELETE", f"{_GROUP}{_INVITE}", _OWNER, handlers.delete_invite, INVITES),
-    ServedEndpoint("GET", f"{_GROUP}/teams", _READ, handlers.list_teams, TEAMS),
-    ServedEndpoint("GET", f"{_GROUP}/users", _READ, handlers.list_users, USERS),
-    ServedEndpoint("POST", f"{_GROUP}/users", _OWNER, handlers.create_user, USERS),
-    ServedEndpoint("GET", f"{_GROUP}{_USER_ID}", _READ, handlers.get_user, USERS),
-    ServedEndpoint("DELETE", f"{_GROUP}{_USER_ID}", _OWNER, handlers.delete_user, USERS),
-    ServedEndpoint("GET", "/orgs", _NONE, handlers.list_orgs, ORGS),
-    ServedEndpoint("GET", f"{_ORG}/invites", _OWNER, handlers.list_invites, ORG_INVITES),
-    ServedEndpoint("DELETE", f"{_ORG}{_INVITE}", _OWNER, handlers.delete_invite, ORG_INVITES),
-    ServedEndpoint("GET", f"{_ORG}/users", _READ, handlers.list_users, ORG_USERS),
-    ServedEndpoint("POST", f"{_ORG}/users", _OWNER, handlers.create_user, ORG_USERS),
-    ServedEndpoint("GET", f"{_ORG}{_USER_ID}", _READ, handlers.get_user, ORG_USERS),
-    ServedEndpoint("DELETE", f"{_ORG}{_USER_ID}", _OWNER, handlers.delete_user, ORG_USERS),
-    ServedEndpoint("GET", f"{_ORG}/events", _READ, handlers.list_events, ORG),
-    ServedEndpoint("GET", f"{_ORG}/activityFeed", _READ, handlers.get_activity_feed, ACTIVITY),
-    ServedEndpoint("GET", f"{_ORG}/apiKeys", _READ, handlers.list_api_keys, API_KEYS),
-    ServedEndpoint("GET", _ACCOUNT, _READ, handlers.get_service_account, SERVICE_ACCOUNTS),
+    ServedEndpoint("GET", "/groups", handlers.list_groups, GROUPS),
+    ServedEndpoint("GET", f"{_GROUP}/invites", handlers.list_invites, INVITES),
+    ServedEndpoint("POST", f"{_GROUP}/invites", handlers.create_invite, INVITES),
+    ServedEndpoint("DELETE", f"{_GROUP}{_INVITE}", handlers.delete_invite, INVITES),
+    ServedEndpoint("GET", f"{_GROUP}/teams", handlers.list_teams, TEAMS),
+    ServedEndpoint("GET", f"{_GROUP}/users", handlers.list_users, USERS),
+    ServedEndpoint("POST", f"{_GROUP}/users", handlers.create_user, USERS),
+    ServedEndpoint("GET", f"{_GROUP}{_USER_ID}", handlers.get_user, USERS),
+    ServedEndpoint("DELETE", f"{_GROUP}{_USER_ID}", handlers.delete_user, USERS),
+    ServedEndpoint("GET", "/orgs", handlers.list_orgs, ORGS),
+    ServedEndpoint("GET", f"{_ORG}/invites", handlers.list_invites, ORG_INVITES),
+    ServedEndpoint("DELETE", f"{_ORG}{_INVITE}", handlers.delete_invite, ORG_INVITES),
+    ServedEndpoint("GET", f"{_ORG}/users", handlers.list_users, ORG_USERS),
+    ServedEndpoint("POST", f"{_ORG}/users", handlers.create_user, ORG_USERS),
+    ServedEndpoint("GET", f"{_ORG}{_USER_ID}", handlers.get_user, ORG_USERS),
+    ServedEndpoint("DELETE", f"{_ORG}{_USER_ID}", handlers.delete_user, ORG_USERS),
+    ServedEndpoint("GET", f"{_ORG}/events", handlers.list_events, ORG),
+    ServedEndpoint("GET", f"{_ORG}/activityFeed", handlers.get_activity_feed, ACTIVITY),
+    ServedEndpoint("GET", f"{_ORG}/apiKeys", handlers.list_api_keys, API_KEYS),
+    ServedEndpoint("GET", _ACCOUNT, handlers.get_service_account, SERVICE_ACCOUNTS),
 )
 _BY_REQUEST: Final = {
     (endpoint.method, re.sub(r"\{\w+\}", "{}", endpoint.template)): endpoint
@@ -118,7 +115,7 @@ def _execute(sim: SimulatedAtlas, call: Call, account: Account) -> SimulatedResp
     family = endpoint.family
     operation = Operation(sim, call, account, family.version)
     _check_version(operation, family)
-    _find_scope(operation, endpoint)
+    _find_scope(operation, family)
     bucket = sim.throttling.bucket(family, call.scope_id or account.name)
     now_s = sim.monotonic()
     if not bucket.take(now_s) and sim.throttling.enforced:
@@ -157,7 +154,7 @@ def _check_version(operation: Operation, family: Family) -> None:
         raise Rejected(api_error(410, "VERSION_GONE", detail, family.version, resource))
 
 
-def _find_scope(operation: Operation, endpoint: ServedEndpoint) -> None:
+def _find_scope(operation: Operation, family: Family) -> None:
     """Find the project or organization in the path.
 
     Raises:
@@ -165,10 +162,10 @@ def _find_scope(operation: Operation, endpoint: ServedEndpoint) -> None:
     """
     sim = operation.sim
     scope_id = operation.call.scope_id
-    if endpoint.family.scope == "USER":
+    if family.scope == "USER":
         return
     org_id = scope_id
-    if endpoint.family.scope == "GROUP":
+    if family.scope == "GROUP":
         operation.group = sim.groups.get(scope_id)
         if operation.group is None:
             raise Rejected(_group_not_found(scope_id))
@@ -177,9 +174,8 @@ def _find_scope(operation: Operation, endpoint: ServedEndpoint) -> None:
         detail = f"No organization with ID {org_id} exists."
         raise Rejected(api_error(404, "ORG_NOT_FOUND", detail, org_id))
     operation.organization = sim.organizations[org_id]
-    access = sim.access_to(operation.account, org_id, scope_id)
-    if access < endpoint.access:
-        raise Rejected(missing_role("NOT_IN_GROUP" if access is _NONE else "USER_UNAUTHORIZED"))
+    if org_id not in operation.account.org_ids:
+        raise Rejected(missing_role("NOT_IN_GROUP"))
 
 
 def _group_not_found(group_id: str) -> SimulatedResponse:

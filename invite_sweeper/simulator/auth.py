@@ -7,7 +7,6 @@ from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import IntEnum
 from math import inf
 from typing import Final, Literal, TypeAlias
 from urllib.parse import parse_qs
@@ -20,14 +19,6 @@ REALM: Final = "MMS Public API"
 TOKEN_PATH: Final = "/api/oauth/token"  # noqa: S105 - a path
 REVOKE_PATH: Final = "/api/oauth/revoke"
 _FIELD: Final = re.compile(r'(\w+)=(?:"([^"]*)"|([^\s,]+))')
-
-
-class Access(IntEnum):
-    """Access to a project or organization; each level includes the previous."""
-
-    NONE = 0
-    READ = 1
-    OWNER = 2
 
 
 AccountKind: TypeAlias = Literal["service account", "API key", "token"]

@@ -2,20 +2,13 @@
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from fnmatch import fnmatchcase
 from functools import partial
 from itertools import count
-from random import Random
 from typing import NamedTuple, TypeAlias
 
-from invite_sweeper.simulator.responses import (
-    Call,
-    Json,
-    SimulatedResponse,
-    Transmission,
-    api_error,
-)
+from invite_sweeper.simulator.responses import Call, SimulatedResponse
 
 Send: TypeAlias = Callable[[], Awaitable[SimulatedResponse]]
 Fault: TypeAlias = Callable[[Call, Send], Awaitable[SimulatedResponse]]
@@ -47,43 +40,6 @@ def effect(before: Effect) -> Fault:
     return partial(answer)
 
 
-def respond_with(response: SimulatedResponse, *, late: bool = False) -> Fault:
-    """Return a fault that sends this response in place of the request's own.
-
-    Args:
-        late: After the request was executed, and not in place of executing it.
-    """
-
-    async def answer(_call: Call, send: Send) -> SimulatedResponse:
-        if late:  # Atlas did it, and its answer is lost
-            await send()
-        return response
-
-    return partial(answer)
-
-
-def fail_with(
-    status: int = 500,
-    code: str = "UNEXPECTED_ERROR",
-    detail: str = "Unexpected error.",
-    *parameters: Json,
-    retry_after: str | None = None,
-    late: bool = False,
-) -> Fault:
-    """Return a fault that answers with an `ApiError`; `late` as for `respond_with`."""
-    response = api_error(status, code, detail, *parameters, retry_after=retry_after)
-    return respond_with(response, late=late)
-
-
-def reset(*, late: bool = False) -> Fault:
-    """Return a fault that resets the connection; `late` as for `respond_with`."""
-
-    async def deliver(transmission: Transmission) -> None:
-        transmission.reset()
-
-    return respond_with(SimulatedResponse(500, deliver=deliver), late=late)
-
-
 class _ScheduledFault(NamedTuple):
     """A fault and the requests that it is for.
 
@@ -101,12 +57,15 @@ class _ScheduledFault(NamedTuple):
         return self.method in {"*", method} and fnmatchcase(path, self.path)
 
 
+def _is_next_within(numbers: Iterator[int], start: int, end: float) -> bool:
+    return start <= next(numbers) < end
+
+
 class FaultPlan:
     """Scheduled faults. If several apply to a request, each is around those added after it."""
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self) -> None:
         self._rules: list[_ScheduledFault] = []
-        self._rng = Random(seed)  # noqa: S311 - faults, not secrets
 
     def add(
         self,
@@ -116,7 +75,6 @@ class FaultPlan:
         path: str = "*",
         nth: int = 1,
         times: int | None = 1,
-        rate: float | None = None,
     ) -> None:
         """Inject `fault` into matching requests.
 
@@ -125,16 +83,10 @@ class FaultPlan:
             path: Glob on the path without the query, such as `*/invites/*`.
             nth: First matching request to affect, from 1.
             times: Number of requests to affect; None for all that follow.
-            rate: Affect a random share of all instead, from 0 to 1.
         """
         numbers = count(1)
         end = math.inf if times is None else nth + times
-
-        def occurs() -> bool:
-            if rate is not None:
-                return self._rng.random() < rate
-            return nth <= next(numbers) < end
-
+        occurs = partial(_is_next_within, numbers, nth, end)
         self._rules.append(_ScheduledFault(fault, method, path, occurs))
 
     def clear(self) -> None:

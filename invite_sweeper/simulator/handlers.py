@@ -5,11 +5,12 @@ each project with a role. An invitation of `/groups/{groupId}/invites` stands fo
 """
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import TypeVar
+
+import msgspec
 
 from invite_sweeper.models import MembershipStatus
 from invite_sweeper.simulator import throttling
-from invite_sweeper.simulator.auth import Access
 from invite_sweeper.simulator.operation import Operation
 from invite_sweeper.simulator.responses import (
     Json,
@@ -18,10 +19,8 @@ from invite_sweeper.simulator.responses import (
     api_error,
     format_atlas_time,
     invalid_parameter,
-    json_object,
     render_json,
     resource_not_found,
-    strings,
 )
 from invite_sweeper.simulator.state import (
     DEFAULT_STATUSES,
@@ -36,12 +35,8 @@ from invite_sweeper.simulator.state import (
 
 def list_groups(operation: Operation) -> SimulatedResponse:
     """Return the projects that the account can see, in byte order of the name."""
-    sim = operation.sim
-
-    def is_visible(group: Group) -> bool:
-        return sim.access_to(operation.account, group.org_id, group.id) > Access.NONE
-
-    visible = [group for group in sim.groups.values() if is_visible(group)]
+    org_ids = operation.account.org_ids
+    visible = [group for group in operation.sim.groups.values() if group.org_id in org_ids]
     visible.sort(key=lambda group: group.name.encode())
 
     def document(group: Group) -> Json:
@@ -161,6 +156,43 @@ def get_service_account(operation: Operation) -> SimulatedResponse:
 # Invitations ----------------------------------------------------------------------------------
 
 
+_BodyT = TypeVar("_BodyT", bound=msgspec.Struct)
+
+
+class _NewMember(msgspec.Struct):
+    """The body of an invitation to a project."""
+
+    username: str
+    roles: list[str]
+
+
+class _Assignment(msgspec.Struct, rename="camel"):
+    group_id: str
+    group_roles: list[str]
+
+
+class _Roles(msgspec.Struct, rename="camel"):
+    org_roles: list[str]
+    group_role_assignments: list[_Assignment] = []
+
+
+class _NewUser(msgspec.Struct, rename="camel"):
+    """The body of an invitation to an organization."""
+
+    username: str
+    roles: _Roles
+    team_ids: list[str] = []
+
+
+def _parse_body(operation: Operation, kind: type[_BodyT]) -> _BodyT:
+    """Return the body of a request; raise Rejected for any other."""
+    try:
+        return msgspec.json.decode(operation.call.body, type=kind)
+    except (ValueError, RecursionError):
+        detail = "The required attributes were not specified."
+        raise Rejected(api_error(400, "MISSING_ATTRIBUTE", detail)) from None
+
+
 def _invites(operation: Operation) -> dict[str, GroupInvite]:
     """Return the rows of a list of invitations by id; an organization's are pending users."""
     if operation.group is not None:
@@ -215,19 +247,18 @@ def delete_invite(operation: Operation) -> SimulatedResponse:
 
 def create_invite(operation: Operation) -> SimulatedResponse:
     """Return 200, not 201, without `Location`."""
-    fields = json_object(operation.call.body)
-    username = _username(fields)
-    roles = strings(fields.get("roles"))
-    if not username or not roles:
-        return _missing_attribute()
+    invited = _parse_body(operation, _NewMember)
     _count_invitation(operation)
     invites = _invites(operation)
-    invited = {invite.username.lower() for invite in invites.values()}
-    if username.lower() in invited:
-        detail = f"User {username} has already been invited to this project."
-        return api_error(409, "USER_ALREADY_INVITED", detail, username)
+    names = {invite.username.lower() for invite in invites.values()}
+    if invited.username.lower() in names:
+        detail = f"User {invited.username} has already been invited to this project."
+        return api_error(409, "USER_ALREADY_INVITED", detail, invited.username)
     key = operation.sim.invite(
-        operation.call.scope_id, username, roles=roles, inviter=operation.account.name
+        operation.call.scope_id,
+        invited.username,
+        roles=invited.roles,
+        inviter=operation.account.name,
     )
     return operation.respond(invites[key].document)
 
@@ -285,55 +316,38 @@ def create_user(operation: Operation) -> SimulatedResponse:
     An expired or rejected invitation of the same user is replaced; a pending or active user is
     a 409. Source: descriptions in the OpenAPI document.
     """
-    fields = json_object(operation.call.body)
-    name = _username(fields)
-    roles = _requested_roles(operation, fields.get("roles"))
-    if not name or roles is None:
-        return _missing_attribute()
+    if operation.group is not None:
+        member = _parse_body(operation, _NewMember)
+        group_roles = {operation.group.id: tuple(member.roles)}
+        body = _NewUser(member.username, _Roles(["ORG_MEMBER"]))
+    else:
+        body = _parse_body(operation, _NewUser)
+        group_roles = {
+            each.group_id: tuple(each.group_roles) for each in body.roles.group_role_assignments
+        }
     organization = operation.organization
-    user = organization.find_user(name)
+    user = organization.find_user(body.username)
     if user is not None and user.status in DEFAULT_STATUSES:
         if operation.group is None or operation.group.id in user.group_roles:
             # The code is assumed.
             detail = f"The user {user.username} is already in the organization or invited to it."
             return api_error(409, "USER_ALREADY_EXISTS", detail, user.username)
-        user.group_roles |= roles.in_groups
+        user.group_roles |= group_roles
         return operation.respond(_user(operation, user), 201)
     _count_invitation(operation)
     if user is not None:
         del organization.users[user.id]
     user_id = operation.sim.add_user(
-        name,
+        body.username,
         organization.id,
         # Source: Atlas documentation, invitations (read 2026-11).
         status="ACTIVE" if organization.federated else "PENDING",
-        org_roles=roles.in_organization,
-        group_roles=roles.in_groups,
-        team_ids=strings(fields.get("teamIds")),
+        org_roles=body.roles.org_roles,
+        group_roles=group_roles,
+        team_ids=body.team_ids,
         inviter=operation.account.name,
     )
     return operation.respond(_user(operation, organization.users[user_id]), 201)
-
-
-class _Roles(NamedTuple):
-    """The roles of a new user: in the organization, and in projects by their id."""
-
-    in_organization: tuple[str, ...]
-    in_groups: dict[str, tuple[str, ...]]
-
-
-def _requested_roles(operation: Operation, roles: object) -> _Roles | None:
-    """Return the roles of a request; None if it names none for the place in its path.
-
-    A project gets a list of roles, and its new users are members of the organization; an
-    organization gets an object with its own roles and those in projects.
-    """
-    if operation.group is not None:
-        in_group = strings(roles)
-        return _Roles(("ORG_MEMBER",), {operation.group.id: in_group}) if in_group else None
-    named = roles if isinstance(roles, dict) else {}
-    in_organization = strings(named.get("orgRoles"))
-    return _Roles(in_organization, _assignments(named)) if in_organization else None
 
 
 def _user(operation: Operation, user: User) -> Json:
@@ -388,24 +402,3 @@ def _user_not_found(operation: Operation) -> SimulatedResponse:
     place, code = ("organization", "ORG") if operation.group is None else ("group", "GROUP")
     detail = f"The user with ID {operation.call.item_id} is not in the {place}."
     return api_error(404, f"USER_NOT_IN_{code}", detail, operation.call.item_id)
-
-
-def _missing_attribute() -> SimulatedResponse:
-    return api_error(400, "MISSING_ATTRIBUTE", "The required attributes were not specified.")
-
-
-def _username(fields: dict[str, object]) -> str:
-    name = fields.get("username")
-    return name if isinstance(name, str) else ""
-
-
-def _assignments(roles: dict[object, object]) -> dict[str, tuple[str, ...]]:
-    """Return roles by project id."""
-    assignments = roles.get("groupRoleAssignments")
-    roles_by_id: dict[str, tuple[str, ...]] = {}
-    if not isinstance(assignments, list):
-        return roles_by_id
-    for assignment in assignments:
-        if isinstance(assignment, dict) and "groupId" in assignment:
-            roles_by_id[str(assignment["groupId"])] = strings(assignment.get("groupRoles"))
-    return roles_by_id

@@ -24,20 +24,6 @@ def render_json(document: Json) -> bytes:
     return msgspec.json.encode(document, order="sorted")
 
 
-def json_object(body: bytes) -> dict[str, object]:
-    """Return the JSON object in a body; an empty one if it is not one."""
-    try:
-        value: object = msgspec.json.decode(body)
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def strings(value: object) -> tuple[str, ...]:
-    """Return the items of a list of strings; none of another value."""
-    return tuple(map(str, value)) if isinstance(value, list) else ()
-
-
 def format_atlas_time(timestamp: datetime) -> str:
     """Format a timestamp as `2026-08-10T03:04:53Z`: whole seconds, always `Z`.
 

@@ -8,16 +8,13 @@ from random import Random
 from typing import Final
 
 from invite_sweeper.simulator import faults
-from invite_sweeper.simulator.auth import TOKEN_PATH, Access
+from invite_sweeper.simulator.auth import TOKEN_PATH
 from invite_sweeper.simulator.responses import Call
 from invite_sweeper.simulator.seed import ORG_ID, Size, fill
 from invite_sweeper.simulator.state import SimulatedAtlas
 
 NORTH: Final = "6f1a20c4d39b5e7788a0c1d2"
 SOUTH: Final = "7b2c31d5e4ac6f8899b1d2e3"
-_WIDE_LIMITS: Final = (
-    "limits: {max_deletions: 10000, max_deletions_per_project: 1000, max_share: 0.9}\n"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,18 +24,14 @@ class Scenario:
     Attributes:
         description: One line for `--help`.
         prepare: Adds organizations, data and faults.
-        sources: Those of the policy.
         organizations: Ids by credentials name; "" for the credentials without a name.
-        keys: Further keys of the policy.
-        is_nightly: Whether the clock moves by a day after the runs of a night.
+        notice: That key of the policy; with it the clock moves by a day after the runs of a night.
     """
 
     description: str
     prepare: Callable[[SimulatedAtlas, Size], None]
-    sources: str = "invites, users, org_users, org_invites"
     organizations: tuple[tuple[str, str], ...] = (("", ORG_ID),)
-    keys: str = _WIDE_LIMITS
-    is_nightly: bool = False
+    notice: str = ""
 
     def policy(self) -> str:
         """Return the YAML of a policy that fits."""
@@ -46,13 +39,13 @@ class Scenario:
         for name, org_id in self.organizations:
             entry = f'{{id: "{org_id}", credentials: {name}}}' if name else f'"{org_id}"'
             organizations += f"  - {entry}\n"
-        return _POLICY.format(organizations=organizations, sources=self.sources, keys=self.keys)
+        return _POLICY.format(organizations=organizations, notice=self.notice)
 
 
 _POLICY: Final = """\
 version: 1
 organizations:
-{organizations}sources: [{sources}]
+{organizations}sources: [invites, users, org_users, org_invites]
 projects:
   exclude: ["*-prod"]
 rules:
@@ -62,22 +55,8 @@ keep:
   - name: board
     usernames: ["*@board.example.com"]
     reason: they travel
-{keys}"""
-_EXPIRED_PER_PROJECT: Final = 20
-
-
-def _backlog(sim: SimulatedAtlas, size: Size) -> None:
-    """Users whose invitation expired up to three years ago: Atlas never removes them."""
-    fill(sim, size)
-    projects = tuple(sim.groups)
-    for number in range(_EXPIRED_PER_PROJECT * len(projects)):
-        sim.add_user(
-            f"former.{number}@contractors.example.com",
-            status="INVITATION_EXPIRED",
-            age=timedelta(days=31 + number % 1000),
-            group_roles={projects[number % len(projects)]: ("GROUP_READ_ONLY",)},
-            by_web_interface=True,
-        )
+limits: {{max_deletions: 10000, max_deletions_per_project: 1000, max_share: 0.9}}
+{notice}"""
 
 
 def _organizations(sim: SimulatedAtlas, size: Size) -> None:
@@ -85,36 +64,6 @@ def _organizations(sim: SimulatedAtlas, size: Size) -> None:
     sim.add_organization(SOUTH, "Example South")
     for number, org_id in enumerate((ORG_ID, NORTH, SOUTH)):
         fill(sim, replace(size, seed=size.seed + number), org_id)
-
-
-def _roles(sim: SimulatedAtlas, size: Size) -> None:
-    """The roles Organization Owner and, in some projects, Project Owner are missing.
-
-    Every third project can only be read, and every fourth of the others is not visible. Of the
-    organization, the users can be listed; its invitations and removals need the owner.
-    """
-    fill(sim, size)
-    sim.limit_access(ORG_ID, Access.READ)
-    for number, project_id in enumerate(sim.groups):
-        if number % 3 == 1:
-            sim.limit_access(project_id, Access.READ)
-        elif number > 0 and number % 4 == 0:  # the first project stays visible
-            sim.limit_access(project_id, Access.NONE)
-
-
-def _accepting(sim: SimulatedAtlas, size: Size) -> None:
-    """The first user who is read alone accepts just before, and an invitation before its DELETE."""
-    fill(sim, size)
-    become_active = faults.effect(lambda call: sim.set_status(call.item_id, "ACTIVE"))
-    sim.faults.add(become_active, method="GET", path="*/groups/*/users/*")
-    accept = faults.effect(lambda call: sim.accept(call.scope_id, call.item_id))
-    sim.faults.add(accept, method="DELETE", path="*/groups/*/invites/*", nth=2)
-
-
-def _federated(sim: SimulatedAtlas, size: Size) -> None:
-    """Users who are invited again become active members at once."""
-    fill(sim, size)
-    sim.organizations[ORG_ID].federated = True
 
 
 _NIGHT: Final = timedelta(days=1)
@@ -180,46 +129,22 @@ def _sunset(sim: SimulatedAtlas, size: Size) -> None:
     _before_each_run(sim, pass_day)
 
 
-def _trouble(sim: SimulatedAtlas, size: Size) -> None:
-    """Errors, lost responses, 429 and access tokens that end early."""
-    fill(sim, size)
-    sim.oauth.expires_in_s = 30
-    short = faults.effect(lambda call: call.query.update(itemsPerPage=["7"]))
-    sim.faults.add(short, path="*/users", times=None)
-    rate_limited = faults.fail_with(429, "RATE_LIMITED", "Too many requests.", retry_after="1")
-    sim.faults.add(rate_limited, rate=0.02, path="*/v2/*")
-    sim.faults.add(faults.fail_with(503), rate=0.03, path="*/v2/*")
-    sim.faults.add(faults.reset(late=True), rate=0.01, path="*/v2/*")
-
-
 SCENARIOS: Final[dict[str, Scenario]] = {
-    "lists": Scenario("one organization with all four lists, every status and teams", fill),
-    "backlog": Scenario(
-        "years of expired users: default limits refuse the first sweep",
-        _backlog,
-        keys="",
-    ),
+    "demo": Scenario("one organization with all four lists, every status and teams", fill),
     "organizations": Scenario(
         "three organizations with credentials of their own",
         _organizations,
         organizations=(("", ORG_ID), ("NORTH", NORTH), ("SOUTH", SOUTH)),
     ),
-    "roles": Scenario("Organization Owner is missing, and roles in some projects", _roles),
-    "accepting": Scenario(
-        "users accept their invitation just before the DELETE", _accepting, "invites, users"
-    ),
-    "federated": Scenario("restore makes users active members at once", _federated),
     "nights": Scenario(
         "the clock moves by a day after each run (--runs-per-night)",
         _nights,
-        keys=f"{_WIDE_LIMITS}notice: {{wait: 3d}}\n",
-        is_nightly=True,
+        notice="notice: {wait: 3d}\n",
     ),
     "sunset": Scenario("both lists of invitations are gone from the third run on", _sunset),
-    "trouble": Scenario("errors, lost responses, rate limits and short tokens", _trouble),
 }
 """By the name of `--scenario`."""
-DEFAULT_SCENARIO: Final = "lists"
+DEFAULT_SCENARIO: Final = "demo"
 
 
 def describe_scenarios() -> str:

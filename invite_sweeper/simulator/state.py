@@ -12,14 +12,13 @@ from typing import Final, Literal, NamedTuple
 from invite_sweeper.models import INVITATION_LIFETIME, INVITED_STATUSES, MembershipStatus
 from invite_sweeper.simulator.auth import (
     SECRET_LIFETIME,
-    Access,
     Account,
     AccountKind,
     DigestServer,
     OAuthServer,
 )
 from invite_sweeper.simulator.faults import FaultPlan
-from invite_sweeper.simulator.responses import format_atlas_time, json_object, render_json, strings
+from invite_sweeper.simulator.responses import format_atlas_time, render_json
 from invite_sweeper.simulator.throttling import Throttling
 
 DEFAULT_INVITER: Final = "wkzjqvtb"
@@ -152,7 +151,6 @@ class SimulatedAtlas:
         clock: Callable[[], datetime] | None = None,
         *,
         monotonic: Callable[[], float] = time.monotonic,
-        seed: int = 0,
     ) -> None:
         self._clock = clock or partial(datetime.now, UTC)
         self.monotonic = monotonic
@@ -166,8 +164,7 @@ class SimulatedAtlas:
         self.retired: set[str] = set()
         sunset = (self.clock() + _UNTIL_SUNSET).date()
         self.sunsets: dict[str, date] = dict.fromkeys(("invites", "org_invites"), sunset)
-        self.faults = FaultPlan(seed)
-        self._access_limits: dict[str, Access] = {}
+        self.faults = FaultPlan()
         self._numbers = count(1)
 
     # Accounts ---------------------------------------------------------------------------------
@@ -220,16 +217,6 @@ class SimulatedAtlas:
         if account is None or not self.digest.is_valid(fields, account.secret, method, target):
             return None
         return account
-
-    def limit_access(self, scope_id: str, access: Access = Access.READ) -> None:
-        """Limit the access of all accounts to this project or organization."""
-        self._access_limits[scope_id] = access
-
-    def access_to(self, account: Account, org_id: str, scope_id: str) -> Access:
-        """Return an account's access to a project or organization of `org_id`."""
-        if org_id not in account.org_ids:
-            return Access.NONE
-        return self._access_limits.get(scope_id, Access.OWNER)
 
     # Data -------------------------------------------------------------------------------------
 
@@ -373,36 +360,3 @@ class SimulatedAtlas:
     def users(self, org_id: str | None = None) -> tuple[str, ...]:
         """Return the user ids of an organization (default: the first), in creation order."""
         return tuple(self._organization(org_id).users)
-
-    def set_status(self, user_id: str, status: str) -> None:
-        """Set a user's status, as when an invitation is accepted, declined or expires.
-
-        Does nothing if the user does not exist; it may have been removed.
-        """
-        user = self._people().get(user_id)
-        if user is None:
-            return
-        user.status = MembershipStatus(status)
-        if user.status is MembershipStatus.ACTIVE:
-            event = FeedEvent(self.clock(), "JOINED_ORG", user.username, user.username)
-            self.organizations[user.org_id].events.append(event)
-        if user.status is _REJECTED:
-            user.expires_at = None
-
-    def accept(self, project_id: str, invitation_id: str) -> None:
-        """Turn an invitation of the `invites` list into an active user of the project.
-
-        A user whose invitation to the organization is pending becomes active in it, too: members
-        of a project are members of its organization. Does nothing if the invitation does not
-        exist; it may have been deleted.
-        """
-        group = self.groups[project_id]
-        invite = group.invites.pop(invitation_id, None)
-        if invite is None:
-            return
-        user = self.organizations[group.org_id].find_user(invite.username)
-        if user is None:
-            user = self.user(self.add_user(invite.username, group.org_id, status="ACTIVE"))
-        elif user.status is not MembershipStatus.ACTIVE:
-            self.set_status(user.id, "ACTIVE")
-        user.group_roles[project_id] = strings(json_object(invite.document).get("roles"))

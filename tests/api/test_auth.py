@@ -81,7 +81,8 @@ async def test_each_digest_middleware_reuses_its_challenge_and_all_requests_are_
     sim, online, algorithm, uses
 ):
     add_projects(sim, projects=5, invitations=5)
-    sim.faults.add(faults.delay(0.02), rate=0.3)  # requests arrive out of order
+    out_of_order = faults.sometimes(faults.delay(0.02), 0.3)
+    sim.faults.add(out_of_order, times=None)
     sim.digest.algorithm = algorithm
     counts = defaultdict(list)
 

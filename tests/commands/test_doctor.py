@@ -15,7 +15,6 @@ from invite_sweeper.cli.checks import Checks, show_checks
 from invite_sweeper.cli.doctor import diagnose
 from invite_sweeper.cli.options import RunOptions
 from invite_sweeper.errors import GuardRefused
-from invite_sweeper.simulator import Access
 from invite_sweeper.simulator.seed import ORG_ID
 
 DAYS = timedelta(days=1)
@@ -133,7 +132,7 @@ def trimmed(cli):
 
 
 def role_missing(cli):
-    cli.sim.limit_access(cli.sim.add_project("Vault"), Access.READ)
+    cli.sim.limit_access(cli.sim.add_project("Vault"))
 
 
 def unreadable(cli):
@@ -143,12 +142,12 @@ def unreadable(cli):
 
 def only_read(cli):
     cli.keys["sources"] = ["users"]
-    cli.sim.limit_access(cli.project, Access.READ)
+    cli.sim.limit_access(cli.project)
 
 
 def only_read_organization(cli):
     cli.keys["sources"] = ["org_users"]
-    cli.sim.limit_access(ORG_ID, Access.READ)
+    cli.sim.limit_access(ORG_ID)
 
 
 def excluded(cli):
@@ -355,7 +354,7 @@ async def test_directory_that_this_user_cannot_write_ends_with_7(cli, monkeypatc
 def test_text_has_a_line_per_check_with_the_hint_below_and_quiet_those_that_are_not_ok(cli):
     done = cli.run("doctor", "--policy", "policy.yaml", "-q")
     assert (done.code, done.out) == (0, "")
-    cli.sim.limit_access(cli.sim.add_project("Va\x1b[2Kult"), Access.READ)
+    cli.sim.limit_access(cli.sim.add_project("Va\x1b[2Kult"))
     done = cli.run("doctor", "--policy", "policy.yaml")
     quiet = cli.run("doctor", "--policy", "policy.yaml", "-q")
     assert (done.code, quiet.code) == (4, 4)

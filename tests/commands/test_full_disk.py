@@ -4,9 +4,8 @@ import json
 import subprocess
 from contextlib import contextmanager
 
+import faults
 import pytest
-
-from invite_sweeper.simulator import faults
 
 needs_mount = pytest.mark.needs("root", "mount")  # a disk of a fixed size
 

@@ -18,7 +18,7 @@ _PROJECTS = 10
 def cli(cli):
     cli.projects = [cli.sim.add_project(f"Project {n}") for n in range(_PROJECTS)]
     cli.sim.faults.add(faults.delay(0.003), times=None)
-    cli.sim.faults.add(faults.delay(0.002), rate=0.5)
+    cli.sim.faults.add(faults.sometimes(faults.delay(0.002), 0.5), times=None)
     return cli
 
 

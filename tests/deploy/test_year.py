@@ -4,6 +4,7 @@ import re
 import shutil
 from datetime import UTC, datetime, timedelta
 
+import faults
 import pytest
 import yaml
 from deploy.containers import run
@@ -12,7 +13,6 @@ from forked import Fork
 from running import cli_in, end, wait_until
 
 from invite_sweeper.endings import ExitCode
-from invite_sweeper.simulator import faults
 
 pytestmark = [pytest.mark.weekly, pytest.mark.slow, pytest.mark.needs("promtool")]
 

@@ -9,7 +9,6 @@ import faults
 from buckets import set_bucket, spend
 from simulator.simulated import ORG, open_client, organization
 
-from invite_sweeper.simulator import Access
 from invite_sweeper.simulator.state import STATUSES
 from invite_sweeper.simulator.throttling import NEW_INVITATIONS
 
@@ -52,10 +51,6 @@ class World:
         sim.add_team(self.project)
         self.caller = sim.add_token()
 
-    def _allow(self, access):
-        for scope in (self.project, ORG):
-            self.sim.limit_access(scope, access)
-
     def _spend(self):
         set_bucket(self.sim, "projects_group", self.project, capacity=1, refill=1)
         spend(self.sim, self.project)
@@ -69,8 +64,6 @@ class World:
         sim = self.sim
         {
             "": lambda: None,
-            "read-only": lambda: self._allow(Access.READ),
-            "no-access": lambda: self._allow(Access.NONE),
             "elsewhere": partial(sim.faults.add, faults.address_refused()),
             "gone-400": partial(sim.faults.add, faults.gone_as_400()),
             "ten-invitations": self._invite_ten,

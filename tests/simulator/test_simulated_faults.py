@@ -1,7 +1,5 @@
 """Faults affect the requests they are scheduled for."""
 
-from collections import Counter
-
 import faults
 import pytest
 
@@ -33,23 +31,17 @@ def test_fault_affects_requests_of_its_method_and_path_from_the_nth_on(schedule,
     assert plan.faults_for("DELETE", "/invites/1") == ()
 
 
-OFTEN = faults.fail_with()
-RARELY = faults.reset(late=True)
+async def test_random_share_of_requests_is_affected_the_same_each_time():
+    async def send():
+        return True
 
+    async def refuse(_call, _send):
+        return False
 
-def random_faults(seed):
-    plan = FaultPlan(seed)
-    plan.add(OFTEN, rate=0.05, method="DELETE")
-    plan.add(RARELY, rate=0.01, method="DELETE")
-    assert plan.faults_for("GET", "/x") == ()
-    return [plan.faults_for("DELETE", "/x") for _ in range(4000)]
+    def answers():
+        fault = faults.sometimes(refuse, 0.05)
+        return [fault(None, send) for _ in range(4000)]
 
-
-def test_random_faults_match_their_rate_and_repeat_with_the_seed():
-    first = random_faults(1)
-    again = random_faults(1)
-    other = random_faults(2)
-    assert first == again != other
-    counts = Counter(fault for faults_ in first for fault in faults_)
-    assert 0.04 < counts[OFTEN] / 4000 < 0.06
-    assert 0.005 < counts[RARELY] / 4000 < 0.016
+    first, again = [[await each for each in answers()] for _ in range(2)]
+    assert first == again
+    assert 0.04 < first.count(False) / 4000 < 0.06
