@@ -32,7 +32,6 @@ MISSING = {
     "/groups/{groupId}/teams": ("2023-01-01", {"groupId"} | PAGING, ()),
     "/orgs/{orgId}/events": ("2023-01-01", {"orgId"} | PAGING, (KINDS, SINCE)),
     "/orgs/{orgId}/apiKeys": ("2023-01-01", {"orgId"} | PAGING, ()),
-    "/orgs/{orgId}/activityFeed": ("2025-03-12", {"orgId"}, (KINDS, SINCE)),
     "/orgs/{orgId}/serviceAccounts/{clientId}": ("2024-08-05", {"orgId"}, (CLIENT,)),
 }
 """Operations that the excerpt lacks: version, shared and own parameters.

@@ -66,7 +66,6 @@ TOKENS: Final = EndpointSet("tokens", BucketLimit(10, 10, 60))
 _JSON: Final = "application/json"
 V2023_01_01: Final = "application/vnd.atlas.2023-01-01+json"
 V2024_08_05: Final = "application/vnd.atlas.2024-08-05+json"
-V2025_03_12: Final = "application/vnd.atlas.2025-03-12+json"
 V2025_02_19: Final = "application/vnd.atlas.2025-02-19+json"
 """For every call about users: the previous version lists and deletes only active members."""
 
@@ -182,15 +181,6 @@ LIST_ORG_API_KEYS: Final = _paged_list(
     f"{_API}/orgs/{{}}/apiKeys", V2023_01_01, EndpointSet("api_keys_org")
 )
 """The API keys of an organization with their descriptions. Requires Organization Member."""
-GET_ACTIVITY_FEED: Final = Endpoint(
-    "GET",
-    f"{_API}/orgs/{{}}/activityFeed",
-    V2025_03_12,
-    EndpointSet("activity_feed_org"),
-    "eventType=INVITED_TO_ORG&eventType=JOINED_ORG&eventType=ORG_INVITATION_DELETED"
-    "&eventType=REMOVED_FROM_ORG",
-)
-"""A link to the events of an organization in the web interface. Requires Organization Member."""
 GET_SERVICE_ACCOUNT: Final = Endpoint(
     "GET",
     f"{_API}/orgs/{{}}/serviceAccounts/mdb_sa_id_{{}}",

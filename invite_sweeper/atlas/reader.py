@@ -300,19 +300,6 @@ class AtlasReader:
             return read_error(place, listing.failure, role)
         return listing.rows
 
-    async def activity_link(self, org_id: str, since: datetime) -> str | ListUnreadable:
-        """Return the link to an organization's events in Atlas's web interface since an instant.
-
-        They are those about invitations to the organization and about its members.
-        """
-        request = self._client.request(
-            endpoints.GET_ACTIVITY_FEED, org_id, since=since, parse=_parse_link
-        )
-        result = await self._client.call(request)
-        if isinstance(result, Response) and isinstance(result.value, str):
-            return result.value
-        return read_error(Project.of_organization(org_id), result, _ORG_MEMBER)
-
     async def secret_expiries(self, org_id: str) -> tuple[datetime, ...] | ListUnreadable:
         """Return when the secrets of this run's service account expire, the first one first.
 
@@ -376,10 +363,6 @@ class _ActivityFeed(AtlasObject):
     """`ActivityFeedLinkResponse` of the OpenAPI document, 2025-03-12."""
 
     link: Annotated[str, Meta(pattern=r"^https://[!-~]{1,500}$")]
-
-
-def _parse_link(body: bytes) -> str:
-    return parse_object(body, _ActivityFeed).link
 
 
 def _parse_expiries(body: bytes) -> tuple[datetime, ...]:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import Interrupted, RunError
+from invite_sweeper.report.people import OrganizationName
 from invite_sweeper.report.sending import NotSent
 from invite_sweeper.report.terminal import print_trimmed, two_columns
 from invite_sweeper.text import escape_unprintable, organization_label, pluralize
@@ -35,13 +36,6 @@ class Check(msgspec.Struct, frozen=True):
     hint: str = ""
     organization: str | None = None
     exit_code: int = 0
-
-
-class OrganizationName(msgspec.Struct, frozen=True):
-    """An organization as results name it; `name` is None where Atlas did not return it."""
-
-    id: str
-    name: str | None
 
 
 class DiagnosisResult(msgspec.Struct, frozen=True):

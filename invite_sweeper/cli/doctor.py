@@ -18,7 +18,7 @@ from invite_sweeper.audit.intents import IntentLedger
 from invite_sweeper.audit.person import people_gone
 from invite_sweeper.audit.record import read_run
 from invite_sweeper.audit.totals import RunWarning
-from invite_sweeper.cli.checks import Checks, DiagnosisResult, OrganizationName, show_checks
+from invite_sweeper.cli.checks import Checks, DiagnosisResult, show_checks
 from invite_sweeper.cli.console import run_async, stdout_console, write_json
 from invite_sweeper.cli.options import CONNECTED, RunOptions, SectionedCommand, option, options
 from invite_sweeper.cli.session import Session
@@ -28,6 +28,7 @@ from invite_sweeper.endings import ExitCode, WarningCode, WarningLevel
 from invite_sweeper.files import check_writable
 from invite_sweeper.models import ListRef, ListUnreadable, PersonKey, Source, SourceRetired
 from invite_sweeper.names import casefold_lookalike
+from invite_sweeper.report.people import OrganizationName
 from invite_sweeper.report.receivers import receiver_of
 from invite_sweeper.report.sending import LIMIT_S, Message, open_session, request
 from invite_sweeper.report.story import describe_stale, story_of

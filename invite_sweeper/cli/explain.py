@@ -3,37 +3,43 @@
 import asyncio
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
-from itertools import groupby
-from typing import Any
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 import click
-import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from invite_sweeper.cli.checks import OrganizationName
+from invite_sweeper.audit import History, LineFilter
+from invite_sweeper.audit.person import HistoryLine, HistoryReader
 from invite_sweeper.cli.console import run_async, stdout_console, write_json
 from invite_sweeper.cli.options import CONNECTED, RunOptions, SectionedCommand, option, options
-from invite_sweeper.cli.past import PersonHistory, read_past
 from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.streams import fit_terminal
 from invite_sweeper.cli.survey import (
     Judged,
     Survey,
-    describe_excluded,
-    read_activity_links,
     read_survey,
 )
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.explain import Explainer, Explanation
-from invite_sweeper.models import ListUnreadable, Source
+from invite_sweeper.models import Invitation, PersonKey
 from invite_sweeper.names import Globs, exact_glob
-from invite_sweeper.report.rows import label_of, place_name
+from invite_sweeper.report.people import (
+    EVENTS_OF_PEOPLE,
+    OrganizationName,
+    PersonHistory,
+    Search,
+    explained,
+    history_of,
+    is_among,
+)
+from invite_sweeper.report.terminal import STYLES
 from invite_sweeper.sweep.organization import organization_labels
 from invite_sweeper.sweep.plan import awaited_limits, make_plans
-from invite_sweeper.text import organization_label, pluralize, upper_first
+
+_PATIENCE_S: Final = 5.0
+"""How long a request is retried whose answer decides nothing."""
 
 
 @click.command(cls=SectionedCommand)
@@ -44,7 +50,7 @@ from invite_sweeper.text import organization_label, pluralize, upper_first
 @options(*(name for name in CONNECTED if name != "verbose"))
 @option(
     "Output", "-v", "--verbose", is_flag=True,
-    help="Show each rule and keep entry, too, and a link to Atlas's own record.",
+    help="Show each rule and keep entry, too.",
 )  # fmt: skip
 def explain(terms: tuple[str, ...], verbose: bool, **given: Any) -> None:
     """Explain why an invitation is kept or deleted.
@@ -58,7 +64,7 @@ def explain(terms: tuple[str, ...], verbose: bool, **given: Any) -> None:
     Example: invite-sweeper explain ada@example.com
     """
     options = RunOptions(**given)
-    result = run_async(search(terms, options, os.environ, verbose=verbose))
+    result = run_async(search(terms, options, os.environ))
     if options.output == "json":
         write_json(result)
     else:
@@ -66,48 +72,10 @@ def explain(terms: tuple[str, ...], verbose: bool, **given: Any) -> None:
     raise SystemExit(result.exit_code)
 
 
-class Search(msgspec.Struct, frozen=True):
-    """The result of `explain`.
-
-    Attributes:
-        terms: What was searched for.
-        projects: Number of projects in scope.
-        invitations: Number of invitations that were read.
-        out_of_scope: Projects in the policy's organizations that it excludes.
-        unreadable: Lists that may contain more invitations, and organizations.
-        found: The invitations of which an entry matches a term, those of a person together.
-        history: What earlier runs did with the people who match.
-        unknown: The terms that match no one.
-        activity: With `-v`, links to Atlas's own record of their organizations, by id.
-    """
-
-    terms: tuple[str, ...]
-    now: datetime
-    sources: tuple[Source, ...]
-    projects: int
-    invitations: int
-    organizations: list[OrganizationName]
-    out_of_scope: list[str]
-    unreadable: list[ListUnreadable]
-    found: list[Explanation]
-    history: list[PersonHistory]
-    unknown: tuple[str, ...]
-    activity: dict[str, str]
-    exit_code: int
-
-
 async def search(
-    terms: Sequence[str],
-    options: RunOptions,
-    environment: Mapping[str, str],
-    *,
-    verbose: bool = False,
+    terms: Sequence[str], options: RunOptions, environment: Mapping[str, str]
 ) -> Search:
-    """Read as a dry run does, and explain the invitations that match a term.
-
-    Args:
-        verbose: Ask for the links to Atlas's own record, a request for each organization.
-    """
+    """Read as a dry run does, and explain the invitations that match a term."""
     session = Session.of(options, environment)
     session.credentials()
     with session.working():
@@ -115,12 +83,16 @@ async def search(
         globs = Globs(terms)
         wanted = [judged for judged in survey.judged if any(map(globs.matches, _names(judged)))]
         explanations = await session.stop.run_unless_stopped(_explain_all(survey, wanted))
-        since = _first_sent(explanations) if verbose else {}
-        activity = await session.stop.run_unless_stopped(read_activity_links(session, since))
         names = {explanation.username for explanation in explanations if explanation.username}
         pending = frozenset(explanation.person for explanation in explanations)
-        past = read_past(session, (*terms, *map(exact_glob, names)), pending)
-        known_names = past.names.union(*map(_names, wanted))
+        known_names = set[str]().union(*map(_names, wanted))
+        # A person that is asked for by name and is in no list may have accepted.
+        absent = [term for term in terms if "@" in term and exact_glob(term) == term]
+        absent = [term for term in absent if not any(map(Globs([term]).matches, known_names))]
+        members = await session.stop.run_unless_stopped(_find_members(session, survey, absent))
+        globs_of_names = map(exact_glob, names)
+        history, names_in_runs = _read_history(session, (*terms, *globs_of_names), pending, members)
+        known_names |= names_in_runs.union(*members.values())
         unknown = tuple(term for term in terms if not any(map(Globs([term]).matches, known_names)))
     end = survey.result.finished()
     readings = survey.result.readings
@@ -136,9 +108,9 @@ async def search(
         out_of_scope=list(survey.excluded_projects()),
         unreadable=list(survey.unread()),
         found=explanations,
-        history=list(past.histories),
+        history=history,
         unknown=unknown,
-        activity=activity,
+        members=members,
         exit_code=end.exit_code if len(unknown) < len(terms) else int(ExitCode.PARTIAL),
     )
 
@@ -151,15 +123,65 @@ def _names(judged: Judged) -> Iterator[str]:
             yield entry.username
 
 
-def _first_sent(explanations: Iterable[Explanation]) -> dict[str, datetime]:
-    """Return when the oldest of the invitations in each organization was sent, if that is known."""
-    since: dict[str, datetime] = {}
-    for explanation in explanations:
-        sent_at = explanation.sent_at
-        if sent_at is not None:
-            earliest = since.get(explanation.org_id, sent_at)
-            since[explanation.org_id] = min(sent_at, earliest)
-    return since
+async def _find_members(
+    session: Session, survey: Survey, usernames: Sequence[str]
+) -> dict[str, list[str]]:
+    """Return which people are active members of which organization, a request for each.
+
+    Raises:
+        RunError: The credentials are refused, or a stop was requested.
+    """
+    members: dict[str, list[str]] = {}
+    if not usernames:
+        return members
+    read = {reading.id for reading in survey.result.readings if reading.error is None}
+    async with session.organizations(History(), retry_for_s=_PATIENCE_S) as organizations:
+        for organization in organizations:
+            if organization.id not in read:
+                continue
+            for username in usernames:
+                reader = organization.client.reader
+                if await reader.is_active_member(organization.id, username) is True:
+                    members.setdefault(organization.id, []).append(username)
+    return members
+
+
+def _read_history(
+    session: Session,
+    terms: Iterable[str],
+    pending: Container[PersonKey],
+    members: Mapping[str, Sequence[str]],
+) -> tuple[list[PersonHistory], set[str]]:
+    """Return what runs against this Atlas did with the people whose name or id a glob matches.
+
+    All runs of the audit directory are read; of a damaged log what can be read, with a warning.
+
+    Returns:
+        The histories; and the usernames of these people, and the ids of all their invitations.
+    """
+    reader = HistoryReader(LineFilter(events=EVENTS_OF_PEOPLE, terms=terms))
+    people: dict[PersonKey, list[HistoryLine]] = {}
+    names: set[str] = set()
+    for line in session.read_runs(reader.read):
+        event = line.event
+        if isinstance(event, Invitation) and line.start.base_url == session.base_url:
+            people.setdefault(event.person, []).append(line)
+            entries = (event, *event.entries)
+            names |= {event.username or "", *(entry.invitation_id for entry in entries)}
+    histories: list[PersonHistory] = []
+    for person, lines in people.items():
+        last = lines[-1].event
+        assert isinstance(last, Invitation)  # noqa: S101 - no other line has a person
+        is_member = is_among(members.get(last.org_id, ()), last.username)
+        histories.append(
+            history_of(
+                lines,
+                session.advisor,
+                session.policy.organization_ids,
+                is_there=is_member or person in pending,
+            )
+        )
+    return histories, names
 
 
 async def _explain_all(survey: Survey, wanted: Sequence[Judged]) -> list[Explanation]:
@@ -184,108 +206,9 @@ async def _explain_all(survey: Survey, wanted: Sequence[Judged]) -> list[Explana
 
 def show_explained(console: Console, result: Search, *, verbose: bool = False) -> None:
     """Write the result to stdout; control characters in names are escaped."""
-    for line in _result_lines(result, verbose=verbose):
-        text = line.plain.lstrip(" ")
-        indent = " " * (len(line.plain) - len(text))
-        fitted = fit_terminal(text, indent, f"{indent}  ", stream=sys.stdout)
-        console.print(Text(fitted, line.style), soft_wrap=True)
-
-
-def _result_lines(result: Search, *, verbose: bool) -> Iterator[Text]:
-    """Yield a block for each person: those whom Atlas shows, then those whom only a run knows."""
-    labels = {
-        organization.id: organization_label(organization.id, organization.name)
-        for organization in result.organizations
-    }
-    past = {history.person: history for history in result.history}
-    for person, group in groupby(result.found, key=lambda explanation: explanation.person):
-        explanations = tuple(group)
-        first = explanations[0]
-        yield _heading(first.username, labels[first.org_id])
-        for explanation in explanations:
-            yield from _decision_lines(explanation, verbose=verbose)
-        history = past.pop(person, None)
-        if history is not None:
-            yield from map(_detail, history.lines())
-        yield Text()
-    where = "the lists that were read" if result.unreadable else "any list"
-    for history in past.values():
-        yield _heading(history.username, labels.get(history.org_id, history.org_id))
-        last = history.last
-        yield Text(f"  Not in {where}. Run {last.run} on {last.now[:10]}: {last.text}.", "bold")
-        yield from map(_detail, history.lines())
-        yield Text()
-    if result.unknown:
-        terms = " ".join(map(repr, result.unknown))
-        yield Text(f"Nothing found for {terms} in {where}, nor in an earlier run.", "bold")
-    yield from _searched(result, labels)
-
-
-def _decision_lines(explanation: Explanation, *, verbose: bool) -> Iterator[Text]:
-    """Yield the decision about an invitation, its entries and with `-v` the policy."""
-    style = "bold red" if explanation.kept is None else "bold green"
-    decision = upper_first(explanation.description)
-    yield Text(f"  {decision}{_from_which_day(explanation)}.", style)
-    yield from map(_detail, _entries(explanation))
-    if verbose:
-        yield from map(_detail, explanation.policy)
-
-
-def _detail(text: str) -> Text:
-    return Text(f"    {text}")
-
-
-def _heading(username: str | None, organization: str) -> Text:
-    return Text(f"{username or '(no address)'} in organization {organization}", "bold")
-
-
-def _searched(result: Search, labels: Mapping[str, str]) -> Iterator[Text]:
-    """Yield what was searched and what was not, and where Atlas has more."""
-    invitations = pluralize(result.invitations, "invitation")
-    projects = pluralize(result.projects, "project")
-    yield Text(f"Searched: {invitations} in {projects} ({', '.join(result.sources)}).")
-    if result.out_of_scope:
-        yield Text(f"{describe_excluded(result.out_of_scope)}.")
-    for unreadable in result.unreadable:
-        label = label_of(unreadable.org_id or "", labels)
-        place = place_name(unreadable, label, full=True)
-        yield Text(f"Could not be read: {place}: {unreadable.reason}", "yellow")
-    for organization in result.organizations:
-        link = result.activity.get(organization.id)
-        if link is not None:
-            label = organization_label(organization.id, organization.name)
-            yield Text(f"Atlas's own record of organization {label}: {link}")
-
-
-def _entries(explanation: Explanation) -> Iterator[str]:
-    """Yield the condition, then each entry with its place.
-
-    The first entry has its status. A project has its name, where Atlas returned it.
-    """
-    if explanation.condition:
-        yield explanation.condition
-    name = explanation.project_name or explanation.project_id
-    place = f", project {name}" if explanation.project_id is not None else ""
-    status = explanation.status or "no status"
-    yield f"{explanation.source}{place}, id {explanation.invitation_id}, {status}"
-    names = dict(explanation.linked_projects)
-    for other in explanation.entries:
-        place = ""
-        if other.project_id is not None:
-            place = f", project {names.get(other.project_id) or other.project_id}"
-        yield f"{other.source}{place}, id {other.invitation_id}"
-
-
-def _from_which_day(explanation: Explanation) -> str:
-    """Return from which day on a kept invitation is stale, and a sweep may delete it."""
-    if explanation.kept is None:
-        return ""
-    text = ""
-    stale_from = explanation.stale_from
-    if stale_from is not None and explanation.rule is None:  # else the decision has the day
-        text = f"; stale from {stale_from:%Y-%m-%d} by rule {explanation.stale_by}"
-    goes_at = explanation.goes_at
-    has_to_wait = explanation.rule is not None or stale_from is None or stale_from.date() != goes_at
-    if goes_at is not None and has_to_wait:
-        text += f", may be deleted from {goes_at}"
-    return text
+    for line in explained(result, verbose=verbose):
+        indent = " " * line.indent
+        text = fit_terminal(
+            line.text, indent, f"{indent}  ", stream=sys.stdout, command=line.command
+        )
+        console.print(Text(text, STYLES[line.style]), soft_wrap=True)

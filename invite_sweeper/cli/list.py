@@ -18,12 +18,12 @@ from invite_sweeper.cli.options import (
 )
 from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.streams import OUTPUTS
-from invite_sweeper.cli.survey import Survey, describe_excluded, read_survey
+from invite_sweeper.cli.survey import Survey, read_survey
 from invite_sweeper.errors import UsageError
 from invite_sweeper.models import Invitation, rfc3339
 from invite_sweeper.names import Globs
 from invite_sweeper.report import terminal
-from invite_sweeper.report.people import list_of
+from invite_sweeper.report.people import describe_excluded, list_of
 from invite_sweeper.report.rows import label_of, place_name
 from invite_sweeper.sweep.selection import Decision
 from invite_sweeper.text import escape_unprintable, shorten_list

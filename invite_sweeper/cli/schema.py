@@ -11,13 +11,13 @@ from msgspec.json import schema_components
 from invite_sweeper.audit import Verification
 from invite_sweeper.audit.events import EVENTS, LineHeader
 from invite_sweeper.cli.checks import DiagnosisResult
-from invite_sweeper.cli.explain import Search
 from invite_sweeper.cli.list import ListedInvitation
 from invite_sweeper.cli.options import SectionedCommand
 from invite_sweeper.cli.validate import Validation
 from invite_sweeper.errors import ErrorResult
 from invite_sweeper.json_text import to_json
 from invite_sweeper.policy import json_schema
+from invite_sweeper.report.people import Search
 from invite_sweeper.report.run import RunResult
 from invite_sweeper.restore import RestorePlan
 

@@ -1,10 +1,8 @@
 """What `explain` and `list` read: what a dry run reads, without a log, a guard or a plan."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
-from typing import Final, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
-from invite_sweeper.audit import History
 from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.view import Progress
 from invite_sweeper.models import ListUnreadable
@@ -13,11 +11,6 @@ from invite_sweeper.sweep.dates import Dates
 from invite_sweeper.sweep.discovery import OrganizationReader
 from invite_sweeper.sweep.result import Result
 from invite_sweeper.sweep.selection import Decision, Selector
-from invite_sweeper.text import shorten_list
-
-_MAX_NAMES: Final = 20
-_PATIENCE_S: Final = 5.0
-"""How long a request is retried whose answer decides nothing."""
 
 
 class Judged(NamedTuple):
@@ -77,11 +70,6 @@ class Survey(NamedTuple):
         return Dates(command.policy, selector, command.now, command.notice)
 
 
-def describe_excluded(projects: Sequence[str]) -> str:
-    """Return that these projects, at least one, were not searched."""
-    return f"Not searched, as the policy excludes them: {shorten_list(projects, _MAX_NAMES)}"
-
-
 async def read_survey(session: Session) -> Survey:
     """Read what a sweep reads; nothing is written.
 
@@ -107,24 +95,3 @@ async def read_survey(session: Session) -> Survey:
     if errors and len(errors) == len(result.readings):
         raise errors[0]
     return Survey(result, judged)
-
-
-async def read_activity_links(session: Session, since: Mapping[str, datetime]) -> dict[str, str]:
-    """Return the links to Atlas's own record of organizations, of those that it returns.
-
-    Args:
-        since: From when on, by the organization's id.
-
-    Raises:
-        RunError: The credentials are refused, or a stop was requested.
-    """
-    links: dict[str, str] = {}
-    async with session.organizations(History(), retry_for_s=_PATIENCE_S) as organizations:
-        for organization in organizations:
-            if organization.id not in since:
-                continue
-            reader = organization.client.reader
-            link = await reader.activity_link(organization.id, since[organization.id])
-            if isinstance(link, str):
-                links[organization.id] = link
-    return links

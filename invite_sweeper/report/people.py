@@ -1,7 +1,13 @@
-"""People as a document: the pending ones, and what runs did with them."""
+"""People as a document: the pending ones, why each is kept or deleted, and what runs did."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from itertools import groupby
+from typing import Final, NamedTuple
 
+import msgspec
+
+from invite_sweeper.advice import Advisor
 from invite_sweeper.audit.events import (
     Announced,
     AnnouncementEnded,
@@ -12,8 +18,18 @@ from invite_sweeper.audit.events import (
     Planned,
     WouldBeAnnounced,
 )
-from invite_sweeper.audit.person import HistoryLine
-from invite_sweeper.models import Invitation, ListUnreadable, parse_timestamp
+from invite_sweeper.audit.person import HistoryLine, last_deletions
+from invite_sweeper.endings import Style
+from invite_sweeper.explain import Explanation
+from invite_sweeper.models import (
+    Invitation,
+    ListUnreadable,
+    PersonKey,
+    Source,
+    identify_person,
+    parse_timestamp,
+)
+from invite_sweeper.names import Globs, exact_glob
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.report.document import (
     MAX_SENTENCE_LENGTH,
@@ -23,9 +39,16 @@ from invite_sweeper.report.document import (
     describe_instant,
     display_text,
 )
-from invite_sweeper.report.rows import Row, listed_columns, place_name, sorted_rows, table_by_place
+from invite_sweeper.report.rows import (
+    Row,
+    label_of,
+    listed_columns,
+    place_name,
+    sorted_rows,
+    table_by_place,
+)
 from invite_sweeper.sweep.selection import describe_keep_reason
-from invite_sweeper.text import organization_label, pluralize
+from invite_sweeper.text import organization_label, pluralize, shorten_list, upper_first
 
 
 def what_happened(line: HistoryLine) -> str:
@@ -131,3 +154,327 @@ def fact_of(line: HistoryLine, names: Mapping[str, str]) -> Fact:
         run = f"{line.run.number:>3}"
     label = f"{run}  {describe_instant(line.ts)}  {line.start.mode:<7}"
     return Fact(label, _describe_line(line, names))
+
+
+# What `explain` shows ----------------------------------------------------------------------------
+
+_DONE: Final = (Announced, AnnouncementEnded, Intent, OutcomeLine)
+"""What a run did with a person; the other lines have what it saw."""
+_SEEN: Final = (Planned, Kept, WouldBeAnnounced)
+EVENTS_OF_PEOPLE: Final = frozenset(line.event for line in (*_DONE, *_SEEN))
+_MAX_SHOWN: Final = 10
+_RESTORED: Final = frozenset({Outcome.RESTORED, Outcome.ACTIVE, Outcome.ALREADY_THERE})
+_MAX_NAMES: Final = 20
+
+
+class BlockLine(NamedTuple):
+    """A line of a block about a person.
+
+    Attributes:
+        indent: Blanks before it.
+        command: Follows the text, to be copied as it is.
+    """
+
+    text: str = ""
+    indent: int = 0
+    style: Style = "plain"
+    command: str = ""
+
+
+class OrganizationName(msgspec.Struct, frozen=True):
+    """An organization as results name it; `name` is None where Atlas did not return it."""
+
+    id: str
+    name: str | None
+
+
+class Deed(msgspec.Struct, frozen=True, kw_only=True):
+    """What one run did with one invitation of a person.
+
+    Attributes:
+        run: The number of the run.
+        now: Its instant, RFC 3339.
+        text: What it did, in words.
+    """
+
+    run: int
+    run_id: str
+    mode: str
+    now: str
+    event: str
+    outcome: str | None
+    rule: str | None
+    text: str
+    source: Source
+    project_id: str | None
+    project_name: str | None
+    invitation_id: str
+
+
+class PersonHistory(msgspec.Struct, frozen=True, kw_only=True):
+    """What earlier runs did with a person in an organization.
+
+    Attributes:
+        deeds: In the order of the runs; where none did anything, what the last one saw.
+        restores: Whether the command invites the person again; else it shows all lines.
+        command: Empty for a person without a username.
+    """
+
+    org_id: str
+    username: str | None
+    deeds: list[Deed]
+    restores: bool
+    command: str
+
+    @property
+    def person(self) -> PersonKey:
+        """Identifies the person, as `Invitation.person`."""
+        last = self.last
+        place_id = last.project_id or self.org_id
+        key = (last.source, self.org_id, place_id, last.invitation_id)
+        return identify_person(self.username, key)
+
+    @property
+    def last(self) -> Deed:
+        """What was done or seen last."""
+        return self.deeds[-1]
+
+    @property
+    def restored_by(self) -> int | None:
+        """The run that invited the person again after everything else; None if none did."""
+        return self.last.run if self.last.outcome in _RESTORED else None
+
+    def lines(self) -> Iterator[BlockLine]:
+        """Yield what the runs did, the last ten times, and the next command."""
+        left_out = len(self.deeds) - _MAX_SHOWN
+        if left_out > 0:
+            yield BlockLine(f"{left_out:,} earlier lines", 4)
+        for deed in self.deeds[-_MAX_SHOWN:]:
+            when = describe_instant(deed.now)
+            place = f", project {deed.project_name}" if deed.project_name else ""
+            yield BlockLine(f"Run {deed.run}, {when}, {deed.mode}: {deed.text}{place}", 4)
+        if self.command:
+            label = "Invite again:" if self.restores else "All lines:"
+            yield BlockLine(label, 4, command=self.command)
+
+
+def history_of(
+    lines: Sequence[HistoryLine],
+    advisor: Advisor,
+    organization_ids: Container[str],
+    *,
+    is_there: bool,
+) -> PersonHistory:
+    """Return the history of one person in one organization.
+
+    Args:
+        organization_ids: Those of the policy, in which a restore may invite.
+        is_there: Atlas shows the person, who needs no second invitation.
+    """
+    last = lines[-1].event
+    assert isinstance(last, Invitation)  # noqa: S101 - no other line has a person
+    done = [line for line in lines if isinstance(line.event, _DONE)]
+    deletions = [deletion.line for deletion in last_deletions(lines, unconfirmed=True)]
+    is_deleted = bool(deletions) and not (is_there or _is_restored(lines, deletions))
+    is_in_policy = last.org_id in organization_ids
+    restores = last.username is not None and is_in_policy and is_deleted
+    command = ""
+    if restores:
+        is_confirmed = all(line.is_deletion() for line in deletions)
+        words = () if is_confirmed else ("--include-unconfirmed",)
+        command = advisor.restore(exact_glob(last.username or ""), *words)
+    elif last.username is not None:
+        command = advisor.history(exact_glob(last.username))
+    return PersonHistory(
+        org_id=last.org_id,
+        username=last.username,
+        deeds=[_deed(line) for line in done or lines[-1:]],
+        restores=restores,
+        command=command,
+    )
+
+
+def _is_restored(lines: Iterable[HistoryLine], deletions: Iterable[HistoryLine]) -> bool:
+    """Return whether a run after the last deletion invited the person again."""
+    last = max(line.run for line in deletions)
+    for line in lines:
+        event = line.event
+        is_later = line.run > last
+        if is_later and isinstance(event, OutcomeLine) and event.outcome in _RESTORED:
+            return True
+    return False
+
+
+def _deed(line: HistoryLine) -> Deed:
+    event = line.event
+    assert isinstance(event, Invitation)  # noqa: S101 - as above
+    return Deed(
+        run=line.run.number,
+        run_id=line.run.run_id,
+        mode=line.start.mode,
+        now=line.start.now,
+        event=line.event.event,
+        outcome=getattr(event, "outcome", None),
+        rule=getattr(event, "rule", None),
+        text=what_happened(line),
+        source=event.source,
+        project_id=event.project_id,
+        project_name=event.project_name,
+        invitation_id=event.invitation_id,
+    )
+
+
+class Search(msgspec.Struct, frozen=True):
+    """The result of `explain`.
+
+    Attributes:
+        terms: What was searched for.
+        projects: Number of projects in scope.
+        invitations: Number of invitations that were read.
+        out_of_scope: Projects in the policy's organizations that it excludes.
+        unreadable: Lists that may contain more invitations, and organizations.
+        found: The invitations of which an entry matches a term, those of a person together.
+        history: What earlier runs did with the people who match.
+        unknown: The terms that match no one.
+        members: Who is an active member: usernames by the organization's id, of the people who were
+            asked for by name and are in no list.
+    """
+
+    terms: tuple[str, ...]
+    now: datetime
+    sources: tuple[Source, ...]
+    projects: int
+    invitations: int
+    organizations: list[OrganizationName]
+    out_of_scope: list[str]
+    unreadable: list[ListUnreadable]
+    found: list[Explanation]
+    history: list[PersonHistory]
+    unknown: tuple[str, ...]
+    members: dict[str, list[str]]
+    exit_code: int
+
+
+def explained(result: Search, *, verbose: bool = False) -> Iterator[BlockLine]:
+    """Yield a block for each person: those whom Atlas shows, then those whom only a run knows."""
+    labels = {
+        organization.id: organization_label(organization.id, organization.name)
+        for organization in result.organizations
+    }
+    past = {history.person: history for history in result.history}
+    for person, group in groupby(result.found, key=lambda explanation: explanation.person):
+        explanations = tuple(group)
+        first = explanations[0]
+        yield _heading(first.username, labels[first.org_id])
+        for explanation in explanations:
+            yield from _decision_lines(explanation, verbose=verbose)
+        history = past.pop(person, None)
+        if history is not None:
+            yield from history.lines()
+        yield BlockLine()
+    where = "the lists that were read" if result.unreadable else "any list"
+    for history in past.values():
+        yield _heading(history.username, labels.get(history.org_id, history.org_id))
+        last = history.last
+        text = f"Not in {where}. Run {last.run} on {last.now[:10]}: {last.text}."
+        if is_among(result.members.get(history.org_id, ()), history.username):
+            text = _member(history.username or "", history.restored_by)
+        yield BlockLine(text, 2, "strong")
+        yield from history.lines()
+        yield BlockLine()
+    for org_id, usernames in result.members.items():
+        in_runs = [history.username or "" for history in past.values() if history.org_id == org_id]
+        for username in usernames:
+            if is_among(in_runs, username):
+                continue
+            yield _heading(username, labels[org_id])
+            yield BlockLine(_member(username, None), 2, "strong")
+            yield BlockLine()
+    if result.unknown:
+        terms = " ".join(map(repr, result.unknown))
+        text = f"Nothing found for {terms} in {where}, nor in an earlier run."
+        yield BlockLine(text, style="strong")
+    yield from _searched(result, labels)
+
+
+def _decision_lines(explanation: Explanation, *, verbose: bool) -> Iterator[BlockLine]:
+    """Yield the decision about an invitation, its entries and with `-v` the policy."""
+    style: Style = "bad" if explanation.kept is None else "good"
+    decision = upper_first(explanation.description)
+    yield BlockLine(f"{decision}{_from_which_day(explanation)}.", 2, style)
+    yield from map(_detail, _entries(explanation))
+    if verbose:
+        yield from map(_detail, explanation.policy)
+
+
+def _detail(text: str) -> BlockLine:
+    return BlockLine(text, 4)
+
+
+def _heading(username: str | None, organization: str) -> BlockLine:
+    name = username or "(no address)"
+    return BlockLine(f"{name} in organization {organization}", style="strong")
+
+
+def is_among(usernames: Iterable[str], username: str | None) -> bool:
+    """Return whether one of the names is that of a person, in any case."""
+    return username is not None and Globs(map(exact_glob, usernames)).matches(username)
+
+
+def _member(username: str, restored_by: int | None) -> str:
+    """Return that a person is an active member, and which run invited the person again."""
+    text = f"{username} is an active member of the organization"
+    return f"{text}, restored by run {restored_by}." if restored_by is not None else f"{text}."
+
+
+def _searched(result: Search, labels: Mapping[str, str]) -> Iterator[BlockLine]:
+    """Yield what was searched and what was not."""
+    invitations = pluralize(result.invitations, "invitation")
+    projects = pluralize(result.projects, "project")
+    yield BlockLine(f"Searched: {invitations} in {projects} ({', '.join(result.sources)}).")
+    if result.out_of_scope:
+        yield BlockLine(f"{describe_excluded(result.out_of_scope)}.")
+    for unreadable in result.unreadable:
+        label = label_of(unreadable.org_id or "", labels)
+        place = place_name(unreadable, label, full=True)
+        text = f"Could not be read: {place}: {unreadable.reason}"
+        yield BlockLine(text, style="warning")
+
+
+def _entries(explanation: Explanation) -> Iterator[str]:
+    """Yield the condition, then each entry with its place.
+
+    The first entry has its status. A project has its name, where Atlas returned it.
+    """
+    if explanation.condition:
+        yield explanation.condition
+    name = explanation.project_name or explanation.project_id
+    place = f", project {name}" if explanation.project_id is not None else ""
+    status = explanation.status or "no status"
+    yield f"{explanation.source}{place}, id {explanation.invitation_id}, {status}"
+    names = dict(explanation.linked_projects)
+    for other in explanation.entries:
+        place = ""
+        if other.project_id is not None:
+            place = f", project {names.get(other.project_id) or other.project_id}"
+        yield f"{other.source}{place}, id {other.invitation_id}"
+
+
+def _from_which_day(explanation: Explanation) -> str:
+    """Return from which day on a kept invitation is stale, and a sweep may delete it."""
+    if explanation.kept is None:
+        return ""
+    text = ""
+    stale_from = explanation.stale_from
+    if stale_from is not None and explanation.rule is None:  # else the decision has the day
+        text = f"; stale from {stale_from:%Y-%m-%d} by rule {explanation.stale_by}"
+    goes_at = explanation.goes_at
+    has_to_wait = explanation.rule is not None or stale_from is None or stale_from.date() != goes_at
+    if goes_at is not None and has_to_wait:
+        text += f", may be deleted from {goes_at}"
+    return text
+
+
+def describe_excluded(projects: Sequence[str]) -> str:
+    """Return that these projects, at least one, were not searched."""
+    return f"Not searched, as the policy excludes them: {shorten_list(projects, _MAX_NAMES)}"

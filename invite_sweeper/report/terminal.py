@@ -25,7 +25,7 @@ GAP: Final = 2
 """Blanks between columns."""
 INDENT: Final = 2
 """Blanks before what stands below a heading."""
-_STYLES: Final[Mapping[Style, str]] = {
+STYLES: Final[Mapping[Style, str]] = {
     "plain": "",
     "note": "dim",
     "strong": "bold",
@@ -97,7 +97,7 @@ def _whole(fact: Fact, label_width: int) -> Text:
     """Return a fact on one line, so that its text can be copied."""
     label = fact.label.ljust(label_width + GAP)
     return Text.assemble(
-        (label, "bold"), (escape_unprintable(fact.text), _STYLES[fact.style]), no_wrap=True
+        (label, "bold"), (escape_unprintable(fact.text), STYLES[fact.style]), no_wrap=True
     )
 
 
@@ -109,7 +109,7 @@ def _section(section: Section, width: int) -> Iterator[RenderableType]:
     shown = len(section.facts) + len(section.sentences)
     total = section.total or shown
     if section.heading:
-        yield heading(section.heading, shown, total, f"bold {_STYLES[section.style]}")
+        yield heading(section.heading, shown, total, f"bold {STYLES[section.style]}")
     indent = INDENT if section.heading else 0
     if section.facts:
         rows = [(Text(fact.label), _text_of(fact)) for fact in section.facts]
@@ -126,7 +126,7 @@ def _text_of(fact: Fact) -> Text:
     """Return the text of a fact after its state."""
     if not fact.state:
         return Text(fact.text)
-    return Text.assemble((fact.state, f"bold {_STYLES[fact.style]}"), f"  {fact.text}")
+    return Text.assemble((fact.state, f"bold {STYLES[fact.style]}"), f"  {fact.text}")
 
 
 def _rest(count: int, command: str) -> Iterator[RenderableType]:
@@ -184,7 +184,7 @@ def heading(title: str, shown: int, total: int, style: str = "bold") -> Text:
 
 def label_text(line: Fact) -> Text:
     """Return the label of a line in its colour."""
-    return Text(line.label, f"bold {_STYLES[line.style]}")
+    return Text(line.label, f"bold {STYLES[line.style]}")
 
 
 def two_columns(
@@ -336,5 +336,5 @@ def _grid(widths: Sequence[int], rows: Iterable[Iterable[Text]]) -> Grid:
 
 
 def _cell_text(cell: Cell) -> Text:
-    lines = [Text(line.text, style=_STYLES[line.style]) for line in cell]
+    lines = [Text(line.text, style=STYLES[line.style]) for line in cell]
     return Text("\n").join(lines)

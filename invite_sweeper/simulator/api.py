@@ -23,7 +23,6 @@ from invite_sweeper.simulator.responses import (
 )
 from invite_sweeper.simulator.state import SimulatedAtlas
 from invite_sweeper.simulator.throttling import (
-    ACTIVITY,
     API_KEYS,
     GROUPS,
     INVITES,
@@ -74,7 +73,6 @@ SERVED_ENDPOINTS: Final = (
     ServedEndpoint("GET", f"{_ORG}{_USER_ID}", handlers.get_user, ORG_USERS),
     ServedEndpoint("DELETE", f"{_ORG}{_USER_ID}", handlers.delete_user, ORG_USERS),
     ServedEndpoint("GET", f"{_ORG}/events", handlers.list_events, ORG),
-    ServedEndpoint("GET", f"{_ORG}/activityFeed", handlers.get_activity_feed, ACTIVITY),
     ServedEndpoint("GET", f"{_ORG}/apiKeys", handlers.list_api_keys, API_KEYS),
     ServedEndpoint("GET", _ACCOUNT, handlers.get_service_account, SERVICE_ACCOUNTS),
 )

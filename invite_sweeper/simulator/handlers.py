@@ -135,13 +135,6 @@ def list_api_keys(operation: Operation) -> SimulatedResponse:
     return operation.respond_with_page(keys, document)
 
 
-def get_activity_feed(operation: Operation) -> SimulatedResponse:
-    """Return a link as Atlas's. Source: the OpenAPI document; not recorded."""
-    return operation.respond(
-        {"link": f"https://cloud.mongodb.com/redirect/{operation.call.scope_id}"}
-    )
-
-
 def get_service_account(operation: Operation) -> SimulatedResponse:
     """Return the ends of its secrets alone. Source: the OpenAPI document; not recorded."""
     account = operation.sim.find_account("service account", operation.call.item_id)

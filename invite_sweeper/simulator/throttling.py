@@ -44,9 +44,6 @@ ORGS: Final = Family("orgs", "organizations_user", "USER", BucketSize(300, 100))
 ORG: Final = Family("orgs", "organizations_organization", "ORGANIZATION", BucketSize(500, 250))
 ORG_INVITES: Final = ORG._replace(name="org_invites")
 SERVICE_ACCOUNTS: Final = ORG._replace(name="service_accounts", version="2024-08-05")
-ACTIVITY: Final = ORG._replace(
-    name="activity_feed", bucket="activity_feed_organization", version="2025-03-12"
-)
 API_KEYS: Final = ORG._replace(name="api_keys", bucket="api_keys_organization")
 ORG_USERS: Final = ORG._replace(
     name="org_users", bucket="mongoDbCloudUsers_organization", version=_USERS_VERSION

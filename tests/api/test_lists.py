@@ -637,33 +637,6 @@ async def test_api_keys_of_all_pages_are_returned_by_public_key_without_those_th
     assert await facts("api_key_names") == {"wkzjqvtb": "terraform"}
 
 
-FEED = (
-    f"{API}/orgs/{ORG}/activityFeed?eventType=INVITED_TO_ORG&eventType=JOINED_ORG"
-    "&eventType=ORG_INVITATION_DELETED&eventType=REMOVED_FROM_ORG&minDate=2026-10-28T01:02:03Z"
-)
-
-
-@pytest.mark.parametrize(
-    ("link", "is_link"),
-    [
-        ("https://cloud.mongodb.com/redirect/1234567890abcdef12345678", True),
-        ("http://cloud.mongodb.com/redirect/1", False),
-        ("javascript:alert(1)", False),
-        ("https://cloud.mongodb.com/a b", False),
-        ("https://cloud.mongodb.com/\x1b[2J", False),
-        (None, False),
-    ],
-)
-async def test_link_to_the_record_of_atlas_is_an_address_of_the_web_that_a_terminal_can_show(
-    facts, script, link, is_link
-):
-    script.answer(FEED, {"link": link})
-
-    found = await facts("activity_link", SINCE)
-
-    assert found == link if is_link else isinstance(found, ListUnreadable)
-
-
 @pytest.mark.parametrize(("page_size", "pages"), [(500, 1), (2, 3)])
 @pytest.mark.parametrize(("changes", "readings"), [(0, 2), (1, 3), (4, None)])
 async def test_active_members_are_those_of_two_readings_in_a_row_that_agree(

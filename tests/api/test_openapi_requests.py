@@ -43,7 +43,6 @@ async def use_every_endpoint(sim, online):
         await atlas.reader.invitation_events(ORG, datetime(2026, 10, 28, tzinfo=UTC))
         await atlas.reader.api_key_names(ORG)
         await atlas.reader.secret_expiries(ORG)
-        await atlas.reader.activity_link(ORG, datetime(2026, 10, 28, tzinfo=UTC))
         listed = {
             source: await atlas.reader.invitations(
                 organization if source.is_organization_level else project, source

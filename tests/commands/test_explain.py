@@ -33,10 +33,10 @@ def cli(cli):
     return cli
 
 
-async def ask(cli, *terms, verbose=False, **changes):
+async def ask(cli, *terms, **changes):
     """Return the result of a search in this process."""
     options = RunOptions(cli.write_policy(), cli.base_url, quiet=True)
-    return await search(terms, options, cli.environment_with(changes), verbose=verbose)
+    return await search(terms, options, cli.environment_with(changes))
 
 
 def text_of(result, *, verbose=False):
@@ -268,6 +268,41 @@ async def test_person_whom_a_run_only_saw_is_known(cli):
     assert "p0@example.com" in cli.run(*command_in(text, "All lines")).out
 
 
+async def test_person_who_accepted_is_an_active_member_and_not_invited_again(cli):
+    cli.keys["sources"] = ["org_users"]
+    cli.sim.add_project("Search")
+    cli.sim.add_user("ada@example.com", status="PENDING", age=20 * DAYS)
+    assert cli.sweep().summary["deleted"] == 1
+    assert cli.run("restore", "--policy", "policy.yaml", "--yes").code == 0
+    (user_id,) = cli.sim.organizations[ORG_ID].users
+    cli.sim.set_status(user_id, "ACTIVE")
+    result = await ask(cli, "ADA@example.com", "zoe@example.com")
+    assert (result.exit_code, result.unknown) == (0, ("zoe@example.com",))
+    text = text_of(result)
+    member = "ada@example.com is an active member of the organization, restored by run 2."
+    assert text.splitlines()[1] == f"  {member}"
+    assert "Not in any list" not in text
+    assert "Invite again" not in text
+
+
+@pytest.mark.parametrize("fault", [None, faults.role_missing()], ids=["known", "not known"])
+async def test_member_whom_no_run_knows_is_asked_for_once_and_only_by_name(cli, fault):
+    cli.sim.add_project("Search")
+    cli.sim.add_user("ada@example.com", status="ACTIVE")
+    if fault is not None:
+        cli.sim.faults.add(fault, path="*/orgs/*/users", times=None)
+    for term in ("ada@*", "ada@example.com"):
+        result = await ask(cli, term)
+        is_known = fault is None and term == "ada@example.com"
+        assert (result.exit_code, result.members) == (
+            (0, {ORG_ID: ["ada@example.com"]}) if is_known else (4, {})
+        )
+    text = "ada@example.com is an active member of the organization.\n"
+    assert (text in text_of(result)) is (fault is None)
+    asked = [each for each in cli.sim.requests if "username=" in each.path]
+    assert len(asked) == 1 or fault is not None
+
+
 async def test_terms_that_match_no_person_end_with_4(cli):
     cli.sim.invite(cli.sim.add_project("Search"), "kofi.ito33@example.com", age=20 * DAYS)
     result = await ask(cli, "kofi.itoo33@example.com", "zed*")
@@ -305,39 +340,6 @@ def test_command_sends_no_delete_and_writes_no_file(cli):
     assert (done.code, len(json.loads(done.out)["found"])) == (0, 1)
     assert {asked.method for asked in cli.sim.requests} == {"GET"}
     assert [path.name for path in cli.folder.iterdir()] == ["policy.yaml"]
-
-
-FEED = "/activityFeed"
-
-
-async def test_verbose_result_links_to_the_record_of_atlas_since_the_oldest_invitation(cli):
-    for days in (20, 30):
-        cli.sim.invite(cli.sim.add_project("Search"), "ada@example.com", age=days * DAYS)
-    result = await ask(cli, "ada@example.com", verbose=True)
-    (request,) = (each for each in cli.sim.requests if FEED in each.path)
-    first = min(each.sent_at for each in result.found)
-    assert f"minDate={first:%Y-%m-%dT%H:%M:%SZ}" in request.path.replace("%3A", ":")
-    link = f"https://cloud.mongodb.com/redirect/{ORG_ID}"
-    label = f"Example Industries ({ORG_ID})"
-    line = f"Atlas's own record of organization {label}: {link}\n"
-    assert text_of(result, verbose=True).endswith(line)
-
-
-async def test_record_of_atlas_is_asked_for_only_where_it_is_shown(cli):
-    cli.sim.invite(cli.sim.add_project("Search"), "ada@example.com", age=20 * DAYS)
-    assert (await ask(cli, "ada@example.com")).activity == {}
-    assert (await ask(cli, "no.one@example.com", verbose=True)).activity == {}
-    assert not [each for each in cli.sim.requests if FEED in each.path]
-
-
-@pytest.mark.parametrize(
-    "fault", [faults.role_missing(), faults.fail_with(404)], ids=["role missing", "not found"]
-)
-async def test_record_of_atlas_that_cannot_be_read_is_left_out(cli, fault):
-    cli.sim.invite(cli.sim.add_project("Search"), "ada@example.com", age=20 * DAYS)
-    cli.sim.faults.add(fault, path=f"*{FEED}", times=None)
-    result = await ask(cli, "ada@example.com", verbose=True)
-    assert (len(result.found), result.activity, result.exit_code) == (1, {}, 0)
 
 
 async def test_excluded_projects_of_several_organizations_are_named_with_theirs(cli):

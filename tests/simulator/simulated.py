@@ -13,7 +13,7 @@ from invite_sweeper.simulator import SimulatedAtlas, serve
 
 ORG = "5efda682a3f2ed2e7dd6cde4"
 NOW = datetime(2026, 8, 10, 3, 4, 57, tzinfo=UTC)
-VERSIONS = {"/users": "2025-02-19", "/serviceAccounts": "2024-08-05", "/activityFeed": "2025-03-12"}
+VERSIONS = {"/users": "2025-02-19", "/serviceAccounts": "2024-08-05"}
 
 
 @dataclass(frozen=True)

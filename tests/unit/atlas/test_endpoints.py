@@ -107,9 +107,7 @@ def test_versions_are_pinned_and_users_endpoints_use_only_2025_02_19():
     assert len(USERS) >= 6
     assert {o.media_type for o in USERS} == {"application/vnd.atlas.2025-02-19+json"}
     assert GET_SERVICE_ACCOUNT.media_type == "application/vnd.atlas.2024-08-05+json"
-    feed = endpoints.GET_ACTIVITY_FEED
-    assert feed.media_type == "application/vnd.atlas.2025-03-12+json"
-    others = ENDPOINTS - {*USERS, feed, GET_SERVICE_ACCOUNT, FETCH_TOKEN, REVOKE_TOKEN}
+    others = ENDPOINTS - {*USERS, GET_SERVICE_ACCOUNT, FETCH_TOKEN, REVOKE_TOKEN}
     assert {o.media_type for o in others} == {"application/vnd.atlas.2023-01-01+json"}
 
 
