@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import re
 import shlex
 import sys
 from collections import Counter
@@ -27,8 +26,7 @@ from invite_sweeper.cli.console import configure_logging, run_async
 from invite_sweeper.cli.options import DEFAULT_POLICY, FILE, RunOptions, SectionedCommand, options
 from invite_sweeper.cli.session import Session, read_all_credentials
 from invite_sweeper.cli.streams import fit_terminal
-from invite_sweeper.cli.view import Progress
-from invite_sweeper.endings import Reason
+from invite_sweeper.cli.survey import read_survey
 from invite_sweeper.errors import (
     AtlasUnavailable,
     Cancelled,
@@ -38,35 +36,26 @@ from invite_sweeper.errors import (
     UsageError,
 )
 from invite_sweeper.files import write_error
-from invite_sweeper.models import SOURCES_OF_USERS, ListUnreadable, Source
+from invite_sweeper.models import SOURCES_OF_USERS, Source
 from invite_sweeper.names import is_atlas_id
 from invite_sweeper.policy import (
     Execution,
     Policy,
-    parse_duration,
     parse_duration_option,
     parse_policy,
 )
-from invite_sweeper.sweep.discovery import OrganizationReader
-from invite_sweeper.sweep.guards import check_limits
-from invite_sweeper.sweep.plan import plan_all
-from invite_sweeper.sweep.result import Result
-from invite_sweeper.text import escape_unprintable, shell_command, shorten_list
+from invite_sweeper.text import escape_unprintable, shell_command
 
 _T = TypeVar("_T")
 _DEFAULT_AGE = "14d"
-_OUTSIDERS_AGE = "3d"
-_DOMAIN = re.compile(r"[\w-]+(\.[\w-]+)+")
-_MAX_DOMAINS_NAMED = 10
+_NO_NOTICE = "none"
+_AGE_RULE = "forgotten"
+_ENDED_RULE = "expired-or-rejected"
 _INDENT = "  "
 _DEADLINE_S = 120.0
 """For all that is read of Atlas: a list may have no end."""
 _RETRY_S = 60.0
 """How long requests are tried again."""
-_OVER = frozenset({Reason.MAX_DELETIONS, Reason.MAX_DELETIONS_PER_PROJECT, Reason.MAX_SHARE})
-"""Why a sweep would be refused that may delete the oldest instead."""
-
-_OWNERS = "GROUP_OWNER, ORG_OWNER, ORG_GROUP_CREATOR, ORG_BILLING_ADMIN"
 _TEMPLATES = Environment(
     loader=PackageLoader("invite_sweeper.cli"),
     autoescape=False,  # noqa: S701 - it is YAML
@@ -113,9 +102,9 @@ class _ReadingTime:
             self._left_s -= clock.seconds() - started_s
 
 
-def _parse_age(text: str) -> str:
+def _parse_duration(text: str) -> str:
     try:
-        parse_duration_option("The age", text.strip())
+        parse_duration_option("The duration", text.strip())
     except UsageError as error:
         raise click.BadParameter(f"{error.message} {error.hint}") from None
     return text.strip()
@@ -132,7 +121,7 @@ def _parse_age(text: str) -> str:
     help="Id of an organization; may be repeated.",
 )  # fmt: skip
 @click.option(
-    "--older-than", metavar="DURATION", type=_parse_age,
+    "--older-than", metavar="DURATION", type=_parse_duration,
     help="Age from which an invitation is stale.",
 )  # fmt: skip
 @click.option(
@@ -140,19 +129,23 @@ def _parse_age(text: str) -> str:
     type=click.Choice(Source, case_sensitive=False),
     help=f"A list of invitations, one of {', '.join(Source)}; may be repeated.",
 )  # fmt: skip
+@click.option(
+    "--notice", metavar="DURATION", type=_parse_duration,
+    help="Announce an invitation so long before it is deleted.",
+)  # fmt: skip
 def init(
     path: Path,
     base_url: str,
     organization: Sequence[str],
     older_than: str | None,
     source: Sequence[Source],
+    notice: str | None,
 ) -> None:
     """Write a first policy that is safe to run.
 
     Asks on a terminal, elsewhere takes options. It asks Atlas which organizations each set of
     credentials in the environment can see: the plain variables, and those of each suffix _NAME.
-    Then it reads what a sweep would, and checks whether the limits allow it. It never overwrites
-    a file.
+    It never overwrites a file.
 
     Example: invite-sweeper init --organization 5efda682a3f2ed2e7dd6cde4 --older-than 14d
     """
@@ -172,13 +165,20 @@ def init(
         organizations = _choose_organizations(organization, visible, asks=asks)
         age = older_than or _choose_age(asks=asks)
         sources = source or _choose_sources(asks=asks)
-        own_domains: Sequence[str] = ()
-        if asks:
-            own_domains = _choose_own_domains(organizations, names, base_url, age, time)
-        text = render_policy(organizations, age, sources, path, now, own_domains)
-        policy = parse_policy(text.encode(), str(path))  # as a sweep reads it
-        if names and _choose_trim(policy, path, base_url, time, asks=asks):
-            text = text.replace("over_limit: refuse", "over_limit: trim")
+        wait = notice or _choose_notice(asks=asks)
+
+        def render(*, wait: str | None, with_ended: bool) -> tuple[str, Policy]:
+            text = render_policy(
+                organizations, age, sources, path, now, wait=wait, with_ended=with_ended
+            )
+            return text, parse_policy(text.encode(), str(path))  # as a sweep reads it
+
+        text, policy = render(wait=wait, with_ended=False)
+        if asks and not SOURCES_OF_USERS.isdisjoint(sources):
+            _, at_once = render(wait=None, with_ended=True)
+            has_all = {each.credentials for each in organizations} <= set(names)
+            if _choose_ended(at_once, path, base_url, time if has_all else None):
+                text, policy = render(wait=wait, with_ended=True)
         _write_new(path, text)
     except click.Abort:
         raise Cancelled("Cancelled.", consequence="No file was written.") from None
@@ -206,14 +206,16 @@ def render_policy(
     sources: Sequence[Source],
     path: Path,
     now: datetime,
-    own_domains: Sequence[str] = (),
+    *,
+    wait: str | None = None,
+    with_ended: bool = False,
 ) -> str:
     """Return the YAML of a commented policy.
 
     Args:
-        own_domains: People outside them go sooner; empty for no such rule.
+        wait: Of its notice; None without one.
+        with_ended: Whether it has a rule about people who can no longer accept.
     """
-    has_organization_list = any(source.is_organization_level for source in sources)
     return _TEMPLATES.get_template("policy.yaml.j2").render(
         organizations=organizations,
         older_than=older_than,
@@ -221,11 +223,11 @@ def render_policy(
         today=now.date(),
         until=now.date().replace(year=now.year + 1, day=1),
         path=shlex.quote(str(path)),
-        sooner=min(older_than, "7d", key=parse_duration),
-        outsiders_age=_OUTSIDERS_AGE,
-        own_people=", ".join(f'"*@{domain}"' for domain in own_domains),
-        roles=_OWNERS if has_organization_list else "GROUP_OWNER",
+        age_rule=_AGE_RULE,
+        ended_rule=_ENDED_RULE,
+        with_ended=with_ended,
         with_users=not SOURCES_OF_USERS.isdisjoint(sources),
+        wait=wait,
     )
 
 
@@ -308,58 +310,6 @@ async def _connected(base_url: str, credentials: Credentials) -> AsyncIterator[A
         yield client
 
 
-def _choose_own_domains(
-    organizations: Sequence[Choice],
-    names: Sequence[str],
-    base_url: str,
-    age: str,
-    time: _ReadingTime,
-) -> Sequence[str]:
-    """Return the domains outside of which people go sooner; empty if there is no such rule.
-
-    Nothing is asked where the members of one of the organizations are not known: its people
-    would be outsiders.
-
-    Args:
-        names: Of the sets of credentials in the environment.
-        age: From which every invitation is stale.
-    """
-    needed = {organization.credentials for organization in organizations}
-    if not needed <= set(names):
-        return ()
-    if parse_duration(age) <= parse_duration(_OUTSIDERS_AGE):  # all go as soon
-        return ()
-    counts = time.run(_count_domains(base_url, organizations)) or Counter[str]()
-    domains = [domain for domain, _ in counts.most_common()]
-    if not domains or not all(map(_DOMAIN.fullmatch, domains)):
-        return ()
-    labels = [f"{domain} ({count:,})" for domain, count in counts.most_common()]
-    listed = shorten_list(labels, _MAX_DOMAINS_NAMED)
-    click.echo(fit_terminal(f"Active members are of {listed}.", others=_INDENT, stream=sys.stdout))
-    question = f"Treat people outside these domains sooner, after {_OUTSIDERS_AGE}?"
-    return domains if click.confirm(question, default=False) else ()
-
-
-async def _count_domains(base_url: str, organizations: Sequence[Choice]) -> Counter[str]:
-    """Return how many active members each domain has; empty where they cannot all be read."""
-    counts = Counter[str]()
-    names = {organization.credentials for organization in organizations}
-    sets = read_all_credentials(os.environ, names)
-    for organization in organizations:
-        async with _connected(base_url, sets[organization.credentials]) as client:
-            try:
-                members = await client.reader.active_members(organization.id)
-            except RunError:
-                return Counter()
-        if isinstance(members, ListUnreadable):
-            return Counter()
-        for username in members:
-            _, at, domain = username.rpartition("@")
-            if at:
-                counts[domain] += 1
-    return counts
-
-
 def _ask_for_organizations(visible: Sequence[Choice]) -> Sequence[Choice]:
     click.echo("Which organizations? Projects of others are never changed.")
     known = {organization.id: organization for organization in visible}
@@ -384,7 +334,7 @@ def _choose_age(*, asks: bool) -> str:
     if not asks:
         return _DEFAULT_AGE
     click.echo("How old is stale? Atlas lets project invitations expire after 30 days.")
-    return str(click.prompt("Age, such as 14d or 4w", _DEFAULT_AGE, value_proc=_parse_age))
+    return str(click.prompt("Age, such as 14d or 4w", _DEFAULT_AGE, value_proc=_parse_duration))
 
 
 def _choose_sources(*, asks: bool) -> Sequence[Source]:
@@ -405,46 +355,51 @@ def _choose_sources(*, asks: bool) -> Sequence[Source]:
     return tuple(click.prompt("Lists, separated by commas", ", ".join(Source), value_proc=parse))
 
 
-def _choose_trim(
-    policy: Policy, path: Path, base_url: str, time: _ReadingTime, *, asks: bool
-) -> bool:
-    """Return whether to delete the oldest of a backlog that is over the limits of the policy."""
-    click.echo("Reading the lists: would a sweep run within the limits?", err=True)
-    try:
-        is_read = time.run(_check_backlog(policy, path, base_url))
-    except Interrupted:
-        raise
-    except RunError as error:
-        click.echo("No:", err=True)
-        for line in error.message.splitlines():
-            click.echo(fit_terminal(line, _INDENT, _INDENT), err=True)
-        may_trim = _OVER.issuperset(error.reasons)
-        if not (asks and may_trim):
-            click.echo(fit_terminal(error.hint, _INDENT, _INDENT, command=error.command), err=True)
-            return False
-        question = "Delete the oldest up to the limits each night (over_limit: trim)?"
-        return click.confirm(question, default=True)
-    answer = "Yes." if is_read else f"Not known: reading them takes over {_DEADLINE_S:.0f} s."
-    click.echo(answer, err=True)
-    return False
+def _choose_notice(*, asks: bool) -> str | None:
+    if not asks:
+        return None
+
+    def parse(answer: str) -> str | None:
+        return None if answer.strip().lower() == _NO_NOTICE else _parse_duration(answer)
+
+    click.echo("How long is an invitation announced before it is deleted?")
+    question = f"Notice, such as 7d, or {_NO_NOTICE}"
+    notice: str | None = click.prompt(question, _NO_NOTICE, value_proc=parse)
+    return notice
 
 
-async def _check_backlog(policy: Policy, path: Path, base_url: str) -> bool:
-    """Read what a sweep of the policy reads, and raise the error with which it would end.
+def _choose_ended(policy: Policy, path: Path, base_url: str, time: _ReadingTime | None) -> bool:
+    """Return whether the policy keeps its rule about people who can no longer accept.
 
-    Returns True at the end.
+    Args:
+        policy: With that rule, and without a notice.
+        time: To read what the rule ends now; None without credentials for it.
     """
-    options = RunOptions(policy=path, base_url=base_url, quiet=True)
-    session = Session(options, policy)
+    ends = "how many it would end now is not known"
+    if time is not None:
+        click.echo("Reading the lists…", err=True)
+        try:
+            stale = time.run(_count_stale(policy, path, base_url))
+        except Interrupted:
+            raise
+        except RunError as error:
+            for line in error.message.splitlines():
+                click.echo(fit_terminal(line, _INDENT, _INDENT), err=True)
+        else:
+            if stale is None:
+                ends = f"reading the lists takes over {_DEADLINE_S:.0f} s"
+            else:
+                ends = f"it would end {stale[_ENDED_RULE]:,} now, beside {stale[_AGE_RULE]:,}"
+    text = f"People whose invitation expired, or who rejected it, can go at any age: {ends}."
+    click.echo(fit_terminal(text, others=_INDENT, stream=sys.stdout))
+    return click.confirm("Add a rule for them?", default=False)
+
+
+async def _count_stale(policy: Policy, path: Path, base_url: str) -> Counter[str]:
+    """Return how many invitations each rule of the policy would end now."""
+    session = Session(RunOptions(policy=path, base_url=base_url, quiet=True), policy)
     with session.working():
-        history = session.read_sound_history()
-        command = session.command(history, dry_run=True)
-        async with session.organizations(history, retry_for_s=_RETRY_S) as organizations:
-            result = Result(command, organizations, Progress(session.log, None))
-            reader = OrganizationReader(result, organizations, None)
-            readings = await session.stop.run_unless_stopped(reader.read_all())
-    for reading in readings:
-        if reading.error is not None:
-            raise reading.error
-    check_limits(plan_all(readings), command)
-    return True
+        survey = await read_survey(session)
+    return Counter(
+        deletion.rule for reading in survey.result.readings for deletion in reading.stale
+    )

@@ -1,7 +1,7 @@
 """`init` writes a policy that validates and never overwrites a file."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import count
 
 import faults
@@ -12,7 +12,7 @@ from terminals import terminal_of
 
 from invite_sweeper.cli.init import Choice, render_policy
 from invite_sweeper.models import Source
-from invite_sweeper.policy import check_policy, parse_duration, parse_policy
+from invite_sweeper.policy import check_policy, parse_policy
 from invite_sweeper.simulator.seed import ORG_ID
 
 OTHER = "0123456789abcdef01234567"
@@ -80,41 +80,72 @@ def test_sets_that_are_refused_or_incomplete_are_named_at_once_and_no_file_is_wr
 
 
 def test_without_credentials_options_are_enough(cli):
-    options = ("--organization", OTHER, "--older-than", "30d", "--source", "org_users")
+    options = (
+        *("--organization", OTHER, "--older-than", "20d", "--source", "org_invites"),
+        *("--notice", "7d"),
+    )
     done = cli.run("init", "first.yaml", *options, **dict.fromkeys(cli.account.environment()))
     assert done.code == 0
     assert list(cli.sim.requests) == []
     policy = parse_policy((cli.folder / "first.yaml").read_bytes(), "first.yaml")
-    assert (policy.organization_ids, policy.sources) == ({OTHER}, (Source.ORG_USERS,))
-    assert policy.rules[1].older_than.days == 30
+    assert (policy.organization_ids, policy.sources) == ({OTHER}, (Source.ORG_INVITES,))
+    assert policy.notice.wait.days == 7
+    assert policy.rules[0].older_than.days == 20
 
 
-@pytest.mark.parametrize("answer", ["\n", "n\n", None], ids=["yes", "no", "no terminal"])
-def test_backlog_over_the_limits_is_reported_and_trim_is_offered(cli, answer):
-    cli.stock(stale=12, young=3)
-    if answer is None:
-        done = cli.run("init", "first.yaml")
-        code = done.code
-        text = done.err
-        assert "or over_limit: trim." in text
-    else:
-        words = ("init", "first.yaml", "--organization", ORG_ID)
-        with terminal_of(cli, *words, columns=60) as terminal:
-            for question in ("Age, such as", "Lists, separated by commas"):
-                terminal.read_until(question)
-                terminal.type("\n")
-            terminal.read_until("(over_limit: trim)?")
-            terminal.type(answer)
-            code, text = terminal.end()
-        found = text.partition("No:\n")[2].partition("Delete the oldest")[0]
-        assert max(map(len, found.splitlines())) <= 60  # no word is broken at the edge
+ENDED = "Add a rule for them?"
+
+
+def asked_init(cli, *answers, columns=120):
+    """Run `init` on a terminal; return what it shows and the policy, which must validate.
+
+    Args:
+        answers: What is typed at the questions from the age on; "" for those without one.
+    """
+    questions = ("Age, such as", "Lists, separated", "Notice, such as", ENDED)
+    words = ("init", "first.yaml", "--organization", ORG_ID)
+    with terminal_of(cli, *words, columns=columns) as terminal:
+        for question, typed in zip(questions, (*answers, "", "", "", ""), strict=False):
+            terminal.read_until(question)
+            terminal.type(f"{typed}\n")
+        code, text = terminal.end()
     assert code == 0, text
-    assert "over max_deletions: 10" in " ".join(text.split())
-    is_trim = answer == "\n"
-    policy = parse_policy((cli.folder / "first.yaml").read_bytes(), "first.yaml")
-    assert policy.limits.over_limit == ("trim" if is_trim else "refuse")
-    planned = cli.run("plan", "--policy", "first.yaml")
-    assert planned.code == (0 if is_trim else 3), planned.err
+    validated = cli.run("validate", "first.yaml")
+    assert (validated.code, validated.err) == (0, "")
+    return text, parse_policy((cli.folder / "first.yaml").read_bytes(), "first.yaml")
+
+
+@pytest.mark.parametrize("answer", ["y", "n", ""])
+def test_terminal_asks_for_a_rule_about_ended_invitations_and_shows_what_it_would_end(cli, answer):
+    cli.stock(stale=12, young=3)
+    for number, status in enumerate(("INVITATION_EXPIRED", "INVITATION_REJECTED")):
+        cli.sim.add_user(f"e{number}@x.example", status=status, age=timedelta(days=2))
+    text, policy = asked_init(cli, "", "", "2d", answer, columns=60)
+    shown = text.partition("Reading the lists…\n")[2].partition(ENDED)[0]
+    assert "it would end 2 now, beside 12." in " ".join(shown.split())
+    assert max(map(len, shown.splitlines())) <= 60  # no word is broken at the edge
+    assert policy.notice.wait.days == 2
+    names = [rule.name for rule in policy.rules]
+    assert names == ["forgotten", *(["expired-or-rejected"] if answer == "y" else [])]
+
+
+@pytest.mark.parametrize("sources", ["invites", "invites, org_invites"])
+def test_terminal_asks_for_no_rule_about_ended_invitations_where_no_list_has_them(cli, sources):
+    words = ("init", "first.yaml", "--organization", ORG_ID, "--older-than", "9d")
+    with terminal_of(cli, *words) as terminal:
+        for question, typed in (("Lists, separated", sources), ("Notice, such as", "none")):
+            terminal.read_until(question)
+            terminal.type(f"{typed}\n")
+        code, text = terminal.end()
+    assert (code, ENDED in text) == (0, False), text
+
+
+def test_lists_that_cannot_be_read_are_named_and_the_rule_is_asked_for_all_the_same(cli):
+    cli.sim.faults.add(faults.fail_with(403), path=f"*/orgs/{ORG_ID}/users", times=None)
+    cli.sim.faults.add(faults.fail_with(403), path="*/groups", times=None)
+    text, policy = asked_init(cli, "", "", "", "y")
+    assert "how many it would end now is not known" in " ".join(text.split())
+    assert [rule.name for rule in policy.rules] == ["forgotten", "expired-or-rejected"]
 
 
 ENDLESS = {
@@ -122,8 +153,6 @@ ENDLESS = {
     "other organizations": (
         "*/orgs", ("--organization", ORG_ID), 0, "list of organizations was not read to its end"
     ),
-    "projects": ("*/groups", (), 0, "Not known: reading them takes over"),
-    "people": ("*/orgs/*/users", (), 0, "Not known: reading them takes over"),
 }  # fmt: skip
 """Which list has no end, the options, the exit code, and what is printed."""
 
@@ -135,6 +164,22 @@ def test_pages_without_end_are_read_up_to_the_deadline_and_what_is_known_by_then
     path, options, code, printed = ENDLESS[name]
     cli.stock(stale=3)
     cli.sim.add_user("ada@example.com")
+    end_never(cli, path)
+    prepare = tmp_path / "deadline.py"  # of two minutes
+    prepare.write_text(SHORT, "utf-8")
+    words = ("init", "first.yaml", *options)
+    done = end(Fork(words, cli.folder, cli.environment_with({}), prepare=prepare))
+
+    assert done.code == code, done.err
+    assert printed in " ".join(done.err.split())
+    assert (cli.folder / "first.yaml").exists() is (code == 0)
+
+
+SHORT = "from invite_sweeper.cli import init\ninit._DEADLINE_S = 3.0\n"
+
+
+def end_never(cli, path):
+    """Let each page of a list name a next one."""
     numbers = count(1)
 
     def add_page(body):
@@ -149,14 +194,6 @@ def test_pages_without_end_are_read_up_to_the_deadline_and_what_is_known_by_then
     cli.sim.faults.add(
         faults.effect(before=lambda call: call.query.pop("pageNum")), path=path, times=None
     )
-    prepare = tmp_path / "deadline.py"  # of two minutes
-    prepare.write_text("from invite_sweeper.cli import init\ninit._DEADLINE_S = 3.0\n", "utf-8")
-    words = ("init", "first.yaml", *options)
-    done = end(Fork(words, cli.folder, cli.environment_with({}), prepare=prepare))
-
-    assert done.code == code, done.err
-    assert printed in " ".join(done.err.split())
-    assert (cli.folder / "first.yaml").exists() is (code == 0)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +235,9 @@ def test_terminal_is_asked_until_each_answer_is_valid(cli):
             ("Age, such as 14d or 4w", "a while"),
             ("'a while'", "4w"),
             ("Lists, separated by commas", "invitations"),
-            ("The lists are", "invites, org_users"),
+            ("The lists are", "invites, org_invites"),
+            ("Notice, such as", "soon"),
+            ("'soon'", "none"),
         ):
             terminal.read_until(question)
             terminal.type(f"{answer}\n")
@@ -206,52 +245,8 @@ def test_terminal_is_asked_until_each_answer_is_valid(cli):
     assert code == 0, text
     policy = parse_policy((cli.folder / "first.yaml").read_bytes(), "first.yaml")
     assert policy.organization_ids == {OTHER}
-    assert policy.sources == (Source.INVITES, Source.ORG_USERS)
-    assert policy.rules[1].older_than.days == 28
-
-
-OFFER = "Treat people outside these domains sooner, after 3d?"
-
-
-def asked_init(cli, age, answer=None):
-    """Run `init` on a terminal; return what it shows and the policy, which must validate."""
-    with terminal_of(cli, "init", "first.yaml") as terminal:
-        for question, typed in (("Numbers or ids", ""), ("Age, such as", age), ("Lists, sep", "")):
-            terminal.read_until(question)
-            terminal.type(f"{typed}\n")
-        if answer is not None:
-            terminal.read_until(OFFER)
-            terminal.type(f"{answer}\n")
-        code, text = terminal.end()
-    assert code == 0, text
-    validated = cli.run("validate", "first.yaml")
-    assert (validated.code, validated.err) == (0, "")
-    return text, parse_policy((cli.folder / "first.yaml").read_bytes(), "first.yaml")
-
-
-@pytest.mark.parametrize("answer", ["y", "n", ""])
-def test_terminal_offers_to_treat_people_outside_the_domains_of_the_members_sooner(cli, answer):
-    for name in ("ada@corp.example", "Bo@CORP.example", "cy@partner.example"):
-        cli.sim.add_user(name, status="ACTIVE")
-    cli.sim.add_user("dora@gmail.example")  # invited, not a member
-    text, policy = asked_init(cli, "14d", answer)
-    assert "Active members are of corp.example (2), partner.example (1)." in text
-    found = [each for each in policy.rules if each.name == "outsiders"]
-    assert len(found) == (answer == "y")
-    for rule in found:
-        assert (rule.older_than.days, rule.statuses) == (3, None)
-        assert rule.not_usernames == ("*@corp.example", "*@partner.example")
-
-
-@pytest.mark.parametrize("case", ["young", "unreadable", "memberless"])
-def test_terminal_offers_nothing_where_it_changes_nothing_or_the_members_are_not_known(cli, case):
-    if case != "memberless":
-        cli.sim.add_user("ada@corp.example", status="ACTIVE")
-    if case == "unreadable":
-        cli.sim.faults.add(faults.fail_with(403), path=f"*/orgs/{ORG_ID}/users", times=None)
-    text, policy = asked_init(cli, "3d" if case == "young" else "14d")
-    assert "Treat people" not in text
-    assert "outsiders" not in [each.name for each in policy.rules]
+    assert policy.sources == (Source.INVITES, Source.ORG_INVITES)
+    assert policy.rules[0].older_than.days == 28
 
 
 def test_end_of_input_writes_no_file(cli):
@@ -269,7 +264,9 @@ def test_end_of_input_writes_no_file(cli):
 def test_policy_validates_without_a_warning_on_every_day(tmp_path, day, sources):
     now = datetime.fromisoformat(day).replace(tzinfo=UTC)
     organization = Choice(ORG_ID, 'A # name: [with] "signs"')
-    text = render_policy([organization], "14d", sources, tmp_path / "a b.yaml", now)
+    text = render_policy(
+        [organization], "14d", sources, tmp_path / "a b.yaml", now, wait="7d", with_ended=True
+    )
     policy = parse_policy(text.encode(), "policy.yaml")
     assert check_policy(text.encode(), now.date())[1] == ()
     assert policy.sources == sources
@@ -279,17 +276,6 @@ def test_policy_validates_without_a_warning_on_every_day(tmp_path, day, sources)
         if not line.startswith("#   invite-sweeper")
     )
     assert parse_policy(commented.encode(), "policy.yaml").keep[0].name == "board"
-
-
-@pytest.mark.parametrize("age", ["14d", "36h", "7d", "40d"])
-def test_rule_for_all_invited_people_has_the_age_and_owners_a_week_at_most(tmp_path, age):
-    now = datetime(2026, 11, 27, tzinfo=UTC)
-    text = render_policy([Choice(ORG_ID)], age, tuple(Source), tmp_path / "p.yaml", now)
-    rules = {rule.name: rule for rule in parse_policy(text.encode(), "p").rules}
-    assert set(rules) == {"owners", "forgotten", "expired-or-rejected"}
-    assert rules["forgotten"].older_than == parse_duration(age)
-    assert rules["owners"].older_than == min(parse_duration(age), parse_duration("7d"))
-    assert rules["forgotten"].statuses is rules["owners"].statuses is None
 
 
 def test_init_warns_about_30_days_and_lists_that_end_as_validate_does(cli):

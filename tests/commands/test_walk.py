@@ -171,8 +171,8 @@ def test_walk_from_a_first_refusal_to_an_upgrade_over_three_organizations(walk):
         "Numbers or ids",
         "Age, such as",
         "Lists, separated",
+        "Notice, such as",
         "[y/N]",
-        "(over_limit: trim)?",
     )
     answers = tuple(zip(questions, ("", "", "", "", "n"), strict=True))
     walk.type("invite-sweeper init policy.yaml", answers=answers)
