@@ -1,11 +1,13 @@
-"""`python tests/benchmarks [NAME…]`: measure and print a Markdown table.
+"""`python tests/benchmarks [NAME…]`: measure, and write the rows of `RESULTS.md`.
 
-The names are those of `figures.ALL`; without names all are measured. The name `prose` prints how
-the package reads, and which functions and objects lead from argv to the executor.
+The names are those of `figures.ALL`; without names all are measured, and rows of other names stay.
+The name `prose` prints how the package reads, and which functions and objects lead from argv to
+the executor.
 """
 
 import os
 import platform
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,31 +15,47 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import figures, prose
 
+RESULTS = Path(__file__).with_name("RESULTS.md")
+HEAD = """\
+# Results of the benchmarks
+
+`python tests/benchmarks [NAME…]` writes the rows of these names, or all of them. The machine has \
+to be quiet.
+
+| name | what | measured | must hold | | commit and machine |
+|---|---|---|---|---|---|
+"""
+
 
 def main(names: list[str]) -> int:
-    """Measure and print; return 1 if a figure does not hold."""
+    """Measure and write; return 1 if a figure does not hold."""
     if names == ["prose"]:
-        write("\n".join(prose.table()) + "\n")
+        print("\n".join(prose.table()))  # noqa: T201 - it is the result
         return 0
     if unknown := set(names) - set(figures.ALL):
         sys.exit(f"Unknown: {', '.join(sorted(unknown))}. Known: {', '.join(figures.ALL)}")
-    write("| what | measured | must hold | |\n|---|---|---|---|\n")
-    found = []
+    rows = recorded()
+    commit = subprocess.check_output(["git", "describe", "--always", "--dirty"], text=True).strip()
+    machine = (
+        f"{platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} cores"
+    )
+    all_hold = True
     for name in names or figures.ALL:
         figure = figures.ALL[name]()
-        found.append(figure)
         verdict = "holds" if figure.holds else "**does not hold**"
-        write(f"| {figure.message} | {figure.found} | {figure.limit} | {verdict} |\n")
-    write(
-        f"\n{platform.python_implementation()} {platform.python_version()}, "
-        f"{os.cpu_count()} cores, one of them used by the simulated Atlas.\n"
-    )
-    return 0 if all(figure.holds for figure in found) else 1
+        cells = (figure.message, figure.found, figure.limit, verdict, f"{commit}, {machine}")
+        rows[name] = f"| `{name}` | {' | '.join(cells)} |\n"
+        all_hold &= figure.holds
+        RESULTS.write_text(HEAD + "".join(rows.get(each, "") for each in figures.ALL), "utf-8")
+        sys.stdout.write(rows[name])
+        sys.stdout.flush()
+    return 0 if all_hold else 1
 
 
-def write(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
+def recorded() -> dict[str, str]:
+    """Return the rows of the file by their names."""
+    lines = RESULTS.read_text("utf-8").splitlines(keepends=True)
+    return {line.split("`")[1]: line for line in lines if line.startswith("| `")}
 
 
 if __name__ == "__main__":
