@@ -34,7 +34,7 @@ COMMANDS: Final = {
     "restore": "Re-invite people whose invitations a run deleted.",
     "doctor": "Check that a sweep can run.",
     "validate": "Check a policy offline and list all errors.",
-    "schema": "Print a JSON Schema: of the policy, a result or an audit line.",
+    "schema": "Print the JSON Schema of the policy, for editors.",
     "audit": "List, show and verify the runs of an audit directory.",
     "report": "Write a report of a period: an HTML page, or Markdown.",
     "simulate": "Serve a simulated Atlas on a port, for tests.",

@@ -3,6 +3,8 @@
 import json
 import re
 
+from invite_sweeper.policy import json_schema
+
 
 def test_validate_shows_warnings_and_ends_with_0(cli):
     cli.keys["keep"] = [{"name": "lapsed", "usernames": ["*"], "until": "2020-01-31"}]
@@ -15,6 +17,10 @@ def test_validate_shows_warnings_and_ends_with_0(cli):
     assert unread.startswith("sources: The policy reads invites and no list of the organization")
     assert warning.startswith("keep[0].until: The keep entry `lapsed` ended on 2020-01-31")
     assert cli.sim.requests == ()
+
+
+def test_schema_prints_the_json_schema_of_the_policy(cli):
+    assert cli.run("schema").summary == json.loads(json.dumps(json_schema()))
 
 
 def test_validate_shows_all_errors_and_ends_with_2(cli):
