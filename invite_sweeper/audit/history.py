@@ -17,18 +17,19 @@ from invite_sweeper.audit.events import (
     Announced,
     AnnouncementEnded,
     AnnouncementKey,
-    Event,
     Intent,
     OutcomeLine,
     RunStarted,
     announcement_key,
 )
-from invite_sweeper.audit.file_chain import ChainLine, FileChain
+from invite_sweeper.audit.file_chain import FileChain
+from invite_sweeper.audit.fold import Fold
 from invite_sweeper.audit.reader import LogReader
+from invite_sweeper.audit.record import RunRecord
 from invite_sweeper.audit.run_file import RunFile
 from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.endings import ExitCode, Status, status_of
-from invite_sweeper.models import InvitationKey, Source, parse_timestamp
+from invite_sweeper.models import Source, parse_timestamp
 from invite_sweeper.outcomes import Outcome
 
 ANNOUNCED_WITHIN: Final = timedelta(days=100)
@@ -37,16 +38,6 @@ _UNKNOWN_INSTANT: Final = datetime(9000, 1, 1, tzinfo=UTC)
 """Of a run without a readable `now`. It is after all others, so that what the run sent counts."""
 _APPLIED_CODES: Final = frozenset({ExitCode.DONE, ExitCode.PARTIAL})
 """Exit codes of a sweep that completed a saved plan."""
-_NOTHING_SENT: Final = frozenset({Outcome.SKIPPED, Outcome.CHANGED, Outcome.ACCEPTED_BEFORE})
-"""Outcomes of an intent after which no DELETE was sent."""
-_INTENT: Final = Intent.event
-_OUTCOME: Final = OutcomeLine.event
-_DECODED: Final = frozenset(kind.event for kind in (Announced, AnnouncementEnded, RunFinished))
-"""Beside these and the first line, only requests are decoded, as far as they count."""
-
-
-_UNANSWERED: Final = f',"outcome":"{Outcome.UNKNOWN}"'.encode()
-"""What the line of a request has whose answer was lost. No name can: JSON escapes its quotes."""
 
 
 class OpenIntent(NamedTuple):
@@ -88,8 +79,6 @@ class HeldAnnouncement(NamedTuple):
 
 
 _Announcements: TypeAlias = dict[AnnouncementKey, HeldAnnouncement]
-_RequestKey: TypeAlias = tuple[str, InvitationKey]
-"""The id of the run that sent a request, and the entry that the request names."""
 _OrganizationInScope: TypeAlias = tuple[str | None, str]
 """The `scope_sha256` of a run, and the id of an organization."""
 
@@ -108,6 +97,16 @@ class _AtlasPast:
         self.projects_seen: dict[_OrganizationInScope, int] = {}
         self.sunsets: dict[Source, date] = {}
 
+    def announce(self, run: RunRecord, line: Announced) -> None:
+        """Add an announcement; one without readable instants does not hold."""
+        key = announcement_key(line)
+        self.announcements.pop(key, None)  # a new one comes last
+        announced_at = parse_timestamp(run.start.now)
+        deletable_from = parse_timestamp(line.deletable_from)
+        if announced_at is not None and deletable_from is not None:
+            held = HeldAnnouncement(line, announced_at, deletable_from, run.run_id)
+            self.announcements[key] = held
+
     def add_end(self, start: RunStarted, end: RunFinished) -> None:
         """Add what the last line of a run records."""
         for organization in end.organizations:
@@ -117,41 +116,6 @@ class _AtlasPast:
         for source, day in end.sunsets.items():
             with suppress(ValueError):  # a later version may know another source
                 self.sunsets[Source(source)] = date.fromisoformat(day)
-
-
-class _Run:
-    """The run whose file is being read.
-
-    Args:
-        sent_since: Since when deletions count for the limits.
-
-    Attributes:
-        past: Of the Atlas that it runs against; the run is added to it.
-        began_at: Its `now`.
-        counts_for_limits: It is a sweep that began within the `limits.period` of the run that asks.
-        opened: Its intents without an outcome so far, by their bytes about the invitation. They
-            are decoded only if they stay open: nearly all have an outcome with the same bytes.
-        resolved: The keys of outcomes that belong to no intent with the same bytes.
-    """
-
-    def __init__(
-        self, file: RunFile, start: RunStarted, past: _AtlasPast, sent_since: datetime
-    ) -> None:
-        self.file = file
-        self.start = start
-        self.past = past
-        self.began_at = parse_timestamp(start.now) or _UNKNOWN_INSTANT
-        self.counts_for_limits = start.mode != "restore" and self.began_at > sent_since
-        self.opened: dict[bytes, ChainLine] = {}
-        self.resolved: set[InvitationKey] = set()
-
-
-def _invitation_bytes(raw: bytes) -> bytes:
-    """Return the bytes of a line about its invitation: the same in its intent and its outcome.
-
-    `chain.HashChain` writes the fields of an event in the order of its struct.
-    """
-    return raw[raw.find(b',"invitation_id":') : raw.rfind(b',"rule":')]
 
 
 class History:
@@ -176,7 +140,7 @@ class History:
         self._pasts: defaultdict[str, _AtlasPast] = defaultdict(_AtlasPast)  # by base URL
         self._names: dict[str, str] = {}
         self._applied: dict[str, RunFile] = {}  # by the SHA-256 of the plan
-        self._open: dict[_RequestKey, OpenIntent] = {}
+        self._fold = Fold()
 
     @classmethod
     def read(
@@ -225,9 +189,11 @@ class History:
     def open_intents(self, base_url: str) -> Mapping[str, Sequence[OpenIntent]]:
         """Return the open requests against a base URL, of organizations with some."""
         by_organization: defaultdict[str, list[OpenIntent]] = defaultdict(list)
-        for open_intent in self._open.values():
-            if open_intent.start.base_url == base_url:
-                by_organization[open_intent.intent.org_id].append(open_intent)
+        for run in self._fold.runs.values():
+            if run.start.base_url != base_url:
+                continue
+            for intent in run.left.values():
+                by_organization[intent.org_id].append(OpenIntent(run.file, run.start, intent))
         return by_organization
 
     def announcements(self, base_url: str) -> Mapping[AnnouncementKey, HeldAnnouncement]:
@@ -255,90 +221,43 @@ class History:
 
     def _add_run(self, chain: FileChain) -> None:
         """Add a run. Its lines are decoded as far as a later run asks for them."""
-        first_line = next(iter(chain), None)
-        start = None if first_line is None else chain.decode(first_line)
-        if not isinstance(start, RunStarted):  # it was killed before its first line
-            return
-        run = _Run(chain.file, start, self._pasts[start.base_url], self._sent_since)
-        for line in chain:
-            event_name = line.header.event
-            if event_name == _INTENT:
-                run.opened[_invitation_bytes(line.raw)] = line
-            elif event_name == _OUTCOME:
-                self._add_outcome(run, chain, line)
-            elif event_name in _DECODED:
-                self._add_event(run, line, chain.decode(line))
-        for line in run.opened.values():
-            intent = chain.decode(line)
-            if isinstance(intent, Intent):
-                self._add_open(run, intent)
+        run = RunRecord(chain.file)
+        wanted = {Announced.event, AnnouncementEnded.event}
+        for _, event in self._fold.follow(run, chain, wanted):
+            past = self._pasts[run.start.base_url]
+            match event:
+                case RunStarted():
+                    if self._counts_for_limits(event) or past.announcements:
+                        wanted.add(OutcomeLine.event)
+                case Announced():
+                    past.announce(run, event)
+                    wanted.add(OutcomeLine.event)
+                case AnnouncementEnded():
+                    past.announcements.pop(announcement_key(event), None)
+                case OutcomeLine(outcome=Outcome.DELETED, recovers=None):
+                    past.announcements.pop(announcement_key(event), None)
+                case RunFinished():
+                    self._add_end(run, event)
+                    past.add_end(run.start, event)
+                case _:
+                    pass
+        if self._counts_for_limits(run.start):
+            self.sent.update(run.sent)
 
-    def _add_event(self, run: _Run, line: ChainLine, event: Event | None) -> None:
-        """Add an event of a run."""
-        match event:
-            case Announced() | AnnouncementEnded():
-                self._add_announcement(run, event)
-            case RunFinished():
-                self._add_end(run, event, line.header.ts)
-            case _:
-                pass
+    def _counts_for_limits(self, start: RunStarted) -> bool:
+        """Return whether it is a sweep that began within the period."""
+        return start.mode != "restore" and _began_at(start) > self._sent_since
 
-    def _add_open(self, run: _Run, intent: Intent) -> None:
-        """Add an intent whose bytes no outcome has: it is open, unless one has its key."""
-        if intent.key not in run.resolved:
-            self._open[run.file.run_id, intent.key] = OpenIntent(run.file, run.start, intent)
-        if run.counts_for_limits:
-            self.sent[intent.scope_id] += 1
-
-    def _add_outcome(self, run: _Run, chain: FileChain, line: ChainLine) -> None:
-        """Add what became of a request of the run, or of one that an earlier run left open."""
-        invitation_bytes = _invitation_bytes(line.raw)
-        is_unanswered = _UNANSWERED in line.raw
-        is_asked_for = run.counts_for_limits or run.past.announcements or is_unanswered
-        # Nearly all outcomes settle an intent of the run that has the same bytes.
-        if not is_asked_for and run.opened.pop(invitation_bytes, None) is not None:
-            return
-        event = chain.decode(line)
-        if not isinstance(event, OutcomeLine):
-            return
-        if event.recovers is not None:
-            self._open.pop((event.recovers, event.key), None)
-            return
-        if run.opened.pop(invitation_bytes, None) is None:
-            run.resolved.add(event.key)
-        elif run.counts_for_limits and _was_sent(event):
-            self.sent[event.scope_id] += 1
-        if run.start.mode == "restore":
-            return
-        if event.outcome == Outcome.UNKNOWN:
-            self._open[run.file.run_id, event.key] = OpenIntent(run.file, run.start, event)
-        elif event.outcome == Outcome.DELETED:
-            run.past.announcements.pop(announcement_key(event), None)
-
-    def _add_announcement(self, run: _Run, event: Announced | AnnouncementEnded) -> None:
-        """Add or end an announcement; one without readable instants does not hold."""
-        announcements = run.past.announcements
-        key = announcement_key(event)
-        announcements.pop(key, None)  # a new one comes last
-        if not isinstance(event, Announced) or run.began_at == _UNKNOWN_INSTANT:
-            return
-        deletable_from = parse_timestamp(event.deletable_from)
-        if deletable_from is not None:
-            announcements[key] = HeldAnnouncement(
-                event, run.began_at, deletable_from, run.file.run_id
-            )
-
-    def _add_end(self, run: _Run, end: RunFinished, finished_at: str) -> None:
+    def _add_end(self, run: RunRecord, end: RunFinished) -> None:
         """Add the last line of a run."""
         start = run.start
         if start.mode == "sweep" and start.plan_sha256 and end.exit_code in _APPLIED_CODES:
             self._applied.setdefault(start.plan_sha256, run.file)
         if start.mode != "restore" and status_of(end.exit_code) is Status.DONE:
-            self._add_success(parse_timestamp(finished_at))
+            self._add_success(parse_timestamp(run.finished_at))
         for organization in end.organizations:
             if organization.name:
                 self._names[organization.id] = organization.name
-        run.past.add_end(start, end)
 
     def _add_success(self, finished_at: datetime | None) -> None:
         """Add when a run succeeded; the clock of an earlier run may have been ahead."""
@@ -348,6 +267,6 @@ class History:
             self.last_success = finished_at
 
 
-def _was_sent(event: OutcomeLine) -> bool:
-    """Return whether the DELETE of an intent may have been sent, by its outcome."""
-    return event.attempts > 0 and event.outcome not in _NOTHING_SENT
+def _began_at(start: RunStarted) -> datetime:
+    """Return the `now` of a run; without one that can be read, an instant after all others."""
+    return parse_timestamp(start.now) or _UNKNOWN_INSTANT

@@ -11,8 +11,8 @@ from typing import Final, NamedTuple
 from invite_sweeper.advice import Advisor
 from invite_sweeper.audit.events import Planned, RunStarted
 from invite_sweeper.audit.file_chain import FileChain
-from invite_sweeper.audit.intents import IntentLedger
-from invite_sweeper.audit.record import RunRecord, follow_run
+from invite_sweeper.audit.fold import Fold
+from invite_sweeper.audit.record import RunRecord
 from invite_sweeper.audit.run_file import DamagedFile, RunFile
 from invite_sweeper.endings import COMPLETE_EXIT_CODES, Reason
 from invite_sweeper.errors import GuardRefused
@@ -67,9 +67,9 @@ def read_plan(path: Path, *, advisor: Advisor | None = None) -> SavedPlan:
     chain = FileChain(RunFile.of(path), hashed=True)
     record = RunRecord(chain.file)
     # Each line is decoded, also one that the plan does not need: else the plan is refused.
-    events = follow_run(record, chain, IntentLedger())
+    lines = Fold().follow(record, chain)
     try:
-        planned = tuple(event for event in events if isinstance(event, Planned))
+        planned = tuple(event for _, event in lines if isinstance(event, Planned))
     except DamagedFile as error:
         raise _refused(f"The plan {path} was changed: {error.message}", advisor) from None
     check_made_plan(record, advisor)

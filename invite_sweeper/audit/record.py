@@ -1,28 +1,57 @@
-"""One run as its file has it: the first and the last line, and counts of the others.
+"""One run as its files have it: the first and the last line, and what became of its requests.
 
 Every output of a run, of one that has just ended as of an earlier one, is made from a `RunRecord`.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import Final, cast
+from collections.abc import Sequence
+from typing import Final, NamedTuple, cast
 
 import msgspec
 from msgspec import structs
 
-from invite_sweeper.audit.events import (
-    Event,
-    Mode,
-    OutcomeLine,
-    Planned,
-    PolicyText,
-    RunStarted,
-)
-from invite_sweeper.audit.file_chain import FileChain
-from invite_sweeper.audit.intents import IntentLedger, Recovered
+from invite_sweeper.audit.events import Intent, Mode, OutcomeLine, Planned, RunStarted
 from invite_sweeper.audit.run_file import RunFile
 from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.endings import WarningCode
+from invite_sweeper.models import InvitationKey
+
+
+class Unfinished(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that left something open.
+
+    Attributes:
+        run: Its number; 0 for a file outside an audit directory.
+        run_id: From the name of its file.
+        file: The name of its file, uncompressed.
+        intents: Its intents without an outcome; 0 if it was only killed.
+        mode: Of the run; None if it was killed before its first line.
+    """
+
+    run: int
+    run_id: str
+    file: str
+    intents: int
+    mode: Mode | None = None
+
+
+class Recovered(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that was killed, and that left nothing open, or nothing any more.
+
+    Attributes:
+        run: Its number; 0 for a file outside an audit directory.
+        run_id: From the name of its file.
+        file: The name of its file, uncompressed.
+        by: The number of the run that recorded the last outcome; None if it left no request open.
+        outcomes: How often later runs recorded each outcome, beside those that it recorded itself.
+    """
+
+    run: int
+    run_id: str
+    file: str
+    by: int | None
+    outcomes: dict[str, int] = {}
+
 
 _NOT_STARTED: Final = RunStarted(
     mode=cast("Mode", ""),
@@ -37,6 +66,18 @@ _NOT_STARTED: Final = RunStarted(
 )
 
 
+class RecoveredRequest(NamedTuple):
+    """A request that a run left, and its outcome as a later run recorded it.
+
+    Attributes:
+        line: The outcome.
+        by: The number of the later run.
+    """
+
+    line: OutcomeLine
+    by: int
+
+
 class RunRecord(msgspec.Struct, eq=False):
     """One run.
 
@@ -46,11 +87,15 @@ class RunRecord(msgspec.Struct, eq=False):
         policy: The text of its policy; None where an earlier version wrote the file.
         finished_at: When the last line was written, RFC 3339; "" without one.
         planned: Its `planned` lines.
-        outcomes: Its outcomes, without those of an interrupted run that it resolved; of a run that
-            was recovered with those that later runs recorded.
+        outcomes: What became of its requests, as far as it is known: a deletion without an answer
+            is `unknown` until a later run records more.
+        sent: How many requests it sent, or may have sent, by the project of the entry that names
+            the invitation, or its organization.
+        left: Its requests of which it is not known what became: an intent without an outcome, of
+            a DELETE whose answer was lost the outcome.
+        recovered_requests: Such requests of which later runs recorded the outcome.
+        is_last: Whether it is the newest run that was read.
         last_hash: Of the last line, of a run that has just ended; "" otherwise.
-        open_requests: Its intents without an outcome: each may have been sent.
-        recovered: Of a run that was killed, where later files show that it left nothing open.
         unwritten: The plan of a run that has just ended, of which the file may not have all.
     """
 
@@ -61,21 +106,60 @@ class RunRecord(msgspec.Struct, eq=False):
     finished_at: str = ""
     planned: int = 0
     outcomes: Counter[str] = msgspec.field(default_factory=Counter)
+    sent: Counter[str] = msgspec.field(default_factory=Counter)
+    left: dict[InvitationKey, Intent | OutcomeLine] = {}
+    recovered_requests: list[RecoveredRequest] = []
+    is_last: bool = True
     last_hash: str = ""
-    open_requests: int = 0
-    recovered: Recovered | None = None
     unwritten: Sequence[Planned] = ()
 
-    def count(self, event: OutcomeLine) -> None:
-        """Count an outcome of the run itself."""
-        if event.recovers is None:
-            self.outcomes[event.outcome] += 1
+    def recover(self, line: OutcomeLine, by: int) -> None:
+        """Add what a later run recorded of a request that this one left.
 
-    def recover(self, recovered: Recovered | None) -> None:
-        """Count what later runs recorded, if they left nothing open of this one."""
-        if recovered is not None:
-            self.recovered = recovered
-            self.outcomes.update(recovered.outcomes)
+        Args:
+            by: The number of that run.
+        """
+        request = self.left.pop(line.key, None)
+        if request is None:
+            return
+        if isinstance(request, OutcomeLine):
+            self.outcomes[request.outcome] -= 1
+        self.outcomes[line.outcome] += 1
+        self.recovered_requests.append(RecoveredRequest(line, by))
+
+    @property
+    def open_requests(self) -> int:
+        """How many of its intents have no outcome: each may have been sent."""
+        return sum(isinstance(request, Intent) for request in self.left.values())
+
+    @property
+    def unfinished(self) -> Unfinished | None:
+        """The run as one that left something open; None where it left nothing."""
+        # A killed run that left no intent open is unfinished until the next one begins.
+        is_unfinished = self.open_requests > 0 or (self.end is None and self.is_last)
+        if not is_unfinished:
+            return None
+        return Unfinished(
+            run=self.file.number,
+            run_id=self.file.run_id,
+            file=self.file.name,
+            intents=self.open_requests,
+            mode=None if self.start is _NOT_STARTED else self.start.mode,
+        )
+
+    @property
+    def recovered(self) -> Recovered | None:
+        """The run as one that was killed and left nothing open; None for any other."""
+        if self.end is not None or self.unfinished is not None:
+            return None
+        requests = self.recovered_requests
+        return Recovered(
+            run=self.file.number,
+            run_id=self.file.run_id,
+            file=self.file.name,
+            by=requests[-1].by if requests else None,
+            outcomes=Counter(request.line.outcome for request in requests),
+        )
 
     def without_people(self) -> "RunRecord":
         """Return it for readers to whom no person is named.
@@ -104,47 +188,3 @@ class RunRecord(msgspec.Struct, eq=False):
     def exit_code(self) -> int | None:
         """The exit code; None if the run did not finish."""
         return self.end.exit_code if self.end is not None else None
-
-
-def read_run(chain: FileChain, ledger: IntentLedger) -> RunRecord:
-    """Return a run from its file, which is read to its end, and add its intents to a ledger.
-
-    Raises:
-        DamagedLog: The file is damaged.
-    """
-    run = RunRecord(chain.file)
-    for _ in follow_run(run, chain, ledger):
-        pass
-    return run
-
-
-def follow_run(run: RunRecord, chain: FileChain, ledger: IntentLedger) -> Iterator[Event]:
-    """Yield the events of a run's file, and set the fields of the run as they come.
-
-    Of a damaged file they are set from what precedes the damage.
-
-    Raises:
-        DamagedLog: The file is damaged.
-    """
-    ledger.begin(chain.file)
-    for line in chain:
-        event = chain.decode(line)  # all of them: a line that cannot be decoded is damage
-        if event is None:
-            continue
-        ledger.add(chain.run_id, event)
-        if isinstance(event, Planned):
-            run.planned += 1
-        elif isinstance(event, OutcomeLine):
-            run.count(event)
-        elif isinstance(event, RunStarted):
-            run.start = event
-        elif isinstance(event, PolicyText):
-            run.policy = event.text
-        elif isinstance(event, RunFinished):
-            run.end = event
-            run.finished_at = line.header.ts
-        yield event
-    ledger.end(finished=chain.finished)
-    if not run.file.run_id:  # a copy with another name: its lines have the id of the run
-        run.file = RunFile(run.start.number, chain.run_id, run.file.path)
-    run.open_requests = ledger.open_in(chain.file)

@@ -8,8 +8,9 @@ import msgspec
 from invite_sweeper.audit.chain import GENESIS_HASH
 from invite_sweeper.audit.directory import AuditDirectory
 from invite_sweeper.audit.file_chain import FileChain
-from invite_sweeper.audit.intents import IntentLedger, Recovered, Unfinished
+from invite_sweeper.audit.fold import Fold
 from invite_sweeper.audit.reader import Head, LogReader
+from invite_sweeper.audit.record import Recovered, RunRecord, Unfinished
 from invite_sweeper.audit.run_file import DamagedFile, RunFile
 from invite_sweeper.endings import ExitCode
 
@@ -102,7 +103,7 @@ class _Verifier:
         self.result = Verification()
         self._directory = directory
         self._expect_head = expect_head
-        self._ledger = IntentLedger()
+        self._fold = Fold()
 
     def verify(self, files: Sequence[RunFile]) -> None:
         """Verify files; raises DamagedFile at the first damage, as `LogReader`."""
@@ -119,19 +120,14 @@ class _Verifier:
             result.damage = f"{reader.missing.name} is missing: it is the last run that HEAD names."
         elif self._expect_head is not None and result.expected_at is None:
             result.damage = f"No line has the expected hash {self._expect_head}."
-        result.unfinished = self._ledger.unfinished()
-        result.recovered = self._ledger.recovered()
+        result.unfinished = self._fold.unfinished()
+        result.recovered = self._fold.recovered()
 
     def _add(self, chain: FileChain) -> None:
         """Decode and count the lines of a file, and find the expected hash."""
         result = self.result
-        self._ledger.begin(chain.file)
-        for line in chain:
-            event = chain.decode(line)
-            if event is not None:
-                self._ledger.add(chain.run_id, event)
+        for line, _ in self._fold.follow(RunRecord(chain.file), chain):
             result.lines += 1
             result.last_hash = line.hash
             if line.hash == self._expect_head:
                 result.expected_at = f"{chain.file.path} line {line.number}"
-        self._ledger.end(finished=chain.finished)

@@ -22,9 +22,8 @@ from invite_sweeper.audit import (
 )
 from invite_sweeper.audit.events import EVENTS
 from invite_sweeper.audit.file_chain import FileChain, Record
-from invite_sweeper.audit.intents import IntentLedger
+from invite_sweeper.audit.fold import Fold
 from invite_sweeper.audit.person import HistoryReader
-from invite_sweeper.audit.record import read_run
 from invite_sweeper.audit.search import read_all
 from invite_sweeper.cli.audit_files import PATHS, find_directory, verify_runs
 from invite_sweeper.cli.console import json_line, stdout_console, write_json
@@ -142,7 +141,7 @@ def _show_text(shown: "_ShownRuns", history: HistoryReader | None, *, is_list: b
         is_list: No run is named.
     """
     if history is None and is_list:
-        runs_of_directory = list_of_runs(shown.all_records(), shown.ledger)
+        runs_of_directory = list_of_runs(shown.all_records())
         terminal.show_section(stdout_console(), runs_of_directory)
     elif history is None:
         for run in shown.named_runs(read_whole):
@@ -161,10 +160,10 @@ def _check_period(since: datetime | None, until: datetime | None) -> None:
 
 def _show_run(shown: "_ShownRuns", run: WholeRun) -> None:
     """Print all that one run did, the rules that were in force, and the hash of its file."""
-    record = run.record
-    record.recover(shown.ledger.recovered_by_file().get(record.file.name))
-    for line in shown.ledger.settled_in(record.file):
-        run.rows.settle(line)
+    record = shown.fold.runs.get(run.record.run_id, run.record)
+    run = run._replace(record=record)
+    for request in record.recovered_requests:
+        run.rows.recover(request.line)
     end = (*_lines_about_policy(shown, record), *_lines_about_file(shown, record, run.sha256))
     terminal.show_document(stdout_console(), whole_run(run, end))
 
@@ -202,14 +201,14 @@ class _ShownRuns:
     Attributes:
         policy: As on the command line, like `audit_dir`.
         exit_code: Of the command.
-        ledger: The intents of the runs of the directory that were read.
+        fold: What became of the requests of the directory's runs that were read.
     """
 
     def __init__(self, runs: Sequence[str], policy: Path, audit_dir: Path | None) -> None:
         self.policy = policy
         self.audit_dir = audit_dir
         self.exit_code = int(ExitCode.DONE)
-        self.ledger = IntentLedger()
+        self.fold = Fold()
         self._named: tuple[RunFile, ...] = ()
         self._reader = LogReader(())
         self._is_by_path = bool(runs) and all(is_file(run) for run in runs)
@@ -261,9 +260,8 @@ class _ShownRuns:
             pass
 
     def all_records(self) -> Iterator[RunRecord]:
-        """Yield the records of all runs, and fill the ledger; memory holds one at a time."""
-        read_record = partial(read_run, ledger=self.ledger)
-        yield from read_all(self._reader, lambda chain: (read_record(chain),), self._report)
+        """Yield the records of all runs, which the fold adds up; memory holds one at a time."""
+        yield from read_all(self._reader, lambda chain: (self.fold.read(chain),), self._report)
 
     def named_runs(self, read_named: Callable[[FileChain], _T]) -> Iterator[_T]:
         """Yield what is read of the file of each named run, one at a time.
@@ -286,7 +284,7 @@ class _ShownRuns:
 
 def _read_record(chain: FileChain) -> RunRecord:
     """Return the record of a run whose lines are chosen: what it left open is not shown."""
-    return read_run(chain, IntentLedger())
+    return Fold().read(chain)
 
 
 # What follows a run: the rules that were in force, and the hash of its file.

@@ -14,9 +14,8 @@ from invite_sweeper.atlas.credentials import CredentialsKind
 from invite_sweeper.atlas.unreadable import is_role_missing
 from invite_sweeper.audit import History
 from invite_sweeper.audit.file_chain import FileChain
-from invite_sweeper.audit.intents import IntentLedger
+from invite_sweeper.audit.fold import Fold
 from invite_sweeper.audit.person import people_gone
-from invite_sweeper.audit.record import read_run
 from invite_sweeper.audit.totals import RunWarning
 from invite_sweeper.cli.checks import Checks, DiagnosisResult, show_checks
 from invite_sweeper.cli.console import run_async, stdout_console, write_json
@@ -195,7 +194,7 @@ class _Doctor(Checks):
         if not files:
             self.add(name, "None yet.")
             return
-        last = read_run(FileChain(files[-1]), IntentLedger())
+        last = Fold().read(FileChain(files[-1]))
         story = story_of(last, self._session.advisor)
         text = f"{story.headline.label}: {story.headline.text}."
         hint = ""

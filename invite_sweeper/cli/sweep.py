@@ -14,9 +14,8 @@ from msgspec import structs
 from invite_sweeper.audit import History, LogReader, RunFile, RunRecord, SavedPlan, read_plan
 from invite_sweeper.audit.events import AnnouncementKey
 from invite_sweeper.audit.file_chain import FileChain
-from invite_sweeper.audit.intents import IntentLedger
+from invite_sweeper.audit.fold import Fold
 from invite_sweeper.audit.plans import may_replace_plan
-from invite_sweeper.audit.record import read_run
 from invite_sweeper.audit.totals import OrganizationResult, RunFinished, RunWarning
 from invite_sweeper.cli.audit_files import check_outside
 from invite_sweeper.cli.console import run_async
@@ -209,7 +208,7 @@ def _plan_to_apply(session: Session, path: Path) -> PlanToApply | None:
     chain = FileChain(RunFile.of(path), hashed=True)
     max_age = session.plan_max_age
     try:
-        run = read_run(chain, IntentLedger())
+        run = Fold().read(chain)
         # No sweep can have completed it: this run holds the lock.
         return plan_to_apply(run, chain.sha256, lambda: None, max_age=max_age, now=session.now)
     except RunError:  # the result has the reason: its exit code, or the log cannot be read

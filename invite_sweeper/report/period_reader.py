@@ -9,18 +9,22 @@ counts of each run and the newest rows.
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import date, datetime
 
 from invite_sweeper.audit import RunFile, RunRecord, Verification
 from invite_sweeper.audit.events import OutcomeLine
+from invite_sweeper.audit.file_chain import FileChain
+from invite_sweeper.audit.fold import Fold
 from invite_sweeper.endings import Status, status_of
+from invite_sweeper.errors import RunError
 from invite_sweeper.models import InvitationKey
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.report.nights import NightRun, night_run
 from invite_sweeper.report.period import Period, began_at
 from invite_sweeper.report.period_rows import KeptRows, NewestRows, NightRow
 from invite_sweeper.report.policies import PolicyInForce, add_policy
-from invite_sweeper.report.readback import RecordedRun, RunRows, kept_by_entry, read_rows
+from invite_sweeper.report.readback import RecordedRun, RunRows, kept_by_entry
 from invite_sweeper.report.rows import NO_OUTCOME
 
 
@@ -61,7 +65,8 @@ class PeriodReader:
         self._period = period
         self._is_damaged = verification.damage is not None
         self._left_open = {unfinished.file for unfinished in verification.unfinished}
-        self._recovered = {recovered.file: recovered for recovered in verification.recovered}
+        self._fold = Fold()
+        self._killed: dict[int, RunRecord] = {}  # by the index of the run
         self._open: dict[tuple[str, InvitationKey], NightRow] = {}
 
     def read(self, files: Iterable[RunFile]) -> None:
@@ -73,20 +78,26 @@ class PeriodReader:
             if began is not None and began < self._period.since:
                 continue
             if began is not None and began >= self._period.until:
-                if self._open:  # this run may have resolved a request of the period
-                    self._settle(read_rows(RunRecord(file)).recovering, file.number)
+                if self._open:  # this run may have recovered a request of the period
+                    self._read_later(file)
             else:
                 self._read_run(file, began)
+        self._recover()
+
+    def _read_later(self, file: RunFile) -> None:
+        """Read what a run after the period recovered."""
+        outcomes = self._fold.follow(RunRecord(file), FileChain(file), {OutcomeLine.event})
+        with suppress(RunError):  # the verification names the file
+            for _ in outcomes:
+                pass
 
     def _read_run(self, file: RunFile, began: datetime | None) -> None:
         record = RunRecord(file)
-        recorded = RecordedRun.read(record)
-        record.recover(self._recovered.get(file.name))
+        recorded = RecordedRun.read(record, self._fold)
         run_rows = recorded.rows
         status = self._status(record) if run_rows.is_whole else Status.DAMAGED
         run = night_run(record, began, status, len(run_rows.announced))
         self._add_run(recorded, run)
-        self._settle(run_rows.recovering, file.number)
         if record.mode == "sweep":
             self._add_deletions(record, run, run_rows)
             self._add_announced(run, run_rows)
@@ -106,6 +117,8 @@ class PeriodReader:
 
     def _add_run(self, recorded: RecordedRun, run: NightRun) -> None:
         record = recorded.record
+        if record.end is None:
+            self._killed[len(self.runs)] = record
         self.runs.append(run)
         self.newest = recorded
         self.organizations.update(record.start.organizations)
@@ -138,12 +151,16 @@ class PeriodReader:
             if row.outcome in {NO_OUTCOME, Outcome.UNKNOWN}:
                 self._open[record.run_id, key] = deletion
 
-    def _settle(self, recovering: Iterable[OutcomeLine], run: int) -> None:
-        """Set the outcomes that a run recorded for open requests of earlier ones."""
-        for line in recovering:
-            row = self._open.pop((line.recovers or "", line.key), None)
-            if row is None:
-                continue
-            row.set_outcome(line)
-            settled = f"recovered by run {run}"
-            row.detail = f"{row.detail}; {settled}" if row.detail else settled
+    def _recover(self) -> None:
+        """Set the outcomes that later runs recorded, once all files were read."""
+        for index, record in self._killed.items():
+            run = self.runs[index]
+            self.runs[index] = night_run(record, run.began, run.status, run.announced)
+        for run_id, record in self._fold.runs.items():
+            for request in record.recovered_requests:
+                row = self._open.get((run_id, request.line.key))
+                if row is None:
+                    continue
+                row.set_outcome(request.line)
+                recovered = f"recovered by run {request.by}"
+                row.detail = f"{row.detail}; {recovered}" if row.detail else recovered

@@ -18,8 +18,7 @@ from invite_sweeper.audit.events import (
     WouldBeAnnounced,
 )
 from invite_sweeper.audit.file_chain import FileChain
-from invite_sweeper.audit.intents import IntentLedger
-from invite_sweeper.audit.record import follow_run
+from invite_sweeper.audit.fold import Fold
 from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.errors import RunError
 from invite_sweeper.models import Invitation, InvitationKey, ListUnreadable, SourceRetired
@@ -39,7 +38,6 @@ class RunRows:
         invitations: The planned deletions with their outcomes; of a restore, who was invited again.
         announced: For a later deletion, or would be; the next to be deleted is first.
         unreadable: The lists that could not be read.
-        recovering: The outcomes that the run recorded of an earlier one that was killed.
         is_whole: False if the file could not be read to its end.
     """
 
@@ -47,11 +45,10 @@ class RunRows:
     invitations: dict[InvitationKey, Row] = field(default_factory=dict)
     announced: list[Row] = field(default_factory=list)
     unreadable: list[ListUnreadable] = field(default_factory=list)
-    recovering: list[OutcomeLine] = field(default_factory=list)
     is_whole: bool = False
 
-    def add(self, event: Event) -> None:
-        """Add a line."""
+    def add(self, event: Event | None) -> None:
+        """Add a line; None of a later version."""
         match event:
             case Planned():
                 self.invitations[event.key] = self.row(event)
@@ -60,7 +57,7 @@ class RunRows:
             case OutcomeLine(recovers=None):
                 self._known_row(event).set_outcome(event)
             case OutcomeLine():  # of another run, which planned it
-                self.recovering.append(event)
+                pass
             case Announced() | WouldBeAnnounced():
                 self.announced.append(self.row(event))
             case SourceRetired():  # a line of the story, not a list that could not be read
@@ -72,7 +69,7 @@ class RunRows:
             case _:
                 pass
 
-    def settle(self, line: OutcomeLine) -> None:
+    def recover(self, line: OutcomeLine) -> None:
         """Set the outcome that a later run recorded of a request that has none."""
         self._known_row(line).set_outcome(line)
 
@@ -168,14 +165,17 @@ class RecordedRun:
         return read_rows(self.record)
 
     @classmethod
-    def read(cls, record: RunRecord) -> Self:
+    def read(cls, record: RunRecord, fold: Fold) -> Self:
         """Return an earlier run with its invitations, and set the fields of its record.
 
         Of a file that cannot be read, what comes before is known.
+
+        Args:
+            fold: Of the runs before it.
         """
         run_rows = RunRows()
         with suppress(RunError):  # as above
-            for event in follow_run(record, FileChain(record.file), IntentLedger()):
+            for _, event in fold.follow(record, FileChain(record.file)):
                 run_rows.add(event)
             run_rows.is_whole = True
         run_rows.sort()
@@ -210,7 +210,7 @@ def read_whole(chain: FileChain) -> WholeRun:
     record = RunRecord(chain.file)
     run_rows = RunRows()
     kept: list[Row] = []
-    for event in follow_run(record, chain, IntentLedger()):
+    for _, event in Fold().follow(record, chain):
         if isinstance(event, Kept):
             kept.append(_kept_row(event, run_rows))
         else:

@@ -5,18 +5,13 @@ from typing import Final
 
 from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import RunRecord
-from invite_sweeper.audit.intents import IntentLedger
 from invite_sweeper.report.document import Fact, Section, describe_instant
 from invite_sweeper.report.story import story_of
 from invite_sweeper.text import escape_unprintable, truncate
 
 
-def list_of_runs(records: Iterable[RunRecord], ledger: IntentLedger) -> Section:
-    """Return a line for each run.
-
-    Args:
-        ledger: Which runs were recovered, once all records were read.
-    """
+def list_of_runs(records: Iterable[RunRecord]) -> Section:
+    """Return a line for each run."""
     # Which killed run was recovered is known once all files are read: its row is made anew then.
     # Of a year of nights, memory holds the rows, and the records of the killed runs alone.
     rows: list[Fact] = []
@@ -25,9 +20,7 @@ def list_of_runs(records: Iterable[RunRecord], ledger: IntentLedger) -> Section:
         if record.end is None:
             killed[len(rows)] = record
         rows.append(_row_of_run(record))
-    recovered = ledger.recovered_by_file()
     for index, record in killed.items():
-        record.recover(recovered.get(record.file.name))
         rows[index] = _row_of_run(record)
     return Section(facts=tuple(rows))
 

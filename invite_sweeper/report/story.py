@@ -12,8 +12,7 @@ from typing import Final, NamedTuple
 from msgspec import structs
 
 from invite_sweeper.advice import Advisor
-from invite_sweeper.audit.intents import Recovered
-from invite_sweeper.audit.record import RunRecord
+from invite_sweeper.audit.record import Recovered, RunRecord
 from invite_sweeper.audit.totals import Forecast, OrganizationResult, RunFinished, RunWarning
 from invite_sweeper.counts import Counts
 from invite_sweeper.endings import (

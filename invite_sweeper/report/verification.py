@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from invite_sweeper.audit import Verdict, Verification
-from invite_sweeper.audit.intents import Recovered, Unfinished
+from invite_sweeper.audit.record import Recovered, Unfinished
 from invite_sweeper.endings import DAMAGED_ADVICE, UNFINISHED_ADVICE
 from invite_sweeper.report.document import Attention, Document, Fact
 from invite_sweeper.report.story import describe_recovery

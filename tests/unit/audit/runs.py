@@ -12,8 +12,7 @@ from builders import NOW, ORG, event_of
 from invite_sweeper.audit import AuditDirectory, AuditLog, RunRecord
 from invite_sweeper.audit.events import Event, Intent, OutcomeLine, Planned, RunStarted
 from invite_sweeper.audit.file_chain import FileChain
-from invite_sweeper.audit.intents import IntentLedger
-from invite_sweeper.audit.record import read_run
+from invite_sweeper.audit.fold import Fold
 from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.models import Entry, Invitation, Source
 
@@ -102,4 +101,4 @@ def write_run(
 
 def last_record(directory: AuditDirectory) -> RunRecord:
     """Return the last run as its file has it."""
-    return read_run(FileChain(directory.files()[-1]), IntentLedger())
+    return Fold().read(FileChain(directory.files()[-1]))

@@ -19,8 +19,7 @@ from msgspec import structs
 
 from invite_sweeper.audit import History, RunRecord
 from invite_sweeper.audit.events import Announced, AnnouncementEnded, announcement_key
-from invite_sweeper.audit.intents import IntentLedger
-from invite_sweeper.audit.record import read_run
+from invite_sweeper.audit.fold import Fold
 from invite_sweeper.audit.totals import OrganizationResult
 from invite_sweeper.endings import ExitCode, Reason
 from invite_sweeper.errors import GuardRefused
@@ -54,8 +53,8 @@ def write(directory):
 
 def records(directory) -> list[RunRecord]:
     """Return the runs as their files say them."""
-    ledger = IntentLedger()
-    return [read_run(chain, ledger) for chain in directory.reader()]
+    fold = Fold()
+    return [fold.read(chain) for chain in directory.reader()]
 
 
 def test_each_run_has_its_lines(directory, write):

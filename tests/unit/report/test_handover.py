@@ -9,8 +9,7 @@ from builders import NOW
 
 from invite_sweeper.audit import History, RunFile
 from invite_sweeper.audit.file_chain import FileChain
-from invite_sweeper.audit.intents import IntentLedger
-from invite_sweeper.audit.record import read_run
+from invite_sweeper.audit.fold import Fold
 from invite_sweeper.errors import DamagedLog, GuardRefused
 from invite_sweeper.report.run import plan_to_apply
 
@@ -29,7 +28,7 @@ def read(path, age=timedelta(), history=None):
 
 def read_with(path, read_history, age=timedelta()):
     chain = FileChain(RunFile.of(path), hashed=True)
-    run = read_run(chain, IntentLedger())
+    run = Fold().read(chain)
     return plan_to_apply(run, chain.sha256, read_history, max_age=DAY, now=NOW + age)
 
 
