@@ -249,7 +249,7 @@ def print_result(
         lines_of_plan: tuple[Fact, ...] = ()
         if plan is not None:
             deciding = _deciding_options(session, run.record)
-            lines_of_plan = tuple(lines_to_pass_on(plan, advisor, *deciding))
+            lines_of_plan = tuple(lines_to_pass_on(plan, run.record, advisor, *deciding))
         result = result_of(
             run,
             advisor,

@@ -253,17 +253,17 @@ def _age_cell(row: Row) -> Cell:
 def invited_cell(row: Row) -> Cell:
     """Return the address, and the lists if several show the invitation."""
     lines = [Line(row.user)]
-    lists = list(_lists_of(row.event))
-    if len(lists) > 1:
-        lines.append(Line(f"in {len(lists)} lists: {', '.join(lists)}", "note"))
+    if row.event.entries:
+        lines.append(Line(f"in {', '.join(_lists_of(row.event))}", "note"))
     return tuple(lines)
 
 
 def _lists_of(event: Invitation) -> Iterator[str]:
-    """Yield the lists that show an invitation, each with how often where that is several times."""
+    """Yield the lists that show an invitation, those of projects with their number."""
     sources = [event.source, *(entry.source for entry in event.entries)]
     for source, count in Counter(sources).items():
-        yield f"{source.value} ({count})" if count > 1 else source.value
+        of_projects = "" if source.is_organization_level else f" of {pluralize(count, 'project')}"
+        yield f"{source.value}{of_projects}"
 
 
 def full_place_cell(row: Row) -> Cell:

@@ -44,7 +44,7 @@ from invite_sweeper.report.rows import (
 )
 from invite_sweeper.report.story import advisor_of, story_of
 from invite_sweeper.sweep.guards import why_expired, why_possibly_used, why_used
-from invite_sweeper.text import Hint, escape_unprintable, pluralize
+from invite_sweeper.text import Hint, pluralize
 
 _MAX_ROWS: Final = 50
 _MAX_NAMED: Final = 10
@@ -68,7 +68,13 @@ def result_of(
     run_rows = run.rows.without_done() if differing_only else run.rows
     document = _document_of(run.record, run_rows, advisor)
     attention = [each for each in document.attention if each.kind not in shown_above]
-    return document._replace(attention=tuple(attention), closing=tuple(plan))
+    closing = {fact.text for fact in plan}  # among them the path of the plan
+    facts = [
+        fact
+        for fact in document.facts
+        if not (fact.is_whole and _as_argument(fact.text) in closing)
+    ]
+    return document._replace(facts=tuple(facts), attention=tuple(attention), closing=tuple(plan))
 
 
 def whole_run(run: WholeRun, closing: Iterable[Fact]) -> Document:
@@ -143,8 +149,7 @@ def _document_of(
         *_unread(run_rows, about, max_rows),
         *story.sections,
     )
-    file = Fact("Audit", escape_unprintable(str(record.file.path)), is_whole=True)
-    facts = [*story.facts, file]
+    facts = [*story.facts, Fact("Audit", str(record.file.path), is_whole=True)]
     if record.last_hash and record.mode != "dry-run":  # it is not the SHA-256 of a plan
         facts.append(Fact("Last hash", record.last_hash, "note", is_whole=True))
     return story._replace(facts=tuple(facts), sections=sections)
@@ -242,18 +247,27 @@ def plan_to_apply(
     return PlanToApply(file=str(run.file.path), sha256=sha256, valid_until=valid_until)
 
 
-def lines_to_pass_on(plan: PlanToApply, advisor: Advisor, *more: str) -> Iterator[Fact]:
+def lines_to_pass_on(
+    plan: PlanToApply, record: RunRecord, advisor: Advisor, *more: str
+) -> Iterator[Fact]:
     """Yield what `plan` ends with: the plan, and the commands that read and apply it.
+
+    The commands name the run by its number, a copy of `--out` by its path.
 
     Args:
         more: Further options of the sweep that applies it.
     """
     file = _as_argument(plan.file)
+    named = str(record.file.number)
+    read = advisor_of(record, advisor).list_run()
+    if plan.file != str(record.file.path):
+        named = file
+        read = advisor.read_plan(file)
     yield Fact("Plan", file)
     yield Fact("SHA-256", plan.sha256)
     yield Fact("Valid until", describe_instant(plan.valid_until))
-    yield Fact("To read it", advisor.read_plan(file))
-    yield Fact("To apply it", advisor.apply_plan(file, plan.sha256, *more))
+    yield Fact("To read it", read)
+    yield Fact("To apply it", advisor.apply_plan(named, plan.sha256, *more))
 
 
 def lines_to_approve(start: RunStarted, plan: PlanToApply) -> Iterator[Fact]:

@@ -31,6 +31,9 @@ def _row_of_run(record: RunRecord) -> Fact:
     mode = record.mode or "run"  # one that was killed before its first line
     headline = story_of(record, Advisor()).headline
     text = headline.text
+    if record.end is not None and record.end.error is not None:
+        message = record.end.error["message"].split("\n")[0]
+        text += f" · {escape_unprintable(truncate(message, _MAX_REASON_LENGTH))}"
     if record.start.reason is not None:
         reason = truncate(record.start.reason, _MAX_REASON_LENGTH)
         text += f" · reason: {escape_unprintable(reason)}"

@@ -6,7 +6,6 @@ file; the story of a killed run, which has no last line, comes from its lines.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import timedelta
 from typing import Final, NamedTuple
 
 from msgspec import structs
@@ -33,7 +32,6 @@ from invite_sweeper.report.document import Attention, Document, Fact, Section, d
 from invite_sweeper.sweep.selection import describe_keep_reason
 from invite_sweeper.text import (
     Hint,
-    describe_duration,
     escape_unprintable,
     plural_form,
     pluralize,
@@ -110,7 +108,7 @@ def _story_of_killed(run: RunRecord) -> Document:
 
 def describe_recovery(run: Recovered) -> str:
     """Return which run recorded what became of the requests of one that was killed."""
-    return f"recovered by run {run.by}" if run.by is not None else "it left nothing open"
+    return f"recovered by run {run.by}" if run.by is not None else "nothing was left to complete"
 
 
 # The headline ------------------------------------------------------------------------------------
@@ -257,8 +255,6 @@ def _counts_of(organization: OrganizationResult, mode: str | None) -> str:
     unread = organization.kept_by_reason.get("list_unread", 0)
     if unread:  # of what is kept, what a change of the policy or the credentials may free
         parts.append(f"{unread:,} kept: {describe_keep_reason('list_unread')}")
-    if organization.seats is not None:
-        parts.append(str(organization.seats))
     return ", ".join(parts)
 
 
@@ -349,7 +345,6 @@ def errors_of(end: RunFinished) -> Iterator[ErrorParts]:
         yield parts
 
 
-_LONG_S: Final = 120
 _MAX_RUNS: Final = 3
 
 
@@ -369,12 +364,7 @@ def run_lines(run: RunRecord, end: RunFinished) -> Iterator[Fact]:
         lists = ", ".join(map(escape_unprintable, end.sources_retired))
         style: Style = "bad" if Reason.RETIRED_SOURCE in end.reasons else "plain"
         yield Fact("Retired", f"Atlas no longer serves these lists: {lists}", style)
-    if len(end.organizations) == 1:  # several have them in their own lines
-        seats = end.organizations[0].seats
-        if seats is not None:
-            yield Fact("People", str(seats))
     yield from which_run(run)
-    yield Fact("Time", _time(end))
 
 
 def which_run(run: RunRecord) -> Iterator[Fact]:
@@ -385,12 +375,11 @@ def which_run(run: RunRecord) -> Iterator[Fact]:
 
 
 def run_line(run: RunRecord) -> Fact:
-    """Return the number, id and instant of a run, and the plan or the runs that it is based on."""
+    """Return the number and the instant of a run, and the plan or the runs that it is based on."""
     start = run.start
-    parts = [f"{run.file.number}"] if run.file.number else []
-    parts += [run.run_id, describe_instant(start.now)]
+    parts = [str(run.file.number or run.run_id), describe_instant(start.now)]
     if start.plan_sha256 is not None:
-        parts.append(f"of the plan {start.plan_sha256}")
+        parts.append(f"applies the plan with the SHA-256 {start.plan_sha256}")
     if start.restored_runs:
         parts.append(f"undoes {shorten_list(start.restored_runs, _MAX_RUNS)}")
     return Fact("Run", ", ".join(parts))
@@ -471,19 +460,6 @@ def _kept(end: RunFinished) -> str:
     reasons.sort(key=lambda reason: counts[reason], reverse=True)
     parts = [f"{counts[reason]:,} {describe_keep_reason(reason)}" for reason in reasons]
     return f"{end.kept:,}: {', '.join(parts)}"
-
-
-def _time(end: RunFinished) -> str:
-    """Return how long a run took, and how many requests it sent."""
-    took = f"{end.duration_s:.1f} s"
-    if end.duration_s >= _LONG_S:
-        took = describe_duration(timedelta(seconds=end.duration_s))
-    parts = [took, pluralize(end.requests, "request")]
-    if end.retries:
-        parts.append(pluralize(end.retries, "retry", "retries"))
-    if end.rate_limited:
-        parts.append(f"{end.rate_limited:,} rate-limited")
-    return ", ".join(parts)
 
 
 _DELETIONS: Final[Mapping[str, str]] = {

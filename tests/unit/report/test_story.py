@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from audit.runs import intent, planned, started
-from builders import NOW, ORG, OTHER_ORG
+from builders import NOW, ORG
 from prometheus_client.parser import text_string_to_metric_families
 from report.reading import (
     ADVISOR,
@@ -26,7 +26,7 @@ from rich.console import Console
 
 from invite_sweeper.audit import AuditDirectory, verify_directory
 from invite_sweeper.audit.events import WouldBeAnnounced
-from invite_sweeper.audit.totals import OrganizationResult, RunFinished
+from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.endings import Reason
 from invite_sweeper.json_text import to_json
 from invite_sweeper.outcomes import OUTCOMES_OF_DELETIONS
@@ -135,21 +135,6 @@ def test_every_output_has_the_headline_the_lines_and_the_advice(record, director
 def test_headline_has_who_stays_invited(directory, counts, text):
     story = story_of(recorded(run(**counts), directory), ADVISOR)
     assert story.headline.text.startswith(f"{text} · ")
-
-
-@pytest.mark.parametrize(
-    ("ids", "line", "in_each"),
-    [([ORG], "312 of 500 people, 74 pending", 0), ([ORG, OTHER_ORG], None, 2)],
-)
-def test_people_are_a_line_of_one_organization_and_in_the_line_of_each_of_several(
-    directory, ids, line, in_each
-):
-    organizations = tuple(
-        OrganizationResult(id=id_, plan_made=True, people=312, people_pending=74) for id_ in ids
-    )
-    story = story_of(recorded(run(organizations=organizations), directory), ADVISOR)
-    assert next((each.text for each in story.facts if each.label == "People"), None) == line
-    assert sum("312 of 500" in each.text for each in organizations_of(story)) == in_each
 
 
 @pytest.mark.parametrize(("reasons", "style"), [((), "plain"), ((Reason.RETIRED_SOURCE,), "bad")])
