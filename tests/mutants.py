@@ -371,6 +371,17 @@ MUTANTS = r"""
 = a policy may hold a secret: cli/session.py
 -if SECRETS.knows(text):
 +if not text:
+? tests/commands/test_kept_policies.py
+= a policy is recorded with a secret of an option: cli/session.py
+-        check_has_no_secret(self.options.policy, self.policy.text)
++
+= a policy is cut in the log: audit/chain.py
+-    if isinstance(event, Planned | Intent | PolicyText):
++    if isinstance(event, Planned | Intent):
+= the policy of a plan is not that of its hash: audit/file_chain.py
+-            if found != start.policy_sha256:
++            if not found:
+? tests/commands/test_misplaced_secrets.py
 = the addresses of receivers are known after the policy alone: cli/session.py
 -    register_receivers(receiver_variables(text), environment)
 -

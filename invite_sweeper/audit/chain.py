@@ -8,7 +8,14 @@ from typing import Final
 
 from msgspec.structs import astuple
 
-from invite_sweeper.audit.events import Event, Intent, OutcomeLine, Planned, format_timestamp
+from invite_sweeper.audit.events import (
+    Event,
+    Intent,
+    OutcomeLine,
+    Planned,
+    PolicyText,
+    format_timestamp,
+)
 from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.json_text import parse_json, to_json
 from invite_sweeper.models import Invitation
@@ -102,9 +109,10 @@ def _unchecked(event: Event, data: bytes) -> bytes:
     """Return the JSON of the fields of an event that may be long or contain a secret.
 
     `is_recordable` has checked an invitation and its rule before it was planned. What follows up to
-    the outcome has nothing more from outside than the answer of Atlas.
+    the outcome has nothing more from outside than the answer of Atlas. A policy is recorded byte
+    for byte: one with a secret is refused before its run begins.
     """
-    if isinstance(event, Planned | Intent):
+    if isinstance(event, Planned | Intent | PolicyText):
         return b""
     if isinstance(event, OutcomeLine):
         answer = (event.error_code, event.seen_before, event.reason)

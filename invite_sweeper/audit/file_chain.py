@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, Self, TypeAlias
 import msgspec
 
 from invite_sweeper.audit.chain import seal_holds
-from invite_sweeper.audit.events import DECODERS, Event, Kept, LineHeader, RunStarted
+from invite_sweeper.audit.events import DECODERS, Event, Kept, LineHeader, PolicyText, RunStarted
 from invite_sweeper.audit.run_file import DamagedFile, RunFile, open_log
 from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.errors import DamagedLog
@@ -27,7 +27,7 @@ _OF_VERSION_0_1: Final = re.compile(rb'"tool_version":"0\.1\.|^(?!.*"actors":).*
 _LINE_START: Final = b'{"ts":"'
 _NO_LINE: Final = "is not a line of an audit log"
 _HEADER: Final = msgspec.json.Decoder(LineHeader)
-_LAST_EVENT: Final = RunFinished.event
+_CHECKED: Final = frozenset({PolicyText.event, RunFinished.event})
 
 Record: TypeAlias = Mapping[str, object]
 """One parsed line."""
@@ -192,8 +192,8 @@ class FileChain:
                     raise DamagedFile(path, number, _NO_LINE) from None
                 raw = data[:-1]
                 line = ChainLine(number, raw, header, sha256(raw).hexdigest())
-                if header.event == _LAST_EVENT:
-                    self._check_last(line)
+                if header.event in _CHECKED:
+                    self._check_event(line)
                 if before is None:
                     self._check_first(line)
                 elif (
@@ -205,15 +205,25 @@ class FileChain:
                 self.last = before = line
                 yield line
 
-    def _check_last(self, line: ChainLine) -> None:
-        """Raise DamagedFile if a `run_finished` does not have its seal.
+    def _check_event(self, line: ChainLine) -> None:
+        """Raise DamagedFile if a `run_finished` does not have its seal, or a policy its hash.
 
-        Before its `prev`, which may be what was changed.
+        Before its `prev`, which may be what was changed. A sweep compares the hash in the first
+        line with its own policy: what a second person reads must be the same.
         """
-        if not seal_holds(line.raw):
-            what = "was changed: its seal does not hold"
-            raise DamagedFile(self.file.path, line.number, what)
-        self.finished = True
+        if line.header.event == RunFinished.event:
+            if not seal_holds(line.raw):
+                what = "was changed: its seal does not hold"
+                raise DamagedFile(self.file.path, line.number, what)
+            self.finished = True
+            return
+        start = None if self.first is None else self.decode(self.first)
+        policy = self.decode(line)
+        if isinstance(start, RunStarted) and isinstance(policy, PolicyText):
+            found = sha256(policy.text.encode(errors="replace")).hexdigest()
+            if found != start.policy_sha256:
+                what = "is not the policy whose SHA-256 the first line has"
+                raise DamagedFile(self.file.path, line.number, what)
 
     def _check_first(self, line: ChainLine) -> None:
         """Raise DamagedFile if the first line is not that of the next run in the log."""

@@ -71,6 +71,12 @@ def read_policy(path: Path, environment: Mapping[str, str] = os.environ) -> byte
         ) from None
     text = data.decode(errors="replace")
     register_receivers(receiver_variables(text), environment)
+    check_has_no_secret(path, text)
+    return data
+
+
+def check_has_no_secret(path: Path, text: str) -> None:
+    """Raise UsageError if a policy contains a known secret: each run records its policy."""
     if SECRETS.knows(text):
         lines = [n for n, line in enumerate(text.split("\n"), 1) if SECRETS.knows(line)]
         where = f" in line {lines[0]}" if lines else ""
@@ -78,7 +84,6 @@ def read_policy(path: Path, environment: Mapping[str, str] = os.environ) -> byte
             f"The policy {path} contains a secret of the environment{where}.",
             hint="Remove it from the file, and replace the secret: others may have read it.",
         )
-    return data
 
 
 def load_policy(
@@ -354,6 +359,8 @@ class Session:
     @asynccontextmanager
     async def open_log(self) -> AsyncIterator[AuditLog]:
         """Yield the log of this run, whose lock is held; warn of a failed copy."""
+        # By now, the secrets are known that the policy and the options name, too.
+        check_has_no_secret(self.options.policy, self.policy.text)
         copy = audit_copy() if self.policy.audit.stdout else None
         # The lines have the time of the machine: only `now` was compared with Atlas's.
         log = AuditLog(self.directory, self.run_id, clock=partial(datetime.now, UTC), copy=copy)

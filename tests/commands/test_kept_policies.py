@@ -4,6 +4,10 @@ import hashlib
 import json
 
 import pytest
+from builders import NOW
+
+from invite_sweeper.audit.chain import HashChain
+from invite_sweeper.audit.events import DECODERS, PolicyText
 
 
 def lines(path):
@@ -38,6 +42,49 @@ def test_the_second_line_of_each_run_is_its_policy_and_show_prints_it_byte_for_b
             done = shown(cli, name)
             assert (done.code, done.out.encode()) == (0, data), done.err
     assert not (cli.audit_dir / "policies").exists()
+
+
+def test_a_policy_longer_than_any_other_value_is_recorded_and_printed_whole(cli):
+    cli.stock()
+    cli.write_policy()
+    path = cli.folder / "long.yaml"
+    comment = "# mail: Bearer of-no-secret-at-all, https://a:b@host\r\n"
+    path.write_bytes(policy_bytes(cli) + comment.encode() + "# ü — long\n".encode() * 2000)
+    assert cli.run("plan", "--policy", path.name).code == 0
+    assert lines(cli.run_files()[0])[1]["text"].encode() == path.read_bytes()
+    assert shown(cli, "1").out.count("# ü — long") == 2000
+    assert cli.run("audit", "verify", "audit").code == 0
+
+
+def test_a_policy_with_the_password_of_an_option_is_refused_before_a_run_begins(cli):
+    cli.stock()
+    cli.write_policy()
+    (cli.folder / "leaky.yaml").write_bytes(policy_bytes(cli) + b"# hunter2hunter2\n")
+    gateway = "http://pusher:hunter2hunter2@127.0.0.1:9"
+    done = cli.run("plan", "--policy", "leaky.yaml", "--pushgateway", gateway)
+    assert (done.code, cli.run_files(), cli.sim.requests) == (2, [], ()), done.err
+    assert "contains a secret" in done.err
+    assert "hunter2" not in done.err
+
+
+def test_a_plan_whose_policy_is_not_the_one_of_its_hash_is_refused(cli):
+    """Its chain is made anew: a second person would read another policy than the sweep follows."""
+    cli.stock()
+    assert cli.plan().code == 0
+    start, _, *rest = cli.run_files()[0].read_bytes().splitlines()
+    mode = json.loads(start)
+    forger = HashChain(mode["run_id"], mode["prev"], lambda: NOW)
+    forged = [forger.add(DECODERS["run_started"].decode(start)), forger.add(PolicyText("x"))]
+    forged += [forger.add(DECODERS[json.loads(line)["event"]].decode(line)) for line in rest]
+    (cli.folder / "plan.jsonl").write_bytes(b"".join(line + b"\n" for line in forged))
+    for words in (
+        ("sweep", "--policy", "policy.yaml", "--plan", "plan.jsonl"),
+        ("audit", "verify", "plan.jsonl"),
+        ("audit", "show", "plan.jsonl", "--policy"),
+    ):
+        done = cli.run(*words)
+        assert (done.code, cli.deletes()) == (3, 0), (words, done.err)
+        assert "not the policy whose SHA-256" in " ".join((done.out + done.err).split())
 
 
 def test_show_of_a_run_and_of_a_plan_elsewhere_names_the_command_that_prints_the_policy(cli):
