@@ -65,11 +65,11 @@ class Mutant:
 MUTANTS = r"""
 ? tests/unit/audit/test_person.py tests/unit/test_restore.py
 = an open invitation of a restore is a deletion: audit/person.py
--if self.start.mode != "sweep":
-+if self.start.mode == "dry-run":
+-        elif line.start.mode == "sweep":
++        elif line.start.mode != "dry-run":
 = what a later run found gone is restored without being asked: audit/person.py
--return unconfirmed and is_doubtful and event.recovers is None
-+return unconfirmed and is_doubtful
+-    return False if event.outcome == Outcome.ALREADY_GONE and is_repeated else None
++    return True if event.outcome == Outcome.ALREADY_GONE and is_repeated else None
 = an earlier deletion in a place is restored beside the last one: audit/person.py
 -if earlier is not None and earlier.line.run == line.run:
 +if earlier is not None:
@@ -80,8 +80,8 @@ MUTANTS = r"""
 -        for linked_id, role in entry.project_roles:
 +        for linked_id, role in ():
 = what a later run found still there counts as deleted: audit/person.py
--if (line.run.run_id, event.key) in still_there:
-+if not line.run:
+-            if request in requests:
++            if request in requests and event.outcome != Outcome.FAILED:
 = a run's first line about an invitation counts: audit/person.py
 -last_lines.pop(subject, None)
 +if subject in last_lines: continue

@@ -20,7 +20,6 @@ from invite_sweeper.outcomes import Outcome
 
 _DELETED: Final = frozenset({Outcome.DELETED.value, "accepted_during"})
 """The second one is of runs before 0.3: an active member was removed."""
-_STILL_THERE: Final = frozenset({Outcome.FAILED, Outcome.ACCEPTED_BEFORE})
 _GONE: Final = frozenset({Outcome.DELETED, Outcome.ALREADY_GONE})
 
 
@@ -43,27 +42,6 @@ class HistoryLine(NamedTuple):
     def recovered_run(self) -> str | None:
         """The id of the killed run whose request it is about; None of an own one."""
         return self.event.recovers if isinstance(self.event, OutcomeLine) else None
-
-    def is_deletion(self, *, unconfirmed: bool = False) -> bool:
-        """Return whether the run deleted the person.
-
-        Args:
-            unconfirmed: Whether deletions count that Atlas did not confirm: without a response,
-                or found gone by a repeated request.
-        """
-        event = self.event
-        if self.start.mode != "sweep":
-            return False
-        if isinstance(event, Intent):  # the run was killed
-            return unconfirmed
-        if not isinstance(event, OutcomeLine):
-            return False
-        if event.outcome in _DELETED:
-            return True
-        is_repeated = event.outcome == Outcome.ALREADY_GONE and event.attempts > 1
-        is_doubtful = is_repeated or event.outcome == Outcome.UNKNOWN
-        # What a later run found out about a killed one is in the file of the killed one, too.
-        return unconfirmed and is_doubtful and event.recovers is None
 
 
 class HistoryReader:
@@ -132,10 +110,12 @@ class Deletion(NamedTuple):
     Attributes:
         line: What the run did there.
         lost: The invitation to that place alone, with the roles of all entries.
+        is_confirmed: Whether Atlas confirmed it.
     """
 
     line: HistoryLine
     lost: Planned
+    is_confirmed: bool
 
 
 def last_deletions(
@@ -147,29 +127,56 @@ def last_deletions(
 
     Args:
         lines: In the order of the runs.
-        unconfirmed: As in `HistoryLine.is_deletion`, but for what a later run found still there.
+        unconfirmed: Whether deletions count that Atlas did not confirm: without a response, or
+            found gone by a repeated request or by a later run.
     """
-    lines = tuple(lines)
-    still_there: set[tuple[str, InvitationKey]] = set()
-    for line in lines:
-        event = line.event
-        if isinstance(event, OutcomeLine) and event.recovers and event.outcome in _STILL_THERE:
-            still_there.add((event.recovers, event.key))
     deletions: dict[tuple[object, ...], Deletion] = {}
-    for line in lines:
-        event = line.event
-        if not line.is_deletion(unconfirmed=unconfirmed):
-            continue
-        assert isinstance(event, Intent | OutcomeLine)  # noqa: S101 - others are no deletions
-        if (line.run.run_id, event.key) in still_there:
+    for line, event in _requests(lines):
+        is_confirmed = _is_confirmed(event)
+        if is_confirmed is None or not (is_confirmed or unconfirmed):
             continue
         for lost in _lost_in_each_place(event):
             place = (*lost.person, lost.source.stands_for_itself, lost.scope_id)
             earlier = deletions.pop(place, None)
             if earlier is not None and earlier.line.run == line.run:
                 lost = _united(earlier.lost, lost)  # noqa: PLW2901
-            deletions[place] = Deletion(line, lost)
+            deletions[place] = Deletion(line, lost, is_confirmed)
     return tuple(deletions.values())
+
+
+def _requests(
+    lines: Iterable[HistoryLine],
+) -> Iterable[tuple[HistoryLine, Intent | OutcomeLine]]:
+    """Return the requests of sweeps, each with the last that is known of it.
+
+    What a later run found out of a request counts for the run that sent it.
+    """
+    requests: dict[tuple[str, InvitationKey], tuple[HistoryLine, Intent | OutcomeLine]] = {}
+    for line in lines:
+        event = line.event
+        if not isinstance(event, Intent | OutcomeLine):
+            continue
+        if line.recovered_run is not None:
+            request = (line.recovered_run, event.key)
+            if request in requests:
+                requests[request] = (requests[request][0], event)
+        elif line.start.mode == "sweep":
+            requests[line.run.run_id, event.key] = (line, event)
+    return requests.values()
+
+
+def _is_confirmed(event: Intent | OutcomeLine) -> bool | None:
+    """Return whether Atlas confirmed a deletion; None where the person was not deleted.
+
+    Args:
+        event: The last that is known of a request.
+    """
+    if isinstance(event, Intent) or event.outcome == Outcome.UNKNOWN:
+        return False
+    if event.outcome in _DELETED:
+        return True
+    is_repeated = event.attempts > 1 or event.recovers is not None
+    return False if event.outcome == Outcome.ALREADY_GONE and is_repeated else None
 
 
 def _united(earlier: Planned, lost: Planned) -> Planned:

@@ -18,7 +18,7 @@ from invite_sweeper.audit.events import (
     Planned,
     WouldBeAnnounced,
 )
-from invite_sweeper.audit.person import HistoryLine, last_deletions
+from invite_sweeper.audit.person import Deletion, HistoryLine, last_deletions
 from invite_sweeper.endings import Style
 from invite_sweeper.explain import Explanation
 from invite_sweeper.models import (
@@ -274,13 +274,13 @@ def history_of(
     last = lines[-1].event
     assert isinstance(last, Invitation)  # noqa: S101 - no other line has a person
     done = [line for line in lines if isinstance(line.event, _DONE)]
-    deletions = [deletion.line for deletion in last_deletions(lines, unconfirmed=True)]
+    deletions = last_deletions(lines, unconfirmed=True)
     is_deleted = bool(deletions) and not (is_there or _is_restored(lines, deletions))
     is_in_policy = last.org_id in organization_ids
     restores = last.username is not None and is_in_policy and is_deleted
     command = ""
     if restores:
-        is_confirmed = all(line.is_deletion() for line in deletions)
+        is_confirmed = all(deletion.is_confirmed for deletion in deletions)
         words = () if is_confirmed else ("--include-unconfirmed",)
         command = advisor.restore(exact_glob(last.username or ""), *words)
     elif last.username is not None:
@@ -294,9 +294,9 @@ def history_of(
     )
 
 
-def _is_restored(lines: Iterable[HistoryLine], deletions: Iterable[HistoryLine]) -> bool:
+def _is_restored(lines: Iterable[HistoryLine], deletions: Iterable[Deletion]) -> bool:
     """Return whether a run after the last deletion invited the person again."""
-    last = max(line.run for line in deletions)
+    last = max(deletion.line.run for deletion in deletions)
     for line in lines:
         event = line.event
         is_later = line.run > last

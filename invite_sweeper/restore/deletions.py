@@ -94,7 +94,7 @@ def find_deletions(
         )
     left_out = 0
     for deletion in last_deletions(lines, unconfirmed=True):
-        if not deletion.line.is_deletion(unconfirmed=wanted.unconfirmed):
+        if not (deletion.is_confirmed or wanted.unconfirmed):
             left_out += 1
     lost = tuple(deletion.lost for deletion in in_this_atlas)
     return Deletions(runs_of(deletion.line for deletion in in_this_atlas), lost, left_out)
