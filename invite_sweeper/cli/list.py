@@ -20,10 +20,10 @@ from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.streams import OUTPUTS
 from invite_sweeper.cli.survey import Survey, read_survey
 from invite_sweeper.errors import UsageError
-from invite_sweeper.models import Invitation, rfc3339
+from invite_sweeper.models import rfc3339
 from invite_sweeper.names import Globs
 from invite_sweeper.report import terminal
-from invite_sweeper.report.people import describe_excluded, list_of
+from invite_sweeper.report.people import ListedInvitation, describe_excluded, list_of
 from invite_sweeper.report.rows import label_of, place_name
 from invite_sweeper.sweep.selection import Decision
 from invite_sweeper.text import escape_unprintable, shorten_list
@@ -32,27 +32,6 @@ _MAX_NAMED: Final = 10
 _SHARED: Final = tuple(name for name in CONNECTED if name != "output")
 _LAST: Final = "9999-12-31"
 """What no date ends comes after every day."""
-
-
-class ListedInvitation(Invitation, frozen=True, kw_only=True, omit_defaults=False):
-    """A row of `list`.
-
-    Attributes:
-        decision: `stale` or `kept`.
-        rule: The rule that makes it stale; None of a kept one.
-        reason: Why it is kept, a key of `kept_by_reason`; None of a stale one.
-        unread: With the reason `list_unread`, the lists that were not read.
-        announced_at: When a sweep announced it, RFC 3339; None if none did.
-        goes_at: The first day on which a sweep may end it, by the rules, `until` and `notice`, as
-            2026-12-24; None where no date does. The limits may make it later.
-    """
-
-    decision: str
-    rule: str | None
-    reason: str | None
-    unread: tuple[str, ...]
-    announced_at: str | None
-    goes_at: str | None
 
 
 @click.command(cls=SectionedCommand)

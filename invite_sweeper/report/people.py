@@ -1,9 +1,10 @@
 """People as a document: the pending ones, why each is kept or deleted, and what runs did."""
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 import msgspec
 
@@ -33,6 +34,8 @@ from invite_sweeper.names import Globs, exact_glob
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.report.document import (
     MAX_SENTENCE_LENGTH,
+    CellsOf,
+    Column,
     Fact,
     Section,
     Table,
@@ -40,12 +43,19 @@ from invite_sweeper.report.document import (
     display_text,
 )
 from invite_sweeper.report.rows import (
+    AGE,
+    INVITED,
+    PLACE,
+    ROLES_AND_INVITER,
     Row,
+    age_cell,
+    invited_cell,
     label_of,
-    listed_columns,
+    place_cell_of,
     place_name,
     sorted_rows,
     table_by_place,
+    text_cell,
 )
 from invite_sweeper.sweep.selection import describe_keep_reason
 from invite_sweeper.text import organization_label, pluralize, shorten_list, upper_first
@@ -125,21 +135,66 @@ def by_place(people: Iterable[Invitation], names: Mapping[str, str]) -> Section:
     return Section(table=table_by_place(rows, rows)) if rows else Section()
 
 
-def list_of(invitations: Iterable[Invitation], names: Mapping[str, str]) -> Section:
+class ListedInvitation(Invitation, frozen=True, kw_only=True, omit_defaults=False):
+    """A row of `list`.
+
+    Attributes:
+        decision: `stale` or `kept`.
+        rule: The rule that makes it stale; None of a kept one.
+        reason: Why it is kept, a key of `kept_by_reason`; None of a stale one.
+        unread: With the reason `list_unread`, the lists that were not read.
+        announced_at: When a sweep announced it, RFC 3339; None if none did.
+        goes_at: The first day on which a sweep may end it, by the rules, `until` and `notice`, as
+            2026-12-24; None where no date does. The limits may make it later.
+    """
+
+    decision: str
+    rule: str | None
+    reason: str | None
+    unread: tuple[str, ...]
+    announced_at: str | None
+    goes_at: str | None
+
+
+@dataclass(slots=True)
+class _ListedRow(Row):
+    """A row of `list`: with the day and the decision, in a few words."""
+
+    goes: str = ""
+    decision: str = ""
+
+    @classmethod
+    def of_listed(cls, listed: ListedInvitation, names: Mapping[str, str]) -> Self:
+        """Return the row of an invitation."""
+        decision = f"stale: {listed.rule}"
+        if listed.rule is None:
+            decision = f"kept: {describe_keep_reason(listed.reason or '', listed.unread)}"
+        return cls(listed, names, goes=listed.goes_at or "-", decision=decision)
+
+
+def list_of(invitations: Sequence[ListedInvitation], names: Mapping[str, str]) -> Section:
     """Return a row for each invitation, in their order, and how many are stale and kept.
 
     Args:
         names: Of the organizations, by id.
     """
-    rows = [Row(invitation, names) for invitation in invitations]
-    if not rows:
+    if not invitations:
         return Section(sentences=("No invitation matches.",))
-    stale = sum(row.is_stale for row in rows)
-    kept = len(rows) - stale
-    count = f"{pluralize(len(rows), 'invitation')}: {stale:,} stale, {kept:,} kept."
-    if any(row.goes for row in rows):
+    stale = sum(invitation.rule is not None for invitation in invitations)
+    kept = len(invitations) - stale
+    count = f"{pluralize(len(invitations), 'invitation')}: {stale:,} stale, {kept:,} kept."
+    if any(invitation.goes_at for invitation in invitations):
         count += " The limits may make a day later."
-    table = Table.of("listed", "", listed_columns(rows), rows, total=len(rows))
+    rows = [_ListedRow.of_listed(invitation, names) for invitation in invitations]
+    columns: CellsOf[_ListedRow] = {
+        Column("Goes", "date"): lambda row: text_cell(row.goes),
+        INVITED: invited_cell,
+        Column("Decision"): lambda row: text_cell(row.decision),
+        PLACE: place_cell_of(rows),
+        AGE: age_cell,
+        **ROLES_AND_INVITER,
+    }
+    table = Table.of("listed", "", columns, rows, total=len(rows))
     return Section(table=table, sentences=(count,))
 
 
@@ -160,6 +215,7 @@ def fact_of(line: HistoryLine, names: Mapping[str, str]) -> Fact:
 
 _DONE: Final = (Announced, AnnouncementEnded, Intent, OutcomeLine)
 """What a run did with a person; the other lines have what it saw."""
+_WITH_RULE: Final = (Planned, Intent, OutcomeLine, Announced, WouldBeAnnounced)
 _SEEN: Final = (Planned, Kept, WouldBeAnnounced)
 EVENTS_OF_PEOPLE: Final = frozenset(line.event for line in (*_DONE, *_SEEN))
 _MAX_SHOWN: Final = 10
@@ -314,8 +370,8 @@ def _deed(line: HistoryLine) -> Deed:
         mode=line.start.mode,
         now=line.start.now,
         event=line.event.event,
-        outcome=getattr(event, "outcome", None),
-        rule=getattr(event, "rule", None),
+        outcome=event.outcome if isinstance(event, OutcomeLine) else None,
+        rule=event.rule if isinstance(event, _WITH_RULE) else None,
         text=what_happened(line),
         source=event.source,
         project_id=event.project_id,

@@ -28,7 +28,8 @@ class NightRow(Row):
     @classmethod
     def of(cls, row: Row, run: NightRun) -> Self:
         """Return the row of a run."""
-        return cls(row.event, row.labels, row.outcome, row.detail, run.number, run.night)
+        fields = (row.event, row.labels, row.outcome, row.detail, row.rule, row.due)
+        return cls(*fields, run.number, run.night)
 
 
 class NewestRows:

@@ -25,7 +25,6 @@ from invite_sweeper.models import Invitation, InvitationKey, ListUnreadable, Sou
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.report.document import Fact
 from invite_sweeper.report.rows import NO_OUTCOME, Row, label_of, place_name, sorted_rows
-from invite_sweeper.sweep.selection import describe_keep_reason
 from invite_sweeper.text import escape_unprintable, truncate
 
 
@@ -90,7 +89,7 @@ class RunRows:
 
     def row(self, event: Invitation) -> Row:
         """Return the row of an event."""
-        return Row(event, self.labels)
+        return Row.of_line(event, self.labels)
 
     def unread_lines(self, max_lines: int) -> list[Fact]:
         """Return the place of each of the first lists that could not be read, and why."""
@@ -212,7 +211,7 @@ def read_whole(chain: FileChain) -> WholeRun:
     kept: list[Row] = []
     for _, event in Fold().follow(record, chain):
         if isinstance(event, Kept):
-            kept.append(_kept_row(event, run_rows))
+            kept.append(run_rows.row(event))
         else:
             run_rows.add(event)
     run_rows.is_whole = True
@@ -247,7 +246,7 @@ _KEEP_ENTRY: Final = "keep:"
 def kept_rows(record: RunRecord, run_rows: RunRows) -> Iterator[Row]:
     """Yield the kept invitations, of a run that recorded them."""
     for kept in kept_lines(record):
-        yield _kept_row(kept, run_rows)
+        yield run_rows.row(kept)
 
 
 def kept_by_entry(record: RunRecord, run_rows: RunRows) -> Iterator[Row]:
@@ -255,11 +254,7 @@ def kept_by_entry(record: RunRecord, run_rows: RunRows) -> Iterator[Row]:
     # Of a year of nights most kept lines are of other reasons: they are not decoded.
     for kept in kept_lines(record, f'"reason":"{_KEEP_ENTRY}'.encode()):
         if kept.reason.startswith(_KEEP_ENTRY):
-            yield _kept_row(kept, run_rows)
-
-
-def _kept_row(kept: Kept, run_rows: RunRows) -> Row:
-    return replace(run_rows.row(kept), detail=describe_keep_reason(kept.reason, kept.unread))
+            yield run_rows.row(kept)
 
 
 def kept_lines(record: RunRecord, part: bytes = b"") -> Iterator[Kept]:

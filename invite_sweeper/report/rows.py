@@ -3,10 +3,18 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final, Self, TypeVar
 
 from invite_sweeper.atlas.responses import is_permission_error
-from invite_sweeper.audit.events import OutcomeLine, describe_answer
+from invite_sweeper.audit.events import (
+    Announced,
+    Intent,
+    Kept,
+    OutcomeLine,
+    Planned,
+    WouldBeAnnounced,
+    describe_answer,
+)
 from invite_sweeper.endings import Style
 from invite_sweeper.models import Invitation, ListUnreadable
 from invite_sweeper.outcomes import Outcome
@@ -40,12 +48,30 @@ class Row:
         labels: The names of organizations with their ids, by id.
         outcome: `NO_OUTCOME` after an intent alone; empty if nothing was sent yet.
         detail: Of an outcome that needs attention; why an invitation is kept.
+        due: When a later sweep may delete an announced invitation.
     """
 
     event: Invitation
     labels: Mapping[str, str]
     outcome: str = ""
     detail: str = ""
+    rule: str = ""
+    due: str = ""
+
+    @classmethod
+    def of_line(cls, event: Invitation, labels: Mapping[str, str]) -> Self:
+        """Return the row of a line."""
+        match event:
+            case Planned(rule=rule) | Intent(rule=rule) | OutcomeLine(rule=rule):
+                return cls(event, labels, rule=rule)
+            case Announced(rule=rule, deletable_from=due):
+                return cls(event, labels, rule=rule, due=due)
+            case WouldBeAnnounced(rule=rule, deletable_from=due):
+                return cls(event, labels, rule=rule, due=due)
+            case Kept(reason=reason, unread=unread):
+                return cls(event, labels, detail=describe_keep_reason(reason, unread))
+            case _:
+                return cls(event, labels)
 
     @property
     def organization(self) -> str:
@@ -61,29 +87,6 @@ class Row:
     def place(self) -> str:
         """The project's name, or the organization's with its id."""
         return place_name(self.event, self.organization)
-
-    @property
-    def due(self) -> str:
-        """When a later sweep may delete an announced invitation; empty for any other."""
-        return getattr(self.event, "deletable_from", "")
-
-    @property
-    def goes(self) -> str:
-        """From which day on a sweep may end a listed invitation; empty where no date does."""
-        return getattr(self.event, "goes_at", None) or ""
-
-    @property
-    def is_stale(self) -> bool:
-        """Whether a rule makes it stale and nothing keeps it."""
-        return getattr(self.event, "rule", None) is not None
-
-    @property
-    def decision(self) -> str:
-        """What a sweep decides about a listed invitation, in a few words."""
-        if self.is_stale:
-            return f"stale: {getattr(self.event, 'rule', '')}"
-        reason = getattr(self.event, "reason", "")
-        return f"kept: {describe_keep_reason(reason, getattr(self.event, 'unread', ()))}"
 
     @property
     def is_owner(self) -> bool:
@@ -245,7 +248,8 @@ def _outcome_style(outcome: str) -> Style:
     return _OUTCOME_STYLES.get(outcome, "plain")
 
 
-def _age_cell(row: Row) -> Cell:
+def age_cell(row: Row) -> Cell:
+    """Return the age in days."""
     age_days = row.event.age_days
     return line_cell("?" if age_days is None else f"{age_days:,.1f} d")
 
@@ -304,7 +308,7 @@ def why_kept_cell(row: Row) -> Cell:
 
 
 def _rule_cell(row: Row) -> Cell:
-    return text_cell(getattr(row.event, "rule", ""))
+    return text_cell(row.rule)
 
 
 AGE: Final = Column("Age", "number")
@@ -317,22 +321,10 @@ _INVITER: Final = Column("Invited by", prefix="by")
 _OUTCOME: Final = Column("Outcome", "state")
 _FROM: Final = Column("Deletable from", "date", prefix="from")
 LIST_AND_ID: Final = Column("List and id", "code")
-_ROLES_AND_INVITER: Final[CellsOf[Row]] = {
+ROLES_AND_INVITER: Final[CellsOf[Row]] = {
     _ROLES: roles_cell,
     _INVITER: lambda row: text_cell(row.event.inviter_label),
 }
-
-
-def listed_columns(rows: Iterable[Row]) -> CellsOf[Row]:
-    """Return the columns of `list`."""
-    return {
-        Column("Goes", "date"): lambda row: text_cell(row.goes or "-"),
-        INVITED: invited_cell,
-        Column("Decision"): lambda row: text_cell(row.decision),
-        PLACE: _place_cell_of(rows),
-        AGE: _age_cell,
-        **_ROLES_AND_INVITER,
-    }
 
 
 def invitation_columns(
@@ -346,9 +338,9 @@ def invitation_columns(
     """
     rows = tuple(rows)
     columns: dict[Column, Callable[[Row], Cell]] = {
-        AGE: _age_cell,
+        AGE: age_cell,
         INVITED: invited_cell,
-        PLACE: place or _place_cell_of(rows),
+        PLACE: place or place_cell_of(rows),
     }
     if any(row.due for row in rows):
         columns[_FROM] = _due_cell
@@ -357,13 +349,13 @@ def invitation_columns(
         columns[BECAUSE] = why_kept_cell
     else:
         columns[_RULE] = _rule_cell
-    columns |= _ROLES_AND_INVITER
+    columns |= ROLES_AND_INVITER
     if any(row.outcome for row in rows):
         columns[_OUTCOME] = _outcome_cell
     return columns
 
 
-def _place_cell_of(rows: Iterable[Row]) -> Callable[[Row], Cell]:
+def place_cell_of(rows: Iterable[Row]) -> Callable[[Row], Cell]:
     """Return what shows a place, with the organization where the rows are of several."""
     organizations = {row.event.org_id for row in rows}
     return full_place_cell if len(organizations) > 1 else place_cell
