@@ -8,7 +8,7 @@ import errno
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -212,6 +212,18 @@ class AuditDirectory:
             return ""
         run_id = self.lock.last_run()
         return "" if any(file.run_id == run_id for file in files) else run_id
+
+    def begun_without_file(self) -> datetime | None:
+        """Return when the last run began if it ended before it had a file; None of any other.
+
+        Its lock is what it leaves, and the next run overwrites it: earlier ones leave no trace.
+        """
+        run_id = self.lock.last_run()
+        if any(file.run_id == run_id for file in self.files()):
+            return None
+        with suppress(ValueError):
+            return datetime.strptime(run_id.partition("-")[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+        return None
 
     def warnings(self) -> tuple[RunWarning, ...]:
         """Return what is not known of earlier runs; raises as `reader`."""

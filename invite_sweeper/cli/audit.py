@@ -141,7 +141,9 @@ def _show_text(shown: "_ShownRuns", history: HistoryReader | None, *, is_list: b
         is_list: No run is named.
     """
     if history is None and is_list:
-        runs_of_directory = list_of_runs(shown.all_records())
+        runs_of_directory = list_of_runs(
+            shown.all_records(), datetime.now(UTC), shown.begun_without_file
+        )
         terminal.show_section(stdout_console(), runs_of_directory)
     elif history is None:
         for run in shown.named_runs(read_whole):
@@ -202,6 +204,7 @@ class _ShownRuns:
         policy: As on the command line, like `audit_dir`.
         exit_code: Of the command.
         fold: What became of the requests of the directory's runs that were read.
+        begun_without_file: That of the directory.
     """
 
     def __init__(self, runs: Sequence[str], policy: Path, audit_dir: Path | None) -> None:
@@ -212,10 +215,12 @@ class _ShownRuns:
         self._named: tuple[RunFile, ...] = ()
         self._reader = LogReader(())
         self._is_by_path = bool(runs) and all(is_file(run) for run in runs)
+        self.begun_without_file: datetime | None = None
         if self._is_by_path:
             self._named = tuple(RunFile.of(Path(run).absolute()) for run in runs)
             return
         directory = find_directory(policy, audit_dir)
+        self.begun_without_file = directory.begun_without_file()
         try:
             directory.check_not_empty()
             self._reader = directory.reader()

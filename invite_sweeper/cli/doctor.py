@@ -12,8 +12,7 @@ from typing_extensions import override
 
 from invite_sweeper.atlas.credentials import CredentialsKind
 from invite_sweeper.atlas.unreadable import is_role_missing
-from invite_sweeper.audit import History
-from invite_sweeper.audit.file_chain import FileChain
+from invite_sweeper.audit import History, RunRecord
 from invite_sweeper.audit.fold import Fold
 from invite_sweeper.audit.person import people_gone
 from invite_sweeper.audit.totals import RunWarning
@@ -27,6 +26,17 @@ from invite_sweeper.endings import ExitCode, WarningCode, WarningLevel
 from invite_sweeper.files import check_writable
 from invite_sweeper.models import ListRef, ListUnreadable, PersonKey, Source, SourceRetired
 from invite_sweeper.names import casefold_lookalike
+from invite_sweeper.report.document import describe_instant
+from invite_sweeper.report.nights import (
+    CHECK_SCHEDULE,
+    DEFAULT_NIGHTS,
+    NIGHT,
+    describe_endings,
+    night_of_record,
+    nights_since_newest,
+    recent_nights,
+    were_all_done,
+)
 from invite_sweeper.report.people import OrganizationName
 from invite_sweeper.report.receivers import receiver_of
 from invite_sweeper.report.sending import LIMIT_S, Message, open_session, request
@@ -186,7 +196,8 @@ class _Doctor(Checks):
 
     def _check_earlier_runs(self) -> None:
         name = "earlier runs"
-        directory = self._session.directory
+        session = self._session
+        directory = session.directory
         for warning in directory.warnings_of_missing_files():
             hint = "Restore the file from a copy, if it is not lost."
             self.add(name, warning.message, hint, warns=True)
@@ -194,8 +205,13 @@ class _Doctor(Checks):
         if not files:
             self.add(name, "None yet.")
             return
-        last = Fold().read(FileChain(files[-1]))
-        story = story_of(last, self._session.advisor)
+        fold = Fold()
+        since = session.now - DEFAULT_NIGHTS * NIGHT
+        runs = [fold.read(chain) for chain in directory.recent(since)]
+        self._check_nights(runs)
+        last = runs[-1]
+        name_of_last = f"The last run, {last.file.number} of {describe_instant(last.start.now)}"
+        story = story_of(last, session.advisor)
         text = f"{story.headline.label}: {story.headline.text}."
         hint = ""
         # What stopped the last run, killed or refused, may stop the next one, too.
@@ -203,7 +219,19 @@ class _Doctor(Checks):
         if may_repeat:
             text = story.attention[0].text
             hint = story.attention[0].hint.sentence
-        self.add(name, f"The last run, {last.run_id}: {text}", hint, warns=may_repeat)
+        self.add(name, f"{name_of_last}: {text}", hint, warns=may_repeat)
+
+    def _check_nights(self, runs: Sequence[RunRecord]) -> None:
+        """Check that each night was done, and that a nightly job has run up to now."""
+        session = self._session
+        begun = session.directory.begun_without_file()
+        night_runs = [night_of_record(run) for run in runs]
+        nights = recent_nights(night_runs, session.now, begun)
+        if len(nights) > 1:
+            is_well = were_all_done(nights)
+            hint = CHECK_SCHEDULE if nights_since_newest(nights) else "To list the runs:"
+            command = session.advisor.list_runs()
+            self.add("nights", describe_endings(nights), f"{hint} {command}", warns=not is_well)
 
     async def _check_receivers(self, *, notify: bool) -> None:
         session = self._session

@@ -2,12 +2,13 @@
 
 import sys
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
 from invite_sweeper.advice import Advisor
+from invite_sweeper.audit import AuditDirectory
 from invite_sweeper.cli.audit_files import PATHS, check_outside, verify_runs
 from invite_sweeper.cli.options import FILE, SectionedCommand, option, options, period_options
 from invite_sweeper.cli.streams import fit_terminal
@@ -62,7 +63,12 @@ def report(
     advisor = Advisor(policy=str(policy))
     if paths or audit_dir is not None:
         advisor = Advisor(audit_dir=str(files[0].path.parent))
-    page = read_page(files, verification, advisor, since, until)
+    now = None
+    begun = None
+    if not paths or paths[0].is_dir():
+        now = datetime.now(UTC)
+        begun = AuditDirectory(files[0].path.parent).begun_without_file()
+    page = read_page(files, verification, advisor, since, until, now=now, begun=begun)
     if form is None and out is not None:
         form = out.suffix.lower().removeprefix(".")
     text = render_markdown(page) if form == "md" else render_html(page)

@@ -64,7 +64,6 @@ def _figures(page: Page, max_rows: int) -> Iterator[str]:
     """Yield what the period comes to, its newest run, and the numbers of the picture."""
     if page.nights:
         yield from _paragraph(f"## {page.nights_title}")
-        yield from (" ".join(page.period), "")
         yield from _lines(page.figures)
         yield from _paragraph("## The newest run")
         yield from _lines([page.story.headline])

@@ -17,10 +17,15 @@ from invite_sweeper.errors import UsageError
 from invite_sweeper.report.charts import Chart, nights_chart
 from invite_sweeper.report.document import Attention, Document, Fact, Table, describe_instant
 from invite_sweeper.report.nights import (
+    CHECK_SCHEDULE,
+    NIGHT,
     Night,
     describe_counts,
     describe_endings,
+    last_night_over,
     nights_of,
+    nights_since_newest,
+    were_all_done,
 )
 from invite_sweeper.report.period import find_period
 from invite_sweeper.report.period_reader import PeriodReader
@@ -34,7 +39,7 @@ from invite_sweeper.report.tables import (
     unread_table,
 )
 from invite_sweeper.report.verification import story_of_verification
-from invite_sweeper.text import Hint, pluralize
+from invite_sweeper.text import Hint, pluralize, upper_first
 
 DOUBT: Final = "The log is damaged: what follows comes from it and may be wrong."
 _TITLES: Final = {"restore": "Invitation restore", "dry-run": "Invitation sweep, dry run"}
@@ -68,8 +73,7 @@ class Page(NamedTuple):
             verification if the log is damaged.
         is_damaged: Everything that follows comes from a damaged log.
         figures: What the period comes to, a label and a text each.
-        nights: Those of the period up to the newest run, the oldest first; empty for a single run.
-        period: How the nights ended, a sentence each.
+        nights: Those of the period, the oldest first; empty for a single run.
         picture: Of the nights; None for a single run, and for a single night.
         tables: What is pending, and what was done to whom.
         policies: Under which the runs worked, the newest first.
@@ -83,7 +87,6 @@ class Page(NamedTuple):
     attention: tuple[Attention, ...]
     figures: tuple[Fact, ...]
     nights: tuple[Night, ...]
-    period: tuple[str, ...]
     picture: Picture | None
     tables: tuple[Table, ...]
     policies: tuple[PolicyInForce, ...]
@@ -111,6 +114,9 @@ def read_page(
     advisor: Advisor,
     since: datetime | None = None,
     until: datetime | None = None,
+    *,
+    now: datetime | None = None,
+    begun: datetime | None = None,
 ) -> Page:
     """Return the report of a period.
 
@@ -121,6 +127,9 @@ def read_page(
         verification: Of the files.
         since: The first instant; None for 30 nights.
         until: The instant after the last one; None for the night of the newest run.
+        now: The nights without a run count up to it, or to `until`; None for the newest run alone,
+            as of files that are copies.
+        begun: As in `nights_of`.
 
     Raises:
         UsageError: The period ends before it begins, or no run began in it.
@@ -139,8 +148,17 @@ def read_page(
     log = story_of_verification(verification, folder)
     story = story_of(newest.record, advisor)
     is_damaged = verification.verdict is Verdict.DAMAGED
-    nights = tuple(nights_of(reader.runs, period, reader.first)) if len(reader.runs) > 1 else ()
-    attention = tuple(_attention(reader, newest.record, story, log, verification, advisor))
+    nights: tuple[Night, ...] = ()
+    if len(reader.runs) > 1:
+        last = None if now is None else last_night_over(now)
+        if last is not None and until is not None:
+            last = min(last, period.last)
+        first = max(period.first, reader.first or period.first)
+        nights = tuple(nights_of(reader.runs, first=first, last=last, begun=begun))
+    attention = (
+        *_attention(reader, newest.record, story, log, verification, advisor),
+        *_silence(nights, advisor),
+    )
     verdict = _verdict(story, nights, attention, reader)
     if is_damaged:
         verdict = log.headline._replace(label=Status.DAMAGED.label)
@@ -153,7 +171,6 @@ def read_page(
         attention=attention,
         figures=tuple(_figures(reader, nights)),
         nights=nights,
-        period=tuple(describe_endings(nights)) if nights else (),
         picture=_picture(nights, advisor),
         tables=tuple(_tables(newest, reader, advisor)),
         policies=tuple(reversed(reader.policies)),
@@ -183,6 +200,15 @@ def _attention(
     yield from _last_sweep(reader, advisor)
 
 
+def _silence(nights: Sequence[Night], advisor: Advisor) -> Iterator[Attention]:
+    """Yield that a nightly job has not run since an earlier night."""
+    missed = nights_since_newest(nights)
+    if missed:
+        text = f"{pluralize(len(missed), 'night')} without a run since, up to {missed[-1].day}."
+        title = f"The newest run is of {missed[0].day - NIGHT}"
+        yield Attention(title, (text,), Hint(CHECK_SCHEDULE, advisor.check()))
+
+
 def _is_read(reader: PeriodReader) -> bool:
     """Return whether the file of the newest run could be read to its end."""
     return reader.runs[-1].status is not Status.DAMAGED
@@ -207,12 +233,16 @@ def _verdict(
         return story.headline
     label = "Nothing needs attention"
     style = Status.DONE.style
+    if not were_all_done(nights):
+        label = "Not every night was done"
+        style = Status.PARTLY_DONE.style
     if attention:
         is_bad = story.headline.style == "bad"
         label = "Needs attention"
         style = "bad" if is_bad else Status.PARTLY_DONE.style
     number = pluralize(len(reader.runs), "run")
-    return Fact(label, f"{describe_counts(nights)} by {number}", style)
+    done = upper_first(describe_counts(nights))
+    return Fact(label, f"{describe_endings(nights)} {done} by {number}.", style)
 
 
 def _figures(reader: PeriodReader, nights: Sequence[Night]) -> Iterator[Fact]:

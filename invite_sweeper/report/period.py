@@ -15,9 +15,8 @@ from invite_sweeper.audit.events import RunStarted
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.errors import RunError, UsageError
 from invite_sweeper.models import parse_timestamp, rfc3339
+from invite_sweeper.report.nights import DEFAULT_NIGHTS, NIGHT
 
-NIGHT: Final = timedelta(days=1)
-DEFAULT_NIGHTS: Final = 30
 _INSTANT: Final = timedelta(microseconds=1)
 _EARLIEST: Final = datetime(2016, 6, 1, tzinfo=UTC)
 """Atlas has existed since that month: no run is older."""

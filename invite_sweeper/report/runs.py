@@ -1,27 +1,47 @@
 """The runs of an audit directory as a document, a line each."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Final
 
 from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import RunRecord
+from invite_sweeper.endings import Style
 from invite_sweeper.report.document import Fact, Section, describe_instant
+from invite_sweeper.report.nights import (
+    NightRun,
+    describe_endings,
+    night_of_record,
+    recent_nights,
+    were_all_done,
+)
 from invite_sweeper.report.story import story_of
 from invite_sweeper.text import escape_unprintable, truncate
 
 
-def list_of_runs(records: Iterable[RunRecord]) -> Section:
-    """Return a line for each run."""
+def list_of_runs(records: Iterable[RunRecord], now: datetime, begun: datetime | None) -> Section:
+    """Return a line for each run, and how the last nights ended.
+
+    Args:
+        begun: As in `nights_of`.
+    """
     # Which killed run was recovered is known once all files are read: its row is made anew then.
     # Of a year of nights, memory holds the rows, and the records of the killed runs alone.
     rows: list[Fact] = []
+    runs: list[NightRun] = []
     killed: dict[int, RunRecord] = {}
     for record in records:
         if record.end is None:
             killed[len(rows)] = record
         rows.append(_row_of_run(record))
+        runs.append(night_of_record(record))
     for index, record in killed.items():
         rows[index] = _row_of_run(record)
+        runs[index] = night_of_record(record)
+    nights = recent_nights(runs, now, begun)
+    if len(nights) > 1:
+        style: Style = "good" if were_all_done(nights) else "warning"
+        rows.append(Fact("Nights", describe_endings(nights), style))
     return Section(facts=tuple(rows))
 
 

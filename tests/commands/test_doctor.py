@@ -1,5 +1,6 @@
 """`doctor` takes the steps of a sweep, and its exit code is the one that a sweep would have."""
 
+import asyncio
 import io
 import json
 import re
@@ -8,9 +9,12 @@ from pathlib import Path
 
 import faults
 import pytest
+from builders import NOW
+from report.scenes import run, write
 from rich.console import Console
 from running import add_account, wait_until
 
+from invite_sweeper.audit import AuditDirectory
 from invite_sweeper.cli.checks import Checks, show_checks
 from invite_sweeper.cli.doctor import diagnose
 from invite_sweeper.cli.options import RunOptions
@@ -339,6 +343,36 @@ async def test_run_that_holds_the_lock_is_left_and_warned_of_once_it_was_killed(
     (check,) = named(await checks_of(cli, code=4), "earlier runs")
     assert "it is still running, or it was killed" in check.message
     assert "Without an outcome: 1 planned deletion, 1 of them may have been sent." in check.message
+
+
+def swept_nights(cli, *days_ago):
+    """Write a sweep without a deletion for each of these nights, and return now."""
+    now = datetime.now(UTC)
+    for days in days_ago:
+        write(run(), AuditDirectory(cli.audit_dir), days_ago=days + (NOW - now) / DAYS)
+    return now
+
+
+def test_a_nightly_job_that_does_not_start_any_more_is_a_warning_also_with_q(cli):
+    now = swept_nights(cli, *range(9, 3, -1))
+    (check,) = named(asyncio.run(checks_of(cli, code=4)), "nights")
+    first, last = (now - 9 * DAYS, now - 1 * DAYS)
+    text = f"Of the 9 nights from {first:%F} to {last:%F}: 6 done, 3 without a run ("
+    assert check.state == "warning"
+    assert check.message.startswith(text)
+    assert "Check the schedule" in check.hint
+    quiet = cli.run("doctor", "--policy", "policy.yaml", "-q")
+    assert text in quiet.out
+    assert f"The last run, 6 of {now - 4 * DAYS:%F}" not in quiet.out  # it was done
+    listed = cli.run("audit", "show", "--policy", "policy.yaml")
+    assert text in " ".join(listed.out.split())
+
+
+def test_a_sound_job_has_its_nights_and_the_date_of_its_last_run(cli):
+    now = swept_nights(cli, 2, 1)
+    checks = asyncio.run(checks_of(cli))
+    assert messages(checks, "nights").rstrip().endswith("2 done.")
+    assert f"The last run, 2 of {now - 1 * DAYS:%F}" in messages(checks, "earlier runs")
 
 
 async def test_directory_that_this_user_cannot_write_ends_with_7(cli, monkeypatch):

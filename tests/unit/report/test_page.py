@@ -29,7 +29,7 @@ from invite_sweeper.cli.report import report
 from invite_sweeper.endings import DAMAGED_ADVICE, Status
 from invite_sweeper.errors import UsageError
 from invite_sweeper.models import Source
-from invite_sweeper.report.document import display_text
+from invite_sweeper.report.document import Fact, display_text
 from invite_sweeper.report.html_page import breakable, render_html
 from invite_sweeper.report.markdown import (
     code_span,
@@ -206,9 +206,12 @@ def test_thirty_nights_show_each_end_and_the_nights_without_a_run(directory):
     marks = [night.mark for night in page.nights]
     assert len(marks) == 30
     assert (marks.count("3"), marks.count("!"), marks.count("-")) == (3, 1, 1)
-    assert page.period == (
-        "From 2026-10-27 to 2026-11-25, 25 of 29 nights were done, 3 refused, 1 recovered.",
-        "Days of that period without a run in these files: 1.",
+    assert page.verdict == Fact(
+        "Not every night was done",
+        "Of the 30 nights from 2026-10-27 to 2026-11-25: 25 done, 3 refused (5 to 6 November: "
+        "max_deletions, 20 November: max_deletions), 1 recovered (16 November), 1 without a run "
+        "(10 November). 51 deleted by 30 runs.",
+        "warning",
     )
     assert page.figures[0].text == "51 deleted"
     assert page.nights[-1].text == (

@@ -74,13 +74,53 @@ def test_deletions_and_a_restore_are_shown_where_a_refused_dry_run_came_last(dir
     write(restored(1), directory, days_ago=1)
     write(run(planned(1), mode="dry-run", stale=30, kept=0, **REFUSED), directory)
     page = page_of(directory)
-    assert page.verdict.text == "100 deleted, 1 restored by 3 runs"
+    assert page.verdict.text == (
+        "Of the 3 nights from 2026-11-23 to 2026-11-25: 2 done, 1 refused (25 November: "
+        "max_deletions). 100 deleted, 1 restored by 3 runs."
+    )
     assert page.verdict.label == "Needs attention"
     assert page.title == "Invitation sweeps from 2026-11-23 to 2026-11-25"
     assert len(table(page, "deletions")) == 100
     assert [row["Outcome"] for row in table(page, "restored")] == ["restored"]
     for text in (Reader(render_html(page)).text, render_markdown(page)):
         assert "a sweep would be refused" in text
+
+
+def test_a_nightly_job_that_does_not_start_any_more_needs_attention_up_to_now(directory):
+    for days_ago in range(20, 14, -1):
+        write(deleted(days_ago), directory, days_ago=days_ago)
+    page = page_of(directory, now=NOW)
+    assert len(page.nights) == 6 + 14  # the night of now is not over
+    assert page.verdict.label == "Needs attention"
+    assert page.verdict.text.startswith(
+        "Of the 20 nights from 2026-11-05 to 2026-11-24: 6 done, 14 without a run (11 to 24 "
+        "November). "
+    )
+    (item,) = page.attention
+    assert item.text == (
+        "The newest run is of 2026-11-10: 14 nights without a run since, up to 2026-11-24."
+    )
+    assert item.hint.command == "invite-sweeper doctor --audit-dir audit"
+    assert page_of(directory).attention == ()  # of files that are copies, now says nothing
+
+
+def test_nights_without_a_run_count_up_to_until_where_that_is_before_now(directory):
+    for days_ago in range(20, 14, -1):
+        write(deleted(days_ago), directory, days_ago=days_ago)
+    page = page_of(directory, until=NOW - 10 * DAY, now=NOW)
+    assert str(page.nights[-1].day) == "2026-11-15"
+    page = page_of(directory, until=NOW + 10 * DAY, now=NOW)
+    assert str(page.nights[-1].day) == "2026-11-24"
+
+
+@pytest.mark.parametrize("scene", [run(stale=15, **REFUSED), run(exit_code=6, plan_made=False)])
+def test_failed_nights_before_a_good_one_are_not_hidden_by_it(directory, scene):
+    for days_ago in range(9, 0, -1):
+        write(scene if 2 < days_ago < 5 else deleted(days_ago), directory, days_ago=days_ago)
+    page = page_of(directory)
+    assert (page.verdict.label, page.verdict.style) == ("Not every night was done", "warning")
+    assert "7 done, 2 " in page.verdict.text
+    assert "(21 to 22 November: " in page.verdict.text
 
 
 def test_runs_of_one_day_add_up_and_midnight_in_utc_begins_the_next_night(directory):
@@ -99,7 +139,9 @@ def test_several_runs_of_a_single_night_are_shown_without_a_picture_of_nights(di
     write(run(stale=15, **REFUSED), directory)
     page = page_of(directory)
     assert page.nights_title == "The night of 2026-11-25"
-    assert page.period == ("Its runs were sweep 1, sweep 2. The night was refused.",)
+    assert page.verdict.text == (
+        "Its runs were sweep 1, sweep 2. The night was refused. 1 deleted by 2 runs."
+    )
     assert page.picture is None
     assert figure(page, "Done") == "1 deleted"
     assert "The night of 2026-11-25" in Reader(render_html(page)).text
