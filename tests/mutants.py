@@ -361,6 +361,13 @@ MUTANTS = r"""
 = max_requests_per_second is that of each set of credentials: cli/session.py
 -                    limiter=limiter,
 +                    limiter=open_limiter(self.policy.execution),
+? tests/commands/test_runs_by_day.py
+= lines of every organization match: audit/search.py
+-"org_id": organization}
++"org_id": None}
+= a restore of a day undoes its first run: audit/directory.py
+-        if len(found) > 1:
++        if not found:
 ? tests/commands/test_misplaced_secrets.py
 = a secret in the place of an id is used: atlas/credentials.py
 -if SECRETS.knows(text):

@@ -6,6 +6,7 @@ that lost or gained lines is found, and the chain goes on where the last file wa
 
 import errno
 import os
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -29,13 +30,15 @@ from invite_sweeper.endings import WarningCode, WarningLevel
 from invite_sweeper.errors import AuditLogError, UsageError
 from invite_sweeper.files import fsync_directory, is_file, read_small_file, replace_file
 from invite_sweeper.json_text import to_json
-from invite_sweeper.text import shell_command, truncate
+from invite_sweeper.text import shell_command, shorten_list, truncate
 
 _MAX_SMALL_FILE_BYTES: Final = 1 << 16
 MIN_RUNS: Final = 30
 """A run judges at least by so many runs before it: what a killed one left open may have to wait for
 a list that cannot be read."""
 _MAX_SHOWN: Final = 80
+_MAX_RUNS: Final = 10
+_DAY: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 LIST_RUNS: Final = "List the runs with:"
 """Before `AuditDirectory.list_command`."""
 """Characters of a name in an error."""
@@ -118,20 +121,47 @@ class AuditDirectory:
         """Return the file of a run.
 
         Args:
-            run: Its number, its id or its file's path.
+            run: As in `find_all`.
+
+        Raises:
+            UsageError: The run does not exist, or several began on that day.
+        """
+        found = self.find_all(run)
+        if len(found) > 1:
+            numbers = [str(file.number) for file in found]
+            raise UsageError(
+                f"{len(found)} runs began on {run}: {shorten_list(numbers, _MAX_RUNS)}.",
+                hint=f"Name one of them by its number. {LIST_RUNS}",
+                command=self.list_command(),
+            )
+        return found[0]
+
+    def find_all(self, run: str) -> Sequence[RunFile]:
+        """Return the file of a run, or those of the runs of a day.
+
+        Args:
+            run: Its number, its id, its file's path, `last`, or a day in UTC, as 2026-11-12.
 
         Raises:
             UsageError: The run does not exist.
         """
+        files = self.files()
+        if run == "last" and files:
+            return files[-1:]
+        if _DAY.fullmatch(run):
+            began = run.replace("-", "") + "T"
+            on_day = tuple(file for file in files if file.run_id.startswith(began))
+            if on_day:
+                return on_day
         number = run.lstrip("0") if run.isdecimal() else ""  # as text: it has any length
-        for file in self.files():
+        for file in files:
             if run == file.run_id or number == str(file.number):
-                return file
+                return (file,)
         if is_file(run):
-            return RunFile.of(Path(run).absolute())
+            return (RunFile.of(Path(run).absolute()),)
         raise UsageError(
             f"The audit directory {self.path} has no run {truncate(run, _MAX_SHOWN) or repr(run)}.",
-            hint=f"Name a run by its number, its id or its file. {LIST_RUNS}",
+            hint=f"Name a run by its number, its day, its id or its file, or as last. {LIST_RUNS}",
             command=self.list_command(),
         )
 

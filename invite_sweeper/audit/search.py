@@ -53,6 +53,7 @@ class LineFilter:
     Args:
         events: The names of events.
         outcome: Lines without one do not match.
+        organization: The id of one; lines about no invitation or list of it do not match.
         username: A glob for the invited user's name, compared as those of the policy are.
         terms: Globs for the name or the id of an entry; one must match.
         since: The first instant.
@@ -64,13 +65,14 @@ class LineFilter:
         *,
         events: Container[str] | None = None,
         outcome: str | None = None,
+        organization: str | None = None,
         username: str | None = None,
         terms: Iterable[str] | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
     ) -> None:
         self._events = events
-        self._outcome = outcome
+        self._fields = {"outcome": outcome, "org_id": organization}
         self._has_ids = terms is not None
         self._since = "" if since is None else format_timestamp(since)
         self._until = None if until is None else format_timestamp(until)
@@ -112,8 +114,9 @@ class LineFilter:
 
     def _matches(self, record: Record) -> bool:
         """Return whether a parsed line matches the criteria that its bytes do not decide."""
-        if self._outcome is not None and record.get("outcome") != self._outcome:
-            return False
+        for name, wanted in self._fields.items():
+            if wanted is not None and record.get(name) != wanted:
+                return False
         if self._globs is None:
             return True
         names = [record.get("username")]

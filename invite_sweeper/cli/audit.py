@@ -77,7 +77,9 @@ def audit() -> None:
 
 @audit.command(cls=SectionedCommand)
 @click.argument(
-    "runs", help="Numbers, ids or files of runs; without one, all are listed.", nargs=-1
+    "runs",
+    nargs=-1,
+    help="Numbers, days, ids or files of runs, or last; without one, all are listed.",
 )
 @option(
     "Target", "--policy", metavar="[PATH]", type=FILE, envvar=POLICY_VARIABLE,
@@ -94,6 +96,7 @@ def audit() -> None:
     help="deleted, failed, …",
 )  # fmt: skip
 @option_once("Filter", "--username", metavar="GLOB", help="A glob for the invited address.")
+@option_once("Filter", "--organization", metavar="ID", help="The id of the organization.")
 @period_options()
 @ROWS_OUTPUT
 def show(
@@ -203,6 +206,7 @@ class _ShownRuns:
     Attributes:
         policy: As on the command line, like `audit_dir`.
         exit_code: Of the command.
+        named: The files of the runs that the command line names.
         fold: What became of the requests of the directory's runs that were read.
         begun_without_file: That of the directory.
     """
@@ -212,12 +216,12 @@ class _ShownRuns:
         self.audit_dir = audit_dir
         self.exit_code = int(ExitCode.DONE)
         self.fold = Fold()
-        self._named: tuple[RunFile, ...] = ()
+        self.named: tuple[RunFile, ...] = ()
         self._reader = LogReader(())
         self._is_by_path = bool(runs) and all(is_file(run) for run in runs)
         self.begun_without_file: datetime | None = None
         if self._is_by_path:
-            self._named = tuple(RunFile.of(Path(run).absolute()) for run in runs)
+            self.named = tuple(RunFile.of(Path(run).absolute()) for run in runs)
             return
         directory = find_directory(policy, audit_dir)
         self.begun_without_file = directory.begun_without_file()
@@ -230,7 +234,7 @@ class _ShownRuns:
             self._report(error)
             self._reader = LogReader(directory.files())
         try:
-            self._named = tuple(directory.find(run) for run in runs)
+            self.named = tuple(file for run in runs for file in directory.find_all(run))
         except UsageError:
             self._report_damage()  # a file that is missing may be that of the run
             raise
@@ -243,7 +247,7 @@ class _ShownRuns:
         """Return the option with which a command finds the directory; none where it needs none."""
         if self._is_by_path or (self.audit_dir is None and self.policy == DEFAULT_POLICY):
             return ()
-        return ("--audit-dir", str(self.audit_dir or self._named[0].path.parent))
+        return ("--audit-dir", str(self.audit_dir or self.named[0].path.parent))
 
     @property
     def is_wiped(self) -> bool:
@@ -252,11 +256,11 @@ class _ShownRuns:
 
     def read(self, read_run_file: Callable[[FileChain], Iterable[_T]]) -> Iterator[_T]:
         """Yield what is read of the file of each run."""
-        if not self._named:
+        if not self.named:
             yield from read_all(self._reader, read_run_file, self._report)
             return
         self._report_damage()
-        for file in self._named:
+        for file in self.named:
             yield from read_all(LogReader((file,)), read_run_file, self._report)
 
     def _report_damage(self) -> None:
@@ -278,7 +282,7 @@ class _ShownRuns:
         """
         for _ in self.all_records():
             pass
-        for file in self._named:
+        for file in self.named:
             reader = LogReader((file,), hashed=True)
             yield from read_all(reader, lambda chain: (read_named(chain),), self._report)
 
@@ -326,14 +330,17 @@ def _show_policies(runs: Sequence[str], audit_dir: Path | None) -> int:
     Raises:
         UsageError: The file of a run does not have its policy.
     """
-    if len(runs) not in {1, 2}:
-        raise click.UsageError(
-            "--policy without PATH prints the policy of one RUN, or of two what was changed."
-        )
+    wrong_number = click.UsageError(
+        "--policy without PATH prints the policy of one RUN, or of two what was changed."
+    )
+    if not runs:
+        raise wrong_number
     path = Path(os.environ.get(POLICY_VARIABLE) or DEFAULT_POLICY)
     shown = _ShownRuns(runs, path, audit_dir)
+    if len(shown.named) > 2:  # noqa: PLR2004 - a diff is of two
+        raise wrong_number
     policies = [_policy_of(run) for run in shown.named_runs(_read_record)]
-    if len(policies) < len(runs):
+    if len(policies) < len(shown.named):
         pass  # what was damaged is reported
     elif len(policies) > 1:
         click.echo(describe_change(*map(printable_lines, policies)))

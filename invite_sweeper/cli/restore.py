@@ -45,7 +45,9 @@ _MAX_RUNS: Final = 10
 
 @click.command(cls=SectionedCommand)
 @click.argument(
-    "run", help="The run to undo: its number, id or file; default: the last that deleted them.",
+    "run",
+    help="The run to undo: its number, day, id or file, or last; default: the last that deleted "
+    "them.",
     required=False, metavar="[RUN]",
 )  # fmt: skip
 @options(*CONNECTED, "deadline", "yes", "reason")
