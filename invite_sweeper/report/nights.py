@@ -86,7 +86,7 @@ def night_run(
     """Return what is kept of a run; of a killed one its counts are those of its lines.
 
     Args:
-        announced: Its lines about announcements.
+        announced: What it announced, and no run before it.
     """
     end = record.end
     is_sweep = record.mode == "sweep"
@@ -95,7 +95,6 @@ def night_run(
         deleted = end.deleted
         restored = end.restored
         failed = end.failed
-        announced = end.announced
     else:
         deleted = record.outcomes[Outcome.DELETED]
         restored = record.outcomes[Outcome.RESTORED]

@@ -13,7 +13,7 @@ from contextlib import suppress
 from datetime import date, datetime
 
 from invite_sweeper.audit import RunFile, RunRecord, Verification
-from invite_sweeper.audit.events import OutcomeLine
+from invite_sweeper.audit.events import OutcomeLine, announcement_key
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.fold import Fold
 from invite_sweeper.endings import Status, status_of
@@ -22,10 +22,10 @@ from invite_sweeper.models import InvitationKey
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.report.nights import NightRun, night_run
 from invite_sweeper.report.period import Period, began_at
-from invite_sweeper.report.period_rows import KeptRows, NewestRows, NightRow
+from invite_sweeper.report.period_rows import KeepEntry, KeptRows, NewestRows, NightRow, add_kept
 from invite_sweeper.report.policies import PolicyInForce, add_policy
 from invite_sweeper.report.readback import RecordedRun, RunRows, kept_by_entry
-from invite_sweeper.report.rows import NO_OUTCOME
+from invite_sweeper.report.rows import NO_OUTCOME, Row
 
 
 class PeriodReader:
@@ -42,6 +42,7 @@ class PeriodReader:
         deletions: What became of each deletion that was due to be sent.
         announced: What sweeps announced for a later deletion.
         restored: What became of each invitation of a restore.
+        entries: What each keep entry kept, by its name.
         kept: What a keep entry kept, the last time that it did.
         policies: Under which the runs worked, in the order in which they came into force.
 
@@ -60,12 +61,14 @@ class PeriodReader:
         self.deletions = NewestRows()
         self.announced = NewestRows()
         self.restored = NewestRows()
+        self.entries: dict[str, KeepEntry] = {}
         self.kept = KeptRows()
         self.policies: list[PolicyInForce] = []
         self._period = period
         self._is_damaged = verification.damage is not None
         self._left_open = {unfinished.file for unfinished in verification.unfinished}
         self._fold = Fold()
+        self._announcements: set[int] = set()
         self._killed: dict[int, RunRecord] = {}  # by the index of the run
         self._open: dict[tuple[str, InvitationKey], NightRow] = {}
 
@@ -96,11 +99,16 @@ class PeriodReader:
         recorded = RecordedRun.read(record, self._fold)
         run_rows = recorded.rows
         status = self._status(record) if run_rows.is_whole else Status.DAMAGED
-        run = night_run(record, began, status, len(run_rows.announced))
+        announced: list[Row] = []
+        if record.mode == "sweep":
+            night = began.date() if began is not None else None
+            announced = self._new_announcements(run_rows, night)
+        run = night_run(record, began, status, len(announced))
         self._add_run(recorded, run)
         if record.mode == "sweep":
             self._add_deletions(record, run, run_rows)
-            self._add_announced(run, run_rows)
+            for row in announced:
+                self.announced.add(NightRow.of(row, run))
             for row in kept_by_entry(record, run_rows):
                 self.kept.add(NightRow.of(row, run))
         elif record.mode == "restore":  # a dry run did nothing to a person
@@ -129,10 +137,21 @@ class PeriodReader:
             self.scan_pending = run.pending
         if run.night is not None:
             add_policy(self.policies, record, run.night)
+            if record.end is not None:
+                add_kept(self.entries, record.end, run.night)
 
-    def _add_announced(self, run: NightRun, run_rows: RunRows) -> None:
+    def _new_announcements(self, run_rows: RunRows, night: date | None) -> list[Row]:
+        """Return what a run announced and no earlier one of its night, as one whose file is lost.
+
+        Memory holds a hash of each.
+        """
+        announced: list[Row] = []
         for row in run_rows.announced:
-            self.announced.add(NightRow.of(row, run))
+            key = hash((night, announcement_key(row.event)))
+            if key not in self._announcements:
+                self._announcements.add(key)
+                announced.append(row)
+        return announced
 
     def _add_restored(self, record: RunRecord, run: NightRun, run_rows: RunRows) -> None:
         for key, row in run_rows.invitations.items():

@@ -6,8 +6,9 @@ Memory holds as many rows as a table shows, for any number of nights.
 from collections import deque
 from dataclasses import dataclass
 from datetime import date
-from typing import Self
+from typing import NamedTuple, Self
 
+from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.report.nights import NightRun
 from invite_sweeper.report.readback import MAX_TABLE_ROWS
 from invite_sweeper.report.rows import Row, sorted_rows
@@ -30,6 +31,38 @@ class NightRow(Row):
         """Return the row of a run."""
         fields = (row.event, row.labels, row.outcome, row.detail, row.rule, row.due)
         return cls(*fields, run.number, run.night)
+
+
+class KeepEntry(NamedTuple):
+    """What an entry of `keep` kept in the runs of a period, as each run counted it.
+
+    Attributes:
+        runs: Runs in which it kept an invitation.
+        most: In one of them.
+        newest: In the last of them.
+        first: The night of the first of them, as `last` of the last.
+        until: The day after which it no longer holds; None for none, or where it is not known.
+    """
+
+    name: str
+    runs: int
+    most: int
+    newest: int
+    first: date
+    last: date
+    until: date | None = None
+
+
+def add_kept(entries: dict[str, KeepEntry], end: RunFinished, night: date) -> None:
+    """Add what the entries of `keep` kept in a run to that of the runs before it."""
+    for reason, count in end.kept_by_reason.items():
+        kind, _, name = reason.partition(":")
+        if kind != "keep":
+            continue
+        before = entries.get(name, KeepEntry(name, 0, 0, 0, night, night))
+        entries[name] = before._replace(
+            runs=before.runs + 1, most=max(before.most, count), newest=count, last=night
+        )
 
 
 class NewestRows:

@@ -1,10 +1,14 @@
 """The policies under which runs worked: the second line of each file has the text."""
 
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import date
 from difflib import unified_diff
 from typing import NamedTuple
 
 from invite_sweeper.audit import RunRecord
+from invite_sweeper.errors import UsageError
+from invite_sweeper.policy import parse_policy
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.text import escape_unprintable
 
@@ -55,6 +59,17 @@ def add_policy(policies: list[PolicyInForce], run: RunRecord, night: date) -> No
     if before is not None and before.text is not None and text is not None:
         change = describe_change(before.text, text)
     policies.append(PolicyInForce(sha256, path, number, number, night, night, text, change))
+
+
+def ends_of_keep_entries(policies: Iterable[PolicyInForce]) -> Mapping[str, date]:
+    """Return the `until` of each keep entry that has one, by its name, in the last policy of it."""
+    ends: dict[str, date] = {}
+    for policy in policies:
+        with suppress(UsageError):  # of another version, or with a secret that is masked
+            for entry in parse_policy((policy.text or "").encode(), policy.path).keep:
+                if entry.until is not None:
+                    ends[entry.name] = entry.until
+    return ends
 
 
 def printable_lines(policy: str) -> str:

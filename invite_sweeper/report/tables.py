@@ -16,8 +16,8 @@ from invite_sweeper.models import ListUnreadable
 from invite_sweeper.report.document import Cell, CellsOf, Column, Fact, Line, Table
 from invite_sweeper.report.nights import Night, NightRun
 from invite_sweeper.report.period_reader import PeriodReader
-from invite_sweeper.report.period_rows import NewestRows, NightRow
-from invite_sweeper.report.policies import PolicyInForce
+from invite_sweeper.report.period_rows import KeepEntry, NewestRows, NightRow
+from invite_sweeper.report.policies import PolicyInForce, ends_of_keep_entries
 from invite_sweeper.report.readback import (
     KEPT_CAPTION,
     MAX_TABLE_ROWS,
@@ -158,6 +158,17 @@ def period_tables(period: PeriodReader, advisor: Advisor) -> Iterator[Table]:
         period.restored,
         Intent.event,
     )
+    ends = ends_of_keep_entries(period.policies)
+    entries = [entry._replace(until=ends.get(name)) for name, entry in period.entries.items()]
+    if entries:
+        yield Table.of(
+            "entries",
+            "Invitations that each keep entry kept",
+            _ENTRIES,
+            _newest_first(entries),
+            total=len(entries),
+            command=list_runs(),
+        )
     kept = period.kept.rows()
     if kept and len(period.runs) > 1:  # of a single run, the table of what it kept has them
         command = list_runs("--event", Kept.event)
@@ -223,6 +234,15 @@ _KEPT_BY: Final[CellsOf[NightRow]] = {
     INVITED: invited_cell,
     PLACE: full_place_cell,
     BECAUSE: why_kept_cell,
+}
+_ENTRIES: Final[CellsOf[KeepEntry]] = {
+    Column("Entry"): lambda entry: text_cell(entry.name),
+    Column("Kept at most", "number"): lambda entry: _number(entry.most),
+    Column("Kept last", "number"): lambda entry: _number(entry.newest),
+    Column("Runs", "number"): lambda entry: _number(entry.runs),
+    Column("From", "date"): lambda entry: text_cell(str(entry.first)),
+    Column("To", "date"): lambda entry: text_cell(str(entry.last)),
+    Column("Holds until", "date"): lambda entry: text_cell(str(entry.until or "")),
 }
 _NIGHTS: Final[CellsOf[Night]] = {
     Column("Night", "date"): lambda night: text_cell(str(night.day)),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from audit.runs import deletion, intent, outcome, planned, write_run
-from builders import NOW, ORG, OTHER_ORG
+from builders import NOW, ORG, OTHER_ORG, policy_bytes
 from click.testing import CliRunner
 from msgspec import structs
 from report import reading
@@ -191,6 +191,18 @@ def test_what_was_announced_in_a_dry_run_or_planned_in_a_refused_sweep_is_not_co
     assert table(page, "deletions") == []
 
 
+def test_what_a_repeated_run_announces_again_counts_once(directory):
+    """The run before was not known to it, as after a lost file."""
+    due = {"rule": "forgotten", "deletable_from": "2026-12-02T00:00:00Z"}
+    first, second = (planned(number).as_event(Announced, **due) for number in (1, 2))
+    write(run(first, announced=1), directory, days_ago=0.01)
+    write(run(first, second, announced=2), directory)
+    page = page_of(directory)
+    assert figure(page, "Done") == "2 announced"
+    assert [night.announced for night in page.nights] == [2]
+    assert len(table(page, "announced")) == 2
+
+
 def test_who_was_kept_before_a_restore_is_shown_as_of_the_sweep_and_the_oldest_first(directory):
     kept = [
         Kept.of(planned(number, created_at=created(number * DAY)), reason="too_young")
@@ -346,6 +358,28 @@ def test_reading_a_period_leaves_no_file_open(directory):
         assert len(list(Path("/proc/self/fd").iterdir())) == before
     finally:
         gc.enable()
+
+
+def test_an_exception_that_has_ended_shows_how_many_it_kept_while_it_held(directory):
+    keep = [{"name": "trip", "usernames": ["*@x.org"], "until": "2026-11-23"}]
+    rules = [{"name": "forgotten", "older_than": "14d"}]
+    keys = {"version": 1, "organizations": [ORG], "rules": rules, "keep": keep}
+    scene = under(policy_bytes(keys).decode())
+    for days_ago, count in ((4, 3), (3, 5), (2, 2)):
+        reasons = {"keep:trip": count, "too_young": 9}
+        end = structs.replace(scene.end, kept_by_reason=reasons, kept=count + 9)
+        write(scene._replace(end=end), directory, days_ago=days_ago)
+    write(scene, directory, days_ago=1)
+    (entry,) = table(page_of(directory), "entries")
+    assert entry == {
+        "Entry": "trip",
+        "Kept at most": "5",
+        "Kept last": "2",
+        "Runs": "3",
+        "From": "2026-11-21",
+        "To": "2026-11-23",
+        "Holds until": "2026-11-23",
+    }
 
 
 def test_who_was_kept_by_an_entry_is_shown_once_as_of_the_last_night(directory):
