@@ -161,6 +161,18 @@ class RunRecord(msgspec.Struct, eq=False):
             outcomes=Counter(request.line.outcome for request in requests),
         )
 
+    def of_organization(self, org_id: str, outcomes: Counter[str]) -> "RunRecord":
+        """Return what it did in one organization.
+
+        Args:
+            outcomes: What became of the requests there.
+        """
+        start = structs.replace(self.start, organizations=(org_id,))
+        end = self.end
+        if end is not None:
+            end = end.of_organization(org_id)
+        return structs.replace(self, start=start, end=end, outcomes=outcomes)
+
     def without_people(self) -> "RunRecord":
         """Return it for readers to whom no person is named.
 

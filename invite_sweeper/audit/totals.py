@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import msgspec
+from msgspec import structs
 
 from invite_sweeper.counts import Counts
 from invite_sweeper.endings import WarningLevel
@@ -142,3 +143,18 @@ class RunFinished(Counts, frozen=True, kw_only=True):
     sunsets: Mapping[str, str] = {}
     organizations: tuple[OrganizationResult, ...] = ()
     lists: tuple[ListResult, ...] = ()
+
+    def of_organization(self, org_id: str) -> "RunFinished":
+        """Return the totals of one organization; of one that the run does not have, none."""
+        results = [result for result in self.organizations if result.id == org_id]
+        result = results[0] if results else OrganizationResult(id=org_id, exit_code=self.exit_code)
+        both = set(self.__struct_fields__) & set(result.__struct_fields__)
+        return structs.replace(
+            self,
+            **{name: getattr(result, name) for name in both},
+            forecast=None,
+            nights_left=None,
+            limited_by=None,
+            organizations=(result,),
+            lists=tuple(one for one in self.lists if one.org_id == org_id),
+        )

@@ -10,7 +10,14 @@ import click
 from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import AuditDirectory
 from invite_sweeper.cli.audit_files import PATHS, check_outside, verify_runs
-from invite_sweeper.cli.options import FILE, SectionedCommand, option, options, period_options
+from invite_sweeper.cli.options import (
+    FILE,
+    SectionedCommand,
+    option,
+    option_once,
+    options,
+    period_options,
+)
 from invite_sweeper.cli.streams import fit_terminal
 from invite_sweeper.endings import DAMAGED_ADVICE
 from invite_sweeper.errors import DamagedLog
@@ -24,6 +31,7 @@ from invite_sweeper.report.page import is_report, read_page
 @PATHS
 @options("policy", "audit_dir")
 @period_options(since="the 30 nights up to the newest run", until="the newest run")
+@option_once("Filter", "--organization", metavar="ID", help="The id of the only organization.")
 @option(
     "Output", "--out", metavar="FILE", type=FILE,
     help="Write the report to this file; default: stdout.",
@@ -39,6 +47,7 @@ def report(
     audit_dir: Path | None,
     since: datetime | None,
     until: datetime | None,
+    organization: str | None,
     out: Path | None,
     form: str | None,
 ) -> None:
@@ -68,7 +77,9 @@ def report(
     if not paths or paths[0].is_dir():
         now = datetime.now(UTC)
         begun = AuditDirectory(files[0].path.parent).begun_without_file()
-    page = read_page(files, verification, advisor, since, until, now=now, begun=begun)
+    page = read_page(
+        files, verification, advisor, since, until, now=now, begun=begun, organization=organization
+    )
     if form is None and out is not None:
         form = out.suffix.lower().removeprefix(".")
     text = render_markdown(page) if form == "md" else render_html(page)

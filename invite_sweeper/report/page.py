@@ -31,6 +31,7 @@ from invite_sweeper.report.period import find_period
 from invite_sweeper.report.period_reader import PeriodReader
 from invite_sweeper.report.policies import PolicyInForce
 from invite_sweeper.report.readback import RecordedRun
+from invite_sweeper.report.rows import label_of
 from invite_sweeper.report.story import story_of
 from invite_sweeper.report.tables import (
     nights_table,
@@ -117,6 +118,7 @@ def read_page(
     *,
     now: datetime | None = None,
     begun: datetime | None = None,
+    organization: str | None = None,
 ) -> Page:
     """Return the report of a period.
 
@@ -130,18 +132,20 @@ def read_page(
         now: The nights without a run count up to it, or to `until`; None for the newest run alone,
             as of files that are copies.
         begun: As in `nights_of`.
+        organization: The id of the one that the report is about; None for all.
 
     Raises:
         UsageError: The period ends before it begins, or no run began in it.
     """
     folder = files[0].path.parent
     period = find_period(files, since, until)
-    reader = PeriodReader(period, verification)
+    reader = PeriodReader(period, verification, organization)
     reader.read(files)
     newest = reader.newest
     if newest is None:
+        about = f" that is about organization {organization}" if organization is not None else ""
         raise UsageError(
-            f"No run of {folder} began from {period.first} to {period.last}.",
+            f"No run of {folder}{about} began from {period.first} to {period.last}.",
             hint="Name another period with --since and --until; list the runs:",
             command=advisor.list_runs(),
         )
@@ -153,7 +157,7 @@ def read_page(
         last = None if now is None else last_night_over(now)
         if last is not None and until is not None:
             last = min(last, period.last)
-        first = max(period.first, reader.first or period.first)
+        first = None if reader.first is None else max(period.first, reader.first)
         nights = tuple(nights_of(reader.runs, first=first, last=last, begun=begun))
     attention = (
         *_attention(reader, newest.record, story, log, verification, advisor),
@@ -163,7 +167,7 @@ def read_page(
     if is_damaged:
         verdict = log.headline._replace(label=Status.DAMAGED.label)
     return Page(
-        title=_title(reader, nights),
+        title=_title(reader, nights) + _about(newest, organization),
         verdict=verdict,
         log=log,
         is_damaged=is_damaged,
@@ -223,6 +227,13 @@ def _title(reader: PeriodReader, nights: Sequence[Night]) -> str:
         name = _TITLES.get(newest.mode, "Invitation sweep")
     night = newest.night
     return f"{name}, {night}" if night is not None else name
+
+
+def _about(newest: RecordedRun, organization: str | None) -> str:
+    """Return which organization a report is about; empty for all."""
+    if organization is None:
+        return ""
+    return f", {label_of(organization, newest.rows.labels)}"
 
 
 def _verdict(

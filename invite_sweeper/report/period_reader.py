@@ -37,7 +37,9 @@ class PeriodReader:
         last_sweep: The newest sweep.
         scan: The newest sweep or dry run whose lists were read: what is pending is from it.
         scan_pending: What it left pending.
-        first: The night of the first run of all files; None if it is not known.
+        first: The night of the first run of all files; None if it is not known, as of an
+            organization, which may be newer.
+        organization: As below.
         organizations: The ids of those that the runs were about.
         deletions: What became of each deletion that was due to be sent.
         announced: What sweeps announced for a later deletion.
@@ -48,9 +50,12 @@ class PeriodReader:
 
     Args:
         verification: Of the files.
+        organization: The id of the one that is asked for; None for all.
     """
 
-    def __init__(self, period: Period, verification: Verification) -> None:
+    def __init__(
+        self, period: Period, verification: Verification, organization: str | None = None
+    ) -> None:
         self.runs: list[NightRun] = []
         self.newest: RecordedRun | None = None
         self.last_sweep: RunRecord | None = None
@@ -65,18 +70,19 @@ class PeriodReader:
         self.kept = KeptRows()
         self.policies: list[PolicyInForce] = []
         self._period = period
+        self.organization = organization
         self._is_damaged = verification.damage is not None
         self._left_open = {unfinished.file for unfinished in verification.unfinished}
         self._fold = Fold()
         self._announcements: set[int] = set()
-        self._killed: dict[int, RunRecord] = {}  # by the index of the run
+        self._killed: dict[int, RecordedRun] = {}  # by the index of the run
         self._open: dict[tuple[str, InvitationKey], NightRow] = {}
 
     def read(self, files: Iterable[RunFile]) -> None:
         """Read the files; of a damaged one, which the verification names, what comes before."""
         for file in files:
             began = began_at(file)
-            if began is not None and self.first is None:
+            if began is not None and self.first is None and self.organization is None:
                 self.first = began.date()
             if began is not None and began < self._period.since:
                 continue
@@ -95,8 +101,11 @@ class PeriodReader:
                 pass
 
     def _read_run(self, file: RunFile, began: datetime | None) -> None:
-        record = RunRecord(file)
-        recorded = RecordedRun.read(record, self._fold)
+        whole = RunRecord(file)
+        recorded = RecordedRun.read(whole, self._fold, self.organization)
+        if self.organization not in {None, *whole.start.organizations}:
+            return
+        record = recorded.record
         run_rows = recorded.rows
         status = self._status(record) if run_rows.is_whole else Status.DAMAGED
         announced: list[Row] = []
@@ -126,7 +135,7 @@ class PeriodReader:
     def _add_run(self, recorded: RecordedRun, run: NightRun) -> None:
         record = recorded.record
         if record.end is None:
-            self._killed[len(self.runs)] = record
+            self._killed[len(self.runs)] = recorded
         self.runs.append(run)
         self.newest = recorded
         self.organizations.update(record.start.organizations)
@@ -172,8 +181,14 @@ class PeriodReader:
 
     def _recover(self) -> None:
         """Set the outcomes that later runs recorded, once all files were read."""
-        for index, record in self._killed.items():
+        for index, killed in self._killed.items():
             run = self.runs[index]
+            record = killed.record
+            if self.organization is not None:
+                for request in record.recovered_requests:
+                    if killed.rows.is_about(request.line.org_id):
+                        killed.rows.recover(request.line)
+                record.outcomes = killed.rows.outcomes()
             self.runs[index] = night_run(record, run.began, run.status, run.announced)
         for run_id, record in self._fold.runs.items():
             for request in record.recovered_requests:

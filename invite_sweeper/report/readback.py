@@ -38,6 +38,7 @@ class RunRows:
         announced: For a later deletion, or would be; the next to be deleted is first.
         unreadable: The lists that could not be read.
         is_whole: False if the file could not be read to its end.
+        organization: The id of the one that it is about; None for all.
     """
 
     labels: dict[str, str] = field(default_factory=dict)
@@ -45,10 +46,17 @@ class RunRows:
     announced: list[Row] = field(default_factory=list)
     unreadable: list[ListUnreadable] = field(default_factory=list)
     is_whole: bool = False
+    organization: str | None = None
+
+    def is_about(self, org_id: str | None) -> bool:
+        """Return whether what is of an organization belongs here."""
+        return self.organization is None or org_id == self.organization
 
     def add(self, event: Event | None) -> None:
         """Add a line; None of a later version."""
         match event:
+            case Invitation() | ListUnreadable() if not self.is_about(event.org_id):
+                pass
             case Planned():
                 self.invitations[event.key] = self.row(event)
             case Intent():
@@ -75,7 +83,8 @@ class RunRows:
     def name_organizations(self, end: RunFinished) -> None:
         """Set the names of the organizations, also for the rows that there are."""
         for organization in end.organizations:
-            self.labels[organization.id] = organization.label
+            if self.is_about(organization.id):
+                self.labels[organization.id] = organization.label
 
     def sort(self) -> None:
         """Sort what is announced, once all lines are added."""
@@ -109,6 +118,10 @@ class RunRows:
     def place(self, row: Row) -> str:
         """Return the place of a row, with its organization where the run is about several."""
         return place_name(row.event, row.organization, full=self.is_of_several)
+
+    def outcomes(self) -> Counter[str]:
+        """Return how many invitations have each outcome."""
+        return Counter(row.outcome for row in self.invitations.values())
 
     def without_done(self) -> "RunRows":
         """Return a copy without the planned deletions that took place as planned."""
@@ -164,20 +177,23 @@ class RecordedRun:
         return read_rows(self.record)
 
     @classmethod
-    def read(cls, record: RunRecord, fold: Fold) -> Self:
+    def read(cls, record: RunRecord, fold: Fold, organization: str | None = None) -> Self:
         """Return an earlier run with its invitations, and set the fields of its record.
 
         Of a file that cannot be read, what comes before is known.
 
         Args:
             fold: Of the runs before it.
+            organization: The id of the one that is asked for; None for all.
         """
-        run_rows = RunRows()
+        run_rows = RunRows(organization=organization)
         with suppress(RunError):  # as above
             for _, event in fold.follow(record, FileChain(record.file)):
                 run_rows.add(event)
             run_rows.is_whole = True
         run_rows.sort()
+        if organization is not None:
+            record = record.of_organization(organization, run_rows.outcomes())
         run = cls(record)
         run.rows = run_rows
         return run
@@ -246,14 +262,15 @@ _KEEP_ENTRY: Final = "keep:"
 def kept_rows(record: RunRecord, run_rows: RunRows) -> Iterator[Row]:
     """Yield the kept invitations, of a run that recorded them."""
     for kept in kept_lines(record):
-        yield run_rows.row(kept)
+        if run_rows.is_about(kept.org_id):
+            yield run_rows.row(kept)
 
 
 def kept_by_entry(record: RunRecord, run_rows: RunRows) -> Iterator[Row]:
     """Yield the invitations that a keep entry kept, of a run that recorded them."""
     # Of a year of nights most kept lines are of other reasons: they are not decoded.
     for kept in kept_lines(record, f'"reason":"{_KEEP_ENTRY}'.encode()):
-        if kept.reason.startswith(_KEEP_ENTRY):
+        if kept.reason.startswith(_KEEP_ENTRY) and run_rows.is_about(kept.org_id):
             yield run_rows.row(kept)
 
 

@@ -129,7 +129,8 @@ def _people_table(
 
 def period_tables(period: PeriodReader, advisor: Advisor) -> Iterator[Table]:
     """Yield what the runs of a period did to whom, the newest first; tables that are not empty."""
-    list_runs = advisor.list_runs
+    words = () if period.organization is None else ("--organization", period.organization)
+    list_runs = partial(advisor.list_runs, *words)
     with_organization = len(period.organizations) > 1
 
     def newest_people(key: str, caption: str, newest: NewestRows, event: str) -> Iterator[Table]:

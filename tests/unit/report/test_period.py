@@ -17,6 +17,7 @@ from report.scenes import NOT_SEEN, REFUSED, run, write
 
 from invite_sweeper.advice import Advisor
 from invite_sweeper.audit.events import Announced, Kept, PolicyText
+from invite_sweeper.audit.totals import OrganizationResult
 from invite_sweeper.cli.report import report
 from invite_sweeper.errors import UsageError
 from invite_sweeper.report.html_page import render_html
@@ -315,6 +316,53 @@ def test_a_killed_restore_that_the_next_one_settled_is_shown_once(directory):
     (row,) = table(page_of(directory), "restored")
     assert row["Outcome"].startswith("unknown")
     assert row["Outcome"].endswith("recovered by run 2")
+
+
+# One organization --------------------------------------------------------------------------------
+
+
+def result_of(org_id, **counts):
+    return OrganizationResult(id=org_id, name="Beta", plan_made=True, plan_complete=True, **counts)
+
+
+def test_the_report_of_one_organization_has_its_counts_people_and_ends_alone(directory):
+    both = {"start": {"organizations": (ORG, OTHER_ORG)}}
+    theirs = deletion(9, "failed", org_id=OTHER_ORG)
+    kept = [Kept.of(planned(n, org_id=o), reason="keep:b") for n, o in ((7, ORG), (8, OTHER_ORG))]
+    results = (
+        result_of(ORG, deleted=1, invitations_seen=5, kept_by_reason={"keep:b": 1}),
+        result_of(OTHER_ORG, failed=1, invitations_seen=4, exit_code=4),
+    )
+    write(deleted(2), directory, days_ago=2)
+    one = run(*deletion(1), *theirs, *kept, organizations=results, exit_code=4, **both)
+    write(one, directory, days_ago=1)
+    write(deleted(3, start={"organizations": (ORG,)}), directory)
+    page = page_of(directory, organization=ORG)
+    assert page.title.endswith(f", Acme ({ORG})")
+    assert [(night.deleted, night.failed) for night in page.nights] == [(1, 0), (1, 0), (1, 0)]
+    assert page.verdict.label == "Nothing needs attention"
+    assert len(table(page, "deletions")) == 3
+    assert len(table(page, "kept-by")) == 1
+    other = page_of(directory, organization=OTHER_ORG)
+    assert other.title == f"Invitation sweep, 2026-11-24, Beta ({OTHER_ORG})"
+    assert other.verdict.label == "Partly done"
+    assert [row["Outcome"][:6] for row in table(other, "deletions")] == ["failed"]
+    with pytest.raises(UsageError, match="that is about organization 0000"):
+        page_of(directory, organization="0" * 24)
+
+
+def test_of_a_killed_run_one_organization_has_what_a_later_run_recorded_of_it_there(directory):
+    both = {"organizations": (ORG, OTHER_ORG)}
+    theirs = planned(9, org_id=OTHER_ORG)
+    lines = (*deletion(1), planned(2), intent(planned(2)), *deletion(8, org_id=OTHER_ORG))
+    killed_run = run(*lines, theirs, intent(theirs), start=both)._replace(end=None)
+    write(killed_run, directory, days_ago=1)
+    settled = [outcome(one, "already_gone", recovers="run-1") for one in (planned(2), theirs)]
+    write(run(*settled, recovered=2, already_gone=0, deleted=0, start=both), directory)
+    page = page_of(directory, organization=ORG)
+    assert [night.deleted for night in page.nights] == [1, 0]
+    rows = table(page, "deletions")
+    assert sorted(row["Outcome"] for row in rows) == ["already gone; recovered by run 2", "deleted"]
 
 
 # People ------------------------------------------------------------------------------------------
