@@ -1,0 +1,386 @@
+"""A month of three organizations, and what people ask after it, each by its first command.
+
+A killed night, a week without network, nights that no cron started, a full disk, a rotated
+secret, an exception that ended, notice, a restore. The processes and the simulated Atlas have
+one moved clock.
+"""
+
+import re
+import shutil
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+import faults
+import pytest
+from forked import Fork
+from observed import ObservedAtlas
+from running import cli_in, end, wait_until
+
+FIRST = datetime(2026, 11, 1, 2, tzinfo=UTC)
+DAY = timedelta(days=1)
+ORGS = {"NORTH": "a" * 24, "EAST": "b" * 24, "SOUTH": "c" * 24}
+KILLED, NOT_STARTED, CHANGED, OUTAGE = 5, {8, 9}, 11, range(12, 19)
+FULL, ROTATED, RESTORED, LAST = 22, 24, 26, 29
+"""What happened in which night, counted from 0."""
+LOG = "--audit-dir audit"
+POLICY = "--policy policy.yaml"
+CLOCK = """
+import errno, importlib, os
+from datetime import datetime, timedelta
+
+NOW = datetime.fromisoformat(os.environ["INVITE_SWEEPER_NIGHT"])
+
+class Moved(datetime):
+    @classmethod
+    def now(cls, zone):
+        return NOW.astimezone(zone)
+
+for name in ("session", "sweep", "audit", "checks", "validate", "report"):
+    module = importlib.import_module(f"invite_sweeper.cli.{name}")
+    if hasattr(module, "datetime"):
+        module.datetime = Moved
+
+if "INVITE_SWEEPER_FULL" in os.environ:
+    write = os.write
+
+    def full(descriptor, data):
+        if b'"event":"intent"' in bytes(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(descriptor, data)
+
+    os.write = full
+"""
+
+
+class Month:
+    """The nights of a month, and what its operators type."""
+
+    def __init__(self, cli, clock):
+        self.cli = cli
+        self.sim = cli.sim
+        self.clock = clock
+        self.run_of = {}
+        (cli.folder / "clock.py").write_text(CLOCK, encoding="utf-8")
+        cli.use_organizations(ORGS, kind="service-account")
+        self.projects = {
+            name: [self.sim.add_project(f"{name} {place}", org) for place in ("sandbox", "prod")]
+            for name, org in ORGS.items()
+        }
+        cli.keys |= {
+            "sources": ["invites", "users", "org_users", "org_invites"],
+            "projects": {"exclude": ["*prod"]},
+            "keep": [
+                {"name": "board", "usernames": ["*@board.example.com"], "reason": "they travel"},
+                {"name": "fair", "usernames": ["fair-*"], "until": "2026-11-20"},
+            ],
+            "limits": {"max_deletions": 4, "over_limit": "trim"},
+            "execution": {"attempts": 2},
+            "notice": {"wait": "3d"},
+        }
+        for name in ORGS:
+            for number in range(5):
+                self.invite(name, f"old{number}.{name.lower()}@example.com", 15 + number)
+        self.invite("EAST", "chair@board.example.com", 25)
+        self.invite("EAST", "fair-1@example.com", 16)
+        self.invite("NORTH", "ada@example.com", 19, project="prod")
+        self.invite("SOUTH", "young@example.com", 0)
+
+    def invite(self, name, username, days, project="sandbox"):
+        place = self.projects[name][project == "prod"]
+        self.sim.add_user(
+            username, ORGS[name], age=days * DAY, group_roles={place: ["GROUP_OWNER"]}
+        )
+
+    def start(self, *words, **changes):
+        self.cli.write_policy()
+        changes["INVITE_SWEEPER_NIGHT"] = self.clock.now.isoformat()
+        return Fork(
+            words,
+            self.cli.folder,
+            self.cli.environment_with(changes),
+            short_waits=True,
+            prepare=self.cli.folder / "clock.py",
+        )
+
+    def ask(self, line, **changes):
+        """Return what a command line prints."""
+        return end(self.start(*line.split(), **changes))
+
+    def night(self, number):
+        """Run the sweep of a night, after which one more person is nearly stale."""
+        self.clock.now = FIRST + number * DAY
+        self.sim.expire_invitations()
+        if number == ROTATED:
+            self.rotate("EAST")
+        if number == CHANGED:
+            self.cli.keys["keep"][0]["reason"] = "directors"
+        if number in NOT_STARTED:
+            return None
+        sweep = f"sweep {POLICY} -q"
+        if number == KILLED:
+            self.sim.faults.add(faults.delay(60), method="DELETE", times=None)
+            before = self.sim.deletes_received
+            process = self.start(*sweep.split())
+            wait_until(lambda: self.sim.deletes_received > before)
+            process.kill()
+            process.wait()
+            self.sim.faults.clear()
+            code = 137
+        elif number in OUTAGE:
+            code = self.ask(sweep, MONGODB_ATLAS_BASE_URL="http://127.0.0.1:9").code
+        elif number == FULL:
+            code = self.ask(sweep, INVITE_SWEEPER_FULL="1").code
+        else:
+            code = self.ask(sweep).code
+        self.run_of[number] = len(self.cli.run_files())
+        if number == ROTATED:
+            self.cli.changes |= self.rotated
+        if number == RESTORED:
+            restore = f"restore {POLICY} --username old0.north@example.com --yes"
+            assert self.ask(f"{restore} --reason OPS-7").code == 0
+            self.run_of["restore"] = len(self.cli.run_files())
+            back = self.sim.organizations[ORGS["NORTH"]].find_user("old0.north@example.com")
+            self.sim.set_status(back.id, "ACTIVE")
+        self.invite("NORTH", f"night{number}@example.com", 13)
+        return code
+
+    def rotate(self, name):
+        """Replace the secret of an organization; the environment has the earlier one."""
+        account = self.sim.add_service_account(ORGS[name])
+        old = self.cli.changes[f"MONGODB_ATLAS_CLIENT_ID_{name}"]
+        del self.sim.accounts[old]
+        variables = account.environment().items()
+        self.rotated = {f"{key}_{name}": value for key, value in variables}
+
+
+@pytest.fixture(scope="module")
+def month(tmp_path_factory):
+    clock = type("Clock", (), {"now": FIRST})()
+    with cli_in(tmp_path_factory.mktemp("month"), ObservedAtlas(lambda: clock.now)) as cli:
+        found = Month(cli, clock)
+        found.codes = {}
+        for number in range(LAST + 1):
+            found.codes[number] = found.night(number)
+        shutil.copytree(cli.audit_dir, cli.folder / "lost")
+        (gone,) = (cli.folder / "lost").glob("000012-*")
+        gone.unlink()
+        yield found
+
+
+class Question(NamedTuple):
+    """What an operator asks.
+
+    Attributes:
+        command: Words after the program's name; `RUN[x]` is the number of the run of that night.
+        answer: What the output says, each as a pattern.
+        code: The exit code.
+    """
+
+    asked: str
+    command: str
+    answer: tuple[str, ...]
+    code: int = 0
+
+
+QUESTIONS = (
+    Question(
+        "Did it run each night?",
+        f"audit show {LOG}",
+        (
+            "Of the 30 nights from 2026-11-01 to 2026-11-30: 18 done, 7 failed",
+            "13 to 19 November: Atlas is not reachable",
+            "2 without a run (9 to 10 November)",
+        ),
+    ),
+    Question("Is anything wrong?", f"doctor -q {POLICY}", ("7 failed", "2 without a run"), 4),
+    Question(
+        "Which run was killed, and what became of it?",
+        f"audit show {LOG}",
+        ("6  2026-11-06 02:00 UTC  sweep     Recovered", "recovered by run 7"),
+    ),
+    Question(
+        "What became of the request in flight when it was killed?",
+        f"audit show --username old1.north@example.com {LOG}",
+        (
+            "deletion sent, no outcome",
+            "still there: the earlier run did not delete it",
+            "7 .* deleted by rule forgotten",
+        ),
+    ),
+    Question(
+        "Why did the night of the 15th do nothing?",
+        f"audit show 2026-11-15 {LOG}",
+        (
+            "connection refused",
+            "Nothing was deleted there",
+            "Check the base URL, the proxy, and whether this network can reach Atlas",
+        ),
+    ),
+    Question(
+        "Was anything deleted on the night of the full disk?",
+        f"audit show RUN[full] --outcome deleted {LOG}",
+        ("^$",),
+    ),
+    Question(
+        "Which organization failed on the 25th, and what do I do?",
+        f"audit show 2026-11-25 {LOG}",
+        (
+            "1 of 3 organizations failed",
+            "East Industries .* Failed: Could not get an access token",
+            "MONGODB_ATLAS_CLIENT_SECRET_EAST",
+        ),
+    ),
+    Question(
+        "And only what it did in one organization?",
+        f"audit show 2026-11-25 --organization {ORGS['NORTH']} --outcome deleted {LOG}",
+        ("North Industries",),
+    ),
+    Question(
+        "What was deleted in the first week?",
+        f"audit show --outcome deleted --until 2026-11-07 {LOG}",
+        ("old4.north@example.com", "old1.south@example.com"),
+    ),
+    Question(
+        "Who was announced, and when may they go?",
+        f"audit show --event announced {LOG}",
+        ("announced, may be deleted from 2026-11-04 · old0.north@example.com",),
+    ),
+    Question(
+        "What became of this person?",
+        f"audit show --username old0.north@example.com {LOG}",
+        ("1 .* announced", "8 .* deleted by rule forgotten", "26 .* restored"),
+    ),
+    Question(
+        "Is she back?",
+        f"explain old0.north@example.com {POLICY}",
+        ("is an active member of the organization, restored by run 26",),
+    ),
+    Question(
+        "Where did he go, and how do I bring him back?",
+        f"explain fair-1@example.com {POLICY}",
+        ("Not in any list. Run 22 on 2026-11-24", "restore --username fair-1@example.com"),
+    ),
+    Question(
+        "Whom would that bring back?",
+        f"restore --username fair-1@example.com --dry-run {POLICY}",
+        ("Deleted by run 22", "1 person would be invited again", "No one was invited"),
+    ),
+    Question(
+        "Why is the chair still there?",
+        f"explain chair@board.example.com {POLICY}",
+        ("Kept: keep entry board", r"usernames is \*@board.example.com"),
+    ),
+    Question(
+        "Why is Ada still there?",
+        f"explain ada@example.com {POLICY}",
+        ("Kept: .* outside the policy's scope", "NORTH prod"),
+    ),
+    Question(
+        "When does this one go?",
+        f"explain night28@example.com {POLICY}",
+        ("announced 2026-11-30", "may be deleted from 2026-12-03"),
+    ),
+    Question(
+        "What is pending, and on which day does each go?",
+        f"list {POLICY}",
+        (
+            "2026-12-01  night26@example.com",
+            "2026-12-04  night29@example.com",
+            "-  chair@board.example.com",
+        ),
+    ),
+    Question(
+        "And one person of it, in a script?",
+        f"list --username night27@example.com -o json {POLICY}",
+        ('"goes_at":"2026-12-02',),
+    ),
+    Question(
+        "What is still to come?",
+        f"plan {POLICY} {LOG}",
+        ("1 more become stale within 7 days", "To apply it  invite-sweeper sweep --plan"),
+    ),
+    Question(
+        "Which exception has ended?",
+        f"doctor -q {POLICY}",
+        ("The keep entry `fair` ended on 2026-11-20",),
+        4,
+    ),
+    Question(
+        "Which policy was in force on the first night?",
+        f"audit show 1 --policy {LOG}",
+        ("^version: 1", "reason: they travel"),
+    ),
+    Question(
+        "What was changed in it since?",
+        f"audit show 1 29 --policy {LOG}",
+        ("-  reason: they travel", r"\+  reason: directors"),
+    ),
+    Question(
+        "Which limit held things up on the 5th?",
+        f"audit show 2026-11-05 {LOG}",
+        ("4 now, .* later .max_deletions",),
+    ),
+    Question("Who asked for the restore?", f"audit show 26 {LOG}", ("OPS-7",)),
+    Question(
+        "Is the log as it was written?",
+        "audit verify audit",
+        ("^Sound: ", "Run 6 .* was killed; recovered by run 7"),
+    ),
+    Question(
+        "And with a file that is lost?",
+        "audit verify lost",
+        ("Damaged", "000012"),
+        3,
+    ),
+    Question(
+        "Does a sweep go on over it?",
+        f"sweep {POLICY} --audit-dir lost",
+        ("Nothing was deleted", "000012"),
+        3,
+    ),
+    Question(
+        "What do I show my team?",
+        "report audit --out month.md",
+        ("Report written to month.md",),
+    ),
+)
+
+
+@pytest.mark.parametrize("question", QUESTIONS, ids=lambda each: each.asked)
+def test_the_first_command_answers(month, question):
+    command = question.command.replace("RUN[full]", str(month.run_of[FULL]))
+    done = month.ask(command)
+    shown = done.out + done.err
+    assert done.code == question.code, shown
+    words = " ".join(shown.split())
+    for part in question.answer:
+        assert re.search(part, shown, re.MULTILINE) or part in words, (part, shown)
+
+
+def test_the_page_has_each_night_with_how_it_ended(month):
+    assert month.ask("report audit --out nights.md").code == 0
+    page = (month.cli.folder / "nights.md").read_text("utf-8")
+    assert "18 done, 7 failed (13 to 19 November: Atlas is not reachable)" in page
+    nights = re.findall(r"^\| `(2026-11-\d\d)` \|", page, re.MULTILINE)
+    assert len(set(nights)) == 30
+    assert "41 deleted" in page
+    assert month.ask("report audit --out nights.html").code == 0
+    assert "directors" in (month.cli.folder / "nights.html").read_text("utf-8")
+
+
+def test_nothing_was_deleted_twice_and_what_had_to_stay_is_there(month):
+    left = {
+        user.username
+        for organization in month.sim.organizations.values()
+        for user in organization.users.values()
+    }
+    stay = {"chair@board.example.com", "ada@example.com", "old0.north@example.com"}
+    assert stay <= left
+    assert not {name for name in left if name.startswith("old")} - stay
+    assert len(month.sim.deleted) == len(set(month.sim.deleted))
+
+
+def test_codes_of_the_nights_are_those_of_what_happened(month):
+    special = {KILLED: 137, FULL: 7, ROTATED: 4, **dict.fromkeys(OUTAGE, 6)}
+    for number, code in month.codes.items():
+        assert code == (None if number in NOT_STARTED else special.get(number, 0)), number
