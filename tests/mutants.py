@@ -368,6 +368,13 @@ MUTANTS = r"""
 = a restore of a day undoes its first run: audit/directory.py
 -        if len(found) > 1:
 +        if not found:
+? tests/commands/test_default_paths.py
+= config/policy.yaml is not found: cli/options.py
+-    if not DEFAULT_POLICY.exists() and _POLICY_OF_A_CLONE.exists():
++    if not DEFAULT_POLICY:
+= a quiet run begins a new log in silence: cli/view.py
+-        if begins_log and not self._session.options.is_demo:
++        if not begins_log and not self._session:
 ? tests/commands/test_misplaced_secrets.py
 = a secret in the place of an id is used: atlas/credentials.py
 -if SECRETS.knows(text):

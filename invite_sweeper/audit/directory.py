@@ -273,7 +273,10 @@ class AuditDirectory:
                 f"{files[-1].name}. Whether later files are missing is not known."
             )
             return (RunWarning(WarningCode.AUDIT_LOG, message),)
-        message = f"No earlier run is known: {self.path} has no file of one."
+        message = (
+            f"No earlier run is known: a new log begins in {self.path}. If there is an earlier "
+            "one, name its directory with --audit-dir DIR."
+        )
         return (RunWarning(WarningCode.AUDIT_LOG, message, WarningLevel.REMARK),)
 
     def warnings_of_missing_files(self) -> tuple[RunWarning, ...]:

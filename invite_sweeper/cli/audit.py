@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import click
 
+from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import (
     AuditDirectory,
     History,
@@ -29,13 +30,14 @@ from invite_sweeper.cli.audit_files import PATHS, find_directory, verify_runs
 from invite_sweeper.cli.console import json_line, stdout_console, write_json
 from invite_sweeper.cli.csv_rows import csv_cell, csv_row
 from invite_sweeper.cli.options import (
-    DEFAULT_POLICY,
+    DEFAULT_POLICIES,
     DOCUMENTATION,
     FILE,
     POLICY_VARIABLE,
     ROWS_OUTPUT,
     RunOptions,
     SectionedCommand,
+    find_policy,
     option,
     option_once,
     options,
@@ -83,7 +85,7 @@ def audit() -> None:
 )
 @option(
     "Target", "--policy", metavar="[PATH]", type=FILE, envvar=POLICY_VARIABLE,
-    default=DEFAULT_POLICY, show_default=True, is_flag=False, flag_value=str(_OF_THE_RUNS),
+    default=find_policy, show_default=DEFAULT_POLICIES, is_flag=False, flag_value=str(_OF_THE_RUNS),
     help="The policy file. Without PATH: print the policy of RUN; of two, what was changed.",
 )  # fmt: skip
 @options("audit_dir")
@@ -170,7 +172,7 @@ def _show_run(shown: "_ShownRuns", run: WholeRun) -> None:
     for request in record.recovered_requests:
         run.rows.recover(request.line)
     end = (*_lines_about_policy(shown, record), *_lines_about_file(shown, record, run.sha256))
-    terminal.show_document(stdout_console(), whole_run(run, end))
+    terminal.show_document(stdout_console(), whole_run(run, end, shown.advisor))
 
 
 def _show_lines_of(shown: "_ShownRuns", record: RunRecord, history: HistoryReader) -> None:
@@ -243,9 +245,16 @@ class _ShownRuns:
         """Return how a command names a run: by its number where the directory is known."""
         return str(file.number) if file.number and not self._is_by_path else str(file.path)
 
+    @property
+    def advisor(self) -> Advisor:
+        """What makes exact commands about these runs; where it names no policy, that of the run."""
+        if self.audit_dir is not None:
+            return Advisor(audit_dir=str(self.audit_dir))
+        return Advisor() if self._is_by_path else Advisor(policy=str(self.policy))
+
     def directory_words(self) -> tuple[str, ...]:
         """Return the option with which a command finds the directory; none where it needs none."""
-        if self._is_by_path or (self.audit_dir is None and self.policy == DEFAULT_POLICY):
+        if self._is_by_path or (self.audit_dir is None and self.policy == find_policy()):
             return ()
         return ("--audit-dir", str(self.audit_dir or self.named[0].path.parent))
 
@@ -335,7 +344,7 @@ def _show_policies(runs: Sequence[str], audit_dir: Path | None) -> int:
     )
     if not runs:
         raise wrong_number
-    path = Path(os.environ.get(POLICY_VARIABLE) or DEFAULT_POLICY)
+    path = Path(os.environ.get(POLICY_VARIABLE) or find_policy())
     shown = _ShownRuns(runs, path, audit_dir)
     if len(shown.named) > 2:  # noqa: PLR2004 - a diff is of two
         raise wrong_number

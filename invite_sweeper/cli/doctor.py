@@ -81,7 +81,7 @@ def doctor(notify: bool, **given: Any) -> None:
     receivers, roles, clock, limits. Deletes and writes nothing. Exit code 0: no problems. Exit
     code 4: warnings only. Otherwise: the code that a sweep would end with.
 
-    Example: invite-sweeper doctor --policy config/policy.yaml
+    Example: invite-sweeper doctor --policy policy.yaml
     """
     options = RunOptions(**given)
     result = run_async(diagnose(options, os.environ, notify=notify))

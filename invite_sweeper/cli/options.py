@@ -20,7 +20,10 @@ MAX_WIDTH: Final = 200
 """Of `--help`, which is as wide as the terminal; longer lines are hard to read."""
 _UNBREAKABLE: Final = "\u2011"
 """A hyphen at which click breaks no line."""
-DEFAULT_POLICY: Final = Path("config/policy.yaml")
+DEFAULT_POLICY: Final = Path("policy.yaml")
+_POLICY_OF_A_CLONE: Final = Path("config/policy.yaml")
+DEFAULT_POLICIES: Final = f"{DEFAULT_POLICY}, else {_POLICY_OF_A_CLONE}"
+"""What `find_policy` takes, as `--help` has it."""
 POLICY_VARIABLE: Final = "INVITE_SWEEPER_POLICY"
 DEFAULT_BASE_URL: Final = "https://cloud.mongodb.com"
 
@@ -91,6 +94,13 @@ def _check_once(
     return values[0] if values else None
 
 
+def find_policy() -> Path:
+    """Return the policy of a command that names none: the first of the defaults that exists."""
+    if not DEFAULT_POLICY.exists() and _POLICY_OF_A_CLONE.exists():
+        return _POLICY_OF_A_CLONE
+    return DEFAULT_POLICY
+
+
 class _PathType(click.Path):
     """A path; an empty text, such as of a variable that is not set, would be this folder."""
 
@@ -139,7 +149,7 @@ class RunOptions(NamedTuple):
 _OPTIONS: Final[dict[str, Callable[..., Decorator]]] = {
     "policy": partial(
         option, "Target", metavar="PATH", type=FILE, envvar=POLICY_VARIABLE,
-        show_default=True, help="The policy file.",
+        show_default=DEFAULT_POLICIES, help="The policy file.",
     ),
     "base_url": partial(
         option, "Target", metavar="URL", envvar="MONGODB_ATLAS_BASE_URL",
@@ -220,6 +230,8 @@ def options(*names: str) -> Decorator:
             flag = f"--{name.replace('_', '-')}"
             default = RunOptions._field_defaults[name]
             is_flag = default is False  # an option without a value
+            if name == "policy":
+                default = find_policy
             add_option = _OPTIONS[name](flag, default=default, is_flag=is_flag)
             function = add_option(function)
         return function

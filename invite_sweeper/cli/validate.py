@@ -7,7 +7,7 @@ import click
 import msgspec
 
 from invite_sweeper.cli.console import write_json
-from invite_sweeper.cli.options import DEFAULT_POLICY, FILE, SectionedCommand, options
+from invite_sweeper.cli.options import FILE, SectionedCommand, find_policy, options
 from invite_sweeper.cli.session import read_policy
 from invite_sweeper.cli.streams import fit_terminal
 from invite_sweeper.endings import ExitCode
@@ -39,7 +39,7 @@ class Validation(msgspec.Struct, frozen=True):
 @click.command(cls=SectionedCommand)
 @click.argument(
     "path", help="The policy file.", metavar="[POLICY]", envvar="INVITE_SWEEPER_POLICY",
-    type=FILE, default=DEFAULT_POLICY,
+    type=FILE, default=find_policy,
 )  # fmt: skip
 @options("output")
 def validate(path: Path, output: str) -> None:
@@ -47,7 +47,7 @@ def validate(path: Path, output: str) -> None:
 
     A valid policy may have warnings, such as about a pattern that is a regular expression.
 
-    Example: invite-sweeper validate config/policy.yaml
+    Example: invite-sweeper validate policy.yaml
     """
     today = datetime.now(UTC).date()
     policy, issues = check_policy(read_policy(path), today)

@@ -213,6 +213,18 @@ class TerminalView(Progress):
         self.has_agreed = False
 
     @override
+    def warn(self, warning: RunWarning) -> None:
+        """Log a warning or remark; that a new log begins, also with `-q`.
+
+        After a move without `--audit-dir`, limits and announcements begin anew without an error.
+        """
+        begins_log = (warning.code, warning.level) == (WarningCode.AUDIT_LOG, WarningLevel.REMARK)
+        if begins_log and not self._session.options.is_demo:
+            self._log.warning(warning.message)
+        else:
+            super().warn(warning)
+
+    @override
     async def confirms(self, record: RunRecord, until: datetime) -> bool:
         """Show the plan as it is on disk, and return whether the operator agrees to it."""
         self.close()

@@ -77,9 +77,9 @@ def result_of(
     return document._replace(facts=tuple(facts), attention=tuple(attention), closing=tuple(plan))
 
 
-def whole_run(run: WholeRun, closing: Iterable[Fact]) -> Document:
+def whole_run(run: WholeRun, closing: Iterable[Fact], advisor: Advisor) -> Document:
     """Return all that an earlier run planned, did and recorded as kept, and how it went."""
-    document = _document_of(run.record, run.rows, Advisor(), max_rows=sys.maxsize)
+    document = _document_of(run.record, run.rows, advisor, max_rows=sys.maxsize)
     sections = document.sections
     kept = sorted_rows(run.kept)
     if kept:
