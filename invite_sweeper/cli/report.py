@@ -22,9 +22,9 @@ from invite_sweeper.cli.streams import fit_terminal
 from invite_sweeper.endings import DAMAGED_ADVICE
 from invite_sweeper.errors import DamagedLog
 from invite_sweeper.files import check_replaceable, replace_file, write_error
-from invite_sweeper.report.html_page import render_html
 from invite_sweeper.report.markdown import render_markdown
-from invite_sweeper.report.page import is_report, read_page
+from invite_sweeper.report.page import render_html
+from invite_sweeper.report.period import is_report, read_page
 
 
 @click.command(cls=SectionedCommand)

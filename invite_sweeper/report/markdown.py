@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import Final, NamedTuple
 
 from invite_sweeper.report.document import Cell, Column, Fact, Table
-from invite_sweeper.report.page import DOUBT, Page
+from invite_sweeper.report.period import DOUBT, Page
 from invite_sweeper.text import escape_unprintable
 
 _MAX_CHARACTERS: Final = 65_536

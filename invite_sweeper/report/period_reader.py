@@ -1,31 +1,244 @@
 """What the runs of a period did, and to whom, from one pass over their files.
 
-1. A request of a run that was killed counts once, in its night, with the outcome that a later run
+1. A night is a day in UTC; a run began at the `now` of its first line.
+2. Without `--since` and `--until`, a report is about the 30 nights up to the newest run.
+3. A run whose instant cannot be read, or cannot be true, belongs to every period.
+4. A request of a run that was killed counts once, in its night, with the outcome that a later run
    recorded, be it after the period.
-2. What is pending is what the newest sweep or dry run left that read its lists.
+5. What is pending is what the newest sweep or dry run left that read its lists.
 
 Memory holds the run that is read, the newest one and that of what is pending, and beyond them the
-counts of each run and the newest rows.
+counts of each run and as many rows as a table shows, for any number of nights.
 """
 
-from collections.abc import Iterable
-from contextlib import suppress
-from datetime import date, datetime
+from collections import deque
+from collections.abc import Iterable, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Final, NamedTuple, Self
 
 from invite_sweeper.audit import RunFile, RunRecord, Verification
-from invite_sweeper.audit.events import OutcomeLine, announcement_key
+from invite_sweeper.audit.events import OutcomeLine, RunStarted, announcement_key
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.fold import Fold
+from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.endings import Status, status_of
-from invite_sweeper.errors import RunError
-from invite_sweeper.models import InvitationKey
+from invite_sweeper.errors import RunError, UsageError
+from invite_sweeper.models import InvitationKey, parse_timestamp, rfc3339
 from invite_sweeper.outcomes import Outcome
-from invite_sweeper.report.nights import NightRun, night_run
-from invite_sweeper.report.period import Period, began_at
-from invite_sweeper.report.period_rows import KeepEntry, KeptRows, NewestRows, NightRow, add_kept
+from invite_sweeper.report.nights import DEFAULT_NIGHTS, NIGHT, NightRun, night_run
 from invite_sweeper.report.policies import PolicyInForce, add_policy
-from invite_sweeper.report.readback import RecordedRun, RunRows, kept_by_entry
-from invite_sweeper.report.rows import NO_OUTCOME, Row
+from invite_sweeper.report.readback import MAX_TABLE_ROWS, RecordedRun, RunRows, kept_by_entry
+from invite_sweeper.report.rows import NO_OUTCOME, Row, sorted_rows
+
+_INSTANT: Final = timedelta(microseconds=1)
+_EARLIEST: Final = datetime(2016, 6, 1, tzinfo=UTC)
+"""Atlas has existed since that month: no run is older."""
+_LATEST: Final = datetime(9999, 12, 30, tzinfo=UTC)
+"""The calendar ends with the night after this one; a run with such a `now` is forged."""
+
+
+class Period(NamedTuple):
+    """The time that a report is about.
+
+    Attributes:
+        since: The first instant.
+        until: The instant after the last one.
+    """
+
+    since: datetime
+    until: datetime
+
+    @property
+    def first(self) -> date:
+        """Its first night."""
+        return self.since.date()
+
+    @property
+    def last(self) -> date:
+        """Its last night."""
+        return (self.until - _INSTANT).date()
+
+
+def find_period(files: Sequence[RunFile], since: datetime | None, until: datetime | None) -> Period:
+    """Return the period of a report: by default the 30 nights up to the newest run.
+
+    Args:
+        files: Oldest first; at least one.
+        since: The first instant; None for the default.
+        until: The instant after the last one; None for the end of the night of the newest run.
+
+    Raises:
+        UsageError: It ends before it begins.
+    """
+    if since is not None and until is not None and since >= until:
+        raise UsageError(
+            f"The period from {_as_typed(since)} to {_end_as_typed(until)} ends before it begins.",
+            hint="Name the earlier time with --since, and the later one with --until.",
+        )
+    if until is None:
+        until = _end_of_newest_night(files, since)
+    if since is None:
+        last_night = _midnight(_night_before(until))
+        since = last_night - (DEFAULT_NIGHTS - 1) * NIGHT
+    return Period(max(since, _EARLIEST), until)
+
+
+def _end_of_newest_night(files: Sequence[RunFile], since: datetime | None) -> datetime:
+    """Return the end of the night of the newest run whose instant is known.
+
+    Where that is before `since`, or no instant is known, the period is the night of `since`.
+    """
+    newest = since or _EARLIEST
+    for file in reversed(files):
+        began = began_at(file)
+        if began is not None:
+            newest = max(began, newest)
+            break
+    return _midnight(min(newest, _LATEST).date()) + NIGHT
+
+
+def _midnight(night: date) -> datetime:
+    return datetime.combine(night, time(), UTC)
+
+
+def _night_before(end: datetime) -> date:
+    """Return the night of the last instant before an end, which may be the first of all."""
+    return (max(end, _EARLIEST) - _INSTANT).date()
+
+
+def _as_typed(instant: datetime) -> str:
+    """Return an instant as it was typed: at midnight a date."""
+    if instant.time() == time():
+        return str(instant.date())
+    return rfc3339(instant)
+
+
+def _end_as_typed(end: datetime) -> str:
+    """Return an end as it was typed: at midnight the date of the night before it."""
+    if end.time() == time():
+        return str(_night_before(end))
+    return _as_typed(end)
+
+
+def began_at(file: RunFile) -> datetime | None:
+    """Return the instant of a run from its first line; None where it cannot be read or be true."""
+    chain = FileChain(file)
+    began: datetime | None = None
+    with closing(chain), suppress(RunError):
+        line = next(iter(chain), None)
+        first = chain.decode(line) if line is not None else None
+        if isinstance(first, RunStarted):
+            began = parse_timestamp(first.now)
+    is_possible = began is not None and _EARLIEST <= began < _LATEST
+    return began if is_possible else None
+
+
+# Rows of tables over many runs: the newest, and how many there were.
+
+
+@dataclass(slots=True)
+class NightRow(Row):
+    """A row of a table over many runs.
+
+    Attributes:
+        run: The number of its run.
+        night: On which that run began.
+    """
+
+    run: int = 0
+    night: date | None = None
+
+    @classmethod
+    def of(cls, row: Row, run: NightRun) -> Self:
+        """Return the row of a run."""
+        fields = (row.event, row.labels, row.outcome, row.detail, row.rule, row.due)
+        return cls(*fields, run.number, run.night)
+
+
+class KeepEntry(NamedTuple):
+    """What an entry of `keep` kept in the runs of a period, as each run counted it.
+
+    Attributes:
+        runs: Runs in which it kept an invitation.
+        most: In one of them.
+        newest: In the last of them.
+        first: The night of the first of them, as `last` of the last.
+        until: The day after which it no longer holds; None for none, or where it is not known.
+    """
+
+    name: str
+    runs: int
+    most: int
+    newest: int
+    first: date
+    last: date
+    until: date | None = None
+
+
+def add_kept(entries: dict[str, KeepEntry], end: RunFinished, night: date) -> None:
+    """Add what the entries of `keep` kept in a run to that of the runs before it."""
+    for reason, count in end.kept_by_reason.items():
+        kind, _, name = reason.partition(":")
+        if kind != "keep":
+            continue
+        before = entries.get(name, KeepEntry(name, 0, 0, 0, night, night))
+        entries[name] = before._replace(
+            runs=before.runs + 1, most=max(before.most, count), newest=count, last=night
+        )
+
+
+class NewestRows:
+    """The newest rows of a table, those that failed before all others, and how many there were."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self._failed = deque[NightRow](maxlen=MAX_TABLE_ROWS)
+        self._others = deque[NightRow](maxlen=MAX_TABLE_ROWS)
+
+    def add(self, row: NightRow) -> None:
+        """Add a row of the newest run so far."""
+        self.total += 1
+        newest = self._failed if row.has_failed else self._others
+        newest.append(row)
+
+    def rows(self) -> list[NightRow]:
+        """Return the rows: what failed, then the newest run first."""
+        rows = sorted_rows([*self._failed, *self._others])
+        # Sorting is stable: rows of one run stay in their order.
+        rows.sort(key=lambda row: (not row.has_failed, -row.run))
+        return rows[:MAX_TABLE_ROWS]
+
+
+class KeptRows:
+    """What a keep entry kept, once for each entry, as of the last run that recorded it.
+
+    Of all that were kept, memory holds a hash each, and the rows of the newest.
+    """
+
+    def __init__(self) -> None:
+        self._hashes: set[int] = set()
+        self._newest: dict[int, NightRow] = {}
+
+    @property
+    def total(self) -> int:
+        """How many there were."""
+        return len(self._hashes)
+
+    def add(self, row: NightRow) -> None:
+        """Add what a keep entry kept in the newest run so far."""
+        key = hash((row.event.key, row.detail))
+        self._hashes.add(key)
+        self._newest.pop(key, None)
+        self._newest[key] = row  # the last one in the order of insertion
+        if len(self._newest) > MAX_TABLE_ROWS:
+            oldest = next(iter(self._newest))
+            del self._newest[oldest]
+
+    def rows(self) -> list[NightRow]:
+        """Return the rows, the newest run first."""
+        return sorted(sorted_rows(self._newest.values()), key=lambda row: -row.run)
 
 
 class PeriodReader:

@@ -15,8 +15,7 @@ from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.models import ListUnreadable
 from invite_sweeper.report.document import Cell, CellsOf, Column, Fact, Line, Table
 from invite_sweeper.report.nights import Night, NightRun
-from invite_sweeper.report.period_reader import PeriodReader
-from invite_sweeper.report.period_rows import KeepEntry, NewestRows, NightRow
+from invite_sweeper.report.period_reader import KeepEntry, NewestRows, NightRow, PeriodReader
 from invite_sweeper.report.policies import PolicyInForce, ends_of_keep_entries
 from invite_sweeper.report.readback import (
     KEPT_CAPTION,

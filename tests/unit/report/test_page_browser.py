@@ -21,7 +21,7 @@ from invite_sweeper.audit.totals import OrganizationResult
 from invite_sweeper.endings import Reason
 from invite_sweeper.models import Source
 from invite_sweeper.report.document import display_text
-from invite_sweeper.report.html_page import render_html
+from invite_sweeper.report.page import render_html
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs("chromium")]
 WIDTHS = (320, 360, 768, 1000, 1249, 1280, 1440, 1920)

@@ -20,8 +20,8 @@ from invite_sweeper.audit.events import Announced, Kept, PolicyText
 from invite_sweeper.audit.totals import OrganizationResult
 from invite_sweeper.cli.report import report
 from invite_sweeper.errors import UsageError
-from invite_sweeper.report.html_page import render_html
 from invite_sweeper.report.markdown import render_markdown
+from invite_sweeper.report.page import render_html
 
 page_of = partial(reading.page_of, advisor=Advisor(audit_dir="audit"))
 HOUR = timedelta(hours=1)

@@ -32,10 +32,10 @@ from invite_sweeper.json_text import to_json
 from invite_sweeper.outcomes import OUTCOMES_OF_DELETIONS
 from invite_sweeper.policy import Notification
 from invite_sweeper.report.document import Document, Fact
-from invite_sweeper.report.html_page import render_html
 from invite_sweeper.report.markdown import render_markdown
 from invite_sweeper.report.metrics import Metrics
 from invite_sweeper.report.notify import is_due
+from invite_sweeper.report.page import render_html
 from invite_sweeper.report.readback import RecordedRun, read_rows
 from invite_sweeper.report.receivers import receiver_of
 from invite_sweeper.report.run import attention_lines, result_json, result_of
