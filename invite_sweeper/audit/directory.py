@@ -37,11 +37,11 @@ MIN_RUNS: Final = 30
 """A run judges at least by so many runs before it: what a killed one left open may have to wait for
 a list that cannot be read."""
 _MAX_SHOWN: Final = 80
+"""Characters of a name in an error."""
 _MAX_RUNS: Final = 10
 _DAY: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 LIST_RUNS: Final = "List the runs with:"
 """Before `AuditDirectory.list_command`."""
-"""Characters of a name in an error."""
 
 
 class NextRun(NamedTuple):
@@ -206,13 +206,13 @@ class AuditDirectory:
             DamagedFile: `HEAD` cannot be read.
             UsageError: The directory cannot be read.
         """
-        return LogReader(self.files(), self.read_head(), first=first)
+        return LogReader(self.files(), self.read_head(), first=first, folder=self.path)
 
     def write_head(self, head: Head) -> None:
         """Replace `HEAD`; see `replace_file`."""
         replace_file(self.path / "HEAD", to_json(head) + b"\n", follow_links=False)
 
-    def recent(self, since: datetime) -> LogReader:
+    def recent(self, since: datetime, *, accepts_missing: bool = False) -> LogReader:
         """Return the reader of the runs by which a run judges; raises as `reader`.
 
         They are those since an instant, and at least the last 30. The names of the files have the
@@ -225,7 +225,13 @@ class AuditDirectory:
             first += 1
         first_of_last_runs = max(0, len(files) - MIN_RUNS)
         first = min(first, first_of_last_runs)
-        return LogReader(files, self.read_head(), first=first)
+        return LogReader(
+            files,
+            self.read_head(),
+            first=first,
+            accepts_missing=accepts_missing,
+            folder=self.path,
+        )
 
     def lost_run(self) -> str:
         """Return the id of the run that held the lock last, if nothing else is left of it; else "".
@@ -259,12 +265,6 @@ class AuditDirectory:
         """Return what is not known of earlier runs; raises as `reader`."""
         reader = self.reader()
         files = reader.files
-        if reader.missing is not None:
-            message = (
-                f"The file of the last run, {reader.missing.name}, is missing in {self.path}: the "
-                "log goes on after it, but without its deletions, announcements and open requests."
-            )
-            return (RunWarning(WarningCode.AUDIT_LOG, message),)
         if reader.head is not None:
             return ()
         if any(file.path.lstat().st_size for file in files):
@@ -361,7 +361,9 @@ def _last_hash(files: Sequence[RunFile], head: Head | None) -> str:
     for first in reversed(range(len(files))):
         if head is not None and files[first].number < head.number:
             break
-        last_hash = LogReader(files, head, first=first).read().last_hash
+        # What is missing is accepted, or no run would come so far.
+        reader = LogReader(files, head, first=first, accepts_missing=True).read()
+        last_hash = reader.last_hash
         if head is None and last_hash:
             break
     if not last_hash and head is not None:

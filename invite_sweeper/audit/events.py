@@ -119,6 +119,18 @@ class PolicyText(msgspec.Struct, frozen=True):
     text: str
 
 
+class MissingAccepted(msgspec.Struct, frozen=True):
+    """Files of earlier runs are gone, and the operator said to go on without them.
+
+    Attributes:
+        numbers: Of these runs.
+    """
+
+    event: ClassVar[str] = "missing_accepted"
+
+    numbers: tuple[int, ...]
+
+
 class Announced(Invitation, frozen=True, kw_only=True):
     """A stale invitation that may be deleted from a later instant on."""
 
@@ -259,6 +271,7 @@ def describe_answer(http_status: int | None, error_code: str | None) -> str:
 Event: TypeAlias = (
     RunStarted
     | PolicyText
+    | MissingAccepted
     | SourceRetired
     | ListUnreadable
     | Announced

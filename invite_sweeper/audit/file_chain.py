@@ -14,7 +14,15 @@ from typing import Final, NamedTuple, Self, TypeAlias
 import msgspec
 
 from invite_sweeper.audit.chain import seal_holds
-from invite_sweeper.audit.events import DECODERS, Event, Kept, LineHeader, PolicyText, RunStarted
+from invite_sweeper.audit.events import (
+    DECODERS,
+    Event,
+    Kept,
+    LineHeader,
+    MissingAccepted,
+    PolicyText,
+    RunStarted,
+)
 from invite_sweeper.audit.run_file import DamagedFile, RunFile, open_log
 from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.errors import DamagedLog
@@ -27,7 +35,7 @@ _OF_VERSION_0_1: Final = re.compile(rb'"tool_version":"0\.1\.|^(?!.*"actors":).*
 _LINE_START: Final = b'{"ts":"'
 _NO_LINE: Final = "is not a line of an audit log"
 _HEADER: Final = msgspec.json.Decoder(LineHeader)
-_CHECKED: Final = frozenset({PolicyText.event, RunFinished.event})
+_CHECKED: Final = frozenset({PolicyText.event, MissingAccepted.event, RunFinished.event})
 
 Record: TypeAlias = Mapping[str, object]
 """One parsed line."""
@@ -87,6 +95,7 @@ class FileChain:
         last: The last whole line that was read.
         finished: Whether the last line is `run_finished`.
         is_torn: Whether a torn line was skipped.
+        accepted: The numbers of missing runs that this one accepted.
     """
 
     def __init__(
@@ -97,6 +106,7 @@ class FileChain:
         self.last: ChainLine | None = None
         self.finished = False
         self.is_torn = False
+        self.accepted: tuple[int, ...] = ()
         self._continued = continued
         self._digest = sha256() if hashed else None
         self._left = self._read()
@@ -206,10 +216,12 @@ class FileChain:
                 yield line
 
     def _check_event(self, line: ChainLine) -> None:
-        """Raise DamagedFile if a `run_finished` does not have its seal, or a policy its hash.
+        """Note which missing runs this one accepted, and that it finished.
 
-        Before its `prev`, which may be what was changed. A sweep compares the hash in the first
-        line with its own policy: what a second person reads must be the same.
+        Raises:
+            DamagedFile: A `run_finished` does not have its seal, or a policy its hash. That is
+                checked before its `prev`, which may be what was changed. A sweep compares the hash
+                in the first line with its own policy: what a second person reads must be the same.
         """
         if line.header.event == RunFinished.event:
             if not seal_holds(line.raw):
@@ -217,10 +229,12 @@ class FileChain:
                 raise DamagedFile(self.file.path, line.number, what)
             self.finished = True
             return
+        event = self.decode(line)
+        if isinstance(event, MissingAccepted):
+            self.accepted += event.numbers
         start = None if self.first is None else self.decode(self.first)
-        policy = self.decode(line)
-        if isinstance(start, RunStarted) and isinstance(policy, PolicyText):
-            found = sha256(policy.text.encode(errors="replace")).hexdigest()
+        if isinstance(start, RunStarted) and isinstance(event, PolicyText):
+            found = sha256(event.text.encode(errors="replace")).hexdigest()
             if found != start.policy_sha256:
                 what = "is not the policy whose SHA-256 the first line has"
                 raise DamagedFile(self.file.path, line.number, what)

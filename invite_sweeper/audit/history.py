@@ -126,14 +126,16 @@ class History:
             names the invitation, or its organization. Every intent counts whose DELETE is not
             proven unsent, with any outcome. It has the instant of its run: the clock of a machine
             may step while the run is at work, so that the times of its lines prove nothing.
-        missing: The file of the last run, where `HEAD` names it and it is gone; else None.
+        missing: The numbers of the files that are gone, which this run accepts.
+        accepted_at: When the last run began that accepted missing files; None without one.
         lost_run: The id of the last run, where its file and `HEAD` are gone; else "".
         last_success: When the last sweep or dry run that succeeded ended; None without one.
     """
 
     def __init__(self) -> None:
         self.sent = Counter[str]()
-        self.missing: RunFile | None = None
+        self.missing: tuple[int, ...] = ()
+        self.accepted_at: datetime | None = None
         self.lost_run = ""
         self.last_success: datetime | None = None
         self._sent_since = _UNKNOWN_INSTANT
@@ -157,20 +159,28 @@ class History:
         return history
 
     def add_recent(
-        self, directory: AuditDirectory, now: datetime, *, period: timedelta, back: timedelta
+        self,
+        directory: AuditDirectory,
+        now: datetime,
+        *,
+        period: timedelta,
+        back: timedelta,
+        accepts_missing: bool = False,
     ) -> None:
         """Add the runs by which one judges that began now.
 
         Args:
             period: Within which deletions count as sent; of 0, none do.
             back: How far back runs may have announced something, or applied a plan.
+            accepts_missing: The operator said to go on without the files that are gone.
 
         Raises:
             DamagedLog: As `add`.
         """
         self._sent_since = now - period if period else _UNKNOWN_INSTANT
         self.lost_run = directory.lost_run()
-        self.add(directory.recent(now - max(period, back)))
+        since = now - max(period, back)
+        self.add(directory.recent(since, accepts_missing=accepts_missing))
 
     def add(self, reader: LogReader) -> None:
         """Add the runs of a reader; of a damaged log, what precedes the damage.
@@ -178,9 +188,13 @@ class History:
         Raises:
             DamagedLog: The log is damaged, so that a run cannot rely on it.
         """
-        self.missing = reader.missing
         for chain in reader:
             self._add_run(chain)
+            if chain.read().accepted and chain.first is not None:
+                start = chain.decode(chain.first)
+                if isinstance(start, RunStarted):
+                    self.accepted_at = parse_timestamp(start.now) or _UNKNOWN_INSTANT
+        self.missing = tuple(sorted(reader.missing))
 
     def applied_by(self, plan_sha256: str) -> RunFile | None:
         """Return the file of the sweep that completed a saved plan."""

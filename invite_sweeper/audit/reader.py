@@ -6,7 +6,7 @@ relies on are its lines. So nothing is built on what `audit verify` calls damage
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 import msgspec
 
@@ -78,18 +78,21 @@ class LogReader:
     """Reads the files of an audit log, from one of them to the last.
 
     Files that were removed from the beginning, the oldest first, are not missed: the chain begins
-    with the first file that is there. The file of the last run may be missing, which each command
-    reports by itself; those before it must not be.
+    with the first file that is there. Any other file that is missing, the last one too, is damage
+    until a later run has accepted it (`missing_accepted`).
 
     Args:
         files: In the order of their names.
         head: The content of `HEAD`; None where it is missing, and for files without a directory.
         first: The index of the first file that is read. Of those before it, only the names are
-            checked.
+            checked, and where one of them is missing, who accepted it.
         hashed: Whether the SHA-256 of each file is needed.
+        accepts_missing: The caller accepts what is missing.
+        folder: Of the files.
 
     Attributes:
-        missing: The file of the last run, where `HEAD` names it and it is gone; else None.
+        missing: The numbers of the files that are gone and that no run accepted; complete once all
+            files were read.
         last_hash: Hash of the last whole line that was read; "" before the first.
     """
 
@@ -100,14 +103,18 @@ class LogReader:
         *,
         first: int = 0,
         hashed: bool = False,
+        accepts_missing: bool = False,
+        folder: Path = Path(),
     ) -> None:
         self.files = files
         self.head = head
         self.first = first
-        self.missing = _missing_file(files, head)
+        self.missing: set[int] = set()
         self.last_hash = ""
-        self._last_name = ""
+        self._continued: Continued | None = None
         self._hashed = hashed
+        self._accepts_missing = accepts_missing
+        self._folder = folder
 
     def __iter__(self) -> Iterator[FileChain]:
         """Yield each file; what its caller leaves unread of it is checked before the next one.
@@ -116,15 +123,27 @@ class LogReader:
             DamagedFile: A file or a line is not as a run wrote it, or a file is missing.
             DamagedLog: A file cannot be opened.
         """
+        self.missing = set()
         self.last_hash = ""
-        self._last_name = ""
+        self._continued = None
+        damage: DamagedFile | None = None  # by the first file that is missing
+        if self.first == 0 and self.files and self.files[0].number == 1:  # the log begins with it
+            self._continued = Continued(GENESIS_HASH, "")
         for index, file in enumerate(self.files):
-            if index > 0:
-                _check_number(self.files[index - 1], file)
+            gone = _numbers_between(self.files[index - 1], file) if index > 0 else range(0)
+            if gone:
+                damage = damage or _missing(gone[0], self.files[index - 1], file.path)
+                self.missing.update(gone)
+                self._continued = None  # the last line of a file that is gone
             if index >= self.first:
                 yield from self._read(file)
-        if self.missing is not None and self.files:
-            _check_number(self.files[-1], self.missing)
+            elif self.missing and not self._accepts_missing:
+                for chain in self._read(file):  # it may have accepted them
+                    chain.read()
+        at_end = self._check_end()
+        damage = damage or at_end
+        if self.missing and damage is not None and not self._accepts_missing:
+            raise damage
 
     def read(self) -> Self:
         """Check all files; raises as the iterator does."""
@@ -134,46 +153,51 @@ class LogReader:
 
     def _read(self, file: RunFile) -> Iterator[FileChain]:
         """Yield one file, and check it against `HEAD` once its caller has read it."""
-        chain = FileChain(file, self._continued(), hashed=self._hashed)
+        chain = FileChain(file, self._continued, hashed=self._hashed)
         yield chain
         chain.read()
         if self.head is not None:
-            self.head.check(chain, self.last_hash)
+            self.head.check(chain, self._continued.last_hash if self._continued is not None else "")
         if chain.last is not None:
             self.last_hash = chain.last.hash
-            self._last_name = file.name
+            self._continued = Continued(self.last_hash, file.name)
+        self.missing.difference_update(chain.accepted)
 
-    def _continued(self) -> Continued | None:
-        """Return what the next file must continue; None where the files before are not known."""
-        if self.last_hash:
-            return Continued(self.last_hash, self._last_name)
-        if self.first == 0 and self.files[0].number == 1:  # the log begins with it
-            return Continued(GENESIS_HASH, "")
-        return None
-
-
-def _missing_file(files: Sequence[RunFile], head: Head | None) -> RunFile | None:
-    """Return the file that `HEAD` names, if it is not among the files."""
-    if head is None or any(file.name == head.file for file in files):
-        return None
-    path = Path(head.file)
-    if files:
-        path = files[-1].path.with_name(head.file)
-    return RunFile.of(path)
+    def _check_end(self) -> DamagedFile | None:
+        """Add what is missing after the last file up to that which `HEAD` names, and return why."""
+        head = self.head
+        if head is None or any(file.name == head.file for file in self.files):
+            return None
+        last = self.files[-1] if self.files else None
+        gone = range(head.number if last is None else last.number + 1, head.number)
+        self.missing.update((*gone, head.number))
+        path = self._folder / head.file
+        if last is not None and gone:
+            return _missing(gone[0], last, path)
+        what = "is missing: it is the last run that HEAD names"
+        return DamagedFile(path, None, what, _HOW_TO_GO_ON)
 
 
-def _check_number(before: RunFile, file: RunFile) -> None:
-    """Raise DamagedFile if a number is missing before a file, or is taken twice."""
+_HOW_TO_GO_ON: Final = (
+    "Put it back from a copy. If it is lost, run plan or sweep once with --accept-missing: that "
+    "run records which runs are missing, and the log goes on."
+)
+
+
+def _missing(number: int, before: RunFile, path: Path) -> DamagedFile:
+    """Return the error of the first file that is missing between two others."""
+    what = f"follows {before.name}: file {number:06d} is missing"
+    return DamagedFile(path, None, what, _HOW_TO_GO_ON)
+
+
+def _numbers_between(before: RunFile, file: RunFile) -> range:
+    """Return the numbers that are missing before a file.
+
+    Raises:
+        DamagedFile: Its number is taken twice.
+    """
     if before.number == 0 or file.number == 0:  # a file outside an audit directory
-        return
+        return range(0)
     if file.number == before.number:
         raise DamagedFile(file.path, None, f"has the number of {before.name}")
-    if file.number > before.number + 1:
-        missing = f"{before.number + 1:06d}"
-        raise DamagedFile(
-            file.path,
-            None,
-            f"follows {before.name}: file {missing} is missing",
-            f"Restore it from a copy, or move {before.name} and all files before it away: the log "
-            "then begins after it.",
-        )
+    return range(before.number + 1, file.number)

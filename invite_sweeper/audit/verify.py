@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from enum import StrEnum
+from pathlib import Path
 
 import msgspec
 
@@ -33,6 +34,7 @@ class Verification(msgspec.Struct, kw_only=True):
         first_run: The number of the first file; above 1 where the oldest files are gone.
         last_hash: Hash of the last of these lines, to compare with a copy kept elsewhere; 64
             zeros without one.
+        missing_accepted: The numbers of files that are gone, and that a run accepted.
         head_missing: `HEAD` is gone, so later files may be missing, too.
         damage: The first file or line that is wrong, in one sentence; None without one.
         unfinished: In the order of their files.
@@ -45,6 +47,7 @@ class Verification(msgspec.Struct, kw_only=True):
     lines: int = 0
     first_run: int | None = None
     last_hash: str = GENESIS_HASH
+    missing_accepted: tuple[int, ...] = ()
     head_missing: bool = False
     damage: str | None = None
     unfinished: tuple[Unfinished, ...] = ()
@@ -112,13 +115,13 @@ class _Verifier:
         if self._directory is not None:
             head = self._directory.read_head()
             result.head_missing = head is None and bool(files)
-        reader = LogReader(files, head)
+        folder = self._directory.path if self._directory is not None else Path()
+        reader = LogReader(files, head, folder=folder)
         for chain in reader:
             result.files += 1
             self._add(chain)
-        if reader.missing is not None:
-            result.damage = f"{reader.missing.name} is missing: it is the last run that HEAD names."
-        elif self._expect_head is not None and result.expected_at is None:
+            result.missing_accepted += chain.accepted
+        if self._expect_head is not None and result.expected_at is None:
             result.damage = f"No line has the expected hash {self._expect_head}."
         result.unfinished = self._fold.unfinished()
         result.recovered = self._fold.recovered()

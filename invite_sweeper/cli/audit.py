@@ -133,7 +133,7 @@ def show(
         sys.stdout.buffer.writelines(_json_lines(shown, wanted))
     elif output == "csv":
         sys.stdout.buffer.writelines(_csv_lines(shown, wanted))
-    elif not shown.is_wiped:  # else the warning about the directory is enough
+    else:
         _show_text(shown, HistoryReader(wanted) if is_filtered else None, is_list=not runs)
     raise SystemExit(shown.exit_code)
 
@@ -257,11 +257,6 @@ class _ShownRuns:
         if self._is_by_path or (self.audit_dir is None and self.policy == find_policy()):
             return ()
         return ("--audit-dir", str(self.audit_dir or self.named[0].path.parent))
-
-    @property
-    def is_wiped(self) -> bool:
-        """Whether all files of the directory are gone, of which `HEAD` names the last."""
-        return self._reader.missing is not None and not self._reader.files
 
     def read(self, read_run_file: Callable[[FileChain], Iterable[_T]]) -> Iterator[_T]:
         """Yield what is read of the file of each run."""

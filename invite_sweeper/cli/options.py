@@ -132,6 +132,7 @@ class RunOptions(NamedTuple):
     plan_sha256: str | None = None
     plan_max_age: str = "24h"
     deadline: str | None = None
+    accept_missing: bool = False
     yes: bool = False
     reason: str | None = None
     audit_dir: Path | None = None
@@ -175,6 +176,10 @@ _OPTIONS: Final[dict[str, Callable[..., Decorator]]] = {
     "deadline": partial(
         option, "Safety", metavar="DURATION",
         help="Stop the run after this time, such as 30m or 1h.",
+    ),
+    "accept_missing": partial(
+        option, "Safety",
+        help="Go on without the files of earlier runs that are lost; it is recorded once.",
     ),
     "yes": partial(option, "Safety", help="Do not ask for confirmation."),
     "reason": partial(

@@ -270,7 +270,13 @@ class Session:
         if self.policy.notice is not None:
             back = max(back, ANNOUNCED_WITHIN)
         period = self.policy.limits.period
-        history.add_recent(self.directory, self.now, period=period, back=back)
+        history.add_recent(
+            self.directory,
+            self.now,
+            period=period,
+            back=back,
+            accepts_missing=self.options.accept_missing,
+        )
 
     def read_sound_history(self) -> History:
         """Return what earlier runs did, as far as the log is sound, for a command that only reads.

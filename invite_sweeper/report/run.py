@@ -235,12 +235,14 @@ def plan_to_apply(
         DamagedLog: The log of that audit directory is damaged, so that a sweep is refused.
     """
     check_made_plan(run)
+    created_at = parse_timestamp(run.start.now)
     refusal = why_expired(run.start, max_age=max_age, now=now)
     if not refusal:
         history = read_history()
         if history is not None:
-            refusal = why_used(sha256, history) or why_possibly_used(run.run_id, history)
-    created_at = parse_timestamp(run.start.now)
+            refusal = why_used(sha256, history) or why_possibly_used(
+                run.run_id, created_at, history
+            )
     if refusal or created_at is None:  # a plan without an instant has expired
         raise GuardRefused(refusal)
     valid_until = rfc3339(created_at + max_age)

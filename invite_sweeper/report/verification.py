@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from invite_sweeper.audit import Verdict, Verification
 from invite_sweeper.audit.record import Recovered, Unfinished
 from invite_sweeper.endings import DAMAGED_ADVICE, UNFINISHED_ADVICE
 from invite_sweeper.report.document import Attention, Document, Fact
 from invite_sweeper.report.story import describe_recovery
-from invite_sweeper.text import Hint, escape_unprintable, plural_form, pluralize
+from invite_sweeper.text import Hint, escape_unprintable, plural_form, pluralize, shorten_list
+
+_MAX_RUNS: Final = 10
 
 
 def story_of_verification(verification: Verification, folder: Path | None = None) -> Document:
@@ -22,7 +25,7 @@ def story_of_verification(verification: Verification, folder: Path | None = None
     lines = (
         Fact("Last hash", verification.last_hash),
         *_recovered(verification),
-        *_missing_head(verification),
+        *_missing(verification),
     )
     if verification.expected_at is not None:
         expected = escape_unprintable(f"that of {verification.expected_at}")
@@ -58,7 +61,13 @@ def _recovered(verification: Verification) -> Iterator[Fact]:
         yield Fact("Recovered", escape_unprintable(text))
 
 
-def _missing_head(verification: Verification) -> Iterator[Fact]:
+def _missing(verification: Verification) -> Iterator[Fact]:
+    lost = verification.missing_accepted
+    if lost:
+        runs = plural_form(len(lost), "run", "runs")
+        files = plural_form(len(lost), "its file is", "their files are")
+        numbers = shorten_list([str(number) for number in lost], _MAX_RUNS)
+        yield Fact("Lost", f"{runs} {numbers}: {files} gone, which a later run accepted.")
     if verification.head_missing:
         yield Fact("HEAD", "It is missing: later files may be missing, too.")
 

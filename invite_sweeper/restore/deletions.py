@@ -13,13 +13,12 @@ from invite_sweeper.audit.directory import LIST_RUNS
 from invite_sweeper.audit.events import Intent, OutcomeLine, Planned
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.person import (
-    Deletion,
     HistoryLine,
     HistoryReader,
     last_deletions,
     runs_of,
 )
-from invite_sweeper.errors import DamagedLog, GuardRefused, NoDeletionFound, UsageError
+from invite_sweeper.errors import GuardRefused, NoDeletionFound, UsageError
 from invite_sweeper.models import Invitation
 from invite_sweeper.text import escape_unprintable, plural_form, pluralize
 
@@ -73,15 +72,13 @@ def find_deletions(
     Raises:
         NoDeletionFound: No run that was searched deleted them.
         GuardRefused: They were deleted in another Atlas.
-        DamagedLog: The log is damaged, or the file of the last run is missing.
+        DamagedLog: The log is damaged.
         UsageError: The run does not exist, or there is none.
     """
     directory.check_not_empty()
     reader = HistoryReader(LineFilter(events=_DECISIVE, username=wanted.username))
     lines = _read_lines(directory, wanted, reader)
     deletions = last_deletions(lines, unconfirmed=wanted.unconfirmed)
-    if wanted.run is None:
-        _check_last_file(directory, deletions, advisor)
     if not deletions:
         raise _no_deletion_found(directory, wanted, lines, reader.runs, advisor)
     # The same organization may be in an audit directory that served two hosts of Atlas.
@@ -158,27 +155,6 @@ def _index_of_last_deletions(files: Sequence[RunFile], wanted: Wanted) -> int:
         if last_deletions(lines, unconfirmed=wanted.unconfirmed):
             return index
     return 0
-
-
-def _check_last_file(
-    directory: AuditDirectory, deletions: Sequence[Deletion], advisor: Advisor
-) -> None:
-    """Raise DamagedLog if the file of the last run is missing: it may have the last deletion."""
-    missing = directory.reader().missing
-    if missing is None:
-        return
-    hint = f"Name the run to undo. {LIST_RUNS}"
-    command = directory.list_command()
-    if deletions:
-        last_run = max(deletion.line.run for deletion in deletions)
-        command = advisor._replace(run=str(last_run.number)).restore()
-        hint = "To undo the last sweep that is known:"
-    raise DamagedLog(
-        f"The file of the last run, {missing.name}, is missing in {directory.path}: it may "
-        "have the last deletion.",
-        hint=hint,
-        command=command,
-    )
 
 
 def _no_deletion_found(

@@ -251,8 +251,10 @@ def check_plan(command: Command, *, max_age: timedelta, sha256: str | None = Non
             command=command.advisor.read_plan(str(saved.path)),
             reasons=(Reason.PLAN,),
         )
-    shard = ("--shard", str(command.shard)) if command.shard is not None else ()
-    new_plan = command.advisor.new_plan(*shard)
+    words = ["--shard", str(command.shard)] if command.shard is not None else []
+    if command.history.missing:  # without it, the new plan is refused, too
+        words.append("--accept-missing")
+    new_plan = command.advisor.new_plan(*words)
     why_refused = (
         why_expired(saved.start, max_age=max_age, now=command.now)
         or _why_of_other_run(saved.start, command)
@@ -266,7 +268,9 @@ def check_plan(command: Command, *, max_age: timedelta, sha256: str | None = Non
             reasons=(Reason.PLAN,),
         )
     # The last question, as a plan that is refused anyway needs no file to be restored.
-    why_doubtful = why_possibly_used(saved.run_id, command.history)
+    why_doubtful = why_possibly_used(
+        saved.run_id, parse_timestamp(saved.start.now), command.history
+    )
     if why_doubtful:
         raise GuardRefused(
             f"{saved.path}: {why_doubtful}",
@@ -333,21 +337,22 @@ def why_used(sha256: str, history: History) -> str:
     return f"Run {run.number} has already applied the plan." if run is not None else ""
 
 
-def why_possibly_used(run_id: str, history: History) -> str:
+def why_possibly_used(run_id: str, made_at: datetime | None, history: History) -> str:
     """Return why it is not known whether a sweep has completed a plan; "" where it is known.
 
-    The missing file may be that of the dry run that made the plan, of which a copy is applied. It
-    was the last run, so no sweep has used its plan.
-
     Args:
-        run_id: Of this dry run.
+        run_id: Of the dry run that made it.
+        made_at: The instant of this dry run; None where it cannot be read.
     """
-    missing = history.missing
-    if missing is not None and missing.run_id != run_id:
-        lost = f"The file of the last run, {missing.name}, is"
+    accepted_at = history.accepted_at
+    is_older = accepted_at is not None and (made_at is None or made_at <= accepted_at)
+    if history.missing or is_older:
+        lost = "The file of a run is lost"
     elif history.lost_run not in {"", run_id}:
-        lost = f"HEAD, and a file of run {history.lost_run}, which held the lock last, are"
+        lost = (
+            f"HEAD, and a file of run {history.lost_run}, which held the lock last, are missing in "
+            "the audit directory"
+        )
     else:
         return ""
-    unknown = "whether that run has applied the plan is not known"
-    return f"{lost} missing in the audit directory: {unknown}."
+    return f"{lost}: whether that run has applied the plan is not known."

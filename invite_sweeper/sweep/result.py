@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from msgspec import structs
 
 from invite_sweeper.audit import AuditLog, RunRecord
-from invite_sweeper.audit.events import PolicyText, RunStarted
+from invite_sweeper.audit.events import MissingAccepted, PolicyText, RunStarted
 from invite_sweeper.audit.totals import (
     Forecast,
     ListResult,
@@ -185,10 +185,13 @@ class Result:
         return sunsets
 
     def begin(self, log: AuditLog) -> None:
-        """Write the first two lines of the run: what it is, and its policy."""
+        """Write what the run is, its policy, and which files of earlier runs it does without."""
         self.start = self.command.run_started(self.organizations, log.file.number)
         log.write(self.start)
         log.write(PolicyText(self.command.policy.text))
+        missing = self.command.history.missing
+        if missing:
+            log.write(MissingAccepted(missing))
 
     async def finish(self, log: AuditLog) -> RunRecord:
         """Write the last line of the run, and return the run as its file has it.

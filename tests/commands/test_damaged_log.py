@@ -133,18 +133,20 @@ def test_used_plan_is_refused_after_the_file_of_the_sweep_that_used_it_is_remove
 
 
 @pytest.mark.parametrize("plan", ["plan.jsonl", "1"])
-def test_used_plan_is_refused_where_the_newest_file_is_gone_and_a_new_one_deletes(used_plan, plan):
+def test_used_plan_is_refused_where_its_sweep_is_lost_and_a_new_one_deletes(used_plan, plan):
     used_plan.run_files()[1].unlink()
-    for _ in range(2):
-        done = used_plan.sweep("--plan", plan)
-        assert (done.code, done.summary["reasons"], used_plan.deletes()) == (3, ["plan"], 2)
-        assert "The file of the last run, 000002-" in done.summary["error"]["message"]
-    shown = used_plan.run("audit", "show", plan, *AUDIT).out
-    assert "It cannot be applied. The file of the last run, 000002-" in " ".join(shown.split())
+    assert used_plan.sweep("--plan", plan).summary["reasons"] == ["earlier_runs"]
+    done = used_plan.sweep("--plan", plan, "--accept-missing")
+    assert (done.code, done.summary["reasons"], used_plan.deletes()) == (3, ["plan"], 2)
+    assert "The file of a run is lost" in done.summary["error"]["message"]
     (command,) = re.findall(
         "create a new plan with: invite-sweeper (.*)", done.summary["error"]["hint"]
     )
     assert used_plan.run(*shlex.split(command)).code == 0
+    done = used_plan.sweep("--plan", plan)
+    assert (done.code, done.summary["reasons"], used_plan.deletes()) == (3, ["plan"], 2)
+    shown = used_plan.run("audit", "show", plan, *AUDIT).out
+    assert "It cannot be applied. The file of a run is lost" in " ".join(shown.split())
 
 
 def test_report_reports_the_damage_on_stderr_too(nights):
@@ -202,16 +204,57 @@ def test_a_newest_file_that_is_gone_is_reported_by_each_command(nights, words):
     files[-1].unlink()
     done = nights.run(*words)
     said = " ".join((done.err + done.out).split())
-    assert f"The file of the last run, {files[-1].name}, is missing" in said
+    assert f"{files[-1].name} is missing: it is the last run that HEAD names" in said
+    assert "--accept-missing" in said
+    if words in JUDGING.values():
+        assert (done.code, nights.deletes(), len(nights.run_files())) == (3, 6, 2)
 
 
-def test_restore_without_a_run_invites_no_one_where_the_last_run_is_not_known(nights):
+@pytest.mark.parametrize("gone", [(1,), (2,), (1, 2)], ids=str)
+def test_after_accept_missing_was_given_once_every_night_goes_on(nights, gone):
     files = nights.run_files()
-    files[-1].unlink()
-    done = nights.run("restore", "--yes", *POLICY, "-o", "json")
-    assert done.code == 3
-    assert files[-1].name in done.summary["error"]["message"]
-    assert "restore 2" in done.summary["error"]["hint"]
+    for index in gone:
+        files[index].unlink()
+    for words in JUDGING.values():
+        assert nights.run(*words).code == 3
+    done = nights.plan("--accept-missing")
+    assert done.summary["exit_code"] == done.code
+    assert nights.run_files() != files
+    lines = [json.loads(line) for line in nights.run_files()[-1].read_text().splitlines()]
+    numbers = [index + 1 for index in gone]
+    assert [line["numbers"] for line in lines if line["event"] == "missing_accepted"] == [numbers]
+    found = nights.run("audit", "verify", "audit")
+    assert (found.code, found.out.startswith("Sound")) == (0, True), found.out
+    assert f"{', '.join(map(str, numbers))}: " in found.out
+    found = json.loads(nights.run("audit", "verify", "audit", "-o", "json").out)
+    assert found["missing_accepted"] == numbers
+    assert "earlier_runs" not in nights.plan().summary["reasons"]
+    assert "missing_accepted" not in nights.run_files()[-1].read_text()
+    if 1 not in gone:
+        assert nights.run("restore", "2", "--dry-run", *POLICY).code == 0
+
+
+def test_sweep_that_accepts_missing_files_deletes_and_announcements_go_on_counting(cli):
+    cli.keys["notice"] = {"wait": "1h"}
+    cli.stock(stale=3)
+    assert cli.sweep().summary["announced"] == 3
+    assert cli.plan().code == 0
+    cli.run_files()[-1].unlink()
+    assert (cli.sweep().code, cli.deletes()) == (3, 0)
+    done = cli.sweep("--accept-missing")
+    assert (done.code, done.summary["announced"]) == (0, 0), done.err
+
+
+def test_accept_missing_where_nothing_is_missing_records_nothing(nights):
+    assert nights.plan("--accept-missing").summary["reasons"] != ["earlier_runs"]
+    assert len(nights.run_files()) == 4
+    assert "missing_accepted" not in nights.run_files()[-1].read_text()
+
+
+def test_accept_missing_accepts_no_other_damage(nights):
+    cut_the_newest(nights.run_files())
+    assert nights.sweep("--accept-missing").code == 3
+    assert nights.deletes() == 6
 
 
 def test_wiped_directory_with_a_head_is_not_one_without_runs(nights):
@@ -219,8 +262,8 @@ def test_wiped_directory_with_a_head_is_not_one_without_runs(nights):
     for path in files:
         path.unlink()
     show = nights.run("audit", "show", *AUDIT)
-    assert f"{files[-1].name}, is missing" in show.err
-    assert show.out == ""
+    assert f"{files[-1].name} is missing" in show.err
+    assert (show.code, show.out) == (3, "")
     for words in (("audit", "verify", "audit"), ("report", "audit", "--format", "md")):
         done = nights.run(*words)
         assert f"{files[-1].name} is missing" in done.out + done.err

@@ -302,7 +302,7 @@ ENDS = {
         world_writable, 7, "audit directory", "failed", "Every user can write",
     ),
     "a damaged log": (damaged, 3, "earlier runs", "failed", ""),
-    "a missing file of the last run": (missing, 4, "earlier runs", "warning", "is missing"),
+    "a missing file of the last run": (missing, 3, "earlier runs", "failed", "--accept-missing"),
     "an earlier run": (swept, 0, "earlier runs", "ok", "1 deleted · Example Industries"),
     "a refusal of the last run": (
         refused, 4, "earlier runs", "warning", "1 stale invitation is over max_deletions: 0",

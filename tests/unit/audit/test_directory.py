@@ -246,24 +246,6 @@ class TestNextRun:
         assert directory.read_head() == Head(2, second.name, last_hash(first), ended=False)
         assert directory.next_run() == (3, last_hash(second))
 
-    def test_where_the_last_file_is_gone_the_chain_goes_on_and_every_run_warns_of_it(
-        self, directory
-    ):
-        write_run(directory, "r1")
-        path = write_run(directory, "r2")
-        end = last_hash(path)
-        path.unlink()
-        message = self.warning(directory, WarningLevel.WARNING)  # shown with -q, too
-        assert f"The file of the last run, {SECOND}, is missing" in message
-        third = write_run(directory, "r3")
-        assert third.name == "000003-r3.jsonl"
-        assert f'"prev":"{end}"' in third.read_text()
-        assert directory.warnings() == ()
-        (directory.path / FIRST).unlink()
-        third.unlink()
-        write_run(directory, "r4")
-        assert verify_directory(directory).first_run == 4
-
     def test_a_file_that_is_missing_before_a_missing_last_one_is_damage_with_a_command(
         self, directory
     ):

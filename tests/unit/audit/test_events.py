@@ -16,6 +16,7 @@ from invite_sweeper.audit.events import (
     Event,
     Intent,
     Kept,
+    MissingAccepted,
     OutcomeLine,
     Planned,
     PolicyText,
@@ -51,6 +52,7 @@ def read_list(org_id: str, source: Source, **fields: object) -> ListResult:
 
 
 LINES: list[Event] = [
+    MissingAccepted((1, 2)),
     PolicyText("version: 1\n"),
     started(shard="1/2", plan_sha256="c" * 64),
     started(mode="restore", policy_sha256=None, policy_path=None, restores="r0"),

@@ -8,6 +8,7 @@ from audit.runs import finished, planned, started, write_run
 from builders import NOW
 
 from invite_sweeper.audit import History, RunFile
+from invite_sweeper.audit.events import MissingAccepted
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.fold import Fold
 from invite_sweeper.errors import DamagedLog, GuardRefused
@@ -81,6 +82,9 @@ def test_a_plan_is_used_once_a_sweep_has_completed_it(directory, code, is_used):
 def test_a_plan_is_not_passed_on_where_the_last_run_is_missing_and_may_have_used_it(directory):
     path = dry_run(directory)
     write_run(directory, "r2").unlink()
+    with pytest.raises(DamagedLog, match="is missing: it is the last run that HEAD names"):
+        read_with(path, lambda: History.read(directory, NOW))
+    write_run(directory, "r3", MissingAccepted((2,)))
     with pytest.raises(GuardRefused, match="whether that run has applied the plan is not known"):
         read(path, history=History.read(directory, NOW))
 

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from sweep.night import command_of, line_of
 
 from invite_sweeper.audit import AuditDirectory, History, SavedPlan
+from invite_sweeper.audit.events import MissingAccepted
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import Source
 from invite_sweeper.redaction import SECRETS
-from invite_sweeper.sweep.guards import check_plan
+from invite_sweeper.sweep.guards import check_plan, why_possibly_used
 from invite_sweeper.sweep.selection import Decision
 from invite_sweeper.sweep.steps import KeepOutsidePlan, keep_unrecordable
 
@@ -224,23 +225,22 @@ def test_plan_that_a_sweep_completed_is_refused(directory):
     assert refusal(history=history) == "Run 2 has already applied the plan."
 
 
-@pytest.mark.parametrize(
-    ("last", "is_refused"), [("r2", True), ("dry", False)], ids=["a later run", "its own run"]
-)
-@pytest.mark.parametrize("options", [{}, {"killed": True}], ids=["ended", "killed"])
-def test_plan_is_refused_where_the_file_of_the_last_run_is_missing_unless_it_is_its_own(
-    directory, last, options, is_refused
-):
+@pytest.mark.parametrize("made_at", [NOW, NOW - timedelta(hours=1), NOW + timedelta(hours=1)])
+@pytest.mark.parametrize("is_accepted_before", [True, False])
+def test_plan_is_refused_that_a_lost_run_may_have_applied(directory, made_at, is_accepted_before):
+    """It ran before another run accepted that its file is lost, so it cannot know a later plan."""
     write_run(directory, "r1")
-    write_run(directory, last, **options).unlink()
-    history = History.read(directory, NOW)
-    if not is_refused:
-        apply(history=history)
+    write_run(directory, "r2").unlink()
+    if is_accepted_before:
+        write_run(directory, "r3", MissingAccepted((2,)))
+    history = History()
+    recent = {"period": timedelta(), "back": timedelta(days=1)}
+    history.add_recent(directory, NOW, **recent, accepts_missing=True)
+    if is_accepted_before and made_at > NOW:
+        assert why_possibly_used("dry", made_at, history) == ""
         return
-    hint = f"Restore that file from a copy. If it is lost, c{NEW_PLAN[1:]}"
-    assert refusal(history=history, hint=hint) == (
-        "The file of the last run, 000002-r2.jsonl, is missing in the audit directory: whether "
-        "that run has applied the plan is not known."
+    assert why_possibly_used("dry", made_at, history) == (
+        "The file of a run is lost: whether that run has applied the plan is not known."
     )
 
 
