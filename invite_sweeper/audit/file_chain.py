@@ -118,9 +118,8 @@ class FileChain:
 
     @property
     def sha256(self) -> str:
-        """Of the file before it was compressed, as far as it was read: 64 hex digits."""
-        assert self._digest is not None  # noqa: S101 - asked for with `hashed`
-        return self._digest.hexdigest()
+        """Of the file before it was compressed, as far as it was read; "" without `hashed`."""
+        return "" if self._digest is None else self._digest.hexdigest()
 
     def __iter__(self) -> Iterator[ChainLine]:
         """Return the whole lines that were not read yet.

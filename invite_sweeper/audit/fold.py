@@ -83,6 +83,7 @@ class Fold:
                 yield line, event
         finally:
             requests.end(chain)
+            run.sha256 = chain.sha256
             if not run.file.run_id:  # a copy with another name: its lines have the id of the run
                 run.file = RunFile(run.start.number, chain.run_id, run.file.path)
             if run.left or not chain.finished:

@@ -73,7 +73,7 @@ def read_plan(path: Path, *, advisor: Advisor | None = None) -> SavedPlan:
     except DamagedFile as error:
         raise _refused(f"The plan {path} was changed: {error.message}", advisor) from None
     check_made_plan(record, advisor)
-    return SavedPlan(path, record.run_id, record.start, planned, chain.sha256)
+    return SavedPlan(path, record.run_id, record.start, planned, record.sha256)
 
 
 def check_made_plan(record: RunRecord, advisor: Advisor | None = None) -> None:

@@ -95,6 +95,7 @@ class RunRecord(msgspec.Struct, eq=False):
             a DELETE whose answer was lost the outcome.
         recovered_requests: Such requests of which later runs recorded the outcome.
         is_last: Whether it is the newest run that was read.
+        sha256: Of its file before it was compressed, 64 hex digits; "" where it was not asked for.
         last_hash: Of the last line, of a run that has just ended; "" otherwise.
         unwritten: The plan of a run that has just ended, of which the file may not have all.
     """
@@ -110,6 +111,7 @@ class RunRecord(msgspec.Struct, eq=False):
     left: dict[InvitationKey, Intent | OutcomeLine] = {}
     recovered_requests: list[RecoveredRequest] = []
     is_last: bool = True
+    sha256: str = ""
     last_hash: str = ""
     unwritten: Sequence[Planned] = ()
 
@@ -171,7 +173,10 @@ class RunRecord(msgspec.Struct, eq=False):
         end = self.end
         if end is not None:
             end = end.of_organization(org_id)
-        return structs.replace(self, start=start, end=end, outcomes=outcomes)
+        left = {key: line for key, line in self.left.items() if line.org_id == org_id}
+        return structs.replace(
+            self, start=start, end=end, outcomes=outcomes, left=left, recovered_requests=[]
+        )
 
     def without_people(self) -> "RunRecord":
         """Return it for readers to whom no person is named.

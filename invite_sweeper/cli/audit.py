@@ -54,7 +54,7 @@ from invite_sweeper.report import terminal
 from invite_sweeper.report.document import Fact
 from invite_sweeper.report.people import fact_of
 from invite_sweeper.report.policies import describe_change, printable_lines
-from invite_sweeper.report.readback import WholeRun, read_whole
+from invite_sweeper.report.readback import RecordedRun
 from invite_sweeper.report.run import lines_to_approve, plan_to_apply, whole_run
 from invite_sweeper.report.runs import list_of_runs
 from invite_sweeper.report.verification import story_of_verification
@@ -151,7 +151,7 @@ def _show_text(shown: "_ShownRuns", history: HistoryReader | None, *, is_list: b
         )
         terminal.show_section(stdout_console(), runs_of_directory)
     elif history is None:
-        for run in shown.named_runs(read_whole):
+        for run in shown.named_runs(RecordedRun.whole):
             _show_run(shown, run)
     elif is_list:
         _show_history(shown, history)
@@ -165,26 +165,25 @@ def _check_period(since: datetime | None, until: datetime | None) -> None:
         raise click.BadParameter("--since is not before --until: no line can be between them.")
 
 
-def _show_run(shown: "_ShownRuns", run: WholeRun) -> None:
+def _show_run(shown: "_ShownRuns", run: RecordedRun) -> None:
     """Print all that one run did, the rules that were in force, and the hash of its file."""
-    record = shown.fold.runs.get(run.record.run_id, run.record)
-    run = run._replace(record=record)
-    for request in record.recovered_requests:
-        run.rows.recover(request.line)
-    end = (*_lines_about_policy(shown, record), *_lines_about_file(shown, record, run.sha256))
+    record = run.record
+    known = shown.fold.runs.get(record.run_id)
+    if known is not None:
+        run.recover(known)
+    end = (*_lines_about_policy(shown, record), *_lines_about_file(shown, record))
     terminal.show_document(stdout_console(), whole_run(run, end, shown.advisor))
 
 
 def _show_lines_of(shown: "_ShownRuns", record: RunRecord, history: HistoryReader) -> None:
     """Print what one run did with the people who are asked for, or that no line matches."""
     console = stdout_console()
-    chain = FileChain(record.file, hashed=True)
-    lines = history.read(chain)
+    lines = history.read(FileChain(record.file))
     if not lines:
         click.echo(f"No line of run {record.file.number or record.file.path} matches.", err=True)
         return
     terminal.show_lines(console, [fact_of(line, history.names) for line in lines])
-    terminal.show_copied(console, tuple(_lines_about_file(shown, record, chain.sha256)))
+    terminal.show_copied(console, tuple(_lines_about_file(shown, record)))
 
 
 def _show_history(shown: "_ShownRuns", history: HistoryReader) -> None:
@@ -355,10 +354,10 @@ def _show_policies(runs: Sequence[str], audit_dir: Path | None) -> int:
     return shown.exit_code
 
 
-def _lines_about_file(shown: _ShownRuns, record: RunRecord, sha256: str) -> Iterator[Fact]:
+def _lines_about_file(shown: _ShownRuns, record: RunRecord) -> Iterator[Fact]:
     """Yield the SHA-256 of a file, or what a second person needs of the plan in it."""
     if record.mode != "dry-run":
-        yield Fact("SHA-256", sha256)
+        yield Fact("SHA-256", record.sha256)
         return
     now = datetime.now(UTC)
     max_age = parse_duration_option("--plan-max-age", RunOptions().plan_max_age)
@@ -368,7 +367,7 @@ def _lines_about_file(shown: _ShownRuns, record: RunRecord, sha256: str) -> Iter
         return History.read(directory, now, back=max_age) if directory is not None else None
 
     try:
-        plan = plan_to_apply(record, sha256, read_history, max_age=max_age, now=now)
+        plan = plan_to_apply(record, read_history, max_age=max_age, now=now)
     except RunError as refusal:
         yield Fact("Plan", f"It cannot be applied. {refusal.message}")
     else:

@@ -109,7 +109,7 @@ async def _restore(session: Session, wanted: Wanted) -> int:
             code = record.exit_code or 0
             session.last_resort.exit_code = code  # from now on, a late end has this one
             has_asked = session.asks and bool(plan.to_invite)
-            print_result(session, RecordedRun(record), has_shown_plan=has_asked)
+            print_result(session, RecordedRun.of(record), has_shown_plan=has_asked)
             return code
 
 

@@ -142,7 +142,7 @@ async def _sweep(session: Session) -> _SweptRun:
             record = await run_sweep(command, organizations, log, view, session.stop)
         finally:
             view.close()
-    return _SweptRun(RecordedRun(record), seen.keys, view)
+    return _SweptRun(RecordedRun.of(record), seen.keys, view)
 
 
 def _read_saved_plan(session: Session) -> SavedPlan | None:
@@ -210,7 +210,7 @@ def _plan_to_apply(session: Session, path: Path) -> PlanToApply | None:
     try:
         run = Fold().read(chain)
         # No sweep can have completed it: this run holds the lock.
-        return plan_to_apply(run, chain.sha256, lambda: None, max_age=max_age, now=session.now)
+        return plan_to_apply(run, lambda: None, max_age=max_age, now=session.now)
     except RunError:  # the result has the reason: its exit code, or the log cannot be read
         return None
 
@@ -254,7 +254,7 @@ def _without_run(session: Session, error: RunError) -> RecordedRun:
     )
     command = session.command(History(), dry_run=session.options.dry_run)
     file = RunFile(0, session.run_id, session.directory.path)
-    return RecordedRun(RunRecord(file, start=command.run_started(), end=end))
+    return RecordedRun.of(RunRecord(file, start=command.run_started(), end=end))
 
 
 async def _measure(error: RunError, options: RunOptions, environment: Mapping[str, str]) -> None:
@@ -351,7 +351,7 @@ def _find_waiting(
     notice = session.policy.notice
     if notice is None:
         return ()
-    return find_waiting(history, run.record, run.rows, seen, notice.wait)
+    return find_waiting(history, run, seen, notice.wait)
 
 
 def _message(
@@ -364,11 +364,10 @@ def _message(
     record = run.record
     about = advisor_of(record, session.advisor)
     return RunMessage(
-        record,
+        run,
         story_of(record, session.advisor),
         story_of(record.without_people(), session.advisor),
         finished_at,
-        run.rows,
         waiting,
         list_run=about.list_run(),
         list_pending=about.pending(),

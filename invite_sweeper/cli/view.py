@@ -255,7 +255,7 @@ def print_result(
     advisor = session.advisor
     is_json = options.output == "json"
     if is_json:
-        write_json(result_json(run.record, run.rows, plan))
+        write_json(result_json(run, plan))
     elif not options.quiet:
         console = stdout_console()
         lines_of_plan: tuple[Fact, ...] = ()
@@ -281,7 +281,7 @@ def print_result(
 def print_end_at_question(session: Session, run: RecordedRun) -> None:
     """Print why a run ended at its question, below which nothing has changed: no, or a stop."""
     if session.options.output == "json":
-        write_json(result_json(run.record, run.rows))
+        write_json(result_json(run))
     end = run.record.end
     if end is not None and Reason.NOT_CONFIRMED in end.reasons:
         print_error(Cancelled("Cancelled."))

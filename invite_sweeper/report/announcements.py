@@ -21,7 +21,7 @@ from invite_sweeper.audit.events import (
 from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.models import Invitation, rfc3339
 from invite_sweeper.outcomes import Outcome
-from invite_sweeper.report.readback import RunRows
+from invite_sweeper.report.readback import RecordedRun
 from invite_sweeper.sweep.selection import Decision
 
 _ENDED: Final = frozenset(
@@ -97,8 +97,7 @@ class SeenAnnouncements:
 
 def find_waiting(
     history: History,
-    record: RunRecord,
-    rows: RunRows,
+    run: RecordedRun,
     seen: Collection[AnnouncementKey],
     wait: timedelta,
 ) -> tuple[WaitingInvitation, ...]:
@@ -106,12 +105,12 @@ def find_waiting(
 
     Args:
         history: With the run itself, if it has a file.
-        rows: The invitations in the file of the run.
         seen: The announced invitations that the run saw and did not find fresh or kept.
         wait: Of the policy in force: it counts from the announcement.
     """
-    ended_keys = {row.event.key for row in rows.invitations.values() if row.outcome in _ENDED}
-    waiting = list(_would_wait(rows))
+    record = run.record
+    ended_keys = {row.event.key for row in run.invitations.values() if row.outcome in _ENDED}
+    waiting = list(_would_wait(run))
     for key, held in history.announcements(record.start.base_url).items():
         if held.line.key in ended_keys:
             continue
@@ -145,9 +144,9 @@ def _waiting(
     )
 
 
-def _would_wait(rows: RunRows) -> Iterator[WaitingInvitation]:
+def _would_wait(run: RecordedRun) -> Iterator[WaitingInvitation]:
     """Yield what a sweep would announce, from the file of a dry run."""
-    for row in rows.announced:
+    for row in run.announced:
         line = row.event
         if isinstance(line, WouldBeAnnounced):
             yield line.as_event(

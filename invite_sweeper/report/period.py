@@ -232,7 +232,7 @@ def _about(newest: RecordedRun, organization: str | None) -> str:
     """Return which organization a report is about; empty for all."""
     if organization is None:
         return ""
-    return f", {label_of(organization, newest.rows.labels)}"
+    return f", {label_of(organization, newest.labels)}"
 
 
 def _verdict(

@@ -29,7 +29,7 @@ from invite_sweeper.models import InvitationKey, parse_timestamp, rfc3339
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.report.nights import DEFAULT_NIGHTS, NIGHT, NightRun, night_run
 from invite_sweeper.report.policies import PolicyInForce, add_policy
-from invite_sweeper.report.readback import MAX_TABLE_ROWS, RecordedRun, RunRows, kept_by_entry
+from invite_sweeper.report.readback import MAX_TABLE_ROWS, RecordedRun, kept_by_entry
 from invite_sweeper.report.rows import NO_OUTCOME, Row, sorted_rows
 
 _INSTANT: Final = timedelta(microseconds=1)
@@ -315,26 +315,27 @@ class PeriodReader:
 
     def _read_run(self, file: RunFile, began: datetime | None) -> None:
         whole = RunRecord(file)
-        recorded = RecordedRun.read(whole, self._fold, self.organization)
+        run = RecordedRun(whole, organization=self.organization)
+        with suppress(RunError):  # as above
+            run.read(FileChain(file), self._fold)
         if self.organization not in {None, *whole.start.organizations}:
             return
-        record = recorded.record
-        run_rows = recorded.rows
-        status = self._status(record) if run_rows.is_whole else Status.DAMAGED
+        record = run.record
+        status = self._status(record) if run.is_whole else Status.DAMAGED
         announced: list[Row] = []
         if record.mode == "sweep":
-            night = began.date() if began is not None else None
-            announced = self._new_announcements(run_rows, night)
-        run = night_run(record, began, status, len(announced))
-        self._add_run(recorded, run)
+            day = began.date() if began is not None else None
+            announced = self._new_announcements(run, day)
+        night = night_run(record, began, status, len(announced))
+        self._add_run(run, night)
         if record.mode == "sweep":
-            self._add_deletions(record, run, run_rows)
+            self._add_deletions(run, night)
             for row in announced:
-                self.announced.add(NightRow.of(row, run))
-            for row in kept_by_entry(record, run_rows):
-                self.kept.add(NightRow.of(row, run))
+                self.announced.add(NightRow.of(row, night))
+            for row in kept_by_entry(run):
+                self.kept.add(NightRow.of(row, night))
         elif record.mode == "restore":  # a dry run did nothing to a person
-            self._add_restored(record, run, run_rows)
+            self._add_restored(run, night)
 
     def _status(self, record: RunRecord) -> Status:
         """Return how a run ended whose file is whole."""
@@ -345,64 +346,60 @@ class PeriodReader:
             return Status.RECOVERED
         return status
 
-    def _add_run(self, recorded: RecordedRun, run: NightRun) -> None:
-        record = recorded.record
+    def _add_run(self, run: RecordedRun, night: NightRun) -> None:
+        record = run.record
         if record.end is None:
-            self._killed[len(self.runs)] = recorded
-        self.runs.append(run)
-        self.newest = recorded
+            self._killed[len(self.runs)] = run
+        self.runs.append(night)
+        self.newest = run
         self.organizations.update(record.start.organizations)
         if record.mode == "sweep":
             self.last_sweep = record
-        if run.pending is not None:
-            self.scan = recorded
-            self.scan_pending = run.pending
-        if run.night is not None:
-            add_policy(self.policies, record, run.night)
+        if night.pending is not None:
+            self.scan = run
+            self.scan_pending = night.pending
+        if night.night is not None:
+            add_policy(self.policies, record, night.night)
             if record.end is not None:
-                add_kept(self.entries, record.end, run.night)
+                add_kept(self.entries, record.end, night.night)
 
-    def _new_announcements(self, run_rows: RunRows, night: date | None) -> list[Row]:
+    def _new_announcements(self, run: RecordedRun, night: date | None) -> list[Row]:
         """Return what a run announced and no earlier one of its night, as one whose file is lost.
 
         Memory holds a hash of each.
         """
         announced: list[Row] = []
-        for row in run_rows.announced:
+        for row in run.announced:
             key = hash((night, announcement_key(row.event)))
             if key not in self._announcements:
                 self._announcements.add(key)
                 announced.append(row)
         return announced
 
-    def _add_restored(self, record: RunRecord, run: NightRun, run_rows: RunRows) -> None:
-        for key, row in run_rows.invitations.items():
-            invited = NightRow.of(row, run)
+    def _add_restored(self, run: RecordedRun, night: NightRun) -> None:
+        for key, row in run.invitations.items():
+            invited = NightRow.of(row, night)
             self.restored.add(invited)
             if row.outcome == NO_OUTCOME:
-                self._open[record.run_id, key] = invited
+                self._open[run.record.run_id, key] = invited
 
-    def _add_deletions(self, record: RunRecord, run: NightRun, run_rows: RunRows) -> None:
-        """Add each request of a sweep."""
-        for key, row in run_rows.invitations.items():
+    def _add_deletions(self, run: RecordedRun, night: NightRun) -> None:
+        for key, row in run.invitations.items():
             if not row.outcome:  # planned, and nothing was sent
                 continue
-            deletion = NightRow.of(row, run)
+            deletion = NightRow.of(row, night)
             self.deletions.add(deletion)
             if row.outcome in {NO_OUTCOME, Outcome.UNKNOWN}:
-                self._open[record.run_id, key] = deletion
+                self._open[run.record.run_id, key] = deletion
 
     def _recover(self) -> None:
         """Set the outcomes that later runs recorded, once all files were read."""
         for index, killed in self._killed.items():
-            run = self.runs[index]
-            record = killed.record
-            if self.organization is not None:
-                for request in record.recovered_requests:
-                    if killed.rows.is_about(request.line.org_id):
-                        killed.rows.recover(request.line)
-                record.outcomes = killed.rows.outcomes()
-            self.runs[index] = night_run(record, run.began, run.status, run.announced)
+            record = self._fold.runs[killed.record.run_id]
+            if killed.record is not record:  # what it did in one organization
+                killed.recover(record)
+            night = self.runs[index]
+            self.runs[index] = night_run(killed.record, night.began, night.status, night.announced)
         for run_id, record in self._fold.runs.items():
             for request in record.recovered_requests:
                 row = self._open.get((run_id, request.line.key))

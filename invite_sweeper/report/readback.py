@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Final, NamedTuple, Self
 
 from invite_sweeper.audit import RunRecord
@@ -29,28 +28,78 @@ from invite_sweeper.text import escape_unprintable, truncate
 
 
 @dataclass(slots=True)
-class RunRows:
-    """The invitations in the file of a run, in the order of its lines.
+class RecordedRun:
+    """A run, and the invitations in its file, in the order of its lines.
 
     Attributes:
         labels: The organizations' names with their ids, by id; the last line of the file has them.
         invitations: The planned deletions with their outcomes; of a restore, who was invited again.
         announced: For a later deletion, or would be; the next to be deleted is first.
         unreadable: The lists that could not be read.
+        kept: What it kept, where it recorded that: the policy has `audit.record: all`.
         is_whole: False if the file could not be read to its end.
         organization: The id of the one that it is about; None for all.
     """
 
+    record: RunRecord
     labels: dict[str, str] = field(default_factory=dict)
     invitations: dict[InvitationKey, Row] = field(default_factory=dict)
     announced: list[Row] = field(default_factory=list)
     unreadable: list[ListUnreadable] = field(default_factory=list)
+    kept: list[Row] = field(default_factory=list)
     is_whole: bool = False
     organization: str | None = None
 
     def is_about(self, org_id: str | None) -> bool:
         """Return whether what is of an organization belongs here."""
         return self.organization is None or org_id == self.organization
+
+    @classmethod
+    def of(cls, record: RunRecord) -> Self:
+        """Return what is known of a run; of a file that cannot be read, what comes before."""
+        run = cls(record)
+        if record.end is not None:  # before the question, the file has no last line
+            run.name_organizations(record.end)
+        with suppress(RunError):  # the verification names the file, and the totals are known
+            for _, event in FileChain(record.file).events():
+                run.add(event)
+            run.is_whole = True
+        for planned in record.unwritten:
+            run.add(planned)
+        run.sort()
+        return run
+
+    @classmethod
+    def whole(cls, chain: FileChain) -> Self:
+        """Return a run with all that its file has.
+
+        Raises:
+            DamagedLog: The file is damaged.
+        """
+        run = cls(RunRecord(chain.file))
+        run.read(chain, Fold(), with_kept=True)
+        return run
+
+    def read(self, chain: FileChain, fold: Fold, *, with_kept: bool = False) -> None:
+        """Read the file of the run, and set the fields of its record.
+
+        Args:
+            fold: Of the runs before it.
+
+        Raises:
+            DamagedLog: The file is damaged; what comes before is known.
+        """
+        try:
+            for _, event in fold.follow(self.record, chain):
+                if not isinstance(event, Kept):
+                    self.add(event)
+                elif with_kept:
+                    self.kept.append(self.row(event))
+            self.is_whole = True
+        finally:
+            self.sort()
+            if self.organization is not None:
+                self.record = self.record.of_organization(self.organization, self.outcomes())
 
     def add(self, event: Event | None) -> None:
         """Add a line; None of a later version."""
@@ -76,9 +125,13 @@ class RunRows:
             case _:
                 pass
 
-    def recover(self, line: OutcomeLine) -> None:
-        """Set the outcome that a later run recorded of a request that has none."""
-        self._known_row(line).set_outcome(line)
+    def recover(self, known: RunRecord) -> None:
+        """Set what later runs recorded, as the fold of all runs has it."""
+        self.record.is_last = known.is_last
+        for line, by in known.recovered_requests:
+            if self.is_about(line.org_id):
+                self.record.recover(line, by)
+                self._known_row(line).set_outcome(line)
 
     def name_organizations(self, end: RunFinished) -> None:
         """Set the names of the organizations, also for the rows that there are."""
@@ -120,16 +173,18 @@ class RunRows:
         return place_name(row.event, row.organization, full=self.is_of_several)
 
     def outcomes(self) -> Counter[str]:
-        """Return how many invitations have each outcome."""
-        return Counter(row.outcome for row in self.invitations.values())
+        """Return how many requests have each outcome."""
+        outcomes = Counter(row.outcome for row in self.invitations.values())
+        del outcomes[""], outcomes[NO_OUTCOME]
+        return outcomes
 
-    def without_done(self) -> "RunRows":
+    def without_done(self) -> Self:
         """Return a copy without the planned deletions that took place as planned."""
         done = {Outcome.DELETED, Outcome.RESTORED}
         rows = {key: row for key, row in self.invitations.items() if row.outcome not in done}
         return replace(self, invitations=rows)
 
-    def without_sent(self) -> "RunRows":
+    def without_sent(self) -> Self:
         """Return a copy with the planned deletions for which no request was sent."""
         rows = {key: row for key, row in self.invitations.items() if not row.outcome}
         return replace(self, invitations=rows)
@@ -145,94 +200,6 @@ class RunRows:
         # The first row of each organization, then the second ones: a large one hides no small one.
         ordered.sort(key=lambda row: (not row.has_failed, rank[row.event.key]))
         return sorted_rows(ordered[:max_rows])
-
-
-def read_rows(record: RunRecord) -> RunRows:
-    """Return what is known of a run; of a file that cannot be read, what comes before."""
-    run_rows = RunRows()
-    if record.end is not None:  # before the question, the file has no last line
-        run_rows.name_organizations(record.end)
-    with suppress(RunError):  # the verification names the file, and the totals are known
-        for _, event in FileChain(record.file).events():
-            run_rows.add(event)
-        run_rows.is_whole = True
-    for planned in record.unwritten:
-        run_rows.add(planned)
-    run_rows.sort()
-    return run_rows
-
-
-class RecordedRun:
-    """A run, and the invitations in its file: read once, when the first output needs them.
-
-    Many runs need no output that names people: a quiet one that succeeded reads nothing.
-    """
-
-    def __init__(self, record: RunRecord) -> None:
-        self.record = record
-
-    @cached_property
-    def rows(self) -> RunRows:
-        """The invitations in the file; outputs share them, and none changes them."""
-        return read_rows(self.record)
-
-    @classmethod
-    def read(cls, record: RunRecord, fold: Fold, organization: str | None = None) -> Self:
-        """Return an earlier run with its invitations, and set the fields of its record.
-
-        Of a file that cannot be read, what comes before is known.
-
-        Args:
-            fold: Of the runs before it.
-            organization: The id of the one that is asked for; None for all.
-        """
-        run_rows = RunRows(organization=organization)
-        with suppress(RunError):  # as above
-            for _, event in fold.follow(record, FileChain(record.file)):
-                run_rows.add(event)
-            run_rows.is_whole = True
-        run_rows.sort()
-        if organization is not None:
-            record = record.of_organization(organization, run_rows.outcomes())
-        run = cls(record)
-        run.rows = run_rows
-        return run
-
-
-class WholeRun(NamedTuple):
-    """A run with every invitation that its file has.
-
-    Attributes:
-        kept: What it kept, where it recorded that: the policy has `audit.record: all`.
-        sha256: Of the file before it was compressed.
-    """
-
-    record: RunRecord
-    rows: RunRows
-    kept: list[Row]
-    sha256: str
-
-
-def read_whole(chain: FileChain) -> WholeRun:
-    """Return a run with all that its file has, which is read once, and to its end.
-
-    Args:
-        chain: Of the file; it computes the SHA-256.
-
-    Raises:
-        DamagedLog: The file is damaged.
-    """
-    record = RunRecord(chain.file)
-    run_rows = RunRows()
-    kept: list[Row] = []
-    for _, event in Fold().follow(record, chain):
-        if isinstance(event, Kept):
-            kept.append(run_rows.row(event))
-        else:
-            run_rows.add(event)
-    run_rows.is_whole = True
-    run_rows.sort()
-    return WholeRun(record, run_rows, kept, chain.sha256)
 
 
 class AnnouncedAs(NamedTuple):
@@ -259,19 +226,19 @@ _KEEP_ENTRY: Final = "keep:"
 """How the reason of an invitation begins that a keep entry kept."""
 
 
-def kept_rows(record: RunRecord, run_rows: RunRows) -> Iterator[Row]:
+def kept_rows(run: RecordedRun) -> Iterator[Row]:
     """Yield the kept invitations, of a run that recorded them."""
-    for kept in kept_lines(record):
-        if run_rows.is_about(kept.org_id):
-            yield run_rows.row(kept)
+    for kept in kept_lines(run.record):
+        if run.is_about(kept.org_id):
+            yield run.row(kept)
 
 
-def kept_by_entry(record: RunRecord, run_rows: RunRows) -> Iterator[Row]:
+def kept_by_entry(run: RecordedRun) -> Iterator[Row]:
     """Yield the invitations that a keep entry kept, of a run that recorded them."""
     # Of a year of nights most kept lines are of other reasons: they are not decoded.
-    for kept in kept_lines(record, f'"reason":"{_KEEP_ENTRY}'.encode()):
-        if kept.reason.startswith(_KEEP_ENTRY) and run_rows.is_about(kept.org_id):
-            yield run_rows.row(kept)
+    for kept in kept_lines(run.record, f'"reason":"{_KEEP_ENTRY}'.encode()):
+        if kept.reason.startswith(_KEEP_ENTRY) and run.is_about(kept.org_id):
+            yield run.row(kept)
 
 
 def kept_lines(record: RunRecord, part: bytes = b"") -> Iterator[Kept]:

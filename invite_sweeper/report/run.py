@@ -28,10 +28,7 @@ from invite_sweeper.report.readback import (
     KEPT_CAPTION,
     UNREAD_CAPTION,
     RecordedRun,
-    RunRows,
-    WholeRun,
     announced_as,
-    read_rows,
 )
 from invite_sweeper.report.rows import (
     NO_OUTCOME,
@@ -65,8 +62,7 @@ def result_of(
         differing_only: Of the plan, only what was not deleted: the question above has all of it.
         shown_above: Kinds of attention that the operator has read already.
     """
-    run_rows = run.rows.without_done() if differing_only else run.rows
-    document = _document_of(run.record, run_rows, advisor)
+    document = _document_of(run.without_done() if differing_only else run, advisor)
     attention = [each for each in document.attention if each.kind not in shown_above]
     closing = {fact.text for fact in plan}  # among them the path of the plan
     facts = [
@@ -77,13 +73,13 @@ def result_of(
     return document._replace(facts=tuple(facts), attention=tuple(attention), closing=tuple(plan))
 
 
-def whole_run(run: WholeRun, closing: Iterable[Fact], advisor: Advisor) -> Document:
+def whole_run(run: RecordedRun, closing: Iterable[Fact], advisor: Advisor) -> Document:
     """Return all that an earlier run planned, did and recorded as kept, and how it went."""
-    document = _document_of(run.record, run.rows, advisor, max_rows=sys.maxsize)
+    document = _document_of(run, advisor, max_rows=sys.maxsize)
     sections = document.sections
     kept = sorted_rows(run.kept)
     if kept:
-        table = _table(KEPT_CAPTION, run.rows, kept, len(kept))
+        table = _table(KEPT_CAPTION, run, kept, len(kept))
         sections = (Section(table=table), *sections)
     return document._replace(sections=sections, closing=tuple(closing))
 
@@ -94,8 +90,8 @@ def question_about(record: RunRecord, advisor: Advisor, until: datetime) -> Docu
     Args:
         until: When an answer is too late.
     """
-    run_rows = read_rows(record)
-    rows = run_rows.invitations.values()
+    run = RecordedRun.of(record)
+    rows = run.invitations.values()
     organizations = sorted({row.organization for row in rows})
     facts = [Fact("In", ", ".join(organizations)), *story_of(record, advisor).facts]
     owners = sum(row.is_owner for row in rows)
@@ -103,7 +99,7 @@ def question_about(record: RunRecord, advisor: Advisor, until: datetime) -> Docu
         facts.append(Fact("Owners", f"{owners:,} of the stale invitations"))
     question = f"Delete {pluralize(len(rows), 'invitation')}?"
     remark = f"This cannot be undone. Answer by {describe_instant(rfc3339(until))}."
-    plan = _plan(run_rows, advisor_of(record, advisor), _MAX_ROWS)
+    plan = _plan(run, advisor_of(record, advisor), _MAX_ROWS)
     return Document(Fact(question, remark), tuple(facts), tuple(plan))
 
 
@@ -123,9 +119,9 @@ def attention_lines(run: RecordedRun, advisor: Advisor) -> Iterator[Hint]:
         yield from map(Hint, attention.text.split("\n"))
         if attention.hint.text:
             yield Hint(f"What to do: {attention.hint.text}", attention.hint.command)
-    for unread in run.rows.unread_lines(_MAX_NAMED):
+    for unread in run.unread_lines(_MAX_NAMED):
         yield Hint(f"{unread.label} was not read: {unread.text}")
-    rows = run.rows.invitations.values()
+    rows = run.invitations.values()
     in_doubt = [row for row in rows if row.outcome in {"failed", "unknown"}]
     is_restore = run.record.mode == "restore"
     for row in sorted_rows(in_doubt)[:_MAX_NAMED]:
@@ -137,16 +133,15 @@ def attention_lines(run: RecordedRun, advisor: Advisor) -> Iterator[Hint]:
 # The parts of a run ------------------------------------------------------------------------------
 
 
-def _document_of(
-    record: RunRecord, run_rows: RunRows, advisor: Advisor, max_rows: int = _MAX_ROWS
-) -> Document:
+def _document_of(run: RecordedRun, advisor: Advisor, max_rows: int = _MAX_ROWS) -> Document:
     """Return the plan with its outcomes, who was announced, what was not read, and the story."""
+    record = run.record
     about = advisor_of(record, advisor)
     story = story_of(record, advisor)
     sections = (
-        *_plan(run_rows, about, max_rows),
-        *_announced(record, run_rows, about, max_rows),
-        *_unread(run_rows, about, max_rows),
+        *_plan(run, about, max_rows),
+        *_announced(run, about, max_rows),
+        *_unread(run, about, max_rows),
         *story.sections,
     )
     facts = [*story.facts, Fact("Audit", str(record.file.path), is_whole=True)]
@@ -155,45 +150,43 @@ def _document_of(
     return story._replace(facts=tuple(facts), sections=sections)
 
 
-def _plan(run_rows: RunRows, about: Advisor, max_rows: int) -> Iterator[Section]:
+def _plan(run: RecordedRun, about: Advisor, max_rows: int) -> Iterator[Section]:
     """Yield the first rows of the plan below their projects."""
-    rows = run_rows.first(max_rows)
+    rows = run.first(max_rows)
     if rows:
-        all_rows = run_rows.invitations.values()
-        table = table_by_place(rows, all_rows, with_organization=run_rows.is_of_several)
+        all_rows = run.invitations.values()
+        table = table_by_place(rows, all_rows, with_organization=run.is_of_several)
         yield Section(table=table._replace(command=about.list_run()))
 
 
-def _announced(
-    record: RunRecord, run_rows: RunRows, about: Advisor, max_rows: int
-) -> Iterator[Section]:
+def _announced(run: RecordedRun, about: Advisor, max_rows: int) -> Iterator[Section]:
     """Yield the first that are announced."""
-    kind = announced_as(record)
-    rows = run_rows.announced[:max_rows]
+    kind = announced_as(run.record)
+    rows = run.announced[:max_rows]
     if rows:
         command = about.list_run("--event", kind.event)
-        table = _table(kind.caption, run_rows, rows, len(run_rows.announced), command)
+        table = _table(kind.caption, run, rows, len(run.announced), command)
         yield Section(table=table)
 
 
-def _unread(run_rows: RunRows, about: Advisor, max_rows: int) -> Iterator[Section]:
+def _unread(run: RecordedRun, about: Advisor, max_rows: int) -> Iterator[Section]:
     """Yield the first lists that were not read."""
-    lines = [f"{line.label}: {line.text}" for line in run_rows.unread_lines(max_rows)]
+    lines = [f"{line.label}: {line.text}" for line in run.unread_lines(max_rows)]
     if lines:
         yield Section(
             UNREAD_CAPTION,
             sentences=tuple(lines),
             style="warning",
-            total=len(run_rows.unreadable),
+            total=len(run.unreadable),
             command=about.list_run("--event", ListUnreadable.event),
         )
 
 
 def _table(
-    caption: str, run_rows: RunRows, rows: Sequence[Row], total: int, command: str = ""
+    caption: str, run: RecordedRun, rows: Sequence[Row], total: int, command: str = ""
 ) -> Table:
     """Return invitations of which each names its place."""
-    columns = invitation_columns(rows, full_place_cell if run_rows.is_of_several else None)
+    columns = invitation_columns(rows, full_place_cell if run.is_of_several else None)
     return Table.of("invitations", caption, columns, rows, total=total, command=command)
 
 
@@ -213,7 +206,6 @@ class PlanToApply(msgspec.Struct, frozen=True, kw_only=True):
 
 def plan_to_apply(
     run: RunRecord,
-    sha256: str,
     read_history: Callable[[], History | None],
     *,
     max_age: timedelta,
@@ -225,7 +217,6 @@ def plan_to_apply(
 
     Args:
         run: The dry run, as its file has it, or a copy of that.
-        sha256: Of this file before it was compressed.
         read_history: Returns that of the audit directory in which the plan may have been used; None
             if that is not known. It is called if nothing else forbids to apply the plan.
         max_age: How long a plan is valid.
@@ -240,13 +231,13 @@ def plan_to_apply(
     if not refusal:
         history = read_history()
         if history is not None:
-            refusal = why_used(sha256, history) or why_possibly_used(
+            refusal = why_used(run.sha256, history) or why_possibly_used(
                 run.run_id, created_at, history
             )
     if refusal or created_at is None:  # a plan without an instant has expired
         raise GuardRefused(refusal)
     valid_until = rfc3339(created_at + max_age)
-    return PlanToApply(file=str(run.file.path), sha256=sha256, valid_until=valid_until)
+    return PlanToApply(file=str(run.file.path), sha256=run.sha256, valid_until=valid_until)
 
 
 def lines_to_pass_on(
@@ -330,19 +321,17 @@ RunResult: Final = msgspec.defstruct(
 )
 
 
-def result_json(
-    record: RunRecord, run_rows: RunRows, plan: PlanToApply | None = None
-) -> dict[str, Any]:
+def result_json(run: RecordedRun, plan: PlanToApply | None = None) -> dict[str, Any]:
     """Return what `--output json` prints of a run that has ended, a `RunResult`.
 
     Args:
-        run_rows: The invitations in the run's file.
         plan: Of a dry run, if a sweep can apply it.
     """
+    record = run.record
     assert record.end is not None  # noqa: S101 - it has ended
-    planned = [row for row in run_rows.invitations.values() if isinstance(row.event, Planned)]
+    planned = [row for row in run.invitations.values() if isinstance(row.event, Planned)]
     has_file = record.file.number > 0  # a command that began no run has none
-    is_cut = has_file and not run_rows.is_whole
+    is_cut = has_file and not run.is_whole
     end = structs.asdict(record.end)
     return {
         **end,

@@ -53,7 +53,7 @@ _UNREAD: Final[CellsOf[Fact]] = {
 
 def unread_table(run: RecordedRun, advisor: Advisor) -> Iterator[Table]:
     """Yield the lists that a run could not read, if there are any."""
-    unread = run.rows.unread_lines(MAX_TABLE_ROWS)
+    unread = run.unread_lines(MAX_TABLE_ROWS)
     end = run.record.end
     total = end.projects_unreadable if end is not None else len(unread)
     command = advisor_of(run.record, advisor).list_run("--event", ListUnreadable.event)
@@ -76,7 +76,7 @@ def pending_tables(
     list_run = advisor_of(run.record, advisor).list_run
     is_dry_run = run.record.mode == "dry-run"
     people_table = partial(_people_table, with_organization=with_organization)
-    planned = run.rows.without_sent()
+    planned = run.without_sent()
     planned_caption = "Planned, and nothing was sent"
     if is_dry_run:
         planned_caption = "Invitations that would be deleted"
@@ -92,14 +92,14 @@ def pending_tables(
         yield from people_table(
             "due",
             f"{kind.caption}{as_of}",
-            run.rows.announced[:MAX_TABLE_ROWS],
+            run.announced[:MAX_TABLE_ROWS],
             total=end.announced,
             command=list_run("--event", kind.event),
         )
     yield from people_table(
         "kept",
         f"{KEPT_CAPTION}{as_of}",
-        nsmallest(MAX_TABLE_ROWS, kept_rows(run.record, run.rows), key=row_order),
+        nsmallest(MAX_TABLE_ROWS, kept_rows(run), key=row_order),
         total=end.kept,
         command=list_run("--event", Kept.event),
     )

@@ -3,6 +3,7 @@
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import ClassVar, Final, NamedTuple
 from urllib.parse import urlsplit
@@ -15,7 +16,7 @@ from invite_sweeper.policy import Notification
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report.announcements import WaitingInvitation
 from invite_sweeper.report.document import Document
-from invite_sweeper.report.readback import RunRows
+from invite_sweeper.report.readback import RecordedRun
 from invite_sweeper.report.sending import Message, NotSent
 
 KEY_PREFIX: Final = "whsec_"
@@ -27,20 +28,23 @@ class RunMessage(NamedTuple):
 
     Attributes:
         nameless: The story for receivers without `details`, which names no person.
-        rows: The invitations in the file of the run.
         waiting: What is announced and waits; None if it is not known.
         list_run: The command that lists the run.
         list_pending: The command that lists what waits, with all that is pending.
     """
 
-    record: RunRecord
+    run: RecordedRun
     story: Document
     nameless: Document
     finished_at: datetime
-    rows: RunRows
     waiting: tuple[WaitingInvitation, ...] | None
     list_run: str
     list_pending: str
+
+    @property
+    def record(self) -> RunRecord:
+        """The run without its invitations."""
+        return self.run.record
 
     @property
     def has_succeeded(self) -> bool:
@@ -54,7 +58,8 @@ class RunMessage(NamedTuple):
 
     def without_people(self) -> "RunMessage":
         """Return it with numbers, and the commands that list the names in place of them."""
-        return self._replace(record=self.record.without_people(), story=self.nameless)
+        run = replace(self.run, record=self.record.without_people())
+        return self._replace(run=run, story=self.nameless)
 
 
 class Receiver(ABC):
@@ -76,7 +81,7 @@ class Receiver(ABC):
         return f"{self.settings.kind} ({self.settings.url_env})"
 
     @abstractmethod
-    def run_message(self, run: RunMessage) -> Message:
+    def run_message(self, message: RunMessage) -> Message:
         """Return the message about the end of a run.
 
         Raises:

@@ -31,60 +31,61 @@ class ChatLine(NamedTuple):
         return f"{self.text} {self.command}".rstrip()
 
 
-def chat_lines(run: RunMessage, *, details: bool) -> Iterator[ChatLine]:
+def chat_lines(message: RunMessage, *, details: bool) -> Iterator[ChatLine]:
     """Yield the lines of a message; the first one is the headline."""
-    yield ChatLine(f"invite-sweeper: {run.headline}")
-    for attention in run.story.attention:
+    yield ChatLine(f"invite-sweeper: {message.headline}")
+    for attention in message.story.attention:
         for text in attention.text.split("\n"):
             yield ChatLine(text)
         if attention.hint.text:
             yield ChatLine(f"What to do: {attention.hint.text}", attention.hint.command)
-    for section in run.story.sections:
+    for section in message.story.sections:
         for line in section.facts:
             yield ChatLine(f"• {line.label}: {line.text}")
-    for line in run.story.facts:
+    for line in message.story.facts:
         yield ChatLine(f"{line.label}: {line.text}")
     if details:
-        yield from _deletions(run)
-    if run.waiting:
-        yield from _waiting(run, run.waiting, details=details)
-    if run.record.last_hash and run.record.mode != "dry-run":  # it is not the SHA-256 of a plan
-        yield ChatLine(f"Last hash: {run.record.last_hash}")
+        yield from _deletions(message)
+    if message.waiting:
+        yield from _waiting(message, message.waiting, details=details)
+    record = message.record
+    if record.last_hash and record.mode != "dry-run":  # it is not the SHA-256 of a plan
+        yield ChatLine(f"Last hash: {record.last_hash}")
 
 
-def _deletions(run: RunMessage) -> Iterator[ChatLine]:
+def _deletions(message: RunMessage) -> Iterator[ChatLine]:
     """Yield a line for each planned deletion to name: those that need attention first."""
-    for row in run.rows.first(MAX_USERS):
+    for row in message.run.first(MAX_USERS):
         outcome = display_text(row.outcome or "planned").replace("_", " ")
-        place = run.rows.place(row)
+        place = message.run.place(row)
         yield ChatLine(f"- {row.user} in {place}: {outcome}")
-    left = len(run.rows.invitations) - MAX_USERS
+    left = len(message.run.invitations) - MAX_USERS
     if left > 0:
-        yield ChatLine(f"And {pluralize(left, 'more invitation')}:", run.list_run)
+        yield ChatLine(f"And {pluralize(left, 'more invitation')}:", message.list_run)
 
 
 def _waiting(
-    run: RunMessage, waiting: Sequence[WaitingInvitation], *, details: bool
+    message: RunMessage, waiting: Sequence[WaitingInvitation], *, details: bool
 ) -> Iterator[ChatLine]:
     """Yield how many wait, of at least one, and with details the first of them, new ones first."""
     yield ChatLine(f"Announced: {_counts(waiting)}")
     if not details:
-        yield ChatLine("To list them:", run.list_pending)
+        yield ChatLine("To list them:", message.list_pending)
         return
     new_first = sorted(waiting, key=lambda invitation: not invitation.new)
     for invitation in new_first[:MAX_USERS]:
-        row = run.rows.row(invitation)
+        row = message.run.row(invitation)
         inviter = display_text(invitation.inviter_label) or "(not known)"
         parts = [f"deletable from {describe_instant(row.due)}", f"invited by {inviter}"]
         if not invitation.new:
             parts.append("announced before")
         if invitation.unread:
             parts.append("its list was not read this time")
-        place = run.rows.place(row)
+        place = message.run.place(row)
         yield ChatLine(f"- {row.user} in {place}: {', '.join(parts)}")
     left = len(waiting) - MAX_USERS
     if left > 0:
-        yield ChatLine(f"And {pluralize(left, 'more announced invitation')}:", run.list_pending)
+        yield ChatLine(f"And {pluralize(left, 'more announced invitation')}:", message.list_pending)
 
 
 def _counts(waiting: Sequence[WaitingInvitation]) -> str:

@@ -17,10 +17,10 @@ class Ping(Receiver):
     is_monitor = True
 
     @override
-    def run_message(self, run: RunMessage) -> Message:
-        lines = chat_lines(run._replace(waiting=None), details=self.settings.details)
+    def run_message(self, message: RunMessage) -> Message:
+        lines = chat_lines(message._replace(waiting=None), details=self.settings.details)
         text = "\n".join(line.plain for line in lines)
-        return self._message(text, has_failed=not run.has_succeeded)
+        return self._message(text, has_failed=not message.has_succeeded)
 
     @override
     def test_message(self, text: str, now: datetime) -> Message:

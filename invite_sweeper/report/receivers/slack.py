@@ -27,10 +27,10 @@ class Slack(Receiver):
     """An incoming webhook. The first line is bold, and a command is code, untouched."""
 
     @override
-    def run_message(self, run: RunMessage) -> Message:
-        lines = chat_lines(run, details=self.settings.details)
+    def run_message(self, message: RunMessage) -> Message:
+        lines = chat_lines(message, details=self.settings.details)
         return self._message(
-            first_lines(lines, _MAX_CHARACTERS, lambda line: len(_text(line)) + 1, run.list_run)
+            first_lines(lines, _MAX_CHARACTERS, lambda line: len(_text(line)) + 1, message.list_run)
         )
 
     @override

@@ -27,14 +27,14 @@ class Teams(Receiver):
     """The address of a workflow. The first line is large, and a command is monospaced."""
 
     @override
-    def run_message(self, run: RunMessage) -> Message:
+    def run_message(self, message: RunMessage) -> Message:
         lines = first_lines(
-            chat_lines(run, details=self.settings.details),
+            chat_lines(message, details=self.settings.details),
             _MAX_BYTES,
             lambda line: len(to_json(_block(line))) + 1,
-            run.list_run,
+            message.list_run,
         )
-        return self._message(lines, run.story.headline.style)
+        return self._message(lines, message.story.headline.style)
 
     @override
     def test_message(self, text: str, now: datetime) -> Message:

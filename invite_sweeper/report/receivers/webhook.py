@@ -23,36 +23,36 @@ class Webhook(Receiver):
     """A program of the operator's own. It receives everything that waits, new or not."""
 
     @override
-    def run_message(self, run: RunMessage) -> Message:
-        return self._signed(self._fields(run), run.finished_at)
+    def run_message(self, message: RunMessage) -> Message:
+        return self._signed(self._fields(message), message.finished_at)
 
     @override
     def test_message(self, text: str, now: datetime) -> Message:
         return self._signed({"test": True, "headline": text}, now)
 
-    def _fields(self, run: RunMessage) -> Mapping[str, object]:
+    def _fields(self, message: RunMessage) -> Mapping[str, object]:
         """Return the result as `--output json` has it, with the story and what waits.
 
         People are named only with `details`: of the plan the first, of what waits all.
         """
         details = self.settings.details
-        fields = result_json(run.record, run.rows)
+        fields = result_json(message.run)
         del fields["lists"], fields["invitations"], fields["plan"]
         fields |= {
-            "headline": run.headline,
-            "attention": [attention._asdict() for attention in run.story.attention],
-            "succeeded": run.has_succeeded,
-            "verdict": status_of(run.record.exit_code),
+            "headline": message.headline,
+            "attention": [attention._asdict() for attention in message.story.attention],
+            "succeeded": message.has_succeeded,
+            "verdict": status_of(message.record.exit_code),
             "retryable": may_repeat(fields["reasons"]),
-            "finished_at": run.finished_at,
+            "finished_at": message.finished_at,
             "announcements": None,
         }
-        if run.waiting is not None:
+        if message.waiting is not None:
             fields["announcements"] = [
-                invitation.to_json(details=details) for invitation in run.waiting
+                invitation.to_json(details=details) for invitation in message.waiting
             ]
         if details:
-            rows = run.rows.first(MAX_USERS)
+            rows = message.run.first(MAX_USERS)
             planned = [row for row in rows if isinstance(row.event, Planned)]
             fields["invitations"] = [planned_result(row) for row in planned]
         return fields

@@ -12,7 +12,7 @@ from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import AuditDirectory, RunRecord, verify_directory
 from invite_sweeper.report.announcements import WaitingInvitation
 from invite_sweeper.report.period import Page, read_page
-from invite_sweeper.report.readback import RecordedRun, read_rows
+from invite_sweeper.report.readback import RecordedRun
 from invite_sweeper.report.receivers import RunMessage
 from invite_sweeper.report.run import question_about as ask_about
 from invite_sweeper.report.run import result_of
@@ -57,11 +57,10 @@ def page_of(directory: AuditDirectory, advisor: Advisor, **period: datetime) -> 
 def run_message(record: RunRecord, waiting: Sequence[WaitingInvitation] | None = ()) -> RunMessage:
     """Return what receivers get about a run that ended a minute after NOW."""
     return RunMessage(
-        record,
+        RecordedRun.of(record),
         story_of(record, ADVISOR),
         story_of(record.without_people(), ADVISOR),
         NOW + timedelta(minutes=1),
-        read_rows(record),
         waiting if waiting is None else tuple(waiting),
         advisor_of(record, ADVISOR).list_run(),
         ADVISOR.pending(),
@@ -71,7 +70,7 @@ def run_message(record: RunRecord, waiting: Sequence[WaitingInvitation] | None =
 def on_terminal(record: RunRecord, width: int = 10_000) -> str:
     """Return what a terminal shows of a run that has ended."""
     console = Console(file=StringIO(), width=width, color_system=None)
-    show_document(console, result_of(RecordedRun(record), ADVISOR, shown_above={"error"}))
+    show_document(console, result_of(RecordedRun.of(record), ADVISOR, shown_above={"error"}))
     return console.file.getvalue()
 
 

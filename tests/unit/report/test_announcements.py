@@ -24,7 +24,7 @@ from invite_sweeper.audit.events import (
 from invite_sweeper.audit.totals import ListResult
 from invite_sweeper.models import Source
 from invite_sweeper.report.announcements import find_waiting
-from invite_sweeper.report.readback import read_rows
+from invite_sweeper.report.readback import RecordedRun
 
 DAY = timedelta(days=1)
 WEEK = timedelta(days=7)
@@ -58,7 +58,7 @@ def waiting_after(written, seen=(), wait=WEEK):
     """Return what waits after the last run, which saw the announcements of these lines."""
     history, record = written
     keys = {key_of(each) for each in seen}
-    return find_waiting(history, record, read_rows(record), keys, wait)
+    return find_waiting(history, RecordedRun.of(record), keys, wait)
 
 
 def lists(source=Source.INVITES, **changes):

@@ -30,7 +30,7 @@ def read(path, age=timedelta(), history=None):
 def read_with(path, read_history, age=timedelta()):
     chain = FileChain(RunFile.of(path), hashed=True)
     run = Fold().read(chain)
-    return plan_to_apply(run, chain.sha256, read_history, max_age=DAY, now=NOW + age)
+    return plan_to_apply(run, read_history, max_age=DAY, now=NOW + age)
 
 
 @pytest.mark.parametrize("age", [timedelta(), DAY, timedelta(minutes=-5)])

@@ -1,5 +1,6 @@
 """What is read of the file of a run: once for all of it, with the same rows as for its outputs."""
 
+from dataclasses import replace
 from hashlib import sha256
 
 import pytest
@@ -11,11 +12,11 @@ from invite_sweeper.audit.events import Kept
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.totals import OrganizationResult
 from invite_sweeper.errors import DamagedLog
-from invite_sweeper.report.readback import kept_rows, read_rows, read_whole
+from invite_sweeper.report.readback import RecordedRun, kept_rows
 
 
 def whole(path):
-    return read_whole(FileChain(RunFile.of(path), hashed=True))
+    return RecordedRun.whole(FileChain(RunFile.of(path), hashed=True))
 
 
 def write(directory):
@@ -28,13 +29,13 @@ def test_whole_run_has_the_rows_of_the_outputs_what_was_kept_and_the_hash_of_its
     path = write(directory)
     run = whole(path)
     assert run.record.end.organizations[0].name == "Acme"
-    assert run.rows == read_rows(run.record)
-    assert [row.outcome for row in run.rows.invitations.values()] == ["deleted", "failed"]
-    assert run.kept == list(kept_rows(run.record, run.rows))
+    assert replace(run, kept=[]) == RecordedRun.of(run.record)
+    assert [row.outcome for row in run.invitations.values()] == ["deleted", "failed"]
+    assert run.kept == list(kept_rows(run))
     assert [(row.event.invitation_id, row.organization) for row in run.kept] == [
         (invitation(n).invitation_id, f"Acme ({ORG})") for n in (7, 8)
     ]
-    assert run.sha256 == sha256(path.read_bytes()).hexdigest()
+    assert run.record.sha256 == sha256(path.read_bytes()).hexdigest()
 
 
 def test_whole_run_of_a_damaged_file_is_an_error(directory):

@@ -5,6 +5,7 @@ The owner here is an organization user whose only owner role is one in a project
 
 import re
 from datetime import UTC, timedelta
+from pathlib import Path
 
 import pytest
 from audit.runs import outcome
@@ -14,9 +15,10 @@ from hypothesis import strategies as st
 from report.reading import on_terminal, question_about
 from report.scenes import recorded, run
 
+from invite_sweeper.audit import RunFile, RunRecord
 from invite_sweeper.audit.events import Planned
 from invite_sweeper.models import Source
-from invite_sweeper.report.readback import RunRows
+from invite_sweeper.report.readback import RecordedRun
 from invite_sweeper.report.rows import roles_cell, sorted_rows
 
 OWNER = invitation(
@@ -86,8 +88,12 @@ def test_role_is_one_line_that_names_its_project(role, projects, text, style):
     assert roles_cell(row(one)) == ((text, style),)
 
 
+def empty_run():
+    return RecordedRun(RunRecord(RunFile(0, "", Path())))
+
+
 def row(one):
-    return RunRows().row(event_of(Planned, one, rule="r"))
+    return empty_run().row(event_of(Planned, one, rule="r"))
 
 
 EQUALLY_OLD = [
@@ -105,7 +111,7 @@ EQUALLY_OLD = [
 @given(st.permutations(EQUALLY_OLD), st.integers(1, 8))
 def test_rows_of_equal_age_are_the_same_in_any_order_of_arrival(arrived, max_rows):
     def first(invitations):
-        found = RunRows()
+        found = empty_run()
         for one in invitations:
             planned = event_of(Planned, one, rule="r")
             found.add(planned)
@@ -118,7 +124,7 @@ def test_rows_of_equal_age_are_the_same_in_any_order_of_arrival(arrived, max_row
 
 @pytest.mark.parametrize("max_rows", [1, 2, 3, 4])
 def test_first_rows_are_those_that_failed_then_as_many_of_each_organization(max_rows):
-    found = RunRows()
+    found = empty_run()
     for number, org_id, result in (
         (1, ORG, "deleted"),
         (2, ORG, "failed"),
