@@ -120,7 +120,6 @@ class World:
     """A simulated Atlas with its policy, as data.
 
     Attributes:
-        oddities: People are invited twice, dates and ids are malformed, and ages are at limits.
         items: All that was ever added, as it was then.
         projects: Organization, name and tags by project id.
         names: The plain name by scope and id, of an invitation or membership.
@@ -139,7 +138,6 @@ class World:
     cli: object
     dice: random.Random
     seed: int = 0
-    oddities: bool = True
     policy: dict[str, object] = field(default_factory=dict)
     items: dict[tuple[str, str, str], Row] = field(default_factory=dict)
     projects: dict[str, tuple[str, str, dict[str, str]]] = field(default_factory=dict)
@@ -200,7 +198,7 @@ class World:
         name = f"{dice.choice(FIRST_NAMES)}{len(self.names)}@{dice.choice(DOMAINS)}"
         if dice.random() < 0.8:
             self._add_member(org_id, name, age)
-            if self.oddities and dice.random() < 0.05:
+            if dice.random() < 0.05:
                 self._add_member(org_id, name, age)
         for project_id in dice.sample(own, min(len(own), dice.choice((0, 0, 1, 2)))):
             self.invite(project_id, name, age)
@@ -210,7 +208,7 @@ class World:
         dice = self.dice
         overrides = {}
         sent_name = self.dice.choice(SPELLINGS)(name)
-        if self.oddities and age is None:
+        if age is None:
             if dice.random() < 0.25:
                 overrides["createdAt"] = dice.choice(
                     (MISSING, None, "soon", "1970-01-01T00:00:00Z", "0001-01-01T00:00:00Z", FUTURE)
@@ -238,8 +236,6 @@ class World:
         return [self.invite(project_id, name, age) for name in names]
 
     def _age(self) -> timedelta:
-        if not self.oddities:  # of all ages: no large part expires in one night
-            return self.dice.randrange(29 * 24) * DAY / 24 + DAY / 144
         days = self.dice.choice((0, 1, 3, 7, 13, 14, 15, 20, 29, 31, 60))
         return days * DAY + timedelta(seconds=self.dice.choice((-600, 0, 1, 3600)))
 
@@ -249,7 +245,7 @@ class World:
         linked = dice.sample(own, min(dice.choice((0, 1, 2, 2)), len(own)))
         choices = [key for key, reached in self.teams.items() if set(reached) <= set(own)]
         teams = dice.sample(choices, min(dice.choice((0, 0, 0, 1, 2)), len(choices)))
-        if self.oddities and dice.random() < 0.05:
+        if dice.random() < 0.05:
             teams.append("5f00000000000000000000aa")  # no project has this team
         id_ = self.cli.sim.add_user(
             dice.choice(SPELLINGS)(name),
@@ -278,10 +274,10 @@ class World:
         for row in rows:
             if row.member:
                 look = {"username": dice.choice(SPELLINGS)(row.plain_name)}
-                if self.oddities and dice.random() < 0.1:
+                if dice.random() < 0.1:
                     look["inviterUsername"] = BOSS
                 is_once = invited[row.org_id, row.plain_name] == 1
-                if self.oddities and is_once and dice.random() < 0.08:
+                if is_once and dice.random() < 0.08:
                     self.hidden.add((row.source, row.id))
                 self.shown[row.source, row.id] = look
         paths = {"org_users": "*/orgs/*/users*", "users": "*/groups/*/users*"}

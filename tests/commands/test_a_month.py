@@ -118,7 +118,7 @@ class Month:
             return None
         sweep = f"sweep {POLICY} -q"
         if number == KILLED:
-            self.sim.faults.add(faults.delay(60), method="DELETE", times=None)
+            self.sim.faults.add(faults.hang(), method="DELETE", times=None)
             before = self.sim.deletes_received
             process = self.start(*sweep.split())
             wait_until(lambda: self.sim.deletes_received > before)
@@ -335,8 +335,18 @@ QUESTIONS = (
     Question(
         "Does a sweep go on over it?",
         f"sweep {POLICY} --audit-dir lost",
-        ("Nothing was deleted", "000012"),
+        ("Nothing was deleted", "000012", "--accept-missing"),
         3,
+    ),
+    Question(
+        "How do I go on where it is lost for good?",
+        f"sweep {POLICY} --audit-dir lost --accept-missing",
+        ("12",),
+    ),
+    Question(
+        "Is that log sound from there?",
+        "audit verify lost",
+        ("^Sound: ", "12"),
     ),
     Question(
         "What do I show my team?",
