@@ -54,11 +54,14 @@ class Status(FactEnum):
     REFUSED = ("refused", "Refused", "warning")
     STOPPED = ("stopped", "Stopped early", "warning")
     PARTLY_DONE = ("partly done", "Partly done", "warning")
+    CUT_OFF = ("cut off", "Cut off", "warning")
     RECOVERED = ("recovered", "Recovered", "warning")
     DONE = ("done", "Done", "good")
     EMPTY = ("empty", "No run", "plain")
 
 
+CUT_OFF_CAUSE: Final = "killed, or its log could not be written, as on a full disk"
+"""A run that has no last line and left no request open: its file does not tell which."""
 DAMAGED_ADVICE: Final = (
     "Keep the files as they are. Find out who or what changed them, and compare them with a backup "
     "or with a hash of the last line that was kept elsewhere."

@@ -368,6 +368,10 @@ MUTANTS = r"""
 = a restore of a day undoes its first run: audit/directory.py
 -        if len(found) > 1:
 +        if not found:
+? tests/commands/test_full_disk.py
+= a night that sent nothing is recovered: audit/record.py
+-        has_left = bool(self.left or self.recovered_requests)
++        has_left = bool(self.file)
 ? tests/commands/test_default_paths.py
 = config/policy.yaml is not found: cli/options.py
 -    if not DEFAULT_POLICY.exists() and _POLICY_OF_A_CLONE.exists():

@@ -39,6 +39,7 @@ class RunStarted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         plan_sha256: Of the plan that is applied; None without one.
         restores: The ids of the runs whose deletions a restore undoes, of one before 0.3 the id
             alone; None of any other run.
+        restores_numbers: The numbers of these runs; none of a restore before 0.3.
         reason: The text of `--reason`, without secrets; None without it. It proves nothing.
         number: Of the run in its audit directory, as a copy of its file has another name; 0 where
             an earlier version wrote the line.
@@ -59,12 +60,15 @@ class RunStarted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     scope_sha256: str | None = None
     plan_sha256: str | None = None
     restores: tuple[str, ...] | str | None = None
+    restores_numbers: tuple[int, ...] = ()
     reason: str | None = always_written(None)
     number: int = 0
 
     @property
     def restored_runs(self) -> tuple[str, ...]:
-        """The ids of the runs whose deletions a restore undoes."""
+        """The numbers of the runs whose deletions a restore undoes, else their ids."""
+        if self.restores_numbers:
+            return tuple(map(str, self.restores_numbers))
         restores = self.restores or ()
         return (restores,) if isinstance(restores, str) else restores
 

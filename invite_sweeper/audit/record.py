@@ -13,7 +13,7 @@ from msgspec import structs
 from invite_sweeper.audit.events import Intent, Mode, OutcomeLine, Planned, RunStarted
 from invite_sweeper.audit.run_file import RunFile
 from invite_sweeper.audit.totals import RunFinished
-from invite_sweeper.endings import WarningCode
+from invite_sweeper.endings import Status, WarningCode
 from invite_sweeper.models import InvitationKey
 
 
@@ -133,6 +133,12 @@ class RunRecord(msgspec.Struct, eq=False):
     def open_requests(self) -> int:
         """How many of its intents have no outcome: each may have been sent."""
         return sum(isinstance(request, Intent) for request in self.left.values())
+
+    @property
+    def settled_as(self) -> Status:
+        """How it ended if it has no last line, and is not unfinished."""
+        has_left = bool(self.left or self.recovered_requests)
+        return Status.RECOVERED if has_left else Status.CUT_OFF
 
     @property
     def unfinished(self) -> Unfinished | None:

@@ -97,7 +97,7 @@ async def _restore(session: Session, wanted: Wanted) -> int:
             ask = partial(_ask, plan, show_people)
             if plan.to_invite and not await confirm(session, ask):
                 raise Cancelled("Cancelled.")
-            command = session.command(history, restores=deletions.run_ids)
+            command = session.command(history, restores=deletions.runs)
             result = Result(command, organizations, Progress(session.log, None))
             report = partial(_report, session.log, names)
             async with session.open_log() as log:

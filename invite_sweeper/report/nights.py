@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 
 from invite_sweeper.audit import RunRecord
 from invite_sweeper.audit.totals import RunFinished
-from invite_sweeper.endings import ExitCode, Status, status_of
+from invite_sweeper.endings import CUT_OFF_CAUSE, ExitCode, Status, status_of
 from invite_sweeper.models import parse_timestamp
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.text import shorten_list
@@ -45,8 +45,8 @@ class NightRun(NamedTuple):
 
     Attributes:
         began: Its instant; None if it is not known.
-        status: DAMAGED if its file could not be read to its end. RECOVERED if it was killed, and
-            a later run has recorded each outcome.
+        status: DAMAGED if its file could not be read to its end. Of a run without a last line
+            CUT_OFF if it left no request open, RECOVERED if a later run has recorded each outcome.
         exit_code: None if it has no last line.
         cause: Why it was refused, as one word; empty of any other.
         pending: What it left pending where it read; None where it did not read all that it
@@ -131,7 +131,7 @@ def night_of_record(record: RunRecord) -> NightRun:
     """Return what is kept of a run whose file is whole, and which later runs have recovered."""
     status = status_of(record.exit_code)
     if record.recovered is not None:
-        status = Status.RECOVERED
+        status = record.settled_as
     return night_run(record, parse_timestamp(record.start.now), status, 0)
 
 
@@ -272,6 +272,8 @@ def _cause(run: NightRun) -> str:
     """Return why a night was not done: the reason of a refused one, else what its end means."""
     if run.status is Status.REFUSED and run.cause:
         return run.cause
+    if run.status is Status.CUT_OFF:
+        return CUT_OFF_CAUSE
     return "" if run.exit_code is None else _meaning(run)
 
 

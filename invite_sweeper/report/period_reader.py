@@ -343,7 +343,7 @@ class PeriodReader:
         # Of a damaged log it is not known what later runs recorded.
         is_open = record.file.name in self._left_open or self._is_damaged
         if status is Status.UNFINISHED and not is_open:
-            return Status.RECOVERED
+            return record.settled_as
         return status
 
     def _add_run(self, run: RecordedRun, night: NightRun) -> None:

@@ -15,6 +15,7 @@ from invite_sweeper.audit.record import Recovered, RunRecord
 from invite_sweeper.audit.totals import Forecast, OrganizationResult, RunFinished, RunWarning
 from invite_sweeper.counts import Counts
 from invite_sweeper.endings import (
+    CUT_OFF_CAUSE,
     UNFINISHED_ADVICE,
     UNFINISHED_PLAN_ADVICE,
     ExitCode,
@@ -80,8 +81,7 @@ def _story_of_killed(run: RunRecord) -> Document:
         outcomes = describe_recorded_deletions(run.outcomes)
     parts = [outcomes] if outcomes else []
     if run.recovered is not None:
-        parts.append(describe_recovery(run.recovered))
-        return Document(_headline(run, Status.RECOVERED, ", ".join(parts)), (run_line(run),))
+        return _story_of_settled(run, run.recovered, parts)
     messages = ["The run has no last line: it is still running, or it was killed."]
     if run.mode == "restore" and run.open_requests:
         invitations = pluralize(run.open_requests, "invitation")
@@ -106,9 +106,25 @@ def _story_of_killed(run: RunRecord) -> Document:
     )
 
 
+def _story_of_settled(run: RunRecord, recovered: Recovered, parts: Sequence[str]) -> Document:
+    """Return the story of a run without an end that left nothing open.
+
+    Args:
+        parts: What became of its requests.
+    """
+    status = run.settled_as
+    not_sent = run.planned - run.outcomes.total()
+    ended = describe_recovery(recovered)
+    if run.mode == "sweep" and not_sent > 0:
+        ended += f"; {not_sent:,} of {run.planned:,} planned were not sent"
+    elif not parts:
+        ended += "; nothing was sent"
+    return Document(_headline(run, status, ", ".join((*parts, ended))), (run_line(run),))
+
+
 def describe_recovery(run: Recovered) -> str:
-    """Return which run recorded what became of the requests of one that was killed."""
-    return f"recovered by run {run.by}" if run.by is not None else "nothing was left to complete"
+    """Return which run recorded what a run left that was killed, or why nothing was left."""
+    return f"recovered by run {run.by}" if run.by is not None else CUT_OFF_CAUSE
 
 
 # The headline ------------------------------------------------------------------------------------
@@ -381,7 +397,8 @@ def run_line(run: RunRecord) -> Fact:
     if start.plan_sha256 is not None:
         parts.append(f"applies the plan with the SHA-256 {start.plan_sha256}")
     if start.restored_runs:
-        parts.append(f"undoes {shorten_list(start.restored_runs, _MAX_RUNS)}")
+        noun = plural_form(len(start.restored_runs), "run", "runs")
+        parts.append(f"undoes {noun} {shorten_list(start.restored_runs, _MAX_RUNS)}")
     return Fact("Run", ", ".join(parts))
 
 

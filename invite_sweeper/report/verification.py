@@ -57,8 +57,9 @@ def _intact(verification: Verification) -> str:
 
 def _recovered(verification: Verification) -> Iterator[Fact]:
     for run in verification.recovered:
-        text = f"Run {_run_name(run)} was killed; {describe_recovery(run)}."
-        yield Fact("Recovered", escape_unprintable(text))
+        label = "Recovered" if run.by is not None else "Cut off"
+        text = f"Run {_run_name(run)}: {describe_recovery(run)}."
+        yield Fact(label, escape_unprintable(text))
 
 
 def _missing(verification: Verification) -> Iterator[Fact]:
@@ -84,4 +85,4 @@ def _left_open(verification: Verification) -> Iterator[str]:
 
 
 def _run_name(run: Unfinished | Recovered) -> str:
-    return f"{run.run} ({run.run_id})" if run.run else run.file
+    return str(run.run or run.file)

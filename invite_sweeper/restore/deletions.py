@@ -86,7 +86,7 @@ def find_deletions(
     if not in_this_atlas:
         last = deletions[-1].line
         raise GuardRefused(
-            f"Run {last.run.run_id} used {last.start.base_url}, not {base_url}.",
+            f"Run {last.run.number} used {last.start.base_url}, not {base_url}.",
             hint="Set --base-url to the URL of that run.",
         )
     left_out = 0

@@ -10,7 +10,7 @@ from functools import cached_property
 
 from invite_sweeper import __version__
 from invite_sweeper.advice import Advisor
-from invite_sweeper.audit import History, SavedPlan
+from invite_sweeper.audit import History, RunFile, SavedPlan
 from invite_sweeper.audit.events import Mode, RunStarted
 from invite_sweeper.models import rfc3339
 from invite_sweeper.policy import Policy
@@ -37,7 +37,7 @@ class Command:
         shard: Which part of the organizations this is; None for all.
         shards_used: How many shards have an organization, where this one has none.
         detailed_exit_code: A dry run that finds stale invitations ends with 10.
-        restores: The ids of the runs whose deletions a restore undoes; None of any other run.
+        restores: The runs whose deletions a restore undoes; None of any other run.
         observe: Sees each invitation; None where nothing but the run does.
         reason: Why it runs, as the operator wrote it: a ticket, a name; None without one.
         advisor: Makes the commands of hints, for the same policy, Atlas and audit directory.
@@ -55,7 +55,7 @@ class Command:
     shard: Shard | None = None
     shards_used: int | None = None
     detailed_exit_code: bool = False
-    restores: tuple[str, ...] | None = None
+    restores: tuple[RunFile, ...] | None = None
     observe: Observer | None = None
     reason: str | None = None
     advisor: Advisor = field(default_factory=Advisor)
@@ -86,6 +86,7 @@ class Command:
             number: Of the run in its audit directory; 0 where no run began.
         """
         is_restore = self.restores is not None
+        restored = self.restores or ()
         mode: Mode = "dry-run" if self.dry_run else "sweep"
         return RunStarted(
             mode="restore" if is_restore else mode,
@@ -100,7 +101,8 @@ class Command:
             shards_used=self.shards_used,
             scope_sha256=None if is_restore else scope_sha256(self.policy),
             plan_sha256=self.saved.sha256 if self.saved is not None else None,
-            restores=self.restores,
+            restores=tuple(run.run_id for run in restored) if is_restore else None,
+            restores_numbers=tuple(run.number for run in restored),
             reason=SECRETS.redact(self.reason) if self.reason is not None else None,
             number=number,
         )

@@ -222,6 +222,11 @@ QUESTIONS = (
         ("^$",),
     ),
     Question(
+        "Why did it do nothing?",
+        f"audit show {LOG}",
+        ("Cut off +killed, or its log could not be written, as on a full disk",),
+    ),
+    Question(
         "Which organization failed on the 25th, and what do I do?",
         f"audit show 2026-11-25 {LOG}",
         (
@@ -324,7 +329,7 @@ QUESTIONS = (
     Question(
         "Is the log as it was written?",
         "audit verify audit",
-        ("^Sound: ", "Run 6 .* was killed; recovered by run 7"),
+        ("^Sound: ", "Run 6: recovered by run 7"),
     ),
     Question(
         "And with a file that is lost?",

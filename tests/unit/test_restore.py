@@ -456,7 +456,7 @@ class Restore:
 
         async def scenario():
             organizations = [AtlasOrganization(ORG, self.client)]
-            result = Result(command_of(restores=("r0",)), organizations, QuietView())
+            result = Result(command_of(restores=(R0,)), organizations, QuietView())
             restorer = Restorer(result, self.log, self.stop, self._report, self._wait_begins)
             try:
                 return await restorer.run(
