@@ -14,7 +14,6 @@ from invite_sweeper.models import MembershipStatus
 from invite_sweeper.simulator import Account, Call, SimulatedAtlas
 from invite_sweeper.simulator.faults import Fault, FaultPlan, Send
 from invite_sweeper.simulator.responses import SimulatedResponse
-from invite_sweeper.simulator.state import FeedEvent
 
 MISSING: Final = object()
 """Marks a key that is left out of an invitation."""
@@ -168,9 +167,6 @@ class ObservedAtlas(SimulatedAtlas):
         if user is None:
             return
         user.status = MembershipStatus(status)
-        if user.status is MembershipStatus.ACTIVE:
-            event = FeedEvent(self.clock(), "JOINED_ORG", user.username, user.username)
-            self.organizations[user.org_id].events.append(event)
         if user.status is MembershipStatus.INVITATION_REJECTED:
             user.expires_at = None
 

@@ -6,22 +6,6 @@ import msgspec
 from needs import DOCUMENT
 
 PAGING = {"envelope", "pretty", "itemsPerPage", "pageNum", "includeCount"}
-KINDS = {
-    "name": "eventType",
-    "in": "query",
-    "schema": {
-        "type": "array",
-        "items": {
-            "type": "string",
-            "enum": ["INVITED_TO_ORG", "JOINED_ORG", "ORG_INVITATION_DELETED", "REMOVED_FROM_ORG"],
-        },
-    },
-}
-SINCE = {
-    "name": "minDate",
-    "in": "query",
-    "schema": {"type": "string", "format": "date-time"},
-}
 CLIENT = {
     "name": "clientId",
     "in": "path",
@@ -30,7 +14,6 @@ CLIENT = {
 }
 MISSING = {
     "/groups/{groupId}/teams": ("2023-01-01", {"groupId"} | PAGING, ()),
-    "/orgs/{orgId}/events": ("2023-01-01", {"orgId"} | PAGING, (KINDS, SINCE)),
     "/orgs/{orgId}/apiKeys": ("2023-01-01", {"orgId"} | PAGING, ()),
     "/orgs/{orgId}/serviceAccounts/{clientId}": ("2024-08-05", {"orgId"}, (CLIENT,)),
 }

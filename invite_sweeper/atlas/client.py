@@ -142,7 +142,6 @@ class Client:
         endpoint: Endpoint,
         *ids: str,
         page: int | None = None,
-        since: datetime | None = None,
         username: str | None = None,
         parse: Callable[[bytes], object] | None = None,
         progress: Sending | None = None,
@@ -151,14 +150,14 @@ class Client:
         """Return a request, which is not sent yet.
 
         Args:
-            endpoint: An argument of `build_path`, which checks it, as are `ids`, `page`, `since`
+            endpoint: An argument of `build_path`, which checks it, as are `ids`, `page`
                 and `username`.
             parse: A field of `Request`, as are `progress` and `body`.
 
         Raises:
             InvalidRequest: `build_path` refuses its arguments.
         """
-        path, query = build_path(endpoint, *ids, page=page, since=since, username=username)
+        path, query = build_path(endpoint, *ids, page=page, username=username)
         scope_id = ids[0] if ids else self.actor
         bucket = self.limiter.bucket(endpoint.endpoint_set, scope_id)
         return Request(endpoint, path, query, bucket, parse, progress, body)

@@ -5,7 +5,6 @@ A request that is not built from `ENDPOINTS` with well-formed ids is never sent.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
 from functools import cached_property
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -170,13 +169,6 @@ FIND_ORG_ACTIVE_MEMBER: Final = replace(LIST_ORG_ACTIVE_MEMBERS, by_username=Tru
 """Whether a person is an active member. It is not documented whether the name must be exact."""
 LIST_GROUP_TEAMS: Final = _paged_list(f"{_API}/groups/{{}}/teams", V2023_01_01, TEAMS_GROUP)
 """The teams with access to a project. Requires Project Read Only."""
-LIST_ORG_EVENTS: Final = _paged_list(
-    f"{_API}/orgs/{{}}/events",
-    V2023_01_01,
-    EndpointSet("events_org"),
-    "eventType=INVITED_TO_ORG&eventType=JOINED_ORG",
-)
-"""Who was invited to an organization, and who joined. Requires Organization Member."""
 LIST_ORG_API_KEYS: Final = _paged_list(
     f"{_API}/orgs/{{}}/apiKeys", V2023_01_01, EndpointSet("api_keys_org")
 )
@@ -241,7 +233,6 @@ def build_path(
     endpoint: Endpoint,
     *ids: str,
     page: int | None = None,
-    since: datetime | None = None,
     username: str | None = None,
 ) -> tuple[str, str]:
     """Return the path and the query of a request. No other function builds one.
@@ -252,7 +243,6 @@ def build_path(
         endpoint: One of `ENDPOINTS`.
         ids: One for each `{}` of its template, in order.
         page: From 1; for a paged endpoint, and no other one.
-        since: Aware UTC: only events since then.
         username: For an endpoint that takes one, and no other one.
 
     Raises:
@@ -267,8 +257,6 @@ def build_path(
         raise InvalidRequest(f"invalid request: {endpoint.method} {endpoint.template}")
     path = endpoint.template.format(*ids)
     query = endpoint.query
-    if since is not None:
-        query = f"{query}&minDate={since:%Y-%m-%dT%H:%M:%SZ}"
     if username is not None:
         query = f"{query}&username={quote(username, safe='')}"
     if is_paged:

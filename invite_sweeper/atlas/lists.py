@@ -7,7 +7,6 @@ documented is named.
 """
 
 from collections.abc import Callable, Hashable
-from datetime import datetime
 from functools import partial
 from typing import Final, Generic, NamedTuple, TypeVar
 
@@ -146,7 +145,6 @@ async def read_list(
     row: type[AtlasRow],
     make: Callable[[AtlasRow], Item],
     key: Callable[[Item], Hashable],
-    since: datetime | None = None,
     username: str | None = None,
     twice: bool = False,
 ) -> Listing[Item]:
@@ -160,7 +158,7 @@ async def read_list(
         row: The type of its rows.
         make: Makes an entry of a row; may raise UnexpectedContent.
         key: Identifies an entry.
-        since: An argument of `build_path`, as is `username`.
+        username: An argument of `build_path`.
         twice: Two readings must show the same also where the list has one page.
 
     Returns:
@@ -168,9 +166,7 @@ async def read_list(
         be read is a value, and is not raised.
     """
     parse = partial(_parse_page, row_type=row, make=make, paged=endpoint.paged)
-    page_request = partial(
-        client.request, endpoint, *ids, since=since, username=username, parse=parse
-    )
+    page_request = partial(client.request, endpoint, *ids, username=username, parse=parse)
     read_once = partial(_read_once, client, page_request, key, paged=endpoint.paged)
     listing: Listing[Item] = Listing((), pages=0)
     hashes_before: list[int] | None = None

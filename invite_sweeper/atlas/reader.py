@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Annotated, Final, TypeVar
 
 from msgspec import Meta
-from msgspec.structs import astuple
 
 from invite_sweeper.atlas import endpoints
 from invite_sweeper.atlas.client import Client
@@ -31,7 +30,6 @@ from invite_sweeper.atlas.rows import (
     InvitedRow,
     MemberRow,
     OrganizationRow,
-    OrgEvent,
     ProjectRow,
     TeamRow,
     parse_object,
@@ -254,26 +252,6 @@ class AtlasReader:
             twice=twice,
         )
 
-    async def invitation_events(
-        self, org_id: str, since: datetime
-    ) -> tuple[OrgEvent, ...] | ListUnreadable:
-        """Return who was invited to an organization and who joined it, by Atlas's own account.
-
-        Deletions with an API key are not in that account (recordings, read 2026-11).
-        """
-        listing = await read_list(
-            self._client,
-            endpoints.LIST_ORG_EVENTS,
-            org_id,
-            row=OrgEvent,
-            make=_itself,
-            key=astuple,
-            since=since,
-        )
-        if listing.failure is not None:
-            return read_error(Project.of_organization(org_id), listing.failure, _ORG_MEMBER)
-        return listing.rows
-
     async def api_key_names(self, org_id: str) -> Mapping[str, str] | ListUnreadable:
         """Return the descriptions of an organization's API keys, by public key."""
         rows = await self._read_rows(
@@ -357,12 +335,6 @@ class _ServiceAccount(AtlasObject):
     """`OrgServiceAccount` of the OpenAPI document, 2024-08-05."""
 
     secrets: tuple[_SecretDates, ...]
-
-
-class _ActivityFeed(AtlasObject):
-    """`ActivityFeedLinkResponse` of the OpenAPI document, 2025-03-12."""
-
-    link: Annotated[str, Meta(pattern=r"^https://[!-~]{1,500}$")]
 
 
 def _parse_expiries(body: bytes) -> tuple[datetime, ...]:

@@ -279,27 +279,3 @@ class ApiKeyRow(AtlasObject):
 
     public_key: _Text
     desc: str | None = None
-
-
-class OrgEvent(AtlasObject):
-    """A user was invited to an organization, or joined it.
-
-    Source: `UserEventViewForOrg` of the OpenAPI document: `targetUsername` is the user whom the
-        event is about, `username` the user who caused it.
-
-    Attributes:
-        kind: `INVITED_TO_ORG` or `JOINED_ORG`.
-    """
-
-    kind: str = msgspec.field(name="eventTypeName")
-    target_username: str | None = None
-    username: str | None = None
-    created: str | None = None
-
-    @property
-    def subject(self) -> str | None:
-        """The folded name (`casefold_visible`) of the user whom it is about; None if missing."""
-        name = self.target_username
-        if name is None and self.kind == "JOINED_ORG":
-            name = self.username
-        return None if name is None else casefold_visible(name)

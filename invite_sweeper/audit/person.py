@@ -15,12 +15,11 @@ from invite_sweeper.audit.file_chain import ChainLine, FileChain
 from invite_sweeper.audit.run_file import RunFile
 from invite_sweeper.audit.search import LineFilter
 from invite_sweeper.audit.totals import RunFinished
-from invite_sweeper.models import InvitationKey, PersonKey, Source
+from invite_sweeper.models import InvitationKey, Source
 from invite_sweeper.outcomes import Outcome
 
 _DELETED: Final = frozenset({Outcome.DELETED.value, "accepted_during"})
 """The second one is of runs before 0.3: an active member was removed."""
-_GONE: Final = frozenset({Outcome.DELETED, Outcome.ALREADY_GONE})
 
 
 class HistoryLine(NamedTuple):
@@ -216,21 +215,3 @@ def _lost_in_each_place(deletion: Intent | OutcomeLine) -> Iterator[Planned]:
 def runs_of(lines: Iterable[HistoryLine]) -> tuple[RunFile, ...]:
     """Return the runs that did something, in their order."""
     return tuple(sorted({line.run for line in lines}))
-
-
-def people_gone(chain: FileChain) -> Iterator[PersonKey]:
-    """Yield the people whose invitations a run deleted, or found gone when it was to delete them.
-
-    Raises:
-        DamagedLog: The file is damaged.
-    """
-    last_outcomes: dict[object, OutcomeLine] = {}
-    for line in chain:
-        if line.header.event != OutcomeLine.event:
-            continue
-        event = chain.decode(line)
-        if isinstance(event, OutcomeLine):
-            last_outcomes[_subject(event, line)] = event
-    for outcome in last_outcomes.values():
-        if outcome.outcome in _GONE:
-            yield outcome.person

@@ -1,9 +1,7 @@
 """Command `doctor`: the steps of a sweep, and where it would stop. Atlas gets GET requests only."""
 
 import os
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any, Final, Literal, NamedTuple
 
@@ -14,7 +12,6 @@ from invite_sweeper.atlas.credentials import CredentialsKind
 from invite_sweeper.atlas.unreadable import is_role_missing
 from invite_sweeper.audit import History, RunRecord
 from invite_sweeper.audit.fold import Fold
-from invite_sweeper.audit.person import people_gone
 from invite_sweeper.audit.totals import RunWarning
 from invite_sweeper.cli.checks import Checks, DiagnosisResult, show_checks
 from invite_sweeper.cli.console import run_async, stdout_console, write_json
@@ -24,8 +21,7 @@ from invite_sweeper.cli.sweep import check_outputs
 from invite_sweeper.cli.view import Progress
 from invite_sweeper.endings import ExitCode, WarningCode, WarningLevel
 from invite_sweeper.files import check_writable
-from invite_sweeper.models import ListRef, ListUnreadable, PersonKey, Source, SourceRetired
-from invite_sweeper.names import casefold_lookalike
+from invite_sweeper.models import ListRef, ListUnreadable, Source
 from invite_sweeper.report.document import describe_instant
 from invite_sweeper.report.nights import (
     CHECK_SCHEDULE,
@@ -60,8 +56,6 @@ from invite_sweeper.text import (
 
 _RETRY_S: Final = 120.0
 _CLOCK_WARNING_S: Final = 60.0
-_EVENT_DAYS: Final = 30
-"""The lifetime of an invitation: users invited earlier have joined, or can no longer."""
 _MAX_NAMED: Final = 10
 _TEST_MESSAGE: Final = "This is a test message of `invite-sweeper doctor --notify`."
 _KINDS: Final = {
@@ -126,18 +120,16 @@ class _WarningChecks(Progress):
         self._checks.add(warning.code.replace("_", " "), warning.message, warns=not is_harmless)
 
 
-class _AllLists(NamedTuple):
-    """What all lists of an organization show, also those that a sweep does not read.
+class _Owners(NamedTuple):
+    """What the older lists show, which only owners of a project or organization may read.
 
     Attributes:
-        users: In each list that could be read, also in an empty one.
-        unread: The lists that could not be read, but for those that Atlas has retired.
-        role_missing: Those in scope that the credentials may not read.
+        sources: Those of which at least one list could be read.
+        refused: The lists that the credentials may not read.
     """
 
-    users: Mapping[Source, set[PersonKey]]
-    unread: Sequence[ListUnreadable]
-    role_missing: Sequence[ListUnreadable]
+    sources: set[Source]
+    refused: list[ListUnreadable]
 
 
 class _Doctor(Checks):
@@ -315,37 +307,35 @@ class _Doctor(Checks):
         self.add("clock", text, "Synchronize the clock with NTP.", warns=is_off)
 
     async def _check_organization(self, reading: Reading, scope: RunScope) -> None:
-        """Check each list, also those that a sweep does not read, the events and the secret."""
+        """Check the lists of a sweep with the roles that they need, and the secret."""
         if reading.people.seats is not None:
             self.add("people", f"{reading.people.seats}: Atlas's limit counts both.")
-        lists = await self._read_all_lists(reading, scope)
         self._check_scope(scope)
+        owners = await self._find_owners(reading, scope)
         for source in self._session.policy.sources:
             if source not in reading.lists.retired:  # the run has warned
-                self._check_list(source, reading, lists)
-        self._check_coverage(lists)
-        await self._check_events(reading, set().union(*lists.users.values()))
+                self._check_list(source, reading, owners)
         await self._check_secret(reading)
 
-    async def _read_all_lists(self, reading: Reading, scope: RunScope) -> _AllLists:
-        """Read all four lists, of the projects out of scope, too."""
-        users: dict[Source, set[PersonKey]] = {}
-        unread: list[ListUnreadable] = []
+    async def _find_owners(self, reading: Reading, scope: RunScope) -> _Owners:
+        """Return what the older lists show of those places that the policy reads."""
+        owners = _Owners(
+            {ref.source for ref in reading.lists.entries},
+            list(filter(is_role_missing, reading.lists.unread)),
+        )
 
         async def add(ref: ListRef, outcome: ListOutcome) -> None:
             if isinstance(outcome, tuple):
-                users.setdefault(ref.source, set()).update(entry.person for entry in outcome)
-            elif isinstance(outcome, ListUnreadable) and not isinstance(outcome, SourceRetired):
-                unread.append(outcome)
+                owners.sources.add(ref.source)
+            elif isinstance(outcome, ListUnreadable) and is_role_missing(outcome):
+                owners.refused.append(outcome)
 
-        projects = [*scope.projects, *scope.excluded]
-        all_projects = replace(scope, projects=projects, excluded=[], team_projects=[])
-        workers = self._session.policy.execution.concurrency
+        sources = self._session.policy.sources
+        beside = {_older(source) for source in sources}.difference(sources)
         reader = reading.organization.client.reader
-        await list_invitations(reader, all_projects, Source, add, workers=workers)
-        excluded = {project.id for project in scope.excluded}
-        in_scope = [list_ for list_ in unread if list_.project_id not in excluded]
-        return _AllLists(users, unread, list(filter(is_role_missing, in_scope)))
+        workers = self._session.policy.execution.concurrency
+        await list_invitations(reader, scope, beside, add, workers=workers)
+        return owners
 
     def _check_scope(self, scope: RunScope) -> None:
         """Show how many projects are in scope, and which are not."""
@@ -368,26 +358,7 @@ class _Doctor(Checks):
         if live:
             self.add("secret", f"The secret of the service account ends on {live[0]:%Y-%m-%d}.")
 
-    def _check_coverage(self, lists: _AllLists) -> None:
-        """Check whether people are pending only in lists that the policy does not read."""
-        sources = self._session.policy.sources
-        known: set[PersonKey] = set()
-        for source in sources:
-            known |= lists.users.get(source, set())
-        unread = Counter(list_.source for list_ in lists.unread)
-        for source in Source:
-            if source in sources:
-                continue
-            if source in lists.users:
-                count = len(lists.users[source] - known)
-                are = f"{pluralize(count, 'user')} {plural_form(count, 'is', 'are')}"
-                text = f"{are} pending only in the list {source}, which is not among sources."
-                self.add("coverage", text, f"Add {source} to sources.", warns=count > 0)
-            if source in unread:
-                text = f"The list {source}, not among sources, cannot be read in {unread[source]}."
-                self.add("coverage", text)
-
-    def _check_list(self, source: Source, reading: Reading, lists: _AllLists) -> None:
+    def _check_list(self, source: Source, reading: Reading, owners: _Owners) -> None:
         """Check that a list of the policy can be read, and its invitations can be deleted."""
         unread = [list_ for list_ in reading.lists.unread if list_.source is source]
         if unread:
@@ -400,10 +371,10 @@ class _Doctor(Checks):
         # shown only to its owners, who may. Where another role may, too, credentials without the
         # owner's role may have that one: no request shows the roles of credentials in projects.
         deleting = source.roles.deleting
-        older = Source.ORG_INVITES if source.is_organization_level else Source.INVITES
+        older = _older(source)
         owner = older.roles.listing
         hint = ""
-        refused = [list_ for list_ in lists.role_missing if list_.source is older]
+        refused = [list_ for list_ in owners.refused if list_.source is older]
         is_missing = bool(refused) and deleting == owner
         if refused and not is_missing:
             text += (
@@ -416,7 +387,7 @@ class _Doctor(Checks):
                 f"{older}, is missing in {_places(refused)}."
             )
             hint = f"Grant the credentials the role {deleting} there."
-        elif older in lists.users:
+        elif older in owners.sources:
             text += f"; the role {owner} is granted."
         else:
             text += f"; deleting requires {deleting}: only a deletion can prove it."
@@ -435,46 +406,10 @@ class _Doctor(Checks):
         text = f"{pluralize(len(unread), 'list')} cannot be read: {_places(unread)}. {why}"
         self.add(f"list {source}", text, hint, warns=True)
 
-    async def _check_events(self, reading: Reading, listed: set[PersonKey]) -> None:
-        """Check that each person whom Atlas's events name is in a list, joined or was deleted.
 
-        The events are an account of who was invited that does not depend on any list.
-        """
-        org_id = reading.id
-        since = self._session.now - timedelta(days=_EVENT_DAYS)
-        events = await reading.organization.client.reader.invitation_events(org_id, since)
-        if isinstance(events, ListUnreadable):
-            self.add("events", f"Not checked. {events.reason}")
-            return
-        users_by_kind: dict[str, set[PersonKey]] = {}
-        for event in events:
-            if event.subject is not None:
-                person = (org_id, casefold_lookalike(event.subject))
-                users_by_kind.setdefault(event.kind, set()).add(person)
-        invited = users_by_kind.get("INVITED_TO_ORG", set())
-        joined = (invited - listed) & users_by_kind.get("JOINED_ORG", set())
-        gone = invited - listed - joined
-        deleted: set[PersonKey] = set()
-        if gone:  # else no run is read
-            deleted = gone.intersection(self._session.read_runs(people_gone, since=since))
-        text = (
-            f"Atlas's events of the last {_EVENT_DAYS} days name "
-            f"{pluralize(len(invited), 'address', 'addresses')} as invited: "
-            f"{len(invited & listed)} in the lists, {len(joined)} joined, {len(deleted)} deleted "
-            "according to the audit log"
-        )
-        unexplained = sorted(escape_unprintable(name) for _, name in gone - deleted)
-        if unexplained:
-            are = f"{len(unexplained)} {plural_form(len(unexplained), 'is', 'are')}"
-            text = f"{text}; {are} in no list that could be read: {', '.join(unexplained)}"
-        hint = (
-            "Deletions with an API key or a service account are not among the events: ask who "
-            "else deletes invitations."
-        )
-        if reading.lists.retired:
-            names = ", ".join(source.value for source in reading.lists.retired)
-            hint = f"Atlas no longer shows who is in the ended lists: {names}."
-        self.add("events", f"{text}.", hint, warns=bool(unexplained))
+def _older(source: Source) -> Source:
+    """Return the older list of the same project or organization."""
+    return Source.ORG_INVITES if source.is_organization_level else Source.INVITES
 
 
 def _places(unread: Iterable[ListUnreadable]) -> str:

@@ -297,16 +297,10 @@ class Session:
         for warning in self.directory.warnings_of_missing_files():
             self.log.warning(warning.message)
 
-    def read_runs(
-        self, read: Callable[[FileChain], Iterable[_T]], *, since: datetime | None = None
-    ) -> Iterator[_T]:
-        """Yield what is read of the runs of the directory; as `read_sound_history`, it warns.
-
-        Args:
-            since: What began long before it is left out; None reads all runs.
-        """
+    def read_runs(self, read: Callable[[FileChain], Iterable[_T]]) -> Iterator[_T]:
+        """Yield what is read of the runs of the directory; as `read_sound_history`, it warns."""
         try:
-            reader = self.directory.reader() if since is None else self.directory.recent(since)
+            reader = self.directory.reader()
         except DamagedLog as error:  # HEAD
             self._warn_of_damage(error)
             reader = LogReader(self.directory.files())

@@ -26,7 +26,6 @@ from invite_sweeper.simulator.throttling import (
     API_KEYS,
     GROUPS,
     INVITES,
-    ORG,
     ORG_INVITES,
     ORG_USERS,
     ORGS,
@@ -72,7 +71,6 @@ SERVED_ENDPOINTS: Final = (
     ServedEndpoint("POST", f"{_ORG}/users", handlers.create_user, ORG_USERS),
     ServedEndpoint("GET", f"{_ORG}{_USER_ID}", handlers.get_user, ORG_USERS),
     ServedEndpoint("DELETE", f"{_ORG}{_USER_ID}", handlers.delete_user, ORG_USERS),
-    ServedEndpoint("GET", f"{_ORG}/events", handlers.list_events, ORG),
     ServedEndpoint("GET", f"{_ORG}/apiKeys", handlers.list_api_keys, API_KEYS),
     ServedEndpoint("GET", _ACCOUNT, handlers.get_service_account, SERVICE_ACCOUNTS),
 )

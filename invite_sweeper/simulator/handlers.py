@@ -4,7 +4,6 @@ A pending user of an organization is a row of its users, of its invitations and 
 each project with a role. An invitation of `/groups/{groupId}/invites` stands for itself.
 """
 
-from datetime import datetime
 from typing import TypeVar
 
 import msgspec
@@ -25,7 +24,6 @@ from invite_sweeper.simulator.responses import (
 from invite_sweeper.simulator.state import (
     DEFAULT_STATUSES,
     STATUSES,
-    FeedEvent,
     Group,
     GroupInvite,
     SimulatedOrganization,
@@ -80,48 +78,6 @@ def list_orgs(operation: Operation) -> SimulatedResponse:
         }
 
     return operation.respond_with_page(visible, document)
-
-
-def list_events(operation: Operation) -> SimulatedResponse:
-    """Return who was invited, and who joined, newest first.
-
-    Deletions are not in the feed. Source: recorded listings: 359 invitations, no event for 195
-    deletions.
-    """
-    types = operation.call.query.get("eventType", [])
-    since = operation.call.query.get("minDate", ["0001-01-01T00:00:00Z"])[0]
-    try:
-        start = datetime.fromisoformat(since)
-    except ValueError:
-        raise invalid_parameter("minDate") from None
-    selected: list[tuple[int, FeedEvent]] = []
-    for number, event in enumerate(operation.organization.events):
-        has_type = not types or event.type in types
-        if has_type and start <= event.created_at:
-            selected.append((number, event))
-    selected.sort(key=_age_order, reverse=True)
-
-    def document(numbered: tuple[int, FeedEvent]) -> Json:
-        number, event = numbered
-        return {
-            "username" if "@" in event.actor else "publicKey": event.actor,
-            "created": format_atlas_time(event.created_at),
-            "eventTypeName": event.type,
-            "id": f"{int(event.created_at.timestamp()):08x}{number:016x}",
-            "isGlobalAdmin": False,
-            "links": [],
-            "orgId": operation.call.scope_id,
-            "remoteAddress": "192.0.2.1",
-            "targetUsername": event.username,
-        }
-
-    return operation.respond_with_page(selected, document)
-
-
-def _age_order(numbered: tuple[int, FeedEvent]) -> tuple[datetime, int]:
-    """Return what puts the oldest event first; of one instant, the one that was added first."""
-    number, event = numbered
-    return event.created_at, number
 
 
 def list_api_keys(operation: Operation) -> SimulatedResponse:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from itertools import count
-from typing import Final, Literal, NamedTuple
+from typing import Final
 
 from invite_sweeper.models import INVITATION_LIFETIME, INVITED_STATUSES, MembershipStatus
 from invite_sweeper.simulator.auth import (
@@ -72,27 +72,12 @@ class User:
     by_web_interface: bool = False
 
 
-class FeedEvent(NamedTuple):
-    """One event of an organization's feed: a user was invited, or joined.
-
-    Attributes:
-        username: Who was invited or joined.
-        actor: An address, or an API key's public key.
-    """
-
-    created_at: datetime
-    type: Literal["INVITED_TO_ORG", "JOINED_ORG"]
-    username: str
-    actor: str
-
-
 @dataclass(slots=True)
 class SimulatedOrganization:
     """An organization and its users. Its projects refer to it by id.
 
     Attributes:
         federated: New users become active members at once, without an acceptance.
-        events: Oldest first.
         api_keys: The description of each API key, by public key.
     """
 
@@ -100,7 +85,6 @@ class SimulatedOrganization:
     name: str
     users: dict[str, User] = field(default_factory=dict)
     federated: bool = False
-    events: list[FeedEvent] = field(default_factory=list)
     api_keys: dict[str, str] = field(default_factory=dict)
 
     def find_user(self, username: str) -> User | None:
@@ -289,8 +273,6 @@ class SimulatedAtlas:
             "username": username,
         }
         group.invites[invitation_id] = GroupInvite(username, render_json(document))
-        event = FeedEvent(created_at, "INVITED_TO_ORG", username, inviter)
-        self.organizations[group.org_id].events.append(event)
         return invitation_id
 
     def invitation_count(self) -> int:
@@ -334,9 +316,6 @@ class SimulatedAtlas:
             team_ids=tuple(team_ids),
             by_web_interface=by_web_interface,
         )
-        organization.events.append(FeedEvent(created_at, "INVITED_TO_ORG", username, inviter))
-        if status == MembershipStatus.ACTIVE:
-            organization.events.append(FeedEvent(created_at, "JOINED_ORG", username, username))
         return user_id
 
     def invited_users(self) -> Iterator[User]:

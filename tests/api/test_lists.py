@@ -28,7 +28,6 @@ API = "/api/atlas/v2"
 ALPHA = Project(PROJECT, "Alpha", ORG)
 NEXT = [{"rel": "self", "href": "/"}, {"rel": "next", "href": "https://elsewhere.example"}]
 PAGE = "itemsPerPage=500&includeCount=false"
-SINCE = datetime(2026, 10, 28, 1, 2, 3, tzinfo=UTC)
 
 
 class Script:
@@ -157,9 +156,8 @@ async def test_answer_of_another_type_than_requested_is_not_an_empty_list(
         found = await listing(atlas, source, alpha.id)
         teams = await atlas.reader.project_teams(alpha)
         members = await atlas.reader.active_members(ORG)
-        events = await atlas.reader.invitation_events(ORG, SINCE)
 
-    for each in (found, teams, members, events):
+    for each in (found, teams, members):
         assert isinstance(each, ListUnreadable)
         assert each.http_status == 200
         assert "not application/vnd.atlas.20" in each.reason
@@ -530,10 +528,6 @@ async def test_teams_of_a_project_that_seems_to_be_gone_are_unreadable(sim, onli
 # --- facts about an organization -------------------------------------------------------------
 
 ACCOUNT_ID = "mdb_sa_id_" + "7" * 24
-EVENTS = (
-    f"{API}/orgs/{ORG}/events?eventType=INVITED_TO_ORG&eventType=JOINED_ORG&{PAGE}"
-    "&minDate=2026-10-28T01:02:03Z&pageNum="
-)
 MEMBERS = f"{API}/orgs/{ORG}/users?orgMembershipStatuses=ACTIVE&{PAGE}&pageNum="
 ACCOUNT = f"{API}/orgs/{ORG}/serviceAccounts/{ACCOUNT_ID}"
 
@@ -556,26 +550,6 @@ def facts(script):
             return await getattr(atlas.reader, method)(ORG, *arguments)
 
     return read
-
-
-async def test_events_of_all_pages_name_who_was_invited_and_who_joined(facts, script):
-    invited = {
-        "eventTypeName": "INVITED_TO_ORG",
-        "created": "2026-11-01T00:00:00Z",
-        "targetUsername": "Ada@Example.com",
-        "username": "boss@example.com",
-    }
-    joined = {**invited, "eventTypeName": "JOINED_ORG", "targetUsername": None}
-    script.answer(EVENTS + "1", page(invited, invited, has_next=True))
-    script.answer(EVENTS + "2", page(joined, {**invited, "targetUsername": None}))
-
-    found = await facts("invitation_events", SINCE)
-
-    assert [(each.kind, each.subject) for each in found] == [
-        ("INVITED_TO_ORG", "ada@example.com"),
-        ("JOINED_ORG", "boss@example.com"),
-        ("INVITED_TO_ORG", None),
-    ]
 
 
 async def test_active_and_pending_people_are_counted_and_no_others(sim, online):
@@ -722,20 +696,17 @@ async def test_other_credentials_have_no_secret_that_expires_and_nothing_is_requ
 
 
 @pytest.mark.parametrize(
-    ("method", "arguments", "path", "role"),
+    ("method", "path", "role"),
     [
-        ("invitation_events", (SINCE,), EVENTS + "1", "Organization Member"),
-        ("active_members", (), MEMBERS + "1", "Organization Member"),
-        ("api_key_names", (), KEYS + "1", "Organization Member"),
-        ("secret_expiries", (), ACCOUNT, "Organization Read Only"),
+        ("active_members", MEMBERS + "1", "Organization Member"),
+        ("api_key_names", KEYS + "1", "Organization Member"),
+        ("secret_expiries", ACCOUNT, "Organization Read Only"),
     ],
 )
-async def test_refused_request_is_a_value_that_names_the_role(
-    facts, script, method, arguments, path, role
-):
+async def test_refused_request_is_a_value_that_names_the_role(facts, script, method, path, role):
     script.answer(path, {"error": 401, "errorCode": "USER_UNAUTHORIZED"}, status=401)
 
-    found = await facts(method, *arguments, client_id=ACCOUNT_ID)
+    found = await facts(method, client_id=ACCOUNT_ID)
 
     assert isinstance(found, ListUnreadable)
     assert (found.http_status, found.error_code, found.org_id) == (401, "USER_UNAUTHORIZED", ORG)

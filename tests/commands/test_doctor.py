@@ -68,7 +68,7 @@ async def test_sound_setup_ends_with_0_and_lists_every_check(cli):
     assert [check.check for check in checks] == [
         *("policy", "audit directory", "earlier runs", "credentials"),
         *("sunset invites", "clock", "limits"),
-        *("people", "scope", "list invites", "list users", "list org_users", "coverage", "events"),
+        *("people", "scope", "list invites", "list users", "list org_users"),
     ]
     assert "1 entry in 1 list; the role Project Owner is granted" in messages(
         checks, "list invites"
@@ -76,8 +76,8 @@ async def test_sound_setup_ends_with_0_and_lists_every_check(cli):
     assert "Within the limits. 1 invitation; stale 1." in messages(checks, "limits")
     assert f"{cli.sim.sunsets['invites']}" in messages(checks, "sunset invites")
     assert "0 of 500 people, 0 pending" in messages(checks, "people")
-    assert {check.organization for check in checks[-7:]} == {ORG_ID}
-    assert {check.organization for check in checks[:-7]} == {None}
+    assert {check.organization for check in checks[-5:]} == {ORG_ID}
+    assert {check.organization for check in checks[:-5]} == {None}
 
 
 async def test_doctor_sends_only_gets_and_creates_no_file(cli):
@@ -161,12 +161,6 @@ def excluded(cli):
         cli.sim.invite(prod, f"{name}@example.com")
 
 
-def beside(cli):
-    cli.keys["sources"] = ["invites"]
-    cli.sim.add_user("bo@example.com", group_roles={cli.project: ("GROUP_OWNER",)})
-    cli.sim.add_user("cy@example.com")
-
-
 def refused_look(path):
     def prepare(cli):
         cli.account = cli.sim.add_service_account()
@@ -192,21 +186,6 @@ def retired(cli):
     """Retire a list before the day that Atlas announced, and that a run has recorded."""
     assert cli.plan().code == 0
     cli.sim.retired.add("invites")
-
-
-def covered(cli):
-    cli.keys["sources"] = ["invites", "org_users"]
-    cli.sim.add_user("bo@example.com", group_roles={cli.project: ("GROUP_OWNER",)})
-
-
-def out_of_scope(cli):
-    """A person of a project that the policy excludes is also in a list of the organization."""
-    cli.keys["sources"] = ["users", "org_invites"]
-    cli.keys["projects"] = {"exclude": ["prod-*"]}
-    prod = cli.sim.add_project("prod-billing")
-    cli.sim.add_user("bo@example.com", age=DAYS, group_roles={prod: ("GROUP_OWNER",)})
-    for id_ in cli.sim.invitations(cli.project):
-        cli.sim.accept(cli.project, id_)
 
 
 def world_writable(cli):
@@ -258,7 +237,7 @@ ENDS = {
         "1 list cannot be read: Vault. The role is missing. Grant the credentials the role Project",
     ),
     "a role in a project that reads, and may or may not delete": (
-        only_read, 4, "list users", "ok",  # what is in `invites` is warned of
+        only_read, 4, "list users", "ok",  # the policy reads no list of the organization
         ("deleting requires Project Access Manager or Project Owner: the role Project Owner is "
         "missing in Search, and only a deletion can prove the other one."),
     ),
@@ -278,9 +257,6 @@ ENDS = {
     "fewer projects": (
         fewer_projects, 4, "fewer projects", "warning", "see 1 project in scope, and the last run",
     ),
-    "events that the role may not read": (
-        refused_look("*/events"), 0, "events", "ok", "requires the role Organization Member.",
-    ),
     "a list that ends in 190 days": (ending(190), 0, "sunset invites", "ok", "last day"),
     "a list that ends in 170 days": (
         lambda cli: (ending(170)(cli), cli.keys.update(sources=["invites", "users"])),
@@ -291,12 +267,6 @@ ENDS = {
         lambda cli: (retired(cli), cli.keys.update(sources=["invites"])),
         6, "unreachable", "failed", "",
     ),
-    "users in lists that the policy does not read": (
-        beside, 4, "coverage", "warning",
-        "in the list org_users, which is not among sources. Add org_users to sources.",
-    ),
-    "a user who is in a list of the policy, too": (covered, 0, "coverage", "ok", ""),
-    "a user of an excluded project": (out_of_scope, 0, "coverage", "ok", "0 users are pending"),
     "a secret that ends in 5 days": (ending_secret, 4, "secret", "warning", ""),
     "an audit directory that all can write": (
         world_writable, 7, "audit directory", "failed", "Every user can write",
@@ -324,7 +294,7 @@ async def test_check_has_its_state_and_the_command_the_exit_code(
     assert len(failed) == len(set(failed)), "each error is reported once"
 
 
-@pytest.mark.parametrize("name", ["over_limit", "unreadable", "retired", "out_of_scope"])
+@pytest.mark.parametrize("name", ["over_limit", "unreadable", "retired"])
 async def test_exit_code_of_a_sweep_is_the_one_that_doctor_foretold(cli, name):
     globals()[name](cli)
     code = (await diagnosis_of(cli)).exit_code
@@ -425,32 +395,6 @@ def test_terminal_wraps_at_words_with_the_state_beside_them():
 
 
 # Beyond the lists -----------------------------------------------------------------------------
-
-
-async def test_events_name_who_is_in_no_list_did_not_join_and_was_not_deleted_by_this_log(cli):
-    deleted = cli.sim.invite(cli.project, "swept@example.com", age=22 * DAYS)
-    lost = cli.sim.invite(cli.project, "lost@example.com", age=5 * DAYS)
-    accepted = cli.sim.add_user("new@example.com", age=5 * DAYS)
-    cli.sim.add_user("old@example.com", age=31 * DAYS, status="INVITATION_EXPIRED")
-    cli.sim.set_status(accepted, "ACTIVE")
-    assert cli.sweep().code == 0
-    cli.sim.groups[cli.project].invites.pop(lost)  # as another program with an API key would
-    cli.sim.invite(cli.project, "young@example.com", age=DAYS)
-    assert deleted in cli.sim.deleted
-    (check,) = named(await checks_of(cli, code=4), "events")
-    assert check.message == (
-        "Atlas's events of the last 30 days name 5 addresses as invited: 1 in the lists, 1 joined, "
-        "2 deleted according to the audit log; 1 is in no list that could be read: "
-        "lost@example.com."
-    )
-
-
-async def test_events_of_an_ended_list_accuse_no_other_program(cli):
-    cli.sim.invite(cli.project, "listed-once@example.com", age=5 * DAYS)
-    retired(cli)
-    (check,) = named(await checks_of(cli, code=4), "events")
-    assert "listed-once@example.com" in check.message
-    assert check.hint == "Atlas no longer shows who is in the ended lists: invites."
 
 
 # Files and receivers --------------------------------------------------------------------------

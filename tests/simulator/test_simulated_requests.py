@@ -1,4 +1,4 @@
-"""Pages, rate limits, versions, events and connections of the simulated Atlas."""
+"""Pages, rate limits, versions and connections of the simulated Atlas."""
 
 import asyncio
 from datetime import timedelta
@@ -7,14 +7,12 @@ from urllib.parse import urlsplit
 import faults
 import pytest
 from buckets import set_bucket
-from simulator.exchanges import BODIES
 from simulator.simulated import ORG, open_client, organization
 from virtual_time import FakeTime
 
 from invite_sweeper.simulator import serve
 
 DAY = timedelta(days=1)
-EVENTS = f"/orgs/{ORG}/events"
 
 
 def names(page):
@@ -46,53 +44,6 @@ async def test_last_page_alone_names_no_next_one(sim, size, fault, expected):
         pages = await all_pages(request, f"/groups?itemsPerPage={size}")
     assert ["".join(names(each)) for each in pages] == expected
     assert {each.json()["totalCount"] for each in pages} == {5}
-
-
-def events(page):
-    return [(e["eventTypeName"], e["targetUsername"][:1]) for e in page.json()["results"]]
-
-
-async def test_events_are_invitations_and_acceptances_in_any_list_and_no_deletions(sim, project):
-    old = sim.invite(project, "old@example.com", age=3 * DAY, inviter="boss@example.com")
-    user = sim.add_user("new@example.com", age=2 * DAY)
-    sim.set_status(user, "ACTIVE")
-    sim.add_user("member@example.com", status="ACTIVE", age=DAY)
-    async with open_client(sim) as request:
-        await request("DELETE", f"/groups/{project}/invites/{old}")
-        body = BODIES["new-member"] | {"username": "late@example.com"}
-        await request("POST", f"/orgs/{ORG}/users", json=body)
-        page = await request("GET", EVENTS)
-    assert events(page) == [
-        ("INVITED_TO_ORG", "l"),
-        ("JOINED_ORG", "n"),
-        ("JOINED_ORG", "m"),
-        ("INVITED_TO_ORG", "m"),
-        ("INVITED_TO_ORG", "n"),
-        ("INVITED_TO_ORG", "o"),
-    ]
-    found = page.json()["results"]
-    assert len({each["id"] for each in found}) == 6
-    assert (found[-1]["username"], "publicKey" in found[-2]) == ("boss@example.com", True)
-
-
-@pytest.mark.parametrize(
-    ("query", "ages"),
-    [
-        ("minDate=2026-08-08T03:04:57Z", "12"),
-        ("minDate=2026-08-08T03:04:58Z", "1"),
-        ("eventType=JOINED_ORG", ""),
-        ("eventType=JOINED_ORG&eventType=INVITED_TO_ORG", "123"),
-        ("eventType=INVITED_TO_ORG&itemsPerPage=2&includeCount=false", "12"),
-        ("eventType=INVITED_TO_ORG&itemsPerPage=2&pageNum=2", "3"),
-    ],
-)
-async def test_events_are_those_of_the_types_since_a_date_inclusive(sim, query, ages):
-    for age in (3, 1, 2):
-        sim.add_user(f"{age}@example.com", age=age * DAY)
-    async with open_client(sim) as request:
-        page = await request("GET", f"{EVENTS}?{query}")
-    assert "".join(name for _, name in events(page)) == ages
-    assert ("totalCount" in page.json()) is ("includeCount" not in query)
 
 
 async def test_empty_project_bucket_is_429_with_the_documented_text_until_its_refill():

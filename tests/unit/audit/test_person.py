@@ -6,18 +6,16 @@ from builders import ORG, OTHER_ORG, object_id
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invite_sweeper.audit import AuditDirectory, LineFilter, RunFile
+from invite_sweeper.audit import AuditDirectory, LineFilter
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.person import (
     HistoryReader,
     last_deletions,
-    people_gone,
     runs_of,
 )
 from invite_sweeper.audit.totals import OrganizationResult
 from invite_sweeper.models import Entry, Source
 from invite_sweeper.names import Globs
-from invite_sweeper.outcomes import Outcome
 
 
 def history_of(directory, **criteria):
@@ -111,24 +109,8 @@ def test_what_a_glob_matches_is_found_whatever_the_letters(tmp_path_factory, nam
     )
 
 
-@pytest.mark.parametrize("result", Outcome)
-def test_a_user_is_gone_whose_invitation_a_run_deleted_or_found_gone(directory, result):
-    path = write_run(directory, "r1", *deletion(1, result), planned(2), intent(planned(2)))
-    gone = {planned(1).person} if result in {"deleted", "already_gone"} else set()
-    assert {*people_gone(FileChain(RunFile.of(path)))} == gone
-
-
-def test_user_whom_a_run_finds_gone_after_a_killed_one_is_gone(directory):
-    write_run(directory, "r1", planned(1), intent(planned(1)), killed=True)
-    found_gone = outcome(planned(1), "already_gone", recovers="r1")
-    path = write_run(directory, "r2", found_gone, *deletion(2, "failed"))
-    assert {*people_gone(FileChain(RunFile.of(path)))} == {planned(1).person}
-
-
-def test_names_that_look_the_same_are_one_person_in_an_organization_and_not_in_two(directory):
-    wide = {"username": "\uff41da@example.com", "project_id": object_id(9)}
-    lines = [*deletion(1, username="ada@example.com"), *deletion(2, **wide)]
-    path = write_run(directory, "r1", *lines)
-    assert {*people_gone(FileChain(RunFile.of(path)))} == {(ORG, "ada@example.com")}
+def test_names_that_look_the_same_are_one_person_in_an_organization_and_not_in_two():
+    wide = planned(2, username="\uff41da@example.com", project_id=object_id(9))
+    assert wide.person == planned(1, username="ada@example.com").person
     elsewhere = planned(1, username="ada@example.com", org_id=OTHER_ORG)
     assert elsewhere.person == (OTHER_ORG, "ada@example.com")
